@@ -1,0 +1,62 @@
+# Every target works alone on a fresh machine: it makes .venv and installs what the lock files name, checked by hash.
+# Needed beforehand: make and Python >= 3.11 with its venv module. PYTHON=... picks another interpreter.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+USABLE = -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+PYTHON ?= $(shell for p in python3 python python3.13 python3.12 python3.11 python3.14 /usr/bin/python3; do \
+    if $$p $(USABLE); then echo $$p; break; fi; done)
+UV ?= uv
+ARGS ?=
+
+# No file of this project names a package index: pip takes the one that the machine is set up for.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --quiet --require-hashes --no-build-isolation
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+.PHONY: help demo test lint bench lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
+	    printf '  make %-6s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.demo ## watch a model through a year of real flights (about a minute after set-up)
+	$(BIN)/driftline demo $(ARGS)
+
+test: $(VENV)/.dev ## every test; ARGS="-k name" for some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev ## cost per joined pair beside a hand-written ideal
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lock: ## renew the lock files (needs uv; everybody else needs only pip)
+	$(COMPILE) requirements/build.in -o requirements/build.txt
+	$(COMPILE) pyproject.toml --extra demo -c requirements/build.txt -o requirements/demo.txt
+	$(COMPILE) pyproject.toml --extra dev -c requirements/build.txt -c requirements/demo.txt -o requirements/dev.txt
+
+clean: ## forget .venv and what the tools left behind
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis driftline-demo
+
+$(VENV)/.build: requirements/build.txt
+	@test -n "$(PYTHON)" || { echo "driftline: needs Python >= 3.11 with venv and ensurepip; none found. Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) $(USABLE) || { echo "driftline: $(PYTHON) is older than Python 3.11 or lacks venv or ensurepip" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements/build.txt
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.build requirements/demo.txt pyproject.toml
+	$(INSTALL) -r requirements/demo.txt
+	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.build requirements/dev.txt pyproject.toml
+	$(INSTALL) -r requirements/dev.txt
+	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@

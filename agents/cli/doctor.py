@@ -1,0 +1,89 @@
+"""`driftline doctor`: is everything in order, and what is to be done if not?"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agents.cli.show import example, json_option, out_option, print_json, print_table
+from agents.cli.source import config_option
+
+if TYPE_CHECKING:
+    from agents.doctor.finding import Finding
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h|d)")
+_PER_DAY = {"s": 86_400, "m": 1_440, "h": 24, "d": 1}
+
+
+@click.command(epilog=example("driftline doctor", "driftline doctor --config driftline.toml --rate 200/s", "driftline doctor --out driftline-out"))
+@config_option
+@out_option
+@click.option("--rate", metavar="N/UNIT", help="Expected predictions, for example 200/s or 50000/d; predicts the size of the state.")
+@json_option
+def doctor(config: Path | None, out: Path, rate: str | None, as_json: bool) -> int:
+    """Check installation, configuration, state and data; ends with 1 if something has to be changed.
+
+    The output folder is looked at if there is one.
+    """
+    per_day = None if rate is None else _per_day(rate)
+    findings = _examine(config, out, per_day)
+    if as_json:
+        print_json(findings)
+    else:
+        marks = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
+        print_table(
+            ["", "Check", "What", "What to do"],
+            [(marks[found.level], found.check, found.message, found.remedy) for found in findings],
+            empty="nothing to check",
+        )
+    return 1 if any(found.level == "problem" for found in findings) else 0
+
+
+def _per_day(rate: str) -> float:
+    match = _RATE.fullmatch(rate)
+    if match is None:
+        raise click.BadParameter(f"{rate!r} is not a rate such as 200/s, 50/m, 1000/h or 50000/d", param_hint="--rate")
+    return float(match[1]) * _PER_DAY[match[2]]
+
+
+def _examine(config_path: Path | None, out: Path, per_day: float | None) -> list[Finding]:
+    from agents.doctor import installation
+    from agents.doctor.finding import Finding
+
+    findings = [installation.python_version(), *installation.packages(), *installation.beside(Path.cwd())]
+    missing = list(installation.libraries())
+    findings += missing
+    if missing or sys.version_info < installation.OLDEST:
+        return findings  # nothing else could be imported
+
+    from agents.configuration import checked_config
+    from agents.doctor import run, size
+    from agents.reader import Output, ReadError, Selection
+    from schemas.config import ConfigError
+
+    try:
+        config = checked_config(config_path)
+    except ConfigError as error:
+        return [*findings, Finding(check="configuration", level="problem", message=str(error), remedy="correct that place in the file")]
+    findings.append(Finding(check="configuration", level="ok", message=f"{config_path or 'the defaults'} can be used"))
+    if per_day is not None:
+        findings += size.expected_size([size.Load(model_name=name, per_day=per_day) for name in config.models or ("any model",)], config)
+    if not out.is_dir():
+        return findings
+    try:
+        output = Output(out)
+        findings += run.state(out)
+        findings += run.belongs(output, config)
+        metrics = list(output.metrics(Selection(segment="all")))
+        findings += run.refused(output, metrics)
+        findings += run.sufficiency(output, metrics)
+    except ReadError as error:
+        findings.append(Finding(check="output", level="problem", message=str(error), remedy="replay into a new folder"))
+        return findings
+    if per_day is None:
+        findings += size.expected_size(size.loads_of(metrics), config)
+    return findings

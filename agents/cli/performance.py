@@ -1,0 +1,140 @@
+"""`driftline performance`: the newest figures of every model version, with what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agents.cli.show import example, json_option, minute, model_options, number, out_option, print_json, print_table, share
+from agents.cli.source import reading
+
+if TYPE_CHECKING:
+    from schemas.results import Metric
+
+USUAL = ("accuracy", "precision", "recall", "f1", "roc_auc")
+
+
+@click.group()
+def performance() -> None:
+    """How good the models are."""
+
+
+@performance.command(
+    "summary",
+    epilog=example(
+        "driftline performance summary --model churn --window 1d",
+        "driftline performance summary --maturity 6h --segment plan=pro --metric f1 --metric mcc",
+    ),
+)
+@model_options
+@click.option("--segment", default="all", show_default=True, help='"all", or "dimension=value".')
+@click.option("--lane", type=click.Choice(("decisions", "arrivals", "traffic")), default="decisions", show_default=True)
+@click.option("--window", help="Only this window, for example 1d or 7d/1d.")
+@click.option("--maturity", default="last", show_default=True, help='A rung of the ladder, "last" for the last one announced, or "all".')
+@click.option("--metric", "metrics", multiple=True, help=f"Which metrics to show; may be repeated. Without it: {', '.join(USUAL)}.")
+@out_option
+@json_option
+def summary(
+    out: Path,
+    model_name: str | None,
+    model_version: str | None,
+    segment: str,
+    lane: str,
+    window: str | None,
+    maturity: str,
+    metrics: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show the newest complete window of each kind, with intervals.
+
+    A figure that cannot be given says why: no truth yet, too few rows, no score.
+    """
+    from agents.reader import Output, Selection
+
+    with reading():
+        chosen = Selection(model_name=model_name, model_version=model_version, segment=segment)
+        records = newest(
+            record
+            for record in Output(out).metrics(chosen)
+            if record.lane == lane and (window is None or record.window == window) and (maturity in ("all", "last", record.maturity))
+        )
+    if maturity == "last":
+        records = most_mature(records)
+    if as_json:
+        print_json(records)
+        return
+    shown = metrics or USUAL
+    print_table(
+        ["Model", "Version", "Window", "From", "Maturity", ">Predictions", ">Labelled", ">Coverage", *(f">{name}" for name in shown)],
+        [
+            (
+                record.model_name,
+                record.model_version,
+                record.window,
+                minute(record.window_start),
+                (record.maturity or "-") + ("" if record.final else " *"),
+                number(record.n_predictions),
+                number(record.n),
+                share(record.label_coverage),
+                *(figure(record, name) for name in shown),
+            )
+            for record in records
+        ],
+        empty=f"no figure in {out} for segment {segment} of the {lane} lane" + (f" in window {window}" if window else ""),
+    )
+    if any(not record.final for record in records):
+        click.echo("* truths may still arrive; a later rung will say more")
+
+
+def newest(records: Iterable[Metric]) -> list[Metric]:
+    """The newest window of each series, window kind and rung."""
+    from agents.reader import latest
+
+    return latest(
+        (record for record in records if not record.provisional),
+        group=lambda record: (record.model_name, record.model_version, record.segment, window_order(record), rung_order(record)),
+        order=lambda record: (record.window_start, record.revision),
+    )
+
+
+def most_mature(records: list[Metric]) -> list[Metric]:
+    """Of each series and window kind the record of the last rung."""
+    from agents.reader import latest
+
+    return latest(
+        records,
+        group=lambda record: (record.model_name, record.model_version, record.segment, window_order(record)),
+        order=rung_order,
+    )
+
+
+def rung_order(record: Metric) -> int:
+    """Rungs by their delay; a lane without a ladder has one place."""
+    from schemas.times import parse_duration
+
+    return parse_duration(record.maturity) if record.maturity else 0
+
+
+def window_order(record: Metric) -> tuple[str, int, str]:
+    """Windows by kind, then by size as far as their name tells it."""
+    from schemas.times import parse_duration
+
+    size, _, _ = record.window.partition("/")
+    try:
+        return record.kind, parse_duration(size), record.window
+    except ValueError:  # "since_deployment" and "last_100" are no durations
+        return record.kind, 0, record.window
+
+
+def figure(record: Metric, name: str) -> str:
+    """A metric with its interval, or why there is none."""
+    if name not in record.metrics:
+        return "-"
+    value = record.metrics[name]
+    if value is None:
+        return record.null_reasons.get(name, "not defined")
+    interval = record.ci.get(name)
+    return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"

@@ -1,0 +1,116 @@
+"""`driftline registry`: who changed what, and how things stood at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agents.cli.show import WrongInput, example, json_option, minute, model_options, number, out_option, print_json, print_table
+from agents.cli.source import reading
+
+if TYPE_CHECKING:
+    from schemas.results import RegistryEvent
+
+
+@click.group()
+def registry() -> None:
+    """What is in force, and how it came about."""
+
+
+@registry.command("history", epilog=example("driftline registry history --model churn"))
+@model_options
+@click.option("--accepted", is_flag=True, help="Leave out what was rejected.")
+@out_option
+@json_option
+def show_history(out: Path, model_name: str | None, model_version: str | None, accepted: bool, as_json: bool) -> None:
+    """List changes and rejections, newest first, each with who asked and why."""
+    from agents.reader import Output
+    from streams.registry.history import history
+
+    with reading():
+        events = history(Output(out).registry_events(), model_name=model_name, model_version=model_version, rejected=not accepted)
+    if as_json:
+        print_json(events)
+        return
+    print_table(
+        ["At", "Model", ">Revision", "Event", "Version", "By", "Change", "Why"],
+        [
+            (
+                minute(event.at),
+                event.model_name,
+                number(event.revision),
+                event.event,
+                event.model_version or "-",
+                event.requested_by,
+                change(event),
+                event.error or event.reason or event.cause or "-",
+            )
+            for event in events
+        ],
+        empty=f"nothing was changed in {out}",
+    )
+
+
+@registry.command("as-of", epilog=example("driftline registry as-of 2013-07-01T00:00:00Z --model flights"))
+@click.argument("time")
+@model_options
+@out_option
+@json_option
+def show_as_of(time: str, out: Path, model_name: str | None, model_version: str | None, as_json: bool) -> None:
+    """Show what was in force at TIME (RFC 3339, for example 2026-11-21T10:00:00Z)."""
+    from agents.reader import Output
+    from schemas.times import parse_time
+    from streams.registry.history import as_of
+
+    try:
+        at_ms = parse_time(time)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="TIME") from error
+    with reading():
+        events = [event for event in Output(out).registry_events() if model_name in (None, event.model_name)]
+    try:
+        models = as_of(events, at_ms=at_ms)
+    except ValueError as error:
+        raise WrongInput(str(error)) from error
+    entries = [entry for model in models.values() for entry in model.entries() if model_version in (None, entry.model_version)]
+    if as_json:
+        print_json(entries)
+        return
+    print_table(
+        ["Model", "Version", "Stage", ">Threshold", "Reference", ">Revision", "Registered", "Deployed"],
+        [
+            (
+                entry.model_name,
+                entry.model_version,
+                entry.stage,
+                number(entry.threshold),
+                entry.reference_id or "-",
+                number(entry.revision),
+                minute(entry.registered_at),
+                minute(entry.deployed_at),
+            )
+            for entry in entries
+        ],
+        empty=f"nothing was registered by {time}",
+    )
+
+
+LONGEST_VALUE = 40
+
+
+def change(event: RegistryEvent) -> str:
+    """What an event changed, as "version field: before -> after"; long values are left out."""
+    parts = []
+    for version, fields in sorted((event.after or {}).items()):
+        before = (event.before or {}).get(version) or {}
+        for name, value in sorted(fields.items()):
+            old = f"{_short(before[name])} -> " if before.get(name) is not None else ""
+            parts.append(f"{version} {name}: {old}{_short(value)}")
+    return "; ".join(parts) or "-"
+
+
+def _short(value: Any) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST_VALUE else "(new)"

@@ -1,0 +1,133 @@
+"""`driftline replay`: a recorded log through the pipeline, with progress and resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agents.cli.show import WrongInput, console, example, json_option, number, out_option, print_json
+from agents.cli.source import config_option, configured
+
+if TYPE_CHECKING:
+    from agents.inprocess.run import Progress, ReplaySummary
+
+STEPS = 1_000  # of the progress bar
+
+
+@click.command(
+    epilog=example(
+        "driftline replay trial/sample-log --config trial/driftline.toml --out trial/out",
+        "driftline replay table.csv --map label=y_true --map score=p --out out",
+    )
+)
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@config_option
+@out_option
+@click.option("--partitions", type=click.IntRange(min=1, max=1024), default=8, show_default=True, help="Partitions of the input topics.")
+@click.option("--batch", type=click.IntRange(min=1), default=10_000, show_default=True, help="Lines in a step; decides speed and memory only.")
+@click.option("--open-end", is_flag=True, help="Stop at the last record instead of letting time run on until every window is final.")
+@click.option("--follow", is_flag=True, help="Follow the recorded registry decisions instead of deciding anew.")
+@click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Column of a table that holds a field; may be repeated.")
+@json_option
+def replay(
+    source: Path,
+    config: Path | None,
+    out: Path,
+    partitions: int,
+    batch: int,
+    open_end: bool,
+    follow: bool,
+    mapping: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Run a recorded log through the pipeline, or go on with a run that was stopped.
+
+    SOURCE is a folder with predictions.jsonl and ground-truth.jsonl, or a table (.csv, .parquet) with a row per
+    prediction. The same call on the same output folder goes on where it stopped; another input or configuration is
+    refused.
+    """
+    from agents.inprocess.identity import RunRefused
+    from agents.inprocess.lines import LogError
+    from agents.inprocess.rocks import StateError
+    from agents.inprocess.run import replay as run
+
+    settings = configured(config)
+    columns = dict(_pair(text) for text in mapping)
+    try:
+        with _progress() as progress:
+            summary = run(
+                source,
+                out,
+                settings,
+                partitions=partitions,
+                batch=batch,
+                open_end=open_end,
+                follow=follow,
+                mapping=columns or None,
+                progress=progress,
+            )
+    except (RunRefused, LogError, StateError) as error:
+        raise WrongInput(str(error)) from error
+    if as_json:
+        print_json(summary)
+    else:
+        _tell(summary, out)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    field, equals, column = text.partition("=")
+    if not (field and equals and column):
+        raise click.BadParameter(f"{text!r} is not FIELD=COLUMN, for example label=y_true", param_hint="--map")
+    return field, column
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None] | None]:
+    """A bar on the terminal's error stream; nothing where nobody looks."""
+    target = console(stderr=True)
+    if not target.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from schemas.times import format_time
+
+    columns: list[Any] = [TextColumn("{task.description:<17}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.fields[at]}")]
+    with Progress(*columns, TimeElapsedColumn(), console=target, transient=True) as bar:
+        task = bar.add_task("reading", total=STEPS, at="")
+        closing_since = 0
+
+        def show(now: Any) -> None:
+            nonlocal closing_since
+            if now.end_ms is None:
+                done = now.bytes / max(1, now.total_bytes)
+            else:
+                closing_since = closing_since or now.event_ms
+                done = (now.event_ms - closing_since) / max(1, now.end_ms - closing_since)
+            name = "closing windows" if now.phase == "closing" else now.phase
+            at = format_time(now.event_ms) if now.event_ms else ""
+            bar.update(task, description=name, completed=STEPS * min(1.0, done), at=f"{now.lines:,} lines  {at}")
+
+        yield show
+
+
+def _tell(summary: ReplaySummary, out: Path) -> None:
+    read = ", ".join(f"{number(count)} {topic}" for topic, count in sorted(summary.lines.items()))
+    written = ", ".join(f"{number(count)} {topic}" for topic, count in sorted(summary.written.items()) if count)
+    if summary.already_finished:
+        click.echo(f"{out} is complete already; nothing was done")
+    else:
+        click.echo(f"read {read}" + (" (went on from an earlier run)" if summary.resumed else ""))
+        click.echo(f"took {summary.elapsed_s:.1f} s, {summary.cpu_s:.1f} s of CPU")
+    if summary.first_event and summary.last_event:
+        click.echo(f"event time {summary.first_event} to {summary.last_event}")
+    click.echo(f"wrote {written or 'nothing'} to {out}")
+    for topic, reasons in sorted(summary.refused.items()):
+        why = ", ".join(f"{number(count)} {reason}" for reason, count in sorted(reasons.items()))
+        click.echo(f"refused {why}: see {out / f'{topic}.dlq.jsonl'}")
+    for note in summary.notes:
+        click.echo(f"note: {note}")

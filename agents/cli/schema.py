@@ -1,0 +1,126 @@
+"""`driftline schema`: what a record must look like, and whether a file's records do."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agents.cli.show import WrongInput, example, json_option, number, print_json
+
+if TYPE_CHECKING:
+    from schemas.explain import Explanation
+
+
+@click.group()
+def schema() -> None:
+    """What records look like."""
+
+
+@schema.command(epilog=example("driftline schema export docs/schemas"))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def export(folder: Path) -> None:
+    """Write a JSON Schema for every topic and one AsyncAPI document to FOLDER."""
+    from schemas.export import documents
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in documents().items():
+        (folder / name).write_text(text, encoding="utf-8")
+        click.echo(f"wrote {folder / name}")
+
+
+@schema.command(epilog=example("driftline schema validate log/predictions.jsonl", "driftline schema validate export.jsonl --topic ground-truth"))
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--topic", help="What the lines are; without it the file name says so.")
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Refused lines to show; 0 shows all.")
+@json_option
+def validate(file: Path, topic: str | None, limit: int, as_json: bool) -> int:
+    """Read FILE as the pipeline would and say what is wrong, line by line.
+
+    Tells which names of other systems were understood and which fields nobody reads. Ends with 1 if a line is refused.
+    """
+    from agents.inprocess.lines import LogError
+    from schemas.explain import EXPLAINED
+
+    topic = topic or file.name.removesuffix(".jsonl")
+    if topic not in EXPLAINED:
+        raise click.BadParameter(f"{topic!r} is none of {', '.join(EXPLAINED)}; name the topic of {file}", param_hint="--topic")
+    report = _Report(limit)
+    try:
+        for offset, explanation in enumerate(_explained(file, topic)):
+            report.add(offset, explanation)
+            if explanation.error and not as_json and report.shown(offset):
+                click.echo(f"line {offset + 1}: {explanation.reason}: {explanation.error}")
+    except LogError as error:
+        raise WrongInput(str(error)) from error
+    if as_json:
+        print_json({"file": str(file), "topic": topic, **report.document()})
+    else:
+        report.tell(topic)
+    return 1 if report.reasons else 0
+
+
+def _explained(file: Path, topic: str) -> Iterator[Explanation]:
+    from agents.inprocess.lines import LineFile
+    from schemas.explain import explain
+    from schemas.settings import Config
+
+    latest_ms = int(time.time() * 1000) + Config().max_ahead_ms
+    with LineFile(file) as lines:
+        while (portion := lines.read()) is not None:
+            for value in portion.values:
+                yield explain(value, topic, latest_ms=latest_ms)
+
+
+class _Report:
+    """What was found in the lines so far."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.lines = 0
+        self.reasons: Counter[str] = Counter()
+        self.aliases: Counter[tuple[str, str]] = Counter()
+        self.ignored: Counter[str] = Counter()
+        self.refused: list[dict[str, Any]] = []
+
+    def add(self, offset: int, explanation: Explanation) -> None:
+        """Take one line into account; only the first refusals are kept."""
+        self.lines += 1
+        self.aliases.update(explanation.aliases.items())
+        self.ignored.update(explanation.ignored)
+        if explanation.error is not None:
+            self.reasons[str(explanation.reason)] += 1
+            if not self.limit or len(self.refused) < self.limit:
+                self.refused.append({"line": offset + 1, "offset": offset, "reason": explanation.reason, "error": explanation.error})
+
+    def shown(self, offset: int) -> bool:
+        """Whether this refusal is among the first."""
+        return bool(self.refused) and self.refused[-1]["offset"] == offset
+
+    def document(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "lines": self.lines,
+            "accepted": self.lines - self.reasons.total(),
+            "reasons": dict(self.reasons),
+            "refused": self.refused,
+            "aliases": {alias: {"means": name, "lines": count} for (alias, name), count in self.aliases.items()},
+            "ignored": dict(self.ignored),
+        }
+
+    def tell(self, topic: str) -> None:
+        """For people."""
+        refused = self.reasons.total()
+        if refused > len(self.refused):
+            click.echo(f"... and {number(refused - len(self.refused))} more refused lines; --limit 0 shows all")
+        click.echo(f"{number(self.lines - refused)} of {number(self.lines)} lines are good {topic}")
+        for (alias, name), count in sorted(self.aliases.items()):
+            click.echo(f'understood "{alias}" as {name} ({number(count)} lines)')
+        for name, count in sorted(self.ignored.items()):
+            click.echo(f'nobody reads "{name}" ({number(count)} lines)')
+        for reason, count in sorted(self.reasons.items()):
+            click.echo(f"refused {number(count)}: {reason}")

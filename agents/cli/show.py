@@ -1,0 +1,134 @@
+"""How verbs print: tables for people, one JSON document for machines, and the options that all reading verbs share."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+F = TypeVar("F", bound=Callable[..., Any])
+PIPE_WIDTH = 160
+
+
+def out_option(command: F) -> F:
+    """`--out DIR`: the output folder of a run."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("driftline-out"),
+        envvar="DRIFTLINE_OUT",
+        show_default=True,
+        show_envvar=True,
+        help="Output folder of the run.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """`--json`: one JSON document on standard output instead of a table."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for machines.")(command)
+
+
+def model_options(command: F) -> F:
+    """`--model` and `--version`."""
+    command = click.option("--version", "model_version", metavar="VERSION", help="Only this version.")(command)
+    return click.option("--model", "model_name", metavar="MODEL", help="Only this model.")(command)
+
+
+def example(*lines: str) -> str:
+    """The epilog of a help text, as written."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+class WrongInput(click.ClickException):
+    """What was handed in cannot be used; the message says what to do. Ends with code 2."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"driftline: {self.format_message()}", file=file or sys.stderr)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that follows NO_COLOR, and does not squeeze tables to 80 columns where nobody looks at a terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else max(PIPE_WIDTH, shutil.get_terminal_size((PIPE_WIDTH, 24)).columns)
+    return Console(file=stream, width=width, highlight=False, emoji=False)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document, indented; structs as on their topic, absent figures as null."""
+    import msgspec
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2).decode() + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+    """A table, or one sentence where there is nothing to show.
+
+    Parameters
+    ----------
+    columns
+        Headings; a leading ">" sets the column to the right.
+    rows
+        Cells as text; they are shown as they are, without markup.
+    empty
+        What is said where there is no row.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    target = console()
+    if table.row_count:
+        target.print(table)
+    else:
+        target.print(Text(empty))
+
+
+def number(value: float | int | None) -> str:
+    """A figure for a table cell: whole numbers with separators, others to four digits; "-" where there is none.
+
+    Examples
+    --------
+    >>> number(12345), number(0.83291), number(None)
+    ('12,345', '0.8329', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def share(value: float | None) -> str:
+    """A share in percent; "-" where there is none.
+
+    Examples
+    --------
+    >>> share(0.8743)
+    '87.4 %'
+    """
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def minute(time: str | None) -> str:
+    """A topic's time for a table cell, to the minute.
+
+    Examples
+    --------
+    >>> minute("2026-11-21T10:00:00Z")
+    '2026-11-21 10:00'
+    """
+    return "-" if time is None else time[:16].replace("T", " ")

@@ -1,0 +1,34 @@
+"""A configuration checked as a whole: the file by `schemas`, its rules, tuners and policies by `streams`.
+
+`schemas` cannot know the types of plug-ins, so their tables are built here once before a run starts, and what is wrong
+with them is said as for any other key of the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from schemas.config import ConfigError, load_config
+from schemas.settings import Config
+from streams.decide import build_rules
+from streams.decide.tuner import build_tuner
+from streams.registry.policy import build_policy
+
+
+def checked_config(path: Path | None) -> Config:
+    """The settings in a file, or the defaults without one.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or says something that is not understood.
+    """
+    config = load_config(path)
+    for model in (config.defaults, *config.models.values()):
+        for build in (build_rules, build_tuner, build_policy):
+            try:
+                build(model)
+            except ValueError as error:
+                where, _, message = str(error).partition(": ")
+                raise ConfigError(config.path, where, message) from error
+    return config

@@ -1,0 +1,110 @@
+"""What the demo's live view shows: the newest of everything, kept from the records of a run as they come.
+
+Reads only figures that are complete and cover all rows. How it looks on a terminal is `view.py`; what remains to be said at the
+end is `summary.py`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from schemas.results import Alert, Drift, Metric, Recommendation, RegistryEntry
+from schemas.topics import ALERTS, DRIFT, METRICS, RECOMMENDATIONS, REGISTRY
+
+LEVELS = ("insufficient_data", "none", "mild", "moderate", "severe")
+DAYS_SHOWN = 60
+SHOWN_TOPICS: dict[str, type[msgspec.Struct]] = {
+    METRICS: Metric,
+    DRIFT: Drift,
+    ALERTS: Alert,
+    RECOMMENDATIONS: Recommendation,
+    REGISTRY: RegistryEntry,
+}
+
+
+class Board:
+    """The newest state of a run with one model.
+
+    Attributes
+    ----------
+    day
+        The newest day for which a figure is complete, as the RFC 3339 time of its end.
+    rungs
+        Of the widest sliding window, the newest figures by maturity.
+    days
+        The newest days' figures at the last rung, oldest first.
+    drift
+        Of the newest detection window, the strongest verdict by target.
+    alerts
+        The last change of each episode, by alert id, in the order of the first.
+    """
+
+    def __init__(self) -> None:
+        self.day = ""
+        self.entries: dict[str, RegistryEntry] = {}
+        self.rungs: dict[str, Metric] = {}
+        self.days: deque[Metric] = deque(maxlen=DAYS_SHOWN)
+        self.drift: dict[str, Drift] = {}
+        self.alerts: dict[str, Alert] = {}
+        self.recommendation: Recommendation | None = None
+
+    def take(self, record: msgspec.Struct) -> None:
+        """Let a record replace what it makes old."""
+        match record:
+            case Metric(lane="decisions", segment="all", provisional=False, kind="sliding", maturity=str(rung)):
+                self.rungs[rung] = record
+                self.day = max(self.day, record.window_end)
+            case Metric(lane="decisions", segment="all", provisional=False, kind="tumbling", final=True):
+                self.days.append(record)
+            case Drift(segment="all"):
+                held = self.drift.get(record.target)
+                if held is None or _strength(record) >= _strength(held):
+                    self.drift[record.target] = record
+            case Alert():
+                self.alerts[record.alert_id] = record
+            case Recommendation():
+                self.recommendation = record
+            case RegistryEntry():
+                self.entries[record.model_version] = record
+
+    def firing(self) -> list[Alert]:
+        """Episodes that are not resolved, oldest first."""
+        return [alert for alert in self.alerts.values() if alert.status != "resolved"]
+
+
+def _strength(drift: Drift) -> tuple[str, int, float]:
+    return drift.window_end, LEVELS.index(drift.level), drift.effect or 0.0
+
+
+class Tail:
+    """Reads what a run has added to its output files since the last look.
+
+    Parameters
+    ----------
+    folder
+        The output folder; its files may not be there yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._positions = dict.fromkeys(SHOWN_TOPICS, 0)
+        self._decoders = {topic: msgspec.json.Decoder(type_) for topic, type_ in SHOWN_TOPICS.items()}
+
+    def records(self) -> Iterator[msgspec.Struct]:
+        """New records, topic by topic; of figures and drift only those over all rows."""
+        for topic, decoder in self._decoders.items():
+            path = self._folder / f"{topic}.jsonl"
+            if not path.exists():
+                continue
+            with path.open("rb") as file:
+                file.seek(self._positions[topic])
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break  # the run is still writing it
+                    self._positions[topic] += len(line)
+                    if topic not in (METRICS, DRIFT) or b'"segment":"all"' in line:
+                        yield decoder.decode(line)

@@ -1,0 +1,99 @@
+"""From the flights, or the sample, to the summary: the steps of the demo in their order."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from agents.cli.show import console, print_json
+from agents.demo.flights import DemoDataError, data_folder
+from agents.demo.summary import Summary, summarise
+from agents.demo.view import View
+from agents.demo.words import tell
+from agents.inprocess.run import replay
+from agents.inprocess.summary import Progress
+from agents.sample import write_sample
+from schemas.config import load_config
+
+LOG_FOLDER = "log"
+OUTPUT_FOLDER = "output"
+MARKER = ".driftline-demo"  # tells a folder of ours, which may be written anew, from somebody's work
+
+
+class FolderTaken(Exception):
+    """The folder holds something that is not the demo's; the message says what to do."""
+
+
+def run(out: Path, *, json_output: bool, offline_sample: bool) -> int:
+    """See `agents.demo.run_demo`."""
+    terminal = console(stderr=json_output)
+    try:
+        _make_room(out)
+    except FolderTaken as taken:
+        console(stderr=True).print(f"driftline: {taken}", markup=False)
+        return 2
+    started = time.monotonic()
+    output = out / OUTPUT_FOLDER
+    view = View(terminal, output)
+    with view.open():
+        config, log = _prepare(out, view, offline_sample=offline_sample)
+        view.step("streaming it through the pipeline")
+        done = replay(log, output, load_config(config), progress=lambda now: _report(view, now))
+    summary = summarise(output)
+    if json_output:
+        print_json(summary)
+        return 0
+    for line in tell(summary):
+        terminal.print(line, markup=False, soft_wrap=True)
+    predictions = done.lines.get("predictions", 0)
+    terminal.print(
+        f"\n{predictions:,} predictions and {done.lines.get('ground-truth', 0):,} truths took {done.elapsed_s:.0f} s "
+        f"({predictions / max(done.cpu_s, 1e-9):,.0f} predictions per second of CPU); the whole demo {time.monotonic() - started:.0f} s.",
+        markup=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _make_room(out: Path) -> None:
+    """Empty the folder of an earlier demo; any other folder has to be new or empty."""
+    if out.exists() and any(out.iterdir()):
+        if not (out / MARKER).is_file():
+            raise FolderTaken(f"{out} holds something that is not the demo's; name another folder with --out")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARKER).write_text("Made by `driftline demo`, which writes this folder anew each time.\n", encoding="utf-8")
+
+
+def _prepare(out: Path, view: View, *, offline_sample: bool) -> tuple[Path, Path]:
+    """Write the recorded log; returns the configuration file and the log's folder."""
+    folder = None if offline_sample else data_folder()
+    if folder is not None:
+        try:
+            return _prepare_flights(folder, out, view)
+        except DemoDataError as error:
+            view.step(f"the flights cannot be used: {error}. Running the sample instead")
+    elif not offline_sample:
+        view.step('the flights are not installed (they come with: pip install "driftline[demo]"); running the sample instead')
+    else:
+        view.step("writing the sample: a churn model over two days that gets worse on the second")
+    return write_sample(out)
+
+
+def _prepare_flights(folder: Path, out: Path, view: View) -> tuple[Path, Path]:
+    from agents.demo.flights import read_flights
+    from agents.demo.log import write_log
+    from agents.demo.model import score_flights
+
+    view.step("reading the flights of 2013")
+    flights = read_flights(folder)
+    view.step("training on January to March, predicting the year")
+    scored = score_flights(flights)
+    view.step("writing predictions and truths as a recorded log", total=len(flights) + int(flights.known.sum()))
+    write_log(out / LOG_FOLDER, flights, scored, progress=view.advance)
+    return out / "driftline.toml", out / LOG_FOLDER
+
+
+def _report(view: View, now: Progress) -> None:
+    view.advance(now.bytes, total=now.total_bytes)

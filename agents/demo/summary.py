@@ -1,0 +1,299 @@
+"""What a run says in the end, computed from its output folder alone.
+
+The figures of a year are added up from the days' counts, so nothing here is estimated twice. How it is told in words is `words.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from agents.reader import Output, Selection, latest
+from schemas.results import Alert, Drift, Metric, Recommendation, RegistryEvent
+from schemas.times import DAY_MS, parse_duration, parse_time
+
+ALL_ROWS = Selection(segment="all")
+MONTHS_FROM_DAYS = 60  # a longer run is told by month, a shorter one by day
+NOTABLE = ("moderate", "severe")
+
+
+class Period(Struct, kw_only=True):
+    """Figures of a month, a day or a longer span, at the last rung of the ladder."""
+
+    name: str
+    predictions: int
+    labelled: int
+    positive_share: float | None
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    roc_auc: float | None  # mean of the days' values, weighted by their rows
+
+
+class Maturity(Struct, kw_only=True):
+    """What was known at one rung of the ladder, over the same days as at the last rung.
+
+    Attributes
+    ----------
+    days_misleading
+        Share of the days on which the last F1 lay outside the 95 % interval that this rung gave.
+    """
+
+    rung: str
+    coverage: float
+    f1: float | None
+    f1_error: float | None
+    days_misleading: float | None
+
+
+class RuleStory(Struct, kw_only=True):
+    """All episodes of one rule."""
+
+    rule: str
+    severity: str
+    episodes: int
+    still_firing: int
+    segments: list[str]
+    first_at: str
+    last_at: str
+    first_summary: str
+
+
+class TargetStory(Struct, kw_only=True):
+    """How often one target had drifted, and when most."""
+
+    target: str
+    windows: int
+    notable: int
+    strongest_effect: float | None
+    strongest_method: str | None
+    strongest_at: str | None
+
+
+class Summary(Struct, kw_only=True):
+    """The story of one model version."""
+
+    model_name: str
+    model_version: str
+    first_day: str
+    last_day: str
+    positive_label: str | None
+    in_production_since: str | None
+    before: Period | None
+    production: Period
+    periods: list[Period]
+    f1_follows_positive_share: float | None
+    auc_follows_positive_share: float | None
+    maturities: list[Maturity]
+    alerts: list[RuleStory]
+    drift: list[TargetStory]
+    recommendations: list[dict[str, Any]]
+    registry: list[dict[str, Any]]
+    refused_lines: dict[str, int]
+    out: str
+
+
+class NothingToTell(Exception):
+    """The output holds no complete figure; the message says where it was looked for."""
+
+
+def summarise(out: Path) -> Summary:
+    """Read the output of a run and add it up.
+
+    Raises
+    ------
+    NothingToTell
+        If no window of the decisions lane is complete.
+    agents.reader.ReadError
+        If the folder is not the output of a run.
+    """
+    output = Output(out)
+    daily = _daily(output)
+    if not daily:
+        raise NothingToTell(f"{out} holds no complete figures of the decisions lane; nothing can be said")
+    last_rung = max(daily, key=parse_duration)
+    days = daily[last_rung]
+    name, version = days[0].model_name, days[0].model_version
+    events = [event for event in output.registry_events() if event.event != "rejected"]
+    promoted = next((event.at for event in events if event.event == "promote" and event.model_version == version), None)
+    start = promoted[:10] if promoted else ""
+    production = [day for day in days if day.window_start[:10] >= start] or days
+    return Summary(
+        model_name=name,
+        model_version=version,
+        first_day=days[0].window_start[:10],
+        last_day=days[-1].window_start[:10],
+        positive_label=positive_label(days),
+        in_production_since=promoted,
+        before=period("before", [day for day in days if day.window_start[:10] < start]) if start else None,
+        production=period("production", production),
+        periods=periods(days),
+        f1_follows_positive_share=correlation(production, "f1"),
+        auc_follows_positive_share=correlation(production, "roc_auc"),
+        maturities=[maturity(rung, daily[rung], production) for rung in sorted(daily, key=parse_duration)],
+        alerts=alert_stories(output.alerts()),
+        drift=drift_stories(output.drift(ALL_ROWS)),
+        recommendations=[],
+        registry=[_plain_event(event) for event in events],
+        refused_lines=output.dead_letters(),
+        out=str(out),
+    )
+
+
+def _daily(output: Output) -> dict[str, list[Metric]]:
+    """By rung, the figures of the widest tumbling window over all rows, in the order of their windows."""
+    found: dict[tuple[int, str], list[Metric]] = {}
+    for record in output.metrics(ALL_ROWS):
+        if record.lane == "decisions" and record.kind == "tumbling" and record.maturity is not None and not record.provisional:
+            found.setdefault((parse_duration(record.window), record.maturity), []).append(record)
+    if not found:
+        return {}
+    widest = max(size for size, _ in found)
+    return {
+        rung: latest(records, group=lambda record: record.window_start, order=lambda record: record.revision)
+        for (size, rung), records in found.items()
+        if size == widest
+    }
+
+
+def period(name: str, days: list[Metric]) -> Period:
+    """The days' counts added up."""
+    cells = _cells(days)
+    aucs = [(day.metrics.get("roc_auc"), day.n) for day in days]
+    known = [(value, n) for value, n in aucs if value is not None]
+    return Period(
+        name=name,
+        predictions=sum(day.n_predictions for day in days),
+        labelled=sum(day.n for day in days),
+        positive_share=_ratio(cells["tp"] + cells["fn"], sum(cells.values())),
+        f1=f1(cells),
+        precision=_ratio(cells["tp"], cells["tp"] + cells["fp"]),
+        recall=_ratio(cells["tp"], cells["tp"] + cells["fn"]),
+        roc_auc=_ratio(sum(value * n for value, n in known), sum(n for _, n in known)),
+    )
+
+
+def periods(days: list[Metric]) -> list[Period]:
+    """The run by month, or by day where it is short."""
+    length = len("2013-01") if len(days) >= MONTHS_FROM_DAYS else len("2013-01-01")
+    groups: dict[str, list[Metric]] = {}
+    for day in days:
+        groups.setdefault(day.window_start[:length], []).append(day)
+    return [period(name, group) for name, group in groups.items()]
+
+
+def maturity(rung: str, days: list[Metric], last: list[Metric]) -> Maturity:
+    """What a rung said about the days for which the last rung spoke."""
+    final = {day.window_start: day for day in last}
+    same = [day for day in days if day.window_start in final]
+    early, late = f1(_cells(same)), f1(_cells([final[day.window_start] for day in same]))
+    judged = [
+        not low <= final_value <= high
+        for day in same
+        if (interval := day.ci.get("f1")) and (final_value := final[day.window_start].metrics.get("f1")) is not None
+        for low, high in [interval]
+    ]
+    return Maturity(
+        rung=rung,
+        coverage=_ratio(sum(day.n for day in same), sum(day.n_predictions for day in same)) or 0.0,
+        f1=early,
+        f1_error=None if early is None or late is None else early - late,
+        days_misleading=_ratio(sum(judged), len(judged)),
+    )
+
+
+def correlation(days: list[Metric], metric: str) -> float | None:
+    """Pearson's correlation of a metric's daily values with the daily share of positives; None below three days."""
+    pairs = [
+        (day.metrics[metric], share)
+        for day in days
+        if day.metrics.get(metric) is not None and (share := _ratio((day.tp or 0) + (day.fn or 0), day.n)) is not None
+    ]
+    if len(pairs) < 3:
+        return None
+    values = np.array(pairs, dtype=np.float64)
+    if not values.std(axis=0).all():
+        return None
+    return float(np.corrcoef(values.T)[0, 1])
+
+
+def positive_label(days: list[Metric]) -> str | None:
+    """The label that tp and fn count, read off the first day whose counts tell the two labels apart."""
+    for day in days:
+        if len(day.labels) == 2 and day.tp != day.tn:
+            return day.labels[0] if day.matrix[0][0] == day.tp else day.labels[1]
+    return None
+
+
+def alert_stories(changes: Iterable[Alert]) -> list[RuleStory]:
+    """Episodes by rule, the rule that fired first comes first."""
+    seen: list[Alert] = list(changes)
+    opening: dict[str, Alert] = {}
+    for change in seen:
+        opening.setdefault(change.alert_id, change)
+    closing = {alert.alert_id: alert for alert in latest(seen, group=lambda alert: alert.alert_id)}
+    by_rule: dict[str, list[Alert]] = {}
+    for alert in opening.values():
+        by_rule.setdefault(alert.rule, []).append(alert)
+    return [
+        RuleStory(
+            rule=rule,
+            severity=episodes[0].severity,
+            episodes=len(episodes),
+            still_firing=sum(closing[alert.alert_id].status != "resolved" for alert in episodes),
+            segments=sorted({alert.segment for alert in episodes}),
+            first_at=episodes[0].starts_at,
+            last_at=episodes[-1].starts_at,
+            first_summary=episodes[0].summary,
+        )
+        for rule, episodes in by_rule.items()
+    ]
+
+
+def drift_stories(results: Iterable[Drift]) -> list[TargetStory]:
+    """By target the windows with a verdict, and how many of them were notable; the most notable comes first."""
+    windows: dict[str, dict[str, bool]] = {}
+    strongest: dict[str, Drift] = {}
+    for result in results:
+        if result.level == "insufficient_data":
+            continue
+        verdicts = windows.setdefault(result.target, {})
+        verdicts[result.window_start] = verdicts.get(result.window_start, False) or result.level in NOTABLE
+        held = strongest.get(result.target)
+        if result.effect is not None and (held is None or held.effect is None or result.effect > held.effect):
+            strongest[result.target] = result
+    stories = []
+    for target, verdicts in windows.items():
+        best = strongest.get(target)
+        stories.append(
+            TargetStory(
+                target=target,
+                windows=len(verdicts),
+                notable=sum(verdicts.values()),
+                strongest_effect=best.effect if best else None,
+                strongest_method=best.method if best else None,
+                strongest_at=best.window_end if best else None,
+            )
+        )
+    return sorted(stories, key=lambda story: (-story.notable, story.target))
+
+
+def f1(cells: dict[str, int]) -> float | None:
+    """2 tp / (2 tp + fp + fn)."""
+    return _ratio(2 * cells["tp"], 2 * cells["tp"] + cells["fp"] + cells["fn"])
+
+
+def _cells(days: list[Metric]) -> dict[str, int]:
+    return {cell: sum(getattr(day, cell) or 0 for day in days) for cell in ("tn", "fp", "fn", "tp")}
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _plain_event(event: RegistryEvent) -> dict[str, Any]:
+    return {"at": event.at, "event": event.event, "version": event.model_version, "by": event.requested_by, "reason": event.reason}

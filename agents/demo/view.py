@@ -1,0 +1,217 @@
+"""The demo while it runs: a live view on a terminal, a line now and then elsewhere.
+
+What is shown is `board.py`; this file only lays it out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich import box
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from agents.demo.board import Board, Tail
+from schemas.results import Metric
+from schemas.times import parse_duration
+
+REFRESH_SECONDS = 0.5
+PLAIN_SECONDS = 5.0
+ALERTS_SHOWN = 5
+BARS = "▁▂▃▄▅▆▇█"
+LEVEL_STYLES = {"insufficient_data": "dim", "none": "green", "mild": "yellow", "moderate": "dark_orange", "severe": "red"}
+SEVERITY_STYLES = {"info": "blue", "warning": "yellow", "error": "red", "critical": "bold red"}
+
+
+class View:
+    """Shows a run as it goes on.
+
+    Parameters
+    ----------
+    console
+        Where to; a live view if it is a terminal, else plain lines.
+    out
+        The run's output folder, which the view reads along.
+    """
+
+    def __init__(self, console: Console, out: Path) -> None:
+        self._console = console
+        self._board = Board()
+        self._tail = Tail(out)
+        self._live: Live | None = None
+        self._step = ""
+        self._done, self._total = 0, 0
+        self._shown_at = 0.0
+
+    @contextmanager
+    def open(self) -> Iterator[View]:
+        """Show until the block ends; the last state stays on the screen."""
+        if not self._console.is_terminal:
+            yield self
+            return
+        with Live(console=self._console, auto_refresh=False, transient=False) as live:
+            self._live = live
+            yield self
+            self._show()
+        self._live = None
+
+    def step(self, text: str, total: int = 0) -> None:
+        """Begin another step of the demo, of `total` units of work if that is known."""
+        self._step, self._done, self._total = text, 0, total
+        if self._live is None:
+            self._console.print(text)
+            self._shown_at = time.monotonic()
+        else:
+            self._show()
+
+    def advance(self, done: int, total: int | None = None) -> None:
+        """The step has done so many units in all, of `total` if that is news; shows it if the last time is long enough ago."""
+        self._done = done
+        self._total = self._total if total is None else total
+        pause = REFRESH_SECONDS if self._live is not None else PLAIN_SECONDS
+        if time.monotonic() - self._shown_at >= pause:
+            self._show()
+
+    def _show(self) -> None:
+        self._shown_at = time.monotonic()
+        for record in self._tail.records():
+            self._board.take(record)
+        if self._live is not None:
+            self._live.update(self._screen(), refresh=True)
+        else:
+            self._console.print(plain_line(self._board, self._done, self._total))
+
+    def _screen(self) -> RenderableType:
+        parts: list[RenderableType] = [self._heading()]
+        board = self._board
+        if board.rungs:
+            parts.append(Columns([_models(board), _matrix(board), _rungs(board), _drift(board)], padding=(0, 1)))
+            parts.append(_days(board, self._console.width))
+            parts.append(_alerts(board))
+            parts.append(_recommendation(board))
+        return Group(*parts)
+
+    def _heading(self) -> RenderableType:
+        line = Table.grid(padding=(0, 2))
+        line.add_row(
+            Text("Driftline", style="bold cyan"),
+            Text(self._board.day[:10], style="bold"),
+            ProgressBar(total=self._total or None, completed=self._done, width=30, pulse=not self._total),
+            Text(f"{self._done:,} of {self._total:,}" if self._total else ""),
+            Text(self._step, style="dim"),
+        )
+        return line
+
+
+def plain_line(board: Board, done: int, total: int) -> str:
+    """One line on the state of the run, for logs and pipes."""
+    parts = [f"  {100 * done // total:3d} %" if total else "      "]
+    if board.day:
+        parts.append(board.day[:10])
+    parts += [f"F1 {_figure(record, 'f1')} at {rung}" for rung, record in _by_delay(board)[-1:]]
+    if board.alerts:
+        parts.append(f"{len(board.firing())} of {len(board.alerts)} alerts firing")
+    return "  ".join(parts)
+
+
+def _by_delay(board: Board) -> list[tuple[str, Metric]]:
+    return sorted(board.rungs.items(), key=lambda item: parse_duration(item[0]))
+
+
+def _figure(record: Metric, name: str) -> str:
+    value = record.metrics.get(name)
+    if value is None:
+        return "-"
+    interval = record.ci.get(name)
+    return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f} %"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for name in columns:
+        table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
+    return table
+
+
+def _models(board: Board) -> RenderableType:
+    table = _table("model", "version", "stage", ">threshold")
+    for entry in board.entries.values():
+        threshold = "-" if entry.threshold is None else f"{entry.threshold:.3f}"
+        style = "green" if entry.stage == "production" else ""
+        table.add_row(entry.model_name, entry.model_version, Text(entry.stage, style=style), threshold)
+    return Panel(table, title="models", border_style="dim")
+
+
+def _matrix(board: Board) -> RenderableType:
+    rung, record = _by_delay(board)[-1]
+    table = _table(f"{record.window} at {rung}", *(f">said {label}" for label in record.labels))
+    for label, row in zip(record.labels, record.matrix, strict=True):
+        table.add_row(f"was {label}", *(f"{count:,}" for count in row))
+    return Panel(table, title="confusion matrix", border_style="dim")
+
+
+def _rungs(board: Board) -> RenderableType:
+    table = _table("known within", ">F1", ">coverage")
+    for rung, record in _by_delay(board):
+        table.add_row(rung, _figure(record, "f1"), _share(record.label_coverage))
+    return Panel(table, title="F1 by maturity", border_style="dim")
+
+
+def _drift(board: Board) -> RenderableType:
+    table = _table("target", "by", ">effect", "level")
+    for target, drift in sorted(board.drift.items()):
+        effect = "-" if drift.effect is None else f"{drift.effect:.3f}"
+        level = Text(drift.level.replace("_", " "), style=LEVEL_STYLES[drift.level])
+        table.add_row(target.removeprefix("feature:"), drift.method, effect, level)
+    return Panel(table, title="drift against the reference", border_style="dim")
+
+
+def _days(board: Board, width: int) -> RenderableType:
+    lines = Table.grid(padding=(0, 1))
+    for name in ("f1", "roc_auc"):
+        values = [record.metrics.get(name) for record in board.days]
+        known = [value for value in values if value is not None][-max(10, width - 40) :]
+        if known:
+            lines.add_row(name, Text(sparkline(known), style="cyan"), f"{known[-1]:.3f} on {board.days[-1].window_start[:10]}")
+    return Panel(lines, title=f"day by day, final ({len(board.days)} days)", border_style="dim", expand=False)
+
+
+def sparkline(values: list[float]) -> str:
+    """One character a value, from the lowest to the highest.
+
+    Examples
+    --------
+    >>> sparkline([0.0, 0.5, 1.0])
+    '▁▄█'
+    """
+    low, high = min(values), max(values)
+    step = (high - low) or 1.0
+    return "".join(BARS[int((value - low) / step * (len(BARS) - 1))] for value in values)
+
+
+def _alerts(board: Board) -> RenderableType:
+    table = Table.grid(padding=(0, 1))
+    for alert in list(board.alerts.values())[-ALERTS_SHOWN:]:
+        style = "dim" if alert.status == "resolved" else SEVERITY_STYLES[alert.severity]
+        table.add_row(alert.at[:10], Text(alert.severity, style=style), alert.status, Text(alert.summary, style=style))
+    firing = len(board.firing())
+    title = f"alerts: {firing} firing, {len(board.alerts) - firing} resolved"
+    return Panel(table if board.alerts else Text("none so far", style="dim"), title=title, border_style="dim")
+
+
+def _recommendation(board: Board) -> RenderableType:
+    given = board.recommendation
+    text = Text("none so far", style="dim") if given is None else Text(f"{given.at[:10]}  {given.status}: {given.reason}")
+    return Panel(text, title="recommendation", border_style="dim")

@@ -1,0 +1,165 @@
+"""What an output folder belongs to: one input, one configuration, one way of running, one process at a time.
+
+`run.json` is written before anything else and never changed. A run on a folder that belongs to something else is
+refused; the same run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+FORMAT: Final = 1
+RUN_FILE: Final = "run.json"
+LOCK_FILE: Final = "run.lock"
+_HEAD_BYTES: Final = 1 << 20
+
+
+class RunRefused(Exception):
+    """A run cannot use its output folder; the message says why and what to do."""
+
+
+class InputFile(Struct, frozen=True):
+    """Identity of an input file, wherever it lies: its size, and SHA-256 over its first and its last MiB."""
+
+    bytes: int
+    sha256: str
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """Everything that decides what a run writes, except the size of its steps.
+
+    Attributes
+    ----------
+    format
+        Version of the output folder's layout.
+    driftline
+        Version of the program. Another one may compute other figures, so it does not continue a run.
+    started_at_ms
+        The clock at the first start: times too far ahead of it are invalid, on every resume too.
+    inputs
+        By file name.
+    config
+        Fingerprint of the configuration.
+    """
+
+    format: int
+    driftline: str
+    started_at_ms: int
+    inputs: dict[str, InputFile]
+    config: str
+    partitions: int
+    open_end: bool
+    follow: bool
+    mapping: dict[str, str] = {}
+
+
+def input_file(path: Path) -> InputFile:
+    """Return the identity of a file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        digest = sha256(file.read(_HEAD_BYTES))
+        file.seek(max(size - _HEAD_BYTES, 0))
+        digest.update(file.read(_HEAD_BYTES))
+    return InputFile(size, digest.hexdigest())
+
+
+def program_version() -> str:
+    """Return the version of the installed program, "unknown" where it runs from a bare checkout."""
+    try:
+        return metadata.version("driftline")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def claim(out: Path, wanted: Identity) -> Identity:
+    """Make `out` belong to a run, or check that it does.
+
+    Parameters
+    ----------
+    out
+        The output folder, locked by this process.
+    wanted
+        The run that wants it. Its start time holds only if the folder is new.
+
+    Returns
+    -------
+    Identity
+        The run as it first started.
+
+    Raises
+    ------
+    RunRefused
+        If the folder belongs to another run, or holds something else.
+    """
+    path = out / RUN_FILE
+    if not path.exists():
+        foreign = sorted(entry.name for entry in out.iterdir() if entry.name != LOCK_FILE and not entry.name.endswith(".tmp"))
+        if foreign:
+            raise RunRefused(f"{out}: is not empty ({', '.join(foreign[:3])}) and holds no {RUN_FILE}; choose another --out")
+        partial = out / f"{RUN_FILE}.tmp"
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(wanted), indent=1) + b"\n")
+        os.replace(partial, path)
+        return wanted
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Identity)
+    except msgspec.DecodeError as error:
+        raise RunRefused(f"{path}: cannot be read ({error}); choose another --out or delete {out}") from error
+    differences = list(_differences(found, wanted))
+    if differences:
+        raise RunRefused(f"{out}: belongs to another run: {'; '.join(differences)}; choose another --out or delete {out}")
+    return found
+
+
+def _differences(found: Identity, wanted: Identity) -> Iterator[str]:
+    for name in sorted({*found.inputs, *wanted.inputs}):
+        before, now = found.inputs.get(name), wanted.inputs.get(name)
+        if before != now:
+            yield f"its {name} {_described(before)}, this one {_described(now)}"
+    for name in ("format", "driftline", "config", "partitions", "open_end", "follow", "mapping"):
+        before, now = getattr(found, name), getattr(wanted, name)
+        if before != now:
+            shown = (before[:12], now[:12]) if name == "config" else (before, now)
+            yield f"its {_NAMES[name]} is {shown[0]}, this one's {shown[1]}"
+
+
+def _described(file: InputFile | None) -> str:
+    return "is missing" if file is None else f"has {file.bytes} bytes and hash {file.sha256[:12]}"
+
+
+_NAMES: Final = {
+    "format": "folder format",
+    "driftline": "driftline version",
+    "config": "configuration",
+    "partitions": "number of partitions",
+    "open_end": "--open-end",
+    "follow": "--follow",
+    "mapping": "column mapping",
+}
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the output folder for this process; the operating system lets go of it when the process dies.
+
+    Raises
+    ------
+    RunRefused
+        If another process has it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK_FILE).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunRefused(f"{out}: another run is writing here; wait for it or choose another --out") from error
+        yield

@@ -1,0 +1,40 @@
+"""State in a plain dictionary: for tests, for benches, and for runs that nobody wants to resume.
+
+It keeps the same promises as `overlay.py` over `rocks.py` except durability; one suite of tests runs on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class MemoryState:
+    """`State` of one task in a dictionary; a change is visible at once and cannot be taken back."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of one key, None if there is none."""
+        return self.values.get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values of several keys, in the order of the keys; keys may repeat."""
+        return list(map(self.values.get, keys))
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set the value of a key."""
+        self.values[key] = value
+
+    def put_many(self, items: Mapping[bytes, bytes]) -> None:
+        """Set the values of several keys."""
+        self.values.update(items)
+
+    def delete(self, key: bytes) -> None:
+        """Remove a key; it need not exist."""
+        self.values.pop(key, None)
+
+    def delete_range(self, start: bytes, end: bytes) -> None:
+        """Remove every key from `start` (included) to `end` (excluded)."""
+        for key in [key for key in self.values if start <= key < end]:
+            del self.values[key]

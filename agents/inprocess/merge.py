@@ -1,0 +1,193 @@
+"""The topics of a recorded log merged into steps, in an order that is a function of the files alone.
+
+Order: by the running maximum of event time in the row's own file, then predictions before ground truth before ticks,
+then by line. Lines of a file therefore never overtake each other, a file is never sorted, and nothing has to be read
+ahead to know what comes next; a row that lies behind others of its file keeps its place behind them. Neither the
+number of partitions nor the size of a step has a part in it.
+
+Every row carries the tick in force when it arrives. In a log without recorded ticks that is the start of the pane that
+the merged order has reached: all partitions are ticked when the merged head enters a pane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from agents.inprocess.logs import Indexes, Portion, Position, TopicLog, check_partitions
+from schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
+from streams.columns import GroundTruthColumns, PredictionColumns
+from streams.hashing import partitions_of
+from streams.stage import Batch
+
+# In the order in which equal keys are merged.
+TOPICS = (PREDICTIONS, GROUND_TRUTH, TICKS)
+
+
+class Step(Struct, gc=False):
+    """What one step feeds to stage 1.
+
+    Attributes
+    ----------
+    batches
+        One for every partition, in order.
+    portions
+        The lines of the step by topic.
+    lines
+        How many lines that are.
+    event_ms
+        Largest event time read so far.
+    """
+
+    batches: list[Batch]
+    portions: dict[str, Portion]
+    lines: int
+    event_ms: int
+
+
+class Merge:
+    """Cuts a recorded log into steps.
+
+    Parameters
+    ----------
+    logs
+        The open files by topic; TICKS may be missing.
+    partitions
+        How many partitions stage 1 has.
+    pane_ms
+        Length of a pane, for ticks.
+    positive_label
+        A model's configured positive label.
+    ticks
+        Latest recorded tick of each partition where a former run stopped.
+    """
+
+    def __init__(
+        self,
+        logs: dict[str, TopicLog],
+        *,
+        partitions: int,
+        pane_ms: int,
+        positive_label: Callable[[str], str | None],
+        ticks: Sequence[int] = (),
+    ) -> None:
+        self._logs = [(topic, logs[topic]) for topic in TOPICS if topic in logs]
+        self._recorded_ticks = TICKS in logs
+        self._partitions = partitions
+        self._pane_ms = pane_ms
+        self._positive_label = positive_label
+        self.ticks = list(ticks) or [0] * partitions
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """Where each topic's file has been taken to."""
+        return {topic: log.position for topic, log in self._logs}
+
+    def step(self, lines: int) -> Step | None:
+        """Return the next step of at most `lines` lines, at least one, or None at the end of all files."""
+        for _, log in self._logs:
+            log.fill(lines)
+        keys = [log.keys(lines) for _, log in self._logs]
+        ranks = merged_ranks(keys)
+        total = sum(map(len, keys))
+        if not total:
+            return None
+        cut = min(lines, total)
+        for (_, log), rank in zip(self._logs, ranks, strict=True):
+            if not log.exhausted or log.buffered > len(rank):
+                # What follows the last line seen of a topic is unknown, so the merged order is known up to that line.
+                cut = min(cut, int(rank[-1]) + 1)
+        portions = {}
+        row_ranks = {}
+        for (topic, log), rank in zip(self._logs, ranks, strict=True):
+            first_line = log.position.line
+            portion = log.take(int(np.searchsorted(rank, cut)))
+            check_partitions(portion, self._partitions, log.path)
+            portions[topic] = portion
+            row_ranks[topic] = rank[portion.line - first_line]
+        event_ms = max(log.position.high_ms for _, log in self._logs)
+        return Step(batches=self._batches(portions, row_ranks, event_ms), portions=portions, lines=cut, event_ms=event_ms)
+
+    def close(self) -> None:
+        """Close the files."""
+        for _, log in self._logs:
+            log.close()
+
+    def _batches(self, portions: dict[str, Portion], ranks: dict[str, Indexes], event_ms: int) -> list[Batch]:
+        predictions = _by_partition(portions[PREDICTIONS], self._partitions)
+        truths = _by_partition(portions[GROUND_TRUTH], self._partitions)
+        batches = []
+        for partition in range(self._partitions):
+            tick_times, tick_ranks = self._ticks_of(portions, ranks, partition)
+            batch = Batch(partition=partition)
+            if len(at := predictions[partition]):
+                portion, rank = portions[PREDICTIONS], ranks[PREDICTIONS][at]
+                rows, raw = _picked(portion.rows, at), _picked(portion.raw, at)
+                tick = self._tick_at(portion.key[at], rank, tick_times, tick_ranks)
+                batch.predictions = PredictionColumns.of(rows, raw, portion.offset[at], rank, tick, self._positive_label)
+            if len(at := truths[partition]):
+                portion, rank = portions[GROUND_TRUTH], ranks[GROUND_TRUTH][at]
+                rows, raw = _picked(portion.rows, at), _picked(portion.raw, at)
+                tick = self._tick_at(portion.key[at], rank, tick_times, tick_ranks)
+                batch.ground_truth = GroundTruthColumns.of(rows, raw, portion.offset[at], rank, tick)
+            self.ticks[partition] = batch.tick_ms = int(tick_times[-1]) if self._recorded_ticks else event_ms - event_ms % self._pane_ms
+            batches.append(batch)
+        return batches
+
+    def _ticks_of(self, portions: dict[str, Portion], ranks: dict[str, Indexes], partition: int) -> tuple[Indexes, Indexes]:
+        """Return the recorded ticks of a partition as (time so far, rank), the one before this step first."""
+        if not self._recorded_ticks:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        portion, rank = portions[TICKS], ranks[TICKS]
+        # A plain file does not say whose tick a line is: it is everybody's.
+        mine = np.flatnonzero((portion.partition == partition) | (portion.partition == -1))
+        times = np.empty(len(mine) + 1, np.int64)
+        times[0] = self.ticks[partition]
+        times[1:] = [portion.rows[i].timestamp_ms for i in mine.tolist()]
+        return np.maximum.accumulate(times), np.concatenate([[-1], rank[mine]])
+
+    def _tick_at(self, keys: Indexes, ranks: Indexes, tick_times: Indexes, tick_ranks: Indexes) -> Indexes:
+        if not self._recorded_ticks:
+            return keys - keys % self._pane_ms
+        return tick_times[np.searchsorted(tick_ranks, ranks) - 1]
+
+
+def merged_ranks(keys: Sequence[Indexes]) -> list[Indexes]:
+    """Position of each item when sorted sequences are merged, earlier sequences first where keys are equal.
+
+    Parameters
+    ----------
+    keys
+        Several arrays, each in ascending order.
+
+    Examples
+    --------
+    >>> [r.tolist() for r in merged_ranks([np.array([1, 5, 5]), np.array([0, 5])])]
+    [[1, 2, 3], [0, 4]]
+    """
+    ranks = []
+    for i, mine in enumerate(keys):
+        rank = np.arange(len(mine))
+        for j, other in enumerate(keys):
+            if i != j:
+                rank += np.searchsorted(other, mine, side="right" if j < i else "left")
+        ranks.append(rank)
+    return ranks
+
+
+def _by_partition(portion: Portion, partitions: int) -> list[Indexes]:
+    """Return the indexes of each partition's rows, in order."""
+    by_key = np.flatnonzero(portion.partition < 0)
+    partition = portion.partition.copy()
+    partition[by_key] = partitions_of([row.prediction_id.encode() for row in _picked(portion.rows, by_key)], partitions)
+    order = np.argsort(partition, kind="stable")
+    return np.split(order, np.searchsorted(partition[order], np.arange(1, partitions)))
+
+
+def _picked(values: list[Any], at: Indexes) -> list[Any]:
+    if len(at) == len(values):
+        return values
+    return [values[i] for i in at.tolist()]

@@ -1,0 +1,171 @@
+"""The registry's part of a recorded log: commands to carry out, or decisions to follow.
+
+A replay decides anew by default and takes only commands from the log. With `--follow` it decides nothing: the recorded
+events hold, each from the frontier at which the live run's stage 2 took it in, which the effect records tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from agents.inprocess.lines import LineFile, LogError
+from agents.inprocess.logs import Portion, Position, TopicLog
+from schemas.refusals import Reject
+from schemas.results import RegistryCommand, RegistryEffect, RegistryEvent
+from schemas.times import parse_time
+from schemas.topics import REGISTRY, REGISTRY_EFFECTS, REGISTRY_EVENTS
+from streams.registry.model import Model, apply
+from streams.stage import Record
+
+_AHEAD_LINES = 1_000
+
+
+class TimedCommand(Struct, frozen=True):
+    """A command and its time in ms."""
+
+    command: RegistryCommand
+    timestamp_ms: int
+
+
+_command = msgspec.json.Decoder(RegistryCommand).decode
+
+
+def decode_commands(values: Sequence[bytes], offsets: Sequence[int]) -> tuple[list[Any], list[int], list[Reject]]:
+    """Decode registry commands, as `schemas.decode` does for the inputs."""
+    rows: list[Any] = []
+    good: list[int] = []
+    rejects: list[Reject] = []
+    for index, (value, offset) in enumerate(zip(values, offsets, strict=True)):
+        try:
+            command = _command(value)
+            rows.append(TimedCommand(command, parse_time(command.timestamp)))
+            good.append(index)
+        except msgspec.ValidationError as error:
+            rejects.append(Reject(offset=offset, reason="wrong_type", error=f"registry-commands@{offset}: {error}", raw=value))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            rejects.append(Reject(offset=offset, reason="not_json", error=f"registry-commands@{offset}: not JSON ({error})", raw=value))
+        except ValueError as error:
+            rejects.append(Reject(offset=offset, reason="out_of_range", error=f"registry-commands@{offset}: timestamp: {error}", raw=value))
+    return rows, good, rejects
+
+
+class Commands:
+    """Commands of a log by event time: each when event time is about to pass it, in the order of the file.
+
+    Parameters
+    ----------
+    path
+        `registry-commands.jsonl`; None where the log has no commands.
+    position
+        Where a former run stopped.
+    refused
+        Takes the lines that are no commands.
+    """
+
+    def __init__(self, path: Path | None, position: Position, refused: Callable[[Portion], None]) -> None:
+        self._log = TopicLog(path, (decode_commands, decode_commands), position=position) if path else None
+        self._refused = refused
+
+    @property
+    def position(self) -> Position:
+        """How far the commands have been handed out."""
+        return self._log.position if self._log else Position()
+
+    def before(self, time_ms: int | None) -> tuple[list[RegistryCommand], list[Record]]:
+        """Return the commands of the time before `time_ms`, all that are left for None, and no decided records."""
+        commands: list[RegistryCommand] = []
+        while self._log is not None:
+            self._log.fill(_AHEAD_LINES)
+            keys = self._log.keys(_AHEAD_LINES)
+            count = len(keys) if time_ms is None else int(keys.searchsorted(time_ms))
+            if not count:
+                break
+            portion: Portion = self._log.take(count)
+            commands += [row.command for row in portion.rows]
+            self._refused(portion)
+        return commands, []
+
+
+class Followed:
+    """Recorded decisions by the frontier from which the live run used them.
+
+    Parameters
+    ----------
+    folder
+        The recorded log.
+    done
+        How many effect records a former run has handed out.
+
+    Raises
+    ------
+    LogError
+        If a file is missing, damaged, or the effects name revisions that the events do not have.
+    """
+
+    def __init__(self, folder: Path, *, done: int = 0) -> None:
+        self._events = _all(folder / f"{REGISTRY_EVENTS}.jsonl", RegistryEvent)
+        self._effects = [(parse_time(effect.frontier), effect) for effect in _all(folder / f"{REGISTRY_EFFECTS}.jsonl", RegistryEffect)]
+        self._models: dict[str, Model] = {}
+        self._written = 0
+        self._path = folder / f"{REGISTRY_EVENTS}.jsonl"
+        self.done = 0
+        while self.done < done:
+            self._next()
+
+    def before(self, time_ms: int | None) -> tuple[list[RegistryCommand], list[Record]]:
+        """Return no commands, and the records of the decisions that the live run used before `time_ms`."""
+        records: list[Record] = []
+        while self.done < len(self._effects) and (time_ms is None or self._effects[self.done][0] < time_ms):
+            records += self._next()
+        if time_ms is None:
+            records += self._up_to(len(self._events))
+        return [], records
+
+    def _next(self) -> list[Record]:
+        """Events and entries up to the next effect record."""
+        effect = self._effects[self.done][1]
+        self.done += 1
+        records: list[Record] = []
+        while self._revision(effect.model_name) < effect.revision:
+            if self._written == len(self._events):
+                raise LogError(
+                    f"{self._path}: has no revision {effect.revision} of {effect.model_name}, which an effect record names; export it again"
+                )
+            records += self._up_to(self._written + 1)
+        return records
+
+    def _up_to(self, count: int) -> list[Record]:
+        records: list[Record] = []
+        for event in self._events[self._written : count]:
+            records.append(Record(REGISTRY_EVENTS, event.key(), event))
+            before = self._models.get(event.model_name, Model(event.model_name))
+            after = apply(before, event)
+            if after is not before:
+                self._models[event.model_name] = after
+                entries = [after.entry(version) for version in event.after or {}]
+                records += [Record(REGISTRY, entry.key(), entry) for entry in entries]
+        self._written = max(self._written, count)
+        return records
+
+    def _revision(self, model_name: str) -> int:
+        model = self._models.get(model_name)
+        return model.revision if model else 0
+
+
+def _all(path: Path, kind: type[Any]) -> list[Any]:
+    """Every value of a small topic."""
+    decode = msgspec.json.Decoder(kind).decode
+    values: list[Any] = []
+    with LineFile(path) as file:
+        while (lines := file.read()) is not None:
+            for line in lines.values:
+                try:
+                    values.append(decode(line))
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise LogError(f"{path}: line {len(values)} is no {kind.__name__} ({error})") from error
+    return values

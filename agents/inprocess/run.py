@@ -1,0 +1,396 @@
+"""Replay of a recorded log through all stages, with durable state and resume.
+
+Every step is one atomic change: stage 1 takes the step's lines partition by partition, stages 2 to 4 close the panes that
+became complete, the output files are appended, and one write batch commits state, input positions and file lengths. A
+run that was killed goes on from its last commit and ends with the same bytes. Reading and merging the log is `merge.py`;
+in which order stages 2 to 4 run is `streams.pipeline`.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from agents.inprocess.identity import FORMAT, Identity, claim, input_file, locked, program_version
+from agents.inprocess.logs import Position, TopicLog
+from agents.inprocess.merge import Merge, Step
+from agents.inprocess.outputs import Outputs
+from agents.inprocess.recorded import Commands, Followed
+from agents.inprocess.refused import DeadLetters
+from agents.inprocess.rocks import RocksState
+from agents.inprocess.source import decoders, input_files
+from agents.inprocess.summary import Progress, ReplaySummary
+from schemas.refusals import Reject
+from schemas.results import RegistryCommand
+from schemas.settings import Config
+from schemas.times import HOUR_MS, format_time
+from schemas.topics import (
+    ALERTS,
+    DRIFT,
+    HISTOGRAMS,
+    METRICS,
+    OUTCOMES,
+    RECOMMENDATIONS,
+    REGISTRY,
+    REGISTRY_COMMANDS,
+    REGISTRY_EFFECTS,
+    REGISTRY_EVENTS,
+    WINDOW_PARTIALS,
+)
+from streams.stage import Batch, Record, Stage, State
+
+STATE_FOLDER: Final = "state"
+# Panes closed between commits where event time jumps far ahead; it bounds memory and nothing else.
+PANES_PER_COMMIT: Final = 256
+_MARK: Final = "run"
+_DLQ: Final = ".dlq"
+# Place of each stage in the keys of the state; never reorder.
+_TASKS: Final = ("score", "measure", "decide", "registry")
+_RESULTS: Final = (METRICS, HISTOGRAMS, DRIFT, ALERTS, RECOMMENDATIONS, REGISTRY_EVENTS, REGISTRY_EFFECTS, REGISTRY)
+
+
+class Downstream(Protocol):
+    """Stages 2 to 4, as `streams.pipeline.Downstream` runs them."""
+
+    def merge(self, partials: Sequence[Any], /) -> None: ...
+    def due(self) -> int | None: ...
+    def advance(self, commands: Sequence[RegistryCommand], decided: Sequence[Record], /) -> list[Record]: ...
+    def finish(self, commands: Sequence[RegistryCommand], decided: Sequence[Record], /) -> list[Record]: ...
+
+
+class Stages(Struct, frozen=True):
+    """Stage 1 of every partition, and what makes stages 2 to 4 from the state of each by its name."""
+
+    score: Sequence[Stage]
+    downstream: Callable[[Callable[[str], State]], Downstream]
+
+
+class _Mark(Struct, kw_only=True):
+    """What a commit says beside the state of the stages."""
+
+    phase: str = "reading"
+    positions: dict[str, Position] = {}
+    ticks: list[int] = []
+    followed: int = 0
+    lengths: dict[str, int] = {}
+    clock_ms: int = 0
+    end_ms: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+    refused: dict[str, dict[str, int]] = {}
+    written: dict[str, int] = {}
+
+
+def replay(
+    source: Path,
+    out: Path,
+    config: Config,
+    *,
+    partitions: int = 8,
+    batch: int = 10_000,
+    open_end: bool = False,
+    follow: bool = False,
+    mapping: dict[str, str] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    clock: Callable[[], int] | None = None,
+    stages: Stages | None = None,
+    reached: Callable[[str], None] | None = None,
+) -> ReplaySummary:
+    """Run a recorded log through the pipeline, or go on with a run that was stopped.
+
+    Parameters
+    ----------
+    source
+        Folder of a recorded log.
+    out
+        Output folder: new, empty, or of the same run.
+    config
+        The configuration.
+    partitions
+        Partitions of stage 1.
+    batch
+        Lines in a step. It decides speed and memory, not results.
+    open_end
+        Stop at the last record instead of letting time run on until every window is final.
+    follow
+        Follow the recorded registry decisions instead of deciding anew.
+    mapping
+        Names of columns by field, where `source` is a table.
+    progress
+        Called after every commit.
+    clock
+        Gives the time in ms since the epoch; asked once, at the first start.
+    stages
+        Other stages than the pipeline's, for tests.
+    reached
+        Called at "appended" (outputs appended, not committed) and "committed" of every commit; tests stop a run there.
+
+    Raises
+    ------
+    RunRefused
+        If `out` is in use or belongs to another run.
+    LogError
+        If the log cannot be read.
+    StateError
+        If the state of the run cannot be read.
+    """
+    if partitions < 1 or batch < 1:
+        raise ValueError(f"partitions and batch must be at least 1, got {partitions} and {batch}")
+    with locked(out):
+        files = input_files(source, follow=follow)
+        identity = claim(
+            out,
+            Identity(
+                format=FORMAT,
+                driftline=program_version(),
+                started_at_ms=(clock or _wall_clock)(),
+                inputs={path.name: input_file(path) for path in files.values()},
+                config=config.fingerprint(),
+                partitions=partitions,
+                open_end=open_end,
+                follow=follow,
+                mapping=mapping or {},
+            ),
+        )
+        state = RocksState(out / STATE_FOLDER, tasks=partitions + 3)
+        try:
+            stages = stages or _pipeline(config, partitions, follow=follow)
+            run = _Run(files, out, config, identity, state, stages, batch, progress, reached)
+            try:
+                return run.to_the_end()
+            finally:
+                run.close()
+        finally:
+            state.close()
+
+
+class _Run:
+    """One call of `replay`: the open files, the tasks, and the mark of the next commit."""
+
+    def __init__(
+        self,
+        files: dict[str, Path],
+        out: Path,
+        config: Config,
+        identity: Identity,
+        state: RocksState,
+        stages: Stages,
+        batch: int,
+        progress: Callable[[Progress], None] | None,
+        reached: Callable[[str], None] | None,
+    ) -> None:
+        held = state.mark(_MARK)
+        self._mark = _Mark() if held is None else msgspec.msgpack.decode(held, type=_Mark)
+        self._resumed = held is not None
+        self._out = out
+        self._config = config
+        self._identity = identity
+        self._state = state
+        self._batch = batch
+        self._progress = progress
+        self._reached = reached or (lambda point: None)
+        self._total_bytes = sum(path.stat().st_size for path in files.values())
+        self._outputs = Outputs(out, self._mark.lengths)
+        topics = [*_RESULTS, OUTCOMES] if config.outcomes else _RESULTS
+        self._outputs.create(topics)
+        self._dead_letters = DeadLetters(self._outputs.write, self._mark.refused)
+        latest_ms = identity.started_at_ms + config.max_ahead_ms
+        logs = {
+            topic: TopicLog(files[topic], decoders, position=self._mark.positions.get(topic))
+            for topic, decoders in decoders(latest_ms).items()
+            if topic in files
+        }
+        self._merge = Merge(
+            logs,
+            partitions=identity.partitions,
+            pane_ms=config.pane_ms,
+            positive_label=lambda model: config.for_model(model).positive_label,
+            ticks=self._mark.ticks,
+        )
+        self._recorded: Commands | Followed
+        if identity.follow:
+            self._recorded = Followed(files[REGISTRY_EVENTS].parent, done=self._mark.followed)
+        else:
+            position = self._mark.positions.get(REGISTRY_COMMANDS, Position())
+            self._recorded = Commands(files.get(REGISTRY_COMMANDS), position, partial(self._dead_letters.write, REGISTRY_COMMANDS))
+        self._score = [(stage, state.task(_TASKS.index(stage.name), partition)) for partition, stage in enumerate(stages.score)]
+        self._downstream = stages.downstream(lambda name: state.task(_TASKS.index(name), 0))
+
+    def to_the_end(self) -> ReplaySummary:
+        """Go on from the mark until the run is done."""
+        started, started_cpu = time.monotonic(), time.process_time()
+        already = self._mark.phase == "done"
+        # Decoded rows live for one step and hold no cycles; looking for garbage among them cost 8 % of a run.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            if not already:
+                self._settle()
+            if self._mark.phase == "reading":
+                self._read()
+            if self._mark.phase == "closing":
+                self._close_windows()
+        finally:
+            if collecting:
+                gc.enable()
+        return self._summary(already, time.monotonic() - started, time.process_time() - started_cpu)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._outputs.close()
+        self._merge.close()
+
+    def _read(self) -> None:
+        while (step := self._merge.step(self._batch)) is not None:
+            self._mark.first_ms = self._mark.first_ms or _first_ms(step)
+            self._mark.last_ms = self._mark.clock_ms = max(self._mark.last_ms, step.event_ms)
+            self._score_step(step.batches, step)
+            self._settle()
+        if self._identity.open_end:
+            self._finish()
+            return
+        self._mark.phase = "closing"
+        self._mark.end_ms = end_of_time(self._config, self._mark.last_ms)
+        self._commit()
+
+    def _close_windows(self) -> None:
+        """Let time run on in bounded slices until every window is final and every entry has expired."""
+        stride_ms = max(self._config.pane_ms, HOUR_MS)
+        while self._mark.last_ms and self._mark.clock_ms < self._mark.end_ms:
+            self._mark.clock_ms = min(self._mark.clock_ms - self._mark.clock_ms % stride_ms + stride_ms, self._mark.end_ms)
+            batches = [Batch(partition=partition, tick_ms=self._mark.clock_ms) for partition in range(len(self._score))]
+            self._score_step(batches, None)
+            self._settle()
+        self._finish()
+
+    def _finish(self) -> None:
+        self._emit(self._downstream.finish(*self._recorded.before(None)))
+        self._mark.phase = "done"
+        self._commit()
+
+    def _score_step(self, batches: Sequence[Batch], step: Step | None) -> None:
+        """Run stage 1 on every partition and hand its partials to stage 2."""
+        partials: list[Record] = []
+        others: list[Record] = []
+        found: dict[str, list[tuple[int, Reject]]] = {}
+        for (stage, state), batch in zip(self._score, batches, strict=True):
+            for record in stage.process(batch, state):
+                if record.topic == WINDOW_PARTIALS:
+                    partials.append(record)
+                elif record.topic.endswith(_DLQ):
+                    found.setdefault(record.topic.removesuffix(_DLQ), []).append((batch.partition, record.value))
+                else:
+                    others.append(record)
+        self._emit(sorted(others, key=_outcome_order))
+        for topic, portion in (step.portions if step else {}).items():
+            self._dead_letters.write(topic, portion, found.get(topic, ()))
+        self._downstream.merge([record.value for record in partials])
+
+    def _settle(self) -> None:
+        """Close the panes that are complete, and commit."""
+        panes = 0
+        while (due_ms := self._downstream.due()) is not None:
+            self._emit(self._downstream.advance(*self._recorded.before(due_ms)))
+            panes += 1
+            if panes % PANES_PER_COMMIT == 0:
+                self._commit()
+        self._commit()
+
+    def _commit(self) -> None:
+        """Commit everything since the last commit: first the files, then one write batch."""
+        mark = self._mark
+        mark.lengths = self._outputs.flush()
+        mark.positions = self._merge.positions
+        mark.ticks = self._merge.ticks
+        if isinstance(self._recorded, Followed):
+            mark.followed = self._recorded.done
+        else:
+            mark.positions[REGISTRY_COMMANDS] = self._recorded.position
+        self._reached("appended")
+        self._state.commit({_MARK: msgspec.msgpack.encode(mark)})
+        self._reached("committed")
+        if self._progress is not None:
+            self._progress(
+                Progress(
+                    phase=mark.phase,
+                    lines=sum(position.line for position in mark.positions.values()),
+                    bytes=sum(position.byte for position in mark.positions.values()),
+                    total_bytes=self._total_bytes,
+                    event_ms=mark.clock_ms,
+                    end_ms=mark.end_ms or None,
+                )
+            )
+
+    def _emit(self, records: Sequence[Record]) -> None:
+        by_topic: dict[str, list[Any]] = {}
+        for record in records:
+            by_topic.setdefault(record.topic, []).append(record.value)
+        for topic, values in by_topic.items():
+            self._outputs.write(topic, values)
+            self._mark.written[topic] = self._mark.written.get(topic, 0) + len(values)
+
+    def _summary(self, already: bool, elapsed_s: float, cpu_s: float) -> ReplaySummary:
+        mark = self._mark
+        return ReplaySummary(
+            out=str(self._out),
+            lines={topic: position.line for topic, position in mark.positions.items()},
+            refused=mark.refused,
+            written=mark.written,
+            first_event=format_time(mark.first_ms) if mark.first_ms else None,
+            last_event=format_time(mark.last_ms) if mark.last_ms else None,
+            resumed=self._resumed and not already,
+            already_finished=already,
+            notes=[],
+            elapsed_s=elapsed_s,
+            cpu_s=cpu_s,
+        )
+
+
+def end_of_time(config: Config, last_ms: int) -> int:
+    """Event time at which every window that holds a row is final and every entry has expired.
+
+    Parameters
+    ----------
+    last_ms
+        Largest event time of the log.
+    """
+    models = (config.defaults, *config.models.values())
+    horizon_ms = max(model.label_horizon_ms for model in models)
+    window_ms = max(window.size_ms + window.step_ms for model in models for window in model.windows)
+    corrections_ms = max(model.correction_horizon_ms for model in models)
+    waited_ms = max(config.park_ms, horizon_ms + max(corrections_ms, window_ms))
+    return last_ms + waited_ms + max(config.prediction_grace_ms, config.truth_grace_ms) + 2 * config.pane_ms
+
+
+def _pipeline(config: Config, partitions: int, *, follow: bool) -> Stages:
+    """The stages of `streams.pipeline`."""
+    from streams import pipeline
+    from streams.score import Score
+
+    return Stages(
+        [Score(config, partition, partitions) for partition in range(partitions)],
+        lambda states: pipeline.Downstream(config, states, follow=follow),
+    )
+
+
+def _outcome_order(record: Record) -> tuple[str, ...]:
+    """Order of the outcomes of a step, whatever partition they came from."""
+    value = record.value
+    return (value.known_at, value.timestamp, value.prediction_id, value.model_name, value.model_version)
+
+
+def _first_ms(step: Step) -> int:
+    """Event time of the first valid row of a step in merged order, 0 if there is none."""
+    keys = [int(portion.key[0]) for portion in step.portions.values() if len(portion.key)]
+    return min(keys, default=0)
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000

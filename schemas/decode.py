@@ -1,0 +1,277 @@
+"""Bytes from the input topics to rows.
+
+The plain case (canonical names, nothing else in the value) is one call into msgspec. Whatever that does not take is read once
+more by `_careful`,
+with `envelope.py`: other accepted names, extra fields, CloudEvents, a Schema Registry prefix; or it is refused with the reason.
+Which rows are late, double or in conflict with each other is for the stages.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from schemas.envelope import read_event
+from schemas.labels import label_text
+from schemas.names import ALIASES, ConflictingFields, canonical
+from schemas.refusals import FIELDS, MAX_VALUE_BYTES, Refusal, Reject, field_fault
+from schemas.results import RegistryCommand
+from schemas.rows import PredictionRow, TickRow, TruthRow, content_bytes
+from schemas.times import HOUR_MS, MAX_TIME_MS, MINUTE_MS, SECOND_MS, format_time, parse_time
+from schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS, dlq_name
+
+__all__ = [
+    "PredictionRow",
+    "Reject",
+    "TickRow",
+    "TruthRow",
+    "content_bytes",
+    "decode_commands",
+    "decode_predictions",
+    "decode_ticks",
+    "decode_truths",
+]
+
+Row = TypeVar("Row", PredictionRow, TruthRow, TickRow)
+Values = Sequence[bytes | None]
+
+_plain_prediction = msgspec.json.Decoder(PredictionRow).decode
+_plain_truth = msgspec.json.Decoder(TruthRow).decode
+# What a plain decoder raises where the value needs care: msgspec's errors are ValueErrors, TypeError is a null value.
+_NOT_PLAIN = (ValueError, RecursionError, TypeError)
+
+# Times of one second share their first 19 characters; these are the ends seen most. Anything else goes to parse_time (1.3 us).
+_TAIL_MS = {f".{ms:03d}{utc}": ms for utc in ("Z", "+00:00") for ms in range(SECOND_MS)} | {"Z": 0, "+00:00": 0}
+_MINUTES_MS = {f"T{hour:02d}:{minute:02d}:": hour * HOUR_MS + minute * MINUTE_MS for hour in range(24) for minute in range(60)}
+_SECONDS_MS = {f"{second:02d}": second * SECOND_MS for second in range(60)}
+
+
+def decode_predictions(
+    values: Values, offsets: Sequence[int], latest_ms: int | None = None, *, where: str = PREDICTIONS
+) -> tuple[list[PredictionRow], list[int], list[Reject]]:
+    """Decode one batch of the predictions topic.
+
+    Parameters
+    ----------
+    values
+        Shape (N,), record values; None is a record without one.
+    offsets
+        Shape (N,), where they stand in the log.
+    latest_ms
+        Times after this are refused as too far ahead; None sets no bound.
+    where
+        Topic, with partition where there is one, for messages: "predictions[3]".
+
+    Returns
+    -------
+    rows, indexes, rejects
+        The good rows, their indexes in `values`, and what was refused, each in the order of the batch.
+
+    Examples
+    --------
+    >>> value = b'{"request_id":"a","model":"churn","version":"1","ts":0,"probability":1.7}'
+    >>> decode_predictions([value], [10482], where="predictions[3]")[2][0].error
+    'predictions[3]@10482: field "probability" (score) is 1.7, outside [0, 1]; record sent to predictions.dlq'
+    """
+    rows: list[PredictionRow] = []
+    rejected: list[int] = []
+    rejects: list[Reject] = []
+    limit_ms = MAX_TIME_MS if latest_ms is None else latest_ms
+    second, second_ms = "", 0
+    for index, value in enumerate(values):
+        try:
+            try:
+                row = _plain_prediction(value)  # type: ignore[arg-type]
+                if len(value) > MAX_VALUE_BYTES:  # type: ignore[arg-type]
+                    row = _careful(value, PREDICTIONS, PredictionRow)
+            except _NOT_PLAIN:
+                row = _careful(value, PREDICTIONS, PredictionRow)
+            time: Any = row.timestamp_ms
+            if type(time) is str:
+                # In line, as are the texts below: a call per row would cost a tenth of the decoding.
+                tail_ms = _TAIL_MS.get(time[19:])
+                if tail_ms is None:
+                    time = _time(time)
+                else:
+                    if time[:19] != second:
+                        second_ms = _second_ms(time)
+                        second = time[:19]
+                    time = second_ms + tail_ms
+                row.timestamp_ms = time
+            if time > limit_ms:
+                raise _too_far_ahead(time, limit_ms)
+            label: Any = row.prediction
+            if type(label) is not str:
+                if label is not None:
+                    row.prediction = label_text(label)
+                elif row.score is None and row.scores is None and row.status != "error":
+                    raise Refusal("missing_field", 'none of the fields "prediction", "score" and "scores" is there')
+            if row.segment is not None:
+                row.segment = _texts(row.segment)
+            if row.tags is not None:
+                row.tags = _texts(row.tags)
+            rows.append(row)
+        except Refusal as refusal:
+            rejected.append(index)
+            rejects.append(_reject(refusal, value, offsets[index], where))
+    return rows, _others(rejected, len(values)), rejects
+
+
+def decode_truths(
+    values: Values, offsets: Sequence[int], latest_ms: int | None = None, *, where: str = GROUND_TRUTH
+) -> tuple[list[TruthRow], list[int], list[Reject]]:
+    """Decode one batch of the ground-truth topic; as `decode_predictions`."""
+    rows: list[TruthRow] = []
+    rejected: list[int] = []
+    rejects: list[Reject] = []
+    limit_ms = MAX_TIME_MS if latest_ms is None else latest_ms
+    second, second_ms = "", 0
+    for index, value in enumerate(values):
+        try:
+            try:
+                row = _plain_truth(value)  # type: ignore[arg-type]
+                if len(value) > MAX_VALUE_BYTES:  # type: ignore[arg-type]
+                    row = _careful(value, GROUND_TRUTH, TruthRow)
+            except _NOT_PLAIN:
+                row = _careful(value, GROUND_TRUTH, TruthRow)
+            time: Any = row.timestamp_ms
+            if type(time) is str:
+                tail_ms = _TAIL_MS.get(time[19:])
+                if tail_ms is None:
+                    time = _time(time)
+                else:
+                    if time[:19] != second:
+                        second_ms = _second_ms(time)
+                        second = time[:19]
+                    time = second_ms + tail_ms
+                row.timestamp_ms = time
+            if time > limit_ms:
+                raise _too_far_ahead(time, limit_ms)
+            if row.retracted:
+                row.label = None
+            else:
+                label: Any = row.label
+                if type(label) is not str:
+                    if label is None:
+                        raise Refusal("missing_field", 'field "label" is missing, and "retracted" is not true')
+                    row.label = label_text(label)
+            rows.append(row)
+        except Refusal as refusal:
+            rejected.append(index)
+            rejects.append(_reject(refusal, value, offsets[index], where))
+    return rows, _others(rejected, len(values)), rejects
+
+
+def decode_ticks(
+    values: Values, offsets: Sequence[int], latest_ms: int | None = None, *, where: str = TICKS
+) -> tuple[list[TickRow], list[int], list[Reject]]:
+    """Decode one batch of the ticks topic; as `decode_predictions`."""
+
+    def tick(value: bytes | None) -> TickRow:
+        row = _careful(value, TICKS, TickRow)
+        if latest_ms is not None and row.timestamp_ms > latest_ms:
+            raise _too_far_ahead(row.timestamp_ms, latest_ms)
+        return row
+
+    return _decode_each(values, offsets, where, tick)
+
+
+def decode_commands(
+    values: Values, offsets: Sequence[int], latest_ms: int | None = None, *, where: str = REGISTRY_COMMANDS
+) -> tuple[list[RegistryCommand], list[int], list[Reject]]:
+    """Decode one batch of registry commands; as `decode_predictions`. Their `timestamp` becomes RFC 3339 in UTC whatever was sent."""
+
+    def command(value: bytes | None) -> RegistryCommand:
+        event = read_event(value)
+        if (fault := field_fault(event, TICKS, {})) is not None:
+            raise Refusal(*fault)
+        time_ms = parse_time(event["timestamp"])
+        if latest_ms is not None and time_ms > latest_ms:
+            raise _too_far_ahead(time_ms, latest_ms)
+        try:
+            return msgspec.convert(event | {"timestamp": format_time(time_ms)}, RegistryCommand)
+        except ValueError as error:
+            missing = "missing required field" in str(error)
+            raise Refusal("missing_field" if missing else "wrong_type", f"the command is not accepted: {error}") from error
+
+    return _decode_each(values, offsets, where, command)
+
+
+Decoded = TypeVar("Decoded")
+
+
+def _decode_each(
+    values: Values, offsets: Sequence[int], where: str, decode: Callable[[bytes | None], Decoded]
+) -> tuple[list[Decoded], list[int], list[Reject]]:
+    rows: list[Decoded] = []
+    rejected: list[int] = []
+    rejects: list[Reject] = []
+    for index, value in enumerate(values):
+        try:
+            rows.append(decode(value))
+        except Refusal as refusal:
+            rejected.append(index)
+            rejects.append(_reject(refusal, value, offsets[index], where))
+    return rows, _others(rejected, len(values)), rejects
+
+
+def _careful(value: bytes | None, topic: str, row_type: type[Row]) -> Row:
+    """A row of a value that is not in the plain form."""
+    event = read_event(value)
+    try:
+        event, used = canonical(event, ALIASES[topic])
+    except ConflictingFields as error:
+        raise Refusal("conflicting_fields", str(error)) from error
+    try:
+        row = msgspec.convert({name: event[name] for name in event.keys() & FIELDS[topic].keys()}, row_type)
+        row.timestamp_ms = parse_time(row.timestamp_ms)
+    except (ValueError, OverflowError) as error:
+        fault = field_fault(event, topic, used) or ("wrong_type", f"the value is not accepted: {error}")
+        raise Refusal(*fault) from error
+    return row
+
+
+def _second_ms(time: str) -> int:
+    """Milliseconds of the first 19 characters of a time that ends in UTC."""
+    try:
+        return _day_ms(time[:10]) + _MINUTES_MS[time[10:17]] + _SECONDS_MS[time[17:19]]
+    except (ValueError, KeyError):
+        return _time(f"{time[:19]}Z")
+
+
+@lru_cache(maxsize=4096)
+def _day_ms(day: str) -> int:
+    return parse_time(f"{day}T00:00:00Z")
+
+
+def _time(time: str) -> int:
+    try:
+        return parse_time(time)
+    except ValueError as error:
+        raise Refusal(*(field_fault({"timestamp": time}, TICKS, {}) or ("wrong_type", str(error)))) from error
+
+
+def _texts(values: dict[str, Any]) -> dict[str, str] | None:
+    """The mapping with canonical texts, in place; None for an empty one, so that equal content stays equal."""
+    for name, value in values.items():
+        if type(value) is not str:
+            values[name] = label_text(value)
+    return values or None
+
+
+def _too_far_ahead(time_ms: int, limit_ms: int) -> Refusal:
+    message = f'field "timestamp" is {format_time(time_ms)}, later than {format_time(limit_ms)}, the latest time that can be true'
+    return Refusal("too_far_ahead", message)
+
+
+def _reject(refusal: Refusal, value: bytes | None, offset: int, where: str) -> Reject:
+    error = f"{where}@{offset}: {refusal}; record sent to {dlq_name(where.partition('[')[0])}"
+    return Reject(offset, refusal.reason, error, value or b"")
+
+
+def _others(rejected: list[int], n: int) -> list[int]:
+    if not rejected:
+        return list(range(n))
+    gone = frozenset(rejected)
+    return [index for index in range(n) if index not in gone]

@@ -1,0 +1,106 @@
+"""From the bytes of one value to the JSON object in it, whatever is wrapped around that.
+
+Takes off a Schema Registry prefix, a byte order mark and a CloudEvents envelope (structured mode), and says what is wrong where
+there is no object. Which fields the object must have is `refusals.py`.
+"""
+
+import base64
+import binascii
+import json
+from typing import Any
+
+import msgspec
+
+from schemas.refusals import MAX_DEPTH, MAX_VALUE_BYTES, Refusal, not_finite, shown
+
+__all__ = ["read_event"]
+
+_json = msgspec.json.Decoder().decode
+_PREFIX_BYTES = 5  # 0x00 and the schema's number, 4 bytes, most significant first
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_event(value: bytes | None) -> dict[str, Any]:
+    r"""The JSON object of a value.
+
+    Raises
+    ------
+    Refusal
+        If there is none, or it is larger or deeper than is accepted.
+
+    Examples
+    --------
+    >>> read_event(b'\x00\x00\x00\x00\x11{"specversion": "1.0", "type": "t", "source": "s", "id": "1", "data": {"a": 1}}')
+    {'a': 1}
+    """
+    if value is None:
+        raise Refusal("not_json", "the record has no value (a tombstone)")
+    if len(value) > MAX_VALUE_BYTES:
+        raise Refusal("too_large", f"the value is {len(value):,} bytes long, more than {MAX_VALUE_BYTES:,}")
+    schema = int.from_bytes(value[1:_PREFIX_BYTES], "big") if value[:1] == b"\0" and len(value) > _PREFIX_BYTES else None
+    text = (value if schema is None else value[_PREFIX_BYTES:]).removeprefix(_BYTE_ORDER_MARK)
+    event = _object(_parsed(text, schema), "the value")
+    if "specversion" in event and ("data" in event or "data_base64" in event):
+        event = _object(_cloud_event_data(event), 'field "data" of the CloudEvent')
+    return event
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Refusal("wrong_type", f"{what} is {shown(value)}, not an object")
+    return value
+
+
+def _parsed(text: bytes, schema: int | None = None) -> Any:
+    try:
+        value = _json(text)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(text, schema, str(error)) from error
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _deeper(value, MAX_DEPTH):
+        raise _too_deep()
+    return value
+
+
+def _cloud_event_data(event: dict[str, Any]) -> Any:
+    data = event.get("data")
+    if data is None and isinstance(encoded := event.get("data_base64"), str):
+        try:
+            return _parsed(base64.b64decode(encoded, validate=True))
+        except binascii.Error as error:
+            raise Refusal("encoding", f'field "data_base64" of the CloudEvent is not base64: {error}') from error
+    return _parsed(data.encode()) if isinstance(data, str) else data
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    elements = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _deeper(element, levels - 1) for element in elements if isinstance(element, dict | list))
+
+
+def _too_deep() -> Refusal:
+    return Refusal("too_large", f"the value is nested deeper than {MAX_DEPTH} levels")
+
+
+def _unreadable(value: bytes, schema: int | None, error: str) -> Refusal:
+    """Why the strict parser did not take a value, found with the lenient one of the standard library."""
+    if schema is not None:
+        what = f"the value starts with a Schema Registry prefix (schema {schema})"
+        return Refusal("encoding", f"{what}, but what follows is not JSON (Avro and Protobuf are not read)")
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        return Refusal("encoding", f"the value is not UTF-8 text (byte 0x{value[fault.start]:02x} at position {fault.start})")
+    if "\0" in text:
+        return Refusal("encoding", "the value holds NUL bytes; UTF-16 and binary formats are not read")
+    if not text.strip():
+        return Refusal("not_json", "the value is empty")
+    try:
+        parsed = json.loads(text)
+    except json.JSONDecodeError as fault:
+        return Refusal("not_json", f"the value is not JSON: {fault}")
+    except RecursionError:
+        return _too_deep()
+    except ValueError:  # Python's limit on the digits of an integer
+        return Refusal("out_of_range", "the value holds an integer of thousands of digits")
+    if found := not_finite(parsed):
+        return Refusal("not_finite", found)
+    return Refusal("not_json", f"the value is not strict JSON: {error}")

@@ -1,0 +1,25 @@
+"""The one text of a label, whatever JSON type it was sent as."""
+
+__all__ = ["MAX_LABEL_INTEGER", "label_text"]
+
+MAX_LABEL_INTEGER = 2**63
+"""Integers at or beyond this, either sign, are refused on input; floats at or beyond it keep their exponent."""
+
+
+def label_text(value: str | int | bool | float) -> str:
+    """Strings as they are, integers in decimal, booleans as "true" and "false", whole floats as integers.
+
+    Other floats are written as short as they read back.
+
+    Examples
+    --------
+    >>> [label_text(value) for value in ("yes", 1, True, 1.0, -0.0, 0.25)]
+    ['yes', '1', 'true', '1', '0', '0.25']
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < MAX_LABEL_INTEGER:
+        return str(int(value))
+    return str(value)

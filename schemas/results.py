@@ -1,0 +1,411 @@
+"""What goes out: figures, alerts, recommendations and the registry's records, as they stand on the topics.
+
+Times are RFC 3339 text in UTC. Every type tells its topic key; what the figures mean and how they come about is `streams`.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Literal
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+__all__ = [
+    "Alert",
+    "Artifact",
+    "Drift",
+    "Expected",
+    "Histogram",
+    "Metric",
+    "Outcome",
+    "Recommendation",
+    "RegistryCommand",
+    "RegistryEffect",
+    "RegistryEntry",
+    "RegistryEvent",
+    "encode",
+    "key_of",
+]
+
+Interval = tuple[float, float]
+NO_MATURITY = "-"
+"""Stands for the maturity in keys of lanes that have none."""
+
+
+@lru_cache(maxsize=65_536)
+def _quoted(part: str) -> str:
+    return quote(part, safe="=:,@")
+
+
+def key_of(parts: Iterable[str]) -> str:
+    """A topic key: the parts percent-encoded where needed and joined by slashes.
+
+    Examples
+    --------
+    >>> key_of(["churn", "1.4.2", "plan=pro", "7d/1d"])
+    'churn/1.4.2/plan=pro/7d%2F1d'
+    """
+    return "/".join(map(_quoted, parts))
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def encode(value: Struct) -> bytes:
+    """One line of JSON, the same bytes for equal values: fields as declared, mappings by sorted key, floats as short as they read back."""
+    return _encoder.encode(value)
+
+
+class Metric(Struct, kw_only=True, omit_defaults=True):
+    """The figures of one series in one window at one maturity.
+
+    Attributes
+    ----------
+    segment
+        "all" or "dimension=value".
+    maturity
+        Name of the rung, in the decisions lane only.
+    revision
+        Counts the announcements of this window, from 1.
+    registry_revision
+        The registry's revision of the model that was in force.
+    n_predictions, n
+        Predictions in the window, and those of them that have a label.
+    label_coverage, completeness
+        n / n_predictions, and the share of the final labels that is known at this maturity by experience; null where unknown.
+    matrix
+        matrix[i][j] counts actual label i predicted as j, labels as in `labels`.
+    tn, fp, fn, tp
+        For two labels, of which the positive one is configured or the greater.
+    ci, bounds
+        95 % intervals, and the values with all missing labels right or wrong, by metric.
+    counts
+        What else happened: errors, late, duplicate and the like, by counter name.
+    null_reasons
+        Why a metric is null, by metric.
+    complete_at
+        When the frontier makes this figure complete.
+    """
+
+    model_name: str
+    model_version: str
+    segment: str
+    lane: Literal["traffic", "decisions", "arrivals"]
+    window: str
+    kind: Literal["tumbling", "sliding", "since_deployment", "last_n"]
+    window_start: str
+    window_end: str
+    maturity: str | None
+    final: bool
+    provisional: bool
+    revision: int
+    registry_revision: int
+    n_predictions: int
+    n: int
+    label_coverage: float | None
+    completeness: float | None
+    labels: list[str] = []
+    matrix: list[list[int]] = []
+    tn: int | None = None
+    fp: int | None = None
+    fn: int | None = None
+    tp: int | None = None
+    metrics: dict[str, float | None]
+    ci: dict[str, Interval] = {}
+    bounds: dict[str, Interval] = {}
+    counts: dict[str, int] = {}
+    null_reasons: dict[str, str] = {}
+    complete_at: str
+
+    def key(self) -> str:
+        """model/version/segment/lane/window/maturity/window start; "-" where there is no maturity."""
+        return key_of(
+            (self.model_name, self.model_version, self.segment, self.lane, self.window, self.maturity or NO_MATURITY, self.window_start)
+        )
+
+
+class Histogram(Struct, kw_only=True):
+    """The score histograms behind one `Metric`, sparse, split in halves by a hash of the id.
+
+    Attributes
+    ----------
+    bins
+        Number of equal bins over [0, 1].
+    fit, holdout
+        Counts by actual label and bin number; JSON needs the bin numbers as text.
+    """
+
+    model_name: str
+    model_version: str
+    segment: str
+    lane: Literal["traffic", "decisions", "arrivals"]
+    window: str
+    window_start: str
+    window_end: str
+    maturity: str | None
+    final: bool
+    registry_revision: int
+    labels: list[str]
+    positive_label: str | None
+    fit: dict[str, dict[str, int]]
+    holdout: dict[str, dict[str, int]]
+    bins: int = 1000
+
+    def key(self) -> str:
+        """As `Metric.key`."""
+        return key_of(
+            (self.model_name, self.model_version, self.segment, self.lane, self.window, self.maturity or NO_MATURITY, self.window_start)
+        )
+
+
+class Drift(Struct, kw_only=True, omit_defaults=True):
+    """One test of one target in the detection window against the reference in force.
+
+    Attributes
+    ----------
+    target
+        "feature:NAME", "score", "prediction" or "label".
+    method
+        Name of the test.
+    p_value, p_adjusted
+        Of the test alone, and within the window's shared false-alarm budget; null where the method has none.
+    level
+        With `effect`, the size of the shift in the method's own unit; "insufficient_data" is no verdict.
+    n_effective
+        Sample size that independent rows would need to say as much.
+    reason
+        Why there is no verdict, or what decided the level.
+    """
+
+    model_name: str
+    model_version: str
+    segment: str
+    target: str
+    method: str
+    window: str
+    window_start: str
+    window_end: str
+    statistic: float | None
+    p_value: float | None
+    level: Literal["none", "mild", "moderate", "severe", "insufficient_data"]
+    effect: float | None
+    n_reference: int
+    n_current: int
+    n_effective: float | None
+    reference_id: str | None
+    registry_revision: int
+    p_adjusted: float | None = None
+    action: str = ""
+    reason: str = ""
+    details: dict[str, Any] = {}
+
+    def key(self) -> str:
+        """model/version/segment/target/method/window/window start."""
+        return key_of((self.model_name, self.model_version, self.segment, self.target, self.method, self.window, self.window_start))
+
+
+class Alert(Struct, kw_only=True, omit_defaults=True):
+    """One change of an alert's state. One fingerprint per model, version, segment and rule; one alert_id per episode.
+
+    Attributes
+    ----------
+    summary
+        One sentence for a person.
+    metric, value, baseline, threshold, comparator
+        What was judged, against what.
+    at
+        Event time of this change.
+    """
+
+    fingerprint: str
+    alert_id: str
+    model_name: str
+    model_version: str
+    segment: str
+    rule: str
+    status: Literal["firing", "acknowledged", "silenced", "resolved"]
+    severity: Literal["info", "warning", "error", "critical"]
+    summary: str
+    starts_at: str
+    at: str
+    ends_at: str | None = None
+    metric: str | None = None
+    value: float | None = None
+    baseline: float | None = None
+    threshold: float | None = None
+    comparator: str | None = None
+    n: int | None = None
+    ci: Interval | None = None
+    window: str | None = None
+    maturity: str | None = None
+    runbook_url: str | None = None
+    details: dict[str, Any] = {}
+
+    def key(self) -> str:
+        """model/version/segment/rule."""
+        return key_of((self.model_name, self.model_version, self.segment, self.rule))
+
+
+class Expected(Struct, kw_only=True, rename={"from_": "from"}):
+    """What a recommendation promises for one metric: from the present value to another, with an interval of the gain."""
+
+    metric: str
+    from_: float | None
+    to: float | None
+    ci: Interval | None = None
+
+
+class Recommendation(Struct, kw_only=True, omit_defaults=True):
+    """A proposed change with its evidence; a record with another status and the same id says what became of it."""
+
+    recommendation_id: str
+    model_name: str
+    model_version: str
+    action: str
+    params: dict[str, Any]
+    expected: Expected
+    evidence: dict[str, Any]
+    reason: str
+    status: str
+    at: str
+    expires_at: str | None = None
+
+    def key(self) -> str:
+        """model/version."""
+        return key_of((self.model_name, self.model_version))
+
+
+class Outcome(Struct, kw_only=True, omit_defaults=True):
+    """A prediction joined with the truth in force, or a change of that.
+
+    Attributes
+    ----------
+    cell
+        "tp", "fp", "fn" or "tn" for two labels, else "actual>predicted".
+    delay_ms
+        From the prediction to the time at which the truth counts as known.
+    correction
+        None for the first truth, else "corrected" or "retracted".
+    """
+
+    prediction_id: str
+    model_name: str
+    model_version: str
+    timestamp: str
+    known_at: str
+    prediction: str | None
+    label: str | None
+    correct: bool | None
+    delay_ms: int
+    score: float | None = None
+    segment: dict[str, str] = {}
+    cell: str | None = None
+    maturity: str | None = None
+    correction: Literal["corrected", "retracted"] | None = None
+
+    def key(self) -> str:
+        """model/version."""
+        return key_of((self.model_name, self.model_version))
+
+
+class RegistryCommand(Struct, kw_only=True, omit_defaults=True):
+    """A request to the registry. `command_id` makes it safe to send twice; `expected_revision` refuses it if the model has moved on."""
+
+    command_id: str
+    command: str
+    model_name: str
+    timestamp: str
+    requested_by: str
+    model_version: str | None = None
+    params: dict[str, Any] = {}
+    expected_revision: int | None = None
+    reason: str = ""
+    dry_run: bool = False
+
+    def key(self) -> str:
+        """model."""
+        return key_of((self.model_name,))
+
+
+class RegistryEvent(Struct, kw_only=True, omit_defaults=True):
+    """What a command led to: a change with the state before and after it, or `event` "rejected" with the error.
+
+    `before` and `after` hold, by model version, the fields that changed; null is a field without a value, and a version that
+    `before` leaves out did not exist. `cause` names the alert or recommendation behind an automatic change; `dry_run` marks an
+    event that would have been and changed nothing.
+    """
+
+    event: str
+    model_name: str
+    revision: int
+    command_id: str
+    at: str
+    requested_by: str
+    model_version: str | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    cause: str | None = None
+    reason: str = ""
+    error: str | None = None
+    dry_run: bool = False
+
+    def key(self) -> str:
+        """model."""
+        return key_of((self.model_name,))
+
+
+class RegistryEffect(Struct, kw_only=True):
+    """From which frontier on stage 2 used a registry revision of a model."""
+
+    model_name: str
+    revision: int
+    frontier: str
+
+    def key(self) -> str:
+        """model."""
+        return key_of((self.model_name,))
+
+
+class Artifact(Struct, kw_only=True, omit_defaults=True):
+    """Where a model version's files lie, and their SHA-256 in hexadecimal."""
+
+    location: str
+    sha256: str | None = None
+
+
+class RegistryEntry(Struct, kw_only=True, omit_defaults=True):
+    """The state in force of one model version.
+
+    Attributes
+    ----------
+    reference
+        The profile that drift is measured against, and its name.
+    baselines
+        Metrics to compare with, by maturity.
+    revision
+        The model's revision at which this version changed last.
+    """
+
+    model_name: str
+    model_version: str
+    stage: Literal["development", "staging", "production", "archived"]
+    revision: int
+    threshold: float | None = None
+    reference_id: str | None = None
+    reference: dict[str, Any] | None = None
+    baselines: dict[str, dict[str, Any]] = {}
+    registered_at: str | None = None
+    deployed_at: str | None = None
+    promoted_by: str | None = None
+    type: Literal["supervised", "unsupervised", "semi-supervised", "reinforcement"] | None = None
+    framework: str | None = None
+    owner: str | None = None
+    environment: str | None = None
+    tags: dict[str, str] = {}
+    configuration: dict[str, Any] | None = None
+    artifact: Artifact | None = None
+
+    def key(self) -> str:
+        """model/version."""
+        return key_of((self.model_name, self.model_version))

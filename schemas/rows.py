@@ -1,0 +1,78 @@
+"""Events as the stages take them: decoded, checked, times in milliseconds, labels as text.
+
+Making them from bytes is `decode.py`.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import astuple
+
+from schemas.events import FeatureValue, Latency, Name, Probability, Revision, Scores, Status, Weight
+
+if TYPE_CHECKING:
+    TimeMs = int
+    LabelText = str
+    SegmentText = str
+else:
+    # On the wire these have more forms; the decoder lets them in here and puts the one form in their place, because
+    # a second struct per row would cost as much as the decoding.
+    from schemas.events import Label as LabelText
+    from schemas.events import SegmentValue as SegmentText
+    from schemas.events import Time as TimeMs
+
+__all__ = ["PredictionRow", "TickRow", "TruthRow", "content_bytes"]
+
+
+class PredictionRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """A prediction that was accepted. Fields as in `events.Prediction`; absent ones are None.
+
+    `timestamp_ms` is in milliseconds since the epoch, `prediction` and the values of `segment` and `tags` are canonical text.
+    """
+
+    prediction_id: Name
+    model_name: Name
+    model_version: Name
+    timestamp_ms: TimeMs = field(name="timestamp")
+    prediction: LabelText | None = None
+    score: Probability | None = None
+    scores: Scores | None = None
+    threshold: Probability | None = None
+    features: dict[str, FeatureValue] | None = None
+    segment: dict[str, SegmentText] | None = None
+    latency_ms: Latency | None = None
+    status: Status = "ok"
+    environment: str | None = None
+    variant: str | None = None
+    tags: dict[str, LabelText] | None = None
+
+
+class TruthRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """A truth that was accepted. Fields as in `events.GroundTruth`; `label` is None exactly where `retracted` is true."""
+
+    prediction_id: Name
+    label: LabelText | None = None
+    timestamp_ms: TimeMs = field(name="timestamp")
+    source: str | None = None
+    revision: Revision = 0
+    retracted: bool = False
+    weight: Weight = 1.0
+
+
+class TickRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """A tick that was accepted."""
+
+    timestamp_ms: TimeMs = field(name="timestamp")
+
+
+_content = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+def content_bytes(rows: Iterable[PredictionRow | TruthRow]) -> list[bytes]:
+    """What each row says, as bytes: equal for equal content, however it was written on the topic.
+
+    MessagePack of the row's fields in order of declaration, mappings by sorted key.
+    """
+    return list(map(_content, map(astuple, rows)))

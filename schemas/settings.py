@@ -1,0 +1,187 @@
+"""The settings of a run: of the stream as a whole, and of each model.
+
+Reading and checking `driftline.toml` is `config.py`. Rules and tuners stay plain tables here; `streams` knows their types.
+"""
+
+from hashlib import sha256
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_duration
+
+__all__ = ["LANES", "Config", "ModelConfig", "Reference", "Rung", "Window", "parse_rung", "parse_window"]
+
+LANES = ("traffic", "decisions", "arrivals")
+
+
+class Window(Struct, frozen=True):
+    """A tumbling window "1d" or a sliding one "7d/1d" (size/step); tumbling is step = size."""
+
+    name: str
+    size_ms: int
+    step_ms: int
+    kind: Literal["tumbling", "sliding"]
+
+
+class Rung(Struct, frozen=True):
+    """One delay of the maturity ladder: figures at this rung use the truths known within `ms` of their prediction."""
+
+    name: str
+    ms: int
+
+
+class Reference(Struct, frozen=True):
+    """The span of the stream that a version's reference profile is made of.
+
+    Either the first `span_ms` of the version, or the fixed span from `from_ms` (included) to `to_ms` (excluded).
+    """
+
+    span_ms: int | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+
+def parse_window(text: str) -> Window:
+    """The window that a text means, under its one name.
+
+    Raises
+    ------
+    ValueError
+        If the text is no duration or two with a slash, a step is longer than its size, or either is not whole minutes.
+
+    Examples
+    --------
+    >>> parse_window("24h").name, parse_window("7d/24h").kind
+    ('1d', 'sliding')
+    """
+    size_text, slash, step_text = text.partition("/")
+    size_ms = parse_duration(size_text)
+    step_ms = parse_duration(step_text) if slash else size_ms
+    for name, ms in (("size", size_ms), ("step", step_ms)):
+        if ms == 0 or ms % MINUTE_MS:
+            raise ValueError(f"the {name} of window {text!r} is not a whole number of minutes")
+    if step_ms > size_ms:
+        raise ValueError(f"window {text!r} steps over time that it never covers: the step is longer than the size")
+    if step_ms == size_ms:
+        return Window(format_duration(size_ms), size_ms, step_ms, "tumbling")
+    return Window(f"{format_duration(size_ms)}/{format_duration(step_ms)}", size_ms, step_ms, "sliding")
+
+
+def parse_rung(text: str) -> Rung:
+    """The rung that a duration means, under its one name.
+
+    Examples
+    --------
+    >>> parse_rung("24h")
+    Rung(name='1d', ms=86400000)
+    """
+    ms = parse_duration(text)
+    if ms == 0:
+        raise ValueError(f"rung {text!r} must be longer than nothing")
+    return Rung(format_duration(ms), ms)
+
+
+class ModelConfig(Struct, frozen=True, kw_only=True):
+    """What one model is monitored with.
+
+    Attributes
+    ----------
+    maturity
+        The ladder of delays, increasing; the label horizon is the last rung.
+    feature_segments
+        Those of `segments` for which features are counted too.
+    positive_label
+        None takes the greater of two labels.
+    threshold
+        Makes a label of a score where neither the event nor the registry has a threshold.
+    last_n
+        Numbers of newest outcomes that get figures of their own.
+    detection_window
+        Name of the window in which drift is judged.
+    rules, rules_path
+        Tables as written, and where they stand in the file, for messages.
+    default_rules
+        Whether the built-in rules apply besides.
+    tuner, tuner_path
+        As the rules.
+    """
+
+    windows: tuple[Window, ...] = tuple(parse_window(text) for text in ("1h", "1d", "7d/1d"))
+    maturity: tuple[Rung, ...] = tuple(parse_rung(text) for text in ("1h", "6h", "1d", "3d", "7d", "30d"))
+    label_horizon_ms: int = 30 * DAY_MS
+    correction_horizon_ms: int = 7 * DAY_MS
+    segments: tuple[str, ...] = ()
+    feature_segments: tuple[str, ...] = ()
+    positive_label: str | None = None
+    threshold: float = 0.5
+    last_n: tuple[int, ...] = (100, 1000)
+    since_deployment: bool = True
+    reference: Reference = Reference(span_ms=30 * DAY_MS)
+    detection_window: str = "7d/1d"
+    rules: tuple[dict[str, Any], ...] = ()
+    rules_path: str = "defaults.rules"
+    default_rules: bool = True
+    tuner: dict[str, Any] = {}
+    tuner_path: str = "defaults.tuner"
+
+    def rungs_for(self, window: Window) -> tuple[int, ...]:
+        """Indexes into `maturity` at which a window is announced; the last one is final.
+
+        A window below one hour is final at the first rung of at least one hour, any other at the horizon.
+        """
+        if window.size_ms >= HOUR_MS:
+            return tuple(range(len(self.maturity)))
+        last = next((i for i, rung in enumerate(self.maturity) if rung.ms >= HOUR_MS), len(self.maturity) - 1)
+        return tuple(range(last + 1))
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The settings of a run.
+
+    Attributes
+    ----------
+    pane_ms
+        Length of a pane: the greatest divisor of all windows' sizes and steps that is at most one hour.
+    prediction_grace_ms, truth_grace_ms
+        How far a row may lie behind its partition's watermark without being late.
+    max_ahead_ms
+        How far ahead of the clock a time may lie before it is invalid.
+    park_ms
+        How long a truth waits for its prediction.
+    clock
+        "wall", or "data" where recorded history is fed and time is what the records say.
+    segments
+        All dimensions of all models, sorted.
+    lanes
+        Those that are kept, of traffic, decisions and arrivals.
+    path
+        The file, for messages; None without one.
+    """
+
+    defaults: ModelConfig = ModelConfig()
+    models: dict[str, ModelConfig] = {}
+    pane_ms: int = HOUR_MS
+    prediction_grace_ms: int = MINUTE_MS
+    truth_grace_ms: int = 10 * MINUTE_MS
+    max_ahead_ms: int = 5 * MINUTE_MS
+    park_ms: int = 30 * DAY_MS
+    clock: Literal["wall", "data"] = "wall"
+    topic_prefix: str = ""
+    outcomes: bool = False
+    segments: tuple[str, ...] = ()
+    lanes: tuple[str, ...] = LANES
+    max_horizon_ms: int = 30 * DAY_MS
+    path: str | None = None
+
+    def for_model(self, name: str) -> ModelConfig:
+        """The settings of a model; a model that the file does not name has the defaults."""
+        return self.models.get(name, self.defaults)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the settings in hexadecimal: equal for files that mean the same, wherever they lie."""
+        return sha256(_encoder.encode(msgspec.structs.replace(self, path=None))).hexdigest()
+
+
+_encoder = msgspec.json.Encoder(order="sorted")

@@ -1,0 +1,140 @@
+"""Times and durations, between text and milliseconds.
+
+Inside the program a time is an integer, milliseconds since 1970-01-01T00:00:00Z; text appears only at the edges. Nothing
+here reads a clock.
+"""
+
+import re
+from datetime import UTC, date, datetime
+
+__all__ = ["DAY_MS", "HOUR_MS", "MAX_TIME_MS", "MINUTE_MS", "SECOND_MS", "format_duration", "format_time", "parse_duration", "parse_time"]
+
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+MAX_TIME_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999, the end of what RFC 3339 can write."""
+
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII)
+_UNIT_MS = {"w": 7 * DAY_MS, "d": DAY_MS, "h": HOUR_MS, "m": MINUTE_MS, "s": SECOND_MS, "ms": 1}
+_DURATION = re.compile(r"(\d{1,15})(ms|[smhdw])", re.ASCII)
+# Weeks are read but not written: "7d" is what people look for in a key.
+_WRITTEN_UNITS = ("d", "h", "m", "s", "ms")
+
+
+def parse_time(value: str | int) -> int:
+    """Milliseconds since the epoch of an RFC 3339 time or of an integer that already is one.
+
+    Digits beyond the millisecond are cut off, so that a time never moves into the next pane.
+
+    Parameters
+    ----------
+    value
+        A string with date, time of day and offset ("Z" or "+05:30"), or milliseconds since the epoch.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, has no offset, names no real date or time, or lies outside 1970 to 9999.
+
+    Examples
+    --------
+    >>> parse_time("1970-01-02T01:00:00.5+01:00")
+    86400500
+    >>> parse_time(86400500)
+    86400500
+
+    References
+    ----------
+    RFC 3339, section 5.6. The leap second ":60" is refused: epoch milliseconds have no place for it.
+    """
+    ms = value if isinstance(value, int) else _parse_text(value)
+    if isinstance(value, bool) or not 0 <= ms <= MAX_TIME_MS:
+        raise ValueError(f"{value!r} is not a time between 1970-01-01T00:00:00Z and the end of the year 9999")
+    return ms
+
+
+def _parse_text(text: str) -> int:
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not an RFC 3339 time such as 2026-11-21T10:00:00Z")
+    year, month, day, hour, minute, second, fraction, sign, offset_hour, offset_minute = match.groups()
+    try:
+        days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
+    except ValueError as error:
+        raise ValueError(f"{text!r} names no real date: {error}") from error
+    if int(hour) > 23 or int(minute) > 59 or int(second) > 59:
+        raise ValueError(f"{text!r} names no real time of day")
+    ms = days * DAY_MS + int(hour) * HOUR_MS + int(minute) * MINUTE_MS + int(second) * SECOND_MS
+    if fraction:
+        ms += int(fraction[:3].ljust(3, "0"))
+    if sign:
+        if int(offset_hour) > 23 or int(offset_minute) > 59:
+            raise ValueError(f"{text!r} has no real offset from UTC")
+        offset_ms = int(offset_hour) * HOUR_MS + int(offset_minute) * MINUTE_MS
+        ms += offset_ms if sign == "-" else -offset_ms
+    return ms
+
+
+def format_time(ms: int) -> str:
+    """RFC 3339 in UTC, with milliseconds only where they are not zero.
+
+    Raises
+    ------
+    ValueError
+        If the time lies outside 1970 to 9999.
+
+    Examples
+    --------
+    >>> format_time(1_795_255_200_000)
+    '2026-11-21T10:00:00Z'
+    >>> format_time(123)
+    '1970-01-01T00:00:00.123Z'
+    """
+    if not 0 <= ms <= MAX_TIME_MS:
+        raise ValueError(f"{ms} ms is not a time between 1970-01-01T00:00:00Z and the end of the year 9999")
+    seconds, rest = divmod(ms, SECOND_MS)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+
+
+def parse_duration(text: str) -> int:
+    """Milliseconds of a whole number with one unit: ms, s, m, h, d or w.
+
+    Raises
+    ------
+    ValueError
+        If the text has another form.
+
+    Examples
+    --------
+    >>> parse_duration("10m")
+    600000
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f'{text!r} is not a duration such as "10m", "6h" or "7d" (units: ms, s, m, h, d, w)')
+    return int(match[1]) * _UNIT_MS[match[2]]
+
+
+def format_duration(ms: int) -> str:
+    """The shortest text in one unit that is exact, in days at most.
+
+    Raises
+    ------
+    ValueError
+        If the duration is negative.
+
+    Examples
+    --------
+    >>> format_duration(86_400_000), format_duration(5_400_000), format_duration(0)
+    ('1d', '90m', '0s')
+    """
+    if ms < 0:
+        raise ValueError(f"a duration of {ms} ms is negative")
+    if ms == 0:
+        return "0s"
+    unit = next(unit for unit in _WRITTEN_UNITS if ms % _UNIT_MS[unit] == 0)
+    return f"{ms // _UNIT_MS[unit]}{unit}"

@@ -1,0 +1,143 @@
+"""The topics: one table of names, keys, partition counts, cleanup and value types.
+
+Making and checking them on a broker is left to `agents`.
+"""
+
+from msgspec import Struct
+
+from schemas.events import GroundTruth, Prediction, Tick
+from schemas.results import (
+    Alert,
+    Drift,
+    Histogram,
+    Metric,
+    Outcome,
+    Recommendation,
+    RegistryCommand,
+    RegistryEffect,
+    RegistryEntry,
+    RegistryEvent,
+)
+from schemas.times import DAY_MS
+
+__all__ = [
+    "ALERTS",
+    "DRIFT",
+    "GROUND_TRUTH",
+    "HISTOGRAMS",
+    "METRICS",
+    "OUTCOMES",
+    "PREDICTIONS",
+    "RECOMMENDATIONS",
+    "REGISTRY",
+    "REGISTRY_COMMANDS",
+    "REGISTRY_EFFECTS",
+    "REGISTRY_EVENTS",
+    "TICKS",
+    "TOPICS",
+    "WINDOW_PARTIALS",
+    "Topic",
+    "dlq_name",
+]
+
+PREDICTIONS = "predictions"
+GROUND_TRUTH = "ground-truth"
+TICKS = "ticks"
+WINDOW_PARTIALS = "window-partials"
+OUTCOMES = "outcomes"
+METRICS = "metrics"
+HISTOGRAMS = "histograms"
+DRIFT = "drift"
+ALERTS = "alerts"
+RECOMMENDATIONS = "recommendations"
+REGISTRY_COMMANDS = "registry-commands"
+REGISTRY_EVENTS = "registry-events"
+REGISTRY_EFFECTS = "registry-effects"
+REGISTRY = "registry"
+
+INPUT_PARTITIONS = 8
+RESULT_PARTITIONS = 4
+
+
+class Topic(Struct, frozen=True, kw_only=True):
+    """One topic.
+
+    Attributes
+    ----------
+    key
+        Form of the record key, in field names. Inputs are partitioned by the key, all others by model name.
+    cleanup
+        Kafka's cleanup.policy.
+    retention_ms
+        How long Kafka keeps a record; None keeps it for ever.
+    type
+        The value; None where it is internal and no JSON (`window-partials`).
+    stage
+        Who writes it: "input", or the name of the stage.
+    """
+
+    name: str
+    key: str
+    partitions: int
+    cleanup: str
+    retention_ms: int | None
+    type: type[Struct] | None
+    stage: str
+
+
+def dlq_name(topic: str) -> str:
+    """Name of the topic for what could not be decoded or accepted.
+
+    Examples
+    --------
+    >>> dlq_name("predictions")
+    'predictions.dlq'
+    """
+    return f"{topic}.dlq"
+
+
+_FIGURE_KEY = "model_name/model_version/segment/lane/window/maturity/window_start"
+_VERSION_KEY = "model_name/model_version"
+
+
+def _table() -> dict[str, Topic]:
+    rows: tuple[tuple[str, str, int, str, int | None, type[Struct] | None, str], ...] = (
+        (PREDICTIONS, "prediction_id", INPUT_PARTITIONS, "delete", 7, Prediction, "input"),
+        (GROUND_TRUTH, "prediction_id", INPUT_PARTITIONS, "delete", 30, GroundTruth, "input"),
+        (TICKS, "partition number", INPUT_PARTITIONS, "delete", 7, Tick, "input"),
+        (WINDOW_PARTIALS, "model_name", RESULT_PARTITIONS, "delete", 7, None, "score"),
+        (OUTCOMES, _VERSION_KEY, RESULT_PARTITIONS, "delete", 30, Outcome, "score"),
+        (METRICS, _FIGURE_KEY, RESULT_PARTITIONS, "compact,delete", 30, Metric, "measure"),
+        (HISTOGRAMS, _FIGURE_KEY, RESULT_PARTITIONS, "compact,delete", 30, Histogram, "measure"),
+        (
+            DRIFT,
+            "model_name/model_version/segment/target/method/window/window_start",
+            RESULT_PARTITIONS,
+            "compact,delete",
+            30,
+            Drift,
+            "measure",
+        ),
+        (ALERTS, "model_name/model_version/segment/rule", RESULT_PARTITIONS, "compact,delete", 30, Alert, "decide"),
+        (RECOMMENDATIONS, _VERSION_KEY, RESULT_PARTITIONS, "delete", 30, Recommendation, "decide"),
+        (REGISTRY_COMMANDS, "model_name", 1, "delete", 30, RegistryCommand, "input"),
+        (REGISTRY_EVENTS, "model_name", RESULT_PARTITIONS, "delete", None, RegistryEvent, "registry"),
+        (REGISTRY_EFFECTS, "model_name", RESULT_PARTITIONS, "delete", None, RegistryEffect, "measure"),
+        (REGISTRY, _VERSION_KEY, RESULT_PARTITIONS, "compact", None, RegistryEntry, "registry"),
+    )
+    return {
+        name: Topic(
+            name=name,
+            key=key,
+            partitions=partitions,
+            cleanup=cleanup,
+            retention_ms=None if days is None else days * DAY_MS,
+            type=value,
+            stage=stage,
+        )
+        for name, key, partitions, cleanup, days, value, stage in rows
+    }
+
+
+TOPICS: dict[str, Topic] = _table()
+"""All topics by name, inputs first, as data flows."""

@@ -1,0 +1,202 @@
+"""Decoded rows of one topic partition as numpy columns, built once per batch.
+
+The rows come from `schemas.decode`; what is right or wrong in a row has been decided there. Codes number the distinct texts of
+one batch and mean nothing outside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Self, TypeVar
+
+import msgspec
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from schemas.decode import PredictionRow, TruthRow, content_bytes
+from streams.lanes import NO_LABEL
+
+Indexes = NDArray[np.int64]
+NAN = float("nan")
+_Text = TypeVar("_Text", bound=Hashable)
+
+
+class PredictionColumns(msgspec.Struct, gc=False):
+    """Predictions of one batch; every column has shape (N,).
+
+    Attributes
+    ----------
+    ids
+        prediction_id as UTF-8.
+    names, name
+        Distinct (model_name, model_version), and the index of each row's.
+    timestamp_ms
+        Event time.
+    labels, label
+        Distinct predicted labels as canonical text, and the index of each row's; NO_LABEL where it follows from the score.
+    score, threshold, latency_ms
+        NaN where the row has none.
+    failed
+        True where status is "error".
+    features, segments
+        The row's own mappings, or None.
+    fingerprint
+        64-bit hash of the content, the same for the same content written differently.
+    offset, rank
+        Position in the topic partition; position in the order in which the rows of all topics were read.
+    tick_ms
+        Event time that the whole partition had reached by ticks when the row was read; it counts as the row's watermark where
+        it is above the partition's own. 0 where there was none.
+    raw
+        The bytes as they came, for the dead-letter topic.
+    """
+
+    ids: list[bytes]
+    names: list[tuple[str, str]]
+    name: Indexes
+    timestamp_ms: Indexes
+    labels: list[str]
+    label: Indexes
+    score: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+    latency_ms: NDArray[np.float64]
+    failed: NDArray[np.bool_]
+    features: list[dict[str, Any] | None]
+    segments: list[dict[str, Any] | None]
+    fingerprint: NDArray[np.uint64]
+    offset: Indexes
+    rank: Indexes
+    tick_ms: Indexes
+    raw: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[PredictionRow],
+        raw: Sequence[bytes],
+        offset: Indexes,
+        rank: Indexes,
+        tick_ms: Indexes,
+        positive_label: Callable[[str], str | None],
+    ) -> Self:
+        """Columns of `rows`; `positive_label` gives a model's configured positive label, which per-class scores need."""
+        n = len(rows)
+        names, name = _coded([(r.model_name, r.model_version) for r in rows])
+        predicted = [r.prediction for r in rows]
+        score = np.array([NAN if r.score is None else r.score for r in rows], np.float64)
+        for i, row in enumerate(rows):
+            if row.scores:
+                predicted[i], score[i] = _from_class_scores(row, positive_label(row.model_name))
+        labels, label = _coded(predicted)
+        if None in labels:
+            none = labels.index(None)
+            label[label == none] = NO_LABEL
+            labels[none] = ""
+        hashed = xxhash.xxh64_intdigest
+        return cls(
+            ids=[r.prediction_id.encode() for r in rows],
+            names=names,
+            name=name,
+            timestamp_ms=np.fromiter([r.timestamp_ms for r in rows], np.int64, n),
+            labels=[text or "" for text in labels],
+            label=label,
+            score=score,
+            threshold=np.array([NAN if r.threshold is None else r.threshold for r in rows], np.float64),
+            latency_ms=np.array([NAN if r.latency_ms is None else r.latency_ms for r in rows], np.float64),
+            failed=np.fromiter([r.status == "error" for r in rows], np.bool_, n),
+            features=[r.features for r in rows],
+            segments=[r.segment for r in rows],
+            fingerprint=np.fromiter(map(hashed, content_bytes(rows)), np.uint64, n),
+            offset=offset,
+            rank=rank,
+            tick_ms=tick_ms,
+            raw=list(raw),
+        )
+
+    def take(self, at: Indexes) -> PredictionColumns:
+        """The rows at the indexes `at`, shape (M,), in that order."""
+        return _take(self, at)
+
+
+class GroundTruthColumns(msgspec.Struct, gc=False):
+    """Ground truths of one batch; every column has shape (N,). `label` is NO_LABEL for a retraction; the rest as in predictions."""
+
+    ids: list[bytes]
+    timestamp_ms: Indexes
+    labels: list[str]
+    label: Indexes
+    revision: Indexes
+    offset: Indexes
+    rank: Indexes
+    tick_ms: Indexes
+    raw: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def of(cls, rows: Sequence[TruthRow], raw: Sequence[bytes], offset: Indexes, rank: Indexes, tick_ms: Indexes) -> Self:
+        n = len(rows)
+        labels, label = _coded([None if r.retracted else r.label for r in rows])
+        if None in labels:
+            none = labels.index(None)
+            label[label == none] = NO_LABEL
+            labels[none] = ""
+        return cls(
+            ids=[r.prediction_id.encode() for r in rows],
+            timestamp_ms=np.fromiter([r.timestamp_ms for r in rows], np.int64, n),
+            labels=[text or "" for text in labels],
+            label=label,
+            revision=np.fromiter([r.revision for r in rows], np.int64, n),
+            offset=offset,
+            rank=rank,
+            tick_ms=tick_ms,
+            raw=list(raw),
+        )
+
+    def take(self, at: Indexes) -> GroundTruthColumns:
+        """The rows at the indexes `at`, shape (M,), in that order."""
+        return _take(self, at)
+
+
+_Columns = TypeVar("_Columns", PredictionColumns, GroundTruthColumns)
+_DICTIONARIES = frozenset({"names", "labels"})
+
+
+def _take(columns: _Columns, at: Indexes) -> _Columns:
+    picked: dict[str, Any] = {}
+    indexes = at.tolist()
+    for field in columns.__struct_fields__:
+        column = getattr(columns, field)
+        if field in _DICTIONARIES:
+            picked[field] = column
+        elif isinstance(column, list):
+            picked[field] = [column[i] for i in indexes]
+        else:
+            picked[field] = column[at]
+    return type(columns)(**picked)
+
+
+def _coded(texts: Sequence[_Text]) -> tuple[list[_Text], Indexes]:
+    """Distinct texts in order of appearance, and the index of each text among them, shape (N,)."""
+    codes: dict[_Text, int] = {text: code for code, text in enumerate(dict.fromkeys(texts))}
+    return list(codes), np.fromiter(map(codes.__getitem__, texts), np.int64, len(texts))
+
+
+def _from_class_scores(row: PredictionRow, positive: str | None) -> tuple[str | None, float]:
+    """Predicted label and score of a row that gives a probability for each class.
+
+    The label is the row's own, else what follows from its score, else the class with the highest probability (the first by name of
+    equal ones). With two classes the score is the probability of the positive one, by default the greater name.
+    """
+    scores: dict[str, float] = row.scores or {}
+    score = NAN if row.score is None else row.score
+    if row.score is None and len(scores) == 2:
+        score = scores.get(positive if positive is not None else max(scores), NAN)
+    if row.prediction is not None or row.score is not None:
+        return row.prediction, score
+    return max(sorted(scores), key=scores.__getitem__), score

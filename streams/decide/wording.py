@@ -1,0 +1,111 @@
+"""Figures in plain words, for the one sentence that an alert or a recommendation is."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time, parse_time
+
+_NAMES = {
+    "f1": "F1",
+    "fnr": "false negative rate",
+    "fpr": "false positive rate",
+    "mcc": "Matthews correlation",
+    "pr_auc": "PR AUC",
+    "roc_auc": "ROC AUC",
+}
+_UNITS = ((DAY_MS, "day"), (HOUR_MS, "hour"), (MINUTE_MS, "minute"))
+
+
+@lru_cache(maxsize=4096)
+def time_ms(text: str) -> int:
+    """`schemas.times.parse_time`, remembered: a batch repeats few times often."""
+    return parse_time(text)
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name as people write it.
+
+    Examples
+    --------
+    >>> metric_name("roc_auc"), metric_name("balanced_accuracy"), metric_name("latency_p95")
+    ('ROC AUC', 'balanced accuracy', 'latency p95')
+    """
+    return _NAMES.get(metric, metric.replace("_", " "))
+
+
+def figure(value: float, unit: str = "share") -> str:
+    """A value as short as it still tells something.
+
+    Examples
+    --------
+    >>> figure(0.41234), figure(0.00012), figure(1250.4, "ms"), figure(1200.0, "1/s"), figure(1234.5, "")
+    ('0.412', '0.00012', '1,250 ms', '1,200/s', '1,234')
+    """
+    if unit == "ms":
+        return f"{value:,.0f} ms"
+    if unit == "1/s":
+        return f"{value:,.3g}/s" if abs(value) < 1000 else f"{value:,.0f}/s"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.2g}" if 0 < abs(value) < 0.001 else f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def interval(ci: tuple[float, float] | None, unit: str = "share") -> str:
+    """" [low, high]" with a space before it, or nothing.
+
+    Examples
+    --------
+    >>> interval((0.39, 0.43)), interval(None)
+    (' [0.39, 0.43]', '')
+    """
+    return "" if ci is None else f" [{figure(ci[0], unit)}, {figure(ci[1], unit)}]"
+
+
+def share(value: float) -> str:
+    """A relative change in percent, without its sign.
+
+    Examples
+    --------
+    >>> share(-0.1234), share(0.004)
+    ('12 %', '0.4 %')
+    """
+    percent = abs(value) * 100
+    return f"{percent:.0f} %" if percent >= 1 else f"{percent:.1g} %"
+
+
+def span(start_ms: int, end_ms: int) -> str:
+    """The window as part of a sentence.
+
+    Examples
+    --------
+    >>> span(0, 7 * DAY_MS), span(0, DAY_MS), span(0, HOUR_MS), span(0, 90 * MINUTE_MS)
+    ('the 7 days to 1970-01-08', 'the day to 1970-01-02', 'the hour to 1970-01-01 01:00', 'the 90 minutes to 1970-01-01 01:30')
+    """
+    size_ms = end_ms - start_ms
+    unit_ms, unit = next(((ms, name) for ms, name in _UNITS if size_ms % ms == 0), (1, "millisecond"))
+    count = size_ms // unit_ms
+    return f"the {unit} to {moment(end_ms)}" if count == 1 else f"the {count:,} {unit}s to {moment(end_ms)}"
+
+
+def moment(ms: int) -> str:
+    """A time for people: the date alone at midnight, else to the minute; UTC.
+
+    Examples
+    --------
+    >>> moment(0), moment(HOUR_MS)
+    ('1970-01-01', '1970-01-01 01:00')
+    """
+    text = format_time(ms)
+    return text[:10] if ms % DAY_MS == 0 else f"{text[:10]} {text[11:16]}"
+
+
+def subject(model_name: str, model_version: str, segment: str) -> str:
+    """Who is meant.
+
+    Examples
+    --------
+    >>> subject("churn", "1.4.2", "all"), subject("churn", "1.4.2", "plan=pro")
+    ('churn 1.4.2', 'churn 1.4.2 (plan=pro)')
+    """
+    return f"{model_name} {model_version}" if segment == "all" else f"{model_name} {model_version} ({segment})"

@@ -1,0 +1,99 @@
+"""How many independent rows the rows of a window are worth.
+
+Rows of a stream resemble their neighbours, so a window of 5,000 may say no more than 200 independent rows would, and a test that takes them
+as 5,000 finds drift everywhere. The panes of the window tell: if their shares scatter more than independent rows would let them, the
+window is worth fewer rows by that factor.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.bins import Floats, Ints
+
+MIN_BATCHES = 10
+MIN_CYCLES = 3
+
+
+def effective_size(pane_counts: Ints, *, period: int = 0, otherwise: float = 1.0) -> float:
+    """Independent rows that the rows of a window are worth.
+
+    Parameters
+    ----------
+    pane_counts
+        Shape (T, B): rows by pane, in time order and with empty panes in their place, and by group of values (`groups.py`).
+    period
+        Panes in a cycle that repeats, such as a day; 0 for none. What the cycle explains is not held against the rows, provided that the
+        window holds at least three cycles: both sides of a comparison see all of it.
+    otherwise
+        Inflation to assume where fewer than ten panes hold rows and none can be estimated.
+
+    Returns
+    -------
+    Between 0 and the number of rows.
+
+    Examples
+    --------
+    >>> steady, moody = np.full((24, 2), 50), np.array([[90, 10], [10, 90]] * 12)
+    >>> effective_size(steady), round(effective_size(moody))
+    (2400.0, 36)
+    """
+    rows = float(pane_counts.sum())
+    estimate = inflation(pane_counts, period=period)
+    return rows / (otherwise if estimate is None else estimate)
+
+
+def inflation(pane_counts: Ints, *, period: int = 0) -> float | None:
+    """Variance of the window's shares over what independent rows would give; at least 1, None with fewer than ten panes with rows.
+
+    The variance is that between batches of 1, 2, 4, ... adjacent panes, as long as ten batches are left; the largest ratio counts, since
+    dependence that lasts longer than a batch hides from it. Shares are cumulative over the groups: slow swings of the level of a
+    feature show more there than in single groups (false alarms of KS on AR(1) rows with coefficient 0.9: 20 % by single groups, 2 %
+    by cumulative ones, 74 % with all rows taken as independent, n = 400, measured).
+
+    Parameters
+    ----------
+    pane_counts, period
+        As in `effective_size`.
+
+    References
+    ----------
+    J. N. K. Rao, A. J. Scott (1981), The analysis of categorical data from complex sample surveys, JASA 76: a test statistic divided by
+    the mean design effect. J. M. Flegal, G. L. Jones (2010), Batch means and spectral variance estimators in Markov chain Monte Carlo,
+    Annals of Statistics 38: the variance between batches.
+    """
+    sizes = pane_counts.sum(axis=1).astype(np.float64)
+    filled, rows = int((sizes > 0).sum()), sizes.sum()
+    if filled < MIN_BATCHES:
+        return None
+    cumulative = np.cumsum(pane_counts, axis=1)[:, :-1].astype(np.float64)
+    shares = cumulative.sum(axis=0) / rows
+    independent = float((shares * (1 - shares)).sum() * rows)
+    if independent <= 0:
+        return 1.0
+    residuals = cumulative - shares * sizes[:, np.newaxis]
+    freedom = filled - 1
+    if period and len(residuals) >= MIN_CYCLES * period:
+        residuals, phases = _without_cycle(residuals, sizes > 0, period)
+        freedom = filled - phases
+    worst = 1.0
+    batch, batches = residuals, len(residuals)
+    while min(filled, batches) >= MIN_BATCHES:
+        worst = max(worst, float((batch * batch).sum()) / independent * filled / freedom)
+        batches //= 2
+        filled, freedom = filled / 2, freedom / 2
+        # A last pane without a partner joins the last batch.
+        starts = np.arange(batches) * 2
+        batch = np.add.reduceat(batch, starts, axis=0)
+    return worst
+
+
+def _without_cycle(residuals: Floats, filled: NDArray[np.bool_], period: int) -> tuple[Floats, int]:
+    """The residuals less the mean of their place in the cycle, shape (T, B - 1), and the number of places that hold rows."""
+    place = np.arange(len(residuals)) % period
+    panes = np.bincount(place, weights=filled, minlength=period)
+    mean = np.zeros((period, residuals.shape[1]))
+    np.add.at(mean, place, residuals)
+    mean /= np.maximum(panes, 1)[:, np.newaxis]
+    return np.where(filled[:, np.newaxis], residuals - mean[place], 0.0), int((panes > 0).sum())

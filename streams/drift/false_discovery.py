@@ -1,0 +1,49 @@
+"""One false-alarm budget for the many tests of a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.drift.comparison import DriftResult
+
+
+def adjust(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """p-values after Benjamini and Hochberg: those below a limit hold at most that share of false discoveries.
+
+    Parameters
+    ----------
+    p_values
+        Shape (T,), in [0, 1].
+
+    Examples
+    --------
+    >>> adjust(np.array([0.01, 0.04, 0.03, 0.5])).round(4).tolist()
+    [0.04, 0.0533, 0.0533, 0.5]
+
+    References
+    ----------
+    Y. Benjamini, Y. Hochberg (1995), Controlling the false discovery rate, JRSS B 57; D. Yekutieli, Y. Benjamini (1999), Journal of
+    Statistical Planning and Inference 82, for the adjusted p-values.
+    """
+    count = len(p_values)
+    order = np.argsort(p_values, kind="stable")
+    stepped = p_values[order] * count / np.arange(1, count + 1)
+    adjusted = np.empty(count)
+    adjusted[order] = np.minimum(np.minimum.accumulate(stepped[::-1])[::-1], 1.0)
+    return adjusted
+
+
+def adjusted(results: Sequence[DriftResult]) -> list[DriftResult]:
+    """The results of one window, in their order, with p-values adjusted for their number and the levels that follow.
+
+    Results without a p-value (insufficient data, identifiers) stay as they are and do not count as tests.
+    """
+    given = [i for i, result in enumerate(results) if result.p_value is not None]
+    values = adjust(np.array([results[i].p_value for i in given], dtype=np.float64))
+    out = list(results)
+    for i, p_value in zip(given, values.tolist(), strict=True):
+        out[i] = results[i].with_p_value(p_value)
+    return out

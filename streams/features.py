@@ -1,0 +1,122 @@
+"""One feature of one pane or window: its numbers, its texts and how often it was missing.
+
+A feature is a number for most models and a text for some; a feed that mixes the two is a fault worth seeing, so both are kept and the
+mix is reported as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from streams import bins, texts
+from streams.bins import NumericSummary
+from streams.texts import StringSummary
+
+Kind = Literal["number", "string", "mixed", "empty"]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSummary:
+    """Numbers, texts and missing values of a feature. Booleans are the texts "true" and "false".
+
+    Parameters
+    ----------
+    numbers, texts
+        Summaries of the values of each kind.
+    missing
+        Rows that should have the feature and have null or nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> age = FeatureSummary(numbers=NumericSummary.of(np.array([41.0, 52.0])), missing=1)
+    >>> age.kind, age.n, round(age.missing_share, 3)
+    ('number', 2, 0.333)
+    """
+
+    numbers: NumericSummary = field(default_factory=lambda: bins.EMPTY)
+    texts: StringSummary = texts.EMPTY
+    missing: int = 0
+
+    @property
+    def n(self) -> int:
+        """Values that are there."""
+        return self.numbers.total + self.texts.total
+
+    @property
+    def missing_share(self) -> float:
+        """Share of the rows without a value, in [0, 1]; NaN without rows."""
+        rows = self.n + self.missing
+        return self.missing / rows if rows else float("nan")
+
+    @property
+    def kind(self) -> Kind:
+        """What the values are. "mixed" means that the feed sends both numbers and texts."""
+        if self.numbers.total:
+            return "mixed" if self.texts.total else "number"
+        return "string" if self.texts.total else "empty"
+
+    @property
+    def judged(self) -> NumericSummary | StringSummary:
+        """The summary of the kind that most values have, numbers on a tie: what drift tests compare."""
+        return self.texts if self.texts.total > self.numbers.total else self.numbers
+
+    def encode(self) -> bytes:
+        """MessagePack; equal summaries give equal bytes."""
+        numbers = self.numbers.encode() if len(self.numbers.keys) else b""
+        return _ENCODER.encode(_Wire(self.missing, numbers, self.texts.encode() if self.texts.total else b""))
+
+    @classmethod
+    def decode(cls, data: bytes) -> FeatureSummary:
+        """The inverse of `encode`."""
+        wire = _DECODER.decode(data)
+        return cls(
+            NumericSummary.decode(wire.numbers) if wire.numbers else bins.EMPTY,
+            StringSummary.decode(wire.texts) if wire.texts else texts.EMPTY,
+            wire.missing,
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {"numbers": self.numbers.to_dict(), "texts": self.texts.to_dict(), "missing": self.missing}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, object]) -> FeatureSummary:
+        """The inverse of `to_dict`. msgspec.ValidationError, a ValueError, for other shapes."""
+        read = msgspec.convert(plain, _Plain)
+        return cls(NumericSummary.from_dict(read.numbers), StringSummary.from_dict(read.texts), read.missing)
+
+
+def merge_features(summaries: Sequence[FeatureSummary]) -> FeatureSummary:
+    """The summary of all rows of all `summaries`; associative and commutative, `FeatureSummary()` is the identity.
+
+    Examples
+    --------
+    >>> merge_features([FeatureSummary(missing=1), FeatureSummary(missing=2)]).missing
+    3
+    """
+    return FeatureSummary(
+        bins.merge([summary.numbers for summary in summaries]),
+        texts.merge_texts([summary.texts for summary in summaries]),
+        sum(summary.missing for summary in summaries),
+    )
+
+
+class _Wire(msgspec.Struct, array_like=True, frozen=True):
+    missing: int
+    numbers: bytes
+    texts: bytes
+
+
+class _Plain(msgspec.Struct, frozen=True):
+    numbers: dict[str, object]
+    texts: dict[str, object]
+    missing: int
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(_Wire)

@@ -1,0 +1,155 @@
+"""Confidence intervals that several metrics share, vectorised over series.
+
+All are two-sided at 95 %. Undefined where there is nothing to judge from: NaN, without a warning.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Interval = tuple[Floats, Floats]
+
+Z95 = 1.959963984540054
+
+
+def divided(numerator: Ints | Floats, denominator: Ints | Floats) -> Floats:
+    """`numerator / denominator`, shapes broadcast; NaN where the denominator is 0.
+
+    Examples
+    --------
+    >>> divided(np.array([1, 1]), np.array([2, 0])).tolist()
+    [0.5, nan]
+    """
+    shape = np.broadcast_shapes(np.shape(numerator), np.shape(denominator))
+    ratio: Floats = np.divide(numerator, denominator, out=np.full(shape, np.nan), where=np.asarray(denominator) != 0)
+    return ratio
+
+
+def wilson(successes: Ints | Floats, trials: Ints | Floats) -> Interval:
+    """Wilson's score interval for a proportion.
+
+    Parameters
+    ----------
+    successes, trials
+        Shape (S,), 0 <= successes <= trials; need not be whole, so that an effective sample size will do.
+
+    Returns
+    -------
+    Lower and upper limits, each of shape (S,), within [0, 1]; NaN where trials is 0.
+
+    Examples
+    --------
+    >>> [round(float(limit[0]), 4) for limit in wilson(np.array([9]), np.array([10]))]
+    [0.5958, 0.9821]
+
+    References
+    ----------
+    E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22.
+    R. G. Newcombe (1998), Two-sided confidence intervals for the single proportion, Statistics in Medicine 17.
+    """
+    share = divided(successes, trials)
+    spread = divided(np.full(np.shape(trials), Z95 * Z95), trials)
+    middle = (share + spread / 2) / (1 + spread)
+    half = np.sqrt(np.maximum(share * (1 - share) * spread + spread * spread / 4, 0.0)) / (1 + spread)
+    return np.minimum(np.maximum(middle - half, 0.0), share), np.maximum(np.minimum(middle + half, 1.0), share)
+
+
+def wilson_from_variance(estimate: Floats, variance: Floats, n: Ints) -> Interval:
+    """Wilson's interval for an estimate in [0, 1] that is no plain proportion, from its variance.
+
+    The variance is turned into the number of trials at which a proportion would have it, at most `n` where the estimate or its variance
+    says nothing (0, 1, or a variance of 0). That keeps the limits inside [0, 1] and away from the estimate when it is 0 or 1.
+
+    Parameters
+    ----------
+    estimate, variance, n
+        Shape (S,): the estimate, its sampling variance, the rows that it is from.
+
+    Examples
+    --------
+    >>> half = np.array([0.5])
+    >>> low, high = wilson_from_variance(half, half * half / 100, np.array([500]))
+    >>> round(float(low[0]), 4), round(float(high[0]), 4)
+    (0.4038, 0.5962)
+
+    References
+    ----------
+    E. L. Korn, B. I. Graubard (1998), Confidence intervals for proportions with small expected number of positive counts estimated from
+    survey data, Survey Methodology 24, for the effective sample size.
+    """
+    binomial = estimate * (1 - estimate)
+    trials = np.where((variance > 0) & (binomial > 0), divided(binomial, variance), n)
+    return wilson(estimate * trials, trials)
+
+
+def square_and_add(estimates: Floats, low: Floats, high: Floats, weights: Floats) -> Interval:
+    """Interval for a weighted sum of independent estimates, from the interval of each.
+
+    Parameters
+    ----------
+    estimates, low, high
+        Shape (S, K), with the limits of each estimate.
+    weights
+        Shape (S, K), not negative; an estimate of weight 0 may be NaN.
+
+    Examples
+    --------
+    >>> one = np.array([[0.5, 0.7]])
+    >>> limits = square_and_add(one, one - 0.3, one + 0.4, np.array([[0.5, 0.5]]))
+    >>> [round(float(limit[0]), 4) for limit in limits]
+    [0.3879, 0.8828]
+
+    References
+    ----------
+    G. Y. Zou, A. Donner (2008), Construction of confidence limits about effect measures: a general approach, Statistics in Medicine 27;
+    for two proportions R. G. Newcombe (1998), Statistics in Medicine 17, method 10.
+    """
+    used = weights > 0
+    total = np.where(used, weights * estimates, 0.0).sum(axis=1)
+    below = np.where(used, weights * (estimates - low), 0.0)
+    above = np.where(used, weights * (high - estimates), 0.0)
+    known = used.any(axis=1)
+    reach_low, reach_high = np.sqrt((below * below).sum(axis=1)), np.sqrt((above * above).sum(axis=1))
+    return np.where(known, total - reach_low, np.nan), np.where(known, total + reach_high, np.nan)
+
+
+def poisson_score(events: Ints) -> Interval:
+    """Score interval for the mean of a Poisson count, shape (S,).
+
+    Examples
+    --------
+    >>> [round(float(limit[0]), 2) for limit in poisson_score(np.array([100]))]
+    [82.23, 121.61]
+
+    References
+    ----------
+    L. Barker (2002), A comparison of nine confidence intervals for a Poisson parameter, The American Statistician 56.
+    """
+    middle = events + Z95 * Z95 / 2
+    half = Z95 * np.sqrt(events + Z95 * Z95 / 4)
+    return np.maximum(middle - half, 0.0), middle + half
+
+
+def quantile_ranks(q: float, n: Ints) -> Interval:
+    """Shares of the sample between which the true quantile `q` lies: the order statistics to read off.
+
+    Returns
+    -------
+    Two arrays of shape (S,) in [0, 1]; NaN where n is 0.
+
+    Examples
+    --------
+    >>> [round(float(share[0]), 3) for share in quantile_ranks(0.5, np.array([100]))]
+    [0.402, 0.608]
+
+    References
+    ----------
+    W. J. Conover (1999), Practical Nonparametric Statistics, 3rd ed., section 3.2.
+    """
+    step = divided(np.ones(np.shape(n)), n)
+    half = Z95 * np.sqrt(q * (1 - q) * step)
+    # The upper limit is the order statistic after the rank, so that it is not exceeded with the wanted confidence.
+    return np.maximum(q - half, 0.0), np.minimum(q + half + step, 1.0)

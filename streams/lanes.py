@@ -1,0 +1,55 @@
+"""What is counted, and under which number it travels from stage 1 to stage 2.
+
+A lane is a set of event-time panes; a measure is a kind of count inside a pane. Every count is an integer and merges
+by addition. Who fills them is `streams.score`, who adds them up is `streams.measure`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Lanes: by prediction time; by prediction time and maturity; by the time at which the truth counts as known.
+TRAFFIC: Final = 0
+DECISIONS: Final = 1
+ARRIVALS: Final = 2
+LANE_NAMES: Final = ("traffic", "decisions", "arrivals")
+
+# Measures. `a` and `b` are the two indexes of a count inside its measure.
+COUNT: Final = 0  # b: index into COUNTERS
+CELLS: Final = 1  # a: actual label, b: predicted label
+SCORES_FIT: Final = 2  # a: actual label, b: score bin; ids whose hash is even
+SCORES_HOLDOUT: Final = 3  # the same, ids whose hash is odd
+SCORE_SUM: Final = 4  # a: actual label; the count is the sum of scores in SCORE_SCALE
+SCORE_SQUARES: Final = 5  # a: actual label; the sum of squared scores in SCORE_SCALE
+DELAY: Final = 6  # b: log-linear bin of the delay in milliseconds
+LATENCY: Final = 7  # b: log-linear bin of the latency in microseconds
+PREDICTED_SCORES: Final = 8  # a: predicted label, b: score bin
+
+COUNTERS: Final = (
+    "predictions",  # traffic: in time; decisions: all that count, at the rung of their own lateness
+    "errors",  # traffic: status "error"
+    "late_predictions",  # arrivals: behind the watermark by more than the grace
+    "dropped_predictions",  # arrivals: so late that their entry may be forgotten; counted nowhere else
+    "joined",  # decisions: predictions whose first truth is known at this rung
+    "corrected",  # decisions: the label in force changed to another
+    "retracted",  # decisions: the label in force was taken back
+    "late_truths",  # arrivals: behind the horizon, or behind the correction horizon
+    "duplicate_predictions",  # arrivals
+    "conflicting_predictions",  # arrivals
+    "duplicate_truths",  # arrivals
+    "expired",  # arrivals: no truth within the horizon
+    "unmatched",  # arrivals: truths without a prediction, given up after `park`; of no model
+)
+COUNTER_CODES: Final = {name: code for code, name in enumerate(COUNTERS)}
+
+SCORE_BINS: Final = 1_000
+SCORE_SCALE: Final = 1_000_000
+
+# Predicted labels that follow from a score: which text they stand for is known once labels have been seen (stage 2).
+MAX_LABELS: Final = 65_000
+NO_LABEL: Final = 65_533
+PREDICTED_POSITIVE: Final = 65_534
+PREDICTED_NEGATIVE: Final = 65_535
+
+ALL: Final = "all"  # the segment that every row belongs to
+NO_MODEL: Final = ""  # key of counts that belong to no model: truths without a prediction

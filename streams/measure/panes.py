@@ -1,0 +1,153 @@
+"""Event-time panes of every model and lane: adding increments, and reading any span of time as few tables.
+
+Panes are kept in buckets of at most one hour, so that neither many short panes nor a commit that touches many of them
+costs a write each. What was read is kept in memory in larger strides (days) until an increment changes it. Frontiers and
+windows are none of this file's business: it adds what it is given and returns what it has.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.times import DAY_MS, HOUR_MS
+from streams.measure.runs import Kind, Runs, place_of
+from streams.measure.tables import EMPTY, PANE_SHIFT, PANES_IN_BUCKET, WITHOUT_PANE, Ints, Table, merged
+from streams.stage import State
+
+CACHED_ROWS: Final = 1_500_000
+
+TABLES: Final = Kind(size=len, merge=merged, encode=Table.encode, decode=Table.decode)
+
+
+class Chunk:
+    """The table of a span of time without its panes, and what a layout makes of it.
+
+    Attributes
+    ----------
+    table
+        Keys begin with the rung, so the rows known at a rung are the first ones.
+    layout_id, series, column
+        Which layout unfolded the keys last, and into what; -1 and nothing before that.
+    """
+
+    __slots__ = ("column", "layout_id", "series", "table")
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.layout_id = -1
+        self.series = self.column = EMPTY.keys
+
+
+class Panes:
+    """All panes of one task.
+
+    Parameters
+    ----------
+    pane_ms
+        Length of a pane.
+    """
+
+    def __init__(self, pane_ms: int) -> None:
+        self._pane_ms = pane_ms
+        self._bucket_ms = pane_ms * min(PANES_IN_BUCKET, max(HOUR_MS // pane_ms, 1))
+        self._stride_ms = DAY_MS if DAY_MS % self._bucket_ms == 0 else 24 * self._bucket_ms
+        self._runs = Runs(TABLES, cached=CACHED_ROWS)
+        self._chunks: dict[tuple[int, int, int, int], Chunk] = {}
+        self._chunk_rows = 0
+
+    def add(self, model: int, lane: NDArray[np.uint8], pane: Ints, keys: Ints, counts: Ints, state: State) -> None:
+        """Add increments of one model.
+
+        Parameters
+        ----------
+        lane, pane, keys, counts
+            Shape (N,): lane, start of the pane in ms, packed key without pane, increment; in any order.
+        """
+        if not len(keys):
+            return
+        bucket_ms = self._bucket_ms
+        bucket = pane // bucket_ms
+        first = int(bucket.min())
+        span = int(bucket.max()) - first + 1
+        place = lane * span + (bucket - first)
+        if bucket_ms != self._pane_ms:
+            keys = keys | ((pane - bucket * bucket_ms) // self._pane_ms << PANE_SHIFT)
+        order = np.argsort(keys)
+        by_place = place[order]
+        # A stable sort of 16-bit integers is a radix sort.
+        order = order[np.argsort(by_place.astype(np.uint16) if 3 * span <= 1 << 16 else by_place, kind="stable")]
+        place, keys, counts = place[order], keys[order], counts[order]
+        starts = np.flatnonzero(np.concatenate((_TRUE, (keys[1:] != keys[:-1]) | (place[1:] != place[:-1]))))
+        place, keys, counts = place[starts], keys[starts], np.add.reduceat(counts, starts)
+        if not counts.all():
+            kept = counts != 0
+            place, keys, counts = place[kept], keys[kept], counts[kept]
+        edges = np.flatnonzero(np.concatenate((_TRUE, place[1:] != place[:-1]))).tolist() if len(place) else []
+        for begin, end, number in zip(edges, [*edges[1:], len(place)], place[edges].tolist(), strict=True):
+            # Copied: a slice would keep the columns of the whole commit alive.
+            table = Table(keys[begin:end].copy(), counts[begin:end].copy())
+            self._append(number // span, model, (number % span + first) * bucket_ms, table, state)
+
+    def span(self, model: int, lane: int, start: int, end: int, state: State) -> list[Chunk]:
+        """Chunks that together hold the panes from `start` (included) to `end` (excluded); both are edges of panes."""
+        chunks = []
+        stride, bucket = self._stride_ms, self._bucket_ms
+        at = start
+        while at < end:
+            if at % stride == 0 and at + stride <= end:
+                length = stride
+            elif at % bucket == 0 and at + bucket <= end:
+                length = bucket
+            else:
+                length = min(end, at - at % bucket + bucket) - at
+            chunk = self._chunk(model, lane, at, length, state)
+            if len(chunk.table):
+                chunks.append(chunk)
+            at += length
+        return chunks
+
+    def drop(self, model: int, lane: int, start: int, end: int, state: State) -> None:
+        """Forget whole buckets from `start` to `end`."""
+        first, last = start // self._bucket_ms * self._bucket_ms, end // self._bucket_ms * self._bucket_ms
+        self._runs.drop(place_of(_KIND, lane, model, first), place_of(_KIND, lane, model, last), state)
+        for key in [key for key in self._chunks if key[0] == model and key[1] == lane and first <= key[2] and key[2] + key[3] <= last]:
+            self._chunk_rows -= len(self._chunks.pop(key).table)
+
+    def _append(self, lane: int, model: int, bucket: int, table: Table, state: State) -> None:
+        self._runs.append(place_of(_KIND, lane, model, bucket), table, state)
+        stride = self._stride_ms
+        for key in ((model, lane, bucket, self._bucket_ms), (model, lane, bucket - bucket % stride, stride)):
+            chunk = self._chunks.pop(key, None)
+            if chunk is not None:
+                self._chunk_rows -= len(chunk.table)
+
+    def _chunk(self, model: int, lane: int, at: int, length: int, state: State) -> Chunk:
+        key = (model, lane, at, length)
+        chunk = self._chunks.pop(key, None)
+        if chunk is None:
+            chunk = Chunk(self._table(model, lane, at, length, state))
+            self._chunk_rows += len(chunk.table)
+            while self._chunk_rows > CACHED_ROWS and self._chunks:
+                self._chunk_rows -= len(self._chunks.pop(next(iter(self._chunks))).table)
+        self._chunks[key] = chunk
+        return chunk
+
+    def _table(self, model: int, lane: int, at: int, length: int, state: State) -> Table:
+        bucket_ms, pane_ms = self._bucket_ms, self._pane_ms
+        if length > bucket_ms:
+            parts = [self._chunk(model, lane, bucket, bucket_ms, state).table for bucket in range(at, at + length, bucket_ms)]
+            return merged(parts)
+        bucket = at - at % bucket_ms
+        tables = self._runs.read(place_of(_KIND, lane, model, bucket), state)
+        if length < bucket_ms:
+            low, high = (at - bucket) // pane_ms << PANE_SHIFT, (at - bucket + length) // pane_ms << PANE_SHIFT
+            tables = [table.between(low, high) for table in tables]
+        whole = merged(tables)
+        return whole if bucket_ms == pane_ms or not len(whole) else whole.masked(WITHOUT_PANE)
+
+
+_KIND: Final = b"c"
+_TRUE: Final = np.ones(1, np.bool_)

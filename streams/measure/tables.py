@@ -1,0 +1,154 @@
+"""Count tables: what a span of time of one model and lane holds, as two integer columns.
+
+A row is a packed key (pane in its bucket, rung, series, measure, a, b) and a count; rows merge by adding the counts of
+equal keys. Which panes a table covers and where it is kept is `panes.py`; what the keys mean for a metric is `layout.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+FORMAT: Final = 1
+
+# Bits of a packed key, from the low end. A pane and a rung at the top make their rows neighbours in a sorted table.
+B_BITS: Final = 12
+A_BITS: Final = 12
+MEASURE_BITS: Final = 4
+SERIES_BITS: Final = 18
+RUNG_BITS: Final = 7
+PANE_BITS: Final = 6
+
+A_SHIFT: Final = B_BITS
+MEASURE_SHIFT: Final = A_SHIFT + A_BITS
+SERIES_SHIFT: Final = MEASURE_SHIFT + MEASURE_BITS
+RUNG_SHIFT: Final = SERIES_SHIFT + SERIES_BITS
+PANE_SHIFT: Final = RUNG_SHIFT + RUNG_BITS
+
+CODES: Final = 1 << A_BITS
+MAX_SERIES: Final = 1 << SERIES_BITS
+PANES_IN_BUCKET: Final = 1 << PANE_BITS
+WITHOUT_PANE: Final = (1 << PANE_SHIFT) - 1
+WITHOUT_RUNG: Final = (1 << RUNG_SHIFT) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Counts by packed key.
+
+    Parameters
+    ----------
+    keys
+        Shape (N,), ascending, distinct.
+    counts
+        Shape (N,), none of them 0; an increment that takes something back is negative.
+    """
+
+    keys: Ints
+    counts: Ints
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @classmethod
+    def of(cls, keys: Ints, counts: Ints) -> Table:
+        """The table of rows in any order, with repeated keys.
+
+        Examples
+        --------
+        >>> Table.of(np.array([7, 3, 7, 5]), np.array([2, 1, 1, 0])).counts.tolist()
+        [1, 3]
+        """
+        if not len(keys):
+            return EMPTY
+        order = np.argsort(keys)
+        keys, counts = keys[order], counts[order]
+        fresh = np.empty(len(keys), np.bool_)
+        fresh[0] = True
+        np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
+        if not fresh.all():
+            starts = np.flatnonzero(fresh)
+            keys, counts = keys[starts], np.add.reduceat(counts, starts)
+        if counts.all():
+            return cls(keys, counts)
+        kept = counts != 0
+        return cls(keys[kept], counts[kept])
+
+    def between(self, low: int, high: int) -> Table:
+        """The rows with low <= key < high."""
+        first, last = np.searchsorted(self.keys, (low, high)).tolist()
+        return Table(self.keys[first:last], self.counts[first:last])
+
+    def masked(self, mask: int) -> Table:
+        """The table with only the bits in `mask` of its keys."""
+        return Table.of(self.keys & mask, self.counts)
+
+    def plus(self, small: Table) -> Table:
+        """The sum of this table and a smaller one, without sorting this one again.
+
+        Examples
+        --------
+        >>> big = Table.of(np.array([1, 4, 9]), np.array([1, 1, 1]))
+        >>> big.plus(Table.of(np.array([4, 5]), np.array([-1, 2]))).keys.tolist()
+        [1, 5, 9]
+        """
+        if not len(self) or not len(small):
+            return self if len(self) else small
+        at = np.searchsorted(self.keys, small.keys)
+        known = self.keys[np.minimum(at, len(self) - 1)] == small.keys
+        counts = self.counts.copy()
+        counts[at[known]] += small.counts[known]
+        keys = self.keys
+        if not known.all():
+            new = ~known
+            keys, counts = np.insert(keys, at[new], small.keys[new]), np.insert(counts, at[new], small.counts[new])
+        if counts.all():
+            return Table(keys, counts)
+        kept = counts != 0
+        return Table(keys[kept], counts[kept])
+
+    def encode(self) -> bytes:
+        """Format version, width of a count in bytes, keys, counts; little-endian."""
+        low, high = (int(self.counts.min()), int(self.counts.max())) if len(self) else (0, 0)
+        width = next(width for width in (1, 2, 4, 8) if -(1 << 8 * width - 1) <= low and high < 1 << 8 * width - 1)
+        return b"%c%c%b%b" % (FORMAT, width, self.keys.astype("<i8", copy=False).tobytes(), self.counts.astype(f"<i{width}").tobytes())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Table:
+        """The inverse of `encode`.
+
+        Raises
+        ------
+        ValueError
+            If another format version wrote it.
+        """
+        if data[0] != FORMAT:
+            raise ValueError(f"measure: count table of format {data[0]}, this release reads format {FORMAT}; replay the log into a new folder")
+        width = data[1]
+        rows = (len(data) - 2) // (8 + width)
+        counts = np.frombuffer(data, f"<i{width}", rows, 2 + 8 * rows).astype(np.int64)
+        return cls(np.frombuffer(data, "<i8", rows, 2), counts)
+
+
+def merged(tables: Sequence[Table]) -> Table:
+    """The sum of several tables; associative and commutative, `EMPTY` is the identity.
+
+    Examples
+    --------
+    >>> one = Table.of(np.array([1, 2]), np.array([5, 1]))
+    >>> merged([one, EMPTY, one]).counts.tolist()
+    [10, 2]
+    """
+    filled = [table for table in tables if len(table)]
+    if len(filled) < 2:
+        return filled[0] if filled else EMPTY
+    return Table.of(np.concatenate([table.keys for table in filled]), np.concatenate([table.counts for table in filled]))
+
+
+EMPTY: Final = Table(np.zeros(0, np.int64), np.zeros(0, np.int64))

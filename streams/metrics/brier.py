@@ -1,0 +1,60 @@
+"""Brier score: the mean squared distance of the score from what happened."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from streams.intervals import Floats, Interval, divided, wilson_from_variance
+from streams.lanes import SCORE_BINS, SCORE_SCALE
+from streams.metrics.counts import Counts
+from streams.metrics.metric import Metric
+
+
+class Brier(Metric, frozen=True, tag="brier"):
+    """Mean of (score - outcome) squared over the rows with a score and a truth, the outcome being 1 for the positive label and 0 else.
+
+    From exact sums of score and score squared in units of 1e-6, so it is off by at most 1e-6.
+
+    Returns
+    -------
+    In [0, 1], lower is better; always saying the base rate r gives r (1 - r). The interval is Wilson's form with the variance of
+    the squared distances taken from the score histograms.
+
+    Examples
+    --------
+    >>> histogram = np.zeros((1, 2, 1000), dtype=np.int64)
+    >>> histogram[0, 0, 200] = histogram[0, 1, 600] = 1
+    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[1, 0], [0, 1]]]), n_predictions=np.array([2]),
+    ...                 score_fit=histogram, score_holdout=np.zeros_like(histogram),
+    ...                 score_sum=np.array([[200_000, 600_000]]), score_squares=np.array([[40_000, 360_000]]))
+    >>> Brier().value(counts).round(6).tolist()
+    [0.1]
+
+    References
+    ----------
+    G. W. Brier (1950), Verification of forecasts expressed in terms of probability, Monthly Weather Review 78.
+    """
+
+    higher_is_better: ClassVar[bool | None] = False
+    binary: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("truth", "score")
+    unit: ClassVar[str] = ""
+
+    def value(self, counts: Counts) -> Floats:
+        """Shape (S,)."""
+        if counts.positive is None or counts.score_sum is None or counts.score_squares is None:
+            return np.full(counts.series, np.nan)
+        negatives, positives = (histogram.sum(axis=1) for histogram in counts.score_histograms())
+        squares = counts.score_squares.sum(axis=1) - 2 * counts.score_sum[:, counts.positive] + positives * SCORE_SCALE
+        return np.clip(divided(squares, (negatives + positives) * SCORE_SCALE), 0.0, 1.0)
+
+    def interval(self, counts: Counts) -> Interval | None:
+        """Wilson's form with the variance of the squared distances."""
+        negatives, positives = counts.score_histograms()
+        n = negatives.sum(axis=1) + positives.sum(axis=1)
+        score = (np.arange(SCORE_BINS) + 0.5) / SCORE_BINS
+        mean = divided(negatives @ score**2 + positives @ (1 - score) ** 2, n)
+        fourth = divided(negatives @ score**4 + positives @ (1 - score) ** 4, n)
+        return wilson_from_variance(self.value(counts), np.nan_to_num(divided(np.maximum(fourth - mean * mean, 0.0), n)), n)

@@ -1,0 +1,53 @@
+"""Label delay: how long the truth takes."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from streams.lanes import DECISIONS
+from streams.metrics.counts import Counts, SparseHistogram
+from streams.metrics.quantile import HistogramQuantile
+
+
+class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
+    """Median delay of the labels known at this maturity. Labels that are still to come are not in it: read it at the last rung.
+
+    Returns
+    -------
+    In milliseconds, off by at most 1/128; null without labels. The interval is read off the order statistics.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from streams import loglinear
+    >>> delay = SparseHistogram(loglinear.bin_of(np.array([10, 20, 100])), np.array([[3, 4, 1]]))
+    >>> counts = Counts(labels=("a",), positive=None, matrix=np.array([[[8]]]), n_predictions=np.array([8]), delay=delay)
+    >>> DelayP50().value(counts).tolist()
+    [20.0]
+    """
+
+    lanes: ClassVar[tuple[int, ...]] = (DECISIONS,)
+
+    def histogram(self, counts: Counts) -> SparseHistogram | None:
+        """Delays in milliseconds."""
+        return counts.delay
+
+
+class DelayP95(DelayP50, frozen=True, tag="delay_p95"):
+    """Delay that 95 % of the labels known at this maturity stay within.
+
+    Returns
+    -------
+    In milliseconds, off by at most 1/128; null without labels. The interval is read off the order statistics.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from streams import loglinear
+    >>> delay = SparseHistogram(loglinear.bin_of(np.array([10, 20, 100])), np.array([[3, 4, 1]]))
+    >>> counts = Counts(labels=("a",), positive=None, matrix=np.array([[[8]]]), n_predictions=np.array([8]), delay=delay)
+    >>> DelayP95().value(counts).tolist()
+    [100.0]
+    """
+
+    q: ClassVar[float] = 0.95

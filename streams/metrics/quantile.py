@@ -1,0 +1,54 @@
+"""What the quantile metrics share: a quantile of a log-linear histogram and its interval."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from streams import loglinear
+from streams.intervals import Floats, Interval, quantile_ranks
+from streams.metrics.counts import Counts, SparseHistogram
+from streams.metrics.metric import Metric
+
+
+class HistogramQuantile(Metric, frozen=True):
+    """A quantile in milliseconds, off by at most 1/128 of itself; the interval is read off the order statistics.
+
+    Attributes
+    ----------
+    q
+        The share of rows at or below the value, in [0, 1].
+    per_ms
+        Units of the histogram in a millisecond.
+
+    References
+    ----------
+    W. J. Conover (1999), Practical Nonparametric Statistics, 3rd ed., section 3.2, for the interval.
+    """
+
+    q: ClassVar[float] = 0.5
+    per_ms: ClassVar[int] = 1
+    higher_is_better: ClassVar[bool | None] = False
+    unit: ClassVar[str] = "ms"
+
+    def histogram(self, counts: Counts) -> SparseHistogram | None:
+        """The histogram to read, None where the counts hold none."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method histogram(counts)")
+
+    def value(self, counts: Counts) -> Floats:
+        """Shape (S,), in ms; NaN for an empty histogram."""
+        return self._read(counts, np.full(counts.series, self.q))
+
+    def interval(self, counts: Counts) -> Interval | None:
+        """The order statistics that hold the true quantile with 95 %."""
+        histogram = self.histogram(counts)
+        n = histogram.counts.sum(axis=1) if histogram is not None else np.zeros(counts.series, dtype=np.int64)
+        low, high = quantile_ranks(self.q, n)
+        return self._read(counts, low), self._read(counts, high)
+
+    def _read(self, counts: Counts, q: Floats) -> Floats:
+        histogram = self.histogram(counts)
+        if histogram is None:
+            return np.full(counts.series, np.nan)
+        return loglinear.quantiles(histogram.bins, histogram.counts, q) / self.per_ms

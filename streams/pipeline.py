@@ -1,0 +1,99 @@
+"""The way of a record, from topic to alert.
+
+    predictions   keyed by prediction_id ─┐
+    ground-truth  keyed by prediction_id ─┼─ the same partition for the same id
+    ticks         one per partition      ─┘
+                         │
+      1 score     join by id; count what each batch adds       ─► window-partials
+                         │  all partitions of a model meet
+      2 measure   add up; windows, metrics, drift              ─► metrics, drift, histograms, registry-commands
+                         │
+      3 decide    rules, thresholds worth changing             ─► alerts, recommendations
+                         │
+      4 registry  commands become events and the state         ─► registry-events, registry
+                  in force, which 2 and 3 read before the next pane
+
+A stage is a function of its batch and its state (`stage.py`). A driver in `agents` runs them, over a recorded log or on Kafka, and commits
+outputs, state and positions together. Stage 1 runs once per partition of the input topics; a model is wholly in one task of each later
+stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from schemas.settings import Config
+from schemas.topics import REGISTRY, WINDOW_PARTIALS
+from streams.decide import Decide
+from streams.measure import Measure
+from streams.registry import Registry
+from streams.score import Score
+from streams.stage import Batch, Record, Stage, State
+
+STAGES = (Score, Measure, Decide, Registry)
+
+
+class Downstream:
+    """Stages 2 to 4 of one partition, run to rest before and after every pane, so that the outcome depends on event time alone.
+
+    Parameters
+    ----------
+    states
+        The state of a stage, by its name.
+    follow
+        Take what the registry decided from a recorded log instead of deciding anew: there is no stage 4.
+    """
+
+    def __init__(self, config: Config, states: Callable[[str], State], *, follow: bool = False) -> None:
+        self._measure = Measure(config)
+        self._later: tuple[Stage, ...] = (Decide(config),) if follow else (Decide(config), Registry(config))
+        self._states = states
+
+    def merge(self, partials: Sequence[Any]) -> None:
+        """Add partials and watermarks of stage 1; nothing is announced."""
+        self._measured({WINDOW_PARTIALS: partials})
+
+    def due(self) -> int | None:
+        """End of the pane that the next `advance` completes, in ms; None when all that is complete has been announced."""
+        return self._measure.due(self._states(self._measure.name))
+
+    def advance(self, commands: Sequence[Record], decided: Sequence[Record] = ()) -> list[Record]:
+        """Complete one pane; gives everything emitted, in order.
+
+        `commands` and, where a log is followed, its `decided` registry records are those of the time before the end of the pane; they
+        are in force for it. What the pane itself leads to is in force from the next one on.
+        """
+        emitted = self.finish(commands, decided)
+        closed = self._measured({})
+        return emitted + closed + self._settled(closed)
+
+    def finish(self, commands: Sequence[Record], decided: Sequence[Record] = ()) -> list[Record]:
+        """Carry out commands without completing a pane."""
+        return [*decided, *self._settled([*commands, *decided])]
+
+    def _settled(self, records: Sequence[Record]) -> list[Record]:
+        """Run stages 3 and 4 on `records` and on what they say themselves, until nothing more is said; then tell stage 2."""
+        said: list[Record] = []
+        fresh: Sequence[Record] = records
+        while fresh:
+            following: list[Record] = []
+            for stage in self._later:
+                taken = _by_topic([*fresh, *following], stage.inputs)
+                if taken:
+                    following += stage.process(Batch(records=taken), self._states(stage.name))
+            said += following
+            fresh = following
+        in_force = _by_topic([*records, *said], (REGISTRY,))
+        return said + self._measured(in_force) if in_force else said
+
+    def _measured(self, records: dict[str, Sequence[Any]]) -> list[Record]:
+        return self._measure.process(Batch(records=records), self._states(self._measure.name))
+
+
+def _by_topic(records: Sequence[Record], topics: Sequence[str]) -> dict[str, Sequence[Any]]:
+    by_topic: dict[str, list[Any]] = {}
+    for record in records:
+        if record.topic in topics:
+            by_topic.setdefault(record.topic, []).append(record.value)
+    return dict(by_topic)

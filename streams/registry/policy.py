@@ -1,0 +1,58 @@
+"""Which recommendations the registry carries out by itself.
+
+Off unless `[models.X.policy] auto_apply = true`; then only for a gain that is large and certain enough. Who may send commands, and
+what needs an approval, is a later matter.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from schemas.config import ModelConfig
+from schemas.results import Recommendation, RegistryCommand
+from streams.tables import convert_table
+
+OURSELVES = "driftline"
+"""`requested_by` of what the system asks for by itself."""
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may happen without a person.
+
+    Parameters
+    ----------
+    auto_apply
+        Whether recommended thresholds are set.
+    min_gain
+        Least relative gain for that, by the recommendation's own estimate; the lower side of its interval has to be above 0 as well.
+    """
+
+    auto_apply: bool = False
+    min_gain: Annotated[float, msgspec.Meta(ge=0.0)] = 0.05
+
+
+def build_policy(config: ModelConfig, where: str | None = None) -> Policy:
+    """The policy of a model; see `streams.tables.convert_table` for errors."""
+    return convert_table(config.policy, Policy, where or config.policy_path)
+
+
+def command_of(recommendation: Recommendation, policy: Policy) -> RegistryCommand | None:
+    """The command that carries out a recommendation by itself, or None where a person has to decide."""
+    if not policy.auto_apply or recommendation.status != "open" or recommendation.action != "set_threshold":
+        return None
+    gain = recommendation.evidence.get("relative_gain")
+    certain = recommendation.expected.ci is not None and recommendation.expected.ci[0] > 0
+    if gain is None or gain < policy.min_gain or not certain:
+        return None
+    return RegistryCommand(
+        command_id=f"recommendation/{recommendation.recommendation_id}",
+        command="set_threshold",
+        model_name=recommendation.model_name,
+        model_version=recommendation.model_version,
+        timestamp=recommendation.at,
+        params=dict(recommendation.params),
+        requested_by=OURSELVES,
+        reason=f"applied by itself, as the policy allows from a gain of {policy.min_gain:.0%}: {recommendation.reason}",
+    )

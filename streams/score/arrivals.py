@@ -1,0 +1,183 @@
+"""Rows of one batch as the join sees them: numbered texts, scaled scores, and how late each row is by its own watermark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.settings import Config
+from streams.columns import GroundTruthColumns, PredictionColumns
+from streams.hashing import id_hashes
+from streams.lanes import NO_LABEL, NO_MODEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
+from streams.score.entry import NO_SCORE, Horizons
+from streams.score.names import Dictionary
+from streams.stage import State
+
+Ints = NDArray[np.int64]
+
+ENTRY: Final = b"e"  # first byte of the state key of an entry; the id follows
+
+
+class Texts:
+    """The dictionaries of one partition, and what the configuration says of each model version in them."""
+
+    def __init__(self, config: Config, state: State) -> None:
+        self._config = config
+        self.labels = Dictionary(b"l", state)
+        self.segments = Dictionary(b"s", state)  # "dimension=value"; code 0 in a row means that it has none
+        self._versions = Dictionary(b"v", state)
+        self.names: list[tuple[str, str]] = []
+        self.horizons: list[Horizons] = []
+        self._learn()
+
+    def codes_of_names(self, names: Sequence[tuple[str, str]], state: State) -> Ints:
+        """Code of each (model_name, model_version), shape (N,)."""
+        codes = self._versions.codes([f"{len(model)}:{model}{version}" for model, version in names], state)
+        if len(self._versions) > len(self.names):
+            self._learn()
+        return codes
+
+    def no_model(self, state: State) -> int:
+        """The code that counts without a model go under."""
+        return int(self.codes_of_names([(NO_MODEL, "")], state)[0])
+
+    def rung_of(self, delay_ms: Ints, name: Ints) -> Ints:
+        """First rung of the model's ladder that is at least the delay, shape (N,)."""
+        return np.asarray((delay_ms[:, None] > self.ladder_ms[name]).sum(axis=1), np.int64)
+
+    def _learn(self) -> None:
+        for text in self._versions.texts[len(self.names) :]:
+            length, _, rest = text.partition(":")
+            model, version = rest[: int(length)], rest[int(length) :]
+            settings = self._config.for_model(model)
+            self.names.append((model, version))
+            self.horizons.append(Horizons(tuple(rung.ms for rung in settings.maturity), settings.correction_horizon_ms))
+        models = [self._config.for_model(model) for model, _ in self.names]
+        longest = max((len(h.ladder_ms) for h in self.horizons), default=1)
+        padded = [h.ladder_ms + (h.label_ms,) * (longest - len(h.ladder_ms)) for h in self.horizons]
+        self.ladder_ms = np.array(padded, np.int64).reshape(len(padded), longest)
+        self.label_horizon_ms = np.array([h.label_ms for h in self.horizons], np.int64)
+        self.correction_horizon_ms = np.array([h.correction_ms for h in self.horizons], np.int64)
+        self.threshold = np.array([model.threshold for model in models], np.float64)
+        self.has_dimension = np.array(
+            [[dimension in model.segments for dimension in self._config.segments] for model in models], np.bool_
+        ).reshape(len(models), len(self._config.segments))
+
+
+class Predictions(msgspec.Struct, gc=False):
+    """Predictions of one batch; columns have shape (N,), `segments` (N, D).
+
+    Attributes
+    ----------
+    keys
+        State key of each row's entry.
+    predicted
+        Label code, PREDICTED_POSITIVE or PREDICTED_NEGATIVE where it follows from the score, NO_LABEL where there is none.
+    score
+        In SCORE_SCALE, NO_SCORE where there is none.
+    floor_ms, lateness_ms
+        The row's watermark less the grace; how far it lies behind that, never below 0.
+    at
+        Index of each row in the columns that the driver gave.
+    """
+
+    keys: list[bytes]
+    name: Ints
+    timestamp_ms: Ints
+    floor_ms: Ints
+    lateness_ms: Ints
+    fingerprint: NDArray[np.uint64]
+    predicted: Ints
+    score: Ints
+    segments: Ints
+    hashes: NDArray[np.uint64]
+    rank: Ints
+    at: Ints
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @classmethod
+    def of(cls, columns: PredictionColumns, watermark_ms: int, texts: Texts, config: Config, state: State) -> tuple[Self, int]:
+        """The rows of a batch and the watermark after it; `watermark_ms` is the one before it."""
+        n = len(columns)
+        name = texts.codes_of_names(columns.names, state)[columns.name]
+        marks = np.maximum.accumulate(np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms))
+        floor_ms = marks - config.prediction_grace_ms
+        labels = np.append(texts.labels.codes(columns.labels, state), NO_LABEL)
+        predicted = labels[np.where(columns.label == NO_LABEL, len(labels) - 1, columns.label)]
+        scored = ~np.isnan(columns.score)
+        threshold = np.where(np.isnan(columns.threshold), texts.threshold[name], columns.threshold)
+        by_score = np.where(columns.score >= threshold, PREDICTED_POSITIVE, PREDICTED_NEGATIVE)
+        return cls(
+            keys=[ENTRY + i for i in columns.ids],
+            name=name,
+            timestamp_ms=columns.timestamp_ms,
+            floor_ms=floor_ms,
+            lateness_ms=np.maximum(floor_ms - columns.timestamp_ms, 0),
+            fingerprint=columns.fingerprint,
+            predicted=np.where((predicted == NO_LABEL) & scored, by_score, predicted),
+            score=np.where(scored, np.rint(np.where(scored, columns.score, 0.0) * SCORE_SCALE), NO_SCORE).astype(np.int64),
+            segments=_segment_codes(columns.segments, config.segments, texts, state) * texts.has_dimension[name],
+            hashes=id_hashes(columns.ids),
+            rank=columns.rank,
+            at=np.arange(n),
+        ), int(marks[-1])
+
+    def take(self, at: Ints) -> Self:
+        """The rows at the indexes `at`, in that order."""
+        columns = {field: getattr(self, field)[at] for field in self.__struct_fields__[1:]}
+        return type(self)(keys=[self.keys[i] for i in at.tolist()], **columns)
+
+
+class Truths(msgspec.Struct, gc=False):
+    """Ground truths of one batch; columns have shape (N,). `known_ms` is the greater of the row's time and `floor_ms`."""
+
+    keys: list[bytes]
+    timestamp_ms: Ints
+    floor_ms: Ints
+    known_ms: Ints
+    label: Ints
+    revision: Ints
+    rank: Ints
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @classmethod
+    def of(cls, columns: GroundTruthColumns, watermark_ms: int, texts: Texts, config: Config, state: State) -> tuple[Self, int]:
+        """The rows of a batch and the watermark after it; `watermark_ms` is the one before it."""
+        marks = np.maximum.accumulate(np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms))
+        floor_ms = marks - config.truth_grace_ms
+        labels = np.append(texts.labels.codes(columns.labels, state), NO_LABEL)
+        return cls(
+            keys=[ENTRY + i for i in columns.ids],
+            timestamp_ms=columns.timestamp_ms,
+            floor_ms=floor_ms,
+            known_ms=np.maximum(columns.timestamp_ms, floor_ms),
+            label=labels[np.where(columns.label == NO_LABEL, len(labels) - 1, columns.label)],
+            revision=columns.revision,
+            rank=columns.rank,
+        ), int(marks[-1])
+
+
+def canonical(value: Any) -> str:
+    """A segment or feature value as text: booleans as in JSON, everything else as Python writes it."""
+    return ("false", "true")[value] if isinstance(value, bool) else str(value)
+
+
+def _segment_codes(rows: Sequence[dict[str, Any] | None], dimensions: Sequence[str], texts: Texts, state: State) -> Ints:
+    """Code of each row's value in each dimension plus 1, shape (N, D); 0 where the row has none."""
+    codes = np.zeros((len(rows), len(dimensions)), np.int64)
+    for d, dimension in enumerate(dimensions):
+        values = [None if row is None else row.get(dimension) for row in rows]
+        distinct = dict.fromkeys((type(value), value) for value in values)
+        present = [(kind, value) for kind, value in distinct if value is not None]
+        code = texts.segments.codes([f"{dimension}={canonical(value)}" for _, value in present], state) + 1
+        code_of = {(type(None), None): 0, **dict(zip(present, code.tolist(), strict=True))}
+        codes[:, d] = [code_of[type(value), value] for value in values]
+    return codes

@@ -1,0 +1,205 @@
+"""What a prediction, a change of its outcome, and a row that changes nothing add to the three lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.settings import Config
+from streams import lanes
+from streams.bins import summaries_by_group
+from streams.columns import PredictionColumns
+from streams.features import FeatureSummary
+from streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, NO_LABEL, SCORE_BINS, SCORE_SCALE, TRAFFIC
+from streams.loglinear import bin_of
+from streams.partial import FeaturePartial
+from streams.score.arrivals import Predictions, Texts, canonical
+from streams.score.increments import Increments, Ints, Rows, series_keys
+from streams.texts import EMPTY, StringSummary
+
+_MICROSECONDS = 1_000.0
+
+
+class Changes(msgspec.Struct, gc=False):
+    """Changes of the label in force, columns of shape (N,), `segments` (N, D); `sign` -1 takes back what was counted before."""
+
+    name: Ints
+    segments: Ints
+    timestamp_ms: Ints
+    predicted: Ints
+    score: Ints
+    hashes: NDArray[np.uint64]
+    known_ms: Ints
+    delay_ms: Ints
+    old: Ints
+    new: Ints
+    first: NDArray[np.bool_]
+    sign: Ints
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[Any, ...]], dimensions: int) -> Self:
+        """From tuples in the order of the columns."""
+        columns = list(zip(*rows, strict=True)) if rows else [()] * 12
+        timestamp, predicted, score, known, delay, old, new = (np.array(c, np.int64) for c in columns[2:5] + columns[6:10])
+        return cls(
+            name=np.array(columns[0], np.int64),
+            segments=np.array(columns[1], np.int64).reshape(len(rows), dimensions),
+            timestamp_ms=timestamp,
+            predicted=predicted,
+            score=score,
+            hashes=np.array(columns[5], np.uint64),
+            known_ms=known,
+            delay_ms=delay,
+            old=old,
+            new=new,
+            first=np.array(columns[10], np.bool_),
+            sign=np.array(columns[11], np.int64),
+        )
+
+
+class Counting:
+    """Fills the increments of one batch."""
+
+    def __init__(self, config: Config, texts: Texts) -> None:
+        self._config = config
+        self._texts = texts
+        self._lanes = {lane for lane, name in enumerate(lanes.LANE_NAMES) if name in config.lanes}
+        self.increments = Increments()
+
+    def predictions(self, rows: Predictions, columns: PredictionColumns) -> None:
+        """Predictions that are new: traffic where in time, decisions at the rung of their own lateness."""
+        if not len(rows):
+            return
+        if DECISIONS in self._lanes:
+            at = np.flatnonzero(rows.predicted != NO_LABEL)
+            rung = self._texts.rung_of(rows.lateness_ms[at], rows.name[at])
+            counted = self._rows(DECISIONS, rows.name[at], rows.segments[at], rows.timestamp_ms[at], rung)
+            counted.count(lanes.COUNT, 0, COUNTER_CODES["predictions"])
+        late = rows.lateness_ms > 0
+        if late.any():
+            self.counter("late_predictions", rows.name[late], rows.segments[late], rows.floor_ms[late])
+        if TRAFFIC in self._lanes:
+            self._traffic(rows.take(np.flatnonzero(~late)) if late.any() else rows, columns)
+
+    def _traffic(self, rows: Predictions, columns: PredictionColumns) -> None:
+        if not len(rows):
+            return
+        counted = self._rows(TRAFFIC, rows.name, rows.segments, rows.timestamp_ms)
+        counted.count(lanes.COUNT, 0, COUNTER_CODES["predictions"])
+        counted.count(lanes.COUNT, 0, COUNTER_CODES["errors"], where=columns.failed[rows.at])
+        latency_ms = columns.latency_ms[rows.at]
+        measured = ~np.isnan(latency_ms)
+        if measured.any():
+            micros = np.rint(np.where(measured, latency_ms, 0.0) * _MICROSECONDS).astype(np.int64)
+            counted.count(lanes.LATENCY, 0, bin_of(micros), where=measured)
+        scored = rows.score >= 0
+        if scored.any():
+            counted.count(lanes.PREDICTED_SCORES, rows.predicted, score_bin(rows.score), where=scored)
+        self._features(rows, [columns.features[i] for i in rows.at.tolist()])
+
+    def changes(self, rows: Changes) -> None:
+        """Changes of outcomes: decisions at the rung of the delay, arrivals at the time at which the truth was known."""
+        if not len(rows.name):
+            return
+        rung = self._texts.rung_of(rows.delay_ms, rows.name)
+        new, old = rows.new != NO_LABEL, rows.old != NO_LABEL
+        half = (rows.hashes & np.uint64(1)).astype(np.bool_)
+        for label, has, sign in ((rows.new, new, rows.sign), (rows.old, old, -rows.sign)):
+            if not has.any():
+                continue
+            if DECISIONS in self._lanes:
+                counted = self._rows(DECISIONS, rows.name, rows.segments, rows.timestamp_ms, rung)
+                counted.count(lanes.CELLS, label, rows.predicted, sign, has)
+                scored = has & (rows.score >= 0)
+                if scored.any():
+                    score_of_bin, score = score_bin(rows.score), np.maximum(rows.score, 0)
+                    counted.count(lanes.SCORES_FIT, label, score_of_bin, sign, scored & ~half)
+                    counted.count(lanes.SCORES_HOLDOUT, label, score_of_bin, sign, scored & half)
+                    counted.count(lanes.SCORE_SUM, label, 0, score * sign, scored)
+                    counted.count(lanes.SCORE_SQUARES, label, 0, (score * score + SCORE_SCALE // 2) // SCORE_SCALE * sign, scored)
+            if ARRIVALS in self._lanes:
+                self._rows(ARRIVALS, rows.name, rows.segments, rows.known_ms).count(lanes.CELLS, label, rows.predicted, sign, has)
+        if DECISIONS in self._lanes:
+            counted = self._rows(DECISIONS, rows.name, rows.segments, rows.timestamp_ms, rung)
+            counted.count(lanes.COUNT, 0, COUNTER_CODES["joined"], rows.sign, rows.first)
+            counted.count(lanes.DELAY, 0, bin_of(rows.delay_ms), rows.sign, rows.first)
+            if not rows.first.all():
+                counted.count(lanes.COUNT, 0, COUNTER_CODES["corrected"], rows.sign, ~rows.first & new)
+                counted.count(lanes.COUNT, 0, COUNTER_CODES["retracted"], rows.sign, ~new)
+        if ARRIVALS in self._lanes:
+            at = np.flatnonzero(rows.first)
+            recent = (rows.known_ms[at], rows.hashes[at], rows.new[at], rows.predicted[at], rows.sign[at])
+            self.increments.add_recent(rows.name[at], rows.segments[at], *recent)
+
+    def counter(self, counter: str, name: Ints, segments: Ints, time_ms: Ints, sign: Ints | int = 1) -> None:
+        """Count rows in the arrivals lane at the time at which they came to nothing."""
+        if ARRIVALS in self._lanes:
+            self._rows(ARRIVALS, name, segments, time_ms).count(lanes.COUNT, 0, COUNTER_CODES[counter], sign)
+
+    def _rows(self, lane: int, name: Ints, segments: Ints, time_ms: Ints, rung: Ints | None = None) -> Rows:
+        return self.increments.rows(lane, name, segments, time_ms - time_ms % self._config.pane_ms, rung)
+
+    def _features(self, rows: Predictions, features: list[dict[str, Any] | None]) -> None:
+        names = list(dict.fromkeys(feature for row in features if row for feature in row))
+        if not names:
+            return
+        pane_ms = self._config.pane_ms
+        row, series = _feature_series(rows, self._texts, self._config)
+        panes = rows.timestamp_ms // pane_ms
+        # One group per (series, pane) that has rows; a feature's values are sorted once for all groups.
+        first_pane, pane_span = int(panes.min()), int(panes.max() - panes.min()) + 1
+        groups, group = np.unique(series * pane_span + (panes[row] - first_pane), return_inverse=True)
+        keys = (groups // pane_span).tolist()
+        starts = ((groups % pane_span + first_pane) * pane_ms).tolist()
+        for feature in names:
+            values = [None if row is None else row.get(feature) for row in features]
+            numbers, texts = _split(values)
+            summaries = summaries_by_group(numbers[row], group, len(groups))
+            by_text = _texts_by_group(texts, row, group) if texts else {}
+            numeric = np.bincount(group[~np.isnan(numbers[row])], minlength=len(groups))
+            for number, (key, start) in enumerate(zip(keys, starts, strict=True)):
+                textual = by_text.get(number, EMPTY)
+                if not numeric[number] and not textual.total:
+                    continue
+                # How many rows lack the feature follows in stage 2 from the rows of the pane: a batch cannot know all features.
+                self.increments.features.append((key, FeaturePartial(0, start, feature, FeatureSummary(summaries[number], textual))))
+
+
+def score_bin(score: Ints) -> Ints:
+    """The score bin, in [0, SCORE_BINS), of scores in SCORE_SCALE."""
+    return np.clip(score // (SCORE_SCALE // SCORE_BINS), 0, SCORE_BINS - 1)
+
+
+def _feature_series(rows: Predictions, texts: Texts, config: Config) -> tuple[Ints, Ints]:
+    """Row index and series key for "all" and for the dimensions in which the model's features are counted."""
+    row, keys = [np.arange(len(rows))], [series_keys(rows.name, np.zeros_like(rows.name))]
+    for d, dimension in enumerate(config.segments):
+        wanted = np.array([dimension in config.for_model(model).feature_segments for model, _ in texts.names], np.bool_)
+        at = np.flatnonzero(wanted[rows.name] & (rows.segments[:, d] > 0))
+        row.append(at)
+        keys.append(series_keys(rows.name[at], rows.segments[at, d]))
+    return np.concatenate(row), np.concatenate(keys)
+
+
+def _split(values: list[Any]) -> tuple[NDArray[np.float64], dict[int, str]]:
+    """Numbers as an array with NaN elsewhere, and texts (booleans among them) by row."""
+    kinds = set(map(type, values))
+    if kinds <= {float, int, type(None)}:
+        return np.array([np.nan if value is None else value for value in values], np.float64), {}
+    texts = {i: canonical(value) for i, value in enumerate(values) if isinstance(value, str | bool)}
+    numbers = [np.nan if value is None or i in texts else value for i, value in enumerate(values)]
+    return np.array(numbers, np.float64), texts
+
+
+def _texts_by_group(texts: dict[int, str], row: Ints, group: Ints) -> dict[int, StringSummary]:
+    by_group: dict[int, dict[str, int]] = {}
+    for i, number in zip(row.tolist(), group.tolist(), strict=True):
+        text = texts.get(i)
+        if text is not None:
+            counts = by_group.setdefault(number, {})
+            counts[text] = counts.get(text, 0) + 1
+    return {number: StringSummary.of_counts(counts) for number, counts in by_group.items()}

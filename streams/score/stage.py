@@ -1,0 +1,119 @@
+"""The way of one batch through stage 1, for one partition.
+
+Reads predictions and truths, joins them by id, and sends what the batch added to the counts. What the counts mean over all partitions
+and time is stage 2.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from schemas.decode import Reject
+from schemas.settings import Config
+from schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS, WINDOW_PARTIALS
+from streams.columns import PredictionColumns
+from streams.partial import Watermarks
+from streams.score.arrivals import Predictions, Texts, Truths
+from streams.score.counting import Counting
+from streams.score.forget import DueIndex
+from streams.score.join import Join
+from streams.stage import Batch, Record, State
+
+_WATERMARKS: Final = b"w"
+
+
+class Marks(msgspec.Struct, array_like=True, frozen=True):
+    """Watermarks of both topics in ms, and the frontiers that were last sent."""
+
+    version: int = 1
+    prediction_ms: int = 0
+    truth_ms: int = 0
+    sent: tuple[int, int] = (-1, -1)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Marks).decode
+
+
+class Score:
+    """Stage 1 of one partition. What it keeps between calls it can rebuild from the state; after a failed commit take a new one."""
+
+    name = "score"
+    inputs = (PREDICTIONS, GROUND_TRUTH, TICKS)
+
+    def __init__(self, config: Config, partition: int, partitions: int) -> None:
+        self._config = config
+        self._partition = partition
+        self._partitions = partitions
+        self._opened: tuple[Texts, DueIndex, Join] | None = None
+
+    def process(self, batch: Batch, state: State, /) -> list[Record]:
+        """Join a batch; gives dead letters, partials by model name, and watermarks where a frontier entered a new pane."""
+        if self._opened is None:
+            texts, due = Texts(self._config, state), DueIndex(self._config.pane_ms, state)
+            self._opened = texts, due, Join(texts, due, len(self._config.segments), self._config.park_ms)
+        texts, due, join = self._opened
+        written = state.get(_WATERMARKS)
+        marks = Marks() if written is None else _decode(written)
+        prediction_ms, truth_ms = marks.prediction_ms, marks.truth_ms
+        counting = Counting(self._config, texts)
+        predictions = truths = None
+        if batch.predictions is not None and len(batch.predictions):
+            arrived, prediction_ms = Predictions.of(batch.predictions, prediction_ms, texts, self._config, state)
+            predictions = self._drop(arrived, texts, counting)
+        if batch.ground_truth is not None and len(batch.ground_truth):
+            truths, truth_ms = Truths.of(batch.ground_truth, truth_ms, texts, self._config, state)
+        records: list[Record] = []
+        found = join.apply(predictions, truths, counting, state)
+        if predictions is not None and batch.predictions is not None:
+            new = predictions if len(found.accepted) == len(predictions) else predictions.take(found.accepted)
+            counting.predictions(new, batch.predictions)
+            records += [self._conflict(batch.predictions, int(predictions.at[i])) for i in sorted(found.conflicting)]
+        if batch.tick_ms is not None:
+            prediction_ms, truth_ms = max(prediction_ms, batch.tick_ms), max(truth_ms, batch.tick_ms)
+        reached_ms = min(prediction_ms - self._config.prediction_grace_ms, truth_ms - self._config.truth_grace_ms)
+        join.forget(reached_ms, counting, state)
+        partials = counting.increments.partials(self._partition, texts.names, texts.segments.texts, texts.labels.texts)
+        records += [Record(WINDOW_PARTIALS, partial.model_name, partial) for partial in partials]
+        sent = self._announce(prediction_ms, truth_ms, due.first_ms(), marks.sent, records)
+        state.put(_WATERMARKS, _encode(Marks(1, prediction_ms, truth_ms, sent)))
+        return records
+
+    def _drop(self, arrived: Predictions, texts: Texts, counting: Counting) -> Predictions:
+        """Without the predictions that come so late that their entry may have been forgotten: nothing could tell a duplicate any more."""
+        limit_ms = np.minimum(texts.label_horizon_ms, texts.correction_horizon_ms)[arrived.name]
+        dropped = arrived.lateness_ms > limit_ms
+        if not dropped.any():
+            return arrived
+        counting.counter("dropped_predictions", arrived.name[dropped], arrived.segments[dropped], arrived.floor_ms[dropped])
+        return arrived.take(np.flatnonzero(~dropped))
+
+    def _announce(
+        self, prediction_ms: int, truth_ms: int, listed_from_ms: int | None, sent: tuple[int, int], records: list[Record]
+    ) -> tuple[int, int]:
+        """Send the watermarks where a frontier that follows from them is in a new pane.
+
+        Entries that wait to be forgotten still count as expired or unmatched in the arrivals lane, so the watermark of truths, which that
+        lane waits for, stays behind the first of them.
+        """
+        pane_ms, graces_ms = self._config.pane_ms, (self._config.prediction_grace_ms, self._config.truth_grace_ms)
+        if listed_from_ms is not None:
+            truth_ms = min(truth_ms, listed_from_ms + pane_ms + graces_ms[1] - 1)
+        panes = (prediction_ms - graces_ms[0]) // pane_ms, (truth_ms - graces_ms[1]) // pane_ms
+        if panes != sent:
+            records.append(Record(WINDOW_PARTIALS, "", Watermarks(self._partition, self._partitions, prediction_ms, truth_ms)))
+        return panes
+
+    def _conflict(self, columns: PredictionColumns, at: int) -> Record:
+        """The dead letter of a prediction that contradicts the one that stands."""
+        text, offset = columns.ids[at].decode(), int(columns.offset[at])
+        model, version = columns.names[columns.name[at]]
+        error = (
+            f'{PREDICTIONS}@{offset}: prediction_id "{text}" of {model} {version} came before with other content; '
+            f"the first one stands, record sent to {PREDICTIONS}.dlq"
+        )
+        reject = Reject(offset=offset, reason="conflict", error=error, raw=columns.raw[at])
+        return Record(f"{PREDICTIONS}.dlq", text, reject)

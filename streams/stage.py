@@ -1,0 +1,79 @@
+"""The seam between the stages and whoever drives them.
+
+A stage is a pure function of a batch and the state of its partition. A driver reads the batch, calls `process` on
+an overlay of the state, and commits outputs, state changes and input positions as one unit. What a record looks like
+on a topic is `schemas`; where the state lies is the driver's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from streams.columns import GroundTruthColumns, PredictionColumns
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One record that a stage emits.
+
+    Attributes
+    ----------
+    topic
+        Name of the topic, without the configured prefix.
+    key
+        Readable text; decides the partition for topics that are keyed by model name.
+    value
+        A struct of `schemas`, or a `streams.partial.Partial` on `window-partials`. A driver encodes it where it leaves
+        the process.
+    """
+
+    topic: str
+    key: str
+    value: Any
+
+
+class State(Protocol):
+    """The keyed state of one stage and one partition. Keys and values are bytes."""
+
+    def get(self, key: bytes, /) -> bytes | None: ...
+    def get_many(self, keys: Sequence[bytes], /) -> list[bytes | None]: ...
+    def put(self, key: bytes, value: bytes, /) -> None: ...
+    def put_many(self, items: Mapping[bytes, bytes], /) -> None: ...
+    def delete(self, key: bytes, /) -> None: ...
+    def delete_range(self, start: bytes, end: bytes, /) -> None:
+        """Forget every key k with start <= k < end; used to drop whole buckets of time."""
+
+
+class Batch(msgspec.Struct, gc=False):
+    """Records of one partition in offset order.
+
+    Attributes
+    ----------
+    partition
+        Number of the partition, of all the stage's input topics.
+    predictions, ground_truth
+        Stage 1 only: the decoded rows as columns, or None where there are none. `rank` of the columns is the order in
+        which the rows of both topics were read.
+    tick_ms
+        Stage 1 only: event time that the partition has reached after this batch even if no row says so.
+    records
+        Stages 2 to 4: decoded values by topic, in offset order.
+    """
+
+    partition: int = 0
+    predictions: PredictionColumns | None = None
+    ground_truth: GroundTruthColumns | None = None
+    tick_ms: int | None = None
+    records: Mapping[str, Sequence[Any]] = {}
+
+
+class Stage(Protocol):
+    """One of the four steps of the pipeline."""
+
+    name: str
+    inputs: tuple[str, ...]
+
+    def process(self, batch: Batch, state: State, /) -> list[Record]: ...

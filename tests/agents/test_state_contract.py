@@ -1,0 +1,120 @@
+"""One suite for every implementation of `State`: what a stage may rely on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agents.inprocess.memory import MemoryState
+from agents.inprocess.rocks import RocksState
+from streams.stage import State
+
+Settle = Callable[[], None]
+
+
+@pytest.fixture(params=["memory", "rocks", "rocks, committed after every change", "rocks, tiny cache, committed"])
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[State, Settle]]:
+    """A state and a function to call between changes, which commits where the implementation knows commits."""
+    if request.param == "memory":
+        yield MemoryState(), lambda: None
+        return
+    rocks = RocksState(tmp_path / "state", tasks=2, cache_bytes=0 if "tiny" in request.param else 1 << 20)
+    neighbour = rocks.task(0, 1)
+    neighbour.put(b"a", b"of another partition")
+    rocks.task(1, 0).put(b"a", b"of another stage")
+    yield rocks.task(0, 0), (lambda: rocks.commit({})) if "committed" in request.param else (lambda: None)
+    assert neighbour.get(b"a") == b"of another partition"
+    assert rocks.task(1, 0).get(b"a") == b"of another stage"
+    rocks.close()
+
+
+def test_a_key_that_was_never_put_is_absent(state: tuple[State, Settle]) -> None:
+    keyed, _ = state
+    assert keyed.get(b"a") is None
+    assert keyed.get_many([b"a", b"b", b"a"]) == [None, None, None]
+    assert keyed.get_many([]) == []
+
+
+def test_the_last_put_is_what_get_returns(state: tuple[State, Settle]) -> None:
+    keyed, settle = state
+    keyed.put(b"a", b"1")
+    settle()
+    keyed.put(b"a", b"2")
+    keyed.put_many({b"b": b"3", b"": b"4"})
+    settle()
+    assert keyed.get(b"a") == b"2"
+    assert keyed.get_many([b"b", b"x", b"", b"b"]) == [b"3", None, b"4", b"3"]
+
+
+def test_an_empty_value_is_a_value(state: tuple[State, Settle]) -> None:
+    keyed, settle = state
+    keyed.put(b"a", b"")
+    settle()
+    assert keyed.get(b"a") == b""
+
+
+def test_a_deleted_key_is_absent_until_it_is_put_again(state: tuple[State, Settle]) -> None:
+    keyed, settle = state
+    keyed.put(b"a", b"1")
+    settle()
+    keyed.delete(b"a")
+    keyed.delete(b"never there")
+    assert keyed.get_many([b"a"]) == [None]
+    settle()
+    assert keyed.get(b"a") is None
+    keyed.put(b"a", b"2")
+    settle()
+    assert keyed.get(b"a") == b"2"
+
+
+def test_a_range_deletion_takes_the_start_and_spares_the_end(state: tuple[State, Settle]) -> None:
+    keyed, settle = state
+    keys = [b"a", b"b", b"b\x00", b"bz", b"c", b"d"]
+    for key in keys:
+        keyed.put(key, key)
+    settle()
+    keyed.delete_range(b"b", b"c")
+    assert keyed.get_many(keys) == [b"a", None, None, None, b"c", b"d"]
+    settle()
+    assert keyed.get_many(keys) == [b"a", None, None, None, b"c", b"d"]
+
+
+def test_a_key_put_after_a_range_deletion_stays(state: tuple[State, Settle]) -> None:
+    keyed, settle = state
+    keyed.put(b"b", b"old")
+    settle()
+    keyed.get(b"b")
+    keyed.delete_range(b"a", b"z")
+    keyed.put(b"b", b"new")
+    assert keyed.get_many([b"b", b"c"]) == [b"new", None]
+    settle()
+    assert keyed.get(b"b") == b"new"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_sequence_of_changes_reads_like_a_dictionary(state: tuple[State, Settle], seed: int) -> None:
+    keyed, settle = state
+    draw = random.Random(seed)
+    expected: dict[bytes, bytes] = {}
+    alphabet = [bytes([a, b]) for a in b"abc" for b in b"xyz"]
+    for step in range(300):
+        key = draw.choice(alphabet)
+        action = draw.random()
+        if action < 0.4:
+            keyed.put(key, str(step).encode())
+            expected[key] = str(step).encode()
+        elif action < 0.6:
+            keyed.delete(key)
+            expected.pop(key, None)
+        elif action < 0.65:
+            start, end = sorted([draw.choice(alphabet), draw.choice(alphabet)])
+            keyed.delete_range(start, end)
+            expected = {k: v for k, v in expected.items() if not start <= k < end}
+        elif action < 0.8:
+            settle()
+        keys = [draw.choice(alphabet) for _ in range(draw.randrange(12))]
+        assert keyed.get_many(keys) == [expected.get(k) for k in keys], f"seed {seed}, step {step}"
+        assert keyed.get(key) == expected.get(key), f"seed {seed}, step {step}"

@@ -1,0 +1,1 @@
+"""What a joined pair costs: `python -m tests.bench` (or `make bench`). Figures are printed, never asserted."""

@@ -1,0 +1,93 @@
+"""The two jobs that are measured, as recorded logs.
+
+*plain*: 10 models x 2 versions, 1-minute confusion counts, the label 1,000 events after its prediction. *full*: the same rows with 10
+features, 3 segment dimensions, scores and latencies, and all three lanes. One prediction in 50 never gets a label and expires; both
+horizons are far shorter than the log, so entries are forgotten all the way through.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from random import Random
+from typing import Final
+
+BEGIN: Final = datetime(2024, 3, 1, tzinfo=timezone.utc)
+STEP_MS: Final = 6  # one prediction every 6 ms: 200,000 in 20 minutes
+LABEL_AFTER: Final = 1_000
+UNLABELLED: Final = 50  # one in so many
+PARTITIONS: Final = 4
+
+PLAIN: Final = """[run]
+lanes = ["decisions"]
+prediction_grace = "1m"
+truth_grace = "1m"
+[defaults]
+windows = ["1m"]
+maturity = ["5m"]
+label_horizon = "5m"
+correction_horizon = "2m"
+positive_label = "yes"
+last_n = []
+since_deployment = false
+default_rules = false
+"""
+FULL: Final = (
+    PLAIN.replace('["decisions"]', '["traffic", "decisions", "arrivals"]') + 'segments = ["plan", "country", "device"]\n'
+)
+CONFIGURATIONS: Final = {"plain": PLAIN, "full": FULL}
+
+
+def write(folder: Path, job: str, pairs: int, *, seed: int = 7) -> None:
+    """Write the log and the configuration of `job` ("plain" or "full") with `pairs` labelled predictions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "driftline.toml").write_text(CONFIGURATIONS[job], encoding="utf-8")
+    random = Random(seed)
+    extra = _rest_of_full if job == "full" else _nothing
+    waiting: list[tuple[str, str]] = []
+    labelled = number = 0
+    with (folder / "predictions.jsonl").open("w") as predictions, (folder / "ground-truth.jsonl").open("w") as truths:
+        while labelled < pairs:
+            time = _time(number)
+            identity = f"{random.getrandbits(128):032x}"
+            score = random.random()
+            predicted = "yes" if score >= 0.5 else "no"
+            model, version = f"model-{random.randrange(10)}", random.choice(("1.0.0", "1.1.0"))
+            predictions.write(
+                f'{{"prediction_id":"{identity}","model_name":"{model}","model_version":"{version}","timestamp":"{time}",'
+                f'"prediction":"{predicted}"{extra(random, score)}}}\n'
+            )
+            if number % UNLABELLED:
+                waiting.append((identity, "yes" if random.random() < 0.15 + 0.7 * score else "no"))
+                labelled += 1
+            if len(waiting) > LABEL_AFTER:
+                _truth(truths, *waiting.pop(0), time)
+            number += 1
+        for identity, label in waiting:
+            _truth(truths, identity, label, _time(number))
+            number += 1
+
+
+def _truth(file: object, identity: str, label: str, time: str) -> None:
+    print(f'{{"prediction_id":"{identity}","label":"{label}","timestamp":"{time}"}}', file=file)  # type: ignore[call-overload]
+
+
+def _time(number: int) -> str:
+    return (BEGIN + timedelta(milliseconds=STEP_MS * number)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _nothing(random: Random, score: float) -> str:
+    return ""
+
+
+def _rest_of_full(random: Random, score: float) -> str:
+    features: dict[str, float | str] = {f"f{i}": round(random.gauss(0, 1 + i), 6) for i in range(7)}
+    features |= {"age": random.randrange(18, 90), "color": random.choice(("red", "green", "blue")), "shop": f"shop-{random.randrange(40)}"}
+    segment = {
+        "plan": random.choice(("free", "pro", "team")),
+        "country": random.choice(("de", "fr", "us", "in", "br")),
+        "device": random.choice(("phone", "web")),
+    }
+    rest = {"score": round(score, 6), "latency_ms": round(random.lognormvariate(3, 0.5), 3), "features": features, "segment": segment}
+    return "," + json.dumps(rest, separators=(",", ":"))[1:-1]

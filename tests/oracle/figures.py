@@ -1,0 +1,183 @@
+"""From joined entries to the integers of every window, by lane, segment and rung.
+
+- *traffic*, by prediction time: predictions and errors of the rows that are not late.
+- *decisions*, by prediction time and rung: predictions that are not later than the rung; cells, joined, corrected and
+  retracted of the truths with a delay of at most the rung.
+- *arrivals*, by the time at which the truth counts as known: what each change of the label in force adds and takes back; and all
+  that happened to rows besides: late, dropped, duplicate and conflicting predictions, duplicate and late truths, expired, unmatched.
+
+The label in force at a rung is the greatest by (revision, time, label) of the effective truths with a delay of at most the rung; a
+retraction means none. Walking the effective truths as they became known, a change to another label, or from none back to one, is
+`corrected`; a change to none is `retracted`; both count from the rung of the change's delay on. `joined` counts from the rung of the
+first label on.
+
+The predicted label is the row's prediction; else, of a score at or above the row's threshold or the configured one, the positive
+label, and below it the other label; else the class with the highest probability, the first by name of equal ones. The positive label
+is the configured one, else the greatest label of the figure; the other label is the greatest one besides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tests.oracle.joining import NO_MODEL, Entry, Incident, Joined, Prediction, Truth
+from tests.oracle.recorded import label_text
+from tests.oracle.settings import Settings
+
+POSITIVE, NEGATIVE = "\0positive", "\0negative"  # predicted by score; which label that is depends on the figure
+
+
+class Place(NamedTuple):
+    """Which figure: the key of a `metrics` record. `rung` is "-" outside the decisions lane."""
+
+    model: str
+    version: str
+    segment: str
+    lane: str
+    window: str
+    rung: str
+    start: int
+
+
+@dataclass
+class Figure:
+    """The integers of one figure; `cells` counts (actual, predicted)."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    cells: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def n(self) -> int:
+        return self.cells.total()
+
+    def matrix(self, positive: str | None) -> tuple[list[str], list[list[int]]]:
+        """Labels in order, and matrix[i][j] of actual label i predicted as j, without labels that nothing is counted for."""
+        cells = resolved(self.cells, positive)
+        labels = sorted({label for cell, count in cells.items() if count for label in cell})
+        return labels, [[cells[actual, predicted] for predicted in labels] for actual in labels]
+
+
+def resolved(cells: Counter[tuple[str, str]], positive: str | None) -> Counter[tuple[str, str]]:
+    """The cells with the predictions by score under the label that they stand for."""
+    named = {label for cell, count in cells.items() if count for label in cell} - {POSITIVE, NEGATIVE}
+    if positive is None:
+        positive = max(named, default=None)
+    negative = max(named - {positive}, default=None)
+    names = {POSITIVE: positive or POSITIVE, NEGATIVE: negative or NEGATIVE}
+    found: Counter[tuple[str, str]] = Counter()
+    for (actual, predicted), count in cells.items():
+        found[actual, names.get(predicted, predicted)] += count
+    return found
+
+
+class Change(NamedTuple):
+    """The label in force changed from `old` to `new`; None is no label."""
+
+    known: int
+    delay: int
+    old: str | None
+    new: str | None
+    counter: str | None
+
+
+def count(joined: Joined, settings: Settings, *, panes: bool = False) -> dict[Place, Figure]:
+    """All figures that hold anything; `panes` takes panes at every rung in place of the configured windows."""
+    figures: dict[Place, Figure] = {}
+
+    def at(series: tuple[str, str], segments: list[str], lane: str, time: int, delay: int = 0) -> Iterator[Figure]:
+        """The figures of a lane that something at `time` counts in; in decisions from the rung of `delay` on."""
+        model = settings.of(series[0])
+        for window, size, step in [("pane", settings.pane, settings.pane)] if panes else model.window_sizes:
+            ladder = model.rungs if panes else model.rungs_of(window)
+            rungs = [name for name, ms in ladder if delay <= ms] if lane == "decisions" else ["-"]
+            start = time - time % step
+            while start + size > time:
+                for rung in rungs:
+                    for segment in segments:
+                        yield figures.setdefault(Place(*series, segment, lane, window, rung, start), Figure())
+                start -= step
+
+    for entry in joined.entries:
+        for prediction in entry.predictions:
+            _count_prediction(prediction, entry, settings, at)
+        if not entry.predictions:
+            for truth in entry.truths:
+                for figure in at(NO_MODEL, ["all"], "arrivals", truth.known + settings.park):
+                    figure.counts["unmatched"] += 1
+    for incident in joined.incidents:
+        for figure in at(incident.series, segments_of(incident, settings), "arrivals", incident.at):
+            figure.counts[incident.counter] += 1
+    return figures
+
+
+def _count_prediction(prediction: Prediction, entry: Entry, settings: Settings, at: Any) -> None:
+    value, time = prediction.row.value, prediction.row.time
+    series = prediction.series
+    segments = segments_of(prediction, settings)
+    if not prediction.late:
+        for figure in at(series, segments, "traffic", time):
+            figure.counts["predictions"] += 1
+            figure.counts["errors"] += value.get("status") == "error"
+    if prediction.counts_in_traffic_only:
+        return
+    for figure in at(series, segments, "decisions", time, prediction.rung_delay):
+        figure.counts["predictions"] += 1
+
+    label_horizon, correction_horizon = settings.horizons(series[0])
+    effective = prediction.effective(entry.truths, label_horizon, correction_horizon)
+    predicted = predicted_label(value, settings.of(series[0]).threshold)
+    if not effective:
+        for figure in at(series, segments, "arrivals", time + label_horizon):
+            figure.counts["expired"] += 1
+    for truth in entry.truths:
+        if not any(truth is other for other in effective):
+            for figure in at(series, segments, "arrivals", prediction.known(truth)):
+                figure.counts["late_truths"] += 1
+    for change in changes(prediction, effective):
+        for lane, when, delay in (("decisions", time, change.delay), ("arrivals", change.known, 0)):
+            for figure in at(series, segments, lane, when, delay):
+                if change.old is not None:
+                    figure.cells[change.old, predicted] -= 1
+                if change.new is not None:
+                    figure.cells[change.new, predicted] += 1
+                if lane == "decisions" and change.counter:
+                    figure.counts[change.counter] += 1
+
+
+def changes(prediction: Prediction, effective: list[Truth]) -> list[Change]:
+    """How the label in force changed as the effective truths became known."""
+    found: list[Change] = []
+    labelled = False
+    old: str | None = None
+    for i in range(len(effective)):
+        new = max(effective[: i + 1], key=lambda truth: truth.rank).label
+        if new == old:
+            continue
+        counter = "retracted" if new is None else "corrected" if labelled else "joined"
+        found.append(Change(prediction.known(effective[i]), prediction.delay(effective[i]), old, new, counter))
+        labelled = labelled or new is not None
+        old = new
+    return found
+
+
+def predicted_label(value: dict[str, Any], configured_threshold: float) -> str:
+    """What the row predicts; POSITIVE or NEGATIVE where that follows from its score."""
+    if value["prediction"] is not None:
+        return str(value["prediction"])
+    if value.get("score") is not None:
+        threshold = value.get("threshold")
+        return POSITIVE if value["score"] >= (configured_threshold if threshold is None else threshold) else NEGATIVE
+    scores = value["scores"]
+    return min(scores, key=lambda name: (-scores[name], name))
+
+
+def segments_of(item: Prediction | Incident, settings: Settings) -> list[str]:
+    """ "all", and "dimension=value" for each configured dimension that the row has."""
+    if item.series == NO_MODEL:
+        return ["all"]
+    given = item.row.value.get("segment") or {}
+    dimensions = settings.of(item.series[0]).segments
+    return ["all"] + [f"{name}={label_text(given[name])}" for name in dimensions if given.get(name) is not None]

@@ -1,0 +1,226 @@
+"""Which predictions count, which truth holds for which prediction, and when.
+
+The rows of both files are walked one by one in the order in which a replay reads them: by the largest event time so far in the
+row's own file, predictions first where equal, then by line. Definitions:
+
+- *tick*: the largest event time of the rows read so far, this one included, cut to a whole pane. The watermark at a row is the
+  greater of the tick and the largest event time of its own topic partition so far; its *floor* is the watermark less the grace
+  of its topic. Duplicates move watermarks too, invalid lines do not.
+- *lateness* of a prediction: max(0, floor - its time). Above min(label horizon, correction horizon) it is dropped.
+- *entry*: the predictions and the distinct truths of one id. It is due at the latest of: first known + correction horizon of each
+  prediction with an effective truth; time + label horizon of each one without; truth known + park of each truth as long as there is
+  no prediction. A row that is counted (max of its time and its floor) after that moment finds no entry and begins a new one. For a
+  row within its grace that is the row's own time, so the partition count does not matter.
+- same (model, version) in an entry: same content is a duplicate, other content a conflict; the first one stands. A failed row
+  without prediction holds its place in the entry, so that its copies are duplicates, and is counted in traffic only.
+- truths of an entry are the same if revision and label (or retraction) are; the earliest time and the earliest known time of them
+  stand, the later row is a duplicate.
+- *truth known*: max(time, floor) of the truth row. *known* to a prediction: max(truth known, time and floor of the prediction): a truth
+  cannot tell of a prediction before it was made. *delay*: known - time of the prediction.
+- *effective* for a prediction: delay <= label horizon and known <= the first such known + correction horizon. Other truths of its
+  entry are late.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.oracle.recorded import Row, read_predictions, read_truths
+from tests.oracle.settings import MINUTE, Settings
+
+FIVE_MINUTES = 5 * MINUTE
+NO_MODEL = ("", "")
+
+
+@dataclass
+class Truth:
+    """A distinct truth of an id; label None is a retraction."""
+
+    revision: int
+    label: str | None
+    time: int
+    known: int
+
+    @property
+    def rank(self) -> tuple[int, int, bytes]:
+        """The greatest of several truths holds."""
+        return (self.revision, self.time, (self.label or "").encode())
+
+
+@dataclass
+class Prediction:
+    """A prediction that stands, with its place in time."""
+
+    row: Row
+    late: bool
+    rung_delay: int
+    content: str
+
+    @property
+    def series(self) -> tuple[str, str]:
+        return (self.row.value["model_name"], self.row.value["model_version"])
+
+    @property
+    def counts_in_traffic_only(self) -> bool:
+        value = self.row.value
+        return value["prediction"] is None and value.get("score") is None and not value.get("scores")
+
+    def known(self, truth: Truth) -> int:
+        return max(truth.known, self.row.counted_at)
+
+    def delay(self, truth: Truth) -> int:
+        return self.known(truth) - self.row.time
+
+    def effective(self, truths: list[Truth], label_horizon: int, correction_horizon: int) -> list[Truth]:
+        """The truths that count for this prediction, in the order in which they became known."""
+        in_time = [truth for truth in truths if self.delay(truth) <= label_horizon]
+        if not in_time:
+            return []
+        first_known = min(self.known(truth) for truth in in_time)
+        kept = [truth for truth in in_time if self.known(truth) <= first_known + correction_horizon]
+        return sorted(kept, key=lambda truth: (self.known(truth), truth.rank))
+
+
+@dataclass
+class Entry:
+    """All predictions and distinct truths of one id."""
+
+    predictions: list[Prediction] = field(default_factory=list)
+    truths: list[Truth] = field(default_factory=list)
+
+    def due(self, settings: Settings) -> int:
+        moments = []
+        for prediction in self.predictions:
+            horizons = settings.horizons(prediction.series[0])
+            effective = prediction.effective(self.truths, *horizons)
+            if effective:
+                moments.append(prediction.known(effective[0]) + horizons[1])
+            else:
+                moments.append(prediction.row.time + horizons[0])
+        if not self.predictions:
+            moments = [truth.known + settings.park for truth in self.truths]
+        return max(moments)
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Something that is counted once, under its own name, at a moment: late_predictions, duplicate_truths and so on."""
+
+    counter: str
+    series: tuple[str, str]
+    at: int
+    row: Row
+
+
+@dataclass
+class Joined:
+    """What the log says: all entries, buried or not, what happened to rows, and what is in the dead-letter file by line."""
+
+    entries: list[Entry]
+    incidents: list[Incident]
+    refused_predictions: dict[int, str]
+    refused_truths: dict[int, str]
+    rows: int
+
+
+def join(folder: Path, settings: Settings, *, partitions: int, now: int) -> Joined:
+    """Walk the recorded log in `folder` as it is read with `partitions` partitions when the clock shows `now`."""
+    latest = now + FIVE_MINUTES
+    predictions, refused_predictions = read_predictions(folder, partitions=partitions, grace=settings.prediction_grace, latest=latest)
+    truths, refused_truths = read_truths(folder, partitions=partitions, grace=settings.truth_grace, latest=latest)
+    joined = Joined([], [], refused_predictions, refused_truths, len(predictions) + len(truths))
+    open_entries: dict[str, Entry] = {}
+    head = None
+    for is_truth, row in in_reading_order(predictions, truths):
+        head = row.time if head is None else max(head, row.time)
+        tick = head - head % settings.pane
+        grace = settings.truth_grace if is_truth else settings.prediction_grace
+        row = Row(row.line, row.partition, row.time, max(row.floor, tick - grace), row.value)
+        if not is_truth and _dropped(row, settings):
+            joined.incidents.append(Incident("dropped_predictions", _series(row), row.counted_at, row))
+            continue
+        entry = open_entries.get(row.id)
+        if entry is None or row.counted_at > entry.due(settings):
+            entry = open_entries[row.id] = Entry()
+            joined.entries.append(entry)
+        if is_truth:
+            _add_truth(entry, row, joined)
+        else:
+            _add_prediction(entry, row, joined)
+    return joined
+
+
+def in_reading_order(predictions: list[Row], truths: list[Row]) -> list[tuple[bool, Row]]:
+    keyed = []
+    for is_truth, rows in ((False, predictions), (True, truths)):
+        head = None
+        for row in rows:
+            head = row.time if head is None else max(head, row.time)
+            keyed.append(((head, is_truth, row.line), row))
+    return [(is_truth, row) for (_, is_truth, _), row in sorted(keyed, key=lambda pair: pair[0])]
+
+
+def _series(row: Row) -> tuple[str, str]:
+    return (row.value["model_name"], row.value["model_version"])
+
+
+def _dropped(row: Row, settings: Settings) -> bool:
+    return row.floor - row.time > min(settings.horizons(row.value["model_name"]))
+
+
+def _add_prediction(entry: Entry, row: Row, joined: Joined) -> None:
+    content = content_of(row.value)
+    for standing in entry.predictions:
+        if standing.series == _series(row):
+            same = standing.content == content
+            counter = "duplicate_predictions" if same else "conflicting_predictions"
+            joined.incidents.append(Incident(counter, _series(row), row.counted_at, row))
+            if not same:
+                joined.refused_predictions[row.line] = "conflict"
+            return
+    lateness = max(0, row.floor - row.time)
+    if lateness > 0:
+        joined.incidents.append(Incident("late_predictions", _series(row), row.counted_at, row))
+    entry.predictions.append(Prediction(row, lateness > 0, lateness, content))
+
+
+def _add_truth(entry: Entry, row: Row, joined: Joined) -> None:
+    for truth in entry.truths:
+        if (truth.revision, truth.label) == (row.value["revision"], row.value["label"]):
+            truth.time = min(truth.time, row.time)
+            truth.known = min(truth.known, row.counted_at)
+            joined.incidents.append(Incident("duplicate_truths", NO_MODEL, row.counted_at, row))
+            return
+    entry.truths.append(Truth(row.value["revision"], row.value["label"], row.time, row.counted_at))
+
+
+def content_of(value: dict[str, Any]) -> str:
+    """What a prediction says, however it was written: known fields in a fixed order, absent ones left out, numbers as floats."""
+    known = (
+        "timestamp",
+        "prediction",
+        "score",
+        "scores",
+        "threshold",
+        "features",
+        "segment",
+        "latency_ms",
+        "status",
+        "environment",
+        "variant",
+        "tags",
+    )
+    said = {name: _number(value[name]) for name in known if value.get(name) is not None}
+    said.setdefault("status", "ok")
+    return json.dumps(said, sort_keys=True)
+
+
+def _number(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _number(inner) for name, inner in content.items()}
+    if isinstance(content, int) and not isinstance(content, bool):
+        return float(content)
+    return content

@@ -1,0 +1,209 @@
+"""Reading a recorded log: which lines are valid rows, their partition, and the watermark and floor at each of them.
+
+A line is a valid row if it is a JSON object of at most 1 MiB in UTF-8 with the needed fields of the right types, finite
+numbers, probabilities in [0, 1], and a time not beyond `latest` (5 minutes after the start of the first run). Common names of
+other systems stand for ours.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+MAX_BYTES = 1 << 20
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+COMMON_NAMES = {
+    "inference_id": "prediction_id",
+    "request_id": "prediction_id",
+    "identifier": "prediction_id",
+    "model": "model_name",
+    "model_id": "model_name",
+    "version": "model_version",
+    "ts": "timestamp",
+    "event_time": "timestamp",
+    "timestamp_ms": "timestamp",
+}
+PREDICTION_NAMES = {
+    **COMMON_NAMES,
+    "probability": "score",
+    "prediction_proba": "score",
+    "y_pred_proba": "score",
+    "y_pred": "prediction",
+    "predicted_label": "prediction",
+}
+TRUTH_NAMES = {**COMMON_NAMES, "target": "label", "y_true": "label", "ground_truth": "label", "actual": "label"}
+
+
+class Invalid(Exception):
+    """A line that is no row; the message says why."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One valid row.
+
+    `line` is its number in the file from 0, `floor` the largest event time of the valid rows of its topic partition up to and
+    including itself, less the grace.
+    """
+
+    line: int
+    partition: int
+    time: int
+    floor: int
+    value: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.value["prediction_id"])
+
+    @property
+    def counted_at(self) -> int:
+        """Event time of the pane in which something that happens to the row itself is counted."""
+        return max(self.time, self.floor)
+
+
+def read_predictions(folder: Path, *, partitions: int, grace: int, latest: int) -> tuple[list[Row], dict[int, str]]:
+    """Valid predictions in the order of the file, and the reason of each invalid line by its number."""
+    return _read(folder / "predictions.jsonl", prediction, partitions=partitions, grace=grace, latest=latest)
+
+
+def read_truths(folder: Path, *, partitions: int, grace: int, latest: int) -> tuple[list[Row], dict[int, str]]:
+    """Valid truths in the order of the file, and the reason of each invalid line by its number."""
+    return _read(folder / "ground-truth.jsonl", truth, partitions=partitions, grace=grace, latest=latest)
+
+
+def _read(path: Path, decode: Any, *, partitions: int, grace: int, latest: int) -> tuple[list[Row], dict[int, str]]:
+    rows: list[Row] = []
+    invalid: dict[int, str] = {}
+    watermarks: dict[int, int] = {}
+    with path.open("rb") as file:
+        for line, raw in enumerate(file):
+            try:
+                value = decode(raw.rstrip(b"\n"))
+                time = value["timestamp"]
+                if time > latest:
+                    raise Invalid("too far ahead")
+            except Invalid as why:
+                invalid[line] = str(why)
+                continue
+            partition = partition_of(value["prediction_id"].encode(), partitions)
+            watermarks[partition] = max(time, watermarks.get(partition, time))
+            rows.append(Row(line, partition, time, watermarks[partition] - grace, value))
+    return rows, invalid
+
+
+def prediction(raw: bytes) -> dict[str, Any]:
+    value = _object(raw, PREDICTION_NAMES)
+    for name in ("prediction_id", "model_name", "model_version"):
+        _text(value, name)
+    value["timestamp"] = _time(value)
+    value["prediction"] = label_text(value.get("prediction"))
+    for name in ("score", "threshold"):
+        if value.get(name) is not None:
+            _probability(value[name])
+    for probability in (value.get("scores") or {}).values():
+        _probability(probability)
+    for name in ("features", "segment", "scores"):
+        if not isinstance(value.get(name), dict | None):
+            raise Invalid(f"{name} is no object")
+    failed = value.get("status") == "error"
+    if not failed and value["prediction"] is None and value.get("score") is None and not value.get("scores"):
+        raise Invalid("neither prediction nor score")
+    return value
+
+
+def truth(raw: bytes) -> dict[str, Any]:
+    value = _object(raw, TRUTH_NAMES)
+    _text(value, "prediction_id")
+    value["timestamp"] = _time(value)
+    revision = value.setdefault("revision", 0)
+    if not isinstance(revision, int) or isinstance(revision, bool):
+        raise Invalid("revision is no integer")
+    retracted = value.get("retracted", False)
+    if not isinstance(retracted, bool):
+        raise Invalid("retracted is neither true nor false")
+    value["label"] = None if retracted else label_text(value.get("label"))
+    if value["label"] is None and not retracted:
+        raise Invalid("no label")
+    return value
+
+
+def label_text(label: Any) -> str | None:
+    """Text of a label: "yes", 1, 1.0 and true become "yes", "1", "1" and "true"."""
+    if label is None or isinstance(label, str):
+        return label
+    if isinstance(label, bool):
+        return "true" if label else "false"
+    if isinstance(label, int | float):
+        return str(int(label)) if label == int(label) else repr(label)
+    raise Invalid("a label is a text, a number, or true or false")
+
+
+def _object(raw: bytes, names: dict[str, str]) -> dict[str, Any]:
+    if len(raw) > MAX_BYTES:
+        raise Invalid("too large")
+    try:
+        value = json.loads(raw.decode("utf-8"), parse_constant=_not_finite)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise Invalid("not JSON in UTF-8") from error
+    if not isinstance(value, dict):
+        raise Invalid("no object")
+    return {names.get(name, name): content for name, content in value.items()}
+
+
+def _not_finite(text: str) -> float:
+    raise Invalid(f"{text} is no JSON")
+
+
+def _text(value: dict[str, Any], name: str) -> None:
+    if not isinstance(value.get(name), str) or not value[name]:
+        raise Invalid(f"{name} is missing or no text")
+
+
+def _time(value: dict[str, Any]) -> int:
+    time = value.get("timestamp")
+    if isinstance(time, int) and not isinstance(time, bool):
+        return time
+    if not isinstance(time, str):
+        raise Invalid("timestamp is missing or no time")
+    try:
+        return (datetime.fromisoformat(time) - EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, TypeError) as error:
+        raise Invalid("timestamp is no RFC 3339 time") from error
+
+
+def _probability(number: Any) -> None:
+    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number <= 1:
+        raise Invalid("a probability is a number in [0, 1]")
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Kafka's default partitioner for a record with a key."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def murmur2(key: bytes) -> int:
+    """MurmurHash2 with Kafka's seed, unsigned.
+
+    Examples
+    --------
+    Numbers from the unit tests of Apache Kafka (UtilsTest.testMurmur2), which are signed.
+
+    >>> [murmur2(text) - 2**32 for text in (b"21", b"foobar", b"a-little-bit-long-string")]
+    [-973932308, -790332482, -985981536]
+    """
+    mask, m = 0xFFFFFFFF, 0x5BD1E995
+    h = 0x9747B28C ^ len(key)
+    whole = len(key) - len(key) % 4
+    for at in range(0, whole, 4):
+        k = int.from_bytes(key[at : at + 4], "little") * m & mask
+        k = (k ^ k >> 24) * m & mask
+        h = (h * m & mask) ^ k
+    if whole < len(key):
+        h = (h ^ int.from_bytes(key[whole:], "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15

@@ -1,0 +1,96 @@
+"""What the oracle needs to know of a configuration: read from the text of `driftline.toml`, durations in milliseconds."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from math import gcd
+from typing import Any
+
+SECOND, MINUTE, HOUR, DAY, WEEK = 1_000, 60_000, 3_600_000, 86_400_000, 604_800_000
+UNITS = {"ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
+
+
+def duration(text: str) -> int:
+    """Milliseconds of "90s", "10m", "6h", "30d"."""
+    number = text.rstrip("msdhw")
+    return int(number) * UNITS[text[len(number) :]]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Settings of one model; durations as they are written in the file."""
+
+    windows: tuple[str, ...] = ("1h", "1d", "7d/1d")
+    label_horizon: str = "30d"
+    correction_horizon: str = "7d"
+    maturity: tuple[str, ...] = ("1h", "6h", "1d", "3d", "7d")
+    segments: tuple[str, ...] = ()
+    positive_label: str | None = None
+    threshold: float = 0.5
+
+    @property
+    def rungs(self) -> list[tuple[str, int]]:
+        """Name and length of each rung of the ladder; the label horizon is the last one."""
+        horizon = duration(self.label_horizon)
+        ladder = {duration(name): name for name in self.maturity if duration(name) < horizon}
+        return [(ladder[ms], ms) for ms in sorted(ladder)] + [(self.label_horizon, horizon)]
+
+    def rungs_of(self, window: str) -> list[tuple[str, int]]:
+        """The rungs at which a window is announced: below 1 hour up to the first rung of at least 1 hour."""
+        if duration(window.partition("/")[0]) >= HOUR:
+            return self.rungs
+        short = [rung for rung in self.rungs if rung[1] < HOUR]
+        return self.rungs[: len(short) + 1]
+
+    @property
+    def window_sizes(self) -> list[tuple[str, int, int]]:
+        """Name, size and step of each window."""
+        sized = []
+        for name in self.windows:
+            size, _, step = name.partition("/")
+            sized.append((name, duration(size), duration(step or size)))
+        return sized
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the stream and of its models."""
+
+    prediction_grace: int = MINUTE
+    truth_grace: int = 10 * MINUTE
+    park: int = 30 * DAY
+    defaults: ModelSettings = ModelSettings()
+    models: dict[str, ModelSettings] = field(default_factory=dict)
+
+    def of(self, model: str) -> ModelSettings:
+        return self.models.get(model, self.defaults)
+
+    def horizons(self, model: str) -> tuple[int, int]:
+        """Label horizon and correction horizon."""
+        return duration(self.of(model).label_horizon), duration(self.of(model).correction_horizon)
+
+    @property
+    def pane(self) -> int:
+        """The greatest length of whole minutes, at most an hour, of which every window size and step is a multiple."""
+        models = (self.defaults, *self.models.values())
+        common = gcd(*(ms for model in models for _, size, step in model.window_sizes for ms in (size, step)))
+        return max(minutes * MINUTE for minutes in range(1, 61) if common % (minutes * MINUTE) == 0)
+
+    @classmethod
+    def from_toml(cls, text: str) -> Settings:
+        tables = tomllib.loads(text)
+        shared = {**tables.get("run", {}), **tables.get("defaults", {})}
+        defaults = _model(ModelSettings(), shared)
+        return cls(
+            prediction_grace=duration(shared.get("prediction_grace", "1m")),
+            truth_grace=duration(shared.get("truth_grace", "10m")),
+            park=duration(shared.get("park", "30d")),
+            defaults=defaults,
+            models={name: _model(defaults, table) for name, table in tables.get("models", {}).items()},
+        )
+
+
+def _model(base: ModelSettings, table: dict[str, Any]) -> ModelSettings:
+    given = {f.name: table.get(f.name, getattr(base, f.name)) for f in fields(ModelSettings)}
+    return ModelSettings(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})

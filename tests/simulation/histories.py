@@ -1,0 +1,397 @@
+"""A recorded log with everything that goes wrong in practice, drawn from one seed.
+
+Each seed draws a configuration and, for each kind of trouble, how often it happens; about a third of the kinds are off altogether in any
+one history, so that every kind is also seen without the others. Times fall on the edges that decide something (a rung, a horizon, the
+end of a window) far more often than chance would have it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BEGIN = 1_709_251_200_000  # 2024-03-01T00:00:00Z
+MEGABYTE = 1 << 20
+
+Event = dict[str, Any]
+
+# How often each kind of trouble happens to one prediction, where the history has it at all.
+TROUBLES = {
+    "copied prediction": 0.10,
+    "rewritten copy": 0.08,
+    "conflict": 0.08,
+    "conflict after the end": 0.04,
+    "failed": 0.08,
+    "shadow": 0.35,
+    "truth first": 0.15,
+    "truth long before": 0.04,
+    "never": 0.12,
+    "correction": 0.25,
+    "retraction": 0.15,
+    "equal truth": 0.12,
+    "copied truth": 0.08,
+    "truth at the same time": 0.08,
+    "truth after the end": 0.08,
+    "nothing but a retraction": 0.04,
+    "unmatched": 0.08,
+    "invalid prediction": 0.10,
+    "invalid truth": 0.10,
+    "late prediction": 0.10,
+    "very late prediction": 0.04,
+    "late truth": 0.12,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one history is drawn with; durations in ms."""
+
+    prediction_grace: int
+    truth_grace: int
+    label_horizon: int
+    correction_horizon: int
+    park: int
+    rungs: tuple[int, ...]
+    steps: tuple[int, ...]
+    span: int
+    ids: int
+    rates: dict[str, float]
+    toml: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One sort of model: its versions, labels, and how it says what it predicts."""
+
+    model: str
+    versions: tuple[str, ...]
+    labels: tuple[Any, ...]
+    says: str  # "prediction", "score", "scores" or "both"
+
+
+KINDS = (
+    Kind("churn", ("1.4.1", "1.4.2"), ("no", "yes"), "both"),
+    Kind("fraud", ("2.0.0",), (False, True), "score"),
+    Kind("digits", ("0.9.0", "1.0.0"), (0, 1, 2), "scores"),
+    Kind("routing/é", ("7",), ("air", "rail", "road"), "prediction"),
+)
+SHADOW = {"churn": "churn-shadow", "fraud": "fraud", "digits": "digits", "routing/é": "routing-shadow"}
+
+
+def write(folder: Path, seed: int, *, late: bool = True, oversized: bool = False) -> None:
+    """Write predictions.jsonl, ground-truth.jsonl and driftline.toml of history number `seed` to `folder`.
+
+    Parameters
+    ----------
+    late
+        False keeps every row within the grace of its topic, so that the number of partitions changes nothing.
+    oversized
+        True adds a line of 2 MiB to each topic.
+    """
+    random = Random(seed)
+    plan = draw_plan(random, late=late)
+    story = Story(random, plan)
+    for number in range(plan.ids):
+        story.tell(number)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "driftline.toml").write_text(plan.toml, encoding="utf-8")
+    for name, lines in (("predictions", story.predictions), ("ground-truth", story.truths)):
+        if oversized:
+            lines.append((random.randrange(BEGIN, BEGIN + plan.span), b'{"prediction_id": "' + b"x" * 2 * MEGABYTE + b'"}'))
+        # sorted() is stable, so equal times keep the order in which they were told.
+        text = b"".join(line + b"\n" for _, line in sorted(lines, key=lambda timed: timed[0]))
+        (folder / f"{name}.jsonl").write_bytes(text)
+
+
+def draw_plan(random: Random, *, late: bool) -> Plan:
+    rates = {name: rate * random.uniform(0.3, 2) if random.random() < 0.65 else 0.0 for name, rate in TROUBLES.items()}
+    if not late:
+        rates |= {"late prediction": 0.0, "very late prediction": 0.0, "late truth": 0.0}
+    windows = random.choice((["1h", "6h"], ["1h", "12h/3h"], ["30m", "2h"], ["1h", "1d/6h", "1d"], ["90m", "6h/90m"]))
+    label_horizon = random.choice((DAY, 2 * DAY, 3 * DAY))
+    correction_horizon = random.choice((6 * HOUR, DAY, 3 * DAY))
+    rungs = tuple(sorted(random.sample((20 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR), random.randint(1, 4))))
+    grace = random.choice((MINUTE, 5 * MINUTE))
+    truth_grace = random.choice((10 * MINUTE, HOUR))
+    park = label_horizon + random.choice((0, DAY))
+    segments = random.choice(([], ["plan"], ["plan", "region"]))
+    toml = f"""[defaults]
+windows = {json.dumps(windows)}
+label_horizon = "{_short(label_horizon)}"
+correction_horizon = "{_short(correction_horizon)}"
+maturity = {json.dumps([_short(rung) for rung in rungs])}
+prediction_grace = "{_short(grace)}"
+truth_grace = "{_short(truth_grace)}"
+park = "{_short(park)}"
+segments = {json.dumps(segments)}
+last_n = []
+since_deployment = false
+default_rules = false
+[models.fraud]
+positive_label = "true"
+threshold = 0.4
+segments = ["plan"]
+[models.digits]
+label_horizon = "{_short(12 * HOUR + 5 * MINUTE)}"
+correction_horizon = "{_short(7 * HOUR)}"
+segments = []
+"""
+    steps = tuple(_duration(part) for window in windows for part in window.split("/"))
+    ids = random.randint(40, 160)
+    span = random.choice((8 * HOUR, DAY, 3 * DAY))
+    return Plan(grace, truth_grace, label_horizon, correction_horizon, park, (*rungs, label_horizon), steps, span, ids, rates, toml)
+
+
+class Story:
+    """Tells the events of one id after the other; a line is kept with the time at which it is written to the log."""
+
+    def __init__(self, random: Random, plan: Plan) -> None:
+        self.random = random
+        self.plan = plan
+        self.predictions: list[tuple[int, bytes]] = []
+        self.truths: list[tuple[int, bytes]] = []
+
+    def happens(self, trouble: str) -> bool:
+        return self.random.random() < self.plan.rates[trouble]
+
+    def tell(self, number: int) -> None:
+        random, plan = self.random, self.plan
+        identity = random.choice((f"{number}", f"request-{number:05d}", f"ид-{number}"))
+        kind = random.choice(KINDS)
+        time = self.moment()
+        event = self.prediction(identity, kind, kind.model, random.choice(kind.versions), time)
+        self.send_prediction(event)
+        if self.happens("shadow"):
+            self.shadow(identity, kind, event)
+        self.prediction_troubles(event, kind)
+        self.truths_of(identity, kind, time)
+        if self.happens("unmatched"):
+            self.send_truth(self.truth(f"nobody-{number}", kind, self.moment(), 0))
+        if self.happens("invalid prediction"):
+            self.predictions.append((self.moment(), invalid(event, random, PREDICTION_FAULTS)))
+        if self.happens("invalid truth"):
+            self.truths.append((self.moment(), invalid(self.truth(identity, kind, time, 0), random, TRUTH_FAULTS)))
+
+    def moment(self) -> int:
+        """A time in the span; one in five at an edge of a window."""
+        time = BEGIN + self.random.randrange(self.plan.span)
+        if self.random.random() < 0.2:
+            step = self.random.choice(self.plan.steps)
+            time = time - time % step + self.random.choice((-1, 0, 1))
+        return time
+
+    def delay(self) -> int:
+        """How long a truth takes: mostly within the horizon, one in three on the edge of a rung."""
+        if self.random.random() < 0.35:
+            return self.random.choice(self.plan.rungs) + self.random.choice((-1, 0, 1))
+        return int(self.plan.label_horizon * self.random.random() ** 3)
+
+    def prediction(self, identity: str, kind: Kind, model: str, version: str, time: int) -> Event:
+        random = self.random
+        event: Event = {"prediction_id": identity, "model_name": model, "model_version": version, "timestamp": time}
+        if self.happens("failed"):
+            event["status"] = "error"
+        else:
+            event |= self.said(kind)
+        if random.random() < 0.7:
+            event["segment"] = {"plan": random.choice(("free", "pro", 7, True)), "region": random.choice(("eu", "us", "a=b/c"))}
+            if random.random() < 0.2:
+                del event["segment"]["region"]
+        if random.random() < 0.3:
+            event["features"] = {"age": random.randrange(90), "color": random.choice(("red", "green")), "balance": None}
+        if random.random() < 0.3:
+            event["latency_ms"] = random.randrange(1, 4_000) / 4
+        return event
+
+    def said(self, kind: Kind) -> Event:
+        random = self.random
+        score = random.choice((0, 1, 0.5, 0.4, round(random.random(), 3)))
+        if kind.says == "prediction" or (kind.says == "both" and random.random() < 0.5):
+            return {"prediction": random.choice(kind.labels)}
+        if kind.says == "scores":
+            scores = {str(label): random.choice((0.25, 0.5, round(random.random(), 2))) for label in kind.labels}
+            return {"scores": scores} if random.random() < 0.7 else {"prediction": random.choice(kind.labels), "scores": scores}
+        if kind.says == "both":
+            return {"prediction": random.choice(kind.labels), "score": score}
+        return {"score": score} if random.random() < 0.7 else {"score": score, "threshold": random.choice((0.4, 0.5, 0.7))}
+
+    def truth(self, identity: str, kind: Kind, time: int, revision: int, *, retracted: bool = False) -> Event:
+        event: Event = {"prediction_id": identity, "timestamp": time}
+        if revision or self.random.random() < 0.5:
+            event["revision"] = revision
+        if retracted:
+            event["retracted"] = True
+        if not retracted or self.random.random() < 0.3:
+            event["label"] = self.random.choice(kind.labels)
+        return event
+
+    def shadow(self, identity: str, kind: Kind, event: Event) -> None:
+        """Another model or version that scores the same request."""
+        copy = {**event, "model_name": SHADOW[kind.model], "timestamp": event["timestamp"] + self.random.choice((0, 1, 2 * HOUR))}
+        copy["model_version"] = self.random.choice((*kind.versions, "9.9.9"))
+        if (copy["model_name"], copy["model_version"]) != (event["model_name"], event["model_version"]):
+            self.send_prediction(copy)
+
+    def prediction_troubles(self, event: Event, kind: Kind) -> None:
+        random = self.random
+        if self.happens("copied prediction"):
+            self.send_prediction(event)
+        if self.happens("rewritten copy"):
+            self.send_prediction(event, rewritten=True)
+        if self.happens("conflict"):
+            other = {**event, **self.said(kind), "timestamp": event["timestamp"] + random.choice((0, 1, HOUR))}
+            self.send_prediction(other)
+        if self.happens("conflict after the end"):
+            later = event["timestamp"] + self.plan.label_horizon + random.choice((0, 1, MINUTE, HOUR, self.plan.correction_horizon, 2 * DAY))
+            self.send_prediction({**event, "timestamp": later})
+            if random.random() < 0.7:
+                self.send_truth(self.truth(event["prediction_id"], kind, later + self.delay(), 0))
+
+    def truths_of(self, identity: str, kind: Kind, time: int) -> None:
+        random, plan = self.random, self.plan
+        if self.happens("never"):
+            return
+        known = time + self.delay()
+        if self.happens("truth first"):
+            known = time - random.choice((1, MINUTE, plan.prediction_grace, random.randrange(DAY)))
+        if self.happens("truth long before"):
+            known = time - plan.park + random.choice((-HOUR, -MINUTE, -1, 0, 1, HOUR))
+        first = self.truth(identity, kind, known, random.choice((0, 0, 0, 1)), retracted=self.happens("nothing but a retraction"))
+        said = [first]
+        while self.happens("correction") and len(said) < 4:
+            said.append(self.truth(identity, kind, self.after(known), len(said)))
+        if self.happens("retraction"):
+            said.append(self.truth(identity, kind, self.after(known), len(said), retracted=True))
+            if random.random() < 0.5:
+                said.append(self.truth(identity, kind, self.after(known), len(said)))
+        if self.happens("truth at the same time"):
+            said.append({**random.choice(said), "label": random.choice(kind.labels)})
+        if self.happens("equal truth"):
+            equal = random.choice(said)
+            said.append({**equal, "timestamp": equal["timestamp"] + random.choice((-MINUTE, -1, 1, HOUR))})
+        if self.happens("truth after the end"):
+            end = random.choice((time + plan.label_horizon, known + plan.correction_horizon, known + plan.park))
+            said.append(self.truth(identity, kind, end + random.choice((0, 1, MINUTE, 8 * MINUTE, HOUR)), len(said)))
+        for truth in said:
+            self.send_truth(truth)
+            if self.happens("copied truth"):
+                self.send_truth(truth, rewritten=random.random() < 0.5)
+
+    def after(self, known: int) -> int:
+        """A time for a further truth, one in three on the edge of the correction horizon."""
+        if self.random.random() < 0.35:
+            return known + self.plan.correction_horizon + self.random.choice((-1, 0, 1))
+        return known + int(self.plan.correction_horizon * 1.1 * self.random.random() ** 2)
+
+    def send_prediction(self, event: Event, *, rewritten: bool = False) -> None:
+        plan = self.plan
+        wait = self.random.randrange(plan.prediction_grace)
+        if self.happens("late prediction"):
+            wait = self.random.choice((plan.prediction_grace, plan.rungs[0], self.random.randrange(min(plan.label_horizon, plan.correction_horizon))))
+        if self.happens("very late prediction"):
+            wait = min(plan.label_horizon, plan.correction_horizon) + self.random.randrange(DAY)
+        self.predictions.append((event["timestamp"] + wait, self.line(event, rewritten, PREDICTION_ALIASES)))
+
+    def send_truth(self, event: Event, *, rewritten: bool = False) -> None:
+        wait = self.random.randrange(self.plan.truth_grace)
+        if self.happens("late truth"):
+            wait = self.random.choice((self.plan.truth_grace, HOUR, self.random.randrange(self.plan.label_horizon)))
+        self.truths.append((event["timestamp"] + wait, self.line(event, rewritten, TRUTH_ALIASES)))
+
+    def line(self, event: Event, rewritten: bool, aliases: dict[str, str]) -> bytes:
+        """The event as JSON; `rewritten` says the same in other words."""
+        random = self.random
+        time = event["timestamp"]
+        if not rewritten:
+            return json.dumps({**event, "timestamp": rfc3339(time)}, ensure_ascii=False, separators=(",", ":")).encode()
+        said = {**event, "timestamp": random.choice((time, rfc3339(time, hours=random.choice((0, 2, -5)))))}
+        if said.get("score") in (0, 1):
+            said["score"] = float(said["score"])
+        names = list(said)
+        random.shuffle(names)
+        renamed = {aliases.get(name, name) if random.random() < 0.5 else name: said[name] for name in names}
+        return json.dumps(renamed, indent=None, separators=(", ", " : "), ensure_ascii=random.random() < 0.5).encode()
+
+
+PREDICTION_ALIASES = {
+    "prediction_id": "request_id",
+    "model_name": "model",
+    "model_version": "version",
+    "timestamp": "event_time",
+    "score": "probability",
+    "prediction": "y_pred",
+}
+TRUTH_ALIASES = {"prediction_id": "inference_id", "timestamp": "ts", "label": "y_true"}
+
+
+def rfc3339(time: int, *, hours: int = 0) -> str:
+    """The time as text, at an offset of some hours from UTC."""
+    local = EPOCH + timedelta(milliseconds=time, hours=hours)
+    fraction = f".{time % 1000:03d}" if time % 1000 else ""
+    return local.strftime("%Y-%m-%dT%H:%M:%S") + fraction + (f"{hours:+03d}:00" if hours else "Z")
+
+
+def invalid(event: Event, random: Random, faults: list[Callable[[Event], bytes]]) -> bytes:
+    """A line that must be refused; its time would move a watermark by ten days if it were read."""
+    ahead = {**event, "timestamp": rfc3339(event["timestamp"] + 10 * DAY)}
+    return random.choice(faults)(ahead)
+
+
+def _json(event: Event, **changed: Any) -> bytes:
+    return json.dumps({**event, **changed}, ensure_ascii=False).encode()
+
+
+def _without(event: Event, name: str) -> bytes:
+    return _json({key: value for key, value in event.items() if key != name})
+
+
+_FAULTS: list[Callable[[Event], bytes]] = [
+    lambda event: _json(event)[:-1],
+    lambda event: b"not json at all",
+    lambda event: b"[" + _json(event) + b"]",
+    lambda event: b"null",
+    lambda event: json.dumps(event).encode("utf-16"),
+    lambda event: _json(event).replace(b"{", b'{"source": "caf\xe9", ', 1),  # Latin-1
+    lambda event: _without(event, "prediction_id"),
+    lambda event: _without(event, "timestamp"),
+    lambda event: _json(event, prediction_id=12),
+    lambda event: _json(event, timestamp="yesterday"),
+    lambda event: _json(event, timestamp=True),
+    lambda event: _json(event, timestamp="2054-01-01T00:00:00Z"),
+]
+PREDICTION_FAULTS: list[Callable[[Event], bytes]] = [
+    *_FAULTS,
+    lambda event: _without(event, "model_name"),
+    lambda event: _without(event, "model_version"),
+    lambda event: _json(event, score=float("nan")),
+    lambda event: _json(event, score=float("inf")),
+    lambda event: _json(event, score=1.7),
+    lambda event: _json(event, score="0.3"),
+    lambda event: _json(event, threshold=-0.1),
+    lambda event: _json(event, features=[1, 2]),
+    lambda event: _json(event, scores={"a": 1.5}),
+    lambda event: _json({name: event[name] for name in ("prediction_id", "model_name", "model_version", "timestamp")}),
+]
+TRUTH_FAULTS: list[Callable[[Event], bytes]] = [
+    *_FAULTS,
+    lambda event: _json({**event, "retracted": False, "label": None}),
+    lambda event: _json(event, label=[1], retracted=False),
+    lambda event: _json(event, label=float("nan"), retracted=False),
+    lambda event: _json(event, label=1, revision="two"),
+    lambda event: _json(event, label=1, retracted="yes"),
+]
+
+
+def _short(ms: int) -> str:
+    return f"{ms // HOUR}h" if ms % HOUR == 0 else f"{ms // MINUTE}m"
+
+
+def _duration(text: str) -> int:
+    return int(text[:-1]) * {"m": MINUTE, "h": HOUR, "d": DAY}[text[-1]]

@@ -1,0 +1,100 @@
+"""Random histories of commands against a slow registry that keeps full copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.config import Config
+from schemas.results import RegistryCommand, RegistryEntry, RegistryEvent, encode
+from schemas.times import format_time
+from streams.registry import Registry, as_of, history, replay
+from streams.stage import Batch
+from tests.streams.registry_model import SlowRegistry, Snapshot
+from agents.inprocess.memory import MemoryState
+
+VERSIONS = ("1.0.0", "1.1.0", "2.0.0")
+START_MS = 1_700_000_000_000
+
+parameters = {
+    "register": st.sampled_from([{}, {"stage": "staging"}, {"threshold": 0.25}]),
+    "promote": st.sampled_from([{}, {"to": "production"}, {"to": "staging"}]),
+    "archive": st.just({}),
+    "set_threshold": st.sampled_from([{"threshold": 0.25}, {"threshold": 0.75}, {"threshold": 1.5}]),
+    "rollback": st.one_of(st.just({}), st.integers(0, 12).map(lambda revision: {"to_revision": revision})),
+}
+
+
+@st.composite
+def one_command(draw: st.DrawFn) -> dict[str, Any]:
+    name = draw(st.sampled_from(["register", "promote", "promote", "archive", "set_threshold", "set_threshold", "rollback", "rollback"]))
+    return {
+        "command": name,
+        "version": draw(st.sampled_from(VERSIONS)),
+        "params": draw(parameters[name]),
+        "expected": draw(st.one_of(st.none(), st.none(), st.none(), st.integers(0, 5))),
+        "dry_run": draw(st.integers(0, 7)) == 0,
+        "again": draw(st.integers(0, 7)) == 0,
+    }
+
+
+def settings_of(entries: dict[str, RegistryEntry]) -> Snapshot:
+    return {v: {"stage": e.stage, "threshold": e.threshold, "deployed_at": e.deployed_at} for v, e in entries.items()}
+
+
+@given(st.lists(one_command(), max_size=30), st.lists(st.integers(1, 5), max_size=30))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_any_history_of_commands_ends_as_in_a_registry_that_copies_everything(plan: list[dict[str, Any]], cuts: list[int]) -> None:
+    slow, state, stage = SlowRegistry(), MemoryState(), Registry(Config())
+    sent: list[RegistryCommand] = []
+    expected_answers: list[str] = []
+    for number, step in enumerate(plan):
+        command = RegistryCommand(
+            command_id=f"c{number}",
+            command=step["command"],
+            model_name="churn",
+            model_version=step["version"],
+            timestamp=format_time(START_MS + 1_000 * number),
+            requested_by="ada",
+            params=step["params"],
+            expected_revision=step["expected"],
+            dry_run=step["dry_run"],
+        )
+        for _ in range(2 if step["again"] else 1):
+            sent.append(command)
+            answer = slow.send(
+                command.command_id, command.command, step["version"], step["params"], step["expected"], command.timestamp, step["dry_run"]
+            )
+            expected_answers.append(answer)
+    events: list[RegistryEvent] = []
+    in_force: dict[str, RegistryEntry] = {}
+    rest = list(sent)
+    for cut in [*cuts, len(rest) or 1]:
+        part, rest = rest[:cut], rest[cut:]
+        for record in stage.process(Batch(records={"registry-commands": part}), state):
+            value = msgspec.json.decode(encode(record.value), type=type(record.value))
+            if isinstance(value, RegistryEvent):
+                events.append(value)
+            else:
+                in_force[value.model_version] = value
+
+    answers = ["rejected" if e.event == "rejected" else "would change" if e.dry_run else "changed" for e in events]
+    assert answers == [answer for answer in expected_answers if answer != "repeated"]
+    assert settings_of(in_force) == slow.snapshots[-1]
+    changes = [event for event in events if event.event != "rejected" and not event.dry_run]
+    assert [event.revision for event in changes] == list(range(1, len(slow.snapshots)))
+    for revision, snapshot in enumerate(slow.snapshots):
+        model = as_of(events, revision=revision).get("churn")
+        assert (settings_of({e.model_version: e for e in model.entries()}) if model else {}) == snapshot
+    for event in changes:
+        model = as_of(events, at_ms=START_MS + 1_000 * int(event.command_id[1:]))["churn"]
+        assert model.revision == event.revision
+    if changes:
+        assert {e.model_version: e for e in replay(events)["churn"].entries()} == in_force
+        champions = [e for e in in_force.values() if e.stage == "production"]
+        assert len(champions) <= 1
+    assert all(event.error for event in events if event.event == "rejected")
+    assert history(events) == events[::-1]
