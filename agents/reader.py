@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from schemas.results import Alert, Drift, Metric, RegistryEntry, RegistryEvent
-from schemas.topics import ALERTS, DRIFT, METRICS, REGISTRY, REGISTRY_EVENTS
+from schemas.results import Alert, Drift, Histogram, Metric, Recommendation, RegistryEntry, RegistryEvent
+from schemas.topics import ALERTS, DRIFT, HISTOGRAMS, METRICS, RECOMMENDATIONS, REGISTRY, REGISTRY_EVENTS
 
 T = TypeVar("T", bound=msgspec.Struct)
 RUN_FILE = "run.json"
@@ -29,6 +29,9 @@ class _Head(msgspec.Struct):
     model_name: str
     model_version: str | None = None
     segment: str = ""
+    lane: str = ""
+    window: str = ""
+    final: bool | None = None
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +40,9 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str | None = None
     model_version: str | None = None
     segment: str | None = None
+    lane: str | None = None
+    window: str | None = None
+    final: bool | None = None
 
     def takes(self, head: _Head) -> bool:
         """Whether a record with these fields is wanted."""
@@ -44,6 +50,9 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
             (self.model_name is None or head.model_name == self.model_name)
             and (self.model_version is None or head.model_version == self.model_version)
             and (self.segment is None or head.segment == self.segment)
+            and (self.lane is None or head.lane == self.lane)
+            and (self.window is None or head.window == self.window)
+            and (self.final is None or head.final == self.final)
         )
 
 
@@ -67,9 +76,13 @@ class Output:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not folder.is_dir():
-            raise ReadError(f"there is no output folder {folder}; make one with `driftline replay LOG --out {folder}`, or name one with --out")
+            raise ReadError(
+                f"there is no output folder {folder}; make one with `driftline replay LOG --out {folder}`, or name one with --out"
+            )
         if not (folder / RUN_FILE).is_file():
-            raise ReadError(f"{folder} is not the output of a run (no {RUN_FILE}); name the folder that `driftline replay` wrote with --out")
+            raise ReadError(
+                f"{folder} is not the output of a run (no {RUN_FILE}); name the folder that `driftline replay` wrote with --out"
+            )
 
     def run(self) -> dict[str, Any]:
         """What the run wrote about itself: its input, configuration and versions."""
@@ -82,6 +95,10 @@ class Output:
         """Figures, in the order in which they were announced."""
         return self._rows(METRICS, Metric, selection)
 
+    def histograms(self, selection: Selection = EVERYTHING) -> Iterator[Histogram]:
+        """Score histograms behind figures, in the order in which they were announced."""
+        return self._rows(HISTOGRAMS, Histogram, selection)
+
     def alerts(self, selection: Selection = EVERYTHING) -> Iterator[Alert]:
         """Changes of alerts, in their order."""
         return self._rows(ALERTS, Alert, selection)
@@ -89,6 +106,10 @@ class Output:
     def drift(self, selection: Selection = EVERYTHING) -> Iterator[Drift]:
         """Drift results, in their order."""
         return self._rows(DRIFT, Drift, selection)
+
+    def recommendations(self, selection: Selection = EVERYTHING) -> Iterator[Recommendation]:
+        """Recommendations and what became of them, in their order."""
+        return self._rows(RECOMMENDATIONS, Recommendation, selection)
 
     def registry(self, selection: Selection = EVERYTHING) -> Iterator[RegistryEntry]:
         """States of model versions, in their order; the last one of a key is in force."""

@@ -24,17 +24,18 @@ START_MS: Final = 1_748_822_400_000  # 2025-06-02T00:00:00Z, a Monday
 DAYS: Final = 2
 PER_DAY: Final = 1_000
 
-CONFIG: Final = '''\
+CONFIG: Final = """\
 # What Driftline shall watch, and how. Times are written 30s, 10m, 1h, 7d. Without this file the defaults apply;
 # a model that is not named here is watched with them too.
 
 [defaults]
-windows = ["1h", "1d", "1d/1h"]        # "size": one window after the other; "size/step": sliding
+windows = ["6h", "1d", "1d/6h"]        # "size": one window after the other; "size/step": sliding
 label_horizon = "2d"                   # a prediction without a truth after this time is given up
 correction_horizon = "1d"              # how long a truth may still be corrected
 maturity = ["1h", "6h", "1d"]          # report "with the truths known after 1 h, 6 h, 1 d"; the horizon comes last
 prediction_grace = "1m"                # how late a prediction may come and still count in its window
 truth_grace = "10m"                    # the same for truths
+park = "2d"                            # how long a truth waits for its prediction
 segments = ["plan"]                    # every value of these gets figures of its own, beside "all"
 positive_label = "yes"                 # which of two labels is the event to be found
 
@@ -52,7 +53,7 @@ maturity = "1d"                        # judged once the truths had a day to arr
 below = 0.80
 severity = "warning"
 min_samples = 100
-'''
+"""
 
 
 def write_sample(folder: Path) -> tuple[Path, Path]:
@@ -127,7 +128,10 @@ def _truths(prediction_id: str, at: int, leaves: bool, chance: random.Random) ->
     yield known, {"prediction_id": prediction_id, "label": _label(label), "timestamp": format_time(known), "source": "billing"}
     if wrong_at_first:
         later = known + 4 * HOUR_MS
-        yield later, {"prediction_id": prediction_id, "label": _label(leaves), "timestamp": format_time(later), "source": "support", "revision": 1}
+        yield (
+            later,
+            {"prediction_id": prediction_id, "label": _label(leaves), "timestamp": format_time(later), "source": "support", "revision": 1},
+        )
 
 
 def _label(leaves: bool) -> str:

@@ -1,7 +1,7 @@
 """Reading `driftline.toml`.
 
 Every key is checked, and a message names the file and the place in it. What the settings are is `settings.py`; the
-parameters of rules and tuners are checked by `streams`, which knows their types.
+parameters of rules, tuners and policies are checked by `streams`, which knows their types.
 """
 
 import re
@@ -147,8 +147,9 @@ def _model(table: dict[str, Any], where: str, base: ModelConfig) -> ModelConfig:
     values = _values(table, _MODEL_KEYS, where)
     if "rules" in values:
         values["rules_path"] = f"{where}.rules"
-    if "tuner" in values:
-        values["tuner_path"] = f"{where}.tuner"
+    for key in ("tuner", "policy"):
+        if key in values:
+            values[f"{key}_path"] = f"{where}.{key}"
     model = msgspec.structs.replace(base, **values)
     model = msgspec.structs.replace(model, maturity=_ladder(model, base, where, written="maturity" in table))
     for i, dimension in enumerate(model.feature_segments):
@@ -215,9 +216,11 @@ def _values(table: dict[str, Any], keys: "dict[str, tuple[str, Callable[[Any], A
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a table"
-    return "a list" if isinstance(value, list) else repr(value) if not isinstance(value, bool) else str(value).lower()
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _text(value: Any) -> str:
@@ -288,6 +291,12 @@ def _dimension(value: Any) -> str:
     if not name or "=" in name or name == "all":
         raise ValueError(f'{name!r} cannot name a segment dimension: not empty, without "=", and not "all"')
     return name
+
+
+def _name(value: Any) -> str:
+    if not _text(value):
+        raise ValueError("must not be empty")
+    return str(value)
 
 
 def _label(value: Any) -> str:
@@ -367,12 +376,14 @@ _MODEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "positive_label": ("positive_label", _label),
     "threshold": ("threshold", _share),
     "last_n": ("last_n", lambda value: _each(value, _count)),
+    "metrics": ("metrics", lambda value: _each(value, _name)),
     "since_deployment": ("since_deployment", _flag),
     "reference": ("reference", _reference),
     "detection_window": ("detection_window", lambda value: parse_window(_text(value)).name),
     "rules": ("rules", _rules),
     "default_rules": ("default_rules", _flag),
     "tuner": ("tuner", lambda value: _table(value, "")),
+    "policy": ("policy", lambda value: _table(value, "")),
 }
 """What may stand in [defaults] and in a model's table: key, attribute of `ModelConfig`, reader."""
 
@@ -384,6 +395,7 @@ _STREAM_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "clock": ("clock", _choice("wall", "data")),
     "topic_prefix": ("topic_prefix", _prefix),
     "outcomes": ("outcomes", _flag),
+    "plugins": ("plugins", lambda value: _each(value, _name)),
     "lanes": ("lanes", _lanes),
 }
 """What may stand in [run] or [defaults]: key, attribute of `Config`, reader."""

@@ -1,8 +1,8 @@
 """Bytes from the input topics to rows.
 
 The plain case (canonical names, nothing else in the value) is one call into msgspec. Whatever that does not take is read once
-more by `_careful`,
-with `envelope.py`: other accepted names, extra fields, CloudEvents, a Schema Registry prefix; or it is refused with the reason.
+more with care: `envelope.py` takes off what is wrapped around it, `names.py` knows the other accepted names, `refusals.py` says
+what is wrong with the rest.
 Which rows are late, double or in conflict with each other is for the stages.
 """
 
@@ -41,7 +41,7 @@ _plain_truth = msgspec.json.Decoder(TruthRow).decode
 # What a plain decoder raises where the value needs care: msgspec's errors are ValueErrors, TypeError is a null value.
 _NOT_PLAIN = (ValueError, RecursionError, TypeError)
 
-# Times of one second share their first 19 characters; these are the ends seen most. Anything else goes to parse_time (1.3 us).
+# Times of one second share their first 19 characters; these are the ends seen most. Anything else goes to parse_time (0.9 us).
 _TAIL_MS = {f".{ms:03d}{utc}": ms for utc in ("Z", "+00:00") for ms in range(SECOND_MS)} | {"Z": 0, "+00:00": 0}
 _MINUTES_MS = {f"T{hour:02d}:{minute:02d}:": hour * HOUR_MS + minute * MINUTE_MS for hour in range(24) for minute in range(60)}
 _SECONDS_MS = {f"{second:02d}": second * SECOND_MS for second in range(60)}
@@ -91,13 +91,12 @@ def decode_predictions(
             if type(time) is str:
                 # In line, as are the texts below: a call per row would cost a tenth of the decoding.
                 tail_ms = _TAIL_MS.get(time[19:])
-                if tail_ms is None:
-                    time = _time(time)
-                else:
-                    if time[:19] != second:
-                        second_ms = _second_ms(time)
-                        second = time[:19]
+                if tail_ms is not None and time[:19] == second:
                     time = second_ms + tail_ms
+                else:
+                    head, time = time[:19], _plain_time_ms(time)
+                    if tail_ms is not None:
+                        second, second_ms = head, time - tail_ms
                 row.timestamp_ms = time
             if time > limit_ms:
                 raise _too_far_ahead(time, limit_ms)
@@ -138,13 +137,12 @@ def decode_truths(
             time: Any = row.timestamp_ms
             if type(time) is str:
                 tail_ms = _TAIL_MS.get(time[19:])
-                if tail_ms is None:
-                    time = _time(time)
-                else:
-                    if time[:19] != second:
-                        second_ms = _second_ms(time)
-                        second = time[:19]
+                if tail_ms is not None and time[:19] == second:
                     time = second_ms + tail_ms
+                else:
+                    head, time = time[:19], _plain_time_ms(time)
+                    if tail_ms is not None:
+                        second, second_ms = head, time - tail_ms
                 row.timestamp_ms = time
             if time > limit_ms:
                 raise _too_far_ahead(time, limit_ms)
@@ -217,27 +215,29 @@ def _decode_each(
 
 
 def _careful(value: bytes | None, topic: str, row_type: type[Row]) -> Row:
-    """A row of a value that is not in the plain form."""
+    """A row of a value that is not in the plain form; its time is in milliseconds already."""
     event = read_event(value)
     try:
         event, used = canonical(event, ALIASES[topic])
     except ConflictingFields as error:
         raise Refusal("conflicting_fields", str(error)) from error
+    fields = FIELDS[topic]
     try:
-        row = msgspec.convert({name: event[name] for name in event.keys() & FIELDS[topic].keys()}, row_type)
-        row.timestamp_ms = parse_time(row.timestamp_ms)
+        row = msgspec.convert({name: field for name, field in event.items() if name in fields}, row_type)
+        row.timestamp_ms = _time_ms(row.timestamp_ms)
     except (ValueError, OverflowError) as error:
         fault = field_fault(event, topic, used) or ("wrong_type", f"the value is not accepted: {error}")
         raise Refusal(*fault) from error
     return row
 
 
-def _second_ms(time: str) -> int:
-    """Milliseconds of the first 19 characters of a time that ends in UTC."""
-    try:
-        return _day_ms(time[:10]) + _MINUTES_MS[time[10:17]] + _SECONDS_MS[time[17:19]]
-    except (ValueError, KeyError):
-        return _time(f"{time[:19]}Z")
+def _time_ms(time: str | int) -> int:
+    """As `parse_time`, in a third of its time for the common form."""
+    if isinstance(time, str) and (tail_ms := _TAIL_MS.get(time[19:])) is not None:
+        minute_ms, second_ms = _MINUTES_MS.get(time[10:17]), _SECONDS_MS.get(time[17:19])
+        if minute_ms is not None and second_ms is not None:
+            return _day_ms(time[:10]) + minute_ms + second_ms + tail_ms
+    return parse_time(time)
 
 
 @lru_cache(maxsize=4096)
@@ -245,9 +245,9 @@ def _day_ms(day: str) -> int:
     return parse_time(f"{day}T00:00:00Z")
 
 
-def _time(time: str) -> int:
+def _plain_time_ms(time: str) -> int:
     try:
-        return parse_time(time)
+        return _time_ms(time)
     except ValueError as error:
         raise Refusal(*(field_fault({"timestamp": time}, TICKS, {}) or ("wrong_type", str(error)))) from error
 

@@ -7,6 +7,7 @@ there is no object. Which fields the object must have is `refusals.py`.
 import base64
 import binascii
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ __all__ = ["read_event"]
 
 _json = msgspec.json.Decoder().decode
 _PREFIX_BYTES = 5  # 0x00 and the schema's number, 4 bytes, most significant first
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -52,13 +54,22 @@ def _object(value: Any, what: str) -> dict[str, Any]:
 
 
 def _parsed(text: bytes, schema: int | None = None) -> Any:
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _too_deep(text):
+        raise Refusal("too_large", f"the value is nested deeper than {MAX_DEPTH} levels")
     try:
-        value = _json(text)
-    except (ValueError, RecursionError) as error:
+        return _json(text)
+    except ValueError as error:
         raise _unreadable(text, schema, str(error)) from error
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _deeper(value, MAX_DEPTH):
-        raise _too_deep()
-    return value
+
+
+def _too_deep(text: bytes) -> bool:
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(text):
+        first = token[0][:1]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _cloud_event_data(event: dict[str, Any]) -> Any:
@@ -69,15 +80,6 @@ def _cloud_event_data(event: dict[str, Any]) -> Any:
         except binascii.Error as error:
             raise Refusal("encoding", f'field "data_base64" of the CloudEvent is not base64: {error}') from error
     return _parsed(data.encode()) if isinstance(data, str) else data
-
-
-def _deeper(value: Any, levels: int) -> bool:
-    elements = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(levels == 0 or _deeper(element, levels - 1) for element in elements if isinstance(element, dict | list))
-
-
-def _too_deep() -> Refusal:
-    return Refusal("too_large", f"the value is nested deeper than {MAX_DEPTH} levels")
 
 
 def _unreadable(value: bytes, schema: int | None, error: str) -> Refusal:
@@ -97,8 +99,6 @@ def _unreadable(value: bytes, schema: int | None, error: str) -> Refusal:
         parsed = json.loads(text)
     except json.JSONDecodeError as fault:
         return Refusal("not_json", f"the value is not JSON: {fault}")
-    except RecursionError:
-        return _too_deep()
     except ValueError:  # Python's limit on the digits of an integer
         return Refusal("out_of_range", "the value holds an integer of thousands of digits")
     if found := not_finite(parsed):

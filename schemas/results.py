@@ -70,16 +70,22 @@ class Metric(Struct, kw_only=True, omit_defaults=True):
         Counts the announcements of this window, from 1.
     registry_revision
         The registry's revision of the model that was in force.
-    n_predictions, n
-        Predictions in the window, and those of them that have a label.
-    label_coverage, completeness
-        n / n_predictions, and the share of the final labels that is known at this maturity by experience; null where unknown.
+    n_predictions
+        Predictions in the window.
+    n
+        Those of them that have a label at this maturity.
+    label_coverage
+        n / n_predictions; null without predictions.
+    completeness
+        Share of the final labels that is known at this maturity, by experience; null without any.
     matrix
         matrix[i][j] counts actual label i predicted as j, labels as in `labels`.
     tn, fp, fn, tp
         For two labels, of which the positive one is configured or the greater.
-    ci, bounds
-        95 % intervals, and the values with all missing labels right or wrong, by metric.
+    ci
+        95 % intervals, by metric.
+    bounds
+        Values with all missing labels wrong and with all right, by metric.
     counts
         What else happened: errors, late, duplicate and the like, by counter name.
     null_reasons

@@ -1,6 +1,6 @@
 """The settings of a run: of the stream as a whole, and of each model.
 
-Reading and checking `driftline.toml` is `config.py`. Rules and tuners stay plain tables here; `streams` knows their types.
+Reading and checking `driftline.toml` is `config.py`. Rules, tuners and policies stay plain tables here; `streams` knows their types.
 """
 
 from hashlib import sha256
@@ -96,6 +96,8 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
         None takes the greater of two labels.
     threshold
         Makes a label of a score where neither the event nor the registry has a threshold.
+    metrics
+        Names of the metrics that are computed beside the counts; None for all there are.
     last_n
         Numbers of newest outcomes that get figures of their own.
     detection_window
@@ -104,8 +106,8 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
         Tables as written, and where they stand in the file, for messages.
     default_rules
         Whether the built-in rules apply besides.
-    tuner, tuner_path
-        As the rules.
+    tuner, tuner_path, policy, policy_path
+        As the rules: how changes are found, and which may be made without a person.
     """
 
     windows: tuple[Window, ...] = tuple(parse_window(text) for text in ("1h", "1d", "7d/1d"))
@@ -117,6 +119,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     positive_label: str | None = None
     threshold: float = 0.5
     last_n: tuple[int, ...] = (100, 1000)
+    metrics: tuple[str, ...] | None = None
     since_deployment: bool = True
     reference: Reference = Reference(span_ms=30 * DAY_MS)
     detection_window: str = "7d/1d"
@@ -125,6 +128,8 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     default_rules: bool = True
     tuner: dict[str, Any] = {}
     tuner_path: str = "defaults.tuner"
+    policy: dict[str, Any] = {}
+    policy_path: str = "defaults.policy"
 
     def rungs_for(self, window: Window) -> tuple[int, ...]:
         """Indexes into `maturity` at which a window is announced; the last one is final.
@@ -152,6 +157,8 @@ class Config(Struct, frozen=True, kw_only=True):
         How long a truth waits for its prediction.
     clock
         "wall", or "data" where recorded history is fed and time is what the records say.
+    plugins
+        Import names of packages with more metrics, drift tests or rules.
     segments
         All dimensions of all models, sorted.
     lanes
@@ -170,6 +177,7 @@ class Config(Struct, frozen=True, kw_only=True):
     clock: Literal["wall", "data"] = "wall"
     topic_prefix: str = ""
     outcomes: bool = False
+    plugins: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
     lanes: tuple[str, ...] = LANES
     max_horizon_ms: int = 30 * DAY_MS

@@ -5,7 +5,7 @@ here reads a clock.
 """
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 __all__ = ["DAY_MS", "HOUR_MS", "MAX_TIME_MS", "MINUTE_MS", "SECOND_MS", "format_duration", "format_time", "parse_duration", "parse_time"]
 
@@ -16,8 +16,9 @@ DAY_MS = 24 * HOUR_MS
 MAX_TIME_MS = 253_402_300_799_999
 """The last millisecond of the year 9999, the end of what RFC 3339 can write."""
 
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
-_RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# fromisoformat takes more than RFC 3339 does: dates alone, weeks, times without an offset.
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _UNIT_MS = {"w": 7 * DAY_MS, "d": DAY_MS, "h": HOUR_MS, "m": MINUTE_MS, "s": SECOND_MS, "ms": 1}
 _DURATION = re.compile(r"(\d{1,15})(ms|[smhdw])", re.ASCII)
 # Weeks are read but not written: "7d" is what people look for in a key.
@@ -57,25 +58,13 @@ def parse_time(value: str | int) -> int:
 
 
 def _parse_text(text: str) -> int:
-    match = _RFC3339.fullmatch(text)
-    if match is None:
+    if _RFC3339.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not an RFC 3339 time such as 2026-11-21T10:00:00Z")
-    year, month, day, hour, minute, second, fraction, sign, offset_hour, offset_minute = match.groups()
     try:
-        days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
+        since = datetime.fromisoformat(text.upper()) - _EPOCH
     except ValueError as error:
-        raise ValueError(f"{text!r} names no real date: {error}") from error
-    if int(hour) > 23 or int(minute) > 59 or int(second) > 59:
-        raise ValueError(f"{text!r} names no real time of day")
-    ms = days * DAY_MS + int(hour) * HOUR_MS + int(minute) * MINUTE_MS + int(second) * SECOND_MS
-    if fraction:
-        ms += int(fraction[:3].ljust(3, "0"))
-    if sign:
-        if int(offset_hour) > 23 or int(offset_minute) > 59:
-            raise ValueError(f"{text!r} has no real offset from UTC")
-        offset_ms = int(offset_hour) * HOUR_MS + int(offset_minute) * MINUTE_MS
-        ms += offset_ms if sign == "-" else -offset_ms
-    return ms
+        raise ValueError(f"{text!r} names no real date or time: {error}") from error
+    return since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000
 
 
 def format_time(ms: int) -> str:

@@ -123,7 +123,7 @@ class NumericSummary:
     @property
     def mid(self) -> Floats:
         """Shape (B,): the float that stands for each bin, the middle of its smallest and largest; exact where shift is 0."""
-        return self.low / 2 + self.high / 2
+        return middles(self.keys, self.shift)
 
     def quantiles(self, q: Floats) -> Floats:
         """The smallest bin middle with at least a share `q` of the values at or below it.
@@ -146,11 +146,6 @@ class NumericSummary:
         cumulative = np.concatenate((_ZERO, np.cumsum(self.counts)))
         edges = cumulative[np.searchsorted(self.mid, cuts, side="right")]
         return np.diff(edges, prepend=0, append=cumulative[-1])
-
-    def shares_at(self, cuts: Floats) -> Floats:
-        """`counts_at` as shares that add up to 1; NaN for an empty summary."""
-        counts = self.counts_at(cuts)
-        return counts / self.total if len(self.keys) else np.full(counts.shape, np.nan)
 
     def coarser(self, shift: int) -> NumericSummary:
         """The same values with at least this shift; what `merge` does before it adds."""
@@ -186,6 +181,20 @@ class NumericSummary:
         if not isinstance(other, NumericSummary):
             return NotImplemented
         return self.shift == other.shift and np.array_equal(self.keys, other.keys) and np.array_equal(self.counts, other.counts)
+
+
+def middles(keys: Ints, shift: int | Ints) -> Floats:
+    """The float that stands for each bin: the middle of the smallest and the largest in it.
+
+    `keys`, shape (B,), are bin numbers at `shift`, one number or of the same shape.
+
+    Examples
+    --------
+    >>> middles(order_key(np.array([2.0, 8.0])), np.array([0, 0])).tolist()
+    [2.0, 8.0]
+    """
+    low = keys << shift
+    return value_of_key(low) / 2 + value_of_key(low | ((1 << shift) - 1)) / 2
 
 
 def merge(summaries: Sequence[NumericSummary]) -> NumericSummary:

@@ -63,7 +63,7 @@ class PredictionColumns(msgspec.Struct, gc=False):
     latency_ms: NDArray[np.float64]
     failed: NDArray[np.bool_]
     features: list[dict[str, Any] | None]
-    segments: list[dict[str, Any] | None]
+    segments: list[dict[str, str] | None]
     fingerprint: NDArray[np.uint64]
     offset: Indexes
     rank: Indexes
@@ -117,10 +117,6 @@ class PredictionColumns(msgspec.Struct, gc=False):
             raw=list(raw),
         )
 
-    def take(self, at: Indexes) -> PredictionColumns:
-        """The rows at the indexes `at`, shape (M,), in that order."""
-        return _take(self, at)
-
 
 class GroundTruthColumns(msgspec.Struct, gc=False):
     """Ground truths of one batch; every column has shape (N,). `label` is NO_LABEL for a retraction; the rest as in predictions."""
@@ -157,28 +153,6 @@ class GroundTruthColumns(msgspec.Struct, gc=False):
             tick_ms=tick_ms,
             raw=list(raw),
         )
-
-    def take(self, at: Indexes) -> GroundTruthColumns:
-        """The rows at the indexes `at`, shape (M,), in that order."""
-        return _take(self, at)
-
-
-_Columns = TypeVar("_Columns", PredictionColumns, GroundTruthColumns)
-_DICTIONARIES = frozenset({"names", "labels"})
-
-
-def _take(columns: _Columns, at: Indexes) -> _Columns:
-    picked: dict[str, Any] = {}
-    indexes = at.tolist()
-    for field in columns.__struct_fields__:
-        column = getattr(columns, field)
-        if field in _DICTIONARIES:
-            picked[field] = column
-        elif isinstance(column, list):
-            picked[field] = [column[i] for i in indexes]
-        else:
-            picked[field] = column[at]
-    return type(columns)(**picked)
 
 
 def _coded(texts: Sequence[_Text]) -> tuple[list[_Text], Indexes]:

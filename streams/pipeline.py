@@ -47,7 +47,7 @@ class Downstream:
 
     def __init__(self, config: Config, states: Callable[[str], State], *, follow: bool = False) -> None:
         self._measure = Measure(config)
-        self._later: tuple[Stage, ...] = (Decide(config),) if follow else (Decide(config), Registry(config))
+        self._later: list[Stage] = [Decide(config)] if follow else [Decide(config), Registry(config)]
         self._states = states
 
     def merge(self, partials: Sequence[Any]) -> None:

@@ -28,11 +28,15 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     value
         A struct of `schemas`, or a `streams.partial.Partial` on `window-partials`. A driver encodes it where it leaves
         the process.
+    rank
+        Stage 1: `rank` of the row that led to the record, so that a driver of many partitions can put what they say into one order
+        that does not depend on where the log was cut. Not part of what is written.
     """
 
     topic: str
     key: str
     value: Any
+    rank: int = 0
 
 
 class State(Protocol):
@@ -43,6 +47,7 @@ class State(Protocol):
     def put(self, key: bytes, value: bytes, /) -> None: ...
     def put_many(self, items: Mapping[bytes, bytes], /) -> None: ...
     def delete(self, key: bytes, /) -> None: ...
+    def delete_many(self, keys: Sequence[bytes], /) -> None: ...
     def delete_range(self, start: bytes, end: bytes, /) -> None:
         """Forget every key k with start <= k < end; used to drop whole buckets of time."""
 

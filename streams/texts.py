@@ -11,15 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
-import numpy as np
 import xxhash
-from numpy.typing import NDArray
 
 MAX_VALUES = 1000
 MAX_LENGTH = 128
 FORMAT = 1
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,32 +117,6 @@ def merge_texts(summaries: Sequence[StringSummary]) -> StringSummary:
                 continue
             values[text] = values.get(text, 0) + count
     return _thinned(level, values, sum(summary.total for summary in filled))
-
-
-def texts_by_group(vocabulary: Sequence[str], codes: Ints, groups: Ints, group_count: int) -> list[StringSummary]:
-    """One summary per group.
-
-    Parameters
-    ----------
-    vocabulary
-        The V texts that occur.
-    codes
-        Shape (N,): index into `vocabulary`; -1 means "no text here" and is left out.
-    groups
-        Shape (N,), integers in [0, group_count).
-
-    Examples
-    --------
-    >>> first, second = texts_by_group(["a", "b"], np.array([0, 1, 0, -1]), np.array([0, 0, 0, 1]), 2)
-    >>> dict(first.values), second.total
-    ({'a': 2, 'b': 1}, 0)
-    """
-    size = len(vocabulary)
-    pairs, counts = np.unique((groups * size + codes)[codes >= 0], return_counts=True)
-    values: list[dict[str, int]] = [{} for _ in range(group_count)]
-    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        values[pair // size][vocabulary[pair % size]] = count
-    return [StringSummary.of_counts(group) if group else EMPTY for group in values]
 
 
 def _thinned(level: int, values: dict[str, int], total: int) -> StringSummary:

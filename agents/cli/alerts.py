@@ -31,9 +31,7 @@ def list_alerts(out: Path, model_name: str | None, model_version: str | None, fi
         chosen = Selection(model_name=model_name, model_version=model_version)
         episodes = latest(Output(out).alerts(chosen), group=lambda alert: alert.alert_id)
     least = SEVERITIES.index(severity)
-    episodes = [
-        alert for alert in episodes if SEVERITIES.index(alert.severity) >= least and not (firing and alert.status == "resolved")
-    ]
+    episodes = [alert for alert in episodes if SEVERITIES.index(alert.severity) >= least and not (firing and alert.status == "resolved")]
     episodes.sort(key=lambda alert: (alert.starts_at, alert.alert_id))
     if as_json:
         print_json(episodes)

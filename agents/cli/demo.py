@@ -9,7 +9,10 @@ import click
 from agents.cli.show import example
 
 
-@click.command(epilog=example("driftline demo", "driftline demo --json > summary.json"))
+@click.command(
+    short_help="Watch a model through a year of real flights.",
+    epilog=example("driftline demo", "driftline demo --json > summary.json"),
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),

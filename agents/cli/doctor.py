@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,14 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h|d)")
 _PER_DAY = {"s": 86_400, "m": 1_440, "h": 24, "d": 1}
 
 
-@click.command(epilog=example("driftline doctor", "driftline doctor --config driftline.toml --rate 200/s", "driftline doctor --out driftline-out"))
+@click.command(
+    short_help="Check installation, configuration, state and data.",
+    epilog=example(
+        "driftline doctor",
+        "driftline doctor --config driftline.toml --rate 200/s",
+        "driftline doctor --out driftline-out",
+    ),
+)
 @config_option
 @out_option
 @click.option("--rate", metavar="N/UNIT", help="Expected predictions, for example 200/s or 50000/d; predicts the size of the state.")
@@ -55,10 +61,9 @@ def _examine(config_path: Path | None, out: Path, per_day: float | None) -> list
     from agents.doctor.finding import Finding
 
     findings = [installation.python_version(), *installation.packages(), *installation.beside(Path.cwd())]
-    missing = list(installation.libraries())
-    findings += missing
-    if missing or sys.version_info < installation.OLDEST:
-        return findings  # nothing else could be imported
+    findings += installation.libraries()
+    if any(found.level == "problem" for found in findings):
+        return findings  # what follows could not be imported, or would not be Driftline
 
     from agents.configuration import checked_config
     from agents.doctor import run, size
@@ -80,6 +85,7 @@ def _examine(config_path: Path | None, out: Path, per_day: float | None) -> list
         findings += run.belongs(output, config)
         metrics = list(output.metrics(Selection(segment="all")))
         findings += run.refused(output, metrics)
+        findings += run.faults(metrics)
         findings += run.sufficiency(output, metrics)
     except ReadError as error:
         findings.append(Finding(check="output", level="problem", message=str(error), remedy="replay into a new folder"))

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from agents.cli.show import example, json_option, model_options, number, minute, out_option, print_json, print_table
+from agents.cli.show import example, json_option, minute, model_options, number, out_option, print_json, print_table
 from agents.cli.source import reading
+
+if TYPE_CHECKING:
+    from schemas.results import Metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model version: what the registry says, and how often it has predicted until when."""
+
+    model_name: str
+    model_version: str
+    stage: str
+    threshold: float | None
+    reference_id: str | None
+    revision: int
+    registered_at: str | None
+    deployed_at: str | None
+    n_predictions: int
+    last_prediction: str | None
+    alerts_firing: int
 
 
 @click.group()
@@ -28,10 +50,9 @@ def list_models(out: Path, model_name: str | None, model_version: str | None, as
         chosen = Selection(model_name=model_name, model_version=model_version)
         entries = latest(output.registry(chosen), group=lambda entry: (entry.model_name, entry.model_version))
         alerts = latest(output.alerts(chosen), group=lambda alert: alert.fingerprint)
-        whole = Selection(model_name=model_name, model_version=model_version, segment="all")
-        traffic = (record for record in output.metrics(whole) if record.lane == "traffic" and record.kind == "since_deployment")
-        newest = latest(traffic, group=lambda record: (record.model_name, record.model_version), order=lambda record: record.window_end)
-    seen = {(record.model_name, record.model_version): record for record in newest}
+        traffic = Traffic()
+        for record in output.metrics(Selection(model_name=model_name, model_version=model_version, segment="all")):
+            traffic.add(record)
     firing: dict[tuple[str, str], int] = {}
     for alert in alerts:
         if alert.status != "resolved":
@@ -40,40 +61,63 @@ def list_models(out: Path, model_name: str | None, model_version: str | None, as
     rows = []
     for entry in entries:
         version = (entry.model_name, entry.model_version)
-        record = seen.get(version)
         rows.append(
-            {
-                "model_name": entry.model_name,
-                "model_version": entry.model_version,
-                "stage": entry.stage,
-                "threshold": entry.threshold,
-                "reference_id": entry.reference_id,
-                "revision": entry.revision,
-                "registered_at": entry.registered_at,
-                "deployed_at": entry.deployed_at,
-                "n_predictions": record.n_predictions if record else None,
-                "last_complete": record.window_end if record else None,
-                "alerts_firing": firing.get(version, 0),
-            }
+            Row(
+                model_name=entry.model_name,
+                model_version=entry.model_version,
+                stage=entry.stage,
+                threshold=entry.threshold,
+                reference_id=entry.reference_id,
+                revision=entry.revision,
+                registered_at=entry.registered_at,
+                deployed_at=entry.deployed_at,
+                n_predictions=traffic.predictions(version),
+                last_prediction=traffic.until.get(version),
+                alerts_firing=firing.get(version, 0),
+            )
         )
     if as_json:
-        print_json(rows)
+        print_json([asdict(row) for row in rows])
         return
     print_table(
         ["Model", "Version", "Stage", ">Threshold", "Reference", ">Revision", ">Predictions", "Up to", ">Firing"],
         [
             (
-                row["model_name"],
-                row["model_version"],
-                row["stage"],
-                number(row["threshold"]),
-                row["reference_id"] or "-",
-                number(row["revision"]),
-                number(row["n_predictions"]),
-                minute(row["last_complete"]),
-                number(row["alerts_firing"]),
+                row.model_name,
+                row.model_version,
+                row.stage,
+                number(row.threshold),
+                row.reference_id or "-",
+                number(row.revision),
+                number(row.n_predictions),
+                minute(row.last_prediction),
+                number(row.alerts_firing),
             )
             for row in rows
         ],
         empty=f"no model version in {out}",
     )
+
+
+class Traffic:
+    """How many predictions each version made, and until when: sums over its windows that do not overlap.
+
+    Windows of every size say the same, but at the end of an unfinished run the small ones know more.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, str], dict[str, int]] = {}
+        self.until: dict[tuple[str, str], str] = {}
+
+    def add(self, record: Metric) -> None:
+        """Take a figure into account if it counts traffic."""
+        if record.lane != "traffic" or record.kind != "tumbling" or not record.n_predictions:
+            return
+        version = (record.model_name, record.model_version)
+        sums = self._sums.setdefault(version, {})
+        sums[record.window] = sums.get(record.window, 0) + record.n_predictions
+        self.until[version] = max(self.until.get(version, ""), record.window_end)
+
+    def predictions(self, version: tuple[str, str]) -> int:
+        """All predictions of a version."""
+        return max(self._sums.get(version, {}).values(), default=0)

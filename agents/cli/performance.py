@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from agents.cli.show import example, json_option, minute, model_options, number, out_option, print_json, print_table, share
+from agents.cli.show import console, example, json_option, minute, model_options, number, out_option, print_json, print_table, share
 from agents.cli.source import reading
 
 if TYPE_CHECKING:
     from schemas.results import Metric
 
+TABLE_WIDTH, METRIC_WIDTH = 80, 17  # of the columns that are always there, and of each metric with its interval
+KINDS = ("tumbling", "sliding", "last_n", "since_deployment")
 USUAL = ("accuracy", "precision", "recall", "f1", "roc_auc")
 
 
@@ -67,26 +69,49 @@ def summary(
         print_json(records)
         return
     shown = metrics or USUAL
+    if not records:
+        click.echo(f"no figure in {out} for segment {segment} of the {lane} lane" + (f" in window {window}" if window else ""))
+    elif console().width >= TABLE_WIDTH + METRIC_WIDTH * len(shown):
+        as_table(records, shown)
+    else:
+        as_list(records, shown)
+    if any(not record.final for record in records):
+        click.echo("* truths may still arrive; a later rung will say more")
+
+
+def as_table(records: list[Metric], shown: Sequence[str]) -> None:
+    """A line for each window, a column for each metric."""
     print_table(
-        ["Model", "Version", "Window", "From", "Maturity", ">Predictions", ">Labelled", ">Coverage", *(f">{name}" for name in shown)],
+        ["Model", "Window", "From", "Maturity", ">Labelled", *(f">{name}" for name in shown)],
         [
             (
-                record.model_name,
-                record.model_version,
+                f"{record.model_name} {record.model_version}",
                 record.window,
                 minute(record.window_start),
-                (record.maturity or "-") + ("" if record.final else " *"),
-                number(record.n_predictions),
-                number(record.n),
-                share(record.label_coverage),
-                *(figure(record, name) for name in shown),
+                rung(record),
+                f"{number(record.n)} of {number(record.n_predictions)}\n{share(record.label_coverage)}",
+                *(figure(record, name, between="\n") for name in shown),
             )
             for record in records
         ],
-        empty=f"no figure in {out} for segment {segment} of the {lane} lane" + (f" in window {window}" if window else ""),
+        empty="",
     )
-    if any(not record.final for record in records):
-        click.echo("* truths may still arrive; a later rung will say more")
+
+
+def as_list(records: list[Metric], shown: Sequence[str]) -> None:
+    """A paragraph for each window, for terminals that are too narrow for the table."""
+    for record in records:
+        click.echo(
+            f"{record.model_name} {record.model_version}, {record.window} from {minute(record.window_start)}, maturity {rung(record)}: "
+            f"{number(record.n)} of {number(record.n_predictions)} labelled ({share(record.label_coverage)})"
+        )
+        for name in shown:
+            click.echo(f"  {name:<18} {figure(record, name, between=' ')}")
+
+
+def rung(record: Metric) -> str:
+    """The maturity of a figure, with a star where it is not the last word."""
+    return (record.maturity or "-") + ("" if record.final else " *")
 
 
 def newest(records: Iterable[Metric]) -> list[Metric]:
@@ -118,23 +143,21 @@ def rung_order(record: Metric) -> int:
     return parse_duration(record.maturity) if record.maturity else 0
 
 
-def window_order(record: Metric) -> tuple[str, int, str]:
-    """Windows by kind, then by size as far as their name tells it."""
+def window_order(record: Metric) -> tuple[int, int, str]:
+    """Windows by kind, then by size."""
     from schemas.times import parse_duration
 
     size, _, _ = record.window.partition("/")
-    try:
-        return record.kind, parse_duration(size), record.window
-    except ValueError:  # "since_deployment" and "last_100" are no durations
-        return record.kind, 0, record.window
+    length = parse_duration(size) if record.kind in ("tumbling", "sliding") else 0
+    return KINDS.index(record.kind), length, record.window
 
 
-def figure(record: Metric, name: str) -> str:
-    """A metric with its interval, or why there is none."""
+def figure(record: Metric, name: str, *, between: str) -> str:
+    """A metric, `between` and its interval; or why there is no value."""
     if name not in record.metrics:
         return "-"
     value = record.metrics[name]
     if value is None:
         return record.null_reasons.get(name, "not defined")
     interval = record.ci.get(name)
-    return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    return number(value) if interval is None else f"{number(value)}{between}[{number(interval[0])}, {number(interval[1])}]"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
@@ -25,11 +24,11 @@ INTERRUPTED = 130
 class Program(click.Group):
     """A group that ends an interrupted run with one line and code 130, and a closed pipe without a word."""
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
-        """Run a command line to its end; always leaves by `SystemExit`."""
-        extra["standalone_mode"] = False
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run a command line to its end, arguments as click's; always leaves by `SystemExit`."""
+        kwargs["standalone_mode"] = False
         try:
-            code = super().main(args, prog_name, **extra)
+            code = super().main(*args, **kwargs)
             sys.stdout.flush()
         except click.ClickException as error:
             error.show()
@@ -44,6 +43,14 @@ class Program(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from agents.inprocess.identity import program_version
+
+        click.echo(f"driftline {program_version()}")
+        context.exit()
+
+
 @click.group(
     cls=Program,
     name="driftline",
@@ -51,7 +58,7 @@ class Program(click.Group):
     epilog="Exit codes: 0 done; 1 done and problems found; 2 wrong call, configuration or input; 130 interrupted. "
     "NO_COLOR switches colours off.",
 )
-@click.version_option(package_name="driftline", prog_name="driftline")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version and exit.")
 def driftline() -> None:
     """Watch deployed models while their ground truth is still arriving.
 

@@ -101,16 +101,18 @@ LONGEST_VALUE = 40
 
 
 def change(event: RegistryEvent) -> str:
-    """What an event changed, as "version field: before -> after"; long values are left out."""
+    """What an event changed, a line for each field: before and after where they are short, else only that it did."""
     parts = []
     for version, fields in sorted((event.after or {}).items()):
         before = (event.before or {}).get(version) or {}
         for name, value in sorted(fields.items()):
-            old = f"{_short(before[name])} -> " if before.get(name) is not None else ""
-            parts.append(f"{version} {name}: {old}{_short(value)}")
-    return "; ".join(parts) or "-"
+            old, new = _short(before.get(name)), _short(value)
+            parts.append(f"{version} {name}" + (f": {old} -> {new}" if old and new else f": {new}" if new else ""))
+    return "\n".join(parts) or "-"
 
 
 def _short(value: Any) -> str:
+    if value is None or isinstance(value, dict | list):
+        return ""
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= LONGEST_VALUE else "(new)"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."

@@ -25,15 +25,15 @@ def schema() -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def export(folder: Path) -> None:
     """Write a JSON Schema for every topic and one AsyncAPI document to FOLDER."""
-    from schemas.export import documents
+    from schemas.export import write_all
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in documents().items():
-        (folder / name).write_text(text, encoding="utf-8")
-        click.echo(f"wrote {folder / name}")
+    for path in write_all(folder):
+        click.echo(f"wrote {path}")
 
 
-@schema.command(epilog=example("driftline schema validate log/predictions.jsonl", "driftline schema validate export.jsonl --topic ground-truth"))
+@schema.command(
+    epilog=example("driftline schema validate log/predictions.jsonl", "driftline schema validate export.jsonl --topic ground-truth")
+)
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--topic", help="What the lines are; without it the file name says so.")
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Refused lines to show; 0 shows all.")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -14,7 +13,20 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
-PIPE_WIDTH = 160
+PIPE_WIDTH = 400
+# Words that stand alone in a cell and should be seen first.
+COLOURS = {
+    "critical": "bold red",
+    "error": "red",
+    "warning": "yellow",
+    "firing": "bold",
+    "resolved": "green",
+    "rejected": "yellow",
+    "production": "green",
+    "ok": "green",
+    "note": "yellow",
+    "PROBLEM": "bold red",
+}
 
 
 def out_option(command: F) -> F:
@@ -46,6 +58,10 @@ def example(*lines: str) -> str:
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+# Columns whose cells may be broken into lines where the terminal is narrow.
+SENTENCES = ("What", "What to do", "Change", "Why", "Reference")
+
+
 class WrongInput(click.ClickException):
     """What was handed in cannot be used; the message says what to do. Ends with code 2."""
 
@@ -56,11 +72,11 @@ class WrongInput(click.ClickException):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that follows NO_COLOR, and does not squeeze tables to 80 columns where nobody looks at a terminal."""
+    """A console that follows NO_COLOR, and does not squeeze tables where nobody looks at a terminal."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else max(PIPE_WIDTH, shutil.get_terminal_size((PIPE_WIDTH, 24)).columns)
+    width = None if stream.isatty() else PIPE_WIDTH
     return Console(file=stream, width=width, highlight=False, emoji=False)
 
 
@@ -89,9 +105,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
-        table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", overflow="fold")
+        side: Literal["left", "right"] = "right" if name.startswith(">") else "left"
+        table.add_column(name.lstrip(">"), justify=side, no_wrap=side == "left" and name not in SENTENCES, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
     target = console()
     if table.row_count:
         target.print(table)
@@ -100,16 +117,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
 
 
 def number(value: float | int | None) -> str:
-    """A figure for a table cell: whole numbers with separators, others to four digits; "-" where there is none.
+    """A figure for a table cell: whole numbers with separators, shares to three decimals; "-" where there is none.
 
     Examples
     --------
-    >>> number(12345), number(0.83291), number(None)
-    ('12,345', '0.8329', '-')
+    >>> number(12345), number(0.83291), number(6543.2), number(None)
+    ('12,345', '0.833', '6,543', '-')
     """
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def share(value: float | None) -> str:

@@ -32,32 +32,38 @@ class Board:
     Attributes
     ----------
     day
-        The newest day for which a figure is complete, as the RFC 3339 time of its end.
+        The newest day of which there is a figure, as the RFC 3339 time of its end.
     rungs
-        Of the widest sliding window, the newest figures by maturity.
+        Of the newest sliding window that is final, the figures by maturity: the same predictions as they were judged sooner and later.
     days
         The newest days' figures at the last rung, oldest first.
     drift
         Of the newest detection window, the strongest verdict by target.
     alerts
         The last change of each episode, by alert id, in the order of the first.
+    advice, outcome
+        The newest recommendation, and the newest word on what one has brought.
     """
 
     def __init__(self) -> None:
         self.day = ""
         self.entries: dict[str, RegistryEntry] = {}
         self.rungs: dict[str, Metric] = {}
+        self._open_windows: dict[str, dict[str, Metric]] = {}
         self.days: deque[Metric] = deque(maxlen=DAYS_SHOWN)
         self.drift: dict[str, Drift] = {}
         self.alerts: dict[str, Alert] = {}
-        self.recommendation: Recommendation | None = None
+        self.advice: Recommendation | None = None
+        self.outcome: Recommendation | None = None
 
     def take(self, record: msgspec.Struct) -> None:
         """Let a record replace what it makes old."""
         match record:
             case Metric(lane="decisions", segment="all", provisional=False, kind="sliding", maturity=str(rung)):
-                self.rungs[rung] = record
+                self._open_windows.setdefault(record.window_start, {})[rung] = record
                 self.day = max(self.day, record.window_end)
+                if record.final:
+                    self.rungs = self._open_windows.pop(record.window_start)
             case Metric(lane="decisions", segment="all", provisional=False, kind="tumbling", final=True):
                 self.days.append(record)
             case Drift(segment="all"):
@@ -66,8 +72,10 @@ class Board:
                     self.drift[record.target] = record
             case Alert():
                 self.alerts[record.alert_id] = record
-            case Recommendation():
-                self.recommendation = record
+            case Recommendation(status="open"):
+                self.advice = record
+            case Recommendation(status="outcome"):
+                self.outcome = record
             case RegistryEntry():
                 self.entries[record.model_version] = record
 

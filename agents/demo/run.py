@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from agents.cli.show import console, print_json
 from agents.demo.flights import DemoDataError, data_folder
-from agents.demo.summary import Summary, summarise
+from agents.demo.summary import summarise
 from agents.demo.view import View
 from agents.demo.words import tell
 from agents.inprocess.run import replay
@@ -39,7 +40,7 @@ def run(out: Path, *, json_output: bool, offline_sample: bool) -> int:
     with view.open():
         config, log = _prepare(out, view, offline_sample=offline_sample)
         view.step("streaming it through the pipeline")
-        done = replay(log, output, load_config(config), progress=lambda now: _report(view, now))
+        done = replay(log, output, load_config(config), progress=_reporter(view))
     summary = summarise(output)
     if json_output:
         print_json(summary)
@@ -95,5 +96,18 @@ def _prepare_flights(folder: Path, out: Path, view: View) -> tuple[Path, Path]:
     return out / "driftline.toml", out / LOG_FOLDER
 
 
-def _report(view: View, now: Progress) -> None:
-    view.advance(now.bytes, total=now.total_bytes)
+def _reporter(view: View) -> Callable[[Progress], None]:
+    """Tells the view how far the run has come: by bytes while it reads, by event time while it closes the last windows."""
+    end_of_log_ms: int | None = None
+
+    def report(now: Progress) -> None:
+        nonlocal end_of_log_ms
+        if now.end_ms is None:
+            view.advance(now.bytes, total=now.total_bytes)
+            return
+        if end_of_log_ms is None:
+            end_of_log_ms = now.event_ms
+            view.step("letting time run on until every window is final", total=now.end_ms - end_of_log_ms)
+        view.advance(now.event_ms - end_of_log_ms)
+
+    return report

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, convert, field
+from numpy.typing import NDArray
 
 from agents.reader import Output, Selection, latest
-from schemas.results import Alert, Drift, Metric, Recommendation, RegistryEvent
-from schemas.times import DAY_MS, parse_duration, parse_time
+from schemas.results import Alert, Drift, Histogram, Metric, Recommendation, RegistryEvent
+from schemas.times import parse_duration
 
 ALL_ROWS = Selection(segment="all")
 MONTHS_FROM_DAYS = 60  # a longer run is told by month, a shorter one by day
 NOTABLE = ("moderate", "severe")
+DayScores = dict[str, NDArray[np.int64]]
 
 
 class Period(Struct, kw_only=True):
@@ -31,7 +33,7 @@ class Period(Struct, kw_only=True):
     f1: float | None
     precision: float | None
     recall: float | None
-    roc_auc: float | None  # mean of the days' values, weighted by their rows
+    roc_auc: float | None
 
 
 class Maturity(Struct, kw_only=True):
@@ -45,6 +47,7 @@ class Maturity(Struct, kw_only=True):
 
     rung: str
     coverage: float
+    positive_share: float | None
     f1: float | None
     f1_error: float | None
     days_misleading: float | None
@@ -74,6 +77,44 @@ class TargetStory(Struct, kw_only=True):
     strongest_at: str | None
 
 
+class Realised(Struct, kw_only=True):
+    """What the recommended threshold did beside the old one in the first window after the recommendation's own."""
+
+    window_start: str
+    window_end: str
+    from_: float = field(name="from")
+    to: float
+    relative_gain: float | None
+    n: int
+
+
+class Advice(Struct, kw_only=True):
+    """One recommended threshold: what it promised and what it brought.
+
+    Attributes
+    ----------
+    status
+        What became of it: open, applied, superseded or expired.
+    relative_gain
+        What it promised, judged on rows that had no part in choosing it.
+    realised
+        None where no full window came after it.
+    """
+
+    recommendation_id: str
+    at: str
+    status: str
+    metric: str
+    threshold_in_force: float | None
+    threshold: float | None
+    from_: float | None = field(name="from")
+    to: float | None
+    relative_gain: float | None
+    reason: str
+    realised: Realised | None = None
+    realised_reason: str = ""
+
+
 class Summary(Struct, kw_only=True):
     """The story of one model version."""
 
@@ -90,8 +131,9 @@ class Summary(Struct, kw_only=True):
     auc_follows_positive_share: float | None
     maturities: list[Maturity]
     alerts: list[RuleStory]
+    alerts_after_the_end: int
     drift: list[TargetStory]
-    recommendations: list[dict[str, Any]]
+    recommendations: list[Advice]
     registry: list[dict[str, Any]]
     refused_lines: dict[str, int]
     out: str
@@ -115,8 +157,8 @@ def summarise(out: Path) -> Summary:
     daily = _daily(output)
     if not daily:
         raise NothingToTell(f"{out} holds no complete figures of the decisions lane; nothing can be said")
-    last_rung = max(daily, key=parse_duration)
-    days = daily[last_rung]
+    days = daily[max(daily, key=parse_duration)]
+    scores = day_scores(output.histograms(Selection(segment="all", lane="decisions", window=days[0].window, final=True)))
     name, version = days[0].model_name, days[0].model_version
     events = [event for event in output.registry_events() if event.event != "rejected"]
     promoted = next((event.at for event in events if event.event == "promote" and event.model_version == version), None)
@@ -129,15 +171,16 @@ def summarise(out: Path) -> Summary:
         last_day=days[-1].window_start[:10],
         positive_label=positive_label(days),
         in_production_since=promoted,
-        before=period("before", [day for day in days if day.window_start[:10] < start]) if start else None,
-        production=period("production", production),
-        periods=periods(days),
+        before=period("before", [day for day in days if day.window_start[:10] < start], scores) if start else None,
+        production=period("production", production, scores),
+        periods=periods(days, scores),
         f1_follows_positive_share=correlation(production, "f1"),
         auc_follows_positive_share=correlation(production, "roc_auc"),
         maturities=[maturity(rung, daily[rung], production) for rung in sorted(daily, key=parse_duration)],
-        alerts=alert_stories(output.alerts()),
+        alerts=alert_stories(alert for alert in output.alerts() if alert.starts_at <= days[-1].window_end),
+        alerts_after_the_end=len({alert.alert_id for alert in output.alerts() if alert.starts_at > days[-1].window_end}),
         drift=drift_stories(output.drift(ALL_ROWS)),
-        recommendations=[],
+        recommendations=advice(output.recommendations()),
         registry=[_plain_event(event) for event in events],
         refused_lines=output.dead_letters(),
         out=str(out),
@@ -147,8 +190,8 @@ def summarise(out: Path) -> Summary:
 def _daily(output: Output) -> dict[str, list[Metric]]:
     """By rung, the figures of the widest tumbling window over all rows, in the order of their windows."""
     found: dict[tuple[int, str], list[Metric]] = {}
-    for record in output.metrics(ALL_ROWS):
-        if record.lane == "decisions" and record.kind == "tumbling" and record.maturity is not None and not record.provisional:
+    for record in output.metrics(Selection(segment="all", lane="decisions")):
+        if record.kind == "tumbling" and record.maturity is not None and not record.provisional:
             found.setdefault((parse_duration(record.window), record.maturity), []).append(record)
     if not found:
         return {}
@@ -160,11 +203,35 @@ def _daily(output: Output) -> dict[str, list[Metric]]:
     }
 
 
-def period(name: str, days: list[Metric]) -> Period:
+def day_scores(histograms: Iterable[Histogram]) -> DayScores:
+    """By start of the day, scores of actual negatives and positives, shape (2, B)."""
+    found: DayScores = {}
+    for histogram in histograms:
+        counts = np.zeros((2, histogram.bins), dtype=np.int64)
+        for half in (histogram.fit, histogram.holdout):
+            for label, bins in half.items():
+                counts[int(label == histogram.positive_label), [int(number) for number in bins]] += list(bins.values())
+        found[histogram.window_start] = counts
+    return found
+
+
+def roc_auc(counts: NDArray[np.int64]) -> float | None:
+    """Area under the ROC curve from scores of negatives and positives, shape (2, B); scores in one bin count as ties.
+
+    Examples
+    --------
+    >>> roc_auc(np.array([[2, 1, 0], [0, 1, 2]]))
+    0.9444444444444444
+    """
+    negatives, positives = counts
+    below = np.cumsum(negatives) - negatives
+    return _ratio(float(positives @ (below + negatives / 2)), float(negatives.sum()) * float(positives.sum()))
+
+
+def period(name: str, days: list[Metric], scores: DayScores) -> Period:
     """The days' counts added up."""
     cells = _cells(days)
-    aucs = [(day.metrics.get("roc_auc"), day.n) for day in days]
-    known = [(value, n) for value, n in aucs if value is not None]
+    counted = [scores[day.window_start] for day in days if day.window_start in scores]
     return Period(
         name=name,
         predictions=sum(day.n_predictions for day in days),
@@ -173,24 +240,25 @@ def period(name: str, days: list[Metric]) -> Period:
         f1=f1(cells),
         precision=_ratio(cells["tp"], cells["tp"] + cells["fp"]),
         recall=_ratio(cells["tp"], cells["tp"] + cells["fn"]),
-        roc_auc=_ratio(sum(value * n for value, n in known), sum(n for _, n in known)),
+        roc_auc=roc_auc(np.sum(counted, axis=0)) if counted else None,
     )
 
 
-def periods(days: list[Metric]) -> list[Period]:
+def periods(days: list[Metric], scores: DayScores) -> list[Period]:
     """The run by month, or by day where it is short."""
     length = len("2013-01") if len(days) >= MONTHS_FROM_DAYS else len("2013-01-01")
     groups: dict[str, list[Metric]] = {}
     for day in days:
         groups.setdefault(day.window_start[:length], []).append(day)
-    return [period(name, group) for name, group in groups.items()]
+    return [period(name, group, scores) for name, group in groups.items()]
 
 
 def maturity(rung: str, days: list[Metric], last: list[Metric]) -> Maturity:
     """What a rung said about the days for which the last rung spoke."""
     final = {day.window_start: day for day in last}
     same = [day for day in days if day.window_start in final]
-    early, late = f1(_cells(same)), f1(_cells([final[day.window_start] for day in same]))
+    cells = _cells(same)
+    early, late = f1(cells), f1(_cells([final[day.window_start] for day in same]))
     judged = [
         not low <= final_value <= high
         for day in same
@@ -200,6 +268,7 @@ def maturity(rung: str, days: list[Metric], last: list[Metric]) -> Maturity:
     return Maturity(
         rung=rung,
         coverage=_ratio(sum(day.n for day in same), sum(day.n_predictions for day in same)) or 0.0,
+        positive_share=_ratio(cells["tp"] + cells["fn"], sum(cells.values())),
         f1=early,
         f1_error=None if early is None or late is None else early - late,
         days_misleading=_ratio(sum(judged), len(judged)),
@@ -216,9 +285,10 @@ def correlation(days: list[Metric], metric: str) -> float | None:
     if len(pairs) < 3:
         return None
     values = np.array(pairs, dtype=np.float64)
-    if not values.std(axis=0).all():
+    spread = values.std(axis=0)
+    if not spread.all():
         return None
-    return float(np.corrcoef(values.T)[0, 1])
+    return float(((values - values.mean(axis=0)) / spread).prod(axis=1).mean())
 
 
 def positive_label(days: list[Metric]) -> str | None:
@@ -280,6 +350,32 @@ def drift_stories(results: Iterable[Drift]) -> list[TargetStory]:
             )
         )
     return sorted(stories, key=lambda story: (-story.notable, story.target))
+
+
+def advice(records: Iterable[Recommendation]) -> list[Advice]:
+    """Recommendations in the order in which they were made, each with what came of it."""
+    stories: dict[str, Advice] = {}
+    for record in records:
+        identity = record.recommendation_id
+        if record.status == "open":
+            stories[identity] = Advice(
+                recommendation_id=identity,
+                at=record.at,
+                status=record.status,
+                metric=record.expected.metric,
+                threshold_in_force=record.evidence.get("threshold_in_force"),
+                threshold=record.params.get("threshold"),
+                from_=record.expected.from_,
+                to=record.expected.to,
+                relative_gain=record.evidence.get("relative_gain"),
+                reason=record.reason,
+            )
+        elif record.status == "outcome":
+            stories[identity].realised = convert(record.evidence["realised"], Realised)
+            stories[identity].realised_reason = record.reason
+        else:
+            stories[identity].status = record.status
+    return list(stories.values())
 
 
 def f1(cells: dict[str, int]) -> float | None:

@@ -22,6 +22,7 @@ from rich.text import Text
 from agents.demo.board import Board, Tail
 from schemas.results import Metric
 from schemas.times import parse_duration
+from streams.decide.wording import metric_name
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
@@ -67,7 +68,7 @@ class View:
         """Begin another step of the demo, of `total` units of work if that is known."""
         self._step, self._done, self._total = text, 0, total
         if self._live is None:
-            self._console.print(text)
+            self._console.print(text, markup=False)
             self._shown_at = time.monotonic()
         else:
             self._show()
@@ -87,13 +88,13 @@ class View:
         if self._live is not None:
             self._live.update(self._screen(), refresh=True)
         else:
-            self._console.print(plain_line(self._board, self._done, self._total))
+            self._console.print(plain_line(self._board, self._done, self._total), markup=False, soft_wrap=True)
 
     def _screen(self) -> RenderableType:
         parts: list[RenderableType] = [self._heading()]
         board = self._board
         if board.rungs:
-            parts.append(Columns([_models(board), _matrix(board), _rungs(board), _drift(board)], padding=(0, 1)))
+            parts.append(Columns([Group(_models(board), _matrix(board)), _rungs(board), _drift(board)], padding=(0, 1)))
             parts.append(_days(board, self._console.width))
             parts.append(_alerts(board))
             parts.append(_recommendation(board))
@@ -103,10 +104,10 @@ class View:
         line = Table.grid(padding=(0, 2))
         line.add_row(
             Text("Driftline", style="bold cyan"),
-            Text(self._board.day[:10], style="bold"),
             ProgressBar(total=self._total or None, completed=self._done, width=30, pulse=not self._total),
-            Text(f"{self._done:,} of {self._total:,}" if self._total else ""),
-            Text(self._step, style="dim"),
+            Text(f"{100 * self._done // self._total:3d} %" if self._total else "    "),
+            Text(self._board.day[:10], style="bold"),
+            Text(self._step, style="dim", overflow="ellipsis", no_wrap=True),
         )
         return line
 
@@ -139,7 +140,7 @@ def _share(value: float | None) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     for name in columns:
         table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
     return table
@@ -166,14 +167,15 @@ def _rungs(board: Board) -> RenderableType:
     table = _table("known within", ">F1", ">coverage")
     for rung, record in _by_delay(board):
         table.add_row(rung, _figure(record, "f1"), _share(record.label_coverage))
-    return Panel(table, title="F1 by maturity", border_style="dim")
+    _, record = _by_delay(board)[-1]
+    return Panel(table, title=f"F1 by maturity, {record.window} to {record.window_end[:10]}", border_style="dim")
 
 
 def _drift(board: Board) -> RenderableType:
     table = _table("target", "by", ">effect", "level")
     for target, drift in sorted(board.drift.items()):
         effect = "-" if drift.effect is None else f"{drift.effect:.3f}"
-        level = Text(drift.level.replace("_", " "), style=LEVEL_STYLES[drift.level])
+        level = Text("too little data" if drift.level == "insufficient_data" else drift.level, style=LEVEL_STYLES[drift.level])
         table.add_row(target.removeprefix("feature:"), drift.method, effect, level)
     return Panel(table, title="drift against the reference", border_style="dim")
 
@@ -184,7 +186,7 @@ def _days(board: Board, width: int) -> RenderableType:
         values = [record.metrics.get(name) for record in board.days]
         known = [value for value in values if value is not None][-max(10, width - 40) :]
         if known:
-            lines.add_row(name, Text(sparkline(known), style="cyan"), f"{known[-1]:.3f} on {board.days[-1].window_start[:10]}")
+            lines.add_row(metric_name(name), Text(sparkline(known), style="cyan"), f"{known[-1]:.3f} on {board.days[-1].window_start[:10]}")
     return Panel(lines, title=f"day by day, final ({len(board.days)} days)", border_style="dim", expand=False)
 
 
@@ -212,6 +214,8 @@ def _alerts(board: Board) -> RenderableType:
 
 
 def _recommendation(board: Board) -> RenderableType:
-    given = board.recommendation
-    text = Text("none so far", style="dim") if given is None else Text(f"{given.at[:10]}  {given.status}: {given.reason}")
-    return Panel(text, title="recommendation", border_style="dim")
+    given = [record for record in (board.advice, board.outcome) if record is not None]
+    table = Table.grid(padding=(0, 1))
+    for record in given:
+        table.add_row(record.at[:10], Text(record.status, style="bold"), Text(record.reason))
+    return Panel(table if given else Text("none so far", style="dim"), title="recommended threshold", border_style="dim")

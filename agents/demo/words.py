@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agents.demo.summary import Maturity, Period, RuleStory, Summary
+from streams.decide.wording import metric_name
 
 STRONG = 0.6  # a correlation that is worth a sentence
 MISLEADING = 0.5  # an early figure that misleads on more days than that is named
+RELIABLE = 0.05  # and one that misleads on at most so many can be relied on
 
 
 def tell(summary: Summary) -> Iterator[str]:
@@ -57,7 +59,7 @@ def described(period: Period, summary: Summary) -> str:
     what = f'"{summary.positive_label}"' if summary.positive_label else "positive"
     return (
         f"F1 {figure(period.f1)}, precision {figure(period.precision)}, recall {figure(period.recall)}, "
-        f"ROC AUC {figure(period.roc_auc)} (mean of the days), {share(period.positive_share)} {what}"
+        f"ROC AUC {figure(period.roc_auc)}, {share(period.positive_share)} {what}"
     )
 
 
@@ -94,31 +96,34 @@ def _extremes(summary: Summary) -> Iterator[str]:
 def _early(summary: Summary) -> Iterator[str]:
     yield "The same days, judged with the truths that were known within a time of each prediction:"
     yield ""
-    yield f"  {'known within':12}  {'coverage':>8}  {'F1':>6}  {'off by':>7}  days on which the last F1 lay outside its interval"
+    yield f"  {'known within':12}  {'coverage':>8}  {'positive':>8}  {'F1':>6}  {'off by':>7}  days with the last F1 outside its interval"
     for rung in summary.maturities:
         error = "-" if rung.f1_error is None else f"{rung.f1_error:+.3f}"
-        yield f"  {rung.rung:12}  {share(rung.coverage):>8}  {figure(rung.f1):>6}  {error:>7}  {share(rung.days_misleading)}"
+        yield (
+            f"  {rung.rung:12}  {share(rung.coverage):>8}  {share(rung.positive_share):>8}  "
+            f"{figure(rung.f1):>6}  {error:>7}  {share(rung.days_misleading)}"
+        )
     yield ""
     final = summary.maturities[-1]
     wrong = [rung for rung in summary.maturities[:-1] if (rung.days_misleading or 0.0) > MISLEADING]
     if wrong:
-        yield _misled(wrong[-1], final)
-    useful = next((rung for rung in summary.maturities if (rung.days_misleading or 0.0) <= MISLEADING), final)
-    yield f"From {useful.rung} on the figure can be relied on: coverage {share(useful.coverage)}, F1 {figure(useful.f1)}."
+        yield from _misled(wrong[-1], final)
+    useful = next((rung for rung in summary.maturities if (rung.days_misleading or 0.0) <= RELIABLE), final)
+    yield f"From {useful.rung} on it can be relied on: coverage {share(useful.coverage)}, F1 {figure(useful.f1)}."
 
 
-def _misled(rung: Maturity, final: Maturity) -> str:
+def _misled(rung: Maturity, final: Maturity) -> Iterator[str]:
     direction = "low" if (rung.f1_error or 0.0) < 0 else "high"
-    return (
-        f"At {rung.rung} F1 reads {figure(rung.f1)} where it turns out to be {figure(final.f1)}: too {direction}, because the truths of one "
-        f"class arrive later, and on {share(rung.days_misleading)} of the days its interval misses the last value."
+    yield (
+        f"At {rung.rung} F1 reads {figure(rung.f1)} where it turns out to be {figure(final.f1)}: too {direction}, since of the truths "
+        f"known by then {share(rung.positive_share)} are positive, and {share(final.positive_share)} in the end."
     )
+    yield f"On {share(rung.days_misleading)} of the days its 95 % interval misses the last value: it knows nothing of truths still to come."
 
 
 def _alerts(summary: Summary) -> Iterator[str]:
     if not summary.alerts:
         yield "None fired."
-        return
     loud = [story for story in summary.alerts if story.severity != "info"]
     quiet = [story for story in summary.alerts if story.severity == "info"]
     for story in loud:
@@ -127,8 +132,10 @@ def _alerts(summary: Summary) -> Iterator[str]:
         count = sum(story.episodes for story in quiet)
         rules = ", ".join(sorted({story.rule for story in quiet}))
         yield f"For information only: {times(count)} ({rules}), for example: {quiet[0].first_summary}"
-    if not loud:
+    if quiet and not loud:
         yield "Nothing above information."
+    if summary.alerts_after_the_end:
+        yield f"({summary.alerts_after_the_end} more after the end of the log, when no prediction came any more.)"
 
 
 def _rule(story: RuleStory) -> Iterator[str]:
@@ -153,7 +160,36 @@ def _drift(summary: Summary) -> Iterator[str]:
 
 
 def _recommendations(summary: Summary) -> Iterator[str]:
-    yield "None was recommended." if not summary.recommendations else ""
+    given = summary.recommendations
+    if not given:
+        yield "No other threshold was recommended: none gained enough on rows that had no part in choosing it."
+        return
+    known = [(advice, advice.realised) for advice in given if advice.realised is not None]
+    yield (
+        f"Another threshold was recommended {times(len(given))}, from {given[0].at[:10]} to {given[-1].at[:10]}, "
+        f"for {share(_mean(advice.relative_gain for advice in given))} more {metric_name(given[0].metric)} on average."
+    )
+    if known:
+        better = sum(realised.to > realised.from_ for _, realised in known)
+        yield (
+            f"In the first full window after each, it would have brought {share(_mean(realised.relative_gain for _, realised in known))} "
+            f"on average, and been better in {better} of {len(known)}."
+        )
+        if 2 * better < len(known):
+            yield "So it did not pay to follow them: what was best in one window was not in the next. They are not applied by themselves."
+        best, _ = max(known, key=lambda item: item[1].relative_gain or 0.0)
+        yield f"The one that brought most, of {best.at[:10]}:"
+        yield f"  {best.reason}"
+        yield f"  {best.realised_reason}"
+    last = given[-1]
+    if last.status == "open":
+        yield f"Still open, of {last.at[:10]}:"
+        yield f"  {last.reason}"
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _output(summary: Summary) -> Iterator[str]:

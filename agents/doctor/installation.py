@@ -15,8 +15,9 @@ PACKAGES = ("schemas", "streams", "agents")
 LIBRARIES = ("msgspec", "numpy", "xxhash", "rocksdict", "click", "rich")
 
 
-def python_version(version: Sequence[int] = sys.version_info) -> Finding:
-    """Whether the interpreter is new enough."""
+def python_version(version: Sequence[int] | None = None) -> Finding:
+    """Whether the interpreter, by default this one, is new enough."""
+    version = version or sys.version_info[:3]
     text = ".".join(map(str, version[:3]))
     if tuple(version[:2]) < OLDEST:
         return Finding(
@@ -35,7 +36,10 @@ def libraries() -> Iterator[Finding]:
             importlib.import_module(name)
         except ImportError as error:
             yield Finding(
-                check="libraries", level="problem", message=f"{name} cannot be imported: {error}", remedy="install Driftline again: pip install ."
+                check="libraries",
+                level="problem",
+                message=f"{name} cannot be imported: {error}",
+                remedy="install Driftline again: pip install .",
             )
 
 

@@ -8,29 +8,40 @@ from pathlib import Path
 
 from agents.doctor.finding import Finding
 from agents.inprocess.identity import RunRefused, locked
-from agents.inprocess.rocks import StateError, read_mark
-from agents.inprocess.run import MARK, STATE_FOLDER
-from agents.reader import Output, ReadError, latest
+from agents.inprocess.rocks import RocksState, StateError
+from agents.inprocess.run import STATE_FOLDER
+from agents.reader import Output, latest
 from schemas.results import Drift, Metric, RegistryEntry
 from schemas.settings import Config
 
 FEW = 100  # labelled rows below which a verdict means little; the default of min_samples
 MANY_REFUSED = 0.01
 LOW_COVERAGE = 0.5
+FAULTS = (
+    ("unmatched", "truths without a prediction", "compare the prediction ids in both files; lengthen park if predictions come later"),
+    ("late_predictions", "predictions later than prediction_grace", "lengthen it if that is usual; they count at the rung of their delay"),
+    ("late_truths", "truths too late to change anything", "lengthen label_horizon or correction_horizon if that is usual"),
+    ("conflicting_predictions", "predictions that repeat an id with other content", "make ids unique; see predictions.dlq.jsonl"),
+)
+RUN_MARK = "run"  # under which a run commits how far it has come
 
 
 def state(out: Path) -> Iterator[Finding]:
     """Whether the state of the run can be opened, and whether the run is complete."""
     try:
         with locked(out):
-            mark = read_mark(out / STATE_FOLDER, MARK)
+            if not (out / STATE_FOLDER).is_dir():
+                raise StateError(f"{out} has no folder {STATE_FOLDER}")
+            database = RocksState(out / STATE_FOLDER, tasks=1)
+            committed = database.mark(RUN_MARK) is not None
+            database.close()
     except RunRefused:
         yield Finding(check="state", level="note", message=f"a run is writing to {out}", remedy="look again when it is done")
         return
     except StateError as error:
-        yield Finding(check="state", level="problem", message=str(error), remedy="delete the output folder and replay; the log holds everything")
+        yield Finding(check="state", level="problem", message=str(error), remedy="delete the output folder and replay")
         return
-    if mark is None:
+    if not committed:
         yield Finding(check="state", level="problem", message=f"{out} holds no committed step", remedy="run the same replay again")
         return
     yield Finding(check="state", level="ok", message=f"the state in {out / STATE_FOLDER} can be read")
@@ -55,16 +66,29 @@ def refused(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
         yield Finding(
             check="input",
             level="problem" if many else "note",
-            message=f"{count:,} lines of {topic} were refused",
+            message=f"refused lines of {topic}: {count:,}",
             remedy=f"read why in {output.folder / (topic + '.dlq.jsonl')}, or run driftline schema validate on the log",
         )
 
 
+def faults(metrics: list[Metric]) -> Iterator[Finding]:
+    """Rows that were accepted and still could not count as usual: late ones, and truths without a prediction."""
+    counted: Counter[str] = Counter()
+    sizes = {record.window for record in metrics if record.kind == "tumbling" and record.lane == "arrivals"}
+    for size in sorted(sizes)[:1]:  # windows of one size do not overlap
+        for record in metrics:
+            if record.window == size and record.lane == "arrivals":
+                counted.update(record.counts)
+    for name, message, remedy in FAULTS:
+        if counted[name]:
+            yield Finding(check="input", level="note", message=f"{message}: {counted[name]:,}", remedy=remedy)
+
+
 def sufficiency(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
     """What the data can and cannot say, by model version."""
-    versions = sorted({(record.model_name, record.model_version) for record in metrics})
+    versions = sorted({(record.model_name, record.model_version) for record in metrics if record.model_name})
     if not versions:
-        yield Finding(check="data", level="problem", message="no prediction was accepted", remedy="driftline schema validate LOG/predictions.jsonl")
+        yield Finding(check="data", level="problem", message="no prediction was accepted", remedy="run driftline schema validate")
     entries = {(entry.model_name, entry.model_version): entry for entry in latest(output.registry(), group=lambda entry: entry.key())}
     undecided: Counter[tuple[str, str]] = Counter()
     judged: Counter[tuple[str, str]] = Counter()
@@ -92,7 +116,7 @@ def _count_drift(result: Drift, undecided: Counter[tuple[str, str]], judged: Cou
 def _truths(name: str, final: list[Metric]) -> Iterator[Finding]:
     windows = [record for record in final if record.kind == "tumbling"]
     if not windows:
-        yield Finding(check="data", level="note", message=f"{name}: no window is final yet", remedy="figures at earlier rungs may still change")
+        yield Finding(check="data", level="note", message=f"{name}: no window is final yet", remedy="earlier rungs may still change")
         return
     predictions, labelled = sum(record.n_predictions for record in windows), sum(record.n for record in windows)
     if not labelled:

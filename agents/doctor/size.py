@@ -11,8 +11,9 @@ from schemas.results import Metric
 from schemas.settings import Config, ModelConfig
 from schemas.times import DAY_MS, format_duration, parse_time
 
-# Measured on RocksDB's files after a compaction: 36-character ids, no segment dimension. Each dimension adds 4 bytes.
-ENTRY_BYTES = 0
+# Measured: 400,000 waiting predictions with ids of 36 characters left 148 bytes each on disk, joined ones as well, and 160 with
+# three segment dimensions (109 and 116 once RocksDB had compacted its files).
+ENTRY_BYTES = 148
 DIMENSION_BYTES = 4
 LARGE_BYTES = 20 << 30
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from schemas.refusals import Reason, Reject
 
 Indexes = NDArray[np.int64]
 # (values, offsets) -> rows, the index of each row among the values, and the rest with reasons.
-Decode = Callable[[Sequence[bytes], Sequence[int]], tuple[list[Any], list[int], list[Reject]]]
+Decode = Callable[[Sequence[bytes], Sequence[int]], tuple[list[Any], Sequence[int], list[Reject]]]
 
 # Rows of a batch may be large: what is read ahead is bounded in bytes too.
 MAX_AHEAD_BYTES: Final = 32 << 20
@@ -201,7 +202,7 @@ class TopicLog:
             )
         times = np.zeros(n + 1, np.int64)
         times[0] = self._high_ms
-        times[block.at + 1] = np.fromiter((row.timestamp_ms for row in block.rows), np.int64, len(block.rows))
+        times[block.at + 1] = np.fromiter(map(_TIMESTAMP, block.rows), np.int64, len(block.rows))
         block.keys = np.maximum.accumulate(times)[1:]
         block.size_bytes = int(chunk.ends[-1] - chunk.ends[0]) + len(chunk.values[0])
         self._high_ms = int(block.keys[-1])
@@ -250,6 +251,7 @@ class TopicLog:
 
 
 _EXPORTED = msgspec.json.Decoder(Exported)
+_TIMESTAMP = attrgetter("timestamp_ms")
 
 
 def is_exported(path: Path) -> bool:

@@ -34,6 +34,11 @@ class MemoryState:
         """Remove a key; it need not exist."""
         self.values.pop(key, None)
 
+    def delete_many(self, keys: Sequence[bytes]) -> None:
+        """Remove several keys; they need not exist."""
+        for key in keys:
+            self.values.pop(key, None)
+
     def delete_range(self, start: bytes, end: bytes) -> None:
         """Remove every key from `start` (included) to `end` (excluded)."""
         for key in [key for key in self.values if start <= key < end]:

@@ -12,6 +12,7 @@ the merged order has reached: all partitions are ticked when the merged head ent
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -183,11 +184,15 @@ def _by_partition(portion: Portion, partitions: int) -> list[Indexes]:
     by_key = np.flatnonzero(portion.partition < 0)
     partition = portion.partition.copy()
     partition[by_key] = partitions_of([row.prediction_id.encode() for row in _picked(portion.rows, by_key)], partitions)
-    order = np.argsort(partition, kind="stable")
-    return np.split(order, np.searchsorted(partition[order], np.arange(1, partitions)))
+    order = np.argsort(partition.astype(np.uint16), kind="stable")  # 16 bits are sorted by radix
+    return np.split(order, np.cumsum(np.bincount(partition, minlength=partitions))[:-1])
 
 
-def _picked(values: list[Any], at: Indexes) -> list[Any]:
+def _picked(values: list[Any], at: Indexes) -> Sequence[Any]:
+    """Return the values at the indexes."""
     if len(at) == len(values):
         return values
-    return [values[i] for i in at.tolist()]
+    if len(at) < 2:
+        return [values[i] for i in at.tolist()]
+    # itemgetter takes a third of the time of a list comprehension: rows and raw bytes of every partition pass here.
+    return itemgetter(*at.tolist())(values)

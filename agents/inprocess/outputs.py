@@ -36,7 +36,8 @@ class Outputs:
         self._folder = folder
         self._lengths = dict(lengths)
         self._files: dict[str, IO[bytes]] = {}
-        self._encode = msgspec.json.Encoder().encode
+        # Mappings in order of their keys: one that has been through the state reads like one that has not.
+        self._encode = msgspec.json.Encoder(order="deterministic").encode
         for path in sorted(folder.glob("*.jsonl")):
             if path.stem not in self._lengths:
                 path.unlink()

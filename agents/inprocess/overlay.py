@@ -7,9 +7,9 @@ underneath, in one multi-get for all keys of a batch. Where committed values liv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import repeat
-from typing import Final
+from typing import Any, Final
 
 Read = Callable[[Sequence[bytes]], Sequence[bytes | None]]
 
@@ -30,127 +30,120 @@ class Overlay:
     Parameters
     ----------
     read
-        Reads committed values: keys in ascending order, without duplicates, to values or None in the same order.
+        Reads committed values: keys in ascending order to values or None in the same order.
     cache_bytes
         Upper bound of the memory that cached committed values take, estimated. The cache has two generations: what
         was not used since the younger one last filled up leaves with the older one.
+    empty
+        True if the store has no keys of this task. Then nothing needs to be read from it until a generation leaves.
     """
 
-    def __init__(self, read: Read, *, cache_bytes: int) -> None:
+    def __init__(self, read: Read, *, cache_bytes: int, empty: bool = False) -> None:
         self._read = read
         self._dirty: dict[bytes, bytes | None] = {}
         self._ranges: list[tuple[bytes, bytes]] = []
-        self._young: dict[bytes, bytes] = {}
-        self._old: dict[bytes, bytes] = {}
-        self._young_bytes = 0
+        # What `get` returns now, by key: changes, and committed values used since the generation began; None is "no value".
+        self._recent: dict[bytes, bytes | None] = {}
+        self._old: dict[bytes, bytes | None] = {}
+        self._recent_bytes = 0
         self._generation_bytes = cache_bytes // 2
+        self._complete = empty  # every committed value is in `_recent` or `_old`
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of one key, None if there is none."""
-        value = self._dirty.get(key, _UNKNOWN)
-        if not isinstance(value, _Unknown):
-            return value
-        return self._committed([key])[0]
+        value = self._recent.get(key, _UNKNOWN)
+        return self._fetch([key])[0] if isinstance(value, _Unknown) else value
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the values of several keys, in the order of the keys; keys may repeat."""
-        known = list(map(self._dirty.get, keys, repeat(_UNKNOWN)))
-        unknown = [index for index, value in enumerate(known) if value is _UNKNOWN]
-        if len(unknown) == len(known):
-            return self._committed(keys)
-        if unknown:
-            for index, value in zip(unknown, self._committed([keys[index] for index in unknown]), strict=True):
+        known: list[Any] = list(map(self._recent.get, keys, repeat(_UNKNOWN)))
+        missing = [index for index, value in enumerate(known) if value is _UNKNOWN]
+        if len(missing) == len(known):
+            return self._fetch(keys)
+        if missing:
+            for index, value in zip(missing, self._fetch([keys[index] for index in missing]), strict=True):
                 known[index] = value
-        return known  # type: ignore[return-value]  # every mark was replaced
+        return known
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value of a key."""
-        self._dirty[key] = value
+        self._dirty[key] = self._recent[key] = value
 
     def put_many(self, items: Mapping[bytes, bytes]) -> None:
         """Set the values of several keys."""
         self._dirty.update(items)
+        self._recent.update(items)
 
     def delete(self, key: bytes) -> None:
         """Remove a key; it need not exist."""
-        self._dirty[key] = None
+        self._dirty[key] = self._recent[key] = None
+
+    def delete_many(self, keys: Sequence[bytes]) -> None:
+        """Remove several keys; they need not exist."""
+        gone: dict[bytes, bytes | None] = dict.fromkeys(keys)
+        self._dirty.update(gone)
+        self._recent.update(gone)
 
     def delete_range(self, start: bytes, end: bytes) -> None:
         """Remove every key from `start` (included) to `end` (excluded), committed or not."""
-        for key in [key for key in self._dirty if start <= key < end]:
-            del self._dirty[key]
+        for values in (self._dirty, self._recent, self._old):
+            for key in [key for key in values if start <= key < end]:
+                del values[key]
         self._ranges.append((start, end))
 
     def ranges(self) -> Sequence[tuple[bytes, bytes]]:
         """Return the ranges deleted since the last commit; they apply before `changes`."""
         return self._ranges
 
-    def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Yield the changed keys since the last commit in ascending order, None for a deletion."""
-        dirty = self._dirty
-        for key in sorted(dirty):
-            yield key, dirty[key]
+    def changes(self) -> Mapping[bytes, bytes | None]:
+        """Return the keys changed since the last commit, None for a deletion."""
+        return self._dirty
 
     def settle(self) -> None:
         """Take the changes over as committed, once the store has them."""
-        young, old = self._young, self._old
-        for start, end in self._ranges:
-            for generation in (young, old):
-                for key in [key for key in generation if start <= key < end]:
-                    del generation[key]
-        size = 0
-        for key, value in self._dirty.items():
-            if value is None:
-                young.pop(key, None)
-                old.pop(key, None)
-            else:
-                young[key] = value
-                size += len(key) + len(value) + _ENTRY_BYTES
-        self._dirty.clear()
-        self._ranges.clear()
-        self._grown(size)
+        dirty = self._dirty
+        values = [value for value in dirty.values() if value is not None]
+        if len(values) < len(dirty):
+            for key, value in dirty.items():
+                if value is None:
+                    del self._recent[key]
+                    self._old.pop(key, None)
+        self._recent_bytes += _size(dirty, values)
+        self._dirty = {}
+        self._ranges = []
+        if self._recent_bytes > self._generation_bytes:
+            # Deleted and overwritten values were counted too; looking once a generation keeps the cost of counting small.
+            self._recent_bytes = _size(self._recent, [value for value in self._recent.values() if value is not None])
+            if self._recent_bytes > self._generation_bytes // 2:
+                self._complete = self._complete and not self._old
+                self._old, self._recent, self._recent_bytes = self._recent, {}, 0
 
-    def _committed(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return committed values, as the ranges deleted since leave them."""
-        young, old = self._young, self._old
-        values: list[bytes | None] = list(map(young.get, keys))
-        missing = [index for index, value in enumerate(values) if value is None]
-        if not missing:
-            return self._visible(keys, values)
-        size = 0
-        wanted = []
-        for index in missing:
-            key = keys[index]
-            value = old.get(key)
-            if value is None:
-                wanted.append(index)
-            else:
-                values[index] = young[key] = value
-                size += len(key) + len(value) + _ENTRY_BYTES
-        if wanted:
+    def _fetch(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return committed values, as the ranges deleted since leave them, and keep them at hand."""
+        values: list[bytes | None] = list(map(self._old.get, keys)) if self._old else [None] * len(keys)
+        hits = len(values) - values.count(None)
+        wanted = [key for key, value in zip(keys, values, strict=True) if value is None] if hits else list(keys)
+        if wanted and self._complete:
+            if not hits:
+                return values
+        elif wanted:
             # Ascending keys make a multi-get three times as fast: neighbours share the path through the memtable.
-            ordered = sorted({keys[index] for index in wanted})
-            found = dict(zip(ordered, self._read(ordered), strict=True))
-            for index in wanted:
-                values[index] = found[keys[index]]
-            for key, value in found.items():
-                if value is not None:
-                    young[key] = value
-                    size += len(key) + len(value) + _ENTRY_BYTES
-        if size:
-            self._grown(size)
-        return self._visible(keys, values)
-
-    def _visible(self, keys: Sequence[bytes], values: list[bytes | None]) -> list[bytes | None]:
-        """Blank the values whose keys lie in a range deleted since the last commit."""
-        for start, end in self._ranges:
-            for index, key in enumerate(keys):
-                if start <= key < end:
-                    values[index] = None
+            wanted.sort()
+            found = self._read(wanted)
+            if self._ranges:
+                found = [None if self._in_deleted_range(key) else value for key, value in zip(wanted, found, strict=True)]
+            if not hits and found.count(None) == len(found):
+                return values
+            by_key = dict(zip(wanted, found, strict=True))
+            values = [by_key[key] if value is None else value for key, value in zip(keys, values, strict=True)]
+        used = [(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
+        self._recent.update(used)
+        self._recent_bytes += sum(len(key) + len(value) for key, value in used) + len(used) * _ENTRY_BYTES
         return values
 
-    def _grown(self, size: int) -> None:
-        """Account for values added to the younger generation, and start the next one when it is full."""
-        self._young_bytes += size
-        if self._young_bytes > self._generation_bytes:
-            self._old, self._young, self._young_bytes = self._young, {}, 0
+    def _in_deleted_range(self, key: bytes) -> bool:
+        return any(start <= key < end for start, end in self._ranges)
+
+
+def _size(keys: Collection[bytes], values: Collection[bytes]) -> int:
+    return sum(map(len, keys)) + sum(map(len, values)) + len(keys) * _ENTRY_BYTES

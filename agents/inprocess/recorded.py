@@ -14,11 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from agents.inprocess.lines import LineFile, LogError
-from agents.inprocess.logs import Portion, Position, TopicLog
+from agents.inprocess.logs import Decode, Portion, Position, TopicLog
+from schemas.decode import decode_commands
 from schemas.refusals import Reject
 from schemas.results import RegistryCommand, RegistryEffect, RegistryEvent
 from schemas.times import parse_time
-from schemas.topics import REGISTRY, REGISTRY_EFFECTS, REGISTRY_EVENTS
+from schemas.topics import REGISTRY, REGISTRY_COMMANDS, REGISTRY_EFFECTS, REGISTRY_EVENTS
 from streams.registry.model import Model, apply
 from streams.stage import Record
 
@@ -32,26 +33,12 @@ class TimedCommand(Struct, frozen=True):
     timestamp_ms: int
 
 
-_command = msgspec.json.Decoder(RegistryCommand).decode
+def _decoder(latest_ms: int | None) -> Decode:
+    def decode(values: Sequence[bytes], offsets: Sequence[int]) -> tuple[list[Any], Sequence[int], list[Reject]]:
+        commands, good, rejects = decode_commands(values, offsets, latest_ms)
+        return [TimedCommand(command, parse_time(command.timestamp)) for command in commands], good, rejects
 
-
-def decode_commands(values: Sequence[bytes], offsets: Sequence[int]) -> tuple[list[Any], list[int], list[Reject]]:
-    """Decode registry commands, as `schemas.decode` does for the inputs."""
-    rows: list[Any] = []
-    good: list[int] = []
-    rejects: list[Reject] = []
-    for index, (value, offset) in enumerate(zip(values, offsets, strict=True)):
-        try:
-            command = _command(value)
-            rows.append(TimedCommand(command, parse_time(command.timestamp)))
-            good.append(index)
-        except msgspec.ValidationError as error:
-            rejects.append(Reject(offset=offset, reason="wrong_type", error=f"registry-commands@{offset}: {error}", raw=value))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            rejects.append(Reject(offset=offset, reason="not_json", error=f"registry-commands@{offset}: not JSON ({error})", raw=value))
-        except ValueError as error:
-            rejects.append(Reject(offset=offset, reason="out_of_range", error=f"registry-commands@{offset}: timestamp: {error}", raw=value))
-    return rows, good, rejects
+    return decode
 
 
 class Commands:
@@ -63,12 +50,14 @@ class Commands:
         `registry-commands.jsonl`; None where the log has no commands.
     position
         Where a former run stopped.
+    latest_ms
+        Commands with a time after this are refused, except in an exported log.
     refused
         Takes the lines that are no commands.
     """
 
-    def __init__(self, path: Path | None, position: Position, refused: Callable[[Portion], None]) -> None:
-        self._log = TopicLog(path, (decode_commands, decode_commands), position=position) if path else None
+    def __init__(self, path: Path | None, position: Position, *, latest_ms: int, refused: Callable[[Portion], None]) -> None:
+        self._log = TopicLog(path, (_decoder(latest_ms), _decoder(None)), position=position) if path else None
         self._refused = refused
 
     @property
@@ -76,9 +65,9 @@ class Commands:
         """How far the commands have been handed out."""
         return self._log.position if self._log else Position()
 
-    def before(self, time_ms: int | None) -> tuple[list[RegistryCommand], list[Record]]:
+    def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
         """Return the commands of the time before `time_ms`, all that are left for None, and no decided records."""
-        commands: list[RegistryCommand] = []
+        commands: list[Record] = []
         while self._log is not None:
             self._log.fill(_AHEAD_LINES)
             keys = self._log.keys(_AHEAD_LINES)
@@ -86,9 +75,14 @@ class Commands:
             if not count:
                 break
             portion: Portion = self._log.take(count)
-            commands += [row.command for row in portion.rows]
+            commands += [Record(REGISTRY_COMMANDS, row.command.key(), row.command) for row in portion.rows]
             self._refused(portion)
         return commands, []
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._log is not None:
+            self._log.close()
 
 
 class Followed:
@@ -117,7 +111,7 @@ class Followed:
         while self.done < done:
             self._next()
 
-    def before(self, time_ms: int | None) -> tuple[list[RegistryCommand], list[Record]]:
+    def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
         """Return no commands, and the records of the decisions that the live run used before `time_ms`."""
         records: list[Record] = []
         while self.done < len(self._effects) and (time_ms is None or self._effects[self.done][0] < time_ms):

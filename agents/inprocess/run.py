@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -27,8 +28,8 @@ from agents.inprocess.refused import DeadLetters
 from agents.inprocess.rocks import RocksState
 from agents.inprocess.source import decoders, input_files
 from agents.inprocess.summary import Progress, ReplaySummary
+from agents.inprocess.tables import is_table, log_of_table
 from schemas.refusals import Reject
-from schemas.results import RegistryCommand
 from schemas.settings import Config
 from schemas.times import HOUR_MS, format_time
 from schemas.topics import (
@@ -47,8 +48,12 @@ from schemas.topics import (
 from streams.stage import Batch, Record, Stage, State
 
 STATE_FOLDER: Final = "state"
+TABLE_LOG_FOLDER: Final = "log"
+MAX_PARTITIONS: Final = 1 << 15
 # Panes closed between commits where event time jumps far ahead; it bounds memory and nothing else.
 PANES_PER_COMMIT: Final = 256
+__all__ = ["Downstream", "Progress", "ReplaySummary", "Stages", "end_of_time", "replay"]
+
 _MARK: Final = "run"
 _DLQ: Final = ".dlq"
 # Place of each stage in the keys of the state; never reorder.
@@ -61,8 +66,8 @@ class Downstream(Protocol):
 
     def merge(self, partials: Sequence[Any], /) -> None: ...
     def due(self) -> int | None: ...
-    def advance(self, commands: Sequence[RegistryCommand], decided: Sequence[Record], /) -> list[Record]: ...
-    def finish(self, commands: Sequence[RegistryCommand], decided: Sequence[Record], /) -> list[Record]: ...
+    def advance(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]: ...
+    def finish(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]: ...
 
 
 class Stages(Struct, frozen=True):
@@ -108,7 +113,7 @@ def replay(
     Parameters
     ----------
     source
-        Folder of a recorded log.
+        Folder of a recorded log, or a table, which is made into a log inside `out` first.
     out
         Output folder: new, empty, or of the same run.
     config
@@ -141,17 +146,18 @@ def replay(
     StateError
         If the state of the run cannot be read.
     """
-    if partitions < 1 or batch < 1:
-        raise ValueError(f"partitions and batch must be at least 1, got {partitions} and {batch}")
+    if not 1 <= partitions <= MAX_PARTITIONS or batch < 1:
+        raise ValueError(f"partitions must be in 1..{MAX_PARTITIONS} and batch at least 1, got {partitions} and {batch}")
     with locked(out):
-        files = input_files(source, follow=follow)
+        table = is_table(source)
+        named = [source] if table else list(input_files(source, follow=follow).values())
         identity = claim(
             out,
             Identity(
                 format=FORMAT,
                 driftline=program_version(),
                 started_at_ms=(clock or _wall_clock)(),
-                inputs={path.name: input_file(path) for path in files.values()},
+                inputs={path.name: input_file(path) for path in named},
                 config=config.fingerprint(),
                 partitions=partitions,
                 open_end=open_end,
@@ -159,16 +165,12 @@ def replay(
                 mapping=mapping or {},
             ),
         )
-        state = RocksState(out / STATE_FOLDER, tasks=partitions + 3)
-        try:
-            stages = stages or _pipeline(config, partitions, follow=follow)
-            run = _Run(files, out, config, identity, state, stages, batch, progress, reached)
-            try:
-                return run.to_the_end()
-            finally:
-                run.close()
-        finally:
-            state.close()
+        if table:
+            log_of_table(source, out / TABLE_LOG_FOLDER, mapping=mapping or {}, segments=config.segments)
+        files = input_files(out / TABLE_LOG_FOLDER if table else source, follow=follow)
+        stages = stages or _pipeline(config, partitions, follow=follow)
+        with ExitStack() as opened:
+            return _Run(files, out, config, identity, stages, batch, progress, reached, opened).to_the_end()
 
 
 class _Run:
@@ -180,12 +182,14 @@ class _Run:
         out: Path,
         config: Config,
         identity: Identity,
-        state: RocksState,
         stages: Stages,
         batch: int,
         progress: Callable[[Progress], None] | None,
         reached: Callable[[str], None] | None,
+        opened: ExitStack,
     ) -> None:
+        state = RocksState(out / STATE_FOLDER, tasks=identity.partitions + len(_TASKS) - 1)
+        opened.callback(state.close)
         held = state.mark(_MARK)
         self._mark = _Mark() if held is None else msgspec.msgpack.decode(held, type=_Mark)
         self._resumed = held is not None
@@ -198,15 +202,16 @@ class _Run:
         self._reached = reached or (lambda point: None)
         self._total_bytes = sum(path.stat().st_size for path in files.values())
         self._outputs = Outputs(out, self._mark.lengths)
+        opened.callback(self._outputs.close)
         topics = [*_RESULTS, OUTCOMES] if config.outcomes else _RESULTS
         self._outputs.create(topics)
         self._dead_letters = DeadLetters(self._outputs.write, self._mark.refused)
         latest_ms = identity.started_at_ms + config.max_ahead_ms
-        logs = {
-            topic: TopicLog(files[topic], decoders, position=self._mark.positions.get(topic))
-            for topic, decoders in decoders(latest_ms).items()
-            if topic in files
-        }
+        logs = {}
+        for topic, decode in decoders(latest_ms).items():
+            if topic in files:
+                logs[topic] = TopicLog(files[topic], decode, position=self._mark.positions.get(topic))
+                opened.callback(logs[topic].close)
         self._merge = Merge(
             logs,
             partitions=identity.partitions,
@@ -219,7 +224,9 @@ class _Run:
             self._recorded = Followed(files[REGISTRY_EVENTS].parent, done=self._mark.followed)
         else:
             position = self._mark.positions.get(REGISTRY_COMMANDS, Position())
-            self._recorded = Commands(files.get(REGISTRY_COMMANDS), position, partial(self._dead_letters.write, REGISTRY_COMMANDS))
+            refused = partial(self._dead_letters.write, REGISTRY_COMMANDS)
+            self._recorded = Commands(files.get(REGISTRY_COMMANDS), position, latest_ms=latest_ms, refused=refused)
+            opened.callback(self._recorded.close)
         self._score = [(stage, state.task(_TASKS.index(stage.name), partition)) for partition, stage in enumerate(stages.score)]
         self._downstream = stages.downstream(lambda name: state.task(_TASKS.index(name), 0))
 
@@ -241,11 +248,6 @@ class _Run:
             if collecting:
                 gc.enable()
         return self._summary(already, time.monotonic() - started, time.process_time() - started_cpu)
-
-    def close(self) -> None:
-        """Close the files."""
-        self._outputs.close()
-        self._merge.close()
 
     def _read(self) -> None:
         while (step := self._merge.step(self._batch)) is not None:
@@ -288,7 +290,7 @@ class _Run:
                     found.setdefault(record.topic.removesuffix(_DLQ), []).append((batch.partition, record.value))
                 else:
                     others.append(record)
-        self._emit(sorted(others, key=_outcome_order))
+        self._emit(sorted(others, key=lambda record: record.rank))
         for topic, portion in (step.portions if step else {}).items():
             self._dead_letters.write(topic, portion, found.get(topic, ()))
         self._downstream.merge([record.value for record in partials])
@@ -332,6 +334,8 @@ class _Run:
         by_topic: dict[str, list[Any]] = {}
         for record in records:
             by_topic.setdefault(record.topic, []).append(record.value)
+        # What the stages command each other is told by the events that follow from it.
+        by_topic.pop(REGISTRY_COMMANDS, None)
         for topic, values in by_topic.items():
             self._outputs.write(topic, values)
             self._mark.written[topic] = self._mark.written.get(topic, 0) + len(values)
@@ -378,12 +382,6 @@ def _pipeline(config: Config, partitions: int, *, follow: bool) -> Stages:
         [Score(config, partition, partitions) for partition in range(partitions)],
         lambda states: pipeline.Downstream(config, states, follow=follow),
     )
-
-
-def _outcome_order(record: Record) -> tuple[str, ...]:
-    """Order of the outcomes of a step, whatever partition they came from."""
-    value = record.value
-    return (value.known_at, value.timestamp, value.prediction_id, value.model_name, value.model_version)
 
 
 def _first_ms(step: Step) -> int:

@@ -29,8 +29,10 @@ def input_files(source: Path, *, follow: bool) -> dict[str, Path]:
     Raises
     ------
     LogError
-        If one that is needed is missing.
+        If there is no such folder, or a file that is needed is missing.
     """
+    if not source.is_dir():
+        raise LogError(f"{source} is no folder of a recorded log, and no table that can be read (.csv, .parquet)")
     needed = [PREDICTIONS, GROUND_TRUTH, *([REGISTRY_EVENTS, REGISTRY_EFFECTS] if follow else [])]
     used = [*needed, TICKS, *([] if follow else [REGISTRY_COMMANDS])]
     files = {topic: source / f"{topic}.jsonl" for topic in used}

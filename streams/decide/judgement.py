@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from schemas.config import ModelConfig
 from schemas.results import Interval, Metric
+from schemas.settings import ModelConfig
 from streams.decide.days import Days
+from streams.decide.wording import time_ms
 from streams.registry.parameters import Baseline
 
 Severity = Literal["info", "warning", "error", "critical"]
@@ -91,6 +92,9 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     performance_moved: bool = False
 
 
+Verdict = Literal["breach", "within", "clear", "unclear"]
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """What a rule says about one window.
 
@@ -107,7 +111,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
         The window, and the event time at which its figure is complete.
     """
 
-    verdict: Literal["breach", "within", "clear", "unclear"]
+    verdict: Verdict
     window_start_ms: int
     window_end_ms: int
     at_ms: int
@@ -123,3 +127,20 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     window: str | None = None
     maturity: str | None = None
     details: dict[str, Any] = {}
+
+
+def judgement_of(seen: Metric, verdict: Verdict) -> Judgement:
+    """A judgement of a metrics record, without its reasons yet."""
+    return Judgement(
+        verdict=verdict,
+        window_start_ms=time_ms(seen.window_start),
+        window_end_ms=time_ms(seen.window_end),
+        at_ms=time_ms(seen.complete_at),
+        window=seen.window,
+        maturity=seen.maturity,
+    )
+
+
+def rows_of(seen: Metric) -> int:
+    """The rows behind the figures of a window: those with a label, or in the traffic lane all."""
+    return seen.n_predictions if seen.lane == "traffic" else seen.n

@@ -47,16 +47,17 @@ class Life(msgspec.Struct, frozen=True, omit_defaults=True):
     runs
         The run at each severity or worse, by severity; empty when the newest window was not in breach.
     firing
-        Severity of the episode that is open; None when there is none.
-    starts_at_ms
-        Start of the episode, open or last.
+        Whether an episode is open.
+    severity, starts_at_ms
+        Of the episode, open or last.
     ended_at_ms
         End of the last episode.
     """
 
     window_end_ms: int = -1
     runs: dict[str, Run] = {}
-    firing: Severity | None = None
+    firing: bool = False
+    severity: Severity = "info"
     starts_at_ms: int = -1
     ended_at_ms: int | None = None
 
@@ -98,17 +99,17 @@ def step(
     life = msgspec.structs.replace(life, window_end_ms=judged.window_end_ms, runs=runs)
     worst = next((severity for severity in reversed(SEVERITIES) if severity in runs and held(runs[severity], judged.window_end_ms)), None)
     if worst is not None:
-        if life.firing is None:
+        if not life.firing:
             if life.ended_at_ms is not None and judged.at_ms < life.ended_at_ms + cool_down_ms:
                 return life, None
-            return msgspec.structs.replace(life, firing=worst, starts_at_ms=judged.at_ms), "firing"
-        if SEVERITIES.index(worst) > SEVERITIES.index(life.firing):
-            return msgspec.structs.replace(life, firing=worst), "escalated"
-    elif judged.verdict == "clear" and life.firing is not None:
+            return msgspec.structs.replace(life, firing=True, severity=worst, starts_at_ms=judged.at_ms), "firing"
+        if SEVERITIES.index(worst) > SEVERITIES.index(life.severity):
+            return msgspec.structs.replace(life, severity=worst), "escalated"
+    elif judged.verdict == "clear" and life.firing:
         return ended(life, judged.at_ms), "resolved"
     return life, None
 
 
 def ended(life: Life, at_ms: int) -> Life:
     """The life after its open episode ended."""
-    return msgspec.structs.replace(life, firing=None, ended_at_ms=at_ms, runs={})
+    return msgspec.structs.replace(life, firing=False, ended_at_ms=at_ms, runs={})

@@ -10,15 +10,14 @@ from typing import Annotated, ClassVar, Literal, Self
 
 import msgspec
 
-from schemas.config import ModelConfig, Window, parse_rung, parse_window
 from schemas.results import Metric
-from schemas.times import parse_duration
-from streams.decide.judgement import Judgement, Measurement, Severity, Situation
+from schemas.settings import ModelConfig, Window, parse_rung, parse_window
+from schemas.times import DAY_MS, parse_duration
+from streams.decide.judgement import Judgement, Measurement, Situation, judgement_of, rows_of
+from streams.decide.known import Lane
 from streams.decide.life import Run
-from streams.decide.wording import subject, time_ms
 from streams.lanes import ALL
 
-Lane = Literal["traffic", "decisions", "arrivals"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 
@@ -85,6 +84,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise WrongRule("segment", f'"{self.segment}" is neither "all" nor of a dimension that is kept (segments: {known})')
         return msgspec.structs.replace(self, name=self.name or self.kind)
 
+    @property
+    def cool_down_ms(self) -> int:
+        """`cool_down` in milliseconds."""
+        return parse_duration(self.cool_down)
+
     def applies_to(self, segment: str) -> bool:
         """Whether the rule watches this segment."""
         if self.segment.endswith("=*"):
@@ -96,6 +100,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if isinstance(self.for_, int):
             return run.windows >= self.for_
         return end_ms - run.since_ms >= parse_duration(self.for_)
+
+    def daily(self) -> tuple[str, ...]:
+        """Metrics whose recent daily values the rule wants in its situation."""
+        return ()
 
     def judge(self, seen: Measurement, situation: Situation) -> Judgement:
         """What the rule says about a measurement of what it `reads`."""
@@ -133,38 +141,26 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
         window = self.default_window(config) if self.window is None else _known_window(self.window, config)
         return msgspec.structs.replace(rule, window=window, maturity=_known_rung(self.maturity, self.lane(), config))
 
+    def rows(self, seen: Metric) -> int:
+        """What `min_samples` counts."""
+        return rows_of(seen)
 
-def judgement(seen: Metric, verdict: Literal["breach", "within", "clear", "unclear"]) -> Judgement:
-    """A judgement of a metrics record without its reasons yet."""
-    return Judgement(
-        verdict=verdict,
-        window_start_ms=time_ms(seen.window_start),
-        window_end_ms=time_ms(seen.window_end),
-        at_ms=time_ms(seen.complete_at),
-        window=seen.window,
-        maturity=seen.maturity,
-    )
+    def judge(self, seen: Measurement, situation: Situation) -> Judgement:
+        """As `judge_figures`; unclear for fewer than `min_samples` rows."""
+        if not isinstance(seen, Metric):
+            raise TypeError(f"{self.kind}: reads metrics, got {type(seen).__name__}")
+        if self.rows(seen) < self.min_samples:
+            return judgement_of(seen, "unclear")
+        return self.judge_figures(seen, situation)
 
-
-def about(seen: Metric) -> str:
-    """Whose figure it is: model, version, segment, and the maturity where there is one."""
-    who = subject(seen.model_name, seen.model_version, seen.segment)
-    return f"{who} at maturity {seen.maturity}" if seen.maturity else who
-
-
-def reads_n(seen: Metric) -> int:
-    """The rows behind the figures of a window: those with a label, or in the traffic lane all."""
-    return seen.n_predictions if seen.lane == "traffic" else seen.n
-
-
-def worst_of(levels: tuple[tuple[Severity, bool], ...]) -> Severity | None:
-    """The last severity whose condition holds; the levels come in rising order."""
-    return next((severity for severity, holds in reversed(levels) if holds), None)
+    def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
+        """What the rule says about a window with enough rows."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method judge_figures(seen, situation)")
 
 
 def smallest_window(config: ModelConfig) -> str:
-    """The window that tells soonest."""
-    return min(config.windows, key=_size).name
+    """The window that tells soonest: the one with the smallest step. Stage 2 announces its empty windows."""
+    return min(config.windows, key=lambda window: (window.step_ms, window.size_ms)).name
 
 
 def largest_window(config: ModelConfig) -> str:
@@ -174,7 +170,7 @@ def largest_window(config: ModelConfig) -> str:
 
 def window_of_a_day(config: ModelConfig) -> str:
     """The largest window of at most a day, or the smallest one."""
-    short = [window for window in config.windows if window.size_ms <= 86_400_000]
+    short = [window for window in config.windows if window.size_ms <= DAY_MS]
     return max(short, key=_size).name if short else smallest_window(config)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from schemas.results import Metric
 from schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time, parse_time
 
 _NAMES = {
@@ -34,6 +35,18 @@ def metric_name(metric: str) -> str:
     return _NAMES.get(metric, metric.replace("_", " "))
 
 
+def headline(metric: str) -> str:
+    """A metric's name at the beginning of a sentence.
+
+    Examples
+    --------
+    >>> headline("roc_auc"), headline("balanced_accuracy")
+    ('ROC AUC', 'Balanced accuracy')
+    """
+    name = metric_name(metric)
+    return name[:1].upper() + name[1:]
+
+
 def figure(value: float, unit: str = "share") -> str:
     """A value as short as it still tells something.
 
@@ -52,7 +65,7 @@ def figure(value: float, unit: str = "share") -> str:
 
 
 def interval(ci: tuple[float, float] | None, unit: str = "share") -> str:
-    """" [low, high]" with a space before it, or nothing.
+    """ " [low, high]" with a space before it, or nothing.
 
     Examples
     --------
@@ -109,3 +122,9 @@ def subject(model_name: str, model_version: str, segment: str) -> str:
     ('churn 1.4.2', 'churn 1.4.2 (plan=pro)')
     """
     return f"{model_name} {model_version}" if segment == "all" else f"{model_name} {model_version} ({segment})"
+
+
+def about(seen: Metric) -> str:
+    """Whose figure it is: model, version, segment, and the maturity where there is one."""
+    who = subject(seen.model_name, seen.model_version, seen.segment)
+    return f"{who} at maturity {seen.maturity}" if seen.maturity else who

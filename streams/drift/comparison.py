@@ -11,10 +11,9 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from streams.bins import NumericSummary
+from streams.drift.groups import Summary
 from streams.texts import StringSummary
 
-Summary = NumericSummary | StringSummary
 Level = Literal["none", "mild", "moderate", "severe", "insufficient data", "identifier", "type changed"]
 
 LEVELS: tuple[Level, ...] = ("none", "mild", "moderate", "severe")
@@ -75,6 +74,7 @@ class DriftTest(msgspec.Struct, frozen=True):
     Examples
     --------
     >>> import numpy as np
+    >>> from streams.bins import NumericSummary
     >>> from streams.drift.ks import KolmogorovSmirnov
     >>> few, many = NumericSummary.of(np.arange(99.0)), NumericSummary.of(np.arange(500.0))
     >>> KolmogorovSmirnov().compare(many, few).level

@@ -16,7 +16,7 @@ MIN_BATCHES = 10
 MIN_CYCLES = 3
 
 
-def effective_size(pane_counts: Ints, *, period: int = 0, otherwise: float = 1.0) -> float:
+def effective_size(pane_counts: Ints, *, period: int = 0) -> float:
     """Independent rows that the rows of a window are worth.
 
     Parameters
@@ -26,12 +26,10 @@ def effective_size(pane_counts: Ints, *, period: int = 0, otherwise: float = 1.0
     period
         Panes in a cycle that repeats, such as a day; 0 for none. What the cycle explains is not held against the rows, provided that the
         window holds at least three cycles: both sides of a comparison see all of it.
-    otherwise
-        Inflation to assume where fewer than ten panes hold rows and none can be estimated.
 
     Returns
     -------
-    Between 0 and the number of rows.
+    Between 0 and the number of rows: all of them where fewer than ten panes hold rows, which say nothing about dependence.
 
     Examples
     --------
@@ -41,7 +39,7 @@ def effective_size(pane_counts: Ints, *, period: int = 0, otherwise: float = 1.0
     """
     rows = float(pane_counts.sum())
     estimate = inflation(pane_counts, period=period)
-    return rows / (otherwise if estimate is None else estimate)
+    return rows if estimate is None else rows / estimate
 
 
 def inflation(pane_counts: Ints, *, period: int = 0) -> float | None:
@@ -64,7 +62,7 @@ def inflation(pane_counts: Ints, *, period: int = 0) -> float | None:
     Annals of Statistics 38: the variance between batches.
     """
     sizes = pane_counts.sum(axis=1).astype(np.float64)
-    filled, rows = int((sizes > 0).sum()), sizes.sum()
+    filled, rows = float((sizes > 0).sum()), float(sizes.sum())
     if filled < MIN_BATCHES:
         return None
     cumulative = np.cumsum(pane_counts, axis=1)[:, :-1].astype(np.float64)
@@ -73,10 +71,10 @@ def inflation(pane_counts: Ints, *, period: int = 0) -> float | None:
     if independent <= 0:
         return 1.0
     residuals = cumulative - shares * sizes[:, np.newaxis]
-    freedom = filled - 1
+    freedom = filled - 1.0
     if period and len(residuals) >= MIN_CYCLES * period:
         residuals, phases = _without_cycle(residuals, sizes > 0, period)
-        freedom = filled - phases
+        freedom = max(filled - phases, 1.0)
     worst = 1.0
     batch, batches = residuals, len(residuals)
     while min(filled, batches) >= MIN_BATCHES:

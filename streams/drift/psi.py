@@ -6,11 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from streams.bins import Ints, NumericSummary
-from streams.drift.comparison import DriftTest, Summary
+from streams.bins import Ints
+from streams.drift.comparison import DriftTest
 from streams.drift.distributions import chi_squared_tail
-from streams.drift.groups import NumericGroups, TextGroups, occupied
-from streams.texts import StringSummary
+from streams.drift.groups import Summary, grouped
 
 
 class PopulationStabilityIndex(DriftTest, frozen=True, tag="psi"):
@@ -33,6 +32,7 @@ class PopulationStabilityIndex(DriftTest, frozen=True, tag="psi"):
 
     Examples
     --------
+    >>> from streams.texts import StringSummary
     >>> reference = StringSummary.of_counts({"a": 900, "b": 100})
     >>> result = PopulationStabilityIndex().compare(reference, StringSummary.of_counts({"a": 500, "b": 500}))
     >>> round(result.statistic, 3), result.level
@@ -60,21 +60,6 @@ class PopulationStabilityIndex(DriftTest, frozen=True, tag="psi"):
         statistic = psi(p, q)
         scale, degrees = 1 / reference_size + 1 / current_size, len(p) - 1
         return statistic, chi_squared_tail(statistic / scale, degrees), max(0.0, statistic - degrees * scale)
-
-
-def grouped(reference: Summary, current: Summary, groups: int) -> tuple[Ints, Ints]:
-    """Counts of both sides in groups of the reference, empty groups left out, each of shape (B,)."""
-    if isinstance(reference, NumericSummary) and isinstance(current, NumericSummary):
-        # At one resolution, or a bin of the coarser side could lie across a cut of the finer.
-        shift = max(reference.shift, current.shift)
-        cuts = NumericGroups.of(reference.coarser(shift), groups)
-        p, q = occupied(cuts.counts(reference.coarser(shift)), cuts.counts(current.coarser(shift)))
-        return p, q
-    if isinstance(reference, StringSummary) and isinstance(current, StringSummary):
-        names = TextGroups.of(reference, groups)
-        p, q = occupied(names.counts(reference), names.counts(current))
-        return p, q
-    raise ValueError(f"drift: a reference of {type(reference).__name__} cannot be compared with {type(current).__name__}")
 
 
 def psi(reference_counts: Ints, current_counts: Ints) -> float:

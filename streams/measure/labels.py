@@ -24,24 +24,28 @@ class LabelSet(msgspec.Struct, frozen=True):
         Sorted.
     derived
         Whether some predicted labels follow from a score.
+    many
+        Whether there are more labels than a matrix is made of; further ones are not remembered.
     positive, negative
         What those stand for, once there were two labels; a third label that turns up later does not change it.
     """
 
     seen: tuple[str, ...] = ()
     derived: bool = False
+    many: bool = False
     positive: str | None = None
     negative: str | None = None
 
-    def with_more(self, labels: Iterable[str], *, derived: bool, configured: str | None) -> LabelSet:
+    def with_more(self, labels: Iterable[str], *, derived: bool, many: bool, configured: str | None) -> LabelSet:
         """The set after further labels were seen; `configured` is the positive label of the configuration, if it names one."""
         seen = ordered([*self.seen, *labels])
-        derived = derived or self.derived
-        every = _completed(seen, configured)
-        if self.positive is not None or len(every) < 2:
-            return LabelSet(seen, derived, self.positive, self.negative)
-        positive = configured or every[-1]
-        return LabelSet(seen, derived, positive, next(label for label in every if label != positive))
+        grown = msgspec.structs.replace(self, seen=seen, derived=self.derived or derived)
+        if many or self.many or len(seen) > MOST_LABELS:
+            grown = msgspec.structs.replace(self, derived=grown.derived, many=True)
+        if grown.positive is None and len(_with(grown.seen, configured)) > 1:
+            positive, negative = grown.pair(configured)
+            grown = msgspec.structs.replace(grown, positive=positive, negative=negative)
+        return grown
 
     def labels(self, configured: str | None) -> tuple[str, ...]:
         """All labels in the order of a confusion matrix.
@@ -51,14 +55,24 @@ class LabelSet(msgspec.Struct, frozen=True):
         >>> LabelSet(("no",)).labels(None), LabelSet(("10", "9")).labels(None), LabelSet(("a",)).labels("b")
         (('no', 'yes'), ('9', '10'), ('a', 'b'))
         """
-        pair = () if self.positive is None or self.negative is None else (self.positive, self.negative)
-        return _completed(ordered([*self.seen, *pair]), configured)
+        every = _with(self.seen, configured)
+        return next((pair for pair in PAIRS if every[0] in pair), every) if len(every) == 1 else every
+
+    def pair(self, configured: str | None) -> tuple[str | None, str | None]:
+        """The positive and the negative label; None where they are not known yet."""
+        if self.positive is not None:
+            return self.positive, self.negative
+        every = self.labels(configured)
+        if len(every) < 2:
+            return configured, None
+        positive = configured or every[-1]
+        return positive, next(label for label in every if label != positive)
 
     def problem(self, configured: str | None) -> str | None:
         """Why rows cannot be told apart by label, or None."""
-        if len(self.labels(configured)) > MOST_LABELS:
+        if self.many:
             return f"more than {MOST_LABELS} labels"
-        if self.derived and self.positive is None:
+        if self.derived and None in self.pair(configured):
             return "one label seen; set positive_label"
         return None
 
@@ -71,11 +85,5 @@ def ordered(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(distinct))
 
 
-def _completed(seen: tuple[str, ...], configured: str | None) -> tuple[str, ...]:
-    """The labels with the configured one, and with the other one of a known pair."""
-    if not seen:
-        return ()
-    every = ordered([*seen, configured]) if configured is not None else seen
-    if len(every) == 1:
-        every = next((pair for pair in PAIRS if every[0] in pair), every)
-    return every
+def _with(seen: tuple[str, ...], configured: str | None) -> tuple[str, ...]:
+    return ordered([*seen, configured]) if seen and configured is not None else ordered(seen)

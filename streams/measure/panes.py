@@ -31,14 +31,17 @@ class Chunk:
         Keys begin with the rung, so the rows known at a rung are the first ones.
     layout_id, series, column
         Which layout unfolded the keys last, and into what; -1 and nothing before that.
+    has_unknown
+        Whether that layout had no column for some of them.
     """
 
-    __slots__ = ("column", "layout_id", "series", "table")
+    __slots__ = ("column", "has_unknown", "layout_id", "series", "table")
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self.layout_id = -1
         self.series = self.column = EMPTY.keys
+        self.has_unknown = False
 
 
 class Panes:

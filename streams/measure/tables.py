@@ -129,7 +129,9 @@ class Table:
             If another format version wrote it.
         """
         if data[0] != FORMAT:
-            raise ValueError(f"measure: count table of format {data[0]}, this release reads format {FORMAT}; replay the log into a new folder")
+            raise ValueError(
+                f"measure: count table of format {data[0]}, this release reads format {FORMAT}; replay the log into a new folder"
+            )
         width = data[1]
         rows = (len(data) - 2) // (8 + width)
         counts = np.frombuffer(data, f"<i{width}", rows, 2 + 8 * rows).astype(np.int64)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from streams.intervals import Floats, Interval, divided, wilson_from_variance
-from streams.lanes import SCORE_BINS, SCORE_SCALE
+from streams.lanes import SCORE_SCALE
 from streams.metrics.counts import Counts
 from streams.metrics.metric import Metric
 
@@ -46,15 +46,16 @@ class Brier(Metric, frozen=True, tag="brier"):
         """Shape (S,)."""
         if counts.positive is None or counts.score_sum is None or counts.score_squares is None:
             return np.full(counts.series, np.nan)
-        negatives, positives = (histogram.sum(axis=1) for histogram in counts.score_histograms())
-        squares = counts.score_squares.sum(axis=1) - 2 * counts.score_sum[:, counts.positive] + positives * SCORE_SCALE
-        return np.clip(divided(squares, (negatives + positives) * SCORE_SCALE), 0.0, 1.0)
+        cells = counts.scores
+        n = cells.n_negative + cells.n_positive
+        squares = counts.score_squares.sum(axis=1) - 2 * counts.score_sum[:, counts.positive] + cells.n_positive * SCORE_SCALE
+        return np.clip(divided(squares, n * SCORE_SCALE), 0.0, 1.0)
 
     def interval(self, counts: Counts) -> Interval | None:
         """Wilson's form with the variance of the squared distances."""
-        negatives, positives = counts.score_histograms()
-        n = negatives.sum(axis=1) + positives.sum(axis=1)
-        score = (np.arange(SCORE_BINS) + 0.5) / SCORE_BINS
-        mean = divided(negatives @ score**2 + positives @ (1 - score) ** 2, n)
-        fourth = divided(negatives @ score**4 + positives @ (1 - score) ** 4, n)
+        cells = counts.scores
+        n = cells.n_negative + cells.n_positive
+        of_negative, of_positive = np.square(cells.middle), np.square(1 - cells.middle)
+        mean = divided(cells.sums(cells.negatives * of_negative + cells.positives * of_positive), n)
+        fourth = divided(cells.sums(cells.negatives * np.square(of_negative) + cells.positives * np.square(of_positive)), n)
         return wilson_from_variance(self.value(counts), np.nan_to_num(divided(np.maximum(fourth - mean * mean, 0.0), n)), n)

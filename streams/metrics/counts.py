@@ -7,6 +7,8 @@ leading axis S runs over those series. Nothing here knows how the counts came ab
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +16,11 @@ from numpy.typing import NDArray
 from streams.lanes import SCORE_BINS
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Number = TypeVar("Number", NDArray[np.int64], NDArray[np.float64])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SparseHistogram:
     """Histograms of all series on one list of log-linear bins (`streams.loglinear`).
 
@@ -31,8 +35,85 @@ class SparseHistogram:
     bins: Ints
     counts: Ints
 
+    @cached_property
+    def cumulative(self) -> Ints:
+        """Shape (S, M): counts up to and with each bin."""
+        return np.cumsum(self.counts, axis=1)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+    @property
+    def total(self) -> Ints:
+        """Shape (S,): all counts of each series."""
+        return self.cumulative[:, -1] if len(self.bins) else np.zeros(len(self.counts), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class ScoreCells:
+    """The occupied bins of the score histograms of all series: most windows fill few of 1,000 bins.
+
+    What several metrics ask for is worked out once.
+
+    Parameters
+    ----------
+    series_count
+        S.
+    series, bins
+        Shape (C,), ascending: where each cell is.
+    negatives, positives
+        Shape (C,): rows of each actual label in the cell.
+    """
+
+    series_count: int
+    series: Ints
+    bins: Ints
+    negatives: Ints
+    positives: Ints
+
+    @cached_property
+    def middle(self) -> Floats:
+        """Shape (C,): the score in the middle of the bin."""
+        return (self.bins + 0.5) / SCORE_BINS
+
+    @cached_property
+    def n_negative(self) -> Ints:
+        """Shape (S,): actual negatives of each series."""
+        return self.sums(self.negatives)
+
+    @cached_property
+    def n_positive(self) -> Ints:
+        """Shape (S,): actual positives of each series."""
+        return self.sums(self.positives)
+
+    @cached_property
+    def negatives_beaten(self) -> Ints:
+        """Shape (C,): twice the negatives of the same series below each cell plus those in it; a tie counts half a pair."""
+        return self._beaten(self.negatives)
+
+    @cached_property
+    def positives_beaten(self) -> Ints:
+        """Shape (C,): as `negatives_beaten`, of positives."""
+        return self._beaten(self.positives)
+
+    def sums(self, values: Number) -> Number:
+        """Sums over the cells of each series: shape (C,) to shape (S,), 0 for a series without cells."""
+        totals = np.zeros(self.series_count, dtype=values.dtype)
+        if len(self._starts):
+            totals[self.series[self._starts]] = np.add.reduceat(values, self._starts)
+        return totals
+
+    @cached_property
+    def _starts(self) -> Ints:
+        """The first cell of each series that has any."""
+        return np.flatnonzero(np.diff(self.series, prepend=-1))
+
+    def _beaten(self, rows: Ints) -> Ints:
+        upto = np.cumsum(rows)
+        lengths = np.diff(self._starts, append=len(rows))
+        before = np.repeat(upto[self._starts] - rows[self._starts], lengths)
+        beaten: Ints = 2 * (upto - before) - rows
+        return beaten
+
+
+@dataclass(frozen=True, kw_only=True)
 class Counts:
     """Merged integer counts of S series over one window. What a lane does not hold is None.
 
@@ -59,7 +140,7 @@ class Counts:
     latency
         Prediction latency in microseconds.
     window_ms
-        Length of the window; None where a window has no length ("last n").
+        Shape (S,): length of the window; 0 where it has none ("last n").
 
     Examples
     --------
@@ -80,7 +161,7 @@ class Counts:
     predicted_scores: Ints | None = None
     delay: SparseHistogram | None = None
     latency: SparseHistogram | None = None
-    window_ms: int | None = None
+    window_ms: Ints | None = None
 
     def __post_init__(self) -> None:
         series, k = len(self.n_predictions), len(self.labels)
@@ -94,19 +175,19 @@ class Counts:
         """S, the number of series."""
         return len(self.n_predictions)
 
-    @property
+    @cached_property
     def n(self) -> Ints:
         """Shape (S,): predictions with a truth in force."""
         total: Ints = self.matrix.sum(axis=(1, 2))
         return total
 
-    @property
+    @cached_property
     def correct(self) -> Ints:
         """Shape (S,): predictions that the truth bears out."""
         hits: Ints = np.trace(self.matrix, axis1=1, axis2=2)
         return hits
 
-    @property
+    @cached_property
     def missing(self) -> Ints:
         """Shape (S,): predictions without a truth in force, at least 0."""
         without: Ints = np.maximum(self.n_predictions - self.n, 0)
@@ -120,10 +201,11 @@ class Counts:
         yes, no = self.positive, 1 - self.positive
         return self.matrix[:, no, no], self.matrix[:, no, yes], self.matrix[:, yes, no], self.matrix[:, yes, yes]
 
-    def score_histograms(self) -> tuple[Ints, Ints]:
-        """Score histograms of actual negatives and positives over both halves, two arrays of shape (S, 1000); all 0 without scores."""
+    @cached_property
+    def scores(self) -> ScoreCells:
+        """Score histograms of actual negatives and positives, both halves together; no cells without scores or a positive label."""
         if self.positive is None or self.score_fit is None or self.score_holdout is None:
-            nothing = np.zeros((self.series, SCORE_BINS), dtype=np.int64)
-            return nothing, nothing
-        both = self.score_fit + self.score_holdout
-        return both[:, 1 - self.positive], both[:, self.positive]
+            return ScoreCells(self.series, *(np.zeros(0, dtype=np.int64) for _ in range(4)))
+        no, yes = (self.score_fit[:, label] + self.score_holdout[:, label] for label in (1 - self.positive, self.positive))
+        cells = np.flatnonzero((no | yes) != 0)
+        return ScoreCells(self.series, cells // SCORE_BINS, cells % SCORE_BINS, no.ravel()[cells], yes.ravel()[cells])

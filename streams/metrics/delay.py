@@ -27,6 +27,7 @@ class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
     """
 
     lanes: ClassVar[tuple[int, ...]] = (DECISIONS,)
+    needs: ClassVar[tuple[str, ...]] = ("truth", "delay")
 
     def histogram(self, counts: Counts) -> SparseHistogram | None:
         """Delays in milliseconds."""

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.intervals import Floats, Interval, Ints, divided, wilson
 from streams.lanes import ARRIVALS, DECISIONS
@@ -30,7 +31,7 @@ class Metric(msgspec.Struct, frozen=True):
     binary
         Whether it needs two labels, one of them positive.
     needs
-        What the counts must hold for a value: names of `REASONS`, asked in this order by `null_reason`.
+        What the counts must hold for a value: "truth", "two labels", "score", "delay", "latency", asked in this order by `null_reasons`.
     undefined
         Why the value is null where all that is there and the value still divides by nothing.
 
@@ -65,14 +66,16 @@ class Metric(msgspec.Struct, frozen=True):
         """The value if all missing labels went against the model and if all went for it, each of shape (S,); None if that says nothing."""
         return None
 
-    def null_reason(self, counts: Counts, series: int) -> str | None:
-        """Why the value of one series is null, in a few words; None where there is a value."""
-        if not np.isnan(self.value(counts)[series]):
-            return None
-        if not counts.n_predictions[series]:
-            return "no predictions"
+    def null_reasons(self, counts: Counts, at: Ints) -> list[str]:
+        """Why the values of the series `at`, shape (Q,), are null, given that they are: a few words for each."""
+        reasons = np.full(len(at), self.undefined, dtype=object)
         asked = ("truth", "two labels", *self.needs) if self.binary else self.needs
-        return next((reason for need in asked if (reason := _missing(need, counts, series))), self.undefined)
+        # The first that is lacking has the last word.
+        for need in reversed(asked):
+            lacking, reason = lacks(need, counts, at)
+            reasons[lacking] = reason
+        reasons[counts.n_predictions[at] == 0] = "no predictions"
+        return [str(reason) for reason in reasons]
 
 
 class Proportion(Metric, frozen=True):
@@ -91,14 +94,16 @@ class Proportion(Metric, frozen=True):
         return wilson(*self.rows(counts))
 
 
-def _missing(need: str, counts: Counts, series: int) -> str | None:
-    """The reason why `need` is not met, or None."""
+def lacks(need: str, counts: Counts, at: Ints) -> tuple[NDArray[np.bool_], str]:
+    """Which of the series `at`, shape (Q,), lack what a metric needs, and how that is said."""
     if need == "truth":
-        return None if counts.matrix[series].any() else "no truth yet"
+        return counts.n[at] == 0, "no truth yet"
     if need == "two labels":
-        return None if counts.positive is not None else ("one class only" if len(counts.labels) < 2 else "needs two labels")
+        return np.full(len(at), counts.positive is None), "one class only" if len(counts.labels) < 2 else "needs two labels"
     if need == "score":
-        return None if any(histogram[series].any() for histogram in counts.score_histograms()) else "no score"
-    if need == "latency":
-        return None if counts.latency is not None and counts.latency.counts[series].any() else "no latency"
-    raise ValueError(f'metrics: unknown need "{need}"; known are truth, two labels, score and latency')
+        return (counts.scores.n_negative + counts.scores.n_positive)[at] == 0, "no score"
+    if need in ("delay", "latency"):
+        histogram = counts.delay if need == "delay" else counts.latency
+        filled = np.zeros(len(at), dtype=np.int64) if histogram is None else histogram.counts[at].sum(axis=1)
+        return filled == 0, f"no {need}"
+    raise ValueError(f'metrics: unknown need "{need}"; known are truth, two labels, score, delay and latency')

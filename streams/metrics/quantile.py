@@ -43,7 +43,7 @@ class HistogramQuantile(Metric, frozen=True):
     def interval(self, counts: Counts) -> Interval | None:
         """The order statistics that hold the true quantile with 95 %."""
         histogram = self.histogram(counts)
-        n = histogram.counts.sum(axis=1) if histogram is not None else np.zeros(counts.series, dtype=np.int64)
+        n = histogram.total if histogram is not None else np.zeros(counts.series, dtype=np.int64)
         low, high = quantile_ranks(self.q, n)
         return self._read(counts, low), self._read(counts, high)
 
@@ -51,4 +51,4 @@ class HistogramQuantile(Metric, frozen=True):
         histogram = self.histogram(counts)
         if histogram is None:
             return np.full(counts.series, np.nan)
-        return loglinear.quantiles(histogram.bins, histogram.counts, q) / self.per_ms
+        return loglinear.quantiles_of(histogram.bins, histogram.cumulative, q) / self.per_ms

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from streams.intervals import Floats, Interval, divided, wilson_from_variance
-from streams.metrics.counts import Counts
+from streams.intervals import Floats, Interval, Ints, divided, wilson_from_variance
+from streams.metrics.counts import Counts, ScoreCells
 from streams.metrics.metric import Metric
 
 
@@ -42,25 +42,21 @@ class RocAuc(Metric, frozen=True, tag="roc_auc"):
 
     def value(self, counts: Counts) -> Floats:
         """Shape (S,)."""
-        negatives, positives = counts.score_histograms()
-        pairs = negatives.sum(axis=1) * positives.sum(axis=1)
-        # Whole numbers up to here: twice the pairs in order, a tie counting one.
-        ordered = (positives * (2 * np.cumsum(negatives, axis=1) - negatives)).sum(axis=1)
-        return divided(ordered, 2 * pairs)
+        cells = counts.scores
+        return divided(cells.sums(cells.positives * cells.negatives_beaten), 2 * cells.n_negative * cells.n_positive)
 
     def interval(self, counts: Counts) -> Interval | None:
         """Wilson's form with DeLong's variance."""
-        negatives, positives = counts.score_histograms()
-        n_negative, n_positive = negatives.sum(axis=1), positives.sum(axis=1)
-        # Placements: the share of the other class that a row of this bin is on the right side of.
-        below = divided(np.cumsum(negatives, axis=1) - negatives / 2, n_negative[:, np.newaxis])
-        above = divided(n_positive[:, np.newaxis] - np.cumsum(positives, axis=1) + positives / 2, n_positive[:, np.newaxis])
-        area = self.value(counts)
-        variance = _mean_variance(below, positives, n_positive, area) + _mean_variance(above, negatives, n_negative, area)
-        return wilson_from_variance(area, np.nan_to_num(variance), np.minimum(n_negative, n_positive))
+        cells, area = counts.scores, self.value(counts)
+        n_negative, n_positive = cells.n_negative.astype(np.float64), cells.n_positive.astype(np.float64)
+        # The placement of a positive is the share of negatives below it, that of a negative the share of positives below it. DeLong
+        # takes the share above, which scatters the same. Their means are the area and the rest of it.
+        variance = _mean_variance(cells, cells.positives, cells.negatives_beaten, n_positive, n_negative, area)
+        variance = variance + _mean_variance(cells, cells.negatives, cells.positives_beaten, n_negative, n_positive, 1 - area)
+        return wilson_from_variance(area, np.nan_to_num(variance), np.minimum(cells.n_negative, cells.n_positive))
 
 
-def _mean_variance(placements: Floats, weights: np.ndarray[tuple[int, ...], np.dtype[np.int64]], n: Floats, area: Floats) -> Floats:
-    """Variance of the mean placement, shape (S,), from placements and counts of shape (S, B)."""
-    distance = placements - area[:, np.newaxis]
-    return divided((weights * distance * distance).sum(axis=1), n * (n - 1))
+def _mean_variance(cells: ScoreCells, rows: Ints, beaten: Ints, n: Floats, n_others: Floats, mean: Floats) -> Floats:
+    """Variance of the mean placement of `rows`, shape (S,), from what each cell beats, twice, and the mean placement."""
+    squares = cells.sums(rows * np.square(beaten, dtype=np.float64))
+    return divided(np.maximum(divided(squares, 4 * n_others * n_others) - n * mean * mean, 0.0), n * (n - 1))

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from streams.intervals import Floats, Interval, poisson_score
+from streams.intervals import Floats, Interval, divided, poisson_score
 from streams.lanes import TRAFFIC
 from streams.metrics.counts import Counts
 from streams.metrics.metric import Metric
@@ -23,7 +23,7 @@ class Throughput(Metric, frozen=True, tag="throughput"):
     Examples
     --------
     >>> counts = Counts(labels=(), positive=None, matrix=np.zeros((1, 0, 0), dtype=np.int64), n_predictions=np.array([7200]),
-    ...                 window_ms=3_600_000)
+    ...                 window_ms=np.array([3_600_000]))
     >>> Throughput().value(counts).tolist()
     [2.0]
 
@@ -40,13 +40,13 @@ class Throughput(Metric, frozen=True, tag="throughput"):
 
     def value(self, counts: Counts) -> Floats:
         """Shape (S,)."""
-        return counts.n_predictions / _seconds(counts)
+        return divided(counts.n_predictions, _seconds(counts))
 
     def interval(self, counts: Counts) -> Interval | None:
         """Poisson score interval."""
         low, high = poisson_score(counts.n_predictions)
-        return low / _seconds(counts), high / _seconds(counts)
+        return divided(low, _seconds(counts)), divided(high, _seconds(counts))
 
 
-def _seconds(counts: Counts) -> float:
-    return counts.window_ms / 1000 if counts.window_ms else np.nan
+def _seconds(counts: Counts) -> Floats:
+    return counts.window_ms / 1000 if counts.window_ms is not None else np.zeros(counts.series)

@@ -17,13 +17,13 @@ from typing import TypeVar
 import msgspec
 
 from schemas.results import RegistryCommand, RegistryEvent
-from streams.registry.model import REJECTED, Change, Fields, Model, difference, fields_of
+from streams.registry.model import BASELINE, REJECTED, Change, Fields, Model, difference, fields_of
 from streams.registry.parameters import BaselineFact, Metadata, Nothing, Promotion, ReferenceFact, Registration, Rollback, Threshold
 
 Log = Callable[[int], RegistryEvent]
 """The event of a revision of the model, from 1 to the one in force."""
 
-SETTINGS = ("stage", "threshold", "configuration", "deployed_at", "promoted_by")
+SETTINGS = ("stage", "threshold", "configuration", "promoted_by")
 """What a rollback takes back. Facts (references, baselines, who owns it) stay as they were learnt."""
 
 _P = TypeVar("_P", bound=msgspec.Struct)
@@ -134,10 +134,10 @@ def _record_reference(model: Model, command: RegistryCommand, log: Log) -> Chang
 
 
 def _record_baseline(model: Model, command: RegistryCommand, log: Log) -> Change:
-    version, held = _registered(model, command)
+    version, _ = _registered(model, command)
     maturity = _parameters(command, BaselineFact).maturity
     baseline = {name: value for name, value in command.params.items() if name != "maturity"}
-    return {version: {"baselines": held.get("baselines", {}) | {maturity: baseline}}}
+    return {version: {BASELINE + maturity: baseline}}
 
 
 def _rollback(model: Model, command: RegistryCommand, log: Log) -> Change:

@@ -16,6 +16,9 @@ from schemas.results import RegistryEntry, RegistryEvent
 
 REJECTED = "rejected"
 
+BASELINE = "baselines."
+"""Each baseline is a field of its own, such as "baselines.1d", so that an event shows the one that it changed."""
+
 Fields = dict[str, Any]
 """Fields of a `RegistryEntry` by name, as plain values; a field without a value is left out."""
 Change = dict[str, Fields]
@@ -46,7 +49,10 @@ class Model(msgspec.Struct, frozen=True):
 
     def entry(self, version: str) -> RegistryEntry:
         """The state in force of one version, as the `registry` topic has it."""
-        fields = dict(self.versions[version], model_name=self.name, model_version=version, revision=self.changed_at[version])
+        held = self.versions[version]
+        fields = {name: value for name, value in held.items() if not name.startswith(BASELINE)}
+        fields["baselines"] = {name.removeprefix(BASELINE): value for name, value in held.items() if name.startswith(BASELINE)}
+        fields |= {"model_name": self.name, "model_version": version, "revision": self.changed_at[version]}
         return msgspec.convert(fields, RegistryEntry)
 
     def entries(self) -> list[RegistryEntry]:

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import msgspec
 
-from schemas.config import ModelConfig
 from schemas.results import Recommendation, RegistryCommand
+from schemas.settings import ModelConfig
 from streams.tables import convert_table
 
 OURSELVES = "driftline"

@@ -11,8 +11,8 @@ import msgspec
 import xxhash
 
 from schemas import topics
-from schemas.config import Config
 from schemas.results import RegistryCommand, RegistryEvent
+from schemas.settings import Config
 from streams.registry.commands import Log, event_of
 from streams.registry.model import REJECTED, Model, apply
 from streams.registry.policy import build_policy, command_of
@@ -20,7 +20,8 @@ from streams.stage import Batch, Record, State
 
 STATE_VERSION = 1
 
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_encode = msgspec.msgpack.Encoder().encode
+_content = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode_model = msgspec.msgpack.Decoder(tuple[int, Model]).decode
 _decode_event = msgspec.msgpack.Decoder(RegistryEvent).decode
 
@@ -33,7 +34,7 @@ class Registry:
     """
 
     name = "registry"
-    inputs = (topics.REGISTRY_COMMANDS, topics.RECOMMENDATIONS, topics.ALERTS)
+    inputs: tuple[str, ...] = (topics.REGISTRY_COMMANDS, topics.RECOMMENDATIONS, topics.ALERTS)
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -55,7 +56,7 @@ class Registry:
 
     def _carry_out(self, command: RegistryCommand, state: State, *, cause: str | None = None) -> list[Record]:
         name = command.model_name
-        seen_key, content = _key("command", name, command.command_id), xxhash.xxh64_digest(_encode(command))
+        seen_key, content = _key("command", name, command.command_id), xxhash.xxh64_digest(_content(command))
         seen = state.get(seen_key)
         if seen == content:
             return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import msgspec
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from schemas.settings import Config
 from streams.columns import GroundTruthColumns, PredictionColumns
-from streams.hashing import id_hashes
 from streams.lanes import NO_LABEL, NO_MODEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
 from streams.score.entry import NO_SCORE, Horizons
 from streams.score.names import Dictionary
@@ -19,6 +18,8 @@ from streams.stage import State
 
 Ints = NDArray[np.int64]
 
+MAX_VALUES: Final = 10_000  # values of a segment dimension that a partition tells apart
+OTHER: Final = "other"
 ENTRY: Final = b"e"  # first byte of the state key of an entry; the id follows
 
 
@@ -29,6 +30,9 @@ class Texts:
         self._config = config
         self.labels = Dictionary(b"l", state)
         self.segments = Dictionary(b"s", state)  # "dimension=value"; code 0 in a row means that it has none
+        self._values = dict.fromkeys(config.segments, 0)
+        for text in self.segments.texts:
+            self._values[text.partition("=")[0]] += 1
         self._versions = Dictionary(b"v", state)
         self.names: list[tuple[str, str]] = []
         self.horizons: list[Horizons] = []
@@ -39,6 +43,18 @@ class Texts:
         codes = self._versions.codes([f"{len(model)}:{model}{version}" for model, version in names], state)
         if len(self._versions) > len(self.names):
             self._learn()
+        return codes
+
+    def codes_of_values(self, dimension: str, values: Sequence[str], state: State) -> Ints:
+        """Code of each value of a segment dimension, shape (N,), from 1. After MAX_VALUES of them, new values are counted as "other"."""
+        texts = [f"{dimension}={value}" for value in values]
+        room = MAX_VALUES - self._values[dimension]
+        new = [text for text in texts if text not in self.segments]
+        for text in new[max(room, 0) :]:
+            texts[texts.index(text)] = f"{dimension}={OTHER}"
+        before = len(self.segments)
+        codes = self.segments.codes(texts, state) + 1
+        self._values[dimension] += len(self.segments) - before
         return codes
 
     def no_model(self, state: State) -> int:
@@ -94,7 +110,6 @@ class Predictions(msgspec.Struct, gc=False):
     predicted: Ints
     score: Ints
     segments: Ints
-    hashes: NDArray[np.uint64]
     rank: Ints
     at: Ints
 
@@ -123,7 +138,6 @@ class Predictions(msgspec.Struct, gc=False):
             predicted=np.where((predicted == NO_LABEL) & scored, by_score, predicted),
             score=np.where(scored, np.rint(np.where(scored, columns.score, 0.0) * SCORE_SCALE), NO_SCORE).astype(np.int64),
             segments=_segment_codes(columns.segments, config.segments, texts, state) * texts.has_dimension[name],
-            hashes=id_hashes(columns.ids),
             rank=columns.rank,
             at=np.arange(n),
         ), int(marks[-1])
@@ -165,19 +179,13 @@ class Truths(msgspec.Struct, gc=False):
         ), int(marks[-1])
 
 
-def canonical(value: Any) -> str:
-    """A segment or feature value as text: booleans as in JSON, everything else as Python writes it."""
-    return ("false", "true")[value] if isinstance(value, bool) else str(value)
-
-
-def _segment_codes(rows: Sequence[dict[str, Any] | None], dimensions: Sequence[str], texts: Texts, state: State) -> Ints:
+def _segment_codes(rows: Sequence[dict[str, str] | None], dimensions: Sequence[str], texts: Texts, state: State) -> Ints:
     """Code of each row's value in each dimension plus 1, shape (N, D); 0 where the row has none."""
     codes = np.zeros((len(rows), len(dimensions)), np.int64)
     for d, dimension in enumerate(dimensions):
         values = [None if row is None else row.get(dimension) for row in rows]
-        distinct = dict.fromkeys((type(value), value) for value in values)
-        present = [(kind, value) for kind, value in distinct if value is not None]
-        code = texts.segments.codes([f"{dimension}={canonical(value)}" for _, value in present], state) + 1
-        code_of = {(type(None), None): 0, **dict(zip(present, code.tolist(), strict=True))}
-        codes[:, d] = [code_of[type(value), value] for value in values]
+        present = [value for value in dict.fromkeys(values) if value is not None]
+        code_of: dict[str | None, int] = {None: 0}
+        code_of.update(zip(present, texts.codes_of_values(dimension, present, state).tolist(), strict=True))
+        codes[:, d] = [code_of[value] for value in values]
     return codes

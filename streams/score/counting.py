@@ -17,7 +17,7 @@ from streams.features import FeatureSummary
 from streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, NO_LABEL, SCORE_BINS, SCORE_SCALE, TRAFFIC
 from streams.loglinear import bin_of
 from streams.partial import FeaturePartial
-from streams.score.arrivals import Predictions, Texts, canonical
+from streams.score.arrivals import Predictions, Texts
 from streams.score.increments import Increments, Ints, Rows, series_keys
 from streams.texts import EMPTY, StringSummary
 
@@ -68,6 +68,7 @@ class Counting:
         self._config = config
         self._texts = texts
         self._lanes = {lane for lane, name in enumerate(lanes.LANE_NAMES) if name in config.lanes}
+        self.arrivals = ARRIVALS in self._lanes
         self.increments = Increments()
 
     def predictions(self, rows: Predictions, columns: PredictionColumns) -> None:
@@ -121,7 +122,7 @@ class Counting:
                     counted.count(lanes.SCORES_HOLDOUT, label, score_of_bin, sign, scored & half)
                     counted.count(lanes.SCORE_SUM, label, 0, score * sign, scored)
                     counted.count(lanes.SCORE_SQUARES, label, 0, (score * score + SCORE_SCALE // 2) // SCORE_SCALE * sign, scored)
-            if ARRIVALS in self._lanes:
+            if self.arrivals:
                 self._rows(ARRIVALS, rows.name, rows.segments, rows.known_ms).count(lanes.CELLS, label, rows.predicted, sign, has)
         if DECISIONS in self._lanes:
             counted = self._rows(DECISIONS, rows.name, rows.segments, rows.timestamp_ms, rung)
@@ -130,14 +131,14 @@ class Counting:
             if not rows.first.all():
                 counted.count(lanes.COUNT, 0, COUNTER_CODES["corrected"], rows.sign, ~rows.first & new)
                 counted.count(lanes.COUNT, 0, COUNTER_CODES["retracted"], rows.sign, ~new)
-        if ARRIVALS in self._lanes:
+        if self.arrivals:
             at = np.flatnonzero(rows.first)
             recent = (rows.known_ms[at], rows.hashes[at], rows.new[at], rows.predicted[at], rows.sign[at])
             self.increments.add_recent(rows.name[at], rows.segments[at], *recent)
 
     def counter(self, counter: str, name: Ints, segments: Ints, time_ms: Ints, sign: Ints | int = 1) -> None:
         """Count rows in the arrivals lane at the time at which they came to nothing."""
-        if ARRIVALS in self._lanes:
+        if self.arrivals:
             self._rows(ARRIVALS, name, segments, time_ms).count(lanes.COUNT, 0, COUNTER_CODES[counter], sign)
 
     def _rows(self, lane: int, name: Ints, segments: Ints, time_ms: Ints, rung: Ints | None = None) -> Rows:
@@ -190,9 +191,13 @@ def _split(values: list[Any]) -> tuple[NDArray[np.float64], dict[int, str]]:
     kinds = set(map(type, values))
     if kinds <= {float, int, type(None)}:
         return np.array([np.nan if value is None else value for value in values], np.float64), {}
-    texts = {i: canonical(value) for i, value in enumerate(values) if isinstance(value, str | bool)}
+    texts = {i: _text(value) for i, value in enumerate(values) if isinstance(value, str | bool)}
     numbers = [np.nan if value is None or i in texts else value for i, value in enumerate(values)]
     return np.array(numbers, np.float64), texts
+
+
+def _text(value: str | bool) -> str:
+    return value if isinstance(value, str) else "true" if value else "false"
 
 
 def _texts_by_group(texts: dict[int, str], row: Ints, group: Ints) -> dict[int, StringSummary]:

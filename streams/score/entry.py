@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.lanes import NO_LABEL
 
@@ -101,9 +102,7 @@ def outcome(prediction: PredictionPart, truths: Sequence[TruthPart], horizons: H
     def rank(truth: TruthPart) -> tuple[int, int, bytes]:
         return truth.revision, truth.timestamp_ms, b"" if truth.label == NO_LABEL else labels[truth.label].encode()
 
-    counting = sorted(
-        ((at, rank(t), t) for at, t in in_time if at <= first_known_ms + horizons.correction_ms), key=lambda known: known[:2]
-    )
+    counting = sorted(((at, rank(t), t) for at, t in in_time if at <= first_known_ms + horizons.correction_ms), key=lambda known: known[:2])
     late = [at for at, _ in known if at - prediction.timestamp_ms > horizons.label_ms or at > first_known_ms + horizons.correction_ms]
     changes: list[Change] = []
     in_force, greatest, had_label = NO_LABEL, None, False
@@ -183,3 +182,9 @@ def layout_for(dimensions: int) -> np.dtype[np.void]:
             ("segments", "<u4", (dimensions,)),
         ]
     )
+
+
+def known_ms(rows: NDArray[np.void]) -> NDArray[np.int64]:
+    """When the truth of each joined row of the fixed layout counts as known to its prediction, shape (N,)."""
+    known: NDArray[np.int64] = np.maximum(np.maximum(rows["known_ms"], rows["floor_ms"]), rows["timestamp_ms"])
+    return known

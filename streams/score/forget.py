@@ -43,24 +43,26 @@ class DueIndex:
         if not len(ids):
             return
         buckets = due_ms // self._width_ms
+        if buckets[0] == buckets[-1] and (buckets == buckets[0]).all():
+            self._append(int(buckets[0]), ids, state)
+            return
         order = np.argsort(buckets, kind="stable")
         in_order = buckets[order]
         starts = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]]).tolist()
         places = order.tolist()
-        changed: dict[int, None] = {}
         for start, end in zip(starts, [*starts[1:], len(places)], strict=True):
-            bucket = int(in_order[start])
-            number = bucket // SHELF
-            if number not in self._shelves:
-                self._shelves[number] = {}
-                self._put_shelves(state)
-            shelf = self._shelves[number]
-            count = shelf.get(bucket, 0)
-            state.put(_list_key(bucket, count), _pack([ids[i] for i in places[start:end]]))
-            shelf[bucket] = count + 1
-            changed[number] = None
-        for number in changed:
-            state.put(_shelf_key(number), _pack(self._shelves[number]))
+            self._append(int(in_order[start]), [ids[i] for i in places[start:end]], state)
+
+    def _append(self, bucket: int, ids: Sequence[bytes], state: State) -> None:
+        number = bucket // SHELF
+        if number not in self._shelves:
+            self._shelves[number] = {}
+            self._put_shelves(state)
+        shelf = self._shelves[number]
+        count = shelf.get(bucket, 0)
+        state.put(_list_key(bucket, count), _pack(ids))
+        shelf[bucket] = count + 1
+        state.put(_shelf_key(number), _pack(shelf))
 
     def first_ms(self) -> int | None:
         """Start of the earliest bucket that lists anything."""

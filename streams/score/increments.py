@@ -11,13 +11,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.lanes import ALL
 from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, FeaturePartial, Partial
 
 Ints = NDArray[np.int64]
 
 # One packed key holds, from the low bits: b 16, a 16, measure 4, rung 4, lane 2, and the number of the (series, pane) pair 21.
 _A, _MEASURE, _RUNG, _LANE, _PAIR = 16, 32, 36, 40, 42
-_SEGMENT_BITS: Final = 32  # of a series key: model version above, segment code below (0 is "all")
+_SEGMENT_BITS: Final = 32  # of a series key: model version (16 bits) above, segment code below (0 is "all")
+_MODEL: Final = 48  # number of the model above the series key, to have the series of a model together
+_NAME: Final = (1 << _MODEL) - 1
 
 
 class Rows:
@@ -58,46 +61,42 @@ class Increments:
         if len(name):
             self.recent.append((name, segments, time, hashes, actual, predicted, sign))
 
-    def partials(
-        self, partition: int, names: Sequence[tuple[str, str]], segments: Sequence[str], labels: Sequence[str]
-    ) -> list[Partial]:
+    def partials(self, partition: int, names: Sequence[tuple[str, str]], segments: Sequence[str], labels: Sequence[str]) -> list[Partial]:
         """One partial per model that gained something, by model name; codes are indexes into `names`, `segments` (from 1), `labels`."""
         series_key, pane, packed, amount = self._summed()
         recent_keys, recent = self._expanded_recent()
         feature_keys = np.fromiter((key for key, _ in self.features), np.int64, len(self.features))
-        models = [model for model, _ in names]
-        order = {model: number for number, model in enumerate(sorted(set(models)))}
-        model_of_name = np.fromiter((order[model] for model in models), np.int64, len(models))
-        count_model = model_of_name[series_key >> _SEGMENT_BITS]
-        recent_model = model_of_name[recent_keys >> _SEGMENT_BITS]
-        feature_model = model_of_name[feature_keys >> _SEGMENT_BITS]
-        found = []
-        for model, number in order.items():
-            at = np.flatnonzero(count_model == number)
-            recent_at = np.flatnonzero(recent_model == number)
-            features = [self.features[i][1] for i in np.flatnonzero(feature_model == number)]
-            keys = np.concatenate([series_key[at], recent_keys[recent_at], feature_keys[feature_model == number]])
-            if not len(keys):
-                continue
-            distinct, index = np.unique(keys, return_inverse=True)
-            low = (1 << _SEGMENT_BITS) - 1
-            series = [
-                (names[key >> _SEGMENT_BITS][1], segments[(key & low) - 1] if key & low else "all") for key in distinct.tolist()
-            ]
-            for feature, number_of_series in zip(features, index[len(at) + len(recent_at) :].tolist(), strict=True):
-                feature.series = number_of_series
-            found.append(
-                Partial(
-                    partition=partition,
-                    model_name=model,
-                    series=series,
-                    labels=list(labels),
-                    counts=_count_columns(packed[at], pane[at], index[: len(at)], amount[at]),
-                    features=features,
-                    recent=_recent_columns(index[len(at) : len(at) + len(recent_at)], [column[recent_at] for column in recent]),
-                )
+        models = sorted({model for model, _ in names})
+        number = {model: i for i, model in enumerate(models)}
+        model_of_name = np.fromiter((number[model] for model, _ in names), np.int64, len(names))
+        keys = np.concatenate([series_key, recent_keys, feature_keys])
+        distinct, place = np.unique(model_of_name[keys >> _SEGMENT_BITS] << _MODEL | keys, return_inverse=True)
+        first_series = np.searchsorted(distinct >> _MODEL, np.arange(len(models) + 1))
+        counts_end, recent_end = len(series_key), len(series_key) + len(recent_keys)
+        counts = _by_model(distinct, first_series, place[:counts_end], _count_columns(packed, pane, amount))
+        outcomes = _by_model(distinct, first_series, place[counts_end:recent_end], recent)
+        features: list[list[FeaturePartial]] = [[] for _ in models]
+        for (_, feature), series in zip(self.features, place[recent_end:].tolist(), strict=True):
+            model = int(distinct[series] >> _MODEL)
+            feature.series = series - int(first_series[model])
+            features[model].append(feature)
+        low, texts = (1 << _SEGMENT_BITS) - 1, list(labels)
+        return [
+            Partial(
+                partition=partition,
+                model_name=models[model],
+                series=[
+                    (names[(key & _NAME) >> _SEGMENT_BITS][1], segments[(key & low) - 1] if key & low else ALL)
+                    for key in distinct[first_series[model] : first_series[model + 1]].tolist()
+                ],
+                labels=texts,
+                counts=counts[model],
+                features=features[model],
+                recent=outcomes[model],
             )
-        return found
+            for model in range(len(models))
+            if first_series[model] < first_series[model + 1]
+        ]
 
     def _summed(self) -> tuple[Ints, Ints, Ints, Ints]:
         """Series key, pane, packed key and amount of every distinct count."""
@@ -130,16 +129,16 @@ class Increments:
         pair = distinct[key >> _PAIR]
         return pair // len(panes), panes[pair % len(panes)], key, amount_of_key
 
-    def _expanded_recent(self) -> tuple[Ints, list[NDArray[np.generic]]]:
+    def _expanded_recent(self) -> tuple[Ints, dict[str, NDArray[np.generic]]]:
         """Series key and the other columns of the outcomes, a row for each segment."""
-        if not self.recent:
-            return np.zeros(0, np.int64), [np.zeros(0, dtype) for _, dtype in RECENT_COLUMNS[1:]]
-        keys, parts = [], []
+        fields = [name for name, _ in RECENT_COLUMNS if name != "series"]
+        keys, parts = [np.zeros(0, np.int64)], [[np.zeros(0, dtype) for name, dtype in RECENT_COLUMNS if name != "series"]]
         for name, segments, *columns in self.recent:
             row, series_key = _by_segment(name, segments)
             keys.append(series_key)
-            parts.append([column[row] for column in columns])
-        return np.concatenate(keys), [np.concatenate(column) for column in zip(*parts, strict=True)]
+            parts.append([column[row].astype(none.dtype) for column, none in zip(columns, parts[0], strict=True)])
+        together = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return np.concatenate(keys), dict(zip(fields, together, strict=True))
 
 
 def summed(keys: Ints, amounts: Ints) -> tuple[Ints, Ints]:
@@ -168,19 +167,26 @@ def _by_segment(name: Ints, segments: Ints) -> tuple[Ints, Ints]:
     return np.concatenate(rows), np.concatenate(keys)
 
 
-def _count_columns(packed: Ints, pane: Ints, series: Ints, amount: Ints) -> dict[str, NDArray[np.generic]]:
+def _count_columns(packed: Ints, pane: Ints, amount: Ints) -> dict[str, NDArray[np.generic]]:
     columns = {
         "lane": packed >> _LANE & 3,
         "pane": pane,
-        "series": series,
         "rung": packed >> _RUNG & 15,
         "measure": packed >> _MEASURE & 15,
         "a": packed >> _A & 0xFFFF,
         "b": packed & 0xFFFF,
         "count": amount,
     }
-    return {name: columns[name].astype(dtype) for name, dtype in COUNT_COLUMNS}
+    return {name: columns[name].astype(dtype) for name, dtype in COUNT_COLUMNS if name != "series"}
 
 
-def _recent_columns(series: Ints, columns: Sequence[NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-    return {name: column.astype(dtype) for (name, dtype), column in zip(RECENT_COLUMNS, [series, *columns], strict=True)}
+def _by_model(
+    distinct: Ints, first_series: Ints, series: Ints, columns: dict[str, NDArray[np.generic]]
+) -> list[dict[str, NDArray[np.generic]]]:
+    """The rows of each model, their series numbered from 0 within the model; `series` indexes `distinct`."""
+    model = distinct[series] >> _MODEL
+    order = np.argsort(model, kind="stable")
+    bounds = np.searchsorted(model[order], np.arange(len(first_series))).tolist()
+    local = (series - first_series[model]).astype(np.uint32)
+    ordered = {"series": local[order], **{name: column[order] for name, column in columns.items()}}
+    return [{name: column[start:end] for name, column in ordered.items()} for start, end in zip(bounds[:-1], bounds[1:], strict=True)]

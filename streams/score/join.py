@@ -1,115 +1,111 @@
 """The join of one batch: ordinary rows all at once, the others one id at a time.
 
 Ordinary are a prediction with a new id, a truth with a label for an id that waits or comes in the same batch, and a truth whose id is not
-known yet. Everything else (duplicates, corrections, retractions, truths that came first, ids that several models share) goes through
-`entry.py`, which is the definition; both ways give the same increments and the same entries.
+known yet. Everything else goes through `single.py`, which follows the definition in `entry.py`; both ways give the same increments and
+the same entries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from itertools import repeat
+from operator import itemgetter
+from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.settings import Config
 from streams.hashing import id_hashes
 from streams.lanes import NO_LABEL
 from streams.score.arrivals import ENTRY, Predictions, Texts, Truths
 from streams.score.counting import Changes, Counting
-from streams.score.entry import (
-    GENERAL,
-    JOINED,
-    PARKED,
-    WAITING,
-    Entry,
-    PredictionPart,
-    TruthPart,
-    dump,
-    layout_for,
-    load,
-    outcome,
-    prediction_due_ms,
-)
+from streams.score.entry import JOINED, PARKED, WAITING, known_ms, layout_for
 from streams.score.forget import DueIndex
 from streams.score.increments import Ints
+from streams.score.outcomes import Told
+from streams.score.single import Found, OneByOne
 from streams.stage import State
 
-SLICE: Final = 20_000  # ids that one batch may forget; the rest waits for the next and holds the watermarks back
-
-
-class Found(msgspec.Struct, gc=False):
-    """What the join says of single rows: those accepted as new predictions, and those that contradict an accepted one."""
-
-    accepted: Ints
-    conflicting: list[int]
+_KIND = itemgetter(0)
 
 
 class Join:
-    """Entries of one partition."""
+    """Entries of one partition, a batch at a time."""
 
-    def __init__(self, texts: Texts, due: DueIndex, dimensions: int, park_ms: int) -> None:
+    def __init__(self, texts: Texts, due: DueIndex, single: OneByOne, config: Config) -> None:
         self._texts = texts
         self._due = due
-        self._dimensions = dimensions
-        self._park_ms = park_ms
-        self._layout = layout_for(dimensions)
+        self._single = single
+        self._park_ms = config.park_ms
+        self._outcomes = config.outcomes
+        self._layout = layout_for(len(config.segments))
 
     def apply(self, predictions: Predictions | None, truths: Truths | None, counting: Counting, state: State) -> Found:
         """Join the rows of one batch, count what changes, and put the entries that changed."""
         p_keys = predictions.keys if predictions else []
         t_keys = truths.keys if truths else []
-        place = {key: i for i, key in enumerate(p_keys)}
-        stored = state.get_many(p_keys)
-        t_place = np.fromiter((place.get(key, -1) for key in t_keys), np.int64, len(t_keys))
+        place = dict(zip(p_keys, range(len(p_keys)), strict=True))
+        t_place = np.array(list(map(place.get, t_keys, repeat(-1))), np.int64)
         outside = np.flatnonzero(t_place < 0)
-        t_stored = state.get_many([t_keys[i] for i in outside.tolist()])
+        outside_keys = _picked(t_keys, outside)
+        apart = self._apart(p_keys, t_keys, len(place), state)
 
-        one_by_one: dict[bytes, None] = {key: None for key, entry in zip(p_keys, stored, strict=True) if entry is not None}
-        if len(place) < len(p_keys):
-            one_by_one.update(_repeated(p_keys))
-        if len(frozenset(t_keys)) < len(t_keys):
-            one_by_one.update(_repeated(t_keys))
-        waiting: list[int] = []  # truths whose prediction waits in the state
-        unknown: list[int] = []
-        for i, entry in zip(outside.tolist(), t_stored, strict=True):
-            if entry is None:
-                unknown.append(i)
-            elif entry[0] == WAITING:
-                waiting.append(i)
-            else:
-                one_by_one[t_keys[i]] = None
+        # What waits in the state for the truths whose prediction is not in this batch: 0 where there is nothing.
+        stored = state.get_many(outside_keys)
+        kind = np.fromiter(map(_KIND, [entry or b"\0" for entry in stored]), np.uint8, len(stored))
+        waits, unknown = np.flatnonzero(kind == WAITING), np.flatnonzero(kind == 0)
+        apart.update(dict.fromkeys(_picked(outside_keys, np.flatnonzero(kind > WAITING))))
 
         writes: dict[bytes, bytes] = {}
+        told: list[Told] = []
         rows = self._waiting_rows(predictions)
         if truths is not None:
             here = np.flatnonzero(t_place >= 0)
-            known = {i: entry for i, entry in zip(outside.tolist(), t_stored, strict=True)} if waiting else {}
-            before = np.frombuffer(b"".join([known[i] or b"" for i in waiting]), self._layout)
-            at = np.concatenate([here, np.array(waiting, np.int64)])
+            before = np.frombuffer(b"".join(_picked(stored, waits)), self._layout)
+            at = np.concatenate([here, outside[waits]])
             joined = np.concatenate([rows[t_place[here]], before])
+            keys = _picked(t_keys, at)
             ordinary = self._is_ordinary(joined, truths, at)
-            if one_by_one:
-                ordinary &= np.fromiter((t_keys[i] not in one_by_one for i in at.tolist()), np.bool_, len(at))
-            one_by_one.update((t_keys[i], None) for i in at[~ordinary].tolist())
-            at, joined = at[ordinary], joined[ordinary]
-            self._join(joined, truths, at, [t_keys[i] for i in at.tolist()], counting, writes, state)
-            self._park(truths, [i for i in unknown if t_keys[i] not in one_by_one], writes, state)
+            if apart:
+                ordinary &= ~_isin(keys, apart)
+            if not ordinary.all():
+                apart.update(dict.fromkeys(_picked(keys, np.flatnonzero(~ordinary))))
+                at, joined, keys = at[ordinary], joined[ordinary], _picked(keys, np.flatnonzero(ordinary))
+            self._join(joined, truths, at, keys, counting, writes, state)
+            if self._outcomes:
+                told += self._told(joined, keys, _latest_rank(predictions, truths, at, t_place))
+            parked = outside[unknown]
+            if apart:
+                parked = parked[~_isin(_picked(t_keys, parked), apart)]
+            self._park(truths, parked, writes, state)
 
         accepted = np.arange(len(p_keys))
-        if one_by_one and p_keys:
-            accepted = np.flatnonzero(np.fromiter((key not in one_by_one for key in p_keys), np.bool_, len(p_keys)))
+        if apart:
+            accepted = accepted[~_isin(p_keys, apart)]
         if len(accepted):
-            self._wait(rows, p_keys, accepted, writes, state)
-        conflicting: list[int] = []
-        if one_by_one:
-            more = self._each(one_by_one, predictions, truths, counting, writes, conflicting, state)
-            accepted = np.sort(np.concatenate([accepted, np.array(more, np.int64)]))
+            met = np.zeros(len(p_keys), np.bool_)
+            if truths is not None:
+                met[t_place[at][t_place[at] >= 0]] = True
+            self._wait(rows, p_keys, accepted[~met[accepted]], writes, state)
+        found = Found(accepted.tolist(), [], told)
+        if apart:
+            single = self._single.apply(apart, predictions, truths, counting, writes, state)
+            found = Found(sorted(found.accepted + single.accepted), single.conflicting, told + single.told)
         state.put_many(writes)
-        return Found(accepted, conflicting)
+        return found
 
-    # -- ordinary rows ---------------------------------------------------------------------------------------------------------
+    def _apart(self, p_keys: list[bytes], t_keys: list[bytes], distinct: int, state: State) -> dict[bytes, None]:
+        """Ids that have an entry before their prediction, or several predictions or truths in this batch."""
+        apart: dict[bytes, None] = {}
+        stored = state.get_many(p_keys)
+        if stored.count(None) < len(stored):
+            apart.update((key, None) for key, entry in zip(p_keys, stored, strict=True) if entry is not None)
+        if distinct < len(p_keys):
+            apart.update(_repeated(p_keys))
+        if len(frozenset(t_keys)) < len(t_keys):
+            apart.update(_repeated(t_keys))
+        return apart
 
     def _waiting_rows(self, predictions: Predictions | None) -> NDArray[np.void]:
         rows = np.zeros(len(predictions) if predictions else 0, self._layout)
@@ -143,7 +139,10 @@ class Join:
         rows["kind"], rows["label"], rows["revision"] = JOINED, truths.label[at], truths.revision[at]
         rows["truth_ms"], rows["known_ms"] = truths.timestamp_ms[at], truths.known_ms[at]
         columns = {field: rows[field].astype(np.int64) for field in ("name", "predicted", "score", "segments", "timestamp_ms", "label")}
-        known_ms = _known_ms(rows)
+        known = known_ms(rows)
+        hashes = np.zeros(len(at), np.uint64)
+        if counting.arrivals or (columns["score"] >= 0).any():  # nothing else looks at them
+            hashes = id_hashes([key[len(ENTRY) :] for key in keys])
         counting.changes(
             Changes(
                 columns["name"],
@@ -151,9 +150,9 @@ class Join:
                 columns["timestamp_ms"],
                 columns["predicted"],
                 columns["score"],
-                id_hashes([key[len(ENTRY) :] for key in keys]),
-                known_ms,
-                known_ms - columns["timestamp_ms"],
+                hashes,
+                known,
+                known - columns["timestamp_ms"],
                 np.full(len(at), NO_LABEL),
                 columns["label"],
                 np.ones(len(at), np.bool_),
@@ -161,206 +160,43 @@ class Join:
             )
         )
         writes.update(zip(keys, _encoded(rows), strict=True))
-        self._due.add(keys, known_ms + self._texts.correction_horizon_ms[columns["name"]], state)
+        self._due.add(keys, known + self._texts.correction_horizon_ms[columns["name"]], state)
 
-    def _park(self, truths: Truths, at: list[int], writes: dict[bytes, bytes], state: State) -> None:
-        if not at:
+    def _told(self, rows: NDArray[np.void], keys: list[bytes], rank: Ints) -> list[Told]:
+        known = known_ms(rows)
+        columns = [rows[field].tolist() for field in ("name", "segments", "timestamp_ms", "predicted", "score", "label")]
+        delay = (known - rows["timestamp_ms"]).tolist()
+        return [
+            Told(at, name, key, tuple(segments), timestamp, predicted, score, known_at, late, NO_LABEL, label, True)
+            for at, key, name, segments, timestamp, predicted, score, label, known_at, late in zip(
+                rank.tolist(), keys, *columns, known.tolist(), delay, strict=True
+            )
+        ]
+
+    def _park(self, truths: Truths, at: Ints, writes: dict[bytes, bytes], state: State) -> None:
+        if not len(at):
             return
         rows = np.zeros(len(at), self._layout)
         rows["kind"], rows["label"], rows["revision"] = PARKED, truths.label[at], truths.revision[at]
         rows["truth_ms"], rows["known_ms"] = truths.timestamp_ms[at], truths.known_ms[at]
-        keys = [truths.keys[i] for i in at]
+        keys = _picked(truths.keys, at)
         writes.update(zip(keys, _encoded(rows), strict=True))
         self._due.add(keys, truths.known_ms[at] + self._park_ms, state)
 
-    def _wait(self, rows: NDArray[np.void], keys: list[bytes], accepted: Ints, writes: dict[bytes, bytes], state: State) -> None:
+    def _wait(self, rows: NDArray[np.void], keys: list[bytes], at: Ints, writes: dict[bytes, bytes], state: State) -> None:
         """Put the predictions of this batch that no truth of this batch has met."""
-        at = [i for i in accepted.tolist() if keys[i] not in writes]
-        waiting = rows[at]
-        keys_at = [keys[i] for i in at]
-        writes.update(zip(keys_at, _encoded(waiting), strict=True))
-        self._due.add(keys_at, waiting["timestamp_ms"] + self._texts.label_horizon_ms[waiting["name"]], state)
-
-    # -- one id at a time ------------------------------------------------------------------------------------------------------
-
-    def _each(
-        self,
-        keys: dict[bytes, None],
-        predictions: Predictions | None,
-        truths: Truths | None,
-        counting: Counting,
-        writes: dict[bytes, bytes],
-        conflicting: list[int],
-        state: State,
-    ) -> list[int]:
-        """Apply all rows of the ids `keys` in the order in which they were read; gives the predictions accepted as new."""
-        rows: dict[bytes, list[tuple[int, bool, int, int]]] = {key: [] for key in keys}
-        for arrived, is_truth in ((predictions, False), (truths, True)):
-            if arrived is not None:
-                arrived_ms = np.maximum(arrived.timestamp_ms, arrived.floor_ms).tolist()
-                for i, (key, rank) in enumerate(zip(arrived.keys, arrived.rank.tolist(), strict=True)):
-                    if key in rows:
-                        rows[key].append((rank, is_truth, i, arrived_ms[i]))
-        accepted: list[int] = []
-        changes: list[tuple[Any, ...]] = []
-        for (key, its), encoded in zip(rows.items(), state.get_many(list(rows)), strict=True):
-            entry = Entry([], []) if encoded is None else load(encoded, self._layout)
-            listed = due = self._due_ms(entry)
-            before = self._changes_of(key, entry)
-            for _, is_truth, i, at_ms in sorted(its):
-                if due is not None and at_ms > due:
-                    self._bury(entry, counting, state)
-                    changes += _difference(before, self._changes_of(key, entry))
-                    entry, before = Entry([], []), []
-                if is_truth and truths is not None:
-                    self._meet_truth(entry, truths, i, counting, state)
-                elif predictions is not None:
-                    self._meet_prediction(entry, predictions, i, counting, accepted, conflicting)
-                due = self._due_ms(entry)
-            changes += _difference(before, self._changes_of(key, entry))
-            writes[key] = dump(entry, self._is_in_force(entry), self._layout)
-            if due is not None and due != listed:
-                self._due.add([key], np.array([due], np.int64), state)
-        self._count_changes(changes, counting)
-        return accepted
-
-    def _meet_prediction(
-        self, entry: Entry, rows: Predictions, i: int, counting: Counting, accepted: list[int], conflicting: list[int]
-    ) -> None:
-        part = PredictionPart(
-            int(rows.name[i]),
-            int(rows.timestamp_ms[i]),
-            int(rows.floor_ms[i]),
-            int(rows.fingerprint[i]),
-            int(rows.predicted[i]),
-            int(rows.score[i]),
-            tuple(rows.segments[i].tolist()),
-        )
-        same = next((p for p in entry.predictions if p.name == part.name), None)
-        if same is None:
-            entry.predictions.append(part)
-            for truth in entry.truths:
-                truth.met = True
-            accepted.append(i)
-            return
-        repeated = same.fingerprint == part.fingerprint
-        if not repeated:
-            conflicting.append(i)
-        counter = "duplicate_predictions" if repeated else "conflicting_predictions"
-        self._count(counter, part.name, part.segments, max(part.timestamp_ms, part.floor_ms), 1, counting)
-
-    def _meet_truth(self, entry: Entry, rows: Truths, i: int, counting: Counting, state: State) -> None:
-        revision, label, timestamp_ms, known_ms = (int(c[i]) for c in (rows.revision, rows.label, rows.timestamp_ms, rows.known_ms))
-        part = TruthPart(revision, label, timestamp_ms, known_ms, met=bool(entry.predictions))
-        same = next((t for t in entry.truths if (t.revision, t.label) == (part.revision, part.label)), None)
-        if same is None:
-            entry.truths.append(part)
-            return
-        same.timestamp_ms = min(same.timestamp_ms, part.timestamp_ms)
-        same.known_ms = min(same.known_ms, part.known_ms)
-        self._count("duplicate_truths", self._texts.no_model(state), (0,) * self._dimensions, part.known_ms, 1, counting)
-
-    def _changes_of(self, key: bytes, entry: Entry) -> list[tuple[Any, ...]]:
-        """Everything that the entry has counted, without sign: changes of outcomes, and late truths with two columns."""
-        found: list[tuple[Any, ...]] = []
-        hashed = int(id_hashes([key[len(ENTRY) :]])[0])
-        for p in entry.predictions:
-            if p.predicted == NO_LABEL or not entry.truths:
-                continue
-            result = outcome(p, entry.truths, self._texts.horizons[p.name], self._texts.labels.texts)
-            for c in result.changes:
-                found.append(
-                    (p.name, p.segments, p.timestamp_ms, p.predicted, p.score, hashed, c.known_ms, c.delay_ms, c.old, c.new, c.first)
-                )
-            found += [(p.name, p.segments, known_ms) for known_ms in result.late_known_ms]
-        return found
-
-    def _count_changes(self, changes: list[tuple[Any, ...]], counting: Counting) -> None:
-        counting.changes(Changes.of([row for row in changes if len(row) > 4], self._dimensions))
-        for row in changes:
-            if len(row) == 4:
-                self._count("late_truths", row[0], row[1], row[2], row[3], counting)
-
-    def _count(self, counter: str, name: int, segments: Sequence[int], time_ms: int, sign: int, counting: Counting) -> None:
-        one = np.array(segments, np.int64).reshape(1, self._dimensions)
-        counting.counter(counter, np.array([name]), one, np.array([time_ms]), np.array([sign]))
-
-    def _is_in_force(self, entry: Entry) -> bool:
-        """Whether the one truth of the one prediction, where the entry has just these, counts and is a label."""
-        if len(entry.predictions) != 1 or len(entry.truths) != 1:
-            return True
-        p = entry.predictions[0]
-        result = outcome(p, entry.truths, self._texts.horizons[p.name], self._texts.labels.texts)
-        return bool(result.changes) and p.predicted != NO_LABEL
-
-    def _due_ms(self, entry: Entry) -> int | None:
-        """When the last part of the entry may be forgotten; None for an empty entry."""
-        due = [t.known_ms + self._park_ms for t in entry.truths if not t.met]
-        for p in entry.predictions:
-            horizons = self._texts.horizons[p.name]
-            due.append(prediction_due_ms(p, outcome(p, entry.truths, horizons, self._texts.labels.texts), horizons))
-        return max(due, default=None)
-
-    # -- forgetting ------------------------------------------------------------------------------------------------------------
-
-    def forget(self, reached_ms: int, counting: Counting, state: State) -> None:
-        """Count and delete the entries whose due time both topics have passed, at most about SLICE of them."""
-        # An id may be listed twice under one due time.
-        keys = list(dict.fromkeys(self._due.take(reached_ms, SLICE, state)))
-        if not keys:
-            return
-        simple: list[bytes] = []
-        simple_keys: list[bytes] = []
-        for key, encoded in zip(keys, state.get_many(keys), strict=True):
-            if encoded is None:
-                continue
-            if encoded[0] != GENERAL:
-                simple.append(encoded)
-                simple_keys.append(key)
-                continue
-            entry = load(encoded, self._layout)
-            due = self._due_ms(entry)
-            if due is None or due < reached_ms:
-                self._bury(entry, counting, state)
-                state.delete(key)
-        rows = np.frombuffer(b"".join(simple), self._layout)
-        due_ms = self._due_of_rows(rows)
-        gone = np.flatnonzero(due_ms < reached_ms)
-        for i in gone.tolist():
-            state.delete(simple_keys[i])
-        self._count_gone(rows[gone], due_ms[gone], counting, state)
-
-    def _due_of_rows(self, rows: NDArray[np.void]) -> Ints:
-        due_ms = rows["known_ms"] + self._park_ms
-        waiting, joined = rows["kind"] == WAITING, rows["kind"] == JOINED
-        due_ms[waiting] = rows["timestamp_ms"][waiting] + self._texts.label_horizon_ms[rows["name"][waiting]]
-        due_ms[joined] = _known_ms(rows[joined]) + self._texts.correction_horizon_ms[rows["name"][joined]]
-        return due_ms
-
-    def _count_gone(self, rows: NDArray[np.void], due_ms: Ints, counting: Counting, state: State) -> None:
-        expired = (rows["kind"] == WAITING) & (rows["predicted"] != NO_LABEL)
-        if expired.any():
-            counting.counter("expired", rows["name"][expired].astype(np.int64), rows["segments"][expired].astype(np.int64), due_ms[expired])
-        unmatched = int((rows["kind"] == PARKED).sum())
-        if unmatched:
-            name = np.full(unmatched, self._texts.no_model(state))
-            counting.counter("unmatched", name, np.zeros((unmatched, self._dimensions), np.int64), due_ms[rows["kind"] == PARKED])
-
-    def _bury(self, entry: Entry, counting: Counting, state: State) -> None:
-        """Count what an entry ends as."""
-        for p in entry.predictions:
-            horizons = self._texts.horizons[p.name]
-            if p.predicted != NO_LABEL and outcome(p, entry.truths, horizons, self._texts.labels.texts).first_known_ms is None:
-                self._count("expired", p.name, p.segments, p.timestamp_ms + horizons.label_ms, 1, counting)
-        for t in entry.truths:
-            if not t.met:
-                self._count("unmatched", self._texts.no_model(state), (0,) * self._dimensions, t.known_ms + self._park_ms, 1, counting)
+        waiting, keys = rows[at], _picked(keys, at)
+        writes.update(zip(keys, _encoded(waiting), strict=True))
+        self._due.add(keys, waiting["timestamp_ms"] + self._texts.label_horizon_ms[waiting["name"]], state)
 
 
-def _known_ms(rows: NDArray[np.void]) -> Ints:
-    """When the truth of each joined row counts as known to its prediction, shape (N,)."""
-    known_ms: Ints = np.maximum(np.maximum(rows["known_ms"], rows["floor_ms"]), rows["timestamp_ms"])
-    return known_ms
+def _latest_rank(predictions: Predictions | None, truths: Truths, at: Ints, place: Ints) -> Ints:
+    """Rank of the later row of each joined pair, shape (N,); `place` is the prediction's index where it came in the same batch."""
+    rank = truths.rank[at].copy()
+    here = place[at] >= 0
+    if predictions is not None:
+        rank[here] = np.maximum(rank[here], predictions.rank[place[at][here]])
+    return rank
 
 
 def _encoded(rows: NDArray[np.void]) -> list[bytes]:
@@ -368,17 +204,16 @@ def _encoded(rows: NDArray[np.void]) -> list[bytes]:
     return [together[start : start + size] for start in range(0, len(together), size)]
 
 
+def _picked(values: Sequence[Any], at: Ints) -> list[Any]:
+    return list(map(values.__getitem__, at.tolist()))
+
+
+def _isin(keys: list[bytes], some: dict[bytes, None]) -> NDArray[np.bool_]:
+    return np.fromiter(map(some.__contains__, keys), np.bool_, len(keys))
+
+
 def _repeated(keys: list[bytes]) -> dict[bytes, None]:
     seen: dict[bytes, int] = {}
     for key in keys:
         seen[key] = seen.get(key, 0) + 1
     return {key: None for key, times in seen.items() if times > 1}
-
-
-def _difference(before: list[tuple[Any, ...]], after: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """What `after` counts and `before` did not with sign 1, and the reverse with sign -1."""
-    counts: dict[tuple[Any, ...], int] = {}
-    for rows, sign in ((before, -1), (after, 1)):
-        for row in rows:
-            counts[row] = counts.get(row, 0) + sign
-    return [(*row, count) for row, count in counts.items() if count]

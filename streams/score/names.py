@@ -35,6 +35,9 @@ class Dictionary:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def __contains__(self, text: str) -> bool:
+        return text in self._codes
+
     def codes(self, texts: Iterable[str], state: State) -> NDArray[np.int64]:
         """The code of each text, shape (N,); texts not seen before are numbered and written to `state`."""
         codes, first_new = [], len(self.texts)

@@ -18,8 +18,11 @@ from streams.columns import PredictionColumns
 from streams.partial import Watermarks
 from streams.score.arrivals import Predictions, Texts, Truths
 from streams.score.counting import Counting
+from streams.score.ending import Ending
 from streams.score.forget import DueIndex
 from streams.score.join import Join
+from streams.score.outcomes import outcome_records
+from streams.score.single import OneByOne
 from streams.stage import Batch, Record, State
 
 _WATERMARKS: Final = b"w"
@@ -42,20 +45,21 @@ class Score:
     """Stage 1 of one partition. What it keeps between calls it can rebuild from the state; after a failed commit take a new one."""
 
     name = "score"
-    inputs = (PREDICTIONS, GROUND_TRUTH, TICKS)
+    inputs: tuple[str, ...] = (PREDICTIONS, GROUND_TRUTH, TICKS)
 
     def __init__(self, config: Config, partition: int, partitions: int) -> None:
         self._config = config
         self._partition = partition
         self._partitions = partitions
-        self._opened: tuple[Texts, DueIndex, Join] | None = None
+        self._opened: tuple[Texts, DueIndex, Join, Ending] | None = None
 
     def process(self, batch: Batch, state: State, /) -> list[Record]:
-        """Join a batch; gives dead letters, partials by model name, and watermarks where a frontier entered a new pane."""
+        """Join a batch; gives dead letters, outcomes, partials by model name, and watermarks where a frontier entered a new pane."""
         if self._opened is None:
             texts, due = Texts(self._config, state), DueIndex(self._config.pane_ms, state)
-            self._opened = texts, due, Join(texts, due, len(self._config.segments), self._config.park_ms)
-        texts, due, join = self._opened
+            single = OneByOne(texts, due, self._config)
+            self._opened = texts, due, Join(texts, due, single, self._config), Ending(texts, due, single, self._config)
+        texts, due, join, ending = self._opened
         written = state.get(_WATERMARKS)
         marks = Marks() if written is None else _decode(written)
         prediction_ms, truth_ms = marks.prediction_ms, marks.truth_ms
@@ -69,14 +73,15 @@ class Score:
         records: list[Record] = []
         found = join.apply(predictions, truths, counting, state)
         if predictions is not None and batch.predictions is not None:
-            new = predictions if len(found.accepted) == len(predictions) else predictions.take(found.accepted)
+            new = predictions if len(found.accepted) == len(predictions) else predictions.take(np.array(found.accepted, np.int64))
             counting.predictions(new, batch.predictions)
             records += [self._conflict(batch.predictions, int(predictions.at[i])) for i in sorted(found.conflicting)]
         if batch.tick_ms is not None:
             prediction_ms, truth_ms = max(prediction_ms, batch.tick_ms), max(truth_ms, batch.tick_ms)
         reached_ms = min(prediction_ms - self._config.prediction_grace_ms, truth_ms - self._config.truth_grace_ms)
-        join.forget(reached_ms, counting, state)
+        ending.forget(reached_ms, counting, state)
         partials = counting.increments.partials(self._partition, texts.names, texts.segments.texts, texts.labels.texts)
+        records += outcome_records(found.told, texts, self._config)
         records += [Record(WINDOW_PARTIALS, partial.model_name, partial) for partial in partials]
         sent = self._announce(prediction_ms, truth_ms, due.first_ms(), marks.sent, records)
         state.put(_WATERMARKS, _encode(Marks(1, prediction_ms, truth_ms, sent)))

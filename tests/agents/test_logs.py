@@ -112,7 +112,12 @@ def test_a_topic_file_gives_rows_and_refused_lines_with_their_line_numbers(tmp_p
     # the refused 7 minutes move nothing
     assert [key for portion in portions for key in portion.key.tolist()] == [5 * MINUTE, 5 * MINUTE, 6 * MINUTE]
     assert [line for portion in portions for line in portion.reject_line] == [1, 3, 4, 6]
-    assert [reject.raw for portion in portions for reject in portion.rejects] == [b"not json", b"", json.dumps(LINES[4]).encode(), b"\xff\xfe"]
+    assert [reject.raw for portion in portions for reject in portion.rejects] == [
+        b"not json",
+        b"",
+        json.dumps(LINES[4]).encode(),
+        b"\xff\xfe",
+    ]
     assert [reject.offset for portion in portions for reject in portion.rejects] == [1, 3, 4, 6]
     assert log.position == Position((tmp_path / "predictions.jsonl").stat().st_size, len(LINES), 6 * MINUTE)
 
@@ -145,7 +150,7 @@ def test_an_exported_log_keeps_partition_offset_and_what_the_live_run_refused(tm
         [
             exported(17, prediction("a", MINUTE), partition=3),
             exported(4, prediction("b", 2 * MINUTE), partition=0),
-            exported(18, b"\x00not json", partition=3),
+            exported(18, b"{not json", partition=3),
             exported(19, ahead, partition=3, refused={"reason": "too_far_ahead", "error": "said the live run"}),
             b"{}",
             exported(20, prediction("d", 3 * MINUTE)),
@@ -163,7 +168,7 @@ def test_an_exported_log_keeps_partition_offset_and_what_the_live_run_refused(tm
         ("not_json", 0, 4),
     ]
     assert portion.rejects[1].error == "said the live run"
-    assert [reject.raw for reject in portion.rejects] == [b"\x00not json", json.dumps(ahead).encode(), b"{}"]
+    assert [reject.raw for reject in portion.rejects] == [b"{not json", json.dumps(ahead).encode(), b"{}"]
     assert portion.key.tolist() == [MINUTE, 2 * MINUTE, 3 * MINUTE]
 
 

@@ -15,13 +15,17 @@ from streams.stage import State
 Settle = Callable[[], None]
 
 
-@pytest.fixture(params=["memory", "rocks", "rocks, committed after every change", "rocks, tiny cache, committed"])
+CACHES = {"no": 0, "a tiny": 3_000, "a": 1 << 20}
+
+
+@pytest.fixture(params=["memory", "rocks, a cache", *(f"rocks, {cache} cache, committed" for cache in CACHES)])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[State, Settle]]:
     """A state and a function to call between changes, which commits where the implementation knows commits."""
     if request.param == "memory":
         yield MemoryState(), lambda: None
         return
-    rocks = RocksState(tmp_path / "state", tasks=2, cache_bytes=0 if "tiny" in request.param else 1 << 20)
+    cache = request.param.split(", ")[1].removesuffix(" cache")
+    rocks = RocksState(tmp_path / "state", tasks=2, cache_bytes=CACHES[cache])
     neighbour = rocks.task(0, 1)
     neighbour.put(b"a", b"of another partition")
     rocks.task(1, 0).put(b"a", b"of another stage")

@@ -75,8 +75,8 @@ def test_the_cache_stays_within_its_budget(tmp_path: Path) -> None:
     for batch in range(50):
         for row in range(200):
             overlay.put(b"%d/%d" % (batch, row), b"x" * 100)
-        stored.update((key, value) for key, value in overlay.changes() if value is not None)
+        stored.update((key, value) for key, value in overlay.changes().items() if value is not None)
         overlay.settle()
-    cached = [*overlay._young.items(), *overlay._old.items()]
-    assert 0 < sum(len(key) + len(value) for key, value in cached) <= 200_000
+    cached = [*overlay._recent.items(), *overlay._old.items()]
+    assert 0 < sum(len(key) + len(value or b"") for key, value in cached) <= 200_000
     assert overlay.get_many([b"0/0", b"49/199"]) == [b"x" * 100] * 2

@@ -1,116 +1,126 @@
 """The yardstick: what the plain job costs a hand-written program without any durability.
 
-One process, everything in memory: the decoder of the product, a dictionary join, 1-minute confusion counts by bincount. It forgets
-predictions whose horizon has passed and keeps truths that come first. It knows nothing of duplicates, corrections, lateness,
-partitions, commits, or rungs.
+One process, everything in memory: the decoder of the product, a dictionary join, 1-minute counts by bincount. It gives the figures of
+the plain job: predictions and confusion counts by model version and minute, and how many predictions expired. It keeps truths that
+come first and forgets predictions whose horizon has passed. It knows nothing of duplicates, corrections, lateness, partitions,
+commits and rungs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice, repeat, takewhile
+from collections.abc import Hashable, Iterator
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from schemas.decode import TruthRow, decode_predictions, decode_truths
+from schemas.decode import PredictionRow, TruthRow, decode_predictions, decode_truths
 
 CHUNK: Final = 10_000
 MINUTE_MS: Final = 60_000
-HORIZON_MS: Final = 5 * MINUTE_MS
-SERIES_MAX: Final = 1 << 16
-LABELS: Final = ("no", "yes")
 
-# (model, version, minute since the epoch, actual, predicted) -> count
-Cells = Counter[tuple[str, str, int, str, str]]
+# (model, version, start of the minute in ms) -> count; with actual and predicted label for cells
+Predictions = Counter[tuple[str, str, int]]
+Cells = Counter[tuple[str, str, int, str | None, str | None]]
 
 
-def chunks(path: Path) -> Iterator[list[bytes]]:
-    """The lines of a file, CHUNK at a time."""
+def decode_only(folder: Path) -> int:
+    """Decode both topics and drop the rows; returns their number."""
+    return sum(map(len, predictions_of(folder))) + sum(map(len, truths_of(folder)))
+
+
+def predictions_of(folder: Path) -> Iterator[list[PredictionRow]]:
+    """The predictions of a log, CHUNK lines at a time."""
+    for lines in _chunks(folder / "predictions.jsonl"):
+        yield decode_predictions(lines, range(len(lines)))[0]
+
+
+def truths_of(folder: Path) -> Iterator[list[TruthRow]]:
+    """The truths of a log, CHUNK lines at a time."""
+    for lines in _chunks(folder / "ground-truth.jsonl"):
+        yield decode_truths(lines, range(len(lines)))[0]
+
+
+def _chunks(path: Path) -> Iterator[list[bytes]]:
     with path.open("rb") as file:
         while lines := list(islice(file, CHUNK)):
             yield lines
 
 
-def decode_only(folder: Path) -> int:
-    """Decode both topics and drop the rows; returns their number."""
-    rows = 0
-    for lines in chunks(folder / "predictions.jsonl"):
-        rows += len(decode_predictions(lines, range(len(lines)))[0])
-    for lines in chunks(folder / "ground-truth.jsonl"):
-        rows += len(decode_truths(lines, range(len(lines)))[0])
-    return rows
+class Ideal:
+    """Join and counts of one log."""
 
+    def __init__(self, horizon_ms: int) -> None:
+        self.horizon_ms = horizon_ms
+        self.waiting: dict[str, PredictionRow] = {}
+        self.early: dict[str, TruthRow] = {}
+        self.predictions: Predictions = Counter()
+        self.cells: Cells = Counter()
+        self.expired = 0
 
-def count(folder: Path) -> tuple[Cells, int]:
-    """Confusion counts by series and minute, and the number of predictions that expired."""
-    series: dict[tuple[str, str], int] = {}
-    # id -> ((minute * SERIES_MAX + series) * 2 + predicted) * 2, to which the actual label is added
-    waiting: dict[str, int] = {}
-    early: dict[str, int] = {}
-    counts: dict[int, int] = {}
-    expired = 0
-    truths = _truths(folder)
-    arriving = next(truths, [])
-    for lines in chunks(folder / "predictions.jsonl"):
-        rows, _, _ = decode_predictions(lines, range(len(lines)))
-        number = [series.setdefault((row.model_name, row.model_version), len(series)) for row in rows]
-        minute = np.array([row.timestamp_ms for row in rows]) // MINUTE_MS
-        predicted = np.array([row.prediction == "yes" for row in rows])
-        places = (((minute * SERIES_MAX + number) * 2 + predicted) * 2).tolist()
-        ids = [row.prediction_id for row in rows]
-        waiting.update(zip(ids, places, strict=True))
-        if early:
-            _add(counts, [waiting.pop(i) + early.pop(i) for i in ids if i in early])
-        while arriving and arriving[-1].timestamp_ms <= rows[-1].timestamp_ms:
-            _join(arriving, waiting, early, counts)
-            arriving = next(truths, [])
-        expired += _forget(waiting, before_minute=int(minute[-1]) - HORIZON_MS // MINUTE_MS)
-    while arriving:
-        _join(arriving, waiting, early, counts)
+    def run(self, folder: Path) -> Ideal:
+        """Read the log to its end, truths as soon as the predictions have come as far."""
+        truths = truths_of(folder)
         arriving = next(truths, [])
-    return _named(counts, list(series)), expired + len(waiting)
+        for rows in predictions_of(folder):
+            self.predict(rows)
+            while arriving and arriving[-1].timestamp_ms <= rows[-1].timestamp_ms:
+                self.join(arriving)
+                arriving = next(truths, [])
+            self.forget(rows[-1].timestamp_ms - self.horizon_ms)
+        while arriving:
+            self.join(arriving)
+            arriving = next(truths, [])
+        self.expired += len(self.waiting)
+        return self
+
+    def predict(self, rows: list[PredictionRow]) -> None:
+        """Count predictions; they wait for their truths."""
+        for (model, version, minute), n in _counted([(row.model_name, row.model_version) for row in rows], _minutes(rows)):
+            self.predictions[model, version, minute] += n
+        self.waiting.update((row.prediction_id, row) for row in rows)
+        if self.early:
+            self.join([self.early.pop(row.prediction_id) for row in rows if row.prediction_id in self.early])
+
+    def join(self, truths: list[TruthRow]) -> None:
+        """Count the outcomes of the predictions that wait for these truths."""
+        met = [self.waiting.pop(truth.prediction_id, None) for truth in truths]
+        if None in met:
+            self.early.update((truth.prediction_id, truth) for truth, row in zip(truths, met, strict=True) if row is None)
+        joined = [
+            (row, truth.label)
+            for row, truth in zip(met, truths, strict=True)
+            if row is not None and truth.timestamp_ms - row.timestamp_ms <= self.horizon_ms
+        ]
+        self.expired += len(met) - met.count(None) - len(joined)
+        outcomes = [(row.model_name, row.model_version, label, row.prediction) for row, label in joined]
+        for (model, version, actual, predicted, minute), n in _counted(outcomes, _minutes([row for row, _ in joined])):
+            self.cells[model, version, minute, actual, predicted] += n
+
+    def forget(self, before_ms: int) -> None:
+        """Give up predictions from before that time."""
+        # They come nearly in order, so the oldest are in front; one that is out of order waits for those before it.
+        gone = [row.prediction_id for row in takewhile(lambda row: row.timestamp_ms < before_ms, self.waiting.values())]
+        for identity in gone:
+            del self.waiting[identity]
+        self.expired += len(gone)
 
 
-def _truths(folder: Path) -> Iterator[list[TruthRow]]:
-    for lines in chunks(folder / "ground-truth.jsonl"):
-        yield decode_truths(lines, range(len(lines)))[0]
+def _minutes(rows: list[PredictionRow]) -> NDArray[np.int64]:
+    return np.array([row.timestamp_ms for row in rows], np.int64) // MINUTE_MS
 
 
-def _join(rows: list[TruthRow], waiting: dict[str, int], early: dict[str, int], counts: dict[int, int]) -> None:
-    ids = [row.prediction_id for row in rows]
-    actual = [row.label == "yes" for row in rows]
-    places = np.fromiter(map(waiting.pop, ids, repeat(-1)), np.int64, len(ids))
-    found = places >= 0
-    _add(counts, places[found] + np.array(actual, np.int64)[found])
-    if not found.all():
-        early.update((ids[i], int(actual[i])) for i in np.flatnonzero(~found).tolist())
-
-
-def _add(counts: dict[int, int], cells: np.ndarray | list[int]) -> None:
-    if not len(cells):
+def _counted(names: list[tuple[Hashable, ...]], minute: NDArray[np.int64]) -> Iterator[tuple[tuple[object, ...], int]]:
+    """How often each (name, start of the minute) occurs."""
+    if not names:
         return
-    distinct, places = np.unique(cells, return_inverse=True)
-    for cell, n in zip(distinct.tolist(), np.bincount(places).tolist(), strict=True):
-        counts[cell] = counts.get(cell, 0) + n
-
-
-def _forget(waiting: dict[str, int], *, before_minute: int) -> int:
-    # Predictions come nearly in order, so the oldest are in front; one that is out of order waits for those before it.
-    limit = before_minute * SERIES_MAX * 4
-    gone = [identity for identity, _ in takewhile(lambda item: item[1] < limit, waiting.items())]
-    for identity in gone:
-        del waiting[identity]
-    return len(gone)
-
-
-def _named(counts: dict[int, int], series: list[tuple[str, str]]) -> Cells:
-    cells: Cells = Counter()
-    for cell, n in counts.items():
-        rest, actual = divmod(cell, 2)
-        rest, predicted = divmod(rest, 2)
-        minute, number = divmod(rest, SERIES_MAX)
-        cells[(*series[number], minute, LABELS[actual], LABELS[predicted])] += n
-    return cells
+    codes: dict[tuple[Hashable, ...], int] = {}
+    code = np.array([codes.setdefault(name, len(codes)) for name in names], np.int64)
+    first = int(minute.min())
+    counts = np.bincount((minute - first) * len(codes) + code)
+    distinct = list(codes)
+    for place in np.flatnonzero(counts).tolist():
+        yield (*distinct[place % len(codes)], (first + place // len(codes)) * MINUTE_MS), int(counts[place])

@@ -8,12 +8,12 @@ horizons are far shorter than the log, so entries are forgotten all the way thro
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Final
 
-BEGIN: Final = datetime(2024, 3, 1, tzinfo=timezone.utc)
+BEGIN: Final = datetime(2024, 3, 1, tzinfo=UTC)
 STEP_MS: Final = 6  # one prediction every 6 ms: 200,000 in 20 minutes
 LABEL_AFTER: Final = 1_000
 UNLABELLED: Final = 50  # one in so many
@@ -23,6 +23,7 @@ PLAIN: Final = """[run]
 lanes = ["decisions"]
 prediction_grace = "1m"
 truth_grace = "1m"
+park = "5m"
 [defaults]
 windows = ["1m"]
 maturity = ["5m"]
@@ -33,9 +34,7 @@ last_n = []
 since_deployment = false
 default_rules = false
 """
-FULL: Final = (
-    PLAIN.replace('["decisions"]', '["traffic", "decisions", "arrivals"]') + 'segments = ["plan", "country", "device"]\n'
-)
+FULL: Final = PLAIN.replace('["decisions"]', '["traffic", "decisions", "arrivals"]') + 'segments = ["plan", "country", "device"]\n'
 CONFIGURATIONS: Final = {"plain": PLAIN, "full": FULL}
 
 
@@ -43,7 +42,7 @@ def write(folder: Path, job: str, pairs: int, *, seed: int = 7) -> None:
     """Write the log and the configuration of `job` ("plain" or "full") with `pairs` labelled predictions."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "driftline.toml").write_text(CONFIGURATIONS[job], encoding="utf-8")
-    random = Random(seed)
+    random, other_random = Random(seed), Random(seed + 1)
     extra = _rest_of_full if job == "full" else _nothing
     waiting: list[tuple[str, str]] = []
     labelled = number = 0
@@ -56,7 +55,7 @@ def write(folder: Path, job: str, pairs: int, *, seed: int = 7) -> None:
             model, version = f"model-{random.randrange(10)}", random.choice(("1.0.0", "1.1.0"))
             predictions.write(
                 f'{{"prediction_id":"{identity}","model_name":"{model}","model_version":"{version}","timestamp":"{time}",'
-                f'"prediction":"{predicted}"{extra(random, score)}}}\n'
+                f'"prediction":"{predicted}"{extra(other_random, score)}}}\n'
             )
             if number % UNLABELLED:
                 waiting.append((identity, "yes" if random.random() < 0.15 + 0.7 * score else "no"))

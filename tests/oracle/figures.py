@@ -13,13 +13,14 @@ first label on.
 
 The predicted label is the row's prediction; else, of a score at or above the row's threshold or the configured one, the positive
 label, and below it the other label; else the class with the highest probability, the first by name of equal ones. The positive label
-is the configured one, else the greatest label of the figure; the other label is the greatest one besides.
+is the configured one, else the greatest label of the figure; the other label is the greatest one besides. (The product goes by the labels
+that the model has shown so far, so a history either configures the positive label or has both labels in every figure.)
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -53,20 +54,19 @@ class Figure:
     def n(self) -> int:
         return self.cells.total()
 
-    def matrix(self, positive: str | None) -> tuple[list[str], list[list[int]]]:
-        """Labels in order, and matrix[i][j] of actual label i predicted as j, without labels that nothing is counted for."""
-        cells = resolved(self.cells, positive)
-        labels = sorted({label for cell, count in cells.items() if count for label in cell})
-        return labels, [[cells[actual, predicted] for predicted in labels] for actual in labels]
+
+# Labels that come in twos: where one is seen, the other is known.
+PAIRS = (("0", "1"), ("false", "true"), ("no", "yes"))
 
 
 def resolved(cells: Counter[tuple[str, str]], positive: str | None) -> Counter[tuple[str, str]]:
     """The cells with the predictions by score under the label that they stand for."""
-    named = {label for cell, count in cells.items() if count for label in cell} - {POSITIVE, NEGATIVE}
+    named = {label for cell, count in cells.items() if count for label in cell} - {POSITIVE, NEGATIVE} | ({positive} - {None})
+    if len(named) == 1:
+        named |= {label for pair in PAIRS if named <= set(pair) for label in pair}
     if positive is None:
-        positive = max(named, default=None)
-    negative = max(named - {positive}, default=None)
-    names = {POSITIVE: positive or POSITIVE, NEGATIVE: negative or NEGATIVE}
+        positive = max(named, default=POSITIVE)
+    names = {POSITIVE: positive, NEGATIVE: max(named - {positive}, default=NEGATIVE)}
     found: Counter[tuple[str, str]] = Counter()
     for (actual, predicted), count in cells.items():
         found[actual, names.get(predicted, predicted)] += count
@@ -80,25 +80,43 @@ class Change(NamedTuple):
     delay: int
     old: str | None
     new: str | None
-    counter: str | None
+    counter: str
 
 
 def count(joined: Joined, settings: Settings, *, panes: bool = False) -> dict[Place, Figure]:
     """All figures that hold anything; `panes` takes panes at every rung in place of the configured windows."""
     figures: dict[Place, Figure] = {}
-
-    def at(series: tuple[str, str], segments: list[str], lane: str, time: int, delay: int = 0) -> Iterator[Figure]:
-        """The figures of a lane that something at `time` counts in; in decisions from the rung of `delay` on."""
-        model = settings.of(series[0])
-        for window, size, step in [("pane", settings.pane, settings.pane)] if panes else model.window_sizes:
-            ladder = model.rungs if panes else model.rungs_of(window)
-            rungs = [name for name, ms in ladder if delay <= ms] if lane == "decisions" else ["-"]
-            start = time - time % step
-            while start + size > time:
+    for (series, segment, lane, start, first_rung), part in _by_unit(joined, settings, panes=panes).items():
+        windows = [("pane", settings.pane, settings.pane)] if panes else settings.of(series[0]).window_sizes
+        for window, size, step in windows:
+            ladder = settings.of(series[0]).rungs if panes else settings.of(series[0]).rungs_of(size)
+            rungs = [name for name, _ in ladder[first_rung:]] if lane == "decisions" else ["-"]
+            window_start = start - start % step
+            while window_start + size > start:
                 for rung in rungs:
-                    for segment in segments:
-                        yield figures.setdefault(Place(*series, segment, lane, window, rung, start), Figure())
-                start -= step
+                    figure = figures.setdefault(Place(*series, segment, lane, window, rung, window_start), Figure())
+                    for name, n in part.counts.items():
+                        figure.counts[name] += n
+                    for cell, n in part.cells.items():
+                        figure.cells[cell] += n
+                window_start -= step
+    return figures
+
+
+# Series, segment, lane, start of the unit of time, number of the first rung (0 outside the decisions lane)
+Part = tuple[tuple[str, str], str, str, int, int]
+
+
+def _by_unit(joined: Joined, settings: Settings, *, panes: bool) -> dict[Part, Figure]:
+    """What happens in each unit of time, of which all windows of the model are made."""
+    parts: dict[Part, Figure] = {}
+
+    def at(series: tuple[str, str], segments: list[str], lane: str, time: int, delay: int = 0) -> list[Figure]:
+        """The parts in which something at `time` counts; in decisions from the rung of `delay` on."""
+        unit = settings.pane if panes else settings.of(series[0]).unit
+        first_rung = sum(ms < delay for _, ms in settings.of(series[0]).rungs) if lane == "decisions" else 0
+        keys = [(series, segment, lane, time - time % unit, first_rung) for segment in segments]
+        return [parts.setdefault(key, Figure()) for key in keys]
 
     for entry in joined.entries:
         for prediction in entry.predictions:
@@ -110,10 +128,10 @@ def count(joined: Joined, settings: Settings, *, panes: bool = False) -> dict[Pl
     for incident in joined.incidents:
         for figure in at(incident.series, segments_of(incident, settings), "arrivals", incident.at):
             figure.counts[incident.counter] += 1
-    return figures
+    return parts
 
 
-def _count_prediction(prediction: Prediction, entry: Entry, settings: Settings, at: Any) -> None:
+def _count_prediction(prediction: Prediction, entry: Entry, settings: Settings, at: Callable[..., list[Figure]]) -> None:
     value, time = prediction.row.value, prediction.row.time
     series = prediction.series
     segments = segments_of(prediction, settings)
@@ -123,7 +141,7 @@ def _count_prediction(prediction: Prediction, entry: Entry, settings: Settings, 
             figure.counts["errors"] += value.get("status") == "error"
     if prediction.counts_in_traffic_only:
         return
-    for figure in at(series, segments, "decisions", time, prediction.rung_delay):
+    for figure in at(series, segments, "decisions", time, prediction.lateness):
         figure.counts["predictions"] += 1
 
     label_horizon, correction_horizon = settings.horizons(series[0])
@@ -143,7 +161,7 @@ def _count_prediction(prediction: Prediction, entry: Entry, settings: Settings, 
                     figure.cells[change.old, predicted] -= 1
                 if change.new is not None:
                     figure.cells[change.new, predicted] += 1
-                if lane == "decisions" and change.counter:
+                if lane == "decisions":
                     figure.counts[change.counter] += 1
 
 

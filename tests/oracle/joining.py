@@ -52,12 +52,17 @@ class Truth:
 
 @dataclass
 class Prediction:
-    """A prediction that stands, with its place in time."""
+    """A prediction that stands."""
 
     row: Row
-    late: bool
-    rung_delay: int
-    content: str
+
+    @property
+    def lateness(self) -> int:
+        return max(0, self.row.floor - self.row.time)
+
+    @property
+    def late(self) -> bool:
+        return self.lateness > 0
 
     @property
     def series(self) -> tuple[str, str]:
@@ -172,19 +177,18 @@ def _dropped(row: Row, settings: Settings) -> bool:
 
 
 def _add_prediction(entry: Entry, row: Row, joined: Joined) -> None:
-    content = content_of(row.value)
     for standing in entry.predictions:
         if standing.series == _series(row):
-            same = standing.content == content
+            same = content_of(standing.row.value) == content_of(row.value)
             counter = "duplicate_predictions" if same else "conflicting_predictions"
             joined.incidents.append(Incident(counter, _series(row), row.counted_at, row))
             if not same:
                 joined.refused_predictions[row.line] = "conflict"
             return
-    lateness = max(0, row.floor - row.time)
-    if lateness > 0:
+    prediction = Prediction(row)
+    if prediction.late:
         joined.incidents.append(Incident("late_predictions", _series(row), row.counted_at, row))
-    entry.predictions.append(Prediction(row, lateness > 0, lateness, content))
+    entry.predictions.append(prediction)
 
 
 def _add_truth(entry: Entry, row: Row, joined: Joined) -> None:

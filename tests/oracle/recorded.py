@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,7 @@ def _probability(number: Any) -> None:
         raise Invalid("a probability is a number in [0, 1]")
 
 
+@cache
 def partition_of(key: bytes, partitions: int) -> int:
     """Kafka's default partitioner for a record with a key."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from math import gcd
 from typing import Any
 
@@ -15,6 +16,12 @@ def duration(text: str) -> int:
     """Milliseconds of "90s", "10m", "6h", "30d"."""
     number = text.rstrip("msdhw")
     return int(number) * UNITS[text[len(number) :]]
+
+
+def name_of(ms: int) -> str:
+    """The duration in its largest exact unit up to days: "1d", never "24h"."""
+    units = {"d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "ms": 1}
+    return next(f"{ms // size}{unit}" for unit, size in units.items() if ms % size == 0)
 
 
 @dataclass(frozen=True)
@@ -29,28 +36,39 @@ class ModelSettings:
     positive_label: str | None = None
     threshold: float = 0.5
 
-    @property
+    @cached_property
     def rungs(self) -> list[tuple[str, int]]:
         """Name and length of each rung of the ladder; the label horizon is the last one."""
         horizon = duration(self.label_horizon)
-        ladder = {duration(name): name for name in self.maturity if duration(name) < horizon}
-        return [(ladder[ms], ms) for ms in sorted(ladder)] + [(self.label_horizon, horizon)]
+        below = sorted(ms for ms in map(duration, self.maturity) if ms < horizon)
+        return [(name_of(ms), ms) for ms in (*below, horizon)]
 
-    def rungs_of(self, window: str) -> list[tuple[str, int]]:
+    def rungs_of(self, size: int) -> list[tuple[str, int]]:
         """The rungs at which a window is announced: below 1 hour up to the first rung of at least 1 hour."""
-        if duration(window.partition("/")[0]) >= HOUR:
+        if size >= HOUR:
             return self.rungs
         short = [rung for rung in self.rungs if rung[1] < HOUR]
         return self.rungs[: len(short) + 1]
 
-    @property
+    @cached_property
     def window_sizes(self) -> list[tuple[str, int, int]]:
         """Name, size and step of each window."""
         sized = []
         for name in self.windows:
             size, _, step = name.partition("/")
-            sized.append((name, duration(size), duration(step or size)))
+            canonical = name_of(duration(size)) + (f"/{name_of(duration(step))}" if step and duration(step) != duration(size) else "")
+            sized.append((canonical, duration(size), duration(step or size)))
         return sized
+
+    @cached_property
+    def unit(self) -> int:
+        """The longest time of which all windows are made."""
+        return gcd(*(ms for _, size, step in self.window_sizes for ms in (size, step)))
+
+    @cached_property
+    def horizons(self) -> tuple[int, int]:
+        """Label horizon and correction horizon."""
+        return duration(self.label_horizon), duration(self.correction_horizon)
 
 
 @dataclass(frozen=True)
@@ -68,13 +86,13 @@ class Settings:
 
     def horizons(self, model: str) -> tuple[int, int]:
         """Label horizon and correction horizon."""
-        return duration(self.of(model).label_horizon), duration(self.of(model).correction_horizon)
+        return self.of(model).horizons
 
-    @property
+    @cached_property
     def pane(self) -> int:
         """The greatest length of whole minutes, at most an hour, of which every window size and step is a multiple."""
         models = (self.defaults, *self.models.values())
-        common = gcd(*(ms for model in models for _, size, step in model.window_sizes for ms in (size, step)))
+        common = gcd(*(model.unit for model in models))
         return max(minutes * MINUTE for minutes in range(1, 61) if common % (minutes * MINUTE) == 0)
 
     @classmethod

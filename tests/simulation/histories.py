@@ -49,6 +49,14 @@ TROUBLES = {
 }
 
 
+BARE = """last_n = []
+since_deployment = false
+default_rules = false"""
+EVERYTHING = """last_n = [5, 20]
+reference = "4h"
+outcomes = true"""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What one history is drawn with; durations in ms."""
@@ -85,7 +93,7 @@ KINDS = (
 SHADOW = {"churn": "churn-shadow", "fraud": "fraud", "digits": "digits", "routing/é": "routing-shadow"}
 
 
-def write(folder: Path, seed: int, *, late: bool = True, oversized: bool = False) -> None:
+def write(folder: Path, seed: int, *, late: bool = True, oversized: bool = False, everything: bool = False) -> None:
     """Write predictions.jsonl, ground-truth.jsonl and driftline.toml of history number `seed` to `folder`.
 
     Parameters
@@ -94,9 +102,12 @@ def write(folder: Path, seed: int, *, late: bool = True, oversized: bool = False
         False keeps every row within the grace of its topic, so that the number of partitions changes nothing.
     oversized
         True adds a line of 2 MiB to each topic.
+    everything
+        True keeps the default rules, the last-n and deployment figures, a reference of a few hours, and leaves the positive label open: no
+        oracle knows all that, but two runs must agree on it.
     """
     random = Random(seed)
-    plan = draw_plan(random, late=late)
+    plan = draw_plan(random, late=late, everything=everything)
     story = Story(random, plan)
     for number in range(plan.ids):
         story.tell(number)
@@ -110,7 +121,7 @@ def write(folder: Path, seed: int, *, late: bool = True, oversized: bool = False
         (folder / f"{name}.jsonl").write_bytes(text)
 
 
-def draw_plan(random: Random, *, late: bool) -> Plan:
+def draw_plan(random: Random, *, late: bool, everything: bool) -> Plan:
     rates = {name: rate * random.uniform(0.3, 2) if random.random() < 0.65 else 0.0 for name, rate in TROUBLES.items()}
     if not late:
         rates |= {"late prediction": 0.0, "very late prediction": 0.0, "late truth": 0.0}
@@ -131,11 +142,9 @@ prediction_grace = "{_short(grace)}"
 truth_grace = "{_short(truth_grace)}"
 park = "{_short(park)}"
 segments = {json.dumps(segments)}
-last_n = []
-since_deployment = false
-default_rules = false
+{EVERYTHING if everything else BARE}
 [models.fraud]
-positive_label = "true"
+{"" if everything else 'positive_label = "true"'}
 threshold = 0.4
 segments = ["plan"]
 [models.digits]
@@ -162,7 +171,7 @@ class Story:
         return self.random.random() < self.plan.rates[trouble]
 
     def tell(self, number: int) -> None:
-        random, plan = self.random, self.plan
+        random = self.random
         identity = random.choice((f"{number}", f"request-{number:05d}", f"ид-{number}"))
         kind = random.choice(KINDS)
         time = self.moment()
@@ -249,7 +258,9 @@ class Story:
             other = {**event, **self.said(kind), "timestamp": event["timestamp"] + random.choice((0, 1, HOUR))}
             self.send_prediction(other)
         if self.happens("conflict after the end"):
-            later = event["timestamp"] + self.plan.label_horizon + random.choice((0, 1, MINUTE, HOUR, self.plan.correction_horizon, 2 * DAY))
+            later = (
+                event["timestamp"] + self.plan.label_horizon + random.choice((0, 1, MINUTE, HOUR, self.plan.correction_horizon, 2 * DAY))
+            )
             self.send_prediction({**event, "timestamp": later})
             if random.random() < 0.7:
                 self.send_truth(self.truth(event["prediction_id"], kind, later + self.delay(), 0))
@@ -294,7 +305,9 @@ class Story:
         plan = self.plan
         wait = self.random.randrange(plan.prediction_grace)
         if self.happens("late prediction"):
-            wait = self.random.choice((plan.prediction_grace, plan.rungs[0], self.random.randrange(min(plan.label_horizon, plan.correction_horizon))))
+            wait = self.random.choice(
+                (plan.prediction_grace, plan.rungs[0], self.random.randrange(min(plan.label_horizon, plan.correction_horizon)))
+            )
         if self.happens("very late prediction"):
             wait = min(plan.label_horizon, plan.correction_horizon) + self.random.randrange(DAY)
         self.predictions.append((event["timestamp"] + wait, self.line(event, rewritten, PREDICTION_ALIASES)))

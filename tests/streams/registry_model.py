@@ -18,7 +18,9 @@ class SlowRegistry:
         self.snapshots: list[Snapshot] = [{}]
         self.answers: dict[str, tuple[Any, ...]] = {}
 
-    def send(self, command_id: str, command: str, version: str, params: dict[str, Any], expected: int | None, at: str, dry_run: bool) -> str:
+    def send(
+        self, command_id: str, command: str, version: str, params: dict[str, Any], expected: int | None, at: str, dry_run: bool
+    ) -> str:
         """ "changed", "rejected", "repeated" or "would change"."""
         content = (command, version, repr(params), expected, at, dry_run)
         if self.answers.get(command_id) == content:

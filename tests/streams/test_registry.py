@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from agents.inprocess.memory import MemoryState
-from schemas.config import Config, ModelConfig
 from schemas.results import Expected, Recommendation, RegistryCommand, RegistryEntry, RegistryEvent
+from schemas.settings import Config, ModelConfig
 from streams.registry import Registry, as_of, history
 from streams.registry.policy import build_policy
 from streams.stage import Batch
@@ -26,7 +26,9 @@ class Desk:
         number = len(self.events)
         known = {k: more.pop(k) for k in ("command_id", "timestamp", "expected_revision", "reason", "dry_run", "requested_by") if k in more}
         given = {"command_id": f"c{number}", "timestamp": f"2026-11-{number + 1:02d}T00:00:00Z", "requested_by": "ada"} | known
-        return self.take("registry-commands", RegistryCommand(command=command, model_name="churn", model_version=version, params=more, **given))
+        return self.take(
+            "registry-commands", RegistryCommand(command=command, model_name="churn", model_version=version, params=more, **given)
+        )
 
     def take(self, topic: str, value: Any) -> RegistryEvent | None:
         event = None
@@ -100,6 +102,20 @@ def test_a_command_sent_twice_is_one_event_and_its_id_serves_no_other_command() 
     assert desk.send("register", command_id="a", timestamp="2026-11-01T00:00:00Z") is None
     assert desk.error("archive", "9.9.9", command_id="b", timestamp="2026-11-01T00:00:00Z")
     assert desk.send("archive", "9.9.9", command_id="b", timestamp="2026-11-01T00:00:00Z") is None
+
+
+def test_a_command_with_its_parameters_in_another_order_is_the_same_command() -> None:
+    desk = Desk()
+    for params in ({"owner": "ada", "framework": "sklearn"}, {"framework": "sklearn", "owner": "ada"}):
+        desk.send("register", command_id="a", timestamp="2026-11-01T00:00:00Z", **params)
+    assert len(desk.events) == 1
+
+
+def test_versions_keep_the_order_of_their_registration() -> None:
+    desk = Desk()
+    for version in ("2.0.0", "10.0.0", "1.0.0"):
+        desk.send("register", version)
+    assert "registered versions: 2.0.0, 10.0.0, 1.0.0" in desk.error("promote", "3.0.0")
 
 
 def test_a_dry_run_shows_the_event_and_changes_nothing() -> None:

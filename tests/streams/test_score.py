@@ -19,8 +19,8 @@ from schemas.times import HOUR_MS, MINUTE_MS, format_time, parse_time
 from schemas.topics import WINDOW_PARTIALS
 from streams.columns import GroundTruthColumns, PredictionColumns
 from streams.lanes import CELLS, COUNT, COUNTERS, DECISIONS, LANE_NAMES, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, PREDICTED_SCORES
-from streams.partial import Partial, Watermarks
-from streams.score import Score, join
+from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial, Watermarks
+from streams.score import Score, arrivals, ending, join
 from streams.stage import Batch, Record
 
 DAY = "2026-01-01T"
@@ -34,6 +34,8 @@ label_horizon = "6h"
 correction_horizon = "2h"
 park = "8h"
 segments = ["plan"]
+[run]
+outcomes = true
 """
 Row = tuple[str, dict[str, Any]]
 Total = Counter[tuple[Any, ...]]
@@ -83,7 +85,7 @@ def _total(records: list[Record]) -> Total:
         if not isinstance(record.value, Partial):
             continue
         partial = record.value
-        for lane, pane, series, rung, measure, a, b, count in zip(*(partial.counts[c].tolist() for c in partial.counts), strict=True):
+        for lane, pane, series, rung, measure, a, b, count in zip(*(partial.counts[c].tolist() for c, _ in COUNT_COLUMNS), strict=True):
             text_a: Any = a if measure == COUNT else partial.labels[a] if measure < 6 else special.get(a, a)
             text_b: Any = COUNTERS[b] if measure == COUNT else (special.get(b) or partial.labels[b]) if measure == CELLS else b
             if measure == PREDICTED_SCORES:
@@ -91,8 +93,10 @@ def _total(records: list[Record]) -> Total:
             total[(partial.model_name, *partial.series[series], LANE_NAMES[lane], pane, rung, measure, text_a, text_b)] += count
         for feature in partial.features:
             texts = feature.summary.texts.values
-            total.update({(partial.model_name, *partial.series[feature.series], feature.pane, feature.feature, k): n for k, n in texts.items()})
-        for row in zip(*(partial.recent[c].tolist() for c in partial.recent), strict=True):
+            total.update(
+                {(partial.model_name, *partial.series[feature.series], feature.pane, feature.feature, k): n for k, n in texts.items()}
+            )
+        for row in zip(*(partial.recent[c].tolist() for c, _ in RECENT_COLUMNS), strict=True):
             total[(partial.model_name, *partial.series[row[0]], *row[1:3], partial.labels[row[3]])] += row[5]
     return Counter({key: count for key, count in total.items() if count})
 
@@ -181,7 +185,7 @@ def test_failed_prediction_without_label_counts_in_traffic_only() -> None:
 
 
 def test_watermarks_are_sent_when_a_frontier_enters_a_pane_and_wait_for_what_is_to_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(join, "SLICE", 1)
+    monkeypatch.setattr(ending, "SLICE", 1)
     config, state = parse_config(SMALL), MemoryState()
     stage = Score(config, 0, 1)
     rows = [prediction(str(i), f"{DAY}0{i}:00:00Z") for i in range(3)]
@@ -244,7 +248,9 @@ def test_whole_batches_count_what_one_row_at_a_time_counts(seed: int, monkeypatc
         cuts = sorted(rnd.sample(range(1, len(rows)), rnd.choice([0, 1, 3, 10])))
         batched, others = run(rows, config, cuts, reopen=reopen, end_ms=end_ms)
         assert batched == single, f"seed {seed}, cuts {cuts}"
-        assert [r.value for r in others] == [r.value for r in single_others]
+        for topic in ("predictions.dlq", "outcomes"):
+            assert [r.value for r in others if r.topic == topic] == [r.value for r in single_others if r.topic == topic], f"seed {seed}"
+        assert sum(r.topic == "outcomes" for r in others) > 20
     # The definition alone, without the way for ordinary rows.
     monkeypatch.setattr(join.Join, "_is_ordinary", lambda self, joined, truths, at: np.zeros(len(at), np.bool_))
     slow, _ = run(rows, config, [], end_ms=end_ms)
@@ -272,4 +278,13 @@ def test_every_lane_adds_up_to_the_same_rows() -> None:
         if len(key) == 9 and key[6] == CELLS and key[2] == "all":
             by_lane[key[3]] += n
     assert by_lane["decisions"] == by_lane["arrivals"] > 0
-    assert DECISIONS == LANE_NAMES.index("decisions")
+    assert LANE_NAMES.index("decisions") == DECISIONS
+
+
+def test_segment_values_beyond_the_limit_count_as_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals, "MAX_VALUES", 2)
+    rows = [prediction(str(i), DAY + "00:00:00Z", segment={"plan": plan}) for i, plan in enumerate(["a", "b", "c", "a", "d"])]
+    for cuts in ([], [1, 2, 3, 4]):
+        total, _ = run(rows, parse_config(SMALL), cuts, reopen=True)
+        counted = {k[2]: n for k, n in total.items() if k[3] == "traffic" and k[-1] == "predictions"}
+        assert counted == {"all": 5, "plan=a": 2, "plan=b": 1, "plan=other": 2}

@@ -6,13 +6,12 @@ from typing import Self
 
 import msgspec
 
-from schemas.config import ModelConfig
 from schemas.results import Metric
-from streams.catalogue import metric_plugins
-from streams.decide.judgement import Judgement, Measurement, Severity, Situation
+from schemas.settings import ModelConfig
+from streams.decide.judgement import Judgement, Severity, Situation
+from streams.decide.known import Lane, known_metrics, lanes_of
 from streams.decide.levels import Levels, judge_levels
-from streams.decide.rule import Lane, MetricRule, WrongRule, smallest_window
-from streams.lanes import LANE_NAMES
+from streams.decide.rule import MetricRule, WrongRule, smallest_window
 
 
 class Threshold(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="threshold"):
@@ -47,37 +46,33 @@ class Threshold(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def lane(self) -> Lane:
         """As configured, or the metric's first."""
-        if self.on_lane is not None:
-            return self.on_lane
-        lane: Lane = LANE_NAMES[_metrics()[self.metric].lanes[0]]  # type: ignore[assignment]
-        return lane
+        return self.on_lane or lanes_of(self.metric)[0]
 
     def default_window(self, config: ModelConfig) -> str:
         """The smallest one."""
         return smallest_window(config)
 
-    def bound(self, config: ModelConfig) -> Self:
-        """As `MetricRule.bound`; checks the levels."""
-        metric = _metrics().get(self.metric)
-        if metric is None:
-            raise WrongRule("metric", f'"{self.metric}" is not known; known are {", ".join(_metrics())}')
-        if self.on_lane is not None and self.on_lane not in [LANE_NAMES[lane] for lane in metric.lanes]:
-            raise WrongRule("lane", f'"{self.metric}" is not computed in the {self.on_lane} lane')
-        if (self.below is None) == (self.above is None):
+    def levels(self) -> Levels:
+        """The one level, and what ends the alert."""
+        if self.below is not None and self.above is None:
+            level, clear_is_beyond = self.below, self.clear is not None and self.clear < self.below
+        elif self.above is not None and self.below is None:
+            level, clear_is_beyond = self.above, self.clear is not None and self.clear > self.above
+        else:
             raise WrongRule("below", "a threshold needs exactly one of below and above")
-        if self.clear is not None and not (self.clear >= self.below if self.below is not None else self.clear <= (self.above or 0.0)):
-            raise WrongRule("clear", "the clear level lies on the wrong side: within the range that raises the alert")
+        if clear_is_beyond:
+            raise WrongRule("clear", f"{self.clear} lies where the alert fires; it has to lie on the other side of {level}")
+        return Levels(((self.severity, level),), below=self.below is not None, clear=level if self.clear is None else self.clear)
+
+    def bound(self, config: ModelConfig) -> Self:
+        """As `MetricRule.bound`; checks metric, lane and levels."""
+        if self.metric not in known_metrics():
+            raise WrongRule("metric", f'"{self.metric}" is not known; known are {", ".join(known_metrics())}')
+        if self.lane() not in lanes_of(self.metric):
+            raise WrongRule("lane", f'"{self.metric}" is not computed in the {self.lane()} lane but in {", ".join(lanes_of(self.metric))}')
+        self.levels()
         return super().bound(config)
 
-    def judge(self, seen: Measurement, situation: Situation) -> Judgement:
-        """As `judge_levels`, with one level."""
-        if not isinstance(seen, Metric):
-            raise TypeError(f"{self.kind}: reads metrics, got {type(seen).__name__}")
-        level = self.below if self.below is not None else self.above
-        if level is None:
-            raise ValueError("threshold: neither below nor above; bound() was not called")
-        levels = Levels(((self.severity, level),), below=self.below is not None, clear=level if self.clear is None else self.clear)
-        return judge_levels(seen, self.metric, levels, min_samples=self.min_samples, unit=_metrics()[self.metric].unit)
-
-
-def _metrics() -> dict[str, object]: ...
+    def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
+        """As `judge_levels`."""
+        return judge_levels(seen, self.metric, self.levels())

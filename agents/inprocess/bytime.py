@@ -1,0 +1,73 @@
+"""Lines sorted by event time in bounded memory.
+
+A recorded log is never sorted; the rows of a table have no order of arrival, so a table is. Runs of lines are sorted in
+memory, put into temporary files, and merged. Equal times keep their order.
+"""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Final
+
+RUN_BYTES: Final = 32 << 20
+_PREFIX: Final = b"%016d%012d"
+_PREFIX_BYTES: Final = 28
+
+
+class LinesByTime:
+    """Collects lines and gives them back in order of time.
+
+    Parameters
+    ----------
+    folder
+        Where temporary files may lie.
+    run_bytes
+        How much is sorted in memory at a time.
+    """
+
+    def __init__(self, folder: Path, *, run_bytes: int = RUN_BYTES) -> None:
+        self._folder = folder
+        self._run_bytes = run_bytes
+        self._opened = ExitStack()
+        self._runs: list[IO[bytes]] = []
+        self._lines: list[bytes] = []
+        self._bytes = 0
+        self._number = 0
+
+    def add(self, time_ms: int, line: bytes) -> None:
+        """Add a line without its line feed; a negative time counts as 0."""
+        self._lines.append(_PREFIX % (max(time_ms, 0), self._number) + line + b"\n")
+        self._number += 1
+        self._bytes += len(line)
+        if self._bytes >= self._run_bytes:
+            self._spill()
+
+    def write(self, path: Path) -> None:
+        """Write all lines to a file, in order, and forget them."""
+        self._lines.sort()
+        with path.open("wb") as file:
+            for line in self._merged():
+                file.write(line[_PREFIX_BYTES:])
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        self._opened.close()
+        self._runs, self._lines, self._bytes = [], [], 0
+
+    def _merged(self) -> Iterator[bytes]:
+        for run in self._runs:
+            run.seek(0)
+        return heapq.merge(*self._runs, self._lines)
+
+    def _spill(self) -> None:
+        self._lines.sort()
+        run = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  `close` does it
+        self._opened.callback(run.close)
+        run.writelines(self._lines)
+        self._runs.append(run)
+        self._lines, self._bytes = [], 0

@@ -1,0 +1,81 @@
+"""The distribution of features, scores, predictions or labels has shifted."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from streams.decide.judgement import DriftWindow, Judgement, Measurement, Shift, Situation
+from streams.decide.rule import Rule
+from streams.decide.wording import span, subject, time_ms
+
+LEVELS = ("none", "mild", "moderate", "severe")
+_NAMED = 5
+
+
+class DriftRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="drift"):
+    """Fires when a target has drifted, twice in a row: info, or a warning where performance has moved too.
+
+    Drift alone breaks nothing; it explains a drop that is there. All targets of a window are one alert.
+
+    Parameters
+    ----------
+    level
+        Least level that counts.
+    targets
+        Which targets: "feature:age", "score", ...; by default all.
+
+    Examples
+    --------
+    >>> from schemas.settings import ModelConfig
+    >>> DriftRule(level="severe", targets=("score",)).bound(ModelConfig()).name
+    'drift'
+    """
+
+    for_: int | str = msgspec.field(default=2, name="for")
+    level: Literal["mild", "moderate", "severe"] = "moderate"
+    targets: tuple[str, ...] = ()
+
+    reads: ClassVar[Literal["metrics", "drift"]] = "drift"
+
+    def judge(self, seen: Measurement, situation: Situation) -> Judgement:
+        """Breach while a target is at the level or above; unclear where no test had enough data."""
+        if not isinstance(seen, DriftWindow):
+            raise TypeError(f"{self.kind}: reads drift, got {type(seen).__name__}")
+        start_ms, end_ms = time_ms(seen.window_start), time_ms(seen.window_end)
+        judged = [shift for shift in seen.shifts if shift.level in LEVELS and (not self.targets or shift.target in self.targets)]
+        shifted = [shift for shift in judged if LEVELS.index(shift.level) >= LEVELS.index(self.level)]
+        who, when = subject(seen.model_name, seen.model_version, seen.segment), span(start_ms, end_ms)
+        count = len(_by_target(judged))
+        if shifted:
+            moved = "while performance moved too" if situation.performance_moved else "performance did not move"
+            said = f"{len(_by_target(shifted))} of {count} targets of {who} drifted over {when} ({_listed(shifted)}); {moved}"
+        else:
+            said = f"No target of {who} drifted over {when} any more ({count} tested)"
+        return Judgement(
+            verdict="breach" if shifted else "clear" if judged else "unclear",
+            window_start_ms=start_ms,
+            window_end_ms=end_ms,
+            at_ms=end_ms,
+            severity="warning" if situation.performance_moved else "info",
+            said=said,
+            window=seen.window,
+            details={"targets": {target: shift.level for target, shift in _by_target(shifted).items()}},
+        )
+
+
+def _by_target(shifts: list[Shift]) -> dict[str, Shift]:
+    """The worst verdict on each target, the worst targets first."""
+    worst: dict[str, Shift] = {}
+    for shift in shifts:
+        held = worst.get(shift.target)
+        if held is None or LEVELS.index(shift.level) > LEVELS.index(held.level):
+            worst[shift.target] = shift
+    return dict(sorted(worst.items(), key=lambda item: (-LEVELS.index(item[1].level), item[0])))
+
+
+def _listed(shifts: list[Shift]) -> str:
+    named = [f"{target.removeprefix('feature:')} {shift.level}" for target, shift in _by_target(shifts).items()]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return ", ".join(named[:_NAMED]) + more

@@ -1,0 +1,47 @@
+"""Too many predictions that ended in an error."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.results import Metric
+from schemas.settings import ModelConfig
+from streams.decide.judgement import Judgement, Situation
+from streams.decide.known import Lane
+from streams.decide.levels import Levels, judge_levels
+from streams.decide.rule import MetricRule, Positive, smallest_window
+
+
+class ErrorRate(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="error_rate"):
+    """Fires when the share of predictions with status "error" is certainly above a level, for 5 minutes.
+
+    Parameters
+    ----------
+    warning, critical
+        The levels.
+    clear
+        The level that ends the alert.
+
+    Examples
+    --------
+    >>> ErrorRate().bound(ModelConfig()).window
+    '1h'
+    """
+
+    for_: int | str = msgspec.field(default="5m", name="for")
+    warning: Positive = 0.05
+    critical: Positive = 0.15
+    clear: Positive = 0.04
+
+    def lane(self) -> Lane:
+        """Traffic."""
+        return "traffic"
+
+    def default_window(self, config: ModelConfig) -> str:
+        """The smallest one."""
+        return smallest_window(config)
+
+    def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
+        """As `judge_levels`."""
+        levels = Levels((("warning", self.warning), ("critical", self.critical)), below=False, clear=self.clear)
+        return judge_levels(seen, "error_rate", levels)

@@ -1,0 +1,48 @@
+"""Predictions that take too long."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.results import Metric
+from schemas.settings import ModelConfig
+from streams.decide.judgement import Judgement, Situation
+from streams.decide.known import Lane
+from streams.decide.levels import Levels, judge_levels
+from streams.decide.rule import MetricRule, Positive, smallest_window
+
+
+class Latency(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="latency"):
+    """Fires when the 95th percentile of latency is above a level for 5 minutes. Says nothing where no latency is sent.
+
+    Parameters
+    ----------
+    warning_ms, critical_ms
+        The levels.
+    clear_ms
+        The level that ends the alert.
+
+    Examples
+    --------
+    >>> Latency(warning_ms=200.0).bound(ModelConfig()).window
+    '1h'
+    """
+
+    for_: int | str = msgspec.field(default="5m", name="for")
+    warning_ms: Positive = 1000.0
+    critical_ms: Positive = 5000.0
+    clear_ms: Positive | None = None
+
+    def lane(self) -> Lane:
+        """Traffic."""
+        return "traffic"
+
+    def default_window(self, config: ModelConfig) -> str:
+        """The smallest one."""
+        return smallest_window(config)
+
+    def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
+        """As `judge_levels`."""
+        clear_ms = 0.8 * self.warning_ms if self.clear_ms is None else self.clear_ms
+        levels = Levels((("warning", self.warning_ms), ("critical", self.critical_ms)), below=False, clear=clear_ms)
+        return judge_levels(seen, "latency_p95", levels)

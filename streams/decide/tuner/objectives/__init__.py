@@ -1,0 +1,1 @@
+"""What thresholds can be chosen for, one file each."""

@@ -1,0 +1,13 @@
+"""Share of predictions that are right."""
+
+from __future__ import annotations
+
+from streams.decide.tuner.objective import Floats, Objective, ratio
+
+
+class Accuracy(Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="accuracy"):
+    """(tp + tn) / all."""
+
+    def value(self, tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> Floats:
+        """In [0, 1]."""
+        return ratio(tp + tn, tp + tn + fp + fn)

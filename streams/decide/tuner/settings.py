@@ -1,0 +1,142 @@
+"""The tuner's part of the configuration."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated, Any
+
+import msgspec
+
+from schemas.results import Histogram
+from schemas.settings import ModelConfig, parse_rung, parse_window
+from schemas.times import DAY_MS, parse_duration
+from streams.catalogue import plugins
+from streams.decide.rule import largest_window
+from streams.decide.tuner.objective import Objective
+from streams.lanes import ALL
+from streams.tables import convert_table
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    enabled: bool = True
+    objective: str | dict[str, Any] = "f1"
+    window: str | None = None
+    maturity: str | None = None
+    min_labels: Annotated[int, msgspec.Meta(ge=1)] = 100
+    min_gain: Annotated[float, msgspec.Meta(ge=0.0)] = 0.03
+    span: str = "28d"
+    every: str = "7d"
+    expires: str = "30d"
+
+
+class Tuner(msgspec.Struct, frozen=True, kw_only=True):
+    """How thresholds are looked for.
+
+    Parameters
+    ----------
+    enabled
+        Whether they are.
+    objective
+        What makes a threshold better.
+    window, maturity
+        The windows that are looked at, and their rung; by default those of a day, and the first rung at which 95 % of the labels are known.
+    span_ms, every_ms
+        How much time is looked at together, and how often.
+    min_labels
+        Least number of labelled outcomes in the span, over both halves.
+    min_gain
+        Least relative gain that is worth a recommendation.
+    expires_ms
+        How long a recommendation stays open.
+    """
+
+    enabled: bool
+    objective: Objective
+    window: str
+    maturity: str | None
+    span_ms: int
+    every_ms: int
+    min_labels: int
+    min_gain: float
+    expires_ms: int
+
+    def reads(self, histogram: Histogram) -> bool:
+        """Whether thresholds are looked for in this histogram, at whatever rung."""
+        return (
+            histogram.window == self.window
+            and histogram.segment == ALL
+            and histogram.lane == "decisions"
+            and len(histogram.labels) == 2
+            and histogram.positive_label in histogram.labels
+        )
+
+
+@lru_cache(maxsize=1)
+def objective_plugins() -> dict[str, type[Objective]]:
+    """Every objective by its name."""
+    return plugins(Objective, ("streams.decide.tuner.objectives",))
+
+
+def build_tuner(config: ModelConfig, where: str | None = None) -> Tuner:
+    """The tuner of a model.
+
+    Parameters
+    ----------
+    where
+        Path of the table in the file, such as "models.churn.tuner"; by default where the settings say it stands.
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown or a value wrong; the text begins with its path.
+
+    Examples
+    --------
+    >>> tuner = build_tuner(ModelConfig(tuner={"objective": {"type": "cost", "fp": 1.0, "fn": 5.0}}))
+    >>> tuner.objective.name, tuner.window
+    ('cost', '1d')
+    """
+    where = where or config.tuner_path
+    table: _Table = convert_table(config.tuner, _Table, where)
+    plain = {"type": table.objective} if isinstance(table.objective, str) else table.objective
+    kind = objective_plugins().get(plain.get("type", ""))
+    if kind is None:
+        raise ValueError(f'{where}.objective: "{plain.get("type", "")}" is not known; known are {", ".join(sorted(objective_plugins()))}')
+    window = _one_name(table.window or _usual_window(config), "window", parse_window, [w.name for w in config.windows], where)
+    rungs = [rung.name for rung in config.maturity]
+    maturity = None if table.maturity is None else _one_name(table.maturity, "maturity", parse_rung, rungs, where)
+    lengths = {}
+    for field in ("span", "every", "expires"):
+        try:
+            lengths[field] = parse_duration(getattr(table, field))
+        except ValueError as error:
+            raise ValueError(f"{where}.{field}: {error}") from error
+        if not lengths[field]:
+            raise ValueError(f"{where}.{field}: it has to be longer than nothing")
+    return Tuner(
+        enabled=table.enabled,
+        objective=convert_table(plain, kind, f"{where}.objective"),
+        window=window,
+        maturity=maturity,
+        min_labels=table.min_labels,
+        min_gain=table.min_gain,
+        span_ms=lengths["span"],
+        every_ms=lengths["every"],
+        expires_ms=lengths["expires"],
+    )
+
+
+def _usual_window(config: ModelConfig) -> str:
+    """The shortest tumbling window of at least a day; stage 2 makes histograms for no shorter ones. Else the largest window."""
+    days = [window for window in config.windows if window.kind == "tumbling" and window.size_ms >= DAY_MS]
+    return min(days, key=lambda window: window.size_ms).name if days else largest_window(config)
+
+
+def _one_name(text: str, field: str, parse: Any, known: list[str], where: str) -> str:
+    try:
+        name: str = parse(text).name
+    except ValueError as error:
+        raise ValueError(f"{where}.{field}: {error}") from error
+    if name not in known:
+        raise ValueError(f'{where}.{field}: "{text}" is not kept for this model; known are {", ".join(known)}')
+    return name

@@ -1,0 +1,87 @@
+"""The share of the final labels that is known at each rung, from the windows that are final.
+
+Summed over the versions of a model by window and segment, and over the windows that begin in the 28 days up to the last final one:
+how late labels come is a matter of the model's truths, and a new version need not wait a horizon to know it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from schemas.times import DAY_MS
+from streams.measure.model import Model
+from streams.measure.runs import place_of
+from streams.measure.tables import Ints
+from streams.stage import State
+
+DAYS: Final = 28
+
+Sums = dict[str, list[int]]
+"""Outcomes with a label in force at each rung, by segment."""
+
+
+class Completeness:
+    """Sums of all models by window and day; what is in memory can be read again from `State`."""
+
+    def __init__(self) -> None:
+        self._days: dict[tuple[int, str], dict[int, Sums]] = {}
+        self._totals: dict[tuple[int, str], dict[str, Ints]] = {}
+
+    def add(self, model: Model, window: str, start_ms: int, segments: list[str], by_rung: Ints, state: State) -> None:
+        """Take in a window that became final: by_rung has shape (S, R), one row per entry of `segments`, which may repeat."""
+        day = start_ms // DAY_MS
+        days = self._loaded(model, window, day, state)
+        sums = days.setdefault(day, {})
+        for segment, row in zip(segments, by_rung.tolist(), strict=True):
+            held = sums.get(segment)
+            sums[segment] = row if held is None else [a + b for a, b in zip(held, row, strict=True)]
+        state.put(_key(model, window, day), _encode(sums))
+        self._totals.pop((model.number, window), None)
+
+    def share(self, model: Model, window: str, segment: str, rung: int, last_final_ms: int, state: State) -> float | None:
+        """n(rung) / n(last rung); None while no final window holds an outcome.
+
+        Parameters
+        ----------
+        last_final_ms
+            Start of the last window that is final by now, whether it held anything or not.
+        """
+        days = self._loaded(model, window, last_final_ms // DAY_MS, state)
+        totals = self._totals.get((model.number, window))
+        if totals is None:
+            totals = self._totals[model.number, window] = _totals(days)
+        counts = totals.get(segment)
+        return None if counts is None or not counts[-1] else round(float(counts[rung] / counts[-1]), 6)
+
+    def _loaded(self, model: Model, window: str, day: int, state: State) -> dict[int, Sums]:
+        """Sums by day of the 28 days up to `day`."""
+        days = self._days.get((model.number, window))
+        if days is None:
+            wanted = range(max(day - DAYS + 1, 0), day + 1)
+            held = state.get_many([_key(model, window, wanted_day) for wanted_day in wanted])
+            days = {wanted_day: _decode(data) for wanted_day, data in zip(wanted, held, strict=True) if data is not None}
+            self._days[model.number, window] = days
+        for old in [old for old in days if old <= day - DAYS]:
+            del days[old]
+            state.delete(_key(model, window, old))
+            self._totals.pop((model.number, window), None)
+        return days
+
+
+def _totals(days: dict[int, Sums]) -> dict[str, Ints]:
+    totals: dict[str, Ints] = {}
+    for day in sorted(days):
+        for segment, row in days[day].items():
+            totals[segment] = totals[segment] + row if segment in totals else np.array(row, np.int64)
+    return totals
+
+
+def _key(model: Model, window: str, day: int) -> bytes:
+    return place_of(b"q", model.number, day) + window.encode()
+
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode = msgspec.msgpack.Decoder(dict[str, list[int]]).decode

@@ -1,0 +1,226 @@
+"""From tables to dense arrays: the rows of all windows that are due at once, in one pass over the columns.
+
+What a job is (which window, which chunks of time) is decided by the caller; which records come of it is `records.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from streams import lanes
+from streams.lanes import ALL
+from streams.measure.layout import ANOTHER, LABEL_IN_A, NEGATIVE, POSITIVE, Layout
+from streams.measure.model import Model, other_of
+from streams.measure.panes import Chunk
+from streams.measure.series import Pair
+from streams.measure.tables import A_SHIFT, CODES, MEASURE_BITS, MEASURE_SHIFT, RUNG_SHIFT, Ints
+from streams.measure.windows import Due
+
+MOST_SEGMENTS: Final = 100
+
+
+class Job(msgspec.Struct):
+    """One window to evaluate.
+
+    Attributes
+    ----------
+    due
+        The window.
+    chunks
+        The counts of its time; in the decisions lane those beyond its rung are passed over.
+    start_ms
+        Where it begins.
+    versions
+        Only these versions, where not None.
+    always
+        Versions whose segment "all" is announced even without any count.
+    starts
+        Where it begins for each series number, where that differs.
+    """
+
+    due: Due
+    chunks: Sequence[Chunk]
+    start_ms: int
+    versions: frozenset[str] | None = None
+    always: Sequence[str] = ()
+    starts: dict[int, int] | None = None
+
+
+class Evaluated(msgspec.Struct):
+    """A job with its series and their counts.
+
+    Attributes
+    ----------
+    series
+        (version, segment) of each row, in the order of announcement.
+    numbers
+        Series number of each row; -1 where several series share it.
+    dense
+        Shape (S, layout.width).
+    by_rung
+        Shape (S, R): outcomes with a label in force at each rung, for final announcements in the decisions lane.
+    """
+
+    job: Job
+    layout: Layout
+    series: list[Pair]
+    numbers: list[int]
+    dense: Ints
+    by_rung: Ints | None
+
+
+class Evaluator:
+    """Keeps the layouts of all models between calls; they can be made anew from the labels and the tables."""
+
+    def __init__(self) -> None:
+        self._layouts: dict[tuple[int, int], Layout] = {}
+        self._made = 0
+
+    def evaluate(self, model: Model, lane: int, jobs: Sequence[Job]) -> list[Evaluated]:
+        """The jobs that have anything to announce, in their order."""
+        layout = self._fitting(model, lane, jobs)
+        found = []
+        for job in jobs:
+            evaluated = self._evaluated(model, lane, layout, job)
+            if evaluated is not None:
+                found.append(evaluated)
+        return found
+
+    def _evaluated(self, model: Model, lane: int, layout: Layout, job: Job) -> Evaluated | None:
+        parts = [_unfolded(chunk, layout, _rows_at(chunk, lane, job)) for chunk in job.chunks]
+        series, column, counts = (_joined([part[place] for part in parts]) for place in range(3))
+        rows, row_of = _rows(model, layout, job, series, column, counts)
+        if not rows:
+            return None
+        row = row_of[series]
+        if job.versions is not None:
+            kept = row >= 0
+            row, column, counts = row[kept], column[kept], counts[kept]
+        flat = np.bincount(row * layout.width + column, weights=counts, minlength=len(rows) * layout.width)
+        # Exact: sums stay far below 2**53, where floats stop to count one by one.
+        dense = flat.astype(np.int64).reshape(len(rows), layout.width)
+        by_rung = None
+        if lane == lanes.DECISIONS and job.due.final and job.due.size_ms:
+            rungs = _joined([chunk.table.keys[: _rows_at(chunk, lane, job)] >> RUNG_SHIFT for chunk in job.chunks])
+            cells = np.flatnonzero(layout.is_cell(column))
+            width = job.due.rung + 1
+            gained = np.bincount(row[cells] * width + rungs[cells], weights=counts[cells], minlength=len(rows) * width)
+            by_rung = np.cumsum(gained.astype(np.int64).reshape(len(rows), width), axis=1)
+        return Evaluated(job, layout, [pair for pair, _ in rows], [number for _, number in rows], dense, by_rung)
+
+    def _fitting(self, model: Model, lane: int, jobs: Sequence[Job]) -> Layout:
+        """The layout of the lane, grown by the labels and bins that the jobs show for the first time."""
+        layout = self._layouts.get((model.number, lane))
+        if layout is None or layout.label_set != model.facts.label_set:
+            # The labels alone decide, not which lane showed them first: a restart must come to the same matrix.
+            layout = self._grown(model, lane, np.zeros(0, np.int64), layout)
+        while True:
+            unknown = []
+            for job in jobs:
+                for chunk in job.chunks:
+                    end = _rows_at(chunk, lane, job)
+                    _, column, _ = _unfolded(chunk, layout, end)
+                    if chunk.has_unknown:
+                        unknown.append(chunk.table.keys[:end][column < 0])
+            keys = _joined(unknown)
+            if not len(keys):
+                return layout
+            layout = self._grown(model, lane, keys, layout)
+
+    def _grown(self, model: Model, lane: int, keys: Ints, before: Layout | None) -> Layout:
+        """A layout that also knows the labels and bins in `keys`."""
+        measure = keys >> MEASURE_SHIFT & (1 << MEASURE_BITS) - 1
+        a, b = keys >> A_SHIFT & CODES - 1, keys & CODES - 1
+        codes = np.unique(np.concatenate((a[LABEL_IN_A[measure]], b[measure == lanes.CELLS]))).tolist()
+        binned = (measure == lanes.DELAY) | (measure == lanes.LATENCY)
+        bins = np.unique(np.concatenate((b[binned], before.bins if before is not None else keys[:0])))
+        configured = model.config.positive_label
+        held = model.facts.label_set
+        names = model.labels.names
+        learnt = held.with_more(
+            [names[code] for code in codes if code < len(names)],
+            derived=POSITIVE in codes or NEGATIVE in codes,
+            many=ANOTHER in codes,
+            configured=configured,
+        )
+        if before is not None and (learnt, len(names), len(bins)) == (before.label_set, before.named, len(before.bins)):
+            raise ValueError(f"measure: label codes {codes} of {model.name!r} are no labels; stage 1 is of another release")
+        model.facts.label_set = learnt
+        self._made += 1
+        layout = self._layouts[model.number, lane] = Layout(self._made, lane, learnt, configured, names, bins)
+        return layout
+
+
+def _rows_at(chunk: Chunk, lane: int, job: Job) -> int:
+    """Number of rows of a chunk that are known at the job's rung."""
+    if lane != lanes.DECISIONS:
+        return len(chunk.table)
+    return int(np.searchsorted(chunk.table.keys, (job.due.rung + 1) << RUNG_SHIFT))
+
+
+def _unfolded(chunk: Chunk, layout: Layout, end: int) -> tuple[Ints, Ints, Ints]:
+    """Series number, column and count of the first `end` rows of a chunk."""
+    if chunk.layout_id != layout.number:
+        chunk.series, chunk.column = layout.unfold(chunk.table.keys)
+        chunk.layout_id = layout.number
+        chunk.has_unknown = bool(len(chunk.column)) and int(chunk.column.min()) < 0
+    return chunk.series[:end], chunk.column[:end], chunk.table.counts[:end]
+
+
+def _joined(parts: Sequence[Ints]) -> Ints:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _rows(model: Model, layout: Layout, job: Job, series: Ints, column: Ints, counts: Ints) -> tuple[list[tuple[Pair, int]], Ints]:
+    """The rows to announce, as (version, segment) and series number, and the row of each series number (-1 for none).
+
+    Of each dimension the 100 largest segments have rows of their own, ties by name; the others share the row "other".
+    """
+    names = model.series.names
+    present = np.flatnonzero(np.bincount(series, minlength=len(names)))
+    if job.versions is not None:
+        versions = job.versions
+        present = np.array([number for number in present.tolist() if names[number][0] in versions], np.int64)
+    row_of = np.full(len(names), -1, np.int64)
+    ranked = present[np.argsort(model.rank[present])]
+    rows = [(names[number], number) for number in ranked.tolist()]
+    row_of[ranked] = np.arange(len(ranked))
+    shared = _shared(model, layout, ranked, series, column, counts) if len(ranked) > MOST_SEGMENTS else {}
+    missing = [version for version in job.always if ((version, ALL)) not in {pair for pair, _ in rows}] if job.always else []
+    if shared or missing:
+        pairs: dict[Pair, int] = {}
+        for pair, number in rows:
+            target = shared.get(number, pair)
+            pairs[target] = number if target not in pairs and target == pair else -1
+        for version in missing:
+            pairs[version, ALL] = -1
+        order = sorted(pairs, key=lambda pair: (pair[0], pair[1] != ALL, pair[1]))
+        place = {pair: number for number, pair in enumerate(order)}
+        for pair, number in rows:
+            row_of[number] = place[shared.get(number, pair)]
+        rows = [(pair, pairs[pair]) for pair in order]
+    return rows, row_of
+
+
+def _shared(model: Model, layout: Layout, ranked: Ints, series: Ints, column: Ints, counts: Ints) -> dict[int, Pair]:
+    """The pair (version, "dimension=other") of each series that is not among the 100 largest of its dimension."""
+    names = model.series.names
+    weighs = layout.weighs(column)
+    weight = np.bincount(series[weighs], weights=counts[weighs], minlength=len(names)).astype(np.int64)
+    groups: dict[Pair, list[int]] = {}
+    for number in ranked.tolist():
+        version, segment = names[number]
+        if segment != ALL:
+            groups.setdefault((version, other_of(segment)), []).append(number)
+    shared: dict[int, Pair] = {}
+    for other, numbers in groups.items():
+        if len(numbers) > MOST_SEGMENTS:
+            largest_first = sorted(numbers, key=lambda number: (-int(weight[number]), names[number][1]))
+            shared |= dict.fromkeys(largest_first[MOST_SEGMENTS:], other)
+    return shared

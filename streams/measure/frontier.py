@@ -1,0 +1,118 @@
+"""How far time has come, and which edge of a pane is worked off next.
+
+The traffic frontier is the smallest prediction watermark of all partitions less the prediction grace; the main frontier, of
+decisions and arrivals, also waits for the ground truths less theirs. Edges are worked off in one fixed order, by the stream time at
+which they are released (edge + grace), so that what is announced, and what the registry makes of it, does not depend on how the
+input was cut into batches. The price: while the truths of a partition stand still, without even a tick, traffic waits for them too.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from schemas.settings import Config
+from streams.measure.windows import Schedule
+from streams.partial import Watermarks
+from streams.stage import State
+
+FORMAT: Final = 1
+_KEY: Final = b"frontier"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step of time: the edges released at one moment.
+
+    Attributes
+    ----------
+    released_ms
+        Stream time of the step; grows from step to step.
+    traffic, main
+        Of each lane group the edge before this one and this one, or None where the group has no part in the step.
+    """
+
+    released_ms: int
+    traffic: tuple[int, int] | None
+    main: tuple[int, int] | None
+
+
+class _Progress(msgspec.Struct):
+    format: int = FORMAT
+    partitions: int = 0
+    marks: dict[int, tuple[int, int]] = {}
+    traffic_ms: int | None = None
+    main_ms: int | None = None
+    released_ms: int = 0
+
+
+class Frontier:
+    """Watermarks of all partitions and the edges worked off so far."""
+
+    def __init__(self, config: Config, schedule: Schedule, state: State) -> None:
+        self._schedule = schedule
+        self._pane_ms = config.pane_ms
+        self._grace_ms = (config.prediction_grace_ms, config.truth_grace_ms)
+        held = state.get(_KEY)
+        self._progress = _Progress() if held is None else _decode(held)
+        if self._progress.format != FORMAT:
+            raise ValueError(f"measure: progress of format {self._progress.format}, needed {FORMAT}; replay the log into a new folder")
+
+    def note(self, watermarks: Watermarks) -> None:
+        """Take in what a partition announces; watermarks never go back."""
+        held = self._progress.marks.get(watermarks.partition, (watermarks.prediction_ms, watermarks.truth_ms))
+        self._progress.partitions = watermarks.partitions
+        self._progress.marks[watermarks.partition] = (max(held[0], watermarks.prediction_ms), max(held[1], watermarks.truth_ms))
+
+    def begin(self, first_pane_ms: int) -> None:
+        """Let time begin with the first pane that holds anything, once all partitions have said where they are."""
+        reached = self._reached()
+        if self._progress.traffic_ms is None and reached is not None:
+            start = min(first_pane_ms, *reached) // self._pane_ms * self._pane_ms
+            self._progress.traffic_ms = self._progress.main_ms = start
+
+    def next_step(self) -> Step | None:
+        """The next step, if the frontiers have passed its edges."""
+        progress, reached = self._progress, self._reached()
+        if reached is None or progress.traffic_ms is None or progress.main_ms is None:
+            return None
+        traffic = self._schedule.next_edge(self._schedule.traffic, progress.traffic_ms)
+        main = self._schedule.next_edge(self._schedule.main, progress.main_ms)
+        moments = [edge + grace for edge, grace in ((traffic, self._grace_ms[0]), (main, max(self._grace_ms))) if edge is not None]
+        if not moments:
+            return None
+        released = min(moments)
+        step_traffic = (progress.traffic_ms, traffic) if traffic is not None and traffic + self._grace_ms[0] == released else None
+        step_main = (progress.main_ms, main) if main is not None and main + max(self._grace_ms) == released else None
+        if (step_traffic is not None and step_traffic[1] > reached[0]) or (step_main is not None and step_main[1] > reached[1]):
+            return None
+        return Step(released, step_traffic, step_main)
+
+    def done(self, step: Step) -> None:
+        """Mark a step as worked off."""
+        if step.traffic is not None:
+            self._progress.traffic_ms = step.traffic[1]
+        if step.main is not None:
+            self._progress.main_ms = step.main[1]
+        self._progress.released_ms = step.released_ms
+
+    @property
+    def reached_ms(self) -> int:
+        """Stream time of the last step; 0 before the first one."""
+        return self._progress.released_ms
+
+    def write(self, state: State) -> None:
+        """Write the progress down."""
+        state.put(_KEY, _encode(self._progress))
+
+    def _reached(self) -> tuple[int, int] | None:
+        """The traffic and the main frontier; None before all partitions have announced a watermark."""
+        marks = self._progress.marks
+        if not marks or len(marks) < self._progress.partitions:
+            return None
+        traffic = min(prediction for prediction, _ in marks.values()) - self._grace_ms[0]
+        return traffic, min(traffic, min(truth for _, truth in marks.values()) - self._grace_ms[1])
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Progress).decode

@@ -1,0 +1,162 @@
+"""The newest outcomes of each series, for the "last n" windows.
+
+Outcomes rank by (time at which the truth was known, hash of the id). Kept are the newest n of each series as of the last
+announcement, and what came after it, in buckets of time of which only as many rows are kept as could still matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streams import lanes
+from streams.lanes import NO_LABEL
+from streams.measure.evaluate import Job
+from streams.measure.intake import label_numbers
+from streams.measure.model import Model
+from streams.measure.panes import Chunk
+from streams.measure.runs import Kind, Runs, place_of
+from streams.measure.tables import A_SHIFT, MEASURE_SHIFT, SERIES_SHIFT, Ints, Table
+from streams.measure.windows import Due, Plan
+from streams.partial import Partial
+from streams.stage import State
+
+# Exact unless more outcomes than this are taken back in one series and bucket after it was cut to its newest rows.
+SPARE: Final = 1_000
+CACHED_ROWS: Final = 500_000
+FORMAT: Final = 1
+
+
+class Outcomes(msgspec.Struct, frozen=True):
+    """Outcomes, columns of shape (N,): series number, time, hash, packed actual and predicted label, sign."""
+
+    series: Ints
+    time: Ints
+    hash: NDArray[np.uint64]
+    cell: Ints
+    sign: Ints
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def take(self, at: NDArray[np.int64] | NDArray[np.bool_]) -> Outcomes:
+        """The rows at `at`."""
+        return Outcomes(self.series[at], self.time[at], self.hash[at], self.cell[at], self.sign[at])
+
+    def encode(self) -> bytes:
+        """Format version and the columns one after another, little-endian."""
+        return bytes([FORMAT]) + b"".join(column.astype(f"<{column.dtype.kind}8").tobytes() for column in self._columns())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Outcomes:
+        """The inverse of `encode`."""
+        if data[0] != FORMAT:
+            raise ValueError(f"measure: recent outcomes of format {data[0]}, needed {FORMAT}; replay the log into a new folder")
+        n = (len(data) - 1) // 40
+        columns = [np.frombuffer(data, f"<{kind}8", n, 1 + 8 * n * place) for place, kind in enumerate("iiuii")]
+        return cls(*columns)
+
+    def _columns(self) -> tuple[NDArray[np.generic], ...]:
+        return self.series, self.time, self.hash, self.cell, self.sign
+
+
+class RecentOutcomes:
+    """The newest outcomes of all models of a task.
+
+    Parameters
+    ----------
+    most
+        The largest n that any model asks for.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        kind = Kind(len, lambda parts: newest(joined(parts), most + SPARE), Outcomes.encode, Outcomes.decode)
+        self._runs = Runs(kind, cached=CACHED_ROWS)
+
+    def add(self, model: Model, partials: Sequence[Partial], bucket_ms: int, state: State) -> None:
+        """Add the outcomes of several partials of one model."""
+        parts = [_translated(model, partial, state) for partial in partials if len(partial.recent["series"])]
+        rows = joined(parts)
+        if not len(rows):
+            return
+        buckets = rows.time // bucket_ms
+        for bucket in np.unique(buckets).tolist():
+            of_bucket = newest(rows.take(buckets == bucket), self._most + SPARE)
+            self._runs.append(place_of(b"r", model.number, bucket * bucket_ms), of_bucket, state)
+
+    def jobs(self, model: Model, plan: Plan, bucket_ms: int, end_ms: int, state: State) -> list[Job]:
+        """The last-n windows that end at `end_ms`, of the series that gained an outcome since the announcement before."""
+        sizes, held_place = model.config.last_n, place_of(b"n", model.number)
+        begin_ms = end_ms - plan.recent_step_ms
+        buckets = [place_of(b"r", model.number, at) for at in range(max(begin_ms, 0), end_ms, bucket_ms)]
+        fresh = newest(joined([run for place in buckets for run in self._runs.read(place, state)]), None)
+        if not len(fresh):
+            return []
+        held = self._runs.read(held_place, state)
+        rows = newest(joined([*held, fresh]), max(sizes))
+        self._runs.replace(held_place, rows, state)
+        self._runs.drop(place_of(b"r", model.number, 0), place_of(b"r", model.number, end_ms), state)
+        changed = np.zeros(len(model.series), np.bool_)
+        changed[fresh.series] = True
+        rows = rows.take(changed[rows.series])
+        # Rows of a series stand together, in order of rank, newest last.
+        ends = np.searchsorted(rows.series, rows.series, side="right")
+        age = ends - np.arange(len(rows))
+        jobs = []
+        for size in sorted(sizes):
+            kept = rows.take(age <= size)
+            keys = (kept.series << SERIES_SHIFT) | (lanes.CELLS << MEASURE_SHIFT) | kept.cell
+            series, first = np.unique(kept.series, return_index=True)
+            starts = dict(zip(series.tolist(), kept.time[first].tolist(), strict=True))
+            due = Due(f"last_{size}", "last_n", 0, end_ms, 0, None, True, 1, end_ms, end_ms)
+            jobs.append(Job(due, [Chunk(Table.of(keys, np.ones(len(keys), np.int64)))], end_ms, starts=starts))
+        return jobs
+
+
+def joined(parts: Sequence[Outcomes]) -> Outcomes:
+    """All rows of several."""
+    columns = zip(*((part.series, part.time, part.hash, part.cell, part.sign) for part in parts), strict=True) if parts else _NONE
+    return Outcomes(*(np.concatenate(column) for column in columns))
+
+
+def newest(rows: Outcomes, most: int | None) -> Outcomes:
+    """By series and rank: what is left when rows that were taken back are gone, at most the newest `most` of each series."""
+    rows = rows.take(np.lexsort((rows.cell, rows.hash, rows.time, rows.series)))
+    if (rows.sign != 1).any():
+        same = (
+            (rows.series[1:] == rows.series[:-1])
+            & (rows.time[1:] == rows.time[:-1])
+            & (rows.hash[1:] == rows.hash[:-1])
+            & (rows.cell[1:] == rows.cell[:-1])
+        )
+        starts = np.flatnonzero(np.concatenate((_TRUE, ~same)))
+        sums = np.add.reduceat(rows.sign, starts)
+        rows = rows.take(starts)
+        rows = Outcomes(rows.series, rows.time, rows.hash, rows.cell, sums).take(sums != 0)
+    if most is None:
+        return rows.take(rows.sign > 0)
+    age = np.searchsorted(rows.series, rows.series, side="right") - np.arange(len(rows))
+    return rows if not len(rows) or int(age.max()) <= most else rows.take(age <= most)
+
+
+def _translated(model: Model, partial: Partial, state: State) -> Outcomes:
+    columns = partial.recent
+    actual, predicted = columns["actual"].astype(np.int64), columns["predicted"].astype(np.int64)
+    numbers = label_numbers(model, partial.labels, np.concatenate((actual, predicted)), state)
+    rows = Outcomes(
+        model.series_numbers(partial.series, state)[columns["series"]],
+        columns["time"].astype(np.int64),
+        columns["hash"].astype(np.uint64),
+        numbers[actual] << A_SHIFT | numbers[predicted],
+        columns["sign"].astype(np.int64),
+    )
+    return rows.take((actual != NO_LABEL) & (predicted != NO_LABEL))
+
+
+_NONE: Final = tuple([np.zeros(0, dtype)] for dtype in (np.int64, np.int64, np.uint64, np.int64, np.int64))
+_TRUE: Final = np.ones(1, np.bool_)

@@ -1,0 +1,255 @@
+"""Stage 2: increments of all partitions add up to windows, and windows become figures, drift and facts.
+
+A call with records takes them in and announces nothing; a call without records works off one step of time. So what is announced
+depends on event time alone, not on how the input was cut into batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from schemas import topics
+from schemas.results import RegistryEntry
+from schemas.settings import Config
+from schemas.times import DAY_MS, HOUR_MS
+from streams.catalogue import drift_plugins, metric_plugins
+from streams.lanes import ARRIVALS, DECISIONS, LANE_NAMES, NO_MODEL, TRAFFIC
+from streams.measure.completeness import Completeness
+from streams.measure.drift_windows import DriftWindows
+from streams.measure.evaluate import Evaluated, Evaluator, Job
+from streams.measure.features import FeaturePanes
+from streams.measure.frontier import Frontier
+from streams.measure.intake import add_counts
+from streams.measure.model import Model
+from streams.measure.panes import Panes
+from streams.measure.recent import RecentOutcomes
+from streams.measure.records import Announcer
+from streams.measure.reference import References, span_of
+from streams.measure.registered import take_in
+from streams.measure.series import Names, texts_of
+from streams.measure.since import SinceDeployment
+from streams.measure.targets import Targets
+from streams.measure.windows import Due, Plan, Schedule
+from streams.partial import Partial, Watermarks
+from streams.stage import Batch, Record, State
+
+ACTIVE_MS: Final = 30 * DAY_MS
+MOST_MODELS: Final = 1 << 32
+
+
+class Measure:
+    """All models of one task.
+
+    Parameters
+    ----------
+    config
+        The settings of the run.
+
+    Notes
+    -----
+    What is kept between calls is a cache of `State`: a new object on the same state goes on with the same results. One object
+    serves one state.
+    """
+
+    name = "measure"
+    inputs = (topics.WINDOW_PARTIALS, topics.REGISTRY)
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._schedule = Schedule(config)
+        self._lanes = frozenset(lane for lane, name in enumerate(LANE_NAMES) if name in config.lanes)
+        metrics = metric_plugins()
+        self._panes = Panes(config.pane_ms)
+        self._features = FeaturePanes()
+        self._since = SinceDeployment(self._panes)
+        every = (config.defaults, *config.models.values())
+        self._recent = RecentOutcomes(max((n for model in every for n in model.last_n), default=1))
+        self._completeness = Completeness()
+        self._evaluator = Evaluator()
+        self._announcer = Announcer(metrics, self._completeness)
+        targets = Targets(self._panes, self._features)
+        self._drift = DriftWindows(drift_plugins(), targets)
+        self._references = References(metrics, self._panes, targets, self._evaluator)
+        self._names: Names[str] | None = None
+        self._models: dict[str, Model] = {}
+        self._frontier: Frontier | None = None
+
+    def process(self, batch: Batch, state: State) -> list[Record]:
+        """Take in the records of a batch; without any, work off the step that is due.
+
+        Raises
+        ------
+        ValueError
+            If a call without records comes although no step is due, or the state was written by another release.
+        """
+        frontier = self._opened(state)
+        if batch.records:
+            return self._taken_in(batch, frontier, state)
+        step = frontier.next_step()
+        if step is None:
+            raise ValueError("measure: no step is due; ask due() before a call without records")
+        records: list[Record] = []
+        for name in sorted(self._models):
+            model = self._models[name]
+            if step.traffic is not None:
+                records += self._traffic(model, *step.traffic, state)
+            if step.main is not None:
+                records += self._main(model, *step.main, state)
+            model.write(state)
+        frontier.done(step)
+        frontier.write(state)
+        return records
+
+    def due(self, state: State) -> int | None:
+        """Stream time of the next step (edge of a pane plus grace), which grows from step to step; None while nothing is due."""
+        step = self._opened(state).next_step()
+        return None if step is None else step.released_ms
+
+    def _opened(self, state: State) -> Frontier:
+        if self._frontier is None:
+            self._frontier = Frontier(self._config, self._schedule, state)
+            self._names = Names(b"M", texts_of, MOST_MODELS, state)
+            for number, name in enumerate(self._names.names):
+                self._models[name] = Model(number, name, self._config.for_model(name), state)
+        return self._frontier
+
+    def _model(self, name: str, state: State) -> Model:
+        model = self._models.get(name)
+        if model is None:
+            assert self._names is not None
+            (number,) = self._names.numbers([name], state)
+            model = self._models[name] = Model(number, name, self._config.for_model(name), state)
+        return model
+
+    def _taken_in(self, batch: Batch, frontier: Frontier, state: State) -> list[Record]:
+        by_model: dict[str, list[Partial]] = {}
+        for value in batch.records.get(topics.WINDOW_PARTIALS, ()):
+            if isinstance(value, Watermarks):
+                frontier.note(value)
+            else:
+                by_model.setdefault(value.model_name, []).append(value)
+        for name, partials in by_model.items():
+            model = self._model(name, state)
+            plan = self._schedule.plan(model.config)
+            add_counts(model, partials, self._panes, state)
+            self._features.add(model, partials, self._grain_ms(plan), state)
+            if model.config.last_n:
+                self._recent.add(model, partials, self._recent_bucket_ms(plan), state)
+            model.write(state)
+        entries: dict[str, list[RegistryEntry]] = {}
+        for entry in batch.records.get(topics.REGISTRY, ()):
+            entries.setdefault(entry.model_name, []).append(entry)
+        records: list[Record] = []
+        for name, of_model in entries.items():
+            model = self._model(name, state)
+            records += take_in(model, of_model, self._since, frontier.reached_ms, self._config.pane_ms, state)
+            model.write(state)
+        first = [pane for model in self._models.values() for pane in model.facts.first_pane_ms if pane is not None]
+        if first:
+            frontier.begin(min(first) // DAY_MS * DAY_MS)
+        frontier.write(state)
+        return records
+
+    def _traffic(self, model: Model, after_ms: int, now_ms: int, state: State) -> list[Record]:
+        facts, plan = model.facts, self._schedule.plan(model.config)
+        versions = [name for name in sorted(facts.versions) if facts.versions[name].first_ms < now_ms]
+        if not versions:
+            return []
+        dues = plan.due(TRAFFIC, after_ms, now_ms)
+        evaluated = self._evaluated(model, TRAFFIC, dues, self._active(model, versions, now_ms), state)
+        for window in evaluated:
+            if window.job.due.window == plan.smallest.name:
+                n_predictions = window.dense[:, 0].tolist()
+                for (name, _), n in zip(window.series, n_predictions, strict=True):
+                    if n and name in facts.versions:
+                        facts.versions[name].last_ms = window.job.due.end_ms
+        records = list(self._announcer.metrics(model, TRAFFIC, evaluated, state))
+        for due in dues:
+            if due.window == plan.detection.name:
+                records += self._drift.records(model, due, versions, self._grain_ms(plan), state)
+        records += self._references.first_sights(model, versions, now_ms)
+        records += self._references.of_traffic(model, versions, self._grain_ms(plan), now_ms, state)
+        self._drop(model, TRAFFIC, after_ms, now_ms - plan.longest_ms, state)
+        return records
+
+    def _main(self, model: Model, after_ms: int, now_ms: int, state: State) -> list[Record]:
+        plan = self._schedule.plan(model.config)
+        records: list[Record] = []
+        if DECISIONS in self._lanes and model.name != NO_MODEL:
+            windows = self._evaluated(model, DECISIONS, plan.due(DECISIONS, after_ms, now_ms), (), state)
+            for window in windows:
+                if window.by_rung is not None:
+                    due, segments = window.job.due, [segment for _, segment in window.series]
+                    self._completeness.add(model, due.window, due.start_ms, segments, window.by_rung, state)
+            windows += self._evaluator.evaluate(model, DECISIONS, self._since.jobs(model, plan, plan.since_due(after_ms, now_ms), state))
+            records += self._announcer.metrics(model, DECISIONS, windows, state)
+            records += self._announcer.histograms(model, windows)
+            versions = [name for name in sorted(model.facts.versions) if model.facts.versions[name].first_ms < now_ms]
+            records += self._references.baselines(model, versions, now_ms, state)
+            self._drop(model, DECISIONS, after_ms, now_ms - plan.longest_ms - model.config.maturity[-1].ms - DAY_MS, state)
+        if ARRIVALS in self._lanes:
+            windows = self._evaluated(model, ARRIVALS, plan.due(ARRIVALS, after_ms, now_ms), (), state)
+            if model.config.last_n and now_ms % plan.recent_step_ms == 0:
+                recent = self._recent.jobs(model, plan, self._recent_bucket_ms(plan), now_ms, state)
+                windows += self._evaluator.evaluate(model, ARRIVALS, recent)
+            records += self._announcer.metrics(model, ARRIVALS, windows, state)
+            self._drop(model, ARRIVALS, after_ms, now_ms - plan.longest_ms, state)
+        return records
+
+    def _evaluated(self, model: Model, lane: int, dues: Sequence[Due], always: Sequence[str], state: State) -> list[Evaluated]:
+        """The windows that hold anything, or that are announced anyway."""
+        first_ms, last_ms = model.facts.first_pane_ms[lane], model.facts.last_pane_ms[lane]
+        jobs = []
+        for due in dues:
+            chunks = []
+            if first_ms is not None and last_ms is not None:
+                start_ms, end_ms = max(due.start_ms, first_ms), min(due.end_ms, last_ms + self._config.pane_ms)
+                # Whole strides where the window has them: those are what is kept in memory.
+                if start_ms < end_ms:
+                    chunks = self._panes.span(model.number, lane, due.start_ms, due.end_ms, state)
+            if chunks or always:
+                jobs.append(Job(due, chunks, due.start_ms, always=always))
+        return self._evaluator.evaluate(model, lane, jobs) if jobs else []
+
+    def _active(self, model: Model, versions: Sequence[str], now_ms: int) -> list[str]:
+        """Versions of which silence is news: in production, or with traffic in the last 30 days, and not archived."""
+        active = []
+        for name in versions:
+            registered, last_ms = model.facts.registry.get(name), model.facts.versions[name].last_ms
+            stage = registered.stage if registered is not None else ""
+            if stage == "production" or (stage != "archived" and last_ms is not None and now_ms - last_ms < ACTIVE_MS):
+                active.append(name)
+        return active
+
+    def _drop(self, model: Model, lane: int, after_ms: int, end_ms: int, state: State) -> None:
+        """Forget panes that no window, reference or baseline can need any more; once a day."""
+        facts = model.facts
+        end_ms = min([end_ms, *self._wanted_from(model, lane)]) // DAY_MS * DAY_MS
+        first_ms = facts.first_pane_ms[lane]
+        if first_ms is None or end_ms <= max(facts.kept_from_ms[lane], first_ms):
+            return
+        self._panes.drop(model.number, lane, max(facts.kept_from_ms[lane] - DAY_MS, 0), end_ms, state)
+        if lane == TRAFFIC:
+            self._features.drop(model, end_ms, state)
+        facts.kept_from_ms[lane] = end_ms
+
+    def _wanted_from(self, model: Model, lane: int) -> list[int]:
+        """Where the reference spans begin that are not worked off yet."""
+        wanted = []
+        for name, version in model.facts.versions.items():
+            done = version.reference_made if lane == TRAFFIC else version.baselines == len(model.config.maturity)
+            if not done and lane != ARRIVALS:
+                wanted.append(span_of(model, name, version)[0])
+        return wanted
+
+    def _grain_ms(self, plan: Plan) -> int:
+        """Length of time by which features are kept: an hour where the detection window is made of hours, else a pane."""
+        return self._bucket_ms(plan.detection.size_ms, plan.detection.step_ms)
+
+    def _recent_bucket_ms(self, plan: Plan) -> int:
+        return self._bucket_ms(plan.recent_step_ms)
+
+    def _bucket_ms(self, *lengths_ms: int) -> int:
+        whole = all(length % HOUR_MS == 0 for length in lengths_ms) and HOUR_MS % self._config.pane_ms == 0
+        return HOUR_MS if whole else self._config.pane_ms

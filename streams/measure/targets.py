@@ -1,0 +1,191 @@
+"""What drift is measured on, in a span of time: features, the score, and the predicted label, by segment.
+
+Each target is a summary of the whole span and counts by grain, from which the number of independent rows is estimated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import msgspec
+import numpy as np
+
+from schemas.times import DAY_MS
+from streams import lanes
+from streams.bins import NumericSummary
+from streams.drift.effective_size import effective_size
+from streams.drift.groups import NumericGroups, Summary, TextGroups, counts_by_pane
+from streams.features import FeatureSummary
+from streams.lanes import ALL, COUNTER_CODES, SCORE_BINS, TRAFFIC
+from streams.measure.features import FeaturePanes, Summaries
+from streams.measure.layout import NEGATIVE, POSITIVE
+from streams.measure.model import Model
+from streams.measure.panes import Chunk, Panes
+from streams.measure.tables import A_SHIFT, CODES, MEASURE_SHIFT, SERIES_SHIFT, Ints, Table, merged
+from streams.stage import State
+from streams.texts import StringSummary
+
+SCORE: Final = "score"
+PREDICTION: Final = "prediction"
+FEATURE: Final = "feature:"
+
+GROUPS: Final = 10
+
+_BIN_MIDDLES: Final = (np.arange(SCORE_BINS) + 0.5) / SCORE_BINS
+_PREDICTIONS: Final = (lanes.COUNT << MEASURE_SHIFT) | COUNTER_CODES["predictions"]
+
+
+class Target(Protocol):
+    """One target in a span of time: all of it, and by grain."""
+
+    @property
+    def summary(self) -> FeatureSummary: ...
+
+    def by_grain(self, reference: Summary) -> Ints:
+        """Counts of each grain in groups of the reference, shape (T, B)."""
+
+
+class FeatureTarget(msgspec.Struct, frozen=True):
+    """A feature: a summary of each grain."""
+
+    summary: FeatureSummary
+    grains: Sequence[FeatureSummary]
+
+    def by_grain(self, reference: Summary) -> Ints:
+        """As `Target`."""
+        numeric = isinstance(reference, NumericSummary)
+        return counts_by_pane(reference, [grain.numbers if numeric else grain.texts for grain in self.grains])
+
+
+class ScoreTarget(msgspec.Struct, frozen=True):
+    """Scores in bins: columns of shape (N,) with the grain, the bin and the count of each row."""
+
+    summary: FeatureSummary
+    grain_count: int
+    grain: Ints
+    bins: Ints
+    counts: Ints
+
+    def by_grain(self, reference: Summary) -> Ints:
+        """As `Target`."""
+        groups = NumericGroups.of(reference, GROUPS) if isinstance(reference, NumericSummary) else None
+        if groups is None:
+            raise ValueError("drift: the reference of a score holds texts; rebuild it from scores")
+        return _dense(self.grain, np.searchsorted(groups.cuts, _BIN_MIDDLES)[self.bins], self.counts, (self.grain_count, len(groups.cuts) + 1))
+
+
+class LabelTarget(msgspec.Struct, frozen=True):
+    """Predicted labels: columns of shape (N,) with the grain, the label's place in `names`, and the count of each row."""
+
+    summary: FeatureSummary
+    grain_count: int
+    grain: Ints
+    names: Sequence[str]
+    label: Ints
+    counts: Ints
+
+    def by_grain(self, reference: Summary) -> Ints:
+        """As `Target`."""
+        groups = TextGroups.of(reference, GROUPS).names if isinstance(reference, StringSummary) else ()
+        place = np.array([groups.index(name) if name in groups else len(groups) for name in self.names], np.int64)
+        return _dense(self.grain, place[self.label], self.counts, (self.grain_count, len(groups) + 1))
+
+
+def effective(target: Target, reference: Summary, period: int) -> float:
+    """Independent rows that a target is worth, in groups of the reference."""
+    return effective_size(target.by_grain(reference), period=period)
+
+
+class Targets:
+    """Reads targets from the panes of a task."""
+
+    def __init__(self, panes: Panes, features: FeaturePanes) -> None:
+        self._panes = panes
+        self._features = features
+
+    def read(
+        self, model: Model, version: str, start_ms: int, end_ms: int, grain_ms: int, state: State
+    ) -> dict[str, tuple[int, dict[str, Target]]]:
+        """By segment: the number of predictions, and the targets by name, features first.
+
+        Scores and predicted labels are read for the segment "all" only.
+        """
+        whole = self._features.whole(model, start_ms, end_ms, grain_ms, state)
+        by_grain = self._features.by_grain(model, start_ms, end_ms, grain_ms, state)
+        names = model.series.names
+        traffic = merged([chunk.table for chunk in self._panes.span(model.number, TRAFFIC, start_ms, end_ms, state)])
+        found: dict[str, tuple[int, dict[str, Target]]] = {}
+        numbers = {names[number][1]: number for number, _ in whole if names[number][0] == version}
+        for number, name in enumerate(names):
+            if name == (version, ALL):
+                numbers[ALL] = number
+        for segment in sorted(numbers, key=lambda name: (name != ALL, name)):
+            number = numbers[segment]
+            rows = _predictions(traffic, number)
+            targets = _features_of(whole, by_grain, number, rows)
+            if segment == ALL:
+                grains = range(start_ms, end_ms, grain_ms)
+                spans = [self._panes.span(model.number, TRAFFIC, at, at + grain_ms, state) for at in grains]
+                targets |= _scores_of(model, spans, number)
+            found[segment] = (rows, targets)
+        return found
+
+
+def cycle(grain_ms: int) -> int:
+    """Grains in a day; 0 where a day is not made of whole grains."""
+    return DAY_MS // grain_ms if DAY_MS % grain_ms == 0 else 0
+
+
+def _predictions(table: Table, number: int) -> int:
+    key = (number << SERIES_SHIFT) | _PREDICTIONS
+    row = table.between(key, key + 1)
+    return int(row.counts.sum())
+
+
+def _features_of(whole: Summaries, by_grain: Sequence[Summaries], number: int, rows: int) -> dict[str, Target]:
+    targets: dict[str, Target] = {}
+    for series, feature in sorted(whole):
+        if series == number:
+            summary = whole[series, feature]
+            # Stage 1 cannot know which features a row should have; here every row should have every feature of its version.
+            complete = FeatureSummary(summary.numbers, summary.texts, max(rows - summary.n, 0))
+            targets[FEATURE + feature] = FeatureTarget(complete, [grain.get((series, feature), _NOTHING) for grain in by_grain])
+    return targets
+
+
+def _scores_of(model: Model, spans: Sequence[Sequence[Chunk]], number: int) -> dict[str, Target]:
+    """Score and predicted label of a series, from the chunks of each grain."""
+    low = (number << SERIES_SHIFT) | (lanes.PREDICTED_SCORES << MEASURE_SHIFT)
+    found = [(grain, chunk.table.between(low, low + (1 << MEASURE_SHIFT))) for grain, chunks in enumerate(spans) for chunk in chunks]
+    filled = [(grain, table) for grain, table in found if len(table)]
+    if not filled:
+        return {}
+    keys = np.concatenate([table.keys for _, table in filled])
+    counts = np.concatenate([table.counts for _, table in filled])
+    grain = np.repeat([grain for grain, _ in filled], [len(table) for _, table in filled])
+    bins = keys & CODES - 1
+    codes, label = np.unique(keys >> A_SHIFT & CODES - 1, return_inverse=True)
+    names = _label_names(model, codes.tolist())
+    scores = NumericSummary.of_counts(_BIN_MIDDLES, np.bincount(bins, weights=counts, minlength=SCORE_BINS).astype(np.int64))
+    by_label: dict[str, int] = {}
+    for name, count in zip(names, np.bincount(label, weights=counts).astype(np.int64).tolist(), strict=True):
+        by_label[name] = by_label.get(name, 0) + count
+    labels = FeatureSummary(texts=StringSummary.of_counts(by_label))
+    return {
+        SCORE: ScoreTarget(FeatureSummary(numbers=scores), len(spans), grain, bins, counts),
+        PREDICTION: LabelTarget(labels, len(spans), grain, names, label, counts),
+    }
+
+
+def _label_names(model: Model, codes: Sequence[int]) -> list[str]:
+    positive, negative = model.facts.label_set.pair(model.config.positive_label)
+    unnamed = {POSITIVE: positive or "positive", NEGATIVE: negative or "negative"}
+    return [unnamed.get(code) or (model.labels.names[code] if code < len(model.labels) else "another") for code in codes]
+
+
+def _dense(rows: Ints, columns: Ints, counts: Ints, shape: tuple[int, int]) -> Ints:
+    return np.bincount(rows * shape[1] + columns, weights=counts, minlength=shape[0] * shape[1]).astype(np.int64).reshape(shape)
+
+
+_NOTHING: Final = FeatureSummary()

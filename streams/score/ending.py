@@ -1,0 +1,83 @@
+"""The end of an entry: when both topics have passed what it waits for, it is counted and deleted."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.settings import Config
+from streams.lanes import NO_LABEL
+from streams.score.arrivals import Texts
+from streams.score.counting import Counting
+from streams.score.entry import GENERAL, JOINED, PARKED, WAITING, known_ms, layout_for, load
+from streams.score.forget import DueIndex
+from streams.score.increments import Ints
+from streams.score.single import OneByOne
+from streams.stage import State
+
+SLICE: Final = 20_000  # ids that one batch may forget; the rest waits for the next and holds the watermarks back
+
+
+class Ending:
+    """Forgets the entries of one partition."""
+
+    def __init__(self, texts: Texts, due: DueIndex, single: OneByOne, config: Config) -> None:
+        self._texts = texts
+        self._due = due
+        self._single = single
+        self._park_ms = config.park_ms
+        self._dimensions = len(config.segments)
+        self._layout = layout_for(self._dimensions)
+
+    def forget(self, reached_ms: int, counting: Counting, state: State) -> None:
+        """Count and delete the entries that were due before `reached_ms`, at most about SLICE of them."""
+        # An id may be listed more than once.
+        keys = list(dict.fromkeys(self._due.take(reached_ms, SLICE, state)))
+        if not keys:
+            return
+        entries = state.get_many(keys)
+        if None in entries:
+            keys = [key for key, entry in zip(keys, entries, strict=True) if entry is not None]
+        found = [entry for entry in entries if entry is not None]
+        if any(entry[0] == GENERAL for entry in found):
+            self._forget_general(keys, found, reached_ms, counting, state)
+            keys = [key for key, entry in zip(keys, found, strict=True) if entry[0] != GENERAL]
+            found = [entry for entry in found if entry[0] != GENERAL]
+        rows = np.frombuffer(b"".join(found), self._layout)
+        due_ms = self._due_of(rows)
+        gone = due_ms < reached_ms
+        if not gone.all():
+            keys = [key for key, ends in zip(keys, gone.tolist(), strict=True) if ends]
+            rows, due_ms = rows[gone], due_ms[gone]
+        state.delete_many(keys)
+        self._count(rows, due_ms, counting, state)
+
+    def _forget_general(self, keys: list[bytes], entries: list[bytes], reached_ms: int, counting: Counting, state: State) -> None:
+        for key, encoded in zip(keys, entries, strict=True):
+            if encoded[0] != GENERAL:
+                continue
+            entry = load(encoded, self._layout)
+            due = self._single.due_ms(entry)
+            if due is None or due < reached_ms:
+                self._single.bury(entry, counting, state)
+                state.delete_many([key])
+
+    def _due_of(self, rows: NDArray[np.void]) -> Ints:
+        due_ms = rows["known_ms"] + self._park_ms
+        waiting, joined = rows["kind"] == WAITING, rows["kind"] == JOINED
+        due_ms[waiting] = rows["timestamp_ms"][waiting] + self._texts.label_horizon_ms[rows["name"][waiting]]
+        due_ms[joined] = known_ms(rows[joined]) + self._texts.correction_horizon_ms[rows["name"][joined]]
+        return due_ms
+
+    def _count(self, rows: NDArray[np.void], due_ms: Ints, counting: Counting, state: State) -> None:
+        expired = (rows["kind"] == WAITING) & (rows["predicted"] != NO_LABEL)
+        if expired.any():
+            columns = rows["name"][expired].astype(np.int64), rows["segments"][expired].astype(np.int64)
+            counting.counter("expired", *columns, due_ms[expired])
+        parked = rows["kind"] == PARKED
+        if parked.any():
+            n = int(parked.sum())
+            name = np.full(n, self._texts.no_model(state))
+            counting.counter("unmatched", name, np.zeros((n, self._dimensions), np.int64), due_ms[parked])

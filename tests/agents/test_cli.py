@@ -1,0 +1,221 @@
+"""The command line as a whole: help, exit codes, interruption, and the verbs that need no output folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from agents.cli.program import driftline
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-m", "agents.cli"]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+HEAVY = ("numpy", "rocksdict", "rich", "pyarrow", "pandas", "msgspec", "xxhash")
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False, **options)
+
+
+def verbs(group: click.Group = driftline, path: tuple[str, ...] = ()):
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from verbs(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+VERBS = list(verbs())
+READING = [path for path in VERBS if path[0] in ("models", "performance", "alerts", "registry", "doctor")]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(driftline, [str(argument) for argument in arguments])
+
+
+def test_help_imports_nothing_heavy():
+    code = f"import sys, agents.cli.program; print([name for name in {HEAVY!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_help_costs_less_than_three_tenths_of_a_second_of_cpu():
+    def children_s() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    run("--help")  # compiles the byte code
+    costs = []
+    for _ in range(3):
+        before = children_s()
+        assert run("--help").returncode == 0
+        costs.append(children_s() - before)
+    assert min(costs) < 0.3, costs
+
+
+@pytest.mark.parametrize("path", VERBS, ids=" ".join)
+def test_help_of_every_verb_has_an_example_with_that_verb(path):
+    result = invoke(*path, "--help")
+    assert result.exit_code == 0
+    example = result.output.partition("Example:\n")[2]
+    assert f"driftline {' '.join(path)}" in example
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in verbs() if path[0] in ("models", "performance", "alerts", "registry", "doctor")], ids=" ".join
+)
+def test_every_reading_verb_has_json(path):
+    assert "--json" in invoke(*path, "--help").output
+
+
+def test_wrong_call_ends_with_two():
+    for arguments in (["nonsense"], ["replay"], ["alerts", "list", "--severity", "loud"], ["doctor", "--rate", "fast"]):
+        assert invoke(*arguments).exit_code == 2, arguments
+
+
+def test_missing_output_folder_ends_with_two_and_says_how_to_make_one(tmp_path):
+    result = run("models", "list", "--out", str(tmp_path / "nowhere"))
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert "driftline replay LOG --out" in result.stderr
+
+
+def test_version_is_told():
+    assert re.fullmatch(r"driftline \S+\n", run("--version").stdout)
+
+
+def test_interruption_ends_with_130_and_one_line(tmp_path):
+    log = tmp_path / "predictions.jsonl"
+    log.write_text(WRONG + "\n" + (GOOD + "\n") * 500_000)
+    process = subprocess.Popen([*COMMAND, "schema", "validate", str(log)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith(b"line 1:")  # it is at work
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.decode().strip() == "driftline: interrupted"
+
+
+def test_closed_pipe_is_no_error(tmp_path):
+    invoke("init", tmp_path)
+    line = '{"timestamp": 1}\n'
+    (tmp_path / "predictions.jsonl").write_text(line * 5_000)
+    command = " ".join([*COMMAND, "schema", "validate", "--limit", "0", str(tmp_path / "predictions.jsonl"), "| head -n 1"])
+    result = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False
+    )
+    assert result.stdout.startswith("line 1: missing_field:")
+    assert result.stderr == ""
+
+
+# init
+
+
+def test_init_writes_a_configuration_and_a_log(tmp_path):
+    result = invoke("init", tmp_path / "trial")
+    assert result.exit_code == 0
+    assert (tmp_path / "trial" / "driftline.toml").is_file()
+    assert (tmp_path / "trial" / "sample-log" / "predictions.jsonl").is_file()
+    assert "driftline replay" in result.output
+
+
+def test_init_overwrites_nothing_unless_told_to(tmp_path):
+    (tmp_path / "driftline.toml").write_text("# mine")
+    result = invoke("init", tmp_path)
+    assert result.exit_code == 2
+    assert "--force" in result.output
+    assert (tmp_path / "driftline.toml").read_text() == "# mine"
+    assert invoke("init", tmp_path, "--force").exit_code == 0
+    assert (tmp_path / "driftline.toml").read_text() != "# mine"
+
+
+# schema
+
+
+def test_schema_export_writes_what_the_repository_holds(tmp_path):
+    assert invoke("schema", "export", tmp_path / "schemas").exit_code == 0
+    written = {path.name: path.read_text() for path in (tmp_path / "schemas").iterdir()}
+    assert written
+    assert written == {path.name: path.read_text() for path in (ROOT / "docs" / "schemas").iterdir()}
+
+
+GOOD = '{"prediction_id":"a","model_name":"m","model_version":"1","timestamp":"2026-01-05T00:00:00Z","score":0.5}'
+FOREIGN = '{"request_id":"b","model":"m","version":"1","ts":1767571200000,"probability":0.5,"clerk":"ada"}'
+WRONG = GOOD.replace("0.5", "1.7")
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("\n".join([GOOD, WRONG, FOREIGN, "{oops"]) + "\n")
+    return path
+
+
+def test_validate_says_line_by_line_what_is_wrong_and_ends_with_one(log):
+    result = invoke("schema", "validate", log)
+    assert result.exit_code == 1
+    assert 'line 2: out_of_range: field "score" is 1.7, outside [0, 1]' in result.output
+    assert "line 4: not_json:" in result.output
+    assert "2 of 4 lines are good predictions" in result.output
+
+
+def test_validate_says_which_foreign_names_it_understood_and_what_nobody_reads(log):
+    output = invoke("schema", "validate", log).output
+    assert 'understood "probability" as score (1 lines)' in output
+    assert 'nobody reads "clerk" (1 lines)' in output
+
+
+def test_validate_for_machines_is_one_document(log):
+    result = invoke("schema", "validate", log, "--json")
+    document = json.loads(result.stdout)
+    assert (document["lines"], document["accepted"]) == (4, 2)
+    assert [refused["line"] for refused in document["refused"]] == [2, 4]
+    assert document["aliases"]["ts"] == {"means": "timestamp", "lines": 1}
+
+
+def test_validate_shows_no_more_refusals_than_asked_for(log):
+    log.write_text((WRONG + "\n") * 30)
+    output = invoke("schema", "validate", log, "--limit", 5).output
+    assert output.count("out_of_range: field") == 5
+    assert "... and 25 more refused lines" in output
+
+
+def test_validate_of_good_lines_ends_with_zero(log):
+    log.write_text(GOOD + "\n")
+    assert invoke("schema", "validate", log).exit_code == 0
+
+
+def test_validate_needs_the_topic_where_the_name_does_not_tell(log):
+    other = log.rename(log.with_name("export.jsonl"))
+    assert invoke("schema", "validate", other).exit_code == 2
+    assert invoke("schema", "validate", other, "--topic", "predictions").exit_code == 1
+
+
+# replay, before it starts
+
+
+def test_replay_with_a_wrong_configuration_names_the_place_and_ends_with_two(tmp_path):
+    invoke("init", tmp_path)
+    config = tmp_path / "driftline.toml"
+    config.write_text(config.read_text().replace('severity = "warning"', 'severity = "loud"'))
+    result = invoke("replay", tmp_path / "sample-log", "--config", config, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "models.churn.rules[0].severity" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_replay_with_a_wrong_mapping_ends_with_two(tmp_path):
+    invoke("init", tmp_path)
+    result = invoke("replay", tmp_path / "sample-log", "--map", "label", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "FIELD=COLUMN" in result.output

@@ -1,0 +1,147 @@
+"""What `driftline doctor` finds, and what it says to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from agents.cli.program import driftline
+from agents.doctor.installation import beside, packages, python_version
+from agents.doctor.size import DIMENSION_BYTES, ENTRY_BYTES, Load, expected_size, waiting_ms
+from schemas.config import parse_config
+from schemas.times import DAY_MS, HOUR_MS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def levels(findings) -> list[str]:
+    return [finding.level for finding in findings]
+
+
+def test_old_python_is_a_problem_and_a_new_one_is_not():
+    found = python_version((3, 10, 13))
+    assert (found.level, "Python 3.10.13" in found.message) == ("problem", True)
+    assert python_version((3, 11, 0)).level == "ok"
+    assert python_version().level == "ok"
+
+
+def test_packages_of_this_repository_are_its_own():
+    assert levels(packages([str(ROOT)])) == ["ok"]
+
+
+def test_folder_of_the_same_name_earlier_on_the_path_is_a_problem(tmp_path):
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "schemas" / "__init__.py").touch()
+    (found,) = packages([str(tmp_path), str(ROOT)])
+    assert found.level == "problem"
+    assert f"`import schemas` finds {tmp_path / 'schemas'}" in found.message
+    assert levels(packages([str(ROOT), str(tmp_path)])) == ["ok"]
+
+
+def test_module_of_the_same_name_beside_is_worth_a_note(tmp_path):
+    (tmp_path / "agents.py").touch()
+    assert levels(beside(tmp_path)) == ["note"]
+    assert levels(beside(ROOT)) == []
+
+
+def test_shadowed_package_is_found_by_the_command_itself(tmp_path):
+    (tmp_path / "streams").mkdir()
+    (tmp_path / "streams" / "__init__.py").touch()
+    # Started as a person would run into it: the repository comes after a folder of the same name.
+    code = f"""
+import sys
+sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]
+sys.argv = ["driftline", "doctor", "--json"]
+from agents.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    problems = [found for found in json.loads(done.stdout) if found["level"] == "problem"]
+    assert any("`import streams` finds" in found["message"] for found in problems)
+
+
+# size of the state: p predictions a day that stay d days are p * d entries
+
+
+def test_prediction_without_a_truth_stays_to_the_horizon():
+    settings = parse_config('[defaults]\nlabel_horizon = "14d"').defaults
+    assert waiting_ms(Load(model_name="m", per_day=1), settings) == 14 * DAY_MS
+
+
+def test_joined_prediction_stays_until_it_can_no_longer_be_corrected():
+    settings = parse_config('[defaults]\nlabel_horizon = "14d"\ncorrection_horizon = "2d"').defaults
+    assert waiting_ms(Load(model_name="m", per_day=1, coverage=1.0, delay_ms=6 * HOUR_MS), settings) == 2.25 * DAY_MS
+    assert waiting_ms(Load(model_name="m", per_day=1, coverage=0.5, delay_ms=6 * HOUR_MS), settings) == (14 + 2.25) / 2 * DAY_MS
+
+
+def test_predicted_entries_are_rate_times_stay():
+    config = parse_config('[defaults]\nlabel_horizon = "10d"\nsegments = ["plan", "region"]')
+    (found,) = expected_size([Load(model_name="m", per_day=1_000)], config)
+    assert "about 10,000 entries" in found.message
+    assert f"{10_000 * (ENTRY_BYTES + 2 * DIMENSION_BYTES) / 2**20:,.0f} MiB" in found.message
+
+
+# the command
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory):
+    """The sample and its replay."""
+    folder = tmp_path_factory.mktemp("trial")
+    invoke("init", folder)
+    config = folder / "driftline.toml"
+    result = invoke("replay", folder / "sample-log", "--config", config, "--out", folder / "out")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(driftline, [str(argument) for argument in arguments])
+
+
+def examined(*arguments) -> tuple[int, list[dict[str, str]]]:
+    result = invoke("doctor", "--json", *arguments)
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_healthy_run_has_no_problem(trial):
+    code, findings = examined("--config", trial / "driftline.toml", "--out", trial / "out")
+    assert [found for found in findings if found["level"] == "problem"] == []
+    assert code == 0
+    assert {"python", "packages", "configuration", "state", "state size", "input"} <= {found["check"] for found in findings}
+
+
+def test_wrong_configuration_is_a_problem_with_its_place(trial, tmp_path):
+    config = tmp_path / "driftline.toml"
+    config.write_text("[defaults]\nwindows = ['1x']\n")
+    code, findings = examined("--config", config, "--out", tmp_path / "nowhere")
+    assert code == 1
+    assert "defaults.windows" in findings[-1]["message"]
+
+
+def test_run_of_another_configuration_is_noted(trial):
+    _, findings = examined("--out", trial / "out")
+    assert any("another configuration" in found["message"] for found in findings)
+
+
+def test_unreadable_state_is_a_problem(trial, tmp_path):
+    broken = tmp_path / "out"
+    shutil.copytree(trial / "out", broken)
+    (broken / "state" / "CURRENT").write_bytes(b"\x00damaged")
+    code, findings = examined("--config", trial / "driftline.toml", "--out", broken)
+    assert code == 1
+    assert [found["check"] for found in findings if found["level"] == "problem"] == ["state"]
+
+
+def test_expected_rate_gives_the_size_without_any_run(trial, tmp_path):
+    _, findings = examined("--config", trial / "driftline.toml", "--rate", "200/s", "--out", tmp_path / "nowhere")
+    (found,) = [found for found in findings if found["check"] == "state size"]
+    assert "churn: 17,280,000 predictions a day" in found["message"]
+    assert "about 34,560,000 entries" in found["message"]  # two days of label horizon

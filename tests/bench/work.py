@@ -1,0 +1,87 @@
+"""One measurement in a process of its own: `python -m tests.bench.work KIND LOG` prints it as JSON.
+
+CPU is user and system time of the process with all its threads, from after the imports to the end of the work. Peak memory is that of
+the whole process.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streams.pipeline  # noqa: F401  (the driver imports it late; here before the clock starts)
+from agents.inprocess.run import replay
+from schemas.config import load_config
+from tests.bench import ideal
+from tests.bench.jobs import PARTITIONS
+
+Result = dict[str, Any]
+Check = Callable[[], Result]
+
+
+def decode(log: Path, out: Path) -> Check:
+    """Only decode."""
+    rows = ideal.decode_only(log)
+    return lambda: {"rows": rows}
+
+
+def hand_written(log: Path, out: Path) -> Check:
+    """The hand-written ideal."""
+    found = ideal.Ideal(load_config(log / "driftline.toml").defaults.label_horizon_ms).run(log)
+    right = sum(n for (_, _, _, actual, predicted), n in found.cells.items() if actual == predicted)
+    return lambda: {"predictions": found.predictions.total(), "joined": found.cells.total(), "right": right}
+
+
+def in_process(log: Path, out: Path) -> Check:
+    """The pipeline with durable state, a commit every 10,000 records."""
+    replay(log, out, load_config(log / "driftline.toml"), partitions=PARTITIONS, batch=10_000)
+    return lambda: _announced(out / "metrics.jsonl")
+
+
+def _announced(metrics: Path) -> Result:
+    """Sums of the decisions lane over all minutes, to be held against the ideal's."""
+    total = {"predictions": 0, "joined": 0, "right": 0}
+    with metrics.open("rb") as file:
+        for line in file:
+            figure = json.loads(line)
+            if (figure["lane"], figure["segment"], figure["kind"], figure["final"]) == ("decisions", "all", "tumbling", True):
+                total["predictions"] += figure["n_predictions"]
+                total["joined"] += figure["n"]
+                total["right"] += sum(row[i] for i, row in enumerate(figure.get("matrix", ())))
+    return total
+
+
+def flights(log: Path, out: Path) -> Check:
+    """The replay of a log whose configuration lies beside its folder."""
+    summary = replay(log, out, load_config(log.parent / "driftline.toml"))
+    return lambda: {"rows": summary.lines["predictions"]}
+
+
+KINDS: dict[str, Callable[[Path, Path], Check]] = {"decode": decode, "ideal": hand_written, "pipeline": in_process, "flights": flights}
+
+
+def main(kind: str, log: Path) -> None:
+    # The driver does the same for itself: rows hold no cycles.
+    gc.disable()
+    with tempfile.TemporaryDirectory() as folder:
+        started, began = _cpu_s(), time.monotonic()
+        check = KINDS[kind](log, Path(folder) / "out")
+        spent = {"cpu_s": _cpu_s() - started, "elapsed_s": time.monotonic() - began}
+        spent["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(spent | check()))
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

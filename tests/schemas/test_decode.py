@@ -1,0 +1,481 @@
+"""Decoding: what is accepted, under which names, and what is said about the rest."""
+
+import base64
+import gzip
+import json
+import random
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.decode import PredictionRow, Reject, TruthRow, content_bytes, decode_commands, decode_predictions, decode_ticks, decode_truths
+from schemas.events import GroundTruth, Prediction
+from schemas.labels import label_text
+from schemas.names import ALIASES
+from schemas.refusals import FIELDS, MAX_VALUE_BYTES, field_fault
+from schemas.results import encode
+from schemas.rows import TickRow
+from schemas.times import MAX_TIME_MS, format_time, parse_time
+
+PLAIN = {"prediction_id": "a", "model_name": "churn", "model_version": "1.4.2", "timestamp": "2026-11-21T10:00:00Z", "prediction": "yes"}
+TRUTH = {"prediction_id": "a", "label": "yes", "timestamp": "2026-11-21T10:00:00Z"}
+AT_MS = parse_time("2026-11-21T10:00:00Z")
+
+
+def line(event: Any) -> bytes:
+    return json.dumps(event).encode()
+
+
+def accepted(event: dict[str, Any] | bytes) -> PredictionRow:
+    rows, indexes, rejects = decode_predictions([event if isinstance(event, bytes) else line(event)], [7])
+    assert (indexes, rejects) == ([0], [])
+    return rows[0]
+
+
+def refused(event: dict[str, Any] | bytes | None, latest_ms: int | None = None) -> Reject:
+    value = line(event) if isinstance(event, dict) else event
+    rows, indexes, rejects = decode_predictions([value], [10482], latest_ms, where="predictions[3]")
+    assert (rows, indexes, len(rejects)) == ([], [], 1)
+    assert rejects[0].offset == 10482
+    assert rejects[0].raw == (value or b"")
+    assert rejects[0].error.startswith("predictions[3]@10482: ")
+    assert rejects[0].error.endswith("; record sent to predictions.dlq")
+    return rejects[0]
+
+
+def accepted_truth(event: dict[str, Any]) -> TruthRow:
+    rows, _, rejects = decode_truths([line(event)], [0])
+    assert rejects == []
+    return rows[0]
+
+
+def refused_truth(event: dict[str, Any], latest_ms: int | None = None) -> Reject:
+    rows, _, rejects = decode_truths([line(event)], [0], latest_ms)
+    assert rows == []
+    return rejects[0]
+
+
+def test_every_field_of_a_prediction_arrives() -> None:
+    event = {
+        **PLAIN,
+        "score": 0.7,
+        "scores": {"yes": 0.7, "no": 0.3},
+        "threshold": 0.6,
+        "features": {"age": 41, "country": "de", "new": True, "income": None},
+        "segment": {"plan": "pro", "tier": 2, "beta": False},
+        "latency_ms": 12.5,
+        "status": "ok",
+        "environment": "production",
+        "variant": "b",
+        "tags": {"run": 17},
+    }
+    assert accepted(event) == PredictionRow(
+        prediction_id="a",
+        model_name="churn",
+        model_version="1.4.2",
+        timestamp_ms=AT_MS,
+        prediction="yes",
+        score=0.7,
+        scores={"yes": 0.7, "no": 0.3},
+        threshold=0.6,
+        features={"age": 41.0, "country": "de", "new": True, "income": None},
+        segment={"plan": "pro", "tier": "2", "beta": "false"},
+        latency_ms=12.5,
+        environment="production",
+        variant="b",
+        tags={"run": "17"},
+    )
+
+
+def test_rows_and_published_types_name_the_same_fields() -> None:
+    for row, event, topic in ((PredictionRow, Prediction, "predictions"), (TruthRow, GroundTruth, "ground-truth")):
+        names = {field.encode_name for field in msgspec.structs.fields(row)}
+        assert names == {field.encode_name for field in msgspec.structs.fields(event)} == FIELDS[topic].keys()
+        assert not names & ALIASES[topic].keys()
+    assert FIELDS["ticks"].keys() == {field.encode_name for field in msgspec.structs.fields(TickRow)}
+
+
+def test_an_event_that_we_write_is_read_back() -> None:
+    event = Prediction(prediction_id="a", model_name="m", model_version="1", timestamp=format_time(5), prediction=3, score=0.25)
+    row = accepted(encode(event))
+    assert (row.timestamp_ms, row.prediction, row.score) == (5, "3", 0.25)
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [("yes", "yes"), (1, "1"), (True, "true"), (False, "false"), (1.0, "1"), (-0.0, "0"), (0.1, "0.1"), (1e300, "1e+300"), ("", "")],
+)
+def test_a_label_has_one_text_on_both_topics(sent: Any, text: str) -> None:
+    assert accepted(PLAIN | {"prediction": sent}).prediction == text
+    assert accepted_truth(TRUTH | {"label": sent}).label == text
+
+
+# --- the wrong events of the specification, one of each kind, and their neighbours
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "error"),
+    [
+        (None, "not_json", "the record has no value (a tombstone)"),
+        (b"", "not_json", "the value is empty"),
+        (b"  \n", "not_json", "the value is empty"),
+        (b"plain words", "not_json", "the value is not JSON: Expecting value: line 1 column 1 (char 0)"),
+        (line(PLAIN)[:-1], "not_json", "the value is not JSON"),
+        (line(PLAIN) + line(PLAIN), "not_json", "the value is not JSON: Extra data"),
+        (line(PLAIN).replace(b'"yes"', b'"\\ud800"'), "not_json", "not strict JSON"),
+        (b"[]", "wrong_type", "the value is an array, not an object"),
+        (b"null", "wrong_type", "the value is null, not an object"),
+        (line(PLAIN).replace(b'"yes"', b"NaN"), "not_finite", 'field "prediction" is not a number (NaN)'),
+        (line(PLAIN | {"features": {"age": [float("inf")]}}), "not_finite", 'field "features.age.0" is infinite'),
+        (line(PLAIN | {"other": float("nan")}), "not_finite", 'field "other" is not a number (NaN)'),
+        (line(PLAIN).replace(b'"yes"', b"1e400"), "not_finite", "beyond the range of a 64-bit float"),
+        (line(PLAIN | {"tags": {"x": "y" * (2 << 20)}}), "too_large", "the value is 2,097,"),
+        (line(PLAIN).replace(b"churn", b"ch\xfcrn"), "encoding", "the value is not UTF-8 text (byte 0xfc at position 40)"),
+        (json.dumps(PLAIN).encode("utf-16"), "encoding", "the value is not UTF-8 text (byte 0xff at position 0)"),
+        (json.dumps(PLAIN).encode("utf-16-le"), "encoding", "the value holds NUL bytes"),
+        (gzip.compress(line(PLAIN)), "encoding", "the value is not UTF-8 text (byte 0x8b at position 1)"),
+        (b"\0\0\0\0\x11\x02a\x0achurn", "encoding", "starts with a Schema Registry prefix (schema 17), but what follows is not JSON"),
+        (line(PLAIN | {"x": 0}).replace(b"0}", b"[" * 70 + b"]" * 70 + b"}"), "too_large", "nested deeper than 64 levels"),
+        (b"[" * 1_000_000, "too_large", "nested deeper than 64 levels"),
+        (b"[" * 65, "too_large", "nested deeper than 64 levels"),
+        (b"[" * 64, "not_json", "the value is not JSON"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "value",
+)
+def test_a_value_that_is_no_readable_object_is_refused_with_the_reason(value: bytes | None, reason: str, error: str) -> None:
+    reject = refused(value)
+    assert reject.reason == reason
+    assert error in reject.error
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "error"),
+    [
+        ({"prediction_id": None}, "missing_field", 'field "prediction_id" is null'),
+        ({"prediction_id": ""}, "missing_field", 'field "prediction_id" is empty'),
+        ({"model_name": 3}, "wrong_type", 'field "model_name" is 3, not a string'),
+        ({"model_version": 1.4}, "wrong_type", 'field "model_version" is 1.4, not a string'),
+        ({"timestamp": "yesterday"}, "wrong_type", 'field "timestamp" is "yesterday": is not an RFC 3339 time'),
+        ({"timestamp": "2026-02-30T00:00:00Z"}, "wrong_type", "names no real date or time"),
+        ({"timestamp": "2026-11-21T10:00:61Z"}, "wrong_type", "names no real date or time"),
+        ({"timestamp": "2026-11-21T10:00:00"}, "wrong_type", "is not an RFC 3339 time"),
+        ({"timestamp": "1969-12-31T00:00:00Z"}, "out_of_range", "is not a time between"),
+        ({"timestamp": -1}, "out_of_range", "outside the years 1970 to 9999"),
+        ({"timestamp": MAX_TIME_MS + 1}, "out_of_range", "outside the years 1970 to 9999"),
+        ({"timestamp": 1.5}, "wrong_type", "neither an RFC 3339 time nor an integer"),
+        ({"timestamp": True}, "wrong_type", "neither an RFC 3339 time nor an integer"),
+        ({"prediction": ["yes"]}, "wrong_type", 'field "prediction" is an array'),
+        ({"prediction": 2**63}, "out_of_range", "outside the 64-bit integers"),
+        ({"prediction": -(10**50)}, "out_of_range", "an integer of more than 40 digits"),
+        ({"score": 1.7}, "out_of_range", 'field "score" is 1.7, outside [0, 1]'),
+        ({"score": -0.001}, "out_of_range", "outside [0, 1]"),
+        ({"score": "0.7"}, "wrong_type", 'field "score" is "0.7", not a number'),
+        ({"score": True}, "wrong_type", 'field "score" is true, not a number'),
+        ({"scores": {"yes": 1.1}}, "out_of_range", 'field "scores": "yes" is 1.1, outside [0, 1]'),
+        ({"scores": {"yes": None}}, "wrong_type", 'field "scores": "yes" is null, not a number'),
+        ({"scores": {}}, "missing_field", 'field "scores" is empty'),
+        ({"threshold": 2}, "out_of_range", 'field "threshold" is 2, outside [0, 1]'),
+        ({"features": [1]}, "wrong_type", 'field "features" is an array, not an object'),
+        ({"features": {"age": [1]}}, "wrong_type", 'field "features": "age" is an array'),
+        ({"segment": {"plan": None}}, "wrong_type", 'field "segment": "plan" is null, not a string, integer or boolean'),
+        ({"segment": {"plan": 1.5}}, "wrong_type", 'field "segment": "plan" is 1.5'),
+        ({"latency_ms": -1}, "out_of_range", 'field "latency_ms" is -1, outside [0, infinity)'),
+        ({"status": "fine"}, "wrong_type", 'field "status" is "fine", neither "ok" nor "error"'),
+        ({"status": None}, "wrong_type", 'field "status" is null'),
+        ({"environment": 3}, "wrong_type", 'field "environment" is 3, not a string'),
+        ({"tags": {"x": {}}}, "wrong_type", 'field "tags": "x" is an object'),
+        ({"prediction": None}, "missing_field", 'none of the fields "prediction", "score" and "scores" is there'),
+    ],
+    ids=str,
+)
+def test_a_wrong_field_of_a_prediction_is_named(change: dict[str, Any], reason: str, error: str) -> None:
+    reject = refused(PLAIN | change)
+    assert (reject.reason, error in reject.error) == (reason, True), reject.error
+
+
+@pytest.mark.parametrize("name", ["prediction_id", "model_name", "model_version", "timestamp"])
+def test_a_missing_field_is_named(name: str) -> None:
+    reject = refused({field: value for field, value in PLAIN.items() if field != name})
+    assert (reject.reason, f'field "{name}" is missing' in reject.error) == ("missing_field", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "error"),
+    [
+        ({"label": None}, "missing_field", 'field "label" is missing'),
+        ({"label": {}}, "wrong_type", 'field "label" is an object'),
+        ({"revision": -1}, "out_of_range", 'field "revision" is -1, outside [0, 2^63)'),
+        ({"revision": 2**63}, "out_of_range", 'field "revision"'),
+        ({"revision": 1.5}, "wrong_type", 'field "revision" is 1.5, not an integer'),
+        ({"retracted": 1}, "wrong_type", 'field "retracted" is 1, not true or false'),
+        ({"weight": 0}, "out_of_range", 'field "weight" is 0, outside (0, infinity)'),
+        ({"source": 5}, "wrong_type", 'field "source" is 5, not a string'),
+    ],
+    ids=str,
+)
+def test_a_wrong_field_of_a_truth_is_named(change: dict[str, Any], reason: str, error: str) -> None:
+    reject = refused_truth(TRUTH | change)
+    assert (reject.reason, error in reject.error) == (reason, True), reject.error
+
+
+def test_a_time_30_years_ahead_is_refused_and_the_latest_time_is_not() -> None:
+    reject = refused(PLAIN | {"timestamp": "2056-11-21T10:00:00Z"}, latest_ms=AT_MS)
+    assert reject.reason == "too_far_ahead"
+    assert "2056-11-21T10:00:00Z, later than 2026-11-21T10:00:00Z" in reject.error
+    assert refused_truth(TRUTH, latest_ms=AT_MS - 1).reason == "too_far_ahead"
+    assert decode_predictions([line(PLAIN)], [0], AT_MS)[2] == []
+    assert decode_ticks([line({"timestamp": AT_MS})], [0], AT_MS - 1)[2][0].reason == "too_far_ahead"
+
+
+def test_a_value_of_exactly_one_mebibyte_is_accepted_and_one_byte_more_is_not() -> None:
+    value = line(PLAIN | {"tags": {"x": ""}})
+    value = value.replace(b'"x": ""', b'"x": "' + b"y" * (MAX_VALUE_BYTES - len(value)) + b'"')
+    assert len(value) == MAX_VALUE_BYTES
+    assert accepted(value).tags is not None
+    assert refused(value + b" ").reason == "too_large"
+
+
+def test_good_rows_between_bad_ones_keep_their_order_and_indexes() -> None:
+    values = [line(PLAIN | {"prediction_id": str(i), "score": 0.1 * (i % 3) * 7}) for i in range(12)]  # 0, 0.7 and 1.4
+    rows, indexes, rejects = decode_predictions(values, range(100, 112))
+    assert [row.prediction_id for row in rows] == [str(i) for i in indexes] == [str(i) for i in range(12) if i % 3 != 2]
+    assert [reject.offset for reject in rejects] == [102, 105, 108, 111]
+
+
+def test_a_retraction_needs_no_label_and_has_none() -> None:
+    assert accepted_truth({"prediction_id": "a", "timestamp": 1, "retracted": True}).label is None
+    assert accepted_truth(TRUTH | {"retracted": True, "revision": 2}) == TruthRow(
+        prediction_id="a", label=None, timestamp_ms=AT_MS, retracted=True, revision=2
+    )
+
+
+def test_an_error_row_needs_no_prediction_and_may_have_one() -> None:
+    event = {name: value for name, value in PLAIN.items() if name != "prediction"}
+    assert accepted(event | {"status": "error"}).prediction is None
+    assert accepted(event | {"score": 0.3}).prediction is None
+    assert accepted(PLAIN | {"status": "error"}).prediction == "yes"
+
+
+# --- other names, and more than is needed
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES["predictions"].items())
+def test_each_alias_of_a_prediction_is_understood(alias: str, name: str) -> None:
+    event = PLAIN | {"score": 0.5}
+    renamed = {alias if field == name else field: value for field, value in event.items()}
+    assert accepted(renamed) == accepted(event)
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES["ground-truth"].items())
+def test_each_alias_of_a_truth_is_understood(alias: str, name: str) -> None:
+    renamed = {alias if field == name else field: value for field, value in TRUTH.items()}
+    assert accepted_truth(renamed) == accepted_truth(TRUTH)
+
+
+@pytest.mark.parametrize("alias", ["ts", "event_time", "timestamp_ms"])
+def test_a_tick_may_use_the_aliases_of_the_time(alias: str) -> None:
+    assert decode_ticks([line({alias: AT_MS}), line({"timestamp": format_time(AT_MS)})], [0, 1])[0] == [TickRow(timestamp_ms=AT_MS)] * 2
+
+
+@pytest.mark.parametrize(
+    "both",
+    [
+        {"model": "churn"},
+        {"score": 0.5, "probability": 0.5},
+        {"score": 1, "probability": 1.0},
+        {"timestamp_ms": AT_MS},
+        {"ts": "2026-11-21T11:00:00+01:00"},
+        {"y_pred": None},
+    ],
+    ids=str,
+)
+def test_two_names_that_say_the_same_are_accepted(both: dict[str, Any]) -> None:
+    assert accepted(PLAIN | both).model_name == "churn"
+
+
+@pytest.mark.parametrize(
+    ("both", "error"),
+    [
+        ({"model": "other"}, 'fields "model_name" and "model" both mean model_name and differ'),
+        ({"request_id": "b"}, 'fields "prediction_id" and "request_id"'),
+        ({"probability": 0.5, "y_pred_proba": 0.6}, 'fields "probability" and "y_pred_proba" both mean score'),
+        ({"timestamp_ms": AT_MS + 1}, 'fields "timestamp" and "timestamp_ms"'),
+        ({"ts": "yesterday"}, 'fields "timestamp" and "ts"'),
+        ({"prediction": 1, "y_pred": True}, 'fields "prediction" and "y_pred"'),
+    ],
+    ids=str,
+)
+def test_two_names_that_differ_are_refused(both: dict[str, Any], error: str) -> None:
+    reject = refused(PLAIN | both)
+    assert (reject.reason, error in reject.error) == ("conflicting_fields", True), reject.error
+
+
+def test_a_wrong_value_under_an_alias_is_reported_under_the_name_that_was_sent() -> None:
+    assert 'field "probability" (score) is 1.7, outside [0, 1]' in refused(PLAIN | {"probability": 1.7}).error
+    event = {name: value for name, value in PLAIN.items() if name != "timestamp"}
+    assert 'field "ts" (timestamp) is "soon"' in refused(event | {"ts": "soon"}).error
+
+
+def test_fields_that_nobody_knows_are_left_alone() -> None:
+    assert accepted(PLAIN | {"host": "a17", "debug": {"deep": [1, {"er": None}]}}) == accepted(PLAIN)
+
+
+def test_brackets_in_a_text_are_no_nesting() -> None:
+    assert accepted(PLAIN | {"host": '\\"' + "[{" * 100}) == accepted(PLAIN)
+
+
+def test_a_schema_registry_prefix_a_byte_order_mark_and_a_cloud_event_are_taken_off() -> None:
+    plain = accepted(PLAIN)
+    envelope = {"specversion": "1.0", "id": "1", "source": "/scorer", "type": "prediction"}
+    assert accepted(b"\0\0\0\0\x07" + line(PLAIN)) == plain
+    assert accepted(b"\xef\xbb\xbf" + line(PLAIN)) == plain
+    assert accepted(envelope | {"data": PLAIN}) == plain
+    assert accepted(envelope | {"data": json.dumps(PLAIN)}) == plain
+    assert accepted(envelope | {"data_base64": base64.b64encode(line(PLAIN)).decode()}) == plain
+    assert accepted(b"\0\0\0\0\x07" + line(envelope | {"data": PLAIN})) == plain
+    assert refused(envelope | {"data": [1]}).reason == "wrong_type"
+    assert refused(envelope | {"data_base64": "%"}).reason == "encoding"
+    assert refused(envelope).reason == "missing_field"
+
+
+# --- properties
+
+
+def notations(ms: int) -> list[str | int]:
+    """The same millisecond as other systems write it."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+    abroad = moment.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    return [ms, format_time(ms), moment.isoformat(), abroad.isoformat(), moment.isoformat(timespec="microseconds").replace("+00:00", "z")]
+
+
+@given(st.lists(st.integers(DAY := 86_400_000, MAX_TIME_MS - DAY), max_size=8), st.randoms(use_true_random=False))
+def test_times_of_a_batch_are_those_of_parse_time_in_any_order_and_notation(times: list[int], chance: random.Random) -> None:
+    written = [chance.choice(notations(chance.choice((ms, ms // 1000 * 1000)))) for ms in times]
+    values = [line(PLAIN | {"timestamp": time}) for time in written]
+    assert [row.timestamp_ms for row in decode_predictions(values, range(len(values)))[0]] == [parse_time(time) for time in written]
+    truths = [line(TRUTH | {"timestamp": time}) for time in written]
+    assert [row.timestamp_ms for row in decode_truths(truths, range(len(truths)))[0]] == [parse_time(time) for time in written]
+
+
+def test_a_tail_that_is_good_for_one_time_does_not_pass_another() -> None:
+    texts = ["2026-11-21T10:00:00Z", "2026-11-21T10:00:00Z.123Z", "2026-11-21T10:00:00", "2026-11-21T10:00:0", "2026-11-21T10:00:00.Z"]
+    rows, _, rejects = decode_predictions([line(PLAIN | {"timestamp": text}) for text in texts], range(5))
+    assert (len(rows), len(rejects)) == (1, 4)
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, MAX_TIME_MS // 2))
+def test_content_bytes_do_not_depend_on_how_the_content_was_written(chance: random.Random, ms: int) -> None:
+    event: dict[str, Any] = {
+        **PLAIN,
+        "score": 1,
+        "features": {"b": 2, "a": 1.5, "c": "x", "d": None, "e": True},
+        "segment": {"plan": "pro", "country": "de"},
+        "tags": {"y": 1, "x": "2"},
+    }
+    (usual,) = content_bytes([accepted(event | {"timestamp": ms})])
+    items = [(name, list(value.items()) if isinstance(value, dict) else value) for name, value in event.items() if name != "timestamp"]
+    items.append(("timestamp", chance.choice(notations(ms))))
+    chance.shuffle(items)
+    names = {name: chance.choice([name, *(alias for alias, of in ALIASES["predictions"].items() if of == name)]) for name, _ in items}
+    other = {names[name]: dict(chance.sample(value, len(value))) if isinstance(value, list) else value for name, value in items}
+    value = json.dumps(other, indent=chance.choice([None, 1]), ensure_ascii=chance.random() < 0.5).replace('"score": 1,', '"score": 1.0,')
+    assert content_bytes([accepted(value.encode())]) == [usual]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"prediction": "no"}, {"score": 0.5}, {"timestamp": AT_MS + 1}, {"segment": {"plan": "pro"}}, {"tags": {"a": 1}}, {"variant": "b"}],
+    ids=str,
+)
+def test_other_content_has_other_bytes(change: dict[str, Any]) -> None:
+    assert content_bytes([accepted(PLAIN | change)]) != content_bytes([accepted(PLAIN)])
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.floats(0, 1),
+    st.sampled_from(["", "ok", "error", "x", "2026-11-21T10:00:00Z"]),
+)
+values = st.one_of(scalars, st.lists(scalars, max_size=2), st.dictionaries(st.sampled_from("ab"), scalars, max_size=2))
+
+
+@pytest.mark.parametrize(("topic", "row", "base"), [("predictions", PredictionRow, PLAIN), ("ground-truth", TruthRow, TRUTH)])
+@given(data=st.data())
+def test_the_decoder_and_the_explanation_agree_on_what_is_wrong(topic: str, row: type, base: dict[str, Any], data: st.DataObject) -> None:
+    changed = data.draw(st.dictionaries(st.sampled_from(sorted(FIELDS[topic])), values, min_size=1, max_size=3))
+    event = base | changed
+    decode = decode_predictions if topic == "predictions" else decode_truths
+    _, _, rejects = decode([line(event)], [0])
+    fault = field_fault(event, topic, {})
+    nothing_said = (
+        topic == "predictions" and fault is None and event["prediction"] is None and not event.get("score") and not event.get("scores")
+    )
+    no_label = topic == "ground-truth" and fault is None and event["label"] is None
+    if nothing_said or no_label:
+        return  # conditions over several fields, tested above
+    assert [reject.reason for reject in rejects] == ([fault[0]] if fault else [])
+    # The careful way (an unknown field sends the value there) must give the verdict of the plain one.
+    assert [reject.reason for reject in decode([line(event | {"unknown": 0})], [0])[2]] == [reject.reason for reject in rejects]
+    if not rejects:
+        assert decode([line(event | {"unknown": 0})], [0])[0] == decode([line(event)], [0])[0]
+
+
+@given(st.binary(max_size=60))
+def test_arbitrary_bytes_are_refused_and_never_raise(value: bytes) -> None:
+    assert len(decode_predictions([value], [0])[2]) == len(decode_truths([value], [0])[2]) == 1
+
+
+@given(st.data())
+def test_a_damaged_event_is_accepted_or_refused_and_never_raises(data: st.DataObject) -> None:
+    value = bytearray(line(PLAIN | {"segment": {"plan": 1}, "extra": [1.5, None]}))
+    for _ in range(data.draw(st.integers(1, 3))):
+        value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
+    rows, indexes, rejects = decode_predictions([bytes(value)], [0])
+    assert len(rows) == len(indexes) == 1 - len(rejects)
+
+
+@given(st.one_of(st.text(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)))
+def test_the_text_of_a_label_is_stable_under_being_sent_again(label: Any) -> None:
+    assert label_text(label_text(label)) == label_text(label)
+    if isinstance(label, float) and abs(label) < 2**63:
+        assert float(label_text(label)) == label
+
+
+# --- commands
+
+
+COMMAND = {"command_id": "c1", "command": "promote", "model_name": "churn", "model_version": "2", "timestamp": AT_MS, "requested_by": "ann"}
+
+
+def test_a_command_is_read_and_its_time_written_as_rfc_3339() -> None:
+    rows, indexes, rejects = decode_commands([line(COMMAND | {"note": "extra"})], [0])
+    assert (indexes, rejects) == ([0], [])
+    assert (rows[0].command, rows[0].timestamp, rows[0].params) == ("promote", "2026-11-21T10:00:00Z", {})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"timestamp": None}, "missing_field"),
+        ({"timestamp": "soon"}, "wrong_type"),
+        ({"expected_revision": "3"}, "wrong_type"),
+        ({"timestamp": AT_MS + 1}, "too_far_ahead"),
+    ],
+)
+def test_a_wrong_command_is_refused(change: dict[str, Any], reason: str) -> None:
+    assert [reject.reason for reject in decode_commands([line(COMMAND | change)], [0], AT_MS)[2]] == [reason]
+
+
+def test_a_command_without_its_id_is_refused() -> None:
+    reject = decode_commands([line({name: value for name, value in COMMAND.items() if name != "command_id"})], [4])[2][0]
+    assert reject.reason == "missing_field"
+    assert "command_id" in reject.error
+    assert reject.error.startswith("registry-commands@4: ")

@@ -1,0 +1,40 @@
+"""What `driftline schema validate` is told."""
+
+import json
+
+import pytest
+
+from schemas.explain import EXPLAINED, explain
+
+PREDICTION = {"inference_id": "a", "model": "churn", "version": "1", "ts": 0, "probability": 0.5, "host": "a17", "pid": 3}
+
+
+def test_an_explanation_tells_aliases_and_ignored_fields() -> None:
+    found = explain(json.dumps(PREDICTION).encode(), "predictions")
+    assert found.aliases == {
+        "inference_id": "prediction_id",
+        "model": "model_name",
+        "version": "model_version",
+        "ts": "timestamp",
+        "probability": "score",
+    }
+    assert found.ignored == ("host", "pid")
+    assert (found.reason, found.error, found.row.score) == (None, None, 0.5)
+
+
+def test_a_refused_value_is_explained_without_a_position() -> None:
+    found = explain(json.dumps(PREDICTION | {"probability": 1.7}).encode(), "predictions")
+    assert (found.reason, found.error, found.row) == ("out_of_range", 'field "probability" (score) is 1.7, outside [0, 1]', None)
+    assert found.ignored == ("host", "pid")
+    assert explain(b"{", "ticks").reason == "not_json"
+
+
+def test_a_plain_value_needs_no_aliases() -> None:
+    found = explain(b'{"timestamp": 5}', "ticks")
+    assert (found.aliases, found.ignored, found.error) == ({}, (), None)
+
+
+def test_all_inputs_can_be_explained_and_nothing_else() -> None:
+    assert EXPLAINED == ("predictions", "ground-truth", "ticks", "registry-commands")
+    with pytest.raises(ValueError, match="'metrics' is not an input topic"):
+        explain(b"{}", "metrics")

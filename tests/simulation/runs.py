@@ -1,0 +1,113 @@
+"""Running the whole pipeline over a history: undisturbed, and in processes that are killed on the way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.inprocess.run import Stages, replay
+from schemas.config import Config, load_config
+from streams import pipeline
+from streams.score import Score
+from streams.stage import Batch, Record, State
+
+# Children are forked from a server that has imported everything and has opened no database.
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload([__name__])
+
+
+def run(log: Path, out: Path, *, partitions: int, batch: int, action: Callable[[], None] | None = None) -> None:
+    """Replay `log` into `out`; `action` is called before each thing that the driver does, and twice around each commit."""
+    config = load_config(log / "driftline.toml")
+    if action is None:
+        replay(log, out, config, partitions=partitions, batch=batch)
+    else:
+        stages = _interrupted(config, partitions, action)
+        replay(log, out, config, partitions=partitions, batch=batch, stages=stages, reached=lambda point: action())
+
+
+def count_actions(log: Path, out: Path, *, partitions: int, batch: int) -> int:
+    """Run undisturbed and say how many actions that were."""
+    actions: list[None] = []
+    run(log, out, partitions=partitions, batch=batch, action=lambda: actions.append(None))
+    return len(actions)
+
+
+def run_until_killed(log: Path, out: Path, *, partitions: int, batch: int, at: int) -> bool:
+    """Run in a process that is killed with SIGKILL at action number `at`, from 1; False if the run was done before that."""
+    child = _forks.Process(target=_run_and_die, args=(log, out, partitions, batch, at))
+    child.start()
+    child.join()
+    if child.exitcode not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"the run over {log} into {out} ended with exit code {child.exitcode}")
+    return child.exitcode != 0
+
+
+def run_killed_after(log: Path, out: Path, *, partitions: int, batch: int, seconds: float) -> bool:
+    """Run in a process that is killed after some time, wherever it is then; False if the run was done before that."""
+    child = _forks.Process(target=run, args=(log, out), kwargs={"partitions": partitions, "batch": batch})
+    child.start()
+    child.join(timeout=seconds)
+    child.kill()
+    child.join()
+    return child.exitcode != 0
+
+
+def outputs(out: Path) -> dict[str, bytes]:
+    """The bytes of every output file."""
+    return {path.name: path.read_bytes() for path in sorted(out.glob("*.jsonl"))}
+
+
+def _run_and_die(log: Path, out: Path, partitions: int, batch: int, at: int) -> None:
+    left = at
+
+    def action() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    run(log, out, partitions=partitions, batch=batch, action=action)
+
+
+def _interrupted(config: Config, partitions: int, action: Callable[[], None]) -> Stages:
+    score = [_Interrupted(Score(config, partition, partitions), action) for partition in range(partitions)]
+    return Stages(score, lambda states: _InterruptedDownstream(pipeline.Downstream(config, states), action))
+
+
+class _Interrupted:
+    """A stage with an action before each batch."""
+
+    def __init__(self, stage: Score, action: Callable[[], None]) -> None:
+        self.name, self.inputs = stage.name, stage.inputs
+        self._stage, self._action = stage, action
+
+    def process(self, batch: Batch, state: State, /) -> list[Record]:
+        self._action()
+        return self._stage.process(batch, state)
+
+
+class _InterruptedDownstream:
+    """Stages 2 to 4 with an action before each call that changes something."""
+
+    def __init__(self, stages: pipeline.Downstream, action: Callable[[], None]) -> None:
+        self._stages, self._action = stages, action
+
+    def merge(self, partials: Sequence[Any], /) -> None:
+        self._action()
+        self._stages.merge(partials)
+
+    def due(self) -> int | None:
+        return self._stages.due()
+
+    def advance(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]:
+        self._action()
+        return self._stages.advance(commands, decided)
+
+    def finish(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]:
+        self._action()
+        return self._stages.finish(commands, decided)

@@ -1,0 +1,116 @@
+"""Stage 1 alone against the oracle, pane by pane; and planted faults that the comparison must find."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+import streams.score.arrivals
+import streams.score.entry
+import streams.score.single
+from streams.lanes import NO_LABEL
+from tests.oracle.figures import count
+from tests.oracle.joining import join
+from tests.oracle.settings import Settings
+from tests.oracle.verdict import filled
+from tests.simulation import stage_one
+from tests.simulation.histories import write
+
+SEEDS = range(1_000, 1_030)
+FAULT_SEEDS = range(1_100, 1_106)
+
+
+def differing(folder: Path, seed: int) -> dict[Any, Any]:
+    """Panes in which stage 1 and the oracle differ, with what each of them holds."""
+    log = folder / f"log-{seed}"
+    write(log, seed)
+    random = Random(seed)
+    partitions, batch = random.choice((1, 2, 7, 8)), random.choice((1, 7, 40, 10_000))
+    settings = Settings.from_toml((log / "driftline.toml").read_text(encoding="utf-8"))
+    joined = join(log, settings, partitions=partitions, now=time.time_ns() // 1_000_000)
+    wanted = {place: filled(figure) for place, figure in count(joined, settings, panes=True).items()}
+    counted = stage_one.run(log, folder / f"out-{seed}", partitions=partitions, batch=batch)
+    found = {place: filled(figure) for place, figure in counted.items()}
+    assert sum(map(len, wanted.values())) > 100, "an empty history shows nothing"
+    both = {place: (wanted.get(place, {}), found.get(place, {})) for place in sorted({*wanted, *found})}
+    return {place: (ours, theirs) for place, (ours, theirs) in both.items() if ours != theirs}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_stage_one_counts_what_the_oracle_counts(tmp_path: Path, seed: int) -> None:
+    assert differing(tmp_path, seed) == {}, f"history {seed}"
+
+
+def exclusive_rungs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rung_of(self: Any, delay_ms: Any, name: Any) -> Any:
+        beyond = (delay_ms[:, None] >= self.ladder_ms[name]).sum(axis=1)
+        return np.minimum(beyond, self.ladder_ms.shape[1] - 1)
+
+    monkeypatch.setattr(streams.score.arrivals.Texts, "rung_of", rung_of)
+
+
+def retractions_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = streams.score.entry.outcome
+
+    def skipping(prediction: Any, truths: Any, horizons: Any, labels: Any) -> Any:
+        return outcome(prediction, [truth for truth in truths if truth.label != NO_LABEL], horizons, labels)
+
+    monkeypatch.setattr(streams.score.single, "outcome", skipping)
+
+
+def revisions_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = streams.score.entry.outcome
+
+    def forgetful(prediction: Any, truths: Any, horizons: Any, labels: Any) -> Any:
+        plain = [streams.score.entry.TruthPart(0, t.label, t.timestamp_ms, t.known_ms, t.met) for t in truths]
+        return outcome(prediction, plain, horizons, labels)
+
+    monkeypatch.setattr(streams.score.single, "outcome", forgetful)
+
+
+def copies_are_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = streams.score.arrivals.Predictions.of.__func__  # type: ignore[attr-defined]
+
+    def numbered(cls: Any, *given: Any) -> Any:
+        rows, watermark_ms = of(cls, *given)
+        rows.fingerprint = rows.fingerprint + rows.rank.astype(np.uint64)
+        return rows, watermark_ms
+
+    monkeypatch.setattr(streams.score.arrivals.Predictions, "of", classmethod(numbered))
+
+
+def truths_are_never_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = streams.score.arrivals.Truths.of.__func__  # type: ignore[attr-defined]
+
+    def trusting(cls: Any, *given: Any) -> Any:
+        rows, watermark_ms = of(cls, *given)
+        rows.known_ms = rows.timestamp_ms
+        return rows, watermark_ms
+
+    monkeypatch.setattr(streams.score.arrivals.Truths, "of", classmethod(trusting))
+
+
+def corrections_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    learn = streams.score.arrivals.Texts._learn
+
+    def patient(self: Any) -> None:
+        learn(self)
+        self.horizons = [streams.score.entry.Horizons(h.ladder_ms, h.correction_ms * 2) for h in self.horizons]
+
+    monkeypatch.setattr(streams.score.arrivals.Texts, "_learn", patient)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [exclusive_rungs, retractions_are_skipped, revisions_are_ignored, copies_are_conflicts, truths_are_never_late, corrections_never_end],
+    ids=lambda plant: plant.__name__,
+)
+def test_planted_fault_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]) -> None:
+    plant(monkeypatch)
+    assert any(differing(tmp_path, seed) for seed in FAULT_SEEDS)

@@ -1,0 +1,199 @@
+"""Calls of a model and what became of them, as the partials that stage 1 would send, and a slow count of the same from the calls.
+
+The partials are made row by row in plain Python; nothing of `streams.score` or `streams.measure` is used but the wire format.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from agents.inprocess.memory import MemoryState
+from schemas.settings import Config
+from schemas.topics import WINDOW_PARTIALS
+from streams import lanes
+from streams.bins import NumericSummary
+from streams.features import FeatureSummary
+from streams.lanes import COUNTER_CODES, PREDICTED_NEGATIVE, PREDICTED_POSITIVE
+from streams.loglinear import bin_of
+from streams.measure import Measure
+from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, FeaturePartial, Partial, Watermarks
+from streams.stage import Batch, Record
+
+SPECIAL = {"+": PREDICTED_POSITIVE, "-": PREDICTED_NEGATIVE}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One prediction. `predicted` "+" and "-" stand for a label that follows from the score. `changes` are (delay, new label or
+    None for a retraction), by delay; `lateness` is how late the prediction itself came."""
+
+    at: int
+    predicted: str = "yes"
+    version: str = "1"
+    segments: tuple[str, ...] = ()
+    score: float | None = None
+    latency_us: int | None = None
+    features: dict[str, float] = field(default_factory=dict)
+    changes: tuple[tuple[int, str | None], ...] = ()
+    lateness: int = 0
+    model: str = "m"
+    key: int = 0
+
+    @property
+    def series(self) -> list[tuple[str, str]]:
+        return [(self.version, segment) for segment in ("all", *self.segments)]
+
+    def label_at(self, delay: int) -> str | None:
+        """The label in force once everything with at most this delay is known."""
+        known = [label for after, label in self.changes if after <= delay]
+        return known[-1] if known else None
+
+
+@dataclass
+class Moment:
+    """What stage 1 counts at one moment, for one model and partition."""
+
+    at: int
+    model: str
+    partition: int
+    counts: list[tuple[Any, ...]] = field(default_factory=list)  # lane, pane, series, rung, measure, a, b, count; labels as text
+    features: list[tuple[int, tuple[str, str], str, float]] = field(default_factory=list)
+    recent: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[Moment]:
+    """The increments of all calls, by the time at which they are counted."""
+    found: list[Moment] = []
+    pane = lambda at: at - at % config.pane_ms  # noqa: E731
+    for call in calls:
+        ladder = [rung.ms for rung in config.for_model(call.model).maturity]
+        rung_of = lambda delay: next(i for i, ms in enumerate(ladder) if delay <= ms)  # noqa: E731, B023
+        partition = call.key % partitions
+        made = Moment(call.at + call.lateness, call.model, partition)
+        units = None if call.score is None else round(call.score * 1_000_000)
+        for series in call.series:
+            if not call.lateness:
+                made.counts.append((lanes.TRAFFIC, pane(call.at), series, 0, lanes.COUNT, 0, COUNTER_CODES["predictions"], 1))
+                if call.latency_us is not None:
+                    latency_bin = int(bin_of(np.array([call.latency_us]))[0])
+                    made.counts.append((lanes.TRAFFIC, pane(call.at), series, 0, lanes.LATENCY, 0, latency_bin, 1))
+                if units is not None:
+                    made.counts.append((lanes.TRAFFIC, pane(call.at), series, 0, lanes.PREDICTED_SCORES, call.predicted, units // 1000, 1))
+            made.counts.append(
+                (lanes.DECISIONS, pane(call.at), series, rung_of(call.lateness), lanes.COUNT, 0, COUNTER_CODES["predictions"], 1)
+            )
+        made.features = [(pane(call.at), (call.version, "all"), name, value) for name, value in call.features.items()]
+        found.append(made)
+        held: str | None = None
+        for place, (delay, label) in enumerate(call.changes):
+            changed = Moment(call.at + delay, call.model, partition)
+            for series in call.series:
+                for lane, start, rung in ((lanes.DECISIONS, call.at, rung_of(delay)), (lanes.ARRIVALS, call.at + delay, 0)):
+                    for text, sign in ((label, 1), (held, -1)):
+                        if text is None:
+                            continue
+                        changed.counts.append((lane, pane(start), series, rung, lanes.CELLS, text, call.predicted, sign))
+                        if units is not None and lane == lanes.DECISIONS:
+                            half = lanes.SCORES_HOLDOUT if call.key & 1 else lanes.SCORES_FIT
+                            changed.counts.append((lane, pane(start), series, rung, half, text, units // 1000, sign))
+                            changed.counts.append((lane, pane(start), series, rung, lanes.SCORE_SUM, text, 0, sign * units))
+                            squares = (units * units + 500_000) // 1_000_000
+                            changed.counts.append((lane, pane(start), series, rung, lanes.SCORE_SQUARES, text, 0, sign * squares))
+                if place == 0:
+                    first = (lanes.DECISIONS, pane(call.at), series, rung_of(delay), lanes.COUNT, 0, COUNTER_CODES["joined"], 1)
+                    changed.counts.append(first)
+                    delay_bin = int(bin_of(np.array([delay]))[0])
+                    changed.counts.append((lanes.DECISIONS, pane(call.at), series, rung_of(delay), lanes.DELAY, 0, delay_bin, 1))
+                    if label is not None:
+                        changed.recent.append((series, call.at + delay, call.key, label, call.predicted, 1))
+            held = label
+            found.append(changed)
+    return sorted(found, key=lambda moment: moment.at)
+
+
+def partials(part: Sequence[Moment]) -> list[Partial]:
+    """One partial per model and partition, as a commit of stage 1 that holds these moments would send them."""
+    groups: dict[tuple[str, int], list[Moment]] = {}
+    for moment in part:
+        groups.setdefault((moment.model, moment.partition), []).append(moment)
+    return [_partial(model, partition, group) for (model, partition), group in groups.items()]
+
+
+def _partial(model: str, partition: int, group: Sequence[Moment]) -> Partial:
+    series: dict[tuple[str, str], int] = {}
+    labels: dict[str, int] = {"of another model": 0}
+
+    def code(text: str | int) -> int:
+        if isinstance(text, int):
+            return text
+        return SPECIAL[text] if text in SPECIAL else labels.setdefault(text, len(labels))
+
+    sums: Counter[tuple[int, ...]] = Counter()
+    recent = []
+    summaries: dict[tuple[int, int, str], list[float]] = {}
+    for moment in group:
+        for lane, start, pair, rung, measure, a, b, count in moment.counts:
+            sums[lane, start, series.setdefault(pair, len(series)), rung, measure, code(a), code(b)] += count
+        for start, pair, name, value in moment.features:
+            summaries.setdefault((series.setdefault(pair, len(series)), start, name), []).append(value)
+        for pair, time, key, actual, predicted, sign in moment.recent:
+            recent.append((series.setdefault(pair, len(series)), time, key, code(actual), code(predicted), sign))
+    rows = [(*key, count) for key, count in sums.items() if count]
+    return Partial(
+        partition=partition,
+        model_name=model,
+        series=list(series),
+        labels=list(labels),
+        counts={name: np.array([row[i] for row in rows], dtype) for i, (name, dtype) in enumerate(COUNT_COLUMNS)},
+        features=[
+            FeaturePartial(number, start, name, FeatureSummary(NumericSummary.of(np.array(values))))
+            for (number, start, name), values in summaries.items()
+        ],
+        recent={name: np.array([row[i] for row in recent], dtype) for i, (name, dtype) in enumerate(RECENT_COLUMNS)},
+    )
+
+
+class Run:
+    """Stage 2 on a dictionary, fed with moments in order."""
+
+    def __init__(self, config: Config, *, partitions: int = 1, forgetful: bool = False) -> None:
+        self.config = config
+        self.partitions = partitions
+        self.forgetful = forgetful
+        self.state = MemoryState()
+        self.stage = Measure(config)
+        self.records: list[Record] = []
+
+    def call(self, records: dict[str, Any]) -> None:
+        """One call of the stage; a forgetful run makes the stage anew before each."""
+        if self.forgetful:
+            self.stage = Measure(self.config)
+        self.records += self.stage.process(Batch(records=records), self.state)
+
+    def feed(self, part: Sequence[Moment], *, upto: int, rest: bool = True) -> None:
+        """Give a part of the moments and the watermarks after it; then let time run to rest."""
+        marks = [Watermarks(partition, self.partitions, upto, upto) for partition in range(self.partitions)]
+        self.call({WINDOW_PARTIALS: [*partials(part), *marks]})
+        while rest and self.stage.due(self.state) is not None:
+            self.call({})
+
+    def of(self, topic: str) -> list[Any]:
+        """Values on one topic."""
+        return [record.value for record in self.records if record.topic == topic]
+
+
+def run(config: Config, calls: Sequence[Call], *, end: int, cuts: Sequence[int] = (), partitions: int = 1, forgetful: bool = False) -> Run:
+    """All records of a stream that is cut after the moments numbered `cuts`, with time running on to `end`."""
+    stream = moments(calls, config, partitions)
+    running = Run(config, partitions=partitions, forgetful=forgetful)
+    edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
+    for begin, stop in zip(edges[:-1], edges[1:], strict=True):
+        # Time is where the last row was: the next one may have the same time.
+        upto = end if stop == len(stream) else stream[stop - 1].at if stop else 0
+        running.feed(stream[begin:stop], upto=upto)
+    return running

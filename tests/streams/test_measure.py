@@ -1,0 +1,298 @@
+"""Stage 2 against a slow count from the calls themselves, and the promises that hold for any way of feeding it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.config import Config, parse_config
+from schemas.results import Metric
+from schemas.times import parse_time
+from schemas.topics import METRICS, WINDOW_PARTIALS
+from streams import lanes
+from streams.lanes import COUNTER_CODES
+from streams.partial import Watermarks
+from tests.streams.measure_calls import Call, Moment, Run, moments, partials, run
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+START = 19_000 * DAY
+CONFIG = parse_config(
+    """
+    [defaults]
+    windows = ["8h", "1d", "2d/1d"]
+    maturity = ["1h", "6h", "1d"]
+    label_horizon = "2d"
+    last_n = [5, 40]
+    reference = "1d"
+    """
+)
+HOURLY = parse_config('[defaults]\nwindows = ["1h"]\nmaturity = ["1h", "6h"]\nlabel_horizon = "1d"\nlast_n = []\nsince_deployment = false')
+
+
+def calls_of(seed: int, count: int = 250, days: int = 3) -> list[Call]:
+    """A seeded stream with corrections, retractions, late predictions, labels that never come, two versions and two segments."""
+    draw = random.Random(seed)
+    made = []
+    for key in range(count):
+        at = START + draw.randrange(days * DAY)
+        if draw.random() < 0.1:
+            at -= at % HOUR
+        delays = sorted(draw.sample(range(1, 2 * DAY), draw.choice([0, 1, 1, 1, 1, 2, 3])))
+        delays = [delay - delay % HOUR or 1 if draw.random() < 0.2 else delay for delay in delays]
+        changes: list[tuple[int, str | None]] = []
+        held: str | None = None
+        for delay in sorted(set(delays)):
+            label = draw.choice([choice for choice in ("yes", "no", None) if choice != held])
+            if label is None and not changes:
+                label = "yes" if held != "yes" else "no"
+            changes.append((delay, label))
+            held = label
+        lateness = draw.randrange(2 * HOUR) if draw.random() < 0.05 else 0
+        first_delay = max(lateness, 1)
+        made.append(
+            Call(
+                at=at,
+                predicted=draw.choice(["yes", "no", "+", "-"]),
+                version=draw.choice(["1", "2"]),
+                segments=draw.choice([("plan=free",), ("plan=pro", "region=eu"), ()]),
+                score=draw.random() if draw.random() < 0.8 else None,
+                latency_us=draw.randrange(100, 90_000),
+                features={"age": draw.gauss(40, 9)},
+                changes=tuple((max(delay, first_delay + place), label) for place, (delay, label) in enumerate(changes) if delay <= 2 * DAY),
+                lateness=lateness,
+                key=key,
+            )
+        )
+    return made
+
+
+def slow_windows(calls: Sequence[Call], config: Config, end: int) -> dict[tuple[Any, ...], tuple[int, list[list[int]]]]:
+    """(version, segment, window, maturity, start) -> n_predictions and matrix over ["no", "yes"], counted call by call."""
+    model = config.for_model("m")
+    found: dict[tuple[Any, ...], tuple[int, list[list[int]]]] = {}
+    for window in model.windows:
+        for call in calls:
+            first = (call.at - window.size_ms) // window.step_ms * window.step_ms + window.step_ms
+            for start in range(first, call.at + 1, window.step_ms):
+                for index in model.rungs_for(window):
+                    rung = model.maturity[index]
+                    if start + window.size_ms + rung.ms > end or call.lateness > rung.ms:
+                        known_call = False
+                    else:
+                        known_call = True
+                    for version, segment in call.series:
+                        key = (version, segment, window.name, rung.name, start)
+                        n, matrix = found.setdefault(key, (0, [[0, 0], [0, 0]]))
+                        if known_call:
+                            found[key] = (n + 1, matrix)
+                        label = call.label_at(rung.ms)
+                        if label is not None:
+                            said = {"+": "yes", "-": "no"}.get(call.predicted, call.predicted)
+                            matrix[label == "yes"][said == "yes"] += 1
+    return found
+
+
+def metrics_of(running: Run, lane: str) -> list[Metric]:
+    return [metric for metric in running.of(METRICS) if metric.lane == lane]
+
+
+def test_every_decisions_window_equals_a_count_call_by_call() -> None:
+    for seed in (1, 2):
+        calls, end = calls_of(seed), START + 9 * DAY
+        running = run(CONFIG, calls, end=end)
+        expected = slow_windows(calls, CONFIG, end)
+        seen = {}
+        for metric in metrics_of(running, "decisions"):
+            if metric.kind == "since_deployment":
+                continue
+            key = (metric.model_version, metric.segment, metric.window, metric.maturity, parse_time(metric.window_start))
+            assert key not in seen, "a rung of a window is announced once"
+            seen[key] = metric
+            n_predictions, matrix = expected[key]
+            if metric.labels == ["no", "yes"]:
+                assert (metric.n_predictions, metric.matrix) == (n_predictions, matrix), (seed, key)
+            assert metric.n == sum(map(sum, matrix)), (seed, key)
+            assert metric.tn is None or [[metric.tn, metric.fp], [metric.fn, metric.tp]] == matrix
+        missing = {key for key, (n, matrix) in expected.items() if (n or any(map(any, matrix))) and key not in seen}
+        assert not missing, (seed, sorted(missing)[:3])
+
+
+def test_since_deployment_equals_a_count_of_all_calls_before_its_end() -> None:
+    calls, end = calls_of(3), START + 9 * DAY
+    running = run(CONFIG, calls, end=end)
+    ladder = {rung.name: rung.ms for rung in CONFIG.defaults.maturity}
+    announced = [metric for metric in metrics_of(running, "decisions") if metric.kind == "since_deployment"]
+    assert {metric.maturity for metric in announced} == set(ladder)
+    for metric in announced:
+        of_series = [call for call in calls if (metric.model_version, metric.segment) in call.series and call.at < parse_time(metric.window_end)]
+        rung = ladder[metric.maturity or ""]
+        assert metric.n_predictions == sum(call.lateness <= rung for call in of_series)
+        assert metric.n == sum(call.label_at(rung) is not None for call in of_series)
+
+
+def test_arrivals_windows_count_changes_at_the_time_they_became_known() -> None:
+    calls, end = calls_of(4), START + 9 * DAY
+    running = run(CONFIG, calls, end=end)
+    changed: Counter[tuple[str, str, int]] = Counter()
+    for call in calls:
+        held = None
+        for delay, label in call.changes:
+            for version, segment in call.series:
+                changed[version, segment, (call.at + delay) // DAY * DAY] += (label is not None) - (held is not None)
+            held = label
+    seen = {(m.model_version, m.segment, parse_time(m.window_start)): m.n for m in metrics_of(running, "arrivals") if m.window == "1d"}
+    assert {key: n for key, n in changed.items() if n} == {key: n for key, n in seen.items() if n}
+
+
+def test_traffic_windows_count_predictions_that_were_in_time_and_say_when_there_were_none() -> None:
+    calls, end = calls_of(5), START + 9 * DAY
+    running = run(CONFIG, calls, end=end)
+    expected: Counter[tuple[str, str, int]] = Counter()
+    for call in calls:
+        if not call.lateness:
+            expected.update((version, segment, call.at // (8 * HOUR) * 8 * HOUR) for version, segment in call.series)
+    seen = {
+        (m.model_version, m.segment, parse_time(m.window_start)): m.n_predictions for m in metrics_of(running, "traffic") if m.window == "8h"
+    }
+    assert {key: n for key, n in seen.items() if n} == dict(expected)
+    last = max(start for _, _, start in expected)
+    quiet = [key for key, n in seen.items() if not n and key[2] > last]
+    assert {(version, segment) for version, segment, _ in quiet} == {("1", "all"), ("2", "all")}
+
+
+def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:
+    calls, end = calls_of(6), START + 9 * DAY
+    running = run(CONFIG, calls, end=end)
+    outcomes = defaultdict(list)
+    for call in calls:
+        if call.changes and call.changes[0][1] is not None:
+            for series in call.series:
+                outcomes[series].append((call.at + call.changes[0][0], call.key, call))
+    announced = [m for m in metrics_of(running, "arrivals") if m.kind == "last_n"]
+    assert {m.window for m in announced} == {"last_5", "last_40"}
+    for metric in announced:
+        before = sorted((row for row in outcomes[metric.model_version, metric.segment] if row[0] < parse_time(metric.window_end)), key=lambda r: r[:2])
+        newest = before[-int(metric.window.removeprefix("last_")) :]
+        assert metric.n == len(newest)
+        assert parse_time(metric.window_start) == newest[0][0]
+        right = sum(call.changes[0][1] == {"+": "yes", "-": "no"}.get(call.predicted, call.predicted) for _, _, call in newest)
+        if metric.labels == ["no", "yes"]:
+            assert metric.matrix[0][0] + metric.matrix[1][1] == right
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    cuts=st.lists(st.integers(0, 150), max_size=12),
+    partitions=st.sampled_from([1, 2, 3]),
+)
+def test_records_do_not_depend_on_cuts_partitions_or_forgetting_between_calls(seed: int, cuts: list[int], partitions: int) -> None:
+    calls, end = calls_of(seed, count=60, days=2), START + 6 * DAY
+    whole = run(CONFIG, calls, end=end)
+    cut = run(CONFIG, calls, end=end, cuts=cuts, partitions=partitions, forgetful=bool(seed % 2))
+    assert [record.key for record in cut.records] == [record.key for record in whole.records]
+    assert cut.records == whole.records
+
+
+#   predictions at 00:10 in pane [00:00, 01:00), rung 1h
+#   00:00 ------ 01:00 ------ 02:00
+#     [ window )                      complete at its rung at 01:00 + 1h
+#      x ...1h...o                    a truth after exactly 1h is on the rung,
+#      x ...1h...+1ms                 one a millisecond later is on the next
+def test_truth_after_exactly_the_rung_counts_at_it_and_a_millisecond_later_does_not() -> None:
+    at = START + 10 * MINUTE
+    calls = [Call(at, key=1, changes=((HOUR, "yes"),)), Call(at, key=2, changes=((HOUR + 1, "yes"),))]
+    running = run(HOURLY, calls, end=START + 2 * DAY)
+    found = {m.maturity: (m.n, m.n_predictions) for m in metrics_of(running, "decisions") if m.window == "1h" and m.segment == "all"}
+    assert found == {"1h": (1, 2), "6h": (2, 2), "1d": (2, 2)}
+
+
+def test_prediction_at_window_end_belongs_to_the_next_window() -> None:
+    running = run(HOURLY, [Call(START + HOUR, key=1)], end=START + DAY)
+    windows = {m.window_start for m in metrics_of(running, "traffic") if m.window == "1h" and m.n_predictions}
+    assert windows == {"2022-01-08T01:00:00Z"}
+
+
+def test_a_window_is_announced_when_the_frontier_reaches_its_end_plus_rung_and_not_before() -> None:
+    running = Run(HOURLY)
+    stream = [Call(START + 10 * MINUTE, key=1, changes=((MINUTE, "yes"),))]
+    running.feed(moments(stream, HOURLY), upto=START + 2 * HOUR + 10 * MINUTE - 1)
+    assert not [m for m in metrics_of(running, "decisions") if m.window == "1h"]
+    running.feed([], upto=START + 2 * HOUR + 10 * MINUTE)
+    first = next(m for m in metrics_of(running, "decisions") if m.window == "1h")
+    assert (first.maturity, first.final, first.revision, first.complete_at) == ("1h", False, 1, "2022-01-08T02:00:00Z")
+
+
+def test_nothing_moves_before_every_partition_has_announced_a_watermark() -> None:
+    running = Run(CONFIG)
+    running.call({WINDOW_PARTIALS: [Watermarks(0, 2, START + 9 * DAY, START + 9 * DAY)]})
+    running.call({WINDOW_PARTIALS: partials(moments([Call(START)], CONFIG))})
+    assert running.stage.due(running.state) is None
+    running.call({WINDOW_PARTIALS: [Watermarks(1, 2, START + 9 * DAY, START + 9 * DAY)]})
+    assert running.stage.due(running.state) is not None
+
+
+def test_a_window_that_began_before_the_first_pane_is_announced_with_what_it_has() -> None:
+    running = run(CONFIG, [Call(START + 5 * HOUR, key=1)], end=START + 6 * DAY)
+    two_days = [m for m in metrics_of(running, "traffic") if m.window == "2d/1d" and m.n_predictions]
+    assert [m.window_start for m in two_days] == ["2022-01-07T00:00:00Z", "2022-01-08T00:00:00Z"]
+
+
+def test_windows_below_an_hour_are_final_at_the_first_rung_of_an_hour() -> None:
+    config = parse_config('[defaults]\nwindows = ["10m", "1h"]\nmaturity = ["30m", "1h", "6h"]\nlabel_horizon = "1d"')
+    running = run(config, [Call(START + 5 * HOUR, key=1, changes=((2 * HOUR, "yes"),))], end=START + 3 * DAY)
+    final = {(m.window, m.maturity) for m in metrics_of(running, "decisions") if m.final and m.kind == "tumbling"}
+    assert final == {("10m", "1h"), ("1h", "1d")}
+
+
+def test_segments_beyond_the_hundred_largest_share_the_row_other() -> None:
+    calls = [Call(START + i, segments=(f"user={i % 120:03d}",), key=i) for i in range(240)]
+    calls += [Call(START + 300 + i, segments=("user=119",), key=300 + i) for i in range(5)]
+    running = run(HOURLY, calls, end=START + DAY)
+    hour = [m for m in metrics_of(running, "traffic") if m.window == "1h" and m.window_start == "2022-01-08T00:00:00Z"]
+    counts = {m.segment: m.n_predictions for m in hour}
+    # The largest, then ties by name: users 000 to 098.
+    assert set(counts) == {"all", "user=other", "user=119", *(f"user={i:03d}" for i in range(99))}
+    assert (counts["all"], counts["user=119"], counts["user=other"]) == (245, 7, 2 * 20)
+    assert [m.segment for m in hour] == ["all", *sorted(set(counts) - {"all"})]
+
+
+def test_counts_of_no_model_are_announced_in_the_arrivals_lane_only() -> None:
+    lost = Moment(START, "", 0, counts=[(lanes.ARRIVALS, START, ("", "all"), 0, lanes.COUNT, 0, COUNTER_CODES["unmatched"], 3)])
+    running = Run(CONFIG)
+    running.feed([lost], upto=START + 5 * DAY)
+    assert {(m.lane, m.model_name, m.model_version, m.segment) for m in running.of(METRICS)} == {("arrivals", "", "", "all")}
+    assert next(m.counts for m in running.of(METRICS)) == {"unmatched": 3}
+    assert {record.topic for record in running.records} == {METRICS}
+
+
+@pytest.mark.parametrize(
+    ("truths", "configured", "labels", "cells"),
+    [
+        (["yes"], None, ["no", "yes"], (0, 0, 1, 1)),
+        (["1"], None, ["0", "1"], (0, 0, 1, 1)),
+        (["ham", "spam"], None, ["ham", "spam"], (1, 1, 1, 1)),
+        (["ham", "spam"], "ham", ["ham", "spam"], (1, 1, 1, 1)),
+        (["fraud"], "fraud", [], (None, None, None, None)),
+    ],
+)
+def test_labels_from_scores_stand_for_the_positive_and_the_other_label(
+    truths: list[str], configured: str | None, labels: list[str], cells: tuple[int | None, ...]
+) -> None:
+    setting = f'positive_label = "{configured}"' if configured else ""
+    config = parse_config(f'[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "2h"\n{setting}')
+    both = [(truth, said) for truth in truths for said in "+-"]
+    calls = [Call(START + i, predicted=said, score=0.5, key=i, changes=((1, truth),)) for i, (truth, said) in enumerate(both)]
+    running = run(config, calls, end=START + DAY)
+    final = next(m for m in metrics_of(running, "decisions") if m.final and m.window == "1h")
+    assert (final.labels, (final.tn, final.fp, final.fn, final.tp), final.n) == (labels, cells, len(calls))
+    if not labels:
+        assert final.metrics["accuracy"] is None
+        assert final.null_reasons["accuracy"] == "one label seen; set positive_label"
+        assert final.label_coverage == 1.0
