@@ -31,6 +31,8 @@ class Board:
 
     Attributes
     ----------
+    end
+        The end of the recorded log once it is known: what is about later windows says only that nothing came any more, and is not kept.
     day
         The newest day of which there is a figure, as the RFC 3339 time of its end.
     rungs
@@ -46,6 +48,7 @@ class Board:
     """
 
     def __init__(self) -> None:
+        self.end: str | None = None
         self.day = ""
         self.entries: dict[str, RegistryEntry] = {}
         self.rungs: dict[str, Metric] = {}
@@ -58,6 +61,8 @@ class Board:
 
     def take(self, record: msgspec.Struct) -> None:
         """Let a record replace what it makes old."""
+        if self.end is not None and _about(record) > self.end:
+            return
         match record:
             case Metric(lane="decisions", segment="all", provisional=False, kind="sliding", maturity=str(rung)):
                 self._open_windows.setdefault(record.window_start, {})[rung] = record
@@ -82,6 +87,16 @@ class Board:
     def firing(self) -> list[Alert]:
         """Episodes that are not resolved, oldest first."""
         return [alert for alert in self.alerts.values() if alert.status != "resolved"]
+
+
+def _about(record: msgspec.Struct) -> str:
+    """The time that a figure, a verdict or an alert is about; nothing for other records."""
+    match record:
+        case Metric() | Drift():
+            return record.window_end
+        case Alert():
+            return record.starts_at
+    return ""
 
 
 def _strength(drift: Drift) -> tuple[str, int, float]:

@@ -107,6 +107,7 @@ def _reporter(view: View) -> Callable[[Progress], None]:
             return
         if end_of_log_ms is None:
             end_of_log_ms = now.event_ms
+            view.end_of_log(end_of_log_ms)
             view.step("letting time run on until every window is final", total=now.end_ms - end_of_log_ms)
         view.advance(now.event_ms - end_of_log_ms)
 

@@ -67,7 +67,15 @@ class RuleStory(Struct, kw_only=True):
 
 
 class TargetStory(Struct, kw_only=True):
-    """How often one target had drifted, and when most."""
+    """How often one target had drifted, and when most.
+
+    Attributes
+    ----------
+    windows
+        Windows with a verdict.
+    no_verdict
+        Why there was none in the others.
+    """
 
     target: str
     windows: int
@@ -75,6 +83,7 @@ class TargetStory(Struct, kw_only=True):
     strongest_effect: float | None
     strongest_method: str | None
     strongest_at: str | None
+    no_verdict: list[str]
 
 
 class Realised(Struct, kw_only=True):
@@ -163,6 +172,7 @@ def summarise(out: Path) -> Summary:
     events = [event for event in output.registry_events() if event.event != "rejected"]
     promoted = next((event.at for event in events if event.event == "promote" and event.model_version == version), None)
     start = promoted[:10] if promoted else ""
+    end = days[-1].window_end
     production = [day for day in days if day.window_start[:10] >= start] or days
     return Summary(
         model_name=name,
@@ -177,9 +187,9 @@ def summarise(out: Path) -> Summary:
         f1_follows_positive_share=correlation(production, "f1"),
         auc_follows_positive_share=correlation(production, "roc_auc"),
         maturities=[maturity(rung, daily[rung], production) for rung in sorted(daily, key=parse_duration)],
-        alerts=alert_stories(alert for alert in output.alerts() if alert.starts_at <= days[-1].window_end),
-        alerts_after_the_end=len({alert.alert_id for alert in output.alerts() if alert.starts_at > days[-1].window_end}),
-        drift=drift_stories(output.drift(ALL_ROWS)),
+        alerts=alert_stories(alert for alert in output.alerts() if alert.starts_at <= end),
+        alerts_after_the_end=len({alert.alert_id for alert in output.alerts() if alert.starts_at > end}),
+        drift=drift_stories(result for result in output.drift(ALL_ROWS) if result.window_end <= end),
         recommendations=advice(output.recommendations()),
         registry=[_plain_event(event) for event in events],
         refused_lines=output.dead_letters(),
@@ -326,27 +336,22 @@ def alert_stories(changes: Iterable[Alert]) -> list[RuleStory]:
 
 def drift_stories(results: Iterable[Drift]) -> list[TargetStory]:
     """By target the windows with a verdict, and how many of them were notable; the most notable comes first."""
-    windows: dict[str, dict[str, bool]] = {}
-    strongest: dict[str, Drift] = {}
+    by_target: dict[str, list[Drift]] = {}
     for result in results:
-        if result.level == "insufficient_data":
-            continue
-        verdicts = windows.setdefault(result.target, {})
-        verdicts[result.window_start] = verdicts.get(result.window_start, False) or result.level in NOTABLE
-        held = strongest.get(result.target)
-        if result.effect is not None and (held is None or held.effect is None or result.effect > held.effect):
-            strongest[result.target] = result
+        by_target.setdefault(result.target, []).append(result)
     stories = []
-    for target, verdicts in windows.items():
-        best = strongest.get(target)
+    for target, found in by_target.items():
+        judged = [result for result in found if result.level != "insufficient_data"]
+        strongest = max((result for result in judged if result.effect is not None), key=lambda result: result.effect or 0.0, default=None)
         stories.append(
             TargetStory(
                 target=target,
-                windows=len(verdicts),
-                notable=sum(verdicts.values()),
-                strongest_effect=best.effect if best else None,
-                strongest_method=best.method if best else None,
-                strongest_at=best.window_end if best else None,
+                windows=len({result.window_start for result in judged}),
+                notable=len({result.window_start for result in judged if result.level in NOTABLE}),
+                strongest_effect=strongest.effect if strongest else None,
+                strongest_method=strongest.method if strongest else None,
+                strongest_at=strongest.window_end if strongest else None,
+                no_verdict=sorted({result.reason for result in found if result.level == "insufficient_data" and result.reason}),
             )
         )
     return sorted(stories, key=lambda story: (-story.notable, story.target))

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from agents.demo.board import Board, Tail
 from schemas.results import Metric
-from schemas.times import parse_duration
+from schemas.times import format_time, parse_duration
 from streams.decide.wording import metric_name
 
 REFRESH_SECONDS = 0.5
@@ -80,6 +80,10 @@ class View:
         pause = REFRESH_SECONDS if self._live is not None else PLAIN_SECONDS
         if time.monotonic() - self._shown_at >= pause:
             self._show()
+
+    def end_of_log(self, time_ms: int) -> None:
+        """The log ends here; windows that reach further are not shown."""
+        self._board.end = format_time(time_ms)
 
     def _show(self) -> None:
         self._shown_at = time.monotonic()

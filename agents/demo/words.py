@@ -140,21 +140,24 @@ def _alerts(summary: Summary) -> Iterator[str]:
 
 def _rule(story: RuleStory) -> Iterator[str]:
     still = f", {story.still_firing} still firing" if story.still_firing else ", all resolved"
-    where = story.segments[0] if len(story.segments) == 1 else f"{len(story.segments)} segments"
-    yield f"{story.severity}: {story.rule} fired {times(story.episodes)} on {where}{still}; first on {story.first_at[:10]}:"
+    where = "all rows" if story.segments == ["all"] else ", ".join(story.segments)
+    yield f"{story.severity}: {story.rule} fired {times(story.episodes)} ({where}){still}; first on {story.first_at[:10]}:"
     yield f"  {story.first_summary}"
 
 
 def _drift(summary: Summary) -> Iterator[str]:
     moved = [story for story in summary.drift if story.notable]
-    still = [story.target for story in summary.drift if not story.notable]
+    still = [story.target for story in summary.drift if story.windows and not story.notable]
     for story in moved:
         strongest = ""
         if story.strongest_effect is not None and story.strongest_at is not None:
-            strongest = f", most on {story.strongest_at[:10]} ({story.strongest_method} {figure(story.strongest_effect)})"
+            strongest = f", most by {story.strongest_at[:10]} ({story.strongest_method} {figure(story.strongest_effect)})"
         yield f"{story.target} was notably away from the reference in {story.notable} of {story.windows} windows{strongest}."
     if still:
         yield f"Never notably: {', '.join(still)}."
+    for story in summary.drift:
+        if not story.windows:
+            yield f"Not judged: {story.target} ({'; '.join(story.no_verdict) or 'no reason given'})."
     if not summary.drift:
         yield "Not judged: no window could be compared with a reference."
 
@@ -172,10 +175,10 @@ def _recommendations(summary: Summary) -> Iterator[str]:
     if known:
         better = sum(realised.to > realised.from_ for _, realised in known)
         yield (
-            f"In the first full window after each, it would have brought {share(_mean(realised.relative_gain for _, realised in known))} "
-            f"on average, and been better in {better} of {len(known)}."
+            f"In the time after, that would have brought {share(_mean(realised.relative_gain for _, realised in known))} "
+            f"on average; it was better {times(better)} out of {len(known)}."
         )
-        if 2 * better < len(known):
+        if 2 * better < len(known):  # fewer than half kept their promise
             yield "So it did not pay to follow them: what was best in one window was not in the next. They are not applied by themselves."
         best, _ = max(known, key=lambda item: item[1].relative_gain or 0.0)
         yield f"The one that brought most, of {best.at[:10]}:"
@@ -228,7 +231,7 @@ def times(count: int) -> str:
 
     Examples
     --------
-    >>> times(1), times(2), times(1200)
-    ('once', 'twice', '1,200 times')
+    >>> times(0), times(1), times(2), times(1200)
+    ('never', 'once', 'twice', '1,200 times')
     """
-    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count:,} times")

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-CHUNK_BYTES: Final = 1 << 20
+CHUNK_BYTES: Final = 1 << 18
 # A file without line ends is no log; without a bound one such file would take all memory.
 MAX_LINE_BYTES: Final = 64 << 20
 

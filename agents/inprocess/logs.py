@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -185,7 +186,7 @@ class TopicLog:
             block = self._from_export(chunk, numbers)
         else:
             rows, good, rejects = self._decode(chunk.values, numbers)
-            at = np.array(good, np.int64)
+            at = np.array(good, np.int64) if rejects else np.arange(n)
             taken = set(good) if rejects else set()
             block = _Block(
                 keys=np.empty(0, np.int64),
@@ -298,8 +299,8 @@ def _joined(parts: list[Portion]) -> Portion:
         return parts[0]
     empty = np.empty(0, np.int64)
     return Portion(
-        rows=[row for part in parts for row in part.rows],
-        raw=[raw for part in parts for raw in part.raw],
+        rows=list(chain.from_iterable(part.rows for part in parts)),
+        raw=list(chain.from_iterable(part.raw for part in parts)),
         line=np.concatenate([empty, *(part.line for part in parts)]),
         offset=np.concatenate([empty, *(part.offset for part in parts)]),
         partition=np.concatenate([empty, *(part.partition for part in parts)]),

@@ -8,7 +8,6 @@ in which order stages 2 to 4 run is `streams.pipeline`.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -234,19 +233,12 @@ class _Run:
         """Go on from the mark until the run is done."""
         started, started_cpu = time.monotonic(), time.process_time()
         already = self._mark.phase == "done"
-        # Decoded rows live for one step and hold no cycles; looking for garbage among them cost 8 % of a run.
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            if not already:
-                self._settle()
-            if self._mark.phase == "reading":
-                self._read()
-            if self._mark.phase == "closing":
-                self._close_windows()
-        finally:
-            if collecting:
-                gc.enable()
+        if not already:
+            self._settle()
+        if self._mark.phase == "reading":
+            self._read()
+        if self._mark.phase == "closing":
+            self._close_windows()
         return self._summary(already, time.monotonic() - started, time.process_time() - started_cpu)
 
     def _read(self) -> None:

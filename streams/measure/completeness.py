@@ -6,6 +6,7 @@ how late labels come is a matter of the model's truths, and a new version need n
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -28,7 +29,7 @@ class Completeness:
 
     def __init__(self) -> None:
         self._days: dict[tuple[int, str], dict[int, Sums]] = {}
-        self._totals: dict[tuple[int, str], dict[str, Ints]] = {}
+        self._shares: dict[tuple[int, str], Mapping[str, Sequence[float]]] = {}
 
     def add(self, model: Model, window: str, start_ms: int, segments: list[str], by_rung: Ints, state: State) -> None:
         """Take in a window that became final: by_rung has shape (S, R), one row per entry of `segments`, which may repeat."""
@@ -39,10 +40,10 @@ class Completeness:
             held = sums.get(segment)
             sums[segment] = row if held is None else [a + b for a, b in zip(held, row, strict=True)]
         state.put(_key(model, window, day), _encode(sums))
-        self._totals.pop((model.number, window), None)
+        self._shares.pop((model.number, window), None)
 
-    def share(self, model: Model, window: str, segment: str, rung: int, last_final_ms: int, state: State) -> float | None:
-        """n(rung) / n(last rung); None while no final window holds an outcome.
+    def shares(self, model: Model, window: str, last_final_ms: int, state: State) -> Mapping[str, Sequence[float]]:
+        """n(rung) / n(last rung) of each rung, by segment; segments without any outcome in a final window are left out.
 
         Parameters
         ----------
@@ -50,11 +51,12 @@ class Completeness:
             Start of the last window that is final by now, whether it held anything or not.
         """
         days = self._loaded(model, window, last_final_ms // DAY_MS, state)
-        totals = self._totals.get((model.number, window))
-        if totals is None:
-            totals = self._totals[model.number, window] = _totals(days)
-        counts = totals.get(segment)
-        return None if counts is None or not counts[-1] else round(float(counts[rung] / counts[-1]), 6)
+        shares = self._shares.get((model.number, window))
+        if shares is None:
+            totals = _totals(days)
+            shares = {segment: np.round(row / row[-1], 6).tolist() for segment, row in totals.items() if row[-1]}
+            self._shares[model.number, window] = shares
+        return shares
 
     def _loaded(self, model: Model, window: str, day: int, state: State) -> dict[int, Sums]:
         """Sums by day of the 28 days up to `day`."""
@@ -67,7 +69,7 @@ class Completeness:
         for old in [old for old in days if old <= day - DAYS]:
             del days[old]
             state.delete(_key(model, window, old))
-            self._totals.pop((model.number, window), None)
+            self._shares.pop((model.number, window), None)
         return days
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from streams import lanes
 from streams.lanes import ALL
@@ -21,6 +22,9 @@ from streams.measure.tables import A_SHIFT, CODES, MEASURE_BITS, MEASURE_SHIFT, 
 from streams.measure.windows import Due
 
 MOST_SEGMENTS: Final = 100
+MOST_CELLS: Final = 4_000_000
+
+Floats = NDArray[np.float64]
 
 
 class Job(msgspec.Struct):
@@ -59,8 +63,8 @@ class Evaluated(msgspec.Struct):
         (version, segment) of each row, in the order of announcement.
     numbers
         Series number of each row; -1 where several series share it.
-    dense
-        Shape (S, layout.width).
+    block, first
+        Counts of the rows of this and neighbouring jobs, shape (S of all, layout.width), and the first of them that is this job's.
     by_rung
         Shape (S, R): outcomes with a label in force at each rung, for final announcements in the decisions lane.
     """
@@ -69,8 +73,14 @@ class Evaluated(msgspec.Struct):
     layout: Layout
     series: list[Pair]
     numbers: list[int]
-    dense: Ints
+    block: Ints
+    first: int
     by_rung: Ints | None
+
+    @property
+    def dense(self) -> Ints:
+        """Shape (S, layout.width)."""
+        return self.block[self.first : self.first + len(self.series)]
 
 
 class Evaluator:
@@ -81,36 +91,29 @@ class Evaluator:
         self._made = 0
 
     def evaluate(self, model: Model, lane: int, jobs: Sequence[Job]) -> list[Evaluated]:
-        """The jobs that have anything to announce, in their order."""
+        """The jobs that have anything to announce, in their order; as many in one block as fit in it."""
+        if not jobs:
+            return []
         layout = self._fitting(model, lane, jobs)
-        found = []
+        found: list[Evaluated] = []
+        opened: list[Evaluated] = []
+        parts: list[tuple[Ints, Floats]] = []
+        rows = 0
         for job in jobs:
-            evaluated = self._evaluated(model, lane, layout, job)
-            if evaluated is not None:
-                found.append(evaluated)
+            selected = _selected(model, lane, layout, job)
+            if selected is None:
+                continue
+            evaluated, place, weights = selected
+            if rows and (rows + len(evaluated.series)) * layout.width > MOST_CELLS:
+                _fill(opened, parts, rows)
+                opened, parts, rows = [], [], 0
+            evaluated.first = rows
+            parts.append((place + rows * layout.width, weights))
+            rows += len(evaluated.series)
+            opened.append(evaluated)
+            found.append(evaluated)
+        _fill(opened, parts, rows)
         return found
-
-    def _evaluated(self, model: Model, lane: int, layout: Layout, job: Job) -> Evaluated | None:
-        parts = [_unfolded(chunk, layout, _rows_at(chunk, lane, job)) for chunk in job.chunks]
-        series, column, counts = (_joined([part[place] for part in parts]) for place in range(3))
-        rows, row_of = _rows(model, layout, job, series, column, counts)
-        if not rows:
-            return None
-        row = row_of[series]
-        if job.versions is not None:
-            kept = row >= 0
-            row, column, counts = row[kept], column[kept], counts[kept]
-        flat = np.bincount(row * layout.width + column, weights=counts, minlength=len(rows) * layout.width)
-        # Exact: sums stay far below 2**53, where floats stop to count one by one.
-        dense = flat.astype(np.int64).reshape(len(rows), layout.width)
-        by_rung = None
-        if lane == lanes.DECISIONS and job.due.final and job.due.size_ms:
-            rungs = _joined([chunk.table.keys[: _rows_at(chunk, lane, job)] >> RUNG_SHIFT for chunk in job.chunks])
-            cells = np.flatnonzero(layout.is_cell(column))
-            width = job.due.rung + 1
-            gained = np.bincount(row[cells] * width + rungs[cells], weights=counts[cells], minlength=len(rows) * width)
-            by_rung = np.cumsum(gained.astype(np.int64).reshape(len(rows), width), axis=1)
-        return Evaluated(job, layout, [pair for pair, _ in rows], [number for _, number in rows], dense, by_rung)
 
     def _fitting(self, model: Model, lane: int, jobs: Sequence[Job]) -> Layout:
         """The layout of the lane, grown by the labels and bins that the jobs show for the first time."""
@@ -162,13 +165,45 @@ def _rows_at(chunk: Chunk, lane: int, job: Job) -> int:
     return int(np.searchsorted(chunk.table.keys, (job.due.rung + 1) << RUNG_SHIFT))
 
 
-def _unfolded(chunk: Chunk, layout: Layout, end: int) -> tuple[Ints, Ints, Ints]:
+def _selected(model: Model, lane: int, layout: Layout, job: Job) -> tuple[Evaluated, Ints, Floats] | None:
+    """A job with its rows, and the place in a block that begins with them and the weight of each of its counts; None without rows."""
+    parts = [_unfolded(chunk, layout, _rows_at(chunk, lane, job)) for chunk in job.chunks]
+    series, column = _joined([part[0] for part in parts]), _joined([part[1] for part in parts])
+    weights = np.concatenate([part[2] for part in parts]) if parts else np.zeros(0)
+    rows, row_of = _rows(model, layout, job, series, column, weights)
+    if not rows:
+        return None
+    row = row_of[series]
+    if job.versions is not None:
+        kept = row >= 0
+        row, column, weights = row[kept], column[kept], weights[kept]
+    by_rung = None
+    if lane == lanes.DECISIONS and job.due.final and job.due.size_ms:
+        rungs = _joined([chunk.table.keys[: _rows_at(chunk, lane, job)] >> RUNG_SHIFT for chunk in job.chunks])
+        cells, width = np.flatnonzero(layout.is_cell(column)), job.due.rung + 1
+        gained = np.bincount(row[cells] * width + rungs[cells], weights=weights[cells], minlength=len(rows) * width)
+        by_rung = np.cumsum(gained.astype(np.int64).reshape(len(rows), width), axis=1)
+    evaluated = Evaluated(job, layout, [pair for pair, _ in rows], [number for _, number in rows], _NOTHING, 0, by_rung)
+    return evaluated, row * layout.width + column, weights
+
+
+def _fill(evaluated: Sequence[Evaluated], parts: Sequence[tuple[Ints, Floats]], rows: int) -> None:
+    """Count all parts into one block, and give it to each of the jobs."""
+    if not rows:
+        return
+    width = evaluated[0].layout.width
+    weights = np.concatenate([weights for _, weights in parts])
+    counted = np.bincount(_joined([place for place, _ in parts]), weights=weights, minlength=rows * width)
+    # Exact: sums stay far below 2**53, where floats stop to count one by one.
+    block = counted.astype(np.int64).reshape(rows, width)
+    for one in evaluated:
+        one.block = block
+
+
+def _unfolded(chunk: Chunk, layout: Layout, end: int) -> tuple[Ints, Ints, Floats]:
     """Series number, column and count of the first `end` rows of a chunk."""
-    if chunk.layout_id != layout.number:
-        chunk.series, chunk.column = layout.unfold(chunk.table.keys)
-        chunk.layout_id = layout.number
-        chunk.has_unknown = bool(len(chunk.column)) and int(chunk.column.min()) < 0
-    return chunk.series[:end], chunk.column[:end], chunk.table.counts[:end]
+    chunk.unfold(layout)
+    return chunk.series[:end], chunk.column[:end], chunk.weights[:end]
 
 
 def _joined(parts: Sequence[Ints]) -> Ints:
@@ -177,7 +212,7 @@ def _joined(parts: Sequence[Ints]) -> Ints:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def _rows(model: Model, layout: Layout, job: Job, series: Ints, column: Ints, counts: Ints) -> tuple[list[tuple[Pair, int]], Ints]:
+def _rows(model: Model, layout: Layout, job: Job, series: Ints, column: Ints, counts: Floats) -> tuple[list[tuple[Pair, int]], Ints]:
     """The rows to announce, as (version, segment) and series number, and the row of each series number (-1 for none).
 
     Of each dimension the 100 largest segments have rows of their own, ties by name; the others share the row "other".
@@ -208,7 +243,7 @@ def _rows(model: Model, layout: Layout, job: Job, series: Ints, column: Ints, co
     return rows, row_of
 
 
-def _shared(model: Model, layout: Layout, ranked: Ints, series: Ints, column: Ints, counts: Ints) -> dict[int, Pair]:
+def _shared(model: Model, layout: Layout, ranked: Ints, series: Ints, column: Ints, counts: Floats) -> dict[int, Pair]:
     """The pair (version, "dimension=other") of each series that is not among the 100 largest of its dimension."""
     names = model.series.names
     weighs = layout.weighs(column)
@@ -224,3 +259,6 @@ def _shared(model: Model, layout: Layout, ranked: Ints, series: Ints, column: In
             largest_first = sorted(numbers, key=lambda number: (-int(weight[number]), names[number][1]))
             shared |= dict.fromkeys(largest_first[MOST_SEGMENTS:], other)
     return shared
+
+
+_NOTHING: Final = np.zeros((0, 0), np.int64)

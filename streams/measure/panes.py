@@ -1,7 +1,7 @@
 """Event-time panes of every model and lane: adding increments, and reading any span of time as few tables.
 
-Panes are kept in buckets of at most one hour, so that neither many short panes nor a commit that touches many of them
-costs a write each. What was read is kept in memory in larger strides (days) until an increment changes it. Frontiers and
+Panes are kept in buckets of up to 64, a day where panes are hours, so that neither many short panes nor a commit that touches many of
+them costs a write each. What was read is kept in memory by bucket and by day until an increment changes it. Frontiers and
 windows are none of this file's business: it adds what it is given and returns what it has.
 """
 
@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.times import DAY_MS, HOUR_MS
+from schemas.times import DAY_MS
+from streams.measure.layout import Layout
 from streams.measure.runs import Kind, Runs, place_of
 from streams.measure.tables import EMPTY, PANE_SHIFT, PANES_IN_BUCKET, WITHOUT_PANE, Ints, Table, merged
 from streams.stage import State
@@ -29,19 +30,45 @@ class Chunk:
     ----------
     table
         Keys begin with the rung, so the rows known at a rung are the first ones.
+    weights
+        The counts as floats; exact, as they are far below 2**53.
     layout_id, series, column
         Which layout unfolded the keys last, and into what; -1 and nothing before that.
     has_unknown
         Whether that layout had no column for some of them.
+    fresh
+        Places of keys that are still to be unfolded.
     """
 
-    __slots__ = ("column", "has_unknown", "layout_id", "series", "table")
+    __slots__ = ("column", "fresh", "has_unknown", "layout_id", "series", "table", "weights")
 
     def __init__(self, table: Table) -> None:
         self.table = table
+        self.weights = table.counts.astype(np.float64)
         self.layout_id = -1
-        self.series = self.column = EMPTY.keys
+        self.series = self.column = self.fresh = EMPTY.keys
         self.has_unknown = False
+
+    def unfold(self, layout: Layout) -> None:
+        """Make `series` and `column` those of a layout."""
+        if self.layout_id != layout.number:
+            self.series, self.column = layout.unfold(self.table.keys)
+        elif len(self.fresh):
+            self.series[self.fresh], self.column[self.fresh] = layout.unfold(self.table.keys[self.fresh])
+        else:
+            return
+        self.layout_id, self.fresh = layout.number, EMPTY.keys
+        self.has_unknown = bool(len(self.column)) and int(self.column.min()) < 0
+
+    def plus(self, small: Table) -> Chunk:
+        """The sum with a smaller table; what was unfolded stays so."""
+        table, fresh = self.table.plus(small)
+        grown = Chunk(table)
+        if self.layout_id >= 0 and not len(self.fresh):
+            at = fresh - np.arange(len(fresh))
+            grown.series, grown.column = np.insert(self.series, at, 0), np.insert(self.column, at, 0)
+            grown.layout_id, grown.fresh, grown.has_unknown = self.layout_id, fresh, self.has_unknown
+        return grown
 
 
 class Panes:
@@ -55,8 +82,9 @@ class Panes:
 
     def __init__(self, pane_ms: int) -> None:
         self._pane_ms = pane_ms
-        self._bucket_ms = pane_ms * min(PANES_IN_BUCKET, max(HOUR_MS // pane_ms, 1))
-        self._stride_ms = DAY_MS if DAY_MS % self._bucket_ms == 0 else 24 * self._bucket_ms
+        panes_in_day = DAY_MS // pane_ms if DAY_MS % pane_ms == 0 else PANES_IN_BUCKET
+        self._bucket_ms = pane_ms * max(size for size in range(1, PANES_IN_BUCKET + 1) if panes_in_day % size == 0)
+        self._stride_ms = max(pane_ms * panes_in_day, self._bucket_ms)
         self._runs = Runs(TABLES, cached=CACHED_ROWS)
         self._chunks: dict[tuple[int, int, int, int], Chunk] = {}
         self._chunk_rows = 0
@@ -76,8 +104,7 @@ class Panes:
         first = int(bucket.min())
         span = int(bucket.max()) - first + 1
         place = lane * span + (bucket - first)
-        if bucket_ms != self._pane_ms:
-            keys = keys | ((pane - bucket * bucket_ms) // self._pane_ms << PANE_SHIFT)
+        keys = keys | ((pane - bucket * bucket_ms) // self._pane_ms << PANE_SHIFT)
         order = np.argsort(keys)
         by_place = place[order]
         # A stable sort of 16-bit integers is a radix sort.
@@ -128,6 +155,8 @@ class Panes:
                 self._chunk_rows -= len(chunk.table)
 
     def _chunk(self, model: int, lane: int, at: int, length: int, state: State) -> Chunk:
+        if length < self._bucket_ms:
+            return Chunk(self._table(model, lane, at, length, state))
         key = (model, lane, at, length)
         chunk = self._chunks.pop(key, None)
         if chunk is None:
@@ -148,8 +177,10 @@ class Panes:
         if length < bucket_ms:
             low, high = (at - bucket) // pane_ms << PANE_SHIFT, (at - bucket + length) // pane_ms << PANE_SHIFT
             tables = [table.between(low, high) for table in tables]
-        whole = merged(tables)
-        return whole if bucket_ms == pane_ms or not len(whole) else whole.masked(WITHOUT_PANE)
+        if not any(map(len, tables)):
+            return EMPTY
+        keys = np.concatenate([table.keys for table in tables]) & WITHOUT_PANE
+        return Table.of(keys, np.concatenate([table.counts for table in tables]))
 
 
 _KIND: Final = b"c"

@@ -78,43 +78,43 @@ class RecentOutcomes:
         kind = Kind(len, lambda parts: newest(joined(parts), most + SPARE), Outcomes.encode, Outcomes.decode)
         self._runs = Runs(kind, cached=CACHED_ROWS)
 
-    def add(self, model: Model, partials: Sequence[Partial], bucket_ms: int, state: State) -> None:
+    def add(self, model: Model, partials: Sequence[Partial], plan: Plan, state: State) -> None:
         """Add the outcomes of several partials of one model."""
+        bucket_ms = plan.recent_step_ms
         parts = [_translated(model, partial, state) for partial in partials if len(partial.recent["series"])]
         rows = joined(parts)
         if not len(rows):
             return
         buckets = rows.time // bucket_ms
         for bucket in np.unique(buckets).tolist():
-            of_bucket = newest(rows.take(buckets == bucket), self._most + SPARE)
+            of_bucket = rows.take(buckets == bucket)
+            if len(of_bucket) > self._most:
+                of_bucket = newest(of_bucket, self._most + SPARE)
             self._runs.append(place_of(b"r", model.number, bucket * bucket_ms), of_bucket, state)
 
-    def jobs(self, model: Model, plan: Plan, bucket_ms: int, end_ms: int, state: State) -> list[Job]:
+    def jobs(self, model: Model, plan: Plan, end_ms: int, state: State) -> list[Job]:
         """The last-n windows that end at `end_ms`, of the series that gained an outcome since the announcement before."""
         sizes, held_place = model.config.last_n, place_of(b"n", model.number)
-        begin_ms = end_ms - plan.recent_step_ms
-        buckets = [place_of(b"r", model.number, at) for at in range(max(begin_ms, 0), end_ms, bucket_ms)]
-        fresh = newest(joined([run for place in buckets for run in self._runs.read(place, state)]), None)
+        bucket = place_of(b"r", model.number, end_ms - plan.recent_step_ms)
+        fresh = newest(joined(self._runs.read(bucket, state)), None)
         if not len(fresh):
             return []
-        held = self._runs.read(held_place, state)
-        rows = newest(joined([*held, fresh]), max(sizes))
+        # All that is held is older than all that is fresh, and both are in order of series and rank.
+        both = joined([*self._runs.read(held_place, state), fresh])
+        rows = cut(both.take(np.argsort(both.series, kind="stable")), max(sizes))
         self._runs.replace(held_place, rows, state)
         self._runs.drop(place_of(b"r", model.number, 0), place_of(b"r", model.number, end_ms), state)
         changed = np.zeros(len(model.series), np.bool_)
         changed[fresh.series] = True
         rows = rows.take(changed[rows.series])
-        # Rows of a series stand together, in order of rank, newest last.
-        ends = np.searchsorted(rows.series, rows.series, side="right")
-        age = ends - np.arange(len(rows))
         jobs = []
         for size in sorted(sizes):
-            kept = rows.take(age <= size)
+            kept = cut(rows, size)
             keys = (kept.series << SERIES_SHIFT) | (lanes.CELLS << MEASURE_SHIFT) | kept.cell
             series, first = np.unique(kept.series, return_index=True)
             starts = dict(zip(series.tolist(), kept.time[first].tolist(), strict=True))
             due = Due(f"last_{size}", "last_n", 0, end_ms, 0, None, True, 1, end_ms, end_ms)
-            jobs.append(Job(due, [Chunk(Table.of(keys, np.ones(len(keys), np.int64)))], end_ms, starts=starts))
+            jobs.append(Job(due, [Chunk(Table(keys, np.ones(len(keys), np.int64)))], end_ms, starts=starts))
         return jobs
 
 
@@ -138,10 +138,18 @@ def newest(rows: Outcomes, most: int | None) -> Outcomes:
         sums = np.add.reduceat(rows.sign, starts)
         rows = rows.take(starts)
         rows = Outcomes(rows.series, rows.time, rows.hash, rows.cell, sums).take(sums != 0)
-    if most is None:
-        return rows.take(rows.sign > 0)
-    age = np.searchsorted(rows.series, rows.series, side="right") - np.arange(len(rows))
-    return rows if not len(rows) or int(age.max()) <= most else rows.take(age <= most)
+    return rows.take(rows.sign > 0) if most is None else cut(rows, most)
+
+
+def cut(rows: Outcomes, most: int) -> Outcomes:
+    """The newest `most` of each series, of rows by series and rank."""
+    if not len(rows):
+        return rows
+    ends = np.flatnonzero(np.diff(rows.series, append=-1)) + 1
+    lengths = np.diff(ends, prepend=0)
+    if int(lengths.max()) <= most:
+        return rows
+    return rows.take(np.repeat(ends, lengths) - np.arange(len(rows)) <= most)
 
 
 def _translated(model: Model, partial: Partial, state: State) -> Outcomes:

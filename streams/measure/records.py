@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -22,7 +22,6 @@ from streams.metrics.counts import Counts
 from streams.metrics.metric import Metric
 from streams.stage import Record, State
 
-MOST_CELLS: Final = 4_000_000
 HISTOGRAM_FROM_MS: Final = DAY_MS
 TAKEN_BACK: Final = "labels of earlier windows were taken back"
 
@@ -53,7 +52,7 @@ class Announcer:
     def _group(self, model: Model, lane: int, windows: Sequence[Evaluated], state: State) -> Iterator[Record]:
         """One call of each metric for the series of all these windows."""
         layout = windows[0].layout
-        dense = np.concatenate([window.dense for window in windows]) if len(windows) > 1 else windows[0].dense
+        dense = windows[0].block
         sizes = np.array([len(window.series) for window in windows])
         starts = [_starts(window) for window in windows]
         ends = np.repeat([window.job.due.end_ms for window in windows], sizes)
@@ -70,20 +69,20 @@ class Announcer:
         if counts.positive is not None and told_apart:
             cells = zip(*(cell.tolist() for cell in counts.binary_cells()), strict=True)
         n, n_predictions = counts.n.tolist(), counts.n_predictions.tolist()
-        counters = layout.part(dense, lanes.COUNT).tolist()
+        counters = _counters(layout.part(dense, lanes.COUNT))
         rows = zip(
             matrices, cells, n, n_predictions, counters, drawn.values, drawn.intervals, drawn.bounds, drawn.null_reasons, strict=True
         )
         for window, window_starts in zip(windows, starts, strict=True):
             due = window.job.due
             end, complete_at = _time(due.end_ms), _time(due.complete_at_ms)
+            shares: Mapping[str, Sequence[float]] = {}
+            if lane == lanes.DECISIONS and due.size_ms:
+                shares = self._completeness.shares(model, due.window, due.last_final_ms, state)
             for (version, segment), start_ms in zip(window.series, window_starts.tolist(), strict=True):
                 matrix, cell, known, predictions, counter, values, ci, bounds, null_reasons = next(rows)
-                coverage = completeness = None
-                if lane == lanes.DECISIONS:
-                    coverage = round(known / predictions, 6) if predictions else None
-                    if due.size_ms:
-                        completeness = self._completeness.share(model, due.window, segment, due.rung, due.last_final_ms, state)
+                coverage = round(known / predictions, 6) if predictions and lane == lanes.DECISIONS else None
+                share = shares.get(segment)
                 metric = results.Metric(
                     model_name=model.name,
                     model_version=version,
@@ -101,7 +100,7 @@ class Announcer:
                     n_predictions=predictions,
                     n=known,
                     label_coverage=coverage,
-                    completeness=completeness,
+                    completeness=share[due.rung] if share is not None else None,
                     labels=labels,
                     matrix=matrix,
                     tn=cell[0],
@@ -111,7 +110,7 @@ class Announcer:
                     metrics=values,
                     ci=ci,
                     bounds=bounds,
-                    counts={name: count for name, count in zip(COUNTERS, counter, strict=True) if count and name != COUNTERS[_PREDICTIONS]},
+                    counts=counter,
                     null_reasons=null_reasons,
                     complete_at=complete_at,
                 )
@@ -163,17 +162,24 @@ def metrics_of(lane: int, metrics: Sequence[Metric]) -> tuple[Metric, ...]:
 
 
 def _groups(windows: Sequence[Evaluated]) -> Iterator[list[Evaluated]]:
-    """Neighbouring windows, as many as fit in one dense array of bounded size."""
+    """Neighbouring windows that share a block."""
     group: list[Evaluated] = []
-    cells = 0
     for window in windows:
-        if group and cells + window.dense.size > MOST_CELLS:
+        if group and window.block is not group[0].block:
             yield group
-            group, cells = [], 0
+            group = []
         group.append(window)
-        cells += window.dense.size
     if group:
         yield group
+
+
+def _counters(counts: Ints) -> list[dict[str, int]]:
+    """What else happened to the rows of each series, by name."""
+    happened: list[dict[str, int]] = [{} for _ in range(len(counts))]
+    for series, counter in zip(*(at.tolist() for at in np.nonzero(counts)), strict=True):
+        if counter != _PREDICTIONS:
+            happened[series][COUNTERS[counter]] = int(counts[series, counter])
+    return happened
 
 
 def _starts(window: Evaluated) -> Ints:

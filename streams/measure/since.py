@@ -79,12 +79,9 @@ class SinceDeployment:
             self._rows -= len(chunk.table)
         if chunk is None or end_ms != due.end_ms - step_ms:
             chunk = Chunk(self._rebuilt(model, due, step_ms, state))
-        table = chunk.table.plus(news.masked(WITHOUT_RUNG))
-        grown = Chunk(table)
-        if table.keys is chunk.table.keys:
-            grown.layout_id, grown.series, grown.column, grown.has_unknown = chunk.layout_id, chunk.series, chunk.column, chunk.has_unknown
+        grown = chunk.plus(news.masked(WITHOUT_RUNG))
         self._summed[key] = (due.end_ms, grown)
-        self._rows += len(table)
+        self._rows += len(grown.table)
         while self._rows > CACHED_ROWS and len(self._summed) > 1:
             self._rows -= len(self._summed.pop(next(iter(self._summed)))[1].table)
         return grown

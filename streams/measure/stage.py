@@ -17,7 +17,7 @@ from streams.catalogue import drift_plugins, metric_plugins
 from streams.lanes import ARRIVALS, DECISIONS, LANE_NAMES, NO_MODEL, TRAFFIC
 from streams.measure.completeness import Completeness
 from streams.measure.drift_windows import DriftWindows
-from streams.measure.evaluate import Evaluated, Evaluator, Job
+from streams.measure.evaluate import Evaluator, Job
 from streams.measure.features import FeaturePanes
 from streams.measure.frontier import Frontier
 from streams.measure.intake import add_counts
@@ -135,7 +135,7 @@ class Measure:
             add_counts(model, partials, self._panes, state)
             self._features.add(model, partials, self._grain_ms(plan), state)
             if model.config.last_n:
-                self._recent.add(model, partials, self._recent_bucket_ms(plan), state)
+                self._recent.add(model, partials, plan, state)
             model.write(state)
         entries: dict[str, list[RegistryEntry]] = {}
         for entry in batch.records.get(topics.REGISTRY, ()):
@@ -157,7 +157,8 @@ class Measure:
         if not versions:
             return []
         dues = plan.due(TRAFFIC, after_ms, now_ms)
-        evaluated = self._evaluated(model, TRAFFIC, dues, self._active(model, versions, now_ms), state)
+        jobs = self._jobs(model, TRAFFIC, dues, self._active(model, versions, now_ms), state)
+        evaluated = self._evaluator.evaluate(model, TRAFFIC, jobs)
         for window in evaluated:
             if window.job.due.window == plan.smallest.name:
                 n_predictions = window.dense[:, 0].tolist()
@@ -177,27 +178,27 @@ class Measure:
         plan = self._schedule.plan(model.config)
         records: list[Record] = []
         if DECISIONS in self._lanes and model.name != NO_MODEL:
-            windows = self._evaluated(model, DECISIONS, plan.due(DECISIONS, after_ms, now_ms), (), state)
+            jobs = self._jobs(model, DECISIONS, plan.due(DECISIONS, after_ms, now_ms), (), state)
+            jobs += self._since.jobs(model, plan, plan.since_due(after_ms, now_ms), state)
+            windows = self._evaluator.evaluate(model, DECISIONS, jobs)
             for window in windows:
                 if window.by_rung is not None:
                     due, segments = window.job.due, [segment for _, segment in window.series]
                     self._completeness.add(model, due.window, due.start_ms, segments, window.by_rung, state)
-            windows += self._evaluator.evaluate(model, DECISIONS, self._since.jobs(model, plan, plan.since_due(after_ms, now_ms), state))
             records += self._announcer.metrics(model, DECISIONS, windows, state)
             records += self._announcer.histograms(model, windows)
             versions = [name for name in sorted(model.facts.versions) if model.facts.versions[name].first_ms < now_ms]
             records += self._references.baselines(model, versions, now_ms, state)
             self._drop(model, DECISIONS, after_ms, now_ms - plan.longest_ms - model.config.maturity[-1].ms - DAY_MS, state)
         if ARRIVALS in self._lanes:
-            windows = self._evaluated(model, ARRIVALS, plan.due(ARRIVALS, after_ms, now_ms), (), state)
+            jobs = self._jobs(model, ARRIVALS, plan.due(ARRIVALS, after_ms, now_ms), (), state)
             if model.config.last_n and now_ms % plan.recent_step_ms == 0:
-                recent = self._recent.jobs(model, plan, self._recent_bucket_ms(plan), now_ms, state)
-                windows += self._evaluator.evaluate(model, ARRIVALS, recent)
-            records += self._announcer.metrics(model, ARRIVALS, windows, state)
+                jobs += self._recent.jobs(model, plan, now_ms, state)
+            records += self._announcer.metrics(model, ARRIVALS, self._evaluator.evaluate(model, ARRIVALS, jobs), state)
             self._drop(model, ARRIVALS, after_ms, now_ms - plan.longest_ms, state)
         return records
 
-    def _evaluated(self, model: Model, lane: int, dues: Sequence[Due], always: Sequence[str], state: State) -> list[Evaluated]:
+    def _jobs(self, model: Model, lane: int, dues: Sequence[Due], always: Sequence[str], state: State) -> list[Job]:
         """The windows that hold anything, or that are announced anyway."""
         first_ms, last_ms = model.facts.first_pane_ms[lane], model.facts.last_pane_ms[lane]
         jobs = []
@@ -210,7 +211,7 @@ class Measure:
                     chunks = self._panes.span(model.number, lane, due.start_ms, due.end_ms, state)
             if chunks or always:
                 jobs.append(Job(due, chunks, due.start_ms, always=always))
-        return self._evaluator.evaluate(model, lane, jobs) if jobs else []
+        return jobs
 
     def _active(self, model: Model, versions: Sequence[str], now_ms: int) -> list[str]:
         """Versions of which silence is news: in production, or with traffic in the last 30 days, and not archived."""
@@ -245,11 +246,6 @@ class Measure:
 
     def _grain_ms(self, plan: Plan) -> int:
         """Length of time by which features are kept: an hour where the detection window is made of hours, else a pane."""
-        return self._bucket_ms(plan.detection.size_ms, plan.detection.step_ms)
-
-    def _recent_bucket_ms(self, plan: Plan) -> int:
-        return self._bucket_ms(plan.recent_step_ms)
-
-    def _bucket_ms(self, *lengths_ms: int) -> int:
-        whole = all(length % HOUR_MS == 0 for length in lengths_ms) and HOUR_MS % self._config.pane_ms == 0
-        return HOUR_MS if whole else self._config.pane_ms
+        pane_ms = self._config.pane_ms
+        lengths_ms = (plan.detection.size_ms, plan.detection.step_ms)
+        return HOUR_MS if HOUR_MS % pane_ms == 0 and all(length % HOUR_MS == 0 for length in lengths_ms) else pane_ms

@@ -47,7 +47,7 @@ class Table:
     keys
         Shape (N,), ascending, distinct.
     counts
-        Shape (N,), none of them 0; an increment that takes something back is negative.
+        Shape (N,); an increment that takes something back is negative. None is 0, but in the result of `plus`.
     """
 
     keys: Ints
@@ -89,29 +89,29 @@ class Table:
         """The table with only the bits in `mask` of its keys."""
         return Table.of(self.keys & mask, self.counts)
 
-    def plus(self, small: Table) -> Table:
-        """The sum of this table and a smaller one, without sorting this one again.
+    def plus(self, small: Table) -> tuple[Table, Ints]:
+        """The sum of this table and a smaller one without sorting this one again, and the places in it of keys that are new.
+
+        A key whose count comes to 0 stays.
 
         Examples
         --------
         >>> big = Table.of(np.array([1, 4, 9]), np.array([1, 1, 1]))
-        >>> big.plus(Table.of(np.array([4, 5]), np.array([-1, 2]))).keys.tolist()
-        [1, 5, 9]
+        >>> grown, new = big.plus(Table.of(np.array([4, 5]), np.array([-1, 2])))
+        >>> grown.keys.tolist(), grown.counts.tolist(), new.tolist()
+        ([1, 4, 5, 9], [1, 0, 2, 1], [2])
         """
-        if not len(self) or not len(small):
-            return self if len(self) else small
         at = np.searchsorted(self.keys, small.keys)
-        known = self.keys[np.minimum(at, len(self) - 1)] == small.keys
+        known = np.zeros(len(small), np.bool_)
+        inside = at < len(self)
+        known[inside] = self.keys[at[inside]] == small.keys[inside]
         counts = self.counts.copy()
         counts[at[known]] += small.counts[known]
-        keys = self.keys
-        if not known.all():
-            new = ~known
-            keys, counts = np.insert(keys, at[new], small.keys[new]), np.insert(counts, at[new], small.counts[new])
-        if counts.all():
-            return Table(keys, counts)
-        kept = counts != 0
-        return Table(keys[kept], counts[kept])
+        if known.all():
+            return Table(self.keys, counts), _NONE
+        new = ~known
+        grown = Table(np.insert(self.keys, at[new], small.keys[new]), np.insert(counts, at[new], small.counts[new]))
+        return grown, at[new] + np.arange(int(new.sum()))
 
     def encode(self) -> bytes:
         """Format version, width of a count in bytes, keys, counts; little-endian."""
@@ -153,4 +153,5 @@ def merged(tables: Sequence[Table]) -> Table:
     return Table.of(np.concatenate([table.keys for table in filled]), np.concatenate([table.counts for table in filled]))
 
 
-EMPTY: Final = Table(np.zeros(0, np.int64), np.zeros(0, np.int64))
+_NONE: Final = np.zeros(0, np.int64)
+EMPTY: Final = Table(_NONE, _NONE)

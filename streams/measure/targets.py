@@ -72,7 +72,8 @@ class ScoreTarget(msgspec.Struct, frozen=True):
         groups = NumericGroups.of(reference, GROUPS) if isinstance(reference, NumericSummary) else None
         if groups is None:
             raise ValueError("drift: the reference of a score holds texts; rebuild it from scores")
-        return _dense(self.grain, np.searchsorted(groups.cuts, _BIN_MIDDLES)[self.bins], self.counts, (self.grain_count, len(groups.cuts) + 1))
+        group = np.searchsorted(groups.cuts, _BIN_MIDDLES)[self.bins]
+        return _dense(self.grain, group, self.counts, (self.grain_count, len(groups.cuts) + 1))
 
 
 class LabelTarget(msgspec.Struct, frozen=True):

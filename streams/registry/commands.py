@@ -23,7 +23,7 @@ from streams.registry.parameters import BaselineFact, Metadata, Nothing, Promoti
 Log = Callable[[int], RegistryEvent]
 """The event of a revision of the model, from 1 to the one in force."""
 
-SETTINGS = ("stage", "threshold", "configuration", "promoted_by")
+SETTINGS = ("stage", "threshold", "configuration", "deployed_at", "promoted_by")
 """What a rollback takes back. Facts (references, baselines, who owns it) stay as they were learnt."""
 
 _P = TypeVar("_P", bound=msgspec.Struct)

@@ -164,14 +164,17 @@ class OneByOne:
         return max(due, default=None)
 
     def bury(self, entry: Entry, counting: Counting, state: State) -> None:
-        """Count what an entry ends as."""
+        """Count what an entry ends as, at its due time: the panes of what was due before may be complete by then."""
+        due_ms = self.due_ms(entry)
+        if due_ms is None:
+            return
         for p in entry.predictions:
-            horizons = self._texts.horizons[p.name]
-            if p.predicted != NO_LABEL and outcome(p, entry.truths, horizons, self._texts.labels.texts).first_known_ms is None:
-                self._count("expired", p.name, p.segments, p.timestamp_ms + horizons.label_ms, 1, counting)
+            found = outcome(p, entry.truths, self._texts.horizons[p.name], self._texts.labels.texts)
+            if p.predicted != NO_LABEL and found.first_known_ms is None:
+                self._count("expired", p.name, p.segments, due_ms, 1, counting)
         for t in entry.truths:
             if not t.met:
-                self._count("unmatched", self._texts.no_model(state), (0,) * self._dimensions, t.known_ms + self._park_ms, 1, counting)
+                self._count("unmatched", self._texts.no_model(state), (0,) * self._dimensions, due_ms, 1, counting)
 
 
 def _difference(before: list[tuple[Any, ...]], after: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,9 @@ def alert(alert_id: str, status: str, rule: str, severity: str, day: int) -> Ale
     )
 
 
-def drift(target: str, day: int, level: str, effect: float) -> Drift:
+def drift(target: str, day: int, level: str, effect: float | None, **changes: Any) -> Drift:
+    """A verdict on the seven days from a day of June 2013, counted from 1; earlier ones lie in May."""
+    start = date(2013, 5, 31) + timedelta(days=day)
     return Drift(
         model_name="flight-delay",
         model_version="1.0.0",
@@ -99,8 +102,8 @@ def drift(target: str, day: int, level: str, effect: float) -> Drift:
         target=target,
         method="psi",
         window="7d/1d",
-        window_start=f"2013-06-{day:02d}T00:00:00Z",
-        window_end=f"2013-06-{day + 7:02d}T00:00:00Z",
+        window_start=f"{start}T00:00:00Z",
+        window_end=f"{start + timedelta(days=7)}T00:00:00Z",
         statistic=effect,
         p_value=None,
         level=level,  # type: ignore[arg-type]
@@ -110,6 +113,7 @@ def drift(target: str, day: int, level: str, effect: float) -> Drift:
         n_effective=None,
         reference_id="r",
         registry_revision=1,
+        **changes,
     )
 
 
@@ -190,7 +194,13 @@ def out(tmp_path: Path) -> Path:
         tmp_path,
         metrics=[*metrics, *others],
         alerts=[alert(*change) for change in ALERTS],
-        drift=[drift("feature:hour", 1, "none", 0.02), drift("feature:hour", 2, "severe", 0.4), drift("score", 2, "mild", 0.1)],
+        drift=[
+            drift("feature:hour", -5, "none", 0.02),
+            drift("feature:hour", -4, "severe", 0.4),
+            drift("score", -4, "mild", 0.1),
+            drift("feature:weekday", -4, "insufficient_data", None, reason="too few values"),
+            drift("score", 7, "severe", 2.0),
+        ],
         registry_events=[promotion(day=2)],
     )
 
@@ -251,7 +261,8 @@ def test_what_fires_after_the_end_of_the_log_is_told_apart(out: Path) -> None:
 
 
 def test_drift_counts_the_windows_that_were_notable(out: Path) -> None:
-    hour, score = summarise(out).drift
+    hour, weekday, score = summarise(out).drift
+    assert (weekday.windows, weekday.no_verdict) == (0, ["too few values"])
     assert (hour.target, hour.windows, hour.notable, hour.strongest_effect) == ("feature:hour", 2, 1, 0.4)
     assert (score.target, score.notable) == ("score", 0)
 
@@ -277,7 +288,7 @@ def test_recommendations_are_told_with_what_they_brought(out: Path) -> None:
     text = "\n".join(tell(summary))
     for said in (
         "Another threshold was recommended 3 times, from 2013-06-01 to 2013-06-03, for 4.0 % more F1 on average.",
-        "it would have brought 5.0 % on average, and been better in 1 of 2.",
+        "In the time after, that would have brought 5.0 % on average; it was better once out of 2.",
         "The one that brought most, of 2013-06-02:\n  open 2.\n  outcome 2.",
         "Still open, of 2013-06-03:\n  open 3.",
     ):
@@ -309,9 +320,10 @@ def test_the_words_hold_the_figures_of_the_output(out: Path) -> None:
         "F1 was best in 2013-06-03 (0.647, 33.3 % positive) and worst in 2013-06-02 (0.500, 18.8 % positive).",
         "At 3h F1 reads 0.383 where it turns out to be 0.580: too low, ",
         "since of the truths known by then 11.7 % are positive, and 21.8 % in the end.",
-        "auc_low fired twice on all, 1 still firing; first on 2013-06-01:",
-        "feature:hour was notably away from the reference in 1 of 2 windows, most on 2013-06-09 (psi 0.400).",
+        "auc_low fired twice (all rows), 1 still firing; first on 2013-06-01:",
+        "feature:hour was notably away from the reference in 1 of 2 windows, most by 2013-06-03 (psi 0.400).",
         "Never notably: score.",
+        "Not judged: feature:weekday (too few values).",
         f"driftline alerts list --out {out}",
     ):
         assert said in text
@@ -355,6 +367,15 @@ def test_the_board_keeps_the_newest_of_everything() -> None:
     assert board.outcome is not None
     assert board.outcome.reason == "outcome 1."
     assert plain_line(board, 50, 200) == "   25 %  2013-06-03  F1 0.643 [0.543, 0.743] at 1d  2 of 3 alerts firing"
+
+
+def test_the_board_leaves_out_what_comes_after_the_end_of_the_log() -> None:
+    board = Board()
+    board.end = "2013-06-03T12:00:00Z"
+    for record in (figures(2, "1d", 66, 12, 8, 10), figures(3, "1d", 2, 0, 0, 1), alert("a", "firing", "no_data", "error", 4)):
+        board.take(record)
+    assert [record.window_start[:10] for record in board.days] == ["2013-06-02"]
+    assert not board.alerts
 
 
 def test_the_board_compares_the_rungs_of_one_window(out: Path) -> None:

@@ -25,7 +25,7 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Stat
         yield MemoryState(), lambda: None
         return
     cache = request.param.split(", ")[1].removesuffix(" cache")
-    rocks = RocksState(tmp_path / "state", tasks=2, cache_bytes=CACHES[cache])
+    rocks = RocksState(tmp_path / "state", tasks=2, memory_bytes=CACHES[cache])
     neighbour = rocks.task(0, 1)
     neighbour.put(b"a", b"of another partition")
     rocks.task(1, 0).put(b"a", b"of another stage")
@@ -66,8 +66,11 @@ def test_a_deleted_key_is_absent_until_it_is_put_again(state: tuple[State, Settl
     settle()
     keyed.delete(b"a")
     keyed.delete(b"never there")
-    assert keyed.get_many([b"a"]) == [None]
+    keyed.put_many({b"b": b"1", b"c": b"1"})
+    keyed.delete_many([b"b", b"never there", b"c", b"b"])
+    assert keyed.get_many([b"a", b"b", b"c"]) == [None, None, None]
     settle()
+    assert keyed.get_many([b"a", b"b", b"c"]) == [None, None, None]
     assert keyed.get(b"a") is None
     keyed.put(b"a", b"2")
     settle()
@@ -113,7 +116,11 @@ def test_any_sequence_of_changes_reads_like_a_dictionary(state: tuple[State, Set
         elif action < 0.6:
             keyed.delete(key)
             expected.pop(key, None)
-        elif action < 0.65:
+        elif action < 0.62:
+            gone = [draw.choice(alphabet), key]
+            keyed.delete_many(gone)
+            expected = {k: v for k, v in expected.items() if k not in gone}
+        elif action < 0.67:
             start, end = sorted([draw.choice(alphabet), draw.choice(alphabet)])
             keyed.delete_range(start, end)
             expected = {k: v for k, v in expected.items() if not start <= k < end}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.inprocess import rocks as rocks_module
 from agents.inprocess.overlay import Overlay
 from agents.inprocess.rocks import RocksState, StateError
 
@@ -69,14 +71,66 @@ def test_a_state_in_use_is_refused_with_its_path(tmp_path: Path) -> None:
     rocks.close()
 
 
-def test_the_cache_stays_within_its_budget(tmp_path: Path) -> None:
-    stored: dict[bytes, bytes] = {}
-    overlay = Overlay(lambda keys: [stored.get(key) for key in keys], cache_bytes=200_000)
+def memory_of(overlay: Overlay) -> int:
+    return sum(len(key) + len(value or b"") for values in (overlay._table, overlay._cache) for key, value in values.items())
+
+
+def test_a_state_larger_than_its_memory_is_spilled_and_read_back(tmp_path: Path) -> None:
+    rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=400_000)
     for batch in range(50):
-        for row in range(200):
-            overlay.put(b"%d/%d" % (batch, row), b"x" * 100)
-        stored.update((key, value) for key, value in overlay.changes().items() if value is not None)
-        overlay.settle()
-    cached = [*overlay._recent.items(), *overlay._old.items()]
-    assert 0 < sum(len(key) + len(value or b"") for key, value in cached) <= 200_000
-    assert overlay.get_many([b"0/0", b"49/199"]) == [b"x" * 100] * 2
+        rocks.task(0, 0).put_many({b"%d/%d" % (batch, row): b"x" * 100 for row in range(200)})
+        rocks.commit({})
+        assert memory_of(rocks.task(0, 0)) <= 400_000
+    assert rocks.task(0, 0).get_many([b"0/0", b"nothing", b"49/199"]) == [b"x" * 100, None, b"x" * 100]
+    rocks.close()
+    again = RocksState(tmp_path / "state", tasks=1, memory_bytes=400_000)
+    everything = [b"%d/%d" % (batch, row) for batch in range(50) for row in range(200)]
+    assert set(again.task(0, 0).get_many(everything)) == {b"x" * 100}
+    again.close()
+
+
+def test_records_do_not_pile_up_where_entries_come_and_go(tmp_path: Path) -> None:
+    rocks = RocksState(tmp_path / "state", tasks=1)
+    task = rocks.task(0, 0)
+    for batch in range(300):
+        task.put_many({b"%d/%d" % (batch, row): b"x" * 200 for row in range(100)})
+        for row in range(100):
+            task.delete(b"%d/%d" % (batch - 10, row))
+        rocks.commit({})
+    records = [value for key, value in rocks._db.items() if key[0] == 0xFE]
+    assert sum(map(len, records)) < 2_000_000, "6 MB were written, 0.2 MB are left"
+    rocks.close()
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 20_000, 1 << 30])
+@pytest.mark.parametrize("seed", range(3))
+def test_reopening_after_any_commit_gives_back_what_was_committed(
+    tmp_path: Path, seed: int, memory_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rocks_module, "_MIN_RECORD_BYTES", 2_000)  # so that all of records, snapshots and spills happen
+    draw = random.Random(seed)
+    expected: dict[bytes, bytes] = {}
+    rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=memory_bytes)
+    for step in range(150):
+        task = rocks.task(0, 0)
+        for _ in range(draw.randrange(6)):
+            key, action = b"%03d" % draw.randrange(200), draw.random()
+            if action < 0.6:
+                expected[key] = b"%d" % step * 40
+                task.put(key, expected[key])
+            elif action < 0.9:
+                expected.pop(key, None)
+                task.delete(key)
+            else:
+                end = b"%03d" % min(int(key) + draw.randrange(30), 200)
+                expected = {k: v for k, v in expected.items() if not key <= k < end}
+                task.delete_range(key, end)
+        rocks.commit({"step": b"%d" % step})
+        if draw.random() < 0.15:
+            task.put(b"not committed", b"x")
+            rocks.close()
+            rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=memory_bytes)
+            assert rocks.mark("step") == b"%d" % step
+        keys = [b"%03d" % number for number in range(200)]
+        assert rocks.task(0, 0).get_many([*keys, b"not committed"]) == [*map(expected.get, keys), None], f"seed {seed}, step {step}"
+    rocks.close()

@@ -4,7 +4,8 @@
 - *decisions*, by prediction time and rung: predictions that are not later than the rung; cells, joined, corrected and
   retracted of the truths with a delay of at most the rung.
 - *arrivals*, by the time at which the truth counts as known: what each change of the label in force adds and takes back; and all
-  that happened to rows besides: late, dropped, duplicate and conflicting predictions, duplicate and late truths, expired, unmatched.
+  that happened to rows besides: late, dropped, duplicate and conflicting predictions, duplicate and late truths. When an entry is due, its
+  predictions without an effective truth count as expired, and its truths, if it has no prediction, as unmatched.
 
 The label in force at a rung is the greatest by (revision, time, label) of the effective truths with a delay of at most the rung; a
 retraction means none. Walking the effective truths as they became known, a change to another label, or from none back to one, is
@@ -122,9 +123,8 @@ def _by_unit(joined: Joined, settings: Settings, *, panes: bool) -> dict[Part, F
         for prediction in entry.predictions:
             _count_prediction(prediction, entry, settings, at)
         if not entry.predictions:
-            for truth in entry.truths:
-                for figure in at(NO_MODEL, ["all"], "arrivals", truth.known + settings.park):
-                    figure.counts["unmatched"] += 1
+            for figure in at(NO_MODEL, ["all"], "arrivals", entry.due(settings)):
+                figure.counts["unmatched"] += len(entry.truths)
     for incident in joined.incidents:
         for figure in at(incident.series, segments_of(incident, settings), "arrivals", incident.at):
             figure.counts[incident.counter] += 1
@@ -148,7 +148,7 @@ def _count_prediction(prediction: Prediction, entry: Entry, settings: Settings, 
     effective = prediction.effective(entry.truths, label_horizon, correction_horizon)
     predicted = predicted_label(value, settings.of(series[0]).threshold)
     if not effective:
-        for figure in at(series, segments, "arrivals", time + label_horizon):
+        for figure in at(series, segments, "arrivals", entry.due(settings)):
             figure.counts["expired"] += 1
     for truth in entry.truths:
         if not any(truth is other for other in effective):

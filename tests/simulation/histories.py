@@ -8,19 +8,18 @@ end of a window) far more often than chance would have it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.simulation.wrong_lines import Event, wrong_prediction, wrong_truth
+
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEGIN = 1_709_251_200_000  # 2024-03-01T00:00:00Z
 MEGABYTE = 1 << 20
-
-Event = dict[str, Any]
 
 # How often each kind of trouble happens to one prediction, where the history has it at all.
 TROUBLES = {
@@ -49,31 +48,6 @@ TROUBLES = {
 }
 
 
-BARE = """last_n = []
-since_deployment = false
-default_rules = false"""
-EVERYTHING = """last_n = [5, 20]
-reference = "4h"
-outcomes = true"""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one history is drawn with; durations in ms."""
-
-    prediction_grace: int
-    truth_grace: int
-    label_horizon: int
-    correction_horizon: int
-    park: int
-    rungs: tuple[int, ...]
-    steps: tuple[int, ...]
-    span: int
-    ids: int
-    rates: dict[str, float]
-    toml: str
-
-
 @dataclass(frozen=True)
 class Kind:
     """One sort of model: its versions, labels, and how it says what it predicts."""
@@ -91,6 +65,32 @@ KINDS = (
     Kind("routing/é", ("7",), ("air", "rail", "road"), "prediction"),
 )
 SHADOW = {"churn": "churn-shadow", "fraud": "fraud", "digits": "digits", "routing/é": "routing-shadow"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one history is drawn with; durations in ms."""
+
+    kinds: tuple[Kind, ...]
+    prediction_grace: int
+    truth_grace: int
+    label_horizon: int
+    correction_horizon: int
+    park: int
+    rungs: tuple[int, ...]
+    steps: tuple[int, ...]
+    span: int
+    ids: int
+    rates: dict[str, float]
+    toml: str
+
+
+BARE = """last_n = []
+since_deployment = false
+default_rules = false"""
+EVERYTHING = """last_n = [5, 20]
+reference = "4h"
+outcomes = true"""
 
 
 def write(folder: Path, seed: int, *, late: bool = True, oversized: bool = False, everything: bool = False) -> None:
@@ -125,13 +125,13 @@ def draw_plan(random: Random, *, late: bool, everything: bool) -> Plan:
     rates = {name: rate * random.uniform(0.3, 2) if random.random() < 0.65 else 0.0 for name, rate in TROUBLES.items()}
     if not late:
         rates |= {"late prediction": 0.0, "very late prediction": 0.0, "late truth": 0.0}
-    windows = random.choice((["1h", "6h"], ["1h", "12h/3h"], ["30m", "2h"], ["1h", "1d/6h", "1d"], ["90m", "6h/90m"]))
-    label_horizon = random.choice((DAY, 2 * DAY, 3 * DAY))
-    correction_horizon = random.choice((6 * HOUR, DAY, 3 * DAY))
-    rungs = tuple(sorted(random.sample((20 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR), random.randint(1, 4))))
+    windows = random.choice((["1h"], ["2h", "6h"], ["1h", "4h/2h"], ["30m", "2h"], ["90m", "3h/90m"], ["12h/4h", "1d"]))
+    label_horizon = random.choice((6 * HOUR, 12 * HOUR, DAY))
+    correction_horizon = random.choice((2 * HOUR, 6 * HOUR, DAY))
+    rungs = tuple(sorted(random.sample((20 * MINUTE, HOUR, 2 * HOUR, 5 * HOUR), random.randint(1, 3))))
     grace = random.choice((MINUTE, 5 * MINUTE))
     truth_grace = random.choice((10 * MINUTE, HOUR))
-    park = label_horizon + random.choice((0, DAY))
+    park = label_horizon + random.choice((0, 3 * HOUR))
     segments = random.choice(([], ["plan"], ["plan", "region"]))
     toml = f"""[defaults]
 windows = {json.dumps(windows)}
@@ -148,14 +148,15 @@ segments = {json.dumps(segments)}
 threshold = 0.4
 segments = ["plan"]
 [models.digits]
-label_horizon = "{_short(12 * HOUR + 5 * MINUTE)}"
-correction_horizon = "{_short(7 * HOUR)}"
+label_horizon = "{_short(5 * HOUR + 5 * MINUTE)}"
+correction_horizon = "{_short(3 * HOUR)}"
 segments = []
 """
     steps = tuple(_duration(part) for window in windows for part in window.split("/"))
     ids = random.randint(40, 160)
-    span = random.choice((8 * HOUR, DAY, 3 * DAY))
-    return Plan(grace, truth_grace, label_horizon, correction_horizon, park, (*rungs, label_horizon), steps, span, ids, rates, toml)
+    span = random.choice((3 * HOUR, 7 * HOUR, 15 * HOUR))
+    kinds = tuple(random.sample(KINDS, 2))
+    return Plan(kinds, grace, truth_grace, label_horizon, correction_horizon, park, (*rungs, label_horizon), steps, span, ids, rates, toml)
 
 
 class Story:
@@ -173,7 +174,7 @@ class Story:
     def tell(self, number: int) -> None:
         random = self.random
         identity = random.choice((f"{number}", f"request-{number:05d}", f"ид-{number}"))
-        kind = random.choice(KINDS)
+        kind = random.choice(self.plan.kinds)
         time = self.moment()
         event = self.prediction(identity, kind, kind.model, random.choice(kind.versions), time)
         self.send_prediction(event)
@@ -184,9 +185,9 @@ class Story:
         if self.happens("unmatched"):
             self.send_truth(self.truth(f"nobody-{number}", kind, self.moment(), 0))
         if self.happens("invalid prediction"):
-            self.predictions.append((self.moment(), invalid(event, random, PREDICTION_FAULTS)))
+            self.predictions.append((self.moment(), wrong_prediction(far_ahead(event), random)))
         if self.happens("invalid truth"):
-            self.truths.append((self.moment(), invalid(self.truth(identity, kind, time, 0), random, TRUTH_FAULTS)))
+            self.truths.append((self.moment(), wrong_truth(far_ahead(self.truth(identity, kind, time, 0)), random)))
 
     def moment(self) -> int:
         """A time in the span; one in five at an edge of a window."""
@@ -259,7 +260,7 @@ class Story:
             self.send_prediction(other)
         if self.happens("conflict after the end"):
             later = (
-                event["timestamp"] + self.plan.label_horizon + random.choice((0, 1, MINUTE, HOUR, self.plan.correction_horizon, 2 * DAY))
+                event["timestamp"] + self.plan.label_horizon + random.choice((0, 1, MINUTE, HOUR, self.plan.correction_horizon, DAY))
             )
             self.send_prediction({**event, "timestamp": later})
             if random.random() < 0.7:
@@ -271,7 +272,7 @@ class Story:
             return
         known = time + self.delay()
         if self.happens("truth first"):
-            known = time - random.choice((1, MINUTE, plan.prediction_grace, random.randrange(DAY)))
+            known = time - random.choice((1, MINUTE, plan.prediction_grace, random.randrange(plan.label_horizon)))
         if self.happens("truth long before"):
             known = time - plan.park + random.choice((-HOUR, -MINUTE, -1, 0, 1, HOUR))
         first = self.truth(identity, kind, known, random.choice((0, 0, 0, 1)), retracted=self.happens("nothing but a retraction"))
@@ -309,7 +310,7 @@ class Story:
                 (plan.prediction_grace, plan.rungs[0], self.random.randrange(min(plan.label_horizon, plan.correction_horizon)))
             )
         if self.happens("very late prediction"):
-            wait = min(plan.label_horizon, plan.correction_horizon) + self.random.randrange(DAY)
+            wait = min(plan.label_horizon, plan.correction_horizon) + self.random.randrange(plan.span)
         self.predictions.append((event["timestamp"] + wait, self.line(event, rewritten, PREDICTION_ALIASES)))
 
     def send_truth(self, event: Event, *, rewritten: bool = False) -> None:
@@ -344,62 +345,16 @@ PREDICTION_ALIASES = {
 TRUTH_ALIASES = {"prediction_id": "inference_id", "timestamp": "ts", "label": "y_true"}
 
 
+def far_ahead(event: Event) -> Event:
+    """The event with a time that would move a watermark by ten days if it were read."""
+    return {**event, "timestamp": rfc3339(event["timestamp"] + 10 * DAY)}
+
+
 def rfc3339(time: int, *, hours: int = 0) -> str:
     """The time as text, at an offset of some hours from UTC."""
     local = EPOCH + timedelta(milliseconds=time, hours=hours)
     fraction = f".{time % 1000:03d}" if time % 1000 else ""
     return local.strftime("%Y-%m-%dT%H:%M:%S") + fraction + (f"{hours:+03d}:00" if hours else "Z")
-
-
-def invalid(event: Event, random: Random, faults: list[Callable[[Event], bytes]]) -> bytes:
-    """A line that must be refused; its time would move a watermark by ten days if it were read."""
-    ahead = {**event, "timestamp": rfc3339(event["timestamp"] + 10 * DAY)}
-    return random.choice(faults)(ahead)
-
-
-def _json(event: Event, **changed: Any) -> bytes:
-    return json.dumps({**event, **changed}, ensure_ascii=False).encode()
-
-
-def _without(event: Event, name: str) -> bytes:
-    return _json({key: value for key, value in event.items() if key != name})
-
-
-_FAULTS: list[Callable[[Event], bytes]] = [
-    lambda event: _json(event)[:-1],
-    lambda event: b"not json at all",
-    lambda event: b"[" + _json(event) + b"]",
-    lambda event: b"null",
-    lambda event: json.dumps(event).encode("utf-16"),
-    lambda event: _json(event).replace(b"{", b'{"source": "caf\xe9", ', 1),  # Latin-1
-    lambda event: _without(event, "prediction_id"),
-    lambda event: _without(event, "timestamp"),
-    lambda event: _json(event, prediction_id=12),
-    lambda event: _json(event, timestamp="yesterday"),
-    lambda event: _json(event, timestamp=True),
-    lambda event: _json(event, timestamp="2054-01-01T00:00:00Z"),
-]
-PREDICTION_FAULTS: list[Callable[[Event], bytes]] = [
-    *_FAULTS,
-    lambda event: _without(event, "model_name"),
-    lambda event: _without(event, "model_version"),
-    lambda event: _json(event, score=float("nan")),
-    lambda event: _json(event, score=float("inf")),
-    lambda event: _json(event, score=1.7),
-    lambda event: _json(event, score="0.3"),
-    lambda event: _json(event, threshold=-0.1),
-    lambda event: _json(event, features=[1, 2]),
-    lambda event: _json(event, scores={"a": 1.5}),
-    lambda event: _json({name: event[name] for name in ("prediction_id", "model_name", "model_version", "timestamp")}),
-]
-TRUTH_FAULTS: list[Callable[[Event], bytes]] = [
-    *_FAULTS,
-    lambda event: _json({**event, "retracted": False, "label": None}),
-    lambda event: _json(event, label=[1], retracted=False),
-    lambda event: _json(event, label=float("nan"), retracted=False),
-    lambda event: _json(event, label=1, revision="two"),
-    lambda event: _json(event, label=1, retracted="yes"),
-]
 
 
 def _short(ms: int) -> str:
