@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +22,7 @@ STEPS = 1_000  # of the progress bar
     short_help="Run a recorded log through the pipeline.",
     epilog=example(
         "driftline replay trial/sample-log --config trial/driftline.toml --out trial/out",
-        "driftline replay table.csv --map label=y_true --map score=p --out out",
+        "driftline replay table.csv --map label=y_true --map score=p --map model_name==churn --map model_version==1 --out out",
     ),
 )
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
@@ -35,7 +34,13 @@ STEPS = 1_000  # of the progress bar
 )
 @click.option("--open-end", is_flag=True, help="Stop at the last record instead of letting time run on until every window is final.")
 @click.option("--follow", is_flag=True, help="Follow the recorded registry decisions instead of deciding anew.")
-@click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Column of a table that holds a field; may be repeated.")
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help="Column of a table that holds a field, or =VALUE for every row; may be repeated.",
+)
 @json_option
 def replay(
     source: Path,
@@ -58,25 +63,23 @@ def replay(
     from agents.inprocess.lines import LogError
     from agents.inprocess.rocks import StateError
     from agents.inprocess.run import replay as run
-    from agents.tables import TableError, is_table
 
     settings = configured(config)
     columns = dict(_pair(text) for text in mapping)
-    if columns and not is_table(source):
-        raise click.BadParameter(f"{source} is not a table; a mapping of columns is for .csv and .parquet", param_hint="--map")
     try:
-        with _log(source, columns) as log, _progress() as progress:
+        with _progress() as progress:
             summary = run(
-                log,
+                source,
                 out,
                 settings,
                 partitions=partitions,
                 batch=batch,
                 open_end=open_end,
                 follow=follow,
+                mapping=columns or None,
                 progress=progress,
             )
-    except (RunRefused, LogError, StateError, TableError) as error:
+    except (RunRefused, LogError, StateError) as error:
         raise WrongInput(str(error)) from error
     if as_json:
         print_json(summary)
@@ -87,22 +90,10 @@ def replay(
 def _pair(text: str) -> tuple[str, str]:
     field, equals, column = text.partition("=")
     if not (field and equals and column):
-        raise click.BadParameter(f"{text!r} is not FIELD=COLUMN, for example label=y_true", param_hint="--map")
+        raise click.BadParameter(
+            f"{text!r} is not FIELD=COLUMN, for example label=y_true, or model_name==churn for one value in every row", param_hint="--map"
+        )
     return field, column
-
-
-@contextmanager
-def _log(source: Path, columns: dict[str, str]) -> Iterator[Path]:
-    """The folder of a recorded log: the source itself, or a table made into one for as long as it is read."""
-    from agents.tables import is_table, write_log
-
-    if not is_table(source):
-        yield source
-        return
-    with TemporaryDirectory(prefix="driftline-") as folder:
-        for note in write_log(source, Path(folder), columns):
-            click.echo(f"{source.name}: {note}", err=True)
-        yield Path(folder)
 
 
 @contextmanager

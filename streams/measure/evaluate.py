@@ -6,6 +6,7 @@ What a job is (which window, which chunks of time) is decided by the caller; whi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -20,6 +21,7 @@ from streams.measure.panes import Chunk
 from streams.measure.series import Pair
 from streams.measure.tables import A_SHIFT, CODES, MEASURE_BITS, MEASURE_SHIFT, RUNG_SHIFT, Ints
 from streams.measure.windows import Due
+from streams.metrics.counts import Counts
 
 MOST_SEGMENTS: Final = 100
 MOST_CELLS: Final = 4_000_000
@@ -54,7 +56,56 @@ class Job(msgspec.Struct):
     starts: dict[int, int] | None = None
 
 
-class Evaluated(msgspec.Struct):
+class Block:
+    """Counts of many series, of windows whose figures can be worked out together: one lane, the same labels, the same metrics.
+
+    Attributes
+    ----------
+    windows
+        Whose counts they are, in the order of the rows.
+    dense
+        Shape (S, layout.width).
+    """
+
+    def __init__(self, lane: int, layout: Layout) -> None:
+        self.lane = lane
+        self.layout = layout
+        self.windows: list[Evaluated] = []
+        self.dense = np.zeros((0, layout.width), np.int64)
+        self.rows = 0
+        self._parts: list[tuple[Ints, Floats]] = []
+
+    def add(self, window: Evaluated, place: Ints, weights: Floats) -> None:
+        """Put the counts of a window behind the others; `place` is row * layout.width + column."""
+        window.block, window.first = self, self.rows
+        self._parts.append((place + self.rows * self.layout.width, weights))
+        self.rows += len(window.series)
+        self.windows.append(window)
+
+    def close(self) -> None:
+        """Count everything."""
+        weights = np.concatenate([weights for _, weights in self._parts])
+        size = self.rows * self.layout.width
+        # Exact: sums stay far below 2**53, where floats stop to count one by one.
+        counted = np.bincount(_joined([place for place, _ in self._parts]), weights=weights, minlength=size)
+        self.dense = counted.astype(np.int64).reshape(self.rows, self.layout.width)
+        self._parts = []
+
+    @cached_property
+    def starts(self) -> Ints:
+        """Shape (S,): start of the window of each row."""
+        return np.concatenate([window.starts() for window in self.windows])
+
+    @cached_property
+    def counts(self) -> Counts:
+        """The counts for metrics."""
+        dues = [window.job.due for window in self.windows]
+        sizes = [len(window.series) for window in self.windows]
+        has_length, ends = np.repeat([due.kind != "last_n" for due in dues], sizes), np.repeat([due.end_ms for due in dues], sizes)
+        return self.layout.counts(self.dense, np.where(has_length, ends - self.starts, 0))
+
+
+class Evaluated:
     """A job with its series and their counts.
 
     Attributes
@@ -64,23 +115,33 @@ class Evaluated(msgspec.Struct):
     numbers
         Series number of each row; -1 where several series share it.
     block, first
-        Counts of the rows of this and neighbouring jobs, shape (S of all, layout.width), and the first of them that is this job's.
+        Where the counts are: from the row `first` on.
     by_rung
         Shape (S, R): outcomes with a label in force at each rung, for final announcements in the decisions lane.
     """
 
-    job: Job
-    layout: Layout
-    series: list[Pair]
-    numbers: list[int]
-    block: Ints
-    first: int
-    by_rung: Ints | None
+    __slots__ = ("block", "by_rung", "first", "job", "numbers", "series")
+
+    block: Block
+
+    def __init__(self, job: Job, rows: Sequence[tuple[Pair, int]], by_rung: Ints | None) -> None:
+        self.job = job
+        self.series = [pair for pair, _ in rows]
+        self.numbers = [number for _, number in rows]
+        self.by_rung = by_rung
+        self.first = 0
 
     @property
     def dense(self) -> Ints:
         """Shape (S, layout.width)."""
-        return self.block[self.first : self.first + len(self.series)]
+        return self.block.dense[self.first : self.first + len(self.series)]
+
+    def starts(self) -> Ints:
+        """Start of the window for each of its series, shape (S,)."""
+        job = self.job
+        if job.starts is None:
+            return np.full(len(self.series), job.start_ms, np.int64)
+        return np.array([job.starts.get(number, job.start_ms) for number in self.numbers], np.int64)
 
 
 class Evaluator:
@@ -88,37 +149,46 @@ class Evaluator:
 
     def __init__(self) -> None:
         self._layouts: dict[tuple[int, int], Layout] = {}
+        self._bins: dict[int, Ints] = {}
         self._made = 0
 
-    def evaluate(self, model: Model, lane: int, jobs: Sequence[Job]) -> list[Evaluated]:
-        """The jobs that have anything to announce, in their order; as many in one block as fit in it."""
-        if not jobs:
-            return []
-        layout = self._fitting(model, lane, jobs)
-        found: list[Evaluated] = []
-        opened: list[Evaluated] = []
-        parts: list[tuple[Ints, Floats]] = []
-        rows = 0
-        for job in jobs:
-            selected = _selected(model, lane, layout, job)
-            if selected is None:
+    def evaluate(self, lane: int, jobs: Sequence[tuple[Model, Sequence[Job]]]) -> list[list[Evaluated]]:
+        """For each model the jobs that have anything to announce, in their order.
+
+        Windows of several models share a block where they can: a metric costs about the same for 2 series and for 100.
+        """
+        found: list[list[Evaluated]] = []
+        opened: dict[tuple[object, ...], Block] = {}
+        blocks: list[Block] = []
+        layouts = [self._fitting(model, lane, of_model) if of_model else None for model, of_model in jobs]
+        for (model, of_model), layout in zip(jobs, layouts, strict=True):
+            windows: list[Evaluated] = []
+            found.append(windows)
+            if layout is None:
                 continue
-            evaluated, place, weights = selected
-            if rows and (rows + len(evaluated.series)) * layout.width > MOST_CELLS:
-                _fill(opened, parts, rows)
-                opened, parts, rows = [], [], 0
-            evaluated.first = rows
-            parts.append((place + rows * layout.width, weights))
-            rows += len(evaluated.series)
-            opened.append(evaluated)
-            found.append(evaluated)
-        _fill(opened, parts, rows)
+            if layout.bins is not self._bins[lane]:
+                # Another model showed bins that are new.
+                layout = self._fitting(model, lane, of_model)
+            shape = (layout.labels, layout.positive, layout.problem, model.config.metrics)
+            for job in of_model:
+                selected = _selected(model, lane, layout, job)
+                if selected is None:
+                    continue
+                window, place, weights = selected
+                block = opened.get(shape)
+                if block is None or (block.rows and (block.rows + len(window.series)) * layout.width > MOST_CELLS):
+                    block = opened[shape] = Block(lane, layout)
+                    blocks.append(block)
+                block.add(window, place, weights)
+                windows.append(window)
+        for block in blocks:
+            block.close()
         return found
 
     def _fitting(self, model: Model, lane: int, jobs: Sequence[Job]) -> Layout:
         """The layout of the lane, grown by the labels and bins that the jobs show for the first time."""
         layout = self._layouts.get((model.number, lane))
-        if layout is None or layout.label_set != model.facts.label_set:
+        if layout is None or layout.label_set != model.facts.label_set or layout.bins is not self._bins[lane]:
             # The labels alone decide, not which lane showed them first: a restart must come to the same matrix.
             layout = self._grown(model, lane, np.zeros(0, np.int64), layout)
         while True:
@@ -139,8 +209,10 @@ class Evaluator:
         measure = keys >> MEASURE_SHIFT & (1 << MEASURE_BITS) - 1
         a, b = keys >> A_SHIFT & CODES - 1, keys & CODES - 1
         codes = np.unique(np.concatenate((a[LABEL_IN_A[measure]], b[measure == lanes.CELLS]))).tolist()
-        binned = (measure == lanes.DELAY) | (measure == lanes.LATENCY)
-        bins = np.unique(np.concatenate((b[binned], before.bins if before is not None else keys[:0])))
+        binned = b[(measure == lanes.DELAY) | (measure == lanes.LATENCY)]
+        bins = self._bins.setdefault(lane, binned[:0])
+        if len(binned):
+            bins = self._bins[lane] = np.union1d(bins, binned)
         configured = model.config.positive_label
         held = model.facts.label_set
         names = model.labels.names
@@ -150,7 +222,7 @@ class Evaluator:
             many=ANOTHER in codes,
             configured=configured,
         )
-        if before is not None and (learnt, len(names), len(bins)) == (before.label_set, before.named, len(before.bins)):
+        if before is not None and (learnt, len(names)) == (before.label_set, before.named) and bins is before.bins:
             raise ValueError(f"measure: label codes {codes} of {model.name!r} are no labels; stage 1 is of another release")
         model.facts.label_set = learnt
         self._made += 1
@@ -183,21 +255,7 @@ def _selected(model: Model, lane: int, layout: Layout, job: Job) -> tuple[Evalua
         cells, width = np.flatnonzero(layout.is_cell(column)), job.due.rung + 1
         gained = np.bincount(row[cells] * width + rungs[cells], weights=weights[cells], minlength=len(rows) * width)
         by_rung = np.cumsum(gained.astype(np.int64).reshape(len(rows), width), axis=1)
-    evaluated = Evaluated(job, layout, [pair for pair, _ in rows], [number for _, number in rows], _NOTHING, 0, by_rung)
-    return evaluated, row * layout.width + column, weights
-
-
-def _fill(evaluated: Sequence[Evaluated], parts: Sequence[tuple[Ints, Floats]], rows: int) -> None:
-    """Count all parts into one block, and give it to each of the jobs."""
-    if not rows:
-        return
-    width = evaluated[0].layout.width
-    weights = np.concatenate([weights for _, weights in parts])
-    counted = np.bincount(_joined([place for place, _ in parts]), weights=weights, minlength=rows * width)
-    # Exact: sums stay far below 2**53, where floats stop to count one by one.
-    block = counted.astype(np.int64).reshape(rows, width)
-    for one in evaluated:
-        one.block = block
+    return Evaluated(job, rows, by_rung), row * layout.width + column, weights
 
 
 def _unfolded(chunk: Chunk, layout: Layout, end: int) -> tuple[Ints, Ints, Floats]:
@@ -259,6 +317,3 @@ def _shared(model: Model, layout: Layout, ranked: Ints, series: Ints, column: In
             largest_first = sorted(numbers, key=lambda number: (-int(weight[number]), names[number][1]))
             shared |= dict.fromkeys(largest_first[MOST_SEGMENTS:], other)
     return shared
-
-
-_NOTHING: Final = np.zeros((0, 0), np.int64)

@@ -1,89 +1,128 @@
-"""Partials of stage 1, translated into the numbers of this stage and added to the panes."""
+"""Partials of stage 1, translated into the numbers of this stage and added to the panes: all of a batch in one pass."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams import lanes
-from streams.lanes import NO_LABEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE
-from streams.measure.layout import ANOTHER, LABEL_IN_A, NEGATIVE, NONE, POSITIVE
+from streams.lanes import ALL, LANE_NAMES, NO_LABEL, PREDICTED_NEGATIVE
+from streams.measure.layout import ANOTHER, LABEL_IN_A, NONE
 from streams.measure.model import Model, Version
 from streams.measure.panes import Panes
 from streams.measure.tables import A_BITS, A_SHIFT, B_BITS, MEASURE_SHIFT, RUNG_SHIFT, SERIES_SHIFT, Ints
 from streams.partial import Partial
 from streams.stage import State
 
-_WIRE_CODES = 1 << 16
-_UNNAMED = {NO_LABEL: NONE, PREDICTED_POSITIVE: POSITIVE, PREDICTED_NEGATIVE: NEGATIVE}
+_LANES: Final = len(LANE_NAMES)
+_NEVER: Final = np.iinfo(np.int64).max
+
+Received = Sequence[tuple[Model, Partial]]
 
 
-def add_counts(model: Model, partials: Sequence[Partial], panes: Panes, state: State) -> None:
-    """Add the counts of several partials of one model, with one write per bucket of time that they touch."""
-    columns = [_translated(model, partial, state) for partial in partials if len(partial.counts["pane"])]
-    if not columns:
+def add_counts(received: Received, panes: Panes, first_lane: int, state: State) -> None:
+    """Add the counts of all partials of a batch, with one write per model and bucket of time that they touch.
+
+    Parameters
+    ----------
+    first_lane
+        The lane in which a version shows itself first.
+    """
+    filled = [(model, partial) for model, partial in received if len(partial.counts["pane"])]
+    if not filled:
         return
-    lane, pane, keys, counts = (np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*columns, strict=True))
-    for number in range(len(lanes.LANE_NAMES)):
-        of_lane = pane[lane == number]
-        if len(of_lane):
-            model.saw(number, int(of_lane.min()), int(of_lane.max()))
-    panes.add(model.number, lane, pane, keys, counts, state)
-
-
-def _translated(model: Model, partial: Partial, state: State) -> tuple[Ints, Ints, Ints, Ints]:
-    """Lane, pane, packed key and increment of each count."""
-    columns = partial.counts
-    measure, lane = columns["measure"], columns["lane"]
-    series = model.series_numbers(partial.series, state)[columns["series"]]
-    a, b = columns["a"].astype(np.int64), columns["b"].astype(np.int64)
+    models = list({model.number: model for model, _ in filled}.values())
+    place_of_model = {model.number: place for place, model in enumerate(models)}
+    model_of_partial = np.array([place_of_model[model.number] for model, _ in filled], np.int64)
+    columns = {name: np.concatenate([partial.counts[name] for _, partial in filled]) for name in filled[0][1].counts}
+    source = np.repeat(np.arange(len(filled)), [len(partial.counts["pane"]) for _, partial in filled])
+    series = series_of(filled, source, columns["series"], state)
+    a, b, measure = columns["a"].astype(np.int64), columns["b"].astype(np.int64), columns["measure"].astype(np.int64)
     labelled, cells = LABEL_IN_A[measure], measure == lanes.CELLS
     if labelled.any():
-        a_codes, b_codes = a[labelled], b[cells]
-        numbers = label_numbers(model, partial.labels, np.concatenate((a_codes, b_codes)), state)
-        a[labelled], b[cells] = numbers[a_codes], numbers[b_codes]
-    if len(b) and (int(b.max()) >> B_BITS or int(a.max()) >> A_BITS):
-        raise ValueError(f"measure: an index of a count of {model.name!r} does not fit {A_BITS} bits; stage 1 is of another release")
-    pane = columns["pane"].astype(np.int64, copy=False)
-    _first_sights(model, partial, lane, columns["series"], pane)
+        codes, sources = np.concatenate((a[labelled], b[cells])), np.concatenate((source[labelled], source[cells]))
+        numbers = labels_of(filled, sources, codes, state)
+        split = len(numbers) - int(cells.sum())
+        a[labelled], b[cells] = numbers[:split], numbers[split:]
+    if int(b.max()) >> B_BITS or int(a.max()) >> A_BITS:
+        raise ValueError(f"measure: an index of a count does not fit {A_BITS} bits; stage 1 is of another release")
+    lane, pane = columns["lane"].astype(np.int64), columns["pane"].astype(np.int64, copy=False)
+    _first_sights(filled, source, columns["series"], np.where(lane == first_lane, pane, _NEVER))
+    model = model_of_partial[source]
+    _seen_panes(models, model * _LANES + lane, pane)
     keys = columns["rung"].astype(np.int64) << RUNG_SHIFT
     keys |= series << SERIES_SHIFT
-    keys |= measure.astype(np.int64) << MEASURE_SHIFT
+    keys |= measure << MEASURE_SHIFT
     keys |= a << A_SHIFT
     keys |= b
-    return lane.astype(np.int64), pane, keys, columns["count"].astype(np.int64, copy=False)
+    panes.add([model.number for model in models], model, lane, pane, keys, columns["count"].astype(np.int64, copy=False), state)
 
 
-def label_numbers(model: Model, labels: Sequence[str], codes: Ints, state: State) -> Ints:
-    """The model's number of each label code that is in `codes`; an array indexed by code."""
-    numbers = np.zeros(_WIRE_CODES, np.int64)
-    used = np.flatnonzero(np.bincount(codes)).tolist()
-    named = [code for code in used if code not in _UNNAMED]
-    numbers[named] = np.minimum(np.array(model.labels.numbers([labels[code] for code in named], state), np.int64), ANOTHER)
-    for code, number in _UNNAMED.items():
-        numbers[code] = number
+def series_of(received: Received, source: Ints, series: NDArray[np.generic], state: State) -> Ints:
+    """The model's number of each series, shape (N,).
+
+    Parameters
+    ----------
+    source, series
+        Shape (N,): which of the partials, and the series number in it.
+    """
+    numbers = [model.series_numbers(partial.series, state) for model, partial in received]
+    return np.concatenate(numbers)[_offsets(numbers)[source] + series.astype(np.int64)]
+
+
+def labels_of(received: Received, source: Ints, codes: Ints, state: State) -> Ints:
+    """The model's number of each label code, shape (N,); partials list labels that are not their model's, which get none."""
+    labels = [partial.labels for _, partial in received]
+    offsets = _offsets(labels)
+    numbers = codes - NO_LABEL + NONE
+    named = codes < NO_LABEL
+    places = offsets[source[named]] + codes[named]
+    used = np.flatnonzero(np.bincount(places))
+    number_of = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.int64)
+    for place, owner in zip(used.tolist(), (np.searchsorted(offsets, used, side="right") - 1).tolist(), strict=True):
+        (number,) = received[owner][0].labels.numbers([labels[owner][place - int(offsets[owner])]], state)
+        number_of[place] = min(number, ANOTHER)
+    numbers[named] = number_of[places]
     return numbers
 
 
-def _first_sights(model: Model, partial: Partial, lane: np.ndarray, series: np.ndarray, pane: Ints) -> None:
-    """Remember the first pane with traffic of each version."""
-    traffic = lane == lanes.TRAFFIC
-    if not traffic.any():
-        return
-    pane, series = pane[traffic], series[traffic]
-    versions = model.facts.versions
-    first = int(pane.min())
-    names = list(dict.fromkeys(version for version, _ in partial.series))
-    if all(name in versions and versions[name].first_ms <= first for name in names):
-        return
-    for name in names:
-        of_version = np.array([version == name for version, _ in partial.series], np.bool_)[series]
-        if not of_version.any():
-            continue
-        first = int(pane[of_version].min())
-        held = versions.get(name)
-        if held is None:
-            versions[name] = Version(first)
-        else:
-            held.first_ms = min(held.first_ms, first)
+def _offsets(parts: Sequence[Sequence[object] | Ints]) -> Ints:
+    """Where each part begins in all of them together; parts without anything are passed over by a search from the right."""
+    lengths = np.array([len(part) for part in parts], np.int64)
+    return np.cumsum(lengths) - lengths
+
+
+def _first_sights(received: Received, source: Ints, series: NDArray[np.generic], pane: Ints) -> None:
+    """Remember the first pane of each version."""
+    names = [partial.series for _, partial in received]
+    offsets = _offsets(names)
+    first = np.full(sum(map(len, names)), _NEVER, np.int64)
+    np.minimum.at(first, offsets[source] + series.astype(np.int64), pane)
+    panes = first.tolist()
+    for (model, _), pairs, offset in zip(received, names, offsets.tolist(), strict=True):
+        versions = model.facts.versions
+        for place, (version, segment) in enumerate(pairs, offset):
+            if segment != ALL or panes[place] == _NEVER:
+                continue
+            held = versions.get(version)
+            if held is None:
+                versions[version] = Version(panes[place])
+            elif panes[place] < held.first_ms:
+                held.first_ms = panes[place]
+
+
+def _seen_panes(models: Sequence[Model], place: Ints, pane: Ints) -> None:
+    """Remember the first and the last pane of each lane of each model; `place` is model * lanes + lane."""
+    size = len(models) * _LANES
+    first, last = np.full(size, _NEVER, np.int64), np.full(size, -1, np.int64)
+    np.minimum.at(first, place, pane)
+    np.maximum.at(last, place, pane)
+    for number, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        if end >= 0:
+            models[number // _LANES].saw(number % _LANES, begin, end)
+
+
+assert PREDICTED_NEGATIVE - NO_LABEL + NONE < 1 << A_BITS

@@ -7,12 +7,13 @@ windows are none of this file's business: it adds what it is given and returns w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.times import DAY_MS
+from streams.lanes import LANE_NAMES
 from streams.measure.layout import Layout
 from streams.measure.runs import Kind, Runs, place_of
 from streams.measure.tables import EMPTY, PANE_SHIFT, PANES_IN_BUCKET, WITHOUT_PANE, Ints, Table, merged
@@ -89,13 +90,15 @@ class Panes:
         self._chunks: dict[tuple[int, int, int, int], Chunk] = {}
         self._chunk_rows = 0
 
-    def add(self, model: int, lane: NDArray[np.uint8], pane: Ints, keys: Ints, counts: Ints, state: State) -> None:
-        """Add increments of one model.
+    def add(self, models: Sequence[int], model: Ints, lane: Ints, pane: Ints, keys: Ints, counts: Ints, state: State) -> None:
+        """Add increments.
 
         Parameters
         ----------
-        lane, pane, keys, counts
-            Shape (N,): lane, start of the pane in ms, packed key without pane, increment; in any order.
+        models
+            Numbers of the models.
+        model, lane, pane, keys, counts
+            Shape (N,): index into `models`, lane, start of the pane in ms, packed key without pane, increment; in any order.
         """
         if not len(keys):
             return
@@ -103,15 +106,17 @@ class Panes:
         bucket = pane // bucket_ms
         first = int(bucket.min())
         span = int(bucket.max()) - first + 1
-        place = lane * span + (bucket - first)
+        place = (model * _LANES + lane) * span + (bucket - first)
         keys = keys | ((pane - bucket * bucket_ms) // self._pane_ms << PANE_SHIFT)
         order = np.argsort(keys)
         by_place = place[order]
         # A stable sort of 16-bit integers is a radix sort.
-        order = order[np.argsort(by_place.astype(np.uint16) if 3 * span <= 1 << 16 else by_place, kind="stable")]
+        narrow = len(models) * _LANES * span <= 1 << 16
+        order = order[np.argsort(by_place.astype(np.uint16) if narrow else by_place, kind="stable")]
         place, keys, counts = place[order], keys[order], counts[order]
         starts = np.flatnonzero(np.concatenate((_TRUE, (keys[1:] != keys[:-1]) | (place[1:] != place[:-1]))))
-        place, keys, counts = place[starts], keys[starts], np.add.reduceat(counts, starts)
+        if len(starts) < len(keys):
+            place, keys, counts = place[starts], keys[starts], np.add.reduceat(counts, starts)
         if not counts.all():
             kept = counts != 0
             place, keys, counts = place[kept], keys[kept], counts[kept]
@@ -119,7 +124,8 @@ class Panes:
         for begin, end, number in zip(edges, [*edges[1:], len(place)], place[edges].tolist(), strict=True):
             # Copied: a slice would keep the columns of the whole commit alive.
             table = Table(keys[begin:end].copy(), counts[begin:end].copy())
-            self._append(number // span, model, (number % span + first) * bucket_ms, table, state)
+            owner, bucket_number = divmod(number, span)
+            self._append(owner % _LANES, models[owner // _LANES], (bucket_number + first) * bucket_ms, table, state)
 
     def span(self, model: int, lane: int, start: int, end: int, state: State) -> list[Chunk]:
         """Chunks that together hold the panes from `start` (included) to `end` (excluded); both are edges of panes."""
@@ -184,4 +190,5 @@ class Panes:
 
 
 _KIND: Final = b"c"
+_LANES: Final = len(LANE_NAMES)
 _TRUE: Final = np.ones(1, np.bool_)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from streams import lanes
 from streams.lanes import NO_LABEL
 from streams.measure.evaluate import Job
-from streams.measure.intake import label_numbers
+from streams.measure.intake import labels_of, series_of
 from streams.measure.model import Model
 from streams.measure.panes import Chunk
 from streams.measure.runs import Kind, Runs, place_of
@@ -80,11 +80,10 @@ class RecentOutcomes:
 
     def add(self, model: Model, partials: Sequence[Partial], plan: Plan, state: State) -> None:
         """Add the outcomes of several partials of one model."""
-        bucket_ms = plan.recent_step_ms
-        parts = [_translated(model, partial, state) for partial in partials if len(partial.recent["series"])]
-        rows = joined(parts)
-        if not len(rows):
+        filled = [(model, partial) for partial in partials if len(partial.recent["series"])]
+        if not filled:
             return
+        rows, bucket_ms = _translated(filled, state), plan.recent_step_ms
         buckets = rows.time // bucket_ms
         for bucket in np.unique(buckets).tolist():
             of_bucket = rows.take(buckets == bucket)
@@ -152,15 +151,17 @@ def cut(rows: Outcomes, most: int) -> Outcomes:
     return rows.take(np.repeat(ends, lengths) - np.arange(len(rows)) <= most)
 
 
-def _translated(model: Model, partial: Partial, state: State) -> Outcomes:
-    columns = partial.recent
+def _translated(received: Sequence[tuple[Model, Partial]], state: State) -> Outcomes:
+    """The outcomes of all partials; those that begin with a retraction are none."""
+    columns = {name: np.concatenate([partial.recent[name] for _, partial in received]) for name in received[0][1].recent}
+    source = np.repeat(np.arange(len(received)), [len(partial.recent["series"]) for _, partial in received])
     actual, predicted = columns["actual"].astype(np.int64), columns["predicted"].astype(np.int64)
-    numbers = label_numbers(model, partial.labels, np.concatenate((actual, predicted)), state)
+    numbers = labels_of(received, np.concatenate((source, source)), np.concatenate((actual, predicted)), state)
     rows = Outcomes(
-        model.series_numbers(partial.series, state)[columns["series"]],
+        series_of(received, source, columns["series"], state),
         columns["time"].astype(np.int64),
         columns["hash"].astype(np.uint64),
-        numbers[actual] << A_SHIFT | numbers[predicted],
+        numbers[: len(source)] << A_SHIFT | numbers[len(source) :],
         columns["sign"].astype(np.int64),
     )
     return rows.take((actual != NO_LABEL) & (predicted != NO_LABEL))

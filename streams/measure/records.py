@@ -12,7 +12,7 @@ import numpy as np
 from schemas import results, topics
 from schemas.times import DAY_MS, format_time
 from streams import lanes
-from streams.lanes import ALL, COUNTERS, LANE_NAMES, SCORE_BINS
+from streams.lanes import ALL, COUNTERS, LANE_NAMES, NO_MODEL, SCORE_BINS
 from streams.measure.completeness import Completeness
 from streams.measure.evaluate import Evaluated
 from streams.measure.figures import figures
@@ -59,7 +59,8 @@ class Announcer:
         has_length = np.repeat([window.job.due.kind != "last_n" for window in windows], sizes)
         window_ms = np.where(has_length, ends - np.concatenate(starts), 0)
         counts = layout.counts(dense, window_ms)
-        drawn = figures(self._metrics[lane], _given(counts), problem=layout.problem, bounded=lane == lanes.DECISIONS)
+        metrics = self._metrics[lane] if model.name != NO_MODEL else ()
+        drawn = figures(metrics, _given(counts), problem=layout.problem, bounded=lane == lanes.DECISIONS)
         for series in np.flatnonzero((counts.matrix < 0).any(axis=(1, 2))).tolist():
             drawn.null_reasons[series] = dict.fromkeys(drawn.null_reasons[series], TAKEN_BACK)
         told_apart = layout.problem is None and lane != lanes.TRAFFIC and counts.labels

@@ -147,7 +147,8 @@ class Measure:
             model.write(state)
         first = [pane for model in self._models.values() for pane in model.facts.first_pane_ms if pane is not None]
         if first:
-            frontier.begin(min(first) // DAY_MS * DAY_MS)
+            # Well before the first row, so that time begins at the same moment whichever batch showed it.
+            frontier.begin(min(first) // HOUR_MS * HOUR_MS)
         frontier.write(state)
         return records
 

@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 
 from schemas.settings import Config
 from streams import lanes
+from streams.bins import EMPTY as NO_NUMBERS
 from streams.bins import summaries_by_group
-from streams.columns import PredictionColumns
+from streams.columns import NAN, PredictionColumns
 from streams.features import FeatureSummary
 from streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, NO_LABEL, SCORE_BINS, SCORE_SCALE, TRAFFIC
 from streams.loglinear import bin_of
 from streams.partial import FeaturePartial
 from streams.score.arrivals import Predictions, Texts
 from streams.score.increments import Increments, Ints, Rows, series_keys
-from streams.texts import EMPTY, StringSummary
+from streams.texts import EMPTY as NO_TEXTS
+from streams.texts import StringSummary
 
 _MICROSECONDS = 1_000.0
+_BOOLEANS = ("false", "true")
 
 
 class Changes(msgspec.Struct, gc=False):
@@ -136,7 +139,7 @@ class Counting:
             recent = (rows.known_ms[at], rows.hashes[at], rows.new[at], rows.predicted[at], rows.sign[at])
             self.increments.add_recent(rows.name[at], rows.segments[at], *recent)
 
-    def counter(self, counter: str, name: Ints, segments: Ints, time_ms: Ints, sign: Ints | int = 1) -> None:
+    def counter(self, counter: str, name: Ints, segments: Ints, time_ms: Ints, sign: Ints | None = None) -> None:
         """Count rows in the arrivals lane at the time at which they came to nothing."""
         if self.arrivals:
             self._rows(ARRIVALS, name, segments, time_ms).count(lanes.COUNT, 0, COUNTER_CODES[counter], sign)
@@ -145,8 +148,8 @@ class Counting:
         return self.increments.rows(lane, name, segments, time_ms - time_ms % self._config.pane_ms, rung)
 
     def _features(self, rows: Predictions, features: list[dict[str, Any] | None]) -> None:
-        names = list(dict.fromkeys(feature for row in features if row for feature in row))
-        if not names:
+        columns = _columns(features)
+        if not columns:
             return
         pane_ms = self._config.pane_ms
         row, series = _feature_series(rows, self._texts, self._config)
@@ -156,18 +159,15 @@ class Counting:
         groups, group = np.unique(series * pane_span + (panes[row] - first_pane), return_inverse=True)
         keys = (groups // pane_span).tolist()
         starts = ((groups % pane_span + first_pane) * pane_ms).tolist()
-        for feature in names:
-            values = [None if row is None else row.get(feature) for row in features]
+        for feature, values in columns.items():
             numbers, texts = _split(values)
-            summaries = summaries_by_group(numbers[row], group, len(groups))
-            by_text = _texts_by_group(texts, row, group) if texts else {}
-            numeric = np.bincount(group[~np.isnan(numbers[row])], minlength=len(groups))
-            for number, (key, start) in enumerate(zip(keys, starts, strict=True)):
-                textual = by_text.get(number, EMPTY)
-                if not numeric[number] and not textual.total:
-                    continue
-                # How many rows lack the feature follows in stage 2 from the rows of the pane: a batch cannot know all features.
-                self.increments.features.append((key, FeaturePartial(0, start, feature, FeatureSummary(summaries[number], textual))))
+            numeric = [NO_NUMBERS] * len(groups) if numbers is None else summaries_by_group(numbers[row], group, len(groups))
+            textual = {} if texts is None else _texts_by_group(texts, row, group)
+            for number, (key, start, summary) in enumerate(zip(keys, starts, numeric, strict=True)):
+                if number in textual or len(summary.keys):
+                    # How many rows lack the feature follows in stage 2 from the rows of the pane: a batch cannot know all features.
+                    found = FeatureSummary(summary, textual.get(number, NO_TEXTS))
+                    self.increments.features.append((key, FeaturePartial(0, start, feature, found)))
 
 
 def score_bin(score: Ints) -> Ints:
@@ -186,25 +186,36 @@ def _feature_series(rows: Predictions, texts: Texts, config: Config) -> tuple[In
     return np.concatenate(row), np.concatenate(keys)
 
 
-def _split(values: list[Any]) -> tuple[NDArray[np.float64], dict[int, str]]:
-    """Numbers as an array with NaN elsewhere, and texts (booleans among them) by row."""
-    kinds = set(map(type, values))
-    if kinds <= {float, int, type(None)}:
-        return np.array([np.nan if value is None else value for value in values], np.float64), {}
-    texts = {i: _text(value) for i, value in enumerate(values) if isinstance(value, str | bool)}
-    numbers = [np.nan if value is None or i in texts else value for i, value in enumerate(values)]
-    return np.array(numbers, np.float64), texts
+def _columns(rows: list[dict[str, Any] | None]) -> dict[str, Sequence[Any]]:
+    """Values of each feature by row, None where a row lacks it."""
+    shapes = list(dict.fromkeys(() if row is None else tuple(row) for row in rows))
+    if len(shapes) == 1:  # the usual case: a producer sends the same features in the same order
+        return dict(zip(shapes[0], zip(*(row.values() for row in rows if row is not None), strict=True), strict=True))
+    names = dict.fromkeys(name for shape in shapes for name in shape)
+    return {name: [None if row is None else row.get(name) for row in rows] for name in names}
 
 
-def _text(value: str | bool) -> str:
-    return value if isinstance(value, str) else "true" if value else "false"
+def _split(values: Sequence[Any]) -> tuple[NDArray[np.float64] | None, list[str | None] | None]:
+    """Numbers, NaN where there is none, and texts (booleans among them), None where there is none; each None if there are none at all."""
+    kinds = frozenset(map(type, values))
+    texts = None
+    if str in kinds or bool in kinds:
+        texts = [value if isinstance(value, str) else _BOOLEANS[value] if isinstance(value, bool) else None for value in values]
+        values = [None if isinstance(value, str | bool) else value for value in values]
+    numbers = None
+    if float in kinds or int in kinds:
+        numbers = np.array([NAN if value is None else value for value in values] if None in values else values, np.float64)
+    return numbers, texts
 
 
-def _texts_by_group(texts: dict[int, str], row: Ints, group: Ints) -> dict[int, StringSummary]:
+def _texts_by_group(texts: list[str | None], row: Ints, group: Ints) -> dict[int, StringSummary]:
+    codes: dict[str | None, int] = {text: code for code, text in enumerate(dict.fromkeys(texts))}
+    known = list(codes)
+    code = np.fromiter(map(codes.__getitem__, texts), np.int64, len(texts))
+    pairs, times = np.unique(group * len(known) + code[row], return_counts=True)
     by_group: dict[int, dict[str, int]] = {}
-    for i, number in zip(row.tolist(), group.tolist(), strict=True):
-        text = texts.get(i)
+    for number, at, n in zip((pairs // len(known)).tolist(), (pairs % len(known)).tolist(), times.tolist(), strict=True):
+        text = known[at]
         if text is not None:
-            counts = by_group.setdefault(number, {})
-            counts[text] = counts.get(text, 0) + 1
+            by_group.setdefault(number, {})[text] = n
     return {number: StringSummary.of_counts(counts) for number, counts in by_group.items()}

@@ -115,7 +115,20 @@ ROWS = [
     {"id": "a3", "when": "2026-01-05T09:20:00Z", "p": "0.1", "y_true": "no", "kind": "churn"},
     {"id": "a4", "when": "2026-01-05T09:30:00Z", "p": "0.7", "y_true": "", "kind": "churn"},
 ]
-MAPPING = ["--map", "prediction_id=id", "--map", "timestamp=when", "--map", "score=p", "--map", "label=y_true", "--map", "model_name=kind"]
+MAPPING = [
+    "--map",
+    "prediction_id=id",
+    "--map",
+    "timestamp=when",
+    "--map",
+    "score=p",
+    "--map",
+    "label=y_true",
+    "--map",
+    "model_name=kind",
+    "--map",
+    "model_version==1",
+]
 
 
 def judged(out: Path) -> tuple[int, int, int, int, int]:
@@ -144,7 +157,7 @@ def test_parquet_with_a_mapping_of_columns(tmp_path):
     assert judged(tmp_path / "out") == (4, 1, 0, 1, 1)
 
 
-def test_table_without_a_needed_column_ends_with_two(tmp_path):
+def test_table_without_a_named_column_ends_with_two(tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("id,p\na1,0.9\n")
     result = invoke("replay", table, "--map", "prediction_id=id", "--map", "score=prob", "--out", tmp_path / "out")

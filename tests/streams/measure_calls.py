@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from agents.inprocess.memory import MemoryState
+from schemas.results import RegistryCommand, RegistryEntry
 from schemas.settings import Config
-from schemas.topics import WINDOW_PARTIALS
+from schemas.times import format_time
+from schemas.topics import REGISTRY, REGISTRY_COMMANDS, WINDOW_PARTIALS
 from streams import lanes
 from streams.bins import NumericSummary
 from streams.features import FeatureSummary
@@ -161,10 +164,13 @@ def _partial(model: str, partition: int, group: Sequence[Moment]) -> Partial:
 class Run:
     """Stage 2 on a dictionary, fed with moments in order."""
 
-    def __init__(self, config: Config, *, partitions: int = 1, forgetful: bool = False) -> None:
+    def __init__(self, config: Config, *, partitions: int = 1, forgetful: bool = False, registry: bool = False) -> None:
         self.config = config
         self.partitions = partitions
         self.forgetful = forgetful
+        self.registry = registry
+        self.entries: dict[tuple[str, str], dict[str, Any]] = {}
+        self.revision = 0
         self.state = MemoryState()
         self.stage = Measure(config)
         self.records: list[Record] = []
@@ -180,19 +186,49 @@ class Run:
         marks = [Watermarks(partition, self.partitions, upto, upto) for partition in range(self.partitions)]
         self.call({WINDOW_PARTIALS: [*partials(part), *marks]})
         while rest and self.stage.due(self.state) is not None:
+            before = len(self.records)
             self.call({})
+            commands = [record.value for record in self.records[before:] if record.topic == REGISTRY_COMMANDS]
+            if self.registry and commands:
+                self.call({REGISTRY: [self.carried_out(command) for command in commands]})
+
+    def carried_out(self, command: RegistryCommand) -> RegistryEntry:
+        """What a registry that accepts everything hands back."""
+        self.revision += 1
+        version = command.model_version or ""
+        entry = self.entries.setdefault((command.model_name, version), {"stage": "development"})
+        if command.command == "record_reference":
+            reference = {name: command.params[name] for name in ("span", "profile")}
+            entry |= {"reference_id": command.params["reference_id"], "reference": reference}
+        return RegistryEntry(model_name=command.model_name, model_version=version, revision=self.revision, **entry)
+
+    def deployed(self, model: str, version: str, at: int) -> None:
+        """Tell that a version went into production."""
+        self.revision += 1
+        entry = self.entries.setdefault((model, version), {}) | {"stage": "production", "deployed_at": format_time(at)}
+        self.entries[model, version] = entry
+        self.call({REGISTRY: [RegistryEntry(model_name=model, model_version=version, revision=self.revision, **entry)]})
 
     def of(self, topic: str) -> list[Any]:
         """Values on one topic."""
         return [record.value for record in self.records if record.topic == topic]
 
 
-def run(config: Config, calls: Sequence[Call], *, end: int, cuts: Sequence[int] = (), partitions: int = 1, forgetful: bool = False) -> Run:
+def run(
+    config: Config,
+    calls: Sequence[Call],
+    *,
+    end: int,
+    cuts: Sequence[int] = (),
+    partitions: int = 1,
+    forgetful: bool = False,
+    registry: bool = False,
+) -> Run:
     """All records of a stream that is cut after the moments numbered `cuts`, with time running on to `end`."""
     stream = moments(calls, config, partitions)
-    running = Run(config, partitions=partitions, forgetful=forgetful)
+    running = Run(config, partitions=partitions, forgetful=forgetful, registry=registry)
     edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
-    for begin, stop in zip(edges[:-1], edges[1:], strict=True):
+    for begin, stop in pairwise(edges):
         # Time is where the last row was: the next one may have the same time.
         upto = end if stop == len(stream) else stream[stop - 1].at if stop else 0
         running.feed(stream[begin:stop], upto=upto)

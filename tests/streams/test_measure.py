@@ -130,7 +130,8 @@ def test_since_deployment_equals_a_count_of_all_calls_before_its_end() -> None:
     announced = [metric for metric in metrics_of(running, "decisions") if metric.kind == "since_deployment"]
     assert {metric.maturity for metric in announced} == set(ladder)
     for metric in announced:
-        of_series = [call for call in calls if (metric.model_version, metric.segment) in call.series and call.at < parse_time(metric.window_end)]
+        series, end_ms = (metric.model_version, metric.segment), parse_time(metric.window_end)
+        of_series = [call for call in calls if series in call.series and call.at < end_ms]
         rung = ladder[metric.maturity or ""]
         assert metric.n_predictions == sum(call.lateness <= rung for call in of_series)
         assert metric.n == sum(call.label_at(rung) is not None for call in of_series)
@@ -157,9 +158,8 @@ def test_traffic_windows_count_predictions_that_were_in_time_and_say_when_there_
     for call in calls:
         if not call.lateness:
             expected.update((version, segment, call.at // (8 * HOUR) * 8 * HOUR) for version, segment in call.series)
-    seen = {
-        (m.model_version, m.segment, parse_time(m.window_start)): m.n_predictions for m in metrics_of(running, "traffic") if m.window == "8h"
-    }
+    windows = [m for m in metrics_of(running, "traffic") if m.window == "8h"]
+    seen = {(m.model_version, m.segment, parse_time(m.window_start)): m.n_predictions for m in windows}
     assert {key: n for key, n in seen.items() if n} == dict(expected)
     last = max(start for _, _, start in expected)
     quiet = [key for key, n in seen.items() if not n and key[2] > last]
@@ -177,7 +177,8 @@ def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:
     announced = [m for m in metrics_of(running, "arrivals") if m.kind == "last_n"]
     assert {m.window for m in announced} == {"last_5", "last_40"}
     for metric in announced:
-        before = sorted((row for row in outcomes[metric.model_version, metric.segment] if row[0] < parse_time(metric.window_end)), key=lambda r: r[:2])
+        end_ms, rows = parse_time(metric.window_end), outcomes[metric.model_version, metric.segment]
+        before = sorted((row for row in rows if row[0] < end_ms), key=lambda row: row[:2])
         newest = before[-int(metric.window.removeprefix("last_")) :]
         assert metric.n == len(newest)
         assert parse_time(metric.window_start) == newest[0][0]
