@@ -74,9 +74,13 @@ class Partial(msgspec.Struct, gc=False):
 
 
 class Watermarks(msgspec.Struct, frozen=True, gc=False):
-    """Largest event time, in ms, of one partition of each input topic; sent when one enters a new pane."""
+    """Largest event time, in ms, of one partition of each input topic; sent when one enters a new pane.
+
+    `ended_ms` is set once a recorded log has come to its end: silence after that time says nothing.
+    """
 
     partition: int
     partitions: int
     prediction_ms: int
     truth_ms: int
+    ended_ms: int | None = None

@@ -64,6 +64,8 @@ class Batch(msgspec.Struct, gc=False):
         which the rows of both topics were read.
     tick_ms
         Stage 1 only: event time that the partition has reached after this batch even if no row says so.
+    ended_ms
+        Stage 1 only: largest event time of a recorded log that has come to its end, while time runs on.
     records
         Stages 2 to 4: decoded values by topic, in offset order.
     """
@@ -72,6 +74,7 @@ class Batch(msgspec.Struct, gc=False):
     predictions: PredictionColumns | None = None
     ground_truth: GroundTruthColumns | None = None
     tick_ms: int | None = None
+    ended_ms: int | None = None
     records: Mapping[str, Sequence[Any]] = {}
 
 

@@ -34,13 +34,7 @@ STEPS = 1_000  # of the progress bar
 )
 @click.option("--open-end", is_flag=True, help="Stop at the last record instead of letting time run on until every window is final.")
 @click.option("--follow", is_flag=True, help="Follow the recorded registry decisions instead of deciding anew.")
-@click.option(
-    "--map",
-    "mapping",
-    multiple=True,
-    metavar="FIELD=COLUMN",
-    help="Column of a table that holds a field, or =VALUE for every row; may be repeated.",
-)
+@click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Column of a table for a field, or FIELD==VALUE; repeatable.")
 @json_option
 def replay(
     source: Path,
@@ -90,9 +84,7 @@ def replay(
 def _pair(text: str) -> tuple[str, str]:
     field, equals, column = text.partition("=")
     if not (field and equals and column):
-        raise click.BadParameter(
-            f"{text!r} is not FIELD=COLUMN, for example label=y_true, or model_name==churn for one value in every row", param_hint="--map"
-        )
+        raise click.BadParameter(f"{text!r} is not FIELD=COLUMN or FIELD==VALUE, for example label=y_true", param_hint="--map")
     return field, column
 
 

@@ -167,7 +167,7 @@ class Evaluator:
             if layout is None:
                 continue
             if layout.bins is not self._bins[lane]:
-                # Another model showed bins that are new.
+                # Another model has shown bins that are new.
                 layout = self._fitting(model, lane, of_model)
             shape = (layout.labels, layout.positive, layout.problem, model.config.metrics)
             for job in of_model:
@@ -211,7 +211,7 @@ class Evaluator:
         codes = np.unique(np.concatenate((a[LABEL_IN_A[measure]], b[measure == lanes.CELLS]))).tolist()
         binned = b[(measure == lanes.DELAY) | (measure == lanes.LATENCY)]
         bins = self._bins.setdefault(lane, binned[:0])
-        if len(binned):
+        if not np.isin(binned, bins).all():
             bins = self._bins[lane] = np.union1d(bins, binned)
         configured = model.config.positive_label
         held = model.facts.label_set

@@ -106,38 +106,43 @@ class Counting:
         self._features(rows, [columns.features[i] for i in rows.at.tolist()])
 
     def changes(self, rows: Changes) -> None:
-        """Changes of outcomes: decisions at the rung of the delay, arrivals at the time at which the truth was known."""
+        """Changes of outcomes.
+
+        In decisions the old label is taken back and the new one counted at the rung of the delay; arrivals only has what truths say when
+        they come, so it counts the new label.
+        """
         if not len(rows.name):
             return
-        rung = self._texts.rung_of(rows.delay_ms, rows.name)
         new, old = rows.new != NO_LABEL, rows.old != NO_LABEL
-        half = (rows.hashes & np.uint64(1)).astype(np.bool_)
-        for label, has, sign in ((rows.new, new, rows.sign), (rows.old, old, -rows.sign)):
-            if not has.any():
-                continue
-            if DECISIONS in self._lanes:
-                counted = self._rows(DECISIONS, rows.name, rows.segments, rows.timestamp_ms, rung)
-                counted.count(lanes.CELLS, label, rows.predicted, sign, has)
-                scored = has & (rows.score >= 0)
-                if scored.any():
-                    score_of_bin, score = score_bin(rows.score), np.maximum(rows.score, 0)
-                    counted.count(lanes.SCORES_FIT, label, score_of_bin, sign, scored & ~half)
-                    counted.count(lanes.SCORES_HOLDOUT, label, score_of_bin, sign, scored & half)
-                    counted.count(lanes.SCORE_SUM, label, 0, score * sign, scored)
-                    counted.count(lanes.SCORE_SQUARES, label, 0, (score * score + SCORE_SCALE // 2) // SCORE_SCALE * sign, scored)
-            if self.arrivals:
-                self._rows(ARRIVALS, rows.name, rows.segments, rows.known_ms).count(lanes.CELLS, label, rows.predicted, sign, has)
         if DECISIONS in self._lanes:
+            rung = self._texts.rung_of(rows.delay_ms, rows.name)
             counted = self._rows(DECISIONS, rows.name, rows.segments, rows.timestamp_ms, rung)
+            self._labels(counted, rows, rows.new, rows.sign, new)
+            if old.any():
+                self._labels(counted, rows, rows.old, -rows.sign, old)
             counted.count(lanes.COUNT, 0, COUNTER_CODES["joined"], rows.sign, rows.first)
             counted.count(lanes.DELAY, 0, bin_of(rows.delay_ms), rows.sign, rows.first)
             if not rows.first.all():
                 counted.count(lanes.COUNT, 0, COUNTER_CODES["corrected"], rows.sign, ~rows.first & new)
                 counted.count(lanes.COUNT, 0, COUNTER_CODES["retracted"], rows.sign, ~new)
         if self.arrivals:
+            self._rows(ARRIVALS, rows.name, rows.segments, rows.known_ms).count(lanes.CELLS, rows.new, rows.predicted, rows.sign, new)
             at = np.flatnonzero(rows.first)
             recent = (rows.known_ms[at], rows.hashes[at], rows.new[at], rows.predicted[at], rows.sign[at])
             self.increments.add_recent(rows.name[at], rows.segments[at], *recent)
+
+    def _labels(self, counted: Rows, rows: Changes, label: Ints, sign: Ints, has: NDArray[np.bool_]) -> None:
+        """Cells and scores of rows that have a label; an id is in the fit half if its hash is even, else in the hold-out half."""
+        counted.count(lanes.CELLS, label, rows.predicted, sign, has)
+        scored = has & (rows.score >= 0)
+        if not scored.any():
+            return
+        half = (rows.hashes & np.uint64(1)).astype(np.bool_)
+        bins, score = score_bin(rows.score), np.maximum(rows.score, 0)
+        counted.count(lanes.SCORES_FIT, label, bins, sign, scored & ~half)
+        counted.count(lanes.SCORES_HOLDOUT, label, bins, sign, scored & half)
+        counted.count(lanes.SCORE_SUM, label, 0, score * sign, scored)
+        counted.count(lanes.SCORE_SQUARES, label, 0, (score * score + SCORE_SCALE // 2) // SCORE_SCALE * sign, scored)
 
     def counter(self, counter: str, name: Ints, segments: Ints, time_ms: Ints, sign: Ints | None = None) -> None:
         """Count rows in the arrivals lane at the time at which they came to nothing."""

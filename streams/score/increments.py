@@ -139,7 +139,7 @@ class Increments:
             start = end
             for measure, a, b, amount, where in rows.counts:
                 cell = np.broadcast_to((np.asarray(a, np.int64) << _A) | b | (measure << _MEASURE), rows.name.shape)
-                at: slice | Ints = slice(None) if where is None else np.flatnonzero(where[row])
+                at: slice | Ints = slice(None) if where is None or where.all() else np.flatnonzero(where[row])
                 key = slot[at] | cell[row[at]]
                 if amount is None or (amount == 1).all():
                     ones.append(key)

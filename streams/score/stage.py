@@ -83,7 +83,7 @@ class Score:
         partials = counting.increments.partials(self._partition, texts.names, texts.segments.texts, texts.labels.texts)
         records += outcome_records(found.told, texts, self._config)
         records += [Record(WINDOW_PARTIALS, partial.model_name, partial) for partial in partials]
-        sent = self._announce(prediction_ms, truth_ms, due.first_ms(), marks.sent, records)
+        sent = self._announce(prediction_ms, truth_ms, due.first_ms(), marks.sent, batch.ended_ms, records)
         state.put(_WATERMARKS, _encode(Marks(1, prediction_ms, truth_ms, sent)))
         return records
 
@@ -97,7 +97,13 @@ class Score:
         return arrived.take(np.flatnonzero(~dropped))
 
     def _announce(
-        self, prediction_ms: int, truth_ms: int, listed_from_ms: int | None, sent: tuple[int, int], records: list[Record]
+        self,
+        prediction_ms: int,
+        truth_ms: int,
+        listed_from_ms: int | None,
+        sent: tuple[int, int],
+        ended_ms: int | None,
+        records: list[Record],
     ) -> tuple[int, int]:
         """Send the watermarks where a frontier that follows from them is in a new pane.
 
@@ -109,7 +115,7 @@ class Score:
             truth_ms = min(truth_ms, listed_from_ms + pane_ms + graces_ms[1] - 1)
         panes = (prediction_ms - graces_ms[0]) // pane_ms, (truth_ms - graces_ms[1]) // pane_ms
         if panes != sent:
-            records.append(Record(WINDOW_PARTIALS, "", Watermarks(self._partition, self._partitions, prediction_ms, truth_ms)))
+            records.append(Record(WINDOW_PARTIALS, "", Watermarks(self._partition, self._partitions, prediction_ms, truth_ms, ended_ms)))
         return panes
 
     def _conflict(self, columns: PredictionColumns, at: int) -> Record:

@@ -115,20 +115,8 @@ ROWS = [
     {"id": "a3", "when": "2026-01-05T09:20:00Z", "p": "0.1", "y_true": "no", "kind": "churn"},
     {"id": "a4", "when": "2026-01-05T09:30:00Z", "p": "0.7", "y_true": "", "kind": "churn"},
 ]
-MAPPING = [
-    "--map",
-    "prediction_id=id",
-    "--map",
-    "timestamp=when",
-    "--map",
-    "score=p",
-    "--map",
-    "label=y_true",
-    "--map",
-    "model_name=kind",
-    "--map",
-    "model_version==1",
-]
+FIELDS = {"prediction_id": "id", "timestamp": "when", "score": "p", "label": "y_true", "model_name": "kind", "model_version": "=1"}
+MAPPING = [word for field, column in FIELDS.items() for word in ("--map", f"{field}={column}")]
 
 
 def judged(out: Path) -> tuple[int, int, int, int, int]:

@@ -3,7 +3,7 @@
 - *traffic*, by prediction time: predictions and errors of the rows that are not late.
 - *decisions*, by prediction time and rung: predictions that are not later than the rung; cells, joined, corrected and
   retracted of the truths with a delay of at most the rung.
-- *arrivals*, by the time at which the truth counts as known: what each change of the label in force adds and takes back; and all
+- *arrivals*, by the time at which the truth counts as known: each new label in force, nothing is taken back; and all
   that happened to rows besides: late, dropped, duplicate and conflicting predictions, duplicate and late truths. When an entry is due, its
   predictions without an effective truth count as expired, and its truths, if it has no prediction, as unmatched.
 
@@ -157,7 +157,7 @@ def _count_prediction(prediction: Prediction, entry: Entry, settings: Settings, 
     for change in changes(prediction, effective):
         for lane, when, delay in (("decisions", time, change.delay), ("arrivals", change.known, 0)):
             for figure in at(series, segments, lane, when, delay):
-                if change.old is not None:
+                if change.old is not None and lane == "decisions":
                     figure.cells[change.old, predicted] -= 1
                 if change.new is not None:
                     figure.cells[change.new, predicted] += 1

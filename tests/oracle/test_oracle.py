@@ -77,8 +77,8 @@ def test_worked_example_of_the_design_in_every_order_of_arrival(tmp_path: Path, 
 def test_worked_example_in_the_arrivals_lane(tmp_path: Path) -> None:
     _, figures = run(tmp_path, [prediction()], EXAMPLE)
     cells = {place.start - T0: figure.cells for place, figure in figures.items() if place.lane == "arrivals"}
-    # First day: +A at 00:30, -A +B at 05:00, -B at 09:00. Second day: +B at 26:00.
-    assert {day: {cell: n for cell, n in counted.items() if n} for day, counted in cells.items()} == {0: {}, DAY: {("B", "A"): 1}}
+    # First day: A at 00:30, B at 05:00, a retraction at 09:00. Second day: B at 26:00.
+    assert cells == {0: {("A", "A"): 1, ("B", "A"): 1}, DAY: {("B", "A"): 1}}
 
 
 def test_rungs_horizon_and_correction_horizon_are_inclusive(tmp_path: Path) -> None:
