@@ -117,6 +117,10 @@ class PredictionColumns(msgspec.Struct, gc=False):
             raw=list(raw),
         )
 
+    def take(self, at: Indexes) -> PredictionColumns:
+        """The rows at the indexes `at`, shape (M,), in that order."""
+        return _taken(self, at)
+
 
 class GroundTruthColumns(msgspec.Struct, gc=False):
     """Ground truths of one batch; every column has shape (N,). `label` is NO_LABEL for a retraction; the rest as in predictions."""
@@ -153,6 +157,25 @@ class GroundTruthColumns(msgspec.Struct, gc=False):
             tick_ms=tick_ms,
             raw=list(raw),
         )
+
+    def take(self, at: Indexes) -> GroundTruthColumns:
+        """The rows at the indexes `at`, shape (M,), in that order."""
+        return _taken(self, at)
+
+
+_Columns = TypeVar("_Columns", PredictionColumns, GroundTruthColumns)
+
+
+def _taken(columns: _Columns, at: Indexes) -> _Columns:
+    picked, indexes = {}, at.tolist()
+    for field in columns.__struct_fields__:
+        column: Any = getattr(columns, field)
+        if isinstance(column, np.ndarray):
+            column = column[at]
+        elif field not in ("names", "labels"):
+            column = list(map(column.__getitem__, indexes))
+        picked[field] = column
+    return type(columns)(**picked)
 
 
 def _coded(texts: Sequence[_Text]) -> tuple[list[_Text], Indexes]:

@@ -6,7 +6,6 @@ What a job is (which window, which chunks of time) is decided by the caller; whi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -61,48 +60,40 @@ class Block:
 
     Attributes
     ----------
-    windows
-        Whose counts they are, in the order of the rows.
     dense
         Shape (S, layout.width).
+    counts
+        The same for metrics.
     """
+
+    dense: Ints
+    counts: Counts
 
     def __init__(self, lane: int, layout: Layout) -> None:
         self.lane = lane
         self.layout = layout
-        self.windows: list[Evaluated] = []
-        self.dense = np.zeros((0, layout.width), np.int64)
         self.rows = 0
-        self._parts: list[tuple[Ints, Floats]] = []
+        self._places: list[Ints] = []
+        self._weights: list[Floats] = []
+        self._lengths: list[Ints] = []
 
     def add(self, window: Evaluated, place: Ints, weights: Floats) -> None:
         """Put the counts of a window behind the others; `place` is row * layout.width + column."""
         window.block, window.first = self, self.rows
-        self._parts.append((place + self.rows * self.layout.width, weights))
+        due = window.job.due
+        self._places.append(place + self.rows * self.layout.width)
+        self._weights.append(weights)
+        self._lengths.append(due.end_ms - window.starts() if due.kind != "last_n" else np.zeros(len(window.series), np.int64))
         self.rows += len(window.series)
-        self.windows.append(window)
 
     def close(self) -> None:
         """Count everything."""
-        weights = np.concatenate([weights for _, weights in self._parts])
         size = self.rows * self.layout.width
         # Exact: sums stay far below 2**53, where floats stop to count one by one.
-        counted = np.bincount(_joined([place for place, _ in self._parts]), weights=weights, minlength=size)
+        counted = np.bincount(np.concatenate(self._places), weights=np.concatenate(self._weights), minlength=size)
         self.dense = counted.astype(np.int64).reshape(self.rows, self.layout.width)
-        self._parts = []
-
-    @cached_property
-    def starts(self) -> Ints:
-        """Shape (S,): start of the window of each row."""
-        return np.concatenate([window.starts() for window in self.windows])
-
-    @cached_property
-    def counts(self) -> Counts:
-        """The counts for metrics."""
-        dues = [window.job.due for window in self.windows]
-        sizes = [len(window.series) for window in self.windows]
-        has_length, ends = np.repeat([due.kind != "last_n" for due in dues], sizes), np.repeat([due.end_ms for due in dues], sizes)
-        return self.layout.counts(self.dense, np.where(has_length, ends - self.starts, 0))
+        self.counts = self.layout.counts(self.dense, np.concatenate(self._lengths))
+        self._places, self._weights, self._lengths = [], [], []
 
 
 class Evaluated:

@@ -44,9 +44,12 @@ def figures(metrics: Sequence[Metric], counts: Counts, *, problem: str | None, b
         if problem is not None and "truth" in metric.needs:
             values.append(np.full(s, np.nan))
             continue
-        values.append(metric.value(counts))
-        if (interval := metric.interval(counts)) is not None:
-            intervals.append((metric, interval))
+        if _lacking(metric, counts):
+            values.append(np.full(s, np.nan))
+        else:
+            values.append(metric.value(counts))
+            if (interval := metric.interval(counts)) is not None:
+                intervals.append((metric, interval))
         if bounded and (limits := metric.bounds(counts)) is not None:
             bounds.append((metric, limits))
     names = [metric.name for metric in metrics]
@@ -61,6 +64,21 @@ def figures(metrics: Sequence[Metric], counts: Counts, *, problem: str | None, b
             rows[series][name] = None
             null_reasons[series][name] = problem if problem is not None and known and "truth" in metric.needs else reason
     return Figures(rows, _pairs(intervals, s), _pairs(bounds, s), null_reasons)
+
+
+def _lacking(metric: Metric, counts: Counts) -> bool:
+    """Whether no series has what the metric needs, so that it need not be asked."""
+    if metric.binary and counts.positive is None:
+        return True
+    for need in metric.needs:
+        if need == "truth" and not counts.n.any():
+            return True
+        if need == "score" and not len(counts.scores.series):
+            return True
+        histogram = counts.delay if need == "delay" else counts.latency
+        if need in ("delay", "latency") and (histogram is None or not histogram.counts.any()):
+            return True
+    return False
 
 
 def _rounded(metrics: Sequence[Metric], columns: Sequence[Floats], s: int) -> Floats:

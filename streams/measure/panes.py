@@ -145,6 +145,18 @@ class Panes:
             at += length
         return chunks
 
+    def rows(self, model: int, lane: int, start: int, end: int, state: State) -> tuple[Ints, Ints, Ints]:
+        """All rows of the panes from `start` to `end`: start of the pane, key without pane, count; a key may come again."""
+        parts = []
+        for bucket in range(start - start % self._bucket_ms, end, self._bucket_ms):
+            for table in self._runs.read(place_of(_KIND, lane, model, bucket), state):
+                parts.append((bucket + (table.keys >> PANE_SHIFT) * self._pane_ms, table.keys & WITHOUT_PANE, table.counts))
+        if not parts:
+            return EMPTY.keys, EMPTY.keys, EMPTY.counts
+        pane, keys, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+        inside = (pane >= start) & (pane < end)
+        return pane[inside], keys[inside], counts[inside]
+
     def drop(self, model: int, lane: int, start: int, end: int, state: State) -> None:
         """Forget whole buckets from `start` to `end`."""
         first, last = start // self._bucket_ms * self._bucket_ms, end // self._bucket_ms * self._bucket_ms

@@ -21,6 +21,7 @@ from streams.measure.evaluate import Evaluator, Job
 from streams.measure.figures import figures
 from streams.measure.model import Model, Version
 from streams.measure.panes import Panes
+from streams.measure.records import chosen
 from streams.measure.targets import Targets, cycle
 from streams.measure.windows import Due
 from streams.metrics.metric import Metric
@@ -98,14 +99,14 @@ class References:
             )
             for start, end in spans
         ]
-        evaluated = self._evaluator.evaluate(model, lane, [job for job in jobs if job.chunks])
+        (evaluated,) = self._evaluator.evaluate(lane, [(model, [job for job in jobs if job.chunks])])
         rows = [(window, window.series.index((version, ALL))) for window in evaluated if (version, ALL) in window.series]
         if not rows or rows[0][0].job is not jobs[0]:
             return
-        layout = rows[0][0].layout
+        layout = rows[0][0].block.layout
         dense = np.stack([window.dense[row] for window, row in rows])
         counts = layout.counts(dense, np.array([window.job.due.size_ms for window, _ in rows], np.int64))
-        metrics = [metric for metric in self._metrics if lane in metric.lanes]
+        metrics = chosen(self._metrics, lane, model)
         drawn = figures(metrics, counts, problem=layout.problem, bounded=False)
         n, n_predictions = int(counts.n[0]), int(counts.n_predictions[0])
         edges = [format_time(start_ms), format_time(end_ms)]

@@ -6,7 +6,7 @@ depends on event time alone, not on how the input was cut into batches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from schemas import topics
@@ -14,7 +14,7 @@ from schemas.results import RegistryEntry
 from schemas.settings import Config
 from schemas.times import DAY_MS, HOUR_MS
 from streams.catalogue import drift_plugins, metric_plugins
-from streams.lanes import ARRIVALS, DECISIONS, LANE_NAMES, NO_MODEL, TRAFFIC
+from streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, LANE_NAMES, NO_MODEL, TRAFFIC
 from streams.measure.completeness import Completeness
 from streams.measure.drift_windows import DriftWindows
 from streams.measure.evaluate import Evaluator, Job
@@ -36,6 +36,7 @@ from streams.stage import Batch, Record, State
 
 ACTIVE_MS: Final = 30 * DAY_MS
 MOST_MODELS: Final = 1 << 32
+MODELS_AT_ONCE: Final = 16
 
 
 class Measure:
@@ -59,7 +60,8 @@ class Measure:
         self._config = config
         self._schedule = Schedule(config)
         self._lanes = frozenset(lane for lane, name in enumerate(LANE_NAMES) if name in config.lanes)
-        metrics = metric_plugins()
+        metrics = metric_plugins(config.plugins)
+        _check_metrics(config, [metric.name for metric in metrics])
         self._panes = Panes(config.pane_ms)
         self._features = FeaturePanes()
         self._since = SinceDeployment(self._panes)
@@ -69,7 +71,7 @@ class Measure:
         self._evaluator = Evaluator()
         self._announcer = Announcer(metrics, self._completeness)
         targets = Targets(self._panes, self._features)
-        self._drift = DriftWindows(drift_plugins(), targets)
+        self._drift = DriftWindows(drift_plugins(config.plugins), targets)
         self._references = References(metrics, self._panes, targets, self._evaluator)
         self._names: Names[str] | None = None
         self._models: dict[str, Model] = {}
@@ -90,13 +92,17 @@ class Measure:
         if step is None:
             raise ValueError("measure: no step is due; ask due() before a call without records")
         records: list[Record] = []
-        for name in sorted(self._models):
-            model = self._models[name]
+        models = [self._models[name] for name in sorted(self._models)]
+        # Some models at a time: their windows share the cost of a metric, and what is in memory at once stays bounded.
+        for begin in range(0, len(models), MODELS_AT_ONCE):
+            some = models[begin : begin + MODELS_AT_ONCE]
             if step.traffic is not None:
-                records += self._traffic(model, *step.traffic, state)
+                records += self._traffic(some, *step.traffic, state)
             if step.main is not None:
-                records += self._main(model, *step.main, state)
-            model.write(state)
+                records += self._decisions(some, *step.main, state)
+                records += self._arrivals(some, *step.main, state)
+            for model in some:
+                model.write(state)
         frontier.done(step)
         frontier.write(state)
         return records
@@ -129,10 +135,10 @@ class Measure:
                 frontier.note(value)
             else:
                 by_model.setdefault(value.model_name, []).append(value)
-        for name, partials in by_model.items():
-            model = self._model(name, state)
+        received = [(self._model(name, state), partials) for name, partials in by_model.items()]
+        add_counts([(model, partial) for model, partials in received for partial in partials], self._panes, min(self._lanes), state)
+        for model, partials in received:
             plan = self._schedule.plan(model.config)
-            add_counts(model, partials, self._panes, state)
             self._features.add(model, partials, self._grain_ms(plan), state)
             if model.config.last_n:
                 self._recent.add(model, partials, plan, state)
@@ -152,52 +158,68 @@ class Measure:
         frontier.write(state)
         return records
 
-    def _traffic(self, model: Model, after_ms: int, now_ms: int, state: State) -> list[Record]:
-        facts, plan = model.facts, self._schedule.plan(model.config)
-        versions = [name for name in sorted(facts.versions) if facts.versions[name].first_ms < now_ms]
-        if not versions:
-            return []
-        dues = plan.due(TRAFFIC, after_ms, now_ms)
-        jobs = self._jobs(model, TRAFFIC, dues, self._active(model, versions, now_ms), state)
-        evaluated = self._evaluator.evaluate(model, TRAFFIC, jobs)
-        for window in evaluated:
-            if window.job.due.window == plan.smallest.name:
-                n_predictions = window.dense[:, 0].tolist()
-                for (name, _), n in zip(window.series, n_predictions, strict=True):
-                    if n and name in facts.versions:
-                        facts.versions[name].last_ms = window.job.due.end_ms
-        records = list(self._announcer.metrics(model, TRAFFIC, evaluated, state))
-        for due in dues:
-            if due.window == plan.detection.name:
-                records += self._drift.records(model, due, versions, self._grain_ms(plan), state)
-        records += self._references.first_sights(model, versions, now_ms)
-        records += self._references.of_traffic(model, versions, self._grain_ms(plan), now_ms, state)
-        self._drop(model, TRAFFIC, after_ms, now_ms - plan.longest_ms, state)
-        return records
+    def _traffic(self, models: Sequence[Model], after_ms: int, now_ms: int, state: State) -> Iterator[Record]:
+        wanted = []
+        for model in models:
+            if versions := _known(model, now_ms):
+                dues = self._schedule.plan(model.config).due(TRAFFIC, after_ms, now_ms)
+                wanted.append((model, versions, dues, self._jobs(model, TRAFFIC, dues, _active(model, versions, now_ms), state)))
+        evaluated = self._evaluator.evaluate(TRAFFIC, [(model, jobs) for model, _, _, jobs in wanted])
+        for (model, versions, dues, _), windows in zip(wanted, evaluated, strict=True):
+            plan = self._schedule.plan(model.config)
+            for window in windows:
+                if window.job.due.window == plan.smallest.name:
+                    n_predictions = window.dense[:, COUNTER_CODES["predictions"]].tolist()
+                    for (name, _), n in zip(window.series, n_predictions, strict=True):
+                        if n and name in model.facts.versions:
+                            model.facts.versions[name].last_ms = window.job.due.end_ms
+            yield from self._announcer.metrics(model, windows, state)
+            for due in dues:
+                if due.window == plan.detection.name:
+                    yield from self._drift.records(model, due, versions, self._grain_ms(plan), state)
+            yield from self._references.first_sights(model, versions, now_ms)
+            yield from self._references.of_traffic(model, versions, self._grain_ms(plan), now_ms, state)
+            self._drop(model, TRAFFIC, now_ms - plan.longest_ms, state)
 
-    def _main(self, model: Model, after_ms: int, now_ms: int, state: State) -> list[Record]:
-        plan = self._schedule.plan(model.config)
-        records: list[Record] = []
-        if DECISIONS in self._lanes and model.name != NO_MODEL:
-            jobs = self._jobs(model, DECISIONS, plan.due(DECISIONS, after_ms, now_ms), (), state)
-            jobs += self._since.jobs(model, plan, plan.since_due(after_ms, now_ms), state)
-            windows = self._evaluator.evaluate(model, DECISIONS, jobs)
+    def _decisions(self, models: Sequence[Model], after_ms: int, now_ms: int, state: State) -> Iterator[Record]:
+        if DECISIONS not in self._lanes:
+            return
+        wanted = []
+        for model in models:
+            if model.facts.first_pane_ms[DECISIONS] is not None:
+                plan = self._schedule.plan(model.config)
+                jobs = self._jobs(model, DECISIONS, plan.due(DECISIONS, after_ms, now_ms), (), state)
+                wanted.append((model, jobs + self._since.jobs(model, plan, plan.since_due(after_ms, now_ms), state)))
+        for (model, _), windows in zip(wanted, self._evaluator.evaluate(DECISIONS, wanted), strict=True):
+            plan = self._schedule.plan(model.config)
             for window in windows:
                 if window.by_rung is not None:
                     due, segments = window.job.due, [segment for _, segment in window.series]
                     self._completeness.add(model, due.window, due.start_ms, segments, window.by_rung, state)
-            records += self._announcer.metrics(model, DECISIONS, windows, state)
-            records += self._announcer.histograms(model, windows)
-            versions = [name for name in sorted(model.facts.versions) if model.facts.versions[name].first_ms < now_ms]
-            records += self._references.baselines(model, versions, now_ms, state)
-            self._drop(model, DECISIONS, after_ms, now_ms - plan.longest_ms - model.config.maturity[-1].ms - DAY_MS, state)
-        if ARRIVALS in self._lanes:
-            jobs = self._jobs(model, ARRIVALS, plan.due(ARRIVALS, after_ms, now_ms), (), state)
-            if model.config.last_n and now_ms % plan.recent_step_ms == 0:
-                jobs += self._recent.jobs(model, plan, now_ms, state)
-            records += self._announcer.metrics(model, ARRIVALS, self._evaluator.evaluate(model, ARRIVALS, jobs), state)
-            self._drop(model, ARRIVALS, after_ms, now_ms - plan.longest_ms, state)
-        return records
+            yield from self._announcer.metrics(model, windows, state)
+            yield from self._announcer.histograms(model, windows)
+            versions = _known(model, now_ms)
+            if TRAFFIC not in self._lanes:
+                yield from self._references.first_sights(model, versions, now_ms)
+            yield from self._references.baselines(model, versions, now_ms, state)
+            self._drop(model, DECISIONS, now_ms - plan.longest_ms - model.config.maturity[-1].ms - DAY_MS, state)
+
+    def _arrivals(self, models: Sequence[Model], after_ms: int, now_ms: int, state: State) -> Iterator[Record]:
+        if ARRIVALS not in self._lanes:
+            return
+        wanted = []
+        for model in models:
+            if model.facts.first_pane_ms[ARRIVALS] is not None:
+                plan = self._schedule.plan(model.config)
+                jobs = self._jobs(model, ARRIVALS, plan.due(ARRIVALS, after_ms, now_ms), (), state)
+                if model.config.last_n and now_ms % plan.recent_step_ms == 0:
+                    jobs += self._recent.jobs(model, plan, now_ms, state)
+                wanted.append((model, jobs))
+        for (model, _), windows in zip(wanted, self._evaluator.evaluate(ARRIVALS, wanted), strict=True):
+            yield from self._announcer.metrics(model, windows, state)
+            if not self._lanes - {ARRIVALS}:
+                yield from self._references.first_sights(model, _known(model, now_ms), now_ms)
+            self._drop(model, ARRIVALS, now_ms - self._schedule.plan(model.config).longest_ms, state)
 
     def _jobs(self, model: Model, lane: int, dues: Sequence[Due], always: Sequence[str], state: State) -> list[Job]:
         """The windows that hold anything, or that are announced anyway."""
@@ -214,17 +236,7 @@ class Measure:
                 jobs.append(Job(due, chunks, due.start_ms, always=always))
         return jobs
 
-    def _active(self, model: Model, versions: Sequence[str], now_ms: int) -> list[str]:
-        """Versions of which silence is news: in production, or with traffic in the last 30 days, and not archived."""
-        active = []
-        for name in versions:
-            registered, last_ms = model.facts.registry.get(name), model.facts.versions[name].last_ms
-            stage = registered.stage if registered is not None else ""
-            if stage == "production" or (stage != "archived" and last_ms is not None and now_ms - last_ms < ACTIVE_MS):
-                active.append(name)
-        return active
-
-    def _drop(self, model: Model, lane: int, after_ms: int, end_ms: int, state: State) -> None:
+    def _drop(self, model: Model, lane: int, end_ms: int, state: State) -> None:
         """Forget panes that no window, reference or baseline can need any more; once a day."""
         facts = model.facts
         end_ms = min([end_ms, *self._wanted_from(model, lane)]) // DAY_MS * DAY_MS
@@ -250,3 +262,28 @@ class Measure:
         pane_ms = self._config.pane_ms
         lengths_ms = (plan.detection.size_ms, plan.detection.step_ms)
         return HOUR_MS if HOUR_MS % pane_ms == 0 and all(length % HOUR_MS == 0 for length in lengths_ms) else pane_ms
+
+
+def _check_metrics(config: Config, known: Sequence[str]) -> None:
+    """Refuse names of metrics that no plug-in has."""
+    for where, model in (("defaults", config.defaults), *((f"models.{name}", model) for name, model in config.models.items())):
+        for name in model.metrics or ():
+            if name not in known:
+                raise ValueError(f'{where}.metrics: "{name}" is no metric; known are {", ".join(known)}')
+
+
+def _known(model: Model, now_ms: int) -> list[str]:
+    """Versions that showed themselves before `now_ms`, sorted."""
+    versions = model.facts.versions
+    return [name for name in sorted(versions) if versions[name].first_ms < now_ms] if model.name != NO_MODEL else []
+
+
+def _active(model: Model, versions: Sequence[str], now_ms: int) -> list[str]:
+    """Versions of which silence is news: in production, or with traffic in the last 30 days, and not archived."""
+    active = []
+    for name in versions:
+        registered, last_ms = model.facts.registry.get(name), model.facts.versions[name].last_ms
+        stage = registered.stage if registered is not None else ""
+        if stage == "production" or (stage != "archived" and last_ms is not None and now_ms - last_ms < ACTIVE_MS):
+            active.append(name)
+    return active

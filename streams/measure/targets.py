@@ -21,8 +21,8 @@ from streams.lanes import ALL, COUNTER_CODES, SCORE_BINS, TRAFFIC
 from streams.measure.features import FeaturePanes, Summaries
 from streams.measure.layout import NEGATIVE, POSITIVE
 from streams.measure.model import Model
-from streams.measure.panes import Chunk, Panes
-from streams.measure.tables import A_SHIFT, CODES, MEASURE_SHIFT, SERIES_SHIFT, Ints, Table, merged
+from streams.measure.panes import Panes
+from streams.measure.tables import A_SHIFT, CODES, MEASURE_SHIFT, SERIES_SHIFT, Ints
 from streams.stage import State
 from streams.texts import StringSummary
 
@@ -115,7 +115,7 @@ class Targets:
         whole = self._features.whole(model, start_ms, end_ms, grain_ms, state)
         by_grain = self._features.by_grain(model, start_ms, end_ms, grain_ms, state)
         names = model.series.names
-        traffic = merged([chunk.table for chunk in self._panes.span(model.number, TRAFFIC, start_ms, end_ms, state)])
+        pane, keys, counts = self._panes.rows(model.number, TRAFFIC, start_ms, end_ms, state)
         found: dict[str, tuple[int, dict[str, Target]]] = {}
         numbers = {names[number][1]: number for number, _ in whole if names[number][0] == version}
         for number, name in enumerate(names):
@@ -123,12 +123,12 @@ class Targets:
                 numbers[ALL] = number
         for segment in sorted(numbers, key=lambda name: (name != ALL, name)):
             number = numbers[segment]
-            rows = _predictions(traffic, number)
+            rows = int(counts[keys == (number << SERIES_SHIFT) | _PREDICTIONS].sum())
             targets = _features_of(whole, by_grain, number, rows)
             if segment == ALL:
-                grains = range(start_ms, end_ms, grain_ms)
-                spans = [self._panes.span(model.number, TRAFFIC, at, at + grain_ms, state) for at in grains]
-                targets |= _scores_of(model, spans, number)
+                scored = keys >> MEASURE_SHIFT == number << SERIES_SHIFT - MEASURE_SHIFT | lanes.PREDICTED_SCORES
+                grains = -(-(end_ms - start_ms) // grain_ms)
+                targets |= _scores_of(model, grains, (pane[scored] - start_ms) // grain_ms, keys[scored], counts[scored])
             found[segment] = (rows, targets)
         return found
 
@@ -136,12 +136,6 @@ class Targets:
 def cycle(grain_ms: int) -> int:
     """Grains in a day; 0 where a day is not made of whole grains."""
     return DAY_MS // grain_ms if DAY_MS % grain_ms == 0 else 0
-
-
-def _predictions(table: Table, number: int) -> int:
-    key = (number << SERIES_SHIFT) | _PREDICTIONS
-    row = table.between(key, key + 1)
-    return int(row.counts.sum())
 
 
 def _features_of(whole: Summaries, by_grain: Sequence[Summaries], number: int, rows: int) -> dict[str, Target]:
@@ -155,16 +149,10 @@ def _features_of(whole: Summaries, by_grain: Sequence[Summaries], number: int, r
     return targets
 
 
-def _scores_of(model: Model, spans: Sequence[Sequence[Chunk]], number: int) -> dict[str, Target]:
-    """Score and predicted label of a series, from the chunks of each grain."""
-    low = (number << SERIES_SHIFT) | (lanes.PREDICTED_SCORES << MEASURE_SHIFT)
-    found = [(grain, chunk.table.between(low, low + (1 << MEASURE_SHIFT))) for grain, chunks in enumerate(spans) for chunk in chunks]
-    filled = [(grain, table) for grain, table in found if len(table)]
-    if not filled:
+def _scores_of(model: Model, grains: int, grain: Ints, keys: Ints, counts: Ints) -> dict[str, Target]:
+    """Score and predicted label of a series, from rows of shape (N,)."""
+    if not len(keys):
         return {}
-    keys = np.concatenate([table.keys for _, table in filled])
-    counts = np.concatenate([table.counts for _, table in filled])
-    grain = np.repeat([grain for grain, _ in filled], [len(table) for _, table in filled])
     bins = keys & CODES - 1
     codes, label = np.unique(keys >> A_SHIFT & CODES - 1, return_inverse=True)
     names = _label_names(model, codes.tolist())
@@ -174,8 +162,8 @@ def _scores_of(model: Model, spans: Sequence[Sequence[Chunk]], number: int) -> d
         by_label[name] = by_label.get(name, 0) + count
     labels = FeatureSummary(texts=StringSummary.of_counts(by_label))
     return {
-        SCORE: ScoreTarget(FeatureSummary(numbers=scores), len(spans), grain, bins, counts),
-        PREDICTION: LabelTarget(labels, len(spans), grain, names, label, counts),
+        SCORE: ScoreTarget(FeatureSummary(numbers=scores), grains, grain, bins, counts),
+        PREDICTION: LabelTarget(labels, grains, grain, names, label, counts),
     }
 
 

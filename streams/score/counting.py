@@ -25,6 +25,7 @@ from streams.texts import StringSummary
 
 _MICROSECONDS = 1_000.0
 _BOOLEANS = ("false", "true")
+_TEXT = frozenset({str, type(None)})
 
 
 class Changes(msgspec.Struct, gc=False):
@@ -203,6 +204,8 @@ def _columns(rows: list[dict[str, Any] | None]) -> dict[str, Sequence[Any]]:
 def _split(values: Sequence[Any]) -> tuple[NDArray[np.float64] | None, list[str | None] | None]:
     """Numbers, NaN where there is none, and texts (booleans among them), None where there is none; each None if there are none at all."""
     kinds = frozenset(map(type, values))
+    if kinds <= _TEXT:
+        return None, list(values)
     texts = None
     if str in kinds or bool in kinds:
         texts = [value if isinstance(value, str) else _BOOLEANS[value] if isinstance(value, bool) else None for value in values]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.config import Config, parse_config
 from schemas.results import Metric
 from schemas.times import parse_time
-from schemas.topics import METRICS, WINDOW_PARTIALS
+from schemas.topics import METRICS, REGISTRY_COMMANDS, WINDOW_PARTIALS
 from streams import lanes
 from streams.lanes import COUNTER_CODES
 from streams.partial import Watermarks
@@ -195,6 +196,7 @@ def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:
 )
 def test_records_do_not_depend_on_cuts_partitions_or_forgetting_between_calls(seed: int, cuts: list[int], partitions: int) -> None:
     calls, end = calls_of(seed, count=60, days=2), START + 6 * DAY
+    calls = [replace(call, model="another" if call.key % 3 == 0 else "m") for call in calls]
     whole = run(CONFIG, calls, end=end)
     cut = run(CONFIG, calls, end=end, cuts=cuts, partitions=partitions, forgetful=bool(seed % 2))
     assert [record.key for record in cut.records] == [record.key for record in whole.records]
@@ -297,3 +299,45 @@ def test_labels_from_scores_stand_for_the_positive_and_the_other_label(
         assert final.metrics["accuracy"] is None
         assert final.null_reasons["accuracy"] == "one label seen; set positive_label"
         assert final.label_coverage == 1.0
+
+
+def test_three_labels_have_a_matrix_in_sorted_order_and_no_positive_one() -> None:
+    outcomes = [("cat", "cat"), ("dog", "cat"), ("eel", "eel"), ("cat", "dog")]
+    calls = [Call(START + i, predicted=said, key=i, changes=((1, truth),)) for i, (truth, said) in enumerate(outcomes)]
+    final = next(m for m in metrics_of(run(HOURLY, calls, end=START + 2 * DAY), "decisions") if m.final)
+    assert (final.labels, final.matrix, final.tp) == (["cat", "dog", "eel"], [[1, 1, 0], [1, 0, 0], [0, 0, 1]], None)
+    assert (final.metrics["accuracy"], final.metrics["precision"], final.null_reasons["precision"]) == (0.5, None, "needs two labels")
+
+
+def test_more_than_a_hundred_labels_are_counted_but_not_told_apart() -> None:
+    calls = [Call(START + i, predicted=f"{i:03}", key=i, changes=((1, f"{i:03}"),)) for i in range(120)]
+    final = next(m for m in metrics_of(run(HOURLY, calls, end=START + 2 * DAY), "decisions") if m.final)
+    assert (final.n, final.n_predictions, final.label_coverage, final.matrix) == (120, 120, 1.0, [])
+    assert final.null_reasons["accuracy"] == "more than 100 labels"
+
+
+def test_only_the_chosen_metrics_are_computed_and_an_unknown_one_is_refused() -> None:
+    text = '[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "2h"\nmetrics = {}'
+    calls = [Call(START, key=1, changes=((1, "yes"),))]
+    chosen = metrics_of(run(parse_config(text.format('["recall", "accuracy"]')), calls, end=START + DAY), "decisions")
+    assert all(list(m.metrics) == ["accuracy", "recall"] for m in chosen)
+    none = metrics_of(run(parse_config(text.format("[]")), calls, end=START + DAY), "decisions")
+    assert [m.metrics for m in none] == [{}] * len(chosen)
+    with pytest.raises(ValueError, match=r'defaults\.metrics: "acuracy" is no metric; known are accuracy, balanced_accuracy'):
+        Run(parse_config(text.format('["acuracy"]')))
+
+
+def test_a_lane_that_is_switched_off_is_not_announced_and_versions_are_still_registered() -> None:
+    config = parse_config('[run]\nlanes = ["decisions"]\n[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "2h"')
+    lane = moments([Call(START + MINUTE, key=1, changes=((1, "yes"),))], config)
+    for moment in lane:
+        moment.counts = [count for count in moment.counts if count[0] == lanes.DECISIONS]
+    running = Run(config)
+    running.feed(lane, upto=START + 2 * DAY)
+    assert {m.lane for m in running.of(METRICS)} == {"decisions"}
+    assert running.of(REGISTRY_COMMANDS)[0].command == "register"
+
+
+def test_a_call_without_records_and_without_a_step_that_is_due_is_refused() -> None:
+    with pytest.raises(ValueError, match="no step is due"):
+        Run(HOURLY).call({})

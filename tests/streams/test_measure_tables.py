@@ -98,12 +98,14 @@ def test_any_span_of_panes_gives_the_sum_of_its_panes(pane: int) -> None:
         n = 300
         start = first + draw.integers(0, 3 * DAY // pane, n) * pane
         keys, counts = draw.integers(0, 50, n), draw.integers(1, 4, n)
-        everything += list(zip(start.tolist(), keys.tolist(), counts.tolist(), strict=True))
-        panes.add(0, np.full(n, 1), start, keys, counts, state)
+        model = draw.integers(0, 2, n)
+        everything += list(zip(model.tolist(), start.tolist(), keys.tolist(), counts.tolist(), strict=True))
+        panes.add([7, 9], model, np.full(n, 1), start, keys, counts, state)
         for low, high in ((0, 3 * DAY), (5 * pane, 9 * pane), (pane, DAY + pane), (DAY, 3 * DAY)):
             low, high = first + low // pane * pane, first + high // pane * pane
-            found = merged([chunk.table for chunk in panes.span(0, 1, low, high, state)])
-            assert counted(found) == summed([(key, count) for at, key, count in everything if low <= at < high])
+            for owner, number in enumerate((7, 9)):
+                found = merged([chunk.table for chunk in panes.span(number, 1, low, high, state)])
+                assert counted(found) == summed([(key, count) for of, at, key, count in everything if of == owner and low <= at < high])
     assert int(found.keys.max()) < 1 << PANE_SHIFT
 
 
