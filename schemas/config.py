@@ -395,7 +395,6 @@ _STREAM_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "clock": ("clock", _choice("wall", "data")),
     "topic_prefix": ("topic_prefix", _prefix),
     "outcomes": ("outcomes", _flag),
-    "plugins": ("plugins", lambda value: _each(value, _name)),
     "lanes": ("lanes", _lanes),
 }
 """What may stand in [run] or [defaults]: key, attribute of `Config`, reader."""

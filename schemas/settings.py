@@ -157,8 +157,6 @@ class Config(Struct, frozen=True, kw_only=True):
         How long a truth waits for its prediction.
     clock
         "wall", or "data" where recorded history is fed and time is what the records say.
-    plugins
-        Import names of packages with more metrics, drift tests or rules.
     segments
         All dimensions of all models, sorted.
     lanes
@@ -177,7 +175,6 @@ class Config(Struct, frozen=True, kw_only=True):
     clock: Literal["wall", "data"] = "wall"
     topic_prefix: str = ""
     outcomes: bool = False
-    plugins: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
     lanes: tuple[str, ...] = LANES
     max_horizon_ms: int = 30 * DAY_MS

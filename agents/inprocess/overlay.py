@@ -74,8 +74,9 @@ class Overlay:
         return known
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Set the value of a key."""
-        self._dirty[key] = self._table[key] = value
+        """Set the value of a key; one that it has already is no change."""
+        if self._table.get(key) != value:
+            self._dirty[key] = self._table[key] = value
 
     def put_many(self, items: Mapping[bytes, bytes]) -> None:
         """Set the values of several keys."""

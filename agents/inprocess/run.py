@@ -25,7 +25,7 @@ from agents.inprocess.outputs import Outputs
 from agents.inprocess.recorded import Commands, Followed
 from agents.inprocess.refused import DeadLetters
 from agents.inprocess.rocks import RocksState
-from agents.inprocess.source import decoders, input_files
+from agents.inprocess.source import NEEDED, decoders, input_files
 from agents.inprocess.summary import Progress, ReplaySummary
 from agents.inprocess.tables import is_table, log_of_table
 from schemas.refusals import Reject
@@ -34,6 +34,7 @@ from schemas.times import HOUR_MS, format_time
 from schemas.topics import (
     ALERTS,
     DRIFT,
+    GROUND_TRUTH,
     HISTOGRAMS,
     METRICS,
     OUTCOMES,
@@ -165,7 +166,8 @@ def replay(
             ),
         )
         if table:
-            log_of_table(source, out / TABLE_LOG_FOLDER, mapping=mapping or {}, segments=config.segments)
+            told = partial(_tell_rows, progress, source.stat().st_size) if progress else None
+            log_of_table(source, out / TABLE_LOG_FOLDER, mapping=mapping or {}, segments=config.segments, progress=told)
         files = input_files(out / TABLE_LOG_FOLDER if table else source, follow=follow)
         stages = stages or _pipeline(config, partitions, follow=follow)
         with ExitStack() as opened:
@@ -193,6 +195,7 @@ class _Run:
         self._mark = _Mark() if held is None else msgspec.msgpack.decode(held, type=_Mark)
         self._resumed = held is not None
         self._out = out
+        self._source = next(iter(files.values())).parent
         self._config = config
         self._identity = identity
         self._state = state
@@ -257,10 +260,13 @@ class _Run:
     def _close_windows(self) -> None:
         """Let time run on in bounded slices until every window is final and every entry has expired."""
         stride_ms = max(self._config.pane_ms, HOUR_MS)
-        while self._mark.last_ms and self._mark.clock_ms < self._mark.end_ms:
+        at_rest = not self._mark.last_ms
+        while not at_rest:
             self._mark.clock_ms = min(self._mark.clock_ms - self._mark.clock_ms % stride_ms + stride_ms, self._mark.end_ms)
             batches = [Batch(partition=partition, tick_ms=self._mark.clock_ms) for partition in range(len(self._score))]
             self._score_step(batches, None)
+            # Stage 1 forgets a bounded number of entries in one call, so at the end of time it is called until nothing changes.
+            at_rest = self._mark.clock_ms == self._mark.end_ms and not any(state.changed for _, state in self._score)
             self._settle()
         self._finish()
 
@@ -336,14 +342,14 @@ class _Run:
         mark = self._mark
         return ReplaySummary(
             out=str(self._out),
-            lines={topic: position.line for topic, position in mark.positions.items()},
+            lines={topic: position.line for topic, position in mark.positions.items() if position.line or topic in NEEDED},
             refused=mark.refused,
             written=mark.written,
             first_event=format_time(mark.first_ms) if mark.first_ms else None,
             last_event=format_time(mark.last_ms) if mark.last_ms else None,
             resumed=self._resumed and not already,
             already_finished=already,
-            notes=[],
+            notes=_notes(self._out, self._source, mark),
             elapsed_s=elapsed_s,
             cpu_s=cpu_s,
         )
@@ -380,6 +386,21 @@ def _first_ms(step: Step) -> int:
     """Event time of the first valid row of a step in merged order, 0 if there is none."""
     keys = [int(portion.key[0]) for portion in step.portions.values() if len(portion.key)]
     return min(keys, default=0)
+
+
+def _tell_rows(progress: Callable[[Progress], None], total_bytes: int, rows: int) -> None:
+    progress(Progress(phase="converting", lines=rows, bytes=0, total_bytes=total_bytes, event_ms=0, end_ms=None))
+
+
+def _notes(out: Path, source: Path, mark: _Mark) -> list[str]:
+    """What a reader of the results should know and would not see."""
+    notes = []
+    if source == out / TABLE_LOG_FOLDER:
+        notes.append(f"the rows of the table were put in order of time; the log that was made of them is {source}")
+    truths = mark.positions.get(GROUND_TRUTH, Position())
+    if not truths.high_ms and mark.last_ms:
+        notes.append("no ground truth came: figures that need labels are empty, and every prediction has expired without a truth")
+    return notes
 
 
 def _wall_clock() -> int:

@@ -10,6 +10,8 @@ from agents.inprocess.logs import Decode
 from schemas.decode import decode_predictions, decode_ticks, decode_truths
 from schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, REGISTRY_EFFECTS, REGISTRY_EVENTS, TICKS
 
+NEEDED = (PREDICTIONS, GROUND_TRUTH)
+
 
 def decoders(latest_ms: int) -> dict[str, tuple[Decode, Decode]]:
     """The decoder of each input topic, for a plain and for an exported file.
@@ -33,7 +35,7 @@ def input_files(source: Path, *, follow: bool) -> dict[str, Path]:
     """
     if not source.is_dir():
         raise LogError(f"{source} is no folder of a recorded log, and no table that can be read (.csv, .parquet)")
-    needed = [PREDICTIONS, GROUND_TRUTH, *([REGISTRY_EVENTS, REGISTRY_EFFECTS] if follow else [])]
+    needed = [*NEEDED, *([REGISTRY_EVENTS, REGISTRY_EFFECTS] if follow else [])]
     used = [*needed, TICKS, *([] if follow else [REGISTRY_COMMANDS])]
     files = {topic: source / f"{topic}.jsonl" for topic in used}
     for topic in needed:

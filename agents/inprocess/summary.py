@@ -11,7 +11,7 @@ class Progress(Struct, frozen=True):
     Attributes
     ----------
     phase
-        "reading" the log, "closing" windows after its end, or "done".
+        "converting" a table, "reading" the log, "closing" windows after its end, or "done".
     lines, bytes
         Read so far, earlier runs on the same folder included.
     total_bytes

@@ -60,7 +60,7 @@ class Measure:
         self._config = config
         self._schedule = Schedule(config)
         self._lanes = frozenset(lane for lane, name in enumerate(LANE_NAMES) if name in config.lanes)
-        metrics = metric_plugins(config.plugins)
+        metrics = metric_plugins()
         _check_metrics(config, [metric.name for metric in metrics])
         self._panes = Panes(config.pane_ms)
         self._features = FeaturePanes()
@@ -71,7 +71,7 @@ class Measure:
         self._evaluator = Evaluator()
         self._announcer = Announcer(metrics, self._completeness)
         targets = Targets(self._panes, self._features)
-        self._drift = DriftWindows(drift_plugins(config.plugins), targets)
+        self._drift = DriftWindows(drift_plugins(), targets)
         self._references = References(metrics, self._panes, targets, self._evaluator)
         self._names: Names[str] | None = None
         self._models: dict[str, Model] = {}

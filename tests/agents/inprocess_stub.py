@@ -73,7 +73,8 @@ class StubScore:
         watermark = max(watermark, batch.tick_ms or 0)
         state.put(b"watermark", b"%d" % watermark)
         self._forget(watermark, state)
-        records.append(Record("window-partials", "m", (self.partition, watermark, counts)))
+        if counts or watermark > int(held or 0):
+            records.append(Record("window-partials", "m", (self.partition, watermark, counts)))
         return records
 
     def _forget(self, watermark: int, state: State) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from agents.inprocess.rocks import RocksState
 from agents.inprocess.run import ReplaySummary, replay
 from agents.sample import write_sample
 from schemas.config import load_config
 from schemas.settings import Config
+from streams.score import ending
 
 NOW = 1_900_000_000_000
 
@@ -71,6 +73,24 @@ def test_a_run_stopped_at_many_commits_ends_with_the_same_output(tmp_path: Path,
         except Stop:
             continue
     assert stops > 10
+    assert written(tmp_path / "out") == expected
+
+
+def test_a_state_that_outgrows_its_memory_changes_no_byte(
+    tmp_path: Path, sample: tuple[Config, Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, log, expected = sample
+    monkeypatch.setitem(RocksState.__init__.__kwdefaults__, "memory_bytes", 20_000)
+    run(log, tmp_path / "out", config, batch=200)
+    assert written(tmp_path / "out") == expected
+
+
+def test_entries_that_expire_together_are_forgotten_in_slices_to_the_last(
+    tmp_path: Path, sample: tuple[Config, Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, log, expected = sample
+    monkeypatch.setattr(ending, "SLICE", 1)
+    run(log, tmp_path / "out", config, partitions=1, batch=2_000)
     assert written(tmp_path / "out") == expected
 
 

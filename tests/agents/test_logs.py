@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from agents.inprocess import lines as lines_module
+from agents.inprocess import logs as logs_module
 from agents.inprocess.lines import LineFile, LogError
 from agents.inprocess.logs import Position, TopicLog
 from agents.inprocess.merge import Merge, Step, merged_ranks
@@ -247,6 +248,17 @@ def test_order_and_ticks_are_the_same_for_any_step_size_and_resume(tmp_path: Pat
     assert rows_of(steps) == whole, f"seed {seed}, resumed after every step"
     one = [(topic, id_, tick) for topic, id_, _, tick in whole]
     assert [(topic, id_, tick) for topic, id_, _, tick in rows_of(steps_of(merge_of(tmp_path, partitions=1), 10))] == one
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_order_is_the_same_when_a_file_can_only_be_read_ahead_a_little(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random_log(tmp_path, seed)
+    whole = rows_of(steps_of(merge_of(tmp_path, partitions=3), 1_000))
+    monkeypatch.setattr(logs_module, "MAX_AHEAD_BYTES", 1)
+    monkeypatch.setitem(LineFile.__init__.__kwdefaults__, "chunk_bytes", 250)
+    assert rows_of(steps_of(merge_of(tmp_path, partitions=3), 1_000)) == whole, f"seed {seed}"
 
 
 def test_every_partition_is_ticked_at_each_step_even_without_rows(tmp_path: Path) -> None:

@@ -89,6 +89,21 @@ def test_a_state_larger_than_its_memory_is_spilled_and_read_back(tmp_path: Path)
     again.close()
 
 
+def test_putting_the_value_that_is_there_is_no_change(tmp_path: Path) -> None:
+    rocks = RocksState(tmp_path / "state", tasks=1)
+    task = rocks.task(0, 0)
+    task.put(b"a", b"1")
+    rocks.commit({})
+    task.put(b"a", b"1")
+    assert not task.changed
+    task.put(b"a", b"2")
+    task.put(b"a", b"1")
+    assert task.changed
+    rocks.commit({})
+    assert task.get(b"a") == b"1"
+    rocks.close()
+
+
 def test_records_do_not_pile_up_where_entries_come_and_go(tmp_path: Path) -> None:
     rocks = RocksState(tmp_path / "state", tasks=1)
     task = rocks.task(0, 0)

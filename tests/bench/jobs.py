@@ -33,6 +33,7 @@ positive_label = "yes"
 last_n = []
 since_deployment = false
 default_rules = false
+metrics = []
 """
 FULL: Final = PLAIN.replace('["decisions"]', '["traffic", "decisions", "arrivals"]') + 'segments = ["plan", "country", "device"]\n'
 CONFIGURATIONS: Final = {"plain": PLAIN, "full": FULL}

@@ -14,8 +14,8 @@ first label on.
 
 The predicted label is the row's prediction; else, of a score at or above the row's threshold or the configured one, the positive
 label, and below it the other label; else the class with the highest probability, the first by name of equal ones. The positive label
-is the configured one, else the greatest label of the figure; the other label is the greatest one besides. (The product goes by the labels
-that the model has shown so far, so a history either configures the positive label or has both labels in every figure.)
+is the configured one, else the greatest label of the model; the other label is the greatest one besides. (The product can only go by the
+labels that a model has shown so far. So a log that is compared configures the positive label, and shows the other one early.)
 """
 
 from __future__ import annotations
@@ -60,14 +60,23 @@ class Figure:
 PAIRS = (("0", "1"), ("false", "true"), ("no", "yes"))
 
 
-def resolved(cells: Counter[tuple[str, str]], positive: str | None) -> Counter[tuple[str, str]]:
-    """The cells with the predictions by score under the label that they stand for."""
-    named = {label for cell, count in cells.items() if count for label in cell} - {POSITIVE, NEGATIVE} | ({positive} - {None})
-    if len(named) == 1:
-        named |= {label for pair in PAIRS if named <= set(pair) for label in pair}
+def labels_by_model(figures: dict[Place, Figure]) -> dict[str, set[str]]:
+    """The labels that each model's figures hold, actual and predicted."""
+    found: dict[str, set[str]] = {}
+    for place, figure in figures.items():
+        named = {label for cell, n in figure.cells.items() if n for label in cell} - {POSITIVE, NEGATIVE}
+        found.setdefault(place.model, set()).update(named)
+    return found
+
+
+def resolved(cells: Counter[tuple[str, str]], labels: set[str], positive: str | None) -> Counter[tuple[str, str]]:
+    """The cells of a model with those `labels`, the predictions by score under the label that they stand for."""
+    every = labels | ({positive} - {None})
+    if len(every) == 1:
+        every |= {label for pair in PAIRS if every <= set(pair) for label in pair}
     if positive is None:
-        positive = max(named, default=POSITIVE)
-    names = {POSITIVE: positive, NEGATIVE: max(named - {positive}, default=NEGATIVE)}
+        positive = max(every, default=POSITIVE)
+    names = {POSITIVE: positive, NEGATIVE: max(every - {positive}, default=NEGATIVE)}
     found: Counter[tuple[str, str]] = Counter()
     for (actual, predicted), count in cells.items():
         found[actual, names.get(predicted, predicted)] += count

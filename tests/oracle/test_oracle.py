@@ -169,7 +169,7 @@ def test_predicted_label_follows_from_prediction_then_score_then_classes(tmp_pat
     _, figures = run(tmp_path, predictions, truths, toml)
     cells = figures[Place("m", "1", "all", "decisions", "1d", "30d", T0)].cells
     # At 0.6 and above yes, 0.59 no, 0.55 by the row's own threshold yes; of equal classes the first by name.
-    assert resolved(cells, "yes") == {("yes", "no"): 3, ("yes", "yes"): 2}
+    assert resolved(cells, {"no", "yes"}, "yes") == {("yes", "no"): 3, ("yes", "yes"): 2}
 
 
 def test_sliding_windows_are_aligned_to_the_epoch_and_hold_their_start_only(tmp_path: Path) -> None:

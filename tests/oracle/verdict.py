@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tests.oracle.figures import Figure, Place, resolved
+from tests.oracle.figures import Figure, Place, labels_by_model, resolved
 from tests.oracle.joining import Joined
 from tests.oracle.recorded import EPOCH
 from tests.oracle.settings import Settings
@@ -36,9 +36,10 @@ def differences(log: Path, out: Path, joined: Joined, figures: dict[Place, Figur
     expected = {place: figure for place, figure in figures.items() if filled(figure)}
     for place in sorted(expected.keys() - announced.keys()):
         found.append(f"{place} is not announced; it holds {filled(expected[place])}")
+    labels = labels_by_model(figures)
     for place, record in announced.items():
-        figure = expected.get(place, Figure())
-        wanted, said = integers(figure, settings.of(place.model).positive_label), announced_integers(record)
+        figure, positive = expected.get(place, Figure()), settings.of(place.model).positive_label
+        wanted, said = integers(figure, labels.get(place.model, set()), positive), announced_integers(record)
         if wanted != said:
             names = [name for name in sorted({*wanted, *said}, key=str) if wanted.get(name, 0) != said.get(name, 0)]
             found += [f"{place}: {name} is {said.get(name, 0)}, the oracle has {wanted.get(name, 0)}" for name in names]
@@ -53,9 +54,9 @@ def filled(figure: Figure) -> dict[Any, int]:
     return {name: n for name, n in [*figure.counts.items(), *figure.cells.items()] if n}
 
 
-def integers(figure: Figure, positive: str | None) -> dict[Any, int]:
+def integers(figure: Figure, labels: set[str], positive: str | None) -> dict[Any, int]:
     """The integers that a `metrics` record must give."""
-    cells = resolved(figure.cells, positive)
+    cells = resolved(figure.cells, labels, positive)
     wanted: dict[Any, int] = {name: n for name, n in figure.counts.items() if n}
     wanted["n"] = figure.n
     return {name: n for name, n in [*wanted.items(), *cells.items()] if n}

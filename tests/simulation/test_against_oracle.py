@@ -20,7 +20,7 @@ from tests.simulation.histories import write
 
 PARTITIONS = (1, 2, 7, 8)
 SEEDS = range(200)
-IN_TIME_SEEDS = range(200, 216)
+IN_TIME_SEEDS = range(200, 210)
 
 
 def differences_from_oracle(log: Path, out: Path, *, partitions: int) -> list[str]:
@@ -86,7 +86,7 @@ def test_worked_example_of_the_issue_in_all_24_orders(tmp_path: Path) -> None:
     for name, events in (("predictions", predictions), ("ground-truth", truths)):
         (log / f"{name}.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
     (log / "driftline.toml").write_text(EXAMPLE_TOML, encoding="utf-8")
-    runs.run(log, out, partitions=8, batch=10)
+    runs.run(log, out, partitions=2, batch=10)
     figures = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     for i in range(len(orders)):
         mine = {

@@ -14,7 +14,7 @@ from tests.simulation import runs
 GOOD = {"prediction_id": "good", "model_name": "m", "model_version": "1", "timestamp": "2024-03-01T10:00:00Z", "prediction": "yes"}
 # Would close every window of the first of March if it were read.
 AHEAD = {**GOOD, "prediction_id": "bad", "timestamp": "2024-03-03T00:00:00Z", "score": 0.5}
-TOML = '[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "1d"\ncorrection_horizon = "1h"\n'
+TOML = '[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "1d"\ncorrection_horizon = "1h"\npark = "1d"\n'
 
 
 def changed(**fields: Any) -> bytes:
