@@ -7,6 +7,7 @@ one batch and mean nothing outside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from itertools import chain
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ from streams.lanes import NO_LABEL
 Indexes = NDArray[np.int64]
 NAN = float("nan")
 _Text = TypeVar("_Text", bound=Hashable)
+_Value = TypeVar("_Value")
 
 
 class PredictionColumns(msgspec.Struct, gc=False):
@@ -40,7 +42,7 @@ class PredictionColumns(msgspec.Struct, gc=False):
     failed
         True where status is "error".
     features, segments
-        The row's own mappings, or None.
+        The row's own mappings, or None; None instead of a list where no row has any.
     fingerprint
         64-bit hash of the content, the same for the same content written differently.
     offset, rank
@@ -62,8 +64,8 @@ class PredictionColumns(msgspec.Struct, gc=False):
     threshold: NDArray[np.float64]
     latency_ms: NDArray[np.float64]
     failed: NDArray[np.bool_]
-    features: list[dict[str, Any] | None]
-    segments: list[dict[str, str] | None]
+    features: list[dict[str, Any] | None] | None
+    segments: list[dict[str, str] | None] | None
     fingerprint: NDArray[np.uint64]
     offset: Indexes
     rank: Indexes
@@ -77,13 +79,11 @@ class PredictionColumns(msgspec.Struct, gc=False):
     def of(
         cls,
         rows: Sequence[PredictionRow],
-        raw: Sequence[bytes],
+        raw: list[bytes],
         offset: Indexes,
-        rank: Indexes,
-        tick_ms: Indexes,
         positive_label: Callable[[str], str | None],
     ) -> Self:
-        """Columns of `rows`; `positive_label` gives a model's configured positive label, which per-class scores need."""
+        """Columns of `rows`, not ranked yet; `positive_label` gives a model's configured positive label, which per-class scores need."""
         n = len(rows)
         names, name = _coded([(r.model_name, r.model_version) for r in rows])
         predicted = [r.prediction for r in rows]
@@ -108,17 +108,17 @@ class PredictionColumns(msgspec.Struct, gc=False):
             threshold=np.array([NAN if r.threshold is None else r.threshold for r in rows], np.float64),
             latency_ms=np.array([NAN if r.latency_ms is None else r.latency_ms for r in rows], np.float64),
             failed=np.fromiter([r.status == "error" for r in rows], np.bool_, n),
-            features=[r.features for r in rows],
-            segments=[r.segment for r in rows],
+            features=_if_any([r.features for r in rows]),
+            segments=_if_any([r.segment for r in rows]),
             fingerprint=np.fromiter(map(hashed, content_bytes(rows)), np.uint64, n),
             offset=offset,
-            rank=rank,
-            tick_ms=tick_ms,
-            raw=list(raw),
+            rank=np.zeros(n, np.int64),
+            tick_ms=np.zeros(n, np.int64),
+            raw=raw,
         )
 
-    def take(self, at: Indexes) -> PredictionColumns:
-        """The rows at the indexes `at`, shape (M,), in that order."""
+    def take(self, at: Indexes | slice) -> PredictionColumns:
+        """The rows at the indexes `at`, shape (M,), in that order, or in a slice."""
         return _taken(self, at)
 
 
@@ -139,7 +139,8 @@ class GroundTruthColumns(msgspec.Struct, gc=False):
         return len(self.ids)
 
     @classmethod
-    def of(cls, rows: Sequence[TruthRow], raw: Sequence[bytes], offset: Indexes, rank: Indexes, tick_ms: Indexes) -> Self:
+    def of(cls, rows: Sequence[TruthRow], raw: list[bytes], offset: Indexes) -> Self:
+        """Columns of `rows`, not ranked yet."""
         n = len(rows)
         labels, label = _coded([None if r.retracted else r.label for r in rows])
         if None in labels:
@@ -153,29 +154,64 @@ class GroundTruthColumns(msgspec.Struct, gc=False):
             label=label,
             revision=np.fromiter([r.revision for r in rows], np.int64, n),
             offset=offset,
-            rank=rank,
-            tick_ms=tick_ms,
-            raw=list(raw),
+            rank=np.zeros(n, np.int64),
+            tick_ms=np.zeros(n, np.int64),
+            raw=raw,
         )
 
-    def take(self, at: Indexes) -> GroundTruthColumns:
-        """The rows at the indexes `at`, shape (M,), in that order."""
+    def take(self, at: Indexes | slice) -> GroundTruthColumns:
+        """The rows at the indexes `at`, shape (M,), in that order, or in a slice."""
         return _taken(self, at)
 
 
-_Columns = TypeVar("_Columns", PredictionColumns, GroundTruthColumns)
+Columns = TypeVar("Columns", PredictionColumns, GroundTruthColumns)
+_DISTINCT = {"name": "names", "label": "labels"}  # columns of indexes, and where the texts are
 
 
-def _taken(columns: _Columns, at: Indexes) -> _Columns:
-    picked, indexes = {}, at.tolist()
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Rows of several parts, at least one, that follow each other."""
+    if len(parts) == 1:
+        return parts[0]
+    together: dict[str, Any] = {}
+    for index, texts in _DISTINCT.items():
+        if not hasattr(parts[0], texts):
+            continue
+        code: dict[Any, int] = {text: i for i, text in enumerate(dict.fromkeys(chain.from_iterable(getattr(part, texts) for part in parts)))}
+        together[texts] = list(code)
+        together[index] = np.concatenate([_recoded(getattr(part, index), list(map(code.__getitem__, getattr(part, texts)))) for part in parts])
+    for field in parts[0].__struct_fields__:
+        if field in together:
+            continue
+        columns = [getattr(part, field) for part in parts]
+        if isinstance(columns[0], np.ndarray):
+            together[field] = np.concatenate(columns)
+        elif all(column is None for column in columns):
+            together[field] = None
+        else:
+            lists = ([None] * len(part) if column is None else column for part, column in zip(parts, columns, strict=True))
+            together[field] = list(chain.from_iterable(lists))
+    return type(parts[0])(**together)
+
+
+def _taken(columns: Columns, at: Indexes | slice) -> Columns:
+    picked, indexes = {}, None if isinstance(at, slice) else at.tolist()
     for field in columns.__struct_fields__:
         column: Any = getattr(columns, field)
-        if isinstance(column, np.ndarray):
+        if isinstance(column, np.ndarray) or (isinstance(column, list) and indexes is None and field not in _DISTINCT.values()):
             column = column[at]
-        elif field not in ("names", "labels"):
-            column = list(map(column.__getitem__, indexes))
+        elif isinstance(column, list) and field not in _DISTINCT.values():
+            column = list(map(column.__getitem__, indexes or ()))
         picked[field] = column
     return type(columns)(**picked)
+
+
+def _recoded(index: Indexes, codes: list[int]) -> Indexes:
+    """Each index replaced by its code; NO_LABEL stays."""
+    return np.array([*codes, NO_LABEL], np.int64)[np.where(index == NO_LABEL, len(codes), index)]
+
+
+def _if_any(values: list[_Value | None]) -> list[_Value | None] | None:
+    return None if values.count(None) == len(values) else values
 
 
 def _coded(texts: Sequence[_Text]) -> tuple[list[_Text], Indexes]:

@@ -12,11 +12,12 @@ the merged order has reached: all partitions are ticked when the merged head ent
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from msgspec import Struct
 
-from agents.inprocess.logs import Indexes, Portion, Position, TopicLog, check_partitions
+from agents.inprocess.logs import AsColumns, Indexes, Portion, Position, TopicLog, check_partitions
 from schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 from streams.columns import GroundTruthColumns, PredictionColumns
 from streams.hashing import partitions_of
@@ -58,8 +59,6 @@ class Merge:
         How many partitions stage 1 has.
     pane_ms
         Length of a pane, for ticks.
-    positive_label
-        A model's configured positive label.
     ticks
         Latest recorded tick of each partition where a former run stopped.
     """
@@ -70,14 +69,12 @@ class Merge:
         *,
         partitions: int,
         pane_ms: int,
-        positive_label: Callable[[str], str | None],
         ticks: Sequence[int] = (),
     ) -> None:
         self._logs = [(topic, logs[topic]) for topic in TOPICS if topic in logs]
         self._recorded_ticks = TICKS in logs
         self._partitions = partitions
         self._pane_ms = pane_ms
-        self._positive_label = positive_label
         self.ticks = list(ticks) or [0] * partitions
 
     @property
@@ -117,9 +114,11 @@ class Merge:
 
     def _batches(self, portions: dict[str, Portion], ranks: dict[str, Indexes], event_ms: int) -> list[Batch]:
         told, known = portions[PREDICTIONS], portions[GROUND_TRUTH]
-        told_tick, known_tick = told.key - told.key % self._pane_ms, known.key - known.key % self._pane_ms
-        predictions = PredictionColumns.of(told.rows, told.raw, told.offset, ranks[PREDICTIONS], told_tick, self._positive_label)
-        truths = GroundTruthColumns.of(known.rows, known.raw, known.offset, ranks[GROUND_TRUTH], known_tick)
+        # A portion without lines is an empty list: there is nothing to make columns of.
+        predictions: PredictionColumns = told.rows or PredictionColumns.of([], [], told.offset, lambda model: None)
+        truths: GroundTruthColumns = known.rows or GroundTruthColumns.of([], [], known.offset)
+        for topic, columns in ((PREDICTIONS, predictions), (GROUND_TRUTH, truths)):
+            columns.rank, columns.tick_ms = ranks[topic], portions[topic].key - portions[topic].key % self._pane_ms
         predictions_at = _by_partition(told.partition, predictions.ids, self._partitions)
         truths_at = _by_partition(known.partition, truths.ids, self._partitions)
         batches = []
@@ -153,6 +152,11 @@ class Merge:
         times[0] = self.ticks[partition]
         times[1:] = [portion.rows[i].timestamp_ms for i in mine.tolist()]
         return np.maximum.accumulate(times), np.concatenate([[-1], rank[mine]])
+
+
+def columns_by_topic(positive_label: Callable[[str], str | None]) -> dict[str, AsColumns]:
+    """Return what makes columns of a topic's rows; `positive_label` gives a model's configured positive label."""
+    return {PREDICTIONS: partial(PredictionColumns.of, positive_label=positive_label), GROUND_TRUTH: GroundTruthColumns.of}
 
 
 def merged_ranks(keys: Sequence[Indexes]) -> list[Indexes]:

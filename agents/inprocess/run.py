@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from agents.inprocess.identity import FORMAT, Identity, claim, input_file, locked, program_version
 from agents.inprocess.logs import Position, TopicLog
-from agents.inprocess.merge import Merge, Step
+from agents.inprocess.merge import Merge, Step, columns_by_topic
 from agents.inprocess.outputs import Outputs
 from agents.inprocess.recorded import Commands, Followed
 from agents.inprocess.refused import DeadLetters
@@ -209,16 +209,15 @@ class _Run:
         self._outputs.create(topics)
         self._dead_letters = DeadLetters(self._outputs.write, self._mark.refused)
         latest_ms = identity.started_at_ms + config.max_ahead_ms
-        logs = {}
+        logs, columns = {}, columns_by_topic(lambda model: config.for_model(model).positive_label)
         for topic, decode in decoders(latest_ms).items():
             if topic in files:
-                logs[topic] = TopicLog(files[topic], decode, position=self._mark.positions.get(topic))
+                logs[topic] = TopicLog(files[topic], decode, columns=columns.get(topic), position=self._mark.positions.get(topic))
                 opened.callback(logs[topic].close)
         self._merge = Merge(
             logs,
             partitions=identity.partitions,
             pane_ms=config.pane_ms,
-            positive_label=lambda model: config.for_model(model).positive_label,
             ticks=self._mark.ticks,
         )
         self._recorded: Commands | Followed
@@ -263,7 +262,8 @@ class _Run:
         at_rest = not self._mark.last_ms
         while not at_rest:
             self._mark.clock_ms = min(self._mark.clock_ms - self._mark.clock_ms % stride_ms + stride_ms, self._mark.end_ms)
-            batches = [Batch(partition=partition, tick_ms=self._mark.clock_ms) for partition in range(len(self._score))]
+            now_ms, ended_ms = self._mark.clock_ms, self._mark.last_ms
+            batches = [Batch(partition=partition, tick_ms=now_ms, ended_ms=ended_ms) for partition in range(len(self._score))]
             self._score_step(batches, None)
             # Stage 1 forgets a bounded number of entries in one call, so at the end of time it is called until nothing changes.
             at_rest = self._mark.clock_ms == self._mark.end_ms and not any(state.changed for _, state in self._score)
@@ -367,7 +367,7 @@ def end_of_time(config: Config, last_ms: int) -> int:
     horizon_ms = max(model.label_horizon_ms for model in models)
     window_ms = max(window.size_ms + window.step_ms for model in models for window in model.windows)
     corrections_ms = max(model.correction_horizon_ms for model in models)
-    waited_ms = max(config.park_ms, horizon_ms + max(corrections_ms, window_ms))
+    waited_ms = max(config.park_ms, horizon_ms + corrections_ms) + window_ms
     return last_ms + waited_ms + max(config.prediction_grace_ms, config.truth_grace_ms) + 2 * config.pane_ms
 
 

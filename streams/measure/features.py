@@ -6,46 +6,42 @@ A grain is a pane, or a whole bucket of panes where the detection window is made
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from schemas.times import DAY_MS
-from streams.features import FeatureSummary, merge_features
+from streams.features import FeatureSummary
 from streams.measure.model import Model
 from streams.measure.runs import Kind, Runs, place_of
+from streams.measure.summaries import Summaries, decoded, encoded, merged, merged_groups, size
 from streams.partial import Partial
 from streams.stage import State
 
 CACHED_BINS: Final = 1_000_000
 MOST_DAYS: Final = 100
 
-Summaries = Mapping[tuple[int, str], FeatureSummary]
-"""By series number and name of the feature."""
-
-
 class FeaturePanes:
     """The summaries of all models of a task."""
 
     def __init__(self) -> None:
-        self._runs = Runs(Kind(_size, merged, _encoded, _decoded), cached=CACHED_BINS)
+        self._runs = Runs(Kind(size, merged, encoded, decoded), cached=CACHED_BINS)
         self._days: dict[tuple[int, int], tuple[Summaries, list[Summaries]]] = {}
 
-    def add(self, model: Model, partials: Sequence[Partial], grain_ms: int, state: State) -> None:
-        """Add the summaries of several partials of one model."""
-        found: dict[int, dict[tuple[int, str], list[FeatureSummary]]] = {}
-        for partial in partials:
+    def add(self, received: Sequence[tuple[Model, Partial, int]], state: State) -> None:
+        """Add the summaries of all partials of a batch, each with the length of its model's grains."""
+        found: dict[tuple[int, int], dict[tuple[int, str], list[FeatureSummary]]] = {}
+        for model, partial, grain_ms in received:
             if not partial.features:
                 continue
             numbers = model.series_numbers(partial.series, state).tolist()
             for feature in partial.features:
-                grain = found.setdefault(feature.pane // grain_ms * grain_ms, {})
-                grain.setdefault((numbers[feature.series], feature.feature), []).append(feature.summary)
-        for start_ms in sorted(found):
-            summaries = {key: merge_features(parts) for key, parts in sorted(found[start_ms].items())}
-            self._runs.append(place_of(b"f", model.number, start_ms), summaries, state)
-            self._days.pop((model.number, start_ms // DAY_MS), None)
+                place = (model.number, feature.pane // grain_ms * grain_ms)
+                found.setdefault(place, {}).setdefault((numbers[feature.series], feature.feature), []).append(feature.summary)
+        # All of them at once: thousands of small summaries cost little more than one.
+        summaries = iter(merged_groups([group for groups in found.values() for group in groups.values()]))
+        for (number, start_ms), groups in found.items():
+            self._runs.append(place_of(b"f", number, start_ms), {key: next(summaries) for key in groups}, state)
+            self._days.pop((number, start_ms // DAY_MS), None)
 
     def by_grain(self, model: Model, start_ms: int, end_ms: int, grain_ms: int, state: State) -> list[Summaries]:
         """The summaries of each grain from `start_ms` to `end_ms`, empty ones in their place."""
@@ -84,30 +80,3 @@ class FeaturePanes:
         self._runs.drop(place_of(b"f", model.number, 0), place_of(b"f", model.number, end_ms), state)
         for key in [key for key in self._days if key[0] == model.number and (key[1] + 1) * DAY_MS <= end_ms]:
             del self._days[key]
-
-
-def merged(parts: Sequence[Summaries]) -> Summaries:
-    """The summaries of all rows of all parts."""
-    if len(parts) == 1:
-        return parts[0]
-    by_key: dict[tuple[int, str], list[FeatureSummary]] = {}
-    for part in parts:
-        for key, summary in part.items():
-            by_key.setdefault(key, []).append(summary)
-    return {key: merge_features(by_key[key]) for key in sorted(by_key)}
-
-
-def _size(summaries: Summaries) -> int:
-    return sum(1 + len(summary.numbers.keys) + len(summary.texts.values) for summary in summaries.values())
-
-
-def _encoded(summaries: Summaries) -> bytes:
-    return _encode([(number, feature, summary.encode()) for (number, feature), summary in summaries.items()])
-
-
-def _decoded(data: bytes) -> Summaries:
-    return {(number, feature): FeatureSummary.decode(summary) for number, feature, summary in _decode(data)}
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[tuple[int, str, bytes]]).decode

@@ -44,6 +44,7 @@ class _Progress(msgspec.Struct):
     traffic_ms: int | None = None
     main_ms: int | None = None
     released_ms: int = 0
+    ended_ms: int | None = None
 
 
 class Frontier:
@@ -62,6 +63,8 @@ class Frontier:
         """Take in what a partition announces; watermarks never go back."""
         held = self._progress.marks.get(watermarks.partition, (watermarks.prediction_ms, watermarks.truth_ms))
         self._progress.partitions = watermarks.partitions
+        if watermarks.ended_ms is not None:
+            self._progress.ended_ms = watermarks.ended_ms
         self._progress.marks[watermarks.partition] = (max(held[0], watermarks.prediction_ms), max(held[1], watermarks.truth_ms))
 
     def begin(self, first_pane_ms: int) -> None:
@@ -100,6 +103,11 @@ class Frontier:
     def reached_ms(self) -> int:
         """Stream time of the last step; 0 before the first one."""
         return self._progress.released_ms
+
+    @property
+    def ended_ms(self) -> int | None:
+        """When the recorded log came to its end; None while it has not."""
+        return self._progress.ended_ms
 
     def write(self, state: State) -> None:
         """Write the progress down."""

@@ -148,7 +148,7 @@ class Layout:
             labels=self.labels,
             positive=self.positive,
             matrix=matrix,
-            n_predictions=np.maximum(matrix.sum(axis=(1, 2)), 0) if self.lane == lanes.ARRIVALS else count[:, COUNTER_CODES["predictions"]],
+            n_predictions=matrix.sum(axis=(1, 2)) if self.lane == lanes.ARRIVALS else count[:, COUNTER_CODES["predictions"]],
             errors=count[:, COUNTER_CODES["errors"]],
             score_fit=self._by_label(dense, lanes.SCORES_FIT),
             score_holdout=self._by_label(dense, lanes.SCORES_HOLDOUT),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Self
@@ -12,7 +11,7 @@ import msgspec
 import numpy as np
 
 from schemas import results, topics
-from schemas.times import DAY_MS, format_time
+from schemas.times import format_time
 from streams import lanes
 from streams.lanes import ALL, COUNTERS, LANE_NAMES, NO_MODEL, SCORE_BINS
 from streams.measure.completeness import Completeness
@@ -20,12 +19,8 @@ from streams.measure.evaluate import Block, Evaluated
 from streams.measure.figures import Figures, figures
 from streams.measure.model import Model
 from streams.measure.tables import Ints
-from streams.metrics.counts import Counts
 from streams.metrics.metric import Metric
 from streams.stage import Record, State
-
-HISTOGRAM_FROM_MS: Final = DAY_MS
-TAKEN_BACK: Final = "labels of earlier windows were taken back"
 
 _PREDICTIONS: Final = lanes.COUNTER_CODES["predictions"]
 _BIN_TEXTS: Final = np.array([str(number) for number in range(SCORE_BINS)], object)
@@ -97,11 +92,11 @@ class Announcer:
                 )
                 yield Record(topics.METRICS, metric.key(), metric)
 
-    def histograms(self, model: Model, windows: Sequence[Evaluated]) -> Iterator[Record]:
-        """The score histograms of the segment "all" of windows of at least a day, where there are scores."""
+    def histograms(self, model: Model, name: str, windows: Sequence[Evaluated]) -> Iterator[Record]:
+        """The score histograms of the segment "all" of the window of a name, where there are scores."""
         for window in windows:
             due, layout = window.job.due, window.block.layout
-            if layout.positive_label is None or 0 < due.size_ms < HISTOGRAM_FROM_MS:
+            if due.window != name or layout.positive_label is None:
                 continue
             starts = window.starts().tolist()
             fit, holdout = layout.part(window.dense, lanes.SCORES_FIT), layout.part(window.dense, lanes.SCORES_HOLDOUT)
@@ -154,9 +149,7 @@ class _Said(msgspec.Struct):
     def of(cls, block: Block, metrics: Sequence[Metric]) -> Self:
         """The counts of a block as plain lists, and its figures."""
         counts, lane, problem = block.counts, block.lane, block.layout.problem
-        drawn = figures(metrics, _given(counts), problem=problem, bounded=lane == lanes.DECISIONS)
-        for series in np.flatnonzero((counts.matrix < 0).any(axis=(1, 2))).tolist():
-            drawn.null_reasons[series] = dict.fromkeys(drawn.null_reasons[series], TAKEN_BACK)
+        drawn = figures(metrics, counts, problem=problem, bounded=lane == lanes.DECISIONS)
         told_apart = problem is None and lane != lanes.TRAFFIC and bool(counts.labels)
         cells: Sequence[tuple[int | None, ...]] = [(None,) * 4] * counts.series
         if counts.positive is not None and told_apart:
@@ -170,16 +163,6 @@ class _Said(msgspec.Struct):
             counters=_counters(block.layout.part(block.dense, lanes.COUNT)),
             figures=drawn,
         )
-
-
-def _given(counts: Counts) -> Counts:
-    """The counts without the matrices that metrics cannot be made of: a window of arrivals may take back labels of an earlier one."""
-    negative = (counts.matrix < 0).any(axis=(1, 2))
-    if not negative.any():
-        return counts
-    matrix, n_predictions = counts.matrix.copy(), counts.n_predictions.copy()
-    matrix[negative] = n_predictions[negative] = 0
-    return dataclasses.replace(counts, matrix=matrix, n_predictions=n_predictions)
 
 
 def _counters(counts: Ints) -> list[dict[str, int]]:

@@ -1,8 +1,8 @@
 """Mergeable things that grow by small increments, kept in `State` without rewriting all of them each time.
 
-At one place there are a few runs of falling size. An increment is appended as a run of its own, and neighbours are merged
-as soon as the older is no longer twice as large as the newer; so a row is rewritten about log2(rows / increment) times, and
-reading merges a handful of runs. (Bentley and Saxe's logarithmic method; log-structured stores do the same with files.)
+At one place there are a few runs of falling size. An increment is appended as a run of its own, and as soon as four runs at the end
+are of about one size they become one; so a row is rewritten about log4(rows / increment) times, and reading merges a handful of
+runs. (Bentley and Saxe's logarithmic method; log-structured stores do the same with files.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from streams.stage import State
 
 T = TypeVar("T")
 
-MOST_RUNS: Final = 40
+FAN: Final = 4
+MOST_RUNS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,12 @@ class Runs(Generic[T]):
         while keep and kind.size(runs[keep - 1]) < 2 * total:
             keep -= 1
             total += kind.size(runs[keep])
+        if before - keep < FAN - 1:
+            keep = before
+        if before == MOST_RUNS - 1:
+            keep = 0
         if keep < before:
+            total = size + sum(map(kind.size, runs[keep:]))
             self._size -= total
             item = kind.merge([*runs[keep:], item])
             self._size += kind.size(item)

@@ -97,7 +97,7 @@ class Measure:
         for begin in range(0, len(models), MODELS_AT_ONCE):
             some = models[begin : begin + MODELS_AT_ONCE]
             if step.traffic is not None:
-                records += self._traffic(some, *step.traffic, state)
+                records += self._traffic(some, *step.traffic, frontier.ended_ms, state)
             if step.main is not None:
                 records += self._decisions(some, *step.main, state)
                 records += self._arrivals(some, *step.main, state)
@@ -136,12 +136,12 @@ class Measure:
             else:
                 by_model.setdefault(value.model_name, []).append(value)
         received = [(self._model(name, state), partials) for name, partials in by_model.items()]
-        add_counts([(model, partial) for model, partials in received for partial in partials], self._panes, min(self._lanes), state)
+        each = [(model, partial) for model, partials in received for partial in partials]
+        add_counts(each, self._panes, min(self._lanes), state)
+        self._features.add([(model, partial, self._grain_ms(self._schedule.plan(model.config))) for model, partial in each], state)
         for model, partials in received:
-            plan = self._schedule.plan(model.config)
-            self._features.add(model, partials, self._grain_ms(plan), state)
             if model.config.last_n:
-                self._recent.add(model, partials, plan, state)
+                self._recent.add(model, partials, self._schedule.plan(model.config), state)
             model.write(state)
         entries: dict[str, list[RegistryEntry]] = {}
         for entry in batch.records.get(topics.REGISTRY, ()):
@@ -158,12 +158,14 @@ class Measure:
         frontier.write(state)
         return records
 
-    def _traffic(self, models: Sequence[Model], after_ms: int, now_ms: int, state: State) -> Iterator[Record]:
+    def _traffic(self, models: Sequence[Model], after_ms: int, now_ms: int, ended_ms: int | None, state: State) -> Iterator[Record]:
         wanted = []
         for model in models:
             if versions := _known(model, now_ms):
                 dues = self._schedule.plan(model.config).due(TRAFFIC, after_ms, now_ms)
-                wanted.append((model, versions, dues, self._jobs(model, TRAFFIC, dues, _active(model, versions, now_ms), state)))
+                # Silence after the end of a recorded log says nothing.
+                always = _active(model, versions, now_ms) if ended_ms is None or now_ms <= ended_ms else []
+                wanted.append((model, versions, dues, self._jobs(model, TRAFFIC, dues, always, state)))
         evaluated = self._evaluator.evaluate(TRAFFIC, [(model, jobs) for model, _, _, jobs in wanted])
         for (model, versions, dues, _), windows in zip(wanted, evaluated, strict=True):
             plan = self._schedule.plan(model.config)
@@ -197,7 +199,7 @@ class Measure:
                     due, segments = window.job.due, [segment for _, segment in window.series]
                     self._completeness.add(model, due.window, due.start_ms, segments, window.by_rung, state)
             yield from self._announcer.metrics(model, windows, state)
-            yield from self._announcer.histograms(model, windows)
+            yield from self._announcer.histograms(model, plan.histogram_window, windows)
             versions = _known(model, now_ms)
             if TRAFFIC not in self._lanes:
                 yield from self._references.first_sights(model, versions, now_ms)

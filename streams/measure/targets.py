@@ -18,10 +18,11 @@ from streams.drift.effective_size import effective_size
 from streams.drift.groups import NumericGroups, Summary, TextGroups, counts_by_pane
 from streams.features import FeatureSummary
 from streams.lanes import ALL, COUNTER_CODES, SCORE_BINS, TRAFFIC
-from streams.measure.features import FeaturePanes, Summaries
+from streams.measure.features import FeaturePanes
 from streams.measure.layout import NEGATIVE, POSITIVE
 from streams.measure.model import Model
 from streams.measure.panes import Panes
+from streams.measure.summaries import Summaries
 from streams.measure.tables import A_SHIFT, CODES, MEASURE_SHIFT, SERIES_SHIFT, Ints
 from streams.stage import State
 from streams.texts import StringSummary

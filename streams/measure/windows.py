@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from schemas.settings import Config, ModelConfig, Window
+from schemas.settings import Config, ModelConfig, Window, parse_window
 from schemas.times import DAY_MS, HOUR_MS
 from streams.lanes import ARRIVALS, DECISIONS, LANE_NAMES, TRAFFIC
 
@@ -85,6 +85,7 @@ class Plan:
         self.recent_step_ms = min((step for step in steps if step >= HOUR_MS), default=max(steps))
         self.longest_ms = max(window.size_ms for window in self.windows)
         self.rungs = {window.name: config.rungs_for(window) for window in self.windows}
+        self.histogram_window = _histogram_window(config)
         self.detection = next(window for window in self.windows if window.name == config.detection_window)
 
     def rhythms(self, lane: int) -> Iterable[Rhythm]:
@@ -158,6 +159,16 @@ class Schedule:
             return None
         moment = min(((after_ms - offset) // step + 1) * step + offset for step, offset in rhythms)
         return -(-moment // self._pane_ms) * self._pane_ms
+
+
+def _histogram_window(config: ModelConfig) -> str:
+    """Name of the window whose score histograms are announced: the one that thresholds are looked for in."""
+    if "window" in config.tuner:
+        return parse_window(config.tuner["window"]).name
+    days = [window for window in config.windows if window.kind == "tumbling" and window.size_ms >= DAY_MS]
+    if days:
+        return min(days, key=lambda window: window.size_ms).name
+    return max(config.windows, key=lambda window: window.size_ms).name
 
 
 def _last_end(step_ms: int, offset_ms: int, after_ms: int, now_ms: int) -> int | None:

@@ -137,7 +137,7 @@ class Predictions(msgspec.Struct, gc=False):
             fingerprint=columns.fingerprint,
             predicted=np.where((predicted == NO_LABEL) & scored, by_score, predicted),
             score=np.where(scored, np.rint(np.where(scored, columns.score, 0.0) * SCORE_SCALE), NO_SCORE).astype(np.int64),
-            segments=_segment_codes(columns.segments, config.segments, texts, state) * texts.has_dimension[name],
+            segments=_segment_codes(columns.segments, n, config.segments, texts, state) * texts.has_dimension[name],
             rank=columns.rank,
             at=np.arange(n),
         ), int(marks[-1])
@@ -179,9 +179,11 @@ class Truths(msgspec.Struct, gc=False):
         ), int(marks[-1])
 
 
-def _segment_codes(rows: Sequence[dict[str, str] | None], dimensions: Sequence[str], texts: Texts, state: State) -> Ints:
+def _segment_codes(rows: Sequence[dict[str, str] | None] | None, n: int, dimensions: Sequence[str], texts: Texts, state: State) -> Ints:
     """Code of each row's value in each dimension plus 1, shape (N, D); 0 where the row has none."""
-    codes = np.zeros((len(rows), len(dimensions)), np.int64)
+    codes = np.zeros((n, len(dimensions)), np.int64)
+    if rows is None:
+        return codes
     for d, dimension in enumerate(dimensions):
         values = [None if row is None else row.get(dimension) for row in rows]
         present = [value for value in dict.fromkeys(values) if value is not None]

@@ -73,7 +73,7 @@ class Counting:
         self._texts = texts
         self._lanes = {lane for lane, name in enumerate(lanes.LANE_NAMES) if name in config.lanes}
         self.arrivals = ARRIVALS in self._lanes
-        self.increments = Increments()
+        self.increments = Increments(config.pane_ms)
 
     def predictions(self, rows: Predictions, columns: PredictionColumns) -> None:
         """Predictions that are new: traffic where in time, decisions at the rung of their own lateness."""
@@ -104,7 +104,8 @@ class Counting:
         scored = rows.score >= 0
         if scored.any():
             counted.count(lanes.PREDICTED_SCORES, rows.predicted, score_bin(rows.score), where=scored)
-        self._features(rows, [columns.features[i] for i in rows.at.tolist()])
+        if columns.features is not None:
+            self._features(rows, list(map(columns.features.__getitem__, rows.at.tolist())))
 
     def changes(self, rows: Changes) -> None:
         """Changes of outcomes.
@@ -151,7 +152,7 @@ class Counting:
             self._rows(ARRIVALS, name, segments, time_ms).count(lanes.COUNT, 0, COUNTER_CODES[counter], sign)
 
     def _rows(self, lane: int, name: Ints, segments: Ints, time_ms: Ints, rung: Ints | None = None) -> Rows:
-        return self.increments.rows(lane, name, segments, time_ms - time_ms % self._config.pane_ms, rung)
+        return self.increments.rows(lane, name, segments, time_ms // self._config.pane_ms, rung)
 
     def _features(self, rows: Predictions, features: list[dict[str, Any] | None]) -> None:
         columns = _columns(features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Final
 
 import numpy as np
@@ -38,21 +39,25 @@ class Ending:
         if not keys:
             return
         entries = state.get_many(keys)
-        if None in entries:
-            keys = [key for key, entry in zip(keys, entries, strict=True) if entry is not None]
-        found = [entry for entry in entries if entry is not None]
-        if any(entry[0] == GENERAL for entry in found):
+        keys, found = list(compress(keys, entries)), list(filter(None, entries))
+        rows = self._rows(found)
+        if rows is None:
             self._forget_general(keys, found, reached_ms, counting, state)
             keys = [key for key, entry in zip(keys, found, strict=True) if entry[0] != GENERAL]
-            found = [entry for entry in found if entry[0] != GENERAL]
-        rows = np.frombuffer(b"".join(found), self._layout)
+            rows = np.frombuffer(b"".join(entry for entry in found if entry[0] != GENERAL), self._layout)
         due_ms = self._due_of(rows)
-        gone = due_ms < reached_ms
-        if not gone.all():
-            keys = [key for key, ends in zip(keys, gone.tolist(), strict=True) if ends]
-            rows, due_ms = rows[gone], due_ms[gone]
+        gone = np.flatnonzero(due_ms < reached_ms)
+        if len(gone) < len(keys):
+            keys, rows, due_ms = [keys[i] for i in gone.tolist()], rows.take(gone), due_ms[gone]
         state.delete_many(keys)
         self._count(rows, due_ms, counting, state)
+
+    def _rows(self, entries: list[bytes]) -> NDArray[np.void] | None:
+        """The entries as rows of the fixed layout, or None if one of them has another."""
+        if any(map(self._layout.itemsize.__ne__, map(len, entries))):
+            return None
+        rows = np.frombuffer(b"".join(entries), self._layout)
+        return None if (rows["kind"] == GENERAL).any() else rows
 
     def _forget_general(self, keys: list[bytes], entries: list[bytes], reached_ms: int, counting: Counting, state: State) -> None:
         for key, encoded in zip(keys, entries, strict=True):
@@ -66,9 +71,9 @@ class Ending:
 
     def _due_of(self, rows: NDArray[np.void]) -> Ints:
         due_ms = rows["known_ms"] + self._park_ms
-        waiting, joined = rows["kind"] == WAITING, rows["kind"] == JOINED
+        waiting, joined = np.flatnonzero(rows["kind"] == WAITING), np.flatnonzero(rows["kind"] == JOINED)
         due_ms[waiting] = rows["timestamp_ms"][waiting] + self._texts.label_horizon_ms[rows["name"][waiting]]
-        due_ms[joined] = known_ms(rows[joined]) + self._texts.correction_horizon_ms[rows["name"][joined]]
+        due_ms[joined] = known_ms(rows)[joined] + self._texts.correction_horizon_ms[rows["name"][joined]]
         return due_ms
 
     def _count(self, rows: NDArray[np.void], due_ms: Ints, counting: Counting, state: State) -> None:

@@ -26,7 +26,10 @@ _FIRST = np.ones(1, np.bool_)
 
 
 class Rows:
-    """Rows of one lane that are counted under one or several measures; all columns have shape (N,), `segments` (N, D)."""
+    """Rows of one lane that are counted under one or several measures; all columns have shape (N,), `segments` (N, D).
+
+    `pane` is the number of the pane since the epoch.
+    """
 
     def __init__(self, lane: int, name: Ints, segments: Ints, pane: Ints, rung: Ints) -> None:
         self.lane = lane
@@ -44,9 +47,10 @@ class Rows:
 
 
 class Increments:
-    """Everything one batch adds to the counts of one partition."""
+    """Everything one batch adds to the counts of one partition, in panes of `pane_ms`."""
 
-    def __init__(self) -> None:
+    def __init__(self, pane_ms: int) -> None:
+        self._pane_ms = pane_ms
         self._rows: list[Rows] = []
         self.recent: list[tuple[Ints, Ints, Ints, NDArray[np.uint64], Ints, Ints, Ints]] = []
         self.features: list[tuple[int, FeaturePartial]] = []  # (series key, summary under series 0)
@@ -76,7 +80,7 @@ class Increments:
         number = {model: i for i, model in enumerate(models)}
         model_of_name = np.fromiter((number[model] for model, _ in names), np.int64, len(names))
         # Counts come in ascending order of their series, so the distinct ones need no sort.
-        distinct = np.unique(np.concatenate([runs(series)[0], recent_series, feature_series]))
+        distinct, _ = runs(np.sort(np.concatenate([runs(series)[0], recent_series, feature_series])))
         by_model = np.argsort(model_of_name[distinct // width], kind="stable")
         place = np.empty_like(by_model)
         place[by_model] = np.arange(len(by_model))
@@ -120,14 +124,15 @@ class Increments:
         if not self._rows:
             none = np.zeros(0, np.int64)
             return none, none, none, none
-        panes = np.unique(np.concatenate([rows.pane for rows in self._rows]))
+        first = min(int(rows.pane.min()) for rows in self._rows)
+        panes = max(int(rows.pane.max()) for rows in self._rows) - first + 1
         pairs, expanded = [], []
         for rows in self._rows:
             row, series_key = _by_segment(rows.name, rows.segments)
             expanded.append(row)
-            pairs.append(_dense(series_key, width) * len(panes) + np.searchsorted(panes, rows.pane)[row])
+            pairs.append(_dense(series_key, width) * panes + (rows.pane - first)[row])
         number, distinct = np.concatenate(pairs), None
-        if names * width * len(panes) >= _MAX_PAIRS:
+        if names * width * panes >= _MAX_PAIRS:
             distinct, number = np.unique(number, return_inverse=True)
             if len(distinct) >= _MAX_PAIRS:
                 touched = f"one batch touches {len(distinct)} pairs of series and pane, at most {_MAX_PAIRS}"
@@ -149,7 +154,7 @@ class Increments:
         key, times = runs(np.sort(np.concatenate(ones)) if ones else np.zeros(0, np.int64))
         key, amount_of_key = summed(np.concatenate([key, *(k for k, _ in others)]), np.concatenate([times, *(a for _, a in others)]))
         pair = key >> _PAIR if distinct is None else distinct[key >> _PAIR]
-        return pair // len(panes), panes[pair % len(panes)], key, amount_of_key
+        return pair // panes, (pair % panes + first) * self._pane_ms, key, amount_of_key
 
     def _expanded_recent(self) -> tuple[Ints, dict[str, NDArray[np.generic]]]:
         """Series key and the other columns of the outcomes, a row for each segment."""

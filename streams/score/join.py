@@ -62,16 +62,19 @@ class Join:
         rows = self._waiting_rows(predictions)
         if truths is not None:
             here = np.flatnonzero(t_place >= 0)
-            before = np.frombuffer(b"".join(_picked(stored, waits)), self._layout)
             at = np.concatenate([here, outside[waits]])
-            joined = np.concatenate([rows[t_place[here]], before])
+            # `take` is ten times as fast on rows of several fields as an index, and as concatenation.
+            joined = np.empty(len(at), self._layout)
+            joined[: len(here)] = rows.take(t_place[here])
+            joined[len(here) :] = np.frombuffer(b"".join(_picked(stored, waits)), self._layout)
             keys = _picked(t_keys, at)
             ordinary = self._is_ordinary(joined, truths, at)
             if apart:
                 ordinary &= ~_isin(keys, apart)
             if not ordinary.all():
                 apart.update(dict.fromkeys(_picked(keys, np.flatnonzero(~ordinary))))
-                at, joined, keys = at[ordinary], joined[ordinary], _picked(keys, np.flatnonzero(ordinary))
+                kept = np.flatnonzero(ordinary)
+                at, joined, keys = at[kept], joined.take(kept), _picked(keys, kept)
             self._join(joined, truths, at, keys, counting, writes, state)
             if self._outcomes:
                 told += self._told(joined, keys, _latest_rank(predictions, truths, at, t_place))
@@ -185,7 +188,7 @@ class Join:
 
     def _wait(self, rows: NDArray[np.void], keys: list[bytes], at: Ints, writes: dict[bytes, bytes], state: State) -> None:
         """Put the predictions of this batch that no truth of this batch has met."""
-        waiting, keys = rows[at], _picked(keys, at)
+        waiting, keys = rows.take(at), _picked(keys, at)
         writes.update(zip(keys, _encoded(waiting), strict=True))
         self._due.add(keys, waiting["timestamp_ms"] + self._texts.label_horizon_ms[waiting["name"]], state)
 
@@ -200,8 +203,8 @@ def _latest_rank(predictions: Predictions | None, truths: Truths, at: Ints, plac
 
 
 def _encoded(rows: NDArray[np.void]) -> list[bytes]:
-    size, together = rows.dtype.itemsize, rows.tobytes()
-    return [together[start : start + size] for start in range(0, len(together), size)]
+    encoded: list[bytes] = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.dtype.itemsize))).tolist()
+    return encoded
 
 
 def _picked(values: Sequence[Any], at: Ints) -> list[Any]:

@@ -16,7 +16,7 @@ from agents.inprocess import lines as lines_module
 from agents.inprocess import logs as logs_module
 from agents.inprocess.lines import LineFile, LogError
 from agents.inprocess.logs import Position, TopicLog
-from agents.inprocess.merge import Merge, Step, merged_ranks
+from agents.inprocess.merge import Merge, Step, columns_by_topic, merged_ranks
 from schemas.decode import decode_predictions, decode_ticks, decode_truths
 from schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 
@@ -184,12 +184,13 @@ def test_merged_ranks_sort_by_key_then_by_sequence_then_by_place(seed: int) -> N
 
 def merge_of(folder: Path, *, partitions: int, positions: dict[str, Position] | None = None, ticks: Sequence[int] = ()) -> Merge:
     decoders: dict[str, Any] = {PREDICTIONS: decode_predictions, GROUND_TRUTH: decode_truths, TICKS: decode_ticks}
+    columns = columns_by_topic(lambda model: None)
     logs = {
-        topic: TopicLog(path, (decode, decode), position=(positions or {}).get(topic))
+        topic: TopicLog(path, (decode, decode), columns=columns.get(topic), position=(positions or {}).get(topic))
         for topic, decode in decoders.items()
         if (path := folder / f"{topic}.jsonl").exists()
     }
-    return Merge(logs, partitions=partitions, pane_ms=MINUTE, positive_label=lambda model: None, ticks=ticks)
+    return Merge(logs, partitions=partitions, pane_ms=MINUTE, ticks=ticks)
 
 
 def rows_of(steps: Sequence[Step]) -> list[tuple[Any, ...]]:
@@ -251,9 +252,7 @@ def test_order_and_ticks_are_the_same_for_any_step_size_and_resume(tmp_path: Pat
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_order_is_the_same_when_a_file_can_only_be_read_ahead_a_little(
-    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_order_is_the_same_when_a_file_can_only_be_read_ahead_a_little(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     random_log(tmp_path, seed)
     whole = rows_of(steps_of(merge_of(tmp_path, partitions=3), 1_000))
     monkeypatch.setattr(logs_module, "MAX_AHEAD_BYTES", 1)

@@ -98,7 +98,7 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
             for series in call.series:
                 for lane, start, rung in ((lanes.DECISIONS, call.at, rung_of(delay)), (lanes.ARRIVALS, call.at + delay, 0)):
                     for text, sign in ((label, 1), (held, -1)):
-                        if text is None:
+                        if text is None or (lane == lanes.ARRIVALS and sign < 0):
                             continue
                         changed.counts.append((lane, pane(start), series, rung, lanes.CELLS, text, call.predicted, sign))
                         if units is not None and lane == lanes.DECISIONS:

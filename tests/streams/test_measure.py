@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from schemas.config import Config, parse_config
 from schemas.results import Metric
-from schemas.times import parse_time
+from schemas.times import format_time, parse_time
 from schemas.topics import METRICS, REGISTRY_COMMANDS, WINDOW_PARTIALS
 from streams import lanes
 from streams.lanes import COUNTER_CODES
@@ -143,11 +143,9 @@ def test_arrivals_windows_count_changes_at_the_time_they_became_known() -> None:
     running = run(CONFIG, calls, end=end)
     changed: Counter[tuple[str, str, int]] = Counter()
     for call in calls:
-        held = None
         for delay, label in call.changes:
             for version, segment in call.series:
-                changed[version, segment, (call.at + delay) // DAY * DAY] += (label is not None) - (held is not None)
-            held = label
+                changed[version, segment, (call.at + delay) // DAY * DAY] += label is not None
     seen = {(m.model_version, m.segment, parse_time(m.window_start)): m.n for m in metrics_of(running, "arrivals") if m.window == "1d"}
     assert {key: n for key, n in changed.items() if n} == {key: n for key, n in seen.items() if n}
 
@@ -165,6 +163,18 @@ def test_traffic_windows_count_predictions_that_were_in_time_and_say_when_there_
     last = max(start for _, _, start in expected)
     quiet = [key for key, n in seen.items() if not n and key[2] > last]
     assert {(version, segment) for version, segment, _ in quiet} == {("1", "all"), ("2", "all")}
+
+
+def test_silence_after_the_end_of_a_recorded_log_is_not_announced() -> None:
+    running = Run(CONFIG)
+    running.feed(moments([Call(START, key=1), Call(START + 30 * HOUR, key=2)], CONFIG), upto=START + 2 * DAY)
+    running.call({WINDOW_PARTIALS: [Watermarks(0, 1, START + 9 * DAY, START + 9 * DAY, ended_ms=START + 2 * DAY)]})
+    running.feed([], upto=START + 9 * DAY)
+    windows = [(m.window_end, m.n_predictions) for m in metrics_of(running, "traffic") if m.window == "8h"]
+    assert (format_time(START + 16 * HOUR), 0) in windows, "between two predictions it is"
+    assert max(end for end, _ in windows) == format_time(START + 2 * DAY)
+    after = [(m.window, m.n_predictions) for m in metrics_of(running, "traffic") if m.window_end == format_time(START + 3 * DAY)]
+    assert after == [("2d/1d", 1)], "a window that holds something is announced all the same"
 
 
 def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:

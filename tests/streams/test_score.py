@@ -70,10 +70,12 @@ def _batch(taken: dict[str, list[tuple[bytes, int, int, int]]], tick_ms: int) ->
         offset, rank, tick = (np.array(column, np.int64) for column in list(zip(*rows, strict=True))[1:])
         if topic == "prediction":
             decoded, _, rejects = decode_predictions(values, offset.tolist())
-            batch.predictions = PredictionColumns.of(decoded, values, offset, rank, tick, lambda model: None)
+            batch.predictions = PredictionColumns.of(decoded, values, offset, lambda model: None)
+            batch.predictions.rank, batch.predictions.tick_ms = rank, tick
         else:
             truths, _, rejects = decode_truths(values, offset.tolist())
-            batch.ground_truth = GroundTruthColumns.of(truths, values, offset, rank, tick)
+            batch.ground_truth = GroundTruthColumns.of(truths, values, offset)
+            batch.ground_truth.rank, batch.ground_truth.tick_ms = rank, tick
         assert not rejects
     return batch
 
