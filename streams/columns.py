@@ -6,8 +6,9 @@ one batch and mean nothing outside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -85,17 +86,19 @@ class PredictionColumns(msgspec.Struct, gc=False):
     ) -> Self:
         """Columns of `rows`, not ranked yet; `positive_label` gives a model's configured positive label, which per-class scores need."""
         n = len(rows)
-        names, name = _coded([(r.model_name, r.model_version) for r in rows])
+        names, name = _coded(zip([r.model_name for r in rows], [r.model_version for r in rows], strict=True))
         predicted = [r.prediction for r in rows]
-        score = np.array([NAN if r.score is None else r.score for r in rows], np.float64)
-        for i, row in enumerate(rows):
-            if row.scores:
-                predicted[i], score[i] = _from_class_scores(row, positive_label(row.model_name))
+        score = _numbers([r.score for r in rows])
+        if _if_any([r.scores for r in rows]) is not None:
+            for i, row in enumerate(rows):
+                if row.scores:
+                    predicted[i], score[i] = _from_class_scores(row, positive_label(row.model_name))
         labels, label = _coded(predicted)
         if None in labels:
             none = labels.index(None)
             label[label == none] = NO_LABEL
             labels[none] = ""
+        status = [r.status for r in rows]
         hashed = xxhash.xxh64_intdigest
         return cls(
             ids=[r.prediction_id.encode() for r in rows],
@@ -105,9 +108,9 @@ class PredictionColumns(msgspec.Struct, gc=False):
             labels=[text or "" for text in labels],
             label=label,
             score=score,
-            threshold=np.array([NAN if r.threshold is None else r.threshold for r in rows], np.float64),
-            latency_ms=np.array([NAN if r.latency_ms is None else r.latency_ms for r in rows], np.float64),
-            failed=np.fromiter([r.status == "error" for r in rows], np.bool_, n),
+            threshold=_numbers([r.threshold for r in rows]),
+            latency_ms=_numbers([r.latency_ms for r in rows]),
+            failed=np.array([text == "error" for text in status]) if "error" in status else np.zeros(n, np.bool_),
             features=_if_any([r.features for r in rows]),
             segments=_if_any([r.segment for r in rows]),
             fingerprint=np.fromiter(map(hashed, content_bytes(rows)), np.uint64, n),
@@ -176,9 +179,11 @@ def joined(parts: Sequence[Columns]) -> Columns:
     for index, texts in _DISTINCT.items():
         if not hasattr(parts[0], texts):
             continue
-        code: dict[Any, int] = {text: i for i, text in enumerate(dict.fromkeys(chain.from_iterable(getattr(part, texts) for part in parts)))}
+        distinct, own = list(map(attrgetter(texts), parts)), map(attrgetter(index), parts)
+        code: dict[Any, int] = {text: i for i, text in enumerate(dict.fromkeys(chain.from_iterable(distinct)))}
         together[texts] = list(code)
-        together[index] = np.concatenate([_recoded(getattr(part, index), list(map(code.__getitem__, getattr(part, texts)))) for part in parts])
+        recoded = (_recoded(part, list(map(code.__getitem__, known))) for part, known in zip(own, distinct, strict=True))
+        together[index] = np.concatenate(list(recoded))
     for field in parts[0].__struct_fields__:
         if field in together:
             continue
@@ -214,10 +219,20 @@ def _if_any(values: list[_Value | None]) -> list[_Value | None] | None:
     return None if values.count(None) == len(values) else values
 
 
-def _coded(texts: Sequence[_Text]) -> tuple[list[_Text], Indexes]:
+def _coded(texts: Iterable[_Text]) -> tuple[list[_Text], Indexes]:
     """Distinct texts in order of appearance, and the index of each text among them, shape (N,)."""
-    codes: dict[_Text, int] = {text: code for code, text in enumerate(dict.fromkeys(texts))}
-    return list(codes), np.fromiter(map(codes.__getitem__, texts), np.int64, len(texts))
+    codes: dict[_Text, int] = {}
+    code = codes.setdefault
+    index = np.array([code(text, len(codes)) for text in texts], np.int64)
+    return list(codes), index
+
+
+def _numbers(values: list[float | None]) -> NDArray[np.float64]:
+    """Shape (N,), NaN for None."""
+    missing = values.count(None)
+    if missing == len(values):
+        return np.full(len(values), NAN)
+    return np.array([NAN if value is None else value for value in values] if missing else values, np.float64)
 
 
 def _from_class_scores(row: PredictionRow, positive: str | None) -> tuple[str | None, float]:
