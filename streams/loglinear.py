@@ -78,14 +78,10 @@ def quantiles(bins: Ints, counts: Ints, q: Floats) -> Floats:
     >>> quantiles(np.array([5, 7]), np.array([[9, 1], [0, 0]]), np.array(0.95)).tolist()
     [7.0, nan]
     """
-    return quantiles_of(bins, np.cumsum(counts, axis=1), q)
-
-
-def quantiles_of(bins: Ints, cumulative: Ints, q: Floats) -> Floats:
-    """As `quantiles`, from counts up to and with each bin, for callers that read several quantiles of one histogram."""
-    series = len(cumulative)
+    series = len(counts)
     if not len(bins):
         return np.full(series, np.nan)
+    cumulative = np.cumsum(counts, axis=1)
     total = cumulative[:, -1]
     ranks = np.clip(np.ceil(np.broadcast_to(q, (series,)) * total), 1, np.maximum(total, 1))
     first = np.minimum((cumulative < ranks[:, np.newaxis]).sum(axis=1), len(bins) - 1)

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from schemas.times import DAY_MS
 from streams.measure.model import Model
@@ -29,16 +28,18 @@ class Completeness:
 
     def __init__(self) -> None:
         self._days: dict[tuple[int, str], dict[int, Sums]] = {}
+        self._totals: dict[tuple[int, str], Sums] = {}
         self._shares: dict[tuple[int, str], Mapping[str, Sequence[float]]] = {}
 
     def add(self, model: Model, window: str, start_ms: int, segments: list[str], by_rung: Ints, state: State) -> None:
         """Take in a window that became final: by_rung has shape (S, R), one row per entry of `segments`, which may repeat."""
         day = start_ms // DAY_MS
-        days = self._loaded(model, window, day, state)
+        days, totals = self._loaded(model, window, day, state)
         sums = days.setdefault(day, {})
         for segment, row in zip(segments, by_rung.tolist(), strict=True):
-            held = sums.get(segment)
-            sums[segment] = row if held is None else [a + b for a, b in zip(held, row, strict=True)]
+            for into in (sums, totals):
+                held = into.get(segment)
+                into[segment] = row if held is None else [a + b for a, b in zip(held, row, strict=True)]
         state.put(_key(model, window, day), _encode(sums))
         self._shares.pop((model.number, window), None)
 
@@ -50,35 +51,38 @@ class Completeness:
         last_final_ms
             Start of the last window that is final by now, whether it held anything or not.
         """
-        days = self._loaded(model, window, last_final_ms // DAY_MS, state)
+        _, totals = self._loaded(model, window, last_final_ms // DAY_MS, state)
         shares = self._shares.get((model.number, window))
         if shares is None:
-            totals = _totals(days)
-            shares = {segment: np.round(row / row[-1], 6).tolist() for segment, row in totals.items() if row[-1]}
+            shares = {segment: [round(n / row[-1], 6) for n in row] for segment, row in totals.items() if row[-1]}
             self._shares[model.number, window] = shares
         return shares
 
-    def _loaded(self, model: Model, window: str, day: int, state: State) -> dict[int, Sums]:
-        """Sums by day of the 28 days up to `day`."""
-        days = self._days.get((model.number, window))
+    def _loaded(self, model: Model, window: str, day: int, state: State) -> tuple[dict[int, Sums], Sums]:
+        """Sums by day of the 28 days up to `day`, and of all of them."""
+        key = (model.number, window)
+        days = self._days.get(key)
         if days is None:
             wanted = range(max(day - DAYS + 1, 0), day + 1)
             held = state.get_many([_key(model, window, wanted_day) for wanted_day in wanted])
             days = {wanted_day: _decode(data) for wanted_day, data in zip(wanted, held, strict=True) if data is not None}
-            self._days[model.number, window] = days
+            totals: Sums = {}
+            for sums in days.values():
+                for segment, row in sums.items():
+                    before = totals.get(segment)
+                    totals[segment] = row if before is None else [a + b for a, b in zip(before, row, strict=True)]
+            self._days[key], self._totals[key] = days, totals
+        totals = self._totals[key]
         for old in [old for old in days if old <= day - DAYS]:
-            del days[old]
+            for segment, row in days.pop(old).items():
+                left = [a - b for a, b in zip(totals[segment], row, strict=True)]
+                if any(left):
+                    totals[segment] = left
+                else:
+                    del totals[segment]
             state.delete(_key(model, window, old))
-            self._shares.pop((model.number, window), None)
-        return days
-
-
-def _totals(days: dict[int, Sums]) -> dict[str, Ints]:
-    totals: dict[str, Ints] = {}
-    for day in sorted(days):
-        for segment, row in days[day].items():
-            totals[segment] = totals[segment] + row if segment in totals else np.array(row, np.int64)
-    return totals
+            self._shares.pop(key, None)
+        return days, totals
 
 
 def _key(model: Model, window: str, day: int) -> bytes:

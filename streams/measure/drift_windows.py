@@ -29,6 +29,8 @@ LEVELS: Final[Mapping[str, tuple[Level, str]]] = {
     "identifier": ("insufficient_data", "more than 1,000 distinct texts: an identifier, which is not judged"),
     "type changed": ("severe", "one side holds numbers, the other texts"),
 }
+ENOUGH_ROWS: Final = 100
+DEPENDENT: Final = "the rows of one side depend on each other too much to tell drift from the ordinary"
 ACTIONS: Final = {
     "mild": "watch it",
     "moderate": "find out what changed upstream",
@@ -175,6 +177,8 @@ def _record(
     result: DriftResult,
 ) -> results.Drift:
     level, reason = LEVELS[result.level]
+    if result.level == "insufficient data" and min(result.n_reference, result.n_current) >= ENOUGH_ROWS:
+        reason = DEPENDENT
     details = {}
     if name.startswith("feature:"):
         details = {"missing_share": _share(seen.summary), "reference_missing_share": _share(expected.summary)}
@@ -212,4 +216,4 @@ def _digits(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-_ABSENT: Final = FeatureTarget(FeatureSummary(), [])
+_ABSENT: Final = FeatureTarget(FeatureSummary())

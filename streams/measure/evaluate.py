@@ -101,6 +101,8 @@ class Evaluated:
 
     Attributes
     ----------
+    layout
+        Of its own model; the block's is that of another model with the same labels.
     series
         (version, segment) of each row, in the order of announcement.
     numbers
@@ -111,12 +113,13 @@ class Evaluated:
         Shape (S, R): outcomes with a label in force at each rung, for final announcements in the decisions lane.
     """
 
-    __slots__ = ("block", "by_rung", "first", "job", "numbers", "series")
+    __slots__ = ("block", "by_rung", "first", "job", "layout", "numbers", "series")
 
     block: Block
 
-    def __init__(self, job: Job, rows: Sequence[tuple[Pair, int]], by_rung: Ints | None) -> None:
+    def __init__(self, job: Job, layout: Layout, rows: Sequence[tuple[Pair, int]], by_rung: Ints | None) -> None:
         self.job = job
+        self.layout = layout
         self.series = [pair for pair, _ in rows]
         self.numbers = [number for _, number in rows]
         self.by_rung = by_rung
@@ -126,6 +129,16 @@ class Evaluated:
     def dense(self) -> Ints:
         """Shape (S, layout.width)."""
         return self.block.dense[self.first : self.first + len(self.series)]
+
+    def scores(self, number: int) -> tuple[Ints, Ints]:
+        """Score histograms of a series by actual label, of the fit and the hold-out half, two arrays of shape (K, 1000)."""
+        layout = self.layout
+        parts = [_unfolded(chunk, layout, _rows_at(chunk, self.block.lane, self.job)) for chunk in self.job.chunks]
+        found = [(chunk.table.keys, part, np.flatnonzero(part[0] == number)) for chunk, part in zip(self.job.chunks, parts, strict=True)]
+        keys = np.concatenate([keys[at] for keys, _, at in found])
+        column = np.concatenate([part[1][at] for _, part, at in found])
+        weights = np.concatenate([part[2][at] for _, part, at in found])
+        return layout.scores(keys, column, weights, lanes.SCORES_FIT), layout.scores(keys, column, weights, lanes.SCORES_HOLDOUT)
 
     def starts(self) -> Ints:
         """Start of the window for each of its series, shape (S,)."""
@@ -246,7 +259,7 @@ def _selected(model: Model, lane: int, layout: Layout, job: Job) -> tuple[Evalua
         cells, width = np.flatnonzero(layout.is_cell(column)), job.due.rung + 1
         gained = np.bincount(row[cells] * width + rungs[cells], weights=weights[cells], minlength=len(rows) * width)
         by_rung = np.cumsum(gained.astype(np.int64).reshape(len(rows), width), axis=1)
-    return Evaluated(job, rows, by_rung), row * layout.width + column, weights
+    return Evaluated(job, layout, rows, by_rung), row * layout.width + column, weights
 
 
 def _unfolded(chunk: Chunk, layout: Layout, end: int) -> tuple[Ints, Ints, Floats]:

@@ -14,18 +14,38 @@ from streams.features import FeatureSummary
 from streams.measure.model import Model
 from streams.measure.runs import Kind, Runs, place_of
 from streams.measure.summaries import Summaries, decoded, encoded, merged, merged_groups, size
+from streams.measure.tables import Ints
 from streams.partial import Partial
 from streams.stage import State
 
 CACHED_BINS: Final = 1_000_000
 MOST_DAYS: Final = 100
 
+class Part:
+    """A span of time as a whole and by grain.
+
+    Attributes
+    ----------
+    whole, grains
+        The summaries.
+    counted
+        What a target was counted into for a reference, with the reference: it is asked again as long as a window slides over the span.
+    """
+
+    __slots__ = ("counted", "grains", "whole")
+
+    def __init__(self, grains: list[Summaries]) -> None:
+        self.whole = merged(grains)
+        self.grains = grains
+        self.counted: dict[tuple[int, str], tuple[object, Ints]] = {}
+
+
 class FeaturePanes:
     """The summaries of all models of a task."""
 
     def __init__(self) -> None:
         self._runs = Runs(Kind(size, merged, encoded, decoded), cached=CACHED_BINS)
-        self._days: dict[tuple[int, int], tuple[Summaries, list[Summaries]]] = {}
+        self._days: dict[tuple[int, int], Part] = {}
 
     def add(self, received: Sequence[tuple[Model, Partial, int]], state: State) -> None:
         """Add the summaries of all partials of a batch, each with the length of its model's grains."""
@@ -43,32 +63,22 @@ class FeaturePanes:
             self._runs.append(place_of(b"f", number, start_ms), {key: next(summaries) for key in groups}, state)
             self._days.pop((number, start_ms // DAY_MS), None)
 
-    def by_grain(self, model: Model, start_ms: int, end_ms: int, grain_ms: int, state: State) -> list[Summaries]:
-        """The summaries of each grain from `start_ms` to `end_ms`, empty ones in their place."""
-        return [grain for _, grains in self._parts(model, start_ms, end_ms, grain_ms, state) for grain in grains]
-
-    def whole(self, model: Model, start_ms: int, end_ms: int, grain_ms: int, state: State) -> Summaries:
-        """The summaries of a span of time."""
-        return merged([whole for whole, _ in self._parts(model, start_ms, end_ms, grain_ms, state)])
-
-    def _parts(self, model: Model, start_ms: int, end_ms: int, grain_ms: int, state: State) -> list[tuple[Summaries, list[Summaries]]]:
-        """A span in parts, each as a whole and by grain; whole days are kept in memory until an increment changes them."""
+    def parts(self, model: Model, start_ms: int, end_ms: int, grain_ms: int, state: State) -> list[Part]:
+        """A span in parts, in order of time; whole days are kept in memory until an increment changes them."""
         parts = []
         at = start_ms
         while at < end_ms:
             if at % DAY_MS == 0 and at + DAY_MS <= end_ms and DAY_MS % grain_ms == 0:
                 day = self._days.pop((model.number, at // DAY_MS), None)
                 if day is None:
-                    grains = [self._grain(model, start, state) for start in range(at, at + DAY_MS, grain_ms)]
-                    day = (merged(grains), grains)
+                    day = Part([self._grain(model, start, state) for start in range(at, at + DAY_MS, grain_ms)])
                     if len(self._days) > MOST_DAYS:
                         del self._days[next(iter(self._days))]
                 self._days[model.number, at // DAY_MS] = day
                 parts.append(day)
                 at += DAY_MS
             else:
-                grain = self._grain(model, at, state)
-                parts.append((grain, [grain]))
+                parts.append(Part([self._grain(model, at, state)]))
                 at += grain_ms
         return parts
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from streams.intervals import Floats, Interval
+from streams.intervals import Floats, Interval, divided, wilson
 from streams.metrics.counts import Counts
-from streams.metrics.metric import Metric
+from streams.metrics.metric import Metric, Proportion
 
 DECIMALS = 6
 
@@ -40,30 +41,59 @@ def figures(metrics: Sequence[Metric], counts: Counts, *, problem: str | None, b
     values: list[Floats] = []
     intervals: list[tuple[Metric, Interval]] = []
     bounds: list[tuple[Metric, Interval]] = []
+    refused = [metric for metric in metrics if problem is not None and "truth" in metric.needs]
+    asked = [metric for metric in metrics if metric not in refused]
+    known = _known([metric for metric in asked if not _lacking(metric, counts)], counts)
+    undefined = np.full(s, np.nan)
     for metric in metrics:
-        if problem is not None and "truth" in metric.needs:
-            values.append(np.full(s, np.nan))
-            continue
-        if _lacking(metric, counts):
-            values.append(np.full(s, np.nan))
-        else:
-            values.append(metric.value(counts))
-            if (interval := metric.interval(counts)) is not None:
-                intervals.append((metric, interval))
-        if bounded and (limits := metric.bounds(counts)) is not None:
+        value, interval = known.get(metric.name, (undefined, None))
+        values.append(value)
+        if interval is not None:
+            intervals.append((metric, interval))
+        if bounded and metric in asked and (limits := metric.bounds(counts)) is not None:
             bounds.append((metric, limits))
-    names = [metric.name for metric in metrics]
-    table = _rounded(metrics, values, s)
-    rows: list[dict[str, float | None]] = [dict(zip(names, row, strict=True)) for row in table.tolist()]
-    null_reasons: list[dict[str, str]] = [{} for _ in range(s)]
+    # One table for everything, so that it is rounded and made into plain numbers at once.
+    pairs = [*intervals, *bounds]
+    columns = [*values, *(low for _, (low, _) in pairs), *(high for _, (_, high) in pairs)]
+    owners = [*metrics, *(metric for metric, _ in pairs), *(metric for metric, _ in pairs)]
+    table = _rounded(owners, columns, s)
     missing = np.isnan(table)
-    for place in np.flatnonzero(missing.any(axis=0)).tolist():
+    first, second = len(metrics), len(metrics) + len(pairs)
+    names = [metric.name for metric in metrics]
+    rows: list[dict[str, float | None]] = [dict(zip(names, row, strict=True)) for row in table[:, :first].tolist()]
+    null_reasons: list[dict[str, str]] = [{} for _ in range(s)]
+    for place in np.flatnonzero(missing[:, :first].any(axis=0)).tolist():
         metric, name, at = metrics[place], names[place], np.flatnonzero(missing[:, place])
         reasons = metric.null_reasons(counts, at)
         for series, known, reason in zip(at.tolist(), (counts.n[at] > 0).tolist(), reasons, strict=True):
             rows[series][name] = None
             null_reasons[series][name] = problem if problem is not None and known and "truth" in metric.needs else reason
-    return Figures(rows, _pairs(intervals, s), _pairs(bounds, s), null_reasons)
+    unknown = missing[:, first:second] | missing[:, second:]
+    low, high, split = table[:, first:second], table[:, second:], len(intervals)
+    return Figures(
+        rows,
+        _pairs(intervals, low[:, :split], high[:, :split], unknown[:, :split]),
+        _pairs(bounds, low[:, split:], high[:, split:], unknown[:, split:]),
+        null_reasons,
+    )
+
+
+def _known(metrics: Sequence[Metric], counts: Counts) -> dict[str, tuple[Floats, Interval | None]]:
+    """Value and interval of each metric, by name."""
+    known: dict[str, tuple[Floats, Interval | None]] = {}
+    shares: list[Proportion] = []
+    for metric in metrics:
+        if isinstance(metric, Proportion) and type(metric).value is Proportion.value and type(metric).interval is Proportion.interval:
+            shares.append(metric)
+        else:
+            known[metric.name] = (metric.known_value(counts), metric.interval(counts))
+    if shares:
+        # All plain shares in one go: half of the metrics are, and for few series a call costs more than the numbers in it.
+        rows = [metric.rows(counts) for metric in shares]
+        hits, trials = np.stack([hit for hit, _ in rows]), np.stack([trial for _, trial in rows])
+        value, (low, high) = divided(hits, trials), wilson(hits, trials)
+        known |= {metric.name: (value[place], (low[place], high[place])) for place, metric in enumerate(shares)}
+    return known
 
 
 def _lacking(metric: Metric, counts: Counts) -> bool:
@@ -98,14 +128,14 @@ def _rounded(metrics: Sequence[Metric], columns: Sequence[Floats], s: int) -> Fl
     return rounded + 0.0
 
 
-def _pairs(columns: Sequence[tuple[Metric, Interval]], s: int) -> list[dict[str, tuple[float, float]]]:
+def _pairs(
+    columns: Sequence[tuple[Metric, Interval]], low: Floats, high: Floats, unknown: NDArray[np.bool_]
+) -> list[dict[str, tuple[float, float]]]:
     """Both limits of each metric that has them, by series."""
-    metrics = [metric for metric, _ in columns]
-    names = [metric.name for metric in metrics]
-    low, high = (_rounded(metrics, [interval[side] for _, interval in columns], s) for side in (0, 1))
+    names = [metric.name for metric, _ in columns]
+    if not names:
+        return [{} for _ in range(len(low))]
     rows = [dict(zip(names, zip(*pair, strict=True), strict=True)) for pair in zip(low.tolist(), high.tolist(), strict=True)]
-    undefined = np.isnan(low) | np.isnan(high)
-    for series in np.flatnonzero(undefined.any(axis=1)).tolist():
-        for place in np.flatnonzero(undefined[series]).tolist():
-            del rows[series][names[place]]
+    for series, place in zip(*(at.tolist() for at in np.nonzero(unknown)), strict=True):
+        del rows[series][names[place]]
     return rows

@@ -80,12 +80,7 @@ class Layout:
         if lane == lanes.DECISIONS:
             sizes[lanes.DELAY] = len(bins)
             if self.positive is not None:
-                sizes |= {
-                    lanes.SCORES_FIT: k * SCORE_BINS,
-                    lanes.SCORES_HOLDOUT: k * SCORE_BINS,
-                    lanes.SCORE_SUM: k,
-                    lanes.SCORE_SQUARES: k,
-                }
+                sizes |= {lanes.SCORES_FIT: k * SCORE_BINS, lanes.SCORE_SUM: k, lanes.SCORE_SQUARES: k}
         if lane == lanes.TRAFFIC:
             sizes[lanes.LATENCY] = len(bins)
             if self.positive is not None:
@@ -99,11 +94,14 @@ class Layout:
             self._slices[measure] = slice(begin, begin + size)
             self._base[measure] = begin
             begin += size
+        # Metrics take both halves of the scores together.
+        self._base[lanes.SCORES_HOLDOUT] = self._base[lanes.SCORES_FIT]
         for measure in (lanes.SCORES_FIT, lanes.SCORES_HOLDOUT, lanes.PREDICTED_SCORES):
             self._stride[measure] = SCORE_BINS
         self._stride[lanes.SCORE_SUM] = self._stride[lanes.SCORE_SQUARES] = 1
         self._outside = np.ones(1 << MEASURE_BITS, np.bool_)
         self._outside[list(sizes)] = False
+        self._outside[lanes.SCORES_HOLDOUT] = self._outside[lanes.SCORES_FIT]
 
     def unfold(self, keys: Ints) -> tuple[Ints, Ints]:
         """Series number and column of each key, two arrays of shape (N,); a column below 0 means a label or bin that is new."""
@@ -133,6 +131,13 @@ class Layout:
         """Which columns count predictions (or outcomes, where a lane has no predictions), for ranking segments by size."""
         return self.is_cell(column) if self.lane == lanes.ARRIVALS else np.equal(column, COUNTER_CODES["predictions"])
 
+    def scores(self, keys: Ints, column: Ints, weights: NDArray[np.float64], measure: int) -> Ints:
+        """Score histograms of one half by actual label, shape (K, 1000), of rows of shape (N,) that `unfold` gave the columns of."""
+        part, k = self._slices[lanes.SCORES_FIT], len(self.labels)
+        of_half = keys >> MEASURE_SHIFT & (1 << MEASURE_BITS) - 1 == measure
+        counted = np.bincount(column[of_half] - part.start, weights=weights[of_half], minlength=k * SCORE_BINS)
+        return counted.astype(np.int64).reshape(k, SCORE_BINS)
+
     def part(self, dense: Ints, measure: int) -> Ints:
         """Columns of one measure, shape (S, size); no columns where the lane has none."""
         return dense[:, self._slices.get(measure, slice(0, 0))]
@@ -150,8 +155,7 @@ class Layout:
             matrix=matrix,
             n_predictions=matrix.sum(axis=(1, 2)) if self.lane == lanes.ARRIVALS else count[:, COUNTER_CODES["predictions"]],
             errors=count[:, COUNTER_CODES["errors"]],
-            score_fit=self._by_label(dense, lanes.SCORES_FIT),
-            score_holdout=self._by_label(dense, lanes.SCORES_HOLDOUT),
+            score_histogram=self._by_label(dense, lanes.SCORES_FIT),
             score_sum=self.part(dense, lanes.SCORE_SUM) if lanes.SCORE_SUM in self._slices else None,
             score_squares=self.part(dense, lanes.SCORE_SQUARES) if lanes.SCORE_SQUARES in self._slices else None,
             predicted_scores=self._by_label(dense, lanes.PREDICTED_SCORES),

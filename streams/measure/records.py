@@ -95,13 +95,15 @@ class Announcer:
     def histograms(self, model: Model, name: str, windows: Sequence[Evaluated]) -> Iterator[Record]:
         """The score histograms of the segment "all" of the window of a name, where there are scores."""
         for window in windows:
-            due, layout = window.job.due, window.block.layout
+            due, layout = window.job.due, window.layout
             if due.window != name or layout.positive_label is None:
                 continue
             starts = window.starts().tolist()
-            fit, holdout = layout.part(window.dense, lanes.SCORES_FIT), layout.part(window.dense, lanes.SCORES_HOLDOUT)
             for row, (version, segment) in enumerate(window.series):
-                if segment != ALL or not (fit[row].any() or holdout[row].any()):
+                if segment != ALL:
+                    continue
+                fit, holdout = window.scores(window.numbers[row])
+                if not (fit.any() or holdout.any()):
                     continue
                 histogram = results.Histogram(
                     model_name=model.name,
@@ -116,8 +118,8 @@ class Announcer:
                     registry_revision=model.facts.revision,
                     labels=list(layout.labels),
                     positive_label=layout.positive_label,
-                    fit=_sparse(layout.labels, fit[row]),
-                    holdout=_sparse(layout.labels, holdout[row]),
+                    fit=_sparse(layout.labels, fit),
+                    holdout=_sparse(layout.labels, holdout),
                 )
                 yield Record(topics.HISTOGRAMS, histogram.key(), histogram)
 
@@ -174,9 +176,8 @@ def _counters(counts: Ints) -> list[dict[str, int]]:
     return happened
 
 
-def _sparse(labels: Sequence[str], row: Ints) -> dict[str, dict[str, int]]:
-    """Counts by bin number of each label, from shape (K * bins,)."""
-    by_label = row.reshape(len(labels), SCORE_BINS)
+def _sparse(labels: Sequence[str], by_label: Ints) -> dict[str, dict[str, int]]:
+    """Counts by bin number of each label, from shape (K, bins)."""
     sparse = {}
     for label, counts in zip(labels, by_label, strict=True):
         filled = np.flatnonzero(counts)

@@ -18,11 +18,11 @@ from streams.drift.effective_size import effective_size
 from streams.drift.groups import NumericGroups, Summary, TextGroups, counts_by_pane
 from streams.features import FeatureSummary
 from streams.lanes import ALL, COUNTER_CODES, SCORE_BINS, TRAFFIC
-from streams.measure.features import FeaturePanes
+from streams.measure.features import FeaturePanes, Part
 from streams.measure.layout import NEGATIVE, POSITIVE
 from streams.measure.model import Model
 from streams.measure.panes import Panes
-from streams.measure.summaries import Summaries
+from streams.measure.summaries import Summaries, merged
 from streams.measure.tables import A_SHIFT, CODES, MEASURE_SHIFT, SERIES_SHIFT, Ints
 from streams.stage import State
 from streams.texts import StringSummary
@@ -48,15 +48,26 @@ class Target(Protocol):
 
 
 class FeatureTarget(msgspec.Struct, frozen=True):
-    """A feature: a summary of each grain."""
+    """A feature of a series, in the parts of a span."""
 
     summary: FeatureSummary
-    grains: Sequence[FeatureSummary]
+    key: tuple[int, str] = (0, "")
+    parts: Sequence[Part] = ()
 
     def by_grain(self, reference: Summary) -> Ints:
         """As `Target`."""
-        numeric = isinstance(reference, NumericSummary)
-        return counts_by_pane(reference, [grain.numbers if numeric else grain.texts for grain in self.grains])
+        if not self.parts:
+            return np.zeros((0, 1), np.int64)
+        return np.concatenate([self._counted(part, reference) for part in self.parts])
+
+    def _counted(self, part: Part, reference: Summary) -> Ints:
+        held = part.counted.get(self.key)
+        if held is None or held[0] is not reference:
+            numeric = isinstance(reference, NumericSummary)
+            grains = [grain.get(self.key, _NOTHING) for grain in part.grains]
+            panes: list[Summary] = [grain.numbers if numeric else grain.texts for grain in grains]
+            held = part.counted[self.key] = (reference, counts_by_pane(reference, panes, GROUPS))
+        return held[1]
 
 
 class ScoreTarget(msgspec.Struct, frozen=True):
@@ -113,8 +124,8 @@ class Targets:
 
         Scores and predicted labels are read for the segment "all" only.
         """
-        whole = self._features.whole(model, start_ms, end_ms, grain_ms, state)
-        by_grain = self._features.by_grain(model, start_ms, end_ms, grain_ms, state)
+        parts = self._features.parts(model, start_ms, end_ms, grain_ms, state)
+        whole = merged([part.whole for part in parts])
         names = model.series.names
         pane, keys, counts = self._panes.rows(model.number, TRAFFIC, start_ms, end_ms, state)
         found: dict[str, tuple[int, dict[str, Target]]] = {}
@@ -125,7 +136,7 @@ class Targets:
         for segment in sorted(numbers, key=lambda name: (name != ALL, name)):
             number = numbers[segment]
             rows = int(counts[keys == (number << SERIES_SHIFT) | _PREDICTIONS].sum())
-            targets = _features_of(whole, by_grain, number, rows)
+            targets = _features_of(whole, parts, number, rows)
             if segment == ALL:
                 scored = keys >> MEASURE_SHIFT == number << SERIES_SHIFT - MEASURE_SHIFT | lanes.PREDICTED_SCORES
                 grains = -(-(end_ms - start_ms) // grain_ms)
@@ -139,14 +150,14 @@ def cycle(grain_ms: int) -> int:
     return DAY_MS // grain_ms if DAY_MS % grain_ms == 0 else 0
 
 
-def _features_of(whole: Summaries, by_grain: Sequence[Summaries], number: int, rows: int) -> dict[str, Target]:
+def _features_of(whole: Summaries, parts: Sequence[Part], number: int, rows: int) -> dict[str, Target]:
     targets: dict[str, Target] = {}
     for series, feature in sorted(whole):
         if series == number:
             summary = whole[series, feature]
             # Stage 1 cannot know which features a row should have; here every row should have every feature of its version.
             complete = FeatureSummary(summary.numbers, summary.texts, max(rows - summary.n, 0))
-            targets[FEATURE + feature] = FeatureTarget(complete, [grain.get((series, feature), _NOTHING) for grain in by_grain])
+            targets[FEATURE + feature] = FeatureTarget(complete, (series, feature), parts)
     return targets
 
 

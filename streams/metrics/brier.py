@@ -27,7 +27,7 @@ class Brier(Metric, frozen=True, tag="brier"):
     >>> histogram = np.zeros((1, 2, 1000), dtype=np.int64)
     >>> histogram[0, 0, 200] = histogram[0, 1, 600] = 1
     >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[1, 0], [0, 1]]]), n_predictions=np.array([2]),
-    ...                 score_fit=histogram, score_holdout=np.zeros_like(histogram),
+    ...                 score_histogram=histogram,
     ...                 score_sum=np.array([[200_000, 600_000]]), score_squares=np.array([[40_000, 360_000]]))
     >>> Brier().value(counts).round(6).tolist()
     [0.1]
@@ -58,4 +58,4 @@ class Brier(Metric, frozen=True, tag="brier"):
         of_negative, of_positive = np.square(cells.middle), np.square(1 - cells.middle)
         mean = divided(cells.sums(cells.negatives * of_negative + cells.positives * of_positive), n)
         fourth = divided(cells.sums(cells.negatives * np.square(of_negative) + cells.positives * np.square(of_positive)), n)
-        return wilson_from_variance(self.value(counts), np.nan_to_num(divided(np.maximum(fourth - mean * mean, 0.0), n)), n)
+        return wilson_from_variance(self.known_value(counts), np.nan_to_num(divided(np.maximum(fourth - mean * mean, 0.0), n)), n)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.lanes import SCORE_BINS
+from streams.loglinear import bin_bounds
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -44,6 +45,37 @@ class SparseHistogram:
     def total(self) -> Ints:
         """Shape (S,): all counts of each series."""
         return self.cumulative[:, -1] if len(self.bins) else np.zeros(len(self.counts), dtype=np.int64)
+
+    def quantiles(self, q: Floats) -> Floats:
+        """As `streams.loglinear.quantiles`, for several quantiles of one histogram: one search for all series.
+
+        Examples
+        --------
+        >>> SparseHistogram(np.array([5, 7]), np.array([[9, 1], [0, 0]])).quantiles(np.array([0.95, 0.95])).tolist()
+        [7.0, nan]
+        """
+        if not len(self.bins):
+            return np.full(len(self.counts), np.nan)
+        total, series = self.total, np.arange(len(self.counts))
+        # q is NaN only where there is nothing, which is undefined anyway.
+        ranks = np.fmax(np.fmin(np.ceil(q * total), total), 1).astype(np.int64)
+        place = np.searchsorted(self._stacked, ranks + series * self._apart) - series * len(self.bins)
+        return np.where(total > 0, self._middles[np.minimum(place, len(self.bins) - 1)], np.nan)
+
+    @cached_property
+    def _middles(self) -> Floats:
+        low, high = bin_bounds(self.bins)
+        return (low + high) / 2
+
+    @cached_property
+    def _apart(self) -> int:
+        return int(self.total.max(initial=0)) + 2
+
+    @cached_property
+    def _stacked(self) -> Ints:
+        """The cumulative counts of all series in one ascending array, shape (S * M,)."""
+        lifted: Ints = self.cumulative + np.arange(len(self.counts))[:, np.newaxis] * self._apart
+        return lifted.ravel()
 
 
 @dataclass(frozen=True)
@@ -129,8 +161,8 @@ class Counts:
         Shape (S,): all predictions of the window, those without truth too.
     errors
         Shape (S,): predictions with status "error" (traffic lane).
-    score_fit, score_holdout
-        Shape (S, K, 1000): score histograms by actual label, of the fit and the hold-out half.
+    score_histogram
+        Shape (S, K, 1000): score histograms by actual label.
     score_sum, score_squares
         Shape (S, K): sum of score and of score squared by actual label, in units of 1e-6.
     predicted_scores
@@ -154,8 +186,7 @@ class Counts:
     matrix: Ints
     n_predictions: Ints
     errors: Ints | None = None
-    score_fit: Ints | None = None
-    score_holdout: Ints | None = None
+    score_histogram: Ints | None = None
     score_sum: Ints | None = None
     score_squares: Ints | None = None
     predicted_scores: Ints | None = None
@@ -203,9 +234,15 @@ class Counts:
 
     @cached_property
     def scores(self) -> ScoreCells:
-        """Score histograms of actual negatives and positives, both halves together; no cells without scores or a positive label."""
-        if self.positive is None or self.score_fit is None or self.score_holdout is None:
+        """Score histograms of actual negatives and positives; no cells without scores or a positive label."""
+        if self.positive is None or self.score_histogram is None:
             return ScoreCells(self.series, *(np.zeros(0, dtype=np.int64) for _ in range(4)))
-        no, yes = (self.score_fit[:, label] + self.score_holdout[:, label] for label in (1 - self.positive, self.positive))
+        no, yes = (np.ascontiguousarray(self.score_histogram[:, label]) for label in (1 - self.positive, self.positive))
         cells = np.flatnonzero((no | yes) != 0)
-        return ScoreCells(self.series, cells // SCORE_BINS, cells % SCORE_BINS, no.ravel()[cells], yes.ravel()[cells])
+        series = cells // SCORE_BINS
+        return ScoreCells(self.series, series, cells - series * SCORE_BINS, no.ravel()[cells], yes.ravel()[cells])
+
+    @cached_property
+    def memo(self) -> dict[str, Floats]:
+        """Values worked out so far, by metric; see `Metric.known_value`."""
+        return {}

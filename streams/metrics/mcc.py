@@ -44,7 +44,7 @@ class MatthewsCorrelation(Metric, frozen=True, tag="mcc"):
 
     def interval(self, counts: Counts) -> Interval | None:
         """Delta method on Fisher's z scale."""
-        n, estimate = counts.n, self.value(counts)
+        n, estimate = counts.n, self.known_value(counts)
         cells = divided(counts.matrix, n[:, np.newaxis, np.newaxis])
         actual, predicted = cells.sum(axis=2), cells.sum(axis=1)
         spread_actual, spread_predicted = 1 - (actual * actual).sum(axis=1), 1 - (predicted * predicted).sum(axis=1)

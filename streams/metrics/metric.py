@@ -58,6 +58,13 @@ class Metric(msgspec.Struct, frozen=True):
         """Shape (S,); NaN where it is undefined."""
         raise NotImplementedError(f"{type(self).__name__} needs a method value(counts)")
 
+    def known_value(self, counts: Counts) -> Floats:
+        """`value`, worked out once for the same counts; for intervals that start from it."""
+        held = counts.memo.get(self.name)
+        if held is None:
+            held = counts.memo[self.name] = self.value(counts)
+        return held
+
     def interval(self, counts: Counts) -> Interval | None:
         """Lower and upper 95 % limit, each of shape (S,) and NaN where undefined; None for a metric without one."""
         return None

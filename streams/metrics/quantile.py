@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from streams import loglinear
 from streams.intervals import Floats, Interval, quantile_ranks
 from streams.metrics.counts import Counts, SparseHistogram
 from streams.metrics.metric import Metric
@@ -51,4 +50,4 @@ class HistogramQuantile(Metric, frozen=True):
         histogram = self.histogram(counts)
         if histogram is None:
             return np.full(counts.series, np.nan)
-        return loglinear.quantiles_of(histogram.bins, histogram.cumulative, q) / self.per_ms
+        return histogram.quantiles(q) / self.per_ms

@@ -27,7 +27,7 @@ class RocAuc(Metric, frozen=True, tag="roc_auc"):
     >>> histogram[0, 0, [100, 200, 300]] = 1
     >>> histogram[0, 1, [150, 400]] = 1
     >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[3, 0], [2, 0]]]), n_predictions=np.array([5]),
-    ...                 score_fit=histogram, score_holdout=np.zeros_like(histogram))
+    ...                 score_histogram=histogram)
     >>> RocAuc().value(counts).round(4).tolist()
     [0.6667]
 
@@ -47,7 +47,7 @@ class RocAuc(Metric, frozen=True, tag="roc_auc"):
 
     def interval(self, counts: Counts) -> Interval | None:
         """Wilson's form with DeLong's variance."""
-        cells, area = counts.scores, self.value(counts)
+        cells, area = counts.scores, self.known_value(counts)
         n_negative, n_positive = cells.n_negative.astype(np.float64), cells.n_positive.astype(np.float64)
         # The placement of a positive is the share of negatives below it, that of a negative the share of positives below it. DeLong
         # takes the share above, which scatters the same. Their means are the area and the rest of it.

@@ -46,10 +46,11 @@ class Place(NamedTuple):
 
 @dataclass
 class Figure:
-    """The integers of one figure; `cells` counts (actual, predicted)."""
+    """The integers of one figure; `cells` counts (actual, predicted), `scores` (actual, bin of the score) in the decisions lane."""
 
     counts: Counter[str] = field(default_factory=Counter)
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)
+    scores: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     @property
     def n(self) -> int:
@@ -109,6 +110,8 @@ def count(joined: Joined, settings: Settings, *, panes: bool = False) -> dict[Pl
                         figure.counts[name] += n
                     for cell, n in part.cells.items():
                         figure.cells[cell] += n
+                    for score, n in part.scores.items():
+                        figure.scores[score] += n
                 window_start -= step
     return figures
 
@@ -172,6 +175,9 @@ def _count_prediction(prediction: Prediction, entry: Entry, settings: Settings, 
                     figure.cells[change.new, predicted] += 1
                 if lane == "decisions":
                     figure.counts[change.counter] += 1
+                    for label, sign in ((change.old, -1), (change.new, 1)):
+                        if label is not None and value.get("score") is not None:
+                            figure.scores[label, score_bin(value["score"])] += sign
 
 
 def changes(prediction: Prediction, effective: list[Truth]) -> list[Change]:
@@ -199,6 +205,11 @@ def predicted_label(value: dict[str, Any], configured_threshold: float) -> str:
         return POSITIVE if value["score"] >= (configured_threshold if threshold is None else threshold) else NEGATIVE
     scores = value["scores"]
     return min(scores, key=lambda name: (-scores[name], name))
+
+
+def score_bin(score: float) -> int:
+    """Which of 1,000 equal bins over [0, 1], of the score taken to six decimals."""
+    return min(999, round(score * 1_000_000) // 1_000)
 
 
 def segments_of(item: Prediction | Incident, settings: Settings) -> list[str]:

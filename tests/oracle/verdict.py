@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -44,6 +44,7 @@ def differences(log: Path, out: Path, joined: Joined, figures: dict[Place, Figur
             names = [name for name in sorted({*wanted, *said}, key=str) if wanted.get(name, 0) != said.get(name, 0)]
             found += [f"{place}: {name} is {said.get(name, 0)}, the oracle has {wanted.get(name, 0)}" for name in names]
         found += [f"{place}: {fault}" for fault in ratios(record)]
+    found += histograms(_records(out / "histograms.jsonl"), expected)
     for topic, refused in (("predictions", joined.refused_predictions), ("ground-truth", joined.refused_truths)):
         found += refusals(log / f"{topic}.jsonl", out / f"{topic}.dlq.jsonl", refused)
     return found
@@ -75,6 +76,24 @@ def announced_integers(record: dict[str, Any]) -> dict[Any, int]:
     return {name: n for name, n in said.items() if n}
 
 
+def histograms(records: Iterable[dict[str, Any]], expected: dict[Place, Figure]) -> Iterator[str]:
+    """Score histograms that are not the oracle's, or missing in a series of windows that has some."""
+    said: dict[Place, dict[tuple[str, int], int]] = {}
+    for record in records:
+        scores: Counter[tuple[str, int]] = Counter()
+        for half in ("fit", "holdout"):
+            for label, bins in record[half].items():
+                scores.update({(label, int(number)): n for number, n in bins.items()})
+        said[_place(record)] = dict(scores)
+    series = {place._replace(rung="", start=0) for place in said}
+    for place, figure in expected.items():
+        if place._replace(rung="", start=0) in series:
+            wanted = {score: n for score, n in figure.scores.items() if n}
+            if wanted != said.pop(place, {}):
+                yield f"{place}: the histogram is not {wanted}"
+    yield from (f"{place} has a histogram, the oracle has nothing there" for place in said)
+
+
 def ratios(record: dict[str, Any]) -> Iterator[str]:
     """What does not follow from the record's own integers."""
     n, total = record["n"], record["n_predictions"]
@@ -85,6 +104,12 @@ def ratios(record: dict[str, Any]) -> Iterator[str]:
     accuracy = record["metrics"].get("accuracy")
     if n > 0 and accuracy is not None and abs(accuracy - right / n) > ROUNDED:
         yield f"accuracy is {accuracy}, not {right}/{n}"
+    if record.get("tp") is not None:
+        tp, fp, fn = record["tp"], record["fp"], record["fn"]
+        for name, part, whole in (("precision", tp, tp + fp), ("recall", tp, tp + fn), ("f1", 2 * tp, 2 * tp + fp + fn)):
+            value = record["metrics"].get(name)
+            if value is not None and (not whole or abs(value - part / whole) > ROUNDED):
+                yield f"{name} is {value}, not {part}/{whole}"
     if record.get("tp") is not None and sorted((record["tn"], record["fp"], record["fn"], record["tp"])) != sorted(chain(*matrix)):
         yield "tn, fp, fn, tp are not the cells of the matrix"
     if record["provisional"]:

@@ -153,7 +153,7 @@ correction_horizon = "{_short(3 * HOUR)}"
 segments = []
 """
     steps = tuple(_duration(part) for window in windows for part in window.split("/"))
-    ids = random.randint(40, 160)
+    ids = random.randint(30, 110)
     span = random.choice((3 * HOUR, 7 * HOUR, 15 * HOUR))
     kinds = tuple(random.sample(KINDS, 2))
     return Plan(kinds, grace, truth_grace, label_horizon, correction_horizon, park, (*rungs, label_horizon), steps, span, ids, rates, toml)

@@ -93,6 +93,14 @@ def test_wrong_figure_is_found(verdict_on: Callable[..., list[str]], change: Cal
     assert verdict_on("metrics.jsonl", change)
 
 
+def test_score_under_another_label_is_found(verdict_on: Callable[..., list[str]]) -> None:
+    def swapped(lines: Lines) -> None:
+        fit = some(lines, lambda line: line["fit"]["false"] != line["fit"]["true"])["fit"]
+        fit["false"], fit["true"] = fit["true"], fit["false"]
+
+    assert verdict_on("histograms.jsonl", swapped)
+
+
 @pytest.mark.parametrize("fault", ["lost", "repeated", "other bytes", "other reason"])
 def test_wrong_dead_letter_is_found(verdict_on: Callable[..., list[str]], fault: str) -> None:
     def change(lines: Lines) -> None:

@@ -36,8 +36,7 @@ def counts_of(
         positive=(1 if k == 2 else None) if positive is None else positive,
         matrix=matrix,
         n_predictions=np.array([len(truths) + missing for truths in actual], dtype=np.int64),
-        score_fit=histograms[0] if scores is not None else None,
-        score_holdout=histograms[1] if scores is not None else None,
+        score_histogram=histograms.sum(axis=0) if scores is not None else None,
         score_sum=sums[0] if scores is not None else None,
         score_squares=sums[1] if scores is not None else None,
     )

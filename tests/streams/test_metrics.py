@@ -105,9 +105,8 @@ def test_matthews_correlation_of_a_billion_rows_does_not_overflow() -> None:
 def test_auc_and_brier_equal_scikit_learn_within_their_stated_error() -> None:
     rows = [random_rows(seed, ("no", "yes"), n) for seed, n in enumerate((20, 57, 300, 2000))]
     counts = counts_of([r[0] for r in rows], [r[1] for r in rows], ("no", "yes"), [r[2] for r in rows])
-    assert counts.score_fit is not None
-    assert counts.score_holdout is not None
-    negatives, positives = np.moveaxis(counts.score_fit + counts.score_holdout, 1, 0)
+    assert counts.score_histogram is not None
+    negatives, positives = np.moveaxis(counts.score_histogram, 1, 0)
     same_bin = (negatives * positives).sum(axis=1) / (negatives.sum(axis=1) * positives.sum(axis=1))
     for i, (truths, _, scores) in enumerate(rows):
         actual = [truth == "yes" for truth in truths]
@@ -222,8 +221,7 @@ def test_interval_of_auc_and_brier_holds_the_truth(separation: float, n_positive
         positive=1,
         matrix=np.tile(np.array([[n_negative, 0], [0, n_positive]]), (runs, 1, 1)),
         n_predictions=np.full(runs, n_negative + n_positive),
-        score_fit=histograms,
-        score_holdout=np.zeros_like(histograms),
+        score_histogram=histograms,
         score_sum=np.stack([np.round(scores * 1e6).sum(axis=1) for scores in draws], axis=1).astype(np.int64),
         score_squares=np.stack([np.round(scores**2 * 1e6).sum(axis=1) for scores in draws], axis=1).astype(np.int64),
     )
