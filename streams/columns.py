@@ -198,6 +198,21 @@ def joined(parts: Sequence[Columns]) -> Columns:
     return type(parts[0])(**together)
 
 
+def by_name(rows: Sequence[dict[str, _Value] | None]) -> dict[str, Sequence[_Value | None]]:
+    """From a mapping per row to a column per name, None where a row lacks it.
+
+    Examples
+    --------
+    >>> by_name([{"a": 1}, None, {"b": 2}])
+    {'a': [1, None, None], 'b': [None, None, 2]}
+    """
+    shapes = list(dict.fromkeys(() if row is None else tuple(row) for row in rows))
+    if len(shapes) == 1:  # the usual case: a producer sends the same names in the same order
+        return dict(zip(shapes[0], zip(*(row.values() for row in rows if row is not None), strict=True), strict=True))
+    names = dict.fromkeys(name for shape in shapes for name in shape)
+    return {name: [None if row is None else row.get(name) for row in rows] for name in names}
+
+
 def _taken(columns: Columns, at: Indexes | slice) -> Columns:
     picked, indexes = {}, None if isinstance(at, slice) else at.tolist()
     for field in columns.__struct_fields__:

@@ -55,6 +55,8 @@ class StringSummary:
     @classmethod
     def of_counts(cls, counts: Mapping[str, int]) -> StringSummary:
         """The summary of texts that occur `counts[text]` times each; a count of 0 is left out."""
+        if len(counts) <= MAX_VALUES and all(counts.values()) and max(map(len, counts), default=0) <= MAX_LENGTH:
+            return cls(0, dict(counts), sum(counts.values()))
         bounded: dict[str, int] = {}
         for text, count in counts.items():
             if count:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.settings import Config
-from streams.columns import GroundTruthColumns, PredictionColumns
+from streams.columns import GroundTruthColumns, PredictionColumns, by_name
 from streams.lanes import NO_LABEL, NO_MODEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
 from streams.score.entry import NO_SCORE, Horizons
 from streams.score.names import Dictionary
@@ -184,8 +184,11 @@ def _segment_codes(rows: Sequence[dict[str, str] | None] | None, n: int, dimensi
     codes = np.zeros((n, len(dimensions)), np.int64)
     if rows is None:
         return codes
+    columns = by_name(rows)
     for d, dimension in enumerate(dimensions):
-        values = [None if row is None else row.get(dimension) for row in rows]
+        values = columns.get(dimension)
+        if values is None:
+            continue
         present = [value for value in dict.fromkeys(values) if value is not None]
         code_of: dict[str | None, int] = {None: 0}
         code_of.update(zip(present, texts.codes_of_values(dimension, present, state).tolist(), strict=True))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from schemas.settings import Config
 from streams import lanes
 from streams.bins import EMPTY as NO_NUMBERS
-from streams.bins import summaries_by_group
-from streams.columns import NAN, PredictionColumns
+from streams.bins import NumericSummary, summaries_by_group
+from streams.columns import NAN, PredictionColumns, by_name
 from streams.features import FeatureSummary
 from streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, NO_LABEL, SCORE_BINS, SCORE_SCALE, TRAFFIC
 from streams.loglinear import bin_of
@@ -155,7 +155,7 @@ class Counting:
         return self.increments.rows(lane, name, segments, time_ms // self._config.pane_ms, rung)
 
     def _features(self, rows: Predictions, features: list[dict[str, Any] | None]) -> None:
-        columns = _columns(features)
+        columns = by_name(features)
         if not columns:
             return
         pane_ms = self._config.pane_ms
@@ -166,11 +166,12 @@ class Counting:
         groups, group = np.unique(series * pane_span + (panes[row] - first_pane), return_inverse=True)
         keys = (groups // pane_span).tolist()
         starts = ((groups % pane_span + first_pane) * pane_ms).tolist()
-        for feature, values in columns.items():
-            numbers, texts = _split(values)
-            numeric = [NO_NUMBERS] * len(groups) if numbers is None else summaries_by_group(numbers[row], group, len(groups))
+        split = {feature: _split(values) for feature, values in columns.items()}
+        numeric = _summaries({feature: numbers for feature, (numbers, _) in split.items() if numbers is not None}, row, group, len(groups))
+        for feature, (_, texts) in split.items():
             textual = {} if texts is None else _texts_by_group(texts, row, group)
-            for number, (key, start, summary) in enumerate(zip(keys, starts, numeric, strict=True)):
+            summaries = numeric.get(feature) or [NO_NUMBERS] * len(groups)
+            for number, (key, start, summary) in enumerate(zip(keys, starts, summaries, strict=True)):
                 if number in textual or len(summary.keys):
                     # How many rows lack the feature follows in stage 2 from the rows of the pane: a batch cannot know all features.
                     found = FeatureSummary(summary, textual.get(number, NO_TEXTS))
@@ -193,15 +194,6 @@ def _feature_series(rows: Predictions, texts: Texts, config: Config) -> tuple[In
     return np.concatenate(row), np.concatenate(keys)
 
 
-def _columns(rows: list[dict[str, Any] | None]) -> dict[str, Sequence[Any]]:
-    """Values of each feature by row, None where a row lacks it."""
-    shapes = list(dict.fromkeys(() if row is None else tuple(row) for row in rows))
-    if len(shapes) == 1:  # the usual case: a producer sends the same features in the same order
-        return dict(zip(shapes[0], zip(*(row.values() for row in rows if row is not None), strict=True), strict=True))
-    names = dict.fromkeys(name for shape in shapes for name in shape)
-    return {name: [None if row is None else row.get(name) for row in rows] for name in names}
-
-
 def _split(values: Sequence[Any]) -> tuple[NDArray[np.float64] | None, list[str | None] | None]:
     """Numbers, NaN where there is none, and texts (booleans among them), None where there is none; each None if there are none at all."""
     kinds = frozenset(map(type, values))
@@ -215,6 +207,18 @@ def _split(values: Sequence[Any]) -> tuple[NDArray[np.float64] | None, list[str 
     if float in kinds or int in kinds:
         numbers = np.array([NAN if value is None else value for value in values] if None in values else values, np.float64)
     return numbers, texts
+
+
+def _summaries(
+    numbers: dict[str, NDArray[np.float64]], row: Ints, group: Ints, group_count: int
+) -> dict[str, list[NumericSummary]]:
+    """Summaries of each feature by group: one sort for all of them."""
+    if not numbers:
+        return {}
+    values = np.stack(list(numbers.values()))[:, row].ravel()
+    groups = (np.arange(len(numbers))[:, None] * group_count + group).ravel()
+    found = summaries_by_group(values, groups, len(numbers) * group_count)
+    return {feature: found[i * group_count : (i + 1) * group_count] for i, feature in enumerate(numbers)}
 
 
 def _texts_by_group(texts: list[str | None], row: Ints, group: Ints) -> dict[int, StringSummary]:
