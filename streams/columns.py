@@ -136,13 +136,12 @@ class GroundTruthColumns(msgspec.Struct, gc=False):
     offset: Indexes
     rank: Indexes
     tick_ms: Indexes
-    raw: list[bytes]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @classmethod
-    def of(cls, rows: Sequence[TruthRow], raw: list[bytes], offset: Indexes) -> Self:
+    def of(cls, rows: Sequence[TruthRow], offset: Indexes) -> Self:
         """Columns of `rows`, not ranked yet."""
         n = len(rows)
         labels, label = _coded([None if r.retracted else r.label for r in rows])
@@ -159,7 +158,6 @@ class GroundTruthColumns(msgspec.Struct, gc=False):
             offset=offset,
             rank=np.zeros(n, np.int64),
             tick_ms=np.zeros(n, np.int64),
-            raw=raw,
         )
 
     def take(self, at: Indexes | slice) -> GroundTruthColumns:

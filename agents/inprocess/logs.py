@@ -209,10 +209,12 @@ class TopicLog:
             )
         times = np.zeros(n + 1, np.int64)
         times[0] = self._high_ms
-        times[block.at + 1] = np.fromiter(map(_TIMESTAMP, block.rows), np.int64, len(block.rows))
-        if self._columns is not None:
+        if self._columns is None:
+            times[block.at + 1] = np.fromiter(map(_TIMESTAMP, block.rows), np.int64, len(block.rows))
+        else:
             # Now, while the rows of this read are in the processor's cache: each later pass over them would cost 0.2 us a row.
             block.rows = self._columns(block.rows, raw, block.offset)
+            times[block.at + 1] = block.rows.timestamp_ms
         block.keys = np.maximum.accumulate(times)[1:]
         block.size_bytes = int(chunk.ends[-1] - chunk.ends[0]) + len(chunk.values[0])
         self._high_ms = int(block.keys[-1])

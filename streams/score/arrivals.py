@@ -20,7 +20,6 @@ Ints = NDArray[np.int64]
 
 MAX_VALUES: Final = 10_000  # values of a segment dimension that a partition tells apart
 OTHER: Final = "other"
-ENTRY: Final = b"e"  # first byte of the state key of an entry; the id follows
 
 
 class Texts:
@@ -90,7 +89,7 @@ class Predictions(msgspec.Struct, gc=False):
     Attributes
     ----------
     keys
-        State key of each row's entry.
+        The id of each row, under which its entry lies in the state.
     predicted
         Label code, PREDICTED_POSITIVE or PREDICTED_NEGATIVE where it follows from the score, NO_LABEL where there is none.
     score
@@ -129,7 +128,7 @@ class Predictions(msgspec.Struct, gc=False):
         threshold = np.where(np.isnan(columns.threshold), texts.threshold[name], columns.threshold)
         by_score = np.where(columns.score >= threshold, PREDICTED_POSITIVE, PREDICTED_NEGATIVE)
         return cls(
-            keys=[ENTRY + i for i in columns.ids],
+            keys=columns.ids,
             name=name,
             timestamp_ms=columns.timestamp_ms,
             floor_ms=floor_ms,
@@ -169,7 +168,7 @@ class Truths(msgspec.Struct, gc=False):
         floor_ms = marks - config.truth_grace_ms
         labels = np.append(texts.labels.codes(columns.labels, state), NO_LABEL)
         return cls(
-            keys=[ENTRY + i for i in columns.ids],
+            keys=columns.ids,
             timestamp_ms=columns.timestamp_ms,
             floor_ms=floor_ms,
             known_ms=np.maximum(columns.timestamp_ms, floor_ms),

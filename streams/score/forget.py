@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.score.keys import NO_ID
 from streams.stage import State
 
 SHELF: Final = 64  # buckets to a shelf
@@ -21,7 +22,7 @@ _pack = msgspec.msgpack.Encoder().encode
 _shelves_of = msgspec.msgpack.Decoder(list[int]).decode
 _shelf_of = msgspec.msgpack.Decoder(dict[int, int]).decode
 _ids_of = msgspec.msgpack.Decoder(list[bytes]).decode
-_SHELVES = b"X"
+_SHELVES = NO_ID + b"X"
 
 
 class DueIndex:
@@ -106,4 +107,4 @@ def _shelf_key(number: int) -> bytes:
 
 
 def _list_key(bucket: int, count: int) -> bytes:
-    return b"x" + bucket.to_bytes(8, "big", signed=True) + count.to_bytes(4, "big")
+    return NO_ID + b"x" + bucket.to_bytes(8, "big", signed=True) + count.to_bytes(4, "big")

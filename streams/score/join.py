@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from schemas.settings import Config
 from streams.hashing import id_hashes
 from streams.lanes import NO_LABEL
-from streams.score.arrivals import ENTRY, Predictions, Texts, Truths
+from streams.score.arrivals import Predictions, Texts, Truths
 from streams.score.counting import Changes, Counting
 from streams.score.entry import JOINED, PARKED, WAITING, known_ms, layout_for
 from streams.score.forget import DueIndex
@@ -145,7 +145,7 @@ class Join:
         known = known_ms(rows)
         hashes = np.zeros(len(at), np.uint64)
         if counting.arrivals or (columns["score"] >= 0).any():  # nothing else looks at them
-            hashes = id_hashes([key[len(ENTRY) :] for key in keys])
+            hashes = id_hashes(keys)
         counting.changes(
             Changes(
                 columns["name"],

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.score.keys import NO_ID
 from streams.stage import State
 
 CHUNK: Final = 256  # texts to a state record, so that a new text does not write all the old ones again
@@ -24,7 +25,7 @@ class Dictionary:
     """Texts of one kind ("model version", "label", "segment value"), numbered from 0."""
 
     def __init__(self, kind: bytes, state: State) -> None:
-        self._prefix = b"d" + kind
+        self._prefix = NO_ID + b"d" + kind
         self.texts: list[str] = []
         while (chunk := state.get(self._key(len(self.texts) // CHUNK))) is not None:
             self.texts += _decode(chunk)

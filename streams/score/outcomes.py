@@ -12,12 +12,12 @@ from schemas.settings import Config
 from schemas.times import format_time
 from schemas.topics import OUTCOMES
 from streams.lanes import NO_LABEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
-from streams.score.arrivals import ENTRY, Texts
+from streams.score.arrivals import Texts
 from streams.stage import Record
 
 
 class Told(NamedTuple):
-    """One change of the label in force, with the rank of the row that led to it and the state key of the id."""
+    """One change of the label in force, with the rank of the row that led to it and the id."""
 
     rank: int
     name: int
@@ -59,7 +59,7 @@ def _outcome(row: Told, texts: Texts, config: Config) -> Outcome:
         correction = "retracted" if row.new == NO_LABEL else "corrected"
     segments = [texts.segments.texts[code - 1].partition("=") for code in row.segments if code]
     return Outcome(
-        prediction_id=row.key[len(ENTRY) :].decode(),
+        prediction_id=row.key.decode(),
         model_name=model,
         model_version=version,
         timestamp=format_time(row.timestamp_ms),

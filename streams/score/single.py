@@ -15,7 +15,7 @@ import numpy as np
 from schemas.settings import Config
 from streams.hashing import id_hashes
 from streams.lanes import NO_LABEL
-from streams.score.arrivals import ENTRY, Predictions, Texts, Truths
+from streams.score.arrivals import Predictions, Texts, Truths
 from streams.score.counting import Changes, Counting
 from streams.score.entry import Entry, PredictionPart, TruthPart, dump, layout_for, load, outcome, prediction_due_ms
 from streams.score.forget import DueIndex
@@ -125,7 +125,7 @@ class OneByOne:
     def _changes_of(self, key: bytes, entry: Entry) -> list[tuple[Any, ...]]:
         """Everything that the entry has counted, without sign: changes of outcomes, and late truths with two columns."""
         found: list[tuple[Any, ...]] = []
-        hashed = int(id_hashes([key[len(ENTRY) :]])[0])
+        hashed = int(id_hashes([key])[0])
         for p in entry.predictions:
             if p.predicted == NO_LABEL or not entry.truths:
                 continue

@@ -21,11 +21,12 @@ from streams.score.counting import Counting
 from streams.score.ending import Ending
 from streams.score.forget import DueIndex
 from streams.score.join import Join
+from streams.score.keys import NO_ID
 from streams.score.outcomes import outcome_records
 from streams.score.single import OneByOne
 from streams.stage import Batch, Record, State
 
-_WATERMARKS: Final = b"w"
+_WATERMARKS: Final = NO_ID + b"w"
 
 
 class Marks(msgspec.Struct, array_like=True, frozen=True):

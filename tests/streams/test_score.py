@@ -74,7 +74,7 @@ def _batch(taken: dict[str, list[tuple[bytes, int, int, int]]], tick_ms: int) ->
             batch.predictions.rank, batch.predictions.tick_ms = rank, tick
         else:
             truths, _, rejects = decode_truths(values, offset.tolist())
-            batch.ground_truth = GroundTruthColumns.of(truths, values, offset)
+            batch.ground_truth = GroundTruthColumns.of(truths, offset)
             batch.ground_truth.rank, batch.ground_truth.tick_ms = rank, tick
         assert not rejects
     return batch
@@ -269,8 +269,8 @@ def test_nothing_is_left_in_the_state_when_everything_is_forgotten(seed: int) ->
         taken[topic].append((json.dumps(value).encode(), rank, rank, 0))
     stage.process(_batch(taken, START_MS), state)
     stage.process(Batch(tick_ms=START_MS + 100 * HOUR_MS), state)
-    kinds = {key[:1] for key in state.values}
-    assert kinds <= {b"d", b"w", b"X"}, kinds
+    kinds = {key[:2] for key in state.values}
+    assert kinds <= {b"\xffd", b"\xffw", b"\xffX"}, kinds
 
 
 def test_arrivals_count_what_truths_say_when_they_come_and_take_nothing_back() -> None:

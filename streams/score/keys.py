@@ -1,0 +1,5 @@
+"""What lies under which key in the state of stage 1: an entry under its id itself, everything else below NO_ID."""
+
+from typing import Final
+
+NO_ID: Final = b"\xff"  # a byte that no UTF-8 text has
