@@ -143,9 +143,9 @@ class Increments:
             slot = (number[start:end] << _PAIR) | (rows.lane << _LANE) | (rows.rung << _RUNG)[row]
             start = end
             for measure, a, b, amount, where in rows.counts:
-                cell = np.broadcast_to((np.asarray(a, np.int64) << _A) | b | (measure << _MEASURE), rows.name.shape)
                 at: slice | Ints = slice(None) if where is None or where.all() else np.flatnonzero(where[row])
-                key = slot[at] | cell[row[at]]
+                cell = (np.asarray(a, np.int64) << _A) | b | (measure << _MEASURE)
+                key = slot[at] | (cell[row[at]] if cell.ndim else cell)
                 if amount is None or (amount == 1).all():
                     ones.append(key)
                 else:
@@ -228,6 +228,8 @@ def _by_model(
     model_of_series: Ints, first_series: Ints, series: Ints, columns: dict[str, NDArray[np.generic]]
 ) -> list[dict[str, NDArray[np.generic]]]:
     """The rows of each model, their series numbered from 0 within the model."""
+    if not len(series):
+        return [{"series": series.astype(np.uint32), **columns}] * (len(first_series) - 1)
     # The stable sort of 16-bit integers is a radix sort.
     model = model_of_series[series].astype(np.uint16)
     order = np.argsort(model, kind="stable")
