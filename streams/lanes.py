@@ -24,6 +24,7 @@ SCORE_SQUARES: Final = 5  # a: actual label; the sum of squared scores in SCORE_
 DELAY: Final = 6  # b: log-linear bin of the delay in milliseconds
 LATENCY: Final = 7  # b: log-linear bin of the latency in microseconds
 PREDICTED_SCORES: Final = 8  # a: predicted label, b: score bin
+PREDICTED: Final = 9  # a: predicted label, of rows without a score
 
 COUNTERS: Final = (
     "predictions",  # traffic: in time; decisions: all that count, at the rung of their own lateness

@@ -27,8 +27,18 @@ NAMED: Final = ANOTHER
 
 UNKNOWN: Final = -(1 << 40)
 
-_LABEL_IN_A: Final = (lanes.CELLS, lanes.SCORES_FIT, lanes.SCORES_HOLDOUT, lanes.SCORE_SUM, lanes.SCORE_SQUARES, lanes.PREDICTED_SCORES)
-LABEL_IN_A: Final = np.isin(np.arange(1 << MEASURE_BITS), _LABEL_IN_A)
+LABEL_IN_A: Final = np.isin(
+    np.arange(1 << MEASURE_BITS),
+    (
+        lanes.CELLS,
+        lanes.SCORES_FIT,
+        lanes.SCORES_HOLDOUT,
+        lanes.SCORE_SUM,
+        lanes.SCORE_SQUARES,
+        lanes.PREDICTED_SCORES,
+        lanes.PREDICTED,
+    ),
+)
 
 
 class Layout:

@@ -138,9 +138,12 @@ class Targets:
             rows = int(counts[keys == (number << SERIES_SHIFT) | _PREDICTIONS].sum())
             targets = _features_of(whole, parts, number, rows)
             if segment == ALL:
-                scored = keys >> MEASURE_SHIFT == number << SERIES_SHIFT - MEASURE_SHIFT | lanes.PREDICTED_SCORES
-                grains = -(-(end_ms - start_ms) // grain_ms)
-                targets |= _scores_of(model, grains, (pane[scored] - start_ms) // grain_ms, keys[scored], counts[scored])
+                measure, series = keys >> MEASURE_SHIFT, number << SERIES_SHIFT - MEASURE_SHIFT
+                grain, grains = (pane - start_ms) // grain_ms, -(-(end_ms - start_ms) // grain_ms)
+                scored = measure == series | lanes.PREDICTED_SCORES
+                targets |= _score_of(grains, grain[scored], keys[scored], counts[scored])
+                said = scored | (measure == series | lanes.PREDICTED)
+                targets |= _prediction_of(model, grains, grain[said], keys[said], counts[said])
             found[segment] = (rows, targets)
         return found
 
@@ -161,22 +164,26 @@ def _features_of(whole: Summaries, parts: Sequence[Part], number: int, rows: int
     return targets
 
 
-def _scores_of(model: Model, grains: int, grain: Ints, keys: Ints, counts: Ints) -> dict[str, Target]:
-    """Score and predicted label of a series, from rows of shape (N,)."""
+def _score_of(grains: int, grain: Ints, keys: Ints, counts: Ints) -> dict[str, Target]:
+    """Score of a series, from rows of shape (N,)."""
     if not len(keys):
         return {}
     bins = keys & CODES - 1
+    scores = NumericSummary.of_counts(_BIN_MIDDLES, np.bincount(bins, weights=counts, minlength=SCORE_BINS).astype(np.int64))
+    return {SCORE: ScoreTarget(FeatureSummary(numbers=scores), grains, grain, bins, counts)}
+
+
+def _prediction_of(model: Model, grains: int, grain: Ints, keys: Ints, counts: Ints) -> dict[str, Target]:
+    """Predicted label of a series, from rows of shape (N,)."""
+    if not len(keys):
+        return {}
     codes, label = np.unique(keys >> A_SHIFT & CODES - 1, return_inverse=True)
     names = _label_names(model, codes.tolist())
-    scores = NumericSummary.of_counts(_BIN_MIDDLES, np.bincount(bins, weights=counts, minlength=SCORE_BINS).astype(np.int64))
     by_label: dict[str, int] = {}
     for name, count in zip(names, np.bincount(label, weights=counts).astype(np.int64).tolist(), strict=True):
         by_label[name] = by_label.get(name, 0) + count
     labels = FeatureSummary(texts=StringSummary.of_counts(by_label))
-    return {
-        SCORE: ScoreTarget(FeatureSummary(numbers=scores), grains, grain, bins, counts),
-        PREDICTION: LabelTarget(labels, grains, grain, names, label, counts),
-    }
+    return {PREDICTION: LabelTarget(labels, grains, grain, names, label, counts)}
 
 
 def _label_names(model: Model, codes: Sequence[int]) -> list[str]:

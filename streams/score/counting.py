@@ -104,6 +104,9 @@ class Counting:
         scored = rows.score >= 0
         if scored.any():
             counted.count(lanes.PREDICTED_SCORES, rows.predicted, score_bin(rows.score), where=scored)
+        unscored = ~scored & (rows.predicted != NO_LABEL)
+        if unscored.any():
+            counted.count(lanes.PREDICTED, rows.predicted, 0, where=unscored)
         if columns.features is not None:
             self._features(rows, list(map(columns.features.__getitem__, rows.at.tolist())))
 

@@ -87,6 +87,8 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
                     made.counts.append((lanes.TRAFFIC, pane(call.at), series, 0, lanes.LATENCY, 0, latency_bin, 1))
                 if units is not None:
                     made.counts.append((lanes.TRAFFIC, pane(call.at), series, 0, lanes.PREDICTED_SCORES, call.predicted, units // 1000, 1))
+                else:
+                    made.counts.append((lanes.TRAFFIC, pane(call.at), series, 0, lanes.PREDICTED, call.predicted, 0, 1))
             made.counts.append(
                 (lanes.DECISIONS, pane(call.at), series, rung_of(call.lateness), lanes.COUNT, 0, COUNTER_CODES["predictions"], 1)
             )

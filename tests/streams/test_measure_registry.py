@@ -119,6 +119,16 @@ def test_missing_values_of_a_feature_are_the_rows_without_it() -> None:
     assert drift[0].details == {"missing_share": 0.25, "reference_missing_share": 0.25}
 
 
+def test_predicted_labels_are_judged_without_scores() -> None:
+    turned = START + 8 * DAY
+    calls = [Call(c.at, predicted="yes" if c.key % 4 == 0 or (c.at >= turned and c.key % 2) else "no", key=c.key) for c in stream(7, 12)]
+    drift: list[Drift] = run(CONFIG, calls, end=START + 13 * DAY, registry=True).of(DRIFT)
+    levels = {(d.target, d.window_end): d.level for d in drift if d.method == "psi"}
+    assert levels["prediction", format_time(START + 7 * DAY)] == "none"
+    assert levels["prediction", format_time(START + 10 * DAY)] == "severe"
+    assert not any(d.target == "score" for d in drift)
+
+
 def test_a_new_revision_is_in_force_from_the_next_step_and_says_so_once() -> None:
     running = run(CONFIG, stream(7, 4), end=START + 5 * DAY, registry=True)
     effects = running.of(REGISTRY_EFFECTS)

@@ -18,7 +18,7 @@ from schemas.settings import Config
 from schemas.times import HOUR_MS, MINUTE_MS, format_time, parse_time
 from schemas.topics import WINDOW_PARTIALS
 from streams.columns import GroundTruthColumns, PredictionColumns
-from streams.lanes import CELLS, COUNT, COUNTERS, LANE_NAMES, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, PREDICTED_SCORES
+from streams.lanes import CELLS, COUNT, COUNTERS, LANE_NAMES, PREDICTED, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, PREDICTED_SCORES
 from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial, Watermarks
 from streams.score import Score, arrivals, ending, join
 from streams.stage import Batch, Record
@@ -90,7 +90,7 @@ def _total(records: list[Record]) -> Total:
         for lane, pane, series, rung, measure, a, b, count in zip(*(partial.counts[c].tolist() for c, _ in COUNT_COLUMNS), strict=True):
             text_a: Any = a if measure == COUNT else partial.labels[a] if measure < 6 else special.get(a, a)
             text_b: Any = COUNTERS[b] if measure == COUNT else (special.get(b) or partial.labels[b]) if measure == CELLS else b
-            if measure == PREDICTED_SCORES:
+            if measure in (PREDICTED_SCORES, PREDICTED):
                 text_a = special.get(a) or partial.labels[a]
             total[(partial.model_name, *partial.series[series], LANE_NAMES[lane], pane, rung, measure, text_a, text_b)] += count
         for feature in partial.features:
