@@ -35,6 +35,8 @@ __all__ = [
 
 MAX_RUNGS = 16
 MAX_LAST_N = 10_000
+# State and the time after the end of a log grow with the longest duration; ten years is beyond any real delay of a truth.
+MAX_DURATION_MS = 3_660 * DAY_MS
 _STREAM_WIDE = "holds for the whole stream, because all models share its partitions and watermarks; write it under [run] or [defaults]"
 
 
@@ -244,7 +246,19 @@ def _share(value: Any) -> float:
 
 
 def _duration(value: Any) -> int:
-    return parse_duration(_text(value))
+    return _bounded(value, parse_duration(_text(value)))
+
+
+def _bounded(value: Any, ms: int) -> int:
+    if ms > MAX_DURATION_MS:
+        raise ValueError(f"is {_shown(value)}, longer than {format_duration(MAX_DURATION_MS)}")
+    return ms
+
+
+def _window(value: Any) -> Window:
+    window = parse_window(_text(value))
+    _bounded(value, window.size_ms)
+    return window
 
 
 def _horizon(value: Any) -> int:
@@ -273,7 +287,7 @@ def _each(value: Any, read: Callable[[Any], Any], *, least: int = 0) -> tuple[An
 
 
 def _windows(value: Any) -> tuple[Window, ...]:
-    return _each(value, lambda element: parse_window(_text(element)), least=1)
+    return _each(value, _window, least=1)
 
 
 def _rungs(value: Any) -> tuple[Rung, ...]:
