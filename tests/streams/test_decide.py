@@ -242,6 +242,12 @@ def test_no_data_learns_how_long_the_nights_are() -> None:
     assert changes(run.feed(*hours(5, first=8 * 24 + 13))) == [("resolved", "error")]
 
 
+def test_a_first_silence_is_not_compared_with_one_that_never_was() -> None:
+    run = Run(rules=({"type": "no_data", "silence": "3h"},), default_rules=False)
+    (fired,) = run.feed(*hours(10, 10, 0, 0, 0))
+    assert fired.summary == "No prediction of churn 1.0.0 from 2026-01-01 02:00 to 2026-01-01 05:00, 3h; it had not been silent before."
+
+
 def test_a_version_that_was_replaced_may_fall_silent() -> None:
     run = Run(rules=({"type": "no_data", "silence": "3h"},), default_rules=False)
     run.feed(*hours(10, 10))

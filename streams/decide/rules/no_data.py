@@ -73,12 +73,13 @@ class NoData(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, 
         else:
             learning = found.window_end_ms - activity.first_ms < LEARNING_MS
             limit_ms = max(2 * usual_ms, DAY_MS if learning else HOUR_MS)
+        before = f"the longest silence before was {format_duration(usual_ms)}" if usual_ms else "it had not been silent before"
         return msgspec.structs.replace(
             found,
             verdict="breach" if silent_ms >= limit_ms else "within",
             severity=self.severity,
             said=f"No prediction of {who} from {moment(activity.last_ms)} to {moment(found.window_end_ms)}, {format_duration(silent_ms)}; "
-            f"the longest silence before was {format_duration(usual_ms)}",
+            f"{before}",
             metric="silence_ms",
             value=float(silent_ms),
             threshold=float(limit_ms),
