@@ -10,8 +10,10 @@ from pathlib import Path
 
 from schemas.config import ConfigError, load_config
 from schemas.settings import Config
+from streams.catalogue import metric_plugins
 from streams.decide import build_rules
 from streams.decide.tuner import build_tuner
+from streams.measure.stage import check_metrics
 from streams.registry.policy import build_policy
 
 
@@ -24,11 +26,12 @@ def checked_config(path: Path | None) -> Config:
         If the file cannot be read, or says something that is not understood.
     """
     config = load_config(path)
-    for model in (config.defaults, *config.models.values()):
-        for build in (build_rules, build_tuner, build_policy):
-            try:
+    try:
+        check_metrics(config, [metric.name for metric in metric_plugins()])
+        for model in (config.defaults, *config.models.values()):
+            for build in (build_rules, build_tuner, build_policy):
                 build(model)
-            except ValueError as error:
-                where, _, message = str(error).partition(": ")
-                raise ConfigError(config.path, where, message) from error
+    except ValueError as error:
+        where, _, message = str(error).partition(": ")
+        raise ConfigError(config.path, where, message) from error
     return config

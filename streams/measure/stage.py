@@ -61,7 +61,7 @@ class Measure:
         self._schedule = Schedule(config)
         self._lanes = frozenset(lane for lane, name in enumerate(LANE_NAMES) if name in config.lanes)
         metrics = metric_plugins()
-        _check_metrics(config, [metric.name for metric in metrics])
+        check_metrics(config, [metric.name for metric in metrics])
         self._panes = Panes(config.pane_ms)
         self._features = FeaturePanes()
         self._since = SinceDeployment(self._panes)
@@ -266,8 +266,14 @@ class Measure:
         return HOUR_MS if HOUR_MS % pane_ms == 0 and all(length % HOUR_MS == 0 for length in lengths_ms) else pane_ms
 
 
-def _check_metrics(config: Config, known: Sequence[str]) -> None:
-    """Refuse names of metrics that no plug-in has."""
+def check_metrics(config: Config, known: Sequence[str]) -> None:
+    """Refuse names of metrics that no plug-in has.
+
+    Raises
+    ------
+    ValueError
+        With the place in the configuration, then ": ".
+    """
     for where, model in (("defaults", config.defaults), *((f"models.{name}", model) for name, model in config.models.items())):
         for name in model.metrics or ():
             if name not in known:
