@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -17,6 +19,7 @@ from agents.cli.performance import performance
 from agents.cli.registry import registry
 from agents.cli.replay import replay
 from agents.cli.schema import schema
+from agents.cli.show import WrongInput
 
 INTERRUPTED = 130
 
@@ -38,9 +41,35 @@ class Program(click.Group):
             code = INTERRUPTED
         except BrokenPipeError:
             # The reader has what it wanted (`driftline alerts list | head`); closing stdout again would complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             code = 0
+        except OSError as error:
+            # What an operating system refuses (a full disk, a missing right) is no fault of the program: no traceback.
+            click.echo(f"driftline: {said_of(error)}", err=True)
+            _drop_output()
+            code = WrongInput.exit_code
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def said_of(error: OSError) -> str:
+    """What the operating system refused, and what to do about it.
+
+    Examples
+    --------
+    >>> said_of(OSError(28, "No space left on device", "out/metrics.jsonl"))
+    'out/metrics.jsonl: No space left on device; make room and call again: a replay goes on where it stopped'
+    >>> said_of(PermissionError(13, "Permission denied", "/out"))
+    '/out: Permission denied'
+    """
+    place = f"{error.filename}: " if error.filename else ""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return f"{place}{error.strerror or error}" + ("; make room and call again: a replay goes on where it stopped" if full else "")
+
+
+def _drop_output() -> None:
+    """Send what is still in the buffer of standard output nowhere, or the interpreter would complain at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

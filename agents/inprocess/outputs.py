@@ -6,7 +6,8 @@ commit; what a killed run wrote beyond its last commit is cut off when the run g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -60,7 +61,8 @@ class Outputs:
         content = b"\n".join(lines)
         if topic not in self._files:
             self._files[topic] = self._path(topic).open("ab")
-        self._files[topic].write(content)
+        with _named(self._path(topic)):
+            self._files[topic].write(content)
         self._lengths[topic] = self._lengths.get(topic, 0) + len(content)
 
     def create(self, topics: Iterable[str]) -> None:
@@ -71,15 +73,26 @@ class Outputs:
 
     def flush(self) -> dict[str, int]:
         """Hand everything to the operating system and return the length of every file."""
-        for file in self._files.values():
-            file.flush()
+        for topic, file in self._files.items():
+            with _named(self._path(topic)):
+                file.flush()
         return dict(self._lengths)
 
     def close(self) -> None:
         """Close the files."""
-        for file in self._files.values():
-            file.close()
+        for topic, file in self._files.items():
+            with _named(self._path(topic)):
+                file.close()
         self._files.clear()
 
     def _path(self, topic: str) -> Path:
         return self._folder / f"{topic}.jsonl"
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file it was: a failed write does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

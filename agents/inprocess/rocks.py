@@ -59,6 +59,7 @@ class RocksState:
         self.path = path
         self._half_share_bytes = memory_bytes // max(tasks, 1) // 2
         self._tasks: dict[tuple[int, int], _Task] = {}
+        self._broken = False
         try:
             self._db: Any = Rdict(str(path), options=_options())
         except Exception as error:  # rocksdict raises bare Exception for every failure to open
@@ -78,20 +79,35 @@ class RocksState:
         return value
 
     def commit(self, marks: Mapping[str, bytes]) -> None:
-        """Write the changes of all tasks and the given marks as one atomic batch."""
+        """Write the changes of all tasks and the given marks as one atomic batch.
+
+        Raises
+        ------
+        StateError
+            If the operating system does not take it, for example because the disk is full.
+        """
         batch = WriteBatch(raw_mode=True)
         changed = [task for _, task in sorted(self._tasks.items()) if task.overlay.changed]
         for task in changed:
             task.write(batch, self._half_share_bytes)
         for name in sorted(marks):
             batch.put(_MARK + name.encode(), marks[name])
-        self._db.write(batch)
+        try:
+            self._db.write(batch)
+        except Exception as error:  # rocksdict raises bare Exception, of a full disk too
+            self._broken = True
+            way = "the same call goes on from the last commit"
+            raise StateError(f"{self.path}: cannot write the state of this run ({error}); {way}") from error
         for task in changed:
             task.settle(self._half_share_bytes)
 
     def close(self) -> None:
         """Close the database; what was not committed is gone."""
-        self._db.close()
+        try:
+            self._db.close()
+        except Exception as error:  # as above; what broke a commit breaks closing as well, and was said then
+            if not self._broken:
+                raise StateError(f"{self.path}: cannot close the state of this run ({error})") from error
 
 
 class _Task:

@@ -35,12 +35,47 @@ def verbs(group: click.Group = driftline, path: tuple[str, ...] = ()):
             yield (*path, name)
 
 
+def test_an_unknown_metric_of_the_configuration_is_refused_with_its_place(tmp_path):
+    (tmp_path / "c.toml").write_text('[models.churn]\nmetrics = ["f7"]\n')
+    done = invoke("doctor", "--config", tmp_path / "c.toml")
+    assert done.exit_code == 1
+    assert 'c.toml: models.churn.metrics: "f7" is no metric; known are accuracy' in done.output
+
+
 VERBS = list(verbs())
 READING = [path for path in VERBS if path[0] in ("models", "performance", "alerts", "registry", "doctor")]
 
 
 def invoke(*arguments):
     return CliRunner().invoke(driftline, [str(argument) for argument in arguments])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_what_the_operating_system_refuses_is_one_line_and_ends_with_two(tmp_path):
+    (tmp_path / "file").touch()
+    for command, place in ((["init", "file/trial"], "file/trial/sample-log"), (["replay", ".", "--out", "file/out"], "file/out")):
+        done = run(*command, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (2, f"driftline: {place}: Not a directory\n")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("driftline: No space left on device; make room")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_replay_on_a_full_disk_is_one_line_and_goes_on_when_there_is_room(tmp_path):
+    assert run("init", "trial", cwd=tmp_path).returncode == 0
+    replay = [*COMMAND, "replay", "trial/sample-log", "--config", "trial/driftline.toml", "--batch", "200", "--out"]
+    options = {"cwd": tmp_path, "env": ENVIRONMENT, "capture_output": True, "text": True, "check": False}
+    for kib in (1, 50, 300):  # a bound on the size of a file, as a disk that is full later and later
+        done = subprocess.run(["bash", "-c", f'ulimit -f {kib}; exec "$@"', "-", *replay, f"out-{kib}"], **options)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.count("\n") == 1
+        assert done.stderr.startswith(f"driftline: out-{kib}/")
+    assert subprocess.run([*replay, "out"], **options).returncode == 0
+    assert subprocess.run([*replay, "out-300"], **options).returncode == 0
+    for path in (tmp_path / "out").glob("*.jsonl"):
+        assert (tmp_path / "out-300" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_help_imports_nothing_heavy():
