@@ -120,6 +120,11 @@ def claim(out: Path, wanted: Identity) -> Identity:
     return found
 
 
+def release(out: Path) -> None:
+    """Make `out` free again for any run, after one that ended before it computed anything."""
+    (out / RUN_FILE).unlink()
+
+
 def _differences(found: Identity, wanted: Identity) -> Iterator[str]:
     for name in sorted({*found.inputs, *wanted.inputs}):
         before, now = found.inputs.get(name), wanted.inputs.get(name)

@@ -18,7 +18,8 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Struct
 
-from agents.inprocess.identity import FORMAT, Identity, claim, input_file, locked, program_version
+from agents.inprocess.identity import FORMAT, Identity, claim, input_file, locked, program_version, release
+from agents.inprocess.lines import LogError
 from agents.inprocess.logs import Position, TopicLog
 from agents.inprocess.merge import Merge, Step, columns_by_topic
 from agents.inprocess.outputs import Outputs
@@ -167,7 +168,12 @@ def replay(
         )
         if table:
             told = partial(_tell_rows, progress, source.stat().st_size) if progress else None
-            log_of_table(source, out / TABLE_LOG_FOLDER, mapping=mapping or {}, segments=config.segments, progress=told)
+            try:
+                log_of_table(source, out / TABLE_LOG_FOLDER, mapping=mapping or {}, segments=config.segments, progress=told)
+            except LogError:
+                # Nothing has been computed: the call with a corrected mapping or table shall not be refused for this one.
+                release(out)
+                raise
         files = input_files(out / TABLE_LOG_FOLDER if table else source, follow=follow)
         stages = stages or _pipeline(config, partitions, follow=follow)
         with ExitStack() as opened:

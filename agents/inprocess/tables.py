@@ -64,6 +64,17 @@ def log_of_table(
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    try:
+        _write_log(table, partial, mapping=mapping, segments=segments, progress=progress)
+    except LogError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    partial.rename(folder)
+
+
+def _write_log(
+    table: Path, partial: Path, *, mapping: Mapping[str, str], segments: Sequence[str], progress: Callable[[int], None] | None
+) -> None:
     read = _csv_rows if table.suffix.lower() == ".csv" else _parquet_rows
     rows = read(table)
     layout = Layout.of(next(rows), mapping=mapping, segments=segments, table=table.name)
@@ -80,7 +91,6 @@ def log_of_table(
                 progress(number)
         predictions.write(partial / f"{PREDICTIONS}.jsonl")
         truths.write(partial / f"{GROUND_TRUTH}.jsonl")
-    partial.rename(folder)
 
 
 def _time_or(value: Any, before_ms: int) -> int:

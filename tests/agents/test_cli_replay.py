@@ -145,6 +145,16 @@ def test_parquet_with_a_mapping_of_columns(tmp_path):
     assert judged(tmp_path / "out") == (4, 1, 0, 1, 1)
 
 
+def test_a_wrong_mapping_does_not_keep_the_folder_from_the_right_one(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("id,when,p,y_true,kind\na1,2026-01-05T09:00:00Z,0.9,yes,churn\n")
+    wrong = [word.replace("score=p", "score=prob") for word in MAPPING]
+    assert invoke("replay", table, *wrong, "--out", tmp_path / "out").exit_code == 2
+    result = invoke("replay", table, *MAPPING, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert judged(tmp_path / "out") == (1, 0, 0, 0, 1)
+
+
 def test_table_without_a_named_column_ends_with_two(tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("id,p\na1,0.9\n")
