@@ -11,7 +11,7 @@ from agents.cli.show import console, print_json
 from agents.demo.flights import DemoDataError, data_folder
 from agents.demo.summary import summarise
 from agents.demo.view import View
-from agents.demo.words import tell
+from agents.demo.words import broken_at_words, tell
 from agents.inprocess.run import replay
 from agents.inprocess.summary import Progress
 from agents.sample import write_sample
@@ -46,7 +46,7 @@ def run(out: Path, *, json_output: bool, offline_sample: bool) -> int:
         print_json(summary)
         return 0
     for line in tell(summary):
-        terminal.print(line, markup=False, soft_wrap=True)
+        terminal.print(broken_at_words(line, terminal.width) if terminal.is_terminal else line, markup=False, soft_wrap=True)
     predictions = done.lines.get("predictions", 0)
     terminal.print(
         f"\n{predictions:,} predictions and {done.lines.get('ground-truth', 0):,} truths took {done.elapsed_s:.0f} s "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -29,6 +30,26 @@ def tell(summary: Summary) -> Iterator[str]:
     yield from _recommendations(summary)
     yield from _heading("Where the output lies")
     yield from _output(summary)
+
+
+def broken_at_words(line: str, width: int) -> str:
+    """A line for a terminal of that width: sentences go on below their own beginning; tables and commands stay as they are.
+
+    Examples
+    --------
+    >>> print(broken_at_words("  F1 was 0.5 in May, by far the best", 20))
+      F1 was 0.5 in May,
+      by far the best
+    >>> broken_at_words("  driftline alerts list --out there", 20)
+    '  driftline alerts list --out there'
+    """
+    text = line.lstrip(" ")
+    indent = line[: len(line) - len(text)]
+    if "  " in text or text.startswith("driftline "):
+        return line
+    return textwrap.fill(
+        text, max(width, 20), initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _heading(text: str) -> Iterator[str]:

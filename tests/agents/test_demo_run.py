@@ -9,6 +9,7 @@ import pytest
 
 import agents.demo.run
 from agents.demo import run_demo
+from tests.agents.terminal import printed_on_a_terminal
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,14 @@ def test_the_sample_ends_with_a_summary_of_what_happened(tmp_path: Path, capsys:
     assert "What happened to churn 1.4.2" in said
     assert "2,000 predictions" in said
     assert f"driftline alerts list --out {tmp_path / 'out' / 'output'}" in said
+
+
+def test_on_a_narrow_terminal_the_summary_is_broken_between_words(tmp_path: Path) -> None:
+    printed = printed_on_a_terminal(["demo", "--sample", "--out", str(tmp_path / "out")], {"TERM": "xterm", "COLUMNS": "60"})
+    said = printed[printed.index("What happened to churn 1.4.2") :].split("Where the output lies")[0].splitlines()
+    sentences = [line for line in said if "  " not in line.strip()]  # the others are rows of tables
+    assert len(sentences) > 10
+    assert max(map(len, sentences)) <= 60
 
 
 def test_json_output_is_one_document_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
