@@ -149,9 +149,10 @@ def replay(
     """
     if not 1 <= partitions <= MAX_PARTITIONS or batch < 1:
         raise ValueError(f"partitions must be in 1..{MAX_PARTITIONS} and batch at least 1, got {partitions} and {batch}")
+    table = is_table(source)
+    # Before anything is made: a wrong input leaves no folder behind.
+    named = [source] if table else list(input_files(source, follow=follow).values())
     with locked(out):
-        table = is_table(source)
-        named = [source] if table else list(input_files(source, follow=follow).values())
         identity = claim(
             out,
             Identity(
