@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agents.cli.show import console, example, json_option, minute, model_options, number, out_option, print_json, print_table, share
+from agents.cli.show import (
+    WrongInput,
+    console,
+    example,
+    json_option,
+    minute,
+    model_options,
+    number,
+    out_option,
+    print_json,
+    print_table,
+    share,
+)
 from agents.cli.source import reading
 
 if TYPE_CHECKING:
@@ -65,10 +77,14 @@ def summary(
         )
     if maturity == "last":
         records = most_mature(records)
+    shown = metrics or USUAL
+    known = sorted({name for record in records for name in record.metrics})
+    for name in metrics:
+        if records and name not in known:
+            raise WrongInput(f'none of these figures has a metric "{name}"; they have {", ".join(known) or "none"}')
     if as_json:
         print_json(records)
         return
-    shown = metrics or USUAL
     if not records:
         click.echo(f"no figure in {out} for segment {segment} of the {lane} lane" + (f" in window {window}" if window else ""))
     elif console().width >= TABLE_WIDTH + METRIC_WIDTH * len(shown):

@@ -145,6 +145,18 @@ def test_parquet_with_a_mapping_of_columns(tmp_path):
     assert judged(tmp_path / "out") == (4, 1, 0, 1, 1)
 
 
+def test_a_wrong_input_leaves_no_output_folder_behind(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert invoke("replay", tmp_path / "empty", "--out", tmp_path / "out").exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_metric_is_refused_with_those_that_there_are(trial):
+    result = invoke("performance", "summary", "--out", trial / "out", "--metric", "f7")
+    assert result.exit_code == 2
+    assert 'none of these figures has a metric "f7"; they have accuracy,' in result.output
+
+
 def test_a_wrong_mapping_does_not_keep_the_folder_from_the_right_one(tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("id,when,p,y_true,kind\na1,2026-01-05T09:00:00Z,0.9,yes,churn\n")
