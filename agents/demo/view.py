@@ -144,7 +144,7 @@ def _share(value: float | None) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
     return table
@@ -179,7 +179,7 @@ def _drift(board: Board) -> RenderableType:
     table = _table("target", "by", ">effect", "level")
     for target, drift in sorted(board.drift.items()):
         effect = "-" if drift.effect is None else f"{drift.effect:.3f}"
-        level = Text("too little data" if drift.level == "insufficient_data" else drift.level, style=LEVEL_STYLES[drift.level])
+        level = Text("undecided" if drift.level == "insufficient_data" else drift.level, style=LEVEL_STYLES[drift.level])
         table.add_row(target.removeprefix("feature:"), drift.method, effect, level)
     return Panel(table, title="drift against the reference", border_style="dim")
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from agents.demo.board import Board, Tail
 from agents.demo.summary import NothingToTell, summarise
-from agents.demo.view import View, plain_line, sparkline
+from agents.demo.view import View, _drift, plain_line, sparkline
 from agents.demo.words import tell
 from schemas.results import Alert, Drift, Expected, Histogram, Metric, Recommendation, RegistryEntry, RegistryEvent
 
@@ -402,6 +402,14 @@ def test_the_view_shows_matrix_maturity_drift_and_alerts_on_a_terminal(out: Path
     shown = text.getvalue()
     for said in ("production", "0.232", "was late", "75", "3h", "1d", "coverage", "hour", "severe", "auc_low of day 3", "none so far"):
         assert said in shown, said
+
+
+def test_two_panels_of_the_view_fit_beside_each_other_on_a_terminal_of_a_hundred() -> None:
+    board = Board()
+    for target in ("feature:recent_late_share", "score"):
+        board.drift[target] = drift(target, 1, "insufficient_data", None)
+    console = Console(width=100)
+    assert console.measure(_drift(board)).maximum <= (100 - 1) // 2
 
 
 def test_the_view_prints_plain_lines_where_there_is_no_terminal(out: Path) -> None:
