@@ -59,6 +59,7 @@ def example(*lines: str) -> str:
 
 
 # Columns whose cells may be broken into lines where the terminal is narrow.
+SENTENCE_WIDTH = 24  # at least; below that a sentence is a column of single words
 SENTENCES = ("What", "What to do", "Change", "Why", "Reference")
 
 
@@ -95,7 +96,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
     columns
         Headings; a leading ">" sets the column to the right.
     rows
-        Cells as text; they are shown as they are, without markup.
+        Cells as text; they are shown as they are, without markup. On a terminal that is too narrow for the columns, a
+        paragraph each.
     empty
         What is said where there is no row.
     """
@@ -103,6 +105,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
     from rich.table import Table
     from rich.text import Text
 
+    rows = list(rows)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         side: Literal["left", "right"] = "right" if name.startswith(">") else "left"
@@ -110,10 +113,26 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
     for row in rows:
         table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
     target = console()
-    if table.row_count:
+    if table.row_count and _least_width(columns, rows) > target.width:
+        for row in rows:
+            lines = (f"{name.lstrip('>')}: {cell}" for name, cell in zip(columns, row, strict=True) if cell)
+            target.print(Text("\n  ".join(line.replace("\n", " ") for line in lines)))
+    elif table.row_count:
         target.print(table)
     else:
         target.print(Text(empty))
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Characters that a table needs where only sentences may be broken."""
+    widths = [len(name.lstrip(">")) for name in columns]
+    for row in rows:
+        longest = [max(map(len, cell.split("\n"))) for cell in row]
+        widths = [
+            max(width, min(length, SENTENCE_WIDTH) if name in SENTENCES else length)
+            for name, width, length in zip(columns, widths, longest, strict=True)
+        ]
+    return sum(widths) + 3 * len(columns)
 
 
 def number(value: float | int | None) -> str:

@@ -145,6 +145,14 @@ def test_parquet_with_a_mapping_of_columns(tmp_path):
     assert judged(tmp_path / "out") == (4, 1, 0, 1, 1)
 
 
+def test_on_a_narrow_terminal_alerts_keep_their_sentence(trial):
+    said = printed_on_a_terminal(["alerts", "list", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "80"})
+    assert "Rule: f1_low" in said
+    assert "What: F1 of churn 1.4.2" in said
+    wide = printed_on_a_terminal(["alerts", "list", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "200"})
+    assert "Rule: f1_low" not in wide
+
+
 def test_a_wrong_input_leaves_no_output_folder_behind(tmp_path):
     (tmp_path / "empty").mkdir()
     assert invoke("replay", tmp_path / "empty", "--out", tmp_path / "out").exit_code == 2
