@@ -6,6 +6,7 @@ equal keys. Which panes a table covers and where it is kept is `panes.py`; what 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 # Bits of a packed key, from the low end. A pane and a rung at the top make their rows neighbours in a sorted table.
 B_BITS: Final = 12
@@ -114,10 +115,21 @@ class Table:
         return grown, at[new] + np.arange(int(new.sum()))
 
     def encode(self) -> bytes:
-        """Format version, width of a count in bytes, keys, counts; little-endian."""
+        """Format version, width of a count in bytes, number of rows, keys, counts; little-endian.
+
+        A key is the step of 16 bits from the one before it, or 0 and the whole key among those at the end: rows of a series are neighbours,
+        so a table takes about half of what its keys would take.
+        """
         low, high = (int(self.counts.min()), int(self.counts.max())) if len(self) else (0, 0)
         width = next(width for width in (1, 2, 4, 8) if -(1 << 8 * width - 1) <= low and high < 1 << 8 * width - 1)
-        return b"%c%c%b%b" % (FORMAT, width, self.keys.astype("<i8", copy=False).tobytes(), self.counts.astype(f"<i{width}").tobytes())
+        steps = np.diff(self.keys, prepend=0)
+        far = steps >> 16 != 0
+        far[:1] = True
+        steps[far] = 0
+        head = _HEAD.pack(FORMAT, width, len(self))
+        return b"".join(
+            (head, steps.astype("<u2").tobytes(), self.counts.astype(f"<i{width}").tobytes(), self.keys[far].astype("<i8").tobytes())
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> Table:
@@ -132,10 +144,16 @@ class Table:
             raise ValueError(
                 f"measure: count table of format {data[0]}, this release reads format {FORMAT}; replay the log into a new folder"
             )
-        width = data[1]
-        rows = (len(data) - 2) // (8 + width)
-        counts = np.frombuffer(data, f"<i{width}", rows, 2 + 8 * rows).astype(np.int64)
-        return cls(np.frombuffer(data, "<i8", rows, 2), counts)
+        _, width, rows = _HEAD.unpack_from(data)
+        begin = _HEAD.size
+        steps = np.frombuffer(data, "<u2", rows, begin).astype(np.int64)
+        counts = np.frombuffer(data, f"<i{width}", rows, begin + 2 * rows).astype(np.int64)
+        far = np.flatnonzero(steps == 0)
+        # Each whole key as its step from the sum of all steps before it.
+        whole = np.frombuffer(data, "<i8", len(far), begin + (2 + width) * rows)
+        near = np.cumsum(steps)[far]
+        steps[far] = np.diff(whole - near, prepend=0)
+        return cls(np.cumsum(steps), counts)
 
 
 def merged(tables: Sequence[Table]) -> Table:
@@ -153,5 +171,6 @@ def merged(tables: Sequence[Table]) -> Table:
     return Table.of(np.concatenate([table.keys for table in filled]), np.concatenate([table.counts for table in filled]))
 
 
+_HEAD: Final = struct.Struct("<BBI")
 _NONE: Final = np.zeros(0, np.int64)
 EMPTY: Final = Table(_NONE, _NONE)
