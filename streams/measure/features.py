@@ -13,13 +13,14 @@ from schemas.times import DAY_MS
 from streams.features import FeatureSummary
 from streams.measure.model import Model
 from streams.measure.runs import Kind, Runs, place_of
-from streams.measure.summaries import Summaries, decoded, encoded, merged, merged_groups, size
+from streams.measure.summaries import Rows, Summaries, decoded, encoded, fewer, merged, size, summed
 from streams.measure.tables import Ints
 from streams.partial import Partial
 from streams.stage import State
 
 CACHED_BINS: Final = 1_000_000
 MOST_DAYS: Final = 100
+
 
 class Part:
     """A span of time as a whole and by grain.
@@ -44,23 +45,22 @@ class FeaturePanes:
     """The summaries of all models of a task."""
 
     def __init__(self) -> None:
-        self._runs = Runs(Kind(size, merged, encoded, decoded), cached=CACHED_BINS)
+        self._runs: Runs[Rows] = Runs(Kind(size, fewer, encoded, decoded), cached=CACHED_BINS)
         self._days: dict[tuple[int, int], Part] = {}
 
     def add(self, received: Sequence[tuple[Model, Partial, int]], state: State) -> None:
         """Add the summaries of all partials of a batch, each with the length of its model's grains."""
-        found: dict[tuple[int, int], dict[tuple[int, str], list[FeatureSummary]]] = {}
+        found: dict[tuple[int, int], list[tuple[int, str, FeatureSummary]]] = {}
         for model, partial, grain_ms in received:
             if not partial.features:
                 continue
             numbers = model.series_numbers(partial.series, state).tolist()
             for feature in partial.features:
                 place = (model.number, feature.pane // grain_ms * grain_ms)
-                found.setdefault(place, {}).setdefault((numbers[feature.series], feature.feature), []).append(feature.summary)
-        # All of them at once: thousands of small summaries cost little more than one.
-        summaries = iter(merged_groups([group for groups in found.values() for group in groups.values()]))
-        for (number, start_ms), groups in found.items():
-            self._runs.append(place_of(b"f", number, start_ms), {key: next(summaries) for key in groups}, state)
+                found.setdefault(place, []).append((numbers[feature.series], feature.feature, feature.summary))
+        # As they come: samples of several partitions have few values in common, so that summing them up here would save little.
+        for (number, start_ms), rows in found.items():
+            self._runs.append(place_of(b"f", number, start_ms), rows, state)
             self._days.pop((number, start_ms // DAY_MS), None)
 
     def parts(self, model: Model, start_ms: int, end_ms: int, grain_ms: int, state: State) -> list[Part]:
@@ -83,7 +83,7 @@ class FeaturePanes:
         return parts
 
     def _grain(self, model: Model, start_ms: int, state: State) -> Summaries:
-        return merged(self._runs.read(place_of(b"f", model.number, start_ms), state))
+        return summed([row for rows in self._runs.read(place_of(b"f", model.number, start_ms), state) for row in rows])
 
     def drop(self, model: Model, end_ms: int, state: State) -> None:
         """Forget everything before `end_ms`."""

@@ -21,7 +21,7 @@ from streams.stage import State
 
 CACHED_ROWS: Final = 1_500_000
 
-TABLES: Final = Kind(size=len, merge=merged, encode=Table.encode, decode=Table.decode)
+TABLES: Final = Kind(size=len, merge=merged, encode=Table.encode, decode=Table.decode, extent=Table.extent)
 
 
 class Chunk:
@@ -191,9 +191,9 @@ class Panes:
             parts = [self._chunk(model, lane, bucket, bucket_ms, state).table for bucket in range(at, at + length, bucket_ms)]
             return merged(parts)
         bucket = at - at % bucket_ms
-        tables = self._runs.read(place_of(_KIND, lane, model, bucket), state)
+        low, high = (at - bucket) // pane_ms << PANE_SHIFT, (at - bucket + length) // pane_ms << PANE_SHIFT
+        tables = self._runs.read(place_of(_KIND, lane, model, bucket), state, (low, high - 1))
         if length < bucket_ms:
-            low, high = (at - bucket) // pane_ms << PANE_SHIFT, (at - bucket + length) // pane_ms << PANE_SHIFT
             tables = [table.between(low, high) for table in tables]
         if not any(map(len, tables)):
             return EMPTY

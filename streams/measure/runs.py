@@ -2,7 +2,8 @@
 
 At one place there are a few runs of falling size. An increment is appended as a run of its own, and as soon as four runs at the end
 are of about one size they become one; so a row is rewritten about log4(rows / increment) times, and reading merges a handful of
-runs. (Bentley and Saxe's logarithmic method; log-structured stores do the same with files.)
+runs. (Bentley and Saxe's logarithmic method; log-structured stores do the same with files.) Size and extent of each run stay in
+memory, so that an increment is appended without reading what is there, and a read takes only the runs that reach into it.
 """
 
 from __future__ import annotations
@@ -19,14 +20,31 @@ FAN: Final = 4
 MOST_RUNS: Final = 60
 
 
+EVERYWHERE: Final = (0, 1 << 62)
+
+
+def _everywhere(item: object) -> tuple[int, int]:
+    return EVERYWHERE
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """How things of one kind are measured, merged and written down."""
+    """How things of one kind are measured, merged and written down; `extent` is where its first and its last part lie, if it has parts."""
 
     size: Callable[[T], int]
     merge: Callable[[Sequence[T]], T]
     encode: Callable[[T], bytes]
     decode: Callable[[bytes], T]
+    extent: Callable[[T], tuple[int, int]] = _everywhere
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What is known of a run without reading it."""
+
+    size: int
+    first: int
+    last: int
 
 
 class Runs(Generic[T]):
@@ -43,81 +61,102 @@ class Runs(Generic[T]):
     def __init__(self, kind: Kind[T], *, cached: int) -> None:
         self._kind = kind
         self._limit = cached
-        self._runs: dict[bytes, list[T]] = {}
+        self._heads: dict[bytes, list[_Head]] = {}
+        self._items: dict[bytes, tuple[int, T]] = {}
         self._size = 0
 
     def append(self, place: bytes, item: T, state: State) -> None:
         """Add an increment at a place."""
-        kind = self._kind
-        runs = self._taken(place, state)
-        before, size = len(runs), kind.size(item)
-        self._size += size
-        keep, total = before, size
-        while keep and kind.size(runs[keep - 1]) < 2 * total:
+        heads = self._heads_at(place, state)
+        before = keep = len(heads)
+        total = self._kind.size(item)
+        while keep and heads[keep - 1].size < 2 * total:
             keep -= 1
-            total += kind.size(runs[keep])
+            total += heads[keep].size
         if before - keep < FAN - 1:
             keep = before
         if before == MOST_RUNS - 1:
             keep = 0
         if keep < before:
-            total = size + sum(map(kind.size, runs[keep:]))
-            self._size -= total
-            item = kind.merge([*runs[keep:], item])
-            self._size += kind.size(item)
-            del runs[keep:]
-        runs.append(item)
-        state.put(_slot(place, keep), kind.encode(item))
-        for number in range(keep + 1, before):
-            state.delete(_slot(place, number))
+            item = self._kind.merge([*(self._item(_slot(place, number), state) for number in range(keep, before)), item])
+        self._cut(place, heads, keep + 1, state)
+        self._put(place, heads, keep, item, state)
         self._trim()
 
     def replace(self, place: bytes, item: T, state: State) -> None:
         """Let one item be all there is at a place."""
-        runs = self._taken(place, state)
-        self._size += self._kind.size(item) - sum(map(self._kind.size, runs))
-        for number in range(1, len(runs)):
-            state.delete(_slot(place, number))
-        runs[:] = [item]
-        state.put(_slot(place, 0), self._kind.encode(item))
+        heads = self._heads_at(place, state)
+        self._cut(place, heads, 1, state)
+        self._put(place, heads, 0, item, state)
         self._trim()
 
-    def read(self, place: bytes, state: State) -> Sequence[T]:
-        """The runs at a place, oldest first."""
-        runs = tuple(self._taken(place, state))
+    def read(self, place: bytes, state: State, extent: tuple[int, int] = EVERYWHERE) -> Sequence[T]:
+        """The runs at a place that reach into an extent (both ends included), oldest first."""
+        heads = self._heads_at(place, state)
+        first, last = extent
+        found = [number for number, head in enumerate(heads) if head.first <= last and first <= head.last]
+        items = [self._item(_slot(place, number), state) for number in found]
         self._trim()
-        return runs
+        return items
 
     def drop(self, start: bytes, end: bytes, state: State) -> None:
         """Forget all places p with start <= p < end."""
         state.delete_range(start, end)
-        for place in [place for place in self._runs if start <= place < end]:
-            self._size -= sum(map(self._kind.size, self._runs.pop(place)))
+        for place in [place for place in self._heads if start <= place < end]:
+            for number in range(len(self._heads.pop(place))):
+                self._forget(_slot(place, number))
 
-    def _taken(self, place: bytes, state: State) -> list[T]:
-        """The decoded runs of a place, marked as used last."""
-        runs = self._runs.pop(place, None)
-        if runs is None:
-            runs = self._loaded(place, state)
-            self._size += sum(map(self._kind.size, runs))
-        self._runs[place] = runs
-        return runs
+    def _heads_at(self, place: bytes, state: State) -> list[_Head]:
+        heads = self._heads.get(place)
+        if heads is None:
+            heads = self._heads[place] = []
+            first = state.get(_slot(place, 0))
+            others = state.get_many([_slot(place, number) for number in range(1, MOST_RUNS)]) if first is not None else ()
+            for number, data in enumerate((first, *others)):
+                if data is None:
+                    break
+                heads.append(self._remember(_slot(place, number), self._kind.decode(data)))
+        return heads
 
-    def _loaded(self, place: bytes, state: State) -> list[T]:
-        first = state.get(_slot(place, 0))
-        if first is None:
-            return []
-        runs = [self._kind.decode(first)]
-        for data in state.get_many([_slot(place, number) for number in range(1, MOST_RUNS)]):
-            if data is None:
-                break
-            runs.append(self._kind.decode(data))
-        return runs
+    def _put(self, place: bytes, heads: list[_Head], number: int, item: T, state: State) -> None:
+        slot = _slot(place, number)
+        self._forget(slot)
+        heads[number:] = [self._remember(slot, item)]
+        state.put(slot, self._kind.encode(item))
+
+    def _cut(self, place: bytes, heads: list[_Head], length: int, state: State) -> None:
+        """Keep no more than `length` runs."""
+        for number in range(length, len(heads)):
+            self._forget(_slot(place, number))
+            state.delete(_slot(place, number))
+        del heads[length:]
+
+    def _item(self, slot: bytes, state: State) -> T:
+        """A run, marked as used last."""
+        held = self._items.pop(slot, None)
+        if held is not None:
+            self._items[slot] = held
+            return held[1]
+        data = state.get(slot)
+        if data is None:
+            raise ValueError(f"measure: run {slot.hex()} is gone from the state; replay the log into a new folder")
+        item = self._kind.decode(data)
+        self._remember(slot, item)
+        return item
+
+    def _remember(self, slot: bytes, item: T) -> _Head:
+        head = _Head(self._kind.size(item), *self._kind.extent(item))
+        self._items[slot] = (head.size, item)
+        self._size += head.size
+        return head
+
+    def _forget(self, slot: bytes) -> None:
+        size, _ = self._items.pop(slot, (0, None))
+        self._size -= size
 
     def _trim(self) -> None:
-        while self._size > self._limit and len(self._runs) > 1:
-            place = next(iter(self._runs))
-            self._size -= sum(map(self._kind.size, self._runs.pop(place)))
+        while self._size > self._limit and len(self._items) > 1:
+            self._forget(next(iter(self._items)))
 
 
 def _slot(place: bytes, number: int) -> bytes:

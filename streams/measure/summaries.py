@@ -17,10 +17,13 @@ from streams.bins import EMPTY, MAX_BINS, NumericSummary, merge
 from streams.features import FeatureSummary
 from streams.texts import StringSummary, merge_texts
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 Summaries = Mapping[tuple[int, str], FeatureSummary]
 """By series number and name of the feature."""
+
+Rows = Sequence[tuple[int, str, FeatureSummary]]
+"""Series number, name of the feature, and what it gained, in any order; a feature may come again."""
 
 
 def merged(parts: Sequence[Summaries]) -> Summaries:
@@ -34,12 +37,22 @@ def merged(parts: Sequence[Summaries]) -> Summaries:
     """
     if len(parts) == 1:
         return parts[0]
+    return summed([(number, feature, summary) for part in parts for (number, feature), summary in part.items()])
+
+
+def summed(rows: Rows) -> Summaries:
+    """The summaries that rows come to, by ascending key."""
     groups: dict[tuple[int, str], list[FeatureSummary]] = {}
-    for part in parts:
-        for key, summary in part.items():
-            groups.setdefault(key, []).append(summary)
+    for number, feature, summary in rows:
+        groups.setdefault((number, feature), []).append(summary)
     keys = sorted(groups)
     return dict(zip(keys, merged_groups([groups[key] for key in keys]), strict=True))
+
+
+def fewer(parts: Sequence[Rows]) -> Rows:
+    """The same summaries in as few rows as they take."""
+    merged_rows = summed([row for rows in parts for row in rows])
+    return [(number, feature, summary) for (number, feature), summary in merged_rows.items()]
 
 
 def merged_groups(groups: Sequence[Sequence[FeatureSummary]]) -> list[FeatureSummary]:
@@ -93,13 +106,13 @@ def merge_groups(groups: Sequence[Sequence[NumericSummary]]) -> list[NumericSumm
     return found
 
 
-def encoded(summaries: Summaries) -> bytes:
+def encoded(rows: Rows) -> bytes:
     """Heads, then the bins of all summaries one after another."""
     heads = []
-    for (number, feature), summary in summaries.items():
+    for number, feature, summary in rows:
         texts = summary.texts.encode() if summary.texts.total else b""
         heads.append((number, feature, summary.missing, summary.numbers.shift, len(summary.numbers.keys), texts))
-    numbers = [summary.numbers for summary in summaries.values()]
+    numbers = [summary.numbers for _, _, summary in rows]
     keys = np.concatenate([part.keys for part in numbers]) if numbers else _NONE
     counts = np.concatenate([part.counts for part in numbers]) if numbers else _NONE
     largest = int(counts.max()) if len(counts) else 0
@@ -107,7 +120,7 @@ def encoded(summaries: Summaries) -> bytes:
     return _encode(_Wire(FORMAT, heads, keys.astype("<i8", copy=False).tobytes(), width, counts.astype(f"<u{width}").tobytes()))
 
 
-def decoded(data: bytes) -> Summaries:
+def decoded(data: bytes) -> Rows:
     """The inverse of `encoded`.
 
     Raises
@@ -119,19 +132,19 @@ def decoded(data: bytes) -> Summaries:
     if wire.format != FORMAT:
         raise ValueError(f"measure: feature summaries of format {wire.format}, needed {FORMAT}; replay the log into a new folder")
     keys, counts = np.frombuffer(wire.keys, "<i8"), np.frombuffer(wire.counts, f"<u{wire.width}").astype(np.int64)
-    summaries: dict[tuple[int, str], FeatureSummary] = {}
+    rows = []
     begin = 0
     for number, feature, missing, shift, bins, texts in wire.heads:
         end = begin + bins
         numbers = NumericSummary(shift, keys[begin:end], counts[begin:end]) if bins else EMPTY
-        summaries[number, feature] = FeatureSummary(numbers, StringSummary.decode(texts) if texts else _NO_TEXTS, missing)
+        rows.append((number, feature, FeatureSummary(numbers, StringSummary.decode(texts) if texts else _NO_TEXTS, missing)))
         begin = end
-    return summaries
+    return rows
 
 
-def size(summaries: Summaries) -> int:
+def size(rows: Rows) -> int:
     """Bins and texts in all summaries, and one for each."""
-    return sum(1 + len(summary.numbers.keys) + len(summary.texts.values) for summary in summaries.values())
+    return sum([1 + len(summary.numbers.keys) + len(summary.texts.values) for _, _, summary in rows])
 
 
 class _Wire(msgspec.Struct, array_like=True, frozen=True):

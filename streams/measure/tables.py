@@ -81,6 +81,10 @@ class Table:
         kept = counts != 0
         return cls(keys[kept], counts[kept])
 
+    def extent(self) -> tuple[int, int]:
+        """First and last key; (0, 0) without rows."""
+        return (int(self.keys[0]), int(self.keys[-1])) if len(self) else (0, 0)
+
     def between(self, low: int, high: int) -> Table:
         """The rows with low <= key < high."""
         first, last = np.searchsorted(self.keys, (low, high)).tolist()
