@@ -212,7 +212,7 @@ class Evaluator:
         """A layout that also knows the labels and bins in `keys`."""
         measure = keys >> MEASURE_SHIFT & (1 << MEASURE_BITS) - 1
         a, b = keys >> A_SHIFT & CODES - 1, keys & CODES - 1
-        codes = np.unique(np.concatenate((a[LABEL_IN_A[measure]], b[measure == lanes.CELLS]))).tolist()
+        codes = np.flatnonzero(np.bincount(np.concatenate((a[LABEL_IN_A[measure]], b[measure == lanes.CELLS])))).tolist()
         binned = b[(measure == lanes.DELAY) | (measure == lanes.LATENCY)]
         bins = self._bins.setdefault(lane, binned[:0])
         if not np.isin(binned, bins).all():

@@ -1,7 +1,7 @@
 """Mergeable things that grow by small increments, kept in `State` without rewriting all of them each time.
 
-At one place there are a few runs of falling size. An increment is appended as a run of its own, and as soon as four runs at the end
-are of about one size they become one; so a row is rewritten about log4(rows / increment) times, and reading merges a handful of
+At one place there are a few runs of falling size. An increment is appended as a run of its own, and as soon as eight runs at the end
+are of about one size they become one; so a row is rewritten about log8(rows / increment) times, and reading merges a handful of
 runs. (Bentley and Saxe's logarithmic method; log-structured stores do the same with files.) Size and extent of each run stay in
 memory, so that an increment is appended without reading what is there, and a read takes only the runs that reach into it.
 """
@@ -16,7 +16,7 @@ from streams.stage import State
 
 T = TypeVar("T")
 
-FAN: Final = 4
+FAN: Final = 8
 MOST_RUNS: Final = 60
 
 
@@ -68,20 +68,23 @@ class Runs(Generic[T]):
     def append(self, place: bytes, item: T, state: State) -> None:
         """Add an increment at a place."""
         heads = self._heads_at(place, state)
-        before = keep = len(heads)
-        total = self._kind.size(item)
-        while keep and heads[keep - 1].size < 2 * total:
-            keep -= 1
-            total += heads[keep].size
-        if before - keep < FAN - 1:
-            keep = before
-        if before == MOST_RUNS - 1:
-            keep = 0
-        if keep < before:
-            item = self._kind.merge([*(self._item(_slot(place, number), state) for number in range(keep, before)), item])
+        keep = len(heads)
+        while (first := self._first_alike(heads[:keep], self._kind.size(item))) < keep:
+            item = self._kind.merge([*(self._item(_slot(place, number), state) for number in range(first, keep)), item])
+            keep = first
         self._cut(place, heads, keep + 1, state)
         self._put(place, heads, keep, item, state)
         self._trim()
+
+    @staticmethod
+    def _first_alike(heads: Sequence[_Head], size: int) -> int:
+        """Which of the runs at the end, from the first of them on, are to become one with an item of a size; their number for none."""
+        if len(heads) == MOST_RUNS - 1:
+            return 0
+        first = len(heads)
+        while first and heads[first - 1].size < 2 * size:
+            first -= 1
+        return first if len(heads) - first >= FAN - 1 else len(heads)
 
     def replace(self, place: bytes, item: T, state: State) -> None:
         """Let one item be all there is at a place."""

@@ -110,8 +110,9 @@ def encoded(rows: Rows) -> bytes:
     """Heads, then the bins of all summaries one after another."""
     heads = []
     for number, feature, summary in rows:
-        texts = summary.texts.encode() if summary.texts.total else b""
-        heads.append((number, feature, summary.missing, summary.numbers.shift, len(summary.numbers.keys), texts))
+        texts = summary.texts
+        words = (texts.level, texts.total, texts.values) if texts.total else None
+        heads.append((number, feature, summary.missing, summary.numbers.shift, len(summary.numbers.keys), words))
     numbers = [summary.numbers for _, _, summary in rows]
     keys = np.concatenate([part.keys for part in numbers]) if numbers else _NONE
     counts = np.concatenate([part.counts for part in numbers]) if numbers else _NONE
@@ -134,10 +135,11 @@ def decoded(data: bytes) -> Rows:
     keys, counts = np.frombuffer(wire.keys, "<i8"), np.frombuffer(wire.counts, f"<u{wire.width}").astype(np.int64)
     rows = []
     begin = 0
-    for number, feature, missing, shift, bins, texts in wire.heads:
+    for number, feature, missing, shift, bins, words in wire.heads:
         end = begin + bins
         numbers = NumericSummary(shift, keys[begin:end], counts[begin:end]) if bins else EMPTY
-        rows.append((number, feature, FeatureSummary(numbers, StringSummary.decode(texts) if texts else _NO_TEXTS, missing)))
+        texts = StringSummary(words[0], words[2], words[1]) if words is not None else _NO_TEXTS
+        rows.append((number, feature, FeatureSummary(numbers, texts, missing)))
         begin = end
     return rows
 
@@ -149,7 +151,7 @@ def size(rows: Rows) -> int:
 
 class _Wire(msgspec.Struct, array_like=True, frozen=True):
     format: int
-    heads: list[tuple[int, str, int, int, int, bytes]]
+    heads: Sequence[tuple[int, str, int, int, int, tuple[int, int, Mapping[str, int]] | None]]
     keys: bytes
     width: int
     counts: bytes
