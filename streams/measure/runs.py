@@ -68,12 +68,12 @@ class Runs(Generic[T]):
     def append(self, place: bytes, item: T, state: State) -> None:
         """Add an increment at a place."""
         heads = self._heads_at(place, state)
-        keep = len(heads)
-        while (first := self._first_alike(heads[:keep], self._kind.size(item))) < keep:
+        keep, size = len(heads), self._kind.size(item)
+        while (first := self._first_alike(heads[:keep], size)) < keep:
             item = self._kind.merge([*(self._item(_slot(place, number), state) for number in range(first, keep)), item])
-            keep = first
+            keep, size = first, self._kind.size(item)
         self._cut(place, heads, keep + 1, state)
-        self._put(place, heads, keep, item, state)
+        self._put(place, heads, keep, item, size, state)
         self._trim()
 
     @staticmethod
@@ -90,7 +90,7 @@ class Runs(Generic[T]):
         """Let one item be all there is at a place."""
         heads = self._heads_at(place, state)
         self._cut(place, heads, 1, state)
-        self._put(place, heads, 0, item, state)
+        self._put(place, heads, 0, item, self._kind.size(item), state)
         self._trim()
 
     def read(self, place: bytes, state: State, extent: tuple[int, int] = EVERYWHERE) -> Sequence[T]:
@@ -118,13 +118,14 @@ class Runs(Generic[T]):
             for number, data in enumerate((first, *others)):
                 if data is None:
                     break
-                heads.append(self._remember(_slot(place, number), self._kind.decode(data)))
+                item = self._kind.decode(data)
+                heads.append(self._remember(_slot(place, number), item, self._kind.size(item)))
         return heads
 
-    def _put(self, place: bytes, heads: list[_Head], number: int, item: T, state: State) -> None:
+    def _put(self, place: bytes, heads: list[_Head], number: int, item: T, size: int, state: State) -> None:
         slot = _slot(place, number)
         self._forget(slot)
-        heads[number:] = [self._remember(slot, item)]
+        heads[number:] = [self._remember(slot, item, size)]
         state.put(slot, self._kind.encode(item))
 
     def _cut(self, place: bytes, heads: list[_Head], length: int, state: State) -> None:
@@ -144,14 +145,13 @@ class Runs(Generic[T]):
         if data is None:
             raise ValueError(f"measure: run {slot.hex()} is gone from the state; replay the log into a new folder")
         item = self._kind.decode(data)
-        self._remember(slot, item)
+        self._remember(slot, item, self._kind.size(item))
         return item
 
-    def _remember(self, slot: bytes, item: T) -> _Head:
-        head = _Head(self._kind.size(item), *self._kind.extent(item))
-        self._items[slot] = (head.size, item)
-        self._size += head.size
-        return head
+    def _remember(self, slot: bytes, item: T, size: int) -> _Head:
+        self._items[slot] = (size, item)
+        self._size += size
+        return _Head(size, *self._kind.extent(item))
 
     def _forget(self, slot: bytes) -> None:
         size, _ = self._items.pop(slot, (0, None))
