@@ -52,7 +52,8 @@ def invoke(*arguments):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
 def test_what_the_operating_system_refuses_is_one_line_and_ends_with_two(tmp_path):
-    (tmp_path / "file").touch()
+    for name in ("file", "predictions.jsonl", "ground-truth.jsonl"):
+        (tmp_path / name).touch()
     for command, place in ((["init", "file/trial"], "file/trial/sample-log"), (["replay", ".", "--out", "file/out"], "file/out")):
         done = run(*command, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (2, f"driftline: {place}: Not a directory\n")
