@@ -82,7 +82,7 @@ class Runs(Generic[T]):
         if len(heads) == MOST_RUNS - 1:
             return 0
         first = len(heads)
-        while first and heads[first - 1].size < 2 * size:
+        while first and heads[first - 1].size < 2 * max(size, 1):
             first -= 1
         return first if len(heads) - first >= FAN - 1 else len(heads)
 

@@ -92,7 +92,9 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
             made.counts.append(
                 (lanes.DECISIONS, pane(call.at), series, rung_of(call.lateness), lanes.COUNT, 0, COUNTER_CODES["predictions"], 1)
             )
-        made.features = [(pane(call.at), (call.version, "all"), name, value) for name, value in call.features.items()]
+        # A late prediction enters no traffic pane, so its features are not counted either.
+        features = {} if call.lateness else call.features
+        made.features = [(pane(call.at), (call.version, "all"), name, value) for name, value in features.items()]
         found.append(made)
         held: str | None = None
         for place, (delay, label) in enumerate(call.changes):

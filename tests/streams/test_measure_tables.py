@@ -16,7 +16,7 @@ from streams.bins import NumericSummary, merge
 from streams.features import FeatureSummary
 from streams.measure.labels import LabelSet
 from streams.measure.panes import TABLES, Panes
-from streams.measure.runs import Runs, place_of
+from streams.measure.runs import FAN, Runs, place_of
 from streams.measure.series import Names, texts_of
 from streams.measure.summaries import decoded, encoded, merge_groups
 from streams.measure.tables import EMPTY, PANE_SHIFT, Table, merged
@@ -80,8 +80,18 @@ def test_runs_hold_the_sum_of_all_increments_in_few_runs(parts: list[list[tuple[
         runs.append(place, table_of(part), state)
     held = Runs(TABLES, cached=10_000).read(place, state)
     assert counted(merged(held)) == summed([row for part in parts for row in part])
-    assert len(held) <= 12
+    # Of runs of about one size, within a factor of two, there are fewer than FAN.
+    assert len(held) <= (FAN - 1) * (1 + max(map(len, held), default=0).bit_length())
     assert len(state.values) == len(held)
+
+
+def test_a_thousand_equal_increments_lie_in_a_few_runs() -> None:
+    state, runs = MemoryState(), Runs(TABLES, cached=10_000)
+    place = place_of(b"x", 7)
+    for number in range(1_000):
+        runs.append(place, table_of([(number, 1)]), state)
+    # 1,000 is 1750 in base 8: one run of 512 rows, seven of 64, five of 8.
+    assert [len(run) for run in runs.read(place, state)] == [512, *[64] * 7, *[8] * 5]
 
 
 def test_cache_of_runs_is_bounded_and_reads_again_what_it_dropped() -> None:
