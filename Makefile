@@ -38,8 +38,9 @@ bench: $(VENV)/.dev ## cost per joined pair beside a hand-written ideal
 
 lock: ## renew the lock files (needs uv; everybody else needs only pip)
 	$(COMPILE) requirements/build.in -o requirements/build.txt
-	$(COMPILE) pyproject.toml --extra demo -c requirements/build.txt -o requirements/demo.txt
-	$(COMPILE) pyproject.toml --extra dev -c requirements/build.txt -c requirements/demo.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra dev -c requirements/build.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra demo -c requirements/dev.txt -o requirements/demo.txt
+	$(COMPILE) pyproject.toml --extra kafka -c requirements/dev.txt -o requirements/kafka.txt
 
 clean: ## forget .venv and what the tools left behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis driftline-demo

@@ -22,8 +22,8 @@ def named(requirements: list[str]) -> set[str]:
     return {match[0].lower() for text in requirements if (match := _NAME.match(text)) and match[0] != "driftline"}
 
 
-def test_there_are_three_lock_files():
-    assert [path.name for path in LOCKS] == ["build.txt", "demo.txt", "dev.txt"]
+def test_there_are_four_lock_files():
+    assert [path.name for path in LOCKS] == ["build.txt", "demo.txt", "dev.txt", "kafka.txt"]
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
@@ -41,7 +41,8 @@ def test_lock_files_hold_what_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     run = named(project["dependencies"])
-    assert run | named(extras["demo"]) <= pinned("demo")
+    for extra in ("demo", "kafka"):
+        assert run | named(extras[extra]) <= pinned(extra)
     assert run | set.union(*(named(extra) for extra in extras.values())) <= pinned("dev")
 
 
@@ -50,3 +51,4 @@ def test_lock_files_agree_with_each_other():
         return set(re.findall(r"^[a-z0-9._-]+==[^\\]*", (ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE))
 
     assert versions("demo") <= versions("dev")
+    assert versions("kafka") <= versions("dev")
