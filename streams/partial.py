@@ -1,4 +1,4 @@
-"""The increments that one commit of stage 1 sends to stage 2.
+"""The increments that one commit of stage 1 sends to stage 2, and what they look like on `window-partials`.
 
 One `Partial` per model holds what the commit changed, as flat integer columns; adding the partials of all partitions
 up gives the exact counts. `Watermarks` says how far a partition has come; it goes to every task of stage 2.
@@ -6,11 +6,18 @@ up gives the exact counts. `Watermarks` says how far a partition has come; it go
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.features import FeatureSummary
+
+FORMAT: Final = 1
+
+Columns = dict[str, NDArray[np.generic]]
 
 COUNT_COLUMNS = (
     ("lane", np.uint8),
@@ -68,12 +75,12 @@ class Partial(msgspec.Struct, gc=False):
     model_name: str
     series: list[tuple[str, str]]
     labels: list[str]
-    counts: dict[str, NDArray[np.generic]]
+    counts: Columns
     features: list[FeaturePartial]
-    recent: dict[str, NDArray[np.generic]]
+    recent: Columns
 
 
-class Watermarks(msgspec.Struct, frozen=True, gc=False):
+class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="watermarks"):
     """Largest event time, in ms, of one partition of each input topic; sent when one enters a new pane.
 
     `ended_ms` is set once a recorded log has come to its end: silence after that time says nothing.
@@ -84,3 +91,113 @@ class Watermarks(msgspec.Struct, frozen=True, gc=False):
     prediction_ms: int
     truth_ms: int
     ended_ms: int | None = None
+
+
+def encode(value: Partial | Watermarks) -> bytes:
+    """MessagePack: the format version, then the fields in their order; a column is one block of little-endian numbers.
+
+    Raises
+    ------
+    ValueError
+        If the type or the length of a column is not that of its table.
+    """
+    if isinstance(value, Watermarks):
+        return _encoder.encode(_Message(FORMAT, value))
+    features = [(f.series, f.pane, f.feature, f.summary.encode()) for f in value.features]
+    counts, recent = _blocks("counts", value.counts, COUNT_COLUMNS), _blocks("recent", value.recent, RECENT_COLUMNS)
+    wire = _WirePartial(value.partition, value.model_name, value.series, value.labels, counts, features, recent)
+    return _encoder.encode(_Message(FORMAT, wire))
+
+
+def decode(data: bytes) -> Partial | Watermarks:
+    """The inverse of `encode`; the columns cannot be written to.
+
+    Raises
+    ------
+    ValueError
+        If another format version wrote it, or it is damaged.
+    """
+    try:
+        message = _decoder.decode(data)
+        if message.format != FORMAT:
+            raise _foreign(message.format)
+        if isinstance(message.value, Watermarks):
+            return message.value
+        wire = message.value
+        features = [FeaturePartial(series, pane, name, FeatureSummary.decode(data)) for series, pane, name, data in wire.features]
+    except msgspec.MsgspecError as error:
+        raise _refused(data, error) from error
+    counts = _columns("counts", wire.counts, COUNT_COLUMNS, len(wire.series))
+    recent = _columns("recent", wire.recent, RECENT_COLUMNS, len(wire.series))
+    return Partial(wire.partition, wire.model_name, wire.series, wire.labels, counts, features, recent)
+
+
+def _blocks(table: str, columns: Columns, wanted: Sequence[tuple[str, type[np.generic]]]) -> list[bytes]:
+    """The columns of a table one by one, little-endian."""
+    blocks, rows = [], len(columns[wanted[0][0]])
+    for name, dtype in wanted:
+        column = columns[name]
+        if column.dtype != dtype or column.shape != (rows,):
+            came = f"{column.dtype} of shape {column.shape}"
+            raise ValueError(f"window-partials: column {table}.{name} must be {np.dtype(dtype)} of shape ({rows},), got {came}")
+        blocks.append(column.astype(_WIRE_TYPES[dtype], copy=False).tobytes())
+    return blocks
+
+
+def _columns(table: str, blocks: Sequence[bytes], wanted: Sequence[tuple[str, type[np.generic]]], series: int) -> Columns:
+    """The inverse of `_blocks`; `series` is the number of series that rows may name."""
+    if len(blocks) != len(wanted):
+        raise ValueError(f"window-partials: record is damaged: {table} has {len(blocks)} columns, needed {len(wanted)}")
+    columns: Columns = {}
+    rows = -1
+    for (name, dtype), block in zip(wanted, blocks, strict=True):
+        found, rest = divmod(len(block), _WIRE_TYPES[dtype].itemsize)
+        if rest or rows not in (-1, found):
+            raise ValueError(f"window-partials: record is damaged: column {table}.{name} has {len(block)} bytes beside {rows} rows")
+        columns[name], rows = np.frombuffer(block, _WIRE_TYPES[dtype]), found
+    if rows and int(columns["series"].max()) >= series:
+        raise ValueError(f"window-partials: record is damaged: {table} names series {columns['series'].max()} of {series}")
+    return columns
+
+
+def _refused(data: bytes, error: Exception) -> ValueError:
+    """Why a record cannot be read: another release wrote it, or it is damaged."""
+    try:
+        head = _head_decoder.decode(data)
+    except msgspec.MsgspecError:
+        head = _Head(FORMAT)
+    if head.format != FORMAT:
+        return _foreign(head.format)
+    return ValueError(f"window-partials: record of {len(data)} bytes is damaged: {error}")
+
+
+def _foreign(found: int) -> ValueError:
+    remedy = "run the same release in all tasks and replay the log"
+    return ValueError(f"window-partials: record of format {found}, this release reads format {FORMAT}; {remedy}")
+
+
+class _WirePartial(msgspec.Struct, array_like=True, tag="partial", gc=False):
+    partition: int
+    model_name: str
+    series: list[tuple[str, str]]
+    labels: list[str]
+    counts: list[bytes]
+    features: list[tuple[int, int, str, bytes]]
+    recent: list[bytes]
+
+
+class _Message(msgspec.Struct, array_like=True, gc=False):
+    format: int
+    value: _WirePartial | Watermarks
+
+
+class _Head(msgspec.Struct, array_like=True):
+    format: int
+
+
+_WIRE_TYPES: Final[dict[type[np.generic], np.dtype[np.generic]]] = {
+    dtype: np.dtype(dtype).newbyteorder("<") for _, dtype in (*COUNT_COLUMNS, *RECENT_COLUMNS)
+}
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(_Message)
+_head_decoder: Final = msgspec.msgpack.Decoder(_Head)

@@ -1,0 +1,135 @@
+"""`window-partials` on the wire: what is read is what was written, and what cannot be read says why."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from streams.bins import NumericSummary
+from streams.features import FeatureSummary
+from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Columns, FeaturePartial, Partial, Watermarks, decode, encode
+from streams.texts import StringSummary
+
+texts = st.text(max_size=5)
+times = st.integers(0, 1 << 50)
+
+
+def table(wanted: tuple[tuple[str, type[np.generic]], ...], series: int) -> st.SearchStrategy[Columns]:
+    """Columns of one length, with any numbers of their types; only series that there are."""
+
+    def of_length(rows: int) -> st.SearchStrategy[Columns]:
+        numbers = {"series": st.integers(0, max(series - 1, 0))}
+        return st.fixed_dictionaries({name: arrays(dtype, rows, elements=numbers.get(name)) for name, dtype in wanted})
+
+    return st.integers(0, 20 if series else 0).flatmap(of_length)
+
+
+summaries = st.builds(
+    FeatureSummary,
+    st.builds(NumericSummary.of, arrays(np.float64, st.integers(0, 20), elements=st.floats(allow_nan=False, allow_infinity=False))),
+    st.builds(StringSummary.of, st.lists(texts, max_size=5)),
+    st.integers(0, 9),
+)
+
+
+@st.composite
+def partials(draw: st.DrawFn) -> Partial:
+    series = draw(st.lists(st.tuples(texts, texts), max_size=4))
+    number = st.integers(0, max(len(series) - 1, 0))
+    return Partial(
+        partition=draw(st.integers(0, 1 << 15)),
+        model_name=draw(texts),
+        series=series,
+        labels=draw(st.lists(texts, max_size=4)),
+        counts=draw(table(COUNT_COLUMNS, len(series))),
+        features=draw(st.lists(st.builds(FeaturePartial, number, times, texts, summaries), max_size=4 if series else 0)),
+        recent=draw(table(RECENT_COLUMNS, len(series))),
+    )
+
+
+def assert_equal(one: Partial | Watermarks, other: Partial | Watermarks) -> None:
+    for field in one.__struct_fields__:
+        ours, theirs = getattr(one, field), getattr(other, field)
+        if not isinstance(ours, dict):
+            assert ours == theirs, field
+            continue
+        assert ours.keys() == theirs.keys()
+        for name, column in ours.items():
+            assert column.dtype == theirs[name].dtype, name
+            np.testing.assert_array_equal(column, theirs[name])
+
+
+@given(partials())
+def test_a_partial_is_read_as_it_was_written(partial: Partial) -> None:
+    data = encode(partial)
+    assert_equal(decode(data), partial)
+    assert encode(decode(data)) == data
+
+
+@given(st.builds(Watermarks, st.integers(0, 99), st.integers(1, 99), times, times, st.none() | times))
+def test_watermarks_are_read_as_they_were_written(marks: Watermarks) -> None:
+    assert decode(encode(marks)) == marks
+
+
+def small() -> Partial:
+    """One count, one outcome, one feature."""
+    return Partial(
+        partition=3,
+        model_name="churn",
+        series=[("1.0.0", "all")],
+        labels=["yes", "no"],
+        counts={name: np.array([1 if name == "count" else 0], dtype) for name, dtype in COUNT_COLUMNS},
+        features=[FeaturePartial(0, 60_000, "age", FeatureSummary(NumericSummary.of(np.array([41.0]))))],
+        recent={name: np.zeros(1, dtype) for name, dtype in RECENT_COLUMNS},
+    )
+
+
+def test_columns_travel_as_little_endian_blocks() -> None:
+    partial = small()
+    partial.counts["b"] = np.array([0x01020304], np.uint32)
+    plain = msgspec.msgpack.decode(encode(partial))
+    assert bytes([4, 3, 2, 1]) in plain[1][5]
+
+
+@pytest.mark.parametrize("value", [small(), Watermarks(0, 1, 5, 6)])
+def test_a_record_of_another_release_is_refused_with_both_formats(value: Partial | Watermarks) -> None:
+    fields = msgspec.msgpack.decode(encode(value))
+    for other in ([fields[0] + 1, *fields[1:]], [fields[0] + 1, ["another form"]]):
+        with pytest.raises(ValueError, match=rf"format {fields[0] + 1}, this release reads format {fields[0]}; run the same release"):
+            decode(msgspec.msgpack.encode(other))
+
+
+def test_a_record_that_is_cut_off_is_refused() -> None:
+    data = encode(small())
+    for length in range(len(data)):
+        with pytest.raises(ValueError, match="damaged"):
+            decode(data[:length])
+
+
+def test_columns_that_do_not_fit_each_other_are_refused() -> None:
+    fields = msgspec.msgpack.decode(encode(small()))
+    for place in (5, 7):
+        blocks = fields[1][place]
+        for wrong in (blocks[:-1], [*blocks[:-1], blocks[-1] * 2], [*blocks[:-1], blocks[-1] + b"x"]):
+            damaged = [fields[0], [*fields[1][:place], wrong, *fields[1][place + 1 :]]]
+            with pytest.raises(ValueError, match="damaged: "):
+                decode(msgspec.msgpack.encode(damaged))
+
+
+def test_rows_of_a_series_that_is_not_listed_are_refused() -> None:
+    partial = small()
+    partial.counts["series"] = np.array([1], np.uint32)
+    with pytest.raises(ValueError, match="counts names series 1 of 1"):
+        decode(encode(partial))
+
+
+def test_a_column_of_another_type_or_length_is_not_written() -> None:
+    for wrong in (np.zeros(1, np.int32), np.zeros(2, np.uint8), np.zeros((1, 1), np.uint8)):
+        partial = small()
+        partial.counts["rung"] = wrong
+        with pytest.raises(ValueError, match=r"counts.rung must be uint8 of shape \(1,\), got"):
+            encode(partial)
