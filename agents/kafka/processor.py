@@ -1,0 +1,48 @@
+"""The seam between a task and what it computes.
+
+A task (`task.py`) brings records, durable state and transactions; a processor turns records into changes of the state and into outgoing
+records. It keeps between calls only what it has taken and what it can rebuild from the state: after a failure the task and its processor
+are dropped and made anew from what is committed. All calls come from one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from agents.kafka.outgoing import Outgoing
+from agents.kafka.received import Received
+from streams.stage import State
+
+
+class Processor(Protocol):
+    """What one task computes.
+
+    Attributes
+    ----------
+    inputs
+        Topics without prefix; the task has the same partition number of each.
+    """
+
+    inputs: tuple[str, ...]
+
+    def take(self, received: Received, /) -> int:
+        """Buffer records of one input, decoded where that is possible, so that the work spreads; gives how many are buffered now.
+
+        The task has cut off what had been applied already.
+        """
+
+    def process(self, positions: Mapping[str, int], /) -> list[Outgoing]:
+        """Apply everything that was taken to the state, and give the records that follow from it, in order.
+
+        Called once per commit, also with nothing taken while `pending` says so. `positions` are the positions of all inputs after it, by
+        topic: they are committed together with the state and the records.
+        """
+
+    def pending(self) -> bool:
+        """Tell whether there is something to process though nothing was received: time has moved on."""
+
+
+# Makes the processor of a partition: (partition, the state of a stage by its name, positions committed so far by topic without prefix).
+# Called after the restore; the positions hold only topics of which something was applied.
+ProcessorFactory = Callable[[int, Callable[[str], State], Mapping[str, int]], Processor]
