@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from schemas.broker import Kafka
 from schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_duration
 
 __all__ = ["LANES", "Config", "ModelConfig", "Reference", "Rung", "Window", "parse_rung", "parse_window"]
@@ -161,6 +162,8 @@ class Config(Struct, frozen=True, kw_only=True):
         All dimensions of all models, sorted.
     lanes
         Those that are kept, of traffic, decisions and arrivals.
+    kafka
+        The broker and how to use it; changes nothing that is counted.
     path
         The file, for messages; None without one.
     """
@@ -178,6 +181,7 @@ class Config(Struct, frozen=True, kw_only=True):
     segments: tuple[str, ...] = ()
     lanes: tuple[str, ...] = LANES
     max_horizon_ms: int = 30 * DAY_MS
+    kafka: Kafka = Kafka()
     path: str | None = None
 
     def for_model(self, name: str) -> ModelConfig:
@@ -185,8 +189,10 @@ class Config(Struct, frozen=True, kw_only=True):
         return self.models.get(name, self.defaults)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the settings in hexadecimal: equal for files that mean the same, wherever they lie."""
-        return sha256(_encoder.encode(msgspec.structs.replace(self, path=None))).hexdigest()
+        """SHA-256 in hexadecimal of the settings that results depend on: equal for files that mean the same, wherever they lie."""
+        settings = msgspec.structs.asdict(self) | {"path": None}
+        del settings["kafka"]
+        return sha256(_encoder.encode(settings)).hexdigest()
 
 
 _encoder = msgspec.json.Encoder(order="sorted")

@@ -1,0 +1,106 @@
+"""Reading [kafka]: what is understood, where a refusal points to, and that no secret is ever in the settings."""
+
+import pytest
+
+from schemas.broker import Kafka, Secret
+from schemas.config import Config, ConfigError, parse_config
+
+EXAMPLE = """
+[kafka]
+bootstrap_servers = "one.example:9092, two.example:9093"
+app = "driftline-eu"
+input_partitions = 16
+partitions = 8
+replication_factor = 3
+min_insync_replicas = 2
+commit_interval = "250ms"
+provisional = "off"
+memory = "1GiB"
+session_timeout = "30s"
+static_member = "worker-1"
+
+[kafka.client]
+"security.protocol" = "SASL_SSL"
+"sasl.mechanism" = "SCRAM-SHA-512"
+"sasl.username" = "driftline"
+"sasl.password" = { env = "KAFKA_PASSWORD" }
+"ssl.ca.location" = "/etc/kafka/ca.pem"
+"""
+
+
+def test_the_example_means_what_it_says() -> None:
+    assert parse_config(EXAMPLE).kafka == Kafka(
+        bootstrap_servers="one.example:9092,two.example:9093",
+        app="driftline-eu",
+        input_partitions=16,
+        partitions=8,
+        replication_factor=3,
+        min_insync_replicas=2,
+        commit_interval_ms=250,
+        provisional_ms=None,
+        memory_bytes=1 << 30,
+        session_timeout_ms=30_000,
+        static_member="worker-1",
+        client={
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": "driftline",
+            "sasl.password": Secret(env="KAFKA_PASSWORD"),
+            "ssl.ca.location": "/etc/kafka/ca.pem",
+        },
+    )
+
+
+def test_properties_without_quotes_mean_the_same() -> None:
+    written = 'client.security.protocol = "SSL"\nclient.ssl.certificate.location = "c"\nclient.ssl.key.location = "k"\n'
+    config = parse_config(f'[kafka]\n{written}client.ssl.key.password = {{ file = "/run/key" }}')
+    assert config.kafka.client == {
+        "security.protocol": "SSL",
+        "ssl.certificate.location": "c",
+        "ssl.key.location": "k",
+        "ssl.key.password": Secret(file="/run/key"),
+    }
+
+
+def test_the_broker_is_no_part_of_the_fingerprint() -> None:
+    assert parse_config(EXAMPLE).fingerprint() == Config().fingerprint()
+
+
+LOGIN = '"security.protocol" = "SASL_PLAINTEXT", "sasl.mechanism" = "PLAIN", "sasl.username" = "a"'
+REFUSED = {
+    "server = 'a:1'": ("kafka.server", "is not known"),
+    "bootstrap_server = 'a:1'": ("kafka.bootstrap_server", 'did you mean "bootstrap_servers"?'),
+    "bootstrap_servers = 'localhost'": ("kafka.bootstrap_servers", 'holds "localhost", which is not host:port'),
+    "bootstrap_servers = 'a:1,,b:2'": ("kafka.bootstrap_servers", 'holds ""'),
+    "bootstrap_servers = 'a:70000'": ("kafka.bootstrap_servers", "not host:port"),
+    "app = ''": ("kafka.app", "letters, digits"),
+    "partitions = 0": ("kafka.partitions", "0 is not an integer from 1 to 1024"),
+    "input_partitions = true": ("kafka.input_partitions", "true is not an integer"),
+    "replication_factor = 0": ("kafka.replication_factor", "nor -1"),
+    "commit_interval = '0ms'": ("kafka.commit_interval", "outside 10ms to 1m"),
+    "provisional = 'never'": ("kafka.provisional", "not a duration"),
+    "memory = '1'": ("kafka.memory", "not a size"),
+    "memory = '1MB'": ("kafka.memory", "less than 16MiB"),
+    "session_timeout = '1s'": ("kafka.session_timeout", "outside 6s to 5m"),
+    "client = 3": ("kafka.client", "is 3, not a table"),
+    "client = {'sasl.user' = 'a'}": ('kafka.client."sasl.user"', 'did you mean "sasl.username"?'),
+    "client = {'group.id' = 'a'}": ('kafka.client."group.id"', "is not known"),
+    "client = {'security.protocol' = 'TLS'}": ('kafka.client."security.protocol"', "not one of PLAINTEXT, SSL"),
+    "client = {'sasl.password' = 'hunter2'}": ('kafka.client."sasl.password"', "secret in plain text"),
+    "client = {'sasl.password' = {env = 'A', file = 'b'}}": ('kafka.client."sasl.password"', 'one of "env" and "file"'),
+    "client = {'sasl.password' = {path = 'b'}}": ('kafka.client."sasl.password".path', "is not known"),
+    "client = {'sasl.password' = {env = 3}}": ('kafka.client."sasl.password".env', "is 3, not a name"),
+    "client = {'sasl.username' = 'a'}": ('kafka.client."sasl.username"', 'no effect with "security.protocol" = "PLAINTEXT"'),
+    f"client = {{{LOGIN}}}": ("kafka.client", 'needs "sasl.password"'),
+    f"client = {{{LOGIN}, 'sasl.password' = {{env = 'A'}}, 'ssl.ca.location' = 'a'}}": ('kafka.client."ssl.ca.location"', "no effect"),
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_a_wrong_value_is_refused_with_its_place_and_without_its_secret(text: str) -> None:
+    where, message = REFUSED[text]
+    with pytest.raises(ConfigError) as refused:
+        parse_config(f"[kafka]\n{text}", "driftline.toml")
+    assert refused.value.where == where
+    assert message in str(refused.value)
+    assert "hunter2" not in str(refused.value)
