@@ -55,8 +55,8 @@ def replay(
     """
     from agents.inprocess.identity import RunRefused
     from agents.inprocess.lines import LogError
-    from agents.inprocess.rocks import StateError
     from agents.inprocess.run import replay as run
+    from agents.state.rocks import StateError
 
     settings = configured(config)
     columns = dict(_pair(text) for text in mapping)

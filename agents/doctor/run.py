@@ -8,9 +8,9 @@ from pathlib import Path
 
 from agents.doctor.finding import Finding
 from agents.inprocess.identity import RunRefused, locked
-from agents.inprocess.rocks import RocksState, StateError
 from agents.inprocess.run import STATE_FOLDER
 from agents.reader import Output, latest
+from agents.state.rocks import RocksState, StateError
 from schemas.results import Drift, Metric, RegistryEntry
 from schemas.settings import Config
 

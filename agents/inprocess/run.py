@@ -25,10 +25,10 @@ from agents.inprocess.merge import Merge, Step, columns_by_topic
 from agents.inprocess.outputs import Outputs
 from agents.inprocess.recorded import Commands, Followed
 from agents.inprocess.refused import DeadLetters
-from agents.inprocess.rocks import RocksState
 from agents.inprocess.source import NEEDED, decoders, input_files
 from agents.inprocess.summary import Progress, ReplaySummary
 from agents.inprocess.tables import is_table, log_of_table
+from agents.state.rocks import RocksState
 from schemas.refusals import Reject
 from schemas.settings import Config
 from schemas.times import HOUR_MS, format_time

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from agents.inprocess.rocks import RocksState
 from agents.inprocess.run import ReplaySummary, replay
 from agents.sample import write_sample
+from agents.state.rocks import RocksState
 from schemas.config import load_config
 from schemas.settings import Config
 from streams.score import ending

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.inprocess.memory import MemoryState
-from agents.inprocess.rocks import RocksState
+from agents.state.memory import MemoryState
+from agents.state.rocks import RocksState
 from streams.stage import State
 
 Settle = Callable[[], None]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agents.inprocess import rocks as rocks_module
-from agents.inprocess.overlay import Overlay
-from agents.inprocess.rocks import RocksState, StateError
+from agents.state import rocks as rocks_module
+from agents.state.overlay import Overlay
+from agents.state.rocks import RocksState, StateError
 
 
 def test_committed_changes_of_all_tasks_and_marks_are_there_after_reopening(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_commit_survives_a_kill_of_the_process(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from agents.inprocess.rocks import RocksState\n"
+        "from agents.state.rocks import RocksState\n"
         "rocks = RocksState(Path(sys.argv[1]), tasks=1)\n"
         "rocks.task(0, 0).put(b'a', b'committed')\n"
         "rocks.commit({'step': b'1'})\n"

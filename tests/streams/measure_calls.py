@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.inprocess.memory import MemoryState
+from agents.state.memory import MemoryState
 from schemas.results import RegistryCommand, RegistryEntry
 from schemas.settings import Config
 from schemas.times import format_time

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.inprocess.memory import MemoryState
+from agents.state.memory import MemoryState
 from schemas.results import Alert, encode
 from schemas.settings import Config, ModelConfig
 from schemas.times import DAY_MS, HOUR_MS, format_time

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agents.inprocess.memory import MemoryState
+from agents.state.memory import MemoryState
 from schemas.results import Alert
 from schemas.settings import Config, ModelConfig
 from schemas.times import DAY_MS, format_time

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.inprocess.memory import MemoryState
+from agents.state.memory import MemoryState
 from schemas.config import parse_config
 from schemas.settings import ModelConfig
 from streams.bins import NumericSummary, merge

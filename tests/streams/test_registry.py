@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agents.inprocess.memory import MemoryState
+from agents.state.memory import MemoryState
 from schemas.results import Expected, Recommendation, RegistryCommand, RegistryEntry, RegistryEvent
 from schemas.settings import Config, ModelConfig
 from streams.registry import Registry, as_of, history

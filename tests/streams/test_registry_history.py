@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.inprocess.memory import MemoryState
+from agents.state.memory import MemoryState
 from schemas.results import RegistryCommand, RegistryEntry, RegistryEvent, encode
 from schemas.settings import Config
 from schemas.times import format_time

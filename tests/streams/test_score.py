@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.inprocess.memory import MemoryState
+from agents.state.memory import MemoryState
 from schemas.config import parse_config
 from schemas.decode import decode_predictions, decode_truths
 from schemas.settings import Config

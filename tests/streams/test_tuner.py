@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from agents.inprocess.memory import MemoryState
+from agents.state.memory import MemoryState
 from schemas.results import Recommendation
 from schemas.settings import Config, ModelConfig
 from schemas.times import DAY_MS

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
 
-from agents.inprocess.overlay import Overlay
+from agents.state.overlay import Overlay
 
 MAX_STAGE: Final = 0xFD
 DEFAULT_MEMORY_BYTES: Final = 256 << 20
