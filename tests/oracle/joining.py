@@ -24,6 +24,7 @@ row's own file, predictions first where equal, then by line. Definitions:
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,14 +137,23 @@ def join(folder: Path, settings: Settings, *, partitions: int, now: int) -> Join
     latest = now + FIVE_MINUTES
     predictions, refused_predictions = read_predictions(folder, partitions=partitions, grace=settings.prediction_grace, latest=latest)
     truths, refused_truths = read_truths(folder, partitions=partitions, grace=settings.truth_grace, latest=latest)
-    joined = Joined([], [], refused_predictions, refused_truths, len(predictions) + len(truths))
-    open_entries: dict[str, Entry] = {}
+    ticked = []
     head = None
     for is_truth, row in in_reading_order(predictions, truths):
         head = row.time if head is None else max(head, row.time)
         tick = head - head % settings.pane
         grace = settings.truth_grace if is_truth else settings.prediction_grace
-        row = Row(row.line, row.partition, row.time, max(row.floor, tick - grace), row.value)
+        ticked.append((is_truth, Row(row.line, row.partition, row.time, max(row.floor, tick - grace), row.value)))
+    return walk(ticked, settings, refused_predictions, refused_truths)
+
+
+def walk(
+    rows: Sequence[tuple[bool, Row]], settings: Settings, refused_predictions: dict[int, str], refused_truths: dict[int, str]
+) -> Joined:
+    """Join rows, each with whether it is a truth, in the order in which they are read; lines that conflict are added to the refused ones."""
+    joined = Joined([], [], refused_predictions, refused_truths, len(rows))
+    open_entries: dict[str, Entry] = {}
+    for is_truth, row in rows:
         if not is_truth and _dropped(row, settings):
             joined.incidents.append(Incident("dropped_predictions", _series(row), row.counted_at, row))
             continue

@@ -25,11 +25,21 @@ ROUNDED = 0.501e-6  # ratios have six decimals
 
 def differences(log: Path, out: Path, joined: Joined, figures: dict[Place, Figure], settings: Settings) -> list[str]:
     """What a run over `log` says differently in `out`, one sentence each; empty if all is well."""
+    expected = {place: figure for place, figure in figures.items() if filled(figure)}
+    found = figure_differences(_records(out / "metrics.jsonl"), figures, settings)
+    found += histograms(_records(out / "histograms.jsonl"), expected)
+    for topic, refused in (("predictions", joined.refused_predictions), ("ground-truth", joined.refused_truths)):
+        found += refusals(log / f"{topic}.jsonl", out / f"{topic}.dlq.jsonl", refused)
+    return found
+
+
+def figure_differences(records: Iterable[dict[str, Any]], figures: dict[Place, Figure], settings: Settings) -> list[str]:
+    """What `metrics` records, none of them provisional, say differently, one sentence each."""
     announced: dict[Place, dict[str, Any]] = {}
     found: list[str] = []
-    for record in _records(out / "metrics.jsonl"):
+    for record in records:
         if record["kind"] in WINDOWS:
-            place = _place(record)
+            place = place_of(record)
             if place in announced:
                 found.append(f"{place} is announced twice")
             announced[place] = record
@@ -44,9 +54,6 @@ def differences(log: Path, out: Path, joined: Joined, figures: dict[Place, Figur
             names = [name for name in sorted({*wanted, *said}, key=str) if wanted.get(name, 0) != said.get(name, 0)]
             found += [f"{place}: {name} is {said.get(name, 0)}, the oracle has {wanted.get(name, 0)}" for name in names]
         found += [f"{place}: {fault}" for fault in ratios(record)]
-    found += histograms(_records(out / "histograms.jsonl"), expected)
-    for topic, refused in (("predictions", joined.refused_predictions), ("ground-truth", joined.refused_truths)):
-        found += refusals(log / f"{topic}.jsonl", out / f"{topic}.dlq.jsonl", refused)
     return found
 
 
@@ -84,7 +91,7 @@ def histograms(records: Iterable[dict[str, Any]], expected: dict[Place, Figure])
         for half in ("fit", "holdout"):
             for label, bins in record[half].items():
                 scores.update({(label, int(number)): n for number, n in bins.items()})
-        said[_place(record)] = dict(scores)
+        said[place_of(record)] = dict(scores)
     series = {place._replace(rung="", start=0) for place in said}
     for place, figure in expected.items():
         if place._replace(rung="", start=0) in series:
@@ -139,7 +146,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _place(record: dict[str, Any]) -> Place:
+def place_of(record: dict[str, Any]) -> Place:
     start = (datetime.fromisoformat(record["window_start"]) - EPOCH).total_seconds()
     return Place(
         record["model_name"],

@@ -1,0 +1,74 @@
+"""Topics read from a broker as anybody would read them, from their beginning to their end, committed records only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+SECONDS_WITHOUT_RECORD = 60
+
+
+class Stored(NamedTuple):
+    """One record on a topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: dict[str, bytes]
+
+
+def read_topic(bootstrap: str, topic: str) -> Iterator[Stored]:
+    """Every committed record of a topic, by offset within each partition.
+
+    Raises
+    ------
+    KafkaException
+        If the topic is missing or the broker does not answer.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "chaos-verifier",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+        }
+    )
+    try:
+        partitions = partitions_of(consumer, topic)
+        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+        left = set(partitions)
+        while left:
+            messages = consumer.consume(10_000, SECONDS_WITHOUT_RECORD)
+            if not messages:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}: no end of partitions {sorted(left)} within a minute"))
+            for message in messages:
+                if message.error() is None:
+                    yield _stored(message)
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    left.discard(message.partition())
+                else:
+                    raise KafkaException(message.error())
+    finally:
+        consumer.close()
+
+
+def partitions_of(consumer: Consumer, topic: str) -> list[int]:
+    """Numbers of a topic's partitions."""
+    described = consumer.list_topics(topic, timeout=30).topics[topic]
+    if described.error is not None:
+        raise KafkaException(described.error)
+    return sorted(described.partitions)
+
+
+def _stored(message: Message) -> Stored:
+    return Stored(
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value() or b"",
+        dict(message.headers() or ()),
+    )

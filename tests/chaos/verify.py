@@ -1,0 +1,255 @@
+"""Was everything counted, and nothing twice? Recomputed from the input topics and compared with what the output topics say.
+
+It shares no code with the product: the rules are those of `tests.oracle`, the records are read as JSON. From the topics come the
+order of the rows within their partitions and the ticks, each with the offsets after which it is in force. In which order
+predictions and truths of a partition were read the topics do not tell, so both extremes are computed: where they differ,
+the load was wrong, and the verdict says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.topics import Stored
+from tests.oracle.figures import Figure, Place, count, labels_by_model
+from tests.oracle.joining import FIVE_MINUTES, Joined, walk
+from tests.oracle.recorded import Invalid, Row, prediction, truth
+from tests.oracle.settings import Settings
+from tests.oracle.verdict import announced_integers, figure_differences, integers, place_of
+
+INPUTS = ("predictions", "ground-truth", "ticks", "registry-commands")
+OUTPUTS = ("metrics", "alerts", "registry-events", "registry-effects", "registry", "predictions.dlq", "ground-truth.dlq")
+Topics = Mapping[str, Iterable[Stored]]
+# What is kept of a record of `metrics`: there are many.
+KEPT = {
+    *("model_name", "model_version", "segment", "lane", "window", "window_start", "kind", "maturity", "final", "provisional"),
+    *("n", "n_predictions", "label_coverage", "labels", "matrix", "tn", "fp", "fn", "tp", "metrics", "counts"),
+}
+
+
+@dataclass
+class Verdict:
+    """What the verifier found.
+
+    Attributes
+    ----------
+    pairs
+        Labelled predictions, counted in the smallest window at the last rung.
+    lost, twice
+        Predictions and outcomes that the final figures have too few, and too many.
+    figures
+        How many figures were compared.
+    faults
+        Everything that is wrong, one sentence each.
+    """
+
+    rows: int = 0
+    pairs: int = 0
+    figures: int = 0
+    ticks: int = 0
+    dead_letters: int = 0
+    alerts: int = 0
+    registry_events: int = 0
+    provisional: int = 0
+    lost: int = 0
+    twice: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def right(self) -> bool:
+        return not self.faults
+
+
+def verify(topics: Topics, configuration: str, *, now_ms: int) -> Verdict:
+    """Judge what a stream with that configuration, finished, wrote to its topics; `now_ms` is the time of the clock meanwhile."""
+    settings = Settings.from_toml(configuration)
+    topics = {name: records if name == "metrics" else sorted(records, key=place_on_topic) for name, records in topics.items()}
+    predictions, refused_predictions = rows_of(topics, "predictions", prediction, settings.prediction_grace, now_ms)
+    truths, refused_truths = rows_of(topics, "ground-truth", truth, settings.truth_grace, now_ms)
+    told, known = [(False, row) for row in predictions], [(True, row) for row in truths]
+    joined = walk([*told, *known], settings, dict(refused_predictions), dict(refused_truths))
+    figures = count(joined, settings)
+    verdict = Verdict(rows=joined.rows)
+    if figures != count(walk([*known, *told], settings, dict(refused_predictions), dict(refused_truths)), settings):
+        verdict.faults.append("the load is ambiguous: the figures depend on which of the two topics was read first")
+    announced = Announced(topics["metrics"])
+    verdict.figures, verdict.provisional = len(announced.complete), announced.provisional
+    verdict.faults += figure_differences(announced.complete, figures, settings)
+    _add_up(verdict, announced.complete, figures, settings)
+    verdict.faults += announced.faults
+    for name, refused in (("predictions", joined.refused_predictions), ("ground-truth", joined.refused_truths)):
+        verdict.faults += dead_letters(topics[name], topics[f"{name}.dlq"], refused)
+        verdict.dead_letters += len(refused)
+    verdict.faults += alerts(topics["alerts"])
+    verdict.faults += registry(topics)
+    verdict.ticks, verdict.alerts, verdict.registry_events = (len(list(topics[name])) for name in ("ticks", "alerts", "registry-events"))
+    return verdict
+
+
+def place_on_topic(record: Stored) -> tuple[int, int]:
+    return record.partition, record.offset
+
+
+def rows_of(
+    topics: Topics, name: str, decode: Callable[[bytes], dict[str, Any]], grace: int, now_ms: int
+) -> tuple[list[Row], dict[int, str]]:
+    """The valid rows of a topic with their floors, and the others' numbers with reasons; a record's number is its place in the topic."""
+    rows: list[Row] = []
+    refused: dict[int, str] = {}
+    watermarks: dict[int, int] = {}
+    ticks = _ticks(topics["ticks"], name)
+    for number, record in enumerate(topics[name]):
+        partition = record.partition
+        due = ticks.get(partition, [])
+        while due and due[0][0] <= record.offset:
+            watermarks[partition] = max(due.pop(0)[1], watermarks.get(partition, 0))
+        try:
+            value = decode(record.value)
+            if value["timestamp"] > now_ms + FIVE_MINUTES:
+                raise Invalid("too far ahead")
+        except Invalid as why:
+            refused[number] = str(why)
+            continue
+        watermarks[partition] = max(value["timestamp"], watermarks.get(partition, 0))
+        rows.append(Row(number, partition, value["timestamp"], watermarks[partition] - grace, value))
+    return rows, refused
+
+
+def _ticks(records: Iterable[Stored], topic: str) -> dict[int, list[tuple[int, int]]]:
+    """By partition: (offset of the topic from which it is in force, time). A record without such offsets is a request, not a tick."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for record in records:
+        value = json.loads(record.value)
+        if "after" in value:
+            time = prediction_time(value["timestamp"])
+            found.setdefault(record.partition, []).append((value["after"].get(topic, 0), time))
+    return {partition: sorted(ticks) for partition, ticks in found.items()}
+
+
+def prediction_time(timestamp: str | int) -> int:
+    """A time in ms, as a prediction's is read."""
+    row = {"prediction_id": "-", "model_name": "-", "model_version": "-", "prediction": "-", "timestamp": timestamp}
+    return int(prediction(json.dumps(row).encode())["timestamp"])
+
+
+def _add_up(verdict: Verdict, announced: list[dict[str, Any]], figures: dict[Place, Figure], settings: Settings) -> None:
+    """Count predictions and outcomes that are missing or too many, in the smallest window of all segments at the last rung."""
+    said = {place_of(record): announced_integers(record) for record in announced if record["kind"] == "tumbling"}
+    labels = labels_by_model(figures)
+    for place in figures.keys() | said.keys():
+        model = settings.of(place.model)
+        window, size, _ = min(model.window_sizes, key=lambda sized: sized[1])
+        last = model.rungs_of(size)[-1][0]
+        if (place.segment, place.window) != ("all", window) or (place.lane, place.rung) not in (("traffic", "-"), ("decisions", last)):
+            continue
+        wanted = integers(figures.get(place, Figure()), labels.get(place.model, set()), model.positive_label)
+        found = said.get(place, {})
+        for name in wanted.keys() | found.keys():
+            # In traffic every prediction, in decisions every cell; sums of cells would count twice what is counted wrong once.
+            if (name == "predictions") if place.lane == "traffic" else isinstance(name, tuple):
+                difference = found.get(name, 0) - wanted.get(name, 0)
+                verdict.twice += max(0, difference)
+                verdict.lost += max(0, -difference)
+        if place.lane == "decisions":
+            verdict.pairs += wanted.get("n", 0)
+
+
+class Announced:
+    """What `metrics` says: the complete figures, how many provisional ones, and keys whose revision falls or that go on when complete."""
+
+    def __init__(self, records: Iterable[Stored]) -> None:
+        self.complete: list[dict[str, Any]] = []
+        self.provisional = 0
+        self.faults: list[str] = []
+        newest: dict[bytes | None, tuple[int, str]] = {}
+        for record in records:
+            value = json.loads(record.value)
+            revision, complete = value["revision"], not value["provisional"]
+            before, ended = newest.get(record.key, (0, ""))
+            if revision < before:
+                self.faults.append(f"{record.key!r}: revision {revision} comes after {before}")
+            if ended and not complete:
+                self.faults.append(f"{record.key!r}: a provisional figure comes after the complete one")
+            # The key of the last n outcomes is that of another figure when n further ones have come.
+            if complete and ended == value["window_end"]:
+                self.faults.append(f"{record.key!r}: is complete a second time")
+            newest[record.key] = (revision, value["window_end"] if complete else ended)
+            if complete:
+                value["metrics"] = {name: number for name, number in value["metrics"].items() if number is not None}
+                self.complete.append({name: content for name, content in value.items() if name in KEPT})
+            else:
+                self.provisional += 1
+
+
+def dead_letters(rows: Sequence[Stored], letters: Iterable[Stored], refused: dict[int, str]) -> Iterator[str]:
+    """Records that are missing in a dead-letter topic, too often there, or not the bytes that came."""
+    numbers = {(row.partition, row.offset): number for number, row in enumerate(rows)}
+    seen: Counter[int] = Counter()
+    for letter in letters:
+        topic = letter.headers["dlq_topic"].decode()
+        place = int(letter.headers["dlq_partition"]), int(letter.headers["dlq_offset"])
+        if place not in numbers:
+            yield f"{topic}.dlq: names a record at {place}, and there is none"
+            continue
+        number = numbers[place]
+        seen[number] += 1
+        if letter.value != rows[number].value or letter.key != rows[number].key:
+            yield f"{topic}.dlq: the record at {place} is not what came"
+        conflict = letter.headers["dlq_reason"] == b"conflict"
+        if conflict != (refused.get(number) == "conflict"):
+            yield f"{topic}.dlq: the record at {place} is there because of {letter.headers['dlq_reason']!r}, not {refused.get(number)}"
+    for number in sorted(refused.keys() | seen.keys()):
+        if seen[number] != (number in refused):
+            row = rows[number]
+            yield f"dead letter of {row.partition}@{row.offset}: {seen[number]} times; the verifier says {refused.get(number, 'it is valid')}"
+
+
+def alerts(records: Iterable[Stored]) -> Iterator[str]:
+    """Episodes that do not open and close in turn; the last one may be open."""
+    is_open: dict[str, dict[str, Any]] = {}
+    over: set[str] = set()
+    for record in records:
+        alert = json.loads(record.value)
+        place, before = alert["fingerprint"], is_open.get(alert["fingerprint"])
+        if alert["alert_id"] in over:
+            yield f"alert {alert['alert_id']}: goes on after it was resolved"
+        elif before is not None and before["alert_id"] != alert["alert_id"]:
+            yield f"alert {alert['alert_id']}: begins before {before['alert_id']} is resolved"
+        elif before == alert:
+            yield f"alert {alert['alert_id']}: is told twice"
+        elif before is None and alert["status"] == "resolved":
+            yield f"alert {alert['alert_id']}: is resolved and never began"
+        is_open[place] = alert
+        if alert["status"] == "resolved":
+            over.add(alert["alert_id"])
+            del is_open[place]
+
+
+def registry(topics: Topics) -> Iterator[str]:
+    """Revisions that do not count up one by one, and commands without an event of their own."""
+    newest: Counter[str] = Counter()
+    answers: Counter[str] = Counter()
+    for record in topics["registry-events"]:
+        event = json.loads(record.value)
+        model, changes = event["model_name"], event["event"] != "rejected" and not event.get("dry_run")
+        answers[event["command_id"]] += 1
+        if event["revision"] != newest[model] + changes:
+            yield f"registry of {model}: revision {event['revision']} ({event['event']}) comes after {newest[model]}"
+        newest[model] = max(newest[model], event["revision"])
+    for name, key in (("registry", "model_version"), ("registry-effects", "model_name")):
+        known: Counter[tuple[str, str]] = Counter()
+        for record in topics[name]:
+            entry = json.loads(record.value)
+            place = entry["model_name"], entry[key]
+            if entry["revision"] < known[place]:
+                yield f"{name} of {place}: revision {entry['revision']} comes after {known[place]}"
+            known[place] = entry["revision"]
+    sent = {json.loads(record.value)["command_id"] for record in topics["registry-commands"]}
+    # Other commands than those on the topic are the product's own.
+    for command in sorted(sent | answers.keys()):
+        if answers[command] > 1 or (command in sent and not answers[command]):
+            yield f"command {command} has {answers[command]} events"
