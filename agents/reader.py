@@ -17,6 +17,7 @@ from schemas.topics import ALERTS, DRIFT, HISTOGRAMS, METRICS, RECOMMENDATIONS, 
 
 T = TypeVar("T", bound=msgspec.Struct)
 RUN_FILE = "run.json"
+LOG_FILE = "log.json"
 
 
 class ReadError(Exception):
@@ -65,7 +66,7 @@ class Output:
     Parameters
     ----------
     folder
-        What `driftline replay` or `driftline demo` wrote.
+        What `driftline replay`, `driftline demo` or `driftline export` wrote.
 
     Raises
     ------
@@ -79,10 +80,16 @@ class Output:
             raise ReadError(
                 f"there is no output folder {folder}; make one with `driftline replay LOG --out {folder}`, or name one with --out"
             )
-        if not (folder / RUN_FILE).is_file():
+        if not any((folder / name).is_file() for name in (RUN_FILE, LOG_FILE)):
             raise ReadError(
-                f"{folder} is not the output of a run (no {RUN_FILE}); name the folder that `driftline replay` wrote with --out"
+                f"{folder} is not the output of a run (no {RUN_FILE}, no {LOG_FILE}); "
+                "name the folder that `driftline replay` or `driftline export` wrote with --out"
             )
+
+    @property
+    def exported(self) -> bool:
+        """Whether the folder was exported from a broker instead of written by a run."""
+        return (self.folder / LOG_FILE).is_file()
 
     def run(self) -> dict[str, Any]:
         """What the run wrote about itself: its input, configuration and versions."""

@@ -81,8 +81,9 @@ def _examine(config_path: Path | None, out: Path, per_day: float | None) -> list
         return findings
     try:
         output = Output(out)
-        findings += run.state(out)
-        findings += run.belongs(output, config)
+        if not output.exported:  # of an export nothing is kept but the topics
+            findings += run.state(out)
+            findings += run.belongs(output, config)
         metrics = list(output.metrics(Selection(segment="all")))
         findings += run.refused(output, metrics)
         findings += run.faults(metrics)

@@ -13,6 +13,7 @@ import click
 from agents.cli.alerts import alerts
 from agents.cli.demo import demo
 from agents.cli.doctor import doctor
+from agents.cli.export import export
 from agents.cli.init import init
 from agents.cli.models import models
 from agents.cli.performance import performance
@@ -98,5 +99,5 @@ def driftline() -> None:
     """
 
 
-for command in (init, demo, replay, schema, models, performance, alerts, registry, doctor):
+for command in (init, demo, replay, export, schema, models, performance, alerts, registry, doctor):
     driftline.add_command(command)

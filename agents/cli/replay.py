@@ -9,26 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agents.cli.export import exported, range_options
 from agents.cli.show import WrongInput, console, example, json_option, number, out_option, print_json
 from agents.cli.source import config_option, configured
 
 if TYPE_CHECKING:
     from agents.inprocess.summary import Progress, ReplaySummary
+    from schemas.settings import Config
 
 STEPS = 1_000  # of the progress bar
+PARTITIONS = 8
 
 
 @click.command(
     short_help="Run a recorded log through the pipeline.",
     epilog=example(
         "driftline replay trial/sample-log --config trial/driftline.toml --out trial/out",
+        "driftline replay --from-broker localhost:9092 --since 2026-11-01T00:00:00Z --config driftline.toml --out backtest",
         "driftline replay table.csv --map label=y_true --map score=p --map model_name==churn --map model_version==1 --out out",
     ),
 )
-@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.argument("source", type=click.Path(path_type=Path, exists=True), required=False)
 @config_option
 @out_option
-@click.option("--partitions", type=click.IntRange(min=1, max=1024), default=8, show_default=True, help="Partitions of the input topics.")
+@click.option("--from-broker", metavar="HOST:PORT", help="Read the topics of a broker instead of SOURCE; they are kept in OUT.log.")
+@range_options
+@click.option(
+    "--partitions",
+    type=click.IntRange(min=1, max=1024),
+    help=f"Partitions of the input topics; those of the topics for an exported log, else {PARTITIONS}.",
+)
 @click.option(
     "--batch", type=click.IntRange(min=1), default=10_000, show_default=True, help="Lines in a step; decides speed and memory only."
 )
@@ -37,10 +47,13 @@ STEPS = 1_000  # of the progress bar
 @click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Column of a table for a field, or FIELD==VALUE; repeatable.")
 @json_option
 def replay(
-    source: Path,
+    source: Path | None,
     config: Path | None,
     out: Path,
-    partitions: int,
+    from_broker: str | None,
+    since_ms: int | None,
+    until_ms: int | None,
+    partitions: int | None,
     batch: int,
     open_end: bool,
     follow: bool,
@@ -53,14 +66,21 @@ def replay(
     prediction. The same call on the same output folder goes on where it stopped; another input or configuration is
     refused.
     """
+    from agents.inprocess.exported import log_file
     from agents.inprocess.identity import RunRefused
     from agents.inprocess.lines import LogError
     from agents.inprocess.run import replay as run
     from agents.state.rocks import StateError
 
     settings = configured(config)
+    if (source is None) == (from_broker is None) or (source and (since_ms, until_ms) != (None, None)):
+        raise WrongInput("give either SOURCE, or --from-broker with or without --since and --until")
     columns = dict(_pair(text) for text in mapping)
     try:
+        source = source or broker_log(settings, from_broker, out.with_name(f"{out.name}.log"), since_ms, until_ms)
+        if partitions is None:
+            log = log_file(source)
+            partitions = log.partitions if log else PARTITIONS
         with _progress() as progress:
             summary = run(
                 source,
@@ -79,6 +99,24 @@ def replay(
         print_json(summary)
     else:
         _tell(summary, out)
+
+
+def broker_log(settings: Config, broker: str | None, folder: Path, since_ms: int | None, until_ms: int | None) -> Path:
+    """The log of a range of topics, read from the broker unless an earlier call has done so.
+
+    Raises
+    ------
+    WrongInput
+        If the folder holds something else.
+    """
+    from agents.inprocess.exported import log_file
+
+    log = log_file(folder)
+    if log is None:
+        exported(settings, broker, folder, since_ms, until_ms)
+    elif (log.since_ms, log.until_ms) != (since_ms, until_ms):
+        raise WrongInput(f"{folder} holds another range of the topics; delete it, or name another output folder with --out")
+    return folder
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -42,7 +42,7 @@ class Refused(Struct, frozen=True):
     error: str = ""
 
 
-class Exported(Struct, frozen=True, forbid_unknown_fields=True):
+class Exported(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A line of an exported log: the value as it was on the topic, and where.
 
     `value` holds the bytes of a value that is one line of JSON, `value_base64` those of any other. `refused` marks what the

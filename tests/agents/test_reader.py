@@ -68,7 +68,7 @@ def test_missing_folder_says_how_to_make_one(tmp_path):
 
 
 def test_folder_of_something_else_is_refused(tmp_path):
-    with pytest.raises(ReadError, match=r"is not the output of a run \(no run\.json\)"):
+    with pytest.raises(ReadError, match=r"is not the output of a run \(no run\.json, no log\.json\)"):
         Output(tmp_path)
 
 

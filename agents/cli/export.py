@@ -1,0 +1,88 @@
+"""`driftline export`: the topics of a broker as a recorded log on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from agents.cli.broker import broker_option, connected
+from agents.cli.show import WrongInput, console, example, json_option, number, print_json
+from agents.cli.source import config_option, configured
+
+if TYPE_CHECKING:
+    from agents.inprocess.exported import LogFile
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Moment(click.ParamType):
+    """A time as on the topics, in ms since the epoch."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read RFC 3339 text."""
+        from schemas.times import parse_time
+
+        try:
+            return parse_time(value)
+        except ValueError as error:
+            self.fail(f"{value!r} is no time ({error}); write one like 2026-11-21T10:00:00Z", param, ctx)
+
+
+def range_options(command: F) -> F:
+    """`--since` and `--until`."""
+    until = "Only records that the broker took before this time."
+    command = click.option("--until", "until_ms", type=Moment(), help=until)(command)
+    since = "Only records that the broker took at or after this time (Kafka's own timestamp, not event time)."
+    return click.option("--since", "since_ms", type=Moment(), help=since)(command)
+
+
+@click.command(
+    short_help="Write the topics of a broker to a recorded log.",
+    epilog=example("driftline export --out log", "driftline replay log --config driftline.toml --out backtest"),
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="New or empty folder.")
+@config_option
+@broker_option
+@range_options
+@json_option
+def export(out: Path, config: Path | None, broker: str | None, since_ms: int | None, until_ms: int | None, as_json: bool) -> None:
+    """Write all input and output topics of a broker to a folder, one file a topic.
+
+    A replay of the folder sees exactly what the live run saw. Provisional results are left out: a replay writes none.
+    """
+    log = exported(configured(config), broker, out, since_ms, until_ms)
+    if as_json:
+        print_json(log)
+        return
+    click.echo(f"wrote {', '.join(f'{number(count)} {topic}' for topic, count in log.records.items() if count) or 'nothing'} to {out}")
+    click.echo(f"replay it: driftline replay {out}" + (f" --config {config}" if config else "") + " --out NEW_FOLDER")
+
+
+def exported(settings: Any, broker: str | None, out: Path, since_ms: int | None, until_ms: int | None) -> LogFile:
+    """Export with progress on the terminal's error stream.
+
+    Raises
+    ------
+    WrongInput
+        If the broker does not answer or the folder is in use.
+    """
+    from agents.kafka.export import ExportError
+    from agents.kafka.export import export as run
+
+    target = console(stderr=True)
+    with connected(settings, broker) as connection, target.status("reading") if target.is_terminal else nullcontext() as status:
+
+        def told(topic: str, lines: int) -> None:
+            if status is not None:
+                status.update(f"{topic}: {number(lines)}")
+
+        try:
+            return run(connection, out, since_ms=since_ms, until_ms=until_ms, told=told)
+        except ExportError as error:
+            raise WrongInput(str(error)) from error
