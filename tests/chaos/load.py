@@ -1,7 +1,7 @@
 """A stream of events without end, drawn from one seed: predictions, truths that come later, and everything that goes wrong with both.
 
-Event time advances by the same step from prediction to prediction, so what is sent depends on the seed and on the number of predictions alone,
-never on a clock. What an id does not do: come again after its entry may have been forgotten. Whether such a row
+Event time advances by the same step from prediction to prediction, so what is sent depends on the seed and on the number of
+predictions alone, never on a clock. What an id does not do: come again after its entry may have been forgotten. Whether such a row
 finds the old entry depends on which of two topics was read first, and no verifier could say what is right.
 """
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.chaos.topics import Stored
 from tests.oracle.figures import Figure, Place, count, labels_by_model
-from tests.oracle.joining import FIVE_MINUTES, Joined, walk
+from tests.oracle.joining import FIVE_MINUTES, walk
 from tests.oracle.recorded import Invalid, Row, prediction, truth
 from tests.oracle.settings import Settings
 from tests.oracle.verdict import announced_integers, figure_differences, integers, place_of
@@ -204,8 +204,8 @@ def dead_letters(rows: Sequence[Stored], letters: Iterable[Stored], refused: dic
             yield f"{topic}.dlq: the record at {place} is there because of {letter.headers['dlq_reason']!r}, not {refused.get(number)}"
     for number in sorted(refused.keys() | seen.keys()):
         if seen[number] != (number in refused):
-            row = rows[number]
-            yield f"dead letter of {row.partition}@{row.offset}: {seen[number]} times; the verifier says {refused.get(number, 'it is valid')}"
+            row, why = rows[number], refused.get(number, "it is valid")
+            yield f"dead letter of {row.partition}@{row.offset}: {seen[number]} times; the verifier says {why}"
 
 
 def alerts(records: Iterable[Stored]) -> Iterator[str]:

@@ -150,7 +150,7 @@ def join(folder: Path, settings: Settings, *, partitions: int, now: int) -> Join
 def walk(
     rows: Sequence[tuple[bool, Row]], settings: Settings, refused_predictions: dict[int, str], refused_truths: dict[int, str]
 ) -> Joined:
-    """Join rows, each with whether it is a truth, in the order in which they are read; lines that conflict are added to the refused ones."""
+    """Join rows, each with whether it is a truth, in the order in which they are read; conflicts join the refused lines."""
     joined = Joined([], [], refused_predictions, refused_truths, len(rows))
     open_entries: dict[str, Entry] = {}
     for is_truth, row in rows:
