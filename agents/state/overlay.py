@@ -1,16 +1,17 @@
-"""The state of one task in memory: what changed lately, over what the store holds.
+"""The state of one stage on one partition in memory: what changed lately, over what the store holds.
 
-A task is one stage on one partition. All values that were put since the task was last spilled are here; what was spilled is
-read from the store, in one multi-get for all keys of a batch, behind a bounded cache. A commit writes down the changes
-since the last commit as one record, from which the table is rebuilt after a kill: most entries are gone again before they
-would have been spilled, and the changes cost 0.7 us a joined pair as a record, 3.4 us as keys of their own (measured). When
-to spill, and where records and spilled values lie, is `rocks.py`.
+All values that were put since the last spill are here; what was spilled is read from the store, in one multi-get for all keys of a batch,
+behind a bounded cache. A commit writes down the changes since the last commit as one record, from which the table is rebuilt after a
+kill: most entries are gone again before they would have been spilled, and the changes cost 0.7 us a joined pair as a record, 3.4 us as
+keys of their own (measured). The same bytes are a driver's journal. When to spill, and where records and spilled values lie, is `rocks.py`.
+
+Reads ask in turn: the table, the frozen table (a spill that is being written while the next batch changes the table), the cache, the store.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Final
 
@@ -18,9 +19,10 @@ import msgspec
 
 Read = Callable[[Sequence[bytes]], Sequence[bytes | None]]
 Ranges = list[tuple[bytes, bytes]]
+Table = dict[bytes, bytes | None]
 
 # What CPython 3.11 takes for two bytes objects and their dictionary slot, beside the bytes themselves.
-_ENTRY_BYTES: Final = 33 + 33 + 100
+ENTRY_BYTES: Final = 33 + 33 + 100
 
 
 class _Unknown:
@@ -29,11 +31,11 @@ class _Unknown:
 
 _UNKNOWN: Final = _Unknown()
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[Ranges, dict[bytes, bytes | None]]).decode
+_decode = msgspec.msgpack.Decoder(tuple[Ranges, Table]).decode
 
 
 class Overlay:
-    """`State` of one task.
+    """`State` of one stage on one partition.
 
     Parameters
     ----------
@@ -46,14 +48,18 @@ class Overlay:
     def __init__(self, read: Read, *, bare: bool) -> None:
         self._read = read
         self._bare = bare
-        # Current values, None for what is deleted here and may be in the store; `_dirty` is the part since the last commit.
-        self._table: dict[bytes, bytes | None] = {}
-        self._dirty: dict[bytes, bytes | None] = {}
-        # Ranges deleted since the last commit, and those that the store does not know of yet.
+        # Current values, None for what is deleted here and may be in the store; `_dirty` is the part since the last record.
+        self._table: Table = {}
+        self._dirty: Table = {}
+        # Ranges deleted since the last record, and since the last spill.
         self._dirty_ranges: Ranges = []
         self._ranges: Ranges = []
+        self._frozen: Table | None = None
+        self._frozen_ranges: Ranges = []
         self._cache: dict[bytes, bytes] = {}
-        self._grown_bytes = 0
+        self._cached_entry_bytes = ENTRY_BYTES
+        # About what the table takes; what was deleted and overwritten has been counted too, until `counted`.
+        self.grown_bytes = 0
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of one key, None if there is none."""
@@ -111,68 +117,128 @@ class Overlay:
 
     @property
     def changed(self) -> bool:
-        """True if there is something to commit."""
+        """True if there is something that no record has."""
         return bool(self._dirty or self._dirty_ranges)
 
+    @property
+    def ranges(self) -> int:
+        """How many deleted ranges every read from the store has to be compared with."""
+        return len(self._ranges)
+
     def record(self) -> bytes:
-        """Return the changes since the last commit."""
+        """Return the changes since the last record, as a record."""
         record = _encode((self._dirty_ranges, self._dirty))
-        self._grown_bytes += len(record) + len(self._dirty) * _ENTRY_BYTES
+        self.grown_bytes += len(record) + len(self._dirty) * ENTRY_BYTES
+        self._recorded()
         return record
 
     def snapshot(self) -> bytes:
-        """Return one record that stands for all records since the last spill."""
+        """Return one record that stands for all records since the last spill, and for what changed since."""
         snapshot = _encode((self._ranges, self._table))
-        self._grown_bytes = len(snapshot) + len(self._table) * _ENTRY_BYTES
+        self.grown_bytes = len(snapshot) + len(self._table) * ENTRY_BYTES
+        self._recorded()
         return snapshot
 
-    def replay(self, record: bytes) -> None:
-        """Take in a record; those since the last spill or snapshot, in order, make the table."""
+    def apply(self, record: bytes) -> None:
+        """Make the changes of a record; they are part of the next record."""
         ranges, changes = _decode(record)
         for start, end in ranges:
             self.delete_range(start, end)
-        for key, value in changes.items():
-            if value is None:
-                self.delete(key)
-            else:
-                self._table[key] = value
-        self._grown_bytes += len(record) + len(changes) * _ENTRY_BYTES
-        self.settle()
+        self._dirty.update(changes)
+        self._table.update(changes)
+        if self._bare:
+            for key in [key for key, value in changes.items() if value is None]:
+                del self._table[key]
+        self.grown_bytes += len(record) + len(changes) * ENTRY_BYTES
 
-    def settle(self) -> None:
-        """Take the changes over as committed, once the store has their record."""
-        self._dirty = {}
-        self._dirty_ranges = []
+    def replay(self, record: bytes) -> None:
+        """Make the changes of a record that the store has; those since the last spill or snapshot, in order, make the table."""
+        self.apply(record)
+        self._recorded()
 
-    def exceeds(self, limit_bytes: int) -> bool:
-        """Tell whether the table takes more memory than `limit_bytes`, about."""
-        if self._grown_bytes <= limit_bytes:
-            return False
-        # What was deleted and overwritten since has been counted too; counting anew only now keeps its cost small.
-        self._grown_bytes = _size(self._table)
-        return self._grown_bytes > limit_bytes // 2
+    def repeat(self, keys: Iterable[bytes]) -> int:
+        """Put the current values of keys into the next record, where they exist; gives their bytes."""
+        wanted = list(keys)
+        values = self.get_many(wanted)
+        there = {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
+        self._dirty.update(there)
+        return sum(map(len, there)) + sum(map(len, there.values()))
 
-    def pending(self) -> tuple[Ranges, dict[bytes, bytes | None]]:
-        """Return what the store has to learn in a spill: ranges to delete, then keys to set or (None) to delete."""
-        return self._ranges, self._table
+    def repeat_spilled(self, items: Iterable[tuple[bytes, bytes]]) -> int:
+        """The same for entries as the store has them; leaves out what is no longer so, which later records have. Gives the bytes."""
+        size, table, frozen = 0, self._table, self._frozen or {}
+        for key, value in items:
+            if key not in table and key not in frozen and not self._in_deleted_range(key):
+                self._dirty[key] = value
+                size += len(key) + len(value)
+        return size
+
+    def keys_in_memory(self) -> list[bytes]:
+        """Keys of the entries that the store does not have."""
+        return [key for key, value in self._table.items() if value is not None]
+
+    def counted(self) -> int:
+        """Count what the table takes, and return it."""
+        self.grown_bytes = _size(self._table)
+        return self.grown_bytes
+
+    def freeze(self) -> tuple[Ranges, Table]:
+        """Set the table aside for a spill, and return it: ranges that the store has to delete, then keys to set or (None) to delete.
+
+        Nothing changes it until `spilled`. No changes may be left that no record has, unless the spill is all that the driver writes.
+        """
+        assert self._frozen is None, "the spill before has not been settled"
+        self._frozen, self._frozen_ranges = self._table, self._ranges
+        self._table, self._ranges, self._cache = {}, [], {}
+        self.grown_bytes = 0
+        self._bare = False
+        self._recorded()
+        return self._frozen_ranges, self._frozen
+
+    @property
+    def freezing(self) -> bool:
+        """True between `freeze` and `spilled`."""
+        return self._frozen is not None
 
     def spilled(self) -> None:
-        """Forget the table, once the store has it; its values stay at hand until the next spill."""
-        self._cache = {key: value for key, value in self._table.items() if value is not None}
-        self._table = {}
-        self._ranges = []
-        self._grown_bytes = 0
-        self._bare = False
+        """Let go of the frozen table, once the store has it; its values stay at hand until the next spill."""
+        frozen = {key: value for key, value in (self._frozen or {}).items() if value is not None}
+        if self._ranges:
+            frozen = {key: value for key, value in frozen.items() if not _within(key, self._ranges)}
+        self._cached_entry_bytes = _size(frozen) // len(frozen) if frozen else ENTRY_BYTES
+        self._cache = frozen | self._cache
+        self._frozen, self._frozen_ranges = None, []
 
-    def trim(self, limit_bytes: int) -> None:
-        """Drop cached values if they take more memory than `limit_bytes`, about."""
-        if len(self._cache) * _ENTRY_BYTES > limit_bytes and _size(self._cache) > limit_bytes:
-            self._cache = {}
+    @property
+    def cache_bytes(self) -> int:
+        """About what the cache takes."""
+        return len(self._cache) * self._cached_entry_bytes
+
+    def drop_cache(self) -> None:
+        """Forget the cached values."""
+        self._cache = {}
+
+    def _recorded(self) -> None:
+        self._dirty = {}
+        self._dirty_ranges = []
 
     def _spilled(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return values that the table does not have."""
         if self._bare:
             return [None] * len(keys)
+        if self._frozen is None:
+            return self._stored(keys)
+        found: list[Any] = [
+            None if _within(key, self._ranges) else value
+            for key, value in zip(keys, map(self._frozen.get, keys, repeat(_UNKNOWN)), strict=True)
+        ]
+        missing = [index for index, value in enumerate(found) if value is _UNKNOWN]
+        for index, value in zip(missing, self._stored([keys[index] for index in missing]), strict=True):
+            found[index] = value
+        return found
+
+    def _stored(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return values of the cache and of the store."""
         values: list[bytes | None] = list(map(self._cache.get, keys))
         wanted = [key for key, value in zip(keys, values, strict=True) if value is None]
         if not wanted:
@@ -180,7 +246,7 @@ class Overlay:
         # Ascending keys make a multi-get three times as fast: neighbours share the path through RocksDB's memtable.
         wanted.sort()
         found = self._read(wanted)
-        if self._ranges:
+        if self._ranges or self._frozen_ranges:
             found = [None if self._in_deleted_range(key) else value for key, value in zip(wanted, found, strict=True)]
         if found.count(None) < len(found):
             by_key = dict(zip(wanted, found, strict=True))
@@ -189,10 +255,15 @@ class Overlay:
         return values
 
     def _in_deleted_range(self, key: bytes) -> bool:
-        return any(start <= key < end for start, end in self._ranges)
+        """Whether the store may still have an entry that has been deleted."""
+        return _within(key, self._ranges) or _within(key, self._frozen_ranges)
+
+
+def _within(key: bytes, ranges: Ranges) -> bool:
+    return any(start <= key < end for start, end in ranges)
 
 
 def _size(values: Mapping[bytes, bytes | None]) -> int:
     """Memory of a mapping, about."""
     there: Collection[bytes] = [value for value in values.values() if value is not None]
-    return sum(map(len, values)) + sum(map(len, there)) + len(values) * _ENTRY_BYTES
+    return sum(map(len, values)) + sum(map(len, there)) + len(values) * ENTRY_BYTES

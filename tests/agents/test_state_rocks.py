@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.state import rocks as rocks_module
+from agents.state import task_state
 from agents.state.overlay import Overlay
 from agents.state.rocks import RocksState, StateError
 
@@ -122,7 +122,7 @@ def test_records_do_not_pile_up_where_entries_come_and_go(tmp_path: Path) -> Non
 def test_reopening_after_any_commit_gives_back_what_was_committed(
     tmp_path: Path, seed: int, memory_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rocks_module, "_MIN_RECORD_BYTES", 2_000)  # so that all of records, snapshots and spills happen
+    monkeypatch.setattr(task_state, "_MIN_RECORD_BYTES", 2_000)  # so that all of records, snapshots and spills happen
     draw = random.Random(seed)
     expected: dict[bytes, bytes] = {}
     rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=memory_bytes)
