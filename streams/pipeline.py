@@ -43,16 +43,25 @@ class Downstream:
         The state of a stage, by its name.
     follow
         Take what the registry decided from a recorded log instead of deciding anew: there is no stage 4.
+    provisional
+        Whether `provisional` is going to be called.
     """
 
-    def __init__(self, config: Config, states: Callable[[str], State], *, follow: bool = False) -> None:
-        self._measure = Measure(config)
+    def __init__(self, config: Config, states: Callable[[str], State], *, follow: bool = False, provisional: bool = False) -> None:
+        self._measure = Measure(config, provisional=provisional)
         self._later: list[Stage] = [Decide(config)] if follow else [Decide(config), Registry(config)]
         self._states = states
 
     def merge(self, partials: Sequence[Any]) -> None:
         """Add partials and watermarks of stage 1; nothing is announced."""
         self._measured({WINDOW_PARTIALS: partials})
+
+    def provisional(self) -> list[Record]:
+        """Metric records, marked as provisional, of the windows that changed since the last call and are still open.
+
+        At any moment and any number of times: no state changes, and what is announced stays the same. No stage reads them.
+        """
+        return self._measure.provisional(self._states(self._measure.name))
 
     def due(self) -> int | None:
         """End of the pane that the next `advance` completes, in ms; None when all that is complete has been announced."""

@@ -105,6 +105,12 @@ class Frontier:
         return self._progress.released_ms
 
     @property
+    def edges_ms(self) -> tuple[int, int]:
+        """The last edges of traffic and of the other lanes that were worked off; -1 before the first ones."""
+        traffic_ms, main_ms = self._progress.traffic_ms, self._progress.main_ms
+        return -1 if traffic_ms is None else traffic_ms, -1 if main_ms is None else main_ms
+
+    @property
     def ended_ms(self) -> int | None:
         """When the recorded log came to its end; None while it has not."""
         return self._progress.ended_ms

@@ -13,6 +13,7 @@ from streams.lanes import ALL, LANE_NAMES, NO_LABEL, PREDICTED_NEGATIVE
 from streams.measure.layout import ANOTHER, LABEL_IN_A, NONE
 from streams.measure.model import Model, Version
 from streams.measure.panes import Panes
+from streams.measure.provisional import Provisional
 from streams.measure.tables import A_BITS, A_SHIFT, B_BITS, MEASURE_SHIFT, RUNG_SHIFT, SERIES_SHIFT, Ints
 from streams.partial import Partial
 from streams.stage import State
@@ -23,13 +24,15 @@ _NEVER: Final = np.iinfo(np.int64).max
 Received = Sequence[tuple[Model, Partial]]
 
 
-def add_counts(received: Received, panes: Panes, first_lane: int, state: State) -> None:
+def add_counts(received: Received, panes: Panes, first_lane: int, state: State, *, shown: Provisional | None = None) -> None:
     """Add the counts of all partials of a batch, with one write per model and bucket of time that they touch.
 
     Parameters
     ----------
     first_lane
         The lane in which a version shows itself first.
+    shown
+        Who shows open windows, where somebody does.
     """
     filled = [(model, partial) for model, partial in received if len(partial.counts["pane"])]
     if not filled:
@@ -58,7 +61,10 @@ def add_counts(received: Received, panes: Panes, first_lane: int, state: State) 
     keys |= measure << MEASURE_SHIFT
     keys |= a << A_SHIFT
     keys |= b
-    panes.add([model.number for model in models], model, lane, pane, keys, columns["count"].astype(np.int64, copy=False), state)
+    counts = columns["count"].astype(np.int64, copy=False)
+    panes.add([model.number for model in models], model, lane, pane, keys, counts, state)
+    if shown is not None:
+        shown.note(models, model, lane, pane, keys, counts)
 
 
 def series_of(received: Received, source: Ints, series: NDArray[np.generic], state: State) -> Ints:

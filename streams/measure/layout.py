@@ -56,6 +56,8 @@ class Layout:
         Label text by code.
     bins
         Ascending log-linear bins seen so far (of the delay or of the latency).
+    counted_only
+        Whether there are columns for counters and the confusion matrix alone.
 
     Attributes
     ----------
@@ -67,7 +69,17 @@ class Layout:
         Number of columns; the last one holds what this lane's metrics do not need.
     """
 
-    def __init__(self, number: int, lane: int, label_set: LabelSet, configured: str | None, names: Sequence[str], bins: Ints) -> None:
+    def __init__(
+        self,
+        number: int,
+        lane: int,
+        label_set: LabelSet,
+        configured: str | None,
+        names: Sequence[str],
+        bins: Ints,
+        *,
+        counted_only: bool = False,
+    ) -> None:
         self.number = number
         self.lane = lane
         self.label_set = label_set
@@ -87,11 +99,11 @@ class Layout:
         sizes = {lanes.COUNT: len(COUNTERS)}
         if lane != lanes.TRAFFIC:
             sizes[lanes.CELLS] = k * k
-        if lane == lanes.DECISIONS:
+        if lane == lanes.DECISIONS and not counted_only:
             sizes[lanes.DELAY] = len(bins)
             if self.positive is not None:
                 sizes |= {lanes.SCORES_FIT: k * SCORE_BINS, lanes.SCORE_SUM: k, lanes.SCORE_SQUARES: k}
-        if lane == lanes.TRAFFIC:
+        if lane == lanes.TRAFFIC and not counted_only:
             sizes[lanes.LATENCY] = len(bins)
             if self.positive is not None:
                 sizes[lanes.PREDICTED_SCORES] = k * SCORE_BINS

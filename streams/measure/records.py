@@ -43,8 +43,11 @@ class Announcer:
         # Forgotten with the block.
         self._said: WeakKeyDictionary[Block, _Said] = WeakKeyDictionary()
 
-    def metrics(self, model: Model, windows: Sequence[Evaluated], state: State) -> Iterator[Record]:
-        """Metric records in the order of the windows, and of the series in each."""
+    def metrics(self, model: Model, windows: Sequence[Evaluated], state: State, *, provisional: bool = False) -> Iterator[Record]:
+        """Metric records in the order of the windows, and of the series in each.
+
+        `provisional` ones have no completeness, which is what experience says of a rung that is complete.
+        """
         for window in windows:
             block, due, lane = window.block, window.job.due, window.block.lane
             said = self._said.get(block)
@@ -52,7 +55,7 @@ class Announcer:
                 said = self._said[block] = _Said.of(block, chosen(self._metrics, lane, model))
             end, complete_at = _time(due.end_ms), _time(due.complete_at_ms)
             shares: Mapping[str, Sequence[float]] = {}
-            if lane == lanes.DECISIONS and due.size_ms:
+            if lane == lanes.DECISIONS and due.size_ms and not provisional:
                 shares = self._completeness.shares(model, due.window, due.last_final_ms, state)
             starts = window.starts().tolist()
             for row, ((version, segment), start_ms) in enumerate(zip(window.series, starts, strict=True), window.first):
@@ -70,7 +73,7 @@ class Announcer:
                     window_end=end,
                     maturity=due.maturity,
                     final=due.final,
-                    provisional=False,
+                    provisional=provisional,
                     revision=due.revision,
                     registry_revision=model.facts.revision,
                     n_predictions=predictions,

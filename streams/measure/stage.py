@@ -23,6 +23,7 @@ from streams.measure.frontier import Frontier
 from streams.measure.intake import add_counts
 from streams.measure.model import Model
 from streams.measure.panes import Panes
+from streams.measure.provisional import Provisional
 from streams.measure.recent import RecentOutcomes
 from streams.measure.records import Announcer
 from streams.measure.reference import References, span_of
@@ -46,6 +47,8 @@ class Measure:
     ----------
     config
         The settings of the run.
+    provisional
+        Whether open windows may be asked for.
 
     Notes
     -----
@@ -56,7 +59,7 @@ class Measure:
     name = "measure"
     inputs = (topics.WINDOW_PARTIALS, topics.REGISTRY)
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, provisional: bool = False) -> None:
         self._config = config
         self._schedule = Schedule(config)
         self._lanes = frozenset(lane for lane, name in enumerate(LANE_NAMES) if name in config.lanes)
@@ -70,6 +73,7 @@ class Measure:
         self._completeness = Completeness()
         self._evaluator = Evaluator()
         self._announcer = Announcer(metrics, self._completeness)
+        self._shown = Provisional(self._schedule, self._panes, metrics, self._completeness) if provisional else None
         targets = Targets(self._panes, self._features)
         self._drift = DriftWindows(drift_plugins(), targets)
         self._references = References(metrics, self._panes, targets, self._evaluator)
@@ -112,6 +116,18 @@ class Measure:
         step = self._opened(state).next_step()
         return None if step is None else step.released_ms
 
+    def provisional(self, state: State) -> list[Record]:
+        """Figures of the open windows that changed since the last call. State is only read, and what `process` says stays the same.
+
+        Raises
+        ------
+        ValueError
+            If the stage was not made for it.
+        """
+        if self._shown is None:
+            raise ValueError("measure: open windows are not kept; make the stage with provisional=True")
+        return self._shown.records(self._opened(state).edges_ms, state)
+
     def _opened(self, state: State) -> Frontier:
         if self._frontier is None:
             self._frontier = Frontier(self._config, self._schedule, state)
@@ -137,7 +153,9 @@ class Measure:
                 by_model.setdefault(value.model_name, []).append(value)
         received = [(self._model(name, state), partials) for name, partials in by_model.items()]
         each = [(model, partial) for model, partials in received for partial in partials]
-        add_counts(each, self._panes, min(self._lanes), state)
+        add_counts(each, self._panes, min(self._lanes), state, shown=self._shown)
+        if self._shown is not None and self._shown.crowded():
+            self._shown.count(frontier.edges_ms, state)
         self._features.add([(model, partial, self._grain_ms(self._schedule.plan(model.config))) for model, partial in each], state)
         for model, partials in received:
             if model.config.last_n:

@@ -1,0 +1,63 @@
+"""Somebody who asks for the open windows at random moments changes no byte of what is announced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from agents.inprocess.run import Stages, replay
+from schemas.config import load_config
+from schemas.results import Metric
+from streams import pipeline
+from streams.score import Score
+from streams.stage import Record
+from tests.simulation import runs
+from tests.simulation.histories import write
+
+
+class Asked:
+    """Stages 2 to 4, asked for open windows before and after any of their calls."""
+
+    def __init__(self, stages: pipeline.Downstream, random: Random, shown: list[Record]) -> None:
+        self._stages, self._random, self._shown = stages, random, shown
+
+    def ask(self) -> None:
+        if self._random.random() < 0.2:
+            self._shown += self._stages.provisional()
+
+    def merge(self, partials: Sequence[Any], /) -> None:
+        self.ask()
+        self._stages.merge(partials)
+        self.ask()
+
+    def due(self) -> int | None:
+        self.ask()
+        return self._stages.due()
+
+    def advance(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]:
+        self.ask()
+        return self._stages.advance(commands, decided)
+
+    def finish(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]:
+        return self._stages.finish(commands, decided)
+
+
+@pytest.mark.parametrize("seed", [400, 401, 403, 405])
+def test_open_windows_shown_at_random_moments_change_no_byte(tmp_path: Path, seed: int) -> None:
+    log, random = tmp_path / "log", Random(seed)
+    write(log, seed, everything=True)
+    config, partitions, batch = load_config(log / "driftline.toml"), random.choice((1, 4, 7)), random.randint(5, 60)
+    shown: list[Record] = []
+    stages = Stages(
+        [Score(config, partition, partitions) for partition in range(partitions)],
+        lambda states: Asked(pipeline.Downstream(config, states, provisional=True), random, shown),
+    )
+    replay(log, tmp_path / "asked", config, partitions=partitions, batch=batch, stages=stages)
+    runs.run(log, tmp_path / "alone", partitions=partitions, batch=batch)
+    assert runs.outputs(tmp_path / "asked") == runs.outputs(tmp_path / "alone"), f"history {seed}"
+    assert all(isinstance(record.value, Metric) and record.value.provisional for record in shown)
+    assert shown or not (tmp_path / "alone" / "metrics.jsonl").stat().st_size
