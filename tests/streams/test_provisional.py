@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.inprocess.memory import MemoryState
+from agents.state.memory import MemoryState
 from schemas.config import Config, parse_config
 from schemas.results import Metric
 from schemas.times import parse_time
