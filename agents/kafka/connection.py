@@ -33,6 +33,10 @@ class BrokerError(Exception):
     """A broker that cannot be used; the message says which one, why, and what to do."""
 
 
+class BrokerAway(BrokerError):
+    """A broker that does not answer: it may come back, so a worker waits for it."""
+
+
 class Connection:
     """One broker, as one configuration uses it.
 
@@ -151,7 +155,7 @@ class Connection:
         code = fault.code()
         place = f"broker {self.servers}" + (f", {doing}" if doing else "")
         if code in _AWAY:
-            return BrokerError(
+            return BrokerAway(
                 f"{place}: does not answer ({fault.str()}); start it, or name another with --broker, {BROKER_VARIABLE} "
                 "or kafka.bootstrap_servers"
             )

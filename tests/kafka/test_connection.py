@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.kafka.connection import BrokerError, Connection
+from agents.kafka.connection import BrokerAway, BrokerError, Connection
 from schemas.config import parse_config
 
 PASSWORD = "s3cr3t-of-the-test"
@@ -76,7 +76,7 @@ def test_a_secret_may_stand_in_a_file(tmp_path) -> None:
 
 @pytest.mark.parametrize("written", [None, ""])
 def test_a_secret_that_is_not_there_is_named_by_its_place(tmp_path, written) -> None:
-    with pytest.raises(BrokerError, match='kafka.client."sasl.password": the environment variable TEST_PASSWORD is not set'):
+    with pytest.raises(BrokerError, match=r'kafka\.client\."sasl\.password": the environment variable TEST_PASSWORD is not set'):
         connection(LOGIN)
     path = tmp_path / "password"
     if written is not None:
@@ -92,5 +92,5 @@ def test_a_certificate_that_is_not_there_is_named_before_anything_connects(tmp_p
 
 
 def test_a_broker_that_does_not_answer_is_named_with_what_to_do() -> None:
-    with pytest.raises(BrokerError, match=r"broker 127\.0\.0\.1:1: does not answer .*Connection refused.*; start it, or name another"):
+    with pytest.raises(BrokerAway, match=r"broker 127\.0\.0\.1:1: does not answer .*Connection refused.*; start it, or name another"):
         connection("", "127.0.0.1:1").reach(timeout_s=0.5)

@@ -1,0 +1,1 @@
+"""Drive the tasks of `agents/kafka` with Faust: membership, delivery, health. The only package that imports Faust."""

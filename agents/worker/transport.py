@@ -1,0 +1,353 @@
+"""Faust's consumer, delivering micro-batches from positions that the tasks know.
+
+Faust's own consumer makes an event of every record and keeps a list of acknowledged offsets to know where to go on. Here an event carries
+a `Received` (many records of one partition), positions come from the tasks' changelogs, and the group's committed offsets are
+published for lag tools only. What is overridden, of faust-streaming 0.15.3, and why:
+
+`perform_seek`                      seek to the positions of the tasks, with no fetch in flight
+`getmany`, `_drain_messages`        deliver micro-batches; never go back to committed offsets
+`force_commit`                      publish what the tasks have committed
+`commit_and_end_transactions`       at a revocation and at the end: finish the last transaction first
+`on_buffer_full`, `on_buffer_drop`  nothing: a full stream stops the one delivery loop, which stops fetching
+`verify_all_partitions_active`      nothing: it judges by acknowledgements, of which there are none
+`_create_worker_consumer`           read committed records only, from our broker; Faust's co-partitioned assignor always
+`_fetch_records`                    whole batches instead of single records
+
+`tests/kafka/test_worker_upstream.py` fails when any of these changes upstream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, Protocol, cast
+
+import aiokafka
+import faust
+from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import ConsumerStoppedError, KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.events import Event
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import TP, AppT, ConsumerMessage
+
+from agents.kafka.received import Received
+from agents.worker.deliver import deliveries
+from agents.worker.pace import Pace
+
+# Records of one event: enough that what Faust does per event does not count, few enough that partitions take turns.
+DELIVERY_RECORDS = 2_000
+POLL_SECONDS = 0.25
+# Bounds what lies between the broker and the tasks; about 40,000 records.
+FETCH_BYTES = 8 << 20
+PUBLISH_SECONDS = 2.0
+
+
+class Positions(Protocol):
+    """What the transport asks of the tasks. Topics are named as they are on the broker."""
+
+    def wanted(self, assigned: Iterable[TP]) -> Mapping[TP, int | None]:
+        """Where to read on, for each assigned partition that has a task; None for the beginning of the log."""
+
+    def published(self) -> Mapping[TP, int]:
+        """What is committed, for lag tools."""
+
+    async def finish(self) -> None:
+        """Commit whatever has been taken."""
+
+
+class Nothing:
+    """Stands in for the acknowledged offsets of a partition: nobody needs them, the truth is in the changelog."""
+
+    def append(self, offset: int) -> None: ...
+
+    def add(self, offset: int) -> None: ...
+
+    def __contains__(self, offset: int) -> bool:
+        return False
+
+
+class Reader(AIOKafkaConsumerThread):
+    """The thread in which aiokafka fetches, and keeps the worker in its group."""
+
+    logger = logging.getLogger("faust.worker")
+
+    consumer: MicroBatchConsumer
+
+    def _create_worker_consumer(self, transport: Transport) -> aiokafka.AIOKafkaConsumer:
+        conf = self.app.conf
+        settings = cast(MicroBatchTransport, transport)
+        self._assignor = self.app.assignor
+        self._pace = Pace(settings.linger_ms)
+        # First offset that was not delivered, where the fetch position has gone on over markers only.
+        self._undelivered: dict[TopicPartition, int] = {}
+        return aiokafka.AIOKafkaConsumer(
+            **settings.connection,
+            group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id,
+            partition_assignment_strategy=[self._assignor],
+            enable_auto_commit=False,
+            # Never jump silently: positions that the log no longer or not yet has are found in `perform_seek`.
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            fetch_max_bytes=FETCH_BYTES,
+            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+        )
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> dict[TP, list[Received]]:
+        """What has been fetched of the active partitions; waits at most `timeout` seconds for the first of it."""
+        fetcher = consumer._fetcher
+        subscriptions = fetcher._subscriptions
+        deadline = time.monotonic() + (timeout or 0.0)
+        with subscriptions.fetch_context():
+            while self.consumer.flow_active:
+                if consumer._closed or fetcher._closed:
+                    raise ConsumerStoppedError
+                if subscriptions.reassignment_in_progress:
+                    return {}
+                now = time.monotonic()
+                fetched = self._drain(fetcher, active_partitions)
+                if fetched:
+                    self._pace.received(now)
+                fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = self._pace.next_fetch(now)
+                if fetched or now >= deadline:
+                    return fetched
+                waiter = fetcher._create_fetch_waiter()
+                done, _ = await asyncio.wait([waiter], timeout=deadline - now)
+                if done:
+                    waiter.result()  # raises what the coordinator says about the group or the right to read
+                else:
+                    waiter.cancel()
+        return {}
+
+    def _drain(self, fetcher: Any, active_partitions: set[TP]) -> dict[TP, list[Received]]:
+        fetched: dict[TP, list[Received]] = {}
+        bare = self.consumer.bare
+        for tp in list(fetcher._records):
+            if tp not in active_partitions:
+                if not fetcher._subscriptions.is_assigned(tp):
+                    del fetcher._records[tp]
+                continue
+            result = fetcher._records.pop(tp)
+            fetcher._notify(fetcher._wait_consume_future)
+            if type(result) is not FetchResult:
+                result.check_raise()
+            if not (result.check_assignment(tp) and result.has_more()):
+                continue
+            position = result._partition_records.next_fetch_offset
+            found = deliveries(result, bare(tp.topic), self._undelivered.pop(tp, position), DELIVERY_RECORDS)
+            if found:
+                fetched[TP(tp.topic, tp.partition)] = found
+            else:
+                self._undelivered[tp] = position
+        return fetched
+
+    async def ends(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
+        """First offset in the log, and the offset behind the last committed record, of each partition."""
+        consumer = self._ensure_consumer()
+        asked = [TopicPartition(*tp) for tp in partitions]
+
+        async def ask() -> tuple[dict, dict]:
+            return await consumer.beginning_offsets(asked), await consumer.end_offsets(asked)
+
+        first, last = await self.call_thread(ask)
+        return {TP(*tp): (first[tp], last[tp]) for tp in asked}
+
+    def last_ends(self) -> dict[TP, int]:
+        """End of the committed log of each assigned partition, as the last fetch said."""
+        if self._consumer is None:
+            return {}
+        states = self._consumer._subscription.subscription
+        assignment = states.assignment if states is not None else None
+        if assignment is None:
+            return {}
+        known = ((tp, assignment.state_value(tp).lso) for tp in assignment.tps)
+        return {TP(tp.topic, tp.partition): end for tp, end in known if end is not None}
+
+    async def seek_to(self, positions: Mapping[TP, int]) -> None:
+        """Fetch from these positions on."""
+        consumer = self._ensure_consumer()
+
+        async def seek() -> None:
+            self._undelivered.clear()
+            for tp, position in positions.items():
+                consumer.seek(TopicPartition(*tp), position)
+
+        await self.call_thread(seek)
+
+    async def publish(self, offsets: Mapping[TP, int]) -> bool:
+        """Write the group's committed offsets; gives False where the group or the broker cannot take them now."""
+        consumer = self._ensure_consumer()
+        taken = {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+
+        async def commit() -> None:
+            await asyncio.wait_for(consumer.commit(taken), PUBLISH_SECONDS)
+
+        try:
+            await self.call_thread(commit)
+        except (TimeoutError, KafkaError) as error:
+            # For monitors only: the next round publishes again, and where the partition is gone its new owner does.
+            self.log.info("committed offsets not published this time: %r", error)
+            return False
+        return True
+
+
+class MicroBatchConsumer(Consumer):
+    """Delivers `Received` to the streams of its app."""
+
+    logger = logging.getLogger("faust.worker")
+    _thread: Reader
+
+    def __init__(self, transport: MicroBatchTransport, *args: Any, **kwargs: Any) -> None:
+        super().__init__(transport, *args, **kwargs)
+        self.positions = transport.positions
+        self.bare = transport.bare
+        self._acked = cast(Any, defaultdict(Nothing))
+        self._acked_index = cast(Any, defaultdict(Nothing))
+        self._fetching = asyncio.Lock()
+        self._published: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> Reader:
+        return Reader(self, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        self.stop_flow()
+        async with self._fetching:
+            wanted = self.positions.wanted(self.assignment())
+            ends = await self._thread.ends(wanted)
+            await self._thread.seek_to({tp: _place(tp, position, *ends[tp]) for tp, position in wanted.items()})
+        self._published.clear()
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+        if not self.flow_active:
+            await self.wait(cast(Any, self.can_resume_flow))
+        async with self._fetching:
+            generation = self.app.consumer_generation_id
+            active = set(self._get_active_partitions())
+            if not (self.flow_active and active):
+                await asyncio.sleep(0.05)
+                return
+            fetched = await self._getmany(active, timeout)
+        for tp, received in _in_turn(fetched):
+            if self.should_stop or not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            yield tp, _message(tp, received, generation)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                await asyncio.sleep(0)
+                async for _, message in self.getmany(POLL_SECONDS):
+                    await self.wait_first(self.callback(message), self.suspend_flow.wait())
+        except (ConsumerStoppedError, asyncio.CancelledError):
+            if not self.transport.app.should_stop:
+                raise
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        assigned = self.assignment()
+        fresh = {tp: offset for tp, offset in self.positions.published().items() if tp in assigned and self._published.get(tp) != offset}
+        if not fresh or not await self._thread.publish(fresh):
+            return False
+        self._published.update(fresh)
+        return True
+
+    async def commit_and_end_transactions(self) -> None:
+        await self.positions.finish()
+        await self.force_commit()
+
+    def on_buffer_full(self, tp: TP) -> None: ...
+
+    def on_buffer_drop(self, tp: TP) -> None: ...
+
+    async def verify_all_partitions_active(self) -> None: ...
+
+
+class MicroBatchTransport(Transport):
+    """The transport of one app.
+
+    Parameters
+    ----------
+    positions
+        The tasks behind the app.
+    connection
+        Settings of aiokafka that say how to reach the broker.
+    bare
+        Gives the name of a topic without its prefix.
+    linger_ms
+        Longest time that a record waits at the broker for others.
+    """
+
+    Consumer = MicroBatchConsumer
+
+    def __init__(
+        self,
+        app: AppT,
+        *,
+        positions: Positions,
+        connection: Mapping[str, Any],
+        bare: Any,
+        linger_ms: int,
+    ) -> None:
+        super().__init__(app.conf.broker_consumer, app)
+        self.positions = positions
+        self.connection = dict(connection)
+        self.bare = bare
+        self.linger_ms = linger_ms
+
+
+class Untouched(faust.Schema):
+    """Leaves the event's value as it is: a `Received`."""
+
+    def compile(self, app: AppT, **_: Any) -> Any:
+        async def decode(message: Any, *, propagate: bool = False) -> Event:
+            return Event(app, None, message.value, message.headers, message)
+
+        return decode
+
+
+class LostPosition(RuntimeError):
+    """The log does not hold what a task has to read next."""
+
+
+def _place(tp: TP, position: int | None, first: int, end: int) -> int:
+    """Where to read on, if the log has it."""
+    if position is None:
+        return first
+    if position < first:
+        raise LostPosition(
+            f"{tp.topic}-{tp.partition}: records {position} to {first - 1} were deleted before they were read: the log starts at {first}. "
+            "Give the topic a longer retention than the longest stop of the workers."
+        )
+    if position > end:
+        raise LostPosition(
+            f"{tp.topic}-{tp.partition}: records up to {position} have been applied, but the log ends at {end}: the topic was made anew "
+            "or has lost records. Bring it back, or start a new application (another kafka.app)."
+        )
+    return position
+
+
+def _in_turn(fetched: Mapping[TP, list[Received]]) -> list[tuple[TP, Received]]:
+    """All deliveries, so that partitions take turns."""
+    rounds = max(map(len, fetched.values()), default=0)
+    return [(tp, found[turn]) for turn in range(rounds) for tp, found in fetched.items() if turn < len(found)]
+
+
+def _message(tp: TP, received: Received, generation: int) -> ConsumerMessage:
+    value = cast(Any, received)
+    appended = received.timestamps_ms[-1] / 1000
+    return ConsumerMessage(
+        tp.topic, tp.partition, received.next - 1, appended, 0, [], None, value, None, 0, 0, tp, generation_id=generation
+    )  # fmt: skip
