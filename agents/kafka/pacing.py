@@ -1,0 +1,97 @@
+"""When open windows may be shown: often enough to be fresh, and only as far as there is time to spare.
+
+All tasks of a process share one budget of processor time. It fills with the time that the process leaves unused, so a worker that
+catches up with a backlog hardly shows windows, which would be complete a moment later, and one that keeps up shows them at every interval.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+SHARE: Final = 0.15
+LEAST_SHARE: Final = 0.01
+MOST_SAVED: Final = 0.1
+
+Seconds = Callable[[], float]
+
+
+class Budget:
+    """Processor time that the tasks of a process may spend beside their work.
+
+    Parameters
+    ----------
+    clock, busy
+        Seconds of a steady clock, and seconds of processor time that the process has used.
+    share
+        Of a core, for a process that does nothing else; one that uses a whole core gets `least`.
+
+    Examples
+    --------
+    >>> steps = iter([0.0, 1.0])
+    >>> budget = Budget(clock=lambda: next(steps), busy=lambda: 0.0)
+    >>> budget.spend(0.2)
+    >>> budget.left() > 0  # 0.1 s saved at the start, 0.2 spent, 0.15 gained in a second
+    True
+    """
+
+    def __init__(
+        self, *, clock: Seconds = time.monotonic, busy: Seconds = time.process_time, share: float = SHARE, least: float = LEAST_SHARE
+    ) -> None:
+        self._clock = clock
+        self._busy = busy
+        self._share = share
+        self._least = least
+        self._left = MOST_SAVED
+        self._seen = clock(), busy()
+
+    def left(self) -> float:
+        """Seconds that may be spent now; at most a tenth is saved up."""
+        now, busy = self._clock(), self._busy()
+        passed, used = now - self._seen[0], busy - self._seen[1]
+        if passed > 0:
+            idle = max(1 - used / passed, 0.0)
+            self._left = min(self._left + passed * (self._least + (self._share - self._least) * idle), MOST_SAVED)
+            self._seen = now, busy
+        return self._left
+
+    def spend(self, seconds: float) -> None:
+        """Take away what was used."""
+        self._left -= seconds
+
+
+class Pacing:
+    """When one task shows its open windows.
+
+    Parameters
+    ----------
+    interval_ms
+        Shortest time between two times, from beginning to beginning; None for never.
+    budget
+        Shared by the tasks of the process.
+    clock, spent
+        Seconds of a steady clock, and of the processor time of the thread that asks.
+    """
+
+    def __init__(
+        self, interval_ms: int | None, budget: Budget, *, clock: Seconds = time.monotonic, spent: Seconds = time.thread_time
+    ) -> None:
+        self._interval = None if interval_ms is None else interval_ms / 1_000
+        self._budget = budget
+        self._clock = clock
+        self._spent = spent
+        self._next = float("-inf")
+
+    def due(self) -> bool:
+        """Whether the interval has passed and there is time to spare."""
+        return self._interval is not None and self._clock() >= self._next and self._budget.left() > 0
+
+    def begin(self) -> float:
+        """Take note that windows are shown now; gives what `end` needs."""
+        self._next = self._clock() + (self._interval or 0.0)
+        return self._spent()
+
+    def end(self, begun: float) -> None:
+        """Take note that they were."""
+        self._budget.spend(self._spent() - begun)
