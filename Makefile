@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --require-hashes --no-build-isolation
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo kafka test lint bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -25,6 +25,9 @@ help: ## this list
 
 demo: $(VENV)/.demo ## watch a model through a year of real flights (about a minute after set-up)
 	$(BIN)/driftline demo $(ARGS)
+
+kafka: $(VENV)/.kafka ## a real Kafka on this machine (needs Java 17 and Maven); ends with: .venv/bin/driftline dev-broker down
+	$(BIN)/driftline dev-broker up $(ARGS)
 
 test: $(VENV)/.dev ## every test; ARGS="-k name" for some
 	$(BIN)/python -m pytest $(ARGS)
@@ -54,6 +57,11 @@ $(VENV)/.build: requirements/build.txt
 
 $(VENV)/.demo: $(VENV)/.build requirements/demo.txt pyproject.toml
 	$(INSTALL) -r requirements/demo.txt
+	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.kafka: $(VENV)/.build requirements/kafka.txt pyproject.toml
+	$(INSTALL) -r requirements/kafka.txt
 	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 

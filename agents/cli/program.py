@@ -12,6 +12,7 @@ import click
 
 from agents.cli.alerts import alerts
 from agents.cli.demo import demo
+from agents.cli.dev_broker import dev_broker
 from agents.cli.doctor import doctor
 from agents.cli.export import export
 from agents.cli.init import init
@@ -99,5 +100,5 @@ def driftline() -> None:
     """
 
 
-for command in (init, demo, replay, export, schema, models, performance, alerts, registry, doctor):
+for command in (init, demo, replay, export, schema, models, performance, alerts, registry, doctor, dev_broker):
     driftline.add_command(command)

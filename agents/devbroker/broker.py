@@ -1,0 +1,204 @@
+"""Start and stop of the development broker.
+
+    up      already there: nothing; else properties, format, start, wait until it answers
+    down    ends the process that `up` started, told by its id and start time, and no other
+
+What a broker of a data directory is doing stands in its `broker.json`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from agents.devbroker import layout, process
+from agents.devbroker.java import DevBrokerError, jars, java
+from agents.kafka.connection import BrokerError, Connection
+from schemas.settings import Config
+
+DEFAULT_PORT = 9092
+START_S = 90.0
+STOP_S = 30.0
+HEAP = "512m"
+STATE_FILE = "broker.json"
+
+
+def default_folder() -> Path:
+    """Where the broker keeps its topics unless another place is named."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "driftline" / "dev-broker"
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """A broker that was started: its process and where it answers."""
+
+    pid: int
+    started: str
+    port: int
+
+    @property
+    def servers(self) -> str:
+        """Bootstrap servers."""
+        return f"{layout.HOST}:{self.port}"
+
+
+class DevBroker:
+    """The broker of one data directory.
+
+    Parameters
+    ----------
+    folder
+        Holds its topics, settings and log; made if it is not there.
+    properties
+        Kafka's own settings, before those that are usual here. "{controller_port}" stands for the port that is chosen at each start.
+    """
+
+    def __init__(self, folder: Path, properties: Mapping[str, str] | None = None) -> None:
+        self.folder = folder.expanduser().resolve()
+        self._properties = dict(properties or {})
+
+    @property
+    def log(self) -> Path:
+        """What the broker says of itself."""
+        return layout.log_file(self.folder)
+
+    @property
+    def tools(self) -> Path:
+        """Kafka's console tools, there after the first start."""
+        return self.folder / "bin"
+
+    def running(self) -> Running | None:
+        """The broker if it runs; whether it answers already is another question."""
+        try:
+            running = msgspec.json.decode((self.folder / STATE_FILE).read_bytes(), type=Running)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise DevBrokerError(f"{self.folder / STATE_FILE} is damaged ({error}); end the broker by hand and delete that file") from error
+        return running if process.is_running(running.pid, running.started) else None
+
+    def up(self, port: int = DEFAULT_PORT) -> Running:
+        """Have the broker run and answer on `port` of the loopback interface.
+
+        Raises
+        ------
+        DevBrokerError
+            If it runs on another port, the port is taken, Java or Maven is missing, or it does not start.
+        """
+        with self._locked():
+            running = self.running()
+            if running is None:
+                running = self._start(port)
+            elif running.port != port:
+                raise DevBrokerError(
+                    f"the broker of {self.folder} runs on port {running.port}, not {port}; end it with driftline dev-broker down, "
+                    "or name another folder with --data"
+                )
+            self._wait_until_it_answers(running)
+            return running
+
+    def down(self) -> bool:
+        """End the broker; False if it was not running."""
+        with self._locked():
+            running = self.running()
+            if running is not None:
+                process.stop(running.pid, running.started, grace_s=STOP_S)
+            (self.folder / STATE_FILE).unlink(missing_ok=True)
+            return running is not None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One `up` or `down` at a time."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _start(self, port: int) -> Running:
+        runtime, library = java(), jars()
+        if not _is_free(port):
+            raise DevBrokerError(f"port {port} of {layout.HOST} is in use by another program; end that, or take another port with --port")
+        properties = layout.write_properties(self.folder, port=port, controller_port=free_port(), extra=self._properties)
+        layout.write_tools(self.folder, java=runtime, jars=library)
+        base = [runtime, f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}", "-cp", f"{library}/*"]
+        if not (self.folder / "topics" / "meta.properties").is_file():
+            self._format(base, properties)
+        command = [*base[:1], f"-Xms{HEAP}", f"-Xmx{HEAP}", *base[1:], "kafka.Kafka", str(properties)]
+        pid = process.start_detached(command, output=self.folder / "console.log", folder=self.folder)
+        started = process.started_at(pid)
+        if started is None:
+            raise DevBrokerError(f"the broker ended at once:\n{self._last_words()}")
+        running = Running(pid=pid, started=started, port=port)
+        scratch = self.folder / f"{STATE_FILE}.new"
+        scratch.write_bytes(msgspec.json.encode(running))
+        scratch.replace(self.folder / STATE_FILE)
+        return running
+
+    def _format(self, base: list[str], properties: Path) -> None:
+        tool = [*base, "kafka.tools.StorageTool"]
+        identity = _output([*tool, "random-uuid"]).split()[-1]
+        _output([*tool, "format", "-t", identity, "-c", str(properties)])
+
+    def _wait_until_it_answers(self, running: Running) -> None:
+        connection = Connection(Config(), running.servers, environment={})
+        ends = time.monotonic() + START_S
+        while True:
+            if not process.is_running(running.pid, running.started):
+                raise DevBrokerError(f"the broker of {self.folder} ended while it was starting:\n{self._last_words()}")
+            if _accepts(running.port):
+                try:
+                    connection.reach(timeout_s=2.0)
+                    return
+                except BrokerError as error:
+                    reason = str(error)
+            else:
+                reason = f"nothing listens on port {running.port}"
+            if time.monotonic() >= ends:
+                raise DevBrokerError(f"the broker of {self.folder} does not answer after {START_S:.0f} s ({reason}); see {self.log}")
+            time.sleep(0.1)
+
+    def _last_words(self) -> str:
+        lines = [line for path in (self.log, self.folder / "console.log") if path.is_file() for line in _lines(path)]
+        told = [line for line in lines if "ERROR" in line or "FATAL" in line or "Exception" in line or "Error:" in line]
+        return "\n".join((told or lines)[-5:]) + f"\nmore in {self.log} and console.log beside it"
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nothing listens on just now."""
+    with socket.socket() as probe:
+        probe.bind((layout.HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier broker that still linger do no harm
+        try:
+            probe.bind((layout.HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((layout.HOST, port)) == 0
+
+
+def _output(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise DevBrokerError(f"Kafka's storage tool failed with {done.returncode}:\n{(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,0 +1,196 @@
+"""Brokers for tests: the one that a run shares, and such as a test may kill.
+
+In this order: the broker that DRIFTLINE_BROKER names, Docker where an engine answers, Java and Maven.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agents.devbroker import DevBroker, DevBrokerError, Running, process
+from agents.devbroker.broker import free_port
+from agents.devbroker.java import jars, java
+from agents.kafka.connection import BROKER_VARIABLE, Connection
+from schemas.config import parse_config
+from schemas.settings import Config
+
+IMAGE = "apache/kafka:4.1.0"
+
+
+class NoBroker(Exception):
+    """There is none of this kind; the message says why."""
+
+
+class BrokerProcess:
+    """A broker that a test may kill and start again; its port and its topics stay the same.
+
+    Parameters
+    ----------
+    folder
+        Its data directory.
+    properties
+        As for `DevBroker`.
+    """
+
+    def __init__(self, folder: Path, properties: Mapping[str, str] | None = None) -> None:
+        self.port = free_port()
+        self.servers = f"127.0.0.1:{self.port}"
+        self._broker = DevBroker(folder, properties)
+        self._running: Running | None = None
+
+    def start(self) -> None:
+        """Have it run and answer."""
+        self._running = self._broker.up(self.port)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in order; no matter if it does not run."""
+        self._broker.down()
+        self._running = None
+
+    def freeze(self) -> None:
+        """Stop it in the middle of whatever it does."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen one go on."""
+        self._signal(signal.SIGCONT)
+
+    def _end(self, number: signal.Signals) -> None:
+        running = self._signal(number)
+        assert process.wait_until_gone(running.pid, running.started, 30.0), f"{number.name} did not end the broker"
+        self._running = None
+
+    def _signal(self, number: signal.Signals) -> Running:
+        assert self._running is not None, "the broker was not started"
+        os.kill(self._running.pid, number)
+        return self._running
+
+
+@contextmanager
+def any_broker(folder: Path) -> Iterator[str]:
+    """Servers of a broker for a whole test run.
+
+    Raises
+    ------
+    NoBroker
+        If none can be had; with the reason of each kind.
+    """
+    named = os.environ.get(BROKER_VARIABLE)
+    if named:
+        Connection(Config(), named).reach()
+        yield named
+        return
+    reasons = []
+    for kind in (_docker, _java):
+        try:
+            servers, end = kind(folder)
+        except NoBroker as reason:
+            reasons.append(str(reason))
+            continue
+        try:
+            yield servers
+        finally:
+            end()
+        return
+    raise NoBroker(f"no broker: {BROKER_VARIABLE} is not set; " + "; ".join(reasons))
+
+
+def need_java() -> None:
+    """Skip, or fail where kafka is required, if a broker of our own cannot be started."""
+    try:
+        java()
+        jars()
+    except DevBrokerError as error:
+        without_broker(str(error))
+
+
+def without_broker(reason: str) -> None:
+    """Skip; fail where DRIFTLINE_REQUIRE names kafka."""
+    if "kafka" in os.environ.get("DRIFTLINE_REQUIRE", "").split(","):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _java(folder: Path) -> tuple[str, Callable[[], None]]:
+    try:
+        own = BrokerProcess(folder)
+        own.start()
+    except DevBrokerError as error:
+        raise NoBroker(str(error)) from error
+    return own.servers, own.stop
+
+
+def _docker(_: Path) -> tuple[str, Callable[[], None]]:
+    engine = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if engine.startswith("unix://"):  # Docker's own client would leave a socket open if nobody answers
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(5.0)
+            if probe.connect_ex(engine.removeprefix("unix://")):
+                raise NoBroker(f"Docker does not answer at {engine}")
+
+    from docker.errors import DockerException
+    from testcontainers.core.container import DockerContainer
+
+    port = free_port()
+    container = DockerContainer(IMAGE).with_envs(
+        KAFKA_NODE_ID="1",
+        KAFKA_PROCESS_ROLES="broker,controller",
+        KAFKA_LISTENERS="PLAINTEXT://:9092,CONTROLLER://:9093",
+        KAFKA_ADVERTISED_LISTENERS=f"PLAINTEXT://127.0.0.1:{port}",
+        KAFKA_CONTROLLER_LISTENER_NAMES="CONTROLLER",
+        KAFKA_LISTENER_SECURITY_PROTOCOL_MAP="CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        KAFKA_CONTROLLER_QUORUM_VOTERS="1@localhost:9093",
+        KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR="1",
+        KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR="1",
+        KAFKA_TRANSACTION_STATE_LOG_MIN_ISR="1",
+        KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS="0",
+        KAFKA_AUTO_CREATE_TOPICS_ENABLE="false",
+    )
+    container.ports[9092] = ("127.0.0.1", port)  # type: ignore[assignment]
+    try:
+        container.start()
+    except DockerException as error:
+        raise NoBroker(f"Docker cannot start {IMAGE} ({error})") from error
+    Connection(Config(), f"127.0.0.1:{port}").reach(timeout_s=60.0)
+    return f"127.0.0.1:{port}", container.stop
+
+
+class Names:
+    """Topic prefix, program name and configuration of one test, so that tests share a broker and nothing else."""
+
+    def __init__(self, servers: str, unique: str) -> None:
+        self.servers = servers
+        self.prefix = f"{unique}."
+        self.app = unique
+
+    def config(self, text: str = "", *, kafka: str = "") -> Config:
+        """The configuration `text`, which has neither [kafka] nor a prefix, on this broker; `kafka` is added to its [kafka] table."""
+        return parse_config(self.toml(text, kafka=kafka))
+
+    def toml(self, text: str = "", *, kafka: str = "") -> str:
+        """As `config`, as text for a file."""
+        run = f'run.topic_prefix = "{self.prefix}"\n'
+        return f'{run}{text}\n[kafka]\nbootstrap_servers = "{self.servers}"\napp = "{self.app}"\n{kafka}\n'
+
+    def connection(self, text: str = "", *, kafka: str = "") -> Connection:
+        """A connection with that configuration."""
+        return Connection(self.config(text, kafka=kafka), self.servers)
+
+    def clean(self) -> None:
+        """Delete what the test made."""
+        admin = self.connection().admin()
+        ours = [name for name in admin.list_topics(timeout=10.0).topics if name.startswith(self.prefix)]
+        if ours:
+            for deleted in admin.delete_topics(ours, request_timeout=10.0).values():
+                deleted.result()

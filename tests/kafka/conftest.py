@@ -1,0 +1,39 @@
+"""Fixtures for tests on a real broker: `broker`, `names` for a test's own topics, `own_broker` that a test may kill."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kafka.brokers import BrokerProcess, Names, NoBroker, any_broker, need_java, without_broker
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap servers of a broker that all tests of the run share."""
+    try:
+        with any_broker(tmp_path_factory.mktemp("broker")) as servers:
+            yield servers
+    except NoBroker as reason:
+        without_broker(str(reason))
+
+
+@pytest.fixture
+def names(broker: str) -> Iterator[Names]:
+    """A prefix for topics, a program name and configurations of this test alone; its topics are deleted at the end."""
+    own = Names(broker, f"t{secrets.token_hex(4)}")
+    yield own
+    own.clean()
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[BrokerProcess]:
+    """A broker of this test alone, running, which it may kill and start again."""
+    need_java()
+    own = BrokerProcess(tmp_path / "broker")
+    own.start()
+    yield own
+    own.stop()

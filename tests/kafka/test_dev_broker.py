@@ -1,0 +1,137 @@
+"""The development broker: real Kafka, started once, ended alone, with its topics kept."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import NewTopic
+
+from agents.devbroker import DevBroker, DevBrokerError, layout, process
+from agents.devbroker.broker import STATE_FILE, free_port
+from agents.devbroker.java import jars, java
+from agents.kafka.connection import Connection
+from schemas.settings import Config
+from tests.kafka.brokers import BrokerProcess, Names
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def topics_of(servers: str) -> set[str]:
+    return {name for name in Connection(Config(), servers).reach().topics if not name.startswith("__")}
+
+
+def make_topic(servers: str, name: str) -> None:
+    admin = Connection(Config(), servers).admin()  # lives until the answer is there
+    (made,) = admin.create_topics([NewTopic(name, num_partitions=1)]).values()
+    made.result()
+
+
+@pytest.mark.kafka
+def test_a_killed_broker_comes_back_on_its_port_with_its_topics(own_broker: BrokerProcess) -> None:
+    make_topic(own_broker.servers, "kept")
+    own_broker.kill()
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", own_broker.port)) != 0
+    own_broker.start()
+    assert topics_of(own_broker.servers) == {"kept"}
+
+
+@pytest.mark.kafka
+def test_up_and_down_may_be_said_twice_and_topics_stay(tmp_path: Path) -> None:
+    broker, port = DevBroker(tmp_path), free_port()
+    first = broker.up(port)
+    try:
+        make_topic(first.servers, "kept")
+        assert broker.up(port) == first
+        with pytest.raises(DevBrokerError, match=rf"runs on port {port}, not {port + 1}; end it with"):
+            broker.up(port + 1)
+        assert "listeners=PLAINTEXT://127.0.0.1:" in (tmp_path / "server.properties").read_text()
+    finally:
+        ended = broker.down()
+    assert (ended, broker.down(), broker.running()) == (True, False, None)
+    second = broker.up(port)
+    try:
+        assert topics_of(second.servers) == {"kept"}
+    finally:
+        broker.down()
+
+
+@pytest.mark.kafka
+def test_a_topic_of_a_test_is_gone_after_it(broker: str) -> None:
+    names = Names(broker, "cleaned")
+    make_topic(broker, "cleaned.predictions")
+    names.clean()
+    assert "cleaned.predictions" not in topics_of(broker)
+
+
+def test_down_does_not_end_a_process_that_only_has_the_same_number(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
+        state = f'{{"pid":{bystander.pid},"started":"long ago","port":9}}'
+        (tmp_path / STATE_FILE).write_text(state)
+        assert DevBroker(tmp_path).down() is False
+        assert bystander.poll() is None
+        bystander.communicate(b"\n")
+    assert not (tmp_path / STATE_FILE).exists()
+
+
+def test_a_process_is_told_by_its_start_and_a_zombie_is_none() -> None:
+    started = process.started_at(os.getpid())
+    assert started is not None
+    assert process.is_running(os.getpid(), started)
+    assert not process.is_running(os.getpid(), "long ago")
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert process.started_at(child.pid) is None
+    child.wait()
+
+
+def test_a_port_in_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.devbroker.broker.java", lambda: "java")
+    monkeypatch.setattr("agents.devbroker.broker.jars", lambda: tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(DevBrokerError, match=rf"port {port} of 127\.0\.0\.1 is in use by another program; .*--port"):
+            DevBroker(tmp_path).up(port)
+
+
+def test_without_java_or_maven_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DRIFTLINE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with pytest.raises(DevBrokerError, match=r"needs Java 17 or newer .*; none found on the path"):
+        java()
+    with pytest.raises(DevBrokerError, match=r"fetched by Maven, and there is no mvn on the path"):
+        jars()
+
+
+def test_a_java_that_is_too_old_is_refused_with_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "bin" / "java"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(DevBrokerError, match=r'needs Java 17 or newer .* says: openjdk version "11'):
+        java()
+
+
+def test_a_maven_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "mvn"
+    script.write_text("#!/bin/sh\necho '[ERROR] no route to anywhere'\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("DRIFTLINE_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(DevBrokerError, match=r"mvn ended with 1\):\n\[ERROR\] no route"):
+        jars()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_every_console_tool_names_a_class_of_the_jars(tmp_path: Path) -> None:
+    tools = layout.write_tools(tmp_path, java="/usr/bin/java", jars=tmp_path / "jars")
+    script = (tools / "kafka-console-consumer").read_text()
+    assert script.endswith(f"-cp '{tmp_path}/jars/*' org.apache.kafka.tools.consumer.ConsoleConsumer \"$@\"\n")
+    assert os.access(tools / "kafka-consumer-groups", os.X_OK)
