@@ -17,11 +17,13 @@ from faust.app.base import BootStrategy
 
 from agents.kafka.connection import Connection
 from agents.worker.feed import Feed
-from agents.worker.transport import MicroBatchConsumer, MicroBatchTransport, Untouched
+from agents.worker.transport import End, MicroBatchConsumer, MicroBatchTransport, Untouched
 
 FAUST_VERSION = "0.15.3"
 # Events that wait for the agent, each with up to 2,000 records of one partition.
 WAITING_EVENTS = 16
+# A fetch is answered after a second at the latest (`pace.py`).
+FRESH_MS = 3_000
 
 log = logging.getLogger(__name__)
 
@@ -125,5 +127,26 @@ class App(faust.App):
 
     def ends(self) -> dict[tuple[str, int], int]:
         """Last known end of each assigned log, by topic without prefix and partition."""
-        reader = cast(MicroBatchConsumer, self.consumer)._thread
-        return {(self._connection.bare(topic), partition): end for (topic, partition), end in reader.last_ends().items()}
+        bare = self._connection.bare
+        return {(bare(tp.topic), tp.partition): end.offset for tp, end in self._consumer_of_ours.ends_known().items()}
+
+    def caught_up(self, now_ms: int) -> set[int]:
+        """Partitions of which everything that the inputs hold has been taken, as far as fetches of the last seconds say.
+
+        While the broker is away nothing is caught up: what waits there is not known.
+        """
+        consumer = self._consumer_of_ours
+        ends = consumer.ends_known()
+        behind = set()
+        for tp in consumer.assignment():
+            end, task = ends.get(tp), self.feed.tasks.get(tp.partition)
+            known = end is not None and end.at_ms >= now_ms - FRESH_MS and end.position >= end.offset
+            if not known or task is None:
+                behind.add(tp.partition)
+            elif task.positions.get(self._connection.bare(tp.topic), consumer.sought.get(tp, 0)) < cast(End, end).delivered:
+                behind.add(tp.partition)
+        return set(self.feed.assigned) - behind
+
+    @property
+    def _consumer_of_ours(self) -> MicroBatchConsumer:
+        return cast(MicroBatchConsumer, self.consumer)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -60,8 +59,6 @@ class Feed:
     ----------
     restored
         Whether all tasks of the current assignment are restored.
-    records
-        How many records have been handed over since the start, by topic.
     """
 
     def __init__(self, tasks: Tasks, inputs: Iterable[str], connection: Connection) -> None:
@@ -69,7 +66,6 @@ class Feed:
         self.inputs = tuple(inputs)
         self.assigned: frozenset[int] = frozenset()
         self.restored = False
-        self.records: Counter[str] = Counter()
         self._connection = connection
 
     async def assign(self, assigned: Iterable[TP]) -> None:
@@ -99,7 +95,6 @@ class Feed:
                 # Taken away in the meantime; its next owner reads on from what was committed.
                 continue
             task.take(received)
-            self.records[received.topic] += len(received.offsets)
             if not task.room.is_set():
                 await task.room.wait()
 

@@ -9,13 +9,13 @@ Served on the loopback interface unless another address is asked for. Faust's ow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 from aiohttp import web
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from agents.worker.feed import Feed
 
@@ -80,42 +80,32 @@ class Health:
 
 
 class Figures:
-    """Collects the figures of a worker whenever they are asked for.
+    """Collects what the driver knows, whenever it is asked for; what the tasks count about themselves is `agents.kafka.metering`.
 
     Parameters
     ----------
     health
-        Where they come from.
-    more
-        Further figures: what the tasks count about themselves.
+        Where it comes from.
     """
 
-    def __init__(self, health: Health, more: Iterable[Callable[[], Iterable[Metric]]] = ()) -> None:
+    def __init__(self, health: Health) -> None:
         self._health = health
-        self._more = list(more)
 
     def collect(self) -> Iterator[Metric]:
         """The figures of this moment."""
         ready = GaugeMetricFamily("driftline_ready", "1 when all assigned tasks are restored and nothing stands against it.")
         ready.add_metric([], float(not self._health.reasons()))
-        tasks = GaugeMetricFamily("driftline_tasks", "Tasks assigned to this worker.", labels=["kind"])
-        records = CounterMetricFamily("driftline_records_received", "Records handed to tasks.", labels=["kind", "topic"])
-        input_labels = ["kind", "topic", "partition"]
-        position = GaugeMetricFamily("driftline_committed_offset", "Next offset to apply, committed.", labels=input_labels)
-        lag = GaugeMetricFamily("driftline_lag_records", "Offsets between what is committed and the end.", labels=input_labels)
+        labels = ["kind", "topic", "partition"]
+        position = GaugeMetricFamily("driftline_committed_offset", "Next offset to apply, committed.", labels=labels)
+        lag = GaugeMetricFamily("driftline_lag_records", "Offsets between what is committed and the end of the log.", labels=labels)
         for kind in self._health.kinds:
-            tasks.add_metric([kind.name], len(kind.feed.assigned))
-            for topic, count in sorted(kind.feed.records.items()):
-                records.add_metric([kind.name, topic], count)
             for topic, partition, at, behind in self._health.lag(kind):
                 position.add_metric([kind.name, topic, str(partition)], at)
                 lag.add_metric([kind.name, topic, str(partition)], behind)
-        yield from (ready, tasks, records, position, lag)
-        for collect in self._more:
-            yield from collect()
+        yield from (ready, position, lag)
 
 
-async def serve(health: Health, figures: Figures, *, host: str, port: int) -> web.AppRunner:
+async def serve(health: Health, *, host: str, port: int) -> web.AppRunner:
     """Answer on `host` and `port` from now on; `cleanup()` of what is returned ends it.
 
     Raises
@@ -123,9 +113,8 @@ async def serve(health: Health, figures: Figures, *, host: str, port: int) -> we
     OSError
         If the address cannot be used.
     """
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    registry.register(figures)
+    own = CollectorRegistry()
+    own.register(Figures(health))
 
     async def live(_: web.Request) -> web.Response:
         return _json({"status": "live"})
@@ -136,7 +125,7 @@ async def serve(health: Health, figures: Figures, *, host: str, port: int) -> we
         return _json({"status": "not ready" if reasons else "ready", "reasons": reasons, "tasks": tasks}, status=503 if reasons else 200)
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(body=generate_latest(REGISTRY) + generate_latest(own), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     app = web.Application()
     app.add_routes([web.get("/health/live", live), web.get("/health/ready", ready), web.get("/metrics", metrics)])

@@ -23,7 +23,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import aiokafka
 import faust
@@ -57,6 +57,27 @@ class Positions(Protocol):
 
     async def finish(self) -> None:
         """Commit whatever has been taken."""
+
+
+class End(NamedTuple):
+    """What is known of the end of a log.
+
+    Attributes
+    ----------
+    offset
+        Behind the last committed record.
+    at_ms
+        When a fetch said so, by the clock.
+    position
+        Where the next fetch begins.
+    delivered
+        Where the next delivery begins: `position`, or less where only markers came.
+    """
+
+    offset: int
+    at_ms: int
+    position: int
+    delivered: int
 
 
 class Nothing:
@@ -166,16 +187,18 @@ class Reader(AIOKafkaConsumerThread):
         first, last = await self.call_thread(ask)
         return {TP(*tp): (first[tp], last[tp]) for tp in asked}
 
-    def last_ends(self) -> dict[TP, int]:
-        """End of the committed log of each assigned partition, as the last fetch said."""
-        if self._consumer is None:
-            return {}
-        states = self._consumer._subscription.subscription
-        assignment = states.assignment if states is not None else None
+    def ends_known(self) -> dict[TP, End]:
+        """What the last fetches said of each assigned partition that has been fetched."""
+        subscription = None if self._consumer is None else self._consumer._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
         if assignment is None:
             return {}
-        known = ((tp, assignment.state_value(tp).lso) for tp in assignment.tps)
-        return {TP(tp.topic, tp.partition): end for tp, end in known if end is not None}
+        found: dict[TP, End] = {}
+        for tp in assignment.tps:
+            state = assignment.state_value(tp)
+            if state.lso is not None and state.has_valid_position:
+                found[TP(tp.topic, tp.partition)] = End(state.lso, state.timestamp, state.position, self._undelivered.get(tp, state.position))
+        return found
 
     async def seek_to(self, positions: Mapping[TP, int]) -> None:
         """Fetch from these positions on."""
@@ -206,7 +229,13 @@ class Reader(AIOKafkaConsumerThread):
 
 
 class MicroBatchConsumer(Consumer):
-    """Delivers `Received` to the streams of its app."""
+    """Delivers `Received` to the streams of its app.
+
+    Attributes
+    ----------
+    sought
+        Where reading began in the present assignment.
+    """
 
     logger = logging.getLogger("faust.worker")
     _thread: Reader
@@ -219,6 +248,7 @@ class MicroBatchConsumer(Consumer):
         self._acked_index = cast(Any, defaultdict(Nothing))
         self._fetching = asyncio.Lock()
         self._published: dict[TP, int] = {}
+        self.sought: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> Reader:
         return Reader(self, loop=self.loop, beacon=self.beacon)
@@ -228,7 +258,8 @@ class MicroBatchConsumer(Consumer):
         async with self._fetching:
             wanted = self.positions.wanted(self.assignment())
             ends = await self._thread.ends(wanted)
-            await self._thread.seek_to({tp: _place(tp, position, *ends[tp]) for tp, position in wanted.items()})
+            self.sought = {tp: _place(tp, position, *ends[tp]) for tp, position in wanted.items()}
+            await self._thread.seek_to(self.sought)
         self._published.clear()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
@@ -255,6 +286,10 @@ class MicroBatchConsumer(Consumer):
         except (ConsumerStoppedError, asyncio.CancelledError):
             if not self.transport.app.should_stop:
                 raise
+
+    def ends_known(self) -> dict[TP, End]:
+        """See `Reader.ends_known`."""
+        return self._thread.ends_known()
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         assigned = self.assignment()
