@@ -17,7 +17,7 @@ from faust.app.base import BootStrategy
 
 from agents.kafka.connection import Connection
 from agents.worker.feed import Feed
-from agents.worker.transport import End, MicroBatchConsumer, MicroBatchTransport, Untouched
+from agents.worker.transport import MicroBatchConsumer, MicroBatchTransport, Untouched
 
 FAUST_VERSION = "0.15.3"
 # Events that wait for the agent, each with up to 2,000 records of one partition.
@@ -140,10 +140,11 @@ class App(faust.App):
         behind = set()
         for tp in consumer.assignment():
             end, task = ends.get(tp), self.feed.tasks.get(tp.partition)
-            known = end is not None and end.at_ms >= now_ms - FRESH_MS and end.position >= end.offset
-            if not known or task is None:
+            if end is None or task is None or end.at_ms < now_ms - FRESH_MS:
                 behind.add(tp.partition)
-            elif task.positions.get(self._connection.bare(tp.topic), consumer.sought.get(tp, 0)) < cast(End, end).delivered:
+                continue
+            taken = task.positions.get(self._connection.bare(tp.topic), consumer.sought.get(tp, 0))
+            if end.position < end.offset or taken < end.delivered:
                 behind.add(tp.partition)
         return set(self.feed.assigned) - behind
 

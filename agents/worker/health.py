@@ -125,7 +125,7 @@ async def serve(health: Health, *, host: str, port: int) -> web.AppRunner:
         return _json({"status": "not ready" if reasons else "ready", "reasons": reasons, "tasks": tasks}, status=503 if reasons else 200)
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(REGISTRY) + generate_latest(own), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(body=generate_latest(REGISTRY) + generate_latest(own), headers={"Content-Type": _PROMETHEUS})
 
     app = web.Application()
     app.add_routes([web.get("/health/live", live), web.get("/health/ready", ready), web.get("/metrics", metrics)])
@@ -133,6 +133,9 @@ async def serve(health: Health, *, host: str, port: int) -> web.AppRunner:
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
+
+
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def _json(document: Any, status: int = 200) -> web.Response:

@@ -197,7 +197,8 @@ class Reader(AIOKafkaConsumerThread):
         for tp in assignment.tps:
             state = assignment.state_value(tp)
             if state.lso is not None and state.has_valid_position:
-                found[TP(tp.topic, tp.partition)] = End(state.lso, state.timestamp, state.position, self._undelivered.get(tp, state.position))
+                delivered = self._undelivered.get(tp, state.position)
+                found[TP(tp.topic, tp.partition)] = End(state.lso, state.timestamp, state.position, delivered)
         return found
 
     async def seek_to(self, positions: Mapping[TP, int]) -> None:
