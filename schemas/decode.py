@@ -17,7 +17,7 @@ from schemas.labels import label_text
 from schemas.names import ALIASES, ConflictingFields, canonical
 from schemas.refusals import FIELDS, MAX_VALUE_BYTES, Refusal, Reject, field_fault
 from schemas.results import RegistryCommand
-from schemas.rows import PredictionRow, TickRow, TruthRow, content_bytes
+from schemas.rows import PredictionRow, TickRow, TruthRow
 from schemas.times import HOUR_MS, MAX_TIME_MS, MINUTE_MS, SECOND_MS, format_time, parse_time
 from schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS, dlq_name
 
@@ -26,7 +26,6 @@ __all__ = [
     "Reject",
     "TickRow",
     "TruthRow",
-    "content_bytes",
     "decode_commands",
     "decode_predictions",
     "decode_ticks",

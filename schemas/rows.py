@@ -3,12 +3,9 @@
 Making them from bytes is `decode.py`.
 """
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct, field
-from msgspec.structs import astuple
 
 from schemas.events import FeatureValue, Latency, Name, Probability, Revision, Scores, Status, Weight
 
@@ -23,7 +20,7 @@ else:
     from schemas.events import SegmentValue as SegmentText
     from schemas.events import Time as TimeMs
 
-__all__ = ["PredictionRow", "TickRow", "TruthRow", "content_bytes"]
+__all__ = ["PredictionRow", "TickRow", "TruthRow"]
 
 
 class PredictionRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
@@ -65,14 +62,3 @@ class TickRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     """A tick that was accepted."""
 
     timestamp_ms: TimeMs = field(name="timestamp")
-
-
-_content = msgspec.msgpack.Encoder(order="deterministic").encode
-
-
-def content_bytes(rows: Iterable[PredictionRow | TruthRow]) -> list[bytes]:
-    """What each row says, as bytes: equal for equal content, however it was written on the topic.
-
-    MessagePack of the row's fields in order of declaration, mappings by sorted key.
-    """
-    return list(map(_content, map(astuple, rows)))

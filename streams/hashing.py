@@ -13,12 +13,23 @@ from numpy.typing import NDArray
 
 _M = np.uint32(0x5BD1E995)
 _SEED = 0x9747B28C
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 by the golden ratio: multiplying by it is reversible and spreads low bits upwards
 
 
 def id_hashes(ids: Sequence[bytes]) -> NDArray[np.uint64]:
     """64-bit xxHash of each id, shape (N,)."""
     digest = xxhash.xxh64_intdigest
     return np.fromiter((digest(i) for i in ids), np.uint64, len(ids))
+
+
+def mixed(columns: Sequence[NDArray[np.uint64 | np.int64 | np.float64]]) -> NDArray[np.uint64]:
+    """64-bit hash of each row of at least one column, shape (N,); equal bits in equal columns give equal hashes."""
+    h = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        h ^= column.view(np.uint64)
+        h *= _ODD
+        h ^= h >> np.uint64(32)
+    return h
 
 
 def murmur2(keys: Sequence[bytes]) -> NDArray[np.uint32]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.decode import PredictionRow, Reject, TruthRow, content_bytes, decode_commands, decode_predictions, decode_ticks, decode_truths
+from schemas.decode import PredictionRow, Reject, TruthRow, decode_commands, decode_predictions, decode_ticks, decode_truths
 from schemas.events import GroundTruth, Prediction
 from schemas.labels import label_text
 from schemas.names import ALIASES
@@ -365,34 +365,6 @@ def test_a_tail_that_is_good_for_one_time_does_not_pass_another() -> None:
     texts = ["2026-11-21T10:00:00Z", "2026-11-21T10:00:00Z.123Z", "2026-11-21T10:00:00", "2026-11-21T10:00:0", "2026-11-21T10:00:00.Z"]
     rows, _, rejects = decode_predictions([line(PLAIN | {"timestamp": text}) for text in texts], range(5))
     assert (len(rows), len(rejects)) == (1, 4)
-
-
-@given(st.randoms(use_true_random=False), st.integers(0, MAX_TIME_MS // 2))
-def test_content_bytes_do_not_depend_on_how_the_content_was_written(chance: random.Random, ms: int) -> None:
-    event: dict[str, Any] = {
-        **PLAIN,
-        "score": 1,
-        "features": {"b": 2, "a": 1.5, "c": "x", "d": None, "e": True},
-        "segment": {"plan": "pro", "country": "de"},
-        "tags": {"y": 1, "x": "2"},
-    }
-    (usual,) = content_bytes([accepted(event | {"timestamp": ms})])
-    items = [(name, list(value.items()) if isinstance(value, dict) else value) for name, value in event.items() if name != "timestamp"]
-    items.append(("timestamp", chance.choice(notations(ms))))
-    chance.shuffle(items)
-    names = {name: chance.choice([name, *(alias for alias, of in ALIASES["predictions"].items() if of == name)]) for name, _ in items}
-    other = {names[name]: dict(chance.sample(value, len(value))) if isinstance(value, list) else value for name, value in items}
-    value = json.dumps(other, indent=chance.choice([None, 1]), ensure_ascii=chance.random() < 0.5).replace('"score": 1,', '"score": 1.0,')
-    assert content_bytes([accepted(value.encode())]) == [usual]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"prediction": "no"}, {"score": 0.5}, {"timestamp": AT_MS + 1}, {"segment": {"plan": "pro"}}, {"tags": {"a": 1}}, {"variant": "b"}],
-    ids=str,
-)
-def test_other_content_has_other_bytes(change: dict[str, Any]) -> None:
-    assert content_bytes([accepted(PLAIN | change)]) != content_bytes([accepted(PLAIN)])
 
 
 scalars = st.one_of(

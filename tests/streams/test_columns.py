@@ -1,0 +1,112 @@
+"""Columns of decoded rows: fingerprints tell content apart, and nothing depends on the rows beside."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.decode import decode_predictions, decode_truths
+from schemas.names import ALIASES
+from schemas.times import MAX_TIME_MS, format_time
+from streams.columns import GroundTruthColumns, PredictionColumns
+from streams.lanes import NO_LABEL
+
+PLAIN: dict[str, Any] = {"prediction_id": "a", "model_name": "churn", "model_version": "1", "timestamp": 1_000, "prediction": "yes"}
+FULL = PLAIN | {
+    "score": 1,
+    "scores": {"yes": 1.0, "no": 0},
+    "threshold": 0.5,
+    "features": {"b": 2, "a": 1.5, "c": "x", "d": None, "e": True},
+    "segment": {"plan": "pro", "country": "de"},
+    "latency_ms": 3,
+    "status": "error",
+    "environment": "production",
+    "variant": "b",
+    "tags": {"y": 1, "x": "2"},
+}
+
+
+def columns(*events: dict[str, Any] | str) -> PredictionColumns:
+    values = [(event if isinstance(event, str) else json.dumps(event)).encode() for event in events]
+    rows, _, rejects = decode_predictions(values, range(len(values)))
+    assert not rejects
+    return PredictionColumns.of(rows, values, np.arange(len(rows)), lambda model: None)
+
+
+def fingerprint(event: dict[str, Any] | str) -> int:
+    return int(columns(event).fingerprint[0])
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, MAX_TIME_MS // 2))
+def test_fingerprint_does_not_depend_on_how_the_content_was_written(chance: random.Random, ms: int) -> None:
+    items = [(name, list(value.items()) if isinstance(value, dict) else value) for name, value in FULL.items() if name != "timestamp"]
+    items.append(("timestamp", chance.choice([ms, format_time(ms)])))
+    chance.shuffle(items)
+    names = {name: chance.choice([name, *(alias for alias, of in ALIASES["predictions"].items() if of == name)]) for name, _ in items}
+    other = {names[name]: dict(chance.sample(value, len(value))) if isinstance(value, list) else value for name, value in items}
+    text = json.dumps(other, indent=chance.choice([None, 1]), ensure_ascii=chance.random() < 0.5).replace('"score": 1,', '"score": 1.0,')
+    assert fingerprint(text) == fingerprint(FULL | {"timestamp": ms})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"timestamp": 1_001},
+        {"prediction": "no"},
+        {"prediction": ""},
+        {"prediction": None, "score": 0.0},
+        {"score": 0.0},
+        {"score": 0.5},
+        {"scores": {"yes": 1.0}},
+        {"threshold": 0.5},
+        {"features": {"a": 1}},
+        {"features": {"a": 1.5}},
+        {"features": {"b": 1}},
+        {"segment": {"plan": "pro"}},
+        {"latency_ms": 0.5},
+        {"status": "error"},
+        {"environment": "b"},
+        {"variant": "b"},
+        {"tags": {"plan": "pro"}},
+    ],
+    ids=str,
+)
+def test_other_content_has_another_fingerprint(change: dict[str, Any]) -> None:
+    assert fingerprint(PLAIN | change) != fingerprint(PLAIN)
+
+
+def test_same_value_in_another_field_has_another_fingerprint() -> None:
+    half = [{"score": 0.5}, {"threshold": 0.5}, {"latency_ms": 0.5}]
+    texts = [{"environment": "b"}, {"variant": "b"}, {"tags": {"plan": "b"}}, {"segment": {"plan": "b"}}]
+    assert len({fingerprint(PLAIN | change) for change in half + texts}) == len(half + texts)
+
+
+def test_columns_of_a_row_do_not_depend_on_the_rows_beside() -> None:
+    events = [PLAIN, FULL, PLAIN | {"prediction": None, "score": 0.2}, PLAIN | {"model_name": "fraud", "status": "error"}]
+    together = columns(*events)
+    for at, event in enumerate(events):
+        alone, row = columns(event), together.take(np.array([at]))
+        assert row.names[int(row.name[0])] == alone.names[0]
+        assert (row.ids, row.raw) == (alone.ids, alone.raw)
+        assert row.label[0] == alone.label[0] == NO_LABEL or row.labels[int(row.label[0])] == alone.labels[0]
+        for field in ("timestamp_ms", "score", "threshold", "latency_ms", "failed", "fingerprint"):
+            assert np.array_equal(getattr(row, field), getattr(alone, field), equal_nan=field in ("score", "threshold", "latency_ms"))
+        assert (row.features or [None], row.segments or [None]) == (alone.features or [None], alone.segments or [None])
+
+
+def test_no_rows_give_empty_columns() -> None:
+    empty = PredictionColumns.of([], [], np.zeros(0, np.int64), lambda model: None)
+    assert len(empty) == len(empty.fingerprint) == len(empty.names) == 0
+
+
+def test_label_of_a_retraction_is_no_label() -> None:
+    truths = [{"label": "yes"}, {"retracted": True}, {"label": "yes"}, {"label": ""}]
+    values = [json.dumps({"prediction_id": str(i), "timestamp": 0, **truth}).encode() for i, truth in enumerate(truths)]
+    found = GroundTruthColumns.of(decode_truths(values, range(4))[0], np.arange(4))
+    assert [None if code == NO_LABEL else found.labels[code] for code in found.label.tolist()] == ["yes", None, "yes", ""]
