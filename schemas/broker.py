@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from schemas.topics import INPUT_PARTITIONS, RESULT_PARTITIONS
 from schemas.values import Refused, choice, duration, integer, only_known, quoted, shown, string
 
 __all__ = ["CLIENT_KEYS", "KAFKA_KEYS", "Kafka", "Secret"]
@@ -62,8 +63,8 @@ class Kafka(Struct, frozen=True, kw_only=True):
 
     bootstrap_servers: str = "localhost:9092"
     app: str = "driftline"
-    input_partitions: int = 8
-    partitions: int = 4
+    input_partitions: int = INPUT_PARTITIONS
+    partitions: int = RESULT_PARTITIONS
     replication_factor: int = -1
     min_insync_replicas: int | None = None
     commit_interval_ms: int = 100

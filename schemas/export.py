@@ -16,13 +16,11 @@ from msgspec import Struct
 
 from schemas.names import ALIASES
 from schemas.refusals import Reason
-from schemas.times import DAY_MS
-from schemas.topics import TOPICS, Topic, dlq_name
+from schemas.topics import DLQ_RETENTION_MS, TOPICS, Topic, dlq_name
 
 __all__ = ["asyncapi", "documents", "json_schema", "write_all"]
 
 FORMAT_VERSION = "1.0.0"
-DLQ_RETENTION_MS = 14 * DAY_MS
 _KAFKA_BINDING = "0.5.0"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ATTRIBUTES = re.compile(r"\n*Attributes\n-+\n")

@@ -22,9 +22,12 @@ from schemas.times import DAY_MS
 
 __all__ = [
     "ALERTS",
+    "DLQ_RETENTION_MS",
     "DRIFT",
     "GROUND_TRUTH",
     "HISTOGRAMS",
+    "INPUT_PARTITIONS",
+    "JOINED",
     "METRICS",
     "OUTCOMES",
     "PREDICTIONS",
@@ -33,6 +36,7 @@ __all__ = [
     "REGISTRY_COMMANDS",
     "REGISTRY_EFFECTS",
     "REGISTRY_EVENTS",
+    "RESULT_PARTITIONS",
     "TICKS",
     "TOPICS",
     "WINDOW_PARTIALS",
@@ -55,8 +59,12 @@ REGISTRY_EVENTS = "registry-events"
 REGISTRY_EFFECTS = "registry-effects"
 REGISTRY = "registry"
 
+JOINED = (PREDICTIONS, GROUND_TRUTH, TICKS)
+"""Topics that stage 1 reads: the same partition of each belongs together. All others are partitioned by model name."""
+
 INPUT_PARTITIONS = 8
 RESULT_PARTITIONS = 4
+DLQ_RETENTION_MS = 14 * DAY_MS
 
 
 class Topic(Struct, frozen=True, kw_only=True):
@@ -65,7 +73,9 @@ class Topic(Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     key
-        Form of the record key, in field names. Inputs are partitioned by the key, all others by model name.
+        Form of the record key, in field names. The topics of `JOINED` are partitioned by the key, all others by model name.
+    partitions
+        By default; what a broker gets is set under [kafka].
     cleanup
         Kafka's cleanup.policy.
     retention_ms
@@ -120,7 +130,7 @@ def _table() -> dict[str, Topic]:
         ),
         (ALERTS, "model_name/model_version/segment/rule", RESULT_PARTITIONS, "compact,delete", 30, Alert, "decide"),
         (RECOMMENDATIONS, _VERSION_KEY, RESULT_PARTITIONS, "delete", 30, Recommendation, "decide"),
-        (REGISTRY_COMMANDS, "model_name", 1, "delete", 30, RegistryCommand, "input"),
+        (REGISTRY_COMMANDS, "model_name", RESULT_PARTITIONS, "delete", 30, RegistryCommand, "input"),
         (REGISTRY_EVENTS, "model_name", RESULT_PARTITIONS, "delete", None, RegistryEvent, "registry"),
         (REGISTRY_EFFECTS, "model_name", RESULT_PARTITIONS, "delete", None, RegistryEffect, "measure"),
         (REGISTRY, _VERSION_KEY, RESULT_PARTITIONS, "compact", None, RegistryEntry, "registry"),

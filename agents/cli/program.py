@@ -22,6 +22,7 @@ from agents.cli.registry import registry
 from agents.cli.replay import replay
 from agents.cli.schema import schema
 from agents.cli.show import WrongInput
+from agents.cli.topics import topics
 
 INTERRUPTED = 130
 
@@ -100,5 +101,5 @@ def driftline() -> None:
     """
 
 
-for command in (init, demo, replay, export, schema, models, performance, alerts, registry, doctor, dev_broker):
+for command in (init, demo, replay, export, schema, models, performance, alerts, registry, doctor, topics, dev_broker):
     driftline.add_command(command)

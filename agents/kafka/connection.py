@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._metadata import ClusterMetadata
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from schemas.broker import SECRETS, Kafka, Secret
 from schemas.settings import Config
 
 BROKER_VARIABLE = "DRIFTLINE_BROKER"
-REACH_S = 10.0
+REACH_S = 5.0
 
-log = logging.getLogger(__name__)
 _client_log = logging.getLogger("driftline.kafka.client")
 # librdkafka would write to standard error otherwise; whoever connects says in a sentence what went wrong.
 _client_log.addHandler(logging.NullHandler())

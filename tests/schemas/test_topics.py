@@ -152,7 +152,7 @@ def test_the_table_has_the_topics_of_the_design() -> None:
         "drift": (4, "compact,delete", 30 * DAY_MS),
         "alerts": (4, "compact,delete", 30 * DAY_MS),
         "recommendations": (4, "delete", 30 * DAY_MS),
-        "registry-commands": (1, "delete", 30 * DAY_MS),
+        "registry-commands": (4, "delete", 30 * DAY_MS),
         "registry-events": (4, "delete", None),
         "registry-effects": (4, "delete", None),
         "registry": (4, "compact", None),

@@ -1,0 +1,172 @@
+"""Making, listing and checking topics on a real broker, and what is said of topics that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+
+from agents.cli.program import driftline
+from agents.kafka import topics
+from schemas.broker import Kafka
+from tests.kafka.brokers import Names
+
+pytestmark = pytest.mark.kafka
+
+INPUTS = {"predictions", "ground-truth", "ticks"}
+RESULTS = {
+    *("window-partials", "outcomes", "metrics", "histograms", "drift", "alerts", "recommendations"),
+    *("registry-commands", "registry-events", "registry-effects", "registry"),
+}
+DEAD_LETTERS = {"predictions.dlq", "ground-truth.dlq", "ticks.dlq", "registry-commands.dlq"}
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(driftline, list(words))
+
+
+def wait_until(names: Names, topic: str, seen: Callable[[topics.Found], bool]) -> None:
+    """A broker answers before all of it knows: wait until it says so of a topic."""
+    ends = time.monotonic() + 30.0
+    while not ((found := topics.describe(names.connection(), [topic]).get(topic)) and seen(found)):
+        assert time.monotonic() < ends, f"{topic} is still {found}"
+        time.sleep(0.02)
+
+
+def alter(names: Names, topic: str, **settings: str) -> None:
+    entries = [ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()]
+    admin = names.connection().admin()
+    (answer,) = admin.incremental_alter_configs(
+        [ConfigResource(ResourceType.TOPIC, names.prefix + topic, incremental_configs=entries)]
+    ).values()
+    answer.result()
+    wait_until(names, topic, lambda found: all(found.config[key.replace("_", ".")] == value for key, value in settings.items()))
+
+
+def remake(names: Names, topic: str, partitions: int) -> None:
+    admin = names.connection().admin()
+    before = topics.describe(names.connection(), [topic]).get(topic)
+    if before is not None:
+        (gone,) = admin.delete_topics([names.prefix + topic]).values()
+        gone.result()
+    (made,) = admin.create_topics([NewTopic(names.prefix + topic, partitions, 1)]).values()
+    made.result()
+    wait_until(names, topic, lambda found: before is None or found.topic_id != before.topic_id)
+
+
+def test_topics_are_made_as_the_table_and_the_configuration_say(names: Names) -> None:
+    connection = names.connection(kafka="input_partitions = 3\npartitions = 2\nmin_insync_replicas = 1\nreplication_factor = 1")
+    made = topics.create(connection)
+    found = topics.describe(connection)
+    assert {name: topic.partitions for name, topic in found.items()} == {
+        **dict.fromkeys(INPUTS, 3),
+        **dict.fromkeys(RESULTS, 2),
+        **{name: 2 if name.startswith("registry") else 3 for name in DEAD_LETTERS},
+        f"{names.app}-score-changelog": 3,
+        f"{names.app}-downstream-changelog": 2,
+    }
+    assert sorted(made) == sorted(names.prefix + name for name in found)
+    day = 24 * 60 * 60 * 1000
+    settings = {name: (topic.config["cleanup.policy"], int(topic.config["retention.ms"])) for name, topic in found.items()}
+    assert settings["predictions"] == ("delete", 7 * day)
+    assert settings["predictions.dlq"] == ("delete", 14 * day)
+    assert settings["metrics"] == ("compact,delete", 30 * day)
+    assert settings["registry"] == ("compact", -1)
+    assert settings[f"{names.app}-score-changelog"] == ("delete", -1)
+    assert topics.check(connection) == []
+    assert topics.create(connection) == []
+
+
+def test_a_topic_made_anew_has_another_id_and_the_cluster_keeps_its_own(names: Names) -> None:
+    connection = names.connection()
+    remake(names, "alerts", 4)
+    first, cluster = topics.describe(connection, ["alerts"])["alerts"], topics.cluster_id(connection)
+    remake(names, "alerts", 4)
+    second = topics.describe(connection, ["alerts"])["alerts"]
+    assert first.topic_id != second.topic_id
+    assert len(first.topic_id) == 22  # 16 bytes in base64, as Kafka's tools write it
+    assert topics.cluster_id(connection) == cluster
+
+
+def test_inputs_that_all_have_another_number_are_a_matter_of_the_configuration(names: Names) -> None:
+    topics.create(names.connection(kafka="input_partitions = 2\npartitions = 2"))
+    found = topics.check(names.connection(kafka="input_partitions = 3\npartitions = 2"))
+    assert {mismatch.topic.removeprefix(names.prefix) for mismatch in found} == {*INPUTS, f"{names.app}-score-changelog"}
+    assert {mismatch.message for mismatch in found} == {"has 2 partitions, but kafka.input_partitions = 3"}
+    assert {mismatch.remedy for mismatch in found} == {"set kafka.input_partitions = 2"}
+
+
+def test_one_topic_with_another_number_has_to_be_made_anew_and_is_named(names: Names) -> None:
+    connection = names.connection(kafka="input_partitions = 2\npartitions = 2")
+    topics.create(connection)
+    remake(names, "ground-truth", 1)
+    (found,) = topics.check(connection)
+    assert str(found).startswith(
+        f"topic {names.prefix}ground-truth: has 1 partition, but kafka.input_partitions = 2; delete it, make it again"
+    )
+    with pytest.raises(topics.TopicsRefused, match="ground-truth: has 1 partition, but"):
+        topics.require(connection)
+
+
+def test_settings_with_which_records_would_be_lost_are_refused(names: Names) -> None:
+    connection = names.connection(kafka="input_partitions = 1\npartitions = 1")
+    topics.create(connection)
+    changelog = f"{names.app}-score-changelog"
+    alter(names, changelog, retention_ms="1000")
+    alter(names, "window-partials", cleanup_policy="compact")
+    alter(names, "alerts", min_insync_replicas="2")
+    alter(names, "metrics", retention_ms="1000")  # shorter than usual: somebody's choice, nothing of ours is lost
+    said = {mismatch.topic.removeprefix(names.prefix): str(mismatch) for mismatch in topics.check(connection)}
+    assert sorted(said) == sorted([changelog, "window-partials", "alerts"])
+    assert "has retention.ms=1000, and what it holds is needed for ever; change it: kafka-configs --alter" in said[changelog]
+    assert "has cleanup.policy=compact, and compaction would remove records" in said["window-partials"]
+    assert "has min.insync.replicas=2, and it has 1 replica, so nothing can be written" in said["alerts"]
+
+
+def test_more_replicas_than_brokers_are_refused_with_the_setting(names: Names, tmp_path: Path) -> None:
+    config = tmp_path / "driftline.toml"
+    config.write_text(names.toml(kafka="replication_factor = 3"))
+    result = run("topics", "create", "--config", str(config))
+    assert result.exit_code == 2
+    assert "cannot have 3 replicas" in result.output
+    assert "lower kafka.replication_factor or start more brokers" in result.output
+
+
+def test_the_verbs_make_list_and_check(names: Names, tmp_path: Path) -> None:
+    config = tmp_path / "driftline.toml"
+    config.write_text(names.toml(kafka="input_partitions = 2\npartitions = 1"))
+    where = ("--config", str(config), "--broker", names.servers)
+
+    missing = run("topics", "check", *where)
+    assert missing.exit_code == 1
+    assert f"driftline: topic {names.prefix}predictions: is not on the broker; make it with driftline topics create" in missing.output
+    assert "none of the topics is on" in run("topics", "list", *where).output
+
+    created = run("topics", "create", *where)
+    assert (created.exit_code, f"made {names.prefix}alerts\n" in created.output) == (0, True)
+    assert run("topics", "create", *where).output == "all topics are there\n"
+    assert run("topics", "check", *where).output == "all topics are as they have to be\n"
+    wrong = run("topics", "check", "--partitions", "4", *where)
+    assert (wrong.exit_code, "predictions: has 2 partitions, but kafka.input_partitions = 4" in wrong.output) == (1, True)
+
+    listed = json.loads(run("topics", "list", "--json", *where).output)
+    assert len(listed["topics"]) == len(INPUTS | RESULTS | DEAD_LETTERS) + 2
+    assert listed["prefix"] == names.prefix
+
+
+def test_a_broker_that_is_away_ends_the_verb_with_what_to_do() -> None:
+    result = run("topics", "list", "--broker", "127.0.0.1:1")
+    assert result.exit_code == 2
+    assert "broker 127.0.0.1:1: does not answer" in result.output
+
+
+def test_every_input_and_only_inputs_follow_the_number_of_input_partitions() -> None:
+    counts = {topic.name: topic.partitions for topic in topics.plan(Kafka(input_partitions=32, partitions=5))}
+    assert {name for name, count in counts.items() if count == 32} == INPUTS | {f"{name}.dlq" for name in INPUTS} | {
+        "driftline-score-changelog"
+    }
