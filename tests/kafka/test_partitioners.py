@@ -1,0 +1,105 @@
+"""Which partitioner spread the keys: told from keys and partitions, and from what real producers do."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition, consistent, murmur2
+from confluent_kafka.admin import NewTopic
+
+from agents.kafka.partitioners import LEAST, KeySamples, judge
+from tests.kafka.brokers import Names
+
+TOPICS = ("predictions", "ground-truth")
+BY: dict[str, Callable[[bytes, int], int]] = {
+    "murmur2": murmur2,  # librdkafka's own, not the program's
+    "crc32": consistent,
+    "other": lambda key, count: zlib.adler32(key) % count,
+}
+
+
+def keys(n: int, seed: int = 1) -> list[bytes]:
+    chance = random.Random(seed)
+    return [f"{chance.getrandbits(64):016x}".encode() for _ in range(n)]
+
+
+def sampled(partitions: int, **spread: str | None) -> KeySamples:
+    """Keys of two topics, each spread by the partitioner that is named; None for records without a key."""
+    samples = KeySamples(partitions)
+    for topic, kind in zip(TOPICS, (spread["predictions"], spread["truths"]), strict=True):
+        for i, key in enumerate(keys(400, seed=len(topic))):
+            samples.take(topic, i % partitions if kind is None else BY[kind](key, partitions), [None if kind is None else key])
+    return samples
+
+
+@pytest.mark.parametrize("partitions", [2, 3, 8, 32])
+@pytest.mark.parametrize("kind", BY)
+def test_a_partitioner_is_told_from_a_few_keys(kind: str, partitions: int) -> None:
+    few = keys(LEAST, seed=partitions)
+    assert judge(few, [BY[kind](key, partitions) for key in few], partitions) == kind
+
+
+def test_two_producers_of_one_topic_are_told_apart_from_one_that_is_strange() -> None:
+    both = keys(400)
+    spread = [BY["murmur2" if i % 2 else "crc32"](key, 8) for i, key in enumerate(both)]
+    assert judge(both, spread, 8) == "mixed"
+
+
+def test_nothing_is_said_of_few_keys_or_of_one_partition() -> None:
+    samples = KeySamples(8)
+    for key in keys(LEAST - 1):
+        samples.take("predictions", 0, [key, key])
+    assert samples.of("predictions").partitioner is None
+    assert sampled(1, predictions="crc32", truths="murmur2").complaints(TOPICS) == []
+
+
+@pytest.mark.parametrize("kind", BY)
+def test_the_same_partitioner_on_both_sides_is_fine_whichever_it_is(kind: str) -> None:
+    assert sampled(8, predictions=kind, truths=kind).complaints(TOPICS) == []
+
+
+def test_different_ones_are_named_with_the_remedy_for_the_side_that_has_to_change() -> None:
+    (said,) = sampled(8, predictions="crc32", truths="murmur2").complaints(TOPICS)
+    assert "predictions by CRC32" in said
+    assert "ground-truth by murmur2" in said
+    assert "of topic predictions: give its producers partitioner=murmur2_random" in said
+
+
+def test_records_without_a_key_are_named() -> None:
+    (said,) = sampled(8, predictions="murmur2", truths=None).complaints(TOPICS)
+    assert said.startswith("topic ground-truth: its keys are spread by nothing: they have no key")
+    assert said.endswith("send prediction_id as the key of each record")
+
+
+def test_a_producer_that_was_put_right_is_forgiven_after_a_while() -> None:
+    samples = sampled(8, predictions="murmur2", truths="crc32")
+    assert samples.complaints(TOPICS)
+    for key in keys(2_000, seed=7):
+        samples.take("ground-truth", BY["murmur2"](key, 8), [key])
+    assert samples.complaints(TOPICS) == []
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(("settings", "kind"), [({}, "crc32"), ({"partitioner": "murmur2_random"}, "murmur2")])
+def test_what_a_real_producer_does_is_recognised(names: Names, settings: dict[str, str], kind: str) -> None:
+    topic, count = names.prefix + "predictions", 4
+    admin = names.connection().admin()
+    (made,) = admin.create_topics([NewTopic(topic, count, 1)]).values()
+    made.result()
+    producer = Producer({"bootstrap.servers": names.servers, **settings})
+    for key in keys(200):
+        producer.produce(topic, key=key, value=b"{}")
+    assert producer.flush(30.0) == 0
+    consumer = Consumer({"bootstrap.servers": names.servers, "group.id": names.app})
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(count)])
+    samples = KeySamples(count)
+    left = 200
+    while left:
+        for message in consumer.consume(200, timeout=30.0):
+            samples.take("predictions", message.partition(), [message.key()])
+            left -= 1
+    consumer.close()
+    assert samples.of("predictions").partitioner == kind
