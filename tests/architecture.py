@@ -1,8 +1,8 @@
 """The dependency rule and the purity rule of the source, read with `ast`.
 
 `schemas` <- `streams` <- `agents`; in `streams` there is no clock, file, socket, environment, unseeded randomness,
-built-in `hash()` or iteration over a set. What runs these checks, and shows that each of them can fail, is
-`test_architecture.py`.
+built-in `hash()` or iteration over a set. The tasks on Kafka import no application framework. What runs these checks, and shows that each
+of them can fail, is `test_architecture.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ PURE_STDLIB = frozenset(
     """.split()
 )
 STREAMS_LIBRARIES = frozenset({"msgspec", "numpy", "xxhash"})  # river joins with the sequential detectors
+# A driver without the framework stays possible: the tasks on Kafka and their state know nothing of it.
+FRAMEWORK = frozenset({"faust", "mode", "aiokafka"})
+WITHOUT_FRAMEWORK = ("agents/kafka/", "agents/state/")
 SCHEMAS_LIBRARIES = frozenset({"msgspec"})
 
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
@@ -76,7 +79,10 @@ def _imports(tree: ast.AST, package: str, file: str) -> Iterator[Violation]:
         else:
             continue
         for name in names:
-            reason = _refused(name.partition(".")[0], package)
+            top = name.partition(".")[0]
+            reason = _refused(top, package)
+            if top in FRAMEWORK and file.startswith(WITHOUT_FRAMEWORK):
+                reason = "the task layer has no application framework in it; what needs one is agents/worker"
             if reason:
                 yield Violation(file, node.lineno, "import", f"{package} may not import {name}: {reason}")
 

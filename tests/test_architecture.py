@@ -92,3 +92,12 @@ def test_planted_violation_is_reported_with_file_line_and_rule(package, rule, so
 @pytest.mark.parametrize(("package", "source"), HARMLESS)
 def test_harmless_source_is_not_reported(package, source):
     assert check_source(source, package=package, file="harmless.py") == []
+
+
+@pytest.mark.parametrize(
+    "source", ["import faust", "from mode.utils import logging", "def f():\n    from aiokafka import AIOKafkaConsumer"]
+)
+def test_the_task_layer_may_not_import_the_framework(source):
+    found = check_source(source, package="agents", file="agents/kafka/planted.py")
+    assert [violation.rule for violation in found] == ["import"], found
+    assert check_source(source, package="agents", file="agents/worker/planted.py") == []

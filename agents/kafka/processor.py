@@ -22,9 +22,12 @@ class Processor(Protocol):
     ----------
     inputs
         Topics without prefix; the task has the same partition number of each.
+    caught_up
+        Set by the driver: everything that the broker last told of has been taken, from all inputs.
     """
 
     inputs: tuple[str, ...]
+    caught_up: bool
 
     def take(self, received: Received, /) -> int:
         """Buffer records of one input, decoded where that is possible, so that the work spreads; gives how many are buffered now.

@@ -263,6 +263,12 @@ def _within(key: bytes, ranges: Ranges) -> bool:
     return any(start <= key < end for start, end in ranges)
 
 
+def rewritten(record: bytes, change: Callable[[bytes, bytes], bytes]) -> bytes:
+    """Return a record with the value of every key that it sets as `change` makes it from key and value."""
+    ranges, changes = _decode(record)
+    return _encode((ranges, {key: None if value is None else change(key, value) for key, value in changes.items()}))
+
+
 def _size(values: Mapping[bytes, bytes | None]) -> int:
     """Memory of a mapping, about."""
     there: Collection[bytes] = [value for value in values.values() if value is not None]

@@ -17,15 +17,14 @@ from typing import Any, Final
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
 
 from agents.state.budget import Budget
+from agents.state.error import StateError
 from agents.state.overlay import Overlay
 from agents.state.task_state import MAX_STAGE, Cut, TaskState
 
+__all__ = ["DEFAULT_MEMORY_BYTES", "RocksState", "StateError"]
+
 DEFAULT_MEMORY_BYTES: Final = 256 << 20
 _MARK: Final = b"\xff"
-
-
-class StateError(Exception):
-    """The state database cannot be opened or read; the message says what to do."""
 
 
 class RocksState:
@@ -97,7 +96,10 @@ class RocksState:
 
     def mark(self, name: str) -> bytes | None:
         """Return a mark as last committed, None if there is none."""
-        value: bytes | None = self._db.get(_MARK + name.encode())
+        try:
+            value: bytes | None = self._db.get(_MARK + name.encode())
+        except Exception as error:  # rocksdict raises bare Exception, of damaged files too
+            raise StateError(f"{self.path}: cannot read the state of {self._of} ({error})") from error
         return value
 
     def commit(self, marks: Mapping[str, bytes]) -> None:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from rocksdict import WriteBatch
 
 from agents.state.budget import Budget
+from agents.state.error import StateError
 from agents.state.overlay import Overlay, Ranges, Table
 
 MAX_STAGE: Final = 0xFD
@@ -129,9 +130,7 @@ class TaskState:
     def spilled(self, after: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Entries as the database has them, from the key `after` (included) on, in order of keys."""
         length = len(self._prefix)
-        for key, value in self._db.items(from_key=self._prefix + after):
-            if not key.startswith(self._prefix):
-                break
+        for key, value in self._items(self._prefix + after, self._prefix):
             yield key[length:], value
 
     def spilled_slice(self, after: bytes, count: int) -> list[tuple[bytes, bytes]]:
@@ -148,13 +147,24 @@ class TaskState:
         return _RECORD.pack(_RECORDS, self._stage, self._partition, number)
 
     def _records(self) -> list[tuple[bytes, bytes]]:
-        found = []
-        for key, value in self._db.items(from_key=self._record_key(0)):
-            if not key.startswith(self._record_key(0)[:_RECORD_PREFIX_BYTES]):
-                break
-            found.append((key, value))
-        return found
+        return list(self._items(self._record_key(0), self._record_key(0)[:_RECORD_PREFIX_BYTES]))
 
     def _read(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        values: list[bytes | None] = self._db.get([self._prefix + key for key in keys])
+        try:
+            values: list[bytes | None] = self._db.get([self._prefix + key for key in keys])
+        except Exception as error:  # rocksdict raises bare Exception, of damaged files too
+            raise self._unreadable(error) from error
         return values
+
+    def _items(self, start: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Entries of the database from `start` on, as long as they begin with `prefix`."""
+        try:
+            for key, value in self._db.items(from_key=start):
+                if not key.startswith(prefix):
+                    break
+                yield key, value
+        except Exception as error:  # as above
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> StateError:
+        return StateError(f"{self._db.path()}: cannot read the state of stage {self._stage}, partition {self._partition} ({error})")

@@ -82,7 +82,7 @@ class Feed:
             by_topic[self._connection.bare(tp.topic)].add(tp.partition)
         partitions = by_topic[self.inputs[0]]
         if any(other != partitions for other in by_topic.values()):
-            raise Uneven(f"the assignment is not co-partitioned: {({topic: sorted(found) for topic, found in by_topic.items()})}")
+            raise Uneven(f"the assignment is not co-partitioned: { ({topic: sorted(found) for topic, found in by_topic.items()}) }")
         self.assigned = frozenset(partitions)
         await self.tasks.assign(partitions)
         self.restored = True

@@ -1,0 +1,31 @@
+"""What the tasks of a worker tell Prometheus. Lag and delivery are the driver's."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_TASK: Final = ("kind", "partition")
+_SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
+
+COMMITS = Counter("driftline_commits", "Transactions committed.", _TASK)
+ABORTS = Counter("driftline_aborts", "Transactions aborted; the task was opened anew.", _TASK)
+RECEIVED = Counter("driftline_received_records", "Input records taken, without those that had been applied before.", (*_TASK, "topic"))
+SKIPPED = Counter("driftline_skipped_records", "Input records that came again after they had been applied.", _TASK)
+WRITTEN = Counter("driftline_written_records", "Output records committed.", _TASK)
+JOURNAL_BYTES = Counter("driftline_journal_bytes", "Bytes written to the changelog, before compression.", _TASK)
+JOURNAL_HELD_BYTES = Gauge("driftline_journal_held_bytes", "Bytes of the changelog that a restore without a local copy reads.", _TASK)
+STATE_LIVE_BYTES = Gauge("driftline_state_live_bytes", "Bytes of the state when it was last written anew.", _TASK)
+STATE_MEMORY_BYTES = Gauge("driftline_state_memory_bytes", "Memory that the state takes, about.", _TASK)
+PROCESS_SECONDS = Histogram("driftline_process_seconds", "Time to apply a batch to the state.", ("kind",), buckets=_SECONDS)
+TRANSACTION_SECONDS = Histogram(
+    "driftline_transaction_seconds", "Time from the first record to the end of a commit.", ("kind",), buckets=_SECONDS
+)
+CACHE_SECONDS = Histogram("driftline_cache_seconds", "Time to write a commit to the local copy.", ("kind",), buckets=_SECONDS)
+RESTORE_SECONDS = Gauge("driftline_restore_seconds", "Time that the last restore of a task took.", _TASK)
+RESTORED_BYTES = Gauge("driftline_restored_bytes", "Bytes of the changelog that the last restore read.", _TASK)
+RESTORED_COMMITS = Gauge("driftline_restored_commits", "Commits of the changelog that the last restore read.", _TASK)
+RESTORING = Gauge("driftline_restoring_tasks", "Tasks that are being restored.", ("kind",))
+TASKS = Gauge("driftline_tasks", "Tasks that this worker runs.", ("kind",))
+COMMIT_INTERVAL = Gauge("driftline_commit_interval_seconds", "How long results are gathered before they are committed.", _TASK)

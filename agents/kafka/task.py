@@ -1,0 +1,380 @@
+"""A task: one kind of work on one partition, with its state and its transactions.
+
+The state of a task, what it writes and how far it has read change together or not at all. A commit takes three steps:
+
+1. on the thread of the event loop, the processor applies everything taken to the state, and what changed is cut off;
+2. on another thread, one Kafka transaction writes the outputs and the commit's journal records, and after that, never before it, the local
+   copy learns of it, together with the offset of the journal that it stands for;
+3. back on the loop, the commit is noted.
+
+At most one transaction is under way, while the next batch is taken and, once it is full, processed already. Positions come from the journal
+alone: after an open, deliveries begin at `positions`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from agents.kafka import failures, metering
+from agents.kafka.failures import Abandoned, MustStop
+from agents.kafka.journal import records_of
+from agents.kafka.ledger import Entry, Ledger
+from agents.kafka.outgoing import Outgoing
+from agents.kafka.processor import Processor, ProcessorFactory
+from agents.kafka.received import Received
+from agents.kafka.restore import Restore
+from agents.kafka.runtime import Runtime
+from agents.kafka.transaction import TransactionAborted, Transactions
+from agents.kafka.version import StateVersionError
+from agents.state.error import StateError
+
+log = logging.getLogger(__name__)
+
+# What comes together is committed together, also when the first record ends a silence.
+_GATHER_S: Final = 0.01
+# Positions that moved without any effect are committed now and then, for those who look at the lag.
+_POSITIONS_S: Final = 5.0
+_SLOWNESS: Final = 0.2
+
+
+class _Prepared(Struct):
+    """A commit on its way."""
+
+    outgoing: list[Outgoing]
+    entry: Entry
+
+
+class Task:
+    """One task.
+
+    Parameters
+    ----------
+    runtime
+        What the tasks of the worker share.
+    kind, partition
+        Which task it is.
+    factory
+        Makes the processor once the state is there.
+
+    Attributes
+    ----------
+    processor
+        What the task computes; there after `open`.
+    positions
+        Next offset of every input topic, without prefix, after what has been taken. Topics of which nothing came yet are missing: they
+        are read from their beginning.
+    committed
+        The same as of the last commit.
+    """
+
+    processor: Processor
+
+    def __init__(self, runtime: Runtime, kind: str, partition: int, factory: ProcessorFactory) -> None:
+        self.kind = kind
+        self.partition = partition
+        self.name = f"{runtime.connection.settings.app}-{kind}-{partition}"
+        self.positions: dict[str, int] = {}
+        self.committed: dict[str, int] = {}
+        self.commits = 0
+        self._runtime = runtime
+        self._factory = factory
+        self._unwanted = False
+        self._ledger: Ledger
+        self._journal_from = 0
+        self._buffered = 0
+        self._started_s = 0.0
+        self._deadline_s = 0.0
+        self._transaction_s = 0.0
+        self._again = False
+        self._wake = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._step_lock = asyncio.Lock()
+        self._flight: asyncio.Task[None] | None = None
+        self._loop: asyncio.Task[None] | None = None
+        labels = (kind, str(partition))
+        self._meters = {name: getattr(metering, name).labels(*labels) for name in _METERS}
+
+    # Opening
+
+    def open(self) -> None:
+        """Take the task over from whoever had it, restore its state, and make its processor. Blocks; for another thread.
+
+        Ends the process if that is impossible.
+
+        Raises
+        ------
+        Abandoned
+            If `abandon` was called meanwhile.
+        """
+        cache = self._runtime.cache
+        try:
+            self._journal = self._runtime.journal(self.kind, self.partition, lambda: self._unwanted)
+            self._transactions = Transactions(self._runtime.connection, self.name, lambda: self._unwanted)
+            self._transactions.open()
+            restored = Restore(self._runtime.connection, cache, self.kind, self._journal, lambda: self._unwanted).run()
+            states = cache.states(self.kind, self.partition)
+            self._journal_from = restored.low
+            self._ledger = Ledger(states, restored.place, restored.low)
+            self.positions, self.committed = dict(restored.place.positions), dict(restored.place.positions)
+            self.processor = self._factory(self.partition, lambda stage: states[stage].overlay, dict(self.positions))
+        except Abandoned:
+            cache.release(self.kind, self.partition)
+            raise
+        except (MustStop, StateVersionError) as error:
+            failures.stop_process(getattr(error, "code", failures.REFUSED), f"{self.name}: {error}")
+        except StateError as error:
+            failures.stop_process(failures.STORAGE, cache.told_of(error))
+        except Exception as error:
+            failures.stop_process(failures.DEFECT, f"{self.name}: cannot be opened: {error!r}")
+        self._meters["RESTORE_SECONDS"].set(restored.seconds)
+        self._meters["RESTORED_BYTES"].set(restored.bytes)
+        self._meters["RESTORED_COMMITS"].set(restored.commits)
+        log.info(
+            "%s: restored in %.2f s, %s, %d commits and %.1f MB of the changelog read; goes on at %s",
+            self.name,
+            restored.seconds,
+            "from the local copy" if restored.copied else "without a local copy",
+            restored.commits,
+            restored.bytes / 1e6,
+            self.positions,
+        )
+
+    def abandon(self) -> None:
+        """Tell the task that it is no longer wanted: an `open` on another thread ends, and no more is committed."""
+        self._unwanted = True
+        self._wake.set()
+
+    def start(self, aborted: Callable[[Task], None]) -> None:
+        """Begin to commit, on the running event loop; `aborted` is called if the task has to be dropped and opened anew."""
+        self._loop = asyncio.get_running_loop().create_task(self._run(aborted), name=self.name)
+
+    # Taking
+
+    def take(self, received: Received) -> int:
+        """Take a delivery of one input; gives how many records wait to be processed.
+
+        What was applied already is skipped. A delivery that begins after the position ends the process: records are missing.
+        """
+        position = self.positions.get(received.topic)
+        if position is not None:
+            if received.start > position:
+                failures.stop_process(
+                    failures.REFUSED,
+                    f"{self.name}: {received.topic}[{self.partition}] was delivered from {received.start} on, but {position} is next; "
+                    "records are missing. If retention deleted them before they were read, use another kafka.app to start anew",
+                )
+            if received.next <= position:
+                self._meters["SKIPPED"].inc(len(received.offsets))
+                return self._buffered
+            first = bisect_left(received.offsets, position)
+            if first:
+                self._meters["SKIPPED"].inc(first)
+                received = _from(received, first, position)
+        self.positions[received.topic] = received.next
+        if received.offsets:
+            before = self._buffered
+            try:
+                self._buffered = self.processor.take(received)
+            except Exception as error:
+                failures.stop_process(failures.DEFECT, f"{self.name}: cannot take records of {received.topic}: {error!r}")
+            metering.RECEIVED.labels(self.kind, str(self.partition), received.topic).inc(len(received.offsets))
+            if not before:
+                now = time.monotonic()
+                self._deadline_s = max(self._started_s + self.interval_s, now + _GATHER_S)
+            if not before or self._buffered >= self._runtime.max_records:
+                self._wake.set()
+            if self._buffered >= self._runtime.max_records:
+                self._has_room.clear()
+        return self._buffered
+
+    async def room(self) -> None:
+        """Wait until the next delivery may be taken."""
+        await self._has_room.wait()
+
+    @property
+    def interval_s(self) -> float:
+        """How long results are gathered now before they are committed."""
+        return self._runtime.interval_s(self._transaction_s)
+
+    # Committing
+
+    async def commit(self) -> None:
+        """Process and commit everything taken; on return it is committed.
+
+        Raises
+        ------
+        TransactionAborted
+            If the task has to be opened anew.
+        """
+        async with self._step_lock:
+            await self._step(with_positions=True)
+            await self._landed()
+
+    async def finish(self) -> None:
+        """Stop the commits of `start`, and commit the rest; as `commit`."""
+        if self._loop is not None:
+            self._unwanted = True
+            self._wake.set()
+            await asyncio.shield(self._loop)
+        await self.commit()
+
+    def close(self) -> None:
+        """Let go of the broker and of the memory. Blocks; for another thread."""
+        failures.reached("closing")
+        self._transactions.close()
+        self._runtime.cache.release(self.kind, self.partition)
+
+    async def _run(self, aborted: Callable[[Task], None]) -> None:
+        try:
+            while await self._due():
+                async with self._step_lock:
+                    if self._unwanted:
+                        return
+                    await self._step(with_positions=time.monotonic() - self._started_s > _POSITIONS_S)
+        except TransactionAborted as error:
+            log.warning("%s: a transaction was aborted, the task is opened anew: %s", self.name, error)
+            self._meters["ABORTS"].inc()
+            aborted(self)
+        except Exception as error:
+            failures.stop_process(failures.DEFECT, f"{self.name}: {error!r}")
+
+    async def _due(self) -> bool:
+        """Wait until there is something to process and time to do it; False once the task is not wanted any more."""
+        loop = asyncio.get_running_loop()
+        while not self._unwanted:
+            if self._flight is not None and self._flight.done():
+                await self._landed()
+            if self._buffered >= self._runtime.max_records:
+                return True
+            now = time.monotonic()
+            if self._flight is None:
+                if self._again:
+                    return True
+                if now >= self._deadline_s:
+                    if self._buffered or self.processor.pending() or self._must_tell_positions(now):
+                        return True
+                    self._deadline_s = now + self.interval_s
+            timer = loop.call_later(max(self._deadline_s - now, 0.001), self._wake.set) if self._flight is None else None
+            await self._wake.wait()
+            self._wake.clear()
+            if timer is not None:
+                timer.cancel()
+        return False
+
+    def _must_tell_positions(self, now: float) -> bool:
+        return now - self._started_s > _POSITIONS_S and self.positions != self.committed
+
+    async def _step(self, *, with_positions: bool) -> None:
+        prepared = self._prepare(with_positions=with_positions)
+        await self._landed()
+        if prepared is not None:
+            self._flight = asyncio.get_running_loop().create_task(self._fly(prepared))
+            self._flight.add_done_callback(lambda _: self._wake.set())
+
+    async def _landed(self) -> None:
+        """Wait for the transaction that is under way, if there is one."""
+        if self._flight is not None:
+            try:
+                await asyncio.shield(self._flight)
+            finally:
+                if self._flight.done():
+                    self._flight = None
+
+    def _prepare(self, *, with_positions: bool) -> _Prepared | None:
+        """Process what was taken, and cut off what changed; None if nothing did."""
+        started = time.monotonic()
+        self._started_s, self._deadline_s = started, started + self.interval_s
+        try:
+            outgoing = self.processor.process(self.positions)
+        except StateError as error:
+            failures.stop_process(failures.STORAGE, self._runtime.cache.told_of(error))
+        except Exception as error:
+            failures.stop_process(failures.DEFECT, f"{self.name}: cannot process: {error!r}")
+        self._buffered = 0
+        self._has_room.set()
+        metering.PROCESS_SECONDS.labels(self.kind).observe(time.monotonic() - started)
+        changed = bool(outgoing) or self._ledger.changed
+        self._again = changed and self.processor.pending()
+        if not changed and not (with_positions and self.positions != self.committed):
+            return None
+        return _Prepared(outgoing, self._ledger.entry(self.positions))
+
+    async def _fly(self, prepared: _Prepared) -> None:
+        loop = asyncio.get_running_loop()
+        next_offset = await loop.run_in_executor(self._runtime.writing, self._write, prepared)
+        entry = prepared.entry
+        self._ledger.settle(entry, next_offset)
+        self.committed = entry.closing.positions
+        self.commits += 1
+        meters = self._meters
+        meters["COMMITS"].inc()
+        meters["WRITTEN"].inc(len(prepared.outgoing))
+        meters["JOURNAL_BYTES"].inc(entry.size)
+        meters["JOURNAL_HELD_BYTES"].set(entry.closing.log_bytes)
+        meters["STATE_LIVE_BYTES"].set(entry.closing.live_bytes)
+        meters["STATE_MEMORY_BYTES"].set(self._ledger.memory_bytes)
+        meters["COMMIT_INTERVAL"].set(self.interval_s)
+
+    def _write(self, prepared: _Prepared) -> int:
+        """The transaction, then the local copy; on a thread of its own. Gives the offset after the commit."""
+        cache, entry = self._runtime.cache, prepared.entry
+        try:
+            with metering.TRANSACTION_SECONDS.labels(self.kind).time():
+                started = time.monotonic()
+                records = records_of(entry.closing, entry.changes)
+                next_offset = self._transactions.run(prepared.outgoing, self._journal.topic, self.partition, records)
+                self._transaction_s += _SLOWNESS * (time.monotonic() - started - self._transaction_s)
+            with metering.CACHE_SECONDS.labels(self.kind).time():
+                cache.write(self.kind, self.partition, entry.cuts, msgspec.structs.replace(entry.place, next=next_offset))
+            failures.reached("cached")
+            keep_from = entry.closing.restorable_from
+            if keep_from > self._journal_from and self._runtime.delete_before(self._journal, keep_from):
+                self._journal_from = keep_from
+            return next_offset
+        except TransactionAborted:
+            raise
+        except MustStop as error:
+            failures.stop_process(error.code, str(error))
+        except StateError as error:
+            failures.stop_process(failures.STORAGE, cache.told_of(error))
+        except Exception as error:
+            failures.stop_process(failures.DEFECT, f"{self.name}: cannot commit: {error!r}")
+
+
+_METERS: Final = (
+    "COMMITS",
+    "ABORTS",
+    "SKIPPED",
+    "WRITTEN",
+    "JOURNAL_BYTES",
+    "JOURNAL_HELD_BYTES",
+    "STATE_LIVE_BYTES",
+    "STATE_MEMORY_BYTES",
+    "RESTORE_SECONDS",
+    "RESTORED_BYTES",
+    "RESTORED_COMMITS",
+    "COMMIT_INTERVAL",
+)
+
+
+def _from(received: Received, first: int, start: int) -> Received:
+    """A delivery without its first records."""
+    return Received(
+        received.topic,
+        received.partition,
+        received.offsets[first:],
+        received.keys[first:],
+        received.values[first:],
+        received.timestamps_ms[first:],
+        start,
+        received.next,
+    )

@@ -1,0 +1,53 @@
+"""Version of the state that the stages keep, and the way from one to the next.
+
+Whoever changes how a stage writes an entry raises STATE_VERSION and adds the step from the version before to UPGRADES. The journal says of
+every commit which version wrote it, so a restore lifts old entries one by one while it reads; a local cache of another version is not used.
+A task that has been restored writes the new version from its first commit on, so there is no way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from agents.state.overlay import rewritten
+
+STATE_VERSION: Final = 1
+# Stage, key and value of an entry to its value in the next version.
+Upgrade = Callable[[str, bytes, bytes], bytes]
+# By the version that a step starts from.
+UPGRADES: Final[Mapping[int, Upgrade]] = {}
+
+
+class StateVersionError(Exception):
+    """The state was written by a version that this program cannot follow; the message says what to do."""
+
+
+def check_version(found: int, name: str) -> None:
+    """Refuse a state that this program cannot read.
+
+    Raises
+    ------
+    StateVersionError
+        If it is of a newer version, or of an older one without a step that leads on.
+    """
+    missing = [version for version in range(found, STATE_VERSION) if version not in UPGRADES]
+    if found > STATE_VERSION or missing:
+        way = "run the newer driftline that wrote it" if found > STATE_VERSION else "run a driftline in between first, which lifts it"
+        raise StateVersionError(
+            f"{name}: the state has version {found}, this program reads version {STATE_VERSION}"
+            f"{'' if not UPGRADES else f' and lifts versions {min(UPGRADES)} to {max(UPGRADES)}'}; {way}, or give the program "
+            "another kafka.app, under which it starts anew from the input topics"
+        )
+
+
+def lifted(changes: Mapping[str, bytes], found: int) -> Mapping[str, bytes]:
+    """The record of changes by stage, as this version would have written it."""
+    if found == STATE_VERSION:
+        return changes
+    records = dict(changes)
+    for version in range(found, STATE_VERSION):
+        upgrade = UPGRADES[version]
+        records = {stage: rewritten(record, partial(upgrade, stage)) for stage, record in records.items()}
+    return records
