@@ -69,29 +69,27 @@ def export(
     if out.exists() and any(out.iterdir()):
         raise ExportError(f"{out} is not empty; name a new folder with --out")
     told = told or (lambda topic, lines: None)
-    inputs = {topic: ranges(connection, topic, since_ms=since_ms, until_ms=until_ms) for topic in _EVENT_TIMES}
+    results = [topic.name for topic in TOPICS.values() if topic.name not in _EVENT_TIMES and topic.type is not None] if outputs else []
+    wanted = ranges(connection, [*_EVENT_TIMES, *results], since_ms=since_ms, until_ms=until_ms)
+    letters_at = ranges(connection, [dlq_name(topic) for topic in _EVENT_TIMES])
     for topic in (PREDICTIONS, GROUND_TRUTH):
-        if not inputs[topic]:
+        if not wanted[topic]:
             raise ExportError(f'the broker has no topic "{connection.name(topic)}"; `driftline topics list` shows what is there')
     out.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {}
-    for topic, found in inputs.items():
-        refusals, letters = _refusals(connection, topic)
+    for topic in _EVENT_TIMES:
+        refusals, letters = _refusals(connection, topic, letters_at[dlq_name(topic)])
         if letters:
             counts[dlq_name(topic)] = _write(out, dlq_name(topic), iter(letters), told)
-        merged = heapq.merge(*(_timed(connection, wanted) for wanted in found), key=_first)
+        merged = heapq.merge(*(_timed(connection, part) for part in wanted[topic]), key=_first)
         counts[topic] = _write(out, topic, (_line(message, refusals) for _, message in merged), told)
     if outputs:
-        values = {
-            topic.name: _values(connection, topic.name, ranges(connection, topic.name, since_ms=since_ms, until_ms=until_ms))
-            for topic in TOPICS.values()
-            if topic.name not in inputs and topic.type is not None
-        }
+        values = {topic: _values(connection, wanted[topic]) for topic in results}
         events, effects = in_order_of_effect(values[REGISTRY_EVENTS], values[REGISTRY_EFFECTS])
         values |= {REGISTRY_EVENTS: iter(events), REGISTRY_EFFECTS: iter(effects), METRICS: filter(_is_settled, values[METRICS])}
         for name, lines in values.items():
             counts[name] = _write(out, name, lines, told)
-    log = LogFile(since_ms, until_ms, len(inputs[PREDICTIONS]), [wanted for found in inputs.values() for wanted in found], counts)
+    log = LogFile(since_ms, until_ms, len(wanted[PREDICTIONS]), [part for topic in _EVENT_TIMES for part in wanted[topic]], counts)
     log.write(out)
     return log
 
@@ -144,11 +142,11 @@ def _is_json(value: bytes) -> bool:
     return True
 
 
-def _refusals(connection: Connection, topic: str) -> tuple[Refusals, list[bytes]]:
+def _refusals(connection: Connection, topic: str, found_at: Sequence[Range]) -> tuple[Refusals, list[bytes]]:
     """What the live run refused of a topic, by partition and offset, and the lines that say so."""
     found: Refusals = {}
     letters = []
-    for wanted in ranges(connection, dlq_name(topic)):
+    for wanted in found_at:
         for messages in records(connection, wanted):
             for message in messages:
                 said = {name: value.decode() for name, value in message.headers.items()}
@@ -186,7 +184,7 @@ def in_order_of_effect(events: Iterable[bytes], effects: Iterable[bytes]) -> tup
     return ordered, [value for _, value in told]
 
 
-def _values(connection: Connection, topic: str, found: Sequence[Range]) -> Iterator[bytes]:
+def _values(connection: Connection, found: Sequence[Range]) -> Iterator[bytes]:
     for wanted in found:
         for messages in records(connection, wanted):
             yield from (message.value for message in messages if message.value)

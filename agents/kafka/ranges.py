@@ -6,7 +6,8 @@ offsets; event time is inside the values and has no part in it. Records of abort
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from agents.kafka.connection import Connection
 
 REQUEST_S: Final = 30.0
 CHUNK: Final = 2_000
+WAIT_S: Final = 0.05
 
 
 class Fetched(Struct, frozen=True, gc=False):
@@ -30,11 +32,15 @@ class Fetched(Struct, frozen=True, gc=False):
     headers: dict[str, bytes]
 
 
-def ranges(connection: Connection, topic: str, *, since_ms: int | None = None, until_ms: int | None = None) -> list[Range]:
-    """Ranges of every partition of a topic, by partition; none where the broker has no such topic.
+def ranges(
+    connection: Connection, topics: Sequence[str], *, since_ms: int | None = None, until_ms: int | None = None
+) -> dict[str, list[Range]]:
+    """Ranges of every partition of each topic, by partition; no ranges where the broker has no such topic.
 
     Parameters
     ----------
+    topics
+        Names without the prefix.
     since_ms, until_ms
         Records that the broker took at or after the first and before the second moment, in ms since the epoch; None is the start of the
         log, and what is committed by now.
@@ -44,16 +50,26 @@ def ranges(connection: Connection, topic: str, *, since_ms: int | None = None, u
     KafkaException
         If the broker does not answer.
     """
+    there = connection.reach().topics
+    places = [
+        TopicPartition(name, partition)
+        for topic in topics
+        if (name := connection.name(topic)) in there
+        for partition in sorted(there[name].partitions)
+    ]
+    found: dict[str, list[Range]] = {topic: [] for topic in topics}
+    if not places:
+        return found
+    starts = _offsets(connection, places, OffsetSpec.earliest())
+    ends = _offsets(connection, places, OffsetSpec.latest())
     with closing(connection.consumer()) as consumer:
-        name = connection.name(topic)
-        partitions = consumer.list_topics(name, timeout=REQUEST_S).topics[name].partitions
-        starts = _offsets(connection, name, partitions, OffsetSpec.earliest())
-        ends = _offsets(connection, name, partitions, OffsetSpec.latest())
-        if since_ms is not None:
-            starts = _at_time(consumer, name, since_ms, starts, ends)
-        if until_ms is not None:
-            ends = _at_time(consumer, name, until_ms, starts, ends)
-    return [Range(topic, partition, starts[partition], max(starts[partition], ends[partition])) for partition in sorted(partitions)]
+        first = starts if since_ms is None else _at_time(consumer, places, since_ms, starts, ends)
+        last = ends if until_ms is None else _at_time(consumer, places, until_ms, starts, ends)
+    for place in places:
+        at = (place.topic, place.partition)
+        topic = connection.bare(place.topic)
+        found[topic].append(Range(topic, place.partition, first[at], max(first[at], last[at])))
+    return found
 
 
 def records(connection: Connection, wanted: Range) -> Iterator[list[Fetched]]:
@@ -73,7 +89,7 @@ def records(connection: Connection, wanted: Range) -> Iterator[list[Fetched]]:
             taken: list[Fetched] = []
             # A marker of a transaction takes an offset too, so the range may end behind its last record: then the partition's end tells.
             at_end = False
-            for message in consumer.consume(CHUNK, 1.0):
+            for message in consumer.consume(CHUNK, WAIT_S):
                 error, offset = message.error(), message.offset() or 0
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
@@ -87,20 +103,31 @@ def records(connection: Connection, wanted: Range) -> Iterator[list[Fetched]]:
                 return
 
 
-def _offsets(connection: Connection, name: str, partitions: Iterable[int], spec: OffsetSpec) -> dict[int, int]:
-    asked = {TopicPartition(name, partition): spec for partition in partitions}
-    if not asked:
-        return {}
-    found = connection.admin().list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_S)
-    return {place.partition: future.result().offset for place, future in found.items()}
+_MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
+Offsets = dict[tuple[str, int], int]
 
 
-def _at_time(consumer: Any, name: str, time_ms: int, starts: dict[int, int], ends: dict[int, int]) -> dict[int, int]:
+def _offsets(connection: Connection, places: Sequence[TopicPartition], spec: OffsetSpec) -> Offsets:
+    admin = connection.admin()  # the answers come through it: it has to live until they are there
+    ends = time.monotonic() + REQUEST_S
+    while True:
+        asked = dict.fromkeys(places, spec)
+        found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_S)
+        try:
+            return {(place.topic, place.partition): future.result().offset for place, future in found.items()}
+        except KafkaException as error:
+            # Of a topic that was made a moment ago, or while its leader changes.
+            if error.args[0].code() not in _MOVING or time.monotonic() >= ends:
+                raise
+            time.sleep(WAIT_S)
+
+
+def _at_time(consumer: Any, places: Sequence[TopicPartition], time_ms: int, starts: Offsets, ends: Offsets) -> Offsets:
     """The first offset at or after a time, the end where there is none."""
-    asked = [TopicPartition(name, partition, time_ms) for partition in starts]
-    found = consumer.offsets_for_times(asked, timeout=REQUEST_S)
-    at = dict(ends)
-    for place in found:
+    asked = [TopicPartition(place.topic, place.partition, time_ms) for place in places]
+    offsets = dict(ends)
+    for place in consumer.offsets_for_times(asked, timeout=REQUEST_S):
+        at = (place.topic, place.partition)
         if place.offset >= 0:
-            at[place.partition] = min(max(place.offset, starts[place.partition]), ends[place.partition])
-    return at
+            offsets[at] = min(max(place.offset, starts[at]), ends[at])
+    return offsets
