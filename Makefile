@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --require-hashes --no-build-isolation
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help demo kafka test lint bench lock clean
+.PHONY: help demo kafka test lint bench chaos lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -38,6 +38,9 @@ lint: $(VENV)/.dev ## style and types
 
 bench: $(VENV)/.dev ## cost per joined pair beside a hand-written ideal
 	$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: $(VENV)/.dev ## kill workers and broker again and again, then count everything (about an hour; ARGS="--help")
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 lock: ## renew the lock files (needs uv; everybody else needs only pip)
 	$(COMPILE) requirements/build.in -o requirements/build.txt

@@ -20,7 +20,7 @@ from tests.chaos.topics import Stored
 from tests.chaos.verify import INPUTS, OUTPUTS, Topics, verify
 from tests.oracle.recorded import partition_of
 
-SEED, PREDICTIONS, PARTITIONS = 7, 2_200, 4
+SEED, PREDICTIONS, PARTITIONS = 7, 1_500, 4
 NOW = time.time_ns() // 1_000_000
 
 
@@ -31,7 +31,7 @@ def topics(tmp_path_factory: pytest.TempPathFactory) -> Topics:
     log, out = folder / "log", folder / "out"
     log.mkdir()
     (log / "driftline.toml").write_text(CONFIGURATION, encoding="utf-8")
-    load = Load(SEED, step_ms=9_000, late=False)
+    load = Load(SEED, step_ms=12_000, late=False)
     sent = [message for messages in itertools.islice(load, PREDICTIONS) for message in messages] + load.rest()
     for name in INPUTS:
         values = [message.value for message in sent if message.topic == name and b"\n" not in message.value]

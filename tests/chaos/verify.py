@@ -124,7 +124,7 @@ def _ticks(records: Iterable[Stored], topic: str) -> dict[int, list[tuple[int, i
     found: dict[int, list[tuple[int, int]]] = {}
     for record in records:
         value = json.loads(record.value)
-        if "after" in value:
+        if value.get("after"):
             time = prediction_time(value["timestamp"])
             found.setdefault(record.partition, []).append((value["after"].get(topic, 0), time))
     return {partition: sorted(ticks) for partition, ticks in found.items()}

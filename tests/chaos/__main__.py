@@ -1,0 +1,51 @@
+"""`make chaos`: the campaign from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos import campaign, planted, table
+
+
+def main() -> int:
+    """Run a campaign; 0 if everything was counted once."""
+    parser = argparse.ArgumentParser(prog="make chaos", description="Kill workers and broker again and again, then count everything.")
+    parser.add_argument("--kills", type=int, default=100, help="kill -9 of workers, those below included")
+    parser.add_argument("--restoring", type=int, default=20, help="kills while a worker restores")
+    parser.add_argument("--graceful", type=int, default=40, help="SIGTERM, workers added and removed")
+    parser.add_argument("--zombies", type=int, default=20, help="SIGSTOP past the session timeout, then SIGCONT")
+    parser.add_argument("--broker", type=int, default=10, help="kill -9 of the broker")
+    parser.add_argument("--caches", type=int, default=20, help="caches wiped or truncated")
+    parser.add_argument("--disks", type=int, default=4, help="no space left for the caches")
+    parser.add_argument("--seed", type=int, help="repeat the faults of an earlier campaign, as far as timing lets them")
+    parser.add_argument("--rate", type=float, default=150.0, help="predictions per second")
+    parser.add_argument("--speed", type=float, default=240.0, help="seconds of event time per second")
+    parser.add_argument("--mixed", action="store_true", help="one round with everything in place of one for each sort of fault")
+    parser.add_argument("--planted", choices=sorted(planted.DEFECTS), help="run workers with a defect, which has to be found")
+    parser.add_argument("--out", type=Path, default=Path("chaos.json"), help="where the result is written")
+    parser.add_argument("--keep", action="store_true", help="keep logs and topics even if all is well")
+    given = parser.parse_args()
+    seed = secrets.randbelow(1 << 31) if given.seed is None else given.seed
+    print(f"seed {seed}", flush=True)
+    counts = {name: getattr(given, name) for name in ("kills", "restoring", "graceful", "zombies", "broker", "caches", "disks")}
+    folder = Path(tempfile.mkdtemp(prefix="driftline-chaos-"))
+    command = campaign.PRODUCT if given.planted is None else ("-m", "tests.chaos.planted", given.planted)
+    rounds = campaign.plan(seed, **counts, mixed=given.mixed)
+    reports = campaign.run(rounds, folder, seed=seed, pace=campaign.Pace(given.rate, given.speed), command=command)
+    print(table.text(reports))
+    table.write(given.out, reports, {"seed": seed, **counts, "rate": given.rate, "speed": given.speed, "planted": given.planted})
+    right = all(report.right for report in reports)
+    if right and not given.keep:
+        shutil.rmtree(folder)
+    else:
+        print(f"logs: {folder}")
+    return 0 if right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+"""What is done to the workers and to the broker, one fault at a time, and how long until every task commits again.
+
+A fault is a function of the scene: it does the harm, sees to it that somebody repairs it as a supervisor or an operator would, and
+tells what happened. How many of which fault there are is `campaign.py`.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+
+from tests.chaos.disk import Disk
+from tests.chaos.watching import Task, Watching
+from tests.chaos.workers import Fleet, Worker
+from tests.kafka.brokers import BrokerProcess
+
+RECOVERS_S = 120.0  # after that the scene goes on, and the fault counts as one that was not recovered from
+DIES_S = 45.0  # a worker that was told to end at a named point does so until then, or the point was not reached
+STOPS_S = 10.0  # from SIGTERM to the end
+ACTIVE_S = 3.0  # a task that committed nothing for so long has nothing to do, and nobody waits for it
+
+
+class Happening(NamedTuple):
+    """One fault that happened.
+
+    Attributes
+    ----------
+    recovery
+        Seconds from the fault to the first committed output of the last task that had been at work; None if it did not come.
+    note
+        What else there is to say.
+    """
+
+    kind: str
+    recovery: float | None
+    note: str = ""
+
+
+class Scene:
+    """Everything that a fault can get at."""
+
+    def __init__(self, broker: BrokerProcess, fleet: Fleet, watching: Watching, disk: Disk, random: Random) -> None:
+        self.broker, self.fleet, self.watching, self.disk, self.random = broker, fleet, watching, disk, random
+
+    def busy(self) -> list[Task]:
+        """The tasks that are at work just now."""
+        return self.watching.active(time.time() - ACTIVE_S)
+
+    def recovery(self, since: float, tasks: list[Task]) -> float | None:
+        """Wait until all of these tasks have written and committed something after a time; gives the seconds that it took."""
+        missing = set(tasks)
+
+        def all_again() -> bool:
+            missing.difference_update([task for task in missing if self.watching.recovered(task, since) is not None])
+            return not missing
+
+        if not self.fleet.wait(all_again, RECOVERS_S):
+            return None
+        seen = [self.watching.recovered(task, since) or since for task in tasks]
+        return round(max(seen, default=since) - since, 3)
+
+    def pause(self, most: float) -> None:
+        """Let some time pass."""
+        self.fleet.wait(lambda: False, self.random.uniform(0, most))
+
+    def pick(self) -> Worker:
+        """One of the running workers."""
+        if not self.fleet.wait(lambda: bool(self.fleet.running()), RECOVERS_S):
+            raise RuntimeError("no worker runs although all were started again")
+        return self.random.choice(self.fleet.running())
+
+    def end(self, worker: Worker) -> str:
+        """SIGTERM, and wait; gives what was wrong with its end."""
+        worker.wanted = False
+        worker.signal(signal.SIGTERM)
+        ended = self.fleet.wait(lambda: not worker.runs(), STOPS_S)
+        note = "" if ended else f"{worker.name} runs {STOPS_S:.0f} s after SIGTERM"
+        if ended and worker.exit_code():
+            note = f"{worker.name} ended with {worker.exit_code()}: {worker.last_words()}"
+        worker.kill()
+        return note
+
+
+Fault = Callable[[Scene], Happening]
+
+
+def kill(scene: Scene) -> Happening:
+    """kill -9 of a worker at a random time; one in five is killed again while it comes back."""
+    worker, busy = scene.pick(), scene.busy()
+    worker.kill()
+    since, note = time.time(), ""
+    worker.start()
+    if scene.random.random() < 0.2:
+        scene.pause(4.0)
+        worker.kill()
+        worker.start()
+        note = "twice"
+    return Happening("kill -9", scene.recovery(since, busy), note)
+
+
+def kill_at(point: str) -> Fault:
+    """kill -9 at a named point, reached for a random number of times."""
+
+    def fault(scene: Scene) -> Happening:
+        kind = f"kill -9 at {point}"
+        worker = scene.pick()
+        busy = scene.busy()
+        note = scene.end(worker)
+        if point == "restoring" and scene.random.random() < 0.5:
+            worker.wipe_cache()
+        most = {"restoring": 4, "revoking": 1, "closing": 1}.get(point, 80)
+        worker.start(f"kill:{point}:{scene.random.randint(1, most)}")
+        began = time.time()
+        if point in ("revoking", "closing"):
+            scene.recovery(began, busy)
+            worker.wanted = False  # from here on its end is waited for
+            if point == "closing":
+                worker.signal(signal.SIGTERM)
+            else:
+                rebalance(scene, worker)
+        worker.wanted = False
+        died = scene.fleet.wait(lambda: not worker.runs(), DIES_S)
+        since = time.time()
+        if not died or worker.exit_code() != -signal.SIGKILL:
+            note += f" the point was not reached: it {'ended with ' + str(worker.exit_code()) if died else 'runs'}"
+            kind = f"{point} not reached"
+            worker.kill()
+        worker.start()
+        return Happening(kind, scene.recovery(since, busy), note)
+
+    return fault
+
+
+def rebalance(scene: Scene, keep: Worker) -> None:
+    """Change the membership, so that the others have to give partitions away or get some."""
+    others = [worker for worker in scene.fleet.running() if worker is not keep]
+    if len(others) >= 2:
+        scene.end(others[0])
+    else:
+        scene.fleet.add()
+
+
+def graceful(scene: Scene) -> Happening:
+    """SIGTERM and start again, one worker more, or one less; there are two or three."""
+    busy, running = scene.busy(), scene.fleet.running()
+    choices = ["restart"] + (["add"] if len(running) < 3 else ["remove"])
+    choice = scene.random.choice(choices) if len(running) > 1 else "add"
+    if choice == "add":
+        since = time.time()
+        scene.fleet.add()
+        return Happening("worker added", scene.recovery(since, busy))
+    worker = scene.pick()
+    since = time.time()
+    note = scene.end(worker)
+    if choice == "restart":
+        worker.start()
+    return Happening("SIGTERM, restart" if choice == "restart" else "worker removed", scene.recovery(since, busy), note)
+
+
+def zombie(scene: Scene) -> Happening:
+    """SIGSTOP until others have taken over, then SIGCONT: it must find out that it is out before it changes anything."""
+    if len(scene.fleet.running()) < 2:
+        scene.recovery(time.time(), [])
+        scene.fleet.add()
+        scene.recovery(time.time(), scene.busy())
+    worker, busy = scene.pick(), scene.busy()
+    worker.signal(signal.SIGSTOP)
+    since = time.time()
+    taken = scene.recovery(since, busy)
+    scene.pause(3.0)
+    exits = len(scene.fleet.self_exits)
+    worker.signal(signal.SIGCONT)
+    woken = time.time()
+    ended = scene.fleet.wait(lambda: len(scene.fleet.self_exits) > exits, 8.0)
+    again = scene.recovery(woken, scene.busy() or busy)
+    note = scene.fleet.self_exits[-1].words if ended else "goes on as a member"
+    return Happening("SIGSTOP past the session, SIGCONT", taken, f"{note}; all again after {again} s")
+
+
+def broker(scene: Scene) -> Happening:
+    """kill -9 of the broker, and a new start on the same data."""
+    busy = scene.busy()
+    scene.broker.kill()
+    since = time.time()
+    scene.pause(4.0)
+    scene.broker.start()
+    return Happening("broker kill -9", scene.recovery(since, busy), f"back after {time.time() - since:.1f} s")
+
+
+def cache(scene: Scene) -> Happening:
+    """A worker is killed or stopped, its cache deleted or cut short, and it comes back."""
+    worker, busy = scene.pick(), scene.busy()
+    note = ""
+    if scene.random.random() < 0.5:
+        worker.kill()
+    else:
+        note = scene.end(worker)
+    since = time.time()
+    if scene.random.random() < 0.5:
+        worker.wipe_cache()
+        kind = "cache wiped"
+    else:
+        note += f" {worker.damage_cache(scene.random)} files"
+        kind = "cache truncated"
+    worker.start()
+    return Happening(kind, scene.recovery(since, busy), note)
+
+
+def disk_full(scene: Scene) -> Happening:
+    """No space is left for the caches for some seconds; the time counts from when there is some again."""
+    busy = scene.busy()
+    exits = len(scene.fleet.self_exits)
+    with scene.disk.full([worker.pid for worker in scene.fleet.running()]):
+        scene.fleet.wait(lambda: len(scene.fleet.self_exits) > exits, scene.random.uniform(3.0, 12.0))
+    since = time.time()
+    note = scene.fleet.self_exits[-1].words if len(scene.fleet.self_exits) > exits else "nobody noticed"
+    return Happening(f"disk full ({scene.disk.how})", scene.recovery(since, busy), note)

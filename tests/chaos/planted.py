@@ -1,0 +1,69 @@
+"""Workers with a defect in how a commit is written, for the campaign to find: `python -m tests.chaos.planted DEFECT worker ...`.
+
+The task layer of this process alone is patched; the product has no switch for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from agents.cli import main
+from agents.kafka import failures
+from agents.kafka.journal import records_of
+from agents.kafka.outgoing import Outgoing
+from agents.kafka.task import Task
+from agents.kafka.transaction import Transactions
+
+
+def positions_outside() -> None:
+    """The journal, with the positions that were applied, is written after the transaction of the outputs, in one of its own."""
+    whole = Transactions.run
+
+    def run(self: Transactions, outgoing: Sequence[Outgoing], journal: str, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int:
+        if outgoing:
+            self._producer.begin_transaction()
+            for out in outgoing:
+                to = -1 if out.partition is None else out.partition
+                self._produce(self._connection.name(out.topic), out.value, out.key, to, out.headers)
+            self._producer.commit_transaction()
+        failures.reached("produced")
+        return whole(self, [], journal, partition, records)
+
+    Transactions.run = run  # type: ignore[method-assign]
+
+
+def cache_first() -> None:
+    """The local copy learns of a commit when all of it has been sent, before it is committed."""
+
+    def write(self: Task, prepared: Any) -> int:
+        entry, transactions, offsets = prepared.entry, self._transactions, []
+        transactions._producer.begin_transaction()
+        for out in prepared.outgoing:
+            to = -1 if out.partition is None else out.partition
+            transactions._produce(transactions._connection.name(out.topic), out.value, out.key, to, out.headers)
+        for key, value in records_of(entry.closing, entry.changes):
+            told = lambda error, message: offsets.append(message.offset())  # noqa: E731
+            transactions._produce(self._journal.topic, value, key, self.partition, [], on_delivery=told)
+        failures.reached("produced")
+        transactions._producer.flush()
+        next_offset = max(offsets) + 1
+        self._runtime.cache.write(self.kind, self.partition, entry.cuts, msgspec.structs.replace(entry.place, next=next_offset))
+        failures.reached("cached")
+        transactions._producer.commit_transaction()
+        failures.reached("committed")
+        return next_offset
+
+    Task._write = write  # type: ignore[method-assign]
+
+
+DEFECTS = {"positions-outside": positions_outside, "cache-first": cache_first}
+
+
+if __name__ == "__main__":
+    DEFECTS[sys.argv[1]]()
+    del sys.argv[1]
+    sys.exit(main())
