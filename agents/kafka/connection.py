@@ -136,7 +136,8 @@ class Connection:
             If it does not answer in time, or refuses.
         """
         heard: list[KafkaError] = []
-        admin = AdminClient(self.properties(error_cb=heard.append), logger=_client_log)
+        lines = _Lines()
+        admin = AdminClient(self.properties(error_cb=heard.append), logger=lines.logger)
         ends = time.monotonic() + timeout_s
         while True:
             try:
@@ -144,6 +145,11 @@ class Connection:
             except KafkaException as error:
                 admin.poll(0)
                 refused = [fault for fault in heard if fault.code() in _REFUSALS]
+                if not refused and sum("closed by peer" in line for line in lines.said) >= 3:  # once is a broker that ends
+                    raise BrokerError(
+                        f"broker {self.servers}: takes connections and closes them at once; if it wants TLS or a login, set kafka.client "
+                        '"security.protocol" and what belongs to it'
+                    ) from error
                 if refused or time.monotonic() >= ends:
                     raise self.error((refused or heard or [error.args[0]])[0]) from error
 
@@ -170,6 +176,20 @@ class Connection:
         if code in _FORBIDDEN:
             return BrokerError(f"{place}: {fault.str()}; the login needs rights on topics, groups and transactional ids of ours")
         return BrokerError(f"{place}: {fault.str()} ({fault.name()})")
+
+
+class _Lines(logging.Handler):
+    """Keeps what a client logs: of a connection that is closed in order, nothing else tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.logger = logging.Logger("driftline.kafka.reach")
+        self.logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self.said.append(record.getMessage())
 
 
 _AWAY = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE)

@@ -37,12 +37,14 @@ class BrokerProcess:
         Its data directory.
     properties
         As for `DevBroker`.
+    port
+        Where it listens; by default a port that is free now.
     """
 
-    def __init__(self, folder: Path, properties: Mapping[str, str] | None = None) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, properties: Mapping[str, str] | None = None, *, port: int | None = None) -> None:
+        self.port = port or free_port()
         self.servers = f"127.0.0.1:{self.port}"
-        self._broker = DevBroker(folder, properties)
+        self._broker = DevBroker(folder, properties, quick=True)
         self._running: Running | None = None
 
     def start(self) -> None:

@@ -1,0 +1,104 @@
+"""A broker that asks for a login: the right one works for every client, a wrong one is refused with what to correct."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from click.testing import CliRunner
+
+from agents.cli.program import driftline
+from agents.devbroker.broker import free_port
+from agents.kafka import topics
+from agents.kafka.connection import BrokerError, Connection
+from schemas.config import parse_config
+from tests.kafka.brokers import BrokerProcess, need_java
+
+pytestmark = pytest.mark.kafka
+
+PASSWORD = "open-s3same"
+WRONG = "open-barley"
+LOGIN_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Servers of a broker's listener that wants a user name and a password."""
+    need_java()
+    port, guarded_port = free_port(), free_port()
+    settings = {
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{guarded_port},CONTROLLER://127.0.0.1:{{controller_port}}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{guarded_port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{LOGIN_MODULE} user_ann="{PASSWORD}";',
+    }
+    broker = BrokerProcess(tmp_path_factory.mktemp("guarded"), settings, port=port)
+    broker.start()
+    yield f"127.0.0.1:{guarded_port}"
+    broker.stop()
+
+
+def settings(servers: str, **client: str) -> str:
+    login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "ann"} | client
+    lines = "".join(f'"{key}" = "{value}"\n' for key, value in login.items())
+    return f'[kafka]\nbootstrap_servers = "{servers}"\ninput_partitions = 1\npartitions = 1\n[kafka.client]\n{lines}"sasl.password" = {{ env = "TEST_PASSWORD" }}\n'
+
+
+def connection(servers: str, password: str) -> Connection:
+    return Connection(parse_config(settings(servers)), servers, {"TEST_PASSWORD": password})
+
+
+async def first_value(login: Connection, topic: str) -> bytes | None:
+    consumer = AIOKafkaConsumer(topic, auto_offset_reset="earliest", **login.aiokafka())
+    await consumer.start()
+    try:
+        return (await consumer.getone()).value
+    finally:
+        await consumer.stop()
+
+
+def test_one_login_serves_admin_producer_consumer_and_aiokafka(guarded: str) -> None:
+    login = connection(guarded, PASSWORD)
+    login.reach()
+    topics.create(login)
+    producer = login.producer(transactional_id="test")
+    producer.init_transactions(30.0)
+    producer.begin_transaction()
+    producer.produce(login.name("alerts"), b"told", key=b"churn")
+    producer.commit_transaction(30.0)
+    consumer = login.consumer(auto_offset_reset="earliest", group_id="test")
+    consumer.subscribe([login.name("alerts")])
+    message = consumer.poll(30.0)
+    consumer.close()
+    assert message is not None
+    assert message.value() == b"told"
+    assert asyncio.run(asyncio.wait_for(first_value(login, login.name("alerts")), 30.0)) == b"told"
+
+
+def test_a_wrong_password_is_refused_at_once_with_what_to_correct_and_without_showing_it(guarded: str) -> None:
+    with pytest.raises(BrokerError) as refused:
+        connection(guarded, WRONG).reach(timeout_s=30.0)
+    said = str(refused.value)
+    assert f"broker {guarded}: refused the login of ann" in said
+    assert "the password in the environment variable TEST_PASSWORD" in said
+    assert WRONG not in said
+    assert PASSWORD not in said
+
+
+def test_a_verb_ends_with_that_message(guarded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "driftline.toml"
+    config.write_text(settings(guarded))
+    monkeypatch.setenv("TEST_PASSWORD", WRONG)
+    result = CliRunner().invoke(driftline, ["topics", "list", "--config", str(config), "--broker", guarded])
+    assert result.exit_code == 2
+    assert "refused the login of ann" in result.output
+    assert WRONG not in result.output
+
+
+def test_without_a_login_the_message_names_the_setting_that_is_missing(guarded: str) -> None:
+    with pytest.raises(BrokerError, match=r'closes them at once; if it wants TLS or a login, set kafka\.client "security\.protocol"'):
+        Connection(parse_config(""), guarded, {}).reach(timeout_s=3.0)
