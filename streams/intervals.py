@@ -23,8 +23,8 @@ def divided(numerator: Ints | Floats, denominator: Ints | Floats) -> Floats:
     >>> divided(np.array([1, 1]), np.array([2, 0])).tolist()
     [0.5, nan]
     """
-    shape = np.broadcast_shapes(np.shape(numerator), np.shape(denominator))
-    ratio: Floats = np.divide(numerator, denominator, out=np.full(shape, np.nan), where=np.asarray(denominator) != 0)
+    # A third of the time of np.divide with `where`, which counts for few series.
+    ratio: Floats = numerator / np.where(np.equal(denominator, 0), np.nan, denominator)
     return ratio
 
 

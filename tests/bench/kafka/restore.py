@@ -1,0 +1,183 @@
+"""A worker that holds millions of entries: memory, how fast it is back, and the time from kill -9 to the first new output."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from schemas.times import DAY_MS, format_time
+from schemas.topics import METRICS, PREDICTIONS, TICKS
+from tests.bench.kafka.topics import Bench, value_of
+from tests.bench.kafka.usage import Meter
+from tests.bench.kafka.worker import Worker
+
+Result = dict[str, Any]
+PARTITIONS: Final = 4
+FILL_S: Final = 7_200.0
+TRICKLE_S: Final = 0.05
+OUTPUT_S: Final = 60.0
+SETTINGS: Final = """[run]
+lanes = ["decisions"]
+prediction_grace = "1m"
+truth_grace = "1m"
+[defaults]
+windows = ["1h"]
+maturity = ["1d"]
+label_horizon = "30d"
+positive_label = "yes"
+last_n = []
+since_deployment = false
+default_rules = false
+metrics = []
+"""
+
+
+def restore(folder: Path, servers: str, broker: int, *, entries: int, kills: int) -> Result:
+    """Fill a worker with predictions that wait for their labels, then end it and start it again.
+
+    Parameters
+    ----------
+    entries
+        Predictions without a label.
+    kills
+        How often it is killed with SIGKILL while predictions trickle in, with static membership and a kept cache.
+    """
+    bench = Bench(servers, f"bench-restore-{entries}.", PARTITIONS)
+    config = bench.configuration(folder / "driftline.toml", SETTINGS, f"restore-{entries}", clock="wall", kafka='static_member = "bench"\n')
+    bench.make_inputs()
+    bench.fresh(config)
+    state, log = folder / "state", folder / "worker.log"
+    first_ms = round(time.time() * 1000) - DAY_MS
+    last_ms = _fill(bench, entries, first_ms)
+    bench.ask(last_ms)
+
+    worker = Worker(config, state, log)
+    try:
+        worker.ready()
+        meter, began = Meter(worker=worker.pid, broker=broker), time.monotonic()
+        _answered(bench, worker)
+        filled_s, used = time.monotonic() - began, meter.read()
+        result: Result = {
+            "entries": entries,
+            "fill_s": filled_s,
+            "fill_us_per_entry": {name: 1e6 * use.cpu_s / entries for name, use in used.items()},
+            "fill_peak_mib": used["worker"].peak_mib,
+            "stop_s": worker.stop(),
+            "cache_mib": _size(state),
+        }
+        worker = Worker(config, state, log)
+        result["kept_cache_ready_s"] = worker.ready()
+        result["kept_cache_peak_mib"] = Meter(worker=worker.pid).read()["worker"].peak_mib
+        worker.stop()
+        shutil.rmtree(state)
+        worker = Worker(config, state, log)
+        result["empty_cache_ready_s"] = worker.ready()
+        result["empty_cache_peak_mib"] = Meter(worker=worker.pid).read()["worker"].peak_mib
+        back = []
+        with _Trickle(bench, last_ms):
+            _first_output(bench, time.time())
+            for _ in range(kills):
+                time.sleep(2.0)
+                worker.kill()
+                killed = time.time()
+                worker = Worker(config, state, log)
+                back.append(_first_output(bench, killed))
+        result["kill_to_output_s"] = back
+        worker.stop()
+    except BaseException:
+        worker.kill()
+        raise
+    bench.delete(bench.names())
+    return result
+
+
+def _fill(bench: Bench, entries: int, first_ms: int) -> int:
+    """Write predictions whose times spread over half an hour; gives the last time."""
+    producer, random = bench.producer(), Random(7)
+    name, time_ms = bench.name(PREDICTIONS), first_ms
+    for number in range(entries):
+        if number % 1_000 == 0:
+            time_ms = first_ms + number * 1_800_000 // entries
+            stamp = format_time(time_ms)
+        identity = f"{random.getrandbits(128):032x}"
+        line = (
+            f'{{"prediction_id":"{identity}","model_name":"model-{number % 10}","model_version":"1.{number % 2}.0",'
+            f'"timestamp":"{stamp}","prediction":"no"}}'
+        )
+        while True:
+            try:
+                producer.produce(name, line, identity)
+                break
+            except BufferError:
+                producer.poll(0.05)
+    producer.flush()
+    return time_ms
+
+
+def _answered(bench: Bench, worker: Worker) -> None:
+    """Wait until every partition has answered the request for a tick: it does so when nothing is unread."""
+    consumer, waiting, ends = bench.reader(TICKS), set(range(bench.partitions)), time.monotonic() + FILL_S
+    while waiting:
+        worker.alive()
+        if time.monotonic() > ends:
+            raise TimeoutError(f"partitions {sorted(waiting)} have not been read after {FILL_S:.0f} s")
+        for message in consumer.consume(1_000, 0.2):
+            if msgspec.json.decode(value_of(message)).get("after") is not None:
+                waiting.discard(message.partition())
+    consumer.close()
+
+
+class _Trickle:
+    """Predictions that come all the time, a few a second, for every partition."""
+
+    def __init__(self, bench: Bench, from_ms: int) -> None:
+        self._bench = bench
+        self._from_ms = from_ms
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        producer, random, number = self._bench.producer(), Random(8), 0
+        while not self._done.wait(TRICKLE_S):
+            number += 1
+            row = {
+                "prediction_id": f"{random.getrandbits(128):032x}",
+                "model_name": f"model-{number % 10}",
+                "model_version": "1.0.0",
+                "timestamp": format_time(self._from_ms + number),
+                "prediction": "no",
+            }
+            producer.produce(self._bench.name(PREDICTIONS), msgspec.json.encode(row), row["prediction_id"])
+            producer.poll(0)
+        producer.flush()
+
+
+def _first_output(bench: Bench, after: float) -> float:
+    """Seconds from a moment to the first committed record of metrics that the broker took later."""
+    consumer, ends = bench.reader(METRICS), time.time() + OUTPUT_S
+    while time.time() < ends:
+        for message in consumer.consume(1_000, 0.02):
+            value_of(message)
+            taken = message.timestamp()[1] / 1000
+            # What was written before the kill may be committed by nobody; a second is more than a transaction takes.
+            if taken > after:
+                consumer.close()
+                return time.time() - after
+    raise TimeoutError(f"no new figure {OUTPUT_S:.0f} s after the kill")
+
+
+def _size(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / (1 << 20)

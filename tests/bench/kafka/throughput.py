@@ -1,0 +1,99 @@
+"""A backlog worked off: processor time per joined pair of the worker and of the broker, beside the hand-written consumer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from schemas.config import load_config
+from schemas.topics import TICKS
+from tests.bench import jobs
+from tests.bench.kafka.topics import Bench, announced, value_of
+from tests.bench.kafka.usage import Meter
+from tests.bench.kafka.worker import ROOT, Worker
+
+Result = dict[str, Any]
+SETTLE_S: Final = 1_800.0
+
+
+class Job:
+    """One job of one size: its log, and its input topics, written once.
+
+    Parameters
+    ----------
+    kind
+        "plain" or "full".
+    """
+
+    def __init__(self, folder: Path, servers: str, kind: str, pairs: int) -> None:
+        self.name = f"{kind}-{pairs}"
+        self.pairs = pairs
+        self._kind = kind
+        self._folder = folder / self.name
+        self.bench = Bench(servers, f"bench-{self.name}.", jobs.PARTITIONS)
+        self._rounds = 0
+        jobs.write(self._folder / "log", kind, pairs)
+        self.bench.make_inputs()
+        self._last = self.bench.feed(self._folder / "log")
+        self._horizon_ms = load_config(self._folder / "log" / "driftline.toml").defaults.label_horizon_ms
+
+    def ideal(self, broker: int) -> Result:
+        """The hand-written consumer, in a process of its own."""
+        command = [sys.executable, "-m", "tests.bench.kafka.ideal", self.bench.servers, self.bench.prefix, str(jobs.PARTITIONS)]
+        process = subprocess.Popen([*command, str(self._horizon_ms)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        meter = Meter(broker=broker)
+        line = process.stdout.readline()
+        used = meter.read()
+        if process.wait():
+            raise SystemExit(f"the ideal ended with {process.returncode}")
+        return json.loads(line) | {"broker_cpu_s": used["broker"].cpu_s}
+
+    def pipeline(self, broker: int, *, profile: Path | None = None) -> Result:
+        """The product: from ready until everything is announced after the end of the log."""
+        self._rounds += 1
+        folder = self._folder / f"round-{self._rounds}"
+        app = f"{self.name}-{self._rounds}"
+        config = self.bench.configuration(folder / "driftline.toml", jobs.CONFIGURATIONS[self._kind], app)
+        self.bench.fresh(config)
+        self.bench.finish(self._last, self._horizon_ms)
+        worker = Worker(config, folder / "state", folder / "worker.log", profile=profile)
+        try:
+            ready_s = worker.ready()
+            meter, began = Meter(worker=worker.pid, broker=broker), time.monotonic()
+            self._settled(worker)
+            elapsed_s, used = time.monotonic() - began, meter.read()
+            figures = worker.figures()
+            stop_s = worker.stop()
+        except BaseException:
+            worker.kill()
+            raise
+        return {
+            "cpu_s": used["worker"].cpu_s,
+            "broker_cpu_s": used["broker"].cpu_s,
+            "elapsed_s": elapsed_s,
+            "peak_mib": used["worker"].peak_mib,
+            "broker_peak_mib": used["broker"].peak_mib,
+            "ready_s": ready_s,
+            "stop_s": stop_s,
+            "figures": figures,
+        } | announced(self.bench)
+
+    def _settled(self, worker: Worker) -> None:
+        """Wait until every task of stages 2 to 4 has announced everything."""
+        consumer = self.bench.reader(TICKS)
+        waiting, ends = set(range(self.bench.partitions)), time.monotonic() + SETTLE_S
+        while waiting:
+            worker.alive()
+            if time.monotonic() > ends:
+                raise TimeoutError(f"tasks {sorted(waiting)} have not announced everything after {SETTLE_S:.0f} s")
+            for message in consumer.consume(1_000, 0.2):
+                waiting.discard(msgspec.json.decode(value_of(message)).get("settled"))
+        consumer.close()

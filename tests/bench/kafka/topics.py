@@ -1,0 +1,172 @@
+"""Topics of the benchmark: configurations, what is made and deleted, and feeding a recorded log.
+
+Every measurement of the pipeline has topics of its own but for the inputs, which are written once and read by all contestants.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from agents.cli.program import driftline
+from schemas.events import Tick
+from schemas.times import format_time, parse_time
+from schemas.topics import GROUND_TRUTH, METRICS, PREDICTIONS, TICKS
+
+INPUTS: Final = (PREDICTIONS, GROUND_TRUTH)
+WAIT_S: Final = 60.0
+
+
+class Bench:
+    """A broker, and the topics of one prefix on it.
+
+    Parameters
+    ----------
+    servers
+        Of the broker.
+    prefix
+        Before all names.
+    partitions
+        Of the inputs, and of the topics after stage 1.
+    """
+
+    def __init__(self, servers: str, prefix: str, partitions: int = 4) -> None:
+        self.servers = servers
+        self.prefix = prefix
+        self.partitions = partitions
+        self.admin = AdminClient({"bootstrap.servers": servers})
+
+    def name(self, topic: str) -> str:
+        """What a topic is called."""
+        return self.prefix + topic
+
+    def configuration(self, path: Path, settings: str, app: str, *, clock: str = "data", kafka: str = "") -> Path:
+        """Write the settings of a job, completed by what belongs to Kafka."""
+        run = f'[run]\nclock = "{clock}"\ntopic_prefix = "{self.prefix}"\n'
+        broker = (
+            f'[kafka]\nbootstrap_servers = "{self.servers}"\napp = "{app}"\n'
+            f"input_partitions = {self.partitions}\npartitions = {self.partitions}\n{kafka}"
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(settings.replace("[run]\n", run) + broker, encoding="utf-8")
+        return path
+
+    def fresh(self, config: Path) -> None:
+        """Delete everything of the prefix but the inputs, and have the product make its topics."""
+        self.delete([name for name in self.names() if name not in map(self.name, INPUTS)])
+        driftline(["topics", "create", "--config", str(config)], standalone_mode=False)
+
+    def names(self) -> list[str]:
+        """Topics that begin with the prefix."""
+        return sorted(name for name in self.admin.list_topics(timeout=WAIT_S).topics if name.startswith(self.prefix))
+
+    def delete(self, names: list[str]) -> None:
+        """Delete topics, and wait until they are gone."""
+        if not names:
+            return
+        for future in self.admin.delete_topics(names, operation_timeout=WAIT_S).values():
+            future.result()
+        ends = time.monotonic() + WAIT_S
+        while set(names) & set(self.names()):
+            if time.monotonic() > ends:
+                raise TimeoutError(f"the broker has not deleted {', '.join(names)} after {WAIT_S:.0f} s")
+            time.sleep(0.1)
+
+    def make_inputs(self) -> None:
+        """The two input topics, new."""
+        self.delete(self.names())
+        topics = [NewTopic(self.name(topic), self.partitions, 1, config={"retention.ms": "-1"}) for topic in INPUTS]
+        for future in self.admin.create_topics(topics, operation_timeout=WAIT_S).values():
+            future.result()
+
+    def feed(self, log: Path) -> str:
+        """Write a recorded log to the input topics, predictions and truths in the order of their times; gives the last time."""
+        producer = self.producer()
+        with (log / "predictions.jsonl").open("rb") as predictions, (log / "ground-truth.jsonl").open("rb") as truths:
+            truth, last = next(truths, b""), b""
+            for line in predictions:
+                self._send(producer, PREDICTIONS, line)
+                while truth and _time(truth) <= _time(line):
+                    self._send(producer, GROUND_TRUTH, truth)
+                    last, truth = truth, next(truths, b"")
+            while truth:
+                self._send(producer, GROUND_TRUTH, truth)
+                last, truth = truth, next(truths, b"")
+        producer.flush()
+        return _time(last).decode()
+
+    def ask(self, upto_ms: int, *, ended: str | None = None) -> None:
+        """Ask every partition to move on to a time as soon as nothing is unread."""
+        producer = self.producer()
+        tick = msgspec.json.encode(Tick(timestamp=format_time(upto_ms), ended=ended))
+        for partition in range(self.partitions):
+            producer.produce(self.name(TICKS), tick, str(partition).encode(), partition)
+        producer.flush()
+
+    def finish(self, last: str, horizon_ms: int) -> None:
+        """Ask for the end of a recorded log, far enough behind its last row for everything to be final."""
+        self.ask(parse_time(last) + 3 * horizon_ms, ended=last)
+
+    def producer(self) -> Producer:
+        """A producer as an application has it: Java's partitioner, large batches."""
+        settings = {"partitioner": "murmur2_random", "linger.ms": 50, "batch.num.messages": 10_000, "queue.buffering.max.messages": 200_000}
+        return Producer({"bootstrap.servers": self.servers, **settings})
+
+    def reader(self, *topics: str, **settings: object) -> Consumer:
+        """A consumer of all partitions of some topics, from their beginning, committed records only."""
+        base = {"group.id": "unused", "enable.auto.commit": False, "isolation.level": "read_committed", "auto.offset.reset": "earliest"}
+        consumer = Consumer({"bootstrap.servers": self.servers, **base, **settings})
+        places = [TopicPartition(self.name(topic), number, 0) for topic in topics for number in range(self.partitions)]
+        consumer.assign(places)
+        return consumer
+
+    def whole(self, topic: str) -> Iterator[bytes]:
+        """All values of a topic that are committed now."""
+        consumer = self.reader(topic, **{"enable.partition.eof": True})
+        ended = 0
+        while ended < self.partitions:
+            for message in consumer.consume(10_000, 1.0):
+                if message.error() is not None:
+                    ended += 1
+                else:
+                    yield message.value()
+        consumer.close()
+
+    def _send(self, producer: Producer, topic: str, line: bytes) -> None:
+        # Every line of the jobs begins with the id: {"prediction_id":"<32 digits>".
+        while True:
+            try:
+                producer.produce(self.name(topic), line.rstrip(), line[18:50])
+                return
+            except BufferError:
+                producer.poll(0.05)
+
+
+def value_of(message: Message) -> bytes:
+    """The value of a message; an error is raised."""
+    if message.error() is not None:
+        raise KafkaException(message.error())
+    return message.value()
+
+
+def announced(bench: Bench) -> dict[str, int]:
+    """Sums of the final figures of the decisions lane over all windows, to be held against the ideal's."""
+    total = {"predictions": 0, "joined": 0, "right": 0}
+    for value in bench.whole(METRICS):
+        figure = msgspec.json.decode(value)
+        if (figure["lane"], figure["segment"], figure["kind"], figure["final"]) == ("decisions", "all", "tumbling", True):
+            total["predictions"] += figure["n_predictions"]
+            total["joined"] += figure["n"]
+            total["right"] += sum(row[i] for i, row in enumerate(figure.get("matrix", ())))
+    return total
+
+
+def _time(line: bytes) -> bytes:
+    begin = line.index(b'"timestamp":"') + 13
+    return line[begin : line.index(b'"', begin)]

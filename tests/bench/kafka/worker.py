@@ -1,0 +1,112 @@
+"""A worker in a process of its own, started and ended as an operator would."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from agents.devbroker.broker import free_port
+
+ROOT = Path(__file__).parents[3]
+READY_S = 600.0
+STOP_S = 30.0
+
+
+class WorkerEnded(RuntimeError):
+    """The worker ended by itself; the message holds its last words."""
+
+
+class Worker:
+    """`driftline worker` with its own state folder.
+
+    Parameters
+    ----------
+    config, state
+        Its settings and where its cache lies.
+    log
+        Where it writes.
+    stages
+        As for `--stages`; all of them without it.
+    profile
+        Where the profile of its main thread goes when it ends; slow.
+    """
+
+    def __init__(self, config: Path, state: Path, log: Path, *, stages: str | None = None, profile: Path | None = None) -> None:
+        self.port = free_port()
+        self._log = log
+        entry = ["-m", "agents.cli"] if profile is None else ["-m", "tests.bench.kafka.profiled", str(profile)]
+        chosen = [] if stages is None else ["--stages", stages]
+        command = [sys.executable, *entry, "worker", "--config", str(config), "--state", str(state), "--web-port", str(self.port), *chosen]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.started = time.monotonic()
+        with log.open("ab") as output:
+            # A variable of the caller must not send it to another broker.
+            environment = {name: value for name, value in os.environ.items() if name != "DRIFTLINE_BROKER"}
+            self._process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=environment)
+
+    @property
+    def pid(self) -> int:
+        """Id of its process."""
+        return self._process.pid
+
+    def ready(self) -> float:
+        """Wait until all its tasks are restored; gives the seconds since its start."""
+        while time.monotonic() - self.started < READY_S:
+            self.alive()
+            if self._get("/health/ready")[0] == 200:
+                return time.monotonic() - self.started
+            time.sleep(0.01)
+        raise TimeoutError(f"the worker is not ready after {READY_S:.0f} s: {self._get('/health/ready')}; see {self._log}")
+
+    def alive(self) -> None:
+        """Raise `WorkerEnded` if it is not."""
+        if self._process.poll() is not None:
+            words = self._log.read_text(encoding="utf-8", errors="replace")[-2_000:]
+            raise WorkerEnded(f"the worker ended with {self._process.returncode}; its last words:\n{words}")
+
+    def figures(self) -> dict[str, float]:
+        """What it says of itself at /metrics: values by name with labels."""
+        found = {}
+        for line in self._get("/metrics")[1].splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                found[name] = float(value)
+        return found
+
+    def tasks(self) -> Any:
+        """Its tasks by kind."""
+        return json.loads(self._get("/health/ready")[1])["tasks"]
+
+    def stop(self) -> float:
+        """End it in order; gives the seconds that it took."""
+        began = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._process.kill()
+        self._process.wait()
+
+    def _get(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5.0)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        except OSError:
+            return 0, ""
+        finally:
+            connection.close()
