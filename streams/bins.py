@@ -5,28 +5,26 @@ leaves at most 512 bins. Two summaries merge by shifting to the larger `s`, addi
 the result is a function of the multiset of values alone: any order, split and merge tree gives the same bins. A feature with at
 most 512 distinct values is kept exactly.
 
-Text is `texts.py`; a feature as a whole (numbers, texts and missing values together) is `features.py`.
+Many summaries are kept as columns and added up with one sort, `BinColumns`; one of them that is to be looked at is a `NumericSummary`. Text
+is `texts.py`; a feature as a whole (numbers, texts and missing values together) is `features.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_BINS = 512
-MAX_SHIFT = 63
-FORMAT = 1
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)
-_DENSE_SPAN = 1 << 18
-_WIDTHS = (1, 2, 4, 8)
 
 
 def order_key(values: Floats) -> Ints:
@@ -95,15 +93,13 @@ class NumericSummary:
     @classmethod
     def of(cls, values: Floats) -> NumericSummary:
         """The summary of `values`, shape (N,), finite float64; N may be 0."""
-        return _summary(0, np.sort(order_key(values)), None)
+        return _summary(order_key(values), None)
 
     @classmethod
     def of_counts(cls, values: Floats, counts: Ints) -> NumericSummary:
         """The summary of `counts[i]` times `values[i]`: shapes (B,), values finite, counts at least 0. For histograms on fixed bins."""
         present = np.flatnonzero(counts)
-        keys = order_key(values[present])
-        order = np.argsort(keys, kind="stable")
-        return _summary(0, keys[order], np.asarray(counts, dtype=np.int64)[present][order])
+        return _summary(order_key(values[present]), np.asarray(counts, dtype=np.int64)[present])
 
     @property
     def total(self) -> int:
@@ -148,24 +144,11 @@ class NumericSummary:
         return np.diff(edges, prepend=0, append=cumulative[-1])
 
     def coarser(self, shift: int) -> NumericSummary:
-        """The same values with at least this shift; what `merge` does before it adds."""
+        """The same values with at least this shift."""
         if shift <= self.shift:
             return self
-        return _grouped(shift, self.keys >> (shift - self.shift), self.counts)
-
-    def encode(self) -> bytes:
-        """MessagePack with a format version; offsets and counts in the narrowest unsigned integers that hold them."""
-        first = int(self.keys[0]) if len(self.keys) else 0
-        keys, counts = _packed((self.keys - first).view(np.uint64)), _packed(self.counts.view(np.uint64))
-        return _ENCODER.encode(_Wire(FORMAT, self.shift, first, len(self.keys), keys, counts))
-
-    @classmethod
-    def decode(cls, data: bytes) -> NumericSummary:
-        """The inverse of `encode`. ValueError for an unknown format version."""
-        wire = _DECODER.decode(data)
-        if wire.format != FORMAT:
-            raise ValueError(f"numeric summary: format {wire.format}, this release reads format {FORMAT}; rebuild it from the log")
-        return cls(wire.shift, _unpacked(wire.keys, wire.bins) + wire.first, _unpacked(wire.counts, wire.bins))
+        _, keys, counts = _runs(np.zeros(len(self.keys), dtype=np.uint8), self.keys >> (shift - self.shift), self.counts)
+        return NumericSummary(shift, keys, counts)
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON: shift, the smallest float of each bin, counts. No precision is lost."""
@@ -197,80 +180,76 @@ def middles(keys: Ints, shift: int | Ints) -> Floats:
     return value_of_key(low) / 2 + value_of_key(low | ((1 << shift) - 1)) / 2
 
 
-def merge(summaries: Sequence[NumericSummary]) -> NumericSummary:
-    """The summary of all values of all `summaries`; the empty summary where there are none.
-
-    Associative and commutative, with the empty summary as identity.
-
-    Examples
-    --------
-    >>> merge([NumericSummary.of(np.array([1.0, 2.0])), NumericSummary.of(np.array([2.0]))]).counts.tolist()
-    [1, 2]
-    """
-    filled = [summary for summary in summaries if len(summary.keys)]
-    if not filled:
-        return EMPTY
-    if len(filled) == 1:
-        return filled[0]
-    shift = max(summary.shift for summary in filled)
-    keys = np.concatenate([s.keys if s.shift == shift else s.keys >> (shift - s.shift) for s in filled])
-    counts = np.concatenate([s.counts for s in filled])
-    if len(keys) > 4 * MAX_BINS and (span := int(keys.max()) - (lowest := int(keys.min()))) < _DENSE_SPAN:
-        # Many summaries on a narrow range: adding into a dense array takes a third of the time of sorting.
-        dense = np.zeros(span + 1, dtype=np.int64)
-        np.add.at(dense, keys - lowest, counts)
-        present = np.flatnonzero(dense != 0)
-        return _summary(shift, present + lowest, dense[present])
-    order = np.argsort(keys, kind="stable")
-    return _summary(shift, keys[order], counts[order])
-
-
-def summaries_by_group(values: Floats, groups: Ints, group_count: int) -> list[NumericSummary]:
-    """One summary per group, with one sort for all of them and no loop over rows.
+@dataclass(frozen=True, slots=True, eq=False)
+class BinColumns:
+    """The summaries of G groups as columns.
 
     Parameters
     ----------
-    values
-        Shape (N,), float64. NaN means "missing" and is left out; count it beside the summary.
-    groups
-        Shape (N,), integers in [0, group_count).
-    group_count
-        G, the number of summaries to return.
-
-    Returns
-    -------
-    G summaries; the empty one for a group without values.
-
-    Examples
-    --------
-    >>> first, second = summaries_by_group(np.array([1.0, 5.0, 1.0]), np.array([0, 1, 0]), 2)
-    >>> first.counts.tolist(), second.mid.tolist()
-    ([2], [5.0])
+    shifts
+        Shape (G,), int64: the shift of each group; 0 for one without values.
+    lengths
+        Shape (G,), int64: the number of its bins, 0 to 512.
+    keys, counts
+        Shape (B,), int64: the bins of one group after another, as in `NumericSummary`.
     """
-    missing = np.isnan(values)
-    if missing.any():
-        values, groups = values[~missing], groups[~missing]
-    if not len(values):
-        return [EMPTY] * group_count
-    keys = order_key(values)
-    by_key = np.argsort(keys)
-    # A stable sort of 16-bit integers is a radix sort; the keys within a group stay ascending.
-    codes = groups[by_key].astype(np.uint16 if group_count <= 1 << 16 else np.int64)
-    by_group = np.argsort(codes, kind="stable")
-    keys, codes = keys[by_key[by_group]], codes[by_group].astype(np.int64)
 
-    same = codes[1:] == codes[:-1]
-    lengths = _bit_lengths(keys[1:] ^ keys[:-1])
-    table = np.bincount(codes[1:][same] * 65 + lengths[same], minlength=65 * group_count).reshape(group_count, 65)
-    shifts = _shift_for(table)
-    keys >>= shifts[codes]
-    starts = np.flatnonzero(np.concatenate((_TRUE, ~same | (keys[1:] != keys[:-1]))))
-    counts = np.diff(starts, append=len(keys))
-    keys, ends = keys[starts], np.searchsorted(codes[starts], np.arange(group_count + 1)).tolist()
-    return [
-        NumericSummary(shift, keys[begin:end], counts[begin:end]) if end > begin else EMPTY
-        for shift, begin, end in zip(shifts.tolist(), ends[:-1], ends[1:], strict=True)
-    ]
+    shifts: Ints
+    lengths: Ints
+    keys: Ints
+    counts: Ints
+
+    @classmethod
+    def of(cls, values: Floats, groups: Ints, group_count: int) -> BinColumns:
+        """The summaries of values by group.
+
+        Parameters
+        ----------
+        values
+            Shape (N,), float64. NaN means "missing" and is left out; count it beside the summary.
+        groups
+            Shape (N,), integers in [0, group_count).
+        group_count
+            G.
+
+        Examples
+        --------
+        >>> first, second = BinColumns.of(np.array([1.0, 5.0, 1.0]), np.array([0, 1, 0]), 2).summaries()
+        >>> first.counts.tolist(), second.mid.tolist()
+        ([2], [5.0])
+        """
+        missing = np.isnan(values)
+        if missing.any():
+            values, groups = values[~missing], groups[~missing]
+        return _by_group(groups, order_key(values), None, np.zeros(group_count, dtype=np.int64))
+
+    @classmethod
+    def summed(cls, groups: Ints, keys: Ints, counts: Ints, shifts: Ints) -> BinColumns:
+        """The summaries of all values that several summaries of each group hold; associative and commutative.
+
+        Parameters
+        ----------
+        groups, keys, counts
+            Shape (N,): bins in any order, in [0, G) and at the shift of their group.
+        shifts
+            Shape (G,): the largest shift of the summaries of each group.
+
+        Examples
+        --------
+        >>> groups, ones = np.array([1, 0, 1]), np.ones(3, dtype=np.int64)
+        >>> summed = BinColumns.summed(groups, order_key(np.array([2.0, 1.0, 2.0])), ones, np.zeros(2, dtype=np.int64))
+        >>> [summary.counts.tolist() for summary in summed.summaries()]
+        [[1], [2]]
+        """
+        return _by_group(groups, keys, counts, shifts)
+
+    def summaries(self) -> list[NumericSummary]:
+        """One summary for each group."""
+        edges = pairwise([0, *np.cumsum(self.lengths).tolist()])
+        return [
+            NumericSummary(shift, self.keys[start:end], self.counts[start:end]) if end > start else EMPTY
+            for shift, (start, end) in zip(self.shifts.tolist(), edges, strict=True)
+        ]
 
 
 def aligned(reference: NumericSummary, current: NumericSummary) -> tuple[Floats, Ints, Ints]:
@@ -295,42 +274,56 @@ def aligned(reference: NumericSummary, current: NumericSummary) -> tuple[Floats,
     return NumericSummary(shift, keys, p).mid, p, q
 
 
-def _summary(shift: int, keys: Ints, counts: Ints | None) -> NumericSummary:
-    """From ascending keys at `shift`, repeated or not; counts default to 1 a key. Shifts on until at most 512 bins are left."""
-    if len(keys) > MAX_BINS:
-        further = 64
-        apart = 0
-        # The neighbours that differ in more than `further` bits stay apart: take bits off the top while few enough do.
-        for neighbours in np.bincount(_bit_lengths(keys[1:] ^ keys[:-1]), minlength=65).tolist()[::-1]:
-            apart += neighbours
-            if apart >= MAX_BINS:
-                break
-            further -= 1
-        if further:
-            shift, keys = shift + further, keys >> further
-    return _grouped(shift, keys, counts)
+def _summary(keys: Ints, counts: Ints | None) -> NumericSummary:
+    (summary,) = _by_group(np.zeros(len(keys), dtype=np.int64), keys, counts, np.zeros(1, dtype=np.int64)).summaries()
+    return summary
 
 
-def _grouped(shift: int, keys: Ints, counts: Ints | None) -> NumericSummary:
-    """Adds up the counts of equal neighbours in ascending `keys`."""
+def _by_group(groups: Ints, keys: Ints, counts: Ints | None, shifts: Ints) -> BinColumns:
+    """From keys in any order, repeated or not, at the shift of their group; counts default to 1 a key."""
+    group_count = len(shifts)
+    order = np.argsort(keys)
+    # A stable sort of 16-bit integers is a radix sort; the keys within a group stay ascending.
+    group = groups[order].astype(np.uint16 if group_count <= 1 << 16 else np.int64)
+    by_group = np.argsort(group, kind="stable")
+    order, group = order[by_group], group[by_group]
+    group, keys, counts = _runs(group, keys[order], None if counts is None else counts[order])
+    lengths = np.bincount(group, minlength=group_count)
+    large = lengths > MAX_BINS
+    if large.any():
+        further = _further(group, keys, large)
+        group, keys, counts = _runs(group, keys >> further[group], counts)
+        shifts, lengths = shifts + further, np.bincount(group, minlength=group_count)
+    return BinColumns(shifts, lengths, keys, counts)
+
+
+def _runs(group: NDArray[Any], keys: Ints, counts: Ints | None) -> tuple[NDArray[Any], Ints, Ints]:
+    """Adds up the counts of neighbours that are equal, in keys that ascend within their group; counts default to 1 a key."""
     fresh = np.empty(len(keys), dtype=np.bool_)
     fresh[:1] = True
     np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
+    fresh[1:] |= group[1:] != group[:-1]
     starts = np.flatnonzero(fresh)
     if counts is None:
-        return NumericSummary(shift, keys[starts], np.diff(starts, append=len(keys)))
-    return NumericSummary(shift, keys[starts], np.add.reduceat(counts, starts) if len(starts) else counts)
+        return group[starts], keys[starts], np.diff(starts, append=len(keys))
+    return group[starts], keys[starts], np.add.reduceat(counts, starts) if len(starts) else counts
 
 
-def _shift_for(table: Ints) -> Ints:
-    """The smallest shift that leaves at most 512 bins, shape (G,), from counts of neighbour distances, shape (G, 65).
+def _further(group: NDArray[Any], keys: Ints, large: NDArray[np.bool_]) -> Ints:
+    """How many more bits each group has to leave out, shape (G,): the fewest that leave 512 bins of the `large` ones, 0 for others.
 
-    `table[g, l]` counts the neighbours in group g whose keys differ in `l` bits from the top one down: exactly those with l > s
-    stay in different bins at shift s.
+    Neighbours whose keys differ in l bits from the top one down are in different bins as long as at most l - 1 are left out.
     """
-    apart = table.sum(axis=1, keepdims=True) - np.cumsum(table, axis=1)
-    smallest: Ints = np.argmax(apart < MAX_BINS, axis=1).astype(np.int64)
-    return smallest
+    inside = large[group]
+    group, keys = group[inside], keys[inside]
+    same = group[1:] == group[:-1]
+    place = (np.cumsum(large) - 1)[group[1:][same]]
+    lengths = _bit_lengths(keys[1:] ^ keys[:-1])[same]
+    distances = np.bincount(place * 65 + lengths, minlength=65 * int(large.sum())).reshape(-1, 65)
+    apart = distances.sum(axis=1, keepdims=True) - np.cumsum(distances, axis=1)
+    further = np.zeros(len(large), dtype=np.int64)
+    further[large] = np.argmax(apart < MAX_BINS, axis=1)
+    return further
 
 
 def _bit_lengths(differences: Ints) -> Ints:
@@ -342,35 +335,12 @@ def _bit_lengths(differences: Ints) -> Ints:
     return lengths
 
 
-class _Wire(msgspec.Struct, array_like=True, frozen=True):
-    format: int
-    shift: int
-    first: int
-    bins: int
-    keys: bytes
-    counts: bytes
-
-
 class _Plain(msgspec.Struct, frozen=True):
     shift: int
     low: list[float]
     counts: list[int]
 
 
-def _packed(numbers: NDArray[np.uint64]) -> bytes:
-    """Little-endian unsigned integers of the narrowest of 1, 2, 4 and 8 bytes that holds the largest."""
-    largest = int(numbers.max()) if len(numbers) else 0
-    width = next(width for width in _WIDTHS if largest < 1 << (8 * width))
-    return numbers.astype(f"<u{width}").tobytes()
-
-
-def _unpacked(data: bytes, count: int) -> Ints:
-    return np.frombuffer(data, dtype=f"<u{len(data) // count if count else 1}").astype(np.int64)
-
-
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(_Wire)
 _ZERO = np.zeros(1, dtype=np.int64)
-_TRUE = np.ones(1, dtype=np.bool_)
 _LOWEST, _HIGHEST = order_key(np.array([-np.finfo(np.float64).max, np.finfo(np.float64).max])).tolist()
 EMPTY = NumericSummary(0, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))

@@ -1,12 +1,11 @@
 """One feature of one pane or window: its numbers, its texts and how often it was missing.
 
 A feature is a number for most models and a text for some; a feed that mixes the two is a fault worth seeing, so both are kept and the
-mix is reported as such.
+mix is reported as such. Many of them are kept together as columns, `feature_table.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -65,21 +64,6 @@ class FeatureSummary:
         """The summary of the kind that most values have, numbers on a tie: what drift tests compare."""
         return self.texts if self.texts.total > self.numbers.total else self.numbers
 
-    def encode(self) -> bytes:
-        """MessagePack; equal summaries give equal bytes."""
-        numbers = self.numbers.encode() if len(self.numbers.keys) else b""
-        return _ENCODER.encode(_Wire(self.missing, numbers, self.texts.encode() if self.texts.total else b""))
-
-    @classmethod
-    def decode(cls, data: bytes) -> FeatureSummary:
-        """The inverse of `encode`."""
-        wire = _DECODER.decode(data)
-        return cls(
-            NumericSummary.decode(wire.numbers) if wire.numbers else bins.EMPTY,
-            StringSummary.decode(wire.texts) if wire.texts else texts.EMPTY,
-            wire.missing,
-        )
-
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {"numbers": self.numbers.to_dict(), "texts": self.texts.to_dict(), "missing": self.missing}
@@ -91,32 +75,8 @@ class FeatureSummary:
         return cls(NumericSummary.from_dict(read.numbers), StringSummary.from_dict(read.texts), read.missing)
 
 
-def merge_features(summaries: Sequence[FeatureSummary]) -> FeatureSummary:
-    """The summary of all rows of all `summaries`; associative and commutative, `FeatureSummary()` is the identity.
-
-    Examples
-    --------
-    >>> merge_features([FeatureSummary(missing=1), FeatureSummary(missing=2)]).missing
-    3
-    """
-    return FeatureSummary(
-        bins.merge([summary.numbers for summary in summaries]),
-        texts.merge_texts([summary.texts for summary in summaries]),
-        sum(summary.missing for summary in summaries),
-    )
-
-
-class _Wire(msgspec.Struct, array_like=True, frozen=True):
-    missing: int
-    numbers: bytes
-    texts: bytes
-
-
 class _Plain(msgspec.Struct, frozen=True):
     numbers: dict[str, object]
     texts: dict[str, object]
     missing: int
 
-
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(_Wire)

@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.features import FeatureSummary
+from streams.feature_table import EMPTY, FeatureTable
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 Columns = dict[str, NDArray[np.generic]]
 
@@ -39,15 +39,6 @@ RECENT_COLUMNS = (
 )
 
 
-class FeaturePartial(msgspec.Struct, gc=False):
-    """What one pane of one series gained in one feature."""
-
-    series: int
-    pane: int
-    feature: str
-    summary: FeatureSummary
-
-
 class Partial(msgspec.Struct, gc=False):
     """Increments of one model.
 
@@ -64,8 +55,8 @@ class Partial(msgspec.Struct, gc=False):
     counts
         Columns of COUNT_COLUMNS, all of shape (N,): `lane`, start of the `pane` in ms, index of the `series`, `rung` of the
         ladder (0 outside the decisions lane), `measure` with its indexes `a` and `b`, and the increment.
-    features
-        Traffic lane: feature summaries by pane and series.
+    features, feature_panes
+        Traffic lane: R feature summaries, by the number of the series, and the start of the pane of each in ms, shape (R,), int64.
     recent
         Columns of RECENT_COLUMNS: outcomes of the arrivals lane by the time at which the truth was known and the 64-bit hash of
         the id. `sign` -1 takes an outcome back whose time changed.
@@ -76,7 +67,8 @@ class Partial(msgspec.Struct, gc=False):
     series: list[tuple[str, str]]
     labels: list[str]
     counts: Columns
-    features: list[FeaturePartial]
+    features: FeatureTable
+    feature_panes: NDArray[np.int64]
     recent: Columns
 
 
@@ -103,9 +95,16 @@ def encode(value: Partial | Watermarks) -> bytes:
     """
     if isinstance(value, Watermarks):
         return _encoder.encode(_Message(FORMAT, value))
-    features = [(f.series, f.pane, f.feature, f.summary.encode()) for f in value.features]
-    counts, recent = _blocks("counts", value.counts, COUNT_COLUMNS), _blocks("recent", value.recent, RECENT_COLUMNS)
-    wire = _WirePartial(value.partition, value.model_name, value.series, value.labels, counts, features, recent)
+    wire = _WirePartial(
+        partition=value.partition,
+        model_name=value.model_name,
+        series=value.series,
+        labels=value.labels,
+        counts=_blocks("counts", value.counts, COUNT_COLUMNS),
+        features=value.features.encode() if len(value.features) else b"",
+        feature_panes=value.feature_panes.astype("<i8", copy=False).tobytes(),
+        recent=_blocks("recent", value.recent, RECENT_COLUMNS),
+    )
     return _encoder.encode(_Message(FORMAT, wire))
 
 
@@ -123,13 +122,22 @@ def decode(data: bytes) -> Partial | Watermarks:
             raise _foreign(message.format)
         if isinstance(message.value, Watermarks):
             return message.value
-        wire = message.value
-        features = [FeaturePartial(series, pane, name, FeatureSummary.decode(data)) for series, pane, name, data in wire.features]
     except msgspec.MsgspecError as error:
         raise _refused(data, error) from error
-    counts = _columns("counts", wire.counts, COUNT_COLUMNS, len(wire.series))
-    recent = _columns("recent", wire.recent, RECENT_COLUMNS, len(wire.series))
-    return Partial(wire.partition, wire.model_name, wire.series, wire.labels, counts, features, recent)
+    wire, series = message.value, len(message.value.series)
+    features = FeatureTable.decode(wire.features) if wire.features else EMPTY
+    if len(wire.feature_panes) != 8 * len(features) or (len(features) and int(features.series.max()) >= series):
+        raise ValueError(f"window-partials: record is damaged: its {len(features)} feature summaries do not fit its panes or series")
+    return Partial(
+        partition=wire.partition,
+        model_name=wire.model_name,
+        series=wire.series,
+        labels=wire.labels,
+        counts=_columns("counts", wire.counts, COUNT_COLUMNS, series),
+        features=features,
+        feature_panes=np.frombuffer(wire.feature_panes, "<i8"),
+        recent=_columns("recent", wire.recent, RECENT_COLUMNS, series),
+    )
 
 
 def _blocks(table: str, columns: Columns, wanted: Sequence[tuple[str, type[np.generic]]]) -> list[bytes]:
@@ -182,7 +190,8 @@ class _WirePartial(msgspec.Struct, array_like=True, tag="partial", gc=False):
     series: list[tuple[str, str]]
     labels: list[str]
     counts: list[bytes]
-    features: list[tuple[int, int, str, bytes]]
+    features: bytes
+    feature_panes: bytes
     recent: list[bytes]
 
 

@@ -3,19 +3,25 @@
 Values are kept whose 64-bit hash starts with at least `level` zero bits, with the smallest level that leaves at most 1,000 of them; the
 total counts all. Which values are kept depends on the multiset alone, so summaries merge in any order. A feature with a level above 0 has
 so many values that it is an identifier rather than a category: it is reported as such and not judged.
+
+Many summaries are kept as columns and added up with one sort, `TextColumns`; one of them that is to be looked at is a `StringSummary`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import msgspec
+import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 MAX_VALUES = 1000
 MAX_LENGTH = 128
-FORMAT = 1
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +61,14 @@ class StringSummary:
     @classmethod
     def of_counts(cls, counts: Mapping[str, int]) -> StringSummary:
         """The summary of texts that occur `counts[text]` times each; a count of 0 is left out."""
-        if len(counts) <= MAX_VALUES and all(counts.values()) and max(map(len, counts), default=0) <= MAX_LENGTH:
-            return cls(0, dict(counts), sum(counts.values()))
+        present = {text: count for text, count in counts.items() if count}
         bounded: dict[str, int] = {}
-        for text, count in counts.items():
-            if count:
-                name = _bounded(text)
-                bounded[name] = bounded.get(name, 0) + count
-        return _thinned(0, bounded, sum(bounded.values()))
+        for text, name in zip(present, names_of(present), strict=True):
+            bounded[name] = bounded.get(name, 0) + present[text]
+        zeros, amounts = np.zeros(len(bounded), np.int64), np.fromiter(bounded.values(), np.int64, len(bounded))
+        columns = TextColumns.summed(zeros, np.arange(len(bounded)), amounts, np.zeros(1, np.int64), list(bounded))
+        (summary,) = columns.summaries(list(bounded), [sum(bounded.values())])
+        return summary
 
     @property
     def identifier(self) -> bool:
@@ -72,18 +78,6 @@ class StringSummary:
     def ranked(self) -> list[tuple[str, int]]:
         """Kept texts with their counts, the most frequent first, ties by text."""
         return sorted(self.values.items(), key=lambda item: (-item[1], item[0]))
-
-    def encode(self) -> bytes:
-        """MessagePack with a format version; equal summaries give equal bytes."""
-        return _ENCODER.encode(_Wire(FORMAT, self.level, self.total, dict(sorted(self.values.items()))))
-
-    @classmethod
-    def decode(cls, data: bytes) -> StringSummary:
-        """The inverse of `encode`. ValueError for an unknown format version."""
-        wire = _DECODER.decode(data)
-        if wire.format != FORMAT:
-            raise ValueError(f"string summary: format {wire.format}, this release reads format {FORMAT}; rebuild it from the log")
-        return cls(wire.level, wire.values, wire.total)
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -95,49 +89,94 @@ class StringSummary:
         return msgspec.convert(plain, cls)
 
 
-def merge_texts(summaries: Sequence[StringSummary]) -> StringSummary:
-    """The summary of all texts of all `summaries`; the empty one where there are none.
+@dataclass(frozen=True, slots=True, eq=False)
+class TextColumns:
+    """The summaries of G groups as columns; texts go by their number in a list, and totals are kept beside.
 
-    Associative and commutative, with the empty summary as identity.
-
-    Examples
-    --------
-    >>> merge_texts([StringSummary.of(["a", "b"]), StringSummary.of(["a"])]).values["a"]
-    2
+    Parameters
+    ----------
+    levels
+        Shape (G,), int64: the level of each group; 0 for one without texts.
+    lengths
+        Shape (G,), int64: the number of texts it keeps, 0 to 1,000.
+    texts, counts
+        Shape (T,), int64: the kept texts of one group after another, and how often each came.
     """
-    filled = [summary for summary in summaries if summary.total]
-    if not filled:
-        return EMPTY
-    if len(filled) == 1:
-        return filled[0]
-    level = max(summary.level for summary in filled)
-    values: dict[str, int] = {}
-    for summary in filled:
-        coarser = summary.level < level
-        for text, count in summary.values.items():
-            if coarser and _zero_bits(text) < level:
-                continue
-            values[text] = values.get(text, 0) + count
-    return _thinned(level, values, sum(summary.total for summary in filled))
+
+    levels: Ints
+    lengths: Ints
+    texts: Ints
+    counts: Ints
+
+    @classmethod
+    def summed(cls, groups: Ints, texts: Ints, counts: Ints | None, levels: Ints, names: Sequence[str]) -> TextColumns:
+        """The summaries of all texts that several summaries of each group hold; associative and commutative.
+
+        Parameters
+        ----------
+        groups, texts, counts
+            Shape (N,): group in [0, G), text and count in any order; a count is 1 by default.
+        levels
+            Shape (G,): the largest level of the summaries of each group.
+        names
+            Text by number, as `names_of` gives them.
+
+        Examples
+        --------
+        >>> groups, texts, ones = np.array([0, 1, 1]), np.array([1, 0, 0]), np.ones(3, np.int64)
+        >>> summed = TextColumns.summed(groups, texts, ones, np.zeros(2, np.int64), ["a", "b"])
+        >>> [summary.values for summary in summed.summaries(["a", "b"], [1, 2])]
+        [{'b': 1}, {'a': 2}]
+        """
+        group_count, width = len(levels), max(len(names), 1)
+        cells = groups * width + texts
+        order = np.argsort(cells)
+        cells = cells[order]
+        starts = np.flatnonzero(np.concatenate((_TRUE[: len(cells)], cells[1:] != cells[:-1])))
+        if counts is None:
+            counts = np.diff(starts, append=len(cells))
+        else:
+            counts = np.add.reduceat(counts[order], starts) if len(starts) else counts
+        groups, texts = cells[starts] // width, cells[starts] % width
+        lengths = np.bincount(groups, minlength=group_count)
+        thinned = (lengths > MAX_VALUES) | (levels > 0)
+        if thinned.any():
+            at = np.flatnonzero(thinned[groups])
+            bits = np.full(len(texts), 64)
+            bits[at] = _zero_bits_of(texts[at], names)
+            place = (np.cumsum(thinned) - 1)[groups[at]]
+            by_bits = np.bincount(place * 65 + bits[at], minlength=65 * int(thinned.sum())).reshape(-1, 65)
+            # Column l: how many texts have fewer than l zero bits; those that are left have to be few enough.
+            below = np.cumsum(by_bits, axis=1) - by_bits
+            few = np.argmax(by_bits.sum(axis=1, keepdims=True) - below <= MAX_VALUES, axis=1)
+            levels = levels.copy()
+            levels[thinned] = np.maximum(levels[thinned], few)
+            kept = bits >= levels[groups]
+            groups, texts, counts = groups[kept], texts[kept], counts[kept]
+            lengths = np.bincount(groups, minlength=group_count)
+        return cls(levels, lengths, texts, counts)
+
+    def summaries(self, names: Sequence[str], totals: Sequence[int]) -> list[StringSummary]:
+        """One summary for each group, from the text by number and the totals, of length G."""
+        edges = pairwise([0, *np.cumsum(self.lengths).tolist()])
+        texts, counts = [names[text] for text in self.texts.tolist()], self.counts.tolist()
+        return [
+            StringSummary(level, dict(zip(texts[start:end], counts[start:end], strict=True)), total) if total else EMPTY
+            for level, (start, end), total in zip(self.levels.tolist(), edges, totals, strict=True)
+        ]
 
 
-def _thinned(level: int, values: dict[str, int], total: int) -> StringSummary:
-    if len(values) > MAX_VALUES:
-        bits = {text: _zero_bits(text) for text in values}
-        # Bits in descending order: the value at place MAX_VALUES is the first that must go, and all with as many zero bits go with it.
-        level = sorted(bits.values(), reverse=True)[MAX_VALUES] + 1
-        values = {text: count for text, count in values.items() if bits[text] >= level}
-    return StringSummary(level, values, total)
+def names_of(texts: Iterable[str]) -> list[str]:
+    """What texts are kept as: themselves, or the start of a long one and its hash, so that state stays small whatever is sent."""
+    return [text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 17]}~{xxhash.xxh64_hexdigest(_octets(text))}" for text in texts]
 
 
-def _zero_bits(text: str) -> int:
-    """Leading zero bits of the text's 64-bit xxHash."""
-    return 64 - xxhash.xxh64_intdigest(_octets(text)).bit_length()
-
-
-def _bounded(text: str) -> str:
-    """The text itself, or the start of a long one and its hash, so that state stays small whatever is sent."""
-    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 17]}~{xxhash.xxh64_hexdigest(_octets(text))}"
+def _zero_bits_of(texts: Ints, names: Sequence[str]) -> Ints:
+    """Leading zero bits of each text's 64-bit xxHash, shape (T,)."""
+    distinct, place = np.unique(texts, return_inverse=True)
+    digest = xxhash.xxh64_intdigest
+    bits: Ints = np.array([64 - digest(_octets(names[text])).bit_length() for text in distinct.tolist()], np.int64)[place]
+    return bits
 
 
 def _octets(text: str) -> bytes:
@@ -145,13 +184,5 @@ def _octets(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-class _Wire(msgspec.Struct, array_like=True, frozen=True):
-    format: int
-    level: int
-    total: int
-    values: dict[str, int]
-
-
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(_Wire)
 EMPTY = StringSummary(0, {}, 0)
+_TRUE = np.ones(1, np.bool_)

@@ -9,17 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+import numpy as np
+
 from schemas.times import DAY_MS
-from streams.features import FeatureSummary
+from streams.feature_table import FeatureTable, joined
 from streams.measure.model import Model
 from streams.measure.runs import Kind, Runs, place_of
-from streams.measure.summaries import Rows, Summaries, decoded, encoded, fewer, merged, size, summed
 from streams.measure.tables import Ints
 from streams.partial import Partial
 from streams.stage import State
 
 CACHED_BINS: Final = 1_000_000
 MOST_DAYS: Final = 100
+
+TABLES: Final = Kind(
+    size=lambda table: table.size, merge=lambda tables: joined(tables).summed(), encode=FeatureTable.encode, decode=FeatureTable.decode
+)
 
 
 class Part:
@@ -28,16 +34,16 @@ class Part:
     Attributes
     ----------
     whole, grains
-        The summaries.
+        The summaries, one row for each series and feature; by grain as a mapping.
     counted
         What a target was counted into for a reference, with the reference: it is asked again as long as a window slides over the span.
     """
 
     __slots__ = ("counted", "grains", "whole")
 
-    def __init__(self, grains: list[Summaries]) -> None:
-        self.whole = merged(grains)
-        self.grains = grains
+    def __init__(self, grains: Sequence[FeatureTable]) -> None:
+        self.whole = joined(grains).summed()
+        self.grains = [grain.summaries() for grain in grains]
         self.counted: dict[tuple[int, str], tuple[object, Ints]] = {}
 
 
@@ -45,23 +51,23 @@ class FeaturePanes:
     """The summaries of all models of a task."""
 
     def __init__(self) -> None:
-        self._runs: Runs[Rows] = Runs(Kind(size, fewer, encoded, decoded), cached=CACHED_BINS)
+        self._runs = Runs(TABLES, cached=CACHED_BINS)
         self._days: dict[tuple[int, int], Part] = {}
 
     def add(self, received: Sequence[tuple[Model, Partial, int]], state: State) -> None:
         """Add the summaries of all partials of a batch, each with the length of its model's grains."""
-        found: dict[tuple[int, int], list[tuple[int, str, FeatureSummary]]] = {}
+        grown: dict[int, list[tuple[FeatureTable, Ints]]] = {}
         for model, partial, grain_ms in received:
-            if not partial.features:
-                continue
-            numbers = model.series_numbers(partial.series, state).tolist()
-            for feature in partial.features:
-                place = (model.number, feature.pane // grain_ms * grain_ms)
-                found.setdefault(place, []).append((numbers[feature.series], feature.feature, feature.summary))
+            if len(partial.features):
+                series = model.series_numbers(partial.series, state)[partial.features.series]
+                table = msgspec.structs.replace(partial.features, series=series)
+                grown.setdefault(model.number, []).append((table, partial.feature_panes // grain_ms * grain_ms))
         # As they come: samples of several partitions have few values in common, so that summing them up here would save little.
-        for (number, start_ms), rows in found.items():
-            self._runs.append(place_of(b"f", number, start_ms), rows, state)
-            self._days.pop((number, start_ms // DAY_MS), None)
+        for number, parts in grown.items():
+            table, starts = joined([part for part, _ in parts]), np.concatenate([start for _, start in parts])
+            for start_ms in np.unique(starts).tolist():
+                self._runs.append(place_of(b"f", number, start_ms), table.take(np.flatnonzero(starts == start_ms)), state)
+                self._days.pop((number, start_ms // DAY_MS), None)
 
     def parts(self, model: Model, start_ms: int, end_ms: int, grain_ms: int, state: State) -> list[Part]:
         """A span in parts, in order of time; whole days are kept in memory until an increment changes them."""
@@ -82,8 +88,9 @@ class FeaturePanes:
                 at += grain_ms
         return parts
 
-    def _grain(self, model: Model, start_ms: int, state: State) -> Summaries:
-        return summed([row for rows in self._runs.read(place_of(b"f", model.number, start_ms), state) for row in rows])
+    def _grain(self, model: Model, start_ms: int, state: State) -> FeatureTable:
+        tables = self._runs.read(place_of(b"f", model.number, start_ms), state)
+        return joined(tables).summed()
 
     def drop(self, model: Model, end_ms: int, state: State) -> None:
         """Forget everything before `end_ms`."""

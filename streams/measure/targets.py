@@ -16,13 +16,13 @@ from streams import lanes
 from streams.bins import NumericSummary
 from streams.drift.effective_size import effective_size
 from streams.drift.groups import NumericGroups, Summary, TextGroups, counts_by_pane
+from streams.feature_table import Summaries, joined
 from streams.features import FeatureSummary
 from streams.lanes import ALL, COUNTER_CODES, SCORE_BINS, TRAFFIC
 from streams.measure.features import FeaturePanes, Part
 from streams.measure.layout import NEGATIVE, POSITIVE
 from streams.measure.model import Model
 from streams.measure.panes import Panes
-from streams.measure.summaries import Summaries, merged
 from streams.measure.tables import A_SHIFT, CODES, MEASURE_SHIFT, SERIES_SHIFT, Ints
 from streams.stage import State
 from streams.texts import StringSummary
@@ -125,7 +125,7 @@ class Targets:
         Scores and predicted labels are read for the segment "all" only.
         """
         parts = self._features.parts(model, start_ms, end_ms, grain_ms, state)
-        whole = merged([part.whole for part in parts])
+        whole = joined([part.whole for part in parts]).summed().summaries()
         names = model.series.names
         pane, keys, counts = self._panes.rows(model.number, TRAFFIC, start_ms, end_ms, state)
         found: dict[str, tuple[int, dict[str, Target]]] = {}

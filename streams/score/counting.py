@@ -11,21 +11,14 @@ from numpy.typing import NDArray
 
 from schemas.settings import Config
 from streams import lanes
-from streams.bins import EMPTY as NO_NUMBERS
-from streams.bins import NumericSummary, summaries_by_group
-from streams.columns import NAN, PredictionColumns, by_name
-from streams.features import FeatureSummary
+from streams.columns import PredictionColumns
 from streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, NO_LABEL, SCORE_BINS, SCORE_SCALE, TRAFFIC
 from streams.loglinear import bin_of
-from streams.partial import FeaturePartial
 from streams.score.arrivals import Predictions, Texts
-from streams.score.increments import Increments, Ints, Rows, series_keys
-from streams.texts import EMPTY as NO_TEXTS
-from streams.texts import StringSummary
+from streams.score.features import summarised
+from streams.score.increments import Increments, Ints, Rows
 
 _MICROSECONDS = 1_000.0
-_BOOLEANS = ("false", "true")
-_TEXT = frozenset({str, type(None)})
 
 
 class Changes(msgspec.Struct, gc=False):
@@ -108,7 +101,7 @@ class Counting:
         if unscored.any():
             counted.count(lanes.PREDICTED, rows.predicted, 0, where=unscored)
         if columns.features is not None:
-            self._features(rows, list(map(columns.features.__getitem__, rows.at.tolist())))
+            self.increments.add_features(*summarised(rows, columns.features, self._texts, self._config))
 
     def changes(self, rows: Changes) -> None:
         """Changes of outcomes.
@@ -157,81 +150,7 @@ class Counting:
     def _rows(self, lane: int, name: Ints, segments: Ints, time_ms: Ints, rung: Ints | None = None) -> Rows:
         return self.increments.rows(lane, name, segments, time_ms // self._config.pane_ms, rung)
 
-    def _features(self, rows: Predictions, features: list[dict[str, Any] | None]) -> None:
-        columns = by_name(features)
-        if not columns:
-            return
-        pane_ms = self._config.pane_ms
-        row, series = _feature_series(rows, self._texts, self._config)
-        panes = rows.timestamp_ms // pane_ms
-        # One group per (series, pane) that has rows; a feature's values are sorted once for all groups.
-        first_pane, pane_span = int(panes.min()), int(panes.max() - panes.min()) + 1
-        groups, group = np.unique(series * pane_span + (panes[row] - first_pane), return_inverse=True)
-        keys = (groups // pane_span).tolist()
-        starts = ((groups % pane_span + first_pane) * pane_ms).tolist()
-        split = {feature: _split(values) for feature, values in columns.items()}
-        numeric = _summaries({feature: numbers for feature, (numbers, _) in split.items() if numbers is not None}, row, group, len(groups))
-        for feature, (_, texts) in split.items():
-            textual = {} if texts is None else _texts_by_group(texts, row, group)
-            summaries = numeric.get(feature) or [NO_NUMBERS] * len(groups)
-            for number, (key, start, summary) in enumerate(zip(keys, starts, summaries, strict=True)):
-                if number in textual or len(summary.keys):
-                    # How many rows lack the feature follows in stage 2 from the rows of the pane: a batch cannot know all features.
-                    found = FeatureSummary(summary, textual.get(number, NO_TEXTS))
-                    self.increments.features.append((key, FeaturePartial(0, start, feature, found)))
-
 
 def score_bin(score: Ints) -> Ints:
     """The score bin, in [0, SCORE_BINS), of scores in SCORE_SCALE."""
     return np.clip(score // (SCORE_SCALE // SCORE_BINS), 0, SCORE_BINS - 1)
-
-
-def _feature_series(rows: Predictions, texts: Texts, config: Config) -> tuple[Ints, Ints]:
-    """Row index and series key for "all" and for the dimensions in which the model's features are counted."""
-    row, keys = [np.arange(len(rows))], [series_keys(rows.name, np.zeros_like(rows.name))]
-    for d, dimension in enumerate(config.segments):
-        wanted = np.array([dimension in config.for_model(model).feature_segments for model, _ in texts.names], np.bool_)
-        at = np.flatnonzero(wanted[rows.name] & (rows.segments[:, d] > 0))
-        row.append(at)
-        keys.append(series_keys(rows.name[at], rows.segments[at, d]))
-    return np.concatenate(row), np.concatenate(keys)
-
-
-def _split(values: Sequence[Any]) -> tuple[NDArray[np.float64] | None, list[str | None] | None]:
-    """Numbers, NaN where there is none, and texts (booleans among them), None where there is none; each None if there are none at all."""
-    kinds = frozenset(map(type, values))
-    if kinds <= _TEXT:
-        return None, list(values)
-    texts = None
-    if str in kinds or bool in kinds:
-        texts = [value if isinstance(value, str) else _BOOLEANS[value] if isinstance(value, bool) else None for value in values]
-        values = [None if isinstance(value, str | bool) else value for value in values]
-    numbers = None
-    if float in kinds or int in kinds:
-        numbers = np.array([NAN if value is None else value for value in values] if None in values else values, np.float64)
-    return numbers, texts
-
-
-def _summaries(
-    numbers: dict[str, NDArray[np.float64]], row: Ints, group: Ints, group_count: int
-) -> dict[str, list[NumericSummary]]:
-    """Summaries of each feature by group: one sort for all of them."""
-    if not numbers:
-        return {}
-    values = np.stack(list(numbers.values()))[:, row].ravel()
-    groups = (np.arange(len(numbers))[:, None] * group_count + group).ravel()
-    found = summaries_by_group(values, groups, len(numbers) * group_count)
-    return {feature: found[i * group_count : (i + 1) * group_count] for i, feature in enumerate(numbers)}
-
-
-def _texts_by_group(texts: list[str | None], row: Ints, group: Ints) -> dict[int, StringSummary]:
-    codes: dict[str | None, int] = {text: code for code, text in enumerate(dict.fromkeys(texts))}
-    known = list(codes)
-    code = np.fromiter(map(codes.__getitem__, texts), np.int64, len(texts))
-    pairs, times = np.unique(group * len(known) + code[row], return_counts=True)
-    by_group: dict[int, dict[str, int]] = {}
-    for number, at, n in zip((pairs // len(known)).tolist(), (pairs % len(known)).tolist(), times.tolist(), strict=True):
-        text = known[at]
-        if text is not None:
-            by_group.setdefault(number, {})[text] = n
-    return {number: StringSummary.of_counts(counts) for number, counts in by_group.items()}

@@ -12,8 +12,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.feature_table import EMPTY, FeatureTable
 from streams.lanes import ALL
-from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, FeaturePartial, Partial
+from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial
 
 Ints = NDArray[np.int64]
 
@@ -53,7 +54,7 @@ class Increments:
         self._pane_ms = pane_ms
         self._rows: list[Rows] = []
         self.recent: list[tuple[Ints, Ints, Ints, NDArray[np.uint64], Ints, Ints, Ints]] = []
-        self.features: list[tuple[int, FeaturePartial]] = []  # (series key, summary under series 0)
+        self._features = (EMPTY, EMPTY.series)
 
     def rows(self, lane: int, name: Ints, segments: Ints, pane: Ints, rung: Ints | None = None) -> Rows:
         """Open a set of rows to count; `rung` is 0 where the lane has no ladder."""
@@ -69,13 +70,18 @@ class Increments:
         if len(name):
             self.recent.append((name, segments, time, hashes, actual, predicted, sign))
 
+    def add_features(self, summaries: FeatureTable, pane: Ints) -> None:
+        """The feature summaries of the batch, with series keys as numbers of the series, and the number of the pane of each, shape (R,)."""
+        self._features = summaries, pane
+
     def partials(self, partition: int, names: Sequence[tuple[str, str]], segments: Sequence[str], labels: Sequence[str]) -> list[Partial]:
         """One partial per model that gained something, by model name; codes are indexes into `names`, `segments` (from 1), `labels`."""
         width = len(segments) + 1
         series, pane, packed, amount = self._summed(len(names), width)
         recent_keys, recent = self._expanded_recent()
         recent_series = _dense(recent_keys, width)
-        feature_series = _dense(np.fromiter((key for key, _ in self.features), np.int64, len(self.features)), width)
+        summaries, feature_pane = self._features
+        feature_series = _dense(summaries.series, width)
         models = sorted({model for model, _ in names})
         number = {model: i for i, model in enumerate(models)}
         model_of_name = np.fromiter((number[model] for model, _ in names), np.int64, len(names))
@@ -93,11 +99,7 @@ class Increments:
 
         counts = _by_model(model_of_series, first_series, placed(series), _count_columns(packed, pane, amount))
         outcomes = _by_model(model_of_series, first_series, placed(recent_series), recent)
-        features: list[list[FeaturePartial]] = [[] for _ in models]
-        for (_, feature), at in zip(self.features, placed(feature_series).tolist(), strict=True):
-            model = int(model_of_series[at])
-            feature.series = at - int(first_series[model])
-            features[model].append(feature)
+        features = _features_by_model(model_of_series, first_series, placed(feature_series), summaries, feature_pane * self._pane_ms)
         texts = list(labels)
         return [
             Partial(
@@ -109,7 +111,8 @@ class Increments:
                 ],
                 labels=texts,
                 counts=counts[model],
-                features=features[model],
+                features=features[model][0],
+                feature_panes=features[model][1],
                 recent=outcomes[model],
             )
             for model in range(len(models))
@@ -237,3 +240,17 @@ def _by_model(
     local = (series - first_series[model]).astype(np.uint32)
     ordered = {"series": local[order], **{name: column[order] for name, column in columns.items()}}
     return [{name: column[start:end] for name, column in ordered.items()} for start, end in pairwise(bounds)]
+
+
+def _features_by_model(
+    model_of_series: Ints, first_series: Ints, series: Ints, summaries: FeatureTable, pane: Ints
+) -> list[tuple[FeatureTable, Ints]]:
+    """The summaries of each model, their series numbered from 0 within the model, and their panes."""
+    if not len(series):
+        return [(summaries, pane)] * (len(first_series) - 1)
+    model = model_of_series[series]
+    order = np.argsort(model, kind="stable")
+    bounds = np.searchsorted(model[order], np.arange(len(first_series))).tolist()
+    ordered = summaries.take(order)
+    ordered.series = (series - first_series[model])[order]
+    return list(zip(ordered.split(bounds), np.split(pane[order], bounds[1:-1]), strict=True))

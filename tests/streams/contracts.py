@@ -170,9 +170,9 @@ def check_drift_test(test: DriftTest) -> None:
     check_docstring(type(test))
     assert list(test.cutoffs) == sorted(test.cutoffs), f"{test.name}: cut-offs do not rise"
     for reference, current, same in pairs():
-        before = reference.encode(), current.encode()
+        before = reference.to_dict(), current.to_dict()
         result = test.compare(reference, current)
-        assert (reference.encode(), current.encode()) == before, f"{test.name}: changes its input"
+        assert (reference.to_dict(), current.to_dict()) == before, f"{test.name}: changes its input"
         if result is None:
             continue
         assert result == test.compare(reference, current), f"{test.name}: another result the second time"

@@ -24,8 +24,9 @@ from streams.features import FeatureSummary
 from streams.lanes import COUNTER_CODES, PREDICTED_NEGATIVE, PREDICTED_POSITIVE
 from streams.loglinear import bin_of
 from streams.measure import Measure
-from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, FeaturePartial, Partial, Watermarks
+from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial, Watermarks
 from streams.stage import Batch, Record
+from tests.streams.summaries import table_of
 
 SPECIAL = {"+": PREDICTED_POSITIVE, "-": PREDICTED_NEGATIVE}
 
@@ -157,10 +158,10 @@ def _partial(model: str, partition: int, group: Sequence[Moment]) -> Partial:
         series=list(series),
         labels=list(labels),
         counts={name: np.array([row[i] for row in rows], dtype) for i, (name, dtype) in enumerate(COUNT_COLUMNS)},
-        features=[
-            FeaturePartial(number, start, name, FeatureSummary(NumericSummary.of(np.array(values))))
-            for (number, start, name), values in summaries.items()
-        ],
+        features=table_of(
+            [(number, name, FeatureSummary(NumericSummary.of(np.array(values)))) for (number, _, name), values in summaries.items()]
+        ),
+        feature_panes=np.array([start for _, start, _ in summaries], np.int64),
         recent={name: np.array([row[i] for row in recent], dtype) for i, (name, dtype) in enumerate(RECENT_COLUMNS)},
     )
 

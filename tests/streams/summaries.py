@@ -1,13 +1,16 @@
-"""Pairs of summaries that every drift test is tried on."""
+"""Summaries for tests: pairs that every drift test is tried on, tables made of single ones, and sums of a few."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from hypothesis import strategies as st
 
 from streams.bins import EMPTY, NumericSummary
 from streams.drift.groups import Summary
+from streams.feature_table import FeatureTable, joined
+from streams.features import FeatureSummary
 from streams.texts import StringSummary
 
 
@@ -37,3 +40,57 @@ def pairs() -> Iterator[tuple[Summary, Summary, bool]]:
         for reference in kind:
             for current in kind:
                 yield reference, current, reference is current
+
+
+def table_of(rows: Sequence[tuple[int, str, FeatureSummary]]) -> FeatureTable:
+    """The table with these rows: number of the series, name of the feature, summary."""
+    names, words = sorted({name for _, name, _ in rows}), sorted({text for *_, summary in rows for text in summary.texts.values})
+    numbers, texts = [summary.numbers for *_, summary in rows], [summary.texts for *_, summary in rows]
+
+    def column(values: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return np.array(values, np.int64)
+
+    return FeatureTable(
+        names=names,
+        words=words,
+        series=column([number for number, _, _ in rows]),
+        feature=column([names.index(name) for _, name, _ in rows]),
+        shift=column([part.shift for part in numbers]),
+        bins=column([len(part.keys) for part in numbers]),
+        level=column([part.level for part in texts]),
+        total=column([part.total for part in texts]),
+        texts=column([len(part.values) for part in texts]),
+        keys=column([key for part in numbers for key in part.keys.tolist()]),
+        counts=column([count for part in numbers for count in part.counts.tolist()]),
+        text=column([words.index(text) for part in texts for text in part.values]),
+        text_counts=column([count for part in texts for count in part.values.values()]),
+    )
+
+
+def merged_features(summaries: Sequence[FeatureSummary]) -> FeatureSummary:
+    """The summary of all rows of all summaries, as stage 2 comes to it: each in a table of its own."""
+    return joined([table_of([(0, "x", summary)]) for summary in summaries]).summed().summaries().get((0, "x"), FeatureSummary())
+
+
+def merged(summaries: Sequence[NumericSummary]) -> NumericSummary:
+    """The same for numbers."""
+    return merged_features([FeatureSummary(summary) for summary in summaries]).numbers
+
+
+def merged_texts(summaries: Sequence[StringSummary]) -> StringSummary:
+    """The same for texts."""
+    return merged_features([FeatureSummary(texts=summary) for summary in summaries]).texts
+
+
+names = st.sampled_from(["age", "plan", "city", ""])
+values = st.tuples(st.lists(st.floats(-1e6, 1e6), max_size=12), st.lists(st.text(max_size=3), max_size=5))
+
+
+def summary_of(numbers: Sequence[float], texts: Sequence[str]) -> FeatureSummary:
+    return FeatureSummary(NumericSummary.of(np.array(numbers, np.float64)), StringSummary.of(texts))
+
+
+def tables(series: int) -> st.SearchStrategy[FeatureTable]:
+    """Tables of that many series; a series and feature may come in several rows."""
+    rows = st.tuples(st.integers(0, max(series - 1, 0)), names, values.map(lambda drawn: summary_of(*drawn)))
+    return st.lists(rows, max_size=8 if series else 0).map(table_of)

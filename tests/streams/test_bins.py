@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from streams.bins import EMPTY, MAX_BINS, NumericSummary, aligned, merge, order_key, summaries_by_group, value_of_key
+from streams.bins import EMPTY, MAX_BINS, BinColumns, NumericSummary, aligned, order_key, value_of_key
 from streams.drift.ks import ks_distance
+from tests.streams.summaries import merged
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 Samples = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -75,14 +76,14 @@ def test_result_depends_on_the_multiset_alone_for_random_orders_splits_and_merge
         heap = [NumericSummary.of(part) for part in parts]
         while len(heap) > 1:
             taken = [heap.pop(int(rng.integers(len(heap)))) for _ in range(min(len(heap), int(rng.integers(2, 5))))]
-            heap.append(merge(taken))
+            heap.append(merged(taken))
         assert heap[0] == whole, f"seed {seed}"
 
 
 @given(st.lists(st.tuples(finite, st.integers(0, 3)), max_size=60))
 def test_grouped_builder_equals_one_summary_per_group(rows: list[tuple[float, int]]) -> None:
     values, groups = np.array([value for value, _ in rows]), np.array([group for _, group in rows], dtype=np.int64)
-    assert summaries_by_group(values, groups, 5) == [NumericSummary.of(values[groups == group]) for group in range(5)]
+    assert BinColumns.of(values, groups, 5).summaries() == [NumericSummary.of(values[groups == group]) for group in range(5)]
 
 
 def test_grouped_builder_leaves_missing_values_out_and_equals_single_summaries_on_many_values() -> None:
@@ -92,22 +93,21 @@ def test_grouped_builder_leaves_missing_values_out_and_equals_single_summaries_o
     groups = rng.integers(0, 9, len(values))
     expected = [NumericSummary.of(values[(groups == group) & ~np.isnan(values)]) for group in range(9)]
     before = values.copy(), groups.copy()
-    assert summaries_by_group(values, groups, 9) == expected
+    assert BinColumns.of(values, groups, 9).summaries() == expected
     np.testing.assert_array_equal(values, before[0])
     np.testing.assert_array_equal(groups, before[1])
 
 
-def test_many_summaries_on_a_narrow_range_merge_as_the_sort_would() -> None:
+def test_many_summaries_on_a_narrow_range_add_up_to_the_summary_of_all() -> None:
     rng = np.random.default_rng(5)
     parts = [rng.integers(0, 1000, 3000).astype(float) for _ in range(40)]
-    merged = merge([NumericSummary.of(part) for part in parts])
-    assert merged == NumericSummary.of(np.concatenate(parts))
+    assert merged([NumericSummary.of(part) for part in parts]) == NumericSummary.of(np.concatenate(parts))
 
 
-def test_merge_of_nothing_is_empty_and_empty_is_the_identity() -> None:
+def test_sum_of_nothing_is_empty_and_empty_is_the_identity() -> None:
     summary = NumericSummary.of(np.array([1.0, 2.0]))
-    assert merge([]) == merge([EMPTY, EMPTY]) == EMPTY
-    assert merge([EMPTY, summary]) == merge([summary, EMPTY]) == summary
+    assert merged([]) == merged([EMPTY, EMPTY]) == EMPTY
+    assert merged([EMPTY, summary]) == merged([summary, EMPTY]) == summary
     assert EMPTY.total == 0
     assert np.isnan(EMPTY.quantiles(np.array([0.5])))[0]
     assert EMPTY.counts_at(np.array([1.0])).tolist() == [0, 0]
@@ -159,23 +159,13 @@ def test_counts_between_cuts_are_those_of_the_raw_values_where_bins_are_exact() 
 
 
 @pytest.mark.parametrize("name", samples(0))
-def test_encoded_and_plain_forms_lead_back_to_the_same_summary(name: str) -> None:
+def test_plain_form_leads_back_to_the_same_summary(name: str) -> None:
     summary = NumericSummary.of(np.concatenate((samples(8)[name][0], [1e300, -1e300])))
-    assert NumericSummary.decode(summary.encode()) == summary
     assert NumericSummary.from_dict(json.loads(json.dumps(summary.to_dict()))) == summary
-    assert NumericSummary.decode(EMPTY.encode()) == NumericSummary.from_dict(EMPTY.to_dict()) == EMPTY
+    assert NumericSummary.from_dict(EMPTY.to_dict()) == EMPTY
 
 
 @given(st.lists(finite, max_size=40), st.integers(0, 63))
-def test_any_shift_survives_encoding(values: list[float], shift: int) -> None:
+def test_any_shift_survives_the_plain_form(values: list[float], shift: int) -> None:
     summary = NumericSummary.of(np.array(values)).coarser(shift)
-    assert NumericSummary.decode(summary.encode()) == summary
     assert NumericSummary.from_dict(json.loads(json.dumps(summary.to_dict()))) == summary
-
-
-def test_unknown_format_is_refused_with_both_numbers() -> None:
-    data = bytearray(NumericSummary.of(np.array([1.0])).encode())
-    assert data[1] == 1
-    data[1] = 9
-    with pytest.raises(ValueError, match="format 9, this release reads format 1"):
-        NumericSummary.decode(bytes(data))

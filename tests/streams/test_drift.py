@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.signal import lfilter
 
-from streams.bins import EMPTY, NumericSummary, merge, summaries_by_group
+from streams.bins import EMPTY, BinColumns, NumericSummary
 from streams.drift.comparison import DriftResult, level_of
 from streams.drift.distributions import chi_squared_tail, kolmogorov_tail
 from streams.drift.effective_size import effective_size, inflation
@@ -17,6 +17,7 @@ from streams.drift.groups import NumericGroups, counts_by_pane, grouped
 from streams.drift.ks import KolmogorovSmirnov, ks_distance
 from streams.drift.psi import PopulationStabilityIndex, psi
 from streams.texts import StringSummary
+from tests.streams.summaries import merged
 
 KS, PSI = KolmogorovSmirnov(), PopulationStabilityIndex()
 
@@ -169,7 +170,7 @@ def stream(rng: np.random.Generator, panes: int, coefficient: float, daily: floa
     """Hourly panes of 30 rows: AR(1) with variance 1, plus a daily cycle, plus a shift."""
     cycle = np.repeat(np.tile(daily * np.sin(np.arange(24) * np.pi / 12), panes // 24), PANE_ROWS)
     values = autoregressive(rng, panes * PANE_ROWS, coefficient) + cycle + shift
-    return summaries_by_group(values, np.repeat(np.arange(panes), PANE_ROWS), panes)
+    return BinColumns.of(values, np.repeat(np.arange(panes), PANE_ROWS), panes).summaries()
 
 
 def alarm_rates(
@@ -181,7 +182,7 @@ def alarm_rates(
     rng = np.random.default_rng(seed)
     for run in range(runs):
         sides = stream(rng, REFERENCE_PANES, coefficient, daily, 0.0), stream(rng, CURRENT_PANES, coefficient, daily, shift)
-        reference, current = merge(sides[0]), merge(sides[1])
+        reference, current = merged(sides[0]), merged(sides[1])
         counts = [counts_by_pane(reference, panes) for panes in sides]
         sizes[run] = [effective_size(side, period=24) if dependent else side.sum() for side in counts]
         for test in (PSI, KS):
@@ -242,4 +243,4 @@ def test_independent_samples_alarm_at_the_nominal_rate() -> None:
 
 def test_distance_over_bins_is_zero_for_equal_shares() -> None:
     one = numbers(np.arange(1000) % 7)
-    assert ks_distance(one, merge([one, one])) == 0.0
+    assert ks_distance(one, merged([one, one])) == 0.0

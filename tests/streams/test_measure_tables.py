@@ -12,16 +12,12 @@ from hypothesis import strategies as st
 from agents.state.memory import MemoryState
 from schemas.config import parse_config
 from schemas.settings import ModelConfig
-from streams.bins import NumericSummary, merge
-from streams.features import FeatureSummary
 from streams.measure.labels import LabelSet
 from streams.measure.panes import TABLES, Panes
 from streams.measure.runs import FAN, Runs, place_of
 from streams.measure.series import Names, texts_of
-from streams.measure.summaries import decoded, encoded, merge_groups
 from streams.measure.tables import EMPTY, PANE_SHIFT, Table, merged
 from streams.measure.windows import Plan, Schedule
-from streams.texts import StringSummary
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
@@ -181,26 +177,3 @@ def test_sliding_windows_are_due_at_every_step() -> None:
     plan = Plan(ModelConfig(), HOUR)
     ends = [due.end_ms for day in range(3) for due in plan.due(0, (9 + day) * DAY, (10 + day) * DAY) if due.window == "7d/1d"]
     assert ends == [10 * DAY, 11 * DAY, 12 * DAY]
-
-
-groups = st.lists(st.lists(st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), max_size=40), max_size=4), max_size=5)
-
-
-@given(groups)
-def test_merging_many_groups_at_once_gives_what_merging_each_gives(values: list[list[list[float]]]) -> None:
-    made = [[NumericSummary.of(np.array(part)) for part in group] for group in values]
-    assert merge_groups(made) == [merge(group) for group in made]
-
-
-def test_a_group_with_too_many_bins_is_merged_to_a_coarser_one() -> None:
-    draw = np.random.default_rng(3)
-    parts = [NumericSummary.of(draw.normal(size=400)) for _ in range(4)]
-    assert merge_groups([parts, parts[:1]]) == [merge(parts), parts[0]]
-
-
-def test_feature_summaries_survive_encoding_together() -> None:
-    numbers = FeatureSummary(NumericSummary.of(np.array([1.5, 2.5, 1.5])), missing=2)
-    texts = FeatureSummary(texts=StringSummary.of(["a", "b", "a"]))
-    together = [(0, "age", numbers), (0, "plan", texts), (3, "age", FeatureSummary()), (0, "age", numbers)]
-    assert decoded(encoded(together)) == together
-    assert decoded(encoded([])) == []

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from streams.bins import NumericSummary
+from streams.feature_table import FeatureTable
 from streams.features import FeatureSummary
-from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Columns, FeaturePartial, Partial, Watermarks, decode, encode
-from streams.texts import StringSummary
+from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Columns, Partial, Watermarks, decode, encode
+from tests.streams.summaries import table_of, tables
 
 texts = st.text(max_size=5)
 times = st.integers(0, 1 << 50)
@@ -28,25 +29,18 @@ def table(wanted: tuple[tuple[str, type[np.generic]], ...], series: int) -> st.S
     return st.integers(0, 20 if series else 0).flatmap(of_length)
 
 
-summaries = st.builds(
-    FeatureSummary,
-    st.builds(NumericSummary.of, arrays(np.float64, st.integers(0, 20), elements=st.floats(allow_nan=False, allow_infinity=False))),
-    st.builds(StringSummary.of, st.lists(texts, max_size=5)),
-    st.integers(0, 9),
-)
-
-
 @st.composite
 def partials(draw: st.DrawFn) -> Partial:
     series = draw(st.lists(st.tuples(texts, texts), max_size=4))
-    number = st.integers(0, max(len(series) - 1, 0))
+    features = draw(tables(len(series)))
     return Partial(
         partition=draw(st.integers(0, 1 << 15)),
         model_name=draw(texts),
         series=series,
         labels=draw(st.lists(texts, max_size=4)),
         counts=draw(table(COUNT_COLUMNS, len(series))),
-        features=draw(st.lists(st.builds(FeaturePartial, number, times, texts, summaries), max_size=4 if series else 0)),
+        features=features,
+        feature_panes=draw(arrays(np.int64, len(features), elements=times)),
         recent=draw(table(RECENT_COLUMNS, len(series))),
     )
 
@@ -54,13 +48,13 @@ def partials(draw: st.DrawFn) -> Partial:
 def assert_equal(one: Partial | Watermarks, other: Partial | Watermarks) -> None:
     for field in one.__struct_fields__:
         ours, theirs = getattr(one, field), getattr(other, field)
+        if isinstance(ours, FeatureTable):
+            ours, theirs = ({name: getattr(table, name) for name in table.__struct_fields__} for table in (ours, theirs))
         if not isinstance(ours, dict):
-            assert ours == theirs, field
-            continue
+            ours, theirs = {"": ours}, {"": theirs}
         assert ours.keys() == theirs.keys()
         for name, column in ours.items():
-            assert column.dtype == theirs[name].dtype, name
-            np.testing.assert_array_equal(column, theirs[name])
+            np.testing.assert_array_equal(column, theirs[name], err_msg=f"{field}.{name}", strict=isinstance(column, np.ndarray))
 
 
 @given(partials())
@@ -83,7 +77,8 @@ def small() -> Partial:
         series=[("1.0.0", "all")],
         labels=["yes", "no"],
         counts={name: np.array([1 if name == "count" else 0], dtype) for name, dtype in COUNT_COLUMNS},
-        features=[FeaturePartial(0, 60_000, "age", FeatureSummary(NumericSummary.of(np.array([41.0]))))],
+        features=table_of([(0, "age", FeatureSummary(NumericSummary.of(np.array([41.0]))))]),
+        feature_panes=np.array([60_000]),
         recent={name: np.zeros(1, dtype) for name, dtype in RECENT_COLUMNS},
     )
 
@@ -112,7 +107,7 @@ def test_a_record_that_is_cut_off_is_refused() -> None:
 
 def test_columns_that_do_not_fit_each_other_are_refused() -> None:
     fields = msgspec.msgpack.decode(encode(small()))
-    for place in (5, 7):
+    for place in (5, 8):
         blocks = fields[1][place]
         for wrong in (blocks[:-1], [*blocks[:-1], blocks[-1] * 2], [*blocks[:-1], blocks[-1] + b"x"]):
             damaged = [fields[0], [*fields[1][:place], wrong, *fields[1][place + 1 :]]]
@@ -124,6 +119,10 @@ def test_rows_of_a_series_that_is_not_listed_are_refused() -> None:
     partial = small()
     partial.counts["series"] = np.array([1], np.uint32)
     with pytest.raises(ValueError, match="counts names series 1 of 1"):
+        decode(encode(partial))
+    partial = small()
+    partial.features.series = np.array([1])
+    with pytest.raises(ValueError, match="1 feature summaries do not fit its panes or series"):
         decode(encode(partial))
 
 

@@ -93,11 +93,11 @@ def _total(records: list[Record]) -> Total:
             if measure in (PREDICTED_SCORES, PREDICTED):
                 text_a = special.get(a) or partial.labels[a]
             total[(partial.model_name, *partial.series[series], LANE_NAMES[lane], pane, rung, measure, text_a, text_b)] += count
-        for feature in partial.features:
-            texts = feature.summary.texts.values
-            total.update(
-                {(partial.model_name, *partial.series[feature.series], feature.pane, feature.feature, k): n for k, n in texts.items()}
-            )
+        for part, pane in zip(partial.features.split(range(len(partial.features) + 1)), partial.feature_panes.tolist(), strict=True):
+            for (series, feature), summary in part.summaries().items():
+                assert not summary.numbers.total
+                key = (partial.model_name, *partial.series[series], pane, feature)
+                total.update({(*key, text): n for text, n in summary.texts.values.items()})
         for row in zip(*(partial.recent[c].tolist() for c, _ in RECENT_COLUMNS), strict=True):
             total[(partial.model_name, *partial.series[row[0]], *row[1:3], partial.labels[row[3]])] += row[5]
     return Counter({key: count for key, count in total.items() if count})
