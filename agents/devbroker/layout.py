@@ -82,9 +82,7 @@ def write_tools(folder: Path, *, java: str, jars: Path) -> Path:
     tools.mkdir(exist_ok=True)
     for name, main in TOOLS.items():
         script = tools / name
-        script.write_text(
-            f"#!/bin/sh\nexec '{java}' -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.level=ERROR -cp '{jars}/*' {main} \"$@\"\n",
-            encoding="utf-8",
-        )
+        options = "-Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.level=ERROR"
+        script.write_text(f"#!/bin/sh\nexec '{java}' {options} -cp '{jars}/*' {main} \"$@\"\n", encoding="utf-8")
         script.chmod(0o755)
     return tools

@@ -45,7 +45,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def settings(servers: str, **client: str) -> str:
     login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "ann"} | client
     lines = "".join(f'"{key}" = "{value}"\n' for key, value in login.items())
-    return f'[kafka]\nbootstrap_servers = "{servers}"\ninput_partitions = 1\npartitions = 1\n[kafka.client]\n{lines}"sasl.password" = {{ env = "TEST_PASSWORD" }}\n'
+    broker = f'[kafka]\nbootstrap_servers = "{servers}"\ninput_partitions = 1\npartitions = 1\n'
+    return f'{broker}[kafka.client]\n{lines}"sasl.password" = {{ env = "TEST_PASSWORD" }}\n'
 
 
 def connection(servers: str, password: str) -> Connection:
