@@ -17,11 +17,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --require-hashes --no-build-isolation
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help demo kafka test lint bench chaos lock clean
+.PHONY: help demo kafka test lint bench bench-kafka chaos lock clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
-	    printf '  make %-6s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
+	    printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.demo ## watch a model through a year of real flights (about a minute after set-up)
 	$(BIN)/driftline demo $(ARGS)
@@ -38,6 +38,9 @@ lint: $(VENV)/.dev ## style and types
 
 bench: $(VENV)/.dev ## cost per joined pair beside a hand-written ideal
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-kafka: $(VENV)/.dev ## the same on a real broker, with latency, restore and memory (about an hour; ARGS="--help")
+	$(BIN)/python -m tests.bench.kafka $(ARGS)
 
 chaos: $(VENV)/.dev ## kill workers and broker again and again, then count everything (about an hour; ARGS="--help")
 	$(BIN)/python -m tests.chaos $(ARGS)

@@ -54,8 +54,7 @@ def restore(folder: Path, servers: str, broker: int, *, entries: int, kills: int
     bench.fresh(config)
     state, log = folder / "state", folder / "worker.log"
     first_ms = round(time.time() * 1000) - DAY_MS
-    last_ms = _fill(bench, entries, first_ms)
-    bench.ask(last_ms)
+    bench.ask(_fill(bench, entries, first_ms))
 
     worker = Worker(config, state, log)
     try:
@@ -80,7 +79,7 @@ def restore(folder: Path, servers: str, broker: int, *, entries: int, kills: int
         result["empty_cache_ready_s"] = worker.ready()
         result["empty_cache_peak_mib"] = Meter(worker=worker.pid).read()["worker"].peak_mib
         back = []
-        with _Trickle(bench, last_ms):
+        with _Trickle(bench):
             _first_output(bench, time.time())
             for _ in range(kills):
                 time.sleep(2.0)
@@ -136,9 +135,8 @@ def _answered(bench: Bench, worker: Worker) -> None:
 class _Trickle:
     """Predictions that come all the time, a few a second, for every partition."""
 
-    def __init__(self, bench: Bench, from_ms: int) -> None:
+    def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._from_ms = from_ms
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -157,7 +155,7 @@ class _Trickle:
                 "prediction_id": f"{random.getrandbits(128):032x}",
                 "model_name": f"model-{number % 10}",
                 "model_version": "1.0.0",
-                "timestamp": format_time(self._from_ms + number),
+                "timestamp": format_time(round(time.time() * 1000)),
                 "prediction": "no",
             }
             producer.produce(self._bench.name(PREDICTIONS), msgspec.json.encode(row), row["prediction_id"])
@@ -172,7 +170,6 @@ def _first_output(bench: Bench, after: float) -> float:
         for message in consumer.consume(1_000, 0.02):
             value_of(message)
             taken = message.timestamp()[1] / 1000
-            # What was written before the kill may be committed by nobody; a second is more than a transaction takes.
             if taken > after:
                 consumer.close()
                 return time.time() - after
