@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agents.cli.broker import broker_option
 from agents.cli.show import example, json_option, out_option, print_json, print_table
 from agents.cli.source import config_option
 
 if TYPE_CHECKING:
     from agents.doctor.finding import Finding
+    from schemas.settings import Config
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h|d)")
 _PER_DAY = {"s": 86_400, "m": 1_440, "h": 24, "d": 1}
@@ -24,19 +26,21 @@ _PER_DAY = {"s": 86_400, "m": 1_440, "h": 24, "d": 1}
         "driftline doctor",
         "driftline doctor --config driftline.toml --rate 200/s",
         "driftline doctor --out driftline-out",
+        "driftline doctor --config driftline.toml --broker broker:9092",
     ),
 )
 @config_option
 @out_option
 @click.option("--rate", metavar="N/UNIT", help="Expected predictions, for example 200/s or 50000/d; predicts the size of the state.")
+@broker_option
 @json_option
-def doctor(config: Path | None, out: Path, rate: str | None, as_json: bool) -> int:
-    """Check installation, configuration, state and data; ends with 1 if something has to be changed.
+def doctor(config: Path | None, out: Path, rate: str | None, broker: str | None, as_json: bool) -> int:
+    """Check installation, configuration, state, data and broker; ends with 1 if something has to be changed.
 
-    The output folder is looked at if there is one.
+    The output folder is looked at if there is one; the broker, if one is named or the configuration has a table [kafka].
     """
     per_day = None if rate is None else _per_day(rate)
-    findings = _examine(config, out, per_day)
+    findings = _examine(config, out, per_day, broker)
     if as_json:
         print_json(findings)
     else:
@@ -56,7 +60,7 @@ def _per_day(rate: str) -> float:
     return float(match[1]) * _PER_DAY[match[2]]
 
 
-def _examine(config_path: Path | None, out: Path, per_day: float | None) -> list[Finding]:
+def _examine(config_path: Path | None, out: Path, per_day: float | None, broker: str | None) -> list[Finding]:
     from agents.doctor import installation
     from agents.doctor.finding import Finding
 
@@ -75,6 +79,7 @@ def _examine(config_path: Path | None, out: Path, per_day: float | None) -> list
     except ConfigError as error:
         return [*findings, Finding(check="configuration", level="problem", message=str(error), remedy="correct that place in the file")]
     findings.append(Finding(check="configuration", level="ok", message=f"{config_path or 'the defaults'} can be used"))
+    findings += _broker(config, broker)
     if per_day is not None:
         findings += size.expected_size([size.Load(model_name=name, per_day=per_day) for name in config.models or ("any model",)], config)
     if not out.is_dir():
@@ -94,3 +99,21 @@ def _examine(config_path: Path | None, out: Path, per_day: float | None) -> list
     if per_day is None:
         findings += size.expected_size(size.loads_of(metrics), config)
     return findings
+
+
+def _broker(config: Config, broker: str | None) -> list[Finding]:
+    from agents.doctor.finding import Finding
+    from schemas.broker import Kafka
+
+    if broker is None and config.kafka == Kafka():
+        return []
+    try:
+        from agents.doctor.broker import examine
+        from agents.kafka.connection import BrokerError, Connection
+    except ImportError as error:
+        remedy = 'install the extra "kafka": pip install "driftline[kafka]"'
+        return [Finding(check="libraries", level="problem", message=f"Kafka is configured and {error}", remedy=remedy)]
+    try:
+        return list(examine(Connection(config, broker)))
+    except BrokerError as error:
+        return [Finding(check="broker", level="problem", message=str(error), remedy="correct the configuration")]

@@ -1,0 +1,105 @@
+"""Does the broker answer, has it the topics, do producers agree on the partitioner, and how far behind are the workers?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+
+from agents.doctor.finding import Finding
+from agents.kafka import topics
+from agents.kafka.connection import BrokerError, Connection
+from agents.kafka.partitioners import NAMES, KeySamples
+from agents.kafka.ranges import ranges
+from schemas.topics import GROUND_TRUTH, JOINED, PREDICTIONS, REGISTRY_COMMANDS, WINDOW_PARTIALS
+
+KEYS = 100  # newest of each partition that are looked at
+WAIT_S = 5.0
+INPUTS = {"score": JOINED, "downstream": (WINDOW_PARTIALS, REGISTRY_COMMANDS)}
+
+
+def examine(connection: Connection) -> Iterator[Finding]:
+    """All checks of a broker; what builds on a failed one is left out."""
+    try:
+        metadata = connection.reach()
+    except BrokerError as error:
+        message, _, remedy = str(error).partition("; ")
+        yield Finding(check="broker", level="problem", message=message, remedy=remedy)
+        return
+    count = len(metadata.brokers)
+    yield Finding(check="broker", level="ok", message=f"Kafka answers at {connection.servers} ({count} broker{'' if count == 1 else 's'})")
+    try:
+        mismatches = topics.check(connection)
+        for mismatch in mismatches:
+            yield Finding(check="topics", level="problem", message=f"topic {mismatch.topic} {mismatch.message}", remedy=mismatch.remedy)
+        if mismatches:
+            return
+        yield Finding(check="topics", level="ok", message="all topics are as they have to be")
+        yield from partitioners(connection)
+        yield from lag(connection)
+    except KafkaException as error:
+        yield Finding(check="broker", level="problem", message=str(connection.error(error)), remedy="look at the broker's log")
+
+
+def partitioners(connection: Connection) -> Iterator[Finding]:
+    """Whether predictions and truths of one id can meet, by the newest keys."""
+    pair = (PREDICTIONS, GROUND_TRUTH)
+    samples = _newest(connection, pair)
+    complaints = samples.complaints(pair)
+    for complaint in complaints:
+        message, _, remedy = complaint.partition("; ")
+        yield Finding(check="partitioners", level="problem", message=message, remedy=remedy)
+    if complaints:
+        return
+    for topic in pair:
+        sample = samples.of(topic)
+        if sample.partitioner is not None:
+            said = f"keys of {connection.name(topic)} are spread by {NAMES[sample.partitioner]}"
+            yield Finding(check="partitioners", level="ok", message=said)
+
+
+def lag(connection: Connection) -> Iterator[Finding]:
+    """How many records the workers have not taken yet."""
+    admin = connection.admin()
+    for kind, inputs in INPUTS.items():
+        logs = {(topic, part.partition): part for topic, parts in ranges(connection, inputs).items() for part in parts}
+        group = connection.group(kind)
+        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(connection.name(topic), number) for topic, number in logs])
+        (answer,) = admin.list_consumer_group_offsets([asked]).values()
+        places = answer.result().topic_partitions or []
+        committed = {(connection.bare(place.topic), place.partition): place.offset for place in places if place.offset >= 0}
+        if not committed:
+            yield Finding(
+                check="workers", level="note", message=f"group {group} has taken nothing yet", remedy="start a worker: driftline worker"
+            )
+            continue
+        behind = sum(max(0, log.end - committed.get(at, log.start)) for at, log in logs.items())
+        yield Finding(check="workers", level="ok", message=f"group {group} is {behind:,} records behind")
+
+
+def _newest(connection: Connection, names: tuple[str, ...]) -> KeySamples:
+    found = ranges(connection, names)
+    samples = KeySamples(connection.settings.input_partitions)
+    with closing(connection.consumer(enable_partition_eof=True)) as consumer:
+        wanted = [
+            TopicPartition(connection.name(topic), part.partition, max(part.start, part.end - KEYS))
+            for topic, parts in found.items()
+            for part in parts
+            if part.end > part.start
+        ]
+        consumer.assign(wanted)
+        left = len(wanted)
+        while left:
+            messages = consumer.consume(1_000, timeout=WAIT_S)
+            if not messages:
+                break
+            for message in messages:
+                error = message.error()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                if error is not None:
+                    left -= 1
+                else:
+                    samples.take(connection.bare(message.topic() or ""), message.partition() or 0, [message.key()])
+    return samples
