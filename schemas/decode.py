@@ -163,12 +163,16 @@ def decode_truths(
 def decode_ticks(
     values: Values, offsets: Sequence[int], latest_ms: int | None = None, *, where: str = TICKS
 ) -> tuple[list[TickRow], list[int], list[Reject]]:
-    """Decode one batch of the ticks topic; as `decode_predictions`."""
+    """Decode one batch of the ticks topic; as `decode_predictions`.
+
+    Where a history has ended, time runs on until its windows are final, however far that is: only its end may not be too far ahead.
+    """
 
     def tick(value: bytes | None) -> TickRow:
         row = _careful(value, TICKS, TickRow)
-        if latest_ms is not None and row.timestamp_ms > latest_ms:
-            raise _too_far_ahead(row.timestamp_ms)
+        claimed_ms = row.timestamp_ms if row.ended_ms is None else row.ended_ms
+        if latest_ms is not None and claimed_ms > latest_ms:
+            raise _too_far_ahead(claimed_ms)
         return row
 
     return _decode_each(values, offsets, where, tick)
@@ -181,7 +185,7 @@ def decode_commands(
 
     def command(value: bytes | None) -> RegistryCommand:
         event = read_event(value)
-        if (fault := field_fault(event, TICKS, {})) is not None:
+        if (fault := field_fault({name: event[name] for name in event if name == "timestamp"}, TICKS, {})) is not None:
             raise Refusal(*fault)
         time_ms = parse_time(event["timestamp"])
         if latest_ms is not None and time_ms > latest_ms:
@@ -224,6 +228,8 @@ def _careful(value: bytes | None, topic: str, row_type: type[Row]) -> Row:
     try:
         row = msgspec.convert({name: field for name, field in event.items() if name in fields}, row_type)
         row.timestamp_ms = _time_ms(row.timestamp_ms)
+        if isinstance(row, TickRow):
+            row.ended_ms, row.reached_ms = (None if time is None else _time_ms(time) for time in (row.ended_ms, row.reached_ms))
     except (ValueError, OverflowError) as error:
         fault = field_fault(event, topic, used) or ("wrong_type", f"the value is not accepted: {error}")
         raise Refusal(*fault) from error

@@ -17,6 +17,8 @@ __all__ = [
     "Label",
     "Latency",
     "Name",
+    "Offset",
+    "Partition",
     "Prediction",
     "Probability",
     "Revision",
@@ -39,6 +41,8 @@ SegmentValue = str | Annotated[int, Meta(ge=-MAX_LABEL_INTEGER, le=MAX_LABEL_INT
 FeatureValue = float | str | bool | None
 Status = Literal["ok", "error"]
 Revision = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Partition = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Latency = Annotated[float, Meta(ge=0)]
 Weight = Annotated[float, Meta(gt=0)]
 Scores = Annotated[dict[str, Probability], Meta(min_length=1)]
@@ -118,7 +122,26 @@ class GroundTruth(Struct, kw_only=True, omit_defaults=True):
     weight: Weight = 1.0
 
 
-class Tick(Struct, kw_only=True):
-    """A statement that event time has reached `timestamp` on this partition, though nothing came."""
+class Tick(Struct, kw_only=True, omit_defaults=True):
+    """A statement that event time has reached `timestamp` on this partition, though nothing came.
+
+    With `after` it is in force: the worker that owns the partition writes it when it applies it. Without, it is a request to that worker,
+    which answers with a tick of its own once nothing is unread.
+
+    Attributes
+    ----------
+    after
+        By input topic: the offset from which on rows are judged by this tick.
+    ended
+        The recorded history ends at this event time: silence after it says nothing.
+    reached
+        Largest event time that the partition had reached before the tick.
+    settled
+        Written when a history has ended: the task of this partition of `window-partials` has announced everything up to `timestamp`.
+    """
 
     timestamp: Time
+    after: dict[str, Offset] | None = None
+    ended: Time | None = None
+    reached: Time | None = None
+    settled: Partition | None = None

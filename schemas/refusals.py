@@ -242,6 +242,12 @@ FIELDS: dict[str, dict[str, tuple[bool, Check]]] = {
         "retracted": (False, _flag),
         "weight": (False, _number(0, math.inf, "(0, infinity)", low_included=False)),
     },
-    "ticks": {"timestamp": (True, _time)},
+    "ticks": {
+        "timestamp": (True, _time),
+        "after": (False, _mapping(_number(0, 2**63 - 1, "[0, 2^63)", whole=True))),
+        "ended": (False, _time),
+        "reached": (False, _time),
+        "settled": (False, _number(0, 2**31 - 1, "[0, 2^31)", whole=True)),
+    },
 }
 """What every field must be: required or not, and its check. The row types in `rows.py` say the same; a test holds them together."""

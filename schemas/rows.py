@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from schemas.events import FeatureValue, Latency, Name, Probability, Revision, Scores, Status, Weight
+from schemas.events import FeatureValue, Latency, Name, Offset, Partition, Probability, Revision, Scores, Status, Weight
 
 if TYPE_CHECKING:
     TimeMs = int
@@ -59,6 +59,10 @@ class TruthRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
 
 
 class TickRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """A tick that was accepted."""
+    """A tick that was accepted. Fields as in `events.Tick`; times are in milliseconds since the epoch."""
 
     timestamp_ms: TimeMs = field(name="timestamp")
+    after: dict[str, Offset] | None = None
+    ended_ms: TimeMs | None = field(name="ended", default=None)
+    reached_ms: TimeMs | None = field(name="reached", default=None)
+    settled: Partition | None = None

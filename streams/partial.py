@@ -85,6 +85,10 @@ class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="wa
     ended_ms: int | None = None
 
 
+class ForeignFormat(ValueError):
+    """Another release wrote a record."""
+
+
 def encode(value: Partial | Watermarks) -> bytes:
     """MessagePack: the format version, then the fields in their order; a column is one block of little-endian numbers.
 
@@ -113,8 +117,10 @@ def decode(data: bytes) -> Partial | Watermarks:
 
     Raises
     ------
+    ForeignFormat
+        If another format version wrote it.
     ValueError
-        If another format version wrote it, or it is damaged.
+        If it is damaged.
     """
     try:
         message = _decoder.decode(data)
@@ -179,9 +185,9 @@ def _refused(data: bytes, error: Exception) -> ValueError:
     return ValueError(f"window-partials: record of {len(data)} bytes is damaged: {error}")
 
 
-def _foreign(found: int) -> ValueError:
+def _foreign(found: int) -> ForeignFormat:
     remedy = "run the same release in all tasks and replay the log"
-    return ValueError(f"window-partials: record of format {found}, this release reads format {FORMAT}; {remedy}")
+    return ForeignFormat(f"window-partials: record of format {found}, this release reads format {FORMAT}; {remedy}")
 
 
 class _WirePartial(msgspec.Struct, array_like=True, tag="partial", gc=False):

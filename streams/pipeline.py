@@ -27,6 +27,7 @@ from schemas.settings import Config
 from schemas.topics import REGISTRY, WINDOW_PARTIALS
 from streams.decide import Decide
 from streams.measure import Measure
+from streams.measure.frontier import Frontier
 from streams.registry import Registry
 from streams.score import Score
 from streams.stage import Batch, Record, Stage, State
@@ -66,6 +67,10 @@ class Downstream:
     def due(self) -> int | None:
         """End of the pane that the next `advance` completes, in ms; None when all that is complete has been announced."""
         return self._measure.due(self._states(self._measure.name))
+
+    def frontier(self) -> Frontier:
+        """How far stage 1 has come; to be read."""
+        return self._measure.frontier(self._states(self._measure.name))
 
     def advance(self, commands: Sequence[Record], decided: Sequence[Record] = ()) -> list[Record]:
         """Complete one pane; gives everything emitted, in order.

@@ -279,6 +279,17 @@ def is_exported(path: Path) -> bool:
     return True
 
 
+def exported_value(line: bytes) -> bytes:
+    """Return the value in a line of an exported log, as it was on the topic.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        If it is no such line.
+    """
+    return _value_of(_EXPORTED.decode(line))
+
+
 def _value_of(exported: Exported) -> bytes:
     """Return the bytes of an exported value; empty where the record had none."""
     if exported.value_base64 is not None:

@@ -6,18 +6,21 @@ ahead to know what comes next; a row that lies behind others of its file keeps i
 number of partitions nor the size of a step has a part in it.
 
 Every row carries the tick in force when it arrives. In a log without recorded ticks that is the start of the pane that
-the merged order has reached: all partitions are ticked when the merged head enters a pane.
+the merged order has reached: all partitions are ticked when the merged head enters a pane. The ticks of a plain file are everybody's, in
+merged order; those of an exported one say themselves what they judge (`ticks.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 from msgspec import Struct
 
 from agents.inprocess.logs import AsColumns, Indexes, Portion, Position, TopicLog, check_partitions
+from agents.inprocess.ticks import JUDGED, READ, RecordedTicks
 from schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 from streams.columns import GroundTruthColumns, PredictionColumns
 from streams.hashing import partitions_of
@@ -60,7 +63,11 @@ class Merge:
     pane_ms
         Length of a pane, for ticks.
     ticks
-        Latest recorded tick of each partition where a former run stopped.
+        Latest tick of each partition where a former run stopped.
+    recorded
+        The ticks of an exported log, in place of a TICKS file.
+    offsets
+        With them: by topic, the next offset of each partition where a former run stopped.
     """
 
     def __init__(
@@ -70,17 +77,22 @@ class Merge:
         partitions: int,
         pane_ms: int,
         ticks: Sequence[int] = (),
+        recorded: RecordedTicks | None = None,
+        offsets: Mapping[str, Sequence[int]] = MappingProxyType({}),
     ) -> None:
         self._logs = [(topic, logs[topic]) for topic in TOPICS if topic in logs]
-        self._recorded_ticks = TICKS in logs
+        self._plain_ticks = TICKS in logs
+        self._recorded = recorded
         self._partitions = partitions
         self._pane_ms = pane_ms
         self.ticks = list(ticks) or [0] * partitions
+        self.offsets = {topic: list(offsets.get(topic, [0] * partitions)) for topic in JUDGED}
 
     @property
     def positions(self) -> dict[str, Position]:
         """Where each topic's file has been taken to."""
-        return {topic: log.position for topic, log in self._logs}
+        positions = {topic: log.position for topic, log in self._logs}
+        return positions if self._recorded is None else positions | {TICKS: self._recorded.position}
 
     def step(self, lines: int) -> Step | None:
         """Return the next step of at most `lines` lines, at least one, or None at the end of all files."""
@@ -107,6 +119,15 @@ class Merge:
         event_ms = max(log.position.high_ms for _, log in self._logs)
         return Step(batches=self._batches(portions, row_ranks, event_ms), portions=portions, lines=cut, event_ms=event_ms)
 
+    def rest(self, recorded: RecordedTicks) -> list[Batch]:
+        """What is left at the end of all files of an exported log: its last ticks, of every partition."""
+        batches = []
+        for partition in range(self._partitions):
+            tick_ms, ended_ms = recorded.reached(partition, [READ] * len(JUDGED))
+            self.ticks[partition] = tick_ms
+            batches.append(Batch(partition=partition, tick_ms=tick_ms, ended_ms=ended_ms))
+        return batches
+
     def close(self) -> None:
         """Close the files."""
         for _, log in self._logs:
@@ -128,15 +149,29 @@ class Merge:
                 batch.predictions = predictions.take(at)
             if len(at := truths_at[partition]):
                 batch.ground_truth = truths.take(at)
-            batch.tick_ms = event_ms - event_ms % self._pane_ms
-            if self._recorded_ticks:
+            if self._recorded is not None:
+                self._tick_as_recorded(self._recorded, batch, portions)
+            elif self._plain_ticks:
                 batch.tick_ms = self._tick(batch, portions, ranks, partition)
-            self.ticks[partition] = batch.tick_ms
+            else:
+                batch.tick_ms = event_ms - event_ms % self._pane_ms
+            self.ticks[partition] = batch.tick_ms or 0
             batches.append(batch)
         return batches
 
+    def _tick_as_recorded(self, recorded: RecordedTicks, batch: Batch, portions: dict[str, Portion]) -> None:
+        """Give the rows of a partition the ticks that judged them, and let it advance by those before which everything was read."""
+        for topic, columns in ((PREDICTIONS, batch.predictions), (GROUND_TRUTH, batch.ground_truth)):
+            portion, offsets = portions[topic], self.offsets[topic]
+            read = [reject.offset for reject, of in zip(portion.rejects, portion.reject_partition, strict=True) if of == batch.partition]
+            if columns is not None:
+                columns.tick_ms = recorded.floors(topic, batch.partition, columns.offset)
+                read.append(int(columns.offset[-1]))
+            offsets[batch.partition] = max([offsets[batch.partition], *(offset + 1 for offset in read)])
+        batch.tick_ms, batch.ended_ms = recorded.reached(batch.partition, [self.offsets[topic][batch.partition] for topic in JUDGED])
+
     def _tick(self, batch: Batch, portions: dict[str, Portion], ranks: dict[str, Indexes], partition: int) -> int:
-        """Give the rows of a partition the recorded tick before them, and return the last one."""
+        """Give the rows of a partition the tick before them, and return the last one."""
         times, at = self._ticks_of(portions, ranks, partition)
         for columns in (batch.predictions, batch.ground_truth):
             if columns is not None:
@@ -144,14 +179,9 @@ class Merge:
         return int(times[-1])
 
     def _ticks_of(self, portions: dict[str, Portion], ranks: dict[str, Indexes], partition: int) -> tuple[Indexes, Indexes]:
-        """Return the recorded ticks of a partition as (time so far, rank), the one before this step first."""
-        portion, rank = portions[TICKS], ranks[TICKS]
-        # A plain file does not say whose tick a line is: it is everybody's.
-        mine = np.flatnonzero((portion.partition == partition) | (portion.partition == -1))
-        times = np.empty(len(mine) + 1, np.int64)
-        times[0] = self.ticks[partition]
-        times[1:] = [portion.rows[i].timestamp_ms for i in mine.tolist()]
-        return np.maximum.accumulate(times), np.concatenate([[-1], rank[mine]])
+        """Return the ticks as (time so far, rank), the one before this step first."""
+        times = np.array([self.ticks[partition], *(row.timestamp_ms for row in portions[TICKS].rows)], np.int64)
+        return np.maximum.accumulate(times), np.concatenate([[-1], ranks[TICKS]])
 
 
 def columns_by_topic(positive_label: Callable[[str], str | None]) -> dict[str, AsColumns]:

@@ -6,7 +6,9 @@ events hold, each from the frontier at which the live run's stage 2 took it in, 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from agents.inprocess.lines import LineFile, LogError
-from agents.inprocess.logs import Decode, Portion, Position, TopicLog
+from agents.inprocess.logs import Decode, Portion, Position, TopicLog, exported_value, is_exported
 from schemas.decode import decode_commands
 from schemas.refusals import Reject
 from schemas.results import RegistryCommand, RegistryEffect, RegistryEvent
@@ -88,6 +90,8 @@ class Commands:
 class Followed:
     """Recorded decisions by the frontier from which the live run used them.
 
+    Models are independent of each other: only the order of one model's records counts.
+
     Parameters
     ----------
     folder
@@ -102,11 +106,13 @@ class Followed:
     """
 
     def __init__(self, folder: Path, *, done: int = 0) -> None:
-        self._events = _all(folder / f"{REGISTRY_EVENTS}.jsonl", RegistryEvent)
-        self._effects = [(parse_time(effect.frontier), effect) for effect in _all(folder / f"{REGISTRY_EFFECTS}.jsonl", RegistryEffect)]
-        self._models: dict[str, Model] = {}
-        self._written = 0
         self._path = folder / f"{REGISTRY_EVENTS}.jsonl"
+        self._events: dict[str, deque[RegistryEvent]] = {}
+        for event in _all(self._path, RegistryEvent):
+            self._events.setdefault(event.model_name, deque()).append(event)
+        effects = _all(folder / f"{REGISTRY_EFFECTS}.jsonl", RegistryEffect)
+        self._effects = sorted(((parse_time(effect.frontier), effect) for effect in effects), key=itemgetter(0))
+        self._models: dict[str, Model] = {}
         self.done = 0
         while self.done < done:
             self._next()
@@ -117,49 +123,49 @@ class Followed:
         while self.done < len(self._effects) and (time_ms is None or self._effects[self.done][0] < time_ms):
             records += self._next()
         if time_ms is None:
-            records += self._up_to(len(self._events))
+            for events in self._events.values():
+                while events:
+                    records += self._take(events.popleft())
         return [], records
 
     def _next(self) -> list[Record]:
-        """Events and entries up to the next effect record."""
+        """The model's events and entries up to the next effect record."""
         effect = self._effects[self.done][1]
         self.done += 1
+        events = self._events.get(effect.model_name, deque())
         records: list[Record] = []
-        while self._revision(effect.model_name) < effect.revision:
-            if self._written == len(self._events):
+        while self._model(effect.model_name).revision < effect.revision:
+            if not events:
                 raise LogError(
                     f"{self._path}: has no revision {effect.revision} of {effect.model_name}, which an effect record names; export it again"
                 )
-            records += self._up_to(self._written + 1)
+            records += self._take(events.popleft())
         return records
 
-    def _up_to(self, count: int) -> list[Record]:
-        records: list[Record] = []
-        for event in self._events[self._written : count]:
-            records.append(Record(REGISTRY_EVENTS, event.key(), event))
-            before = self._models.get(event.model_name, Model(event.model_name))
-            after = apply(before, event)
-            if after is not before:
-                self._models[event.model_name] = after
-                entries = [after.entry(version) for version in event.after or {}]
-                records += [Record(REGISTRY, entry.key(), entry) for entry in entries]
-        self._written = max(self._written, count)
+    def _take(self, event: RegistryEvent) -> list[Record]:
+        before = self._model(event.model_name)
+        after = apply(before, event)
+        records = [Record(REGISTRY_EVENTS, event.key(), event)]
+        if after is not before:
+            self._models[event.model_name] = after
+            entries = [after.entry(version) for version in event.after or {}]
+            records += [Record(REGISTRY, entry.key(), entry) for entry in entries]
         return records
 
-    def _revision(self, model_name: str) -> int:
-        model = self._models.get(model_name)
-        return model.revision if model else 0
+    def _model(self, model_name: str) -> Model:
+        return self._models.get(model_name) or Model(model_name)
 
 
 def _all(path: Path, kind: type[Any]) -> list[Any]:
-    """Every value of a small topic."""
+    """Every value of a small topic, plain or exported."""
     decode = msgspec.json.Decoder(kind).decode
+    exported = is_exported(path)
     values: list[Any] = []
     with LineFile(path) as file:
         while (lines := file.read()) is not None:
             for line in lines.values:
                 try:
-                    values.append(decode(line))
+                    values.append(decode(exported_value(line) if exported else line))
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise LogError(f"{path}: line {len(values)} is no {kind.__name__} ({error})") from error
     return values

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from agents.inprocess.identity import FORMAT, Identity, claim, input_file, locked, program_version, release
 from agents.inprocess.lines import LogError
-from agents.inprocess.logs import Position, TopicLog
+from agents.inprocess.logs import Position, TopicLog, is_exported
 from agents.inprocess.merge import Merge, Step, columns_by_topic
 from agents.inprocess.outputs import Outputs
 from agents.inprocess.recorded import Commands, Followed
@@ -28,6 +28,7 @@ from agents.inprocess.refused import DeadLetters
 from agents.inprocess.source import NEEDED, decoders, input_files
 from agents.inprocess.summary import Progress, ReplaySummary
 from agents.inprocess.tables import is_table, log_of_table
+from agents.inprocess.ticks import RecordedTicks
 from agents.state.rocks import RocksState
 from schemas.refusals import Reject
 from schemas.settings import Config
@@ -44,6 +45,7 @@ from schemas.topics import (
     REGISTRY_COMMANDS,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
+    TICKS,
     WINDOW_PARTIALS,
 )
 from streams.stage import Batch, Record, Stage, State
@@ -84,6 +86,7 @@ class _Mark(Struct, kw_only=True):
     phase: str = "reading"
     positions: dict[str, Position] = {}
     ticks: list[int] = []
+    offsets: dict[str, list[int]] = {}
     followed: int = 0
     lengths: dict[str, int] = {}
     clock_ms: int = 0
@@ -217,7 +220,11 @@ class _Run:
         self._dead_letters = DeadLetters(self._outputs.write, self._mark.refused)
         latest_ms = identity.started_at_ms + config.max_ahead_ms
         logs, columns = {}, columns_by_topic(lambda model: config.for_model(model).positive_label)
-        for topic, decode in decoders(latest_ms).items():
+        decode_by_topic = decoders(latest_ms)
+        self._ticks: RecordedTicks | None = None
+        if TICKS in files and any(is_exported(files[topic]) for topic in (TICKS, *NEEDED)):
+            self._ticks = RecordedTicks(files[TICKS], decode_by_topic.pop(TICKS), identity.partitions)
+        for topic, decode in decode_by_topic.items():
             if topic in files:
                 logs[topic] = TopicLog(files[topic], decode, columns=columns.get(topic), position=self._mark.positions.get(topic))
                 opened.callback(logs[topic].close)
@@ -226,6 +233,8 @@ class _Run:
             partitions=identity.partitions,
             pane_ms=config.pane_ms,
             ticks=self._mark.ticks,
+            recorded=self._ticks,
+            offsets=self._mark.offsets,
         )
         self._recorded: Commands | Followed
         if identity.follow:
@@ -243,6 +252,9 @@ class _Run:
         started, started_cpu = time.monotonic(), time.process_time()
         already = self._mark.phase == "done"
         if not already:
+            if self._ticks is not None and not self._resumed:
+                for portion in self._ticks.rejects:
+                    self._dead_letters.write(TICKS, portion)
             self._settle()
         if self._mark.phase == "reading":
             self._read()
@@ -256,12 +268,23 @@ class _Run:
             self._mark.last_ms = self._mark.clock_ms = max(self._mark.last_ms, step.event_ms)
             self._score_step(step.batches, step)
             self._settle()
-        if self._identity.open_end:
+        if self._ticks is not None:
+            self._rest(self._ticks)
+        if self._identity.open_end or (self._ticks is not None and self._ticks.ended):
             self._finish()
             return
         self._mark.phase = "closing"
         self._mark.end_ms = end_of_time(self._config, self._mark.last_ms)
         self._commit()
+
+    def _rest(self, ticks: RecordedTicks) -> None:
+        """Let every partition come as far as the live run did, which may have been to the end of time."""
+        self._mark.last_ms = self._mark.clock_ms = max(self._mark.last_ms, 0 if ticks.ended else ticks.last_ms)
+        at_rest = False
+        while not at_rest:
+            self._score_step(self._merge.rest(ticks), None)
+            at_rest = not any(state.changed for _, state in self._score)
+            self._settle()
 
     def _close_windows(self) -> None:
         """Let time run on in bounded slices until every window is final and every entry has expired."""
@@ -315,7 +338,7 @@ class _Run:
         mark = self._mark
         mark.lengths = self._outputs.flush()
         mark.positions = self._merge.positions
-        mark.ticks = self._merge.ticks
+        mark.ticks, mark.offsets = self._merge.ticks, self._merge.offsets
         if isinstance(self._recorded, Followed):
             mark.followed = self._recorded.done
         else:

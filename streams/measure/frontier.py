@@ -8,6 +8,7 @@ input was cut into batches. The price: while the truths of a partition stand sti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -17,7 +18,7 @@ from streams.measure.windows import Schedule
 from streams.partial import Watermarks
 from streams.stage import State
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _KEY: Final = b"frontier"
 
 
@@ -44,7 +45,7 @@ class _Progress(msgspec.Struct):
     traffic_ms: int | None = None
     main_ms: int | None = None
     released_ms: int = 0
-    ended_ms: int | None = None
+    ended: dict[int, int] = {}
 
 
 class Frontier:
@@ -64,7 +65,7 @@ class Frontier:
         held = self._progress.marks.get(watermarks.partition, (watermarks.prediction_ms, watermarks.truth_ms))
         self._progress.partitions = watermarks.partitions
         if watermarks.ended_ms is not None:
-            self._progress.ended_ms = watermarks.ended_ms
+            self._progress.ended[watermarks.partition] = watermarks.ended_ms
         self._progress.marks[watermarks.partition] = (max(held[0], watermarks.prediction_ms), max(held[1], watermarks.truth_ms))
 
     def begin(self, first_pane_ms: int) -> None:
@@ -112,8 +113,23 @@ class Frontier:
 
     @property
     def ended_ms(self) -> int | None:
-        """When the recorded log came to its end; None while it has not."""
-        return self._progress.ended_ms
+        """When the recorded log came to its end; None while a partition goes on.
+
+        A partition that has not ended has passed the edges that are worked off by what it holds, so its end lies behind them: which
+        partition tells its end first changes nothing.
+        """
+        progress = self._progress
+        return max(progress.ended.values()) if progress.ended and len(progress.ended) == progress.partitions else None
+
+    @property
+    def partitions(self) -> int:
+        """Of stage 1; 0 before the first one announced a watermark."""
+        return self._progress.partitions
+
+    @property
+    def marks(self) -> Mapping[int, tuple[int, int]]:
+        """The prediction and the truth watermark of each partition that has announced any."""
+        return self._progress.marks
 
     def write(self, state: State) -> None:
         """Write the progress down."""

@@ -128,6 +128,10 @@ class Measure:
             raise ValueError("measure: open windows are not kept; make the stage with provisional=True")
         return self._shown.records(self._opened(state).edges_ms, state)
 
+    def frontier(self, state: State) -> Frontier:
+        """How far stage 1 has come; to be read."""
+        return self._opened(state)
+
     def _opened(self, state: State) -> Frontier:
         if self._frontier is None:
             self._frontier = Frontier(self._config, self._schedule, state)

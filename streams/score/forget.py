@@ -71,6 +71,11 @@ class DueIndex:
             return None
         return min(self._shelves[min(self._shelves)]) * self._width_ms
 
+    def waits(self, before_ms: int) -> bool:
+        """Whether `take` would find anything."""
+        first_ms = self.first_ms()
+        return first_ms is not None and first_ms + self._width_ms <= before_ms
+
     def take(self, before_ms: int, at_least: int, state: State) -> list[bytes]:
         """Take out whole lists of buckets that end by `before_ms`, earliest first, until `at_least` ids are out or none is left."""
         taken: list[bytes] = []

@@ -30,12 +30,13 @@ _WATERMARKS: Final = NO_ID + b"w"
 
 
 class Marks(msgspec.Struct, array_like=True, frozen=True):
-    """Watermarks of both topics in ms, and the frontiers that were last sent."""
+    """Watermarks of both topics in ms, the frontiers that were last sent, and when the recorded log ended, None before its end."""
 
     version: int = 1
     prediction_ms: int = 0
     truth_ms: int = 0
     sent: tuple[int, int] = (-1, -1)
+    ended_ms: int | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -53,6 +54,17 @@ class Score:
         self._partition = partition
         self._partitions = partitions
         self._opened: tuple[Texts, DueIndex, Join, Ending] | None = None
+        self._at_rest = False
+
+    @property
+    def at_rest(self) -> bool:
+        """False while entries that are due wait to be forgotten, or nothing has been processed yet: another call would change something."""
+        return self._at_rest
+
+    def marks(self, state: State) -> Marks:
+        """How far the partition has come."""
+        written = state.get(_WATERMARKS)
+        return Marks() if written is None else _decode(written)
 
     def process(self, batch: Batch, state: State, /) -> list[Record]:
         """Join a batch; gives dead letters, outcomes, partials by model name, and watermarks where a frontier entered a new pane."""
@@ -61,8 +73,7 @@ class Score:
             single = OneByOne(texts, due, self._config)
             self._opened = texts, due, Join(texts, due, single, self._config), Ending(texts, due, single, self._config)
         texts, due, join, ending = self._opened
-        written = state.get(_WATERMARKS)
-        marks = Marks() if written is None else _decode(written)
+        marks = self.marks(state)
         prediction_ms, truth_ms = marks.prediction_ms, marks.truth_ms
         counting = Counting(self._config, texts)
         predictions = truths = None
@@ -84,8 +95,10 @@ class Score:
         partials = counting.increments.partials(self._partition, texts.names, texts.segments.texts, texts.labels.texts)
         records += outcome_records(found.told, texts, self._config)
         records += [Record(WINDOW_PARTIALS, partial.model_name, partial) for partial in partials]
-        sent = self._announce(prediction_ms, truth_ms, due.first_ms(), marks.sent, batch.ended_ms, records)
-        state.put(_WATERMARKS, _encode(Marks(1, prediction_ms, truth_ms, sent)))
+        ended_ms = marks.ended_ms if batch.ended_ms is None else batch.ended_ms
+        sent = self._announce(prediction_ms, truth_ms, due.first_ms(), marks, ended_ms, records)
+        state.put(_WATERMARKS, _encode(Marks(1, prediction_ms, truth_ms, sent, ended_ms)))
+        self._at_rest = not due.waits(reached_ms)
         return records
 
     def _drop(self, arrived: Predictions, texts: Texts, counting: Counting) -> Predictions:
@@ -102,7 +115,7 @@ class Score:
         prediction_ms: int,
         truth_ms: int,
         listed_from_ms: int | None,
-        sent: tuple[int, int],
+        marks: Marks,
         ended_ms: int | None,
         records: list[Record],
     ) -> tuple[int, int]:
@@ -115,7 +128,7 @@ class Score:
         if listed_from_ms is not None:
             truth_ms = min(truth_ms, listed_from_ms + pane_ms + graces_ms[1] - 1)
         panes = (prediction_ms - graces_ms[0]) // pane_ms, (truth_ms - graces_ms[1]) // pane_ms
-        if panes != sent:
+        if panes != marks.sent or ended_ms != marks.ended_ms:
             records.append(Record(WINDOW_PARTIALS, "", Watermarks(self._partition, self._partitions, prediction_ms, truth_ms, ended_ms)))
         return panes
 

@@ -17,6 +17,7 @@ from agents.inprocess import logs as logs_module
 from agents.inprocess.lines import LineFile, LogError
 from agents.inprocess.logs import Position, TopicLog
 from agents.inprocess.merge import Merge, Step, columns_by_topic, merged_ranks
+from agents.inprocess.ticks import RecordedTicks
 from schemas.decode import decode_predictions, decode_ticks, decode_truths
 from schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 
@@ -182,7 +183,7 @@ def test_merged_ranks_sort_by_key_then_by_sequence_then_by_place(seed: int) -> N
     assert [got[sequence, place] for _, sequence, place in expected] == list(range(len(expected)))
 
 
-def merge_of(folder: Path, *, partitions: int, positions: dict[str, Position] | None = None, ticks: Sequence[int] = ()) -> Merge:
+def merge_of(folder: Path, *, partitions: int, positions: dict[str, Position] | None = None, **state: Any) -> Merge:
     decoders: dict[str, Any] = {PREDICTIONS: decode_predictions, GROUND_TRUTH: decode_truths, TICKS: decode_ticks}
     columns = columns_by_topic(lambda model: None)
     logs = {
@@ -190,7 +191,7 @@ def merge_of(folder: Path, *, partitions: int, positions: dict[str, Position] | 
         for topic, decode in decoders.items()
         if (path := folder / f"{topic}.jsonl").exists()
     }
-    return Merge(logs, partitions=partitions, pane_ms=MINUTE, ticks=ticks)
+    return Merge(logs, partitions=partitions, pane_ms=MINUTE, **state)
 
 
 def rows_of(steps: Sequence[Step]) -> list[tuple[Any, ...]]:
@@ -277,13 +278,28 @@ def test_recorded_ticks_stand_in_place_of_the_drivers_own(tmp_path: Path) -> Non
         assert steps[-1].batches[0].tick_ms == 10 * MINUTE
 
 
-def test_an_exported_tick_is_its_own_partitions(tmp_path: Path) -> None:
-    write(tmp_path / "predictions.jsonl", [exported(i, prediction(id_, 10 * MINUTE), partition=i) for i, id_ in enumerate("ab")])
+#   partition 1    offset  0   1   2   3        the tick of 25 min was written when rows 0 and 1 had been read: row 2 is late by it, but
+#   prediction at min     10  20   5  30        comes first by event time; a tick without positions is a request and moves nothing
+@pytest.mark.parametrize("lines", [1, 2, 100])
+def test_an_exported_tick_judges_the_rows_of_its_partition_from_its_positions_on(tmp_path: Path, lines: int) -> None:
+    rows = [(0, 3, 1), (1, 0, 10), (1, 1, 20), (1, 2, 5), (1, 3, 30)]
+    write(tmp_path / "predictions.jsonl", [exported(o, prediction(f"{p}{o}", at * MINUTE), partition=p) for p, o, at in rows])
     write(tmp_path / "ground-truth.jsonl", [])
-    write(tmp_path / "ticks.jsonl", [exported(0, {"timestamp": 5 * MINUTE}, partition=1)])
-    (step,) = steps_of(merge_of(tmp_path, partitions=2), 100)
-    assert [tick // MINUTE for _, _, _, tick in rows_of([step])] == [0, 5]
-    assert [batch.tick_ms for batch in step.batches] == [0, 5 * MINUTE]
+    ticks = [{"timestamp": 25 * MINUTE, "after": {"predictions": 2, "ground-truth": 0}}, {"timestamp": 90 * MINUTE}]
+    write(tmp_path / "ticks.jsonl", [exported(i, tick, partition=1) for i, tick in enumerate(ticks)])
+    recorded = RecordedTicks(tmp_path / "ticks.jsonl", (decode_ticks, decode_ticks), 2)
+    (tmp_path / "ticks.jsonl").unlink()
+    merge, steps, offsets, positions = merge_of(tmp_path, partitions=2, recorded=recorded), [], {}, {}
+    while (step := merge.step(lines)) is not None:
+        steps.append(step)
+        offsets, positions = merge.offsets, merge.positions
+        merge.close()
+        merge = merge_of(tmp_path, partitions=2, recorded=recorded, positions=positions, offsets=offsets)
+    assert [(id_, tick // MINUTE) for _, id_, _, tick in rows_of(steps)] == [("03", 0), ("10", 0), ("11", 0), ("12", 25), ("13", 25)]
+    advanced = [[(batch.tick_ms or 0) // MINUTE for batch in step.batches] for step in steps]
+    # The partition advances as soon as the row before the tick has been read, whatever comes with it.
+    assert advanced == {1: [[0, 0], [0, 0], [0, 25], [0, 25], [0, 25]], 2: [[0, 0], [0, 25], [0, 25]], 100: [[0, 25]]}[lines]
+    assert [(batch.tick_ms or 0) // MINUTE for batch in merge.rest(recorded)] == [0, 25]
 
 
 def test_an_exported_partition_that_the_run_does_not_have_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,171 @@
+"""Stage 1 of one partition, between its task and the stage: rows from bytes, ticks, and what goes where.
+
+Everything that came since the last commit is one call of the stage. Joining and counting are `streams.score`; when an idle partition
+moves on is `ticking.py`; transactions and positions are the task's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agents.inprocess.logs import AsColumns
+from agents.inprocess.merge import columns_by_topic
+from agents.inprocess.source import decoders
+from agents.kafka.outgoing import Outgoing
+from agents.kafka.processor import ProcessorFactory
+from agents.kafka.received import Received
+from agents.kafka.ticking import Ticking
+from agents.kafka.wire import Writer, dead_letter
+from schemas.events import Tick
+from schemas.refusals import Reject
+from schemas.results import encode
+from schemas.settings import Config
+from schemas.times import parse_time
+from schemas.topics import GROUND_TRUTH, OUTCOMES, PREDICTIONS, TICKS, WINDOW_PARTIALS
+from streams.columns import GroundTruthColumns, PredictionColumns, joined
+from streams.score import Score
+from streams.stage import Batch, State
+
+_ROWS = (PREDICTIONS, GROUND_TRUTH)
+
+
+class ScoreProcessor:
+    """Stage 1 of one partition.
+
+    Parameters
+    ----------
+    config
+        The settings; `config.kafka` says how many partitions there are.
+    partition
+        Number of the partition, of all inputs.
+    state
+        State of the stage.
+    clock
+        Milliseconds since the epoch.
+
+    Attributes
+    ----------
+    caught_up
+        Whether the driver has delivered everything that the inputs held when it looked last. Only then is a partition idle.
+    """
+
+    inputs: tuple[str, ...] = (PREDICTIONS, GROUND_TRUTH, TICKS)
+
+    def __init__(self, config: Config, partition: int, state: State, *, clock: Callable[[], int]) -> None:
+        self._config = config
+        self._partition = partition
+        self._state = state
+        self._clock = clock
+        self._score = Score(config, partition, config.kafka.input_partitions)
+        self._ticking = Ticking(config, state, clock())
+        self._writer = Writer(config.kafka.app, config.kafka.partitions)
+        self._columns: dict[str, AsColumns] = columns_by_topic(lambda model: config.for_model(model).positive_label)
+        self._taken: list[Received] = []
+        self._predictions: list[PredictionColumns] = []
+        self._truths: list[GroundTruthColumns] = []
+        self._refused: list[Outgoing] = []
+        self._rows = 0
+        self._caught_up = False
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether nothing is unread."""
+        return self._caught_up
+
+    @caught_up.setter
+    def caught_up(self, value: bool) -> None:
+        if not value:
+            self._ticking.behind(self._clock())
+        self._caught_up = value
+
+    def take(self, received: Received, /) -> int:
+        """Decode records of one input and buffer them."""
+        now_ms = self._clock()
+        decode, _ = decoders(now_ms + self._config.max_ahead_ms)[received.topic]
+        values: list[Any] = received.values
+        rows, good, rejects = decode(values, received.offsets)
+        if rejects:
+            self._refuse(received, rejects, now_ms)
+        if received.topic == TICKS:
+            self._ticking.ask(rows)
+        elif rows:
+            self._ticking.heard(_ROWS.index(received.topic), now_ms)
+            raw = values if not rejects else [values[i] for i in good]
+            offsets = np.array(received.offsets, np.int64)
+            columns = self._columns[received.topic](rows, raw, offsets[good] if rejects else offsets)
+            if received.topic == PREDICTIONS:
+                self._predictions.append(columns)
+                self._taken.append(received)
+            else:
+                self._truths.append(columns)
+        self._rows += len(values)
+        return self._rows
+
+    def process(self, positions: Mapping[str, int], /) -> list[Outgoing]:
+        """Join and count what was taken, and tick if the time has come."""
+        tick = self._tick()
+        self._ticking.write(answered=tick is not None)
+        outgoing, taken = self._refused, self._taken
+        batch = Batch(partition=self._partition, predictions=_ranked(self._predictions, 0))
+        batch.ground_truth = _ranked(self._truths, 0 if batch.predictions is None else len(batch.predictions))
+        self._predictions, self._truths, self._refused, self._taken, self._rows = [], [], [], [], 0
+        if tick is not None:
+            tick = msgspec.structs.replace(tick, after={topic: positions.get(topic, 0) for topic in _ROWS})
+            batch.tick_ms = parse_time(tick.timestamp)
+            batch.ended_ms = None if tick.ended is None else parse_time(tick.ended)
+            outgoing.append(Outgoing(TICKS, self._partition, str(self._partition).encode(), encode(tick)))
+        elif batch.predictions is None and batch.ground_truth is None and self._score.at_rest:
+            return outgoing
+        partials, outcomes = [], []
+        for record in self._score.process(batch, self._state):
+            if record.topic == WINDOW_PARTIALS:
+                partials.append(record)
+            elif record.topic == OUTCOMES:
+                outcomes.append(record)
+            else:
+                outgoing.append(self._conflict(record.value, taken))
+        return outgoing + self._writer.said(outcomes) + self._writer.partials(partials)
+
+    def pending(self) -> bool:
+        """Whether entries wait to be forgotten, or a tick is due."""
+        return not self._score.at_rest or self._tick() is not None
+
+    def _tick(self) -> Tick | None:
+        return self._ticking.due(self._clock(), self._score.marks(self._state)) if self._caught_up else None
+
+    def _refuse(self, received: Received, rejects: list[Reject], now_ms: int) -> None:
+        place = dict(zip(received.offsets, range(len(received.offsets)), strict=True))
+        for reject in rejects:
+            at = place[reject.offset]
+            self._refused.append(
+                dead_letter(received.topic, self._partition, reject, received.keys[at], received.values[at], now_ms=now_ms)
+            )
+
+    def _conflict(self, reject: Reject, taken: list[Received]) -> Outgoing:
+        """The dead letter of a row that stage 1 refused."""
+        received = next(r for r in taken if r.offsets[-1] >= reject.offset)
+        at = bisect_left(received.offsets, reject.offset)
+        return dead_letter(PREDICTIONS, self._partition, reject, received.keys[at], received.values[at], now_ms=self._clock())
+
+
+def score_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFactory:
+    """What makes the processor of a partition."""
+
+    def make(partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]) -> ScoreProcessor:
+        return ScoreProcessor(config, partition, state_of(Score.name), clock=clock)
+
+    return make
+
+
+def _ranked(parts: list[Any], first: int) -> Any:
+    """The parts as one, ranked in their order from `first` on; None without any."""
+    if not parts:
+        return None
+    columns = joined(parts)
+    columns.rank = np.arange(first, first + len(columns))
+    return columns
