@@ -15,6 +15,7 @@ from agents.cli.demo import demo
 from agents.cli.dev_broker import dev_broker
 from agents.cli.doctor import doctor
 from agents.cli.export import export
+from agents.cli.feed import feed
 from agents.cli.init import init
 from agents.cli.models import models
 from agents.cli.performance import performance
@@ -101,5 +102,5 @@ def driftline() -> None:
     """
 
 
-for command in (init, demo, replay, export, schema, models, performance, alerts, registry, doctor, topics, dev_broker):
+for command in (init, demo, replay, export, schema, models, performance, alerts, registry, doctor, topics, feed, dev_broker):
     driftline.add_command(command)

@@ -1,0 +1,51 @@
+"""`driftline feed`: a recorded log onto the topics of a broker."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+
+from agents.cli.broker import broker_option, connected
+from agents.cli.show import WrongInput, console, example, json_option, number, print_json
+from agents.cli.source import config_option, configured
+
+
+@click.command(
+    short_help="Send a recorded log to a broker.",
+    epilog=example("driftline feed trial/sample-log --config driftline.toml", "driftline feed log --rate 500"),
+)
+@click.argument("log", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@config_option
+@broker_option
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Records a second at most; as fast as it goes without."
+)
+@json_option
+def feed(log: Path, config: Path | None, broker: str | None, rate: float | None, as_json: bool) -> None:
+    """Send the predictions, truths and registry commands of the folder LOG to the input topics, in the order of their event times.
+
+    Workers take recorded history for what it is with clock = "data" under [run]; when everything is sent, `driftline finish` lets time run
+    on until every window is final.
+    """
+    from agents.inprocess.lines import LogError
+    from agents.kafka.feed import feed as send
+    from agents.kafka.topics import TopicsRefused
+    from schemas.times import format_time
+
+    target = console(stderr=True)
+    with connected(configured(config), broker) as connection, target.status("sending") if target.is_terminal else nullcontext() as status:
+
+        def told(sent: int, at_ms: int) -> None:
+            if status is not None:
+                status.update(f"sent {number(sent)} records, up to {format_time(at_ms)}")
+
+        try:
+            counts = send(connection, log, per_second=rate, told=told)
+        except (LogError, TopicsRefused) as error:
+            raise WrongInput(str(error)) from error
+    if as_json:
+        print_json(counts)
+    else:
+        click.echo(f"sent {', '.join(f'{number(count)} {topic}' for topic, count in counts.items())}")
