@@ -30,7 +30,8 @@ _SHARE_OF_TRANSACTIONS: Final = 3
 _RESTORES_AT_ONCE: Final = 4
 _TRANSACTIONS_AT_ONCE: Final = 64
 _ANSWER_S: Final = 10.0
-_AGAIN_S: Final = 1.0
+_AGAIN_S: Final = 0.5
+_KNOWN_S: Final = 5.0
 
 
 class Runtime:
@@ -71,6 +72,8 @@ class Runtime:
             If the broker is away and `unwanted` says so.
         """
         topic = self.connection.name(changelog(self.connection.settings, kind))
+        # A broker that has just been started, or a topic just made, may not be known everywhere yet.
+        ends = time.monotonic() + _KNOWN_S
         while True:
             try:
                 described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=_ANSWER_S)[topic].result()
@@ -78,9 +81,10 @@ class Runtime:
                 return Journal(topic, partition, str(cluster.cluster_id), str(described.topic_id))
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
-                if fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                if fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and time.monotonic() > ends:
                     raise MustStop(failures.REFUSED, f"there is no changelog topic {topic}; make it: driftline topics create") from error
-                log.warning("%s[%d]: cannot be restored yet, trying on: %s", topic, partition, self.connection.error(fault))
+                if fault.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    log.warning("%s[%d]: cannot be restored yet, trying on: %s", topic, partition, self.connection.error(fault))
                 if unwanted():
                     raise Abandoned(topic) from error
                 time.sleep(_AGAIN_S)

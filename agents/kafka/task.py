@@ -282,12 +282,14 @@ class Task:
 
     async def _landed(self) -> None:
         """Wait for the transaction that is under way, if there is one."""
-        if self._flight is not None:
-            try:
-                await asyncio.shield(self._flight)
-            finally:
-                if self._flight.done():
-                    self._flight = None
+        flight = self._flight
+        if flight is None:
+            return
+        try:
+            await asyncio.shield(flight)
+        finally:
+            if flight.done() and self._flight is flight:
+                self._flight = None
 
     def _prepare(self, *, with_positions: bool) -> _Prepared | None:
         """Process what was taken, and cut off what changed; None if nothing did."""

@@ -1,0 +1,240 @@
+"""The journal without a broker: what a restore reads is what was committed, however the journal was cleaned."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agents.kafka import cleaning, journal, version
+from agents.kafka.cache import Place
+from agents.kafka.journal import Assembly, Commit, JournalError, records_of
+from agents.kafka.ledger import Entry, Ledger
+from agents.kafka.version import STATE_VERSION, StateVersionError, check_version, lifted
+from agents.state.overlay import Overlay
+from agents.state.rocks import RocksState
+from agents.state.task_state import TaskState
+
+Tables = dict[str, dict[bytes, bytes]]
+STAGES = ("measure", "decide")
+KEYS = [b"%03d" % number for number in range(150)]
+EMPTY = Place("cluster", "topic", STATE_VERSION, 0, -1, {}, 0, 0, 0)
+
+
+class Log:
+    """One partition of a changelog: records, and a marker after every commit."""
+
+    def __init__(self) -> None:
+        self.low = self.end = 0
+        self.records: list[tuple[int, bytes, bytes]] = []
+
+    def append(self, records: list[tuple[bytes, bytes]]) -> int:
+        """Write a commit; gives the offset after its last record."""
+        for key, value in records:
+            self.records.append((self.end, key, value))
+            self.end += 1
+        self.end += 1
+        return self.end - 1
+
+    def delete_before(self, offset: int) -> None:
+        self.low = max(self.low, offset)
+        self.records = [record for record in self.records if record[0] >= offset]
+
+    def read(self, start: int, after: int | None) -> Iterator[Commit]:
+        assembly = Assembly("log", after)
+        for offset, key, value in self.records:
+            if offset >= start and (commit := assembly.add(offset, key, value)) is not None:
+                yield commit
+
+
+def restored(log: Log) -> tuple[Tables, Commit | None]:
+    """What a restore without a local copy makes of a log."""
+    overlays = {stage: Overlay(lambda keys: [None] * len(keys), bare=True) for stage in STAGES}
+    last = None
+    for commit in log.read(log.low, None):
+        last = commit
+        for stage, record in commit.changes.items():
+            overlays[stage].apply(record)
+    return {stage: found(overlay) for stage, overlay in overlays.items()}, last
+
+
+def found(overlay: Overlay) -> dict[bytes, bytes]:
+    return {key: value for key, value in zip(KEYS, overlay.get_many(KEYS), strict=True) if value is not None}
+
+
+def change(draw: random.Random, overlay: Overlay, table: dict[bytes, bytes], step: int) -> None:
+    key, action = draw.choice(KEYS), draw.random()
+    if action < 0.55:
+        table[key] = b"%d" % step * draw.randrange(1, 30)
+        overlay.put(key, table[key])
+    elif action < 0.7:
+        several = {draw.choice(KEYS): b"%d" % step for _ in range(5)}
+        table.update(several)
+        overlay.put_many(several)
+    elif action < 0.9:
+        gone = [key, draw.choice(KEYS)]
+        overlay.delete_many(gone)
+        for one in gone:
+            table.pop(one, None)
+    else:
+        end = b"%03d" % min(int(key) + draw.randrange(30), 150)
+        overlay.delete_range(key, end)
+        for one in [one for one in table if key <= one < end]:
+            del table[one]
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 30_000, 1 << 30], ids=["spills always", "spills", "never spills"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, memory_bytes: int
+) -> None:
+    monkeypatch.setattr(cleaning, "LEAST_LOG_BYTES", 6_000)
+    monkeypatch.setattr(cleaning, "_KEYS", 7)
+    monkeypatch.setattr("agents.kafka.ledger.LEAST_SLICE_BYTES", 200)
+    monkeypatch.setattr(journal, "PIECE_BYTES", 300)
+    draw = random.Random(seed)
+    log, whole = Log(), Log()
+    current: Tables = {stage: {} for stage in STAGES}
+    committed: Tables = {stage: {} for stage in STAGES}
+    place = EMPTY
+    cleaned = restarts = 0
+
+    def opened() -> tuple[RocksState, dict[str, TaskState], Ledger]:
+        """As after a start: the copy, and what the journal has beyond it."""
+        rocks = RocksState(tmp_path / "state", memory_bytes=memory_bytes)
+        held = rocks.mark("place")
+        copy = EMPTY if held is None else msgspec.msgpack.decode(held, type=Place)
+        states = {stage: rocks.task_state(number, 0) for number, stage in enumerate(STAGES)}
+        assert copy.next >= log.low or copy is EMPTY
+        for commit in log.read(copy.next, copy.number if copy.number >= 0 else None):
+            for stage, record in commit.changes.items():
+                states[stage].overlay.apply(record)
+        cuts = [state.cut() for state in states.values() if state.overlay.changed]
+        rocks.write(cuts, {"place": msgspec.msgpack.encode(place)} if place.number >= 0 else {})
+        for cut in cuts:
+            cut.task.settle(cut)
+        return rocks, states, Ledger(states, place, log.low)
+
+    rocks, states, ledger = opened()
+    flying: tuple[Entry, Tables, bool] | None = None
+
+    def land() -> None:
+        """The transaction that is under way is committed; mostly the copy learns of it."""
+        nonlocal flying, place, committed, cleaned
+        if flying is None:
+            return
+        entry, tables, copied = flying
+        flying = None
+        records = records_of(entry.closing, entry.changes)
+        following = log.append(records)
+        assert whole.append(records) == following
+        place = msgspec.structs.replace(entry.place, next=following)
+        committed = tables
+        if copied:
+            rocks.write(entry.cuts, {"place": msgspec.msgpack.encode(place)})
+        ledger.settle(entry, following)
+        if entry.closing.restorable_from > log.low and draw.random() < 0.8:
+            cleaned += 1
+            log.delete_before(entry.closing.restorable_from)
+
+    for step in range(300):
+        for _ in range(draw.randrange(8)):
+            stage = draw.choice(STAGES)
+            change(draw, states[stage].overlay, current[stage], step)
+        if ledger.changed:
+            entry = ledger.entry({"predictions": step})
+            land()
+            flying = entry, {stage: dict(table) for stage, table in current.items()}, True
+        if draw.random() < 0.1:
+            # The process ends: with the transaction that is under way, before it, or between it and the copy.
+            if flying is not None and draw.random() < 0.5:
+                land()
+            elif flying is not None and draw.random() < 0.5:
+                flying = (*flying[:2], False)
+                land()
+            flying = None
+            restarts += 1
+            rocks.close()
+            current = {stage: dict(table) for stage, table in committed.items()}
+            if place.number >= 0 and draw.random() < 0.3:
+                for path in (tmp_path / "state").iterdir():
+                    path.unlink()
+            rocks, states, ledger = opened()
+        assert {stage: found(state.overlay) for stage, state in states.items()} == current, f"seed {seed}, step {step}"
+        if step % 4:
+            continue
+        tables, last = restored(log)
+        assert tables == committed, f"seed {seed}, step {step}"
+        if last is not None:
+            assert last.closing.number == place.number
+            assert last.closing.positions == place.positions
+            assert last.closing.restorable_from >= log.low
+    assert restored(whole)[0] == committed, "the test's own account"
+    assert cleaned > 2
+    assert restarts > 10
+    held_bytes, whole_bytes = (sum(len(value) for _, _, value in each.records) for each in (log, whole))
+    assert held_bytes < 0.6 * whole_bytes
+    rocks.close()
+
+
+def commit_of(number: int, changes: dict[str, bytes], state_version: int = STATE_VERSION) -> list[tuple[bytes, bytes]]:
+    closing = journal.Closing(journal.FORMAT, state_version, number, 0, {"predictions": 7}, 0, 0, 0, b"")
+    return records_of(closing, changes)
+
+
+def test_changes_larger_than_a_record_are_cut_into_pieces_and_put_together_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "PIECE_BYTES", 100)
+    changes = {"score": bytes(range(256)), "other": b""}
+    records = commit_of(3, changes)
+    assert [key for key, _ in records] == [b"3/0", b"3/1", b"3/commit"]
+    assembly = Assembly("log")
+    assert [assembly.add(offset, *record) for offset, record in enumerate(records[:-1])] == [None, None]
+    commit = assembly.add(9, *records[-1])
+    assert commit is not None
+    assert (commit.changes, commit.next, commit.closing.number, commit.closing.positions) == (changes, 10, 3, {"predictions": 7})
+
+
+def test_a_journal_with_a_missing_record_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "PIECE_BYTES", 100)
+    first, second = (commit_of(number, {"score": b"x" * 250}) for number in (4, 5))
+    assert len(first) == 3
+    for missing in (first[1:], first[:1] + first[2:], first[:1] + second):
+        assembly = Assembly("log[0]")
+        with pytest.raises(JournalError, match=r"records of the changelog are missing|pieces"):
+            for offset, record in enumerate(missing):
+                assembly.add(offset, *record)
+    with pytest.raises(JournalError, match=r"log\[0\]@0: record 5/0 was read where piece 0 of commit 4 was due"):
+        Assembly("log[0]", after=3).add(0, *second[0])
+
+
+@pytest.mark.parametrize("record", [(None, b"x"), (b"1/commit", None), (b"hello", b"x"), (b"1/x", b"x")])
+def test_a_record_of_somebody_else_is_refused(record: tuple[bytes | None, bytes | None]) -> None:
+    with pytest.raises(JournalError, match="only the tasks of this program may write there"):
+        Assembly("log").add(0, *record)
+
+
+def test_a_state_of_a_newer_version_is_refused_with_what_to_do() -> None:
+    with pytest.raises(StateVersionError, match=f"has version {STATE_VERSION + 1}, .* run the newer driftline"):
+        check_version(STATE_VERSION + 1, "changelog[0]")
+
+
+def test_a_state_of_an_older_version_is_lifted_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Overlay(lambda keys: [None] * len(keys), bare=True)
+    source.delete_range(b"0", b"9")
+    source.put_many({b"a": b"1", b"b": b"2"})
+    source.delete(b"c")
+    changes = {"score": source.record()}
+    monkeypatch.setattr(version, "STATE_VERSION", 3)
+    with pytest.raises(StateVersionError, match="run a driftline in between"):
+        check_version(1, "changelog[0]")
+    monkeypatch.setattr(
+        version, "UPGRADES", {1: lambda stage, key, value: value + key, 2: lambda stage, key, value: stage.encode() + value}
+    )
+    check_version(1, "changelog[0]")
+    target = Overlay(lambda keys: [b"old"] * len(keys), bare=False)
+    target.apply(lifted(changes, 1)["score"])
+    assert target.get_many([b"a", b"b", b"c", b"5", b"x"]) == [b"score1a", b"score2b", None, None, b"old"]
+    assert lifted(changes, 3) is changes
