@@ -69,11 +69,18 @@ class Frontier:
         self._progress.marks[watermarks.partition] = (max(held[0], watermarks.prediction_ms), max(held[1], watermarks.truth_ms))
 
     def begin(self, first_pane_ms: int) -> None:
-        """Let time begin with the first pane that holds anything, once all partitions have said where they are."""
+        """Let time begin with the first pane that holds anything, once all partitions have said where they are.
+
+        Again and again: while a topic has shown nothing, its frontier lies at the beginning of all time. What lies before both the first
+        pane and a frontier holds nothing and never will, so its edges are passed over in one go.
+        """
         reached = self._reached()
-        if self._progress.traffic_ms is None and reached is not None:
-            start = min(first_pane_ms, *reached) // self._pane_ms * self._pane_ms
-            self._progress.traffic_ms = self._progress.main_ms = start
+        if reached is None:
+            return
+        traffic_ms, main_ms = (min(first_pane_ms, frontier_ms) // self._pane_ms * self._pane_ms for frontier_ms in reached)
+        progress = self._progress
+        progress.traffic_ms = traffic_ms if progress.traffic_ms is None else max(progress.traffic_ms, traffic_ms)
+        progress.main_ms = main_ms if progress.main_ms is None else max(progress.main_ms, main_ms)
 
     def next_step(self) -> Step | None:
         """The next step, if the frontiers have passed its edges."""

@@ -351,3 +351,18 @@ def test_a_lane_that_is_switched_off_is_not_announced_and_versions_are_still_reg
 def test_a_call_without_records_and_without_a_step_that_is_due_is_refused() -> None:
     with pytest.raises(ValueError, match="no step is due"):
         Run(HOURLY).call({})
+
+
+def test_time_does_not_run_through_the_years_before_the_first_row() -> None:
+    running = Run(CONFIG)
+    # The predictions of a partition are read before its truths, whose watermark is still that of an empty topic.
+    running.call({WINDOW_PARTIALS: [*partials(moments([Call(START + 5 * HOUR, key=1)], CONFIG)), Watermarks(0, 1, START + 6 * HOUR, 0)]})
+    assert running.stage.due(running.state) is None
+    running.call({WINDOW_PARTIALS: [Watermarks(0, 1, START + 2 * DAY, START + 2 * DAY)]})
+    steps = 0
+    while running.stage.due(running.state) is not None:
+        running.call({})
+        steps += 1
+    assert steps < 100
+    at_once = run(CONFIG, [Call(START + 5 * HOUR, key=1)], end=START + 2 * DAY)
+    assert running.records == at_once.records
