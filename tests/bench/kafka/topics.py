@@ -14,7 +14,9 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from agents.cli.program import driftline
+from agents.kafka.connection import Connection
+from agents.kafka.topics import create
+from schemas.config import load_config
 from schemas.events import Tick
 from schemas.times import format_time, parse_time
 from schemas.topics import GROUND_TRUTH, METRICS, PREDICTIONS, TICKS
@@ -60,7 +62,7 @@ class Bench:
     def fresh(self, config: Path) -> None:
         """Delete everything of the prefix but the inputs, and have the product make its topics."""
         self.delete([name for name in self.names() if name not in map(self.name, INPUTS)])
-        driftline(["topics", "create", "--config", str(config)], standalone_mode=False)
+        create(Connection(load_config(config), environment={}))
 
     def names(self) -> list[str]:
         """Topics that begin with the prefix."""
