@@ -20,9 +20,9 @@ from xxhash import xxh64_intdigest
 from schemas.decode import PredictionRow, TruthRow
 from streams.hashing import mixed
 from streams.lanes import NO_LABEL
+from streams.named import NAN, Named
 
 Indexes = NDArray[np.int64]
-NAN = float("nan")
 _Text = TypeVar("_Text", bound=Hashable)
 _Value = TypeVar("_Value")
 _REST = ("scores", "features", "segment", "environment", "variant", "tags")
@@ -49,7 +49,7 @@ class PredictionColumns(msgspec.Struct, gc=False):
     failed
         True where status is "error".
     features, segments
-        The row's own mappings, or None; None instead of a list where no row has any.
+        What rows give by name, shapes (F, N).
     fingerprint
         64-bit hash of all that a row says beside id, model and version, the same for the same content written differently.
     offset, rank
@@ -71,8 +71,8 @@ class PredictionColumns(msgspec.Struct, gc=False):
     threshold: NDArray[np.float64]
     latency_ms: NDArray[np.float64]
     failed: NDArray[np.bool_]
-    features: list[dict[str, Any] | None] | None
-    segments: list[dict[str, str] | None] | None
+    features: Named
+    segments: Named
     fingerprint: NDArray[np.uint64]
     offset: Indexes
     rank: Indexes
@@ -100,7 +100,7 @@ class PredictionColumns(msgspec.Struct, gc=False):
         failed = np.fromiter(map("error".__eq__, said["status"]), np.bool_, n) if "error" in said["status"] else np.zeros(n, np.bool_)
         texts = np.array([*map(_text_hash, labels), 0], np.uint64)[np.where(label == NO_LABEL, -1, label)]
         fingerprint = mixed([_hashes_of_rest(said), texts, timestamp_ms, score, threshold, latency_ms, failed.astype(np.uint64)])
-        if _if_any(said["scores"]) is not None:
+        if said["scores"].count(None) < n:
             predicted = list(said["prediction"])
             for i, row in enumerate(rows):
                 if row.scores:
@@ -117,8 +117,8 @@ class PredictionColumns(msgspec.Struct, gc=False):
             threshold=threshold,
             latency_ms=latency_ms,
             failed=failed,
-            features=_if_any(said["features"]),
-            segments=_if_any(said["segment"]),
+            features=Named.of(said["features"]),
+            segments=Named.of(said["segment"]),
             fingerprint=fingerprint,
             offset=offset,
             rank=np.zeros(n, np.int64),
@@ -190,27 +190,11 @@ def joined(parts: Sequence[Columns]) -> Columns:
         columns = [getattr(part, field) for part in parts]
         if isinstance(columns[0], np.ndarray):
             together[field] = np.concatenate(columns)
-        elif all(column is None for column in columns):
-            together[field] = None
+        elif isinstance(columns[0], Named):
+            together[field] = Named.joined(columns)
         else:
-            lists = ([None] * len(part) if column is None else column for part, column in zip(parts, columns, strict=True))
-            together[field] = list(chain.from_iterable(lists))
+            together[field] = list(chain.from_iterable(columns))
     return type(parts[0])(**together)
-
-
-def by_name(rows: Sequence[dict[str, _Value] | None]) -> dict[str, Sequence[_Value | None]]:
-    """From a mapping per row to a column per name, None where a row lacks it.
-
-    Examples
-    --------
-    >>> by_name([{"a": 1}, None, {"b": 2}])
-    {'a': [1, None, None], 'b': [None, None, 2]}
-    """
-    shapes = list(dict.fromkeys(() if row is None else tuple(row) for row in rows))
-    if len(shapes) == 1:  # the usual case: a producer sends the same names in the same order
-        return dict(zip(shapes[0], zip(*(row.values() for row in rows if row is not None), strict=True), strict=True))
-    names = dict.fromkeys(name for shape in shapes for name in shape)
-    return {name: [None if row is None else row.get(name) for row in rows] for name in names}
 
 
 def _taken(columns: Columns, at: Indexes | slice) -> Columns:
@@ -221,6 +205,8 @@ def _taken(columns: Columns, at: Indexes | slice) -> Columns:
             column = column[at]
         elif isinstance(column, list) and field not in _DISTINCT.values():
             column = list(map(column.__getitem__, indexes or ()))
+        elif isinstance(column, Named):
+            column = column.take(at)
         picked[field] = column
     return type(columns)(**picked)
 
@@ -247,10 +233,6 @@ def _hashes_of_rest(said: dict[str, tuple[Any, ...]]) -> NDArray[np.uint64]:
 
 def _text_hash(text: str) -> int:
     return xxh64_intdigest(text.encode())
-
-
-def _if_any(values: tuple[_Value | None, ...]) -> list[_Value | None] | None:
-    return None if values.count(None) == len(values) else list(values)
 
 
 class _Codes(dict[_Text, int]):

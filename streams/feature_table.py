@@ -98,6 +98,12 @@ class FeatureTable(msgspec.Struct, gc=False):
             parts.append(type(self)(self.names, self.words, **columns))
         return parts
 
+    def trimmed(self) -> Self:
+        """The same rows, with only those names and words that they use."""
+        names, feature = _used(self.names, self.feature)
+        words, text = _used(self.words, self.text)
+        return msgspec.structs.replace(self, names=names, feature=feature, words=words, text=text)
+
     def summed(self) -> Self:
         """The same summaries with one row for each series and feature, by series."""
         width = len(self.names)
@@ -203,6 +209,14 @@ def _renumbered(names: Sequence[list[str]], numbers: Sequence[Ints]) -> tuple[li
         np.array([place[name] for name in some], np.int64)[own] if len(own) else own for some, own in zip(names, numbers, strict=True)
     )
     return list(place), np.concatenate(list(parts))
+
+
+def _used(names: list[str], numbers: Ints) -> tuple[list[str], Ints]:
+    """The names that have a number in `numbers`, and the numbers in them."""
+    used = np.flatnonzero(np.bincount(numbers, minlength=len(names)))
+    if len(used) == len(names):
+        return names, numbers
+    return [names[number] for number in used.tolist()], np.searchsorted(used, numbers)
 
 
 def _members(lengths: Ints, at: Ints) -> Ints:

@@ -66,7 +66,7 @@ class FeaturePanes:
         for number, parts in grown.items():
             table, starts = joined([part for part, _ in parts]), np.concatenate([start for _, start in parts])
             for start_ms in np.unique(starts).tolist():
-                self._runs.append(place_of(b"f", number, start_ms), table.take(np.flatnonzero(starts == start_ms)), state)
+                self._runs.append(place_of(b"f", number, start_ms), table.take(np.flatnonzero(starts == start_ms)).trimmed(), state)
                 self._days.pop((number, start_ms // DAY_MS), None)
 
     def parts(self, model: Model, start_ms: int, end_ms: int, grain_ms: int, state: State) -> list[Part]:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.settings import Config
-from streams.columns import GroundTruthColumns, PredictionColumns, by_name
+from streams.columns import GroundTruthColumns, PredictionColumns
 from streams.lanes import NO_LABEL, NO_MODEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
+from streams.named import NO_WORD, Named
 from streams.score.entry import NO_SCORE, Horizons
 from streams.score.names import Dictionary
 from streams.stage import State
@@ -136,7 +137,7 @@ class Predictions(msgspec.Struct, gc=False):
             fingerprint=columns.fingerprint,
             predicted=np.where((predicted == NO_LABEL) & scored, by_score, predicted),
             score=np.where(scored, np.rint(np.where(scored, columns.score, 0.0) * SCORE_SCALE), NO_SCORE).astype(np.int64),
-            segments=_segment_codes(columns.segments, n, config.segments, texts, state) * texts.has_dimension[name],
+            segments=_segment_codes(columns.segments, config.segments, texts, state) * texts.has_dimension[name],
             rank=columns.rank,
             at=np.arange(n),
         ), int(marks[-1])
@@ -178,18 +179,17 @@ class Truths(msgspec.Struct, gc=False):
         ), int(marks[-1])
 
 
-def _segment_codes(rows: Sequence[dict[str, str] | None] | None, n: int, dimensions: Sequence[str], texts: Texts, state: State) -> Ints:
-    """Code of each row's value in each dimension plus 1, shape (N, D); 0 where the row has none."""
-    codes = np.zeros((n, len(dimensions)), np.int64)
-    if rows is None:
-        return codes
-    columns = by_name(rows)
+def _segment_codes(segments: Named, dimensions: Sequence[str], texts: Texts, state: State) -> Ints:
+    """Code of each row's value in each dimension, shape (N, D); 0 where the row has none."""
+    codes = np.zeros((len(segments), len(dimensions)), np.int64)
     for d, dimension in enumerate(dimensions):
-        values = columns.get(dimension)
-        if values is None:
+        if dimension not in segments.textual:
             continue
-        present = [value for value in dict.fromkeys(values) if value is not None]
-        code_of: dict[str | None, int] = {None: 0}
-        code_of.update(zip(present, texts.codes_of_values(dimension, present, state).tolist(), strict=True))
-        codes[:, d] = [code_of[value] for value in values]
+        words = segments.texts[segments.textual.index(dimension)]
+        distinct, first = np.unique(words, return_index=True)
+        # In order of appearance, which decides what gets a code where there are too many values.
+        present = [int(word) for word in distinct[np.argsort(first)].tolist() if word != NO_WORD]
+        code_of = np.zeros(len(segments.words) + 1, np.int64)
+        code_of[present] = texts.codes_of_values(dimension, [segments.words[word] for word in present], state)
+        codes[:, d] = code_of[words]
     return codes

@@ -100,8 +100,7 @@ class Counting:
         unscored = ~scored & (rows.predicted != NO_LABEL)
         if unscored.any():
             counted.count(lanes.PREDICTED, rows.predicted, 0, where=unscored)
-        if columns.features is not None:
-            self.increments.add_features(*summarised(rows, columns.features, self._texts, self._config))
+        self.increments.add_features(*summarised(rows, columns.features, self._texts, self._config))
 
     def changes(self, rows: Changes) -> None:
         """Changes of outcomes.

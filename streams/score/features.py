@@ -3,52 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
-from typing import Any, Final
 
 import numpy as np
 
 from schemas.settings import Config
-from streams.bins import BinColumns, Floats, Ints
-from streams.columns import NAN, by_name
+from streams.bins import BinColumns, Ints
 from streams.feature_table import EMPTY, FeatureTable
+from streams.named import NO_WORD, Named
 from streams.score.arrivals import Predictions, Texts
 from streams.score.increments import series_keys
 from streams.texts import TextColumns, names_of
 
-_BOOLEANS: Final = ("false", "true")
-_TEXT: Final = frozenset({str, type(None)})
 
-
-def summarised(
-    rows: Predictions, features: Sequence[dict[str, Any] | None], texts: Texts, config: Config
-) -> tuple[FeatureTable, Ints]:
+def summarised(rows: Predictions, features: Named, texts: Texts, config: Config) -> tuple[FeatureTable, Ints]:
     """The summaries, with the series key as number of the series, and the number of the pane of each, shape (R,).
 
     `features` are those of all rows that the driver gave; `rows.at` says which one is a row's.
     """
-    columns = by_name(list(map(features.__getitem__, rows.at.tolist())))
-    if not columns:
+    if not features.numeric and not features.textual:
         return EMPTY, EMPTY.series
     row, series = _series_of(rows, texts, config)
-    pane = rows.timestamp_ms // config.pane_ms
+    at, pane = rows.at[row], rows.timestamp_ms // config.pane_ms
     # A group is a series and pane that has rows; a cell is one feature of a group.
     first_pane, pane_span = int(pane.min()), int(pane.max() - pane.min()) + 1
     groups, group = np.unique(series * pane_span + (pane[row] - first_pane), return_inverse=True)
-    cells = len(columns) * len(groups)
-    split = [_split(values) for values in columns.values()]
-    at, values = _numeric([numbers for numbers, _ in split], len(rows))
-    numbers = BinColumns.of(values[:, row].ravel(), (at[:, None] * len(groups) + group).ravel(), cells)
-    at, codes, words = _textual([words for _, words in split], len(rows))
-    codes, cell = codes[:, row].ravel(), (at[:, None] * len(groups) + group).ravel()
-    there = codes >= 0
+    names = list(dict.fromkeys((*features.numeric, *features.textual)))
+    cells = len(names) * len(groups)
+
+    def cell_of(some: Sequence[str]) -> Ints:
+        cell: Ints = np.array([names.index(name) for name in some], np.int64)[:, None] * len(groups) + group
+        return cell.ravel()
+
+    numbers = BinColumns.of(features.numbers[:, at].ravel(), cell_of(features.numeric), cells)
+    words, code_of = _kept(features.words)
+    code, cell = code_of[features.texts[:, at].ravel()], cell_of(features.textual)
+    there = np.flatnonzero(code >= 0)
     total = np.bincount(cell[there], minlength=cells)
-    said = TextColumns.summed(cell[there], codes[there], None, np.zeros(cells, np.int64), words)
+    said = TextColumns.summed(cell[there], code[there], None, np.zeros(cells, np.int64), words)
     # How many rows lack a feature follows in stage 2 from the rows of the pane: a batch cannot know all features.
     filled = np.flatnonzero((numbers.lengths > 0) | (total > 0))
     owner = groups[filled % len(groups)]
     summaries = FeatureTable(
-        names=list(columns),
+        names=names,
         words=words,
         series=owner // pane_span,
         feature=filled // len(groups),
@@ -76,36 +72,8 @@ def _series_of(rows: Predictions, texts: Texts, config: Config) -> tuple[Ints, I
     return np.concatenate(row), np.concatenate(keys)
 
 
-def _split(values: Sequence[Any]) -> tuple[Floats | None, list[str | None] | None]:
-    """Numbers, NaN where there is none, and texts (booleans among them), None where there is none; each None if there are none at all."""
-    kinds = frozenset(map(type, values))
-    if kinds <= _TEXT:
-        return None, list(values)
-    texts = None
-    if str in kinds or bool in kinds:
-        texts = [value if isinstance(value, str) else _BOOLEANS[value] if isinstance(value, bool) else None for value in values]
-        values = [None if isinstance(value, str | bool) else value for value in values]
-    numbers = None
-    if float in kinds or int in kinds:
-        numbers = np.array([NAN if value is None else value for value in values] if None in values else values, np.float64)
-    return numbers, texts
-
-
-def _numeric(features: Sequence[Floats | None], n: int) -> tuple[Ints, Floats]:
-    """Which features have numbers, shape (F,), and the values, shape (F, N)."""
-    at = [place for place, values in enumerate(features) if values is not None]
-    return np.array(at, np.int64), np.array([features[place] for place in at], np.float64).reshape(len(at), n)
-
-
-def _textual(features: Sequence[list[str | None] | None], n: int) -> tuple[Ints, Ints, list[str]]:
-    """Which features have texts, shape (F,), the number of each text, shape (F, N), -1 where there is none, and the text by number."""
-    at = [place for place, texts in enumerate(features) if texts is not None]
-    together = list(chain.from_iterable(texts for texts in features if texts is not None))
-    distinct = dict.fromkeys(together)
-    distinct.pop(None, None)
-    names = names_of(text for text in distinct if text is not None)
-    words = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    number: dict[str | None, int] = {text: words[name] for text, name in zip(distinct, names, strict=True)}
-    number[None] = -1
-    codes = np.fromiter(map(number.__getitem__, together), np.int64, len(together))
-    return np.array(at, np.int64), codes.reshape(len(at), n), list(words)
+def _kept(words: list[str]) -> tuple[list[str], Ints]:
+    """What words are kept as, and the number of that by number of the word; at the end what stands for no word."""
+    names = names_of(words)
+    number = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return list(number), np.array([*(number[name] for name in names), NO_WORD], np.int64)

@@ -253,4 +253,4 @@ def _features_by_model(
     bounds = np.searchsorted(model[order], np.arange(len(first_series))).tolist()
     ordered = summaries.take(order)
     ordered.series = (series - first_series[model])[order]
-    return list(zip(ordered.split(bounds), np.split(pane[order], bounds[1:-1]), strict=True))
+    return list(zip([part.trimmed() for part in ordered.split(bounds)], np.split(pane[order], bounds[1:-1]), strict=True))

@@ -16,6 +16,7 @@ from schemas.names import ALIASES
 from schemas.times import MAX_TIME_MS, format_time
 from streams.columns import GroundTruthColumns, PredictionColumns
 from streams.lanes import NO_LABEL
+from tests.streams.named_rows import said
 
 PLAIN: dict[str, Any] = {"prediction_id": "a", "model_name": "churn", "model_version": "1", "timestamp": 1_000, "prediction": "yes"}
 FULL = PLAIN | {
@@ -97,7 +98,7 @@ def test_columns_of_a_row_do_not_depend_on_the_rows_beside() -> None:
         assert row.label[0] == alone.label[0] == NO_LABEL or row.labels[int(row.label[0])] == alone.labels[0]
         for field in ("timestamp_ms", "score", "threshold", "latency_ms", "failed", "fingerprint"):
             assert np.array_equal(getattr(row, field), getattr(alone, field), equal_nan=field in ("score", "threshold", "latency_ms"))
-        assert (row.features or [None], row.segments or [None]) == (alone.features or [None], alone.segments or [None])
+        assert (said(row.features), said(row.segments)) == (said(alone.features), said(alone.segments))
 
 
 def test_no_rows_give_empty_columns() -> None:

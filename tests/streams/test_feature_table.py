@@ -70,6 +70,15 @@ def test_rows_are_taken_with_what_belongs_to_them(table: FeatureTable, data: st.
     assert [rows_of(part) for part in table.split(edges)] == [rows[begin:end] for begin, end in pairwise(edges)]
 
 
+@given(tables(3), tables(3))
+def test_a_trimmed_table_has_the_names_and_words_of_its_rows(one: FeatureTable, other: FeatureTable) -> None:
+    both = joined([one, other])
+    part = both.split([0, len(one)])[0].trimmed()
+    assert rows_of(part) == rows_of(one)
+    assert sorted(part.names) == sorted({name for _, name, _ in rows_of(one)})
+    assert sorted(part.words) == sorted({text for *_, summary in rows_of(one) for text in summary.texts.values})
+
+
 def test_no_tables_make_an_empty_one() -> None:
     assert joined([]).summed().summaries() == EMPTY.summaries() == {}
     assert rows_of(joined([EMPTY, table_of([(2, "x", summary_of([1.0], []))])])) == [(2, "x", summary_of([1.0], []))]

@@ -1,0 +1,129 @@
+"""Values that rows give by name, features or segments: arrays of all rows instead of a mapping for each.
+
+Made while the rows are in the processor's cache; each later pass over a million small objects would cost more than what is done with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Final, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.int32]
+
+NO_WORD: Final = -1
+NAN: Final = float("nan")
+
+_BOOLEANS: Final = ("false", "true")
+_NUMBERS: Final = frozenset({float, int})
+_TEXTS: Final = frozenset({str, bool})
+_PLAIN_TEXTS: Final = frozenset({str, type(None)})
+
+
+class Named(msgspec.Struct, gc=False):
+    """Numbers and texts of N rows, by name. A name that comes with both is in both parts.
+
+    Attributes
+    ----------
+    numeric, numbers
+        F names and their numbers, shape (F, N); NaN where a row has none.
+    textual, words, texts
+        G names, and the texts of each row as numbers in `words`, shape (G, N); NO_WORD where a row has none. Booleans are "true" and
+        "false".
+    """
+
+    numeric: list[str]
+    numbers: NDArray[np.float64]
+    textual: list[str]
+    words: list[str]
+    texts: Codes
+
+    @classmethod
+    def of(cls, rows: Sequence[dict[str, Any] | None]) -> Self:
+        """The values of mappings; no mapping is an empty one.
+
+        Examples
+        --------
+        >>> named = Named.of([{"age": 41, "plan": "pro"}, None, {"age": 52.5, "plan": "free"}])
+        >>> named.numeric, named.numbers.tolist(), named.textual, named.texts.tolist(), named.words
+        (['age'], [[41.0, nan, 52.5]], ['plan'], [[0, -1, 1]], ['pro', 'free'])
+        """
+        numbers: dict[str, NDArray[np.float64]] = {}
+        texts: dict[str, Codes] = {}
+        words = _Words()
+        for name, values in _by_name(rows).items():
+            kinds = frozenset(map(type, values))
+            if kinds <= _NUMBERS:
+                numbers[name] = np.fromiter(values, np.float64, len(rows))
+            elif kinds & _NUMBERS:
+                numbers[name] = np.fromiter([value if type(value) in _NUMBERS else NAN for value in values], np.float64, len(rows))
+            if kinds & _TEXTS:
+                if not kinds <= _PLAIN_TEXTS:
+                    values = [_BOOLEANS[value] if type(value) is bool else value if type(value) is str else None for value in values]
+                texts[name] = np.fromiter(map(words.__getitem__, values), np.int32, len(rows))
+        size = len(rows)
+        return cls(
+            list(numbers),
+            np.array(list(numbers.values()), np.float64).reshape(len(numbers), size),
+            list(texts),
+            [word for word in words if word is not None],
+            np.array(list(texts.values()), np.int32).reshape(len(texts), size),
+        )
+
+    def __len__(self) -> int:
+        rows: int = self.numbers.shape[1]
+        return rows
+
+    def take(self, at: NDArray[np.int64] | slice) -> Self:
+        """The rows at the indexes `at`, shape (M,), in that order, or in a slice."""
+        return type(self)(self.numeric, self.numbers[:, at], self.textual, self.words, self.texts[:, at])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Rows of several parts, at least one, that follow each other."""
+        codes = _Words()
+        texts = []
+        for part in parts:
+            recoded = np.fromiter((codes[word] for word in (*part.words, None)), np.int32, len(part.words) + 1)
+            texts.append(recoded[part.texts])
+        numeric, numbers = _stacked([part.numeric for part in parts], [part.numbers for part in parts], NAN)
+        textual, together = _stacked([part.textual for part in parts], texts, NO_WORD)
+        return cls(numeric, numbers, textual, [word for word in codes if word is not None], together)
+
+
+class _Words(dict[str | None, int]):
+    """Numbers words from 0 in order of appearance."""
+
+    def __init__(self) -> None:
+        super().__init__({None: NO_WORD})
+
+    def __missing__(self, word: str | None) -> int:
+        self[word] = number = len(self) - 1
+        return number
+
+
+def _by_name(rows: Sequence[dict[str, Any] | None]) -> dict[str, Sequence[Any]]:
+    """From a mapping per row to a column per name, None where a row lacks it."""
+    mappings = [row or {} for row in rows]
+    shapes = list(dict.fromkeys(map(tuple, mappings)))
+    if len(shapes) == 1:  # the usual case: a producer sends the same names in the same order
+        return dict(zip(shapes[0], zip(*map(dict.values, mappings), strict=True), strict=True))
+    return {name: [row.get(name) for row in mappings] for name in dict.fromkeys(chain.from_iterable(shapes))}
+
+
+def _stacked(names: Sequence[list[str]], parts: Sequence[NDArray[Any]], missing: float) -> tuple[list[str], NDArray[Any]]:
+    """All names, and the rows of parts that have a row of values for each of their names."""
+    if all(some == names[0] for some in names[1:]):
+        return names[0], np.concatenate(parts, axis=1)
+    place = {name: number for number, name in enumerate(dict.fromkeys(chain.from_iterable(names)))}
+    together = np.full((len(place), sum(part.shape[1] for part in parts)), missing, parts[0].dtype)
+    begin = 0
+    for some, part in zip(names, parts, strict=True):
+        together[[place[name] for name in some], begin : begin + part.shape[1]] = part
+        begin += part.shape[1]
+    return list(place), together
+
