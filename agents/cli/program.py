@@ -24,6 +24,7 @@ from agents.cli.replay import replay
 from agents.cli.schema import schema
 from agents.cli.show import WrongInput
 from agents.cli.topics import topics
+from agents.cli.worker import worker
 
 INTERRUPTED = 130
 
@@ -102,5 +103,5 @@ def driftline() -> None:
     """
 
 
-for command in (init, demo, replay, export, schema, models, performance, alerts, registry, doctor, topics, feed, dev_broker):
+for command in (init, demo, replay, export, schema, models, performance, alerts, registry, doctor, topics, worker, feed, dev_broker):
     driftline.add_command(command)

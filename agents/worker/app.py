@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
 import faust
 from faust.app.base import BootStrategy
+from faust.types import TP
 
 from agents.kafka.connection import Connection
 from agents.worker.feed import Feed
@@ -89,6 +90,7 @@ class App(faust.App):
             stream_buffer_maxsize=WAITING_EVENTS,
         )
         self.kind = kind
+        self._dealt = False
         self.feed = feed
         self._connection = connection
         self._failed = failed
@@ -104,6 +106,12 @@ class App(faust.App):
     def _create_directories(self) -> None:
         """Make none: Faust keeps no state here."""
 
+    async def reopened(self, partition: int, positions: Mapping[str, int]) -> None:
+        """Deliver to a task from its positions on again: it was opened anew because a transaction was aborted."""
+        wanted = {TP(self._connection.name(topic), partition): positions.get(topic) for topic in self.feed.inputs}
+        with self._ending("seeking for a task that was opened anew"):
+            self.feed.sought(await self._own_consumer.seek_again(wanted))
+
     async def _feed(self, stream: Any) -> None:
         with self._ending("the agent"):
             await self.feed.run(stream)
@@ -114,6 +122,7 @@ class App(faust.App):
         began = time.monotonic()
         with self._ending("an assignment"):
             await self.feed.assign(assigned)
+        self._dealt = True
         partitions = sorted(self.feed.assigned)
         log.info("%s: partitions %s restored in %.1f s", self.kind, partitions, time.monotonic() - began)
 
@@ -125,17 +134,21 @@ class App(faust.App):
             self._failed(f"{self.kind}: {what} failed", error)
             raise
 
+    def rebalances(self) -> bool:
+        """Whether partitions are being dealt out, or have never been."""
+        return self.rebalancing or not self._dealt
+
     def ends(self) -> dict[tuple[str, int], int]:
         """Last known end of each assigned log, by topic without prefix and partition."""
         bare = self._connection.bare
-        return {(bare(tp.topic), tp.partition): end.offset for tp, end in self._consumer_of_ours.ends_known().items()}
+        return {(bare(tp.topic), tp.partition): end.offset for tp, end in self._own_consumer.ends_known().items()}
 
-    def caught_up(self, now_ms: int) -> set[int]:
-        """Partitions of which everything that the inputs hold has been taken, as far as fetches of the last seconds say.
+    def tell_caught_up(self, now_ms: int) -> None:
+        """Tell each processor whether everything that its inputs hold has been taken, as far as fetches of the last seconds say.
 
         While the broker is away nothing is caught up: what waits there is not known.
         """
-        consumer = self._consumer_of_ours
+        consumer = self._own_consumer
         ends = consumer.ends_known()
         behind = set()
         for tp in consumer.assignment():
@@ -146,8 +159,9 @@ class App(faust.App):
             taken = task.positions.get(self._connection.bare(tp.topic), consumer.sought.get(tp, 0))
             if end.position < end.offset or taken < end.delivered:
                 behind.add(tp.partition)
-        return set(self.feed.assigned) - behind
+        for task in self.feed.tasks.tasks():
+            task.processor.caught_up = task.partition not in behind
 
     @property
-    def _consumer_of_ours(self) -> MicroBatchConsumer:
+    def _own_consumer(self) -> MicroBatchConsumer:
         return cast(MicroBatchConsumer, self.consumer)

@@ -5,38 +5,16 @@ Takes care that what Faust assigns belongs together, and that a failure in a tas
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from faust.types import TP
 
 from agents.kafka.connection import Connection
 from agents.kafka.received import Received
+from agents.kafka.tasks import Tasks
 
-log = logging.getLogger(__name__)
-
-
-class Task(Protocol):
-    """What is asked of a task."""
-
-    room: asyncio.Event
-    positions: Mapping[str, int]
-
-    def take(self, received: Received, /) -> None: ...
-
-
-class Tasks(Protocol):
-    """What is asked of the tasks of one kind on this worker."""
-
-    async def assign(self, partitions: set[int], /) -> None: ...
-
-    def get(self, partition: int, /) -> Task | None: ...
-
-    async def finish(self) -> None: ...
-
-    def offsets(self) -> Mapping[int, Mapping[str, int]]: ...
+Watch = Callable[[Received], None]
 
 
 class Uneven(RuntimeError):
@@ -48,25 +26,30 @@ class Feed:
 
     Parameters
     ----------
-    tasks
-        The tasks.
     inputs
-        Their input topics, without prefix; a task has the same partition of each.
+        Input topics of a task, without prefix; it has the same partition of each.
     connection
         Knows what topics are called on the broker.
+    watch
+        Sees every delivery before its task does.
 
     Attributes
     ----------
-    restored
-        Whether all tasks of the current assignment are restored.
+    tasks
+        The tasks; to be set before anything is assigned.
+    assigned
+        Partitions of the present assignment.
     """
 
-    def __init__(self, tasks: Tasks, inputs: Iterable[str], connection: Connection) -> None:
-        self.tasks = tasks
+    tasks: Tasks
+
+    def __init__(self, inputs: Iterable[str], connection: Connection, watch: Watch | None = None) -> None:
         self.inputs = tuple(inputs)
         self.assigned: frozenset[int] = frozenset()
-        self.restored = False
         self._connection = connection
+        self._watch = watch
+        # Inputs of a task that was opened anew: what was fetched before is dropped until the fetch from its position comes.
+        self._sought: dict[tuple[str, int], int] = {}
 
     async def assign(self, assigned: Iterable[TP]) -> None:
         """Restore the tasks of an assignment, and let the others go. Returns when all are restored.
@@ -76,36 +59,41 @@ class Feed:
         Uneven
             If the assignment has a partition of one input without that of another.
         """
-        self.restored = False
         by_topic: dict[str, set[int]] = {topic: set() for topic in self.inputs}
         for tp in assigned:
             by_topic[self._connection.bare(tp.topic)].add(tp.partition)
         partitions = by_topic[self.inputs[0]]
         if any(other != partitions for other in by_topic.values()):
-            raise Uneven(f"the assignment is not co-partitioned: { ({topic: sorted(found) for topic, found in by_topic.items()}) }")
+            uneven = ", ".join(f"{topic} {sorted(found)}" for topic, found in by_topic.items())
+            raise Uneven(f"the inputs of a task were assigned apart: {uneven}")
         self.assigned = frozenset(partitions)
         await self.tasks.assign(partitions)
-        self.restored = True
 
     async def run(self, stream: Any) -> None:
         """The agent: hand over what comes, and wait where a task has no room."""
         async for received in stream:
             task = self.tasks.get(received.partition)
-            if task is None:
-                # Taken away in the meantime; its next owner reads on from what was committed.
+            if task is None or self._stale(received):
+                # Fetched for an owner of the task that is no more; whoever has it reads on from what was committed.
                 continue
+            if self._watch is not None:
+                self._watch(received)
             task.take(received)
-            if not task.room.is_set():
-                await task.room.wait()
+            await task.room()
 
     def wanted(self, assigned: Iterable[TP]) -> dict[TP, int | None]:
         """Where the tasks read on."""
+        self._sought.clear()
         found: dict[TP, int | None] = {}
         for tp in assigned:
             task = self.tasks.get(tp.partition)
             if task is not None:
                 found[tp] = task.positions.get(self._connection.bare(tp.topic))
         return found
+
+    def sought(self, positions: Mapping[TP, int]) -> None:
+        """Drop what was fetched before the inputs of a task were sought anew."""
+        self._sought.update({(self._connection.bare(tp.topic), tp.partition): position for tp, position in positions.items()})
 
     def published(self) -> dict[TP, int]:
         """What the tasks have committed."""
@@ -115,3 +103,12 @@ class Feed:
     async def finish(self) -> None:
         """Commit what has been taken."""
         await self.tasks.finish()
+
+    def _stale(self, received: Received) -> bool:
+        if not self._sought:
+            return False
+        place = received.topic, received.partition
+        stale = received.start != self._sought.get(place, received.start)
+        if not stale:
+            self._sought.pop(place, None)
+        return stale

@@ -67,7 +67,7 @@ class Health:
         for kind in self.kinds:
             if kind.rebalancing():
                 found.append(f"{kind.name}: partitions are being dealt out")
-            elif not kind.feed.restored:
+            elif not kind.feed.tasks.ready:
                 found.append(f"{kind.name}: tasks are being restored")
         return found
 

@@ -12,6 +12,8 @@ import msgspec
 
 # What speaks of its own inner parts at INFO; their warnings count.
 QUIET = ("aiohttp", "aiokafka", "asyncio", "faust", "mode")
+# What librdkafka says while it tries again; whoever waits for it says so in a sentence.
+SILENT = ("driftline.kafka.client",)
 
 
 def configure(*, as_json: bool) -> None:
@@ -25,6 +27,8 @@ def configure(*, as_json: bool) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class Line(logging.Formatter):

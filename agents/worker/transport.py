@@ -206,8 +206,8 @@ class Reader(AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
 
         async def seek() -> None:
-            self._undelivered.clear()
             for tp, position in positions.items():
+                self._undelivered.pop(TopicPartition(*tp), None)
                 consumer.seek(TopicPartition(*tp), position)
 
         await self.call_thread(seek)
@@ -257,11 +257,21 @@ class MicroBatchConsumer(Consumer):
     async def perform_seek(self) -> None:
         self.stop_flow()
         async with self._fetching:
-            wanted = self.positions.wanted(self.assignment())
-            ends = await self._thread.ends(wanted)
-            self.sought = {tp: _place(tp, position, *ends[tp]) for tp, position in wanted.items()}
-            await self._thread.seek_to(self.sought)
+            self.sought = await self._seek_to(self.positions.wanted(self.assignment()))
         self._published.clear()
+
+    async def seek_again(self, positions: Mapping[TP, int | None]) -> dict[TP, int]:
+        """Go on elsewhere with some partitions, while records flow; gives where."""
+        async with self._fetching:
+            sought = await self._seek_to({tp: position for tp, position in positions.items() if tp in self.assignment()})
+        self.sought.update(sought)
+        return sought
+
+    async def _seek_to(self, wanted: Mapping[TP, int | None]) -> dict[TP, int]:
+        ends = await self._thread.ends(wanted)
+        found = {tp: _place(tp, position, *ends[tp]) for tp, position in wanted.items()}
+        await self._thread.seek_to(found)
+        return found
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         if not self.flow_active:

@@ -1,0 +1,105 @@
+"""`driftline worker`: the pipeline live, on Kafka."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agents.cli.broker import broker_option
+from agents.cli.show import WrongInput, example
+from agents.cli.source import config_option, configured
+
+STAGES = ("score", "measure", "decide", "registry")
+
+
+@click.command(
+    short_help="Run the pipeline live, on Kafka.",
+    epilog=example(
+        "driftline worker --config driftline.toml --state /var/lib/driftline --web-port 8080",
+        "driftline worker --config driftline.toml --state w2 --web-port 8081 --stages score --name w2",
+    ),
+)
+@config_option
+@broker_option
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of this worker's own for a copy of its state. It may be lost: a restart then reads the changelogs from their beginning.",
+)
+@click.option("--web-port", type=click.IntRange(1, 65_535), required=True, help="Port of /health/live, /health/ready and /metrics.")
+@click.option("--web-bind", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address they are served on.")
+@click.option(
+    "--stages",
+    default=",".join(STAGES),
+    show_default=True,
+    metavar="LIST",
+    help="What this worker runs: score, or measure,decide,registry, or all four.",
+)
+@click.option(
+    "--name",
+    "static_member",
+    metavar="NAME",
+    help="Come back under this name after a restart, without the other workers being disturbed; every worker needs its own. "
+    "Instead of kafka.static_member.",
+)
+@click.option("--json-logs", is_flag=True, help="Log lines as JSON objects.")
+def worker(
+    config: Path | None,
+    broker: str | None,
+    state: Path,
+    web_port: int,
+    web_bind: str,
+    stages: str,
+    static_member: str | None,
+    json_logs: bool,
+) -> None:
+    """Run the pipeline live until SIGTERM or SIGINT.
+
+    Start as many workers as there is work for, each with its own --state: they share the partitions. A worker that
+    cannot go on ends, and is to be started again by whatever supervises it: docs/operations.md.
+    """
+    kinds = chosen_kinds(stages)
+    settings = configured(config)
+    try:
+        from agents.kafka.connection import BrokerError
+        from agents.kafka.topics import TopicsRefused
+        from agents.worker.app import WrongFaust
+        from agents.worker.main import work
+    except ImportError as error:
+        raise WrongInput(f'this needs the extra "kafka" ({error}); install driftline[kafka]') from error
+
+    try:
+        work(settings, kinds, state=state, broker=broker, static_member=static_member, host=web_bind, port=web_port, json_logs=json_logs)
+    except (BrokerError, TopicsRefused, WrongFaust) as error:
+        raise WrongInput(str(error)) from error
+
+
+def chosen_kinds(stages: str) -> tuple[str, ...]:
+    """Which kinds of task run the named stages.
+
+    Examples
+    --------
+    >>> chosen_kinds("score,measure,decide,registry")
+    ('score', 'downstream')
+
+    Raises
+    ------
+    click.BadParameter
+        If the stages are no whole kinds.
+    """
+    from agents.kafka.kinds import STAGES as KINDS
+
+    named = {name.strip() for name in stages.split(",")}
+    unknown = sorted(named.difference(STAGES))
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is no stage; there are {', '.join(STAGES)}", param_hint="--stages")
+    kinds = tuple(kind for kind, own in KINDS.items() if named.issuperset(own))
+    if named != {stage for kind in kinds for stage in KINDS[kind]}:
+        raise click.BadParameter(
+            "measure, decide and registry run together: they come to rest between two panes in one transaction, "
+            "so that what runs live equals a replay. Name score, or measure,decide,registry, or all four",
+            param_hint="--stages",
+        )
+    return kinds

@@ -1,0 +1,63 @@
+"""What `driftline worker` does with its settings: which tasks, with which processors, on which broker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from agents.kafka.connection import Connection
+from agents.kafka.downstream import DownstreamProcessor, downstream_processors
+from agents.kafka.kinds import DOWNSTREAM, SCORE
+from agents.kafka.score import ScoreProcessor, score_processors
+from agents.worker import logs
+from agents.worker.app import check_faust
+from agents.worker.run import Work, run
+from schemas.settings import Config
+
+
+def work(
+    config: Config,
+    kinds: Sequence[str],
+    *,
+    state: Path,
+    broker: str | None,
+    static_member: str | None,
+    host: str,
+    port: int,
+    json_logs: bool,
+) -> NoReturn:
+    """Run a worker until a signal ends it.
+
+    Parameters
+    ----------
+    kinds
+        Which kinds of task, by name.
+    state
+        Folder of this worker alone for the local copies.
+    broker
+        Instead of that of the configuration.
+    static_member
+        Name in the group, instead of that of the configuration.
+
+    Raises
+    ------
+    WrongFaust, BrokerError, TopicsRefused, OSError
+        If it cannot start; the message says what to do.
+    """
+    logs.configure(as_json=json_logs)
+    check_faust()
+    if static_member is not None:
+        config = msgspec.structs.replace(config, kafka=msgspec.structs.replace(config.kafka, static_member=static_member))
+    works = {
+        SCORE: Work(SCORE, ScoreProcessor.inputs, score_processors(config, clock=_now_ms)),
+        DOWNSTREAM: Work(DOWNSTREAM, DownstreamProcessor.inputs, downstream_processors(config, clock=_now_ms)),
+    }
+    run(Connection(config, broker), [works[kind] for kind in kinds], state=state, host=host, port=port)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

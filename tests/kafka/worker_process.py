@@ -1,0 +1,116 @@
+"""`driftline worker` as a process of a test."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agents.devbroker.broker import free_port
+
+PATIENCE_S = 60.0
+
+
+class WorkerProcess:
+    """A worker with a state folder of its own.
+
+    Parameters
+    ----------
+    folder
+        Where its configuration, state and log lie.
+    toml
+        The configuration.
+    arguments
+        More of the command line.
+    """
+
+    def __init__(self, folder: Path, toml: str, *arguments: str, name: str = "w") -> None:
+        self.port = free_port()
+        self.log = folder / f"{name}.log"
+        self._config = folder / f"{name}.toml"
+        self._config.write_text(toml, encoding="utf-8")
+        self._arguments = ["--state", str(folder / name), "--web-port", str(self.port), *arguments]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> WorkerProcess:
+        """Run it; does not wait for anything."""
+        environment = {key: value for key, value in os.environ.items() if key != "DRIFTLINE_BROKER"}
+        command = [sys.executable, "-m", "agents.cli", "worker", "--config", str(self._config), *self._arguments]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of one of its pages; 0 while nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def readiness(self) -> dict[str, Any]:
+        """What /health/ready says; empty while nobody answers."""
+        _, body = self.get("/health/ready")
+        return json.loads(body) if body else {}
+
+    def tasks(self, kind: str) -> list[int]:
+        """Partitions of a kind that it has, once it is ready; none before."""
+        said = self.readiness()
+        return said["tasks"].get(kind, []) if said.get("status") == "ready" else []
+
+    def until_ready(self) -> WorkerProcess:
+        """Wait until all its tasks are restored."""
+        self.until(lambda: self.get("/health/ready")[0] == 200, "is not ready")
+        return self
+
+    def until(self, true: Callable[[], bool], otherwise: str) -> None:
+        """Wait until something is true of this worker, which must not end meanwhile."""
+        ends = time.monotonic() + PATIENCE_S
+        while not true():
+            assert self._process is not None
+            assert self._process.poll() is None, f"the worker ended with {self._process.poll()}:\n{self.said()}"
+            assert time.monotonic() < ends, f"the worker {otherwise}: {self.readiness()}\n{self.said()}"
+            time.sleep(0.1)
+
+    def terminate(self) -> float:
+        """SIGTERM; gives the seconds until it ended, with code 0."""
+        began = time.monotonic()
+        os.kill(self.pid, signal.SIGTERM)
+        assert self.exit_code() == 0, self.said()
+        return time.monotonic() - began
+
+    def exit_code(self) -> int:
+        """Wait for its end."""
+        assert self._process is not None
+        return self._process.wait(PATIENCE_S)
+
+    def kill(self) -> None:
+        """kill -9; no matter if it has ended."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(PATIENCE_S)
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it has used."""
+        _, body = self.get("/metrics")
+        return next(float(line.split()[1]) for line in body.splitlines() if line.startswith("process_cpu_seconds_total "))
+
+    def said(self) -> str:
+        """Its log."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
