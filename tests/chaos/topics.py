@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -40,10 +41,13 @@ def read_topic(bootstrap: str, topic: str) -> Iterator[Stored]:
     try:
         partitions = partitions_of(consumer, topic)
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-        left = set(partitions)
+        left, heard = set(partitions), time.monotonic()
         while left:
-            messages = consumer.consume(10_000, SECONDS_WITHOUT_RECORD)
-            if not messages:
+            # It waits for the whole number or the whole time.
+            messages = consumer.consume(1_000, 0.2)
+            if messages:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > SECONDS_WITHOUT_RECORD:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}: no end of partitions {sorted(left)} within a minute"))
             for message in messages:
                 if message.error() is None:
