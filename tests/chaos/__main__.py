@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("chaos.json"), help="where the result is written")
     parser.add_argument("--keep", action="store_true", help="keep logs and topics even if all is well")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that everything started is ended
     seed = secrets.randbelow(1 << 31) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
     counts = {name: getattr(given, name) for name in ("kills", "restoring", "graceful", "zombies", "broker", "caches", "disks")}
