@@ -16,6 +16,7 @@ from agents.kafka.cache import Cache, Place
 from agents.kafka.connection import Connection
 from agents.kafka.failures import Abandoned, MustStop
 from agents.kafka.journal import Assembly, Commit, JournalError
+from agents.kafka.patience import Patience
 from agents.kafka.version import STATE_VERSION, check_version, lifted
 from agents.state.task_state import TaskState
 
@@ -150,19 +151,19 @@ class Restore:
 
     def _span(self, consumer: Consumer) -> tuple[int, int]:
         """First offset of the journal, and the one after its last."""
+        patience = Patience(self._connection, self._journal.name, "be restored", self._unwanted)
+        where = TopicPartition(self._journal.topic, self._journal.partition)
         while True:
             try:
-                where = TopicPartition(self._journal.topic, self._journal.partition)
                 return consumer.get_watermark_offsets(where, timeout=_TELL_S, cached=False)
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
-                if fault.code() in _MISSING:
+                if fault.code() in _MISSING and patience.waited_s > _TELL_S:
                     why = f"{self._journal.name}: there is no such changelog; make the topics: driftline topics create"
                     raise MustStop(failures.REFUSED, why) from error
                 if fault.fatal():
                     raise MustStop(failures.REFUSED, str(self._connection.error(fault))) from error
-                log.warning("%s: cannot be restored yet, trying on: %s", self._journal.name, self._connection.error(fault))
-                self._check_wanted()
+                patience.again(fault)
 
     def _copied(self, low: int, high: int) -> Place | None:
         """What the local copy stands for; None, and the copy erased, if it does not fit the journal."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from agents.kafka import failures
 from agents.kafka.cache import Cache
 from agents.kafka.connection import Connection
-from agents.kafka.failures import Abandoned, MustStop
+from agents.kafka.failures import MustStop
+from agents.kafka.patience import Patience
 from agents.kafka.restore import Journal
 from agents.kafka.topics import changelog
 from agents.state.error import StateError
@@ -30,7 +30,6 @@ _SHARE_OF_TRANSACTIONS: Final = 3
 _RESTORES_AT_ONCE: Final = 4
 _TRANSACTIONS_AT_ONCE: Final = 64
 _ANSWER_S: Final = 10.0
-_AGAIN_S: Final = 0.5
 _KNOWN_S: Final = 5.0
 
 
@@ -72,8 +71,7 @@ class Runtime:
             If the broker is away and `unwanted` says so.
         """
         topic = self.connection.name(changelog(self.connection.settings, kind))
-        # A broker that has just been started, or a topic just made, may not be known everywhere yet.
-        ends = time.monotonic() + _KNOWN_S
+        patience = Patience(self.connection, f"{topic}[{partition}]", "be restored", unwanted)
         while True:
             try:
                 described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=_ANSWER_S)[topic].result()
@@ -81,13 +79,10 @@ class Runtime:
                 return Journal(topic, partition, str(cluster.cluster_id), str(described.topic_id))
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
-                if fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and time.monotonic() > ends:
+                # A topic that was just made is not known everywhere at once.
+                if fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and patience.waited_s > _KNOWN_S:
                     raise MustStop(failures.REFUSED, f"there is no changelog topic {topic}; make it: driftline topics create") from error
-                if fault.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    log.warning("%s[%d]: cannot be restored yet, trying on: %s", topic, partition, self.connection.error(fault))
-                if unwanted():
-                    raise Abandoned(topic) from error
-                time.sleep(_AGAIN_S)
+                patience.again(fault)
 
     def delete_before(self, journal: Journal, offset: int) -> bool:
         """Delete the records of a journal before an offset; False if the broker did not do it now."""

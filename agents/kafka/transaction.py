@@ -7,7 +7,6 @@ dropped and opened anew from what is committed. All else (fenced by a newer owne
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -15,10 +14,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from agents.kafka import failures
 from agents.kafka.connection import Connection
-from agents.kafka.failures import Abandoned, MustStop
+from agents.kafka.failures import MustStop
 from agents.kafka.outgoing import Outgoing
-
-log = logging.getLogger(__name__)
+from agents.kafka.patience import Patience
 
 # After this time the broker aborts a transaction of a worker that is gone; a worker that takes over aborts it at once.
 TRANSACTION_TIMEOUT_MS: Final = 60_000
@@ -143,6 +141,7 @@ class Transactions:
                 raise
 
     def _until_done(self, doing: str, call: Callable[[float], _T], *, may_leave: bool = False) -> _T:
+        patience = Patience(self._connection, self._id, doing, self._unwanted if may_leave else lambda: False)
         while True:
             try:
                 return call(_ATTEMPT_S)
@@ -152,9 +151,7 @@ class Transactions:
                     self._abort(error)
                 if not fault.retriable() or fault.fatal():
                     raise self._lost(fault, doing) from error
-                if may_leave and self._unwanted():
-                    raise Abandoned(self._id) from error
-                log.warning("%s: cannot %s yet, trying on: %s", self._id, doing, self._connection.error(fault))
+                patience.again(fault)
 
     def _abort(self, error: KafkaException) -> None:
         """Abort the transaction that an error spoiled; always raises."""
