@@ -1,8 +1,9 @@
 """The join of one batch: ordinary rows all at once, the others one id at a time.
 
-Ordinary are a prediction with a new id, a truth with a label for an id that waits or comes in the same batch, and a truth whose id is not
-known yet. Everything else goes through `single.py`, which follows the definition in `entry.py`; both ways give the same increments and
-the same entries.
+Ordinary are a prediction with a new id, a truth with a label for an id that waits or comes in the same batch, a truth whose id is not
+known yet, and a prediction whose truth, with a label, came in an earlier batch: all of them are while a backlog is read, where the topics
+are not read in step. Everything else goes through `single.py`, which follows the definition in `entry.py`; both ways give the same
+increments and the same entries.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Join:
         t_place = np.array(list(map(place.get, t_keys, repeat(-1))), np.int64)
         outside = np.flatnonzero(t_place < 0)
         outside_keys = _picked(t_keys, outside)
-        apart = self._apart(p_keys, t_keys, len(place), state)
+        apart, early, early_rows = self._known(p_keys, t_keys, place, state)
 
         # What waits in the state for the truths whose prediction is not in this batch: 0 where there is nothing.
         stored = state.get_many(outside_keys)
@@ -60,6 +61,7 @@ class Join:
         writes: dict[bytes, bytes] = {}
         told: list[Told] = []
         rows = self._waiting_rows(predictions)
+        met = np.zeros(len(p_keys), np.bool_)
         if truths is not None:
             here = np.flatnonzero(t_place >= 0)
             at = np.concatenate([here, outside[waits]])
@@ -67,29 +69,32 @@ class Join:
             joined = np.empty(len(at), self._layout)
             joined[: len(here)] = rows.take(t_place[here])
             joined[len(here) :] = np.frombuffer(b"".join(_picked(stored, waits)), self._layout)
-            keys = _picked(t_keys, at)
-            ordinary = self._is_ordinary(joined, truths, at)
-            if apart:
-                ordinary &= ~_isin(keys, apart)
-            if not ordinary.all():
-                apart.update(dict.fromkeys(_picked(keys, np.flatnonzero(~ordinary))))
-                kept = np.flatnonzero(ordinary)
-                at, joined, keys = at[kept], joined.take(kept), _picked(keys, kept)
-            self._join(joined, truths, at, keys, counting, writes, state)
+            joined["label"], joined["revision"] = truths.label[at], truths.revision[at]
+            joined["truth_ms"], joined["known_ms"] = truths.timestamp_ms[at], truths.known_ms[at]
+            kept, joined, keys = self._ordinary(joined, _picked(t_keys, at), apart)
+            at = at[kept]
+            self._join(joined, keys, counting, writes, state)
+            met[t_place[at][t_place[at] >= 0]] = True
             if self._outcomes:
                 told += self._told(joined, keys, _latest_rank(predictions, truths, at, t_place))
             parked = outside[unknown]
             if apart:
                 parked = parked[~_isin(_picked(t_keys, parked), apart)]
             self._park(truths, parked, writes, state)
+        if predictions is not None and len(early):
+            joined = rows.take(early)
+            for field in ("label", "revision", "truth_ms", "known_ms"):
+                joined[field] = early_rows[field]
+            kept, joined, keys = self._ordinary(joined, _picked(p_keys, early), apart)
+            self._join(joined, keys, counting, writes, state)
+            met[early[kept]] = True
+            if self._outcomes:
+                told += self._told(joined, keys, predictions.rank[early[kept]])
 
         accepted = np.arange(len(p_keys))
         if apart:
             accepted = accepted[~_isin(p_keys, apart)]
         if len(accepted):
-            met = np.zeros(len(p_keys), np.bool_)
-            if truths is not None:
-                met[t_place[at][t_place[at] >= 0]] = True
             self._wait(rows, p_keys, accepted[~met[accepted]], writes, state)
         found = Found(accepted.tolist(), [], told)
         if apart:
@@ -98,17 +103,30 @@ class Join:
         state.put_many(writes)
         return found
 
-    def _apart(self, p_keys: list[bytes], t_keys: list[bytes], distinct: int, state: State) -> dict[bytes, None]:
-        """Ids that have an entry before their prediction, or several predictions or truths in this batch."""
+    def _known(
+        self, p_keys: list[bytes], t_keys: list[bytes], place: dict[bytes, int], state: State
+    ) -> tuple[dict[bytes, None], Ints, NDArray[np.void]]:
+        """Ids that are no ordinary ones: with several predictions or truths in this batch, or an entry that is no single parked truth.
+
+        And which of the other predictions have a parked truth, shape (N,), with the entry of each.
+        """
         apart: dict[bytes, None] = {}
-        stored = state.get_many(p_keys)
-        if stored.count(None) < len(stored):
-            apart.update((key, None) for key, entry in zip(p_keys, stored, strict=True) if entry is not None)
-        if distinct < len(p_keys):
+        if len(place) < len(p_keys):
             apart.update(_repeated(p_keys))
         if len(frozenset(t_keys)) < len(t_keys):
             apart.update(_repeated(t_keys))
-        return apart
+        stored = state.get_many(p_keys)
+        early: list[int] = []
+        if stored.count(None) < len(stored):
+            more = frozenset(t_keys)
+            for at, (key, entry) in enumerate(zip(p_keys, stored, strict=True)):
+                if entry is not None:
+                    if entry[0] == PARKED and key not in more and key not in apart:
+                        early.append(at)
+                    else:
+                        apart[key] = None
+        found = np.array(early, np.int64)
+        return apart, found, np.frombuffer(b"".join(_picked(stored, found)), self._layout)
 
     def _waiting_rows(self, predictions: Predictions | None) -> NDArray[np.void]:
         rows = np.zeros(len(predictions) if predictions else 0, self._layout)
@@ -119,31 +137,34 @@ class Join:
             rows["fingerprint"], rows["segments"] = predictions.fingerprint, predictions.segments
         return rows
 
-    def _is_ordinary(self, rows: NDArray[np.void], truths: Truths, at: Ints) -> NDArray[np.bool_]:
-        """Whether each truth gives its waiting prediction a label within all horizons, whichever of the two came first."""
+    def _ordinary(
+        self, rows: NDArray[np.void], keys: list[bytes], apart: dict[bytes, None]
+    ) -> tuple[NDArray[np.bool_] | slice, NDArray[np.void], list[bytes]]:
+        """Which rows are ordinary and not `apart`, those rows and their keys; the other ids join `apart`."""
+        ordinary = self._is_ordinary(rows)
+        if apart:
+            ordinary &= ~_isin(keys, apart)
+        if ordinary.all():
+            return slice(None), rows, keys
+        apart.update(dict.fromkeys(_picked(keys, np.flatnonzero(~ordinary))))
+        kept = np.flatnonzero(ordinary)
+        return ordinary, rows.take(kept), _picked(keys, kept)
+
+    def _is_ordinary(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Whether the truth of each row gives its prediction a label within all horizons, whichever of the two came first."""
         arrived_ms = np.maximum(rows["timestamp_ms"], rows["floor_ms"])
         expires_ms = rows["timestamp_ms"] + self._texts.label_horizon_ms[rows["name"]]
-        labelled = (truths.label[at] != NO_LABEL) & (rows["predicted"] != NO_LABEL)
-        in_time = (np.maximum(truths.known_ms[at], arrived_ms) <= expires_ms) & (arrived_ms <= truths.known_ms[at] + self._park_ms)
+        labelled = (rows["label"] != NO_LABEL) & (rows["predicted"] != NO_LABEL)
+        in_time = (np.maximum(rows["known_ms"], arrived_ms) <= expires_ms) & (arrived_ms <= rows["known_ms"] + self._park_ms)
         return np.asarray(labelled & in_time, np.bool_)
 
-    def _join(
-        self,
-        rows: NDArray[np.void],
-        truths: Truths,
-        at: Ints,
-        keys: list[bytes],
-        counting: Counting,
-        writes: dict[bytes, bytes],
-        state: State,
-    ) -> None:
-        if not len(at):
+    def _join(self, rows: NDArray[np.void], keys: list[bytes], counting: Counting, writes: dict[bytes, bytes], state: State) -> None:
+        if not len(keys):
             return
-        rows["kind"], rows["label"], rows["revision"] = JOINED, truths.label[at], truths.revision[at]
-        rows["truth_ms"], rows["known_ms"] = truths.timestamp_ms[at], truths.known_ms[at]
+        rows["kind"] = JOINED
         columns = {field: rows[field].astype(np.int64) for field in ("name", "predicted", "score", "segments", "timestamp_ms", "label")}
         known = known_ms(rows)
-        hashes = np.zeros(len(at), np.uint64)
+        hashes = np.zeros(len(keys), np.uint64)
         if counting.arrivals or (columns["score"] >= 0).any():  # nothing else looks at them
             hashes = id_hashes(keys)
         counting.changes(
@@ -156,10 +177,10 @@ class Join:
                 hashes,
                 known,
                 known - columns["timestamp_ms"],
-                np.full(len(at), NO_LABEL),
+                np.full(len(keys), NO_LABEL),
                 columns["label"],
-                np.ones(len(at), np.bool_),
-                np.ones(len(at), np.int64),
+                np.ones(len(keys), np.bool_),
+                np.ones(len(keys), np.int64),
             )
         )
         writes.update(zip(keys, _encoded(rows), strict=True))

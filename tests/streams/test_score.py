@@ -255,9 +255,26 @@ def test_whole_batches_count_what_one_row_at_a_time_counts(seed: int, monkeypatc
             assert [r.value for r in others if r.topic == topic] == [r.value for r in single_others if r.topic == topic], f"seed {seed}"
         assert sum(r.topic == "outcomes" for r in others) > 20
     # The definition alone, without the way for ordinary rows.
-    monkeypatch.setattr(join.Join, "_is_ordinary", lambda self, joined, truths, at: np.zeros(len(at), np.bool_))
+    monkeypatch.setattr(join.Join, "_is_ordinary", lambda self, joined: np.zeros(len(joined), np.bool_))
     slow, _ = run(rows, config, [], end_ms=end_ms)
     assert slow == single, f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_whole_batches_count_the_same_where_truths_are_read_far_ahead_of_predictions(seed: int) -> None:
+    rows, config = _history(seed, 60), parse_config(SMALL)
+    end_ms, rnd = START_MS + 48 * HOUR_MS, random.Random(seed)
+    # As with the backlogs of two topics: each keeps its order.
+    ahead = rnd.choice([5, 20, len(rows)])
+    places = [(place - ahead * (row[0] == "truth"), place) for place, row in enumerate(rows)]
+    rows = [rows[place] for _, place in sorted(places)]
+    single, single_others = run(rows, config, list(range(1, len(rows))), end_ms=end_ms)
+    for cuts in ([], *(sorted(rnd.sample(range(1, len(rows)), count)) for count in (1, 3, 10))):
+        batched, others = run(rows, config, cuts, end_ms=end_ms)
+        assert batched == single, f"seed {seed}, cuts {cuts}"
+        assert [r.value for r in others if r.topic == "outcomes"] == [r.value for r in single_others if r.topic == "outcomes"], (
+            f"seed {seed}"
+        )
 
 
 @pytest.mark.parametrize("seed", range(3))
