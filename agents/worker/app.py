@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import faust
 from faust.app.base import BootStrategy
+from faust.tables.manager import TableManager
 from faust.types import TP
 
 from agents.kafka.connection import Connection
@@ -47,6 +48,16 @@ class ConsumerOnly(BootStrategy):
 
     enable_kafka_producer = False
     enable_web = False
+
+
+class NoTables(TableManager):
+    """Faust's table manager, which carries out assignments; there are no tables of Faust's to wait a second for."""
+
+    logger = logging.getLogger("faust.worker")
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class App(faust.App):
@@ -88,6 +99,7 @@ class App(faust.App):
             broker_max_poll_interval=3600.0,
             stream_recovery_delay=0.0,
             stream_buffer_maxsize=WAITING_EVENTS,
+            TableManager=NoTables,
         )
         self.kind = kind
         self._dealt = False
@@ -148,6 +160,10 @@ class App(faust.App):
 
         While the broker is away nothing is caught up: what waits there is not known.
         """
+        if self.rebalances():
+            for held in self.feed.tasks.tasks():
+                held.processor.caught_up = False
+            return
         consumer = self._own_consumer
         ends = consumer.ends_known()
         behind = set()
@@ -159,8 +175,8 @@ class App(faust.App):
             taken = task.positions.get(self._connection.bare(tp.topic), consumer.sought.get(tp, 0))
             if end.position < end.offset or taken < end.delivered:
                 behind.add(tp.partition)
-        for task in self.feed.tasks.tasks():
-            task.processor.caught_up = task.partition not in behind
+        for held in self.feed.tasks.tasks():
+            held.processor.caught_up = held.partition not in behind
 
     @property
     def _own_consumer(self) -> MicroBatchConsumer:

@@ -169,10 +169,13 @@ class Worker:
         """Look now and then at what nobody reports."""
         looks = 0
         while not self._stop.is_set():
-            for app in self.apps:
-                app.tell_caught_up(time.time_ns() // 1_000_000)
-            if looks % LOOKS_PER_JUDGEMENT == 0:
-                self._judge_partitioners()
+            try:
+                for app in self.apps:
+                    app.tell_caught_up(time.time_ns() // 1_000_000)
+                if looks % LOOKS_PER_JUDGEMENT == 0:
+                    self._judge_partitioners()
+            except Exception as error:
+                self._failed("looking after the tasks", error)
             looks += 1
             await asyncio.sleep(LOOK_SECONDS)
 

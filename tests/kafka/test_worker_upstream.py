@@ -16,6 +16,7 @@ import pytest
 from aiokafka.consumer import fetcher
 from faust.app.base import App, BootStrategy
 from faust.serializers.schemas import Schema
+from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.transport.base import Transport
 from faust.transport.consumer import Consumer, Fetcher, ThreadDelegateConsumer
@@ -56,6 +57,7 @@ WATCHED: dict[str, Any] = {
     "App._on_partitions_revoked": App._on_partitions_revoked,
     "App._on_partitions_assigned": App._on_partitions_assigned,
     "BootStrategy": BootStrategy,
+    "TableManager.on_start": TableManager.on_start,
     "Recovery._resume_streams": Recovery._resume_streams,
     "aiokafka.FetchResult": fetcher.FetchResult,
     "aiokafka.PartitionRecords": fetcher.PartitionRecords,
@@ -94,6 +96,7 @@ FINGERPRINTS = {
     "App._on_partitions_revoked": "99aa6ba163476c6f",
     "App._on_partitions_assigned": "70e1f11219628b5a",
     "BootStrategy": "91ac558dc759aca4",
+    "TableManager.on_start": "cb16baea895f3919",
     "Recovery._resume_streams": "60cc8b191fe8b649",
     "aiokafka.FetchResult": "74da770b5ff58b32",
     "aiokafka.PartitionRecords": "6964bebe83eb07d2",
@@ -115,6 +118,7 @@ def test_every_override_is_watched() -> None:
         AIOKafkaConsumerThread: transport.Reader,
         App: app.App,
         Schema: transport.Untouched,
+        TableManager: app.NoTables,
     }
     watched = {name.rpartition(".")[2] for name in WATCHED}
     for theirs, replacement in ours.items():
