@@ -94,7 +94,7 @@ def plan(
     sorts: list[tuple[str, int, bool, list[Fault]]] = [
         ("kill -9", 1, True, [faults.kill] * (kills - restoring - named)),
         ("kill -9 in restore", 2, True, [faults.kill_at("restoring")] * restoring),
-        ("kill -9 at named points", 2, False, [faults.kill_at(point) for point in points]),
+        ("kill -9 at named points", 2, True, [faults.kill_at(point) for point in points]),
         ("graceful", 2, False, [faults.graceful] * graceful),
         ("zombies", 3, False, [faults.zombie] * zombies),
         ("broker", 2, True, [faults.broker] * broker),
