@@ -29,7 +29,7 @@ LONGEST_INTERVAL_S: Final = 1.0
 _SHARE_OF_TRANSACTIONS: Final = 3
 _RESTORES_AT_ONCE: Final = 4
 _TRANSACTIONS_AT_ONCE: Final = 64
-_ANSWER_S: Final = 10.0
+_ANSWER_S: Final = 5.0
 _KNOWN_S: Final = 5.0
 
 

@@ -118,6 +118,8 @@ class Tasks:
             except Abandoned:
                 del self._opening[partition]
                 return
+            except Exception as error:
+                failures.stop_process(failures.DEFECT, f"{task.name}: cannot be opened anew: {error!r}")
         del self._opening[partition]
         self._count(1)
         if partition in self._wanted:
@@ -151,7 +153,8 @@ class Tasks:
                 await task.finish()
             except TransactionAborted as error:
                 log.warning("%s: its last transaction was aborted, whoever takes the task over does it again: %s", task.name, error)
-        await asyncio.get_running_loop().run_in_executor(self._runtime.opening, task.close)
+        # Not among the restores, which may take minutes.
+        await asyncio.get_running_loop().run_in_executor(self._runtime.writing, task.close)
         self._count(-1)
 
     def _count(self, more: int) -> None:

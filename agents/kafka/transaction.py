@@ -21,6 +21,7 @@ from agents.kafka.patience import Patience
 # After this time the broker aborts a transaction of a worker that is gone; a worker that takes over aborts it at once.
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 _ATTEMPT_S: Final = 10.0
+_OPEN_ATTEMPT_S: Final = 3.0
 _FENCED: Final = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
 _ANY_PARTITION: Final = -1
 
@@ -142,9 +143,10 @@ class Transactions:
 
     def _until_done(self, doing: str, call: Callable[[float], _T], *, may_leave: bool = False) -> _T:
         patience = Patience(self._connection, self._id, doing, self._unwanted if may_leave else lambda: False)
+        attempt_s = _OPEN_ATTEMPT_S if may_leave else _ATTEMPT_S
         while True:
             try:
-                return call(_ATTEMPT_S)
+                return call(attempt_s)
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
                 if fault.txn_requires_abort():

@@ -1,0 +1,142 @@
+"""Tasks when what they stand on fails: the broker is killed or away, the disk is full, the state is of another version."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agents.kafka import failures, journal, runtime
+from agents.kafka.cache import FOLDER
+from agents.kafka.runtime import Runtime
+from agents.kafka.task import Task
+from agents.kafka.tasks import Tasks
+from agents.kafka.version import STATE_VERSION
+from tests.kafka import toy
+from tests.kafka.brokers import BrokerProcess, Names
+
+pytestmark = pytest.mark.kafka
+ROOT = Path(__file__).parents[2]
+
+
+def rows(seed: int, count: int) -> list[tuple[int, bytes]]:
+    draw = random.Random(seed)
+    return [(draw.randrange(toy.PARTITIONS), b"%b %d" % (draw.choice(toy.NAMES), draw.randrange(100))) for _ in range(count)]
+
+
+def test_a_broker_that_is_killed_and_comes_back_costs_nothing(own_broker: BrokerProcess, tmp_path: Path) -> None:
+    names = Names(own_broker.servers, "killed")
+    toy.make_topics(names)
+    expected = toy.send(names, rows(1, 3000))
+
+    async def serve() -> None:
+        connection = toy.connection(names)
+        shared = Runtime(connection, tmp_path / "state", max_records=100)
+        driver: toy.Driver
+
+        async def reopened(partition: int, positions: object) -> None:
+            await driver.reopened(partition, {})
+
+        driver = toy.Driver(connection, Tasks(shared, "score", toy.Sums, reopened=reopened))
+        await driver.tasks.assign(set(range(toy.PARTITIONS)))
+        served = asyncio.ensure_future(driver.serve())
+        while sum(task.commits for task in driver.tasks.tasks()) < 4:
+            await asyncio.sleep(0.01)
+        assert not served.done(), "the broker was to be killed before the end"
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, own_broker.kill)
+        await loop.run_in_executor(None, own_broker.start)
+        await served
+        await driver.tasks.close()
+        driver.close()
+        shared.close()
+
+    asyncio.run(serve())
+    assert toy.sums_of(names) == expected
+
+
+WITH_A_FULL_DISK = """
+import asyncio, os, resource, signal, sys
+from pathlib import Path
+from tests.kafka import toy
+from tests.kafka.brokers import Names
+
+
+class Large(toy.Sums):
+    def process(self, positions):
+        self.state.put(b"large", os.urandom(5_000))
+        return super().process(positions)
+
+
+toy.Sums = Large
+# No file may grow beyond this: the write fails, as on a disk without room.
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
+asyncio.run(toy.work(toy.connection(Names(sys.argv[1], sys.argv[2])), Path(sys.argv[3]), set(range(toy.PARTITIONS))))
+"""
+
+
+def test_a_full_disk_ends_the_worker_with_what_to_do_and_loses_nothing(names: Names, tmp_path: Path) -> None:
+    toy.make_topics(names)
+    expected = toy.send(names, rows(2, 4000))
+    command = [sys.executable, "-c", WITH_A_FULL_DISK, names.servers, names.app, str(tmp_path / "state")]
+    full = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert full.returncode == failures.STORAGE, full.stderr
+    assert "the disk is full" in full.stderr
+    assert "nothing is lost: what is committed is in the changelog" in full.stderr
+    assert "free space and start the worker again" in full.stderr
+    asyncio.run(toy.work(toy.connection(names), tmp_path / "state", set(range(toy.PARTITIONS))))
+    assert toy.sums_of(names) == expected
+    assert (tmp_path / "state" / FOLDER).is_dir()
+
+
+def test_a_state_of_a_newer_version_is_refused_before_anything_is_written(
+    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy.make_topics(names)
+    closing = journal.Closing(journal.FORMAT, STATE_VERSION + 1, 0, 0, {toy.INPUT: 3}, 0, 0, 0, b"")
+    producer = names.connection().producer()
+    for key, value in journal.records_of(closing, {"score": msgspec.msgpack.encode(([], {}))}):
+        producer.produce(f"{names.prefix}{names.app}-score-changelog", value, key, partition=0)
+    assert producer.flush(20) == 0
+    said: list[str] = []
+
+    def stop(code: int, why: str) -> None:
+        said.append(f"{code}: {why}")
+        raise SystemExit
+
+    monkeypatch.setattr(failures, "stop_process", stop)
+    shared = Runtime(toy.connection(names), tmp_path / "state")
+    with pytest.raises(SystemExit):
+        Task(shared, "score", 0, toy.Sums).open()
+    shared.close()
+    assert said[0].startswith(f"{failures.REFUSED}: {names.app}-score-0: ")
+    assert f"the state has version {STATE_VERSION + 1}, this program reads version {STATE_VERSION}; run the newer driftline" in said[0]
+
+
+def test_a_task_that_waits_for_its_broker_can_be_given_up(tmp_path: Path) -> None:
+    names = Names("127.0.0.1:1", "nobody")
+
+    async def give_up() -> None:
+        shared = Runtime(toy.connection(names), tmp_path / "state")
+        tasks = Tasks(shared, "score", toy.Sums)
+        waiting = asyncio.ensure_future(tasks.assign({0, 1}))
+        await asyncio.sleep(0.1)
+        assert not tasks.ready
+        waiting.cancel()
+        await tasks.close()
+        assert tasks.tasks() == []
+        shared.close()
+
+    # What one answer is waited for, so that the test does not wait for it.
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runtime, "_ANSWER_S", 0.5)
+        asyncio.run(give_up())
