@@ -172,7 +172,8 @@ class Transactions:
         if fault.code() in _FENCED:
             return MustStop(
                 failures.FENCED,
-                f"{self._id}: another worker has taken over the task ({fault.name()}); nothing of the open commit can be seen",
+                f"{self._id}: another worker has taken over the task, or this one stood still for more than "
+                f"{TRANSACTION_TIMEOUT_MS // 1000} s ({fault.name()}); nothing of the open commit can be seen",
             )
         error = self._connection.error(fault, f"{self._id} cannot {doing}")
         return MustStop(failures.REFUSED, f"{error}; what became of the open commit is for the restart to find out")
