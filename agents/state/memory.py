@@ -5,7 +5,7 @@ It keeps the same promises as `overlay.py` over `rocks.py` except durability; on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 
 class MemoryState:
@@ -26,18 +26,17 @@ class MemoryState:
         """Set the value of a key."""
         self.values[key] = value
 
-    def put_many(self, items: Mapping[bytes, bytes]) -> None:
+    def put_many(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """Set the values of several keys."""
-        self.values.update(items)
+        self.values.update(zip(keys, values, strict=True))
 
     def delete(self, key: bytes) -> None:
         """Remove a key; it need not exist."""
         self.values.pop(key, None)
 
-    def delete_many(self, keys: Sequence[bytes]) -> None:
-        """Remove several keys; they need not exist."""
-        for key in keys:
-            self.values.pop(key, None)
+    def pop_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Remove several keys and return their values, None where there was none."""
+        return [self.values.pop(key, None) for key in keys]
 
     def delete_range(self, start: bytes, end: bytes) -> None:
         """Remove every key from `start` (included) to `end` (excluded)."""

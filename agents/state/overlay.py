@@ -10,12 +10,12 @@ Reads ask in turn: the table, the frozen table (a spill that is being written wh
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 Read = Callable[[Sequence[bytes]], Sequence[bytes | None]]
 Ranges = list[tuple[bytes, bytes]]
@@ -25,13 +25,33 @@ Table = dict[bytes, bytes | None]
 ENTRY_BYTES: Final = 33 + 33 + 100
 
 
+class Put(Struct, array_like=True, tag=0, gc=False):
+    """Values that were set; None for a key that was removed."""
+
+    keys: Sequence[bytes]
+    values: Sequence[bytes | None]
+
+
+class Pop(Struct, array_like=True, tag=1, gc=False):
+    """Keys that were removed."""
+
+    keys: Sequence[bytes]
+
+
+class DeleteRange(Struct, array_like=True, tag=2, gc=False):
+    """All keys from `start` (included) to `end` (excluded) were removed."""
+
+    start: bytes
+    end: bytes
+
+
 class _Unknown:
     """The type of the mark for "not known here, ask the next layer" (None stands for "known to be absent")."""
 
 
 _UNKNOWN: Final = _Unknown()
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[Ranges, Table]).decode
+_decode = msgspec.msgpack.Decoder(list[Put | Pop | DeleteRange]).decode
 
 
 class Overlay:
@@ -48,12 +68,12 @@ class Overlay:
     def __init__(self, read: Read, *, bare: bool) -> None:
         self._read = read
         self._bare = bare
-        # Current values, None for what is deleted here and may be in the store; `_dirty` is the part since the last record.
+        # Current values, None for what is deleted here and may be in the store, and ranges deleted since the last spill.
         self._table: Table = {}
-        self._dirty: Table = {}
-        # Ranges deleted since the last record, and since the last spill.
-        self._dirty_ranges: Ranges = []
         self._ranges: Ranges = []
+        # What changed since the last record, in order; changes of single keys after the last of many.
+        self._changes: list[Put | Pop | DeleteRange] = []
+        self._singles: Table = {}
         self._frozen: Table | None = None
         self._frozen_ranges: Ranges = []
         self._cache: dict[bytes, bytes] = {}
@@ -82,43 +102,40 @@ class Overlay:
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value of a key; one that it has already is no change."""
         if self._table.get(key) != value:
-            self._dirty[key] = self._table[key] = value
+            self._singles[key] = self._table[key] = value
 
-    def put_many(self, items: Mapping[bytes, bytes]) -> None:
+    def put_many(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """Set the values of several keys."""
-        self._dirty.update(items)
-        self._table.update(items)
+        self._table.update(zip(keys, values, strict=True))
+        self._noted().append(Put(keys, values))
 
     def delete(self, key: bytes) -> None:
         """Remove a key; it need not exist."""
-        self._dirty[key] = None
-        if self._bare:
-            self._table.pop(key, None)
-        else:
-            self._table[key] = None
+        self._removed([key])
+        self._singles[key] = None
 
-    def delete_many(self, keys: Sequence[bytes]) -> None:
-        """Remove several keys; they need not exist."""
-        gone = dict.fromkeys(keys)
-        self._dirty.update(gone)
+    def pop_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Remove several keys and return their values, None where there was none."""
+        self._noted().append(Pop(keys))
         if self._bare:
-            deque(map(self._table.pop, keys, repeat(None)), maxlen=0)
-        else:
-            self._table.update(gone)
+            return list(map(self._table.pop, keys, repeat(None)))
+        values = dict(zip(keys, self.get_many(keys), strict=True))
+        self._removed(keys)
+        return list(map(values.pop, keys, repeat(None)))
 
     def delete_range(self, start: bytes, end: bytes) -> None:
         """Remove every key from `start` (included) to `end` (excluded)."""
-        for values in (self._dirty, self._table, self._cache):
+        for values in (self._table, self._cache):
             for key in [key for key in values if start <= key < end]:
                 del values[key]
-        self._dirty_ranges.append((start, end))
         if not self._bare:
             self._ranges.append((start, end))
+        self._noted().append(DeleteRange(start, end))
 
     @property
     def changed(self) -> bool:
         """True if there is something that no record has."""
-        return bool(self._dirty or self._dirty_ranges)
+        return bool(self._changes or self._singles)
 
     @property
     def ranges(self) -> int:
@@ -127,29 +144,34 @@ class Overlay:
 
     def record(self) -> bytes:
         """Return the changes since the last record, as a record."""
-        record = _encode((self._dirty_ranges, self._dirty))
-        self.grown_bytes += len(record) + len(self._dirty) * ENTRY_BYTES
+        changes = self._noted()
+        record = _encode(changes)
+        self.grown_bytes += len(record) + _keys_of(changes) * ENTRY_BYTES
         self._recorded()
         return record
 
     def snapshot(self) -> bytes:
         """Return one record that stands for all records since the last spill, and for what changed since."""
-        snapshot = _encode((self._ranges, self._table))
+        snapshot = _encode([*(DeleteRange(*both) for both in self._ranges), Put(list(self._table), list(self._table.values()))])
         self.grown_bytes = len(snapshot) + len(self._table) * ENTRY_BYTES
         self._recorded()
         return snapshot
 
     def apply(self, record: bytes) -> None:
         """Make the changes of a record; they are part of the next record."""
-        ranges, changes = _decode(record)
-        for start, end in ranges:
-            self.delete_range(start, end)
-        self._dirty.update(changes)
-        self._table.update(changes)
-        if self._bare:
-            for key in [key for key, value in changes.items() if value is None]:
-                del self._table[key]
-        self.grown_bytes += len(record) + len(changes) * ENTRY_BYTES
+        changes = _decode(record)
+        for change in changes:
+            if isinstance(change, DeleteRange):
+                self.delete_range(change.start, change.end)
+                continue
+            self._noted().append(change)
+            if isinstance(change, Pop):
+                self._removed(change.keys)
+            else:
+                self._table.update(zip(change.keys, change.values, strict=True))
+                if self._bare:
+                    self._removed([key for key, value in zip(change.keys, change.values, strict=True) if value is None])
+        self.grown_bytes += len(record) + _keys_of(changes) * ENTRY_BYTES
 
     def replay(self, record: bytes) -> None:
         """Make the changes of a record that the store has; those since the last spill or snapshot, in order, make the table."""
@@ -161,17 +183,17 @@ class Overlay:
         wanted = list(keys)
         values = self.get_many(wanted)
         there = {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
-        self._dirty.update(there)
+        self._noted().append(Put(list(there), list(there.values())))
         return sum(map(len, there)) + sum(map(len, there.values()))
 
     def repeat_spilled(self, items: Iterable[tuple[bytes, bytes]]) -> int:
         """The same for entries as the store has them; leaves out what is no longer so, which later records have. Gives the bytes."""
-        size, table, frozen = 0, self._table, self._frozen or {}
-        for key, value in items:
-            if key not in table and key not in frozen and not self._in_deleted_range(key):
-                self._dirty[key] = value
-                size += len(key) + len(value)
-        return size
+        table, frozen = self._table, self._frozen or {}
+        there = {
+            key: value for key, value in items if key not in table and key not in frozen and not self._in_deleted_range(key)
+        }
+        self._noted().append(Put(list(there), list(there.values())))
+        return sum(map(len, there)) + sum(map(len, there.values()))
 
     def keys_in_memory(self) -> list[bytes]:
         """Keys of the entries that the store does not have."""
@@ -218,9 +240,24 @@ class Overlay:
         """Forget the cached values."""
         self._cache = {}
 
+    def _removed(self, keys: Sequence[bytes]) -> None:
+        """Take keys out of the table, or mark them where the store may have them."""
+        if self._bare:
+            for key in keys:
+                self._table.pop(key, None)
+        else:
+            self._table.update(dict.fromkeys(keys))
+
+    def _noted(self) -> list[Put | Pop | DeleteRange]:
+        """Return the changes since the last record, the single ones among them."""
+        if self._singles:
+            self._changes.append(Put(list(self._singles), list(self._singles.values())))
+            self._singles = {}
+        return self._changes
+
     def _recorded(self) -> None:
-        self._dirty = {}
-        self._dirty_ranges = []
+        self._changes = []
+        self._singles = {}
 
     def _spilled(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return values that the table does not have."""
@@ -265,8 +302,15 @@ def _within(key: bytes, ranges: Ranges) -> bool:
 
 def rewritten(record: bytes, change: Callable[[bytes, bytes], bytes]) -> bytes:
     """Return a record with the value of every key that it sets as `change` makes it from key and value."""
-    ranges, changes = _decode(record)
-    return _encode((ranges, {key: None if value is None else change(key, value) for key, value in changes.items()}))
+    changes = _decode(record)
+    for made in changes:
+        if isinstance(made, Put):
+            made.values = [None if value is None else change(key, value) for key, value in zip(made.keys, made.values, strict=True)]
+    return _encode(changes)
+
+
+def _keys_of(changes: Sequence[Put | Pop | DeleteRange]) -> int:
+    return sum(len(change.keys) for change in changes if not isinstance(change, DeleteRange))
 
 
 def _size(values: Mapping[bytes, bytes | None]) -> int:

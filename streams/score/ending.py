@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import compress
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,27 +35,31 @@ class Ending:
 
     def forget(self, reached_ms: int, counting: Counting, state: State) -> None:
         """Count and delete the entries that were due before `reached_ms`, at most about SLICE of them."""
-        # An id may be listed more than once.
-        keys = list(dict.fromkeys(self._due.take(reached_ms, SLICE, state)))
+        keys = self._due.take(reached_ms, SLICE, state)
         if not keys:
             return
-        entries = state.get_many(keys)
-        keys, found = list(compress(keys, entries)), list(filter(None, entries))
-        rows = self._rows(found)
+        # An id may be listed more than once; it is found once.
+        found: Sequence[bytes | None] = state.pop_many(keys)
+        if not all(found):
+            keys, found = list(compress(keys, found)), list(filter(None, found))
+        entries = cast(list[bytes], found)
+        rows = self._rows(entries)
         if rows is None:
-            self._forget_general(keys, found, reached_ms, counting, state)
-            keys = [key for key, entry in zip(keys, found, strict=True) if entry[0] != GENERAL]
-            rows = np.frombuffer(b"".join(entry for entry in found if entry[0] != GENERAL), self._layout)
+            self._forget_general(keys, entries, reached_ms, counting, state)
+            ordinary = [entry[0] != GENERAL for entry in entries]
+            keys, entries = list(compress(keys, ordinary)), list(compress(entries, ordinary))
+            rows = np.frombuffer(b"".join(entries), self._layout)
         due_ms = self._due_of(rows)
-        gone = np.flatnonzero(due_ms < reached_ms)
-        if len(gone) < len(keys):
-            keys, rows, due_ms = [keys[i] for i in gone.tolist()], rows.take(gone), due_ms[gone]
-        state.delete_many(keys)
+        stays = due_ms >= reached_ms
+        if stays.any():
+            state.put_many(list(compress(keys, stays)), list(compress(entries, stays)))
+            gone = np.flatnonzero(~stays)
+            rows, due_ms = rows.take(gone), due_ms[gone]
         self._count(rows, due_ms, counting, state)
 
     def _rows(self, entries: list[bytes]) -> NDArray[np.void] | None:
         """The entries as rows of the fixed layout, or None if one of them has another."""
-        if any(map(self._layout.itemsize.__ne__, map(len, entries))):
+        if frozenset(map(len, entries)) - {self._layout.itemsize}:
             return None
         rows = np.frombuffer(b"".join(entries), self._layout)
         return None if (rows["kind"] == GENERAL).any() else rows
@@ -67,7 +72,8 @@ class Ending:
             due = self._single.due_ms(entry)
             if due is None or due < reached_ms:
                 self._single.bury(entry, counting, state)
-                state.delete_many([key])
+            else:
+                state.put(key, encoded)
 
     def _due_of(self, rows: NDArray[np.void]) -> Ints:
         due_ms = rows["known_ms"] + self._park_ms

@@ -41,6 +41,7 @@ class Join:
         self._park_ms = config.park_ms
         self._outcomes = config.outcomes
         self._layout = layout_for(len(config.segments))
+        self._opaque = np.dtype((np.void, self._layout.itemsize))
 
     def apply(self, predictions: Predictions | None, truths: Truths | None, counting: Counting, state: State) -> Found:
         """Join the rows of one batch, count what changes, and put the entries that changed."""
@@ -58,7 +59,6 @@ class Join:
         waits, unknown = np.flatnonzero(kind == WAITING), np.flatnonzero(kind == 0)
         apart.update(dict.fromkeys(_picked(outside_keys, np.flatnonzero(kind > WAITING))))
 
-        writes: dict[bytes, bytes] = {}
         told: list[Told] = []
         rows = self._waiting_rows(predictions)
         met = np.zeros(len(p_keys), np.bool_)
@@ -73,20 +73,20 @@ class Join:
             joined["truth_ms"], joined["known_ms"] = truths.timestamp_ms[at], truths.known_ms[at]
             kept, joined, keys = self._ordinary(joined, _picked(t_keys, at), apart)
             at = at[kept]
-            self._join(joined, keys, counting, writes, state)
+            self._join(joined, keys, counting, state)
             met[t_place[at][t_place[at] >= 0]] = True
             if self._outcomes:
                 told += self._told(joined, keys, _latest_rank(predictions, truths, at, t_place))
             parked = outside[unknown]
             if apart:
                 parked = parked[~_isin(_picked(t_keys, parked), apart)]
-            self._park(truths, parked, writes, state)
+            self._park(truths, parked, state)
         if predictions is not None and len(early):
             joined = rows.take(early)
             for field in ("label", "revision", "truth_ms", "known_ms"):
                 joined[field] = early_rows[field]
             kept, joined, keys = self._ordinary(joined, _picked(p_keys, early), apart)
-            self._join(joined, keys, counting, writes, state)
+            self._join(joined, keys, counting, state)
             met[early[kept]] = True
             if self._outcomes:
                 told += self._told(joined, keys, predictions.rank[early[kept]])
@@ -95,12 +95,11 @@ class Join:
         if apart:
             accepted = accepted[~_isin(p_keys, apart)]
         if len(accepted):
-            self._wait(rows, p_keys, accepted[~met[accepted]], writes, state)
+            self._wait(rows, p_keys, accepted[~met[accepted]], state)
         found = Found(accepted.tolist(), [], told)
         if apart:
-            single = self._single.apply(apart, predictions, truths, counting, writes, state)
+            single = self._single.apply(apart, predictions, truths, counting, state)
             found = Found(sorted(found.accepted + single.accepted), single.conflicting, told + single.told)
-        state.put_many(writes)
         return found
 
     def _known(
@@ -158,7 +157,7 @@ class Join:
         in_time = (np.maximum(rows["known_ms"], arrived_ms) <= expires_ms) & (arrived_ms <= rows["known_ms"] + self._park_ms)
         return np.asarray(labelled & in_time, np.bool_)
 
-    def _join(self, rows: NDArray[np.void], keys: list[bytes], counting: Counting, writes: dict[bytes, bytes], state: State) -> None:
+    def _join(self, rows: NDArray[np.void], keys: list[bytes], counting: Counting, state: State) -> None:
         if not len(keys):
             return
         rows["kind"] = JOINED
@@ -183,7 +182,7 @@ class Join:
                 np.ones(len(keys), np.int64),
             )
         )
-        writes.update(zip(keys, _encoded(rows), strict=True))
+        state.put_many(keys, self._encoded(rows))
         self._due.add(keys, known + self._texts.correction_horizon_ms[columns["name"]], state)
 
     def _told(self, rows: NDArray[np.void], keys: list[bytes], rank: Ints) -> list[Told]:
@@ -197,21 +196,25 @@ class Join:
             )
         ]
 
-    def _park(self, truths: Truths, at: Ints, writes: dict[bytes, bytes], state: State) -> None:
+    def _park(self, truths: Truths, at: Ints, state: State) -> None:
         if not len(at):
             return
         rows = np.zeros(len(at), self._layout)
         rows["kind"], rows["label"], rows["revision"] = PARKED, truths.label[at], truths.revision[at]
         rows["truth_ms"], rows["known_ms"] = truths.timestamp_ms[at], truths.known_ms[at]
         keys = _picked(truths.keys, at)
-        writes.update(zip(keys, _encoded(rows), strict=True))
+        state.put_many(keys, self._encoded(rows))
         self._due.add(keys, truths.known_ms[at] + self._park_ms, state)
 
-    def _wait(self, rows: NDArray[np.void], keys: list[bytes], at: Ints, writes: dict[bytes, bytes], state: State) -> None:
+    def _wait(self, rows: NDArray[np.void], keys: list[bytes], at: Ints, state: State) -> None:
         """Put the predictions of this batch that no truth of this batch has met."""
         waiting, keys = rows.take(at), _picked(keys, at)
-        writes.update(zip(keys, _encoded(waiting), strict=True))
+        state.put_many(keys, self._encoded(waiting))
         self._due.add(keys, waiting["timestamp_ms"] + self._texts.label_horizon_ms[waiting["name"]], state)
+
+    def _encoded(self, rows: NDArray[np.void]) -> list[bytes]:
+        encoded: list[bytes] = rows.view(self._opaque).tolist()
+        return encoded
 
 
 def _latest_rank(predictions: Predictions | None, truths: Truths, at: Ints, place: Ints) -> Ints:
@@ -221,11 +224,6 @@ def _latest_rank(predictions: Predictions | None, truths: Truths, at: Ints, plac
     if predictions is not None:
         rank[here] = np.maximum(rank[here], predictions.rank[place[at][here]])
     return rank
-
-
-def _encoded(rows: NDArray[np.void]) -> list[bytes]:
-    encoded: list[bytes] = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.dtype.itemsize))).tolist()
-    return encoded
 
 
 def _picked(values: Sequence[Any], at: Ints) -> list[Any]:

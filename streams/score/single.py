@@ -48,10 +48,9 @@ class OneByOne:
         predictions: Predictions | None,
         truths: Truths | None,
         counting: Counting,
-        writes: dict[bytes, bytes],
         state: State,
     ) -> Found:
-        """Apply all rows of the ids `keys` in the order in which they were read; entries that changed go to `writes`."""
+        """Apply all rows of the ids `keys` in the order in which they were read."""
         rows: dict[bytes, list[tuple[int, bool, int, int]]] = {key: [] for key in keys}
         for arrived, is_truth in ((predictions, False), (truths, True)):
             if arrived is not None:
@@ -63,6 +62,7 @@ class OneByOne:
         conflicting: list[int] = []
         told: list[Told] = []
         changes: list[tuple[Any, ...]] = []
+        entries: list[bytes] = []
         for (key, its), encoded in zip(rows.items(), state.get_many(list(rows)), strict=True):
             entry = Entry([], []) if encoded is None else load(encoded, self._layout)
             listed = due = self.due_ms(entry)
@@ -80,9 +80,10 @@ class OneByOne:
                 changes += different
                 if self._outcomes:
                     told += [Told(rank, row[0], key, *row[1:5], *row[6:11]) for row in different if len(row) > 4 and row[-1] > 0]
-            writes[key] = dump(entry, self._is_in_force(entry), self._layout)
+            entries.append(dump(entry, self._is_in_force(entry), self._layout))
             if due is not None and due != listed:
                 self._due.add([key], np.array([due], np.int64), state)
+        state.put_many(list(rows), entries)
         self._count_changes(changes, counting)
         return Found(accepted, conflicting, told)
 

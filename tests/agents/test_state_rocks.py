@@ -78,7 +78,7 @@ def memory_of(overlay: Overlay) -> int:
 def test_a_state_larger_than_its_memory_is_spilled_and_read_back(tmp_path: Path) -> None:
     rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=400_000)
     for batch in range(50):
-        rocks.task(0, 0).put_many({b"%d/%d" % (batch, row): b"x" * 100 for row in range(200)})
+        rocks.task(0, 0).put_many([b"%d/%d" % (batch, row) for row in range(200)], [b"x" * 100] * 200)
         rocks.commit({})
         assert memory_of(rocks.task(0, 0)) <= 400_000
     assert rocks.task(0, 0).get_many([b"0/0", b"nothing", b"49/199"]) == [b"x" * 100, None, b"x" * 100]
@@ -108,7 +108,7 @@ def test_records_do_not_pile_up_where_entries_come_and_go(tmp_path: Path) -> Non
     rocks = RocksState(tmp_path / "state", tasks=1)
     task = rocks.task(0, 0)
     for batch in range(300):
-        task.put_many({b"%d/%d" % (batch, row): b"x" * 200 for row in range(100)})
+        task.put_many([b"%d/%d" % (batch, row) for row in range(100)], [b"x" * 200] * 100)
         for row in range(100):
             task.delete(b"%d/%d" % (batch - 10, row))
         rocks.commit({})

@@ -34,7 +34,7 @@ class ReadOnly(MemoryState):
     def _refuse(self, *arguments: object) -> None:
         raise AssertionError("state was written for a provisional figure")
 
-    put = put_many = delete = delete_many = delete_range = _refuse  # type: ignore[assignment]
+    put = put_many = delete = pop_many = delete_range = _refuse  # type: ignore[assignment]
 
 
 class Watched(Run):
