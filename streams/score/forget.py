@@ -7,6 +7,7 @@ may not be due. Ids are kept in lists of one batch each, buckets are found throu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -44,15 +45,14 @@ class DueIndex:
         if not len(ids):
             return
         buckets = due_ms // self._width_ms
-        if buckets[0] == buckets[-1] and (buckets == buckets[0]).all():
-            self._append(int(buckets[0]), ids, state)
-            return
-        order = np.argsort(buckets, kind="stable")
-        in_order = buckets[order]
-        starts = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]]).tolist()
-        places = order.tolist()
-        for start, end in zip(starts, [*starts[1:], len(places)], strict=True):
-            self._append(int(in_order[start]), [ids[i] for i in places[start:end]], state)
+        steps = np.diff(buckets)
+        if (steps < 0).any():
+            order = np.argsort(buckets, kind="stable")
+            buckets, ids = buckets[order], list(map(ids.__getitem__, order.tolist()))
+            steps = np.diff(buckets)
+        edges = [0, *(np.flatnonzero(steps) + 1).tolist(), len(ids)]
+        for start, end in pairwise(edges):
+            self._append(int(buckets[start]), ids[start:end], state)
 
     def _append(self, bucket: int, ids: Sequence[bytes], state: State) -> None:
         number = bucket // SHELF
