@@ -108,6 +108,8 @@ class _Words(dict[str | None, int]):
 
 def _by_name(rows: Sequence[dict[str, Any] | None]) -> dict[str, Sequence[Any]]:
     """From a mapping per row to a column per name, None where a row lacks it."""
+    if not any(rows):
+        return {}
     mappings = [row or {} for row in rows]
     shapes = list(dict.fromkeys(map(tuple, mappings)))
     if len(shapes) == 1:  # the usual case: a producer sends the same names in the same order
