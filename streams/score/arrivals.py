@@ -24,7 +24,16 @@ OTHER: Final = "other"
 
 
 class Texts:
-    """The dictionaries of one partition, and what the configuration says of each model version in them."""
+    """The dictionaries of one partition, and what the configuration says of each model version in them.
+
+    Attributes
+    ----------
+    names
+        (model_name, model_version) by code, V of them.
+    names_by_model, place, model
+        The same with those of a model side by side, models by name; the place of each code in that order, shape (V,); and the number of
+        the model at each place, shape (V,).
+    """
 
     def __init__(self, config: Config, state: State) -> None:
         self._config = config
@@ -36,14 +45,15 @@ class Texts:
         self._versions = Dictionary(b"v", state)
         self.names: list[tuple[str, str]] = []
         self.horizons: list[Horizons] = []
+        self._code_of_name: dict[tuple[str, str], int] = {}
         self._learn()
 
     def codes_of_names(self, names: Sequence[tuple[str, str]], state: State) -> Ints:
         """Code of each (model_name, model_version), shape (N,)."""
-        codes = self._versions.codes([f"{len(model)}:{model}{version}" for model, version in names], state)
-        if len(self._versions) > len(self.names):
+        if not self._code_of_name.keys() >= set(names):
+            self._versions.codes([f"{len(model)}:{model}{version}" for model, version in names], state)
             self._learn()
-        return codes
+        return np.array([self._code_of_name[name] for name in names], np.int64)
 
     def codes_of_values(self, dimension: str, values: Sequence[str], state: State) -> Ints:
         """Code of each value of a segment dimension, shape (N,), from 1. After MAX_VALUES of them, new values are counted as "other"."""
@@ -70,8 +80,14 @@ class Texts:
             length, _, rest = text.partition(":")
             model, version = rest[: int(length)], rest[int(length) :]
             settings = self._config.for_model(model)
+            self._code_of_name[model, version] = len(self.names)
             self.names.append((model, version))
             self.horizons.append(Horizons(tuple(rung.ms for rung in settings.maturity), settings.correction_horizon_ms))
+        by_model = sorted(range(len(self.names)), key=lambda code: self.names[code][0])
+        self.names_by_model = [self.names[code] for code in by_model]
+        self.place: Ints = np.argsort(by_model)
+        number = {model: at for at, model in enumerate(dict.fromkeys(model for model, _ in self.names_by_model))}
+        self.model = np.array([number[model] for model, _ in self.names_by_model], np.int64)
         models = [self._config.for_model(model) for model, _ in self.names]
         longest = max((len(h.ladder_ms) for h in self.horizons), default=1)
         padded = [h.ladder_ms + (h.label_ms,) * (longest - len(h.ladder_ms)) for h in self.horizons]

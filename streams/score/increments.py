@@ -5,8 +5,6 @@ Rows name a series by model version and segment code; each row is counted for th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
@@ -15,6 +13,8 @@ from numpy.typing import NDArray
 from streams.feature_table import EMPTY, FeatureTable
 from streams.lanes import ALL
 from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial
+from streams.score.arrivals import Texts
+from streams.score.by_model import ByModel, edges
 
 Ints = NDArray[np.int64]
 
@@ -74,89 +74,80 @@ class Increments:
         """The feature summaries of the batch, with series keys as numbers of the series, and the number of the pane of each, shape (R,)."""
         self._features = summaries, pane
 
-    def partials(self, partition: int, names: Sequence[tuple[str, str]], segments: Sequence[str], labels: Sequence[str]) -> list[Partial]:
-        """One partial per model that gained something, by model name; codes are indexes into `names`, `segments` (from 1), `labels`."""
-        width = len(segments) + 1
-        series, pane, packed, amount = self._summed(len(names), width)
+    def partials(self, partition: int, texts: Texts) -> list[Partial]:
+        """One partial per model that gained something, by model name; the codes of rows are those of `texts`."""
+        # A series is numbered by its model version, versions in the order of their models, and by its segment: what is sorted by series
+        # is sorted by model.
+        width = len(texts.segments) + 1
+        first_series = texts.place * width
+
+        def numbered(series_key: Ints) -> Ints:
+            first: Ints = first_series[series_key >> _SEGMENT_BITS]
+            return first + (series_key & _SEGMENT)
+
+        series, pane, packed, amount = self._summed(first_series)
         recent_keys, recent = self._expanded_recent()
-        recent_series = _dense(recent_keys, width)
         summaries, feature_pane = self._features
-        feature_series = _dense(summaries.series, width)
-        models = sorted({model for model, _ in names})
-        number = {model: i for i, model in enumerate(models)}
-        model_of_name = np.fromiter((number[model] for model, _ in names), np.int64, len(names))
-        # Counts come in ascending order of their series, so the distinct ones need no sort.
-        distinct, _ = runs(np.sort(np.concatenate([runs(series)[0], recent_series, feature_series])))
-        by_model = np.argsort(model_of_name[distinct // width], kind="stable")
-        place = np.empty_like(by_model)
-        place[by_model] = np.arange(len(by_model))
-        distinct_by_model = distinct[by_model]
-        model_of_series = model_of_name[distinct_by_model // width]
-        first_series = np.searchsorted(model_of_series, np.arange(len(models) + 1))
-
-        def placed(some: Ints) -> Ints:
-            return place[np.searchsorted(distinct, some)]
-
-        counts = _by_model(model_of_series, first_series, placed(series), _count_columns(packed, pane, amount))
-        outcomes = _by_model(model_of_series, first_series, placed(recent_series), recent)
-        features = _features_by_model(model_of_series, first_series, placed(feature_series), summaries, feature_pane * self._pane_ms)
-        texts = list(labels)
+        recent_series, feature_series = numbered(recent_keys), numbered(summaries.series)
+        distinct = series[edges(series)[:-1]]
+        if len(recent_series) or len(feature_series):
+            distinct = np.unique(np.concatenate([distinct, recent_series, feature_series]))
+        by_model = ByModel(distinct, texts.model[distinct // width])
+        counts = by_model.rows(series, _count_columns(packed, pane, amount))
+        outcomes = by_model.rows(recent_series, recent)
+        features = by_model.features(summaries, feature_series, feature_pane * self._pane_ms)
+        names, segments, labels = texts.names_by_model, texts.segments.texts, list(texts.labels.texts)
         return [
             Partial(
                 partition=partition,
-                model_name=models[model],
-                series=[
-                    (names[key // width][1], segments[key % width - 1] if key % width else ALL)
-                    for key in distinct_by_model[first_series[model] : first_series[model + 1]].tolist()
-                ],
-                labels=texts,
-                counts=counts[model],
-                features=features[model][0],
-                feature_panes=features[model][1],
-                recent=outcomes[model],
+                model_name=names[its[0] // width][0],
+                series=[(names[key // width][1], segments[key % width - 1] if key % width else ALL) for key in its],
+                labels=labels,
+                counts=its_counts,
+                features=its_features,
+                feature_panes=its_panes,
+                recent=its_outcomes,
             )
-            for model in range(len(models))
-            if first_series[model] < first_series[model + 1]
+            for its, its_counts, (its_features, its_panes), its_outcomes in zip(
+                by_model.series(), counts, features, outcomes, strict=True
+            )
         ]
 
-    def _summed(self, names: int, width: int) -> tuple[Ints, Ints, Ints, Ints]:
-        """Series, pane, packed key and amount of every distinct count, by series.
+    def _summed(self, first_series: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+        """Series, start of the pane in ms, packed key and amount of every distinct count, by series.
 
-        A series is numbered model version * `width` + segment; there are `names` model versions and `width` segments with "all".
+        `first_series` is the number of the series "all" by code of the model version.
         """
         if not self._rows:
             none = np.zeros(0, np.int64)
             return none, none, none, none
         first = min(int(rows.pane.min()) for rows in self._rows)
         panes = max(int(rows.pane.max()) for rows in self._rows) - first + 1
-        pairs, expanded = [], []
-        for rows in self._rows:
-            row, series_key = _by_segment(rows.name, rows.segments)
-            expanded.append(row)
-            pairs.append(_dense(series_key, width) * panes + (rows.pane - first)[row])
-        number, distinct = np.concatenate(pairs), None
-        if names * width * panes >= _MAX_PAIRS:
-            distinct, number = np.unique(number, return_inverse=True)
+        expanded = [_by_segment(first_series[rows.name], rows.segments) for rows in self._rows]
+        pairs = [series * panes + (rows.pane[row] - first) for (row, series), rows in zip(expanded, self._rows, strict=True)]
+        distinct = None
+        if max(int(numbers.max()) for numbers in pairs) >= _MAX_PAIRS:
+            distinct, number = np.unique(np.concatenate(pairs), return_inverse=True)
             if len(distinct) >= _MAX_PAIRS:
                 touched = f"one batch touches {len(distinct)} pairs of series and pane, at most {_MAX_PAIRS}"
                 raise ValueError(f"score: {touched}; use smaller batches")
-        ones, others, start = [], [(np.zeros(0, np.int64), np.zeros(0, np.int64))], 0
-        for rows, row in zip(self._rows, expanded, strict=True):
-            end = start + len(row)
-            slot = (number[start:end] << _PAIR) | (rows.lane << _LANE) | (rows.rung << _RUNG)[row]
-            start = end
+            pairs = np.split(number, np.cumsum([len(numbers) for numbers in pairs])[:-1])
+        ones: list[Ints] = []
+        others: list[tuple[Ints, Ints]] = []
+        for rows, (row, _), numbers in zip(self._rows, expanded, pairs, strict=True):
+            slot = (numbers << _PAIR) | ((rows.rung << _RUNG) | (rows.lane << _LANE))[row]
             for measure, a, b, amount, where in rows.counts:
                 at: slice | Ints = slice(None) if where is None or where.all() else np.flatnonzero(where[row])
-                cell = (np.asarray(a, np.int64) << _A) | b | (measure << _MEASURE)
-                key = slot[at] | (cell[row[at]] if cell.ndim else cell)
+                cell = a << _A | b | measure << _MEASURE
+                key = slot[at] | (cell if isinstance(cell, int) else cell[row[at]])
                 if amount is None or (amount == 1).all():
                     ones.append(key)
                 else:
                     others.append((key, amount[row[at]]))
         # Most counts are ones: a plain sort and the lengths of its runs take a third of what sorting with amounts takes.
         key, times = runs(np.sort(np.concatenate(ones)) if ones else np.zeros(0, np.int64))
-        other, added = summed(np.concatenate([k for k, _ in others]), np.concatenate([a for _, a in others]))
-        if len(other):
+        if others:
+            other, added = summed(np.concatenate([k for k, _ in others]), np.concatenate([a for _, a in others]))
             key, times = summed(np.concatenate([key, other]), np.concatenate([times, added]), kind="stable")
         pair = key >> _PAIR if distinct is None else distinct[key >> _PAIR]
         return pair // panes, (pair % panes + first) * self._pane_ms, key, times
@@ -166,7 +157,7 @@ class Increments:
         fields = [name for name, _ in RECENT_COLUMNS if name != "series"]
         keys, parts = [np.zeros(0, np.int64)], [[np.zeros(0, dtype) for name, dtype in RECENT_COLUMNS if name != "series"]]
         for name, segments, *columns in self.recent:
-            row, series_key = _by_segment(name, segments)
+            row, series_key = _by_segment(series_keys(name, np.zeros_like(name)), segments)
             keys.append(series_key)
             parts.append([column[row].astype(none.dtype) for column, none in zip(columns, parts[0], strict=True)])
         together = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -175,8 +166,8 @@ class Increments:
 
 def runs(ascending: Ints) -> tuple[Ints, Ints]:
     """Distinct keys of an ascending array, and how often each stands in it."""
-    starts = np.flatnonzero(np.concatenate([np.ones(min(len(ascending), 1), np.bool_), ascending[1:] != ascending[:-1]]))
-    return ascending[starts], np.diff(starts, append=len(ascending))
+    bounds = edges(ascending)
+    return ascending[bounds[:-1]], np.diff(bounds)
 
 
 def summed(keys: Ints, amounts: Ints, kind: Literal["stable"] | None = None) -> tuple[Ints, Ints]:
@@ -194,24 +185,19 @@ def summed(keys: Ints, amounts: Ints, kind: Literal["stable"] | None = None) -> 
     return in_order[starts][kept], totals[kept]
 
 
-def _dense(series_key: Ints, width: int) -> Ints:
-    return (series_key >> _SEGMENT_BITS) * width + (series_key & _SEGMENT)
-
-
 def series_keys(name: Ints, segment: Ints) -> Ints:
     """Series key of a model version and a segment code (0 is "all")."""
     return (name << _SEGMENT_BITS) | segment
 
 
-def _by_segment(name: Ints, segments: Ints) -> tuple[Ints, Ints]:
-    """Row index and series key for "all" and for each segment value that a row has."""
-    every = np.arange(len(name))
-    rows, keys = [every], [series_keys(name, np.zeros_like(name))]
+def _by_segment(all_series: Ints, segments: Ints) -> tuple[Ints, Ints]:
+    """Row index and series for "all" and for each segment value that a row has; `all_series` is the number of the row's "all"."""
+    rows, series = [np.arange(len(all_series))], [all_series]
     for dimension in range(segments.shape[1]):
         has = np.flatnonzero(segments[:, dimension])
         rows.append(has)
-        keys.append(series_keys(name[has], segments[has, dimension]))
-    return np.concatenate(rows), np.concatenate(keys)
+        series.append(all_series[has] + segments[has, dimension])
+    return np.concatenate(rows), np.concatenate(series)
 
 
 def _count_columns(packed: Ints, pane: Ints, amount: Ints) -> dict[str, NDArray[np.generic]]:
@@ -225,32 +211,3 @@ def _count_columns(packed: Ints, pane: Ints, amount: Ints) -> dict[str, NDArray[
         "count": amount,
     }
     return {name: columns[name].astype(dtype) for name, dtype in COUNT_COLUMNS if name != "series"}
-
-
-def _by_model(
-    model_of_series: Ints, first_series: Ints, series: Ints, columns: dict[str, NDArray[np.generic]]
-) -> list[dict[str, NDArray[np.generic]]]:
-    """The rows of each model, their series numbered from 0 within the model."""
-    if not len(series):
-        return [{"series": series.astype(np.uint32), **columns}] * (len(first_series) - 1)
-    # The stable sort of 16-bit integers is a radix sort.
-    model = model_of_series[series].astype(np.uint16)
-    order = np.argsort(model, kind="stable")
-    bounds = np.searchsorted(model[order], np.arange(len(first_series))).tolist()
-    local = (series - first_series[model]).astype(np.uint32)
-    ordered = {"series": local[order], **{name: column[order] for name, column in columns.items()}}
-    return [{name: column[start:end] for name, column in ordered.items()} for start, end in pairwise(bounds)]
-
-
-def _features_by_model(
-    model_of_series: Ints, first_series: Ints, series: Ints, summaries: FeatureTable, pane: Ints
-) -> list[tuple[FeatureTable, Ints]]:
-    """The summaries of each model, their series numbered from 0 within the model, and their panes."""
-    if not len(series):
-        return [(summaries, pane)] * (len(first_series) - 1)
-    model = model_of_series[series]
-    order = np.argsort(model, kind="stable")
-    bounds = np.searchsorted(model[order], np.arange(len(first_series))).tolist()
-    ordered = summaries.take(order)
-    ordered.series = (series - first_series[model])[order]
-    return list(zip([part.trimmed() for part in ordered.split(bounds)], np.split(pane[order], bounds[1:-1]), strict=True))

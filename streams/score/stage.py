@@ -92,7 +92,7 @@ class Score:
             prediction_ms, truth_ms = max(prediction_ms, batch.tick_ms), max(truth_ms, batch.tick_ms)
         reached_ms = min(prediction_ms - self._config.prediction_grace_ms, truth_ms - self._config.truth_grace_ms)
         ending.forget(reached_ms, counting, state)
-        partials = counting.increments.partials(self._partition, texts.names, texts.segments.texts, texts.labels.texts)
+        partials = counting.increments.partials(self._partition, texts)
         records += outcome_records(found.told, texts, self._config)
         records += [Record(WINDOW_PARTIALS, partial.model_name, partial) for partial in partials]
         ended_ms = marks.ended_ms if batch.ended_ms is None else batch.ended_ms
