@@ -73,10 +73,10 @@ def change(draw: random.Random, overlay: Overlay, table: dict[bytes, bytes], ste
     elif action < 0.7:
         several = {draw.choice(KEYS): b"%d" % step for _ in range(5)}
         table.update(several)
-        overlay.put_many(several)
+        overlay.put_many(list(several), list(several.values()))
     elif action < 0.9:
         gone = [key, draw.choice(KEYS)]
-        overlay.delete_many(gone)
+        overlay.pop_many(gone)
         for one in gone:
             table.pop(one, None)
     else:
@@ -224,7 +224,7 @@ def test_a_state_of_a_newer_version_is_refused_with_what_to_do() -> None:
 def test_a_state_of_an_older_version_is_lifted_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Overlay(lambda keys: [None] * len(keys), bare=True)
     source.delete_range(b"0", b"9")
-    source.put_many({b"a": b"1", b"b": b"2"})
+    source.put_many([b"a", b"b"], [b"1", b"2"])
     source.delete(b"c")
     changes = {"score": source.record()}
     monkeypatch.setattr(version, "STATE_VERSION", 3)

@@ -248,7 +248,8 @@ class Wide(toy.Sums):
 
     def process(self, positions: Mapping[str, int], /) -> list[Outgoing]:
         first = positions[toy.INPUT] - len(self.taken)
-        self.state.put_many({b"%012d" % (first + index): b"%b %d" % row * 20 for index, row in enumerate(self.taken)})
+        rows = {b"%012d" % (first + index): b"%b %d" % row * 20 for index, row in enumerate(self.taken)}
+        self.state.put_many(list(rows), list(rows.values()))
         return super().process(positions)
 
 
