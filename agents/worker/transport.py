@@ -269,7 +269,7 @@ class MicroBatchConsumer(Consumer):
 
     async def _seek_to(self, wanted: Mapping[TP, int | None]) -> dict[TP, int]:
         ends = await self._thread.ends(wanted)
-        found = {tp: _place(tp, position, *ends[tp]) for tp, position in wanted.items()}
+        found = {tp: place_in_log(tp, position, *ends[tp]) for tp, position in wanted.items()}
         await self._thread.seek_to(found)
         return found
 
@@ -368,8 +368,14 @@ class LostPosition(RuntimeError):
     """The log does not hold what a task has to read next."""
 
 
-def _place(tp: TP, position: int | None, first: int, end: int) -> int:
-    """Where to read on, if the log has it."""
+def place_in_log(tp: TP, position: int | None, first: int, end: int) -> int:
+    """Where to read on: at the position of the task, or at the beginning of the log if it has none.
+
+    Raises
+    ------
+    LostPosition
+        If the log does not have it: reading on elsewhere would leave records out, or apply others twice.
+    """
     if position is None:
         return first
     if position < first:

@@ -1,0 +1,147 @@
+"""The worker's Faust app on a real broker, with tasks that only take note of what comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from confluent_kafka.admin import NewTopic
+
+from agents.kafka.connection import Connection
+from agents.kafka.received import Received
+from agents.kafka.tasks import Tasks
+from agents.worker.app import App
+from agents.worker.feed import Feed
+from agents.worker.transport import DELIVERY_RECORDS
+from tests.kafka.brokers import Names
+
+pytestmark = pytest.mark.kafka
+
+ROWS = 30_000
+PARTITIONS = 2
+
+
+class Noting:
+    """A task that insists on gapless deliveries, keeps nothing but offsets, and takes its time."""
+
+    busy_s = 0.0
+
+    def __init__(self, partition: int, position: int | None = None) -> None:
+        self.partition = partition
+        self.positions = {} if position is None else {"rows": position}
+        self.offsets: list[int] = []
+        self.sizes: list[int] = []
+        self.processor = SimpleNamespace(caught_up=False)
+
+    def take(self, received: Received) -> int:
+        position = self.positions.get("rows", received.start)
+        assert received.start <= position, f"records {position} to {received.start - 1} were left out"
+        self.offsets += [offset for offset in received.offsets if offset >= position]
+        self.sizes.append(len(received.offsets))
+        self.positions["rows"] = max(position, received.next)
+        return 0
+
+    async def room(self) -> None:
+        await asyncio.sleep(self.busy_s)
+
+
+class NotingTasks:
+    """Has a task for every assigned partition."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        self.live: dict[int, Noting] = {}
+
+    async def assign(self, partitions: set[int]) -> None:
+        self.live = {partition: self.live.get(partition) or Noting(partition) for partition in partitions}
+
+    def get(self, partition: int) -> Noting | None:
+        return self.live.get(partition)
+
+    def tasks(self) -> list[Noting]:
+        return list(self.live.values())
+
+    async def finish(self) -> None: ...
+
+    def offsets(self) -> dict[int, dict[str, int]]:
+        return {partition: dict(task.positions) for partition, task in self.live.items()}
+
+
+def test_everything_is_delivered_once_in_order_in_many_records_at_a_time(names: Names) -> None:
+    async def watched(app: App, tasks: NotingTasks) -> None:
+        await _until(lambda: sum(len(task.offsets) for task in tasks.live.values()) == ROWS)
+        for task in tasks.live.values():
+            assert task.offsets == list(range(len(task.offsets)))
+            assert max(task.sizes) <= DELIVERY_RECORDS
+            assert sum(task.sizes) > 100 * len(task.sizes)
+        await _until(lambda: bool(app.ends()))
+        app.tell_caught_up(now_ms=0)
+        assert all(task.processor.caught_up for task in tasks.live.values())
+        app.tell_caught_up(now_ms=2**60)  # no fetch has said anything for a long time
+        assert not any(task.processor.caught_up for task in tasks.live.values())
+
+    _run(names, watched)
+
+
+def test_a_task_that_is_opened_anew_is_delivered_to_from_its_position_and_the_others_are_not_disturbed(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So long that deliveries for the former task still wait for the agent when the new one is there.
+    monkeypatch.setattr(Noting, "busy_s", 0.15)
+
+    async def watched(app: App, tasks: NotingTasks) -> None:
+        for back_to in (3_000, 500, 9_000, 0):
+            await _until(lambda: len(tasks.live[0].offsets) > 2 * DELIVERY_RECORDS)
+            del tasks.live[0]
+            await app.reopened(0, {"rows": back_to})
+            tasks.live[0] = Noting(0, back_to)
+            await _until(lambda: len(tasks.live[0].offsets) > 0)
+        await _until(lambda: tasks.live[0].positions["rows"] + len(tasks.live[1].offsets) == ROWS)
+        for task in tasks.live.values():
+            assert task.offsets == list(range(len(task.offsets)))
+
+    _run(names, watched)
+
+
+def _run(names: Names, watched: Callable[[App, NotingTasks], Awaitable[None]]) -> None:
+    connection = names.connection(kafka=f"input_partitions = {PARTITIONS}")
+    _produce(connection)
+
+    async def run() -> None:
+        failures: list[tuple[str, Exception]] = []
+        feed, tasks = Feed(("rows",), connection), NotingTasks()
+        feed.tasks = cast(Tasks, tasks)
+        app = App("score", feed, connection, lambda what, error: failures.append((what, error)))
+        starting = asyncio.ensure_future(app.start())
+        try:
+            async with asyncio.timeout(60):
+                await _until(lambda: len(tasks.live) == PARTITIONS or bool(failures))
+                watching = asyncio.ensure_future(cast(Any, watched(app, tasks)))
+                await _until(lambda: watching.done() or bool(failures))
+            assert not failures, failures
+            watching.result()
+        finally:
+            await app.stop()
+            starting.cancel()
+
+    asyncio.run(run())
+
+
+def _produce(connection: Connection) -> None:
+    admin, name = connection.admin(), connection.name("rows")
+    admin.create_topics([NewTopic(name, PARTITIONS, 1)])[name].result(10)
+    producer = connection.producer(linger_ms=50)
+    for number in range(ROWS):
+        producer.produce(name, b"%d" % number, b"%d" % number, partition=number % PARTITIONS)
+        if number % 1_000 == 0:
+            producer.poll(0)
+    assert producer.flush(30) == 0
+
+
+async def _until(true: Callable[[], Any]) -> None:
+    while not true():
+        await asyncio.sleep(0.005)
