@@ -38,9 +38,13 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="driftline-chaos-"))
     command = campaign.PRODUCT if given.planted is None else ("-m", "tests.chaos.planted", given.planted)
     rounds = campaign.plan(seed, **counts, mixed=given.mixed)
-    reports = campaign.run(rounds, folder, seed=seed, pace=campaign.Pace(given.rate, given.speed), command=command)
+    settings = {"seed": seed, **counts, "rate": given.rate, "speed": given.speed, "planted": given.planted}
+    reports: list[campaign.Report] = []
+    for report in campaign.run(rounds, folder, seed=seed, pace=campaign.Pace(given.rate, given.speed), command=command):
+        reports.append(report)
+        print(table.said(report), flush=True)
+        table.write(given.out, reports, settings)
     print(table.text(reports))
-    table.write(given.out, reports, {"seed": seed, **counts, "rate": given.rate, "speed": given.speed, "planted": given.planted})
     right = all(report.right for report in reports)
     if right and not given.keep:
         shutil.rmtree(folder)

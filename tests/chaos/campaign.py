@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -42,10 +42,11 @@ provisional = "500ms"
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast the load is: predictions per second, and seconds of event time per second."""
+    """How fast the load is, in predictions per second and seconds of event time per second, and the longest pause between faults."""
 
     rate: float = 150.0
     speed: float = 240.0
+    pause: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -113,20 +114,17 @@ def plan(
 
 def run(
     rounds: Sequence[Round], folder: Path, *, seed: int, pace: Pace = Pace(), command: Sequence[str] = PRODUCT, told: bool = True
-) -> list[Report]:
+) -> Iterator[Report]:
     """Run the rounds one after the other against a broker of their own, with everything in `folder`."""
-    reports = []
     broker = BrokerProcess(folder / "broker")
     broker.start()
     try:
         for number, one in enumerate(rounds):
             if told:
                 print(f"{one.name}: {len(one.faults)} faults, {one.workers} workers", flush=True)
-            report = play(one, broker, folder / f"round-{number}", seed=seed + number, number=number, pace=pace, command=command, told=told)
-            reports.append(report)
+            yield play(one, broker, folder / f"round-{number}", seed=seed + number, number=number, pace=pace, command=command, told=told)
     finally:
         broker.stop()
-    return reports
 
 
 def play(
@@ -154,7 +152,7 @@ def play(
             if scene.recovery(time.time(), watching.tasks) is None:
                 report.complaints.append("not every task committed anything after the start")
             for fault in one.faults:
-                scene.pause(2.0)
+                scene.pause(pace.pause)
                 happening = fault(scene)
                 report.happenings.append(happening)
                 if told:

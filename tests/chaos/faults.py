@@ -20,6 +20,8 @@ from tests.kafka.brokers import BrokerProcess
 RECOVERS_S = 120.0  # after that the scene goes on, and the fault counts as one that was not recovered from
 ATTEMPTS = 4  # at having a worker reach a point: one that gets no partitions does not
 DIES_S = 25.0  # a worker that was told to end at a named point does so until then, or the point was not reached
+SESSION_S = 7.0  # a second more than the session timeout
+SETTLED_S = 10.0  # a worker has its partitions by then
 STOPS_S = 10.0  # from SIGTERM to the end
 ACTIVE_S = 3.0  # a task that committed nothing for so long has nothing to do, and nobody waits for it
 
@@ -67,11 +69,15 @@ class Scene:
         """Let some time pass."""
         self.fleet.wait(lambda: False, self.random.uniform(0, most))
 
-    def pick(self) -> Worker:
-        """One of the running workers."""
-        if not self.fleet.wait(lambda: bool(self.fleet.running()), RECOVERS_S):
-            raise RuntimeError("no worker runs although all were started again")
-        return self.random.choice(self.fleet.running())
+    def pick(self, *, age: float = 0.0) -> Worker:
+        """One of the workers that have run for so many seconds."""
+
+        def fitting() -> list[Worker]:
+            return [worker for worker in self.fleet.running() if worker.age >= age]
+
+        if not self.fleet.wait(lambda: bool(fitting()), RECOVERS_S):
+            raise RuntimeError("no worker goes on running although all were started again")
+        return self.random.choice(fitting())
 
     def end(self, worker: Worker) -> str:
         """SIGTERM, and wait; gives what was wrong with its end."""
@@ -172,9 +178,11 @@ def zombie(scene: Scene) -> Happening:
         scene.recovery(time.time(), [])
         scene.fleet.add()
         scene.recovery(time.time(), scene.busy())
-    worker, busy = scene.pick(), scene.busy()
+    # One that has only just been started may have no partitions yet.
+    worker, busy = scene.pick(age=SETTLED_S), scene.busy()
     worker.signal(signal.SIGSTOP)
     since = time.time()
+    scene.fleet.wait(lambda: time.time() - since > SESSION_S, 2 * SESSION_S)
     taken = scene.recovery(since, busy)
     scene.pause(3.0)
     exits = len(scene.fleet.self_exits)

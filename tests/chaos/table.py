@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.chaos.campaign import Report
 
+SHOWN = 20  # of what is wrong in a round
 HEAD = ("fault", "times", "lost", "twice", "not recovered", "recovery p50", "max")
 
 
@@ -43,27 +44,29 @@ def text(reports: Sequence[Report]) -> str:
     for line in lines:
         first, *others = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
         table.append("  ".join([first.strip().ljust(widths[0]), *others]))
-    said = []
-    for report in reports:
-        verdict = report.verdict
-        counts = {
-            "predictions": report.predictions,
-            "rows": verdict.rows,
-            "pairs": verdict.pairs,
-            "complete figures": verdict.figures,
-            "provisional ones": verdict.provisional,
-            "ticks": verdict.ticks,
-            "dead letters": verdict.dead_letters,
-            "alerts": verdict.alerts,
-            "registry events": verdict.registry_events,
-            "self-exits": len(report.self_exits),
-        }
-        told = ", ".join(f"{n:,} {name}" for name, n in counts.items())
-        said.append(f"{report.name}: {'right' if report.right else 'WRONG'}; {told}; {report.seconds:.0f} s")
-        said += [f"    {fault}" for fault in (report.complaints + report.verdict.faults)[:20]]
-        more = len(report.verdict.faults) - 20
-        said += [f"    and {more} more"] if more > 0 else []
-    return "\n".join([*table, "", *said])
+    return "\n".join([*table, "", *map(said, reports)])
+
+
+def said(report: Report) -> str:
+    """What a round counted, and what is wrong."""
+    verdict = report.verdict
+    counts = {
+        "predictions": report.predictions,
+        "rows": verdict.rows,
+        "pairs": verdict.pairs,
+        "complete figures": verdict.figures,
+        "provisional ones": verdict.provisional,
+        "ticks": verdict.ticks,
+        "dead letters": verdict.dead_letters,
+        "alerts": verdict.alerts,
+        "registry events": verdict.registry_events,
+        "self-exits": len(report.self_exits),
+    }
+    told = ", ".join(f"{n:,} {name}" for name, n in counts.items())
+    faults = report.complaints + verdict.faults
+    lines = [f"{report.name}: {'right' if report.right else 'WRONG'}; {told}; {report.seconds:.0f} s"]
+    lines += [f"    {fault}" for fault in faults[:SHOWN]]
+    return "\n".join([*lines, *([f"    and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else [])])
 
 
 def write(path: Path, reports: Sequence[Report], settings: dict[str, Any]) -> None:

@@ -51,6 +51,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
         self._ended_at = 0.0
+        self._started_at = 0.0
 
     @property
     def log(self) -> Path:
@@ -68,6 +69,7 @@ class Worker:
         if self.runs():
             raise RuntimeError(f"worker {self.name} runs already")
         self._starts += 1
+        self._started_at = time.monotonic()
         self.wanted, self.doomed = True, fault is not None
         environment = {name: value for name, value in os.environ.items() if name != "DRIFTLINE_FAULT"}
         if fault is not None:
@@ -98,6 +100,11 @@ class Worker:
         """The end of what it said."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
         return " | ".join(lines[-LAST_LINES:])[-600:]
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self._started_at
 
     def restart_if_ended(self) -> SelfExit | None:
         """What a supervisor does; gives the end if it was the worker's own doing."""
