@@ -58,8 +58,8 @@ class Partial(msgspec.Struct, gc=False):
     features, feature_panes
         Traffic lane: R feature summaries, by the number of the series, and the start of the pane of each in ms, shape (R,), int64.
     recent
-        Columns of RECENT_COLUMNS: outcomes of the arrivals lane by the time at which the truth was known and the 64-bit hash of
-        the id. `sign` -1 takes an outcome back whose time changed.
+        Columns of RECENT_COLUMNS: outcomes of the arrivals lane, of models with last-n windows, by the time at which the truth was
+        known and the 64-bit hash of the id. `sign` -1 takes an outcome back whose time changed.
     """
 
     partition: int

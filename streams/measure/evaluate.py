@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from streams import lanes
 from streams.lanes import ALL
+from streams.loglinear import PER_OCTAVE
 from streams.measure.layout import ANOTHER, LABEL_IN_A, NEGATIVE, POSITIVE, Layout
 from streams.measure.model import Model, other_of
 from streams.measure.panes import Chunk
@@ -216,7 +217,9 @@ class Evaluator:
         binned = b[(measure == lanes.DELAY) | (measure == lanes.LATENCY)]
         bins = self._bins.setdefault(lane, binned[:0])
         if not np.isin(binned, bins).all():
-            bins = self._bins[lane] = np.union1d(bins, binned)
+            # By the octave: a bin beside those that are known is in before it comes, and layouts are seldom made anew.
+            octaves = np.unique(binned // PER_OCTAVE)
+            bins = self._bins[lane] = np.union1d(bins, (octaves[:, None] * PER_OCTAVE + np.arange(PER_OCTAVE)).ravel())
         configured = model.config.positive_label
         held = model.facts.label_set
         names = model.labels.names

@@ -56,18 +56,23 @@ class FeaturePanes:
 
     def add(self, received: Sequence[tuple[Model, Partial, int]], state: State) -> None:
         """Add the summaries of all partials of a batch, each with the length of its model's grains."""
-        grown: dict[int, list[tuple[FeatureTable, Ints]]] = {}
+        parts, owners, starts = [], [], []
         for model, partial, grain_ms in received:
             if len(partial.features):
                 series = model.series_numbers(partial.series, state)[partial.features.series]
-                table = msgspec.structs.replace(partial.features, series=series)
-                grown.setdefault(model.number, []).append((table, partial.feature_panes // grain_ms * grain_ms))
+                parts.append(msgspec.structs.replace(partial.features, series=series))
+                owners.append(model.number)
+                starts.append(partial.feature_panes // grain_ms * grain_ms)
+        if not parts:
+            return
+        table, owner, start = joined(parts), np.repeat(owners, [len(part) for part in parts]), np.concatenate(starts)
         # As they come: samples of several partitions have few values in common, so that summing them up here would save little.
-        for number, parts in grown.items():
-            table, starts = joined([part for part, _ in parts]), np.concatenate([start for _, start in parts])
-            for start_ms in np.unique(starts).tolist():
-                self._runs.append(place_of(b"f", number, start_ms), table.take(np.flatnonzero(starts == start_ms)).trimmed(), state)
-                self._days.pop((number, start_ms // DAY_MS), None)
+        order = np.lexsort((start, owner))
+        edges = np.flatnonzero((np.diff(owner[order]) != 0) | (np.diff(start[order]) != 0)) + 1
+        for rows in np.split(order, edges):
+            number, start_ms = int(owner[rows[0]]), int(start[rows[0]])
+            self._runs.append(place_of(b"f", number, start_ms), table.take(rows).trimmed(), state)
+            self._days.pop((number, start_ms // DAY_MS), None)
 
     def parts(self, model: Model, start_ms: int, end_ms: int, grain_ms: int, state: State) -> list[Part]:
         """A span in parts, in order of time; whole days are kept in memory until an increment changes them."""

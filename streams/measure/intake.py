@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -41,7 +41,8 @@ def add_counts(received: Received, panes: Panes, first_lane: int, state: State, 
     place_of_model = {model.number: place for place, model in enumerate(models)}
     model_of_partial = np.array([place_of_model[model.number] for model, _ in filled], np.int64)
     columns = {name: np.concatenate([partial.counts[name] for _, partial in filled]) for name in filled[0][1].counts}
-    source = np.repeat(np.arange(len(filled)), [len(partial.counts["pane"]) for _, partial in filled])
+    lengths = np.array([len(partial.counts["pane"]) for _, partial in filled], np.int64)
+    source = np.repeat(np.arange(len(filled)), lengths)
     series = series_of(filled, source, columns["series"], state)
     a, b, measure = columns["a"].astype(np.int64), columns["b"].astype(np.int64), columns["measure"].astype(np.int64)
     labelled, cells = LABEL_IN_A[measure], measure == lanes.CELLS
@@ -53,16 +54,16 @@ def add_counts(received: Received, panes: Panes, first_lane: int, state: State, 
     if int(b.max()) >> B_BITS or int(a.max()) >> A_BITS:
         raise ValueError(f"measure: an index of a count does not fit {A_BITS} bits; stage 1 is of another release")
     lane, pane = columns["lane"].astype(np.int64), columns["pane"].astype(np.int64, copy=False)
-    _first_sights(filled, source, columns["series"], np.where(lane == first_lane, pane, _NEVER))
+    _first_sights(filled, columns, (np.cumsum(lengths) - lengths).tolist(), first_lane)
     model = model_of_partial[source]
-    _seen_panes(models, model * _LANES + lane, pane)
     keys = columns["rung"].astype(np.int64) << RUNG_SHIFT
     keys |= series << SERIES_SHIFT
     keys |= measure << MEASURE_SHIFT
     keys |= a << A_SHIFT
     keys |= b
     counts = columns["count"].astype(np.int64, copy=False)
-    panes.add([model.number for model in models], model, lane, pane, keys, counts, state)
+    for gained in panes.add([model.number for model in models], model, lane, pane, keys, counts, state):
+        models[gained.model].saw(gained.lane, gained.first_ms, gained.last_ms)
     if shown is not None:
         shown.note(models, model, lane, pane, keys, counts)
 
@@ -101,34 +102,31 @@ def _offsets(parts: Sequence[Sequence[object] | Ints]) -> Ints:
     return np.cumsum(lengths) - lengths
 
 
-def _first_sights(received: Received, source: Ints, series: NDArray[np.generic], pane: Ints) -> None:
-    """Remember the first pane of each version."""
-    names = [partial.series for _, partial in received]
-    offsets = _offsets(names)
-    first = np.full(sum(map(len, names)), _NEVER, np.int64)
-    np.minimum.at(first, offsets[source] + series.astype(np.int64), pane)
-    panes = first.tolist()
-    for (model, _), pairs, offset in zip(received, names, offsets.tolist(), strict=True):
+def _first_sights(received: Received, columns: Mapping[str, NDArray[np.generic]], begins: Sequence[int], first_lane: int) -> None:
+    """Remember the first pane of each version; `begins` says where the rows of each partial begin, of which none is empty."""
+    pane = np.where(columns["lane"] == first_lane, columns["pane"].astype(np.int64, copy=False), _NEVER)
+    earliest = np.minimum.reduceat(pane, begins).tolist()
+    for (model, partial), begin, first_ms in zip(received, begins, earliest, strict=True):
         versions = model.facts.versions
-        for place, (version, segment) in enumerate(pairs, offset):
-            if segment != ALL or panes[place] == _NEVER:
-                continue
+        # All of them are known from before, but for the first commits of a model.
+        new = [
+            (version, number)
+            for number, (version, segment) in enumerate(partial.series)
+            if segment == ALL and (version not in versions or first_ms < versions[version].first_ms)
+        ]
+        if not new:
+            continue
+        first = np.full(len(partial.series), _NEVER, np.int64)
+        rows = slice(begin, begin + len(partial.counts["series"]))
+        np.minimum.at(first, columns["series"][rows].astype(np.int64), pane[rows])
+        for version, number in new:
             held = versions.get(version)
+            if first[number] == _NEVER:
+                continue
             if held is None:
-                versions[version] = Version(panes[place])
-            elif panes[place] < held.first_ms:
-                held.first_ms = panes[place]
-
-
-def _seen_panes(models: Sequence[Model], place: Ints, pane: Ints) -> None:
-    """Remember the first and the last pane of each lane of each model; `place` is model * lanes + lane."""
-    size = len(models) * _LANES
-    first, last = np.full(size, _NEVER, np.int64), np.full(size, -1, np.int64)
-    np.minimum.at(first, place, pane)
-    np.maximum.at(last, place, pane)
-    for number, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
-        if end >= 0:
-            models[number // _LANES].saw(number % _LANES, begin, end)
+                versions[version] = Version(int(first[number]))
+            else:
+                held.first_ms = min(held.first_ms, int(first[number]))
 
 
 assert PREDICTED_NEGATIVE - NO_LABEL + NONE < 1 << A_BITS

@@ -1,6 +1,6 @@
 """From packed keys to columns of a dense array, and from that array to the `Counts` that metrics are functions of.
 
-A layout belongs to one model and lane and to the labels and log-linear bins seen so far; when one of those grows, a new
+A layout belongs to one model and lane and to the labels and octaves of log-linear bins seen so far; when those grow, a new
 layout takes its place and everything is unfolded anew.
 """
 
@@ -55,7 +55,7 @@ class Layout:
     names
         Label text by code.
     bins
-        Ascending log-linear bins seen so far (of the delay or of the latency).
+        Ascending log-linear bins, whole octaves, that columns are wanted for (of the delay or of the latency).
     counted_only
         Whether there are columns for counters and the confusion matrix alone.
 

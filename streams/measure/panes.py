@@ -8,7 +8,8 @@ windows are none of this file's business: it adds what it is given and returns w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -72,6 +73,15 @@ class Chunk:
         return grown
 
 
+class Gained(NamedTuple):
+    """The first and the last pane, by start in ms, that gained counts in a bucket of a lane; `model` is an index."""
+
+    model: int
+    lane: int
+    first_ms: int
+    last_ms: int
+
+
 class Panes:
     """All panes of one task.
 
@@ -90,8 +100,8 @@ class Panes:
         self._chunks: dict[tuple[int, int, int, int], Chunk] = {}
         self._chunk_rows = 0
 
-    def add(self, models: Sequence[int], model: Ints, lane: Ints, pane: Ints, keys: Ints, counts: Ints, state: State) -> None:
-        """Add increments.
+    def add(self, models: Sequence[int], model: Ints, lane: Ints, pane: Ints, keys: Ints, counts: Ints, state: State) -> list[Gained]:
+        """Add increments, and say which panes gained any.
 
         Parameters
         ----------
@@ -101,31 +111,28 @@ class Panes:
             Shape (N,): index into `models`, lane, start of the pane in ms, packed key without pane, increment; in any order.
         """
         if not len(keys):
-            return
+            return []
         bucket_ms = self._bucket_ms
         bucket = pane // bucket_ms
         first = int(bucket.min())
         span = int(bucket.max()) - first + 1
         place = (model * _LANES + lane) * span + (bucket - first)
         keys = keys | ((pane - bucket * bucket_ms) // self._pane_ms << PANE_SHIFT)
-        order = np.argsort(keys)
-        by_place = place[order]
         # A stable sort of 16-bit integers is a radix sort.
         narrow = len(models) * _LANES * span <= 1 << 16
-        order = order[np.argsort(by_place.astype(np.uint16) if narrow else by_place, kind="stable")]
+        order = np.argsort(place.astype(np.uint16) if narrow else place, kind="stable")
         place, keys, counts = place[order], keys[order], counts[order]
-        starts = np.flatnonzero(np.concatenate((_TRUE, (keys[1:] != keys[:-1]) | (place[1:] != place[:-1]))))
-        if len(starts) < len(keys):
-            place, keys, counts = place[starts], keys[starts], np.add.reduceat(counts, starts)
-        if not counts.all():
-            kept = counts != 0
-            place, keys, counts = place[kept], keys[kept], counts[kept]
-        edges = np.flatnonzero(np.concatenate((_TRUE, place[1:] != place[:-1]))).tolist() if len(place) else []
-        for begin, end, number in zip(edges, [*edges[1:], len(place)], place[edges].tolist(), strict=True):
-            # Copied: a slice would keep the columns of the whole commit alive.
-            table = Table(keys[begin:end].copy(), counts[begin:end].copy())
+        gained = []
+        edges = [0, *(np.flatnonzero(place[1:] != place[:-1]) + 1).tolist(), len(place)]
+        for (begin, end), number in zip(pairwise(edges), place[edges[:-1]].tolist(), strict=True):
             owner, bucket_number = divmod(number, span)
-            self._append(owner % _LANES, models[owner // _LANES], (bucket_number + first) * bucket_ms, table, state)
+            start_ms, here = (bucket_number + first) * bucket_ms, keys[begin:end]
+            first_ms, last_ms = (start_ms + (int(key) >> PANE_SHIFT) * self._pane_ms for key in (here.min(), here.max()))
+            gained.append(Gained(owner // _LANES, owner % _LANES, first_ms, last_ms))
+            table = Table.of(here, counts[begin:end])
+            if len(table):
+                self._append(owner % _LANES, models[owner // _LANES], start_ms, table, state)
+        return gained
 
     def span(self, model: int, lane: int, start: int, end: int, state: State) -> list[Chunk]:
         """Chunks that together hold the panes from `start` (included) to `end` (excluded); both are edges of panes."""
@@ -203,4 +210,3 @@ class Panes:
 
 _KIND: Final = b"c"
 _LANES: Final = len(LANE_NAMES)
-_TRUE: Final = np.ones(1, np.bool_)

@@ -95,6 +95,7 @@ class Texts:
         self.label_horizon_ms = np.array([h.label_ms for h in self.horizons], np.int64)
         self.correction_horizon_ms = np.array([h.correction_ms for h in self.horizons], np.int64)
         self.threshold = np.array([model.threshold for model in models], np.float64)
+        self.has_last_n = np.array([bool(model.last_n) for model in models], np.bool_)
         self.has_dimension = np.array(
             [[dimension in model.segments for dimension in self._config.segments] for model in models], np.bool_
         ).reshape(len(models), len(self._config.segments))

@@ -124,7 +124,7 @@ class Counting:
                 counted.count(lanes.COUNT, 0, COUNTER_CODES["retracted"], rows.sign, ~new)
         if self.arrivals:
             self._rows(ARRIVALS, rows.name, rows.segments, rows.known_ms).count(lanes.CELLS, rows.new, rows.predicted, rows.sign, new)
-            at = np.flatnonzero(rows.first)
+            at = np.flatnonzero(rows.first & self._texts.has_last_n[rows.name])
             recent = (rows.known_ms[at], rows.hashes[at], rows.new[at], rows.predicted[at], rows.sign[at])
             self.increments.add_recent(rows.name[at], rows.segments[at], *recent)
 
