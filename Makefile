@@ -23,8 +23,8 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
 	    printf '  make %-11s %s\n' "$$name" "$$text"; done
 
-demo: $(VENV)/.demo ## watch a model through a year of real flights (about a minute after set-up)
-	$(BIN)/driftline demo $(ARGS)
+demo: $(VENV)/.demo $(if $(BROKER),$(VENV)/.kafka) ## watch a model through a year of real flights (about a minute after set-up); BROKER=1: through Kafka
+	$(BIN)/driftline demo $(if $(BROKER),--kafka) $(ARGS)
 
 kafka: $(VENV)/.kafka ## a real Kafka on this machine (needs Java 17 and Maven); ends with: .venv/bin/driftline dev-broker down
 	$(BIN)/driftline dev-broker up $(ARGS)

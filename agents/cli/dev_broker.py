@@ -89,6 +89,18 @@ def status(data: Path | None) -> int:
     return 0
 
 
+@dev_broker.command(
+    short_help="Print the folder of Kafka's console tools.", epilog=example('export PATH="$(driftline dev-broker tools):$PATH"')
+)
+@_data_option
+def tools(data: Path | None) -> None:
+    """Print the folder with Kafka's console tools: kafka-console-consumer, kafka-consumer-groups and others."""
+    folder = _broker(data).tools
+    if not folder.is_dir():
+        raise WrongInput(f"{folder} is not there yet; start the broker first: driftline dev-broker up")
+    click.echo(folder)
+
+
 def _broker(data: Path | None) -> DevBroker:
     try:
         from agents.devbroker import DevBroker

@@ -16,6 +16,7 @@ from agents.cli.dev_broker import dev_broker
 from agents.cli.doctor import doctor
 from agents.cli.export import export
 from agents.cli.feed import feed
+from agents.cli.finish import finish
 from agents.cli.init import init
 from agents.cli.models import models
 from agents.cli.performance import performance
@@ -103,5 +104,21 @@ def driftline() -> None:
     """
 
 
-for command in (init, demo, replay, export, schema, models, performance, alerts, registry, doctor, topics, worker, feed, dev_broker):
+for command in (
+    init,
+    demo,
+    replay,
+    export,
+    schema,
+    models,
+    performance,
+    alerts,
+    registry,
+    doctor,
+    topics,
+    worker,
+    feed,
+    finish,
+    dev_broker,
+):
     driftline.add_command(command)

@@ -22,39 +22,86 @@ OUTPUT_FOLDER = "output"
 MARKER = ".driftline-demo"  # tells a folder of ours, which may be written anew, from somebody's work
 
 
+class NotOnKafka(Exception):
+    """The demo cannot run on Kafka; the message says what to do."""
+
+
 class FolderTaken(Exception):
     """The folder holds something that is not the demo's; the message says what to do."""
 
 
-def run(out: Path, *, json_output: bool, offline_sample: bool) -> int:
+def run(out: Path, *, json_output: bool, offline_sample: bool, on_kafka: bool) -> int:
     """See `agents.demo.run_demo`."""
     terminal = console(stderr=json_output)
     try:
+        if on_kafka:
+            _release(out)
         _make_room(out)
-    except FolderTaken as taken:
-        console(stderr=True).print(f"driftline: {taken}", markup=False)
-        return 2
+    except (FolderTaken, NotOnKafka) as refused:
+        return _refused(refused)
     started = time.monotonic()
     output = out / OUTPUT_FOLDER
     view = View(terminal, output)
     with view.open():
         config, log = _prepare(out, view, offline_sample=offline_sample)
-        view.step("streaming it through the pipeline")
-        done = replay(log, output, load_config(config), progress=_reporter(view))
+        if on_kafka:
+            try:
+                lines = _on_kafka(config, log, out, view)
+            except NotOnKafka as refused:
+                return _refused(refused)
+        else:
+            lines = _in_process(config, log, output, view)
     summary = summarise(output)
     if json_output:
         print_json(summary)
         return 0
     for line in tell(summary):
         terminal.print(broken_at_words(line, terminal.width) if terminal.is_terminal else line, markup=False, soft_wrap=True)
-    predictions = done.lines.get("predictions", 0)
-    terminal.print(
-        f"\n{predictions:,} predictions and {done.lines.get('ground-truth', 0):,} truths took {done.elapsed_s:.0f} s "
-        f"({predictions / max(done.cpu_s, 1e-9):,.0f} predictions per second of CPU); the whole demo {time.monotonic() - started:.0f} s.",
-        markup=False,
-        soft_wrap=True,
-    )
+    lines[0] += f"; the whole demo {time.monotonic() - started:.0f} s."
+    for line in ("", *lines):
+        terminal.print(line, markup=False, soft_wrap=True)
     return 0
+
+
+def _refused(reason: Exception) -> int:
+    console(stderr=True).print(f"driftline: {reason}", markup=False, soft_wrap=True)
+    return 2
+
+
+def _in_process(config: Path, log: Path, output: Path, view: View) -> list[str]:
+    """Replay the log; gives what it took, in words."""
+    view.step("streaming it through the pipeline")
+    done = replay(log, output, load_config(config), progress=_reporter(view))
+    predictions = done.lines.get("predictions", 0)
+    return [
+        f"{predictions:,} predictions and {done.lines.get('ground-truth', 0):,} truths took {done.elapsed_s:.0f} s "
+        f"({predictions / max(done.cpu_s, 1e-9):,.0f} predictions per second of CPU)"
+    ]
+
+
+def _on_kafka(config: Path, log: Path, out: Path, view: View) -> list[str]:
+    """Send the log through Kafka and two workers; gives what it took, in words, and commands that show the topics."""
+    from agents.demo.live import LiveFailed, run_live
+
+    try:
+        done = run_live(config, log, out, out / OUTPUT_FOLDER, view)
+    except LiveFailed as error:
+        raise NotOnKafka(str(error)) from error
+    predictions = done.records.get("predictions", 0)
+    took = (
+        f"{predictions:,} predictions and {done.records.get('ground-truth', 0):,} truths went through Kafka and two workers in "
+        f"{done.elapsed_s:.0f} s ({done.cpu_s:.0f} s of the workers' CPU)"
+    )
+    return [took, "", "What lies on the topics, the alerts first:", *(f"  {line}" for line in done.lines)]
+
+
+def _release(out: Path) -> None:
+    try:
+        from agents.demo.live import release
+    except ImportError as error:
+        raise NotOnKafka(f'this needs the extra "kafka" ({error}); install driftline[kafka]') from error
+    if (out / MARKER).is_file():
+        release(out)
 
 
 def _make_room(out: Path) -> None:

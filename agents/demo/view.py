@@ -6,10 +6,12 @@ What is shown is `board.py`; this file only lays it out.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
+import msgspec
 from rich import box
 from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
@@ -32,6 +34,13 @@ LEVEL_STYLES = {"insufficient_data": "dim", "none": "green", "mild": "yellow", "
 SEVERITY_STYLES = {"info": "blue", "warning": "yellow", "error": "red", "critical": "bold red"}
 
 
+class Results(Protocol):
+    """Where the view reads what a run has found."""
+
+    def records(self) -> Iterable[msgspec.Struct]:
+        """What has come since the last call."""
+
+
 class View:
     """Shows a run as it goes on.
 
@@ -46,7 +55,7 @@ class View:
     def __init__(self, console: Console, out: Path) -> None:
         self._console = console
         self._board = Board()
-        self._tail = Tail(out)
+        self._tail: Results = Tail(out)
         self._live: Live | None = None
         self._step = ""
         self._done, self._total = 0, 0
@@ -80,6 +89,10 @@ class View:
         pause = REFRESH_SECONDS if self._live is not None else PLAIN_SECONDS
         if time.monotonic() - self._shown_at >= pause:
             self._show()
+
+    def follow(self, tail: Results) -> None:
+        """Read results from there instead of the output folder."""
+        self._tail = tail
 
     def end_of_log(self, time_ms: int) -> None:
         """The log ends here; windows that reach further are not shown."""

@@ -129,7 +129,7 @@ class DevBroker:
 
     def _start(self, port: int) -> Running:
         runtime, library = java(), jars()
-        if not _is_free(port):
+        if not is_free(port):
             raise DevBrokerError(f"port {port} of {layout.HOST} is in use by another program; end that, or take another port with --port")
         properties = layout.write_properties(self.folder, port=port, controller_port=free_port(), extra=self._properties)
         layout.write_tools(self.folder, java=runtime, jars=library)
@@ -183,7 +183,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a port of the loopback interface."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier broker that still linger do no harm
         try:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from agents.doctor.finding import Finding
 from agents.kafka import topics
 from agents.kafka.connection import BrokerError, Connection
+from agents.kafka.lag import INPUTS, lag
 from agents.kafka.partitioners import NAMES, KeySamples
 from agents.kafka.ranges import ranges
-from schemas.topics import GROUND_TRUTH, JOINED, PREDICTIONS, REGISTRY_COMMANDS, WINDOW_PARTIALS
+from schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 KEYS = 100  # newest of each partition that are looked at
 WAIT_S = 5.0
-INPUTS = {"score": JOINED, "downstream": (WINDOW_PARTIALS, REGISTRY_COMMANDS)}
 
 
 def examine(connection: Connection) -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def examine(connection: Connection) -> Iterator[Finding]:
             return
         yield Finding(check="topics", level="ok", message="all topics are as they have to be")
         yield from partitioners(connection)
-        yield from lag(connection)
+        yield from behind(connection)
     except KafkaException as error:
         yield Finding(check="broker", level="problem", message=str(connection.error(error)), remedy="look at the broker's log")
 
@@ -59,23 +59,15 @@ def partitioners(connection: Connection) -> Iterator[Finding]:
             yield Finding(check="partitioners", level="ok", message=said)
 
 
-def lag(connection: Connection) -> Iterator[Finding]:
+def behind(connection: Connection) -> Iterator[Finding]:
     """How many records the workers have not taken yet."""
-    admin = connection.admin()
-    for kind, inputs in INPUTS.items():
-        logs = {(topic, part.partition): part for topic, parts in ranges(connection, inputs).items() for part in parts}
-        group = connection.group(kind)
-        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(connection.name(topic), number) for topic, number in logs])
-        (answer,) = admin.list_consumer_group_offsets([asked]).values()
-        places = answer.result().topic_partitions or []
-        committed = {(connection.bare(place.topic), place.partition): place.offset for place in places if place.offset >= 0}
-        if not committed:
-            yield Finding(
-                check="workers", level="note", message=f"group {group} has taken nothing yet", remedy="start a worker: driftline worker"
-            )
-            continue
-        behind = sum(max(0, log.end - committed.get(at, log.start)) for at, log in logs.items())
-        yield Finding(check="workers", level="ok", message=f"group {group} is {behind:,} records behind")
+    for kind in INPUTS:
+        group, records = connection.group(kind), lag(connection, kind)
+        if records is None:
+            message, remedy = f"group {group} has taken nothing yet", "start a worker: driftline worker"
+            yield Finding(check="workers", level="note", message=message, remedy=remedy)
+        else:
+            yield Finding(check="workers", level="ok", message=f"group {group} is {records:,} records behind")
 
 
 def _newest(connection: Connection, names: tuple[str, ...]) -> KeySamples:

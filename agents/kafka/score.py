@@ -136,7 +136,10 @@ class ScoreProcessor:
         return not self._score.at_rest or self._tick() is not None
 
     def _tick(self) -> Tick | None:
-        return self._ticking.due(self._clock(), self._score.marks(self._state)) if self._caught_up else None
+        # What was taken and not yet applied is not in the marks, and an answer tells how far the partition has come.
+        if not self._caught_up or self._predictions or self._truths:
+            return None
+        return self._ticking.due(self._clock(), self._score.marks(self._state))
 
     def _refuse(self, received: Received, rejects: list[Reject], now_ms: int) -> None:
         place = dict(zip(received.offsets, range(len(received.offsets)), strict=True))

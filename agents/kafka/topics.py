@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from agents.kafka.connection import BrokerError, Connection
 from schemas.broker import Kafka
-from schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, dlq_name
+from schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, WINDOW_PARTIALS, dlq_name
 
 KINDS = ("score", "downstream")
 REQUEST_S = 30.0
@@ -115,7 +115,7 @@ def plan(settings: Kafka) -> list[Wanted]:
     for topic in TOPICS.values():
         joined = topic.name in JOINED
         topics.append(wanted(topic.name, joined, topic.cleanup, topic.retention_ms))
-        if topic.stage == "input":
+        if topic.stage == "input" or topic.name == WINDOW_PARTIALS:  # what tasks read may be nonsense
             topics.append(replace(wanted(dlq_name(topic.name), joined, "delete", DLQ_RETENTION_MS), setting=None))
     for kind in KINDS:
         segment = {"segment_bytes": str(CHANGELOG_SEGMENT_BYTES), "retention_bytes": "-1"}

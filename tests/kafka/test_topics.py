@@ -23,7 +23,7 @@ RESULTS = {
     *("window-partials", "outcomes", "metrics", "histograms", "drift", "alerts", "recommendations"),
     *("registry-commands", "registry-events", "registry-effects", "registry"),
 }
-DEAD_LETTERS = {"predictions.dlq", "ground-truth.dlq", "ticks.dlq", "registry-commands.dlq"}
+DEAD_LETTERS = {"predictions.dlq", "ground-truth.dlq", "ticks.dlq", "registry-commands.dlq", "window-partials.dlq"}
 
 
 def run(*words: str) -> Result:
@@ -66,7 +66,7 @@ def test_topics_are_made_as_the_table_and_the_configuration_say(names: Names) ->
     assert {name: topic.partitions for name, topic in found.items()} == {
         **dict.fromkeys(INPUTS, 3),
         **dict.fromkeys(RESULTS, 2),
-        **{name: 2 if name.startswith("registry") else 3 for name in DEAD_LETTERS},
+        **{name: 2 if name.startswith(("registry", "window")) else 3 for name in DEAD_LETTERS},
         f"{names.app}-score-changelog": 3,
         f"{names.app}-downstream-changelog": 2,
     }
@@ -157,12 +157,6 @@ def test_the_verbs_make_list_and_check(names: Names, tmp_path: Path) -> None:
     listed = json.loads(run("topics", "list", "--json", *where).output)
     assert len(listed["topics"]) == len(INPUTS | RESULTS | DEAD_LETTERS) + 2
     assert listed["prefix"] == names.prefix
-
-
-def test_a_broker_that_is_away_ends_the_verb_with_what_to_do() -> None:
-    result = run("topics", "list", "--broker", "127.0.0.1:1")
-    assert result.exit_code == 2
-    assert "broker 127.0.0.1:1: does not answer" in result.output
 
 
 def test_every_input_and_only_inputs_follow_the_number_of_input_partitions() -> None:
