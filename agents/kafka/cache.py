@@ -44,6 +44,8 @@ class Place(Struct, array_like=True, frozen=True):
         Number of the last commit.
     positions, restorable_from, log_bytes, live_bytes
         As in that commit.
+    shape
+        Settings that the state is laid out by.
     whole
         False while a restore that began without a copy has not come to the end of the journal.
     """
@@ -57,6 +59,7 @@ class Place(Struct, array_like=True, frozen=True):
     restorable_from: int
     log_bytes: int
     live_bytes: int
+    shape: str = ""
     whole: bool = True
 
 

@@ -55,6 +55,7 @@ class Connection:
 
     def __init__(self, config: Config, broker: str | None = None, environment: Mapping[str, str] | None = None) -> None:
         environment = os.environ if environment is None else environment
+        self.config = config
         self.settings: Kafka = config.kafka
         self.prefix = config.topic_prefix
         self.servers = broker or environment.get(BROKER_VARIABLE) or self.settings.bootstrap_servers

@@ -50,6 +50,8 @@ class Closing(Struct, array_like=True, frozen=True):
         What the state took when it was last written anew.
     changes
         The last piece.
+    shape
+        Settings that the state is laid out by.
     """
 
     format: int
@@ -61,6 +63,7 @@ class Closing(Struct, array_like=True, frozen=True):
     log_bytes: int
     live_bytes: int
     changes: bytes
+    shape: str = ""
 
 
 class Commit(Struct, frozen=True):

@@ -51,11 +51,13 @@ class Ledger:
         Where a restore ended.
     journal_from
         First offset of the journal.
+    shape
+        Settings that the state is laid out by.
     """
 
-    def __init__(self, states: Mapping[str, TaskState], place: Place, journal_from: int) -> None:
+    def __init__(self, states: Mapping[str, TaskState], place: Place, journal_from: int, shape: str = "") -> None:
         self._states = states
-        self._place = place
+        self._place = msgspec.structs.replace(place, shape=shape)
         # A beginning that somebody else deleted is made good by writing everything anew.
         self._must_sweep = place.restorable_from < journal_from
         self._sweep: Sweep | None = None
@@ -94,6 +96,7 @@ class Ledger:
             log_bytes=self._place.log_bytes,
             live_bytes=live_bytes,
             changes=b"",
+            shape=self._place.shape,
         )
         return Entry(changes, list(cuts.values()), closing, self._place)
 

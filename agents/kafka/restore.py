@@ -252,6 +252,7 @@ class Restore:
             closing.restorable_from,
             closing.log_bytes,
             closing.live_bytes,
+            closing.shape,
             whole,
         )
 

@@ -17,6 +17,7 @@ from agents.kafka.failures import MustStop
 from agents.kafka.patience import Patience
 from agents.kafka.restore import Journal
 from agents.kafka.topics import changelog
+from agents.kafka.version import shape_of
 from agents.state.error import StateError
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,16 @@ class Runtime:
         So many records make a commit at once.
     """
 
-    def __init__(self, connection: Connection, folder: Path, *, memory_bytes: int | None = None, max_records: int = MAX_RECORDS) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        folder: Path,
+        *,
+        memory_bytes: int | None = None,
+        max_records: int = MAX_RECORDS,
+    ) -> None:
         self.connection = connection
+        self.shape = shape_of(connection.config)
         self.max_records = max_records
         try:
             self.cache = Cache(folder, connection.settings.memory_bytes if memory_bytes is None else memory_bytes)

@@ -33,7 +33,7 @@ from agents.kafka.received import Received
 from agents.kafka.restore import Restore
 from agents.kafka.runtime import Runtime
 from agents.kafka.transaction import TransactionAborted, Transactions
-from agents.kafka.version import StateVersionError
+from agents.kafka.version import StateVersionError, check_shape
 from agents.state.error import StateError
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ _GATHER_S: Final = 0.01
 # Positions that moved without any effect are committed now and then, for those who look at the lag.
 _POSITIONS_S: Final = 5.0
 _SLOWNESS: Final = 0.2
+_DELETE_AGAIN_S: Final = 60.0
 
 
 class _Prepared(Struct):
@@ -89,6 +90,7 @@ class Task:
         self._unwanted = False
         self._ledger: Ledger
         self._journal_from = 0
+        self._delete_again_s = 0.0
         self._buffered = 0
         self._started_s = 0.0
         self._deadline_s = 0.0
@@ -121,9 +123,10 @@ class Task:
             self._transactions = Transactions(self._runtime.connection, self.name, lambda: self._unwanted)
             self._transactions.open()
             restored = Restore(self._runtime.connection, cache, self.kind, self._journal, lambda: self._unwanted).run()
+            check_shape(restored.place.shape, self._runtime.shape, self._journal.name)
             states = cache.states(self.kind, self.partition)
             self._journal_from = restored.low
-            self._ledger = Ledger(states, restored.place, restored.low)
+            self._ledger = Ledger(states, restored.place, restored.low, self._runtime.shape)
             self.positions, self.committed = dict(restored.place.positions), dict(restored.place.positions)
             self.processor = self._factory(self.partition, lambda stage: states[stage].overlay, dict(self.positions))
         except Abandoned:
@@ -338,9 +341,7 @@ class Task:
             with metering.CACHE_SECONDS.labels(self.kind).time():
                 cache.write(self.kind, self.partition, entry.cuts, msgspec.structs.replace(entry.place, next=next_offset))
             failures.reached("cached")
-            keep_from = entry.closing.restorable_from
-            if keep_from > self._journal_from and self._runtime.delete_before(self._journal, keep_from):
-                self._journal_from = keep_from
+            self._delete_before(entry.closing.restorable_from)
             return next_offset
         except TransactionAborted:
             raise
@@ -350,6 +351,15 @@ class Task:
             failures.stop_process(failures.STORAGE, cache.told_of(error))
         except Exception as error:
             failures.stop_process(failures.DEFECT, f"{self.name}: cannot commit: {error!r}")
+
+    def _delete_before(self, offset: int) -> None:
+        """Delete what no restore needs any more; a broker that refuses is asked again after a while."""
+        now = time.monotonic()
+        if offset > self._journal_from and now >= self._delete_again_s:
+            if self._runtime.delete_before(self._journal, offset):
+                self._journal_from = offset
+            else:
+                self._delete_again_s = now + _DELETE_AGAIN_S
 
 
 _METERS: Final = (

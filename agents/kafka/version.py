@@ -12,12 +12,44 @@ from functools import partial
 from typing import Final
 
 from agents.state.overlay import rewritten
+from schemas.settings import Config
+from schemas.times import format_duration
 
 STATE_VERSION: Final = 1
 # Stage, key and value of an entry to its value in the next version.
 Upgrade = Callable[[str, bytes, bytes], bytes]
 # By the version that a step starts from.
 UPGRADES: Final[Mapping[int, Upgrade]] = {}
+
+
+def shape_of(config: Config) -> str:
+    """The settings that the state is laid out by: with others it cannot be read.
+
+    A model's own ladder of maturity is left out, so that models can be added; it must not be changed either.
+
+    Examples
+    --------
+    >>> shape_of(Config(pane_ms=60_000, segments=("country", "plan"), lanes=("decisions",)))
+    'panes of 1m, lanes decisions, segments country and plan, maturity 1h and 6h and 1d and 3d and 7d and 30d'
+    """
+    lists = (config.lanes, config.segments or ("none",), tuple(rung.name for rung in config.defaults.maturity))
+    lanes, segments, maturity = (" and ".join(names) for names in lists)
+    return f"panes of {format_duration(config.pane_ms)}, lanes {lanes}, segments {segments}, maturity {maturity}"
+
+
+def check_shape(found: str, wanted: str, name: str) -> None:
+    """Refuse a state that was laid out by other settings; an empty text fits everything.
+
+    Raises
+    ------
+    StateVersionError
+        If it was.
+    """
+    if found and wanted and found != wanted:
+        raise StateVersionError(
+            f"{name}: the state was kept with {found}; the configuration now has {wanted}. Put these settings back, or give the "
+            "program another kafka.app, under which it starts anew from the input topics"
+        )
 
 
 class StateVersionError(Exception):

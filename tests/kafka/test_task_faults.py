@@ -122,6 +122,28 @@ def test_a_state_of_a_newer_version_is_refused_before_anything_is_written(
     assert f"the state has version {STATE_VERSION + 1}, this program reads version {STATE_VERSION}; run the newer driftline" in said[0]
 
 
+def test_a_state_that_other_settings_shaped_is_refused_with_both(names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy.make_topics(names)
+    toy.send(names, rows(3, 200))
+    asyncio.run(toy.work(toy.connection(names), tmp_path / "state", {0}))
+    said: list[str] = []
+
+    def stop(code: int, why: str) -> None:
+        said.append(f"{code}: {why}")
+        raise SystemExit
+
+    monkeypatch.setattr(failures, "stop_process", stop)
+    changed = names.connection('defaults.segments = ["plan"]\ndefaults.windows = ["5m"]\ndefaults.detection_window = "5m"')
+    shared = Runtime(changed, tmp_path / "state")
+    with pytest.raises(SystemExit):
+        Task(shared, "score", 0, toy.Sums).open()
+    shared.close()
+    assert said[0].startswith(f"{failures.REFUSED}: ")
+    assert "the state was kept with panes of 1h, lanes traffic and decisions and arrivals, segments none, maturity 1h" in said[0]
+    assert "the configuration now has panes of 5m, lanes traffic and decisions and arrivals, segments plan, maturity 1h" in said[0]
+    assert "Put these settings back, or give the program another kafka.app" in said[0]
+
+
 def test_a_task_that_waits_for_its_broker_can_be_given_up(tmp_path: Path) -> None:
     names = Names("127.0.0.1:1", "nobody")
 
