@@ -14,8 +14,8 @@ sweep, in the whole journal.
 - It lies before, and is a value: the key existed when the sweep began, in memory or in the database, and was not changed since. So the
   sweep came to it, found that value, and repeated it after `start`.
 
-Within a commit's record deleted ranges come before values, and a repeated value is the one that the key has after the whole commit; so the
-order inside a commit does not matter. Entries that change while a sweep runs need no care: their change lies after `start`, and a sweep
+Within a commit the repeated values come last, and are those that the keys have after the whole commit.
+Entries that change while a sweep runs need no care: their change lies after `start`, and a sweep
 that finds a newer value repeats just that. Pieces and positions are of whole commits: `start` lies between two, and every commit says all
 positions. A sweep that a restart interrupted has repeated values for nothing; the next one begins anew.
 """
