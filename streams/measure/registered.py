@@ -20,7 +20,7 @@ PROFILE, SPAN = "profile", "span"
 def take_in(
     model: Model, entries: Sequence[RegistryEntry], since: SinceDeployment, frontier_ms: int, pane_ms: int, state: State
 ) -> list[Record]:
-    """The state in force of versions of one model, from the next step on; a new revision leaves a record of its effect."""
+    """The state in force of versions of one model, from the next step on; each new revision leaves a record of its effect."""
     facts = model.facts
     before = facts.revision
     for entry in entries:
@@ -45,7 +45,7 @@ def take_in(
         )
         if since_ms is not None and (held is None or since_ms != held.since_ms):
             since.restart(model, entry.model_version, state)
-    if facts.revision == before:
-        return []
-    effect = RegistryEffect(model_name=model.name, revision=facts.revision, frontier=format_time(frontier_ms))
-    return [Record(topics.REGISTRY_EFFECTS, effect.key(), effect)]
+    # One for each revision, however many came at once: how commands were gathered leaves no trace.
+    revisions = sorted(dict.fromkeys(entry.revision for entry in entries if entry.revision > before))
+    effects = [RegistryEffect(model_name=model.name, revision=revision, frontier=format_time(frontier_ms)) for revision in revisions]
+    return [Record(topics.REGISTRY_EFFECTS, effect.key(), effect) for effect in effects]

@@ -121,8 +121,11 @@ def _is_of(model: Model, versions: object) -> np.ndarray[tuple[int], np.dtype[np
 
 
 def _start_of(model: Model, version: str, end_ms: int) -> int:
-    """Where "since deployment" begins: with the deployment, or with the first pane of a version that was never deployed."""
+    """Where "since deployment" begins: with the deployment, or with the first pane of a version that was never deployed.
+
+    A version that was never in time has none before `end_ms`, and whether a later one has been read already may not show.
+    """
     registered, seen = model.facts.registry.get(version), model.facts.versions.get(version)
     if registered is not None and registered.since_ms is not None:
         return min(registered.since_ms, end_ms)
-    return min(seen.first_ms, end_ms) if seen is not None else 0
+    return min(seen.first_ms, end_ms) if seen is not None else end_ms

@@ -30,8 +30,9 @@ class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
     needs: ClassVar[tuple[str, ...]] = ("truth", "delay")
 
     def histogram(self, counts: Counts) -> SparseHistogram | None:
-        """Delays in milliseconds."""
-        return counts.delay
+        """Delays in milliseconds; of series whose labels were all taken back there is none."""
+        delay, labelled = counts.delay, counts.n > 0
+        return delay if delay is None or labelled.all() else SparseHistogram(delay.bins, delay.counts * labelled[:, None])
 
 
 class DelayP95(DelayP50, frozen=True, tag="delay_p95"):

@@ -79,13 +79,26 @@ class OneByOne:
                 different, before = _difference(before, after), after
                 changes += different
                 if self._outcomes:
-                    told += [Told(rank, row[0], key, *row[1:5], *row[6:11]) for row in different if len(row) > 4 and row[-1] > 0]
+                    new = different if is_truth else self._one_by_one(key, entry) if i in accepted[-1:] else []
+                    told += [Told(rank, row[0], key, *row[1:5], *row[6:11]) for row in new if len(row) > 4 and row[-1] > 0]
             entries.append(dump(entry, self._is_in_force(entry), self._layout))
             if due is not None and due != listed:
                 self._due.add([key], np.array([due], np.int64), state)
         state.put_many(list(rows), entries)
         self._count_changes(changes, counting)
         return Found(accepted, conflicting, told)
+
+    def _one_by_one(self, key: bytes, entry: Entry) -> list[tuple[Any, ...]]:
+        """What the truths of an entry change for its newest prediction, one after the other.
+
+        So outcomes are the same whether the prediction was read before its truths or after them.
+        """
+        told: list[tuple[Any, ...]] = []
+        before: list[tuple[Any, ...]] = []
+        for count in range(1, len(entry.truths) + 1):
+            after = self._changes_of(key, Entry(entry.predictions[-1:], entry.truths[:count]))
+            told, before = told + _difference(before, after), after
+        return told
 
     def _meet_prediction(
         self, entry: Entry, rows: Predictions, i: int, counting: Counting, accepted: list[int], conflicting: list[int]

@@ -48,6 +48,9 @@ TROUBLES = {
 }
 
 
+AFTER_THE_END = ("conflict after the end", "truth after the end", "truth long before")
+
+
 @dataclass(frozen=True)
 class Kind:
     """One sort of model: its versions, labels, and how it says what it predicts."""
@@ -93,7 +96,16 @@ reference = "4h"
 outcomes = true"""
 
 
-def write(folder: Path, seed: int, *, late: bool = True, oversized: bool = False, everything: bool = False) -> None:
+def write(
+    folder: Path,
+    seed: int,
+    *,
+    late: bool = True,
+    oversized: bool = False,
+    everything: bool = False,
+    after_the_end: bool = True,
+    ids: int | None = None,
+) -> None:
     """Write predictions.jsonl, ground-truth.jsonl and driftline.toml of history number `seed` to `folder`.
 
     Parameters
@@ -105,11 +117,17 @@ def write(folder: Path, seed: int, *, late: bool = True, oversized: bool = False
     everything
         True keeps the default rules, the last-n and deployment figures, a reference of a few hours, and leaves the positive label open: no
         oracle knows all that, but two runs must agree on it.
+    after_the_end
+        False leaves out the rows of ids that have ended: what becomes of them depends on which topic is read first.
+    ids
+        How many predictions are told; None draws it.
     """
     random = Random(seed)
     plan = draw_plan(random, late=late, everything=everything)
+    if not after_the_end:
+        plan.rates.update(dict.fromkeys(AFTER_THE_END, 0.0))
     story = Story(random, plan)
-    for number in range(plan.ids):
+    for number in range(plan.ids if ids is None else ids):
         story.tell(number)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "driftline.toml").write_text(plan.toml, encoding="utf-8")
@@ -259,9 +277,7 @@ class Story:
             other = {**event, **self.said(kind), "timestamp": event["timestamp"] + random.choice((0, 1, HOUR))}
             self.send_prediction(other)
         if self.happens("conflict after the end"):
-            later = (
-                event["timestamp"] + self.plan.label_horizon + random.choice((0, 1, MINUTE, HOUR, self.plan.correction_horizon, DAY))
-            )
+            later = event["timestamp"] + self.plan.label_horizon + random.choice((0, 1, MINUTE, HOUR, self.plan.correction_horizon, DAY))
             self.send_prediction({**event, "timestamp": later})
             if random.random() < 0.7:
                 self.send_truth(self.truth(event["prediction_id"], kind, later + self.delay(), 0))

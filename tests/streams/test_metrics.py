@@ -137,9 +137,9 @@ def test_quantiles_error_rate_and_throughput() -> None:
     bins = np.unique(loglinear.bin_of(np.concatenate(raw)))
     histogram = SparseHistogram(bins, np.array([[(loglinear.bin_of(values) == b).sum() for b in bins] for values in raw]))
     counts = Counts(
-        labels=(),
+        labels=("a",),
         positive=None,
-        matrix=np.zeros((2, 0, 0), dtype=np.int64),
+        matrix=np.array([[[500]], [[90]]]),
         n_predictions=np.array([500, 90]),
         errors=np.array([25, 0]),
         delay=histogram,

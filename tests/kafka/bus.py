@@ -1,0 +1,124 @@
+"""Topics in memory and tasks that run on them: what Kafka and the task layer promise, without either.
+
+Records of a topic partition have offsets in order, with holes, as transactions leave them. A task takes any number of records of any of
+its inputs, commits them with its state and what it says as one change, and forgets everything else when it crashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+from agents.kafka.outgoing import Outgoing
+from agents.kafka.processor import Processor, ProcessorFactory
+from agents.kafka.received import Received
+from agents.state.memory import MemoryState
+from streams.hashing import partitions_of
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A record where it lies."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Bus:
+    """All topics; `partitions` tells how many a topic has."""
+
+    def __init__(self, partitions: Callable[[str], int], random: Random) -> None:
+        self._partitions = partitions
+        self._random = random
+        self.logs: dict[tuple[str, int], list[Stored]] = {}
+        self._next: dict[tuple[str, int], int] = {}
+
+    def write(self, outgoing: Outgoing) -> None:
+        """Append a record."""
+        count = self._partitions(outgoing.topic)
+        partition = outgoing.partition
+        if partition is None:
+            assert outgoing.key is not None, "no partition and no key to choose one by"
+            partition = int(partitions_of([outgoing.key], count)[0])
+        assert 0 <= partition < count, outgoing
+        place = (outgoing.topic, partition)
+        offset = self.end(*place)
+        headers = {name: text.decode() for name, text in outgoing.headers}
+        self.logs.setdefault(place, []).append(Stored(offset, outgoing.key, outgoing.value, headers))
+        self._next[place] = offset + self._random.choice((1, 1, 1, 2))
+
+    def end(self, topic: str, partition: int) -> int:
+        """The next offset."""
+        return self._next.get((topic, partition), 0)
+
+    def read(self, topic: str, partition: int, position: int, count: int) -> Received:
+        """At most `count` records from a position on."""
+        log = self.logs.get((topic, partition), [])
+        records = [record for record in log if record.offset >= position][:count]
+        after = records[-1].offset + 1 if len(records) == count else self.end(topic, partition)
+        return Received(
+            topic=topic,
+            partition=partition,
+            offsets=[record.offset for record in records],
+            keys=[record.key for record in records],
+            values=[record.value for record in records],
+            timestamps_ms=[0] * len(records),
+            start=position,
+            next=max(after, position),
+        )
+
+    def all(self, topic: str) -> list[tuple[int, Stored]]:
+        """Every record of a topic with its partition, partition by partition."""
+        return [(partition, record) for (name, partition), log in sorted(self.logs.items()) if name == topic for record in log]
+
+
+class BusTask:
+    """One task: a processor, its committed state and positions."""
+
+    def __init__(self, bus: Bus, make: ProcessorFactory, partition: int, random: Random) -> None:
+        self._bus, self._make, self._partition, self._random = bus, make, partition, random
+        self._committed: dict[str, dict[bytes, bytes]] = {}
+        self._positions: dict[str, int] = {}
+        self.start()
+
+    def start(self) -> None:
+        """Begin anew from what is committed, as after a crash."""
+        self._states: dict[str, MemoryState] = {}
+        self._reading = dict(self._positions)
+        self._processor: Processor = self._make(self._partition, self._state, dict(self._positions))
+        self._buffered = 0
+
+    def _state(self, name: str) -> MemoryState:
+        if name not in self._states:
+            self._states[name] = MemoryState()
+            self._states[name].values.update(self._committed.get(name, {}))
+        return self._states[name]
+
+    def unread(self) -> int:
+        """Positions between what was taken and the ends of the inputs."""
+        return sum(self._bus.end(topic, self._partition) - self._reading.get(topic, 0) for topic in self._processor.inputs)
+
+    def take(self, count: int) -> None:
+        """Take at most `count` records of one input that has some."""
+        topics = [t for t in self._processor.inputs if self._bus.end(t, self._partition) > self._reading.get(t, 0)]
+        if topics:
+            topic = self._random.choice(topics)
+            received = self._bus.read(topic, self._partition, self._reading.get(topic, 0), count)
+            self._reading[topic] = received.next
+            self._buffered = self._processor.take(received)
+
+    def step(self) -> bool:
+        """Commit, if there is anything to; tells whether there was."""
+        if hasattr(self._processor, "caught_up"):
+            self._processor.caught_up = not self.unread()
+        if self._reading == self._positions and not self._processor.pending():
+            return False
+        said = self._processor.process(dict(self._reading))
+        self._committed |= {name: dict(state.values) for name, state in self._states.items()}
+        self._positions = dict(self._reading)
+        for outgoing in said:
+            self._bus.write(outgoing)
+        return True

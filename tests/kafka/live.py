@@ -1,0 +1,173 @@
+"""A history through the processors, on topics in memory, and the log that an export would make of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from agents.kafka.downstream import downstream_processors
+from agents.kafka.finish import Finish
+from agents.kafka.outgoing import Outgoing
+from agents.kafka.score import score_processors
+from schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
+from schemas.settings import Config
+from schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
+from streams.hashing import partitions_of
+from tests.kafka.bus import Bus, BusTask, Stored
+
+MINUTE = 60_000
+TOO_FAR_MS = 2_000_000_000_000  # in 2033: some lines of the histories lie beyond
+DECODERS: dict[str, Callable[..., Any]] = {PREDICTIONS: decode_predictions, GROUND_TRUTH: decode_truths, TICKS: decode_ticks}
+ROUNDS_WITHOUT_NEWS = 200
+
+
+class Live:
+    """Stage 1 and stages 2 to 4 on every partition, driven at random.
+
+    Parameters
+    ----------
+    config
+        The settings; `config.kafka` says how many partitions there are.
+    random
+        Draws how much each task takes at a time, who comes next, and who crashes.
+    now_ms
+        The clock at the beginning; `clock_ms` moves it.
+    """
+
+    def __init__(self, config: Config, random: Random, now_ms: int) -> None:
+        self.config, self.random, self.clock_ms = config, random, now_ms
+        counts = config.kafka
+        inputs = dict.fromkeys((PREDICTIONS, GROUND_TRUTH, TICKS), counts.input_partitions)
+        self.bus = Bus(lambda topic: inputs.get(topic, counts.partitions), random)
+        score = score_processors(config, clock=lambda: self.clock_ms)
+        downstream = downstream_processors(config, clock=lambda: self.clock_ms)
+        self.tasks = [BusTask(self.bus, score, partition, random) for partition in range(counts.input_partitions)]
+        self.tasks += [BusTask(self.bus, downstream, partition, random) for partition in range(counts.partitions)]
+
+    def send(self, topic: str, partition: int | None, key: bytes | None, value: bytes | None) -> None:
+        """Write a record as a producer does."""
+        self.bus.write(Outgoing(topic, partition, key, value))
+
+    def some(self, steps: int) -> None:
+        """Let some tasks go some way."""
+        for _ in range(steps):
+            task = self.random.choice(self.tasks)
+            for _ in range(self.random.randrange(4)):
+                task.take(self.random.choice((1, 3, 20, 1_000)))
+            if self.random.random() < 0.1:
+                task.start()
+            else:
+                task.step()
+
+    def rest(self) -> None:
+        """Let all tasks go until none has anything to do."""
+        busy = True
+        while busy:
+            busy = False
+            for task in self.random.sample(self.tasks, len(self.tasks)):
+                while task.unread():
+                    task.take(self.random.choice((3, 20, 1_000)))
+                    busy = True
+                while task.step():
+                    busy = True
+
+    def finish(self) -> Finish:
+        """What `driftline finish` does."""
+        finish = Finish(self.config)
+        for outgoing in finish.ask():
+            self.bus.write(outgoing)
+        self.rest()
+        self._note(finish)
+        assert not finish.silent
+        for outgoing in finish.end():
+            self.bus.write(outgoing)
+        self.some(20)
+        self.rest()
+        self._note(finish)
+        assert (finish.silent, finish.unsettled) == ([], [])
+        return finish
+
+    def _note(self, finish: Finish) -> None:
+        for partition, record in self.bus.all(TICKS):
+            rows, _, _ = decode_ticks([record.value], [record.offset])
+            for row in rows:
+                finish.note(partition, row)
+
+    def export(self, folder: Path, outputs: Iterable[str]) -> None:
+        """Write the log that was fed, and what the tasks themselves read back, as a recorded log folder."""
+        folder.mkdir(parents=True)
+        refused = self.refused()
+        for topic in (PREDICTIONS, GROUND_TRUTH, TICKS):
+            lines = []
+            for partition in range(self.config.kafka.input_partitions):
+                high = 0
+                for record in self.bus.logs.get((topic, partition), []):
+                    mark = refused.get((topic, partition, record.offset))
+                    if topic == TICKS and mark is None and "after" not in json.loads(record.value or b"{}"):
+                        continue
+                    rows = [] if mark else DECODERS[topic]([record.value], [0])[0]
+                    high = max([high, *(row.timestamp_ms for row in rows)])
+                    lines.append((high, partition, _exported(partition, record, mark)))
+            lines.sort(key=lambda line: line[:2])
+            (folder / f"{topic}.jsonl").write_bytes(b"".join(line + b"\n" for _, _, line in lines))
+        for topic in outputs:
+            (folder / f"{topic}.jsonl").write_bytes(b"".join((record.value or b"") + b"\n" for _, record in self.bus.all(topic)))
+
+    def refused(self) -> dict[tuple[str, int, int], dict[str, str]]:
+        """Reason and error of what the tasks refused by its place; what contradicts an earlier row is found again by the replay."""
+        found = {}
+        for topic in (PREDICTIONS, GROUND_TRUTH, TICKS, REGISTRY_COMMANDS):
+            for _, record in self.bus.all(f"{topic}.dlq"):
+                of = record.headers
+                if of["dlq_reason"] != "conflict":
+                    place = (of["dlq_topic"], int(of["dlq_partition"]), int(of["dlq_offset"]))
+                    found[place] = {"reason": of["dlq_reason"], "error": of["dlq_error"]}
+        return found
+
+
+def _exported(partition: int, record: Stored, refused: dict[str, str] | None) -> bytes:
+    line: dict[str, Any] = {"partition": partition, "offset": record.offset}
+    if refused is not None:
+        line["refused"] = refused
+    try:
+        msgspec.json.decode(record.value or b"")
+        line["value"] = msgspec.Raw(record.value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        line["value_base64"] = base64.b64encode(record.value or b"").decode()
+    return msgspec.json.encode(line)
+
+
+def feed(live: Live, log: Path, *, lag: Callable[[str, int], int]) -> list[tuple[int, str, int, bytes, bytes]]:
+    """The lines of a history as (time at which it is sent, topic, partition, key, value), in order of time.
+
+    Parameters
+    ----------
+    lag
+        How long after its own time, in ms, a line is sent, by topic and partition.
+    """
+    timed: list[tuple[int, int, str, int, bytes, bytes]] = []
+    for topic in (PREDICTIONS, GROUND_TRUTH):
+        lines = (log / f"{topic}.jsonl").read_bytes().split(b"\n")[:-1]
+        high: Sequence[int] = [0] * live.config.kafka.input_partitions
+        highs, last = list(high), 0
+        for number, line in enumerate(lines):
+            rows = DECODERS[topic]([line], [0], TOO_FAR_MS)[0]
+            key = rows[0].prediction_id.encode() if rows else f"bad-{number}".encode()
+            partition = int(partitions_of([key], live.config.kafka.input_partitions)[0])
+            last = max([last, *(row.timestamp_ms for row in rows)])
+            highs[partition] = max(highs[partition], last + lag(topic, partition))
+            timed.append((highs[partition], number, topic, partition, key, line))
+    timed.sort(key=lambda line: line[:3])
+    return [(at, topic, partition, key, line) for at, _, topic, partition, key, line in timed]
+
+
+def commands_of(value: bytes) -> Any:
+    """The registry command in a value, None if it is none."""
+    rows, _, _ = decode_commands([value], [0])
+    return rows[0] if rows else None

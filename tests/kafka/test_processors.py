@@ -1,0 +1,165 @@
+"""Live equals replay, in miniature: histories through the processors on topics in memory, and through a replay of what lay on them."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+
+from agents.inprocess.run import replay
+from schemas.config import Config, load_config
+from schemas.topics import (
+    ALERTS,
+    DRIFT,
+    GROUND_TRUTH,
+    HISTOGRAMS,
+    METRICS,
+    OUTCOMES,
+    PREDICTIONS,
+    RECOMMENDATIONS,
+    REGISTRY,
+    REGISTRY_COMMANDS,
+    REGISTRY_EFFECTS,
+    REGISTRY_EVENTS,
+)
+from tests.kafka.live import MINUTE, Live, feed
+from tests.simulation.histories import BEGIN, HOUR, rfc3339, write
+
+RESULTS = (OUTCOMES, METRICS, HISTOGRAMS, DRIFT, ALERTS, RECOMMENDATIONS, REGISTRY_EVENTS, REGISTRY_EFFECTS, REGISTRY)
+FOLLOWED = (REGISTRY_EVENTS, REGISTRY_EFFECTS)
+MODELS = ("churn", "fraud", "digits", "routing/é", "churn-shadow", "nobody")
+
+
+def config_of(log: Path, random: Random, clock: str) -> Config:
+    config = load_config(log / "driftline.toml")
+    counts = {"input_partitions": random.randint(1, 4), "partitions": random.randint(1, 4)}
+    # What is shown of open windows depends on the processor time to spare; all else does not.
+    kafka = msgspec.structs.replace(config.kafka, provisional_ms=None, **counts)
+    return msgspec.structs.replace(config, kafka=kafka, clock=clock)
+
+
+def command(random: Random, number: int, at_ms: int) -> tuple[str, bytes]:
+    """A registry command, many of them senseless, one in twenty unreadable."""
+    model = random.choice(MODELS)
+    what = random.choice(("register", "promote", "set_threshold", "rollback", "archive", "unheard-of"))
+    params: dict[str, Any] = {"set_threshold": {"threshold": 0.3}, "register": {}, "promote": {}}.get(what, {})
+    value = {
+        "command_id": f"{random.randrange(number + 1)}" if random.random() < 0.2 else f"{number}",
+        "command": what,
+        "model_name": model,
+        "model_version": random.choice(("1.4.1", "1.4.2", "2.0.0", "7", "9.9.9")),
+        "timestamp": rfc3339(at_ms),
+        "requested_by": "somebody",
+        "params": params,
+    }
+    if random.random() < 0.05:
+        del value["command"]
+    return model, json.dumps(value).encode()
+
+
+def run_live(log: Path, random: Random, *, clock: str, commands: bool, finish: bool) -> Live:
+    config = config_of(log, random, clock)
+    live = Live(config, random, BEGIN - HOUR if clock == "wall" else BEGIN + 10_000 * HOUR)
+    slow = {place: random.choice((0, 0, MINUTE, 20 * MINUTE, 90 * MINUTE)) for place in range(config.kafka.input_partitions)}
+    early = -7 * MINUTE if random.random() < 0.2 else 0
+    lines = feed(live, log, lag=lambda topic, partition: slow[partition] + early)
+    number = 0
+    while lines:
+        until = lines[0][0] + random.choice((1_000, 10 * MINUTE, HOUR))
+        if clock == "wall":
+            live.clock_ms = max(live.clock_ms, lines[0][0])
+        else:
+            live.clock_ms += random.choice((0, 1_000, MINUTE))
+        while lines and lines[0][0] <= until:
+            at, topic, partition, key, value = lines.pop(0)
+            if clock == "wall":
+                live.clock_ms = max(live.clock_ms, at)
+            live.send(topic, partition, key, value)
+            if random.random() < 0.3:
+                live.some(random.randrange(4))
+        if commands and random.random() < 0.3:
+            model, value = command(random, number, min(live.clock_ms, until))
+            number += 1
+            # Some producers choose partitions in another way.
+            place = random.randrange(config.kafka.partitions) if random.random() < 0.3 else None
+            live.send(REGISTRY_COMMANDS, place, model.encode(), value)
+        if random.random() < 0.5:
+            live.some(random.randrange(20))
+        if random.random() < 0.3:
+            live.rest()
+            live.clock_ms += 2 * MINUTE
+            live.rest()
+    live.rest()
+    if finish:
+        live.finish()
+    return live
+
+
+def said_live(live: Live, topic: str) -> Counter[tuple[str, str]]:
+    return Counter(((record.key or b"").decode(), (record.value or b"").decode()) for _, record in live.bus.all(topic))
+
+
+def said_in_replay(out: Path, topic: str) -> Counter[str]:
+    return Counter((out / f"{topic}.jsonl").read_text(encoding="utf-8").splitlines())
+
+
+def letters_live(live: Live, topic: str) -> Counter[tuple[Any, ...]]:
+    names = ("dlq_topic", "dlq_partition", "dlq_offset", "dlq_reason", "dlq_error")
+    return Counter((*(record.headers[name] for name in names), record.value or b"") for _, record in live.bus.all(f"{topic}.dlq"))
+
+
+def letters_in_replay(out: Path, topic: str) -> Counter[tuple[Any, ...]]:
+    path = out / f"{topic}.dlq.jsonl"
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        letter = json.loads(line)
+        value = letter["value"].encode() if "value" in letter else b64decode(letter["value_base64"])
+        found.append(
+            (letter["dlq_topic"], str(letter["dlq_partition"]), str(letter["dlq_offset"]), letter["dlq_reason"], letter["dlq_error"], value)
+        )
+    return Counter(found)
+
+
+def differences(live: Live, folder: Path, *, batch: int) -> list[str]:
+    """What the tasks said and the replay of their log does not, and the reverse."""
+    live.export(folder / "log", FOLLOWED)
+    replay(
+        folder / "log",
+        folder / "out",
+        live.config,
+        partitions=live.config.kafka.input_partitions,
+        batch=batch,
+        follow=True,
+        open_end=True,
+        clock=lambda: live.clock_ms,
+    )
+    found = []
+    for topic in RESULTS if live.config.outcomes else RESULTS[1:]:
+        said = Counter(value for _, value in said_live(live, topic).elements() if '"provisional":true' not in value)
+        replayed = said_in_replay(folder / "out", topic)
+        found += [f"{topic}, only live: {value}" for value in (said - replayed).elements()]
+        found += [f"{topic}, only in the replay: {value}" for value in (replayed - said).elements()]
+    for topic in (PREDICTIONS, GROUND_TRUTH):
+        live_letters, replayed_letters = letters_live(live, topic), letters_in_replay(folder / "out", topic)
+        found += [f"{topic}.dlq, only live: {value}" for value in (live_letters - replayed_letters).elements()]
+        found += [f"{topic}.dlq, only in the replay: {value}" for value in (replayed_letters - live_letters).elements()]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_what_the_tasks_said_is_what_the_replay_of_their_log_says(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    everything, commands, finish = random.random() < 0.4, random.random() < 0.5, random.random() < 0.7
+    write(tmp_path / "history", seed + 5_000, everything=everything, after_the_end=False, ids=random.randint(10, 60))
+    clock = random.choice(("wall", "data"))
+    live = run_live(tmp_path / "history", random, clock=clock, commands=commands, finish=finish)
+    found = differences(live, tmp_path, batch=random.choice((7, 100, 10_000)))
+    partitions = f"{live.config.kafka.input_partitions} x {live.config.kafka.partitions} partitions"
+    assert found == [], f"seed {seed}, clock {clock}, {partitions}: {len(found)} records differ"
+    assert said_live(live, METRICS) or not finish
