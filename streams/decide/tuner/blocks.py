@@ -47,10 +47,8 @@ def fill(block: Block, seen: Histogram, start_ms: int, end_ms: int) -> None:
     negative = next(label for label in seen.labels if label != seen.positive_label)
 
     def half(counts: Mapping[str, Mapping[str, int]]) -> tuple[Sparse, Sparse]:
-        first, second = (
-            {int(number): count for number, count in counts.get(label, {}).items()} for label in (negative, str(seen.positive_label))
-        )
-        return first, second
+        first, second = (counts.get(label, {}) for label in (negative, str(seen.positive_label)))
+        return dict(zip(map(int, first), first.values(), strict=True)), dict(zip(map(int, second), second.values(), strict=True))
 
     block.start_ms, block.end_ms = start_ms, end_ms
     block.fit, block.holdout = half(seen.fit), half(seen.holdout)
