@@ -20,6 +20,12 @@ from tests.bench.kafka.worker import ROOT, Worker
 
 Result = dict[str, Any]
 SETTLE_S: Final = 1_800.0
+KEPT: Final = (
+    "driftline_commits_total",
+    "driftline_journal_bytes_total",
+    "driftline_process_seconds_sum",
+    "driftline_transaction_seconds_sum",
+)
 
 
 class Job:
@@ -70,7 +76,7 @@ class Job:
             meter, began = Meter(worker=worker.pid, broker=broker), time.monotonic()
             self._settled(worker)
             elapsed_s, used = time.monotonic() - began, meter.read()
-            figures = worker.figures()
+            figures = {name: value for name, value in worker.figures().items() if name.startswith(KEPT)}
             stop_s = worker.stop()
         except BaseException:
             worker.kill()
