@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -29,3 +29,43 @@ RESTORED_COMMITS = Gauge("driftline_restored_commits", "Commits of the changelog
 RESTORING = Gauge("driftline_restoring_tasks", "Tasks that are being restored.", ("kind",))
 TASKS = Gauge("driftline_tasks", "Tasks that this worker runs.", ("kind",))
 COMMIT_INTERVAL = Gauge("driftline_commit_interval_seconds", "How long results are gathered before they are committed.", _TASK)
+
+
+class Meters:
+    """The meters of one task; looked up once, since a look-up costs as much as the counting."""
+
+    def __init__(self, kind: str, partition: int) -> None:
+        def of(meter: Counter | Gauge) -> Any:
+            return meter.labels(kind, str(partition))
+
+        self._received = lambda topic: RECEIVED.labels(kind, str(partition), topic)
+        self._commits, self._written, self._journal_bytes = of(COMMITS), of(WRITTEN), of(JOURNAL_BYTES)
+        self._held_bytes, self._live_bytes, self._memory_bytes = of(JOURNAL_HELD_BYTES), of(STATE_LIVE_BYTES), of(STATE_MEMORY_BYTES)
+        self._restore_seconds, self._restored_bytes, self._restored_commits = of(RESTORE_SECONDS), of(RESTORED_BYTES), of(RESTORED_COMMITS)
+        self._interval = of(COMMIT_INTERVAL)
+        self.aborts, self.skipped = of(ABORTS), of(SKIPPED)
+        self.process_seconds = PROCESS_SECONDS.labels(kind)
+        self.transaction_seconds = TRANSACTION_SECONDS.labels(kind)
+        self.cache_seconds = CACHE_SECONDS.labels(kind)
+
+    def received(self, topic: str, records: int) -> None:
+        """Records of an input were taken."""
+        self._received(topic).inc(records)
+
+    def restored(self, *, seconds: float, bytes: int, commits: int) -> None:
+        """The task was restored."""
+        self._restore_seconds.set(seconds)
+        self._restored_bytes.set(bytes)
+        self._restored_commits.set(commits)
+
+    def committed(
+        self, *, records: int, journal_bytes: int, held_bytes: int, live_bytes: int, memory_bytes: int, interval_s: float
+    ) -> None:
+        """A commit is done: what it wrote, and how things are after it."""
+        self._commits.inc()
+        self._written.inc(records)
+        self._journal_bytes.inc(journal_bytes)
+        self._held_bytes.set(held_bytes)
+        self._live_bytes.set(live_bytes)
+        self._memory_bytes.set(memory_bytes)
+        self._interval.set(interval_s)

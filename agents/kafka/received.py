@@ -5,6 +5,8 @@ Values are the untouched bytes of the topic. Decoding them is the processor's pa
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from msgspec import Struct
 
 
@@ -34,3 +36,17 @@ class Received(Struct, gc=False):
     timestamps_ms: list[int]
     start: int
     next: int
+
+    def since(self, position: int) -> Received:
+        """The part from a position on."""
+        first = bisect_left(self.offsets, position)
+        return Received(
+            self.topic,
+            self.partition,
+            self.offsets[first:],
+            self.keys[first:],
+            self.values[first:],
+            self.timestamps_ms[first:],
+            max(self.start, position),
+            self.next,
+        )

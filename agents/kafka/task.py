@@ -16,21 +16,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from agents.kafka import failures, metering
+from agents.kafka import failures
 from agents.kafka.failures import Abandoned, MustStop
 from agents.kafka.journal import records_of
 from agents.kafka.ledger import Entry, Ledger
+from agents.kafka.metering import Meters
 from agents.kafka.outgoing import Outgoing
 from agents.kafka.processor import Processor, ProcessorFactory
 from agents.kafka.received import Received
 from agents.kafka.restore import Restore
+from agents.kafka.rhythm import Rhythm
 from agents.kafka.runtime import Runtime
 from agents.kafka.transaction import TransactionAborted, Transactions
 from agents.kafka.version import StateVersionError, check_shape
@@ -38,11 +39,6 @@ from agents.state.error import StateError
 
 log = logging.getLogger(__name__)
 
-# What comes together is committed together, also when the first record ends a silence.
-_GATHER_S: Final = 0.01
-# Positions that moved without any effect are committed now and then, for those who look at the lag.
-_POSITIONS_S: Final = 5.0
-_SLOWNESS: Final = 0.2
 _DELETE_AGAIN_S: Final = 60.0
 
 
@@ -92,9 +88,7 @@ class Task:
         self._journal_from = 0
         self._delete_again_s = 0.0
         self._buffered = 0
-        self._started_s = 0.0
-        self._deadline_s = 0.0
-        self._transaction_s = 0.0
+        self._rhythm = Rhythm(runtime.interval_s)
         self._again = False
         self._wake = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -102,8 +96,7 @@ class Task:
         self._step_lock = asyncio.Lock()
         self._flight: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
-        labels = (kind, str(partition))
-        self._meters = {name: getattr(metering, name).labels(*labels) for name in _METERS}
+        self._meters = Meters(kind, partition)
 
     # Opening
 
@@ -138,9 +131,7 @@ class Task:
             failures.stop_process(failures.STORAGE, cache.told_of(error))
         except Exception as error:
             failures.stop_process(failures.DEFECT, f"{self.name}: cannot be opened: {error!r}")
-        self._meters["RESTORE_SECONDS"].set(restored.seconds)
-        self._meters["RESTORED_BYTES"].set(restored.bytes)
-        self._meters["RESTORED_COMMITS"].set(restored.commits)
+        self._meters.restored(seconds=restored.seconds, bytes=restored.bytes, commits=restored.commits)
         log.info(
             "%s: restored in %.2f s, %s, %d commits and %.1f MB of the changelog read; goes on at %s",
             self.name,
@@ -176,12 +167,12 @@ class Task:
                     "records are missing. If retention deleted them before they were read, use another kafka.app to start anew",
                 )
             if received.next <= position:
-                self._meters["SKIPPED"].inc(len(received.offsets))
+                self._meters.skipped.inc(len(received.offsets))
                 return self._buffered
-            first = bisect_left(received.offsets, position)
-            if first:
-                self._meters["SKIPPED"].inc(first)
-                received = _from(received, first, position)
+            if received.start < position:
+                count = len(received.offsets)
+                received = received.since(position)
+                self._meters.skipped.inc(count - len(received.offsets))
         self.positions[received.topic] = received.next
         if received.offsets:
             before = self._buffered
@@ -189,10 +180,9 @@ class Task:
                 self._buffered = self.processor.take(received)
             except Exception as error:
                 failures.stop_process(failures.DEFECT, f"{self.name}: cannot take records of {received.topic}: {error!r}")
-            metering.RECEIVED.labels(self.kind, str(self.partition), received.topic).inc(len(received.offsets))
+            self._meters.received(received.topic, len(received.offsets))
             if not before:
-                now = time.monotonic()
-                self._deadline_s = max(self._started_s + self.interval_s, now + _GATHER_S)
+                self._rhythm.first()
             if not before or self._buffered >= self._runtime.max_records:
                 self._wake.set()
             if self._buffered >= self._runtime.max_records:
@@ -206,7 +196,7 @@ class Task:
     @property
     def interval_s(self) -> float:
         """How long results are gathered now before they are committed."""
-        return self._runtime.interval_s(self._transaction_s)
+        return self._rhythm.interval_s
 
     # Committing
 
@@ -242,10 +232,10 @@ class Task:
                 async with self._step_lock:
                     if self._unwanted:
                         return
-                    await self._step(with_positions=time.monotonic() - self._started_s > _POSITIONS_S)
+                    await self._step(with_positions=self._rhythm.positions_are_old)
         except TransactionAborted as error:
             log.warning("%s: a transaction was aborted, the task is opened anew: %s", self.name, error)
-            self._meters["ABORTS"].inc()
+            self._meters.aborts.inc()
             aborted(self)
         except Exception as error:
             failures.stop_process(failures.DEFECT, f"{self.name}: {error!r}")
@@ -258,23 +248,23 @@ class Task:
                 await self._landed()
             if self._buffered >= self._runtime.max_records:
                 return True
-            now = time.monotonic()
+            timer = None
             if self._flight is None:
                 if self._again:
                     return True
-                if now >= self._deadline_s:
-                    if self._buffered or self.processor.pending() or self._must_tell_positions(now):
+                if self._rhythm.left_s <= 0:
+                    if self._buffered or self.processor.pending() or self._must_tell_positions():
                         return True
-                    self._deadline_s = now + self.interval_s
-            timer = loop.call_later(max(self._deadline_s - now, 0.001), self._wake.set) if self._flight is None else None
+                    self._rhythm.put_off()
+                timer = loop.call_later(max(self._rhythm.left_s, 0.001), self._wake.set)
             await self._wake.wait()
             self._wake.clear()
             if timer is not None:
                 timer.cancel()
         return False
 
-    def _must_tell_positions(self, now: float) -> bool:
-        return now - self._started_s > _POSITIONS_S and self.positions != self.committed
+    def _must_tell_positions(self) -> bool:
+        return self._rhythm.positions_are_old and self.positions != self.committed
 
     async def _step(self, *, with_positions: bool) -> None:
         prepared = self._prepare(with_positions=with_positions)
@@ -296,17 +286,16 @@ class Task:
 
     def _prepare(self, *, with_positions: bool) -> _Prepared | None:
         """Process what was taken, and cut off what changed; None if nothing did."""
-        started = time.monotonic()
-        self._started_s, self._deadline_s = started, started + self.interval_s
+        self._rhythm.begin()
         try:
-            outgoing = self.processor.process(self.positions)
+            with self._meters.process_seconds.time():
+                outgoing = self.processor.process(self.positions)
         except StateError as error:
             failures.stop_process(failures.STORAGE, self._runtime.cache.told_of(error))
         except Exception as error:
             failures.stop_process(failures.DEFECT, f"{self.name}: cannot process: {error!r}")
         self._buffered = 0
         self._has_room.set()
-        metering.PROCESS_SECONDS.labels(self.kind).observe(time.monotonic() - started)
         changed = bool(outgoing) or self._ledger.changed
         self._again = changed and self.processor.pending()
         if not changed and not (with_positions and self.positions != self.committed):
@@ -320,25 +309,25 @@ class Task:
         self._ledger.settle(entry, next_offset)
         self.committed = entry.closing.positions
         self.commits += 1
-        meters = self._meters
-        meters["COMMITS"].inc()
-        meters["WRITTEN"].inc(len(prepared.outgoing))
-        meters["JOURNAL_BYTES"].inc(entry.size)
-        meters["JOURNAL_HELD_BYTES"].set(entry.closing.log_bytes)
-        meters["STATE_LIVE_BYTES"].set(entry.closing.live_bytes)
-        meters["STATE_MEMORY_BYTES"].set(self._ledger.memory_bytes)
-        meters["COMMIT_INTERVAL"].set(self.interval_s)
+        self._meters.committed(
+            records=len(prepared.outgoing),
+            journal_bytes=entry.size,
+            held_bytes=entry.closing.log_bytes,
+            live_bytes=entry.closing.live_bytes,
+            memory_bytes=self._ledger.memory_bytes,
+            interval_s=self.interval_s,
+        )
 
     def _write(self, prepared: _Prepared) -> int:
         """The transaction, then the local copy; on a thread of its own. Gives the offset after the commit."""
         cache, entry = self._runtime.cache, prepared.entry
         try:
-            with metering.TRANSACTION_SECONDS.labels(self.kind).time():
+            with self._meters.transaction_seconds.time():
                 started = time.monotonic()
                 records = records_of(entry.closing, entry.changes)
                 next_offset = self._transactions.run(prepared.outgoing, self._journal.topic, self.partition, records)
-                self._transaction_s += _SLOWNESS * (time.monotonic() - started - self._transaction_s)
-            with metering.CACHE_SECONDS.labels(self.kind).time():
+                self._rhythm.took(time.monotonic() - started)
+            with self._meters.cache_seconds.time():
                 cache.write(self.kind, self.partition, entry.cuts, msgspec.structs.replace(entry.place, next=next_offset))
             failures.reached("cached")
             self._delete_before(entry.closing.restorable_from)
@@ -360,33 +349,3 @@ class Task:
                 self._journal_from = offset
             else:
                 self._delete_again_s = now + _DELETE_AGAIN_S
-
-
-_METERS: Final = (
-    "COMMITS",
-    "ABORTS",
-    "SKIPPED",
-    "WRITTEN",
-    "JOURNAL_BYTES",
-    "JOURNAL_HELD_BYTES",
-    "STATE_LIVE_BYTES",
-    "STATE_MEMORY_BYTES",
-    "RESTORE_SECONDS",
-    "RESTORED_BYTES",
-    "RESTORED_COMMITS",
-    "COMMIT_INTERVAL",
-)
-
-
-def _from(received: Received, first: int, start: int) -> Received:
-    """A delivery without its first records."""
-    return Received(
-        received.topic,
-        received.partition,
-        received.offsets[first:],
-        received.keys[first:],
-        received.values[first:],
-        received.timestamps_ms[first:],
-        start,
-        received.next,
-    )
