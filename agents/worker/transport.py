@@ -5,6 +5,9 @@ a `Received` (many records of one partition), positions come from the tasks' cha
 published for lag tools only. What is overridden, of faust-streaming 0.15.3, and why:
 
 `perform_seek`                      seek to the positions of the tasks, with no fetch in flight
+`on_partitions_assigned`, `resume_flow`
+                                    nothing flows between an assignment and the seek: Faust lets a worker that had no partitions go on, and
+                                    resumes for an assignment that has been overtaken by the next one
 `getmany`, `_drain_messages`        deliver micro-batches; never go back to committed offsets
 `force_commit`                      publish what the tasks have committed
 `commit_and_end_transactions`       at a revocation and at the end: finish the last transaction first
@@ -23,12 +26,12 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 import aiokafka
 import faust
-from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError, KafkaError
+from aiokafka.consumer.fetcher import FetchError, FetchResult
+from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.events import Event
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
@@ -41,6 +44,7 @@ from agents.worker.pace import Pace
 # Records of one event: enough that what Faust does per event does not count, few enough that partitions take turns.
 DELIVERY_RECORDS = 2_000
 POLL_SECONDS = 0.25
+PAUSE_SECONDS = 0.05
 # Bounds what lies between the broker and the tasks; about 40,000 records.
 FETCH_BYTES = 8 << 20
 PUBLISH_SECONDS = 2.0
@@ -138,6 +142,7 @@ class Reader(AIOKafkaConsumerThread):
                 if consumer._closed or fetcher._closed:
                     raise ConsumerStoppedError
                 if subscriptions.reassignment_in_progress:
+                    await asyncio.sleep(PAUSE_SECONDS)
                     return {}
                 now = time.monotonic()
                 fetched = self._drain(fetcher, active_partitions)
@@ -165,7 +170,7 @@ class Reader(AIOKafkaConsumerThread):
             result = fetcher._records.pop(tp)
             fetcher._notify(fetcher._wait_consume_future)
             if type(result) is not FetchResult:
-                result.check_raise()
+                _raise(result)
             if not (result.check_assignment(tp) and result.has_more()):
                 continue
             position = result._partition_records.next_fetch_offset
@@ -250,12 +255,22 @@ class MicroBatchConsumer(Consumer):
         self._fetching = asyncio.Lock()
         self._published: dict[TP, int] = {}
         self.sought: dict[TP, int] = {}
+        self._sought_generation: int | None = None
 
     def _new_consumer_thread(self) -> Reader:
         return Reader(self, loop=self.loop, beacon=self.beacon)
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self.stop_flow()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def resume_flow(self) -> None:
+        if self._sought_generation == self.app.consumer_generation_id:
+            super().resume_flow()
+
     async def perform_seek(self) -> None:
         self.stop_flow()
+        self._sought_generation = self.app.consumer_generation_id
         async with self._fetching:
             self.sought = await self._seek_to(self.positions.wanted(self.assignment()))
         self._published.clear()
@@ -280,7 +295,7 @@ class MicroBatchConsumer(Consumer):
             generation = self.app.consumer_generation_id
             active = set(self._get_active_partitions())
             if not (self.flow_active and active):
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(PAUSE_SECONDS)
                 return
             fetched = await self._getmany(active, timeout)
         for tp, received in _in_turn(fetched):
@@ -389,6 +404,15 @@ def place_in_log(tp: TP, position: int | None, first: int, end: int) -> int:
             "or has lost records. Bring it back, or start a new application (another kafka.app)."
         )
     return position
+
+
+def _raise(error: FetchError) -> NoReturn:
+    try:
+        error.check_raise()
+    except OffsetOutOfRangeError as fault:
+        where = ", ".join(f"{tp.topic}-{tp.partition} from {offset} on" for tp, offset in fault.args[0].items())
+        raise LostPosition(f"{where}: the log does not have what is to be read next; a restart says why and what to do") from fault
+    raise AssertionError("a fetch error without an error")
 
 
 def _in_turn(fetched: Mapping[TP, list[Received]]) -> list[tuple[TP, Received]]:

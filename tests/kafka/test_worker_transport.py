@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -107,20 +107,57 @@ def test_a_task_that_is_opened_anew_is_delivered_to_from_its_position_and_the_ot
     _run(names, watched)
 
 
-def _run(names: Names, watched: Callable[[App, NotingTasks], Awaitable[None]]) -> None:
+def test_nothing_flows_between_an_assignment_and_the_seek_even_to_a_worker_that_had_no_partitions(names: Names) -> None:
+    async def watched(app: App, tasks: NotingTasks) -> None:
+        others = [_app(names.connection(kafka=f"input_partitions = {PARTITIONS}")) for _ in range(2)]
+        flowed: list[bool] = []
+        for other, _, _ in others:
+            _note_flow(other, flowed)
+        starting = [asyncio.ensure_future(other.start()) for other, _, _ in others]
+        held = [tasks, *(other_tasks for _, other_tasks, _ in others)]
+        await _until(lambda: bool(flowed) and sorted(len(one.live) for one in held) == [0, 1, 1])
+        await app.stop()
+        tasks.live.clear()
+        await _until(lambda: sorted(len(one.live) for one in held) == [0, 1, 1])
+        for other, _, failures in others:
+            await other.stop()
+            assert not failures
+        assert all(begun.done() for begun in starting)
+        assert not any(flowed)
+
+    _run(names, watched)
+
+
+def _note_flow(app: App, flowed: list[bool]) -> None:
+    """Note at each seek whether records could have been delivered just before it."""
+    consumer = cast(Any, app.consumer)
+    seek = consumer.perform_seek
+
+    async def noting() -> None:
+        flowed.append(consumer.flow_active)
+        await seek()
+
+    consumer.perform_seek = noting
+
+
+def _app(connection: Connection) -> tuple[App, NotingTasks, list[tuple[str, Exception]]]:
+    failures: list[tuple[str, Exception]] = []
+    feed, tasks = Feed(("rows",), connection), NotingTasks()
+    feed.tasks = cast(Tasks, tasks)
+    return App("score", feed, connection, lambda what, error: failures.append((what, error))), tasks, failures
+
+
+def _run(names: Names, watched: Callable[[App, NotingTasks], Coroutine[Any, Any, None]]) -> None:
     connection = names.connection(kafka=f"input_partitions = {PARTITIONS}")
     _produce(connection)
 
     async def run() -> None:
-        failures: list[tuple[str, Exception]] = []
-        feed, tasks = Feed(("rows",), connection), NotingTasks()
-        feed.tasks = cast(Tasks, tasks)
-        app = App("score", feed, connection, lambda what, error: failures.append((what, error)))
+        app, tasks, failures = _app(connection)
         starting = asyncio.ensure_future(app.start())
         try:
             async with asyncio.timeout(60):
                 await _until(lambda: len(tasks.live) == PARTITIONS or bool(failures))
-                watching = asyncio.ensure_future(cast(Any, watched(app, tasks)))
+                watching = asyncio.ensure_future(watched(app, tasks))
                 await _until(lambda: watching.done() or bool(failures))
             assert not failures, failures
             watching.result()
