@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 # What speaks of its own inner parts at INFO; their warnings count.
 QUIET = ("aiohttp", "aiokafka", "asyncio", "faust", "mode")
-# What librdkafka says while it tries again; whoever waits for it says so in a sentence.
-SILENT = ("driftline.kafka.client",)
+# Of what one place in the code of those says, so often at most: while a broker is away they say the same hundreds of times a second.
+SELDOM_SECONDS = 10.0
+# What others say better: librdkafka while it tries again (whoever waits for it says so in a sentence), mode's timers under load.
+SILENT = ("driftline.kafka.client", "mode.timers")
 
 
 def configure(*, as_json: bool) -> None:
@@ -24,11 +26,35 @@ def configure(*, as_json: bool) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if as_json else Line())
+    handler.addFilter(Seldom())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in SILENT:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class Seldom(logging.Filter):
+    """Lets a line of the quiet loggers pass when the place that says it has been silent for a while, with how many it left out."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written."""
+        if record.name.partition(".")[0] not in QUIET:
+            return True
+        place, now = (record.pathname, record.lineno), self._clock()
+        last, left_out = self._said.get(place, (float("-inf"), 0))
+        if now - last < SELDOM_SECONDS:
+            self._said[place] = last, left_out + 1
+            return False
+        self._said[place] = now, 0
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {left_out} more like this)", None
+        return True
 
 
 class Line(logging.Formatter):

@@ -14,6 +14,7 @@ published for lag tools only. What is overridden, of faust-streaming 0.15.3, and
 `on_buffer_full`, `on_buffer_drop`  nothing: a full stream stops the one delivery loop, which stops fetching
 `verify_all_partitions_active`      nothing: it judges by acknowledgements, of which there are none
 `_create_worker_consumer`           read committed records only, from our broker; Faust's co-partitioned assignor always
+`on_start` of the thread            wait for a broker that went away in the middle of the start
 `_fetch_records`                    whole batches instead of single records
 
 `tests/kafka/test_worker_upstream.py` fails when any of these changes upstream.
@@ -31,7 +32,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, cast
 import aiokafka
 import faust
 from aiokafka.consumer.fetcher import FetchError, FetchResult
-from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import ConsumerStoppedError, KafkaConnectionError, KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.events import Event
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
@@ -48,6 +49,7 @@ PAUSE_SECONDS = 0.05
 # Bounds what lies between the broker and the tasks; about 40,000 records.
 FETCH_BYTES = 8 << 20
 PUBLISH_SECONDS = 2.0
+RETRY_SECONDS = 1.0
 
 
 class Positions(Protocol):
@@ -101,6 +103,16 @@ class Reader(AIOKafkaConsumerThread):
     logger = logging.getLogger("faust.worker")
 
     consumer: MicroBatchConsumer
+
+    async def on_start(self) -> None:
+        while not self.should_stop:
+            try:
+                await super().on_start()
+                return
+            except KafkaConnectionError as error:
+                self.log.warning("the broker cannot be reached, trying again: %s", error)
+                await self._ensure_consumer().stop()
+                await asyncio.sleep(RETRY_SECONDS)
 
     def _create_worker_consumer(self, transport: Transport) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf

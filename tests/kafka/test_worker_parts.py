@@ -14,7 +14,7 @@ from faust.types import TP
 from agents.cli.worker import chosen_kinds
 from agents.kafka.connection import Connection
 from agents.worker.feed import Feed, Uneven
-from agents.worker.logs import Json, Line
+from agents.worker.logs import Json, Line, Seldom
 from agents.worker.transport import LostPosition, place_in_log
 from schemas.settings import Config
 
@@ -83,3 +83,21 @@ def test_a_traceback_stays_with_its_line() -> None:
         record = logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
     assert Line().format(record).splitlines()[-1] == "ValueError: broken"
     assert json.loads(Json().format(record))["traceback"].splitlines()[-1] == "ValueError: broken"
+
+
+def test_what_a_library_repeats_is_written_now_and_then_with_how_often_it_was_not() -> None:
+    now = 0.0
+    seldom = Seldom(clock=lambda: now)
+
+    def written(name: str, line: int) -> str | None:
+        record = logging.LogRecord(name, logging.ERROR, "client.py", line, "no connection to %s", ("broker",), None)
+        return record.getMessage() if seldom.filter(record) else None
+
+    assert written("aiokafka.client", 7) == "no connection to broker"
+    assert [written("aiokafka.client", 7) for _ in range(3)] == [None, None, None]
+    assert written("aiokafka.client", 8) == "no connection to broker"
+    assert [written("agents.kafka.task", 7) for _ in range(2)] == ["no connection to broker"] * 2
+    now = 10.0
+    assert written("aiokafka.client", 7) == "no connection to broker (and 3 more like this)"
+    now = 20.0
+    assert written("aiokafka.client", 7) == "no connection to broker"

@@ -16,7 +16,7 @@ from agents.kafka.tasks import Tasks
 from agents.worker.app import App
 from agents.worker.feed import Feed
 from agents.worker.transport import DELIVERY_RECORDS
-from tests.kafka.brokers import Names
+from tests.kafka.brokers import BrokerProcess, Names
 
 pytestmark = pytest.mark.kafka
 
@@ -105,6 +105,26 @@ def test_a_task_that_is_opened_anew_is_delivered_to_from_its_position_and_the_ot
             assert task.offsets == list(range(len(task.offsets)))
 
     _run(names, watched)
+
+
+def test_a_broker_that_is_away_in_the_middle_of_a_start_is_waited_for(own_broker: BrokerProcess) -> None:
+    names = Names(own_broker.servers, "late")
+    connection = names.connection(kafka=f"input_partitions = {PARTITIONS}")
+    _produce(connection)
+    own_broker.kill()
+
+    async def run() -> None:
+        app, tasks, failures = _app(connection)
+        starting = asyncio.ensure_future(app.start())
+        await asyncio.sleep(1.5)
+        await asyncio.to_thread(own_broker.start)
+        async with asyncio.timeout(60):
+            await _until(lambda: sum(len(task.offsets) for task in tasks.live.values()) == ROWS)
+        await app.stop()
+        await starting
+        assert not failures
+
+    asyncio.run(run())
 
 
 def test_nothing_flows_between_an_assignment_and_the_seek_even_to_a_worker_that_had_no_partitions(names: Names) -> None:
