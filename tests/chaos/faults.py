@@ -49,11 +49,14 @@ class Scene:
         self.broker, self.fleet, self.watching, self.disk, self.random = broker, fleet, watching, disk, random
 
     def busy(self) -> list[Task]:
-        """The tasks that are at work just now."""
+        """The tasks that are at work, once there are any."""
+        self.fleet.wait(lambda: bool(self.watching.active(time.time() - ACTIVE_S)), RECOVERS_S)
         return self.watching.active(time.time() - ACTIVE_S)
 
     def recovery(self, since: float, tasks: list[Task]) -> float | None:
-        """Wait until all of these tasks have written and committed something after a time; gives the seconds that it took."""
+        """Wait until all of these tasks, and at least one, have written and committed something after a time; gives the seconds."""
+        if not tasks:
+            return None
         missing = set(tasks)
 
         def all_again() -> bool:
@@ -115,7 +118,7 @@ def kill_at(point: str) -> Fault:
     def fault(scene: Scene) -> Happening:
         busy, notes = scene.busy(), []
         for attempt in range(ATTEMPTS):
-            worker = scene.pick()
+            worker = scene.pick(age=SETTLED_S)
             notes.append(scene.end(worker))
             # With a local copy that is up to date there is nothing to restore.
             if point == "restoring":
@@ -175,7 +178,6 @@ def graceful(scene: Scene) -> Happening:
 def zombie(scene: Scene) -> Happening:
     """SIGSTOP until others have taken over, then SIGCONT: it must find out that it is out before it changes anything."""
     if len(scene.fleet.running()) < 2:
-        scene.recovery(time.time(), [])
         scene.fleet.add()
         scene.recovery(time.time(), scene.busy())
     # One that has only just been started may have no partitions yet.
@@ -189,7 +191,7 @@ def zombie(scene: Scene) -> Happening:
     worker.signal(signal.SIGCONT)
     woken = time.time()
     ended = scene.fleet.wait(lambda: len(scene.fleet.self_exits) > exits, 8.0)
-    again = scene.recovery(woken, scene.busy() or busy)
+    again = scene.recovery(woken, busy)
     note = scene.fleet.self_exits[-1].words if ended else "goes on as a member"
     return Happening("SIGSTOP past the session, SIGCONT", taken, f"{note}; all again after {again} s")
 
@@ -206,7 +208,7 @@ def broker(scene: Scene) -> Happening:
 
 def cache(scene: Scene) -> Happening:
     """A worker is killed or stopped, its cache deleted or cut short, and it comes back."""
-    worker, busy = scene.pick(), scene.busy()
+    worker, busy = scene.pick(age=SETTLED_S), scene.busy()
     note = ""
     if scene.random.random() < 0.5:
         worker.kill()
