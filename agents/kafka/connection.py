@@ -21,6 +21,8 @@ from schemas.settings import Config
 
 BROKER_VARIABLE = "DRIFTLINE_BROKER"
 REACH_S = 5.0
+# The increments of one commit are one record: 2.1 MB where 10,000 flights came in at once (measured), and more with more features.
+LARGEST_RECORD = 16 << 20
 
 _client_log = logging.getLogger("driftline.kafka.client")
 # librdkafka would write to standard error otherwise; whoever connects says in a sentence what went wrong.
@@ -95,7 +97,8 @@ class Connection:
 
     def producer(self, **extra: Any) -> Producer:
         """A producer; `extra` as for `properties`. Java's partitioner is the default here, and not librdkafka's."""
-        return Producer({"partitioner": "murmur2_random", **self.properties(**extra)}, logger=_client_log)
+        base = {"partitioner": "murmur2_random", "message.max.bytes": LARGEST_RECORD}
+        return Producer({**base, **self.properties(**extra)}, logger=_client_log)
 
     def consumer(self, **extra: Any) -> Consumer:
         """A consumer that sees committed records only and commits nothing by itself; `extra` as for `properties`.

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agents.kafka.connection import BrokerError, Connection
+from agents.kafka.connection import LARGEST_RECORD, BrokerError, Connection
 from schemas.broker import Kafka
 from schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, WINDOW_PARTIALS, dlq_name
 
@@ -23,7 +23,7 @@ KINDS = ("score", "downstream")
 REQUEST_S = 30.0
 # A changelog is cut off at the front as it is copied forward; a segment is deleted as a whole, so it must not be large.
 CHANGELOG_SEGMENT_BYTES = 64 << 20
-_SHOWN = ("cleanup.policy", "retention.ms", "min.insync.replicas")
+_SHOWN = ("cleanup.policy", "retention.ms", "min.insync.replicas", "max.message.bytes")
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class Found(Struct, frozen=True, kw_only=True):
     replicas
         The smallest number over its partitions.
     config
-        cleanup.policy, retention.ms and min.insync.replicas.
+        cleanup.policy, retention.ms, min.insync.replicas and max.message.bytes.
     """
 
     name: str
@@ -104,6 +104,7 @@ def plan(settings: Kafka) -> list[Wanted]:
             "retention.ms": str(-1 if retention_ms is None else retention_ms),
             # Event time lies in the value. Records stamped with old event times would be deleted by retention at once.
             "message.timestamp.type": "LogAppendTime",
+            "max.message.bytes": str(LARGEST_RECORD),
             **{key.replace("_", "."): value for key, value in more.items()},
         }
         if settings.min_insync_replicas is not None:
@@ -259,6 +260,8 @@ def _settings(wanted: Wanted, found: Found, name: str) -> Iterator[Mismatch]:
         yield _setting(name, found, "cleanup.policy", cleanup, "compaction would remove records that are needed")
     if wanted.config["retention.ms"] == "-1" and "delete" in cleanup and found.config["retention.ms"] != "-1":
         yield _setting(name, found, "retention.ms", "-1", "what it holds is needed for ever")
+    if wanted.name == WINDOW_PARTIALS and int(found.config["max.message.bytes"]) < LARGEST_RECORD:
+        yield _setting(name, found, "max.message.bytes", str(LARGEST_RECORD), "what a commit of stage 1 adds may be larger")
     if int(found.config["min.insync.replicas"]) > found.replicas:
         reason = f"it has {found.replicas} replica{'' if found.replicas == 1 else 's'}, so nothing can be written"
         yield _setting(name, found, "min.insync.replicas", str(found.replicas), reason)

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from agents.kafka import failures
-from agents.kafka.connection import Connection
+from agents.kafka.connection import LARGEST_RECORD, Connection
 from agents.kafka.failures import MustStop
 from agents.kafka.outgoing import Outgoing
 from agents.kafka.patience import Patience
@@ -137,8 +137,8 @@ class Transactions:
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                     size = len(value or b"")
-                    why = f"{self._id}: a record of {size} bytes for {topic} is larger than the broker takes; raise message.max.bytes there"
-                    raise MustStop(failures.REFUSED, f"{why} and in kafka.client") from error
+                    why = f"{self._id}: a record of {size} bytes for {topic} is larger than any should be ({LARGEST_RECORD} bytes)"
+                    raise MustStop(failures.REFUSED, f"{why}; shorten kafka.commit_interval, or name fewer segments") from error
                 raise
 
     def _until_done(self, doing: str, call: Callable[[float], _T], *, may_leave: bool = False) -> _T:

@@ -189,9 +189,7 @@ class Overlay:
     def repeat_spilled(self, items: Iterable[tuple[bytes, bytes]]) -> int:
         """The same for entries as the store has them; leaves out what is no longer so, which later records have. Gives the bytes."""
         table, frozen = self._table, self._frozen or {}
-        there = {
-            key: value for key, value in items if key not in table and key not in frozen and not self._in_deleted_range(key)
-        }
+        there = {key: value for key, value in items if key not in table and key not in frozen and not self._in_deleted_range(key)}
         self._noted().append(Put(list(there), list(there.values())))
         return sum(map(len, there)) + sum(map(len, there.values()))
 

@@ -118,13 +118,19 @@ def test_settings_with_which_records_would_be_lost_are_refused(names: Names) -> 
     topics.create(connection)
     changelog = f"{names.app}-score-changelog"
     alter(names, changelog, retention_ms="1000")
-    alter(names, "window-partials", cleanup_policy="compact")
+    alter(names, "window-partials", cleanup_policy="compact", max_message_bytes="1048588")  # Kafka's default
     alter(names, "alerts", min_insync_replicas="2")
+    alter(names, "outcomes", max_message_bytes="1000000")
+    assert not [mismatch for mismatch in topics.check(connection) if mismatch.topic.endswith("outcomes")]  # no record there is large
     alter(names, "metrics", retention_ms="1000")  # shorter than usual: somebody's choice, nothing of ours is lost
-    said = {mismatch.topic.removeprefix(names.prefix): str(mismatch) for mismatch in topics.check(connection)}
+    said: dict[str, str] = {}
+    for mismatch in topics.check(connection):
+        topic = mismatch.topic.removeprefix(names.prefix)
+        said[topic] = f"{said.get(topic, '')}\n{mismatch}"
     assert sorted(said) == sorted([changelog, "window-partials", "alerts"])
     assert "has retention.ms=1000, and what it holds is needed for ever; change it: kafka-configs --alter" in said[changelog]
     assert "has cleanup.policy=compact, and compaction would remove records" in said["window-partials"]
+    assert "has max.message.bytes=1048588, and what a commit of stage 1 adds may be larger" in said["window-partials"]
     assert "has min.insync.replicas=2, and it has 1 replica, so nothing can be written" in said["alerts"]
 
 
