@@ -106,6 +106,9 @@ class DownstreamProcessor:
         outgoing += self._writer.said(record for record in said if record.topic != REGISTRY_COMMANDS)
         return outgoing + self._settled() + self._requests()
 
+    def waits(self) -> None:
+        """Commands and partials are not compared."""
+
     def pending(self) -> bool:
         """Whether panes are due, open windows have changed, or partitions that stand still are to be asked to move on."""
         return self._panes_due or self._may_show() or bool(self._asked())

@@ -42,6 +42,9 @@ class Processor(Protocol):
         topic: they are committed together with the state and the records.
         """
 
+    def waits(self) -> tuple[str, str] | None:
+        """The input that has run ahead in event time and should wait, and the one that it should wait for as long as that is unread."""
+
     def pending(self) -> bool:
         """Tell whether there is something to process though nothing was received: time has moved on."""
 

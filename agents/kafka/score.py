@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -25,13 +25,15 @@ from schemas.events import Tick
 from schemas.refusals import Reject
 from schemas.results import encode
 from schemas.settings import Config
-from schemas.times import parse_time
+from schemas.times import MINUTE_MS, parse_time
 from schemas.topics import GROUND_TRUTH, OUTCOMES, PREDICTIONS, TICKS, WINDOW_PARTIALS
 from streams.columns import GroundTruthColumns, PredictionColumns, joined
 from streams.score import Score
 from streams.stage import Batch, State
 
 _ROWS = (PREDICTIONS, GROUND_TRUTH)
+AHEAD_MS: Final = 5 * MINUTE_MS
+"""So far in event time one topic may be ahead of the other while that one is unread."""
 
 
 class ScoreProcessor:
@@ -71,6 +73,8 @@ class ScoreProcessor:
         self._refused: list[Outgoing] = []
         self._rows = 0
         self._caught_up = False
+        marks = self._score.marks(state)
+        self._heads_ms = {PREDICTIONS: marks.prediction_ms, GROUND_TRUTH: marks.truth_ms}
 
     @property
     def caught_up(self) -> bool:
@@ -98,6 +102,7 @@ class ScoreProcessor:
             raw = values if not rejects else [values[i] for i in good]
             offsets = np.array(received.offsets, np.int64)
             columns = self._columns[received.topic](rows, raw, offsets[good] if rejects else offsets)
+            self._heads_ms[received.topic] = max(self._heads_ms[received.topic], int(columns.timestamp_ms.max()))
             if received.topic == PREDICTIONS:
                 self._predictions.append(columns)
                 self._taken.append(received)
@@ -130,6 +135,15 @@ class ScoreProcessor:
             else:
                 outgoing.append(self._conflict(record.value, taken))
         return outgoing + self._writer.said(outcomes) + self._writer.partials(partials)
+
+    def waits(self) -> tuple[str, str] | None:
+        """The topic that is ahead, and the other one.
+
+        While a backlog is read, truths would run far ahead of predictions, since more of them fit into a fetch: each would have to be
+        parked, and what comes after an id has ended would depend on which topic was read first.
+        """
+        ahead, behind = sorted(self._heads_ms, key=self._heads_ms.__getitem__, reverse=True)
+        return (ahead, behind) if self._heads_ms[ahead] > self._heads_ms[behind] + AHEAD_MS else None
 
     def pending(self) -> bool:
         """Whether entries wait to be forgotten, or a tick is due."""

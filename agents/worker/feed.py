@@ -5,7 +5,7 @@ Takes care that what Faust assigns belongs together, and that a failure in a tas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from faust.types import TP
@@ -90,6 +90,14 @@ class Feed:
             if task is not None:
                 found[tp] = task.positions.get(self._connection.bare(tp.topic))
         return found
+
+    def held_back(self, unread: Collection[TP]) -> set[TP]:
+        """Inputs that wait for another one of their task, which is among `unread` and behind in event time."""
+        name, held = self._connection.name, set()
+        for task in self.tasks.tasks():
+            if (pair := task.processor.waits()) is not None and TP(name(pair[1]), task.partition) in unread:
+                held.add(TP(name(pair[0]), task.partition))
+        return held
 
     def sought(self, positions: Mapping[TP, int]) -> None:
         """Drop what was fetched before the inputs of a task were sought anew."""

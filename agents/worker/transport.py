@@ -26,7 +26,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 import aiokafka
@@ -57,6 +57,9 @@ class Positions(Protocol):
 
     def wanted(self, assigned: Iterable[TP]) -> Mapping[TP, int | None]:
         """Where to read on, for each assigned partition that has a task; None for the beginning of the log."""
+
+    def held_back(self, unread: Collection[TP]) -> set[TP]:
+        """Inputs that nothing is to be delivered of while others, of which there is something unread, are behind them."""
 
     def published(self) -> Mapping[TP, int]:
         """What is committed, for lag tools."""
@@ -305,7 +308,8 @@ class MicroBatchConsumer(Consumer):
             await self.wait(cast(Any, self.can_resume_flow))
         async with self._fetching:
             generation = self.app.consumer_generation_id
-            active = set(self._get_active_partitions())
+            unread = {tp for tp, end in self.ends_known().items() if end.position < end.offset}
+            active = set(self._get_active_partitions()) - self.positions.held_back(unread)
             if not (self.flow_active and active):
                 await asyncio.sleep(PAUSE_SECONDS)
                 return

@@ -102,8 +102,11 @@ class BusTask:
         return sum(self._bus.end(topic, self._partition) - self._reading.get(topic, 0) for topic in self._processor.inputs)
 
     def take(self, count: int) -> None:
-        """Take at most `count` records of one input that has some."""
+        """Take at most `count` records of one input that has some, now and then of one that should wait."""
         topics = [t for t in self._processor.inputs if self._bus.end(t, self._partition) > self._reading.get(t, 0)]
+        pair = self._processor.waits()
+        if pair is not None and set(pair) <= set(topics) and self._random.random() < 0.9:
+            topics.remove(pair[0])
         if topics:
             topic = self._random.choice(topics)
             received = self._bus.read(topic, self._partition, self._reading.get(topic, 0), count)

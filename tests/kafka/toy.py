@@ -63,6 +63,9 @@ class Sums:
         self.taken = []
         return [Outgoing(OUTPUT, self.partition, name, b"%d" % amount) for name, amount in added.items()]
 
+    def waits(self) -> None:
+        """There is one input only."""
+
     def pending(self) -> bool:
         return False
 

@@ -1,0 +1,59 @@
+"""While a backlog is read, the topic that is ahead in event time waits for the other one."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from faust.types import TP
+
+from agents.kafka.connection import Connection
+from agents.kafka.received import Received
+from agents.kafka.score import ScoreProcessor
+from agents.state.memory import MemoryState
+from agents.worker.feed import Feed
+from schemas.config import parse_config
+from schemas.topics import GROUND_TRUTH, PREDICTIONS
+
+MINUTE = 60_000
+CONFIG = parse_config('[run]\ntopic_prefix = "p-"\n[kafka]\ninput_partitions = 1')
+
+
+def taken(processor: ScoreProcessor, topic: str, minute: int) -> None:
+    names = '"model_name":"m","model_version":"1","score":0.5' if topic == PREDICTIONS else '"label":1'
+    value = f'{{"prediction_id":"a","timestamp":{minute * MINUTE},{names}}}'.encode()
+    processor.take(Received(topic=topic, partition=0, offsets=[0], keys=[b"a"], values=[value], timestamps_ms=[0], start=0, next=1))
+
+
+def processor() -> ScoreProcessor:
+    return ScoreProcessor(CONFIG, 0, MemoryState(), clock=lambda: 10_000 * MINUTE)
+
+
+def test_the_topic_that_is_more_than_five_minutes_ahead_waits() -> None:
+    score = processor()
+    assert score.waits() is None
+    taken(score, GROUND_TRUTH, 100)
+    assert score.waits() == (GROUND_TRUTH, PREDICTIONS)
+    taken(score, PREDICTIONS, 95)
+    assert score.waits() is None
+    taken(score, PREDICTIONS, 106)
+    assert score.waits() == (PREDICTIONS, GROUND_TRUTH)
+
+
+def test_what_was_processed_before_a_restart_counts() -> None:
+    state = MemoryState()
+    before = ScoreProcessor(CONFIG, 0, state, clock=lambda: 10_000 * MINUTE)
+    taken(before, GROUND_TRUTH, 100)
+    before.process({GROUND_TRUTH: 1})
+    assert ScoreProcessor(CONFIG, 0, state, clock=lambda: 0).waits() == (GROUND_TRUTH, PREDICTIONS)
+
+
+def test_nothing_is_held_back_unless_what_it_waits_for_is_unread() -> None:
+    score = processor()
+    taken(score, GROUND_TRUTH, 100)
+    feed = Feed(ScoreProcessor.inputs, Connection(CONFIG))
+    tasks: Any = SimpleNamespace(tasks=lambda: [SimpleNamespace(partition=0, processor=score)])
+    feed.tasks = tasks
+    assert feed.held_back({TP("p-predictions", 0), TP("p-ground-truth", 0)}) == {TP("p-ground-truth", 0)}
+    assert feed.held_back({TP("p-ground-truth", 0)}) == set()
+    assert feed.held_back({TP("p-predictions", 1)}) == set()
