@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default %(default)s)")
     parser.add_argument("--growth-pairs", type=int, default=2_000_000, help="of the large plain job (default %(default)s)")
     parser.add_argument("--rate", type=int, default=500, help="pairs a second of latency and transactions (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=180.0, help="of each latency measurement (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=240.0, help="of each latency measurement (default %(default)s)")
     parser.add_argument("--idle", type=float, default=75.0, help="seconds without anything after it (default %(default)s)")
     parser.add_argument("--partitions", type=int, nargs="*", default=[4, 8, 16, 32], help="of transactions (default %(default)s)")
     parser.add_argument("--entries", type=int, nargs="*", default=[5_000_000], help="of restore (default %(default)s)")

@@ -24,7 +24,9 @@ from schemas.topics import GROUND_TRUTH, PREDICTIONS
 from tests.bench.kafka.topics import Bench
 
 GRACE_S: Final = 2
-RUNG_S: Final = 10
+RUNG: Final = "1m"  # whole panes: a rung is announced at the first edge of a pane behind it
+SOON_S: Final = (1.0, 10.0)
+LATE_S: Final = (62.0, 70.0)
 CELLS: Final = (("no", "no"), ("no", "yes"), ("yes", "no"), ("yes", "yes"))  # actual, predicted; by partition
 
 PLAIN: Final = f"""[run]
@@ -34,7 +36,7 @@ truth_grace = "{GRACE_S}s"
 park = "10m"
 [defaults]
 windows = ["1m"]
-maturity = ["{RUNG_S}s", "5m"]
+maturity = ["{RUNG}", "5m"]
 label_horizon = "5m"
 correction_horizon = "2m"
 positive_label = "yes"
@@ -49,8 +51,9 @@ type = "threshold"
 name = "coverage_low"
 metric = "label_coverage"
 below = 0.5
+min_samples = 0
 window = "1m"
-maturity = "{RUNG_S}s"
+maturity = "{RUNG}"
 """
 ALL_LANES: Final = '["traffic", "decisions", "arrivals"]'
 FULL: Final = PLAIN.replace('["decisions"]', ALL_LANES).replace(
@@ -111,7 +114,7 @@ class Load:
             return
         start, maturity, labels = parse_time(metric["window_start"]), metric["maturity"], metric.get("labels", ())
         with self._lock:
-            queues = self._soon if maturity == f"{RUNG_S}s" else self._all
+            queues = self._soon if maturity == RUNG else self._all
             for actual, row in zip(labels, metric.get("matrix", ()), strict=True):
                 for predicted, count in zip(labels, row, strict=True):
                     key = (metric["model_name"], metric["model_version"], start, actual, predicted)
@@ -152,7 +155,7 @@ class Load:
         self._producer.produce(self._bench.name(PREDICTIONS), msgspec.json.encode(row | (self._rest() if self._full else {})), identity)
         slow = (ms // 60_000 + model + version) % 2
         # Nothing close to the rung, so that the order of sending says on which side a truth is.
-        delay_s = random.uniform(RUNG_S + 2, RUNG_S + 8) if slow else random.uniform(1, RUNG_S - 2)
+        delay_s = random.uniform(*LATE_S if slow else SOON_S)
         key = (row["model_name"], row["model_version"], ms // 60_000 * 60_000, actual, predicted)
         heapq.heappush(self._waiting, (now + delay_s, identity, key, not slow))
 
