@@ -146,6 +146,8 @@ class Task:
         """Tell the task that it is no longer wanted: an `open` on another thread ends, and no more is committed."""
         self._unwanted = True
         self._wake.set()
+        # Nobody waits for room in a task that will never have any.
+        self._has_room.set()
 
     def start(self, aborted: Callable[[Task], None]) -> None:
         """Begin to commit, on the running event loop; `aborted` is called if the task has to be dropped and opened anew."""

@@ -7,8 +7,9 @@ dropped and opened anew from what is committed. All else (fenced by a newer owne
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -17,6 +18,8 @@ from agents.kafka.connection import LARGEST_RECORD, Connection
 from agents.kafka.failures import MustStop
 from agents.kafka.outgoing import Outgoing
 from agents.kafka.patience import Patience
+
+log = logging.getLogger(__name__)
 
 # After this time the broker aborts a transaction of a worker that is gone; a worker that takes over aborts it at once.
 TRANSACTION_TIMEOUT_MS: Final = 60_000
@@ -29,7 +32,7 @@ _T = TypeVar("_T")
 
 
 class TransactionAborted(Exception):
-    """A transaction was aborted; nothing of it can be seen, and its task has to be opened anew."""
+    """A transaction was given up; its task has to be opened anew, which aborts it at the broker."""
 
 
 class Transactions:
@@ -49,6 +52,7 @@ class Transactions:
         self._connection = connection
         self._id = transactional_id
         self._unwanted = unwanted
+        self._spoiled = False
         self._producer: Producer = connection.producer(
             transactional_id=transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
@@ -121,8 +125,15 @@ class Transactions:
         return max(offsets) + 1
 
     def close(self) -> None:
-        """Let go of the broker."""
-        self._producer.close()
+        """Let go of the broker; what is in an open transaction is dropped."""
+        self._producer.purge()
+        try:
+            self._producer.close()
+        except KafkaException as error:
+            if not self._spoiled:
+                raise
+            # Of the transaction that was given up already; whoever opens the task next aborts it.
+            log.info("%s: closed with %s", self._id, error.args[0].str())
 
     def _produce(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: list[tuple[str, bytes]], **more: Any
@@ -155,17 +166,16 @@ class Transactions:
                     raise self._lost(fault, doing) from error
                 patience.again(fault)
 
-    def _abort(self, error: KafkaException) -> None:
-        """Abort the transaction that an error spoiled; always raises."""
+    def _abort(self, error: KafkaException) -> NoReturn:
+        """Give up the transaction that an error spoiled.
+
+        Whoever opens the task next aborts it at the broker, and reads from the journal what is committed; asking for that from here
+        may end fatally after a minute without a broker.
+        """
         fault: KafkaError = error.args[0]
         if fault.fatal():
             raise self._lost(fault, "go on") from error
-        # Aborting while records wait in the client's queue ends fatally; so they go out first.
-        self._producer.flush(_ATTEMPT_S)
-        try:
-            self._until_done("abort", self._producer.abort_transaction)
-        except TransactionAborted:
-            raise self._lost(fault, "abort") from error
+        self._spoiled = True
         raise TransactionAborted(f"{self._id}: {fault.str()} ({fault.name()})") from error
 
     def _lost(self, fault: KafkaError, doing: str) -> MustStop:

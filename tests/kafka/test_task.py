@@ -305,6 +305,25 @@ def test_a_task_whose_transaction_was_aborted_is_opened_anew(
     assert toy.sums_of(names) == expected
 
 
+def test_whoever_waits_for_room_in_a_task_that_is_dropped_goes_on(names: Names, tmp_path: Path) -> None:
+    toy.make_topics(names)
+
+    async def wait() -> None:
+        runtime = Runtime(toy.connection(names), tmp_path / "state", max_records=1)
+        task = Task(runtime, "score", 0, toy.Sums)
+        await asyncio.get_running_loop().run_in_executor(None, task.open)
+        task.take(toy.Received(toy.INPUT, 0, [0], [None], [b"a 1"], [0], 0, 1))
+        waiting = asyncio.ensure_future(task.room())
+        await asyncio.sleep(0.05)
+        assert not waiting.done(), "nothing commits here, so there is no room"
+        task.abandon()
+        await waiting
+        task.close()
+        runtime.close()
+
+    asyncio.run(wait())
+
+
 def test_a_delivery_that_leaves_a_hole_ends_the_process(names: Names, tmp_path: Path, stopped: None) -> None:
     toy.make_topics(names)
 
