@@ -32,7 +32,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, cast
 import aiokafka
 import faust
 from aiokafka.consumer.fetcher import FetchError, FetchResult
-from aiokafka.errors import ConsumerStoppedError, KafkaConnectionError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import ConsumerStoppedError, KafkaConnectionError, KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.events import Event
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
@@ -50,6 +50,8 @@ PAUSE_SECONDS = 0.05
 FETCH_BYTES = 8 << 20
 PUBLISH_SECONDS = 2.0
 RETRY_SECONDS = 1.0
+# Beside the session timeout: the broker answers a request to join only when all members have.
+REQUEST_SECONDS = 30.0
 
 
 class Positions(Protocol):
@@ -135,7 +137,7 @@ class Reader(AIOKafkaConsumerThread):
             isolation_level="read_committed",
             fetch_max_bytes=FETCH_BYTES,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
-            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            request_timeout_ms=int((conf.broker_session_timeout + REQUEST_SECONDS) * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
@@ -197,14 +199,23 @@ class Reader(AIOKafkaConsumerThread):
         return fetched
 
     async def ends(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
-        """First offset in the log, and the offset behind the last committed record, of each partition."""
+        """First offset in the log, and the offset behind the last committed record, of each partition; waits for the broker."""
         consumer = self._ensure_consumer()
         asked = [TopicPartition(*tp) for tp in partitions]
 
         async def ask() -> tuple[dict, dict]:
             return await consumer.beginning_offsets(asked), await consumer.end_offsets(asked)
 
-        first, last = await self.call_thread(ask)
+        while True:
+            try:
+                first, last = await self.call_thread(ask)
+                break
+            except KafkaError as error:
+                # Left to Faust, it would end what looks after assignments, without a word.
+                if not (error.retriable or isinstance(error, KafkaTimeoutError)):
+                    raise
+                self.log.warning("where the logs end cannot be asked, trying again: %r", error)
+            await asyncio.sleep(RETRY_SECONDS)
         return {TP(*tp): (first[tp], last[tp]) for tp in asked}
 
     def ends_known(self) -> dict[TP, End]:

@@ -9,13 +9,16 @@ import sys
 
 import click
 import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
+from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from agents.cli.worker import chosen_kinds
 from agents.kafka.connection import Connection
+from agents.worker import transport
 from agents.worker.feed import Feed, Uneven
 from agents.worker.logs import Json, Line, Seldom
-from agents.worker.transport import LostPosition, place_in_log
+from agents.worker.transport import LostPosition, Reader, place_in_log
 from schemas.settings import Config
 
 
@@ -101,3 +104,23 @@ def test_what_a_library_repeats_is_written_now_and_then_with_how_often_it_was_no
     assert written("aiokafka.client", 7) == "no connection to broker (and 3 more like this)"
     now = 20.0
     assert written("aiokafka.client", 7) == "no connection to broker"
+
+
+def test_the_ends_of_the_logs_are_asked_until_the_broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    tp = TP("rows", 0)
+    answers = iter([KafkaTimeoutError("no answer within 30 s"), KafkaConnectionError("refused"), {tp: 3}])
+
+    class Away:
+        async def beginning_offsets(self, asked: list[TopicPartition]) -> dict[TopicPartition, int]:
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return {TopicPartition(*tp): offset for tp, offset in answer.items()}
+
+        async def end_offsets(self, asked: list[TopicPartition]) -> dict[TopicPartition, int]:
+            return dict.fromkeys(asked, 9)
+
+    monkeypatch.setattr(transport, "RETRY_SECONDS", 0.0)
+    reader = Reader.__new__(Reader)
+    reader._consumer, reader.call_thread, reader.log = Away(), lambda ask: ask(), logging.getLogger("test")
+    assert asyncio.run(reader.ends([tp])) == {tp: (3, 9)}
