@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from tests.chaos.disk import Disk
 from tests.chaos.watching import Task, Watching
-from tests.chaos.workers import Fleet, Worker
+from tests.chaos.workers import ENDS, Fleet, Worker
 from tests.kafka.brokers import BrokerProcess
 
 RECOVERS_S = 120.0  # after that the scene goes on, and the fault counts as one that was not recovered from
 ATTEMPTS = 4  # at having a worker reach a point: one that gets no partitions does not
-DIES_S = 25.0  # a worker that was told to end at a named point does so until then, or the point was not reached
+DIES_S = 60.0  # a worker that was told to end at a named point does so until then, or the point was not reached
 SESSION_S = 7.0  # a second more than the session timeout
 SETTLED_S = 10.0  # a worker has its partitions by then
 STOPS_S = 10.0  # from SIGTERM to the end
@@ -88,8 +88,7 @@ class Scene:
         worker.signal(signal.SIGTERM)
         ended = self.fleet.wait(lambda: not worker.runs(), STOPS_S)
         note = "" if ended else f"{worker.name} runs {STOPS_S:.0f} s after SIGTERM"
-        # It may not have been up yet, and then has nothing to finish.
-        if ended and worker.exit_code() not in (0, -signal.SIGTERM):
+        if ended and worker.exit_code() not in ENDS:
             note = f"{worker.name} ended with {worker.exit_code()}: {worker.last_words()}"
         worker.kill()
         return note

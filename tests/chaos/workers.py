@@ -18,6 +18,8 @@ from agents.devbroker.broker import free_port
 POLL_S = 0.02
 RESTART_S = 0.5  # as a supervisor waits
 LAST_LINES = 4
+# How a worker may end after SIGTERM: in order, cut off because it took too long, or before it was up.
+ENDS = (0, 71, -signal.SIGTERM)
 
 
 class SelfExit(NamedTuple):
@@ -183,7 +185,7 @@ class Fleet:
         while any(worker.runs() for worker in stopping) and time.monotonic() < ends:
             time.sleep(POLL_S)
         left = [f"{worker.name} runs {seconds:.0f} s after SIGTERM" for worker in stopping if worker.runs()]
-        left += [f"{w.name} ended with {w.exit_code()}: {w.last_words()}" for w in stopping if not w.runs() and w.exit_code()]
+        left += [f"{w.name} ended with {w.exit_code()}: {w.last_words()}" for w in stopping if not w.runs() and w.exit_code() not in ENDS]
         for worker in stopping:
             worker.kill()
         return left
