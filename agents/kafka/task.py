@@ -158,8 +158,11 @@ class Task:
     def take(self, received: Received) -> int:
         """Take a delivery of one input; gives how many records wait to be processed.
 
-        What was applied already is skipped. A delivery that begins after the position ends the process: records are missing.
+        What was applied already is skipped, and everything once the task is not wanted any more. A delivery that begins after the
+        position ends the process: records are missing.
         """
+        if self._unwanted:
+            return self._buffered
         position = self.positions.get(received.topic)
         if position is not None:
             if received.start > position:
