@@ -48,6 +48,7 @@ class DownstreamProcessor:
     """
 
     inputs: tuple[str, ...] = (WINDOW_PARTIALS, REGISTRY_COMMANDS)
+    unread: frozenset[str] = frozenset()
     caught_up = False
 
     def __init__(
@@ -108,6 +109,10 @@ class DownstreamProcessor:
 
     def waits(self) -> None:
         """Commands and partials are not compared."""
+
+    def defers(self) -> bool:
+        """Panes and watermarks bring them into order."""
+        return False
 
     def pending(self) -> bool:
         """Whether panes are due, open windows have changed, or partitions that stand still are to be asked to move on."""

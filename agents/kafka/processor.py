@@ -22,11 +22,14 @@ class Processor(Protocol):
     ----------
     inputs
         Topics without prefix; the task has the same partition number of each.
+    unread
+        Set by the driver before each delivery: inputs of which there is something that has not been fetched, or of which that is not known.
     caught_up
         Set by the driver: everything that the broker last told of has been taken, from all inputs.
     """
 
     inputs: tuple[str, ...]
+    unread: frozenset[str]
     caught_up: bool
 
     def take(self, received: Received, /) -> int:
@@ -44,6 +47,9 @@ class Processor(Protocol):
 
     def waits(self) -> tuple[str, str] | None:
         """The input that has run ahead in event time and should wait, and the one that it should wait for as long as that is unread."""
+
+    def defers(self) -> bool:
+        """Whether what was taken should wait for more before it is processed, unless there is no room: another input is behind."""
 
     def pending(self) -> bool:
         """Tell whether there is something to process though nothing was received: time has moved on."""

@@ -34,6 +34,9 @@ from streams.stage import Batch, State
 _ROWS = (PREDICTIONS, GROUND_TRUTH)
 AHEAD_MS: Final = 5 * MINUTE_MS
 """So far in event time one topic may be ahead of the other while that one is unread."""
+FED_MS: Final = 500
+DEFERRED_MS: Final = 1_000
+"""So long after its last records a topic may be fed on, where it is recorded history; and so long rows wait at most to find out."""
 
 
 class ScoreProcessor:
@@ -52,6 +55,8 @@ class ScoreProcessor:
 
     Attributes
     ----------
+    unread
+        Inputs that the driver has not read to their ends.
     caught_up
         Whether the driver has delivered everything that the inputs held when it looked last. Only then is a partition idle.
     """
@@ -73,6 +78,9 @@ class ScoreProcessor:
         self._refused: list[Outgoing] = []
         self._rows = 0
         self._caught_up = False
+        self._unread: frozenset[str] = frozenset()
+        self._fed_ms = dict.fromkeys(_ROWS, clock())
+        self._since_ms = clock()
         marks = self._score.marks(state)
         self._heads_ms = {PREDICTIONS: marks.prediction_ms, GROUND_TRUTH: marks.truth_ms}
 
@@ -87,6 +95,17 @@ class ScoreProcessor:
             self._ticking.behind(self._clock())
         self._caught_up = value
 
+    @property
+    def unread(self) -> frozenset[str]:
+        """Inputs that have more to come."""
+        return self._unread
+
+    @unread.setter
+    def unread(self, value: frozenset[str]) -> None:
+        self._unread = value
+        now_ms = self._clock()
+        self._fed_ms.update((topic, now_ms) for topic in _ROWS if topic in value)
+
     def take(self, received: Received, /) -> int:
         """Decode records of one input and buffer them."""
         now_ms = self._clock()
@@ -98,6 +117,9 @@ class ScoreProcessor:
         if received.topic == TICKS:
             self._ticking.ask(rows)
         elif rows:
+            self._fed_ms[received.topic] = now_ms
+            if not (self._predictions or self._truths):
+                self._since_ms = now_ms
             self._ticking.heard(_ROWS.index(received.topic), now_ms)
             raw = values if not rejects else [values[i] for i in good]
             offsets = np.array(received.offsets, np.int64)
@@ -144,6 +166,19 @@ class ScoreProcessor:
         """
         ahead, behind = sorted(self._heads_ms, key=self._heads_ms.__getitem__, reverse=True)
         return (ahead, behind) if self._heads_ms[ahead] > self._heads_ms[behind] + AHEAD_MS else None
+
+    def defers(self) -> bool:
+        """Whether one topic is ahead of the other, of which there is more to come.
+
+        Rows of one call are joined in order of time, so the more of both topics a call has the less it matters which was fetched first.
+        While recorded history is fed, a topic may have nothing unread for a moment and go on at once.
+        """
+        if (pair := self.waits()) is None:
+            return False
+        if pair[1] in self._unread:
+            return True
+        now_ms = self._clock()
+        return self._config.clock == "data" and now_ms < min(self._fed_ms[pair[1]] + FED_MS, self._since_ms + DEFERRED_MS)
 
     def pending(self) -> bool:
         """Whether entries wait to be forgotten, or a tick is due."""

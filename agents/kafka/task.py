@@ -206,7 +206,7 @@ class Task:
     # Committing
 
     async def commit(self) -> None:
-        """Process and commit everything taken; on return it is committed.
+        """Process and commit everything taken; on return it is committed. What should wait for more is left to whoever reads on.
 
         Raises
         ------
@@ -214,7 +214,8 @@ class Task:
             If the task has to be opened anew.
         """
         async with self._step_lock:
-            await self._step(with_positions=True)
+            if not self.processor.defers():
+                await self._step(with_positions=True)
             await self._landed()
 
     async def finish(self) -> None:
@@ -255,10 +256,11 @@ class Task:
                 return True
             timer = None
             if self._flight is None:
-                if self._again:
+                if self._again and not self.processor.defers():
                     return True
                 if self._rhythm.left_s <= 0:
-                    if self._buffered or self.processor.pending() or self._must_tell_positions():
+                    wanted = self._buffered or self.processor.pending() or self._must_tell_positions()
+                    if wanted and not self.processor.defers():
                         return True
                     self._rhythm.put_off()
                 timer = loop.call_later(max(self._rhythm.left_s, 0.001), self._wake.set)

@@ -92,9 +92,10 @@ class Feed:
         return found
 
     def held_back(self, unread: Collection[TP]) -> set[TP]:
-        """Inputs that wait for another one of their task, which is among `unread` and behind in event time."""
+        """Inputs that wait for another one of their task, which is among `unread` and behind; tells the tasks what is unread."""
         name, held = self._connection.name, set()
         for task in self.tasks.tasks():
+            task.processor.unread = frozenset(topic for topic in self.inputs if TP(name(topic), task.partition) in unread)
             if (pair := task.processor.waits()) is not None and TP(name(pair[1]), task.partition) in unread:
                 held.add(TP(name(pair[0]), task.partition))
         return held

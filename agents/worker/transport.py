@@ -319,7 +319,9 @@ class MicroBatchConsumer(Consumer):
             await self.wait(cast(Any, self.can_resume_flow))
         async with self._fetching:
             generation = self.app.consumer_generation_id
-            unread = {tp for tp, end in self.ends_known().items() if end.position < end.offset}
+            # Of a log that has not been fetched yet nobody knows.
+            ends = self.ends_known()
+            unread = {tp for tp in self.assignment() if tp not in ends or ends[tp].position < ends[tp].offset}
             active = set(self._get_active_partitions()) - self.positions.held_back(unread)
             if not (self.flow_active and active):
                 await asyncio.sleep(PAUSE_SECONDS)

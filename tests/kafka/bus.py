@@ -104,6 +104,7 @@ class BusTask:
     def take(self, count: int) -> None:
         """Take at most `count` records of one input that has some, now and then of one that should wait."""
         topics = [t for t in self._processor.inputs if self._bus.end(t, self._partition) > self._reading.get(t, 0)]
+        self._processor.unread = frozenset(topics)
         pair = self._processor.waits()
         if pair is not None and set(pair) <= set(topics) and self._random.random() < 0.9:
             topics.remove(pair[0])
@@ -113,10 +114,11 @@ class BusTask:
             self._reading[topic] = received.next
             self._buffered = self._processor.take(received)
 
-    def step(self) -> bool:
-        """Commit, if there is anything to; tells whether there was."""
-        if hasattr(self._processor, "caught_up"):
-            self._processor.caught_up = not self.unread()
+    def step(self, *, patient: bool = False) -> bool:
+        """Commit, if there is anything to; tells whether there was. A `patient` one waits where the processor would rather have more."""
+        if patient and self._processor.defers():
+            return False
+        self._processor.caught_up = not self.unread()
         if self._reading == self._positions and not self._processor.pending():
             return False
         said = self._processor.process(dict(self._reading))

@@ -63,7 +63,7 @@ class Live:
             if self.random.random() < 0.1:
                 task.start()
             else:
-                task.step()
+                task.step(patient=self.random.random() < 0.8)
 
     def rest(self) -> None:
         """Let all tasks go until none has anything to do."""

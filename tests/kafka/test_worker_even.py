@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 from faust.types import TP
 
 from agents.kafka.connection import Connection
@@ -57,3 +58,33 @@ def test_nothing_is_held_back_unless_what_it_waits_for_is_unread() -> None:
     assert feed.held_back({TP("p-predictions", 0), TP("p-ground-truth", 0)}) == {TP("p-ground-truth", 0)}
     assert feed.held_back({TP("p-ground-truth", 0)}) == set()
     assert feed.held_back({TP("p-predictions", 1)}) == set()
+
+
+def test_rows_wait_for_a_topic_that_is_behind_and_unread() -> None:
+    score = processor()
+    taken(score, GROUND_TRUTH, 100)
+    assert not score.defers(), "nothing is known to be unread, and the clock on the wall waits for nobody"
+    score.unread = frozenset({PREDICTIONS})
+    assert score.defers()
+    score.unread = frozenset({GROUND_TRUTH})
+    assert not score.defers()
+
+
+def test_while_history_is_fed_rows_wait_half_a_second_for_what_may_follow_and_one_in_all() -> None:
+    now_ms = 10_000 * MINUTE
+    config = msgspec.structs.replace(CONFIG, clock="data")
+    score = ScoreProcessor(config, 0, MemoryState(), clock=lambda: now_ms)
+    taken(score, GROUND_TRUTH, 100)
+    assert score.defers()
+    now_ms += 400
+    taken(score, PREDICTIONS, 1)
+    now_ms += 400
+    assert score.defers()
+    taken(score, PREDICTIONS, 2)
+    now_ms += 200
+    assert not score.defers(), "the truth waits for a second"
+    score.process({GROUND_TRUTH: 1, PREDICTIONS: 1})
+    taken(score, GROUND_TRUTH, 101)
+    assert score.defers()
+    now_ms += 500
+    assert not score.defers()

@@ -34,7 +34,7 @@ class Noting:
         self.positions = {} if position is None else {"rows": position}
         self.offsets: list[int] = []
         self.sizes: list[int] = []
-        self.processor = SimpleNamespace(caught_up=False, waits=lambda: None)
+        self.processor = SimpleNamespace(caught_up=False, waits=lambda: None, defers=lambda: False)
 
     def take(self, received: Received) -> int:
         position = self.positions.get("rows", received.start)

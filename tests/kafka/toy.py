@@ -38,6 +38,7 @@ class Sums:
     """The processor."""
 
     inputs: tuple[str, ...] = (INPUT,)
+    unread: frozenset[str] = frozenset()
     caught_up = False
 
     def __init__(self, partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]) -> None:
@@ -65,6 +66,9 @@ class Sums:
 
     def waits(self) -> None:
         """There is one input only."""
+
+    def defers(self) -> bool:
+        return False
 
     def pending(self) -> bool:
         return False
