@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from statistics import fmean
 from typing import Any, cast
 
 import faust
@@ -178,6 +179,12 @@ class App(faust.App):
                 behind.add(tp.partition)
         for held in self.feed.tasks.tasks():
             held.processor.caught_up = held.partition not in behind
+
+    def adapt(self) -> None:
+        """Fetch as often as the tasks commit: more often costs, and less often is late."""
+        intervals = [task.interval_s for task in self.feed.tasks.tasks()]
+        if intervals and not self.rebalances():
+            self._own_consumer.linger(round(1000 * fmean(intervals)))
 
     @property
     def _own_consumer(self) -> MicroBatchConsumer:

@@ -19,7 +19,8 @@ class Pace:
     Parameters
     ----------
     linger_ms
-        Longest time that a record waits for others while records come.
+        Longest time that a record waits for others while records come; may be set anew. Best is the time between two commits of a task:
+        what a fetch brings is then committed at once, and waits only one time.
 
     Examples
     --------
@@ -32,7 +33,7 @@ class Pace:
     """
 
     def __init__(self, linger_ms: int) -> None:
-        self._linger_ms = linger_ms
+        self.linger_ms = linger_ms
         self._last = float("-inf")
 
     def received(self, now: float) -> None:
@@ -41,4 +42,4 @@ class Pace:
 
     def next_fetch(self, now: float) -> tuple[int, int]:
         """Bytes that are worth an answer, and the longest wait for them in ms."""
-        return (1, QUIET_WAIT_MS) if now - self._last > QUIET_AFTER_SECONDS else (ENOUGH_BYTES, self._linger_ms)
+        return (1, QUIET_WAIT_MS) if now - self._last > QUIET_AFTER_SECONDS else (ENOUGH_BYTES, self.linger_ms)

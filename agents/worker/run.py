@@ -172,6 +172,7 @@ class Worker:
             try:
                 for app in self.apps:
                     app.tell_caught_up(time.time_ns() // 1_000_000)
+                    app.adapt()
                 if looks % LOOKS_PER_JUDGEMENT == 0:
                     self._judge_partitioners()
             except Exception as error:

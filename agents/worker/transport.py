@@ -232,6 +232,10 @@ class Reader(AIOKafkaConsumerThread):
                 found[TP(tp.topic, tp.partition)] = End(state.lso, state.timestamp, state.position, delivered)
         return found
 
+    def linger(self, linger_ms: int) -> None:
+        """See `MicroBatchConsumer.linger`."""
+        self._pace.linger_ms = linger_ms
+
     async def seek_to(self, positions: Mapping[TP, int]) -> None:
         """Fetch from these positions on."""
         consumer = self._ensure_consumer()
@@ -346,6 +350,10 @@ class MicroBatchConsumer(Consumer):
         """See `Reader.ends_known`."""
         return self._thread.ends_known()
 
+    def linger(self, linger_ms: int) -> None:
+        """Let records wait so long for others at the broker from now on."""
+        self._thread.linger(linger_ms)
+
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         assigned = self.assignment()
         fresh = {tp: offset for tp, offset in self.positions.published().items() if tp in assigned and self._published.get(tp) != offset}
@@ -377,7 +385,7 @@ class MicroBatchTransport(Transport):
     bare
         Gives the name of a topic without its prefix.
     linger_ms
-        Longest time that a record waits at the broker for others.
+        Longest time that a record waits at the broker for others, at first.
     """
 
     Consumer = MicroBatchConsumer
