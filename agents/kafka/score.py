@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from agents.inprocess.logs import AsColumns
-from agents.inprocess.merge import columns_by_topic
+from agents.inprocess.merge import columns_by_topic, merged_ranks
 from agents.inprocess.source import decoders
 from agents.kafka.outgoing import Outgoing
 from agents.kafka.processor import ProcessorFactory
@@ -138,8 +138,8 @@ class ScoreProcessor:
         tick = self._tick()
         self._ticking.write(answered=tick is not None)
         outgoing, taken = self._refused, self._taken
-        batch = Batch(partition=self._partition, predictions=_ranked(self._predictions, 0))
-        batch.ground_truth = _ranked(self._truths, 0 if batch.predictions is None else len(batch.predictions))
+        batch = Batch(partition=self._partition)
+        batch.predictions, batch.ground_truth = _merged(self._predictions, self._truths)
         self._predictions, self._truths, self._refused, self._taken, self._rows = [], [], [], [], 0
         if tick is not None:
             tick = msgspec.structs.replace(tick, after={topic: positions.get(topic, 0) for topic in _ROWS})
@@ -214,10 +214,10 @@ def score_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFa
     return make
 
 
-def _ranked(parts: list[Any], first: int) -> Any:
-    """The parts as one, ranked in their order from `first` on; None without any."""
-    if not parts:
-        return None
-    columns = joined(parts)
-    columns.rank = np.arange(first, first + len(columns))
-    return columns
+def _merged(predictions: list[PredictionColumns], truths: list[GroundTruthColumns]) -> tuple[Any, Any]:
+    """The parts of each topic as one, None without any, ranked as a replay would read them: by event time, without reordering a topic."""
+    both: list[Any] = [joined(parts) if parts else None for parts in (predictions, truths)]
+    there = [columns for columns in both if columns is not None]
+    for columns, rank in zip(there, merged_ranks([np.maximum.accumulate(each.timestamp_ms) for each in there]), strict=True):
+        columns.rank = rank
+    return both[0], both[1]
