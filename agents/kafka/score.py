@@ -216,7 +216,7 @@ def score_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFa
 
 def _merged(predictions: list[PredictionColumns], truths: list[GroundTruthColumns]) -> tuple[Any, Any]:
     """The parts of each topic as one, None without any, ranked as a replay would read them: by event time, without reordering a topic."""
-    both: list[Any] = [joined(parts) if parts else None for parts in (predictions, truths)]
+    both: list[Any] = [joined(predictions) if predictions else None, joined(truths) if truths else None]
     there = [columns for columns in both if columns is not None]
     for columns, rank in zip(there, merged_ranks([np.maximum.accumulate(each.timestamp_ms) for each in there]), strict=True):
         columns.rank = rank
