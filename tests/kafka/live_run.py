@@ -1,0 +1,79 @@
+"""A live run of a recorded log, with workers that are killed meanwhile, and how it compares with a replay of what it left on the topics."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+from agents.inprocess.run import replay
+from agents.kafka.export import export
+from agents.kafka.feed import feed
+from agents.kafka.topics import create
+from schemas.topics import TOPICS
+from tests.kafka.brokers import Names
+from tests.kafka.worker_process import WorkerProcess
+
+KAFKA = "input_partitions = 4\npartitions = 2"
+FINISH_S = 240.0
+
+
+def run_live(names: Names, log: Path, config: str, folder: Path, *, kills: int, workers: int, seed: int) -> str:
+    """Feed a log to workers, kill some at random and start them again, let time run to its end; gives the configuration.
+
+    Parameters
+    ----------
+    config
+        The configuration, without the broker.
+    folder
+        For the workers' state and logs, and for the exported log `export`.
+    kills
+        How often a worker is killed.
+    """
+    random = Random(seed)
+    toml = names.toml('run.clock = "data"\n' + config, kafka=KAFKA)
+    connection = names.connection('run.clock = "data"\n' + config, kafka=KAFKA)
+    create(connection)
+    running = [WorkerProcess(folder, toml, name=f"w{number}").start() for number in range(workers)]
+    try:
+        running[0].until_ready()
+        feed(connection, log)
+        for _ in range(kills):
+            time.sleep(random.uniform(0.2, 2.5))
+            victim = random.choice(running)
+            victim.kill()
+            victim.start()
+        (folder / "driftline.toml").write_text(toml, encoding="utf-8")
+        command = [sys.executable, "-m", "agents.cli", "finish", "--config", str(folder / "driftline.toml")]
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=FINISH_S, check=False)
+        assert finished.returncode == 0, finished.stdout + finished.stderr + "".join(worker.said()[-2_000:] for worker in running)
+        for worker in running:
+            worker.terminate()
+    finally:
+        for worker in running:
+            worker.kill()
+    export(connection, folder / "export")
+    return toml
+
+
+def differences(names: Names, folder: Path, config: str, *, follow: bool = False) -> dict[str, list[str]]:
+    """By output topic, lines that only the live run ("<") or only the replay of its exported log (">") wrote, the number of times."""
+    settings = names.config('run.clock = "data"\n' + config, kafka=KAFKA)
+    replay(folder / "export", folder / "replayed", settings, partitions=settings.kafka.input_partitions, follow=follow)
+    found: dict[str, list[str]] = {}
+    for topic in TOPICS.values():
+        if topic.stage == "input" or topic.type is None:
+            continue
+        live, again = (lines_of(folder / part / f"{topic.name}.jsonl") for part in ("export", "replayed"))
+        lines = [f"< {line}" for line in (live - again).elements()] + [f"> {line}" for line in (again - live).elements()]
+        if lines:
+            found[topic.name] = sorted(lines, key=lambda line: line[2:])
+    return found
+
+
+def lines_of(path: Path) -> Counter[str]:
+    """How often each line occurs; none where there is no such file."""
+    return Counter(path.read_text(encoding="utf-8").splitlines()) if path.exists() else Counter()
