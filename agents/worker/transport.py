@@ -190,12 +190,12 @@ class Reader(AIOKafkaConsumerThread):
                 _raise(result)
             if not (result.check_assignment(tp) and result.has_more()):
                 continue
-            position = result._partition_records.next_fetch_offset
-            found = deliveries(result, bare(tp.topic), self._undelivered.pop(tp, position), DELIVERY_RECORDS)
+            start = self._undelivered.pop(tp, result._partition_records.next_fetch_offset)
+            found = deliveries(result, bare(tp.topic), start, DELIVERY_RECORDS)
             if found:
                 fetched[TP(tp.topic, tp.partition)] = found
             else:
-                self._undelivered[tp] = position
+                self._undelivered[tp] = start
         return fetched
 
     async def ends(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:

@@ -107,6 +107,26 @@ def test_a_task_that_is_opened_anew_is_delivered_to_from_its_position_and_the_ot
     _run(names, watched)
 
 
+def test_transactions_that_are_aborted_one_after_the_other_leave_no_hole_between_deliveries(names: Names) -> None:
+    connection = names.connection(kafka=f"input_partitions = {PARTITIONS}")
+
+    async def watched(app: App, tasks: NotingTasks) -> None:
+        producer = connection.producer(transactional_id=f"{names.app}-writer")
+        await asyncio.to_thread(producer.init_transactions, 10)
+        await _until(lambda: sum(len(task.offsets) for task in tasks.live.values()) == ROWS)
+        ends = ROWS // PARTITIONS
+        for kept in (False, False, False, True):
+            producer.begin_transaction()
+            producer.produce(connection.name("rows"), b"late", partition=0)
+            await asyncio.to_thread(producer.flush, 10)
+            await asyncio.to_thread(producer.commit_transaction if kept else producer.abort_transaction, 10)
+            ends += 2  # the row and the marker
+            await _until(lambda: app.ends()["rows", 0] == ends)
+        await _until(lambda: len(tasks.live[0].offsets) == ROWS // PARTITIONS + 1)
+
+    _run(names, watched)
+
+
 def test_a_broker_that_is_away_in_the_middle_of_a_start_is_waited_for(own_broker: BrokerProcess) -> None:
     names = Names(own_broker.servers, "late")
     connection = names.connection(kafka=f"input_partitions = {PARTITIONS}")
