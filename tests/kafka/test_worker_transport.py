@@ -121,7 +121,7 @@ def test_transactions_that_are_aborted_one_after_the_other_leave_no_hole_between
             await asyncio.to_thread(producer.flush, 10)
             await asyncio.to_thread(producer.commit_transaction if kept else producer.abort_transaction, 10)
             ends += 2  # the row and the marker
-            await _until(lambda: app.ends()["rows", 0] == ends)
+            await _until(lambda end=ends: app.ends()["rows", 0] == end)
         await _until(lambda: len(tasks.live[0].offsets) == ROWS // PARTITIONS + 1)
 
     _run(names, watched)
