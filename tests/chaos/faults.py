@@ -202,7 +202,8 @@ def broker(scene: Scene) -> Happening:
     since = time.time()
     scene.pause(4.0)
     scene.broker.start()
-    return Happening("broker kill -9", scene.recovery(since, busy), f"back after {time.time() - since:.1f} s")
+    back = time.time() - since
+    return Happening("broker kill -9", scene.recovery(since, busy), f"back after {back:.1f} s")
 
 
 def cache(scene: Scene) -> Happening:
