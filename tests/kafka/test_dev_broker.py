@@ -43,7 +43,7 @@ def test_a_killed_broker_comes_back_on_its_port_with_its_topics(own_broker: Brok
 
 @pytest.mark.kafka
 def test_up_and_down_may_be_said_twice_and_topics_stay(tmp_path: Path) -> None:
-    broker, port = DevBroker(tmp_path), free_port()
+    broker, port = DevBroker(tmp_path, quick=True), free_port()
     first = broker.up(port)
     try:
         make_topic(first.servers, "kept")
