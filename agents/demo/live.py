@@ -137,7 +137,7 @@ def _broker(out: Path) -> Iterator[tuple[DevBroker | None, str]]:
     own = DevBroker(out / "broker")
     try:
         yield own, own.up(DEFAULT_PORT if is_free(DEFAULT_PORT) else free_port()).servers
-    except BaseException:
+    except BaseException:  # Ctrl-C too: only a demo that came to its end leaves its broker for the console tools
         own.down()
         raise
 

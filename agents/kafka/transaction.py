@@ -140,6 +140,7 @@ class Transactions:
     ) -> None:
         while True:
             try:
+                # The library's types ask for headers that may be text or None as well, and lists are invariant.
                 self._producer.produce(topic, value, key, partition, headers=headers, **more)  # type: ignore[arg-type]
                 return
             except BufferError:
