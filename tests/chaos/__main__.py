@@ -18,6 +18,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos", description="Kill workers and broker again and again, then count everything.")
     parser.add_argument("--kills", type=int, default=100, help="kill -9 of workers, those below included")
     parser.add_argument("--restoring", type=int, default=20, help="kills while a worker restores")
+    parser.add_argument(
+        "--points", nargs="+", choices=sorted(set(campaign.POINTS)), default=campaign.POINTS, help="where half of the other kills happen"
+    )
     parser.add_argument("--graceful", type=int, default=40, help="SIGTERM, workers added and removed")
     parser.add_argument("--zombies", type=int, default=20, help="SIGSTOP past the session timeout, then SIGCONT")
     parser.add_argument("--broker", type=int, default=10, help="kill -9 of the broker")
@@ -37,8 +40,8 @@ def main() -> int:
     counts = {name: getattr(given, name) for name in ("kills", "restoring", "graceful", "zombies", "broker", "caches", "disks")}
     folder = Path(tempfile.mkdtemp(prefix="driftline-chaos-"))
     command = campaign.PRODUCT if given.planted is None else ("-m", "tests.chaos.planted", given.planted)
-    rounds = campaign.plan(seed, **counts, mixed=given.mixed)
-    settings = {"seed": seed, **counts, "rate": given.rate, "speed": given.speed, "planted": given.planted}
+    rounds = campaign.plan(seed, **counts, points=given.points, mixed=given.mixed)
+    settings = {"seed": seed, **counts, "points": given.points, "rate": given.rate, "speed": given.speed, "planted": given.planted}
     reports: list[campaign.Report] = []
     for report in campaign.run(rounds, folder, seed=seed, pace=campaign.Pace(given.rate, given.speed), command=command):
         reports.append(report)

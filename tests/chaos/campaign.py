@@ -29,6 +29,7 @@ FINISHES_S = 600.0
 ENDS_S = 60.0  # a machine that does much besides may need so long; a worker gives itself 8 s
 PRODUCT = ("-m", "agents.cli")
 INPUT_PARTITIONS, PARTITIONS = 4, 4
+POINTS = ("produced", "committed", "cached", "produced", "committed", "cached", "revoking", "closing")
 
 KAFKA = """
 [kafka]
@@ -87,16 +88,28 @@ class Report:
 
 
 def plan(
-    seed: int, *, kills: int, restoring: int, graceful: int, zombies: int, broker: int, caches: int, disks: int, mixed: bool = False
+    seed: int,
+    *,
+    kills: int,
+    restoring: int,
+    graceful: int,
+    zombies: int,
+    broker: int,
+    caches: int,
+    disks: int,
+    points: Sequence[str] = POINTS,
+    mixed: bool = False,
 ) -> list[Round]:
-    """The rounds of a campaign; about a quarter of each sort of fault is kept for the mixed one, or all of them with `mixed`."""
+    """The rounds of a campaign; about a quarter of each sort of fault is kept for the mixed one, or all of them with `mixed`.
+
+    Half of the kills that are not in restore are at named points, in turn at those of `points`.
+    """
     random = Random(seed)
     named = max(0, kills - restoring) // 2
-    points = [("produced", "committed", "cached", "produced", "committed", "cached", "revoking", "closing")[i % 8] for i in range(named)]
     sorts: list[tuple[str, int, bool, list[Fault]]] = [
         ("kill -9", 1, True, [faults.kill] * (kills - restoring - named)),
         ("kill -9 in restore", 2, True, [faults.kill_at("restoring")] * restoring),
-        ("kill -9 at named points", 2, True, [faults.kill_at(point) for point in points]),
+        ("kill -9 at named points", 2, True, [faults.kill_at(points[i % len(points)]) for i in range(named)]),
         ("graceful", 2, False, [faults.graceful] * graceful),
         ("zombies", 3, False, [faults.zombie] * zombies),
         ("broker", 2, True, [faults.broker] * broker),

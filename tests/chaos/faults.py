@@ -18,10 +18,13 @@ from tests.chaos.workers import ENDS, Fleet, Worker
 from tests.kafka.brokers import BrokerProcess
 
 RECOVERS_S = 120.0  # after that the scene goes on, and the fault counts as one that was not recovered from
-ATTEMPTS = 4  # at having a worker reach a point: one that gets no partitions does not
+ATTEMPTS = 4  # at having a worker reach a point: the partitions that it gets may have too little to do
+# A worker that holds four partitions of both kinds gives away two of each to a second one.
+TIMES = {"restoring": 3, "revoking": 4, "closing": 1}
+OFTEN = 30  # how often the other points are reached at most, before the kill
 DIES_S = 60.0  # a worker that was told to end at a named point does so until then, or the point was not reached
 SESSION_S = 7.0  # a second more than the session timeout
-SETTLED_S = 10.0  # a worker has its partitions by then
+LOOK_S = 0.2  # between two questions about health
 STOPS_S = 10.0  # from SIGTERM to the end
 ACTIVE_S = 3.0  # a task that committed nothing for so long has nothing to do, and nobody waits for it
 
@@ -72,15 +75,22 @@ class Scene:
         """Let some time pass."""
         self.fleet.wait(lambda: False, self.random.uniform(0, most))
 
-    def pick(self, *, age: float = 0.0) -> Worker:
-        """One of the workers that have run for so many seconds."""
-
-        def fitting() -> list[Worker]:
-            return [worker for worker in self.fleet.running() if worker.age >= age]
-
-        if not self.fleet.wait(lambda: bool(fitting()), RECOVERS_S):
+    def pick(self) -> Worker:
+        """One of the workers that run."""
+        if not self.fleet.wait(lambda: bool(self.fleet.running()), RECOVERS_S):
             raise RuntimeError("no worker goes on running although all were started again")
-        return self.random.choice(fitting())
+        return self.random.choice(self.fleet.running())
+
+    def pick_busy(self) -> Worker:
+        """One of the workers that have partitions, once all are ready."""
+        ends = time.monotonic() + RECOVERS_S
+        while time.monotonic() < ends:
+            tasks = {worker: worker.ready_tasks() for worker in self.fleet.running()}
+            busy = [worker for worker, found in tasks.items() if found]
+            if busy and None not in tasks.values():
+                return self.random.choice(busy)
+            self.fleet.wait(lambda: False, LOOK_S)
+        raise RuntimeError(f"not all workers became ready within {RECOVERS_S:.0f} s although all were started again")
 
     def end(self, worker: Worker) -> str:
         """SIGTERM, and wait; gives what was wrong with its end."""
@@ -117,20 +127,19 @@ def kill_at(point: str) -> Fault:
     def fault(scene: Scene) -> Happening:
         busy, notes = scene.busy(), []
         for attempt in range(ATTEMPTS):
-            worker = scene.pick(age=SETTLED_S)
+            worker = scene.pick_busy()
             notes.append(scene.end(worker))
             # With a local copy that is up to date there is nothing to restore.
             if point == "restoring":
                 worker.wipe_cache()
-            most = {"restoring": 3, "revoking": 1, "closing": 1}.get(point, 30)
-            worker.start(f"kill:{point}:{1 if attempt else scene.random.randint(1, most)}")
-            if point in ("revoking", "closing"):
+            worker.start(f"kill:{point}:{1 if attempt else scene.random.randint(1, TIMES.get(point, OFTEN))}")
+            if point == "closing":
                 scene.recovery(time.time(), busy)
             worker.wanted = False  # from here on its end is waited for
             if point == "closing":
                 worker.signal(signal.SIGTERM)
             elif point == "revoking":
-                rebalance(scene, worker)
+                notes += crowd(scene, worker, busy)
             died = scene.fleet.wait(lambda worker=worker: not worker.runs(), DIES_S)
             since = time.time()
             reached = died and worker.exit_code() == -signal.SIGKILL
@@ -148,13 +157,19 @@ def kill_at(point: str) -> Fault:
     return fault
 
 
-def rebalance(scene: Scene, keep: Worker) -> None:
-    """Change the membership, so that the others have to give partitions away or get some."""
-    others = [worker for worker in scene.fleet.running() if worker is not keep]
-    if len(others) >= 2:
-        scene.end(others[0])
-    else:
+def crowd(scene: Scene, worker: Worker, busy: list[Task]) -> list[str]:
+    """Have a worker take over everything and others come back, so that it gives partitions away; tells what was wrong with their ends.
+
+    One worker less makes the others gain partitions only, and one worker more need not take them from this one.
+    """
+    others = [other for other in scene.fleet.running() if other is not worker]
+    notes = [scene.end(other) for other in others]
+    scene.recovery(time.time(), busy)
+    for other in others:
+        other.start()
+    if not others:
         scene.fleet.add()
+    return notes
 
 
 def graceful(scene: Scene) -> Happening:
@@ -179,8 +194,7 @@ def zombie(scene: Scene) -> Happening:
     if len(scene.fleet.running()) < 2:
         scene.fleet.add()
         scene.recovery(time.time(), scene.busy())
-    # One that has only just been started may have no partitions yet.
-    worker, busy = scene.pick(age=SETTLED_S), scene.busy()
+    worker, busy = scene.pick_busy(), scene.busy()
     worker.signal(signal.SIGSTOP)
     since = time.time()
     scene.fleet.wait(lambda: time.time() - since > SESSION_S, 2 * SESSION_S)
@@ -208,7 +222,7 @@ def broker(scene: Scene) -> Happening:
 
 def cache(scene: Scene) -> Happening:
     """A worker is killed or stopped, its cache deleted or cut short, and it comes back."""
-    worker, busy = scene.pick(age=SETTLED_S), scene.busy()
+    worker, busy = scene.pick_busy(), scene.busy()
     note = ""
     if scene.random.random() < 0.5:
         worker.kill()

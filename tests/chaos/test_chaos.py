@@ -35,12 +35,12 @@ def play(one: Round, broker: BrokerProcess, folder: Path, number: int, command: 
 
 
 def test_everything_is_counted_once_through_kills_zombies_and_a_broker_that_dies(broker: BrokerProcess, tmp_path: Path) -> None:
-    named = [faults.kill_at(point) for point in ("restoring", "produced", "committed", "cached")]
+    named = [faults.kill_at(point) for point in ("restoring", "produced", "committed", "cached", "revoking")]
     some = [faults.kill] * 6 + named + [faults.zombie] * 2 + [faults.broker]
     Random(SEED).shuffle(some)
     report = play(Round("all together", 2, True, tuple(some)), broker, tmp_path, 0)
     assert report.right, f"seed {SEED}\n{table.text([report])}"
-    assert sum(happening.kind.startswith("kill -9") for happening in report.happenings) == 10
+    assert sum(happening.kind.startswith("kill -9") for happening in report.happenings) == 11
     assert report.verdict.pairs > 1_000
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -17,6 +20,7 @@ from agents.devbroker.broker import free_port
 
 POLL_S = 0.02
 RESTART_S = 0.5  # as a supervisor waits
+ANSWERS_S = 1.0
 LAST_LINES = 4
 # How a worker may end after SIGTERM: in order, cut off because it took too long, or before it was up.
 ENDS = (0, 71, -signal.SIGTERM)
@@ -53,7 +57,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
         self._ended_at = 0.0
-        self._started_at = 0.0
+        self._port = 0
 
     @property
     def log(self) -> Path:
@@ -71,12 +75,12 @@ class Worker:
         if self.runs():
             raise RuntimeError(f"worker {self.name} runs already")
         self._starts += 1
-        self._started_at = time.monotonic()
         self.wanted, self.doomed = True, fault is not None
         environment = {name: value for name, value in os.environ.items() if name != "DRIFTLINE_FAULT"}
         if fault is not None:
             environment["DRIFTLINE_FAULT"] = fault
-        arguments = ["worker", "--config", str(self._file), "--state", str(self.state), "--web-port", str(free_port())]
+        self._port = free_port()
+        arguments = ["worker", "--config", str(self._file), "--state", str(self.state), "--web-port", str(self._port)]
         command = [sys.executable, *self._command, *arguments]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
@@ -103,10 +107,13 @@ class Worker:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
         return " | ".join(lines[-LAST_LINES:])[-600:]
 
-    @property
-    def age(self) -> float:
-        """Seconds since it was started."""
-        return time.monotonic() - self._started_at
+    def ready_tasks(self) -> int | None:
+        """How many tasks it has; None if it is not ready."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health/ready", timeout=ANSWERS_S) as answer:
+                return sum(map(len, json.load(answer)["tasks"].values()))
+        except (OSError, http.client.HTTPException):  # nobody answers there yet, or with 503
+            return None
 
     def restart_if_ended(self) -> SelfExit | None:
         """What a supervisor does; gives the end if it was the worker's own doing."""
