@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import secrets
 import shutil
-import signal
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from tests.chaos import campaign, planted, table
+from tests.ending import end_in_order
 
 
 def main() -> int:
@@ -34,19 +35,20 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("chaos.json"), help="where the result is written")
     parser.add_argument("--keep", action="store_true", help="keep logs and topics even if all is well")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that everything started is ended
+    end_in_order()
     seed = secrets.randbelow(1 << 31) if given.seed is None else given.seed
-    print(f"seed {seed}", flush=True)
     counts = {name: getattr(given, name) for name in ("kills", "restoring", "graceful", "zombies", "broker", "caches", "disks")}
     folder = Path(tempfile.mkdtemp(prefix="driftline-chaos-"))
+    print(f"seed {seed}; logs in {folder}, deleted if all is well", flush=True)
     command = campaign.PRODUCT if given.planted is None else ("-m", "tests.chaos.planted", given.planted)
     rounds = campaign.plan(seed, **counts, points=given.points, mixed=given.mixed)
     settings = {"seed": seed, **counts, "points": given.points, "rate": given.rate, "speed": given.speed, "planted": given.planted}
     reports: list[campaign.Report] = []
-    for report in campaign.run(rounds, folder, seed=seed, pace=campaign.Pace(given.rate, given.speed), command=command):
-        reports.append(report)
-        print(table.said(report), flush=True)
-        table.write(given.out, reports, settings)
+    with closing(campaign.run(rounds, folder, seed=seed, pace=campaign.Pace(given.rate, given.speed), command=command)) as told:
+        for report in told:
+            reports.append(report)
+            print(table.said(report), flush=True)
+            table.write(given.out, reports, settings)
     print(table.text(reports))
     right = all(report.right for report in reports)
     if right and not given.keep:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -128,11 +128,11 @@ def plan(
 
 def run(
     rounds: Sequence[Round], folder: Path, *, seed: int, pace: Pace = Pace(), command: Sequence[str] = PRODUCT, told: bool = True
-) -> Iterator[Report]:
+) -> Generator[Report]:
     """Run the rounds one after the other against a broker of their own, with everything in `folder`."""
     broker = BrokerProcess(folder / "broker")
-    broker.start()
     try:
+        broker.start()
         for number, one in enumerate(rounds):
             if told:
                 print(f"{one.name}: {len(one.faults)} faults, {one.workers} workers", flush=True)
@@ -195,8 +195,9 @@ def _finish(settings: Path, fleet: Fleet) -> list[str]:
         finishing = subprocess.Popen(
             [sys.executable, *PRODUCT, "finish", "--config", str(settings)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
-        done = fleet.wait(lambda: finishing.poll() is not None, FINISHES_S)
-        if not done:
+        try:
+            fleet.wait(lambda: finishing.poll() is not None, FINISHES_S)
+        finally:
             finishing.kill()
         code = finishing.wait()
     return [] if code == 0 else [f"driftline finish ended with {code}: {output.read_text(encoding='utf-8', errors='replace')[-500:]}"]

@@ -34,6 +34,7 @@ from tests.bench.kafka.restore import restore
 from tests.bench.kafka.throughput import Job
 from tests.bench.kafka.transactions import transactions
 from tests.bench.kafka.worker import ROOT
+from tests.ending import end_in_order
 
 PARTS = ("throughput", "growth", "latency", "transactions", "restore")
 Result = dict[str, Any]
@@ -61,11 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = set(given.parts) - set(PARTS)
     if unknown:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; known are {', '.join(PARTS)}")
+    end_in_order()
     with tempfile.TemporaryDirectory(prefix="driftline-bench-kafka-") as folder:
         broker = DevBroker(given.data or Path(folder) / "broker")
         before = broker.running()
-        running = before or broker.up(given.port or free_port())
         try:
+            running = before or broker.up(given.port or free_port())
             measure(given, Path(folder), running.servers, running.pid)
         finally:
             if before is None:

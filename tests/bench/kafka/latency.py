@@ -38,10 +38,10 @@ def latency(folder: Path, servers: str, broker: int, kind: str, *, rate: int, se
     bench.make_inputs()
     bench.fresh(config)
     chosen = {"score": "score", "downstream": "measure,decide,registry"} if split else {"worker": None}
+    load = Load(bench, rate, full=kind == "full")
     workers = {
         worker: Worker(config, folder / name / worker, folder / name / f"{worker}.log", stages=stages) for worker, stages in chosen.items()
     }
-    load = Load(bench, rate, full=kind == "full")
     try:
         for worker in workers.values():
             worker.ready()

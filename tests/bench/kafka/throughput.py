@@ -54,10 +54,14 @@ class Job:
         command = [sys.executable, "-m", "tests.bench.kafka.ideal", self.bench.servers, self.bench.prefix, str(jobs.PARTITIONS)]
         process = subprocess.Popen([*command, str(self._horizon_ms)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        process.stdout.readline()
-        meter = Meter(broker=broker)
-        line = process.stdout.readline()
-        used = meter.read()
+        try:
+            process.stdout.readline()
+            meter = Meter(broker=broker)
+            line = process.stdout.readline()
+            used = meter.read()
+        except BaseException:
+            process.kill()
+            raise
         if process.wait():
             raise SystemExit(f"the ideal ended with {process.returncode}")
         return json.loads(line) | {"broker_cpu_s": used["broker"].cpu_s}

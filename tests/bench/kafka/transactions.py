@@ -27,8 +27,8 @@ def transactions(folder: Path, servers: str, broker: int, *, partitions: int, ra
     config = bench.configuration(folder / app / "driftline.toml", SETTINGS["plain"], app, clock="wall")
     bench.make_inputs()
     bench.fresh(config)
-    worker = Worker(config, folder / app / "state", folder / app / "worker.log")
     load = Load(bench, rate, full=False)
+    worker = Worker(config, folder / app / "state", folder / app / "worker.log")
     try:
         worker.ready()
         load.start()
