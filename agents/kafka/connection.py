@@ -150,12 +150,16 @@ class Connection:
                 admin.poll(0)
                 refused = [fault for fault in heard if fault.code() in _REFUSALS]
                 if not refused and sum("closed by peer" in line for line in lines.said) >= 3:  # once is a broker that ends
-                    raise BrokerError(
-                        f"broker {self.servers}: takes connections and closes them at once; if it wants TLS or a login, set kafka.client "
-                        '"security.protocol" and what belongs to it'
-                    ) from error
+                    raise BrokerError(f"broker {self.servers}: takes connections and closes them at once; {self._mismatch}") from error
                 if refused or time.monotonic() >= ends:
                     raise self.error((refused or heard or [error.args[0]])[0]) from error
+
+    @property
+    def _mismatch(self) -> str:
+        protocol = self._login.get("security.protocol", "PLAINTEXT")
+        if protocol == "PLAINTEXT":
+            return 'if it wants TLS or a login, set kafka.client "security.protocol" and what belongs to it'
+        return f'it may not speak kafka.client "security.protocol" = "{protocol}": correct that, or name the listener that does'
 
     def error(self, error: KafkaError | KafkaException, doing: str = "") -> BrokerError:
         """The foreign error as ours: which broker, what happened, what to do."""
