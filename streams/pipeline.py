@@ -72,6 +72,10 @@ class Downstream:
         """How far stage 1 has come; to be read."""
         return self._measure.frontier(self._states(self._measure.name))
 
+    def next_ms(self) -> int:
+        """Event time before which no pane becomes complete any more, in ms: what is commanded for a time before it can be carried out."""
+        return self._measure.frontier(self._states(self._measure.name)).next_ms
+
     def advance(self, commands: Sequence[Record], decided: Sequence[Record] = ()) -> list[Record]:
         """Complete one pane; gives everything emitted, in order.
 

@@ -43,7 +43,12 @@ PARTITIONS = 8
     "--batch", type=click.IntRange(min=1), default=10_000, show_default=True, help="Lines in a step; decides speed and memory only."
 )
 @click.option("--open-end", is_flag=True, help="Stop at the last record instead of letting time run on until every window is final.")
-@click.option("--follow", is_flag=True, help="Follow the recorded registry decisions instead of deciding anew.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Follow the recorded registry decisions instead of deciding anew by the times of the commands; by the clock on the wall a live "
+    "run carries them out as it reads them.",
+)
 @click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Column of a table for a field, or FIELD==VALUE; repeatable.")
 @json_option
 def replay(

@@ -1,7 +1,8 @@
 """The registry's part of a recorded log: commands to carry out, or decisions to follow.
 
-A replay decides anew by default and takes only commands from the log. With `--follow` it decides nothing: the recorded
-events hold, each from the frontier at which the live run's stage 2 took it in, which the effect records tell.
+A replay decides anew by default and takes only commands from the log, each at the time that it names, as a live run of fed history does.
+With `--follow` it decides nothing: the recorded events hold, each from the frontier at which the live run's stage 2 took it in, which the
+effect records tell. So a live run by the clock on the wall is repeated, where a command counts when it is read.
 """
 
 from __future__ import annotations

@@ -69,6 +69,7 @@ class Downstream(Protocol):
 
     def merge(self, partials: Sequence[Any], /) -> None: ...
     def due(self) -> int | None: ...
+    def next_ms(self) -> int: ...
     def advance(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]: ...
     def finish(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]: ...
 
@@ -270,8 +271,9 @@ class _Run:
             self._settle()
         if self._ticks is not None:
             self._rest(self._ticks)
-        if self._identity.open_end or (self._ticks is not None and self._ticks.ended):
-            self._finish()
+        ended = self._ticks is not None and self._ticks.ended
+        if self._identity.open_end or ended:
+            self._finish(time_is_over=ended)
             return
         self._mark.phase = "closing"
         self._mark.end_ms = end_of_time(self._config, self._mark.last_ms)
@@ -298,10 +300,14 @@ class _Run:
             # Stage 1 forgets a bounded number of entries in one call, so at the end of time it is called until nothing changes.
             at_rest = self._mark.clock_ms == self._mark.end_ms and not any(state.changed for _, state in self._score)
             self._settle()
-        self._finish()
+        self._finish(time_is_over=True)
 
-    def _finish(self) -> None:
-        self._emit(self._downstream.finish(*self._recorded.before(None)))
+    def _finish(self, *, time_is_over: bool) -> None:
+        """Carry out what is left of the registry's part: at the end of time all of it, at an open end the commands whose time has come."""
+        if not time_is_over:
+            self._emit(self._downstream.finish(*self._recorded.before(self._downstream.next_ms())))
+        commands, decided = self._recorded.before(None)
+        self._emit(self._downstream.finish(commands if time_is_over else [], decided))
         self._mark.phase = "done"
         self._commit()
 

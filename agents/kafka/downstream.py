@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from agents.inprocess.run import end_of_time
+from agents.kafka.held import HeldCommands
 from agents.kafka.outgoing import Outgoing
 from agents.kafka.pacing import Budget, Pacing
 from agents.kafka.processor import ProcessorFactory
@@ -19,10 +21,11 @@ from schemas.events import Tick
 from schemas.refusals import Reject
 from schemas.results import encode
 from schemas.settings import Config
-from schemas.times import format_time
+from schemas.times import format_time, parse_time
 from schemas.topics import REGISTRY_COMMANDS, TICKS, WINDOW_PARTIALS, dlq_name
 from streams.partial import ForeignFormat, Partial, Watermarks, decode
 from streams.pipeline import Downstream
+from streams.registry import Registry
 from streams.stage import Record, State
 
 PANES_AT_ONCE: Final = 32
@@ -63,7 +66,8 @@ class DownstreamProcessor:
         # All tasks see all watermarks; one of them asks.
         self._data_clock = DataClock(config) if config.clock == "data" and partition == 0 else None
         self._partials: list[Partial | Watermarks] = []
-        self._commands: list[Record] = []
+        self._commands: list[tuple[Record, bytes]] = []
+        self._held = HeldCommands(state_of(Registry.name))
         self._others: list[Outgoing] = []
         self._settled_ms = -1
         self._panes_due = True
@@ -89,15 +93,14 @@ class DownstreamProcessor:
         if self._partials:
             self._stages.merge(self._partials)
             self._partials, self._news = [], True
-        said: list[Record] = []
-        if self._commands:
-            said += self._stages.finish(self._commands)
-            self._commands = []
+        said = self._taken_commands()
         panes = 0
-        while (due := self._stages.due() is not None) and panes < PANES_AT_ONCE and len(said) < RECORDS_AT_ONCE:
-            said += self._stages.advance([])
+        while (due_ms := self._stages.due()) is not None and panes < PANES_AT_ONCE and len(said) < RECORDS_AT_ONCE and not self.defers():
+            said += self._stages.advance(self._held.before(due_ms))
             panes += 1
-        self._panes_due = due
+        self._panes_due = due_ms is not None
+        if self._held and not self._panes_due:
+            said += self._stages.finish(self._held.before(None if self._time_is_over() else self._stages.next_ms()))
         if self._may_show():
             begun = self._pacing.begin()
             said += self._stages.provisional()
@@ -111,8 +114,8 @@ class DownstreamProcessor:
         """Commands and partials are not compared."""
 
     def defers(self) -> bool:
-        """Panes and watermarks bring them into order."""
-        return False
+        """Whether there are commands to be read, by the data clock: one that counts before the next pane may be among them."""
+        return self._config.clock == "data" and REGISTRY_COMMANDS in self.unread
 
     def pending(self) -> bool:
         """Whether panes are due, open windows have changed, or partitions that stand still are to be asked to move on."""
@@ -142,10 +145,28 @@ class DownstreamProcessor:
         for at, command in zip(good, commands, strict=True):
             home = partition_of(command.model_name, self._config.kafka.partitions)
             if home == self._partition:
-                self._commands.append(Record(REGISTRY_COMMANDS, command.key(), command))
+                self._commands.append((Record(REGISTRY_COMMANDS, command.key(), command), received.values[at] or b""))
             else:
                 # A producer with another partitioner, such as kcat's CRC32, puts it where its model is not.
                 self._others.append(Outgoing(REGISTRY_COMMANDS, home, command.key().encode(), received.values[at]))
+
+    def _taken_commands(self) -> list[Record]:
+        """Carry out the commands that were taken, or keep them until their time comes where that is the records'."""
+        taken, self._commands = self._commands, []
+        if self._config.clock == "data":
+            for command, value in taken:
+                self._held.add(parse_time(command.value.timestamp), value)
+            return []
+        # Some may have been held when the clock was another one.
+        commands = [*self._held.before(None), *(command for command, _ in taken)]
+        return self._stages.finish(commands) if commands else []
+
+    def _time_is_over(self) -> bool:
+        """Whether all partitions have come to the end of time."""
+        frontier = self._stages.frontier()
+        if frontier.ended_ms is None:
+            return False
+        return min(min(both) for both in frontier.marks.values()) >= end_of_time(self._config, frontier.ended_ms)
 
     def _settled(self) -> list[Outgoing]:
         """Say so when everything up to the end of time has been announced, after a history has ended."""

@@ -21,6 +21,7 @@ from agents.inprocess.logs import Exported, Refused
 from agents.inprocess.refused import dead_letter
 from agents.kafka.connection import Connection
 from agents.kafka.ranges import Fetched, ranges, records
+from agents.kafka.wire import partition_of
 from schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
 from schemas.refusals import Reject
 from schemas.times import parse_time
@@ -81,7 +82,7 @@ def export(
         refusals, letters = _refusals(connection, topic, letters_at[dlq_name(topic)])
         if letters:
             counts[dlq_name(topic)] = _write(out, dlq_name(topic), iter(letters), told)
-        merged = heapq.merge(*(_timed(connection, part) for part in wanted[topic]), key=_first)
+        merged = heapq.merge(*(_timed(connection, part, len(wanted[topic])) for part in wanted[topic]), key=_first)
         counts[topic] = _write(out, topic, (_line(message, refusals) for _, message in merged), told)
     if outputs:
         values = {topic: _values(connection, wanted[topic]) for topic in results}
@@ -96,11 +97,12 @@ def export(
 
 def _commands(values: Sequence[bytes], offsets: Sequence[int]) -> tuple[list[_At], Sequence[int], list[Reject]]:
     commands, good, rejects = decode_commands(values, offsets)
-    return [_At(parse_time(command.timestamp)) for command in commands], good, rejects
+    return [_At(parse_time(command.timestamp), command.model_name) for command in commands], good, rejects
 
 
 class _At(msgspec.Struct, frozen=True):
     timestamp_ms: int
+    model_name: str
 
 
 _EVENT_TIMES: Final[dict[str, Decode]] = {
@@ -111,8 +113,11 @@ _EVENT_TIMES: Final[dict[str, Decode]] = {
 }
 
 
-def _timed(connection: Connection, wanted: Range) -> Iterator[tuple[int, Fetched]]:
-    """Records of a range with the largest event time of the valid ones up to and including each."""
+def _timed(connection: Connection, wanted: Range, partitions: int) -> Iterator[tuple[int, Fetched]]:
+    """Records of a range with the largest event time of the valid ones up to and including each.
+
+    A command that lies where its model is not is left out: a worker passes it on, and what comes of it comes of the copy.
+    """
     decode = _EVENT_TIMES[wanted.topic]
     high_ms = 0
     for messages in records(connection, wanted):
@@ -121,9 +126,14 @@ def _timed(connection: Connection, wanted: Range) -> Iterator[tuple[int, Fetched
             messages = [message for message in messages if _TICK.decode(message.value or b"{}").after is not None]
         rows, good, _ = decode([message.value for message in messages], [message.offset for message in messages])
         times = {index: row.timestamp_ms for index, row in zip(good, rows, strict=True)}
+        elsewhere: set[int] = set()
+        if wanted.topic == REGISTRY_COMMANDS:
+            homes = ((index, partition_of(row.model_name, partitions)) for index, row in zip(good, rows, strict=True))
+            elsewhere = {index for index, home in homes if home != wanted.partition}
         for index, message in enumerate(messages):
-            high_ms = max(high_ms, times.get(index, 0))
-            yield high_ms, message
+            if index not in elsewhere:
+                high_ms = max(high_ms, times.get(index, 0))
+                yield high_ms, message
 
 
 def _line(message: Fetched, refusals: Refusals) -> bytes:

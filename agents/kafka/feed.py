@@ -75,6 +75,9 @@ def feed(
             except BufferError:  # its queue is full
                 producer.poll(0.05)
         counts[topic] += 1
+        if topic == REGISTRY_COMMANDS:
+            # It has to be there before any row beyond its time is: producers keep no order between topics.
+            producer.flush(FLUSH_S)
         if sent % TOLD_EVERY == 0 and told is not None:
             told(sent, at_ms)
         if per_second is not None:

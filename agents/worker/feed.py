@@ -13,6 +13,7 @@ from faust.types import TP
 from agents.kafka.connection import Connection
 from agents.kafka.received import Received
 from agents.kafka.tasks import Tasks
+from schemas.topics import REGISTRY_COMMANDS
 
 Watch = Callable[[Received], None]
 
@@ -108,6 +109,10 @@ class Feed:
         """What the tasks have committed."""
         name = self._connection.name
         return {TP(name(topic), partition): next for partition, offsets in self.tasks.offsets().items() for topic, next in offsets.items()}
+
+    def comes_first(self, tp: TP) -> bool:
+        """Registry commands are few, and may count before what the other input makes complete."""
+        return self._connection.bare(tp.topic) == REGISTRY_COMMANDS
 
     async def finish(self) -> None:
         """Commit what has been taken."""

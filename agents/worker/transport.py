@@ -66,6 +66,9 @@ class Positions(Protocol):
     def published(self) -> Mapping[TP, int]:
         """What is committed, for lag tools."""
 
+    def comes_first(self, tp: TP) -> bool:
+        """Whether what a fetch brought of a partition is delivered before all that it brought of others."""
+
     async def finish(self) -> None:
         """Commit whatever has been taken."""
 
@@ -331,7 +334,8 @@ class MicroBatchConsumer(Consumer):
                 await asyncio.sleep(PAUSE_SECONDS)
                 return
             fetched = await self._getmany(active, timeout)
-        for tp, received in _in_turn(fetched):
+        first = {tp: found for tp, found in fetched.items() if self.positions.comes_first(tp)}
+        for tp, received in _in_turn(first) + _in_turn({tp: found for tp, found in fetched.items() if tp not in first}):
             if self.should_stop or not self.flow_active or self.app.consumer_generation_id != generation:
                 return
             yield tp, _message(tp, received, generation)

@@ -108,9 +108,28 @@ class Frontier:
         self._progress.released_ms = step.released_ms
 
     @property
+    def next_ms(self) -> int:
+        """Stream time before which no further step lies, whatever is still to come; 0 before all partitions have said where they are."""
+        reached = self._reached()
+        if reached is None:
+            return 0
+        groups = zip(reached, (self._schedule.traffic, self._schedule.main), (self._grace_ms[0], max(self._grace_ms)), strict=True)
+        return min((reached_ms // self._pane_ms + 1) * self._pane_ms + grace_ms for reached_ms, rhythms, grace_ms in groups if rhythms)
+
+    @property
     def reached_ms(self) -> int:
         """Stream time of the last step; 0 before the first one."""
         return self._progress.released_ms
+
+    def reached_since(self, pane_ms: int | None) -> int:
+        """Stream time of the last step that this pane, or one after it, had a part in; 0 before it, and for None.
+
+        Unlike `reached_ms` it does not depend on what else is counted in the same task.
+        """
+        if pane_ms is None:
+            return 0
+        graces_ms = (self._grace_ms[0], max(self._grace_ms))
+        return max((edge + grace for edge, grace in zip(self.edges_ms, graces_ms, strict=True) if edge > pane_ms), default=0)
 
     @property
     def edges_ms(self) -> tuple[int, int]:

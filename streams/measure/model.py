@@ -148,6 +148,11 @@ class Model:
             self._rank[order] = np.arange(len(names))
         return self._rank
 
+    @property
+    def first_pane_ms(self) -> int | None:
+        """The first pane of all lanes that anything was counted in; None before that."""
+        return min((pane for pane in self.facts.first_pane_ms if pane is not None), default=None)
+
     def saw(self, lane: int, first_ms: int, last_ms: int) -> None:
         """Panes from `first_ms` to `last_ms` of a lane gained counts."""
         facts = self.facts

@@ -171,7 +171,7 @@ class Measure:
         records: list[Record] = []
         for name, of_model in entries.items():
             model = self._model(name, state)
-            records += take_in(model, of_model, self._since, frontier.reached_ms, self._config.pane_ms, state)
+            records += take_in(model, of_model, self._since, frontier.reached_since(model.first_pane_ms), self._config.pane_ms, state)
             model.write(state)
         first = [pane for model in self._models.values() for pane in model.facts.first_pane_ms if pane is not None]
         if first:

@@ -120,6 +120,9 @@ class StubDownstream:
         end: int = (all_["next"] + 1) * HOUR
         return end if min(all_["watermarks"].values()) >= end else None
 
+    def next_ms(self) -> int:
+        return (min(self._load()["watermarks"].values(), default=0) // HOUR + 1) * HOUR
+
     def advance(self, commands: Sequence[Record], decided: Sequence[Record]) -> list[Record]:
         records = self.finish(commands, decided)
         all_ = self._load()

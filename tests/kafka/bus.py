@@ -116,6 +116,8 @@ class BusTask:
 
     def step(self, *, patient: bool = False) -> bool:
         """Commit, if there is anything to; tells whether there was. A `patient` one waits where the processor would rather have more."""
+        ends = ((topic, self._bus.end(topic, self._partition)) for topic in self._processor.inputs)
+        self._processor.unread = frozenset(topic for topic, end in ends if end > self._reading.get(topic, 0))
         if patient and self._processor.defers():
             return False
         self._processor.caught_up = not self.unread()

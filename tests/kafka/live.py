@@ -17,13 +17,17 @@ from agents.kafka.outgoing import Outgoing
 from agents.kafka.score import score_processors
 from schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
 from schemas.settings import Config
+from schemas.times import parse_time
 from schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
 from streams.hashing import partitions_of
 from tests.kafka.bus import Bus, BusTask, Stored
+from tests.simulation.histories import rfc3339
 
 MINUTE = 60_000
+MODELS = ("churn", "fraud", "digits", "routing/é", "churn-shadow", "nobody")
 TOO_FAR_MS = 2_000_000_000_000  # in 2033: some lines of the histories lie beyond
 DECODERS: dict[str, Callable[..., Any]] = {PREDICTIONS: decode_predictions, GROUND_TRUTH: decode_truths, TICKS: decode_ticks}
+DECODERS[REGISTRY_COMMANDS] = decode_commands
 ROUNDS_WITHOUT_NEWS = 200
 
 
@@ -103,21 +107,26 @@ class Live:
         """Write the log that was fed, and what the tasks themselves read back, as a recorded log folder."""
         folder.mkdir(parents=True)
         refused = self.refused()
-        for topic in (PREDICTIONS, GROUND_TRUTH, TICKS):
+        for topic in (PREDICTIONS, GROUND_TRUTH, TICKS, REGISTRY_COMMANDS):
             lines = []
-            for partition in range(self.config.kafka.input_partitions):
+            for partition in range(max(self.config.kafka.input_partitions, self.config.kafka.partitions)):
                 high = 0
                 for record in self.bus.logs.get((topic, partition), []):
                     mark = refused.get((topic, partition, record.offset))
                     if topic == TICKS and mark is None and "after" not in json.loads(record.value or b"{}"):
                         continue
                     rows = [] if mark else DECODERS[topic]([record.value], [0])[0]
-                    high = max([high, *(row.timestamp_ms for row in rows)])
+                    if topic == REGISTRY_COMMANDS and not all(self._at_home(row.model_name, partition) for row in rows):
+                        continue
+                    high = max([high, *(time_of(row) for row in rows)])
                     lines.append((high, partition, _exported(partition, record, mark)))
             lines.sort(key=lambda line: line[:2])
             (folder / f"{topic}.jsonl").write_bytes(b"".join(line + b"\n" for _, _, line in lines))
         for topic in outputs:
             (folder / f"{topic}.jsonl").write_bytes(b"".join((record.value or b"") + b"\n" for _, record in self.bus.all(topic)))
+
+    def _at_home(self, model: str, partition: int) -> bool:
+        return int(partitions_of([model.encode()], self.config.kafka.partitions)[0]) == partition
 
     def refused(self) -> dict[tuple[str, int, int], dict[str, str]]:
         """Reason and error of what the tasks refused by its place; what contradicts an earlier row is found again by the replay."""
@@ -167,7 +176,25 @@ def feed(live: Live, log: Path, *, lag: Callable[[str, int], int]) -> list[tuple
     return [(at, topic, partition, key, line) for at, _, topic, partition, key, line in timed]
 
 
-def commands_of(value: bytes) -> Any:
-    """The registry command in a value, None if it is none."""
-    rows, _, _ = decode_commands([value], [0])
-    return rows[0] if rows else None
+def time_of(row: Any) -> int:
+    """Event time of a row or of a command, in ms."""
+    return int(row.timestamp_ms) if hasattr(row, "timestamp_ms") else parse_time(row.timestamp)
+
+
+def command(random: Random, number: int, at_ms: int) -> tuple[str, bytes]:
+    """A registry command, many of them senseless, one in twenty unreadable."""
+    model = random.choice(MODELS)
+    what = random.choice(("register", "promote", "set_threshold", "rollback", "archive", "unheard-of"))
+    params: dict[str, Any] = {"set_threshold": {"threshold": 0.3}, "register": {}, "promote": {}}.get(what, {})
+    value = {
+        "command_id": f"{random.randrange(number + 1)}" if random.random() < 0.2 else f"{number}",
+        "command": what,
+        "model_name": model,
+        "model_version": random.choice(("1.4.1", "1.4.2", "2.0.0", "7", "9.9.9")),
+        "timestamp": rfc3339(at_ms),
+        "requested_by": "somebody",
+        "params": params,
+    }
+    if random.random() < 0.05:
+        del value["command"]
+    return model, json.dumps(value).encode()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -13,7 +14,7 @@ from agents.inprocess.run import replay
 from agents.kafka.export import export
 from agents.kafka.feed import feed
 from agents.kafka.topics import create
-from schemas.topics import TOPICS
+from schemas.topics import REGISTRY_COMMANDS, TOPICS
 from tests.kafka.brokers import Names
 from tests.kafka.worker_process import WorkerProcess
 
@@ -21,7 +22,17 @@ KAFKA = "input_partitions = 4\npartitions = 2"
 FINISH_S = 240.0
 
 
-def run_live(names: Names, log: Path, config: str, folder: Path, *, kills: int, workers: int, seed: int) -> str:
+def run_live(
+    names: Names,
+    log: Path,
+    config: str,
+    folder: Path,
+    *,
+    kills: int,
+    workers: int,
+    seed: int,
+    commands: Sequence[tuple[str, bytes]] = (),
+) -> str:
     """Feed a log to workers, kill some at random and start them again, let time run to its end; gives the configuration.
 
     Parameters
@@ -32,6 +43,8 @@ def run_live(names: Names, log: Path, config: str, folder: Path, *, kills: int, 
         For the workers' state and logs, and for the exported log `export`.
     kills
         How often a worker is killed.
+    commands
+        Registry commands, with the model of each, that are on their topic before anything else is.
     """
     random = Random(seed)
     toml = names.toml('run.clock = "data"\n' + config, kafka=KAFKA)
@@ -40,6 +53,10 @@ def run_live(names: Names, log: Path, config: str, folder: Path, *, kills: int, 
     running = [WorkerProcess(folder, toml, name=f"w{number}").start() for number in range(workers)]
     try:
         running[0].until_ready()
+        producer = connection.producer()
+        for model, value in commands:
+            producer.produce(connection.name(REGISTRY_COMMANDS), value, key=model)
+        assert producer.flush(FINISH_S) == 0
         feed(connection, log)
         for _ in range(kills):
             time.sleep(random.uniform(0.2, 2.5))

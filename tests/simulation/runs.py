@@ -104,6 +104,9 @@ class _InterruptedDownstream:
     def due(self) -> int | None:
         return self._stages.due()
 
+    def next_ms(self) -> int:
+        return self._stages.next_ms()
+
     def advance(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]:
         self._action()
         return self._stages.advance(commands, decided)

@@ -29,6 +29,9 @@ class Sum:
     def due(self) -> None:
         return None
 
+    def next_ms(self) -> int:
+        return 0
+
     def advance(self, commands: Sequence[Any], decided: Sequence[Any]) -> list[Any]:
         return []
 

@@ -38,6 +38,9 @@ class Asked:
         self.ask()
         return self._stages.due()
 
+    def next_ms(self) -> int:
+        return self._stages.next_ms()
+
     def advance(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]:
         self.ask()
         return self._stages.advance(commands, decided)

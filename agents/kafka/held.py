@@ -1,0 +1,98 @@
+"""Registry commands whose time has not come: kept in the state of their task, in the order in which they were read.
+
+Where recorded history is fed, a command counts at the time that it names, as in a replay: before the first step of time that is released
+after it. Commands keep their order, so one that names an earlier time than the one before it waits with that one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from schemas.decode import decode_commands
+from schemas.topics import REGISTRY_COMMANDS
+from streams.stage import Record, State
+
+# The registry's own keys are MessagePack arrays, which begin with another byte.
+_QUEUE: Final = b"held"
+
+
+class _Queue(msgspec.Struct, array_like=True):
+    """Numbers of the first command that waits and of the next one to come, and the largest time so far."""
+
+    version: int = 1
+    first: int = 0
+    next: int = 0
+    high_ms: int = 0
+
+
+class _Entry(msgspec.Struct, array_like=True):
+    """A command, its bytes as they came, and the largest time up to and including it."""
+
+    time_ms: int
+    value: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_queue = msgspec.msgpack.Decoder(_Queue).decode
+_decode_entry = msgspec.msgpack.Decoder(_Entry).decode
+
+
+class HeldCommands:
+    """The commands of one task that wait; all of it lies in the state.
+
+    Parameters
+    ----------
+    state
+        State of the registry stage, which has the commands in its keeping until they are carried out.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        held = state.get(_QUEUE)
+        self._queue = _Queue() if held is None else _decode_queue(held)
+        self._due_ms: int | None = None
+
+    def __len__(self) -> int:
+        return self._queue.next - self._queue.first
+
+    def add(self, time_ms: int, value: bytes) -> None:
+        """Keep a valid command, after all others; `value` are its bytes on the topic."""
+        queue = self._queue
+        queue.high_ms = max(queue.high_ms, time_ms)
+        self._state.put(_key(queue.next), _encode(_Entry(queue.high_ms, value)))
+        queue.next += 1
+        self._write()
+
+    def before(self, time_ms: int | None) -> list[Record]:
+        """Give and forget the commands of the time before `time_ms`, all of them for None."""
+        commands: list[Record] = []
+        queue = self._queue
+        while queue.first < queue.next and (time_ms is None or self._first_ms() < time_ms):
+            (command,), _, _ = decode_commands([self._entry().value], [queue.first])
+            commands.append(Record(REGISTRY_COMMANDS, command.key(), command))
+            self._state.delete(_key(queue.first))
+            queue.first += 1
+            self._due_ms = None
+        if commands:
+            self._write()
+        return commands
+
+    def _first_ms(self) -> int:
+        if self._due_ms is None:
+            self._due_ms = self._entry().time_ms
+        return self._due_ms
+
+    def _entry(self) -> _Entry:
+        held = self._state.get(_key(self._queue.first))
+        if held is None:
+            raise ValueError(f"registry: command {self._queue.first} of those that wait is missing from the state")
+        return _decode_entry(held)
+
+    def _write(self) -> None:
+        self._state.put(_QUEUE, _encode(self._queue))
+
+
+def _key(number: int) -> bytes:
+    return _QUEUE + number.to_bytes(8, "big")
