@@ -95,7 +95,7 @@ class App(faust.App):
             broker_session_timeout=session_seconds,
             broker_heartbeat_interval=session_seconds / 6,
             broker_rebalance_timeout=30.0,
-            # Faust gives a seek this long, and up for good afterwards; what a request may take is said in `transport.py`.
+            # Faust gives a seek this long, and up for good afterwards; what a request may take is said in `reader.py`.
             broker_request_timeout=3600.0,
             # A restore takes its time, and no fetch happens meanwhile.
             broker_max_poll_interval=3600.0,

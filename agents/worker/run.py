@@ -22,7 +22,7 @@ from agents.kafka.tasks import Tasks
 from agents.worker.app import App
 from agents.worker.feed import Feed
 from agents.worker.health import Health, Kind, serve
-from agents.worker.transport import LostPosition
+from agents.worker.positions import LostPosition
 from schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 # All is over 10 s after SIGTERM. What is cut off then is aborted by the broker, and done again by whoever goes on.

@@ -15,10 +15,11 @@ from faust.types import TP
 
 from agents.cli.worker import chosen_kinds
 from agents.kafka.connection import Connection
-from agents.worker import transport
+from agents.worker import reader as reading
 from agents.worker.feed import Feed, Uneven
 from agents.worker.logs import Json, Line, Seldom
-from agents.worker.transport import LostPosition, Reader, place_in_log
+from agents.worker.positions import LostPosition, place_in_log
+from agents.worker.reader import Reader
 from schemas.settings import Config
 
 
@@ -120,7 +121,7 @@ def test_the_ends_of_the_logs_are_asked_until_the_broker_answers(monkeypatch: py
         async def end_offsets(self, asked: list[TopicPartition]) -> dict[TopicPartition, int]:
             return dict.fromkeys(asked, 9)
 
-    monkeypatch.setattr(transport, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(reading, "RETRY_SECONDS", 0.0)
     reader = Reader.__new__(Reader)
     reader._consumer, reader.call_thread, reader.log = Away(), lambda ask: ask(), logging.getLogger("test")
     assert asyncio.run(reader.ends([tp])) == {tp: (3, 9)}

@@ -15,7 +15,7 @@ from agents.kafka.received import Received
 from agents.kafka.tasks import Tasks
 from agents.worker.app import App
 from agents.worker.feed import Feed
-from agents.worker.transport import DELIVERY_RECORDS
+from agents.worker.reader import DELIVERY_RECORDS
 from tests.kafka.brokers import BrokerProcess, Names
 
 pytestmark = pytest.mark.kafka

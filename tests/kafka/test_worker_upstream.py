@@ -23,7 +23,7 @@ from faust.transport.consumer import Consumer, Fetcher, ThreadDelegateConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, ConsumerRebalanceListener
 from faust.transport.drivers.aiokafka import Consumer as AIOKafkaConsumer
 
-from agents.worker import app, transport
+from agents.worker import app, reader, transport
 
 # Overridden, or relied upon by what overrides.
 WATCHED: dict[str, Any] = {
@@ -119,7 +119,7 @@ def test_replaced_part_is_as_it_was(name: str) -> None:
 def test_every_override_is_watched() -> None:
     ours = {
         AIOKafkaConsumer: transport.MicroBatchConsumer,
-        AIOKafkaConsumerThread: transport.Reader,
+        AIOKafkaConsumerThread: reader.Reader,
         App: app.App,
         Schema: transport.Untouched,
         TableManager: app.NoTables,
