@@ -190,9 +190,14 @@ class Config(Struct, frozen=True, kw_only=True):
 
     def fingerprint(self) -> str:
         """SHA-256 in hexadecimal of the settings that results depend on: equal for files that mean the same, wherever they lie."""
+        return sha256(_encoder.encode(self.settings())).hexdigest()
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that results depend on, as plain values."""
         settings = msgspec.structs.asdict(self) | {"path": None}
         del settings["kafka"]
-        return sha256(_encoder.encode(settings)).hexdigest()
+        plain: dict[str, Any] = msgspec.to_builtins(settings)
+        return plain
 
 
 _encoder = msgspec.json.Encoder(order="sorted")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +22,7 @@ FORMAT: Final = 1
 RUN_FILE: Final = "run.json"
 LOCK_FILE: Final = "run.lock"
 _HEAD_BYTES: Final = 1 << 20
+_MOST_TOLD: Final = 5
 
 
 class RunRefused(Exception):
@@ -50,6 +51,8 @@ class Identity(Struct, frozen=True, kw_only=True):
         By file name.
     config
         Fingerprint of the configuration.
+    settings
+        The settings behind the fingerprint, to tell what differs.
     """
 
     format: int
@@ -61,6 +64,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     open_end: bool
     follow: bool
     mapping: dict[str, str] = {}
+    settings: dict[str, Any] = {}
 
 
 def input_file(path: Path) -> InputFile:
@@ -133,8 +137,30 @@ def _differences(found: Identity, wanted: Identity) -> Iterator[str]:
     for name in ("format", "driftline", "config", "partitions", "open_end", "follow", "mapping"):
         before, now = getattr(found, name), getattr(wanted, name)
         if before != now:
-            shown = (before[:12], now[:12]) if name == "config" else (before, now)
-            yield f"its {_NAMES[name]} is {shown[0]}, this one's {shown[1]}"
+            if name == "config":
+                yield from _changed_settings(found, wanted)
+            else:
+                yield f"its {_NAMES[name]} is {before}, this one's {now}"
+
+
+def _changed_settings(found: Identity, wanted: Identity) -> Iterator[str]:
+    before, now = dict(_leaves("", found.settings)), dict(_leaves("", wanted.settings))
+    changed = [path for path in sorted({*before, *now}) if before.get(path) != now.get(path)]
+    for path in changed[:_MOST_TOLD]:
+        yield f"its configuration has {path} {before.get(path, 'not set')}, this one {now.get(path, 'not set')}"
+    if len(changed) > _MOST_TOLD or not changed:
+        yield f"its configuration is {found.config[:12]}, this one's {wanted.config[:12]}"
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Each setting by its path in the file; what is read as a struct with a name, such as a window, goes by its name."""
+    if isinstance(value, dict) and "name" not in value:
+        for name, below in value.items():
+            yield from _leaves(f"{path}.{name}" if path else name, below)
+    elif isinstance(value, list | tuple):
+        yield path, " and ".join(str(item["name"]) if isinstance(item, dict) and "name" in item else str(item) for item in value) or "none"
+    else:
+        yield path, str(value)
 
 
 def _described(file: InputFile | None) -> str:

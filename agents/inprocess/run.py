@@ -165,6 +165,7 @@ def replay(
                 started_at_ms=(clock or _wall_clock)(),
                 inputs={path.name: input_file(path) for path in named},
                 config=config.fingerprint(),
+                settings=config.settings(),
                 partitions=partitions,
                 open_end=open_end,
                 follow=follow,

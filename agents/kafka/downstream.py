@@ -10,6 +10,7 @@ from typing import Final
 
 from agents.inprocess.run import end_of_time
 from agents.kafka.held import HeldCommands
+from agents.kafka.ladders import Ladders
 from agents.kafka.outgoing import Outgoing
 from agents.kafka.pacing import Budget, Pacing
 from agents.kafka.processor import ProcessorFactory
@@ -48,6 +49,11 @@ class DownstreamProcessor:
         Milliseconds since the epoch.
     pacing
         Tells when windows that are still open may be announced.
+
+    Raises
+    ------
+    StateVersionError
+        If a model was counted by another ladder of maturity.
     """
 
     inputs: tuple[str, ...] = (WINDOW_PARTIALS, REGISTRY_COMMANDS)
@@ -68,6 +74,7 @@ class DownstreamProcessor:
         self._partials: list[Partial | Watermarks] = []
         self._commands: list[tuple[Record, bytes]] = []
         self._held = HeldCommands(state_of(Registry.name))
+        self._ladders = Ladders(config, state_of(Registry.name), b"ladders")
         self._others: list[Outgoing] = []
         self._settled_ms = -1
         self._panes_due = True
@@ -91,6 +98,7 @@ class DownstreamProcessor:
         """Add up partials, carry out commands, and complete some of the panes that are due."""
         outgoing, self._others = self._others, []
         if self._partials:
+            self._ladders.note(partial.model_name for partial in self._partials if isinstance(partial, Partial))
             self._stages.merge(self._partials)
             self._partials, self._news = [], True
         said = self._taken_commands()

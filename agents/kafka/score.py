@@ -16,6 +16,7 @@ import numpy as np
 from agents.inprocess.logs import AsColumns
 from agents.inprocess.merge import columns_by_topic, merged_ranks
 from agents.inprocess.source import decoders
+from agents.kafka.ladders import Ladders
 from agents.kafka.outgoing import Outgoing
 from agents.kafka.processor import ProcessorFactory
 from agents.kafka.received import Received
@@ -29,6 +30,7 @@ from schemas.times import MINUTE_MS, parse_time
 from schemas.topics import GROUND_TRUTH, OUTCOMES, PREDICTIONS, TICKS, WINDOW_PARTIALS
 from streams.columns import GroundTruthColumns, PredictionColumns, joined
 from streams.score import Score
+from streams.score.keys import NO_ID
 from streams.stage import Batch, State
 
 _ROWS = (PREDICTIONS, GROUND_TRUTH)
@@ -59,6 +61,11 @@ class ScoreProcessor:
         Inputs that the driver has not read to their ends.
     caught_up
         Whether the driver has delivered everything that the inputs held when it looked last. Only then is a partition idle.
+
+    Raises
+    ------
+    StateVersionError
+        If a model was counted by another ladder of maturity.
     """
 
     inputs: tuple[str, ...] = (PREDICTIONS, GROUND_TRUTH, TICKS)
@@ -70,6 +77,7 @@ class ScoreProcessor:
         self._clock = clock
         self._score = Score(config, partition, config.kafka.input_partitions)
         self._ticking = Ticking(config, state, clock())
+        self._ladders = Ladders(config, state, NO_ID + b"ladders")
         self._writer = Writer(config.kafka.app, config.kafka.partitions)
         self._columns: dict[str, AsColumns] = columns_by_topic(lambda model: config.for_model(model).positive_label)
         self._taken: list[Received] = []
@@ -148,6 +156,8 @@ class ScoreProcessor:
             outgoing.append(Outgoing(TICKS, self._partition, str(self._partition).encode(), encode(tick)))
         elif batch.predictions is None and batch.ground_truth is None and self._score.at_rest:
             return outgoing
+        if batch.predictions is not None:
+            self._ladders.note(model for model, _ in batch.predictions.names)
         partials, outcomes = [], []
         for record in self._score.process(batch, self._state):
             if record.topic == WINDOW_PARTIALS:

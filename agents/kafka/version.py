@@ -25,7 +25,7 @@ UPGRADES: Final[Mapping[int, Upgrade]] = {}
 def shape_of(config: Config) -> str:
     """The settings that the state is laid out by: with others it cannot be read.
 
-    A model's own ladder of maturity is left out, so that models can be added; it must not be changed either.
+    A model's own ladder of maturity is left out, so that models can be added; those of the models that are counted are in `ladders.py`.
 
     Examples
     --------

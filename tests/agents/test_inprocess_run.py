@@ -20,6 +20,7 @@ import pytest
 from agents.inprocess.identity import RunRefused, locked
 from agents.inprocess.lines import LogError
 from agents.inprocess.run import Progress, ReplaySummary, replay
+from schemas.config import parse_config
 from schemas.settings import Config, ModelConfig, parse_rung, parse_window
 from tests.agents.inprocess_stub import HOUR, stub_stages
 
@@ -252,7 +253,7 @@ def _other_input(log: Path) -> None:
     [
         ({"partitions": 4}, "its number of partitions is 3, this one's 4"),
         ({"open_end": True}, "its --open-end is False, this one's True"),
-        ({"config": Config(outcomes=True)}, "its configuration is [0-9a-f]{12}, this one's [0-9a-f]{12}"),
+        ({"config": msgspec.structs.replace(CONFIG, outcomes=not CONFIG.outcomes)}, "its configuration has outcomes (True|False)"),
         ({"input": _other_input}, "its ground-truth.jsonl has [0-9]+ bytes and hash [0-9a-f]{12}, this one has"),
     ],
 )
@@ -267,6 +268,14 @@ def test_a_folder_of_another_run_is_refused_with_the_difference_and_the_way_out(
     with pytest.raises(RunRefused, match=message) as refused:
         replay(log, tmp_path / "out", options.pop("config"), clock=lambda: NOW, stages=stub_stages(3), **options)
     assert "choose another --out or delete" in str(refused.value)
+
+
+def test_another_ladder_of_a_model_is_refused_with_the_model_and_both(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", seed=3, rows=50)
+    before, after = (parse_config(f'[models.m]\nmaturity = ["{rung}"]') for rung in ("2h", "3h"))
+    replay(log, tmp_path / "out", before, partitions=3, clock=lambda: NOW, stages=stub_stages(3))
+    with pytest.raises(RunRefused, match=r"its configuration has models\.m\.maturity 2h and 30d, this one 3h and 30d; choose another --out"):
+        replay(log, tmp_path / "out", after, partitions=3, clock=lambda: NOW, stages=stub_stages(3))
 
 
 def test_the_same_input_elsewhere_is_the_same_run(tmp_path: Path) -> None:

@@ -99,6 +99,24 @@ def test_a_topic_with_another_number_of_partitions_is_refused_by_name_and_counts
     assert f"topic {connection.name('predictions')}: has 4 partitions, but kafka.input_partitions = 6" in worker.said()
 
 
+def test_another_ladder_for_a_model_that_was_counted_is_refused_with_both_and_a_new_model_may_have_one(
+    connection: Connection, start: Starter
+) -> None:
+    worker = start(name="w1").until_ready()
+    _send(connection, range(60))
+    assert len(_values(connection, "outcomes", 60)) == 60
+    worker.terminate()
+    changed = start(name="w2", text=DATA_CLOCK + '\nmodels.m1.maturity = ["2h"]')
+    assert changed.exit_code() == 78
+    ladder = "1h and 6h and 1d and 3d and 7d and 30d"
+    assert f'model "m1" was counted at maturity {ladder}; the configuration now has 2h and 30d' in changed.said()
+    assert "Put its maturity and label_horizon back, or give the program another kafka.app" in changed.said()
+    added = start(name="w3", text=DATA_CLOCK + '\nmodels.m9.maturity = ["2h"]').until_ready()
+    _send(connection, range(60, 90))
+    assert len(_values(connection, "outcomes", 90)) == 90
+    added.terminate()
+
+
 def test_producers_that_use_different_partitioners_make_it_unready_with_the_remedy(connection: Connection, start: Starter) -> None:
     worker = start("--stages", "score").until_ready()
     for first in range(0, 500, 100):
