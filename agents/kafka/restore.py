@@ -123,7 +123,7 @@ class Restore:
             enable_partition_eof=True,
             auto_offset_reset="error",
             fetch_wait_max_ms=20,
-            queued_max_messages_kbytes=32 << 10,
+            queued_max_messages_kbytes=16 << 10,
             enable_metrics_push=False,
         )
         try:

@@ -15,6 +15,7 @@ from agents.kafka.kinds import DOWNSTREAM, SCORE
 from agents.kafka.score import ScoreProcessor, score_processors
 from agents.worker import logs
 from agents.worker.app import check_faust
+from agents.worker.heap import give_back_large
 from agents.worker.run import Work, run
 from schemas.settings import Config
 
@@ -50,6 +51,7 @@ def work(
     """
     logs.configure(as_json=json_logs)
     check_faust()
+    give_back_large()
     if static_member is not None:
         config = msgspec.structs.replace(config, kafka=msgspec.structs.replace(config.kafka, static_member=static_member))
     works = {

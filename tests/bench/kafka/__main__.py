@@ -29,6 +29,7 @@ from typing import Any
 from agents.devbroker import DevBroker
 from agents.devbroker.broker import free_port
 from tests.bench.__main__ import machine
+from tests.bench.kafka.expiry import expiry
 from tests.bench.kafka.latency import latency
 from tests.bench.kafka.restore import restore
 from tests.bench.kafka.throughput import Job
@@ -36,7 +37,7 @@ from tests.bench.kafka.transactions import transactions
 from tests.bench.kafka.worker import ROOT
 from tests.ending import end_in_order
 
-PARTS = ("throughput", "growth", "latency", "transactions", "restore")
+PARTS = ("throughput", "growth", "latency", "transactions", "restore", "expiry")
 Result = dict[str, Any]
 
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=240.0, help="of each latency measurement (default %(default)s)")
     parser.add_argument("--idle", type=float, default=75.0, help="seconds without anything after it (default %(default)s)")
     parser.add_argument("--partitions", type=int, nargs="*", default=[4, 8, 16, 32], help="of transactions (default %(default)s)")
-    parser.add_argument("--entries", type=int, nargs="*", default=[5_000_000], help="of restore (default %(default)s)")
+    parser.add_argument("--entries", type=int, nargs="*", default=[5_000_000], help="of restore and expiry (default %(default)s)")
     parser.add_argument("--kills", type=int, default=5, help="of restore (default %(default)s)")
     parser.add_argument("--port", type=int, help="of the broker (default: a free one)")
     parser.add_argument("--data", type=Path, help="its data directory (default: a temporary one)")
@@ -84,6 +85,7 @@ def measure(given: argparse.Namespace, folder: Path, servers: str, broker: int) 
         "latency": lambda: latencies(given, folder, servers, broker),
         "transactions": lambda: by_partitions(given, folder, servers, broker),
         "restore": lambda: restores(given, folder, servers, broker),
+        "expiry": lambda: expiries(given, folder, servers, broker),
     }
     for name, part in parts.items():
         if not given.parts or name in given.parts:
@@ -203,6 +205,22 @@ def restores(given: argparse.Namespace, folder: Path, servers: str, broker: int)
         print(f"with an empty one in {run['empty_cache_ready_s']:.1f} s ({run['empty_cache_peak_mib']:.0f} MiB)")
         if back:
             print(f"  kill -9 to first output: median {median(back):.1f} s, most {max(back):.1f} s, n {len(back)}", flush=True)
+    return {"runs": runs}
+
+
+def expiries(given: argparse.Namespace, folder: Path, servers: str, broker: int) -> Result:
+    """Forgetting, at each number of entries."""
+    runs = []
+    for entries in given.entries:
+        run = expiry(folder / f"expiry-{entries}", servers, broker, entries=entries)
+        runs.append(run)
+        print(f"{entries:,} entries a label horizon; CPU in microseconds an entry")
+        for name, phase in run["phases"].items():
+            cost = ", ".join(f"{process} {use:.2f}" for process, use in phase["us_per_entry"].items())
+            print(f"  {name:26}{phase['elapsed_s']:7.1f} s; {cost}; peak {phase['peak_mib']:.0f} MiB")
+        wanted = {"predictions": run["sent"], "joined": run["labelled"], "expired": run["sent"] - run["labelled"]}
+        right = all(run[name] == number for name, number in wanted.items())
+        print("  figures add up to what was sent:", "yes" if right else f"NO: {run} instead of {wanted}", flush=True)
     return {"runs": runs}
 
 

@@ -12,14 +12,14 @@ from typing import Any, Final
 import msgspec
 
 from schemas.times import DAY_MS, format_time
-from schemas.topics import METRICS, PREDICTIONS, TICKS
+from schemas.topics import METRICS, PREDICTIONS
 from tests.bench.kafka.topics import Bench, value_of
 from tests.bench.kafka.usage import Meter
+from tests.bench.kafka.waiting import answered
 from tests.bench.kafka.worker import Worker
 
 Result = dict[str, Any]
 PARTITIONS: Final = 4
-FILL_S: Final = 7_200.0
 TRICKLE_S: Final = 0.05
 OUTPUT_S: Final = 60.0
 SETTINGS: Final = """[run]
@@ -54,13 +54,14 @@ def restore(folder: Path, servers: str, broker: int, *, entries: int, kills: int
     bench.fresh(config)
     state, log = folder / "state", folder / "worker.log"
     first_ms = round(time.time() * 1000) - DAY_MS
-    bench.ask(_fill(bench, entries, first_ms))
+    last_ms = _fill(bench, entries, first_ms)
+    bench.ask(last_ms)
 
     worker = Worker(config, state, log)
     try:
         worker.ready()
         meter, began = Meter(worker=worker.pid, broker=broker), time.monotonic()
-        _answered(bench, worker)
+        answered(bench, worker, last_ms)
         filled_s, used = time.monotonic() - began, meter.read()
         result: Result = {
             "entries": entries,
@@ -117,19 +118,6 @@ def _fill(bench: Bench, entries: int, first_ms: int) -> int:
                 producer.poll(0.05)
     producer.flush()
     return time_ms
-
-
-def _answered(bench: Bench, worker: Worker) -> None:
-    """Wait until every partition has answered the request for a tick: it does so when nothing is unread."""
-    consumer, waiting, ends = bench.reader(TICKS), set(range(bench.partitions)), time.monotonic() + FILL_S
-    while waiting:
-        worker.alive()
-        if time.monotonic() > ends:
-            raise TimeoutError(f"partitions {sorted(waiting)} have not been read after {FILL_S:.0f} s")
-        for message in consumer.consume(1_000, 0.2):
-            if msgspec.json.decode(value_of(message)).get("after") is not None:
-                waiting.discard(message.partition())
-    consumer.close()
 
 
 class _Trickle:

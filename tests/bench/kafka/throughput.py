@@ -9,17 +9,14 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from schemas.config import load_config
-from schemas.topics import TICKS
 from tests.bench import jobs
-from tests.bench.kafka.topics import Bench, announced, value_of
+from tests.bench.kafka.topics import Bench, announced
 from tests.bench.kafka.usage import Meter
+from tests.bench.kafka.waiting import settled
 from tests.bench.kafka.worker import ROOT, Worker
 
 Result = dict[str, Any]
-SETTLE_S: Final = 1_800.0
 KEPT: Final = (
     "driftline_commits_total",
     "driftline_journal_bytes_total",
@@ -78,7 +75,7 @@ class Job:
         try:
             ready_s = worker.ready()
             meter, began = Meter(worker=worker.pid, broker=broker), time.monotonic()
-            self._settled(worker)
+            settled(self.bench, worker)
             elapsed_s, used = time.monotonic() - began, meter.read()
             figures = {name: value for name, value in worker.figures().items() if name.startswith(KEPT)}
             stop_s = worker.stop()
@@ -95,15 +92,3 @@ class Job:
             "stop_s": stop_s,
             "figures": figures,
         } | announced(self.bench)
-
-    def _settled(self, worker: Worker) -> None:
-        """Wait until every task of stages 2 to 4 has announced everything."""
-        consumer = self.bench.reader(TICKS)
-        waiting, ends = set(range(self.bench.partitions)), time.monotonic() + SETTLE_S
-        while waiting:
-            worker.alive()
-            if time.monotonic() > ends:
-                raise TimeoutError(f"tasks {sorted(waiting)} have not announced everything after {SETTLE_S:.0f} s")
-            for message in consumer.consume(1_000, 0.2):
-                waiting.discard(msgspec.json.decode(value_of(message)).get("settled"))
-        consumer.close()
