@@ -19,6 +19,7 @@ from faust.tables.manager import TableManager
 from faust.types import TP
 
 from agents.kafka.connection import Connection
+from agents.worker.assignor import EvenAssignor
 from agents.worker.feed import Feed
 from agents.worker.transport import MicroBatchConsumer, MicroBatchTransport, Untouched
 
@@ -102,6 +103,7 @@ class App(faust.App):
             stream_recovery_delay=0.0,
             stream_buffer_maxsize=WAITING_EVENTS,
             TableManager=NoTables,
+            PartitionAssignor=EvenAssignor,
         )
         self.kind = kind
         self._dealt = False

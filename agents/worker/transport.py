@@ -15,7 +15,7 @@ published for lag tools only. What is overridden, of faust-streaming 0.15.3, and
 `verify_all_partitions_active`      nothing: it judges by acknowledgements, of which there are none
 In the thread, `reader.py`:
 
-`_create_worker_consumer`           read committed records only, from our broker; Faust's co-partitioned assignor always
+`_create_worker_consumer`           read committed records only, from our broker; the app's assignor always
 `on_start`                          wait for a broker that went away in the middle of the start
 `_fetch_records`                    whole batches instead of single records
 

@@ -66,6 +66,7 @@ def test_everything_sent_is_joined_once_and_the_groups_have_no_lag_left(connecti
 def test_one_to_three_workers_share_all_partitions_and_one_that_is_killed_is_replaced(connection: Connection, start: Starter) -> None:
     everything = {"score": [0, 1, 2, 3], "downstream": [0, 1]}
     workers = [start(name="w1"), start(name="w2"), start(name="w3")]
+    workers[0].until(lambda: sorted(len(worker.tasks("score")) for worker in workers) == [1, 1, 2], "has not shared evenly")
     workers[0].until(lambda: _share(workers) == everything, "has not shared everything")
     workers.pop().terminate()
     workers[0].until(lambda: _share(workers) == everything, "has not shared what the third one left")

@@ -15,6 +15,8 @@ import faust
 import pytest
 from aiokafka.consumer import fetcher
 from faust.app.base import App, BootStrategy
+from faust.assignor import PartitionAssignor
+from faust.assignor.client_assignment import ClientAssignment, ClientMetadata
 from faust.serializers.schemas import Schema
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
@@ -61,6 +63,9 @@ WATCHED: dict[str, Any] = {
     "BootStrategy": BootStrategy,
     "TableManager.on_start": TableManager.on_start,
     "Recovery._resume_streams": Recovery._resume_streams,
+    "PartitionAssignor": PartitionAssignor,
+    "ClientAssignment": ClientAssignment,
+    "ClientMetadata": ClientMetadata,
     "aiokafka.FetchResult": fetcher.FetchResult,
     "aiokafka.PartitionRecords": fetcher.PartitionRecords,
     "aiokafka.Fetcher.fetched_records": fetcher.Fetcher.fetched_records,
@@ -102,6 +107,9 @@ FINGERPRINTS = {
     "BootStrategy": "91ac558dc759aca4",
     "TableManager.on_start": "cb16baea895f3919",
     "Recovery._resume_streams": "60cc8b191fe8b649",
+    "PartitionAssignor": "cdbb62071ab84495",
+    "ClientAssignment": "5a5e12b3a3304ccc",
+    "ClientMetadata": "67123acd7389ad53",
     "aiokafka.FetchResult": "74da770b5ff58b32",
     "aiokafka.PartitionRecords": "6964bebe83eb07d2",
     "aiokafka.Fetcher.fetched_records": "6432ce7f8eab840c",

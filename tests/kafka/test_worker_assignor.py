@@ -1,0 +1,96 @@
+"""Partitions are shared out evenly, and stay where they are unless somebody came or went."""
+
+from __future__ import annotations
+
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from agents.worker.assignor import EvenAssignor, share_out
+
+TOPICS = {"predictions", "ground-truth", "ticks"}
+
+
+def moved(before: dict[str, list[int]], after: dict[str, list[int]]) -> int:
+    """Partitions that a member had and, though it is still there, has no more."""
+    return sum(len(set(before[member]) - set(after[member])) for member in before.keys() & after.keys())
+
+
+def assert_even(shares: dict[str, list[int]], partitions: int) -> None:
+    assert sorted(number for share in shares.values() for number in share) == list(range(partitions))
+    sizes = [len(share) for share in shares.values()]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 4, 5, 8, 16, 32])
+def test_shares_stay_even_and_as_little_moves_as_can_while_workers_come_and_go(partitions: int) -> None:
+    random, shares = Random(partitions), share_out({"w0": []}, partitions)
+    for number in range(1, 60):
+        members = dict(shares)
+        if len(members) == 3 or (len(members) > 1 and random.random() < 0.4):
+            del members[random.choice(sorted(members))]
+        else:
+            members[f"w{number}"] = []
+        before, shares = members, share_out(members, partitions)
+        assert_even(shares, partitions)
+        # Whoever has more than the share that is left for it has to give the rest away; nothing else moves.
+        sizes = [sorted(map(len, some.values()), reverse=True) for some in (before, shares)]
+        assert moved(before, shares) == sum(max(0, had - has) for had, has in zip(*sizes, strict=True))
+        assert share_out(shares, partitions) == shares
+
+
+def test_third_worker_takes_one_of_four_partitions_and_leaves_the_others_alone() -> None:
+    assert share_out({"a": [0, 1], "b": [2, 3], "c": []}, 4) == {"a": [0, 1], "b": [2], "c": [3]}
+    assert share_out({"a": [0, 1], "b": [2], "c": [3]}, 4) == {"a": [0, 1], "b": [2], "c": [3]}
+
+
+def test_of_more_workers_than_partitions_some_have_none() -> None:
+    assert share_out({"a": [0], "b": [1], "c": []}, 2) == {"a": [0], "b": [1], "c": []}
+
+
+def test_partition_that_two_say_they_had_goes_to_one_of_them() -> None:
+    assert_even(share_out({"a": [0, 1], "zombie": [0, 1], "b": [2, 3]}, 4), 4)
+
+
+def test_partitions_that_are_no_more_are_forgotten() -> None:
+    assert share_out({"a": [0, 1, 7], "b": []}, 2) == {"a": [0], "b": [1]}
+
+
+class Cluster:
+    """Four partitions of every topic."""
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return set(range(4))
+
+
+def member(name: str) -> EvenAssignor:
+    tables = SimpleNamespace(data={}, changelog_topics=set())
+    return EvenAssignor(cast(Any, SimpleNamespace(tables=tables, conf=SimpleNamespace(canonical_url=f"http://{name}"), tracer=None)))
+
+
+def dealt(members: dict[str, EvenAssignor]) -> dict[str, list[int]]:
+    """What each has after a round of the group's protocol, the same of every topic."""
+    told = {name: assignor.metadata(TOPICS) for name, assignor in members.items()}
+    leader = next(iter(members.values()))
+    found = {}
+    for name, assignment in leader.assign(cast(Any, Cluster()), told).items():
+        members[name].on_assignment(cast(Any, assignment))
+        by_topic = dict(assignment.assignment)
+        assert by_topic.keys() == TOPICS
+        assert len({tuple(numbers) for numbers in by_topic.values()}) == 1
+        found[name] = list(by_topic["ticks"])
+    return found
+
+
+def test_what_members_had_travels_with_the_protocol() -> None:
+    members = {"a": member("a"), "b": member("b")}
+    assert dealt(members) == {"a": [0, 1], "b": [2, 3]}
+    members["c"] = member("c")
+    assert dealt(members) == {"a": [0, 1], "b": [2], "c": [3]}
+    del members["a"]
+    assert dealt(members) == {"b": [0, 2], "c": [1, 3]}
+    members["a"] = member("a")
+    assert dealt(members) == {"b": [0, 2], "c": [1], "a": [3]}
+    assert dealt(members) == {"b": [0, 2], "c": [1], "a": [3]}
