@@ -38,7 +38,7 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
                 status.update(f"{total - left} of {total} tasks have answered")
 
         try:
-            done = run(connection, settings, timeout_s=timeout, told=told)
+            done = run(connection, settings, timeout_s=timeout, told=told, slow=lambda why: click.echo(why, err=True))
         except FinishError as error:
             raise WrongInput(str(error)) from error
     click.echo(f"the history ends at {format_time(done.ended_ms or 0)}; every window is final, up to {format_time(done.end_ms or 0)}")

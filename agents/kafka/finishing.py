@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from agents.kafka.connection import Connection
 from agents.kafka.finish import Finish
+from agents.kafka.kinds import DOWNSTREAM, SCORE
+from agents.kafka.lag import lags
 from agents.kafka.outgoing import Outgoing
 from agents.kafka.ranges import ranges
 from schemas.decode import decode_ticks
@@ -20,6 +23,7 @@ from schemas.topics import TICKS
 SEND_S = 30.0
 POLL_S = 0.2
 AT_ONCE = 1_000
+SLOW_S = 10.0
 
 
 class FinishError(Exception):
@@ -27,7 +31,12 @@ class FinishError(Exception):
 
 
 def finish(
-    connection: Connection, config: Config, *, timeout_s: float, told: Callable[[int, int], None] = lambda left, total: None
+    connection: Connection,
+    config: Config,
+    *,
+    timeout_s: float,
+    told: Callable[[int, int], None] = lambda left, total: None,
+    slow: Callable[[str], None] = lambda why: None,
 ) -> Finish:
     """Ask the workers to let time run on and wait until they have; gives the end of the history and of time.
 
@@ -37,6 +46,8 @@ def finish(
         Longest time without any answer.
     told
         Called with the tasks that have not answered yet, and all that have to.
+    slow
+        Called every 10 s without an answer with a sentence that says which are waited for and what they have not read.
 
     Raises
     ------
@@ -58,10 +69,42 @@ def finish(
         consumer.assign([TopicPartition(connection.name(TICKS), log.partition, log.start) for log in logs])
         inputs, results = config.kafka.input_partitions, config.kafka.partitions
         _send(connection, asking.ask())
-        _wait(consumer, asking, before, lambda: asking.silent, timeout_s, lambda left: told(left, inputs))
+        waiting = partial(_wait, connection, consumer, asking, before, timeout_s=timeout_s, slow=slow)
+        waiting(lambda: asking.silent, lambda left: told(left, inputs))
         _send(connection, asking.end())
-        _wait(consumer, asking, before, lambda: [*asking.silent, *asking.unsettled], timeout_s, lambda left: told(left, inputs + results))
+        waiting(lambda: [*asking.silent, *asking.unsettled], lambda left: told(left, inputs + results))
     return asking
+
+
+def waited_for(asking: Finish, waited_s: float, unread: Mapping[tuple[str, int], int] | None) -> str:
+    """Which tasks have not answered for so long, and what they have not read.
+
+    Parameters
+    ----------
+    unread
+        Records by topic and partition of the kind of task that is waited for; None where that is not known.
+
+    Examples
+    --------
+    >>> waited_for(Finish(Config()), 20.0, {("predictions", 1): 1200, ("ticks", 1): 0})  # doctest: +ELLIPSIS
+    'no answer for 20 s from stage 1, partitions 0, 1, 2, 3, 4, 5, 6, 7; not read yet: 1,200 of predictions[1]'
+    """
+    stage, partitions = ("stage 1", asking.silent) if asking.silent else ("stages 2 to 4", asking.unsettled)
+    behind = {place: count for place, count in (unread or {}).items() if count and place[1] in partitions}
+    if behind:
+        what = "not read yet: " + ", ".join(f"{count:,} of {topic}[{number}]" for (topic, number), count in sorted(behind.items()))
+    elif unread is None:
+        what = "how far they have read is not known: nothing was committed, or the broker does not say"
+    else:
+        what = "everything is read: they are at work on it, or being opened (/health/ready of the workers)"
+    return f"no answer for {waited_s:.0f} s from {stage}, partitions {', '.join(map(str, partitions))}; {what}"
+
+
+def _unread(connection: Connection, asking: Finish) -> dict[tuple[str, int], int] | None:
+    try:
+        return lags(connection, SCORE if asking.silent else DOWNSTREAM)
+    except KafkaException:
+        return None
 
 
 def _send(connection: Connection, requests: Sequence[Outgoing]) -> None:
@@ -75,15 +118,19 @@ def _send(connection: Connection, requests: Sequence[Outgoing]) -> None:
 
 
 def _wait(
+    connection: Connection,
     consumer: Any,
     asking: Finish,
     before: dict[int, int],
     left: Callable[[], Sequence[int]],
-    timeout_s: float,
     told: Callable[[int], None],
+    *,
+    timeout_s: float,
+    slow: Callable[[str], None],
 ) -> None:
     """Read answers until none is missing."""
     open_, heard_at = len(left()), time.monotonic()
+    slow_at = heard_at + SLOW_S
     while open_:
         for message in consumer.consume(AT_ONCE, timeout=POLL_S):
             if message.error() is not None:
@@ -93,10 +140,12 @@ def _wait(
                 asking.note(partition, row, before=offset < before[partition])
         if len(left()) < open_:
             open_, heard_at = len(left()), time.monotonic()
+            slow_at = heard_at + SLOW_S
         told(open_)
-        if time.monotonic() - heard_at > timeout_s:
-            stage = "stage 1" if asking.end_ms is None or asking.silent else "stages 2 to 4"
-            raise FinishError(
-                f"{open_} tasks of {stage} have not answered for {timeout_s:.0f} s; start workers (driftline worker), or see whether they "
-                "are ready (/health/ready) or far behind (driftline doctor), and call again"
-            )
+        now = time.monotonic()
+        if now - heard_at > timeout_s:
+            why = waited_for(asking, now - heard_at, _unread(connection, asking))
+            raise FinishError(f"{why}. Start workers (driftline worker), or see what keeps them (their logs, driftline doctor), try again")
+        if open_ and now >= slow_at:
+            slow(waited_for(asking, now - heard_at, _unread(connection, asking)))
+            slow_at = time.monotonic() + SLOW_S

@@ -22,6 +22,18 @@ def lag(connection: Connection, kind: str) -> int | None:
     KafkaException
         If the broker does not answer.
     """
+    found = lags(connection, kind)
+    return None if found is None else sum(found.values())
+
+
+def lags(connection: Connection, kind: str) -> dict[tuple[str, int], int] | None:
+    """As `lag`, of each input by topic, without prefix, and partition.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer.
+    """
     logs = {(topic, part.partition): part for topic, parts in ranges(connection, INPUTS[kind]).items() for part in parts}
     admin = connection.admin()
     places = [TopicPartition(connection.name(topic), number) for topic, number in logs]
@@ -33,4 +45,4 @@ def lag(connection: Connection, kind: str) -> int | None:
     }
     if not committed:
         return None
-    return sum(max(0, log.end - committed.get(at, log.start)) for at, log in logs.items())
+    return {at: max(0, log.end - committed.get(at, log.start)) for at, log in logs.items()}

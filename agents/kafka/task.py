@@ -113,6 +113,9 @@ class Task:
         cache = self._runtime.cache
         try:
             self._journal = self._runtime.journal(self.kind, self.partition, lambda: self._unwanted)
+            if self._unwanted:
+                # Opening it would fence the worker that has the task by now.
+                raise Abandoned(self.name)
             self._transactions = Transactions(self._runtime.connection, self.name, lambda: self._unwanted)
             self._transactions.open()
             restored = Restore(self._runtime.connection, cache, self.kind, self._journal, lambda: self._unwanted).run()
@@ -148,6 +151,11 @@ class Task:
         self._wake.set()
         # Nobody waits for room in a task that will never have any.
         self._has_room.set()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether it was told so."""
+        return self._unwanted
 
     def start(self, aborted: Callable[[Task], None]) -> None:
         """Begin to commit, on the running event loop; `aborted` is called if the task has to be dropped and opened anew."""

@@ -81,7 +81,13 @@ class Tasks:
         return self._wanted <= self._live.keys()
 
     async def finish(self) -> None:
-        """Commit everything that was taken."""
+        """Commit everything that was taken, before partitions are dealt out anew.
+
+        What is being opened is given up until the next `assign`: an opening that comes late would fence the next owner.
+        """
+        self._wanted = frozenset(self._live)
+        for task, _ in self._opening.values():
+            task.abandon()
         await self._all([asyncio.ensure_future(self._commit(task)) for task in self.tasks()])
 
     async def close(self) -> None:
@@ -122,7 +128,8 @@ class Tasks:
                 failures.stop_process(failures.DEFECT, f"{task.name}: cannot be opened anew: {error!r}")
         del self._opening[partition]
         self._count(1)
-        if partition in self._wanted:
+        # One that was given up takes nothing any more, even if its partition is wanted again: it is opened anew.
+        if partition in self._wanted and not task.abandoned:
             self._live[partition] = task
             task.start(self._drop)
         else:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 
 from agents.kafka import cleaning, failures, ledger
 from agents.kafka.cache import FOLDER
-from agents.kafka.failures import POINTS
+from agents.kafka.failures import POINTS, Abandoned
 from agents.kafka.outgoing import Outgoing
 from agents.kafka.runtime import Runtime
 from agents.kafka.task import Task
@@ -433,3 +434,96 @@ def test_two_workers_cannot_share_a_folder(names: Names, tmp_path: Path, stopped
     with pytest.raises(Stopped, match="end the other worker that uses this folder or give another --state"):
         Runtime(toy.connection(names), tmp_path / "state")
     runtime.close()
+
+
+def test_an_opening_that_is_given_up_does_not_fence_the_next_owner(names: Names, tmp_path: Path) -> None:
+    toy.make_topics(names)
+
+    async def overtaken() -> None:
+        former, next_ = (Runtime(toy.connection(names), tmp_path / name) for name in ("former", "next"))
+        late = Task(former, "score", 0, toy.Sums)
+        owners = Tasks(next_, "score", toy.Sums)
+        await owners.assign({0})
+        late.abandon()
+        with pytest.raises(Abandoned):
+            await asyncio.get_running_loop().run_in_executor(None, late.open)
+        owner = owners.get(0)
+        assert owner is not None
+        owner.take(toy.Received(toy.INPUT, 0, [0], [None], [b"a 1"], [0], 0, 1))
+        await owner.commit()
+        assert owner.commits == 1
+        await owners.close()
+        next_.close()
+        former.close()
+
+    asyncio.run(overtaken())
+
+
+def test_a_task_that_was_given_up_as_it_opened_is_opened_anew_when_it_is_wanted_again(
+    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy.make_topics(names)
+    opened, go_on, opens = threading.Event(), threading.Event(), []
+    whole = Task.open
+
+    def slow(task: Task) -> None:
+        whole(task)
+        opens.append(task)
+        opened.set()
+        assert go_on.wait(30)
+
+    monkeypatch.setattr(Task, "open", slow)
+
+    async def again() -> None:
+        runtime = Runtime(toy.connection(names), tmp_path / "state")
+        tasks = Tasks(runtime, "score", toy.Sums)
+        first = asyncio.ensure_future(tasks.assign({0}))
+        await asyncio.to_thread(opened.wait, 30)
+        await tasks.finish()  # partitions are dealt out anew
+        second = asyncio.ensure_future(tasks.assign({0}))
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(first, second)
+        task = tasks.get(0)
+        assert task is not None
+        assert (task is opens[1], task.abandoned) == (True, False)
+        task.take(toy.Received(toy.INPUT, 0, [0], [None], [b"a 1"], [0], 0, 1))
+        await task.commit()
+        assert task.committed == {toy.INPUT: 1}
+        await tasks.close()
+        assert runtime.tasks == 0
+        runtime.close()
+
+    asyncio.run(again())
+
+
+def test_openings_are_given_up_when_partitions_are_dealt_out_anew(
+    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy.make_topics(names)
+    go_on, tried = threading.Event(), []
+    whole = Task.open
+
+    def late(task: Task) -> None:
+        tried.append(task.partition)
+        assert go_on.wait(30)
+        whole(task)
+
+    monkeypatch.setattr(Task, "open", late)
+
+    async def give_up() -> None:
+        runtime = Runtime(toy.connection(names), tmp_path / "state")
+        tasks = Tasks(runtime, "score", toy.Sums)
+        first = asyncio.ensure_future(tasks.assign({0, 1}))
+        while len(tried) < 2:
+            await asyncio.sleep(0.01)
+        await tasks.finish()
+        go_on.set()
+        await first
+        assert (tasks.tasks(), sorted(tried)) == ([], [0, 1])
+        await tasks.assign({1})
+        assert [task.partition for task in tasks.tasks()] == [1]
+        await tasks.close()
+        runtime.close()
+
+    asyncio.run(give_up())
