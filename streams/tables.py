@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import re
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -33,11 +34,46 @@ def convert_table(table: object, kind: type[_T] | Any, where: str) -> _T:
     >>> convert_table({"low": "a"}, Limits, "models.churn.limits")
     Traceback (most recent call last):
     ...
-    ValueError: models.churn.limits.low: expected `float`, got `str`
+    ValueError: models.churn.limits.low: has to be a number, not a string
     """
     try:
         converted: _T = msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
         text, _, place = str(error).partition(" - at `$")
-        raise ValueError(f"{where}{place.rstrip('`')}: {text[:1].lower()}{text[1:]}") from error
+        raise ValueError(f"{where}{place.rstrip('`')}: {_in_words(text)}") from error
     return converted
+
+
+def _in_words(text: str) -> str:
+    """What msgspec says of a wrong value, in the words of TOML."""
+    if found := _WRONG_TYPE.fullmatch(text):
+        wanted, bound, got = found.groups()
+        said = f"has to be {_types(wanted)}{bound}"
+        return said if got is None else f"{said}, not {_types(got)}"
+    for pattern, said in _OTHERS:
+        if found := pattern.fullmatch(text):
+            return said.format(*found.groups())
+    return f"{text[:1].lower()}{text[1:]}"
+
+
+def _types(names: str) -> str:
+    return " or ".join(_TOML.get(name, name) for name in names.split(" | ") if name != "null")
+
+
+_WRONG_TYPE: Final = re.compile(r"Expected `([^`]+)`((?: [<>]=? [^,]+)?)(?:, got `([^`]+)`)?")
+_OTHERS: Final = (
+    (re.compile(r"Object contains unknown field `([^`]+)`"), 'the key "{}" is not known here'),
+    (re.compile(r"Object missing required field `([^`]+)`"), 'the key "{}" is missing'),
+    (re.compile(r"Invalid (?:enum )?value '(.*)'"), '"{}" is none of the words that are known here'),
+)
+_TOML: Final = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "an array",
+    "object": "a table",
+    "date": "a date",
+    "time": "a time",
+    "datetime": "a date and time",
+}

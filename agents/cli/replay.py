@@ -64,12 +64,12 @@ def replay(
     follow: bool,
     mapping: tuple[str, ...],
     as_json: bool,
-) -> None:
+) -> int:
     """Run a recorded log through the pipeline, or go on with a run that was stopped.
 
     SOURCE is a folder with predictions.jsonl and ground-truth.jsonl, or a table (.csv, .parquet) with a row per
     prediction. The same call on the same output folder goes on where it stopped; another input or configuration is
-    refused.
+    refused. Ends with 1 if every line was refused.
     """
     from agents.inprocess.exported import log_file
     from agents.inprocess.identity import RunRefused
@@ -104,6 +104,14 @@ def replay(
         print_json(summary)
     else:
         _tell(summary, out)
+    if summary.nothing_accepted:
+        click.echo(
+            f"driftline: every line was refused, so there is nothing to show; the reasons are in {out}/*.dlq.jsonl, and driftline schema "
+            "validate FILE explains each",
+            err=True,
+        )
+        return 1
+    return 0
 
 
 def broker_log(settings: Config, broker: str | None, folder: Path, since_ms: int | None, until_ms: int | None) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from schemas.topics import GROUND_TRUTH, PREDICTIONS
+
 
 class Progress(Struct, frozen=True):
     """How far a run has come.
@@ -64,3 +66,9 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
     notes: list[str]
     elapsed_s: float
     cpu_s: float
+
+    @property
+    def nothing_accepted(self) -> bool:
+        """Whether there were predictions or truths, and every line of them was refused."""
+        lines = sum(self.lines.get(topic, 0) for topic in (PREDICTIONS, GROUND_TRUTH))
+        return 0 < lines == sum(sum(self.refused.get(topic, {}).values()) for topic in (PREDICTIONS, GROUND_TRUTH))

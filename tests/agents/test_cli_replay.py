@@ -55,6 +55,24 @@ def test_same_call_again_does_nothing_and_says_so(trial):
     assert files(trial / "out") == before
 
 
+def test_a_log_of_which_every_line_is_refused_ends_with_one_and_says_where_the_reasons_are(tmp_path):
+    log = tmp_path / "log"
+    log.mkdir()
+    (log / "predictions.jsonl").write_text('{"prediction_id": "a"}\nnonsense\n')
+    (log / "ground-truth.jsonl").write_text('{"prediction_id": "a", "label": "yes"}\n')
+    done = invoke("replay", log, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "refused 1 missing_field, 1 not_json" in done.stdout
+    assert f"every line was refused, so there is nothing to show; the reasons are in {tmp_path / 'out'}/*.dlq.jsonl" in done.stderr
+    again = invoke("replay", log, "--out", tmp_path / "out")
+    assert (again.exit_code, "is complete already" in again.stdout) == (1, True)
+    (log / "ground-truth.jsonl").write_text('{"prediction_id": "a", "label": "yes", "timestamp": "2026-01-05T09:00:00Z"}\n')
+    assert invoke("replay", log, "--out", tmp_path / "one").exit_code == 0
+    for topic in ("predictions", "ground-truth"):
+        (log / f"{topic}.jsonl").write_text("")
+    assert invoke("replay", log, "--out", tmp_path / "none").exit_code == 0, "nothing came, and nothing was refused"
+
+
 def test_another_configuration_on_the_same_folder_is_refused_with_the_way_out(trial, tmp_path):
     other = tmp_path / "other.toml"
     other.write_text('[defaults]\nlabel_horizon = "3d"\n')

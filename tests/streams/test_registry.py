@@ -231,5 +231,5 @@ def test_a_recommendation_applies_itself_only_where_the_policy_says_so(
 
 
 def test_a_wrong_policy_is_refused_with_its_path() -> None:
-    with pytest.raises(ValueError, match=r"^models\.churn\.policy\.auto_apply: expected `bool`, got `str`"):
+    with pytest.raises(ValueError, match=r"^models\.churn\.policy\.auto_apply: has to be true or false, not a string"):
         build_policy(ModelConfig(policy={"auto_apply": "yes"}), "models.churn.policy")

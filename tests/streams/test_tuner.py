@@ -311,15 +311,15 @@ def test_a_precision_target_is_kept_on_both_halves() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"objectiv": "f1"}, "models.churn.tuner: object contains unknown field `objectiv`"),
+        ({"objectiv": "f1"}, "models.churn.tuner: the key \"objectiv\" is not known here"),
         ({"objective": "f2"}, 'models.churn.tuner.objective: "f2" is not known; known are accuracy, balanced_accuracy, cost'),
-        ({"objective": "cost"}, "models.churn.tuner.objective: object missing required field `fp`"),
-        ({"objective": {"type": "precision_target", "precision": 2}}, "models.churn.tuner.objective.precision: expected `float` <= 1.0"),
+        ({"objective": "cost"}, "models.churn.tuner.objective: the key \"fp\" is missing"),
+        ({"objective": {"type": "precision_target", "precision": 2}}, "models.churn.tuner.objective.precision: has to be a number <= 1.0"),
         ({"window": "2h"}, 'models.churn.tuner.window: "2h" is not kept for this model; known are 1h, 1d, 7d/1d'),
         ({"maturity": "soon"}, "models.churn.tuner.maturity: 'soon' is not a duration"),
         ({"expires": "never"}, "models.churn.tuner.expires: 'never' is not a duration"),
         ({"span": "0s"}, "models.churn.tuner.span: it has to be longer than nothing"),
-        ({"min_gain": -1}, "models.churn.tuner.min_gain: expected `float` >= 0.0"),
+        ({"min_gain": -1}, "models.churn.tuner.min_gain: has to be a number >= 0.0"),
     ],
 )
 def test_a_wrong_tuner_is_refused_with_its_path(table: dict[str, Any], message: str) -> None:
