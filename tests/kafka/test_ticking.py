@@ -1,0 +1,165 @@
+"""When an idle partition moves on: by the clock on the wall, by the clock of the data, and when it is asked to."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.kafka.ticking import BEHIND_MS, IDLE_MS, DataClock, Ticking, next_tick
+from agents.state.memory import MemoryState
+from schemas.config import parse_config
+from schemas.rows import TickRow
+from schemas.settings import Config
+from schemas.times import parse_time
+from streams.score.stage import Marks
+
+MINUTE = 60_000
+TEN = 'defaults.windows = ["10m"]\ndefaults.detection_window = "10m"\n'  # panes of ten minutes, graces of one and of ten
+WALL = parse_config(TEN)
+DATA = parse_config(TEN + '[run]\nclock = "data"')
+
+
+def asked(minute: int, *, ended: int | None = None) -> TickRow:
+    return TickRow(timestamp_ms=minute * MINUTE, ended_ms=None if ended is None else ended * MINUTE)
+
+
+def marks(predictions: int, truths: int, *, ended: int | None = None) -> Marks:
+    return Marks(prediction_ms=predictions * MINUTE, truth_ms=truths * MINUTE, ended_ms=None if ended is None else ended * MINUTE)
+
+
+def minute_of(ticking: Ticking, now: float, reached: Marks) -> float | None:
+    tick = ticking.due(int(now * MINUTE), reached)
+    return None if tick is None else parse_time(tick.timestamp) / MINUTE
+
+
+@pytest.mark.parametrize(
+    ("watermarks", "idle", "limit", "wanted"),
+    [
+        #   predictions enter a pane at 11, 21, 31; truths at 20, 30, 40
+        ((0, 0), (True, True), 10.9, 10.0),  # truths enter the pane that begins at 0 at 10
+        ((0, 0), (True, True), 11.0, 11.0),
+        ((0, 0), (True, True), 20.0, 20.0),
+        ((15, 15), (True, True), 19.0, None),  # both are in the panes that the limit lies in
+        ((15, 15), (True, True), 25.0, 21.0),
+        ((15, 40), (True, False), 60.0, 31.0),  # never beyond the topic that flows
+        ((40, 15), (False, True), 60.0, 40.0),
+        ((40, 15), (True, False), 60.0, None),  # the idle one is ahead already
+        ((0, 0), (False, False), 60.0, None),
+        ((0, 0), (True, True), 0.5, None),  # before the first pane
+    ],
+)
+def test_a_tick_is_the_least_time_that_enters_a_new_pane(
+    watermarks: tuple[int, int], idle: tuple[bool, bool], limit: float, wanted: float | None
+) -> None:
+    found = next_tick([mark * MINUTE for mark in watermarks], idle, int(limit * MINUTE), WALL)
+    assert (None if found is None else found / MINUTE) == wanted
+
+
+def test_the_wall_clock_ticks_a_partition_that_was_idle_for_a_minute_five_minutes_behind() -> None:
+    #   opened at 100; at 101 both topics are idle, and the clock less 5 minutes is 96: predictions enter 90 at 91, truths 80 at 90
+    ticking = Ticking(WALL, MemoryState(), 100 * MINUTE)
+    assert (IDLE_MS, BEHIND_MS) == (MINUTE, 5 * MINUTE)
+    assert minute_of(ticking, 101 - 1 / MINUTE, marks(85, 85)) is None
+    assert minute_of(ticking, 101, marks(85, 85)) == 91
+    assert minute_of(ticking, 101, marks(91, 91)) is None
+    assert minute_of(ticking, 104.9, marks(91, 91)) is None
+    assert minute_of(ticking, 105, marks(91, 91)) == 100
+    assert minute_of(ticking, 106, marks(91, 100)) == 101
+
+
+def test_what_comes_and_what_is_unread_makes_a_topic_busy_for_another_minute() -> None:
+    ticking = Ticking(WALL, MemoryState(), 100 * MINUTE)
+    ticking.heard(0, 110 * MINUTE)
+    # Truths are idle, but are not taken beyond the predictions that flow at 108: they enter 90 at 100.
+    assert minute_of(ticking, 110.5, marks(108, 85)) == 100
+    assert minute_of(ticking, 110.5, marks(99, 85)) == 90
+    ticking.heard(1, 110 * MINUTE)
+    assert minute_of(ticking, 110.9, marks(99, 85)) is None
+    ticking.behind(112 * MINUTE)
+    assert minute_of(ticking, 112.9, marks(99, 85)) is None
+    assert minute_of(ticking, 113, marks(99, 85)) == 101
+
+
+def test_by_the_data_clock_a_partition_is_ticked_only_when_it_is_asked() -> None:
+    ticking = Ticking(DATA, MemoryState(), 0)
+    assert ticking.due(1_000 * MINUTE, marks(10, 10)) is None
+    ticking.ask([asked(50)])
+    tick = ticking.due(1_000 * MINUTE, marks(10, 12))
+    assert tick is not None
+    assert (parse_time(tick.timestamp), tick.reached, tick.ended) == (50 * MINUTE, "1970-01-01T00:12:00Z", None)
+    ticking.write(answered=True)
+    assert ticking.due(1_000 * MINUTE, marks(50, 50)) is None
+
+
+def test_several_requests_are_answered_at_once_by_the_latest_times_and_own_ticks_are_none() -> None:
+    ticking = Ticking(DATA, MemoryState(), 0)
+    ticking.ask([TickRow(timestamp_ms=90 * MINUTE, after={"predictions": 3}), TickRow(timestamp_ms=95 * MINUTE, settled=1)])
+    assert ticking.due(0, marks(10, 10)) is None
+    ticking.ask([asked(70, ended=60), asked(50, ended=65), asked(20)])
+    tick = ticking.due(0, marks(10, 10))
+    assert tick is not None
+    assert (tick.timestamp, tick.ended, tick.reached) == ("1970-01-01T01:10:00Z", "1970-01-01T01:05:00Z", "1970-01-01T00:10:00Z")
+
+
+@pytest.mark.parametrize(
+    ("reached", "ended"),
+    [
+        (marks(30, 40), "1970-01-01T01:00:00Z"),
+        (marks(30, 80), "1970-01-01T01:20:00Z"),  # it had come further than whoever asked knew
+        (marks(30, 80, ended=70), "1970-01-01T01:10:00Z"),  # a history ends once
+    ],
+)
+def test_a_history_ends_no_earlier_than_the_partition_has_come_and_once(reached: Marks, ended: str) -> None:
+    ticking = Ticking(DATA, MemoryState(), 0)
+    ticking.ask([asked(500, ended=60)])
+    tick = ticking.due(0, reached)
+    assert tick is not None
+    assert tick.ended == ended
+
+
+def test_a_request_is_kept_in_the_state_until_it_is_answered() -> None:
+    state = MemoryState()
+    first = Ticking(DATA, state, 0)
+    first.ask([asked(50, ended=40)])
+    first.write(answered=False)
+    after_a_crash = Ticking(DATA, state, 0)
+    tick = after_a_crash.due(0, marks(10, 10))
+    assert tick is not None
+    assert (tick.timestamp, tick.ended) == ("1970-01-01T00:50:00Z", "1970-01-01T00:40:00Z")
+    after_a_crash.write(answered=True)
+    assert state.values == {}
+    assert Ticking(DATA, state, 0).due(0, marks(10, 10)) is None
+
+
+def requests(clock: DataClock, now: float, *both: tuple[int, int] | None, config: Config = DATA) -> dict[int, float]:
+    """What is asked, in minutes by partition, where partitions have these watermarks, None for one that has said nothing."""
+    seen = {number: (mark[0] * MINUTE, mark[1] * MINUTE) for number, mark in enumerate(both) if mark is not None}
+    return {number: ms / MINUTE for number, ms in clock.requests(seen, len(both), int(now * MINUTE)).items()}
+
+
+def test_the_data_clock_asks_a_partition_that_stood_still_for_a_minute_to_come_as_far_as_another() -> None:
+    clock = DataClock(DATA)
+    assert requests(clock, 0, (50, 50), (15, 15)) == {}
+    assert requests(clock, 0.9, (60, 60), (15, 15)) == {}
+    # The first goes on and is at 75 now: predictions enter 70 at 71, truths 60 at 70.
+    assert requests(clock, 1, (75, 75), (15, 15)) == {1: 71}
+    clock.asked({1: 71 * MINUTE})
+    assert requests(clock, 1.1, (75, 75), (15, 15)) == {}, "asked once"
+    assert requests(clock, 1.2, (82, 82), (15, 15)) == {1: 81}, "the same partition, further on"
+    clock.asked({1: 81 * MINUTE})
+    assert requests(clock, 1.3, (82, 82), (81, 81)) == {}, "it has moved, so it does not stand still"
+
+
+def test_the_data_clock_asks_for_one_topic_that_stands_still_no_more_than_the_other_has_reached() -> None:
+    clock = DataClock(DATA)
+    requests(clock, 0, (50, 50), (50, 15))
+    # In the second partition predictions go on to 58 and truths stand still: they enter 40 at 50.
+    assert requests(clock, 1, (90, 90), (58, 15)) == {1: 50}
+
+
+def test_a_partition_that_has_never_said_anything_is_asked_too_and_nothing_where_all_stand_together() -> None:
+    clock = DataClock(DATA)
+    assert requests(clock, 0, (50, 50), None) == {}
+    assert requests(clock, 1, (55, 55), None) == {1: 51}
+    together = DataClock(DATA)
+    requests(together, 0, (55, 55), (55, 55))
+    assert requests(together, 60, (55, 55), (55, 55)) == {}
