@@ -362,7 +362,7 @@ class RegistryEvent(Struct, kw_only=True, omit_defaults=True):
 
 
 class RegistryEffect(Struct, kw_only=True):
-    """From which frontier on stage 2 used a registry revision of a model."""
+    """From which frontier on stage 2 used a registry revision of a model; 1970 where nothing of the model had been counted yet."""
 
     model_name: str
     revision: int

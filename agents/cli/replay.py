@@ -42,7 +42,11 @@ PARTITIONS = 8
 @click.option(
     "--batch", type=click.IntRange(min=1), default=10_000, show_default=True, help="Lines in a step; decides speed and memory only."
 )
-@click.option("--open-end", is_flag=True, help="Stop at the last record instead of letting time run on until every window is final.")
+@click.option(
+    "--open-end",
+    is_flag=True,
+    help="Stop at the last record instead of letting time run on until every window is final; commands for later are not carried out.",
+)
 @click.option(
     "--follow",
     is_flag=True,

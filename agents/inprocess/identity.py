@@ -111,7 +111,10 @@ def claim(out: Path, wanted: Identity) -> Identity:
         if foreign:
             raise RunRefused(f"{out}: is not empty ({', '.join(foreign[:3])}) and holds no {RUN_FILE}; choose another --out")
         partial = out / f"{RUN_FILE}.tmp"
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(wanted), indent=1) + b"\n")
+        try:
+            partial.write_bytes(msgspec.json.format(msgspec.json.encode(wanted), indent=1) + b"\n")
+        except OSError as error:  # a full disk does not say where
+            raise OSError(error.errno, error.strerror, str(partial)) from error
         os.replace(partial, path)
         return wanted
     try:

@@ -128,7 +128,7 @@ def replay(
     batch
         Lines in a step. It decides speed and memory, not results.
     open_end
-        Stop at the last record instead of letting time run on until every window is final.
+        Stop at the last record instead of letting time run on until every window is final. Commands whose time has not come are left.
     follow
         Follow the recorded registry decisions instead of deciding anew.
     mapping
