@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from xxhash import xxh64_intdigest
 
 from schemas.decode import PredictionRow, TruthRow
-from streams.hashing import mixed
+from streams.hashing import mixed, text_hashes
 from streams.lanes import NO_LABEL
 from streams.named import NAN, Named
 
 Indexes = NDArray[np.int64]
 _Text = TypeVar("_Text", bound=Hashable)
 _Value = TypeVar("_Value")
-_REST = ("scores", "features", "segment", "environment", "variant", "tags")
+_REST = ("scores", "environment", "variant", "tags")
 # Mappings by sorted key, so that equal content has equal bytes.
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _HASH_OF_NO_REST = np.uint64(xxh64_intdigest(_encode((None,) * len(_REST))))
@@ -51,7 +51,8 @@ class PredictionColumns(msgspec.Struct, gc=False):
     features, segments
         What rows give by name, shapes (F, N).
     fingerprint
-        64-bit hash of all that a row says beside id, model and version, the same for the same content written differently.
+        64-bit hash of all that a row says beside id, model and version, the same for the same content written differently; a value
+        by name that is null is not said.
     offset, rank
         Position in the topic partition; position in the order in which the rows of all topics were read.
     tick_ms
@@ -98,8 +99,10 @@ class PredictionColumns(msgspec.Struct, gc=False):
         timestamp_ms = np.array(said["timestamp_ms"], np.int64)
         score, threshold, latency_ms = (_numbers(said[field]) for field in ("score", "threshold", "latency_ms"))
         failed = np.fromiter(map("error".__eq__, said["status"]), np.bool_, n) if "error" in said["status"] else np.zeros(n, np.bool_)
-        texts = np.array([*map(_text_hash, labels), 0], np.uint64)[np.where(label == NO_LABEL, -1, label)]
-        fingerprint = mixed([_hashes_of_rest(said), texts, timestamp_ms, score, threshold, latency_ms, failed.astype(np.uint64)])
+        features, segments = Named.of(said["features"]), Named.of(said["segment"])
+        texts = np.append(text_hashes(labels), np.uint64(0))[np.where(label == NO_LABEL, -1, label)]
+        named = mixed([features.hashes(), segments.hashes()])
+        fingerprint = mixed([_hashes_of_rest(said), named, texts, timestamp_ms, score, threshold, latency_ms, failed.astype(np.uint64)])
         if said["scores"].count(None) < n:
             predicted = list(said["prediction"])
             for i, row in enumerate(rows):
@@ -117,8 +120,8 @@ class PredictionColumns(msgspec.Struct, gc=False):
             threshold=threshold,
             latency_ms=latency_ms,
             failed=failed,
-            features=Named.of(said["features"]),
-            segments=Named.of(said["segment"]),
+            features=features,
+            segments=segments,
             fingerprint=fingerprint,
             offset=offset,
             rank=np.zeros(n, np.int64),
@@ -229,10 +232,6 @@ def _hashes_of_rest(said: dict[str, tuple[Any, ...]]) -> NDArray[np.uint64]:
     if all(column.count(None) == len(column) for column in rest):
         return np.full(len(rest[0]), _HASH_OF_NO_REST)
     return np.fromiter(map(xxh64_intdigest, map(_encode, zip(*rest, strict=True))), np.uint64, len(rest[0]))
-
-
-def _text_hash(text: str) -> int:
-    return xxh64_intdigest(text.encode())
 
 
 class _Codes(dict[_Text, int]):

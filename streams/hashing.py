@@ -22,9 +22,18 @@ def id_hashes(ids: Sequence[bytes]) -> NDArray[np.uint64]:
     return np.fromiter((digest(i) for i in ids), np.uint64, len(ids))
 
 
+def text_hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """64-bit xxHash of each text as UTF-8, shape (N,)."""
+    # JSON can spell half a surrogate pair, which strict UTF-8 refuses.
+    return id_hashes([text.encode("utf-8", "surrogatepass") for text in texts])
+
+
 def mixed(columns: Sequence[NDArray[np.uint64 | np.int64 | np.float64]]) -> NDArray[np.uint64]:
-    """64-bit hash of each row of at least one column, shape (N,); equal bits in equal columns give equal hashes."""
-    h = np.zeros(len(columns[0]), np.uint64)
+    """64-bit hash of each row of at least one column; equal bits in equal columns give equal hashes.
+
+    Columns have shape (N,), or all the shape of the first once broadcast; the hashes have the shape of the first.
+    """
+    h = np.zeros(columns[0].shape, np.uint64)
     for column in columns:
         h ^= column.view(np.uint64)
         h *= _ODD

@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.hashing import mixed, text_hashes
+
 Codes = NDArray[np.int32]
 
 NO_WORD: Final = -1
@@ -83,6 +85,26 @@ class Named(msgspec.Struct, gc=False):
         """The rows at the indexes `at`, shape (M,), in that order, or in a slice."""
         return type(self)(self.numeric, self.numbers[:, at], self.textual, self.words, self.texts[:, at])
 
+    def hashes(self) -> NDArray[np.uint64]:
+        """64-bit hash of what each row says, shape (N,); the same in whatever order and beside whichever rows it says it.
+
+        Examples
+        --------
+        >>> one, two, three = Named.of([{"age": 41, "plan": "pro"}, {"plan": "pro", "age": 41.0, "name": None}, {"age": 41}]).hashes()
+        >>> bool(one == two), bool(one == three)
+        (True, False)
+        """
+        # Terms of a sum have no order, and what a row lacks adds nothing.
+        if not self.numeric and not self.textual:
+            return np.zeros(len(self), np.uint64)
+        numbers = mixed([self.numbers, text_hashes(self.numeric)[:, None]])
+        numbers[np.isnan(self.numbers)] = 0
+        words = np.append(text_hashes(self.words), np.uint64(0))[self.texts]  # NO_WORD is the last one
+        texts = mixed([words, text_hashes(self.textual)[:, None]])
+        texts[self.texts == NO_WORD] = 0
+        total: NDArray[np.uint64] = numbers.sum(axis=0) + texts.sum(axis=0)
+        return total
+
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Rows of several parts, at least one, that follow each other."""
@@ -137,4 +159,3 @@ def _stacked(names: Sequence[list[str]], parts: Sequence[NDArray[Any]], missing:
         together[[place[name] for name in some], begin : begin + part.shape[1]] = part
         begin += part.shape[1]
     return list(place), together
-

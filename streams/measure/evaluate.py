@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from streams import lanes
 from streams.lanes import ALL
@@ -26,7 +25,6 @@ from streams.metrics.counts import Counts
 MOST_SEGMENTS: Final = 100
 MOST_CELLS: Final = 4_000_000
 
-Floats = NDArray[np.float64]
 
 
 class Job(msgspec.Struct):
@@ -75,26 +73,27 @@ class Block:
         self.layout = layout
         self.rows = 0
         self._places: list[Ints] = []
-        self._weights: list[Floats] = []
+        self._counts: list[Ints] = []
         self._lengths: list[Ints] = []
 
-    def add(self, window: Evaluated, place: Ints, weights: Floats) -> None:
+    def add(self, window: Evaluated, place: Ints, counts: Ints) -> None:
         """Put the counts of a window behind the others; `place` is row * layout.width + column."""
         window.block, window.first = self, self.rows
         due = window.job.due
         self._places.append(place + self.rows * self.layout.width)
-        self._weights.append(weights)
+        self._counts.append(counts)
         self._lengths.append(due.end_ms - window.starts() if due.kind != "last_n" else np.zeros(len(window.series), np.int64))
         self.rows += len(window.series)
 
     def close(self) -> None:
         """Count everything."""
-        size = self.rows * self.layout.width
-        # Exact: sums stay far below 2**53, where floats stop to count one by one.
-        counted = np.bincount(np.concatenate(self._places), weights=np.concatenate(self._weights), minlength=size)
-        self.dense = counted.astype(np.int64).reshape(self.rows, self.layout.width)
+        # Not bincount: of the columns, thousands with histograms, most stay 0, and zeros that are not written to take no memory.
+        dense = np.zeros(self.rows * self.layout.width, np.int64)
+        for place, counts in zip(self._places, self._counts, strict=True):
+            np.add.at(dense, place, counts)
+        self.dense = dense.reshape(self.rows, self.layout.width)
         self.counts = self.layout.counts(self.dense, np.concatenate(self._lengths))
-        self._places, self._weights, self._lengths = [], [], []
+        self._places, self._counts, self._lengths = [], [], []
 
 
 class Evaluated:
@@ -138,8 +137,8 @@ class Evaluated:
         found = [(chunk.table.keys, part, np.flatnonzero(part[0] == number)) for chunk, part in zip(self.job.chunks, parts, strict=True)]
         keys = np.concatenate([keys[at] for keys, _, at in found])
         column = np.concatenate([part[1][at] for _, part, at in found])
-        weights = np.concatenate([part[2][at] for _, part, at in found])
-        return layout.scores(keys, column, weights, lanes.SCORES_FIT), layout.scores(keys, column, weights, lanes.SCORES_HOLDOUT)
+        counts = np.concatenate([part[2][at] for _, part, at in found])
+        return layout.scores(keys, column, counts, lanes.SCORES_FIT), layout.scores(keys, column, counts, lanes.SCORES_HOLDOUT)
 
     def starts(self) -> Ints:
         """Start of the window for each of its series, shape (S,)."""
@@ -179,12 +178,12 @@ class Evaluator:
                 selected = _selected(model, lane, layout, job)
                 if selected is None:
                     continue
-                window, place, weights = selected
+                window, place, counts = selected
                 block = opened.get(shape)
                 if block is None or (block.rows and (block.rows + len(window.series)) * layout.width > MOST_CELLS):
                     block = opened[shape] = Block(lane, layout)
                     blocks.append(block)
-                block.add(window, place, weights)
+                block.add(window, place, counts)
                 windows.append(window)
         for block in blocks:
             block.close()
@@ -244,31 +243,30 @@ def _rows_at(chunk: Chunk, lane: int, job: Job) -> int:
     return int(np.searchsorted(chunk.table.keys, (job.due.rung + 1) << RUNG_SHIFT))
 
 
-def _selected(model: Model, lane: int, layout: Layout, job: Job) -> tuple[Evaluated, Ints, Floats] | None:
-    """A job with its rows, and the place in a block that begins with them and the weight of each of its counts; None without rows."""
+def _selected(model: Model, lane: int, layout: Layout, job: Job) -> tuple[Evaluated, Ints, Ints] | None:
+    """A job with its rows, and the place in a block that begins with them and each of its counts; None without rows."""
     parts = [_unfolded(chunk, layout, _rows_at(chunk, lane, job)) for chunk in job.chunks]
-    series, column = _joined([part[0] for part in parts]), _joined([part[1] for part in parts])
-    weights = np.concatenate([part[2] for part in parts]) if parts else np.zeros(0)
-    rows, row_of = _rows(model, layout, job, series, column, weights)
+    series, column, counts = (_joined([part[field] for part in parts]) for field in range(3))
+    rows, row_of = _rows(model, layout, job, series, column, counts)
     if not rows:
         return None
     row = row_of[series]
     if job.versions is not None:
         kept = row >= 0
-        row, column, weights = row[kept], column[kept], weights[kept]
+        row, column, counts = row[kept], column[kept], counts[kept]
     by_rung = None
     if lane == lanes.DECISIONS and job.due.final and job.due.size_ms:
         rungs = _joined([chunk.table.keys[: _rows_at(chunk, lane, job)] >> RUNG_SHIFT for chunk in job.chunks])
         cells, width = np.flatnonzero(layout.is_cell(column)), job.due.rung + 1
-        gained = np.bincount(row[cells] * width + rungs[cells], weights=weights[cells], minlength=len(rows) * width)
+        gained = np.bincount(row[cells] * width + rungs[cells], weights=counts[cells], minlength=len(rows) * width)
         by_rung = np.cumsum(gained.astype(np.int64).reshape(len(rows), width), axis=1)
-    return Evaluated(job, layout, rows, by_rung), row * layout.width + column, weights
+    return Evaluated(job, layout, rows, by_rung), row * layout.width + column, counts
 
 
-def _unfolded(chunk: Chunk, layout: Layout, end: int) -> tuple[Ints, Ints, Floats]:
+def _unfolded(chunk: Chunk, layout: Layout, end: int) -> tuple[Ints, Ints, Ints]:
     """Series number, column and count of the first `end` rows of a chunk."""
     chunk.unfold(layout)
-    return chunk.series[:end], chunk.column[:end], chunk.weights[:end]
+    return chunk.series[:end], chunk.column[:end], chunk.table.counts[:end]
 
 
 def _joined(parts: Sequence[Ints]) -> Ints:
@@ -277,7 +275,7 @@ def _joined(parts: Sequence[Ints]) -> Ints:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def _rows(model: Model, layout: Layout, job: Job, series: Ints, column: Ints, counts: Floats) -> tuple[list[tuple[Pair, int]], Ints]:
+def _rows(model: Model, layout: Layout, job: Job, series: Ints, column: Ints, counts: Ints) -> tuple[list[tuple[Pair, int]], Ints]:
     """The rows to announce, as (version, segment) and series number, and the row of each series number (-1 for none).
 
     Of each dimension the 100 largest segments have rows of their own, ties by name; the others share the row "other".
@@ -308,7 +306,7 @@ def _rows(model: Model, layout: Layout, job: Job, series: Ints, column: Ints, co
     return rows, row_of
 
 
-def _shared(model: Model, layout: Layout, ranked: Ints, series: Ints, column: Ints, counts: Floats) -> dict[int, Pair]:
+def _shared(model: Model, layout: Layout, ranked: Ints, series: Ints, column: Ints, counts: Ints) -> dict[int, Pair]:
     """The pair (version, "dimension=other") of each series that is not among the 100 largest of its dimension."""
     names = model.series.names
     weighs = layout.weighs(column)

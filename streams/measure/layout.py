@@ -153,11 +153,11 @@ class Layout:
         """Which columns count predictions (or outcomes, where a lane has no predictions), for ranking segments by size."""
         return self.is_cell(column) if self.lane == lanes.ARRIVALS else np.equal(column, COUNTER_CODES["predictions"])
 
-    def scores(self, keys: Ints, column: Ints, weights: NDArray[np.float64], measure: int) -> Ints:
+    def scores(self, keys: Ints, column: Ints, counts: Ints, measure: int) -> Ints:
         """Score histograms of one half by actual label, shape (K, 1000), of rows of shape (N,) that `unfold` gave the columns of."""
         part, k = self._slices[lanes.SCORES_FIT], len(self.labels)
         of_half = keys >> MEASURE_SHIFT & (1 << MEASURE_BITS) - 1 == measure
-        counted = np.bincount(column[of_half] - part.start, weights=weights[of_half], minlength=k * SCORE_BINS)
+        counted = np.bincount(column[of_half] - part.start, weights=counts[of_half], minlength=k * SCORE_BINS)
         return counted.astype(np.int64).reshape(k, SCORE_BINS)
 
     def part(self, dense: Ints, measure: int) -> Ints:

@@ -32,8 +32,6 @@ class Chunk:
     ----------
     table
         Keys begin with the rung, so the rows known at a rung are the first ones.
-    weights
-        The counts as floats; exact, as they are far below 2**53.
     layout_id, series, column
         Which layout unfolded the keys last, and into what; -1 and nothing before that.
     has_unknown
@@ -42,11 +40,10 @@ class Chunk:
         Places of keys that are still to be unfolded.
     """
 
-    __slots__ = ("column", "fresh", "has_unknown", "layout_id", "series", "table", "weights")
+    __slots__ = ("column", "fresh", "has_unknown", "layout_id", "series", "table")
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self.weights = table.counts.astype(np.float64)
         self.layout_id = -1
         self.series = self.column = self.fresh = EMPTY.keys
         self.has_unknown = False

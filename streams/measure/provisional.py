@@ -216,7 +216,7 @@ class Provisional:
             shown = Evaluated(Job(due, (), due.start_ms), layout, [(names[number], number) for number in series], None)
             places = [row * layout.width + column[cell] for row, parts in enumerate(upto) for part in parts for cell in part]
             counts = [count for parts in upto for part in parts for count in part.values()]
-            found.append((shown, np.array(places, np.int64), np.array(counts, np.float64)))
+            found.append((shown, np.array(places, np.int64), np.array(counts, np.int64)))
         return found
 
     def _held(self, model: Model, lane: int, pane: int) -> list[_Open]:
@@ -278,7 +278,7 @@ class Provisional:
             del self._windows[key]
 
 
-_Found = tuple[Evaluated, Ints, NDArray[np.float64]]
+_Found = tuple[Evaluated, Ints, Ints]
 
 
 def _rungs(model: Model, lane: int, window: Window) -> Sequence[tuple[int, int]]:

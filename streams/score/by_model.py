@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,32 +46,31 @@ class ByModel:
         """Rows of each model; `series`, shape (N,), says whose a row is."""
         if not len(series):
             return [{"series": series.astype(np.uint32), **columns}] * (len(self._edges) - 1)
-        model, number = self._placed(series)
-        ordered: Columns = {"series": number.astype(np.uint32), **columns}
-        if (model[1:] < model[:-1]).any():
+        # Most rows follow others of their series: what is looked up once a run is spread over it.
+        runs = edges(series)
+        model, number = self._placed(series[runs[:-1]])
+        ordered: Columns = {"series": np.repeat(number.astype(np.uint32), np.diff(runs)), **columns}
+        if (model[1:] >= model[:-1]).all():
+            bounds = runs[np.searchsorted(model, np.arange(len(self._edges)))]
+        else:
+            model = np.repeat(model, np.diff(runs))
             # The stable sort of 16-bit integers is a radix sort.
             order = np.argsort(model.astype(np.uint16), kind="stable")
-            model, ordered = model[order], {name: column[order] for name, column in ordered.items()}
-        return [{name: column[start:end] for name, column in ordered.items()} for start, end in self._bounds(model)]
+            ordered = {name: column[order] for name, column in ordered.items()}
+            bounds = np.searchsorted(model[order], np.arange(len(self._edges)))
+        return [{name: column[start:end] for name, column in ordered.items()} for start, end in pairwise(bounds.tolist())]
 
     def features(self, summaries: FeatureTable, series: Ints, pane: Ints) -> list[tuple[FeatureTable, Ints]]:
-        """The summaries of each model, and their panes; `series` and `pane` have shape (R,)."""
+        """The summaries of each model, which follow each other, and their panes; `series` and `pane` have shape (R,)."""
         if not len(series):
             return [(summaries, pane)] * (len(self._edges) - 1)
         model, number = self._placed(series)
-        order = np.argsort(model, kind="stable")
-        ordered = summaries.take(order)
-        ordered.series = number[order]
-        bounds = self._bounds(model[order])
-        tables = ordered.split([0, *(end for _, end in bounds)])
-        return [(table.trimmed(), pane[order[start:end]]) for table, (start, end) in zip(tables, bounds, strict=True)]
+        bounds = np.searchsorted(model, np.arange(len(self._edges))).tolist()
+        tables = msgspec.structs.replace(summaries, series=number).split(bounds)
+        return [(table.trimmed(), pane[start:end]) for table, (start, end) in zip(tables, pairwise(bounds), strict=True)]
 
     def _placed(self, series: Ints) -> tuple[Ints, Ints]:
         """Place of each row's model among those of the batch, and number of its series within the model."""
         at = np.searchsorted(self._series, series)
         model = np.searchsorted(self._edges, at, side="right") - 1
         return model, at - self._edges[model]
-
-    def _bounds(self, model: Ints) -> list[tuple[int, int]]:
-        """Where the rows of each model begin and end; `model` ascends."""
-        return list(pairwise(np.searchsorted(model, np.arange(len(self._edges))).tolist()))

@@ -21,6 +21,7 @@ JOINED: Final = 2  # one prediction, one truth with a label that counts
 PARKED: Final = 3  # one truth, no prediction
 GENERAL: Final = 9  # anything else
 NO_SCORE: Final = -1
+NO_FINGERPRINT: Final = 0  # of a prediction that an earlier release took in
 
 
 class PredictionPart(msgspec.Struct, array_like=True, gc=False):
@@ -164,6 +165,17 @@ def load(encoded: bytes, layout: np.dtype[np.void]) -> Entry:
     return entry
 
 
+def without_fingerprints(encoded: bytes) -> bytes:
+    """The same entry with NO_FINGERPRINT in its predictions: what an earlier release wrote, whose fingerprints were others."""
+    if encoded[0] != GENERAL:
+        dtype, begin = _FINGERPRINT
+        return encoded[:begin] + NO_FINGERPRINT.to_bytes(dtype.itemsize, "little") + encoded[begin + dtype.itemsize :]
+    entry = load(encoded, layout_for(0))
+    for prediction in entry.predictions:
+        prediction.fingerprint = NO_FINGERPRINT
+    return dump(entry, ordinary=False, layout=layout_for(0))
+
+
 def layout_for(dimensions: int) -> np.dtype[np.void]:
     """Fixed layout of the ordinary entries where `dimensions` segment dimensions are configured, little-endian and packed."""
     return np.dtype(
@@ -188,3 +200,6 @@ def known_ms(rows: NDArray[np.void]) -> NDArray[np.int64]:
     """When the truth of each joined row of the fixed layout counts as known to its prediction, shape (N,)."""
     known: NDArray[np.int64] = np.maximum(np.maximum(rows["known_ms"], rows["floor_ms"]), rows["timestamp_ms"])
     return known
+
+
+_FINGERPRINT: Final = layout_for(0).fields["fingerprint"][:2]  # type: ignore[index]

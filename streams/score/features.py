@@ -11,12 +11,12 @@ from streams.bins import BinColumns, Ints
 from streams.feature_table import EMPTY, FeatureTable
 from streams.named import NO_WORD, Named
 from streams.score.arrivals import Predictions, Texts
-from streams.score.increments import series_keys
+from streams.score.increments import SEGMENT_BITS, series_keys
 from streams.texts import TextColumns, names_of
 
 
 def summarised(rows: Predictions, features: Named, texts: Texts, config: Config) -> tuple[FeatureTable, Ints]:
-    """The summaries, with the series key as number of the series, and the number of the pane of each, shape (R,).
+    """The summaries by model, with the series key as number of the series, and the number of the pane of each, shape (R,).
 
     `features` are those of all rows that the driver gave; `rows.at` says which one is a row's.
     """
@@ -26,12 +26,14 @@ def summarised(rows: Predictions, features: Named, texts: Texts, config: Config)
     at, pane = rows.at[row], rows.timestamp_ms // config.pane_ms
     # A group is a series and pane that has rows; a cell is one feature of a group.
     first_pane, pane_span = int(pane.min()), int(pane.max() - pane.min()) + 1
-    groups, group = np.unique(series * pane_span + (pane[row] - first_pane), return_inverse=True)
+    groups, group = np.unique(_by_model(series, texts) * pane_span + (pane[row] - first_pane), return_inverse=True)
+    series_of_group = np.empty_like(groups)
+    series_of_group[group] = series
     names = list(dict.fromkeys((*features.numeric, *features.textual)))
     cells = len(names) * len(groups)
 
     def cell_of(some: Sequence[str]) -> Ints:
-        cell: Ints = np.array([names.index(name) for name in some], np.int64)[:, None] * len(groups) + group
+        cell: Ints = np.array([names.index(name) for name in some], np.int64)[:, None] + group * len(names)
         return cell.ravel()
 
     numbers = BinColumns.of(features.numbers[:, at].ravel(), cell_of(features.numeric), cells)
@@ -42,12 +44,12 @@ def summarised(rows: Predictions, features: Named, texts: Texts, config: Config)
     said = TextColumns.summed(cell[there], code[there], None, np.zeros(cells, np.int64), words)
     # How many rows lack a feature follows in stage 2 from the rows of the pane: a batch cannot know all features.
     filled = np.flatnonzero((numbers.lengths > 0) | (total > 0))
-    owner = groups[filled % len(groups)]
+    owner = filled // len(names)
     summaries = FeatureTable(
         names=names,
         words=words,
-        series=owner // pane_span,
-        feature=filled // len(groups),
+        series=series_of_group[owner],
+        feature=filled % len(names),
         shift=numbers.shifts[filled],
         bins=numbers.lengths[filled],
         level=said.levels[filled],
@@ -58,7 +60,7 @@ def summarised(rows: Predictions, features: Named, texts: Texts, config: Config)
         text=said.texts,
         text_counts=said.counts,
     )
-    return summaries, owner % pane_span + first_pane
+    return summaries, groups[owner] % pane_span + first_pane
 
 
 def _series_of(rows: Predictions, texts: Texts, config: Config) -> tuple[Ints, Ints]:
@@ -70,6 +72,13 @@ def _series_of(rows: Predictions, texts: Texts, config: Config) -> tuple[Ints, I
         row.append(at)
         keys.append(series_keys(rows.name[at], rows.segments[at, d]))
     return np.concatenate(row), np.concatenate(keys)
+
+
+def _by_model(series: Ints, texts: Texts) -> Ints:
+    """Numbers in the order of models. The series key itself follows from codes, which stay: a new name can move the places of others."""
+    name = series >> SEGMENT_BITS
+    by_model: Ints = series + (texts.place[name] - name << SEGMENT_BITS)
+    return by_model
 
 
 def _kept(words: list[str]) -> tuple[list[str], Ints]:

@@ -17,7 +17,7 @@ from streams.hashing import id_hashes
 from streams.lanes import NO_LABEL
 from streams.score.arrivals import Predictions, Texts, Truths
 from streams.score.counting import Changes, Counting
-from streams.score.entry import Entry, PredictionPart, TruthPart, dump, layout_for, load, outcome, prediction_due_ms
+from streams.score.entry import NO_FINGERPRINT, Entry, PredictionPart, TruthPart, dump, layout_for, load, outcome, prediction_due_ms
 from streams.score.forget import DueIndex
 from streams.score.outcomes import Told
 from streams.stage import State
@@ -119,7 +119,7 @@ class OneByOne:
                 truth.met = True
             accepted.append(i)
             return
-        repeated = same.fingerprint == part.fingerprint
+        repeated = same.fingerprint in (part.fingerprint, NO_FINGERPRINT)
         if not repeated:
             conflicting.append(i)
         counter = "duplicate_predictions" if repeated else "conflicting_predictions"

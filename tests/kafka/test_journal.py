@@ -12,11 +12,14 @@ import pytest
 from agents.kafka import cleaning, journal, version
 from agents.kafka.cache import Place
 from agents.kafka.journal import Assembly, Commit, JournalError, records_of
-from agents.kafka.ledger import Entry, Ledger
+from agents.kafka.ledger import Entry as LedgerEntry
+from agents.kafka.ledger import Ledger
 from agents.kafka.version import STATE_VERSION, StateVersionError, check_version, lifted
 from agents.state.overlay import Overlay
 from agents.state.rocks import RocksState
 from agents.state.task_state import TaskState
+from streams.score.entry import NO_FINGERPRINT, Entry, PredictionPart, TruthPart, dump, layout_for, load
+from streams.score.keys import NO_ID
 
 Tables = dict[str, dict[bytes, bytes]]
 STAGES = ("measure", "decide")
@@ -119,7 +122,7 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
         return rocks, states, Ledger(states, place, log.low)
 
     rocks, states, ledger = opened()
-    flying: tuple[Entry, Tables, bool] | None = None
+    flying: tuple[LedgerEntry, Tables, bool] | None = None
 
     def land() -> None:
         """The transaction that is under way is committed; mostly the copy learns of it."""
@@ -238,3 +241,21 @@ def test_a_state_of_an_older_version_is_lifted_step_by_step(monkeypatch: pytest.
     target.apply(lifted(changes, 1)["score"])
     assert target.get_many([b"a", b"b", b"c", b"5", b"x"]) == [b"score1a", b"score2b", None, None, b"old"]
     assert lifted(changes, 3) is changes
+
+
+def test_predictions_of_the_first_version_lose_their_fingerprints_and_nothing_else() -> None:
+    prediction = PredictionPart(3, 1_000, 900, 1 << 63 | 5, 1, 500_000, (4, 7))
+    truths = [TruthPart(0, 1, 2_000, 2_000, met=True), TruthPart(1, 0, 3_000, 3_000, met=True)]
+    entries = [Entry([prediction], []), Entry([prediction], truths[:1]), Entry([prediction], truths)]
+    layout = layout_for(2)
+    held = Overlay(lambda keys: [None] * len(keys), bare=True)
+    held.put_many([b"a", b"b", b"c", NO_ID + b"w"], [*(dump(entry, ordinary=True, layout=layout) for entry in entries), b"marks"])
+    changes = {"score": held.record(), "measure": held.record()}
+    lifted_changes = lifted(changes, 1)
+    assert lifted_changes["measure"] == changes["measure"]
+    found = Overlay(lambda keys: [None] * len(keys), bare=True)
+    found.apply(lifted_changes["score"])
+    *values, marks = found.get_many([b"a", b"b", b"c", NO_ID + b"w"])
+    bare = msgspec.structs.replace(prediction, fingerprint=NO_FINGERPRINT)
+    assert [load(value, layout) for value in values if value is not None] == [Entry([bare], entry.truths) for entry in entries]
+    assert marks == b"marks"

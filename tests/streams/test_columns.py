@@ -88,6 +88,43 @@ def test_same_value_in_another_field_has_another_fingerprint() -> None:
     assert len({fingerprint(PLAIN | change) for change in half + texts}) == len(half + texts)
 
 
+NAMED: list[dict[str, Any]] = [
+    {},
+    {"features": {"a": 1, "b": 2}},
+    {"features": {"a": 2, "b": 1}},
+    {"features": {"a": 1, "c": 2}},
+    {"features": {"a": 1}},
+    {"features": {"b": 2}},
+    {"features": {"a": "1", "b": 2}},
+    {"features": {"a": "1", "b": "2"}},
+    {"features": {"a": "2", "b": "1"}},
+    {"features": {"a": "1"}},
+    {"segment": {"a": "1"}},
+    {"segment": {"a": "1", "b": "2"}},
+    {"features": {"a": 0}},
+    {"features": {"b": 0}},
+    {"features": {"a": ""}},
+    {"features": {"a": True}},
+]
+
+
+def test_other_values_by_name_have_other_fingerprints_whatever_is_said_beside() -> None:
+    together = columns(*(PLAIN | named for named in NAMED)).fingerprint.tolist()
+    assert len(set(together)) == len(NAMED)
+    assert together == [fingerprint(PLAIN | named) for named in NAMED]
+
+
+values = st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3)
+mappings = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
+
+
+@given(mappings, mappings)
+def test_fingerprints_are_equal_exactly_where_what_is_counted_is(one: dict[str, Any], other: dict[str, Any]) -> None:
+    both = columns(PLAIN | {"features": one}, PLAIN | {"features": other})
+    first, second = ({name: repr(value) for name, value in row.items()} for row in said(both.features))  # -0.0 is not 0.0
+    assert (both.fingerprint[0] == both.fingerprint[1]) == (first == second)
+
+
 def test_columns_of_a_row_do_not_depend_on_the_rows_beside() -> None:
     events = [PLAIN, FULL, PLAIN | {"prediction": None, "score": 0.2}, PLAIN | {"model_name": "fraud", "status": "error"}]
     together = columns(*events)

@@ -21,6 +21,7 @@ from streams.columns import GroundTruthColumns, PredictionColumns
 from streams.lanes import CELLS, COUNT, COUNTERS, LANE_NAMES, PREDICTED, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, PREDICTED_SCORES
 from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial, Watermarks
 from streams.score import Score, arrivals, ending, join
+from streams.score.entry import without_fingerprints
 from streams.stage import Batch, Record
 
 DAY = "2026-01-01T"
@@ -155,6 +156,36 @@ def test_same_content_again_is_a_duplicate_and_other_content_a_conflict_with_its
         assert [json.loads(r.value.raw) for r in others] == [other[1]]
         assert others[0].topic == "predictions.dlq"
         assert 'prediction_id "x" of m 1' in others[0].value.error
+
+
+def test_what_comes_again_is_a_duplicate_where_the_fingerprint_of_an_earlier_release_says_nothing() -> None:
+    first, other = (prediction("x", DAY + "00:00:00Z", label) for label in ("A", "B"))
+    state, stage = MemoryState(), Score(parse_config(SMALL), 0, 1)
+    records: list[Record] = []
+    for row in (first, other):
+        head_ms = parse_time(row[1]["timestamp"])
+        records += stage.process(_batch({"prediction": [(json.dumps(row[1]).encode(), 0, 0, head_ms)]}, head_ms), state)
+        held = state.get(b"x")
+        assert held is not None
+        state.put(b"x", without_fingerprints(held))
+    total = _total(records)
+    assert (counter(total, "duplicate_predictions"), counter(total, "conflicting_predictions")) == (1, 0)
+
+
+def test_feature_summaries_stay_with_their_model_when_the_batch_shows_a_name_that_comes_before_it() -> None:
+    state, stage = MemoryState(), Score(parse_config(SMALL), 0, 1)
+    _, lost = truth("lost", DAY + "00:00:00Z", "A")
+    _, late = prediction("x", DAY + "23:00:00Z", features={"age": 41})
+    start_ms, end_ms = parse_time(lost["timestamp"]), parse_time(late["timestamp"])
+    stage.process(_batch({"truth": [(json.dumps(lost).encode(), 0, 0, start_ms)]}, start_ms), state)
+    # The truth that is given up now counts under no model, which has no number before.
+    records = stage.process(_batch({"prediction": [(json.dumps(late).encode(), 0, 1, end_ms)]}, end_ms), state)
+    partials = [record.value for record in records if isinstance(record.value, Partial)]
+    assert [partial.model_name for partial in partials] == ["", "m"]
+    assert [{name: summary.numbers.total for (_, name), summary in partial.features.summaries().items()} for partial in partials] == [
+        {},
+        {"age": 1},
+    ]
 
 
 def test_prediction_without_truth_expires_and_truth_without_prediction_is_unmatched_when_time_has_passed() -> None:

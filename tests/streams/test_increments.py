@@ -1,0 +1,126 @@
+"""Increments of a batch: the partials hold what counting one row after another gives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.state.memory import MemoryState
+from schemas.settings import Config
+from streams.feature_table import EMPTY
+from streams.lanes import ALL
+from streams.partial import COUNT_COLUMNS, Partial
+from streams.score import increments
+from streams.score.arrivals import Texts
+from streams.score.increments import Increments, added_up, tallied
+
+PANE_MS = 60_000
+NAMES = [("shop", "2"), ("churn", "1"), ("shop", "1"), ("fraud", "1")]
+VALUES = ("de", "fr", "us")
+Total = Counter[tuple[Any, ...]]
+
+keys = st.lists(st.integers(0, 40), max_size=30)
+amounts = st.lists(st.tuples(st.integers(0, 40), st.integers(-3, 1 << 40)), max_size=30)
+
+
+def ints(values: Sequence[int]) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+@given(amounts, st.booleans())
+def test_amounts_of_a_key_add_up_with_places_and_without(rows: list[tuple[int, int]], placed: bool) -> None:
+    expected: Counter[int] = Counter()
+    for key, amount in rows:
+        expected[key] += amount
+    of = ints([key for key, _ in rows])
+    found, sums = added_up(of, ints([amount for _, amount in rows]), 40 - of if placed else None)
+    assert sorted(found.tolist()) == sorted(set(of.tolist()))
+    assert dict(zip(found.tolist(), sums.tolist(), strict=True)) == dict(expected)
+
+
+@given(st.lists(keys, min_size=1, max_size=3), st.lists(st.dictionaries(st.integers(0, 40), st.integers(-3, 5)), max_size=3))
+def test_ones_and_amounts_of_a_key_add_up_and_nothing_stays_of_what_comes_to_nothing(ones: list[list[int]], others: list[dict]) -> None:
+    expected = Counter(key for part in ones for key in part)
+    for part in others:
+        for key, amount in part.items():
+            expected[key] += amount
+    found, sums = tallied([ints(part) for part in ones], [(ints(list(part)), ints(list(part.values()))) for part in others])
+    assert list(zip(found.tolist(), sums.tolist(), strict=True)) == sorted((key, sum_) for key, sum_ in expected.items() if sum_)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[tuple[int, list[tuple[Any, ...]], list[tuple[Any, ...]]]]:
+    """Sets of rows: lane, rows of (name, segment codes, pane, rung), and what is counted of each: measure, a, b, amount, where."""
+    sets = []
+    far = draw(st.sampled_from([3, 400_000]))
+    for _ in range(draw(st.integers(0, 3))):
+        row = st.tuples(
+            st.integers(0, len(NAMES) - 1), st.tuples(*[st.integers(0, len(VALUES))] * 2), st.integers(0, far), st.integers(0, 3)
+        )
+        rows = draw(st.lists(row, min_size=1, max_size=12))
+        n = len(rows)
+
+        def index(*values: int, n: int = n) -> st.SearchStrategy[Any]:
+            return st.integers(0, 2) | st.lists(st.sampled_from(values), min_size=n, max_size=n)
+
+        count = st.tuples(
+            st.integers(0, 9),
+            index(0, 1, 65_535),
+            index(0, 7, 999),
+            st.none() | st.lists(st.integers(-2, 1_000_000), min_size=n, max_size=n),
+            st.none() | st.lists(st.booleans(), min_size=n, max_size=n),
+        )
+        sets.append((draw(st.integers(0, 2)), rows, draw(st.lists(count, max_size=4))))
+    return sets
+
+
+def counted(partials: list[Partial]) -> Total:
+    total: Total = Counter()
+    for partial in partials:
+        columns = {name: partial.counts[name].tolist() for name, _ in COUNT_COLUMNS}
+        for lane, pane, series, *rest, count in zip(*columns.values(), strict=True):
+            key = (partial.model_name, *partial.series[series], lane, pane, *rest)
+            assert count
+            assert key not in total
+            total[key] = count
+    return total
+
+
+@pytest.mark.parametrize("many", [True, False], ids=["pairs fit", "too many pairs"])
+@given(sets=batches())
+def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any]) -> None:
+    state = MemoryState()
+    texts = Texts(Config(segments=("country", "home")), state)
+    codes = texts.codes_of_names(NAMES, state)
+    by_dimension = [ints([0, *texts.codes_of_values(dimension, VALUES, state)]) for dimension in ("country", "home")]
+    gained, expected = Increments(PANE_MS), Counter()
+    for lane, rows, counts in sets:
+        name, chosen, pane, rung = (ints(column) for column in zip(*rows, strict=True))
+        segments = np.stack([of[column] for of, column in zip(by_dimension, chosen.T, strict=True)], axis=1)
+        opened = gained.rows(lane, codes[name], segments, pane, rung)
+        for measure, a, b, amount, where in counts:
+            given_a, given_b = (index if isinstance(index, int) else ints(index) for index in (a, b))
+            opened.count(
+                measure, given_a, given_b, None if amount is None else ints(amount), None if where is None else np.array(where, np.bool_)
+            )
+            for i, (of_name, of_segments, of_pane, of_rung) in enumerate(rows):
+                model, version = NAMES[of_name]
+                values = [f"{d}={VALUES[v - 1]}" for d, v in zip(("country", "home"), of_segments, strict=True) if v]
+                if where is None or where[i]:
+                    at = [index if isinstance(index, int) else index[i] for index in (a, b)]
+                    place = (lane, of_pane * PANE_MS, of_rung, measure, *at)
+                    for segment in (ALL, *values):
+                        expected[model, version, segment, *place] += 1 if amount is None else amount[i]
+    with pytest.MonkeyPatch.context() as patch:
+        if not many:
+            patch.setattr(increments, "_MAX_PAIRS", 64)
+        partials = gained.partials(3, texts)
+    assert counted(partials) == {key: count for key, count in expected.items() if count}
+    assert [partial.model_name for partial in partials] == sorted({key[0] for key, count in expected.items() if count})
+    assert all(partial.features is EMPTY or not len(partial.features) for partial in partials)
