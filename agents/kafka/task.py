@@ -84,6 +84,7 @@ class Task:
         self._runtime = runtime
         self._factory = factory
         self._unwanted = False
+        self._held = False
         self._ledger: Ledger
         self._journal_from = 0
         self._delete_again_s = 0.0
@@ -226,13 +227,23 @@ class Task:
                 await self._step(with_positions=True)
             await self._landed()
 
+    def hold(self) -> None:
+        """Begin no transaction by itself: whose the task is, is being decided, and a new owner would break it off."""
+        self._held = True
+
+    def release(self) -> None:
+        """Go on after `hold`: the task is still this worker's."""
+        self._held = False
+        self._wake.set()
+
     async def finish(self) -> None:
-        """Stop the commits of `start`, and commit the rest; as `commit`."""
+        """Stop the commits of `start`, and commit the rest, as `commit`; of a held task nothing: it may have a new owner already."""
         if self._loop is not None:
             self._unwanted = True
             self._wake.set()
             await asyncio.shield(self._loop)
-        await self.commit()
+        if not self._held:
+            await self.commit()
 
     def close(self) -> None:
         """Let go of the broker and of the memory. Blocks; for another thread."""
@@ -260,6 +271,10 @@ class Task:
         while not self._unwanted:
             if self._flight is not None and self._flight.done():
                 await self._landed()
+            if self._held:
+                await self._wake.wait()
+                self._wake.clear()
+                continue
             if self._buffered >= self._runtime.max_records:
                 return True
             timer = None

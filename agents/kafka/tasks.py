@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 # A transaction that is refused every time would be tried for ever.
 _MOST_ABORTS: Final = 3
+_GIVEN_UP_S: Final = 3.0
 
 Reopened = Callable[[int, Mapping[str, int]], Awaitable[None]]
 
@@ -48,6 +49,7 @@ class Tasks:
         self._opening: dict[int, tuple[Task, asyncio.Task[None]]] = {}
         self._closing: dict[int, asyncio.Task[None]] = {}
         self._aborts: dict[int, int] = {}
+        self._held = False
 
     async def assign(self, partitions: set[int] | frozenset[int]) -> None:
         """Have a task for each of these partitions and for no other; returns when all are restored.
@@ -56,9 +58,7 @@ class Tasks:
         that are taken away commit what they have taken first.
         """
         self._wanted = frozenset(partitions)
-        for partition, (task, _) in self._opening.items():
-            if partition not in self._wanted:
-                task.abandon()
+        self._go_on()
         for partition in sorted(self._live.keys() - self._wanted):
             self._close(self._live.pop(partition), commit=True)
         await self._all(self._closing.values())
@@ -66,6 +66,32 @@ class Tasks:
             for partition in sorted(missing - self._opening.keys()):
                 self._open(partition)
             await self._all([opening for _, opening in self._opening.values()])
+
+    def hold(self) -> None:
+        """Begin no transaction until `narrow` or `assign` says what is still wanted.
+
+        Partitions are being dealt out: whoever gets one takes its task over at once, which ends a process that writes for it meanwhile.
+        """
+        self._held = True
+        for task in self.tasks():
+            task.hold()
+
+    def narrow(self, partitions: set[int] | frozenset[int]) -> None:
+        """Begin no task any more that a newer assignment, for which `assign` will be called later, does not have.
+
+        `assign` for the older one may still be at work. A task that it opened now would shut out the new owner.
+        """
+        self._wanted &= partitions
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._held = False
+        for partition, (task, _) in self._opening.items():
+            if partition not in self._wanted:
+                task.abandon()
+        for partition, task in self._live.items():
+            if partition in self._wanted:
+                task.release()
 
     def get(self, partition: int) -> Task | None:
         """The task of a partition; None if there is none, or not yet."""
@@ -88,7 +114,10 @@ class Tasks:
         self._wanted = frozenset(self._live)
         for task, _ in self._opening.values():
             task.abandon()
+        begun = [opening for _, opening in self._opening.values()]
         await self._all([asyncio.ensure_future(self._commit(task)) for task in self.tasks()])
+        if begun:  # one that is taking its task over right now ends soon; not while the broker is away
+            await asyncio.wait(begun, timeout=_GIVEN_UP_S)
 
     async def close(self) -> None:
         """Finish all tasks and let them go."""
@@ -131,6 +160,8 @@ class Tasks:
         # One that was given up takes nothing any more, even if its partition is wanted again: it is opened anew.
         if partition in self._wanted and not task.abandoned:
             self._live[partition] = task
+            if self._held:
+                task.hold()
             task.start(self._drop)
         else:
             self._close(task, commit=False)

@@ -70,6 +70,10 @@ class Feed:
         self.assigned = frozenset(partitions)
         await self.tasks.assign(partitions)
 
+    def narrow(self, assigned: Iterable[TP]) -> None:
+        """Begin nothing any more that an assignment, for which `assign` will be called later, does not have."""
+        self.tasks.narrow({tp.partition for tp in assigned})
+
     async def run(self, stream: Any) -> None:
         """The agent: hand over what comes, and wait where a task has no room."""
         async for received in stream:
@@ -115,7 +119,8 @@ class Feed:
         return self._connection.bare(tp.topic) == REGISTRY_COMMANDS
 
     async def finish(self) -> None:
-        """Commit what has been taken."""
+        """Commit what has been taken, and nothing more until the next assignment."""
+        self.tasks.hold()
         await self.tasks.finish()
 
     def _stale(self, received: Received) -> bool:

@@ -23,8 +23,11 @@ class Positions(Protocol):
     def comes_first(self, tp: TP) -> bool:
         """Whether what a fetch brought of a partition is delivered before all that it brought of others."""
 
+    def narrow(self, assigned: Iterable[TP]) -> None:
+        """Hear of an assignment before it is carried out: the one before may still be at work on what has been given to others."""
+
     async def finish(self) -> None:
-        """Commit whatever has been taken."""
+        """Commit whatever has been taken, and nothing more until the next assignment."""
 
 
 class End(NamedTuple):

@@ -7,7 +7,8 @@ published for lag tools only. What is overridden, of faust-streaming 0.15.3, and
 `perform_seek`                      seek to the positions of the tasks, with no fetch in flight
 `on_partitions_assigned`, `resume_flow`
                                     nothing flows between an assignment and the seek: Faust lets a worker that had no partitions go on, and
-                                    resumes for an assignment that has been overtaken by the next one
+                                    resumes for an assignment that has been overtaken by the next one; and it carries out assignments one
+                                    after the other, so tasks that went to others meanwhile are told apart at once
 `getmany`, `_drain_messages`        deliver micro-batches; never go back to committed offsets
 `force_commit`                      publish what the tasks have committed
 `commit_and_end_transactions`       at a revocation and at the end: finish the last transaction first
@@ -82,6 +83,7 @@ class MicroBatchConsumer(Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         self.stop_flow()
+        self.positions.narrow(assigned)
         await super().on_partitions_assigned(assigned, generation_id)
 
     def resume_flow(self) -> None:

@@ -45,6 +45,10 @@ class Happening(NamedTuple):
     note: str = ""
 
 
+class Unsettled(Exception):
+    """The workers are not well enough for a fault to be told from what came before."""
+
+
 class Scene:
     """Everything that a fault can get at."""
 
@@ -56,19 +60,25 @@ class Scene:
         self.fleet.wait(lambda: bool(self.watching.active(time.time() - ACTIVE_S)), RECOVERS_S)
         return self.watching.active(time.time() - ACTIVE_S)
 
-    def recovery(self, since: float, tasks: list[Task]) -> float | None:
-        """Wait until all of these tasks, and at least one, have written and committed something after a time; gives the seconds."""
+    def recovery(self, since: float, tasks: list[Task], *, after: float | None = None) -> float | None:
+        """Wait until all of these tasks, and at least one, have written and committed something; gives the seconds since `since`.
+
+        Parameters
+        ----------
+        after
+            What was written before does not count; by default `since`.
+        """
         if not tasks:
             return None
-        missing = set(tasks)
+        missing, after = set(tasks), since if after is None else after
 
         def all_again() -> bool:
-            missing.difference_update([task for task in missing if self.watching.recovered(task, since) is not None])
+            missing.difference_update([task for task in missing if self.watching.recovered(task, after) is not None])
             return not missing
 
         if not self.fleet.wait(all_again, RECOVERS_S):
             return None
-        seen = [self.watching.recovered(task, since) or since for task in tasks]
+        seen = [self.watching.recovered(task, after) or since for task in tasks]
         return round(max(seen, default=since) - since, 3)
 
     def pause(self, most: float) -> None:
@@ -78,19 +88,23 @@ class Scene:
     def pick(self) -> Worker:
         """One of the workers that run."""
         if not self.fleet.wait(lambda: bool(self.fleet.running()), RECOVERS_S):
-            raise RuntimeError("no worker goes on running although all were started again")
+            raise Unsettled("no worker goes on running although all were started again")
         return self.random.choice(self.fleet.running())
 
-    def pick_busy(self) -> Worker:
-        """One of the workers that have partitions, once all are ready."""
+    def settled(self) -> list[Worker]:
+        """The workers that have partitions, once all are ready."""
         ends = time.monotonic() + RECOVERS_S
         while time.monotonic() < ends:
             tasks = {worker: worker.ready_tasks() for worker in self.fleet.running()}
             busy = [worker for worker, found in tasks.items() if found]
             if busy and None not in tasks.values():
-                return self.random.choice(busy)
+                return busy
             self.fleet.wait(lambda: False, LOOK_S)
-        raise RuntimeError(f"not all workers became ready within {RECOVERS_S:.0f} s although all were started again")
+        raise Unsettled(f"not all workers became ready within {RECOVERS_S:.0f} s although all were started again")
+
+    def pick_busy(self) -> Worker:
+        """One of the workers that have partitions, once all are ready."""
+        return self.random.choice(self.settled())
 
     def end(self, worker: Worker) -> str:
         """SIGTERM, and wait; gives what was wrong with its end."""
@@ -173,20 +187,26 @@ def crowd(scene: Scene, worker: Worker, busy: list[Task]) -> list[str]:
 
 
 def graceful(scene: Scene) -> Happening:
-    """SIGTERM and start again, one worker more, or one less; there are two or three."""
+    """SIGTERM and start again, one worker more, or one less; there are two or three.
+
+    What a worker commits while it ends, and what others do before a new one has its partitions, is no recovery.
+    """
+    scene.settled()
     busy, running = scene.busy(), scene.fleet.running()
     choices = ["restart"] + (["add"] if len(running) < 3 else ["remove"])
     choice = scene.random.choice(choices) if len(running) > 1 else "add"
     if choice == "add":
         since = time.time()
         scene.fleet.add()
-        return Happening("worker added", scene.recovery(since, busy))
-    worker = scene.pick()
+        scene.settled()
+        return Happening("worker added", scene.recovery(since, busy, after=time.time()))
+    worker = scene.pick_busy()
     since = time.time()
     note = scene.end(worker)
+    ended = time.time()
     if choice == "restart":
         worker.start()
-    return Happening("SIGTERM, restart" if choice == "restart" else "worker removed", scene.recovery(since, busy), note)
+    return Happening("SIGTERM, restart" if choice == "restart" else "worker removed", scene.recovery(since, busy, after=ended), note)
 
 
 def zombie(scene: Scene) -> Happening:

@@ -402,6 +402,39 @@ def test_assignments_may_be_repeated_changed_and_cancelled(names: Names, tmp_pat
     assert toy.sums_of(names) == expected
 
 
+def test_while_partitions_are_dealt_out_nothing_is_committed(names: Names, tmp_path: Path) -> None:
+    toy.make_topics(names)
+
+    def one(partition: int, offset: int) -> toy.Received:
+        return toy.Received(toy.INPUT, partition, [offset], [None], [b"a 1"], [0], offset, offset + 1)
+
+    async def dealt_out() -> None:
+        runtime = Runtime(toy.connection(names), tmp_path / "state")
+        tasks = Tasks(runtime, "score", toy.Sums)
+        await tasks.assign({0, 1})
+        kept, given = tasks.get(0), tasks.get(1)
+        assert kept is not None
+        assert given is not None
+        kept.take(one(0, 0))
+        tasks.hold()
+        await tasks.finish()
+        assert (kept.commits, kept.committed) == (1, {toy.INPUT: 1})
+        given.take(one(1, 0))
+        await asyncio.sleep(0.5)  # five commit intervals
+        assert given.commits == 0
+        tasks.narrow({0, 2})
+        await tasks.assign({0, 2})
+        assert given.commits == 0
+        assert {task.partition for task in tasks.tasks()} == {0, 2}
+        kept.take(one(0, 1))
+        while kept.committed != {toy.INPUT: 2}:
+            await asyncio.sleep(0.01)
+        await tasks.close()
+        runtime.close()
+
+    asyncio.run(dealt_out())
+
+
 def test_a_changelog_that_somebody_shortened_is_refused(names: Names, tmp_path: Path, stopped: None) -> None:
     toy.make_topics(names)
     toy.send(names, rows(70, 1000))

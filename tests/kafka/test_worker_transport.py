@@ -59,6 +59,10 @@ class NotingTasks:
     async def assign(self, partitions: set[int]) -> None:
         self.live = {partition: self.live.get(partition) or Noting(partition) for partition in partitions}
 
+    def narrow(self, partitions: set[int]) -> None: ...
+
+    def hold(self) -> None: ...
+
     def get(self, partition: int) -> Noting | None:
         return self.live.get(partition)
 
