@@ -123,7 +123,10 @@ class Restore:
             enable_partition_eof=True,
             auto_offset_reset="error",
             fetch_wait_max_ms=20,
-            queued_max_messages_kbytes=16 << 10,
+            # Four tasks are restored at a time, and commits of a large state are a megabyte and more. What does not fit is asked for
+            # as soon as there is room, not after a second.
+            queued_max_messages_kbytes=4 << 10,
+            fetch_queue_backoff_ms=2,
             enable_metrics_push=False,
         )
         try:
@@ -214,9 +217,10 @@ class Restore:
                         raise JournalError(f"{journal.name}: cannot be read ({error.str()})")
                     at_end = at_end or (message.offset() or 0) >= high
                     continue
-                commit = assembly.add(message.offset() or 0, message.key(), message.value())
-                self._bytes += len(message.value() or b"")
-                pending_bytes += len(message.value() or b"")
+                value = message.value()  # a copy each time
+                commit = assembly.add(message.offset() or 0, message.key(), value)
+                self._bytes += len(value or b"")
+                pending_bytes += len(value or b"")
                 if commit is not None:
                     self._apply(commit, states)
                     place = self._place(commit, whole=place.whole)
