@@ -1,7 +1,7 @@
 """What a worker says about itself over HTTP: whether it lives, whether it is ready and if not why, and its figures.
 
     /health/live    200 while the event loop turns
-    /health/ready   200 when all assigned tasks are restored, topics match and producers agree; 503 with the reasons otherwise
+    /health/ready   200 when all assigned tasks are restored, the broker answers, topics match and producers agree; 503 with reasons else
     /metrics        Prometheus' text format
 
 Served on the loopback interface unless another address is asked for. Faust's own web server is not started.
@@ -51,7 +51,7 @@ class Health:
     waiting_for
         What the start waits for, or None once everything runs.
     problems
-        Standing reasons not to be ready, by what they are about: producers that disagree.
+        Standing reasons not to be ready, by what they are about: a broker that does not answer, producers that disagree.
     """
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from agents.kafka import failures, topics
-from agents.kafka.connection import BrokerAway, Connection
+from agents.kafka.connection import BrokerAway, BrokerError, Connection
 from agents.kafka.partitioners import KeySamples
 from agents.kafka.processor import ProcessorFactory
 from agents.kafka.received import Received
@@ -30,6 +30,7 @@ STOP_SECONDS = 8.0
 RETRY_SECONDS = 3.0
 LOOK_SECONDS = 0.5
 LOOKS_PER_JUDGEMENT = 20
+ASK_SECONDS = 10.0
 CUT_OFF = 71
 
 log = logging.getLogger(__name__)
@@ -149,6 +150,7 @@ class Worker:
             self.health.kinds.append(Kind(work.kind, feed, app.rebalances, app.ends))
             self._background.append(asyncio.ensure_future(self._watched(app)))
         self._background.append(asyncio.ensure_future(self._look()))
+        self._background.append(asyncio.ensure_future(self._ask_broker()))
         self.health.waiting_for = None
 
     async def _watched(self, app: App) -> None:
@@ -180,6 +182,18 @@ class Worker:
             looks += 1
             await asyncio.sleep(LOOK_SECONDS)
 
+    async def _ask_broker(self) -> None:
+        """Ask now and then whether the broker answers: a worker that has nothing to do would not notice."""
+        while not self._stop.is_set():
+            await asyncio.sleep(ASK_SECONDS)
+            try:
+                await asyncio.to_thread(self._connection.reach)
+                self.health.problems.pop("broker", None)
+            except BrokerError as error:
+                self.health.problems["broker"] = str(error)
+            except Exception as error:
+                self._failed("asking the broker", error)
+
     def _sampled(self, received: Received) -> None:
         if received.topic in (PREDICTIONS, GROUND_TRUTH):
             self._samples.take(received.topic, received.partition, received.keys)
@@ -188,7 +202,10 @@ class Worker:
         complaints = "; ".join(self._samples.complaints((PREDICTIONS, GROUND_TRUTH)))
         if complaints and complaints != self.health.problems.get("partitioners"):
             log.error("%s", complaints)
-        self.health.problems = {"partitioners": complaints} if complaints else {}
+        if complaints:
+            self.health.problems["partitioners"] = complaints
+        else:
+            self.health.problems.pop("partitioners", None)
 
     async def _end(self) -> int:
         began = time.monotonic()

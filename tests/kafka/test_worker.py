@@ -159,7 +159,9 @@ def test_a_broker_that_is_away_is_waited_for_and_signals_are_obeyed_meanwhile(ow
         own_broker.start()
         worker.until_ready()
         own_broker.kill()
+        worker.until(lambda: "does not answer" in str(worker.readiness().get("reasons")), "does not say that the broker went away")
         own_broker.start()
+        worker.until_ready()
         _send(names.connection(DATA_CLOCK, kafka=SMALL), range(300))
         assert len(_values(names.connection(DATA_CLOCK, kafka=SMALL), "outcomes", 300)) == 300
         assert worker.terminate() < 10
