@@ -19,7 +19,7 @@ from msgspec import Struct
 from agents.kafka.kinds import PLACES, STAGES
 from agents.kafka.version import STATE_VERSION
 from agents.state.rocks import RocksState, StateError
-from agents.state.task_state import Cut, TaskState
+from agents.state.task_state import Cut, Extent, TaskState
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ class Place(Struct, array_like=True, frozen=True):
         Settings that the state is laid out by.
     whole
         False while a restore that began without a copy has not come to the end of the journal.
+    held
+        What the copy has to hold, by stage.
     """
 
     cluster_id: str
@@ -61,6 +63,7 @@ class Place(Struct, array_like=True, frozen=True):
     live_bytes: int
     shape: str = ""
     whole: bool = True
+    held: dict[str, Extent] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -79,7 +79,7 @@ def check_version(found: int, name: str) -> None:
         way = "run the newer driftline that wrote it" if found > STATE_VERSION else "run a driftline in between first, which lifts it"
         raise StateVersionError(
             f"{name}: the state has version {found}, this program reads version {STATE_VERSION}"
-            f"{'' if not UPGRADES else f' and lifts versions {min(UPGRADES)} to {max(UPGRADES)}'}; {way}, or give the program "
+            f"{'' if not UPGRADES else f' and lifts those from {min(UPGRADES)} on'}; {way}, or give the program "
             "another kafka.app, under which it starts anew from the input topics"
         )
 

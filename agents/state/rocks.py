@@ -4,8 +4,8 @@ A commit is one write batch with the changes of every task that changed, and wit
 step is there or nothing of it. The write-ahead log goes to the operating system with every commit, so a commit survives kill -9 of the
 process; it is not forced to the disk, so the last commits may be missing after a power failure.
 
-Keys: stage (1 byte), partition (2 bytes) and the task's own key for spilled values; 0xFE, stage, partition and a number (8 bytes) for the
-records since the task's last spill; 0xFF and a name for marks. What a task writes is `task_state.py`.
+Keys: stage (1 byte), partition (2 bytes) and the task's own key for spilled values; 0xFD, stage, partition and a number (8 bytes) for each
+spill; 0xFE and the same for the records since the task's last spill; 0xFF and a name for marks. What a task writes is `task_state.py`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
 
 from agents.state.budget import Budget
 from agents.state.error import StateError
 from agents.state.overlay import Overlay
-from agents.state.task_state import MAX_STAGE, Cut, TaskState
+from agents.state.task_state import MAX_STAGE, NOTHING, Cut, Extent, TaskState
 
 __all__ = ["DEFAULT_MEMORY_BYTES", "RocksState", "StateError"]
 
 DEFAULT_MEMORY_BYTES: Final = 256 << 20
 _MARK: Final = b"\xff"
+_EXTENTS: Final = "extents"
+_encode = msgspec.msgpack.Encoder().encode
+_decode_extents = msgspec.msgpack.Decoder(dict[str, Extent]).decode
 
 
 class RocksState:
@@ -67,17 +71,32 @@ class RocksState:
             self._db: Any = Rdict(str(path), options=_options())
         except Exception as error:  # rocksdict raises bare Exception for every failure to open
             raise StateError(f"{path}: cannot open the state of {of} ({error}); {to_start_anew}") from error
+        self._to_start_anew = to_start_anew
+        held = self.mark(_EXTENTS)
+        self._held = None if held is None else _decode_extents(held)
 
     def task(self, stage: int, partition: int) -> Overlay:
-        """Return the state of one stage (0 to 253, by its place in the pipeline) on one partition."""
+        """Return the state of one stage (0 to 252, by its place in the pipeline) on one partition."""
         return self.task_state(stage, partition).overlay
 
     def task_state(self, stage: int, partition: int) -> TaskState:
-        """The same with what writes it."""
+        """The same with what writes it.
+
+        Raises
+        ------
+        StateError
+            If `commit` wrote more than there is.
+        """
         if not 0 <= stage <= MAX_STAGE:
             raise ValueError(f"stage {stage} is outside 0..{MAX_STAGE}")
         if (stage, partition) not in self._tasks:
-            self._tasks[stage, partition] = made = TaskState(self._db, stage, partition, self._budget)
+            made = TaskState(self._db, stage, partition, self._budget)
+            if self._held is not None and made.found != self._held.get(_place(stage, partition), NOTHING):
+                raise StateError(
+                    f"{self.path}: the state of {self._of} is damaged: parts of stage {stage}, partition {partition} are missing; "
+                    f"{self._to_start_anew}"
+                )
+            self._tasks[stage, partition] = made
             self._budget.add(made.overlay)
         return self._tasks[stage, partition]
 
@@ -103,7 +122,7 @@ class RocksState:
         return value
 
     def commit(self, marks: Mapping[str, bytes]) -> None:
-        """Write the changes of all tasks and the given marks as one atomic batch.
+        """Write the changes of all tasks and the given marks as one atomic batch, and what there has to be the next time.
 
         Raises
         ------
@@ -111,7 +130,8 @@ class RocksState:
             If the operating system does not take it, for example because the disk is full.
         """
         cuts = [task.cut() for _, task in sorted(self._tasks.items()) if task.overlay.changed]
-        self.write(cuts, marks)
+        self._held = (self._held or {}) | {_place(*which): task.extent for which, task in self._tasks.items()}
+        self.write(cuts, {**marks, _EXTENTS: _encode(self._held)})
         for cut in cuts:
             cut.task.settle(cut)
 
@@ -144,6 +164,10 @@ class RocksState:
         except Exception as error:  # rocksdict raises bare Exception, of a full disk too
             self._broken = True
             raise StateError(f"{self.path}: cannot write the state of {self._of} ({error}); {self._after_failure}") from error
+
+
+def _place(stage: int, partition: int) -> str:
+    return f"{stage}-{partition}"
 
 
 def _options() -> Options:

@@ -4,6 +4,9 @@ Writing takes three steps, so that a driver can go on with the next batch while 
 thread that changes the state; `write` adds it to a write batch, on any thread; `settle` says that it is written. Cuts are written in
 their order. Records that have grown to several times what is left of them are replaced by one snapshot; a state that outgrows its memory
 is spilled, key by key.
+
+RocksDB opens a database of which a file was cut short as it was some time ago, with newer commits on top: what lies between is gone. So the
+driver keeps with each commit what there has to be, the `Extent` of each state: records are numbered, and each spill leaves a mark.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 from rocksdict import WriteBatch
@@ -20,15 +23,35 @@ from agents.state.budget import Budget
 from agents.state.error import StateError
 from agents.state.overlay import Overlay, Ranges, Table
 
-MAX_STAGE: Final = 0xFD
+MAX_STAGE: Final = 0xFC
 _PREFIX: Final = struct.Struct(">BH")
 _RECORD: Final = struct.Struct(">BBHQ")
 _RECORDS: Final = 0xFE
+_SPILLS: Final = 0xFD
 _RECORD_PREFIX_BYTES: Final = 4
 _MIN_RECORD_BYTES: Final = 1 << 20
 # Reading back takes as many times what is left; with 3, commits of the plain job of the bench cost a tenth of a microsecond a pair more.
 _RECORDS_PER_SNAPSHOT: Final = 8
 _MAX_RANGES: Final = 64
+
+
+class Extent(NamedTuple):
+    """What the database holds of a state.
+
+    Attributes
+    ----------
+    first, records
+        Number of the first record, 0 without any, and how many there are.
+    spills
+        How many spills there were.
+    """
+
+    first: int
+    records: int
+    spills: int
+
+
+NOTHING: Final = Extent(0, 0, 0)
 
 
 class Cut(Struct):
@@ -48,6 +71,8 @@ class Cut(Struct):
         Records with numbers below this are deleted; 0 for none.
     ranges, table
         A spill: ranges to delete, then keys to set or (None) to delete.
+    spill
+        Number of the spill.
     """
 
     task: TaskState
@@ -57,6 +82,7 @@ class Cut(Struct):
     replaces: int = 0
     ranges: Ranges = []
     table: Table | None = None
+    spill: int = 0
 
 
 class TaskState:
@@ -68,6 +94,11 @@ class TaskState:
         The database.
     budget
         Says when to spill.
+
+    Attributes
+    ----------
+    found
+        What the database held at the start; None if records or marks of spills are missing in between.
     """
 
     def __init__(self, db: Any, stage: int, partition: int, budget: Budget) -> None:
@@ -78,12 +109,25 @@ class TaskState:
         self._prefix = _PREFIX.pack(stage, partition)
         self._record_bytes = 0
         self._snapshot_bytes = 0
-        self._next_record = 0
+        self._first_record = self._next_record = 0
         self.overlay = Overlay(self._read, bare=next(self.spilled(b""), None) is None)
-        for key, value in self._records():
+        numbers = []
+        for number, value in self._numbered(_RECORDS):
             self.overlay.replay(value)
             self._record_bytes += len(value)
-            self._next_record = _RECORD.unpack(key)[-1] + 1
+            numbers.append(number)
+        spills = [number for number, _ in self._numbered(_SPILLS)]
+        if numbers:
+            self._first_record, self._next_record = numbers[0], numbers[-1] + 1
+        self._spills = len(spills)
+        without_gaps = len(numbers) == self._next_record - self._first_record and spills == list(range(self._spills))
+        self.found = self.extent if without_gaps else None
+
+    @property
+    def extent(self) -> Extent:
+        """What the database holds once the cuts so far are written."""
+        records = self._next_record - self._first_record
+        return Extent(self._first_record if records else 0, records, self._spills)
 
     def cut(self, *, journal: bool = False) -> Cut:
         """Take off what changed since the last cut; `journal` asks for the record of the changes in any case."""
@@ -93,12 +137,15 @@ class TaskState:
             changes = overlay.record() if journal else None
             self._record_bytes = self._snapshot_bytes = 0
             ranges, table = overlay.freeze()
-            return Cut(self, changes, None, number, number, ranges, table)
+            self._first_record = number
+            self._spills += 1
+            return Cut(self, changes, None, number, number, ranges, table, self._spills - 1)
         self._next_record += 1
         if self._record_bytes > max(_MIN_RECORD_BYTES, _RECORDS_PER_SNAPSHOT * self._snapshot_bytes):
             changes = overlay.record() if journal else None
             snapshot = overlay.snapshot()
             self._snapshot_bytes, self._record_bytes = len(snapshot), 0
+            self._first_record = number
             return Cut(self, changes, snapshot, number, number)
         changes = overlay.record()
         self._record_bytes += len(changes)
@@ -107,10 +154,11 @@ class TaskState:
     def write(self, batch: WriteBatch, cut: Cut) -> None:
         """Add a cut to a write batch."""
         if cut.replaces:
-            batch.delete_range(self._record_key(0), self._record_key(cut.replaces))
+            batch.delete_range(self._key(_RECORDS, 0), self._key(_RECORDS, cut.replaces))
         if cut.record is not None:
-            batch.put(self._record_key(cut.number), cut.record)
+            batch.put(self._key(_RECORDS, cut.number), cut.record)
         if cut.table is not None:
+            batch.put(self._key(_SPILLS, cut.spill), b"")
             for start, end in cut.ranges:
                 batch.delete_range(self._prefix + start, self._prefix + end)
             # Sorted batches insert into RocksDB's memtable at half the cost.
@@ -141,14 +189,16 @@ class TaskState:
     @staticmethod
     def erase(batch: WriteBatch, stage: int, partition: int) -> None:
         """Add the deletion of everything that a task wrote to a write batch."""
-        for prefix in (_PREFIX.pack(stage, partition), _RECORD.pack(_RECORDS, stage, partition, 0)[:_RECORD_PREFIX_BYTES]):
+        numbered = (_RECORD.pack(kind, stage, partition, 0)[:_RECORD_PREFIX_BYTES] for kind in (_SPILLS, _RECORDS))
+        for prefix in (_PREFIX.pack(stage, partition), *numbered):
             batch.delete_range(prefix, (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big"))
 
-    def _record_key(self, number: int) -> bytes:
-        return _RECORD.pack(_RECORDS, self._stage, self._partition, number)
+    def _key(self, kind: int, number: int) -> bytes:
+        return _RECORD.pack(kind, self._stage, self._partition, number)
 
-    def _records(self) -> list[tuple[bytes, bytes]]:
-        return list(self._items(self._record_key(0), self._record_key(0)[:_RECORD_PREFIX_BYTES]))
+    def _numbered(self, kind: int) -> list[tuple[int, bytes]]:
+        start = self._key(kind, 0)
+        return [(_RECORD.unpack(key)[-1], value) for key, value in self._items(start, start[:_RECORD_PREFIX_BYTES])]
 
     def _read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         try:
@@ -159,11 +209,19 @@ class TaskState:
 
     def _items(self, start: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Entries of the database from `start` on, as long as they begin with `prefix`."""
+        last = start
         try:
             for key, value in self._db.items(from_key=start):
                 if not key.startswith(prefix):
-                    break
+                    return
+                last = key
                 yield key, value
+            # Damage ends `items` as the end of the database does; what follows its last key tells them apart.
+            rest = self._db.iter()
+            rest.seek(last)
+            if rest.valid():
+                rest.next()
+            rest.status()
         except Exception as error:  # as above
             raise self._unreadable(error) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,3 +150,92 @@ def test_reopening_after_any_commit_gives_back_what_was_committed(
         keys = [b"%03d" % number for number in range(200)]
         assert rocks.task(0, 0).get_many([*keys, b"not committed"]) == [*map(expected.get, keys), None], f"seed {seed}, step {step}"
     rocks.close()
+
+
+def two_sessions(folder: Path, keys: int) -> tuple[Path, list[dict[bytes, bytes]]]:
+    """A database as kill -9 leaves it, after a first session that was killed too; and the state after each commit."""
+    draws, state, after = random.Random(7), {}, [{}]
+    for session in range(2):
+        store = RocksState(folder / f"{session}")
+        overlay = store.task(0, 0)
+        for _ in range(20):
+            for key in (draws.randbytes(16) for _ in range(keys)):
+                state[key] = draws.randbytes(60)
+                overlay.put(key, state[key])
+            store.commit({"commits": str(len(after)).encode()})
+            after.append(dict(state))
+        shutil.copytree(folder / f"{session}", folder / f"{session + 1}")
+        store.close()
+    return folder / "2", after
+
+
+def read_back(folder: Path) -> tuple[int, dict[bytes, bytes]] | None:
+    """The number of the last commit and the state, None if it is said to be damaged."""
+    try:
+        store = RocksState(folder)
+    except StateError:
+        return None
+    try:
+        task, mark = store.task_state(0, 0), store.mark("commits")
+        table = dict(zip(task.overlay.keys_in_memory(), task.overlay.get_many(task.overlay.keys_in_memory()), strict=True))
+        return int(mark or b"0"), dict(task.spilled(b"")) | table
+    except StateError:
+        return None
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("pattern", ["MANIFEST-*", "*.log", "*.sst", "CURRENT"])
+def test_a_file_cut_short_anywhere_is_an_older_commit_or_said_to_be_damage(tmp_path: Path, pattern: str) -> None:
+    folder, after = two_sessions(tmp_path, 20)
+    (file,) = folder.glob(pattern)
+    size, older, damaged = file.stat().st_size, 0, 0
+    for length in range(0, size, max(1, size // 60)):
+        shutil.rmtree(tmp_path / "cut", ignore_errors=True)
+        shutil.copytree(folder, tmp_path / "cut")
+        os.truncate(tmp_path / "cut" / file.name, length)
+        found = read_back(tmp_path / "cut")
+        if found is None:
+            damaged += 1
+        else:
+            commits, state = found
+            assert state == after[commits]
+            older += 1
+    assert (older if pattern == "*.log" else damaged) > 10
+
+
+def test_overwritten_bytes_are_an_older_commit_or_said_to_be_damage(tmp_path: Path) -> None:
+    folder, after = two_sessions(tmp_path, 2000)
+    (file,) = folder.glob("*.sst")
+    draws, damaged = random.Random(3), 0
+    for _ in range(20):
+        shutil.rmtree(tmp_path / "hit", ignore_errors=True)
+        shutil.copytree(folder, tmp_path / "hit")
+        with (tmp_path / "hit" / file.name).open("r+b") as hit:
+            hit.seek(draws.randrange(file.stat().st_size - 8))
+            hit.write(draws.randbytes(8))
+        found = read_back(tmp_path / "hit")
+        if found is None:
+            damaged += 1
+        else:
+            assert found[1] == after[found[0]]
+    assert damaged > 5
+
+
+def test_damage_among_spilled_values_is_said_and_is_not_taken_for_their_end(tmp_path: Path) -> None:
+    store = RocksState(tmp_path / "state", memory_bytes=1 << 20)
+    overlay, draws = store.task(0, 0), random.Random(5)
+    for _ in range(40):
+        for _ in range(500):
+            overlay.put(draws.randbytes(16), draws.randbytes(60))
+        store.commit({})
+    store.close()
+    RocksState(tmp_path / "state").close()  # what was in the log is in a table now
+    largest = max((tmp_path / "state").glob("*.sst"), key=lambda path: path.stat().st_size)
+    with largest.open("r+b") as hit:
+        hit.seek(largest.stat().st_size // 2)
+        hit.write(bytes(64))
+    store = RocksState(tmp_path / "state")
+    with pytest.raises(StateError, match="cannot read the state"):
+        list(store.task_state(0, 0).spilled(b""))
+    store.close()
