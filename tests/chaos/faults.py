@@ -149,6 +149,7 @@ def kill_at(point: str) -> Fault:
             worker.start(f"kill:{point}:{1 if attempt else scene.random.randint(1, TIMES.get(point, OFTEN))}")
             if point == "closing":
                 scene.recovery(time.time(), busy)
+                scene.settled()  # one that has only just been started does not hear SIGTERM yet
             worker.wanted = False  # from here on its end is waited for
             if point == "closing":
                 worker.signal(signal.SIGTERM)
