@@ -21,14 +21,18 @@ def start_detached(command: list[str], *, output: Path, folder: Path) -> int:
 
 
 def started_at(pid: int) -> str | None:
-    """When the process was started, in the system's own words; None where there is none, or only a zombie that nobody has waited for."""
+    """When the process was started, in the system's own words; None where there is none, or only a zombie that nobody has waited for.
+
+    Of a killed process with many threads the first may be a zombie while others still hold its files and ports: it has not ended.
+    """
     proc = Path("/proc")
     if (proc / "self").exists():
         try:
             after_name = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         except OSError:
             return None
-        return None if after_name[0] in "ZX" else after_name[19]  # state and starttime of proc(5)
+        state, threads, start = after_name[0], after_name[17], after_name[19]  # state, num_threads and starttime of proc(5)
+        return None if state == "X" or (state == "Z" and int(threads) <= 1) else start
     said = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout.strip()
     state, _, start = said.partition(" ")
     return None if not state or state.startswith("Z") else start.strip()

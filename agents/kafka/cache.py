@@ -48,7 +48,7 @@ class Place(Struct, array_like=True, frozen=True):
         Settings that the state is laid out by.
     whole
         False while a restore that began without a copy has not come to the end of the journal.
-    held
+    extents
         What the copy has to hold, by stage.
     """
 
@@ -63,7 +63,7 @@ class Place(Struct, array_like=True, frozen=True):
     live_bytes: int
     shape: str = ""
     whole: bool = True
-    held: dict[str, Extent] = {}
+    extents: dict[str, Extent] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode

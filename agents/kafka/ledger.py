@@ -85,7 +85,7 @@ class Ledger:
             restorable_from=restorable_from,
             log_bytes=log_bytes + own_bytes,
             live_bytes=live_bytes,
-            held={stage: state.extent for stage, state in self._states.items()},
+            extents={stage: state.extent for stage, state in self._states.items()},
         )
         closing = Closing(
             format=FORMAT,

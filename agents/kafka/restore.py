@@ -180,7 +180,7 @@ class Restore:
             why = f"it ends at {place.next}, the journal begins at {low}"
         elif place.next > high:
             why = f"it goes to {place.next}, the journal ends at {high}"
-        elif place.held != {stage: state.found for stage, state in self._cache.states(self._kind, self._journal.partition).items()}:
+        elif place.extents != {stage: state.found for stage, state in self._cache.states(self._kind, self._journal.partition).items()}:
             why = "it is damaged: parts of it are missing"
         else:
             return place
@@ -264,7 +264,7 @@ class Restore:
 
     def _write(self, states: Mapping[str, TaskState], place: Place) -> None:
         cuts = [state.cut() for state in states.values() if state.overlay.changed]
-        place = msgspec.structs.replace(place, held={stage: state.extent for stage, state in states.items()})
+        place = msgspec.structs.replace(place, extents={stage: state.extent for stage, state in states.items()})
         self._cache.write(self._kind, self._journal.partition, cuts, place)
         for cut in cuts:
             cut.task.settle(cut)

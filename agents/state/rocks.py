@@ -72,8 +72,8 @@ class RocksState:
         except Exception as error:  # rocksdict raises bare Exception for every failure to open
             raise StateError(f"{path}: cannot open the state of {of} ({error}); {to_start_anew}") from error
         self._to_start_anew = to_start_anew
-        held = self.mark(_EXTENTS)
-        self._held = None if held is None else _decode_extents(held)
+        written = self.mark(_EXTENTS)
+        self._extents = None if written is None else _decode_extents(written)
 
     def task(self, stage: int, partition: int) -> Overlay:
         """Return the state of one stage (0 to 252, by its place in the pipeline) on one partition."""
@@ -91,7 +91,7 @@ class RocksState:
             raise ValueError(f"stage {stage} is outside 0..{MAX_STAGE}")
         if (stage, partition) not in self._tasks:
             made = TaskState(self._db, stage, partition, self._budget)
-            if self._held is not None and made.found != self._held.get(_place(stage, partition), NOTHING):
+            if self._extents is not None and made.found != self._extents.get(_task(stage, partition), NOTHING):
                 raise StateError(
                     f"{self.path}: the state of {self._of} is damaged: parts of stage {stage}, partition {partition} are missing; "
                     f"{self._to_start_anew}"
@@ -130,8 +130,8 @@ class RocksState:
             If the operating system does not take it, for example because the disk is full.
         """
         cuts = [task.cut() for _, task in sorted(self._tasks.items()) if task.overlay.changed]
-        self._held = (self._held or {}) | {_place(*which): task.extent for which, task in self._tasks.items()}
-        self.write(cuts, {**marks, _EXTENTS: _encode(self._held)})
+        self._extents = (self._extents or {}) | {_task(*which): task.extent for which, task in self._tasks.items()}
+        self.write(cuts, {**marks, _EXTENTS: _encode(self._extents)})
         for cut in cuts:
             cut.task.settle(cut)
 
@@ -166,7 +166,7 @@ class RocksState:
             raise StateError(f"{self.path}: cannot write the state of {self._of} ({error}); {self._after_failure}") from error
 
 
-def _place(stage: int, partition: int) -> str:
+def _task(stage: int, partition: int) -> str:
     return f"{stage}-{partition}"
 
 

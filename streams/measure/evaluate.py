@@ -26,7 +26,6 @@ MOST_SEGMENTS: Final = 100
 MOST_CELLS: Final = 4_000_000
 
 
-
 class Job(msgspec.Struct):
     """One window to evaluate.
 

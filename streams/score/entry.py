@@ -168,8 +168,10 @@ def load(encoded: bytes, layout: np.dtype[np.void]) -> Entry:
 def without_fingerprints(encoded: bytes) -> bytes:
     """The same entry with NO_FINGERPRINT in its predictions: what an earlier release wrote, whose fingerprints were others."""
     if encoded[0] != GENERAL:
-        dtype, begin = _FINGERPRINT
-        return encoded[:begin] + NO_FINGERPRINT.to_bytes(dtype.itemsize, "little") + encoded[begin + dtype.itemsize :]
+        held = bytearray(encoded)
+        # Segments come last, so the other fields lie where they lie without any.
+        np.frombuffer(held, layout_for(0), count=1)["fingerprint"] = NO_FINGERPRINT
+        return bytes(held)
     entry = load(encoded, layout_for(0))
     for prediction in entry.predictions:
         prediction.fingerprint = NO_FINGERPRINT
@@ -200,6 +202,3 @@ def known_ms(rows: NDArray[np.void]) -> NDArray[np.int64]:
     """When the truth of each joined row of the fixed layout counts as known to its prediction, shape (N,)."""
     known: NDArray[np.int64] = np.maximum(np.maximum(rows["known_ms"], rows["floor_ms"]), rows["timestamp_ms"])
     return known
-
-
-_FINGERPRINT: Final = layout_for(0).fields["fingerprint"][:2]  # type: ignore[index]

@@ -42,9 +42,7 @@ class Rows:
         self.rung = rung
         self.counts: list[tuple[int, Ints | int, Ints | int, Ints | None, NDArray[np.bool_] | None]] = []
 
-    def count(
-        self, measure: int, a: Ints | int, b: Ints | int, amount: Ints | None = None, where: NDArray[np.bool_] | None = None
-    ) -> None:
+    def count(self, measure: int, a: Ints | int, b: Ints | int, amount: Ints | None = None, where: NDArray[np.bool_] | None = None) -> None:
         """Add `amount`, shape (N,), by default 1, to (measure, a, b) of every row, or of the rows in `where`."""
         self.counts.append((measure, a, b, amount, where))
 
@@ -110,9 +108,7 @@ class Increments:
                 feature_panes=its_panes,
                 recent=its_outcomes,
             )
-            for its, its_counts, (its_features, its_panes), its_outcomes in zip(
-                by_model.series(), counts, features, outcomes, strict=True
-            )
+            for its, its_counts, (its_features, its_panes), its_outcomes in zip(by_model.series(), counts, features, outcomes, strict=True)
         ]
 
     def _summed(self, first_series: Ints) -> tuple[Ints, Ints, Ints, Ints]:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,21 @@ def test_a_topic_of_a_test_is_gone_after_it(broker: str) -> None:
     make_topic(broker, "cleaned.predictions")
     names.clean()
     assert "cleaned.predictions" not in topics_of(broker)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux shows the threads of a process in /proc")
+def test_a_process_has_not_ended_while_one_of_its_threads_holds_its_files() -> None:
+    first_thread_ends = "import ctypes, threading; threading.Thread(target=input).start(); ctypes.CDLL(None).pthread_exit(None)"
+    with subprocess.Popen([sys.executable, "-c", first_thread_ends], stdin=subprocess.PIPE) as lingering:
+        started = process.started_at(lingering.pid)
+        assert started is not None
+        while "Z" not in Path(f"/proc/{lingering.pid}/stat").read_text().rpartition(")")[2]:
+            time.sleep(0.01)
+        assert process.is_running(lingering.pid, started)
+        assert lingering.stdin is not None
+        lingering.stdin.write(b"\n")
+        lingering.stdin.flush()
+        assert process.wait_until_gone(lingering.pid, started, 30.0)
 
 
 def test_down_does_not_end_a_process_that_only_has_the_same_number(tmp_path: Path) -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from rocksdict import Options, Rdict
 
 from agents.kafka import cleaning, failures, ledger
 from agents.kafka.cache import FOLDER
-from agents.kafka.failures import POINTS, Abandoned
+from agents.kafka.failures import POINTS
 from agents.kafka.outgoing import Outgoing
 from agents.kafka.runtime import Runtime
 from agents.kafka.task import Task
@@ -46,11 +45,6 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Stopped(f"{code}: {why}")
 
     monkeypatch.setattr(failures, "stop_process", stop)
-
-
-def rows(seed: int, count: int) -> list[tuple[int, bytes]]:
-    draw = random.Random(seed)
-    return [(draw.randrange(toy.PARTITIONS), b"%b %d" % (draw.choice(toy.NAMES), draw.randrange(100))) for _ in range(count)]
 
 
 def added(first: Sums, *more: Sums) -> Sums:
@@ -93,11 +87,16 @@ def restored(names: Names, folder: Path) -> dict[int, tuple[dict[bytes, int], di
     return found
 
 
+def totals(names: Names, folder: Path) -> Sums:
+    """Totals by partition and name, as `restored`."""
+    return {(partition, name): total for partition, (held, _) in restored(names, folder).items() for name, total in held.items()}
+
+
 def test_a_kill_at_any_named_point_loses_nothing_and_counts_nothing_twice(names: Names, tmp_path: Path) -> None:
     toy.make_topics(names)
-    expected = toy.send(names, rows(1, 1000))
+    expected = toy.send(names, toy.rows(1, 1000))
     for number, point in enumerate(POINTS):
-        expected = added(expected, toy.send(names, rows(10 + number, 500)))
+        expected = added(expected, toy.send(names, toy.rows(10 + number, 500)))
         if point == "restoring":
             work(names, tmp_path / "state")
             shutil.rmtree(tmp_path / "state")  # else there is nothing to read
@@ -106,15 +105,12 @@ def test_a_kill_at_any_named_point_loses_nothing_and_counts_nothing_twice(names:
         assert process.returncode == -signal.SIGKILL, f"{point}: {text}"
     work(names, tmp_path / "state")
     assert toy.sums_of(names) == expected
-    totals = {
-        (partition, name): value for partition, (held, _) in restored(names, tmp_path / "state").items() for name, value in held.items()
-    }
-    assert totals == expected
+    assert totals(names, tmp_path / "state") == expected
 
 
 def test_a_worker_that_was_stopped_and_comes_back_is_fenced(names: Names, tmp_path: Path) -> None:
     toy.make_topics(names)
-    expected = toy.send(names, rows(2, 2000))
+    expected = toy.send(names, toy.rows(2, 2000))
     zombie = worker(names, tmp_path / "zombie", fault="stop:produced:3")
     wait_until_stopped(zombie.pid)
     successor = worker(names, tmp_path / "successor")
@@ -154,29 +150,36 @@ def without_its_log(cache: Path) -> None:
         path.unlink()
 
 
+def without_a_record(cache: Path) -> None:
+    store = Rdict(str(cache), options=Options(raw_mode=True))
+    del store[max(key for key in store.keys() if key[0] == 0xFE)]  # noqa: SIM118 (it is no dictionary)
+    store.close()
+
+
 def test_a_damaged_copy_is_restored_from_the_journal(names: Names, tmp_path: Path) -> None:
     toy.make_topics(names)
-    expected = toy.send(names, rows(3, 1000))
+    expected = toy.send(names, toy.rows(3, 1000))
     work(names, tmp_path / "state")
-    for number, damage in enumerate((truncated, overwritten, without_its_log)):
+    for number, damage in enumerate((truncated, overwritten, without_its_log, without_a_record)):
         damage(tmp_path / "state" / FOLDER)
-        expected = added(expected, toy.send(names, rows(4 + number, 300)))
+        expected = added(expected, toy.send(names, toy.rows(4 + number, 300)))
         process = worker(names, tmp_path / "state")
         text = output_of(process)
         assert process.returncode == 0, f"{damage.__name__}: {text}"
         assert toy.sums_of(names) == expected, damage.__name__
+        assert totals(names, tmp_path / "state") == expected, damage.__name__
 
 
 def test_a_copy_of_a_topic_that_was_deleted_and_made_again_is_not_used(
     names: Names, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     toy.make_topics(names)
-    toy.send(names, rows(5, 500))
+    toy.send(names, toy.rows(5, 500))
     work(names, tmp_path / "state")
     names.clean()
     time.sleep(1.0)  # a broker deletes topics after it has said so
     toy.make_topics(names)
-    expected = toy.send(names, rows(6, 100))
+    expected = toy.send(names, toy.rows(6, 100))
     work(names, tmp_path / "state")
     assert "it is a copy of another topic, or of one that was deleted" in caplog.text
     assert toy.sums_of(names) == expected
@@ -184,7 +187,7 @@ def test_a_copy_of_a_topic_that_was_deleted_and_made_again_is_not_used(
 
 def test_a_copy_that_is_ahead_of_the_journal_is_not_used(names: Names, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     toy.make_topics(names)
-    expected = toy.send(names, rows(7, 500))
+    expected = toy.send(names, toy.rows(7, 500))
     work(names, tmp_path / "state")
     runtime = Runtime(toy.connection(names), tmp_path / "state")
     place = runtime.cache.place("score", 0)
@@ -207,7 +210,7 @@ def test_the_journal_is_cleaned_and_restores_the_same_state(names: Names, tmp_pa
     sums: Sums = {}
     totals: dict[int, dict[bytes, int]] = {partition: {} for partition in ALL}
     for turn in range(4):
-        turn_rows = [*rows(20 + turn, 1500), *([(1, b"gone 0")] if turn == 2 else [])]
+        turn_rows = [*toy.rows(20 + turn, 1500), *([(1, b"gone 0")] if turn == 2 else [])]
         sums = added(sums, toy.send(names, turn_rows))
         for partition, value in turn_rows:
             name, amount = value.split(b" ")
@@ -234,11 +237,11 @@ def test_a_copy_behind_the_beginning_of_the_journal_is_not_used(
 ) -> None:
     monkeypatch.setattr(cleaning, "LEAST_LOG_BYTES", 200)
     toy.make_topics(names)
-    first = toy.send(names, rows(30, 300))
+    first = toy.send(names, toy.rows(30, 300))
     work(names, tmp_path / "old")
-    second = toy.send(names, rows(31, 2000))
+    second = toy.send(names, toy.rows(31, 2000))
     work(names, tmp_path / "new", max_records=20)
-    third = toy.send(names, rows(32, 300))
+    third = toy.send(names, toy.rows(32, 300))
     work(names, tmp_path / "old")
     assert "the journal begins at" in caplog.text
     assert toy.sums_of(names) == added(first, second, third)
@@ -259,7 +262,7 @@ def test_a_state_larger_than_its_memory_survives_a_restart_with_and_without_a_co
 ) -> None:
     monkeypatch.setattr(toy, "Sums", Wide)
     toy.make_topics(names)
-    sent = rows(40, 8000)
+    sent = toy.rows(40, 8000)
     expected = toy.send(names, sent)
     work(names, tmp_path / "state", memory_bytes=200_000)
     assert toy.sums_of(names) == expected
@@ -299,7 +302,7 @@ def test_a_task_whose_transaction_was_aborted_is_opened_anew(
 ) -> None:
     monkeypatch.setattr(toy, "Sums", Refused)
     toy.make_topics(names)
-    expected = toy.send(names, rows(50, 3000))
+    expected = toy.send(names, toy.rows(50, 3000))
     work(names, tmp_path / "state", max_records=100)
     assert "a transaction was aborted, the task is opened anew" in caplog.text
     assert [partition for partition, _ in Refused.opened].count(2) == 2
@@ -350,7 +353,7 @@ def test_a_delivery_that_leaves_a_hole_ends_the_process(names: Names, tmp_path: 
 
 def test_nothing_is_written_when_nothing_changed(names: Names, tmp_path: Path) -> None:
     toy.make_topics(names)
-    toy.send(names, rows(60, 200))
+    toy.send(names, toy.rows(60, 200))
     work(names, tmp_path / "state")
     changelog = f"{names.app}-score-changelog"
     before = len(toy.read(names, changelog, committed=False))
@@ -368,76 +371,9 @@ def test_nothing_is_written_when_nothing_changed(names: Names, tmp_path: Path) -
     assert len(toy.read(names, changelog, committed=False)) == before
 
 
-def test_assignments_may_be_repeated_changed_and_cancelled(names: Names, tmp_path: Path) -> None:
-    toy.make_topics(names)
-    expected = toy.send(names, rows(61, 1000))
-
-    async def reassign() -> None:
-        connection = toy.connection(names)
-        runtime = Runtime(connection, tmp_path / "state", max_records=50)
-        tasks = Tasks(runtime, "score", toy.Sums)
-        first = asyncio.ensure_future(tasks.assign({0, 1}))
-        await asyncio.sleep(0)
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-        await tasks.assign({1, 2})
-        assert {task.partition for task in tasks.tasks()} == {1, 2}
-        kept = tasks.get(1)
-        await tasks.assign({1, 2})
-        await tasks.assign({0, 1, 2, 3})
-        assert tasks.get(1) is kept
-        driver = toy.Driver(connection, tasks)
-        await driver.serve()
-        assert {partition: offsets[toy.INPUT] for partition, offsets in tasks.offsets().items()} == {
-            partition: sum(1 for where, _ in rows(61, 1000) if where == partition) for partition in ALL
-        }
-        await tasks.assign({3})
-        assert tasks.get(0) is None
-        await tasks.close()
-        driver.close()
-        assert runtime.tasks == 0
-        runtime.close()
-
-    asyncio.run(reassign())
-    assert toy.sums_of(names) == expected
-
-
-def test_while_partitions_are_dealt_out_nothing_is_committed(names: Names, tmp_path: Path) -> None:
-    toy.make_topics(names)
-
-    def one(partition: int, offset: int) -> toy.Received:
-        return toy.Received(toy.INPUT, partition, [offset], [None], [b"a 1"], [0], offset, offset + 1)
-
-    async def dealt_out() -> None:
-        runtime = Runtime(toy.connection(names), tmp_path / "state")
-        tasks = Tasks(runtime, "score", toy.Sums)
-        await tasks.assign({0, 1})
-        kept, given = tasks.get(0), tasks.get(1)
-        assert kept is not None
-        assert given is not None
-        kept.take(one(0, 0))
-        tasks.hold()
-        await tasks.finish()
-        assert (kept.commits, kept.committed) == (1, {toy.INPUT: 1})
-        given.take(one(1, 0))
-        await asyncio.sleep(0.5)  # five commit intervals
-        assert given.commits == 0
-        tasks.narrow({0, 2})
-        await tasks.assign({0, 2})
-        assert given.commits == 0
-        assert {task.partition for task in tasks.tasks()} == {0, 2}
-        kept.take(one(0, 1))
-        while kept.committed != {toy.INPUT: 2}:
-            await asyncio.sleep(0.01)
-        await tasks.close()
-        runtime.close()
-
-    asyncio.run(dealt_out())
-
-
 def test_a_changelog_that_somebody_shortened_is_refused(names: Names, tmp_path: Path, stopped: None) -> None:
     toy.make_topics(names)
-    toy.send(names, rows(70, 1000))
+    toy.send(names, toy.rows(70, 1000))
     work(names, tmp_path / "state", max_records=20)
     connection = toy.connection(names)
     runtime = Runtime(connection, tmp_path / "state")
@@ -467,96 +403,3 @@ def test_two_workers_cannot_share_a_folder(names: Names, tmp_path: Path, stopped
     with pytest.raises(Stopped, match="end the other worker that uses this folder or give another --state"):
         Runtime(toy.connection(names), tmp_path / "state")
     runtime.close()
-
-
-def test_an_opening_that_is_given_up_does_not_fence_the_next_owner(names: Names, tmp_path: Path) -> None:
-    toy.make_topics(names)
-
-    async def overtaken() -> None:
-        former, next_ = (Runtime(toy.connection(names), tmp_path / name) for name in ("former", "next"))
-        late = Task(former, "score", 0, toy.Sums)
-        owners = Tasks(next_, "score", toy.Sums)
-        await owners.assign({0})
-        late.abandon()
-        with pytest.raises(Abandoned):
-            await asyncio.get_running_loop().run_in_executor(None, late.open)
-        owner = owners.get(0)
-        assert owner is not None
-        owner.take(toy.Received(toy.INPUT, 0, [0], [None], [b"a 1"], [0], 0, 1))
-        await owner.commit()
-        assert owner.commits == 1
-        await owners.close()
-        next_.close()
-        former.close()
-
-    asyncio.run(overtaken())
-
-
-def test_a_task_that_was_given_up_as_it_opened_is_opened_anew_when_it_is_wanted_again(
-    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    toy.make_topics(names)
-    opened, go_on, opens = threading.Event(), threading.Event(), []
-    whole = Task.open
-
-    def slow(task: Task) -> None:
-        whole(task)
-        opens.append(task)
-        opened.set()
-        assert go_on.wait(30)
-
-    monkeypatch.setattr(Task, "open", slow)
-
-    async def again() -> None:
-        runtime = Runtime(toy.connection(names), tmp_path / "state")
-        tasks = Tasks(runtime, "score", toy.Sums)
-        first = asyncio.ensure_future(tasks.assign({0}))
-        await asyncio.to_thread(opened.wait, 30)
-        await tasks.finish()  # partitions are dealt out anew
-        second = asyncio.ensure_future(tasks.assign({0}))
-        await asyncio.sleep(0)
-        go_on.set()
-        await asyncio.gather(first, second)
-        task = tasks.get(0)
-        assert task is not None
-        assert (task is opens[1], task.abandoned) == (True, False)
-        task.take(toy.Received(toy.INPUT, 0, [0], [None], [b"a 1"], [0], 0, 1))
-        await task.commit()
-        assert task.committed == {toy.INPUT: 1}
-        await tasks.close()
-        assert runtime.tasks == 0
-        runtime.close()
-
-    asyncio.run(again())
-
-
-def test_openings_are_given_up_when_partitions_are_dealt_out_anew(
-    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    toy.make_topics(names)
-    go_on, tried = threading.Event(), []
-    whole = Task.open
-
-    def late(task: Task) -> None:
-        tried.append(task.partition)
-        assert go_on.wait(30)
-        whole(task)
-
-    monkeypatch.setattr(Task, "open", late)
-
-    async def give_up() -> None:
-        runtime = Runtime(toy.connection(names), tmp_path / "state")
-        tasks = Tasks(runtime, "score", toy.Sums)
-        first = asyncio.ensure_future(tasks.assign({0, 1}))
-        while len(tried) < 2:
-            await asyncio.sleep(0.01)
-        await tasks.finish()
-        go_on.set()
-        await first
-        assert (tasks.tasks(), sorted(tried)) == ([], [0, 1])
-        await tasks.assign({1})
-        assert [task.partition for task in tasks.tasks()] == [1]
-        await tasks.close()
-        runtime.close()
-
-    asyncio.run(give_up())

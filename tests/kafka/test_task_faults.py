@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -25,15 +24,10 @@ pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]
 
 
-def rows(seed: int, count: int) -> list[tuple[int, bytes]]:
-    draw = random.Random(seed)
-    return [(draw.randrange(toy.PARTITIONS), b"%b %d" % (draw.choice(toy.NAMES), draw.randrange(100))) for _ in range(count)]
-
-
 def test_a_broker_that_is_killed_and_comes_back_costs_nothing(own_broker: BrokerProcess, tmp_path: Path) -> None:
     names = Names(own_broker.servers, "killed")
     toy.make_topics(names)
-    expected = toy.send(names, rows(1, 3000))
+    expected = toy.send(names, toy.rows(1, 3000))
 
     async def serve() -> None:
         connection = toy.connection(names)
@@ -84,7 +78,7 @@ asyncio.run(toy.work(toy.connection(Names(sys.argv[1], sys.argv[2])), Path(sys.a
 
 def test_a_full_disk_ends_the_worker_with_what_to_do_and_loses_nothing(names: Names, tmp_path: Path) -> None:
     toy.make_topics(names)
-    expected = toy.send(names, rows(2, 4000))
+    expected = toy.send(names, toy.rows(2, 4000))
     command = [sys.executable, "-c", WITH_A_FULL_DISK, names.servers, names.app, str(tmp_path / "state")]
     full = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
@@ -125,7 +119,7 @@ def test_a_state_of_a_newer_version_is_refused_before_anything_is_written(
 
 def test_a_state_that_other_settings_shaped_is_refused_with_both(names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toy.make_topics(names)
-    toy.send(names, rows(3, 200))
+    toy.send(names, toy.rows(3, 200))
     asyncio.run(toy.work(toy.connection(names), tmp_path / "state", {0}))
     said: list[str] = []
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -87,6 +88,12 @@ def make_topics(names: Names, *more: str) -> None:
     wanted += [NewTopic(f"{names.prefix}{names.app}-score-changelog", PARTITIONS, 1, config=changelog)]
     for made in admin.create_topics(wanted, operation_timeout=20, request_timeout=20).values():
         made.result()
+
+
+def rows(seed: int, count: int) -> list[tuple[int, bytes]]:
+    """Partition and value of records drawn at random."""
+    draw = random.Random(seed)
+    return [(draw.randrange(PARTITIONS), b"%b %d" % (draw.choice(NAMES), draw.randrange(100))) for _ in range(count)]
 
 
 def send(names: Names, rows: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], int]:

@@ -60,8 +60,8 @@ def test_every_rule_type_builds_explains_itself_and_judges_emptiness_as_unclear(
     [
         ({"type": "treshold"}, 'models.churn.rules[0].type: "treshold" is no type of rule; known are coverage, degradation'),
         ({}, 'models.churn.rules[0].type: "" is no type of rule'),
-        ({"type": "threshold", "metric": "f1", "belo": 0.8}, "models.churn.rules[0]: the key \"belo\" is not known here"),
-        ({"type": "threshold", "below": 0.8}, "models.churn.rules[0]: the key \"metric\" is missing"),
+        ({"type": "threshold", "metric": "f1", "belo": 0.8}, 'models.churn.rules[0]: the key "belo" is not known here'),
+        ({"type": "threshold", "below": 0.8}, 'models.churn.rules[0]: the key "metric" is missing'),
         ({"type": "threshold", "metric": "f1", "below": "low"}, "models.churn.rules[0].below: has to be a number, not a string"),
         ({"type": "threshold", "metric": "f1", "below": True}, "models.churn.rules[0].below: has to be a number, not true or false"),
         (

@@ -311,9 +311,9 @@ def test_a_precision_target_is_kept_on_both_halves() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"objectiv": "f1"}, "models.churn.tuner: the key \"objectiv\" is not known here"),
+        ({"objectiv": "f1"}, 'models.churn.tuner: the key "objectiv" is not known here'),
         ({"objective": "f2"}, 'models.churn.tuner.objective: "f2" is not known; known are accuracy, balanced_accuracy, cost'),
-        ({"objective": "cost"}, "models.churn.tuner.objective: the key \"fp\" is missing"),
+        ({"objective": "cost"}, 'models.churn.tuner.objective: the key "fp" is missing'),
         ({"objective": {"type": "precision_target", "precision": 2}}, "models.churn.tuner.objective.precision: has to be a number <= 1.0"),
         ({"window": "2h"}, 'models.churn.tuner.window: "2h" is not kept for this model; known are 1h, 1d, 7d/1d'),
         ({"maturity": "soon"}, "models.churn.tuner.maturity: 'soon' is not a duration"),

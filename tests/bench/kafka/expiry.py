@@ -66,9 +66,8 @@ def expiry(folder: Path, servers: str, broker: int, *, entries: int) -> Result:
             bench.finish(format_time(source.last_ms), 2 * HOUR_MS)
             settled(bench, worker)
         result["stop_s"] = worker.stop()
-    except BaseException:
+    finally:
         worker.kill()
-        raise
     result |= {"sent": entries + more, "labelled": source.labelled} | _expired(bench)
     bench.delete(bench.names())
     return result

@@ -90,9 +90,8 @@ def restore(folder: Path, servers: str, broker: int, *, entries: int, kills: int
                 back.append(_first_output(bench, killed))
         result["kill_to_output_s"] = back
         worker.stop()
-    except BaseException:
+    finally:
         worker.kill()
-        raise
     bench.delete(bench.names())
     return result
 

@@ -56,11 +56,10 @@ class Job:
             meter = Meter(broker=broker)
             line = process.stdout.readline()
             used = meter.read()
-        except BaseException:
+            if process.wait():
+                raise SystemExit(f"the ideal ended with {process.returncode}")
+        finally:
             process.kill()
-            raise
-        if process.wait():
-            raise SystemExit(f"the ideal ended with {process.returncode}")
         return json.loads(line) | {"broker_cpu_s": used["broker"].cpu_s}
 
     def pipeline(self, broker: int, *, profile: Path | None = None) -> Result:
@@ -79,9 +78,8 @@ class Job:
             elapsed_s, used = time.monotonic() - began, meter.read()
             figures = {name: value for name, value in worker.figures().items() if name.startswith(KEPT)}
             stop_s = worker.stop()
-        except BaseException:
+        finally:
             worker.kill()
-            raise
         return {
             "cpu_s": used["worker"].cpu_s,
             "broker_cpu_s": used["broker"].cpu_s,
