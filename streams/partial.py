@@ -150,11 +150,11 @@ def _blocks(table: str, columns: Columns, wanted: Sequence[tuple[str, type[np.ge
     """The columns of a table one by one, little-endian."""
     blocks, rows = [], len(columns[wanted[0][0]])
     for name, dtype in wanted:
-        column = columns[name]
-        if column.dtype != dtype or column.shape != (rows,):
+        column, wire = columns[name], _WIRE_TYPES[dtype]
+        if (column.dtype is not wire and column.dtype != dtype) or column.shape != (rows,):
             came = f"{column.dtype} of shape {column.shape}"
             raise ValueError(f"window-partials: column {table}.{name} must be {np.dtype(dtype)} of shape ({rows},), got {came}")
-        blocks.append(column.astype(_WIRE_TYPES[dtype], copy=False).tobytes())
+        blocks.append((column if column.dtype is wire else column.astype(wire, copy=False)).tobytes())
     return blocks
 
 
@@ -162,6 +162,8 @@ def _columns(table: str, blocks: Sequence[bytes], wanted: Sequence[tuple[str, ty
     """The inverse of `_blocks`; `series` is the number of series that rows may name."""
     if len(blocks) != len(wanted):
         raise ValueError(f"window-partials: record is damaged: {table} has {len(blocks)} columns, needed {len(wanted)}")
+    if not any(blocks):
+        return dict(_EMPTY[table])
     columns: Columns = {}
     rows = -1
     for (name, dtype), block in zip(wanted, blocks, strict=True):
@@ -210,8 +212,13 @@ class _Head(msgspec.Struct, array_like=True):
     format: int
 
 
+# By their names, so that a column of such a type has this very object.
 _WIRE_TYPES: Final[dict[type[np.generic], np.dtype[np.generic]]] = {
-    dtype: np.dtype(dtype).newbyteorder("<") for _, dtype in (*COUNT_COLUMNS, *RECENT_COLUMNS)
+    dtype: np.dtype(np.dtype(dtype).newbyteorder("<").str) for _, dtype in (*COUNT_COLUMNS, *RECENT_COLUMNS)
+}
+_EMPTY: Final[dict[str, Columns]] = {
+    table: {name: np.frombuffer(b"", _WIRE_TYPES[dtype]) for name, dtype in wanted}
+    for table, wanted in (("counts", COUNT_COLUMNS), ("recent", RECENT_COLUMNS))
 }
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(_Message)

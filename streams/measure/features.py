@@ -68,10 +68,11 @@ class FeaturePanes:
         table, owner, start = joined(parts), np.repeat(owners, [len(part) for part in parts]), np.concatenate(starts)
         # As they come: samples of several partitions have few values in common, so that summing them up here would save little.
         order = np.lexsort((start, owner))
-        edges = np.flatnonzero((np.diff(owner[order]) != 0) | (np.diff(start[order]) != 0)) + 1
-        for rows in np.split(order, edges):
-            number, start_ms = int(owner[rows[0]]), int(start[rows[0]])
-            self._runs.append(place_of(b"f", number, start_ms), table.take(rows).trimmed(), state)
+        if (order[1:] < order[:-1]).any():
+            table, owner, start = table.take(order), owner[order], start[order]
+        edges = [0, *(np.flatnonzero((owner[1:] != owner[:-1]) | (start[1:] != start[:-1])) + 1).tolist(), len(owner)]
+        for rows, number, start_ms in zip(table.split(edges), owner[edges[:-1]].tolist(), start[edges[:-1]].tolist(), strict=True):
+            self._runs.append(place_of(b"f", number, start_ms), rows.trimmed(), state)
             self._days.pop((number, start_ms // DAY_MS), None)
 
     def parts(self, model: Model, start_ms: int, end_ms: int, grain_ms: int, state: State) -> list[Part]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.intervals import Floats, Interval, divided, wilson
-from streams.metrics.counts import Counts
-from streams.metrics.metric import Metric, Proportion
+from streams.metrics.counts import Counts, joined_counters
+from streams.metrics.metric import Metric, Proportion, lacks
 
 DECIMALS = 6
 
@@ -78,6 +79,33 @@ def figures(metrics: Sequence[Metric], counts: Counts, *, problem: str | None, b
     )
 
 
+def figures_of_lanes(lanes: Sequence[tuple[Sequence[Metric], Counts, bool]], *, problem: str | None) -> list[Figures]:
+    """`figures` of lanes that tell rows apart by the same labels, worked out together: for few series a call costs more than its numbers.
+
+    Parameters
+    ----------
+    lanes
+        Metrics, counts without histograms, and whether to ask for bounds.
+    """
+    if len(lanes) < 2:
+        return [figures(metrics, counts, problem=problem, bounded=bounded) for metrics, counts, bounded in lanes]
+    by_name = {metric.name: metric for metrics, _, _ in lanes for metric in metrics}
+    every = [metric for _, metric in sorted(by_name.items())]
+    together = joined_counters([counts for _, counts, _ in lanes])
+    drawn = figures(every, together, problem=problem, bounded=any(bounded for _, _, bounded in lanes))
+    found, begin = [], 0
+    for metrics, counts, bounded in lanes:
+        rows = slice(begin, begin + counts.series)
+        begin += counts.series
+        parts: list[list[dict[str, Any]]] = [drawn.values[rows], drawn.intervals[rows], drawn.bounds[rows], drawn.null_reasons[rows]]
+        if len(metrics) < len(every):
+            others = by_name.keys() - {metric.name for metric in metrics}
+            parts = [[{name: row[name] for name in row if name not in others} for row in part] for part in parts]
+        values, intervals, bounds, null_reasons = parts
+        found.append(Figures(values, intervals, bounds if bounded else [{} for _ in bounds], null_reasons))
+    return found
+
+
 def _known(metrics: Sequence[Metric], counts: Counts) -> dict[str, tuple[Floats, Interval | None]]:
     """Value and interval of each metric, by name."""
     known: dict[str, tuple[Floats, Interval | None]] = {}
@@ -90,7 +118,7 @@ def _known(metrics: Sequence[Metric], counts: Counts) -> dict[str, tuple[Floats,
     if shares:
         # All plain shares in one go: half of the metrics are, and for few series a call costs more than the numbers in it.
         rows = [metric.rows(counts) for metric in shares]
-        hits, trials = np.stack([hit for hit, _ in rows]), np.stack([trial for _, trial in rows])
+        hits, trials = np.array([hit for hit, _ in rows]), np.array([trial for _, trial in rows])
         value, (low, high) = divided(hits, trials), wilson(hits, trials)
         known |= {metric.name: (value[place], (low[place], high[place])) for place, metric in enumerate(shares)}
     return known
@@ -101,7 +129,7 @@ def _lacking(metric: Metric, counts: Counts) -> bool:
     if metric.binary and counts.positive is None:
         return True
     for need in metric.needs:
-        if need == "truth" and not counts.n.any():
+        if need == "truth" and all(lacks(need, counts)[0]):
             return True
         if need == "score" and not len(counts.scores.series):
             return True
@@ -115,7 +143,8 @@ def _rounded(metrics: Sequence[Metric], columns: Sequence[Floats], s: int) -> Fl
     """Shape (S, M): six decimals for shares, six digits for what has a unit, below any interval's width and short to write."""
     if not columns:
         return np.zeros((s, 0))
-    table = np.stack(columns, axis=1)
+    # A third of the time of np.stack.
+    table = np.array(columns).T
     plain = np.array([metric.unit in ("share", "") for metric in metrics], np.bool_)
     rounded: Floats = np.round(table, DECIMALS)
     if not plain.all():

@@ -182,13 +182,17 @@ class Provisional:
             if window.changed:
                 by_lane.setdefault(window.lane, {}).setdefault(window.model.number, []).append(window)
         records: list[Record] = []
+        shown: list[tuple[Model, list[_Found]]] = []
+        blocks: list[tuple[Block, Model]] = []
         for lane in sorted(by_lane):
             edge_ms = edges_ms[lane != TRAFFIC]
             of_models = [(windows[0].model, windows) for _, windows in sorted(by_lane[lane].items())]
             evaluated = [(model, self._evaluated(model, lane, windows, edge_ms)) for model, windows in of_models]
-            _fill_blocks(evaluated, lane)
-            for model, found in evaluated:
-                records += self._announcer.metrics(model, [window for window, _, _ in found], state, provisional=True)
+            blocks += _filled_blocks(evaluated, lane)
+            shown += evaluated
+        self._announcer.draw(blocks)
+        for model, found in shown:
+            records += self._announcer.metrics(model, [window for window, _, _ in found], state, provisional=True)
         self._forget(edges_ms)
         return records
 
@@ -296,10 +300,10 @@ def _due(model: Model, lane: int, window: _Open, place: int, rung: int, delay_ms
     return Due(window.window.name, window.window.kind, size_ms, end_ms, rung, maturity, False, place + 1, end_ms + delay_ms, 0)
 
 
-def _fill_blocks(evaluated: Sequence[tuple[Model, Sequence[_Found]]], lane: int) -> None:
-    """Count the windows of all models, those with the same labels and metrics together."""
+def _filled_blocks(evaluated: Sequence[tuple[Model, Sequence[_Found]]], lane: int) -> list[tuple[Block, Model]]:
+    """Count the windows of all models, those with the same labels and metrics together; with one of the models of each block."""
     opened: dict[tuple[object, ...], Block] = {}
-    blocks: list[Block] = []
+    blocks: list[tuple[Block, Model]] = []
     for model, found in evaluated:
         for window, place, counts in found:
             layout = window.layout
@@ -307,10 +311,11 @@ def _fill_blocks(evaluated: Sequence[tuple[Model, Sequence[_Found]]], lane: int)
             block = opened.get(shape)
             if block is None or (block.rows + len(window.series)) * layout.width > MOST_CELLS:
                 block = opened[shape] = Block(lane, layout)
-                blocks.append(block)
+                blocks.append((block, model))
             block.add(window, place, counts)
-    for block in blocks:
+    for block, _ in blocks:
         block.close()
+    return blocks
 
 
 def _is_shown(keys: Ints) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from streams import lanes
 from streams.lanes import ALL, COUNTERS, LANE_NAMES, NO_MODEL, SCORE_BINS
 from streams.measure.completeness import Completeness
 from streams.measure.evaluate import Block, Evaluated
-from streams.measure.figures import Figures, figures
+from streams.measure.figures import Figures, figures_of_lanes
 from streams.measure.model import Model
 from streams.measure.tables import Ints
 from streams.metrics.metric import Metric
@@ -43,6 +43,22 @@ class Announcer:
         # Forgotten with the block.
         self._said: WeakKeyDictionary[Block, _Said] = WeakKeyDictionary()
 
+    def draw(self, blocks: Sequence[tuple[Block, Model]]) -> None:
+        """Work out the figures of blocks without histograms, those of several lanes together where they can; with a model of each block."""
+        alike: dict[tuple[object, ...], list[tuple[Block, Model]]] = {}
+        for block, model in blocks:
+            layout = block.layout
+            kind = (block.lane == lanes.TRAFFIC, layout.labels, layout.positive, layout.problem, model.config.metrics)
+            alike.setdefault(kind, []).append((block, model))
+        for group in alike.values():
+            self._draw(group)
+
+    def _draw(self, group: Sequence[tuple[Block, Model]]) -> None:
+        asked = [(chosen(self._metrics, block.lane, model), block.counts, block.lane == lanes.DECISIONS) for block, model in group]
+        drawn = figures_of_lanes(asked, problem=group[0][0].layout.problem)
+        for (block, _), of_block in zip(group, drawn, strict=True):
+            self._said[block] = _Said.of(block, of_block)
+
     def metrics(self, model: Model, windows: Sequence[Evaluated], state: State, *, provisional: bool = False) -> Iterator[Record]:
         """Metric records in the order of the windows, and of the series in each.
 
@@ -50,9 +66,9 @@ class Announcer:
         """
         for window in windows:
             block, due, lane = window.block, window.job.due, window.block.lane
-            said = self._said.get(block)
-            if said is None:
-                said = self._said[block] = _Said.of(block, chosen(self._metrics, lane, model))
+            if block not in self._said:
+                self._draw([(block, model)])
+            said = self._said[block]
             end, complete_at = _time(due.end_ms), _time(due.complete_at_ms)
             shares: Mapping[str, Sequence[float]] = {}
             if lane == lanes.DECISIONS and due.size_ms and not provisional:
@@ -151,10 +167,9 @@ class _Said(msgspec.Struct):
     figures: Figures
 
     @classmethod
-    def of(cls, block: Block, metrics: Sequence[Metric]) -> Self:
-        """The counts of a block as plain lists, and its figures."""
+    def of(cls, block: Block, drawn: Figures) -> Self:
+        """The counts of a block as plain lists, beside its figures."""
         counts, lane, problem = block.counts, block.lane, block.layout.problem
-        drawn = figures(metrics, counts, problem=problem, bounded=lane == lanes.DECISIONS)
         told_apart = problem is None and lane != lanes.TRAFFIC and bool(counts.labels)
         cells: Sequence[tuple[int | None, ...]] = [(None,) * 4] * counts.series
         if counts.positive is not None and told_apart:

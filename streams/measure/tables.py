@@ -124,9 +124,10 @@ class Table:
         A key is the step of 16 bits from the one before it, or 0 and the whole key among those at the end: rows of a series are neighbours,
         so a table takes about half of what its keys would take.
         """
-        low, high = (int(self.counts.min()), int(self.counts.max())) if len(self) else (0, 0)
+        low, high = (int(np.minimum.reduce(self.counts)), int(np.maximum.reduce(self.counts))) if len(self) else (0, 0)
         width = next(width for width in (1, 2, 4, 8) if -(1 << 8 * width - 1) <= low and high < 1 << 8 * width - 1)
-        steps = np.diff(self.keys, prepend=0)
+        steps = self.keys.copy()
+        steps[1:] -= self.keys[:-1]
         far = steps >> 16 != 0
         far[:1] = True
         steps[far] = 0

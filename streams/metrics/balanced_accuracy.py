@@ -31,24 +31,25 @@ class BalancedAccuracy(Metric, frozen=True, tag="balanced_accuracy"):
 
     def value(self, counts: Counts) -> Floats:
         """Shape (S,)."""
-        recalls = divided(np.diagonal(counts.matrix, axis1=1, axis2=2), counts.matrix.sum(axis=2))
-        mean: Floats = np.where(_weights(counts) > 0, recalls * _weights(counts), 0.0).sum(axis=1)
+        recalls, weights = divided(np.diagonal(counts.matrix, axis1=1, axis2=2), counts.actual), _weights(counts)
+        mean: Floats = np.where(weights > 0, recalls * weights, 0.0).sum(axis=1)
         return mean + _undefined(counts)
 
     def interval(self, counts: Counts) -> Interval | None:
         """Wilson's limits of the recalls, squared and added."""
-        right, actual = np.diagonal(counts.matrix, axis1=1, axis2=2), counts.matrix.sum(axis=2)
+        right, actual = np.diagonal(counts.matrix, axis1=1, axis2=2), counts.actual
         low, high = square_and_add(divided(right, actual), *wilson(right, actual), weights=_weights(counts))
-        return low + _undefined(counts), high + _undefined(counts)
+        undefined = _undefined(counts)
+        return low + undefined, high + undefined
 
 
 def _weights(counts: Counts) -> Floats:
     """Shape (S, K): an equal weight for each label that has truths, 0 for the others."""
-    occurs = counts.matrix.sum(axis=2) > 0
+    occurs = counts.actual > 0
     weights: Floats = occurs / np.maximum(occurs.sum(axis=1, keepdims=True), 1)
     return weights
 
 
 def _undefined(counts: Counts) -> Floats:
     """Shape (S,): NaN where fewer than two labels have truths, else 0."""
-    return np.where((counts.matrix.sum(axis=2) > 0).sum(axis=1) < 2, np.nan, 0.0)
+    return np.where((counts.actual > 0).sum(axis=1) < 2, np.nan, 0.0)

@@ -6,6 +6,7 @@ leading axis S runs over those series. Nothing here knows how the counts came ab
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -209,8 +210,20 @@ class Counts:
     @cached_property
     def n(self) -> Ints:
         """Shape (S,): predictions with a truth in force."""
-        total: Ints = self.matrix.sum(axis=(1, 2))
+        total: Ints = self.actual.sum(axis=1)
         return total
+
+    @cached_property
+    def actual(self) -> Ints:
+        """Shape (S, K): predictions with a truth in force, by actual label."""
+        rows: Ints = self.matrix.sum(axis=2)
+        return rows
+
+    @cached_property
+    def predicted(self) -> Ints:
+        """Shape (S, K): the same by predicted label."""
+        columns: Ints = self.matrix.sum(axis=1)
+        return columns
 
     @cached_property
     def correct(self) -> Ints:
@@ -246,3 +259,25 @@ class Counts:
     def memo(self) -> dict[str, Floats]:
         """Values worked out so far, by metric; see `Metric.known_value`."""
         return {}
+
+    @cached_property
+    def lacking(self) -> dict[str, tuple[list[bool], str]]:
+        """What is known so far of what each series lacks, by need; see `streams.metrics.metric.lacks`."""
+        return {}
+
+
+def joined_counters(parts: Sequence[Counts]) -> Counts:
+    """The series of several counts with the same labels, one after another: what is counted and the matrix, without any histogram."""
+    return Counts(
+        labels=parts[0].labels,
+        positive=parts[0].positive,
+        matrix=np.concatenate([part.matrix for part in parts]),
+        n_predictions=np.concatenate([part.n_predictions for part in parts]),
+        errors=_joined([part.errors for part in parts]),
+        window_ms=_joined([part.window_ms for part in parts]),
+    )
+
+
+def _joined(columns: Sequence[Ints | None]) -> Ints | None:
+    there = [column for column in columns if column is not None]
+    return np.concatenate(there) if len(there) == len(columns) else None

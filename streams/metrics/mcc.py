@@ -37,7 +37,7 @@ class MatthewsCorrelation(Metric, frozen=True, tag="mcc"):
     def value(self, counts: Counts) -> Floats:
         """Shape (S,)."""
         # Integers as long as they fit: counts below 2**31 square without rounding.
-        n, actual, predicted = counts.n, counts.matrix.sum(axis=2), counts.matrix.sum(axis=1)
+        n, actual, predicted = counts.n, counts.actual, counts.predicted
         covariance = counts.correct * n - (actual * predicted).sum(axis=1)
         spread_actual, spread_predicted = n * n - (actual * actual).sum(axis=1), n * n - (predicted * predicted).sum(axis=1)
         return divided(covariance, np.sqrt(spread_actual.astype(np.float64)) * np.sqrt(spread_predicted.astype(np.float64)))

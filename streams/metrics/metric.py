@@ -75,14 +75,9 @@ class Metric(msgspec.Struct, frozen=True):
 
     def null_reasons(self, counts: Counts, at: Ints) -> list[str]:
         """Why the values of the series `at`, shape (Q,), are null, given that they are: a few words for each."""
-        reasons = np.full(len(at), self.undefined, dtype=object)
-        asked = ("truth", "two labels", *self.needs) if self.binary else self.needs
-        # The first that is lacking has the last word.
-        for need in reversed(asked):
-            lacking, reason = lacks(need, counts, at)
-            reasons[lacking] = reason
-        reasons[counts.n_predictions[at] == 0] = "no predictions"
-        return [str(reason) for reason in reasons]
+        asked = [lacks(need, counts) for need in ("predictions", *(("truth", "two labels") if self.binary else ()), *self.needs)]
+        undefined = self.undefined
+        return [next((reason for lacking, reason in asked if lacking[series]), undefined) for series in at.tolist()]
 
 
 class Proportion(Metric, frozen=True):
@@ -101,16 +96,26 @@ class Proportion(Metric, frozen=True):
         return wilson(*self.rows(counts))
 
 
-def lacks(need: str, counts: Counts, at: Ints) -> tuple[NDArray[np.bool_], str]:
-    """Which of the series `at`, shape (Q,), lack what a metric needs, and how that is said."""
+def lacks(need: str, counts: Counts) -> tuple[list[bool], str]:
+    """Which series lack what a metric needs, a list of length S, and how that is said; worked out once for the same counts."""
+    held = counts.lacking.get(need)
+    if held is None:
+        lacking, reason = _lacks(need, counts)
+        held = counts.lacking[need] = lacking.tolist(), reason
+    return held
+
+
+def _lacks(need: str, counts: Counts) -> tuple[NDArray[np.bool_], str]:
+    if need == "predictions":
+        return counts.n_predictions == 0, "no predictions"
     if need == "truth":
-        return counts.n[at] == 0, "no truth yet"
+        return counts.n == 0, "no truth yet"
     if need == "two labels":
-        return np.full(len(at), counts.positive is None), "one class only" if len(counts.labels) < 2 else "needs two labels"
+        return np.full(counts.series, counts.positive is None), "one class only" if len(counts.labels) < 2 else "needs two labels"
     if need == "score":
-        return (counts.scores.n_negative + counts.scores.n_positive)[at] == 0, "no score"
+        return counts.scores.n_negative + counts.scores.n_positive == 0, "no score"
     if need in ("delay", "latency"):
         histogram = counts.delay if need == "delay" else counts.latency
-        filled = np.zeros(len(at), dtype=np.int64) if histogram is None else histogram.counts[at].sum(axis=1)
+        filled = np.zeros(counts.series, dtype=np.int64) if histogram is None else histogram.total
         return filled == 0, f"no {need}"
     raise ValueError(f'metrics: unknown need "{need}"; known are truth, two labels, score, delay and latency')

@@ -15,7 +15,10 @@ from sklearn import metrics as sklearn
 
 from streams import loglinear
 from streams.catalogue import metric_plugins
-from streams.metrics.counts import Counts, SparseHistogram
+from streams.lanes import ARRIVALS, DECISIONS
+from streams.measure.figures import figures, figures_of_lanes
+from streams.metrics.counts import Counts, SparseHistogram, joined_counters
+from tests.streams.contracts import full_counts
 from tests.streams.rows import cells_of, counts_of
 
 METRICS = {metric.name: metric for metric in metric_plugins()}
@@ -173,6 +176,17 @@ def test_null_says_why(counts: Counts, expected: dict[str, str]) -> None:
     assert all(np.isnan(METRICS[name].value(counts)[0]) for name in expected)
     found = {name: METRICS[name].null_reasons(counts, np.array([0])) for name in expected}
     assert found == {name: [reason] for name, reason in expected.items()}
+
+
+@pytest.mark.parametrize("labels", [("no", "yes"), ("a", "b", "c")])
+def test_lanes_worked_out_together_give_what_each_gives_alone(labels: tuple[str, ...]) -> None:
+    counts = joined_counters([full_counts(1, labels)])
+    decisions = [metric for metric in METRICS.values() if not {"score", "delay", "latency"}.intersection(metric.needs)]
+    lanes = [([metric for metric in decisions if lane in metric.lanes], counts, lane == DECISIONS) for lane in (DECISIONS, ARRIVALS)]
+    assert len(lanes[0][0]) > len(lanes[1][0])
+    for problem in (None, "one label seen"):
+        alone = [figures(metrics, each, problem=problem, bounded=bounded) for metrics, each, bounded in lanes]
+        assert figures_of_lanes(lanes, problem=problem) == alone
 
 
 RUNS = 4000
