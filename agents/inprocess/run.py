@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Struct
 
+from agents.collector import rarely_collecting
 from agents.inprocess.identity import FORMAT, Identity, claim, input_file, locked, program_version, release
 from agents.inprocess.lines import LogError
 from agents.inprocess.logs import Position, TopicLog, is_exported
@@ -182,7 +183,7 @@ def replay(
                 raise
         files = input_files(out / TABLE_LOG_FOLDER if table else source, follow=follow)
         stages = stages or _pipeline(config, partitions, follow=follow)
-        with ExitStack() as opened:
+        with rarely_collecting(), ExitStack() as opened:
             return _Run(files, out, config, identity, stages, batch, progress, reached, opened).to_the_end()
 
 
