@@ -142,9 +142,12 @@ class Predictions(msgspec.Struct, gc=False):
         floor_ms = marks - config.prediction_grace_ms
         labels = np.append(texts.labels.codes(columns.labels, state), NO_LABEL)
         predicted = labels[np.where(columns.label == NO_LABEL, len(labels) - 1, columns.label)]
-        scored = ~np.isnan(columns.score)
-        threshold = np.where(np.isnan(columns.threshold), texts.threshold[name], columns.threshold)
-        by_score = np.where(columns.score >= threshold, PREDICTED_POSITIVE, PREDICTED_NEGATIVE)
+        score, scored = np.full(n, NO_SCORE), ~np.isnan(columns.score)
+        if scored.any():
+            score = np.where(scored, np.rint(np.where(scored, columns.score, 0.0) * SCORE_SCALE), NO_SCORE).astype(np.int64)
+            threshold = np.where(np.isnan(columns.threshold), texts.threshold[name], columns.threshold)
+            by_score = np.where(columns.score >= threshold, PREDICTED_POSITIVE, PREDICTED_NEGATIVE)
+            predicted = np.where((predicted == NO_LABEL) & scored, by_score, predicted)
         return cls(
             keys=columns.ids,
             name=name,
@@ -152,8 +155,8 @@ class Predictions(msgspec.Struct, gc=False):
             floor_ms=floor_ms,
             lateness_ms=np.maximum(floor_ms - columns.timestamp_ms, 0),
             fingerprint=columns.fingerprint,
-            predicted=np.where((predicted == NO_LABEL) & scored, by_score, predicted),
-            score=np.where(scored, np.rint(np.where(scored, columns.score, 0.0) * SCORE_SCALE), NO_SCORE).astype(np.int64),
+            predicted=predicted,
+            score=score,
             segments=_segment_codes(columns.segments, config.segments, texts, state) * texts.has_dimension[name],
             rank=columns.rank,
             at=np.arange(n),

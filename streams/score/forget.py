@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.score.by_model import edges
 from streams.score.keys import NO_ID
 from streams.stage import State
 
@@ -45,13 +46,10 @@ class DueIndex:
         if not len(ids):
             return
         buckets = due_ms // self._width_ms
-        steps = np.diff(buckets)
-        if (steps < 0).any():
+        if (buckets[1:] < buckets[:-1]).any():
             order = np.argsort(buckets, kind="stable")
             buckets, ids = buckets[order], list(map(ids.__getitem__, order.tolist()))
-            steps = np.diff(buckets)
-        edges = [0, *(np.flatnonzero(steps) + 1).tolist(), len(ids)]
-        for start, end in pairwise(edges):
+        for start, end in pairwise(edges(buckets).tolist()):
             self._append(int(buckets[start]), ids[start:end], state)
 
     def _append(self, bucket: int, ids: Sequence[bytes], state: State) -> None:

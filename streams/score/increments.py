@@ -148,11 +148,14 @@ class Increments:
     def _expanded_recent(self) -> tuple[Ints, dict[str, NDArray[np.generic]]]:
         """Series key and the other columns of the outcomes, a row for each segment."""
         fields = [name for name, _ in RECENT_COLUMNS if name != "series"]
-        keys, parts = [np.zeros(0, np.int64)], [[np.zeros(0, dtype) for name, dtype in RECENT_COLUMNS if name != "series"]]
+        none = [np.zeros(0, dtype) for name, dtype in RECENT_COLUMNS if name != "series"]
+        if not self.recent:
+            return _NONE, dict(zip(fields, none, strict=True))
+        keys, parts = [], []
         for name, segments, *columns in self.recent:
             row, series_key = _by_segment(series_keys(name, np.zeros_like(name)), segments)
             keys.append(series_key)
-            parts.append([column[row].astype(none.dtype) for column, none in zip(columns, parts[0], strict=True)])
+            parts.append([column[row].astype(empty.dtype) for column, empty in zip(columns, none, strict=True)])
         together = (np.concatenate(column) for column in zip(*parts, strict=True))
         return np.concatenate(keys), dict(zip(fields, together, strict=True))
 

@@ -100,9 +100,11 @@ def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any
     codes = texts.codes_of_names(NAMES, state)
     by_dimension = [ints([0, *texts.codes_of_values(dimension, VALUES, state)]) for dimension in ("country", "home")]
     gained, expected = Increments(PANE_MS), Counter()
+    pairs = set()  # of series and pane
     for lane, rows, counts in sets:
         name, chosen, pane, rung = (ints(column) for column in zip(*rows, strict=True))
         segments = np.stack([of[column] for of, column in zip(by_dimension, chosen.T, strict=True)], axis=1)
+        pairs |= {(of[0], code, of[2]) for of, codes_of in zip(rows, segments.tolist(), strict=True) for code in (0, *codes_of)}
         opened = gained.rows(lane, codes[name], segments, pane, rung)
         for measure, a, b, amount, where in counts:
             given_a, given_b = (index if isinstance(index, int) else ints(index) for index in (a, b))
@@ -119,7 +121,7 @@ def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any
                         expected[model, version, segment, *place] += 1 if amount is None else amount[i]
     with pytest.MonkeyPatch.context() as patch:
         if not many:
-            patch.setattr(increments, "_MAX_PAIRS", 64)
+            patch.setattr(increments, "_MAX_PAIRS", len(pairs) + 1)
         partials = gained.partials(3, texts)
     assert counted(partials) == {key: count for key, count in expected.items() if count}
     assert [partial.model_name for partial in partials] == sorted({key[0] for key, count in expected.items() if count})
