@@ -9,7 +9,6 @@ from typing import NoReturn
 
 import msgspec
 
-from agents.collector import rarely_collecting
 from agents.kafka.connection import Connection
 from agents.kafka.downstream import DownstreamProcessor, downstream_processors
 from agents.kafka.kinds import DOWNSTREAM, SCORE
@@ -59,8 +58,7 @@ def work(
         SCORE: Work(SCORE, ScoreProcessor.inputs, score_processors(config, clock=_now_ms)),
         DOWNSTREAM: Work(DOWNSTREAM, DownstreamProcessor.inputs, downstream_processors(config, clock=_now_ms)),
     }
-    with rarely_collecting():
-        run(Connection(config, broker), [works[kind] for kind in kinds], state=state, host=host, port=port)
+    run(Connection(config, broker), [works[kind] for kind in kinds], state=state, host=host, port=port)
 
 
 def _now_ms() -> int:
