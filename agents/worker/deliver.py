@@ -56,6 +56,8 @@ def deliveries(result: FetchResult, topic: str, start: int, limit: int) -> list[
         fetched.next_fetch_offset = batch.next_offset
     result._update_position()
     result._partition_records = None
+    # A generator that nobody runs here and its owner refer to each other; the collector would have to free the bytes of the fetch.
+    fetched._records_iterator = None
     found: list[Received] = []
     partition = result._topic_partition.partition
     for low in range(0, len(offsets), limit):

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import msgspec
 
+from agents.collector import rarely_collecting
 from agents.kafka.connection import Connection
 from agents.kafka.downstream import DownstreamProcessor, downstream_processors
 from agents.kafka.kinds import DOWNSTREAM, SCORE
@@ -58,7 +59,8 @@ def work(
         SCORE: Work(SCORE, ScoreProcessor.inputs, score_processors(config, clock=_now_ms)),
         DOWNSTREAM: Work(DOWNSTREAM, DownstreamProcessor.inputs, downstream_processors(config, clock=_now_ms)),
     }
-    run(Connection(config, broker), [works[kind] for kind in kinds], state=state, host=host, port=port)
+    with rarely_collecting():
+        run(Connection(config, broker), [works[kind] for kind in kinds], state=state, host=host, port=port)
 
 
 def _now_ms() -> int:

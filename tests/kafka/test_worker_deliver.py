@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -60,12 +64,34 @@ def test_a_fetch_in_the_middle_of_a_batch_begins_at_its_position(names: Names, t
     assert (received.topic, received.partition, received.next) == ("rows", 0, 100)
 
 
+def test_fetched_bytes_are_free_once_they_are_delivered_without_the_collector(names: Names, topic: str) -> None:
+    producer = _producer(names)
+    producer.produce(topic, b"x" * 300_000, b"k")
+    producer.flush(10)
+    fetches: list[weakref.ref[Any]] = []
+    with _without_collector():
+        (received,) = _read(names, topic, from_offset=0, until=1, limit=1_000, fetches=fetches)
+        assert [len(value or b"") for value in received.values] == [300_000]
+        assert [fetch() for fetch in fetches] == [None]
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _producer(names: Names, **extra: Any) -> Producer:
     return names.connection().producer(**extra)
 
 
-def _read(names: Names, topic: str, *, from_offset: int, until: int, limit: int) -> list[Received]:
-    """Everything from an offset on, until the fetch position has come to another."""
+def _read(
+    names: Names, topic: str, *, from_offset: int, until: int, limit: int, fetches: list[weakref.ref[Any]] | None = None
+) -> list[Received]:
+    """Everything from an offset on, until the fetch position has come to another; `fetches` gets a reference to the bytes of each."""
 
     async def read() -> list[Received]:
         consumer = AIOKafkaConsumer(**names.connection().aiokafka(), isolation_level="read_committed", enable_auto_commit=False)
@@ -83,6 +109,8 @@ def _read(names: Names, topic: str, *, from_offset: int, until: int, limit: int)
                         await asyncio.sleep(0.01)
                         continue
                     consumer._fetcher._notify(consumer._fetcher._wait_consume_future)
+                    if fetches is not None:
+                        fetches.append(weakref.ref(result._partition_records))
                     found += deliveries(result, "rows", start, limit)
                     start = found[-1].next if found else start
             return found
