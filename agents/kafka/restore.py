@@ -180,12 +180,16 @@ class Restore:
             why = f"it ends at {place.next}, the journal begins at {low}"
         elif place.next > high:
             why = f"it goes to {place.next}, the journal ends at {high}"
-        elif place.extents != {stage: state.found for stage, state in self._cache.states(self._kind, self._journal.partition).items()}:
+        elif not self._is_whole(place):
             why = "it is damaged: parts of it are missing"
         else:
             return place
         self._erase(why)
         return None
+
+    def _is_whole(self, place: Place) -> bool:
+        states = self._cache.states(self._kind, self._journal.partition)
+        return place.extents.keys() == states.keys() and all(place.extents[stage].is_in(state.found) for stage, state in states.items())
 
     def _erase(self, why: str) -> None:
         log.warning("%s: the local copy is not used (%s) and is restored from the journal", self._journal.name, why)

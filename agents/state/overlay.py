@@ -205,14 +205,14 @@ class Overlay:
     def freeze(self) -> tuple[Ranges, Table]:
         """Set the table aside for a spill, and return it: ranges that the store has to delete, then keys to set or (None) to delete.
 
-        Nothing changes it until `spilled`. No changes may be left that no record has, unless the spill is all that the driver writes.
+        Nothing changes it until `spilled`. No changes may be left that no record has.
         """
         assert self._frozen is None, "the spill before has not been settled"
+        assert not self.changed, "there are changes that no record has"
         self._frozen, self._frozen_ranges = self._table, self._ranges
         self._table, self._ranges, self._cache = {}, [], {}
         self.grown_bytes = 0
         self._bare = False
-        self._recorded()
         return self._frozen_ranges, self._frozen
 
     @property

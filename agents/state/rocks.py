@@ -4,8 +4,9 @@ A commit is one write batch with the changes of every task that changed, and wit
 step is there or nothing of it. The write-ahead log goes to the operating system with every commit, so a commit survives kill -9 of the
 process; it is not forced to the disk, so the last commits may be missing after a power failure.
 
-Keys: stage (1 byte), partition (2 bytes) and the task's own key for spilled values; 0xFD, stage, partition and a number (8 bytes) for each
-spill; 0xFE and the same for the records since the task's last spill; 0xFF and a name for marks. What a task writes is `task_state.py`.
+Keys: stage (1 byte), partition (2 bytes) and the task's own key for spilled values; 0xFD, stage, partition and a number (8 bytes) for
+slices of spills; 0xFE and the same for the records since the task's last spill; 0xFF and a name for marks. What a task writes is
+`task_state.py`.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class RocksState:
             raise ValueError(f"stage {stage} is outside 0..{MAX_STAGE}")
         if (stage, partition) not in self._tasks:
             made = TaskState(self._db, stage, partition, self._budget)
-            if self._extents is not None and made.found != self._extents.get(_task(stage, partition), NOTHING):
+            if self._extents is not None and not self._extents.get(_task(stage, partition), NOTHING).is_in(made.found):
                 raise StateError(
                     f"{self.path}: the state of {self._of} is damaged: parts of stage {stage}, partition {partition} are missing; "
                     f"{self._to_start_anew}"
@@ -136,7 +137,7 @@ class RocksState:
             cut.task.settle(cut)
 
     def write(self, cuts: Sequence[Cut], marks: Mapping[str, bytes]) -> None:
-        """Write what was cut off and marks as one atomic batch. Any thread may do it, and the tasks may go on meanwhile.
+        """Write what was cut off and marks as one atomic batch, then spills. Any thread may do it, and the tasks may go on meanwhile.
 
         Raises
         ------
@@ -149,6 +150,9 @@ class RocksState:
         for name in sorted(marks):
             batch.put(_MARK + name.encode(), marks[name])
         self._write(batch)
+        for cut in cuts:
+            for part in cut.task.slices(cut):
+                self._write(part)
 
     def close(self) -> None:
         """Close the database; what was not committed is gone."""

@@ -1,12 +1,16 @@
 """What one stage on one partition writes to the database: records of changes, a snapshot in their place, or a spill.
 
 Writing takes three steps, so that a driver can go on with the next batch while a commit is under way: `cut` takes off what changed, on the
-thread that changes the state; `write` adds it to a write batch, on any thread; `settle` says that it is written. Cuts are written in
-their order. Records that have grown to several times what is left of them are replaced by one snapshot; a state that outgrows its memory
-is spilled, key by key.
+thread that changes the state; `write` and `slices` bring it to the database, on any thread; `settle` says that it is written. Cuts are
+written in their order. Records that have grown to several times what is left of them are replaced by one snapshot; a state that outgrows
+its memory is spilled, key by key.
+
+A spill is written in slices after its commit, so that it never lies in memory a second and a third time, as one batch and in RocksDB's
+table. The records stay until a commit after it: a database that was left between two slices reads the records over what it has, and is
+exact, for each slice holds values as of the last of them.
 
 RocksDB opens a database of which a file was cut short as it was some time ago, with newer commits on top: what lies between is gone. So the
-driver keeps with each commit what there has to be, the `Extent` of each state: records are numbered, and each spill leaves a mark.
+driver keeps with each commit what there has to be, the `Extent` of each state: records are numbered, and so are the slices of spills.
 """
 
 from __future__ import annotations
@@ -27,7 +31,10 @@ MAX_STAGE: Final = 0xFC
 _PREFIX: Final = struct.Struct(">BH")
 _RECORD: Final = struct.Struct(">BBHQ")
 _RECORDS: Final = 0xFE
-_SPILLS: Final = 0xFD
+_SLICES: Final = 0xFD
+_SLICE_BYTES: Final = 4 << 20
+# Of so many slices it is known that they are there. What came before them has long left RocksDB's log for tables, which have checksums.
+_NUMBERED_SLICES: Final = 1_000
 _RECORD_PREFIX_BYTES: Final = 4
 _MIN_RECORD_BYTES: Final = 1 << 20
 # Reading back takes as many times what is left; with 3, commits of the plain job of the bench cost a tenth of a microsecond a pair more.
@@ -42,13 +49,20 @@ class Extent(NamedTuple):
     ----------
     first, records
         Number of the first record, 0 without any, and how many there are.
-    spills
-        How many spills there were.
+    slices
+        How many slices of spills were written, ever.
     """
 
     first: int
     records: int
-    spills: int
+    slices: int
+
+    def is_in(self, found: Extent | None) -> bool:
+        """Tell whether a database that holds `found` has all of this; None stands for one with gaps.
+
+        It may have spilled more than its last commit knew of.
+        """
+        return found is not None and found[:2] == self[:2] and found.slices >= self.slices
 
 
 NOTHING: Final = Extent(0, 0, 0)
@@ -64,25 +78,22 @@ class Cut(Struct):
     changes
         The record of the changes, for a journal; None where none was asked for.
     record
-        What the database gets as a record; None for a spill.
+        What the database gets as a record: the changes, or a snapshot.
     number
         Number of the record.
     replaces
         Records with numbers below this are deleted; 0 for none.
     ranges, table
         A spill: ranges to delete, then keys to set or (None) to delete.
-    spill
-        Number of the spill.
     """
 
     task: TaskState
     changes: bytes | None
-    record: bytes | None
+    record: bytes
     number: int
     replaces: int = 0
     ranges: Ranges = []
     table: Table | None = None
-    spill: int = 0
 
 
 class TaskState:
@@ -110,69 +121,85 @@ class TaskState:
         self._record_bytes = 0
         self._snapshot_bytes = 0
         self._first_record = self._next_record = 0
+        # As of the last settled cut, and for the thread that writes.
+        self._slices = self._next_slice = 0
+        # Records below this are in slices, and may be deleted; 0 for none.
+        self._spilled_before = 0
         self.overlay = Overlay(self._read, bare=next(self.spilled(b""), None) is None)
         numbers = []
         for number, value in self._numbered(_RECORDS):
             self.overlay.replay(value)
             self._record_bytes += len(value)
             numbers.append(number)
-        spills = [number for number, _ in self._numbered(_SPILLS)]
+        slices = [number for number, _ in self._numbered(_SLICES)]
         if numbers:
             self._first_record, self._next_record = numbers[0], numbers[-1] + 1
-        self._spills = len(spills)
-        without_gaps = len(numbers) == self._next_record - self._first_record and spills == list(range(self._spills))
-        self.found = self.extent if without_gaps else None
+        if slices:
+            self._slices = self._next_slice = slices[-1] + 1
+        self.found = self.extent if _without_gaps(numbers) and _without_gaps(slices) else None
 
     @property
     def extent(self) -> Extent:
         """What the database holds once the cuts so far are written."""
         records = self._next_record - self._first_record
-        return Extent(self._first_record if records else 0, records, self._spills)
+        return Extent(self._first_record if records else 0, records, self._slices)
 
     def cut(self, *, journal: bool = False) -> Cut:
         """Take off what changed since the last cut; `journal` asks for the record of the changes in any case."""
         overlay = self.overlay
         number = self._next_record
-        if not overlay.freezing and (overlay.ranges > _MAX_RANGES or self._budget.must_spill(overlay)):
-            changes = overlay.record() if journal else None
-            self._record_bytes = self._snapshot_bytes = 0
-            ranges, table = overlay.freeze()
-            self._first_record = number
-            self._spills += 1
-            return Cut(self, changes, None, number, number, ranges, table, self._spills - 1)
         self._next_record += 1
-        if self._record_bytes > max(_MIN_RECORD_BYTES, _RECORDS_PER_SNAPSHOT * self._snapshot_bytes):
-            changes = overlay.record() if journal else None
-            snapshot = overlay.snapshot()
-            self._snapshot_bytes, self._record_bytes = len(snapshot), 0
-            self._first_record = number
-            return Cut(self, changes, snapshot, number, number)
+        replaces = 0
+        if self._spilled_before:
+            replaces = self._first_record = self._spilled_before
+            self._spilled_before = 0
+        if not overlay.freezing:
+            if overlay.ranges > _MAX_RANGES or self._budget.must_spill(overlay):
+                changes = overlay.record()
+                self._record_bytes = self._snapshot_bytes = 0
+                return Cut(self, changes, changes, number, replaces, *overlay.freeze())
+            if self._record_bytes > max(_MIN_RECORD_BYTES, _RECORDS_PER_SNAPSHOT * self._snapshot_bytes):
+                for_journal = overlay.record() if journal else None
+                snapshot = overlay.snapshot()
+                self._snapshot_bytes, self._record_bytes = len(snapshot), 0
+                self._first_record = number
+                return Cut(self, for_journal, snapshot, number, number)
         changes = overlay.record()
         self._record_bytes += len(changes)
-        return Cut(self, changes, changes, number)
+        return Cut(self, changes, changes, number, replaces)
 
     def write(self, batch: WriteBatch, cut: Cut) -> None:
-        """Add a cut to a write batch."""
+        """Add a cut without its spill to a write batch."""
         if cut.replaces:
             batch.delete_range(self._key(_RECORDS, 0), self._key(_RECORDS, cut.replaces))
-        if cut.record is not None:
-            batch.put(self._key(_RECORDS, cut.number), cut.record)
-        if cut.table is not None:
-            batch.put(self._key(_SPILLS, cut.spill), b"")
-            for start, end in cut.ranges:
-                batch.delete_range(self._prefix + start, self._prefix + end)
-            # Sorted batches insert into RocksDB's memtable at half the cost.
-            for key in sorted(cut.table):
-                value = cut.table[key]
-                if value is None:
-                    batch.delete(self._prefix + key)
-                else:
-                    batch.put(self._prefix + key, value)
+        batch.put(self._key(_RECORDS, cut.number), cut.record)
+
+    def slices(self, cut: Cut) -> Iterator[WriteBatch]:
+        """The spill of a cut, as write batches to be written one by one after it."""
+        if cut.table is None:
+            return
+        batch, size = WriteBatch(raw_mode=True), 0
+        batch.delete_range(self._key(_SLICES, 0), self._key(_SLICES, max(0, self._next_slice - _NUMBERED_SLICES)))
+        for start, end in cut.ranges:
+            batch.delete_range(self._prefix + start, self._prefix + end)
+        # Sorted batches insert into RocksDB's memtable at half the cost.
+        for key in sorted(cut.table):
+            if size > _SLICE_BYTES:
+                yield self._numbered_slice(batch)
+                batch, size = WriteBatch(raw_mode=True), 0
+            value = cut.table[key]
+            if value is None:
+                batch.delete(self._prefix + key)
+            else:
+                batch.put(self._prefix + key, value)
+            size += len(key) + len(value or b"")
+        yield self._numbered_slice(batch)
 
     def settle(self, cut: Cut) -> None:
         """Take note that a cut is written; on the thread that changes the state."""
         if cut.table is not None:
             self.overlay.spilled()
+            self._spilled_before, self._slices = cut.number + 1, self._next_slice
         if self._budget.must_drop_cache(self.overlay):
             self.overlay.drop_cache()
 
@@ -189,9 +216,14 @@ class TaskState:
     @staticmethod
     def erase(batch: WriteBatch, stage: int, partition: int) -> None:
         """Add the deletion of everything that a task wrote to a write batch."""
-        numbered = (_RECORD.pack(kind, stage, partition, 0)[:_RECORD_PREFIX_BYTES] for kind in (_SPILLS, _RECORDS))
+        numbered = (_RECORD.pack(kind, stage, partition, 0)[:_RECORD_PREFIX_BYTES] for kind in (_SLICES, _RECORDS))
         for prefix in (_PREFIX.pack(stage, partition), *numbered):
             batch.delete_range(prefix, (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big"))
+
+    def _numbered_slice(self, batch: WriteBatch) -> WriteBatch:
+        batch.put(self._key(_SLICES, self._next_slice), b"")
+        self._next_slice += 1
+        return batch
 
     def _key(self, kind: int, number: int) -> bytes:
         return _RECORD.pack(kind, self._stage, self._partition, number)
@@ -227,3 +259,7 @@ class TaskState:
 
     def _unreadable(self, error: Exception) -> StateError:
         return StateError(f"{self._db.path()}: cannot read the state of stage {self._stage}, partition {self._partition} ({error})")
+
+
+def _without_gaps(numbers: Sequence[int]) -> bool:
+    return not numbers or len(numbers) == numbers[-1] + 1 - numbers[0]

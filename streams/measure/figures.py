@@ -85,7 +85,14 @@ def figures_of_lanes(lanes: Sequence[tuple[Sequence[Metric], Counts, bool]], *, 
     Parameters
     ----------
     lanes
-        Metrics, counts without histograms, and whether to ask for bounds.
+        Metrics, counts without histograms, and whether to ask for bounds; the counts of all lanes have the same columns.
+    problem
+        As for `figures`, the same for all lanes.
+
+    Returns
+    -------
+    list
+        The figures of each lane, in the order of the lanes.
     """
     if len(lanes) < 2:
         return [figures(metrics, counts, problem=problem, bounded=bounded) for metrics, counts, bounded in lanes]

@@ -8,13 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from rocksdict import Options, Rdict, WriteBatch
 
 from agents.state import task_state
 from agents.state.overlay import Overlay
 from agents.state.rocks import RocksState, StateError
+
+Write = Callable[[WriteBatch], None]
 
 
 def test_committed_changes_of_all_tasks_and_marks_are_there_after_reopening(tmp_path: Path) -> None:
@@ -150,6 +155,87 @@ def test_reopening_after_any_commit_gives_back_what_was_committed(
         keys = [b"%03d" % number for number in range(200)]
         assert rocks.task(0, 0).get_many([*keys, b"not committed"]) == [*map(expected.get, keys), None], f"seed {seed}, step {step}"
     rocks.close()
+
+
+def test_a_database_left_between_any_two_batches_of_a_spill_is_as_of_its_last_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_state, "_SLICE_BYTES", 500)
+    left = 0
+    for batches in range(40):
+        folder, draw = tmp_path / f"{batches}", random.Random(11)
+        rocks, expected, written = RocksState(folder, memory_bytes=6_000), {}, 0
+
+        class Ended(Exception):
+            pass
+
+        def write(batch: WriteBatch, whole: Write = rocks._write, limit: int = batches) -> None:
+            nonlocal written
+            if written == limit:
+                raise Ended
+            written += 1
+            whole(batch)
+
+        monkeypatch.setattr(rocks, "_write", write)
+        states = [{}]
+        with suppress(Ended):
+            for step in range(30):
+                for _ in range(8):
+                    key = b"%03d" % draw.randrange(60)
+                    expected[key] = b"%d" % step * 10
+                    rocks.task(0, 0).put(key, expected[key])
+                gone = b"%03d" % draw.randrange(60)
+                expected.pop(gone, None)
+                rocks.task(0, 0).delete(gone)
+                if step % 4 == 3:
+                    expected = {key: value for key, value in expected.items() if not b"020" <= key < b"030"}
+                    rocks.task(0, 0).delete_range(b"020", b"030")
+                states.append(dict(expected))
+                rocks.commit({"step": b"%d" % (step + 1)})
+        rocks.close()
+        again = RocksState(folder, memory_bytes=6_000)
+        keys = [b"%03d" % number for number in range(60)]
+        step = int(again.mark("step") or b"0")
+        assert again.task(0, 0).get_many(keys) == [states[step].get(key) for key in keys], f"{batches} batches, step {step}"
+        left += written > step
+        # It goes on from there: what was written twice is spilled once more.
+        again.task(0, 0).put(b"000", b"again")
+        again.task(0, 0).delete(b"001")
+        for _ in range(20):
+            again.task(0, 0).put_many(keys[2:], [b"x" * 200] * 58)
+            again.commit({})
+        again.close()
+        last = RocksState(folder)
+        assert last.task(0, 0).get_many(keys) == [b"again", None, *[b"x" * 200] * 58]
+        last.close()
+    assert left > 10, "hardly any end lay in a spill"
+
+
+def test_a_missing_slice_of_a_spill_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_state, "_SLICE_BYTES", 500)
+    monkeypatch.setattr(task_state, "_NUMBERED_SLICES", 5)
+    rocks = RocksState(tmp_path / "state", memory_bytes=0)
+    for step in range(6):
+        rocks.task(0, 0).put_many([b"%d/%d" % (step, row) for row in range(10)], [b"x" * 100] * 10)
+        rocks.commit({})
+    rocks.close()
+    numbers = [key for key, _ in Rdict(str(tmp_path / "state"), options=Options(raw_mode=True)).items() if key[0] == 0xFD]
+    assert 5 <= len(numbers) <= 9, "of 12; the last spill has four"
+    for missing in (numbers[1], numbers[-2], numbers[-1]):
+        shutil.copytree(tmp_path / "state", tmp_path / "cut")
+        with closing(Rdict(str(tmp_path / "cut"), options=Options(raw_mode=True))) as db:
+            db.delete(missing)
+            if missing == numbers[-1]:
+                db.delete(b"\x00\x00\x00" + b"5/9")
+        rocks = RocksState(tmp_path / "cut")
+        if missing == numbers[-1]:
+            # The last commit did not know of the spill that came after it, and its record is there.
+            assert rocks.task(0, 0).get(b"5/9") == b"x" * 100
+        else:
+            with pytest.raises(StateError, match="is damaged: parts of stage 0, partition 0 are missing"):
+                rocks.task(0, 0)
+        rocks.close()
+        shutil.rmtree(tmp_path / "cut")
 
 
 def two_sessions(folder: Path, keys: int) -> tuple[Path, list[dict[bytes, bytes]]]:

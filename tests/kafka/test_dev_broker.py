@@ -76,8 +76,12 @@ def test_a_process_has_not_ended_while_one_of_its_threads_holds_its_files() -> N
     with subprocess.Popen([sys.executable, "-c", first_thread_ends], stdin=subprocess.PIPE) as lingering:
         started = process.started_at(lingering.pid)
         assert started is not None
-        while "Z" not in Path(f"/proc/{lingering.pid}/stat").read_text().rpartition(")")[2]:
-            time.sleep(0.01)
+        for _ in range(600):
+            if "Z" in Path(f"/proc/{lingering.pid}/stat").read_text().rpartition(")")[2]:
+                break
+            time.sleep(0.05)
+        else:
+            raise AssertionError("the first thread never ended")
         assert process.is_running(lingering.pid, started)
         assert lingering.stdin is not None
         lingering.stdin.write(b"\n")

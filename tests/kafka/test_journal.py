@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import msgspec
 import pytest
+from rocksdict import WriteBatch
 
 from agents.kafka import cleaning, journal, version
 from agents.kafka.cache import Place
@@ -15,9 +17,10 @@ from agents.kafka.journal import Assembly, Commit, JournalError, records_of
 from agents.kafka.ledger import Entry as LedgerEntry
 from agents.kafka.ledger import Ledger
 from agents.kafka.version import STATE_VERSION, StateVersionError, check_version, lifted
+from agents.state import task_state
 from agents.state.overlay import Overlay
 from agents.state.rocks import RocksState
-from agents.state.task_state import TaskState
+from agents.state.task_state import Cut, TaskState
 from streams.score.entry import NO_FINGERPRINT, Entry, PredictionPart, TruthPart, dump, layout_for, load
 from streams.score.keys import NO_ID
 
@@ -89,6 +92,28 @@ def change(draw: random.Random, overlay: Overlay, table: dict[bytes, bytes], ste
             del table[one]
 
 
+def written_until(batches: int | None, rocks: RocksState, cuts: list[Cut], marks: dict[str, bytes]) -> bool:
+    """Write to a copy, or only the first `batches` of that; tells whether it was all."""
+    given = 0
+
+    class Ended(Exception):
+        pass
+
+    def write(batch: WriteBatch) -> None:
+        nonlocal given
+        if given == batches:
+            raise Ended
+        given += 1
+        RocksState._write(rocks, batch)
+
+    with mock.patch.object(rocks, "_write", write):
+        try:
+            rocks.write(cuts, marks)
+        except Ended:
+            return False
+    return True
+
+
 @pytest.mark.parametrize("memory_bytes", [0, 30_000, 1 << 30], ids=["spills always", "spills", "never spills"])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
@@ -98,12 +123,13 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
     monkeypatch.setattr(cleaning, "_KEYS", 7)
     monkeypatch.setattr("agents.kafka.ledger.LEAST_SLICE_BYTES", 200)
     monkeypatch.setattr(journal, "PIECE_BYTES", 300)
+    monkeypatch.setattr(task_state, "_SLICE_BYTES", 150)
     draw = random.Random(seed)
     log, whole = Log(), Log()
     current: Tables = {stage: {} for stage in STAGES}
     committed: Tables = {stage: {} for stage in STAGES}
     place = EMPTY
-    cleaned = restarts = 0
+    cleaned = restarts = broken_off = 0
 
     def opened() -> tuple[RocksState, dict[str, TaskState], Ledger]:
         """As after a start: the copy, and what the journal has beyond it."""
@@ -112,33 +138,36 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
         copy = EMPTY if held is None else msgspec.msgpack.decode(held, type=Place)
         states = {stage: rocks.task_state(number, 0) for number, stage in enumerate(STAGES)}
         assert copy.next >= log.low or copy is EMPTY
+        assert all(extent.is_in(states[stage].found) for stage, extent in copy.extents.items())
         for commit in log.read(copy.next, copy.number if copy.number >= 0 else None):
             for stage, record in commit.changes.items():
                 states[stage].overlay.apply(record)
         cuts = [state.cut() for state in states.values() if state.overlay.changed]
-        rocks.write(cuts, {"place": msgspec.msgpack.encode(place)} if place.number >= 0 else {})
+        reached = msgspec.structs.replace(place, extents={stage: state.extent for stage, state in states.items()})
+        rocks.write(cuts, {"place": msgspec.msgpack.encode(reached)} if place.number >= 0 else {})
         for cut in cuts:
             cut.task.settle(cut)
         return rocks, states, Ledger(states, place, log.low)
 
     rocks, states, ledger = opened()
-    flying: tuple[LedgerEntry, Tables, bool] | None = None
+    flying: tuple[LedgerEntry, Tables] | None = None
 
-    def land() -> None:
-        """The transaction that is under way is committed; mostly the copy learns of it."""
-        nonlocal flying, place, committed, cleaned
+    def land(batches: int | None = None) -> None:
+        """The transaction that is under way is committed; the copy learns of it, or gets only so many write batches before the end."""
+        nonlocal flying, place, committed, cleaned, broken_off
         if flying is None:
             return
-        entry, tables, copied = flying
+        entry, tables = flying
         flying = None
         records = records_of(entry.closing, entry.changes)
         following = log.append(records)
         assert whole.append(records) == following
         place = msgspec.structs.replace(entry.place, next=following)
         committed = tables
-        if copied:
-            rocks.write(entry.cuts, {"place": msgspec.msgpack.encode(place)})
-        ledger.settle(entry, following)
+        if written_until(batches, rocks, entry.cuts, {"place": msgspec.msgpack.encode(place)}):
+            ledger.settle(entry, following)
+        else:
+            broken_off += 1
         if entry.closing.restorable_from > log.low and draw.random() < 0.8:
             cleaned += 1
             log.delete_before(entry.closing.restorable_from)
@@ -150,14 +179,11 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
         if ledger.changed:
             entry = ledger.entry({"predictions": step})
             land()
-            flying = entry, {stage: dict(table) for stage, table in current.items()}, True
-        if draw.random() < 0.1:
-            # The process ends: with the transaction that is under way, before it, or between it and the copy.
-            if flying is not None and draw.random() < 0.5:
-                land()
-            elif flying is not None and draw.random() < 0.5:
-                flying = (*flying[:2], False)
-                land()
+            flying = entry, {stage: dict(table) for stage, table in current.items()}
+        if draw.random() < 0.15:
+            # The process ends: with the transaction that is under way, before it, or between it and the end of the copy.
+            if flying is not None and draw.random() < 0.7:
+                land(draw.choice([None, 0, 0, 1, 2, 4]))
             flying = None
             restarts += 1
             rocks.close()
@@ -178,6 +204,7 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
     assert restored(whole)[0] == committed, "the test's own account"
     assert cleaned > 2
     assert restarts > 10
+    assert broken_off > 2
     held_bytes, whole_bytes = (sum(len(value) for _, _, value in each.records) for each in (log, whole))
     assert held_bytes < 0.6 * whole_bytes
     rocks.close()

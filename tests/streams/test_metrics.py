@@ -180,13 +180,16 @@ def test_null_says_why(counts: Counts, expected: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("labels", [("no", "yes"), ("a", "b", "c")])
 def test_lanes_worked_out_together_give_what_each_gives_alone(labels: tuple[str, ...]) -> None:
-    counts = joined_counters([full_counts(1, labels)])
+    counts = {lane: joined_counters([full_counts(lane, labels, series=series)]) for lane, series in ((DECISIONS, 12), (ARRIVALS, 7))}
     decisions = [metric for metric in METRICS.values() if not {"score", "delay", "latency"}.intersection(metric.needs)]
-    lanes = [([metric for metric in decisions if lane in metric.lanes], counts, lane == DECISIONS) for lane in (DECISIONS, ARRIVALS)]
+    lanes = [([metric for metric in decisions if lane in metric.lanes], counts[lane], lane == DECISIONS) for lane in counts]
     assert len(lanes[0][0]) > len(lanes[1][0])
     for problem in (None, "one label seen"):
         alone = [figures(metrics, each, problem=problem, bounded=bounded) for metrics, each, bounded in lanes]
-        assert figures_of_lanes(lanes, problem=problem) == alone
+        together = figures_of_lanes(lanes, problem=problem)
+        assert together == alone
+        assert [list(row) for each in together for row in each.values] == [list(row) for each in alone for row in each.values]
+        assert together[0].values[2:7] != together[1].values[2:7]
 
 
 RUNS = 4000
