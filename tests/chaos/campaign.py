@@ -39,6 +39,7 @@ input_partitions = {inputs}
 partitions = {partitions}
 session_timeout = "6s"
 provisional = "500ms"
+memory = "1MB"
 """
 
 
