@@ -15,7 +15,7 @@ from schemas.values import Refused, choice, duration, integer, only_known, quote
 __all__ = ["CLIENT_KEYS", "KAFKA_KEYS", "Kafka", "Secret"]
 
 MAX_PARTITIONS = 1024
-LEAST_MEMORY = 16 << 20
+LEAST_MEMORY = 10**6
 _SIZE = re.compile(r"(\d{1,9})(KB|MB|GB|KiB|MiB|GiB)", re.ASCII)
 _SIZE_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})", re.ASCII)
@@ -123,7 +123,7 @@ def _size(value: Any) -> int:
         raise ValueError(f'is {shown(value)}, not a size such as "512MB" (units: {", ".join(_SIZE_UNITS)})')
     size = int(match[1]) * _SIZE_UNITS[match[2]]
     if size < LEAST_MEMORY:
-        raise ValueError(f"is {shown(value)}, less than 16MiB")
+        raise ValueError(f"is {shown(value)}, less than 1MB")
     return size
 
 

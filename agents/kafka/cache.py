@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 FOLDER: Final = "cache"
 _DAMAGED: Final = "cache-is-damaged"
 _SAFE: Final = "nothing is lost: what is committed is in the changelog, and the copy here is restored from it"
+_LARGE_AT_ONCE: Final = 2
 _FULL: Final = ("no space", "quota", "file too large")
 
 
@@ -80,6 +82,11 @@ class Cache:
     memory_bytes
         Memory for the state of all tasks.
 
+    Attributes
+    ----------
+    large
+        Held by a task while it restores a state of more than a moment, so that few of them do at a time.
+
     Raises
     ------
     StateError
@@ -96,6 +103,7 @@ class Cache:
                 (folder / _DAMAGED).unlink()
         except OSError as error:
             raise StateError(f"{folder}: cannot be used for the state of this worker ({error}); give another --state") from error
+        self.large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
         try:
             self.store = self._opened()
         except StateError as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Final
 
 import msgspec
@@ -28,6 +30,7 @@ _BATCH: Final = 200
 # A call returns when it has so many records or so much time has passed, the end of the journal notwithstanding.
 _WAIT_S: Final = 0.02
 _TELL_S: Final = 10.0
+_LOOK_S: Final = 0.2
 _MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
 
@@ -209,11 +212,15 @@ class Restore:
 
     def _read(self, consumer: Consumer, place: Place, high: int) -> Place:
         """Apply the journal from a place to its end."""
+        with ExitStack() as held:
+            return self._applied(consumer, place, high, held)
+
+    def _applied(self, consumer: Consumer, place: Place, high: int, held: ExitStack) -> Place:
         journal = self._journal
         states = self._cache.states(self._kind, journal.partition)
         assembly = Assembly(journal.name, place.number if place.number >= 0 else None)
         consumer.assign([TopicPartition(journal.topic, journal.partition, place.next)])
-        pending_bytes, told, at_end = 0, time.monotonic(), place.next >= high
+        pending_bytes, told, at_end, is_large = 0, time.monotonic(), place.next >= high, False
         while not at_end:
             self._check_wanted()
             messages = consumer.consume(_BATCH, _WAIT_S)
@@ -231,6 +238,9 @@ class Restore:
                     self._apply(commit, states)
                     place = self._place(commit, whole=place.whole)
                     if pending_bytes >= CHUNK_BYTES:
+                        if not is_large:
+                            self._wait_for(self._cache.large, held)
+                            is_large = True
                         self._write(states, place)
                         pending_bytes = 0
             if messages:
@@ -272,6 +282,12 @@ class Restore:
         self._cache.write(self._kind, self._journal.partition, cuts, place)
         for cut in cuts:
             cut.task.settle(cut)
+
+    def _wait_for(self, large: threading.BoundedSemaphore, held: ExitStack) -> None:
+        """Let other large restores end first: each has the changes of a commit and a part of the state in memory two and three times."""
+        while not large.acquire(timeout=_LOOK_S):
+            self._check_wanted()
+        held.callback(large.release)
 
     def _check_wanted(self) -> None:
         if self._unwanted():

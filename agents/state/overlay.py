@@ -197,6 +197,10 @@ class Overlay:
         """Keys of the entries that the store does not have."""
         return [key for key, value in self._table.items() if value is not None]
 
+    def table_bytes(self) -> int:
+        """Bytes of the keys and values in the table, about those of a snapshot."""
+        return _bytes(self._table)
+
     def counted(self) -> int:
         """Count what the table takes, and return it."""
         self.grown_bytes = _size(self._table)
@@ -313,5 +317,9 @@ def _keys_of(changes: Sequence[Put | Pop | DeleteRange]) -> int:
 
 def _size(values: Mapping[bytes, bytes | None]) -> int:
     """Memory of a mapping, about."""
+    return _bytes(values) + len(values) * ENTRY_BYTES
+
+
+def _bytes(values: Mapping[bytes, bytes | None]) -> int:
     there: Collection[bytes] = [value for value in values.values() if value is not None]
-    return sum(map(len, values)) + sum(map(len, there)) + len(values) * ENTRY_BYTES
+    return sum(map(len, values)) + sum(map(len, there))

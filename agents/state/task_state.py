@@ -3,7 +3,7 @@
 Writing takes three steps, so that a driver can go on with the next batch while a commit is under way: `cut` takes off what changed, on the
 thread that changes the state; `write` and `slices` bring it to the database, on any thread; `settle` says that it is written. Cuts are
 written in their order. Records that have grown to several times what is left of them are replaced by one snapshot; a state that outgrows
-its memory is spilled, key by key.
+its memory, or a snapshot, is spilled, key by key.
 
 A spill is written in slices after its commit, so that it never lies in memory a second and a third time, as one batch and in RocksDB's
 table. The records stay until a commit after it: a database that was left between two slices reads the records over what it has, and is
@@ -39,6 +39,8 @@ _RECORD_PREFIX_BYTES: Final = 4
 _MIN_RECORD_BYTES: Final = 1 << 20
 # Reading back takes as many times what is left; with 3, commits of the plain job of the bench cost a tenth of a microsecond a pair more.
 _RECORDS_PER_SNAPSHOT: Final = 8
+# A snapshot is one value, which is in memory three times while it is written; what is larger is spilled, in slices.
+_MAX_SNAPSHOT_BYTES: Final = 16 << 20
 _MAX_RANGES: Final = 64
 
 
@@ -154,11 +156,13 @@ class TaskState:
             replaces = self._first_record = self._spilled_before
             self._spilled_before = 0
         if not overlay.freezing:
-            if overlay.ranges > _MAX_RANGES or self._budget.must_spill(overlay):
+            must_shorten = self._record_bytes > max(_MIN_RECORD_BYTES, _RECORDS_PER_SNAPSHOT * self._snapshot_bytes)
+            too_large = must_shorten and overlay.table_bytes() > _MAX_SNAPSHOT_BYTES
+            if too_large or overlay.ranges > _MAX_RANGES or self._budget.must_spill(overlay):
                 changes = overlay.record()
                 self._record_bytes = self._snapshot_bytes = 0
                 return Cut(self, changes, changes, number, replaces, *overlay.freeze())
-            if self._record_bytes > max(_MIN_RECORD_BYTES, _RECORDS_PER_SNAPSHOT * self._snapshot_bytes):
+            if must_shorten:
                 for_journal = overlay.record() if journal else None
                 snapshot = overlay.snapshot()
                 self._snapshot_bytes, self._record_bytes = len(snapshot), 0

@@ -157,6 +157,22 @@ def test_reopening_after_any_commit_gives_back_what_was_committed(
     rocks.close()
 
 
+def test_a_state_too_large_for_a_snapshot_is_spilled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_state, "_MIN_RECORD_BYTES", 2_000)
+    monkeypatch.setattr(task_state, "_MAX_SNAPSHOT_BYTES", 10_000)
+    rocks, expected = RocksState(tmp_path / "state"), {}
+    for step in range(40):
+        for row in range(20):
+            expected[b"%d/%d" % (step % 10, row)] = b"%03d" % step * 30
+        rocks.task(0, 0).put_many(list(expected), list(expected.values()))
+        rocks.commit({})
+    assert rocks.task_state(0, 0).extent.slices > 0
+    rocks.close()
+    again = RocksState(tmp_path / "state")
+    assert again.task(0, 0).get_many(list(expected)) == list(expected.values())
+    again.close()
+
+
 def test_a_database_left_between_any_two_batches_of_a_spill_is_as_of_its_last_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,7 @@ REFUSED = {
     "commit_interval = '0ms'": ("kafka.commit_interval", "outside 10ms to 1m"),
     "provisional = 'never'": ("kafka.provisional", "not a duration"),
     "memory = '1'": ("kafka.memory", "not a size"),
-    "memory = '1MB'": ("kafka.memory", "less than 16MiB"),
+    "memory = '999KB'": ("kafka.memory", "less than 1MB"),
     "session_timeout = '1s'": ("kafka.session_timeout", "outside 6s to 5m"),
     "client = 3": ("kafka.client", "is 3, not a table"),
     "client = {'sasl.user' = 'a'}": ('kafka.client."sasl.user"', 'did you mean "sasl.username"?'),
