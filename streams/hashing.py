@@ -18,8 +18,7 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 by the golden ratio: multiplying by
 
 def id_hashes(ids: Sequence[bytes]) -> NDArray[np.uint64]:
     """64-bit xxHash of each id, shape (N,)."""
-    digest = xxhash.xxh64_intdigest
-    return np.fromiter((digest(i) for i in ids), np.uint64, len(ids))
+    return np.fromiter(map(xxhash.xxh64_intdigest, ids), np.uint64, len(ids))
 
 
 def text_hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
@@ -33,8 +32,9 @@ def mixed(columns: Sequence[NDArray[np.uint64 | np.int64 | np.float64]]) -> NDAr
 
     Columns have shape (N,), or all the shape of the first once broadcast; the hashes have the shape of the first.
     """
-    h = np.zeros(columns[0].shape, np.uint64)
-    for column in columns:
+    h = columns[0].view(np.uint64) * _ODD
+    h ^= h >> np.uint64(32)
+    for column in columns[1:]:
         h ^= column.view(np.uint64)
         h *= _ODD
         h ^= h >> np.uint64(32)

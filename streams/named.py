@@ -83,7 +83,10 @@ class Named(msgspec.Struct, gc=False):
 
     def take(self, at: NDArray[np.int64] | slice) -> Self:
         """The rows at the indexes `at`, shape (M,), in that order, or in a slice."""
-        return type(self)(self.numeric, self.numbers[:, at], self.textual, self.words, self.texts[:, at])
+        if isinstance(at, slice):
+            return type(self)(self.numeric, self.numbers[:, at], self.textual, self.words, self.texts[:, at])
+        # An index in brackets takes twice as long, and leaves the columns of a row side by side.
+        return type(self)(self.numeric, self.numbers.take(at, axis=1), self.textual, self.words, self.texts.take(at, axis=1))
 
     def hashes(self) -> NDArray[np.uint64]:
         """64-bit hash of what each row says, shape (N,); the same in whatever order and beside whichever rows it says it.
@@ -133,7 +136,7 @@ def _by_name(rows: Sequence[dict[str, Any] | None]) -> dict[str, Sequence[Any]]:
     """From a mapping per row to a column per name, None where a row lacks it."""
     if not any(rows):
         return {}
-    mappings = [row or {} for row in rows]
+    mappings: Sequence[dict[str, Any]] = rows if all(rows) else [row or {} for row in rows]  # type: ignore[assignment]
     names = list(mappings[0])
     if frozenset(map(len, mappings)) == {len(names)}:
         try:

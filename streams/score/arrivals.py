@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from schemas.settings import Config
 from streams.columns import GroundTruthColumns, PredictionColumns
 from streams.lanes import NO_LABEL, NO_MODEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
-from streams.named import NO_WORD, Named
+from streams.named import Named
 from streams.score.entry import NO_SCORE, Horizons
 from streams.score.names import Dictionary
 from streams.stage import State
@@ -206,10 +206,12 @@ def _segment_codes(segments: Named, dimensions: Sequence[str], texts: Texts, sta
         if dimension not in segments.textual:
             continue
         words = segments.texts[segments.textual.index(dimension)]
-        distinct, first = np.unique(words, return_index=True)
-        # In order of appearance, which decides what gets a code where there are too many values.
-        present = [int(word) for word in distinct[np.argsort(first)].tolist() if word != NO_WORD]
         code_of = np.zeros(len(segments.words) + 1, np.int64)
-        code_of[present] = texts.codes_of_values(dimension, [segments.words[word] for word in present], state)
+        # In order of appearance, which decides what gets a code where there are too many values: written last, the first row stays.
+        first = np.full(len(code_of), len(words))
+        first[words[::-1]] = np.arange(len(words))[::-1]
+        seen = np.flatnonzero(first[:-1] < len(words))
+        present = seen[np.argsort(first[seen])]
+        code_of[present] = texts.codes_of_values(dimension, [segments.words[word] for word in present.tolist()], state)
         codes[:, d] = code_of[words]
     return codes

@@ -85,13 +85,12 @@ class Increments:
             first: Ints = first_series[series_key >> SEGMENT_BITS]
             return first + (series_key & _SEGMENT)
 
-        series, pane, packed, amount = self._summed(first_series)
+        series, pane, packed, amount = self._summed(first_series, len(first_series) * width)
         recent_keys, recent = self._expanded_recent()
         summaries, feature_pane = self._features
         recent_series, feature_series = numbered(recent_keys), numbered(summaries.series)
-        distinct = series[edges(series)[:-1]]
-        if len(recent_series) or len(feature_series):
-            distinct = np.unique(np.concatenate([distinct, recent_series, feature_series]))
+        distinct = np.sort(np.concatenate([series[edges(series)[:-1]], recent_series, feature_series]))
+        distinct = distinct[edges(distinct)[:-1]]
         by_model = ByModel(distinct, texts.model[distinct // width])
         counts = by_model.rows(series, _count_columns(packed, pane, amount))
         outcomes = by_model.rows(recent_series, recent)
@@ -111,39 +110,43 @@ class Increments:
             for its, its_counts, (its_features, its_panes), its_outcomes in zip(by_model.series(), counts, features, outcomes, strict=True)
         ]
 
-    def _summed(self, first_series: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    def _summed(self, first_series: Ints, nobody: int) -> tuple[Ints, Ints, Ints, Ints]:
         """Series, start of the pane in ms, packed key and amount of every distinct count, by series.
 
-        `first_series` is the number of the series "all" by code of the model version.
+        `first_series` is the number of the series "all" by code of the model version, `nobody` a number above those of all series.
         """
         if not self._rows:
             return _NONE, _NONE, _NONE, _NONE
         first = min(int(rows.pane.min()) for rows in self._rows)
         pane_bits = (max(int(rows.pane.max()) for rows in self._rows) - first).bit_length()
-        expanded = [_by_segment(first_series[rows.name], rows.segments) for rows in self._rows]
-        pairs = [series << pane_bits | (rows.pane - first)[row] for (row, series), rows in zip(expanded, self._rows, strict=True)]
+        pairs = [_by_segment(first_series[rows.name], rows.segments, nobody) << pane_bits | rows.pane - first for rows in self._rows]
         distinct = None
         if max(int(numbers.max()) for numbers in pairs) >= _MAX_PAIRS:
-            distinct, number = np.unique(np.concatenate(pairs), return_inverse=True)
-            if len(distinct) >= _MAX_PAIRS:
+            together = np.concatenate([numbers.ravel() for numbers in pairs])
+            distinct, number = np.unique(np.minimum(together, nobody << pane_bits), return_inverse=True)
+            if len(distinct) > _MAX_PAIRS:
                 touched = f"one batch touches {len(distinct)} pairs of series and pane, at most {_MAX_PAIRS}"
                 raise ValueError(f"score: {touched}; use smaller batches")
-            pairs = np.split(number, np.cumsum([len(numbers) for numbers in pairs])[:-1])
+            parts = np.split(number, np.cumsum([numbers.size for numbers in pairs])[:-1])
+            pairs = [part.reshape(numbers.shape) for part, numbers in zip(parts, pairs, strict=True)]
         ones: list[Ints] = []
         others: list[tuple[Ints, Ints]] = []
-        for rows, (row, _), numbers in zip(self._rows, expanded, pairs, strict=True):
-            slot = (numbers << _PAIR) | ((rows.rung << _RUNG) | (rows.lane << _LANE))[row]
+        for rows, numbers in zip(self._rows, pairs, strict=True):
+            slot = numbers << _PAIR | (rows.rung << _RUNG | rows.lane << _LANE)
             for measure, a, b, amount, where in rows.counts:
-                at: slice | Ints = slice(None) if where is None or where.all() else np.flatnonzero(where[row])
+                at = None if where is None or where.all() else np.flatnonzero(where)
                 cell = a << _A | b | measure << _MEASURE
-                key = slot[at] | (cell if isinstance(cell, int) else cell[row[at]])
+                key = _picked(slot, at) | (cell if isinstance(cell, int) else _picked(cell, at))
                 if amount is None or (amount == 1).all():
-                    ones.append(key)
+                    ones.append(key.ravel())
                 else:
-                    others.append(added_up(key, amount[row[at]], _places(rows, a, b, row[at], numbers[at])))
+                    amounts = np.broadcast_to(_picked(amount, at), key.shape)
+                    others.append(added_up(key.ravel(), amounts.ravel(), _places(rows, a, b, numbers, at)))
         key, times = tallied(ones, others)
         pair = key >> _PAIR if distinct is None else distinct[key >> _PAIR]
-        return pair >> pane_bits, ((pair & (1 << pane_bits) - 1) + first) * self._pane_ms, key, times
+        series = pair >> pane_bits
+        theirs = slice(np.searchsorted(series, nobody))
+        return series[theirs], ((pair[theirs] & (1 << pane_bits) - 1) + first) * self._pane_ms, key[theirs], times[theirs]
 
     def _expanded_recent(self) -> tuple[Ints, dict[str, NDArray[np.generic]]]:
         """Series key and the other columns of the outcomes, a row for each segment."""
@@ -153,9 +156,10 @@ class Increments:
             return _NONE, dict(zip(fields, none, strict=True))
         keys, parts = [], []
         for name, segments, *columns in self.recent:
-            row, series_key = _by_segment(series_keys(name, np.zeros_like(name)), segments)
-            keys.append(series_key)
-            parts.append([column[row].astype(empty.dtype) for column, empty in zip(columns, none, strict=True)])
+            series_key = _by_segment(series_keys(name, np.zeros_like(name)), segments, -1).ravel()
+            there = np.flatnonzero(series_key >= 0)
+            keys.append(series_key[there])
+            parts.append([column[there % len(name)].astype(empty.dtype) for column, empty in zip(columns, none, strict=True)])
         together = (np.concatenate(column) for column in zip(*parts, strict=True))
         return np.concatenate(keys), dict(zip(fields, together, strict=True))
 
@@ -205,15 +209,20 @@ def added_up(keys: Ints, amounts: Ints, place: Ints | None) -> tuple[Ints, Ints]
     return key_at[filled], np.bincount(place, amounts, places)[filled].astype(np.int64)
 
 
-def _places(rows: Rows, a: Ints | int, b: Ints | int, row: Ints, numbers: Ints) -> Ints | None:
-    """A number from 0 for each distinct key of `rows`, shape (N,) as `row` and `numbers`; None where `b` varies."""
+def _places(rows: Rows, a: Ints | int, b: Ints | int, numbers: Ints, at: Ints | None) -> Ints | None:
+    """A number from 0 for each distinct key of the rows `at`; None where `b` varies. `numbers`, shape (D + 1, N), are all rows' pairs."""
     if not isinstance(b, int):
         return None
-    slot = numbers * (int(rows.rung.max()) + 1) + rows.rung[row]
-    if isinstance(a, int):
-        return slot
-    least = int(a.min())
-    return slot * (int(a.max()) - least + 1) + (a[row] - least)
+    slot = numbers * (int(rows.rung.max()) + 1) + rows.rung
+    if not isinstance(a, int):
+        least = int(a.min())
+        slot = slot * (int(a.max()) - least + 1) + (a - least)
+    return _picked(slot, at).ravel()
+
+
+def _picked(values: Ints, at: Ints | None) -> Ints:
+    """The values of the rows `at`, along the last axis; None for all rows."""
+    return values if at is None else values.take(at, axis=-1)
 
 
 def series_keys(name: Ints, segment: Ints) -> Ints:
@@ -221,19 +230,13 @@ def series_keys(name: Ints, segment: Ints) -> Ints:
     return (name << SEGMENT_BITS) | segment
 
 
-def _by_segment(all_series: Ints, segments: Ints) -> tuple[Ints, Ints]:
-    """Row index and series for "all" and for each segment value that a row has; `all_series` is the number of the row's "all"."""
-    n, dimensions = segments.shape
-    if segments.all():
-        both = np.repeat(all_series[None], dimensions + 1, axis=0)
-        both[1:] += segments.T
-        return np.tile(np.arange(n), dimensions + 1), both.ravel()
-    rows, series = [np.arange(len(all_series))], [all_series]
-    for dimension in range(segments.shape[1]):
-        has = np.flatnonzero(segments[:, dimension])
-        rows.append(has)
-        series.append(all_series[has] + segments[has, dimension])
-    return np.concatenate(rows), np.concatenate(series)
+def _by_segment(all_series: Ints, segments: Ints, nobody: int) -> Ints:
+    """Series of each row, shape (D + 1, N): "all", whose number is `all_series`, and that of each segment value, `nobody` without one.
+
+    Dimensions in which no row has a value are left out.
+    """
+    values = segments[:, segments.any(axis=0)].T
+    return np.concatenate((all_series[None], np.where(values, all_series + values, nobody)))
 
 
 def _count_columns(packed: Ints, pane: Ints, amount: Ints) -> dict[str, NDArray[np.generic]]:

@@ -205,6 +205,8 @@ class Tuning:
 
     def _outcomes(self, block: Block, seen: Histogram, at_ms: int) -> Iterator[Recommendation]:
         """What both thresholds of each waiting recommendation did, once the span after its own is over."""
+        if not self._memory.waiting:
+            return
         still: list[Made] = []
         scores = scores_of([block], seen.bins).both
         for made in self._memory.waiting:
