@@ -98,6 +98,10 @@ class FeatureTable(msgspec.Struct, gc=False):
             parts.append(type(self)(self.names, self.words, **columns))
         return parts
 
+    def bounded(self) -> Self:
+        """The same rows; trimmed where they have fewer rows than names or keep fewer texts than there are words."""
+        return self if len(self.names) <= len(self.series) and len(self.words) <= len(self.text) else self.trimmed()
+
     def trimmed(self) -> Self:
         """The same rows, with only those names and words that they use."""
         names, feature = _used(self.names, self.feature)

@@ -72,7 +72,7 @@ class FeaturePanes:
             table, owner, start = table.take(order), owner[order], start[order]
         edges = [0, *(np.flatnonzero((owner[1:] != owner[:-1]) | (start[1:] != start[:-1])) + 1).tolist(), len(owner)]
         for rows, number, start_ms in zip(table.split(edges), owner[edges[:-1]].tolist(), start[edges[:-1]].tolist(), strict=True):
-            self._runs.append(place_of(b"f", number, start_ms), rows.trimmed(), state)
+            self._runs.append(place_of(b"f", number, start_ms), rows.bounded(), state)
             self._days.pop((number, start_ms // DAY_MS), None)
 
     def parts(self, model: Model, start_ms: int, end_ms: int, grain_ms: int, state: State) -> list[Part]:

@@ -67,7 +67,7 @@ class ByModel:
         model, number = self._placed(series)
         bounds = np.searchsorted(model, np.arange(len(self._edges))).tolist()
         tables = msgspec.structs.replace(summaries, series=number).split(bounds)
-        return [(table.trimmed(), pane[start:end]) for table, (start, end) in zip(tables, pairwise(bounds), strict=True)]
+        return [(table.bounded(), pane[start:end]) for table, (start, end) in zip(tables, pairwise(bounds), strict=True)]
 
     def _placed(self, series: Ints) -> tuple[Ints, Ints]:
         """Place of each row's model among those of the batch, and number of its series within the model."""
