@@ -49,7 +49,7 @@ class Kafka(Struct, frozen=True, kw_only=True):
     commit_interval_ms
         How long results are gathered before they are committed.
     provisional_ms
-        How often changed windows that are still open are announced; None for never.
+        How often changed windows that are still open are announced, at most with every commit; None for never.
     memory_bytes
         What the cached state of a worker may take, over all its tasks.
     session_timeout_ms
@@ -67,7 +67,7 @@ class Kafka(Struct, frozen=True, kw_only=True):
     partitions: int = RESULT_PARTITIONS
     replication_factor: int = -1
     min_insync_replicas: int | None = None
-    commit_interval_ms: int = 100
+    commit_interval_ms: int = 150
     provisional_ms: int | None = 100
     memory_bytes: int = 256 * 10**6
     session_timeout_ms: int = 10_000
