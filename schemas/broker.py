@@ -67,7 +67,7 @@ class Kafka(Struct, frozen=True, kw_only=True):
     partitions: int = RESULT_PARTITIONS
     replication_factor: int = -1
     min_insync_replicas: int | None = None
-    commit_interval_ms: int = 150
+    commit_interval_ms: int = 100
     provisional_ms: int | None = 100
     memory_bytes: int = 256 * 10**6
     session_timeout_ms: int = 10_000

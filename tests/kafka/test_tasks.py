@@ -70,7 +70,7 @@ def test_while_partitions_are_dealt_out_nothing_is_committed(names: Names, tmp_p
         await tasks.finish()
         assert (kept.commits, kept.committed) == (1, {toy.INPUT: 1})
         given.take(one(1, 0))
-        await asyncio.sleep(0.5)  # several commit intervals
+        await asyncio.sleep(0.5)  # five commit intervals
         assert given.commits == 0
         tasks.narrow({0, 2})
         await tasks.assign({0, 2})

@@ -1,7 +1,7 @@
 """The yardstick on Kafka: the hand-written join of `tests.bench.ideal` behind a plain consumer, at least once, all in memory.
 
 `python -m tests.bench.kafka.ideal SERVERS PREFIX PARTITIONS HORIZON_MS` reads both input topics to their end, commits the group's offsets
-every 150 ms after what they stand for was counted, and prints what it counted and used, as JSON. It writes no results and keeps no state:
+every 100 ms after what they stand for was counted, and prints what it counted and used, as JSON. It writes no results and keeps no state:
 what it counted since its start is gone when it ends. "begin" is printed before the clock starts.
 """
 
@@ -20,7 +20,7 @@ from schemas.decode import decode_predictions, decode_truths
 from schemas.topics import GROUND_TRUTH, PREDICTIONS
 from tests.bench.ideal import CHUNK, Ideal
 
-COMMIT_MS: Final = 150
+COMMIT_MS: Final = 100
 
 
 def read(servers: str, prefix: str, partitions: int, horizon_ms: int) -> Ideal:
