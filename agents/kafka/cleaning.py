@@ -31,7 +31,9 @@ from agents.state.task_state import TaskState
 LEAST_LOG_BYTES: Final = 16 << 20
 LIVE_BYTES_PER_SWEEP: Final = 3
 LEAST_SLICE_BYTES: Final = 128 << 10
-_KEYS: Final = 1_000
+# A value may be a list of the ids of a whole batch, so few keys may be megabytes.
+_KEYS: Final = 32
+_SPILLED_BYTES: Final = 64 << 10
 
 
 class Sweep:
@@ -56,7 +58,7 @@ class Sweep:
         self._slices = self._repeat(states, held)
 
     def repeat(self, limit_bytes: int) -> None:
-        """Let the next commit repeat entries of about `limit_bytes`."""
+        """Let the next commit repeat entries of about `limit_bytes`, at most by a few values more."""
         repeated = 0
         while repeated < limit_bytes:
             size = next(self._slices, None)
@@ -73,7 +75,7 @@ class Sweep:
                 yield state.overlay.repeat(keys[first : first + _KEYS])
             after = b""
             # Sliced, not one iterator: a RocksDB iterator would hold on to everything that is deleted meanwhile.
-            while entries := state.spilled_slice(after, _KEYS):
+            while entries := state.spilled_slice(after, _SPILLED_BYTES):
                 yield state.overlay.repeat_spilled(entries)
                 after = entries[-1][0] + b"\0"
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
@@ -213,9 +212,15 @@ class TaskState:
         for key, value in self._items(self._prefix + after, self._prefix):
             yield key[length:], value
 
-    def spilled_slice(self, after: bytes, count: int) -> list[tuple[bytes, bytes]]:
-        """At most `count` of them."""
-        return list(islice(self.spilled(after), count))
+    def spilled_slice(self, after: bytes, enough_bytes: int) -> list[tuple[bytes, bytes]]:
+        """The first of them, until they have `enough_bytes`."""
+        found, size = [], 0
+        for key, value in self.spilled(after):
+            found.append((key, value))
+            size += len(key) + len(value)
+            if size >= enough_bytes:
+                break
+        return found
 
     @staticmethod
     def erase(batch: WriteBatch, stage: int, partition: int) -> None:

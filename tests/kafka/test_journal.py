@@ -121,6 +121,7 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
 ) -> None:
     monkeypatch.setattr(cleaning, "LEAST_LOG_BYTES", 6_000)
     monkeypatch.setattr(cleaning, "_KEYS", 7)
+    monkeypatch.setattr(cleaning, "_SPILLED_BYTES", 300)
     monkeypatch.setattr("agents.kafka.ledger.LEAST_SLICE_BYTES", 200)
     monkeypatch.setattr(journal, "PIECE_BYTES", 300)
     monkeypatch.setattr(task_state, "_SLICE_BYTES", 150)
@@ -207,6 +208,25 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
     assert broken_off > 2
     held_bytes, whole_bytes = (sum(len(value) for _, _, value in each.records) for each in (log, whole))
     assert held_bytes < 0.6 * whole_bytes
+    rocks.close()
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 30], ids=["spilled", "in memory"])
+def test_cleaning_repeats_a_few_large_values_in_each_commit(tmp_path: Path, memory_bytes: int) -> None:
+    rocks = RocksState(tmp_path / "state", memory_bytes=memory_bytes)
+    states = {"score": rocks.task_state(0, 0)}
+    overlay = states["score"].overlay
+    for _ in range(2):
+        overlay.put_many([b"%03d" % number for number in range(300)], [b"x" * 100_000] * 300)
+        rocks.commit({})
+    sweep = cleaning.Sweep(states, 0, 0)
+    commits = 0
+    while not sweep.done:
+        sweep.repeat(cleaning.LEAST_SLICE_BYTES)
+        assert len(overlay.record()) < (33 * 100_000 if memory_bytes else 3 * 100_000)
+        commits += 1
+    assert sweep.live_bytes == 300 * 100_003
+    assert commits >= (10 if memory_bytes else 150)
     rocks.close()
 
 
