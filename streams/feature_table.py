@@ -19,14 +19,14 @@ from streams.texts import TextColumns
 FORMAT: Final = 3
 
 # Columns of rows, of bins and of texts, and their types where they are written down; counts take as little as the largest of them needs.
-ROW_COLUMNS: Final = (
-    ("series", "<u4"),
-    ("feature", "<u4"),
-    ("shift", "<u1"),
-    ("bins", "<u2"),
-    ("level", "<u1"),
-    ("total", "<i8"),
-    ("texts", "<u2"),
+ROW_COLUMNS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
+    ("series", np.dtype("<u4")),
+    ("feature", np.dtype("<u4")),
+    ("shift", np.dtype("<u1")),
+    ("bins", np.dtype("<u2")),
+    ("level", np.dtype("<u1")),
+    ("total", np.dtype("<i8")),
+    ("texts", np.dtype("<u2")),
 )
 BIN_COLUMNS: Final = ("keys", "counts")
 TEXT_COLUMNS: Final = ("text", "text_counts")
@@ -99,14 +99,20 @@ class FeatureTable(msgspec.Struct, gc=False):
         return parts
 
     def bounded(self) -> Self:
-        """The same rows; trimmed where they have fewer rows than names or keep fewer texts than there are words."""
-        return self if len(self.names) <= len(self.series) and len(self.words) <= len(self.text) else self.trimmed()
+        """The same rows; without unused names where there are more of them than rows, without unused words where more than kept texts."""
+        if len(self.names) > len(self.series):
+            return self.trimmed()
+        return self if len(self.words) <= len(self.text) else self._with_few_words()
 
     def trimmed(self) -> Self:
         """The same rows, with only those names and words that they use."""
-        names, feature = _used(self.names, self.feature)
+        few = self._with_few_words()
+        few.names, few.feature = _used(self.names, self.feature)
+        return few
+
+    def _with_few_words(self) -> Self:
         words, text = _used(self.words, self.text)
-        return msgspec.structs.replace(self, names=names, feature=feature, words=words, text=text)
+        return msgspec.structs.replace(self, words=words, text=text)
 
     def summed(self) -> Self:
         """The same summaries with one row for each series and feature, by series."""
@@ -217,10 +223,10 @@ def _renumbered(names: Sequence[list[str]], numbers: Sequence[Ints]) -> tuple[li
 
 def _used(names: list[str], numbers: Ints) -> tuple[list[str], Ints]:
     """The names that have a number in `numbers`, and the numbers in them."""
-    used = np.flatnonzero(np.bincount(numbers, minlength=len(names)))
+    used = np.bincount(numbers).nonzero()[0]
     if len(used) == len(names):
         return names, numbers
-    return [names[number] for number in used.tolist()], np.searchsorted(used, numbers)
+    return [names[number] for number in used.tolist()], used.searchsorted(numbers)
 
 
 def _members(lengths: Ints, at: Ints) -> Ints:

@@ -57,7 +57,7 @@ class FeaturePanes:
     def add(self, received: Sequence[tuple[Model, Partial, int]], state: State) -> None:
         """Add the summaries of all partials of a batch, each with the length of its model's grains."""
         parts, owners, starts = [], [], []
-        for model, partial, grain_ms in received:
+        for model, partial, grain_ms in sorted(received, key=lambda each: each[0].number):
             if len(partial.features):
                 series = model.series_numbers(partial.series, state)[partial.features.series]
                 parts.append(msgspec.structs.replace(partial.features, series=series))
@@ -70,7 +70,7 @@ class FeaturePanes:
         order = np.lexsort((start, owner))
         if (order[1:] < order[:-1]).any():
             table, owner, start = table.take(order), owner[order], start[order]
-        edges = [0, *(np.flatnonzero((owner[1:] != owner[:-1]) | (start[1:] != start[:-1])) + 1).tolist(), len(owner)]
+        edges = [0, *(((owner[1:] != owner[:-1]) | (start[1:] != start[:-1])).nonzero()[0] + 1).tolist(), len(owner)]
         for rows, number, start_ms in zip(table.split(edges), owner[edges[:-1]].tolist(), start[edges[:-1]].tolist(), strict=True):
             self._runs.append(place_of(b"f", number, start_ms), rows.bounded(), state)
             self._days.pop((number, start_ms // DAY_MS), None)

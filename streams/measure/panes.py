@@ -115,18 +115,22 @@ class Panes:
         span = int(bucket.max()) - first + 1
         place = (model * _LANES + lane) * span + (bucket - first)
         keys = keys | ((pane - bucket * bucket_ms) // self._pane_ms << PANE_SHIFT)
+        by_key = np.argsort(keys)
         # A stable sort of 16-bit integers is a radix sort.
         narrow = len(models) * _LANES * span <= 1 << 16
-        order = np.argsort(place.astype(np.uint16) if narrow else place, kind="stable")
-        place, keys, counts = place[order], keys[order], counts[order]
+        order = by_key[np.argsort(place[by_key].astype(np.uint16 if narrow else np.int64), kind="stable")]
+        place, keys, counts = _added_up(place[order], keys[order], counts[order])
+        nothing = not counts.all()
         gained = []
-        edges = [0, *(np.flatnonzero(place[1:] != place[:-1]) + 1).tolist(), len(place)]
+        edges = [0, *((place[1:] != place[:-1]).nonzero()[0] + 1).tolist(), len(place)]
         for (begin, end), number in zip(pairwise(edges), place[edges[:-1]].tolist(), strict=True):
             owner, bucket_number = divmod(number, span)
-            start_ms, here = (bucket_number + first) * bucket_ms, keys[begin:end]
-            first_ms, last_ms = (start_ms + (int(key) >> PANE_SHIFT) * self._pane_ms for key in (here.min(), here.max()))
+            # Copies, so that what stays in memory is not the whole batch.
+            start_ms, table = (bucket_number + first) * bucket_ms, Table(keys[begin:end].copy(), counts[begin:end].copy())
+            first_ms, last_ms = (start_ms + (key >> PANE_SHIFT) * self._pane_ms for key in table.extent())
             gained.append(Gained(owner // _LANES, owner % _LANES, first_ms, last_ms))
-            table = Table.of(here, counts[begin:end])
+            if nothing:
+                table = Table.of(table.keys, table.counts)
             if len(table):
                 self._append(owner % _LANES, models[owner // _LANES], start_ms, table, state)
         return gained
@@ -203,6 +207,18 @@ class Panes:
             return EMPTY
         keys = np.concatenate([table.keys for table in tables]) & WITHOUT_PANE
         return Table.of(keys, np.concatenate([table.counts for table in tables]))
+
+
+def _added_up(place: Ints, keys: Ints, counts: Ints) -> tuple[Ints, Ints, Ints]:
+    """The sum of the counts of each place and key, which are sorted by place and then by key; shapes (N,), N above 0."""
+    fresh = np.empty(len(keys), np.bool_)
+    fresh[0] = True
+    np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
+    fresh[1:] |= place[1:] != place[:-1]
+    if fresh.all():
+        return place, keys, counts
+    starts = fresh.nonzero()[0]
+    return place[starts], keys[starts], np.add.reduceat(counts, starts)
 
 
 _KIND: Final = b"c"

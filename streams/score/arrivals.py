@@ -96,9 +96,14 @@ class Texts:
         self.correction_horizon_ms = np.array([h.correction_ms for h in self.horizons], np.int64)
         self.threshold = np.array([model.threshold for model in models], np.float64)
         self.has_last_n = np.array([bool(model.last_n) for model in models], np.bool_)
-        self.has_dimension = np.array(
-            [[dimension in model.segments for dimension in self._config.segments] for model in models], np.bool_
-        ).reshape(len(models), len(self._config.segments))
+        self.has_dimension = self._flags([model.segments for model in models])
+        self.has_features = self._flags([model.feature_segments for model in models])
+
+    def _flags(self, chosen: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
+        """Which dimensions of the configuration are among those of each model version, shape (V, D)."""
+        dimensions = self._config.segments
+        flags = np.array([[dimension in some for dimension in dimensions] for some in chosen], np.bool_)
+        return flags.reshape(len(chosen), len(dimensions))
 
 
 class Predictions(msgspec.Struct, gc=False):

@@ -66,9 +66,8 @@ def summarised(rows: Predictions, features: Named, texts: Texts, config: Config)
 def _series_of(rows: Predictions, texts: Texts, config: Config) -> tuple[Ints, Ints]:
     """Row index and series key for "all" and for the dimensions in which the model's features are counted."""
     row, keys = [np.arange(len(rows))], [series_keys(rows.name, np.zeros_like(rows.name))]
-    for d, dimension in enumerate(config.segments):
-        wanted = np.array([dimension in config.for_model(model).feature_segments for model, _ in texts.names], np.bool_)
-        at = np.flatnonzero(wanted[rows.name] & (rows.segments[:, d] > 0))
+    for d in range(len(config.segments)):
+        at = (texts.has_features[rows.name, d] & (rows.segments[:, d] > 0)).nonzero()[0]
         row.append(at)
         keys.append(series_keys(rows.name[at], rows.segments[at, d]))
     return np.concatenate(row), np.concatenate(keys)
