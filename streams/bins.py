@@ -299,13 +299,13 @@ def _by_group(groups: Ints, keys: Ints, counts: Ints | None, shifts: Ints) -> Bi
 
 def _runs(group: NDArray[Any], keys: Ints, counts: Ints | None) -> tuple[NDArray[Any], Ints, Ints]:
     """Adds up the counts of neighbours that are equal, in keys that ascend within their group; counts default to 1 a key."""
-    fresh = np.empty(len(keys), dtype=np.bool_)
-    fresh[:1] = True
-    np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
-    fresh[1:] |= group[1:] != group[:-1]
-    starts = np.flatnonzero(fresh)
+    fresh = np.ones(len(keys) + 1, dtype=np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=fresh[1:-1])
+    fresh[1:-1] |= group[1:] != group[:-1]
+    edges = fresh.nonzero()[0]
+    starts = edges[:-1]
     if counts is None:
-        return group[starts], keys[starts], np.diff(starts, append=len(keys))
+        return group[starts], keys[starts], edges[1:] - starts
     return group[starts], keys[starts], np.add.reduceat(counts, starts) if len(starts) else counts
 
 

@@ -23,9 +23,15 @@ def divided(numerator: Ints | Floats, denominator: Ints | Floats) -> Floats:
     >>> divided(np.array([1, 1]), np.array([2, 0])).tolist()
     [0.5, nan]
     """
-    # A third of the time of np.divide with `where`, which counts for few series.
-    ratio: Floats = numerator / np.where(np.equal(denominator, 0), np.nan, denominator)
+    ratio: Floats = numerator / _not_zero(denominator)
     return ratio
+
+
+def _not_zero(values: Ints | Floats) -> Floats:
+    """The values, NaN in place of 0. For few of them a third of the time of np.divide with `where`."""
+    known = np.array(values, np.float64)
+    known[known == 0] = np.nan
+    return known
 
 
 def wilson(successes: Ints | Floats, trials: Ints | Floats) -> Interval:
@@ -50,10 +56,11 @@ def wilson(successes: Ints | Floats, trials: Ints | Floats) -> Interval:
     E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22.
     R. G. Newcombe (1998), Two-sided confidence intervals for the single proportion, Statistics in Medicine 17.
     """
-    share = divided(successes, trials)
-    spread = divided(np.full(np.shape(trials), Z95 * Z95), trials)
-    middle = (share + spread / 2) / (1 + spread)
-    half = np.sqrt(np.maximum(share * (1 - share) * spread + spread * spread / 4, 0.0)) / (1 + spread)
+    known = _not_zero(trials)
+    share, spread = successes / known, Z95 * Z95 / known
+    whole = 1 + spread
+    middle = (share + spread / 2) / whole
+    half = np.sqrt(np.maximum(share * (1 - share) * spread + spread * spread / 4, 0.0)) / whole
     return np.minimum(np.maximum(middle - half, 0.0), share), np.maximum(np.minimum(middle + half, 1.0), share)
 
 

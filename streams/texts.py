@@ -132,9 +132,12 @@ class TextColumns:
         cells = groups * width + texts
         order = np.argsort(cells)
         cells = cells[order]
-        starts = np.flatnonzero(np.concatenate((_TRUE[: len(cells)], cells[1:] != cells[:-1])))
+        fresh = np.ones(len(cells) + 1, np.bool_)
+        np.not_equal(cells[1:], cells[:-1], out=fresh[1:-1])
+        edges = fresh.nonzero()[0]
+        starts = edges[:-1]
         if counts is None:
-            counts = np.diff(starts, append=len(cells))
+            counts = edges[1:] - starts
         else:
             counts = np.add.reduceat(counts[order], starts) if len(starts) else counts
         groups, texts = cells[starts] // width, cells[starts] % width
@@ -185,4 +188,3 @@ def _octets(text: str) -> bytes:
 
 
 EMPTY = StringSummary(0, {}, 0)
-_TRUE = np.ones(1, np.bool_)

@@ -56,16 +56,17 @@ class FeaturePanes:
 
     def add(self, received: Sequence[tuple[Model, Partial, int]], state: State) -> None:
         """Add the summaries of all partials of a batch, each with the length of its model's grains."""
-        parts, owners, starts = [], [], []
+        parts, numbers, owners, starts = [], [], [], []
         for model, partial, grain_ms in sorted(received, key=lambda each: each[0].number):
             if len(partial.features):
-                series = model.series_numbers(partial.series, state)[partial.features.series]
-                parts.append(msgspec.structs.replace(partial.features, series=series))
+                parts.append(partial.features)
+                numbers.append(model.series_numbers(partial.series, state)[partial.features.series])
                 owners.append(model.number)
                 starts.append(partial.feature_panes // grain_ms * grain_ms)
         if not parts:
             return
-        table, owner, start = joined(parts), np.repeat(owners, [len(part) for part in parts]), np.concatenate(starts)
+        table = msgspec.structs.replace(joined(parts), series=np.concatenate(numbers))
+        owner, start = np.repeat(owners, [len(part) for part in parts]), np.concatenate(starts)
         # As they come: samples of several partitions have few values in common, so that summing them up here would save little.
         order = np.lexsort((start, owner))
         if (order[1:] < order[:-1]).any():

@@ -153,7 +153,7 @@ def _rounded(metrics: Sequence[Metric], columns: Sequence[Floats], s: int) -> Fl
     # A third of the time of np.stack.
     table = np.array(columns).T
     plain = np.array([metric.unit in ("share", "") for metric in metrics], np.bool_)
-    rounded: Floats = np.round(table, DECIMALS)
+    rounded: Floats = table.round(DECIMALS)
     if not plain.all():
         with_unit = table[:, ~plain]
         with np.errstate(divide="ignore", invalid="ignore"):

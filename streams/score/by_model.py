@@ -49,7 +49,7 @@ class ByModel:
         # Most rows follow others of their series: what is looked up once a run is spread over it.
         runs = edges(series)
         model, number = self._placed(series[runs[:-1]])
-        ordered: Columns = {"series": np.repeat(number.astype(np.uint32), np.diff(runs)), **columns}
+        ordered: Columns = {"series": np.repeat(number.astype(np.uint32), runs[1:] - runs[:-1]), **columns}
         if (model[1:] >= model[:-1]).all():
             bounds = runs[np.searchsorted(model, np.arange(len(self._edges)))]
         else:

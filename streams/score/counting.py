@@ -152,4 +152,5 @@ class Counting:
 
 def score_bin(score: Ints) -> Ints:
     """The score bin, in [0, SCORE_BINS), of scores in SCORE_SCALE."""
-    return np.clip(score // (SCORE_SCALE // SCORE_BINS), 0, SCORE_BINS - 1)
+    # For few scores a sixth of the time of np.clip.
+    return np.minimum(np.maximum(score // (SCORE_SCALE // SCORE_BINS), 0), SCORE_BINS - 1)

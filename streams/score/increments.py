@@ -134,13 +134,14 @@ class Increments:
         for rows, numbers in zip(self._rows, pairs, strict=True):
             slot = numbers << _PAIR | (rows.rung << _RUNG | rows.lane << _LANE)
             for measure, a, b, amount, where in rows.counts:
-                at = None if where is None or where.all() else np.flatnonzero(where)
+                at = None if where is None or where.all() else where.nonzero()[0]
                 cell = a << _A | b | measure << _MEASURE
                 key = _picked(slot, at) | (cell if isinstance(cell, int) else _picked(cell, at))
                 if amount is None or (amount == 1).all():
                     ones.append(key.ravel())
                 else:
-                    amounts = np.broadcast_to(_picked(amount, at), key.shape)
+                    amounts = np.empty_like(key)
+                    amounts[:] = _picked(amount, at)
                     others.append(added_up(key.ravel(), amounts.ravel(), _places(rows, a, b, numbers, at)))
         key, times = tallied(ones, others)
         pair = key >> _PAIR if distinct is None else distinct[key >> _PAIR]
@@ -181,7 +182,7 @@ def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[
     # Most amounts are 1: a plain sort and the lengths of its runs take a third of what sorting with amounts takes.
     ascending = np.sort(np.concatenate([_NONE, *ones, *(keys for keys, _ in others)]))
     bounds = edges(ascending)
-    distinct, sums = ascending[bounds[:-1]], np.diff(bounds)
+    distinct, sums = ascending[bounds[:-1]], bounds[1:] - bounds[:-1]
     for keys, amounts in others:
         sums[np.searchsorted(distinct, keys)] += amounts - 1
     kept = sums != 0
