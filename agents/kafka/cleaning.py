@@ -57,16 +57,17 @@ class Sweep:
         held = {name: state.overlay.keys_in_memory() for name, state in states.items()}
         self._slices = self._repeat(states, held)
 
-    def repeat(self, limit_bytes: int) -> None:
-        """Let the next commit repeat entries of about `limit_bytes`, at most by a few values more."""
+    def repeat(self, limit_bytes: int) -> int:
+        """Let the next commit repeat entries of about `limit_bytes`, at most by a few values more; gives their bytes."""
         repeated = 0
         while repeated < limit_bytes:
             size = next(self._slices, None)
             if size is None:
                 self.done = True
-                return
+                break
             repeated += size
             self.live_bytes += size
+        return repeated
 
     def _repeat(self, states: Mapping[str, TaskState], held: dict[str, list[bytes]]) -> Iterator[int]:
         for name, state in states.items():

@@ -61,6 +61,7 @@ class Ledger:
         # A beginning that somebody else deleted is made good by writing everything anew.
         self._must_sweep = place.restorable_from < journal_from
         self._sweep: Sweep | None = None
+        self._repeated_bytes = 0
         self._slice_bytes = LEAST_SLICE_BYTES
 
     @property
@@ -77,7 +78,8 @@ class Ledger:
         cuts = {stage: state.cut(journal=True) for stage, state in self._states.items() if state.overlay.changed}
         changes = {stage: cut.changes or b"" for stage, cut in cuts.items()}
         own_bytes = sum(map(len, changes.values()))
-        self._slice_bytes = max(LEAST_SLICE_BYTES, own_bytes)
+        # As much again as changed by itself; with what was repeated counted in, each commit of a sweep would be larger than the one before.
+        self._slice_bytes = max(LEAST_SLICE_BYTES, own_bytes - self._repeated_bytes)
         self._place = msgspec.structs.replace(
             place,
             number=place.number + 1,
@@ -115,13 +117,14 @@ class Ledger:
     def _swept(self) -> Sweep | None:
         """Go on with the cleaning of the journal; gives the sweep when this entry ends it."""
         place = self._place
+        self._repeated_bytes = 0
         if self._sweep is None:
             freezing = any(state.overlay.freezing for state in self._states.values())
             if freezing or not (self._must_sweep or is_due(place.log_bytes, place.live_bytes)):
                 return None
             self._sweep, self._must_sweep = Sweep(self._states, place.next, place.log_bytes), False
         sweep = self._sweep
-        sweep.repeat(self._slice_bytes)
+        self._repeated_bytes = sweep.repeat(self._slice_bytes)
         if not sweep.done:
             return None
         self._sweep = None
