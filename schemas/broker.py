@@ -69,7 +69,7 @@ class Kafka(Struct, frozen=True, kw_only=True):
     min_insync_replicas: int | None = None
     commit_interval_ms: int = 100
     provisional_ms: int | None = 100
-    memory_bytes: int = 256 * 10**6
+    memory_bytes: int = 512 * 10**6
     session_timeout_ms: int = 10_000
     static_member: str | None = None
     client: dict[str, str | Secret] = {}
