@@ -106,12 +106,7 @@ def decode_predictions(
                 elif row.score is None and row.scores is None and row.status != "error":
                     raise Refusal("missing_field", 'none of the fields "prediction", "score" and "scores" is there')
             if row.segment is not None:
-                for text in row.segment.values():
-                    if type(text) is not str:
-                        row.segment = _texts(row.segment)
-                        break
-                else:
-                    row.segment = row.segment or None
+                row.segment = _texts(row.segment)
             if row.tags is not None:
                 row.tags = _texts(row.tags)
             rows.append(row)

@@ -136,6 +136,7 @@ def _by_name(rows: Sequence[dict[str, Any] | None]) -> dict[str, Sequence[Any]]:
     """From a mapping per row to a column per name, None where a row lacks it."""
     if not any(rows):
         return {}
+    # The usual case is no row without names, which mypy cannot read from `all`.
     mappings: Sequence[dict[str, Any]] = rows if all(rows) else [row or {} for row in rows]  # type: ignore[assignment]
     names = list(mappings[0])
     if frozenset(map(len, mappings)) == {len(names)}:

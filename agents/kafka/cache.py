@@ -84,8 +84,8 @@ class Cache:
 
     Attributes
     ----------
-    large
-        Held by a task while it restores a state of more than a moment, so that few of them do at a time.
+    large_restores
+        Held by a task while it restores more than `restore.CHUNK_BYTES`, so that few do at a time.
 
     Raises
     ------
@@ -103,7 +103,7 @@ class Cache:
                 (folder / _DAMAGED).unlink()
         except OSError as error:
             raise StateError(f"{folder}: cannot be used for the state of this worker ({error}); give another --state") from error
-        self.large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
+        self.large_restores = threading.BoundedSemaphore(_LARGE_AT_ONCE)
         try:
             self.store = self._opened()
         except StateError as error:

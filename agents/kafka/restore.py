@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -239,7 +238,7 @@ class Restore:
                     place = self._place(commit, whole=place.whole)
                     if pending_bytes >= CHUNK_BYTES:
                         if not is_large:
-                            self._wait_for(self._cache.large, held)
+                            self._wait_for_others(held)
                             is_large = True
                         self._write(states, place)
                         pending_bytes = 0
@@ -283,11 +282,12 @@ class Restore:
         for cut in cuts:
             cut.task.settle(cut)
 
-    def _wait_for(self, large: threading.BoundedSemaphore, held: ExitStack) -> None:
+    def _wait_for_others(self, held: ExitStack) -> None:
         """Let other large restores end first: each has the changes of a commit and a part of the state in memory two and three times."""
-        while not large.acquire(timeout=_LOOK_S):
+        turn = self._cache.large_restores
+        while not turn.acquire(timeout=_LOOK_S):
             self._check_wanted()
-        held.callback(large.release)
+        held.callback(turn.release)
 
     def _check_wanted(self) -> None:
         if self._unwanted():

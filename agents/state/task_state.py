@@ -110,7 +110,7 @@ class TaskState:
     Attributes
     ----------
     found
-        What the database held at the start; None if records or marks of spills are missing in between.
+        What the database held at the start; None if records or slices of spills are missing in between.
     """
 
     def __init__(self, db: Any, stage: int, partition: int, budget: Budget) -> None:
