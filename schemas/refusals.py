@@ -42,13 +42,13 @@ class Reject(Struct):
     error
         A full sentence with topic, partition (where known) and offset.
     raw
-        The bytes as they came.
+        The bytes as they came; none where a stage refused a row, of which the driver has them.
     """
 
     offset: int
     reason: Reason
     error: str
-    raw: bytes
+    raw: bytes = b""
 
 
 class Refusal(Exception):

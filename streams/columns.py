@@ -58,8 +58,6 @@ class PredictionColumns(msgspec.Struct, gc=False):
     tick_ms
         Event time that the whole partition had reached by ticks when the row was read; it counts as the row's watermark where
         it is above the partition's own. 0 where there was none.
-    raw
-        The bytes as they came, for the dead-letter topic.
     """
 
     ids: list[bytes]
@@ -78,7 +76,6 @@ class PredictionColumns(msgspec.Struct, gc=False):
     offset: Indexes
     rank: Indexes
     tick_ms: Indexes
-    raw: list[bytes]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,7 +84,6 @@ class PredictionColumns(msgspec.Struct, gc=False):
     def of(
         cls,
         rows: Sequence[PredictionRow],
-        raw: list[bytes],
         offset: Indexes,
         positive_label: Callable[[str], str | None],
     ) -> Self:
@@ -126,7 +122,6 @@ class PredictionColumns(msgspec.Struct, gc=False):
             offset=offset,
             rank=np.zeros(n, np.int64),
             tick_ms=np.zeros(n, np.int64),
-            raw=raw,
         )
 
     def take(self, at: Indexes | slice) -> PredictionColumns:

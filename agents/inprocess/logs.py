@@ -29,7 +29,7 @@ Indexes = NDArray[np.int64]
 # (values, offsets) -> rows, the index of each row among the values, and the rest with reasons.
 Decode = Callable[[Sequence[bytes], Sequence[int]], tuple[list[Any], Sequence[int], list[Reject]]]
 
-AsColumns = Callable[[list[Any], list[bytes], Indexes], Any]
+AsColumns = Callable[[list[Any], Indexes], Any]
 
 # Rows of a batch may be large: what is read ahead is bounded in bytes too.
 MAX_AHEAD_BYTES: Final = 32 << 20
@@ -76,6 +76,8 @@ class Portion(Struct, gc=False):
         Shape (N,): of each row its line number, its offset, and its partition where the file says so, else -1.
     key
         Shape (N,): running maximum of event time in the file up to and including each row.
+    raw
+        The bytes of the rows, in parts: values, and which of them, from the first to the last exclusively.
     rejects, reject_partition
         The other lines, in order, and the recorded partition of each, 0 in a plain file.
     reject_line
@@ -87,19 +89,29 @@ class Portion(Struct, gc=False):
     offset: Indexes
     partition: Indexes
     key: Indexes
+    raw: list[tuple[list[bytes], int, int]]
     rejects: list[Reject]
     reject_partition: list[int]
     reject_line: list[int]
 
+    def value(self, row: int) -> bytes:
+        """The bytes of a row."""
+        for values, begin, end in self.raw:
+            if row < end - begin:
+                return values[begin + row]
+            row -= end - begin
+        raise IndexError("the portion has fewer rows")
+
 
 class _Block(Struct, gc=False):
-    """What one read gave: `keys` and `ends` for every line, the rest as in `Portion`; `at` is the line of a row in the block."""
+    """What one read gave: `keys` and `ends` for every line, the rest for rows as in `Portion`; `at` is the line of a row in the block."""
 
     keys: Indexes
     ends: Indexes
     size_bytes: int
     at: Indexes
     rows: Any
+    raw: list[bytes]
     offset: Indexes
     partition: Indexes
     rejects: list[Reject]
@@ -189,18 +201,18 @@ class TopicLog:
         n = len(chunk.values)
         numbers = range(self._next_line, self._next_line + n)
         if self.exported:
-            block, raw = self._from_export(chunk, numbers)
+            block = self._from_export(chunk, numbers)
         else:
             rows, good, rejects = self._decode(chunk.values, numbers)
             at = np.array(good, np.int64) if rejects else np.arange(n)
             taken = set(good) if rejects else set()
-            raw = chunk.values if not rejects else [chunk.values[i] for i in good]
             block = _Block(
                 keys=np.empty(0, np.int64),
                 ends=chunk.ends,
                 size_bytes=0,
                 at=at,
                 rows=rows,
+                raw=chunk.values if not rejects else [chunk.values[i] for i in good],
                 offset=at + self._next_line,
                 partition=np.full(len(good), -1, np.int64),
                 rejects=rejects,
@@ -213,7 +225,7 @@ class TopicLog:
             times[block.at + 1] = np.fromiter(map(_TIMESTAMP, block.rows), np.int64, len(block.rows))
         else:
             # Now, while the rows of this read are in the processor's cache: each later pass over them would cost 0.2 us a row.
-            block.rows = self._columns(block.rows, raw, block.offset)
+            block.rows = self._columns(block.rows, block.offset)
             times[block.at + 1] = block.rows.timestamp_ms
         block.keys = np.maximum.accumulate(times)[1:]
         block.size_bytes = int(chunk.ends[-1] - chunk.ends[0]) + len(chunk.values[0])
@@ -221,7 +233,7 @@ class TopicLog:
         self._next_line += n
         return block
 
-    def _from_export(self, chunk: Lines, numbers: range) -> tuple[_Block, list[bytes]]:
+    def _from_export(self, chunk: Lines, numbers: range) -> _Block:
         values: list[bytes] = []
         offsets, partitions, lines = [], [], []
         refused: dict[int, tuple[Reject, int]] = {}
@@ -247,19 +259,19 @@ class TopicLog:
         for i, reject in zip(bad, rejects, strict=True):
             refused[lines[i]] = (reject, max(partitions[i], 0))
         order = sorted(refused)
-        block = _Block(
+        return _Block(
             keys=np.empty(0, np.int64),
             ends=chunk.ends,
             size_bytes=0,
             at=np.array([lines[i] for i in good], np.int64),
             rows=rows,
+            raw=[values[i] for i in good],
             offset=np.array([offsets[i] for i in good], np.int64),
             partition=np.array([partitions[i] for i in good], np.int64),
             rejects=[refused[i][0] for i in order],
             reject_at=order,
             reject_partition=[refused[i][1] for i in order],
         )
-        return block, [values[i] for i in good]
 
 
 _EXPORTED = msgspec.json.Decoder(Exported)
@@ -308,6 +320,7 @@ def _cut(block: _Block, begin: int, end: int, *, first_line: int) -> Portion:
         offset=block.offset[low:high],
         partition=block.partition[low:high],
         key=block.keys[at],
+        raw=[(block.raw, int(low), int(high))],
         rejects=[block.rejects[i] for i in bad],
         reject_partition=[block.reject_partition[i] for i in bad],
         reject_line=[block.reject_at[i] + first_line for i in bad],
@@ -326,6 +339,7 @@ def _joined(parts: list[Portion]) -> Portion:
         offset=np.concatenate([empty, *(part.offset for part in parts)]),
         partition=np.concatenate([empty, *(part.partition for part in parts)]),
         key=np.concatenate([empty, *(part.key for part in parts)]),
+        raw=list(chain.from_iterable(part.raw for part in parts)),
         rejects=[reject for part in parts for reject in part.rejects],
         reject_partition=[partition for part in parts for partition in part.reject_partition],
         reject_line=[line for part in parts for line in part.reject_line],

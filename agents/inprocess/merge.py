@@ -136,7 +136,7 @@ class Merge:
     def _batches(self, portions: dict[str, Portion], ranks: dict[str, Indexes], event_ms: int) -> list[Batch]:
         told, known = portions[PREDICTIONS], portions[GROUND_TRUTH]
         # A portion without lines is an empty list: there is nothing to make columns of.
-        predictions: PredictionColumns = told.rows or PredictionColumns.of([], [], told.offset, lambda model: None)
+        predictions: PredictionColumns = told.rows or PredictionColumns.of([], told.offset, lambda model: None)
         truths: GroundTruthColumns = known.rows or GroundTruthColumns.of([], known.offset)
         for topic, columns in ((PREDICTIONS, predictions), (GROUND_TRUTH, truths)):
             columns.rank, columns.tick_ms = ranks[topic], portions[topic].key - portions[topic].key % self._pane_ms
@@ -188,7 +188,7 @@ def columns_by_topic(positive_label: Callable[[str], str | None]) -> dict[str, A
     """Return what makes columns of a topic's rows; `positive_label` gives a model's configured positive label."""
     return {
         PREDICTIONS: partial(PredictionColumns.of, positive_label=positive_label),
-        GROUND_TRUTH: lambda rows, raw, offset: GroundTruthColumns.of(rows, offset),
+        GROUND_TRUTH: GroundTruthColumns.of,
     }
 
 

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from agents.inprocess.logs import Portion
@@ -71,16 +72,16 @@ class DeadLetters:
         portion
             Lines of `topic`.
         found
-            Partition of stage 1 and reject, for rows of the portion that decoded well.
+            Partition of stage 1 and reject, without its bytes, for rows of the portion that decoded well.
         """
         refused = list(zip(portion.reject_line, portion.reject_partition, portion.rejects, strict=True))
         if found:
-            lines = portion.line.tolist()
-            at = dict(zip(zip(portion.partition.tolist(), portion.offset.tolist(), strict=True), lines, strict=True))
+            row_of = {place: row for row, place in enumerate(zip(portion.partition.tolist(), portion.offset.tolist(), strict=True))}
             for partition, reject in found:
                 # A plain file is one sequence: its partition is 0 whatever partition of stage 1 its rows went to.
-                by_key = at.get((-1, reject.offset))
-                refused.append((at[partition, reject.offset], partition, reject) if by_key is None else (by_key, 0, reject))
+                by_key = row_of.get((-1, reject.offset))
+                row, home = (row_of[partition, reject.offset], partition) if by_key is None else (by_key, 0)
+                refused.append((int(portion.line[row]), home, msgspec.structs.replace(reject, raw=portion.value(row))))
             refused.sort(key=lambda line: line[0])
         if not refused:
             return

@@ -352,7 +352,8 @@ class _Run:
         else:
             mark.positions[REGISTRY_COMMANDS] = self._recorded.position
         self._reached("appended")
-        self._state.commit({_MARK: msgspec.msgpack.encode(mark)})
+        commit = self._state.finish if mark.phase == "done" else self._state.commit
+        commit({_MARK: msgspec.msgpack.encode(mark)})
         self._reached("committed")
         if self._progress is not None:
             self._progress(

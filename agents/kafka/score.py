@@ -129,9 +129,8 @@ class ScoreProcessor:
             if not (self._predictions or self._truths):
                 self._since_ms = now_ms
             self._ticking.heard(_ROWS.index(received.topic), now_ms)
-            raw = values if not rejects else [values[i] for i in good]
             offsets = np.array(received.offsets, np.int64)
-            columns = self._columns[received.topic](rows, raw, offsets[good] if rejects else offsets)
+            columns = self._columns[received.topic](rows, offsets[good] if rejects else offsets)
             self._heads_ms[received.topic] = max(self._heads_ms[received.topic], int(columns.timestamp_ms.max()))
             if received.topic == PREDICTIONS:
                 self._predictions.append(columns)

@@ -136,6 +136,21 @@ class RocksState:
         for cut in cuts:
             cut.task.settle(cut)
 
+    def finish(self, marks: Mapping[str, bytes]) -> None:
+        """Write marks as the last commit, and delete the state of all tasks, which nothing will ask for.
+
+        Raises
+        ------
+        StateError
+            If the operating system does not take it, for example because the disk is full.
+        """
+        batch = WriteBatch(raw_mode=True)
+        for stage, partition in sorted(self._tasks):
+            TaskState.erase(batch, stage, partition)
+        self._tasks, self._extents = {}, {}
+        _put_marks(batch, {**marks, _EXTENTS: _encode(self._extents)})
+        self._write(batch)
+
     def write(self, cuts: Sequence[Cut], marks: Mapping[str, bytes]) -> None:
         """Write what was cut off and marks as one atomic batch, then spills. Any thread may do it, and the tasks may go on meanwhile.
 
@@ -147,8 +162,7 @@ class RocksState:
         batch = WriteBatch(raw_mode=True)
         for cut in cuts:
             cut.task.write(batch, cut)
-        for name in sorted(marks):
-            batch.put(_MARK + name.encode(), marks[name])
+        _put_marks(batch, marks)
         self._write(batch)
         for cut in cuts:
             for part in cut.task.slices(cut):
@@ -172,6 +186,11 @@ class RocksState:
 
 def _task(stage: int, partition: int) -> str:
     return f"{stage}-{partition}"
+
+
+def _put_marks(batch: WriteBatch, marks: Mapping[str, bytes]) -> None:
+    for name in sorted(marks):
+        batch.put(_MARK + name.encode(), marks[name])
 
 
 def _options() -> Options:

@@ -118,12 +118,11 @@ class Announcer:
             if due.window != name or layout.positive_label is None:
                 continue
             starts = window.starts().tolist()
+            scored = window.block.layout.part(window.dense, lanes.SCORES_FIT).any(axis=1).tolist()
             for row, (version, segment) in enumerate(window.series):
-                if segment != ALL:
+                if segment != ALL or not scored[row]:
                     continue
                 fit, holdout = window.scores(window.numbers[row])
-                if not (fit.any() or holdout.any()):
-                    continue
                 histogram = results.Histogram(
                     model_name=model.name,
                     model_version=version,

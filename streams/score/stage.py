@@ -133,12 +133,12 @@ class Score:
         return panes
 
     def _conflict(self, columns: PredictionColumns, at: int) -> Record:
-        """The dead letter of a prediction that contradicts the one that stands."""
+        """The dead letter of a prediction that contradicts the one that stands; its bytes are the driver's to add."""
         text, offset = columns.ids[at].decode(), int(columns.offset[at])
         model, version = columns.names[columns.name[at]]
         error = (
             f'{PREDICTIONS}@{offset}: prediction_id "{text}" of {model} {version} came before with other content; '
             f"the first one stands, record sent to {PREDICTIONS}.dlq"
         )
-        reject = Reject(offset=offset, reason="conflict", error=error, raw=columns.raw[at])
+        reject = Reject(offset=offset, reason="conflict", error=error)
         return Record(f"{PREDICTIONS}.dlq", text, reject)

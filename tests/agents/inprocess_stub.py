@@ -48,7 +48,7 @@ class StubScore:
             watermark = max(watermark, time_ms)
             if kind == "p":
                 if entry is not None:
-                    said = Reject(int(columns.offset[i]), "conflict", f"predictions@{int(columns.offset[i])}: conflict", columns.raw[i])
+                    said = Reject(int(columns.offset[i]), "conflict", f"predictions@{int(columns.offset[i])}: conflict")
                     records.append(Record("predictions.dlq", key.decode(), said))
                     continue
                 state.put(b"e" + key, json.dumps([time_ms, late_ms]).encode())

@@ -37,7 +37,7 @@ def columns(*events: dict[str, Any] | str) -> PredictionColumns:
     values = [(event if isinstance(event, str) else json.dumps(event)).encode() for event in events]
     rows, _, rejects = decode_predictions(values, range(len(values)))
     assert not rejects
-    return PredictionColumns.of(rows, values, np.arange(len(rows)), lambda model: None)
+    return PredictionColumns.of(rows, np.arange(len(rows)), lambda model: None)
 
 
 def fingerprint(event: dict[str, Any] | str) -> int:
@@ -131,7 +131,7 @@ def test_columns_of_a_row_do_not_depend_on_the_rows_beside() -> None:
     for at, event in enumerate(events):
         alone, row = columns(event), together.take(np.array([at]))
         assert row.names[int(row.name[0])] == alone.names[0]
-        assert (row.ids, row.raw) == (alone.ids, alone.raw)
+        assert row.ids == alone.ids
         assert row.label[0] == alone.label[0] == NO_LABEL or row.labels[int(row.label[0])] == alone.labels[0]
         for field in ("timestamp_ms", "score", "threshold", "latency_ms", "failed", "fingerprint"):
             assert np.array_equal(getattr(row, field), getattr(alone, field), equal_nan=field in ("score", "threshold", "latency_ms"))
@@ -139,7 +139,7 @@ def test_columns_of_a_row_do_not_depend_on_the_rows_beside() -> None:
 
 
 def test_no_rows_give_empty_columns() -> None:
-    empty = PredictionColumns.of([], [], np.zeros(0, np.int64), lambda model: None)
+    empty = PredictionColumns.of([], np.zeros(0, np.int64), lambda model: None)
     assert len(empty) == len(empty.fingerprint) == len(empty.names) == 0
 
 
