@@ -1,7 +1,7 @@
 """The increments that one commit of stage 1 sends to stage 2, and what they look like on `window-partials`.
 
-One `Partial` per model holds what the commit changed, as flat integer columns; adding the partials of all partitions
-up gives the exact counts. `Watermarks` says how far a partition has come; it goes to every task of stage 2.
+A `Partial` holds what the commit changed in the models of one partition of the topic, as flat integer columns; adding the partials of all
+partitions of stage 1 up gives the exact counts. `Watermarks` says how far a partition has come; it goes to every task of stage 2.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streams.feature_table import EMPTY, FeatureTable
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 Columns = dict[str, NDArray[np.generic]]
 
@@ -40,16 +40,15 @@ RECENT_COLUMNS = (
 
 
 class Partial(msgspec.Struct, gc=False):
-    """Increments of one model.
+    """Increments of some models.
 
     Attributes
     ----------
     partition
         Partition of stage 1 that counted them.
-    model_name
-        "" for counts that belong to no model.
     series
-        (model_version, segment) by series number; segment is "all" or "dimension=value".
+        (model_name, model_version, segment) by series number, those of a model side by side; the name is "" for counts that belong to no
+        model, segment is "all" or "dimension=value".
     labels
         Canonical label text by label code.
     counts
@@ -63,8 +62,7 @@ class Partial(msgspec.Struct, gc=False):
     """
 
     partition: int
-    model_name: str
-    series: list[tuple[str, str]]
+    series: list[tuple[str, str, str]]
     labels: list[str]
     counts: Columns
     features: FeatureTable
@@ -101,7 +99,6 @@ def encode(value: Partial | Watermarks) -> bytes:
         return _encoder.encode(_Message(FORMAT, value))
     wire = _WirePartial(
         partition=value.partition,
-        model_name=value.model_name,
         series=value.series,
         labels=value.labels,
         counts=_blocks("counts", value.counts, COUNT_COLUMNS),
@@ -136,7 +133,6 @@ def decode(data: bytes) -> Partial | Watermarks:
         raise ValueError(f"window-partials: record is damaged: its {len(features)} feature summaries do not fit its panes or series")
     return Partial(
         partition=wire.partition,
-        model_name=wire.model_name,
         series=wire.series,
         labels=wire.labels,
         counts=_columns("counts", wire.counts, COUNT_COLUMNS, series),
@@ -194,8 +190,7 @@ def _foreign(found: int) -> ForeignFormat:
 
 class _WirePartial(msgspec.Struct, array_like=True, tag="partial", gc=False):
     partition: int
-    model_name: str
-    series: list[tuple[str, str]]
+    series: list[tuple[str, str, str]]
     labels: list[str]
     counts: list[bytes]
     features: bytes

@@ -98,7 +98,7 @@ class DownstreamProcessor:
         """Add up partials, carry out commands, and complete some of the panes that are due."""
         outgoing, self._others = self._others, []
         if self._partials:
-            self._ladders.note(partial.model_name for partial in self._partials if isinstance(partial, Partial))
+            self._ladders.note(name for partial in self._partials if isinstance(partial, Partial) for name, _, _ in partial.series)
             self._stages.merge(self._partials)
             self._partials, self._news = [], True
         said = self._taken_commands()

@@ -75,7 +75,7 @@ class ScoreProcessor:
         self._partition = partition
         self._state = state
         self._clock = clock
-        self._score = Score(config, partition, config.kafka.input_partitions)
+        self._score = Score(config, partition, config.kafka.input_partitions, config.kafka.partitions)
         self._ticking = Ticking(config, state, clock())
         self._ladders = Ladders(config, state, NO_ID + b"ladders")
         self._writer = Writer(config.kafka.app, config.kafka.partitions)

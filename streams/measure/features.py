@@ -14,10 +14,10 @@ import numpy as np
 
 from schemas.times import DAY_MS
 from streams.feature_table import FeatureTable, joined
+from streams.measure.intake import Received
 from streams.measure.model import Model
 from streams.measure.runs import Kind, Runs, place_of
 from streams.measure.tables import Ints
-from streams.partial import Partial
 from streams.stage import State
 
 CACHED_BINS: Final = 1_000_000
@@ -54,19 +54,17 @@ class FeaturePanes:
         self._runs = Runs(TABLES, cached=CACHED_BINS)
         self._days: dict[tuple[int, int], Part] = {}
 
-    def add(self, received: Sequence[tuple[Model, Partial, int]], state: State) -> None:
-        """Add the summaries of all partials of a batch, each with the length of its model's grains."""
-        parts, numbers, owners, starts = [], [], [], []
-        for model, partial, grain_ms in sorted(received, key=lambda each: each[0].number):
-            if len(partial.features):
-                parts.append(partial.features)
-                numbers.append(model.series_numbers(partial.series, state)[partial.features.series])
-                owners.append(model.number)
-                starts.append(partial.feature_panes // grain_ms * grain_ms)
-        if not parts:
+    def add(self, received: Received, grains_ms: Sequence[int], state: State) -> None:
+        """Add the summaries of all partials of a batch; `grains_ms` has the length of the grains for each part."""
+        tables = [partial.features for partial in received.partials]
+        if not any(map(len, tables)):
             return
-        table = msgspec.structs.replace(joined(parts), series=np.concatenate(numbers))
-        owner, start = np.repeat(owners, [len(part) for part in parts]), np.concatenate(starts)
+        at = received.places([len(table) for table in tables], np.concatenate([table.series for table in tables]))
+        table = msgspec.structs.replace(joined([table for table in tables if len(table)]), series=received.number[at])
+        part = received.part[at]
+        owner = np.array([part.model.number for part in received.parts], np.int64)[part]
+        grain_ms = np.array(grains_ms, np.int64)[part]
+        start = np.concatenate([partial.feature_panes for partial in received.partials]) // grain_ms * grain_ms
         # As they come: samples of several partitions have few values in common, so that summing them up here would save little.
         order = np.lexsort((start, owner))
         if (order[1:] < order[:-1]).any():

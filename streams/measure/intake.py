@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +22,61 @@ from streams.stage import State
 
 _LANES: Final = len(LANE_NAMES)
 _NEVER: Final = np.iinfo(np.int64).max
+_NONE: Final = np.zeros(0, np.int64)
 
-Received = Sequence[tuple[Model, Partial]]
+
+class Part(NamedTuple):
+    """The series of one model in a partial."""
+
+    model: Model
+    partial: Partial
+
+
+class Received:
+    """Partials of a batch, with the numbers that this stage knows their series by.
+
+    Parameters
+    ----------
+    model_of
+        The model of a name.
+
+    Attributes
+    ----------
+    partials, parts
+        The partials, and the models of one after another.
+    part, number
+        Shape (S,), of the series of one partial after another: which of the parts it is of, and its number in the model.
+    """
+
+    def __init__(self, partials: Sequence[Partial], model_of: Callable[[str], Model], state: State) -> None:
+        self.partials = partials
+        self.parts: list[Part] = []
+        numbers = [_NONE]
+        for partial in partials:
+            for name, series in groupby(partial.series, itemgetter(0)):
+                model = model_of(name)
+                self.parts.append(Part(model, partial))
+                numbers.append(model.series_numbers([(version, segment) for _, version, segment in series], state))
+        self.number = np.concatenate(numbers)
+        self.part = np.repeat(np.arange(len(self.parts)), [len(some) for some in numbers[1:]])
+        self._begin = _offsets([partial.series for partial in partials])
+
+    @property
+    def models(self) -> list[Model]:
+        """All models, by first appearance."""
+        return list({part.model.number: part.model for part in self.parts}.values())
+
+    def places(self, lengths: Sequence[int], series: NDArray[np.generic]) -> Ints:
+        """Index in `part` and `number` of the series of each row, shape (N,).
+
+        Parameters
+        ----------
+        lengths
+            How many rows each partial has.
+        series
+            Shape (N,): the series by its number in the partial.
+        """
+        return np.repeat(self._begin, lengths) + series.astype(np.int64)
 
 
 def add_counts(received: Received, panes: Panes, first_lane: int, state: State, *, shown: Provisional | None = None) -> None:
@@ -34,28 +89,27 @@ def add_counts(received: Received, panes: Panes, first_lane: int, state: State, 
     shown
         Who shows open windows, where somebody does.
     """
-    filled = [(model, partial) for model, partial in received if len(partial.counts["pane"])]
-    if not filled:
+    partials = received.partials
+    lengths = [len(partial.counts["pane"]) for partial in partials]
+    if not any(lengths):
         return
-    models = list({model.number: model for model, _ in filled}.values())
-    place_of_model = {model.number: place for place, model in enumerate(models)}
-    model_of_partial = np.array([place_of_model[model.number] for model, _ in filled], np.int64)
-    columns = {name: np.concatenate([partial.counts[name] for _, partial in filled]) for name in filled[0][1].counts}
-    lengths = np.array([len(partial.counts["pane"]) for _, partial in filled], np.int64)
-    source = np.repeat(np.arange(len(filled)), lengths)
-    series = series_of(filled, source, columns["series"], state)
+    columns = {name: np.concatenate([partial.counts[name] for partial in partials]) for name in partials[0].counts}
+    at = received.places(lengths, columns["series"])
+    part, series = received.part[at], received.number[at]
     a, b, measure = columns["a"].astype(np.int64), columns["b"].astype(np.int64), columns["measure"].astype(np.int64)
     labelled, cells = LABEL_IN_A[measure], measure == lanes.CELLS
     if labelled.any():
-        codes, sources = np.concatenate((a[labelled], b[cells])), np.concatenate((source[labelled], source[cells]))
-        numbers = labels_of(filled, sources, codes, state)
+        codes, parts = np.concatenate((a[labelled], b[cells])), np.concatenate((part[labelled], part[cells]))
+        numbers = labels_of(received.parts, parts, codes, state)
         split = len(numbers) - int(cells.sum())
         a[labelled], b[cells] = numbers[:split], numbers[split:]
     if int(b.max()) >> B_BITS or int(a.max()) >> A_BITS:
         raise ValueError(f"measure: an index of a count does not fit {A_BITS} bits; stage 1 is of another release")
     lane, pane = columns["lane"].astype(np.int64), columns["pane"].astype(np.int64, copy=False)
-    _first_sights(filled, columns, (np.cumsum(lengths) - lengths).tolist(), first_lane)
-    model = model_of_partial[source]
+    _first_sights(received, at, np.where(lane == first_lane, pane, _NEVER))
+    models = received.models
+    place = {model.number: place for place, model in enumerate(models)}
+    model = np.array([place[part.model.number] for part in received.parts], np.int64)[part]
     keys = columns["rung"].astype(np.int64) << RUNG_SHIFT
     keys |= series << SERIES_SHIFT
     keys |= measure << MEASURE_SHIFT
@@ -68,65 +122,45 @@ def add_counts(received: Received, panes: Panes, first_lane: int, state: State, 
         shown.note(models, model, lane, pane, keys, counts)
 
 
-def series_of(received: Received, source: Ints, series: NDArray[np.generic], state: State) -> Ints:
-    """The model's number of each series, shape (N,).
+def labels_of(parts: Sequence[Part], part: Ints, codes: Ints, state: State) -> Ints:
+    """The model's number of each label code, both of shape (N,), of rows of some `parts`.
 
-    Parameters
-    ----------
-    source, series
-        Shape (N,): which of the partials, and the series number in it.
+    Partials list labels that are not their model's, which get none.
     """
-    numbers = [model.series_numbers(partial.series, state) for model, partial in received]
-    return np.concatenate(numbers)[_offsets(numbers)[source] + series.astype(np.int64)]
-
-
-def labels_of(received: Received, source: Ints, codes: Ints, state: State) -> Ints:
-    """The model's number of each label code, shape (N,); partials list labels that are not their model's, which get none."""
-    labels = [partial.labels for _, partial in received]
+    labels = [partial.labels for _, partial in parts]
     offsets = _offsets(labels)
     numbers = codes - NO_LABEL + NONE
     named = codes < NO_LABEL
-    places = offsets[source[named]] + codes[named]
+    places = offsets[part[named]] + codes[named]
     used = np.flatnonzero(np.bincount(places))
     number_of = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.int64)
     for place, owner in zip(used.tolist(), (np.searchsorted(offsets, used, side="right") - 1).tolist(), strict=True):
-        (number,) = received[owner][0].labels.numbers([labels[owner][place - int(offsets[owner])]], state)
+        (number,) = parts[owner].model.labels.numbers([labels[owner][place - int(offsets[owner])]], state)
         number_of[place] = min(number, ANOTHER)
     numbers[named] = number_of[places]
     return numbers
 
 
-def _offsets(parts: Sequence[Sequence[object] | Ints]) -> Ints:
+def _offsets(parts: Sequence[Sequence[object]]) -> Ints:
     """Where each part begins in all of them together; parts without anything are passed over by a search from the right."""
     lengths = np.array([len(part) for part in parts], np.int64)
     return np.cumsum(lengths) - lengths
 
 
-def _first_sights(received: Received, columns: Mapping[str, NDArray[np.generic]], begins: Sequence[int], first_lane: int) -> None:
-    """Remember the first pane of each version; `begins` says where the rows of each partial begin, of which none is empty."""
-    pane = np.where(columns["lane"] == first_lane, columns["pane"].astype(np.int64, copy=False), _NEVER)
-    earliest = np.minimum.reduceat(pane, begins).tolist()
-    for (model, partial), begin, first_ms in zip(received, begins, earliest, strict=True):
-        versions = model.facts.versions
-        # All of them are known from before, but for the first commits of a model.
-        new = [
-            (version, number)
-            for number, (version, segment) in enumerate(partial.series)
-            if segment == ALL and (version not in versions or first_ms < versions[version].first_ms)
-        ]
-        if not new:
+def _first_sights(received: Received, at: Ints, pane: Ints) -> None:
+    """Remember the first pane of each version, of rows of the series `at`, shape (N,); _NEVER for a row that tells of none."""
+    earliest = np.full(len(received.part), _NEVER)
+    np.minimum.at(earliest, at, pane)
+    series = chain.from_iterable(partial.series for partial in received.partials)
+    for (_, version, segment), part, first_ms in zip(series, received.part.tolist(), earliest.tolist(), strict=True):
+        if segment != ALL or first_ms == _NEVER:
             continue
-        first = np.full(len(partial.series), _NEVER, np.int64)
-        rows = slice(begin, begin + len(partial.counts["series"]))
-        np.minimum.at(first, columns["series"][rows].astype(np.int64), pane[rows])
-        for version, number in new:
-            held = versions.get(version)
-            if first[number] == _NEVER:
-                continue
-            if held is None:
-                versions[version] = Version(int(first[number]))
-            else:
-                held.first_ms = min(held.first_ms, int(first[number]))
+        versions = received.parts[part].model.facts.versions
+        held = versions.get(version)
+        if held is None:
+            versions[version] = Version(first_ms)
+        else:
+            held.first_ms = min(held.first_ms, first_ms)
 
 
 assert PREDICTED_NEGATIVE - NO_LABEL + NONE < 1 << A_BITS

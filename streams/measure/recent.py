@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from streams import lanes
 from streams.lanes import NO_LABEL
 from streams.measure.evaluate import Job
-from streams.measure.intake import labels_of, series_of
+from streams.measure.intake import Received, labels_of
 from streams.measure.model import Model
 from streams.measure.panes import Chunk
 from streams.measure.runs import Kind, Runs, place_of
 from streams.measure.tables import A_SHIFT, MEASURE_SHIFT, SERIES_SHIFT, Ints, Table
 from streams.measure.windows import Due, Plan
-from streams.partial import Partial
 from streams.stage import State
 
 # Exact unless more outcomes than this are taken back in one series and bucket after it was cut to its newest rows.
@@ -78,18 +77,18 @@ class RecentOutcomes:
         kind = Kind(len, lambda parts: newest(joined(parts), most + SPARE), Outcomes.encode, Outcomes.decode)
         self._runs = Runs(kind, cached=CACHED_ROWS)
 
-    def add(self, model: Model, partials: Sequence[Partial], plan: Plan, state: State) -> None:
-        """Add the outcomes of several partials of one model."""
-        filled = [(model, partial) for partial in partials if len(partial.recent["series"])]
-        if not filled:
+    def add(self, received: Received, steps_ms: Sequence[int], state: State) -> None:
+        """Add the outcomes of all partials of a batch; `steps_ms` has the length of the buckets for each part."""
+        if not any(len(partial.recent["series"]) for partial in received.partials):
             return
-        rows, bucket_ms = _translated(filled, state), plan.recent_step_ms
-        buckets = rows.time // bucket_ms
-        for bucket in np.unique(buckets).tolist():
-            of_bucket = rows.take(buckets == bucket)
+        part, rows = _translated(received, state)
+        step_ms = np.array(steps_ms, np.int64)[part]
+        owner, start = np.array([part.model.number for part in received.parts], np.int64)[part], rows.time // step_ms * step_ms
+        for number, start_ms in np.unique(np.stack((owner, start)), axis=1).T.tolist():
+            of_bucket = rows.take((owner == number) & (start == start_ms))
             if len(of_bucket) > self._most:
                 of_bucket = newest(of_bucket, self._most + SPARE)
-            self._runs.append(place_of(b"r", model.number, bucket * bucket_ms), of_bucket, state)
+            self._runs.append(place_of(b"r", number, start_ms), of_bucket, state)
 
     def jobs(self, model: Model, plan: Plan, end_ms: int, state: State) -> list[Job]:
         """The last-n windows that end at `end_ms`, of the series that gained an outcome since the announcement before."""
@@ -151,20 +150,23 @@ def cut(rows: Outcomes, most: int) -> Outcomes:
     return rows.take(np.repeat(ends, lengths) - np.arange(len(rows)) <= most)
 
 
-def _translated(received: Sequence[tuple[Model, Partial]], state: State) -> Outcomes:
-    """The outcomes of all partials; those that begin with a retraction are none."""
-    columns = {name: np.concatenate([partial.recent[name] for _, partial in received]) for name in received[0][1].recent}
-    source = np.repeat(np.arange(len(received)), [len(partial.recent["series"]) for _, partial in received])
+def _translated(received: Received, state: State) -> tuple[Ints, Outcomes]:
+    """The part of each outcome and the outcomes of all partials; those that begin with a retraction are none."""
+    partials = received.partials
+    columns = {name: np.concatenate([partial.recent[name] for partial in partials]) for name in partials[0].recent}
+    at = received.places([len(partial.recent["series"]) for partial in partials], columns["series"])
+    part = received.part[at]
     actual, predicted = columns["actual"].astype(np.int64), columns["predicted"].astype(np.int64)
-    numbers = labels_of(received, np.concatenate((source, source)), np.concatenate((actual, predicted)), state)
+    numbers = labels_of(received.parts, np.concatenate((part, part)), np.concatenate((actual, predicted)), state)
     rows = Outcomes(
-        series_of(received, source, columns["series"], state),
+        received.number[at],
         columns["time"].astype(np.int64),
         columns["hash"].astype(np.uint64),
-        numbers[: len(source)] << A_SHIFT | numbers[len(source) :],
+        numbers[: len(at)] << A_SHIFT | numbers[len(at) :],
         columns["sign"].astype(np.int64),
     )
-    return rows.take((actual != NO_LABEL) & (predicted != NO_LABEL))
+    kept = np.flatnonzero((actual != NO_LABEL) & (predicted != NO_LABEL))
+    return part[kept], rows.take(kept)
 
 
 _NONE: Final = tuple([np.zeros(0, dtype)] for dtype in (np.int64, np.int64, np.uint64, np.int64, np.int64))

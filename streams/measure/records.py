@@ -118,7 +118,7 @@ class Announcer:
             if due.window != name or layout.positive_label is None:
                 continue
             starts = window.starts().tolist()
-            scored = window.block.layout.part(window.dense, lanes.SCORES_FIT).any(axis=1).tolist()
+            scored = np.any(window.block.layout.part(window.dense, lanes.SCORES_FIT), axis=1).tolist()
             for row, (version, segment) in enumerate(window.series):
                 if segment != ALL or not scored[row]:
                     continue

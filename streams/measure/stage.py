@@ -20,7 +20,7 @@ from streams.measure.drift_windows import DriftWindows
 from streams.measure.evaluate import Evaluator, Job
 from streams.measure.features import FeaturePanes
 from streams.measure.frontier import Frontier
-from streams.measure.intake import add_counts
+from streams.measure.intake import Received, add_counts
 from streams.measure.model import Model
 from streams.measure.panes import Panes
 from streams.measure.provisional import Provisional
@@ -149,21 +149,20 @@ class Measure:
         return model
 
     def _taken_in(self, batch: Batch, frontier: Frontier, state: State) -> list[Record]:
-        by_model: dict[str, list[Partial]] = {}
+        partials: list[Partial] = []
         for value in batch.records.get(topics.WINDOW_PARTIALS, ()):
             if isinstance(value, Watermarks):
                 frontier.note(value)
             else:
-                by_model.setdefault(value.model_name, []).append(value)
-        received = [(self._model(name, state), partials) for name, partials in by_model.items()]
-        each = [(model, partial) for model, partials in received for partial in partials]
-        add_counts(each, self._panes, min(self._lanes), state, shown=self._shown)
+                partials.append(value)
+        received = Received(partials, lambda name: self._model(name, state), state)
+        add_counts(received, self._panes, min(self._lanes), state, shown=self._shown)
         if self._shown is not None and self._shown.crowded():
             self._shown.count(frontier.edges_ms, state)
-        self._features.add([(model, partial, self._grain_ms(self._schedule.plan(model.config))) for model, partial in each], state)
-        for model, partials in received:
-            if model.config.last_n:
-                self._recent.add(model, partials, self._schedule.plan(model.config), state)
+        plans = [self._schedule.plan(part.model.config) for part in received.parts]
+        self._features.add(received, [self._grain_ms(plan) for plan in plans], state)
+        self._recent.add(received, [plan.recent_step_ms for plan in plans], state)
+        for model in received.models:
             model.write(state)
         entries: dict[str, list[RegistryEntry]] = {}
         for entry in batch.records.get(topics.REGISTRY, ()):

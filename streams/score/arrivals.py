@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.settings import Config
 from streams.columns import GroundTruthColumns, PredictionColumns
+from streams.hashing import partitions_of
 from streams.lanes import NO_LABEL, NO_MODEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
 from streams.named import Named
 from streams.score.entry import NO_SCORE, Horizons
@@ -26,17 +27,22 @@ OTHER: Final = "other"
 class Texts:
     """The dictionaries of one partition, and what the configuration says of each model version in them.
 
+    Parameters
+    ----------
+    homes
+        Number of partitions after stage 1; that of a model is its home.
+
     Attributes
     ----------
     names
         (model_name, model_version) by code, V of them.
-    names_by_model, place, model
-        The same with those of a model side by side, models by name; the place of each code in that order, shape (V,); and the number of
-        the model at each place, shape (V,).
+    names_by_home, place, home
+        The same by home, then by model name; the place of each code in that order, shape (V,); and the home at each place, shape (V,).
     """
 
-    def __init__(self, config: Config, state: State) -> None:
+    def __init__(self, config: Config, state: State, homes: int = 1) -> None:
         self._config = config
+        self._homes = homes
         self.labels = Dictionary(b"l", state)
         self.segments = Dictionary(b"s", state)  # "dimension=value"; code 0 in a row means that it has none
         self._values = dict.fromkeys(config.segments, 0)
@@ -83,11 +89,11 @@ class Texts:
             self._code_of_name[model, version] = len(self.names)
             self.names.append((model, version))
             self.horizons.append(Horizons(tuple(rung.ms for rung in settings.maturity), settings.correction_horizon_ms))
-        by_model = sorted(range(len(self.names)), key=lambda code: self.names[code][0])
-        self.names_by_model = [self.names[code] for code in by_model]
-        self.place: Ints = np.argsort(by_model)
-        number = {model: at for at, model in enumerate(dict.fromkeys(model for model, _ in self.names_by_model))}
-        self.model = np.array([number[model] for model, _ in self.names_by_model], np.int64)
+        homes = partitions_of([model.encode() for model, _ in self.names], self._homes)
+        by_home = sorted(range(len(self.names)), key=lambda code: (homes[code], self.names[code][0]))
+        self.names_by_home = [self.names[code] for code in by_home]
+        self.place: Ints = np.argsort(by_home)
+        self.home = homes[by_home]
         models = [self._config.for_model(model) for model, _ in self.names]
         longest = max((len(h.ladder_ms) for h in self.horizons), default=1)
         padded = [h.ladder_ms + (h.label_ms,) * (longest - len(h.ladder_ms)) for h in self.horizons]

@@ -16,7 +16,7 @@ from streams.texts import TextColumns, names_of
 
 
 def summarised(rows: Predictions, features: Named, texts: Texts, config: Config) -> tuple[FeatureTable, Ints]:
-    """The summaries by model, with the series key as number of the series, and the number of the pane of each, shape (R,).
+    """The summaries by home, with the series key as number of the series, and the number of the pane of each, shape (R,).
 
     `features` are those of all rows that the driver gave; `rows.at` says which one is a row's.
     """
@@ -26,7 +26,7 @@ def summarised(rows: Predictions, features: Named, texts: Texts, config: Config)
     at, pane = rows.at[row], rows.timestamp_ms // config.pane_ms
     # A group is a series and pane that has rows; a cell is one feature of a group.
     first_pane, pane_span = int(pane.min()), int(pane.max() - pane.min()) + 1
-    groups, group = np.unique(_by_model(series, texts) * pane_span + (pane[row] - first_pane), return_inverse=True)
+    groups, group = np.unique(_by_home(series, texts) * pane_span + (pane[row] - first_pane), return_inverse=True)
     series_of_group = np.empty_like(groups)
     series_of_group[group] = series
     names = list(dict.fromkeys((*features.numeric, *features.textual)))
@@ -73,11 +73,11 @@ def _series_of(rows: Predictions, texts: Texts, config: Config) -> tuple[Ints, I
     return np.concatenate(row), np.concatenate(keys)
 
 
-def _by_model(series: Ints, texts: Texts) -> Ints:
-    """Numbers in the order of models. The series key itself follows from codes, which stay: a new name can move the places of others."""
+def _by_home(series: Ints, texts: Texts) -> Ints:
+    """Numbers in the order of homes. The series key itself follows from codes, which stay: a new name can move the places of others."""
     name = series >> SEGMENT_BITS
-    by_model: Ints = series + (texts.place[name] - name << SEGMENT_BITS)
-    return by_model
+    by_home: Ints = series + (texts.place[name] - name << SEGMENT_BITS)
+    return by_home
 
 
 def _kept(words: list[str]) -> tuple[list[str], Ints]:

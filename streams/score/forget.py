@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.score.by_model import edges
+from streams.score.by_home import edges
 from streams.score.keys import NO_ID
 from streams.stage import State
 

@@ -1,4 +1,4 @@
-"""Increments of one batch, collected as columns and summed into one partial per model.
+"""Increments of one batch, collected as columns and summed into one partial for each partition after stage 1.
 
 Rows name a series by model version and segment code; each row is counted for the segment "all" and for each of its segment values.
 """
@@ -15,7 +15,7 @@ from streams.feature_table import EMPTY, FeatureTable
 from streams.lanes import ALL
 from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial
 from streams.score.arrivals import Texts
-from streams.score.by_model import ByModel, edges
+from streams.score.by_home import ByHome, edges
 
 Ints = NDArray[np.int64]
 
@@ -71,13 +71,13 @@ class Increments:
             self.recent.append((name, segments, time, hashes, actual, predicted, sign))
 
     def add_features(self, summaries: FeatureTable, pane: Ints) -> None:
-        """The feature summaries of the batch by model, with series keys as numbers of series, and the pane number of each, shape (R,)."""
+        """The feature summaries of the batch by home, with series keys as numbers of series, and the pane number of each, shape (R,)."""
         self._features = summaries, pane
 
     def partials(self, partition: int, texts: Texts) -> list[Partial]:
-        """One partial per model that gained something, by model name; the codes of rows are those of `texts`."""
-        # A series is numbered by its model version, versions in the order of their models, and by its segment: what is sorted by series
-        # is sorted by model.
+        """One partial for each home of models that gained something; the codes of rows are those of `texts`."""
+        # A series is numbered by its model version, versions in the order of their homes and models, and by its segment: what is sorted
+        # by series is sorted by home.
         width = len(texts.segments) + 1
         first_series = texts.place * width
 
@@ -91,23 +91,22 @@ class Increments:
         recent_series, feature_series = numbered(recent_keys), numbered(summaries.series)
         distinct = np.sort(np.concatenate([series[edges(series)[:-1]], recent_series, feature_series]))
         distinct = distinct[edges(distinct)[:-1]]
-        by_model = ByModel(distinct, texts.model[distinct // width])
-        counts = by_model.rows(series, _count_columns(packed, pane, amount))
-        outcomes = by_model.rows(recent_series, recent)
-        features = by_model.features(summaries, feature_series, feature_pane * self._pane_ms)
-        names, segments, labels = texts.names_by_model, texts.segments.texts, list(texts.labels.texts)
+        by_home = ByHome(distinct, texts.home[distinct // width])
+        counts = by_home.rows(series, _count_columns(packed, pane, amount))
+        outcomes = by_home.rows(recent_series, recent)
+        features = by_home.features(summaries, feature_series, feature_pane * self._pane_ms)
+        names, segments, labels = texts.names_by_home, texts.segments.texts, list(texts.labels.texts)
         return [
             Partial(
                 partition=partition,
-                model_name=names[its[0] // width][0],
-                series=[(names[key // width][1], segments[key % width - 1] if key % width else ALL) for key in its],
+                series=[(*names[key // width], segments[key % width - 1] if key % width else ALL) for key in its],
                 labels=labels,
                 counts=its_counts,
                 features=its_features,
                 feature_panes=its_panes,
                 recent=its_outcomes,
             )
-            for its, its_counts, (its_features, its_panes), its_outcomes in zip(by_model.series(), counts, features, outcomes, strict=True)
+            for its, its_counts, (its_features, its_panes), its_outcomes in zip(by_home.series(), counts, features, outcomes, strict=True)
         ]
 
     def _summed(self, first_series: Ints, nobody: int) -> tuple[Ints, Ints, Ints, Ints]:

@@ -44,13 +44,22 @@ _decode = msgspec.msgpack.Decoder(Marks).decode
 
 
 class Score:
-    """Stage 1 of one partition. What it keeps between calls it can rebuild from the state; after a failed commit take a new one."""
+    """Stage 1 of one partition. What it keeps between calls it can rebuild from the state; after a failed commit take a new one.
+
+    Parameters
+    ----------
+    partition, partitions
+        Number of the partition of the inputs, and how many there are.
+    homes
+        Partitions of `window-partials`: models of the same one share a partial.
+    """
 
     name = "score"
     inputs: tuple[str, ...] = (PREDICTIONS, GROUND_TRUTH, TICKS)
 
-    def __init__(self, config: Config, partition: int, partitions: int) -> None:
+    def __init__(self, config: Config, partition: int, partitions: int, homes: int = 1) -> None:
         self._config = config
+        self._homes = homes
         self._partition = partition
         self._partitions = partitions
         self._opened: tuple[Texts, DueIndex, Join, Ending] | None = None
@@ -67,9 +76,11 @@ class Score:
         return Marks() if written is None else _decode(written)
 
     def process(self, batch: Batch, state: State, /) -> list[Record]:
-        """Join a batch; gives dead letters, outcomes, partials by model name, and watermarks where a frontier entered a new pane."""
+        """Join a batch; gives dead letters, outcomes, a partial for each home under the name of one of its models, and watermarks where a
+        frontier entered a new pane.
+        """
         if self._opened is None:
-            texts, due = Texts(self._config, state), DueIndex(self._config.pane_ms, state)
+            texts, due = Texts(self._config, state, self._homes), DueIndex(self._config.pane_ms, state)
             single = OneByOne(texts, due, self._config)
             self._opened = texts, due, Join(texts, due, single, self._config), Ending(texts, due, single, self._config)
         texts, due, join, ending = self._opened
@@ -94,7 +105,7 @@ class Score:
         ending.forget(reached_ms, counting, state)
         partials = counting.increments.partials(self._partition, texts)
         records += outcome_records(found.told, texts, self._config)
-        records += [Record(WINDOW_PARTIALS, partial.model_name, partial) for partial in partials]
+        records += [Record(WINDOW_PARTIALS, partial.series[0][0], partial) for partial in partials]
         ended_ms = marks.ended_ms if batch.ended_ms is None else batch.ended_ms
         sent = self._announce(prediction_ms, truth_ms, due.first_ms(), marks, ended_ms, records)
         state.put(_WATERMARKS, _encode(Marks(1, prediction_ms, truth_ms, sent, ended_ms)))

@@ -44,9 +44,9 @@ class Sum:
         for partial in self.partials:
             columns = (partial.counts[name].tolist() for name in ("lane", "pane", "series", "rung", "measure", "a", "b", "count"))
             for lane, pane, series, rung, measure, a, b, amount in zip(*columns, strict=True):
-                ladder = [name for name, _ in settings.of(partial.model_name).rungs]
+                ladder = [name for name, _ in settings.of(partial.series[series][0]).rungs]
                 for name in ladder[rung:] if LANE_NAMES[lane] == "decisions" else ["-"]:
-                    place = Place(partial.model_name, *partial.series[series], LANE_NAMES[lane], "pane", name, pane)
+                    place = Place(*partial.series[series], LANE_NAMES[lane], "pane", name, pane)
                     figure = figures.setdefault(place, Figure())
                     if measure == COUNT:
                         figure.counts[COUNTERS[b]] += amount

@@ -125,15 +125,15 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
 
 
 def partials(part: Sequence[Moment]) -> list[Partial]:
-    """One partial per model and partition, as a commit of stage 1 that holds these moments would send them."""
-    groups: dict[tuple[str, int], list[Moment]] = {}
-    for moment in part:
-        groups.setdefault((moment.model, moment.partition), []).append(moment)
-    return [_partial(model, partition, group) for (model, partition), group in groups.items()]
+    """One partial per partition, as a commit of stage 1 that holds these moments would send them."""
+    groups: dict[int, list[Moment]] = {}
+    for moment in sorted(part, key=lambda moment: moment.model):
+        groups.setdefault(moment.partition, []).append(moment)
+    return [_partial(partition, group) for partition, group in groups.items()]
 
 
-def _partial(model: str, partition: int, group: Sequence[Moment]) -> Partial:
-    series: dict[tuple[str, str], int] = {}
+def _partial(partition: int, group: Sequence[Moment]) -> Partial:
+    series: dict[tuple[str, str, str], int] = {}
     labels: dict[str, int] = {"of another model": 0}
 
     def code(text: str | int) -> int:
@@ -141,20 +141,22 @@ def _partial(model: str, partition: int, group: Sequence[Moment]) -> Partial:
             return text
         return SPECIAL[text] if text in SPECIAL else labels.setdefault(text, len(labels))
 
+    def number(moment: Moment, pair: tuple[str, str]) -> int:
+        return series.setdefault((moment.model, *pair), len(series))
+
     sums: Counter[tuple[int, ...]] = Counter()
     recent = []
     summaries: dict[tuple[int, int, str], list[float]] = {}
     for moment in group:
         for lane, start, pair, rung, measure, a, b, count in moment.counts:
-            sums[lane, start, series.setdefault(pair, len(series)), rung, measure, code(a), code(b)] += count
+            sums[lane, start, number(moment, pair), rung, measure, code(a), code(b)] += count
         for start, pair, name, value in moment.features:
-            summaries.setdefault((series.setdefault(pair, len(series)), start, name), []).append(value)
+            summaries.setdefault((number(moment, pair), start, name), []).append(value)
         for pair, time, key, actual, predicted, sign in moment.recent:
-            recent.append((series.setdefault(pair, len(series)), time, key, code(actual), code(predicted), sign))
+            recent.append((number(moment, pair), time, key, code(actual), code(predicted), sign))
     rows = [(*key, count) for key, count in sums.items() if count]
     return Partial(
         partition=partition,
-        model_name=model,
         series=list(series),
         labels=list(labels),
         counts={name: np.array([row[i] for row in rows], dtype) for i, (name, dtype) in enumerate(COUNT_COLUMNS)},

@@ -23,6 +23,7 @@ from streams.score.increments import Increments, added_up, tallied
 PANE_MS = 60_000
 NAMES = [("shop", "2"), ("churn", "1"), ("shop", "1"), ("fraud", "1")]
 VALUES = ("de", "fr", "us")
+HOMES = {"shop": 0, "churn": 1, "fraud": 0}  # where Kafka's default partitioner puts these keys in a topic with 2 partitions
 Total = Counter[tuple[Any, ...]]
 
 keys = st.lists(st.integers(0, 40), max_size=30)
@@ -85,18 +86,22 @@ def counted(partials: list[Partial]) -> Total:
     for partial in partials:
         columns = {name: partial.counts[name].tolist() for name, _ in COUNT_COLUMNS}
         for lane, pane, series, *rest, count in zip(*columns.values(), strict=True):
-            key = (partial.model_name, *partial.series[series], lane, pane, *rest)
+            key = (*partial.series[series], lane, pane, *rest)
             assert count
             assert key not in total
             total[key] = count
     return total
 
 
+def homes_of(partials: list[Partial]) -> list[int]:
+    return [HOMES[partial.series[0][0]] for partial in partials]
+
+
 @pytest.mark.parametrize("many", [True, False], ids=["pairs fit", "too many pairs"])
 @given(sets=batches())
 def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any]) -> None:
     state = MemoryState()
-    texts = Texts(Config(segments=("country", "home")), state)
+    texts = Texts(Config(segments=("country", "home")), state, homes=2)
     codes = texts.codes_of_names(NAMES, state)
     by_dimension = [ints([0, *texts.codes_of_values(dimension, VALUES, state)]) for dimension in ("country", "home")]
     gained, expected = Increments(PANE_MS), Counter()
@@ -124,5 +129,10 @@ def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any
             patch.setattr(increments, "_MAX_PAIRS", len(pairs) + 1)
         partials = gained.partials(3, texts)
     assert counted(partials) == {key: count for key, count in expected.items() if count}
-    assert [partial.model_name for partial in partials] == sorted({key[0] for key, count in expected.items() if count})
+    for partial in partials:
+        models = [model for model, _, _ in partial.series]
+        assert models == sorted(models)
+    found = {home: {model for model, _, _ in partial.series} for home, partial in zip(homes_of(partials), partials, strict=True)}
+    gainers = {key[0] for key, count in expected.items() if count}
+    assert found == {home: {model for model in gainers if HOMES[model] == home} for home in {HOMES[model] for model in gainers}}
     assert all(partial.features is EMPTY or not len(partial.features) for partial in partials)

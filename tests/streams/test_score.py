@@ -93,14 +93,14 @@ def _total(records: list[Record]) -> Total:
             text_b: Any = COUNTERS[b] if measure == COUNT else (special.get(b) or partial.labels[b]) if measure == CELLS else b
             if measure in (PREDICTED_SCORES, PREDICTED):
                 text_a = special.get(a) or partial.labels[a]
-            total[(partial.model_name, *partial.series[series], LANE_NAMES[lane], pane, rung, measure, text_a, text_b)] += count
+            total[(*partial.series[series], LANE_NAMES[lane], pane, rung, measure, text_a, text_b)] += count
         for part, pane in zip(partial.features.split(range(len(partial.features) + 1)), partial.feature_panes.tolist(), strict=True):
             for (series, feature), summary in part.summaries().items():
                 assert not summary.numbers.total
-                key = (partial.model_name, *partial.series[series], pane, feature)
+                key = (*partial.series[series], pane, feature)
                 total.update({(*key, text): n for text, n in summary.texts.values.items()})
         for row in zip(*(partial.recent[c].tolist() for c, _ in RECENT_COLUMNS), strict=True):
-            total[(partial.model_name, *partial.series[row[0]], *row[1:3], partial.labels[row[3]])] += row[5]
+            total[(*partial.series[row[0]], *row[1:3], partial.labels[row[3]])] += row[5]
     return Counter({key: count for key, count in total.items() if count})
 
 
@@ -180,12 +180,10 @@ def test_feature_summaries_stay_with_their_model_when_the_batch_shows_a_name_tha
     stage.process(_batch({"truth": [(json.dumps(lost).encode(), 0, 0, start_ms)]}, start_ms), state)
     # The truth that is given up now counts under no model, which has no number before.
     records = stage.process(_batch({"prediction": [(json.dumps(late).encode(), 0, 1, end_ms)]}, end_ms), state)
-    partials = [record.value for record in records if isinstance(record.value, Partial)]
-    assert [partial.model_name for partial in partials] == ["", "m"]
-    assert [{name: summary.numbers.total for (_, name), summary in partial.features.summaries().items()} for partial in partials] == [
-        {},
-        {"age": 1},
-    ]
+    (partial,) = [record.value for record in records if isinstance(record.value, Partial)]
+    assert [model for model, _, segment in partial.series if segment == "all"] == ["", "m"]
+    ages = {(*partial.series[of], name): summary.numbers.total for (of, name), summary in partial.features.summaries().items()}
+    assert ages == {("m", "1", "all", "age"): 1}
 
 
 def test_prediction_without_truth_expires_and_truth_without_prediction_is_unmatched_when_time_has_passed() -> None:
