@@ -19,6 +19,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.masks import some
+
 MAX_BINS = 512
 
 Ints = NDArray[np.int64]
@@ -219,7 +221,7 @@ class BinColumns:
         ([2], [5.0])
         """
         missing = np.isnan(values)
-        if missing.any():
+        if some(missing):
             values, groups = values[~missing], groups[~missing]
         return _by_group(groups, order_key(values), None, np.zeros(group_count, dtype=np.int64))
 
@@ -290,7 +292,7 @@ def _by_group(groups: Ints, keys: Ints, counts: Ints | None, shifts: Ints) -> Bi
     group, keys, counts = _runs(group, keys[order], None if counts is None else counts[order])
     lengths = np.bincount(group, minlength=group_count)
     large = lengths > MAX_BINS
-    if large.any():
+    if some(large):
         further = _further(group, keys, large)
         group, keys, counts = _runs(group, keys >> further[group], counts)
         shifts, lengths = shifts + further, np.bincount(group, minlength=group_count)

@@ -18,6 +18,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from streams.masks import some
+
 MAX_VALUES = 1000
 MAX_LENGTH = 128
 
@@ -143,7 +145,7 @@ class TextColumns:
         groups, texts = cells[starts] // width, cells[starts] % width
         lengths = np.bincount(groups, minlength=group_count)
         thinned = (lengths > MAX_VALUES) | (levels > 0)
-        if thinned.any():
+        if some(thinned):
             at = np.flatnonzero(thinned[groups])
             bits = np.full(len(texts), 64)
             bits[at] = _zero_bits_of(texts[at], names)

@@ -14,6 +14,7 @@ import numpy as np
 from streams import lanes
 from streams.lanes import ALL
 from streams.loglinear import PER_OCTAVE
+from streams.masks import every
 from streams.measure.layout import ANOTHER, LABEL_IN_A, NEGATIVE, POSITIVE, Layout
 from streams.measure.model import Model, other_of
 from streams.measure.panes import Chunk
@@ -214,7 +215,7 @@ class Evaluator:
         codes = np.flatnonzero(np.bincount(np.concatenate((a[LABEL_IN_A[measure]], b[measure == lanes.CELLS])))).tolist()
         binned = b[(measure == lanes.DELAY) | (measure == lanes.LATENCY)]
         bins = self._bins.setdefault(lane, binned[:0])
-        if not np.isin(binned, bins).all():
+        if not every(np.isin(binned, bins)):
             # By the octave: a bin beside those that are known is in before it comes, and layouts are seldom made anew.
             octaves = np.unique(binned // PER_OCTAVE)
             bins = self._bins[lane] = np.union1d(bins, (octaves[:, None] * PER_OCTAVE + np.arange(PER_OCTAVE)).ravel())

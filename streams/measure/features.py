@@ -14,6 +14,7 @@ import numpy as np
 
 from schemas.times import DAY_MS
 from streams.feature_table import FeatureTable, joined
+from streams.masks import some
 from streams.measure.intake import Received
 from streams.measure.model import Model
 from streams.measure.runs import Kind, Runs, place_of
@@ -67,7 +68,7 @@ class FeaturePanes:
         start = np.concatenate([partial.feature_panes for partial in received.partials]) // grain_ms * grain_ms
         # As they come: samples of several partitions have few values in common, so that summing them up here would save little.
         order = np.lexsort((start, owner))
-        if (order[1:] < order[:-1]).any():
+        if some(order[1:] < order[:-1]):
             table, owner, start = table.take(order), owner[order], start[order]
         edges = [0, *(((owner[1:] != owner[:-1]) | (start[1:] != start[:-1])).nonzero()[0] + 1).tolist(), len(owner)]
         for rows, number, start_ms in zip(table.split(edges), owner[edges[:-1]].tolist(), start[edges[:-1]].tolist(), strict=True):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.intervals import Floats, Interval, divided, wilson
+from streams.masks import every, some
 from streams.metrics.counts import Counts, joined_counters
 from streams.metrics.metric import Metric, Proportion, lacks
 
@@ -141,7 +142,7 @@ def _lacking(metric: Metric, counts: Counts) -> bool:
         if need == "score" and not len(counts.scores.series):
             return True
         histogram = counts.delay if need == "delay" else counts.latency
-        if need in ("delay", "latency") and (histogram is None or not histogram.counts.any()):
+        if need in ("delay", "latency") and (histogram is None or not some(histogram.counts)):
             return True
     return False
 
@@ -154,7 +155,7 @@ def _rounded(metrics: Sequence[Metric], columns: Sequence[Floats], s: int) -> Fl
     table = np.array(columns).T
     plain = np.array([metric.unit in ("share", "") for metric in metrics], np.bool_)
     rounded: Floats = table.round(DECIMALS)
-    if not plain.all():
+    if not every(plain):
         with_unit = table[:, ~plain]
         with np.errstate(divide="ignore", invalid="ignore"):
             digits = np.floor(np.log10(np.abs(with_unit)))

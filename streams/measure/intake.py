@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from streams import lanes
 from streams.lanes import ALL, LANE_NAMES, NO_LABEL, PREDICTED_NEGATIVE
+from streams.masks import some
 from streams.measure.layout import ANOTHER, LABEL_IN_A, NONE
 from streams.measure.model import Model, Version
 from streams.measure.panes import Panes
@@ -98,7 +99,7 @@ def add_counts(received: Received, panes: Panes, first_lane: int, state: State, 
     part, series = received.part[at], received.number[at]
     a, b, measure = columns["a"].astype(np.int64), columns["b"].astype(np.int64), columns["measure"].astype(np.int64)
     labelled, cells = LABEL_IN_A[measure], measure == lanes.CELLS
-    if labelled.any():
+    if some(labelled):
         codes, parts = np.concatenate((a[labelled], b[cells])), np.concatenate((part[labelled], part[cells]))
         numbers = labels_of(received.parts, parts, codes, state)
         split = len(numbers) - int(cells.sum())

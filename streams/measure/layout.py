@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from streams import lanes
 from streams.lanes import COUNTER_CODES, COUNTERS, SCORE_BINS
+from streams.masks import some
 from streams.measure.labels import LabelSet
 from streams.measure.tables import A_SHIFT, CODES, MAX_SERIES, MEASURE_BITS, MEASURE_SHIFT, SERIES_SHIFT, Ints
 from streams.metrics.counts import Counts, SparseHistogram
@@ -138,7 +139,7 @@ class Layout:
             column[binned] = self._base[measure[binned]] + self._bin[b[binned]]
         # A measure without columns still tells of labels that nobody knew.
         outside = self._outside[measure]
-        if outside.any():
+        if some(outside):
             known = ~LABEL_IN_A[measure] | (self._label[a] >= 0)
             column[outside] = np.where(known[outside], self.width - 1, UNKNOWN)
         return keys >> SERIES_SHIFT & MAX_SERIES - 1, column

@@ -15,6 +15,7 @@ import numpy as np
 
 from schemas.times import DAY_MS
 from streams.lanes import LANE_NAMES
+from streams.masks import every
 from streams.measure.layout import Layout
 from streams.measure.runs import Kind, Runs, place_of
 from streams.measure.tables import EMPTY, PANE_SHIFT, PANES_IN_BUCKET, WITHOUT_PANE, Ints, Table, merged
@@ -120,7 +121,7 @@ class Panes:
         narrow = len(models) * _LANES * span <= 1 << 16
         order = by_key[np.argsort(place[by_key].astype(np.uint16 if narrow else np.int64), kind="stable")]
         place, keys, counts = _added_up(place[order], keys[order], counts[order])
-        nothing = not counts.all()
+        nothing = not every(counts)
         gained = []
         edges = [0, *((place[1:] != place[:-1]).nonzero()[0] + 1).tolist(), len(place)]
         for (begin, end), number in zip(pairwise(edges), place[edges[:-1]].tolist(), strict=True):
@@ -215,7 +216,7 @@ def _added_up(place: Ints, keys: Ints, counts: Ints) -> tuple[Ints, Ints, Ints]:
     fresh[0] = True
     np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
     fresh[1:] |= place[1:] != place[:-1]
-    if fresh.all():
+    if every(fresh):
         return place, keys, counts
     starts = fresh.nonzero()[0]
     return place[starts], keys[starts], np.add.reduceat(counts, starts)

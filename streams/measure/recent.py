@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from streams import lanes
 from streams.lanes import NO_LABEL
+from streams.masks import some
 from streams.measure.evaluate import Job
 from streams.measure.intake import Received, labels_of
 from streams.measure.model import Model
@@ -125,7 +126,7 @@ def joined(parts: Sequence[Outcomes]) -> Outcomes:
 def newest(rows: Outcomes, most: int | None) -> Outcomes:
     """By series and rank: what is left when rows that were taken back are gone, at most the newest `most` of each series."""
     rows = rows.take(np.lexsort((rows.cell, rows.hash, rows.time, rows.series)))
-    if (rows.sign != 1).any():
+    if some(rows.sign != 1):
         same = (
             (rows.series[1:] == rows.series[:-1])
             & (rows.time[1:] == rows.time[:-1])

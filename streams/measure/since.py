@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from streams.lanes import DECISIONS
+from streams.masks import every
 from streams.measure.evaluate import Job
 from streams.measure.model import Model
 from streams.measure.panes import TABLES, Chunk, Panes
@@ -66,7 +67,7 @@ class SinceDeployment:
         place = place_of(b"d", model.number)
         whole = merged(self._final.read(place, state))
         kept = ~_is_of(model, {version})[_series(whole)]
-        if not kept.all():
+        if not every(kept):
             self._final.replace(place, Table(whole.keys[kept], whole.counts[kept]), state)
         for key in [key for key in self._summed if key[0] == model.number]:
             self._rows -= len(self._summed.pop(key)[1].table)

@@ -14,6 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.masks import every
+
 Ints = NDArray[np.int64]
 
 FORMAT: Final = 2
@@ -73,10 +75,10 @@ class Table:
         fresh = np.empty(len(keys), np.bool_)
         fresh[0] = True
         np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
-        if not fresh.all():
+        if not every(fresh):
             starts = np.flatnonzero(fresh)
             keys, counts = keys[starts], np.add.reduceat(counts, starts)
-        if counts.all():
+        if every(counts):
             return cls(keys, counts)
         kept = counts != 0
         return cls(keys[kept], counts[kept])
@@ -112,7 +114,7 @@ class Table:
         known[inside] = self.keys[at[inside]] == small.keys[inside]
         counts = self.counts.copy()
         counts[at[known]] += small.counts[known]
-        if known.all():
+        if every(known):
             return Table(self.keys, counts), _NONE
         new = ~known
         grown = Table(np.insert(self.keys, at[new], small.keys[new]), np.insert(counts, at[new], small.counts[new]))

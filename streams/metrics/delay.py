@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from streams.lanes import DECISIONS
+from streams.masks import every
 from streams.metrics.counts import Counts, SparseHistogram
 from streams.metrics.quantile import HistogramQuantile
 
@@ -32,7 +33,7 @@ class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
     def histogram(self, counts: Counts) -> SparseHistogram | None:
         """Delays in milliseconds; of series whose labels were all taken back there is none."""
         delay, labelled = counts.delay, counts.n > 0
-        return delay if delay is None or labelled.all() else SparseHistogram(delay.bins, delay.counts * labelled[:, None])
+        return delay if delay is None or every(labelled) else SparseHistogram(delay.bins, delay.counts * labelled[:, None])
 
 
 class DelayP95(DelayP50, frozen=True, tag="delay_p95"):

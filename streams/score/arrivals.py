@@ -13,6 +13,7 @@ from schemas.settings import Config
 from streams.columns import GroundTruthColumns, PredictionColumns
 from streams.hashing import partitions_of
 from streams.lanes import NO_LABEL, NO_MODEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
+from streams.masks import some
 from streams.named import Named
 from streams.score.entry import NO_SCORE, Horizons
 from streams.score.names import Dictionary
@@ -154,7 +155,7 @@ class Predictions(msgspec.Struct, gc=False):
         labels = np.append(texts.labels.codes(columns.labels, state), NO_LABEL)
         predicted = labels[np.where(columns.label == NO_LABEL, len(labels) - 1, columns.label)]
         score, scored = np.full(n, NO_SCORE), ~np.isnan(columns.score)
-        if scored.any():
+        if some(scored):
             score = np.where(scored, np.rint(np.where(scored, columns.score, 0.0) * SCORE_SCALE), NO_SCORE).astype(np.int64)
             threshold = np.where(np.isnan(columns.threshold), texts.threshold[name], columns.threshold)
             by_score = np.where(columns.score >= threshold, PREDICTED_POSITIVE, PREDICTED_NEGATIVE)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.feature_table import FeatureTable
+from streams.masks import every
 from streams.partial import Columns
 
 Ints = NDArray[np.int64]
@@ -50,7 +51,7 @@ class ByHome:
         runs = edges(series)
         home, number = self._placed(series[runs[:-1]])
         ordered: Columns = {"series": np.repeat(number.astype(np.uint32), runs[1:] - runs[:-1]), **columns}
-        if (home[1:] >= home[:-1]).all():
+        if every(home[1:] >= home[:-1]):
             bounds = runs[np.searchsorted(home, np.arange(len(self._edges)))]
         else:
             home = np.repeat(home, np.diff(runs))

@@ -14,6 +14,7 @@ from streams import lanes
 from streams.columns import PredictionColumns
 from streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, NO_LABEL, SCORE_BINS, SCORE_SCALE, TRAFFIC
 from streams.loglinear import bin_of
+from streams.masks import every, some
 from streams.score.arrivals import Predictions, Texts
 from streams.score.features import summarised
 from streams.score.increments import Increments, Ints, Rows
@@ -78,10 +79,10 @@ class Counting:
             counted = self._rows(DECISIONS, rows.name[at], rows.segments[at], rows.timestamp_ms[at], rung)
             counted.count(lanes.COUNT, 0, COUNTER_CODES["predictions"])
         late = rows.lateness_ms > 0
-        if late.any():
+        if some(late):
             self.counter("late_predictions", rows.name[late], rows.segments[late], rows.floor_ms[late])
         if TRAFFIC in self._lanes:
-            self._traffic(rows.take(np.flatnonzero(~late)) if late.any() else rows, columns)
+            self._traffic(rows.take(np.flatnonzero(~late)) if some(late) else rows, columns)
 
     def _traffic(self, rows: Predictions, columns: PredictionColumns) -> None:
         if not len(rows):
@@ -91,14 +92,14 @@ class Counting:
         counted.count(lanes.COUNT, 0, COUNTER_CODES["errors"], where=columns.failed[rows.at])
         latency_ms = columns.latency_ms[rows.at]
         measured = ~np.isnan(latency_ms)
-        if measured.any():
+        if some(measured):
             micros = np.rint(np.where(measured, latency_ms, 0.0) * _MICROSECONDS).astype(np.int64)
             counted.count(lanes.LATENCY, 0, bin_of(micros), where=measured)
         scored = rows.score >= 0
-        if scored.any():
+        if some(scored):
             counted.count(lanes.PREDICTED_SCORES, rows.predicted, score_bin(rows.score), where=scored)
         unscored = ~scored & (rows.predicted != NO_LABEL)
-        if unscored.any():
+        if some(unscored):
             counted.count(lanes.PREDICTED, rows.predicted, 0, where=unscored)
         self.increments.add_features(*summarised(rows, columns.features, self._texts, self._config))
 
@@ -115,11 +116,11 @@ class Counting:
             rung = self._texts.rung_of(rows.delay_ms, rows.name)
             counted = self._rows(DECISIONS, rows.name, rows.segments, rows.timestamp_ms, rung)
             self._labels(counted, rows, rows.new, rows.sign, new)
-            if old.any():
+            if some(old):
                 self._labels(counted, rows, rows.old, -rows.sign, old)
             counted.count(lanes.COUNT, 0, COUNTER_CODES["joined"], rows.sign, rows.first)
             counted.count(lanes.DELAY, 0, bin_of(rows.delay_ms), rows.sign, rows.first)
-            if not rows.first.all():
+            if not every(rows.first):
                 counted.count(lanes.COUNT, 0, COUNTER_CODES["corrected"], rows.sign, ~rows.first & new)
                 counted.count(lanes.COUNT, 0, COUNTER_CODES["retracted"], rows.sign, ~new)
         if self.arrivals:
@@ -132,7 +133,7 @@ class Counting:
         """Cells and scores of rows that have a label; an id is in the fit half if its hash is even, else in the hold-out half."""
         counted.count(lanes.CELLS, label, rows.predicted, sign, has)
         scored = has & (rows.score >= 0)
-        if not scored.any():
+        if not some(scored):
             return
         half = (rows.hashes & np.uint64(1)).astype(np.bool_)
         bins, score = score_bin(rows.score), np.maximum(rows.score, 0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.settings import Config
 from streams.lanes import NO_LABEL
+from streams.masks import some
 from streams.score.arrivals import Texts
 from streams.score.counting import Counting
 from streams.score.entry import GENERAL, JOINED, PARKED, WAITING, known_ms, layout_for, load
@@ -51,7 +52,7 @@ class Ending:
             rows = np.frombuffer(b"".join(entries), self._layout)
         due_ms = self._due_of(rows)
         stays = due_ms >= reached_ms
-        if stays.any():
+        if some(stays):
             state.put_many(list(compress(keys, stays)), list(compress(entries, stays)))
             gone = np.flatnonzero(~stays)
             rows, due_ms = rows.take(gone), due_ms[gone]
@@ -62,7 +63,7 @@ class Ending:
         if frozenset(map(len, entries)) - {self._layout.itemsize}:
             return None
         rows = np.frombuffer(b"".join(entries), self._layout)
-        return None if (rows["kind"] == GENERAL).any() else rows
+        return None if some(rows["kind"] == GENERAL) else rows
 
     def _forget_general(self, keys: list[bytes], entries: list[bytes], reached_ms: int, counting: Counting, state: State) -> None:
         for key, encoded in zip(keys, entries, strict=True):
@@ -84,11 +85,11 @@ class Ending:
 
     def _count(self, rows: NDArray[np.void], due_ms: Ints, counting: Counting, state: State) -> None:
         expired = (rows["kind"] == WAITING) & (rows["predicted"] != NO_LABEL)
-        if expired.any():
+        if some(expired):
             columns = rows["name"][expired].astype(np.int64), rows["segments"][expired].astype(np.int64)
             counting.counter("expired", *columns, due_ms[expired])
         parked = rows["kind"] == PARKED
-        if parked.any():
+        if some(parked):
             n = int(parked.sum())
             name = np.full(n, self._texts.no_model(state))
             counting.counter("unmatched", name, np.zeros((n, self._dimensions), np.int64), due_ms[parked])

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.masks import some
 from streams.score.by_home import edges
 from streams.score.keys import NO_ID
 from streams.stage import State
@@ -46,7 +47,7 @@ class DueIndex:
         if not len(ids):
             return
         buckets = due_ms // self._width_ms
-        if (buckets[1:] < buckets[:-1]).any():
+        if some(buckets[1:] < buckets[:-1]):
             order = np.argsort(buckets, kind="stable")
             buckets, ids = buckets[order], list(map(ids.__getitem__, order.tolist()))
         for start, end in pairwise(edges(buckets).tolist()):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from streams.feature_table import EMPTY, FeatureTable
 from streams.lanes import ALL
+from streams.masks import every
 from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial
 from streams.score.arrivals import Texts
 from streams.score.by_home import ByHome, edges
@@ -133,10 +134,10 @@ class Increments:
         for rows, numbers in zip(self._rows, pairs, strict=True):
             slot = numbers << _PAIR | (rows.rung << _RUNG | rows.lane << _LANE)
             for measure, a, b, amount, where in rows.counts:
-                at = None if where is None or where.all() else where.nonzero()[0]
+                at = None if where is None or every(where) else where.nonzero()[0]
                 cell = a << _A | b | measure << _MEASURE
                 key = _picked(slot, at) | (cell if isinstance(cell, int) else _picked(cell, at))
-                if amount is None or (amount == 1).all():
+                if amount is None or every(amount == 1):
                     ones.append(key.ravel())
                 else:
                     amounts = np.empty_like(key)
@@ -185,7 +186,7 @@ def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[
     for keys, amounts in others:
         sums[np.searchsorted(distinct, keys)] += amounts - 1
     kept = sums != 0
-    return (distinct, sums) if kept.all() else (distinct[kept], sums[kept])
+    return (distinct, sums) if every(kept) else (distinct[kept], sums[kept])
 
 
 def added_up(keys: Ints, amounts: Ints, place: Ints | None) -> tuple[Ints, Ints]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from schemas.settings import Config
 from streams.hashing import id_hashes
 from streams.lanes import NO_LABEL
+from streams.masks import every, some
 from streams.score.arrivals import Predictions, Texts, Truths
 from streams.score.counting import Changes, Counting
 from streams.score.entry import JOINED, PARKED, WAITING, known_ms, layout_for
@@ -141,7 +142,7 @@ class Join:
         ordinary = self._is_ordinary(rows)
         if apart:
             ordinary &= ~_isin(keys, apart)
-        if ordinary.all():
+        if every(ordinary):
             return slice(None), rows, keys
         apart.update(dict.fromkeys(_picked(keys, np.flatnonzero(~ordinary))))
         kept = np.flatnonzero(ordinary)
@@ -162,7 +163,7 @@ class Join:
         columns = {field: rows[field].astype(np.int64) for field in ("name", "predicted", "score", "segments", "timestamp_ms", "label")}
         known = known_ms(rows)
         hashes = np.zeros(len(keys), np.uint64)
-        if counting.arrivals or (columns["score"] >= 0).any():  # nothing else looks at them
+        if counting.arrivals or some(columns["score"] >= 0):  # nothing else looks at them
             hashes = id_hashes(keys)
         counting.changes(
             Changes(

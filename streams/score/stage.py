@@ -15,6 +15,7 @@ from schemas.decode import Reject
 from schemas.settings import Config
 from schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS, WINDOW_PARTIALS
 from streams.columns import PredictionColumns
+from streams.masks import some
 from streams.partial import Watermarks
 from streams.score.arrivals import Predictions, Texts, Truths
 from streams.score.counting import Counting
@@ -116,7 +117,7 @@ class Score:
         """Without the predictions that come so late that their entry may have been forgotten: nothing could tell a duplicate any more."""
         limit_ms = np.minimum(texts.label_horizon_ms, texts.correction_horizon_ms)[arrived.name]
         dropped = arrived.lateness_ms > limit_ms
-        if not dropped.any():
+        if not some(dropped):
             return arrived
         counting.counter("dropped_predictions", arrived.name[dropped], arrived.segments[dropped], arrived.floor_ms[dropped])
         return arrived.take(np.flatnonzero(~dropped))
