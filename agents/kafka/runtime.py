@@ -28,7 +28,8 @@ MAX_TRANSACTIONS_PER_S: Final = 100
 LONGEST_INTERVAL_S: Final = 1.0
 # A task spends at most a third of its time in transactions, so that a slow broker is not made slower.
 _SHARE_OF_TRANSACTIONS: Final = 3
-_RESTORES_AT_ONCE: Final = 4
+# They mostly wait, for the broker or for each other: what takes memory is bounded by itself (`cache.py`).
+_OPENED_AT_ONCE: Final = 32
 _TRANSACTIONS_AT_ONCE: Final = 64
 _ANSWER_S: Final = 5.0
 _KNOWN_S: Final = 5.0
@@ -64,7 +65,7 @@ class Runtime:
             self.cache = Cache(folder, connection.settings.memory_bytes if memory_bytes is None else memory_bytes)
         except StateError as error:
             failures.stop_process(failures.STORAGE, str(error))
-        self.opening = ThreadPoolExecutor(_RESTORES_AT_ONCE, "open")
+        self.opening = ThreadPoolExecutor(_OPENED_AT_ONCE, "open")
         self.writing = ThreadPoolExecutor(_TRANSACTIONS_AT_ONCE, "commit")
         self.tasks = 0
         self._admin = connection.admin()

@@ -28,6 +28,9 @@ DELIVERY_RECORDS = 2_000
 PAUSE_SECONDS = 0.05
 # Bounds what lies between the broker and the tasks; about 40,000 records.
 FETCH_BYTES = 8 << 20
+# aiokafka fetches as soon as partitions are assigned, from the positions that were published, while tasks are restored. The broker answers
+# one request of a connection after the other, so a fetch that waits there holds up the question where logs end: by a second, once seen.
+UNSOUGHT_WAIT_MS = 20
 PUBLISH_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 # Beside the session timeout: the broker answers a request to join only when all members have.
@@ -68,6 +71,7 @@ class Reader(AIOKafkaConsumerThread):
             auto_offset_reset="none",
             isolation_level="read_committed",
             fetch_max_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=UNSOUGHT_WAIT_MS,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             request_timeout_ms=int((conf.broker_session_timeout + REQUEST_SECONDS) * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
@@ -163,6 +167,11 @@ class Reader(AIOKafkaConsumerThread):
                 delivered = self._undelivered.get(tp, state.position)
                 found[TP(tp.topic, tp.partition)] = End(state.lso, state.timestamp, state.position, delivered)
         return found
+
+    def hurry(self) -> None:
+        """Let fetches wait at the broker for next to nothing, until records flow again."""
+        if self._consumer is not None:
+            self._consumer._fetcher._fetch_max_wait_ms = UNSOUGHT_WAIT_MS
 
     def linger(self, linger_ms: int) -> None:
         """See `MicroBatchConsumer.linger`."""

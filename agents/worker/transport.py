@@ -83,6 +83,7 @@ class MicroBatchConsumer(Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         self.stop_flow()
+        self._thread.hurry()
         self.positions.narrow(assigned)
         await super().on_partitions_assigned(assigned, generation_id)
 

@@ -15,7 +15,7 @@ from agents.kafka.received import Received
 from agents.kafka.tasks import Tasks
 from agents.worker.app import App
 from agents.worker.feed import Feed
-from agents.worker.reader import DELIVERY_RECORDS
+from agents.worker.reader import DELIVERY_RECORDS, UNSOUGHT_WAIT_MS
 from tests.kafka.brokers import BrokerProcess, Names
 
 pytestmark = pytest.mark.kafka
@@ -154,7 +154,7 @@ def test_a_broker_that_is_away_in_the_middle_of_a_start_is_waited_for(own_broker
 def test_nothing_flows_between_an_assignment_and_the_seek_even_to_a_worker_that_had_no_partitions(names: Names) -> None:
     async def watched(app: App, tasks: NotingTasks) -> None:
         others = [_app(names.connection(kafka=f"input_partitions = {PARTITIONS}")) for _ in range(2)]
-        flowed: list[bool] = []
+        flowed: list[tuple[bool, int]] = []
         for other, _, _ in others:
             _note_flow(other, flowed)
         starting = [asyncio.ensure_future(other.start()) for other, _, _ in others]
@@ -167,18 +167,19 @@ def test_nothing_flows_between_an_assignment_and_the_seek_even_to_a_worker_that_
             await other.stop()
             assert not failures
         assert all(begun.done() for begun in starting)
-        assert not any(flowed)
+        # A fetch that waits at the broker would hold up what the seek asks it.
+        assert set(flowed) == {(False, UNSOUGHT_WAIT_MS)}
 
     _run(names, watched)
 
 
-def _note_flow(app: App, flowed: list[bool]) -> None:
-    """Note at each seek whether records could have been delivered just before it."""
+def _note_flow(app: App, flowed: list[tuple[bool, int]]) -> None:
+    """Note at each seek whether records could have been delivered just before it, and how long fetches wait at the broker."""
     consumer = cast(Any, app.consumer)
     seek = consumer.perform_seek
 
     async def noting() -> None:
-        flowed.append(consumer.flow_active)
+        flowed.append((consumer.flow_active, consumer._thread._consumer._fetcher._fetch_max_wait_ms))
         await seek()
 
     consumer.perform_seek = noting
