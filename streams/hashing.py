@@ -77,11 +77,11 @@ def _murmur2_of_one_length(octets: NDArray[np.uint8]) -> NDArray[np.uint32]:
     words = length // 4
     h = np.full(n, (_SEED ^ length) & 0xFFFFFFFF, np.uint32)
     if words:
-        ks = np.ascontiguousarray(octets[:, : words * 4]).view("<u4").T
+        # Word by word, each of all keys side by side.
+        ks = np.multiply(np.ascontiguousarray(octets[:, : words * 4]).view("<u4").T, _M, order="C")
+        ks ^= ks >> np.uint32(24)
+        ks *= _M
         for k in ks:
-            k = k * _M
-            k ^= k >> np.uint32(24)
-            k *= _M
             h *= _M
             h ^= k
     tail = octets[:, words * 4 :]

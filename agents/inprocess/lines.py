@@ -9,9 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 CHUNK_BYTES: Final = 1 << 18
 # A file without line ends is no log; without a bound one such file would take all memory.
@@ -29,12 +27,25 @@ class Lines(Struct, frozen=True, gc=False):
     ----------
     values
         The bytes of each line, N of them.
-    ends
-        Shape (N,): the byte of the file after each line, its line feed included.
+    begin, end
+        The byte of the file at which the first one begins, and the one after the last, its line feed included.
     """
 
     values: list[bytes]
-    ends: NDArray[np.int64]
+    begin: int
+    end: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all of them."""
+        return self.end - self.begin
+
+    def end_of(self, lines: int) -> int:
+        """The byte of the file after the first `lines` of them, line feed included."""
+        if lines > len(self.values) // 2:
+            rest = self.values[lines:]
+            return self.end - sum(map(len, rest)) - len(rest)
+        return self.begin + sum(map(len, self.values[:lines])) + lines
 
 
 class LineFile:
@@ -88,19 +99,20 @@ class LineFile:
                 if not self._rest:
                     return None
                 last, self._rest = self._rest, b""
+                begin = self._byte
                 self._byte += len(last)
-                return Lines([last], np.array([self._byte], np.int64))
+                return Lines([last], begin, self._byte)
+            before = len(self._rest)
             values = (self._rest + chunk).split(b"\n")
             self._rest = values.pop()
             if len(self._rest) > MAX_LINE_BYTES:
                 raise LogError(
                     f"{self.path}: the line after byte {self._byte} is longer than {MAX_LINE_BYTES >> 20} MiB; one value a line is needed"
                 )
+            begin = self._byte
+            self._byte += before + len(chunk) - len(self._rest)
             if values:
-                lengths = np.fromiter(map(len, values), np.int64, len(values)) + 1
-                ends = self._byte + np.cumsum(lengths)
-                self._byte = int(ends[-1])
-                return Lines(values, ends)
+                return Lines(values, begin, self._byte)
         return None
 
     def close(self) -> None:

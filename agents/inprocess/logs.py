@@ -104,11 +104,10 @@ class Portion(Struct, gc=False):
 
 
 class _Block(Struct, gc=False):
-    """What one read gave: `keys` and `ends` for every line, the rest for rows as in `Portion`; `at` is the line of a row in the block."""
+    """What one read gave: `keys` for every line, the rest for rows as in `Portion`; `at` is the line of a row in the block."""
 
+    lines: Lines
     keys: Indexes
-    ends: Indexes
-    size_bytes: int
     at: Indexes
     rows: Any
     raw: list[bytes]
@@ -161,7 +160,7 @@ class TopicLog:
 
     def fill(self, lines: int) -> None:
         """Read ahead until `lines` lines are buffered, or MAX_AHEAD_BYTES with at least one line, or the file ends."""
-        while self.buffered < lines and (not self.buffered or sum(block.size_bytes for block in self._blocks) < MAX_AHEAD_BYTES):
+        while self.buffered < lines and (not self.buffered or sum(block.lines.size_bytes for block in self._blocks) < MAX_AHEAD_BYTES):
             chunk = self._lines.read()
             if chunk is None:
                 return
@@ -186,7 +185,7 @@ class TopicLog:
             start += end - begin
             lines -= end - begin
             self.buffered -= end - begin
-            self.position = Position(int(block.ends[end - 1]), start, int(block.keys[end - 1]))
+            self.position = Position(block.lines.end_of(end), start, int(block.keys[end - 1]))
             self._used = end
             if end == len(block.keys):
                 del self._blocks[0]
@@ -207,9 +206,8 @@ class TopicLog:
             at = np.array(good, np.int64) if rejects else np.arange(n)
             taken = set(good) if rejects else set()
             block = _Block(
+                lines=chunk,
                 keys=np.empty(0, np.int64),
-                ends=chunk.ends,
-                size_bytes=0,
                 at=at,
                 rows=rows,
                 raw=chunk.values if not rejects else [chunk.values[i] for i in good],
@@ -228,7 +226,6 @@ class TopicLog:
             block.rows = self._columns(block.rows, block.offset)
             times[block.at + 1] = block.rows.timestamp_ms
         block.keys = np.maximum.accumulate(times)[1:]
-        block.size_bytes = int(chunk.ends[-1] - chunk.ends[0]) + len(chunk.values[0])
         self._high_ms = int(block.keys[-1])
         self._next_line += n
         return block
@@ -260,9 +257,8 @@ class TopicLog:
             refused[lines[i]] = (reject, max(partitions[i], 0))
         order = sorted(refused)
         return _Block(
+            lines=chunk,
             keys=np.empty(0, np.int64),
-            ends=chunk.ends,
-            size_bytes=0,
             at=np.array([lines[i] for i in good], np.int64),
             rows=rows,
             raw=[values[i] for i in good],

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import BlockBasedOptions, Cache, ChecksumType, DBCompressionType, Options, Rdict, WriteBatch
 
 from agents.state.budget import Budget
 from agents.state.error import StateError
@@ -211,5 +211,7 @@ def _options() -> Options:
     blocks = BlockBasedOptions()
     blocks.set_bloom_filter(10, False)
     blocks.set_block_cache(Cache(32 << 20))
+    # The library is built without the processor's instruction for CRC32C: with XXH3, writing 50 MB down and reading them take two fifths.
+    blocks.set_checksum_type(ChecksumType.xxh3())
     options.set_block_based_table_factory(blocks)
     return options

@@ -43,7 +43,7 @@ def all_lines(path: Path, *, chunk_bytes: int, byte: int = 0) -> tuple[list[byte
     with LineFile(path, byte=byte, chunk_bytes=chunk_bytes) as file:
         while (lines := file.read()) is not None:
             values += lines.values
-            ends += lines.ends.tolist()
+            ends += [lines.end_of(number) for number in range(1, len(lines.values) + 1)]
     return values, ends
 
 
