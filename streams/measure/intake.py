@@ -150,8 +150,10 @@ def _offsets(parts: Sequence[Sequence[object]]) -> Ints:
 
 def _first_sights(received: Received, at: Ints, pane: Ints) -> None:
     """Remember the first pane of each version, of rows of the series `at`, shape (N,); _NEVER for a row that tells of none."""
+    # Rows of a series mostly follow each other.
+    begins = np.flatnonzero(np.diff(at, prepend=-1))
     earliest = np.full(len(received.part), _NEVER)
-    np.minimum.at(earliest, at, pane)
+    np.minimum.at(earliest, at[begins], np.minimum.reduceat(pane, begins))
     series = chain.from_iterable(partial.series for partial in received.partials)
     for (_, version, segment), part, first_ms in zip(series, received.part.tolist(), earliest.tolist(), strict=True):
         if segment != ALL or first_ms == _NEVER:
