@@ -69,6 +69,10 @@ class Partial(msgspec.Struct, gc=False):
     feature_panes: NDArray[np.int64]
     recent: Columns
 
+    def key(self) -> str:
+        """The name of one of the models, which have the same partition."""
+        return self.series[0][0]
+
 
 class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="watermarks"):
     """Largest event time, in ms, of one partition of each input topic; sent when one enters a new pane.
@@ -81,6 +85,10 @@ class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="wa
     prediction_ms: int
     truth_ms: int
     ended_ms: int | None = None
+
+    def key(self) -> str:
+        """No name: they go to all partitions."""
+        return ""
 
 
 class ForeignFormat(ValueError):

@@ -23,18 +23,15 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     ----------
     topic
         Name of the topic, without the configured prefix.
-    key
-        Readable text; decides the partition for topics that are keyed by model name.
     value
         A struct of `schemas`, or a `streams.partial.Partial` on `window-partials`. A driver encodes it where it leaves
-        the process.
+        the process, under the key that its `key` gives.
     rank
         Stage 1: `rank` of the row that led to the record, so that a driver of many partitions can put what they say into one order
         that does not depend on where the log was cut. Not part of what is written.
     """
 
     topic: str
-    key: str
     value: Any
     rank: int = 0
 

@@ -78,7 +78,7 @@ class Commands:
             if not count:
                 break
             portion: Portion = self._log.take(count)
-            commands += [Record(REGISTRY_COMMANDS, row.command.key(), row.command) for row in portion.rows]
+            commands += [Record(REGISTRY_COMMANDS, row.command) for row in portion.rows]
             self._refused(portion)
         return commands, []
 
@@ -146,11 +146,11 @@ class Followed:
     def _take(self, event: RegistryEvent) -> list[Record]:
         before = self._model(event.model_name)
         after = apply(before, event)
-        records = [Record(REGISTRY_EVENTS, event.key(), event)]
+        records = [Record(REGISTRY_EVENTS, event)]
         if after is not before:
             self._models[event.model_name] = after
             entries = [after.entry(version) for version in event.after or {}]
-            records += [Record(REGISTRY, entry.key(), entry) for entry in entries]
+            records += [Record(REGISTRY, entry) for entry in entries]
         return records
 
     def _model(self, model_name: str) -> Model:

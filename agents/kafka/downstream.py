@@ -153,7 +153,7 @@ class DownstreamProcessor:
         for at, command in zip(good, commands, strict=True):
             home = partition_of(command.model_name, self._config.kafka.partitions)
             if home == self._partition:
-                self._commands.append((Record(REGISTRY_COMMANDS, command.key(), command), received.values[at] or b""))
+                self._commands.append((Record(REGISTRY_COMMANDS, command), received.values[at] or b""))
             else:
                 # A producer with another partitioner, such as kcat's CRC32, puts it where its model is not.
                 self._others.append(Outgoing(REGISTRY_COMMANDS, home, command.key().encode(), received.values[at]))

@@ -71,7 +71,7 @@ class HeldCommands:
         queue = self._queue
         while queue.first < queue.next and (time_ms is None or self._first_ms() < time_ms):
             (command,), _, _ = decode_commands([self._entry().value], [queue.first])
-            commands.append(Record(REGISTRY_COMMANDS, command.key(), command))
+            commands.append(Record(REGISTRY_COMMANDS, command))
             self._state.delete(_key(queue.first))
             queue.first += 1
             self._due_ms = None

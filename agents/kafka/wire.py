@@ -95,15 +95,16 @@ class Writer:
         outgoing: list[Outgoing] = []
         for record in records:
             value = encode_partial(record.value)
-            key = record.key.encode()
+            name = record.value.key()
+            key = name.encode()
             if isinstance(record.value, Watermarks):
                 outgoing += [Outgoing(WINDOW_PARTIALS, partition, key, value) for partition in range(self._partitions)]
             else:
-                outgoing.append(Outgoing(WINDOW_PARTIALS, partition_of(record.key, self._partitions), key, value))
+                outgoing.append(Outgoing(WINDOW_PARTIALS, partition_of(name, self._partitions), key, value))
         return outgoing
 
     def _event(self, record: Record) -> Outgoing:
-        topic, key, value = record.topic, record.key.encode(), encode(record.value)
+        topic, key, value = record.topic, record.value.key().encode(), encode(record.value)
         headers = [*self._fixed[topic], ("ce_id", xxhash.xxh3_128_hexdigest(b"\0".join((topic.encode(), key, value))).encode())]
         if topic in _TIME_OF:
             headers.append(("ce_time", getattr(record.value, _TIME_OF[topic]).encode()))

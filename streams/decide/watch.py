@@ -108,7 +108,7 @@ class Watch:
         in_force = self._plan.config.threshold if standing.threshold is None else standing.threshold
         tuning = Tuning(self._memories, self._name, seen.model_version, tuner, self._plan.config, in_force)
         for said in tuning.after(seen, mature=seen.maturity == rung):
-            yield Record(topics.RECOMMENDATIONS, said.key(), said)
+            yield Record(topics.RECOMMENDATIONS, said)
 
     def _judged(self, rule: Rule, seen: Measurement, series: SeriesMemory, maturity: str | None) -> Iterator[Record]:
         situation = Situation(
@@ -130,7 +130,7 @@ class Watch:
         series.lives[rule.name] = life
         if change is not None:
             alert = alert_of((self._name, seen.model_version, seen.segment), rule, life, judged, change)
-            yield Record(topics.ALERTS, alert.key(), alert)
+            yield Record(topics.ALERTS, alert)
 
     def _drift_before(self, now_ms: int) -> Iterator[Record]:
         """Judge the windows that ended before this time: their verdicts are all in."""
@@ -160,7 +160,7 @@ class Watch:
                 judged = Judgement(verdict="clear", window_start_ms=now_ms, window_end_ms=now_ms, at_ms=now_ms, said=why)
                 rule = self._plan.rules.get(name, Rule(name=name))
                 alert = alert_of((self._name, version, segment), rule, ended(life, now_ms), judged, "resolved")
-                yield Record(topics.ALERTS, alert.key(), alert)
+                yield Record(topics.ALERTS, alert)
 
     def _reads(self, rule: MetricRule, seen: Metric) -> bool:
         if not rule.applies_to(seen.segment):

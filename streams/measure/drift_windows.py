@@ -85,7 +85,7 @@ class DriftWindows:
             final = adjusted([result for *_, result in judged])
             for (segment, name, expected, seen, raw), result in zip(judged, final, strict=True):
                 drift = _record(model, version, registered.reference_id, due, segment, name, expected, seen, raw, result)
-                yield Record(topics.DRIFT, drift.key(), drift)
+                yield Record(topics.DRIFT, drift)
 
     def _judged(self, expected: Expectation, seen: Target, period: int) -> Iterator[DriftResult]:
         reference, current = expected.summary.judged, seen.summary.judged

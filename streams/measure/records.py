@@ -109,7 +109,7 @@ class Announcer:
                     null_reasons=said.figures.null_reasons[row],
                     complete_at=complete_at,
                 )
-                yield Record(topics.METRICS, metric.key(), metric)
+                yield Record(topics.METRICS, metric)
 
     def histograms(self, model: Model, name: str, windows: Sequence[Evaluated]) -> Iterator[Record]:
         """The score histograms of the segment "all" of the window of a name, where there are scores."""
@@ -139,7 +139,7 @@ class Announcer:
                     fit=_sparse(layout.labels, fit),
                     holdout=_sparse(layout.labels, holdout),
                 )
-                yield Record(topics.HISTOGRAMS, histogram.key(), histogram)
+                yield Record(topics.HISTOGRAMS, histogram)
 
 
 def chosen(metrics: Sequence[Metric], lane: int, model: Model) -> tuple[Metric, ...]:

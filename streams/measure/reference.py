@@ -157,4 +157,4 @@ def _command(model: Model, version: str, command: str, name: str, now_ms: int, p
         requested_by=BY,
         reason=reason,
     )
-    return Record(topics.REGISTRY_COMMANDS, value.key(), value)
+    return Record(topics.REGISTRY_COMMANDS, value)

@@ -48,4 +48,4 @@ def take_in(
     # One for each revision, however many came at once: how commands were gathered leaves no trace.
     revisions = sorted(dict.fromkeys(entry.revision for entry in entries if entry.revision > before))
     effects = [RegistryEffect(model_name=model.name, revision=revision, frontier=format_time(frontier_ms)) for revision in revisions]
-    return [Record(topics.REGISTRY_EFFECTS, effect.key(), effect) for effect in effects]
+    return [Record(topics.REGISTRY_EFFECTS, effect) for effect in effects]

@@ -71,7 +71,7 @@ class Registry:
                 after=None,
                 error=f"{command.command}: command_id {command.command_id!r} was another command's; give every command an id of its own",
             )
-        records = [Record(topics.REGISTRY_EVENTS, event.key(), event)]
+        records = [Record(topics.REGISTRY_EVENTS, event)]
         if command.dry_run:
             return records
         if seen is None:
@@ -81,7 +81,7 @@ class Registry:
             state.put(_key("event", name, event.revision), _encode(event))
             state.put(_key("model", name), _encode((STATE_VERSION, changed)))
             entries = [changed.entry(version) for version in event.after or {}]
-            records += [Record(topics.REGISTRY, entry.key(), entry) for entry in entries]
+            records += [Record(topics.REGISTRY, entry) for entry in entries]
         return records
 
 

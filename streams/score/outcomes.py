@@ -37,7 +37,7 @@ def outcome_records(told: list[Told], texts: Texts, config: Config) -> list[Reco
     """The records, by rank, then by model and version."""
     found = [(row, _outcome(row, texts, config)) for row in told]
     found.sort(key=lambda pair: (pair[0].rank, texts.names[pair[0].name], pair[0].known_ms))
-    return [Record(OUTCOMES, value.key(), value, row.rank) for row, value in found]
+    return [Record(OUTCOMES, value, row.rank) for row, value in found]
 
 
 def _outcome(row: Told, texts: Texts, config: Config) -> Outcome:

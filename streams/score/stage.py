@@ -77,9 +77,7 @@ class Score:
         return Marks() if written is None else _decode(written)
 
     def process(self, batch: Batch, state: State, /) -> list[Record]:
-        """Join a batch; gives dead letters, outcomes, a partial for each home under the name of one of its models, and watermarks where a
-        frontier entered a new pane.
-        """
+        """Join a batch; gives dead letters, outcomes, a partial for each home, and watermarks where a frontier entered a new pane."""
         if self._opened is None:
             texts, due = Texts(self._config, state, self._homes), DueIndex(self._config.pane_ms, state)
             single = OneByOne(texts, due, self._config)
@@ -106,7 +104,7 @@ class Score:
         ending.forget(reached_ms, counting, state)
         partials = counting.increments.partials(self._partition, texts)
         records += outcome_records(found.told, texts, self._config)
-        records += [Record(WINDOW_PARTIALS, partial.series[0][0], partial) for partial in partials]
+        records += [Record(WINDOW_PARTIALS, partial) for partial in partials]
         ended_ms = marks.ended_ms if batch.ended_ms is None else batch.ended_ms
         sent = self._announce(prediction_ms, truth_ms, due.first_ms(), marks, ended_ms, records)
         state.put(_WATERMARKS, _encode(Marks(1, prediction_ms, truth_ms, sent, ended_ms)))
@@ -141,7 +139,7 @@ class Score:
             truth_ms = min(truth_ms, listed_from_ms + pane_ms + graces_ms[1] - 1)
         panes = (prediction_ms - graces_ms[0]) // pane_ms, (truth_ms - graces_ms[1]) // pane_ms
         if panes != marks.sent or ended_ms != marks.ended_ms:
-            records.append(Record(WINDOW_PARTIALS, "", Watermarks(self._partition, self._partitions, prediction_ms, truth_ms, ended_ms)))
+            records.append(Record(WINDOW_PARTIALS, Watermarks(self._partition, self._partitions, prediction_ms, truth_ms, ended_ms)))
         return panes
 
     def _conflict(self, columns: PredictionColumns, at: int) -> Record:
@@ -153,4 +151,4 @@ class Score:
             f"the first one stands, record sent to {PREDICTIONS}.dlq"
         )
         reject = Reject(offset=offset, reason="conflict", error=error)
-        return Record(f"{PREDICTIONS}.dlq", text, reject)
+        return Record(f"{PREDICTIONS}.dlq", reject)

@@ -49,7 +49,7 @@ class StubScore:
             if kind == "p":
                 if entry is not None:
                     said = Reject(int(columns.offset[i]), "conflict", f"predictions@{int(columns.offset[i])}: conflict")
-                    records.append(Record("predictions.dlq", key.decode(), said))
+                    records.append(Record("predictions.dlq", said))
                     continue
                 state.put(b"e" + key, json.dumps([time_ms, late_ms]).encode())
                 bucket = b"b%013d" % (time_ms // HOUR)
@@ -69,12 +69,12 @@ class StubScore:
                     correct=True,
                     delay_ms=time_ms - predicted_ms,
                 )
-                records.append(Record("outcomes", "m/1", outcome, rank))
+                records.append(Record("outcomes", outcome, rank))
         watermark = max(watermark, batch.tick_ms or 0)
         state.put(b"watermark", b"%d" % watermark)
         self._forget(watermark, state)
         if counts or watermark > int(held or 0):
-            records.append(Record("window-partials", "m", (self.partition, watermark, counts)))
+            records.append(Record("window-partials", (self.partition, watermark, counts)))
         return records
 
     def _forget(self, watermark: int, state: State) -> None:
@@ -151,7 +151,7 @@ class StubDownstream:
             metrics={},
             complete_at=format_time((hour + 1) * HOUR),
         )
-        return [*records, Record("metrics", metric.key(), metric)]
+        return [*records, Record("metrics", metric)]
 
     def finish(self, commands: Sequence[Record], decided: Sequence[Record]) -> list[Record]:
         records: list[Record] = list(decided)
@@ -166,7 +166,7 @@ class StubDownstream:
                 at=command.value.timestamp,
                 requested_by="test",
             )
-            records.append(Record("registry-events", "m", event))
+            records.append(Record("registry-events", event))
         return records
 
 
