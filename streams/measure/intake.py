@@ -59,7 +59,7 @@ class Received:
                 self.parts.append(Part(model, partial))
                 numbers.append(model.series_numbers([(version, segment) for _, version, segment in series], state))
         self.number = np.concatenate(numbers)
-        self.part = np.repeat(np.arange(len(self.parts)), [len(some) for some in numbers[1:]])
+        self.part = np.repeat(np.arange(len(self.parts)), [len(each) for each in numbers[1:]])
         self._begin = _offsets([partial.series for partial in partials])
 
     @property

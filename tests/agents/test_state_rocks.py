@@ -35,6 +35,26 @@ def test_committed_changes_of_all_tasks_and_marks_are_there_after_reopening(tmp_
     again.close()
 
 
+def test_the_last_commit_leaves_marks_and_nothing_of_the_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_state, "_SLICE_BYTES", 100)
+    rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=10_000)
+    for number in range(200):  # records, and what is spilled in slices
+        rocks.task(0, 7).put_many([b"%d" % number], [bytes(100)])
+        rocks.commit({"step": b"%d" % number, "name": b"x"})
+    assert next(rocks.task_state(0, 7).spilled(b""), None) is not None
+    rocks.finish({"step": b"done"})
+    rocks.close()
+
+    again = RocksState(tmp_path / "state", tasks=1)
+    assert (again.mark("step"), again.mark("name")) == (b"done", b"x")
+    assert again.task_state(0, 7).found == task_state.NOTHING
+    assert list(again.task_state(0, 7).spilled(b"")) == []
+    again.close()
+    database = Rdict(str(tmp_path / "state"), options=Options(raw_mode=True))
+    assert {key[:1] for key, _ in database.items()} == {b"\xff"}
+    database.close()
+
+
 def test_what_was_not_committed_is_gone_after_reopening(tmp_path: Path) -> None:
     rocks = RocksState(tmp_path / "state", tasks=1)
     rocks.task(0, 0).put(b"a", b"1")
