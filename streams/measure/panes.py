@@ -110,24 +110,20 @@ class Panes:
         """
         if not len(keys):
             return []
-        bucket_ms = self._bucket_ms
-        bucket = pane // bucket_ms
-        first = int(bucket.min())
-        span = int(bucket.max()) - first + 1
-        place = (model * _LANES + lane) * span + (bucket - first)
-        keys = keys | ((pane - bucket * bucket_ms) // self._pane_ms << PANE_SHIFT)
-        by_key = np.argsort(keys)
-        # A stable sort of 16-bit integers is a radix sort.
-        narrow = len(models) * _LANES * span <= 1 << 16
-        order = by_key[np.argsort(place[by_key].astype(np.uint16 if narrow else np.int64), kind="stable")]
-        place, keys, counts = _added_up(place[order], keys[order], counts[order])
+        pane = pane // self._pane_ms
+        first, panes_in_bucket = int(pane.min()), self._bucket_ms // self._pane_ms
+        span = int(pane.max()) - first + 1
+        place, keys, counts = _added_up((model * _LANES + lane) * span + (pane - first), keys, counts)
+        owners, pane = place // span, place % span + first
+        bucket = pane // panes_in_bucket
+        keys = keys | (pane - bucket * panes_in_bucket << PANE_SHIFT)
         nothing = not every(counts)
         gained = []
-        edges = [0, *((place[1:] != place[:-1]).nonzero()[0] + 1).tolist(), len(place)]
-        for (begin, end), number in zip(pairwise(edges), place[edges[:-1]].tolist(), strict=True):
-            owner, bucket_number = divmod(number, span)
+        edges = [0, *(((owners[1:] != owners[:-1]) | (bucket[1:] != bucket[:-1])).nonzero()[0] + 1).tolist(), len(keys)]
+        begins = edges[:-1]
+        for (begin, end), owner, number in zip(pairwise(edges), owners[begins].tolist(), bucket[begins].tolist(), strict=True):
             # Copies, so that what stays in memory is not the whole batch.
-            start_ms, table = (bucket_number + first) * bucket_ms, Table(keys[begin:end].copy(), counts[begin:end].copy())
+            start_ms, table = number * self._bucket_ms, Table(keys[begin:end].copy(), counts[begin:end].copy())
             first_ms, last_ms = (start_ms + (key >> PANE_SHIFT) * self._pane_ms for key in table.extent())
             gained.append(Gained(owner // _LANES, owner % _LANES, first_ms, last_ms))
             if nothing:
@@ -211,16 +207,26 @@ class Panes:
 
 
 def _added_up(place: Ints, keys: Ints, counts: Ints) -> tuple[Ints, Ints, Ints]:
-    """The sum of the counts of each place and key, which are sorted by place and then by key; shapes (N,), N above 0."""
-    fresh = np.empty(len(keys), np.bool_)
-    fresh[0] = True
-    np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
-    fresh[1:] |= place[1:] != place[:-1]
-    if every(fresh):
-        return place, keys, counts
-    starts = fresh.nonzero()[0]
-    return place[starts], keys[starts], np.add.reduceat(counts, starts)
+    """The sum of the counts of each place and key, by place and then by key; shapes (N,), N above 0, in any order."""
+    bits = int(keys.max()).bit_length()
+    if int(place.max()) < 1 << _SIGNED_BITS - bits:
+        packed = place << bits | keys
+        order = np.argsort(packed)
+        packed = packed[order]
+        starts = np.flatnonzero(np.diff(packed, prepend=-1))
+        packed = packed[starts]
+        place, keys = packed >> bits, packed & (1 << bits) - 1
+    else:
+        # Many models, far apart in time: place and key do not fit one number. A stable sort of 16-bit integers is a radix sort.
+        number = np.unique(place, return_inverse=True)[1]
+        by_key = np.argsort(keys)
+        order = by_key[np.argsort(number[by_key].astype(np.uint16 if int(number.max()) < 1 << 16 else np.int64), kind="stable")]
+        place, keys = place[order], keys[order]
+        starts = np.flatnonzero(np.diff(place, prepend=-1) | np.diff(keys, prepend=-1))
+        place, keys = place[starts], keys[starts]
+    return place, keys, np.add.reduceat(counts[order], starts)
 
 
 _KIND: Final = b"c"
+_SIGNED_BITS: Final = 63
 _LANES: Final = len(LANE_NAMES)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agents.state.memory import MemoryState
 from schemas.config import parse_config
 from schemas.settings import ModelConfig
+from streams.measure import panes
 from streams.measure.labels import LabelSet
 from streams.measure.panes import TABLES, Panes
 from streams.measure.runs import FAN, Runs, place_of
@@ -117,6 +118,34 @@ def test_any_span_of_panes_gives_the_sum_of_its_panes(pane: int) -> None:
                 found = merged([chunk.table for chunk in panes.span(number, 1, low, high, state)])
                 assert counted(found) == summed([(key, count) for of, at, key, count in everything if of == owner and low <= at < high])
     assert int(found.keys.max()) < 1 << PANE_SHIFT
+
+
+@pytest.mark.parametrize("bits", [63, 20], ids=["in one number", "apart"])
+@given(rows=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 3_000), st.integers(0, 50), st.integers(-2, 5))))
+def test_increments_in_any_order_are_added_to_the_pane_of_their_model_and_lane(bits: int, rows: list[tuple[int, ...]]) -> None:
+    minute, models = 60_000, [7, 3, 12]
+    expected: Counter[tuple[int, int, int, int]] = Counter()
+    seen: dict[tuple[int, int], set[int]] = {}
+    for model, lane, pane, key, count in rows:
+        expected[models[model], lane, pane * minute, key] += count
+        seen.setdefault((model, lane), set()).add(pane * minute)
+    state, tasks = MemoryState(), Panes(minute)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(panes, "_SIGNED_BITS", bits)
+        columns = [np.array(column, np.int64) for column in zip(*rows, strict=True)] or [np.zeros(0, np.int64)] * 5
+        model, lane, pane, key, count = columns
+        gained = tasks.add(models, model, lane, pane * minute, key, count, state)
+    found = {}
+    for number in models:
+        for lane_number in range(3):
+            of_panes, keys, counts = tasks.rows(number, lane_number, 0, 3_200 * minute, state)
+            for start, key_found, count_found in zip(of_panes.tolist(), keys.tolist(), counts.tolist(), strict=True):
+                found[number, lane_number, start, key_found] = count_found
+    assert found == {place: count for place, count in expected.items() if count}
+    for (model_number, lane_number), starts in seen.items():
+        of_both = [each for each in gained if (each.model, each.lane) == (model_number, lane_number)]
+        assert {each.first_ms for each in of_both} | {each.last_ms for each in of_both} <= starts
+        assert (min(each.first_ms for each in of_both), max(each.last_ms for each in of_both)) == (min(starts), max(starts))
 
 
 def test_names_keep_their_numbers_and_a_name_beyond_the_limit_is_another() -> None:
