@@ -91,7 +91,7 @@ class Writer:
         return [self._event(record) for record in records]
 
     def partials(self, records: Iterable[Record]) -> list[Outgoing]:
-        """Partials to the partition of their model, watermarks to every partition; in order, since a watermark closes what came before."""
+        """Partials to the partition of their models, watermarks to every partition; in order, since a watermark closes what came before."""
         outgoing: list[Outgoing] = []
         for record in records:
             value = encode_partial(record.value)
