@@ -151,6 +151,7 @@ class ScoreProcessor:
         if tick is not None:
             tick = msgspec.structs.replace(tick, after={topic: positions.get(topic, 0) for topic in _ROWS})
             batch.tick_ms = parse_time(tick.timestamp)
+            self._heads_ms = {topic: max(head_ms, batch.tick_ms) for topic, head_ms in self._heads_ms.items()}
             batch.ended_ms = None if tick.ended is None else parse_time(tick.ended)
             outgoing.append(Outgoing(TICKS, self._partition, str(self._partition).encode(), encode(tick)))
         elif batch.predictions is None and batch.ground_truth is None and self._score.at_rest:
@@ -180,14 +181,19 @@ class ScoreProcessor:
         """Whether one topic is ahead of the other, of which there is more to come.
 
         Rows of one call are joined in order of time, so the more of both topics a call has the less it matters which was fetched first.
-        While recorded history is fed, a topic may have nothing unread for a moment and go on at once.
+        While recorded history is fed, a topic may have nothing unread for a moment and go on at once. Truths more than `park` beyond all
+        predictions may end an id whose prediction is still to be fed: they wait for it, or until the partition is asked to move on.
         """
         if (pair := self.waits()) is None:
             return False
-        if pair[1] in self._unread:
+        _, behind = pair
+        if behind in self._unread:
             return True
-        now_ms = self._clock()
-        return self._config.clock == "data" and now_ms < min(self._fed_ms[pair[1]] + FED_MS, self._since_ms + DEFERRED_MS)
+        if self._config.clock == "wall":
+            return False
+        if self._truths and self._heads_ms[GROUND_TRUTH] > self._heads_ms[PREDICTIONS] + self._config.park_ms:
+            return not self._ticking.asked
+        return self._clock() < min(max(self._fed_ms[behind], self._since_ms) + FED_MS, self._since_ms + DEFERRED_MS)
 
     def pending(self) -> bool:
         """Whether entries wait to be forgotten, or a tick is due."""

@@ -93,6 +93,11 @@ class Ticking:
         written = state.get(_KEY)
         self._request = self._written = None if written is None else _decode(written)
 
+    @property
+    def asked(self) -> bool:
+        """Whether a request waits for its answer."""
+        return self._request is not None
+
     def heard(self, topic: int, now_ms: int) -> None:
         """Records came, of the predictions (0) or of the ground truths (1)."""
         self._heard_ms[topic] = now_ms

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from streams import lanes
-from streams.lanes import ALL
+from streams.lanes import ALL, NO_MODEL
 from streams.loglinear import PER_OCTAVE
 from streams.masks import every
 from streams.measure.layout import ANOTHER, LABEL_IN_A, NEGATIVE, POSITIVE, Layout
@@ -96,6 +96,14 @@ class Block:
         self._places, self._counts, self._lengths = [], [], []
 
 
+def shape_of(model: Model, layout: Layout) -> tuple[object, ...]:
+    """Windows share a block if this is the same: their figures are the same functions of the same columns.
+
+    What belongs to no model has no metrics, whatever the configuration names.
+    """
+    return layout.labels, layout.positive, layout.problem, model.config.metrics, model.name == NO_MODEL
+
+
 class Evaluated:
     """A job with its series and their counts.
 
@@ -173,7 +181,7 @@ class Evaluator:
             if layout.bins is not self._bins[lane]:
                 # Another model has shown bins that are new.
                 layout = self._fitting(model, lane, of_model)
-            shape = (layout.labels, layout.positive, layout.problem, model.config.metrics)
+            shape = shape_of(model, layout)
             for job in of_model:
                 selected = _selected(model, lane, layout, job)
                 if selected is None:

@@ -18,7 +18,7 @@ from schemas.settings import Window
 from streams import lanes
 from streams.lanes import ALL, DECISIONS, NO_MODEL, TRAFFIC
 from streams.measure.completeness import Completeness
-from streams.measure.evaluate import MOST_CELLS, Block, Evaluated, Job
+from streams.measure.evaluate import MOST_CELLS, Block, Evaluated, Job, shape_of
 from streams.measure.layout import ANOTHER, NEGATIVE, POSITIVE, Layout
 from streams.measure.model import Model
 from streams.measure.panes import Panes
@@ -307,7 +307,7 @@ def _filled_blocks(evaluated: Sequence[tuple[Model, Sequence[_Found]]], lane: in
     for model, found in evaluated:
         for window, place, counts in found:
             layout = window.layout
-            shape = (layout.labels, layout.positive, layout.problem, model.config.metrics)
+            shape = shape_of(model, layout)
             block = opened.get(shape)
             if block is None or (block.rows + len(window.series)) * layout.width > MOST_CELLS:
                 block = opened[shape] = Block(lane, layout)

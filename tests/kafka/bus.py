@@ -114,11 +114,11 @@ class BusTask:
             self._reading[topic] = received.next
             self._buffered = self._processor.take(received)
 
-    def step(self, *, patient: bool = False) -> bool:
-        """Commit, if there is anything to; tells whether there was. A `patient` one waits where the processor would rather have more."""
+    def step(self) -> bool:
+        """Commit, if there is anything to and the processor would not rather have more first; tells whether it did."""
         ends = ((topic, self._bus.end(topic, self._partition)) for topic in self._processor.inputs)
         self._processor.unread = frozenset(topic for topic, end in ends if end > self._reading.get(topic, 0))
-        if patient and self._processor.defers():
+        if self._processor.defers():
             return False
         self._processor.caught_up = not self.unread()
         if self._reading == self._positions and not self._processor.pending():

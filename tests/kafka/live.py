@@ -14,7 +14,7 @@ import msgspec
 from agents.kafka.downstream import downstream_processors
 from agents.kafka.finish import Finish
 from agents.kafka.outgoing import Outgoing
-from agents.kafka.score import score_processors
+from agents.kafka.score import DEFERRED_MS, score_processors
 from schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
 from schemas.settings import Config
 from schemas.times import parse_time
@@ -67,10 +67,10 @@ class Live:
             if self.random.random() < 0.1:
                 task.start()
             else:
-                task.step(patient=self.random.random() < 0.8)
+                task.step()
 
     def rest(self) -> None:
-        """Let all tasks go until none has anything to do."""
+        """Let all tasks go until none has anything to do, and as long as they want to wait for more."""
         busy = True
         while busy:
             busy = False
@@ -78,17 +78,23 @@ class Live:
                 while task.unread():
                     task.take(self.random.choice((3, 20, 1_000)))
                     busy = True
+                self.clock_ms += DEFERRED_MS
                 while task.step():
                     busy = True
 
-    def finish(self) -> Finish:
-        """What `driftline finish` does."""
+    def ask(self) -> Finish:
+        """Ask every partition how far it has come, as the first half of `driftline finish` does."""
         finish = Finish(self.config)
         for outgoing in finish.ask():
             self.bus.write(outgoing)
         self.rest()
         self._note(finish)
         assert not finish.silent
+        return finish
+
+    def finish(self) -> Finish:
+        """What `driftline finish` does."""
+        finish = self.ask()
         for outgoing in finish.end():
             self.bus.write(outgoing)
         self.some(20)

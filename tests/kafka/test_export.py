@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import IsolationLevel, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from agents.inprocess.exported import log_file
 from agents.inprocess.run import replay
@@ -36,8 +37,10 @@ def producer(names: Names) -> Producer:
     return producer
 
 
-def send(producer: Producer, topic: str, values: list[bytes], *, aborted: bool = False, headers: dict[str, bytes] | None = None) -> None:
-    """One transaction; the key is the prediction id, where there is one."""
+def send(
+    names: Names, producer: Producer, topic: str, values: list[bytes], *, aborted: bool = False, headers: dict[str, bytes] | None = None
+) -> None:
+    """One transaction, which can be read on return; the key is the prediction id, where there is one."""
     producer.begin_transaction()
     for value in values:
         try:
@@ -50,6 +53,22 @@ def send(producer: Producer, topic: str, values: list[bytes], *, aborted: bool =
         producer.abort_transaction()
     else:
         producer.commit_transaction()
+    until_ended(names, topic)
+
+
+def until_ended(names: Names, topic: str) -> None:
+    """Wait until no transaction is open: the broker writes the markers after it has answered."""
+    admin = AdminClient({"bootstrap.servers": names.servers})
+    places = [TopicPartition(topic, partition) for partition in admin.list_topics(topic, timeout=30).topics[topic].partitions]
+
+    def ends(level: IsolationLevel) -> list[int]:
+        asked = admin.list_offsets(dict.fromkeys(places, OffsetSpec.latest()), isolation_level=level, request_timeout=30)
+        return [asked[place].result().offset for place in places]
+
+    deadline = time.monotonic() + 60
+    while ends(IsolationLevel.READ_COMMITTED) != ends(IsolationLevel.READ_UNCOMMITTED):
+        assert time.monotonic() < deadline, f"a transaction on {topic} is still open"
+        time.sleep(0.01)
 
 
 def prediction(name: str, at: str) -> bytes:
@@ -70,8 +89,8 @@ def test_replay_of_an_export_equals_replay_of_the_files_and_sees_nothing_that_wa
     for topic in ("predictions", "ground-truth"):
         values = (tmp_path / "sample-log" / f"{topic}.jsonl").read_bytes().splitlines()
         for begin in range(0, len(values), 700):
-            send(sender, connection.name(topic), values[begin : begin + 700][::-1], aborted=True)
-            send(sender, connection.name(topic), values[begin : begin + 700])
+            send(names, sender, connection.name(topic), values[begin : begin + 700][::-1], aborted=True)
+            send(names, sender, connection.name(topic), values[begin : begin + 700])
 
     log = export(connection, tmp_path / "log")
 
@@ -88,7 +107,7 @@ def test_replay_of_an_export_equals_replay_of_the_files_and_sees_nothing_that_wa
 def test_what_the_live_run_refused_is_refused_again_for_its_reason(names, connection, tmp_path):
     sender = producer(names)
     good, early = prediction("a", "2026-01-05T09:00:00Z"), prediction("b", "2026-01-05T09:10:00Z")
-    send(sender, connection.name("predictions"), [good, early, b"\xff{"])
+    send(names, sender, connection.name("predictions"), [good, early, b"\xff{"])
     export(connection, tmp_path / "before")
     place = next(line for line in lines(tmp_path / "before", "predictions") if line.get("value", {}).get("prediction_id") == "b")
     reason = {
@@ -98,7 +117,7 @@ def test_what_the_live_run_refused_is_refused_again_for_its_reason(names, connec
         "dlq_reason": b"too_far_ahead",
         "dlq_error": b"as the live run's clock saw it",
     }
-    send(sender, connection.name("predictions.dlq"), [early], headers=reason)
+    send(names, sender, connection.name("predictions.dlq"), [early], headers=reason)
 
     export(connection, tmp_path / "log")
     summary = replay(tmp_path / "log", tmp_path / "out", names.config(), partitions=3)
@@ -113,8 +132,8 @@ def test_what_the_live_run_refused_is_refused_again_for_its_reason(names, connec
 def test_a_range_is_what_the_broker_took_in_that_time(names, connection, tmp_path):
     sender = producer(names)
     for name in ("a", "b", "c"):
-        send(sender, connection.name("predictions"), [prediction(name, "2026-01-05T09:00:00Z")])
-        send(sender, connection.name("ground-truth"), [truth(name, "2026-01-05T09:30:00Z")])
+        send(names, sender, connection.name("predictions"), [prediction(name, "2026-01-05T09:00:00Z")])
+        send(names, sender, connection.name("ground-truth"), [truth(name, "2026-01-05T09:30:00Z")])
         if name == "a":
             time.sleep(0.05)
             since_ms = time.time_ns() // 1_000_000
@@ -137,6 +156,7 @@ def test_outputs_are_exported_for_the_reading_verbs_without_provisional_figures(
         sender.produce(connection.name("metrics"), value, b"churn", partition=1)
         sender.produce(connection.name("metrics"), value.replace(b'"provisional":false', b'"provisional":true'), b"churn", partition=1)
     sender.commit_transaction()
+    until_ended(names, connection.name("metrics"))
     export(connection, tmp_path / "log")
     assert (tmp_path / "log" / "metrics.jsonl").read_bytes().splitlines() == metrics[:50]
     assert len(list(Output(tmp_path / "log").metrics())) == 50

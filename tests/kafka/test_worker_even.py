@@ -14,7 +14,7 @@ from agents.kafka.score import ScoreProcessor
 from agents.state.memory import MemoryState
 from agents.worker.feed import Feed
 from schemas.config import parse_config
-from schemas.topics import GROUND_TRUTH, PREDICTIONS
+from schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 
 MINUTE = 60_000
 CONFIG = parse_config('[run]\ntopic_prefix = "p-"\n[kafka]\ninput_partitions = 1')
@@ -87,4 +87,39 @@ def test_while_history_is_fed_rows_wait_half_a_second_for_what_may_follow_and_on
     taken(score, GROUND_TRUTH, 101)
     assert score.defers()
     now_ms += 500
+    assert not score.defers()
+
+
+def test_the_first_rows_of_a_history_wait_half_a_second_for_the_other_topic_however_long_nothing_was_fed() -> None:
+    now_ms = 10_000 * MINUTE
+    score = ScoreProcessor(msgspec.structs.replace(CONFIG, clock="data"), 0, MemoryState(), clock=lambda: now_ms)
+    now_ms += MINUTE
+    taken(score, GROUND_TRUTH, 100)
+    assert score.defers()
+    now_ms += 500
+    assert not score.defers()
+
+
+def test_while_history_is_fed_truths_beyond_all_predictions_by_more_than_park_wait_until_asked() -> None:
+    now_ms = 10_000 * MINUTE
+    config = msgspec.structs.replace(CONFIG, clock="data", park_ms=60 * MINUTE)
+    score = ScoreProcessor(config, 0, MemoryState(), clock=lambda: now_ms)
+    taken(score, PREDICTIONS, 100)
+    taken(score, GROUND_TRUTH, 160)
+    now_ms += 10 * MINUTE
+    assert not score.defers()
+    taken(score, GROUND_TRUTH, 161)
+    now_ms += 10 * MINUTE
+    assert score.defers(), "an entry of a truth of minute 100 has ended, and its prediction may still be fed"
+    asking = b'{"timestamp":"1970-01-01T00:00:00Z"}'
+    score.take(Received(topic=TICKS, partition=0, offsets=[0], keys=[b"0"], values=[asking], timestamps_ms=[0], start=0, next=1))
+    assert not score.defers()
+    score.caught_up = True
+    score.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})
+    assert score.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})[0].topic == TICKS, "the answer"
+    taken(score, GROUND_TRUTH, 162)
+    now_ms += 10 * MINUTE
+    assert score.defers()
+    taken(score, PREDICTIONS, 102)
+    now_ms += 1_000
     assert not score.defers()

@@ -285,6 +285,20 @@ def test_counts_of_no_model_are_announced_in_the_arrivals_lane_only() -> None:
     assert {record.topic for record in running.records} == {METRICS}
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_counts_of_no_model_do_not_take_the_metrics_from_a_model_without_labels_nor_lend_it_theirs(order: int) -> None:
+    # Neither has a label, so that their counts have the same columns.
+    def counted(model: str, version: str, counter: str) -> Moment:
+        return Moment(START, model, 0, counts=[(lanes.ARRIVALS, START, (version, "all"), 0, lanes.COUNT, 0, COUNTER_CODES[counter], 1)])
+
+    both = [counted("", "", "unmatched"), counted("m", "1", "late_predictions")]
+    running = Run(CONFIG)
+    running.feed(both[::order], upto=START + 5 * DAY)
+    metrics = metrics_of(running, "arrivals")
+    assert {m.model_name: bool(m.metrics) for m in metrics} == {"": False, "m": True}
+    assert all(m.null_reasons.keys() == m.metrics.keys() for m in metrics)
+
+
 @pytest.mark.parametrize(
     ("truths", "configured", "labels", "cells"),
     [
