@@ -63,8 +63,7 @@ def expiry(folder: Path, servers: str, broker: int, *, entries: int) -> Result:
                 bench.ask(source.last_ms)
                 answered(bench, worker, source.last_ms)
         with _Phase(result, "forgetting the rest", worker, broker, entries):
-            bench.finish(format_time(source.last_ms), 2 * HOUR_MS)
-            settled(bench, worker)
+            settled(bench, worker, bench.finish(format_time(source.last_ms), 2 * HOUR_MS))
         result["stop_s"] = worker.stop()
     finally:
         worker.kill()

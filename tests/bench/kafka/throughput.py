@@ -69,12 +69,12 @@ class Job:
         app = f"{self.name}-{self._rounds}"
         config = self.bench.configuration(folder / "driftline.toml", jobs.CONFIGURATIONS[self._kind], app)
         self.bench.fresh(config)
-        self.bench.finish(self._last, self._horizon_ms)
+        end_ms = self.bench.finish(self._last, self._horizon_ms)
         worker = Worker(config, folder / "state", folder / "worker.log", profile=profile)
         try:
             ready_s = worker.ready()
             meter, began = Meter(worker=worker.pid, broker=broker), time.monotonic()
-            settled(self.bench, worker)
+            settled(self.bench, worker, end_ms)
             elapsed_s, used = time.monotonic() - began, meter.read()
             figures = {name: value for name, value in worker.figures().items() if name.startswith(KEPT)}
             stop_s = worker.stop()

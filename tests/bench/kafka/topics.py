@@ -111,9 +111,11 @@ class Bench:
             producer.produce(self.name(TICKS), tick, str(partition).encode(), partition)
         producer.flush()
 
-    def finish(self, last: str, horizon_ms: int) -> None:
-        """Ask for the end of a recorded log, far enough behind its last row for everything to be final."""
-        self.ask(parse_time(last) + 3 * horizon_ms, ended=last)
+    def finish(self, last: str, horizon_ms: int) -> int:
+        """Ask for the end of a recorded log, far enough behind its last row for everything to be final; gives the time asked for."""
+        end_ms = parse_time(last) + 3 * horizon_ms
+        self.ask(end_ms, ended=last)
+        return end_ms
 
     def producer(self) -> Producer:
         """A producer as an application has it: Java's partitioner, large batches."""

@@ -25,9 +25,13 @@ def answered(bench: Bench, worker: Worker, upto_ms: int) -> None:
     _all(bench, worker, answers, "have not been read")
 
 
-def settled(bench: Bench, worker: Worker) -> None:
-    """Wait until every task of stages 2 to 4 has announced everything after the end of the log."""
-    _all(bench, worker, lambda partition, tick: tick.get("settled"), "have not announced everything")
+def settled(bench: Bench, worker: Worker, upto_ms: int) -> None:
+    """Wait until every task of stages 2 to 4 has announced everything up to this time: each says several times how far it has come."""
+
+    def tells(_: int, tick: dict[str, Any]) -> int | None:
+        return tick.get("settled") if parse_time(tick["timestamp"]) >= upto_ms else None
+
+    _all(bench, worker, tells, "have not announced everything")
 
 
 def _all(bench: Bench, worker: Worker, says: Callable[[int, dict[str, Any]], int | None], what: str) -> None:
