@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from schemas.config import ConfigError, load_config
-from schemas.settings import Config
-from streams.catalogue import metric_plugins
-from streams.decide import build_rules
-from streams.decide.tuner import build_tuner
-from streams.measure.stage import check_metrics
-from streams.registry.policy import build_policy
+from driftline.schemas.config import ConfigError, load_config
+from driftline.schemas.settings import Config
+from driftline.streams.catalogue import metric_plugins
+from driftline.streams.decide import build_rules
+from driftline.streams.decide.tuner import build_tuner
+from driftline.streams.measure.stage import check_metrics
+from driftline.streams.registry.policy import build_policy
 
 
 def checked_config(path: Path | None) -> Config:

@@ -1,7 +1,7 @@
 """Read the output folder of a run: topic files line by line, and the latest record of each key.
 
 Nothing is kept but what the caller asks for, so a year of figures is read in little memory. A run may still be writing:
-a last line without its end is not there yet. What the records mean is `schemas.results`.
+a last line without its end is not there yet. What the records mean is `driftline.schemas.results`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from schemas.results import Alert, Drift, Histogram, Metric, Recommendation, RegistryEntry, RegistryEvent
-from schemas.topics import ALERTS, DRIFT, HISTOGRAMS, METRICS, RECOMMENDATIONS, REGISTRY, REGISTRY_EVENTS
+from driftline.schemas.results import Alert, Drift, Histogram, Metric, Recommendation, RegistryEntry, RegistryEvent
+from driftline.schemas.topics import ALERTS, DRIFT, HISTOGRAMS, METRICS, RECOMMENDATIONS, REGISTRY, REGISTRY_EVENTS
 
 T = TypeVar("T", bound=msgspec.Struct)
 RUN_FILE = "run.json"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.times import DAY_MS, HOUR_MS, format_time
+from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
 
 CONFIG_NAME: Final = "driftline.toml"
 LOG_NAME: Final = "sample-log"

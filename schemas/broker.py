@@ -1,6 +1,6 @@
 """The settings under [kafka]: which broker, how to log in, and how a worker uses it.
 
-Secrets stay references here; `agents.kafka.connection` reads them when it connects.
+Secrets stay references here; `driftline.agents.kafka.connection` reads them when it connects.
 """
 
 import re
@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from schemas.topics import INPUT_PARTITIONS, RESULT_PARTITIONS
-from schemas.values import Refused, choice, duration, integer, only_known, quoted, shown, string
+from driftline.schemas.topics import INPUT_PARTITIONS, RESULT_PARTITIONS
+from driftline.schemas.values import Refused, choice, duration, integer, only_known, quoted, shown, string
 
 __all__ = ["CLIENT_KEYS", "KAFKA_KEYS", "Kafka", "Secret"]
 

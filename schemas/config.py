@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from schemas.broker import KAFKA_KEYS, Kafka
-from schemas.labels import label_text
-from schemas.settings import LANES, Config, ModelConfig, Reference, Rung, Window, parse_rung, parse_window
-from schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_time
-from schemas.values import (
+from driftline.schemas.broker import KAFKA_KEYS, Kafka
+from driftline.schemas.labels import label_text
+from driftline.schemas.settings import LANES, Config, ModelConfig, Reference, Rung, Window, parse_rung, parse_window
+from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_time
+from driftline.schemas.values import (
     Refused,
     bounded,
     choice,

@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from schemas.envelope import read_event
-from schemas.labels import label_text
-from schemas.names import ALIASES, ConflictingFields, canonical
-from schemas.refusals import FIELDS, MAX_VALUE_BYTES, Refusal, Reject, field_fault
-from schemas.results import RegistryCommand
-from schemas.rows import PredictionRow, TickRow, TruthRow
-from schemas.times import HOUR_MS, MAX_TIME_MS, MINUTE_MS, SECOND_MS, format_time, parse_time
-from schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS, dlq_name
+from driftline.schemas.envelope import read_event
+from driftline.schemas.labels import label_text
+from driftline.schemas.names import ALIASES, ConflictingFields, canonical
+from driftline.schemas.refusals import FIELDS, MAX_VALUE_BYTES, Refusal, Reject, field_fault
+from driftline.schemas.results import RegistryCommand
+from driftline.schemas.rows import PredictionRow, TickRow, TruthRow
+from driftline.schemas.times import HOUR_MS, MAX_TIME_MS, MINUTE_MS, SECOND_MS, format_time, parse_time
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS, dlq_name
 
 __all__ = [
     "PredictionRow",

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from schemas.labels import MAX_LABEL_INTEGER
-from schemas.times import MAX_TIME_MS
+from driftline.schemas.labels import MAX_LABEL_INTEGER
+from driftline.schemas.times import MAX_TIME_MS
 
 __all__ = [
     "FeatureValue",

@@ -5,11 +5,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
-from schemas.envelope import read_event
-from schemas.names import ALIASES, ConflictingFields, canonical
-from schemas.refusals import FIELDS, Reason, Refusal
-from schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
+from driftline.schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
+from driftline.schemas.envelope import read_event
+from driftline.schemas.names import ALIASES, ConflictingFields, canonical
+from driftline.schemas.refusals import FIELDS, Reason, Refusal
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
 
 __all__ = ["EXPLAINED", "Explanation", "explain"]
 

@@ -1,6 +1,6 @@
 """JSON Schemas of the topics and an AsyncAPI document, generated from the types.
 
-`python -m schemas.export FOLDER` writes them; docs/schemas holds the current ones. The text of a type's docstring, and of its
+`python -m driftline.schemas.export FOLDER` writes them; docs/schemas holds the current ones. The text of a type's docstring, and of its
 "Attributes", becomes the descriptions, so that there is one place to keep.
 """
 
@@ -14,9 +14,9 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Struct
 
-from schemas.names import ALIASES
-from schemas.refusals import Reason
-from schemas.topics import DLQ_RETENTION_MS, TOPICS, Topic, dlq_name
+from driftline.schemas.names import ALIASES
+from driftline.schemas.refusals import Reason
+from driftline.schemas.topics import DLQ_RETENTION_MS, TOPICS, Topic, dlq_name
 
 __all__ = ["asyncapi", "documents", "json_schema", "write_all"]
 
@@ -208,5 +208,5 @@ def write_all(folder: Path) -> list[Path]:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m schemas.export FOLDER")
+        raise SystemExit("usage: python -m driftline.schemas.export FOLDER")
     write_all(Path(sys.argv[1]))

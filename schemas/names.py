@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from schemas.times import parse_time
+from driftline.schemas.times import parse_time
 
 __all__ = ["ALIASES", "ConflictingFields", "canonical"]
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from schemas.labels import MAX_LABEL_INTEGER
-from schemas.times import parse_time
+from driftline.schemas.labels import MAX_LABEL_INTEGER
+from driftline.schemas.times import parse_time
 
 __all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "Reason", "Refusal", "Reject", "field_fault", "not_finite", "shown"]
 

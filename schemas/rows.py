@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from schemas.events import FeatureValue, Latency, Name, Offset, Partition, Probability, Revision, Scores, Status, Weight
+from driftline.schemas.events import FeatureValue, Latency, Name, Offset, Partition, Probability, Revision, Scores, Status, Weight
 
 if TYPE_CHECKING:
     TimeMs = int
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 else:
     # On the wire these have more forms; the decoder lets them in here and puts the one form in their place, because
     # a second struct per row would cost as much as the decoding.
-    from schemas.events import Label as LabelText
-    from schemas.events import SegmentValue as SegmentText
-    from schemas.events import Time as TimeMs
+    from driftline.schemas.events import Label as LabelText
+    from driftline.schemas.events import SegmentValue as SegmentText
+    from driftline.schemas.events import Time as TimeMs
 
 __all__ = ["PredictionRow", "TickRow", "TruthRow"]
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from schemas.broker import Kafka
-from schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_duration
+from driftline.schemas.broker import Kafka
+from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_duration
 
 __all__ = ["LANES", "Config", "ModelConfig", "Reference", "Rung", "Window", "parse_rung", "parse_window"]
 

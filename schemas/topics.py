@@ -5,8 +5,8 @@ Making and checking them on a broker is left to `agents`.
 
 from msgspec import Struct
 
-from schemas.events import GroundTruth, Prediction, Tick
-from schemas.results import (
+from driftline.schemas.events import GroundTruth, Prediction, Tick
+from driftline.schemas.results import (
     Alert,
     Drift,
     Histogram,
@@ -18,7 +18,7 @@ from schemas.results import (
     RegistryEntry,
     RegistryEvent,
 )
-from schemas.times import DAY_MS
+from driftline.schemas.times import DAY_MS
 
 __all__ = [
     "ALERTS",

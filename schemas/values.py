@@ -9,7 +9,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-from schemas.times import DAY_MS, format_duration, parse_duration
+from driftline.schemas.times import DAY_MS, format_duration, parse_duration
 
 __all__ = [
     "Refused",

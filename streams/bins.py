@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.masks import some
+from driftline.streams.masks import some
 
 MAX_BINS = 512
 

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import msgspec
 
-from streams.drift.comparison import DriftTest
-from streams.metrics.metric import Metric
+from driftline.streams.drift.comparison import DriftTest
+from driftline.streams.metrics.metric import Metric
 
 Plugin = TypeVar("Plugin", bound=msgspec.Struct)
 
@@ -33,7 +33,7 @@ def metric_plugins(extra_packages: Sequence[str] = ()) -> tuple[Metric, ...]:
     >>> [metric.name for metric in metric_plugins()][:3]
     ['accuracy', 'balanced_accuracy', 'brier']
     """
-    return tuple(plugin() for _, plugin in sorted(plugins(Metric, ("streams.metrics", *extra_packages)).items()))
+    return tuple(plugin() for _, plugin in sorted(plugins(Metric, ("driftline.streams.metrics", *extra_packages)).items()))
 
 
 def drift_plugins(extra_packages: Sequence[str] = ()) -> tuple[DriftTest, ...]:
@@ -44,7 +44,7 @@ def drift_plugins(extra_packages: Sequence[str] = ()) -> tuple[DriftTest, ...]:
     >>> {"ks", "psi"} <= {test.name for test in drift_plugins()}
     True
     """
-    return tuple(plugin() for _, plugin in sorted(plugins(DriftTest, ("streams.drift", *extra_packages)).items()))
+    return tuple(plugin() for _, plugin in sorted(plugins(DriftTest, ("driftline.streams.drift", *extra_packages)).items()))
 
 
 def plugins(kind: type[Plugin], packages: Sequence[str]) -> dict[str, type[Plugin]]:
@@ -64,7 +64,7 @@ def plugins(kind: type[Plugin], packages: Sequence[str]) -> dict[str, type[Plugi
 
     Examples
     --------
-    >>> plugins(Metric, ["streams.metrics"])["f1"].__name__
+    >>> plugins(Metric, ["driftline.streams.metrics"])["f1"].__name__
     'F1'
     """
     found: dict[str, type[Plugin]] = {}

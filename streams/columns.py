@@ -1,6 +1,6 @@
 """Decoded rows of one topic partition as numpy columns, built once per batch.
 
-The rows come from `schemas.decode`; what is right or wrong in a row has been decided there. Codes number the distinct texts of
+The rows come from `driftline.schemas.decode`; what is right or wrong in a row has been decided there. Codes number the distinct texts of
 one batch and mean nothing outside it.
 """
 
@@ -17,10 +17,10 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 from xxhash import xxh64_intdigest
 
-from schemas.decode import PredictionRow, TruthRow
-from streams.hashing import mixed, text_hashes
-from streams.lanes import NO_LABEL
-from streams.named import NAN, Named
+from driftline.schemas.decode import PredictionRow, TruthRow
+from driftline.streams.hashing import mixed, text_hashes
+from driftline.streams.lanes import NO_LABEL
+from driftline.streams.named import NAN, Named
 
 Indexes = NDArray[np.int64]
 _Text = TypeVar("_Text", bound=Hashable)

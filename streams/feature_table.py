@@ -12,9 +12,9 @@ from typing import Any, Final, Self
 import msgspec
 import numpy as np
 
-from streams.bins import BinColumns, Ints
-from streams.features import FeatureSummary
-from streams.texts import TextColumns
+from driftline.streams.bins import BinColumns, Ints
+from driftline.streams.features import FeatureSummary
+from driftline.streams.texts import TextColumns
 
 FORMAT: Final = 3
 

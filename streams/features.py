@@ -11,9 +11,9 @@ from typing import Literal
 
 import msgspec
 
-from streams import bins, texts
-from streams.bins import NumericSummary
-from streams.texts import StringSummary
+from driftline.streams import bins, texts
+from driftline.streams.bins import NumericSummary
+from driftline.streams.texts import StringSummary
 
 Kind = Literal["number", "string", "mixed", "empty"]
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.hashing import mixed, text_hashes
+from driftline.streams.hashing import mixed, text_hashes
 
 Codes = NDArray[np.int32]
 

@@ -23,14 +23,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from schemas.settings import Config
-from schemas.topics import REGISTRY, WINDOW_PARTIALS
-from streams.decide import Decide
-from streams.measure import Measure
-from streams.measure.frontier import Frontier
-from streams.registry import Registry
-from streams.score import Score
-from streams.stage import Batch, Record, Stage, State
+from driftline.schemas.settings import Config
+from driftline.schemas.topics import REGISTRY, WINDOW_PARTIALS
+from driftline.streams.decide import Decide
+from driftline.streams.measure import Measure
+from driftline.streams.measure.frontier import Frontier
+from driftline.streams.registry import Registry
+from driftline.streams.score import Score
+from driftline.streams.stage import Batch, Record, Stage, State
 
 STAGES = (Score, Measure, Decide, Registry)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from streams.columns import GroundTruthColumns, PredictionColumns
+    from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -24,7 +24,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     topic
         Name of the topic, without the configured prefix.
     value
-        A struct of `schemas`, or a `streams.partial.Partial` on `window-partials`. A driver encodes it where it leaves
+        A struct of `schemas`, or a `driftline.streams.partial.Partial` on `window-partials`. A driver encodes it where it leaves
         the process, under the key that its `key` gives.
     rank
         Stage 1: `rank` of the row that led to the record, so that a driver of many partitions can put what they say into one order

@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from streams.masks import some
+from driftline.streams.masks import some
 
 MAX_VALUES = 1000
 MAX_LENGTH = 128

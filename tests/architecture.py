@@ -53,7 +53,7 @@ def check_source(source: str, *, package: str, file: str) -> list[Violation]:
     tree = ast.parse(source, filename=file)
     found = list(_imports(tree, package, file))
     if package in ("schemas", "streams"):
-        found += _builtin_calls(tree, file, {"hash": "differs from run to run; use streams.hashing"})
+        found += _builtin_calls(tree, file, {"hash": "differs from run to run; use driftline.streams.hashing"})
         found += _set_iteration(tree, file)
     if package == "streams":
         found += _builtin_calls(tree, file, dict.fromkeys(("open", "input", "print"), "files and terminals belong to agents"))

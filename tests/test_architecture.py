@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # package, rule that must speak up, and a line that breaks it
 PLANTED = [
     ("schemas", "import", "import numpy"),
-    ("schemas", "import", "from streams.hashing import hash64"),
-    ("schemas", "import", "def f():\n    import agents.cli"),
+    ("schemas", "import", "from driftline.streams.hashing import hash64"),
+    ("schemas", "import", "def f():\n    import driftline.agents.cli"),
     ("schemas", "call", "key = hash('churn')"),
     ("streams", "import", "import agents"),
-    ("streams", "import", "from agents.reader import read"),
+    ("streams", "import", "from driftline.agents.reader import read"),
     ("streams", "import", "import faust"),
     ("streams", "import", "import asyncio"),
     ("streams", "import", "import time"),
@@ -57,8 +57,8 @@ PLANTED = [
 ]
 
 HARMLESS = [
-    ("schemas", "import json\nimport msgspec\nfrom pathlib import Path\nfrom schemas.times import parse_time"),
-    ("streams", "import numpy as np\nimport xxhash\nfrom schemas.results import Metric\nfrom streams.hashing import hash64"),
+    ("schemas", "import json\nimport msgspec\nfrom pathlib import Path\nfrom driftline.schemas.times import parse_time"),
+    ("streams", "import numpy as np\nimport xxhash\nfrom driftline.schemas.results import Metric\nfrom driftline.streams.hashing import hash64"),
     ("streams", "import importlib\nimport pkgutil\nfrom . import lanes"),
     ("streams", "from datetime import UTC, datetime\nat = datetime.fromtimestamp(0, UTC)"),
     ("streams", "rng = np.random.default_rng(seed)"),

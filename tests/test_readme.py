@@ -39,11 +39,12 @@ class Reader:
         self.repository = folder / "repository"
         self.work = folder / "work"
         self.work.mkdir()
-        for package in ("schemas", "streams", "agents"):
-            shutil.copytree(ROOT / package, self.repository / package, ignore=shutil.ignore_patterns("__pycache__"))
+        ignored = shutil.ignore_patterns("__pycache__")
+        for package in ("driftline", "schemas", "streams", "agents"):
+            shutil.copytree(ROOT / package, self.repository / package, symlinks=True, ignore=ignored)
         command = folder / "bin" / "driftline"
         command.parent.mkdir()
-        command.write_text(f'#!/bin/sh\nPYTHONPATH="{self.repository}" exec "{sys.executable}" -m agents.cli "$@"\n')
+        command.write_text(f'#!/bin/sh\nPYTHONPATH="{self.repository}" exec "{sys.executable}" -m driftline.agents.cli "$@"\n')
         command.chmod(0o755)
         self.environment = os.environ | {"PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
 

@@ -11,6 +11,6 @@ from __future__ import annotations
 
 def main() -> None:
     """Entry point of the console script."""
-    from agents.cli.program import driftline
+    from driftline.agents.cli.program import driftline
 
     driftline(prog_name="driftline")

@@ -1,6 +1,6 @@
-"""`python -m agents.cli`: the command without its console script."""
+"""`python -m driftline.agents.cli`: the command without its console script."""
 
-from agents.cli import main
+from driftline.agents.cli import main
 
 if __name__ == "__main__":
     main()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agents.cli.show import WrongInput
+from driftline.agents.cli.show import WrongInput
 
 if TYPE_CHECKING:
-    from agents.kafka.connection import Connection
-    from schemas.settings import Config
+    from driftline.agents.kafka.connection import Connection
+    from driftline.schemas.settings import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,7 +40,7 @@ def connected(config: Config, broker: str | None) -> Iterator[Connection]:
     try:
         from confluent_kafka import KafkaException
 
-        from agents.kafka.connection import BrokerError, Connection
+        from driftline.agents.kafka.connection import BrokerError, Connection
     except ImportError as error:
         raise WrongInput(f'this needs the extra "kafka" ({error}); install driftline[kafka]') from error
 

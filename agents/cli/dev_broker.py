@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agents.cli.show import WrongInput, example
+from driftline.agents.cli.show import WrongInput, example
 
 if TYPE_CHECKING:
-    from agents.devbroker import DevBroker
+    from driftline.agents.devbroker import DevBroker
 
 _data_option = click.option(
     "--data",
@@ -40,7 +40,7 @@ def dev_broker() -> None:
 @_data_option
 def up(port: int, data: Path | None) -> None:
     """Start the broker and wait until it answers; does nothing if it runs already."""
-    from agents.devbroker import DevBrokerError
+    from driftline.agents.devbroker import DevBrokerError
 
     broker = _broker(data)
     try:
@@ -56,7 +56,7 @@ def up(port: int, data: Path | None) -> None:
 @_data_option
 def down(data: Path | None) -> None:
     """End the broker that `up` started, and no other process. Its topics stay in the data directory."""
-    from agents.devbroker import DevBrokerError
+    from driftline.agents.devbroker import DevBrokerError
 
     broker = _broker(data)
     try:
@@ -70,9 +70,9 @@ def down(data: Path | None) -> None:
 @_data_option
 def status(data: Path | None) -> int:
     """Say whether the broker runs and answers; ends with 1 if it does not."""
-    from agents.devbroker import DevBrokerError
-    from agents.kafka.connection import BrokerError, Connection
-    from schemas.settings import Config
+    from driftline.agents.devbroker import DevBrokerError
+    from driftline.agents.kafka.connection import BrokerError, Connection
+    from driftline.schemas.settings import Config
 
     broker = _broker(data)
     try:
@@ -103,8 +103,8 @@ def tools(data: Path | None) -> None:
 
 def _broker(data: Path | None) -> DevBroker:
     try:
-        from agents.devbroker import DevBroker
-        from agents.devbroker.broker import default_folder
+        from driftline.agents.devbroker import DevBroker
+        from driftline.agents.devbroker.broker import default_folder
     except ImportError as error:
         raise WrongInput(f'{error.name} is missing; the broker needs the extra "kafka": pip install "driftline[kafka]"') from error
     return DevBroker(data or default_folder())

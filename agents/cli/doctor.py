@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agents.cli.broker import broker_option
-from agents.cli.show import example, json_option, out_option, print_json, print_table
-from agents.cli.source import config_option
+from driftline.agents.cli.broker import broker_option
+from driftline.agents.cli.show import example, json_option, out_option, print_json, print_table
+from driftline.agents.cli.source import config_option
 
 if TYPE_CHECKING:
-    from agents.doctor.finding import Finding
-    from schemas.settings import Config
+    from driftline.agents.doctor.finding import Finding
+    from driftline.schemas.settings import Config
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h|d)")
 _PER_DAY = {"s": 86_400, "m": 1_440, "h": 24, "d": 1}
@@ -61,18 +61,18 @@ def _per_day(rate: str) -> float:
 
 
 def _examine(config_path: Path | None, out: Path, per_day: float | None, broker: str | None) -> list[Finding]:
-    from agents.doctor import installation
-    from agents.doctor.finding import Finding
+    from driftline.agents.doctor import installation
+    from driftline.agents.doctor.finding import Finding
 
     findings = [installation.python_version(), *installation.packages(), *installation.beside(Path.cwd())]
     findings += installation.libraries()
     if any(found.level == "problem" for found in findings):
         return findings  # what follows could not be imported, or would not be Driftline
 
-    from agents.configuration import checked_config
-    from agents.doctor import run, size
-    from agents.reader import Output, ReadError, Selection
-    from schemas.config import ConfigError
+    from driftline.agents.configuration import checked_config
+    from driftline.agents.doctor import run, size
+    from driftline.agents.reader import Output, ReadError, Selection
+    from driftline.schemas.config import ConfigError
 
     try:
         config = checked_config(config_path)
@@ -102,14 +102,14 @@ def _examine(config_path: Path | None, out: Path, per_day: float | None, broker:
 
 
 def _broker(config: Config, broker: str | None) -> list[Finding]:
-    from agents.doctor.finding import Finding
-    from schemas.broker import Kafka
+    from driftline.agents.doctor.finding import Finding
+    from driftline.schemas.broker import Kafka
 
     if broker is None and config.kafka == Kafka():
         return []
     try:
-        from agents.doctor.broker import examine
-        from agents.kafka.connection import BrokerError, Connection
+        from driftline.agents.doctor.broker import examine
+        from driftline.agents.kafka.connection import BrokerError, Connection
     except ImportError as error:
         remedy = 'install the extra "kafka": pip install "driftline[kafka]"'
         return [Finding(check="libraries", level="problem", message=f"Kafka is configured and {error}", remedy=remedy)]

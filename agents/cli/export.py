@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agents.cli.broker import broker_option, connected
-from agents.cli.show import WrongInput, console, example, json_option, number, print_json
-from agents.cli.source import config_option, configured
+from driftline.agents.cli.broker import broker_option, connected
+from driftline.agents.cli.show import WrongInput, console, example, json_option, number, print_json
+from driftline.agents.cli.source import config_option, configured
 
 if TYPE_CHECKING:
-    from agents.inprocess.exported import LogFile
+    from driftline.agents.inprocess.exported import LogFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,7 +26,7 @@ class Moment(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read RFC 3339 text."""
-        from schemas.times import parse_time
+        from driftline.schemas.times import parse_time
 
         try:
             return parse_time(value)
@@ -72,8 +72,8 @@ def exported(settings: Any, broker: str | None, out: Path, since_ms: int | None,
     WrongInput
         If the broker does not answer or the folder is in use.
     """
-    from agents.kafka.export import ExportError
-    from agents.kafka.export import export as run
+    from driftline.agents.kafka.export import ExportError
+    from driftline.agents.kafka.export import export as run
 
     target = console(stderr=True)
     with connected(settings, broker) as connection, target.status("reading") if target.is_terminal else nullcontext() as status:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from agents.cli.broker import broker_option, connected
-from agents.cli.show import WrongInput, console, example, json_option, number, print_json
-from agents.cli.source import config_option, configured
+from driftline.agents.cli.broker import broker_option, connected
+from driftline.agents.cli.show import WrongInput, console, example, json_option, number, print_json
+from driftline.agents.cli.source import config_option, configured
 
 
 @click.command(
@@ -29,10 +29,10 @@ def feed(log: Path, config: Path | None, broker: str | None, rate: float | None,
     Workers take recorded history for what it is with clock = "data" under [run]; when everything is sent, `driftline finish` lets time run
     on until every window is final.
     """
-    from agents.inprocess.lines import LogError
-    from agents.kafka.feed import feed as send
-    from agents.kafka.topics import TopicsRefused
-    from schemas.times import format_time
+    from driftline.agents.inprocess.lines import LogError
+    from driftline.agents.kafka.feed import feed as send
+    from driftline.agents.kafka.topics import TopicsRefused
+    from driftline.schemas.times import format_time
 
     target = console(stderr=True)
     with connected(configured(config), broker) as connection, target.status("sending") if target.is_terminal else nullcontext() as status:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from agents.cli.broker import broker_option, connected
-from agents.cli.show import WrongInput, console, example
-from agents.cli.source import config_option, configured
+from driftline.agents.cli.broker import broker_option, connected
+from driftline.agents.cli.show import WrongInput, console, example
+from driftline.agents.cli.source import config_option, configured
 
 
 @click.command(
@@ -26,9 +26,9 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
 
     For recorded history: clock = "data" under [run]. What is sent afterwards is late.
     """
-    from agents.kafka.finishing import FinishError
-    from agents.kafka.finishing import finish as run
-    from schemas.times import format_time
+    from driftline.agents.kafka.finishing import FinishError
+    from driftline.agents.kafka.finishing import finish as run
+    from driftline.schemas.times import format_time
 
     settings, target = configured(config), console(stderr=True)
     with connected(settings, broker) as connection, target.status("asking") if target.is_terminal else nullcontext() as status:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agents.cli.show import example, json_option, minute, model_options, number, out_option, print_json, print_table
-from agents.cli.source import reading
+from driftline.agents.cli.show import example, json_option, minute, model_options, number, out_option, print_json, print_table
+from driftline.agents.cli.source import reading
 
 if TYPE_CHECKING:
-    from schemas.results import Metric
+    from driftline.schemas.results import Metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def models() -> None:
 @json_option
 def list_models(out: Path, model_name: str | None, model_version: str | None, as_json: bool) -> None:
     """List model versions with stage, threshold, predictions so far and firing alerts."""
-    from agents.reader import Output, Selection, latest
+    from driftline.agents.reader import Output, Selection, latest
 
     with reading():
         output = Output(out)

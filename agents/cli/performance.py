@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agents.cli.show import (
+from driftline.agents.cli.show import (
     WrongInput,
     console,
     example,
@@ -21,10 +21,10 @@ from agents.cli.show import (
     print_table,
     share,
 )
-from agents.cli.source import reading
+from driftline.agents.cli.source import reading
 
 if TYPE_CHECKING:
-    from schemas.results import Metric
+    from driftline.schemas.results import Metric
 
 TABLE_WIDTH, METRIC_WIDTH = 80, 17  # of the columns that are always there, and of each metric with its interval
 KINDS = ("tumbling", "sliding", "last_n", "since_deployment")
@@ -66,7 +66,7 @@ def summary(
 
     A figure that cannot be given says why: no truth yet, too few rows, no score.
     """
-    from agents.reader import Output, Selection
+    from driftline.agents.reader import Output, Selection
 
     with reading():
         chosen = Selection(model_name=model_name, model_version=model_version, segment=segment)
@@ -132,7 +132,7 @@ def rung(record: Metric) -> str:
 
 def newest(records: Iterable[Metric]) -> list[Metric]:
     """The newest window of each series, window kind and rung."""
-    from agents.reader import latest
+    from driftline.agents.reader import latest
 
     return latest(
         (record for record in records if not record.provisional),
@@ -143,7 +143,7 @@ def newest(records: Iterable[Metric]) -> list[Metric]:
 
 def most_mature(records: list[Metric]) -> list[Metric]:
     """Of each series and window kind the record of the last rung."""
-    from agents.reader import latest
+    from driftline.agents.reader import latest
 
     return latest(
         records,
@@ -154,14 +154,14 @@ def most_mature(records: list[Metric]) -> list[Metric]:
 
 def rung_order(record: Metric) -> int:
     """Rungs by their delay; a lane without a ladder has one place."""
-    from schemas.times import parse_duration
+    from driftline.schemas.times import parse_duration
 
     return parse_duration(record.maturity) if record.maturity else 0
 
 
 def window_order(record: Metric) -> tuple[int, int, str]:
     """Windows by kind, then by size."""
-    from schemas.times import parse_duration
+    from driftline.schemas.times import parse_duration
 
     size, _, _ = record.window.partition("/")
     length = parse_duration(size) if record.kind in ("tumbling", "sliding") else 0

@@ -10,22 +10,22 @@ from typing import Any, NoReturn
 
 import click
 
-from agents.cli.alerts import alerts
-from agents.cli.demo import demo
-from agents.cli.dev_broker import dev_broker
-from agents.cli.doctor import doctor
-from agents.cli.export import export
-from agents.cli.feed import feed
-from agents.cli.finish import finish
-from agents.cli.init import init
-from agents.cli.models import models
-from agents.cli.performance import performance
-from agents.cli.registry import registry
-from agents.cli.replay import replay
-from agents.cli.schema import schema
-from agents.cli.show import WrongInput
-from agents.cli.topics import topics
-from agents.cli.worker import worker
+from driftline.agents.cli.alerts import alerts
+from driftline.agents.cli.demo import demo
+from driftline.agents.cli.dev_broker import dev_broker
+from driftline.agents.cli.doctor import doctor
+from driftline.agents.cli.export import export
+from driftline.agents.cli.feed import feed
+from driftline.agents.cli.finish import finish
+from driftline.agents.cli.init import init
+from driftline.agents.cli.models import models
+from driftline.agents.cli.performance import performance
+from driftline.agents.cli.registry import registry
+from driftline.agents.cli.replay import replay
+from driftline.agents.cli.schema import schema
+from driftline.agents.cli.show import WrongInput
+from driftline.agents.cli.topics import topics
+from driftline.agents.cli.worker import worker
 
 INTERRUPTED = 130
 
@@ -80,7 +80,7 @@ def _drop_output() -> None:
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from agents.inprocess.identity import program_version
+        from driftline.agents.inprocess.identity import program_version
 
         click.echo(f"driftline {program_version()}")
         context.exit()

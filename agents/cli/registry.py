@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agents.cli.show import WrongInput, example, json_option, minute, model_options, number, out_option, print_json, print_table
-from agents.cli.source import reading
+from driftline.agents.cli.show import WrongInput, example, json_option, minute, model_options, number, out_option, print_json, print_table
+from driftline.agents.cli.source import reading
 
 if TYPE_CHECKING:
-    from schemas.results import RegistryEvent
+    from driftline.schemas.results import RegistryEvent
 
 
 @click.group()
@@ -26,8 +26,8 @@ def registry() -> None:
 @json_option
 def show_history(out: Path, model_name: str | None, model_version: str | None, accepted: bool, as_json: bool) -> None:
     """List changes and rejections, newest first, each with who asked and why."""
-    from agents.reader import Output
-    from streams.registry.history import history
+    from driftline.agents.reader import Output
+    from driftline.streams.registry.history import history
 
     with reading():
         events = history(Output(out).registry_events(), model_name=model_name, model_version=model_version, rejected=not accepted)
@@ -60,9 +60,9 @@ def show_history(out: Path, model_name: str | None, model_version: str | None, a
 @json_option
 def show_as_of(time: str, out: Path, model_name: str | None, model_version: str | None, as_json: bool) -> None:
     """Show what was in force at TIME (RFC 3339, for example 2026-11-21T10:00:00Z)."""
-    from agents.reader import Output
-    from schemas.times import parse_time
-    from streams.registry.history import as_of
+    from driftline.agents.reader import Output
+    from driftline.schemas.times import parse_time
+    from driftline.streams.registry.history import as_of
 
     try:
         at_ms = parse_time(time)

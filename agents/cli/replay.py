@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agents.cli.export import exported, range_options
-from agents.cli.show import WrongInput, console, example, json_option, number, out_option, print_json
-from agents.cli.source import config_option, configured
+from driftline.agents.cli.export import exported, range_options
+from driftline.agents.cli.show import WrongInput, console, example, json_option, number, out_option, print_json
+from driftline.agents.cli.source import config_option, configured
 
 if TYPE_CHECKING:
-    from agents.inprocess.summary import Progress, ReplaySummary
-    from schemas.settings import Config
+    from driftline.agents.inprocess.summary import Progress, ReplaySummary
+    from driftline.schemas.settings import Config
 
 STEPS = 1_000  # of the progress bar
 PARTITIONS = 8
@@ -75,11 +75,11 @@ def replay(
     prediction. The same call on the same output folder goes on where it stopped; another input or configuration is
     refused. Ends with 1 if every line was refused.
     """
-    from agents.inprocess.exported import log_file
-    from agents.inprocess.identity import RunRefused
-    from agents.inprocess.lines import LogError
-    from agents.inprocess.run import replay as run
-    from agents.state.rocks import StateError
+    from driftline.agents.inprocess.exported import log_file
+    from driftline.agents.inprocess.identity import RunRefused
+    from driftline.agents.inprocess.lines import LogError
+    from driftline.agents.inprocess.run import replay as run
+    from driftline.agents.state.rocks import StateError
 
     settings = configured(config)
     if (source is None) == (from_broker is None) or (source and (since_ms, until_ms) != (None, None)):
@@ -126,7 +126,7 @@ def broker_log(settings: Config, broker: str | None, folder: Path, since_ms: int
     WrongInput
         If the folder holds something else.
     """
-    from agents.inprocess.exported import log_file
+    from driftline.agents.inprocess.exported import log_file
 
     log = log_file(folder)
     if log is None:
@@ -152,7 +152,7 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from schemas.times import format_time
+    from driftline.schemas.times import format_time
 
     columns: list[Any] = [TextColumn("{task.description:<17}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.fields[at]}")]
     with Progress(*columns, TimeElapsedColumn(), console=target, transient=True) as bar:

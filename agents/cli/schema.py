@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agents.cli.show import WrongInput, example, json_option, number, print_json
+from driftline.agents.cli.show import WrongInput, example, json_option, number, print_json
 
 if TYPE_CHECKING:
-    from schemas.explain import Explanation
+    from driftline.schemas.explain import Explanation
 
 
 @click.group()
@@ -25,7 +25,7 @@ def schema() -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def export(folder: Path) -> None:
     """Write a JSON Schema for every topic and one AsyncAPI document to FOLDER."""
-    from schemas.export import write_all
+    from driftline.schemas.export import write_all
 
     for path in write_all(folder):
         click.echo(f"wrote {path}")
@@ -43,8 +43,8 @@ def validate(file: Path, topic: str | None, limit: int, as_json: bool) -> int:
 
     Tells which names of other systems were understood and which fields nobody reads. Ends with 1 if a line is refused.
     """
-    from agents.inprocess.lines import LogError
-    from schemas.explain import EXPLAINED
+    from driftline.agents.inprocess.lines import LogError
+    from driftline.schemas.explain import EXPLAINED
 
     topic = topic or file.name.removesuffix(".jsonl")
     if topic not in EXPLAINED:
@@ -65,9 +65,9 @@ def validate(file: Path, topic: str | None, limit: int, as_json: bool) -> int:
 
 
 def _explained(file: Path, topic: str) -> Iterator[Explanation]:
-    from agents.inprocess.lines import LineFile
-    from schemas.explain import explain
-    from schemas.settings import Config
+    from driftline.agents.inprocess.lines import LineFile
+    from driftline.schemas.explain import explain
+    from driftline.schemas.settings import Config
 
     latest_ms = int(time.time() * 1000) + Config().max_ahead_ms
     with LineFile(file) as lines:

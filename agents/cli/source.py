@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agents.cli.show import WrongInput
+from driftline.agents.cli.show import WrongInput
 
 if TYPE_CHECKING:
-    from schemas.config import Config
+    from driftline.schemas.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,8 +36,8 @@ def configured(path: Path | None) -> Config:
     WrongInput
         With the place in the file.
     """
-    from agents.configuration import checked_config
-    from schemas.config import ConfigError
+    from driftline.agents.configuration import checked_config
+    from driftline.schemas.config import ConfigError
 
     try:
         return checked_config(path)
@@ -48,7 +48,7 @@ def configured(path: Path | None) -> Config:
 @contextmanager
 def reading() -> Iterator[None]:
     """Turn what is wrong with an output folder into a message and exit code 2."""
-    from agents.reader import ReadError
+    from driftline.agents.reader import ReadError
 
     try:
         yield

@@ -30,6 +30,6 @@ def run_demo(out: Path, *, json_output: bool, offline_sample: bool, on_kafka: bo
     int
         Exit code: 0 done, 2 the folder or the broker cannot be used.
     """
-    from agents.demo.run import run
+    from driftline.agents.demo.run import run
 
     return run(out, json_output=json_output, offline_sample=offline_sample, on_kafka=on_kafka)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.results import Alert, Drift, Metric, Recommendation, RegistryEntry
-from schemas.topics import ALERTS, DRIFT, METRICS, RECOMMENDATIONS, REGISTRY
+from driftline.schemas.results import Alert, Drift, Metric, Recommendation, RegistryEntry
+from driftline.schemas.topics import ALERTS, DRIFT, METRICS, RECOMMENDATIONS, REGISTRY
 
 LEVELS = ("insufficient_data", "none", "mild", "moderate", "severe")
 DAYS_SHOWN = 60

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.times import DAY_MS, HOUR_MS, MINUTE_MS
+from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 LATE_MINUTES = 15  # a flight that arrives more than this after its schedule is late
 NEVER = np.iinfo(np.int64).min  # the truth time of a flight that was cancelled, diverted or not recorded

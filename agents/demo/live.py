@@ -20,20 +20,20 @@ from pathlib import Path
 import msgspec
 from confluent_kafka import KafkaException, TopicPartition
 
-import agents
-from agents.demo.board import SHOWN_TOPICS
-from agents.demo.view import View
-from agents.devbroker import DevBroker, DevBrokerError
-from agents.devbroker.broker import DEFAULT_PORT, free_port, is_free
-from agents.kafka import topics
-from agents.kafka.connection import BROKER_VARIABLE, BrokerError, Connection
-from agents.kafka.export import ExportError, export
-from agents.kafka.feed import feed
-from agents.kafka.lag import lag
-from agents.kafka.ranges import ranges
-from schemas.config import load_config
-from schemas.settings import Config
-from schemas.topics import ALERTS, DRIFT, METRICS
+import driftline
+from driftline.agents.demo.board import SHOWN_TOPICS
+from driftline.agents.demo.view import View
+from driftline.agents.devbroker import DevBroker, DevBrokerError
+from driftline.agents.devbroker.broker import DEFAULT_PORT, free_port, is_free
+from driftline.agents.kafka import topics
+from driftline.agents.kafka.connection import BROKER_VARIABLE, BrokerError, Connection
+from driftline.agents.kafka.export import ExportError, export
+from driftline.agents.kafka.feed import feed
+from driftline.agents.kafka.lag import lag
+from driftline.agents.kafka.ranges import ranges
+from driftline.schemas.config import load_config
+from driftline.schemas.settings import Config
+from driftline.schemas.topics import ALERTS, DRIFT, METRICS
 
 WORKERS = 2
 APP = "driftline-demo"
@@ -269,9 +269,9 @@ def _workers(config: Path, servers: str, out: Path) -> Iterator[list[_Worker]]:
 
 def _driftline(words: list[str], config: Path, servers: str, log: Path) -> subprocess.Popen[bytes]:
     """A command of this installation in a process of its own."""
-    home = str(Path(agents.__file__).parents[1])
+    home = str(Path(driftline.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
-    command = [sys.executable, "-m", "agents.cli", *words, "--config", str(config), "--broker", servers]
+    command = [sys.executable, "-m", "driftline.agents.cli", *words, "--config", str(config), "--broker", servers]
     with log.open("ab") as file:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment)
 

@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.demo.flights import Flights
-from agents.demo.model import MODEL_NAME, MODEL_VERSION, PRODUCTION_MS, Scored
-from schemas.times import DAY_MS
+from driftline.agents.demo.flights import Flights
+from driftline.agents.demo.model import MODEL_NAME, MODEL_VERSION, PRODUCTION_MS, Scored
+from driftline.schemas.times import DAY_MS
 
 LATE, ON_TIME = "late", "on_time"
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

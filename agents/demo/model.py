@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.demo.flights import LATE_MINUTES, NEVER, Flights
-from schemas.times import DAY_MS, HOUR_MS
+from driftline.agents.demo.flights import LATE_MINUTES, NEVER, Flights
+from driftline.schemas.times import DAY_MS, HOUR_MS
 
 MODEL_NAME = "flight-delay"
 MODEL_VERSION = "1.0.0"

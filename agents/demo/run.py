@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agents.cli.show import console, print_json
-from agents.demo.flights import DemoDataError, data_folder
-from agents.demo.summary import summarise
-from agents.demo.view import View
-from agents.demo.words import broken_at_words, tell
-from agents.inprocess.run import replay
-from agents.inprocess.summary import Progress
-from agents.sample import write_sample
-from schemas.config import load_config
+from driftline.agents.cli.show import console, print_json
+from driftline.agents.demo.flights import DemoDataError, data_folder
+from driftline.agents.demo.summary import summarise
+from driftline.agents.demo.view import View
+from driftline.agents.demo.words import broken_at_words, tell
+from driftline.agents.inprocess.run import replay
+from driftline.agents.inprocess.summary import Progress
+from driftline.agents.sample import write_sample
+from driftline.schemas.config import load_config
 
 LOG_FOLDER = "log"
 OUTPUT_FOLDER = "output"
@@ -31,7 +31,7 @@ class FolderTaken(Exception):
 
 
 def run(out: Path, *, json_output: bool, offline_sample: bool, on_kafka: bool) -> int:
-    """See `agents.demo.run_demo`."""
+    """See `driftline.agents.demo.run_demo`."""
     terminal = console(stderr=json_output)
     try:
         if on_kafka:
@@ -81,7 +81,7 @@ def _in_process(config: Path, log: Path, output: Path, view: View) -> list[str]:
 
 def _on_kafka(config: Path, log: Path, out: Path, view: View) -> list[str]:
     """Send the log through Kafka and two workers; gives what it took, in words, and commands that show the topics."""
-    from agents.demo.live import LiveFailed, run_live
+    from driftline.agents.demo.live import LiveFailed, run_live
 
     try:
         done = run_live(config, log, out, out / OUTPUT_FOLDER, view)
@@ -97,7 +97,7 @@ def _on_kafka(config: Path, log: Path, out: Path, view: View) -> list[str]:
 
 def _release(out: Path) -> None:
     try:
-        from agents.demo.live import release
+        from driftline.agents.demo.live import release
     except ImportError as error:
         raise NotOnKafka(f'this needs the extra "kafka" ({error}); install driftline[kafka]') from error
     if (out / MARKER).is_file():
@@ -130,9 +130,9 @@ def _prepare(out: Path, view: View, *, offline_sample: bool) -> tuple[Path, Path
 
 
 def _prepare_flights(folder: Path, out: Path, view: View) -> tuple[Path, Path]:
-    from agents.demo.flights import read_flights
-    from agents.demo.log import write_log
-    from agents.demo.model import score_flights
+    from driftline.agents.demo.flights import read_flights
+    from driftline.agents.demo.log import write_log
+    from driftline.agents.demo.model import score_flights
 
     view.step("reading the flights of 2013")
     flights = read_flights(folder)

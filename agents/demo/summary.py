@@ -13,9 +13,9 @@ import numpy as np
 from msgspec import Struct, convert, field
 from numpy.typing import NDArray
 
-from agents.reader import Output, Selection, latest
-from schemas.results import Alert, Drift, Histogram, Metric, Recommendation, RegistryEvent
-from schemas.times import parse_duration
+from driftline.agents.reader import Output, Selection, latest
+from driftline.schemas.results import Alert, Drift, Histogram, Metric, Recommendation, RegistryEvent
+from driftline.schemas.times import parse_duration
 
 ALL_ROWS = Selection(segment="all")
 MONTHS_FROM_DAYS = 60  # a longer run is told by month, a shorter one by day
@@ -159,7 +159,7 @@ def summarise(out: Path) -> Summary:
     ------
     NothingToTell
         If no window of the decisions lane is complete.
-    agents.reader.ReadError
+    driftline.agents.reader.ReadError
         If the folder is not the output of a run.
     """
     output = Output(out)

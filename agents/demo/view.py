@@ -21,10 +21,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agents.demo.board import Board, Tail
-from schemas.results import Metric
-from schemas.times import format_time, parse_duration
-from streams.decide.wording import metric_name
+from driftline.agents.demo.board import Board, Tail
+from driftline.schemas.results import Metric
+from driftline.schemas.times import format_time, parse_duration
+from driftline.streams.decide.wording import metric_name
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0

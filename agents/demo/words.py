@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from agents.demo.summary import Maturity, Period, RuleStory, Summary
-from streams.decide.wording import metric_name
+from driftline.agents.demo.summary import Maturity, Period, RuleStory, Summary
+from driftline.streams.decide.wording import metric_name
 
 STRONG = 0.6  # a correlation that is worth a sentence
 MISLEADING = 0.5  # an early figure that misleads on more days than that is named

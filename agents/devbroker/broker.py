@@ -21,10 +21,10 @@ from pathlib import Path
 
 import msgspec
 
-from agents.devbroker import layout, process
-from agents.devbroker.java import DevBrokerError, jars, java
-from agents.kafka.connection import BrokerError, Connection
-from schemas.settings import Config
+from driftline.agents.devbroker import layout, process
+from driftline.agents.devbroker.java import DevBrokerError, jars, java
+from driftline.agents.kafka.connection import BrokerError, Connection
+from driftline.schemas.settings import Config
 
 DEFAULT_PORT = 9092
 START_S = 90.0

@@ -7,13 +7,13 @@ from contextlib import closing
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from agents.doctor.finding import Finding
-from agents.kafka import topics
-from agents.kafka.connection import BrokerError, Connection
-from agents.kafka.lag import INPUTS, lag
-from agents.kafka.partitioners import NAMES, KeySamples
-from agents.kafka.ranges import ranges
-from schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.agents.doctor.finding import Finding
+from driftline.agents.kafka import topics
+from driftline.agents.kafka.connection import BrokerError, Connection
+from driftline.agents.kafka.lag import INPUTS, lag
+from driftline.agents.kafka.partitioners import NAMES, KeySamples
+from driftline.agents.kafka.ranges import ranges
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 KEYS = 100  # newest of each partition that are looked at
 WAIT_S = 5.0

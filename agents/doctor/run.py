@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from agents.doctor.finding import Finding
-from agents.inprocess.identity import RunRefused, locked
-from agents.inprocess.run import STATE_FOLDER
-from agents.reader import Output, latest
-from agents.state.rocks import RocksState, StateError
-from schemas.results import Drift, Metric, RegistryEntry
-from schemas.settings import Config
+from driftline.agents.doctor.finding import Finding
+from driftline.agents.inprocess.identity import RunRefused, locked
+from driftline.agents.inprocess.run import STATE_FOLDER
+from driftline.agents.reader import Output, latest
+from driftline.agents.state.rocks import RocksState, StateError
+from driftline.schemas.results import Drift, Metric, RegistryEntry
+from driftline.schemas.settings import Config
 
 FEW = 100  # labelled rows below which a verdict means little; the default of min_samples
 MANY_REFUSED = 0.01

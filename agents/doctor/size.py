@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from agents.doctor.finding import Finding
-from schemas.results import Metric
-from schemas.settings import Config, ModelConfig
-from schemas.times import DAY_MS, format_duration, parse_time
+from driftline.agents.doctor.finding import Finding
+from driftline.schemas.results import Metric
+from driftline.schemas.settings import Config, ModelConfig
+from driftline.schemas.times import DAY_MS, format_duration, parse_time
 
 # Measured: 400,000 waiting predictions with ids of 36 characters left 148 bytes each on disk, joined ones as well, and 160 with
 # three segment dimensions (109 and 116 once RocksDB had compacted its files).

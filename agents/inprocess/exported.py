@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from agents.inprocess.lines import LogError
+from driftline.agents.inprocess.lines import LogError
 
 LOG_FILE: Final = "log.json"
 

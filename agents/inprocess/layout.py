@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from agents.inprocess.lines import LogError
-from schemas.names import ALIASES
-from schemas.times import parse_time
-from schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.agents.inprocess.lines import LogError
+from driftline.schemas.names import ALIASES
+from driftline.schemas.times import parse_time
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 MAPPINGS: Final = ("features", "segment", "scores", "tags")
 NUMBERS: Final = frozenset({"score", "threshold", "latency_ms", "weight"})

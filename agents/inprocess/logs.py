@@ -21,9 +21,9 @@ import numpy as np
 from msgspec import Raw, Struct
 from numpy.typing import NDArray
 
-from agents.inprocess.lines import LineFile, Lines, LogError
-from schemas.refusals import Reason, Reject
-from streams.columns import joined
+from driftline.agents.inprocess.lines import LineFile, Lines, LogError
+from driftline.schemas.refusals import Reason, Reject
+from driftline.streams.columns import joined
 
 Indexes = NDArray[np.int64]
 # (values, offsets) -> rows, the index of each row among the values, and the rest with reasons.

@@ -19,12 +19,12 @@ from types import MappingProxyType
 import numpy as np
 from msgspec import Struct
 
-from agents.inprocess.logs import AsColumns, Indexes, Portion, Position, TopicLog, check_partitions
-from agents.inprocess.ticks import JUDGED, READ, RecordedTicks
-from schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
-from streams.columns import GroundTruthColumns, PredictionColumns
-from streams.hashing import partitions_of
-from streams.stage import Batch
+from driftline.agents.inprocess.logs import AsColumns, Indexes, Portion, Position, TopicLog, check_partitions
+from driftline.agents.inprocess.ticks import JUDGED, READ, RecordedTicks
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
+from driftline.streams.columns import GroundTruthColumns, PredictionColumns
+from driftline.streams.hashing import partitions_of
+from driftline.streams.stage import Batch
 
 # In the order in which equal keys are merged.
 TOPICS = (PREDICTIONS, GROUND_TRUTH, TICKS)

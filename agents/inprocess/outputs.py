@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import msgspec
 
-from agents.inprocess.lines import LogError
+from driftline.agents.inprocess.lines import LogError
 
 
 class Outputs:

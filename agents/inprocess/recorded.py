@@ -16,15 +16,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from agents.inprocess.lines import LineFile, LogError
-from agents.inprocess.logs import Decode, Portion, Position, TopicLog, exported_value, is_exported
-from schemas.decode import decode_commands
-from schemas.refusals import Reject
-from schemas.results import RegistryCommand, RegistryEffect, RegistryEvent
-from schemas.times import parse_time
-from schemas.topics import REGISTRY, REGISTRY_COMMANDS, REGISTRY_EFFECTS, REGISTRY_EVENTS
-from streams.registry.model import Model, apply
-from streams.stage import Record
+from driftline.agents.inprocess.lines import LineFile, LogError
+from driftline.agents.inprocess.logs import Decode, Portion, Position, TopicLog, exported_value, is_exported
+from driftline.schemas.decode import decode_commands
+from driftline.schemas.refusals import Reject
+from driftline.schemas.results import RegistryCommand, RegistryEffect, RegistryEvent
+from driftline.schemas.times import parse_time
+from driftline.schemas.topics import REGISTRY, REGISTRY_COMMANDS, REGISTRY_EFFECTS, REGISTRY_EVENTS
+from driftline.streams.registry.model import Model, apply
+from driftline.streams.stage import Record
 
 _AHEAD_LINES = 1_000
 

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from agents.inprocess.logs import Portion
-from schemas.refusals import Reject
-from schemas.topics import dlq_name
+from driftline.agents.inprocess.logs import Portion
+from driftline.schemas.refusals import Reject
+from driftline.schemas.topics import dlq_name
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):

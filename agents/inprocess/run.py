@@ -3,7 +3,7 @@
 Every step is one atomic change: stage 1 takes the step's lines partition by partition, stages 2 to 4 close the panes that
 became complete, the output files are appended, and one write batch commits state, input positions and file lengths. A
 run that was killed goes on from its last commit and ends with the same bytes. Reading and merging the log is `merge.py`;
-in which order stages 2 to 4 run is `streams.pipeline`.
+in which order stages 2 to 4 run is `driftline.streams.pipeline`.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Struct
 
-from agents.collector import rarely_collecting
-from agents.inprocess.identity import FORMAT, Identity, claim, input_file, locked, program_version, release
-from agents.inprocess.lines import LogError
-from agents.inprocess.logs import Position, TopicLog, is_exported
-from agents.inprocess.merge import Merge, Step, columns_by_topic
-from agents.inprocess.outputs import Outputs
-from agents.inprocess.recorded import Commands, Followed
-from agents.inprocess.refused import DeadLetters
-from agents.inprocess.source import NEEDED, decoders, input_files
-from agents.inprocess.summary import Progress, ReplaySummary
-from agents.inprocess.tables import is_table, log_of_table
-from agents.inprocess.ticks import RecordedTicks
-from agents.state.rocks import RocksState
-from schemas.refusals import Reject
-from schemas.settings import Config
-from schemas.times import HOUR_MS, format_time
-from schemas.topics import (
+from driftline.agents.collector import rarely_collecting
+from driftline.agents.inprocess.identity import FORMAT, Identity, claim, input_file, locked, program_version, release
+from driftline.agents.inprocess.lines import LogError
+from driftline.agents.inprocess.logs import Position, TopicLog, is_exported
+from driftline.agents.inprocess.merge import Merge, Step, columns_by_topic
+from driftline.agents.inprocess.outputs import Outputs
+from driftline.agents.inprocess.recorded import Commands, Followed
+from driftline.agents.inprocess.refused import DeadLetters
+from driftline.agents.inprocess.source import NEEDED, decoders, input_files
+from driftline.agents.inprocess.summary import Progress, ReplaySummary
+from driftline.agents.inprocess.tables import is_table, log_of_table
+from driftline.agents.inprocess.ticks import RecordedTicks
+from driftline.agents.state.rocks import RocksState
+from driftline.schemas.refusals import Reject
+from driftline.schemas.settings import Config
+from driftline.schemas.times import HOUR_MS, format_time
+from driftline.schemas.topics import (
     ALERTS,
     DRIFT,
     GROUND_TRUTH,
@@ -49,7 +49,7 @@ from schemas.topics import (
     TICKS,
     WINDOW_PARTIALS,
 )
-from streams.stage import Batch, Record, Stage, State
+from driftline.streams.stage import Batch, Record, Stage, State
 
 STATE_FOLDER: Final = "state"
 TABLE_LOG_FOLDER: Final = "log"
@@ -66,7 +66,7 @@ _RESULTS: Final = (METRICS, HISTOGRAMS, DRIFT, ALERTS, RECOMMENDATIONS, REGISTRY
 
 
 class Downstream(Protocol):
-    """Stages 2 to 4, as `streams.pipeline.Downstream` runs them."""
+    """Stages 2 to 4, as `driftline.streams.pipeline.Downstream` runs them."""
 
     def merge(self, partials: Sequence[Any], /) -> None: ...
     def due(self) -> int | None: ...
@@ -411,9 +411,9 @@ def end_of_time(config: Config, last_ms: int) -> int:
 
 
 def _pipeline(config: Config, partitions: int, *, follow: bool) -> Stages:
-    """The stages of `streams.pipeline`."""
-    from streams import pipeline
-    from streams.score import Score
+    """The stages of `driftline.streams.pipeline`."""
+    from driftline.streams import pipeline
+    from driftline.streams.score import Score
 
     return Stages(
         [Score(config, partition, partitions) for partition in range(partitions)],

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from agents.inprocess.lines import LogError
-from agents.inprocess.logs import Decode
-from schemas.decode import decode_predictions, decode_ticks, decode_truths
-from schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, REGISTRY_EFFECTS, REGISTRY_EVENTS, TICKS
+from driftline.agents.inprocess.lines import LogError
+from driftline.agents.inprocess.logs import Decode
+from driftline.schemas.decode import decode_predictions, decode_ticks, decode_truths
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, REGISTRY_EFFECTS, REGISTRY_EVENTS, TICKS
 
 NEEDED = (PREDICTIONS, GROUND_TRUTH)
 

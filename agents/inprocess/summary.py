@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 
 class Progress(Struct, frozen=True):

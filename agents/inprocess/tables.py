@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.inprocess.bytime import LinesByTime
-from agents.inprocess.layout import Layout
-from agents.inprocess.lines import LogError
-from schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.agents.inprocess.bytime import LinesByTime
+from driftline.agents.inprocess.layout import Layout
+from driftline.agents.inprocess.lines import LogError
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 SUFFIXES: Final = (".csv", ".parquet")
 _REPORT_ROWS: Final = 10_000

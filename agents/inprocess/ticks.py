@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from agents.inprocess.logs import Decode, Indexes, Portion, Position, TopicLog, check_partitions
-from schemas.rows import TickRow
-from schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.agents.inprocess.logs import Decode, Indexes, Portion, Position, TopicLog, check_partitions
+from driftline.schemas.rows import TickRow
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 JUDGED: Final = (PREDICTIONS, GROUND_TRUTH)
 READ: Final = np.iinfo(np.int64).max

@@ -17,10 +17,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from agents.kafka.kinds import PLACES, STAGES
-from agents.kafka.version import STATE_VERSION
-from agents.state.rocks import RocksState, StateError
-from agents.state.task_state import Cut, Extent, TaskState
+from driftline.agents.kafka.kinds import PLACES, STAGES
+from driftline.agents.kafka.version import STATE_VERSION
+from driftline.agents.state.rocks import RocksState, StateError
+from driftline.agents.state.task_state import Cut, Extent, TaskState
 
 log = logging.getLogger(__name__)
 

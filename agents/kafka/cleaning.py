@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from agents.state.task_state import TaskState
+from driftline.agents.state.task_state import TaskState
 
 # Below this a journal is not worth cleaning: it is read in well under a second.
 LEAST_LOG_BYTES: Final = 16 << 20

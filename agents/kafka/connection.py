@@ -1,6 +1,6 @@
 """The way to the broker: the one place that hands servers, TLS and SASL to every client, and knows how topics are called there.
 
-What the settings are is `schemas.broker`; secrets are read here, when a connection is made, and are never shown.
+What the settings are is `driftline.schemas.broker`; secrets are read here, when a connection is made, and are never shown.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from schemas.broker import SECRETS, Kafka, Secret
-from schemas.settings import Config
+from driftline.schemas.broker import SECRETS, Kafka, Secret
+from driftline.schemas.settings import Config
 
 BROKER_VARIABLE = "DRIFTLINE_BROKER"
 REACH_S = 5.0
@@ -216,7 +216,7 @@ def _secret(key: str, secret: Secret, environment: Mapping[str, str]) -> str:
         if not value:
             raise BrokerError(f'kafka.client."{key}": the environment variable {secret.env} is not set; set it, or name another')
         return value
-    assert secret.file is not None  # one of the two, by schemas.broker
+    assert secret.file is not None  # one of the two, by driftline.schemas.broker
     try:
         value = Path(secret.file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,6 +1,6 @@
 """Stages 2 to 4 of one partition of `window-partials`, between their task and the stages: commands, panes and what goes where.
 
-What the stages compute and in which order they run is `streams.pipeline`; transactions and positions are the task's.
+What the stages compute and in which order they run is `driftline.streams.pipeline`; transactions and positions are the task's.
 """
 
 from __future__ import annotations
@@ -8,26 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from agents.inprocess.run import end_of_time
-from agents.kafka.held import HeldCommands
-from agents.kafka.ladders import Ladders
-from agents.kafka.outgoing import Outgoing
-from agents.kafka.pacing import Budget, Pacing
-from agents.kafka.processor import ProcessorFactory
-from agents.kafka.received import Received
-from agents.kafka.ticking import DataClock
-from agents.kafka.wire import Writer, dead_letter, partition_of
-from schemas.decode import decode_commands
-from schemas.events import Tick
-from schemas.refusals import Reject
-from schemas.results import encode
-from schemas.settings import Config
-from schemas.times import format_time, parse_time
-from schemas.topics import REGISTRY_COMMANDS, TICKS, WINDOW_PARTIALS, dlq_name
-from streams.partial import ForeignFormat, Partial, Watermarks, decode
-from streams.pipeline import Downstream
-from streams.registry import Registry
-from streams.stage import Record, State
+from driftline.agents.inprocess.run import end_of_time
+from driftline.agents.kafka.held import HeldCommands
+from driftline.agents.kafka.ladders import Ladders
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.agents.kafka.pacing import Budget, Pacing
+from driftline.agents.kafka.processor import ProcessorFactory
+from driftline.agents.kafka.received import Received
+from driftline.agents.kafka.ticking import DataClock
+from driftline.agents.kafka.wire import Writer, dead_letter, partition_of
+from driftline.schemas.decode import decode_commands
+from driftline.schemas.events import Tick
+from driftline.schemas.refusals import Reject
+from driftline.schemas.results import encode
+from driftline.schemas.settings import Config
+from driftline.schemas.times import format_time, parse_time
+from driftline.schemas.topics import REGISTRY_COMMANDS, TICKS, WINDOW_PARTIALS, dlq_name
+from driftline.streams.partial import ForeignFormat, Partial, Watermarks, decode
+from driftline.streams.pipeline import Downstream
+from driftline.streams.registry import Registry
+from driftline.streams.stage import Record, State
 
 PANES_AT_ONCE: Final = 32
 RECORDS_AT_ONCE: Final = 5_000

@@ -1,6 +1,6 @@
 """A recorded log folder from the topics of a broker, which a replay reads and the reading verbs show.
 
-Input topics become lines of `agents.inprocess.logs.Exported`: the value as it lies on the topic, its partition and offset, and whether the
+Input topics become lines of `driftline.agents.inprocess.logs.Exported`: the value as it lies on the topic, its partition and offset, and whether the
 live run refused it. Partitions are merged by the running maximum of event time at their heads, as the topics of a log are when it is
 replayed, so that nothing becomes late by exporting it. Output topics become plain lines, in the order of each partition.
 """
@@ -16,16 +16,16 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.inprocess.exported import LogFile, Range
-from agents.inprocess.logs import Exported, Refused
-from agents.inprocess.refused import dead_letter
-from agents.kafka.connection import Connection
-from agents.kafka.ranges import Fetched, ranges, records
-from agents.kafka.wire import partition_of
-from schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
-from schemas.refusals import Reject
-from schemas.times import parse_time
-from schemas.topics import GROUND_TRUTH, METRICS, PREDICTIONS, REGISTRY_COMMANDS, REGISTRY_EFFECTS, REGISTRY_EVENTS, TICKS, TOPICS, dlq_name
+from driftline.agents.inprocess.exported import LogFile, Range
+from driftline.agents.inprocess.logs import Exported, Refused
+from driftline.agents.inprocess.refused import dead_letter
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.ranges import Fetched, ranges, records
+from driftline.agents.kafka.wire import partition_of
+from driftline.schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
+from driftline.schemas.refusals import Reject
+from driftline.schemas.times import parse_time
+from driftline.schemas.topics import GROUND_TRUTH, METRICS, PREDICTIONS, REGISTRY_COMMANDS, REGISTRY_EFFECTS, REGISTRY_EVENTS, TICKS, TOPICS, dlq_name
 
 # What the join refuses, it refuses again in a replay: the row itself was well formed.
 _JUDGED_BY_THE_JOIN: Final = "conflict"

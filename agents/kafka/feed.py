@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from agents.inprocess.lines import LineFile, LogError
-from agents.inprocess.logs import exported_value, is_exported
-from agents.kafka.connection import Connection
-from agents.kafka.topics import TopicsRefused, describe
-from schemas.decode import decode_commands, decode_predictions, decode_truths
-from schemas.times import parse_time
-from schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS
+from driftline.agents.inprocess.lines import LineFile, LogError
+from driftline.agents.inprocess.logs import exported_value, is_exported
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.topics import TopicsRefused, describe
+from driftline.schemas.decode import decode_commands, decode_predictions, decode_truths
+from driftline.schemas.times import parse_time
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS
 
 FED: Final = (PREDICTIONS, GROUND_TRUTH, REGISTRY_COMMANDS)
 FLUSH_S: Final = 120.0

@@ -7,14 +7,14 @@ does no harm. Sending and reading is left to the caller.
 
 from __future__ import annotations
 
-from agents.inprocess.run import end_of_time
-from agents.kafka.outgoing import Outgoing
-from schemas.events import Tick
-from schemas.results import encode
-from schemas.rows import TickRow
-from schemas.settings import Config
-from schemas.times import format_time
-from schemas.topics import TICKS
+from driftline.agents.inprocess.run import end_of_time
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.schemas.events import Tick
+from driftline.schemas.results import encode
+from driftline.schemas.rows import TickRow
+from driftline.schemas.settings import Config
+from driftline.schemas.times import format_time
+from driftline.schemas.topics import TICKS
 
 
 class Finish:

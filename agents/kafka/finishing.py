@@ -10,15 +10,15 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from agents.kafka.connection import Connection
-from agents.kafka.finish import Finish
-from agents.kafka.kinds import DOWNSTREAM, SCORE
-from agents.kafka.lag import lags
-from agents.kafka.outgoing import Outgoing
-from agents.kafka.ranges import ranges
-from schemas.decode import decode_ticks
-from schemas.settings import Config
-from schemas.topics import TICKS
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.finish import Finish
+from driftline.agents.kafka.kinds import DOWNSTREAM, SCORE
+from driftline.agents.kafka.lag import lags
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.agents.kafka.ranges import ranges
+from driftline.schemas.decode import decode_ticks
+from driftline.schemas.settings import Config
+from driftline.schemas.topics import TICKS
 
 SEND_S = 30.0
 POLL_S = 0.2

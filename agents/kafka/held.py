@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from schemas.decode import decode_commands
-from schemas.topics import REGISTRY_COMMANDS
-from streams.stage import Record, State
+from driftline.schemas.decode import decode_commands
+from driftline.schemas.topics import REGISTRY_COMMANDS
+from driftline.streams.stage import Record, State
 
 # The registry's own keys are MessagePack arrays, which begin with another byte.
 _QUEUE: Final = b"held"

@@ -35,7 +35,7 @@ class Closing(Struct, array_like=True, frozen=True):
     format
         Version of the journal's layout.
     state_version
-        Version of the state's layout, see `agents.kafka.version`.
+        Version of the state's layout, see `driftline.agents.kafka.version`.
     number
         Number of the commit; each is one more than the one before.
     pieces

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from agents.kafka.version import StateVersionError
-from schemas.settings import Config
-from schemas.times import format_duration
-from streams.stage import State
+from driftline.agents.kafka.version import StateVersionError
+from driftline.schemas.settings import Config
+from driftline.schemas.times import format_duration
+from driftline.streams.stage import State
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, list[int]]).decode

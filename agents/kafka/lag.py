@@ -6,9 +6,9 @@ from typing import Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
-from agents.kafka.connection import Connection
-from agents.kafka.ranges import ranges
-from schemas.topics import JOINED, REGISTRY_COMMANDS, WINDOW_PARTIALS
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.ranges import ranges
+from driftline.schemas.topics import JOINED, REGISTRY_COMMANDS, WINDOW_PARTIALS
 
 INPUTS: Final = {"score": JOINED, "downstream": (WINDOW_PARTIALS, REGISTRY_COMMANDS)}
 """What each kind of task reads."""

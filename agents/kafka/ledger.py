@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from agents.kafka.cache import Place
-from agents.kafka.cleaning import LEAST_SLICE_BYTES, Sweep, is_due
-from agents.kafka.journal import FORMAT, Closing
-from agents.kafka.version import STATE_VERSION
-from agents.state.task_state import Cut, TaskState
+from driftline.agents.kafka.cache import Place
+from driftline.agents.kafka.cleaning import LEAST_SLICE_BYTES, Sweep, is_due
+from driftline.agents.kafka.journal import FORMAT, Closing
+from driftline.agents.kafka.version import STATE_VERSION
+from driftline.agents.state.task_state import Cut, TaskState
 
 
 class Entry(Struct):

@@ -15,7 +15,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from streams.hashing import partitions_of
+from driftline.streams.hashing import partitions_of
 
 Partitioner = Literal["murmur2", "crc32", "mixed", "other", "none"]
 

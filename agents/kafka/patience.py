@@ -9,8 +9,8 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
-from agents.kafka.connection import Connection
-from agents.kafka.failures import Abandoned
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.failures import Abandoned
 
 log = logging.getLogger(__name__)
 

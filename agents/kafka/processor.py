@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from agents.kafka.outgoing import Outgoing
-from agents.kafka.received import Received
-from streams.stage import State
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.agents.kafka.received import Received
+from driftline.streams.stage import State
 
 
 class Processor(Protocol):

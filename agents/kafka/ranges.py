@@ -15,8 +15,8 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPar
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from msgspec import Struct
 
-from agents.inprocess.exported import Range
-from agents.kafka.connection import Connection
+from driftline.agents.inprocess.exported import Range
+from driftline.agents.kafka.connection import Connection
 
 REQUEST_S: Final = 30.0
 CHUNK: Final = 2_000

@@ -12,14 +12,14 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from msgspec import Struct
 
-from agents.kafka import failures
-from agents.kafka.cache import Cache, Place
-from agents.kafka.connection import Connection
-from agents.kafka.failures import Abandoned, MustStop
-from agents.kafka.journal import Assembly, Commit, JournalError
-from agents.kafka.patience import Patience
-from agents.kafka.version import STATE_VERSION, check_version, lifted
-from agents.state.task_state import TaskState
+from driftline.agents.kafka import failures
+from driftline.agents.kafka.cache import Cache, Place
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.failures import Abandoned, MustStop
+from driftline.agents.kafka.journal import Assembly, Commit, JournalError
+from driftline.agents.kafka.patience import Patience
+from driftline.agents.kafka.version import STATE_VERSION, check_version, lifted
+from driftline.agents.state.task_state import TaskState
 
 log = logging.getLogger(__name__)
 

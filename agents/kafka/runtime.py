@@ -10,15 +10,15 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 
-from agents.kafka import failures
-from agents.kafka.cache import Cache
-from agents.kafka.connection import Connection
-from agents.kafka.failures import MustStop
-from agents.kafka.patience import Patience
-from agents.kafka.restore import Journal
-from agents.kafka.topics import changelog
-from agents.kafka.version import shape_of
-from agents.state.error import StateError
+from driftline.agents.kafka import failures
+from driftline.agents.kafka.cache import Cache
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.failures import MustStop
+from driftline.agents.kafka.patience import Patience
+from driftline.agents.kafka.restore import Journal
+from driftline.agents.kafka.topics import changelog
+from driftline.agents.kafka.version import shape_of
+from driftline.agents.state.error import StateError
 
 log = logging.getLogger(__name__)
 

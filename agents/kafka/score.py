@@ -1,6 +1,6 @@
 """Stage 1 of one partition, between its task and the stage: rows from bytes, ticks, and what goes where.
 
-Everything that came since the last commit is one call of the stage. Joining and counting are `streams.score`; when an idle partition
+Everything that came since the last commit is one call of the stage. Joining and counting are `driftline.streams.score`; when an idle partition
 moves on is `ticking.py`; transactions and positions are the task's.
 """
 
@@ -13,25 +13,25 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from agents.inprocess.logs import AsColumns
-from agents.inprocess.merge import columns_by_topic, merged_ranks
-from agents.inprocess.source import decoders
-from agents.kafka.ladders import Ladders
-from agents.kafka.outgoing import Outgoing
-from agents.kafka.processor import ProcessorFactory
-from agents.kafka.received import Received
-from agents.kafka.ticking import Ticking
-from agents.kafka.wire import Writer, dead_letter
-from schemas.events import Tick
-from schemas.refusals import Reject
-from schemas.results import encode
-from schemas.settings import Config
-from schemas.times import MINUTE_MS, parse_time
-from schemas.topics import GROUND_TRUTH, OUTCOMES, PREDICTIONS, TICKS, WINDOW_PARTIALS
-from streams.columns import GroundTruthColumns, PredictionColumns, joined
-from streams.score import Score
-from streams.score.keys import NO_ID
-from streams.stage import Batch, State
+from driftline.agents.inprocess.logs import AsColumns
+from driftline.agents.inprocess.merge import columns_by_topic, merged_ranks
+from driftline.agents.inprocess.source import decoders
+from driftline.agents.kafka.ladders import Ladders
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.agents.kafka.processor import ProcessorFactory
+from driftline.agents.kafka.received import Received
+from driftline.agents.kafka.ticking import Ticking
+from driftline.agents.kafka.wire import Writer, dead_letter
+from driftline.schemas.events import Tick
+from driftline.schemas.refusals import Reject
+from driftline.schemas.results import encode
+from driftline.schemas.settings import Config
+from driftline.schemas.times import MINUTE_MS, parse_time
+from driftline.schemas.topics import GROUND_TRUTH, OUTCOMES, PREDICTIONS, TICKS, WINDOW_PARTIALS
+from driftline.streams.columns import GroundTruthColumns, PredictionColumns, joined
+from driftline.streams.score import Score
+from driftline.streams.score.keys import NO_ID
+from driftline.streams.stage import Batch, State
 
 _ROWS = (PREDICTIONS, GROUND_TRUTH)
 AHEAD_MS: Final = 5 * MINUTE_MS

@@ -22,20 +22,20 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from agents.kafka import failures
-from agents.kafka.failures import Abandoned, MustStop
-from agents.kafka.journal import records_of
-from agents.kafka.ledger import Entry, Ledger
-from agents.kafka.metering import Meters
-from agents.kafka.outgoing import Outgoing
-from agents.kafka.processor import Processor, ProcessorFactory
-from agents.kafka.received import Received
-from agents.kafka.restore import Restore
-from agents.kafka.rhythm import Rhythm
-from agents.kafka.runtime import Runtime
-from agents.kafka.transaction import TransactionAborted, Transactions
-from agents.kafka.version import StateVersionError, check_shape
-from agents.state.error import StateError
+from driftline.agents.kafka import failures
+from driftline.agents.kafka.failures import Abandoned, MustStop
+from driftline.agents.kafka.journal import records_of
+from driftline.agents.kafka.ledger import Entry, Ledger
+from driftline.agents.kafka.metering import Meters
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.agents.kafka.processor import Processor, ProcessorFactory
+from driftline.agents.kafka.received import Received
+from driftline.agents.kafka.restore import Restore
+from driftline.agents.kafka.rhythm import Rhythm
+from driftline.agents.kafka.runtime import Runtime
+from driftline.agents.kafka.transaction import TransactionAborted, Transactions
+from driftline.agents.kafka.version import StateVersionError, check_shape
+from driftline.agents.state.error import StateError
 
 log = logging.getLogger(__name__)
 

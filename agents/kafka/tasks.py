@@ -7,12 +7,12 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
-from agents.kafka import failures, metering
-from agents.kafka.failures import Abandoned
-from agents.kafka.processor import ProcessorFactory
-from agents.kafka.runtime import Runtime
-from agents.kafka.task import Task
-from agents.kafka.transaction import TransactionAborted
+from driftline.agents.kafka import failures, metering
+from driftline.agents.kafka.failures import Abandoned
+from driftline.agents.kafka.processor import ProcessorFactory
+from driftline.agents.kafka.runtime import Runtime
+from driftline.agents.kafka.task import Task
+from driftline.agents.kafka.transaction import TransactionAborted
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from typing import Final
 
 import msgspec
 
-from schemas.events import Tick
-from schemas.rows import TickRow
-from schemas.settings import Config
-from schemas.times import MINUTE_MS, format_time
-from streams.score.keys import NO_ID
-from streams.score.stage import Marks
-from streams.stage import State
+from driftline.schemas.events import Tick
+from driftline.schemas.rows import TickRow
+from driftline.schemas.settings import Config
+from driftline.schemas.times import MINUTE_MS, format_time
+from driftline.streams.score.keys import NO_ID
+from driftline.streams.score.stage import Marks
+from driftline.streams.stage import State
 
 IDLE_MS: Final = MINUTE_MS
 """Without anything for so long, by the clock, an input topic is idle."""

@@ -1,6 +1,6 @@
 """The topics of a program on its broker: which are wanted, making them, and whether those that are there can be used.
 
-Wanted are the topics of `schemas.topics`, their dead-letter topics, and the two changelogs. Nothing is left to a broker's automatic
+Wanted are the topics of `driftline.schemas.topics`, their dead-letter topics, and the two changelogs. Nothing is left to a broker's automatic
 creation, and what exists is never changed: another number of partitions would send ids to other tasks than their state is in.
 """
 
@@ -15,9 +15,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agents.kafka.connection import LARGEST_RECORD, BrokerError, Connection
-from schemas.broker import Kafka
-from schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, WINDOW_PARTIALS, dlq_name
+from driftline.agents.kafka.connection import LARGEST_RECORD, BrokerError, Connection
+from driftline.schemas.broker import Kafka
+from driftline.schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, WINDOW_PARTIALS, dlq_name
 
 KINDS = ("score", "downstream")
 REQUEST_S = 30.0

@@ -13,11 +13,11 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from agents.kafka import failures
-from agents.kafka.connection import LARGEST_RECORD, Connection
-from agents.kafka.failures import MustStop
-from agents.kafka.outgoing import Outgoing
-from agents.kafka.patience import Patience
+from driftline.agents.kafka import failures
+from driftline.agents.kafka.connection import LARGEST_RECORD, Connection
+from driftline.agents.kafka.failures import MustStop
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.agents.kafka.patience import Patience
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from agents.state.overlay import rewritten
-from schemas.settings import Config
-from schemas.times import format_duration
-from streams.score import Score
-from streams.score.entry import without_fingerprints
-from streams.score.keys import NO_ID
+from driftline.agents.state.overlay import rewritten
+from driftline.schemas.settings import Config
+from driftline.schemas.times import format_duration
+from driftline.streams.score import Score
+from driftline.streams.score.entry import without_fingerprints
+from driftline.streams.score.keys import NO_ID
 
 STATE_VERSION: Final = 2
 # Stage, key and value of an entry to its value in the next version.

@@ -12,11 +12,11 @@ from typing import Final
 
 import xxhash
 
-from agents.kafka.outgoing import Outgoing
-from schemas.refusals import Reject
-from schemas.results import encode
-from schemas.times import format_time
-from schemas.topics import (
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.schemas.refusals import Reject
+from driftline.schemas.results import encode
+from driftline.schemas.times import format_time
+from driftline.schemas.topics import (
     ALERTS,
     DRIFT,
     HISTOGRAMS,
@@ -29,10 +29,10 @@ from schemas.topics import (
     WINDOW_PARTIALS,
     dlq_name,
 )
-from streams.hashing import partitions_of
-from streams.partial import Watermarks
-from streams.partial import encode as encode_partial
-from streams.stage import Record
+from driftline.streams.hashing import partitions_of
+from driftline.streams.partial import Watermarks
+from driftline.streams.partial import encode as encode_partial
+from driftline.streams.stage import Record
 
 # The attribute of a value that says which event time the record is about.
 _TIME_OF: Final = {

@@ -6,7 +6,7 @@ others leave room, so small states make place for large ones.
 
 from __future__ import annotations
 
-from agents.state.overlay import Overlay
+from driftline.agents.state.overlay import Overlay
 
 
 class Budget:

@@ -18,10 +18,10 @@ from typing import Any, Final
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, ChecksumType, DBCompressionType, Options, Rdict, WriteBatch
 
-from agents.state.budget import Budget
-from agents.state.error import StateError
-from agents.state.overlay import Overlay
-from agents.state.task_state import MAX_STAGE, NOTHING, Cut, Extent, TaskState
+from driftline.agents.state.budget import Budget
+from driftline.agents.state.error import StateError
+from driftline.agents.state.overlay import Overlay
+from driftline.agents.state.task_state import MAX_STAGE, NOTHING, Cut, Extent, TaskState
 
 __all__ = ["DEFAULT_MEMORY_BYTES", "RocksState", "StateError"]
 

@@ -22,9 +22,9 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 from rocksdict import WriteBatch
 
-from agents.state.budget import Budget
-from agents.state.error import StateError
-from agents.state.overlay import Overlay, Ranges, Table
+from driftline.agents.state.budget import Budget
+from driftline.agents.state.error import StateError
+from driftline.agents.state.overlay import Overlay, Ranges, Table
 
 MAX_STAGE: Final = 0xFC
 _PREFIX: Final = struct.Struct(">BH")

@@ -18,10 +18,10 @@ from faust.app.base import BootStrategy
 from faust.tables.manager import TableManager
 from faust.types import TP
 
-from agents.kafka.connection import Connection
-from agents.worker.assignor import EvenAssignor
-from agents.worker.feed import Feed
-from agents.worker.transport import MicroBatchConsumer, MicroBatchTransport, Untouched
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.worker.assignor import EvenAssignor
+from driftline.agents.worker.feed import Feed
+from driftline.agents.worker.transport import MicroBatchConsumer, MicroBatchTransport, Untouched
 
 FAUST_VERSION = "0.15.3"
 # Events that wait for the agent, each with up to 2,000 records of one partition.

@@ -14,7 +14,7 @@ from typing import Any
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 
-from agents.kafka.received import Received
+from driftline.agents.kafka.received import Received
 
 
 def deliveries(result: FetchResult, topic: str, start: int, limit: int) -> list[Received]:

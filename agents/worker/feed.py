@@ -10,10 +10,10 @@ from typing import Any
 
 from faust.types import TP
 
-from agents.kafka.connection import Connection
-from agents.kafka.received import Received
-from agents.kafka.tasks import Tasks
-from schemas.topics import REGISTRY_COMMANDS
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.received import Received
+from driftline.agents.kafka.tasks import Tasks
+from driftline.schemas.topics import REGISTRY_COMMANDS
 
 Watch = Callable[[Received], None]
 

@@ -9,16 +9,16 @@ from typing import NoReturn
 
 import msgspec
 
-from agents.collector import rarely_collecting
-from agents.kafka.connection import Connection
-from agents.kafka.downstream import DownstreamProcessor, downstream_processors
-from agents.kafka.kinds import DOWNSTREAM, SCORE
-from agents.kafka.score import ScoreProcessor, score_processors
-from agents.worker import logs
-from agents.worker.app import check_faust
-from agents.worker.heap import give_back_large
-from agents.worker.run import Work, run
-from schemas.settings import Config
+from driftline.agents.collector import rarely_collecting
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.downstream import DownstreamProcessor, downstream_processors
+from driftline.agents.kafka.kinds import DOWNSTREAM, SCORE
+from driftline.agents.kafka.score import ScoreProcessor, score_processors
+from driftline.agents.worker import logs
+from driftline.agents.worker.app import check_faust
+from driftline.agents.worker.heap import give_back_large
+from driftline.agents.worker.run import Work, run
+from driftline.schemas.settings import Config
 
 
 def work(

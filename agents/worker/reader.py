@@ -15,13 +15,13 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Transport
 from faust.types import TP
 
-from agents.kafka.received import Received
-from agents.worker.deliver import deliveries
-from agents.worker.pace import Pace
-from agents.worker.positions import End, LostPosition
+from driftline.agents.kafka.received import Received
+from driftline.agents.worker.deliver import deliveries
+from driftline.agents.worker.pace import Pace
+from driftline.agents.worker.positions import End, LostPosition
 
 if TYPE_CHECKING:
-    from agents.worker.transport import MicroBatchConsumer, MicroBatchTransport
+    from driftline.agents.worker.transport import MicroBatchConsumer, MicroBatchTransport
 
 # Records of one event: enough that what Faust does per event does not count, few enough that partitions take turns.
 DELIVERY_RECORDS = 2_000

@@ -12,18 +12,18 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from agents.kafka import failures, topics
-from agents.kafka.connection import BrokerAway, BrokerError, Connection
-from agents.kafka.partitioners import KeySamples
-from agents.kafka.processor import ProcessorFactory
-from agents.kafka.received import Received
-from agents.kafka.runtime import Runtime
-from agents.kafka.tasks import Tasks
-from agents.worker.app import App
-from agents.worker.feed import Feed
-from agents.worker.health import Health, Kind, serve
-from agents.worker.positions import LostPosition
-from schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.agents.kafka import failures, topics
+from driftline.agents.kafka.connection import BrokerAway, BrokerError, Connection
+from driftline.agents.kafka.partitioners import KeySamples
+from driftline.agents.kafka.processor import ProcessorFactory
+from driftline.agents.kafka.received import Received
+from driftline.agents.kafka.runtime import Runtime
+from driftline.agents.kafka.tasks import Tasks
+from driftline.agents.worker.app import App
+from driftline.agents.worker.feed import Feed
+from driftline.agents.worker.health import Health, Kind, serve
+from driftline.agents.worker.positions import LostPosition
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 # All is over 10 s after SIGTERM. What is cut off then is aborted by the broker, and done again by whoever goes on.
 STOP_SECONDS = 8.0

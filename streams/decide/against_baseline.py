@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from schemas.results import Metric
-from schemas.times import parse_time
-from streams.decide.days import widened
-from streams.decide.judgement import Judgement, Severity, Situation, judgement_of, rows_of
-from streams.decide.known import higher_is_better, unit_of
-from streams.decide.wording import about, figure, headline, interval, share, span
-from streams.registry.parameters import Baseline
+from driftline.schemas.results import Metric
+from driftline.schemas.times import parse_time
+from driftline.streams.decide.days import widened
+from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of, rows_of
+from driftline.streams.decide.known import higher_is_better, unit_of
+from driftline.streams.decide.wording import about, figure, headline, interval, share, span
+from driftline.streams.registry.parameters import Baseline
 
 
 class Drops(msgspec.Struct, frozen=True):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import xxhash
 
-from schemas.results import Alert, key_of
-from schemas.times import format_time
-from streams.decide.judgement import Judgement
-from streams.decide.life import Change, Life
-from streams.decide.rule import Rule
-from streams.decide.wording import moment
+from driftline.schemas.results import Alert, key_of
+from driftline.schemas.times import format_time
+from driftline.streams.decide.judgement import Judgement
+from driftline.streams.decide.life import Change, Life
+from driftline.streams.decide.rule import Rule
+from driftline.streams.decide.wording import moment
 
 
 def fingerprint(model_name: str, model_version: str, segment: str, rule: str) -> str:

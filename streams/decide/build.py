@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from schemas.settings import ModelConfig
-from streams.catalogue import plugins
-from streams.decide.rule import Rule, WrongRule
-from streams.decide.rules.coverage import Coverage
-from streams.decide.rules.degradation import Degradation
-from streams.decide.rules.drift import DriftRule
-from streams.decide.rules.error_rate import ErrorRate
-from streams.decide.rules.latency import Latency
-from streams.decide.rules.no_data import NoData
-from streams.tables import convert_table
+from driftline.schemas.settings import ModelConfig
+from driftline.streams.catalogue import plugins
+from driftline.streams.decide.rule import Rule, WrongRule
+from driftline.streams.decide.rules.coverage import Coverage
+from driftline.streams.decide.rules.degradation import Degradation
+from driftline.streams.decide.rules.drift import DriftRule
+from driftline.streams.decide.rules.error_rate import ErrorRate
+from driftline.streams.decide.rules.latency import Latency
+from driftline.streams.decide.rules.no_data import NoData
+from driftline.streams.tables import convert_table
 
 DEFAULT_RULES: tuple[Rule, ...] = (NoData(), ErrorRate(), Latency(), Coverage(), Degradation(), DriftRule())
 
@@ -25,7 +25,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (NoData(), ErrorRate(), Latency(), Coverage(),
 @lru_cache(maxsize=1)
 def rule_plugins() -> dict[str, type[Rule]]:
     """Every rule type by its name."""
-    return plugins(Rule, ("streams.decide.rules",))
+    return plugins(Rule, ("driftline.streams.decide.rules",))
 
 
 def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ...]:

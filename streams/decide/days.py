@@ -11,7 +11,7 @@ from math import sqrt
 
 import msgspec
 
-from schemas.times import DAY_MS
+from driftline.schemas.times import DAY_MS
 
 KEPT_DAYS = 28
 _MIN_DAYS = 5

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from schemas.results import Interval, Metric
-from schemas.settings import ModelConfig
-from streams.decide.days import Days
-from streams.decide.wording import time_ms
-from streams.registry.parameters import Baseline
+from driftline.schemas.results import Interval, Metric
+from driftline.schemas.settings import ModelConfig
+from driftline.streams.decide.days import Days
+from driftline.streams.decide.wording import time_ms
+from driftline.streams.registry.parameters import Baseline
 
 Severity = Literal["info", "warning", "error", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal
 
-from streams.catalogue import metric_plugins
-from streams.lanes import LANE_NAMES
-from streams.metrics.metric import Metric as MetricPlugin
+from driftline.streams.catalogue import metric_plugins
+from driftline.streams.lanes import LANE_NAMES
+from driftline.streams.metrics.metric import Metric as MetricPlugin
 
 Lane = Literal["traffic", "decisions", "arrivals"]
 

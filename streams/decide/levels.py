@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.results import Metric
-from streams.decide.judgement import Judgement, Severity, judgement_of, rows_of
-from streams.decide.known import unit_of
-from streams.decide.wording import about, figure, headline, interval, span, time_ms
+from driftline.schemas.results import Metric
+from driftline.streams.decide.judgement import Judgement, Severity, judgement_of, rows_of
+from driftline.streams.decide.known import unit_of
+from driftline.streams.decide.wording import about, figure, headline, interval, span, time_ms
 
 
 class Levels(msgspec.Struct, frozen=True):

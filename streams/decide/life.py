@@ -17,7 +17,7 @@ from typing import Literal
 
 import msgspec
 
-from streams.decide.judgement import SEVERITIES, Judgement, Severity
+from driftline.streams.decide.judgement import SEVERITIES, Judgement, Severity
 
 Change = Literal["firing", "escalated", "resolved"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.settings import ModelConfig
+from driftline.schemas.settings import ModelConfig
 
 ENOUGH = 0.95
 TOO_LITTLE = 0.90

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from streams.decide.days import Days
-from streams.decide.judgement import Activity, DriftWindow, Standing
-from streams.decide.life import Life
-from streams.decide.maturity import Maturity
-from streams.stage import State
+from driftline.streams.decide.days import Days
+from driftline.streams.decide.judgement import Activity, DriftWindow, Standing
+from driftline.streams.decide.life import Life
+from driftline.streams.decide.maturity import Maturity
+from driftline.streams.stage import State
 
 FORMAT = 1
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from schemas.settings import ModelConfig
-from schemas.times import DAY_MS
-from streams.decide.build import build_rules
-from streams.decide.rule import MetricRule, Rule, smallest_window
-from streams.decide.tuner.settings import Tuner, build_tuner
+from driftline.schemas.settings import ModelConfig
+from driftline.schemas.times import DAY_MS
+from driftline.streams.decide.build import build_rules
+from driftline.streams.decide.rule import MetricRule, Rule, smallest_window
+from driftline.streams.decide.tuner.settings import Tuner, build_tuner
 
 
 class Plan:

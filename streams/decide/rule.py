@@ -10,13 +10,13 @@ from typing import Annotated, ClassVar, Literal, Self
 
 import msgspec
 
-from schemas.results import Metric
-from schemas.settings import ModelConfig, Window, parse_rung, parse_window
-from schemas.times import DAY_MS, parse_duration
-from streams.decide.judgement import Judgement, Measurement, Situation, judgement_of, rows_of
-from streams.decide.known import Lane
-from streams.decide.life import Run
-from streams.lanes import ALL
+from driftline.schemas.results import Metric
+from driftline.schemas.settings import ModelConfig, Window, parse_rung, parse_window
+from driftline.schemas.times import DAY_MS, parse_duration
+from driftline.streams.decide.judgement import Judgement, Measurement, Situation, judgement_of, rows_of
+from driftline.streams.decide.known import Lane
+from driftline.streams.decide.life import Run
+from driftline.streams.lanes import ALL
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]

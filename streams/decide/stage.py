@@ -5,13 +5,13 @@ Works record by record in the order of the batch, model by model through `watch.
 
 from __future__ import annotations
 
-from schemas import topics
-from schemas.settings import Config
-from streams.decide.memory import Memories
-from streams.decide.plan import Plan
-from streams.decide.watch import Watch
-from streams.lanes import NO_MODEL
-from streams.stage import Batch, Record, State
+from driftline.schemas import topics
+from driftline.schemas.settings import Config
+from driftline.streams.decide.memory import Memories
+from driftline.streams.decide.plan import Plan
+from driftline.streams.decide.watch import Watch
+from driftline.streams.lanes import NO_MODEL
+from driftline.streams.stage import Batch, Record, State
 
 
 class Decide:

@@ -6,22 +6,22 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from schemas import topics
-from schemas.results import Drift, Histogram, Metric, RegistryEntry
-from schemas.times import DAY_MS
-from streams.decide.alerts import alert_of
-from streams.decide.days import Days
-from streams.decide.judgement import Activity, DriftWindow, Judgement, Measurement, Shift, Situation, Standing
-from streams.decide.life import Life, ended, step
-from streams.decide.maturity import Maturity, ladder_of
-from streams.decide.memory import Memories, ModelMemory, SeriesMemory, VersionMemory
-from streams.decide.plan import Plan
-from streams.decide.rule import MetricRule, Rule
-from streams.decide.tuner.follow import Tuning, forget
-from streams.decide.wording import subject, time_ms
-from streams.lanes import ALL
-from streams.registry.parameters import Baseline
-from streams.stage import Record
+from driftline.schemas import topics
+from driftline.schemas.results import Drift, Histogram, Metric, RegistryEntry
+from driftline.schemas.times import DAY_MS
+from driftline.streams.decide.alerts import alert_of
+from driftline.streams.decide.days import Days
+from driftline.streams.decide.judgement import Activity, DriftWindow, Judgement, Measurement, Shift, Situation, Standing
+from driftline.streams.decide.life import Life, ended, step
+from driftline.streams.decide.maturity import Maturity, ladder_of
+from driftline.streams.decide.memory import Memories, ModelMemory, SeriesMemory, VersionMemory
+from driftline.streams.decide.plan import Plan
+from driftline.streams.decide.rule import MetricRule, Rule
+from driftline.streams.decide.tuner.follow import Tuning, forget
+from driftline.streams.decide.wording import subject, time_ms
+from driftline.streams.lanes import ALL
+from driftline.streams.registry.parameters import Baseline
+from driftline.streams.stage import Record
 
 
 class Watch:

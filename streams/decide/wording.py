@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from schemas.results import Metric
-from schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time, parse_time
+from driftline.schemas.results import Metric
+from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time, parse_time
 
 _NAMES = {
     "f1": "F1",
@@ -20,7 +20,7 @@ _UNITS = ((DAY_MS, "day"), (HOUR_MS, "hour"), (MINUTE_MS, "minute"))
 
 @lru_cache(maxsize=4096)
 def time_ms(text: str) -> int:
-    """`schemas.times.parse_time`, remembered: a batch repeats few times often."""
+    """`driftline.schemas.times.parse_time`, remembered: a batch repeats few times often."""
     return parse_time(text)
 
 

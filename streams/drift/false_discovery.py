@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.drift.comparison import DriftResult
+from driftline.streams.drift.comparison import DriftResult
 
 
 def adjust(p_values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,8 +8,8 @@ from typing import TypeGuard, TypeVar
 
 import numpy as np
 
-from streams.bins import Floats, Ints, NumericSummary, middles
-from streams.texts import StringSummary
+from driftline.streams.bins import Floats, Ints, NumericSummary, middles
+from driftline.streams.texts import StringSummary
 
 Summary = NumericSummary | StringSummary
 Kind = TypeVar("Kind", NumericSummary, StringSummary)

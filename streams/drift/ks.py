@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from streams.bins import NumericSummary, aligned
-from streams.drift.comparison import DriftTest
-from streams.drift.distributions import kolmogorov_tail
-from streams.drift.groups import Summary
+from driftline.streams.bins import NumericSummary, aligned
+from driftline.streams.drift.comparison import DriftTest
+from driftline.streams.drift.distributions import kolmogorov_tail
+from driftline.streams.drift.groups import Summary
 
 
 class KolmogorovSmirnov(DriftTest, frozen=True, tag="ks"):

@@ -11,11 +11,11 @@ from typing import Final
 
 import msgspec
 
-from schemas.times import DAY_MS
-from streams.measure.model import Model
-from streams.measure.runs import place_of
-from streams.measure.tables import Ints
-from streams.stage import State
+from driftline.schemas.times import DAY_MS
+from driftline.streams.measure.model import Model
+from driftline.streams.measure.runs import place_of
+from driftline.streams.measure.tables import Ints
+from driftline.streams.stage import State
 
 DAYS: Final = 28
 

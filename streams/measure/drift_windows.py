@@ -7,16 +7,16 @@ from typing import Final, Literal
 
 import msgspec
 
-from schemas import results, topics
-from schemas.times import format_time
-from streams.drift.comparison import DriftResult, DriftTest
-from streams.drift.false_discovery import adjusted
-from streams.features import FeatureSummary
-from streams.measure.model import Model
-from streams.measure.runs import place_of
-from streams.measure.targets import FeatureTarget, Target, Targets, cycle, effective
-from streams.measure.windows import Due
-from streams.stage import Record, State
+from driftline.schemas import results, topics
+from driftline.schemas.times import format_time
+from driftline.streams.drift.comparison import DriftResult, DriftTest
+from driftline.streams.drift.false_discovery import adjusted
+from driftline.streams.features import FeatureSummary
+from driftline.streams.measure.model import Model
+from driftline.streams.measure.runs import place_of
+from driftline.streams.measure.targets import FeatureTarget, Target, Targets, cycle, effective
+from driftline.streams.measure.windows import Due
+from driftline.streams.stage import Record, State
 
 Level = Literal["none", "mild", "moderate", "severe", "insufficient_data"]
 

@@ -11,17 +11,17 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from streams import lanes
-from streams.lanes import ALL, NO_MODEL
-from streams.loglinear import PER_OCTAVE
-from streams.masks import every
-from streams.measure.layout import ANOTHER, LABEL_IN_A, NEGATIVE, POSITIVE, Layout
-from streams.measure.model import Model, other_of
-from streams.measure.panes import Chunk
-from streams.measure.series import Pair
-from streams.measure.tables import A_SHIFT, CODES, MEASURE_BITS, MEASURE_SHIFT, RUNG_SHIFT, Ints
-from streams.measure.windows import Due
-from streams.metrics.counts import Counts
+from driftline.streams import lanes
+from driftline.streams.lanes import ALL, NO_MODEL
+from driftline.streams.loglinear import PER_OCTAVE
+from driftline.streams.masks import every
+from driftline.streams.measure.layout import ANOTHER, LABEL_IN_A, NEGATIVE, POSITIVE, Layout
+from driftline.streams.measure.model import Model, other_of
+from driftline.streams.measure.panes import Chunk
+from driftline.streams.measure.series import Pair
+from driftline.streams.measure.tables import A_SHIFT, CODES, MEASURE_BITS, MEASURE_SHIFT, RUNG_SHIFT, Ints
+from driftline.streams.measure.windows import Due
+from driftline.streams.metrics.counts import Counts
 
 MOST_SEGMENTS: Final = 100
 MOST_CELLS: Final = 4_000_000

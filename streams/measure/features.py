@@ -1,7 +1,7 @@
 """Feature summaries of the traffic lane, by grain of time, series and feature.
 
 A grain is a pane, or a whole bucket of panes where the detection window is made of those. Summaries merge in any order; what they are is
-`streams.features`.
+`driftline.streams.features`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from schemas.times import DAY_MS
-from streams.feature_table import FeatureTable, joined
-from streams.masks import some
-from streams.measure.intake import Received
-from streams.measure.model import Model
-from streams.measure.runs import Kind, Runs, place_of
-from streams.measure.tables import Ints
-from streams.stage import State
+from driftline.schemas.times import DAY_MS
+from driftline.streams.feature_table import FeatureTable, joined
+from driftline.streams.masks import some
+from driftline.streams.measure.intake import Received
+from driftline.streams.measure.model import Model
+from driftline.streams.measure.runs import Kind, Runs, place_of
+from driftline.streams.measure.tables import Ints
+from driftline.streams.stage import State
 
 CACHED_BINS: Final = 1_000_000
 MOST_DAYS: Final = 100

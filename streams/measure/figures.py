@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.intervals import Floats, Interval, divided, wilson
-from streams.masks import every, some
-from streams.metrics.counts import Counts, joined_counters
-from streams.metrics.metric import Metric, Proportion, lacks
+from driftline.streams.intervals import Floats, Interval, divided, wilson
+from driftline.streams.masks import every, some
+from driftline.streams.metrics.counts import Counts, joined_counters
+from driftline.streams.metrics.metric import Metric, Proportion, lacks
 
 DECIMALS = 6
 

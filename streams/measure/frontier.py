@@ -13,10 +13,10 @@ from typing import Final
 
 import msgspec
 
-from schemas.settings import Config
-from streams.measure.windows import Schedule
-from streams.partial import Watermarks
-from streams.stage import State
+from driftline.schemas.settings import Config
+from driftline.streams.measure.windows import Schedule
+from driftline.streams.partial import Watermarks
+from driftline.streams.stage import State
 
 FORMAT: Final = 2
 _KEY: Final = b"frontier"

@@ -10,16 +10,16 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streams import lanes
-from streams.lanes import ALL, LANE_NAMES, NO_LABEL, PREDICTED_NEGATIVE
-from streams.masks import some
-from streams.measure.layout import ANOTHER, LABEL_IN_A, NONE
-from streams.measure.model import Model, Version
-from streams.measure.panes import Panes
-from streams.measure.provisional import Provisional
-from streams.measure.tables import A_BITS, A_SHIFT, B_BITS, MEASURE_SHIFT, RUNG_SHIFT, SERIES_SHIFT, Ints
-from streams.partial import Partial
-from streams.stage import State
+from driftline.streams import lanes
+from driftline.streams.lanes import ALL, LANE_NAMES, NO_LABEL, PREDICTED_NEGATIVE
+from driftline.streams.masks import some
+from driftline.streams.measure.layout import ANOTHER, LABEL_IN_A, NONE
+from driftline.streams.measure.model import Model, Version
+from driftline.streams.measure.panes import Panes
+from driftline.streams.measure.provisional import Provisional
+from driftline.streams.measure.tables import A_BITS, A_SHIFT, B_BITS, MEASURE_SHIFT, RUNG_SHIFT, SERIES_SHIFT, Ints
+from driftline.streams.partial import Partial
+from driftline.streams.stage import State
 
 _LANES: Final = len(LANE_NAMES)
 _NEVER: Final = np.iinfo(np.int64).max

@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams import lanes
-from streams.lanes import COUNTER_CODES, COUNTERS, SCORE_BINS
-from streams.masks import some
-from streams.measure.labels import LabelSet
-from streams.measure.tables import A_SHIFT, CODES, MAX_SERIES, MEASURE_BITS, MEASURE_SHIFT, SERIES_SHIFT, Ints
-from streams.metrics.counts import Counts, SparseHistogram
+from driftline.streams import lanes
+from driftline.streams.lanes import COUNTER_CODES, COUNTERS, SCORE_BINS
+from driftline.streams.masks import some
+from driftline.streams.measure.labels import LabelSet
+from driftline.streams.measure.tables import A_SHIFT, CODES, MAX_SERIES, MEASURE_BITS, MEASURE_SHIFT, SERIES_SHIFT, Ints
+from driftline.streams.metrics.counts import Counts, SparseHistogram
 
 # Label codes inside a model: one per name, and at the top what has no name.
 NEGATIVE: Final = CODES - 1

@@ -7,14 +7,14 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from schemas.settings import ModelConfig
-from streams.lanes import ALL, LANE_NAMES
-from streams.measure.labels import LabelSet
-from streams.measure.layout import NAMED
-from streams.measure.runs import place_of
-from streams.measure.series import Names, Pair, pairs_of, texts_of
-from streams.measure.tables import MAX_SERIES, Ints
-from streams.stage import State
+from driftline.schemas.settings import ModelConfig
+from driftline.streams.lanes import ALL, LANE_NAMES
+from driftline.streams.measure.labels import LabelSet
+from driftline.streams.measure.layout import NAMED
+from driftline.streams.measure.runs import place_of
+from driftline.streams.measure.series import Names, Pair, pairs_of, texts_of
+from driftline.streams.measure.tables import MAX_SERIES, Ints
+from driftline.streams.stage import State
 
 OTHER: Final = "other"
 FORMAT: Final = 1

@@ -13,13 +13,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from schemas.times import DAY_MS
-from streams.lanes import LANE_NAMES
-from streams.masks import every
-from streams.measure.layout import Layout
-from streams.measure.runs import Kind, Runs, place_of
-from streams.measure.tables import EMPTY, PANE_SHIFT, PANES_IN_BUCKET, WITHOUT_PANE, Ints, Table, merged
-from streams.stage import State
+from driftline.schemas.times import DAY_MS
+from driftline.streams.lanes import LANE_NAMES
+from driftline.streams.masks import every
+from driftline.streams.measure.layout import Layout
+from driftline.streams.measure.runs import Kind, Runs, place_of
+from driftline.streams.measure.tables import EMPTY, PANE_SHIFT, PANES_IN_BUCKET, WITHOUT_PANE, Ints, Table, merged
+from driftline.streams.stage import State
 
 CACHED_ROWS: Final = 1_500_000
 

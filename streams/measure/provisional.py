@@ -14,19 +14,19 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.settings import Window
-from streams import lanes
-from streams.lanes import ALL, DECISIONS, NO_MODEL, TRAFFIC
-from streams.measure.completeness import Completeness
-from streams.measure.evaluate import MOST_CELLS, Block, Evaluated, Job, shape_of
-from streams.measure.layout import ANOTHER, NEGATIVE, POSITIVE, Layout
-from streams.measure.model import Model
-from streams.measure.panes import Panes
-from streams.measure.records import Announcer
-from streams.measure.tables import A_SHIFT, CODES, MAX_SERIES, MEASURE_BITS, MEASURE_SHIFT, RUNG_SHIFT, SERIES_SHIFT, Ints
-from streams.measure.windows import Due, Schedule
-from streams.metrics.metric import Metric
-from streams.stage import Record, State
+from driftline.schemas.settings import Window
+from driftline.streams import lanes
+from driftline.streams.lanes import ALL, DECISIONS, NO_MODEL, TRAFFIC
+from driftline.streams.measure.completeness import Completeness
+from driftline.streams.measure.evaluate import MOST_CELLS, Block, Evaluated, Job, shape_of
+from driftline.streams.measure.layout import ANOTHER, NEGATIVE, POSITIVE, Layout
+from driftline.streams.measure.model import Model
+from driftline.streams.measure.panes import Panes
+from driftline.streams.measure.records import Announcer
+from driftline.streams.measure.tables import A_SHIFT, CODES, MAX_SERIES, MEASURE_BITS, MEASURE_SHIFT, RUNG_SHIFT, SERIES_SHIFT, Ints
+from driftline.streams.measure.windows import Due, Schedule
+from driftline.streams.metrics.metric import Metric
+from driftline.streams.stage import Record, State
 
 MOST_WINDOWS: Final = 4_096
 MOST_WAITING: Final = 50_000

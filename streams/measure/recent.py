@@ -13,17 +13,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams import lanes
-from streams.lanes import NO_LABEL
-from streams.masks import some
-from streams.measure.evaluate import Job
-from streams.measure.intake import Received, labels_of
-from streams.measure.model import Model
-from streams.measure.panes import Chunk
-from streams.measure.runs import Kind, Runs, place_of
-from streams.measure.tables import A_SHIFT, MEASURE_SHIFT, SERIES_SHIFT, Ints, Table
-from streams.measure.windows import Due, Plan
-from streams.stage import State
+from driftline.streams import lanes
+from driftline.streams.lanes import NO_LABEL
+from driftline.streams.masks import some
+from driftline.streams.measure.evaluate import Job
+from driftline.streams.measure.intake import Received, labels_of
+from driftline.streams.measure.model import Model
+from driftline.streams.measure.panes import Chunk
+from driftline.streams.measure.runs import Kind, Runs, place_of
+from driftline.streams.measure.tables import A_SHIFT, MEASURE_SHIFT, SERIES_SHIFT, Ints, Table
+from driftline.streams.measure.windows import Due, Plan
+from driftline.streams.stage import State
 
 # Exact unless more outcomes than this are taken back in one series and bucket after it was cut to its newest rows.
 SPARE: Final = 1_000

@@ -10,17 +10,17 @@ from weakref import WeakKeyDictionary
 import msgspec
 import numpy as np
 
-from schemas import results, topics
-from schemas.times import format_time
-from streams import lanes
-from streams.lanes import ALL, COUNTERS, LANE_NAMES, NO_MODEL, SCORE_BINS
-from streams.measure.completeness import Completeness
-from streams.measure.evaluate import Block, Evaluated
-from streams.measure.figures import Figures, figures_of_lanes
-from streams.measure.model import Model
-from streams.measure.tables import Ints
-from streams.metrics.metric import Metric
-from streams.stage import Record, State
+from driftline.schemas import results, topics
+from driftline.schemas.times import format_time
+from driftline.streams import lanes
+from driftline.streams.lanes import ALL, COUNTERS, LANE_NAMES, NO_MODEL, SCORE_BINS
+from driftline.streams.measure.completeness import Completeness
+from driftline.streams.measure.evaluate import Block, Evaluated
+from driftline.streams.measure.figures import Figures, figures_of_lanes
+from driftline.streams.measure.model import Model
+from driftline.streams.measure.tables import Ints
+from driftline.streams.metrics.metric import Metric
+from driftline.streams.stage import Record, State
 
 _PREDICTIONS: Final = lanes.COUNTER_CODES["predictions"]
 _BIN_TEXTS: Final = np.array([str(number) for number in range(SCORE_BINS)], object)

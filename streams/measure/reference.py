@@ -11,21 +11,21 @@ from typing import Any, Final
 
 import numpy as np
 
-from schemas import topics
-from schemas.results import RegistryCommand
-from schemas.times import DAY_MS, format_time
-from streams import lanes
-from streams.lanes import ALL, DECISIONS, TRAFFIC
-from streams.measure.drift_windows import plain_profile
-from streams.measure.evaluate import Evaluator, Job
-from streams.measure.figures import figures
-from streams.measure.model import Model, Version
-from streams.measure.panes import Panes
-from streams.measure.records import chosen
-from streams.measure.targets import Targets, cycle
-from streams.measure.windows import Due
-from streams.metrics.metric import Metric
-from streams.stage import Record, State
+from driftline.schemas import topics
+from driftline.schemas.results import RegistryCommand
+from driftline.schemas.times import DAY_MS, format_time
+from driftline.streams import lanes
+from driftline.streams.lanes import ALL, DECISIONS, TRAFFIC
+from driftline.streams.measure.drift_windows import plain_profile
+from driftline.streams.measure.evaluate import Evaluator, Job
+from driftline.streams.measure.figures import figures
+from driftline.streams.measure.model import Model, Version
+from driftline.streams.measure.panes import Panes
+from driftline.streams.measure.records import chosen
+from driftline.streams.measure.targets import Targets, cycle
+from driftline.streams.measure.windows import Due
+from driftline.streams.metrics.metric import Metric
+from driftline.streams.stage import Record, State
 
 BY: Final = "driftline"
 NO_MATURITY: Final = "-"

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from schemas import topics
-from schemas.results import RegistryEffect, RegistryEntry
-from schemas.times import format_time, parse_time
-from streams.measure.drift_windows import profile_key
-from streams.measure.model import Model, Registered
-from streams.measure.since import SinceDeployment
-from streams.stage import Record, State
+from driftline.schemas import topics
+from driftline.schemas.results import RegistryEffect, RegistryEntry
+from driftline.schemas.times import format_time, parse_time
+from driftline.streams.measure.drift_windows import profile_key
+from driftline.streams.measure.model import Model, Registered
+from driftline.streams.measure.since import SinceDeployment
+from driftline.streams.stage import Record, State
 
 PROFILE, SPAN = "profile", "span"
 

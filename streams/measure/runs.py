@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from streams.stage import State
+from driftline.streams.stage import State
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from streams.stage import State
+from driftline.streams.stage import State
 
 N = TypeVar("N", str, tuple[str, str])
 

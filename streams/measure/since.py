@@ -11,15 +11,15 @@ from typing import Final
 
 import numpy as np
 
-from streams.lanes import DECISIONS
-from streams.masks import every
-from streams.measure.evaluate import Job
-from streams.measure.model import Model
-from streams.measure.panes import TABLES, Chunk, Panes
-from streams.measure.runs import Runs, place_of
-from streams.measure.tables import MAX_SERIES, RUNG_SHIFT, SERIES_SHIFT, WITHOUT_RUNG, Table, merged
-from streams.measure.windows import Due, Plan
-from streams.stage import State
+from driftline.streams.lanes import DECISIONS
+from driftline.streams.masks import every
+from driftline.streams.measure.evaluate import Job
+from driftline.streams.measure.model import Model
+from driftline.streams.measure.panes import TABLES, Chunk, Panes
+from driftline.streams.measure.runs import Runs, place_of
+from driftline.streams.measure.tables import MAX_SERIES, RUNG_SHIFT, SERIES_SHIFT, WITHOUT_RUNG, Table, merged
+from driftline.streams.measure.windows import Due, Plan
+from driftline.streams.stage import State
 
 CACHED_ROWS: Final = 1_000_000
 

@@ -9,31 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from schemas import topics
-from schemas.results import RegistryEntry
-from schemas.settings import Config
-from schemas.times import DAY_MS, HOUR_MS
-from streams.catalogue import drift_plugins, metric_plugins
-from streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, LANE_NAMES, NO_MODEL, TRAFFIC
-from streams.measure.completeness import Completeness
-from streams.measure.drift_windows import DriftWindows
-from streams.measure.evaluate import Evaluator, Job
-from streams.measure.features import FeaturePanes
-from streams.measure.frontier import Frontier
-from streams.measure.intake import Received, add_counts
-from streams.measure.model import Model
-from streams.measure.panes import Panes
-from streams.measure.provisional import Provisional
-from streams.measure.recent import RecentOutcomes
-from streams.measure.records import Announcer
-from streams.measure.reference import References, span_of
-from streams.measure.registered import take_in
-from streams.measure.series import Names, texts_of
-from streams.measure.since import SinceDeployment
-from streams.measure.targets import Targets
-from streams.measure.windows import Due, Plan, Schedule
-from streams.partial import Partial, Watermarks
-from streams.stage import Batch, Record, State
+from driftline.schemas import topics
+from driftline.schemas.results import RegistryEntry
+from driftline.schemas.settings import Config
+from driftline.schemas.times import DAY_MS, HOUR_MS
+from driftline.streams.catalogue import drift_plugins, metric_plugins
+from driftline.streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, LANE_NAMES, NO_MODEL, TRAFFIC
+from driftline.streams.measure.completeness import Completeness
+from driftline.streams.measure.drift_windows import DriftWindows
+from driftline.streams.measure.evaluate import Evaluator, Job
+from driftline.streams.measure.features import FeaturePanes
+from driftline.streams.measure.frontier import Frontier
+from driftline.streams.measure.intake import Received, add_counts
+from driftline.streams.measure.model import Model
+from driftline.streams.measure.panes import Panes
+from driftline.streams.measure.provisional import Provisional
+from driftline.streams.measure.recent import RecentOutcomes
+from driftline.streams.measure.records import Announcer
+from driftline.streams.measure.reference import References, span_of
+from driftline.streams.measure.registered import take_in
+from driftline.streams.measure.series import Names, texts_of
+from driftline.streams.measure.since import SinceDeployment
+from driftline.streams.measure.targets import Targets
+from driftline.streams.measure.windows import Due, Plan, Schedule
+from driftline.streams.partial import Partial, Watermarks
+from driftline.streams.stage import Batch, Record, State
 
 ACTIVE_MS: Final = 30 * DAY_MS
 MOST_MODELS: Final = 1 << 32

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.masks import every
+from driftline.streams.masks import every
 
 Ints = NDArray[np.int64]
 

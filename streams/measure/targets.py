@@ -11,21 +11,21 @@ from typing import Final, Protocol
 import msgspec
 import numpy as np
 
-from schemas.times import DAY_MS
-from streams import lanes
-from streams.bins import NumericSummary
-from streams.drift.effective_size import effective_size
-from streams.drift.groups import NumericGroups, Summary, TextGroups, counts_by_pane
-from streams.feature_table import Summaries, joined
-from streams.features import FeatureSummary
-from streams.lanes import ALL, COUNTER_CODES, SCORE_BINS, TRAFFIC
-from streams.measure.features import FeaturePanes, Part
-from streams.measure.layout import NEGATIVE, POSITIVE
-from streams.measure.model import Model
-from streams.measure.panes import Panes
-from streams.measure.tables import A_SHIFT, CODES, MEASURE_SHIFT, SERIES_SHIFT, Ints
-from streams.stage import State
-from streams.texts import StringSummary
+from driftline.schemas.times import DAY_MS
+from driftline.streams import lanes
+from driftline.streams.bins import NumericSummary
+from driftline.streams.drift.effective_size import effective_size
+from driftline.streams.drift.groups import NumericGroups, Summary, TextGroups, counts_by_pane
+from driftline.streams.feature_table import Summaries, joined
+from driftline.streams.features import FeatureSummary
+from driftline.streams.lanes import ALL, COUNTER_CODES, SCORE_BINS, TRAFFIC
+from driftline.streams.measure.features import FeaturePanes, Part
+from driftline.streams.measure.layout import NEGATIVE, POSITIVE
+from driftline.streams.measure.model import Model
+from driftline.streams.measure.panes import Panes
+from driftline.streams.measure.tables import A_SHIFT, CODES, MEASURE_SHIFT, SERIES_SHIFT, Ints
+from driftline.streams.stage import State
+from driftline.streams.texts import StringSummary
 
 SCORE: Final = "score"
 PREDICTION: Final = "prediction"

@@ -16,9 +16,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from schemas.settings import Config, ModelConfig, Window, parse_window
-from schemas.times import DAY_MS, HOUR_MS
-from streams.lanes import ARRIVALS, DECISIONS, LANE_NAMES, TRAFFIC
+from driftline.schemas.settings import Config, ModelConfig, Window, parse_window
+from driftline.schemas.times import DAY_MS, HOUR_MS
+from driftline.streams.lanes import ARRIVALS, DECISIONS, LANE_NAMES, TRAFFIC
 
 SINCE_DEPLOYMENT: Final = "since_deployment"
 

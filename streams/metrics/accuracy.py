@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from streams.intervals import Interval, Ints, divided
-from streams.metrics.counts import Counts
-from streams.metrics.metric import Proportion
+from driftline.streams.intervals import Interval, Ints, divided
+from driftline.streams.metrics.counts import Counts
+from driftline.streams.metrics.metric import Proportion
 
 
 class Accuracy(Proportion, frozen=True, tag="accuracy"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from streams.intervals import Floats, Interval, divided, square_and_add, wilson
-from streams.metrics.counts import Counts
-from streams.metrics.metric import Metric
+from driftline.streams.intervals import Floats, Interval, divided, square_and_add, wilson
+from driftline.streams.metrics.counts import Counts
+from driftline.streams.metrics.metric import Metric
 
 
 class BalancedAccuracy(Metric, frozen=True, tag="balanced_accuracy"):

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from streams.intervals import Floats, Interval, divided, wilson_from_variance
-from streams.lanes import SCORE_SCALE
-from streams.metrics.counts import Counts
-from streams.metrics.metric import Metric
+from driftline.streams.intervals import Floats, Interval, divided, wilson_from_variance
+from driftline.streams.lanes import SCORE_SCALE
+from driftline.streams.metrics.counts import Counts
+from driftline.streams.metrics.metric import Metric
 
 
 class Brier(Metric, frozen=True, tag="brier"):

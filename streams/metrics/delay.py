@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from streams.lanes import DECISIONS
-from streams.masks import every
-from streams.metrics.counts import Counts, SparseHistogram
-from streams.metrics.quantile import HistogramQuantile
+from driftline.streams.lanes import DECISIONS
+from driftline.streams.masks import every
+from driftline.streams.metrics.counts import Counts, SparseHistogram
+from driftline.streams.metrics.quantile import HistogramQuantile
 
 
 class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
@@ -20,7 +20,7 @@ class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
     Examples
     --------
     >>> import numpy as np
-    >>> from streams import loglinear
+    >>> from driftline.streams import loglinear
     >>> delay = SparseHistogram(loglinear.bin_of(np.array([10, 20, 100])), np.array([[3, 4, 1]]))
     >>> counts = Counts(labels=("a",), positive=None, matrix=np.array([[[8]]]), n_predictions=np.array([8]), delay=delay)
     >>> DelayP50().value(counts).tolist()
@@ -46,7 +46,7 @@ class DelayP95(DelayP50, frozen=True, tag="delay_p95"):
     Examples
     --------
     >>> import numpy as np
-    >>> from streams import loglinear
+    >>> from driftline.streams import loglinear
     >>> delay = SparseHistogram(loglinear.bin_of(np.array([10, 20, 100])), np.array([[3, 4, 1]]))
     >>> counts = Counts(labels=("a",), positive=None, matrix=np.array([[[8]]]), n_predictions=np.array([8]), delay=delay)
     >>> DelayP95().value(counts).tolist()

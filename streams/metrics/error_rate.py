@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from streams.intervals import Ints
-from streams.lanes import TRAFFIC
-from streams.metrics.counts import Counts
-from streams.metrics.metric import Proportion
+from driftline.streams.intervals import Ints
+from driftline.streams.lanes import TRAFFIC
+from driftline.streams.metrics.counts import Counts
+from driftline.streams.metrics.metric import Proportion
 
 
 class ErrorRate(Proportion, frozen=True, tag="error_rate"):

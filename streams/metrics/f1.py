@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from streams.intervals import Floats, Interval, divided, wilson, wilson_from_variance
-from streams.metrics.counts import Counts
-from streams.metrics.metric import Metric
+from driftline.streams.intervals import Floats, Interval, divided, wilson, wilson_from_variance
+from driftline.streams.metrics.counts import Counts
+from driftline.streams.metrics.metric import Metric
 
 
 class F1(Metric, frozen=True, tag="f1"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from streams.intervals import Ints
-from streams.metrics.counts import Counts
-from streams.metrics.metric import Proportion
+from driftline.streams.intervals import Ints
+from driftline.streams.metrics.counts import Counts
+from driftline.streams.metrics.metric import Proportion
 
 
 class FalseNegativeRate(Proportion, frozen=True, tag="fnr"):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from streams.intervals import Ints
-from streams.lanes import DECISIONS
-from streams.metrics.counts import Counts
-from streams.metrics.metric import Proportion
+from driftline.streams.intervals import Ints
+from driftline.streams.lanes import DECISIONS
+from driftline.streams.metrics.counts import Counts
+from driftline.streams.metrics.metric import Proportion
 
 
 class LabelCoverage(Proportion, frozen=True, tag="label_coverage"):

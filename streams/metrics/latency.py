@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from streams.lanes import TRAFFIC
-from streams.metrics.counts import Counts, SparseHistogram
-from streams.metrics.quantile import HistogramQuantile
+from driftline.streams.lanes import TRAFFIC
+from driftline.streams.metrics.counts import Counts, SparseHistogram
+from driftline.streams.metrics.quantile import HistogramQuantile
 
 
 class LatencyP50(HistogramQuantile, frozen=True, tag="latency_p50"):
@@ -19,7 +19,7 @@ class LatencyP50(HistogramQuantile, frozen=True, tag="latency_p50"):
     Examples
     --------
     >>> import numpy as np
-    >>> from streams import loglinear
+    >>> from driftline.streams import loglinear
     >>> latency = SparseHistogram(loglinear.bin_of(np.array([40, 100])), np.array([[3, 1]]))
     >>> counts = Counts(labels=(), positive=None, matrix=np.zeros((1, 0, 0), dtype=np.int64), n_predictions=np.array([4]), latency=latency)
     >>> LatencyP50().value(counts).tolist()
@@ -45,7 +45,7 @@ class LatencyP95(LatencyP50, frozen=True, tag="latency_p95"):
     Examples
     --------
     >>> import numpy as np
-    >>> from streams import loglinear
+    >>> from driftline.streams import loglinear
     >>> latency = SparseHistogram(loglinear.bin_of(np.array([40, 100])), np.array([[3, 1]]))
     >>> counts = Counts(labels=(), positive=None, matrix=np.zeros((1, 0, 0), dtype=np.int64), n_predictions=np.array([4]), latency=latency)
     >>> LatencyP95().value(counts).tolist()
@@ -65,7 +65,7 @@ class LatencyP99(LatencyP50, frozen=True, tag="latency_p99"):
     Examples
     --------
     >>> import numpy as np
-    >>> from streams import loglinear
+    >>> from driftline.streams import loglinear
     >>> latency = SparseHistogram(loglinear.bin_of(np.array([40, 100])), np.array([[3, 1]]))
     >>> counts = Counts(labels=(), positive=None, matrix=np.zeros((1, 0, 0), dtype=np.int64), n_predictions=np.array([4]), latency=latency)
     >>> LatencyP99().value(counts).tolist()

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from streams.intervals import Z95, Floats, Interval, divided
-from streams.metrics.counts import Counts
-from streams.metrics.metric import Metric
+from driftline.streams.intervals import Z95, Floats, Interval, divided
+from driftline.streams.metrics.counts import Counts
+from driftline.streams.metrics.metric import Metric
 
 
 class MatthewsCorrelation(Metric, frozen=True, tag="mcc"):

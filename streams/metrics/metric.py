@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.intervals import Floats, Interval, Ints, divided, wilson
-from streams.lanes import ARRIVALS, DECISIONS
-from streams.metrics.counts import Counts
+from driftline.streams.intervals import Floats, Interval, Ints, divided, wilson
+from driftline.streams.lanes import ARRIVALS, DECISIONS
+from driftline.streams.metrics.counts import Counts
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Metric(msgspec.Struct, frozen=True):
 
     Examples
     --------
-    >>> from streams.metrics.accuracy import Accuracy
+    >>> from driftline.streams.metrics.accuracy import Accuracy
     >>> Accuracy().name, Accuracy.higher_is_better
     ('accuracy', True)
     """

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from streams.intervals import Floats, Interval, quantile_ranks
-from streams.metrics.counts import Counts, SparseHistogram
-from streams.metrics.metric import Metric
+from driftline.streams.intervals import Floats, Interval, quantile_ranks
+from driftline.streams.metrics.counts import Counts, SparseHistogram
+from driftline.streams.metrics.metric import Metric
 
 
 class HistogramQuantile(Metric, frozen=True):

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from streams.intervals import Floats, Interval, Ints, divided, wilson_from_variance
-from streams.metrics.counts import Counts, ScoreCells
-from streams.metrics.metric import Metric
+from driftline.streams.intervals import Floats, Interval, Ints, divided, wilson_from_variance
+from driftline.streams.metrics.counts import Counts, ScoreCells
+from driftline.streams.metrics.metric import Metric
 
 
 class RocAuc(Metric, frozen=True, tag="roc_auc"):

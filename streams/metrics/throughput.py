@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from streams.intervals import Floats, Interval, divided, poisson_score
-from streams.lanes import TRAFFIC
-from streams.metrics.counts import Counts
-from streams.metrics.metric import Metric
+from driftline.streams.intervals import Floats, Interval, divided, poisson_score
+from driftline.streams.lanes import TRAFFIC
+from driftline.streams.metrics.counts import Counts
+from driftline.streams.metrics.metric import Metric
 
 
 class Throughput(Metric, frozen=True, tag="throughput"):

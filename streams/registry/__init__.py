@@ -5,7 +5,7 @@ state of one model and how an event changes it; `history.py` reads a log of even
 which recommendations apply themselves. Telling people, and mirroring to other stores, is `agents`.
 """
 
-from streams.registry.history import as_of, history, replay
-from streams.registry.stage import Registry
+from driftline.streams.registry.history import as_of, history, replay
+from driftline.streams.registry.stage import Registry
 
 __all__ = ["Registry", "as_of", "history", "replay"]

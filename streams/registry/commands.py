@@ -16,9 +16,9 @@ from typing import TypeVar
 
 import msgspec
 
-from schemas.results import RegistryCommand, RegistryEvent
-from streams.registry.model import BASELINE, REJECTED, Change, Fields, Model, difference, fields_of
-from streams.registry.parameters import BaselineFact, Metadata, Nothing, Promotion, ReferenceFact, Registration, Rollback, Threshold
+from driftline.schemas.results import RegistryCommand, RegistryEvent
+from driftline.streams.registry.model import BASELINE, REJECTED, Change, Fields, Model, difference, fields_of
+from driftline.streams.registry.parameters import BaselineFact, Metadata, Nothing, Promotion, ReferenceFact, Registration, Rollback, Threshold
 
 Log = Callable[[int], RegistryEvent]
 """The event of a revision of the model, from 1 to the one in force."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from schemas.results import RegistryEvent
-from schemas.times import parse_time
-from streams.registry.model import REJECTED, Model, apply
+from driftline.schemas.results import RegistryEvent
+from driftline.schemas.times import parse_time
+from driftline.streams.registry.model import REJECTED, Model, apply
 
 
 def replay(events: Iterable[RegistryEvent]) -> dict[str, Model]:

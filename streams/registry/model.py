@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.results import RegistryEntry, RegistryEvent
+from driftline.schemas.results import RegistryEntry, RegistryEvent
 
 REJECTED = "rejected"
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from schemas.results import Artifact, Interval
+from driftline.schemas.results import Artifact, Interval
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Kind = Literal["supervised", "unsupervised", "semi-supervised", "reinforcement"]

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import xxhash
 
-from schemas import topics
-from schemas.results import RegistryCommand, RegistryEvent
-from schemas.settings import Config
-from streams.registry.commands import Log, event_of
-from streams.registry.model import REJECTED, Model, apply
-from streams.registry.policy import build_policy, command_of
-from streams.stage import Batch, Record, State
+from driftline.schemas import topics
+from driftline.schemas.results import RegistryCommand, RegistryEvent
+from driftline.schemas.settings import Config
+from driftline.streams.registry.commands import Log, event_of
+from driftline.streams.registry.model import REJECTED, Model, apply
+from driftline.streams.registry.policy import build_policy, command_of
+from driftline.streams.stage import Batch, Record, State
 
 STATE_VERSION = 1
 

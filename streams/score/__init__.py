@@ -4,6 +4,6 @@
 batches of ordinary rows; `forget.py` ends what has waited long enough; `increments.py` turns it all into partials.
 """
 
-from streams.score.stage import Score
+from driftline.streams.score.stage import Score
 
 __all__ = ["Score"]

@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.settings import Config
-from streams.columns import GroundTruthColumns, PredictionColumns
-from streams.hashing import partitions_of
-from streams.lanes import NO_LABEL, NO_MODEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
-from streams.masks import some
-from streams.named import Named
-from streams.score.entry import NO_SCORE, Horizons
-from streams.score.names import Dictionary
-from streams.stage import State
+from driftline.schemas.settings import Config
+from driftline.streams.columns import GroundTruthColumns, PredictionColumns
+from driftline.streams.hashing import partitions_of
+from driftline.streams.lanes import NO_LABEL, NO_MODEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
+from driftline.streams.masks import some
+from driftline.streams.named import Named
+from driftline.streams.score.entry import NO_SCORE, Horizons
+from driftline.streams.score.names import Dictionary
+from driftline.streams.stage import State
 
 Ints = NDArray[np.int64]
 

@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.feature_table import FeatureTable
-from streams.masks import every
-from streams.partial import Columns
+from driftline.streams.feature_table import FeatureTable
+from driftline.streams.masks import every
+from driftline.streams.partial import Columns
 
 Ints = NDArray[np.int64]
 

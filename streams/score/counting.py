@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.settings import Config
-from streams import lanes
-from streams.columns import PredictionColumns
-from streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, NO_LABEL, SCORE_BINS, SCORE_SCALE, TRAFFIC
-from streams.loglinear import bin_of
-from streams.masks import every, some
-from streams.score.arrivals import Predictions, Texts
-from streams.score.features import summarised
-from streams.score.increments import Increments, Ints, Rows
+from driftline.schemas.settings import Config
+from driftline.streams import lanes
+from driftline.streams.columns import PredictionColumns
+from driftline.streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, NO_LABEL, SCORE_BINS, SCORE_SCALE, TRAFFIC
+from driftline.streams.loglinear import bin_of
+from driftline.streams.masks import every, some
+from driftline.streams.score.arrivals import Predictions, Texts
+from driftline.streams.score.features import summarised
+from driftline.streams.score.increments import Increments, Ints, Rows
 
 _MICROSECONDS = 1_000.0
 

@@ -9,16 +9,16 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.settings import Config
-from streams.lanes import NO_LABEL
-from streams.masks import some
-from streams.score.arrivals import Texts
-from streams.score.counting import Counting
-from streams.score.entry import GENERAL, JOINED, PARKED, WAITING, known_ms, layout_for, load
-from streams.score.forget import DueIndex
-from streams.score.increments import Ints
-from streams.score.single import OneByOne
-from streams.stage import State
+from driftline.schemas.settings import Config
+from driftline.streams.lanes import NO_LABEL
+from driftline.streams.masks import some
+from driftline.streams.score.arrivals import Texts
+from driftline.streams.score.counting import Counting
+from driftline.streams.score.entry import GENERAL, JOINED, PARKED, WAITING, known_ms, layout_for, load
+from driftline.streams.score.forget import DueIndex
+from driftline.streams.score.increments import Ints
+from driftline.streams.score.single import OneByOne
+from driftline.streams.stage import State
 
 SLICE: Final = 20_000  # ids that one batch may forget; the rest waits for the next and holds the watermarks back
 

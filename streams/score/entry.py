@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.lanes import NO_LABEL
+from driftline.streams.lanes import NO_LABEL
 
 WAITING: Final = 1  # one prediction, no truth
 JOINED: Final = 2  # one prediction, one truth with a label that counts

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schemas.settings import Config
-from streams.bins import BinColumns, Ints
-from streams.feature_table import EMPTY, FeatureTable
-from streams.named import NO_WORD, Named
-from streams.score.arrivals import Predictions, Texts
-from streams.score.increments import SEGMENT_BITS, series_keys
-from streams.texts import TextColumns, names_of
+from driftline.schemas.settings import Config
+from driftline.streams.bins import BinColumns, Ints
+from driftline.streams.feature_table import EMPTY, FeatureTable
+from driftline.streams.named import NO_WORD, Named
+from driftline.streams.score.arrivals import Predictions, Texts
+from driftline.streams.score.increments import SEGMENT_BITS, series_keys
+from driftline.streams.texts import TextColumns, names_of
 
 
 def summarised(rows: Predictions, features: Named, texts: Texts, config: Config) -> tuple[FeatureTable, Ints]:

@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.masks import some
-from streams.score.by_home import edges
-from streams.score.keys import NO_ID
-from streams.stage import State
+from driftline.streams.masks import some
+from driftline.streams.score.by_home import edges
+from driftline.streams.score.keys import NO_ID
+from driftline.streams.stage import State
 
 SHELF: Final = 64  # buckets to a shelf
 

@@ -11,12 +11,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.feature_table import EMPTY, FeatureTable
-from streams.lanes import ALL
-from streams.masks import every
-from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial
-from streams.score.arrivals import Texts
-from streams.score.by_home import ByHome, edges
+from driftline.streams.feature_table import EMPTY, FeatureTable
+from driftline.streams.lanes import ALL
+from driftline.streams.masks import every
+from driftline.streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial
+from driftline.streams.score.arrivals import Texts
+from driftline.streams.score.by_home import ByHome, edges
 
 Ints = NDArray[np.int64]
 

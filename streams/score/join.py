@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.settings import Config
-from streams.hashing import id_hashes
-from streams.lanes import NO_LABEL
-from streams.masks import every, some
-from streams.score.arrivals import Predictions, Texts, Truths
-from streams.score.counting import Changes, Counting
-from streams.score.entry import JOINED, PARKED, WAITING, known_ms, layout_for
-from streams.score.forget import DueIndex
-from streams.score.increments import Ints
-from streams.score.outcomes import Told
-from streams.score.single import Found, OneByOne
-from streams.stage import State
+from driftline.schemas.settings import Config
+from driftline.streams.hashing import id_hashes
+from driftline.streams.lanes import NO_LABEL
+from driftline.streams.masks import every, some
+from driftline.streams.score.arrivals import Predictions, Texts, Truths
+from driftline.streams.score.counting import Changes, Counting
+from driftline.streams.score.entry import JOINED, PARKED, WAITING, known_ms, layout_for
+from driftline.streams.score.forget import DueIndex
+from driftline.streams.score.increments import Ints
+from driftline.streams.score.outcomes import Told
+from driftline.streams.score.single import Found, OneByOne
+from driftline.streams.stage import State
 
 _KIND = itemgetter(0)
 

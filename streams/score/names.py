@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.score.keys import NO_ID
-from streams.stage import State
+from driftline.streams.score.keys import NO_ID
+from driftline.streams.stage import State
 
 CHUNK: Final = 256  # texts to a state record, so that a new text does not write all the old ones again
 

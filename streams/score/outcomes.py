@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from schemas.results import Outcome
-from schemas.settings import Config
-from schemas.times import format_time
-from schemas.topics import OUTCOMES
-from streams.lanes import NO_LABEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
-from streams.score.arrivals import Texts
-from streams.stage import Record
+from driftline.schemas.results import Outcome
+from driftline.schemas.settings import Config
+from driftline.schemas.times import format_time
+from driftline.schemas.topics import OUTCOMES
+from driftline.streams.lanes import NO_LABEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
+from driftline.streams.score.arrivals import Texts
+from driftline.streams.stage import Record
 
 
 class Told(NamedTuple):

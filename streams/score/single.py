@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from schemas.settings import Config
-from streams.hashing import id_hashes
-from streams.lanes import NO_LABEL
-from streams.score.arrivals import Predictions, Texts, Truths
-from streams.score.counting import Changes, Counting
-from streams.score.entry import NO_FINGERPRINT, Entry, PredictionPart, TruthPart, dump, layout_for, load, outcome, prediction_due_ms
-from streams.score.forget import DueIndex
-from streams.score.outcomes import Told
-from streams.stage import State
+from driftline.schemas.settings import Config
+from driftline.streams.hashing import id_hashes
+from driftline.streams.lanes import NO_LABEL
+from driftline.streams.score.arrivals import Predictions, Texts, Truths
+from driftline.streams.score.counting import Changes, Counting
+from driftline.streams.score.entry import NO_FINGERPRINT, Entry, PredictionPart, TruthPart, dump, layout_for, load, outcome, prediction_due_ms
+from driftline.streams.score.forget import DueIndex
+from driftline.streams.score.outcomes import Told
+from driftline.streams.stage import State
 
 
 class Found(msgspec.Struct, gc=False):

@@ -11,21 +11,21 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from schemas.decode import Reject
-from schemas.settings import Config
-from schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS, WINDOW_PARTIALS
-from streams.columns import PredictionColumns
-from streams.masks import some
-from streams.partial import Watermarks
-from streams.score.arrivals import Predictions, Texts, Truths
-from streams.score.counting import Counting
-from streams.score.ending import Ending
-from streams.score.forget import DueIndex
-from streams.score.join import Join
-from streams.score.keys import NO_ID
-from streams.score.outcomes import outcome_records
-from streams.score.single import OneByOne
-from streams.stage import Batch, Record, State
+from driftline.schemas.decode import Reject
+from driftline.schemas.settings import Config
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS, WINDOW_PARTIALS
+from driftline.streams.columns import PredictionColumns
+from driftline.streams.masks import some
+from driftline.streams.partial import Watermarks
+from driftline.streams.score.arrivals import Predictions, Texts, Truths
+from driftline.streams.score.counting import Counting
+from driftline.streams.score.ending import Ending
+from driftline.streams.score.forget import DueIndex
+from driftline.streams.score.join import Join
+from driftline.streams.score.keys import NO_ID
+from driftline.streams.score.outcomes import outcome_records
+from driftline.streams.score.single import OneByOne
+from driftline.streams.stage import Batch, Record, State
 
 _WATERMARKS: Final = NO_ID + b"w"
 

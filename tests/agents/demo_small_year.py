@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.demo.flights import NEVER, Flights
-from agents.demo.model import PRODUCTION_MS
-from schemas.times import HOUR_MS, MINUTE_MS
+from driftline.agents.demo.flights import NEVER, Flights
+from driftline.agents.demo.model import PRODUCTION_MS
+from driftline.schemas.times import HOUR_MS, MINUTE_MS
 
 
 def small_year(seed: int, n: int = 400) -> Flights:

@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agents.inprocess.run import Stages
-from schemas.decode import Reject
-from schemas.results import Metric, Outcome, RegistryEvent
-from schemas.times import format_time
-from streams.stage import Batch, Record, State
+from driftline.agents.inprocess.run import Stages
+from driftline.schemas.decode import Reject
+from driftline.schemas.results import Metric, Outcome, RegistryEvent
+from driftline.schemas.times import format_time
+from driftline.streams.stage import Batch, Record, State
 
 HOUR = 3_600_000
 

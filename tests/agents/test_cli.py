@@ -15,10 +15,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from agents.cli.program import driftline
+from driftline.agents.cli.program import driftline
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-m", "agents.cli"]
+COMMAND = [sys.executable, "-m", "driftline.agents.cli"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 HEAVY = ("numpy", "rocksdict", "rich", "pyarrow", "pandas", "msgspec", "xxhash")
 
@@ -80,7 +80,7 @@ def test_a_replay_on_a_full_disk_is_one_line_and_goes_on_when_there_is_room(tmp_
 
 
 def test_help_imports_nothing_heavy():
-    code = f"import sys, agents.cli.program; print([name for name in {HEAVY!r} if name in sys.modules])"
+    code = f"import sys, driftline.agents.cli.program; print([name for name in {HEAVY!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=True)
     assert found.stdout.strip() == "[]"
 

@@ -8,8 +8,8 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from agents.cli.program import driftline
-from schemas.results import Alert, Metric, RegistryEntry, RegistryEvent, encode
+from driftline.agents.cli.program import driftline
+from driftline.schemas.results import Alert, Metric, RegistryEntry, RegistryEvent, encode
 from tests.agents.terminal import printed_on_a_terminal
 
 DAY = "2026-01-0{}T00:00:00Z"

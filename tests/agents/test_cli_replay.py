@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from agents.cli.program import driftline
-from agents.sample import DAYS, PER_DAY, write_sample
+from driftline.agents.cli.program import driftline
+from driftline.agents.sample import DAYS, PER_DAY, write_sample
 from tests.agents.terminal import printed_on_a_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,7 +101,7 @@ def test_models_list_counts_every_prediction_once(trial):
 
 
 def test_interrupted_replay_ends_with_130_and_the_same_call_goes_on_to_the_same_output(trial, tmp_path):
-    command = [sys.executable, "-m", "agents.cli", "replay", str(trial / "sample-log"), "--config", str(trial / "driftline.toml")]
+    command = [sys.executable, "-m", "driftline.agents.cli", "replay", str(trial / "sample-log"), "--config", str(trial / "driftline.toml")]
     command += ["--out", str(tmp_path / "out"), "--batch", "5"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from agents.collector import NEW_OBJECTS, rarely_collecting
+from driftline.agents.collector import NEW_OBJECTS, rarely_collecting
 
 
 def test_the_collector_is_as_before_afterwards_whatever_happened() -> None:

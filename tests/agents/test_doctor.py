@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from agents.cli.program import driftline
-from agents.doctor.installation import beside, packages, python_version
-from agents.doctor.size import DIMENSION_BYTES, ENTRY_BYTES, Load, expected_size, waiting_ms
-from schemas.config import parse_config
-from schemas.times import DAY_MS, HOUR_MS
+from driftline.agents.cli.program import driftline
+from driftline.agents.doctor.installation import beside, packages, python_version
+from driftline.agents.doctor.size import DIMENSION_BYTES, ENTRY_BYTES, Load, expected_size, waiting_ms
+from driftline.schemas.config import parse_config
+from driftline.schemas.times import DAY_MS, HOUR_MS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +58,7 @@ def test_shadowed_package_is_found_by_the_command_itself(tmp_path):
 import sys
 sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]
 sys.argv = ["driftline", "doctor", "--json"]
-from agents.cli import main
+from driftline.agents.cli import main
 main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)

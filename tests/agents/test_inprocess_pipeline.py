@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from agents.inprocess.run import ReplaySummary, replay
-from agents.sample import write_sample
-from agents.state.rocks import RocksState
-from schemas.config import load_config
-from schemas.settings import Config
-from streams.score import ending
+from driftline.agents.inprocess.run import ReplaySummary, replay
+from driftline.agents.sample import write_sample
+from driftline.agents.state.rocks import RocksState
+from driftline.schemas.config import load_config
+from driftline.schemas.settings import Config
+from driftline.streams.score import ending
 
 NOW = 1_900_000_000_000
 

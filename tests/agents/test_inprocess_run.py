@@ -17,11 +17,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.inprocess.identity import RunRefused, locked
-from agents.inprocess.lines import LogError
-from agents.inprocess.run import Progress, ReplaySummary, replay
-from schemas.config import parse_config
-from schemas.settings import Config, ModelConfig, parse_rung, parse_window
+from driftline.agents.inprocess.identity import RunRefused, locked
+from driftline.agents.inprocess.lines import LogError
+from driftline.agents.inprocess.run import Progress, ReplaySummary, replay
+from driftline.schemas.config import parse_config
+from driftline.schemas.settings import Config, ModelConfig, parse_rung, parse_window
 from tests.agents.inprocess_stub import HOUR, stub_stages
 
 START = 1_700_000_000_000

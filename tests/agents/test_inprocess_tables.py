@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from agents.inprocess.bytime import LinesByTime
-from agents.inprocess.layout import Layout
-from agents.inprocess.lines import LogError
-from agents.inprocess.run import replay
-from agents.inprocess.tables import log_of_table
-from schemas.decode import decode_predictions, decode_truths
-from schemas.settings import Config
+from driftline.agents.inprocess.bytime import LinesByTime
+from driftline.agents.inprocess.layout import Layout
+from driftline.agents.inprocess.lines import LogError
+from driftline.agents.inprocess.run import replay
+from driftline.agents.inprocess.tables import log_of_table
+from driftline.schemas.decode import decode_predictions, decode_truths
+from driftline.schemas.settings import Config
 from tests.agents.inprocess_stub import stub_stages
 
 HEADER = "id,ts,model,version,y_true,label_timestamp,p,plan,age,city\n"

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.inprocess import lines as lines_module
-from agents.inprocess import logs as logs_module
-from agents.inprocess.lines import LineFile, LogError
-from agents.inprocess.logs import Position, TopicLog
-from agents.inprocess.merge import Merge, Step, columns_by_topic, merged_ranks
-from agents.inprocess.ticks import RecordedTicks
-from schemas.decode import decode_predictions, decode_ticks, decode_truths
-from schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
+from driftline.agents.inprocess import lines as lines_module
+from driftline.agents.inprocess import logs as logs_module
+from driftline.agents.inprocess.lines import LineFile, LogError
+from driftline.agents.inprocess.logs import Position, TopicLog
+from driftline.agents.inprocess.merge import Merge, Step, columns_by_topic, merged_ranks
+from driftline.agents.inprocess.ticks import RecordedTicks
+from driftline.schemas.decode import decode_predictions, decode_ticks, decode_truths
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 
 MINUTE = 60_000
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agents.reader import Output, ReadError, Selection, latest
-from schemas.results import Alert, encode
+from driftline.agents.reader import Output, ReadError, Selection, latest
+from driftline.schemas.results import Alert, encode
 
 
 def alert(number: int, *, status: str = "firing", model_name: str = "churn", segment: str = "all") -> Alert:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from agents.sample import DAYS, PER_DAY, sample_rows, write_sample
-from schemas.config import load_config
-from schemas.decode import decode_predictions, decode_truths
+from driftline.agents.sample import DAYS, PER_DAY, sample_rows, write_sample
+from driftline.schemas.config import load_config
+from driftline.schemas.decode import decode_predictions, decode_truths
 
 
 def test_sample_is_the_same_every_time(tmp_path):

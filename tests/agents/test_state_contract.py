@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agents.state.memory import MemoryState
-from agents.state.rocks import RocksState
-from streams.stage import State
+from driftline.agents.state.memory import MemoryState
+from driftline.agents.state.rocks import RocksState
+from driftline.streams.stage import State
 
 Settle = Callable[[], None]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from rocksdict import Options, Rdict, WriteBatch
 
-from agents.state import task_state
-from agents.state.overlay import Overlay
-from agents.state.rocks import RocksState, StateError
+from driftline.agents.state import task_state
+from driftline.agents.state.overlay import Overlay
+from driftline.agents.state.rocks import RocksState, StateError
 
 Write = Callable[[WriteBatch], None]
 
@@ -73,7 +73,7 @@ def test_a_commit_survives_a_kill_of_the_process(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from agents.state.rocks import RocksState\n"
+        "from driftline.agents.state.rocks import RocksState\n"
         "rocks = RocksState(Path(sys.argv[1]), tasks=1)\n"
         "rocks.task(0, 0).put(b'a', b'committed')\n"
         "rocks.commit({'step': b'1'})\n"

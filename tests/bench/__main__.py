@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from agents.demo.flights import data_folder, read_flights
-from agents.demo.log import write_log
-from agents.demo.model import score_flights
+from driftline.agents.demo.flights import data_folder, read_flights
+from driftline.agents.demo.log import write_log
+from driftline.agents.demo.model import score_flights
 from tests.bench import jobs
 
 ROOT = Path(__file__).parents[2]

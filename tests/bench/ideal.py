@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.decode import PredictionRow, TruthRow, decode_predictions, decode_truths
+from driftline.schemas.decode import PredictionRow, TruthRow, decode_predictions, decode_truths
 
 CHUNK: Final = 10_000
 MINUTE_MS: Final = 60_000

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agents.inprocess.run import replay
-from schemas.config import load_config
+from driftline.agents.inprocess.run import replay
+from driftline.schemas.config import load_config
 from tests.bench import ideal, jobs
 
 Result = dict[str, Any]

@@ -27,7 +27,7 @@ from tests.kafka.brokers import BrokerProcess
 APP = "chaos"
 FINISHES_S = 600.0
 ENDS_S = 60.0  # a machine that does much besides may need so long; a worker gives itself 8 s
-PRODUCT = ("-m", "agents.cli")
+PRODUCT = ("-m", "driftline.agents.cli")
 INPUT_PARTITIONS, PARTITIONS = 4, 4
 POINTS = ("produced", "committed", "cached", "produced", "committed", "cached", "revoking", "closing")
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 
-from agents.cli import main
-from agents.kafka import failures
-from agents.kafka.journal import records_of
-from agents.kafka.outgoing import Outgoing
-from agents.kafka.task import Task
-from agents.kafka.transaction import Transactions
-from schemas.topics import WINDOW_PARTIALS
+from driftline.agents.cli import main
+from driftline.agents.kafka import failures
+from driftline.agents.kafka.journal import records_of
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.agents.kafka.task import Task
+from driftline.agents.kafka.transaction import Transactions
+from driftline.schemas.topics import WINDOW_PARTIALS
 
 
 def counts(outgoing: Sequence[Outgoing]) -> bool:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from agents.inprocess.run import replay
-from schemas.config import load_config
+from driftline.agents.inprocess.run import replay
+from driftline.schemas.config import load_config
 from tests.chaos.load import CONFIGURATION, Load, Message
 from tests.chaos.topics import Stored
 from tests.chaos.verify import INPUTS, OUTPUTS, Topics, verify

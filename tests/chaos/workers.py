@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from agents.devbroker.broker import free_port
+from driftline.agents.devbroker.broker import free_port
 
 POLL_S = 0.02
 RESTART_S = 0.5  # as a supervisor waits

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from agents.devbroker import DevBroker, DevBrokerError, Running, process
-from agents.devbroker.broker import free_port
-from agents.devbroker.java import jars, java
-from agents.kafka.connection import BROKER_VARIABLE, Connection
-from schemas.config import parse_config
-from schemas.settings import Config
+from driftline.agents.devbroker import DevBroker, DevBrokerError, Running, process
+from driftline.agents.devbroker.broker import free_port
+from driftline.agents.devbroker.java import jars, java
+from driftline.agents.kafka.connection import BROKER_VARIABLE, Connection
+from driftline.schemas.config import parse_config
+from driftline.schemas.settings import Config
 
 IMAGE = "apache/kafka:4.1.0"
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from agents.kafka.outgoing import Outgoing
-from agents.kafka.processor import Processor, ProcessorFactory
-from agents.kafka.received import Received
-from agents.state.memory import MemoryState
-from streams.hashing import partitions_of
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.agents.kafka.processor import Processor, ProcessorFactory
+from driftline.agents.kafka.received import Received
+from driftline.agents.state.memory import MemoryState
+from driftline.streams.hashing import partitions_of
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from agents.devbroker.java import java
+from driftline.agents.devbroker.java import java
 
 PASSWORD = "changeit"
 _SIGNS = "ku:c=keyCertSign,cRLSign"  # Python 3.13 takes no authority without it

@@ -11,15 +11,15 @@ from typing import Any
 
 import msgspec
 
-from agents.kafka.downstream import downstream_processors
-from agents.kafka.finish import Finish
-from agents.kafka.outgoing import Outgoing
-from agents.kafka.score import DEFERRED_MS, score_processors
-from schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
-from schemas.settings import Config
-from schemas.times import parse_time
-from schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
-from streams.hashing import partitions_of
+from driftline.agents.kafka.downstream import downstream_processors
+from driftline.agents.kafka.finish import Finish
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.agents.kafka.score import DEFERRED_MS, score_processors
+from driftline.schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
+from driftline.schemas.settings import Config
+from driftline.schemas.times import parse_time
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
+from driftline.streams.hashing import partitions_of
 from tests.kafka.bus import Bus, BusTask, Stored
 from tests.simulation.histories import rfc3339
 

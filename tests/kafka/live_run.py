@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from agents.inprocess.run import replay
-from agents.kafka.export import export
-from agents.kafka.feed import feed
-from agents.kafka.topics import create
-from schemas.topics import REGISTRY_COMMANDS, TOPICS
+from driftline.agents.inprocess.run import replay
+from driftline.agents.kafka.export import export
+from driftline.agents.kafka.feed import feed
+from driftline.agents.kafka.topics import create
+from driftline.schemas.topics import REGISTRY_COMMANDS, TOPICS
 from tests.kafka.brokers import Names
 from tests.kafka.worker_process import WorkerProcess
 
@@ -64,7 +64,7 @@ def run_live(
             victim.kill()
             victim.start()
         (folder / "driftline.toml").write_text(toml, encoding="utf-8")
-        command = [sys.executable, "-m", "agents.cli", "finish", "--config", str(folder / "driftline.toml")]
+        command = [sys.executable, "-m", "driftline.agents.cli", "finish", "--config", str(folder / "driftline.toml")]
         finished = subprocess.run(command, capture_output=True, text=True, timeout=FINISH_S, check=False)
         assert finished.returncode == 0, finished.stdout + finished.stderr + "".join(worker.said()[-2_000:] for worker in running)
         for worker in running:

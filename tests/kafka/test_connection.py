@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agents.kafka.connection import BrokerAway, BrokerError, Connection
-from schemas.config import parse_config
+from driftline.agents.kafka.connection import BrokerAway, BrokerError, Connection
+from driftline.schemas.config import parse_config
 
 PASSWORD = "s3cr3t-of-the-test"
 LOGIN = """

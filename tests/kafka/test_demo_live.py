@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from agents.demo import run_demo
-from agents.demo.live import APP
-from agents.inprocess.run import replay
-from agents.kafka.connection import BROKER_VARIABLE, Connection
-from schemas.config import load_config
+from driftline.agents.demo import run_demo
+from driftline.agents.demo.live import APP
+from driftline.agents.inprocess.run import replay
+from driftline.agents.kafka.connection import BROKER_VARIABLE, Connection
+from driftline.schemas.config import load_config
 
 pytestmark = pytest.mark.kafka
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from schemas.config import load_config
+from driftline.schemas.config import load_config
 from tests.kafka.brokers import IMAGE
 
 ROOT = Path(__file__).resolve().parents[2]

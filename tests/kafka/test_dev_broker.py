@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import NewTopic
 
-from agents.devbroker import DevBroker, DevBrokerError, layout, process
-from agents.devbroker.broker import STATE_FILE, free_port
-from agents.devbroker.java import jars, java
-from agents.kafka.connection import Connection
-from schemas.settings import Config
+from driftline.agents.devbroker import DevBroker, DevBrokerError, layout, process
+from driftline.agents.devbroker.broker import STATE_FILE, free_port
+from driftline.agents.devbroker.java import jars, java
+from driftline.agents.kafka.connection import Connection
+from driftline.schemas.settings import Config
 from tests.kafka.brokers import BrokerProcess, Names
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,8 +111,8 @@ def test_a_process_is_told_by_its_start_and_a_zombie_is_none() -> None:
 
 
 def test_a_port_in_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.devbroker.broker.java", lambda: "java")
-    monkeypatch.setattr("agents.devbroker.broker.jars", lambda: tmp_path)
+    monkeypatch.setattr("driftline.agents.devbroker.broker.java", lambda: "java")
+    monkeypatch.setattr("driftline.agents.devbroker.broker.jars", lambda: tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(DevBrokerError, match=rf"port {port} of 127\.0\.0\.1 is in use by another program; .*--port"):

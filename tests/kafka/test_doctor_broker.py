@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka import TopicPartition, murmur2
 
-from agents.cli.program import driftline
-from agents.kafka import topics
+from driftline.agents.cli.program import driftline
+from driftline.agents.kafka import topics
 from tests.kafka.brokers import Names
 
 pytestmark = pytest.mark.kafka

@@ -10,13 +10,13 @@ import pytest
 from confluent_kafka import IsolationLevel, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from agents.inprocess.exported import log_file
-from agents.inprocess.run import replay
-from agents.kafka.export import ExportError, export, in_order_of_effect
-from agents.kafka.topics import create
-from agents.reader import Output
-from agents.sample import write_sample
-from schemas.config import load_config
+from driftline.agents.inprocess.exported import log_file
+from driftline.agents.inprocess.run import replay
+from driftline.agents.kafka.export import ExportError, export, in_order_of_effect
+from driftline.agents.kafka.topics import create
+from driftline.agents.reader import Output
+from driftline.agents.sample import write_sample
+from driftline.schemas.config import load_config
 from tests.kafka.brokers import Names
 
 pytestmark = pytest.mark.kafka

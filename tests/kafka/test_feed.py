@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka import murmur2
 
-from agents.cli.program import driftline
-from agents.kafka import topics
-from agents.kafka.feed import feed
-from agents.kafka.ranges import ranges, records
+from driftline.agents.cli.program import driftline
+from driftline.agents.kafka import topics
+from driftline.agents.kafka.feed import feed
+from driftline.agents.kafka.ranges import ranges, records
 from tests.kafka.brokers import Names
 
 pytestmark = pytest.mark.kafka

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from agents.kafka.finish import Finish
-from agents.kafka.finishing import waited_for
-from agents.kafka.outgoing import Outgoing
-from schemas.config import parse_config
-from schemas.rows import TickRow
-from schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time
+from driftline.agents.kafka.finish import Finish
+from driftline.agents.kafka.finishing import waited_for
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.schemas.config import parse_config
+from driftline.schemas.rows import TickRow
+from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time
 
 CONFIG = parse_config("[kafka]\ninput_partitions = 2\npartitions = 3")
 # Horizons of 30 and 7 days, the longest window of 7 days with its step of 1, a grace of 10 minutes, and two panes of an hour.

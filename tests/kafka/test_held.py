@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from agents.inprocess.logs import Position
-from agents.inprocess.recorded import Commands
-from agents.kafka.downstream import DownstreamProcessor
-from agents.kafka.held import HeldCommands
-from agents.kafka.pacing import Budget, Pacing
-from agents.kafka.received import Received
-from agents.state.memory import MemoryState
-from schemas.config import parse_config
-from schemas.topics import REGISTRY_COMMANDS, REGISTRY_EVENTS, WINDOW_PARTIALS
-from streams.partial import Watermarks
-from streams.partial import encode as encode_partial
-from streams.stage import Record
+from driftline.agents.inprocess.logs import Position
+from driftline.agents.inprocess.recorded import Commands
+from driftline.agents.kafka.downstream import DownstreamProcessor
+from driftline.agents.kafka.held import HeldCommands
+from driftline.agents.kafka.pacing import Budget, Pacing
+from driftline.agents.kafka.received import Received
+from driftline.agents.state.memory import MemoryState
+from driftline.schemas.config import parse_config
+from driftline.schemas.topics import REGISTRY_COMMANDS, REGISTRY_EVENTS, WINDOW_PARTIALS
+from driftline.streams.partial import Watermarks
+from driftline.streams.partial import encode as encode_partial
+from driftline.streams.stage import Record
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 BEGIN = 1_767_571_200_000  # 2026-01-05T00:00:00Z

@@ -11,18 +11,18 @@ import msgspec
 import pytest
 from rocksdict import WriteBatch
 
-from agents.kafka import cleaning, journal, version
-from agents.kafka.cache import Place
-from agents.kafka.journal import Assembly, Commit, JournalError, records_of
-from agents.kafka.ledger import Entry as LedgerEntry
-from agents.kafka.ledger import Ledger
-from agents.kafka.version import STATE_VERSION, StateVersionError, check_version, lifted
-from agents.state import task_state
-from agents.state.overlay import Overlay
-from agents.state.rocks import RocksState
-from agents.state.task_state import Cut, TaskState
-from streams.score.entry import NO_FINGERPRINT, Entry, PredictionPart, TruthPart, dump, layout_for, load
-from streams.score.keys import NO_ID
+from driftline.agents.kafka import cleaning, journal, version
+from driftline.agents.kafka.cache import Place
+from driftline.agents.kafka.journal import Assembly, Commit, JournalError, records_of
+from driftline.agents.kafka.ledger import Entry as LedgerEntry
+from driftline.agents.kafka.ledger import Ledger
+from driftline.agents.kafka.version import STATE_VERSION, StateVersionError, check_version, lifted
+from driftline.agents.state import task_state
+from driftline.agents.state.overlay import Overlay
+from driftline.agents.state.rocks import RocksState
+from driftline.agents.state.task_state import Cut, TaskState
+from driftline.streams.score.entry import NO_FINGERPRINT, Entry, PredictionPart, TruthPart, dump, layout_for, load
+from driftline.streams.score.keys import NO_ID
 
 Tables = dict[str, dict[bytes, bytes]]
 STAGES = ("measure", "decide")
@@ -122,7 +122,7 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
     monkeypatch.setattr(cleaning, "LEAST_LOG_BYTES", 6_000)
     monkeypatch.setattr(cleaning, "_KEYS", 7)
     monkeypatch.setattr(cleaning, "_SPILLED_BYTES", 300)
-    monkeypatch.setattr("agents.kafka.ledger.LEAST_SLICE_BYTES", 200)
+    monkeypatch.setattr("driftline.agents.kafka.ledger.LEAST_SLICE_BYTES", 200)
     monkeypatch.setattr(journal, "PIECE_BYTES", 300)
     monkeypatch.setattr(task_state, "_SLICE_BYTES", 150)
     draw = random.Random(seed)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agents.kafka.ladders import Ladders
-from agents.kafka.version import StateVersionError
-from agents.state.memory import MemoryState
-from schemas.config import parse_config
+from driftline.agents.kafka.ladders import Ladders
+from driftline.agents.kafka.version import StateVersionError
+from driftline.agents.state.memory import MemoryState
+from driftline.schemas.config import parse_config
 
 KEY = b"ladders"
 

@@ -10,11 +10,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from click.testing import CliRunner
 
-from agents.cli.program import driftline
-from agents.devbroker.broker import free_port
-from agents.kafka import topics
-from agents.kafka.connection import BrokerError, Connection
-from schemas.config import parse_config
+from driftline.agents.cli.program import driftline
+from driftline.agents.devbroker.broker import free_port
+from driftline.agents.kafka import topics
+from driftline.agents.kafka.connection import BrokerError, Connection
+from driftline.schemas.config import parse_config
 from tests.kafka.brokers import BrokerProcess, need_java
 
 pytestmark = pytest.mark.kafka

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agents.kafka.pacing import Budget, Pacing
+from driftline.agents.kafka.pacing import Budget, Pacing
 
 
 @dataclass

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.inprocess.run import replay
-from schemas.config import Config, load_config
-from schemas.decode import decode_commands
-from schemas.topics import (
+from driftline.agents.inprocess.run import replay
+from driftline.schemas.config import Config, load_config
+from driftline.schemas.decode import decode_commands
+from driftline.schemas.topics import (
     ALERTS,
     DRIFT,
     GROUND_TRUTH,

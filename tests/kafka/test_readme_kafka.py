@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.devbroker.broker import free_port
-from schemas.config import parse_config
+from driftline.agents.devbroker.broker import free_port
+from driftline.schemas.config import parse_config
 from tests.kafka.brokers import need_java, without_broker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ def test_the_blocks_show_alerts_lag_and_an_export(tmp_path: Path) -> None:
     bin_folder, port, web = tmp_path / "bin", free_port(), free_port()
     bin_folder.mkdir()
     command = bin_folder / "driftline"
-    command.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m agents.cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m driftline.agents.cli "$@"\n')
     command.chmod(0o755)
     work = tmp_path / "work"
     work.mkdir()

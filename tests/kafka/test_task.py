@@ -16,14 +16,14 @@ from typing import ClassVar
 import pytest
 from rocksdict import Options, Rdict
 
-from agents.kafka import cleaning, failures, ledger
-from agents.kafka.cache import FOLDER
-from agents.kafka.failures import POINTS
-from agents.kafka.outgoing import Outgoing
-from agents.kafka.runtime import Runtime
-from agents.kafka.task import Task
-from agents.kafka.tasks import Tasks
-from streams.stage import State
+from driftline.agents.kafka import cleaning, failures, ledger
+from driftline.agents.kafka.cache import FOLDER
+from driftline.agents.kafka.failures import POINTS
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.agents.kafka.runtime import Runtime
+from driftline.agents.kafka.task import Task
+from driftline.agents.kafka.tasks import Tasks
+from driftline.streams.stage import State
 from tests.kafka import toy
 from tests.kafka.brokers import Names
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agents.kafka import failures, journal, runtime
-from agents.kafka.cache import FOLDER
-from agents.kafka.runtime import Runtime
-from agents.kafka.task import Task
-from agents.kafka.tasks import Tasks
-from agents.kafka.version import STATE_VERSION
+from driftline.agents.kafka import failures, journal, runtime
+from driftline.agents.kafka.cache import FOLDER
+from driftline.agents.kafka.runtime import Runtime
+from driftline.agents.kafka.task import Task
+from driftline.agents.kafka.tasks import Tasks
+from driftline.agents.kafka.version import STATE_VERSION
 from tests.kafka import toy
 from tests.kafka.brokers import BrokerProcess, Names
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.kafka.failures import Abandoned
-from agents.kafka.runtime import Runtime
-from agents.kafka.task import Task
-from agents.kafka.tasks import Tasks
+from driftline.agents.kafka.failures import Abandoned
+from driftline.agents.kafka.runtime import Runtime
+from driftline.agents.kafka.task import Task
+from driftline.agents.kafka.tasks import Tasks
 from tests.kafka import toy
 from tests.kafka.brokers import Names
 

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
-from agents.cli.program import driftline
-from agents.kafka import topics
-from schemas.broker import Kafka
+from driftline.agents.cli.program import driftline
+from driftline.agents.kafka import topics
+from driftline.schemas.broker import Kafka
 from tests.kafka.brokers import Names
 
 pytestmark = pytest.mark.kafka

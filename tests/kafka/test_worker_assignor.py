@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from agents.worker.assignor import EvenAssignor, share_out
+from driftline.agents.worker.assignor import EvenAssignor, share_out
 
 TOPICS = {"predictions", "ground-truth", "ticks"}
 

@@ -14,8 +14,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
-from agents.kafka.received import Received
-from agents.worker.deliver import deliveries
+from driftline.agents.kafka.received import Received
+from driftline.agents.worker.deliver import deliveries
 from tests.kafka.brokers import Names
 
 pytestmark = pytest.mark.kafka

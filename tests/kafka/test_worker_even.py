@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 from faust.types import TP
 
-from agents.kafka.connection import Connection
-from agents.kafka.received import Received
-from agents.kafka.score import ScoreProcessor
-from agents.state.memory import MemoryState
-from agents.worker.feed import Feed
-from schemas.config import parse_config
-from schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.received import Received
+from driftline.agents.kafka.score import ScoreProcessor
+from driftline.agents.state.memory import MemoryState
+from driftline.agents.worker.feed import Feed
+from driftline.schemas.config import parse_config
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 
 MINUTE = 60_000
 CONFIG = parse_config('[run]\ntopic_prefix = "p-"\n[kafka]\ninput_partitions = 1')

@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import ctypes, sys
-from agents.worker.heap import give_back_large
+from driftline.agents.worker.heap import give_back_large
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]

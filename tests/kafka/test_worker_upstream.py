@@ -25,7 +25,7 @@ from faust.transport.consumer import Consumer, Fetcher, ThreadDelegateConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, ConsumerRebalanceListener
 from faust.transport.drivers.aiokafka import Consumer as AIOKafkaConsumer
 
-from agents.worker import app, reader, transport
+from driftline.agents.worker import app, reader, transport
 
 # Overridden, or relied upon by what overrides.
 WATCHED: dict[str, Any] = {

@@ -20,13 +20,13 @@ from pathlib import Path
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from agents.kafka.connection import Connection
-from agents.kafka.outgoing import Outgoing
-from agents.kafka.received import Received
-from agents.kafka.runtime import Runtime
-from agents.kafka.task import Task
-from agents.kafka.tasks import Tasks
-from streams.stage import State
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.outgoing import Outgoing
+from driftline.agents.kafka.received import Received
+from driftline.agents.kafka.runtime import Runtime
+from driftline.agents.kafka.task import Task
+from driftline.agents.kafka.tasks import Tasks
+from driftline.streams.stage import State
 from tests.kafka.brokers import Names
 
 INPUT = "amounts"

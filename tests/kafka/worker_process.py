@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agents.devbroker.broker import free_port
+from driftline.agents.devbroker.broker import free_port
 
 PATIENCE_S = 60.0
 
@@ -43,7 +43,7 @@ class WorkerProcess:
     def start(self) -> WorkerProcess:
         """Run it; does not wait for anything."""
         environment = {key: value for key, value in os.environ.items() if key != "DRIFTLINE_BROKER"}
-        command = [sys.executable, "-m", "agents.cli", "worker", "--config", str(self._config), *self._arguments]
+        command = [sys.executable, "-m", "driftline.agents.cli", "worker", "--config", str(self._config), *self._arguments]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         return self

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.config import Config, ConfigError, load_config, parse_config, parse_window
-from schemas.times import DAY_MS, HOUR_MS, MINUTE_MS
+from driftline.schemas.config import Config, ConfigError, load_config, parse_config, parse_window
+from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 EXAMPLE = """
 [defaults]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from schemas.broker import Kafka, Secret
-from schemas.config import Config, ConfigError, parse_config
+from driftline.schemas.broker import Kafka, Secret
+from driftline.schemas.config import Config, ConfigError, parse_config
 
 EXAMPLE = """
 [kafka]

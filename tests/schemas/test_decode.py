@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.decode import PredictionRow, Reject, TruthRow, decode_commands, decode_predictions, decode_ticks, decode_truths
-from schemas.events import GroundTruth, Prediction
-from schemas.labels import label_text
-from schemas.names import ALIASES
-from schemas.refusals import FIELDS, MAX_VALUE_BYTES, field_fault
-from schemas.results import encode
-from schemas.rows import TickRow
-from schemas.times import MAX_TIME_MS, format_time, parse_time
+from driftline.schemas.decode import PredictionRow, Reject, TruthRow, decode_commands, decode_predictions, decode_ticks, decode_truths
+from driftline.schemas.events import GroundTruth, Prediction
+from driftline.schemas.labels import label_text
+from driftline.schemas.names import ALIASES
+from driftline.schemas.refusals import FIELDS, MAX_VALUE_BYTES, field_fault
+from driftline.schemas.results import encode
+from driftline.schemas.rows import TickRow
+from driftline.schemas.times import MAX_TIME_MS, format_time, parse_time
 
 PLAIN = {"prediction_id": "a", "model_name": "churn", "model_version": "1.4.2", "timestamp": "2026-11-21T10:00:00Z", "prediction": "yes"}
 TRUTH = {"prediction_id": "a", "label": "yes", "timestamp": "2026-11-21T10:00:00Z"}

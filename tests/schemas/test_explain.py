@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from schemas.explain import EXPLAINED, explain
+from driftline.schemas.explain import EXPLAINED, explain
 
 PREDICTION = {"inference_id": "a", "model": "churn", "version": "1", "ts": 0, "probability": 0.5, "host": "a17", "pid": 3}
 

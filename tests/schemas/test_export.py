@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from schemas.export import asyncapi, documents, write_all
-from schemas.results import Metric, RegistryEffect, encode
-from schemas.topics import TOPICS
+from driftline.schemas.export import asyncapi, documents, write_all
+from driftline.schemas.results import Metric, RegistryEffect, encode
+from driftline.schemas.topics import TOPICS
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 
@@ -32,7 +32,7 @@ def validator(topic: str) -> Draft202012Validator:
 
 def test_the_published_documents_are_current() -> None:
     published = {path.name: path.read_text(encoding="utf-8") for path in PUBLISHED.glob("*.json")}
-    assert published == documents(), "run: python -m schemas.export docs/schemas"
+    assert published == documents(), "run: python -m driftline.schemas.export docs/schemas"
 
 
 def test_what_is_written_is_what_is_published(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.times import MAX_TIME_MS, format_duration, format_time, parse_duration, parse_time
+from driftline.schemas.times import MAX_TIME_MS, format_duration, format_time, parse_duration, parse_time
 
 times = st.integers(0, MAX_TIME_MS)
 

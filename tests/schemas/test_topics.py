@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from schemas.results import (
+from driftline.schemas.results import (
     Alert,
     Drift,
     Expected,
@@ -17,8 +17,8 @@ from schemas.results import (
     RegistryEvent,
     encode,
 )
-from schemas.times import DAY_MS
-from schemas.topics import TOPICS, dlq_name
+from driftline.schemas.times import DAY_MS
+from driftline.schemas.topics import TOPICS, dlq_name
 
 START = "2026-11-21T00:00:00Z"
 SERIES = {"model_name": "churn", "model_version": "1.4.2", "segment": "plan=pro"}

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.demo.flights import Flights, data_folder, read_flights
-from agents.demo.log import write_log
-from agents.demo.model import Scored, score_flights
-from agents.inprocess.run import replay
-from schemas.config import load_config
+from driftline.agents.demo.flights import Flights, data_folder, read_flights
+from driftline.agents.demo.log import write_log
+from driftline.agents.demo.model import Scored, score_flights
+from driftline.agents.inprocess.run import replay
+from driftline.schemas.config import load_config
 from tests.oracle.figures import count
 from tests.oracle.joining import join
 from tests.oracle.settings import Settings

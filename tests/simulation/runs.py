@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.inprocess.run import Stages, replay
-from schemas.config import Config, load_config
-from streams import pipeline
-from streams.score import Score
-from streams.stage import Batch, Record, State
+from driftline.agents.inprocess.run import Stages, replay
+from driftline.schemas.config import Config, load_config
+from driftline.streams import pipeline
+from driftline.streams.score import Score
+from driftline.streams.stage import Batch, Record, State
 
 # Children are forked from a server that has imported everything and has opened no database.
 _forks = multiprocessing.get_context("forkserver")

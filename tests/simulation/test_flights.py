@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.demo.flights import Flights, data_folder, read_flights
+from driftline.agents.demo.flights import Flights, data_folder, read_flights
 from tests.simulation.flights import compare, scored_by_the_hour
 
 DAYS_MS = 9 * 86_400_000

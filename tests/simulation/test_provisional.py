@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from agents.inprocess.run import Stages, replay
-from schemas.config import load_config
-from schemas.results import Metric
-from streams import pipeline
-from streams.score import Score
-from streams.stage import Record
+from driftline.agents.inprocess.run import Stages, replay
+from driftline.schemas.config import load_config
+from driftline.schemas.results import Metric
+from driftline.streams import pipeline
+from driftline.streams.score import Score
+from driftline.streams.stage import Record
 from tests.simulation import runs
 from tests.simulation.histories import write
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.results import Drift, Histogram, Metric, RegistryEntry
-from schemas.times import DAY_MS, HOUR_MS, format_time
+from driftline.schemas.results import Drift, Histogram, Metric, RegistryEntry
+from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
 
 START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z."""

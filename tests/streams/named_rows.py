@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.named import NO_WORD, Named
+from driftline.streams.named import NO_WORD, Named
 
 
 def said(named: Named) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """A slow and obvious registry to compare the real one with: it keeps a full copy of everything after every change.
 
-Shares no code with `streams.registry`; knows stages and thresholds only.
+Shares no code with `driftline.streams.registry`; knows stages and thresholds only.
 """
 
 from __future__ import annotations

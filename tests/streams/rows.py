@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.metrics.counts import Counts
+from driftline.streams.metrics.counts import Counts
 
 
 def counts_of(

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from streams.bins import EMPTY, NumericSummary
-from streams.drift.groups import Summary
-from streams.feature_table import FeatureTable, joined
-from streams.features import FeatureSummary
-from streams.texts import StringSummary
+from driftline.streams.bins import EMPTY, NumericSummary
+from driftline.streams.drift.groups import Summary
+from driftline.streams.feature_table import FeatureTable, joined
+from driftline.streams.features import FeatureSummary
+from driftline.streams.texts import StringSummary
 
 
 def pairs() -> Iterator[tuple[Summary, Summary, bool]]:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from streams.bins import EMPTY, MAX_BINS, BinColumns, NumericSummary, aligned, order_key, value_of_key
-from streams.drift.ks import ks_distance
+from driftline.streams.bins import EMPTY, MAX_BINS, BinColumns, NumericSummary, aligned, order_key, value_of_key
+from driftline.streams.drift.ks import ks_distance
 from tests.streams.summaries import merged
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

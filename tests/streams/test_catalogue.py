@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streams.catalogue import drift_plugins, metric_plugins
-from streams.metrics.counts import Counts
+from driftline.streams.catalogue import drift_plugins, metric_plugins
+from driftline.streams.metrics.counts import Counts
 from tests.streams.contracts import check_metric
 
 OWN_METRIC = '''
@@ -16,7 +16,7 @@ OWN_METRIC = '''
 
 from typing import ClassVar
 
-from streams.metrics.metric import Proportion
+from driftline.streams.metrics.metric import Proportion
 
 
 class NegativePredictiveValue(Proportion, frozen=True, tag="npv"):
@@ -29,7 +29,7 @@ class NegativePredictiveValue(Proportion, frozen=True, tag="npv"):
     Examples
     --------
     >>> import numpy as np
-    >>> from streams.metrics.counts import Counts
+    >>> from driftline.streams.metrics.counts import Counts
     >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
     >>> NegativePredictiveValue().value(counts).round(4).tolist()
     [0.9091]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.decode import decode_predictions, decode_truths
-from schemas.names import ALIASES
-from schemas.times import MAX_TIME_MS, format_time
-from streams.columns import GroundTruthColumns, PredictionColumns
-from streams.lanes import NO_LABEL
+from driftline.schemas.decode import decode_predictions, decode_truths
+from driftline.schemas.names import ALIASES
+from driftline.schemas.times import MAX_TIME_MS, format_time
+from driftline.streams.columns import GroundTruthColumns, PredictionColumns
+from driftline.streams.lanes import NO_LABEL
 from tests.streams.named_rows import said
 
 PLAIN: dict[str, Any] = {"prediction_id": "a", "model_name": "churn", "model_version": "1", "timestamp": 1_000, "prediction": "yes"}

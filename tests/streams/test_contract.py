@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from streams.catalogue import drift_plugins, metric_plugins
-from streams.drift.comparison import DriftTest
-from streams.drift.groups import Summary
-from streams.intervals import Floats, Interval, Ints, divided
-from streams.metrics.counts import Counts
-from streams.metrics.metric import Metric, Proportion
+from driftline.streams.catalogue import drift_plugins, metric_plugins
+from driftline.streams.drift.comparison import DriftTest
+from driftline.streams.drift.groups import Summary
+from driftline.streams.intervals import Floats, Interval, Ints, divided
+from driftline.streams.metrics.counts import Counts
+from driftline.streams.metrics.metric import Metric, Proportion
 from tests.streams.contracts import check_docstring, check_drift_test, check_metric
 
 FULL = """Share of right rows.

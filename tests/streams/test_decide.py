@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.state.memory import MemoryState
-from schemas.results import Alert, encode
-from schemas.settings import Config, ModelConfig
-from schemas.times import DAY_MS, HOUR_MS, format_time
-from streams.decide import Decide
-from streams.stage import Batch
+from driftline.agents.state.memory import MemoryState
+from driftline.schemas.results import Alert, encode
+from driftline.schemas.settings import Config, ModelConfig
+from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
+from driftline.streams.decide import Decide
+from driftline.streams.stage import Batch
 from tests.streams.figures import START_MS, drift, entry, histogram, metric, traffic
 
 TOPIC = {"RegistryEntry": "registry", "Metric": "metrics", "Drift": "drift", "Histogram": "histograms"}

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agents.state.memory import MemoryState
-from schemas.results import Alert
-from schemas.settings import Config, ModelConfig
-from schemas.times import DAY_MS, format_time
-from streams.decide import Decide
-from streams.stage import Batch
+from driftline.agents.state.memory import MemoryState
+from driftline.schemas.results import Alert
+from driftline.schemas.settings import Config, ModelConfig
+from driftline.schemas.times import DAY_MS, format_time
+from driftline.streams.decide import Decide
+from driftline.streams.stage import Batch
 from tests.streams.figures import START_MS, entry, metric
 
 SEED, RUNS, DAYS = 2013, 50, 180

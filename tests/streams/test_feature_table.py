@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.bins import NumericSummary
-from streams.feature_table import EMPTY, FORMAT, FeatureTable, joined
-from streams.features import FeatureSummary
-from streams.texts import StringSummary
+from driftline.streams.bins import NumericSummary
+from driftline.streams.feature_table import EMPTY, FORMAT, FeatureTable, joined
+from driftline.streams.features import FeatureSummary
+from driftline.streams.texts import StringSummary
 from tests.streams.summaries import names, summary_of, table_of, tables, values
 
 Rows = list[tuple[int, str, FeatureSummary]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from streams.intervals import divided, poisson_score, quantile_ranks, square_and_add, wilson, wilson_from_variance
+from driftline.streams.intervals import divided, poisson_score, quantile_ranks, square_and_add, wilson, wilson_from_variance
 
 
 def test_wilson_is_that_of_scipy() -> None:

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.config import Config, parse_config
-from schemas.results import Metric
-from schemas.times import format_time, parse_time
-from schemas.topics import METRICS, REGISTRY_COMMANDS, WINDOW_PARTIALS
-from streams import lanes
-from streams.lanes import COUNTER_CODES
-from streams.partial import Watermarks
+from driftline.schemas.config import Config, parse_config
+from driftline.schemas.results import Metric
+from driftline.schemas.times import format_time, parse_time
+from driftline.schemas.topics import METRICS, REGISTRY_COMMANDS, WINDOW_PARTIALS
+from driftline.streams import lanes
+from driftline.streams.lanes import COUNTER_CODES
+from driftline.streams.partial import Watermarks
 from tests.streams.measure_calls import Call, Moment, Run, moments, partials, run
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000

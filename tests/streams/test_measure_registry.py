@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from schemas.config import parse_config
-from schemas.results import Drift, Metric
-from schemas.times import format_time, parse_time
-from schemas.topics import DRIFT, HISTOGRAMS, METRICS, REGISTRY_COMMANDS, REGISTRY_EFFECTS
+from driftline.schemas.config import parse_config
+from driftline.schemas.results import Drift, Metric
+from driftline.schemas.times import format_time, parse_time
+from driftline.schemas.topics import DRIFT, HISTOGRAMS, METRICS, REGISTRY_COMMANDS, REGISTRY_EFFECTS
 from tests.streams.measure_calls import Call, Run, moments, run
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000

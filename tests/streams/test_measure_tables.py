@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.state.memory import MemoryState
-from schemas.config import parse_config
-from schemas.settings import ModelConfig
-from streams.measure import panes
-from streams.measure.labels import LabelSet
-from streams.measure.panes import TABLES, Panes
-from streams.measure.runs import FAN, Runs, place_of
-from streams.measure.series import Names, texts_of
-from streams.measure.tables import EMPTY, PANE_SHIFT, Table, merged
-from streams.measure.windows import Plan, Schedule
+from driftline.agents.state.memory import MemoryState
+from driftline.schemas.config import parse_config
+from driftline.schemas.settings import ModelConfig
+from driftline.streams.measure import panes
+from driftline.streams.measure.labels import LabelSet
+from driftline.streams.measure.panes import TABLES, Panes
+from driftline.streams.measure.runs import FAN, Runs, place_of
+from driftline.streams.measure.series import Names, texts_of
+from driftline.streams.measure.tables import EMPTY, PANE_SHIFT, Table, merged
+from driftline.streams.measure.windows import Plan, Schedule
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 

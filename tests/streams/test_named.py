@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.named import Named
+from driftline.streams.named import Named
 from tests.streams.named_rows import said
 
 texts = st.text(max_size=3)

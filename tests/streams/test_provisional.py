@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.state.memory import MemoryState
-from schemas.config import Config, parse_config
-from schemas.results import Metric
-from schemas.times import parse_time
-from schemas.topics import WINDOW_PARTIALS
-from streams.measure import Measure
-from streams.stage import Batch
+from driftline.agents.state.memory import MemoryState
+from driftline.schemas.config import Config, parse_config
+from driftline.schemas.results import Metric
+from driftline.schemas.times import parse_time
+from driftline.schemas.topics import WINDOW_PARTIALS
+from driftline.streams.measure import Measure
+from driftline.streams.stage import Batch
 from tests.streams.measure_calls import Call, Moment, Run, moments
 from tests.streams.test_measure import CONFIG, DAY, HOUR, MINUTE, START, calls_of
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from agents.state.memory import MemoryState
-from schemas.results import Expected, Recommendation, RegistryCommand, RegistryEntry, RegistryEvent
-from schemas.settings import Config, ModelConfig
-from streams.registry import Registry, as_of, history
-from streams.registry.policy import build_policy
-from streams.stage import Batch
+from driftline.agents.state.memory import MemoryState
+from driftline.schemas.results import Expected, Recommendation, RegistryCommand, RegistryEntry, RegistryEvent
+from driftline.schemas.settings import Config, ModelConfig
+from driftline.streams.registry import Registry, as_of, history
+from driftline.streams.registry.policy import build_policy
+from driftline.streams.stage import Batch
 
 
 class Desk:

@@ -8,12 +8,12 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.state.memory import MemoryState
-from schemas.results import RegistryCommand, RegistryEntry, RegistryEvent, encode
-from schemas.settings import Config
-from schemas.times import format_time
-from streams.registry import Registry, as_of, history, replay
-from streams.stage import Batch
+from driftline.agents.state.memory import MemoryState
+from driftline.schemas.results import RegistryCommand, RegistryEntry, RegistryEvent, encode
+from driftline.schemas.settings import Config
+from driftline.schemas.times import format_time
+from driftline.streams.registry import Registry, as_of, history, replay
+from driftline.streams.stage import Batch
 from tests.streams.registry_model import SlowRegistry, Snapshot
 
 VERSIONS = ("1.0.0", "1.1.0", "2.0.0")

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from schemas.settings import ModelConfig, parse_window
-from schemas.times import DAY_MS
-from streams.decide import build_rules
-from streams.decide.build import DEFAULT_RULES, rule_plugins
-from streams.decide.days import Days, widened
-from streams.decide.judgement import DriftWindow, Situation
-from streams.decide.life import Run
-from streams.decide.rule import MetricRule, Rule
+from driftline.schemas.settings import ModelConfig, parse_window
+from driftline.schemas.times import DAY_MS
+from driftline.streams.decide import build_rules
+from driftline.streams.decide.build import DEFAULT_RULES, rule_plugins
+from driftline.streams.decide.days import Days, widened
+from driftline.streams.decide.judgement import DriftWindow, Situation
+from driftline.streams.decide.life import Run
+from driftline.streams.decide.rule import MetricRule, Rule
 from tests.streams.figures import START_MS, metric, traffic
 
 LEAST: dict[str, dict[str, Any]] = {"threshold": {"metric": "f1", "below": 0.8}}

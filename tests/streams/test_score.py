@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.state.memory import MemoryState
-from schemas.config import parse_config
-from schemas.decode import decode_predictions, decode_truths
-from schemas.settings import Config
-from schemas.times import HOUR_MS, MINUTE_MS, format_time, parse_time
-from schemas.topics import WINDOW_PARTIALS
-from streams.columns import GroundTruthColumns, PredictionColumns
-from streams.lanes import CELLS, COUNT, COUNTERS, LANE_NAMES, PREDICTED, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, PREDICTED_SCORES
-from streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial, Watermarks
-from streams.score import Score, arrivals, ending, join
-from streams.score.entry import without_fingerprints
-from streams.stage import Batch, Record
+from driftline.agents.state.memory import MemoryState
+from driftline.schemas.config import parse_config
+from driftline.schemas.decode import decode_predictions, decode_truths
+from driftline.schemas.settings import Config
+from driftline.schemas.times import HOUR_MS, MINUTE_MS, format_time, parse_time
+from driftline.schemas.topics import WINDOW_PARTIALS
+from driftline.streams.columns import GroundTruthColumns, PredictionColumns
+from driftline.streams.lanes import CELLS, COUNT, COUNTERS, LANE_NAMES, PREDICTED, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, PREDICTED_SCORES
+from driftline.streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial, Watermarks
+from driftline.streams.score import Score, arrivals, ending, join
+from driftline.streams.score.entry import without_fingerprints
+from driftline.streams.stage import Batch, Record
 
 DAY = "2026-01-01T"
 START_MS = parse_time(DAY + "00:00:00Z")

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import xxhash
 
-from streams.bins import NumericSummary
-from streams.features import FeatureSummary
-from streams.texts import MAX_VALUES, StringSummary
+from driftline.streams.bins import NumericSummary
+from driftline.streams.features import FeatureSummary
+from driftline.streams.texts import MAX_VALUES, StringSummary
 from tests.streams.summaries import merged_features, merged_texts
 
 

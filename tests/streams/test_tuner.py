@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from agents.state.memory import MemoryState
-from schemas.results import Recommendation
-from schemas.settings import Config, ModelConfig
-from schemas.times import DAY_MS
-from streams.decide import Decide
-from streams.decide.tuner import build_tuner
-from streams.decide.tuner.gain import Gain, gain_of, six_cells
-from streams.decide.tuner.objective import Objective
-from streams.decide.tuner.objectives.accuracy import Accuracy
-from streams.decide.tuner.objectives.cost import Cost
-from streams.decide.tuner.objectives.f1 import F1
-from streams.decide.tuner.objectives.precision_target import PrecisionTarget
-from streams.decide.tuner.settings import objective_plugins
-from streams.decide.tuner.threshold import best_edge, cells_by_edge
-from streams.stage import Batch
+from driftline.agents.state.memory import MemoryState
+from driftline.schemas.results import Recommendation
+from driftline.schemas.settings import Config, ModelConfig
+from driftline.schemas.times import DAY_MS
+from driftline.streams.decide import Decide
+from driftline.streams.decide.tuner import build_tuner
+from driftline.streams.decide.tuner.gain import Gain, gain_of, six_cells
+from driftline.streams.decide.tuner.objective import Objective
+from driftline.streams.decide.tuner.objectives.accuracy import Accuracy
+from driftline.streams.decide.tuner.objectives.cost import Cost
+from driftline.streams.decide.tuner.objectives.f1 import F1
+from driftline.streams.decide.tuner.objectives.precision_target import PrecisionTarget
+from driftline.streams.decide.tuner.settings import objective_plugins
+from driftline.streams.decide.tuner.threshold import best_edge, cells_by_edge
+from driftline.streams.stage import Batch
 from tests.streams.figures import START_MS, entry, histogram
 
 LEAST: dict[str, dict[str, Any]] = {"cost": {"fp": 1.0, "fn": 4.0, "tp": -0.5}, "precision_target": {"precision": 0.6}}

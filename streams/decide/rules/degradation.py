@@ -6,13 +6,13 @@ from typing import ClassVar, Self
 
 import msgspec
 
-from schemas.results import Metric
-from schemas.settings import ModelConfig
-from streams.decide.against_baseline import Drops, judge_against_baseline
-from streams.decide.judgement import Judgement, Situation
-from streams.decide.known import Lane, known_metrics, lanes_of
-from streams.decide.rule import MetricRule, Positive, WrongRule, largest_window
-from streams.lanes import ALL
+from driftline.schemas.results import Metric
+from driftline.schemas.settings import ModelConfig
+from driftline.streams.decide.against_baseline import Drops, judge_against_baseline
+from driftline.streams.decide.judgement import Judgement, Situation
+from driftline.streams.decide.known import Lane, known_metrics, lanes_of
+from driftline.streams.decide.rule import MetricRule, Positive, WrongRule, largest_window
+from driftline.streams.lanes import ALL
 
 
 class Degradation(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="degradation"):

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from streams.decide.judgement import DriftWindow, Judgement, Measurement, Shift, Situation
-from streams.decide.rule import Rule
-from streams.decide.wording import span, subject, time_ms
+from driftline.streams.decide.judgement import DriftWindow, Judgement, Measurement, Shift, Situation
+from driftline.streams.decide.rule import Rule
+from driftline.streams.decide.wording import span, subject, time_ms
 
 LEVELS = ("none", "mild", "moderate", "severe")
 _NAMED = 5
@@ -28,7 +28,7 @@ class DriftRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
 
     Examples
     --------
-    >>> from schemas.settings import ModelConfig
+    >>> from driftline.schemas.settings import ModelConfig
     >>> DriftRule(level="severe", targets=("score",)).bound(ModelConfig()).name
     'drift'
     """

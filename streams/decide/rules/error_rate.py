@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.results import Metric
-from schemas.settings import ModelConfig
-from streams.decide.judgement import Judgement, Situation
-from streams.decide.known import Lane
-from streams.decide.levels import Levels, judge_levels
-from streams.decide.rule import MetricRule, Positive, smallest_window
+from driftline.schemas.results import Metric
+from driftline.schemas.settings import ModelConfig
+from driftline.streams.decide.judgement import Judgement, Situation
+from driftline.streams.decide.known import Lane
+from driftline.streams.decide.levels import Levels, judge_levels
+from driftline.streams.decide.rule import MetricRule, Positive, smallest_window
 
 
 class ErrorRate(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="error_rate"):

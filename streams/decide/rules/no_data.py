@@ -6,13 +6,13 @@ from typing import Self
 
 import msgspec
 
-from schemas.results import Metric
-from schemas.settings import ModelConfig
-from schemas.times import DAY_MS, HOUR_MS, format_duration, parse_duration
-from streams.decide.judgement import Judgement, Severity, Situation, judgement_of
-from streams.decide.known import Lane
-from streams.decide.rule import Count, MetricRule, WrongRule, smallest_window
-from streams.decide.wording import moment, subject
+from driftline.schemas.results import Metric
+from driftline.schemas.settings import ModelConfig
+from driftline.schemas.times import DAY_MS, HOUR_MS, format_duration, parse_duration
+from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of
+from driftline.streams.decide.known import Lane
+from driftline.streams.decide.rule import Count, MetricRule, WrongRule, smallest_window
+from driftline.streams.decide.wording import moment, subject
 
 LEARNING_MS = 7 * DAY_MS
 

@@ -6,12 +6,12 @@ from typing import Self
 
 import msgspec
 
-from schemas.results import Metric
-from schemas.settings import ModelConfig
-from streams.decide.judgement import Judgement, Severity, Situation
-from streams.decide.known import Lane, known_metrics, lanes_of
-from streams.decide.levels import Levels, judge_levels
-from streams.decide.rule import MetricRule, WrongRule, smallest_window
+from driftline.schemas.results import Metric
+from driftline.schemas.settings import ModelConfig
+from driftline.streams.decide.judgement import Judgement, Severity, Situation
+from driftline.streams.decide.known import Lane, known_metrics, lanes_of
+from driftline.streams.decide.levels import Levels, judge_levels
+from driftline.streams.decide.rule import MetricRule, WrongRule, smallest_window
 
 
 class Threshold(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="threshold"):

@@ -4,6 +4,6 @@
 what became of them; what "better" means is one file each in `objectives/`. Carrying a recommendation out is the registry's affair.
 """
 
-from streams.decide.tuner.settings import build_tuner
+from driftline.streams.decide.tuner.settings import build_tuner
 
 __all__ = ["build_tuner"]

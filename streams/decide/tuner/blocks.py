@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from schemas.results import Histogram
-from streams.decide.tuner.threshold import Ints
+from driftline.schemas.results import Histogram
+from driftline.streams.decide.tuner.threshold import Ints
 
 Sparse = dict[int, int]
 

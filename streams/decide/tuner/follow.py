@@ -16,16 +16,16 @@ import msgspec
 import numpy as np
 import xxhash
 
-from schemas.results import Expected, Histogram, Recommendation, key_of
-from schemas.settings import ModelConfig
-from schemas.times import format_time
-from streams.decide.memory import Memories
-from streams.decide.tuner.blocks import Block, Scores, fill, scores_of
-from streams.decide.tuner.gain import METHOD, Gain, gain_of, six_cells
-from streams.decide.tuner.settings import Tuner
-from streams.decide.tuner.threshold import best_edge, cells_by_edge, edge_of
-from streams.decide.wording import figure, headline, interval, metric_name, share, span, subject, time_ms
-from streams.lanes import ALL
+from driftline.schemas.results import Expected, Histogram, Recommendation, key_of
+from driftline.schemas.settings import ModelConfig
+from driftline.schemas.times import format_time
+from driftline.streams.decide.memory import Memories
+from driftline.streams.decide.tuner.blocks import Block, Scores, fill, scores_of
+from driftline.streams.decide.tuner.gain import METHOD, Gain, gain_of, six_cells
+from driftline.streams.decide.tuner.settings import Tuner
+from driftline.streams.decide.tuner.threshold import best_edge, cells_by_edge, edge_of
+from driftline.streams.decide.wording import figure, headline, interval, metric_name, share, span, subject, time_ms
+from driftline.streams.lanes import ALL
 
 SAME = 0.01
 """Thresholds closer than this are one recommendation."""

@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.decide.days import student_975
-from streams.decide.tuner.objective import Floats, Objective
-from streams.decide.tuner.threshold import Ints
+from driftline.streams.decide.days import student_975
+from driftline.streams.decide.tuner.objective import Floats, Objective
+from driftline.streams.decide.tuner.threshold import Ints
 
 METHOD = "paired difference of both thresholds on the same rows, delta method, variance between blocks of time, 95 %"
 _STEP = 1e-6
@@ -93,7 +93,7 @@ def gain_of(six: Ints, objective: Objective, *, rises: bool) -> Gain | None:
 
     Examples
     --------
-    >>> from streams.decide.tuner.objectives.accuracy import Accuracy
+    >>> from driftline.streams.decide.tuner.objectives.accuracy import Accuracy
     >>> found = gain_of(np.array([[60, 0, 10, 10, 10, 10]]), Accuracy(), rises=False)
     >>> round(found.gain, 3), round(found.low, 3), round(found.high, 3)
     (0.1, 0.041, 0.159)

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import msgspec
 
-from schemas.results import Histogram
-from schemas.settings import ModelConfig, parse_rung, parse_window
-from schemas.times import DAY_MS, parse_duration
-from streams.catalogue import plugins
-from streams.decide.rule import largest_window
-from streams.decide.tuner.objective import Objective
-from streams.lanes import ALL
-from streams.tables import convert_table
+from driftline.schemas.results import Histogram
+from driftline.schemas.settings import ModelConfig, parse_rung, parse_window
+from driftline.schemas.times import DAY_MS, parse_duration
+from driftline.streams.catalogue import plugins
+from driftline.streams.decide.rule import largest_window
+from driftline.streams.decide.tuner.objective import Objective
+from driftline.streams.lanes import ALL
+from driftline.streams.tables import convert_table
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,7 +74,7 @@ class Tuner(msgspec.Struct, frozen=True, kw_only=True):
 @lru_cache(maxsize=1)
 def objective_plugins() -> dict[str, type[Objective]]:
     """Every objective by its name."""
-    return plugins(Objective, ("streams.decide.tuner.objectives",))
+    return plugins(Objective, ("driftline.streams.decide.tuner.objectives",))
 
 
 def build_tuner(config: ModelConfig, where: str | None = None) -> Tuner:

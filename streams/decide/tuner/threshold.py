@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.decide.tuner.objective import Floats, Objective
+from driftline.streams.decide.tuner.objective import Floats, Objective
 
 Ints = NDArray[np.int64]
 
@@ -46,7 +46,7 @@ def best_edge(negatives: Ints, positives: Ints, objective: Objective, *, near: i
 
     Examples
     --------
-    >>> from streams.decide.tuner.objectives.f1 import F1
+    >>> from driftline.streams.decide.tuner.objectives.f1 import F1
     >>> best_edge(np.array([5, 5, 0, 0]), np.array([0, 1, 0, 4]), F1(), near=4)
     3
     """

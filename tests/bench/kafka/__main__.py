@@ -26,8 +26,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from agents.devbroker import DevBroker
-from agents.devbroker.broker import free_port
+from driftline.agents.devbroker import DevBroker
+from driftline.agents.devbroker.broker import free_port
 from tests.bench.__main__ import machine
 from tests.bench.kafka.expiry import expiry
 from tests.bench.kafka.latency import latency

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.times import HOUR_MS, format_time, parse_time
-from schemas.topics import GROUND_TRUTH, METRICS, PREDICTIONS
+from driftline.schemas.times import HOUR_MS, format_time, parse_time
+from driftline.schemas.topics import GROUND_TRUTH, METRICS, PREDICTIONS
 from tests.bench.kafka.topics import Bench
 from tests.bench.kafka.usage import Meter
 from tests.bench.kafka.waiting import answered, settled

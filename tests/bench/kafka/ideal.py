@@ -16,8 +16,8 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.decode import decode_predictions, decode_truths
-from schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.schemas.decode import decode_predictions, decode_truths
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 from tests.bench.ideal import CHUNK, Ideal
 
 COMMIT_MS: Final = 100

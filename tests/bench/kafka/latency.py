@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from schemas.times import parse_time
-from schemas.topics import ALERTS, METRICS
+from driftline.schemas.times import parse_time
+from driftline.schemas.topics import ALERTS, METRICS
 from tests.bench.kafka.live import GRACE_S, SETTINGS, Load
 from tests.bench.kafka.topics import Bench, value_of
 from tests.bench.kafka.usage import Meter

@@ -18,9 +18,9 @@ from typing import Any, Final
 import msgspec
 from confluent_kafka import Producer
 
-from agents.kafka.wire import partition_of
-from schemas.times import format_time, parse_time
-from schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.agents.kafka.wire import partition_of
+from driftline.schemas.times import format_time, parse_time
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 from tests.bench.kafka.topics import Bench
 
 GRACE_S: Final = 2

@@ -46,7 +46,7 @@ def main(out: str, *arguments: str) -> None:
 
     os._exit = leaving  # type: ignore[assignment]
     sys.argv = ["driftline", *arguments]
-    from agents.cli import main as driftline
+    from driftline.agents.cli import main as driftline
 
     own.enable()
     try:

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.times import DAY_MS, format_time
-from schemas.topics import METRICS, PREDICTIONS
+from driftline.schemas.times import DAY_MS, format_time
+from driftline.schemas.topics import METRICS, PREDICTIONS
 from tests.bench.kafka.topics import Bench, value_of
 from tests.bench.kafka.usage import Meter
 from tests.bench.kafka.waiting import answered

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.config import load_config
+from driftline.schemas.config import load_config
 from tests.bench import jobs
 from tests.bench.kafka.topics import Bench, announced
 from tests.bench.kafka.usage import Meter

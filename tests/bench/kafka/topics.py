@@ -14,12 +14,12 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from agents.kafka.connection import Connection
-from agents.kafka.topics import create
-from schemas.config import load_config
-from schemas.events import Tick
-from schemas.times import format_time, parse_time
-from schemas.topics import GROUND_TRUTH, METRICS, PREDICTIONS, TICKS
+from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.topics import create
+from driftline.schemas.config import load_config
+from driftline.schemas.events import Tick
+from driftline.schemas.times import format_time, parse_time
+from driftline.schemas.topics import GROUND_TRUTH, METRICS, PREDICTIONS, TICKS
 
 INPUTS: Final = (PREDICTIONS, GROUND_TRUTH)
 WAIT_S: Final = 60.0

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.times import parse_time
-from schemas.topics import TICKS
+from driftline.schemas.times import parse_time
+from driftline.schemas.topics import TICKS
 from tests.bench.kafka.topics import Bench, value_of
 from tests.bench.kafka.worker import Worker
 

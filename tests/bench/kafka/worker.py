@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agents.devbroker.broker import free_port
+from driftline.agents.devbroker.broker import free_port
 
 ROOT = Path(__file__).parents[3]
 READY_S = 600.0
@@ -41,7 +41,7 @@ class Worker:
     def __init__(self, config: Path, state: Path, log: Path, *, stages: str | None = None, profile: Path | None = None) -> None:
         self.port = free_port()
         self._log = log
-        entry = ["-m", "agents.cli"] if profile is None else ["-m", "tests.bench.kafka.profiled", str(profile)]
+        entry = ["-m", "driftline.agents.cli"] if profile is None else ["-m", "tests.bench.kafka.profiled", str(profile)]
         chosen = [] if stages is None else ["--stages", stages]
         command = [sys.executable, *entry, "worker", "--config", str(config), "--state", str(state), "--web-port", str(self.port), *chosen]
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.decide.tuner.objective import Floats, Objective, ratio
+from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
 class BalancedAccuracy(Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="balanced_accuracy"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from streams.decide.tuner.objective import Floats, Objective, ratio
+from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
 class Cost(Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="cost"):

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.decide.tuner.objective import Floats, Objective, ratio
+from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
 class PrecisionTarget(Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="precision_target"):
