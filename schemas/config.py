@@ -14,11 +14,7 @@ from typing import Any
 
 import msgspec
 
-from driftline.schemas.broker import KAFKA_KEYS, Kafka
-from driftline.schemas.labels import label_text
-from driftline.schemas.settings import LANES, Config, ModelConfig, Reference, Rung, Window, parse_rung, parse_window
-from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_time
-from driftline.schemas.values import (
+from driftline.schemas.config_values import (
     Refused,
     bounded,
     choice,
@@ -34,6 +30,10 @@ from driftline.schemas.values import (
     table_of,
     values_of,
 )
+from driftline.schemas.kafka_settings import KAFKA_KEYS, Kafka
+from driftline.schemas.labels import label_text
+from driftline.schemas.settings import LANES, Config, ModelConfig, Reference, Rung, Window, parse_rung, parse_window
+from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_time
 
 __all__ = [
     "Config",

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from driftline.schemas.aliases import ALIASES, ConflictingFields, canonical
 from driftline.schemas.envelope import read_event
 from driftline.schemas.labels import label_text
-from driftline.schemas.names import ALIASES, ConflictingFields, canonical
-from driftline.schemas.refusals import FIELDS, MAX_VALUE_BYTES, Refusal, Reject, field_fault
+from driftline.schemas.rejects import FIELDS, MAX_VALUE_BYTES, Refusal, Reject, field_fault
 from driftline.schemas.results import RegistryCommand
 from driftline.schemas.rows import PredictionRow, TickRow, TruthRow
 from driftline.schemas.times import HOUR_MS, MAX_TIME_MS, MINUTE_MS, SECOND_MS, format_time, parse_time

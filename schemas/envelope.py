@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from driftline.schemas.refusals import MAX_DEPTH, MAX_VALUE_BYTES, Refusal, not_finite, shown
+from driftline.schemas.rejects import MAX_DEPTH, MAX_VALUE_BYTES, Refusal, not_finite, shown
 
 __all__ = ["read_event"]
 

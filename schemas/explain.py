@@ -5,10 +5,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from driftline.schemas.aliases import ALIASES, ConflictingFields, canonical
 from driftline.schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
 from driftline.schemas.envelope import read_event
-from driftline.schemas.names import ALIASES, ConflictingFields, canonical
-from driftline.schemas.refusals import FIELDS, Reason, Refusal
+from driftline.schemas.rejects import FIELDS, Reason, Refusal
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
 
 __all__ = ["EXPLAINED", "Explanation", "explain"]

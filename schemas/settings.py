@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from driftline.schemas.broker import Kafka
+from driftline.schemas.kafka_settings import Kafka
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_duration
 
 __all__ = ["LANES", "Config", "ModelConfig", "Reference", "Rung", "Window", "parse_rung", "parse_window"]

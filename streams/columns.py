@@ -20,7 +20,7 @@ from xxhash import xxh64_intdigest
 from driftline.schemas.decode import PredictionRow, TruthRow
 from driftline.streams.hashing import mixed, text_hashes
 from driftline.streams.lanes import NO_LABEL
-from driftline.streams.named import NAN, Named
+from driftline.streams.named_columns import NAN, Named
 
 Indexes = NDArray[np.int64]
 _Text = TypeVar("_Text", bound=Hashable)

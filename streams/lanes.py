@@ -1,7 +1,7 @@
 """What is counted, and under which number it travels from stage 1 to stage 2.
 
 A lane is a set of event-time panes; a measure is a kind of count inside a pane. Every count is an integer and merges
-by addition. Who fills them is `driftline.streams.score`, who adds them up is `driftline.streams.measure`.
+by addition. Who fills them is `driftline.streams.join`, who adds them up is `driftline.streams.measure`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.streams.feature_table import EMPTY, FeatureTable
+from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
 
 FORMAT: Final = 3
 

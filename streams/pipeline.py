@@ -26,10 +26,10 @@ from typing import Any
 from driftline.schemas.settings import Config
 from driftline.schemas.topics import REGISTRY, WINDOW_PARTIALS
 from driftline.streams.decide import Decide
+from driftline.streams.join import Score
 from driftline.streams.measure import Measure
-from driftline.streams.measure.frontier import Frontier
+from driftline.streams.measure.timing.frontier import Frontier
 from driftline.streams.registry import Registry
-from driftline.streams.score import Score
 from driftline.streams.stage import Batch, Record, Stage, State
 
 STAGES = (Score, Measure, Decide, Registry)

@@ -17,7 +17,7 @@ PLANTED = [
     ("schemas", "import", "def f():\n    import driftline.agents.cli"),
     ("schemas", "call", "key = hash('churn')"),
     ("streams", "import", "import agents"),
-    ("streams", "import", "from driftline.agents.reader import read"),
+    ("streams", "import", "from driftline.agents.output_folder import read"),
     ("streams", "import", "import faust"),
     ("streams", "import", "import asyncio"),
     ("streams", "import", "import time"),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from driftline.agents.cli.show import example, json_option, minute, model_options, out_option, print_json, print_table
-from driftline.agents.cli.source import reading
+from driftline.agents.cli.inputs import reading
+from driftline.agents.cli.output import example, json_option, minute, model_options, out_option, print_json, print_table
 
 SEVERITIES = ("info", "warning", "error", "critical")
 
@@ -25,7 +25,7 @@ def alerts() -> None:
 @json_option
 def list_alerts(out: Path, model_name: str | None, model_version: str | None, firing: bool, severity: str, as_json: bool) -> None:
     """List alert episodes, oldest first, each with its last word."""
-    from driftline.agents.reader import Output, Selection, latest
+    from driftline.agents.output_folder import Output, Selection, latest
 
     with reading():
         chosen = Selection(model_name=model_name, model_version=model_version)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from driftline.agents.cli.show import example
+from driftline.agents.cli.output import example
 
 
 @click.command(

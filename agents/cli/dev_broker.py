@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftline.agents.cli.show import WrongInput, example
+from driftline.agents.cli.output import WrongInput, example
 
 if TYPE_CHECKING:
     from driftline.agents.devbroker import DevBroker
@@ -71,7 +71,7 @@ def down(data: Path | None) -> None:
 def status(data: Path | None) -> int:
     """Say whether the broker runs and answers; ends with 1 if it does not."""
     from driftline.agents.devbroker import DevBrokerError
-    from driftline.agents.kafka.connection import BrokerError, Connection
+    from driftline.agents.kafka.broker.connection import BrokerError, Connection
     from driftline.schemas.settings import Config
 
     broker = _broker(data)

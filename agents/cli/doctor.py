@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftline.agents.cli.broker import broker_option
-from driftline.agents.cli.show import example, json_option, out_option, print_json, print_table
-from driftline.agents.cli.source import config_option
+from driftline.agents.cli.broker_options import broker_option
+from driftline.agents.cli.inputs import config_option
+from driftline.agents.cli.output import example, json_option, out_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from driftline.agents.doctor.finding import Finding
+    from driftline.agents.doctor.check_result import Finding
     from driftline.schemas.settings import Config
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h|d)")
@@ -62,7 +62,7 @@ def _per_day(rate: str) -> float:
 
 def _examine(config_path: Path | None, out: Path, per_day: float | None, broker: str | None) -> list[Finding]:
     from driftline.agents.doctor import installation
-    from driftline.agents.doctor.finding import Finding
+    from driftline.agents.doctor.check_result import Finding
 
     findings = [installation.python_version(), *installation.packages(), *installation.beside(Path.cwd())]
     findings += installation.libraries()
@@ -70,8 +70,8 @@ def _examine(config_path: Path | None, out: Path, per_day: float | None, broker:
         return findings  # what follows could not be imported, or would not be Driftline
 
     from driftline.agents.configuration import checked_config
-    from driftline.agents.doctor import run, size
-    from driftline.agents.reader import Output, ReadError, Selection
+    from driftline.agents.doctor import output_folder, state_size
+    from driftline.agents.output_folder import Output, ReadError, Selection
     from driftline.schemas.config import ConfigError
 
     try:
@@ -81,35 +81,35 @@ def _examine(config_path: Path | None, out: Path, per_day: float | None, broker:
     findings.append(Finding(check="configuration", level="ok", message=f"{config_path or 'the defaults'} can be used"))
     findings += _broker(config, broker)
     if per_day is not None:
-        findings += size.expected_size([size.Load(model_name=name, per_day=per_day) for name in config.models or ("any model",)], config)
+        findings += state_size.expected_size([state_size.Load(model_name=name, per_day=per_day) for name in config.models or ("any model",)], config)
     if not out.is_dir():
         return findings
     try:
         output = Output(out)
         if not output.exported:  # of an export nothing is kept but the topics
-            findings += run.state(out)
-            findings += run.belongs(output, config)
+            findings += output_folder.state(out)
+            findings += output_folder.belongs(output, config)
         metrics = list(output.metrics(Selection(segment="all")))
-        findings += run.refused(output, metrics)
-        findings += run.faults(metrics)
-        findings += run.sufficiency(output, metrics)
+        findings += output_folder.refused(output, metrics)
+        findings += output_folder.faults(metrics)
+        findings += output_folder.sufficiency(output, metrics)
     except ReadError as error:
         findings.append(Finding(check="output", level="problem", message=str(error), remedy="replay into a new folder"))
         return findings
     if per_day is None:
-        findings += size.expected_size(size.loads_of(metrics), config)
+        findings += state_size.expected_size(state_size.loads_of(metrics), config)
     return findings
 
 
 def _broker(config: Config, broker: str | None) -> list[Finding]:
-    from driftline.agents.doctor.finding import Finding
-    from driftline.schemas.broker import Kafka
+    from driftline.agents.doctor.check_result import Finding
+    from driftline.schemas.kafka_settings import Kafka
 
     if broker is None and config.kafka == Kafka():
         return []
     try:
         from driftline.agents.doctor.broker import examine
-        from driftline.agents.kafka.connection import BrokerError, Connection
+        from driftline.agents.kafka.broker.connection import BrokerError, Connection
     except ImportError as error:
         remedy = 'install the extra "kafka": pip install "driftline[kafka]"'
         return [Finding(check="libraries", level="problem", message=f"Kafka is configured and {error}", remedy=remedy)]

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from driftline.agents.cli.broker import broker_option, connected
-from driftline.agents.cli.show import WrongInput, console, example, json_option, number, print_json
-from driftline.agents.cli.source import config_option, configured
+from driftline.agents.cli.broker_options import broker_option, connected
+from driftline.agents.cli.inputs import config_option, configured
+from driftline.agents.cli.output import WrongInput, console, example, json_option, number, print_json
 
 if TYPE_CHECKING:
-    from driftline.agents.inprocess.exported import LogFile
+    from driftline.agents.recorded.export_manifest import LogFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,8 +72,8 @@ def exported(settings: Any, broker: str | None, out: Path, since_ms: int | None,
     WrongInput
         If the broker does not answer or the folder is in use.
     """
-    from driftline.agents.kafka.export import ExportError
-    from driftline.agents.kafka.export import export as run
+    from driftline.agents.kafka.tools.export import ExportError
+    from driftline.agents.kafka.tools.export import export as run
 
     target = console(stderr=True)
     with connected(settings, broker) as connection, target.status("reading") if target.is_terminal else nullcontext() as status:

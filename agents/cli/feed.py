@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from driftline.agents.cli.broker import broker_option, connected
-from driftline.agents.cli.show import WrongInput, console, example, json_option, number, print_json
-from driftline.agents.cli.source import config_option, configured
+from driftline.agents.cli.broker_options import broker_option, connected
+from driftline.agents.cli.inputs import config_option, configured
+from driftline.agents.cli.output import WrongInput, console, example, json_option, number, print_json
 
 
 @click.command(
@@ -29,9 +29,9 @@ def feed(log: Path, config: Path | None, broker: str | None, rate: float | None,
     Workers take recorded history for what it is with clock = "data" under [run]; when everything is sent, `driftline finish` lets time run
     on until every window is final.
     """
-    from driftline.agents.inprocess.lines import LogError
-    from driftline.agents.kafka.feed import feed as send
-    from driftline.agents.kafka.topics import TopicsRefused
+    from driftline.agents.kafka.broker.topics import TopicsRefused
+    from driftline.agents.kafka.tools.send_log import feed as send
+    from driftline.agents.recorded.lines import LogError
     from driftline.schemas.times import format_time
 
     target = console(stderr=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from driftline.agents.cli.broker import broker_option, connected
-from driftline.agents.cli.show import WrongInput, console, example
-from driftline.agents.cli.source import config_option, configured
+from driftline.agents.cli.broker_options import broker_option, connected
+from driftline.agents.cli.inputs import config_option, configured
+from driftline.agents.cli.output import WrongInput, console, example
 
 
 @click.command(
@@ -26,8 +26,8 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
 
     For recorded history: clock = "data" under [run]. What is sent afterwards is late.
     """
-    from driftline.agents.kafka.finishing import FinishError
-    from driftline.agents.kafka.finishing import finish as run
+    from driftline.agents.kafka.tools.finish import FinishError
+    from driftline.agents.kafka.tools.finish import finish as run
     from driftline.schemas.times import format_time
 
     settings, target = configured(config), console(stderr=True)

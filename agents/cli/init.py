@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from driftline.agents.cli.show import WrongInput, example
+from driftline.agents.cli.output import WrongInput, example
 
 
 @click.command(epilog=example("driftline init trial", "driftline replay trial/sample-log --config trial/driftline.toml --out trial/out"))
@@ -19,7 +19,7 @@ def init(folder: Path, force: bool) -> None:
     The sample is a churn model over two days; from noon of the second day it gets worse. FOLDER is the present one unless
     you name another.
     """
-    from driftline.agents.sample import CONFIG_NAME, LOG_NAME, write_sample
+    from driftline.agents.sample_log import CONFIG_NAME, LOG_NAME, write_sample
 
     taken = [path for path in (folder / CONFIG_NAME, folder / LOG_NAME) if path.exists()]
     if taken and not force:

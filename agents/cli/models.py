@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftline.agents.cli.show import example, json_option, minute, model_options, number, out_option, print_json, print_table
-from driftline.agents.cli.source import reading
+from driftline.agents.cli.inputs import reading
+from driftline.agents.cli.output import example, json_option, minute, model_options, number, out_option, print_json, print_table
 
 if TYPE_CHECKING:
     from driftline.schemas.results import Metric
@@ -43,7 +43,7 @@ def models() -> None:
 @json_option
 def list_models(out: Path, model_name: str | None, model_version: str | None, as_json: bool) -> None:
     """List model versions with stage, threshold, predictions so far and firing alerts."""
-    from driftline.agents.reader import Output, Selection, latest
+    from driftline.agents.output_folder import Output, Selection, latest
 
     with reading():
         output = Output(out)

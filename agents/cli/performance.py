@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftline.agents.cli.show import (
+from driftline.agents.cli.inputs import reading
+from driftline.agents.cli.output import (
     WrongInput,
     console,
     example,
@@ -21,7 +22,6 @@ from driftline.agents.cli.show import (
     print_table,
     share,
 )
-from driftline.agents.cli.source import reading
 
 if TYPE_CHECKING:
     from driftline.schemas.results import Metric
@@ -66,7 +66,7 @@ def summary(
 
     A figure that cannot be given says why: no truth yet, too few rows, no score.
     """
-    from driftline.agents.reader import Output, Selection
+    from driftline.agents.output_folder import Output, Selection
 
     with reading():
         chosen = Selection(model_name=model_name, model_version=model_version, segment=segment)
@@ -132,7 +132,7 @@ def rung(record: Metric) -> str:
 
 def newest(records: Iterable[Metric]) -> list[Metric]:
     """The newest window of each series, window kind and rung."""
-    from driftline.agents.reader import latest
+    from driftline.agents.output_folder import latest
 
     return latest(
         (record for record in records if not record.provisional),
@@ -143,7 +143,7 @@ def newest(records: Iterable[Metric]) -> list[Metric]:
 
 def most_mature(records: list[Metric]) -> list[Metric]:
     """Of each series and window kind the record of the last rung."""
-    from driftline.agents.reader import latest
+    from driftline.agents.output_folder import latest
 
     return latest(
         records,

@@ -19,11 +19,11 @@ from driftline.agents.cli.feed import feed
 from driftline.agents.cli.finish import finish
 from driftline.agents.cli.init import init
 from driftline.agents.cli.models import models
+from driftline.agents.cli.output import WrongInput
 from driftline.agents.cli.performance import performance
 from driftline.agents.cli.registry import registry
 from driftline.agents.cli.replay import replay
 from driftline.agents.cli.schema import schema
-from driftline.agents.cli.show import WrongInput
 from driftline.agents.cli.topics import topics
 from driftline.agents.cli.worker import worker
 
@@ -80,7 +80,7 @@ def _drop_output() -> None:
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from driftline.agents.inprocess.identity import program_version
+        from driftline.agents.inprocess.run_identity import program_version
 
         click.echo(f"driftline {program_version()}")
         context.exit()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftline.agents.cli.show import WrongInput, example, json_option, minute, model_options, number, out_option, print_json, print_table
-from driftline.agents.cli.source import reading
+from driftline.agents.cli.inputs import reading
+from driftline.agents.cli.output import WrongInput, example, json_option, minute, model_options, number, out_option, print_json, print_table
 
 if TYPE_CHECKING:
     from driftline.schemas.results import RegistryEvent
@@ -26,7 +26,7 @@ def registry() -> None:
 @json_option
 def show_history(out: Path, model_name: str | None, model_version: str | None, accepted: bool, as_json: bool) -> None:
     """List changes and rejections, newest first, each with who asked and why."""
-    from driftline.agents.reader import Output
+    from driftline.agents.output_folder import Output
     from driftline.streams.registry.history import history
 
     with reading():
@@ -60,7 +60,7 @@ def show_history(out: Path, model_name: str | None, model_version: str | None, a
 @json_option
 def show_as_of(time: str, out: Path, model_name: str | None, model_version: str | None, as_json: bool) -> None:
     """Show what was in force at TIME (RFC 3339, for example 2026-11-21T10:00:00Z)."""
-    from driftline.agents.reader import Output
+    from driftline.agents.output_folder import Output
     from driftline.schemas.times import parse_time
     from driftline.streams.registry.history import as_of
 

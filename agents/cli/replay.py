@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftline.agents.cli.export import exported, range_options
-from driftline.agents.cli.show import WrongInput, console, example, json_option, number, out_option, print_json
-from driftline.agents.cli.source import config_option, configured
+from driftline.agents.cli.inputs import config_option, configured
+from driftline.agents.cli.output import WrongInput, console, example, json_option, number, out_option, print_json
 
 if TYPE_CHECKING:
-    from driftline.agents.inprocess.summary import Progress, ReplaySummary
+    from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
     from driftline.schemas.settings import Config
 
 STEPS = 1_000  # of the progress bar
@@ -75,10 +75,10 @@ def replay(
     prediction. The same call on the same output folder goes on where it stopped; another input or configuration is
     refused. Ends with 1 if every line was refused.
     """
-    from driftline.agents.inprocess.exported import log_file
-    from driftline.agents.inprocess.identity import RunRefused
-    from driftline.agents.inprocess.lines import LogError
-    from driftline.agents.inprocess.run import replay as run
+    from driftline.agents.inprocess.replay import replay as run
+    from driftline.agents.inprocess.run_identity import RunRefused
+    from driftline.agents.recorded.export_manifest import log_file
+    from driftline.agents.recorded.lines import LogError
     from driftline.agents.state.rocks import StateError
 
     settings = configured(config)
@@ -126,7 +126,7 @@ def broker_log(settings: Config, broker: str | None, folder: Path, since_ms: int
     WrongInput
         If the folder holds something else.
     """
-    from driftline.agents.inprocess.exported import log_file
+    from driftline.agents.recorded.export_manifest import log_file
 
     log = log_file(folder)
     if log is None:

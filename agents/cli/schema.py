@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftline.agents.cli.show import WrongInput, example, json_option, number, print_json
+from driftline.agents.cli.output import WrongInput, example, json_option, number, print_json
 
 if TYPE_CHECKING:
     from driftline.schemas.explain import Explanation
@@ -25,7 +25,7 @@ def schema() -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def export(folder: Path) -> None:
     """Write a JSON Schema for every topic and one AsyncAPI document to FOLDER."""
-    from driftline.schemas.export import write_all
+    from driftline.schemas.json_schema import write_all
 
     for path in write_all(folder):
         click.echo(f"wrote {path}")
@@ -43,7 +43,7 @@ def validate(file: Path, topic: str | None, limit: int, as_json: bool) -> int:
 
     Tells which names of other systems were understood and which fields nobody reads. Ends with 1 if a line is refused.
     """
-    from driftline.agents.inprocess.lines import LogError
+    from driftline.agents.recorded.lines import LogError
     from driftline.schemas.explain import EXPLAINED
 
     topic = topic or file.name.removesuffix(".jsonl")
@@ -65,7 +65,7 @@ def validate(file: Path, topic: str | None, limit: int, as_json: bool) -> int:
 
 
 def _explained(file: Path, topic: str) -> Iterator[Explanation]:
-    from driftline.agents.inprocess.lines import LineFile
+    from driftline.agents.recorded.lines import LineFile
     from driftline.schemas.explain import explain
     from driftline.schemas.settings import Config
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from driftline.agents.cli.broker import broker_option, connected
-from driftline.agents.cli.show import example, json_option, number, print_json, print_table
-from driftline.agents.cli.source import config_option, configured
+from driftline.agents.cli.broker_options import broker_option, connected
+from driftline.agents.cli.inputs import config_option, configured
+from driftline.agents.cli.output import example, json_option, number, print_json, print_table
 
 if TYPE_CHECKING:
     from driftline.schemas.settings import Config
@@ -46,7 +46,7 @@ def create(config: Path | None, broker: str | None, partitions: int | None, resu
     Replication comes from kafka.replication_factor and kafka.min_insync_replicas. A worker has to be told the same numbers of partitions
     by its configuration.
     """
-    from driftline.agents.kafka import topics as table
+    from driftline.agents.kafka.broker import topics as table
 
     with connected(_counted(config, partitions, result_partitions), broker) as connection:
         made = table.create(connection)
@@ -63,7 +63,7 @@ def create(config: Path | None, broker: str | None, partitions: int | None, resu
 @json_option
 def list_topics(config: Path | None, broker: str | None, as_json: bool) -> None:
     """Show the program's topics that are on the broker."""
-    from driftline.agents.kafka import topics as table
+    from driftline.agents.kafka.broker import topics as table
 
     with connected(configured(config), broker) as connection:
         found = table.describe(connection)
@@ -96,7 +96,7 @@ def list_topics(config: Path | None, broker: str | None, as_json: bool) -> None:
 @_partition_options
 def check(config: Path | None, broker: str | None, partitions: int | None, result_partitions: int | None) -> int:
     """Compare the topics with what a worker needs; ends with 1 if it would refuse to start."""
-    from driftline.agents.kafka import topics as table
+    from driftline.agents.kafka.broker import topics as table
 
     with connected(_counted(config, partitions, result_partitions), broker) as connection:
         return _said(table.check(connection), fine="all topics are as they have to be")

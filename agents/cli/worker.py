@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from driftline.agents.cli.broker import broker_option
-from driftline.agents.cli.show import WrongInput, example
-from driftline.agents.cli.source import config_option, configured
+from driftline.agents.cli.broker_options import broker_option
+from driftline.agents.cli.inputs import config_option, configured
+from driftline.agents.cli.output import WrongInput, example
 
 STAGES = ("score", "measure", "decide", "registry")
 
@@ -63,8 +63,8 @@ def worker(
     kinds = chosen_kinds(stages)
     settings = configured(config)
     try:
-        from driftline.agents.kafka.connection import BrokerError
-        from driftline.agents.kafka.topics import TopicsRefused
+        from driftline.agents.kafka.broker.connection import BrokerError
+        from driftline.agents.kafka.broker.topics import TopicsRefused
         from driftline.agents.worker.app import WrongFaust
         from driftline.agents.worker.main import work
     except ImportError as error:
@@ -89,7 +89,7 @@ def chosen_kinds(stages: str) -> tuple[str, ...]:
     click.BadParameter
         If the stages are no whole kinds.
     """
-    from driftline.agents.kafka.kinds import STAGES as KINDS
+    from driftline.agents.kafka.broker.task_kinds import STAGES as KINDS
 
     named = {name.strip() for name in stages.split(",")}
     unknown = sorted(named.difference(STAGES))

@@ -25,12 +25,12 @@ from driftline.agents.demo.board import SHOWN_TOPICS
 from driftline.agents.demo.view import View
 from driftline.agents.devbroker import DevBroker, DevBrokerError
 from driftline.agents.devbroker.broker import DEFAULT_PORT, free_port, is_free
-from driftline.agents.kafka import topics
-from driftline.agents.kafka.connection import BROKER_VARIABLE, BrokerError, Connection
-from driftline.agents.kafka.export import ExportError, export
-from driftline.agents.kafka.feed import feed
-from driftline.agents.kafka.lag import lag
-from driftline.agents.kafka.ranges import ranges
+from driftline.agents.kafka.broker import topics
+from driftline.agents.kafka.broker.connection import BROKER_VARIABLE, BrokerError, Connection
+from driftline.agents.kafka.broker.ranges import ranges
+from driftline.agents.kafka.tools.export import ExportError, export
+from driftline.agents.kafka.tools.lag import lag
+from driftline.agents.kafka.tools.send_log import feed
 from driftline.schemas.config import load_config
 from driftline.schemas.settings import Config
 from driftline.schemas.topics import ALERTS, DRIFT, METRICS

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from driftline.agents.cli.show import console, print_json
+from driftline.agents.cli.output import console, print_json
 from driftline.agents.demo.flights import DemoDataError, data_folder
 from driftline.agents.demo.summary import summarise
 from driftline.agents.demo.view import View
 from driftline.agents.demo.words import broken_at_words, tell
-from driftline.agents.inprocess.run import replay
-from driftline.agents.inprocess.summary import Progress
-from driftline.agents.sample import write_sample
+from driftline.agents.inprocess.replay import replay
+from driftline.agents.inprocess.run_summary import Progress
+from driftline.agents.sample_log import write_sample
 from driftline.schemas.config import load_config
 
 LOG_FOLDER = "log"

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct, convert, field
 from numpy.typing import NDArray
 
-from driftline.agents.reader import Output, Selection, latest
+from driftline.agents.output_folder import Output, Selection, latest
 from driftline.schemas.results import Alert, Drift, Histogram, Metric, Recommendation, RegistryEvent
 from driftline.schemas.times import parse_duration
 
@@ -159,7 +159,7 @@ def summarise(out: Path) -> Summary:
     ------
     NothingToTell
         If no window of the decisions lane is complete.
-    driftline.agents.reader.ReadError
+    driftline.agents.output_folder.ReadError
         If the folder is not the output of a run.
     """
     output = Output(out)

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.agents.devbroker import layout, process
+from driftline.agents.devbroker import broker_files, process
 from driftline.agents.devbroker.java import DevBrokerError, jars, java
-from driftline.agents.kafka.connection import BrokerError, Connection
+from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.schemas.settings import Config
 
 DEFAULT_PORT = 9092
@@ -49,7 +49,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def servers(self) -> str:
         """Bootstrap servers."""
-        return f"{layout.HOST}:{self.port}"
+        return f"{broker_files.HOST}:{self.port}"
 
 
 class DevBroker:
@@ -73,7 +73,7 @@ class DevBroker:
     @property
     def log(self) -> Path:
         """What the broker says of itself."""
-        return layout.log_file(self.folder)
+        return broker_files.log_file(self.folder)
 
     @property
     def tools(self) -> Path:
@@ -130,9 +130,9 @@ class DevBroker:
     def _start(self, port: int) -> Running:
         runtime, library = java(), jars()
         if not is_free(port):
-            raise DevBrokerError(f"port {port} of {layout.HOST} is in use by another program; end that, or take another port with --port")
-        properties = layout.write_properties(self.folder, port=port, controller_port=free_port(), extra=self._properties)
-        layout.write_tools(self.folder, java=runtime, jars=library)
+            raise DevBrokerError(f"port {port} of {broker_files.HOST} is in use by another program; end that, or take another port with --port")
+        properties = broker_files.write_properties(self.folder, port=port, controller_port=free_port(), extra=self._properties)
+        broker_files.write_tools(self.folder, java=runtime, jars=library)
         base = [runtime, f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}", "-cp", f"{library}/*"]
         if not (self.folder / "topics" / "meta.properties").is_file():
             self._format(base, properties)
@@ -179,7 +179,7 @@ class DevBroker:
 def free_port() -> int:
     """A port of the loopback interface that nothing listens on just now."""
     with socket.socket() as probe:
-        probe.bind((layout.HOST, 0))
+        probe.bind((broker_files.HOST, 0))
         return int(probe.getsockname()[1])
 
 
@@ -188,7 +188,7 @@ def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier broker that still linger do no harm
         try:
-            probe.bind((layout.HOST, port))
+            probe.bind((broker_files.HOST, port))
         except OSError:
             return False
         return True
@@ -197,7 +197,7 @@ def is_free(port: int) -> bool:
 def _accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
-        return probe.connect_ex((layout.HOST, port)) == 0
+        return probe.connect_ex((broker_files.HOST, port)) == 0
 
 
 def _output(command: list[str]) -> str:

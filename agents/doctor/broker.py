@@ -7,12 +7,12 @@ from contextlib import closing
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from driftline.agents.doctor.finding import Finding
-from driftline.agents.kafka import topics
-from driftline.agents.kafka.connection import BrokerError, Connection
-from driftline.agents.kafka.lag import INPUTS, lag
-from driftline.agents.kafka.partitioners import NAMES, KeySamples
-from driftline.agents.kafka.ranges import ranges
+from driftline.agents.doctor.check_result import Finding
+from driftline.agents.kafka.broker import topics
+from driftline.agents.kafka.broker.connection import BrokerError, Connection
+from driftline.agents.kafka.broker.ranges import ranges
+from driftline.agents.kafka.tools.lag import INPUTS, lag
+from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 KEYS = 100  # newest of each partition that are looked at

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from driftline.agents.doctor.finding import Finding
+from driftline.agents.doctor.check_result import Finding
 
 OLDEST = (3, 11)
 PACKAGES = ("schemas", "streams", "agents")

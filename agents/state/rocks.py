@@ -18,8 +18,8 @@ from typing import Any, Final
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, ChecksumType, DBCompressionType, Options, Rdict, WriteBatch
 
-from driftline.agents.state.budget import Budget
-from driftline.agents.state.error import StateError
+from driftline.agents.state.errors import StateError
+from driftline.agents.state.memory_budget import Budget
 from driftline.agents.state.overlay import Overlay
 from driftline.agents.state.task_state import MAX_STAGE, NOTHING, Cut, Extent, TaskState
 

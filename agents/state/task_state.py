@@ -22,8 +22,8 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 from rocksdict import WriteBatch
 
-from driftline.agents.state.budget import Budget
-from driftline.agents.state.error import StateError
+from driftline.agents.state.errors import StateError
+from driftline.agents.state.memory_budget import Budget
 from driftline.agents.state.overlay import Overlay, Ranges, Table
 
 MAX_STAGE: Final = 0xFC

@@ -18,9 +18,9 @@ from faust.app.base import BootStrategy
 from faust.tables.manager import TableManager
 from faust.types import TP
 
-from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.worker.assignor import EvenAssignor
-from driftline.agents.worker.feed import Feed
+from driftline.agents.worker.task_router import Feed
 from driftline.agents.worker.transport import MicroBatchConsumer, MicroBatchTransport, Untouched
 
 FAUST_VERSION = "0.15.3"

@@ -17,7 +17,7 @@ from aiohttp import web
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from driftline.agents.worker.feed import Feed
+from driftline.agents.worker.task_router import Feed
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ class Health:
 
 
 class Figures:
-    """Collects what the driver knows, whenever it is asked for; what the tasks count about themselves is `driftline.agents.kafka.metering`.
+    """Collects what the driver knows, whenever it is asked for; what the tasks count about themselves is `driftline.agents.kafka.task.metering`.
 
     Parameters
     ----------

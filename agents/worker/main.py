@@ -9,14 +9,14 @@ from typing import NoReturn
 
 import msgspec
 
-from driftline.agents.collector import rarely_collecting
-from driftline.agents.kafka.connection import Connection
-from driftline.agents.kafka.downstream import DownstreamProcessor, downstream_processors
-from driftline.agents.kafka.kinds import DOWNSTREAM, SCORE
-from driftline.agents.kafka.score import ScoreProcessor, score_processors
-from driftline.agents.worker import logs
+from driftline.agents.garbage_collection import rarely_collecting
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, SCORE
+from driftline.agents.kafka.stages.downstream import DownstreamProcessor, downstream_processors
+from driftline.agents.kafka.stages.join import ScoreProcessor, score_processors
+from driftline.agents.worker import logging_setup
 from driftline.agents.worker.app import check_faust
-from driftline.agents.worker.heap import give_back_large
+from driftline.agents.worker.malloc_settings import give_back_large
 from driftline.agents.worker.run import Work, run
 from driftline.schemas.settings import Config
 
@@ -50,7 +50,7 @@ def work(
     WrongFaust, BrokerError, TopicsRefused, OSError
         If it cannot start; the message says what to do.
     """
-    logs.configure(as_json=json_logs)
+    logging_setup.configure(as_json=json_logs)
     check_faust()
     give_back_large()
     if static_member is not None:

@@ -12,17 +12,17 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from driftline.agents.kafka import failures, topics
-from driftline.agents.kafka.connection import BrokerAway, BrokerError, Connection
-from driftline.agents.kafka.partitioners import KeySamples
-from driftline.agents.kafka.processor import ProcessorFactory
-from driftline.agents.kafka.received import Received
-from driftline.agents.kafka.runtime import Runtime
-from driftline.agents.kafka.tasks import Tasks
+from driftline.agents.kafka.broker import failures, topics
+from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
+from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.task.processor import ProcessorFactory
+from driftline.agents.kafka.task.runtime import Runtime
+from driftline.agents.kafka.task.tasks import Tasks
+from driftline.agents.kafka.tools.partitioners import KeySamples
 from driftline.agents.worker.app import App
-from driftline.agents.worker.feed import Feed
 from driftline.agents.worker.health import Health, Kind, serve
-from driftline.agents.worker.positions import LostPosition
+from driftline.agents.worker.seek_positions import LostPosition
+from driftline.agents.worker.task_router import Feed
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 # All is over 10 s after SIGTERM. What is cut off then is aborted by the broker, and done again by whoever goes on.

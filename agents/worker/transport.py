@@ -37,9 +37,9 @@ from faust.events import Event
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP, AppT, ConsumerMessage
 
-from driftline.agents.kafka.received import Received
-from driftline.agents.worker.positions import End, Positions, place_in_log
-from driftline.agents.worker.reader import PAUSE_SECONDS, Reader
+from driftline.agents.kafka.broker.received import Received
+from driftline.agents.worker.fetch_thread import PAUSE_SECONDS, Reader
+from driftline.agents.worker.seek_positions import End, Positions, place_in_log
 
 POLL_SECONDS = 0.25
 

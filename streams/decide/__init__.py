@@ -5,7 +5,7 @@ fires and resolves; `maturity.py` says which rung of the ladder is worth judging
 whether something changes because of it, is the registry's and the notifiers' affair.
 """
 
-from driftline.streams.decide.build import build_rules
+from driftline.streams.decide.rule_builder import build_rules
 from driftline.streams.decide.stage import Decide
 
 __all__ = ["Decide", "build_rules"]

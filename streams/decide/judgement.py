@@ -8,9 +8,9 @@ import msgspec
 
 from driftline.schemas.results import Interval, Metric
 from driftline.schemas.settings import ModelConfig
-from driftline.streams.decide.days import Days
+from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.wording import time_ms
-from driftline.streams.registry.parameters import Baseline
+from driftline.streams.registry.command_params import Baseline
 
 Severity = Literal["info", "warning", "error", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")

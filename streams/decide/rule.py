@@ -13,9 +13,9 @@ import msgspec
 from driftline.schemas.results import Metric
 from driftline.schemas.settings import ModelConfig, Window, parse_rung, parse_window
 from driftline.schemas.times import DAY_MS, parse_duration
+from driftline.streams.decide.alert_lifecycle import Run
 from driftline.streams.decide.judgement import Judgement, Measurement, Situation, judgement_of, rows_of
-from driftline.streams.decide.known import Lane
-from driftline.streams.decide.life import Run
+from driftline.streams.decide.metric_info import Lane
 from driftline.streams.lanes import ALL
 
 Count = Annotated[int, msgspec.Meta(ge=0)]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from driftline.schemas import topics
 from driftline.schemas.settings import Config
-from driftline.streams.decide.memory import Memories
-from driftline.streams.decide.plan import Plan
-from driftline.streams.decide.watch import Watch
+from driftline.streams.decide.model_watch import Watch
+from driftline.streams.decide.rule_index import Plan
+from driftline.streams.decide.stored_state import Memories
 from driftline.streams.lanes import NO_MODEL
 from driftline.streams.stage import Batch, Record, State
 

@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from driftline.streams.drift.groups import Summary
-from driftline.streams.texts import StringSummary
+from driftline.streams.drift.reference_groups import Summary
+from driftline.streams.summaries.text_summary import StringSummary
 
 Level = Literal["none", "mild", "moderate", "severe", "insufficient data", "identifier", "type changed"]
 
@@ -74,7 +74,7 @@ class DriftTest(msgspec.Struct, frozen=True):
     Examples
     --------
     >>> import numpy as np
-    >>> from driftline.streams.bins import NumericSummary
+    >>> from driftline.streams.summaries.numeric_bins import NumericSummary
     >>> from driftline.streams.drift.ks import KolmogorovSmirnov
     >>> few, many = NumericSummary.of(np.arange(99.0)), NumericSummary.of(np.arange(500.0))
     >>> KolmogorovSmirnov().compare(many, few).level

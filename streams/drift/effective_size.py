@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.streams.bins import Floats, Ints
+from driftline.streams.summaries.numeric_bins import Floats, Ints
 
 MIN_BATCHES = 10
 MIN_CYCLES = 3

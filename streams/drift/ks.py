@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from driftline.streams.bins import NumericSummary, aligned
 from driftline.streams.drift.comparison import DriftTest
-from driftline.streams.drift.distributions import kolmogorov_tail
-from driftline.streams.drift.groups import Summary
+from driftline.streams.drift.reference_groups import Summary
+from driftline.streams.drift.tail_probabilities import kolmogorov_tail
+from driftline.streams.summaries.numeric_bins import NumericSummary, aligned
 
 
 class KolmogorovSmirnov(DriftTest, frozen=True, tag="ks"):

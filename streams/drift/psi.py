@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from driftline.streams.bins import Ints
 from driftline.streams.drift.comparison import DriftTest
-from driftline.streams.drift.distributions import chi_squared_tail
-from driftline.streams.drift.groups import Summary, grouped
+from driftline.streams.drift.reference_groups import Summary, grouped
+from driftline.streams.drift.tail_probabilities import chi_squared_tail
+from driftline.streams.summaries.numeric_bins import Ints
 
 
 class PopulationStabilityIndex(DriftTest, frozen=True, tag="psi"):
@@ -32,7 +32,7 @@ class PopulationStabilityIndex(DriftTest, frozen=True, tag="psi"):
 
     Examples
     --------
-    >>> from driftline.streams.texts import StringSummary
+    >>> from driftline.streams.summaries.text_summary import StringSummary
     >>> reference = StringSummary.of_counts({"a": 900, "b": 100})
     >>> result = PopulationStabilityIndex().compare(reference, StringSummary.of_counts({"a": 500, "b": 500}))
     >>> round(result.statistic, 3), result.level

@@ -15,23 +15,23 @@ from driftline.schemas.settings import Config
 from driftline.schemas.times import DAY_MS, HOUR_MS
 from driftline.streams.catalogue import drift_plugins, metric_plugins
 from driftline.streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, LANE_NAMES, NO_MODEL, TRAFFIC
-from driftline.streams.measure.completeness import Completeness
-from driftline.streams.measure.drift_windows import DriftWindows
-from driftline.streams.measure.evaluate import Evaluator, Job
-from driftline.streams.measure.features import FeaturePanes
-from driftline.streams.measure.frontier import Frontier
-from driftline.streams.measure.intake import Received, add_counts
-from driftline.streams.measure.model import Model
-from driftline.streams.measure.panes import Panes
-from driftline.streams.measure.provisional import Provisional
-from driftline.streams.measure.recent import RecentOutcomes
-from driftline.streams.measure.records import Announcer
-from driftline.streams.measure.reference import References, span_of
-from driftline.streams.measure.registered import take_in
-from driftline.streams.measure.series import Names, texts_of
-from driftline.streams.measure.since import SinceDeployment
-from driftline.streams.measure.targets import Targets
-from driftline.streams.measure.windows import Due, Plan, Schedule
+from driftline.streams.measure.counts.gather import Evaluator, Job
+from driftline.streams.measure.counts.intake import Received, add_counts
+from driftline.streams.measure.counts.last_n import RecentOutcomes
+from driftline.streams.measure.counts.model import Model
+from driftline.streams.measure.counts.numbering import Names, texts_of
+from driftline.streams.measure.counts.panes import Panes
+from driftline.streams.measure.counts.since_deployment import SinceDeployment
+from driftline.streams.measure.drift.drift_windows import DriftWindows
+from driftline.streams.measure.drift.feature_panes import FeaturePanes
+from driftline.streams.measure.drift.targets import Targets
+from driftline.streams.measure.facts.from_registry import take_in
+from driftline.streams.measure.facts.to_registry import References, span_of
+from driftline.streams.measure.figures.completeness import Completeness
+from driftline.streams.measure.figures.provisional import Provisional
+from driftline.streams.measure.figures.records import Announcer
+from driftline.streams.measure.timing.frontier import Frontier
+from driftline.streams.measure.timing.windows import Due, Plan, Schedule
 from driftline.streams.partial import Partial, Watermarks
 from driftline.streams.stage import Batch, Record, State
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.streams.lanes import SCORE_BINS
-from driftline.streams.loglinear import bin_bounds
+from driftline.streams.summaries.loglinear import bin_bounds
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -24,7 +24,7 @@ Number = TypeVar("Number", NDArray[np.int64], NDArray[np.float64])
 
 @dataclass(frozen=True)
 class SparseHistogram:
-    """Histograms of all series on one list of log-linear bins (`driftline.streams.loglinear`).
+    """Histograms of all series on one list of log-linear bins (`driftline.streams.summaries.loglinear`).
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class SparseHistogram:
         return self.cumulative[:, -1] if len(self.bins) else np.zeros(len(self.counts), dtype=np.int64)
 
     def quantiles(self, q: Floats) -> Floats:
-        """As `driftline.streams.loglinear.quantiles`, for several quantiles of one histogram: one search for all series.
+        """As `driftline.streams.summaries.loglinear.quantiles`, for several quantiles of one histogram: one search for all series.
 
         Examples
         --------

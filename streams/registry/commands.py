@@ -17,8 +17,17 @@ from typing import TypeVar
 import msgspec
 
 from driftline.schemas.results import RegistryCommand, RegistryEvent
-from driftline.streams.registry.model import BASELINE, REJECTED, Change, Fields, Model, difference, fields_of
-from driftline.streams.registry.parameters import BaselineFact, Metadata, Nothing, Promotion, ReferenceFact, Registration, Rollback, Threshold
+from driftline.streams.registry.command_params import (
+    BaselineFact,
+    Metadata,
+    Nothing,
+    Promotion,
+    ReferenceFact,
+    Registration,
+    Rollback,
+    Threshold,
+)
+from driftline.streams.registry.model_state import BASELINE, REJECTED, Change, Fields, Model, difference, fields_of
 
 Log = Callable[[int], RegistryEvent]
 """The event of a revision of the model, from 1 to the one in force."""

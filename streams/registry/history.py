@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from driftline.schemas.results import RegistryEvent
 from driftline.schemas.times import parse_time
-from driftline.streams.registry.model import REJECTED, Model, apply
+from driftline.streams.registry.model_state import REJECTED, Model, apply
 
 
 def replay(events: Iterable[RegistryEvent]) -> dict[str, Model]:

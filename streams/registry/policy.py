@@ -12,7 +12,7 @@ import msgspec
 
 from driftline.schemas.results import Recommendation, RegistryCommand
 from driftline.schemas.settings import ModelConfig
-from driftline.streams.tables import convert_table
+from driftline.streams.toml_tables import convert_table
 
 OURSELVES = "driftline"
 """`requested_by` of what the system asks for by itself."""
@@ -34,7 +34,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def build_policy(config: ModelConfig, where: str | None = None) -> Policy:
-    """The policy of a model; see `driftline.streams.tables.convert_table` for errors."""
+    """The policy of a model; see `driftline.streams.toml_tables.convert_table` for errors."""
     return convert_table(config.policy, Policy, where or config.policy_path)
 
 

@@ -14,7 +14,7 @@ from driftline.schemas import topics
 from driftline.schemas.results import RegistryCommand, RegistryEvent
 from driftline.schemas.settings import Config
 from driftline.streams.registry.commands import Log, event_of
-from driftline.streams.registry.model import REJECTED, Model, apply
+from driftline.streams.registry.model_state import REJECTED, Model, apply
 from driftline.streams.registry.policy import build_policy, command_of
 from driftline.streams.stage import Batch, Record, State
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
-from driftline.agents.sample import DAYS, PER_DAY, write_sample
+from driftline.agents.sample_log import DAYS, PER_DAY, write_sample
 from tests.agents.terminal import printed_on_a_terminal
 
 ROOT = Path(__file__).resolve().parents[2]

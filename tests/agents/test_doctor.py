@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
 from driftline.agents.doctor.installation import beside, packages, python_version
-from driftline.agents.doctor.size import DIMENSION_BYTES, ENTRY_BYTES, Load, expected_size, waiting_ms
+from driftline.agents.doctor.state_size import DIMENSION_BYTES, ENTRY_BYTES, Load, expected_size, waiting_ms
 from driftline.schemas.config import parse_config
 from driftline.schemas.times import DAY_MS, HOUR_MS
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from driftline.agents.state.memory import MemoryState
+from driftline.agents.state.dict_state import MemoryState
 from driftline.agents.state.rocks import RocksState
 from driftline.streams.stage import State
 

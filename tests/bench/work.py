@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from driftline.agents.inprocess.run import replay
+from driftline.agents.inprocess.replay import replay
 from driftline.schemas.config import load_config
 from tests.bench import ideal, jobs
 

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from driftline.agents.cli import main
-from driftline.agents.kafka import failures
-from driftline.agents.kafka.journal import records_of
-from driftline.agents.kafka.outgoing import Outgoing
-from driftline.agents.kafka.task import Task
-from driftline.agents.kafka.transaction import Transactions
+from driftline.agents.kafka.broker import failures
+from driftline.agents.kafka.broker.outgoing import Outgoing
+from driftline.agents.kafka.changelog.journal import records_of
+from driftline.agents.kafka.task.task import Task
+from driftline.agents.kafka.task.transaction import Transactions
 from driftline.schemas.topics import WINDOW_PARTIALS
 
 

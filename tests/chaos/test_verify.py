@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from driftline.agents.inprocess.run import replay
+from driftline.agents.inprocess.replay import replay
 from driftline.schemas.config import load_config
 from tests.chaos.load import CONFIGURATION, Load, Message
 from tests.chaos.topics import Stored

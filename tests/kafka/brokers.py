@@ -17,7 +17,7 @@ import pytest
 from driftline.agents.devbroker import DevBroker, DevBrokerError, Running, process
 from driftline.agents.devbroker.broker import free_port
 from driftline.agents.devbroker.java import jars, java
-from driftline.agents.kafka.connection import BROKER_VARIABLE, Connection
+from driftline.agents.kafka.broker.connection import BROKER_VARIABLE, Connection
 from driftline.schemas.config import parse_config
 from driftline.schemas.settings import Config
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from driftline.agents.kafka.outgoing import Outgoing
-from driftline.agents.kafka.processor import Processor, ProcessorFactory
-from driftline.agents.kafka.received import Received
-from driftline.agents.state.memory import MemoryState
+from driftline.agents.kafka.broker.outgoing import Outgoing
+from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.task.processor import Processor, ProcessorFactory
+from driftline.agents.state.dict_state import MemoryState
 from driftline.streams.hashing import partitions_of
 
 

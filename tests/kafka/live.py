@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from driftline.agents.kafka.downstream import downstream_processors
-from driftline.agents.kafka.finish import Finish
-from driftline.agents.kafka.outgoing import Outgoing
-from driftline.agents.kafka.score import DEFERRED_MS, score_processors
+from driftline.agents.kafka.broker.outgoing import Outgoing
+from driftline.agents.kafka.stages.downstream import downstream_processors
+from driftline.agents.kafka.stages.join import DEFERRED_MS, score_processors
+from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
 from driftline.schemas.settings import Config
 from driftline.schemas.times import parse_time

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from driftline.agents.inprocess.run import replay
-from driftline.agents.kafka.export import export
-from driftline.agents.kafka.feed import feed
-from driftline.agents.kafka.topics import create
+from driftline.agents.inprocess.replay import replay
+from driftline.agents.kafka.broker.topics import create
+from driftline.agents.kafka.tools.export import export
+from driftline.agents.kafka.tools.send_log import feed
 from driftline.schemas.topics import REGISTRY_COMMANDS, TOPICS
 from tests.kafka.brokers import Names
 from tests.kafka.worker_process import WorkerProcess

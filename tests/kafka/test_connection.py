@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from driftline.agents.kafka.connection import BrokerAway, BrokerError, Connection
+from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
 from driftline.schemas.config import parse_config
 
 PASSWORD = "s3cr3t-of-the-test"

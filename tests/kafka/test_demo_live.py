@@ -8,8 +8,8 @@ import pytest
 
 from driftline.agents.demo import run_demo
 from driftline.agents.demo.live import APP
-from driftline.agents.inprocess.run import replay
-from driftline.agents.kafka.connection import BROKER_VARIABLE, Connection
+from driftline.agents.inprocess.replay import replay
+from driftline.agents.kafka.broker.connection import BROKER_VARIABLE, Connection
 from driftline.schemas.config import load_config
 
 pytestmark = pytest.mark.kafka

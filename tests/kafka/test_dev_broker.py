@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import NewTopic
 
-from driftline.agents.devbroker import DevBroker, DevBrokerError, layout, process
+from driftline.agents.devbroker import DevBroker, DevBrokerError, broker_files, process
 from driftline.agents.devbroker.broker import STATE_FILE, free_port
 from driftline.agents.devbroker.java import jars, java
-from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.broker.connection import Connection
 from driftline.schemas.settings import Config
 from tests.kafka.brokers import BrokerProcess, Names
 
@@ -151,7 +151,7 @@ def test_a_maven_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path: Path, 
 
 
 def test_every_console_tool_names_a_class_of_the_jars(tmp_path: Path) -> None:
-    tools = layout.write_tools(tmp_path, java="/usr/bin/java", jars=tmp_path / "jars")
+    tools = broker_files.write_tools(tmp_path, java="/usr/bin/java", jars=tmp_path / "jars")
     script = (tools / "kafka-console-consumer").read_text()
     assert script.endswith(f"-cp '{tmp_path}/jars/*' org.apache.kafka.tools.consumer.ConsoleConsumer \"$@\"\n")
     assert os.access(tools / "kafka-consumer-groups", os.X_OK)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from confluent_kafka import TopicPartition, murmur2
 
 from driftline.agents.cli.program import driftline
-from driftline.agents.kafka import topics
+from driftline.agents.kafka.broker import topics
 from tests.kafka.brokers import Names
 
 pytestmark = pytest.mark.kafka

@@ -10,12 +10,12 @@ import pytest
 from confluent_kafka import IsolationLevel, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from driftline.agents.inprocess.exported import log_file
-from driftline.agents.inprocess.run import replay
-from driftline.agents.kafka.export import ExportError, export, in_order_of_effect
-from driftline.agents.kafka.topics import create
-from driftline.agents.reader import Output
-from driftline.agents.sample import write_sample
+from driftline.agents.inprocess.replay import replay
+from driftline.agents.kafka.broker.topics import create
+from driftline.agents.kafka.tools.export import ExportError, export, in_order_of_effect
+from driftline.agents.output_folder import Output
+from driftline.agents.recorded.export_manifest import log_file
+from driftline.agents.sample_log import write_sample
 from driftline.schemas.config import load_config
 from tests.kafka.brokers import Names
 

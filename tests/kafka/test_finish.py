@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from driftline.agents.kafka.finish import Finish
-from driftline.agents.kafka.finishing import waited_for
-from driftline.agents.kafka.outgoing import Outgoing
+from driftline.agents.kafka.broker.outgoing import Outgoing
+from driftline.agents.kafka.tools.finish import waited_for
+from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.schemas.config import parse_config
 from driftline.schemas.rows import TickRow
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time

@@ -11,18 +11,18 @@ import msgspec
 import pytest
 from rocksdict import WriteBatch
 
-from driftline.agents.kafka import cleaning, journal, version
-from driftline.agents.kafka.cache import Place
-from driftline.agents.kafka.journal import Assembly, Commit, JournalError, records_of
-from driftline.agents.kafka.ledger import Entry as LedgerEntry
-from driftline.agents.kafka.ledger import Ledger
-from driftline.agents.kafka.version import STATE_VERSION, StateVersionError, check_version, lifted
+from driftline.agents.kafka.changelog import journal, journal_compaction, version
+from driftline.agents.kafka.changelog.cache import Place
+from driftline.agents.kafka.changelog.journal import Assembly, Commit, JournalError, records_of
+from driftline.agents.kafka.changelog.ledger import Entry as LedgerEntry
+from driftline.agents.kafka.changelog.ledger import Ledger
+from driftline.agents.kafka.changelog.version import STATE_VERSION, StateVersionError, check_version, lifted
 from driftline.agents.state import task_state
 from driftline.agents.state.overlay import Overlay
 from driftline.agents.state.rocks import RocksState
 from driftline.agents.state.task_state import Cut, TaskState
-from driftline.streams.score.entry import NO_FINGERPRINT, Entry, PredictionPart, TruthPart, dump, layout_for, load
-from driftline.streams.score.keys import NO_ID
+from driftline.streams.join.entry import NO_FINGERPRINT, Entry, PredictionPart, TruthPart, dump, layout_for, load
+from driftline.streams.join.state_keys import NO_ID
 
 Tables = dict[str, dict[bytes, bytes]]
 STAGES = ("measure", "decide")
@@ -119,10 +119,10 @@ def written_until(batches: int | None, rocks: RocksState, cuts: list[Cut], marks
 def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, memory_bytes: int
 ) -> None:
-    monkeypatch.setattr(cleaning, "LEAST_LOG_BYTES", 6_000)
-    monkeypatch.setattr(cleaning, "_KEYS", 7)
-    monkeypatch.setattr(cleaning, "_SPILLED_BYTES", 300)
-    monkeypatch.setattr("driftline.agents.kafka.ledger.LEAST_SLICE_BYTES", 200)
+    monkeypatch.setattr(journal_compaction, "LEAST_LOG_BYTES", 6_000)
+    monkeypatch.setattr(journal_compaction, "_KEYS", 7)
+    monkeypatch.setattr(journal_compaction, "_SPILLED_BYTES", 300)
+    monkeypatch.setattr("driftline.agents.kafka.changelog.ledger.LEAST_SLICE_BYTES", 200)
     monkeypatch.setattr(journal, "PIECE_BYTES", 300)
     monkeypatch.setattr(task_state, "_SLICE_BYTES", 150)
     draw = random.Random(seed)
@@ -219,10 +219,10 @@ def test_cleaning_repeats_a_few_large_values_in_each_commit(tmp_path: Path, memo
     for _ in range(2):
         overlay.put_many([b"%03d" % number for number in range(300)], [b"x" * 100_000] * 300)
         rocks.commit({})
-    sweep = cleaning.Sweep(states, 0, 0)
+    sweep = journal_compaction.Sweep(states, 0, 0)
     commits = 0
     while not sweep.done:
-        sweep.repeat(cleaning.LEAST_SLICE_BYTES)
+        sweep.repeat(journal_compaction.LEAST_SLICE_BYTES)
         assert len(overlay.record()) < (33 * 100_000 if memory_bytes else 3 * 100_000)
         commits += 1
     assert sweep.live_bytes == 300 * 100_003
@@ -231,7 +231,7 @@ def test_cleaning_repeats_a_few_large_values_in_each_commit(tmp_path: Path, memo
 
 
 def test_cleaning_at_most_doubles_a_commit_however_long_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleaning, "LEAST_LOG_BYTES", 6_000)
+    monkeypatch.setattr(journal_compaction, "LEAST_LOG_BYTES", 6_000)
     rocks = RocksState(tmp_path / "state")
     states = {"score": rocks.task_state(0, 0)}
     overlay = states["score"].overlay
@@ -247,7 +247,7 @@ def test_cleaning_at_most_doubles_a_commit_however_long_it_takes(tmp_path: Path,
         sizes.append(entry.size)
     repeating = [size for size in sizes if size > 300_000]
     assert len(repeating) > 100
-    largest_portion = cleaning._SPILLED_BYTES + 1_007
+    largest_portion = journal_compaction._SPILLED_BYTES + 1_007
     assert max(sizes) < 203_000 + 204_000 + largest_portion
     rocks.close()
 

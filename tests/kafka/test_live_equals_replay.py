@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from driftline.agents.sample import write_sample
+from driftline.agents.sample_log import write_sample
 from tests.kafka.brokers import Names
 from tests.kafka.live import command
 from tests.kafka.live_run import differences, lines_of, run_live

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
 from driftline.agents.devbroker.broker import free_port
-from driftline.agents.kafka import topics
-from driftline.agents.kafka.connection import BrokerError, Connection
+from driftline.agents.kafka.broker import topics
+from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.schemas.config import parse_config
 from tests.kafka.brokers import BrokerProcess, need_java
 

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition, consistent, murmur2
 from confluent_kafka.admin import NewTopic
 
-from driftline.agents.kafka.partitioners import LEAST, KeySamples, judge
+from driftline.agents.kafka.tools.partitioners import LEAST, KeySamples, judge
 from tests.kafka.brokers import Names
 
 TOPICS = ("predictions", "ground-truth")

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from driftline.agents.inprocess.run import replay
+from driftline.agents.inprocess.replay import replay
 from driftline.schemas.config import Config, load_config
 from driftline.schemas.decode import decode_commands
 from driftline.schemas.topics import (

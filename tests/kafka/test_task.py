@@ -16,13 +16,14 @@ from typing import ClassVar
 import pytest
 from rocksdict import Options, Rdict
 
-from driftline.agents.kafka import cleaning, failures, ledger
-from driftline.agents.kafka.cache import FOLDER
-from driftline.agents.kafka.failures import POINTS
-from driftline.agents.kafka.outgoing import Outgoing
-from driftline.agents.kafka.runtime import Runtime
-from driftline.agents.kafka.task import Task
-from driftline.agents.kafka.tasks import Tasks
+from driftline.agents.kafka.broker import failures
+from driftline.agents.kafka.broker.failures import POINTS
+from driftline.agents.kafka.broker.outgoing import Outgoing
+from driftline.agents.kafka.changelog import journal_compaction, ledger
+from driftline.agents.kafka.changelog.cache import FOLDER
+from driftline.agents.kafka.task.runtime import Runtime
+from driftline.agents.kafka.task.task import Task
+from driftline.agents.kafka.task.tasks import Tasks
 from driftline.streams.stage import State
 from tests.kafka import toy
 from tests.kafka.brokers import Names
@@ -204,7 +205,7 @@ def test_a_copy_that_is_ahead_of_the_journal_is_not_used(names: Names, tmp_path:
 
 
 def test_the_journal_is_cleaned_and_restores_the_same_state(names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleaning, "LEAST_LOG_BYTES", 200)
+    monkeypatch.setattr(journal_compaction, "LEAST_LOG_BYTES", 200)
     monkeypatch.setattr(ledger, "LEAST_SLICE_BYTES", 50)
     toy.make_topics(names)
     sums: Sums = {}
@@ -235,7 +236,7 @@ def test_the_journal_is_cleaned_and_restores_the_same_state(names: Names, tmp_pa
 def test_a_copy_behind_the_beginning_of_the_journal_is_not_used(
     names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(cleaning, "LEAST_LOG_BYTES", 200)
+    monkeypatch.setattr(journal_compaction, "LEAST_LOG_BYTES", 200)
     toy.make_topics(names)
     first = toy.send(names, toy.rows(30, 300))
     work(names, tmp_path / "old")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from driftline.agents.kafka.failures import Abandoned
-from driftline.agents.kafka.runtime import Runtime
-from driftline.agents.kafka.task import Task
-from driftline.agents.kafka.tasks import Tasks
+from driftline.agents.kafka.broker.failures import Abandoned
+from driftline.agents.kafka.task.runtime import Runtime
+from driftline.agents.kafka.task.task import Task
+from driftline.agents.kafka.task.tasks import Tasks
 from tests.kafka import toy
 from tests.kafka.brokers import Names
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from driftline.agents.kafka.ticking import BEHIND_MS, IDLE_MS, DataClock, Ticking, next_tick
-from driftline.agents.state.memory import MemoryState
+from driftline.agents.kafka.stages.ticking import BEHIND_MS, IDLE_MS, DataClock, Ticking, next_tick
+from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import parse_config
 from driftline.schemas.rows import TickRow
 from driftline.schemas.settings import Config
 from driftline.schemas.times import parse_time
-from driftline.streams.score.stage import Marks
+from driftline.streams.join.stage import Marks
 
 MINUTE = 60_000
 TEN = 'defaults.windows = ["10m"]\ndefaults.detection_window = "10m"\n'  # panes of ten minutes, graces of one and of ten

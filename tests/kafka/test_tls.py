@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
 from driftline.agents.devbroker.broker import free_port
-from driftline.agents.sample import write_sample
+from driftline.agents.sample_log import write_sample
 from tests.kafka.brokers import BrokerProcess, Names, need_java
 from tests.kafka.certificates import PASSWORD, Authority
 from tests.kafka.live_run import lines_of

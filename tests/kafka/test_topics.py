@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from driftline.agents.cli.program import driftline
-from driftline.agents.kafka import topics
-from driftline.schemas.broker import Kafka
+from driftline.agents.kafka.broker import topics
+from driftline.schemas.kafka_settings import Kafka
 from tests.kafka.brokers import Names
 
 pytestmark = pytest.mark.kafka

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 
-from driftline.agents.kafka import topics
-from driftline.agents.kafka.connection import Connection
+from driftline.agents.kafka.broker import topics
+from driftline.agents.kafka.broker.connection import Connection
 from tests.kafka.brokers import BrokerProcess, Names
 from tests.kafka.worker_process import PATIENCE_S, WorkerProcess
 

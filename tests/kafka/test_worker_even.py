@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from faust.types import TP
 
-from driftline.agents.kafka.connection import Connection
-from driftline.agents.kafka.received import Received
-from driftline.agents.kafka.score import ScoreProcessor
-from driftline.agents.state.memory import MemoryState
-from driftline.agents.worker.feed import Feed
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.stages.join import ScoreProcessor
+from driftline.agents.state.dict_state import MemoryState
+from driftline.agents.worker.task_router import Feed
 from driftline.schemas.config import parse_config
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 

@@ -14,12 +14,12 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from driftline.agents.cli.worker import chosen_kinds
-from driftline.agents.kafka.connection import Connection
-from driftline.agents.worker import reader as reading
-from driftline.agents.worker.feed import Feed, Uneven
-from driftline.agents.worker.logs import Json, Line, Seldom
-from driftline.agents.worker.positions import LostPosition, place_in_log
-from driftline.agents.worker.reader import Reader
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.worker import fetch_thread
+from driftline.agents.worker.fetch_thread import Reader
+from driftline.agents.worker.logging_setup import Json, Line, Seldom
+from driftline.agents.worker.seek_positions import LostPosition, place_in_log
+from driftline.agents.worker.task_router import Feed, Uneven
 from driftline.schemas.settings import Config
 
 
@@ -72,7 +72,7 @@ def test_inputs_of_a_task_on_different_workers_are_refused() -> None:
 
 
 def test_a_log_line_for_people_and_one_for_machines() -> None:
-    record = logging.LogRecord("driftline.agents.kafka.task", logging.WARNING, __file__, 1, "restored in %.1f s", (2.5,), None)
+    record = logging.LogRecord("driftline.agents.kafka.task.task", logging.WARNING, __file__, 1, "restored in %.1f s", (2.5,), None)
     record.created, record.msecs = 1_700_000_000.25, 250.0
     assert Line().format(record) == "2023-11-14T22:13:20.250Z WARNING task: restored in 2.5 s"
     assert json.loads(Json().format(record)) == {
@@ -100,7 +100,7 @@ def test_what_a_library_repeats_is_written_now_and_then_with_how_often_it_was_no
     assert written("aiokafka.client", 7) == "no connection to broker"
     assert [written("aiokafka.client", 7) for _ in range(3)] == [None, None, None]
     assert written("aiokafka.client", 8) == "no connection to broker"
-    assert [written("driftline.agents.kafka.task", 7) for _ in range(2)] == ["no connection to broker"] * 2
+    assert [written("driftline.agents.kafka.task.task", 7) for _ in range(2)] == ["no connection to broker"] * 2
     now = 10.0
     assert written("aiokafka.client", 7) == "no connection to broker (and 3 more like this)"
     now = 20.0
@@ -121,7 +121,7 @@ def test_the_ends_of_the_logs_are_asked_until_the_broker_answers(monkeypatch: py
         async def end_offsets(self, asked: list[TopicPartition]) -> dict[TopicPartition, int]:
             return dict.fromkeys(asked, 9)
 
-    monkeypatch.setattr(reading, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(fetch_thread, "RETRY_SECONDS", 0.0)
     reader = Reader.__new__(Reader)
     reader._consumer, reader.call_thread, reader.log = Away(), lambda ask: ask(), logging.getLogger("test")
     assert asyncio.run(reader.ends([tp])) == {tp: (3, 9)}

@@ -10,12 +10,12 @@ from typing import Any, cast
 import pytest
 from confluent_kafka.admin import NewTopic
 
-from driftline.agents.kafka.connection import Connection
-from driftline.agents.kafka.received import Received
-from driftline.agents.kafka.tasks import Tasks
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.task.tasks import Tasks
 from driftline.agents.worker.app import App
-from driftline.agents.worker.feed import Feed
-from driftline.agents.worker.reader import DELIVERY_RECORDS, UNSOUGHT_WAIT_MS
+from driftline.agents.worker.fetch_thread import DELIVERY_RECORDS, UNSOUGHT_WAIT_MS
+from driftline.agents.worker.task_router import Feed
 from tests.kafka.brokers import BrokerProcess, Names
 
 pytestmark = pytest.mark.kafka

@@ -25,7 +25,7 @@ from faust.transport.consumer import Consumer, Fetcher, ThreadDelegateConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, ConsumerRebalanceListener
 from faust.transport.drivers.aiokafka import Consumer as AIOKafkaConsumer
 
-from driftline.agents.worker import app, reader, transport
+from driftline.agents.worker import app, fetch_thread, transport
 
 # Overridden, or relied upon by what overrides.
 WATCHED: dict[str, Any] = {
@@ -127,7 +127,7 @@ def test_replaced_part_is_as_it_was(name: str) -> None:
 def test_every_override_is_watched() -> None:
     ours = {
         AIOKafkaConsumer: transport.MicroBatchConsumer,
-        AIOKafkaConsumerThread: reader.Reader,
+        AIOKafkaConsumerThread: fetch_thread.Reader,
         App: app.App,
         Schema: transport.Untouched,
         TableManager: app.NoTables,

@@ -20,12 +20,12 @@ from pathlib import Path
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from driftline.agents.kafka.connection import Connection
-from driftline.agents.kafka.outgoing import Outgoing
-from driftline.agents.kafka.received import Received
-from driftline.agents.kafka.runtime import Runtime
-from driftline.agents.kafka.task import Task
-from driftline.agents.kafka.tasks import Tasks
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.outgoing import Outgoing
+from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.task.runtime import Runtime
+from driftline.agents.kafka.task.task import Task
+from driftline.agents.kafka.task.tasks import Tasks
 from driftline.streams.stage import State
 from tests.kafka.brokers import Names
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from driftline.schemas.broker import Kafka, Secret
 from driftline.schemas.config import Config, ConfigError, parse_config
+from driftline.schemas.kafka_settings import Kafka, Secret
 
 EXAMPLE = """
 [kafka]

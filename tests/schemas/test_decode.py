@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftline.schemas.aliases import ALIASES
 from driftline.schemas.decode import PredictionRow, Reject, TruthRow, decode_commands, decode_predictions, decode_ticks, decode_truths
 from driftline.schemas.events import GroundTruth, Prediction
 from driftline.schemas.labels import label_text
-from driftline.schemas.names import ALIASES
-from driftline.schemas.refusals import FIELDS, MAX_VALUE_BYTES, field_fault
+from driftline.schemas.rejects import FIELDS, MAX_VALUE_BYTES, field_fault
 from driftline.schemas.results import encode
 from driftline.schemas.rows import TickRow
 from driftline.schemas.times import MAX_TIME_MS, format_time, parse_time

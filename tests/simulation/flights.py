@@ -16,7 +16,7 @@ import numpy as np
 from driftline.agents.demo.flights import Flights, data_folder, read_flights
 from driftline.agents.demo.log import write_log
 from driftline.agents.demo.model import Scored, score_flights
-from driftline.agents.inprocess.run import replay
+from driftline.agents.inprocess.replay import replay
 from driftline.schemas.config import load_config
 from tests.oracle.figures import count
 from tests.oracle.joining import join

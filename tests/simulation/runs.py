@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from driftline.agents.inprocess.run import Stages, replay
+from driftline.agents.inprocess.replay import Stages, replay
 from driftline.schemas.config import Config, load_config
 from driftline.streams import pipeline
-from driftline.streams.score import Score
+from driftline.streams.join import Score
 from driftline.streams.stage import Batch, Record, State
 
 # Children are forked from a server that has imported everything and has opened no database.

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from driftline.agents.inprocess.run import Stages, replay
+from driftline.agents.inprocess.replay import Stages, replay
 from driftline.schemas.config import load_config
+from driftline.streams.join import Score
 from driftline.streams.lanes import CELLS, COUNT, COUNTERS, LANE_NAMES, PREDICTED_NEGATIVE, PREDICTED_POSITIVE
 from driftline.streams.partial import Partial
-from driftline.streams.score import Score
 from tests.oracle.figures import NEGATIVE, POSITIVE, Figure, Place
 from tests.oracle.settings import Settings
 

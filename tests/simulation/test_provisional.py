@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from driftline.agents.inprocess.run import Stages, replay
+from driftline.agents.inprocess.replay import Stages, replay
 from driftline.schemas.config import load_config
 from driftline.schemas.results import Metric
 from driftline.streams import pipeline
-from driftline.streams.score import Score
+from driftline.streams.join import Score
 from driftline.streams.stage import Record
 from tests.simulation import runs
 from tests.simulation.histories import write

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import driftline.streams.score.arrivals
-import driftline.streams.score.entry
-import driftline.streams.score.single
+import driftline.streams.join.batch_rows
+import driftline.streams.join.entry
+import driftline.streams.join.sequential_join
 from driftline.streams.lanes import NO_LABEL
 from tests.oracle.figures import count
 from tests.oracle.joining import join
@@ -52,58 +52,58 @@ def exclusive_rungs(monkeypatch: pytest.MonkeyPatch) -> None:
         beyond = (delay_ms[:, None] >= self.ladder_ms[name]).sum(axis=1)
         return np.minimum(beyond, self.ladder_ms.shape[1] - 1)
 
-    monkeypatch.setattr(driftline.streams.score.arrivals.Texts, "rung_of", rung_of)
+    monkeypatch.setattr(driftline.streams.join.batch_rows.Texts, "rung_of", rung_of)
 
 
 def retractions_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome = driftline.streams.score.entry.outcome
+    outcome = driftline.streams.join.entry.outcome
 
     def skipping(prediction: Any, truths: Any, horizons: Any, labels: Any) -> Any:
         return outcome(prediction, [truth for truth in truths if truth.label != NO_LABEL], horizons, labels)
 
-    monkeypatch.setattr(driftline.streams.score.single, "outcome", skipping)
+    monkeypatch.setattr(driftline.streams.join.sequential_join, "outcome", skipping)
 
 
 def revisions_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome = driftline.streams.score.entry.outcome
+    outcome = driftline.streams.join.entry.outcome
 
     def forgetful(prediction: Any, truths: Any, horizons: Any, labels: Any) -> Any:
-        plain = [driftline.streams.score.entry.TruthPart(0, t.label, t.timestamp_ms, t.known_ms, t.met) for t in truths]
+        plain = [driftline.streams.join.entry.TruthPart(0, t.label, t.timestamp_ms, t.known_ms, t.met) for t in truths]
         return outcome(prediction, plain, horizons, labels)
 
-    monkeypatch.setattr(driftline.streams.score.single, "outcome", forgetful)
+    monkeypatch.setattr(driftline.streams.join.sequential_join, "outcome", forgetful)
 
 
 def copies_are_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    of = driftline.streams.score.arrivals.Predictions.of.__func__  # type: ignore[attr-defined]
+    of = driftline.streams.join.batch_rows.Predictions.of.__func__  # type: ignore[attr-defined]
 
     def numbered(cls: Any, *given: Any) -> Any:
         rows, watermark_ms = of(cls, *given)
         rows.fingerprint = rows.fingerprint + rows.rank.astype(np.uint64)
         return rows, watermark_ms
 
-    monkeypatch.setattr(driftline.streams.score.arrivals.Predictions, "of", classmethod(numbered))
+    monkeypatch.setattr(driftline.streams.join.batch_rows.Predictions, "of", classmethod(numbered))
 
 
 def truths_are_never_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    of = driftline.streams.score.arrivals.Truths.of.__func__  # type: ignore[attr-defined]
+    of = driftline.streams.join.batch_rows.Truths.of.__func__  # type: ignore[attr-defined]
 
     def trusting(cls: Any, *given: Any) -> Any:
         rows, watermark_ms = of(cls, *given)
         rows.known_ms = rows.timestamp_ms
         return rows, watermark_ms
 
-    monkeypatch.setattr(driftline.streams.score.arrivals.Truths, "of", classmethod(trusting))
+    monkeypatch.setattr(driftline.streams.join.batch_rows.Truths, "of", classmethod(trusting))
 
 
 def corrections_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    learn = driftline.streams.score.arrivals.Texts._learn
+    learn = driftline.streams.join.batch_rows.Texts._learn
 
     def patient(self: Any) -> None:
         learn(self)
-        self.horizons = [driftline.streams.score.entry.Horizons(h.ladder_ms, h.correction_ms * 2) for h in self.horizons]
+        self.horizons = [driftline.streams.join.entry.Horizons(h.ladder_ms, h.correction_ms * 2) for h in self.horizons]
 
-    monkeypatch.setattr(driftline.streams.score.arrivals.Texts, "_learn", patient)
+    monkeypatch.setattr(driftline.streams.join.batch_rows.Texts, "_learn", patient)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.streams import loglinear
 from driftline.streams.drift.comparison import DriftTest
 from driftline.streams.intervals import Interval
 from driftline.streams.lanes import ARRIVALS, DECISIONS, TRAFFIC
 from driftline.streams.metrics.counts import Counts, SparseHistogram
 from driftline.streams.metrics.metric import Metric
+from driftline.streams.summaries import loglinear
 from tests.streams.summaries import pairs
 
 

@@ -1,6 +1,6 @@
 """Calls of a model and what became of them, as the partials that stage 1 would send, and a slow count of the same from the calls.
 
-The partials are made row by row in plain Python; nothing of `driftline.streams.score` or `driftline.streams.measure` is used but the wire format.
+The partials are made row by row in plain Python; nothing of `driftline.streams.join` or `driftline.streams.measure` is used but the wire format.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from driftline.agents.state.memory import MemoryState
+from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import RegistryCommand, RegistryEntry
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import REGISTRY, REGISTRY_COMMANDS, WINDOW_PARTIALS
 from driftline.streams import lanes
-from driftline.streams.bins import NumericSummary
-from driftline.streams.features import FeatureSummary
 from driftline.streams.lanes import COUNTER_CODES, PREDICTED_NEGATIVE, PREDICTED_POSITIVE
-from driftline.streams.loglinear import bin_of
 from driftline.streams.measure import Measure
 from driftline.streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial, Watermarks
 from driftline.streams.stage import Batch, Record
+from driftline.streams.summaries.feature_summary import FeatureSummary
+from driftline.streams.summaries.loglinear import bin_of
+from driftline.streams.summaries.numeric_bins import NumericSummary
 from tests.streams.summaries import table_of
 
 SPECIAL = {"+": PREDICTED_POSITIVE, "-": PREDICTED_NEGATIVE}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from driftline.streams.named import NO_WORD, Named
+from driftline.streams.named_columns import NO_WORD, Named
 
 
 def said(named: Named) -> list[dict[str, Any]]:

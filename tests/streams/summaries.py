@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from driftline.streams.bins import EMPTY, NumericSummary
-from driftline.streams.drift.groups import Summary
-from driftline.streams.feature_table import FeatureTable, joined
-from driftline.streams.features import FeatureSummary
-from driftline.streams.texts import StringSummary
+from driftline.streams.drift.reference_groups import Summary
+from driftline.streams.summaries.feature_summary import FeatureSummary
+from driftline.streams.summaries.feature_table import FeatureTable, joined
+from driftline.streams.summaries.numeric_bins import EMPTY, NumericSummary
+from driftline.streams.summaries.text_summary import StringSummary
 
 
 def pairs() -> Iterator[tuple[Summary, Summary, bool]]:

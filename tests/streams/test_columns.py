@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftline.schemas.aliases import ALIASES
 from driftline.schemas.decode import decode_predictions, decode_truths
-from driftline.schemas.names import ALIASES
 from driftline.schemas.times import MAX_TIME_MS, format_time
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.lanes import NO_LABEL

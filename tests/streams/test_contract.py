@@ -10,7 +10,7 @@ import pytest
 
 from driftline.streams.catalogue import drift_plugins, metric_plugins
 from driftline.streams.drift.comparison import DriftTest
-from driftline.streams.drift.groups import Summary
+from driftline.streams.drift.reference_groups import Summary
 from driftline.streams.intervals import Floats, Interval, Ints, divided
 from driftline.streams.metrics.counts import Counts
 from driftline.streams.metrics.metric import Metric, Proportion

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftline.agents.state.memory import MemoryState
+from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import Alert, encode
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, HOUR_MS, format_time

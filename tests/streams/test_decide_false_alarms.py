@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from driftline.agents.state.memory import MemoryState
+from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import Alert
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, format_time

@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.signal import lfilter
 
-from driftline.streams.bins import EMPTY, BinColumns, NumericSummary
 from driftline.streams.drift.comparison import DriftResult, level_of
-from driftline.streams.drift.distributions import chi_squared_tail, kolmogorov_tail
 from driftline.streams.drift.effective_size import effective_size, inflation
 from driftline.streams.drift.false_discovery import adjust, adjusted
-from driftline.streams.drift.groups import NumericGroups, counts_by_pane, grouped
 from driftline.streams.drift.ks import KolmogorovSmirnov, ks_distance
 from driftline.streams.drift.psi import PopulationStabilityIndex, psi
-from driftline.streams.texts import StringSummary
+from driftline.streams.drift.reference_groups import NumericGroups, counts_by_pane, grouped
+from driftline.streams.drift.tail_probabilities import chi_squared_tail, kolmogorov_tail
+from driftline.streams.summaries.numeric_bins import EMPTY, BinColumns, NumericSummary
+from driftline.streams.summaries.text_summary import StringSummary
 from tests.streams.summaries import merged
 
 KS, PSI = KolmogorovSmirnov(), PopulationStabilityIndex()

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.streams.bins import NumericSummary
-from driftline.streams.feature_table import EMPTY, FORMAT, FeatureTable, joined
-from driftline.streams.features import FeatureSummary
-from driftline.streams.texts import StringSummary
+from driftline.streams.summaries.feature_summary import FeatureSummary
+from driftline.streams.summaries.feature_table import EMPTY, FORMAT, FeatureTable, joined
+from driftline.streams.summaries.numeric_bins import NumericSummary
+from driftline.streams.summaries.text_summary import StringSummary
 from tests.streams.summaries import names, summary_of, table_of, tables, values
 
 Rows = list[tuple[int, str, FeatureSummary]]

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.agents.state.memory import MemoryState
+from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.settings import Config
-from driftline.streams.feature_table import EMPTY
+from driftline.streams.join import increments
+from driftline.streams.join.batch_rows import Texts
+from driftline.streams.join.increments import Increments, added_up, tallied
 from driftline.streams.lanes import ALL
 from driftline.streams.partial import COUNT_COLUMNS, Partial
-from driftline.streams.score import increments
-from driftline.streams.score.arrivals import Texts
-from driftline.streams.score.increments import Increments, added_up, tallied
+from driftline.streams.summaries.feature_table import EMPTY
 
 PANE_MS = 60_000
 NAMES = [("shop", "2"), ("churn", "1"), ("shop", "1"), ("fraud", "1")]

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.streams.loglinear import BIN_COUNT, bin_bounds, bin_of, quantiles
+from driftline.streams.summaries.loglinear import BIN_COUNT, bin_bounds, bin_of, quantiles
 
 
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=50))

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as sklearn
 
-from driftline.streams import loglinear
 from driftline.streams.catalogue import metric_plugins
 from driftline.streams.lanes import ARRIVALS, DECISIONS
-from driftline.streams.measure.figures import figures, figures_of_lanes
+from driftline.streams.measure.figures.figures import figures, figures_of_lanes
 from driftline.streams.metrics.counts import Counts, SparseHistogram, joined_counters
+from driftline.streams.summaries import loglinear
 from tests.streams.contracts import full_counts
 from tests.streams.rows import cells_of, counts_of
 

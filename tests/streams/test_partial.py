@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from driftline.streams.bins import NumericSummary
-from driftline.streams.feature_table import FeatureTable
-from driftline.streams.features import FeatureSummary
 from driftline.streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Columns, Partial, Watermarks, decode, encode
+from driftline.streams.summaries.feature_summary import FeatureSummary
+from driftline.streams.summaries.feature_table import FeatureTable
+from driftline.streams.summaries.numeric_bins import NumericSummary
 from tests.streams.summaries import table_of, tables
 
 texts = st.text(max_size=5)

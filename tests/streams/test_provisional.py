@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.agents.state.memory import MemoryState
+from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import Config, parse_config
 from driftline.schemas.results import Metric
 from driftline.schemas.times import parse_time

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from driftline.agents.state.memory import MemoryState
+from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import Expected, Recommendation, RegistryCommand, RegistryEntry, RegistryEvent
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.streams.registry import Registry, as_of, history

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.agents.state.memory import MemoryState
+from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import RegistryCommand, RegistryEntry, RegistryEvent, encode
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time

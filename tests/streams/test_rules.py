@@ -9,11 +9,11 @@ import pytest
 from driftline.schemas.settings import ModelConfig, parse_window
 from driftline.schemas.times import DAY_MS
 from driftline.streams.decide import build_rules
-from driftline.streams.decide.build import DEFAULT_RULES, rule_plugins
-from driftline.streams.decide.days import Days, widened
+from driftline.streams.decide.alert_lifecycle import Run
+from driftline.streams.decide.daily_variance import Days, widened
 from driftline.streams.decide.judgement import DriftWindow, Situation
-from driftline.streams.decide.life import Run
 from driftline.streams.decide.rule import MetricRule, Rule
+from driftline.streams.decide.rule_builder import DEFAULT_RULES, rule_plugins
 from tests.streams.figures import START_MS, metric, traffic
 
 LEAST: dict[str, dict[str, Any]] = {"threshold": {"metric": "f1", "below": 0.8}}

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from driftline.agents.state.memory import MemoryState
+from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import Recommendation
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS
 from driftline.streams.decide import Decide
 from driftline.streams.decide.tuner import build_tuner
+from driftline.streams.decide.tuner.best_threshold import best_edge, cells_by_edge
 from driftline.streams.decide.tuner.gain import Gain, gain_of, six_cells
 from driftline.streams.decide.tuner.objective import Objective
 from driftline.streams.decide.tuner.objectives.accuracy import Accuracy
@@ -22,7 +23,6 @@ from driftline.streams.decide.tuner.objectives.cost import Cost
 from driftline.streams.decide.tuner.objectives.f1 import F1
 from driftline.streams.decide.tuner.objectives.precision_target import PrecisionTarget
 from driftline.streams.decide.tuner.settings import objective_plugins
-from driftline.streams.decide.tuner.threshold import best_edge, cells_by_edge
 from driftline.streams.stage import Batch
 from tests.streams.figures import START_MS, entry, histogram
 

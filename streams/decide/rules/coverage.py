@@ -10,7 +10,7 @@ from driftline.schemas.results import Metric
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_baseline import Drops, judge_against_baseline
 from driftline.streams.decide.judgement import Judgement, Situation
-from driftline.streams.decide.known import Lane
+from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import MetricRule, Positive, WrongRule, window_of_a_day
 from driftline.streams.lanes import ALL
 

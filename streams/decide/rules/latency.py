@@ -6,9 +6,9 @@ import msgspec
 
 from driftline.schemas.results import Metric
 from driftline.schemas.settings import ModelConfig
+from driftline.streams.decide.against_levels import Levels, judge_levels
 from driftline.streams.decide.judgement import Judgement, Situation
-from driftline.streams.decide.known import Lane
-from driftline.streams.decide.levels import Levels, judge_levels
+from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import MetricRule, Positive, smallest_window
 
 

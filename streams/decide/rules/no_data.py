@@ -10,7 +10,7 @@ from driftline.schemas.results import Metric
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import DAY_MS, HOUR_MS, format_duration, parse_duration
 from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of
-from driftline.streams.decide.known import Lane
+from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import Count, MetricRule, WrongRule, smallest_window
 from driftline.streams.decide.wording import moment, subject
 

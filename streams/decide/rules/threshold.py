@@ -8,9 +8,9 @@ import msgspec
 
 from driftline.schemas.results import Metric
 from driftline.schemas.settings import ModelConfig
+from driftline.streams.decide.against_levels import Levels, judge_levels
 from driftline.streams.decide.judgement import Judgement, Severity, Situation
-from driftline.streams.decide.known import Lane, known_metrics, lanes_of
-from driftline.streams.decide.levels import Levels, judge_levels
+from driftline.streams.decide.metric_info import Lane, known_metrics, lanes_of
 from driftline.streams.decide.rule import MetricRule, WrongRule, smallest_window
 
 

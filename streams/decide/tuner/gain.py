@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.streams.decide.days import student_975
+from driftline.streams.decide.daily_variance import student_975
+from driftline.streams.decide.tuner.best_threshold import Ints
 from driftline.streams.decide.tuner.objective import Floats, Objective
-from driftline.streams.decide.tuner.threshold import Ints
 
 METHOD = "paired difference of both thresholds on the same rows, delta method, variance between blocks of time, 95 %"
 _STEP = 1e-6

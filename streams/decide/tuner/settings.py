@@ -14,7 +14,7 @@ from driftline.streams.catalogue import plugins
 from driftline.streams.decide.rule import largest_window
 from driftline.streams.decide.tuner.objective import Objective
 from driftline.streams.lanes import ALL
-from driftline.streams.tables import convert_table
+from driftline.streams.toml_tables import convert_table
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 from confluent_kafka import Producer
 
-from driftline.agents.kafka.wire import partition_of
+from driftline.agents.kafka.broker.wire import partition_of
 from driftline.schemas.times import format_time, parse_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 from tests.bench.kafka.topics import Bench

@@ -14,8 +14,8 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from driftline.agents.kafka.connection import Connection
-from driftline.agents.kafka.topics import create
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.topics import create
 from driftline.schemas.config import load_config
 from driftline.schemas.events import Tick
 from driftline.schemas.times import format_time, parse_time

@@ -1,0 +1,164 @@
+"""Can the output folder of a run be read, and do its data suffice for the figures that are asked of them?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from driftline.agents.doctor.check_result import Finding
+from driftline.agents.inprocess.replay import STATE_FOLDER
+from driftline.agents.inprocess.run_identity import RunRefused, locked
+from driftline.agents.output_folder import Output, latest
+from driftline.agents.state.rocks import RocksState, StateError
+from driftline.schemas.results import Drift, Metric, RegistryEntry
+from driftline.schemas.settings import Config
+
+FEW = 100  # labelled rows below which a verdict means little; the default of min_samples
+MANY_REFUSED = 0.01
+LOW_COVERAGE = 0.5
+FAULTS = (
+    ("unmatched", "truths without a prediction", "compare the prediction ids in both files; lengthen park if predictions come later"),
+    ("late_predictions", "predictions later than prediction_grace", "lengthen it if that is usual; they count at the rung of their delay"),
+    ("late_truths", "truths too late to change anything", "lengthen label_horizon or correction_horizon if that is usual"),
+    ("conflicting_predictions", "predictions that repeat an id with other content", "make ids unique; see predictions.dlq.jsonl"),
+)
+RUN_MARK = "run"  # under which a run commits how far it has come
+
+
+def state(out: Path) -> Iterator[Finding]:
+    """Whether the state of the run can be opened, and whether the run is complete."""
+    try:
+        with locked(out):
+            if not (out / STATE_FOLDER).is_dir():
+                raise StateError(f"{out} has no folder {STATE_FOLDER}")
+            database = RocksState(out / STATE_FOLDER, tasks=1)
+            committed = database.mark(RUN_MARK) is not None
+            database.close()
+    except RunRefused:
+        yield Finding(check="state", level="note", message=f"a run is writing to {out}", remedy="look again when it is done")
+        return
+    except StateError as error:
+        yield Finding(check="state", level="problem", message=str(error), remedy="delete the output folder and replay")
+        return
+    if not committed:
+        yield Finding(check="state", level="problem", message=f"{out} holds no committed step", remedy="run the same replay again")
+        return
+    yield Finding(check="state", level="ok", message=f"the state in {out / STATE_FOLDER} can be read")
+
+
+def belongs(output: Output, config: Config) -> Iterator[Finding]:
+    """Whether the run was made with the configuration that is looked at."""
+    if output.run().get("config") != config.fingerprint():
+        yield Finding(
+            check="configuration",
+            level="note",
+            message=f"{output.folder} was made with another configuration",
+            remedy="name the one it was made with by --config, or replay into a new folder",
+        )
+
+
+def refused(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
+    """Lines that went to a dead-letter file."""
+    predictions = sum(record.n_predictions for record in metrics if record.lane == "traffic" and record.kind == "since_deployment")
+    for topic, count in output.dead_letters().items():
+        many = predictions and count > MANY_REFUSED * predictions
+        yield Finding(
+            check="input",
+            level="problem" if many else "note",
+            message=f"refused lines of {topic}: {count:,}",
+            remedy=f"read why in {output.folder / (topic + '.dlq.jsonl')}, or run driftline schema validate on the log",
+        )
+
+
+def faults(metrics: list[Metric]) -> Iterator[Finding]:
+    """Rows that were accepted and still could not count as usual: late ones, and truths without a prediction."""
+    counted: Counter[str] = Counter()
+    sizes = {record.window for record in metrics if record.kind == "tumbling" and record.lane == "arrivals"}
+    for size in sorted(sizes)[:1]:  # windows of one size do not overlap
+        for record in metrics:
+            if record.window == size and record.lane == "arrivals":
+                counted.update(record.counts)
+    for name, message, remedy in FAULTS:
+        if counted[name]:
+            yield Finding(check="input", level="note", message=f"{message}: {counted[name]:,}", remedy=remedy)
+
+
+def sufficiency(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
+    """What the data can and cannot say, by model version."""
+    versions = sorted({(record.model_name, record.model_version) for record in metrics if record.model_name})
+    if not versions:
+        yield Finding(check="data", level="problem", message="no prediction was accepted", remedy="run driftline schema validate")
+    entries = {(entry.model_name, entry.model_version): entry for entry in latest(output.registry(), group=lambda entry: entry.key())}
+    undecided: Counter[tuple[str, str]] = Counter()
+    judged: Counter[tuple[str, str]] = Counter()
+    for result in output.drift():
+        _count_drift(result, undecided, judged)
+    for version in versions:
+        own = [record for record in metrics if (record.model_name, record.model_version) == version]
+        name = " ".join(version)
+        yield from _truths(name, [record for record in own if record.lane == "decisions" and record.final and record.n_predictions])
+        yield from _reference(name, entries.get(version))
+        if undecided[version] and not judged[version]:
+            yield Finding(
+                check="drift",
+                level="note",
+                message=f"{name}: every drift test said insufficient data",
+                remedy="widen detection_window, or wait for more predictions",
+            )
+
+
+def _count_drift(result: Drift, undecided: Counter[tuple[str, str]], judged: Counter[tuple[str, str]]) -> None:
+    version = (result.model_name, result.model_version)
+    (undecided if result.level == "insufficient_data" else judged)[version] += 1
+
+
+def _truths(name: str, final: list[Metric]) -> Iterator[Finding]:
+    windows = [record for record in final if record.kind == "tumbling"]
+    if not windows:
+        yield Finding(check="data", level="note", message=f"{name}: no window is final yet", remedy="earlier rungs may still change")
+        return
+    predictions, labelled = sum(record.n_predictions for record in windows), sum(record.n for record in windows)
+    if not labelled:
+        yield Finding(
+            check="data",
+            level="problem",
+            message=f"{name}: no prediction has a truth",
+            remedy="compare the prediction ids in both files, and label_horizon with the real delay",
+        )
+        return
+    if labelled < LOW_COVERAGE * predictions:
+        yield Finding(
+            check="data",
+            level="note",
+            message=f"{name}: only {labelled / predictions:.0%} of the predictions got a truth within the label horizon",
+            remedy="read figures with their bounds; lengthen label_horizon if truths come later",
+        )
+    for size in sorted({record.window for record in windows}):
+        own = [record for record in windows if record.window == size]
+        few = sum(1 for record in own if record.n < FEW)
+        if few:
+            yield Finding(
+                check="data",
+                level="note",
+                message=f"{name}: {few} of {len(own)} windows of {size} have fewer than {FEW} labelled rows",
+                remedy="rules on that window stay silent there (min_samples); a longer one sees more",
+            )
+    reasons = {record.null_reasons.get("roc_auc") for record in windows}
+    if reasons == {"no score"}:
+        yield Finding(
+            check="data",
+            level="note",
+            message=f"{name}: predictions carry no score, so there is no ROC AUC, Brier score or threshold advice",
+            remedy='send "score", the probability of the positive class',
+        )
+
+
+def _reference(name: str, entry: RegistryEntry | None) -> Iterator[Finding]:
+    if entry is not None and entry.reference_id is None:
+        yield Finding(
+            check="drift",
+            level="note",
+            message=f"{name}: no reference profile yet, so drift is not judged",
+            remedy="it comes with the end of the reference span; set models.NAME.reference for a shorter one",
+        )

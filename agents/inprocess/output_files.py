@@ -1,0 +1,98 @@
+"""The files that a run writes: one `<topic>.jsonl` per output topic, appended step by step.
+
+The committed length of every file belongs to the commit of a step. Lines are handed to the operating system before the
+commit; what a killed run wrote beyond its last commit is cut off when the run goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from driftline.agents.recorded.lines import LogError
+
+
+class Outputs:
+    """Append-only files in one folder.
+
+    Parameters
+    ----------
+    folder
+        The output folder of the run.
+    lengths
+        Committed length in bytes of each topic's file; longer files are cut, files of a run that did not commit them are
+        removed.
+
+    Raises
+    ------
+    LogError
+        If a file is shorter than what was committed.
+    """
+
+    def __init__(self, folder: Path, lengths: Mapping[str, int]) -> None:
+        self._folder = folder
+        self._lengths = dict(lengths)
+        self._files: dict[str, IO[bytes]] = {}
+        # Mappings in order of their keys: one that has been through the state reads like one that has not.
+        self._encode = msgspec.json.Encoder(order="deterministic").encode
+        for path in sorted(folder.glob("*.jsonl")):
+            if path.stem not in self._lengths:
+                path.unlink()
+        for topic, length in self._lengths.items():
+            path = self._path(topic)
+            size = path.stat().st_size if path.exists() else 0
+            if size < length:
+                raise LogError(f"{path}: has {size} bytes, but the run committed {length}; it was changed: delete {folder} and start anew")
+            if path.exists():
+                with path.open("r+b") as file:
+                    file.truncate(length)
+
+    def write(self, topic: str, values: Iterable[Any]) -> None:
+        """Append values to a topic's file, one JSON line each."""
+        encode = self._encode
+        lines = [encode(value) for value in values]
+        if not lines:
+            return
+        lines.append(b"")
+        content = b"\n".join(lines)
+        if topic not in self._files:
+            self._files[topic] = self._path(topic).open("ab")
+        with _named(self._path(topic)):
+            self._files[topic].write(content)
+        self._lengths[topic] = self._lengths.get(topic, 0) + len(content)
+
+    def create(self, topics: Iterable[str]) -> None:
+        """Make empty files, so that a reader tells "nothing" from "not known"."""
+        for topic in topics:
+            self._path(topic).touch()
+            self._lengths.setdefault(topic, 0)
+
+    def flush(self) -> dict[str, int]:
+        """Hand everything to the operating system and return the length of every file."""
+        for topic, file in self._files.items():
+            with _named(self._path(topic)):
+                file.flush()
+        return dict(self._lengths)
+
+    def close(self) -> None:
+        """Close the files."""
+        for topic, file in self._files.items():
+            with _named(self._path(topic)):
+                file.close()
+        self._files.clear()
+
+    def _path(self, topic: str) -> Path:
+        return self._folder / f"{topic}.jsonl"
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file it was: a failed write does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

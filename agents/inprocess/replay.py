@@ -1,0 +1,446 @@
+"""Replay of a recorded log through all stages, with durable state and resume.
+
+Every step is one atomic change: stage 1 takes the step's lines partition by partition, stages 2 to 4 close the panes that
+became complete, the output files are appended, and one write batch commits state, input positions and file lengths. A
+run that was killed goes on from its last commit and ends with the same bytes. Reading and merging the log is `merge.py`;
+in which order stages 2 to 4 run is `driftline.streams.pipeline`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from driftline.agents.garbage_collection import rarely_collecting
+from driftline.agents.inprocess.output_files import Outputs
+from driftline.agents.inprocess.run_identity import FORMAT, Identity, claim, input_file, locked, program_version, release
+from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
+from driftline.agents.recorded.dead_letters import DeadLetters
+from driftline.agents.recorded.lines import LogError
+from driftline.agents.recorded.log_files import NEEDED, decoders, input_files
+from driftline.agents.recorded.merge import Merge, Step, columns_by_topic
+from driftline.agents.recorded.recorded_ticks import RecordedTicks
+from driftline.agents.recorded.registry_log import Commands, Followed
+from driftline.agents.recorded.table_to_log import is_table, log_of_table
+from driftline.agents.recorded.topic_log import Position, TopicLog, is_exported
+from driftline.agents.state.rocks import RocksState
+from driftline.schemas.rejects import Reject
+from driftline.schemas.settings import Config
+from driftline.schemas.times import HOUR_MS, format_time
+from driftline.schemas.topics import (
+    ALERTS,
+    DRIFT,
+    GROUND_TRUTH,
+    HISTOGRAMS,
+    METRICS,
+    OUTCOMES,
+    RECOMMENDATIONS,
+    REGISTRY,
+    REGISTRY_COMMANDS,
+    REGISTRY_EFFECTS,
+    REGISTRY_EVENTS,
+    TICKS,
+    WINDOW_PARTIALS,
+)
+from driftline.streams.stage import Batch, Record, Stage, State
+
+STATE_FOLDER: Final = "state"
+TABLE_LOG_FOLDER: Final = "log"
+MAX_PARTITIONS: Final = 1 << 15
+# Panes closed between commits where event time jumps far ahead; it bounds memory and nothing else.
+PANES_PER_COMMIT: Final = 256
+__all__ = ["Downstream", "Progress", "ReplaySummary", "Stages", "end_of_time", "replay"]
+
+_MARK: Final = "run"
+_DLQ: Final = ".dlq"
+# Place of each stage in the keys of the state; never reorder.
+_TASKS: Final = ("score", "measure", "decide", "registry")
+_RESULTS: Final = (METRICS, HISTOGRAMS, DRIFT, ALERTS, RECOMMENDATIONS, REGISTRY_EVENTS, REGISTRY_EFFECTS, REGISTRY)
+
+
+class Downstream(Protocol):
+    """Stages 2 to 4, as `driftline.streams.pipeline.Downstream` runs them."""
+
+    def merge(self, partials: Sequence[Any], /) -> None: ...
+    def due(self) -> int | None: ...
+    def next_ms(self) -> int: ...
+    def advance(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]: ...
+    def finish(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]: ...
+
+
+class Stages(Struct, frozen=True):
+    """Stage 1 of every partition, and what makes stages 2 to 4 from the state of each by its name."""
+
+    score: Sequence[Stage]
+    downstream: Callable[[Callable[[str], State]], Downstream]
+
+
+class _Mark(Struct, kw_only=True):
+    """What a commit says beside the state of the stages."""
+
+    phase: str = "reading"
+    positions: dict[str, Position] = {}
+    ticks: list[int] = []
+    offsets: dict[str, list[int]] = {}
+    followed: int = 0
+    lengths: dict[str, int] = {}
+    clock_ms: int = 0
+    end_ms: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+    refused: dict[str, dict[str, int]] = {}
+    written: dict[str, int] = {}
+
+
+def replay(
+    source: Path,
+    out: Path,
+    config: Config,
+    *,
+    partitions: int = 8,
+    batch: int = 10_000,
+    open_end: bool = False,
+    follow: bool = False,
+    mapping: dict[str, str] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    clock: Callable[[], int] | None = None,
+    stages: Stages | None = None,
+    reached: Callable[[str], None] | None = None,
+) -> ReplaySummary:
+    """Run a recorded log through the pipeline, or go on with a run that was stopped.
+
+    Parameters
+    ----------
+    source
+        Folder of a recorded log, or a table, which is made into a log inside `out` first.
+    out
+        Output folder: new, empty, or of the same run.
+    config
+        The configuration.
+    partitions
+        Partitions of stage 1.
+    batch
+        Lines in a step. It decides speed and memory, not results.
+    open_end
+        Stop at the last record instead of letting time run on until every window is final. Commands whose time has not come are left.
+    follow
+        Follow the recorded registry decisions instead of deciding anew.
+    mapping
+        Names of columns by field, where `source` is a table.
+    progress
+        Called after every commit.
+    clock
+        Gives the time in ms since the epoch; asked once, at the first start.
+    stages
+        Other stages than the pipeline's, for tests.
+    reached
+        Called at "appended" (outputs appended, not committed) and "committed" of every commit; tests stop a run there.
+
+    Raises
+    ------
+    RunRefused
+        If `out` is in use or belongs to another run.
+    LogError
+        If the log cannot be read.
+    StateError
+        If the state of the run cannot be read.
+    """
+    if not 1 <= partitions <= MAX_PARTITIONS or batch < 1:
+        raise ValueError(f"partitions must be in 1..{MAX_PARTITIONS} and batch at least 1, got {partitions} and {batch}")
+    table = is_table(source)
+    # Before anything is made: a wrong input leaves no folder behind.
+    named = [source] if table else list(input_files(source, follow=follow).values())
+    with locked(out):
+        identity = claim(
+            out,
+            Identity(
+                format=FORMAT,
+                driftline=program_version(),
+                started_at_ms=(clock or _wall_clock)(),
+                inputs={path.name: input_file(path) for path in named},
+                config=config.fingerprint(),
+                settings=config.settings(),
+                partitions=partitions,
+                open_end=open_end,
+                follow=follow,
+                mapping=mapping or {},
+            ),
+        )
+        if table:
+            told = partial(_tell_rows, progress, source.stat().st_size) if progress else None
+            try:
+                log_of_table(source, out / TABLE_LOG_FOLDER, mapping=mapping or {}, segments=config.segments, progress=told)
+            except LogError:
+                # Nothing has been computed: the call with a corrected mapping or table shall not be refused for this one.
+                release(out)
+                raise
+        files = input_files(out / TABLE_LOG_FOLDER if table else source, follow=follow)
+        stages = stages or _pipeline(config, partitions, follow=follow)
+        with rarely_collecting(), ExitStack() as opened:
+            return _Run(files, out, config, identity, stages, batch, progress, reached, opened).to_the_end()
+
+
+class _Run:
+    """One call of `replay`: the open files, the tasks, and the mark of the next commit."""
+
+    def __init__(
+        self,
+        files: dict[str, Path],
+        out: Path,
+        config: Config,
+        identity: Identity,
+        stages: Stages,
+        batch: int,
+        progress: Callable[[Progress], None] | None,
+        reached: Callable[[str], None] | None,
+        opened: ExitStack,
+    ) -> None:
+        state = RocksState(out / STATE_FOLDER, tasks=identity.partitions + len(_TASKS) - 1)
+        opened.callback(state.close)
+        held = state.mark(_MARK)
+        self._mark = _Mark() if held is None else msgspec.msgpack.decode(held, type=_Mark)
+        self._resumed = held is not None
+        self._out = out
+        self._source = next(iter(files.values())).parent
+        self._config = config
+        self._identity = identity
+        self._state = state
+        self._batch = batch
+        self._progress = progress
+        self._reached = reached or (lambda point: None)
+        self._total_bytes = sum(path.stat().st_size for path in files.values())
+        self._outputs = Outputs(out, self._mark.lengths)
+        opened.callback(self._outputs.close)
+        topics = [*_RESULTS, OUTCOMES] if config.outcomes else _RESULTS
+        self._outputs.create(topics)
+        self._dead_letters = DeadLetters(self._outputs.write, self._mark.refused)
+        latest_ms = identity.started_at_ms + config.max_ahead_ms
+        logs, columns = {}, columns_by_topic(lambda model: config.for_model(model).positive_label)
+        decode_by_topic = decoders(latest_ms)
+        self._ticks: RecordedTicks | None = None
+        if TICKS in files and any(is_exported(files[topic]) for topic in (TICKS, *NEEDED)):
+            self._ticks = RecordedTicks(files[TICKS], decode_by_topic.pop(TICKS), identity.partitions)
+        for topic, decode in decode_by_topic.items():
+            if topic in files:
+                logs[topic] = TopicLog(files[topic], decode, columns=columns.get(topic), position=self._mark.positions.get(topic))
+                opened.callback(logs[topic].close)
+        self._merge = Merge(
+            logs,
+            partitions=identity.partitions,
+            pane_ms=config.pane_ms,
+            ticks=self._mark.ticks,
+            recorded=self._ticks,
+            offsets=self._mark.offsets,
+        )
+        self._recorded: Commands | Followed
+        if identity.follow:
+            self._recorded = Followed(files[REGISTRY_EVENTS].parent, done=self._mark.followed)
+        else:
+            position = self._mark.positions.get(REGISTRY_COMMANDS, Position())
+            refused = partial(self._dead_letters.write, REGISTRY_COMMANDS)
+            self._recorded = Commands(files.get(REGISTRY_COMMANDS), position, latest_ms=latest_ms, refused=refused)
+            opened.callback(self._recorded.close)
+        self._score = [(stage, state.task(_TASKS.index(stage.name), partition)) for partition, stage in enumerate(stages.score)]
+        self._downstream = stages.downstream(lambda name: state.task(_TASKS.index(name), 0))
+
+    def to_the_end(self) -> ReplaySummary:
+        """Go on from the mark until the run is done."""
+        started, started_cpu = time.monotonic(), time.process_time()
+        already = self._mark.phase == "done"
+        if not already:
+            if self._ticks is not None and not self._resumed:
+                for portion in self._ticks.rejects:
+                    self._dead_letters.write(TICKS, portion)
+            self._settle()
+        if self._mark.phase == "reading":
+            self._read()
+        if self._mark.phase == "closing":
+            self._close_windows()
+        return self._summary(already, time.monotonic() - started, time.process_time() - started_cpu)
+
+    def _read(self) -> None:
+        while (step := self._merge.step(self._batch)) is not None:
+            self._mark.first_ms = self._mark.first_ms or _first_ms(step)
+            self._mark.last_ms = self._mark.clock_ms = max(self._mark.last_ms, step.event_ms)
+            self._score_step(step.batches, step)
+            self._settle()
+        if self._ticks is not None:
+            self._rest(self._ticks)
+        ended = self._ticks is not None and self._ticks.ended
+        if self._identity.open_end or ended:
+            self._finish(time_is_over=ended)
+            return
+        self._mark.phase = "closing"
+        self._mark.end_ms = end_of_time(self._config, self._mark.last_ms)
+        self._commit()
+
+    def _rest(self, ticks: RecordedTicks) -> None:
+        """Let every partition come as far as the live run did, which may have been to the end of time."""
+        self._mark.last_ms = self._mark.clock_ms = max(self._mark.last_ms, 0 if ticks.ended else ticks.last_ms)
+        at_rest = False
+        while not at_rest:
+            self._score_step(self._merge.rest(ticks), None)
+            at_rest = not any(state.changed for _, state in self._score)
+            self._settle()
+
+    def _close_windows(self) -> None:
+        """Let time run on in bounded slices until every window is final and every entry has expired."""
+        stride_ms = max(self._config.pane_ms, HOUR_MS)
+        at_rest = not self._mark.last_ms
+        while not at_rest:
+            self._mark.clock_ms = min(self._mark.clock_ms - self._mark.clock_ms % stride_ms + stride_ms, self._mark.end_ms)
+            now_ms, ended_ms = self._mark.clock_ms, self._mark.last_ms
+            batches = [Batch(partition=partition, tick_ms=now_ms, ended_ms=ended_ms) for partition in range(len(self._score))]
+            self._score_step(batches, None)
+            # Stage 1 forgets a bounded number of entries in one call, so at the end of time it is called until nothing changes.
+            at_rest = self._mark.clock_ms == self._mark.end_ms and not any(state.changed for _, state in self._score)
+            self._settle()
+        self._finish(time_is_over=True)
+
+    def _finish(self, *, time_is_over: bool) -> None:
+        """Carry out what is left of the registry's part: at the end of time all of it, at an open end the commands whose time has come."""
+        if not time_is_over:
+            self._emit(self._downstream.finish(*self._recorded.before(self._downstream.next_ms())))
+        commands, decided = self._recorded.before(None)
+        self._emit(self._downstream.finish(commands if time_is_over else [], decided))
+        self._mark.phase = "done"
+        self._commit()
+
+    def _score_step(self, batches: Sequence[Batch], step: Step | None) -> None:
+        """Run stage 1 on every partition and hand its partials to stage 2."""
+        partials: list[Record] = []
+        others: list[Record] = []
+        found: dict[str, list[tuple[int, Reject]]] = {}
+        for (stage, state), batch in zip(self._score, batches, strict=True):
+            for record in stage.process(batch, state):
+                if record.topic == WINDOW_PARTIALS:
+                    partials.append(record)
+                elif record.topic.endswith(_DLQ):
+                    found.setdefault(record.topic.removesuffix(_DLQ), []).append((batch.partition, record.value))
+                else:
+                    others.append(record)
+        self._emit(sorted(others, key=lambda record: record.rank))
+        for topic, portion in (step.portions if step else {}).items():
+            self._dead_letters.write(topic, portion, found.get(topic, ()))
+        self._downstream.merge([record.value for record in partials])
+
+    def _settle(self) -> None:
+        """Close the panes that are complete, and commit."""
+        panes = 0
+        while (due_ms := self._downstream.due()) is not None:
+            self._emit(self._downstream.advance(*self._recorded.before(due_ms)))
+            panes += 1
+            if panes % PANES_PER_COMMIT == 0:
+                self._commit()
+        self._commit()
+
+    def _commit(self) -> None:
+        """Commit everything since the last commit: first the files, then one write batch."""
+        mark = self._mark
+        mark.lengths = self._outputs.flush()
+        mark.positions = self._merge.positions
+        mark.ticks, mark.offsets = self._merge.ticks, self._merge.offsets
+        if isinstance(self._recorded, Followed):
+            mark.followed = self._recorded.done
+        else:
+            mark.positions[REGISTRY_COMMANDS] = self._recorded.position
+        self._reached("appended")
+        commit = self._state.finish if mark.phase == "done" else self._state.commit
+        commit({_MARK: msgspec.msgpack.encode(mark)})
+        self._reached("committed")
+        if self._progress is not None:
+            self._progress(
+                Progress(
+                    phase=mark.phase,
+                    lines=sum(position.line for position in mark.positions.values()),
+                    bytes=sum(position.byte for position in mark.positions.values()),
+                    total_bytes=self._total_bytes,
+                    event_ms=mark.clock_ms,
+                    end_ms=mark.end_ms or None,
+                )
+            )
+
+    def _emit(self, records: Sequence[Record]) -> None:
+        by_topic: dict[str, list[Any]] = {}
+        for record in records:
+            by_topic.setdefault(record.topic, []).append(record.value)
+        # What the stages command each other is told by the events that follow from it.
+        by_topic.pop(REGISTRY_COMMANDS, None)
+        for topic, values in by_topic.items():
+            self._outputs.write(topic, values)
+            self._mark.written[topic] = self._mark.written.get(topic, 0) + len(values)
+
+    def _summary(self, already: bool, elapsed_s: float, cpu_s: float) -> ReplaySummary:
+        mark = self._mark
+        return ReplaySummary(
+            out=str(self._out),
+            lines={topic: position.line for topic, position in mark.positions.items() if position.line or topic in NEEDED},
+            refused=mark.refused,
+            written=mark.written,
+            first_event=format_time(mark.first_ms) if mark.first_ms else None,
+            last_event=format_time(mark.last_ms) if mark.last_ms else None,
+            resumed=self._resumed and not already,
+            already_finished=already,
+            notes=_notes(self._out, self._source, mark),
+            elapsed_s=elapsed_s,
+            cpu_s=cpu_s,
+        )
+
+
+def end_of_time(config: Config, last_ms: int) -> int:
+    """Event time at which every window that holds a row is final and every entry has expired.
+
+    Parameters
+    ----------
+    last_ms
+        Largest event time of the log.
+    """
+    models = (config.defaults, *config.models.values())
+    horizon_ms = max(model.label_horizon_ms for model in models)
+    window_ms = max(window.size_ms + window.step_ms for model in models for window in model.windows)
+    corrections_ms = max(model.correction_horizon_ms for model in models)
+    waited_ms = max(config.park_ms, horizon_ms + corrections_ms) + window_ms
+    return last_ms + waited_ms + max(config.prediction_grace_ms, config.truth_grace_ms) + 2 * config.pane_ms
+
+
+def _pipeline(config: Config, partitions: int, *, follow: bool) -> Stages:
+    """The stages of `driftline.streams.pipeline`."""
+    from driftline.streams import pipeline
+    from driftline.streams.join import Score
+
+    return Stages(
+        [Score(config, partition, partitions) for partition in range(partitions)],
+        lambda states: pipeline.Downstream(config, states, follow=follow),
+    )
+
+
+def _first_ms(step: Step) -> int:
+    """Event time of the first valid row of a step in merged order, 0 if there is none."""
+    keys = [int(portion.key[0]) for portion in step.portions.values() if len(portion.key)]
+    return min(keys, default=0)
+
+
+def _tell_rows(progress: Callable[[Progress], None], total_bytes: int, rows: int) -> None:
+    progress(Progress(phase="converting", lines=rows, bytes=0, total_bytes=total_bytes, event_ms=0, end_ms=None))
+
+
+def _notes(out: Path, source: Path, mark: _Mark) -> list[str]:
+    """What a reader of the results should know and would not see."""
+    notes = []
+    if source == out / TABLE_LOG_FOLDER:
+        notes.append(f"the rows of the table were put in order of time; the log that was made of them is {source}")
+    truths = mark.positions.get(GROUND_TRUTH, Position())
+    if not truths.high_ms and mark.last_ms:
+        notes.append("no ground truth came: figures that need labels are empty, and every prediction has expired without a truth")
+    return notes
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000

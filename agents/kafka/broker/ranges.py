@@ -1,0 +1,133 @@
+"""Committed records of a range of a topic, one partition after the other.
+
+A range is what lies between two moments of Kafka's own clock (the time at which the broker took a record), so that it is a range of
+offsets; event time is inside the values and has no part in it. Records of aborted transactions are never seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any, Final
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from msgspec import Struct
+
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.recorded.export_manifest import Range
+
+REQUEST_S: Final = 30.0
+CHUNK: Final = 2_000
+WAIT_S: Final = 0.05
+
+
+class Fetched(Struct, frozen=True, gc=False):
+    """A committed record; `value` is empty where it has none."""
+
+    partition: int
+    offset: int
+    value: bytes
+    headers: dict[str, bytes]
+
+
+def ranges(
+    connection: Connection, topics: Sequence[str], *, since_ms: int | None = None, until_ms: int | None = None
+) -> dict[str, list[Range]]:
+    """Ranges of every partition of each topic, by partition; no ranges where the broker has no such topic.
+
+    Parameters
+    ----------
+    topics
+        Names without the prefix.
+    since_ms, until_ms
+        Records that the broker took at or after the first and before the second moment, in ms since the epoch; None is the start of the
+        log, and what is committed by now.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer.
+    """
+    there = connection.reach().topics
+    places = [
+        TopicPartition(name, partition)
+        for topic in topics
+        if (name := connection.name(topic)) in there
+        for partition in sorted(there[name].partitions)
+    ]
+    found: dict[str, list[Range]] = {topic: [] for topic in topics}
+    if not places:
+        return found
+    starts = _offsets(connection, places, OffsetSpec.earliest())
+    ends = _offsets(connection, places, OffsetSpec.latest())
+    with closing(connection.consumer()) as consumer:
+        first = starts if since_ms is None else _at_time(consumer, places, since_ms, starts, ends)
+        last = ends if until_ms is None else _at_time(consumer, places, until_ms, starts, ends)
+    for place in places:
+        at = (place.topic, place.partition)
+        topic = connection.bare(place.topic)
+        found[topic].append(Range(topic, place.partition, first[at], max(first[at], last[at])))
+    return found
+
+
+def records(connection: Connection, wanted: Range) -> Iterator[list[Fetched]]:
+    """The records of a range in offset order, some at a time.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer, or the log no longer has the range.
+    """
+    if wanted.start >= wanted.end:
+        return
+    settings = {"enable_partition_eof": True, "auto_offset_reset": "error", "queued_max_messages_kbytes": 4096}
+    with closing(connection.consumer(**settings)) as consumer:
+        consumer.assign([TopicPartition(connection.name(wanted.topic), wanted.partition, wanted.start)])
+        while True:
+            taken: list[Fetched] = []
+            # A marker of a transaction takes an offset too, so the range may end behind its last record: then the partition's end tells.
+            at_end = False
+            for message in consumer.consume(CHUNK, WAIT_S):
+                error, offset = message.error(), message.offset() or 0
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                at_end = at_end or offset >= wanted.end or error is not None
+                if error is None and offset < wanted.end:
+                    headers: Any = dict(message.headers() or ())
+                    taken.append(Fetched(wanted.partition, offset, message.value() or b"", headers))
+            if taken:
+                yield taken
+            if at_end:
+                return
+
+
+_MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
+Offsets = dict[tuple[str, int], int]
+
+
+def _offsets(connection: Connection, places: Sequence[TopicPartition], spec: OffsetSpec) -> Offsets:
+    admin = connection.admin()  # the answers come through it: it has to live until they are there
+    ends = time.monotonic() + REQUEST_S
+    while True:
+        asked = dict.fromkeys(places, spec)
+        found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_S)
+        try:
+            return {(place.topic, place.partition): future.result().offset for place, future in found.items()}
+        except KafkaException as error:
+            # Of a topic that was made a moment ago, or while its leader changes.
+            if error.args[0].code() not in _MOVING or time.monotonic() >= ends:
+                raise
+            time.sleep(WAIT_S)
+
+
+def _at_time(consumer: Any, places: Sequence[TopicPartition], time_ms: int, starts: Offsets, ends: Offsets) -> Offsets:
+    """The first offset at or after a time, the end where there is none."""
+    asked = [TopicPartition(place.topic, place.partition, time_ms) for place in places]
+    offsets = dict(ends)
+    for place in consumer.offsets_for_times(asked, timeout=REQUEST_S):
+        at = (place.topic, place.partition)
+        if place.offset >= 0:
+            offsets[at] = min(max(place.offset, starts[at]), ends[at])
+    return offsets

@@ -1,0 +1,1 @@
+"""The changelog of a task: journal, compaction, local copy and restore."""

@@ -1,0 +1,183 @@
+"""The local copy of what is committed: it saves a restart from reading whole journals.
+
+One RocksDB database holds the tasks of a worker. Beside the state of each task lies its `Place`: which journal it is a copy of, and up to
+which offset, written in the same batch. A copy that does not fit its journal is erased and restored from there: it is never needed. So
+what is damaged, full or lost here costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from driftline.agents.kafka.broker.task_kinds import PLACES, STAGES
+from driftline.agents.kafka.changelog.version import STATE_VERSION
+from driftline.agents.state.rocks import RocksState, StateError
+from driftline.agents.state.task_state import Cut, Extent, TaskState
+
+log = logging.getLogger(__name__)
+
+FOLDER: Final = "cache"
+_DAMAGED: Final = "cache-is-damaged"
+_SAFE: Final = "nothing is lost: what is committed is in the changelog, and the copy here is restored from it"
+_LARGE_AT_ONCE: Final = 2
+_FULL: Final = ("no space", "quota", "file too large")
+
+
+class Place(Struct, array_like=True, frozen=True):
+    """What a copy stands for.
+
+    Attributes
+    ----------
+    cluster_id, topic_id
+        The journal's topic; another one of the same name has another id.
+    state_version
+        Version of the state's layout.
+    next
+        Offset of the journal from which is to be read on.
+    number
+        Number of the last commit.
+    positions, restorable_from, log_bytes, live_bytes
+        As in that commit.
+    shape
+        Settings that the state is laid out by.
+    whole
+        False while a restore that began without a copy has not come to the end of the journal.
+    extents
+        What the copy has to hold, by stage.
+    """
+
+    cluster_id: str
+    topic_id: str
+    state_version: int
+    next: int
+    number: int
+    positions: dict[str, int]
+    restorable_from: int
+    log_bytes: int
+    live_bytes: int
+    shape: str = ""
+    whole: bool = True
+    extents: dict[str, Extent] = {}
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Place).decode
+
+
+class Cache:
+    """The local copies of all tasks of a worker.
+
+    Parameters
+    ----------
+    folder
+        Folder of the worker's state; made when it does not exist. Two workers need two.
+    memory_bytes
+        Memory for the state of all tasks.
+
+    Attributes
+    ----------
+    large_restores
+        Held by a task while it restores more than `restore.CHUNK_BYTES`, so that few do at a time.
+
+    Raises
+    ------
+    StateError
+        If another process uses the folder, or the disk is full.
+    """
+
+    def __init__(self, folder: Path, memory_bytes: int) -> None:
+        self.folder = folder
+        self._memory_bytes = memory_bytes
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if (folder / _DAMAGED).exists():
+                self._start_anew("it was found damaged before")
+                (folder / _DAMAGED).unlink()
+        except OSError as error:
+            raise StateError(f"{folder}: cannot be used for the state of this worker ({error}); give another --state") from error
+        self.large_restores = threading.BoundedSemaphore(_LARGE_AT_ONCE)
+        try:
+            self.store = self._opened()
+        except StateError as error:
+            text = str(error).lower()
+            if is_full(error) or "lock" in text or "permission" in text:
+                raise
+            self._start_anew(str(error.__cause__))
+            self.store = self._opened()
+
+    def states(self, kind: str, partition: int) -> dict[str, TaskState]:
+        """The state of each stage of a task, by name."""
+        return {stage: self.store.task_state(PLACES[stage], partition) for stage in STAGES[kind]}
+
+    def place(self, kind: str, partition: int) -> Place | None:
+        """What the copy of a task stands for; None without a copy, or with one that a former version wrote."""
+        held = self.store.mark(_mark(kind, partition))
+        try:
+            place = None if held is None else _decode(held)
+        except msgspec.DecodeError:
+            return None
+        return place if place is not None and place.state_version == STATE_VERSION else None
+
+    def write(self, kind: str, partition: int, cuts: Sequence[Cut], place: Place) -> None:
+        """Bring a copy to a later place; any thread may do it.
+
+        Raises
+        ------
+        StateError
+            If the disk is full or damaged.
+        """
+        self.store.write(cuts, {_mark(kind, partition): _encode(place)})
+
+    def release(self, kind: str, partition: int) -> None:
+        """Forget a task in memory; its copy stays."""
+        for stage in STAGES[kind]:
+            self.store.release(PLACES[stage], partition)
+
+    def erase(self, kind: str, partition: int) -> None:
+        """Delete the copy of a task that is not in use."""
+        self.release(kind, partition)
+        for stage in STAGES[kind]:
+            self.store.erase(PLACES[stage], partition, [_mark(kind, partition)])
+
+    def close(self) -> None:
+        """Close the database."""
+        self.store.close()
+
+    def told_of(self, error: Exception) -> str:
+        """What to say when the database fails while it is used; what is damaged is left for the next start to erase."""
+        if is_full(error):
+            return f"{self.folder}: the disk is full ({error}); {_SAFE}: free space and start the worker again"
+        (self.folder / _DAMAGED).touch()
+        return f"{self.folder}: the local copy of the state is damaged ({error}); {_SAFE} at the next start"
+
+    def _opened(self) -> RocksState:
+        return RocksState(
+            self.folder / FOLDER,
+            memory_bytes=self._memory_bytes,
+            of="this worker",
+            to_start_anew="end the other worker that uses this folder or give another --state, and see that the disk has room",
+            after_failure=_SAFE,
+        )
+
+    def _start_anew(self, why: str) -> None:
+        log.warning(
+            "%s: the local copy of the state cannot be used (%s) and is erased; it is restored from the changelogs", self.folder, why
+        )
+        shutil.rmtree(self.folder / FOLDER, ignore_errors=True)
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether an error of the database means that the disk has no room."""
+    return any(words in str(error).lower() for words in _FULL)
+
+
+def _mark(kind: str, partition: int) -> str:
+    return f"{kind}-{partition}"

@@ -1,0 +1,157 @@
+"""The changelog of a task: a journal of its commits, from which its state is restored.
+
+A commit is written in the transaction that writes its outputs, as one or more records of at most PIECE_BYTES: pieces of the changes of the
+state, and at last a `Closing` with the last piece, the positions of all inputs after the commit, and what a restore has to know. Readers
+see committed records only, and one task writes at a time (the others are fenced), so the journal is a gapless sequence of numbered
+commits. A restore that reads it in order and applies whole commits ends with the state of the last one.
+
+The journal is kept short by writing what is old anew (`cleaning.py`): `Closing.restorable_from` is the offset from which reading the
+journal into an empty state gives the same state as reading all of it. What lies before is deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+FORMAT: Final = 1
+# A broker takes 1 MiB a record by default.
+PIECE_BYTES: Final = 900_000
+_CLOSING: Final = b"commit"
+
+
+class JournalError(Exception):
+    """The journal cannot be read as one; the message says what is wrong and what to do."""
+
+
+class Closing(Struct, array_like=True, frozen=True):
+    """The last record of a commit.
+
+    Attributes
+    ----------
+    format
+        Version of the journal's layout.
+    state_version
+        Version of the state's layout, see `driftline.agents.kafka.changelog.version`.
+    number
+        Number of the commit; each is one more than the one before.
+    pieces
+        How many records come before this one.
+    positions
+        Next offset of each input topic, without prefix.
+    restorable_from
+        From which offset of the journal a restore of this commit is complete.
+    log_bytes
+        Bytes of the journal from there on, with this commit, before compression.
+    live_bytes
+        What the state took when it was last written anew.
+    changes
+        The last piece.
+    shape
+        Settings that the state is laid out by.
+    """
+
+    format: int
+    state_version: int
+    number: int
+    pieces: int
+    positions: dict[str, int]
+    restorable_from: int
+    log_bytes: int
+    live_bytes: int
+    changes: bytes
+    shape: str = ""
+
+
+class Commit(Struct, frozen=True):
+    """A whole commit as read.
+
+    Attributes
+    ----------
+    closing
+        Its last record, without changes.
+    changes
+        Record of the changes by stage.
+    next
+        Offset after it.
+    """
+
+    closing: Closing
+    changes: dict[str, bytes]
+    next: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_closing = msgspec.msgpack.Decoder(Closing).decode
+_decode_changes = msgspec.msgpack.Decoder(dict[str, bytes]).decode
+_decode_versions = msgspec.msgpack.Decoder(list[Any]).decode
+
+
+def records_of(closing: Closing, changes: Mapping[str, bytes]) -> list[tuple[bytes, bytes]]:
+    """Keys and values of the records of a commit, in order.
+
+    Parameters
+    ----------
+    closing
+        Everything but `pieces` and `changes`, which are filled in.
+    changes
+        Record of the changes by stage.
+    """
+    data = _encode(changes)
+    pieces = [data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES)]
+    last = _encode(msgspec.structs.replace(closing, pieces=len(pieces) - 1, changes=pieces[-1]))
+    records = [(b"%d/%d" % (closing.number, index), piece) for index, piece in enumerate(pieces[:-1])]
+    return [*records, (b"%d/%b" % (closing.number, _CLOSING), last)]
+
+
+class Assembly:
+    """Puts the records of a journal together to commits.
+
+    Parameters
+    ----------
+    name
+        The topic partition, for messages.
+    after
+        Number of the commit that has been applied already; None to begin with whatever comes.
+    """
+
+    def __init__(self, name: str, after: int | None = None) -> None:
+        self._name = name
+        self._number = after
+        self._pieces: list[bytes] = []
+
+    def add(self, offset: int, key: bytes | None, value: bytes | None) -> Commit | None:
+        """Take the next record; gives the commit that it completes.
+
+        Raises
+        ------
+        JournalError
+            If it does not follow the record before.
+        """
+        number, _, part = (key or b"").partition(b"/")
+        if value is None or not number.isdigit() or not (part.isdigit() or part == _CLOSING):
+            raise JournalError(f"{self._name}@{offset}: is no record of a task; only the tasks of this program may write there")
+        expected = None if self._number is None else self._number + 1
+        if (expected is not None and int(number) != expected) or (part != _CLOSING and int(part) != len(self._pieces)):
+            raise JournalError(
+                f"{self._name}@{offset}: record {(key or b'').decode()} was read where piece {len(self._pieces)} of commit "
+                f"{'any' if expected is None else expected} was due; records of the changelog are missing"
+            )
+        if part != _CLOSING:
+            self._pieces.append(value)
+            return None
+        layout = _decode_versions(value)
+        if not layout or layout[0] != FORMAT:
+            found = layout[0] if layout else "none"
+            raise JournalError(
+                f"{self._name}@{offset}: has journal format {found}, this program reads {FORMAT}; run the version that wrote it"
+            )
+        closing = _decode_closing(value)
+        if closing.pieces != len(self._pieces):
+            raise JournalError(f"{self._name}@{offset}: commit {closing.number} has {closing.pieces} pieces, {len(self._pieces)} were read")
+        changes = _decode_changes(b"".join([*self._pieces, closing.changes]) if self._pieces else closing.changes)
+        self._pieces, self._number = [], closing.number
+        return Commit(msgspec.structs.replace(closing, changes=b""), changes, offset + 1)

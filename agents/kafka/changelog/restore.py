@@ -1,0 +1,294 @@
+"""Brings the state of a task to the last commit of its journal: from the local copy where that fits, else from the journal alone."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Final
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from msgspec import Struct
+
+from driftline.agents.kafka.broker import failures
+from driftline.agents.kafka.broker.broker_retry import Patience
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.failures import Abandoned, MustStop
+from driftline.agents.kafka.changelog.cache import Cache, Place
+from driftline.agents.kafka.changelog.journal import Assembly, Commit, JournalError
+from driftline.agents.kafka.changelog.version import STATE_VERSION, check_version, lifted
+from driftline.agents.state.task_state import TaskState
+
+log = logging.getLogger(__name__)
+
+# So much is applied before it is written to the local copy.
+CHUNK_BYTES: Final = 4 << 20
+_BATCH: Final = 200
+# A call returns when it has so many records or so much time has passed, the end of the journal notwithstanding.
+_WAIT_S: Final = 0.02
+_TELL_S: Final = 10.0
+_LOOK_S: Final = 0.2
+_MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+
+
+class Journal(Struct, frozen=True):
+    """The changelog of one task.
+
+    Attributes
+    ----------
+    topic
+        Its full name.
+    partition
+        The partition, of the task and of the topic.
+    cluster_id, topic_id
+        Which topic of that name it is.
+    """
+
+    topic: str
+    partition: int
+    cluster_id: str
+    topic_id: str
+
+    @property
+    def name(self) -> str:
+        """The topic partition, for messages."""
+        return f"{self.topic}[{self.partition}]"
+
+
+class Restored(Struct, frozen=True):
+    """How a restore went.
+
+    Attributes
+    ----------
+    place
+        The state stands for this.
+    low
+        First offset of the journal.
+    copied
+        True if it began with the local copy.
+    commits, bytes
+        What was read of the journal.
+    seconds
+        How long it took.
+    """
+
+    place: Place
+    low: int
+    copied: bool
+    commits: int
+    bytes: int
+    seconds: float
+
+
+class Restore:
+    """One restore.
+
+    Parameters
+    ----------
+    connection
+        The broker.
+    cache
+        The local copies.
+    kind
+        Kind of the task.
+    journal
+        Its changelog. Its task is this process's: nobody else writes there.
+    unwanted
+        Asked now and then; True ends the restore.
+    """
+
+    def __init__(self, connection: Connection, cache: Cache, kind: str, journal: Journal, unwanted: Callable[[], bool]) -> None:
+        self._connection = connection
+        self._cache = cache
+        self._kind = kind
+        self._journal = journal
+        self._unwanted = unwanted
+        self._commits = 0
+        self._bytes = 0
+
+    def run(self) -> Restored:
+        """Restore the state.
+
+        Raises
+        ------
+        MustStop
+            If the journal cannot be read, or not by this version.
+        Abandoned
+            If it is no longer wanted.
+        StateError
+            If the local disk is full or damaged.
+        """
+        started = time.monotonic()
+        consumer = self._connection.consumer(
+            enable_partition_eof=True,
+            auto_offset_reset="error",
+            fetch_wait_max_ms=20,
+            # Four tasks are restored at a time, and commits of a large state are a megabyte and more. What does not fit is asked for
+            # as soon as there is room, not after a second.
+            queued_max_messages_kbytes=4 << 10,
+            fetch_queue_backoff_ms=2,
+            enable_metrics_push=False,
+        )
+        try:
+            low, high = self._span(consumer)
+            place = self._copied(low, high)
+            copied = place is not None
+            if place is not None:
+                try:
+                    place = self._read(consumer, place, high)
+                except JournalError as error:
+                    # What the copy stands for and what the journal holds are two histories, as after a broker has lost its disk.
+                    self._erase(str(error))
+                    copied, place = False, None
+            if place is None:
+                empty = Place(self._journal.cluster_id, self._journal.topic_id, STATE_VERSION, low, -1, {}, 0, 0, 0, whole=False)
+                place = self._read(consumer, empty, high)
+            self._check_whole(place, low)
+        except JournalError as error:
+            raise MustStop(
+                failures.REFUSED, f"{error}; the state cannot be restored: to start anew from the input topics use another kafka.app"
+            ) from error
+        finally:
+            consumer.close()
+        return Restored(msgspec.structs.replace(place, whole=True), low, copied, self._commits, self._bytes, time.monotonic() - started)
+
+    def _span(self, consumer: Consumer) -> tuple[int, int]:
+        """First offset of the journal, and the one after its last."""
+        patience = Patience(self._connection, self._journal.name, "be restored", self._unwanted)
+        where = TopicPartition(self._journal.topic, self._journal.partition)
+        while True:
+            try:
+                return consumer.get_watermark_offsets(where, timeout=_TELL_S, cached=False)
+            except KafkaException as error:
+                fault: KafkaError = error.args[0]
+                if fault.code() in _MISSING and patience.waited_s > _TELL_S:
+                    why = f"{self._journal.name}: there is no such changelog; make the topics: driftline topics create"
+                    raise MustStop(failures.REFUSED, why) from error
+                if fault.fatal():
+                    raise MustStop(failures.REFUSED, str(self._connection.error(fault))) from error
+                patience.again(fault)
+
+    def _copied(self, low: int, high: int) -> Place | None:
+        """What the local copy stands for; None, and the copy erased, if it does not fit the journal."""
+        place = self._cache.place(self._kind, self._journal.partition)
+        if place is None:
+            self._cache.erase(self._kind, self._journal.partition)
+            return None
+        if (place.cluster_id, place.topic_id) != (self._journal.cluster_id, self._journal.topic_id):
+            why = "it is a copy of another topic, or of one that was deleted"
+        elif place.next < low:
+            why = f"it ends at {place.next}, the journal begins at {low}"
+        elif place.next > high:
+            why = f"it goes to {place.next}, the journal ends at {high}"
+        elif not self._is_whole(place):
+            why = "it is damaged: parts of it are missing"
+        else:
+            return place
+        self._erase(why)
+        return None
+
+    def _is_whole(self, place: Place) -> bool:
+        states = self._cache.states(self._kind, self._journal.partition)
+        return place.extents.keys() == states.keys() and all(place.extents[stage].is_in(state.found) for stage, state in states.items())
+
+    def _erase(self, why: str) -> None:
+        log.warning("%s: the local copy is not used (%s) and is restored from the journal", self._journal.name, why)
+        self._cache.erase(self._kind, self._journal.partition)
+
+    def _check_whole(self, place: Place, low: int) -> None:
+        """Refuse what was read from a journal whose beginning is missing; a whole copy makes it good."""
+        if place.restorable_from >= low:
+            return
+        missing = (
+            f"{self._journal.name}: begins at {low}, but records from {place.restorable_from} on are needed; somebody else deleted them "
+            "(is its retention.ms -1?)"
+        )
+        if not place.whole:
+            raise JournalError(missing)
+        log.error("%s; the local copy has them, and the task writes all of its state anew", missing)
+
+    def _read(self, consumer: Consumer, place: Place, high: int) -> Place:
+        """Apply the journal from a place to its end."""
+        with ExitStack() as held:
+            return self._applied(consumer, place, high, held)
+
+    def _applied(self, consumer: Consumer, place: Place, high: int, held: ExitStack) -> Place:
+        journal = self._journal
+        states = self._cache.states(self._kind, journal.partition)
+        assembly = Assembly(journal.name, place.number if place.number >= 0 else None)
+        consumer.assign([TopicPartition(journal.topic, journal.partition, place.next)])
+        pending_bytes, told, at_end, is_large = 0, time.monotonic(), place.next >= high, False
+        while not at_end:
+            self._check_wanted()
+            messages = consumer.consume(_BATCH, _WAIT_S)
+            for message in messages:
+                if (error := message.error()) is not None:
+                    if error.code() != KafkaError._PARTITION_EOF:
+                        raise JournalError(f"{journal.name}: cannot be read ({error.str()})")
+                    at_end = at_end or (message.offset() or 0) >= high
+                    continue
+                value = message.value()  # a copy each time
+                commit = assembly.add(message.offset() or 0, message.key(), value)
+                self._bytes += len(value or b"")
+                pending_bytes += len(value or b"")
+                if commit is not None:
+                    self._apply(commit, states)
+                    place = self._place(commit, whole=place.whole)
+                    if pending_bytes >= CHUNK_BYTES:
+                        if not is_large:
+                            self._wait_for_others(held)
+                            is_large = True
+                        self._write(states, place)
+                        pending_bytes = 0
+            if messages:
+                told = time.monotonic()
+                failures.reached("restoring")
+            elif time.monotonic() - told > _TELL_S:
+                told = time.monotonic()
+                log.warning("%s: the broker gives no more at %d of %d, waiting: is it there?", journal.name, place.next, high)
+        if pending_bytes:
+            self._write(states, place)
+        return place
+
+    def _apply(self, commit: Commit, states: Mapping[str, TaskState]) -> None:
+        version = commit.closing.state_version
+        check_version(version, self._journal.name)
+        for stage, record in lifted(commit.changes, version).items():
+            states[stage].overlay.apply(record)
+        self._commits += 1
+
+    def _place(self, commit: Commit, whole: bool) -> Place:
+        closing = commit.closing
+        return Place(
+            self._journal.cluster_id,
+            self._journal.topic_id,
+            STATE_VERSION,
+            commit.next,
+            closing.number,
+            closing.positions,
+            closing.restorable_from,
+            closing.log_bytes,
+            closing.live_bytes,
+            closing.shape,
+            whole,
+        )
+
+    def _write(self, states: Mapping[str, TaskState], place: Place) -> None:
+        cuts = [state.cut() for state in states.values() if state.overlay.changed]
+        place = msgspec.structs.replace(place, extents={stage: state.extent for stage, state in states.items()})
+        self._cache.write(self._kind, self._journal.partition, cuts, place)
+        for cut in cuts:
+            cut.task.settle(cut)
+
+    def _wait_for_others(self, held: ExitStack) -> None:
+        """Let other large restores end first: each has the changes of a commit and a part of the state in memory two and three times."""
+        turn = self._cache.large_restores
+        while not turn.acquire(timeout=_LOOK_S):
+            self._check_wanted()
+        held.callback(turn.release)
+
+    def _check_wanted(self) -> None:
+        if self._unwanted():
+            raise Abandoned(self._journal.name)

@@ -1,0 +1,238 @@
+"""Stage 1 of one partition, between its task and the stage: rows from bytes, ticks, and what goes where.
+
+Everything that came since the last commit is one call of the stage. Joining and counting are `driftline.streams.join`; when an idle partition
+moves on is `ticking.py`; transactions and positions are the task's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from driftline.agents.kafka.broker.outgoing import Outgoing
+from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.wire import Writer, dead_letter
+from driftline.agents.kafka.stages.maturity_ladders import Ladders
+from driftline.agents.kafka.stages.ticking import Ticking
+from driftline.agents.kafka.task.processor import ProcessorFactory
+from driftline.agents.recorded.log_files import decoders
+from driftline.agents.recorded.merge import columns_by_topic, merged_ranks
+from driftline.agents.recorded.topic_log import AsColumns
+from driftline.schemas.events import Tick
+from driftline.schemas.rejects import Reject
+from driftline.schemas.results import encode
+from driftline.schemas.settings import Config
+from driftline.schemas.times import MINUTE_MS, parse_time
+from driftline.schemas.topics import GROUND_TRUTH, OUTCOMES, PREDICTIONS, TICKS, WINDOW_PARTIALS
+from driftline.streams.columns import GroundTruthColumns, PredictionColumns, joined
+from driftline.streams.join import Score
+from driftline.streams.join.state_keys import NO_ID
+from driftline.streams.stage import Batch, State
+
+_ROWS = (PREDICTIONS, GROUND_TRUTH)
+AHEAD_MS: Final = 5 * MINUTE_MS
+"""So far in event time one topic may be ahead of the other while that one is unread."""
+FED_MS: Final = 500
+DEFERRED_MS: Final = 1_000
+"""So long after its last records a topic may be fed on, where it is recorded history; and so long rows wait at most to find out."""
+
+
+class ScoreProcessor:
+    """Stage 1 of one partition.
+
+    Parameters
+    ----------
+    config
+        The settings; `config.kafka` says how many partitions there are.
+    partition
+        Number of the partition, of all inputs.
+    state
+        State of the stage.
+    clock
+        Milliseconds since the epoch.
+
+    Attributes
+    ----------
+    unread
+        Inputs that the driver has not read to their ends.
+    caught_up
+        Whether the driver has delivered everything that the inputs held when it looked last. Only then is a partition idle.
+
+    Raises
+    ------
+    StateVersionError
+        If a model was counted by another ladder of maturity.
+    """
+
+    inputs: tuple[str, ...] = (PREDICTIONS, GROUND_TRUTH, TICKS)
+
+    def __init__(self, config: Config, partition: int, state: State, *, clock: Callable[[], int]) -> None:
+        self._config = config
+        self._partition = partition
+        self._state = state
+        self._clock = clock
+        self._score = Score(config, partition, config.kafka.input_partitions, config.kafka.partitions)
+        self._ticking = Ticking(config, state, clock())
+        self._ladders = Ladders(config, state, NO_ID + b"ladders")
+        self._writer = Writer(config.kafka.app, config.kafka.partitions)
+        self._columns: dict[str, AsColumns] = columns_by_topic(lambda model: config.for_model(model).positive_label)
+        self._taken: list[Received] = []
+        self._predictions: list[PredictionColumns] = []
+        self._truths: list[GroundTruthColumns] = []
+        self._refused: list[Outgoing] = []
+        self._rows = 0
+        self._caught_up = False
+        self._unread: frozenset[str] = frozenset()
+        self._fed_ms = dict.fromkeys(_ROWS, clock())
+        self._since_ms = clock()
+        marks = self._score.marks(state)
+        self._heads_ms = {PREDICTIONS: marks.prediction_ms, GROUND_TRUTH: marks.truth_ms}
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether nothing is unread."""
+        return self._caught_up
+
+    @caught_up.setter
+    def caught_up(self, value: bool) -> None:
+        if not value:
+            self._ticking.behind(self._clock())
+        self._caught_up = value
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Inputs that have more to come."""
+        return self._unread
+
+    @unread.setter
+    def unread(self, value: frozenset[str]) -> None:
+        self._unread = value
+        now_ms = self._clock()
+        self._fed_ms.update((topic, now_ms) for topic in _ROWS if topic in value)
+
+    def take(self, received: Received, /) -> int:
+        """Decode records of one input and buffer them."""
+        now_ms = self._clock()
+        decode, _ = decoders(now_ms + self._config.max_ahead_ms)[received.topic]
+        values: list[Any] = received.values
+        rows, good, rejects = decode(values, received.offsets)
+        if rejects:
+            self._refuse(received, rejects, now_ms)
+        if received.topic == TICKS:
+            self._ticking.ask(rows)
+        elif rows:
+            self._fed_ms[received.topic] = now_ms
+            if not (self._predictions or self._truths):
+                self._since_ms = now_ms
+            self._ticking.heard(_ROWS.index(received.topic), now_ms)
+            offsets = np.array(received.offsets, np.int64)
+            columns = self._columns[received.topic](rows, offsets[good] if rejects else offsets)
+            self._heads_ms[received.topic] = max(self._heads_ms[received.topic], int(columns.timestamp_ms.max()))
+            if received.topic == PREDICTIONS:
+                self._predictions.append(columns)
+                self._taken.append(received)
+            else:
+                self._truths.append(columns)
+        self._rows += len(values)
+        return self._rows
+
+    def process(self, positions: Mapping[str, int], /) -> list[Outgoing]:
+        """Join and count what was taken, and tick if the time has come."""
+        tick = self._tick()
+        self._ticking.write(answered=tick is not None)
+        outgoing, taken = self._refused, self._taken
+        batch = Batch(partition=self._partition)
+        batch.predictions, batch.ground_truth = _merged(self._predictions, self._truths)
+        self._predictions, self._truths, self._refused, self._taken, self._rows = [], [], [], [], 0
+        if tick is not None:
+            tick = msgspec.structs.replace(tick, after={topic: positions.get(topic, 0) for topic in _ROWS})
+            batch.tick_ms = parse_time(tick.timestamp)
+            self._heads_ms = {topic: max(head_ms, batch.tick_ms) for topic, head_ms in self._heads_ms.items()}
+            batch.ended_ms = None if tick.ended is None else parse_time(tick.ended)
+            outgoing.append(Outgoing(TICKS, self._partition, str(self._partition).encode(), encode(tick)))
+        elif batch.predictions is None and batch.ground_truth is None and self._score.at_rest:
+            return outgoing
+        if batch.predictions is not None:
+            self._ladders.note(model for model, _ in batch.predictions.names)
+        partials, outcomes = [], []
+        for record in self._score.process(batch, self._state):
+            if record.topic == WINDOW_PARTIALS:
+                partials.append(record)
+            elif record.topic == OUTCOMES:
+                outcomes.append(record)
+            else:
+                outgoing.append(self._conflict(record.value, taken))
+        return outgoing + self._writer.said(outcomes) + self._writer.partials(partials)
+
+    def waits(self) -> tuple[str, str] | None:
+        """The topic that is ahead, and the other one.
+
+        While a backlog is read, truths would run far ahead of predictions, since more of them fit into a fetch: each would have to be
+        parked, and what comes after an id has ended would depend on which topic was read first.
+        """
+        ahead, behind = sorted(self._heads_ms, key=self._heads_ms.__getitem__, reverse=True)
+        return (ahead, behind) if self._heads_ms[ahead] > self._heads_ms[behind] + AHEAD_MS else None
+
+    def defers(self) -> bool:
+        """Whether one topic is ahead of the other, of which there is more to come.
+
+        Rows of one call are joined in order of time, so the more of both topics a call has the less it matters which was fetched first.
+        While recorded history is fed, a topic may have nothing unread for a moment and go on at once. Truths more than `park` beyond all
+        predictions may end an id whose prediction is still to be fed: they wait for it, or until the partition is asked to move on.
+        """
+        if (pair := self.waits()) is None:
+            return False
+        _, behind = pair
+        if behind in self._unread:
+            return True
+        if self._config.clock == "wall":
+            return False
+        if self._truths and self._heads_ms[GROUND_TRUTH] > self._heads_ms[PREDICTIONS] + self._config.park_ms:
+            return not self._ticking.asked
+        return self._clock() < min(max(self._fed_ms[behind], self._since_ms) + FED_MS, self._since_ms + DEFERRED_MS)
+
+    def pending(self) -> bool:
+        """Whether entries wait to be forgotten, or a tick is due."""
+        return not self._score.at_rest or self._tick() is not None
+
+    def _tick(self) -> Tick | None:
+        # What was taken and not yet applied is not in the marks, and an answer tells how far the partition has come.
+        if not self._caught_up or self._predictions or self._truths:
+            return None
+        return self._ticking.due(self._clock(), self._score.marks(self._state))
+
+    def _refuse(self, received: Received, rejects: list[Reject], now_ms: int) -> None:
+        place = dict(zip(received.offsets, range(len(received.offsets)), strict=True))
+        for reject in rejects:
+            at = place[reject.offset]
+            self._refused.append(
+                dead_letter(received.topic, self._partition, reject, received.keys[at], received.values[at], now_ms=now_ms)
+            )
+
+    def _conflict(self, reject: Reject, taken: list[Received]) -> Outgoing:
+        """The dead letter of a row that stage 1 refused."""
+        received = next(r for r in taken if r.offsets[-1] >= reject.offset)
+        at = bisect_left(received.offsets, reject.offset)
+        return dead_letter(PREDICTIONS, self._partition, reject, received.keys[at], received.values[at], now_ms=self._clock())
+
+
+def score_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFactory:
+    """What makes the processor of a partition."""
+
+    def make(partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]) -> ScoreProcessor:
+        return ScoreProcessor(config, partition, state_of(Score.name), clock=clock)
+
+    return make
+
+
+def _merged(predictions: list[PredictionColumns], truths: list[GroundTruthColumns]) -> tuple[Any, Any]:
+    """The parts of each topic as one, None without any, ranked as a replay would read them: by event time, without reordering a topic."""
+    both: list[Any] = [joined(predictions) if predictions else None, joined(truths) if truths else None]
+    there = [columns for columns in both if columns is not None]
+    for columns, rank in zip(there, merged_ranks([np.maximum.accumulate(each.timestamp_ms) for each in there]), strict=True):
+        columns.rank = rank
+    return both[0], both[1]

@@ -1,0 +1,63 @@
+"""The ladder of maturity that each model of a task has been counted by, kept in its state.
+
+Counts are kept rung by rung, so a model's ladder, its label horizon included, cannot be changed while they are there. That of the
+defaults is part of the shape of the whole state (`version.py`); a model may be added at any time, with a ladder of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from driftline.agents.kafka.changelog.version import StateVersionError
+from driftline.schemas.settings import Config
+from driftline.schemas.times import format_duration
+from driftline.streams.stage import State
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(dict[str, list[int]]).decode
+
+
+class Ladders:
+    """The ladders of one task.
+
+    Parameters
+    ----------
+    state, key
+        Where they lie.
+
+    Raises
+    ------
+    StateVersionError
+        If the configuration now has another ladder for a model that was counted.
+    """
+
+    def __init__(self, config: Config, state: State, key: bytes) -> None:
+        self._config = config
+        self._state = state
+        self._key = key
+        held = state.get(key)
+        self._held = {} if held is None else _decode(held)
+        for model, found in sorted(self._held.items()):
+            wanted = self._wanted(model)
+            if found != wanted:
+                raise StateVersionError(
+                    f'model "{model}" was counted at maturity {_told(found)}; the configuration now has {_told(wanted)}. Put its '
+                    "maturity and label_horizon back, or give the program another kafka.app, under which it starts anew from the "
+                    "input topics"
+                )
+
+    def note(self, models: Iterable[str]) -> None:
+        """These models are counted from now on, if they were not before."""
+        new = {model: self._wanted(model) for model in models if model not in self._held}
+        if new:
+            self._held |= new
+            self._state.put(self._key, _encode(self._held))
+
+    def _wanted(self, model: str) -> list[int]:
+        return [rung.ms for rung in self._config.for_model(model).maturity]
+
+
+def _told(ladder_ms: list[int]) -> str:
+    return " and ".join(map(format_duration, ladder_ms))

@@ -1,0 +1,205 @@
+"""The tasks of one kind that a worker runs: opened when partitions are assigned, finished when they are taken away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final
+
+from driftline.agents.kafka.broker import failures
+from driftline.agents.kafka.broker.failures import Abandoned
+from driftline.agents.kafka.task import metering
+from driftline.agents.kafka.task.processor import ProcessorFactory
+from driftline.agents.kafka.task.runtime import Runtime
+from driftline.agents.kafka.task.task import Task
+from driftline.agents.kafka.task.transaction import TransactionAborted
+
+log = logging.getLogger(__name__)
+
+# A transaction that is refused every time would be tried for ever.
+_MOST_ABORTS: Final = 3
+_GIVEN_UP_S: Final = 3.0
+
+Reopened = Callable[[int, Mapping[str, int]], Awaitable[None]]
+
+
+class Tasks:
+    """Tasks of one kind. All calls come from one event loop.
+
+    Parameters
+    ----------
+    runtime
+        What the tasks of the worker share.
+    kind
+        "score" or "downstream".
+    factory
+        Makes the processor of a task.
+    reopened
+        Awaited when a task had to be opened anew, with its positions, before it can be had again: the driver seeks its inputs there.
+        Meanwhile `get` gives None; what is delivered then is to be dropped.
+    """
+
+    def __init__(self, runtime: Runtime, kind: str, factory: ProcessorFactory, *, reopened: Reopened | None = None) -> None:
+        self.kind = kind
+        self._runtime = runtime
+        self._factory = factory
+        self._reopened = reopened
+        self._wanted: frozenset[int] = frozenset()
+        self._live: dict[int, Task] = {}
+        self._opening: dict[int, tuple[Task, asyncio.Task[None]]] = {}
+        self._closing: dict[int, asyncio.Task[None]] = {}
+        self._aborts: dict[int, int] = {}
+        self._held = False
+
+    async def assign(self, partitions: set[int] | frozenset[int]) -> None:
+        """Have a task for each of these partitions and for no other; returns when all are restored.
+
+        May be called again with the same or another set, and be cancelled: what was begun goes on, and the next call waits for it. Tasks
+        that are taken away commit what they have taken first.
+        """
+        self._wanted = frozenset(partitions)
+        self._go_on()
+        for partition in sorted(self._live.keys() - self._wanted):
+            self._close(self._live.pop(partition), commit=True)
+        await self._all(self._closing.values())
+        while missing := self._wanted - self._live.keys():
+            for partition in sorted(missing - self._opening.keys()):
+                self._open(partition)
+            await self._all([opening for _, opening in self._opening.values()])
+
+    def hold(self) -> None:
+        """Begin no transaction until `narrow` or `assign` says what is still wanted.
+
+        Partitions are being dealt out: whoever gets one takes its task over at once, which ends a process that writes for it meanwhile.
+        """
+        self._held = True
+        for task in self.tasks():
+            task.hold()
+
+    def narrow(self, partitions: set[int] | frozenset[int]) -> None:
+        """Begin no task any more that a newer assignment, for which `assign` will be called later, does not have.
+
+        `assign` for the older one may still be at work. A task that it opened now would shut out the new owner.
+        """
+        self._wanted &= partitions
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._held = False
+        for partition, (task, _) in self._opening.items():
+            if partition not in self._wanted:
+                task.abandon()
+        for partition, task in self._live.items():
+            if partition in self._wanted:
+                task.release()
+
+    def get(self, partition: int) -> Task | None:
+        """The task of a partition; None if there is none, or not yet."""
+        return self._live.get(partition)
+
+    def tasks(self) -> list[Task]:
+        """All tasks that can take deliveries."""
+        return list(self._live.values())
+
+    @property
+    def ready(self) -> bool:
+        """True if every assigned partition has its task."""
+        return self._wanted <= self._live.keys()
+
+    async def finish(self) -> None:
+        """Commit everything that was taken, before partitions are dealt out anew.
+
+        What is being opened is given up until the next `assign`: an opening that comes late would fence the next owner.
+        """
+        self._wanted = frozenset(self._live)
+        for task, _ in self._opening.values():
+            task.abandon()
+        begun = [opening for _, opening in self._opening.values()]
+        await self._all([asyncio.ensure_future(self._commit(task)) for task in self.tasks()])
+        if begun:  # one that is taking its task over right now ends soon; not while the broker is away
+            await asyncio.wait(begun, timeout=_GIVEN_UP_S)
+
+    async def close(self) -> None:
+        """Finish all tasks and let them go."""
+        await self.assign(frozenset())
+        await self._all([opening for _, opening in self._opening.values()])
+        await self._all(self._closing.values())
+
+    def offsets(self) -> dict[int, dict[str, int]]:
+        """Committed positions: next offset by topic without prefix, by partition."""
+        return {partition: dict(task.committed) for partition, task in self._live.items()}
+
+    async def _commit(self, task: Task) -> None:
+        try:
+            await task.commit()
+        except TransactionAborted as error:
+            self._drop(task)
+            log.warning("%s: a transaction was aborted, the task is opened anew: %s", task.name, error)
+
+    def _open(self, partition: int, *, again: bool = False) -> None:
+        task = Task(self._runtime, self.kind, partition, self._factory)
+        self._opening[partition] = task, asyncio.get_running_loop().create_task(self._opened(task, again=again))
+
+    async def _opened(self, task: Task, *, again: bool) -> None:
+        partition = task.partition
+        loop = asyncio.get_running_loop()
+        with metering.RESTORING.labels(self.kind).track_inprogress():
+            try:
+                if partition in self._closing:
+                    await asyncio.shield(self._closing[partition])
+                await loop.run_in_executor(self._runtime.opening, task.open)
+                if again and self._reopened is not None and partition in self._wanted:
+                    await self._reopened(partition, dict(task.positions))
+            except Abandoned:
+                del self._opening[partition]
+                return
+            except Exception as error:
+                failures.stop_process(failures.DEFECT, f"{task.name}: cannot be opened anew: {error!r}")
+        del self._opening[partition]
+        self._count(1)
+        # One that was given up takes nothing any more, even if its partition is wanted again: it is opened anew.
+        if partition in self._wanted and not task.abandoned:
+            self._live[partition] = task
+            if self._held:
+                task.hold()
+            task.start(self._drop)
+        else:
+            self._close(task, commit=False)
+
+    def _drop(self, task: Task) -> None:
+        """Open a task anew whose transaction was aborted."""
+        partition = task.partition
+        if self._live.get(partition) is not task:
+            return
+        aborts = self._aborts[partition] = 1 if task.commits else self._aborts.get(partition, 0) + 1
+        if aborts >= _MOST_ABORTS:
+            failures.stop_process(failures.REFUSED, f"{task.name}: {aborts} transactions in a row were refused; see the lines before")
+        del self._live[partition]
+        task.abandon()
+        self._close(task, commit=False)
+        self._open(partition, again=True)
+
+    def _close(self, task: Task, *, commit: bool) -> None:
+        closing = asyncio.get_running_loop().create_task(self._closed(task, commit=commit))
+        self._closing[task.partition] = closing
+        closing.add_done_callback(lambda _: self._closing.pop(task.partition, None))
+
+    async def _closed(self, task: Task, *, commit: bool) -> None:
+        if commit:
+            failures.reached("revoking")
+            try:
+                await task.finish()
+            except TransactionAborted as error:
+                log.warning("%s: its last transaction was aborted, whoever takes the task over does it again: %s", task.name, error)
+        # Not among the restores, which may take minutes.
+        await asyncio.get_running_loop().run_in_executor(self._runtime.writing, task.close)
+        self._count(-1)
+
+    def _count(self, more: int) -> None:
+        self._runtime.tasks += more
+        metering.TASKS.labels(self.kind).inc(more)
+
+    async def _all(self, begun: Iterable[asyncio.Future[None]]) -> None:
+        """Wait for what was begun; being cancelled does not cancel it."""
+        await asyncio.shield(asyncio.gather(*begun))

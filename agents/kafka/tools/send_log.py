@@ -1,0 +1,128 @@
+"""A recorded log onto the input topics of a broker, as producers would have sent it.
+
+The files are merged by the running maximum of event time at their heads, as in a replay, so that a truth is not sent long before or after
+its prediction. Ticks are left out: workers make their own.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.topics import TopicsRefused, describe
+from driftline.agents.recorded.lines import LineFile, LogError
+from driftline.agents.recorded.topic_log import exported_value, is_exported
+from driftline.schemas.decode import decode_commands, decode_predictions, decode_truths
+from driftline.schemas.times import parse_time
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS
+
+FED: Final = (PREDICTIONS, GROUND_TRUTH, REGISTRY_COMMANDS)
+FLUSH_S: Final = 120.0
+TOLD_EVERY: Final = 10_000
+
+
+def feed(
+    connection: Connection, folder: Path, *, per_second: float | None = None, told: Callable[[int, int], None] | None = None
+) -> dict[str, int]:
+    """Send a log; gives the records by topic once the broker has all of them.
+
+    Parameters
+    ----------
+    folder
+        Holds `predictions.jsonl`, `ground-truth.jsonl` and, where there are any, `registry-commands.jsonl`, plain or exported.
+    per_second
+        Records a second at most.
+    told
+        Called now and then with the records sent and the largest event time among them, in ms.
+
+    Raises
+    ------
+    LogError
+        If the folder has no predictions, or a file cannot be read.
+    TopicsRefused
+        If the broker has not the topics.
+    KafkaException
+        If the broker does not take a record.
+    """
+    files = {topic: path for topic in FED if (path := folder / f"{topic}.jsonl").is_file()}
+    if PREDICTIONS not in files:
+        raise LogError(f"{folder} has no {PREDICTIONS}.jsonl; name the folder of a recorded log")
+    there = describe(connection, files)
+    missing = [connection.name(topic) for topic in files if topic not in there]
+    if missing:
+        raise TopicsRefused(f"{connection.servers} has no topic {', '.join(missing)}; make it with driftline topics create")
+    refused: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            refused.append(error)
+
+    producer = connection.producer(linger_ms=20, compression_type="lz4", enable_idempotence=True, on_delivery=delivered)
+    counts = dict.fromkeys(files, 0)
+    began = time.monotonic()
+    merged = heapq.merge(*(_timed(topic, path) for topic, path in files.items()), key=_first)
+    for sent, (at_ms, topic, key, value) in enumerate(merged, 1):
+        while True:
+            try:
+                producer.produce(connection.name(topic), value, key=key)
+                break
+            except BufferError:  # its queue is full
+                producer.poll(0.05)
+        counts[topic] += 1
+        if topic == REGISTRY_COMMANDS:
+            # It has to be there before any row beyond its time is: producers keep no order between topics.
+            producer.flush(FLUSH_S)
+        if sent % TOLD_EVERY == 0 and told is not None:
+            told(sent, at_ms)
+        if per_second is not None:
+            producer.poll(max(0.0, began + sent / per_second - time.monotonic()))
+        elif sent % 1_000 == 0:
+            producer.poll(0)
+        if refused:
+            raise KafkaException(refused[0])
+    left = producer.flush(FLUSH_S)
+    if refused or left:
+        raise KafkaException(refused[0] if refused else KafkaError(KafkaError._TIMED_OUT, f"{left} records are not confirmed"))
+    return counts
+
+
+_Timed = tuple[int, str, bytes | None, bytes]
+
+
+def _timed(topic: str, path: Path) -> Iterator[_Timed]:
+    """Largest event time so far, topic, key and value of each line; a value that is not accepted has no key."""
+    exported = is_exported(path)
+    decode, high_ms = _DECODE[topic], 0
+    with LineFile(path) as lines:
+        while (portion := lines.read()) is not None:
+            values = list(map(exported_value, portion.values)) if exported else portion.values
+            rows, good, _ = decode(values, range(len(values)))
+            known = dict(zip(good, rows, strict=True))
+            for index, value in enumerate(values):
+                row = known.get(index)
+                key = None if row is None else _key(row)
+                if row is not None:
+                    high_ms = max(high_ms, _time_ms(row))
+                yield high_ms, topic, key, value
+
+
+def _key(row: Any) -> bytes:
+    name = row.prediction_id if hasattr(row, "prediction_id") else row.model_name
+    return str(name).encode()
+
+
+def _time_ms(row: Any) -> int:
+    return int(row.timestamp_ms) if hasattr(row, "timestamp_ms") else parse_time(row.timestamp)
+
+
+def _first(timed: _Timed) -> int:
+    return timed[0]
+
+
+_DECODE: Final[dict[str, Any]] = {PREDICTIONS: decode_predictions, GROUND_TRUTH: decode_truths, REGISTRY_COMMANDS: decode_commands}

@@ -1,0 +1,1 @@
+"""Recorded logs on disk: reading, merging, sorting and writing them. Both drivers use it."""

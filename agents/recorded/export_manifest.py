@@ -1,0 +1,64 @@
+"""What an export wrote about itself: `log.json` beside the topics of a recorded log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from driftline.agents.recorded.lines import LogError
+
+LOG_FILE: Final = "log.json"
+
+
+class Range(msgspec.Struct, frozen=True):
+    """Offsets `start` (included) to `end` (excluded) of one partition of `topic`, a name without the prefix."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+
+
+class LogFile(msgspec.Struct, frozen=True):
+    """One export.
+
+    Attributes
+    ----------
+    since_ms, until_ms
+        What was asked for.
+    partitions
+        Partitions of the input topics; a replay needs the same number.
+    ranges
+        What was read of each input topic.
+    records
+        Lines of each file.
+    """
+
+    since_ms: int | None
+    until_ms: int | None
+    partitions: int
+    ranges: list[Range]
+    records: dict[str, int]
+
+    def write(self, folder: Path) -> None:
+        """Write it: the last thing that an export does, so that a folder without it is known as cut short."""
+        (folder / LOG_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+
+
+def log_file(folder: Path) -> LogFile | None:
+    """What an export wrote about itself, None for any other folder.
+
+    Raises
+    ------
+    LogError
+        If the file is damaged.
+    """
+    path = folder / LOG_FILE
+    if not path.is_file():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=LogFile)
+    except msgspec.DecodeError as error:
+        raise LogError(f"{path} is damaged ({error}); export the log again into a new folder") from error

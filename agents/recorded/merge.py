@@ -1,0 +1,228 @@
+"""The topics of a recorded log merged into steps, in an order that is a function of the files alone.
+
+Order: by the running maximum of event time in the row's own file, then predictions before ground truth before ticks,
+then by line. Lines of a file therefore never overtake each other, a file is never sorted, and nothing has to be read
+ahead to know what comes next; a row that lies behind others of its file keeps its place behind them. Neither the
+number of partitions nor the size of a step has a part in it.
+
+Every row carries the tick in force when it arrives. In a log without recorded ticks that is the start of the pane that
+the merged order has reached: all partitions are ticked when the merged head enters a pane. The ticks of a plain file are everybody's, in
+merged order; those of an exported one say themselves what they judge (`ticks.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+
+import numpy as np
+from msgspec import Struct
+
+from driftline.agents.recorded.recorded_ticks import JUDGED, READ, RecordedTicks
+from driftline.agents.recorded.topic_log import AsColumns, Indexes, Portion, Position, TopicLog, check_partitions
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
+from driftline.streams.columns import GroundTruthColumns, PredictionColumns
+from driftline.streams.hashing import partitions_of
+from driftline.streams.stage import Batch
+
+# In the order in which equal keys are merged.
+TOPICS = (PREDICTIONS, GROUND_TRUTH, TICKS)
+
+
+class Step(Struct, gc=False):
+    """What one step feeds to stage 1.
+
+    Attributes
+    ----------
+    batches
+        One for every partition, in order.
+    portions
+        The lines of the step by topic.
+    lines
+        How many lines that are.
+    event_ms
+        Largest event time read so far.
+    """
+
+    batches: list[Batch]
+    portions: dict[str, Portion]
+    lines: int
+    event_ms: int
+
+
+class Merge:
+    """Cuts a recorded log into steps.
+
+    Parameters
+    ----------
+    logs
+        The open files by topic; TICKS may be missing.
+    partitions
+        How many partitions stage 1 has.
+    pane_ms
+        Length of a pane, for ticks.
+    ticks
+        Latest tick of each partition where a former run stopped.
+    recorded
+        The ticks of an exported log, in place of a TICKS file.
+    offsets
+        With them: by topic, the next offset of each partition where a former run stopped.
+    """
+
+    def __init__(
+        self,
+        logs: dict[str, TopicLog],
+        *,
+        partitions: int,
+        pane_ms: int,
+        ticks: Sequence[int] = (),
+        recorded: RecordedTicks | None = None,
+        offsets: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    ) -> None:
+        self._logs = [(topic, logs[topic]) for topic in TOPICS if topic in logs]
+        self._plain_ticks = TICKS in logs
+        self._recorded = recorded
+        self._partitions = partitions
+        self._pane_ms = pane_ms
+        self.ticks = list(ticks) or [0] * partitions
+        self.offsets = {topic: list(offsets.get(topic, [0] * partitions)) for topic in JUDGED}
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """Where each topic's file has been taken to."""
+        positions = {topic: log.position for topic, log in self._logs}
+        return positions if self._recorded is None else positions | {TICKS: self._recorded.position}
+
+    def step(self, lines: int) -> Step | None:
+        """Return the next step of at most `lines` lines, at least one, or None at the end of all files."""
+        for _, log in self._logs:
+            log.fill(lines)
+        keys = [log.keys(lines) for _, log in self._logs]
+        ranks = merged_ranks(keys)
+        total = sum(map(len, keys))
+        if not total:
+            return None
+        cut = min(lines, total)
+        for (_, log), rank in zip(self._logs, ranks, strict=True):
+            if not log.exhausted or log.buffered > len(rank):
+                # What follows the last line seen of a topic is unknown, so the merged order is known up to that line.
+                cut = min(cut, int(rank[-1]) + 1)
+        portions = {}
+        row_ranks = {}
+        for (topic, log), rank in zip(self._logs, ranks, strict=True):
+            first_line = log.position.line
+            portion = log.take(int(np.searchsorted(rank, cut)))
+            check_partitions(portion, self._partitions, log.path)
+            portions[topic] = portion
+            row_ranks[topic] = rank[portion.line - first_line]
+        event_ms = max(log.position.high_ms for _, log in self._logs)
+        return Step(batches=self._batches(portions, row_ranks, event_ms), portions=portions, lines=cut, event_ms=event_ms)
+
+    def rest(self, recorded: RecordedTicks) -> list[Batch]:
+        """What is left at the end of all files of an exported log: its last ticks, of every partition."""
+        batches = []
+        for partition in range(self._partitions):
+            tick_ms, ended_ms = recorded.reached(partition, [READ] * len(JUDGED))
+            self.ticks[partition] = tick_ms
+            batches.append(Batch(partition=partition, tick_ms=tick_ms, ended_ms=ended_ms))
+        return batches
+
+    def close(self) -> None:
+        """Close the files."""
+        for _, log in self._logs:
+            log.close()
+
+    def _batches(self, portions: dict[str, Portion], ranks: dict[str, Indexes], event_ms: int) -> list[Batch]:
+        told, known = portions[PREDICTIONS], portions[GROUND_TRUTH]
+        # A portion without lines is an empty list: there is nothing to make columns of.
+        predictions: PredictionColumns = told.rows or PredictionColumns.of([], told.offset, lambda model: None)
+        truths: GroundTruthColumns = known.rows or GroundTruthColumns.of([], known.offset)
+        for topic, columns in ((PREDICTIONS, predictions), (GROUND_TRUTH, truths)):
+            columns.rank, columns.tick_ms = ranks[topic], portions[topic].key - portions[topic].key % self._pane_ms
+        predictions_at = _by_partition(told.partition, predictions.ids, self._partitions)
+        truths_at = _by_partition(known.partition, truths.ids, self._partitions)
+        batches = []
+        for partition in range(self._partitions):
+            batch = Batch(partition=partition)
+            if len(at := predictions_at[partition]):
+                batch.predictions = predictions.take(at)
+            if len(at := truths_at[partition]):
+                batch.ground_truth = truths.take(at)
+            if self._recorded is not None:
+                self._tick_as_recorded(self._recorded, batch, portions)
+            elif self._plain_ticks:
+                batch.tick_ms = self._tick(batch, portions, ranks, partition)
+            else:
+                batch.tick_ms = event_ms - event_ms % self._pane_ms
+            self.ticks[partition] = batch.tick_ms or 0
+            batches.append(batch)
+        return batches
+
+    def _tick_as_recorded(self, recorded: RecordedTicks, batch: Batch, portions: dict[str, Portion]) -> None:
+        """Give the rows of a partition the ticks that judged them, and let it advance by those before which everything was read."""
+        for topic, columns in ((PREDICTIONS, batch.predictions), (GROUND_TRUTH, batch.ground_truth)):
+            portion, offsets = portions[topic], self.offsets[topic]
+            read = [reject.offset for reject, of in zip(portion.rejects, portion.reject_partition, strict=True) if of == batch.partition]
+            if columns is not None:
+                columns.tick_ms = recorded.floors(topic, batch.partition, columns.offset)
+                read.append(int(columns.offset[-1]))
+            offsets[batch.partition] = max([offsets[batch.partition], *(offset + 1 for offset in read)])
+        batch.tick_ms, batch.ended_ms = recorded.reached(batch.partition, [self.offsets[topic][batch.partition] for topic in JUDGED])
+
+    def _tick(self, batch: Batch, portions: dict[str, Portion], ranks: dict[str, Indexes], partition: int) -> int:
+        """Give the rows of a partition the tick before them, and return the last one."""
+        times, at = self._ticks_of(portions, ranks, partition)
+        for columns in (batch.predictions, batch.ground_truth):
+            if columns is not None:
+                columns.tick_ms = times[np.searchsorted(at, columns.rank) - 1]
+        return int(times[-1])
+
+    def _ticks_of(self, portions: dict[str, Portion], ranks: dict[str, Indexes], partition: int) -> tuple[Indexes, Indexes]:
+        """Return the ticks as (time so far, rank), the one before this step first."""
+        times = np.array([self.ticks[partition], *(row.timestamp_ms for row in portions[TICKS].rows)], np.int64)
+        return np.maximum.accumulate(times), np.concatenate([[-1], ranks[TICKS]])
+
+
+def columns_by_topic(positive_label: Callable[[str], str | None]) -> dict[str, AsColumns]:
+    """Return what makes columns of a topic's rows; `positive_label` gives a model's configured positive label."""
+    return {
+        PREDICTIONS: partial(PredictionColumns.of, positive_label=positive_label),
+        GROUND_TRUTH: GroundTruthColumns.of,
+    }
+
+
+def merged_ranks(keys: Sequence[Indexes]) -> list[Indexes]:
+    """Position of each item when sorted sequences are merged, earlier sequences first where keys are equal.
+
+    Parameters
+    ----------
+    keys
+        Several arrays, each in ascending order.
+
+    Examples
+    --------
+    >>> [r.tolist() for r in merged_ranks([np.array([1, 5, 5]), np.array([0, 5])])]
+    [[1, 2, 3], [0, 4]]
+    """
+    ranks = []
+    for i, mine in enumerate(keys):
+        rank = np.arange(len(mine))
+        for j, other in enumerate(keys):
+            if i != j:
+                rank += np.searchsorted(other, mine, side="right" if j < i else "left")
+        ranks.append(rank)
+    return ranks
+
+
+def _by_partition(partition: Indexes, ids: list[bytes], partitions: int) -> list[Indexes]:
+    """Return the indexes of each partition's rows, in order; rows whose partition is below 0 are placed by their id."""
+    if (partition < 0).all():
+        partition = partitions_of(ids, partitions)
+    else:
+        by_key = np.flatnonzero(partition < 0)
+        partition = partition.copy()
+        partition[by_key] = partitions_of([ids[i] for i in by_key.tolist()], partitions)
+    # The stable sort of 16-bit integers is a radix sort.
+    order = np.argsort(partition.astype(np.uint16), kind="stable")
+    return np.split(order, np.searchsorted(partition[order], np.arange(1, partitions)))

@@ -1,0 +1,94 @@
+"""Ticks of an exported log: which rows each of them judges, and when it takes its partition forward.
+
+A live task writes a tick with the positions after which it is in force. A replay applies it to exactly the rows from there on, in
+whatever order topics and partitions are merged, and lets the partition advance once everything before it has been read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from driftline.agents.recorded.topic_log import Decode, Indexes, Portion, Position, TopicLog, check_partitions
+from driftline.schemas.rows import TickRow
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
+
+JUDGED: Final = (PREDICTIONS, GROUND_TRUTH)
+READ: Final = np.iinfo(np.int64).max
+"""Position after a topic that has been read to its end."""
+_LINES: Final = 10_000
+
+
+class RecordedTicks:
+    """All ticks of an exported log, which are few.
+
+    Requests, ticks without positions, moved nothing and are passed over.
+
+    Parameters
+    ----------
+    path
+        `ticks.jsonl`.
+    decode
+        Decoders of the topic, as for a `TopicLog`.
+    partitions
+        Partitions of stage 1.
+
+    Attributes
+    ----------
+    rejects
+        The lines that are no ticks.
+    position
+        The end of the file.
+    last_ms
+        The largest event time of a tick, 0 without any.
+    ended
+        True if the recorded run let time run to its end.
+
+    Raises
+    ------
+    LogError
+        If the file cannot be read, or has a partition beyond `partitions`.
+    """
+
+    def __init__(self, path: Path, decode: tuple[Decode, Decode], partitions: int) -> None:
+        self.rejects: list[Portion] = []
+        ticks: list[list[TickRow]] = [[] for _ in range(partitions)]
+        log = TopicLog(path, decode)
+        while True:
+            log.fill(_LINES)
+            if not log.buffered:
+                break
+            portion = log.take(min(_LINES, log.buffered))
+            check_partitions(portion, partitions, path)
+            if portion.rejects:
+                self.rejects.append(portion)
+            for row, partition in zip(portion.rows, portion.partition.tolist(), strict=True):
+                if row.after is not None:
+                    ticks[partition].append(row)
+        log.close()
+        self.position: Position = log.position
+        self._times = [_running([0, *(tick.timestamp_ms for tick in some)]) for some in ticks]
+        self._ended = [_running([-1, *(-1 if tick.ended_ms is None else tick.ended_ms for tick in some)]) for some in ticks]
+        self._after = {topic: [_running([(tick.after or {}).get(topic, 0) for tick in some]) for some in ticks] for topic in JUDGED}
+        self.last_ms = max(int(times[-1]) for times in self._times)
+        self.ended = any(int(ended[-1]) >= 0 for ended in self._ended)
+
+    def floors(self, topic: str, partition: int, offset: Indexes) -> Indexes:
+        """Event time that the partition had reached by ticks when the rows at `offset`, shape (N,), came; 0 before the first one."""
+        return self._times[partition][np.searchsorted(self._after[topic][partition], offset, side="right")]
+
+    def reached(self, partition: int, positions: Sequence[int]) -> tuple[int, int | None]:
+        """The tick in force, and the end of the history if one says so, where the topics of JUDGED have been read up to `positions`."""
+        behind = [
+            int(np.searchsorted(self._after[topic][partition], position, side="right"))
+            for topic, position in zip(JUDGED, positions, strict=True)
+        ]
+        ended_ms = int(self._ended[partition][min(behind)])
+        return int(self._times[partition][min(behind)]), None if ended_ms < 0 else ended_ms
+
+
+def _running(values: Sequence[int]) -> Indexes:
+    return np.maximum.accumulate(np.array(values, np.int64))

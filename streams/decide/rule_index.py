@@ -1,0 +1,35 @@
+"""The rules of a model sorted by what they read, so that a record that no rule reads costs next to nothing."""
+
+from __future__ import annotations
+
+from driftline.schemas.settings import ModelConfig
+from driftline.schemas.times import DAY_MS
+from driftline.streams.decide.rule import MetricRule, Rule, smallest_window
+from driftline.streams.decide.rule_builder import build_rules
+from driftline.streams.decide.tuner.settings import Tuner, build_tuner
+
+
+class Plan:
+    """What is done with the figures of a model.
+
+    Parameters
+    ----------
+    config
+        The model's settings; its windows, rules and tuner are checked here.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.rules: dict[str, Rule] = {rule.name: rule for rule in build_rules(config)}
+        self.tuner: Tuner = build_tuner(config)
+        self.metric_rules: dict[tuple[str, str], list[MetricRule]] = {}
+        self.drift_rules = [rule for rule in self.rules.values() if rule.reads == "drift"]
+        for rule in self.rules.values():
+            if isinstance(rule, MetricRule) and rule.window is not None:
+                self.metric_rules.setdefault((rule.lane(), rule.window), []).append(rule)
+        self.daily_rules = [rule for rule in self.rules.values() if isinstance(rule, MetricRule) and rule.daily()]
+        self.pulse = smallest_window(config)
+        """The window of traffic that shows soonest whether a version is in use."""
+        self.step_ms = {window.name: window.step_ms for window in config.windows}
+        self.day = next((window.name for window in config.windows if window.size_ms == window.step_ms == DAY_MS), None)
+        """Name of the tumbling window of one day, if it is kept."""

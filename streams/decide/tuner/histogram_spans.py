@@ -1,0 +1,74 @@
+"""Score histograms of consecutive windows, kept until a span of them can be looked at together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from driftline.schemas.results import Histogram
+from driftline.streams.decide.tuner.best_threshold import Ints
+
+Sparse = dict[int, int]
+
+
+class Block(msgspec.Struct, omit_defaults=True):
+    """Scores of one window of one version.
+
+    Parameters
+    ----------
+    start_ms, end_ms
+        The window.
+    fit, holdout
+        Counts by bin of actual negatives and of actual positives, in either half.
+    """
+
+    start_ms: int = 0
+    end_ms: int = 0
+    fit: tuple[Sparse, Sparse] = ({}, {})
+    holdout: tuple[Sparse, Sparse] = ({}, {})
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """Scores of D blocks, each array of shape (D, 2, B): actual negatives and positives by bin."""
+
+    fit: Ints
+    holdout: Ints
+
+    @property
+    def both(self) -> Ints:
+        """All rows."""
+        return self.fit + self.holdout
+
+
+def fill(block: Block, seen: Histogram, start_ms: int, end_ms: int) -> None:
+    """Take a record with two labels, one of them positive, into a block."""
+    negative = next(label for label in seen.labels if label != seen.positive_label)
+
+    def half(counts: Mapping[str, Mapping[str, int]]) -> tuple[Sparse, Sparse]:
+        first, second = (counts.get(label, {}) for label in (negative, str(seen.positive_label)))
+        return dict(zip(map(int, first), first.values(), strict=True)), dict(zip(map(int, second), second.values(), strict=True))
+
+    block.start_ms, block.end_ms = start_ms, end_ms
+    block.fit, block.holdout = half(seen.fit), half(seen.holdout)
+
+
+def scores_of(blocks: Sequence[Block], bins: int) -> Scores:
+    """The blocks as arrays.
+
+    Examples
+    --------
+    >>> scores = scores_of([Block(0, 1, fit=({0: 5}, {3: 2}))], 4)
+    >>> scores.fit.tolist(), int(scores.holdout.sum())
+    ([[[5, 0, 0, 0], [0, 0, 0, 2]]], 0)
+    """
+
+    def dense(halves: Sequence[tuple[Sparse, Sparse]]) -> Ints:
+        array = np.zeros((len(blocks), 2, bins), dtype=np.int64)
+        for place, half in enumerate(halves):
+            for label, counts in enumerate(half):
+                array[place, label, list(counts)] = list(counts.values())
+        return array
+
+    return Scores(dense([block.fit for block in blocks]), dense([block.holdout for block in blocks]))

@@ -1,0 +1,84 @@
+"""Joined rows for the `outcomes` topic: one record for each new label of a prediction, and for each change of it.
+
+In the order of the rows that led to them. A truth that arrives out of order may move a change in time; the change is then told again.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from driftline.schemas.results import Outcome
+from driftline.schemas.settings import Config
+from driftline.schemas.times import format_time
+from driftline.schemas.topics import OUTCOMES
+from driftline.streams.join.batch_rows import Texts
+from driftline.streams.lanes import NO_LABEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
+from driftline.streams.stage import Record
+
+
+class Told(NamedTuple):
+    """One change of the label in force, with the rank of the row that led to it and the id."""
+
+    rank: int
+    name: int
+    key: bytes
+    segments: tuple[int, ...]
+    timestamp_ms: int
+    predicted: int
+    score: int
+    known_ms: int
+    delay_ms: int
+    old: int
+    new: int
+    first: bool
+
+
+def outcome_records(told: list[Told], texts: Texts, config: Config) -> list[Record]:
+    """The records, by rank, then by model and version."""
+    found = [(row, _outcome(row, texts, config)) for row in told]
+    found.sort(key=lambda pair: (pair[0].rank, texts.names[pair[0].name], pair[0].known_ms))
+    return [Record(OUTCOMES, value, row.rank) for row, value in found]
+
+
+def _outcome(row: Told, texts: Texts, config: Config) -> Outcome:
+    model, version = texts.names[row.name]
+    settings = config.for_model(model)
+    positive = settings.positive_label
+    label = None if row.new == NO_LABEL else texts.labels.texts[row.new]
+    predicted = None if row.predicted in (PREDICTED_POSITIVE, PREDICTED_NEGATIVE) else texts.labels.texts[row.predicted]
+    if row.predicted == PREDICTED_POSITIVE:
+        predicted = positive
+    # Of a label that follows from the score, only the configured positive one is known by name here.
+    known = positive is not None or predicted is not None
+    said_positive = row.predicted == PREDICTED_POSITIVE or (predicted is not None and predicted == positive)
+    correct = None
+    if label is not None and known:
+        correct = said_positive == (label == positive) if row.predicted >= PREDICTED_POSITIVE else predicted == label
+    correction: Literal["corrected", "retracted"] | None = None
+    if not row.first:
+        correction = "retracted" if row.new == NO_LABEL else "corrected"
+    segments = [texts.segments.texts[code - 1].partition("=") for code in row.segments if code]
+    return Outcome(
+        prediction_id=row.key.decode(),
+        model_name=model,
+        model_version=version,
+        timestamp=format_time(row.timestamp_ms),
+        known_at=format_time(row.known_ms),
+        prediction=predicted,
+        label=label,
+        correct=correct,
+        delay_ms=row.delay_ms,
+        score=row.score / SCORE_SCALE if row.score >= 0 else None,
+        segment={dimension: value for dimension, _, value in segments},
+        cell=_cell(correct, said_positive, label, predicted, positive),
+        maturity=next((rung.name for rung in settings.maturity if row.delay_ms <= rung.ms), None),
+        correction=correction,
+    )
+
+
+def _cell(correct: bool | None, said_positive: bool, label: str | None, predicted: str | None, positive: str | None) -> str | None:
+    if correct is None or label is None:
+        return None
+    if positive is None:
+        return f"{label}>{predicted}"
+    return ("t" if correct else "f") + ("p" if said_positive else "n")

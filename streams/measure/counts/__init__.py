@@ -1,0 +1,1 @@
+"""Counts: merging the partials of all partitions into panes and windows."""

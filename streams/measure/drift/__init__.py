@@ -1,0 +1,1 @@
+"""Drift: the detection window of a version against the reference in force."""

@@ -1,0 +1,1 @@
+"""Figures: from merged counts to the records of `metrics` and `histograms`."""

@@ -1,0 +1,1 @@
+"""Mergeable summaries of values: numeric bins, text counts, features, log-linear histograms."""

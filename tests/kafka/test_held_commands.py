@@ -1,0 +1,188 @@
+"""Commands that wait for their time, on Kafka and in a replay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.stages.downstream import DownstreamProcessor
+from driftline.agents.kafka.stages.held_commands import HeldCommands
+from driftline.agents.kafka.stages.provisional_budget import Budget, Pacing
+from driftline.agents.recorded.registry_log import Commands
+from driftline.agents.recorded.topic_log import Position
+from driftline.agents.state.dict_state import MemoryState
+from driftline.schemas.config import parse_config
+from driftline.schemas.topics import REGISTRY_COMMANDS, REGISTRY_EVENTS, WINDOW_PARTIALS
+from driftline.streams.partial import Watermarks
+from driftline.streams.partial import encode as encode_partial
+from driftline.streams.stage import Record
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+BEGIN = 1_767_571_200_000  # 2026-01-05T00:00:00Z
+
+
+def command(name: str, at_ms: int) -> bytes:
+    value = {"command_id": name, "command": "register", "model_name": "m", "model_version": name, "timestamp": at_ms, "requested_by": "t"}
+    return json.dumps(value).encode()
+
+
+def names(records: list[Record]) -> list[str]:
+    return [record.value.command_id for record in records]
+
+
+def test_a_command_is_given_before_the_first_moment_after_its_time_and_once() -> None:
+    held = HeldCommands(MemoryState())
+    held.add(20, command("a", 20))
+    assert (names(held.before(20)), len(held)) == ([], 1)
+    assert (names(held.before(21)), len(held)) == (["a"], 0)
+    assert names(held.before(None)) == []
+
+
+def test_commands_keep_their_order_so_an_earlier_time_waits_with_the_one_before_it() -> None:
+    #   read     a 10   b 30   c 20   d 30   e 40
+    #   counts   10     30     30     30     40
+    held = HeldCommands(MemoryState())
+    for name, at_ms in (("a", 10), ("b", 30), ("c", 20), ("d", 30), ("e", 40)):
+        held.add(at_ms, command(name, at_ms))
+    assert names(held.before(30)) == ["a"]
+    assert names(held.before(31)) == ["b", "c", "d"]
+    assert names(held.before(None)) == ["e"]
+
+
+def test_what_waits_lies_in_the_state_and_nothing_else_is_left_there() -> None:
+    state = MemoryState()
+    held = HeldCommands(state)
+    for number in range(3):
+        held.add(number, command(str(number), number))
+    assert names(HeldCommands(state).before(1)) == ["0"]
+    again = HeldCommands(state)
+    again.add(0, command("late", 0))
+    assert names(HeldCommands(state).before(None)) == ["1", "2", "late"]
+    assert len(state.values) == 1, "the numbers of the queue"
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_commands_are_given_as_a_replay_gives_them_whatever_crashes(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    values = [command(str(number), BEGIN + random.randrange(60) * MINUTE) for number in range(random.randrange(40))]
+    path = tmp_path / "registry-commands.jsonl"
+    path.write_bytes(b"".join(value + b"\n" for value in values))
+    # Event time passes a moment only when all commands that name an earlier one have been read.
+    moments = sorted(BEGIN + random.randrange(70) * MINUTE for _ in range(random.randrange(12)))
+    replayed = Commands(path, Position(), latest_ms=BEGIN + DAY, refused=lambda portion: None)
+    state, read = MemoryState(), 0
+    held = HeldCommands(state)
+    for moment in [*moments, None]:
+        due = [number for number, value in enumerate(values) if moment is None or json.loads(value)["timestamp"] < moment]
+        upto = max([read, *(number + 1 for number in due)])
+        for value in values[read : random.randint(upto, len(values))]:
+            held.add(json.loads(value)["timestamp"], value)
+            read += 1
+            if random.random() < 0.2:
+                held = HeldCommands(state)
+        assert names(held.before(moment)) == names(replayed.before(moment)[0]), f"seed {seed}, {moment}"
+    replayed.close()
+
+
+class Running:
+    """A processor of stages 2 to 4 on one partition of stage 1, and what the registry answered."""
+
+    def __init__(self, clock: str, state: dict[str, MemoryState] | None = None) -> None:
+        self.config = parse_config(f'[run]\nclock = "{clock}"\n[kafka]\ninput_partitions = 1\npartitions = 1')
+        self.state = {} if state is None else state
+        self.offset = 0
+        pacing = Pacing(None, Budget())
+        self.processor = DownstreamProcessor(self.config, 0, self._state, clock=lambda: BEGIN + DAY, pacing=pacing)
+
+    def _state(self, stage: str) -> MemoryState:
+        return self.state.setdefault(stage, MemoryState())
+
+    def answers(self, topic: str = "", *values: bytes) -> list[str]:
+        """Command ids of the events that one commit says, after taking records of a topic."""
+        if values:
+            offsets = list(range(self.offset, self.offset + len(values)))
+            start, self.offset = self.offset, self.offset + len(values)
+            nobody: list[bytes | None] = [None] * len(values)
+            self.processor.take(Received(topic, 0, offsets, nobody, list(values), [0] * len(values), start, self.offset))
+        said = self.processor.process({})
+        return [json.loads(out.value or b"")["command_id"] for out in said if out.topic == REGISTRY_EVENTS]
+
+    def come_to(self, time_ms: int, ended_ms: int | None = None) -> list[str]:
+        """The only partition of stage 1 says that both its topics have come to a time."""
+        return self.answers(WINDOW_PARTIALS, encode_partial(Watermarks(0, 1, time_ms, time_ms, ended_ms)))
+
+
+def test_by_the_data_clock_a_command_counts_when_event_time_has_come_to_it() -> None:
+    # Panes of an hour, a grace of 1 minute for predictions and of 10 for truths. At 09:09 the truths' pane that ends at 09:00 is still to
+    # come, by a step at 09:10; at 09:10 it is over, and the next steps are at 10:01 and 10:10.
+    running = Running("data")
+    at = BEGIN + 10 * HOUR
+    assert running.answers(REGISTRY_COMMANDS, command("a", at - 1), command("b", at + MINUTE - 1), command("c", at + MINUTE)) == []
+    assert running.come_to(at - 51 * MINUTE) == []
+    assert running.come_to(at - 50 * MINUTE) == ["a", "b"]
+    assert running.come_to(at + MINUTE - 1) == []
+    assert running.come_to(at + MINUTE) == ["c"]
+
+
+def test_by_the_clock_on_the_wall_a_command_counts_when_it_is_read() -> None:
+    assert Running("wall").answers(REGISTRY_COMMANDS, command("a", BEGIN + 10 * HOUR)) == ["a"]
+
+
+def test_commands_of_a_time_that_never_comes_count_at_the_end_of_time() -> None:
+    running = Running("data")
+    running.answers(REGISTRY_COMMANDS, command("a", BEGIN + DAY))
+    assert running.come_to(BEGIN + HOUR, ended_ms=BEGIN + HOUR) == []
+    horizons = 30 * DAY + 7 * DAY
+    assert running.come_to(BEGIN + HOUR + horizons // 2, ended_ms=BEGIN + HOUR) == ["a"]
+    running.answers(REGISTRY_COMMANDS, command("b", BEGIN + DAY), command("c", BEGIN + DAY))
+    assert running.come_to(BEGIN + HOUR + 2 * horizons, ended_ms=BEGIN + HOUR) == []
+
+
+def test_what_waits_when_the_clock_is_changed_to_the_wall_counts_at_once() -> None:
+    before = Running("data")
+    assert before.answers(REGISTRY_COMMANDS, command("a", BEGIN + 10 * HOUR)) == []
+    assert Running("wall", before.state).answers() == ["a"]
+
+
+class OnePane:
+    """Stages with one pane that is due, and the commands that were in force for it."""
+
+    def __init__(self) -> None:
+        self.panes: list[list[str]] = []
+
+    def due(self) -> int | None:
+        return None if self.panes else BEGIN + 2 * HOUR
+
+    def next_ms(self) -> int:
+        return 0
+
+    def advance(self, commands: list[Record]) -> list[Record]:
+        self.panes.append(names(commands))
+        return []
+
+    def finish(self, commands: list[Record]) -> list[Record]:
+        return []
+
+    def frontier(self) -> Any:
+        return SimpleNamespace(ended_ms=None, marks={}, partitions=0)
+
+
+@pytest.mark.parametrize(("clock", "panes"), [("data", []), ("wall", [[]])])
+def test_by_the_data_clock_no_pane_is_completed_while_commands_are_unread(
+    clock: str, panes: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, stages = Running(clock), OnePane()
+    monkeypatch.setattr(running.processor, "_stages", stages)
+    running.processor.unread = frozenset((REGISTRY_COMMANDS,))
+    assert running.processor.defers() is (clock == "data")
+    assert (running.answers(), stages.panes) == ([], panes)
+    running.processor.unread = frozenset()
+    assert running.processor.pending() is (clock == "data")
+    running.answers(REGISTRY_COMMANDS, command("a", BEGIN + HOUR))
+    assert stages.panes == ([["a"]] if clock == "data" else [[]])

@@ -1,0 +1,40 @@
+"""Values by name as arrays: each row says what its mapping said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.streams.named_columns import Named
+from tests.streams.named_rows import said
+
+texts = st.text(max_size=3)
+mappings = st.none() | st.dictionaries(
+    st.sampled_from("abc"), st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers(-(1 << 60), 1 << 60) | texts
+)
+rows = st.lists(mappings, max_size=8)
+
+
+def expected(mapping: dict[str, Any] | None) -> dict[str, Any]:
+    plain = {name: str(value).lower() if isinstance(value, bool) else value for name, value in (mapping or {}).items()}
+    return {name: float(value) if isinstance(value, int) else value for name, value in plain.items() if value is not None}
+
+
+@given(rows)
+def test_rows_say_what_their_mappings_said(given_rows: list[dict[str, Any] | None]) -> None:
+    named = Named.of(given_rows)
+    assert said(named) == [expected(row) for row in given_rows]
+    assert named.words == list(dict.fromkeys(named.words))
+
+
+@given(st.lists(rows, min_size=1, max_size=4), st.data())
+def test_parts_join_and_rows_are_taken(parts: list[list[dict[str, Any] | None]], data: st.DataObject) -> None:
+    whole = [row for part in parts for row in part]
+    named = Named.joined([Named.of(part) for part in parts])
+    assert said(named) == [expected(row) for row in whole]
+    at = data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=5)) if whole else []
+    assert said(named.take(np.array(at, np.int64))) == [expected(whole[i]) for i in at]
+    assert said(named.take(slice(1, 3))) == [expected(row) for row in whole[1:3]]
