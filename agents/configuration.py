@@ -1,7 +1,8 @@
-"""A configuration checked as a whole: the file by `schemas`, its rules, tuners and policies by `streams`.
+"""A configuration checked as a whole: the file by `schemas`, its rules, tuners and policies by
+`streams`.
 
-`schemas` cannot know the types of plug-ins, so their tables are built here once before a run starts, and what is wrong
-with them is said as for any other key of the file.
+`schemas` cannot know the types of plug-ins, so their tables are built here once before a run
+starts, and what is wrong with them is said as for any other key of the file.
 """
 
 from __future__ import annotations

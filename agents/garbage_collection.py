@@ -14,8 +14,8 @@ NEW_OBJECTS: Final = 20_000
 def rarely_collecting() -> Iterator[None]:
     """Meanwhile, have the collector run after 20,000 new containers instead of 700.
 
-    A read makes a mapping or two for each of its 2,000 rows, all of them gone before the next read, and none of them in a cycle:
-    by default the collector looks through them six times a read.
+    A read makes a mapping or two for each of its 2,000 rows, all of them gone before the next read,
+    and none of them in a cycle: by default the collector looks through them six times a read.
     """
     before = gc.get_threshold()
     gc.set_threshold(NEW_OBJECTS, *before[1:])

@@ -1,7 +1,8 @@
 """Read the output folder of a run: topic files line by line, and the latest record of each key.
 
-Nothing is kept but what the caller asks for, so a year of figures is read in little memory. A run may still be writing:
-a last line without its end is not there yet. What the records mean is `driftline.schemas.results`.
+Nothing is kept but what the caller asks for, so a year of figures is read in little memory. A run
+may still be writing: a last line without its end is not there yet. What the records mean is
+`driftline.schemas.results`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,24 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from driftline.schemas.results import Alert, Drift, Histogram, Metric, Recommendation, RegistryEntry, RegistryEvent
-from driftline.schemas.topics import ALERTS, DRIFT, HISTOGRAMS, METRICS, RECOMMENDATIONS, REGISTRY, REGISTRY_EVENTS
+from driftline.schemas.results import (
+    Alert,
+    Drift,
+    Histogram,
+    Metric,
+    Recommendation,
+    RegistryEntry,
+    RegistryEvent,
+)
+from driftline.schemas.topics import (
+    ALERTS,
+    DRIFT,
+    HISTOGRAMS,
+    METRICS,
+    RECOMMENDATIONS,
+    REGISTRY,
+    REGISTRY_EVENTS,
+)
 
 T = TypeVar("T", bound=msgspec.Struct)
 RUN_FILE = "run.json"
@@ -150,11 +167,16 @@ class Output:
                     if selection is EVERYTHING or selection.takes(head.decode(line)):
                         yield decoder.decode(line)
                 except msgspec.DecodeError as error:
-                    raise ReadError(f"{path}:{number}: not a record of {topic}: {error}; the file was changed after the run") from error
+                    raise ReadError(
+                        f"{path}:{number}: not a record of {topic}: {error}; the file was changed after the run"
+                    ) from error
 
 
-def latest(records: Iterable[T], group: Callable[[T], Any], order: Callable[[T], Any] = lambda _: 0) -> list[T]:
-    """The greatest record of each group, in ascending order of the groups; among equals the one that came last.
+def latest(
+    records: Iterable[T], group: Callable[[T], Any], order: Callable[[T], Any] = lambda _: 0
+) -> list[T]:
+    """The greatest record of each group, in ascending order of the groups; among equals the one
+    that came last.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """A tiny recorded log: a churn model over two days that gets worse on the second.
 
-`driftline init` writes it, so that `driftline replay` has something to run on in a second, and the demo falls back on
-it. It is kept as code: the same bytes every time, with a few of the faults that a real log has. What the figures mean is
-left to the stages.
+`driftline init` writes it, so that `driftline replay` has something to run on in a second, and the
+demo falls back on it. It is kept as code: the same bytes every time, with a few of the faults that
+a real log has. What the figures mean is left to the stages.
 """
 
 from __future__ import annotations
@@ -78,9 +78,10 @@ def write_sample(folder: Path) -> tuple[Path, Path]:
 def sample_rows(seed: int = 20_250_602) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of both topics, each topic in the order in which it was recorded.
 
-    On the first day the score knows the customer well; from noon of the second day spending has shifted and the
-    score says little about who leaves. One truth in twenty never comes, one in fifty is corrected later. A prediction
-    is sent twice, one has a score of 1.7, and one truth belongs to no prediction.
+    On the first day the score knows the customer well; from noon of the second day spending has
+    shifted and the score says little about who leaves. One truth in twenty never comes, one in
+    fifty is corrected later. A prediction is sent twice, one has a score of 1.7, and one truth
+    belongs to no prediction.
     """
     chance = random.Random(seed)
     predictions: list[dict[str, Any]] = []
@@ -91,17 +92,26 @@ def sample_rows(seed: int = 20_250_602) -> tuple[list[dict[str, Any]], list[dict
         predictions.append(row)
         truths.extend(truth_rows)
     broken = predictions[300] | {"prediction_id": "p-broken", "score": 1.7}
-    stray = {"prediction_id": "p-unknown", "label": "no", "timestamp": format_time(START_MS + DAY_MS // 2), "source": "billing"}
+    stray = {
+        "prediction_id": "p-unknown",
+        "label": "no",
+        "timestamp": format_time(START_MS + DAY_MS // 2),
+        "source": "billing",
+    }
     predictions[301:301] = [predictions[300], broken]
     truths.append((START_MS + DAY_MS // 2, stray))
     truths.sort(key=lambda item: item[0])
     return predictions, [row for _, row in truths]
 
 
-def _customer(number: int, at: int, chance: random.Random) -> tuple[dict[str, Any], list[tuple[int, dict[str, Any]]]]:
+def _customer(
+    number: int, at: int, chance: random.Random
+) -> tuple[dict[str, Any], list[tuple[int, dict[str, Any]]]]:
     changed = at >= START_MS + DAY_MS + 12 * HOUR_MS
     plan = chance.choice(("free", "free", "pro"))
-    spend = round(math.exp(chance.gauss(3.0 if plan == "pro" else 2.0, 0.5)) * (1.8 if changed else 1.0), 2)
+    spend = round(
+        math.exp(chance.gauss(3.0 if plan == "pro" else 2.0, 0.5)) * (1.8 if changed else 1.0), 2
+    )
     leaves = chance.random() < 0.4
     signal = 0.4 if changed else 2.2
     score = 1.0 / (1.0 + math.exp(-chance.gauss(signal if leaves else -signal, 1.3)))
@@ -112,25 +122,45 @@ def _customer(number: int, at: int, chance: random.Random) -> tuple[dict[str, An
         "model_version": VERSION,
         "timestamp": format_time(at),
         "score": round(score, 4),
-        "features": {"tenure_months": chance.randrange(1, 60), "monthly_spend": spend, "plan": plan},
+        "features": {
+            "tenure_months": chance.randrange(1, 60),
+            "monthly_spend": spend,
+            "plan": plan,
+        },
         "segment": {"plan": plan},
         "latency_ms": round(chance.lognormvariate(2.3, 0.4), 1),
     }
     return prediction, list(_truths(prediction_id, at, leaves, chance))
 
 
-def _truths(prediction_id: str, at: int, leaves: bool, chance: random.Random) -> Iterator[tuple[int, dict[str, Any]]]:
+def _truths(
+    prediction_id: str, at: int, leaves: bool, chance: random.Random
+) -> Iterator[tuple[int, dict[str, Any]]]:
     if chance.random() < 0.05:
         return
     known = at + int(chance.expovariate(1 / (2 * HOUR_MS)))
     wrong_at_first = chance.random() < 0.02
     label = leaves != wrong_at_first
-    yield known, {"prediction_id": prediction_id, "label": _label(label), "timestamp": format_time(known), "source": "billing"}
+    yield (
+        known,
+        {
+            "prediction_id": prediction_id,
+            "label": _label(label),
+            "timestamp": format_time(known),
+            "source": "billing",
+        },
+    )
     if wrong_at_first:
         later = known + 4 * HOUR_MS
         yield (
             later,
-            {"prediction_id": prediction_id, "label": _label(leaves), "timestamp": format_time(later), "source": "support", "revision": 1},
+            {
+                "prediction_id": prediction_id,
+                "label": _label(leaves),
+                "timestamp": format_time(later),
+                "source": "support",
+                "revision": 1,
+            },
         )
 
 

@@ -18,7 +18,11 @@ ALIASES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("probability", "prediction_proba", "y_pred_proba"), "score"),
         **dict.fromkeys(("y_pred", "predicted_label"), "prediction"),
     },
-    "ground-truth": {**_ID, **_TIME, **dict.fromkeys(("target", "y_true", "ground_truth", "actual"), "label")},
+    "ground-truth": {
+        **_ID,
+        **_TIME,
+        **dict.fromkeys(("target", "y_true", "ground_truth", "actual"), "label"),
+    },
     "ticks": _TIME,
 }
 """By topic: alias -> canonical name."""
@@ -28,7 +32,9 @@ class ConflictingFields(ValueError):
     """Two names of one field with different values."""
 
 
-def canonical(event: dict[str, Any], aliases: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def canonical(
+    event: dict[str, Any], aliases: dict[str, str]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """The event under canonical names, and the aliases that were used (alias -> canonical name).
 
     A name with the value null counts as absent.
@@ -56,7 +62,9 @@ def canonical(event: dict[str, Any], aliases: dict[str, str]) -> tuple[dict[str,
             found[name] = value
             source[name] = alias
         elif not _same(name, found[name], value):
-            raise ConflictingFields(f'fields "{source.get(name, name)}" and "{alias}" both mean {name} and differ')
+            raise ConflictingFields(
+                f'fields "{source.get(name, name)}" and "{alias}" both mean {name} and differ'
+            )
     return found, used
 
 

@@ -1,7 +1,8 @@
 """Reading `driftline.toml`.
 
-Every key is checked, and a message names the file and the place in it. What the settings are is `settings.py`; the
-parameters of rules, tuners and policies are checked by `streams`, which knows their types.
+Every key is checked, and a message names the file and the place in it. What the settings are is
+`settings.py`; the parameters of rules, tuners and policies are checked by `streams`, which knows
+their types.
 """
 
 import re
@@ -32,7 +33,16 @@ from driftline.schemas.config_values import (
 )
 from driftline.schemas.kafka_settings import KAFKA_KEYS, Kafka
 from driftline.schemas.labels import label_text
-from driftline.schemas.settings import LANES, Config, ModelConfig, Reference, Rung, Window, parse_rung, parse_window
+from driftline.schemas.settings import (
+    LANES,
+    Config,
+    ModelConfig,
+    Reference,
+    Rung,
+    Window,
+    parse_rung,
+    parse_window,
+)
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_time
 
 __all__ = [
@@ -65,7 +75,9 @@ class ConfigError(ValueError):
 
     def __init__(self, path: str | None, where: str, message: str) -> None:
         self.where = where
-        super().__init__(": ".join(part for part in (path or "configuration", where, message) if part))
+        super().__init__(
+            ": ".join(part for part in (path or "configuration", where, message) if part)
+        )
 
 
 def load_config(path: str | Path | None) -> Config:
@@ -128,14 +140,22 @@ def _config(file: dict[str, Any], path: str | None) -> Config:
     for name, value in tables["models"].items():
         where = f"models.{quoted(name)}"
         table = table_of(value, where)
-        only_known(table, tuple(_MODEL_KEYS), f"{where}.", elsewhere=dict.fromkeys(_STREAM_KEYS, _STREAM_WIDE))
+        only_known(
+            table,
+            tuple(_MODEL_KEYS),
+            f"{where}.",
+            elsewhere=dict.fromkeys(_STREAM_KEYS, _STREAM_WIDE),
+        )
         models[name] = _model(table, where, defaults)
 
     every = (defaults, *models.values())
     horizon_ms = max(model.label_horizon_ms for model in every)
     if stream.setdefault("park_ms", max(30 * DAY_MS, horizon_ms)) < horizon_ms:
         where = "run.park" if "park" in tables["run"] else "defaults.park"
-        raise Refused(where, f"is shorter than the longest label horizon ({format_duration(horizon_ms)}); early truths would be lost")
+        raise Refused(
+            where,
+            f"is shorter than the longest label horizon ({format_duration(horizon_ms)}); early truths would be lost",
+        )
     only_known(tables["kafka"], tuple(KAFKA_KEYS), "kafka.")
     return Config(
         kafka=Kafka(**values_of(tables["kafka"], KAFKA_KEYS, "kafka")),
@@ -150,8 +170,12 @@ def _config(file: dict[str, Any], path: str | None) -> Config:
 
 
 def _pane_ms(windows: Iterable[Window]) -> int:
-    minutes = gcd(*(ms for window in windows for ms in (window.size_ms, window.step_ms))) // MINUTE_MS
-    return MINUTE_MS * max(divisor for divisor in range(1, HOUR_MS // MINUTE_MS + 1) if minutes % divisor == 0)
+    minutes = (
+        gcd(*(ms for window in windows for ms in (window.size_ms, window.step_ms))) // MINUTE_MS
+    )
+    return MINUTE_MS * max(
+        divisor for divisor in range(1, HOUR_MS // MINUTE_MS + 1) if minutes % divisor == 0
+    )
 
 
 def _model(table: dict[str, Any], where: str, base: ModelConfig) -> ModelConfig:
@@ -163,31 +187,56 @@ def _model(table: dict[str, Any], where: str, base: ModelConfig) -> ModelConfig:
         if key in values:
             values[f"{key}_path"] = f"{where}.{key}"
     model = msgspec.structs.replace(base, **values)
-    model = msgspec.structs.replace(model, maturity=_ladder(model, base, where, written="maturity" in table))
+    model = msgspec.structs.replace(
+        model, maturity=_ladder(model, base, where, written="maturity" in table)
+    )
     for i, dimension in enumerate(model.feature_segments):
         if dimension not in model.segments:
-            key = f"{where}.feature_segments[{i}]" if "feature_segments" in table else f"{where}.segments"
-            raise Refused(key, f"{dimension!r} is a feature segment but not one of the segments {list(model.segments)}")
+            key = (
+                f"{where}.feature_segments[{i}]"
+                if "feature_segments" in table
+                else f"{where}.segments"
+            )
+            raise Refused(
+                key,
+                f"{dimension!r} is a feature segment but not one of the segments {list(model.segments)}",
+            )
     names = [window.name for window in model.windows]
     if "detection_window" in table:
         if model.detection_window not in names:
-            raise Refused(f"{where}.detection_window", f"{model.detection_window!r} is not one of the windows {names}")
+            raise Refused(
+                f"{where}.detection_window",
+                f"{model.detection_window!r} is not one of the windows {names}",
+            )
     elif model.detection_window not in names:
         preferred = ModelConfig().detection_window
         largest = max(model.windows, key=lambda window: window.size_ms).name
-        model = msgspec.structs.replace(model, detection_window=preferred if preferred in names else largest)
+        model = msgspec.structs.replace(
+            model, detection_window=preferred if preferred in names else largest
+        )
     return model
 
 
-def _ladder(model: ModelConfig, base: ModelConfig, where: str, *, written: bool) -> tuple[Rung, ...]:
-    """The rungs below the horizon, and the horizon. Inherited rungs that a shorter horizon cannot reach are left out."""
+def _ladder(
+    model: ModelConfig, base: ModelConfig, where: str, *, written: bool
+) -> tuple[Rung, ...]:
+    """The rungs below the horizon, and the horizon.
+
+    Inherited rungs that a shorter horizon cannot reach are left out.
+    """
     horizon_ms = model.label_horizon_ms
     if written and model.maturity[-1].ms > horizon_ms:
         index = next(i for i, rung in enumerate(model.maturity) if rung.ms > horizon_ms)
         name = model.maturity[index].name
-        raise Refused(f"{where}.maturity[{index}]", f"rung {name} lies beyond the label horizon {format_duration(horizon_ms)}")
+        raise Refused(
+            f"{where}.maturity[{index}]",
+            f"rung {name} lies beyond the label horizon {format_duration(horizon_ms)}",
+        )
     end_ms = horizon_ms if written else min(horizon_ms, base.label_horizon_ms)
-    return (*(rung for rung in model.maturity if rung.ms < end_ms), Rung(format_duration(horizon_ms), horizon_ms))
+    return (
+        *(rung for rung in model.maturity if rung.ms < end_ms),
+        Rung(format_duration(horizon_ms), horizon_ms),
+    )
 
 
 def _window(value: Any) -> Window:
@@ -211,7 +260,9 @@ def _rungs(value: Any) -> tuple[Rung, ...]:
     rungs = each(value, lambda element: parse_rung(string(element)), least=1)
     for i in range(1, len(rungs)):
         if rungs[i].ms <= rungs[i - 1].ms:
-            raise Refused(f"[{i}]", f"rung {value[i]!r} is not longer than {value[i - 1]!r} before it")
+            raise Refused(
+                f"[{i}]", f"rung {value[i]!r} is not longer than {value[i - 1]!r} before it"
+            )
     if len(rungs) > MAX_RUNGS:
         raise ValueError(f"has {len(rungs)} rungs, more than {MAX_RUNGS}")
     return rungs
@@ -220,7 +271,9 @@ def _rungs(value: Any) -> tuple[Rung, ...]:
 def _dimension(value: Any) -> str:
     name = string(value)
     if not name or "=" in name or name == "all":
-        raise ValueError(f'{name!r} cannot name a segment dimension: not empty, without "=", and not "all"')
+        raise ValueError(
+            f'{name!r} cannot name a segment dimension: not empty, without "=", and not "all"'
+        )
     return name
 
 
@@ -240,7 +293,9 @@ def _reference(value: Any) -> Reference:
     if isinstance(value, str):
         return Reference(span_ms=_horizon(value))
     if not isinstance(value, dict):
-        raise ValueError(f'is {shown(value)}, neither a span such as "30d" nor a table with from and to')
+        raise ValueError(
+            f'is {shown(value)}, neither a span such as "30d" nor a table with from and to'
+        )
     only_known(value, ("from", "to"), ".")
     edges: list[int] = []
     for key in ("from", "to"):
@@ -248,7 +303,9 @@ def _reference(value: Any) -> Reference:
             raise ValueError(f'needs "{key}"')
         edge = value[key]
         try:
-            edges.append(parse_time(edge.isoformat() if isinstance(edge, datetime) else string(edge)))
+            edges.append(
+                parse_time(edge.isoformat() if isinstance(edge, datetime) else string(edge))
+            )
         except ValueError as error:
             raise Refused(f".{key}", str(error)) from error
     if edges[0] >= edges[1]:
@@ -264,9 +321,17 @@ def _rules(value: Any) -> tuple[dict[str, Any], ...]:
         table_of(rule, f"[{i}]")
         for key in ("type", "name"):
             if not isinstance(rule.get(key), str) or not rule[key]:
-                raise Refused(f"[{i}].{key}", "is needed, a string" if key not in rule else f"is {shown(rule[key])}, not a name")
+                raise Refused(
+                    f"[{i}].{key}",
+                    "is needed, a string"
+                    if key not in rule
+                    else f"is {shown(rule[key])}, not a name",
+                )
         if rule["name"] in names:
-            raise Refused(f"[{i}].name", f"{rule['name']!r} is already the name of rule [{names.index(rule['name'])}]")
+            raise Refused(
+                f"[{i}].name",
+                f"{rule['name']!r} is already the name of rule [{names.index(rule['name'])}]",
+            )
         names.append(rule["name"])
     return tuple(value)
 
@@ -278,7 +343,9 @@ def _lanes(value: Any) -> tuple[str, ...]:
 
 def _prefix(value: Any) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{0,100}", string(value)):
-        raise ValueError(f"is {value!r}; topic names take letters, digits, '.', '_' and '-', at most 100 here")
+        raise ValueError(
+            f"is {value!r}; topic names take letters, digits, '.', '_' and '-', at most 100 here"
+        )
     return str(value)
 
 

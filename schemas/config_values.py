@@ -1,7 +1,8 @@
-"""Readers of single values of the configuration: each gives the value as the settings want it, or says what is wrong with it.
+"""Readers of single values of the configuration: each gives the value as the settings want it, or
+says what is wrong with it.
 
-A reader raises ValueError with a message that goes on where the place in the file ended ("is 3, not a string"); `Refused` is for a place
-below the one that is read.
+A reader raises ValueError with a message that goes on where the place in the file ended ("is 3, not
+a string"); `Refused` is for a place below the one that is read.
 """
 
 import re
@@ -28,7 +29,8 @@ __all__ = [
     "values_of",
 ]
 
-# State and the time after the end of a log grow with the longest duration; ten years is beyond any real delay of a truth.
+# State and the time after the end of a log grow with the longest duration; ten years is beyond any
+# real delay of a truth.
 MAX_DURATION_MS = 3_660 * DAY_MS
 
 
@@ -42,7 +44,11 @@ class Refused(Exception):
 
 def quoted(key: str) -> str:
     """A key as it stands in a TOML file."""
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return (
+        key
+        if re.fullmatch(r"[A-Za-z0-9_-]+", key)
+        else '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    )
 
 
 def table_of(value: Any, where: str) -> dict[str, Any]:
@@ -52,7 +58,12 @@ def table_of(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
-def only_known(table: dict[str, Any], keys: tuple[str, ...], prefix: str, elsewhere: dict[str, str] | None = None) -> None:
+def only_known(
+    table: dict[str, Any],
+    keys: tuple[str, ...],
+    prefix: str,
+    elsewhere: dict[str, str] | None = None,
+) -> None:
     """Refuse a key that is not among `keys`.
 
     Parameters
@@ -73,7 +84,9 @@ def only_known(table: dict[str, Any], keys: tuple[str, ...], prefix: str, elsewh
         raise Refused(place, f"is not known; {hint}")
 
 
-def values_of(table: dict[str, Any], keys: "dict[str, tuple[str, Callable[[Any], Any]]]", where: str) -> dict[str, Any]:
+def values_of(
+    table: dict[str, Any], keys: "dict[str, tuple[str, Callable[[Any], Any]]]", where: str
+) -> dict[str, Any]:
     """What the table says of the keys: by attribute, read. Other keys are left alone."""
     values: dict[str, Any] = {}
     for key, value in table.items():

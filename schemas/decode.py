@@ -1,9 +1,9 @@
 """Bytes from the input topics to rows.
 
-The plain case (canonical names, nothing else in the value) is one call into msgspec. Whatever that does not take is read once
-more with care: `envelope.py` takes off what is wrapped around it, `names.py` knows the other accepted names, `refusals.py` says
-what is wrong with the rest.
-Which rows are late, double or in conflict with each other is for the stages.
+The plain case (canonical names, nothing else in the value) is one call into msgspec. Whatever that
+does not take is read once more with care: `envelope.py` takes off what is wrapped around it,
+`names.py` knows the other accepted names, `refusals.py` says what is wrong with the rest. Which
+rows are late, double or in conflict with each other is for the stages.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,14 @@ from driftline.schemas.labels import label_text
 from driftline.schemas.rejects import FIELDS, MAX_VALUE_BYTES, Refusal, Reject, field_fault
 from driftline.schemas.results import RegistryCommand
 from driftline.schemas.rows import PredictionRow, TickRow, TruthRow
-from driftline.schemas.times import HOUR_MS, MAX_TIME_MS, MINUTE_MS, SECOND_MS, format_time, parse_time
+from driftline.schemas.times import (
+    HOUR_MS,
+    MAX_TIME_MS,
+    MINUTE_MS,
+    SECOND_MS,
+    format_time,
+    parse_time,
+)
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS, dlq_name
 
 __all__ = [
@@ -37,17 +44,30 @@ Values = Sequence[bytes | None]
 
 _plain_prediction = msgspec.json.Decoder(PredictionRow).decode
 _plain_truth = msgspec.json.Decoder(TruthRow).decode
-# What a plain decoder raises where the value needs care: msgspec's errors are ValueErrors, TypeError is a null value.
+# What a plain decoder raises where the value needs care: msgspec's errors are ValueErrors,
+# TypeError is a null value.
 _NOT_PLAIN = (ValueError, RecursionError, TypeError)
 
-# Times of one second share their first 19 characters; these are the ends seen most. Anything else goes to parse_time (0.9 us).
-_TAIL_MS = {f".{ms:03d}{utc}": ms for utc in ("Z", "+00:00") for ms in range(SECOND_MS)} | {"Z": 0, "+00:00": 0}
-_MINUTES_MS = {f"T{hour:02d}:{minute:02d}:": hour * HOUR_MS + minute * MINUTE_MS for hour in range(24) for minute in range(60)}
+# Times of one second share their first 19 characters; these are the ends seen most. Anything else
+# goes to parse_time (0.9 us).
+_TAIL_MS = {f".{ms:03d}{utc}": ms for utc in ("Z", "+00:00") for ms in range(SECOND_MS)} | {
+    "Z": 0,
+    "+00:00": 0,
+}
+_MINUTES_MS = {
+    f"T{hour:02d}:{minute:02d}:": hour * HOUR_MS + minute * MINUTE_MS
+    for hour in range(24)
+    for minute in range(60)
+}
 _SECONDS_MS = {f"{second:02d}": second * SECOND_MS for second in range(60)}
 
 
 def decode_predictions(
-    values: Values, offsets: Sequence[int], latest_ms: int | None = None, *, where: str = PREDICTIONS
+    values: Values,
+    offsets: Sequence[int],
+    latest_ms: int | None = None,
+    *,
+    where: str = PREDICTIONS,
 ) -> tuple[list[PredictionRow], list[int], list[Reject]]:
     """Decode one batch of the predictions topic.
 
@@ -65,7 +85,8 @@ def decode_predictions(
     Returns
     -------
     rows, indexes, rejects
-        The good rows, their indexes in `values`, and what was refused, each in the order of the batch.
+        The good rows, their indexes in `values`, and what was refused, each in the order of the
+        batch.
 
     Examples
     --------
@@ -88,7 +109,8 @@ def decode_predictions(
                 row = _careful(value, PREDICTIONS, PredictionRow)
             time: Any = row.timestamp_ms
             if type(time) is str:
-                # In line, as are the texts below: a call per row would cost a tenth of the decoding.
+                # In line, as are the texts below: a call per row would cost a tenth of the
+                # decoding.
                 tail_ms = _TAIL_MS.get(time[19:])
                 if tail_ms is not None and time[:19] == second:
                     time = second_ms + tail_ms
@@ -104,7 +126,10 @@ def decode_predictions(
                 if label is not None:
                     row.prediction = label_text(label)
                 elif row.score is None and row.scores is None and row.status != "error":
-                    raise Refusal("missing_field", 'none of the fields "prediction", "score" and "scores" is there')
+                    raise Refusal(
+                        "missing_field",
+                        'none of the fields "prediction", "score" and "scores" is there',
+                    )
             if row.segment is not None:
                 row.segment = _texts(row.segment)
             if row.tags is not None:
@@ -117,7 +142,11 @@ def decode_predictions(
 
 
 def decode_truths(
-    values: Values, offsets: Sequence[int], latest_ms: int | None = None, *, where: str = GROUND_TRUTH
+    values: Values,
+    offsets: Sequence[int],
+    latest_ms: int | None = None,
+    *,
+    where: str = GROUND_TRUTH,
 ) -> tuple[list[TruthRow], list[int], list[Reject]]:
     """Decode one batch of the ground-truth topic; as `decode_predictions`."""
     rows: list[TruthRow] = []
@@ -151,7 +180,9 @@ def decode_truths(
                 label: Any = row.label
                 if type(label) is not str:
                     if label is None:
-                        raise Refusal("missing_field", 'field "label" is missing, and "retracted" is not true')
+                        raise Refusal(
+                            "missing_field", 'field "label" is missing, and "retracted" is not true'
+                        )
                     row.label = label_text(label)
             rows.append(row)
         except Refusal as refusal:
@@ -165,7 +196,8 @@ def decode_ticks(
 ) -> tuple[list[TickRow], list[int], list[Reject]]:
     """Decode one batch of the ticks topic; as `decode_predictions`.
 
-    Where a history has ended, time runs on until its windows are final, however far that is: only its end may not be too far ahead.
+    Where a history has ended, time runs on until its windows are final, however far that is: only
+    its end may not be too far ahead.
     """
 
     def tick(value: bytes | None) -> TickRow:
@@ -179,13 +211,24 @@ def decode_ticks(
 
 
 def decode_commands(
-    values: Values, offsets: Sequence[int], latest_ms: int | None = None, *, where: str = REGISTRY_COMMANDS
+    values: Values,
+    offsets: Sequence[int],
+    latest_ms: int | None = None,
+    *,
+    where: str = REGISTRY_COMMANDS,
 ) -> tuple[list[RegistryCommand], list[int], list[Reject]]:
-    """Decode one batch of registry commands; as `decode_predictions`. Their `timestamp` becomes RFC 3339 in UTC whatever was sent."""
+    """Decode one batch of registry commands; as `decode_predictions`.
+
+    Their `timestamp` becomes RFC 3339 in UTC whatever was sent.
+    """
 
     def command(value: bytes | None) -> RegistryCommand:
         event = read_event(value)
-        if (fault := field_fault({name: event[name] for name in event if name == "timestamp"}, TICKS, {})) is not None:
+        if (
+            fault := field_fault(
+                {name: event[name] for name in event if name == "timestamp"}, TICKS, {}
+            )
+        ) is not None:
             raise Refusal(*fault)
         time_ms = parse_time(event["timestamp"])
         if latest_ms is not None and time_ms > latest_ms:
@@ -194,7 +237,10 @@ def decode_commands(
             return msgspec.convert(event | {"timestamp": format_time(time_ms)}, RegistryCommand)
         except ValueError as error:
             missing = "missing required field" in str(error)
-            raise Refusal("missing_field" if missing else "wrong_type", f"the command is not accepted: {error}") from error
+            raise Refusal(
+                "missing_field" if missing else "wrong_type",
+                f"the command is not accepted: {error}",
+            ) from error
 
     return _decode_each(values, offsets, where, command)
 
@@ -226,12 +272,19 @@ def _careful(value: bytes | None, topic: str, row_type: type[Row]) -> Row:
         raise Refusal("conflicting_fields", str(error)) from error
     fields = FIELDS[topic]
     try:
-        row = msgspec.convert({name: field for name, field in event.items() if name in fields}, row_type)
+        row = msgspec.convert(
+            {name: field for name, field in event.items() if name in fields}, row_type
+        )
         row.timestamp_ms = _time_ms(row.timestamp_ms)
         if isinstance(row, TickRow):
-            row.ended_ms, row.reached_ms = (None if time is None else _time_ms(time) for time in (row.ended_ms, row.reached_ms))
+            row.ended_ms, row.reached_ms = (
+                None if time is None else _time_ms(time) for time in (row.ended_ms, row.reached_ms)
+            )
     except (ValueError, OverflowError) as error:
-        fault = field_fault(event, topic, used) or ("wrong_type", f"the value is not accepted: {error}")
+        fault = field_fault(event, topic, used) or (
+            "wrong_type",
+            f"the value is not accepted: {error}",
+        )
         raise Refusal(*fault) from error
     return row
 
@@ -254,21 +307,33 @@ def _plain_time_ms(time: str) -> int:
     try:
         return _time_ms(time)
     except ValueError as error:
-        raise Refusal(*(field_fault({"timestamp": time}, TICKS, {}) or ("wrong_type", str(error)))) from error
+        raise Refusal(
+            *(field_fault({"timestamp": time}, TICKS, {}) or ("wrong_type", str(error)))
+        ) from error
 
 
 def _texts(values: dict[str, Any]) -> dict[str, str] | None:
-    """The mapping with canonical texts; None for an empty one, so that equal content stays equal."""
+    """The mapping with canonical texts;
+
+    None for an empty one, so that equal content stays equal.
+    """
     # Nearly always all are texts: values alone are looked at in half the time of names and values.
     for value in values.values():
         if type(value) is not str:
-            return {name: value if type(value) is str else label_text(value) for name, value in values.items()}
+            return {
+                name: value if type(value) is str else label_text(value)
+                for name, value in values.items()
+            }
     return values or None
 
 
 def _too_far_ahead(time_ms: int) -> Refusal:
-    # Without the bound itself: it follows from a clock, and two runs over one log must write the same bytes.
-    return Refusal("too_far_ahead", f'field "timestamp" is {format_time(time_ms)}, further ahead of the clock than max_ahead allows')
+    # Without the bound itself: it follows from a clock, and two runs over one log must write the
+    # same bytes.
+    return Refusal(
+        "too_far_ahead",
+        f'field "timestamp" is {format_time(time_ms)}, further ahead of the clock than max_ahead allows',
+    )
 
 
 def _reject(refusal: Refusal, value: bytes | None, offset: int, where: str) -> Reject:

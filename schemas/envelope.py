@@ -1,7 +1,7 @@
 """From the bytes of one value to the JSON object in it, whatever is wrapped around that.
 
-Takes off a Schema Registry prefix, a byte order mark and a CloudEvents envelope (structured mode), and says what is wrong where
-there is no object. Which fields the object must have is `refusals.py`.
+Takes off a Schema Registry prefix, a byte order mark and a CloudEvents envelope (structured mode),
+and says what is wrong where there is no object. Which fields the object must have is `refusals.py`.
 """
 
 import base64
@@ -38,8 +38,14 @@ def read_event(value: bytes | None) -> dict[str, Any]:
     if value is None:
         raise Refusal("not_json", "the record has no value (a tombstone)")
     if len(value) > MAX_VALUE_BYTES:
-        raise Refusal("too_large", f"the value is {len(value):,} bytes long, more than {MAX_VALUE_BYTES:,}")
-    schema = int.from_bytes(value[1:_PREFIX_BYTES], "big") if value[:1] == b"\0" and len(value) > _PREFIX_BYTES else None
+        raise Refusal(
+            "too_large", f"the value is {len(value):,} bytes long, more than {MAX_VALUE_BYTES:,}"
+        )
+    schema = (
+        int.from_bytes(value[1:_PREFIX_BYTES], "big")
+        if value[:1] == b"\0" and len(value) > _PREFIX_BYTES
+        else None
+    )
     text = (value if schema is None else value[_PREFIX_BYTES:]).removeprefix(_BYTE_ORDER_MARK)
     event = _object(_parsed(text, schema), "the value")
     if "specversion" in event and ("data" in event or "data_base64" in event):
@@ -78,21 +84,32 @@ def _cloud_event_data(event: dict[str, Any]) -> Any:
         try:
             return _parsed(base64.b64decode(encoded, validate=True))
         except binascii.Error as error:
-            raise Refusal("encoding", f'field "data_base64" of the CloudEvent is not base64: {error}') from error
+            raise Refusal(
+                "encoding", f'field "data_base64" of the CloudEvent is not base64: {error}'
+            ) from error
     return _parsed(data.encode()) if isinstance(data, str) else data
 
 
 def _unreadable(value: bytes, schema: int | None, error: str) -> Refusal:
-    """Why the strict parser did not take a value, found with the lenient one of the standard library."""
+    """Why the strict parser did not take a value, found with the lenient one of the standard
+    library.
+    """
     if schema is not None:
         what = f"the value starts with a Schema Registry prefix (schema {schema})"
-        return Refusal("encoding", f"{what}, but what follows is not JSON (Avro and Protobuf are not read)")
+        return Refusal(
+            "encoding", f"{what}, but what follows is not JSON (Avro and Protobuf are not read)"
+        )
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError as fault:
-        return Refusal("encoding", f"the value is not UTF-8 text (byte 0x{value[fault.start]:02x} at position {fault.start})")
+        return Refusal(
+            "encoding",
+            f"the value is not UTF-8 text (byte 0x{value[fault.start]:02x} at position {fault.start})",
+        )
     if "\0" in text:
-        return Refusal("encoding", "the value holds NUL bytes; UTF-16 and binary formats are not read")
+        return Refusal(
+            "encoding", "the value holds NUL bytes; UTF-16 and binary formats are not read"
+        )
     if not text.strip():
         return Refusal("not_json", "the value is empty")
     try:

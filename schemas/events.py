@@ -1,7 +1,7 @@
 """What comes in: predictions, their truths, and ticks, as they stand on the topics.
 
-These types are for writing events and for the published schemas. Reading, with the other accepted names and all
-refusals, is `decode.py`.
+These types are for writing events and for the published schemas. Reading, with the other accepted
+names and all refusals, is `decode.py`.
 """
 
 from typing import Annotated, Literal
@@ -32,8 +32,12 @@ __all__ = [
 
 Name = Annotated[str, Meta(min_length=1)]
 Time = (
-    Annotated[str, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339, any offset")]
-    | Annotated[int, Meta(ge=0, le=MAX_TIME_MS, description="milliseconds since 1970-01-01T00:00:00Z")]
+    Annotated[
+        str, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339, any offset")
+    ]
+    | Annotated[
+        int, Meta(ge=0, le=MAX_TIME_MS, description="milliseconds since 1970-01-01T00:00:00Z")
+    ]
 )
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Label = str | Annotated[int, Meta(ge=-MAX_LABEL_INTEGER, le=MAX_LABEL_INTEGER - 1)] | bool | float
@@ -93,7 +97,8 @@ class Prediction(Struct, kw_only=True, omit_defaults=True):
 
 
 class GroundTruth(Struct, kw_only=True, omit_defaults=True):
-    """What turned out to be true of one prediction; it may come before the prediction, late, or be corrected.
+    """What turned out to be true of one prediction; it may come before the prediction, late, or be
+    corrected.
 
     Attributes
     ----------
@@ -125,8 +130,9 @@ class GroundTruth(Struct, kw_only=True, omit_defaults=True):
 class Tick(Struct, kw_only=True, omit_defaults=True):
     """A statement that event time has reached `timestamp` on this partition, though nothing came.
 
-    With `after` it is in force: the worker that owns the partition writes it when it applies it. Without, it is a request to that worker,
-    which answers with a tick of its own once nothing is unread.
+    With `after` it is in force: the worker that owns the partition writes it when it applies it.
+    Without, it is a request to that worker, which answers with a tick of its own once nothing is
+    unread.
 
     Attributes
     ----------
@@ -137,7 +143,8 @@ class Tick(Struct, kw_only=True, omit_defaults=True):
     reached
         Largest event time that the partition had reached before the tick.
     settled
-        Written when a history has ended: the task of this partition of `window-partials` has announced everything up to `timestamp`.
+        Written when a history has ended: the task of this partition of `window-partials` has
+        announced everything up to `timestamp`.
     """
 
     timestamp: Time

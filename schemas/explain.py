@@ -1,4 +1,7 @@
-"""What was understood of one value, for people who connect a system: `driftline schema validate`."""
+"""What was understood of one value, for people who connect a system:
+
+`driftline schema validate`.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +9,12 @@ from typing import Any
 from msgspec import Struct
 
 from driftline.schemas.aliases import ALIASES, ConflictingFields, canonical
-from driftline.schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
+from driftline.schemas.decode import (
+    decode_commands,
+    decode_predictions,
+    decode_ticks,
+    decode_truths,
+)
 from driftline.schemas.envelope import read_event
 from driftline.schemas.rejects import FIELDS, Reason, Refusal
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
@@ -67,7 +75,9 @@ def explain(value: bytes, topic: str, *, latest_ms: int | None = None) -> Explan
     return Explanation(
         reason=reject.reason if reject else None,
         # The caller knows the line; position and destination in the sentence are the stream's.
-        error=reject.error.removeprefix(f"{topic}@0: ").rpartition("; record sent to ")[0] if reject else None,
+        error=reject.error.removeprefix(f"{topic}@0: ").rpartition("; record sent to ")[0]
+        if reject
+        else None,
         aliases=aliases,
         ignored=ignored,
         row=rows[0] if rows else None,

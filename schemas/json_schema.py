@@ -1,7 +1,8 @@
 """JSON Schemas of the topics and an AsyncAPI document, generated from the types.
 
-`python -m driftline.schemas.json_schema FOLDER` writes them; docs/schemas holds the current ones. The text of a type's docstring, and of its
-"Attributes", becomes the descriptions, so that there is one place to keep.
+`python -m driftline.schemas.json_schema FOLDER` writes them; docs/schemas holds the current ones.
+The text of a type's docstring, and of its "Attributes", becomes the descriptions, so that there is
+one place to keep.
 """
 
 import inspect
@@ -28,7 +29,10 @@ _ATTRIBUTES = re.compile(r"\n*Attributes\n-+\n")
 _CONDITIONS: dict[str, dict[str, Any]] = {
     "predictions": {
         "anyOf": [
-            *({"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in ("prediction", "score", "scores")),
+            *(
+                {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+                for name in ("prediction", "score", "scores")
+            ),
             {"required": ["status"], "properties": {"status": {"const": "error"}}},
         ]
     },
@@ -51,13 +55,20 @@ def json_schema(topic: Topic) -> dict[str, Any]:
     """
     if topic.type is None:
         raise ValueError(f"topic {topic.name} is internal and has no published schema")
-    (reference,), components = msgspec.json.schema_components((topic.type,), ref_template="#/$defs/{name}")
+    (reference,), components = msgspec.json.schema_components(
+        (topic.type,), ref_template="#/$defs/{name}"
+    )
     root = components.pop(reference["$ref"].rpartition("/")[2])
     nested = {struct.__name__: struct for struct in _structs(topic.type)}
     for name, schema in components.items():
         _describe(schema, nested[name])
     _describe(root, topic.type)
-    document: dict[str, Any] = {"$schema": _DIALECT, "$id": f"{topic.name}.schema.json", **root, **_CONDITIONS.get(topic.name, {})}
+    document: dict[str, Any] = {
+        "$schema": _DIALECT,
+        "$id": f"{topic.name}.schema.json",
+        **root,
+        **_CONDITIONS.get(topic.name, {}),
+    }
     if aliases := ALIASES.get(topic.name):
         also: dict[str, list[str]] = {}
         for alias, name in aliases.items():
@@ -91,18 +102,24 @@ def _structs(struct: type[Struct]) -> list[type[Struct]]:
 
 
 def _describe(schema: dict[str, Any], struct: type[Struct]) -> None:
-    """Put the docstring's parts where they belong: the text to the type, each attribute's text to its property."""
+    """Put the docstring's parts where they belong: the text to the type, each attribute's text to
+    its property.
+    """
     text, *attributes = _ATTRIBUTES.split(inspect.getdoc(struct) or "", maxsplit=1)
     schema["description"] = " ".join(text.split())
     encoded = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
-    for names, lines in re.findall(r"^(\w[\w, ]*)\n((?:    .*\n?)+)", attributes[0] if attributes else "", re.MULTILINE):
+    for names, lines in re.findall(
+        r"^(\w[\w, ]*)\n((?:    .*\n?)+)", attributes[0] if attributes else "", re.MULTILINE
+    ):
         description = " ".join(lines.split())
         for name in names.split(", "):
             schema["properties"][encoded[name]]["description"] = description
 
 
 def asyncapi() -> dict[str, Any]:
-    """The AsyncAPI 3 document of all topics: channels with their Kafka settings, messages with their keys, who sends and who reads."""
+    """The AsyncAPI 3 document of all topics: channels with their Kafka settings, messages with
+    their keys, who sends and who reads.
+    """
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}
     messages: dict[str, Any] = {}
@@ -111,12 +128,16 @@ def asyncapi() -> dict[str, Any]:
             continue
         message = topic.type.__name__
         messages[message] = _message(topic)
-        channels[topic.name] = _channel(topic.name, message, topic.partitions, topic.cleanup, topic.retention_ms)
+        channels[topic.name] = _channel(
+            topic.name, message, topic.partitions, topic.cleanup, topic.retention_ms
+        )
         verb = "receive" if topic.stage == "input" else "send"
         operations[_camel(verb, topic.name)] = _operation(verb, topic.name, message)
         if topic.stage == "input":
             name = dlq_name(topic.name)
-            channels[name] = _channel(name, "Rejected", topic.partitions, "delete", DLQ_RETENTION_MS)
+            channels[name] = _channel(
+                name, "Rejected", topic.partitions, "delete", DLQ_RETENTION_MS
+            )
             operations[_camel("send", name)] = _operation("send", name, "Rejected")
     messages["Rejected"] = _REJECTED
     return {
@@ -150,7 +171,8 @@ _REJECTED = {
         "type": "object",
         "required": list(_DLQ_HEADERS),
         "properties": {
-            name: {"type": "string", "description": text} | ({"enum": list(get_args(Reason))} if name == "dlq_reason" else {})
+            name: {"type": "string", "description": text}
+            | ({"enum": list(get_args(Reason))} if name == "dlq_reason" else {})
             for name, text in _DLQ_HEADERS.items()
         },
     },
@@ -166,23 +188,41 @@ def _message(topic: Topic) -> dict[str, Any]:
             "schema": {"$ref": f"./{topic.name}.schema.json"},
         },
         "bindings": {
-            "kafka": {"key": {"type": "string", "description": f"{topic.key}, parts percent-encoded"}, "bindingVersion": _KAFKA_BINDING}
+            "kafka": {
+                "key": {"type": "string", "description": f"{topic.key}, parts percent-encoded"},
+                "bindingVersion": _KAFKA_BINDING,
+            }
         },
     }
 
 
-def _channel(name: str, message: str, partitions: int, cleanup: str, retention_ms: int | None) -> dict[str, Any]:
-    settings = {"cleanup.policy": cleanup.split(","), "retention.ms": -1 if retention_ms is None else retention_ms}
+def _channel(
+    name: str, message: str, partitions: int, cleanup: str, retention_ms: int | None
+) -> dict[str, Any]:
+    settings = {
+        "cleanup.policy": cleanup.split(","),
+        "retention.ms": -1 if retention_ms is None else retention_ms,
+    }
     return {
         "address": name,
         "messages": {message: {"$ref": f"#/components/messages/{message}"}},
-        "bindings": {"kafka": {"partitions": partitions, "topicConfiguration": settings, "bindingVersion": _KAFKA_BINDING}},
+        "bindings": {
+            "kafka": {
+                "partitions": partitions,
+                "topicConfiguration": settings,
+                "bindingVersion": _KAFKA_BINDING,
+            }
+        },
     }
 
 
 def _operation(verb: str, channel: str, message: str) -> dict[str, Any]:
     reference = f"#/channels/{channel}"
-    return {"action": verb, "channel": {"$ref": reference}, "messages": [{"$ref": f"{reference}/messages/{message}"}]}
+    return {
+        "action": verb,
+        "channel": {"$ref": reference},
+        "messages": [{"$ref": f"{reference}/messages/{message}"}],
+    }
 
 
 def _camel(verb: str, channel: str) -> str:
@@ -191,9 +231,16 @@ def _camel(verb: str, channel: str) -> str:
 
 def documents() -> dict[str, str]:
     """All documents: file name -> text, the same text in every run."""
-    found = {f"{topic.name}.schema.json": json_schema(topic) for topic in TOPICS.values() if topic.type is not None}
+    found = {
+        f"{topic.name}.schema.json": json_schema(topic)
+        for topic in TOPICS.values()
+        if topic.type is not None
+    }
     found["asyncapi.json"] = asyncapi()
-    return {name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in found.items()}
+    return {
+        name: json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        for name, document in found.items()
+    }
 
 
 def write_all(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """The settings under [kafka]: which broker, how to log in, and how a worker uses it.
 
-Secrets stay references here; `driftline.agents.kafka.broker.connection` reads them when it connects.
+Secrets stay references here; `driftline.agents.kafka.broker.connection` reads them when it
+connects.
 """
 
 import re
@@ -9,7 +10,16 @@ from typing import Any
 
 from msgspec import Struct
 
-from driftline.schemas.config_values import Refused, choice, duration, integer, only_known, quoted, shown, string
+from driftline.schemas.config_values import (
+    Refused,
+    choice,
+    duration,
+    integer,
+    only_known,
+    quoted,
+    shown,
+    string,
+)
 from driftline.schemas.topics import INPUT_PARTITIONS, RESULT_PARTITIONS
 
 __all__ = ["CLIENT_KEYS", "KAFKA_KEYS", "Kafka", "Secret"]
@@ -17,7 +27,14 @@ __all__ = ["CLIENT_KEYS", "KAFKA_KEYS", "Kafka", "Secret"]
 MAX_PARTITIONS = 1024
 LEAST_MEMORY = 10**6
 _SIZE = re.compile(r"(\d{1,9})(KB|MB|GB|KiB|MiB|GiB)", re.ASCII)
-_SIZE_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SIZE_UNITS = {
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+}
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})", re.ASCII)
 _SECRET_KEYS = ("env", "file")
 
@@ -27,7 +44,9 @@ MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 class Secret(Struct, frozen=True, kw_only=True):
-    """Where a secret stands: the name of an environment variable, or a file that holds nothing else."""
+    """Where a secret stands: the name of an environment variable, or a file that holds nothing
+    else.
+    """
 
     env: str | None = None
     file: str | None = None
@@ -41,7 +60,8 @@ class Kafka(Struct, frozen=True, kw_only=True):
     bootstrap_servers
         "host:port", several separated by commas.
     app
-        Begins the names of consumer groups, transactional ids and changelog topics: two programs on one broker need two.
+        Begins the names of consumer groups, transactional ids and changelog topics: two programs on
+        one broker need two.
     input_partitions, partitions
         Partitions of the input topics, and of those after stage 1.
     replication_factor, min_insync_replicas
@@ -49,14 +69,16 @@ class Kafka(Struct, frozen=True, kw_only=True):
     commit_interval_ms
         How long results are gathered before they are committed.
     provisional_ms
-        How often changed windows that are still open are announced, at most with every commit; None for never.
+        How often changed windows that are still open are announced, at most with every commit; None
+        for never.
     memory_bytes
         What the cached state of a worker may take, over all its tasks.
     session_timeout_ms
         After which silence the broker gives a worker's partitions to another.
     static_member
-        Name under which a worker comes back to its own partitions after a restart without the others being disturbed; every worker
-        needs its own. None: partitions are dealt out anew whenever a worker comes or goes.
+        Name under which a worker comes back to its own partitions after a restart without the
+        others being disturbed; every worker needs its own. None: partitions are dealt out anew
+        whenever a worker comes or goes.
     client
         Properties of all Kafka clients, by librdkafka's names.
     """
@@ -86,7 +108,9 @@ def _servers(value: Any) -> str:
 
 def _identifier(value: Any) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", string(value)):
-        raise ValueError(f"is {shown(value)}; letters, digits, '.', '_' and '-' are taken, 1 to 100 of them")
+        raise ValueError(
+            f"is {shown(value)}; letters, digits, '.', '_' and '-' are taken, 1 to 100 of them"
+        )
     return str(value)
 
 
@@ -120,7 +144,9 @@ def _session(value: Any) -> int:
 def _size(value: Any) -> int:
     match = _SIZE.fullmatch(string(value))
     if match is None:
-        raise ValueError(f'is {shown(value)}, not a size such as "512MB" (units: {", ".join(_SIZE_UNITS)})')
+        raise ValueError(
+            f'is {shown(value)}, not a size such as "512MB" (units: {", ".join(_SIZE_UNITS)})'
+        )
     size = int(match[1]) * _SIZE_UNITS[match[2]]
     if size < LEAST_MEMORY:
         raise ValueError(f"is {shown(value)}, less than 1MB")
@@ -129,9 +155,13 @@ def _size(value: Any) -> int:
 
 def _secret(value: Any) -> Secret:
     if isinstance(value, str):
-        raise ValueError('is a secret in plain text, which does not belong into this file; write { env = "NAME" } or { file = "/path" }')
+        raise ValueError(
+            'is a secret in plain text, which does not belong into this file; write { env = "NAME" } or { file = "/path" }'
+        )
     if not isinstance(value, dict):
-        raise ValueError('is no reference to a secret; write { env = "NAME" } or { file = "/path" }')
+        raise ValueError(
+            'is no reference to a secret; write { env = "NAME" } or { file = "/path" }'
+        )
     only_known(value, _SECRET_KEYS, ".")
     if len(value) != 1:
         raise ValueError('needs one of "env" and "file"')
@@ -153,7 +183,9 @@ CLIENT_KEYS: dict[str, Callable[[Any], str | Secret]] = {
     "ssl.endpoint.identification.algorithm": choice("https", "none"),
     "client.id": _identifier,
 }
-"""What every client understands, aiokafka included, which does not know librdkafka's other properties."""
+"""What every client understands, aiokafka included, which does not know librdkafka's other
+properties.
+"""
 
 
 def _client(value: Any) -> dict[str, str | Secret]:
@@ -175,7 +207,10 @@ def _client(value: Any) -> dict[str, str | Secret]:
 
 
 def _flat(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """Properties by their full names: TOML reads `sasl.username` without quotes as a table in a table."""
+    """Properties by their full names:
+
+    TOML reads `sasl.username` without quotes as a table in a table.
+    """
     for key, value in table.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and name not in SECRETS:
@@ -190,13 +225,17 @@ def _belong_together(properties: dict[str, str | Secret]) -> None:
     for key in properties:
         kind = key.partition(".")[0]
         if kind in ("sasl", "ssl") and kind.upper() not in protocol.replace("_", " ").split():
-            raise Refused(f".{quoted(key)}", f'has no effect with "security.protocol" = "{protocol}"')
+            raise Refused(
+                f".{quoted(key)}", f'has no effect with "security.protocol" = "{protocol}"'
+            )
     if protocol.startswith("SASL"):
         for key in ("sasl.mechanism", "sasl.username", "sasl.password"):
             if key not in properties:
                 raise Refused("", f'needs "{key}" with "security.protocol" = "{protocol}"')
     if "ssl.key.location" in properties and "ssl.certificate.location" not in properties:
-        raise Refused(f".{quoted('ssl.key.location')}", 'needs "ssl.certificate.location" beside it')
+        raise Refused(
+            f".{quoted('ssl.key.location')}", 'needs "ssl.certificate.location" beside it'
+        )
 
 
 KAFKA_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {

@@ -3,11 +3,14 @@
 __all__ = ["MAX_LABEL_INTEGER", "label_text"]
 
 MAX_LABEL_INTEGER = 2**63
-"""Integers at or beyond this, either sign, are refused on input; floats at or beyond it keep their exponent."""
+"""Integers at or beyond this, either sign, are refused on input; floats at or beyond it keep their
+exponent.
+"""
 
 
 def label_text(value: str | int | bool | float) -> str:
-    """Strings as they are, integers in decimal, booleans as "true" and "false", whole floats as integers.
+    """Strings as they are, integers in decimal, booleans as "true" and "false", whole floats as
+    integers.
 
     Other floats are written as short as they read back.
 

@@ -1,6 +1,7 @@
 """Why a value is refused: the reasons, and a sentence that says what was needed and what came.
 
-The decoder itself only says that a value is wrong; here the fields are looked at one by one, at leisure, to say what.
+The decoder itself only says that a value is wrong; here the fields are looked at one by one, at
+leisure, to say what.
 """
 
 import json
@@ -13,11 +14,22 @@ from msgspec import Struct
 from driftline.schemas.labels import MAX_LABEL_INTEGER
 from driftline.schemas.times import parse_time
 
-__all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "Reason", "Refusal", "Reject", "field_fault", "not_finite", "shown"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_VALUE_BYTES",
+    "Reason",
+    "Refusal",
+    "Reject",
+    "field_fault",
+    "not_finite",
+    "shown",
+]
 
 MAX_VALUE_BYTES = 1 << 20
 MAX_DEPTH = 64
-"""Nesting beyond this is refused: what the parsers bear depends on the stack, and must not decide what is counted."""
+"""Nesting beyond this is refused: what the parsers bear depends on the stack, and must not decide
+what is counted.
+"""
 
 Reason = Literal[
     "not_json",
@@ -31,7 +43,9 @@ Reason = Literal[
     "conflicting_fields",
     "conflict",
 ]
-"""`conflict` is given by the join, to a second prediction with the same id and other content; all others by decoding."""
+"""`conflict` is given by the join, to a second prediction with the same id and other content; all
+others by decoding.
+"""
 
 
 class Reject(Struct):
@@ -72,11 +86,24 @@ def shown(value: Any) -> str:
 
 
 def not_finite(value: Any, path: str = "") -> str | None:
-    """Where the first NaN or infinity of a JSON value stands, and what it is; None if all is finite."""
+    """Where the first NaN or infinity of a JSON value stands, and what it is;
+
+    None if all is finite.
+    """
     if isinstance(value, float) and not math.isfinite(value):
-        kind = "not a number (NaN)" if math.isnan(value) else "infinite, or beyond the range of a 64-bit float"
+        kind = (
+            "not a number (NaN)"
+            if math.isnan(value)
+            else "infinite, or beyond the range of a 64-bit float"
+        )
         return f'field "{path}" is {kind}' if path else f"is {kind}"
-    elements = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    elements = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for name, element in elements:
         if found := not_finite(element, f"{path}.{name}" if path else str(name)):
             return found
@@ -106,7 +133,10 @@ def field_fault(event: dict[str, Any], topic: str, used: dict[str, str]) -> Faul
             if name in event and name in _NOT_NULL:
                 return ("wrong_type", f"{label} is null")
             if required:
-                return ("missing_field", f"{label} is null" if name in event or name in sent else f"{label} is missing")
+                return (
+                    "missing_field",
+                    f"{label} is null" if name in event or name in sent else f"{label} is missing",
+                )
         elif fault := check(value):
             return (fault[0], f"{label}{fault[1]}")
     return None
@@ -125,19 +155,32 @@ def _name(value: Any) -> Fault | None:
 
 
 def _flag(value: Any) -> Fault | None:
-    return None if isinstance(value, bool) else ("wrong_type", f" is {shown(value)}, not true or false")
+    return (
+        None
+        if isinstance(value, bool)
+        else ("wrong_type", f" is {shown(value)}, not true or false")
+    )
 
 
 def _time(value: Any) -> Fault | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        return ("wrong_type", f" is {shown(value)}, neither an RFC 3339 time nor an integer of epoch milliseconds")
+        return (
+            "wrong_type",
+            f" is {shown(value)}, neither an RFC 3339 time nor an integer of epoch milliseconds",
+        )
     try:
         parse_time(value)
     except ValueError as error:
         if isinstance(value, int):
-            return ("out_of_range", f" is {shown(value)}, outside the years 1970 to 9999 in epoch milliseconds")
+            return (
+                "out_of_range",
+                f" is {shown(value)}, outside the years 1970 to 9999 in epoch milliseconds",
+            )
         is_time_outside = "is not a time between" in str(error)
-        return ("out_of_range" if is_time_outside else "wrong_type", f" is {shown(value)}: {_without_value(str(error), value)}")
+        return (
+            "out_of_range" if is_time_outside else "wrong_type",
+            f" is {shown(value)}: {_without_value(str(error), value)}",
+        )
     return None
 
 
@@ -181,10 +224,15 @@ def _finite(value: int | float) -> Fault | None:
     return None
 
 
-def _number(low: float, high: float, interval: str, *, low_included: bool = True, whole: bool = False) -> "Check":
+def _number(
+    low: float, high: float, interval: str, *, low_included: bool = True, whole: bool = False
+) -> "Check":
     def check(value: Any) -> Fault | None:
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-            return ("wrong_type", f" is {shown(value)}, not {'an integer' if whole else 'a number'}")
+            return (
+                "wrong_type",
+                f" is {shown(value)}, not {'an integer' if whole else 'a number'}",
+            )
         if (fault := _finite(value)) is not None:
             return fault
         if not (low <= value if low_included else low < value) or value > high:
@@ -209,7 +257,11 @@ def _mapping(check_value: "Check", *, may_be_empty: bool = True) -> "Check":
 
 
 def _status(value: Any) -> Fault | None:
-    return None if value in ("ok", "error") else ("wrong_type", f' is {shown(value)}, neither "ok" nor "error"')
+    return (
+        None
+        if value in ("ok", "error")
+        else ("wrong_type", f' is {shown(value)}, neither "ok" nor "error"')
+    )
 
 
 Check = Callable[[Any], Fault | None]
@@ -250,4 +302,7 @@ FIELDS: dict[str, dict[str, tuple[bool, Check]]] = {
         "settled": (False, _number(0, 2**31 - 1, "[0, 2^31)", whole=True)),
     },
 }
-"""What every field must be: required or not, and its check. The row types in `rows.py` say the same; a test holds them together."""
+"""What every field must be: required or not, and its check.
+
+The row types in `rows.py` say the same; a test holds them together.
+"""

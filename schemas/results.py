@@ -1,6 +1,8 @@
-"""What goes out: figures, alerts, recommendations and the registry's records, as they stand on the topics.
+"""What goes out: figures, alerts, recommendations and the registry's records, as they stand on the
+topics.
 
-Times are RFC 3339 text in UTC. Every type tells its topic key; what the figures mean and how they come about is `streams`.
+Times are RFC 3339 text in UTC. Every type tells its topic key; what the figures mean and how they
+come about is `streams`.
 """
 
 from collections.abc import Iterable
@@ -53,7 +55,9 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 def encode(value: Struct) -> bytes:
-    """One line of JSON, the same bytes for equal values: fields as declared, mappings by sorted key, floats as short as they read back."""
+    """One line of JSON, the same bytes for equal values: fields as declared, mappings by sorted
+    key, floats as short as they read back.
+    """
     return _encoder.encode(value)
 
 
@@ -127,7 +131,15 @@ class Metric(Struct, kw_only=True, omit_defaults=True):
     def key(self) -> str:
         """model/version/segment/lane/window/maturity/window start; "-" where there is no maturity."""
         return key_of(
-            (self.model_name, self.model_version, self.segment, self.lane, self.window, self.maturity or NO_MATURITY, self.window_start)
+            (
+                self.model_name,
+                self.model_version,
+                self.segment,
+                self.lane,
+                self.window,
+                self.maturity or NO_MATURITY,
+                self.window_start,
+            )
         )
 
 
@@ -161,7 +173,15 @@ class Histogram(Struct, kw_only=True):
     def key(self) -> str:
         """As `Metric.key`."""
         return key_of(
-            (self.model_name, self.model_version, self.segment, self.lane, self.window, self.maturity or NO_MATURITY, self.window_start)
+            (
+                self.model_name,
+                self.model_version,
+                self.segment,
+                self.lane,
+                self.window,
+                self.maturity or NO_MATURITY,
+                self.window_start,
+            )
         )
 
 
@@ -175,9 +195,11 @@ class Drift(Struct, kw_only=True, omit_defaults=True):
     method
         Name of the test.
     p_value, p_adjusted
-        Of the test alone, and within the window's shared false-alarm budget; null where the method has none.
+        Of the test alone, and within the window's shared false-alarm budget; null where the method
+        has none.
     level
-        With `effect`, the size of the shift in the method's own unit; "insufficient_data" is no verdict.
+        With `effect`, the size of the shift in the method's own unit; "insufficient_data" is no
+        verdict.
     n_effective
         Sample size that independent rows would need to say as much.
     reason
@@ -208,11 +230,22 @@ class Drift(Struct, kw_only=True, omit_defaults=True):
 
     def key(self) -> str:
         """model/version/segment/target/method/window/window start."""
-        return key_of((self.model_name, self.model_version, self.segment, self.target, self.method, self.window, self.window_start))
+        return key_of(
+            (
+                self.model_name,
+                self.model_version,
+                self.segment,
+                self.target,
+                self.method,
+                self.window,
+                self.window_start,
+            )
+        )
 
 
 class Alert(Struct, kw_only=True, omit_defaults=True):
-    """One change of an alert's state. One fingerprint per model, version, segment and rule; one alert_id per episode.
+    """One change of an alert's state. One fingerprint per model, version, segment and rule; one
+    alert_id per episode.
 
     Attributes
     ----------
@@ -254,7 +287,9 @@ class Alert(Struct, kw_only=True, omit_defaults=True):
 
 
 class Expected(Struct, kw_only=True, rename={"from_": "from"}):
-    """What a recommendation promises for one metric: from the present value to another, with an interval of the gain."""
+    """What a recommendation promises for one metric: from the present value to another, with an
+    interval of the gain.
+    """
 
     metric: str
     from_: float | None
@@ -263,7 +298,9 @@ class Expected(Struct, kw_only=True, rename={"from_": "from"}):
 
 
 class Recommendation(Struct, kw_only=True, omit_defaults=True):
-    """A proposed change with its evidence; a record with another status and the same id says what became of it."""
+    """A proposed change with its evidence; a record with another status and the same id says what
+    became of it.
+    """
 
     recommendation_id: str
     model_name: str
@@ -316,7 +353,11 @@ class Outcome(Struct, kw_only=True, omit_defaults=True):
 
 
 class RegistryCommand(Struct, kw_only=True, omit_defaults=True):
-    """A request to the registry. `command_id` makes it safe to send twice; `expected_revision` refuses it if the model has moved on."""
+    """A request to the registry.
+
+    `command_id` makes it safe to send twice; `expected_revision` refuses it if the model has moved
+    on.
+    """
 
     command_id: str
     command: str
@@ -335,11 +376,13 @@ class RegistryCommand(Struct, kw_only=True, omit_defaults=True):
 
 
 class RegistryEvent(Struct, kw_only=True, omit_defaults=True):
-    """What a command led to: a change with the state before and after it, or `event` "rejected" with the error.
+    """What a command led to: a change with the state before and after it, or `event` "rejected"
+    with the error.
 
-    `before` and `after` hold, by model version, the fields that changed; null is a field without a value, and a version that
-    `before` leaves out did not exist. `cause` names the alert or recommendation behind an automatic change; `dry_run` marks an
-    event that would have been and changed nothing.
+    `before` and `after` hold, by model version, the fields that changed; null is a field without a
+    value, and a version that `before` leaves out did not exist. `cause` names the alert or
+    recommendation behind an automatic change; `dry_run` marks an event that would have been and
+    changed nothing.
     """
 
     event: str
@@ -362,7 +405,10 @@ class RegistryEvent(Struct, kw_only=True, omit_defaults=True):
 
 
 class RegistryEffect(Struct, kw_only=True):
-    """From which frontier on stage 2 used a registry revision of a model; 1970 where nothing of the model had been counted yet."""
+    """From which frontier on stage 2 used a registry revision of a model;
+
+    1970 where nothing of the model had been counted yet.
+    """
 
     model_name: str
     revision: int

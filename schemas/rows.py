@@ -7,15 +7,26 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from driftline.schemas.events import FeatureValue, Latency, Name, Offset, Partition, Probability, Revision, Scores, Status, Weight
+from driftline.schemas.events import (
+    FeatureValue,
+    Latency,
+    Name,
+    Offset,
+    Partition,
+    Probability,
+    Revision,
+    Scores,
+    Status,
+    Weight,
+)
 
 if TYPE_CHECKING:
     TimeMs = int
     LabelText = str
     SegmentText = str
 else:
-    # On the wire these have more forms; the decoder lets them in here and puts the one form in their place, because
-    # a second struct per row would cost as much as the decoding.
+    # On the wire these have more forms; the decoder lets them in here and puts the one form in
+    # their place, because a second struct per row would cost as much as the decoding.
     from driftline.schemas.events import Label as LabelText
     from driftline.schemas.events import SegmentValue as SegmentText
     from driftline.schemas.events import Time as TimeMs
@@ -26,7 +37,8 @@ __all__ = ["PredictionRow", "TickRow", "TruthRow"]
 class PredictionRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     """A prediction that was accepted. Fields as in `events.Prediction`; absent ones are None.
 
-    `timestamp_ms` is in milliseconds since the epoch, `prediction` and the values of `segment` and `tags` are canonical text.
+    `timestamp_ms` is in milliseconds since the epoch, `prediction` and the values of `segment` and
+    `tags` are canonical text.
     """
 
     prediction_id: Name
@@ -47,7 +59,10 @@ class PredictionRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
 
 
 class TruthRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """A truth that was accepted. Fields as in `events.GroundTruth`; `label` is None exactly where `retracted` is true."""
+    """A truth that was accepted.
+
+    Fields as in `events.GroundTruth`; `label` is None exactly where `retracted` is true.
+    """
 
     prediction_id: Name
     label: LabelText | None = None
@@ -59,7 +74,10 @@ class TruthRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
 
 
 class TickRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """A tick that was accepted. Fields as in `events.Tick`; times are in milliseconds since the epoch."""
+    """A tick that was accepted.
+
+    Fields as in `events.Tick`; times are in milliseconds since the epoch.
+    """
 
     timestamp_ms: TimeMs = field(name="timestamp")
     after: dict[str, Offset] | None = None

@@ -1,6 +1,7 @@
 """The settings of a run: of the stream as a whole, and of each model.
 
-Reading and checking `driftline.toml` is `config.py`. Rules, tuners and policies stay plain tables here; `streams` knows their types.
+Reading and checking `driftline.toml` is `config.py`. Rules, tuners and policies stay plain tables
+here; `streams` knows their types.
 """
 
 from hashlib import sha256
@@ -12,7 +13,16 @@ from msgspec import Struct
 from driftline.schemas.kafka_settings import Kafka
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_duration
 
-__all__ = ["LANES", "Config", "ModelConfig", "Reference", "Rung", "Window", "parse_rung", "parse_window"]
+__all__ = [
+    "LANES",
+    "Config",
+    "ModelConfig",
+    "Reference",
+    "Rung",
+    "Window",
+    "parse_rung",
+    "parse_window",
+]
 
 LANES = ("traffic", "decisions", "arrivals")
 
@@ -27,7 +37,9 @@ class Window(Struct, frozen=True):
 
 
 class Rung(Struct, frozen=True):
-    """One delay of the maturity ladder: figures at this rung use the truths known within `ms` of their prediction."""
+    """One delay of the maturity ladder: figures at this rung use the truths known within `ms` of
+    their prediction.
+    """
 
     name: str
     ms: int
@@ -36,7 +48,8 @@ class Rung(Struct, frozen=True):
 class Reference(Struct, frozen=True):
     """The span of the stream that a version's reference profile is made of.
 
-    Either the first `span_ms` of the version, or the fixed span from `from_ms` (included) to `to_ms` (excluded).
+    Either the first `span_ms` of the version, or the fixed span from `from_ms` (included) to
+    `to_ms` (excluded).
     """
 
     span_ms: int | None = None
@@ -50,7 +63,8 @@ def parse_window(text: str) -> Window:
     Raises
     ------
     ValueError
-        If the text is no duration or two with a slash, a step is longer than its size, or either is not whole minutes.
+        If the text is no duration or two with a slash, a step is longer than its size, or either is
+        not whole minutes.
 
     Examples
     --------
@@ -64,10 +78,14 @@ def parse_window(text: str) -> Window:
         if ms == 0 or ms % MINUTE_MS:
             raise ValueError(f"the {name} of window {text!r} is not a whole number of minutes")
     if step_ms > size_ms:
-        raise ValueError(f"window {text!r} steps over time that it never covers: the step is longer than the size")
+        raise ValueError(
+            f"window {text!r} steps over time that it never covers: the step is longer than the size"
+        )
     if step_ms == size_ms:
         return Window(format_duration(size_ms), size_ms, step_ms, "tumbling")
-    return Window(f"{format_duration(size_ms)}/{format_duration(step_ms)}", size_ms, step_ms, "sliding")
+    return Window(
+        f"{format_duration(size_ms)}/{format_duration(step_ms)}", size_ms, step_ms, "sliding"
+    )
 
 
 def parse_rung(text: str) -> Rung:
@@ -112,7 +130,9 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     """
 
     windows: tuple[Window, ...] = tuple(parse_window(text) for text in ("1h", "1d", "7d/1d"))
-    maturity: tuple[Rung, ...] = tuple(parse_rung(text) for text in ("1h", "6h", "1d", "3d", "7d", "30d"))
+    maturity: tuple[Rung, ...] = tuple(
+        parse_rung(text) for text in ("1h", "6h", "1d", "3d", "7d", "30d")
+    )
     label_horizon_ms: int = 30 * DAY_MS
     correction_horizon_ms: int = 7 * DAY_MS
     segments: tuple[str, ...] = ()
@@ -135,11 +155,15 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     def rungs_for(self, window: Window) -> tuple[int, ...]:
         """Indexes into `maturity` at which a window is announced; the last one is final.
 
-        A window below one hour is final at the first rung of at least one hour, any other at the horizon.
+        A window below one hour is final at the first rung of at least one hour, any other at the
+        horizon.
         """
         if window.size_ms >= HOUR_MS:
             return tuple(range(len(self.maturity)))
-        last = next((i for i, rung in enumerate(self.maturity) if rung.ms >= HOUR_MS), len(self.maturity) - 1)
+        last = next(
+            (i for i, rung in enumerate(self.maturity) if rung.ms >= HOUR_MS),
+            len(self.maturity) - 1,
+        )
         return tuple(range(last + 1))
 
 
@@ -149,7 +173,8 @@ class Config(Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     pane_ms
-        Length of a pane: the greatest divisor of all windows' sizes and steps that is at most one hour.
+        Length of a pane: the greatest divisor of all windows' sizes and steps that is at most one
+        hour.
     prediction_grace_ms, truth_grace_ms
         How far a row may lie behind its partition's watermark without being late.
     max_ahead_ms
@@ -189,7 +214,9 @@ class Config(Struct, frozen=True, kw_only=True):
         return self.models.get(name, self.defaults)
 
     def fingerprint(self) -> str:
-        """SHA-256 in hexadecimal of the settings that results depend on: equal for files that mean the same, wherever they lie."""
+        """SHA-256 in hexadecimal of the settings that results depend on: equal for files that mean
+        the same, wherever they lie.
+        """
         return sha256(_encoder.encode(self.settings())).hexdigest()
 
     def settings(self) -> dict[str, Any]:

@@ -1,13 +1,23 @@
 """Times and durations, between text and milliseconds.
 
-Inside the program a time is an integer, milliseconds since 1970-01-01T00:00:00Z; text appears only at the edges. Nothing
-here reads a clock.
+Inside the program a time is an integer, milliseconds since 1970-01-01T00:00:00Z; text appears only
+at the edges. Nothing here reads a clock.
 """
 
 import re
 from datetime import UTC, datetime
 
-__all__ = ["DAY_MS", "HOUR_MS", "MAX_TIME_MS", "MINUTE_MS", "SECOND_MS", "format_duration", "format_time", "parse_duration", "parse_time"]
+__all__ = [
+    "DAY_MS",
+    "HOUR_MS",
+    "MAX_TIME_MS",
+    "MINUTE_MS",
+    "SECOND_MS",
+    "format_duration",
+    "format_time",
+    "parse_duration",
+    "parse_time",
+]
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -18,7 +28,9 @@ MAX_TIME_MS = 253_402_300_799_999
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # fromisoformat takes more than RFC 3339 does: dates alone, weeks, times without an offset.
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 _UNIT_MS = {"w": 7 * DAY_MS, "d": DAY_MS, "h": HOUR_MS, "m": MINUTE_MS, "s": SECOND_MS, "ms": 1}
 _DURATION = re.compile(r"(\d{1,15})(ms|[smhdw])", re.ASCII)
 # Weeks are read but not written: "7d" is what people look for in a key.
@@ -33,7 +45,8 @@ def parse_time(value: str | int) -> int:
     Parameters
     ----------
     value
-        A string with date, time of day and offset ("Z" or "+05:30"), or milliseconds since the epoch.
+        A string with date, time of day and offset ("Z" or "+05:30"), or milliseconds since the
+        epoch.
 
     Raises
     ------
@@ -49,11 +62,14 @@ def parse_time(value: str | int) -> int:
 
     References
     ----------
-    RFC 3339, section 5.6. The leap second ":60" is refused: epoch milliseconds have no place for it.
+    RFC 3339, section 5.6. The leap second ":60" is refused: epoch milliseconds have no place for
+    it.
     """
     ms = value if isinstance(value, int) else _parse_text(value)
     if isinstance(value, bool) or not 0 <= ms <= MAX_TIME_MS:
-        raise ValueError(f"{value!r} is not a time between 1970-01-01T00:00:00Z and the end of the year 9999")
+        raise ValueError(
+            f"{value!r} is not a time between 1970-01-01T00:00:00Z and the end of the year 9999"
+        )
     return ms
 
 
@@ -83,7 +99,9 @@ def format_time(ms: int) -> str:
     '1970-01-01T00:00:00.123Z'
     """
     if not 0 <= ms <= MAX_TIME_MS:
-        raise ValueError(f"{ms} ms is not a time between 1970-01-01T00:00:00Z and the end of the year 9999")
+        raise ValueError(
+            f"{ms} ms is not a time between 1970-01-01T00:00:00Z and the end of the year 9999"
+        )
     seconds, rest = divmod(ms, SECOND_MS)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
@@ -104,7 +122,9 @@ def parse_duration(text: str) -> int:
     """
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError(f'{text!r} is not a duration such as "10m", "6h" or "7d" (units: ms, s, m, h, d, w)')
+        raise ValueError(
+            f'{text!r} is not a duration such as "10m", "6h" or "7d" (units: ms, s, m, h, d, w)'
+        )
     return int(match[1]) * _UNIT_MS[match[2]]
 
 

@@ -60,7 +60,10 @@ REGISTRY_EFFECTS = "registry-effects"
 REGISTRY = "registry"
 
 JOINED = (PREDICTIONS, GROUND_TRUTH, TICKS)
-"""Topics that stage 1 reads: the same partition of each belongs together. All others are partitioned by model name."""
+"""Topics that stage 1 reads: the same partition of each belongs together.
+
+All others are partitioned by model name.
+"""
 
 INPUT_PARTITIONS = 8
 RESULT_PARTITIONS = 4
@@ -73,7 +76,8 @@ class Topic(Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     key
-        Form of the record key, in field names. The topics of `JOINED` are partitioned by the key, all others by model name.
+        Form of the record key, in field names. The topics of `JOINED` are partitioned by the key,
+        all others by model name.
     partitions
         By default; what a broker gets is set under [kafka].
     cleanup
@@ -128,11 +132,43 @@ def _table() -> dict[str, Topic]:
             Drift,
             "measure",
         ),
-        (ALERTS, "model_name/model_version/segment/rule", RESULT_PARTITIONS, "compact,delete", 30, Alert, "decide"),
+        (
+            ALERTS,
+            "model_name/model_version/segment/rule",
+            RESULT_PARTITIONS,
+            "compact,delete",
+            30,
+            Alert,
+            "decide",
+        ),
         (RECOMMENDATIONS, _VERSION_KEY, RESULT_PARTITIONS, "delete", 30, Recommendation, "decide"),
-        (REGISTRY_COMMANDS, "model_name", RESULT_PARTITIONS, "delete", 30, RegistryCommand, "input"),
-        (REGISTRY_EVENTS, "model_name", RESULT_PARTITIONS, "delete", None, RegistryEvent, "registry"),
-        (REGISTRY_EFFECTS, "model_name", RESULT_PARTITIONS, "delete", None, RegistryEffect, "measure"),
+        (
+            REGISTRY_COMMANDS,
+            "model_name",
+            RESULT_PARTITIONS,
+            "delete",
+            30,
+            RegistryCommand,
+            "input",
+        ),
+        (
+            REGISTRY_EVENTS,
+            "model_name",
+            RESULT_PARTITIONS,
+            "delete",
+            None,
+            RegistryEvent,
+            "registry",
+        ),
+        (
+            REGISTRY_EFFECTS,
+            "model_name",
+            RESULT_PARTITIONS,
+            "delete",
+            None,
+            RegistryEffect,
+            "measure",
+        ),
         (REGISTRY, _VERSION_KEY, RESULT_PARTITIONS, "compact", None, RegistryEntry, "registry"),
     )
     return {

@@ -1,7 +1,8 @@
 """Finds plug-ins: one file in the folder of its kind is all that a new metric or drift test needs.
 
-A plug-in is a frozen msgspec struct with a tag, below the base class of its kind. The catalogue walks the package of the kind, and any
-package or module that the configuration names, and knows each plug-in by its tag.
+A plug-in is a frozen msgspec struct with a tag, below the base class of its kind. The catalogue
+walks the package of the kind, and any package or module that the configuration names, and knows
+each plug-in by its tag.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ def metric_plugins(extra_packages: Sequence[str] = ()) -> tuple[Metric, ...]:
     >>> [metric.name for metric in metric_plugins()][:3]
     ['accuracy', 'balanced_accuracy', 'brier']
     """
-    return tuple(plugin() for _, plugin in sorted(plugins(Metric, ("driftline.streams.metrics", *extra_packages)).items()))
+    return tuple(
+        plugin()
+        for _, plugin in sorted(
+            plugins(Metric, ("driftline.streams.metrics", *extra_packages)).items()
+        )
+    )
 
 
 def drift_plugins(extra_packages: Sequence[str] = ()) -> tuple[DriftTest, ...]:
@@ -44,7 +50,12 @@ def drift_plugins(extra_packages: Sequence[str] = ()) -> tuple[DriftTest, ...]:
     >>> {"ks", "psi"} <= {test.name for test in drift_plugins()}
     True
     """
-    return tuple(plugin() for _, plugin in sorted(plugins(DriftTest, ("driftline.streams.drift", *extra_packages)).items()))
+    return tuple(
+        plugin()
+        for _, plugin in sorted(
+            plugins(DriftTest, ("driftline.streams.drift", *extra_packages)).items()
+        )
+    )
 
 
 def plugins(kind: type[Plugin], packages: Sequence[str]) -> dict[str, type[Plugin]]:
@@ -71,8 +82,13 @@ def plugins(kind: type[Plugin], packages: Sequence[str]) -> dict[str, type[Plugi
     for package in packages:
         for module in _modules(package):
             for value in vars(module).values():
-                # Only where it is defined: importing a plug-in into another module does not make it two.
-                if not (isinstance(value, type) and issubclass(value, kind) and value.__module__ == module.__name__):
+                # Only where it is defined: importing a plug-in into another module does not make it
+                # two.
+                if not (
+                    isinstance(value, type)
+                    and issubclass(value, kind)
+                    and value.__module__ == module.__name__
+                ):
                     continue
                 tag = value.__struct_config__.tag
                 if not isinstance(tag, str):
@@ -91,7 +107,9 @@ def _modules(package: str) -> Iterator[ModuleType]:
     try:
         root = importlib.import_module(package)
     except ModuleNotFoundError as error:
-        raise ValueError(f'plug-ins: cannot import "{package}" ({error}); is it installed, or its folder on PYTHONPATH?') from error
+        raise ValueError(
+            f'plug-ins: cannot import "{package}" ({error}); is it installed, or its folder on PYTHONPATH?'
+        ) from error
     yield root
     for entry in pkgutil.walk_packages(getattr(root, "__path__", []), prefix=f"{package}."):
         yield importlib.import_module(entry.name)

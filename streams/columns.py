@@ -1,7 +1,7 @@
 """Decoded rows of one topic partition as numpy columns, built once per batch.
 
-The rows come from `driftline.schemas.decode`; what is right or wrong in a row has been decided there. Codes number the distinct texts of
-one batch and mean nothing outside it.
+The rows come from `driftline.schemas.decode`; what is right or wrong in a row has been decided
+there. Codes number the distinct texts of one batch and mean nothing outside it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class PredictionColumns(msgspec.Struct, gc=False):
     timestamp_ms
         Event time.
     labels, label
-        Distinct predicted labels as canonical text, and the index of each row's; NO_LABEL where it follows from the score.
+        Distinct predicted labels as canonical text, and the index of each row's; NO_LABEL where it
+        follows from the score.
     score, threshold, latency_ms
         NaN where the row has none.
     failed
@@ -51,13 +52,14 @@ class PredictionColumns(msgspec.Struct, gc=False):
     features, segments
         What rows give by name, shapes (F, N).
     fingerprint
-        64-bit hash of all that a row says beside id, model and version, the same for the same content written differently; a value
-        by name that is null is not said.
+        64-bit hash of all that a row says beside id, model and version, the same for the same
+        content written differently; a value by name that is null is not said.
     offset, rank
-        Position in the topic partition; position in the order in which the rows of all topics were read.
+        Position in the topic partition; position in the order in which the rows of all topics were
+        read.
     tick_ms
-        Event time that the whole partition had reached by ticks when the row was read; it counts as the row's watermark where
-        it is above the partition's own. 0 where there was none.
+        Event time that the whole partition had reached by ticks when the row was read; it counts as
+        the row's watermark where it is above the partition's own. 0 where there was none.
     """
 
     ids: list[bytes]
@@ -87,18 +89,38 @@ class PredictionColumns(msgspec.Struct, gc=False):
         offset: Indexes,
         positive_label: Callable[[str], str | None],
     ) -> Self:
-        """Columns of `rows`, not ranked yet; `positive_label` gives a model's configured positive label, which per-class scores need."""
+        """Columns of `rows`, not ranked yet;
+
+        `positive_label` gives a model's configured positive label, which per-class scores need.
+        """
         n = len(rows)
         said = _transposed(rows)
         names, name = _coded(zip(said["model_name"], said["model_version"], strict=True))
         labels, label = _labelled(said["prediction"])
         timestamp_ms = np.array(said["timestamp_ms"], np.int64)
-        score, threshold, latency_ms = (_numbers(said[field]) for field in ("score", "threshold", "latency_ms"))
-        failed = np.fromiter(map("error".__eq__, said["status"]), np.bool_, n) if "error" in said["status"] else np.zeros(n, np.bool_)
+        score, threshold, latency_ms = (
+            _numbers(said[field]) for field in ("score", "threshold", "latency_ms")
+        )
+        failed = (
+            np.fromiter(map("error".__eq__, said["status"]), np.bool_, n)
+            if "error" in said["status"]
+            else np.zeros(n, np.bool_)
+        )
         features, segments = Named.of(said["features"]), Named.of(said["segment"])
         texts = np.append(text_hashes(labels), np.uint64(0))[np.where(label == NO_LABEL, -1, label)]
         named = mixed([features.hashes(), segments.hashes()])
-        fingerprint = mixed([_hashes_of_rest(said), named, texts, timestamp_ms, score, threshold, latency_ms, failed.astype(np.uint64)])
+        fingerprint = mixed(
+            [
+                _hashes_of_rest(said),
+                named,
+                texts,
+                timestamp_ms,
+                score,
+                threshold,
+                latency_ms,
+                failed.astype(np.uint64),
+            ]
+        )
         if said["scores"].count(None) < n:
             predicted = list(said["prediction"])
             for i, row in enumerate(rows):
@@ -130,7 +152,10 @@ class PredictionColumns(msgspec.Struct, gc=False):
 
 
 class GroundTruthColumns(msgspec.Struct, gc=False):
-    """Ground truths of one batch; every column has shape (N,). `label` is NO_LABEL for a retraction; the rest as in predictions."""
+    """Ground truths of one batch; every column has shape (N,).
+
+    `label` is NO_LABEL for a retraction; the rest as in predictions.
+    """
 
     ids: list[bytes]
     timestamp_ms: Indexes
@@ -178,9 +203,14 @@ def joined(parts: Sequence[Columns]) -> Columns:
         if not hasattr(parts[0], texts):
             continue
         distinct, own = list(map(attrgetter(texts), parts)), map(attrgetter(index), parts)
-        code: dict[Any, int] = {text: i for i, text in enumerate(dict.fromkeys(chain.from_iterable(distinct)))}
+        code: dict[Any, int] = {
+            text: i for i, text in enumerate(dict.fromkeys(chain.from_iterable(distinct)))
+        }
         together[texts] = list(code)
-        recoded = (_recoded(part, list(map(code.__getitem__, known))) for part, known in zip(own, distinct, strict=True))
+        recoded = (
+            _recoded(part, list(map(code.__getitem__, known)))
+            for part, known in zip(own, distinct, strict=True)
+        )
         together[index] = np.concatenate(list(recoded))
     for field in parts[0].__struct_fields__:
         if field in together:
@@ -199,7 +229,9 @@ def _taken(columns: Columns, at: Indexes | slice) -> Columns:
     picked, indexes = {}, None if isinstance(at, slice) else at.tolist()
     for field in columns.__struct_fields__:
         column: Any = getattr(columns, field)
-        if isinstance(column, np.ndarray) or (isinstance(column, list) and indexes is None and field not in _DISTINCT.values()):
+        if isinstance(column, np.ndarray) or (
+            isinstance(column, list) and indexes is None and field not in _DISTINCT.values()
+        ):
             column = column[at]
         elif isinstance(column, list) and field not in _DISTINCT.values():
             column = list(map(column.__getitem__, indexes or ()))
@@ -216,7 +248,8 @@ def _recoded(index: Indexes, codes: list[int]) -> Indexes:
 
 def _transposed(rows: Sequence[PredictionRow]) -> dict[str, tuple[Any, ...]]:
     """What the rows say, by field."""
-    # One pass over the rows; an attribute of all rows at a time would take one and a half times as long.
+    # One pass over the rows; an attribute of all rows at a time would take one and a half times as
+    # long.
     columns = zip(*map(astuple, rows), strict=True) if rows else repeat(())
     return dict(zip(PredictionRow.__struct_fields__, columns, strict=False))
 
@@ -226,7 +259,9 @@ def _hashes_of_rest(said: dict[str, tuple[Any, ...]]) -> NDArray[np.uint64]:
     rest = [said[field] for field in _REST]
     if all(column.count(None) == len(column) for column in rest):
         return np.full(len(rest[0]), _HASH_OF_NO_REST)
-    return np.fromiter(map(xxh64_intdigest, map(_encode, zip(*rest, strict=True))), np.uint64, len(rest[0]))
+    return np.fromiter(
+        map(xxh64_intdigest, map(_encode, zip(*rest, strict=True))), np.uint64, len(rest[0])
+    )
 
 
 class _Codes(dict[_Text, int]):
@@ -257,14 +292,17 @@ def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
     missing = values.count(None)
     if missing == len(values):
         return np.full(len(values), NAN)
-    return np.array([NAN if value is None else value for value in values] if missing else values, np.float64)
+    return np.array(
+        [NAN if value is None else value for value in values] if missing else values, np.float64
+    )
 
 
 def _from_class_scores(row: PredictionRow, positive: str | None) -> tuple[str | None, float]:
     """Predicted label and score of a row that gives a probability for each class.
 
-    The label is the row's own, else what follows from its score, else the class with the highest probability (the first by name of
-    equal ones). With two classes the score is the probability of the positive one, by default the greater name.
+    The label is the row's own, else what follows from its score, else the class with the highest
+    probability (the first by name of equal ones). With two classes the score is the probability of
+    the positive one, by default the greater name.
     """
     scores: dict[str, float] = row.scores or {}
     score = NAN if row.score is None else row.score

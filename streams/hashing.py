@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 _M = np.uint32(0x5BD1E995)
 _SEED = 0x9747B28C
-_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 by the golden ratio: multiplying by it is reversible and spreads low bits upwards
+_ODD = np.uint64(
+    0x9E3779B97F4A7C15
+)  # 2^64 by the golden ratio: multiplying by it is reversible and spreads low bits upwards
 
 
 def id_hashes(ids: Sequence[bytes]) -> NDArray[np.uint64]:
@@ -28,9 +30,11 @@ def text_hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
 
 
 def mixed(columns: Sequence[NDArray[np.uint64 | np.int64 | np.float64]]) -> NDArray[np.uint64]:
-    """64-bit hash of each row of at least one column; equal bits in equal columns give equal hashes.
+    """64-bit hash of each row of at least one column; equal bits in equal columns give equal
+    hashes.
 
-    Columns have shape (N,), or all the shape of the first once broadcast; the hashes have the shape of the first.
+    Columns have shape (N,), or all the shape of the first once broadcast; the hashes have the shape
+    of the first.
     """
     h = columns[0].view(np.uint64) * _ODD
     h ^= h >> np.uint64(32)
@@ -53,16 +57,21 @@ def murmur2(keys: Sequence[bytes]) -> NDArray[np.uint32]:
 
     References
     ----------
-    A. Appleby (2008), MurmurHash2; Apache Kafka, org.apache.kafka.common.utils.Utils.murmur2, whose unit tests give the numbers above.
+    A. Appleby (2008), MurmurHash2; Apache Kafka, org.apache.kafka.common.utils.Utils.murmur2, whose
+    unit tests give the numbers above.
     """
     if len(frozenset(map(len, keys))) == 1:  # the usual case: half the time
-        return _murmur2_of_one_length(np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), len(keys[0])))
+        return _murmur2_of_one_length(
+            np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), len(keys[0]))
+        )
     hashes = np.empty(len(keys), np.uint32)
     lengths = np.fromiter(map(len, keys), np.int64, len(keys))
     for length in np.unique(lengths):
         at = np.flatnonzero(lengths == length)
         together = b"".join(keys if len(at) == len(keys) else [keys[i] for i in at.tolist()])
-        hashes[at] = _murmur2_of_one_length(np.frombuffer(together, np.uint8).reshape(len(at), int(length)))
+        hashes[at] = _murmur2_of_one_length(
+            np.frombuffer(together, np.uint8).reshape(len(at), int(length))
+        )
     return hashes
 
 

@@ -28,7 +28,10 @@ def divided(numerator: Ints | Floats, denominator: Ints | Floats) -> Floats:
 
 
 def _not_zero(values: Ints | Floats) -> Floats:
-    """The values, NaN in place of 0. For few of them a third of the time of np.divide with `where`."""
+    """The values, NaN in place of 0.
+
+    For few of them a third of the time of np.divide with `where`.
+    """
     known = np.array(values, np.float64)
     known[known == 0] = np.nan
     return known
@@ -40,7 +43,8 @@ def wilson(successes: Ints | Floats, trials: Ints | Floats) -> Interval:
     Parameters
     ----------
     successes, trials
-        Shape (S,), 0 <= successes <= trials; need not be whole, so that an effective sample size will do.
+        Shape (S,), 0 <= successes <= trials; need not be whole, so that an effective sample size
+        will do.
 
     Returns
     -------
@@ -53,22 +57,26 @@ def wilson(successes: Ints | Floats, trials: Ints | Floats) -> Interval:
 
     References
     ----------
-    E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22.
-    R. G. Newcombe (1998), Two-sided confidence intervals for the single proportion, Statistics in Medicine 17.
+    E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA
+    22. R. G. Newcombe (1998), Two-sided confidence intervals for the single proportion, Statistics
+    in Medicine 17.
     """
     known = _not_zero(trials)
     share, spread = successes / known, Z95 * Z95 / known
     whole = 1 + spread
     middle = (share + spread / 2) / whole
     half = np.sqrt(np.maximum(share * (1 - share) * spread + spread * spread / 4, 0.0)) / whole
-    return np.minimum(np.maximum(middle - half, 0.0), share), np.maximum(np.minimum(middle + half, 1.0), share)
+    return np.minimum(np.maximum(middle - half, 0.0), share), np.maximum(
+        np.minimum(middle + half, 1.0), share
+    )
 
 
 def wilson_from_variance(estimate: Floats, variance: Floats, n: Ints) -> Interval:
     """Wilson's interval for an estimate in [0, 1] that is no plain proportion, from its variance.
 
-    The variance is turned into the number of trials at which a proportion would have it, at most `n` where the estimate or its variance
-    says nothing (0, 1, or a variance of 0). That keeps the limits inside [0, 1] and away from the estimate when it is 0 or 1.
+    The variance is turned into the number of trials at which a proportion would have it, at most
+    `n` where the estimate or its variance says nothing (0, 1, or a variance of 0). That keeps the
+    limits inside [0, 1] and away from the estimate when it is 0 or 1.
 
     Parameters
     ----------
@@ -84,8 +92,9 @@ def wilson_from_variance(estimate: Floats, variance: Floats, n: Ints) -> Interva
 
     References
     ----------
-    E. L. Korn, B. I. Graubard (1998), Confidence intervals for proportions with small expected number of positive counts estimated from
-    survey data, Survey Methodology 24, for the effective sample size.
+    E. L. Korn, B. I. Graubard (1998), Confidence intervals for proportions with small expected
+    number of positive counts estimated from survey data, Survey Methodology 24, for the effective
+    sample size.
     """
     binomial = estimate * (1 - estimate)
     trials = np.where((variance > 0) & (binomial > 0), divided(binomial, variance), n)
@@ -111,15 +120,19 @@ def square_and_add(estimates: Floats, low: Floats, high: Floats, weights: Floats
 
     References
     ----------
-    G. Y. Zou, A. Donner (2008), Construction of confidence limits about effect measures: a general approach, Statistics in Medicine 27;
-    for two proportions R. G. Newcombe (1998), Statistics in Medicine 17, method 10.
+    G. Y. Zou, A. Donner (2008), Construction of confidence limits about effect measures: a general
+    approach, Statistics in Medicine 27; for two proportions R. G. Newcombe (1998), Statistics in
+    Medicine 17, method 10.
     """
     used = weights > 0
     total = np.where(used, weights * estimates, 0.0).sum(axis=1)
     below = np.where(used, weights * (estimates - low), 0.0)
     above = np.where(used, weights * (high - estimates), 0.0)
     known = used.any(axis=1)
-    reach_low, reach_high = np.sqrt((below * below).sum(axis=1)), np.sqrt((above * above).sum(axis=1))
+    reach_low, reach_high = (
+        np.sqrt((below * below).sum(axis=1)),
+        np.sqrt((above * above).sum(axis=1)),
+    )
     return np.where(known, total - reach_low, np.nan), np.where(known, total + reach_high, np.nan)
 
 
@@ -133,7 +146,8 @@ def poisson_score(events: Ints) -> Interval:
 
     References
     ----------
-    L. Barker (2002), A comparison of nine confidence intervals for a Poisson parameter, The American Statistician 56.
+    L. Barker (2002), A comparison of nine confidence intervals for a Poisson parameter, The
+    American Statistician 56.
     """
     middle = events + Z95 * Z95 / 2
     half = Z95 * np.sqrt(events + Z95 * Z95 / 4)
@@ -141,7 +155,8 @@ def poisson_score(events: Ints) -> Interval:
 
 
 def quantile_ranks(q: float, n: Ints) -> Interval:
-    """Shares of the sample between which the true quantile `q` lies: the order statistics to read off.
+    """Shares of the sample between which the true quantile `q` lies: the order statistics to read
+    off.
 
     Returns
     -------
@@ -158,5 +173,6 @@ def quantile_ranks(q: float, n: Ints) -> Interval:
     """
     step = divided(np.ones(np.shape(n)), n)
     half = Z95 * np.sqrt(q * (1 - q) * step)
-    # The upper limit is the order statistic after the rank, so that it is not exceeded with the wanted confidence.
+    # The upper limit is the order statistic after the rank, so that it is not exceeded with the
+    # wanted confidence.
     return np.maximum(q - half, 0.0), np.minimum(q + half + step, 1.0)

@@ -1,14 +1,16 @@
 """What is counted, and under which number it travels from stage 1 to stage 2.
 
-A lane is a set of event-time panes; a measure is a kind of count inside a pane. Every count is an integer and merges
-by addition. Who fills them is `driftline.streams.join`, who adds them up is `driftline.streams.measure`.
+A lane is a set of event-time panes; a measure is a kind of count inside a pane. Every count is an
+integer and merges by addition. Who fills them is `driftline.streams.join`, who adds them up is
+`driftline.streams.measure`.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# Lanes: by prediction time; by prediction time and maturity; by the time at which the truth counts as known.
+# Lanes: by prediction time; by prediction time and maturity; by the time at which the truth counts
+# as known.
 TRAFFIC: Final = 0
 DECISIONS: Final = 1
 ARRIVALS: Final = 2
@@ -46,7 +48,8 @@ COUNTER_CODES: Final = {name: code for code, name in enumerate(COUNTERS)}
 SCORE_BINS: Final = 1_000
 SCORE_SCALE: Final = 1_000_000
 
-# Predicted labels that follow from a score: which text they stand for is known once labels have been seen (stage 2).
+# Predicted labels that follow from a score: which text they stand for is known once labels have
+# been seen (stage 2).
 MAX_LABELS: Final = 65_000
 NO_LABEL: Final = 65_533
 PREDICTED_POSITIVE: Final = 65_534

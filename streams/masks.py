@@ -1,4 +1,6 @@
-"""Whether some or all elements of a mask are true, at a quarter of what `any` and `all` of an array take for few elements."""
+"""Whether some or all elements of a mask are true, at a quarter of what `any` and `all` of an array
+take for few elements.
+"""
 
 from __future__ import annotations
 

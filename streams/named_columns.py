@@ -1,6 +1,8 @@
-"""Values that rows give by name, features or segments: arrays of all rows instead of a mapping for each.
+"""Values that rows give by name, features or segments: arrays of all rows instead of a mapping for
+each.
 
-Made while the rows are in the processor's cache; each later pass over a million small objects would cost more than what is done with them.
+Made while the rows are in the processor's cache; each later pass over a million small objects would
+cost more than what is done with them.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ class Named(msgspec.Struct, gc=False):
     numeric, numbers
         F names and their numbers, shape (F, N); NaN where a row has none.
     textual, words, texts
-        G names, and the texts of each row as numbers in `words`, shape (G, N); NO_WORD where a row has none. Booleans are "true" and
-        "false".
+        G names, and the texts of each row as numbers in `words`, shape (G, N); NO_WORD where a row
+        has none. Booleans are "true" and "false".
     """
 
     numeric: list[str]
@@ -63,10 +65,21 @@ class Named(msgspec.Struct, gc=False):
             if kinds <= _NUMBERS:
                 numbers[name] = np.fromiter(values, np.float64, len(rows))
             elif kinds & _NUMBERS:
-                numbers[name] = np.fromiter([value if type(value) in _NUMBERS else NAN for value in values], np.float64, len(rows))
+                numbers[name] = np.fromiter(
+                    [value if type(value) in _NUMBERS else NAN for value in values],
+                    np.float64,
+                    len(rows),
+                )
             if kinds & _TEXTS:
                 if not kinds <= _PLAIN_TEXTS:
-                    values = [_BOOLEANS[value] if type(value) is bool else value if type(value) is str else None for value in values]
+                    values = [
+                        _BOOLEANS[value]
+                        if type(value) is bool
+                        else value
+                        if type(value) is str
+                        else None
+                        for value in values
+                    ]
                 texts[name] = np.fromiter(map(words.__getitem__, values), np.int32, len(rows))
         size = len(rows)
         return cls(
@@ -84,12 +97,21 @@ class Named(msgspec.Struct, gc=False):
     def take(self, at: NDArray[np.int64] | slice) -> Self:
         """The rows at the indexes `at`, shape (M,), in that order, or in a slice."""
         if isinstance(at, slice):
-            return type(self)(self.numeric, self.numbers[:, at], self.textual, self.words, self.texts[:, at])
+            return type(self)(
+                self.numeric, self.numbers[:, at], self.textual, self.words, self.texts[:, at]
+            )
         # An index in brackets takes twice as long, and leaves the columns of a row side by side.
-        return type(self)(self.numeric, self.numbers.take(at, axis=1), self.textual, self.words, self.texts.take(at, axis=1))
+        return type(self)(
+            self.numeric,
+            self.numbers.take(at, axis=1),
+            self.textual,
+            self.words,
+            self.texts.take(at, axis=1),
+        )
 
     def hashes(self) -> NDArray[np.uint64]:
-        """64-bit hash of what each row says, shape (N,); the same in whatever order and beside whichever rows it says it.
+        """64-bit hash of what each row says, shape (N,); the same in whatever order and beside
+        whichever rows it says it.
 
         Examples
         --------
@@ -102,7 +124,9 @@ class Named(msgspec.Struct, gc=False):
             return np.zeros(len(self), np.uint64)
         numbers = mixed([self.numbers, text_hashes(self.numeric)[:, None]])
         numbers[np.isnan(self.numbers)] = 0
-        words = np.append(text_hashes(self.words), np.uint64(0))[self.texts]  # NO_WORD is the last one
+        words = np.append(text_hashes(self.words), np.uint64(0))[
+            self.texts
+        ]  # NO_WORD is the last one
         texts = mixed([words, text_hashes(self.textual)[:, None]])
         texts[self.texts == NO_WORD] = 0
         total: NDArray[np.uint64] = numbers.sum(axis=0) + texts.sum(axis=0)
@@ -114,11 +138,17 @@ class Named(msgspec.Struct, gc=False):
         codes = _Words()
         texts = []
         for part in parts:
-            recoded = np.fromiter((codes[word] for word in (*part.words, None)), np.int32, len(part.words) + 1)
+            recoded = np.fromiter(
+                (codes[word] for word in (*part.words, None)), np.int32, len(part.words) + 1
+            )
             texts.append(recoded[part.texts])
-        numeric, numbers = _stacked([part.numeric for part in parts], [part.numbers for part in parts], NAN)
+        numeric, numbers = _stacked(
+            [part.numeric for part in parts], [part.numbers for part in parts], NAN
+        )
         textual, together = _stacked([part.textual for part in parts], texts, NO_WORD)
-        return cls(numeric, numbers, textual, [word for word in codes if word is not None], together)
+        return cls(
+            numeric, numbers, textual, [word for word in codes if word is not None], together
+        )
 
 
 class _Words(dict[str | None, int]):
@@ -141,7 +171,8 @@ def _by_name(rows: Sequence[dict[str, Any] | None]) -> dict[str, Sequence[Any]]:
     names = list(mappings[0])
     if frozenset(map(len, mappings)) == {len(names)}:
         try:
-            # The usual case, all rows have the same names: a name at a time takes two thirds of what comparing and transposing does.
+            # The usual case, all rows have the same names: a name at a time takes two thirds of
+            # what comparing and transposing does.
             return {name: list(map(itemgetter(name), mappings)) for name in names}
         except KeyError:
             return _by_any_name(mappings)  # as many names, but others
@@ -149,10 +180,15 @@ def _by_name(rows: Sequence[dict[str, Any] | None]) -> dict[str, Sequence[Any]]:
 
 
 def _by_any_name(mappings: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]]:
-    return {name: [row.get(name) for row in mappings] for name in dict.fromkeys(chain.from_iterable(mappings))}
+    return {
+        name: [row.get(name) for row in mappings]
+        for name in dict.fromkeys(chain.from_iterable(mappings))
+    }
 
 
-def _stacked(names: Sequence[list[str]], parts: Sequence[NDArray[Any]], missing: float) -> tuple[list[str], NDArray[Any]]:
+def _stacked(
+    names: Sequence[list[str]], parts: Sequence[NDArray[Any]], missing: float
+) -> tuple[list[str], NDArray[Any]]:
     """All names, and the rows of parts that have a row of values for each of their names."""
     if all(some == names[0] for some in names[1:]):
         return names[0], np.concatenate(parts, axis=1)

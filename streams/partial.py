@@ -1,7 +1,9 @@
-"""The increments that one commit of stage 1 sends to stage 2, and what they look like on `window-partials`.
+"""The increments that one commit of stage 1 sends to stage 2, and what they look like on
+`window-partials`.
 
-A `Partial` holds what the commit changed in the models of one partition of the topic, as flat integer columns; adding the partials of all
-partitions of stage 1 up gives the exact counts. `Watermarks` says how far a partition has come; it goes to every task of stage 2.
+A `Partial` holds what the commit changed in the models of one partition of the topic, as flat
+integer columns; adding the partials of all partitions of stage 1 up gives the exact counts.
+`Watermarks` says how far a partition has come; it goes to every task of stage 2.
 """
 
 from __future__ import annotations
@@ -47,18 +49,21 @@ class Partial(msgspec.Struct, gc=False):
     partition
         Partition of stage 1 that counted them.
     series
-        (model_name, model_version, segment) by series number, those of a model side by side; the name is "" for counts that belong to no
-        model, segment is "all" or "dimension=value".
+        (model_name, model_version, segment) by series number, those of a model side by side; the
+        name is "" for counts that belong to no model, segment is "all" or "dimension=value".
     labels
         Canonical label text by label code.
     counts
-        Columns of COUNT_COLUMNS, all of shape (N,): `lane`, start of the `pane` in ms, index of the `series`, `rung` of the
-        ladder (0 outside the decisions lane), `measure` with its indexes `a` and `b`, and the increment.
+        Columns of COUNT_COLUMNS, all of shape (N,): `lane`, start of the `pane` in ms, index of the
+        `series`, `rung` of the ladder (0 outside the decisions lane), `measure` with its indexes
+        `a` and `b`, and the increment.
     features, feature_panes
-        Traffic lane: R feature summaries, by the number of the series, and the start of the pane of each in ms, shape (R,), int64.
+        Traffic lane: R feature summaries, by the number of the series, and the start of the pane of
+        each in ms, shape (R,), int64.
     recent
-        Columns of RECENT_COLUMNS: outcomes of the arrivals lane, of models with last-n windows, by the time at which the truth was
-        known and the 64-bit hash of the id. `sign` -1 takes an outcome back whose time changed.
+        Columns of RECENT_COLUMNS: outcomes of the arrivals lane, of models with last-n windows, by
+        the time at which the truth was known and the 64-bit hash of the id. `sign` -1 takes an
+        outcome back whose time changed.
     """
 
     partition: int
@@ -75,7 +80,8 @@ class Partial(msgspec.Struct, gc=False):
 
 
 class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="watermarks"):
-    """Largest event time, in ms, of one partition of each input topic; sent when one enters a new pane.
+    """Largest event time, in ms, of one partition of each input topic; sent when one enters a new
+    pane.
 
     `ended_ms` is set once a recorded log has come to its end: silence after that time says nothing.
     """
@@ -96,7 +102,8 @@ class ForeignFormat(ValueError):
 
 
 def encode(value: Partial | Watermarks) -> bytes:
-    """MessagePack: the format version, then the fields in their order; a column is one block of little-endian numbers.
+    """MessagePack: the format version, then the fields in their order; a column is one block of
+    little-endian numbers.
 
     Raises
     ------
@@ -137,8 +144,12 @@ def decode(data: bytes) -> Partial | Watermarks:
         raise _refused(data, error) from error
     wire, series = message.value, len(message.value.series)
     features = FeatureTable.decode(wire.features) if wire.features else EMPTY
-    if len(wire.feature_panes) != 8 * len(features) or (len(features) and int(features.series.max()) >= series):
-        raise ValueError(f"window-partials: record is damaged: its {len(features)} feature summaries do not fit its panes or series")
+    if len(wire.feature_panes) != 8 * len(features) or (
+        len(features) and int(features.series.max()) >= series
+    ):
+        raise ValueError(
+            f"window-partials: record is damaged: its {len(features)} feature summaries do not fit its panes or series"
+        )
     return Partial(
         partition=wire.partition,
         series=wire.series,
@@ -150,22 +161,32 @@ def decode(data: bytes) -> Partial | Watermarks:
     )
 
 
-def _blocks(table: str, columns: Columns, wanted: Sequence[tuple[str, type[np.generic]]]) -> list[bytes]:
+def _blocks(
+    table: str, columns: Columns, wanted: Sequence[tuple[str, type[np.generic]]]
+) -> list[bytes]:
     """The columns of a table one by one, little-endian."""
     blocks, rows = [], len(columns[wanted[0][0]])
     for name, dtype in wanted:
         column, wire = columns[name], _WIRE_TYPES[dtype]
         if (column.dtype is not wire and column.dtype != dtype) or column.shape != (rows,):
             came = f"{column.dtype} of shape {column.shape}"
-            raise ValueError(f"window-partials: column {table}.{name} must be {np.dtype(dtype)} of shape ({rows},), got {came}")
-        blocks.append((column if column.dtype is wire else column.astype(wire, copy=False)).tobytes())
+            raise ValueError(
+                f"window-partials: column {table}.{name} must be {np.dtype(dtype)} of shape ({rows},), got {came}"
+            )
+        blocks.append(
+            (column if column.dtype is wire else column.astype(wire, copy=False)).tobytes()
+        )
     return blocks
 
 
-def _columns(table: str, blocks: Sequence[bytes], wanted: Sequence[tuple[str, type[np.generic]]], series: int) -> Columns:
+def _columns(
+    table: str, blocks: Sequence[bytes], wanted: Sequence[tuple[str, type[np.generic]]], series: int
+) -> Columns:
     """The inverse of `_blocks`; `series` is the number of series that rows may name."""
     if len(blocks) != len(wanted):
-        raise ValueError(f"window-partials: record is damaged: {table} has {len(blocks)} columns, needed {len(wanted)}")
+        raise ValueError(
+            f"window-partials: record is damaged: {table} has {len(blocks)} columns, needed {len(wanted)}"
+        )
     if not any(blocks):
         return dict(_EMPTY[table])
     columns: Columns = {}
@@ -173,10 +194,14 @@ def _columns(table: str, blocks: Sequence[bytes], wanted: Sequence[tuple[str, ty
     for (name, dtype), block in zip(wanted, blocks, strict=True):
         found, rest = divmod(len(block), _WIRE_TYPES[dtype].itemsize)
         if rest or rows not in (-1, found):
-            raise ValueError(f"window-partials: record is damaged: column {table}.{name} has {len(block)} bytes beside {rows} rows")
+            raise ValueError(
+                f"window-partials: record is damaged: column {table}.{name} has {len(block)} bytes beside {rows} rows"
+            )
         columns[name], rows = np.frombuffer(block, _WIRE_TYPES[dtype]), found
     if rows and int(columns["series"].max()) >= series:
-        raise ValueError(f"window-partials: record is damaged: {table} names series {columns['series'].max()} of {series}")
+        raise ValueError(
+            f"window-partials: record is damaged: {table} names series {columns['series'].max()} of {series}"
+        )
     return columns
 
 
@@ -193,7 +218,9 @@ def _refused(data: bytes, error: Exception) -> ValueError:
 
 def _foreign(found: int) -> ForeignFormat:
     remedy = "run the same release in all tasks and replay the log"
-    return ForeignFormat(f"window-partials: record of format {found}, this release reads format {FORMAT}; {remedy}")
+    return ForeignFormat(
+        f"window-partials: record of format {found}, this release reads format {FORMAT}; {remedy}"
+    )
 
 
 class _WirePartial(msgspec.Struct, array_like=True, tag="partial", gc=False):
@@ -217,7 +244,8 @@ class _Head(msgspec.Struct, array_like=True):
 
 # By their names, so that a column of such a type has this very object.
 _WIRE_TYPES: Final[dict[type[np.generic], np.dtype[np.generic]]] = {
-    dtype: np.dtype(np.dtype(dtype).newbyteorder("<").str) for _, dtype in (*COUNT_COLUMNS, *RECENT_COLUMNS)
+    dtype: np.dtype(np.dtype(dtype).newbyteorder("<").str)
+    for _, dtype in (*COUNT_COLUMNS, *RECENT_COLUMNS)
 }
 _EMPTY: Final[dict[str, Columns]] = {
     table: {name: np.frombuffer(b"", _WIRE_TYPES[dtype]) for name, dtype in wanted}

@@ -13,9 +13,9 @@
       4 registry  commands become events and the state         ─► registry-events, registry
                   in force, which 2 and 3 read before the next pane
 
-A stage is a function of its batch and its state (`stage.py`). A driver in `agents` runs them, over a recorded log or on Kafka, and commits
-outputs, state and positions together. Stage 1 runs once per partition of the input topics; a model is wholly in one task of each later
-stage.
+A stage is a function of its batch and its state (`stage.py`). A driver in `agents` runs them, over
+a recorded log or on Kafka, and commits outputs, state and positions together. Stage 1 runs once per
+partition of the input topics; a model is wholly in one task of each later stage.
 """
 
 from __future__ import annotations
@@ -36,21 +36,32 @@ STAGES = (Score, Measure, Decide, Registry)
 
 
 class Downstream:
-    """Stages 2 to 4 of one partition, run to rest before and after every pane, so that the outcome depends on event time alone.
+    """Stages 2 to 4 of one partition, run to rest before and after every pane, so that the outcome
+    depends on event time alone.
 
     Parameters
     ----------
     states
         The state of a stage, by its name.
     follow
-        Take what the registry decided from a recorded log instead of deciding anew: there is no stage 4.
+        Take what the registry decided from a recorded log instead of deciding anew: there is no
+        stage 4.
     provisional
         Whether `provisional` is going to be called.
     """
 
-    def __init__(self, config: Config, states: Callable[[str], State], *, follow: bool = False, provisional: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        states: Callable[[str], State],
+        *,
+        follow: bool = False,
+        provisional: bool = False,
+    ) -> None:
         self._measure = Measure(config, provisional=provisional)
-        self._later: list[Stage] = [Decide(config)] if follow else [Decide(config), Registry(config)]
+        self._later: list[Stage] = (
+            [Decide(config)] if follow else [Decide(config), Registry(config)]
+        )
         self._states = states
 
     def merge(self, partials: Sequence[Any]) -> None:
@@ -58,14 +69,19 @@ class Downstream:
         self._measured({WINDOW_PARTIALS: partials})
 
     def provisional(self) -> list[Record]:
-        """Metric records, marked as provisional, of the windows that changed since the last call and are still open.
+        """Metric records, marked as provisional, of the windows that changed since the last call
+        and are still open.
 
-        At any moment and any number of times: no state changes, and what is announced stays the same. No stage reads them.
+        At any moment and any number of times: no state changes, and what is announced stays the
+        same. No stage reads them.
         """
         return self._measure.provisional(self._states(self._measure.name))
 
     def due(self) -> int | None:
-        """End of the pane that the next `advance` completes, in ms; None when all that is complete has been announced."""
+        """End of the pane that the next `advance` completes, in ms;
+
+        None when all that is complete has been announced.
+        """
         return self._measure.due(self._states(self._measure.name))
 
     def frontier(self) -> Frontier:
@@ -73,14 +89,17 @@ class Downstream:
         return self._measure.frontier(self._states(self._measure.name))
 
     def next_ms(self) -> int:
-        """Event time before which no pane becomes complete any more, in ms: what is commanded for a time before it can be carried out."""
+        """Event time before which no pane becomes complete any more, in ms: what is commanded for a
+        time before it can be carried out.
+        """
         return self._measure.frontier(self._states(self._measure.name)).next_ms
 
     def advance(self, commands: Sequence[Record], decided: Sequence[Record] = ()) -> list[Record]:
         """Complete one pane; gives everything emitted, in order.
 
-        `commands` and, where a log is followed, its `decided` registry records are those of the time before the end of the pane; they
-        are in force for it. What the pane itself leads to is in force from the next one on.
+        `commands` and, where a log is followed, its `decided` registry records are those of the
+        time before the end of the pane; they are in force for it. What the pane itself leads to is
+        in force from the next one on.
         """
         emitted = self.finish(commands, decided)
         closed = self._measured({})
@@ -91,7 +110,9 @@ class Downstream:
         return [*decided, *self._settled([*commands, *decided])]
 
     def _settled(self, records: Sequence[Record]) -> list[Record]:
-        """Run stages 3 and 4 on `records` and on what they say themselves, until nothing more is said; then tell stage 2."""
+        """Run stages 3 and 4 on `records` and on what they say themselves, until nothing more is
+        said; then tell stage 2.
+        """
         said: list[Record] = []
         fresh: Sequence[Record] = records
         while fresh:

@@ -1,8 +1,9 @@
 """The seam between the stages and whoever drives them.
 
-A stage is a pure function of a batch and the state of its partition. A driver reads the batch, calls `process` on
-an overlay of the state, and commits outputs, state changes and input positions as one unit. What a record looks like
-on a topic is `schemas`; where the state lies is the driver's business.
+A stage is a pure function of a batch and the state of its partition. A driver reads the batch,
+calls `process` on an overlay of the state, and commits outputs, state changes and input positions
+as one unit. What a record looks like on a topic is `schemas`; where the state lies is the driver's
+business.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     topic
         Name of the topic, without the configured prefix.
     value
-        A struct of `schemas`, or a `driftline.streams.partial.Partial` on `window-partials`. A driver encodes it where it leaves
-        the process, under the key that its `key` gives.
+        A struct of `schemas`, or a `driftline.streams.partial.Partial` on `window-partials`. A
+        driver encodes it where it leaves the process, under the key that its `key` gives.
     rank
-        Stage 1: `rank` of the row that led to the record, so that a driver of many partitions can put what they say into one order
-        that does not depend on where the log was cut. Not part of what is written.
+        Stage 1: `rank` of the row that led to the record, so that a driver of many partitions can
+        put what they say into one order that does not depend on where the log was cut. Not part of
+        what is written.
     """
 
     topic: str
@@ -47,7 +49,10 @@ class State(Protocol):
 
     def delete(self, key: bytes, /) -> None: ...
     def pop_many(self, keys: Sequence[bytes], /) -> list[bytes | None]:
-        """Delete keys and return the values they had; a key that comes again has none left. `keys` belongs to the state from then on."""
+        """Delete keys and return the values they had; a key that comes again has none left.
+
+        `keys` belongs to the state from then on.
+        """
 
     def delete_range(self, start: bytes, end: bytes, /) -> None:
         """Forget every key k with start <= k < end; used to drop whole buckets of time."""
@@ -61,12 +66,14 @@ class Batch(msgspec.Struct, gc=False):
     partition
         Number of the partition, of all the stage's input topics.
     predictions, ground_truth
-        Stage 1 only: the decoded rows as columns, or None where there are none. `rank` of the columns is the order in
-        which the rows of both topics were read.
+        Stage 1 only: the decoded rows as columns, or None where there are none. `rank` of the
+        columns is the order in which the rows of both topics were read.
     tick_ms
-        Stage 1 only: event time that the partition has reached after this batch even if no row says so.
+        Stage 1 only: event time that the partition has reached after this batch even if no row says
+        so.
     ended_ms
-        Stage 1 only: largest event time of a recorded log that has come to its end, while time runs on.
+        Stage 1 only: largest event time of a recorded log that has come to its end, while time runs
+        on.
     records
         Stages 2 to 4: decoded values by topic, in offset order.
     """

@@ -1,4 +1,6 @@
-"""Plain tables of `driftline.toml` made into the structs of plug-ins, with errors that name the place in the file."""
+"""Plain tables of `driftline.toml` made into the structs of plug-ins, with errors that name the
+place in the file.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,10 @@ _WRONG_TYPE: Final = re.compile(r"Expected `([^`]+)`((?: [<>]=? [^,]+)?)(?:, got
 _OTHERS: Final = (
     (re.compile(r"Object contains unknown field `([^`]+)`"), 'the key "{}" is not known here'),
     (re.compile(r"Object missing required field `([^`]+)`"), 'the key "{}" is missing'),
-    (re.compile(r"Invalid (?:enum )?value '(.*)'"), '"{}" is none of the words that are known here'),
+    (
+        re.compile(r"Invalid (?:enum )?value '(.*)'"),
+        '"{}" is none of the words that are known here',
+    ),
 )
 _TOML: Final = {
     "str": "a string",

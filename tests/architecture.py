@@ -1,8 +1,9 @@
 """The dependency rule and the purity rule of the source, read with `ast`.
 
-`schemas` <- `streams` <- `agents`; in `streams` there is no clock, file, socket, environment, unseeded randomness,
-built-in `hash()` or iteration over a set. The tasks on Kafka import no application framework. What runs these checks, and shows that each
-of them can fail, is `test_architecture.py`.
+`schemas` <- `streams` <- `agents`; in `streams` there is no clock, file, socket, environment,
+unseeded randomness, built-in `hash()` or iteration over a set. The tasks on Kafka import no
+application framework. What runs these checks, and shows that each of them can fail, is
+`test_architecture.py`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-# Standard library that computes and touches nothing outside. A module that is missing here may be added if it reads no
-# clock, file, socket, environment or entropy; `importlib` and `pkgutil` find plug-ins in the installed package.
+# Standard library that computes and touches nothing outside. A module that is missing here may be
+# added if it reads no clock, file, socket, environment or entropy; `importlib` and `pkgutil` find
+# plug-ins in the installed package.
 PURE_STDLIB = frozenset(
     """
     __future__ abc array base64 binascii bisect cmath collections contextlib copy dataclasses datetime decimal difflib enum
@@ -22,18 +24,49 @@ PURE_STDLIB = frozenset(
     statistics string struct textwrap types typing unicodedata warnings weakref zlib
     """.split()
 )
-STREAMS_LIBRARIES = frozenset({"msgspec", "numpy", "xxhash"})  # river joins with the sequential detectors
-# A driver without the framework stays possible: the tasks on Kafka and their state know nothing of it.
+STREAMS_LIBRARIES = frozenset(
+    {"msgspec", "numpy", "xxhash"}
+)  # river joins with the sequential detectors
+# A driver without the framework stays possible: the tasks on Kafka and their state know nothing of
+# it.
 FRAMEWORK = frozenset({"faust", "mode", "aiokafka"})
 WITHOUT_FRAMEWORK = ("agents/kafka/", "agents/state/")
 SCHEMAS_LIBRARIES = frozenset({"msgspec"})
 
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
-NUMPY_FILES = frozenset({"load", "save", "savez", "savez_compressed", "loadtxt", "savetxt", "genfromtxt", "fromfile", "tofile", "memmap"})
+NUMPY_FILES = frozenset(
+    {
+        "load",
+        "save",
+        "savez",
+        "savez_compressed",
+        "loadtxt",
+        "savetxt",
+        "genfromtxt",
+        "fromfile",
+        "tofile",
+        "memmap",
+    }
+)
 SET_METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference"})
 SET_TYPES = frozenset({"set", "frozenset", "Set", "AbstractSet", "MutableSet"})
-# What makes an order out of whatever it is given; `sorted`, `len`, `min`, `max`, `any` and `all` do not depend on one.
-ORDER_KEEPERS = frozenset({"list", "tuple", "enumerate", "iter", "next", "zip", "map", "filter", "reversed", "sum", "dict"})
+# What makes an order out of whatever it is given; `sorted`, `len`, `min`, `max`, `any` and `all` do
+# not depend on one.
+ORDER_KEEPERS = frozenset(
+    {
+        "list",
+        "tuple",
+        "enumerate",
+        "iter",
+        "next",
+        "zip",
+        "map",
+        "filter",
+        "reversed",
+        "sum",
+        "dict",
+    }
+)
 
 
 class Violation(NamedTuple):
@@ -49,14 +82,22 @@ class Violation(NamedTuple):
 
 
 def check_source(source: str, *, package: str, file: str) -> list[Violation]:
-    """All violations in one file of `package` ("schemas", "streams" or "agents"), in order of lines."""
+    """All violations in one file of `package` ("schemas", "streams" or "agents"), in order of
+    lines.
+    """
     tree = ast.parse(source, filename=file)
     found = list(_imports(tree, package, file))
     if package in ("schemas", "streams"):
-        found += _builtin_calls(tree, file, {"hash": "differs from run to run; use driftline.streams.hashing"})
+        found += _builtin_calls(
+            tree, file, {"hash": "differs from run to run; use driftline.streams.hashing"}
+        )
         found += _set_iteration(tree, file)
     if package == "streams":
-        found += _builtin_calls(tree, file, dict.fromkeys(("open", "input", "print"), "files and terminals belong to agents"))
+        found += _builtin_calls(
+            tree,
+            file,
+            dict.fromkeys(("open", "input", "print"), "files and terminals belong to agents"),
+        )
         found += _clocks_and_chance(tree, file)
     return sorted(found, key=lambda violation: (violation.line, violation.rule))
 
@@ -66,7 +107,11 @@ def check_tree(root: Path) -> list[Violation]:
     found: list[Violation] = []
     for package in ("schemas", "streams", "agents"):
         for path in sorted((root / package).rglob("*.py")):
-            found += check_source(path.read_text(encoding="utf-8"), package=package, file=path.relative_to(root).as_posix())
+            found += check_source(
+                path.read_text(encoding="utf-8"),
+                package=package,
+                file=path.relative_to(root).as_posix(),
+            )
     return found
 
 
@@ -84,7 +129,9 @@ def _imports(tree: ast.AST, package: str, file: str) -> Iterator[Violation]:
             if top in FRAMEWORK and file.startswith(WITHOUT_FRAMEWORK):
                 reason = "the task layer has no application framework in it; what needs one is agents/worker"
             if reason:
-                yield Violation(file, node.lineno, "import", f"{package} may not import {name}: {reason}")
+                yield Violation(
+                    file, node.lineno, "import", f"{package} may not import {name}: {reason}"
+                )
 
 
 def _refused(top: str, package: str) -> str | None:
@@ -104,25 +151,66 @@ def _refused(top: str, package: str) -> str | None:
 
 def _builtin_calls(tree: ast.AST, file: str, refused: dict[str, str]) -> Iterator[Violation]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in refused:
-            yield Violation(file, node.lineno, "call", f"built-in {node.func.id}(): {refused[node.func.id]}")
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in refused
+        ):
+            yield Violation(
+                file, node.lineno, "call", f"built-in {node.func.id}(): {refused[node.func.id]}"
+            )
 
 
 def _clocks_and_chance(tree: ast.AST, file: str) -> Iterator[Violation]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "numpy" and any(alias.name == "random" for alias in node.names):
-            yield Violation(file, node.lineno, "chance", "numpy.random: write np.random.default_rng(seed) where the seed is data")
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "numpy"
+            and any(alias.name == "random" for alias in node.names)
+        ):
+            yield Violation(
+                file,
+                node.lineno,
+                "chance",
+                "numpy.random: write np.random.default_rng(seed) where the seed is data",
+            )
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         called, owner = node.func.attr, node.func.value
         if called in CLOCK_CALLS:
-            yield Violation(file, node.lineno, "clock", f".{called}() reads a clock; time comes from records and ticks")
+            yield Violation(
+                file,
+                node.lineno,
+                "clock",
+                f".{called}() reads a clock; time comes from records and ticks",
+            )
         if (_is_numpy(owner) and called in NUMPY_FILES) or called == "tofile":
-            yield Violation(file, node.lineno, "file", f"numpy's {called}() touches a file; files belong to agents")
-        if _is_numpy(owner) and called == "datetime64" and node.args and _text(node.args[0]) in ("now", "today"):
-            yield Violation(file, node.lineno, "clock", "np.datetime64 of the clock; time comes from records and ticks")
+            yield Violation(
+                file,
+                node.lineno,
+                "file",
+                f"numpy's {called}() touches a file; files belong to agents",
+            )
+        if (
+            _is_numpy(owner)
+            and called == "datetime64"
+            and node.args
+            and _text(node.args[0]) in ("now", "today")
+        ):
+            yield Violation(
+                file,
+                node.lineno,
+                "clock",
+                "np.datetime64 of the clock; time comes from records and ticks",
+            )
         if isinstance(owner, ast.Attribute) and owner.attr == "random" and _is_numpy(owner.value):
-            seeded = called in ("default_rng", "PCG64", "Philox", "SeedSequence", "Generator") and bool(node.args)
+            seeded = called in (
+                "default_rng",
+                "PCG64",
+                "Philox",
+                "SeedSequence",
+                "Generator",
+            ) and bool(node.args)
             if not seeded:
                 yield Violation(file, node.lineno, "chance", f"np.random.{called} without a seed")
 
@@ -135,18 +223,28 @@ def _text(node: ast.expr) -> object:
     return node.value if isinstance(node, ast.Constant) else None
 
 
-# Iteration over sets: literals, comprehensions, set(...), set algebra, and local names that hold only such values.
+# Iteration over sets: literals, comprehensions, set(...), set algebra, and local names that hold
+# only such values.
 
 
 def _set_iteration(tree: ast.AST, file: str) -> Iterator[Violation]:
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)]
+    functions = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    ]
     of_module = _set_names(tree)
     for scope in [tree, *functions]:
         names = _set_names(scope, of_module)
         for node in _own_nodes(scope):
             for iterated in _iterated(node):
                 if _is_set(iterated, names):
-                    yield Violation(file, iterated.lineno, "set", "iteration over a set has no fixed order; write sorted(...)")
+                    yield Violation(
+                        file,
+                        iterated.lineno,
+                        "set",
+                        "iteration over a set has no fixed order; write sorted(...)",
+                    )
 
 
 def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
@@ -164,12 +262,19 @@ def _iterated(node: ast.AST) -> list[ast.expr]:
         return [node.value]
     if isinstance(node, ast.YieldFrom):
         return [node.value]
-    if isinstance(node, ast.Assign) and any(isinstance(target, ast.Tuple | ast.List) for target in node.targets):
+    if isinstance(node, ast.Assign) and any(
+        isinstance(target, ast.Tuple | ast.List) for target in node.targets
+    ):
         return [node.value]
     if isinstance(node, ast.Call):
         if isinstance(node.func, ast.Name) and node.func.id in ORDER_KEEPERS:
             return list(node.args)
-        if isinstance(node.func, ast.Attribute) and node.func.attr in ("join", "extend", "fromiter", "fromkeys"):
+        if isinstance(node.func, ast.Attribute) and node.func.attr in (
+            "join",
+            "extend",
+            "fromiter",
+            "fromkeys",
+        ):
             return list(node.args)
         if isinstance(node.func, ast.Attribute) and node.func.attr == "pop" and not node.args:
             return [node.func.value]
@@ -181,7 +286,9 @@ def _is_set(node: ast.expr, names: frozenset[str]) -> bool:
         return True
     if isinstance(node, ast.Name):
         return node.id in names
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr | ast.BitAnd | ast.BitXor | ast.Sub):
+    if isinstance(node, ast.BinOp) and isinstance(
+        node.op, ast.BitOr | ast.BitAnd | ast.BitXor | ast.Sub
+    ):
         return _is_set(node.left, names) or _is_set(node.right, names)
     if isinstance(node, ast.IfExp):
         return _is_set(node.body, names) or _is_set(node.orelse, names)
@@ -208,7 +315,10 @@ def _set_names(scope: ast.AST, outer: frozenset[str] = frozenset()) -> frozenset
         gained = {
             name
             for name, assigned in values.items()
-            if all(_annotates_set(annotation) or (value is not None and _is_set(value, known)) for value, annotation in assigned)
+            if all(
+                _annotates_set(annotation) or (value is not None and _is_set(value, known))
+                for value, annotation in assigned
+            )
         }
         if gained <= known:
             return known
@@ -220,7 +330,11 @@ def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr | None, ast.expr | 
         for target in node.targets:
             if isinstance(target, ast.Name):
                 yield target.id, node.value, None
-            elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple) and len(target.elts) == len(node.value.elts):
+            elif (
+                isinstance(target, ast.Tuple)
+                and isinstance(node.value, ast.Tuple)
+                and len(target.elts) == len(node.value.elts)
+            ):
                 for element, value in zip(target.elts, node.value.elts, strict=True):
                     if isinstance(element, ast.Name):
                         yield element.id, value, None

@@ -1,7 +1,8 @@
-"""Settings of the whole test run: property tests draw new examples on a developer's machine, and the same ones in CI.
+"""Settings of the whole test run: property tests draw new examples on a developer's machine, and
+the same ones in CI.
 
-A change is then judged by itself in CI; what a developer's run finds becomes an example or a seed of its own. No example has a deadline:
-how long one takes says how busy the machine is.
+A change is then judged by itself in CI; what a developer's run finds becomes an example or a seed
+of its own. No example has a deadline: how long one takes says how busy the machine is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""How a long run that has started brokers and workers of its own ends early: in order, so that none of them is left behind."""
+"""How a long run that has started brokers and workers of its own ends early: in order, so that none
+of them is left behind.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def end_in_order() -> None:
-    """Have each of these signals end this process by `SystemExit`, and further ones change nothing while it cleans up."""
+    """Have each of these signals end this process by `SystemExit`, and further ones change nothing
+    while it cleans up.
+    """
     for number in SIGNALS:
         signal.signal(number, _end)
 

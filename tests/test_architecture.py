@@ -51,23 +51,43 @@ PLANTED = [
     ("streams", "set", "text = ','.join(frozenset(names))"),
     ("streams", "set", "first = set(names).pop()"),
     ("streams", "set", "emit(*{1, 2})"),
-    ("streams", "set", "def f(rows):\n    seen = set()\n    seen.add(1)\n    for row in seen:\n        pass"),
+    (
+        "streams",
+        "set",
+        "def f(rows):\n    seen = set()\n    seen.add(1)\n    for row in seen:\n        pass",
+    ),
     ("streams", "set", "def f(seen: set[str]):\n    both = seen | other\n    return tuple(both)"),
-    ("streams", "set", "NAMES = frozenset({'a', 'b'})\ndef f():\n    return [name for name in NAMES]"),
+    (
+        "streams",
+        "set",
+        "NAMES = frozenset({'a', 'b'})\ndef f():\n    return [name for name in NAMES]",
+    ),
 ]
 
 HARMLESS = [
-    ("schemas", "import json\nimport msgspec\nfrom pathlib import Path\nfrom driftline.schemas.times import parse_time"),
-    ("streams", "import numpy as np\nimport xxhash\nfrom driftline.schemas.results import Metric\nfrom driftline.streams.hashing import hash64"),
+    (
+        "schemas",
+        "import json\nimport msgspec\nfrom pathlib import Path\nfrom driftline.schemas.times import parse_time",
+    ),
+    (
+        "streams",
+        "import numpy as np\nimport xxhash\nfrom driftline.schemas.results import Metric\nfrom driftline.streams.hashing import hash64",
+    ),
     ("streams", "import importlib\nimport pkgutil\nfrom . import lanes"),
     ("streams", "from datetime import UTC, datetime\nat = datetime.fromtimestamp(0, UTC)"),
     ("streams", "rng = np.random.default_rng(seed)"),
     ("streams", "for key in sorted(set(old) | set(new)):\n    pass"),
-    ("streams", "def f(values):\n    values = set(values)\n    values = sorted(values)\n    for value in values:\n        pass"),
+    (
+        "streams",
+        "def f(values):\n    values = set(values)\n    values = sorted(values)\n    for value in values:\n        pass",
+    ),
     ("streams", "def f(seen: set[str]):\n    return len(seen) + max(seen), 'a' in seen"),
     ("streams", "for key in {'a': 1}:\n    pass"),
     ("streams", "def hash(self):\n    return self.hash(1)"),
-    ("agents", "import asyncio, os, random, time, socket\nfor x in {1, 2}:\n    print(open('x'), hash('y'))"),
+    (
+        "agents",
+        "import asyncio, os, random, time, socket\nfor x in {1, 2}:\n    print(open('x'), hash('y'))",
+    ),
 ]
 
 
@@ -78,7 +98,9 @@ def test_no_file_breaks_the_dependency_and_purity_rules():
 
 def test_there_are_files_to_check():
     for package in ("schemas", "streams", "agents"):
-        assert list((ROOT / package).rglob("*.py")), f"no Python file in {package}/: the check above would pass on nothing"
+        assert list((ROOT / package).rglob("*.py")), (
+            f"no Python file in {package}/: the check above would pass on nothing"
+        )
 
 
 @pytest.mark.parametrize(("package", "rule", "source"), PLANTED)
@@ -95,7 +117,12 @@ def test_harmless_source_is_not_reported(package, source):
 
 
 @pytest.mark.parametrize(
-    "source", ["import faust", "from mode.utils import logging", "def f():\n    from aiokafka import AIOKafkaConsumer"]
+    "source",
+    [
+        "import faust",
+        "from mode.utils import logging",
+        "def f():\n    from aiokafka import AIOKafkaConsumer",
+    ],
 )
 def test_the_task_layer_may_not_import_the_framework(source):
     found = check_source(source, package="agents", file="agents/kafka/planted.py")

@@ -1,7 +1,8 @@
 """What the README shows works as printed, in the order in which it is printed.
 
-Blocks that follow `<!-- run -->` are run by a shell in one empty folder; a block that follows `<!-- file: PATH -->` is a file that
-a reader would add to the repository, and everything after it runs with that file in place.
+Blocks that follow `<!-- run -->` are run by a shell in one empty folder; a block that follows `<!--
+file: PATH -->` is a file that a reader would add to the repository, and everything after it runs
+with that file in place.
 """
 
 from __future__ import annotations
@@ -41,12 +42,19 @@ class Reader:
         self.work.mkdir()
         ignored = shutil.ignore_patterns("__pycache__")
         for package in ("driftline", "schemas", "streams", "agents"):
-            shutil.copytree(ROOT / package, self.repository / package, symlinks=True, ignore=ignored)
+            shutil.copytree(
+                ROOT / package, self.repository / package, symlinks=True, ignore=ignored
+            )
         command = folder / "bin" / "driftline"
         command.parent.mkdir()
-        command.write_text(f'#!/bin/sh\nPYTHONPATH="{self.repository}" exec "{sys.executable}" -m driftline.agents.cli "$@"\n')
+        command.write_text(
+            f'#!/bin/sh\nPYTHONPATH="{self.repository}" exec "{sys.executable}" -m driftline.agents.cli "$@"\n'
+        )
         command.chmod(0o755)
-        self.environment = os.environ | {"PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
+        self.environment = os.environ | {
+            "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
+            "NO_COLOR": "1",
+        }
 
     def follow(self, block: Block) -> str:
         """Do what a block says; returns what was printed."""
@@ -60,7 +68,15 @@ class Reader:
     def shell(self, script: str) -> str:
         """Run a script; every command of it must succeed."""
         command = ["bash", "-euo", "pipefail", "-c", script]
-        done = subprocess.run(command, cwd=self.work, env=self.environment, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            command,
+            cwd=self.work,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -84,7 +100,11 @@ def test_every_block_runs_as_printed(followed):
 
 def test_own_first_prediction_is_judged_at_every_rung(followed):
     reader, _ = followed
-    records = json.loads(reader.shell("driftline performance summary --out first-out --window 1h --maturity all --json"))
+    records = json.loads(
+        reader.shell(
+            "driftline performance summary --out first-out --window 1h --maturity all --json"
+        )
+    )
     # a1 and a2 have or lack their truth within the hour, a3 gets it after 3 h 20 min.
     labelled = {record["maturity"]: (record["n_predictions"], record["n"]) for record in records}
     assert labelled["1h"] == (3, 1)
@@ -93,17 +113,25 @@ def test_own_first_prediction_is_judged_at_every_rung(followed):
 
 def test_new_metric_is_one_new_file_and_equals_its_definition(followed):
     reader, _ = followed
-    records = json.loads(reader.shell("driftline performance summary --out trial/out-npv --window 1d --maturity all --metric npv --json"))
+    records = json.loads(
+        reader.shell(
+            "driftline performance summary --out trial/out-npv --window 1d --maturity all --metric npv --json"
+        )
+    )
     assert records
     for record in records:
-        assert record["metrics"]["npv"] == pytest.approx(record["tn"] / (record["tn"] + record["fn"]))
+        assert record["metrics"]["npv"] == pytest.approx(
+            record["tn"] / (record["tn"] + record["fn"])
+        )
         low, high = record["ci"]["npv"]
         assert low < record["metrics"]["npv"] < high
 
 
 def test_new_metric_was_not_there_before(followed):
     reader, _ = followed
-    records = json.loads(reader.shell("driftline performance summary --out trial/out --window 1d --json"))
+    records = json.loads(
+        reader.shell("driftline performance summary --out trial/out --window 1d --json")
+    )
     assert records
     assert all("npv" not in record["metrics"] for record in records)
 
@@ -121,7 +149,11 @@ def test_targets_of_make_that_the_readme_names_exist():
 
 
 def test_files_that_the_readme_names_exist():
-    named = [name for name in re.findall(r"`((?:docs|streams|schemas|agents|tests)/[\w./-]*)`", README) if name != "streams/metrics/npv.py"]
+    named = [
+        name
+        for name in re.findall(r"`((?:docs|streams|schemas|agents|tests)/[\w./-]*)`", README)
+        if name != "streams/metrics/npv.py"
+    ]
     assert named
     for name in named:
         assert (ROOT / name).exists(), name

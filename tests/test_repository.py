@@ -19,7 +19,11 @@ def pinned(name: str) -> set[str]:
 
 
 def named(requirements: list[str]) -> set[str]:
-    return {match[0].lower() for text in requirements if (match := _NAME.match(text)) and match[0] != "driftline"}
+    return {
+        match[0].lower()
+        for text in requirements
+        if (match := _NAME.match(text)) and match[0] != "driftline"
+    }
 
 
 def test_there_are_four_lock_files():
@@ -48,7 +52,13 @@ def test_lock_files_hold_what_the_project_asks_for():
 
 def test_lock_files_agree_with_each_other():
     def versions(name: str) -> set[str]:
-        return set(re.findall(r"^[a-z0-9._-]+==[^\\]*", (ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE))
+        return set(
+            re.findall(
+                r"^[a-z0-9._-]+==[^\\]*",
+                (ROOT / "requirements" / f"{name}.txt").read_text(),
+                re.MULTILINE,
+            )
+        )
 
     assert versions("demo") <= versions("dev")
     assert versions("kafka") <= versions("dev")

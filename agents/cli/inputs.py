@@ -1,4 +1,6 @@
-"""What verbs are handed to work on, the configuration and the output of a run: where they lie, and what is said when they are wrong."""
+"""What verbs are handed to work on, the configuration and the output of a run: where they lie, and
+what is said when they are wrong.
+"""
 
 from __future__ import annotations
 

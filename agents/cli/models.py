@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from driftline.agents.cli.inputs import reading
-from driftline.agents.cli.output import example, json_option, minute, model_options, number, out_option, print_json, print_table
+from driftline.agents.cli.output import (
+    example,
+    json_option,
+    minute,
+    model_options,
+    number,
+    out_option,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from driftline.schemas.results import Metric
@@ -41,17 +50,23 @@ def models() -> None:
 @model_options
 @out_option
 @json_option
-def list_models(out: Path, model_name: str | None, model_version: str | None, as_json: bool) -> None:
+def list_models(
+    out: Path, model_name: str | None, model_version: str | None, as_json: bool
+) -> None:
     """List model versions with stage, threshold, predictions so far and firing alerts."""
     from driftline.agents.output_folder import Output, Selection, latest
 
     with reading():
         output = Output(out)
         chosen = Selection(model_name=model_name, model_version=model_version)
-        entries = latest(output.registry(chosen), group=lambda entry: (entry.model_name, entry.model_version))
+        entries = latest(
+            output.registry(chosen), group=lambda entry: (entry.model_name, entry.model_version)
+        )
         alerts = latest(output.alerts(chosen), group=lambda alert: alert.fingerprint)
         traffic = Traffic()
-        for record in output.metrics(Selection(model_name=model_name, model_version=model_version, segment="all")):
+        for record in output.metrics(
+            Selection(model_name=model_name, model_version=model_version, segment="all")
+        ):
             traffic.add(record)
     firing: dict[tuple[str, str], int] = {}
     for alert in alerts:
@@ -80,7 +95,17 @@ def list_models(out: Path, model_name: str | None, model_version: str | None, as
         print_json([asdict(row) for row in rows])
         return
     print_table(
-        ["Model", "Version", "Stage", ">Threshold", "Reference", ">Revision", ">Predictions", "Up to", ">Firing"],
+        [
+            "Model",
+            "Version",
+            "Stage",
+            ">Threshold",
+            "Reference",
+            ">Revision",
+            ">Predictions",
+            "Up to",
+            ">Firing",
+        ],
         [
             (
                 row.model_name,
@@ -100,9 +125,11 @@ def list_models(out: Path, model_name: str | None, model_version: str | None, as
 
 
 class Traffic:
-    """How many predictions each version made, and until when: sums over its windows that do not overlap.
+    """How many predictions each version made, and until when: sums over its windows that do not
+    overlap.
 
-    Windows of every size say the same, but at the end of an unfinished run the small ones know more.
+    Windows of every size say the same, but at the end of an unfinished run the small ones know
+    more.
     """
 
     def __init__(self) -> None:

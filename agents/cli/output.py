@@ -1,4 +1,6 @@
-"""How verbs print: tables for people, one JSON document for machines, and the options that all reading verbs share."""
+"""How verbs print: tables for people, one JSON document for machines, and the options that all
+reading verbs share.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +46,16 @@ def out_option(command: F) -> F:
 
 def json_option(command: F) -> F:
     """`--json`: one JSON document on standard output instead of a table."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for machines.")(command)
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document, for machines."
+    )(command)
 
 
 def model_options(command: F) -> F:
     """`--model` and `--version`."""
-    command = click.option("--version", "model_version", metavar="VERSION", help="Only this version.")(command)
+    command = click.option(
+        "--version", "model_version", metavar="VERSION", help="Only this version."
+    )(command)
     return click.option("--model", "model_name", metavar="MODEL", help="Only this model.")(command)
 
 
@@ -73,7 +79,9 @@ class WrongInput(click.ClickException):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that follows NO_COLOR, and does not squeeze tables where nobody looks at a terminal."""
+    """A console that follows NO_COLOR, and does not squeeze tables where nobody looks at a
+    terminal.
+    """
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -85,7 +93,10 @@ def print_json(document: Any) -> None:
     """One JSON document, indented; structs as on their topic, absent figures as null."""
     import msgspec
 
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2).decode() + "\n")
+    sys.stdout.write(
+        msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2).decode()
+        + "\n"
+    )
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
@@ -96,8 +107,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
     columns
         Headings; a leading ">" sets the column to the right.
     rows
-        Cells as text; they are shown as they are, without markup. On a terminal that is too narrow for the columns, a
-        paragraph each.
+        Cells as text; they are shown as they are, without markup. On a terminal that is too narrow
+        for the columns, a paragraph each.
     empty
         What is said where there is no row.
     """
@@ -109,13 +120,22 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         side: Literal["left", "right"] = "right" if name.startswith(">") else "left"
-        table.add_column(name.lstrip(">"), justify=side, no_wrap=side == "left" and name not in SENTENCES, overflow="fold")
+        table.add_column(
+            name.lstrip(">"),
+            justify=side,
+            no_wrap=side == "left" and name not in SENTENCES,
+            overflow="fold",
+        )
     for row in rows:
         table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
     target = console()
     if table.row_count and _least_width(columns, rows) > target.width:
         for row in rows:
-            lines = (f"{name.lstrip('>')}: {cell}" for name, cell in zip(columns, row, strict=True) if cell)
+            lines = (
+                f"{name.lstrip('>')}: {cell}"
+                for name, cell in zip(columns, row, strict=True)
+                if cell
+            )
             target.print(Text("\n  ".join(line.replace("\n", " ") for line in lines)))
     elif table.row_count:
         target.print(table)
@@ -136,7 +156,8 @@ def _least_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
 
 
 def number(value: float | int | None) -> str:
-    """A figure for a table cell: whole numbers with separators, shares to three decimals; "-" where there is none.
+    """A figure for a table cell: whole numbers with separators, shares to three decimals; "-" where
+    there is none.
 
     Examples
     --------
@@ -145,7 +166,13 @@ def number(value: float | int | None) -> str:
     """
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    return (
+        f"{value:,}"
+        if isinstance(value, int)
+        else f"{value:.3f}"
+        if abs(value) < 100
+        else f"{value:,.0f}"
+    )
 
 
 def share(value: float | None) -> str:

@@ -26,7 +26,10 @@ from driftline.agents.cli.output import (
 if TYPE_CHECKING:
     from driftline.schemas.results import Metric
 
-TABLE_WIDTH, METRIC_WIDTH = 80, 17  # of the columns that are always there, and of each metric with its interval
+TABLE_WIDTH, METRIC_WIDTH = (
+    80,
+    17,
+)  # of the columns that are always there, and of each metric with its interval
 KINDS = ("tumbling", "sliding", "last_n", "since_deployment")
 USUAL = ("accuracy", "precision", "recall", "f1", "roc_auc")
 
@@ -45,10 +48,25 @@ def performance() -> None:
 )
 @model_options
 @click.option("--segment", default="all", show_default=True, help='"all", or "dimension=value".')
-@click.option("--lane", type=click.Choice(("decisions", "arrivals", "traffic")), default="decisions", show_default=True)
+@click.option(
+    "--lane",
+    type=click.Choice(("decisions", "arrivals", "traffic")),
+    default="decisions",
+    show_default=True,
+)
 @click.option("--window", help="Only this window, for example 1d or 7d/1d.")
-@click.option("--maturity", default="last", show_default=True, help='A rung of the ladder, "last" for the last one announced, or "all".')
-@click.option("--metric", "metrics", multiple=True, help=f"Which metrics to show; may be repeated. Without it: {', '.join(USUAL)}.")
+@click.option(
+    "--maturity",
+    default="last",
+    show_default=True,
+    help='A rung of the ladder, "last" for the last one announced, or "all".',
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    help=f"Which metrics to show; may be repeated. Without it: {', '.join(USUAL)}.",
+)
 @out_option
 @json_option
 def summary(
@@ -73,7 +91,9 @@ def summary(
         records = newest(
             record
             for record in Output(out).metrics(chosen)
-            if record.lane == lane and (window is None or record.window == window) and (maturity in ("all", "last", record.maturity))
+            if record.lane == lane
+            and (window is None or record.window == window)
+            and (maturity in ("all", "last", record.maturity))
         )
     if maturity == "last":
         records = most_mature(records)
@@ -81,12 +101,17 @@ def summary(
     known = sorted({name for record in records for name in record.metrics})
     for name in metrics:
         if records and name not in known:
-            raise WrongInput(f'none of these figures has a metric "{name}"; they have {", ".join(known) or "none"}')
+            raise WrongInput(
+                f'none of these figures has a metric "{name}"; they have {", ".join(known) or "none"}'
+            )
     if as_json:
         print_json(records)
         return
     if not records:
-        click.echo(f"no figure in {out} for segment {segment} of the {lane} lane" + (f" in window {window}" if window else ""))
+        click.echo(
+            f"no figure in {out} for segment {segment} of the {lane} lane"
+            + (f" in window {window}" if window else "")
+        )
     elif console().width >= TABLE_WIDTH + METRIC_WIDTH * len(shown):
         as_table(records, shown)
     else:
@@ -136,7 +161,13 @@ def newest(records: Iterable[Metric]) -> list[Metric]:
 
     return latest(
         (record for record in records if not record.provisional),
-        group=lambda record: (record.model_name, record.model_version, record.segment, window_order(record), rung_order(record)),
+        group=lambda record: (
+            record.model_name,
+            record.model_version,
+            record.segment,
+            window_order(record),
+            rung_order(record),
+        ),
         order=lambda record: (record.window_start, record.revision),
     )
 
@@ -147,7 +178,12 @@ def most_mature(records: list[Metric]) -> list[Metric]:
 
     return latest(
         records,
-        group=lambda record: (record.model_name, record.model_version, record.segment, window_order(record)),
+        group=lambda record: (
+            record.model_name,
+            record.model_version,
+            record.segment,
+            window_order(record),
+        ),
         order=rung_order,
     )
 
@@ -176,4 +212,8 @@ def figure(record: Metric, name: str, *, between: str) -> str:
     if value is None:
         return record.null_reasons.get(name, "not defined")
     interval = record.ci.get(name)
-    return number(value) if interval is None else f"{number(value)}{between}[{number(interval[0])}, {number(interval[1])}]"
+    return (
+        number(value)
+        if interval is None
+        else f"{number(value)}{between}[{number(interval[0])}, {number(interval[1])}]"
+    )

@@ -31,7 +31,9 @@ INTERRUPTED = 130
 
 
 class Program(click.Group):
-    """A group that ends an interrupted run with one line and code 130, and a closed pipe without a word."""
+    """A group that ends an interrupted run with one line and code 130, and a closed pipe without a
+    word.
+    """
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command line to its end, arguments as click's; always leaves by `SystemExit`."""
@@ -46,11 +48,13 @@ class Program(click.Group):
             click.echo("driftline: interrupted", err=True)
             code = INTERRUPTED
         except BrokenPipeError:
-            # The reader has what it wanted (`driftline alerts list | head`); closing stdout again would complain.
+            # The reader has what it wanted (`driftline alerts list | head`); closing stdout again
+            # would complain.
             _drop_output()
             code = 0
         except OSError as error:
-            # What an operating system refuses (a full disk, a missing right) is no fault of the program: no traceback.
+            # What an operating system refuses (a full disk, a missing right) is no fault of the
+            # program: no traceback.
             click.echo(f"driftline: {said_of(error)}", err=True)
             _drop_output()
             code = WrongInput.exit_code
@@ -69,11 +73,15 @@ def said_of(error: OSError) -> str:
     """
     place = f"{error.filename}: " if error.filename else ""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return f"{place}{error.strerror or error}" + ("; make room and call again: a replay goes on where it stopped" if full else "")
+    return f"{place}{error.strerror or error}" + (
+        "; make room and call again: a replay goes on where it stopped" if full else ""
+    )
 
 
 def _drop_output() -> None:
-    """Send what is still in the buffer of standard output nowhere, or the interpreter would complain at its end."""
+    """Send what is still in the buffer of standard output nowhere, or the interpreter would
+    complain at its end.
+    """
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -93,7 +101,14 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     epilog="Exit codes: 0 done; 1 done and problems found; 2 wrong call, configuration or input; 130 interrupted. "
     "NO_COLOR switches colours off.",
 )
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version and exit.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def driftline() -> None:
     """Watch deployed models while their ground truth is still arriving.
 

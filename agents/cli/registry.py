@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftline.agents.cli.inputs import reading
-from driftline.agents.cli.output import WrongInput, example, json_option, minute, model_options, number, out_option, print_json, print_table
+from driftline.agents.cli.output import (
+    WrongInput,
+    example,
+    json_option,
+    minute,
+    model_options,
+    number,
+    out_option,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from driftline.schemas.results import RegistryEvent
@@ -24,13 +34,20 @@ def registry() -> None:
 @click.option("--accepted", is_flag=True, help="Leave out what was rejected.")
 @out_option
 @json_option
-def show_history(out: Path, model_name: str | None, model_version: str | None, accepted: bool, as_json: bool) -> None:
+def show_history(
+    out: Path, model_name: str | None, model_version: str | None, accepted: bool, as_json: bool
+) -> None:
     """List changes and rejections, newest first, each with who asked and why."""
     from driftline.agents.output_folder import Output
     from driftline.streams.registry.history import history
 
     with reading():
-        events = history(Output(out).registry_events(), model_name=model_name, model_version=model_version, rejected=not accepted)
+        events = history(
+            Output(out).registry_events(),
+            model_name=model_name,
+            model_version=model_version,
+            rejected=not accepted,
+        )
     if as_json:
         print_json(events)
         return
@@ -53,12 +70,16 @@ def show_history(out: Path, model_name: str | None, model_version: str | None, a
     )
 
 
-@registry.command("as-of", epilog=example("driftline registry as-of 2013-07-01T00:00:00Z --model flights"))
+@registry.command(
+    "as-of", epilog=example("driftline registry as-of 2013-07-01T00:00:00Z --model flights")
+)
 @click.argument("time")
 @model_options
 @out_option
 @json_option
-def show_as_of(time: str, out: Path, model_name: str | None, model_version: str | None, as_json: bool) -> None:
+def show_as_of(
+    time: str, out: Path, model_name: str | None, model_version: str | None, as_json: bool
+) -> None:
     """Show what was in force at TIME (RFC 3339, for example 2026-11-21T10:00:00Z)."""
     from driftline.agents.output_folder import Output
     from driftline.schemas.times import parse_time
@@ -69,17 +90,35 @@ def show_as_of(time: str, out: Path, model_name: str | None, model_version: str 
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="TIME") from error
     with reading():
-        events = [event for event in Output(out).registry_events() if model_name in (None, event.model_name)]
+        events = [
+            event
+            for event in Output(out).registry_events()
+            if model_name in (None, event.model_name)
+        ]
     try:
         models = as_of(events, at_ms=at_ms)
     except ValueError as error:
         raise WrongInput(str(error)) from error
-    entries = [entry for model in models.values() for entry in model.entries() if model_version in (None, entry.model_version)]
+    entries = [
+        entry
+        for model in models.values()
+        for entry in model.entries()
+        if model_version in (None, entry.model_version)
+    ]
     if as_json:
         print_json(entries)
         return
     print_table(
-        ["Model", "Version", "Stage", ">Threshold", "Reference", ">Revision", "Registered", "Deployed"],
+        [
+            "Model",
+            "Version",
+            "Stage",
+            ">Threshold",
+            "Reference",
+            ">Revision",
+            "Registered",
+            "Deployed",
+        ],
         [
             (
                 entry.model_name,
@@ -101,13 +140,18 @@ LONGEST_VALUE = 40
 
 
 def change(event: RegistryEvent) -> str:
-    """What an event changed, a line for each field: before and after where they are short, else only that it did."""
+    """What an event changed, a line for each field: before and after where they are short, else
+    only that it did.
+    """
     parts = []
     for version, fields in sorted((event.after or {}).items()):
         before = (event.before or {}).get(version) or {}
         for name, value in sorted(fields.items()):
             old, new = _short(before.get(name)), _short(value)
-            parts.append(f"{version} {name}" + (f": {old} -> {new}" if old and new else f": {new}" if new else ""))
+            parts.append(
+                f"{version} {name}"
+                + (f": {old} -> {new}" if old and new else f": {new}" if new else "")
+            )
     return "\n".join(parts) or "-"
 
 

@@ -11,7 +11,15 @@ import click
 
 from driftline.agents.cli.export import exported, range_options
 from driftline.agents.cli.inputs import config_option, configured
-from driftline.agents.cli.output import WrongInput, console, example, json_option, number, out_option, print_json
+from driftline.agents.cli.output import (
+    WrongInput,
+    console,
+    example,
+    json_option,
+    number,
+    out_option,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
@@ -32,7 +40,11 @@ PARTITIONS = 8
 @click.argument("source", type=click.Path(path_type=Path, exists=True), required=False)
 @config_option
 @out_option
-@click.option("--from-broker", metavar="HOST:PORT", help="Read the topics of a broker instead of SOURCE; they are kept in OUT.log.")
+@click.option(
+    "--from-broker",
+    metavar="HOST:PORT",
+    help="Read the topics of a broker instead of SOURCE; they are kept in OUT.log.",
+)
 @range_options
 @click.option(
     "--partitions",
@@ -40,7 +52,11 @@ PARTITIONS = 8
     help=f"Partitions of the input topics; those of the topics for an exported log, else {PARTITIONS}.",
 )
 @click.option(
-    "--batch", type=click.IntRange(min=1), default=10_000, show_default=True, help="Lines in a step; decides speed and memory only."
+    "--batch",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Lines in a step; decides speed and memory only.",
 )
 @click.option(
     "--open-end",
@@ -53,7 +69,13 @@ PARTITIONS = 8
     help="Follow the recorded registry decisions instead of deciding anew by the times of the commands; by the clock on the wall a live "
     "run carries them out as it reads them.",
 )
-@click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Column of a table for a field, or FIELD==VALUE; repeatable.")
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help="Column of a table for a field, or FIELD==VALUE; repeatable.",
+)
 @json_option
 def replay(
     source: Path | None,
@@ -71,9 +93,9 @@ def replay(
 ) -> int:
     """Run a recorded log through the pipeline, or go on with a run that was stopped.
 
-    SOURCE is a folder with predictions.jsonl and ground-truth.jsonl, or a table (.csv, .parquet) with a row per
-    prediction. The same call on the same output folder goes on where it stopped; another input or configuration is
-    refused. Ends with 1 if every line was refused.
+    SOURCE is a folder with predictions.jsonl and ground-truth.jsonl, or a table (.csv, .parquet)
+    with a row per prediction. The same call on the same output folder goes on where it stopped;
+    another input or configuration is refused. Ends with 1 if every line was refused.
     """
     from driftline.agents.inprocess.replay import replay as run
     from driftline.agents.inprocess.run_identity import RunRefused
@@ -82,11 +104,15 @@ def replay(
     from driftline.agents.state.rocks import StateError
 
     settings = configured(config)
-    if (source is None) == (from_broker is None) or (source and (since_ms, until_ms) != (None, None)):
+    if (source is None) == (from_broker is None) or (
+        source and (since_ms, until_ms) != (None, None)
+    ):
         raise WrongInput("give either SOURCE, or --from-broker with or without --since and --until")
     columns = dict(_pair(text) for text in mapping)
     try:
-        source = source or broker_log(settings, from_broker, out.with_name(f"{out.name}.log"), since_ms, until_ms)
+        source = source or broker_log(
+            settings, from_broker, out.with_name(f"{out.name}.log"), since_ms, until_ms
+        )
         if partitions is None:
             log = log_file(source)
             partitions = log.partitions if log else PARTITIONS
@@ -118,7 +144,9 @@ def replay(
     return 0
 
 
-def broker_log(settings: Config, broker: str | None, folder: Path, since_ms: int | None, until_ms: int | None) -> Path:
+def broker_log(
+    settings: Config, broker: str | None, folder: Path, since_ms: int | None, until_ms: int | None
+) -> Path:
     """The log of a range of topics, read from the broker unless an earlier call has done so.
 
     Raises
@@ -132,14 +160,19 @@ def broker_log(settings: Config, broker: str | None, folder: Path, since_ms: int
     if log is None:
         exported(settings, broker, folder, since_ms, until_ms)
     elif (log.since_ms, log.until_ms) != (since_ms, until_ms):
-        raise WrongInput(f"{folder} holds another range of the topics; delete it, or name another output folder with --out")
+        raise WrongInput(
+            f"{folder} holds another range of the topics; delete it, or name another output folder with --out"
+        )
     return folder
 
 
 def _pair(text: str) -> tuple[str, str]:
     field, equals, column = text.partition("=")
     if not (field and equals and column):
-        raise click.BadParameter(f"{text!r} is not FIELD=COLUMN or FIELD==VALUE, for example label=y_true", param_hint="--map")
+        raise click.BadParameter(
+            f"{text!r} is not FIELD=COLUMN or FIELD==VALUE, for example label=y_true",
+            param_hint="--map",
+        )
     return field, column
 
 
@@ -154,7 +187,11 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
 
     from driftline.schemas.times import format_time
 
-    columns: list[Any] = [TextColumn("{task.description:<17}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.fields[at]}")]
+    columns: list[Any] = [
+        TextColumn("{task.description:<17}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %  {task.fields[at]}"),
+    ]
     with Progress(*columns, TimeElapsedColumn(), console=target, transient=True) as bar:
         task = bar.add_task("reading", total=STEPS, at="")
         closing_since = 0
@@ -168,14 +205,21 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
                 done = (now.event_ms - closing_since) / max(1, now.end_ms - closing_since)
             name = "closing windows" if now.phase == "closing" else now.phase
             at = format_time(now.event_ms) if now.event_ms else ""
-            bar.update(task, description=name, completed=STEPS * min(1.0, done), at=f"{now.lines:,} lines  {at}")
+            bar.update(
+                task,
+                description=name,
+                completed=STEPS * min(1.0, done),
+                at=f"{now.lines:,} lines  {at}",
+            )
 
         yield show
 
 
 def _tell(summary: ReplaySummary, out: Path) -> None:
     read = ", ".join(f"{number(count)} {topic}" for topic, count in sorted(summary.lines.items()))
-    written = ", ".join(f"{number(count)} {topic}" for topic, count in sorted(summary.written.items()) if count)
+    written = ", ".join(
+        f"{number(count)} {topic}" for topic, count in sorted(summary.written.items()) if count
+    )
     if summary.already_finished:
         click.echo(f"{out} is complete already; nothing was done")
     else:

@@ -32,23 +32,36 @@ def export(folder: Path) -> None:
 
 
 @schema.command(
-    epilog=example("driftline schema validate log/predictions.jsonl", "driftline schema validate export.jsonl --topic ground-truth")
+    epilog=example(
+        "driftline schema validate log/predictions.jsonl",
+        "driftline schema validate export.jsonl --topic ground-truth",
+    )
 )
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--topic", help="What the lines are; without it the file name says so.")
-@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Refused lines to show; 0 shows all.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="Refused lines to show; 0 shows all.",
+)
 @json_option
 def validate(file: Path, topic: str | None, limit: int, as_json: bool) -> int:
     """Read FILE as the pipeline would and say what is wrong, line by line.
 
-    Tells which names of other systems were understood and which fields nobody reads. Ends with 1 if a line is refused.
+    Tells which names of other systems were understood and which fields nobody reads. Ends with 1 if
+    a line is refused.
     """
     from driftline.agents.recorded.lines import LogError
     from driftline.schemas.explain import EXPLAINED
 
     topic = topic or file.name.removesuffix(".jsonl")
     if topic not in EXPLAINED:
-        raise click.BadParameter(f"{topic!r} is none of {', '.join(EXPLAINED)}; name the topic of {file}", param_hint="--topic")
+        raise click.BadParameter(
+            f"{topic!r} is none of {', '.join(EXPLAINED)}; name the topic of {file}",
+            param_hint="--topic",
+        )
     report = _Report(limit)
     try:
         for offset, explanation in enumerate(_explained(file, topic)):
@@ -95,7 +108,14 @@ class _Report:
         if explanation.error is not None:
             self.reasons[str(explanation.reason)] += 1
             if not self.limit or len(self.refused) < self.limit:
-                self.refused.append({"line": offset + 1, "offset": offset, "reason": explanation.reason, "error": explanation.error})
+                self.refused.append(
+                    {
+                        "line": offset + 1,
+                        "offset": offset,
+                        "reason": explanation.reason,
+                        "error": explanation.error,
+                    }
+                )
 
     def shown(self, offset: int) -> bool:
         """Whether this refusal is among the first."""
@@ -108,7 +128,10 @@ class _Report:
             "accepted": self.lines - self.reasons.total(),
             "reasons": dict(self.reasons),
             "refused": self.refused,
-            "aliases": {alias: {"means": name, "lines": count} for (alias, name), count in self.aliases.items()},
+            "aliases": {
+                alias: {"means": name, "lines": count}
+                for (alias, name), count in self.aliases.items()
+            },
             "ignored": dict(self.ignored),
         }
 
@@ -116,7 +139,9 @@ class _Report:
         """For people."""
         refused = self.reasons.total()
         if refused > len(self.refused):
-            click.echo(f"... and {number(refused - len(self.refused))} more refused lines; --limit 0 shows all")
+            click.echo(
+                f"... and {number(refused - len(self.refused))} more refused lines; --limit 0 shows all"
+            )
         click.echo(f"{number(self.lines - refused)} of {number(self.lines)} lines are good {topic}")
         for (alias, name), count in sorted(self.aliases.items()):
             click.echo(f'understood "{alias}" as {name} ({number(count)} lines)')

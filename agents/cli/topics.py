@@ -27,7 +27,8 @@ def _partition_options(command: F) -> F:
 
 
 @click.group(
-    short_help="Create, list and check the topics on a broker.", epilog=example("driftline topics create", "driftline topics list")
+    short_help="Create, list and check the topics on a broker.",
+    epilog=example("driftline topics create", "driftline topics list"),
 )
 def topics() -> None:
     """Create, list and check the topics on a broker."""
@@ -35,16 +36,21 @@ def topics() -> None:
 
 @topics.command(
     short_help="Make the topics that are missing.",
-    epilog=example("driftline topics create", "driftline topics create --config driftline.toml --broker broker:9092"),
+    epilog=example(
+        "driftline topics create",
+        "driftline topics create --config driftline.toml --broker broker:9092",
+    ),
 )
 @config_option
 @broker_option
 @_partition_options
-def create(config: Path | None, broker: str | None, partitions: int | None, result_partitions: int | None) -> int:
+def create(
+    config: Path | None, broker: str | None, partitions: int | None, result_partitions: int | None
+) -> int:
     """Make the topics that are missing, then check all; a topic that is there is never changed.
 
-    Replication comes from kafka.replication_factor and kafka.min_insync_replicas. A worker has to be told the same numbers of partitions
-    by its configuration.
+    Replication comes from kafka.replication_factor and kafka.min_insync_replicas. A worker has to
+    be told the same numbers of partitions by its configuration.
     """
     from driftline.agents.kafka.broker import topics as table
 
@@ -57,7 +63,11 @@ def create(config: Path | None, broker: str | None, partitions: int | None, resu
         return _said(table.check(connection))
 
 
-@topics.command("list", short_help="Show the topics.", epilog=example("driftline topics list", "driftline topics list --json"))
+@topics.command(
+    "list",
+    short_help="Show the topics.",
+    epilog=example("driftline topics list", "driftline topics list --json"),
+)
 @config_option
 @broker_option
 @json_option
@@ -68,7 +78,13 @@ def list_topics(config: Path | None, broker: str | None, as_json: bool) -> None:
     with connected(configured(config), broker) as connection:
         found = table.describe(connection)
         if as_json:
-            print_json({"cluster_id": table.cluster_id(connection), "prefix": connection.prefix, "topics": list(found.values())})
+            print_json(
+                {
+                    "cluster_id": table.cluster_id(connection),
+                    "prefix": connection.prefix,
+                    "topics": list(found.values()),
+                }
+            )
             return
         print_table(
             ["Topic", ">Partitions", ">Replicas", "Cleanup", "Retention", "Id"],
@@ -94,7 +110,9 @@ def list_topics(config: Path | None, broker: str | None, as_json: bool) -> None:
 @config_option
 @broker_option
 @_partition_options
-def check(config: Path | None, broker: str | None, partitions: int | None, result_partitions: int | None) -> int:
+def check(
+    config: Path | None, broker: str | None, partitions: int | None, result_partitions: int | None
+) -> int:
     """Compare the topics with what a worker needs; ends with 1 if it would refuse to start."""
     from driftline.agents.kafka.broker import topics as table
 
@@ -107,7 +125,12 @@ def _counted(path: Path | None, partitions: int | None, result_partitions: int |
 
     config = configured(path)
     asked = {"input_partitions": partitions, "partitions": result_partitions}
-    return replace(config, kafka=replace(config.kafka, **{key: count for key, count in asked.items() if count is not None}))
+    return replace(
+        config,
+        kafka=replace(
+            config.kafka, **{key: count for key, count in asked.items() if count is not None}
+        ),
+    )
 
 
 def _said(mismatches: list[Any], fine: str = "") -> int:

@@ -28,8 +28,19 @@ STAGES = ("score", "measure", "decide", "registry")
     required=True,
     help="Folder of this worker's own for a copy of its state. It may be lost: a restart then reads the changelogs from their beginning.",
 )
-@click.option("--web-port", type=click.IntRange(1, 65_535), required=True, help="Port of /health/live, /health/ready and /metrics.")
-@click.option("--web-bind", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address they are served on.")
+@click.option(
+    "--web-port",
+    type=click.IntRange(1, 65_535),
+    required=True,
+    help="Port of /health/live, /health/ready and /metrics.",
+)
+@click.option(
+    "--web-bind",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address they are served on.",
+)
 @click.option(
     "--stages",
     default=",".join(STAGES),
@@ -57,8 +68,9 @@ def worker(
 ) -> None:
     """Run the pipeline live until SIGTERM or SIGINT.
 
-    Start as many workers as there is work for, each with its own --state: they share the partitions. A worker that
-    cannot go on ends, and is to be started again by whatever supervises it: docs/operations.md.
+    Start as many workers as there is work for, each with its own --state: they share the
+    partitions. A worker that cannot go on ends, and is to be started again by whatever supervises
+    it: docs/operations.md.
     """
     kinds = chosen_kinds(stages)
     settings = configured(config)
@@ -68,10 +80,21 @@ def worker(
         from driftline.agents.worker.app import WrongFaust
         from driftline.agents.worker.main import work
     except ImportError as error:
-        raise WrongInput(f'this needs the extra "kafka" ({error}); install driftline[kafka]') from error
+        raise WrongInput(
+            f'this needs the extra "kafka" ({error}); install driftline[kafka]'
+        ) from error
 
     try:
-        work(settings, kinds, state=state, broker=broker, static_member=static_member, host=web_bind, port=web_port, json_logs=json_logs)
+        work(
+            settings,
+            kinds,
+            state=state,
+            broker=broker,
+            static_member=static_member,
+            host=web_bind,
+            port=web_port,
+            json_logs=json_logs,
+        )
     except (BrokerError, TopicsRefused, WrongFaust) as error:
         raise WrongInput(str(error)) from error
 
@@ -94,7 +117,9 @@ def chosen_kinds(stages: str) -> tuple[str, ...]:
     named = {name.strip() for name in stages.split(",")}
     unknown = sorted(named.difference(STAGES))
     if unknown:
-        raise click.BadParameter(f"{unknown[0]!r} is no stage; there are {', '.join(STAGES)}", param_hint="--stages")
+        raise click.BadParameter(
+            f"{unknown[0]!r} is no stage; there are {', '.join(STAGES)}", param_hint="--stages"
+        )
     kinds = tuple(kind for kind, own in KINDS.items() if named.issuperset(own))
     if named != {stage for kind in kinds for stage in KINDS[kind]}:
         raise click.BadParameter(

@@ -1,7 +1,9 @@
-"""The demo: a model that predicts late flights through the year 2013, with the truth arriving hours later.
+"""The demo: a model that predicts late flights through the year 2013, with the truth arriving hours
+later.
 
-`flights.py` reads the year, `model.py` predicts, `log.py` records, the pipeline runs over it as over any log (`live.py`: over a
-real Kafka), `view.py` shows it going on and `summary.py` and `words.py` say what came out. Nothing here is known to the pipeline.
+`flights.py` reads the year, `model.py` predicts, `log.py` records, the pipeline runs over it as
+over any log (`live.py`: over a real Kafka), `view.py` shows it going on and `summary.py` and
+`words.py` say what came out. Nothing here is known to the pipeline.
 """
 
 from __future__ import annotations

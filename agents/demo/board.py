@@ -1,7 +1,8 @@
-"""What the demo's live view shows: the newest of everything, kept from the records of a run as they come.
+"""What the demo's live view shows: the newest of everything, kept from the records of a run as they
+come.
 
-Reads only figures that are complete and cover all rows. How it looks on a terminal is `view.py`; what remains to be said at the
-end is `summary.py`.
+Reads only figures that are complete and cover all rows. How it looks on a terminal is `view.py`;
+what remains to be said at the end is `summary.py`.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ class Board:
     Attributes
     ----------
     end
-        The end of the recorded log once it is known: what is about later windows says only that nothing came any more, and is not kept.
+        The end of the recorded log once it is known: what is about later windows says only that
+        nothing came any more, and is not kept.
     day
         The newest day of which there is a figure, as the RFC 3339 time of its end.
     rungs
-        Of the newest sliding window that is final, the figures by maturity: the same predictions as they were judged sooner and later.
+        Of the newest sliding window that is final, the figures by maturity: the same predictions as
+        they were judged sooner and later.
     days
         The newest days' figures at the last rung, oldest first.
     drift
@@ -64,12 +67,20 @@ class Board:
         if self.end is not None and _about(record) > self.end:
             return
         match record:
-            case Metric(lane="decisions", segment="all", provisional=False, kind="sliding", maturity=str(rung)):
+            case Metric(
+                lane="decisions",
+                segment="all",
+                provisional=False,
+                kind="sliding",
+                maturity=str(rung),
+            ):
                 self._open_windows.setdefault(record.window_start, {})[rung] = record
                 self.day = max(self.day, record.window_end)
                 if record.final:
                     self.rungs = self._open_windows.pop(record.window_start)
-            case Metric(lane="decisions", segment="all", provisional=False, kind="tumbling", final=True):
+            case Metric(
+                lane="decisions", segment="all", provisional=False, kind="tumbling", final=True
+            ):
                 self.days.append(record)
             case Drift(segment="all"):
                 held = self.drift.get(record.target)
@@ -115,7 +126,9 @@ class Tail:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._positions = dict.fromkeys(SHOWN_TOPICS, 0)
-        self._decoders = {topic: msgspec.json.Decoder(type_) for topic, type_ in SHOWN_TOPICS.items()}
+        self._decoders = {
+            topic: msgspec.json.Decoder(type_) for topic, type_ in SHOWN_TOPICS.items()
+        }
 
     def records(self) -> Iterator[msgspec.Struct]:
         """New records, topic by topic; of figures and drift only those over all rows."""

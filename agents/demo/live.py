@@ -1,7 +1,8 @@
-"""The demo on a real Kafka: the recorded log is sent to a broker, two workers take it from there, and the results are read off the topics.
+"""The demo on a real Kafka: the recorded log is sent to a broker, two workers take it from there,
+and the results are read off the topics.
 
-The broker is the one that DRIFTLINE_BROKER names, else one that is started here and goes on when the demo has ended, so that its topics
-can be looked at.
+The broker is the one that DRIFTLINE_BROKER names, else one that is started here and goes on when
+the demo has ended, so that its topics can be looked at.
 """
 
 from __future__ import annotations
@@ -99,11 +100,25 @@ def run_live(config_path: Path, log: Path, out: Path, output: Path, view: View) 
         view.step("starting Kafka")
         with _broker(out) as (own, servers):
             return _run(config_path, log, out, output, view, own, servers)
-    except (BrokerError, DevBrokerError, ExportError, KafkaException, topics.TopicsRefused) as error:
+    except (
+        BrokerError,
+        DevBrokerError,
+        ExportError,
+        KafkaException,
+        topics.TopicsRefused,
+    ) as error:
         raise LiveFailed(str(error)) from error
 
 
-def _run(config_path: Path, log: Path, out: Path, output: Path, view: View, own: DevBroker | None, servers: str) -> Done:
+def _run(
+    config_path: Path,
+    log: Path,
+    out: Path,
+    output: Path,
+    view: View,
+    own: DevBroker | None,
+    servers: str,
+) -> Done:
     prefix = "" if own else f"{APP}."
     path = out / "driftline-kafka.toml"
     tables = KAFKA_TABLES.format(prefix=prefix, servers=servers, app=APP)
@@ -115,7 +130,9 @@ def _run(config_path: Path, log: Path, out: Path, output: Path, view: View, own:
     with _workers(path, servers, out) as workers:
         view.follow(TopicTail(connection))
         began = time.monotonic()
-        view.step("sending the log to Kafka", total=sum(_lines(file) for file in log.glob("*.jsonl")))
+        view.step(
+            "sending the log to Kafka", total=sum(_lines(file) for file in log.glob("*.jsonl"))
+        )
         records = feed(connection, log, told=lambda sent, _: view.advance(sent))
         _work_off(connection, workers, view, sum(records.values()))
         view.step("letting time run on until every window is final")
@@ -123,12 +140,20 @@ def _run(config_path: Path, log: Path, out: Path, output: Path, view: View, own:
         elapsed = time.monotonic() - began
     view.step("reading the results off the topics")
     export(connection, output)
-    return Done(records=records, elapsed_s=elapsed, cpu_s=_children_cpu_s() - before, lines=_commands(connection, own))
+    return Done(
+        records=records,
+        elapsed_s=elapsed,
+        cpu_s=_children_cpu_s() - before,
+        lines=_commands(connection, own),
+    )
 
 
 @contextmanager
 def _broker(out: Path) -> Iterator[tuple[DevBroker | None, str]]:
-    """The broker to use, and its servers; none of ours where one is named. Ours is ended if something goes wrong."""
+    """The broker to use, and its servers; none of ours where one is named.
+
+    Ours is ended if something goes wrong.
+    """
     named = os.environ.get(BROKER_VARIABLE)
     if named:
         Connection(Config(), named).reach()
@@ -137,7 +162,9 @@ def _broker(out: Path) -> Iterator[tuple[DevBroker | None, str]]:
     own = DevBroker(out / "broker")
     try:
         yield own, own.up(DEFAULT_PORT if is_free(DEFAULT_PORT) else free_port()).servers
-    except BaseException:  # Ctrl-C too: only a demo that came to its end leaves its broker for the console tools
+    except (
+        BaseException
+    ):  # Ctrl-C too: only a demo that came to its end leaves its broker for the console tools
         own.down()
         raise
 
@@ -167,7 +194,9 @@ class TopicTail:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._decoders = {topic: msgspec.json.Decoder(type_) for topic, type_ in SHOWN_TOPICS.items()}
+        self._decoders = {
+            topic: msgspec.json.Decoder(type_) for topic, type_ in SHOWN_TOPICS.items()
+        }
         self._consumer = connection.consumer()
         self._consumer.assign(
             [
@@ -189,7 +218,8 @@ class TopicTail:
 
 
 class _Worker:
-    """A worker, started again when it ends because it may not go on; whatever supervises workers does so.
+    """A worker, started again when it ends because it may not go on; whatever supervises workers
+    does so.
 
     Parameters
     ----------
@@ -217,7 +247,9 @@ class _Worker:
         if code is None:
             return
         if code not in RESTARTED or self._starts == STARTS:
-            said = "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
+            said = "\n".join(
+                self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+            )
             raise LiveFailed(f"a worker ended with {code}; the end of {self._log}:\n{said}")
         self._process = self._start()
         self._starts += 1
@@ -270,10 +302,27 @@ def _workers(config: Path, servers: str, out: Path) -> Iterator[list[_Worker]]:
 def _driftline(words: list[str], config: Path, servers: str, log: Path) -> subprocess.Popen[bytes]:
     """A command of this installation in a process of its own."""
     home = str(Path(driftline.__file__).parents[1])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
-    command = [sys.executable, "-m", "driftline.agents.cli", *words, "--config", str(config), "--broker", servers]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "driftline.agents.cli",
+        *words,
+        "--config",
+        str(config),
+        "--broker",
+        servers,
+    ]
     with log.open("ab") as file:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
 
 
 def _work_off(connection: Connection, workers: list[_Worker], view: View, total: int) -> None:
@@ -300,7 +349,9 @@ def _finish(config: Path, servers: str, workers: list[_Worker], view: View) -> N
         finish.kill()
         finish.wait()
     if finish.returncode:
-        raise LiveFailed(f"driftline finish ended with {finish.returncode}: {log.read_text(encoding='utf-8').strip()}")
+        raise LiveFailed(
+            f"driftline finish ended with {finish.returncode}: {log.read_text(encoding='utf-8').strip()}"
+        )
 
 
 def _commands(connection: Connection, own: DevBroker | None) -> list[str]:

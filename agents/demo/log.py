@@ -1,6 +1,8 @@
-"""The demo's recorded log: the year of flights as the files that `driftline replay` reads, and the configuration to read them with.
+"""The demo's recorded log: the year of flights as the files that `driftline replay` reads, and the
+configuration to read them with.
 
-One `<topic>.jsonl` per topic, one value a line, each in the order of its event times. Who predicted is `model.py`.
+One `<topic>.jsonl` per topic, one value a line, each in the order of its event times. Who predicted
+is `model.py`.
 """
 
 from __future__ import annotations
@@ -41,7 +43,10 @@ reference = { from = "2013-01-01T00:00:00Z", to = "2013-04-01T00:00:00Z" }
 
 
 class Features(msgspec.Struct, gc=False):
-    """What the model knew at the scheduled departure; `recent_late_share` is null where nothing had left for two hours."""
+    """What the model knew at the scheduled departure;
+
+    `recent_late_share` is null where nothing had left for two hours.
+    """
 
     hour: int
     weekday: str
@@ -85,8 +90,11 @@ class CommandLine(msgspec.Struct):
     reason: str
 
 
-def write_log(folder: Path, flights: Flights, scored: Scored, *, progress: Callable[[int], None] | None = None) -> None:
-    """Write predictions, ground truth and registry commands of the year into the folder, and `driftline.toml` beside it.
+def write_log(
+    folder: Path, flights: Flights, scored: Scored, *, progress: Callable[[int], None] | None = None
+) -> None:
+    """Write predictions, ground truth and registry commands of the year into the folder, and
+    `driftline.toml` beside it.
 
     Parameters
     ----------
@@ -108,7 +116,9 @@ def write_log(folder: Path, flights: Flights, scored: Scored, *, progress: Calla
                 progress(written)
 
 
-def _predictions(flights: Flights, scored: Scored, ids: list[str]) -> Iterator[list[PredictionLine]]:
+def _predictions(
+    flights: Flights, scored: Scored, ids: list[str]
+) -> Iterator[list[PredictionLine]]:
     carriers, origins, dests = flights.carrier_names, flights.origin_names, flights.dest_names
     segments = [[Segment(carrier, origin) for origin in origins] for carrier in carriers]
     for start in range(0, len(ids), LINES_AT_ONCE):
@@ -157,7 +167,8 @@ def _truths(flights: Flights, ids: list[str]) -> Iterator[list[TruthLine]]:
         times = _texts(flights.truth_ms[rows])
         late = flights.late[rows].tolist()
         yield [
-            TruthLine(ids[row], LATE if is_late else ON_TIME, time) for row, is_late, time in zip(rows.tolist(), late, times, strict=True)
+            TruthLine(ids[row], LATE if is_late else ON_TIME, time)
+            for row, is_late, time in zip(rows.tolist(), late, times, strict=True)
         ]
 
 
@@ -191,7 +202,10 @@ def _commands(flights: Flights, scored: Scored) -> list[CommandLine]:
 
 def _texts(times_ms: NDArray[np.int64]) -> list[str]:
     """Times in whole seconds as RFC 3339 UTC."""
-    return [text + "Z" for text in np.datetime_as_string(times_ms.astype("datetime64[ms]"), unit="s").tolist()]
+    return [
+        text + "Z"
+        for text in np.datetime_as_string(times_ms.astype("datetime64[ms]"), unit="s").tolist()
+    ]
 
 
 def _write_lines(path: Path, blocks: Iterator[list[Any]]) -> Iterator[int]:

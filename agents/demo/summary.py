@@ -1,6 +1,7 @@
 """What a run says in the end, computed from its output folder alone.
 
-The figures of a year are added up from the days' counts, so nothing here is estimated twice. How it is told in words is `words.py`.
+The figures of a year are added up from the days' counts, so nothing here is estimated twice. How it
+is told in words is `words.py`.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ class TargetStory(Struct, kw_only=True):
 
 
 class Realised(Struct, kw_only=True):
-    """What the recommended threshold did beside the old one in the first window after the recommendation's own."""
+    """What the recommended threshold did beside the old one in the first window after the
+    recommendation's own.
+    """
 
     window_start: str
     window_end: str
@@ -165,12 +168,25 @@ def summarise(out: Path) -> Summary:
     output = Output(out)
     daily = _daily(output)
     if not daily:
-        raise NothingToTell(f"{out} holds no complete figures of the decisions lane; nothing can be said")
+        raise NothingToTell(
+            f"{out} holds no complete figures of the decisions lane; nothing can be said"
+        )
     days = daily[max(daily, key=parse_duration)]
-    scores = day_scores(output.histograms(Selection(segment="all", lane="decisions", window=days[0].window, final=True)))
+    scores = day_scores(
+        output.histograms(
+            Selection(segment="all", lane="decisions", window=days[0].window, final=True)
+        )
+    )
     name, version = days[0].model_name, days[0].model_version
     events = [event for event in output.registry_events() if event.event != "rejected"]
-    promoted = next((event.at for event in events if event.event == "promote" and event.model_version == version), None)
+    promoted = next(
+        (
+            event.at
+            for event in events
+            if event.event == "promote" and event.model_version == version
+        ),
+        None,
+    )
     start = promoted[:10] if promoted else ""
     end = days[-1].window_end
     production = [day for day in days if day.window_start[:10] >= start] or days
@@ -181,15 +197,23 @@ def summarise(out: Path) -> Summary:
         last_day=days[-1].window_start[:10],
         positive_label=positive_label(days),
         in_production_since=promoted,
-        before=period("before", [day for day in days if day.window_start[:10] < start], scores) if start else None,
+        before=period("before", [day for day in days if day.window_start[:10] < start], scores)
+        if start
+        else None,
         production=period("production", production, scores),
         periods=periods(days, scores),
         f1_follows_positive_share=correlation(production, "f1"),
         auc_follows_positive_share=correlation(production, "roc_auc"),
-        maturities=[maturity(rung, daily[rung], production) for rung in sorted(daily, key=parse_duration)],
+        maturities=[
+            maturity(rung, daily[rung], production) for rung in sorted(daily, key=parse_duration)
+        ],
         alerts=alert_stories(alert for alert in output.alerts() if alert.starts_at <= end),
-        alerts_after_the_end=len({alert.alert_id for alert in output.alerts() if alert.starts_at > end}),
-        drift=drift_stories(result for result in output.drift(ALL_ROWS) if result.window_end <= end),
+        alerts_after_the_end=len(
+            {alert.alert_id for alert in output.alerts() if alert.starts_at > end}
+        ),
+        drift=drift_stories(
+            result for result in output.drift(ALL_ROWS) if result.window_end <= end
+        ),
         recommendations=advice(output.recommendations()),
         registry=[_plain_event(event) for event in events],
         refused_lines=output.dead_letters(),
@@ -198,7 +222,9 @@ def summarise(out: Path) -> Summary:
 
 
 def _daily(output: Output) -> dict[str, list[Metric]]:
-    """By rung, the figures of the widest tumbling window over all rows, in the order of their windows."""
+    """By rung, the figures of the widest tumbling window over all rows, in the order of their
+    windows.
+    """
     found: dict[tuple[int, str], list[Metric]] = {}
     for record in output.metrics(Selection(segment="all", lane="decisions")):
         if record.kind == "tumbling" and record.maturity is not None and not record.provisional:
@@ -207,7 +233,9 @@ def _daily(output: Output) -> dict[str, list[Metric]]:
         return {}
     widest = max(size for size, _ in found)
     return {
-        rung: latest(records, group=lambda record: record.window_start, order=lambda record: record.revision)
+        rung: latest(
+            records, group=lambda record: record.window_start, order=lambda record: record.revision
+        )
         for (size, rung), records in found.items()
         if size == widest
     }
@@ -220,13 +248,16 @@ def day_scores(histograms: Iterable[Histogram]) -> DayScores:
         counts = np.zeros((2, histogram.bins), dtype=np.int64)
         for half in (histogram.fit, histogram.holdout):
             for label, bins in half.items():
-                counts[int(label == histogram.positive_label), [int(number) for number in bins]] += list(bins.values())
+                counts[
+                    int(label == histogram.positive_label), [int(number) for number in bins]
+                ] += list(bins.values())
         found[histogram.window_start] = counts
     return found
 
 
 def roc_auc(counts: NDArray[np.int64]) -> float | None:
-    """Area under the ROC curve from scores of negatives and positives, shape (2, B); scores in one bin count as ties.
+    """Area under the ROC curve from scores of negatives and positives, shape (2, B); scores in one
+    bin count as ties.
 
     Examples
     --------
@@ -235,7 +266,9 @@ def roc_auc(counts: NDArray[np.int64]) -> float | None:
     """
     negatives, positives = counts
     below = np.cumsum(negatives) - negatives
-    return _ratio(float(positives @ (below + negatives / 2)), float(negatives.sum()) * float(positives.sum()))
+    return _ratio(
+        float(positives @ (below + negatives / 2)), float(negatives.sum()) * float(positives.sum())
+    )
 
 
 def period(name: str, days: list[Metric], scores: DayScores) -> Period:
@@ -272,7 +305,8 @@ def maturity(rung: str, days: list[Metric], last: list[Metric]) -> Maturity:
     judged = [
         not low <= final_value <= high
         for day in same
-        if (interval := day.ci.get("f1")) and (final_value := final[day.window_start].metrics.get("f1")) is not None
+        if (interval := day.ci.get("f1"))
+        and (final_value := final[day.window_start].metrics.get("f1")) is not None
         for low, high in [interval]
     ]
     return Maturity(
@@ -286,11 +320,15 @@ def maturity(rung: str, days: list[Metric], last: list[Metric]) -> Maturity:
 
 
 def correlation(days: list[Metric], metric: str) -> float | None:
-    """Pearson's correlation of a metric's daily values with the daily share of positives; None below three days."""
+    """Pearson's correlation of a metric's daily values with the daily share of positives;
+
+    None below three days.
+    """
     pairs = [
         (day.metrics[metric], share)
         for day in days
-        if day.metrics.get(metric) is not None and (share := _ratio((day.tp or 0) + (day.fn or 0), day.n)) is not None
+        if day.metrics.get(metric) is not None
+        and (share := _ratio((day.tp or 0) + (day.fn or 0), day.n)) is not None
     ]
     if len(pairs) < 3:
         return None
@@ -302,7 +340,9 @@ def correlation(days: list[Metric], metric: str) -> float | None:
 
 
 def positive_label(days: list[Metric]) -> str | None:
-    """The label that tp and fn count, read off the first day whose counts tell the two labels apart."""
+    """The label that tp and fn count, read off the first day whose counts tell the two labels
+    apart.
+    """
     for day in days:
         if len(day.labels) == 2 and day.tp != day.tn:
             return day.labels[0] if day.matrix[0][0] == day.tp else day.labels[1]
@@ -335,14 +375,20 @@ def alert_stories(changes: Iterable[Alert]) -> list[RuleStory]:
 
 
 def drift_stories(results: Iterable[Drift]) -> list[TargetStory]:
-    """By target the windows with a verdict, and how many of them were notable; the most notable comes first."""
+    """By target the windows with a verdict, and how many of them were notable; the most notable
+    comes first.
+    """
     by_target: dict[str, list[Drift]] = {}
     for result in results:
         by_target.setdefault(result.target, []).append(result)
     stories = []
     for target, found in by_target.items():
         judged = [result for result in found if result.level != "insufficient_data"]
-        strongest = max((result for result in judged if result.effect is not None), key=lambda result: result.effect or 0.0, default=None)
+        strongest = max(
+            (result for result in judged if result.effect is not None),
+            key=lambda result: result.effect or 0.0,
+            default=None,
+        )
         stories.append(
             TargetStory(
                 target=target,
@@ -351,7 +397,13 @@ def drift_stories(results: Iterable[Drift]) -> list[TargetStory]:
                 strongest_effect=strongest.effect if strongest else None,
                 strongest_method=strongest.method if strongest else None,
                 strongest_at=strongest.window_end if strongest else None,
-                no_verdict=sorted({result.reason for result in found if result.level == "insufficient_data" and result.reason}),
+                no_verdict=sorted(
+                    {
+                        result.reason
+                        for result in found
+                        if result.level == "insufficient_data" and result.reason
+                    }
+                ),
             )
         )
     return sorted(stories, key=lambda story: (-story.notable, story.target))
@@ -397,4 +449,10 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 def _plain_event(event: RegistryEvent) -> dict[str, Any]:
-    return {"at": event.at, "event": event.event, "version": event.model_version, "by": event.requested_by, "reason": event.reason}
+    return {
+        "at": event.at,
+        "event": event.event,
+        "version": event.model_version,
+        "by": event.requested_by,
+        "reason": event.reason,
+    }

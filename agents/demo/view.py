@@ -30,7 +30,13 @@ REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
 ALERTS_SHOWN = 5
 BARS = "▁▂▃▄▅▆▇█"
-LEVEL_STYLES = {"insufficient_data": "dim", "none": "green", "mild": "yellow", "moderate": "dark_orange", "severe": "red"}
+LEVEL_STYLES = {
+    "insufficient_data": "dim",
+    "none": "green",
+    "mild": "yellow",
+    "moderate": "dark_orange",
+    "severe": "red",
+}
 SEVERITY_STYLES = {"info": "blue", "warning": "yellow", "error": "red", "critical": "bold red"}
 
 
@@ -83,7 +89,9 @@ class View:
             self._show()
 
     def advance(self, done: int, total: int | None = None) -> None:
-        """The step has done so many units in all, of `total` if that is news; shows it if the last time is long enough ago."""
+        """The step has done so many units in all, of `total` if that is news; shows it if the last
+        time is long enough ago.
+        """
         self._done = done
         self._total = self._total if total is None else total
         pause = REFRESH_SECONDS if self._live is not None else PLAIN_SECONDS
@@ -105,13 +113,20 @@ class View:
         if self._live is not None:
             self._live.update(self._screen(), refresh=True)
         else:
-            self._console.print(plain_line(self._board, self._done, self._total), markup=False, soft_wrap=True)
+            self._console.print(
+                plain_line(self._board, self._done, self._total), markup=False, soft_wrap=True
+            )
 
     def _screen(self) -> RenderableType:
         parts: list[RenderableType] = [self._heading()]
         board = self._board
         if board.rungs:
-            parts.append(Columns([Group(_models(board), _matrix(board)), _rungs(board), _drift(board)], padding=(0, 1)))
+            parts.append(
+                Columns(
+                    [Group(_models(board), _matrix(board)), _rungs(board), _drift(board)],
+                    padding=(0, 1),
+                )
+            )
             parts.append(_days(board, self._console.width))
             parts.append(_alerts(board))
             parts.append(_recommendation(board))
@@ -121,7 +136,9 @@ class View:
         line = Table.grid(padding=(0, 2))
         line.add_row(
             Text("Driftline", style="bold cyan"),
-            ProgressBar(total=self._total or None, completed=self._done, width=30, pulse=not self._total),
+            ProgressBar(
+                total=self._total or None, completed=self._done, width=30, pulse=not self._total
+            ),
             Text(f"{100 * self._done // self._total:3d} %" if self._total else "    "),
             Text(self._board.day[:10], style="bold"),
             Text(self._step, style="dim", overflow="ellipsis", no_wrap=True),
@@ -149,7 +166,11 @@ def _figure(record: Metric, name: str) -> str:
     if value is None:
         return "-"
     interval = record.ci.get(name)
-    return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    return (
+        f"{value:.3f}"
+        if interval is None
+        else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    )
 
 
 def _share(value: float | None) -> str:
@@ -159,7 +180,9 @@ def _share(value: float | None) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
-        table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
+        table.add_column(
+            name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=True
+        )
     return table
 
 
@@ -168,7 +191,9 @@ def _models(board: Board) -> RenderableType:
     for entry in board.entries.values():
         threshold = "-" if entry.threshold is None else f"{entry.threshold:.3f}"
         style = "green" if entry.stage == "production" else ""
-        table.add_row(entry.model_name, entry.model_version, Text(entry.stage, style=style), threshold)
+        table.add_row(
+            entry.model_name, entry.model_version, Text(entry.stage, style=style), threshold
+        )
     return Panel(table, title="models", border_style="dim")
 
 
@@ -185,14 +210,21 @@ def _rungs(board: Board) -> RenderableType:
     for rung, record in _by_delay(board):
         table.add_row(rung, _figure(record, "f1"), _share(record.label_coverage))
     _, record = _by_delay(board)[-1]
-    return Panel(table, title=f"F1 by maturity, {record.window} to {record.window_end[:10]}", border_style="dim")
+    return Panel(
+        table,
+        title=f"F1 by maturity, {record.window} to {record.window_end[:10]}",
+        border_style="dim",
+    )
 
 
 def _drift(board: Board) -> RenderableType:
     table = _table("target", "by", ">effect", "level")
     for target, drift in sorted(board.drift.items()):
         effect = "-" if drift.effect is None else f"{drift.effect:.3f}"
-        level = Text("undecided" if drift.level == "insufficient_data" else drift.level, style=LEVEL_STYLES[drift.level])
+        level = Text(
+            "undecided" if drift.level == "insufficient_data" else drift.level,
+            style=LEVEL_STYLES[drift.level],
+        )
         table.add_row(target.removeprefix("feature:"), drift.method, effect, level)
     return Panel(table, title="drift against the reference", border_style="dim")
 
@@ -203,8 +235,14 @@ def _days(board: Board, width: int) -> RenderableType:
         values = [record.metrics.get(name) for record in board.days]
         known = [value for value in values if value is not None][-max(10, width - 40) :]
         if known:
-            lines.add_row(metric_name(name), Text(sparkline(known), style="cyan"), f"{known[-1]:.3f} on {board.days[-1].window_start[:10]}")
-    return Panel(lines, title=f"day by day, final ({len(board.days)} days)", border_style="dim", expand=False)
+            lines.add_row(
+                metric_name(name),
+                Text(sparkline(known), style="cyan"),
+                f"{known[-1]:.3f} on {board.days[-1].window_start[:10]}",
+            )
+    return Panel(
+        lines, title=f"day by day, final ({len(board.days)} days)", border_style="dim", expand=False
+    )
 
 
 def sparkline(values: list[float]) -> str:
@@ -224,10 +262,17 @@ def _alerts(board: Board) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     for alert in list(board.alerts.values())[-ALERTS_SHOWN:]:
         style = "dim" if alert.status == "resolved" else SEVERITY_STYLES[alert.severity]
-        table.add_row(alert.at[:10], Text(alert.severity, style=style), alert.status, Text(alert.summary, style=style))
+        table.add_row(
+            alert.at[:10],
+            Text(alert.severity, style=style),
+            alert.status,
+            Text(alert.summary, style=style),
+        )
     firing = len(board.firing())
     title = f"alerts: {firing} firing, {len(board.alerts) - firing} resolved"
-    return Panel(table if board.alerts else Text("none so far", style="dim"), title=title, border_style="dim")
+    return Panel(
+        table if board.alerts else Text("none so far", style="dim"), title=title, border_style="dim"
+    )
 
 
 def _recommendation(board: Board) -> RenderableType:
@@ -235,4 +280,8 @@ def _recommendation(board: Board) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     for record in given:
         table.add_row(record.at[:10], Text(record.status, style="bold"), Text(record.reason))
-    return Panel(table if given else Text("none so far", style="dim"), title="recommended threshold", border_style="dim")
+    return Panel(
+        table if given else Text("none so far", style="dim"),
+        title="recommended threshold",
+        border_style="dim",
+    )

@@ -1,4 +1,7 @@
-"""The summary of a run in plain words. Every figure comes from `summary.py`; nothing is known here beforehand."""
+"""The summary of a run in plain words.
+
+Every figure comes from `summary.py`; nothing is known here beforehand.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,8 @@ def tell(summary: Summary) -> Iterator[str]:
 
 
 def broken_at_words(line: str, width: int) -> str:
-    """A line for a terminal of that width: sentences go on below their own beginning; tables and commands stay as they are.
+    """A line for a terminal of that width: sentences go on below their own beginning; tables and
+    commands stay as they are.
 
     Examples
     --------
@@ -48,7 +52,12 @@ def broken_at_words(line: str, width: int) -> str:
     if "  " in text or text.startswith("driftline "):
         return line
     return textwrap.fill(
-        text, max(width, 20), initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        text,
+        max(width, 20),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
@@ -72,7 +81,11 @@ def _career(summary: Summary) -> Iterator[str]:
     else:
         yield f"In all: {described(summary.production, summary)}."
     if summary.refused_lines:
-        yield "Refused lines: " + ", ".join(f"{count:,} of {topic}" for topic, count in summary.refused_lines.items()) + "."
+        yield (
+            "Refused lines: "
+            + ", ".join(f"{count:,} of {topic}" for topic, count in summary.refused_lines.items())
+            + "."
+        )
 
 
 def described(period: Period, summary: Summary) -> str:
@@ -101,7 +114,10 @@ def _extremes(summary: Summary) -> Iterator[str]:
     known = [period for period in summary.periods if period.f1 is not None]
     if len(known) < 2:
         return
-    best, worst = max(known, key=lambda period: period.f1 or 0.0), min(known, key=lambda period: period.f1 or 0.0)
+    best, worst = (
+        max(known, key=lambda period: period.f1 or 0.0),
+        min(known, key=lambda period: period.f1 or 0.0),
+    )
     yield (
         f"F1 was best in {best.name} ({figure(best.f1)}, {share(best.positive_share)} positive) "
         f"and worst in {worst.name} ({figure(worst.f1)}, {share(worst.positive_share)} positive)."
@@ -129,7 +145,9 @@ def _early(summary: Summary) -> Iterator[str]:
     wrong = [rung for rung in summary.maturities[:-1] if (rung.days_misleading or 0.0) > MISLEADING]
     if wrong:
         yield from _misled(wrong[-1], final)
-    useful = next((rung for rung in summary.maturities if (rung.days_misleading or 0.0) <= RELIABLE), final)
+    useful = next(
+        (rung for rung in summary.maturities if (rung.days_misleading or 0.0) <= RELIABLE), final
+    )
     yield f"From {useful.rung} on it can be relied on: coverage {share(useful.coverage)}, F1 {figure(useful.f1)}."
 
 

@@ -36,7 +36,11 @@ _SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 def default_folder() -> Path:
     """Where the broker keeps its topics unless another place is named."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "driftline" / "dev-broker"
+    return (
+        Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+        / "driftline"
+        / "dev-broker"
+    )
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,12 +64,16 @@ class DevBroker:
     folder
         Holds its topics, settings and log; made if it is not there.
     properties
-        Kafka's own settings, before those that are usual here. "{controller_port}" stands for the port that is chosen at each start.
+        Kafka's own settings, before those that are usual here. "{controller_port}" stands for the
+        port that is chosen at each start.
     quick
-        Starts with 3.4 s of processor time instead of 6 (measured), and is slower under load: for tests.
+        Starts with 3.4 s of processor time instead of 6 (measured), and is slower under load: for
+        tests.
     """
 
-    def __init__(self, folder: Path, properties: Mapping[str, str] | None = None, *, quick: bool = False) -> None:
+    def __init__(
+        self, folder: Path, properties: Mapping[str, str] | None = None, *, quick: bool = False
+    ) -> None:
         self.folder = folder.expanduser().resolve()
         self._properties = dict(properties or {})
         self._options = _SHORT_LIVED if quick else ()
@@ -87,7 +95,9 @@ class DevBroker:
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
-            raise DevBrokerError(f"{self.folder / STATE_FILE} is damaged ({error}); end the broker by hand and delete that file") from error
+            raise DevBrokerError(
+                f"{self.folder / STATE_FILE} is damaged ({error}); end the broker by hand and delete that file"
+            ) from error
         return running if process.is_running(running.pid, running.started) else None
 
     def up(self, port: int = DEFAULT_PORT) -> Running:
@@ -96,7 +106,8 @@ class DevBroker:
         Raises
         ------
         DevBrokerError
-            If it runs on another port, the port is taken, Java or Maven is missing, or it does not start.
+            If it runs on another port, the port is taken, Java or Maven is missing, or it does not
+            start.
         """
         with self._locked():
             running = self.running()
@@ -130,14 +141,33 @@ class DevBroker:
     def _start(self, port: int) -> Running:
         runtime, library = java(), jars()
         if not is_free(port):
-            raise DevBrokerError(f"port {port} of {broker_files.HOST} is in use by another program; end that, or take another port with --port")
-        properties = broker_files.write_properties(self.folder, port=port, controller_port=free_port(), extra=self._properties)
+            raise DevBrokerError(
+                f"port {port} of {broker_files.HOST} is in use by another program; end that, or take another port with --port"
+            )
+        properties = broker_files.write_properties(
+            self.folder, port=port, controller_port=free_port(), extra=self._properties
+        )
         broker_files.write_tools(self.folder, java=runtime, jars=library)
-        base = [runtime, f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}", "-cp", f"{library}/*"]
+        base = [
+            runtime,
+            f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}",
+            "-cp",
+            f"{library}/*",
+        ]
         if not (self.folder / "topics" / "meta.properties").is_file():
             self._format(base, properties)
-        command = [*base[:1], f"-Xms{HEAP}", f"-Xmx{HEAP}", *self._options, *base[1:], "kafka.Kafka", str(properties)]
-        pid = process.start_detached(command, output=self.folder / "console.log", folder=self.folder)
+        command = [
+            *base[:1],
+            f"-Xms{HEAP}",
+            f"-Xmx{HEAP}",
+            *self._options,
+            *base[1:],
+            "kafka.Kafka",
+            str(properties),
+        ]
+        pid = process.start_detached(
+            command, output=self.folder / "console.log", folder=self.folder
+        )
         started = process.started_at(pid)
         if started is None:
             raise DevBrokerError(f"the broker ended at once:\n{self._last_words()}")
@@ -150,14 +180,28 @@ class DevBroker:
     def _format(self, base: list[str], properties: Path) -> None:
         # As Kafka writes ids; its tools take a leading "-" for an option.
         identity = "d" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[1:22]
-        _output([*base[:1], *_SHORT_LIVED, *base[1:], "kafka.tools.StorageTool", "format", "-t", identity, "-c", str(properties)])
+        _output(
+            [
+                *base[:1],
+                *_SHORT_LIVED,
+                *base[1:],
+                "kafka.tools.StorageTool",
+                "format",
+                "-t",
+                identity,
+                "-c",
+                str(properties),
+            ]
+        )
 
     def _wait_until_it_answers(self, running: Running) -> None:
         connection = Connection(Config(), running.servers, environment={})
         ends = time.monotonic() + START_S
         while True:
             if not process.is_running(running.pid, running.started):
-                raise DevBrokerError(f"the broker of {self.folder} ended while it was starting:\n{self._last_words()}")
+                raise DevBrokerError(
+                    f"the broker of {self.folder} ended while it was starting:\n{self._last_words()}"
+                )
             if _accepts(running.port):
                 try:
                     connection.reach(timeout_s=2.0)
@@ -167,12 +211,23 @@ class DevBroker:
             else:
                 reason = f"nothing listens on port {running.port}"
             if time.monotonic() >= ends:
-                raise DevBrokerError(f"the broker of {self.folder} does not answer after {START_S:.0f} s ({reason}); see {self.log}")
+                raise DevBrokerError(
+                    f"the broker of {self.folder} does not answer after {START_S:.0f} s ({reason}); see {self.log}"
+                )
             time.sleep(0.1)
 
     def _last_words(self) -> str:
-        lines = [line for path in (self.log, self.folder / "console.log") if path.is_file() for line in _lines(path)]
-        told = [line for line in lines if "ERROR" in line or "FATAL" in line or "Exception" in line or "Error:" in line]
+        lines = [
+            line
+            for path in (self.log, self.folder / "console.log")
+            if path.is_file()
+            for line in _lines(path)
+        ]
+        told = [
+            line
+            for line in lines
+            if "ERROR" in line or "FATAL" in line or "Exception" in line or "Error:" in line
+        ]
         return "\n".join((told or lines)[-5:]) + f"\nmore in {self.log} and console.log beside it"
 
 
@@ -186,7 +241,9 @@ def free_port() -> int:
 def is_free(port: int) -> bool:
     """Whether nothing listens on a port of the loopback interface."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier broker that still linger do no harm
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # connections of an earlier broker that still linger do no harm
         try:
             probe.bind((broker_files.HOST, port))
         except OSError:
@@ -201,9 +258,13 @@ def _accepts(port: int) -> bool:
 
 
 def _output(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     if done.returncode:
-        raise DevBrokerError(f"Kafka's storage tool failed with {done.returncode}:\n{(done.stderr or done.stdout).strip()}")
+        raise DevBrokerError(
+            f"Kafka's storage tool failed with {done.returncode}:\n{(done.stderr or done.stdout).strip()}"
+        )
     return done.stdout
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 HOST = "127.0.0.1"
 NODE = 1
 
-# One broker, so nothing can be replicated; few partitions of the internal topics start and stop faster.
+# One broker, so nothing can be replicated; few partitions of the internal topics start and stop
+# faster.
 _SINGLE = {
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
@@ -51,8 +52,13 @@ TOOLS = {
 }
 
 
-def write_properties(folder: Path, *, port: int, controller_port: int, extra: Mapping[str, str]) -> Path:
-    """Write `server.properties` and the logging settings; `extra` goes before what is usual here."""
+def write_properties(
+    folder: Path, *, port: int, controller_port: int, extra: Mapping[str, str]
+) -> Path:
+    """Write `server.properties` and the logging settings;
+
+    `extra` goes before what is usual here.
+    """
     properties = {
         "process.roles": "broker,controller",
         "node.id": str(NODE),
@@ -66,8 +72,12 @@ def write_properties(folder: Path, *, port: int, controller_port: int, extra: Ma
         **{name: value.format(controller_port=controller_port) for name, value in extra.items()},
     }
     path = folder / "server.properties"
-    path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()), encoding="utf-8")
-    (folder / "log4j2.properties").write_text(_LOGGING.format(log=log_file(folder)), encoding="utf-8")
+    path.write_text(
+        "".join(f"{name}={value}\n" for name, value in properties.items()), encoding="utf-8"
+    )
+    (folder / "log4j2.properties").write_text(
+        _LOGGING.format(log=log_file(folder)), encoding="utf-8"
+    )
     return path
 
 
@@ -83,6 +93,8 @@ def write_tools(folder: Path, *, java: str, jars: Path) -> Path:
     for name, main in TOOLS.items():
         script = tools / name
         options = "-Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.level=ERROR"
-        script.write_text(f"#!/bin/sh\nexec '{java}' {options} -cp '{jars}/*' {main} \"$@\"\n", encoding="utf-8")
+        script.write_text(
+            f"#!/bin/sh\nexec '{java}' {options} -cp '{jars}/*' {main} \"$@\"\n", encoding="utf-8"
+        )
         script.chmod(0o755)
     return tools

@@ -12,7 +12,10 @@ from pathlib import Path
 
 OLDEST_JAVA = 17  # Kafka 4 brokers
 CACHE_VARIABLE = "DRIFTLINE_CACHE"
-POMS = (Path(__file__).with_name("pom.xml"), Path(__file__).resolve().parents[2] / "deploy" / "kafka" / "pom.xml")
+POMS = (
+    Path(__file__).with_name("pom.xml"),
+    Path(__file__).resolve().parents[2] / "deploy" / "kafka" / "pom.xml",
+)
 FETCH_S = 1_800
 
 
@@ -32,12 +35,16 @@ def java() -> str:
     found = shutil.which("java", path=str(Path(home) / "bin")) if home else shutil.which("java")
     wanted = f"the broker needs Java {OLDEST_JAVA} or newer (Debian: apt-get install openjdk-17-jre-headless)"
     if found is None:
-        raise DevBrokerError(f"{wanted}; none found {f'in JAVA_HOME={home}' if home else 'on the path'}")
+        raise DevBrokerError(
+            f"{wanted}; none found {f'in JAVA_HOME={home}' if home else 'on the path'}"
+        )
     said = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)
     match = re.search(r'version "(\d+)', said.stderr + said.stdout)
     if match is None or int(match[1]) < OLDEST_JAVA:
         first = (said.stderr + said.stdout).strip().partition("\n")[0]
-        raise DevBrokerError(f"{wanted}; {found} says: {first or f'nothing, and ended with {said.returncode}'}")
+        raise DevBrokerError(
+            f"{wanted}; {found} says: {first or f'nothing, and ended with {said.returncode}'}"
+        )
     return found
 
 
@@ -57,16 +64,27 @@ def jars() -> Path:
         return target
     maven = shutil.which("mvn")
     if maven is None:
-        raise DevBrokerError("Kafka's jars are fetched by Maven, and there is no mvn on the path (Debian: apt-get install maven)")
+        raise DevBrokerError(
+            "Kafka's jars are fetched by Maven, and there is no mvn on the path (Debian: apt-get install maven)"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetching-") as scratch:
         folder = Path(scratch) / "jars"
         command = [maven, "-q", "-B", "-ntp", "-f", str(pom), "dependency:copy-dependencies"]
         command += ["-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=FETCH_S, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=FETCH_S,
+            stdin=subprocess.DEVNULL,
+        )
         if done.returncode or not folder.is_dir():
             tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-            raise DevBrokerError(f"Maven could not fetch Kafka's jars (mvn ended with {done.returncode}):\n{tail}")
+            raise DevBrokerError(
+                f"Maven could not fetch Kafka's jars (mvn ended with {done.returncode}):\n{tail}"
+            )
         try:
             folder.rename(target)
         except OSError:
@@ -78,4 +96,8 @@ def jars() -> Path:
 def cache_folder() -> Path:
     """Where the jars are kept: $DRIFTLINE_CACHE, else `driftline` in the user's cache folder."""
     named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftline"
+    return (
+        Path(named)
+        if named
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftline"
+    )

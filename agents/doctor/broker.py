@@ -1,4 +1,6 @@
-"""Does the broker answer, has it the topics, do producers agree on the partitioner, and how far behind are the workers?"""
+"""Does the broker answer, has it the topics, do producers agree on the partitioner, and how far
+behind are the workers?
+"""
 
 from __future__ import annotations
 
@@ -28,18 +30,32 @@ def examine(connection: Connection) -> Iterator[Finding]:
         yield Finding(check="broker", level="problem", message=message, remedy=remedy)
         return
     count = len(metadata.brokers)
-    yield Finding(check="broker", level="ok", message=f"Kafka answers at {connection.servers} ({count} broker{'' if count == 1 else 's'})")
+    yield Finding(
+        check="broker",
+        level="ok",
+        message=f"Kafka answers at {connection.servers} ({count} broker{'' if count == 1 else 's'})",
+    )
     try:
         mismatches = topics.check(connection)
         for mismatch in mismatches:
-            yield Finding(check="topics", level="problem", message=f"topic {mismatch.topic} {mismatch.message}", remedy=mismatch.remedy)
+            yield Finding(
+                check="topics",
+                level="problem",
+                message=f"topic {mismatch.topic} {mismatch.message}",
+                remedy=mismatch.remedy,
+            )
         if mismatches:
             return
         yield Finding(check="topics", level="ok", message="all topics are as they have to be")
         yield from partitioners(connection)
         yield from behind(connection)
     except KafkaException as error:
-        yield Finding(check="broker", level="problem", message=str(connection.error(error)), remedy="look at the broker's log")
+        yield Finding(
+            check="broker",
+            level="problem",
+            message=str(connection.error(error)),
+            remedy="look at the broker's log",
+        )
 
 
 def partitioners(connection: Connection) -> Iterator[Finding]:
@@ -64,10 +80,15 @@ def behind(connection: Connection) -> Iterator[Finding]:
     for kind in INPUTS:
         group, records = connection.group(kind), lag(connection, kind)
         if records is None:
-            message, remedy = f"group {group} has taken nothing yet", "start a worker: driftline worker"
+            message, remedy = (
+                f"group {group} has taken nothing yet",
+                "start a worker: driftline worker",
+            )
             yield Finding(check="workers", level="note", message=message, remedy=remedy)
         else:
-            yield Finding(check="workers", level="ok", message=f"group {group} is {records:,} records behind")
+            yield Finding(
+                check="workers", level="ok", message=f"group {group} is {records:,} records behind"
+            )
 
 
 def _newest(connection: Connection, names: tuple[str, ...]) -> KeySamples:
@@ -93,5 +114,9 @@ def _newest(connection: Connection, names: tuple[str, ...]) -> KeySamples:
                 if error is not None:
                     left -= 1
                 else:
-                    samples.take(connection.bare(message.topic() or ""), message.partition() or 0, [message.key()])
+                    samples.take(
+                        connection.bare(message.topic() or ""),
+                        message.partition() or 0,
+                        [message.key()],
+                    )
     return samples

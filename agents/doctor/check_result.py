@@ -17,7 +17,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     check
         What was looked at.
     level
-        "ok"; "note" for what a reader of the figures should know; "problem" for what has to be changed.
+        "ok"; "note" for what a reader of the figures should know; "problem" for what has to be
+        changed.
     message
         What was found, in a sentence.
     remedy

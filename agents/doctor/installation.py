@@ -44,7 +44,8 @@ def libraries() -> Iterator[Finding]:
 
 
 def packages(search: Sequence[str] | None = None) -> Iterator[Finding]:
-    """Whether `schemas`, `streams` and `agents` are Driftline's own: plain names are easily shadowed.
+    """Whether `schemas`, `streams` and `agents` are Driftline's own: plain names are easily
+    shadowed.
 
     Parameters
     ----------
@@ -68,7 +69,9 @@ def packages(search: Sequence[str] | None = None) -> Iterator[Finding]:
                 )
             break
     if not shadowed:
-        yield Finding(check="packages", level="ok", message=f"schemas, streams and agents come from {home}")
+        yield Finding(
+            check="packages", level="ok", message=f"schemas, streams and agents come from {home}"
+        )
 
 
 def beside(folder: Path) -> Iterator[Finding]:

@@ -1,4 +1,6 @@
-"""Can the output folder of a run be read, and do its data suffice for the figures that are asked of them?"""
+"""Can the output folder of a run be read, and do its data suffice for the figures that are asked of
+them?
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,26 @@ FEW = 100  # labelled rows below which a verdict means little; the default of mi
 MANY_REFUSED = 0.01
 LOW_COVERAGE = 0.5
 FAULTS = (
-    ("unmatched", "truths without a prediction", "compare the prediction ids in both files; lengthen park if predictions come later"),
-    ("late_predictions", "predictions later than prediction_grace", "lengthen it if that is usual; they count at the rung of their delay"),
-    ("late_truths", "truths too late to change anything", "lengthen label_horizon or correction_horizon if that is usual"),
-    ("conflicting_predictions", "predictions that repeat an id with other content", "make ids unique; see predictions.dlq.jsonl"),
+    (
+        "unmatched",
+        "truths without a prediction",
+        "compare the prediction ids in both files; lengthen park if predictions come later",
+    ),
+    (
+        "late_predictions",
+        "predictions later than prediction_grace",
+        "lengthen it if that is usual; they count at the rung of their delay",
+    ),
+    (
+        "late_truths",
+        "truths too late to change anything",
+        "lengthen label_horizon or correction_horizon if that is usual",
+    ),
+    (
+        "conflicting_predictions",
+        "predictions that repeat an id with other content",
+        "make ids unique; see predictions.dlq.jsonl",
+    ),
 )
 RUN_MARK = "run"  # under which a run commits how far it has come
 
@@ -36,15 +54,32 @@ def state(out: Path) -> Iterator[Finding]:
             committed = database.mark(RUN_MARK) is not None
             database.close()
     except RunRefused:
-        yield Finding(check="state", level="note", message=f"a run is writing to {out}", remedy="look again when it is done")
+        yield Finding(
+            check="state",
+            level="note",
+            message=f"a run is writing to {out}",
+            remedy="look again when it is done",
+        )
         return
     except StateError as error:
-        yield Finding(check="state", level="problem", message=str(error), remedy="delete the output folder and replay")
+        yield Finding(
+            check="state",
+            level="problem",
+            message=str(error),
+            remedy="delete the output folder and replay",
+        )
         return
     if not committed:
-        yield Finding(check="state", level="problem", message=f"{out} holds no committed step", remedy="run the same replay again")
+        yield Finding(
+            check="state",
+            level="problem",
+            message=f"{out} holds no committed step",
+            remedy="run the same replay again",
+        )
         return
-    yield Finding(check="state", level="ok", message=f"the state in {out / STATE_FOLDER} can be read")
+    yield Finding(
+        check="state", level="ok", message=f"the state in {out / STATE_FOLDER} can be read"
+    )
 
 
 def belongs(output: Output, config: Config) -> Iterator[Finding]:
@@ -60,7 +95,11 @@ def belongs(output: Output, config: Config) -> Iterator[Finding]:
 
 def refused(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
     """Lines that went to a dead-letter file."""
-    predictions = sum(record.n_predictions for record in metrics if record.lane == "traffic" and record.kind == "since_deployment")
+    predictions = sum(
+        record.n_predictions
+        for record in metrics
+        if record.lane == "traffic" and record.kind == "since_deployment"
+    )
     for topic, count in output.dead_letters().items():
         many = predictions and count > MANY_REFUSED * predictions
         yield Finding(
@@ -72,24 +111,42 @@ def refused(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
 
 
 def faults(metrics: list[Metric]) -> Iterator[Finding]:
-    """Rows that were accepted and still could not count as usual: late ones, and truths without a prediction."""
+    """Rows that were accepted and still could not count as usual: late ones, and truths without a
+    prediction.
+    """
     counted: Counter[str] = Counter()
-    sizes = {record.window for record in metrics if record.kind == "tumbling" and record.lane == "arrivals"}
+    sizes = {
+        record.window
+        for record in metrics
+        if record.kind == "tumbling" and record.lane == "arrivals"
+    }
     for size in sorted(sizes)[:1]:  # windows of one size do not overlap
         for record in metrics:
             if record.window == size and record.lane == "arrivals":
                 counted.update(record.counts)
     for name, message, remedy in FAULTS:
         if counted[name]:
-            yield Finding(check="input", level="note", message=f"{message}: {counted[name]:,}", remedy=remedy)
+            yield Finding(
+                check="input", level="note", message=f"{message}: {counted[name]:,}", remedy=remedy
+            )
 
 
 def sufficiency(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
     """What the data can and cannot say, by model version."""
-    versions = sorted({(record.model_name, record.model_version) for record in metrics if record.model_name})
+    versions = sorted(
+        {(record.model_name, record.model_version) for record in metrics if record.model_name}
+    )
     if not versions:
-        yield Finding(check="data", level="problem", message="no prediction was accepted", remedy="run driftline schema validate")
-    entries = {(entry.model_name, entry.model_version): entry for entry in latest(output.registry(), group=lambda entry: entry.key())}
+        yield Finding(
+            check="data",
+            level="problem",
+            message="no prediction was accepted",
+            remedy="run driftline schema validate",
+        )
+    entries = {
+        (entry.model_name, entry.model_version): entry
+        for entry in latest(output.registry(), group=lambda entry: entry.key())
+    }
     undecided: Counter[tuple[str, str]] = Counter()
     judged: Counter[tuple[str, str]] = Counter()
     for result in output.drift():
@@ -97,7 +154,14 @@ def sufficiency(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
     for version in versions:
         own = [record for record in metrics if (record.model_name, record.model_version) == version]
         name = " ".join(version)
-        yield from _truths(name, [record for record in own if record.lane == "decisions" and record.final and record.n_predictions])
+        yield from _truths(
+            name,
+            [
+                record
+                for record in own
+                if record.lane == "decisions" and record.final and record.n_predictions
+            ],
+        )
         yield from _reference(name, entries.get(version))
         if undecided[version] and not judged[version]:
             yield Finding(
@@ -108,7 +172,9 @@ def sufficiency(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
             )
 
 
-def _count_drift(result: Drift, undecided: Counter[tuple[str, str]], judged: Counter[tuple[str, str]]) -> None:
+def _count_drift(
+    result: Drift, undecided: Counter[tuple[str, str]], judged: Counter[tuple[str, str]]
+) -> None:
     version = (result.model_name, result.model_version)
     (undecided if result.level == "insufficient_data" else judged)[version] += 1
 
@@ -116,9 +182,17 @@ def _count_drift(result: Drift, undecided: Counter[tuple[str, str]], judged: Cou
 def _truths(name: str, final: list[Metric]) -> Iterator[Finding]:
     windows = [record for record in final if record.kind == "tumbling"]
     if not windows:
-        yield Finding(check="data", level="note", message=f"{name}: no window is final yet", remedy="earlier rungs may still change")
+        yield Finding(
+            check="data",
+            level="note",
+            message=f"{name}: no window is final yet",
+            remedy="earlier rungs may still change",
+        )
         return
-    predictions, labelled = sum(record.n_predictions for record in windows), sum(record.n for record in windows)
+    predictions, labelled = (
+        sum(record.n_predictions for record in windows),
+        sum(record.n for record in windows),
+    )
     if not labelled:
         yield Finding(
             check="data",

@@ -1,4 +1,6 @@
-"""How large the state will be: predictions wait in it until their truth can no longer change anything."""
+"""How large the state will be: predictions wait in it until their truth can no longer change
+anything.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ from driftline.schemas.results import Metric
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, format_duration, parse_time
 
-# Measured: 400,000 waiting predictions with ids of 36 characters left 148 bytes each on disk, joined ones as well, and 160 with
-# three segment dimensions (109 and 116 once RocksDB had compacted its files).
+# Measured: 400,000 waiting predictions with ids of 36 characters left 148 bytes each on disk,
+# joined ones as well, and 160 with three segment dimensions (109 and 116 once RocksDB had compacted
+# its files).
 ENTRY_BYTES = 148
 DIMENSION_BYTES = 4
 LARGE_BYTES = 20 << 30
@@ -26,7 +29,8 @@ class Load(Struct, frozen=True, kw_only=True):
     per_day
         Predictions a day.
     coverage
-        Share of them that gets a truth, in [0, 1]; 0 where it is not known, which makes the estimate an upper bound.
+        Share of them that gets a truth, in [0, 1]; 0 where it is not known, which makes the
+        estimate an upper bound.
     delay_ms
         How long the truth usually takes.
     """
@@ -38,7 +42,9 @@ class Load(Struct, frozen=True, kw_only=True):
 
 
 def waiting_ms(load: Load, settings: ModelConfig) -> float:
-    """How long an entry stays on average: to the horizon without a truth, else until it can no longer be corrected."""
+    """How long an entry stays on average: to the horizon without a truth, else until it can no
+    longer be corrected.
+    """
     joined = min(load.delay_ms, settings.label_horizon_ms) + settings.correction_horizon_ms
     return load.coverage * joined + (1 - load.coverage) * settings.label_horizon_ms
 
@@ -52,7 +58,11 @@ def expected_size(loads: list[Load], config: Config) -> Iterator[Finding]:
         stay_ms = waiting_ms(load, settings)
         entries = load.per_day * stay_ms / DAY_MS
         total += entries * entry_bytes
-        seen = f"{load.coverage:.0%} get a truth" if load.coverage else "no truth assumed: an upper bound"
+        seen = (
+            f"{load.coverage:.0%} get a truth"
+            if load.coverage
+            else "no truth assumed: an upper bound"
+        )
         yield Finding(
             check="state size",
             level="ok",
@@ -71,12 +81,14 @@ def expected_size(loads: list[Load], config: Config) -> Iterator[Finding]:
 def loads_of(metrics: list[Metric]) -> list[Load]:
     """The load by model, read off the figures of a run for segment "all".
 
-    Predictions a day come from the tumbling windows of the largest size in the traffic lane that hold any; coverage and delay from the
-    final windows of the decisions lane.
+    Predictions a day come from the tumbling windows of the largest size in the traffic lane that
+    hold any; coverage and delay from the final windows of the decisions lane.
     """
     loads = []
     for name in sorted({record.model_name for record in metrics}):
-        own = [record for record in metrics if record.model_name == name and record.kind == "tumbling"]
+        own = [
+            record for record in metrics if record.model_name == name and record.kind == "tumbling"
+        ]
         traffic = [record for record in own if record.lane == "traffic" and record.n_predictions]
         if not traffic:
             continue
@@ -84,8 +96,13 @@ def loads_of(metrics: list[Metric]) -> list[Load]:
         chosen = [record for record in traffic if _span_ms(record) == longest]
         days = len({record.window_start for record in chosen}) * longest / DAY_MS
         final = [record for record in own if record.lane == "decisions" and record.final]
-        predictions, labelled = sum(record.n_predictions for record in final), sum(record.n for record in final)
-        delays = sorted(value for record in final if (value := record.metrics.get("delay_p50")) is not None)
+        predictions, labelled = (
+            sum(record.n_predictions for record in final),
+            sum(record.n for record in final),
+        )
+        delays = sorted(
+            value for record in final if (value := record.metrics.get("delay_p50")) is not None
+        )
         loads.append(
             Load(
                 model_name=name,

@@ -1,7 +1,8 @@
 """The files that a run writes: one `<topic>.jsonl` per output topic, appended step by step.
 
-The committed length of every file belongs to the commit of a step. Lines are handed to the operating system before the
-commit; what a killed run wrote beyond its last commit is cut off when the run goes on.
+The committed length of every file belongs to the commit of a step. Lines are handed to the
+operating system before the commit; what a killed run wrote beyond its last commit is cut off when
+the run goes on.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class Outputs:
     folder
         The output folder of the run.
     lengths
-        Committed length in bytes of each topic's file; longer files are cut, files of a run that did not commit them are
-        removed.
+        Committed length in bytes of each topic's file; longer files are cut, files of a run that
+        did not commit them are removed.
 
     Raises
     ------
@@ -37,7 +38,8 @@ class Outputs:
         self._folder = folder
         self._lengths = dict(lengths)
         self._files: dict[str, IO[bytes]] = {}
-        # Mappings in order of their keys: one that has been through the state reads like one that has not.
+        # Mappings in order of their keys: one that has been through the state reads like one that
+        # has not.
         self._encode = msgspec.json.Encoder(order="deterministic").encode
         for path in sorted(folder.glob("*.jsonl")):
             if path.stem not in self._lengths:
@@ -46,7 +48,9 @@ class Outputs:
             path = self._path(topic)
             size = path.stat().st_size if path.exists() else 0
             if size < length:
-                raise LogError(f"{path}: has {size} bytes, but the run committed {length}; it was changed: delete {folder} and start anew")
+                raise LogError(
+                    f"{path}: has {size} bytes, but the run committed {length}; it was changed: delete {folder} and start anew"
+                )
             if path.exists():
                 with path.open("r+b") as file:
                     file.truncate(length)

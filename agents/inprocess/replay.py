@@ -1,9 +1,10 @@
 """Replay of a recorded log through all stages, with durable state and resume.
 
-Every step is one atomic change: stage 1 takes the step's lines partition by partition, stages 2 to 4 close the panes that
-became complete, the output files are appended, and one write batch commits state, input positions and file lengths. A
-run that was killed goes on from its last commit and ends with the same bytes. Reading and merging the log is `merge.py`;
-in which order stages 2 to 4 run is `driftline.streams.pipeline`.
+Every step is one atomic change: stage 1 takes the step's lines partition by partition, stages 2 to
+4 close the panes that became complete, the output files are appended, and one write batch commits
+state, input positions and file lengths. A run that was killed goes on from its last commit and ends
+with the same bytes. Reading and merging the log is `merge.py`; in which order stages 2 to 4 run is
+`driftline.streams.pipeline`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from msgspec import Struct
 
 from driftline.agents.garbage_collection import rarely_collecting
 from driftline.agents.inprocess.output_files import Outputs
-from driftline.agents.inprocess.run_identity import FORMAT, Identity, claim, input_file, locked, program_version, release
+from driftline.agents.inprocess.run_identity import (
+    FORMAT,
+    Identity,
+    claim,
+    input_file,
+    locked,
+    program_version,
+    release,
+)
 from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
 from driftline.agents.recorded.dead_letters import DeadLetters
 from driftline.agents.recorded.lines import LogError
@@ -62,7 +71,16 @@ _MARK: Final = "run"
 _DLQ: Final = ".dlq"
 # Place of each stage in the keys of the state; never reorder.
 _TASKS: Final = ("score", "measure", "decide", "registry")
-_RESULTS: Final = (METRICS, HISTOGRAMS, DRIFT, ALERTS, RECOMMENDATIONS, REGISTRY_EVENTS, REGISTRY_EFFECTS, REGISTRY)
+_RESULTS: Final = (
+    METRICS,
+    HISTOGRAMS,
+    DRIFT,
+    ALERTS,
+    RECOMMENDATIONS,
+    REGISTRY_EVENTS,
+    REGISTRY_EFFECTS,
+    REGISTRY,
+)
 
 
 class Downstream(Protocol):
@@ -129,7 +147,8 @@ def replay(
     batch
         Lines in a step. It decides speed and memory, not results.
     open_end
-        Stop at the last record instead of letting time run on until every window is final. Commands whose time has not come are left.
+        Stop at the last record instead of letting time run on until every window is final. Commands
+        whose time has not come are left.
     follow
         Follow the recorded registry decisions instead of deciding anew.
     mapping
@@ -141,7 +160,8 @@ def replay(
     stages
         Other stages than the pipeline's, for tests.
     reached
-        Called at "appended" (outputs appended, not committed) and "committed" of every commit; tests stop a run there.
+        Called at "appended" (outputs appended, not committed) and "committed" of every commit;
+        tests stop a run there.
 
     Raises
     ------
@@ -153,7 +173,9 @@ def replay(
         If the state of the run cannot be read.
     """
     if not 1 <= partitions <= MAX_PARTITIONS or batch < 1:
-        raise ValueError(f"partitions must be in 1..{MAX_PARTITIONS} and batch at least 1, got {partitions} and {batch}")
+        raise ValueError(
+            f"partitions must be in 1..{MAX_PARTITIONS} and batch at least 1, got {partitions} and {batch}"
+        )
     table = is_table(source)
     # Before anything is made: a wrong input leaves no folder behind.
     named = [source] if table else list(input_files(source, follow=follow).values())
@@ -176,15 +198,24 @@ def replay(
         if table:
             told = partial(_tell_rows, progress, source.stat().st_size) if progress else None
             try:
-                log_of_table(source, out / TABLE_LOG_FOLDER, mapping=mapping or {}, segments=config.segments, progress=told)
+                log_of_table(
+                    source,
+                    out / TABLE_LOG_FOLDER,
+                    mapping=mapping or {},
+                    segments=config.segments,
+                    progress=told,
+                )
             except LogError:
-                # Nothing has been computed: the call with a corrected mapping or table shall not be refused for this one.
+                # Nothing has been computed: the call with a corrected mapping or table shall not be
+                # refused for this one.
                 release(out)
                 raise
         files = input_files(out / TABLE_LOG_FOLDER if table else source, follow=follow)
         stages = stages or _pipeline(config, partitions, follow=follow)
         with rarely_collecting(), ExitStack() as opened:
-            return _Run(files, out, config, identity, stages, batch, progress, reached, opened).to_the_end()
+            return _Run(
+                files, out, config, identity, stages, batch, progress, reached, opened
+            ).to_the_end()
 
 
 class _Run:
@@ -226,10 +257,17 @@ class _Run:
         decode_by_topic = decoders(latest_ms)
         self._ticks: RecordedTicks | None = None
         if TICKS in files and any(is_exported(files[topic]) for topic in (TICKS, *NEEDED)):
-            self._ticks = RecordedTicks(files[TICKS], decode_by_topic.pop(TICKS), identity.partitions)
+            self._ticks = RecordedTicks(
+                files[TICKS], decode_by_topic.pop(TICKS), identity.partitions
+            )
         for topic, decode in decode_by_topic.items():
             if topic in files:
-                logs[topic] = TopicLog(files[topic], decode, columns=columns.get(topic), position=self._mark.positions.get(topic))
+                logs[topic] = TopicLog(
+                    files[topic],
+                    decode,
+                    columns=columns.get(topic),
+                    position=self._mark.positions.get(topic),
+                )
                 opened.callback(logs[topic].close)
         self._merge = Merge(
             logs,
@@ -245,9 +283,14 @@ class _Run:
         else:
             position = self._mark.positions.get(REGISTRY_COMMANDS, Position())
             refused = partial(self._dead_letters.write, REGISTRY_COMMANDS)
-            self._recorded = Commands(files.get(REGISTRY_COMMANDS), position, latest_ms=latest_ms, refused=refused)
+            self._recorded = Commands(
+                files.get(REGISTRY_COMMANDS), position, latest_ms=latest_ms, refused=refused
+            )
             opened.callback(self._recorded.close)
-        self._score = [(stage, state.task(_TASKS.index(stage.name), partition)) for partition, stage in enumerate(stages.score)]
+        self._score = [
+            (stage, state.task(_TASKS.index(stage.name), partition))
+            for partition, stage in enumerate(stages.score)
+        ]
         self._downstream = stages.downstream(lambda name: state.task(_TASKS.index(name), 0))
 
     def to_the_end(self) -> ReplaySummary:
@@ -282,8 +325,12 @@ class _Run:
         self._commit()
 
     def _rest(self, ticks: RecordedTicks) -> None:
-        """Let every partition come as far as the live run did, which may have been to the end of time."""
-        self._mark.last_ms = self._mark.clock_ms = max(self._mark.last_ms, 0 if ticks.ended else ticks.last_ms)
+        """Let every partition come as far as the live run did, which may have been to the end of
+        time.
+        """
+        self._mark.last_ms = self._mark.clock_ms = max(
+            self._mark.last_ms, 0 if ticks.ended else ticks.last_ms
+        )
         at_rest = False
         while not at_rest:
             self._score_step(self._merge.rest(ticks), None)
@@ -291,21 +338,33 @@ class _Run:
             self._settle()
 
     def _close_windows(self) -> None:
-        """Let time run on in bounded slices until every window is final and every entry has expired."""
+        """Let time run on in bounded slices until every window is final and every entry has
+        expired.
+        """
         stride_ms = max(self._config.pane_ms, HOUR_MS)
         at_rest = not self._mark.last_ms
         while not at_rest:
-            self._mark.clock_ms = min(self._mark.clock_ms - self._mark.clock_ms % stride_ms + stride_ms, self._mark.end_ms)
+            self._mark.clock_ms = min(
+                self._mark.clock_ms - self._mark.clock_ms % stride_ms + stride_ms, self._mark.end_ms
+            )
             now_ms, ended_ms = self._mark.clock_ms, self._mark.last_ms
-            batches = [Batch(partition=partition, tick_ms=now_ms, ended_ms=ended_ms) for partition in range(len(self._score))]
+            batches = [
+                Batch(partition=partition, tick_ms=now_ms, ended_ms=ended_ms)
+                for partition in range(len(self._score))
+            ]
             self._score_step(batches, None)
-            # Stage 1 forgets a bounded number of entries in one call, so at the end of time it is called until nothing changes.
-            at_rest = self._mark.clock_ms == self._mark.end_ms and not any(state.changed for _, state in self._score)
+            # Stage 1 forgets a bounded number of entries in one call, so at the end of time it is
+            # called until nothing changes.
+            at_rest = self._mark.clock_ms == self._mark.end_ms and not any(
+                state.changed for _, state in self._score
+            )
             self._settle()
         self._finish(time_is_over=True)
 
     def _finish(self, *, time_is_over: bool) -> None:
-        """Carry out what is left of the registry's part: at the end of time all of it, at an open end the commands whose time has come."""
+        """Carry out what is left of the registry's part: at the end of time all of it, at an open
+        end the commands whose time has come.
+        """
         if not time_is_over:
             self._emit(self._downstream.finish(*self._recorded.before(self._downstream.next_ms())))
         commands, decided = self._recorded.before(None)
@@ -323,7 +382,9 @@ class _Run:
                 if record.topic == WINDOW_PARTIALS:
                     partials.append(record)
                 elif record.topic.endswith(_DLQ):
-                    found.setdefault(record.topic.removesuffix(_DLQ), []).append((batch.partition, record.value))
+                    found.setdefault(record.topic.removesuffix(_DLQ), []).append(
+                        (batch.partition, record.value)
+                    )
                 else:
                     others.append(record)
         self._emit(sorted(others, key=lambda record: record.rank))
@@ -381,7 +442,11 @@ class _Run:
         mark = self._mark
         return ReplaySummary(
             out=str(self._out),
-            lines={topic: position.line for topic, position in mark.positions.items() if position.line or topic in NEEDED},
+            lines={
+                topic: position.line
+                for topic, position in mark.positions.items()
+                if position.line or topic in NEEDED
+            },
             refused=mark.refused,
             written=mark.written,
             first_event=format_time(mark.first_ms) if mark.first_ms else None,
@@ -407,7 +472,12 @@ def end_of_time(config: Config, last_ms: int) -> int:
     window_ms = max(window.size_ms + window.step_ms for model in models for window in model.windows)
     corrections_ms = max(model.correction_horizon_ms for model in models)
     waited_ms = max(config.park_ms, horizon_ms + corrections_ms) + window_ms
-    return last_ms + waited_ms + max(config.prediction_grace_ms, config.truth_grace_ms) + 2 * config.pane_ms
+    return (
+        last_ms
+        + waited_ms
+        + max(config.prediction_grace_ms, config.truth_grace_ms)
+        + 2 * config.pane_ms
+    )
 
 
 def _pipeline(config: Config, partitions: int, *, follow: bool) -> Stages:
@@ -428,17 +498,30 @@ def _first_ms(step: Step) -> int:
 
 
 def _tell_rows(progress: Callable[[Progress], None], total_bytes: int, rows: int) -> None:
-    progress(Progress(phase="converting", lines=rows, bytes=0, total_bytes=total_bytes, event_ms=0, end_ms=None))
+    progress(
+        Progress(
+            phase="converting",
+            lines=rows,
+            bytes=0,
+            total_bytes=total_bytes,
+            event_ms=0,
+            end_ms=None,
+        )
+    )
 
 
 def _notes(out: Path, source: Path, mark: _Mark) -> list[str]:
     """What a reader of the results should know and would not see."""
     notes = []
     if source == out / TABLE_LOG_FOLDER:
-        notes.append(f"the rows of the table were put in order of time; the log that was made of them is {source}")
+        notes.append(
+            f"the rows of the table were put in order of time; the log that was made of them is {source}"
+        )
     truths = mark.positions.get(GROUND_TRUTH, Position())
     if not truths.high_ms and mark.last_ms:
-        notes.append("no ground truth came: figures that need labels are empty, and every prediction has expired without a truth")
+        notes.append(
+            "no ground truth came: figures that need labels are empty, and every prediction has expired without a truth"
+        )
     return notes
 
 

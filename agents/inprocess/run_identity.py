@@ -1,7 +1,8 @@
-"""What an output folder belongs to: one input, one configuration, one way of running, one process at a time.
+"""What an output folder belongs to: one input, one configuration, one way of running, one process
+at a time.
 
-`run.json` is written before anything else and never changed. A run on a folder that belongs to something else is
-refused; the same run goes on where it stopped.
+`run.json` is written before anything else and never changed. A run on a folder that belongs to
+something else is refused; the same run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class RunRefused(Exception):
 
 
 class InputFile(Struct, frozen=True):
-    """Identity of an input file, wherever it lies: its size, and SHA-256 over its first and its last MiB."""
+    """Identity of an input file, wherever it lies: its size, and SHA-256 over its first and its
+    last MiB.
+    """
 
     bytes: int
     sha256: str
@@ -44,7 +47,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     format
         Version of the output folder's layout.
     driftline
-        Version of the program. Another one may compute other figures, so it does not continue a run.
+        Version of the program. Another one may compute other figures, so it does not continue a
+        run.
     started_at_ms
         The clock at the first start: times too far ahead of it are invalid, on every resume too.
     inputs
@@ -107,9 +111,15 @@ def claim(out: Path, wanted: Identity) -> Identity:
     """
     path = out / RUN_FILE
     if not path.exists():
-        foreign = sorted(entry.name for entry in out.iterdir() if entry.name != LOCK_FILE and not entry.name.endswith(".tmp"))
+        foreign = sorted(
+            entry.name
+            for entry in out.iterdir()
+            if entry.name != LOCK_FILE and not entry.name.endswith(".tmp")
+        )
         if foreign:
-            raise RunRefused(f"{out}: is not empty ({', '.join(foreign[:3])}) and holds no {RUN_FILE}; choose another --out")
+            raise RunRefused(
+                f"{out}: is not empty ({', '.join(foreign[:3])}) and holds no {RUN_FILE}; choose another --out"
+            )
         partial = out / f"{RUN_FILE}.tmp"
         try:
             partial.write_bytes(msgspec.json.format(msgspec.json.encode(wanted), indent=1) + b"\n")
@@ -120,10 +130,14 @@ def claim(out: Path, wanted: Identity) -> Identity:
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Identity)
     except msgspec.DecodeError as error:
-        raise RunRefused(f"{path}: cannot be read ({error}); choose another --out or delete {out}") from error
+        raise RunRefused(
+            f"{path}: cannot be read ({error}); choose another --out or delete {out}"
+        ) from error
     differences = list(_differences(found, wanted))
     if differences:
-        raise RunRefused(f"{out}: belongs to another run: {'; '.join(differences)}; choose another --out or delete {out}")
+        raise RunRefused(
+            f"{out}: belongs to another run: {'; '.join(differences)}; choose another --out or delete {out}"
+        )
     return found
 
 
@@ -156,12 +170,21 @@ def _changed_settings(found: Identity, wanted: Identity) -> Iterator[str]:
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Each setting by its path in the file; what is read as a struct with a name, such as a window, goes by its name."""
+    """Each setting by its path in the file; what is read as a struct with a name, such as a window,
+    goes by its name.
+    """
     if isinstance(value, dict) and "name" not in value:
         for name, below in value.items():
             yield from _leaves(f"{path}.{name}" if path else name, below)
     elif isinstance(value, list | tuple):
-        yield path, " and ".join(str(item["name"]) if isinstance(item, dict) and "name" in item else str(item) for item in value) or "none"
+        yield (
+            path,
+            " and ".join(
+                str(item["name"]) if isinstance(item, dict) and "name" in item else str(item)
+                for item in value
+            )
+            or "none",
+        )
     else:
         yield path, str(value)
 
@@ -183,7 +206,8 @@ _NAMES: Final = {
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold the output folder for this process; the operating system lets go of it when the process dies.
+    """Hold the output folder for this process; the operating system lets go of it when the process
+    dies.
 
     Raises
     ------
@@ -195,5 +219,7 @@ def locked(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RunRefused(f"{out}: another run is writing here; wait for it or choose another --out") from error
+            raise RunRefused(
+                f"{out}: another run is writing here; wait for it or choose another --out"
+            ) from error
         yield

@@ -71,4 +71,10 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
     def nothing_accepted(self) -> bool:
         """Whether there were predictions or truths, and every line of them was refused."""
         lines = sum(self.lines.get(topic, 0) for topic in (PREDICTIONS, GROUND_TRUTH))
-        return 0 < lines == sum(sum(self.refused.get(topic, {}).values()) for topic in (PREDICTIONS, GROUND_TRUTH))
+        return (
+            0
+            < lines
+            == sum(
+                sum(self.refused.get(topic, {}).values()) for topic in (PREDICTIONS, GROUND_TRUTH)
+            )
+        )

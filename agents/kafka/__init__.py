@@ -1,1 +1,4 @@
-"""The pipeline on Kafka: tasks with exactly-once transactions, topics, connection. No application framework in here."""
+"""The pipeline on Kafka: tasks with exactly-once transactions, topics, connection.
+
+No application framework in here.
+"""

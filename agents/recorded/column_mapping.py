@@ -1,8 +1,9 @@
 """Which column of a table holds which field of a prediction and of its truth.
 
-A column is found by what `--map FIELD=COLUMN` says, else by its own name or one of the common names of other systems; a
-column "features.age", "segment.plan", "scores.yes" or "tags.team" goes into that mapping; a column named like a configured
-segment dimension is one; every other column is a feature.
+A column is found by what `--map FIELD=COLUMN` says, else by its own name or one of the common names
+of other systems; a column "features.age", "segment.plan", "scores.yes" or "tags.team" goes into
+that mapping; a column named like a configured segment dimension is one; every other column is a
+feature.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ TRUTH_FIELDS: Final = frozenset({"label", TRUTH_TIME, "revision", "retracted", "
 _FIELDS: Final = PREDICTION_FIELDS | TRUTH_FIELDS
 _ALIASES: Final = {**ALIASES[GROUND_TRUTH], **ALIASES[PREDICTIONS]}
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
-_DECIMAL: Final = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")  # "007" is a name
+_DECIMAL: Final = re.compile(
+    r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
+)  # "007" is a name
 
 
 class Layout(Struct, frozen=True):
@@ -61,7 +64,14 @@ class Layout(Struct, frozen=True):
     constants: tuple[tuple[str, str | None, str], ...]
 
     @classmethod
-    def of(cls, columns: Sequence[str], *, mapping: Mapping[str, str], segments: Sequence[str], table: str) -> Layout:
+    def of(
+        cls,
+        columns: Sequence[str],
+        *,
+        mapping: Mapping[str, str],
+        segments: Sequence[str],
+        table: str,
+    ) -> Layout:
         """Find the fields.
 
         Parameters
@@ -78,17 +88,24 @@ class Layout(Struct, frozen=True):
         Raises
         ------
         LogError
-            If the mapping names what is not there, a needed field has no column, or a field has two.
+            If the mapping names what is not there, a needed field has no column, or a field has
+            two.
         """
-        constants = {field: column[1:] for field, column in mapping.items() if column.startswith("=")}
+        constants = {
+            field: column[1:] for field, column in mapping.items() if column.startswith("=")
+        }
         named = {column: field for field, column in mapping.items() if field not in constants}
         for field, column in mapping.items():
             if field not in _FIELDS and field.partition(".")[0] not in MAPPINGS:
                 known = ", ".join([*sorted(_FIELDS), *(f"{name}.NAME" for name in MAPPINGS)])
-                raise LogError(f"--map {field}={column}: unknown field {field!r}; fields are {known}")
+                raise LogError(
+                    f"--map {field}={column}: unknown field {field!r}; fields are {known}"
+                )
         for column, field in named.items():
             if column not in columns:
-                raise LogError(f"--map {field}={column}: {table} has no column {column!r}; it has {', '.join(columns)}")
+                raise LogError(
+                    f"--map {field}={column}: {table} has no column {column!r}; it has {', '.join(columns)}"
+                )
         found = tuple((column, *_place(column, named, mapping, segments)) for column in columns)
         taken: dict[tuple[str, str | None], str] = {}
         for column, field, key in found:
@@ -103,11 +120,16 @@ class Layout(Struct, frozen=True):
                 ways = f"name it with --map {needed}=COLUMN, or give every row one value with --map {needed}==VALUE"
                 raise LogError(f"{table}: no column for {needed}; {ways} {listed}")
         if not have.intersection(OUTPUTS):
-            raise LogError(f"{table}: no column for prediction, score or scores.CLASS; name one with --map score=COLUMN {listed}")
+            raise LogError(
+                f"{table}: no column for prediction, score or scores.CLASS; name one with --map score=COLUMN {listed}"
+            )
         return cls(found, tuple((*_split(field), value) for field, value in constants.items()))
 
-    def events(self, values: Sequence[Any], row: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """The prediction of a row, and its truth if it has one. What cannot be understood stays as it is, to be refused.
+    def events(
+        self, values: Sequence[Any], row: int
+    ) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """The prediction of a row, and its truth if it has one. What cannot be understood stays as
+        it is, to be refused.
 
         Parameters
         ----------
@@ -117,7 +139,9 @@ class Layout(Struct, frozen=True):
             Number of the row; the id of rows without one.
         """
         fields: dict[str, Any] = {}
-        given = [(field, key, value) for (_, field, key), value in zip(self.columns, values, strict=True)]
+        given = [
+            (field, key, value) for (_, field, key), value in zip(self.columns, values, strict=True)
+        ]
         for field, key, value in [*self.constants, *given]:
             if value is None or value == "" or (isinstance(value, float) and isnan(value)):
                 if field == "features":
@@ -128,16 +152,26 @@ class Layout(Struct, frozen=True):
             else:
                 fields.setdefault(field, {})[key] = _typed(field, value)
         fields.setdefault("prediction_id", f"row-{row}")
-        prediction = {field: value for field, value in fields.items() if field in PREDICTION_FIELDS or field in MAPPINGS}
+        prediction = {
+            field: value
+            for field, value in fields.items()
+            if field in PREDICTION_FIELDS or field in MAPPINGS
+        }
         if "label" not in fields and not fields.get("retracted"):
             return prediction, None
-        truth = {field: value for field, value in fields.items() if field in TRUTH_FIELDS and field != TRUTH_TIME}
+        truth = {
+            field: value
+            for field, value in fields.items()
+            if field in TRUTH_FIELDS and field != TRUTH_TIME
+        }
         truth["prediction_id"] = fields["prediction_id"]
         truth["timestamp"] = fields.get(TRUTH_TIME, fields.get("timestamp"))
         return prediction, truth
 
 
-def _place(column: str, named: Mapping[str, str], mapping: Mapping[str, str], segments: Sequence[str]) -> tuple[str, str | None]:
+def _place(
+    column: str, named: Mapping[str, str], mapping: Mapping[str, str], segments: Sequence[str]
+) -> tuple[str, str | None]:
     """The field that a column holds, and its key in there."""
     field = named.get(column)
     if field is None:
@@ -168,7 +202,11 @@ def _typed(field: str, value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     if not isinstance(value, str):
-        return str(value) if field in ("prediction_id", "model_name", "model_version", "segment") else value
+        return (
+            str(value)
+            if field in ("prediction_id", "model_name", "model_version", "segment")
+            else value
+        )
     if field in LABELS or field == "features":
         return _scalar(value)
     if field in NUMBERS or field == "scores":
@@ -181,7 +219,9 @@ def _typed(field: str, value: Any) -> Any:
 
 
 def _scalar(text: str) -> Any:
-    """A number or truth value where the text is one: prediction "1.0" and label "1" shall mean the same."""
+    """A number or truth value where the text is one: prediction "1.0" and label "1" shall mean the
+    same.
+    """
     if _INTEGER.fullmatch(text):
         return int(text)
     if _DECIMAL.fullmatch(text):

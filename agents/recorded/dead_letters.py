@@ -17,8 +17,8 @@ from driftline.schemas.topics import dlq_name
 class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A line of `<topic>.dlq.jsonl`: what was refused, where it stood, and why.
 
-    `value` holds the bytes that came, as text; `value_base64` holds them where they are not text. A replay writes no
-    `dlq_time`, so that two runs compare equal.
+    `value` holds the bytes that came, as text; `value_base64` holds them where they are not text. A
+    replay writes no `dlq_time`, so that two runs compare equal.
     """
 
     dlq_topic: str
@@ -60,7 +60,9 @@ class DeadLetters:
         Refused lines so far, by topic and reason; counted on in place.
     """
 
-    def __init__(self, write: Callable[[str, Iterable[Any]], None], counts: dict[str, dict[str, int]]) -> None:
+    def __init__(
+        self, write: Callable[[str, Iterable[Any]], None], counts: dict[str, dict[str, int]]
+    ) -> None:
         self._write = write
         self._counts = counts
 
@@ -72,20 +74,40 @@ class DeadLetters:
         portion
             Lines of `topic`.
         found
-            Partition of stage 1 and reject, without its bytes, for rows of the portion that decoded well.
+            Partition of stage 1 and reject, without its bytes, for rows of the portion that decoded
+            well.
         """
-        refused = list(zip(portion.reject_line, portion.reject_partition, portion.rejects, strict=True))
+        refused = list(
+            zip(portion.reject_line, portion.reject_partition, portion.rejects, strict=True)
+        )
         if found:
-            row_of = {place: row for row, place in enumerate(zip(portion.partition.tolist(), portion.offset.tolist(), strict=True))}
+            row_of = {
+                place: row
+                for row, place in enumerate(
+                    zip(portion.partition.tolist(), portion.offset.tolist(), strict=True)
+                )
+            }
             for partition, reject in found:
-                # A plain file is one sequence: its partition is 0 whatever partition of stage 1 its rows went to.
+                # A plain file is one sequence: its partition is 0 whatever partition of stage 1 its
+                # rows went to.
                 by_key = row_of.get((-1, reject.offset))
-                row, home = (row_of[partition, reject.offset], partition) if by_key is None else (by_key, 0)
-                refused.append((int(portion.line[row]), home, msgspec.structs.replace(reject, raw=portion.value(row))))
+                row, home = (
+                    (row_of[partition, reject.offset], partition) if by_key is None else (by_key, 0)
+                )
+                refused.append(
+                    (
+                        int(portion.line[row]),
+                        home,
+                        msgspec.structs.replace(reject, raw=portion.value(row)),
+                    )
+                )
             refused.sort(key=lambda line: line[0])
         if not refused:
             return
         counts = self._counts.setdefault(topic, {})
         for _, _, reject in refused:
             counts[reject.reason] = counts.get(reject.reason, 0) + 1
-        self._write(dlq_name(topic), [dead_letter(topic, partition, reject) for _, partition, reject in refused])
+        self._write(
+            dlq_name(topic),
+            [dead_letter(topic, partition, reject) for _, partition, reject in refused],
+        )

@@ -13,7 +13,9 @@ LOG_FILE: Final = "log.json"
 
 
 class Range(msgspec.Struct, frozen=True):
-    """Offsets `start` (included) to `end` (excluded) of one partition of `topic`, a name without the prefix."""
+    """Offsets `start` (included) to `end` (excluded) of one partition of `topic`, a name without
+    the prefix.
+    """
 
     topic: str
     partition: int
@@ -43,8 +45,12 @@ class LogFile(msgspec.Struct, frozen=True):
     records: dict[str, int]
 
     def write(self, folder: Path) -> None:
-        """Write it: the last thing that an export does, so that a folder without it is known as cut short."""
-        (folder / LOG_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+        """Write it: the last thing that an export does, so that a folder without it is known as cut
+        short.
+        """
+        (folder / LOG_FILE).write_bytes(
+            msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+        )
 
 
 def log_file(folder: Path) -> LogFile | None:
@@ -61,4 +67,6 @@ def log_file(folder: Path) -> LogFile | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=LogFile)
     except msgspec.DecodeError as error:
-        raise LogError(f"{path} is damaged ({error}); export the log again into a new folder") from error
+        raise LogError(
+            f"{path} is damaged ({error}); export the log again into a new folder"
+        ) from error

@@ -1,6 +1,7 @@
 """Lines of a file in bounded memory, each with the byte at which it ends.
 
-Reading can start at any byte where a line ends, which is how a resumed run goes on. What a line means is `logs.py`.
+Reading can start at any byte where a line ends, which is how a resumed run goes on. What a line
+means is `logs.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Lines(Struct, frozen=True, gc=False):
     values
         The bytes of each line, N of them.
     begin, end
-        The byte of the file at which the first one begins, and the one after the last, its line feed included.
+        The byte of the file at which the first one begins, and the one after the last, its line
+        feed included.
     """
 
     values: list[bytes]
@@ -54,8 +56,8 @@ class LineFile:
     Parameters
     ----------
     path
-        The file. A last line without a line feed counts as a line; a byte order mark or a carriage return belong to
-        their line.
+        The file. A last line without a line feed counts as a line; a byte order mark or a carriage
+        return belong to their line.
     byte
         Where to start: 0, or the end of a line.
     chunk_bytes
@@ -80,7 +82,9 @@ class LineFile:
         size = self._file.seek(0, 2)
         if size < byte:
             self._file.close()
-            raise LogError(f"{path}: has {size} bytes, but {byte} were read before; it was replaced or cut since this run began")
+            raise LogError(
+                f"{path}: has {size} bytes, but {byte} were read before; it was replaced or cut since this run began"
+            )
         self._file.seek(byte)
 
     def read(self) -> Lines | None:
@@ -122,5 +126,10 @@ class LineFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()

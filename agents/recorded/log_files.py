@@ -8,7 +8,14 @@ from pathlib import Path
 from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.topic_log import Decode
 from driftline.schemas.decode import decode_predictions, decode_ticks, decode_truths
-from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, REGISTRY_EFFECTS, REGISTRY_EVENTS, TICKS
+from driftline.schemas.topics import (
+    GROUND_TRUTH,
+    PREDICTIONS,
+    REGISTRY_COMMANDS,
+    REGISTRY_EFFECTS,
+    REGISTRY_EVENTS,
+    TICKS,
+)
 
 NEEDED = (PREDICTIONS, GROUND_TRUTH)
 
@@ -16,7 +23,8 @@ NEEDED = (PREDICTIONS, GROUND_TRUTH)
 def decoders(latest_ms: int) -> dict[str, tuple[Decode, Decode]]:
     """The decoder of each input topic, for a plain and for an exported file.
 
-    What the live run refused as too far ahead of its clock is marked in an export; no other clock judges it again.
+    What the live run refused as too far ahead of its clock is marked in an export; no other clock
+    judges it again.
     """
     return {
         PREDICTIONS: (partial(decode_predictions, latest_ms=latest_ms), decode_predictions),
@@ -34,12 +42,16 @@ def input_files(source: Path, *, follow: bool) -> dict[str, Path]:
         If there is no such folder, or a file that is needed is missing.
     """
     if not source.is_dir():
-        raise LogError(f"{source} is no folder of a recorded log, and no table that can be read (.csv, .parquet)")
+        raise LogError(
+            f"{source} is no folder of a recorded log, and no table that can be read (.csv, .parquet)"
+        )
     needed = [*NEEDED, *([REGISTRY_EVENTS, REGISTRY_EFFECTS] if follow else [])]
     used = [*needed, TICKS, *([] if follow else [REGISTRY_COMMANDS])]
     files = {topic: source / f"{topic}.jsonl" for topic in used}
     for topic in needed:
         if not files[topic].is_file():
             names = " and ".join(f"{name}.jsonl" for name in needed)
-            raise LogError(f"{files[topic]} is missing; a recorded log is a folder with {names}, empty where nothing was recorded")
+            raise LogError(
+                f"{files[topic]} is missing; a recorded log is a folder with {names}, empty where nothing was recorded"
+            )
     return {topic: path for topic, path in files.items() if path.is_file()}

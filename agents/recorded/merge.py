@@ -1,13 +1,16 @@
-"""The topics of a recorded log merged into steps, in an order that is a function of the files alone.
+"""The topics of a recorded log merged into steps, in an order that is a function of the files
+alone.
 
-Order: by the running maximum of event time in the row's own file, then predictions before ground truth before ticks,
-then by line. Lines of a file therefore never overtake each other, a file is never sorted, and nothing has to be read
-ahead to know what comes next; a row that lies behind others of its file keeps its place behind them. Neither the
-number of partitions nor the size of a step has a part in it.
+Order: by the running maximum of event time in the row's own file, then predictions before ground
+truth before ticks, then by line. Lines of a file therefore never overtake each other, a file is
+never sorted, and nothing has to be read ahead to know what comes next; a row that lies behind
+others of its file keeps its place behind them. Neither the number of partitions nor the size of a
+step has a part in it.
 
-Every row carries the tick in force when it arrives. In a log without recorded ticks that is the start of the pane that
-the merged order has reached: all partitions are ticked when the merged head enters a pane. The ticks of a plain file are everybody's, in
-merged order; those of an exported one say themselves what they judge (`ticks.py`).
+Every row carries the tick in force when it arrives. In a log without recorded ticks that is the
+start of the pane that the merged order has reached: all partitions are ticked when the merged head
+enters a pane. The ticks of a plain file are everybody's, in merged order; those of an exported one
+say themselves what they judge (`ticks.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +23,14 @@ import numpy as np
 from msgspec import Struct
 
 from driftline.agents.recorded.recorded_ticks import JUDGED, READ, RecordedTicks
-from driftline.agents.recorded.topic_log import AsColumns, Indexes, Portion, Position, TopicLog, check_partitions
+from driftline.agents.recorded.topic_log import (
+    AsColumns,
+    Indexes,
+    Portion,
+    Position,
+    TopicLog,
+    check_partitions,
+)
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.hashing import partitions_of
@@ -95,7 +105,9 @@ class Merge:
         return positions if self._recorded is None else positions | {TICKS: self._recorded.position}
 
     def step(self, lines: int) -> Step | None:
-        """Return the next step of at most `lines` lines, at least one, or None at the end of all files."""
+        """Return the next step of at most `lines` lines, at least one, or None at the end of all
+        files.
+        """
         for _, log in self._logs:
             log.fill(lines)
         keys = [log.keys(lines) for _, log in self._logs]
@@ -106,7 +118,8 @@ class Merge:
         cut = min(lines, total)
         for (_, log), rank in zip(self._logs, ranks, strict=True):
             if not log.exhausted or log.buffered > len(rank):
-                # What follows the last line seen of a topic is unknown, so the merged order is known up to that line.
+                # What follows the last line seen of a topic is unknown, so the merged order is
+                # known up to that line.
                 cut = min(cut, int(rank[-1]) + 1)
         portions = {}
         row_ranks = {}
@@ -117,10 +130,17 @@ class Merge:
             portions[topic] = portion
             row_ranks[topic] = rank[portion.line - first_line]
         event_ms = max(log.position.high_ms for _, log in self._logs)
-        return Step(batches=self._batches(portions, row_ranks, event_ms), portions=portions, lines=cut, event_ms=event_ms)
+        return Step(
+            batches=self._batches(portions, row_ranks, event_ms),
+            portions=portions,
+            lines=cut,
+            event_ms=event_ms,
+        )
 
     def rest(self, recorded: RecordedTicks) -> list[Batch]:
-        """What is left at the end of all files of an exported log: its last ticks, of every partition."""
+        """What is left at the end of all files of an exported log: its last ticks, of every
+        partition.
+        """
         batches = []
         for partition in range(self._partitions):
             tick_ms, ended_ms = recorded.reached(partition, [READ] * len(JUDGED))
@@ -133,13 +153,20 @@ class Merge:
         for _, log in self._logs:
             log.close()
 
-    def _batches(self, portions: dict[str, Portion], ranks: dict[str, Indexes], event_ms: int) -> list[Batch]:
+    def _batches(
+        self, portions: dict[str, Portion], ranks: dict[str, Indexes], event_ms: int
+    ) -> list[Batch]:
         told, known = portions[PREDICTIONS], portions[GROUND_TRUTH]
         # A portion without lines is an empty list: there is nothing to make columns of.
-        predictions: PredictionColumns = told.rows or PredictionColumns.of([], told.offset, lambda model: None)
+        predictions: PredictionColumns = told.rows or PredictionColumns.of(
+            [], told.offset, lambda model: None
+        )
         truths: GroundTruthColumns = known.rows or GroundTruthColumns.of([], known.offset)
         for topic, columns in ((PREDICTIONS, predictions), (GROUND_TRUTH, truths)):
-            columns.rank, columns.tick_ms = ranks[topic], portions[topic].key - portions[topic].key % self._pane_ms
+            columns.rank, columns.tick_ms = (
+                ranks[topic],
+                portions[topic].key - portions[topic].key % self._pane_ms,
+            )
         predictions_at = _by_partition(told.partition, predictions.ids, self._partitions)
         truths_at = _by_partition(known.partition, truths.ids, self._partitions)
         batches = []
@@ -159,18 +186,35 @@ class Merge:
             batches.append(batch)
         return batches
 
-    def _tick_as_recorded(self, recorded: RecordedTicks, batch: Batch, portions: dict[str, Portion]) -> None:
-        """Give the rows of a partition the ticks that judged them, and let it advance by those before which everything was read."""
-        for topic, columns in ((PREDICTIONS, batch.predictions), (GROUND_TRUTH, batch.ground_truth)):
+    def _tick_as_recorded(
+        self, recorded: RecordedTicks, batch: Batch, portions: dict[str, Portion]
+    ) -> None:
+        """Give the rows of a partition the ticks that judged them, and let it advance by those
+        before which everything was read.
+        """
+        for topic, columns in (
+            (PREDICTIONS, batch.predictions),
+            (GROUND_TRUTH, batch.ground_truth),
+        ):
             portion, offsets = portions[topic], self.offsets[topic]
-            read = [reject.offset for reject, of in zip(portion.rejects, portion.reject_partition, strict=True) if of == batch.partition]
+            read = [
+                reject.offset
+                for reject, of in zip(portion.rejects, portion.reject_partition, strict=True)
+                if of == batch.partition
+            ]
             if columns is not None:
                 columns.tick_ms = recorded.floors(topic, batch.partition, columns.offset)
                 read.append(int(columns.offset[-1]))
-            offsets[batch.partition] = max([offsets[batch.partition], *(offset + 1 for offset in read)])
-        batch.tick_ms, batch.ended_ms = recorded.reached(batch.partition, [self.offsets[topic][batch.partition] for topic in JUDGED])
+            offsets[batch.partition] = max(
+                [offsets[batch.partition], *(offset + 1 for offset in read)]
+            )
+        batch.tick_ms, batch.ended_ms = recorded.reached(
+            batch.partition, [self.offsets[topic][batch.partition] for topic in JUDGED]
+        )
 
-    def _tick(self, batch: Batch, portions: dict[str, Portion], ranks: dict[str, Indexes], partition: int) -> int:
+    def _tick(
+        self, batch: Batch, portions: dict[str, Portion], ranks: dict[str, Indexes], partition: int
+    ) -> int:
         """Give the rows of a partition the tick before them, and return the last one."""
         times, at = self._ticks_of(portions, ranks, partition)
         for columns in (batch.predictions, batch.ground_truth):
@@ -178,14 +222,21 @@ class Merge:
                 columns.tick_ms = times[np.searchsorted(at, columns.rank) - 1]
         return int(times[-1])
 
-    def _ticks_of(self, portions: dict[str, Portion], ranks: dict[str, Indexes], partition: int) -> tuple[Indexes, Indexes]:
+    def _ticks_of(
+        self, portions: dict[str, Portion], ranks: dict[str, Indexes], partition: int
+    ) -> tuple[Indexes, Indexes]:
         """Return the ticks as (time so far, rank), the one before this step first."""
-        times = np.array([self.ticks[partition], *(row.timestamp_ms for row in portions[TICKS].rows)], np.int64)
+        times = np.array(
+            [self.ticks[partition], *(row.timestamp_ms for row in portions[TICKS].rows)], np.int64
+        )
         return np.maximum.accumulate(times), np.concatenate([[-1], ranks[TICKS]])
 
 
 def columns_by_topic(positive_label: Callable[[str], str | None]) -> dict[str, AsColumns]:
-    """Return what makes columns of a topic's rows; `positive_label` gives a model's configured positive label."""
+    """Return what makes columns of a topic's rows;
+
+    `positive_label` gives a model's configured positive label.
+    """
     return {
         PREDICTIONS: partial(PredictionColumns.of, positive_label=positive_label),
         GROUND_TRUTH: GroundTruthColumns.of,
@@ -193,7 +244,8 @@ def columns_by_topic(positive_label: Callable[[str], str | None]) -> dict[str, A
 
 
 def merged_ranks(keys: Sequence[Indexes]) -> list[Indexes]:
-    """Position of each item when sorted sequences are merged, earlier sequences first where keys are equal.
+    """Position of each item when sorted sequences are merged, earlier sequences first where keys
+    are equal.
 
     Parameters
     ----------
@@ -216,7 +268,9 @@ def merged_ranks(keys: Sequence[Indexes]) -> list[Indexes]:
 
 
 def _by_partition(partition: Indexes, ids: list[bytes], partitions: int) -> list[Indexes]:
-    """Return the indexes of each partition's rows, in order; rows whose partition is below 0 are placed by their id."""
+    """Return the indexes of each partition's rows, in order; rows whose partition is below 0 are
+    placed by their id.
+    """
     if (partition < 0).all():
         partition = partitions_of(ids, partitions)
     else:

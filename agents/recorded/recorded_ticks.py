@@ -1,7 +1,9 @@
-"""Ticks of an exported log: which rows each of them judges, and when it takes its partition forward.
+"""Ticks of an exported log: which rows each of them judges, and when it takes its partition
+forward.
 
-A live task writes a tick with the positions after which it is in force. A replay applies it to exactly the rows from there on, in
-whatever order topics and partitions are merged, and lets the partition advance once everything before it has been read.
+A live task writes a tick with the positions after which it is in force. A replay applies it to
+exactly the rows from there on, in whatever order topics and partitions are merged, and lets the
+partition advance once everything before it has been read.
 """
 
 from __future__ import annotations
@@ -12,7 +14,14 @@ from typing import Final
 
 import numpy as np
 
-from driftline.agents.recorded.topic_log import Decode, Indexes, Portion, Position, TopicLog, check_partitions
+from driftline.agents.recorded.topic_log import (
+    Decode,
+    Indexes,
+    Portion,
+    Position,
+    TopicLog,
+    check_partitions,
+)
 from driftline.schemas.rows import TickRow
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
@@ -71,17 +80,29 @@ class RecordedTicks:
         log.close()
         self.position: Position = log.position
         self._times = [_running([0, *(tick.timestamp_ms for tick in some)]) for some in ticks]
-        self._ended = [_running([-1, *(-1 if tick.ended_ms is None else tick.ended_ms for tick in some)]) for some in ticks]
-        self._after = {topic: [_running([(tick.after or {}).get(topic, 0) for tick in some]) for some in ticks] for topic in JUDGED}
+        self._ended = [
+            _running([-1, *(-1 if tick.ended_ms is None else tick.ended_ms for tick in some)])
+            for some in ticks
+        ]
+        self._after = {
+            topic: [_running([(tick.after or {}).get(topic, 0) for tick in some]) for some in ticks]
+            for topic in JUDGED
+        }
         self.last_ms = max(int(times[-1]) for times in self._times)
         self.ended = any(int(ended[-1]) >= 0 for ended in self._ended)
 
     def floors(self, topic: str, partition: int, offset: Indexes) -> Indexes:
-        """Event time that the partition had reached by ticks when the rows at `offset`, shape (N,), came; 0 before the first one."""
-        return self._times[partition][np.searchsorted(self._after[topic][partition], offset, side="right")]
+        """Event time that the partition had reached by ticks when the rows at `offset`, shape (N,),
+        came; 0 before the first one.
+        """
+        return self._times[partition][
+            np.searchsorted(self._after[topic][partition], offset, side="right")
+        ]
 
     def reached(self, partition: int, positions: Sequence[int]) -> tuple[int, int | None]:
-        """The tick in force, and the end of the history if one says so, where the topics of JUDGED have been read up to `positions`."""
+        """The tick in force, and the end of the history if one says so, where the topics of JUDGED
+        have been read up to `positions`.
+        """
         behind = [
             int(np.searchsorted(self._after[topic][partition], position, side="right"))
             for topic, position in zip(JUDGED, positions, strict=True)

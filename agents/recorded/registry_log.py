@@ -1,8 +1,9 @@
 """The registry's part of a recorded log: commands to carry out, or decisions to follow.
 
-A replay decides anew by default and takes only commands from the log, each at the time that it names, as a live run of fed history does.
-With `--follow` it decides nothing: the recorded events hold, each from the frontier at which the live run's stage 2 took it in, which the
-effect records tell. So a live run by the clock on the wall is repeated, where a command counts when it is read.
+A replay decides anew by default and takes only commands from the log, each at the time that it
+names, as a live run of fed history does. With `--follow` it decides nothing: the recorded events
+hold, each from the frontier at which the live run's stage 2 took it in, which the effect records
+tell. So a live run by the clock on the wall is repeated, where a command counts when it is read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ import msgspec
 from msgspec import Struct
 
 from driftline.agents.recorded.lines import LineFile, LogError
-from driftline.agents.recorded.topic_log import Decode, Portion, Position, TopicLog, exported_value, is_exported
+from driftline.agents.recorded.topic_log import (
+    Decode,
+    Portion,
+    Position,
+    TopicLog,
+    exported_value,
+    is_exported,
+)
 from driftline.schemas.decode import decode_commands
 from driftline.schemas.rejects import Reject
 from driftline.schemas.results import RegistryCommand, RegistryEffect, RegistryEvent
@@ -37,15 +45,22 @@ class TimedCommand(Struct, frozen=True):
 
 
 def _decoder(latest_ms: int | None) -> Decode:
-    def decode(values: Sequence[bytes], offsets: Sequence[int]) -> tuple[list[Any], Sequence[int], list[Reject]]:
+    def decode(
+        values: Sequence[bytes], offsets: Sequence[int]
+    ) -> tuple[list[Any], Sequence[int], list[Reject]]:
         commands, good, rejects = decode_commands(values, offsets, latest_ms)
-        return [TimedCommand(command, parse_time(command.timestamp)) for command in commands], good, rejects
+        return (
+            [TimedCommand(command, parse_time(command.timestamp)) for command in commands],
+            good,
+            rejects,
+        )
 
     return decode
 
 
 class Commands:
-    """Commands of a log by event time: each when event time is about to pass it, in the order of the file.
+    """Commands of a log by event time: each when event time is about to pass it, in the order of
+    the file.
 
     Parameters
     ----------
@@ -59,8 +74,19 @@ class Commands:
         Takes the lines that are no commands.
     """
 
-    def __init__(self, path: Path | None, position: Position, *, latest_ms: int, refused: Callable[[Portion], None]) -> None:
-        self._log = TopicLog(path, (_decoder(latest_ms), _decoder(None)), position=position) if path else None
+    def __init__(
+        self,
+        path: Path | None,
+        position: Position,
+        *,
+        latest_ms: int,
+        refused: Callable[[Portion], None],
+    ) -> None:
+        self._log = (
+            TopicLog(path, (_decoder(latest_ms), _decoder(None)), position=position)
+            if path
+            else None
+        )
         self._refused = refused
 
     @property
@@ -69,7 +95,9 @@ class Commands:
         return self._log.position if self._log else Position()
 
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
-        """Return the commands of the time before `time_ms`, all that are left for None, and no decided records."""
+        """Return the commands of the time before `time_ms`, all that are left for None, and no
+        decided records.
+        """
         commands: list[Record] = []
         while self._log is not None:
             self._log.fill(_AHEAD_LINES)
@@ -112,16 +140,22 @@ class Followed:
         for event in _all(self._path, RegistryEvent):
             self._events.setdefault(event.model_name, deque()).append(event)
         effects = _all(folder / f"{REGISTRY_EFFECTS}.jsonl", RegistryEffect)
-        self._effects = sorted(((parse_time(effect.frontier), effect) for effect in effects), key=itemgetter(0))
+        self._effects = sorted(
+            ((parse_time(effect.frontier), effect) for effect in effects), key=itemgetter(0)
+        )
         self._models: dict[str, Model] = {}
         self.done = 0
         while self.done < done:
             self._next()
 
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
-        """Return no commands, and the records of the decisions that the live run used before `time_ms`."""
+        """Return no commands, and the records of the decisions that the live run used before
+        `time_ms`.
+        """
         records: list[Record] = []
-        while self.done < len(self._effects) and (time_ms is None or self._effects[self.done][0] < time_ms):
+        while self.done < len(self._effects) and (
+            time_ms is None or self._effects[self.done][0] < time_ms
+        ):
             records += self._next()
         if time_ms is None:
             for events in self._events.values():
@@ -168,5 +202,7 @@ def _all(path: Path, kind: type[Any]) -> list[Any]:
                 try:
                     values.append(decode(exported_value(line) if exported else line))
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise LogError(f"{path}: line {len(values)} is no {kind.__name__} ({error})") from error
+                    raise LogError(
+                        f"{path}: line {len(values)} is no {kind.__name__} ({error})"
+                    ) from error
     return values

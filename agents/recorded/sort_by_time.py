@@ -1,7 +1,7 @@
 """Lines sorted by event time in bounded memory.
 
-A recorded log is never sorted; the rows of a table have no order of arrival, so a table is. Runs of lines are sorted in
-memory, put into temporary files, and merged. Equal times keep their order.
+A recorded log is never sorted; the rows of a table have no order of arrival, so a table is. Runs of
+lines are sorted in memory, put into temporary files, and merged. Equal times keep their order.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""A table (CSV or Parquet) turned into a recorded log: every row is a prediction, and a truth where it has a label.
+"""A table (CSV or Parquet) turned into a recorded log: every row is a prediction, and a truth where
+it has a label.
 
-The rows of a table have no order of arrival, so the log is sorted by event time: predictions by theirs, truths by
-`label_timestamp` (by default the prediction's own time). The offset of a line is the number of its row, from 0. Which
-column is which field is `layout.py`.
+The rows of a table have no order of arrival, so the log is sorted by event time: predictions by
+theirs, truths by `label_timestamp` (by default the prediction's own time). The offset of a line is
+the number of its row, from 0. Which column is which field is `layout.py`.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def log_of_table(
     Raises
     ------
     LogError
-        If the table cannot be read or needed columns are missing; with the row where one is to blame.
+        If the table cannot be read or needed columns are missing; with the row where one is to
+        blame.
     """
     if folder.exists():
         return
@@ -73,7 +75,12 @@ def log_of_table(
 
 
 def _write_log(
-    table: Path, partial: Path, *, mapping: Mapping[str, str], segments: Sequence[str], progress: Callable[[int], None] | None
+    table: Path,
+    partial: Path,
+    *,
+    mapping: Mapping[str, str],
+    segments: Sequence[str],
+    progress: Callable[[int], None] | None,
 ) -> None:
     read = _csv_rows if table.suffix.lower() == ".csv" else _parquet_rows
     rows = read(table)
@@ -82,7 +89,8 @@ def _write_log(
         time_ms = 0
         for number, values in enumerate(rows):
             prediction, truth = layout.events(values, number)
-            # A row whose time is none keeps its place behind the row before it, and is refused there.
+            # A row whose time is none keeps its place behind the row before it, and is refused
+            # there.
             time_ms = _time_or(prediction.get("timestamp"), time_ms)
             predictions.add(time_ms, _line(prediction, number, table))
             if truth is not None:
@@ -94,14 +102,20 @@ def _write_log(
 
 
 def _time_or(value: Any, before_ms: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value < 10**15 else before_ms
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and value < 10**15
+        else before_ms
+    )
 
 
 def _line(event: Mapping[str, Any], number: int, table: Path) -> bytes:
     try:
         return _encode({"offset": number, "value": event})
     except (TypeError, ValueError) as error:
-        raise LogError(f"{table}: row {number} cannot be written as JSON ({error}); convert the column or leave it out") from error
+        raise LogError(
+            f"{table}: row {number} cannot be written as JSON ({error}); convert the column or leave it out"
+        ) from error
 
 
 def _csv_rows(table: Path) -> Iterator[Sequence[Any]]:
@@ -117,14 +131,20 @@ def _csv_rows(table: Path) -> Iterator[Sequence[Any]]:
                 elif len(row) != width:
                     if not row:
                         continue
-                    raise LogError(f"{table}: row {number} (line {reader.line_num}) has {len(row)} values, the header has {width}")
+                    raise LogError(
+                        f"{table}: row {number} (line {reader.line_num}) has {len(row)} values, the header has {width}"
+                    )
                 yield row
                 number += 1
         except csv.Error as error:
-            raise LogError(f"{table}: row {max(number, 0)} (line {reader.line_num}) is no CSV: {error}") from error
+            raise LogError(
+                f"{table}: row {max(number, 0)} (line {reader.line_num}) is no CSV: {error}"
+            ) from error
         except UnicodeDecodeError as error:
             byte = f"{error.reason}: {error.object[error.start]:#04x}"
-            raise LogError(f"{table}: is not UTF-8 somewhere after row {max(number, 0)} ({byte}); convert it to UTF-8") from error
+            raise LogError(
+                f"{table}: is not UTF-8 somewhere after row {max(number, 0)} ({byte}); convert it to UTF-8"
+            ) from error
         if number < 0:
             raise LogError(f"{table}: is empty; a header with the names of the columns is needed")
 
@@ -135,7 +155,9 @@ def _parquet_rows(table: Path) -> Iterator[Sequence[Any]]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise LogError(f'{table}: reading Parquet needs pyarrow: pip install "driftline[parquet]"') from error
+        raise LogError(
+            f'{table}: reading Parquet needs pyarrow: pip install "driftline[parquet]"'
+        ) from error
     try:
         with pyarrow.parquet.ParquetFile(table) as file:
             yield file.schema_arrow.names

@@ -1,9 +1,10 @@
 """One topic of a recorded log: decoded lines with their order keys, a portion at a time.
 
-A recorded log is a folder with one `<topic>.jsonl` per topic, one value a line. A plain file is one sequence: the line
-number, from 0, is the offset, and the partition of a row follows from its key. A file that an export wrote keeps
-partition and offset beside each value; each of its lines is an `Exported`, in the order in which the partitions' heads
-merge by event time. Merging topics is `merge.py`.
+A recorded log is a folder with one `<topic>.jsonl` per topic, one value a line. A plain file is one
+sequence: the line number, from 0, is the offset, and the partition of a row follows from its key. A
+file that an export wrote keeps partition and offset beside each value; each of its lines is an
+`Exported`, in the order in which the partitions' heads merge by event time. Merging topics is
+`merge.py`.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ class Refused(Struct, frozen=True):
 class Exported(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A line of an exported log: the value as it was on the topic, and where.
 
-    `value` holds the bytes of a value that is one line of JSON, `value_base64` those of any other. `refused` marks what the
-    live run sent to its dead-letter topic; a replay refuses it for the same reason. Without `partition` the key decides,
-    as in a plain file.
+    `value` holds the bytes of a value that is one line of JSON, `value_base64` those of any other.
+    `refused` marks what the live run sent to its dead-letter topic; a replay refuses it for the
+    same reason. Without `partition` the key decides, as in a plain file.
     """
 
     offset: int
@@ -58,7 +59,9 @@ class Exported(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 
 
 class Position(Struct, frozen=True):
-    """How far a topic's file has been read: bytes, lines, and the running maximum of event time in ms (0: no row yet)."""
+    """How far a topic's file has been read: bytes, lines, and the running maximum of event time in
+    ms (0: no row yet).
+    """
 
     byte: int = 0
     line: int = 0
@@ -73,11 +76,13 @@ class Portion(Struct, gc=False):
     rows
         The valid rows: columns of predictions or ground truths, else a list of what was decoded.
     line, offset, partition
-        Shape (N,): of each row its line number, its offset, and its partition where the file says so, else -1.
+        Shape (N,): of each row its line number, its offset, and its partition where the file says
+        so, else -1.
     key
         Shape (N,): running maximum of event time in the file up to and including each row.
     raw
-        The bytes of the rows, in parts: values, and which of them, from the first to the last exclusively.
+        The bytes of the rows, in parts: values, and which of them, from the first to the last
+        exclusively.
     rejects, reject_partition
         The other lines, in order, and the recorded partition of each, 0 in a plain file.
     reject_line
@@ -104,7 +109,11 @@ class Portion(Struct, gc=False):
 
 
 class _Block(Struct, gc=False):
-    """What one read gave: `keys` for every line, the rest for rows as in `Portion`; `at` is the line of a row in the block."""
+    """What one read gave:
+
+    `keys` for every line, the rest for rows as in `Portion`; `at` is the line of a row in the
+    block.
+    """
 
     lines: Lines
     keys: Indexes
@@ -139,7 +148,12 @@ class TopicLog:
     """
 
     def __init__(
-        self, path: Path, decode: tuple[Decode, Decode], *, columns: AsColumns | None = None, position: Position | None = None
+        self,
+        path: Path,
+        decode: tuple[Decode, Decode],
+        *,
+        columns: AsColumns | None = None,
+        position: Position | None = None,
     ) -> None:
         self.path = path
         self._columns = columns
@@ -159,8 +173,13 @@ class TopicLog:
         return self._lines.ended
 
     def fill(self, lines: int) -> None:
-        """Read ahead until `lines` lines are buffered, or MAX_AHEAD_BYTES with at least one line, or the file ends."""
-        while self.buffered < lines and (not self.buffered or sum(block.lines.size_bytes for block in self._blocks) < MAX_AHEAD_BYTES):
+        """Read ahead until `lines` lines are buffered, or MAX_AHEAD_BYTES with at least one line,
+        or the file ends.
+        """
+        while self.buffered < lines and (
+            not self.buffered
+            or sum(block.lines.size_bytes for block in self._blocks) < MAX_AHEAD_BYTES
+        ):
             chunk = self._lines.read()
             if chunk is None:
                 return
@@ -168,7 +187,9 @@ class TopicLog:
             self.buffered += len(chunk.values)
 
     def keys(self, lines: int) -> Indexes:
-        """Running maxima of event time of the next buffered lines, valid or not, at most `lines` of them."""
+        """Running maxima of event time of the next buffered lines, valid or not, at most `lines` of
+        them.
+        """
         if not self._blocks:
             return np.empty(0, np.int64)
         first = self._blocks[0].keys[self._used :]
@@ -220,9 +241,12 @@ class TopicLog:
         times = np.zeros(n + 1, np.int64)
         times[0] = self._high_ms
         if self._columns is None:
-            times[block.at + 1] = np.fromiter(map(_TIMESTAMP, block.rows), np.int64, len(block.rows))
+            times[block.at + 1] = np.fromiter(
+                map(_TIMESTAMP, block.rows), np.int64, len(block.rows)
+            )
         else:
-            # Now, while the rows of this read are in the processor's cache: each later pass over them would cost 0.2 us a row.
+            # Now, while the rows of this read are in the processor's cache: each later pass over
+            # them would cost 0.2 us a row.
             block.rows = self._columns(block.rows, block.offset)
             times[block.at + 1] = block.rows.timestamp_ms
         block.keys = np.maximum.accumulate(times)[1:]
@@ -244,7 +268,10 @@ class TopicLog:
                 continue
             if exported.refused is not None:
                 said = exported.refused
-                refused[i] = (Reject(offset=exported.offset, reason=said.reason, error=said.error, raw=value), exported.partition or 0)
+                refused[i] = (
+                    Reject(offset=exported.offset, reason=said.reason, error=said.error, raw=value),
+                    exported.partition or 0,
+                )
                 continue
             values.append(value)
             offsets.append(exported.offset)
@@ -311,7 +338,9 @@ def _cut(block: _Block, begin: int, end: int, *, first_line: int) -> Portion:
     bad = [i for i, at in enumerate(block.reject_at) if begin <= at < end]
     at = block.at[low:high]
     return Portion(
-        rows=block.rows[low:high] if isinstance(block.rows, list) else block.rows.take(slice(low, high)),
+        rows=block.rows[low:high]
+        if isinstance(block.rows, list)
+        else block.rows.take(slice(low, high)),
         line=at + first_line,
         offset=block.offset[low:high],
         partition=block.partition[low:high],
@@ -330,7 +359,9 @@ def _joined(parts: list[Portion]) -> Portion:
     empty = np.empty(0, np.int64)
     lists = [part.rows for part in parts]
     return Portion(
-        rows=list(chain.from_iterable(lists)) if all(isinstance(rows, list) for rows in lists) else joined(lists),
+        rows=list(chain.from_iterable(lists))
+        if all(isinstance(rows, list) for rows in lists)
+        else joined(lists),
         line=np.concatenate([empty, *(part.line for part in parts)]),
         offset=np.concatenate([empty, *(part.offset for part in parts)]),
         partition=np.concatenate([empty, *(part.partition for part in parts)]),

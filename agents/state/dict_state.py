@@ -1,6 +1,7 @@
 """State in a plain dictionary: for tests, for benches, and for runs that nobody wants to resume.
 
-It keeps the same promises as `overlay.py` over `rocks.py` except durability; one suite of tests runs on both.
+It keeps the same promises as `overlay.py` over `rocks.py` except durability; one suite of tests
+runs on both.
 """
 
 from __future__ import annotations

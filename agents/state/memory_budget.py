@@ -1,7 +1,8 @@
 """How the states of one process share its memory.
 
-Half of the memory is for what has not been spilled, half for values at hand of what has. A state may take more than its even share while
-others leave room, so small states make place for large ones.
+Half of the memory is for what has not been spilled, half for values at hand of what has. A state
+may take more than its even share while others leave room, so small states make place for large
+ones.
 """
 
 from __future__ import annotations
@@ -36,14 +37,21 @@ class Budget:
     def must_spill(self, overlay: Overlay) -> bool:
         """Tell whether the overlay takes more than its share of memory that is needed."""
         share = self._share_bytes()
-        if overlay.grown_bytes <= share or sum(other.grown_bytes for other in self._overlays) <= self._half_bytes:
+        if (
+            overlay.grown_bytes <= share
+            or sum(other.grown_bytes for other in self._overlays) <= self._half_bytes
+        ):
             return False
-        # What was deleted and overwritten has been counted too; counting anew only here keeps its cost small.
+        # What was deleted and overwritten has been counted too; counting anew only here keeps its
+        # cost small.
         return overlay.counted() > share // 2
 
     def must_drop_cache(self, overlay: Overlay) -> bool:
         """The same for the values at hand."""
-        return overlay.cache_bytes > self._share_bytes() and sum(other.cache_bytes for other in self._overlays) > self._half_bytes
+        return (
+            overlay.cache_bytes > self._share_bytes()
+            and sum(other.cache_bytes for other in self._overlays) > self._half_bytes
+        )
 
     def _share_bytes(self) -> int:
         return self._half_bytes // max(self._least, len(self._overlays))

@@ -1,11 +1,15 @@
-"""The state of one stage on one partition in memory: what changed lately, over what the store holds.
+"""The state of one stage on one partition in memory: what changed lately, over what the store
+holds.
 
-All values that were put since the last spill are here; what was spilled is read from the store, in one multi-get for all keys of a batch,
-behind a bounded cache. A commit writes down the changes since the last commit as one record, from which the table is rebuilt after a
-kill: most entries are gone again before they would have been spilled, and the changes cost 0.7 us a joined pair as a record, 3.4 us as
-keys of their own (measured). The same bytes are a driver's journal. When to spill, and where records and spilled values lie, is `rocks.py`.
+All values that were put since the last spill are here; what was spilled is read from the store, in
+one multi-get for all keys of a batch, behind a bounded cache. A commit writes down the changes
+since the last commit as one record, from which the table is rebuilt after a kill: most entries are
+gone again before they would have been spilled, and the changes cost 0.7 us a joined pair as a
+record, 3.4 us as keys of their own (measured). The same bytes are a driver's journal. When to
+spill, and where records and spilled values lie, is `rocks.py`.
 
-Reads ask in turn: the table, the frozen table (a spill that is being written while the next batch changes the table), the cache, the store.
+Reads ask in turn: the table, the frozen table (a spill that is being written while the next batch
+changes the table), the cache, the store.
 """
 
 from __future__ import annotations
@@ -21,7 +25,8 @@ Read = Callable[[Sequence[bytes]], Sequence[bytes | None]]
 Ranges = list[tuple[bytes, bytes]]
 Table = dict[bytes, bytes | None]
 
-# What CPython 3.11 takes for two bytes objects and their dictionary slot, beside the bytes themselves.
+# What CPython 3.11 takes for two bytes objects and their dictionary slot, beside the bytes
+# themselves.
 ENTRY_BYTES: Final = 33 + 33 + 100
 
 
@@ -46,7 +51,9 @@ class DeleteRange(Struct, array_like=True, tag=2, gc=False):
 
 
 class _Unknown:
-    """The type of the mark for "not known here, ask the next layer" (None stands for "known to be absent")."""
+    """The type of the mark for "not known here, ask the next layer" (None stands for "known to be
+    absent").
+    """
 
 
 _UNKNOWN: Final = _Unknown()
@@ -68,17 +75,20 @@ class Overlay:
     def __init__(self, read: Read, *, bare: bool) -> None:
         self._read = read
         self._bare = bare
-        # Current values, None for what is deleted here and may be in the store, and ranges deleted since the last spill.
+        # Current values, None for what is deleted here and may be in the store, and ranges deleted
+        # since the last spill.
         self._table: Table = {}
         self._ranges: Ranges = []
-        # What changed since the last record, in order; changes of single keys after the last of many.
+        # What changed since the last record, in order; changes of single keys after the last of
+        # many.
         self._changes: list[Put | Pop | DeleteRange] = []
         self._singles: Table = {}
         self._frozen: Table | None = None
         self._frozen_ranges: Ranges = []
         self._cache: dict[bytes, bytes] = {}
         self._cached_entry_bytes = ENTRY_BYTES
-        # About what the table takes; what was deleted and overwritten has been counted too, until `counted`.
+        # About what the table takes; what was deleted and overwritten has been counted too, until
+        # `counted`.
         self.grown_bytes = 0
 
     def get(self, key: bytes) -> bytes | None:
@@ -95,7 +105,9 @@ class Overlay:
         if len(missing) == len(known):
             return self._spilled(keys)
         if missing:
-            for index, value in zip(missing, self._spilled([keys[index] for index in missing]), strict=True):
+            for index, value in zip(
+                missing, self._spilled([keys[index] for index in missing]), strict=True
+            ):
                 known[index] = value
         return known
 
@@ -151,8 +163,15 @@ class Overlay:
         return record
 
     def snapshot(self) -> bytes:
-        """Return one record that stands for all records since the last spill, and for what changed since."""
-        snapshot = _encode([*(DeleteRange(*both) for both in self._ranges), Put(list(self._table), list(self._table.values()))])
+        """Return one record that stands for all records since the last spill, and for what changed
+        since.
+        """
+        snapshot = _encode(
+            [
+                *(DeleteRange(*both) for both in self._ranges),
+                Put(list(self._table), list(self._table.values())),
+            ]
+        )
         self.grown_bytes = len(snapshot) + len(self._table) * ENTRY_BYTES
         self._recorded()
         return snapshot
@@ -170,11 +189,19 @@ class Overlay:
             else:
                 self._table.update(zip(change.keys, change.values, strict=True))
                 if self._bare:
-                    self._removed([key for key, value in zip(change.keys, change.values, strict=True) if value is None])
+                    self._removed(
+                        [
+                            key
+                            for key, value in zip(change.keys, change.values, strict=True)
+                            if value is None
+                        ]
+                    )
         self.grown_bytes += len(record) + _keys_of(changes) * ENTRY_BYTES
 
     def replay(self, record: bytes) -> None:
-        """Make the changes of a record that the store has; those since the last spill or snapshot, in order, make the table."""
+        """Make the changes of a record that the store has; those since the last spill or snapshot,
+        in order, make the table.
+        """
         self.apply(record)
         self._recorded()
 
@@ -187,9 +214,15 @@ class Overlay:
         return sum(map(len, there)) + sum(map(len, there.values()))
 
     def repeat_spilled(self, items: Iterable[tuple[bytes, bytes]]) -> int:
-        """The same for entries as the store has them; leaves out what is no longer so, which later records have. Gives the bytes."""
+        """The same for entries as the store has them; leaves out what is no longer so, which later
+        records have. Gives the bytes.
+        """
         table, frozen = self._table, self._frozen or {}
-        there = {key: value for key, value in items if key not in table and key not in frozen and not self._in_deleted_range(key)}
+        there = {
+            key: value
+            for key, value in items
+            if key not in table and key not in frozen and not self._in_deleted_range(key)
+        }
         self._noted().append(Put(list(there), list(there.values())))
         return sum(map(len, there)) + sum(map(len, there.values()))
 
@@ -207,7 +240,8 @@ class Overlay:
         return self.grown_bytes
 
     def freeze(self) -> tuple[Ranges, Table]:
-        """Set the table aside for a spill, and return it: ranges that the store has to delete, then keys to set or (None) to delete.
+        """Set the table aside for a spill, and return it: ranges that the store has to delete, then
+        keys to set or (None) to delete.
 
         Nothing changes it until `spilled`. No changes may be left that no record has.
         """
@@ -225,7 +259,9 @@ class Overlay:
         return self._frozen is not None
 
     def spilled(self) -> None:
-        """Let go of the frozen table, once the store has it; its values stay at hand until the next spill."""
+        """Let go of the frozen table, once the store has it; its values stay at hand until the next
+        spill.
+        """
         frozen = {key: value for key, value in (self._frozen or {}).items() if value is not None}
         if self._ranges:
             frozen = {key: value for key, value in frozen.items() if not _within(key, self._ranges)}
@@ -272,7 +308,9 @@ class Overlay:
             for key, value in zip(keys, map(self._frozen.get, keys, repeat(_UNKNOWN)), strict=True)
         ]
         missing = [index for index, value in enumerate(found) if value is _UNKNOWN]
-        for index, value in zip(missing, self._stored([keys[index] for index in missing]), strict=True):
+        for index, value in zip(
+            missing, self._stored([keys[index] for index in missing]), strict=True
+        ):
             found[index] = value
         return found
 
@@ -282,14 +320,21 @@ class Overlay:
         wanted = [key for key, value in zip(keys, values, strict=True) if value is None]
         if not wanted:
             return values
-        # Ascending keys make a multi-get three times as fast: neighbours share the path through RocksDB's memtable.
+        # Ascending keys make a multi-get three times as fast: neighbours share the path through
+        # RocksDB's memtable.
         wanted.sort()
         found = self._read(wanted)
         if self._ranges or self._frozen_ranges:
-            found = [None if self._in_deleted_range(key) else value for key, value in zip(wanted, found, strict=True)]
+            found = [
+                None if self._in_deleted_range(key) else value
+                for key, value in zip(wanted, found, strict=True)
+            ]
         if found.count(None) < len(found):
             by_key = dict(zip(wanted, found, strict=True))
-            values = [by_key[key] if value is None else value for key, value in zip(keys, values, strict=True)]
+            values = [
+                by_key[key] if value is None else value
+                for key, value in zip(keys, values, strict=True)
+            ]
             self._cache.update((key, value) for key, value in by_key.items() if value is not None)
         return values
 
@@ -303,11 +348,16 @@ def _within(key: bytes, ranges: Ranges) -> bool:
 
 
 def rewritten(record: bytes, change: Callable[[bytes, bytes], bytes]) -> bytes:
-    """Return a record with the value of every key that it sets as `change` makes it from key and value."""
+    """Return a record with the value of every key that it sets as `change` makes it from key and
+    value.
+    """
     changes = _decode(record)
     for made in changes:
         if isinstance(made, Put):
-            made.values = [None if value is None else change(key, value) for key, value in zip(made.keys, made.values, strict=True)]
+            made.values = [
+                None if value is None else change(key, value)
+                for key, value in zip(made.keys, made.values, strict=True)
+            ]
     return _encode(changes)
 
 

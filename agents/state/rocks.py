@@ -1,12 +1,13 @@
 """The durable state of a process: one RocksDB database for all its tasks and for marks of its own.
 
-A commit is one write batch with the changes of every task that changed, and with the marks: after a kill at any moment either all of a
-step is there or nothing of it. The write-ahead log goes to the operating system with every commit, so a commit survives kill -9 of the
-process; it is not forced to the disk, so the last commits may be missing after a power failure.
+A commit is one write batch with the changes of every task that changed, and with the marks: after a
+kill at any moment either all of a step is there or nothing of it. The write-ahead log goes to the
+operating system with every commit, so a commit survives kill -9 of the process; it is not forced to
+the disk, so the last commits may be missing after a power failure.
 
-Keys: stage (1 byte), partition (2 bytes) and the task's own key for spilled values; 0xFD, stage, partition and a number (8 bytes) for
-slices of spills; 0xFE and the same for the records since the task's last spill; 0xFF and a name for marks. What a task writes is
-`task_state.py`.
+Keys: stage (1 byte), partition (2 bytes) and the task's own key for spilled values; 0xFD, stage,
+partition and a number (8 bytes) for slices of spills; 0xFE and the same for the records since the
+task's last spill; 0xFF and a name for marks. What a task writes is `task_state.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from rocksdict import BlockBasedOptions, Cache, ChecksumType, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    ChecksumType,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+)
 
 from driftline.agents.state.errors import StateError
 from driftline.agents.state.memory_budget import Budget
@@ -42,9 +51,11 @@ class RocksState:
     tasks
         How many tasks will share the memory, at least.
     memory_bytes
-        Memory for the state of all tasks; half of it is for what has not been spilled, half for what has.
+        Memory for the state of all tasks; half of it is for what has not been spilled, half for
+        what has.
     of, to_start_anew, after_failure
-        For messages: whose state it is, what to do when it cannot be opened, and what happens when it cannot be written.
+        For messages: whose state it is, what to do when it cannot be opened, and what happens when
+        it cannot be written.
 
     Raises
     ------
@@ -71,7 +82,9 @@ class RocksState:
         try:
             self._db: Any = Rdict(str(path), options=_options())
         except Exception as error:  # rocksdict raises bare Exception for every failure to open
-            raise StateError(f"{path}: cannot open the state of {of} ({error}); {to_start_anew}") from error
+            raise StateError(
+                f"{path}: cannot open the state of {of} ({error}); {to_start_anew}"
+            ) from error
         self._to_start_anew = to_start_anew
         written = self.mark(_EXTENTS)
         self._extents = None if written is None else _decode_extents(written)
@@ -92,7 +105,9 @@ class RocksState:
             raise ValueError(f"stage {stage} is outside 0..{MAX_STAGE}")
         if (stage, partition) not in self._tasks:
             made = TaskState(self._db, stage, partition, self._budget)
-            if self._extents is not None and not self._extents.get(_task(stage, partition), NOTHING).is_in(made.found):
+            if self._extents is not None and not self._extents.get(
+                _task(stage, partition), NOTHING
+            ).is_in(made.found):
                 raise StateError(
                     f"{self.path}: the state of {self._of} is damaged: parts of stage {stage}, partition {partition} are missing; "
                     f"{self._to_start_anew}"
@@ -119,11 +134,14 @@ class RocksState:
         try:
             value: bytes | None = self._db.get(_MARK + name.encode())
         except Exception as error:  # rocksdict raises bare Exception, of damaged files too
-            raise StateError(f"{self.path}: cannot read the state of {self._of} ({error})") from error
+            raise StateError(
+                f"{self.path}: cannot read the state of {self._of} ({error})"
+            ) from error
         return value
 
     def commit(self, marks: Mapping[str, bytes]) -> None:
-        """Write the changes of all tasks and the given marks as one atomic batch, and what there has to be the next time.
+        """Write the changes of all tasks and the given marks as one atomic batch, and what there
+        has to be the next time.
 
         Raises
         ------
@@ -131,13 +149,16 @@ class RocksState:
             If the operating system does not take it, for example because the disk is full.
         """
         cuts = [task.cut() for _, task in sorted(self._tasks.items()) if task.overlay.changed]
-        self._extents = (self._extents or {}) | {_task(*which): task.extent for which, task in self._tasks.items()}
+        self._extents = (self._extents or {}) | {
+            _task(*which): task.extent for which, task in self._tasks.items()
+        }
         self.write(cuts, {**marks, _EXTENTS: _encode(self._extents)})
         for cut in cuts:
             cut.task.settle(cut)
 
     def finish(self, marks: Mapping[str, bytes]) -> None:
-        """Write marks as the last commit, and delete the state of all tasks, which nothing will ask for.
+        """Write marks as the last commit, and delete the state of all tasks, which nothing will ask
+        for.
 
         Raises
         ------
@@ -152,7 +173,8 @@ class RocksState:
         self._write(batch)
 
     def write(self, cuts: Sequence[Cut], marks: Mapping[str, bytes]) -> None:
-        """Write what was cut off and marks as one atomic batch, then spills. Any thread may do it, and the tasks may go on meanwhile.
+        """Write what was cut off and marks as one atomic batch, then spills. Any thread may do it,
+        and the tasks may go on meanwhile.
 
         Raises
         ------
@@ -172,16 +194,22 @@ class RocksState:
         """Close the database; what was not committed is gone."""
         try:
             self._db.close()
-        except Exception as error:  # as below; what broke a commit breaks closing as well, and was said then
+        except (
+            Exception
+        ) as error:  # as below; what broke a commit breaks closing as well, and was said then
             if not self._broken:
-                raise StateError(f"{self.path}: cannot close the state of {self._of} ({error})") from error
+                raise StateError(
+                    f"{self.path}: cannot close the state of {self._of} ({error})"
+                ) from error
 
     def _write(self, batch: WriteBatch) -> None:
         try:
             self._db.write(batch)
         except Exception as error:  # rocksdict raises bare Exception, of a full disk too
             self._broken = True
-            raise StateError(f"{self.path}: cannot write the state of {self._of} ({error}); {self._after_failure}") from error
+            raise StateError(
+                f"{self.path}: cannot write the state of {self._of} ({error}); {self._after_failure}"
+            ) from error
 
 
 def _task(stage: int, partition: int) -> str:
@@ -202,8 +230,8 @@ def _options() -> Options:
     options.set_max_open_files(256)
     options.set_keep_log_file_num(2)
     options.set_max_log_file_size(1 << 20)
-    # Once a task has been spilled, nearly every first look-up of a prediction id misses: a bloom filter on the memtable took
-    # a miss from 2.4 to 0.4 us.
+    # Once a task has been spilled, nearly every first look-up of a prediction id misses: a bloom
+    # filter on the memtable took a miss from 2.4 to 0.4 us.
     options.set_memtable_prefix_bloom_ratio(0.1)
     options.set_memtable_whole_key_filtering(True)
     options.set_compression_type(DBCompressionType.none())
@@ -211,7 +239,8 @@ def _options() -> Options:
     blocks = BlockBasedOptions()
     blocks.set_bloom_filter(10, False)
     blocks.set_block_cache(Cache(32 << 20))
-    # The library is built without the processor's instruction for CRC32C: with XXH3, writing 50 MB down and reading them take two fifths.
+    # The library is built without the processor's instruction for CRC32C: with XXH3, writing 50 MB
+    # down and reading them take two fifths.
     blocks.set_checksum_type(ChecksumType.xxh3())
     options.set_block_based_table_factory(blocks)
     return options

@@ -1,16 +1,20 @@
-"""What one stage on one partition writes to the database: records of changes, a snapshot in their place, or a spill.
+"""What one stage on one partition writes to the database: records of changes, a snapshot in their
+place, or a spill.
 
-Writing takes three steps, so that a driver can go on with the next batch while a commit is under way: `cut` takes off what changed, on the
-thread that changes the state; `write` and `slices` bring it to the database, on any thread; `settle` says that it is written. Cuts are
-written in their order. Records that have grown to several times what is left of them are replaced by one snapshot; a state that outgrows
-its memory, or a snapshot, is spilled, key by key.
+Writing takes three steps, so that a driver can go on with the next batch while a commit is under
+way: `cut` takes off what changed, on the thread that changes the state; `write` and `slices` bring
+it to the database, on any thread; `settle` says that it is written. Cuts are written in their
+order. Records that have grown to several times what is left of them are replaced by one snapshot; a
+state that outgrows its memory, or a snapshot, is spilled, key by key.
 
-A spill is written in slices after its commit, so that it never lies in memory a second and a third time, as one batch and in RocksDB's
-table. The records stay until a commit after it: a database that was left between two slices reads the records over what it has, and is
-exact, for each slice holds values as of the last of them.
+A spill is written in slices after its commit, so that it never lies in memory a second and a third
+time, as one batch and in RocksDB's table. The records stay until a commit after it: a database that
+was left between two slices reads the records over what it has, and is exact, for each slice holds
+values as of the last of them.
 
-RocksDB opens a database of which a file was cut short as it was some time ago, with newer commits on top: what lies between is gone. So the
-driver keeps with each commit what there has to be, the `Extent` of each state: records are numbered, and so are the slices of spills.
+RocksDB opens a database of which a file was cut short as it was some time ago, with newer commits
+on top: what lies between is gone. So the driver keeps with each commit what there has to be, the
+`Extent` of each state: records are numbered, and so are the slices of spills.
 """
 
 from __future__ import annotations
@@ -32,13 +36,16 @@ _RECORD: Final = struct.Struct(">BBHQ")
 _RECORDS: Final = 0xFE
 _SLICES: Final = 0xFD
 _SLICE_BYTES: Final = 4 << 20
-# Of so many slices it is known that they are there. What came before them has long left RocksDB's log for tables, which have checksums.
+# Of so many slices it is known that they are there. What came before them has long left RocksDB's
+# log for tables, which have checksums.
 _NUMBERED_SLICES: Final = 1_000
 _RECORD_PREFIX_BYTES: Final = 4
 _MIN_RECORD_BYTES: Final = 1 << 20
-# Reading back takes as many times what is left; with 3, commits of the plain job of the bench cost a tenth of a microsecond a pair more.
+# Reading back takes as many times what is left; with 3, commits of the plain job of the bench cost
+# a tenth of a microsecond a pair more.
 _RECORDS_PER_SNAPSHOT: Final = 8
-# A snapshot is one value, which is in memory three times while it is written; what is larger is spilled, in slices.
+# A snapshot is one value, which is in memory three times while it is written; what is larger is
+# spilled, in slices.
 _MAX_SNAPSHOT_BYTES: Final = 16 << 20
 _MAX_RANGES: Final = 64
 
@@ -59,7 +66,8 @@ class Extent(NamedTuple):
     slices: int
 
     def is_in(self, found: Extent | None) -> bool:
-        """Tell whether a database that holds `found` has all of this; None stands for one with gaps.
+        """Tell whether a database that holds `found` has all of this; None stands for one with
+        gaps.
 
         It may have spilled more than its last commit knew of.
         """
@@ -110,7 +118,8 @@ class TaskState:
     Attributes
     ----------
     found
-        What the database held at the start; None if records or slices of spills are missing in between.
+        What the database held at the start; None if records or slices of spills are missing in
+        between.
     """
 
     def __init__(self, db: Any, stage: int, partition: int, budget: Budget) -> None:
@@ -146,7 +155,10 @@ class TaskState:
         return Extent(self._first_record if records else 0, records, self._slices)
 
     def cut(self, *, journal: bool = False) -> Cut:
-        """Take off what changed since the last cut; `journal` asks for the record of the changes in any case."""
+        """Take off what changed since the last cut;
+
+        `journal` asks for the record of the changes in any case.
+        """
         overlay = self.overlay
         number = self._next_record
         self._next_record += 1
@@ -155,7 +167,9 @@ class TaskState:
             replaces = self._first_record = self._spilled_before
             self._spilled_before = 0
         if not overlay.freezing:
-            must_shorten = self._record_bytes > max(_MIN_RECORD_BYTES, _RECORDS_PER_SNAPSHOT * self._snapshot_bytes)
+            must_shorten = self._record_bytes > max(
+                _MIN_RECORD_BYTES, _RECORDS_PER_SNAPSHOT * self._snapshot_bytes
+            )
             too_large = must_shorten and overlay.table_bytes() > _MAX_SNAPSHOT_BYTES
             if too_large or overlay.ranges > _MAX_RANGES or self._budget.must_spill(overlay):
                 changes = overlay.record()
@@ -182,7 +196,9 @@ class TaskState:
         if cut.table is None:
             return
         batch, size = WriteBatch(raw_mode=True), 0
-        batch.delete_range(self._key(_SLICES, 0), self._key(_SLICES, max(0, self._next_slice - _NUMBERED_SLICES)))
+        batch.delete_range(
+            self._key(_SLICES, 0), self._key(_SLICES, max(0, self._next_slice - _NUMBERED_SLICES))
+        )
         for start, end in cut.ranges:
             batch.delete_range(self._prefix + start, self._prefix + end)
         # Sorted batches insert into RocksDB's memtable at half the cost.
@@ -225,9 +241,14 @@ class TaskState:
     @staticmethod
     def erase(batch: WriteBatch, stage: int, partition: int) -> None:
         """Add the deletion of everything that a task wrote to a write batch."""
-        numbered = (_RECORD.pack(kind, stage, partition, 0)[:_RECORD_PREFIX_BYTES] for kind in (_SLICES, _RECORDS))
+        numbered = (
+            _RECORD.pack(kind, stage, partition, 0)[:_RECORD_PREFIX_BYTES]
+            for kind in (_SLICES, _RECORDS)
+        )
         for prefix in (_PREFIX.pack(stage, partition), *numbered):
-            batch.delete_range(prefix, (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big"))
+            batch.delete_range(
+                prefix, (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big")
+            )
 
     def _numbered_slice(self, batch: WriteBatch) -> WriteBatch:
         batch.put(self._key(_SLICES, self._next_slice), b"")
@@ -239,7 +260,10 @@ class TaskState:
 
     def _numbered(self, kind: int) -> list[tuple[int, bytes]]:
         start = self._key(kind, 0)
-        return [(_RECORD.unpack(key)[-1], value) for key, value in self._items(start, start[:_RECORD_PREFIX_BYTES])]
+        return [
+            (_RECORD.unpack(key)[-1], value)
+            for key, value in self._items(start, start[:_RECORD_PREFIX_BYTES])
+        ]
 
     def _read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         try:
@@ -257,7 +281,8 @@ class TaskState:
                     return
                 last = key
                 yield key, value
-            # Damage ends `items` as the end of the database does; what follows its last key tells them apart.
+            # Damage ends `items` as the end of the database does; what follows its last key tells
+            # them apart.
             rest = self._db.iter()
             rest.seek(last)
             if rest.valid():
@@ -267,7 +292,9 @@ class TaskState:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> StateError:
-        return StateError(f"{self._db.path()}: cannot read the state of stage {self._stage}, partition {self._partition} ({error})")
+        return StateError(
+            f"{self._db.path()}: cannot read the state of stage {self._stage}, partition {self._partition} ({error})"
+        )
 
 
 def _without_gaps(numbers: Sequence[int]) -> bool:

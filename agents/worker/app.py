@@ -1,7 +1,8 @@
 """A Faust app for one kind of task: which group it belongs to, and the agent that feeds the tasks.
 
-There are two kinds (stage 1; stages 2 to 4), each with its own consumer group, since Faust assigns all topics of an app to all its
-members. Both apps run in one process and event loop. What a task does with its records is `agents/kafka`.
+There are two kinds (stage 1; stages 2 to 4), each with its own consumer group, since Faust assigns
+all topics of an app to all its members. Both apps run in one process and event loop. What a task
+does with its records is `agents/kafka`.
 """
 
 from __future__ import annotations
@@ -46,14 +47,18 @@ def check_faust() -> None:
 
 
 class ConsumerOnly(BootStrategy):
-    """No producer and no web server of Faust's: results leave in the tasks' transactions, health is `health.py`."""
+    """No producer and no web server of Faust's: results leave in the tasks' transactions, health is
+    `health.py`.
+    """
 
     enable_kafka_producer = False
     enable_web = False
 
 
 class NoTables(TableManager):
-    """Faust's table manager, which carries out assignments; there are no tables of Faust's to wait a second for."""
+    """Faust's table manager, which carries out assignments; there are no tables of Faust's to wait
+    a second for.
+    """
 
     logger = logging.getLogger("faust.worker")
 
@@ -74,13 +79,16 @@ class App(faust.App):
     connection
         The way to the broker, and the settings under [kafka].
     failed
-        Called with what failed, and why. Faust would start the agent again and go on behind the failure.
+        Called with what failed, and why. Faust would start the agent again and go on behind the
+        failure.
     """
 
     BootStrategy = ConsumerOnly
     logger = logging.getLogger("faust.worker")
 
-    def __init__(self, kind: str, feed: Feed, connection: Connection, failed: Callable[[str, Exception], Any]) -> None:
+    def __init__(
+        self, kind: str, feed: Feed, connection: Connection, failed: Callable[[str, Exception], Any]
+    ) -> None:
         settings = connection.settings
         session_seconds = settings.session_timeout_ms / 1000
         super().__init__(
@@ -96,7 +104,8 @@ class App(faust.App):
             broker_session_timeout=session_seconds,
             broker_heartbeat_interval=session_seconds / 6,
             broker_rebalance_timeout=30.0,
-            # Faust gives a seek this long, and up for good afterwards; what a request may take is said in `reader.py`.
+            # Faust gives a seek this long, and up for good afterwards; what a request may take is
+            # said in `reader.py`.
             broker_request_timeout=3600.0,
             # A restore takes its time, and no fetch happens meanwhile.
             broker_max_poll_interval=3600.0,
@@ -117,14 +126,25 @@ class App(faust.App):
     def _new_transport(self) -> MicroBatchTransport:
         options = self._connection.aiokafka()
         linger_ms = self._connection.settings.commit_interval_ms
-        return MicroBatchTransport(self, positions=self.feed, connection=options, bare=self._connection.bare, linger_ms=linger_ms)
+        return MicroBatchTransport(
+            self,
+            positions=self.feed,
+            connection=options,
+            bare=self._connection.bare,
+            linger_ms=linger_ms,
+        )
 
     def _create_directories(self) -> None:
         """Make none: Faust keeps no state here."""
 
     async def reopened(self, partition: int, positions: Mapping[str, int]) -> None:
-        """Deliver to a task from its positions on again: it was opened anew because a transaction was aborted."""
-        wanted = {TP(self._connection.name(topic), partition): positions.get(topic) for topic in self.feed.inputs}
+        """Deliver to a task from its positions on again: it was opened anew because a transaction
+        was aborted.
+        """
+        wanted = {
+            TP(self._connection.name(topic), partition): positions.get(topic)
+            for topic in self.feed.inputs
+        }
         with self._ending("seeking for a task that was opened anew"):
             self.feed.sought(await self._own_consumer.seek_again(wanted))
 
@@ -133,14 +153,19 @@ class App(faust.App):
             await self.feed.run(stream)
 
     async def _assign(self, *_: Any, **__: Any) -> None:
-        """Restore what was assigned. Faust waits for it, without a time limit, before records flow."""
+        """Restore what was assigned.
+
+        Faust waits for it, without a time limit, before records flow.
+        """
         assigned = self.consumer.assignment()
         began = time.monotonic()
         with self._ending("an assignment"):
             await self.feed.assign(assigned)
         self._dealt = True
         partitions = sorted(self.feed.assigned)
-        log.info("%s: partitions %s restored in %.1f s", self.kind, partitions, time.monotonic() - began)
+        log.info(
+            "%s: partitions %s restored in %.1f s", self.kind, partitions, time.monotonic() - began
+        )
 
     @contextmanager
     def _ending(self, what: str) -> Iterator[None]:
@@ -157,10 +182,14 @@ class App(faust.App):
     def ends(self) -> dict[tuple[str, int], int]:
         """Last known end of each assigned log, by topic without prefix and partition."""
         bare = self._connection.bare
-        return {(bare(tp.topic), tp.partition): end.offset for tp, end in self._own_consumer.ends_known().items()}
+        return {
+            (bare(tp.topic), tp.partition): end.offset
+            for tp, end in self._own_consumer.ends_known().items()
+        }
 
     def tell_caught_up(self, now_ms: int) -> None:
-        """Tell each processor whether everything that its inputs hold has been taken, as far as fetches of the last seconds say.
+        """Tell each processor whether everything that its inputs hold has been taken, as far as
+        fetches of the last seconds say.
 
         While the broker is away nothing is caught up: what waits there is not known.
         """

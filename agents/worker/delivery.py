@@ -1,10 +1,12 @@
 """What a fetch brought, as deliveries of whole batches.
 
-aiokafka makes one object of 12 fields per record, in Python; a task needs only keys, values, offsets and timestamps as lists. Here a
-fetched record batch is unpacked by aiokafka's compiled parser and read column by column: 0.9 microseconds of processor time a record
-with network and checksums, against 2.1 (1,000,000 records of 150 bytes). It follows `PartitionRecords._unpack_records` of aiokafka
-0.14 in what counts as a record: no control batches, with `read_committed` nothing of an aborted transaction, and never an offset below
-the fetch position. When to fetch is `pace.py`.
+aiokafka makes one object of 12 fields per record, in Python; a task needs only keys, values,
+offsets and timestamps as lists. Here a fetched record batch is unpacked by aiokafka's compiled
+parser and read column by column: 0.9 microseconds of processor time a record with network and
+checksums, against 2.1 (1,000,000 records of 150 bytes). It follows
+`PartitionRecords._unpack_records` of aiokafka 0.14 in what counts as a record: no control batches,
+with `read_committed` nothing of an aborted transaction, and never an offset below the fetch
+position. When to fetch is `pace.py`.
 """
 
 from __future__ import annotations
@@ -18,21 +20,24 @@ from driftline.agents.kafka.broker.received import Received
 
 
 def deliveries(result: FetchResult, topic: str, start: int, limit: int) -> list[Received]:
-    """Take everything out of a fetch result, in deliveries of at most `limit` records, and move the fetch position behind it.
+    """Take everything out of a fetch result, in deliveries of at most `limit` records, and move the
+    fetch position behind it.
 
     Parameters
     ----------
     topic
         Name to give to the deliveries.
     start
-        Offset from which nothing has been delivered yet: the fetch position, or less where only markers have come since.
+        Offset from which nothing has been delivered yet: the fetch position, or less where only
+        markers have come since.
     limit
         Records per delivery.
 
     Returns
     -------
     list of Received
-        Empty where the fetch holds markers and aborted records only; the fetch position has moved all the same.
+        Empty where the fetch holds markers and aborted records only; the fetch position has moved
+        all the same.
 
     Raises
     ------
@@ -56,7 +61,8 @@ def deliveries(result: FetchResult, topic: str, start: int, limit: int) -> list[
         fetched.next_fetch_offset = batch.next_offset
     result._update_position()
     result._partition_records = None
-    # A generator that nobody runs here and its owner refer to each other; the collector would have to free the bytes of the fetch.
+    # A generator that nobody runs here and its owner refer to each other; the collector would have
+    # to free the bytes of the fetch.
     fetched._records_iterator = None
     found: list[Received] = []
     partition = result._topic_partition.partition
@@ -78,7 +84,9 @@ def _record_batches(fetched: PartitionRecords) -> Any:
     while fetched._records.has_next():
         batch = fetched._records.next_batch()
         if fetched._check_crcs and not batch.validate_crc():
-            raise CorruptRecordException(f"{fetched._tp}: the checksum of the batch at offset {batch.base_offset} is wrong")
+            raise CorruptRecordException(
+                f"{fetched._tp}: the checksum of the batch at offset {batch.base_offset} is wrong"
+            )
         if fetched._isolation_level == READ_COMMITTED and batch.producer_id is not None:
             fetched._consume_aborted_up_to(batch.base_offset)
             if batch.is_control_batch and fetched._contains_abort_marker(batch):

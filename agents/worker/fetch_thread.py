@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import aiokafka
 from aiokafka.consumer.fetcher import FetchError, FetchResult
-from aiokafka.errors import ConsumerStoppedError, KafkaConnectionError, KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Transport
 from faust.types import TP
@@ -23,13 +29,15 @@ from driftline.agents.worker.seek_positions import End, LostPosition
 if TYPE_CHECKING:
     from driftline.agents.worker.transport import MicroBatchConsumer, MicroBatchTransport
 
-# Records of one event: enough that what Faust does per event does not count, few enough that partitions take turns.
+# Records of one event: enough that what Faust does per event does not count, few enough that
+# partitions take turns.
 DELIVERY_RECORDS = 2_000
 PAUSE_SECONDS = 0.05
 # Bounds what lies between the broker and the tasks; about 40,000 records.
 FETCH_BYTES = 8 << 20
-# aiokafka fetches as soon as partitions are assigned, from the positions that were published, while tasks are restored. The broker answers
-# one request of a connection after the other, so a fetch that waits there holds up the question where logs end: by a second, once seen.
+# aiokafka fetches as soon as partitions are assigned, from the positions that were published, while
+# tasks are restored. The broker answers one request of a connection after the other, so a fetch
+# that waits there holds up the question where logs end: by a second, once seen.
 UNSOUGHT_WAIT_MS = 20
 PUBLISH_SECONDS = 2.0
 RETRY_SECONDS = 1.0
@@ -59,7 +67,8 @@ class Reader(AIOKafkaConsumerThread):
         settings = cast("MicroBatchTransport", transport)
         self._assignor = self.app.assignor
         self._pace = Pace(settings.linger_ms)
-        # First offset that was not delivered, where the fetch position has gone on over markers only.
+        # First offset that was not delivered, where the fetch position has gone on over markers
+        # only.
         self._undelivered: dict[TopicPartition, int] = {}
         return aiokafka.AIOKafkaConsumer(
             **settings.connection,
@@ -67,7 +76,8 @@ class Reader(AIOKafkaConsumerThread):
             group_instance_id=conf.consumer_group_instance_id,
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
-            # Never jump silently: positions that the log no longer or not yet has are found in `perform_seek`.
+            # Never jump silently: positions that the log no longer or not yet has are found in
+            # `perform_seek`.
             auto_offset_reset="none",
             isolation_level="read_committed",
             fetch_max_bytes=FETCH_BYTES,
@@ -86,7 +96,9 @@ class Reader(AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> dict[TP, list[Received]]:
-        """What has been fetched of the active partitions; waits at most `timeout` seconds for the first of it."""
+        """What has been fetched of the active partitions; waits at most `timeout` seconds for the
+        first of it.
+        """
         fetcher = consumer._fetcher
         subscriptions = fetcher._subscriptions
         deadline = time.monotonic() + (timeout or 0.0)
@@ -135,7 +147,9 @@ class Reader(AIOKafkaConsumerThread):
         return fetched
 
     async def ends(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
-        """First offset in the log, and the offset behind the last committed record, of each partition; waits for the broker."""
+        """First offset in the log, and the offset behind the last committed record, of each
+        partition; waits for the broker.
+        """
         consumer = self._ensure_consumer()
         asked = [TopicPartition(*tp) for tp in partitions]
 
@@ -165,7 +179,9 @@ class Reader(AIOKafkaConsumerThread):
             state = assignment.state_value(tp)
             if state.lso is not None and state.has_valid_position:
                 delivered = self._undelivered.get(tp, state.position)
-                found[TP(tp.topic, tp.partition)] = End(state.lso, state.timestamp, state.position, delivered)
+                found[TP(tp.topic, tp.partition)] = End(
+                    state.lso, state.timestamp, state.position, delivered
+                )
         return found
 
     def hurry(self) -> None:
@@ -189,9 +205,13 @@ class Reader(AIOKafkaConsumerThread):
         await self.call_thread(seek)
 
     async def publish(self, offsets: Mapping[TP, int]) -> bool:
-        """Write the group's committed offsets; gives False where the group or the broker cannot take them now."""
+        """Write the group's committed offsets; gives False where the group or the broker cannot
+        take them now.
+        """
         consumer = self._ensure_consumer()
-        taken = {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+        taken = {
+            TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()
+        }
 
         async def commit() -> None:
             await asyncio.wait_for(consumer.commit(taken), PUBLISH_SECONDS)
@@ -199,7 +219,8 @@ class Reader(AIOKafkaConsumerThread):
         try:
             await self.call_thread(commit)
         except (TimeoutError, KafkaError) as error:
-            # For monitors only: the next round publishes again, and where the partition is gone its new owner does.
+            # For monitors only: the next round publishes again, and where the partition is gone its
+            # new owner does.
             self.log.info("committed offsets not published this time: %r", error)
             return False
         return True
@@ -209,6 +230,10 @@ def _raise(error: FetchError) -> NoReturn:
     try:
         error.check_raise()
     except OffsetOutOfRangeError as fault:
-        where = ", ".join(f"{tp.topic}-{tp.partition} from {offset} on" for tp, offset in fault.args[0].items())
-        raise LostPosition(f"{where}: the log does not have what is to be read next; a restart says why and what to do") from fault
+        where = ", ".join(
+            f"{tp.topic}-{tp.partition} from {offset} on" for tp, offset in fault.args[0].items()
+        )
+        raise LostPosition(
+            f"{where}: the log does not have what is to be read next; a restart says why and what to do"
+        ) from fault
     raise AssertionError("a fetch error without an error")

@@ -1,10 +1,12 @@
-"""What a worker says about itself over HTTP: whether it lives, whether it is ready and if not why, and its figures.
+"""What a worker says about itself over HTTP: whether it lives, whether it is ready and if not why,
+and its figures.
 
     /health/live    200 while the event loop turns
     /health/ready   200 when all assigned tasks are restored, the broker answers, topics match and producers agree; 503 with reasons else
     /metrics        Prometheus' text format
 
-Served on the loopback interface unless another address is asked for. Faust's own web server is not started.
+Served on the loopback interface unless another address is asked for. Faust's own web server is not
+started.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ class Health:
     waiting_for
         What the start waits for, or None once everything runs.
     problems
-        Standing reasons not to be ready, by what they are about: a broker that does not answer, producers that disagree.
+        Standing reasons not to be ready, by what they are about: a broker that does not answer,
+        producers that disagree.
     """
 
     def __init__(self) -> None:
@@ -72,15 +75,23 @@ class Health:
         return found
 
     def lag(self, kind: Kind) -> Iterator[tuple[str, int, int, int]]:
-        """Topic, partition, committed position and records behind the end of the log, for each input of each task."""
+        """Topic, partition, committed position and records behind the end of the log, for each
+        input of each task.
+        """
         ends = kind.ends()
         for partition, offsets in kind.feed.tasks.offsets().items():
             for topic, position in offsets.items():
-                yield topic, partition, position, max(0, ends.get((topic, partition), position) - position)
+                yield (
+                    topic,
+                    partition,
+                    position,
+                    max(0, ends.get((topic, partition), position) - position),
+                )
 
 
 class Figures:
-    """Collects what the driver knows, whenever it is asked for; what the tasks count about themselves is `driftline.agents.kafka.task.metering`.
+    """Collects what the driver knows, whenever it is asked for; what the tasks count about
+    themselves is `driftline.agents.kafka.task.metering`.
 
     Parameters
     ----------
@@ -93,11 +104,20 @@ class Figures:
 
     def collect(self) -> Iterator[Metric]:
         """The figures of this moment."""
-        ready = GaugeMetricFamily("driftline_ready", "1 when all assigned tasks are restored and nothing stands against it.")
+        ready = GaugeMetricFamily(
+            "driftline_ready",
+            "1 when all assigned tasks are restored and nothing stands against it.",
+        )
         ready.add_metric([], float(not self._health.reasons()))
         labels = ["kind", "topic", "partition"]
-        position = GaugeMetricFamily("driftline_committed_offset", "Next offset to apply, committed.", labels=labels)
-        lag = GaugeMetricFamily("driftline_lag_records", "Offsets between what is committed and the end of the log.", labels=labels)
+        position = GaugeMetricFamily(
+            "driftline_committed_offset", "Next offset to apply, committed.", labels=labels
+        )
+        lag = GaugeMetricFamily(
+            "driftline_lag_records",
+            "Offsets between what is committed and the end of the log.",
+            labels=labels,
+        )
         for kind in self._health.kinds:
             for topic, partition, at, behind in self._health.lag(kind):
                 position.add_metric([kind.name, topic, str(partition)], at)
@@ -122,13 +142,25 @@ async def serve(health: Health, *, host: str, port: int) -> web.AppRunner:
     async def ready(_: web.Request) -> web.Response:
         reasons = health.reasons()
         tasks = {kind.name: sorted(kind.feed.assigned) for kind in health.kinds}
-        return _json({"status": "not ready" if reasons else "ready", "reasons": reasons, "tasks": tasks}, status=503 if reasons else 200)
+        return _json(
+            {"status": "not ready" if reasons else "ready", "reasons": reasons, "tasks": tasks},
+            status=503 if reasons else 200,
+        )
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(REGISTRY) + generate_latest(own), headers={"Content-Type": _PROMETHEUS})
+        return web.Response(
+            body=generate_latest(REGISTRY) + generate_latest(own),
+            headers={"Content-Type": _PROMETHEUS},
+        )
 
     app = web.Application()
-    app.add_routes([web.get("/health/live", live), web.get("/health/ready", ready), web.get("/metrics", metrics)])
+    app.add_routes(
+        [
+            web.get("/health/live", live),
+            web.get("/health/ready", ready),
+            web.get("/metrics", metrics),
+        ]
+    )
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
@@ -139,4 +171,6 @@ _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def _json(document: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(document) + b"\n", status=status, content_type="application/json")
+    return web.Response(
+        body=msgspec.json.encode(document) + b"\n", status=status, content_type="application/json"
+    )

@@ -12,17 +12,19 @@ import msgspec
 
 # What speaks of its own inner parts at INFO; their warnings count.
 QUIET = ("aiohttp", "aiokafka", "asyncio", "faust", "mode")
-# Of what one place in the code of those says, so often at most: while a broker is away they say the same hundreds of times a second.
+# Of what one place in the code of those says, so often at most: while a broker is away they say the
+# same hundreds of times a second.
 SELDOM_SECONDS = 10.0
-# What others say better: librdkafka while it tries again (whoever waits for it says so in a sentence), mode's timers under load.
+# What others say better: librdkafka while it tries again (whoever waits for it says so in a
+# sentence), mode's timers under load.
 SILENT = ("driftline.kafka.client", "mode.timers")
 
 
 def configure(*, as_json: bool) -> None:
     """Send everything from INFO on to standard error, of libraries from WARNING on.
 
-    Faust would let the root logger run at DEBUG and sort out later, which took 13 % of the samples of a profile; its worker class, which
-    does that, is not used.
+    Faust would let the root logger run at DEBUG and sort out later, which took 13 % of the samples
+    of a profile; its worker class, which does that, is not used.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if as_json else Line())
@@ -35,7 +37,9 @@ def configure(*, as_json: bool) -> None:
 
 
 class Seldom(logging.Filter):
-    """Lets a line of the quiet loggers pass when the place that says it has been silent for a while, with how many it left out."""
+    """Lets a line of the quiet loggers pass when the place that says it has been silent for a
+    while, with how many it left out.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -80,7 +84,10 @@ class Json(logging.Formatter):
 
 
 def _time(record: logging.LogRecord) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+    return (
+        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        + f".{int(record.msecs):03d}Z"
+    )
 
 
 def _source(record: logging.LogRecord) -> str:

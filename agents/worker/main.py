@@ -1,4 +1,6 @@
-"""What `driftline worker` does with its settings: which tasks, with which processors, on which broker."""
+"""What `driftline worker` does with its settings: which tasks, with which processors, on which
+broker.
+"""
 
 from __future__ import annotations
 
@@ -54,13 +56,23 @@ def work(
     check_faust()
     give_back_large()
     if static_member is not None:
-        config = msgspec.structs.replace(config, kafka=msgspec.structs.replace(config.kafka, static_member=static_member))
+        config = msgspec.structs.replace(
+            config, kafka=msgspec.structs.replace(config.kafka, static_member=static_member)
+        )
     works = {
         SCORE: Work(SCORE, ScoreProcessor.inputs, score_processors(config, clock=_now_ms)),
-        DOWNSTREAM: Work(DOWNSTREAM, DownstreamProcessor.inputs, downstream_processors(config, clock=_now_ms)),
+        DOWNSTREAM: Work(
+            DOWNSTREAM, DownstreamProcessor.inputs, downstream_processors(config, clock=_now_ms)
+        ),
     }
     with rarely_collecting():
-        run(Connection(config, broker), [works[kind] for kind in kinds], state=state, host=host, port=port)
+        run(
+            Connection(config, broker),
+            [works[kind] for kind in kinds],
+            state=state,
+            host=host,
+            port=port,
+        )
 
 
 def _now_ms() -> int:

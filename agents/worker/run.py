@@ -25,7 +25,8 @@ from driftline.agents.worker.seek_positions import LostPosition
 from driftline.agents.worker.task_router import Feed
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
-# All is over 10 s after SIGTERM. What is cut off then is aborted by the broker, and done again by whoever goes on.
+# All is over 10 s after SIGTERM. What is cut off then is aborted by the broker, and done again by
+# whoever goes on.
 STOP_SECONDS = 8.0
 RETRY_SECONDS = 3.0
 LOOK_SECONDS = 0.5
@@ -54,7 +55,9 @@ class Work(msgspec.Struct, frozen=True):
     processors: ProcessorFactory
 
 
-def run(connection: Connection, works: Sequence[Work], *, state: Any, host: str, port: int) -> NoReturn:
+def run(
+    connection: Connection, works: Sequence[Work], *, state: Any, host: str, port: int
+) -> NoReturn:
     """Work until SIGTERM or SIGINT; ends the process.
 
     Parameters
@@ -104,7 +107,9 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, number)
         server = await serve(self.health, host=host, port=port)
-        log.info("health at http://%s:%d/health/ready; broker %s", host, port, self._connection.servers)
+        log.info(
+            "health at http://%s:%d/health/ready; broker %s", host, port, self._connection.servers
+        )
         try:
             await self._unless_stopped(self._fit())
             if not self._stop.is_set():
@@ -165,7 +170,9 @@ class Worker:
 
     def _failed(self, what: str, error: BaseException) -> None:
         code = failures.REFUSED if isinstance(error, LostPosition) else failures.DEFECT
-        failures.stop_process(code, f"{what}: {error}" if isinstance(error, LostPosition) else f"{what}: {error!r}")
+        failures.stop_process(
+            code, f"{what}: {error}" if isinstance(error, LostPosition) else f"{what}: {error!r}"
+        )
 
     async def _look(self) -> None:
         """Look now and then at what nobody reports."""
@@ -183,7 +190,9 @@ class Worker:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _ask_broker(self) -> None:
-        """Ask now and then whether the broker answers: a worker that has nothing to do would not notice."""
+        """Ask now and then whether the broker answers: a worker that has nothing to do would not
+        notice.
+        """
         while not self._stop.is_set():
             await asyncio.sleep(ASK_SECONDS)
             try:
@@ -214,7 +223,10 @@ class Worker:
                 await asyncio.gather(*(app.stop() for app in self.apps))
                 await asyncio.gather(*(app.feed.tasks.close() for app in self.apps))
         except TimeoutError:
-            log.warning("not finished within %.0f s; the broker aborts what is open, and it is done again", STOP_SECONDS)
+            log.warning(
+                "not finished within %.0f s; the broker aborts what is open, and it is done again",
+                STOP_SECONDS,
+            )
             return CUT_OFF
         log.info("stopped in %.1f s", time.monotonic() - began)
         return 0

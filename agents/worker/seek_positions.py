@@ -12,19 +12,28 @@ class Positions(Protocol):
     """What the transport asks of the tasks. Topics are named as they are on the broker."""
 
     def wanted(self, assigned: Iterable[TP]) -> Mapping[TP, int | None]:
-        """Where to read on, for each assigned partition that has a task; None for the beginning of the log."""
+        """Where to read on, for each assigned partition that has a task;
+
+        None for the beginning of the log.
+        """
 
     def held_back(self, unread: Collection[TP]) -> set[TP]:
-        """Inputs that nothing is to be delivered of while others, of which there is something unread, are behind them."""
+        """Inputs that nothing is to be delivered of while others, of which there is something
+        unread, are behind them.
+        """
 
     def published(self) -> Mapping[TP, int]:
         """What is committed, for lag tools."""
 
     def comes_first(self, tp: TP) -> bool:
-        """Whether what a fetch brought of a partition is delivered before all that it brought of others."""
+        """Whether what a fetch brought of a partition is delivered before all that it brought of
+        others.
+        """
 
     def narrow(self, assigned: Iterable[TP]) -> None:
-        """Hear of an assignment before it is carried out: the one before may still be at work on what has been given to others."""
+        """Hear of an assignment before it is carried out: the one before may still be at work on
+        what has been given to others.
+        """
 
     async def finish(self) -> None:
         """Commit whatever has been taken, and nothing more until the next assignment."""
@@ -61,7 +70,8 @@ def place_in_log(tp: TP, position: int | None, first: int, end: int) -> int:
     Raises
     ------
     LostPosition
-        If the log does not have it: reading on elsewhere would leave records out, or apply others twice.
+        If the log does not have it: reading on elsewhere would leave records out, or apply others
+        twice.
     """
     if position is None:
         return first

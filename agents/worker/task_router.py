@@ -1,6 +1,8 @@
-"""Between Faust and the tasks of one kind: assignments to them, records to them, their positions back.
+"""Between Faust and the tasks of one kind: assignments to them, records to them, their positions
+back.
 
-Takes care that what Faust assigns belongs together, and that a failure in a task ends the process instead of a stream.
+Takes care that what Faust assigns belongs together, and that a failure in a task ends the process
+instead of a stream.
 """
 
 from __future__ import annotations
@@ -44,12 +46,15 @@ class Feed:
 
     tasks: Tasks
 
-    def __init__(self, inputs: Iterable[str], connection: Connection, watch: Watch | None = None) -> None:
+    def __init__(
+        self, inputs: Iterable[str], connection: Connection, watch: Watch | None = None
+    ) -> None:
         self.inputs = tuple(inputs)
         self.assigned: frozenset[int] = frozenset()
         self._connection = connection
         self._watch = watch
-        # Inputs of a task that was opened anew: what was fetched before is dropped until the fetch from its position comes.
+        # Inputs of a task that was opened anew: what was fetched before is dropped until the fetch
+        # from its position comes.
         self._sought: dict[tuple[str, int], int] = {}
 
     async def assign(self, assigned: Iterable[TP]) -> None:
@@ -71,7 +76,9 @@ class Feed:
         await self.tasks.assign(partitions)
 
     def narrow(self, assigned: Iterable[TP]) -> None:
-        """Begin nothing any more that an assignment, for which `assign` will be called later, does not have."""
+        """Begin nothing any more that an assignment, for which `assign` will be called later, does
+        not have.
+        """
         self.tasks.narrow({tp.partition for tp in assigned})
 
     async def run(self, stream: Any) -> None:
@@ -79,7 +86,8 @@ class Feed:
         async for received in stream:
             task = self.tasks.get(received.partition)
             if task is None or self._stale(received):
-                # Fetched for an owner of the task that is no more; whoever has it reads on from what was committed.
+                # Fetched for an owner of the task that is no more; whoever has it reads on from
+                # what was committed.
                 continue
             if self._watch is not None:
                 self._watch(received)
@@ -97,22 +105,37 @@ class Feed:
         return found
 
     def held_back(self, unread: Collection[TP]) -> set[TP]:
-        """Inputs that wait for another one of their task, which is among `unread` and behind; tells the tasks what is unread."""
+        """Inputs that wait for another one of their task, which is among `unread` and behind; tells
+        the tasks what is unread.
+        """
         name, held = self._connection.name, set()
         for task in self.tasks.tasks():
-            task.processor.unread = frozenset(topic for topic in self.inputs if TP(name(topic), task.partition) in unread)
-            if (pair := task.processor.waits()) is not None and TP(name(pair[1]), task.partition) in unread:
+            task.processor.unread = frozenset(
+                topic for topic in self.inputs if TP(name(topic), task.partition) in unread
+            )
+            if (pair := task.processor.waits()) is not None and TP(
+                name(pair[1]), task.partition
+            ) in unread:
                 held.add(TP(name(pair[0]), task.partition))
         return held
 
     def sought(self, positions: Mapping[TP, int]) -> None:
         """Drop what was fetched before the inputs of a task were sought anew."""
-        self._sought.update({(self._connection.bare(tp.topic), tp.partition): position for tp, position in positions.items()})
+        self._sought.update(
+            {
+                (self._connection.bare(tp.topic), tp.partition): position
+                for tp, position in positions.items()
+            }
+        )
 
     def published(self) -> dict[TP, int]:
         """What the tasks have committed."""
         name = self._connection.name
-        return {TP(name(topic), partition): next for partition, offsets in self.tasks.offsets().items() for topic, next in offsets.items()}
+        return {
+            TP(name(topic), partition): next
+            for partition, offsets in self.tasks.offsets().items()
+            for topic, next in offsets.items()
+        }
 
     def comes_first(self, tp: TP) -> bool:
         """Registry commands are few, and may count before what the other input makes complete."""

@@ -1,18 +1,22 @@
 """Faust's consumer, delivering micro-batches from positions that the tasks know.
 
-Faust's own consumer makes an event of every record and keeps a list of acknowledged offsets to know where to go on. Here an event carries
-a `Received` (many records of one partition), positions come from the tasks' changelogs, and the group's committed offsets are
-published for lag tools only. What is overridden, of faust-streaming 0.15.3, and why:
+Faust's own consumer makes an event of every record and keeps a list of acknowledged offsets to know
+where to go on. Here an event carries a `Received` (many records of one partition), positions come
+from the tasks' changelogs, and the group's committed offsets are published for lag tools only. What
+is overridden, of faust-streaming 0.15.3, and why:
 
 `perform_seek`                      seek to the positions of the tasks, with no fetch in flight
 `on_partitions_assigned`, `resume_flow`
-                                    nothing flows between an assignment and the seek: Faust lets a worker that had no partitions go on, and
-                                    resumes for an assignment that has been overtaken by the next one; and it carries out assignments one
-                                    after the other, so tasks that went to others meanwhile are told apart at once
+                                    nothing flows between an assignment and the seek: Faust lets a
+                                    worker that had no partitions go on, and resumes for an
+                                    assignment that has been overtaken by the next one; and it
+                                    carries out assignments one after the other, so tasks that went
+                                    to others meanwhile are told apart at once
 `getmany`, `_drain_messages`        deliver micro-batches; never go back to committed offsets
 `force_commit`                      publish what the tasks have committed
 `commit_and_end_transactions`       at a revocation and at the end: finish the last transaction first
-`on_buffer_full`, `on_buffer_drop`  nothing: a full stream stops the one delivery loop, which stops fetching
+`on_buffer_full`, `on_buffer_drop`  nothing: a full stream stops the one delivery loop, which stops
+fetching
 `verify_all_partitions_active`      nothing: it judges by acknowledgements, of which there are none
 In the thread, `reader.py`:
 
@@ -45,7 +49,9 @@ POLL_SECONDS = 0.25
 
 
 class Nothing:
-    """Stands in for the acknowledged offsets of a partition: nobody needs them, the truth is in the changelog."""
+    """Stands in for the acknowledged offsets of a partition: nobody needs them, the truth is in the
+    changelog.
+    """
 
     def append(self, offset: int) -> None: ...
 
@@ -101,7 +107,9 @@ class MicroBatchConsumer(Consumer):
     async def seek_again(self, positions: Mapping[TP, int | None]) -> dict[TP, int]:
         """Go on elsewhere with some partitions, while records flow; gives where."""
         async with self._fetching:
-            sought = await self._seek_to({tp: position for tp, position in positions.items() if tp in self.assignment()})
+            sought = await self._seek_to(
+                {tp: position for tp, position in positions.items() if tp in self.assignment()}
+            )
         self.sought.update(sought)
         return sought
 
@@ -118,15 +126,25 @@ class MicroBatchConsumer(Consumer):
             generation = self.app.consumer_generation_id
             # Of a log that has not been fetched yet nobody knows.
             ends = self.ends_known()
-            unread = {tp for tp in self.assignment() if tp not in ends or ends[tp].position < ends[tp].offset}
+            unread = {
+                tp
+                for tp in self.assignment()
+                if tp not in ends or ends[tp].position < ends[tp].offset
+            }
             active = set(self._get_active_partitions()) - self.positions.held_back(unread)
             if not (self.flow_active and active):
                 await asyncio.sleep(PAUSE_SECONDS)
                 return
             fetched = await self._getmany(active, timeout)
         first = {tp: found for tp, found in fetched.items() if self.positions.comes_first(tp)}
-        for tp, received in _in_turn(first) + _in_turn({tp: found for tp, found in fetched.items() if tp not in first}):
-            if self.should_stop or not self.flow_active or self.app.consumer_generation_id != generation:
+        for tp, received in _in_turn(first) + _in_turn(
+            {tp: found for tp, found in fetched.items() if tp not in first}
+        ):
+            if (
+                self.should_stop
+                or not self.flow_active
+                or self.app.consumer_generation_id != generation
+            ):
                 return
             yield tp, _message(tp, received, generation)
 
@@ -150,7 +168,11 @@ class MicroBatchConsumer(Consumer):
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         assigned = self.assignment()
-        fresh = {tp: offset for tp, offset in self.positions.published().items() if tp in assigned and self._published.get(tp) != offset}
+        fresh = {
+            tp: offset
+            for tp, offset in self.positions.published().items()
+            if tp in assigned and self._published.get(tp) != offset
+        }
         if not fresh or not await self._thread.publish(fresh):
             return False
         self._published.update(fresh)
@@ -213,7 +235,12 @@ class Untouched(faust.Schema):
 def _in_turn(fetched: Mapping[TP, list[Received]]) -> list[tuple[TP, Received]]:
     """All deliveries, so that partitions take turns."""
     rounds = max(map(len, fetched.values()), default=0)
-    return [(tp, found[turn]) for turn in range(rounds) for tp, found in fetched.items() if turn < len(found)]
+    return [
+        (tp, found[turn])
+        for turn in range(rounds)
+        for tp, found in fetched.items()
+        if turn < len(found)
+    ]
 
 
 def _message(tp: TP, received: Received, generation: int) -> ConsumerMessage:

@@ -1,4 +1,6 @@
-"""Judges a figure against the baseline of its version, with intervals that know how much days differ."""
+"""Judges a figure against the baseline of its version, with intervals that know how much days
+differ.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,15 @@ class Drops(msgspec.Struct, frozen=True):
     clear: float
 
 
-def judge_against_baseline(seen: Metric, situation: Situation, metrics: Sequence[str], drops: Drops) -> Judgement:
-    """Breach where even the better side of the interval is worse than the baseline by more than a drop.
+def judge_against_baseline(
+    seen: Metric, situation: Situation, metrics: Sequence[str], drops: Drops
+) -> Judgement:
+    """Breach where even the better side of the interval is worse than the baseline by more than a
+    drop.
 
-    The interval is `days.widened`: of the counts, or of the day-to-day variance where that is greater, for the window and for the baseline
-    together. Where the baseline says how much its days differed, that is used; else the series' own recent days; else the counts alone.
+    The interval is `days.widened`: of the counts, or of the day-to-day variance where that is
+    greater, for the window and for the baseline together. Where the baseline says how much its days
+    differed, that is used; else the series' own recent days; else the counts alone.
 
     Parameters
     ----------
@@ -43,10 +49,17 @@ def judge_against_baseline(seen: Metric, situation: Situation, metrics: Sequence
 
     Notes
     -----
-    Unclear without a baseline at this maturity, without a value, and for a baseline of 0, which nothing can be relative to.
+    Unclear without a baseline at this maturity, without a value, and for a baseline of 0, which
+    nothing can be relative to.
     """
     baseline = situation.standing.baselines.get(seen.maturity or "-")
-    held = None if baseline is None else next(((m, v) for m in metrics if (v := _value(baseline, m)) is not None and v > 0), None)
+    held = (
+        None
+        if baseline is None
+        else next(
+            ((m, v) for m in metrics if (v := _value(baseline, m)) is not None and v > 0), None
+        )
+    )
     if baseline is None or held is None or (value := seen.metrics.get(held[0])) is None:
         return judgement_of(seen, "unclear")
     metric, usual = held
@@ -57,7 +70,9 @@ def judge_against_baseline(seen: Metric, situation: Situation, metrics: Sequence
         seen.ci.get(metric),
         window_ms=plain.window_end_ms - plain.window_start_ms,
         baseline_ci=baseline.ci.get(metric),
-        baseline_ms=parse_time(baseline.span[1]) - parse_time(baseline.span[0]) if baseline.span else None,
+        baseline_ms=parse_time(baseline.span[1]) - parse_time(baseline.span[0])
+        if baseline.span
+        else None,
         daily_variance=variance,
         freedom=freedom,
     )
@@ -99,10 +114,16 @@ def _value(baseline: Baseline, metric: str) -> float | None:
     return baseline.metrics.get(metric)
 
 
-def _daily_variance(baseline: Baseline, situation: Situation, metric: str) -> tuple[float | None, int, str]:
+def _daily_variance(
+    baseline: Baseline, situation: Situation, metric: str
+) -> tuple[float | None, int, str]:
     """Variance between days, its degrees of freedom, and where it is from."""
     if metric in baseline.daily_variance and baseline.days > 1:
-        return baseline.daily_variance[metric], baseline.days - 1, "day-to-day variance of the baseline"
+        return (
+            baseline.daily_variance[metric],
+            baseline.days - 1,
+            "day-to-day variance of the baseline",
+        )
     recent = situation.days.variance(metric)
     if recent is not None:
         return *recent, "day-to-day variance of the last 28 days"

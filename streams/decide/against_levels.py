@@ -29,7 +29,8 @@ class Levels(msgspec.Struct, frozen=True):
 
 
 def judge_levels(seen: Metric, metric: str, levels: Levels) -> Judgement:
-    """Breach where the whole interval of the figure lies beyond a level, clear where its value is back at `levels.clear`.
+    """Breach where the whole interval of the figure lies beyond a level, clear where its value is
+    back at `levels.clear`.
 
     A figure without an interval is judged by its value.
     """
@@ -37,7 +38,11 @@ def judge_levels(seen: Metric, metric: str, levels: Levels) -> Judgement:
     if value is None:
         return judgement_of(seen, "unclear")
     surely = value if ci is None else ci[1] if levels.below else ci[0]
-    beyond = [(severity, level) for severity, level in levels.breached if (surely < level if levels.below else surely > level)]
+    beyond = [
+        (severity, level)
+        for severity, level in levels.breached
+        if (surely < level if levels.below else surely > level)
+    ]
     severity, level = beyond[-1] if beyond else levels.breached[0]
     cleared = value >= levels.clear if levels.below else value <= levels.clear
     side = "below" if levels.below else "above"

@@ -1,13 +1,16 @@
 """The life of an alert: from judgements, one window after the other, to firing and resolved.
 
         breach, not yet `for`           breach for as long as `for` asks
-    ok ----------------------> pending ------------------------------> firing --+ worse: the same episode, more severe
+    ok ----------------------> pending ------------------------------> firing --+ worse: the same
+    episode, more severe
      ^                            |                                      |      |
      |      no breach, unclear,   |                                      +------+
      +------ a window missing ----+                    clear             |
-     +-------------------------------------------------------------------+  resolved; not again before `cool_down`
+     +-------------------------------------------------------------------+  resolved; not again
+     before `cool_down`
 
-Pure: a life and a judgement give the next life and what to tell. What is a breach is the rules' affair.
+Pure: a life and a judgement give the next life and what to tell. What is a breach is the rules'
+affair.
 """
 
 from __future__ import annotations
@@ -45,7 +48,8 @@ class Life(msgspec.Struct, frozen=True, omit_defaults=True):
     window_end_ms
         End of the newest window judged; an older or equal one is not judged again.
     runs
-        The run at each severity or worse, by severity; empty when the newest window was not in breach.
+        The run at each severity or worse, by severity; empty when the newest window was not in
+        breach.
     firing
         Whether an episode is open.
     severity, starts_at_ms
@@ -63,7 +67,12 @@ class Life(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def step(
-    life: Life, judged: Judgement, *, held: Callable[[Run, int], bool], cool_down_ms: int = 0, step_ms: int | None = None
+    life: Life,
+    judged: Judgement,
+    *,
+    held: Callable[[Run, int], bool],
+    cool_down_ms: int = 0,
+    step_ms: int | None = None,
 ) -> tuple[Life, Change | None]:
     """The life after one more window, and what there is to tell.
 
@@ -76,7 +85,8 @@ def step(
     cool_down_ms
         Time after an episode in which no other begins.
     step_ms
-        Distance from window to window; a greater one means that windows are missing between. None: not known.
+        Distance from window to window; a greater one means that windows are missing between. None:
+        not known.
 
     Examples
     --------
@@ -90,19 +100,36 @@ def step(
     """
     if judged.window_end_ms <= life.window_end_ms:
         return life, None
-    missing = step_ms is not None and life.window_end_ms >= 0 and judged.window_end_ms > life.window_end_ms + step_ms
+    missing = (
+        step_ms is not None
+        and life.window_end_ms >= 0
+        and judged.window_end_ms > life.window_end_ms + step_ms
+    )
     runs: dict[str, Run] = {}
     if judged.verdict == "breach":
         for severity in SEVERITIES[: SEVERITIES.index(judged.severity) + 1]:
             before = None if missing else life.runs.get(severity)
-            runs[severity] = Run(before.windows + 1, before.since_ms) if before else Run(1, judged.window_start_ms)
+            runs[severity] = (
+                Run(before.windows + 1, before.since_ms)
+                if before
+                else Run(1, judged.window_start_ms)
+            )
     life = msgspec.structs.replace(life, window_end_ms=judged.window_end_ms, runs=runs)
-    worst = next((severity for severity in reversed(SEVERITIES) if severity in runs and held(runs[severity], judged.window_end_ms)), None)
+    worst = next(
+        (
+            severity
+            for severity in reversed(SEVERITIES)
+            if severity in runs and held(runs[severity], judged.window_end_ms)
+        ),
+        None,
+    )
     if worst is not None:
         if not life.firing:
             if life.ended_at_ms is not None and judged.at_ms < life.ended_at_ms + cool_down_ms:
                 return life, None
-            return msgspec.structs.replace(life, firing=True, severity=worst, starts_at_ms=judged.at_ms), "firing"
+            return msgspec.structs.replace(
+                life, firing=True, severity=worst, starts_at_ms=judged.at_ms
+            ), "firing"
         if SEVERITIES.index(worst) > SEVERITIES.index(life.severity):
             return msgspec.structs.replace(life, severity=worst), "escalated"
     elif judged.verdict == "clear" and life.firing:

@@ -23,7 +23,9 @@ def fingerprint(model_name: str, model_version: str, segment: str, rule: str) ->
     return xxhash.xxh64_hexdigest(key_of((model_name, model_version, segment, rule)).encode())
 
 
-def alert_of(series: tuple[str, str, str], rule: Rule, life: Life, judged: Judgement, change: Change) -> Alert:
+def alert_of(
+    series: tuple[str, str, str], rule: Rule, life: Life, judged: Judgement, change: Change
+) -> Alert:
     """The record that tells a change.
 
     Parameters

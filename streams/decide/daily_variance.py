@@ -1,7 +1,8 @@
 """How much a figure varies from day to day, beyond what its number of rows explains.
 
-A week of one model's outcomes is not 7 n independent draws: days differ. On the flights of the demo the daily accuracy varies 13 to 44
-times as much as a binomial of the same size (measured), so an interval from counts alone would cry wolf.
+A week of one model's outcomes is not 7 n independent draws: days differ. On the flights of the demo
+the daily accuracy varies 13 to 44 times as much as a binomial of the same size (measured), so an
+interval from counts alone would cry wolf.
 """
 
 from __future__ import annotations
@@ -29,8 +30,12 @@ class Days(msgspec.Struct, frozen=True):
 
     values: dict[str, tuple[tuple[int, float], ...]] = {}
 
-    def with_day(self, end_ms: int, metrics: Mapping[str, float | None], wanted: Sequence[str]) -> Days:
-        """With one more day, for the metrics that are wanted and have a value; at most 28 days are kept."""
+    def with_day(
+        self, end_ms: int, metrics: Mapping[str, float | None], wanted: Sequence[str]
+    ) -> Days:
+        """With one more day, for the metrics that are wanted and have a value; at most 28 days are
+        kept.
+        """
         values = dict(self.values)
         for metric in wanted:
             value = metrics.get(metric)
@@ -41,8 +46,8 @@ class Days(msgspec.Struct, frozen=True):
     def variance(self, metric: str) -> tuple[float, int] | None:
         """Variance between days and its degrees of freedom; None for fewer than 5 days.
 
-        Taken within blocks of 7 days around each block's own mean, so that a lasting change counts at most once and does not make itself
-        look like noise.
+        Taken within blocks of 7 days around each block's own mean, so that a lasting change counts
+        at most once and does not make itself look like noise.
 
         Examples
         --------
@@ -74,8 +79,9 @@ def widened(
 ) -> tuple[float, float]:
     """95 % interval of a window's value for a comparison with a baseline.
 
-    Each side's variance is the greater of what its counts say (from its interval) and of the day-to-day variance over its number of days;
-    the two add up. Days are taken as independent draws, which slow swings are not.
+    Each side's variance is the greater of what its counts say (from its interval) and of the
+    day-to-day variance over its number of days; the two add up. Days are taken as independent
+    draws, which slow swings are not.
 
     Parameters
     ----------
@@ -97,7 +103,9 @@ def widened(
 
     def one_side(limits: tuple[float, float] | None, length_ms: int | None) -> float:
         from_counts = ((limits[1] - limits[0]) / (2 * _Z)) ** 2 if limits else 0.0
-        from_days = daily_variance * DAY_MS / length_ms if daily_variance is not None and length_ms else 0.0
+        from_days = (
+            daily_variance * DAY_MS / length_ms if daily_variance is not None and length_ms else 0.0
+        )
         return max(from_counts, from_days)
 
     factor = _Z if daily_variance is None else student_975(freedom)

@@ -1,7 +1,9 @@
-"""Which rung of the ladder is worth judging: the first at which, by experience, nearly all labels are known.
+"""Which rung of the ladder is worth judging: the first at which, by experience, nearly all labels
+are known.
 
-Judged earlier, a figure is biased by which labels come first; judged later, it is stale. The choice is made once experience covers every
-lower rung, and then kept; it moves only upwards, when labels have become slower.
+Judged earlier, a figure is biased by which labels come first; judged later, it is stale. The choice
+is made once experience covers every lower rung, and then kept; it moves only upwards, when labels
+have become slower.
 """
 
 from __future__ import annotations
@@ -51,12 +53,16 @@ class Maturity(msgspec.Struct, frozen=True, omit_defaults=True):
             return Maturity(known, _first(known, ladder))
         if known.get(self.chosen, 1.0) < TOO_LITTLE:
             above = ladder[ladder.index(self.chosen) + 1 :]
-            return Maturity(known, next((rung for rung in above if known.get(rung, 0.0) >= ENOUGH), self.chosen))
+            return Maturity(
+                known, next((rung for rung in above if known.get(rung, 0.0) >= ENOUGH), self.chosen)
+            )
         return Maturity(known, self.chosen)
 
 
 def ladder_of(config: ModelConfig, window: str) -> tuple[str, ...]:
-    """Names of the rungs at which a window is announced; the whole ladder for one that is no configured window."""
+    """Names of the rungs at which a window is announced; the whole ladder for one that is no
+    configured window.
+    """
     found = next((w for w in config.windows if w.name == window), None)
     rungs = range(len(config.maturity)) if found is None else config.rungs_for(found)
     return tuple(config.maturity[i].name for i in rungs)

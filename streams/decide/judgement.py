@@ -75,7 +75,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     standing
         The version in the registry.
     live
-        Whether predictions are expected: the version is in production, or none is and it is the newest one seen.
+        Whether predictions are expected: the version is in production, or none is and it is the
+        newest one seen.
     days
         Recent daily values of the series at the measurement's maturity.
     activity
@@ -101,8 +102,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     verdict
-        "breach": what the rule watches for; "within": no breach, but not far enough from it to end an alert; "clear": far enough;
-        "unclear": too little to say, which neither starts nor ends anything.
+        "breach": what the rule watches for; "within": no breach, but not far enough from it to end
+        an alert; "clear": far enough; "unclear": too little to say, which neither starts nor ends
+        anything.
     severity
         Of the breach.
     said

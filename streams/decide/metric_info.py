@@ -1,4 +1,6 @@
-"""What the rules need to know about metrics: which there are, where they are computed, which way is better."""
+"""What the rules need to know about metrics: which there are, where they are computed, which way is
+better.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What one batch means for one model: which rules judge which record, and what becomes of their alerts."""
+"""What one batch means for one model: which rules judge which record, and what becomes of their
+alerts.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,15 @@ from driftline.streams.decide.alert_lifecycle import Life, ended, step
 from driftline.streams.decide.alert_records import alert_of
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.judged_rung import Maturity, ladder_of
-from driftline.streams.decide.judgement import Activity, DriftWindow, Judgement, Measurement, Shift, Situation, Standing
+from driftline.streams.decide.judgement import (
+    Activity,
+    DriftWindow,
+    Judgement,
+    Measurement,
+    Shift,
+    Situation,
+    Standing,
+)
 from driftline.streams.decide.rule import MetricRule, Rule
 from driftline.streams.decide.rule_index import Plan
 from driftline.streams.decide.stored_state import Memories, ModelMemory, SeriesMemory, VersionMemory
@@ -34,13 +44,22 @@ class Watch:
     def registry(self, entry: RegistryEntry) -> Iterator[Record]:
         """Take a version's standing in; archiving it resolves its alerts."""
         version = self._version(entry.model_version)
-        baselines = {maturity: msgspec.convert(baseline, Baseline) for maturity, baseline in entry.baselines.items()}
-        version.standing = Standing(stage=entry.stage, threshold=entry.threshold, baselines=baselines)
+        baselines = {
+            maturity: msgspec.convert(baseline, Baseline)
+            for maturity, baseline in entry.baselines.items()
+        }
+        version.standing = Standing(
+            stage=entry.stage, threshold=entry.threshold, baselines=baselines
+        )
         if entry.stage == "archived":
             for segment in version.segments:
-                series = self._memories.recall(SeriesMemory, self._name, entry.model_version, segment)
+                series = self._memories.recall(
+                    SeriesMemory, self._name, entry.model_version, segment
+                )
                 gone = f"{subject(self._name, entry.model_version, segment)} was archived"
-                yield from self._dropped(series, entry.model_version, segment, list(series.lives), gone)
+                yield from self._dropped(
+                    series, entry.model_version, segment, list(series.lives), gone
+                )
                 self._memories.forget(SeriesMemory, self._name, entry.model_version, segment)
             version.segments = []
             forget(self._memories, self._name, entry.model_version)
@@ -49,7 +68,8 @@ class Watch:
         """Judge the figures of one window by every rule that reads them."""
         at_ms = time_ms(seen.complete_at)
         self._model.now_ms = max(self._model.now_ms, at_ms)
-        # Decisions and arrivals come after traffic for the same time: then features, scores and labels of the windows before are all in.
+        # Decisions and arrivals come after traffic for the same time: then features, scores and
+        # labels of the windows before are all in.
         if seen.lane != "traffic":
             yield from self._drift_before(at_ms)
         version = self._version(seen.model_version)
@@ -61,21 +81,31 @@ class Watch:
                 version.last_ms = max(version.last_ms, time_ms(seen.window_end))
         if version.standing.stage == "archived":
             return
-        reading = [rule for rule in self._plan.metric_rules.get((seen.lane, seen.window), ()) if self._reads(rule, seen)]
+        reading = [
+            rule
+            for rule in self._plan.metric_rules.get((seen.lane, seen.window), ())
+            if self._reads(rule, seen)
+        ]
         daily = self._daily_metrics(seen)
         if reading or daily:
             series = self._series(seen.model_version, seen.segment)
             yield from self._without_rules_that_are_gone(series, seen.model_version, seen.segment)
             if daily:
                 days = series.days.get(seen.maturity or "", Days())
-                series.days[seen.maturity or ""] = days.with_day(time_ms(seen.window_end), seen.metrics, daily)
+                series.days[seen.maturity or ""] = days.with_day(
+                    time_ms(seen.window_end), seen.metrics, daily
+                )
             for rule in reading:
                 yield from self._judged(rule, seen, series, seen.maturity)
             if pulse and seen.n_predictions:
-                series.activity = _busy(series.activity, time_ms(seen.window_start), time_ms(seen.window_end))
+                series.activity = _busy(
+                    series.activity, time_ms(seen.window_start), time_ms(seen.window_end)
+                )
 
     def drift(self, seen: Drift) -> Iterator[Record]:
-        """Keep a verdict until all of its window are in; they are judged together when time has gone on."""
+        """Keep a verdict until all of its window are in; they are judged together when time has
+        gone on.
+        """
         if not any(rule.applies_to(seen.segment) for rule in self._plan.drift_rules):
             return
         yield from self._drift_before(time_ms(seen.window_end))
@@ -83,7 +113,9 @@ class Watch:
         shift = Shift(seen.target, seen.method, seen.level, seen.statistic, seen.p_value)
         for number, held in enumerate(self._model.drift):
             if (held.model_version, held.segment, held.window, held.window_end) == whose:
-                self._model.drift[number] = msgspec.structs.replace(held, shifts=(*held.shifts, shift))
+                self._model.drift[number] = msgspec.structs.replace(
+                    held, shifts=(*held.shifts, shift)
+                )
                 return
         self._model.drift.append(
             DriftWindow(
@@ -106,11 +138,15 @@ class Watch:
         if seen.maturity != rung and not seen.final:
             return
         in_force = self._plan.config.threshold if standing.threshold is None else standing.threshold
-        tuning = Tuning(self._memories, self._name, seen.model_version, tuner, self._plan.config, in_force)
+        tuning = Tuning(
+            self._memories, self._name, seen.model_version, tuner, self._plan.config, in_force
+        )
         for said in tuning.after(seen, mature=seen.maturity == rung):
             yield Record(topics.RECOMMENDATIONS, said)
 
-    def _judged(self, rule: Rule, seen: Measurement, series: SeriesMemory, maturity: str | None) -> Iterator[Record]:
+    def _judged(
+        self, rule: Rule, seen: Measurement, series: SeriesMemory, maturity: str | None
+    ) -> Iterator[Record]:
         situation = Situation(
             config=self._plan.config,
             standing=self._version(seen.model_version).standing,
@@ -129,7 +165,9 @@ class Watch:
         )
         series.lives[rule.name] = life
         if change is not None:
-            alert = alert_of((self._name, seen.model_version, seen.segment), rule, life, judged, change)
+            alert = alert_of(
+                (self._name, seen.model_version, seen.segment), rule, life, judged, change
+            )
             yield Record(topics.ALERTS, alert)
 
     def _drift_before(self, now_ms: int) -> Iterator[Record]:
@@ -137,7 +175,9 @@ class Watch:
         if not self._model.drift:
             return
         ready = [window for window in self._model.drift if time_ms(window.window_end) < now_ms]
-        self._model.drift = [window for window in self._model.drift if time_ms(window.window_end) >= now_ms]
+        self._model.drift = [
+            window for window in self._model.drift if time_ms(window.window_end) >= now_ms
+        ]
         for window in ready:
             if self._version(window.model_version).standing.stage == "archived":
                 continue
@@ -146,20 +186,34 @@ class Watch:
                 if rule.applies_to(window.segment):
                     yield from self._judged(rule, window, series, None)
 
-    def _without_rules_that_are_gone(self, series: SeriesMemory, version: str, segment: str) -> Iterator[Record]:
+    def _without_rules_that_are_gone(
+        self, series: SeriesMemory, version: str, segment: str
+    ) -> Iterator[Record]:
         gone = [name for name in series.lives if name not in self._plan.rules]
         if gone:
-            yield from self._dropped(series, version, segment, gone, "The rule was taken out of the configuration")
+            yield from self._dropped(
+                series, version, segment, gone, "The rule was taken out of the configuration"
+            )
 
-    def _dropped(self, series: SeriesMemory, version: str, segment: str, rules: Sequence[str], why: str) -> Iterator[Record]:
+    def _dropped(
+        self, series: SeriesMemory, version: str, segment: str, rules: Sequence[str], why: str
+    ) -> Iterator[Record]:
         """Forget lives; one with an open episode is resolved first."""
         now_ms = self._model.now_ms
         for name in rules:
             life = series.lives.pop(name)
             if life.firing:
-                judged = Judgement(verdict="clear", window_start_ms=now_ms, window_end_ms=now_ms, at_ms=now_ms, said=why)
+                judged = Judgement(
+                    verdict="clear",
+                    window_start_ms=now_ms,
+                    window_end_ms=now_ms,
+                    at_ms=now_ms,
+                    said=why,
+                )
                 rule = self._plan.rules.get(name, Rule(name=name))
-                alert = alert_of((self._name, version, segment), rule, ended(life, now_ms), judged, "resolved")
+                alert = alert_of(
+                    (self._name, version, segment), rule, ended(life, now_ms), judged, "resolved"
+                )
                 yield Record(topics.ALERTS, alert)
 
     def _reads(self, rule: MetricRule, seen: Metric) -> bool:
@@ -171,7 +225,11 @@ class Watch:
         """Metrics of this record that rules want as daily values."""
         if seen.lane != "decisions" or seen.window != self._plan.day:
             return ()
-        wanted = [rule for rule in self._plan.daily_rules if rule.applies_to(seen.segment) and seen.maturity == self._rung(rule)]
+        wanted = [
+            rule
+            for rule in self._plan.daily_rules
+            if rule.applies_to(seen.segment) and seen.maturity == self._rung(rule)
+        ]
         return tuple(dict.fromkeys(metric for rule in wanted for metric in rule.daily()))
 
     def _rung(self, rule: MetricRule) -> str | None:
@@ -189,14 +247,20 @@ class Watch:
     def _live(self, version: str) -> bool:
         """Whether predictions of this version are expected."""
         versions = self._model.versions
-        in_production = [name for name, held in versions.items() if held.standing.stage == "production"]
+        in_production = [
+            name for name, held in versions.items() if held.standing.stage == "production"
+        ]
         if in_production:
             return version in in_production
         return versions[version].last_ms == max(held.last_ms for held in versions.values())
 
     def _performance_moved(self, version: str) -> bool:
         lives = self._series(version, ALL).lives
-        judging = [lives[name] for name, rule in self._plan.rules.items() if rule.judges_performance and name in lives]
+        judging = [
+            lives[name]
+            for name, rule in self._plan.rules.items()
+            if rule.judges_performance and name in lives
+        ]
         return any(life.firing or life.runs for life in judging)
 
     def _version(self, version: str) -> VersionMemory:
@@ -214,7 +278,10 @@ class Watch:
 
 
 def _busy(activity: Activity | None, start_ms: int, end_ms: int) -> Activity:
-    """With one more window of traffic. A silence beyond twice the longest one (and a day) was an outage, not a habit."""
+    """With one more window of traffic.
+
+    A silence beyond twice the longest one (and a day) was an outage, not a habit.
+    """
     if activity is None:
         return Activity(start_ms, end_ms)
     silent_ms, longest_ms = start_ms - activity.last_ms, activity.longest_silence_ms

@@ -1,7 +1,8 @@
 """What an alert rule is.
 
-A rule is a file of its own in `rules/` with a frozen struct whose tag is its `type` in the configuration and whose fields are its
-parameters. It says what it reads and judges one measurement at a time; how judgements become an alert is `life.py`.
+A rule is a file of its own in `rules/` with a frozen struct whose tag is its `type` in the
+configuration and whose fields are its parameters. It says what it reads and judges one measurement
+at a time; how judgements become an alert is `life.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from driftline.schemas.results import Metric
 from driftline.schemas.settings import ModelConfig, Window, parse_rung, parse_window
 from driftline.schemas.times import DAY_MS, parse_duration
 from driftline.streams.decide.alert_lifecycle import Run
-from driftline.streams.decide.judgement import Judgement, Measurement, Situation, judgement_of, rows_of
+from driftline.streams.decide.judgement import (
+    Judgement,
+    Measurement,
+    Situation,
+    judgement_of,
+    rows_of,
+)
 from driftline.streams.decide.metric_info import Lane
 from driftline.streams.lanes import ALL
 
@@ -36,12 +43,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     Parameters
     ----------
     name
-        Of the alert; one per model. By default the rule's type. A rule with the name of a built-in one takes its place.
+        Of the alert; one per model. By default the rule's type. A rule with the name of a built-in
+        one takes its place.
     segment
         "all", "dimension=value", or "dimension=*" for every value by itself.
     for_
-        `for`: how long the breach has to last before the alert fires: a number of windows in a row, or a duration that the windows in a
-        row cover together.
+        `for`: how long the breach has to last before the alert fires: a number of windows in a row,
+        or a duration that the windows in a row cover together.
     cool_down
         Time after an alert was resolved in which it does not fire again.
     runbook_url
@@ -81,7 +89,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         dimension, equals, _ = self.segment.partition("=")
         if self.segment != ALL and (not equals or dimension not in config.segments):
             known = ", ".join(f'"{name}=..."' for name in config.segments) or "none"
-            raise WrongRule("segment", f'"{self.segment}" is neither "all" nor of a dimension that is kept (segments: {known})')
+            raise WrongRule(
+                "segment",
+                f'"{self.segment}" is neither "all" nor of a dimension that is kept (segments: {known})',
+            )
         return msgspec.structs.replace(self, name=self.name or self.kind)
 
     @property
@@ -116,9 +127,11 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     Parameters
     ----------
     window
-        Name of a configured window, "since_deployment" or "last_N". By default one that suits the rule.
+        Name of a configured window, "since_deployment" or "last_N". By default one that suits the
+        rule.
     maturity
-        Rung that is judged, in the decisions lane. By default the first one at which, by experience, 95 % of the labels are known.
+        Rung that is judged, in the decisions lane. By default the first one at which, by
+        experience, 95 % of the labels are known.
     min_samples
         A window with fewer rows says nothing.
     """
@@ -138,8 +151,14 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     def bound(self, config: ModelConfig) -> Self:
         """As `Rule.bound`; window and maturity under their one name."""
         rule = super().bound(config)
-        window = self.default_window(config) if self.window is None else _known_window(self.window, config)
-        return msgspec.structs.replace(rule, window=window, maturity=_known_rung(self.maturity, self.lane(), config))
+        window = (
+            self.default_window(config)
+            if self.window is None
+            else _known_window(self.window, config)
+        )
+        return msgspec.structs.replace(
+            rule, window=window, maturity=_known_rung(self.maturity, self.lane(), config)
+        )
 
     def rows(self, seen: Metric) -> int:
         """What `min_samples` counts."""
@@ -155,11 +174,16 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
 
     def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
         """What the rule says about a window with enough rows."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method judge_figures(seen, situation)")
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method judge_figures(seen, situation)"
+        )
 
 
 def smallest_window(config: ModelConfig) -> str:
-    """The window that tells soonest: the one with the smallest step. Stage 2 announces its empty windows."""
+    """The window that tells soonest: the one with the smallest step.
+
+    Stage 2 announces its empty windows.
+    """
     return min(config.windows, key=lambda window: (window.step_ms, window.size_ms)).name
 
 
@@ -180,7 +204,9 @@ def _size(window: Window) -> tuple[int, int]:
 
 def _known_window(text: str, config: ModelConfig) -> str:
     names = [window.name for window in config.windows]
-    special = [f"last_{n}" for n in config.last_n] + (["since_deployment"] if config.since_deployment else [])
+    special = [f"last_{n}" for n in config.last_n] + (
+        ["since_deployment"] if config.since_deployment else []
+    )
     if text in special:
         return text
     try:
@@ -188,7 +214,10 @@ def _known_window(text: str, config: ModelConfig) -> str:
     except ValueError as error:
         raise WrongRule("window", str(error)) from error
     if name not in names:
-        raise WrongRule("window", f'"{text}" is not kept for this model; its windows: {", ".join(names + special)}')
+        raise WrongRule(
+            "window",
+            f'"{text}" is not kept for this model; its windows: {", ".join(names + special)}',
+        )
     return name
 
 
@@ -203,5 +232,7 @@ def _known_rung(text: str | None, lane: Lane, config: ModelConfig) -> str | None
         raise WrongRule("maturity", str(error)) from error
     names = [rung.name for rung in config.maturity]
     if name not in names:
-        raise WrongRule("maturity", f'"{text}" is no rung of this model; its ladder: {", ".join(names)}')
+        raise WrongRule(
+            "maturity", f'"{text}" is no rung of this model; its ladder: {", ".join(names)}'
+        )
     return name

@@ -1,7 +1,8 @@
-"""From the tables of the configuration to rules, and the rules that every model has without being asked.
+"""From the tables of the configuration to rules, and the rules that every model has without being
+asked.
 
-The default rules follow what can be judged without knowing the model: silence, errors, latency, missing labels, and the version's own
-baseline. Thresholds on a metric are the user's to set.
+The default rules follow what can be judged without knowing the model: silence, errors, latency,
+missing labels, and the version's own baseline. Thresholds on a metric are the user's to set.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from driftline.streams.decide.rules.latency import Latency
 from driftline.streams.decide.rules.no_data import NoData
 from driftline.streams.toml_tables import convert_table
 
-DEFAULT_RULES: tuple[Rule, ...] = (NoData(), ErrorRate(), Latency(), Coverage(), Degradation(), DriftRule())
+DEFAULT_RULES: tuple[Rule, ...] = (
+    NoData(),
+    ErrorRate(),
+    Latency(),
+    Coverage(),
+    Degradation(),
+    DriftRule(),
+)
 
 
 @lru_cache(maxsize=1)
@@ -36,13 +44,14 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
     config
         The model's settings.
     where
-        Path of the list of rules in the file, such as "models.churn.rules"; by default where the settings say they stand.
+        Path of the list of rules in the file, such as "models.churn.rules"; by default where the
+        settings say they stand.
 
     Raises
     ------
     ValueError
-        If a rule is of no known type, has an unknown or missing field or a wrong value, or if two rules have one name; the text begins
-        with the path.
+        If a rule is of no known type, has an unknown or missing field or a wrong value, or if two
+        rules have one name; the text begins with the path.
 
     Examples
     --------
@@ -60,14 +69,18 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
         kind = rule_plugins().get(table.get("type", ""))
         if kind is None:
             known = ", ".join(sorted(rule_plugins()))
-            raise ValueError(f'{place}.type: "{table.get("type", "")}" is no type of rule; known are {known}')
+            raise ValueError(
+                f'{place}.type: "{table.get("type", "")}" is no type of rule; known are {known}'
+            )
         rule: Rule = convert_table(table, kind, place)
         try:
             rule = rule.bound(config)
         except WrongRule as error:
             raise ValueError(f"{place}.{error.field}: {error}") from error
         if rule.name in rules:
-            raise ValueError(f'{place}.name: "{rule.name}" is another rule\'s name; every alert of a model needs a name of its own')
+            raise ValueError(
+                f'{place}.name: "{rule.name}" is another rule\'s name; every alert of a model needs a name of its own'
+            )
         rules[rule.name] = rule
     if config.default_rules:
         for default in DEFAULT_RULES:

@@ -1,4 +1,6 @@
-"""The rules of a model sorted by what they read, so that a record that no rule reads costs next to nothing."""
+"""The rules of a model sorted by what they read, so that a record that no rule reads costs next to
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,18 @@ class Plan:
         for rule in self.rules.values():
             if isinstance(rule, MetricRule) and rule.window is not None:
                 self.metric_rules.setdefault((rule.lane(), rule.window), []).append(rule)
-        self.daily_rules = [rule for rule in self.rules.values() if isinstance(rule, MetricRule) and rule.daily()]
+        self.daily_rules = [
+            rule for rule in self.rules.values() if isinstance(rule, MetricRule) and rule.daily()
+        ]
         self.pulse = smallest_window(config)
         """The window of traffic that shows soonest whether a version is in use."""
         self.step_ms = {window.name: window.step_ms for window in config.windows}
-        self.day = next((window.name for window in config.windows if window.size_ms == window.step_ms == DAY_MS), None)
+        self.day = next(
+            (
+                window.name
+                for window in config.windows
+                if window.size_ms == window.step_ms == DAY_MS
+            ),
+            None,
+        )
         """Name of the tumbling window of one day, if it is kept."""

@@ -1,6 +1,7 @@
 """Stage 3: decide. Figures, drift and score histograms become alerts and recommendations.
 
-Works record by record in the order of the batch, model by model through `watch.py`; how a batch is cut does not matter.
+Works record by record in the order of the batch, model by model through `watch.py`; how a batch is
+cut does not matter.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Decide:
     Raises
     ------
     ValueError
-        If a rule or a tuner of the configuration is wrong; the text begins with its path in the file.
+        If a rule or a tuner of the configuration is wrong; the text begins with its path in the
+        file.
     """
 
     name = "decide"
@@ -39,7 +41,9 @@ class Decide:
 
         def watch(model_name: str) -> Watch:
             if model_name not in watches:
-                watches[model_name] = Watch(model_name, self._plans.get(model_name, self._default), memories)
+                watches[model_name] = Watch(
+                    model_name, self._plans.get(model_name, self._default), memories
+                )
             return watches[model_name]
 
         records: list[Record] = []

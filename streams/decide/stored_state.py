@@ -1,7 +1,8 @@
 """What stage 3 remembers, as MessagePack with a format number in its state.
 
-One key per model for what its series share, one per series for the lives of its alerts, one per version for the tuner. A memory is read
-when first needed in a batch and written at its end if it has changed.
+One key per model for what its series share, one per series for the lives of its alerts, one per
+version for the tuner. A memory is read when first needed in a batch and written at its end if it
+has changed.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class Memories:
         self._held: dict[bytes, tuple[msgspec.Struct, bytes | None]] = {}
 
     def recall(self, kind: type[_T], *name: str) -> _T:
-        """The memory of that name, an empty one if there is none; the same object for the same name.
+        """The memory of that name, an empty one if there is none; the same object for the same
+        name.
 
         Raises
         ------
@@ -97,10 +99,15 @@ class Memories:
         key = _key(kind, name)
         if key not in self._held:
             written = self._state.get(key)
-            self._held[key] = (kind() if written is None else _decoded(written, kind, name)), written
+            self._held[key] = (
+                (kind() if written is None else _decoded(written, kind, name)),
+                written,
+            )
         memory = self._held[key][0]
         if not isinstance(memory, kind):
-            raise TypeError(f"decide: memory {name} is a {type(memory).__name__}, needed {kind.__name__}")
+            raise TypeError(
+                f"decide: memory {name} is a {type(memory).__name__}, needed {kind.__name__}"
+            )
         return memory
 
     def forget(self, kind: type[msgspec.Struct], *name: str) -> None:
@@ -123,5 +130,7 @@ def _key(kind: type[msgspec.Struct], name: tuple[str, ...]) -> bytes:
 def _decoded(written: bytes, kind: type[_T], name: tuple[str, ...]) -> _T:
     held: tuple[int, Any] = msgspec.msgpack.decode(written, type=tuple[int, msgspec.Raw])
     if held[0] != FORMAT:
-        raise ValueError(f"decide: state of {'/'.join(name)} has format {held[0]}, needed {FORMAT}; replay the log into new state")
+        raise ValueError(
+            f"decide: state of {'/'.join(name)} has format {held[0]}, needed {FORMAT}; replay the log into new state"
+        )
     return msgspec.msgpack.decode(held[1], type=kind)

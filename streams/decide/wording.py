@@ -96,9 +96,15 @@ def span(start_ms: int, end_ms: int) -> str:
     ('the 7 days to 1970-01-08', 'the day to 1970-01-02', 'the hour to 1970-01-01 01:00', 'the 90 minutes to 1970-01-01 01:30')
     """
     size_ms = end_ms - start_ms
-    unit_ms, unit = next(((ms, name) for ms, name in _UNITS if size_ms % ms == 0), (1, "millisecond"))
+    unit_ms, unit = next(
+        ((ms, name) for ms, name in _UNITS if size_ms % ms == 0), (1, "millisecond")
+    )
     count = size_ms // unit_ms
-    return f"the {unit} to {moment(end_ms)}" if count == 1 else f"the {count:,} {unit}s to {moment(end_ms)}"
+    return (
+        f"the {unit} to {moment(end_ms)}"
+        if count == 1
+        else f"the {count:,} {unit}s to {moment(end_ms)}"
+    )
 
 
 def moment(ms: int) -> str:
@@ -121,7 +127,11 @@ def subject(model_name: str, model_version: str, segment: str) -> str:
     >>> subject("churn", "1.4.2", "all"), subject("churn", "1.4.2", "plan=pro")
     ('churn 1.4.2', 'churn 1.4.2 (plan=pro)')
     """
-    return f"{model_name} {model_version}" if segment == "all" else f"{model_name} {model_version} ({segment})"
+    return (
+        f"{model_name} {model_version}"
+        if segment == "all"
+        else f"{model_name} {model_version} ({segment})"
+    )
 
 
 def about(seen: Metric) -> str:

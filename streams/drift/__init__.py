@@ -1,1 +1,4 @@
-"""Drift tests between a reference and a current summary, one file each. The catalogue finds them here by themselves."""
+"""Drift tests between a reference and a current summary, one file each.
+
+The catalogue finds them here by themselves.
+"""

@@ -1,7 +1,8 @@
 """What a drift test is, and how its figures become a level.
 
-A drift test is a file of its own in this folder with a frozen struct whose tag is its name. Groups of values are `groups.py`,
-dependence between rows is `effective_size.py`, many tests at once are `false_discovery.py`.
+A drift test is a file of its own in this folder with a frozen struct whose tag is its name. Groups
+of values are `groups.py`, dependence between rows is `effective_size.py`, many tests at once are
+`false_discovery.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import msgspec
 from driftline.streams.drift.reference_groups import Summary
 from driftline.streams.summaries.text_summary import StringSummary
 
-Level = Literal["none", "mild", "moderate", "severe", "insufficient data", "identifier", "type changed"]
+Level = Literal[
+    "none", "mild", "moderate", "severe", "insufficient data", "identifier", "type changed"
+]
 
 LEVELS: tuple[Level, ...] = ("none", "mild", "moderate", "severe")
 P_LIMITS = (0.001, 0.01, 0.05)
@@ -30,8 +33,8 @@ class DriftResult(msgspec.Struct, frozen=True):
     statistic
         What the test is known for, in its own unit; None where nothing was judged.
     p_value
-        Probability of at least this statistic without drift, dependence between rows allowed for; adjusted for the number of tests once
-        `false_discovery.adjusted` has been applied.
+        Probability of at least this statistic without drift, dependence between rows allowed for;
+        adjusted for the number of tests once `false_discovery.adjusted` has been applied.
     effect
         Size of the shift beyond what chance explains, in the unit of `cutoffs`.
     cutoffs
@@ -58,7 +61,9 @@ class DriftResult(msgspec.Struct, frozen=True):
         """The same result at another p-value, with the level that follows."""
         if self.effect is None:
             return self
-        return msgspec.structs.replace(self, p_value=p_value, level=level_of(p_value, self.effect, self.cutoffs))
+        return msgspec.structs.replace(
+            self, p_value=p_value, level=level_of(p_value, self.effect, self.cutoffs)
+        )
 
 
 class DriftTest(msgspec.Struct, frozen=True):
@@ -93,7 +98,12 @@ class DriftTest(msgspec.Struct, frozen=True):
         return str(self.__struct_config__.tag)
 
     def compare(
-        self, reference: Summary, current: Summary, *, reference_size: float | None = None, current_size: float | None = None
+        self,
+        reference: Summary,
+        current: Summary,
+        *,
+        reference_size: float | None = None,
+        current_size: float | None = None,
     ) -> DriftResult | None:
         """Judge `current` against `reference`.
 
@@ -102,7 +112,8 @@ class DriftTest(msgspec.Struct, frozen=True):
         reference, current
             Summaries of numbers or of texts.
         reference_size, current_size
-            Independent values that each side is worth (`effective_size`); all of them where not given.
+            Independent values that each side is worth (`effective_size`); all of them where not
+            given.
 
         Returns
         -------
@@ -112,26 +123,37 @@ class DriftTest(msgspec.Struct, frozen=True):
             return None
         n, m = reference.total, current.total
         sizes = (min(reference_size or n, n), min(current_size or m, m))
-        unjudged = DriftResult(self.name, None, None, None, self.cutoffs, "insufficient data", n, m, sizes[1])
+        unjudged = DriftResult(
+            self.name, None, None, None, self.cutoffs, "insufficient data", n, m, sizes[1]
+        )
         if min(n, m) < self.min_samples or min(sizes) < self.min_effective:
             return unjudged
         if type(reference) is not type(current):
             return msgspec.structs.replace(unjudged, level="type changed")
-        if isinstance(reference, StringSummary) and (reference.identifier or (isinstance(current, StringSummary) and current.identifier)):
+        if isinstance(reference, StringSummary) and (
+            reference.identifier or (isinstance(current, StringSummary) and current.identifier)
+        ):
             return msgspec.structs.replace(unjudged, level="identifier")
         statistic, p_value, effect = self.judge(reference, current, *sizes)
         level = level_of(p_value, effect, self.cutoffs)
-        return DriftResult(self.name, statistic, p_value, effect, self.cutoffs, level, n, m, sizes[1])
+        return DriftResult(
+            self.name, statistic, p_value, effect, self.cutoffs, level, n, m, sizes[1]
+        )
 
-    def judge(self, reference: Summary, current: Summary, reference_size: float, current_size: float) -> tuple[float, float, float]:
+    def judge(
+        self, reference: Summary, current: Summary, reference_size: float, current_size: float
+    ) -> tuple[float, float, float]:
         """Statistic, p-value and effect of two summaries of one kind that hold enough values."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method judge(reference, current, reference_size, current_size)")
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method judge(reference, current, reference_size, current_size)"
+        )
 
 
 def level_of(p_value: float, effect: float, cutoffs: tuple[float, float, float]) -> Level:
     """The lower of the levels that significance (0.05, 0.01, 0.001) and effect size give.
 
-    A huge sample makes a trivial shift significant but not large; a small one makes a large shift likely by chance.
+    A huge sample makes a trivial shift significant but not large; a small one makes a large shift
+    likely by chance.
 
     Examples
     --------

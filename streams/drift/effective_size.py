@@ -1,8 +1,9 @@
 """How many independent rows the rows of a window are worth.
 
-Rows of a stream resemble their neighbours, so a window of 5,000 may say no more than 200 independent rows would, and a test that takes them
-as 5,000 finds drift everywhere. The panes of the window tell: if their shares scatter more than independent rows would let them, the
-window is worth fewer rows by that factor.
+Rows of a stream resemble their neighbours, so a window of 5,000 may say no more than 200
+independent rows would, and a test that takes them as 5,000 finds drift everywhere. The panes of the
+window tell: if their shares scatter more than independent rows would let them, the window is worth
+fewer rows by that factor.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ def effective_size(pane_counts: Ints, *, period: int = 0) -> float:
     Parameters
     ----------
     pane_counts
-        Shape (T, B): rows by pane, in time order and with empty panes in their place, and by group of values (`groups.py`).
+        Shape (T, B): rows by pane, in time order and with empty panes in their place, and by group
+        of values (`groups.py`).
     period
-        Panes in a cycle that repeats, such as a day; 0 for none. What the cycle explains is not held against the rows, provided that the
-        window holds at least three cycles: both sides of a comparison see all of it.
+        Panes in a cycle that repeats, such as a day; 0 for none. What the cycle explains is not
+        held against the rows, provided that the window holds at least three cycles: both sides of a
+        comparison see all of it.
 
     Returns
     -------
-    Between 0 and the number of rows: all of them where fewer than ten panes hold rows, which say nothing about dependence.
+    Between 0 and the number of rows: all of them where fewer than ten panes hold rows, which say
+    nothing about dependence.
 
     Examples
     --------
@@ -43,12 +47,14 @@ def effective_size(pane_counts: Ints, *, period: int = 0) -> float:
 
 
 def inflation(pane_counts: Ints, *, period: int = 0) -> float | None:
-    """Variance of the window's shares over what independent rows would give; at least 1, None with fewer than ten panes with rows.
+    """Variance of the window's shares over what independent rows would give; at least 1, None with
+    fewer than ten panes with rows.
 
-    The variance is that between batches of 1, 2, 4, ... adjacent panes, as long as ten batches are left; the largest ratio counts, since
-    dependence that lasts longer than a batch hides from it. Shares are cumulative over the groups: slow swings of the level of a
-    feature show more there than in single groups (false alarms of KS on AR(1) rows with coefficient 0.9: 20 % by single groups, 2 %
-    by cumulative ones, 74 % with all rows taken as independent, n = 400, measured).
+    The variance is that between batches of 1, 2, 4, ... adjacent panes, as long as ten batches are
+    left; the largest ratio counts, since dependence that lasts longer than a batch hides from it.
+    Shares are cumulative over the groups: slow swings of the level of a feature show more there
+    than in single groups (false alarms of KS on AR(1) rows with coefficient 0.9: 20 % by single
+    groups, 2 % by cumulative ones, 74 % with all rows taken as independent, n = 400, measured).
 
     Parameters
     ----------
@@ -57,9 +63,10 @@ def inflation(pane_counts: Ints, *, period: int = 0) -> float | None:
 
     References
     ----------
-    J. N. K. Rao, A. J. Scott (1981), The analysis of categorical data from complex sample surveys, JASA 76: a test statistic divided by
-    the mean design effect. J. M. Flegal, G. L. Jones (2010), Batch means and spectral variance estimators in Markov chain Monte Carlo,
-    Annals of Statistics 38: the variance between batches.
+    J. N. K. Rao, A. J. Scott (1981), The analysis of categorical data from complex sample surveys,
+    JASA 76: a test statistic divided by the mean design effect. J. M. Flegal, G. L. Jones (2010),
+    Batch means and spectral variance estimators in Markov chain Monte Carlo, Annals of Statistics
+    38: the variance between batches.
     """
     sizes = pane_counts.sum(axis=1).astype(np.float64)
     filled, rows = float((sizes > 0).sum()), float(sizes.sum())
@@ -88,7 +95,9 @@ def inflation(pane_counts: Ints, *, period: int = 0) -> float | None:
 
 
 def _without_cycle(residuals: Floats, filled: NDArray[np.bool_], period: int) -> tuple[Floats, int]:
-    """The residuals less the mean of their place in the cycle, shape (T, B - 1), and the number of places that hold rows."""
+    """The residuals less the mean of their place in the cycle, shape (T, B - 1), and the number of
+    places that hold rows.
+    """
     place = np.arange(len(residuals)) % period
     panes = np.bincount(place, weights=filled, minlength=period)
     mean = np.zeros((period, residuals.shape[1]))

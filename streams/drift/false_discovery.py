@@ -11,7 +11,8 @@ from driftline.streams.drift.comparison import DriftResult
 
 
 def adjust(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """p-values after Benjamini and Hochberg: those below a limit hold at most that share of false discoveries.
+    """p-values after Benjamini and Hochberg: those below a limit hold at most that share of false
+    discoveries.
 
     Parameters
     ----------
@@ -25,8 +26,9 @@ def adjust(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
 
     References
     ----------
-    Y. Benjamini, Y. Hochberg (1995), Controlling the false discovery rate, JRSS B 57; D. Yekutieli, Y. Benjamini (1999), Journal of
-    Statistical Planning and Inference 82, for the adjusted p-values.
+    Y. Benjamini, Y. Hochberg (1995), Controlling the false discovery rate, JRSS B 57; D. Yekutieli,
+    Y. Benjamini (1999), Journal of Statistical Planning and Inference 82, for the adjusted
+    p-values.
     """
     count = len(p_values)
     order = np.argsort(p_values, kind="stable")
@@ -37,9 +39,11 @@ def adjust(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def adjusted(results: Sequence[DriftResult]) -> list[DriftResult]:
-    """The results of one window, in their order, with p-values adjusted for their number and the levels that follow.
+    """The results of one window, in their order, with p-values adjusted for their number and the
+    levels that follow.
 
-    Results without a p-value (insufficient data, identifiers) stay as they are and do not count as tests.
+    Results without a p-value (insufficient data, identifiers) stay as they are and do not count as
+    tests.
     """
     given = [i for i, result in enumerate(results) if result.p_value is not None]
     values = adjust(np.array([results[i].p_value for i in given], dtype=np.float64))

@@ -13,11 +13,13 @@ from driftline.streams.summaries.numeric_bins import Ints
 
 
 class PopulationStabilityIndex(DriftTest, frozen=True, tag="psi"):
-    """Population Stability Index over groups of about equal shares of the reference, or over its most frequent texts.
+    """Population Stability Index over groups of about equal shares of the reference, or over its
+    most frequent texts.
 
-    The p-value is that of PSI / (1/n + 1/m) in the chi-squared distribution with B - 1 degrees of freedom, n and m being effective
-    sizes. The effect is PSI less its mean without drift, (B - 1) (1/n + 1/m), at least 0; from 0.1 a shift counts as mild, from 0.2 as
-    moderate, from 0.25 as severe, if significant.
+    The p-value is that of PSI / (1/n + 1/m) in the chi-squared distribution with B - 1 degrees of
+    freedom, n and m being effective sizes. The effect is PSI less its mean without drift, (B - 1)
+    (1/n + 1/m), at least 0; from 0.1 a shift counts as mild, from 0.2 as moderate, from 0.25 as
+    severe, if significant.
 
     Parameters
     ----------
@@ -40,7 +42,8 @@ class PopulationStabilityIndex(DriftTest, frozen=True, tag="psi"):
 
     References
     ----------
-    B. Yurdakul (2018), Statistical Properties of Population Stability Index, Western Michigan University.
+    B. Yurdakul (2018), Statistical Properties of Population Stability Index, Western Michigan
+    University.
     """
 
     groups: int = 10
@@ -52,21 +55,27 @@ class PopulationStabilityIndex(DriftTest, frozen=True, tag="psi"):
         if self.groups < 2:
             raise ValueError(f"drift.psi: groups is {self.groups}, needed at least 2")
 
-    def judge(self, reference: Summary, current: Summary, reference_size: float, current_size: float) -> tuple[float, float, float]:
+    def judge(
+        self, reference: Summary, current: Summary, reference_size: float, current_size: float
+    ) -> tuple[float, float, float]:
         """The index, its p-value, and the index beyond chance."""
         p, q = grouped(reference, current, self.groups)
         if len(p) < 2:
             return 0.0, 1.0, 0.0
         statistic = psi(p, q)
         scale, degrees = 1 / reference_size + 1 / current_size, len(p) - 1
-        return statistic, chi_squared_tail(statistic / scale, degrees), max(0.0, statistic - degrees * scale)
+        return (
+            statistic,
+            chi_squared_tail(statistic / scale, degrees),
+            max(0.0, statistic - degrees * scale),
+        )
 
 
 def psi(reference_counts: Ints, current_counts: Ints) -> float:
     """Population Stability Index between two histograms on the same groups, in nats.
 
-    Sum over groups of (q - p) ln(q / p), with p the reference and q the current shares. Half a count is added to every group, so an
-    empty one gives a large but finite index.
+    Sum over groups of (q - p) ln(q / p), with p the reference and q the current shares. Half a
+    count is added to every group, so an empty one gives a large but finite index.
 
     Parameters
     ----------
@@ -79,7 +88,9 @@ def psi(reference_counts: Ints, current_counts: Ints) -> float:
     0.8531
     """
     if reference_counts.shape != current_counts.shape:
-        raise ValueError(f"drift.psi: the reference has {len(reference_counts)} groups, the current side {len(current_counts)}")
+        raise ValueError(
+            f"drift.psi: the reference has {len(reference_counts)} groups, the current side {len(current_counts)}"
+        )
     p, q = reference_counts + 0.5, current_counts + 0.5
     p, q = p / p.sum(), q / q.sum()
     return float(((q - p) * np.log(q / p)).sum())

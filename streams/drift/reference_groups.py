@@ -30,8 +30,9 @@ class NumericGroups:
 
     @classmethod
     def of(cls, reference: NumericSummary, groups: int) -> NumericGroups:
-        """Groups of about equal shares of the reference; a reference of at most `groups` distinct values gets a group for each of
-        them and one for each gap around them, so that new values show."""
+        """Groups of about equal shares of the reference; a reference of at most `groups` distinct
+        values gets a group for each of them and one for each gap around them, so that new values
+        show."""
         low, high = reference.low, reference.high
         if len(low) <= groups:
             below = np.nextafter(low, -np.inf)
@@ -55,7 +56,9 @@ class NumericGroups:
             shift = np.repeat(np.array([summary.shift for summary in summaries]), lengths)
             middle = middles(np.concatenate([summary.keys for summary in summaries]), shift)
             cells = row * size + np.searchsorted(self.cuts, middle, side="left")
-            np.add.at(counts.ravel(), cells, np.concatenate([summary.counts for summary in summaries]))
+            np.add.at(
+                counts.ravel(), cells, np.concatenate([summary.counts for summary in summaries])
+            )
         return counts
 
 
@@ -74,8 +77,8 @@ class TextGroups:
 
     @classmethod
     def of(cls, reference: StringSummary, groups: int) -> TextGroups:
-        """The most frequent texts of the reference (ties by text), `groups` groups with the one for all others; that one holds only
-        new texts if the reference has fewer."""
+        """The most frequent texts of the reference (ties by text), `groups` groups with the one for
+        all others; that one holds only new texts if the reference has fewer."""
         return cls(tuple(text for text, _ in reference.ranked()[: groups - 1]))
 
     def counts(self, summary: StringSummary) -> Ints:
@@ -85,7 +88,8 @@ class TextGroups:
 
 
 def grouped(reference: Summary, current: Summary, groups: int) -> tuple[Ints, Ints]:
-    """Counts of both sides in groups of the reference, each of shape (B,); groups that are empty on both sides are left out.
+    """Counts of both sides in groups of the reference, each of shape (B,); groups that are empty on
+    both sides are left out.
 
     Examples
     --------
@@ -117,12 +121,18 @@ def counts_by_pane(reference: Summary, panes: Sequence[Summary], groups: int = 1
     [[25, 25, 25, 25], [1, 0, 0, 0]]
     """
     if isinstance(reference, NumericSummary):
-        return NumericGroups.of(reference, groups).counts_of_each([pane for pane in panes if _same_kind(pane, NumericSummary)])
+        return NumericGroups.of(reference, groups).counts_of_each(
+            [pane for pane in panes if _same_kind(pane, NumericSummary)]
+        )
     names = TextGroups.of(reference, groups)
-    return np.array([names.counts(pane) for pane in panes if _same_kind(pane, StringSummary)], dtype=np.int64)
+    return np.array(
+        [names.counts(pane) for pane in panes if _same_kind(pane, StringSummary)], dtype=np.int64
+    )
 
 
 def _same_kind(summary: Summary, kind: type[Kind]) -> TypeGuard[Kind]:
     if not isinstance(summary, kind):
-        raise ValueError(f"drift: a reference of {kind.__name__} cannot be compared with {type(summary).__name__}")
+        raise ValueError(
+            f"drift: a reference of {kind.__name__} cannot be compared with {type(summary).__name__}"
+        )
     return True

@@ -23,7 +23,11 @@ def chi_squared_tail(x: float, degrees: int) -> float:
         return 1.0
     half = x / 2
     if degrees % 2:
-        tail, term, first = math.erfc(math.sqrt(half)), math.sqrt(4 * half / math.pi) * math.exp(-half), 3
+        tail, term, first = (
+            math.erfc(math.sqrt(half)),
+            math.sqrt(4 * half / math.pi) * math.exp(-half),
+            3,
+        )
     else:
         tail, term, first = math.exp(-half), half * math.exp(-half), 4
     for degree in range(first, degrees + 1, 2):
@@ -33,7 +37,8 @@ def chi_squared_tail(x: float, degrees: int) -> float:
 
 
 def kolmogorov_tail(x: float) -> float:
-    """P(K >= x) of the Kolmogorov distribution, the limit of sqrt(n) times the largest distance of distribution functions.
+    """P(K >= x) of the Kolmogorov distribution, the limit of sqrt(n) times the largest distance of
+    distribution functions.
 
     Examples
     --------
@@ -42,13 +47,20 @@ def kolmogorov_tail(x: float) -> float:
 
     References
     ----------
-    A. N. Kolmogorov (1933), Sulla determinazione empirica di una legge di distribuzione; for small x the theta-function form of
-    W. Feller (1948), On the Kolmogorov-Smirnov limit theorems for empirical distributions, Annals of Mathematical Statistics 19.
+    A. N. Kolmogorov (1933), Sulla determinazione empirica di una legge di distribuzione; for small
+    x the theta-function form of W. Feller (1948), On the Kolmogorov-Smirnov limit theorems for
+    empirical distributions, Annals of Mathematical Statistics 19.
     """
     if x <= 0:
         return 1.0
     if x < 1:
         # Four terms: the fifth is below 1e-40 here.
         scale = math.pi * math.pi / (8 * x * x)
-        return max(0.0, 1 - math.sqrt(2 * math.pi) / x * sum(math.exp(-((2 * k - 1) ** 2) * scale) for k in range(1, 5)))
+        return max(
+            0.0,
+            1
+            - math.sqrt(2 * math.pi)
+            / x
+            * sum(math.exp(-((2 * k - 1) ** 2) * scale) for k in range(1, 5)),
+        )
     return max(0.0, 2 * sum((-1.0) ** (k - 1) * math.exp(-2 * k * k * x * x) for k in range(1, 6)))

@@ -1,9 +1,10 @@
 """The join of one batch: ordinary rows all at once, the others one id at a time.
 
-Ordinary are a prediction with a new id, a truth with a label for an id that waits or comes in the same batch, a truth whose id is not
-known yet, and a prediction whose truth, with a label, came in an earlier batch: all of them are while a backlog is read, where the topics
-are not read in step. Everything else goes through `single.py`, which follows the definition in `entry.py`; both ways give the same
-increments and the same entries.
+Ordinary are a prediction with a new id, a truth with a label for an id that waits or comes in the
+same batch, a truth whose id is not known yet, and a prediction whose truth, with a label, came in
+an earlier batch: all of them are while a backlog is read, where the topics are not read in step.
+Everything else goes through `single.py`, which follows the definition in `entry.py`; both ways give
+the same increments and the same entries.
 """
 
 from __future__ import annotations
@@ -44,7 +45,13 @@ class Join:
         self._layout = layout_for(len(config.segments))
         self._opaque = np.dtype((np.void, self._layout.itemsize))
 
-    def apply(self, predictions: Predictions | None, truths: Truths | None, counting: Counting, state: State) -> Found:
+    def apply(
+        self,
+        predictions: Predictions | None,
+        truths: Truths | None,
+        counting: Counting,
+        state: State,
+    ) -> Found:
         """Join the rows of one batch, count what changes, and put the entries that changed."""
         p_keys = predictions.keys if predictions else []
         t_keys = truths.keys if truths else []
@@ -52,15 +59,20 @@ class Join:
         t_place = np.fromiter(map(place.get, t_keys, repeat(-1)), np.int64, len(t_keys))
         outside, here = np.flatnonzero(t_place < 0), np.flatnonzero(t_place >= 0)
         outside_keys = _picked(t_keys, outside)
-        # No ordinary ids: those with several predictions or truths in this batch, or with an entry that is no single parked truth.
+        # No ordinary ids: those with several predictions or truths in this batch, or with an entry
+        # that is no single parked truth.
         apart: dict[bytes, None] = {}
         if len(place) < len(p_keys):
             apart.update(_repeated(p_keys))
-        if len(frozenset(outside_keys)) < len(outside_keys) or np.bincount(t_place[here]).max(initial=0) > 1:
+        if (
+            len(frozenset(outside_keys)) < len(outside_keys)
+            or np.bincount(t_place[here]).max(initial=0) > 1
+        ):
             apart.update(_repeated(t_keys))
         early, early_rows = self._early(p_keys, t_keys, apart, state)
 
-        # What waits in the state for the truths whose prediction is not in this batch: 0 where there is nothing.
+        # What waits in the state for the truths whose prediction is not in this batch: 0 where
+        # there is nothing.
         stored = state.get_many(outside_keys)
         kind = np.fromiter(map(_KIND, [entry or b"\0" for entry in stored]), np.uint8, len(stored))
         waits, unknown = np.flatnonzero(kind == WAITING), np.flatnonzero(kind == 0)
@@ -72,7 +84,8 @@ class Join:
         if truths is not None:
             # Truths of earlier predictions come first, as they mostly do on the topic.
             at = np.concatenate([outside[waits], here])
-            # `take` is ten times as fast on rows of several fields as an index, and as concatenation.
+            # `take` is ten times as fast on rows of several fields as an index, and as
+            # concatenation.
             joined = np.empty(len(at), self._layout)
             joined[: len(waits)] = np.frombuffer(b"".join(_picked(stored, waits)), self._layout)
             joined[len(waits) :] = rows.take(t_place[here])
@@ -106,13 +119,17 @@ class Join:
         found = Found(accepted.tolist(), [], told)
         if apart:
             single = self._single.apply(apart, predictions, truths, counting, state)
-            found = Found(sorted(found.accepted + single.accepted), single.conflicting, told + single.told)
+            found = Found(
+                sorted(found.accepted + single.accepted), single.conflicting, told + single.told
+            )
         return found
 
     def _early(
         self, p_keys: list[bytes], t_keys: list[bytes], apart: dict[bytes, None], state: State
     ) -> tuple[Ints, NDArray[np.void]]:
-        """Which predictions have a parked truth and nothing else, shape (N,), and its entry; other ids with an entry join `apart`."""
+        """Which predictions have a parked truth and nothing else, shape (N,), and its entry; other
+        ids with an entry join `apart`.
+        """
         early: list[int] = []
         stored = state.get_many(p_keys)
         if stored.count(None) < len(stored):
@@ -130,7 +147,11 @@ class Join:
         rows = np.zeros(len(predictions) if predictions else 0, self._layout)
         if predictions:
             rows["kind"], rows["label"] = WAITING, NO_LABEL
-            rows["name"], rows["predicted"], rows["score"] = predictions.name, predictions.predicted, predictions.score
+            rows["name"], rows["predicted"], rows["score"] = (
+                predictions.name,
+                predictions.predicted,
+                predictions.score,
+            )
             rows["timestamp_ms"], rows["floor_ms"] = predictions.timestamp_ms, predictions.floor_ms
             rows["fingerprint"], rows["segments"] = predictions.fingerprint, predictions.segments
         return rows
@@ -138,7 +159,9 @@ class Join:
     def _ordinary(
         self, rows: NDArray[np.void], keys: list[bytes], apart: dict[bytes, None]
     ) -> tuple[NDArray[np.bool_] | slice, NDArray[np.void], list[bytes]]:
-        """Which rows are ordinary and not `apart`, those rows and their keys; the other ids join `apart`."""
+        """Which rows are ordinary and not `apart`, those rows and their keys; the other ids join
+        `apart`.
+        """
         ordinary = self._is_ordinary(rows)
         if apart:
             ordinary &= ~_isin(keys, apart)
@@ -149,18 +172,27 @@ class Join:
         return ordinary, rows.take(kept), _picked(keys, kept)
 
     def _is_ordinary(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
-        """Whether the truth of each row gives its prediction a label within all horizons, whichever of the two came first."""
+        """Whether the truth of each row gives its prediction a label within all horizons, whichever
+        of the two came first.
+        """
         arrived_ms = np.maximum(rows["timestamp_ms"], rows["floor_ms"])
         expires_ms = rows["timestamp_ms"] + self._texts.label_horizon_ms[rows["name"]]
         labelled = (rows["label"] != NO_LABEL) & (rows["predicted"] != NO_LABEL)
-        in_time = (np.maximum(rows["known_ms"], arrived_ms) <= expires_ms) & (arrived_ms <= rows["known_ms"] + self._park_ms)
+        in_time = (np.maximum(rows["known_ms"], arrived_ms) <= expires_ms) & (
+            arrived_ms <= rows["known_ms"] + self._park_ms
+        )
         return np.asarray(labelled & in_time, np.bool_)
 
-    def _join(self, rows: NDArray[np.void], keys: list[bytes], counting: Counting, state: State) -> None:
+    def _join(
+        self, rows: NDArray[np.void], keys: list[bytes], counting: Counting, state: State
+    ) -> None:
         if not len(keys):
             return
         rows["kind"] = JOINED
-        columns = {field: rows[field].astype(np.int64) for field in ("name", "predicted", "score", "segments", "timestamp_ms", "label")}
+        columns = {
+            field: rows[field].astype(np.int64)
+            for field in ("name", "predicted", "score", "segments", "timestamp_ms", "label")
+        }
         known = known_ms(rows)
         hashes = np.zeros(len(keys), np.uint64)
         if counting.arrivals or some(columns["score"] >= 0):  # nothing else looks at them
@@ -186,10 +218,26 @@ class Join:
 
     def _told(self, rows: NDArray[np.void], keys: list[bytes], rank: Ints) -> list[Told]:
         known = known_ms(rows)
-        columns = [rows[field].tolist() for field in ("name", "segments", "timestamp_ms", "predicted", "score", "label")]
+        columns = [
+            rows[field].tolist()
+            for field in ("name", "segments", "timestamp_ms", "predicted", "score", "label")
+        ]
         delay = (known - rows["timestamp_ms"]).tolist()
         return [
-            Told(at, name, key, tuple(segments), timestamp, predicted, score, known_at, late, NO_LABEL, label, True)
+            Told(
+                at,
+                name,
+                key,
+                tuple(segments),
+                timestamp,
+                predicted,
+                score,
+                known_at,
+                late,
+                NO_LABEL,
+                label,
+                True,
+            )
             for at, key, name, segments, timestamp, predicted, score, label, known_at, late in zip(
                 rank.tolist(), keys, *columns, known.tolist(), delay, strict=True
             )
@@ -199,7 +247,11 @@ class Join:
         if not len(at):
             return
         rows = np.zeros(len(at), self._layout)
-        rows["kind"], rows["label"], rows["revision"] = PARKED, truths.label[at], truths.revision[at]
+        rows["kind"], rows["label"], rows["revision"] = (
+            PARKED,
+            truths.label[at],
+            truths.revision[at],
+        )
         rows["truth_ms"], rows["known_ms"] = truths.timestamp_ms[at], truths.known_ms[at]
         keys = _picked(truths.keys, at)
         state.put_many(keys, self._encoded(rows))
@@ -209,7 +261,9 @@ class Join:
         """Put the predictions of this batch that no truth of this batch has met."""
         waiting, keys = rows.take(at), _picked(keys, at)
         state.put_many(keys, self._encoded(waiting))
-        self._due.add(keys, waiting["timestamp_ms"] + self._texts.label_horizon_ms[waiting["name"]], state)
+        self._due.add(
+            keys, waiting["timestamp_ms"] + self._texts.label_horizon_ms[waiting["name"]], state
+        )
 
     def _encoded(self, rows: NDArray[np.void]) -> list[bytes]:
         encoded: list[bytes] = rows.view(self._opaque).tolist()
@@ -217,7 +271,10 @@ class Join:
 
 
 def _latest_rank(predictions: Predictions | None, truths: Truths, at: Ints, place: Ints) -> Ints:
-    """Rank of the later row of each joined pair, shape (N,); `place` is the prediction's index where it came in the same batch."""
+    """Rank of the later row of each joined pair, shape (N,);
+
+    `place` is the prediction's index where it came in the same batch.
+    """
     rank = truths.rank[at].copy()
     here = place[at] >= 0
     if predictions is not None:

@@ -1,4 +1,6 @@
-"""Rows of one batch as the join sees them: numbered texts, scaled scores, and how late each row is by its own watermark."""
+"""Rows of one batch as the join sees them: numbered texts, scaled scores, and how late each row is
+by its own watermark.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.hashing import partitions_of
 from driftline.streams.join.code_book import Dictionary
 from driftline.streams.join.entry import NO_SCORE, Horizons
-from driftline.streams.lanes import NO_LABEL, NO_MODEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
+from driftline.streams.lanes import (
+    NO_LABEL,
+    NO_MODEL,
+    PREDICTED_NEGATIVE,
+    PREDICTED_POSITIVE,
+    SCORE_SCALE,
+)
 from driftline.streams.masks import some
 from driftline.streams.named_columns import Named
 from driftline.streams.stage import State
@@ -26,7 +34,8 @@ OTHER: Final = "other"
 
 
 class Texts:
-    """The dictionaries of one partition, and what the configuration says of each model version in them.
+    """The dictionaries of one partition, and what the configuration says of each model version in
+    them.
 
     Parameters
     ----------
@@ -38,14 +47,17 @@ class Texts:
     names
         (model_name, model_version) by code, V of them.
     names_by_home, place, home
-        The same by home, then by model name; the place of each code in that order, shape (V,); and the home at each place, shape (V,).
+        The same by home, then by model name; the place of each code in that order, shape (V,); and
+        the home at each place, shape (V,).
     """
 
     def __init__(self, config: Config, state: State, homes: int = 1) -> None:
         self._config = config
         self._homes = homes
         self.labels = Dictionary(b"l", state)
-        self.segments = Dictionary(b"s", state)  # "dimension=value"; code 0 in a row means that it has none
+        self.segments = Dictionary(
+            b"s", state
+        )  # "dimension=value"; code 0 in a row means that it has none
         self._values = dict.fromkeys(config.segments, 0)
         for text in self.segments.texts:
             self._values[text.partition("=")[0]] += 1
@@ -58,12 +70,17 @@ class Texts:
     def codes_of_names(self, names: Sequence[tuple[str, str]], state: State) -> Ints:
         """Code of each (model_name, model_version), shape (N,)."""
         if not self._code_of_name.keys() >= set(names):
-            self._versions.codes([f"{len(model)}:{model}{version}" for model, version in names], state)
+            self._versions.codes(
+                [f"{len(model)}:{model}{version}" for model, version in names], state
+            )
             self._learn()
         return np.array([self._code_of_name[name] for name in names], np.int64)
 
     def codes_of_values(self, dimension: str, values: Sequence[str], state: State) -> Ints:
-        """Code of each value of a segment dimension, shape (N,), from 1. After MAX_VALUES of them, new values are counted as "other"."""
+        """Code of each value of a segment dimension, shape (N,), from 1.
+
+        After MAX_VALUES of them, new values are counted as "other".
+        """
         texts = [f"{dimension}={value}" for value in values]
         room = MAX_VALUES - self._values[dimension]
         new = [text for text in texts if text not in self.segments]
@@ -89,9 +106,15 @@ class Texts:
             settings = self._config.for_model(model)
             self._code_of_name[model, version] = len(self.names)
             self.names.append((model, version))
-            self.horizons.append(Horizons(tuple(rung.ms for rung in settings.maturity), settings.correction_horizon_ms))
+            self.horizons.append(
+                Horizons(
+                    tuple(rung.ms for rung in settings.maturity), settings.correction_horizon_ms
+                )
+            )
         homes = partitions_of([model.encode() for model, _ in self.names], self._homes)
-        by_home = sorted(range(len(self.names)), key=lambda code: (homes[code], self.names[code][0]))
+        by_home = sorted(
+            range(len(self.names)), key=lambda code: (homes[code], self.names[code][0])
+        )
         self.names_by_home = [self.names[code] for code in by_home]
         self.place: Ints = np.argsort(by_home)
         self.home = homes[by_home]
@@ -107,9 +130,13 @@ class Texts:
         self.has_features = self._flags([model.feature_segments for model in models])
 
     def _flags(self, chosen: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
-        """Which dimensions of the configuration are among those of each model version, shape (V, D)."""
+        """Which dimensions of the configuration are among those of each model version, shape (V,
+        D).
+        """
         dimensions = self._config.segments
-        flags = np.array([[dimension in some for dimension in dimensions] for some in chosen], np.bool_)
+        flags = np.array(
+            [[dimension in some for dimension in dimensions] for some in chosen], np.bool_
+        )
         return flags.reshape(len(chosen), len(dimensions))
 
 
@@ -121,7 +148,8 @@ class Predictions(msgspec.Struct, gc=False):
     keys
         The id of each row, under which its entry lies in the state.
     predicted
-        Label code, PREDICTED_POSITIVE or PREDICTED_NEGATIVE where it follows from the score, NO_LABEL where there is none.
+        Label code, PREDICTED_POSITIVE or PREDICTED_NEGATIVE where it follows from the score,
+        NO_LABEL where there is none.
     score
         In SCORE_SCALE, NO_SCORE where there is none.
     floor_ms, lateness_ms
@@ -146,18 +174,31 @@ class Predictions(msgspec.Struct, gc=False):
         return len(self.keys)
 
     @classmethod
-    def of(cls, columns: PredictionColumns, watermark_ms: int, texts: Texts, config: Config, state: State) -> tuple[Self, int]:
+    def of(
+        cls,
+        columns: PredictionColumns,
+        watermark_ms: int,
+        texts: Texts,
+        config: Config,
+        state: State,
+    ) -> tuple[Self, int]:
         """The rows of a batch and the watermark after it; `watermark_ms` is the one before it."""
         n = len(columns)
         name = texts.codes_of_names(columns.names, state)[columns.name]
-        marks = np.maximum.accumulate(np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms))
+        marks = np.maximum.accumulate(
+            np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms)
+        )
         floor_ms = marks - config.prediction_grace_ms
         labels = np.append(texts.labels.codes(columns.labels, state), NO_LABEL)
         predicted = labels[np.where(columns.label == NO_LABEL, len(labels) - 1, columns.label)]
         score, scored = np.full(n, NO_SCORE), ~np.isnan(columns.score)
         if some(scored):
-            score = np.where(scored, np.rint(np.where(scored, columns.score, 0.0) * SCORE_SCALE), NO_SCORE).astype(np.int64)
-            threshold = np.where(np.isnan(columns.threshold), texts.threshold[name], columns.threshold)
+            score = np.where(
+                scored, np.rint(np.where(scored, columns.score, 0.0) * SCORE_SCALE), NO_SCORE
+            ).astype(np.int64)
+            threshold = np.where(
+                np.isnan(columns.threshold), texts.threshold[name], columns.threshold
+            )
             by_score = np.where(columns.score >= threshold, PREDICTED_POSITIVE, PREDICTED_NEGATIVE)
             predicted = np.where((predicted == NO_LABEL) & scored, by_score, predicted)
         return cls(
@@ -169,7 +210,8 @@ class Predictions(msgspec.Struct, gc=False):
             fingerprint=columns.fingerprint,
             predicted=predicted,
             score=score,
-            segments=_segment_codes(columns.segments, config.segments, texts, state) * texts.has_dimension[name],
+            segments=_segment_codes(columns.segments, config.segments, texts, state)
+            * texts.has_dimension[name],
             rank=columns.rank,
             at=np.arange(n),
         ), int(marks[-1])
@@ -181,7 +223,10 @@ class Predictions(msgspec.Struct, gc=False):
 
 
 class Truths(msgspec.Struct, gc=False):
-    """Ground truths of one batch; columns have shape (N,). `known_ms` is the greater of the row's time and `floor_ms`."""
+    """Ground truths of one batch; columns have shape (N,).
+
+    `known_ms` is the greater of the row's time and `floor_ms`.
+    """
 
     keys: list[bytes]
     timestamp_ms: Ints
@@ -195,9 +240,18 @@ class Truths(msgspec.Struct, gc=False):
         return len(self.keys)
 
     @classmethod
-    def of(cls, columns: GroundTruthColumns, watermark_ms: int, texts: Texts, config: Config, state: State) -> tuple[Self, int]:
+    def of(
+        cls,
+        columns: GroundTruthColumns,
+        watermark_ms: int,
+        texts: Texts,
+        config: Config,
+        state: State,
+    ) -> tuple[Self, int]:
         """The rows of a batch and the watermark after it; `watermark_ms` is the one before it."""
-        marks = np.maximum.accumulate(np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms))
+        marks = np.maximum.accumulate(
+            np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms)
+        )
         floor_ms = marks - config.truth_grace_ms
         labels = np.append(texts.labels.codes(columns.labels, state), NO_LABEL)
         return cls(
@@ -219,11 +273,14 @@ def _segment_codes(segments: Named, dimensions: Sequence[str], texts: Texts, sta
             continue
         words = segments.texts[segments.textual.index(dimension)]
         code_of = np.zeros(len(segments.words) + 1, np.int64)
-        # In order of appearance, which decides what gets a code where there are too many values: written last, the first row stays.
+        # In order of appearance, which decides what gets a code where there are too many values:
+        # written last, the first row stays.
         first = np.full(len(code_of), len(words))
         first[words[::-1]] = np.arange(len(words))[::-1]
         seen = np.flatnonzero(first[:-1] < len(words))
         present = seen[np.argsort(first[seen])]
-        code_of[present] = texts.codes_of_values(dimension, [segments.words[word] for word in present.tolist()], state)
+        code_of[present] = texts.codes_of_values(
+            dimension, [segments.words[word] for word in present.tolist()], state
+        )
         codes[:, d] = code_of[words]
     return codes

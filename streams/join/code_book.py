@@ -1,4 +1,5 @@
-"""Small integers for the texts of one partition, kept in its state so that entries can refer to them.
+"""Small integers for the texts of one partition, kept in its state so that entries can refer to
+them.
 
 The numbers follow the order in which texts were first seen; they never leave the partition.
 """
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from driftline.streams.join.state_keys import NO_ID
 from driftline.streams.stage import State
 
-CHUNK: Final = 256  # texts to a state record, so that a new text does not write all the old ones again
+CHUNK: Final = (
+    256  # texts to a state record, so that a new text does not write all the old ones again
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[str]).decode
@@ -40,7 +43,9 @@ class Dictionary:
         return text in self._codes
 
     def codes(self, texts: Iterable[str], state: State) -> NDArray[np.int64]:
-        """The code of each text, shape (N,); texts not seen before are numbered and written to `state`."""
+        """The code of each text, shape (N,); texts not seen before are numbered and written to
+        `state`.
+        """
         codes, first_new = [], len(self.texts)
         for text in texts:
             code = self._codes.get(text)
@@ -48,7 +53,9 @@ class Dictionary:
                 code = self._codes[text] = len(self.texts)
                 self.texts.append(text)
             codes.append(code)
-        for chunk in range(first_new // CHUNK, -(-len(self.texts) // CHUNK) if len(self.texts) > first_new else 0):
+        for chunk in range(
+            first_new // CHUNK, -(-len(self.texts) // CHUNK) if len(self.texts) > first_new else 0
+        ):
             state.put(self._key(chunk), _encode(self.texts[chunk * CHUNK : (chunk + 1) * CHUNK]))
         return np.array(codes, np.int64)
 

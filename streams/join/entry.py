@@ -1,8 +1,9 @@
 """What is kept of one prediction id, and which outcome follows from it.
 
-An entry holds the predictions with the id (one per model and version) and the distinct truths. Outcome, counters and the time
-at which the entry may be forgotten are functions of that set, so that they do not depend on the order of arrival. This file is
-the definition, for one id at a time; `join.py` does the ordinary cases for whole batches.
+An entry holds the predictions with the id (one per model and version) and the distinct truths.
+Outcome, counters and the time at which the entry may be forgotten are functions of that set, so
+that they do not depend on the order of arrival. This file is the definition, for one id at a time;
+`join.py` does the ordinary cases for whole batches.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ NO_FINGERPRINT: Final = 0  # of a prediction that an earlier release took in
 
 
 class PredictionPart(msgspec.Struct, array_like=True, gc=False):
-    """One prediction: times in ms, `floor_ms` the watermark at its arrival less the grace, `score` in SCORE_SCALE or NO_SCORE."""
+    """One prediction: times in ms, `floor_ms` the watermark at its arrival less the grace, `score`
+    in SCORE_SCALE or NO_SCORE.
+    """
 
     name: int
     timestamp_ms: int
@@ -37,7 +40,11 @@ class PredictionPart(msgspec.Struct, array_like=True, gc=False):
 
 
 class TruthPart(msgspec.Struct, array_like=True, gc=False):
-    """One distinct truth; `label` is NO_LABEL for a retraction, `known_ms` when it counts as known, `met` whether any prediction met it."""
+    """One distinct truth;
+
+    `label` is NO_LABEL for a retraction, `known_ms` when it counts as known, `met` whether any
+    prediction met it.
+    """
 
     revision: int
     label: int
@@ -65,7 +72,9 @@ class Horizons(NamedTuple):
 
 
 class Change(NamedTuple):
-    """The label in force of a prediction changed from `old` to `new`, `delay_ms` after the prediction."""
+    """The label in force of a prediction changed from `old` to `new`, `delay_ms` after the
+    prediction.
+    """
 
     known_ms: int
     delay_ms: int
@@ -82,12 +91,18 @@ class Outcome(NamedTuple):
     late_known_ms: list[int]
 
 
-def outcome(prediction: PredictionPart, truths: Sequence[TruthPart], horizons: Horizons, labels: Sequence[str]) -> Outcome:
+def outcome(
+    prediction: PredictionPart,
+    truths: Sequence[TruthPart],
+    horizons: Horizons,
+    labels: Sequence[str],
+) -> Outcome:
     """Changes of the label in force along event time, and the truths that come too late to count.
 
-    A truth is known to this prediction at the greatest of its own `known_ms`, the prediction's time and the prediction's `floor_ms`. It
-    counts if that is at most the label horizon after the prediction and at most the correction horizon after the first one that
-    counts. In force is the greatest by (revision, timestamp, label) of those known; a retraction in force means no label.
+    A truth is known to this prediction at the greatest of its own `known_ms`, the prediction's time
+    and the prediction's `floor_ms`. It counts if that is at most the label horizon after the
+    prediction and at most the correction horizon after the first one that counts. In force is the
+    greatest by (revision, timestamp, label) of those known; a retraction in force means no label.
 
     Parameters
     ----------
@@ -101,10 +116,22 @@ def outcome(prediction: PredictionPart, truths: Sequence[TruthPart], horizons: H
     first_known_ms = min(at for at, _ in in_time)
 
     def rank(truth: TruthPart) -> tuple[int, int, bytes]:
-        return truth.revision, truth.timestamp_ms, b"" if truth.label == NO_LABEL else labels[truth.label].encode()
+        return (
+            truth.revision,
+            truth.timestamp_ms,
+            b"" if truth.label == NO_LABEL else labels[truth.label].encode(),
+        )
 
-    counting = sorted(((at, rank(t), t) for at, t in in_time if at <= first_known_ms + horizons.correction_ms), key=lambda known: known[:2])
-    late = [at for at, _ in known if at - prediction.timestamp_ms > horizons.label_ms or at > first_known_ms + horizons.correction_ms]
+    counting = sorted(
+        ((at, rank(t), t) for at, t in in_time if at <= first_known_ms + horizons.correction_ms),
+        key=lambda known: known[:2],
+    )
+    late = [
+        at
+        for at, _ in known
+        if at - prediction.timestamp_ms > horizons.label_ms
+        or at > first_known_ms + horizons.correction_ms
+    ]
     changes: list[Change] = []
     in_force, greatest, had_label = NO_LABEL, None, False
     for at, place, truth in counting:
@@ -112,7 +139,9 @@ def outcome(prediction: PredictionPart, truths: Sequence[TruthPart], horizons: H
             continue
         greatest = place
         if truth.label != in_force:
-            changes.append(Change(at, at - prediction.timestamp_ms, in_force, truth.label, not had_label))
+            changes.append(
+                Change(at, at - prediction.timestamp_ms, in_force, truth.label, not had_label)
+            )
             in_force, had_label = truth.label, True
     return Outcome(first_known_ms, changes, late)
 
@@ -125,7 +154,8 @@ def prediction_due_ms(prediction: PredictionPart, found: Outcome, horizons: Hori
 
 
 def dump(entry: Entry, ordinary: bool, layout: np.dtype[np.void]) -> bytes:
-    """Encode an entry; the three ordinary shapes take the fixed layout that `join.py` reads for whole batches at once.
+    """Encode an entry; the three ordinary shapes take the fixed layout that `join.py` reads for
+    whole batches at once.
 
     `ordinary` says that the truth of the one prediction, if there is one, is in force.
     """
@@ -138,7 +168,12 @@ def dump(entry: Entry, ordinary: bool, layout: np.dtype[np.void]) -> bytes:
             row["fingerprint"], row["predicted"], row["score"] = p.fingerprint, p.predicted, p.score
             row["segments"] = p.segments
         for t in entry.truths:
-            row["revision"], row["label"], row["truth_ms"], row["known_ms"] = t.revision, t.label, t.timestamp_ms, t.known_ms
+            row["revision"], row["label"], row["truth_ms"], row["known_ms"] = (
+                t.revision,
+                t.label,
+                t.timestamp_ms,
+                t.known_ms,
+            )
         return row.tobytes()
     return bytes([GENERAL]) + msgspec.msgpack.encode(entry)
 
@@ -155,18 +190,30 @@ def load(encoded: bytes, layout: np.dtype[np.void]) -> Entry:
     kind = int(row["kind"])
     entry = Entry([], [])
     if kind != PARKED:
-        name, timestamp_ms, floor_ms, fingerprint, predicted, score = (int(row[field]) for field in _PREDICTION_FIELDS)
+        name, timestamp_ms, floor_ms, fingerprint, predicted, score = (
+            int(row[field]) for field in _PREDICTION_FIELDS
+        )
         segments = tuple(int(code) for code in row["segments"])
-        entry.predictions.append(PredictionPart(name, timestamp_ms, floor_ms, fingerprint, predicted, score, segments))
+        entry.predictions.append(
+            PredictionPart(name, timestamp_ms, floor_ms, fingerprint, predicted, score, segments)
+        )
     if kind != WAITING:
         entry.truths.append(
-            TruthPart(int(row["revision"]), int(row["label"]), int(row["truth_ms"]), int(row["known_ms"]), met=kind == JOINED)
+            TruthPart(
+                int(row["revision"]),
+                int(row["label"]),
+                int(row["truth_ms"]),
+                int(row["known_ms"]),
+                met=kind == JOINED,
+            )
         )
     return entry
 
 
 def without_fingerprints(encoded: bytes) -> bytes:
-    """The same entry with NO_FINGERPRINT in its predictions: what an earlier release wrote, whose fingerprints were others."""
+    """The same entry with NO_FINGERPRINT in its predictions: what an earlier release wrote, whose
+    fingerprints were others.
+    """
     if encoded[0] != GENERAL:
         held = bytearray(encoded)
         # Segments come last, so the other fields lie where they lie without any.
@@ -179,7 +226,9 @@ def without_fingerprints(encoded: bytes) -> bytes:
 
 
 def layout_for(dimensions: int) -> np.dtype[np.void]:
-    """Fixed layout of the ordinary entries where `dimensions` segment dimensions are configured, little-endian and packed."""
+    """Fixed layout of the ordinary entries where `dimensions` segment dimensions are configured,
+    little-endian and packed.
+    """
     return np.dtype(
         [
             ("kind", "u1"),
@@ -199,6 +248,10 @@ def layout_for(dimensions: int) -> np.dtype[np.void]:
 
 
 def known_ms(rows: NDArray[np.void]) -> NDArray[np.int64]:
-    """When the truth of each joined row of the fixed layout counts as known to its prediction, shape (N,)."""
-    known: NDArray[np.int64] = np.maximum(np.maximum(rows["known_ms"], rows["floor_ms"]), rows["timestamp_ms"])
+    """When the truth of each joined row of the fixed layout counts as known to its prediction,
+    shape (N,).
+    """
+    known: NDArray[np.int64] = np.maximum(
+        np.maximum(rows["known_ms"], rows["floor_ms"]), rows["timestamp_ms"]
+    )
     return known

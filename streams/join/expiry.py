@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from driftline.schemas.settings import Config
 from driftline.streams.join.batch_rows import Texts
-from driftline.streams.join.entry import GENERAL, JOINED, PARKED, WAITING, known_ms, layout_for, load
+from driftline.streams.join.entry import (
+    GENERAL,
+    JOINED,
+    PARKED,
+    WAITING,
+    known_ms,
+    layout_for,
+    load,
+)
 from driftline.streams.join.expiry_index import DueIndex
 from driftline.streams.join.increments import Ints
 from driftline.streams.join.lane_counts import Counting
@@ -35,7 +43,9 @@ class Ending:
         self._layout = layout_for(self._dimensions)
 
     def forget(self, reached_ms: int, counting: Counting, state: State) -> None:
-        """Count and delete the entries that were due before `reached_ms`, at most about SLICE of them."""
+        """Count and delete the entries that were due before `reached_ms`, at most about SLICE of
+        them.
+        """
         keys = self._due.take(reached_ms, SLICE, state)
         if not keys:
             return
@@ -65,7 +75,14 @@ class Ending:
         rows = np.frombuffer(b"".join(entries), self._layout)
         return None if some(rows["kind"] == GENERAL) else rows
 
-    def _forget_general(self, keys: list[bytes], entries: list[bytes], reached_ms: int, counting: Counting, state: State) -> None:
+    def _forget_general(
+        self,
+        keys: list[bytes],
+        entries: list[bytes],
+        reached_ms: int,
+        counting: Counting,
+        state: State,
+    ) -> None:
         for key, encoded in zip(keys, entries, strict=True):
             if encoded[0] != GENERAL:
                 continue
@@ -78,18 +95,32 @@ class Ending:
 
     def _due_of(self, rows: NDArray[np.void]) -> Ints:
         due_ms = rows["known_ms"] + self._park_ms
-        waiting, joined = np.flatnonzero(rows["kind"] == WAITING), np.flatnonzero(rows["kind"] == JOINED)
-        due_ms[waiting] = rows["timestamp_ms"][waiting] + self._texts.label_horizon_ms[rows["name"][waiting]]
-        due_ms[joined] = known_ms(rows)[joined] + self._texts.correction_horizon_ms[rows["name"][joined]]
+        waiting, joined = (
+            np.flatnonzero(rows["kind"] == WAITING),
+            np.flatnonzero(rows["kind"] == JOINED),
+        )
+        due_ms[waiting] = (
+            rows["timestamp_ms"][waiting] + self._texts.label_horizon_ms[rows["name"][waiting]]
+        )
+        due_ms[joined] = (
+            known_ms(rows)[joined] + self._texts.correction_horizon_ms[rows["name"][joined]]
+        )
         return due_ms
 
-    def _count(self, rows: NDArray[np.void], due_ms: Ints, counting: Counting, state: State) -> None:
+    def _count(
+        self, rows: NDArray[np.void], due_ms: Ints, counting: Counting, state: State
+    ) -> None:
         expired = (rows["kind"] == WAITING) & (rows["predicted"] != NO_LABEL)
         if some(expired):
-            columns = rows["name"][expired].astype(np.int64), rows["segments"][expired].astype(np.int64)
+            columns = (
+                rows["name"][expired].astype(np.int64),
+                rows["segments"][expired].astype(np.int64),
+            )
             counting.counter("expired", *columns, due_ms[expired])
         parked = rows["kind"] == PARKED
         if some(parked):
             n = int(parked.sum())
             name = np.full(n, self._texts.no_model(state))
-            counting.counter("unmatched", name, np.zeros((n, self._dimensions), np.int64), due_ms[parked])
+            counting.counter(
+                "unmatched", name, np.zeros((n, self._dimensions), np.int64), due_ms[parked]
+            )

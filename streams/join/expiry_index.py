@@ -1,7 +1,8 @@
 """Which ids may be due for forgetting, by bucket of event time.
 
-Every entry is listed in the bucket of its due time; one whose due time moved is listed again, so a listed id may have gone or
-may not be due. Ids are kept in lists of one batch each, buckets are found through shelves of 64, and nothing is ever scanned.
+Every entry is listed in the bucket of its due time; one whose due time moved is listed again, so a
+listed id may have gone or may not be due. Ids are kept in lists of one batch each, buckets are
+found through shelves of 64, and nothing is ever scanned.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class DueIndex:
         for number in numbers:
             shelf = state.get(_shelf_key(number))
             if shelf is None:
-                raise RuntimeError(f"score: state lists shelf {number} of the due index but does not hold it; the state is damaged")
+                raise RuntimeError(
+                    f"score: state lists shelf {number} of the due index but does not hold it; the state is damaged"
+                )
             self._shelves[number] = _shelf_of(shelf)
 
     def add(self, ids: Sequence[bytes], due_ms: NDArray[np.int64], state: State) -> None:
@@ -76,7 +79,9 @@ class DueIndex:
         return first_ms is not None and first_ms + self._width_ms <= before_ms
 
     def take(self, before_ms: int, at_least: int, state: State) -> list[bytes]:
-        """Take out whole lists of buckets that end by `before_ms`, earliest first, until `at_least` ids are out or none is left."""
+        """Take out whole lists of buckets that end by `before_ms`, earliest first, until `at_least`
+        ids are out or none is left.
+        """
         taken: list[bytes] = []
         while self._shelves and len(taken) < at_least:
             number = min(self._shelves)
@@ -88,7 +93,9 @@ class DueIndex:
                 key = _list_key(bucket, shelf[bucket] - 1)
                 listed = state.get(key)
                 if listed is None:
-                    raise RuntimeError(f"score: state lists ids under {key.hex()} but does not hold them; the state is damaged")
+                    raise RuntimeError(
+                        f"score: state lists ids under {key.hex()} but does not hold them; the state is damaged"
+                    )
                 taken += _ids_of(listed)
                 state.delete(key)
                 shelf[bucket] -= 1

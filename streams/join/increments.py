@@ -1,6 +1,8 @@
-"""Increments of one batch, collected as columns and summed into one partial for each partition after stage 1.
+"""Increments of one batch, collected as columns and summed into one partial for each partition
+after stage 1.
 
-Rows name a series by model version and segment code; each row is counted for the segment "all" and for each of its segment values.
+Rows name a series by model version and segment code; each row is counted for the segment "all" and
+for each of its segment values.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
 
 Ints = NDArray[np.int64]
 
-# One packed key holds, from the low bits: b 16, a 16, measure 4, rung 4, lane 2, and the number of the (series, pane) pair 21.
+# One packed key holds, from the low bits: b 16, a 16, measure 4, rung 4, lane 2, and the number of
+# the (series, pane) pair 21.
 _A, _MEASURE, _RUNG, _LANE, _PAIR = 16, 32, 36, 40, 42
 SEGMENT_BITS: Final = 32  # of a series key: model version above, segment code below (0 is "all")
 _SEGMENT: Final = (1 << SEGMENT_BITS) - 1
@@ -30,7 +33,8 @@ _PLACES_A_KEY: Final = 4
 
 
 class Rows:
-    """Rows of one lane that are counted under one or several measures; all columns have shape (N,), `segments` (N, D).
+    """Rows of one lane that are counted under one or several measures; all columns have shape (N,),
+    `segments` (N, D).
 
     `pane` is the number of the pane since the epoch.
     """
@@ -41,10 +45,21 @@ class Rows:
         self.segments = segments
         self.pane = pane
         self.rung = rung
-        self.counts: list[tuple[int, Ints | int, Ints | int, Ints | None, NDArray[np.bool_] | None]] = []
+        self.counts: list[
+            tuple[int, Ints | int, Ints | int, Ints | None, NDArray[np.bool_] | None]
+        ] = []
 
-    def count(self, measure: int, a: Ints | int, b: Ints | int, amount: Ints | None = None, where: NDArray[np.bool_] | None = None) -> None:
-        """Add `amount`, shape (N,), by default 1, to (measure, a, b) of every row, or of the rows in `where`."""
+    def count(
+        self,
+        measure: int,
+        a: Ints | int,
+        b: Ints | int,
+        amount: Ints | None = None,
+        where: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Add `amount`, shape (N,), by default 1, to (measure, a, b) of every row, or of the rows
+        in `where`.
+        """
         self.counts.append((measure, a, b, amount, where))
 
 
@@ -57,28 +72,43 @@ class Increments:
         self.recent: list[tuple[Ints, Ints, Ints, NDArray[np.uint64], Ints, Ints, Ints]] = []
         self._features = (EMPTY, EMPTY.series)
 
-    def rows(self, lane: int, name: Ints, segments: Ints, pane: Ints, rung: Ints | None = None) -> Rows:
+    def rows(
+        self, lane: int, name: Ints, segments: Ints, pane: Ints, rung: Ints | None = None
+    ) -> Rows:
         """Open a set of rows to count; `rung` is 0 where the lane has no ladder."""
-        rows = Rows(lane, name, segments, pane, np.zeros(len(name), np.int64) if rung is None else rung)
+        rows = Rows(
+            lane, name, segments, pane, np.zeros(len(name), np.int64) if rung is None else rung
+        )
         if len(name):
             self._rows.append(rows)
         return rows
 
     def add_recent(
-        self, name: Ints, segments: Ints, time: Ints, hashes: NDArray[np.uint64], actual: Ints, predicted: Ints, sign: Ints
+        self,
+        name: Ints,
+        segments: Ints,
+        time: Ints,
+        hashes: NDArray[np.uint64],
+        actual: Ints,
+        predicted: Ints,
+        sign: Ints,
     ) -> None:
         """Outcomes for the last-n windows, columns of shape (N,), `segments` (N, D)."""
         if len(name):
             self.recent.append((name, segments, time, hashes, actual, predicted, sign))
 
     def add_features(self, summaries: FeatureTable, pane: Ints) -> None:
-        """The feature summaries of the batch by home, with series keys as numbers of series, and the pane number of each, shape (R,)."""
+        """The feature summaries of the batch by home, with series keys as numbers of series, and
+        the pane number of each, shape (R,).
+        """
         self._features = summaries, pane
 
     def partials(self, partition: int, texts: Texts) -> list[Partial]:
-        """One partial for each home of models that gained something; the codes of rows are those of `texts`."""
-        # A series is numbered by its model version, versions in the order of their homes and models, and by its segment: what is sorted
-        # by series is sorted by home.
+        """One partial for each home of models that gained something; the codes of rows are those of
+        `texts`.
+        """
+        # A series is numbered by its model version, versions in the order of their homes and
+        # models, and by its segment: what is sorted by series is sorted by home.
         width = len(texts.segments) + 1
         first_series = texts.place * width
 
@@ -90,45 +120,66 @@ class Increments:
         recent_keys, recent = self._expanded_recent()
         summaries, feature_pane = self._features
         recent_series, feature_series = numbered(recent_keys), numbered(summaries.series)
-        distinct = np.sort(np.concatenate([series[edges(series)[:-1]], recent_series, feature_series]))
+        distinct = np.sort(
+            np.concatenate([series[edges(series)[:-1]], recent_series, feature_series])
+        )
         distinct = distinct[edges(distinct)[:-1]]
         by_home = ByHome(distinct, texts.home[distinct // width])
         counts = by_home.rows(series, _count_columns(packed, pane, amount))
         outcomes = by_home.rows(recent_series, recent)
         features = by_home.features(summaries, feature_series, feature_pane * self._pane_ms)
-        names, segments, labels = texts.names_by_home, texts.segments.texts, list(texts.labels.texts)
+        names, segments, labels = (
+            texts.names_by_home,
+            texts.segments.texts,
+            list(texts.labels.texts),
+        )
         return [
             Partial(
                 partition=partition,
-                series=[(*names[key // width], segments[key % width - 1] if key % width else ALL) for key in its],
+                series=[
+                    (*names[key // width], segments[key % width - 1] if key % width else ALL)
+                    for key in its
+                ],
                 labels=labels,
                 counts=its_counts,
                 features=its_features,
                 feature_panes=its_panes,
                 recent=its_outcomes,
             )
-            for its, its_counts, (its_features, its_panes), its_outcomes in zip(by_home.series(), counts, features, outcomes, strict=True)
+            for its, its_counts, (its_features, its_panes), its_outcomes in zip(
+                by_home.series(), counts, features, outcomes, strict=True
+            )
         ]
 
     def _summed(self, first_series: Ints, nobody: int) -> tuple[Ints, Ints, Ints, Ints]:
-        """Series, start of the pane in ms, packed key and amount of every distinct count, by series.
+        """Series, start of the pane in ms, packed key and amount of every distinct count, by
+        series.
 
-        `first_series` is the number of the series "all" by code of the model version, `nobody` a number above those of all series.
+        `first_series` is the number of the series "all" by code of the model version, `nobody` a
+        number above those of all series.
         """
         if not self._rows:
             return _NONE, _NONE, _NONE, _NONE
         first = min(int(rows.pane.min()) for rows in self._rows)
         pane_bits = (max(int(rows.pane.max()) for rows in self._rows) - first).bit_length()
-        pairs = [_by_segment(first_series[rows.name], rows.segments, nobody) << pane_bits | rows.pane - first for rows in self._rows]
+        pairs = [
+            _by_segment(first_series[rows.name], rows.segments, nobody) << pane_bits
+            | rows.pane - first
+            for rows in self._rows
+        ]
         distinct = None
         if max(int(numbers.max()) for numbers in pairs) >= _MAX_PAIRS:
             together = np.concatenate([numbers.ravel() for numbers in pairs])
-            distinct, number = np.unique(np.minimum(together, nobody << pane_bits), return_inverse=True)
+            distinct, number = np.unique(
+                np.minimum(together, nobody << pane_bits), return_inverse=True
+            )
             if len(distinct) > _MAX_PAIRS:
                 touched = f"one batch touches {len(distinct)} pairs of series and pane, at most {_MAX_PAIRS}"
                 raise ValueError(f"score: {touched}; use smaller batches")
             parts = np.split(number, np.cumsum([numbers.size for numbers in pairs])[:-1])
-            pairs = [part.reshape(numbers.shape) for part, numbers in zip(parts, pairs, strict=True)]
+            pairs = [
+                part.reshape(numbers.shape) for part, numbers in zip(parts, pairs, strict=True)
+            ]
         ones: list[Ints] = []
         others: list[tuple[Ints, Ints]] = []
         for rows, numbers in zip(self._rows, pairs, strict=True):
@@ -142,12 +193,19 @@ class Increments:
                 else:
                     amounts = np.empty_like(key)
                     amounts[:] = _picked(amount, at)
-                    others.append(added_up(key.ravel(), amounts.ravel(), _places(rows, a, b, numbers, at)))
+                    others.append(
+                        added_up(key.ravel(), amounts.ravel(), _places(rows, a, b, numbers, at))
+                    )
         key, times = tallied(ones, others)
         pair = key >> _PAIR if distinct is None else distinct[key >> _PAIR]
         series = pair >> pane_bits
         theirs = slice(np.searchsorted(series, nobody))
-        return series[theirs], ((pair[theirs] & (1 << pane_bits) - 1) + first) * self._pane_ms, key[theirs], times[theirs]
+        return (
+            series[theirs],
+            ((pair[theirs] & (1 << pane_bits) - 1) + first) * self._pane_ms,
+            key[theirs],
+            times[theirs],
+        )
 
     def _expanded_recent(self) -> tuple[Ints, dict[str, NDArray[np.generic]]]:
         """Series key and the other columns of the outcomes, a row for each segment."""
@@ -160,13 +218,19 @@ class Increments:
             series_key = _by_segment(series_keys(name, np.zeros_like(name)), segments, -1).ravel()
             there = np.flatnonzero(series_key >= 0)
             keys.append(series_key[there])
-            parts.append([column[there % len(name)].astype(empty.dtype) for column, empty in zip(columns, none, strict=True)])
+            parts.append(
+                [
+                    column[there % len(name)].astype(empty.dtype)
+                    for column, empty in zip(columns, none, strict=True)
+                ]
+            )
         together = (np.concatenate(column) for column in zip(*parts, strict=True))
         return np.concatenate(keys), dict(zip(fields, together, strict=True))
 
 
 def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
-    """Distinct keys in rising order and the exact sum of each one's amounts, without the keys that sum to 0.
+    """Distinct keys in rising order and the exact sum of each one's amounts, without the keys that
+    sum to 0.
 
     Parameters
     ----------
@@ -179,7 +243,8 @@ def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[
     >>> keys.tolist(), sums.tolist()
     ([3, 5, 7], [10, 5, 2])
     """
-    # Most amounts are 1: a plain sort and the lengths of its runs take a third of what sorting with amounts takes.
+    # Most amounts are 1: a plain sort and the lengths of its runs take a third of what sorting with
+    # amounts takes.
     ascending = np.sort(np.concatenate([_NONE, *ones, *(keys for keys, _ in others)]))
     bounds = edges(ascending)
     distinct, sums = ascending[bounds[:-1]], bounds[1:] - bounds[:-1]
@@ -192,7 +257,8 @@ def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[
 def added_up(keys: Ints, amounts: Ints, place: Ints | None) -> tuple[Ints, Ints]:
     """Distinct keys in any order, and the exact sum of each one's amounts, below 2**53.
 
-    `place`, where there is one, is a number from 0 of each key; as long as that is small, nothing is sorted.
+    `place`, where there is one, is a number from 0 of each key; as long as that is small, nothing
+    is sorted.
 
     Examples
     --------
@@ -210,8 +276,13 @@ def added_up(keys: Ints, amounts: Ints, place: Ints | None) -> tuple[Ints, Ints]
     return key_at[filled], np.bincount(place, amounts, places)[filled].astype(np.int64)
 
 
-def _places(rows: Rows, a: Ints | int, b: Ints | int, numbers: Ints, at: Ints | None) -> Ints | None:
-    """A number from 0 for each distinct key of the rows `at`; None where `b` varies. `numbers`, shape (D + 1, N), are all rows' pairs."""
+def _places(
+    rows: Rows, a: Ints | int, b: Ints | int, numbers: Ints, at: Ints | None
+) -> Ints | None:
+    """A number from 0 for each distinct key of the rows `at`;
+
+    None where `b` varies. `numbers`, shape (D + 1, N), are all rows' pairs.
+    """
     if not isinstance(b, int):
         return None
     slot = numbers * (int(rows.rung.max()) + 1) + rows.rung
@@ -232,7 +303,8 @@ def series_keys(name: Ints, segment: Ints) -> Ints:
 
 
 def _by_segment(all_series: Ints, segments: Ints, nobody: int) -> Ints:
-    """Series of each row, shape (D + 1, N): "all", whose number is `all_series`, and that of each segment value, `nobody` without one.
+    """Series of each row, shape (D + 1, N): "all", whose number is `all_series`, and that of each
+    segment value, `nobody` without one.
 
     Dimensions in which no row has a value are left out.
     """

@@ -1,4 +1,6 @@
-"""What a prediction, a change of its outcome, and a row that changes nothing add to the three lanes."""
+"""What a prediction, a change of its outcome, and a row that changes nothing add to the three
+lanes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,15 @@ from driftline.streams.columns import PredictionColumns
 from driftline.streams.join.batch_rows import Predictions, Texts
 from driftline.streams.join.feature_counts import summarised
 from driftline.streams.join.increments import Increments, Ints, Rows
-from driftline.streams.lanes import ARRIVALS, COUNTER_CODES, DECISIONS, NO_LABEL, SCORE_BINS, SCORE_SCALE, TRAFFIC
+from driftline.streams.lanes import (
+    ARRIVALS,
+    COUNTER_CODES,
+    DECISIONS,
+    NO_LABEL,
+    SCORE_BINS,
+    SCORE_SCALE,
+    TRAFFIC,
+)
 from driftline.streams.masks import every, some
 from driftline.streams.summaries.loglinear import bin_of
 
@@ -23,7 +33,10 @@ _MICROSECONDS = 1_000.0
 
 
 class Changes(msgspec.Struct, gc=False):
-    """Changes of the label in force, columns of shape (N,), `segments` (N, D); `sign` -1 takes back what was counted before."""
+    """Changes of the label in force, columns of shape (N,), `segments` (N, D);
+
+    `sign` -1 takes back what was counted before.
+    """
 
     name: Ints
     segments: Ints
@@ -42,7 +55,9 @@ class Changes(msgspec.Struct, gc=False):
     def of(cls, rows: Sequence[tuple[Any, ...]], dimensions: int) -> Self:
         """From tuples in the order of the columns."""
         columns = list(zip(*rows, strict=True)) if rows else [()] * 12
-        timestamp, predicted, score, known, delay, old, new = (np.array(c, np.int64) for c in columns[2:5] + columns[6:10])
+        timestamp, predicted, score, known, delay, old, new = (
+            np.array(c, np.int64) for c in columns[2:5] + columns[6:10]
+        )
         return cls(
             name=np.array(columns[0], np.int64),
             segments=np.array(columns[1], np.int64).reshape(len(rows), dimensions),
@@ -70,17 +85,23 @@ class Counting:
         self.increments = Increments(config.pane_ms)
 
     def predictions(self, rows: Predictions, columns: PredictionColumns) -> None:
-        """Predictions that are new: traffic where in time, decisions at the rung of their own lateness."""
+        """Predictions that are new: traffic where in time, decisions at the rung of their own
+        lateness.
+        """
         if not len(rows):
             return
         if DECISIONS in self._lanes:
             at = np.flatnonzero(rows.predicted != NO_LABEL)
             rung = self._texts.rung_of(rows.lateness_ms[at], rows.name[at])
-            counted = self._rows(DECISIONS, rows.name[at], rows.segments[at], rows.timestamp_ms[at], rung)
+            counted = self._rows(
+                DECISIONS, rows.name[at], rows.segments[at], rows.timestamp_ms[at], rung
+            )
             counted.count(lanes.COUNT, 0, COUNTER_CODES["predictions"])
         late = rows.lateness_ms > 0
         if some(late):
-            self.counter("late_predictions", rows.name[late], rows.segments[late], rows.floor_ms[late])
+            self.counter(
+                "late_predictions", rows.name[late], rows.segments[late], rows.floor_ms[late]
+            )
         if TRAFFIC in self._lanes:
             self._traffic(rows.take(np.flatnonzero(~late)) if some(late) else rows, columns)
 
@@ -97,7 +118,9 @@ class Counting:
             counted.count(lanes.LATENCY, 0, bin_of(micros), where=measured)
         scored = rows.score >= 0
         if some(scored):
-            counted.count(lanes.PREDICTED_SCORES, rows.predicted, score_bin(rows.score), where=scored)
+            counted.count(
+                lanes.PREDICTED_SCORES, rows.predicted, score_bin(rows.score), where=scored
+            )
         unscored = ~scored & (rows.predicted != NO_LABEL)
         if some(unscored):
             counted.count(lanes.PREDICTED, rows.predicted, 0, where=unscored)
@@ -106,8 +129,8 @@ class Counting:
     def changes(self, rows: Changes) -> None:
         """Changes of outcomes.
 
-        In decisions the old label is taken back and the new one counted at the rung of the delay; arrivals only has what truths say when
-        they come, so it counts the new label.
+        In decisions the old label is taken back and the new one counted at the rung of the delay;
+        arrivals only has what truths say when they come, so it counts the new label.
         """
         if not len(rows.name):
             return
@@ -121,16 +144,30 @@ class Counting:
             counted.count(lanes.COUNT, 0, COUNTER_CODES["joined"], rows.sign, rows.first)
             counted.count(lanes.DELAY, 0, bin_of(rows.delay_ms), rows.sign, rows.first)
             if not every(rows.first):
-                counted.count(lanes.COUNT, 0, COUNTER_CODES["corrected"], rows.sign, ~rows.first & new)
+                counted.count(
+                    lanes.COUNT, 0, COUNTER_CODES["corrected"], rows.sign, ~rows.first & new
+                )
                 counted.count(lanes.COUNT, 0, COUNTER_CODES["retracted"], rows.sign, ~new)
         if self.arrivals:
-            self._rows(ARRIVALS, rows.name, rows.segments, rows.known_ms).count(lanes.CELLS, rows.new, rows.predicted, rows.sign, new)
+            self._rows(ARRIVALS, rows.name, rows.segments, rows.known_ms).count(
+                lanes.CELLS, rows.new, rows.predicted, rows.sign, new
+            )
             at = np.flatnonzero(rows.first & self._texts.has_last_n[rows.name])
-            recent = (rows.known_ms[at], rows.hashes[at], rows.new[at], rows.predicted[at], rows.sign[at])
+            recent = (
+                rows.known_ms[at],
+                rows.hashes[at],
+                rows.new[at],
+                rows.predicted[at],
+                rows.sign[at],
+            )
             self.increments.add_recent(rows.name[at], rows.segments[at], *recent)
 
-    def _labels(self, counted: Rows, rows: Changes, label: Ints, sign: Ints, has: NDArray[np.bool_]) -> None:
-        """Cells and scores of rows that have a label; an id is in the fit half if its hash is even, else in the hold-out half."""
+    def _labels(
+        self, counted: Rows, rows: Changes, label: Ints, sign: Ints, has: NDArray[np.bool_]
+    ) -> None:
+        """Cells and scores of rows that have a label; an id is in the fit half if its hash is even,
+        else in the hold-out half.
+        """
         counted.count(lanes.CELLS, label, rows.predicted, sign, has)
         scored = has & (rows.score >= 0)
         if not some(scored):
@@ -140,14 +177,26 @@ class Counting:
         counted.count(lanes.SCORES_FIT, label, bins, sign, scored & ~half)
         counted.count(lanes.SCORES_HOLDOUT, label, bins, sign, scored & half)
         counted.count(lanes.SCORE_SUM, label, 0, score * sign, scored)
-        counted.count(lanes.SCORE_SQUARES, label, 0, (score * score + SCORE_SCALE // 2) // SCORE_SCALE * sign, scored)
+        counted.count(
+            lanes.SCORE_SQUARES,
+            label,
+            0,
+            (score * score + SCORE_SCALE // 2) // SCORE_SCALE * sign,
+            scored,
+        )
 
-    def counter(self, counter: str, name: Ints, segments: Ints, time_ms: Ints, sign: Ints | None = None) -> None:
+    def counter(
+        self, counter: str, name: Ints, segments: Ints, time_ms: Ints, sign: Ints | None = None
+    ) -> None:
         """Count rows in the arrivals lane at the time at which they came to nothing."""
         if self.arrivals:
-            self._rows(ARRIVALS, name, segments, time_ms).count(lanes.COUNT, 0, COUNTER_CODES[counter], sign)
+            self._rows(ARRIVALS, name, segments, time_ms).count(
+                lanes.COUNT, 0, COUNTER_CODES[counter], sign
+            )
 
-    def _rows(self, lane: int, name: Ints, segments: Ints, time_ms: Ints, rung: Ints | None = None) -> Rows:
+    def _rows(
+        self, lane: int, name: Ints, segments: Ints, time_ms: Ints, rung: Ints | None = None
+    ) -> Rows:
         return self.increments.rows(lane, name, segments, time_ms // self._config.pane_ms, rung)
 
 

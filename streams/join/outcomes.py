@@ -1,6 +1,8 @@
-"""Joined rows for the `outcomes` topic: one record for each new label of a prediction, and for each change of it.
+"""Joined rows for the `outcomes` topic: one record for each new label of a prediction, and for each
+change of it.
 
-In the order of the rows that led to them. A truth that arrives out of order may move a change in time; the change is then told again.
+In the order of the rows that led to them. A truth that arrives out of order may move a change in
+time; the change is then told again.
 """
 
 from __future__ import annotations
@@ -45,15 +47,26 @@ def _outcome(row: Told, texts: Texts, config: Config) -> Outcome:
     settings = config.for_model(model)
     positive = settings.positive_label
     label = None if row.new == NO_LABEL else texts.labels.texts[row.new]
-    predicted = None if row.predicted in (PREDICTED_POSITIVE, PREDICTED_NEGATIVE) else texts.labels.texts[row.predicted]
+    predicted = (
+        None
+        if row.predicted in (PREDICTED_POSITIVE, PREDICTED_NEGATIVE)
+        else texts.labels.texts[row.predicted]
+    )
     if row.predicted == PREDICTED_POSITIVE:
         predicted = positive
-    # Of a label that follows from the score, only the configured positive one is known by name here.
+    # Of a label that follows from the score, only the configured positive one is known by name
+    # here.
     known = positive is not None or predicted is not None
-    said_positive = row.predicted == PREDICTED_POSITIVE or (predicted is not None and predicted == positive)
+    said_positive = row.predicted == PREDICTED_POSITIVE or (
+        predicted is not None and predicted == positive
+    )
     correct = None
     if label is not None and known:
-        correct = said_positive == (label == positive) if row.predicted >= PREDICTED_POSITIVE else predicted == label
+        correct = (
+            said_positive == (label == positive)
+            if row.predicted >= PREDICTED_POSITIVE
+            else predicted == label
+        )
     correction: Literal["corrected", "retracted"] | None = None
     if not row.first:
         correction = "retracted" if row.new == NO_LABEL else "corrected"
@@ -76,7 +89,13 @@ def _outcome(row: Told, texts: Texts, config: Config) -> Outcome:
     )
 
 
-def _cell(correct: bool | None, said_positive: bool, label: str | None, predicted: str | None, positive: str | None) -> str | None:
+def _cell(
+    correct: bool | None,
+    said_positive: bool,
+    label: str | None,
+    predicted: str | None,
+    positive: str | None,
+) -> str | None:
     if correct is None or label is None:
         return None
     if positive is None:

@@ -1,7 +1,8 @@
 """The join for one id at a time: everything that is not an ordinary row of a batch.
 
-Duplicates, conflicts, corrections, retractions, truths that came first, ids that several models share, and rows that come after
-their id was forgotten. The outcome follows from `entry.py`; what changed against before is counted.
+Duplicates, conflicts, corrections, retractions, truths that came first, ids that several models
+share, and rows that come after their id was forgotten. The outcome follows from `entry.py`; what
+changed against before is counted.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from driftline.streams.stage import State
 
 
 class Found(msgspec.Struct, gc=False):
-    """What the join says of single rows: those accepted as new predictions, those that contradict an accepted one, and outcomes."""
+    """What the join says of single rows: those accepted as new predictions, those that contradict
+    an accepted one, and outcomes.
+    """
 
     accepted: list[int]
     conflicting: list[int]
@@ -65,7 +68,9 @@ class OneByOne:
         for arrived, is_truth in ((predictions, False), (truths, True)):
             if arrived is not None:
                 arrived_ms = np.maximum(arrived.timestamp_ms, arrived.floor_ms).tolist()
-                for i, (key, rank) in enumerate(zip(arrived.keys, arrived.rank.tolist(), strict=True)):
+                for i, (key, rank) in enumerate(
+                    zip(arrived.keys, arrived.rank.tolist(), strict=True)
+                ):
                     if key in rows:
                         rows[key].append((rank, is_truth, i, arrived_ms[i]))
         accepted: list[int] = []
@@ -89,8 +94,18 @@ class OneByOne:
                 different, before = _difference(before, after), after
                 changes += different
                 if self._outcomes:
-                    new = different if is_truth else self._one_by_one(key, entry) if i in accepted[-1:] else []
-                    told += [Told(rank, row[0], key, *row[1:5], *row[6:11]) for row in new if len(row) > 4 and row[-1] > 0]
+                    new = (
+                        different
+                        if is_truth
+                        else self._one_by_one(key, entry)
+                        if i in accepted[-1:]
+                        else []
+                    )
+                    told += [
+                        Told(rank, row[0], key, *row[1:5], *row[6:11])
+                        for row in new
+                        if len(row) > 4 and row[-1] > 0
+                    ]
             entries.append(dump(entry, self._is_in_force(entry), self._layout))
             if due is not None and due != listed:
                 self._due.add([key], np.array([due], np.int64), state)
@@ -111,7 +126,13 @@ class OneByOne:
         return told
 
     def _meet_prediction(
-        self, entry: Entry, rows: Predictions, i: int, counting: Counting, accepted: list[int], conflicting: list[int]
+        self,
+        entry: Entry,
+        rows: Predictions,
+        i: int,
+        counting: Counting,
+        accepted: list[int],
+        conflicting: list[int],
     ) -> None:
         part = PredictionPart(
             int(rows.name[i]),
@@ -133,30 +154,61 @@ class OneByOne:
         if not repeated:
             conflicting.append(i)
         counter = "duplicate_predictions" if repeated else "conflicting_predictions"
-        self._count(counter, part.name, part.segments, max(part.timestamp_ms, part.floor_ms), 1, counting)
+        self._count(
+            counter, part.name, part.segments, max(part.timestamp_ms, part.floor_ms), 1, counting
+        )
 
-    def _meet_truth(self, entry: Entry, rows: Truths, i: int, counting: Counting, state: State) -> None:
-        revision, label, timestamp_ms, known_ms = (int(c[i]) for c in (rows.revision, rows.label, rows.timestamp_ms, rows.known_ms))
+    def _meet_truth(
+        self, entry: Entry, rows: Truths, i: int, counting: Counting, state: State
+    ) -> None:
+        revision, label, timestamp_ms, known_ms = (
+            int(c[i]) for c in (rows.revision, rows.label, rows.timestamp_ms, rows.known_ms)
+        )
         part = TruthPart(revision, label, timestamp_ms, known_ms, met=bool(entry.predictions))
-        same = next((t for t in entry.truths if (t.revision, t.label) == (part.revision, part.label)), None)
+        same = next(
+            (t for t in entry.truths if (t.revision, t.label) == (part.revision, part.label)), None
+        )
         if same is None:
             entry.truths.append(part)
             return
         same.timestamp_ms = min(same.timestamp_ms, part.timestamp_ms)
         same.known_ms = min(same.known_ms, part.known_ms)
-        self._count("duplicate_truths", self._texts.no_model(state), (0,) * self._dimensions, part.known_ms, 1, counting)
+        self._count(
+            "duplicate_truths",
+            self._texts.no_model(state),
+            (0,) * self._dimensions,
+            part.known_ms,
+            1,
+            counting,
+        )
 
     def _changes_of(self, key: bytes, entry: Entry) -> list[tuple[Any, ...]]:
-        """Everything that the entry has counted, without sign: changes of outcomes, and late truths with two columns."""
+        """Everything that the entry has counted, without sign: changes of outcomes, and late truths
+        with two columns.
+        """
         found: list[tuple[Any, ...]] = []
         hashed = int(id_hashes([key])[0])
         for p in entry.predictions:
             if p.predicted == NO_LABEL or not entry.truths:
                 continue
-            result = outcome(p, entry.truths, self._texts.horizons[p.name], self._texts.labels.texts)
+            result = outcome(
+                p, entry.truths, self._texts.horizons[p.name], self._texts.labels.texts
+            )
             for c in result.changes:
                 found.append(
-                    (p.name, p.segments, p.timestamp_ms, p.predicted, p.score, hashed, c.known_ms, c.delay_ms, c.old, c.new, c.first)
+                    (
+                        p.name,
+                        p.segments,
+                        p.timestamp_ms,
+                        p.predicted,
+                        p.score,
+                        hashed,
+                        c.known_ms,
+                        c.delay_ms,
+                        c.old,
+                        c.new,
+                        c.first,
+                    )
                 )
             found += [(p.name, p.segments, known_ms) for known_ms in result.late_known_ms]
         return found
@@ -167,12 +219,22 @@ class OneByOne:
             if len(row) == 4:
                 self._count("late_truths", row[0], row[1], row[2], row[3], counting)
 
-    def _count(self, counter: str, name: int, segments: Sequence[int], time_ms: int, sign: int, counting: Counting) -> None:
+    def _count(
+        self,
+        counter: str,
+        name: int,
+        segments: Sequence[int],
+        time_ms: int,
+        sign: int,
+        counting: Counting,
+    ) -> None:
         one = np.array(segments, np.int64).reshape(1, self._dimensions)
         counting.counter(counter, np.array([name]), one, np.array([time_ms]), np.array([sign]))
 
     def _is_in_force(self, entry: Entry) -> bool:
-        """Whether the one truth of the one prediction, where the entry has just these, counts and is a label."""
+        """Whether the one truth of the one prediction, where the entry has just these, counts and
+        is a label.
+        """
         if len(entry.predictions) != 1 or len(entry.truths) != 1:
             return True
         p = entry.predictions[0]
@@ -184,11 +246,17 @@ class OneByOne:
         due = [t.known_ms + self._park_ms for t in entry.truths if not t.met]
         for p in entry.predictions:
             horizons = self._texts.horizons[p.name]
-            due.append(prediction_due_ms(p, outcome(p, entry.truths, horizons, self._texts.labels.texts), horizons))
+            due.append(
+                prediction_due_ms(
+                    p, outcome(p, entry.truths, horizons, self._texts.labels.texts), horizons
+                )
+            )
         return max(due, default=None)
 
     def bury(self, entry: Entry, counting: Counting, state: State) -> None:
-        """Count what an entry ends as, at its due time: the panes of what was due before may be complete by then."""
+        """Count what an entry ends as, at its due time: the panes of what was due before may be
+        complete by then.
+        """
         due_ms = self.due_ms(entry)
         if due_ms is None:
             return
@@ -198,10 +266,19 @@ class OneByOne:
                 self._count("expired", p.name, p.segments, due_ms, 1, counting)
         for t in entry.truths:
             if not t.met:
-                self._count("unmatched", self._texts.no_model(state), (0,) * self._dimensions, due_ms, 1, counting)
+                self._count(
+                    "unmatched",
+                    self._texts.no_model(state),
+                    (0,) * self._dimensions,
+                    due_ms,
+                    1,
+                    counting,
+                )
 
 
-def _difference(before: list[tuple[Any, ...]], after: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def _difference(
+    before: list[tuple[Any, ...]], after: list[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
     """What `after` counts and `before` did not with sign 1, and the reverse with sign -1."""
     counts: dict[tuple[Any, ...], int] = {}
     for rows, sign in ((before, -1), (after, 1)):

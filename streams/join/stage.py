@@ -1,7 +1,7 @@
 """The way of one batch through stage 1, for one partition.
 
-Reads predictions and truths, joins them by id, and sends what the batch added to the counts. What the counts mean over all partitions
-and time is stage 2.
+Reads predictions and truths, joins them by id, and sends what the batch added to the counts. What
+the counts mean over all partitions and time is stage 2.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ _WATERMARKS: Final = NO_ID + b"w"
 
 
 class Marks(msgspec.Struct, array_like=True, frozen=True):
-    """Watermarks of both topics in ms, the frontiers that were last sent, and when the recorded log ended, None before its end."""
+    """Watermarks of both topics in ms, the frontiers that were last sent, and when the recorded log
+    ended, None before its end.
+    """
 
     version: int = 1
     prediction_ms: int = 0
@@ -45,7 +47,8 @@ _decode = msgspec.msgpack.Decoder(Marks).decode
 
 
 class Score:
-    """Stage 1 of one partition. What it keeps between calls it can rebuild from the state; after a failed commit take a new one.
+    """Stage 1 of one partition. What it keeps between calls it can rebuild from the state; after a
+    failed commit take a new one.
 
     Parameters
     ----------
@@ -68,7 +71,9 @@ class Score:
 
     @property
     def at_rest(self) -> bool:
-        """False while entries that are due wait to be forgotten, or nothing has been processed yet: another call would change something."""
+        """False while entries that are due wait to be forgotten, or nothing has been processed yet:
+        another call would change something.
+        """
         return self._at_rest
 
     def marks(self, state: State) -> Marks:
@@ -77,30 +82,54 @@ class Score:
         return Marks() if written is None else _decode(written)
 
     def process(self, batch: Batch, state: State, /) -> list[Record]:
-        """Join a batch; gives dead letters, outcomes, a partial for each home, and watermarks where a frontier entered a new pane."""
+        """Join a batch; gives dead letters, outcomes, a partial for each home, and watermarks where
+        a frontier entered a new pane.
+        """
         if self._opened is None:
-            texts, due = Texts(self._config, state, self._homes), DueIndex(self._config.pane_ms, state)
+            texts, due = (
+                Texts(self._config, state, self._homes),
+                DueIndex(self._config.pane_ms, state),
+            )
             single = OneByOne(texts, due, self._config)
-            self._opened = texts, due, Join(texts, due, single, self._config), Ending(texts, due, single, self._config)
+            self._opened = (
+                texts,
+                due,
+                Join(texts, due, single, self._config),
+                Ending(texts, due, single, self._config),
+            )
         texts, due, join, ending = self._opened
         marks = self.marks(state)
         prediction_ms, truth_ms = marks.prediction_ms, marks.truth_ms
         counting = Counting(self._config, texts)
         predictions = truths = None
         if batch.predictions is not None and len(batch.predictions):
-            arrived, prediction_ms = Predictions.of(batch.predictions, prediction_ms, texts, self._config, state)
+            arrived, prediction_ms = Predictions.of(
+                batch.predictions, prediction_ms, texts, self._config, state
+            )
             predictions = self._drop(arrived, texts, counting)
         if batch.ground_truth is not None and len(batch.ground_truth):
             truths, truth_ms = Truths.of(batch.ground_truth, truth_ms, texts, self._config, state)
         records: list[Record] = []
         found = join.apply(predictions, truths, counting, state)
         if predictions is not None and batch.predictions is not None:
-            new = predictions if len(found.accepted) == len(predictions) else predictions.take(np.array(found.accepted, np.int64))
+            new = (
+                predictions
+                if len(found.accepted) == len(predictions)
+                else predictions.take(np.array(found.accepted, np.int64))
+            )
             counting.predictions(new, batch.predictions)
-            records += [self._conflict(batch.predictions, int(predictions.at[i])) for i in sorted(found.conflicting)]
+            records += [
+                self._conflict(batch.predictions, int(predictions.at[i]))
+                for i in sorted(found.conflicting)
+            ]
         if batch.tick_ms is not None:
-            prediction_ms, truth_ms = max(prediction_ms, batch.tick_ms), max(truth_ms, batch.tick_ms)
-        reached_ms = min(prediction_ms - self._config.prediction_grace_ms, truth_ms - self._config.truth_grace_ms)
+            prediction_ms, truth_ms = (
+                max(prediction_ms, batch.tick_ms),
+                max(truth_ms, batch.tick_ms),
+            )
+        reached_ms = min(
+            prediction_ms - self._config.prediction_grace_ms, truth_ms - self._config.truth_grace_ms
+        )
         ending.forget(reached_ms, counting, state)
         partials = counting.increments.partials(self._partition, texts)
         records += outcome_records(found.told, texts, self._config)
@@ -112,12 +141,19 @@ class Score:
         return records
 
     def _drop(self, arrived: Predictions, texts: Texts, counting: Counting) -> Predictions:
-        """Without the predictions that come so late that their entry may have been forgotten: nothing could tell a duplicate any more."""
+        """Without the predictions that come so late that their entry may have been forgotten:
+        nothing could tell a duplicate any more.
+        """
         limit_ms = np.minimum(texts.label_horizon_ms, texts.correction_horizon_ms)[arrived.name]
         dropped = arrived.lateness_ms > limit_ms
         if not some(dropped):
             return arrived
-        counting.counter("dropped_predictions", arrived.name[dropped], arrived.segments[dropped], arrived.floor_ms[dropped])
+        counting.counter(
+            "dropped_predictions",
+            arrived.name[dropped],
+            arrived.segments[dropped],
+            arrived.floor_ms[dropped],
+        )
         return arrived.take(np.flatnonzero(~dropped))
 
     def _announce(
@@ -131,19 +167,31 @@ class Score:
     ) -> tuple[int, int]:
         """Send the watermarks where a frontier that follows from them is in a new pane.
 
-        Entries that wait to be forgotten still count as expired or unmatched in the arrivals lane, so the watermark of truths, which that
-        lane waits for, stays behind the first of them.
+        Entries that wait to be forgotten still count as expired or unmatched in the arrivals lane,
+        so the watermark of truths, which that lane waits for, stays behind the first of them.
         """
-        pane_ms, graces_ms = self._config.pane_ms, (self._config.prediction_grace_ms, self._config.truth_grace_ms)
+        pane_ms, graces_ms = (
+            self._config.pane_ms,
+            (self._config.prediction_grace_ms, self._config.truth_grace_ms),
+        )
         if listed_from_ms is not None:
             truth_ms = min(truth_ms, listed_from_ms + pane_ms + graces_ms[1] - 1)
         panes = (prediction_ms - graces_ms[0]) // pane_ms, (truth_ms - graces_ms[1]) // pane_ms
         if panes != marks.sent or ended_ms != marks.ended_ms:
-            records.append(Record(WINDOW_PARTIALS, Watermarks(self._partition, self._partitions, prediction_ms, truth_ms, ended_ms)))
+            records.append(
+                Record(
+                    WINDOW_PARTIALS,
+                    Watermarks(
+                        self._partition, self._partitions, prediction_ms, truth_ms, ended_ms
+                    ),
+                )
+            )
         return panes
 
     def _conflict(self, columns: PredictionColumns, at: int) -> Record:
-        """The dead letter of a prediction that contradicts the one that stands; its bytes are the driver's to add."""
+        """The dead letter of a prediction that contradicts the one that stands; its bytes are the
+        driver's to add.
+        """
         text, offset = columns.ids[at].decode(), int(columns.offset[at])
         model, version = columns.names[columns.name[at]]
         error = (

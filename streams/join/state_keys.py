@@ -1,4 +1,6 @@
-"""What lies under which key in the state of stage 1: an entry under its id itself, everything else below NO_ID."""
+"""What lies under which key in the state of stage 1: an entry under its id itself, everything else
+below NO_ID.
+"""
 
 from typing import Final
 

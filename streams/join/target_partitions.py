@@ -1,4 +1,6 @@
-"""Rows of one batch, split by the partition that their models have after stage 1, as the partials carry them."""
+"""Rows of one batch, split by the partition that their models have after stage 1, as the partials
+carry them.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class ByHome:
     Parameters
     ----------
     series
-        Shape (S,), distinct numbers of series in ascending order; those of a home follow each other.
+        Shape (S,), distinct numbers of series in ascending order; those of a home follow each
+        other.
     home
         Shape (S,), the home of each.
     """
@@ -50,7 +53,10 @@ class ByHome:
         # Most rows follow others of their series: what is looked up once a run is spread over it.
         runs = edges(series)
         home, number = self._placed(series[runs[:-1]])
-        ordered: Columns = {"series": np.repeat(number.astype(np.uint32), runs[1:] - runs[:-1]), **columns}
+        ordered: Columns = {
+            "series": np.repeat(number.astype(np.uint32), runs[1:] - runs[:-1]),
+            **columns,
+        }
         if every(home[1:] >= home[:-1]):
             bounds = runs[np.searchsorted(home, np.arange(len(self._edges)))]
         else:
@@ -59,19 +65,32 @@ class ByHome:
             order = np.argsort(home.astype(np.uint16), kind="stable")
             ordered = {name: column[order] for name, column in ordered.items()}
             bounds = np.searchsorted(home[order], np.arange(len(self._edges)))
-        return [{name: column[start:end] for name, column in ordered.items()} for start, end in pairwise(bounds.tolist())]
+        return [
+            {name: column[start:end] for name, column in ordered.items()}
+            for start, end in pairwise(bounds.tolist())
+        ]
 
-    def features(self, summaries: FeatureTable, series: Ints, pane: Ints) -> list[tuple[FeatureTable, Ints]]:
-        """The summaries of each home, which follow each other, and their panes; `series` and `pane` have shape (R,)."""
+    def features(
+        self, summaries: FeatureTable, series: Ints, pane: Ints
+    ) -> list[tuple[FeatureTable, Ints]]:
+        """The summaries of each home, which follow each other, and their panes;
+
+        `series` and `pane` have shape (R,).
+        """
         if not len(series):
             return [(summaries, pane)] * (len(self._edges) - 1)
         home, number = self._placed(series)
         bounds = np.searchsorted(home, np.arange(len(self._edges))).tolist()
         tables = msgspec.structs.replace(summaries, series=number).split(bounds)
-        return [(table.bounded(), pane[start:end]) for table, (start, end) in zip(tables, pairwise(bounds), strict=True)]
+        return [
+            (table.bounded(), pane[start:end])
+            for table, (start, end) in zip(tables, pairwise(bounds), strict=True)
+        ]
 
     def _placed(self, series: Ints) -> tuple[Ints, Ints]:
-        """Place of each row's home among those of the batch, and number of its series within the home."""
+        """Place of each row's home among those of the batch, and number of its series within the
+        home.
+        """
         at = np.searchsorted(self._series, series)
         home = np.searchsorted(self._edges, at, side="right") - 1
         return home, at - self._edges[home]

@@ -8,7 +8,8 @@ from driftline.streams.metrics.metric import Proportion
 
 
 class Accuracy(Proportion, frozen=True, tag="accuracy"):
-    """Share of the rows with a truth whose predicted label is the actual one, for any number of labels.
+    """Share of the rows with a truth whose predicted label is the actual one, for any number of
+    labels.
 
     It follows the base rate: a model that always says the frequent label looks good on it.
 
@@ -31,4 +32,6 @@ class Accuracy(Proportion, frozen=True, tag="accuracy"):
     def bounds(self, counts: Counts) -> Interval | None:
         """All missing labels wrong, all right."""
         everything = counts.n + counts.missing
-        return divided(counts.correct, everything), divided(counts.correct + counts.missing, everything)
+        return divided(counts.correct, everything), divided(
+            counts.correct + counts.missing, everything
+        )

@@ -10,13 +10,15 @@ from driftline.streams.metrics.metric import Metric
 
 
 class BalancedAccuracy(Metric, frozen=True, tag="balanced_accuracy"):
-    """Mean over the actual labels of the share that is predicted right: each label weighs the same, however rare it is.
+    """Mean over the actual labels of the share that is predicted right: each label weighs the same,
+    however rare it is.
 
     Labels without a truth are left out. It does not follow the base rate, unlike accuracy and F1.
 
     Returns
     -------
-    In [0, 1]; null until two labels have truths. The interval combines Wilson's limits of each recall (square and add).
+    In [0, 1]; null until two labels have truths. The interval combines Wilson's limits of each
+    recall (square and add).
 
     Examples
     --------
@@ -26,19 +28,25 @@ class BalancedAccuracy(Metric, frozen=True, tag="balanced_accuracy"):
 
     References
     ----------
-    G. Y. Zou, A. Donner (2008), Construction of confidence limits about effect measures, Statistics in Medicine 27.
+    G. Y. Zou, A. Donner (2008), Construction of confidence limits about effect measures, Statistics
+    in Medicine 27.
     """
 
     def value(self, counts: Counts) -> Floats:
         """Shape (S,)."""
-        recalls, weights = divided(np.diagonal(counts.matrix, axis1=1, axis2=2), counts.actual), _weights(counts)
+        recalls, weights = (
+            divided(np.diagonal(counts.matrix, axis1=1, axis2=2), counts.actual),
+            _weights(counts),
+        )
         mean: Floats = np.where(weights > 0, recalls * weights, 0.0).sum(axis=1)
         return mean + _undefined(counts)
 
     def interval(self, counts: Counts) -> Interval | None:
         """Wilson's limits of the recalls, squared and added."""
         right, actual = np.diagonal(counts.matrix, axis1=1, axis2=2), counts.actual
-        low, high = square_and_add(divided(right, actual), *wilson(right, actual), weights=_weights(counts))
+        low, high = square_and_add(
+            divided(right, actual), *wilson(right, actual), weights=_weights(counts)
+        )
         undefined = _undefined(counts)
         return low + undefined, high + undefined
 

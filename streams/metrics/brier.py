@@ -13,14 +13,15 @@ from driftline.streams.metrics.metric import Metric
 
 
 class Brier(Metric, frozen=True, tag="brier"):
-    """Mean of (score - outcome) squared over the rows with a score and a truth, the outcome being 1 for the positive label and 0 else.
+    """Mean of (score - outcome) squared over the rows with a score and a truth, the outcome being 1
+    for the positive label and 0 else.
 
     From exact sums of score and score squared in units of 1e-6, so it is off by at most 1e-6.
 
     Returns
     -------
-    In [0, 1], lower is better; always saying the base rate r gives r (1 - r). The interval is Wilson's form with the variance of
-    the squared distances taken from the score histograms.
+    In [0, 1], lower is better; always saying the base rate r gives r (1 - r). The interval is
+    Wilson's form with the variance of the squared distances taken from the score histograms.
 
     Examples
     --------
@@ -34,7 +35,8 @@ class Brier(Metric, frozen=True, tag="brier"):
 
     References
     ----------
-    G. W. Brier (1950), Verification of forecasts expressed in terms of probability, Monthly Weather Review 78.
+    G. W. Brier (1950), Verification of forecasts expressed in terms of probability, Monthly Weather
+    Review 78.
     """
 
     higher_is_better: ClassVar[bool | None] = False
@@ -48,7 +50,11 @@ class Brier(Metric, frozen=True, tag="brier"):
             return np.full(counts.series, np.nan)
         cells = counts.scores
         n = cells.n_negative + cells.n_positive
-        squares = counts.score_squares.sum(axis=1) - 2 * counts.score_sum[:, counts.positive] + cells.n_positive * SCORE_SCALE
+        squares = (
+            counts.score_squares.sum(axis=1)
+            - 2 * counts.score_sum[:, counts.positive]
+            + cells.n_positive * SCORE_SCALE
+        )
         return np.clip(divided(squares, n * SCORE_SCALE), 0.0, 1.0)
 
     def interval(self, counts: Counts) -> Interval | None:
@@ -57,5 +63,14 @@ class Brier(Metric, frozen=True, tag="brier"):
         n = cells.n_negative + cells.n_positive
         of_negative, of_positive = np.square(cells.middle), np.square(1 - cells.middle)
         mean = divided(cells.sums(cells.negatives * of_negative + cells.positives * of_positive), n)
-        fourth = divided(cells.sums(cells.negatives * np.square(of_negative) + cells.positives * np.square(of_positive)), n)
-        return wilson_from_variance(self.known_value(counts), np.nan_to_num(divided(np.maximum(fourth - mean * mean, 0.0), n)), n)
+        fourth = divided(
+            cells.sums(
+                cells.negatives * np.square(of_negative) + cells.positives * np.square(of_positive)
+            ),
+            n,
+        )
+        return wilson_from_variance(
+            self.known_value(counts),
+            np.nan_to_num(divided(np.maximum(fourth - mean * mean, 0.0), n)),
+            n,
+        )

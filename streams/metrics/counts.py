@@ -1,7 +1,8 @@
 """The merged counts that every metric is a function of.
 
-Stage 2 adds up panes and rungs and builds one `Counts` for all series of a model that share a label list, a window and a rung; the
-leading axis S runs over those series. Nothing here knows how the counts came about.
+Stage 2 adds up panes and rungs and builds one `Counts` for all series of a model that share a label
+list, a window and a rung; the leading axis S runs over those series. Nothing here knows how the
+counts came about.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ Number = TypeVar("Number", NDArray[np.int64], NDArray[np.float64])
 
 @dataclass(frozen=True)
 class SparseHistogram:
-    """Histograms of all series on one list of log-linear bins (`driftline.streams.summaries.loglinear`).
+    """Histograms of all series on one list of log-linear bins
+    (`driftline.streams.summaries.loglinear`).
 
     Parameters
     ----------
@@ -45,10 +47,13 @@ class SparseHistogram:
     @property
     def total(self) -> Ints:
         """Shape (S,): all counts of each series."""
-        return self.cumulative[:, -1] if len(self.bins) else np.zeros(len(self.counts), dtype=np.int64)
+        return (
+            self.cumulative[:, -1] if len(self.bins) else np.zeros(len(self.counts), dtype=np.int64)
+        )
 
     def quantiles(self, q: Floats) -> Floats:
-        """As `driftline.streams.summaries.loglinear.quantiles`, for several quantiles of one histogram: one search for all series.
+        """As `driftline.streams.summaries.loglinear.quantiles`, for several quantiles of one
+        histogram: one search for all series.
 
         Examples
         --------
@@ -60,7 +65,9 @@ class SparseHistogram:
         total, series = self.total, np.arange(len(self.counts))
         # q is NaN only where there is nothing, which is undefined anyway.
         ranks = np.fmax(np.fmin(np.ceil(q * total), total), 1).astype(np.int64)
-        place = np.searchsorted(self._stacked, ranks + series * self._apart) - series * len(self.bins)
+        place = np.searchsorted(self._stacked, ranks + series * self._apart) - series * len(
+            self.bins
+        )
         return np.where(total > 0, self._middles[np.minimum(place, len(self.bins) - 1)], np.nan)
 
     @cached_property
@@ -118,7 +125,9 @@ class ScoreCells:
 
     @cached_property
     def negatives_beaten(self) -> Ints:
-        """Shape (C,): twice the negatives of the same series below each cell plus those in it; a tie counts half a pair."""
+        """Shape (C,): twice the negatives of the same series below each cell plus those in it; a
+        tie counts half a pair.
+        """
         return self._beaten(self.negatives)
 
     @cached_property
@@ -127,7 +136,9 @@ class ScoreCells:
         return self._beaten(self.positives)
 
     def sums(self, values: Number) -> Number:
-        """Sums over the cells of each series: shape (C,) to shape (S,), 0 for a series without cells."""
+        """Sums over the cells of each series: shape (C,) to shape (S,), 0 for a series without
+        cells.
+        """
         totals = np.zeros(self.series_count, dtype=values.dtype)
         if len(self._starts):
             totals[self.series[self._starts]] = np.add.reduceat(values, self._starts)
@@ -198,9 +209,13 @@ class Counts:
     def __post_init__(self) -> None:
         series, k = len(self.n_predictions), len(self.labels)
         if self.matrix.shape != (series, k, k):
-            raise ValueError(f"counts: {series} series and {k} labels need a matrix of shape ({series}, {k}, {k}), got {self.matrix.shape}")
+            raise ValueError(
+                f"counts: {series} series and {k} labels need a matrix of shape ({series}, {k}, {k}), got {self.matrix.shape}"
+            )
         if self.positive is not None and k != 2:
-            raise ValueError(f"counts: a positive label needs exactly two labels, got {k}: {', '.join(self.labels)}")
+            raise ValueError(
+                f"counts: a positive label needs exactly two labels, got {k}: {', '.join(self.labels)}"
+            )
 
     @property
     def series(self) -> int:
@@ -238,22 +253,36 @@ class Counts:
         return without
 
     def binary_cells(self) -> tuple[Ints, Ints, Ints, Ints]:
-        """tn, fp, fn, tp, each of shape (S,); all 0 where there is no positive label, so that every ratio of them is undefined."""
+        """tn, fp, fn, tp, each of shape (S,); all 0 where there is no positive label, so that every
+        ratio of them is undefined.
+        """
         if self.positive is None:
             nothing = np.zeros(self.series, dtype=np.int64)
             return nothing, nothing, nothing, nothing
         yes, no = self.positive, 1 - self.positive
-        return self.matrix[:, no, no], self.matrix[:, no, yes], self.matrix[:, yes, no], self.matrix[:, yes, yes]
+        return (
+            self.matrix[:, no, no],
+            self.matrix[:, no, yes],
+            self.matrix[:, yes, no],
+            self.matrix[:, yes, yes],
+        )
 
     @cached_property
     def scores(self) -> ScoreCells:
-        """Score histograms of actual negatives and positives; no cells without scores or a positive label."""
+        """Score histograms of actual negatives and positives; no cells without scores or a positive
+        label.
+        """
         if self.positive is None or self.score_histogram is None:
             return ScoreCells(self.series, *(np.zeros(0, dtype=np.int64) for _ in range(4)))
-        no, yes = (np.ascontiguousarray(self.score_histogram[:, label]) for label in (1 - self.positive, self.positive))
+        no, yes = (
+            np.ascontiguousarray(self.score_histogram[:, label])
+            for label in (1 - self.positive, self.positive)
+        )
         cells = np.flatnonzero((no | yes) != 0)
         series = cells // SCORE_BINS
-        return ScoreCells(self.series, series, cells - series * SCORE_BINS, no.ravel()[cells], yes.ravel()[cells])
+        return ScoreCells(
+            self.series, series, cells - series * SCORE_BINS, no.ravel()[cells], yes.ravel()[cells]
+        )
 
     @cached_property
     def memo(self) -> dict[str, Floats]:
@@ -262,12 +291,16 @@ class Counts:
 
     @cached_property
     def lacking(self) -> dict[str, tuple[list[bool], str]]:
-        """What is known so far of what each series lacks, by need; see `driftline.streams.metrics.metric.lacks`."""
+        """What is known so far of what each series lacks, by need; see
+        `driftline.streams.metrics.metric.lacks`.
+        """
         return {}
 
 
 def joined_counters(parts: Sequence[Counts]) -> Counts:
-    """The series of several counts with the same labels, one after another: what is counted and the matrix, without any histogram."""
+    """The series of several counts with the same labels, one after another: what is counted and the
+    matrix, without any histogram.
+    """
     return Counts(
         labels=parts[0].labels,
         positive=parts[0].positive,

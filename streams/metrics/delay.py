@@ -11,11 +11,13 @@ from driftline.streams.metrics.quantile import HistogramQuantile
 
 
 class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
-    """Median delay of the labels known at this maturity. Labels that are still to come are not in it: read it at the last rung.
+    """Median delay of the labels known at this maturity. Labels that are still to come are not in
+    it: read it at the last rung.
 
     Returns
     -------
-    In milliseconds, off by at most 1/128; null without labels. The interval is read off the order statistics.
+    In milliseconds, off by at most 1/128; null without labels. The interval is read off the order
+    statistics.
 
     Examples
     --------
@@ -33,7 +35,11 @@ class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
     def histogram(self, counts: Counts) -> SparseHistogram | None:
         """Delays in milliseconds; of series whose labels were all taken back there is none."""
         delay, labelled = counts.delay, counts.n > 0
-        return delay if delay is None or every(labelled) else SparseHistogram(delay.bins, delay.counts * labelled[:, None])
+        return (
+            delay
+            if delay is None or every(labelled)
+            else SparseHistogram(delay.bins, delay.counts * labelled[:, None])
+        )
 
 
 class DelayP95(DelayP50, frozen=True, tag="delay_p95"):
@@ -41,7 +47,8 @@ class DelayP95(DelayP50, frozen=True, tag="delay_p95"):
 
     Returns
     -------
-    In milliseconds, off by at most 1/128; null without labels. The interval is read off the order statistics.
+    In milliseconds, off by at most 1/128; null without labels. The interval is read off the order
+    statistics.
 
     Examples
     --------

@@ -13,7 +13,8 @@ from driftline.streams.metrics.metric import Proportion
 
 
 class ErrorRate(Proportion, frozen=True, tag="error_rate"):
-    """Share of the predictions of the window with status "error". Says nothing about right and wrong labels.
+    """Share of the predictions of the window with status "error". Says nothing about right and
+    wrong labels.
 
     Returns
     -------
@@ -33,4 +34,6 @@ class ErrorRate(Proportion, frozen=True, tag="error_rate"):
 
     def rows(self, counts: Counts) -> tuple[Ints, Ints]:
         """Errors out of all predictions."""
-        return counts.errors if counts.errors is not None else np.zeros_like(counts.n_predictions), counts.n_predictions
+        return counts.errors if counts.errors is not None else np.zeros_like(
+            counts.n_predictions
+        ), counts.n_predictions

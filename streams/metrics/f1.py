@@ -12,15 +12,17 @@ from driftline.streams.metrics.metric import Metric
 
 
 class F1(Metric, frozen=True, tag="f1"):
-    """F1 of the positive label, 2 tp / (2 tp + fp + fn); macro-F1, the mean of the F1 of each label, for three or more labels.
+    """F1 of the positive label, 2 tp / (2 tp + fp + fn); macro-F1, the mean of the F1 of each
+    label, for three or more labels.
 
-    A label that neither occurs nor is predicted is left out of the mean. F1 follows the base rate: compare windows by ROC AUC or
-    balanced accuracy where the base rate moves.
+    A label that neither occurs nor is predicted is left out of the mean. F1 follows the base rate:
+    compare windows by ROC AUC or balanced accuracy where the base rate moves.
 
     Returns
     -------
-    In [0, 1]; null while there is nothing positive, neither actual nor predicted. The interval for two labels: J = tp / (tp + fp + fn)
-    is a proportion with Wilson's limits, and F1 = 2 J / (1 + J) rises with J. For macro-F1: Wilson's form with the delta-method variance.
+    In [0, 1]; null while there is nothing positive, neither actual nor predicted. The interval for
+    two labels: J = tp / (tp + fp + fn) is a proportion with Wilson's limits, and F1 = 2 J / (1 + J)
+    rises with J. For macro-F1: Wilson's form with the delta-method variance.
 
     Examples
     --------
@@ -30,8 +32,8 @@ class F1(Metric, frozen=True, tag="f1"):
 
     References
     ----------
-    K. Takahashi, K. Yamamoto, A. Kuchiba, T. Koyama (2022), Confidence interval for micro-averaged F1 and macro-averaged F1 scores,
-    Applied Intelligence 52, for the delta method.
+    K. Takahashi, K. Yamamoto, A. Kuchiba, T. Koyama (2022), Confidence interval for micro-averaged
+    F1 and macro-averaged F1 scores, Applied Intelligence 52, for the delta method.
     """
 
     undefined: ClassVar[str] = "no positive yet"
@@ -44,7 +46,9 @@ class F1(Metric, frozen=True, tag="f1"):
         return divided(2 * tp, 2 * tp + fp + fn)
 
     def interval(self, counts: Counts) -> Interval | None:
-        """Wilson's interval of the Jaccard index, carried over; with the delta-method variance for macro-F1."""
+        """Wilson's interval of the Jaccard index, carried over; with the delta-method variance for
+        macro-F1.
+        """
         if len(counts.labels) > 2:
             return wilson_from_variance(*_macro(counts), counts.n)
         _, fp, fn, tp = counts.binary_cells()
@@ -60,7 +64,8 @@ def _macro(counts: Counts) -> tuple[Floats, Floats]:
     either = cells.sum(axis=2) + cells.sum(axis=1)
     classes = (either > 0).sum(axis=1)
     macro = divided(np.nansum(divided(2 * right, either), axis=1), classes)
-    # Derivative of each label's 2 p_ii / (row_i + column_i) by the cell (j, k): it sits in row j and in column k.
+    # Derivative of each label's 2 p_ii / (row_i + column_i) by the cell (j, k): it sits in row j
+    # and in column k.
     slope = np.nan_to_num(divided(2 * right, either * either))
     steep = np.nan_to_num(divided(np.full(either.shape, 2.0), either))
     gradient = -(slope[:, :, np.newaxis] + slope[:, np.newaxis, :])

@@ -14,7 +14,8 @@ class LatencyP50(HistogramQuantile, frozen=True, tag="latency_p50"):
 
     Returns
     -------
-    In milliseconds, off by at most 1/128; null without latencies. The interval is read off the order statistics.
+    In milliseconds, off by at most 1/128; null without latencies. The interval is read off the
+    order statistics.
 
     Examples
     --------
@@ -40,7 +41,8 @@ class LatencyP95(LatencyP50, frozen=True, tag="latency_p95"):
 
     Returns
     -------
-    In milliseconds, off by at most 1/128; null without latencies. The interval is read off the order statistics.
+    In milliseconds, off by at most 1/128; null without latencies. The interval is read off the
+    order statistics.
 
     Examples
     --------
@@ -60,7 +62,8 @@ class LatencyP99(LatencyP50, frozen=True, tag="latency_p99"):
 
     Returns
     -------
-    In milliseconds, off by at most 1/128; null without latencies. The interval is read off the order statistics.
+    In milliseconds, off by at most 1/128; null without latencies. The interval is read off the
+    order statistics.
 
     Examples
     --------

@@ -1,7 +1,8 @@
 """What a metric is.
 
-A metric is a file of its own in this folder with a frozen struct whose tag is its name in the configuration and on the topics. The
-catalogue finds it; nothing else needs an edit. Which windows and rungs it is computed for is stage 2's affair.
+A metric is a file of its own in this folder with a frozen struct whose tag is its name in the
+configuration and on the topics. The catalogue finds it; nothing else needs an edit. Which windows
+and rungs it is computed for is stage 2's affair.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Metric(msgspec.Struct, frozen=True):
     binary
         Whether it needs two labels, one of them positive.
     needs
-        What the counts must hold for a value: "truth", "two labels", "score", "delay", "latency", asked in this order by `null_reasons`.
+        What the counts must hold for a value: "truth", "two labels", "score", "delay", "latency",
+        asked in this order by `null_reasons`.
     undefined
         Why the value is null where all that is there and the value still divides by nothing.
 
@@ -66,18 +68,35 @@ class Metric(msgspec.Struct, frozen=True):
         return held
 
     def interval(self, counts: Counts) -> Interval | None:
-        """Lower and upper 95 % limit, each of shape (S,) and NaN where undefined; None for a metric without one."""
+        """Lower and upper 95 % limit, each of shape (S,) and NaN where undefined;
+
+        None for a metric without one.
+        """
         return None
 
     def bounds(self, counts: Counts) -> Interval | None:
-        """The value if all missing labels went against the model and if all went for it, each of shape (S,); None if that says nothing."""
+        """The value if all missing labels went against the model and if all went for it, each of
+        shape (S,); None if that says nothing.
+        """
         return None
 
     def null_reasons(self, counts: Counts, at: Ints) -> list[str]:
-        """Why the values of the series `at`, shape (Q,), are null, given that they are: a few words for each."""
-        asked = [lacks(need, counts) for need in ("predictions", *(("truth", "two labels") if self.binary else ()), *self.needs)]
+        """Why the values of the series `at`, shape (Q,), are null, given that they are: a few words
+        for each.
+        """
+        asked = [
+            lacks(need, counts)
+            for need in (
+                "predictions",
+                *(("truth", "two labels") if self.binary else ()),
+                *self.needs,
+            )
+        ]
         undefined = self.undefined
-        return [next((reason for lacking, reason in asked if lacking[series]), undefined) for series in at.tolist()]
+        return [
+            next((reason for lacking, reason in asked if lacking[series]), undefined)
+            for series in at.tolist()
+        ]
 
 
 class Proportion(Metric, frozen=True):
@@ -97,7 +116,9 @@ class Proportion(Metric, frozen=True):
 
 
 def lacks(need: str, counts: Counts) -> tuple[list[bool], str]:
-    """Which series lack what a metric needs, a list of length S, and how that is said; worked out once for the same counts."""
+    """Which series lack what a metric needs, a list of length S, and how that is said; worked out
+    once for the same counts.
+    """
     held = counts.lacking.get(need)
     if held is None:
         lacking, reason = _lacks(need, counts)
@@ -111,11 +132,15 @@ def _lacks(need: str, counts: Counts) -> tuple[NDArray[np.bool_], str]:
     if need == "truth":
         return counts.n == 0, "no truth yet"
     if need == "two labels":
-        return np.full(counts.series, counts.positive is None), "one class only" if len(counts.labels) < 2 else "needs two labels"
+        return np.full(counts.series, counts.positive is None), "one class only" if len(
+            counts.labels
+        ) < 2 else "needs two labels"
     if need == "score":
         return counts.scores.n_negative + counts.scores.n_positive == 0, "no score"
     if need in ("delay", "latency"):
         histogram = counts.delay if need == "delay" else counts.latency
         filled = np.zeros(counts.series, dtype=np.int64) if histogram is None else histogram.total
         return filled == 0, f"no {need}"
-    raise ValueError(f'metrics: unknown need "{need}"; known are truth, two labels, score, delay and latency')
+    raise ValueError(
+        f'metrics: unknown need "{need}"; known are truth, two labels, score, delay and latency'
+    )

@@ -12,7 +12,8 @@ from driftline.streams.metrics.metric import Metric
 
 
 class HistogramQuantile(Metric, frozen=True):
-    """A quantile in milliseconds, off by at most 1/128 of itself; the interval is read off the order statistics.
+    """A quantile in milliseconds, off by at most 1/128 of itself; the interval is read off the
+    order statistics.
 
     Attributes
     ----------
@@ -23,7 +24,8 @@ class HistogramQuantile(Metric, frozen=True):
 
     References
     ----------
-    W. J. Conover (1999), Practical Nonparametric Statistics, 3rd ed., section 3.2, for the interval.
+    W. J. Conover (1999), Practical Nonparametric Statistics, 3rd ed., section 3.2, for the
+    interval.
     """
 
     q: ClassVar[float] = 0.5

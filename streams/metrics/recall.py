@@ -10,7 +10,8 @@ from driftline.streams.metrics.metric import Proportion
 
 
 class Recall(Proportion, frozen=True, tag="recall"):
-    """Share of the positives that are predicted positive: tp / (tp + fn). Also called sensitivity or true positive rate.
+    """Share of the positives that are predicted positive: tp / (tp + fn). Also called sensitivity
+    or true positive rate.
 
     Returns
     -------

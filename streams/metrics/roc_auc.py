@@ -12,14 +12,17 @@ from driftline.streams.metrics.metric import Metric
 
 
 class RocAuc(Metric, frozen=True, tag="roc_auc"):
-    """Probability that a positive scores above a negative, ties counting half; does not follow the base rate.
+    """Probability that a positive scores above a negative, ties counting half; does not follow the
+    base rate.
 
-    From score histograms with 1,000 bins, the curve straight within a bin. The binning error is at most half the share of pairs
-    (positive, negative) that fall into the same bin: below 0.0005 for evenly spread scores.
+    From score histograms with 1,000 bins, the curve straight within a bin. The binning error is at
+    most half the share of pairs (positive, negative) that fall into the same bin: below 0.0005 for
+    evenly spread scores.
 
     Returns
     -------
-    In [0, 1]; null until there are scores of both labels. The interval is Wilson's form with DeLong's variance.
+    In [0, 1]; null until there are scores of both labels. The interval is Wilson's form with
+    DeLong's variance.
 
     Examples
     --------
@@ -33,8 +36,8 @@ class RocAuc(Metric, frozen=True, tag="roc_auc"):
 
     References
     ----------
-    E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson (1988), Comparing the areas under two or more correlated receiver operating
-    characteristic curves, Biometrics 44.
+    E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson (1988), Comparing the areas under two or more
+    correlated receiver operating characteristic curves, Biometrics 44.
     """
 
     binary: ClassVar[bool] = True
@@ -43,20 +46,39 @@ class RocAuc(Metric, frozen=True, tag="roc_auc"):
     def value(self, counts: Counts) -> Floats:
         """Shape (S,)."""
         cells = counts.scores
-        return divided(cells.sums(cells.positives * cells.negatives_beaten), 2 * cells.n_negative * cells.n_positive)
+        return divided(
+            cells.sums(cells.positives * cells.negatives_beaten),
+            2 * cells.n_negative * cells.n_positive,
+        )
 
     def interval(self, counts: Counts) -> Interval | None:
         """Wilson's form with DeLong's variance."""
         cells, area = counts.scores, self.known_value(counts)
-        n_negative, n_positive = cells.n_negative.astype(np.float64), cells.n_positive.astype(np.float64)
-        # The placement of a positive is the share of negatives below it, that of a negative the share of positives below it. DeLong
-        # takes the share above, which scatters the same. Their means are the area and the rest of it.
-        variance = _mean_variance(cells, cells.positives, cells.negatives_beaten, n_positive, n_negative, area)
-        variance = variance + _mean_variance(cells, cells.negatives, cells.positives_beaten, n_negative, n_positive, 1 - area)
-        return wilson_from_variance(area, np.nan_to_num(variance), np.minimum(cells.n_negative, cells.n_positive))
+        n_negative, n_positive = (
+            cells.n_negative.astype(np.float64),
+            cells.n_positive.astype(np.float64),
+        )
+        # The placement of a positive is the share of negatives below it, that of a negative the
+        # share of positives below it. DeLong takes the share above, which scatters the same. Their
+        # means are the area and the rest of it.
+        variance = _mean_variance(
+            cells, cells.positives, cells.negatives_beaten, n_positive, n_negative, area
+        )
+        variance = variance + _mean_variance(
+            cells, cells.negatives, cells.positives_beaten, n_negative, n_positive, 1 - area
+        )
+        return wilson_from_variance(
+            area, np.nan_to_num(variance), np.minimum(cells.n_negative, cells.n_positive)
+        )
 
 
-def _mean_variance(cells: ScoreCells, rows: Ints, beaten: Ints, n: Floats, n_others: Floats, mean: Floats) -> Floats:
-    """Variance of the mean placement of `rows`, shape (S,), from what each cell beats, twice, and the mean placement."""
+def _mean_variance(
+    cells: ScoreCells, rows: Ints, beaten: Ints, n: Floats, n_others: Floats, mean: Floats
+) -> Floats:
+    """Variance of the mean placement of `rows`, shape (S,), from what each cell beats, twice, and
+    the mean placement.
+    """
     squares = cells.sums(rows * np.square(beaten, dtype=np.float64))
-    return divided(np.maximum(divided(squares, 4 * n_others * n_others) - n * mean * mean, 0.0), n * (n - 1))
+    return divided(
+        np.maximum(divided(squares, 4 * n_others * n_others) - n * mean * mean, 0.0), n * (n - 1)
+    )

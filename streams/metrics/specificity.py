@@ -10,7 +10,8 @@ from driftline.streams.metrics.metric import Proportion
 
 
 class Specificity(Proportion, frozen=True, tag="specificity"):
-    """Share of the negatives that are predicted negative: tn / (tn + fp). Also called true negative rate.
+    """Share of the negatives that are predicted negative: tn / (tn + fp). Also called true negative
+    rate.
 
     Returns
     -------

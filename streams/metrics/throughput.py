@@ -17,8 +17,8 @@ class Throughput(Metric, frozen=True, tag="throughput"):
 
     Returns
     -------
-    At least 0; null for a window without a length ("last n"). The interval is the score interval of a Poisson count: what a
-    steady stream of that rate would scatter.
+    At least 0; null for a window without a length ("last n"). The interval is the score interval of
+    a Poisson count: what a steady stream of that rate would scatter.
 
     Examples
     --------
@@ -29,7 +29,8 @@ class Throughput(Metric, frozen=True, tag="throughput"):
 
     References
     ----------
-    L. Barker (2002), A comparison of nine confidence intervals for a Poisson parameter, The American Statistician 56.
+    L. Barker (2002), A comparison of nine confidence intervals for a Poisson parameter, The
+    American Statistician 56.
     """
 
     lanes: ClassVar[tuple[int, ...]] = (TRAFFIC,)

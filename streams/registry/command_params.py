@@ -1,6 +1,7 @@
 """What each command's `params` may hold.
 
-Unknown fields are refused where a person writes them; the facts that stage 2 records may carry more than is read here.
+Unknown fields are refused where a person writes them; the facts that stage 2 records may carry more
+than is read here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Kind = Literal["supervised", "unsupervised", "semi-supervised", "reinforcement"]
 
 
-class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Metadata(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """What people know about a model version. All of it is optional."""
 
     type: Kind | None = None
@@ -27,7 +30,9 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     artifact: Artifact | None = None
 
 
-class Registration(Metadata, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Registration(
+    Metadata, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """A new version: where it starts, with which threshold."""
 
     stage: Literal["development", "staging"] = "development"
@@ -47,7 +52,9 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Back to the state after `to_revision`; without it, the last change of the command's version is taken back."""
+    """Back to the state after `to_revision`; without it, the last change of the command's version
+    is taken back.
+    """
 
     to_revision: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
@@ -57,7 +64,9 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReferenceFact(msgspec.Struct, frozen=True, kw_only=True):
-    """A reference profile: its name, the span of event time behind it (RFC 3339; null for an uploaded one), and the profile itself."""
+    """A reference profile: its name, the span of event time behind it (RFC 3339; null for an
+    uploaded one), and the profile itself.
+    """
 
     reference_id: str
     profile: dict[str, Any]

@@ -5,8 +5,9 @@
     development, staging -> archived            archive
     any change of stage or threshold            can be taken back by rollback
 
-One version of a model is in production at a time. A command becomes the event that it leads to; a command that may not be is an
-event too, "rejected", with a sentence that says why. Nothing here changes a state: that is `model.py`.
+One version of a model is in production at a time. A command becomes the event that it leads to; a
+command that may not be is an event too, "rejected", with a sentence that says why. Nothing here
+changes a state: that is `model.py`.
 """
 
 from __future__ import annotations
@@ -27,13 +28,24 @@ from driftline.streams.registry.command_params import (
     Rollback,
     Threshold,
 )
-from driftline.streams.registry.model_state import BASELINE, REJECTED, Change, Fields, Model, difference, fields_of
+from driftline.streams.registry.model_state import (
+    BASELINE,
+    REJECTED,
+    Change,
+    Fields,
+    Model,
+    difference,
+    fields_of,
+)
 
 Log = Callable[[int], RegistryEvent]
 """The event of a revision of the model, from 1 to the one in force."""
 
 SETTINGS = ("stage", "threshold", "configuration", "deployed_at", "promoted_by")
-"""What a rollback takes back. Facts (references, baselines, who owns it) stay as they were learnt."""
+"""What a rollback takes back.
+
+Facts (references, baselines, who owns it) stay as they were learnt.
+"""
 
 _P = TypeVar("_P", bound=msgspec.Struct)
 
@@ -42,7 +54,9 @@ class Refused(Exception):
     """Why a command may not be carried out, as a sentence for the one who sent it."""
 
 
-def event_of(model: Model, command: RegistryCommand, log: Log, *, cause: str | None = None) -> RegistryEvent:
+def event_of(
+    model: Model, command: RegistryCommand, log: Log, *, cause: str | None = None
+) -> RegistryEvent:
     """The event that a command leads to: the change, or its rejection.
 
     Parameters
@@ -71,14 +85,18 @@ def event_of(model: Model, command: RegistryCommand, log: Log, *, cause: str | N
         if not after:
             raise Refused(f"{command.command}: this is how it already is; nothing to change")
     except Refused as refusal:
-        return msgspec.structs.replace(event, event=REJECTED, revision=model.revision, error=str(refusal))
+        return msgspec.structs.replace(
+            event, event=REJECTED, revision=model.revision, error=str(refusal)
+        )
     return msgspec.structs.replace(event, before=before, after=after)
 
 
 def _change(model: Model, command: RegistryCommand, log: Log) -> Change:
     carry_out = _COMMANDS.get(command.command)
     if carry_out is None:
-        raise Refused(f"unknown command {command.command!r}; known are {', '.join(sorted(_COMMANDS))}")
+        raise Refused(
+            f"unknown command {command.command!r}; known are {', '.join(sorted(_COMMANDS))}"
+        )
     if command.expected_revision is not None and command.expected_revision != model.revision:
         raise Refused(
             f"{command.command}: expected revision {command.expected_revision}, but {model.name} is at {model.revision}; "
@@ -91,9 +109,14 @@ def _register(model: Model, command: RegistryCommand, log: Log) -> Change:
     version = _version(command)
     if version in model.versions:
         since = model.versions[version]["registered_at"]
-        raise Refused(f"register: {model.name} {version} is registered since {since}; use update to change what is known about it")
+        raise Refused(
+            f"register: {model.name} {version} is registered since {since}; use update to change what is known about it"
+        )
     parameters = _parameters(command, Registration)
-    return {version: fields_of(parameters) | {"stage": parameters.stage, "registered_at": command.timestamp}}
+    return {
+        version: fields_of(parameters)
+        | {"stage": parameters.stage, "registered_at": command.timestamp}
+    }
 
 
 def _update(model: Model, command: RegistryCommand, log: Log) -> Change:
@@ -111,9 +134,17 @@ def _promote(model: Model, command: RegistryCommand, log: Log) -> Change:
         raise Refused(f"promote: {model.name} {version} is already in {to}")
     if to == "staging":
         if stage == "production":
-            raise Refused(f"promote: {model.name} {version} is in production; promote another version and it goes back to staging")
+            raise Refused(
+                f"promote: {model.name} {version} is in production; promote another version and it goes back to staging"
+            )
         return {version: {"stage": "staging"}}
-    change: Change = {version: {"stage": "production", "deployed_at": command.timestamp, "promoted_by": command.requested_by}}
+    change: Change = {
+        version: {
+            "stage": "production",
+            "deployed_at": command.timestamp,
+            "promoted_by": command.requested_by,
+        }
+    }
     champion = model.in_production()
     if champion is not None:
         change[champion] = {"stage": "staging"}
@@ -124,7 +155,9 @@ def _archive(model: Model, command: RegistryCommand, log: Log) -> Change:
     version, held = _registered(model, command)
     _parameters(command, Nothing)
     if held["stage"] == "production":
-        raise Refused(f"archive: {model.name} {version} is in production; promote another version first")
+        raise Refused(
+            f"archive: {model.name} {version} is in production; promote another version first"
+        )
     return {version: {"stage": "archived"}}
 
 
@@ -151,23 +184,35 @@ def _record_baseline(model: Model, command: RegistryCommand, log: Log) -> Change
 
 def _rollback(model: Model, command: RegistryCommand, log: Log) -> Change:
     to_revision = _parameters(command, Rollback).to_revision
-    return _undo_last(model, command, log) if to_revision is None else _go_back(model, to_revision, log)
+    return (
+        _undo_last(model, command, log)
+        if to_revision is None
+        else _go_back(model, to_revision, log)
+    )
 
 
 def _undo_last(model: Model, command: RegistryCommand, log: Log) -> Change:
-    """The last change of the version's settings taken back, for every version that it touched; doing it twice restores it, as a toggle."""
+    """The last change of the version's settings taken back, for every version that it touched;
+    doing it twice restores it, as a toggle.
+    """
     version, _ = _registered(model, command)
     for revision in range(model.revision, 0, -1):
         event = log(revision)
         before, after = event.before or {}, event.after or {}
         if version in after and version not in before:
-            raise Refused(f"rollback: nothing was set for {model.name} {version} since its registration; use archive to retire it")
+            raise Refused(
+                f"rollback: nothing was set for {model.name} {version} since its registration; use archive to retire it"
+            )
         if version not in after or not any(name in after[version] for name in SETTINGS):
             continue
         change: Change = {}
         for touched, fields in before.items():
             settings = {name: value for name, value in fields.items() if name in SETTINGS}
-            moved_on = [name for name in settings if model.versions[touched].get(name) != after[touched][name]]
+            moved_on = [
+                name
+                for name in settings
+                if model.versions[touched].get(name) != after[touched][name]
+            ]
             if moved_on:
                 raise Refused(
                     f"rollback: revision {revision} ({event.event}) changed {', '.join(moved_on)} of {touched} too, which moved on since; "
@@ -175,23 +220,34 @@ def _undo_last(model: Model, command: RegistryCommand, log: Log) -> Change:
                 )
             change[touched] = settings
         return change
-    raise AssertionError(f"registry of {model.name}: {version} is registered, but no event of the log registers it")
+    raise AssertionError(
+        f"registry of {model.name}: {version} is registered, but no event of the log registers it"
+    )
 
 
 def _go_back(model: Model, to_revision: int, log: Log) -> Change:
-    """The settings of all versions as they stood after `to_revision`. Versions registered later stay, though not in production."""
+    """The settings of all versions as they stood after `to_revision`.
+
+    Versions registered later stay, though not in production.
+    """
     if to_revision >= model.revision:
-        raise Refused(f"rollback: {model.name} is at revision {model.revision}; to_revision {to_revision} does not lie before it")
+        raise Refused(
+            f"rollback: {model.name} is at revision {model.revision}; to_revision {to_revision} does not lie before it"
+        )
     change: Change = {}
     for revision in range(model.revision, to_revision, -1):
         event = log(revision)
         before, after = event.before or {}, event.after or {}
         for version in after:
             if version in before:
-                earlier = {name: value for name, value in before[version].items() if name in SETTINGS}
+                earlier = {
+                    name: value for name, value in before[version].items() if name in SETTINGS
+                }
                 change[version] = change.get(version, {}) | earlier
             else:
-                change[version] = {"stage": "staging"} if model.versions[version]["stage"] == "production" else {}
+                change[version] = (
+                    {"stage": "staging"} if model.versions[version]["stage"] == "production" else {}
+                )
     return change
 
 
@@ -205,7 +261,9 @@ def _registered(model: Model, command: RegistryCommand) -> tuple[str, Fields]:
     version = _version(command)
     if version not in model.versions:
         known = ", ".join(model.versions) or "none"
-        raise Refused(f"{command.command}: {model.name} {version} is not registered; registered versions: {known}")
+        raise Refused(
+            f"{command.command}: {model.name} {version} is not registered; registered versions: {known}"
+        )
     return version, model.versions[version]
 
 

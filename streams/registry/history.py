@@ -19,15 +19,19 @@ def replay(events: Iterable[RegistryEvent]) -> dict[str, Model]:
     """
     models: dict[str, Model] = {}
     for event in events:
-        models[event.model_name] = apply(models.get(event.model_name, Model(event.model_name)), event)
+        models[event.model_name] = apply(
+            models.get(event.model_name, Model(event.model_name)), event
+        )
     return models
 
 
-def as_of(events: Iterable[RegistryEvent], *, at_ms: int | None = None, revision: int | None = None) -> dict[str, Model]:
+def as_of(
+    events: Iterable[RegistryEvent], *, at_ms: int | None = None, revision: int | None = None
+) -> dict[str, Model]:
     """The state that was in force at a time or after a revision, by model.
 
-    Events hold in the order of their revisions. One that bears an earlier time than the revision before it (a clock that was wrong)
-    holds from that revision's time on.
+    Events hold in the order of their revisions. One that bears an earlier time than the revision
+    before it (a clock that was wrong) holds from that revision's time on.
 
     Parameters
     ----------
@@ -45,23 +49,35 @@ def as_of(events: Iterable[RegistryEvent], *, at_ms: int | None = None, revision
             continue
         since_ms = max(parse_time(event.at), reached.get(event.model_name, 0))
         reached[event.model_name] = since_ms
-        if (at_ms is None or since_ms <= at_ms) and (revision is None or event.revision <= revision):
+        if (at_ms is None or since_ms <= at_ms) and (
+            revision is None or event.revision <= revision
+        ):
             chosen.append(event)
     return replay(chosen)
 
 
 def history(
-    events: Iterable[RegistryEvent], *, model_name: str | None = None, model_version: str | None = None, rejected: bool = True
+    events: Iterable[RegistryEvent],
+    *,
+    model_name: str | None = None,
+    model_version: str | None = None,
+    rejected: bool = True,
 ) -> list[RegistryEvent]:
-    """The events of a model or of one version, newest first, with what was rejected unless asked not to.
+    """The events of a model or of one version, newest first, with what was rejected unless asked
+    not to.
 
-    A version's events are those that name it and those that changed it, as when another version took its place.
+    A version's events are those that name it and those that changed it, as when another version
+    took its place.
     """
 
     def wanted(event: RegistryEvent) -> bool:
         if model_name is not None and event.model_name != model_name:
             return False
-        if model_version is not None and event.model_version != model_version and model_version not in (event.after or {}):
+        if (
+            model_version is not None
+            and event.model_version != model_version
+            and model_version not in (event.after or {})
+        ):
             return False
         return rejected or event.event != REJECTED
 

@@ -1,8 +1,8 @@
 """The state of one model in the registry, and how one event changes it.
 
-An event carries, by version, the fields that it changed with their values before and after. Everything else (the state in
-force, the state as of then, a rollback) is these differences applied forwards or backwards. Which differences a command may
-make is `commands.py`.
+An event carries, by version, the fields that it changed with their values before and after.
+Everything else (the state in force, the state as of then, a rollback) is these differences applied
+forwards or backwards. Which differences a command may make is `commands.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from driftline.schemas.results import RegistryEntry, RegistryEvent
 REJECTED = "rejected"
 
 BASELINE = "baselines."
-"""Each baseline is a field of its own, such as "baselines.1d", so that an event shows the one that it changed."""
+"""Each baseline is a field of its own, such as "baselines.1d", so that an event shows the one that
+it changed.
+"""
 
 Fields = dict[str, Any]
 """Fields of a `RegistryEntry` by name, as plain values; a field without a value is left out."""
@@ -51,8 +53,16 @@ class Model(msgspec.Struct, frozen=True):
         """The state in force of one version, as the `registry` topic has it."""
         held = self.versions[version]
         fields = {name: value for name, value in held.items() if not name.startswith(BASELINE)}
-        fields["baselines"] = {name.removeprefix(BASELINE): value for name, value in held.items() if name.startswith(BASELINE)}
-        fields |= {"model_name": self.name, "model_version": version, "revision": self.changed_at[version]}
+        fields["baselines"] = {
+            name.removeprefix(BASELINE): value
+            for name, value in held.items()
+            if name.startswith(BASELINE)
+        }
+        fields |= {
+            "model_name": self.name,
+            "model_version": version,
+            "revision": self.changed_at[version],
+        }
         return msgspec.convert(fields, RegistryEntry)
 
     def entries(self) -> list[RegistryEntry]:
@@ -61,11 +71,19 @@ class Model(msgspec.Struct, frozen=True):
 
     def in_production(self) -> str | None:
         """The version in production, if there is one."""
-        return next((version for version, fields in self.versions.items() if fields["stage"] == "production"), None)
+        return next(
+            (
+                version
+                for version, fields in self.versions.items()
+                if fields["stage"] == "production"
+            ),
+            None,
+        )
 
 
 def difference(model: Model, change: Change) -> tuple[Change, Change]:
-    """Before and after of what `change` alters: fields that keep their value, and versions that keep all, are left out.
+    """Before and after of what `change` alters: fields that keep their value, and versions that
+    keep all, are left out.
 
     Examples
     --------
@@ -77,7 +95,9 @@ def difference(model: Model, change: Change) -> tuple[Change, Change]:
     after: Change = {}
     for version, wanted in change.items():
         held = model.versions.get(version)
-        altered = {name: value for name, value in wanted.items() if held is None or held.get(name) != value}
+        altered = {
+            name: value for name, value in wanted.items() if held is None or held.get(name) != value
+        }
         if held is not None and not altered:
             continue
         after[version] = altered
@@ -97,7 +117,9 @@ def apply(model: Model, event: RegistryEvent) -> Model:
     if event.event == REJECTED or event.dry_run:
         return model
     if event.revision != model.revision + 1:
-        raise ValueError(f"registry of {model.name}: after revision {model.revision} comes {event.revision}; the log has a hole")
+        raise ValueError(
+            f"registry of {model.name}: after revision {model.revision} comes {event.revision}; the log has a hole"
+        )
     versions = dict(model.versions)
     for version, fields in (event.after or {}).items():
         versions[version] = merged(versions.get(version, {}), fields)
@@ -111,6 +133,10 @@ def merged(held: Mapping[str, Any], fields: Mapping[str, Any]) -> Fields:
 
 
 def fields_of(entry: msgspec.Struct) -> Fields:
-    """The values of an entry or of a command's parameters that are set, without those that say which version it is."""
+    """The values of an entry or of a command's parameters that are set, without those that say
+    which version it is.
+    """
     plain = msgspec.to_builtins(entry)
-    return {name: value for name, value in plain.items() if name not in _IDENTITY and value is not None}
+    return {
+        name: value for name, value in plain.items() if name not in _IDENTITY and value is not None
+    }

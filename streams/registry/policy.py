@@ -1,7 +1,7 @@
 """Which recommendations the registry carries out by itself.
 
-Off unless `[models.X.policy] auto_apply = true`; then only for a gain that is large and certain enough. Who may send commands, and
-what needs an approval, is a later matter.
+Off unless `[models.X.policy] auto_apply = true`; then only for a gain that is large and certain
+enough. Who may send commands, and what needs an approval, is a later matter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auto_apply
         Whether recommended thresholds are set.
     min_gain
-        Least relative gain for that, by the recommendation's own estimate; the lower side of its interval has to be above 0 as well.
+        Least relative gain for that, by the recommendation's own estimate; the lower side of its
+        interval has to be above 0 as well.
     """
 
     auto_apply: bool = False
@@ -39,8 +40,14 @@ def build_policy(config: ModelConfig, where: str | None = None) -> Policy:
 
 
 def command_of(recommendation: Recommendation, policy: Policy) -> RegistryCommand | None:
-    """The command that carries out a recommendation by itself, or None where a person has to decide."""
-    if not policy.auto_apply or recommendation.status != "open" or recommendation.action != "set_threshold":
+    """The command that carries out a recommendation by itself, or None where a person has to
+    decide.
+    """
+    if (
+        not policy.auto_apply
+        or recommendation.status != "open"
+        or recommendation.action != "set_threshold"
+    ):
         return None
     gain = recommendation.evidence.get("relative_gain")
     certain = recommendation.expected.ci is not None and recommendation.expected.ci[0] > 0

@@ -1,6 +1,8 @@
-"""Stage 4: the registry. Keeps the log and the state of every model and answers each command with one event.
+"""Stage 4: the registry. Keeps the log and the state of every model and answers each command with
+one event.
 
-State, all MessagePack: the model at its newest revision, one key per event of its log, and one per command id that was seen.
+State, all MessagePack: the model at its newest revision, one key per event of its log, and one per
+command id that was seen.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ _decode_event = msgspec.msgpack.Decoder(RegistryEvent).decode
 class Registry:
     """Commands and recommendations in, registry events and the state in force out.
 
-    A command id that was seen before leads to nothing, so a command may be sent twice; the same id with another content is rejected. A dry
-    run answers with the event that would be and is not remembered.
+    A command id that was seen before leads to nothing, so a command may be sent twice; the same id
+    with another content is rejected. A dry run answers with the event that would be and is not
+    remembered.
     """
 
     name = "registry"
@@ -40,7 +43,8 @@ class Registry:
         self._config = config
 
     def process(self, batch: Batch, state: State) -> list[Record]:
-        """Events in the order of the commands, each followed by the entries that it changed; commands first, then recommendations.
+        """Events in the order of the commands, each followed by the entries that it changed;
+        commands first, then recommendations.
 
         Alerts are read but lead to nothing yet: automatic responses come with the policy for them.
         """
@@ -54,9 +58,14 @@ class Registry:
                 records += self._carry_out(automatic, state, cause=recommendation.recommendation_id)
         return records
 
-    def _carry_out(self, command: RegistryCommand, state: State, *, cause: str | None = None) -> list[Record]:
+    def _carry_out(
+        self, command: RegistryCommand, state: State, *, cause: str | None = None
+    ) -> list[Record]:
         name = command.model_name
-        seen_key, content = _key("command", name, command.command_id), xxhash.xxh64_digest(_content(command))
+        seen_key, content = (
+            _key("command", name, command.command_id),
+            xxhash.xxh64_digest(_content(command)),
+        )
         seen = state.get(seen_key)
         if seen == content:
             return []
@@ -98,7 +107,9 @@ def load(state: State, model_name: str) -> Model:
         return Model(model_name)
     version, model = _decode_model(held)
     if version != STATE_VERSION:
-        raise ValueError(f"registry state of {model_name} has format {version}, needed {STATE_VERSION}; replay registry-commands anew")
+        raise ValueError(
+            f"registry state of {model_name} has format {version}, needed {STATE_VERSION}; replay registry-commands anew"
+        )
     return model
 
 
@@ -106,7 +117,9 @@ def _log(state: State, model_name: str) -> Log:
     def event_at(revision: int) -> RegistryEvent:
         held = state.get(_key("event", model_name, revision))
         if held is None:
-            raise ValueError(f"registry of {model_name}: the event of revision {revision} is missing from the state")
+            raise ValueError(
+                f"registry of {model_name}: the event of revision {revision} is missing from the state"
+            )
         return _decode_event(held)
 
     return event_at

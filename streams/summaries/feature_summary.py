@@ -1,7 +1,8 @@
 """One feature of one pane or window: its numbers, its texts and how often it was missing.
 
-A feature is a number for most models and a text for some; a feed that mixes the two is a fault worth seeing, so both are kept and the
-mix is reported as such. Many of them are kept together as columns, `feature_table.py`.
+A feature is a number for most models and a text for some; a feed that mixes the two is a fault
+worth seeing, so both are kept and the mix is reported as such. Many of them are kept together as
+columns, `feature_table.py`.
 """
 
 from __future__ import annotations
@@ -61,22 +62,31 @@ class FeatureSummary:
 
     @property
     def judged(self) -> NumericSummary | StringSummary:
-        """The summary of the kind that most values have, numbers on a tie: what drift tests compare."""
+        """The summary of the kind that most values have, numbers on a tie: what drift tests
+        compare.
+        """
         return self.texts if self.texts.total > self.numbers.total else self.numbers
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        return {"numbers": self.numbers.to_dict(), "texts": self.texts.to_dict(), "missing": self.missing}
+        return {
+            "numbers": self.numbers.to_dict(),
+            "texts": self.texts.to_dict(),
+            "missing": self.missing,
+        }
 
     @classmethod
     def from_dict(cls, plain: dict[str, object]) -> FeatureSummary:
         """The inverse of `to_dict`. msgspec.ValidationError, a ValueError, for other shapes."""
         read = msgspec.convert(plain, _Plain)
-        return cls(NumericSummary.from_dict(read.numbers), StringSummary.from_dict(read.texts), read.missing)
+        return cls(
+            NumericSummary.from_dict(read.numbers),
+            StringSummary.from_dict(read.texts),
+            read.missing,
+        )
 
 
 class _Plain(msgspec.Struct, frozen=True):
     numbers: dict[str, object]
     texts: dict[str, object]
     missing: int
-

@@ -1,6 +1,8 @@
-"""Many feature summaries as columns: how they travel from stage 1 to stage 2, are added up there, and lie in its state.
+"""Many feature summaries as columns: how they travel from stage 1 to stage 2, are added up there,
+and lie in its state.
 
-Thousands of small summaries cost a few array operations together, not a few objects each. What one summary is: `features.py`.
+Thousands of small summaries cost a few array operations together, not a few objects each. What one
+summary is: `features.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from driftline.streams.summaries.text_summary import TextColumns
 
 FORMAT: Final = 3
 
-# Columns of rows, of bins and of texts, and their types where they are written down; counts take as little as the largest of them needs.
+# Columns of rows, of bins and of texts, and their types where they are written down; counts take as
+# little as the largest of them needs.
 ROW_COLUMNS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
     ("series", np.dtype("<u4")),
     ("feature", np.dtype("<u4")),
@@ -38,8 +41,9 @@ Summaries = dict[tuple[int, str], FeatureSummary]
 class FeatureTable(msgspec.Struct, gc=False):
     """R summaries, each of the numbers and texts of one feature of one series.
 
-    A series and feature may come in several rows. Missing values are not here: a row of the stream that lacks a feature shows in stage 2,
-    which knows how many rows there are and which features a version has.
+    A series and feature may come in several rows. Missing values are not here: a row of the stream
+    that lacks a feature shows in stage 2, which knows how many rows there are and which features a
+    version has.
 
     Attributes
     ----------
@@ -50,11 +54,13 @@ class FeatureTable(msgspec.Struct, gc=False):
     shift, bins
         Shape (R,): shift of the numbers, and how many bins there are; 0 without numbers.
     level, total, texts
-        Shape (R,): level of the texts, how many there were, and how many different ones are kept; 0 without texts.
+        Shape (R,): level of the texts, how many there were, and how many different ones are kept; 0
+        without texts.
     keys, counts
         Shape (B,): the bins of one row after another.
     text, text_counts
-        Shape (T,): the kept texts of one row after another, as numbers in `words`, and how often each came.
+        Shape (T,): the kept texts of one row after another, as numbers in `words`, and how often
+        each came.
     """
 
     names: list[str]
@@ -89,17 +95,26 @@ class FeatureTable(msgspec.Struct, gc=False):
 
     def split(self, edges: Sequence[int]) -> list[Self]:
         """The rows between each two neighbours of the ascending `edges`, without copying."""
-        of_bins, of_texts = (np.concatenate((_ZERO, np.cumsum(lengths)))[list(edges)].tolist() for lengths in (self.bins, self.texts))
+        of_bins, of_texts = (
+            np.concatenate((_ZERO, np.cumsum(lengths)))[list(edges)].tolist()
+            for lengths in (self.bins, self.texts)
+        )
         parts = []
-        for rows, bins, texts in zip(pairwise(edges), pairwise(of_bins), pairwise(of_texts), strict=True):
-            columns: dict[str, Any] = {name: getattr(self, name)[slice(*rows)] for name, _ in ROW_COLUMNS}
+        for rows, bins, texts in zip(
+            pairwise(edges), pairwise(of_bins), pairwise(of_texts), strict=True
+        ):
+            columns: dict[str, Any] = {
+                name: getattr(self, name)[slice(*rows)] for name, _ in ROW_COLUMNS
+            }
             columns |= {name: getattr(self, name)[slice(*bins)] for name in BIN_COLUMNS}
             columns |= {name: getattr(self, name)[slice(*texts)] for name in TEXT_COLUMNS}
             parts.append(type(self)(self.names, self.words, **columns))
         return parts
 
     def bounded(self) -> Self:
-        """The same rows; without unused names where there are more of them than rows, without unused words where more than kept texts."""
+        """The same rows; without unused names where there are more of them than rows, without
+        unused words where more than kept texts.
+        """
         if len(self.names) > len(self.series):
             return self.trimmed()
         return self if len(self.words) <= len(self.text) else self._with_few_words()
@@ -125,16 +140,29 @@ class FeatureTable(msgspec.Struct, gc=False):
         np.maximum.at(levels, group, self.level)
         keys = self.keys >> np.repeat(shifts[group] - self.shift, self.bins)
         numbers = BinColumns.summed(np.repeat(group, self.bins), keys, self.counts, shifts)
-        texts = TextColumns.summed(np.repeat(group, self.texts), self.text, self.text_counts, levels, self.words)
+        texts = TextColumns.summed(
+            np.repeat(group, self.texts), self.text, self.text_counts, levels, self.words
+        )
         total = np.zeros(len(groups), np.int64)
         np.add.at(total, group, self.total)
-        return type(self).of(self.names, self.words, groups // width, groups % width, numbers, texts, total)
+        return type(self).of(
+            self.names, self.words, groups // width, groups % width, numbers, texts, total
+        )
 
     @classmethod
     def of(
-        cls, names: list[str], words: list[str], series: Ints, feature: Ints, numbers: BinColumns, texts: TextColumns, total: Ints
+        cls,
+        names: list[str],
+        words: list[str],
+        series: Ints,
+        feature: Ints,
+        numbers: BinColumns,
+        texts: TextColumns,
+        total: Ints,
     ) -> Self:
-        """The table of R groups: series, feature and number of texts of each, shape (R,), and what it holds."""
+        """The table of R groups: series, feature and number of texts of each, shape (R,), and what
+        it holds.
+        """
         return cls(
             names,
             words,
@@ -154,16 +182,25 @@ class FeatureTable(msgspec.Struct, gc=False):
     def summaries(self) -> Summaries:
         """The summaries of a table in which each series and feature has one row."""
         numbers = BinColumns(self.shift, self.bins, self.keys, self.counts).summaries()
-        texts = TextColumns(self.level, self.texts, self.text, self.text_counts).summaries(self.words, self.total.tolist())
-        keys = zip(self.series.tolist(), map(self.names.__getitem__, self.feature.tolist()), strict=True)
-        return {key: FeatureSummary(bins, words) for key, bins, words in zip(keys, numbers, texts, strict=True)}
+        texts = TextColumns(self.level, self.texts, self.text, self.text_counts).summaries(
+            self.words, self.total.tolist()
+        )
+        keys = zip(
+            self.series.tolist(), map(self.names.__getitem__, self.feature.tolist()), strict=True
+        )
+        return {
+            key: FeatureSummary(bins, words)
+            for key, bins, words in zip(keys, numbers, texts, strict=True)
+        }
 
     def encode(self) -> bytes:
         """MessagePack with a format version; columns are blocks of little-endian numbers."""
         rows = [getattr(self, name).astype(dtype).tobytes() for name, dtype in ROW_COLUMNS]
         keys, counts = self.keys.astype("<i8", copy=False).tobytes(), _packed(self.counts)
         text, text_counts = self.text.astype("<u4").tobytes(), _packed(self.text_counts)
-        return _encoder.encode(_Wire(FORMAT, self.names, self.words, rows, keys, counts, text, text_counts))
+        return _encoder.encode(
+            _Wire(FORMAT, self.names, self.words, rows, keys, counts, text, text_counts)
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -176,13 +213,30 @@ class FeatureTable(msgspec.Struct, gc=False):
         """
         wire = _decoder.decode(data)
         if wire.format != FORMAT:
-            raise ValueError(f"feature table of format {wire.format}, this release reads format {FORMAT}; replay the log into a new folder")
-        keys, text = np.frombuffer(wire.keys, "<i8"), np.frombuffer(wire.text, "<u4").astype(np.int64)
+            raise ValueError(
+                f"feature table of format {wire.format}, this release reads format {FORMAT}; replay the log into a new folder"
+            )
+        keys, text = (
+            np.frombuffer(wire.keys, "<i8"),
+            np.frombuffer(wire.text, "<u4").astype(np.int64),
+        )
         columns = {
-            name: np.frombuffer(block, dtype).astype(np.int64) for (name, dtype), block in zip(ROW_COLUMNS, wire.rows, strict=True)
+            name: np.frombuffer(block, dtype).astype(np.int64)
+            for (name, dtype), block in zip(ROW_COLUMNS, wire.rows, strict=True)
         }
-        counts, text_counts = _unpacked(wire.counts, len(keys)), _unpacked(wire.text_counts, len(text))
-        table = cls(wire.names, wire.words, **columns, keys=keys, counts=counts, text=text, text_counts=text_counts)
+        counts, text_counts = (
+            _unpacked(wire.counts, len(keys)),
+            _unpacked(wire.text_counts, len(text)),
+        )
+        table = cls(
+            wire.names,
+            wire.words,
+            **columns,
+            keys=keys,
+            counts=counts,
+            text=text,
+            text_counts=text_counts,
+        )
         table._check()
         return table
 
@@ -191,8 +245,12 @@ class FeatureTable(msgspec.Struct, gc=False):
         rows, bins, texts = len(self), len(self.keys), len(self.text)
         lengths = {len(getattr(self, name)) for name, _ in ROW_COLUMNS} == {rows}
         if not lengths or int(self.bins.sum()) != bins or int(self.texts.sum()) != texts:
-            raise ValueError(f"feature table is damaged: its {rows} rows do not fit its {bins} bins and {texts} texts")
-        if (rows and int(self.feature.max()) >= len(self.names)) or (texts and int(self.text.max()) >= len(self.words)):
+            raise ValueError(
+                f"feature table is damaged: its {rows} rows do not fit its {bins} bins and {texts} texts"
+            )
+        if (rows and int(self.feature.max()) >= len(self.names)) or (
+            texts and int(self.text.max()) >= len(self.words)
+        ):
             raise ValueError("feature table is damaged: it has features or texts without a name")
 
 
@@ -200,7 +258,9 @@ def joined(tables: Sequence[FeatureTable]) -> FeatureTable:
     """All rows of several tables."""
     if len(tables) < 2:
         return tables[0] if tables else EMPTY
-    names, feature = _renumbered([table.names for table in tables], [table.feature for table in tables])
+    names, feature = _renumbered(
+        [table.names for table in tables], [table.feature for table in tables]
+    )
     words, text = _renumbered([table.words for table in tables], [table.text for table in tables])
     columns = {
         name: np.concatenate([getattr(table, name) for table in tables])
@@ -216,7 +276,8 @@ def _renumbered(names: Sequence[list[str]], numbers: Sequence[Ints]) -> tuple[li
         return names[0], np.concatenate(numbers)
     place = {name: number for number, name in enumerate(dict.fromkeys(chain.from_iterable(names)))}
     parts = (
-        np.array([place[name] for name in some], np.int64)[own] if len(own) else own for some, own in zip(names, numbers, strict=True)
+        np.array([place[name] for name in some], np.int64)[own] if len(own) else own
+        for some, own in zip(names, numbers, strict=True)
     )
     return list(place), np.concatenate(list(parts))
 
@@ -230,10 +291,14 @@ def _used(names: list[str], numbers: Ints) -> tuple[list[str], Ints]:
 
 
 def _members(lengths: Ints, at: Ints) -> Ints:
-    """Where the members of the groups at `at` are, of groups of `lengths` members that follow each other."""
+    """Where the members of the groups at `at` are, of groups of `lengths` members that follow each
+    other.
+    """
     taken = lengths[at]
     begin = (np.cumsum(lengths) - lengths)[at]
-    members: Ints = np.arange(int(taken.sum())) + np.repeat(begin - (np.cumsum(taken) - taken), taken)
+    members: Ints = np.arange(int(taken.sum())) + np.repeat(
+        begin - (np.cumsum(taken) - taken), taken
+    )
     return members
 
 

@@ -1,7 +1,8 @@
 """Log-linear bins for non-negative integers: delays in milliseconds, latencies in microseconds.
 
-64 bins an octave, numbers below 128 exact, so a value read back from a bin is off by at most 1/128 of itself. The bins are fixed, which
-makes a histogram a sparse list of (bin, count) that adds up over panes and partitions.
+64 bins an octave, numbers below 128 exact, so a value read back from a bin is off by at most 1/128
+of itself. The bins are fixed, which makes a histogram a sparse list of (bin, count) that adds up
+over panes and partitions.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def bin_of(values: Ints) -> Ints:
     [0, 127, 128, 128, 129, 954]
     """
     values = np.maximum(values, 0)
-    # Without its second bit a number cannot round up to the next power of two when it becomes a float.
+    # Without its second bit a number cannot round up to the next power of two when it becomes a
+    # float.
     exponent = ((values & ~(values >> 1)).astype(np.float64).view(np.int64) >> 52) - 1023
     octave = np.maximum(exponent - BITS, 0)
     bins: Ints = octave * PER_OCTAVE + (values >> octave)
@@ -44,7 +46,8 @@ def bin_of(values: Ints) -> Ints:
 
 
 def bin_bounds(bins: Ints) -> tuple[Ints, Ints]:
-    """The smallest and the largest integer (both included) of each bin, two arrays of the shape of `bins`.
+    """The smallest and the largest integer (both included) of each bin, two arrays of the shape of
+    `bins`.
 
     Examples
     --------
@@ -71,7 +74,8 @@ def quantiles(bins: Ints, counts: Ints, q: Floats) -> Floats:
 
     Returns
     -------
-    Shape (S,): the middle of the first bin with at least that share of the counts at or below it; NaN for an empty histogram.
+    Shape (S,): the middle of the first bin with at least that share of the counts at or below it;
+    NaN for an empty histogram.
 
     Examples
     --------

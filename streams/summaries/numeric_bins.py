@@ -1,12 +1,15 @@
-"""Self-scaling bins: what a pane remembers of a numeric feature, without a reference and without configuration.
+"""Self-scaling bins: what a pane remembers of a numeric feature, without a reference and without
+configuration.
 
-A float64 becomes its order-preserving 64-bit key; a summary is a shift `s` and a count per `key >> s`, with the smallest `s` that
-leaves at most 512 bins. Two summaries merge by shifting to the larger `s`, adding, and shifting on while there are too many bins, so
-the result is a function of the multiset of values alone: any order, split and merge tree gives the same bins. A feature with at
+A float64 becomes its order-preserving 64-bit key; a summary is a shift `s` and a count per `key >>
+s`, with the smallest `s` that leaves at most 512 bins. Two summaries merge by shifting to the
+larger `s`, adding, and shifting on while there are too many bins, so the result is a function of
+the multiset of values alone: any order, split and merge tree gives the same bins. A feature with at
 most 512 distinct values is kept exactly.
 
-Many summaries are kept as columns and added up with one sort, `BinColumns`; one of them that is to be looked at is a `NumericSummary`. Text
-is `texts.py`; a feature as a whole (numbers, texts and missing values together) is `features.py`.
+Many summaries are kept as columns and added up with one sort, `BinColumns`; one of them that is to
+be looked at is a `NumericSummary`. Text is `texts.py`; a feature as a whole (numbers, texts and
+missing values together) is `features.py`.
 """
 
 from __future__ import annotations
@@ -54,7 +57,8 @@ def order_key(values: Floats) -> Ints:
 def value_of_key(keys: Ints) -> Floats:
     """The float64 of each order key; the inverse of `order_key`.
 
-    Keys beyond the finite floats, which only the outer edge of a wide bin can have, give the largest finite float of that sign.
+    Keys beyond the finite floats, which only the outer edge of a wide bin can have, give the
+    largest finite float of that sign.
 
     Examples
     --------
@@ -73,7 +77,8 @@ class NumericSummary:
     Parameters
     ----------
     shift
-        How many low bits of the order key a bin leaves out, 0 to 63; 0 means that every value is kept exactly.
+        How many low bits of the order key a bin leaves out, 0 to 63; 0 means that every value is
+        kept exactly.
     keys
         Shape (B,), int64, ascending, distinct: `order_key(value) >> shift`. At most 512.
     counts
@@ -99,7 +104,9 @@ class NumericSummary:
 
     @classmethod
     def of_counts(cls, values: Floats, counts: Ints) -> NumericSummary:
-        """The summary of `counts[i]` times `values[i]`: shapes (B,), values finite, counts at least 0. For histograms on fixed bins."""
+        """The summary of `counts[i]` times `values[i]`: shapes (B,), values finite, counts at least
+        0. For histograms on fixed bins.
+        """
         present = np.flatnonzero(counts)
         return _summary(order_key(values[present]), np.asarray(counts, dtype=np.int64)[present])
 
@@ -120,13 +127,16 @@ class NumericSummary:
 
     @property
     def mid(self) -> Floats:
-        """Shape (B,): the float that stands for each bin, the middle of its smallest and largest; exact where shift is 0."""
+        """Shape (B,): the float that stands for each bin, the middle of its smallest and largest;
+        exact where shift is 0.
+        """
         return middles(self.keys, self.shift)
 
     def quantiles(self, q: Floats) -> Floats:
         """The smallest bin middle with at least a share `q` of the values at or below it.
 
-        Shape of `q`, in [0, 1], is kept. NaN for an empty summary. The error is at most half the width of the bin.
+        Shape of `q`, in [0, 1], is kept. NaN for an empty summary. The error is at most half the
+        width of the bin.
         """
         q = np.asarray(q, dtype=np.float64)
         if not len(self.keys):
@@ -137,7 +147,8 @@ class NumericSummary:
         return found
 
     def counts_at(self, cuts: Floats) -> Ints:
-        """Counts of the groups that the ascending `cuts`, shape (C,), make: shape (C + 1,), group i holding cuts[i-1] < value <= cuts[i].
+        """Counts of the groups that the ascending `cuts`, shape (C,), make: shape (C + 1,), group i
+        holding cuts[i-1] < value <= cuts[i].
 
         A bin belongs to one group as a whole, by its middle.
         """
@@ -149,23 +160,36 @@ class NumericSummary:
         """The same values with at least this shift."""
         if shift <= self.shift:
             return self
-        _, keys, counts = _runs(np.zeros(len(self.keys), dtype=np.uint8), self.keys >> (shift - self.shift), self.counts)
+        _, keys, counts = _runs(
+            np.zeros(len(self.keys), dtype=np.uint8), self.keys >> (shift - self.shift), self.counts
+        )
         return NumericSummary(shift, keys, counts)
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON: shift, the smallest float of each bin, counts. No precision is lost."""
+        """Plain values for JSON: shift, the smallest float of each bin, counts.
+
+        No precision is lost.
+        """
         return {"shift": self.shift, "low": self.low.tolist(), "counts": self.counts.tolist()}
 
     @classmethod
     def from_dict(cls, plain: dict[str, object]) -> NumericSummary:
         """The inverse of `to_dict`. msgspec.ValidationError, a ValueError, for other shapes."""
         read = msgspec.convert(plain, _Plain)
-        return cls(read.shift, order_key(np.array(read.low, dtype=np.float64)) >> read.shift, np.array(read.counts, dtype=np.int64))
+        return cls(
+            read.shift,
+            order_key(np.array(read.low, dtype=np.float64)) >> read.shift,
+            np.array(read.counts, dtype=np.int64),
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NumericSummary):
             return NotImplemented
-        return self.shift == other.shift and np.array_equal(self.keys, other.keys) and np.array_equal(self.counts, other.counts)
+        return (
+            self.shift == other.shift
+            and np.array_equal(self.keys, other.keys)
+            and np.array_equal(self.counts, other.counts)
+        )
 
 
 def middles(keys: Ints, shift: int | Ints) -> Floats:
@@ -227,7 +251,8 @@ class BinColumns:
 
     @classmethod
     def summed(cls, groups: Ints, keys: Ints, counts: Ints, shifts: Ints) -> BinColumns:
-        """The summaries of all values that several summaries of each group hold; associative and commutative.
+        """The summaries of all values that several summaries of each group hold; associative and
+        commutative.
 
         Parameters
         ----------
@@ -249,7 +274,9 @@ class BinColumns:
         """One summary for each group."""
         edges = pairwise([0, *np.cumsum(self.lengths).tolist()])
         return [
-            NumericSummary(shift, self.keys[start:end], self.counts[start:end]) if end > start else EMPTY
+            NumericSummary(shift, self.keys[start:end], self.counts[start:end])
+            if end > start
+            else EMPTY
             for shift, (start, end) in zip(self.shifts.tolist(), edges, strict=True)
         ]
 
@@ -259,7 +286,8 @@ def aligned(reference: NumericSummary, current: NumericSummary) -> tuple[Floats,
 
     Returns
     -------
-    The middles of the bins, ascending, and the counts of `reference` and `current` in them; three arrays of shape (B,).
+    The middles of the bins, ascending, and the counts of `reference` and `current` in them; three
+    arrays of shape (B,).
 
     Examples
     --------
@@ -277,12 +305,16 @@ def aligned(reference: NumericSummary, current: NumericSummary) -> tuple[Floats,
 
 
 def _summary(keys: Ints, counts: Ints | None) -> NumericSummary:
-    (summary,) = _by_group(np.zeros(len(keys), dtype=np.int64), keys, counts, np.zeros(1, dtype=np.int64)).summaries()
+    (summary,) = _by_group(
+        np.zeros(len(keys), dtype=np.int64), keys, counts, np.zeros(1, dtype=np.int64)
+    ).summaries()
     return summary
 
 
 def _by_group(groups: Ints, keys: Ints, counts: Ints | None, shifts: Ints) -> BinColumns:
-    """From keys in any order, repeated or not, at the shift of their group; counts default to 1 a key."""
+    """From keys in any order, repeated or not, at the shift of their group; counts default to 1 a
+    key.
+    """
     group_count = len(shifts)
     order = np.argsort(keys)
     # A stable sort of 16-bit integers is a radix sort; the keys within a group stay ascending.
@@ -300,7 +332,9 @@ def _by_group(groups: Ints, keys: Ints, counts: Ints | None, shifts: Ints) -> Bi
 
 
 def _runs(group: NDArray[Any], keys: Ints, counts: Ints | None) -> tuple[NDArray[Any], Ints, Ints]:
-    """Adds up the counts of neighbours that are equal, in keys that ascend within their group; counts default to 1 a key."""
+    """Adds up the counts of neighbours that are equal, in keys that ascend within their group;
+    counts default to 1 a key.
+    """
     fresh = np.ones(len(keys) + 1, dtype=np.bool_)
     np.not_equal(keys[1:], keys[:-1], out=fresh[1:-1])
     fresh[1:-1] |= group[1:] != group[:-1]
@@ -312,9 +346,11 @@ def _runs(group: NDArray[Any], keys: Ints, counts: Ints | None) -> tuple[NDArray
 
 
 def _further(group: NDArray[Any], keys: Ints, large: NDArray[np.bool_]) -> Ints:
-    """How many more bits each group has to leave out, shape (G,): the fewest that leave 512 bins of the `large` ones, 0 for others.
+    """How many more bits each group has to leave out, shape (G,): the fewest that leave 512 bins of
+    the `large` ones, 0 for others.
 
-    Neighbours whose keys differ in l bits from the top one down are in different bins as long as at most l - 1 are left out.
+    Neighbours whose keys differ in l bits from the top one down are in different bins as long as at
+    most l - 1 are left out.
     """
     inside = large[group]
     group, keys = group[inside], keys[inside]
@@ -331,7 +367,8 @@ def _further(group: NDArray[Any], keys: Ints, large: NDArray[np.bool_]) -> Ints:
 def _bit_lengths(differences: Ints) -> Ints:
     """The bit length of each difference, read as unsigned, shape (N,), 0 to 64."""
     unsigned = differences.view(np.uint64)
-    # Without its second bit a number cannot round up to the next power of two when it becomes a float.
+    # Without its second bit a number cannot round up to the next power of two when it becomes a
+    # float.
     exponent = (unsigned & ~(unsigned >> np.uint64(1))).astype(np.float64).view(np.int64) >> 52
     lengths: Ints = np.maximum(exponent - 1022, 0)
     return lengths
@@ -344,5 +381,7 @@ class _Plain(msgspec.Struct, frozen=True):
 
 
 _ZERO = np.zeros(1, dtype=np.int64)
-_LOWEST, _HIGHEST = order_key(np.array([-np.finfo(np.float64).max, np.finfo(np.float64).max])).tolist()
+_LOWEST, _HIGHEST = order_key(
+    np.array([-np.finfo(np.float64).max, np.finfo(np.float64).max])
+).tolist()
 EMPTY = NumericSummary(0, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))

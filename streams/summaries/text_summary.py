@@ -1,10 +1,13 @@
-"""What a pane remembers of a text feature: counts of its values, thinned by a stable hash when there are too many.
+"""What a pane remembers of a text feature: counts of its values, thinned by a stable hash when
+there are too many.
 
-Values are kept whose 64-bit hash starts with at least `level` zero bits, with the smallest level that leaves at most 1,000 of them; the
-total counts all. Which values are kept depends on the multiset alone, so summaries merge in any order. A feature with a level above 0 has
-so many values that it is an identifier rather than a category: it is reported as such and not judged.
+Values are kept whose 64-bit hash starts with at least `level` zero bits, with the smallest level
+that leaves at most 1,000 of them; the total counts all. Which values are kept depends on the
+multiset alone, so summaries merge in any order. A feature with a level above 0 has so many values
+that it is an identifier rather than a category: it is reported as such and not judged.
 
-Many summaries are kept as columns and added up with one sort, `TextColumns`; one of them that is to be looked at is a `StringSummary`.
+Many summaries are kept as columns and added up with one sort, `TextColumns`; one of them that is to
+be looked at is a `StringSummary`.
 """
 
 from __future__ import annotations
@@ -33,9 +36,11 @@ class StringSummary:
     Parameters
     ----------
     level
-        Leading zero bits that the hash of a kept value has at least; 0 means that every value is kept.
+        Leading zero bits that the hash of a kept value has at least; 0 means that every value is
+        kept.
     values
-        Count by text, at most 1,000 of them. A text longer than 128 characters stands as its start and its hash.
+        Count by text, at most 1,000 of them. A text longer than 128 characters stands as its start
+        and its hash.
     total
         Number of texts, kept or not.
 
@@ -67,8 +72,13 @@ class StringSummary:
         bounded: dict[str, int] = {}
         for text, name in zip(present, names_of(present), strict=True):
             bounded[name] = bounded.get(name, 0) + present[text]
-        zeros, amounts = np.zeros(len(bounded), np.int64), np.fromiter(bounded.values(), np.int64, len(bounded))
-        columns = TextColumns.summed(zeros, np.arange(len(bounded)), amounts, np.zeros(1, np.int64), list(bounded))
+        zeros, amounts = (
+            np.zeros(len(bounded), np.int64),
+            np.fromiter(bounded.values(), np.int64, len(bounded)),
+        )
+        columns = TextColumns.summed(
+            zeros, np.arange(len(bounded)), amounts, np.zeros(1, np.int64), list(bounded)
+        )
         (summary,) = columns.summaries(list(bounded), [sum(bounded.values())])
         return summary
 
@@ -83,7 +93,11 @@ class StringSummary:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        return {"level": self.level, "values": dict(sorted(self.values.items())), "total": self.total}
+        return {
+            "level": self.level,
+            "values": dict(sorted(self.values.items())),
+            "total": self.total,
+        }
 
     @classmethod
     def from_dict(cls, plain: dict[str, object]) -> StringSummary:
@@ -93,7 +107,8 @@ class StringSummary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextColumns:
-    """The summaries of G groups as columns; texts go by their number in a list, and totals are kept beside.
+    """The summaries of G groups as columns; texts go by their number in a list, and totals are kept
+    beside.
 
     Parameters
     ----------
@@ -111,8 +126,11 @@ class TextColumns:
     counts: Ints
 
     @classmethod
-    def summed(cls, groups: Ints, texts: Ints, counts: Ints | None, levels: Ints, names: Sequence[str]) -> TextColumns:
-        """The summaries of all texts that several summaries of each group hold; associative and commutative.
+    def summed(
+        cls, groups: Ints, texts: Ints, counts: Ints | None, levels: Ints, names: Sequence[str]
+    ) -> TextColumns:
+        """The summaries of all texts that several summaries of each group hold; associative and
+        commutative.
 
         Parameters
         ----------
@@ -150,8 +168,11 @@ class TextColumns:
             bits = np.full(len(texts), 64)
             bits[at] = _zero_bits_of(texts[at], names)
             place = (np.cumsum(thinned) - 1)[groups[at]]
-            by_bits = np.bincount(place * 65 + bits[at], minlength=65 * int(thinned.sum())).reshape(-1, 65)
-            # Column l: how many texts have fewer than l zero bits; those that are left have to be few enough.
+            by_bits = np.bincount(place * 65 + bits[at], minlength=65 * int(thinned.sum())).reshape(
+                -1, 65
+            )
+            # Column l: how many texts have fewer than l zero bits; those that are left have to be
+            # few enough.
             below = np.cumsum(by_bits, axis=1) - by_bits
             few = np.argmax(by_bits.sum(axis=1, keepdims=True) - below <= MAX_VALUES, axis=1)
             levels = levels.copy()
@@ -166,21 +187,32 @@ class TextColumns:
         edges = pairwise([0, *np.cumsum(self.lengths).tolist()])
         texts, counts = [names[text] for text in self.texts.tolist()], self.counts.tolist()
         return [
-            StringSummary(level, dict(zip(texts[start:end], counts[start:end], strict=True)), total) if total else EMPTY
+            StringSummary(level, dict(zip(texts[start:end], counts[start:end], strict=True)), total)
+            if total
+            else EMPTY
             for level, (start, end), total in zip(self.levels.tolist(), edges, totals, strict=True)
         ]
 
 
 def names_of(texts: Iterable[str]) -> list[str]:
-    """What texts are kept as: themselves, or the start of a long one and its hash, so that state stays small whatever is sent."""
-    return [text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 17]}~{xxhash.xxh64_hexdigest(_octets(text))}" for text in texts]
+    """What texts are kept as: themselves, or the start of a long one and its hash, so that state
+    stays small whatever is sent.
+    """
+    return [
+        text
+        if len(text) <= MAX_LENGTH
+        else f"{text[: MAX_LENGTH - 17]}~{xxhash.xxh64_hexdigest(_octets(text))}"
+        for text in texts
+    ]
 
 
 def _zero_bits_of(texts: Ints, names: Sequence[str]) -> Ints:
     """Leading zero bits of each text's 64-bit xxHash, shape (T,)."""
     distinct, place = np.unique(texts, return_inverse=True)
     digest = xxhash.xxh64_intdigest
-    bits: Ints = np.array([64 - digest(_octets(names[text])).bit_length() for text in distinct.tolist()], np.int64)[place]
+    bits: Ints = np.array(
+        [64 - digest(_octets(names[text])).bit_length() for text in distinct.tolist()], np.int64
+    )[place]
     return bits
 
 

@@ -1,8 +1,9 @@
-"""Small stages for tests of the in-process driver: they count, remember and command, so that every promise of the driver shows.
+"""Small stages for tests of the in-process driver: they count, remember and command, so that every
+promise of the driver shows.
 
-Stage 1 joins by id, tells how late each row was, refuses a second prediction with the same id, and forgets after an hour. The
-rest closes panes by the smallest watermark, counts what a registry command changed from the next pane on, and answers each
-command with an event.
+Stage 1 joins by id, tells how late each row was, refuses a second prediction with the same id, and
+forgets after an hour. The rest closes panes by the smallest watermark, counts what a registry
+command changed from the next pane on, and answers each command with an event.
 """
 
 from __future__ import annotations
@@ -48,7 +49,11 @@ class StubScore:
             watermark = max(watermark, time_ms)
             if kind == "p":
                 if entry is not None:
-                    said = Reject(int(columns.offset[i]), "conflict", f"predictions@{int(columns.offset[i])}: conflict")
+                    said = Reject(
+                        int(columns.offset[i]),
+                        "conflict",
+                        f"predictions@{int(columns.offset[i])}: conflict",
+                    )
                     records.append(Record("predictions.dlq", said))
                     continue
                 state.put(b"e" + key, json.dumps([time_ms, late_ms]).encode())
@@ -172,4 +177,7 @@ class StubDownstream:
 
 def stub_stages(partitions: int) -> Stages:
     """The stub stages for a run."""
-    return Stages([StubScore(partition) for partition in range(partitions)], lambda states: StubDownstream(states, partitions))
+    return Stages(
+        [StubScore(partition) for partition in range(partitions)],
+        lambda states: StubDownstream(states, partitions),
+    )

@@ -14,7 +14,13 @@ def printed_on_a_terminal(arguments: list[str], environment: dict[str, str]) -> 
     """What the command prints when its standard output is a terminal 200 columns wide."""
     reader, writer = os.openpty()
     variables = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environment
-    process = subprocess.Popen([sys.executable, "-m", "driftline.agents.cli", *arguments], stdout=writer, stderr=writer, stdin=writer, env=variables)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "driftline.agents.cli", *arguments],
+        stdout=writer,
+        stderr=writer,
+        stdin=writer,
+        env=variables,
+    )
     os.close(writer)
     printed = b""
     while True:

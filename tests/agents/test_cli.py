@@ -1,4 +1,6 @@
-"""The command line as a whole: help, exit codes, interruption, and the verbs that need no output folder."""
+"""The command line as a whole: help, exit codes, interruption, and the verbs that need no output
+folder.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,15 @@ HEAVY = ("numpy", "rocksdict", "rich", "pyarrow", "pandas", "msgspec", "xxhash")
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False, **options)
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=120,
+        check=False,
+        **options,
+    )
 
 
 def verbs(group: click.Group = driftline, path: tuple[str, ...] = ()):
@@ -43,7 +53,9 @@ def test_an_unknown_metric_of_the_configuration_is_refused_with_its_place(tmp_pa
 
 
 VERBS = list(verbs())
-READING = [path for path in VERBS if path[0] in ("models", "performance", "alerts", "registry", "doctor")]
+READING = [
+    path for path in VERBS if path[0] in ("models", "performance", "alerts", "registry", "doctor")
+]
 
 
 def invoke(*arguments):
@@ -54,11 +66,21 @@ def invoke(*arguments):
 def test_what_the_operating_system_refuses_is_one_line_and_ends_with_two(tmp_path):
     for name in ("file", "predictions.jsonl", "ground-truth.jsonl"):
         (tmp_path / name).touch()
-    for command, place in ((["init", "file/trial"], "file/trial/sample-log"), (["replay", ".", "--out", "file/out"], "file/out")):
+    for command, place in (
+        (["init", "file/trial"], "file/trial/sample-log"),
+        (["replay", ".", "--out", "file/out"], "file/out"),
+    ):
         done = run(*command, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (2, f"driftline: {place}: Not a directory\n")
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*COMMAND, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+        done = subprocess.run(
+            [*COMMAND, "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+            check=False,
+        )
     assert done.returncode == 2
     assert done.stderr.startswith("driftline: No space left on device; make room")
     assert "Traceback" not in done.stderr
@@ -66,10 +88,31 @@ def test_what_the_operating_system_refuses_is_one_line_and_ends_with_two(tmp_pat
 
 def test_a_replay_on_a_full_disk_is_one_line_and_goes_on_when_there_is_room(tmp_path):
     assert run("init", "trial", cwd=tmp_path).returncode == 0
-    replay = [*COMMAND, "replay", "trial/sample-log", "--config", "trial/driftline.toml", "--batch", "200", "--out"]
-    options = {"cwd": tmp_path, "env": ENVIRONMENT, "capture_output": True, "text": True, "check": False}
-    for kib in (1, 50, 300):  # a bound on the size of a file, as a disk that is full later and later
-        done = subprocess.run(["bash", "-c", f'ulimit -f {kib}; exec "$@"', "-", *replay, f"out-{kib}"], **options)
+    replay = [
+        *COMMAND,
+        "replay",
+        "trial/sample-log",
+        "--config",
+        "trial/driftline.toml",
+        "--batch",
+        "200",
+        "--out",
+    ]
+    options = {
+        "cwd": tmp_path,
+        "env": ENVIRONMENT,
+        "capture_output": True,
+        "text": True,
+        "check": False,
+    }
+    for kib in (
+        1,
+        50,
+        300,
+    ):  # a bound on the size of a file, as a disk that is full later and later
+        done = subprocess.run(
+            ["bash", "-c", f'ulimit -f {kib}; exec "$@"', "-", *replay, f"out-{kib}"], **options
+        )
         assert done.returncode == 2, done.stderr
         assert done.stderr.count("\n") == 1
         assert done.stderr.startswith(f"driftline: out-{kib}/")
@@ -81,7 +124,14 @@ def test_a_replay_on_a_full_disk_is_one_line_and_goes_on_when_there_is_room(tmp_
 
 def test_help_imports_nothing_heavy():
     code = f"import sys, driftline.agents.cli.program; print([name for name in {HEAVY!r} if name in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=60,
+        check=True,
+    )
     assert found.stdout.strip() == "[]"
 
 
@@ -108,14 +158,25 @@ def test_help_of_every_verb_has_an_example_with_that_verb(path):
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in verbs() if path[0] in ("models", "performance", "alerts", "registry", "doctor")], ids=" ".join
+    "path",
+    [
+        path
+        for path in verbs()
+        if path[0] in ("models", "performance", "alerts", "registry", "doctor")
+    ],
+    ids=" ".join,
 )
 def test_every_reading_verb_has_json(path):
     assert "--json" in invoke(*path, "--help").output
 
 
 def test_wrong_call_ends_with_two():
-    for arguments in (["nonsense"], ["replay"], ["alerts", "list", "--severity", "loud"], ["doctor", "--rate", "fast"]):
+    for arguments in (
+        ["nonsense"],
+        ["replay"],
+        ["alerts", "list", "--severity", "loud"],
+        ["doctor", "--rate", "fast"],
+    ):
         assert invoke(*arguments).exit_code == 2, arguments
 
 
@@ -133,7 +194,12 @@ def test_version_is_told():
 def test_interruption_ends_with_130_and_one_line(tmp_path):
     log = tmp_path / "predictions.jsonl"
     log.write_text(WRONG + "\n" + (GOOD + "\n") * 500_000)
-    process = subprocess.Popen([*COMMAND, "schema", "validate", str(log)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    process = subprocess.Popen(
+        [*COMMAND, "schema", "validate", str(log)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
     assert process.stdout is not None
     assert process.stdout.readline().startswith(b"line 1:")  # it is at work
     process.send_signal(signal.SIGINT)
@@ -146,9 +212,24 @@ def test_closed_pipe_is_no_error(tmp_path):
     invoke("init", tmp_path)
     line = '{"timestamp": 1}\n'
     (tmp_path / "predictions.jsonl").write_text(line * 5_000)
-    command = " ".join([*COMMAND, "schema", "validate", "--limit", "0", str(tmp_path / "predictions.jsonl"), "| head -n 1"])
+    command = " ".join(
+        [
+            *COMMAND,
+            "schema",
+            "validate",
+            "--limit",
+            "0",
+            str(tmp_path / "predictions.jsonl"),
+            "| head -n 1",
+        ]
+    )
     result = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=60,
+        check=False,
     )
     assert result.stdout.startswith("line 1: missing_field:")
     assert result.stderr == ""
@@ -182,7 +263,9 @@ def test_schema_export_writes_what_the_repository_holds(tmp_path):
     assert invoke("schema", "export", tmp_path / "schemas").exit_code == 0
     written = {path.name: path.read_text() for path in (tmp_path / "schemas").iterdir()}
     assert written
-    assert written == {path.name: path.read_text() for path in (ROOT / "docs" / "schemas").iterdir()}
+    assert written == {
+        path.name: path.read_text() for path in (ROOT / "docs" / "schemas").iterdir()
+    }
 
 
 GOOD = '{"prediction_id":"a","model_name":"m","model_version":"1","timestamp":"2026-01-05T00:00:00Z","score":0.5}'
@@ -244,7 +327,9 @@ def test_replay_with_a_wrong_configuration_names_the_place_and_ends_with_two(tmp
     invoke("init", tmp_path)
     config = tmp_path / "driftline.toml"
     config.write_text(config.read_text().replace('severity = "warning"', 'severity = "loud"'))
-    result = invoke("replay", tmp_path / "sample-log", "--config", config, "--out", tmp_path / "out")
+    result = invoke(
+        "replay", tmp_path / "sample-log", "--config", config, "--out", tmp_path / "out"
+    )
     assert result.exit_code == 2
     assert "models.churn.rules[0].severity" in result.output
     assert not (tmp_path / "out").exists()

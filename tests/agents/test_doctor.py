@@ -13,7 +13,13 @@ from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
 from driftline.agents.doctor.installation import beside, packages, python_version
-from driftline.agents.doctor.state_size import DIMENSION_BYTES, ENTRY_BYTES, Load, expected_size, waiting_ms
+from driftline.agents.doctor.state_size import (
+    DIMENSION_BYTES,
+    ENTRY_BYTES,
+    Load,
+    expected_size,
+    waiting_ms,
+)
 from driftline.schemas.config import parse_config
 from driftline.schemas.times import DAY_MS, HOUR_MS
 
@@ -61,7 +67,14 @@ sys.argv = ["driftline", "doctor", "--json"]
 from driftline.agents.cli import main
 main()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+    )
     assert done.returncode == 1, done.stderr
     problems = [found for found in json.loads(done.stdout) if found["level"] == "problem"]
     assert any("`import streams` finds" in found["message"] for found in problems)
@@ -77,8 +90,14 @@ def test_prediction_without_a_truth_stays_to_the_horizon():
 
 def test_joined_prediction_stays_until_it_can_no_longer_be_corrected():
     settings = parse_config('[defaults]\nlabel_horizon = "14d"\ncorrection_horizon = "2d"').defaults
-    assert waiting_ms(Load(model_name="m", per_day=1, coverage=1.0, delay_ms=6 * HOUR_MS), settings) == 2.25 * DAY_MS
-    assert waiting_ms(Load(model_name="m", per_day=1, coverage=0.5, delay_ms=6 * HOUR_MS), settings) == (14 + 2.25) / 2 * DAY_MS
+    assert (
+        waiting_ms(Load(model_name="m", per_day=1, coverage=1.0, delay_ms=6 * HOUR_MS), settings)
+        == 2.25 * DAY_MS
+    )
+    assert (
+        waiting_ms(Load(model_name="m", per_day=1, coverage=0.5, delay_ms=6 * HOUR_MS), settings)
+        == (14 + 2.25) / 2 * DAY_MS
+    )
 
 
 def test_predicted_entries_are_rate_times_stay():
@@ -115,7 +134,9 @@ def test_healthy_run_has_no_problem(trial):
     code, findings = examined("--config", trial / "driftline.toml", "--out", trial / "out")
     assert [found for found in findings if found["level"] == "problem"] == []
     assert code == 0
-    assert {"python", "packages", "configuration", "state", "state size", "input"} <= {found["check"] for found in findings}
+    assert {"python", "packages", "configuration", "state", "state size", "input"} <= {
+        found["check"] for found in findings
+    }
 
 
 def test_wrong_configuration_is_a_problem_with_its_place(trial, tmp_path):
@@ -141,7 +162,9 @@ def test_unreadable_state_is_a_problem(trial, tmp_path):
 
 
 def test_expected_rate_gives_the_size_without_any_run(trial, tmp_path):
-    _, findings = examined("--config", trial / "driftline.toml", "--rate", "200/s", "--out", tmp_path / "nowhere")
+    _, findings = examined(
+        "--config", trial / "driftline.toml", "--rate", "200/s", "--out", tmp_path / "nowhere"
+    )
     (found,) = [found for found in findings if found["check"] == "state size"]
     assert "churn: 17,280,000 predictions a day" in found["message"]
     assert "about 34,560,000 entries" in found["message"]  # two days of label horizon

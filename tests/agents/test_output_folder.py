@@ -8,7 +8,9 @@ from driftline.agents.output_folder import Output, ReadError, Selection, latest
 from driftline.schemas.results import Alert, encode
 
 
-def alert(number: int, *, status: str = "firing", model_name: str = "churn", segment: str = "all") -> Alert:
+def alert(
+    number: int, *, status: str = "firing", model_name: str = "churn", segment: str = "all"
+) -> Alert:
     return Alert(
         fingerprint=f"{model_name}/{segment}/f1_low",
         alert_id=f"{model_name}-{number}",
@@ -31,19 +33,30 @@ def folder(tmp_path):
 
 
 def write(folder, *alerts, tail=b""):
-    (folder / "alerts.jsonl").write_bytes(b"".join(encode(record) + b"\n" for record in alerts) + tail)
+    (folder / "alerts.jsonl").write_bytes(
+        b"".join(encode(record) + b"\n" for record in alerts) + tail
+    )
 
 
 def test_records_come_in_the_order_of_the_file(folder):
     write(folder, alert(2), alert(1), alert(3))
-    assert [record.alert_id for record in Output(folder).alerts()] == ["churn-2", "churn-1", "churn-3"]
+    assert [record.alert_id for record in Output(folder).alerts()] == [
+        "churn-2",
+        "churn-1",
+        "churn-3",
+    ]
 
 
 def test_selection_takes_only_the_wanted_model_and_segment(folder):
     write(folder, alert(1), alert(2, model_name="fraud"), alert(3, segment="plan=pro"))
     output = Output(folder)
-    assert [record.alert_id for record in output.alerts(Selection(model_name="churn"))] == ["churn-1", "churn-3"]
-    assert [record.alert_id for record in output.alerts(Selection(segment="plan=pro"))] == ["churn-3"]
+    assert [record.alert_id for record in output.alerts(Selection(model_name="churn"))] == [
+        "churn-1",
+        "churn-3",
+    ]
+    assert [record.alert_id for record in output.alerts(Selection(segment="plan=pro"))] == [
+        "churn-3"
+    ]
     assert [record.alert_id for record in output.alerts(Selection(model_version="2"))] == []
 
 
@@ -68,7 +81,9 @@ def test_missing_folder_says_how_to_make_one(tmp_path):
 
 
 def test_folder_of_something_else_is_refused(tmp_path):
-    with pytest.raises(ReadError, match=r"is not the output of a run \(no run\.json, no log\.json\)"):
+    with pytest.raises(
+        ReadError, match=r"is not the output of a run \(no run\.json, no log\.json\)"
+    ):
         Output(tmp_path)
 
 
@@ -79,7 +94,12 @@ def test_dead_letters_are_counted_by_topic(folder):
 
 
 def test_latest_of_a_group_is_the_greatest_and_among_equals_the_last():
-    records = [alert(2, status="firing"), alert(1, status="resolved"), alert(2, status="resolved"), alert(1, model_name="a")]
+    records = [
+        alert(2, status="firing"),
+        alert(1, status="resolved"),
+        alert(2, status="resolved"),
+        alert(1, model_name="a"),
+    ]
     found = latest(records, group=lambda record: record.model_name, order=lambda record: record.at)
     assert [(record.model_name, record.at[11:13], record.status) for record in found] == [
         ("a", "01", "firing"),

@@ -1,4 +1,6 @@
-"""The in-process run: the same output for any step size, partition count and kill, and what its folder refuses."""
+"""The in-process run: the same output for any step size, partition count and kill, and what its
+folder refuses.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,19 @@ from tests.agents.stub_stages import HOUR, stub_stages
 START = 1_700_000_000_000
 NOW = START + 400 * 24 * HOUR
 DAY = 24 * HOUR
-MODEL = ModelConfig(windows=(parse_window("1h"),), maturity=(parse_rung("1d"),), label_horizon_ms=DAY, correction_horizon_ms=HOUR)
+MODEL = ModelConfig(
+    windows=(parse_window("1h"),),
+    maturity=(parse_rung("1d"),),
+    label_horizon_ms=DAY,
+    correction_horizon_ms=HOUR,
+)
 CONFIG = Config(defaults=MODEL, outcomes=True, park_ms=DAY, max_horizon_ms=DAY)
 
 
 def write_log(folder: Path, *, seed: int, rows: int = 400) -> Path:
-    """A log with conflicts, lines that are no rows, truths in any order, commands, and a gap of three days."""
+    """A log with conflicts, lines that are no rows, truths in any order, commands, and a gap of
+    three days.
+    """
     draw = random.Random(seed)
     folder.mkdir(parents=True)
     time_ms = START
@@ -45,7 +54,13 @@ def write_log(folder: Path, *, seed: int, rows: int = 400) -> Path:
             time_ms += 72 * HOUR
         id_ = f"id-{draw.randrange(i + 1) if draw.random() < 0.05 else i}"
         at = time_ms - draw.choice([0, 0, 0, 40_000])
-        value = {"prediction_id": id_, "model_name": "m", "model_version": "1", "timestamp": at, "score": draw.random()}
+        value = {
+            "prediction_id": id_,
+            "model_name": "m",
+            "model_version": "1",
+            "timestamp": at,
+            "score": draw.random(),
+        }
         wrong = draw.choice([b"{", b"\xff\xfe", b"", b'{"prediction_id": 1}'])
         predictions.append(wrong if draw.random() < 0.05 else json.dumps(value).encode())
         known_ms = time_ms + draw.randrange(90 * 60_000)
@@ -62,7 +77,9 @@ def write_log(folder: Path, *, seed: int, rows: int = 400) -> Path:
             commands.append(json.dumps(command).encode())
     commands.insert(len(commands) // 2, b"no command")
     (folder / "predictions.jsonl").write_bytes(b"\n".join(predictions))
-    (folder / "ground-truth.jsonl").write_bytes(b"".join(line + b"\n" for _, line in sorted(truths)))
+    (folder / "ground-truth.jsonl").write_bytes(
+        b"".join(line + b"\n" for _, line in sorted(truths))
+    )
     (folder / "registry-commands.jsonl").write_bytes(b"".join(line + b"\n" for line in commands))
     return folder
 
@@ -97,16 +114,27 @@ def test_every_line_is_read_or_refused_with_its_bytes_and_line_number(tmp_path: 
     letters = records(tmp_path / "out", "predictions.dlq")
     offsets = [letter["dlq_offset"] for letter in letters]
     assert offsets == sorted(offsets)
-    assert {letter["dlq_reason"] for letter in letters} == {"conflict", "not_json", "wrong_type", "encoding"}
+    assert {letter["dlq_reason"] for letter in letters} == {
+        "conflict",
+        "not_json",
+        "wrong_type",
+        "encoding",
+    }
     for letter in letters:
         raw = letter["value"].encode() if "value" in letter else b64decode(letter["value_base64"])
         assert raw == lines[letter["dlq_offset"]]
         assert (letter["dlq_topic"], letter["dlq_partition"]) == ("predictions", 0)
-    assert {json.loads(line)["prediction_id"] for i, line in enumerate(lines) if i not in offsets} >= {
-        outcome["prediction_id"] for outcome in records(tmp_path / "out", "outcomes")
-    }
-    assert sum(sum(reasons.values()) for topic, reasons in summary.refused.items() if topic == "predictions") == len(letters)
-    assert summary.refused["registry-commands"]["not_json"] == len(records(tmp_path / "out", "registry-commands.dlq"))
+    assert {
+        json.loads(line)["prediction_id"] for i, line in enumerate(lines) if i not in offsets
+    } >= {outcome["prediction_id"] for outcome in records(tmp_path / "out", "outcomes")}
+    assert sum(
+        sum(reasons.values())
+        for topic, reasons in summary.refused.items()
+        if topic == "predictions"
+    ) == len(letters)
+    assert summary.refused["registry-commands"]["not_json"] == len(
+        records(tmp_path / "out", "registry-commands.dlq")
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -125,7 +153,9 @@ class Crash(Exception):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_run_that_stops_at_any_commit_ends_with_the_same_output(tmp_path: Path, seed: int) -> None:
+def test_a_run_that_stops_at_any_commit_ends_with_the_same_output(
+    tmp_path: Path, seed: int
+) -> None:
     draw = random.Random(seed)
     log = write_log(tmp_path / "log", seed=seed, rows=200)
     run(log, tmp_path / "whole")
@@ -150,7 +180,11 @@ def test_a_run_that_stops_at_any_commit_ends_with_the_same_output(tmp_path: Path
     assert_same(out, written(tmp_path / "whole"), f"seed {seed}, {crashes} crashes")
     whole = run(log, tmp_path / "whole")
     assert whole.already_finished
-    assert (summary.lines, summary.refused, summary.written) == (whole.lines, whole.refused, whole.written)
+    assert (summary.lines, summary.refused, summary.written) == (
+        whole.lines,
+        whole.refused,
+        whole.written,
+    )
 
 
 KILLED = """
@@ -163,15 +197,26 @@ run(Path(sys.argv[1]), Path(sys.argv[2]), batch=int(sys.argv[3]), reached=lambda
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
-def test_a_run_killed_with_signal_9_at_random_times_ends_with_the_same_output(tmp_path: Path, seed: int) -> None:
+def test_a_run_killed_with_signal_9_at_random_times_ends_with_the_same_output(
+    tmp_path: Path, seed: int
+) -> None:
     draw = random.Random(seed)
     log = write_log(tmp_path / "log", seed=seed, rows=300)
     run(log, tmp_path / "whole")
     root = Path(__file__).parents[2]
     kills = 0
     while True:
-        arguments = [sys.executable, "-c", KILLED, str(log), str(tmp_path / "out"), str(draw.choice([2, 10]))]
-        with subprocess.Popen(arguments, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, stdout=subprocess.PIPE) as process:
+        arguments = [
+            sys.executable,
+            "-c",
+            KILLED,
+            str(log),
+            str(tmp_path / "out"),
+            str(draw.choice([2, 10])),
+        ]
+        with subprocess.Popen(
+            arguments, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, stdout=subprocess.PIPE
+        ) as process:
             assert process.stdout is not None
             enough = draw.randrange(1, 50)
             while enough > 0 and (came := os.read(process.stdout.fileno(), enough)):
@@ -200,18 +245,38 @@ def test_a_command_holds_from_the_pane_that_its_time_lies_in(tmp_path: Path) -> 
     log.mkdir()
     times = [START // HOUR * HOUR + i * HOUR for i in range(4)]
     same = {"model_name": "m", "model_version": "1", "score": 0.5}
-    predictions = [{"prediction_id": str(i), "timestamp": time_ms, **same} for i, time_ms in enumerate(times)]
-    (log / "predictions.jsonl").write_text("".join(json.dumps(value) + "\n" for value in predictions))
+    predictions = [
+        {"prediction_id": str(i), "timestamp": time_ms, **same} for i, time_ms in enumerate(times)
+    ]
+    (log / "predictions.jsonl").write_text(
+        "".join(json.dumps(value) + "\n" for value in predictions)
+    )
     (log / "ground-truth.jsonl").write_text("")
-    command = {"command_id": "c", "command": "promote", "model_name": "m", "timestamp": times[1] + 1, "requested_by": "t"}
+    command = {
+        "command_id": "c",
+        "command": "promote",
+        "model_name": "m",
+        "timestamp": times[1] + 1,
+        "requested_by": "t",
+    }
     (log / "registry-commands.jsonl").write_text(json.dumps(command) + "\n")
     run(log, tmp_path / "out", open_end=True)
-    assert [metric["registry_revision"] for metric in records(tmp_path / "out", "metrics")] == [0, 1, 1]
+    assert [metric["registry_revision"] for metric in records(tmp_path / "out", "metrics")] == [
+        0,
+        1,
+        1,
+    ]
 
 
 def test_commands_after_the_last_pane_are_carried_out(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=5)
-    late = {"command_id": "late", "command": "promote", "model_name": "m", "timestamp": NOW, "requested_by": "t"}
+    late = {
+        "command_id": "late",
+        "command": "promote",
+        "model_name": "m",
+        "timestamp": NOW,
+        "requested_by": "t",
+    }
     with (log / "registry-commands.jsonl").open("ab") as file:
         file.write(json.dumps(late).encode() + b"\n")
     run(log, tmp_path / "out")
@@ -221,7 +286,13 @@ def test_commands_after_the_last_pane_are_carried_out(tmp_path: Path) -> None:
 def test_the_clock_of_the_first_start_decides_what_is_too_far_ahead(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=1)
     with (log / "predictions.jsonl").open("ab") as file:
-        value = {"prediction_id": "ahead", "model_name": "m", "model_version": "1", "timestamp": NOW + HOUR, "score": 0.5}
+        value = {
+            "prediction_id": "ahead",
+            "model_name": "m",
+            "model_version": "1",
+            "timestamp": NOW + HOUR,
+            "score": 0.5,
+        }
         file.write(b"\n" + json.dumps(value).encode() + b"\n")
 
     def crash(point: str) -> None:
@@ -229,8 +300,17 @@ def test_the_clock_of_the_first_start_decides_what_is_too_far_ahead(tmp_path: Pa
 
     with pytest.raises(Crash):
         run(log, tmp_path / "out", reached=crash)
-    replay(log, tmp_path / "out", CONFIG, partitions=3, clock=lambda: NOW + 2 * HOUR, stages=stub_stages(3))
-    assert "too_far_ahead" in {letter["dlq_reason"] for letter in records(tmp_path / "out", "predictions.dlq")}
+    replay(
+        log,
+        tmp_path / "out",
+        CONFIG,
+        partitions=3,
+        clock=lambda: NOW + 2 * HOUR,
+        stages=stub_stages(3),
+    )
+    assert "too_far_ahead" in {
+        letter["dlq_reason"] for letter in records(tmp_path / "out", "predictions.dlq")
+    }
 
 
 def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
@@ -253,8 +333,14 @@ def _other_input(log: Path) -> None:
     [
         ({"partitions": 4}, "its number of partitions is 3, this one's 4"),
         ({"open_end": True}, "its --open-end is False, this one's True"),
-        ({"config": msgspec.structs.replace(CONFIG, outcomes=not CONFIG.outcomes)}, "its configuration has outcomes (True|False)"),
-        ({"input": _other_input}, "its ground-truth.jsonl has [0-9]+ bytes and hash [0-9a-f]{12}, this one has"),
+        (
+            {"config": msgspec.structs.replace(CONFIG, outcomes=not CONFIG.outcomes)},
+            "its configuration has outcomes (True|False)",
+        ),
+        (
+            {"input": _other_input},
+            "its ground-truth.jsonl has [0-9]+ bytes and hash [0-9a-f]{12}, this one has",
+        ),
     ],
 )
 def test_a_folder_of_another_run_is_refused_with_the_difference_and_the_way_out(
@@ -266,7 +352,14 @@ def test_a_folder_of_another_run_is_refused_with_the_difference_and_the_way_out(
     alter(log)
     options = {"partitions": 3, "config": CONFIG, **change}
     with pytest.raises(RunRefused, match=message) as refused:
-        replay(log, tmp_path / "out", options.pop("config"), clock=lambda: NOW, stages=stub_stages(3), **options)
+        replay(
+            log,
+            tmp_path / "out",
+            options.pop("config"),
+            clock=lambda: NOW,
+            stages=stub_stages(3),
+            **options,
+        )
     assert "choose another --out or delete" in str(refused.value)
 
 
@@ -274,7 +367,10 @@ def test_another_ladder_of_a_model_is_refused_with_the_model_and_both(tmp_path: 
     log = write_log(tmp_path / "log", seed=3, rows=50)
     before, after = (parse_config(f'[models.m]\nmaturity = ["{rung}"]') for rung in ("2h", "3h"))
     replay(log, tmp_path / "out", before, partitions=3, clock=lambda: NOW, stages=stub_stages(3))
-    with pytest.raises(RunRefused, match=r"its configuration has models\.m\.maturity 2h and 30d, this one 3h and 30d; choose another"):
+    with pytest.raises(
+        RunRefused,
+        match=r"its configuration has models\.m\.maturity 2h and 30d, this one 3h and 30d; choose another",
+    ):
         replay(log, tmp_path / "out", after, partitions=3, clock=lambda: NOW, stages=stub_stages(3))
 
 
@@ -288,7 +384,10 @@ def test_the_same_input_elsewhere_is_the_same_run(tmp_path: Path) -> None:
 def test_a_folder_with_something_else_in_it_is_refused_and_untouched(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=3, rows=50)
     before = written(log)
-    with pytest.raises(RunRefused, match=r"log: is not empty \(ground-truth.jsonl, predictions.jsonl, registry-commands.jsonl\)"):
+    with pytest.raises(
+        RunRefused,
+        match=r"log: is not empty \(ground-truth.jsonl, predictions.jsonl, registry-commands.jsonl\)",
+    ):
         run(log, log)
     assert_same(log, before, "refused run")
 
@@ -302,7 +401,10 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
 def test_a_missing_topic_is_named(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=3, rows=50)
     (log / "ground-truth.jsonl").unlink()
-    with pytest.raises(LogError, match=r"ground-truth\.jsonl is missing; a recorded log is a folder with predictions\.jsonl and"):
+    with pytest.raises(
+        LogError,
+        match=r"ground-truth\.jsonl is missing; a recorded log is a folder with predictions\.jsonl and",
+    ):
         run(log, tmp_path / "out")
 
 
@@ -341,4 +443,8 @@ def test_run_json_says_what_the_folder_belongs_to(tmp_path: Path) -> None:
     assert identity["config"] == CONFIG.fingerprint()
     assert identity["partitions"] == 3
     assert identity["started_at_ms"] == NOW
-    assert sorted(identity["inputs"]) == ["ground-truth.jsonl", "predictions.jsonl", "registry-commands.jsonl"]
+    assert sorted(identity["inputs"]) == [
+        "ground-truth.jsonl",
+        "predictions.jsonl",
+        "registry-commands.jsonl",
+    ]

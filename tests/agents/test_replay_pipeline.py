@@ -37,9 +37,20 @@ def written(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.glob("*.jsonl"))}
 
 
-def test_the_sample_leads_to_figures_drift_alerts_and_registry_events(sample: tuple[Config, Path, dict[str, bytes]]) -> None:
+def test_the_sample_leads_to_figures_drift_alerts_and_registry_events(
+    sample: tuple[Config, Path, dict[str, bytes]],
+) -> None:
     _, _, expected = sample
-    for topic in ("metrics", "histograms", "drift", "alerts", "registry-events", "registry", "registry-effects", "predictions.dlq"):
+    for topic in (
+        "metrics",
+        "histograms",
+        "drift",
+        "alerts",
+        "registry-events",
+        "registry",
+        "registry-effects",
+        "predictions.dlq",
+    ):
         assert expected[f"{topic}.jsonl"], topic
 
 
@@ -52,7 +63,9 @@ def test_output_is_the_same_for_any_partition_count_and_step_size(
     assert written(tmp_path / "out") == expected
 
 
-def test_a_run_stopped_at_many_commits_ends_with_the_same_output(tmp_path: Path, sample: tuple[Config, Path, dict[str, bytes]]) -> None:
+def test_a_run_stopped_at_many_commits_ends_with_the_same_output(
+    tmp_path: Path, sample: tuple[Config, Path, dict[str, bytes]]
+) -> None:
     config, log, expected = sample
     draw = random.Random(11)
     stops = 0
@@ -94,7 +107,9 @@ def test_entries_that_expire_together_are_forgotten_in_slices_to_the_last(
     assert written(tmp_path / "out") == expected
 
 
-def test_following_the_recorded_decisions_gives_what_was_decided(tmp_path: Path, sample: tuple[Config, Path, dict[str, bytes]]) -> None:
+def test_following_the_recorded_decisions_gives_what_was_decided(
+    tmp_path: Path, sample: tuple[Config, Path, dict[str, bytes]]
+) -> None:
     config, log, expected = sample
     followed = shutil.copytree(log, tmp_path / "log")
     for topic in ("registry-events", "registry-effects"):

@@ -13,7 +13,9 @@ def test_sample_is_the_same_every_time(tmp_path):
     for name in ("first", "second"):
         write_sample(tmp_path / name)
     for file in ("predictions.jsonl", "ground-truth.jsonl"):
-        first, second = ((tmp_path / name / "sample-log" / file).read_bytes() for name in ("first", "second"))
+        first, second = (
+            (tmp_path / name / "sample-log" / file).read_bytes() for name in ("first", "second")
+        )
         assert first == second
 
 
@@ -35,12 +37,19 @@ def test_sample_configuration_is_accepted(tmp_path):
 
 def test_sample_gets_visibly_worse_on_the_afternoon_of_the_second_day():
     predictions, truths = sample_rows()
-    label = {truth["prediction_id"]: truth["label"] for truth in truths}  # in order of time: a correction comes last
+    label = {
+        truth["prediction_id"]: truth["label"] for truth in truths
+    }  # in order of time: a correction comes last
     cells: dict[bool, Counter[tuple[str, bool]]] = {False: Counter(), True: Counter()}
     for row in predictions:
         if row["prediction_id"] in label:
-            cells[row["timestamp"] >= "2025-06-03T12"][label[row["prediction_id"]], row["score"] >= 0.5] += 1
-    before, after = (2 * c["yes", True] / (2 * c["yes", True] + c["no", True] + c["yes", False]) for c in (cells[False], cells[True]))
+            cells[row["timestamp"] >= "2025-06-03T12"][
+                label[row["prediction_id"]], row["score"] >= 0.5
+            ] += 1
+    before, after = (
+        2 * c["yes", True] / (2 * c["yes", True] + c["no", True] + c["yes", False])
+        for c in (cells[False], cells[True])
+    )
     assert before > 0.9
     assert after < 0.6
 

@@ -18,9 +18,13 @@ Settle = Callable[[], None]
 CACHES = {"no": 0, "a tiny": 3_000, "a": 1 << 20}
 
 
-@pytest.fixture(params=["memory", "rocks, a cache", *(f"rocks, {cache} cache, committed" for cache in CACHES)])
+@pytest.fixture(
+    params=["memory", "rocks, a cache", *(f"rocks, {cache} cache, committed" for cache in CACHES)]
+)
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[State, Settle]]:
-    """A state and a function to call between changes, which commits where the implementation knows commits."""
+    """A state and a function to call between changes, which commits where the implementation knows
+    commits.
+    """
     if request.param == "memory":
         yield MemoryState(), lambda: None
         return
@@ -29,7 +33,10 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Stat
     neighbour = rocks.task(0, 1)
     neighbour.put(b"a", b"of another partition")
     rocks.task(1, 0).put(b"a", b"of another stage")
-    yield rocks.task(0, 0), (lambda: rocks.commit({})) if "committed" in request.param else (lambda: None)
+    yield (
+        rocks.task(0, 0),
+        (lambda: rocks.commit({})) if "committed" in request.param else (lambda: None),
+    )
     assert neighbour.get(b"a") == b"of another partition"
     assert rocks.task(1, 0).get(b"a") == b"of another stage"
     rocks.close()
@@ -102,7 +109,9 @@ def test_a_key_put_after_a_range_deletion_stays(state: tuple[State, Settle]) -> 
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_any_sequence_of_changes_reads_like_a_dictionary(state: tuple[State, Settle], seed: int) -> None:
+def test_any_sequence_of_changes_reads_like_a_dictionary(
+    state: tuple[State, Settle], seed: int
+) -> None:
     keyed, settle = state
     draw = random.Random(seed)
     expected: dict[bytes, bytes] = {}
@@ -118,7 +127,9 @@ def test_any_sequence_of_changes_reads_like_a_dictionary(state: tuple[State, Set
             expected.pop(key, None)
         elif action < 0.62:
             gone = [draw.choice(alphabet), key]
-            assert keyed.pop_many(gone) == [expected.pop(k, None) for k in gone], f"seed {seed}, step {step}"
+            assert keyed.pop_many(gone) == [expected.pop(k, None) for k in gone], (
+                f"seed {seed}, step {step}"
+            )
         elif action < 0.64:
             put = [draw.choice(alphabet), key]
             keyed.put_many(put, [b"first", b"second"])

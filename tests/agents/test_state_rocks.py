@@ -30,12 +30,18 @@ def test_committed_changes_of_all_tasks_and_marks_are_there_after_reopening(tmp_
     rocks.close()
 
     again = RocksState(tmp_path / "state", tasks=2)
-    assert (again.task(0, 7).get(b"k"), again.task(3, 0).get(b"k"), again.mark("position")) == (b"v", b"w", b"17")
+    assert (again.task(0, 7).get(b"k"), again.task(3, 0).get(b"k"), again.mark("position")) == (
+        b"v",
+        b"w",
+        b"17",
+    )
     assert again.mark("nothing") is None
     again.close()
 
 
-def test_the_last_commit_leaves_marks_and_nothing_of_the_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_commit_leaves_marks_and_nothing_of_the_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(task_state, "_SLICE_BYTES", 100)
     rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=10_000)
     for number in range(200):  # records, and what is spilled in slices
@@ -82,7 +88,10 @@ def test_a_commit_survives_a_kill_of_the_process(tmp_path: Path) -> None:
     )
     root = Path(__file__).parents[2]
     killed = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "state")], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, check=False
+        [sys.executable, "-c", program, str(tmp_path / "state")],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=False,
     )
     assert killed.returncode == -signal.SIGKILL
     rocks = RocksState(tmp_path / "state", tasks=1)
@@ -98,16 +107,26 @@ def test_a_state_in_use_is_refused_with_its_path(tmp_path: Path) -> None:
 
 
 def memory_of(overlay: Overlay) -> int:
-    return sum(len(key) + len(value or b"") for values in (overlay._table, overlay._cache) for key, value in values.items())
+    return sum(
+        len(key) + len(value or b"")
+        for values in (overlay._table, overlay._cache)
+        for key, value in values.items()
+    )
 
 
 def test_a_state_larger_than_its_memory_is_spilled_and_read_back(tmp_path: Path) -> None:
     rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=400_000)
     for batch in range(50):
-        rocks.task(0, 0).put_many([b"%d/%d" % (batch, row) for row in range(200)], [b"x" * 100] * 200)
+        rocks.task(0, 0).put_many(
+            [b"%d/%d" % (batch, row) for row in range(200)], [b"x" * 100] * 200
+        )
         rocks.commit({})
         assert memory_of(rocks.task(0, 0)) <= 400_000
-    assert rocks.task(0, 0).get_many([b"0/0", b"nothing", b"49/199"]) == [b"x" * 100, None, b"x" * 100]
+    assert rocks.task(0, 0).get_many([b"0/0", b"nothing", b"49/199"]) == [
+        b"x" * 100,
+        None,
+        b"x" * 100,
+    ]
     rocks.close()
     again = RocksState(tmp_path / "state", tasks=1, memory_bytes=400_000)
     everything = [b"%d/%d" % (batch, row) for batch in range(50) for row in range(200)]
@@ -148,7 +167,9 @@ def test_records_do_not_pile_up_where_entries_come_and_go(tmp_path: Path) -> Non
 def test_reopening_after_any_commit_gives_back_what_was_committed(
     tmp_path: Path, seed: int, memory_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task_state, "_MIN_RECORD_BYTES", 2_000)  # so that all of records, snapshots and spills happen
+    monkeypatch.setattr(
+        task_state, "_MIN_RECORD_BYTES", 2_000
+    )  # so that all of records, snapshots and spills happen
     draw = random.Random(seed)
     expected: dict[bytes, bytes] = {}
     rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=memory_bytes)
@@ -173,11 +194,16 @@ def test_reopening_after_any_commit_gives_back_what_was_committed(
             rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=memory_bytes)
             assert rocks.mark("step") == b"%d" % step
         keys = [b"%03d" % number for number in range(200)]
-        assert rocks.task(0, 0).get_many([*keys, b"not committed"]) == [*map(expected.get, keys), None], f"seed {seed}, step {step}"
+        assert rocks.task(0, 0).get_many([*keys, b"not committed"]) == [
+            *map(expected.get, keys),
+            None,
+        ], f"seed {seed}, step {step}"
     rocks.close()
 
 
-def test_a_state_too_large_for_a_snapshot_is_spilled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_too_large_for_a_snapshot_is_spilled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(task_state, "_MIN_RECORD_BYTES", 2_000)
     monkeypatch.setattr(task_state, "_MAX_SNAPSHOT_BYTES", 10_000)
     rocks, expected = RocksState(tmp_path / "state"), {}
@@ -224,7 +250,9 @@ def test_a_database_left_between_any_two_batches_of_a_spill_is_as_of_its_last_co
                 expected.pop(gone, None)
                 rocks.task(0, 0).delete(gone)
                 if step % 4 == 3:
-                    expected = {key: value for key, value in expected.items() if not b"020" <= key < b"030"}
+                    expected = {
+                        key: value for key, value in expected.items() if not b"020" <= key < b"030"
+                    }
                     rocks.task(0, 0).delete_range(b"020", b"030")
                 states.append(dict(expected))
                 rocks.commit({"step": b"%d" % (step + 1)})
@@ -232,7 +260,9 @@ def test_a_database_left_between_any_two_batches_of_a_spill_is_as_of_its_last_co
         again = RocksState(folder, memory_bytes=6_000)
         keys = [b"%03d" % number for number in range(60)]
         step = int(again.mark("step") or b"0")
-        assert again.task(0, 0).get_many(keys) == [states[step].get(key) for key in keys], f"{batches} batches, step {step}"
+        assert again.task(0, 0).get_many(keys) == [states[step].get(key) for key in keys], (
+            f"{batches} batches, step {step}"
+        )
         left += written > step
         # It goes on from there: what was written twice is spilled once more.
         again.task(0, 0).put(b"000", b"again")
@@ -247,7 +277,9 @@ def test_a_database_left_between_any_two_batches_of_a_spill_is_as_of_its_last_co
     assert left > 10, "hardly any end lay in a spill"
 
 
-def test_a_missing_slice_of_a_spill_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_slice_of_a_spill_is_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(task_state, "_SLICE_BYTES", 500)
     monkeypatch.setattr(task_state, "_NUMBERED_SLICES", 5)
     rocks = RocksState(tmp_path / "state", memory_bytes=0)
@@ -255,7 +287,11 @@ def test_a_missing_slice_of_a_spill_is_damage(tmp_path: Path, monkeypatch: pytes
         rocks.task(0, 0).put_many([b"%d/%d" % (step, row) for row in range(10)], [b"x" * 100] * 10)
         rocks.commit({})
     rocks.close()
-    numbers = [key for key, _ in Rdict(str(tmp_path / "state"), options=Options(raw_mode=True)).items() if key[0] == 0xFD]
+    numbers = [
+        key
+        for key, _ in Rdict(str(tmp_path / "state"), options=Options(raw_mode=True)).items()
+        if key[0] == 0xFD
+    ]
     assert 5 <= len(numbers) <= 9, "of 12; the last spill has four"
     for missing in (numbers[1], numbers[-2], numbers[-1]):
         shutil.copytree(tmp_path / "state", tmp_path / "cut")
@@ -268,14 +304,18 @@ def test_a_missing_slice_of_a_spill_is_damage(tmp_path: Path, monkeypatch: pytes
             # The last commit did not know of the spill that came after it, and its record is there.
             assert rocks.task(0, 0).get(b"5/9") == b"x" * 100
         else:
-            with pytest.raises(StateError, match="is damaged: parts of stage 0, partition 0 are missing"):
+            with pytest.raises(
+                StateError, match="is damaged: parts of stage 0, partition 0 are missing"
+            ):
                 rocks.task(0, 0)
         rocks.close()
         shutil.rmtree(tmp_path / "cut")
 
 
 def two_sessions(folder: Path, keys: int) -> tuple[Path, list[dict[bytes, bytes]]]:
-    """A database as kill -9 leaves it, after a first session that was killed too; and the state after each commit."""
+    """A database as kill -9 leaves it, after a first session that was killed too; and the state
+    after each commit.
+    """
     draws, state, after = random.Random(7), {}, [{}]
     for session in range(2):
         store = RocksState(folder / f"{session}")
@@ -299,7 +339,13 @@ def read_back(folder: Path) -> tuple[int, dict[bytes, bytes]] | None:
         return None
     try:
         task, mark = store.task_state(0, 0), store.mark("commits")
-        table = dict(zip(task.overlay.keys_in_memory(), task.overlay.get_many(task.overlay.keys_in_memory()), strict=True))
+        table = dict(
+            zip(
+                task.overlay.keys_in_memory(),
+                task.overlay.get_many(task.overlay.keys_in_memory()),
+                strict=True,
+            )
+        )
         return int(mark or b"0"), dict(task.spilled(b"")) | table
     except StateError:
         return None
@@ -308,7 +354,9 @@ def read_back(folder: Path) -> tuple[int, dict[bytes, bytes]] | None:
 
 
 @pytest.mark.parametrize("pattern", ["MANIFEST-*", "*.log", "*.sst", "CURRENT"])
-def test_a_file_cut_short_anywhere_is_an_older_commit_or_said_to_be_damage(tmp_path: Path, pattern: str) -> None:
+def test_a_file_cut_short_anywhere_is_an_older_commit_or_said_to_be_damage(
+    tmp_path: Path, pattern: str
+) -> None:
     folder, after = two_sessions(tmp_path, 20)
     (file,) = folder.glob(pattern)
     size, older, damaged = file.stat().st_size, 0, 0

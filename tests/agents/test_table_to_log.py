@@ -1,4 +1,6 @@
-"""Tables as input: which column is which field, typed values, order of time, and errors that name the row."""
+"""Tables as input: which column is which field, typed values, order of time, and errors that name
+the row.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +25,23 @@ HEADER = "id,ts,model,version,y_true,label_timestamp,p,plan,age,city\n"
 MAPPING = {"prediction_id": "id", "score": "p"}
 
 
-def converted(folder: Path, text: str, mapping: dict[str, str] | None = None) -> dict[str, list[Any]]:
+def converted(
+    folder: Path, text: str, mapping: dict[str, str] | None = None
+) -> dict[str, list[Any]]:
     table = folder / "table.csv"
     table.write_text(text, encoding="utf-8")
-    log_of_table(table, folder / "log", mapping=MAPPING if mapping is None else mapping, segments=("plan",))
+    log_of_table(
+        table, folder / "log", mapping=MAPPING if mapping is None else mapping, segments=("plan",)
+    )
     return lines_of(folder / "log")
 
 
 def lines_of(log: Path) -> dict[str, list[Any]]:
     topics = ("predictions", "ground-truth")
-    return {topic: [json.loads(line) for line in (log / f"{topic}.jsonl").read_bytes().splitlines()] for topic in topics}
+    return {
+        topic: [json.loads(line) for line in (log / f"{topic}.jsonl").read_bytes().splitlines()]
+        for topic in topics
+    }
 
 
 def test_a_row_is_a_prediction_and_with_a_label_a_truth(tmp_path: Path) -> None:
@@ -63,22 +72,37 @@ def test_a_row_is_a_prediction_and_with_a_label_a_truth(tmp_path: Path) -> None:
             },
         },
     ]
-    assert lines["ground-truth"] == [{"offset": 0, "value": {"label": "yes", "prediction_id": "a", "timestamp": 1_709_337_600_000}}]
+    assert lines["ground-truth"] == [
+        {
+            "offset": 0,
+            "value": {"label": "yes", "prediction_id": "a", "timestamp": 1_709_337_600_000},
+        }
+    ]
 
 
 def test_every_line_of_a_converted_table_decodes(tmp_path: Path) -> None:
     row = "a,1709251200000,churn,1.4,1,,0.7,pro,31,x\n"
     lines = converted(tmp_path, HEADER + row)
-    predictions, _, refused = decode_predictions([json.dumps(line["value"]).encode() for line in lines["predictions"]], [0])
-    truths, _, refused_truths = decode_truths([json.dumps(line["value"]).encode() for line in lines["ground-truth"]], [0])
+    predictions, _, refused = decode_predictions(
+        [json.dumps(line["value"]).encode() for line in lines["predictions"]], [0]
+    )
+    truths, _, refused_truths = decode_truths(
+        [json.dumps(line["value"]).encode() for line in lines["ground-truth"]], [0]
+    )
     assert (refused, refused_truths) == ([], [])
-    assert (predictions[0].score, truths[0].label, truths[0].timestamp_ms) == (0.7, "1", 1_709_251_200_000)
+    assert (predictions[0].score, truths[0].label, truths[0].timestamp_ms) == (
+        0.7,
+        "1",
+        1_709_251_200_000,
+    )
 
 
 def test_rows_are_sorted_by_prediction_time_and_their_truths_by_label_time(tmp_path: Path) -> None:
     rows = [("a", 3, 4), ("b", 1, 9), ("c", 2, 3)]
     text = "prediction_id,timestamp,model_name,model_version,prediction,label,label_timestamp\n"
-    lines = converted(tmp_path, text + "".join(f"{id_},{at},m,1,x,x,{known}\n" for id_, at, known in rows), {})
+    lines = converted(
+        tmp_path, text + "".join(f"{id_},{at},m,1,x,x,{known}\n" for id_, at, known in rows), {}
+    )
     assert [line["value"]["prediction_id"] for line in lines["predictions"]] == ["b", "c", "a"]
     assert [line["value"]["prediction_id"] for line in lines["ground-truth"]] == ["c", "a", "b"]
     assert [line["offset"] for line in lines["predictions"]] == [1, 2, 0]
@@ -92,16 +116,33 @@ def test_sorting_in_runs_is_sorting(tmp_path: Path, run_bytes: int) -> None:
     for time_ms, line in items:
         by_time.add(time_ms, line)
     by_time.write(tmp_path / "sorted")
-    assert (tmp_path / "sorted").read_bytes().splitlines() == [line for _, line in sorted(items, key=lambda item: item[0])]
+    assert (tmp_path / "sorted").read_bytes().splitlines() == [
+        line for _, line in sorted(items, key=lambda item: item[0])
+    ]
     assert [path.name for path in tmp_path.iterdir()] == ["sorted"]
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1", 1), ("1.0", 1.0), ("-3", -3), ("True", True), ("false", False), ("yes", "yes"), ("007", "007"), ("nan", "nan"), ("1e3", 1000.0)],
+    [
+        ("1", 1),
+        ("1.0", 1.0),
+        ("-3", -3),
+        ("True", True),
+        ("false", False),
+        ("yes", "yes"),
+        ("007", "007"),
+        ("nan", "nan"),
+        ("1e3", 1000.0),
+    ],
 )
 def test_a_label_that_looks_like_a_number_or_truth_value_is_one(text: str, value: Any) -> None:
-    layout = Layout.of(["label", "prediction", "timestamp"], mapping={"model_name": "=m", "model_version": "=1"}, segments=(), table="t")
+    layout = Layout.of(
+        ["label", "prediction", "timestamp"],
+        mapping={"model_name": "=m", "model_version": "=1"},
+        segments=(),
+        table="t",
+    )
     prediction, truth = layout.events([text, text, "5"], 0)
     assert truth is not None
     assert (prediction["prediction"], truth["label"]) == (value, value)
@@ -111,11 +152,27 @@ def test_a_label_that_looks_like_a_number_or_truth_value_is_one(text: str, value
 def test_what_is_no_number_or_time_goes_to_the_dead_letters_as_it_came(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     good = "a,2024-03-01T00:00:00Z,churn,1,yes,,0.7,pro,31,x\n"
-    table.write_text(HEADER + good + "b,yesterday,churn,1,yes,,0.7,pro,31,x\n" + "c,2024-03-01T00:00:00Z,churn,1,,,high,pro,31,x\n")
-    options: dict[str, Any] = {"mapping": MAPPING, "partitions": 2, "stages": stub_stages(2), "open_end": True}
+    table.write_text(
+        HEADER
+        + good
+        + "b,yesterday,churn,1,yes,,0.7,pro,31,x\n"
+        + "c,2024-03-01T00:00:00Z,churn,1,,,high,pro,31,x\n"
+    )
+    options: dict[str, Any] = {
+        "mapping": MAPPING,
+        "partitions": 2,
+        "stages": stub_stages(2),
+        "open_end": True,
+    }
     summary = replay(table, tmp_path / "out", Config(segments=("plan",)), **options)
-    letters = [json.loads(line) for line in (tmp_path / "out" / "predictions.dlq.jsonl").read_bytes().splitlines()]
-    assert [(letter["dlq_offset"], letter["dlq_reason"]) for letter in letters] == [(1, "wrong_type"), (2, "wrong_type")]
+    letters = [
+        json.loads(line)
+        for line in (tmp_path / "out" / "predictions.dlq.jsonl").read_bytes().splitlines()
+    ]
+    assert [(letter["dlq_offset"], letter["dlq_reason"]) for letter in letters] == [
+        (1, "wrong_type"),
+        (2, "wrong_type"),
+    ]
     assert '"yesterday"' in letters[0]["dlq_error"]
     assert '"high"' in letters[1]["dlq_error"]
     assert summary.refused["predictions"] == {"wrong_type": 2}
@@ -126,16 +183,38 @@ def test_what_is_no_number_or_time_goes_to_the_dead_letters_as_it_came(tmp_path:
     ("text", "mapping", "message"),
     [
         ("", {}, "table.csv: is empty"),
-        ("a,b\n", {}, r"no column for model_name; name it with --map model_name=COLUMN, or .* --map model_name==VALUE \(columns: a, b\)"),
+        (
+            "a,b\n",
+            {},
+            r"no column for model_name; name it with --map model_name=COLUMN, or .* --map model_name==VALUE \(columns: a, b\)",
+        ),
         ("ts,model,version\n", {}, "no column for prediction, score or scores.CLASS"),
-        ("ts,model,version,p\n", {"score": "q"}, "--map score=q: table.csv has no column 'q'; it has ts, model, version, p"),
-        ("ts,model,version,p\n", {"scroe": "p"}, "unknown field 'scroe'; fields are .*score.*features.NAME"),
-        ("ts,timestamp,model,version,score\n", {}, "columns 'ts' and 'timestamp' both hold timestamp; say which one with --map"),
-        ("ts,model,version,score\n1,m,1,0.5\n1,m,1\n", {}, r"row 1 \(line 3\) has 3 values, the header has 4"),
+        (
+            "ts,model,version,p\n",
+            {"score": "q"},
+            "--map score=q: table.csv has no column 'q'; it has ts, model, version, p",
+        ),
+        (
+            "ts,model,version,p\n",
+            {"scroe": "p"},
+            "unknown field 'scroe'; fields are .*score.*features.NAME",
+        ),
+        (
+            "ts,timestamp,model,version,score\n",
+            {},
+            "columns 'ts' and 'timestamp' both hold timestamp; say which one with --map",
+        ),
+        (
+            "ts,model,version,score\n1,m,1,0.5\n1,m,1\n",
+            {},
+            r"row 1 \(line 3\) has 3 values, the header has 4",
+        ),
         ('ts,model,version,score\n1,m,1,0.5\n1,m,"1,0.5\n', {}, r"row 1 \(line 3\) is no CSV"),
     ],
 )
-def test_what_is_wrong_with_a_table_is_said_with_its_place(tmp_path: Path, text: str, mapping: dict[str, str], message: str) -> None:
+def test_what_is_wrong_with_a_table_is_said_with_its_place(
+    tmp_path: Path, text: str, mapping: dict[str, str], message: str
+) -> None:
     with pytest.raises(LogError, match=message):
         converted(tmp_path, text, mapping)
     assert not (tmp_path / "log").exists()
@@ -150,7 +229,13 @@ def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
 
 def test_scores_features_segments_and_constants_have_their_columns(tmp_path: Path) -> None:
     text = "when,scores.no,scores.yes,features.age,segment.plan,amount\n1709251200000,0.3,0.7,31,pro,12.5\n"
-    mapping = {"timestamp": "when", "model_name": "=churn", "model_version": "=1.0", "features.total": "amount", "threshold": "=0.4"}
+    mapping = {
+        "timestamp": "when",
+        "model_name": "=churn",
+        "model_version": "=1.0",
+        "features.total": "amount",
+        "threshold": "=0.4",
+    }
     (line,) = converted(tmp_path, text, mapping)["predictions"]
     assert line["value"] == {
         "prediction_id": "row-0",
@@ -168,7 +253,14 @@ def test_parquet_gives_the_same_log_as_csv(tmp_path: Path) -> None:
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     times = [datetime(2024, 3, 1, hour, tzinfo=UTC) for hour in (2, 1)]
     same = {"model": ["m", "m"], "version": ["1", "1"]}
-    columns = {"id": ["a", "b"], "ts": times, **same, "p": [0.5, 0.25], "label": [True, None], "age": [31, None]}
+    columns = {
+        "id": ["a", "b"],
+        "ts": times,
+        **same,
+        "p": [0.5, 0.25],
+        "label": [True, None],
+        "age": [31, None],
+    }
     parquet.write_table(pyarrow.table(columns), tmp_path / "table.parquet")
     log_of_table(tmp_path / "table.parquet", tmp_path / "parquet-log", mapping=MAPPING, segments=())
     text = "id,ts,model,version,p,label,age\na,2024-03-01 02:00:00,m,1,0.5,true,31\nb,2024-03-01 01:00:00,m,1,0.25,,\n"
@@ -182,7 +274,9 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
         log_of_table(tmp_path / "table.parquet", tmp_path / "log", mapping={}, segments=())
 
 
-def test_without_the_extra_parquet_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_parquet_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     (tmp_path / "table.parquet").write_bytes(b"")
     with pytest.raises(LogError, match=r'pip install "driftline\[parquet\]"'):

@@ -25,7 +25,14 @@ MINUTE = 60_000
 
 
 def prediction(id_: str, time_ms: int, **more: Any) -> dict[str, Any]:
-    return {"prediction_id": id_, "model_name": "m", "model_version": "1", "timestamp": time_ms, "prediction": "a", **more}
+    return {
+        "prediction_id": id_,
+        "model_name": "m",
+        "model_version": "1",
+        "timestamp": time_ms,
+        "prediction": "a",
+        **more,
+    }
 
 
 def truth(id_: str, time_ms: int) -> dict[str, Any]:
@@ -33,7 +40,12 @@ def truth(id_: str, time_ms: int) -> dict[str, Any]:
 
 
 def write(path: Path, values: Sequence[Any]) -> Path:
-    path.write_bytes(b"".join((value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n" for value in values))
+    path.write_bytes(
+        b"".join(
+            (value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n"
+            for value in values
+        )
+    )
     return path
 
 
@@ -47,9 +59,24 @@ def all_lines(path: Path, *, chunk_bytes: int, byte: int = 0) -> tuple[list[byte
     return values, ends
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"a", b"a\n", b"a\nbc", b"\n\na\n", b"a\r\nb\n", b"\xff\x00\n\xfe", b"x" * 100 + b"\ny"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"a",
+        b"a\n",
+        b"a\nbc",
+        b"\n\na\n",
+        b"a\r\nb\n",
+        b"\xff\x00\n\xfe",
+        b"x" * 100 + b"\ny",
+    ],
+)
 @pytest.mark.parametrize("chunk_bytes", [1, 3, 1000])
-def test_lines_and_their_ends_do_not_depend_on_how_much_is_read_at_a_time(tmp_path: Path, content: bytes, chunk_bytes: int) -> None:
+def test_lines_and_their_ends_do_not_depend_on_how_much_is_read_at_a_time(
+    tmp_path: Path, content: bytes, chunk_bytes: int
+) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
     expected = content.split(b"\n")
@@ -57,7 +84,10 @@ def test_lines_and_their_ends_do_not_depend_on_how_much_is_read_at_a_time(tmp_pa
         expected.pop()
     values, ends = all_lines(path, chunk_bytes=chunk_bytes)
     assert values == expected
-    assert ends == [min(sum(len(line) + 1 for line in expected[: i + 1]), len(content)) for i in range(len(expected))]
+    assert ends == [
+        min(sum(len(line) + 1 for line in expected[: i + 1]), len(content))
+        for i in range(len(expected))
+    ]
 
 
 def test_reading_goes_on_at_the_end_of_any_line(tmp_path: Path) -> None:
@@ -75,11 +105,16 @@ def test_a_file_that_was_cut_since_is_refused(tmp_path: Path) -> None:
         LineFile(path, byte=10)
 
 
-def test_a_file_without_line_ends_is_refused_before_it_fills_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_line_ends_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lines_module, "MAX_LINE_BYTES", 1 << 20)
     path = tmp_path / "log.jsonl"
     path.write_bytes(b"{}\n" + b"x" * (3 << 20))
-    with LineFile(path, chunk_bytes=100_000) as file, pytest.raises(LogError, match="the line after byte 3 is longer than 1 MiB"):
+    with (
+        LineFile(path, chunk_bytes=100_000) as file,
+        pytest.raises(LogError, match="the line after byte 3 is longer than 1 MiB"),
+    ):
         while file.read() is not None:
             pass
 
@@ -105,14 +140,22 @@ LINES: list[Any] = [
 
 
 @pytest.mark.parametrize("portion_lines", [1, 2, 3, 100])
-def test_a_topic_file_gives_rows_and_refused_lines_with_their_line_numbers(tmp_path: Path, portion_lines: int) -> None:
-    log = TopicLog(write(tmp_path / "predictions.jsonl", LINES), (decode_predictions, decode_predictions))
+def test_a_topic_file_gives_rows_and_refused_lines_with_their_line_numbers(
+    tmp_path: Path, portion_lines: int
+) -> None:
+    log = TopicLog(
+        write(tmp_path / "predictions.jsonl", LINES), (decode_predictions, decode_predictions)
+    )
     portions = drained(log, portion_lines)
     assert [row.prediction_id for portion in portions for row in portion.rows] == ["a", "b", "d"]
     assert [line for portion in portions for line in portion.line.tolist()] == [0, 2, 5]
     assert [offset for portion in portions for offset in portion.offset.tolist()] == [0, 2, 5]
     # the refused 7 minutes move nothing
-    assert [key for portion in portions for key in portion.key.tolist()] == [5 * MINUTE, 5 * MINUTE, 6 * MINUTE]
+    assert [key for portion in portions for key in portion.key.tolist()] == [
+        5 * MINUTE,
+        5 * MINUTE,
+        6 * MINUTE,
+    ]
     assert [line for portion in portions for line in portion.reject_line] == [1, 3, 4, 6]
     assert [reject.raw for portion in portions for reject in portion.rejects] == [
         b"not json",
@@ -121,7 +164,9 @@ def test_a_topic_file_gives_rows_and_refused_lines_with_their_line_numbers(tmp_p
         b"\xff\xfe",
     ]
     assert [reject.offset for portion in portions for reject in portion.rejects] == [1, 3, 4, 6]
-    assert log.position == Position((tmp_path / "predictions.jsonl").stat().st_size, len(LINES), 6 * MINUTE)
+    assert log.position == Position(
+        (tmp_path / "predictions.jsonl").stat().st_size, len(LINES), 6 * MINUTE
+    )
 
 
 def test_a_topic_file_goes_on_where_another_reader_stopped(tmp_path: Path) -> None:
@@ -131,21 +176,35 @@ def test_a_topic_file_goes_on_where_another_reader_stopped(tmp_path: Path) -> No
         first.fill(len(LINES))
         head = first.take(stop) if stop else None
         first.close()
-        rest = drained(TopicLog(path, (decode_predictions, decode_predictions), position=first.position), 2)
+        rest = drained(
+            TopicLog(path, (decode_predictions, decode_predictions), position=first.position), 2
+        )
         portions = [head, *rest] if head else rest
-        assert [row.prediction_id for portion in portions for row in portion.rows] == ["a", "b", "d"]
-        assert [key for portion in portions for key in portion.key.tolist()] == [5 * MINUTE, 5 * MINUTE, 6 * MINUTE]
+        assert [row.prediction_id for portion in portions for row in portion.rows] == [
+            "a",
+            "b",
+            "d",
+        ]
+        assert [key for portion in portions for key in portion.key.tolist()] == [
+            5 * MINUTE,
+            5 * MINUTE,
+            6 * MINUTE,
+        ]
         assert [line for portion in portions for line in portion.reject_line] == [1, 3, 4, 6]
 
 
 def exported(offset: int, value: Any, partition: int | None = None, **more: Any) -> bytes:
     where = {} if partition is None else {"partition": partition}
     if isinstance(value, bytes):
-        return json.dumps({**where, "offset": offset, "value_base64": base64.b64encode(value).decode(), **more}).encode()
+        return json.dumps(
+            {**where, "offset": offset, "value_base64": base64.b64encode(value).decode(), **more}
+        ).encode()
     return json.dumps({**where, "offset": offset, "value": value, **more}).encode()
 
 
-def test_an_exported_log_keeps_partition_offset_and_what_the_live_run_refused(tmp_path: Path) -> None:
+def test_an_exported_log_keeps_partition_offset_and_what_the_live_run_refused(
+    tmp_path: Path,
+) -> None:
     ahead = prediction("c", 9_000 * MINUTE)
     path = write(
         tmp_path / "predictions.jsonl",
@@ -153,41 +212,78 @@ def test_an_exported_log_keeps_partition_offset_and_what_the_live_run_refused(tm
             exported(17, prediction("a", MINUTE), partition=3),
             exported(4, prediction("b", 2 * MINUTE), partition=0),
             exported(18, b"{not json", partition=3),
-            exported(19, ahead, partition=3, refused={"reason": "too_far_ahead", "error": "said the live run"}),
+            exported(
+                19,
+                ahead,
+                partition=3,
+                refused={"reason": "too_far_ahead", "error": "said the live run"},
+            ),
             b"{}",
             exported(20, prediction("d", 3 * MINUTE)),
         ],
     )
     (portion,) = drained(TopicLog(path, (decode_truths, decode_predictions)), 100)
-    assert [(row.prediction_id, p, o) for row, p, o in zip(portion.rows, portion.partition, portion.offset, strict=True)] == [
+    assert [
+        (row.prediction_id, p, o)
+        for row, p, o in zip(portion.rows, portion.partition, portion.offset, strict=True)
+    ] == [
         ("a", 3, 17),
         ("b", 0, 4),
         ("d", -1, 20),
     ]
-    assert [(r.reason, p, r.offset) for r, p in zip(portion.rejects, portion.reject_partition, strict=True)] == [
+    assert [
+        (r.reason, p, r.offset)
+        for r, p in zip(portion.rejects, portion.reject_partition, strict=True)
+    ] == [
         ("not_json", 3, 18),
         ("too_far_ahead", 3, 19),
         ("not_json", 0, 4),
     ]
     assert portion.rejects[1].error == "said the live run"
-    assert [reject.raw for reject in portion.rejects] == [b"{not json", json.dumps(ahead).encode(), b"{}"]
+    assert [reject.raw for reject in portion.rejects] == [
+        b"{not json",
+        json.dumps(ahead).encode(),
+        b"{}",
+    ]
     assert portion.key.tolist() == [MINUTE, 2 * MINUTE, 3 * MINUTE]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_merged_ranks_sort_by_key_then_by_sequence_then_by_place(seed: int) -> None:
     draw = random.Random(seed)
-    keys = [np.array(sorted(draw.randrange(10) for _ in range(draw.randrange(8))), np.int64) for _ in range(3)]
-    expected = sorted((int(key), sequence, place) for sequence, items in enumerate(keys) for place, key in enumerate(items))
-    got = {(sequence, place): int(rank) for sequence, ranks in enumerate(merged_ranks(keys)) for place, rank in enumerate(ranks)}
+    keys = [
+        np.array(sorted(draw.randrange(10) for _ in range(draw.randrange(8))), np.int64)
+        for _ in range(3)
+    ]
+    expected = sorted(
+        (int(key), sequence, place)
+        for sequence, items in enumerate(keys)
+        for place, key in enumerate(items)
+    )
+    got = {
+        (sequence, place): int(rank)
+        for sequence, ranks in enumerate(merged_ranks(keys))
+        for place, rank in enumerate(ranks)
+    }
     assert [got[sequence, place] for _, sequence, place in expected] == list(range(len(expected)))
 
 
-def merge_of(folder: Path, *, partitions: int, positions: dict[str, Position] | None = None, **state: Any) -> Merge:
-    decoders: dict[str, Any] = {PREDICTIONS: decode_predictions, GROUND_TRUTH: decode_truths, TICKS: decode_ticks}
+def merge_of(
+    folder: Path, *, partitions: int, positions: dict[str, Position] | None = None, **state: Any
+) -> Merge:
+    decoders: dict[str, Any] = {
+        PREDICTIONS: decode_predictions,
+        GROUND_TRUTH: decode_truths,
+        TICKS: decode_ticks,
+    }
     columns = columns_by_topic(lambda model: None)
     logs = {
-        topic: TopicLog(path, (decode, decode), columns=columns.get(topic), position=(positions or {}).get(topic))
+        topic: TopicLog(
+            path,
+            (decode, decode),
+            columns=columns.get(topic),
+            position=(positions or {}).get(topic),
+        )
         for topic, decode in decoders.items()
         if (path := folder / f"{topic}.jsonl").exists()
     }
@@ -199,10 +295,24 @@ def rows_of(steps: Sequence[Step]) -> list[tuple[Any, ...]]:
     rows: list[tuple[int, int, Any]] = []
     for number, step in enumerate(steps):
         for batch in step.batches:
-            for topic, columns in ((PREDICTIONS, batch.predictions), (GROUND_TRUTH, batch.ground_truth)):
+            for topic, columns in (
+                (PREDICTIONS, batch.predictions),
+                (GROUND_TRUTH, batch.ground_truth),
+            ):
                 for i in range(len(columns) if columns is not None else 0):
                     assert columns is not None
-                    rows.append((number, int(columns.rank[i]), (topic, columns.ids[i].decode(), batch.partition, int(columns.tick_ms[i]))))
+                    rows.append(
+                        (
+                            number,
+                            int(columns.rank[i]),
+                            (
+                                topic,
+                                columns.ids[i].decode(),
+                                batch.partition,
+                                int(columns.tick_ms[i]),
+                            ),
+                        )
+                    )
     return [row for _, _, row in sorted(rows)]
 
 
@@ -213,11 +323,19 @@ def steps_of(merge: Merge, lines: int) -> list[Step]:
     return steps
 
 
-def test_topics_are_merged_by_the_event_time_at_their_heads_and_never_sorted(tmp_path: Path) -> None:
+def test_topics_are_merged_by_the_event_time_at_their_heads_and_never_sorted(
+    tmp_path: Path,
+) -> None:
     #   predictions  a1 b5 c2      c lies behind b and keeps its place: b5 has been reached when c is read
     #   truths       x1 y4 z6
-    write(tmp_path / "predictions.jsonl", [prediction("a", 1 * MINUTE), prediction("b", 5 * MINUTE), prediction("c", 2 * MINUTE)])
-    write(tmp_path / "ground-truth.jsonl", [truth("x", 1 * MINUTE), truth("y", 4 * MINUTE), truth("z", 6 * MINUTE)])
+    write(
+        tmp_path / "predictions.jsonl",
+        [prediction("a", 1 * MINUTE), prediction("b", 5 * MINUTE), prediction("c", 2 * MINUTE)],
+    )
+    write(
+        tmp_path / "ground-truth.jsonl",
+        [truth("x", 1 * MINUTE), truth("y", 4 * MINUTE), truth("z", 6 * MINUTE)],
+    )
     rows = rows_of(steps_of(merge_of(tmp_path, partitions=1), 100))
     assert [id_ for _, id_, _, _ in rows] == ["a", "x", "y", "b", "c", "z"]
     assert [tick // MINUTE for _, _, _, tick in rows] == [1, 1, 4, 5, 5, 6]
@@ -231,17 +349,25 @@ def random_log(folder: Path, seed: int) -> None:
         for i in range(draw.randrange(60)):
             time_ms += draw.choice([0, 1_000, 20_000, 600_000])
             kind = draw.random()
-            values.append(b"bad" if kind < 0.1 else make(f"{i}", max(time_ms - draw.choice([0, 0, 90_000]), 1)))
+            values.append(
+                b"bad"
+                if kind < 0.1
+                else make(f"{i}", max(time_ms - draw.choice([0, 0, 90_000]), 1))
+            )
         write(folder / f"{name}.jsonl", values)
 
 
 @pytest.mark.parametrize("seed", range(15))
-def test_order_and_ticks_are_the_same_for_any_step_size_and_resume(tmp_path: Path, seed: int) -> None:
+def test_order_and_ticks_are_the_same_for_any_step_size_and_resume(
+    tmp_path: Path, seed: int
+) -> None:
     random_log(tmp_path, seed)
     draw = random.Random(seed)
     whole = rows_of(steps_of(merge_of(tmp_path, partitions=3), 1_000))
     for lines in (1, 2, 7, 50):
-        assert rows_of(steps_of(merge_of(tmp_path, partitions=3), lines)) == whole, f"seed {seed}, {lines} lines a step"
+        assert rows_of(steps_of(merge_of(tmp_path, partitions=3), lines)) == whole, (
+            f"seed {seed}, {lines} lines a step"
+        )
     merge, steps = merge_of(tmp_path, partitions=3), []
     while (step := merge.step(draw.randrange(1, 9))) is not None:
         steps.append(step)
@@ -249,11 +375,16 @@ def test_order_and_ticks_are_the_same_for_any_step_size_and_resume(tmp_path: Pat
         merge = merge_of(tmp_path, partitions=3, positions=merge.positions, ticks=merge.ticks)
     assert rows_of(steps) == whole, f"seed {seed}, resumed after every step"
     one = [(topic, id_, tick) for topic, id_, _, tick in whole]
-    assert [(topic, id_, tick) for topic, id_, _, tick in rows_of(steps_of(merge_of(tmp_path, partitions=1), 10))] == one
+    assert [
+        (topic, id_, tick)
+        for topic, id_, _, tick in rows_of(steps_of(merge_of(tmp_path, partitions=1), 10))
+    ] == one
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_order_is_the_same_when_a_file_can_only_be_read_ahead_a_little(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_order_is_the_same_when_a_file_can_only_be_read_ahead_a_little(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     random_log(tmp_path, seed)
     whole = rows_of(steps_of(merge_of(tmp_path, partitions=3), 1_000))
     monkeypatch.setattr(topic_log, "MAX_AHEAD_BYTES", 1)
@@ -265,40 +396,81 @@ def test_every_partition_is_ticked_at_each_step_even_without_rows(tmp_path: Path
     write(tmp_path / "predictions.jsonl", [prediction("a", 90_000), prediction("a", 200_000)])
     write(tmp_path / "ground-truth.jsonl", [])
     steps = steps_of(merge_of(tmp_path, partitions=4), 1)
-    assert [[batch.tick_ms for batch in step.batches] for step in steps] == [[60_000] * 4, [180_000] * 4]
+    assert [[batch.tick_ms for batch in step.batches] for step in steps] == [
+        [60_000] * 4,
+        [180_000] * 4,
+    ]
 
 
 def test_recorded_ticks_stand_in_place_of_the_drivers_own(tmp_path: Path) -> None:
-    write(tmp_path / "predictions.jsonl", [prediction("a", 10 * MINUTE), prediction("b", 20 * MINUTE)])
+    write(
+        tmp_path / "predictions.jsonl", [prediction("a", 10 * MINUTE), prediction("b", 20 * MINUTE)]
+    )
     write(tmp_path / "ground-truth.jsonl", [])
-    write(tmp_path / "ticks.jsonl", [{"timestamp": 5 * MINUTE}, {"timestamp": 10 * MINUTE}, {"timestamp": 8 * MINUTE}])
+    write(
+        tmp_path / "ticks.jsonl",
+        [{"timestamp": 5 * MINUTE}, {"timestamp": 10 * MINUTE}, {"timestamp": 8 * MINUTE}],
+    )
     for lines in (1, 2, 100):
         steps = steps_of(merge_of(tmp_path, partitions=1), lines)
-        assert [tick // MINUTE for _, _, _, tick in rows_of(steps)] == [5, 10], f"{lines} lines a step"
+        assert [tick // MINUTE for _, _, _, tick in rows_of(steps)] == [5, 10], (
+            f"{lines} lines a step"
+        )
         assert steps[-1].batches[0].tick_ms == 10 * MINUTE
 
 
 #   partition 1    offset  0   1   2   3        the tick of 25 min was written when rows 0 and 1 had been read: row 2 is late by it, but
 #   prediction at min     10  20   5  30        comes first by event time; a tick without positions is a request and moves nothing
 @pytest.mark.parametrize("lines", [1, 2, 100])
-def test_an_exported_tick_judges_the_rows_of_its_partition_from_its_positions_on(tmp_path: Path, lines: int) -> None:
+def test_an_exported_tick_judges_the_rows_of_its_partition_from_its_positions_on(
+    tmp_path: Path, lines: int
+) -> None:
     rows = [(0, 3, 1), (1, 0, 10), (1, 1, 20), (1, 2, 5), (1, 3, 30)]
-    write(tmp_path / "predictions.jsonl", [exported(o, prediction(f"{p}{o}", at * MINUTE), partition=p) for p, o, at in rows])
+    write(
+        tmp_path / "predictions.jsonl",
+        [exported(o, prediction(f"{p}{o}", at * MINUTE), partition=p) for p, o, at in rows],
+    )
     write(tmp_path / "ground-truth.jsonl", [])
-    ticks = [{"timestamp": 25 * MINUTE, "after": {"predictions": 2, "ground-truth": 0}}, {"timestamp": 90 * MINUTE}]
-    write(tmp_path / "ticks.jsonl", [exported(i, tick, partition=1) for i, tick in enumerate(ticks)])
+    ticks = [
+        {"timestamp": 25 * MINUTE, "after": {"predictions": 2, "ground-truth": 0}},
+        {"timestamp": 90 * MINUTE},
+    ]
+    write(
+        tmp_path / "ticks.jsonl", [exported(i, tick, partition=1) for i, tick in enumerate(ticks)]
+    )
     recorded = RecordedTicks(tmp_path / "ticks.jsonl", (decode_ticks, decode_ticks), 2)
     (tmp_path / "ticks.jsonl").unlink()
-    merge, steps, offsets, positions = merge_of(tmp_path, partitions=2, recorded=recorded), [], {}, {}
+    merge, steps, offsets, positions = (
+        merge_of(tmp_path, partitions=2, recorded=recorded),
+        [],
+        {},
+        {},
+    )
     while (step := merge.step(lines)) is not None:
         steps.append(step)
         offsets, positions = merge.offsets, merge.positions
         merge.close()
-        merge = merge_of(tmp_path, partitions=2, recorded=recorded, positions=positions, offsets=offsets)
-    assert [(id_, tick // MINUTE) for _, id_, _, tick in rows_of(steps)] == [("03", 0), ("10", 0), ("11", 0), ("12", 25), ("13", 25)]
+        merge = merge_of(
+            tmp_path, partitions=2, recorded=recorded, positions=positions, offsets=offsets
+        )
+    assert [(id_, tick // MINUTE) for _, id_, _, tick in rows_of(steps)] == [
+        ("03", 0),
+        ("10", 0),
+        ("11", 0),
+        ("12", 25),
+        ("13", 25),
+    ]
     advanced = [[(batch.tick_ms or 0) // MINUTE for batch in step.batches] for step in steps]
-    # The partition advances as soon as the row before the tick has been read, whatever comes with it.
-    assert advanced == {1: [[0, 0], [0, 0], [0, 25], [0, 25], [0, 25]], 2: [[0, 0], [0, 25], [0, 25]], 100: [[0, 25]]}[lines]
+    # The partition advances as soon as the row before the tick has been read, whatever comes with
+    # it.
+    assert (
+        advanced
+        == {
+            1: [[0, 0], [0, 0], [0, 25], [0, 25], [0, 25]],
+            2: [[0, 0], [0, 25], [0, 25]],
+            100: [[0, 25]],
+        }[lines]
+    )
     assert [(batch.tick_ms or 0) // MINUTE for batch in merge.rest(recorded)] == [0, 25]
 
 
@@ -306,6 +478,8 @@ def test_an_exported_partition_that_the_run_does_not_have_is_refused(tmp_path: P
     write(tmp_path / "predictions.jsonl", [exported(0, prediction("a", MINUTE), partition=5)])
     write(tmp_path / "ground-truth.jsonl", [])
     merge = merge_of(tmp_path, partitions=4)
-    with pytest.raises(LogError, match="from partition 5, but this run has 4 partitions; pass --partitions 6"):
+    with pytest.raises(
+        LogError, match="from partition 5, but this run has 4 partitions; pass --partitions 6"
+    ):
         merge.step(10)
     merge.close()

@@ -1,1 +1,4 @@
-"""What a joined pair costs: `python -m tests.bench` (or `make bench`). Figures are printed, never asserted."""
+"""What a joined pair costs:
+
+`python -m tests.bench` (or `make bench`). Figures are printed, never asserted.
+"""

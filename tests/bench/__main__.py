@@ -1,6 +1,8 @@
-"""`python -m tests.bench`: CPU per joined pair beside a decoder and a hand-written ideal, growth, memory, and the year of flights.
+"""`python -m tests.bench`: CPU per joined pair beside a decoder and a hand-written ideal, growth,
+memory, and the year of flights.
 
-Every measurement runs in a fresh process; the kinds take turns round by round, so that a slow minute of the machine hits all of them.
+Every measurement runs in a fresh process; the kinds take turns round by round, so that a slow
+minute of the machine hits all of them.
 """
 
 from __future__ import annotations
@@ -43,9 +45,21 @@ RATIOS = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=200_000, help="joined pairs of the plain and the full job (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each kind (default %(default)s)")
-    parser.add_argument("--growth-rounds", type=int, default=3, help="measurements of each size; 0 leaves growth out (default %(default)s)")
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=200_000,
+        help="joined pairs of the plain and the full job (default %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="measurements of each kind (default %(default)s)"
+    )
+    parser.add_argument(
+        "--growth-rounds",
+        type=int,
+        default=3,
+        help="measurements of each size; 0 leaves growth out (default %(default)s)",
+    )
     parser.add_argument("--no-flights", action="store_true", help="leave the year of flights out")
     given = parser.parse_args(arguments)
     print(machine())
@@ -62,7 +76,14 @@ def machine() -> str:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        cpu = next((line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
+        cpu = next(
+            (
+                line.partition(":")[2].strip()
+                for line in info.read_text().splitlines()
+                if line.startswith("model name")
+            ),
+            cpu,
+        )
     libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "msgspec", "rocksdict"))
     return f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}, {libraries}"
 
@@ -71,23 +92,38 @@ def compare(folder: Path, pairs: int, rounds: int) -> None:
     """The contestants on both jobs, and the ratios that the project holds itself to."""
     for job in jobs.CONFIGURATIONS:
         jobs.write(folder / job, job, pairs)
-    print(f"\n{pairs:,} joined pairs, {jobs.PARTITIONS} partitions, {rounds} rounds; CPU (user + system) in microseconds per joined pair\n")
+    print(
+        f"\n{pairs:,} joined pairs, {jobs.PARTITIONS} partitions, {rounds} rounds; CPU (user + system) in microseconds per joined pair\n"
+    )
     results: dict[str, list[Result]] = {name: [] for name in CONTESTANTS}
     for _ in range(rounds):
         for name, (kind, job) in CONTESTANTS.items():
             results[name].append(measured(kind, folder / job))
-    costs = {name: [1e6 * result["cpu_s"] / pairs for result in found] for name, found in results.items()}
+    costs = {
+        name: [1e6 * result["cpu_s"] / pairs for result in found] for name, found in results.items()
+    }
     print(f"{'':22}{'median':>8}{'min':>8}{'max':>8}{'n':>4}{'peak MiB':>10}")
     for name, found in results.items():
         peak = max(result["peak_mib"] for result in found)
-        print(f"{name:22}{median(costs[name]):8.2f}{min(costs[name]):8.2f}{max(costs[name]):8.2f}{len(found):4}{peak:10.0f}")
+        print(
+            f"{name:22}{median(costs[name]):8.2f}{min(costs[name]):8.2f}{max(costs[name]):8.2f}{len(found):4}{peak:10.0f}"
+        )
     print()
     for upper, lower, limit in RATIOS:
         ratio = median(costs[upper]) / median(costs[lower])
         by_round = [a / b for a, b in zip(costs[upper], costs[lower], strict=True)]
-        print(f"{upper} / {lower}: {ratio:.2f} (rounds {min(by_round):.2f} to {max(by_round):.2f}; goal at most {limit})")
-    figures = {tuple(result[key] for key in ("predictions", "joined", "right")) for name in RATIOS[1][:2] for result in results[name]}
-    print("figures of ideal and driftline agree:", "yes" if len(figures) == 1 else f"NO: {sorted(figures)}")
+        print(
+            f"{upper} / {lower}: {ratio:.2f} (rounds {min(by_round):.2f} to {max(by_round):.2f}; goal at most {limit})"
+        )
+    figures = {
+        tuple(result[key] for key in ("predictions", "joined", "right"))
+        for name in RATIOS[1][:2]
+        for result in results[name]
+    }
+    print(
+        "figures of ideal and driftline agree:",
+        "yes" if len(figures) == 1 else f"NO: {sorted(figures)}",
+    )
 
 
 def growth(folder: Path, pairs: int, rounds: int) -> None:
@@ -99,11 +135,15 @@ def growth(folder: Path, pairs: int, rounds: int) -> None:
     for _ in range(rounds):
         for size in sizes:
             results[size].append(measured("pipeline", folder / f"plain-{size}"))
-    print(f"\ngrowth of the plain job, {rounds} rounds\n{'pairs':>10}{'CPU s':>8}{'min':>8}{'max':>8}{'us/pair':>9}{'peak MiB':>10}")
+    print(
+        f"\ngrowth of the plain job, {rounds} rounds\n{'pairs':>10}{'CPU s':>8}{'min':>8}{'max':>8}{'us/pair':>9}{'peak MiB':>10}"
+    )
     for size, found in results.items():
         cpu = [result["cpu_s"] for result in found]
         peak = max(result["peak_mib"] for result in found)
-        print(f"{size:10,}{median(cpu):8.2f}{min(cpu):8.2f}{max(cpu):8.2f}{1e6 * median(cpu) / size:9.2f}{peak:10.0f}")
+        print(
+            f"{size:10,}{median(cpu):8.2f}{min(cpu):8.2f}{max(cpu):8.2f}{1e6 * median(cpu) / size:9.2f}{peak:10.0f}"
+        )
 
 
 def flights(folder: Path, rounds: int) -> None:
@@ -117,8 +157,12 @@ def flights(folder: Path, rounds: int) -> None:
     results = [measured("flights", folder / "flights" / "log") for _ in range(rounds)]
     speeds = [result["rows"] / result["cpu_s"] for result in results]
     peak = max(result["peak_mib"] for result in results)
-    print(f"\nflights: {results[0]['rows']:,} flights, {median(result['elapsed_s'] for result in results):.1f} s, n {rounds}")
-    print(f"flights per CPU second: {median(speeds):,.0f} (min {min(speeds):,.0f}, max {max(speeds):,.0f})")
+    print(
+        f"\nflights: {results[0]['rows']:,} flights, {median(result['elapsed_s'] for result in results):.1f} s, n {rounds}"
+    )
+    print(
+        f"flights per CPU second: {median(speeds):,.0f} (min {min(speeds):,.0f}, max {max(speeds):,.0f})"
+    )
     print(f"peak {peak:.0f} MiB (goal below 1,024)")
 
 

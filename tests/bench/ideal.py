@@ -1,9 +1,10 @@
 """The yardstick: what the plain job costs a hand-written program without any durability.
 
-One process, everything in memory: the decoder of the product, a dictionary join, 1-minute counts by bincount. It gives the figures of
-the plain job: predictions and confusion counts by model version and minute, and how many predictions expired. It keeps truths that
-come first and forgets predictions whose horizon has passed. It knows nothing of duplicates, corrections, lateness, partitions,
-commits and rungs.
+One process, everything in memory: the decoder of the product, a dictionary join, 1-minute counts by
+bincount. It gives the figures of the plain job: predictions and confusion counts by model version
+and minute, and how many predictions expired. It keeps truths that come first and forgets
+predictions whose horizon has passed. It knows nothing of duplicates, corrections, lateness,
+partitions, commits and rungs.
 """
 
 from __future__ import annotations
@@ -79,31 +80,51 @@ class Ideal:
 
     def predict(self, rows: list[PredictionRow]) -> None:
         """Count predictions; they wait for their truths."""
-        for (model, version, minute), n in _counted([(row.model_name, row.model_version) for row in rows], _minutes(rows)):
+        for (model, version, minute), n in _counted(
+            [(row.model_name, row.model_version) for row in rows], _minutes(rows)
+        ):
             self.predictions[model, version, minute] += n
         self.waiting.update((row.prediction_id, row) for row in rows)
         if self.early:
-            self.join([self.early.pop(row.prediction_id) for row in rows if row.prediction_id in self.early])
+            self.join(
+                [
+                    self.early.pop(row.prediction_id)
+                    for row in rows
+                    if row.prediction_id in self.early
+                ]
+            )
 
     def join(self, truths: list[TruthRow]) -> None:
         """Count the outcomes of the predictions that wait for these truths."""
         met = [self.waiting.pop(truth.prediction_id, None) for truth in truths]
         if None in met:
-            self.early.update((truth.prediction_id, truth) for truth, row in zip(truths, met, strict=True) if row is None)
+            self.early.update(
+                (truth.prediction_id, truth)
+                for truth, row in zip(truths, met, strict=True)
+                if row is None
+            )
         joined = [
             (row, truth.label)
             for row, truth in zip(met, truths, strict=True)
             if row is not None and truth.timestamp_ms - row.timestamp_ms <= self.horizon_ms
         ]
         self.expired += len(met) - met.count(None) - len(joined)
-        outcomes = [(row.model_name, row.model_version, label, row.prediction) for row, label in joined]
-        for (model, version, actual, predicted, minute), n in _counted(outcomes, _minutes([row for row, _ in joined])):
+        outcomes = [
+            (row.model_name, row.model_version, label, row.prediction) for row, label in joined
+        ]
+        for (model, version, actual, predicted, minute), n in _counted(
+            outcomes, _minutes([row for row, _ in joined])
+        ):
             self.cells[model, version, minute, actual, predicted] += n
 
     def forget(self, before_ms: int) -> None:
         """Give up predictions from before that time."""
-        # They come nearly in order, so the oldest are in front; one that is out of order waits for those before it.
-        gone = [row.prediction_id for row in takewhile(lambda row: row.timestamp_ms < before_ms, self.waiting.values())]
+        # They come nearly in order, so the oldest are in front; one that is out of order waits for
+        # those before it.
+        gone = [
+            row.prediction_id
+            for row in takewhile(lambda row: row.timestamp_ms < before_ms, self.waiting.values())
+        ]
         for identity in gone:
             del self.waiting[identity]
         self.expired += len(gone)
@@ -113,7 +134,9 @@ def _minutes(rows: list[PredictionRow]) -> NDArray[np.int64]:
     return np.array([row.timestamp_ms for row in rows], np.int64) // MINUTE_MS
 
 
-def _counted(names: list[tuple[Hashable, ...]], minute: NDArray[np.int64]) -> Iterator[tuple[tuple[object, ...], int]]:
+def _counted(
+    names: list[tuple[Hashable, ...]], minute: NDArray[np.int64]
+) -> Iterator[tuple[tuple[object, ...], int]]:
     """How often each (name, start of the minute) occurs."""
     if not names:
         return
@@ -123,4 +146,7 @@ def _counted(names: list[tuple[Hashable, ...]], minute: NDArray[np.int64]) -> It
     counts = np.bincount((minute - first) * len(codes) + code)
     distinct = list(codes)
     for place in np.flatnonzero(counts).tolist():
-        yield (*distinct[place % len(codes)], (first + place // len(codes)) * MINUTE_MS), int(counts[place])
+        yield (
+            (*distinct[place % len(codes)], (first + place // len(codes)) * MINUTE_MS),
+            int(counts[place]),
+        )

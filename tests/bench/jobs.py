@@ -1,8 +1,9 @@
 """The two jobs that are measured, as recorded logs.
 
-*plain*: 10 models x 2 versions, 1-minute confusion counts, the label 1,000 events after its prediction. *full*: the same rows with 10
-features, 3 segment dimensions, scores and latencies, and all three lanes. One prediction in 50 never gets a label and expires; both
-horizons are far shorter than the log, so entries are forgotten all the way through.
+*plain*: 10 models x 2 versions, 1-minute confusion counts, the label 1,000 events after its
+prediction. *full*: the same rows with 10 features, 3 segment dimensions, scores and latencies, and
+all three lanes. One prediction in 50 never gets a label and expires; both horizons are far shorter
+than the log, so entries are forgotten all the way through.
 """
 
 from __future__ import annotations
@@ -35,19 +36,27 @@ since_deployment = false
 default_rules = false
 metrics = []
 """
-FULL: Final = PLAIN.replace('["decisions"]', '["traffic", "decisions", "arrivals"]') + 'segments = ["plan", "country", "device"]\n'
+FULL: Final = (
+    PLAIN.replace('["decisions"]', '["traffic", "decisions", "arrivals"]')
+    + 'segments = ["plan", "country", "device"]\n'
+)
 CONFIGURATIONS: Final = {"plain": PLAIN, "full": FULL}
 
 
 def write(folder: Path, job: str, pairs: int, *, seed: int = 7) -> None:
-    """Write the log and the configuration of `job` ("plain" or "full") with `pairs` labelled predictions."""
+    """Write the log and the configuration of `job` ("plain" or "full") with `pairs` labelled
+    predictions.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "driftline.toml").write_text(CONFIGURATIONS[job], encoding="utf-8")
     random, other_random = Random(seed), Random(seed + 1)
     extra = _rest_of_full if job == "full" else _nothing
     waiting: list[tuple[str, str]] = []
     labelled = number = 0
-    with (folder / "predictions.jsonl").open("w") as predictions, (folder / "ground-truth.jsonl").open("w") as truths:
+    with (
+        (folder / "predictions.jsonl").open("w") as predictions,
+        (folder / "ground-truth.jsonl").open("w") as truths,
+    ):
         while labelled < pairs:
             time = _time(number)
             identity = f"{random.getrandbits(128):032x}"
@@ -74,7 +83,11 @@ def _truth(file: object, identity: str, label: str, time: str) -> None:
 
 
 def _time(number: int) -> str:
-    return (BEGIN + timedelta(milliseconds=STEP_MS * number)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        (BEGIN + timedelta(milliseconds=STEP_MS * number))
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def _nothing(random: Random, score: float) -> str:
@@ -83,11 +96,20 @@ def _nothing(random: Random, score: float) -> str:
 
 def _rest_of_full(random: Random, score: float) -> str:
     features: dict[str, float | str] = {f"f{i}": round(random.gauss(0, 1 + i), 6) for i in range(7)}
-    features |= {"age": random.randrange(18, 90), "color": random.choice(("red", "green", "blue")), "shop": f"shop-{random.randrange(40)}"}
+    features |= {
+        "age": random.randrange(18, 90),
+        "color": random.choice(("red", "green", "blue")),
+        "shop": f"shop-{random.randrange(40)}",
+    }
     segment = {
         "plan": random.choice(("free", "pro", "team")),
         "country": random.choice(("de", "fr", "us", "in", "br")),
         "device": random.choice(("phone", "web")),
     }
-    rest = {"score": round(score, 6), "latency_ms": round(random.lognormvariate(3, 0.5), 3), "features": features, "segment": segment}
+    rest = {
+        "score": round(score, 6),
+        "latency_ms": round(random.lognormvariate(3, 0.5), 3),
+        "features": features,
+        "segment": segment,
+    }
     return "," + json.dumps(rest, separators=(",", ":"))[1:-1]

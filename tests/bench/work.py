@@ -1,7 +1,7 @@
 """One measurement in a process of its own: `python -m tests.bench.work KIND LOG` prints it as JSON.
 
-CPU is user and system time of the process with all its threads, after the imports and a run over a tiny log. Peak memory is that of the
-whole process.
+CPU is user and system time of the process with all its threads, after the imports and a run over a
+tiny log. Peak memory is that of the whole process.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ def hand_written(log: Path, out: Path) -> Check:
     """The hand-written ideal."""
     found = ideal.Ideal(load_config(log / "driftline.toml").defaults.label_horizon_ms).run(log)
     right = sum(n for (_, _, _, actual, predicted), n in found.cells.items() if actual == predicted)
-    return lambda: {"predictions": found.predictions.total(), "joined": found.cells.total(), "right": right}
+    return lambda: {
+        "predictions": found.predictions.total(),
+        "joined": found.cells.total(),
+        "right": right,
+    }
 
 
 def in_process(log: Path, out: Path) -> Check:
@@ -49,7 +53,12 @@ def _announced(metrics: Path) -> Result:
     with metrics.open("rb") as file:
         for line in file:
             figure = json.loads(line)
-            if (figure["lane"], figure["segment"], figure["kind"], figure["final"]) == ("decisions", "all", "tumbling", True):
+            if (figure["lane"], figure["segment"], figure["kind"], figure["final"]) == (
+                "decisions",
+                "all",
+                "tumbling",
+                True,
+            ):
                 total["predictions"] += figure["n_predictions"]
                 total["joined"] += figure["n"]
                 total["right"] += sum(row[i] for i, row in enumerate(figure.get("matrix", ())))
@@ -62,8 +71,14 @@ def flights(log: Path, out: Path) -> Check:
     return lambda: {"rows": summary.lines["predictions"]}
 
 
-KINDS: dict[str, Callable[[Path, Path], Check]] = {"decode": decode, "ideal": hand_written, "pipeline": in_process, "flights": flights}
-# Their rows make no cycles, so their author would spare them the search for any; the pipeline sees to that itself.
+KINDS: dict[str, Callable[[Path, Path], Check]] = {
+    "decode": decode,
+    "ideal": hand_written,
+    "pipeline": in_process,
+    "flights": flights,
+}
+# Their rows make no cycles, so their author would spare them the search for any; the pipeline sees
+# to that itself.
 HAND_WRITTEN = ("decode", "ideal")
 
 
@@ -71,7 +86,8 @@ def main(kind: str, log: Path) -> None:
     if kind in HAND_WRITTEN:
         gc.disable()
     with tempfile.TemporaryDirectory() as folder:
-        # Plug-ins and the database are imported when first needed: a tiny log before the clock starts does that.
+        # Plug-ins and the database are imported when first needed: a tiny log before the clock
+        # starts does that.
         jobs.write(Path(folder) / "tiny" / "log", "full", 50)
         (Path(folder) / "tiny" / "driftline.toml").write_text(jobs.FULL, encoding="utf-8")
         KINDS[kind](Path(folder) / "tiny" / "log", Path(folder) / "tiny" / "out")

@@ -1,6 +1,8 @@
-"""Rounds of faults, each on topics of its own: feed, harm, let time run out, and have the verifier judge.
+"""Rounds of faults, each on topics of its own: feed, harm, let time run out, and have the verifier
+judge.
 
-A round has one sort of fault, so that its miscounts are that fault's, except the last one, which has them all.
+A round has one sort of fault, so that its miscounts are that fault's, except the last one, which
+has them all.
 """
 
 from __future__ import annotations
@@ -29,7 +31,16 @@ FINISHES_S = 600.0
 ENDS_S = 60.0  # a machine that does much besides may need so long; a worker gives itself 8 s
 PRODUCT = ("-m", "driftline.agents.cli")
 INPUT_PARTITIONS, PARTITIONS = 4, 4
-POINTS = ("produced", "committed", "cached", "produced", "committed", "cached", "revoking", "closing")
+POINTS = (
+    "produced",
+    "committed",
+    "cached",
+    "produced",
+    "committed",
+    "cached",
+    "revoking",
+    "closing",
+)
 
 KAFKA = """
 [kafka]
@@ -45,7 +56,9 @@ memory = "1MB"
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast the load is, in predictions per second and seconds of event time per second, and the longest pause between faults."""
+    """How fast the load is, in predictions per second and seconds of event time per second, and the
+    longest pause between faults.
+    """
 
     rate: float = 150.0
     speed: float = 240.0
@@ -85,7 +98,11 @@ class Report:
     @property
     def right(self) -> bool:
         """Nothing lost, nothing counted twice, and every fault was recovered from."""
-        return self.verdict.right and not self.complaints and all(happening.recovery is not None for happening in self.happenings)
+        return (
+            self.verdict.right
+            and not self.complaints
+            and all(happening.recovery is not None for happening in self.happenings)
+        )
 
 
 def plan(
@@ -101,7 +118,8 @@ def plan(
     points: Sequence[str] = POINTS,
     mixed: bool = False,
 ) -> list[Round]:
-    """The rounds of a campaign; about a quarter of each sort of fault is kept for the mixed one, or all of them with `mixed`.
+    """The rounds of a campaign; about a quarter of each sort of fault is kept for the mixed one, or
+    all of them with `mixed`.
 
     Half of the kills that are not in restore are at named points, in turn at those of `points`.
     """
@@ -110,7 +128,12 @@ def plan(
     sorts: list[tuple[str, int, bool, list[Fault]]] = [
         ("kill -9", 1, True, [faults.kill] * (kills - restoring - named)),
         ("kill -9 in restore", 2, True, [faults.kill_at("restoring")] * restoring),
-        ("kill -9 at named points", 2, True, [faults.kill_at(points[i % len(points)]) for i in range(named)]),
+        (
+            "kill -9 at named points",
+            2,
+            True,
+            [faults.kill_at(points[i % len(points)]) for i in range(named)],
+        ),
         ("graceful", 2, False, [faults.graceful] * graceful),
         ("zombies", 3, False, [faults.zombie] * zombies),
         ("broker", 2, True, [faults.broker] * broker),
@@ -128,29 +151,58 @@ def plan(
 
 
 def run(
-    rounds: Sequence[Round], folder: Path, *, seed: int, pace: Pace = Pace(), command: Sequence[str] = PRODUCT, told: bool = True
+    rounds: Sequence[Round],
+    folder: Path,
+    *,
+    seed: int,
+    pace: Pace = Pace(),
+    command: Sequence[str] = PRODUCT,
+    told: bool = True,
 ) -> Generator[Report]:
-    """Run the rounds one after the other against a broker of their own, with everything in `folder`."""
+    """Run the rounds one after the other against a broker of their own, with everything in
+    `folder`.
+    """
     broker = BrokerProcess(folder / "broker")
     try:
         broker.start()
         for number, one in enumerate(rounds):
             if told:
                 print(f"{one.name}: {len(one.faults)} faults, {one.workers} workers", flush=True)
-            yield play(one, broker, folder / f"round-{number}", seed=seed + number, number=number, pace=pace, command=command, told=told)
+            yield play(
+                one,
+                broker,
+                folder / f"round-{number}",
+                seed=seed + number,
+                number=number,
+                pace=pace,
+                command=command,
+                told=told,
+            )
     finally:
         broker.stop()
 
 
 def play(
-    one: Round, broker: BrokerProcess, folder: Path, *, seed: int, number: int, pace: Pace, command: Sequence[str], told: bool
+    one: Round,
+    broker: BrokerProcess,
+    folder: Path,
+    *,
+    seed: int,
+    number: int,
+    pace: Pace,
+    command: Sequence[str],
+    told: bool,
 ) -> Report:
     """Run one round and judge it."""
     folder.mkdir(parents=True)
     report, began = Report(one.name, one.workers, one.static), time.monotonic()
     prefix, app = f"round{number}-", f"{APP}{number}"
-    rest = KAFKA.format(servers=broker.servers, app=app, inputs=INPUT_PARTITIONS, partitions=PARTITIONS)
-    configuration = CONFIGURATION.replace("[run]", f'[run]\nclock = "data"\ntopic_prefix = "{prefix}"') + rest
+    rest = KAFKA.format(
+        servers=broker.servers, app=app, inputs=INPUT_PARTITIONS, partitions=PARTITIONS
+    )
+    configuration = (
+        CONFIGURATION.replace("[run]", f'[run]\nclock = "data"\ntopic_prefix = "{prefix}"') + rest
+    )
     settings = folder / "driftline.toml"
     settings.write_text(configuration, encoding="utf-8")
     _driftline("topics", "create", "--config", str(settings))
@@ -159,7 +211,12 @@ def play(
     with Disk(folder / "state") as disk:
         fleet = Fleet(folder, configuration, static=one.static, command=list(command))
         watching = Watching(broker.servers, prefix, app)
-        producing = Producing(broker.servers, prefix, Load(seed, step_ms=step_ms, quiet=INPUT_PARTITIONS), rate=pace.rate)
+        producing = Producing(
+            broker.servers,
+            prefix,
+            Load(seed, step_ms=step_ms, quiet=INPUT_PARTITIONS),
+            rate=pace.rate,
+        )
         scene = Scene(broker, fleet, watching, disk, random)
         try:
             for _ in range(one.workers):
@@ -175,7 +232,10 @@ def play(
                 report.happenings.append(happening)
                 if told:
                     number_of = f"{len(report.happenings):3}/{len(one.faults)}"
-                    print(f"  {number_of} {happening.kind}: {happening.recovery} s {happening.note}", flush=True)
+                    print(
+                        f"  {number_of} {happening.kind}: {happening.recovery} s {happening.note}",
+                        flush=True,
+                    )
             producing.finish(FINISHES_S)
             report.predictions = producing.predictions
             report.complaints += _finish(settings, fleet)
@@ -193,21 +253,40 @@ def play(
 
 
 def _finish(settings: Path, fleet: Fleet) -> list[str]:
-    """Let time run on until every window is final, workers under supervision meanwhile; gives what went wrong."""
+    """Let time run on until every window is final, workers under supervision meanwhile; gives what
+    went wrong.
+    """
     output = settings.with_name("finish.log")
     with output.open("wb") as log:
         finishing = subprocess.Popen(
-            [sys.executable, *PRODUCT, "finish", "--config", str(settings)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            [sys.executable, *PRODUCT, "finish", "--config", str(settings)],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
         )
         try:
             fleet.wait(lambda: finishing.poll() is not None, FINISHES_S)
         finally:
             finishing.kill()
         code = finishing.wait()
-    return [] if code == 0 else [f"driftline finish ended with {code}: {output.read_text(encoding='utf-8', errors='replace')[-500:]}"]
+    return (
+        []
+        if code == 0
+        else [
+            f"driftline finish ended with {code}: {output.read_text(encoding='utf-8', errors='replace')[-500:]}"
+        ]
+    )
 
 
 def _driftline(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, *PRODUCT, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [sys.executable, *PRODUCT, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     if done.returncode:
-        raise RuntimeError(f"driftline {' '.join(arguments)} ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")
+        raise RuntimeError(
+            f"driftline {' '.join(arguments)} ended with {done.returncode}: {(done.stderr or done.stdout).strip()}"
+        )

@@ -1,6 +1,7 @@
 """A disk for the caches that can be full.
 
-It is a small file system in memory or, without the right to mount one, a limit on the size of files.
+It is a small file system in memory or, without the right to mount one, a limit on the size of
+files.
 """
 
 from __future__ import annotations
@@ -27,10 +28,18 @@ class Disk:
     def __enter__(self) -> Disk:
         self._folder.mkdir(parents=True, exist_ok=True)
         command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "chaos", str(self._folder)]
-        self._mounted = bool(shutil.which("mount")) and subprocess.run(command, capture_output=True, check=False).returncode == 0
+        self._mounted = (
+            bool(shutil.which("mount"))
+            and subprocess.run(command, capture_output=True, check=False).returncode == 0
+        )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._mounted:
             subprocess.run(["umount", str(self._folder)], check=False)
 

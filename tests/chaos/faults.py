@@ -1,7 +1,9 @@
-"""What is done to the workers and to the broker, one fault at a time, and how long until every task commits again.
+"""What is done to the workers and to the broker, one fault at a time, and how long until every task
+commits again.
 
-A fault is a function of the scene: it does the harm, sees to it that somebody repairs it as a supervisor or an operator would, and
-tells what happened. How many of which fault there are is `campaign.py`.
+A fault is a function of the scene: it does the harm, sees to it that somebody repairs it as a
+supervisor or an operator would, and tells what happened. How many of which fault there are is
+`campaign.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +19,12 @@ from tests.chaos.watching import Task, Watching
 from tests.chaos.workers import ENDS, Fleet, Worker
 from tests.kafka.brokers import BrokerProcess
 
-RECOVERS_S = 120.0  # after that the scene goes on, and the fault counts as one that was not recovered from
-ATTEMPTS = 4  # at having a worker reach a point: the partitions that it gets may have too little to do
+RECOVERS_S = (
+    120.0  # after that the scene goes on, and the fault counts as one that was not recovered from
+)
+ATTEMPTS = (
+    4  # at having a worker reach a point: the partitions that it gets may have too little to do
+)
 # A worker that holds four partitions of both kinds gives away two of each to a second one.
 TIMES = {"restoring": 3, "revoking": 4, "closing": 1}
 OFTEN = 30  # how often the other points are reached at most, before the kill
@@ -26,7 +32,9 @@ DIES_S = 60.0  # a worker that was told to end at a named point does so until th
 SESSION_S = 7.0  # a second more than the session timeout
 LOOK_S = 0.2  # between two questions about health
 STOPS_S = 10.0  # from SIGTERM to the end
-ACTIVE_S = 3.0  # a task that committed nothing for so long has nothing to do, and nobody waits for it
+ACTIVE_S = (
+    3.0  # a task that committed nothing for so long has nothing to do, and nobody waits for it
+)
 
 
 class Happening(NamedTuple):
@@ -35,7 +43,8 @@ class Happening(NamedTuple):
     Attributes
     ----------
     recovery
-        Seconds from the fault to the first committed output of the last task that had been at work; None if it did not come.
+        Seconds from the fault to the first committed output of the last task that had been at work;
+        None if it did not come.
     note
         What else there is to say.
     """
@@ -52,16 +61,27 @@ class Unsettled(Exception):
 class Scene:
     """Everything that a fault can get at."""
 
-    def __init__(self, broker: BrokerProcess, fleet: Fleet, watching: Watching, disk: Disk, random: Random) -> None:
-        self.broker, self.fleet, self.watching, self.disk, self.random = broker, fleet, watching, disk, random
+    def __init__(
+        self, broker: BrokerProcess, fleet: Fleet, watching: Watching, disk: Disk, random: Random
+    ) -> None:
+        self.broker, self.fleet, self.watching, self.disk, self.random = (
+            broker,
+            fleet,
+            watching,
+            disk,
+            random,
+        )
 
     def busy(self) -> list[Task]:
         """The tasks that are at work, once there are any."""
         self.fleet.wait(lambda: bool(self.watching.active(time.time() - ACTIVE_S)), RECOVERS_S)
         return self.watching.active(time.time() - ACTIVE_S)
 
-    def recovery(self, since: float, tasks: list[Task], *, after: float | None = None) -> float | None:
-        """Wait until all of these tasks, and at least one, have written and committed something; gives the seconds since `since`.
+    def recovery(
+        self, since: float, tasks: list[Task], *, after: float | None = None
+    ) -> float | None:
+        """Wait until all of these tasks, and at least one, have written and committed something;
+        gives the seconds since `since`.
 
         Parameters
         ----------
@@ -73,7 +93,9 @@ class Scene:
         missing, after = set(tasks), since if after is None else after
 
         def all_again() -> bool:
-            missing.difference_update([task for task in missing if self.watching.recovered(task, after) is not None])
+            missing.difference_update(
+                [task for task in missing if self.watching.recovered(task, after) is not None]
+            )
             return not missing
 
         if not self.fleet.wait(all_again, RECOVERS_S):
@@ -100,7 +122,9 @@ class Scene:
             if busy and None not in tasks.values():
                 return busy
             self.fleet.wait(lambda: False, LOOK_S)
-        raise Unsettled(f"not all workers became ready within {RECOVERS_S:.0f} s although all were started again")
+        raise Unsettled(
+            f"not all workers became ready within {RECOVERS_S:.0f} s although all were started again"
+        )
 
     def pick_busy(self) -> Worker:
         """One of the workers that have partitions, once all are ready."""
@@ -146,7 +170,9 @@ def kill_at(point: str) -> Fault:
             # With a local copy that is up to date there is nothing to restore.
             if point == "restoring":
                 worker.wipe_cache()
-            worker.start(f"kill:{point}:{1 if attempt else scene.random.randint(1, TIMES.get(point, OFTEN))}")
+            worker.start(
+                f"kill:{point}:{1 if attempt else scene.random.randint(1, TIMES.get(point, OFTEN))}"
+            )
             if point == "closing":
                 scene.recovery(time.time(), busy)
                 scene.settled()  # one that has only just been started does not hear SIGTERM yet
@@ -159,13 +185,20 @@ def kill_at(point: str) -> Fault:
             since = time.time()
             reached = died and worker.exit_code() == -signal.SIGKILL
             if not reached:
-                notes.append(f"{worker.name} did not come to the point and " + (f"ended with {worker.exit_code()}" if died else "runs"))
+                notes.append(
+                    f"{worker.name} did not come to the point and "
+                    + (f"ended with {worker.exit_code()}" if died else "runs")
+                )
                 if not died:
                     scene.end(worker)
                 since = time.time()
             worker.start()
             if reached:
-                return Happening(f"kill -9 at {point}", scene.recovery(since, busy), " ".join(filter(None, notes)))
+                return Happening(
+                    f"kill -9 at {point}",
+                    scene.recovery(since, busy),
+                    " ".join(filter(None, notes)),
+                )
             scene.recovery(since, busy)
         return Happening(f"{point} not reached", None, " ".join(filter(None, notes)))
 
@@ -173,9 +206,11 @@ def kill_at(point: str) -> Fault:
 
 
 def crowd(scene: Scene, worker: Worker, busy: list[Task]) -> list[str]:
-    """Have a worker take over everything and others come back, so that it gives partitions away; tells what was wrong with their ends.
+    """Have a worker take over everything and others come back, so that it gives partitions away;
+    tells what was wrong with their ends.
 
-    One worker less makes the others gain partitions only, and one worker more need not take them from this one.
+    One worker less makes the others gain partitions only, and one worker more need not take them
+    from this one.
     """
     others = [other for other in scene.fleet.running() if other is not worker]
     notes = [scene.end(other) for other in others]
@@ -190,7 +225,8 @@ def crowd(scene: Scene, worker: Worker, busy: list[Task]) -> list[str]:
 def graceful(scene: Scene) -> Happening:
     """SIGTERM and start again, one worker more, or one less; there are two or three.
 
-    What a worker commits while it ends, and what others do before a new one has its partitions, is no recovery.
+    What a worker commits while it ends, and what others do before a new one has its partitions, is
+    no recovery.
     """
     scene.settled()
     busy, running = scene.busy(), scene.fleet.running()
@@ -207,11 +243,17 @@ def graceful(scene: Scene) -> Happening:
     ended = time.time()
     if choice == "restart":
         worker.start()
-    return Happening("SIGTERM, restart" if choice == "restart" else "worker removed", scene.recovery(since, busy, after=ended), note)
+    return Happening(
+        "SIGTERM, restart" if choice == "restart" else "worker removed",
+        scene.recovery(since, busy, after=ended),
+        note,
+    )
 
 
 def zombie(scene: Scene) -> Happening:
-    """SIGSTOP until others have taken over, then SIGCONT: it must find out that it is out before it changes anything."""
+    """SIGSTOP until others have taken over, then SIGCONT: it must find out that it is out before it
+    changes anything.
+    """
     if len(scene.fleet.running()) < 2:
         scene.fleet.add()
         scene.recovery(time.time(), scene.busy())
@@ -227,7 +269,9 @@ def zombie(scene: Scene) -> Happening:
     ended = scene.fleet.wait(lambda: len(scene.fleet.self_exits) > exits, 8.0)
     again = scene.recovery(woken, busy)
     note = scene.fleet.self_exits[-1].words if ended else "goes on as a member"
-    return Happening("SIGSTOP past the session, SIGCONT", taken, f"{note}; all again after {again} s")
+    return Happening(
+        "SIGSTOP past the session, SIGCONT", taken, f"{note}; all again after {again} s"
+    )
 
 
 def broker(scene: Scene) -> Happening:
@@ -261,11 +305,19 @@ def cache(scene: Scene) -> Happening:
 
 
 def disk_full(scene: Scene) -> Happening:
-    """No space is left for the caches for some seconds; the time counts from when there is some again."""
+    """No space is left for the caches for some seconds; the time counts from when there is some
+    again.
+    """
     busy = scene.busy()
     exits = len(scene.fleet.self_exits)
     with scene.disk.full([worker.pid for worker in scene.fleet.running()]):
-        scene.fleet.wait(lambda: len(scene.fleet.self_exits) > exits, scene.random.uniform(3.0, 12.0))
+        scene.fleet.wait(
+            lambda: len(scene.fleet.self_exits) > exits, scene.random.uniform(3.0, 12.0)
+        )
     since = time.time()
-    note = scene.fleet.self_exits[-1].words if len(scene.fleet.self_exits) > exits else "nobody noticed"
+    note = (
+        scene.fleet.self_exits[-1].words
+        if len(scene.fleet.self_exits) > exits
+        else "nobody noticed"
+    )
     return Happening(f"disk full ({scene.disk.how})", scene.recovery(since, busy), note)

@@ -1,8 +1,10 @@
-"""A stream of events without end, drawn from one seed: predictions, truths that come later, and everything that goes wrong with both.
+"""A stream of events without end, drawn from one seed: predictions, truths that come later, and
+everything that goes wrong with both.
 
-Event time advances by the same step from prediction to prediction, so what is sent depends on the seed and on the number of
-predictions alone, never on a clock. What an id does not do: come again after its entry may have been forgotten. Whether such a row
-finds the old entry depends on which of two topics was read first, and no verifier could say what is right.
+Event time advances by the same step from prediction to prediction, so what is sent depends on the
+seed and on the number of predictions alone, never on a clock. What an id does not do: come again
+after its entry may have been forgotten. Whether such a row finds the old entry depends on which of
+two topics was read first, and no verifier could say what is right.
 """
 
 from __future__ import annotations
@@ -102,7 +104,8 @@ class Load:
     late
         False keeps every row within the grace of its topic.
     quiet
-        Partitions of the input topics of which one at a time gets nothing for some hours of event time, so that it idles; 0 for never.
+        Partitions of the input topics of which one at a time gets nothing for some hours of event
+        time, so that it idles; 0 for never.
     """
 
     def __init__(self, seed: int, *, step_ms: int, late: bool = True, quiet: int = 0) -> None:
@@ -147,23 +150,51 @@ class Load:
         kind = random.choice(KINDS)
         version = random.choice(VERSIONS)
         # Every model shows all its labels before anything else.
-        truth = kind.labels[number // len(KINDS) % len(kind.labels)] if number < 60 else random.choice(kind.labels)
+        truth = (
+            kind.labels[number // len(KINDS) % len(kind.labels)]
+            if number < 60
+            else random.choice(kind.labels)
+        )
         bad = (time // (BAD_HOURS * HOUR) + KINDS.index(kind)) % 3 == 0
-        event: dict[str, Any] = {"prediction_id": identity, "model_name": kind.model, "model_version": version, "timestamp": time}
-        event |= {"status": "error"} if self._happens(0.2 if bad else 0.01) else self._said(kind, truth, right=0.3 if bad else 0.85)
+        event: dict[str, Any] = {
+            "prediction_id": identity,
+            "model_name": kind.model,
+            "model_version": version,
+            "timestamp": time,
+        }
+        event |= (
+            {"status": "error"}
+            if self._happens(0.2 if bad else 0.01)
+            else self._said(kind, truth, right=0.3 if bad else 0.85)
+        )
         if self._happens(0.8):
             event["segment"] = {"plan": random.choice(("free", "a=b/c", 7, True))}
         if self._happens(0.3):
-            event["features"] = {"age": random.randrange(90), "color": random.choice(("red", "green")), "balance": None}
+            event["features"] = {
+                "age": random.randrange(90),
+                "color": random.choice(("red", "green")),
+                "balance": None,
+            }
         if self._happens(0.3):
             event["latency_ms"] = random.randrange(1, 4_000) / 4
         self._prediction(event)
         if self._happens(0.05):
-            self._prediction({**event, "model_name": f"{kind.model}-shadow", "timestamp": time + random.choice((0, 1, MINUTE))})
+            self._prediction(
+                {
+                    **event,
+                    "model_name": f"{kind.model}-shadow",
+                    "timestamp": time + random.choice((0, 1, MINUTE)),
+                }
+            )
         if self._happens(0.03):
             self._prediction(event)
         if self._happens(0.02):
-            other = {**event, "status": "ok", **self._said(kind, truth, right=0.5), "latency_ms": 0.125}
+            other = {
+                **event,
+                "status": "ok",
+                **self._said(kind, truth, right=0.5),
+                "latency_ms": 0.125,
+            }
             self._prediction({**other, "timestamp": time + random.choice((0, 1, 10 * MINUTE))})
         if self._happens(0.005):
             value = wrong_prediction(_far_ahead(event), random)
@@ -172,7 +203,9 @@ class Load:
         if self._happens(0.01):
             self._truth({"prediction_id": f"nobody-{number}", "label": truth, "timestamp": time})
         if self._happens(0.005):
-            value = wrong_truth(_far_ahead({"prediction_id": identity, "label": truth, "timestamp": time}), random)
+            value = wrong_truth(
+                _far_ahead({"prediction_id": identity, "label": truth, "timestamp": time}), random
+            )
             self._send(time, Message("ground-truth", self._garbled(identity), value))
         if number % 97 == 0:
             self._command(number, kind.model, version, time)
@@ -181,9 +214,14 @@ class Load:
         """An id of no quiet partition."""
         for attempt in range(100):
             identity = f"{number}" if attempt == 0 else f"{number}-{attempt}"
-            if not self._quiet or partition_of(identity.encode(), self._quiet) != self._quiet_partition():
+            if (
+                not self._quiet
+                or partition_of(identity.encode(), self._quiet) != self._quiet_partition()
+            ):
                 return identity
-        raise AssertionError(f"no id of prediction {number} lies outside of the quiet partition among {self._quiet}")
+        raise AssertionError(
+            f"no id of prediction {number} lies outside of the quiet partition among {self._quiet}"
+        )
 
     def _quiet_partition(self) -> int | None:
         """The partition that gets nothing: one for the second half of every day of event time."""
@@ -193,7 +231,9 @@ class Load:
     def _said(self, kind: Kind, truth: Any, *, right: float) -> dict[str, Any]:
         random = self._random
         label = truth if self._happens(right) else random.choice(kind.labels)
-        score = round(random.uniform(0.5, 1) if label == kind.labels[-1] else random.uniform(0, 0.5), 3)
+        score = round(
+            random.uniform(0.5, 1) if label == kind.labels[-1] else random.uniform(0, 0.5), 3
+        )
         if kind.says == "prediction":
             return {"prediction": label}
         if kind.says == "both":
@@ -214,12 +254,28 @@ class Load:
             at = time + random.choice((20 * MINUTE, HOUR, 3 * HOUR)) + random.choice((-1, 0, 1))
         said = [{"prediction_id": identity, "timestamp": at, "label": label}]
         while self._happens(0.06) and len(said) < 4:
-            said.append({**said[0], "timestamp": self._after(at), "revision": len(said), "label": random.choice(kind.labels)})
+            said.append(
+                {
+                    **said[0],
+                    "timestamp": self._after(at),
+                    "revision": len(said),
+                    "label": random.choice(kind.labels),
+                }
+            )
         if self._happens(0.02):
-            said.append({"prediction_id": identity, "timestamp": self._after(at), "revision": len(said), "retracted": True})
+            said.append(
+                {
+                    "prediction_id": identity,
+                    "timestamp": self._after(at),
+                    "revision": len(said),
+                    "retracted": True,
+                }
+            )
         if self._happens(0.01):
             equal = random.choice(said)
-            said.append({**equal, "timestamp": equal["timestamp"] + random.choice((-MINUTE, -1, 1))})
+            said.append(
+                {**equal, "timestamp": equal["timestamp"] + random.choice((-MINUTE, -1, 1))}
+            )
         for truth in said:
             self._truth(truth)
             if self._happens(0.03):
@@ -231,16 +287,26 @@ class Load:
     def _prediction(self, event: dict[str, Any]) -> None:
         wait = self._random.randrange(GRACE)
         if self._late and self._happens(0.02):
-            wait = self._random.choice((GRACE, 10 * MINUTE, HOUR, self._random.randrange(CORRECTION_HORIZON // 2)))
+            wait = self._random.choice(
+                (GRACE, 10 * MINUTE, HOUR, self._random.randrange(CORRECTION_HORIZON // 2))
+            )
         if self._late and self._happens(0.002):
             wait = CORRECTION_HORIZON + self._random.randrange(HOUR)
-        self._send(event["timestamp"] + wait, Message("predictions", event["prediction_id"].encode(), _line(event)))
+        self._send(
+            event["timestamp"] + wait,
+            Message("predictions", event["prediction_id"].encode(), _line(event)),
+        )
 
     def _truth(self, event: dict[str, Any]) -> None:
         wait = self._random.randrange(TRUTH_GRACE)
         if self._late and self._happens(0.02):
-            wait = self._random.choice((TRUTH_GRACE, 30 * MINUTE, self._random.randrange(MARGIN // 2)))
-        self._send(event["timestamp"] + wait, Message("ground-truth", event["prediction_id"].encode(), _line(event)))
+            wait = self._random.choice(
+                (TRUTH_GRACE, 30 * MINUTE, self._random.randrange(MARGIN // 2))
+            )
+        self._send(
+            event["timestamp"] + wait,
+            Message("ground-truth", event["prediction_id"].encode(), _line(event)),
+        )
 
     def _garbled(self, identity: str) -> bytes | None:
         """The key of a line that is no event: its own, or none at all."""
@@ -266,12 +332,18 @@ class Load:
             "params": params,
         }
         for _ in range(2 if self._happens(0.3) else 1):
-            self._send(time + random.randrange(10 * MINUTE), Message("registry-commands", model.encode(), _line(value)))
+            self._send(
+                time + random.randrange(10 * MINUTE),
+                Message("registry-commands", model.encode(), _line(value)),
+            )
 
 
 def _line(event: dict[str, Any]) -> bytes:
     time = event["timestamp"]
-    return json.dumps({**event, "timestamp": _rfc3339(time) if isinstance(time, int) else time}, ensure_ascii=False).encode()
+    return json.dumps(
+        {**event, "timestamp": _rfc3339(time) if isinstance(time, int) else time},
+        ensure_ascii=False,
+    ).encode()
 
 
 def _far_ahead(event: dict[str, Any]) -> dict[str, Any]:

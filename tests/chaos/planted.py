@@ -1,7 +1,8 @@
-"""Workers with a defect in how a commit is written, for the campaign to find: `python -m tests.chaos.planted DEFECT worker ...`.
+"""Workers with a defect in how a commit is written, for the campaign to find: `python -m
+tests.chaos.planted DEFECT worker ...`.
 
-The task layer of this process alone is patched; the product has no switch for it. The points at which the defects do harm are reached
-with commits that count something, so that one kill is enough.
+The task layer of this process alone is patched; the product has no switch for it. The points at
+which the defects do harm are reached with commits that count something, so that one kill is enough.
 """
 
 from __future__ import annotations
@@ -27,11 +28,19 @@ def counts(outgoing: Sequence[Outgoing]) -> bool:
 
 
 def positions_outside() -> None:
-    """The journal, with the positions that were applied, is written after the transaction of the outputs, in one of its own."""
+    """The journal, with the positions that were applied, is written after the transaction of the
+    outputs, in one of its own.
+    """
     whole, reached = Transactions.run, failures.reached
     failures.reached = lambda point: None if point == "produced" else reached(point)
 
-    def run(self: Transactions, outgoing: Sequence[Outgoing], journal: str, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int:
+    def run(
+        self: Transactions,
+        outgoing: Sequence[Outgoing],
+        journal: str,
+        partition: int,
+        records: Sequence[tuple[bytes, bytes]],
+    ) -> int:
         if outgoing:
             self._producer.begin_transaction()
             for out in outgoing:
@@ -53,14 +62,23 @@ def cache_first() -> None:
         transactions._producer.begin_transaction()
         for out in prepared.outgoing:
             to = -1 if out.partition is None else out.partition
-            transactions._produce(transactions._connection.name(out.topic), out.value, out.key, to, out.headers)
+            transactions._produce(
+                transactions._connection.name(out.topic), out.value, out.key, to, out.headers
+            )
         for key, value in records_of(entry.closing, entry.changes):
             told = lambda error, message: offsets.append(message.offset())  # noqa: E731
-            transactions._produce(self._journal.topic, value, key, self.partition, [], on_delivery=told)
+            transactions._produce(
+                self._journal.topic, value, key, self.partition, [], on_delivery=told
+            )
         failures.reached("produced")
         transactions._producer.flush()
         next_offset = max(offsets) + 1
-        self._runtime.cache.write(self.kind, self.partition, entry.cuts, msgspec.structs.replace(entry.place, next=next_offset))
+        self._runtime.cache.write(
+            self.kind,
+            self.partition,
+            entry.cuts,
+            msgspec.structs.replace(entry.place, next=next_offset),
+        )
         if counts(prepared.outgoing):
             failures.reached("cached")
         transactions._producer.commit_transaction()

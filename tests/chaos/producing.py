@@ -60,7 +60,9 @@ class Producing:
             self._send(message)
         left = self._producer.flush(seconds)
         if left or self._failed:
-            raise RuntimeError(f"the producer could not send {left} records ({self._failed or 'time is up'})")
+            raise RuntimeError(
+                f"the producer could not send {left} records ({self._failed or 'time is up'})"
+            )
 
     def _run(self) -> None:
         began, sent = time.monotonic(), 0
@@ -73,10 +75,15 @@ class Producing:
             self._producer.poll(PAUSE_S)
 
     def _send(self, message: Told) -> None:
-        topic, options = self._prefix + message.topic, {} if message.partition is None else {"partition": message.partition}
+        topic, options = (
+            self._prefix + message.topic,
+            {} if message.partition is None else {"partition": message.partition},
+        )
         while True:
             try:
-                self._producer.produce(topic, message.value, key=message.key, on_delivery=self._delivered, **options)
+                self._producer.produce(
+                    topic, message.value, key=message.key, on_delivery=self._delivered, **options
+                )
                 return
             except BufferError:
                 self._producer.poll(PAUSE_S)

@@ -23,8 +23,14 @@ def rows(reports: Sequence[Report]) -> list[tuple[str, ...]]:
     for report in reports:
         kinds = sorted({happening.kind for happening in report.happenings})
         for kind in kinds:
-            label = kind if len(reports) == 1 or report.name != "all together" else f"{kind} (among others)"
-            found.append(_row(label, [h.recovery for h in report.happenings if h.kind == kind], [report]))
+            label = (
+                kind
+                if len(reports) == 1 or report.name != "all together"
+                else f"{kind} (among others)"
+            )
+            found.append(
+                _row(label, [h.recovery for h in report.happenings if h.kind == kind], [report])
+            )
     every = [happening.recovery for report in reports for happening in report.happenings]
     return [*found, _row("all", every, reports)]
 
@@ -32,8 +38,17 @@ def rows(reports: Sequence[Report]) -> list[tuple[str, ...]]:
 def _row(label: str, recoveries: list[float | None], reports: Sequence[Report]) -> tuple[str, ...]:
     known = [seconds for seconds in recoveries if seconds is not None]
     shown = (f"{median(known):.1f} s", f"{max(known):.1f} s") if known else ("-", "-")
-    lost, twice = (sum(getattr(report.verdict, name) for report in reports) for name in ("lost", "twice"))
-    return (label, str(len(recoveries)), str(lost), str(twice), str(len(recoveries) - len(known)), *shown)
+    lost, twice = (
+        sum(getattr(report.verdict, name) for report in reports) for name in ("lost", "twice")
+    )
+    return (
+        label,
+        str(len(recoveries)),
+        str(lost),
+        str(twice),
+        str(len(recoveries) - len(known)),
+        *shown,
+    )
 
 
 def text(reports: Sequence[Report]) -> str:
@@ -64,16 +79,25 @@ def said(report: Report) -> str:
     }
     told = ", ".join(f"{n:,} {name}" for name, n in counts.items())
     faults = report.complaints + verdict.faults
-    lines = [f"{report.name}: {'right' if report.right else 'WRONG'}; {told}; {report.seconds:.0f} s"]
+    lines = [
+        f"{report.name}: {'right' if report.right else 'WRONG'}; {told}; {report.seconds:.0f} s"
+    ]
     lines += [f"    {fault}" for fault in faults[:SHOWN]]
-    return "\n".join([*lines, *([f"    and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else [])])
+    return "\n".join(
+        [*lines, *([f"    and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else [])]
+    )
 
 
 def write(path: Path, reports: Sequence[Report], settings: dict[str, Any]) -> None:
     """The table and everything behind it as JSON."""
     content = {
         "settings": settings,
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg(), "python": platform.python_version()},
+        "machine": {
+            "system": platform.platform(),
+            "cpus": os.cpu_count(),
+            "load": os.getloadavg(),
+            "python": platform.python_version(),
+        },
         "table": [dict(zip(HEAD, row, strict=True)) for row in rows(reports)],
         "rounds": [_round(report) for report in reports],
     }
@@ -81,5 +105,8 @@ def write(path: Path, reports: Sequence[Report], settings: dict[str, Any]) -> No
 
 
 def _round(report: Report) -> dict[str, Any]:
-    named = {"happenings": [h._asdict() for h in report.happenings], "self_exits": [e._asdict() for e in report.self_exits]}
+    named = {
+        "happenings": [h._asdict() for h in report.happenings],
+        "self_exits": [e._asdict() for e in report.self_exits],
+    }
     return {**asdict(report), **named, "right": report.right}

@@ -28,14 +28,34 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
     own.stop()
 
 
-def play(one: Round, broker: BrokerProcess, folder: Path, number: int, command: tuple[str, ...] = campaign.PRODUCT) -> Report:
-    report = campaign.play(one, broker, folder / "round", seed=SEED, number=number, pace=QUICK, command=command, told=True)
+def play(
+    one: Round,
+    broker: BrokerProcess,
+    folder: Path,
+    number: int,
+    command: tuple[str, ...] = campaign.PRODUCT,
+) -> Report:
+    report = campaign.play(
+        one,
+        broker,
+        folder / "round",
+        seed=SEED,
+        number=number,
+        pace=QUICK,
+        command=command,
+        told=True,
+    )
     print(table.text([report]))
     return report
 
 
-def test_everything_is_counted_once_through_kills_zombies_and_a_broker_that_dies(broker: BrokerProcess, tmp_path: Path) -> None:
-    named = [faults.kill_at(point) for point in ("restoring", "produced", "committed", "cached", "revoking")]
+def test_everything_is_counted_once_through_kills_zombies_and_a_broker_that_dies(
+    broker: BrokerProcess, tmp_path: Path
+) -> None:
+    named = [
+        faults.kill_at(point)
+        for point in ("restoring", "produced", "committed", "cached", "revoking")
+    ]
     some = [faults.kill] * 6 + named + [faults.zombie] * 2 + [faults.broker]
     Random(SEED).shuffle(some)
     report = play(Round("all together", 2, True, tuple(some)), broker, tmp_path, 0)
@@ -44,8 +64,12 @@ def test_everything_is_counted_once_through_kills_zombies_and_a_broker_that_dies
     assert report.verdict.pairs > 1_000
 
 
-@pytest.mark.parametrize(("defect", "point"), [("positions-outside", "produced"), ("cache-first", "cached")])
-def test_planted_defect_is_found(broker: BrokerProcess, tmp_path: Path, defect: str, point: str) -> None:
+@pytest.mark.parametrize(
+    ("defect", "point"), [("positions-outside", "produced"), ("cache-first", "cached")]
+)
+def test_planted_defect_is_found(
+    broker: BrokerProcess, tmp_path: Path, defect: str, point: str
+) -> None:
     one = Round(defect, 1, True, (faults.kill_at(point),))
     report = play(one, broker, tmp_path, NUMBERS[defect], ("-m", "tests.chaos.planted", defect))
     assert not report.right

@@ -1,4 +1,6 @@
-"""The verifier, on the output of an in-process replay: content with what is right, and nothing planted escapes it."""
+"""The verifier, on the output of an in-process replay: content with what is right, and nothing
+planted escapes it.
+"""
 
 from __future__ import annotations
 
@@ -26,24 +28,40 @@ NOW = time.time_ns() // 1_000_000
 
 @pytest.fixture(scope="module")
 def topics(tmp_path_factory: pytest.TempPathFactory) -> Topics:
-    """A stream without late rows, as a broker would hold it: then the ticks of the replay, which are not recorded, decide nothing."""
+    """A stream without late rows, as a broker would hold it: then the ticks of the replay, which
+    are not recorded, decide nothing.
+    """
     folder = tmp_path_factory.mktemp("run")
     log, out = folder / "log", folder / "out"
     log.mkdir()
     (log / "driftline.toml").write_text(CONFIGURATION, encoding="utf-8")
     load = Load(SEED, step_ms=12_000, late=False)
-    sent = [message for messages in itertools.islice(load, PREDICTIONS) for message in messages] + load.rest()
+    sent = [
+        message for messages in itertools.islice(load, PREDICTIONS) for message in messages
+    ] + load.rest()
     for name in INPUTS:
-        values = [message.value for message in sent if message.topic == name and b"\n" not in message.value]
+        values = [
+            message.value
+            for message in sent
+            if message.topic == name and b"\n" not in message.value
+        ]
         if values:
             (log / f"{name}.jsonl").write_bytes(b"".join(value + b"\n" for value in values))
     replay(log, out, load_config(log / "driftline.toml"), partitions=PARTITIONS)
-    inputs = {name: on_topic([message for message in sent if message.topic == name]) for name in INPUTS}
-    return inputs | {name: written(out / f"{name}.jsonl") for name in OUTPUTS if not name.endswith(".dlq")} | letters(out, inputs)
+    inputs = {
+        name: on_topic([message for message in sent if message.topic == name]) for name in INPUTS
+    }
+    return (
+        inputs
+        | {name: written(out / f"{name}.jsonl") for name in OUTPUTS if not name.endswith(".dlq")}
+        | letters(out, inputs)
+    )
 
 
 def on_topic(sent: list[Message]) -> list[Stored]:
-    """Records as the broker keeps them: by partition and offset, and in the order in which they came."""
+    """Records as the broker keeps them: by partition and offset, and in the order in which they
+    came.
+    """
     counts = itertools.count
     offsets = {partition: counts() for partition in range(PARTITIONS)}
     stored = []
@@ -55,16 +73,29 @@ def on_topic(sent: list[Message]) -> list[Stored]:
 
 def written(path: Path) -> list[Stored]:
     lines = path.read_bytes().splitlines() if path.exists() else []
-    return [Stored(0, number, key_of(json.loads(line)), line, {}) for number, line in enumerate(lines)]
+    return [
+        Stored(0, number, key_of(json.loads(line)), line, {}) for number, line in enumerate(lines)
+    ]
 
 
 def key_of(value: dict[str, Any]) -> bytes:
-    names = ("model_name", "model_version", "segment", "lane", "window", "maturity", "window_start", "rule")
+    names = (
+        "model_name",
+        "model_version",
+        "segment",
+        "lane",
+        "window",
+        "maturity",
+        "window_start",
+        "rule",
+    )
     return json.dumps([value.get(name) for name in names]).encode()
 
 
 def letters(out: Path, inputs: dict[str, list[Stored]]) -> dict[str, list[Stored]]:
-    """The dead-letter files with the partition and offset that the line of the plain file has on the topic."""
+    """The dead-letter files with the partition and offset that the line of the plain file has on
+    the topic.
+    """
     found: dict[str, list[Stored]] = {}
     for name in ("predictions", "ground-truth"):
         found[f"{name}.dlq"] = []
@@ -77,7 +108,11 @@ def letters(out: Path, inputs: dict[str, list[Stored]]) -> dict[str, list[Stored
                 "dlq_offset": b"%d" % came.offset,
                 "dlq_reason": letter["dlq_reason"].encode(),
             }
-            value = base64.b64decode(letter["value_base64"]) if "value_base64" in letter else letter["value"].encode()
+            value = (
+                base64.b64decode(letter["value_base64"])
+                if "value_base64" in letter
+                else letter["value"].encode()
+            )
             found[f"{name}.dlq"].append(Stored(0, record.offset, came.key, value, headers))
     return found
 
@@ -97,13 +132,22 @@ def changed(topics: Topics, name: str, change: Callable[[list[dict[str, Any]]], 
     keys = [record.key for record in topics[name]]
     change(values)
     records = [
-        Stored(0, number, key, json.dumps(value).encode(), {}) for number, (key, value) in enumerate(zip(keys, values, strict=False))
+        Stored(0, number, key, json.dumps(value).encode(), {})
+        for number, (key, value) in enumerate(zip(keys, values, strict=False))
     ]
     return {**topics, name: records}
 
 
 def final(values: list[dict[str, Any]]) -> dict[str, Any]:
-    fitting = [v for v in values if v["final"] and v["lane"] == "decisions" and v["window"] == "30m" and v["segment"] == "all" and v["n"]]
+    fitting = [
+        v
+        for v in values
+        if v["final"]
+        and v["lane"] == "decisions"
+        and v["window"] == "30m"
+        and v["segment"] == "all"
+        and v["n"]
+    ]
     return Random(SEED).choice(fitting)
 
 
@@ -112,7 +156,11 @@ def cell_too_many(values: list[dict[str, Any]]) -> None:
 
 
 def cells_swapped(values: list[dict[str, Any]]) -> None:
-    matrix = next(v["matrix"] for v in values if v["final"] and v["n"] and v["matrix"][0][1] != v["matrix"][1][0])
+    matrix = next(
+        v["matrix"]
+        for v in values
+        if v["final"] and v["n"] and v["matrix"][0][1] != v["matrix"][1][0]
+    )
     matrix[0][1], matrix[1][0] = matrix[1][0], matrix[0][1]
 
 
@@ -120,8 +168,12 @@ def revision_that_falls(values: list[dict[str, Any]]) -> None:
     values.append({**values[0], "provisional": True, "revision": values[0]["revision"] - 1})
 
 
-@pytest.mark.parametrize("change", [cell_too_many, cells_swapped], ids=lambda change: change.__name__)
-def test_wrong_figure_is_found(topics: Topics, change: Callable[[list[dict[str, Any]]], None]) -> None:
+@pytest.mark.parametrize(
+    "change", [cell_too_many, cells_swapped], ids=lambda change: change.__name__
+)
+def test_wrong_figure_is_found(
+    topics: Topics, change: Callable[[list[dict[str, Any]]], None]
+) -> None:
     verdict = verify(changed(topics, "metrics", change), CONFIGURATION, now_ms=NOW)
     assert not verdict.right
 
@@ -130,13 +182,24 @@ def test_lost_and_doubled_outcomes_are_added_up(topics: Topics) -> None:
     doubled = verify(changed(topics, "metrics", cell_too_many), CONFIGURATION, now_ms=NOW)
     assert (doubled.lost, doubled.twice) == (0, 1)
     less = list(topics["ground-truth"])
-    # A truth that was taken in and is not on the topic counts as too many, one that was not and is there as lost.
-    row = next(record for record in less if b"revision" not in record.value and b'"label": "air"' in record.value)
+    # A truth that was taken in and is not on the topic counts as too many, one that was not and is
+    # there as lost.
+    row = next(
+        record
+        for record in less
+        if b"revision" not in record.value and b'"label": "air"' in record.value
+    )
     without = [record for record in less if record.key != row.key]
-    assert verify({**topics, "ground-truth": without, "ground-truth.dlq": []}, CONFIGURATION, now_ms=NOW).twice > 0
+    assert (
+        verify(
+            {**topics, "ground-truth": without, "ground-truth.dlq": []}, CONFIGURATION, now_ms=NOW
+        ).twice
+        > 0
+    )
 
 
-# How the fault of each topic is told when a record is lost, and when one is repeated. Of alerts the beginning of an episode is lost.
+# How the fault of each topic is told when a record is lost, and when one is repeated. Of alerts the
+# beginning of an episode is lost.
 TOLD = {
     "metrics": (b"", "is not announced", "is announced twice"),
     "alerts": (b'"firing"', "never began", "goes on after it was resolved"),
@@ -155,7 +218,11 @@ def test_lost_and_repeated_records_are_found(topics: Topics, fault: str) -> None
             del records[first]
         else:
             last = records[-1]
-            records.append(last._replace(offset=last.offset + 1) if name != "registry-events" else records[first]._replace(offset=10**9))
+            records.append(
+                last._replace(offset=last.offset + 1)
+                if name != "registry-events"
+                else records[first]._replace(offset=10**9)
+            )
         changed[name] = records
     faults = verify(changed, CONFIGURATION, now_ms=NOW).faults
     for _, lost, repeated in TOLD.values():
@@ -169,14 +236,23 @@ def test_revision_that_falls_is_found(topics: Topics) -> None:
     value = json.dumps({**newest, "provisional": True, "revision": newest["revision"] - 1}).encode()
     records.append(records[-1]._replace(value=value))
     faults = verify({**topics, "metrics": records}, CONFIGURATION, now_ms=NOW).faults
-    assert [fault for fault in faults if f"revision {newest['revision'] - 1} comes after {newest['revision']}" in fault]
+    assert [
+        fault
+        for fault in faults
+        if f"revision {newest['revision'] - 1} comes after {newest['revision']}" in fault
+    ]
 
 
 def test_tick_moves_the_floor_of_the_rows_from_its_offset_on(topics: Topics) -> None:
     #   The partition's rows lie at 00:00, the tick at 05:00: what comes after it is five hours late.
-    tick = json.dumps({"timestamp": "2024-03-01T05:00:00Z", "after": {"predictions": 10, "ground-truth": 0}}).encode()
+    tick = json.dumps(
+        {"timestamp": "2024-03-01T05:00:00Z", "after": {"predictions": 10, "ground-truth": 0}}
+    ).encode()
     request = json.dumps({"timestamp": "2024-03-09T00:00:00Z"}).encode()
-    with_ticks = {**topics, "ticks": [Stored(0, 0, b"0", request, {}), Stored(0, 1, b"0", tick, {})]}
+    with_ticks = {
+        **topics,
+        "ticks": [Stored(0, 0, b"0", request, {}), Stored(0, 1, b"0", tick, {})],
+    }
     faults = verify(with_ticks, CONFIGURATION, now_ms=NOW).faults
     assert [fault for fault in faults if "dropped_predictions" in fault]
     late_everywhere = {**topics, "ticks": [Stored(0, 0, b"0", request, {})]}

@@ -1,4 +1,6 @@
-"""Topics read from a broker as anybody would read them, from their beginning to their end, committed records only."""
+"""Topics read from a broker as anybody would read them, from their beginning to their end,
+committed records only.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,12 @@ def read_topic(bootstrap: str, topic: str) -> Iterator[Stored]:
             if messages:
                 heard = time.monotonic()
             elif time.monotonic() - heard > SECONDS_WITHOUT_RECORD:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}: no end of partitions {sorted(left)} within a minute"))
+                raise KafkaException(
+                    KafkaError(
+                        KafkaError._TIMED_OUT,
+                        f"{topic}: no end of partitions {sorted(left)} within a minute",
+                    )
+                )
             for message in messages:
                 if message.error() is None:
                     yield _stored(message)

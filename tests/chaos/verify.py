@@ -1,9 +1,11 @@
-"""Was everything counted, and nothing twice? Recomputed from the input topics and compared with what the output topics say.
+"""Was everything counted, and nothing twice? Recomputed from the input topics and compared with
+what the output topics say.
 
-It shares no code with the product: the rules are those of `tests.oracle`, the records are read as JSON. From the topics come the
-order of the rows within their partitions and the ticks, each with the offsets after which it is in force. In which order
-predictions and truths of a partition were read the topics do not tell, so both extremes are computed: where they differ,
-the load was wrong, and the verdict says so.
+It shares no code with the product: the rules are those of `tests.oracle`, the records are read as
+JSON. From the topics come the order of the rows within their partitions and the ticks, each with
+the offsets after which it is in force. In which order predictions and truths of a partition were
+read the topics do not tell, so both extremes are computed: where they differ, the load was wrong,
+and the verdict says so.
 """
 
 from __future__ import annotations
@@ -22,12 +24,43 @@ from tests.oracle.settings import Settings
 from tests.oracle.verdict import announced_integers, figure_differences, integers, place_of
 
 INPUTS = ("predictions", "ground-truth", "ticks", "registry-commands")
-OUTPUTS = ("metrics", "alerts", "registry-events", "registry-effects", "registry", "predictions.dlq", "ground-truth.dlq")
+OUTPUTS = (
+    "metrics",
+    "alerts",
+    "registry-events",
+    "registry-effects",
+    "registry",
+    "predictions.dlq",
+    "ground-truth.dlq",
+)
 Topics = Mapping[str, Iterable[Stored]]
 # What is kept of a record of `metrics`: there are many.
 KEPT = {
-    *("model_name", "model_version", "segment", "lane", "window", "window_start", "kind", "maturity", "final", "provisional"),
-    *("n", "n_predictions", "label_coverage", "labels", "matrix", "tn", "fp", "fn", "tp", "metrics", "counts"),
+    *(
+        "model_name",
+        "model_version",
+        "segment",
+        "lane",
+        "window",
+        "window_start",
+        "kind",
+        "maturity",
+        "final",
+        "provisional",
+    ),
+    *(
+        "n",
+        "n_predictions",
+        "label_coverage",
+        "labels",
+        "matrix",
+        "tn",
+        "fp",
+        "fn",
+        "tp",
+        "metrics",
+        "counts",
+    ),
 }
 
 
@@ -65,28 +98,45 @@ class Verdict:
 
 
 def verify(topics: Topics, configuration: str, *, now_ms: int) -> Verdict:
-    """Judge what a stream with that configuration, finished, wrote to its topics; `now_ms` is the time of the clock meanwhile."""
+    """Judge what a stream with that configuration, finished, wrote to its topics;
+
+    `now_ms` is the time of the clock meanwhile.
+    """
     settings = Settings.from_toml(configuration)
-    topics = {name: records if name == "metrics" else sorted(records, key=place_on_topic) for name, records in topics.items()}
-    predictions, refused_predictions = rows_of(topics, "predictions", prediction, settings.prediction_grace, now_ms)
+    topics = {
+        name: records if name == "metrics" else sorted(records, key=place_on_topic)
+        for name, records in topics.items()
+    }
+    predictions, refused_predictions = rows_of(
+        topics, "predictions", prediction, settings.prediction_grace, now_ms
+    )
     truths, refused_truths = rows_of(topics, "ground-truth", truth, settings.truth_grace, now_ms)
     told, known = [(False, row) for row in predictions], [(True, row) for row in truths]
     joined = walk([*told, *known], settings, dict(refused_predictions), dict(refused_truths))
     figures = count(joined, settings)
     verdict = Verdict(rows=joined.rows)
-    if figures != count(walk([*known, *told], settings, dict(refused_predictions), dict(refused_truths)), settings):
-        verdict.faults.append("the load is ambiguous: the figures depend on which of the two topics was read first")
+    if figures != count(
+        walk([*known, *told], settings, dict(refused_predictions), dict(refused_truths)), settings
+    ):
+        verdict.faults.append(
+            "the load is ambiguous: the figures depend on which of the two topics was read first"
+        )
     announced = Announced(topics["metrics"])
     verdict.figures, verdict.provisional = len(announced.complete), announced.provisional
     verdict.faults += figure_differences(announced.complete, figures, settings)
     _add_up(verdict, announced.complete, figures, settings)
     verdict.faults += announced.faults
-    for name, refused in (("predictions", joined.refused_predictions), ("ground-truth", joined.refused_truths)):
+    for name, refused in (
+        ("predictions", joined.refused_predictions),
+        ("ground-truth", joined.refused_truths),
+    ):
         verdict.faults += dead_letters(topics[name], topics[f"{name}.dlq"], refused)
         verdict.dead_letters += len(refused)
     verdict.faults += alerts(topics["alerts"])
     verdict.faults += registry(topics)
-    verdict.ticks, verdict.alerts, verdict.registry_events = (len(list(topics[name])) for name in ("ticks", "alerts", "registry-events"))
+    verdict.ticks, verdict.alerts, verdict.registry_events = (
+        len(list(topics[name])) for name in ("ticks", "alerts", "registry-events")
+    )
     return verdict
 
 
@@ -97,7 +147,9 @@ def place_on_topic(record: Stored) -> tuple[int, int]:
 def rows_of(
     topics: Topics, name: str, decode: Callable[[bytes], dict[str, Any]], grace: int, now_ms: int
 ) -> tuple[list[Row], dict[int, str]]:
-    """The valid rows of a topic with their floors, and the others' numbers with reasons; a record's number is its place in the topic."""
+    """The valid rows of a topic with their floors, and the others' numbers with reasons; a record's
+    number is its place in the topic.
+    """
     rows: list[Row] = []
     refused: dict[int, str] = {}
     watermarks: dict[int, int] = {}
@@ -115,12 +167,17 @@ def rows_of(
             refused[number] = str(why)
             continue
         watermarks[partition] = max(value["timestamp"], watermarks.get(partition, 0))
-        rows.append(Row(number, partition, value["timestamp"], watermarks[partition] - grace, value))
+        rows.append(
+            Row(number, partition, value["timestamp"], watermarks[partition] - grace, value)
+        )
     return rows, refused
 
 
 def _ticks(records: Iterable[Stored], topic: str) -> dict[int, list[tuple[int, int]]]:
-    """By partition: (offset of the topic from which it is in force, time). A record without such offsets is a request, not a tick."""
+    """By partition: (offset of the topic from which it is in force, time).
+
+    A record without such offsets is a request, not a tick.
+    """
     found: dict[int, list[tuple[int, int]]] = {}
     for record in records:
         value = json.loads(record.value)
@@ -132,24 +189,47 @@ def _ticks(records: Iterable[Stored], topic: str) -> dict[int, list[tuple[int, i
 
 def prediction_time(timestamp: str | int) -> int:
     """A time in ms, as a prediction's is read."""
-    row = {"prediction_id": "-", "model_name": "-", "model_version": "-", "prediction": "-", "timestamp": timestamp}
+    row = {
+        "prediction_id": "-",
+        "model_name": "-",
+        "model_version": "-",
+        "prediction": "-",
+        "timestamp": timestamp,
+    }
     return int(prediction(json.dumps(row).encode())["timestamp"])
 
 
-def _add_up(verdict: Verdict, announced: list[dict[str, Any]], figures: dict[Place, Figure], settings: Settings) -> None:
-    """Count predictions and outcomes that are missing or too many, in the smallest window of all segments at the last rung."""
-    said = {place_of(record): announced_integers(record) for record in announced if record["kind"] == "tumbling"}
+def _add_up(
+    verdict: Verdict,
+    announced: list[dict[str, Any]],
+    figures: dict[Place, Figure],
+    settings: Settings,
+) -> None:
+    """Count predictions and outcomes that are missing or too many, in the smallest window of all
+    segments at the last rung.
+    """
+    said = {
+        place_of(record): announced_integers(record)
+        for record in announced
+        if record["kind"] == "tumbling"
+    }
     labels = labels_by_model(figures)
     for place in figures.keys() | said.keys():
         model = settings.of(place.model)
         window, size, _ = min(model.window_sizes, key=lambda sized: sized[1])
         last = model.rungs_of(size)[-1][0]
-        if (place.segment, place.window) != ("all", window) or (place.lane, place.rung) not in (("traffic", "-"), ("decisions", last)):
+        if (place.segment, place.window) != ("all", window) or (place.lane, place.rung) not in (
+            ("traffic", "-"),
+            ("decisions", last),
+        ):
             continue
-        wanted = integers(figures.get(place, Figure()), labels.get(place.model, set()), model.positive_label)
+        wanted = integers(
+            figures.get(place, Figure()), labels.get(place.model, set()), model.positive_label
+        )
         found = said.get(place, {})
         for name in wanted.keys() | found.keys():
-            # In traffic every prediction, in decisions every cell; sums of cells would count twice what is counted wrong once.
+            # In traffic every prediction, in decisions every cell; sums of cells would count twice
+            # what is counted wrong once.
             if (name == "predictions") if place.lane == "traffic" else isinstance(name, tuple):
                 difference = found.get(name, 0) - wanted.get(name, 0)
                 verdict.twice += max(0, difference)
@@ -159,7 +239,9 @@ def _add_up(verdict: Verdict, announced: list[dict[str, Any]], figures: dict[Pla
 
 
 class Announced:
-    """What `metrics` says: the complete figures, how many provisional ones, and keys whose revision falls or that go on when complete."""
+    """What `metrics` says: the complete figures, how many provisional ones, and keys whose revision
+    falls or that go on when complete.
+    """
 
     def __init__(self, records: Iterable[Stored]) -> None:
         self.complete: list[dict[str, Any]] = []
@@ -173,19 +255,28 @@ class Announced:
             if revision < before:
                 self.faults.append(f"{record.key!r}: revision {revision} comes after {before}")
             if ended and not complete:
-                self.faults.append(f"{record.key!r}: a provisional figure comes after the complete one")
-            # The key of the last n outcomes is that of another figure when n further ones have come.
+                self.faults.append(
+                    f"{record.key!r}: a provisional figure comes after the complete one"
+                )
+            # The key of the last n outcomes is that of another figure when n further ones have
+            # come.
             if complete and ended == value["window_end"]:
                 self.faults.append(f"{record.key!r}: is complete a second time")
             newest[record.key] = (revision, value["window_end"] if complete else ended)
             if complete:
-                value["metrics"] = {name: number for name, number in value["metrics"].items() if number is not None}
-                self.complete.append({name: content for name, content in value.items() if name in KEPT})
+                value["metrics"] = {
+                    name: number for name, number in value["metrics"].items() if number is not None
+                }
+                self.complete.append(
+                    {name: content for name, content in value.items() if name in KEPT}
+                )
             else:
                 self.provisional += 1
 
 
-def dead_letters(rows: Sequence[Stored], letters: Iterable[Stored], refused: dict[int, str]) -> Iterator[str]:
+def dead_letters(
+    rows: Sequence[Stored], letters: Iterable[Stored], refused: dict[int, str]
+) -> Iterator[str]:
     """Records that are missing in a dead-letter topic, too often there, or not the bytes that came."""
     numbers = {(row.partition, row.offset): number for number, row in enumerate(rows)}
     seen: Counter[int] = Counter()
@@ -235,7 +326,10 @@ def registry(topics: Topics) -> Iterator[str]:
     answers: Counter[str] = Counter()
     for record in topics["registry-events"]:
         event = json.loads(record.value)
-        model, changes = event["model_name"], event["event"] != "rejected" and not event.get("dry_run")
+        model, changes = (
+            event["model_name"],
+            event["event"] != "rejected" and not event.get("dry_run"),
+        )
         answers[event["command_id"]] += 1
         if event["revision"] != newest[model] + changes:
             yield f"registry of {model}: revision {event['revision']} ({event['event']}) comes after {newest[model]}"

@@ -46,9 +46,15 @@ class Watching:
             }
         )
         self._topics = {f"{prefix}{app}-{kind}-changelog": kind for kind in KINDS}
-        placed = [(topic, number) for topic in self._topics for number in partitions_of(self._consumer, topic)]
+        placed = [
+            (topic, number)
+            for topic in self._topics
+            for number in partitions_of(self._consumer, topic)
+        ]
         self._consumer.assign([TopicPartition(topic, number, 0) for topic, number in placed])
-        self._commits: dict[Task, deque[Commit]] = {Task(self._topics[topic], number): deque(maxlen=KEPT) for topic, number in placed}
+        self._commits: dict[Task, deque[Commit]] = {
+            Task(self._topics[topic], number): deque(maxlen=KEPT) for topic, number in placed
+        }
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
         self._thread.start()
@@ -58,8 +64,14 @@ class Watching:
         return list(self._commits)
 
     def active(self, since: float) -> list[Task]:
-        """The tasks that have written anything since a time: one whose partition gets nothing commits nothing."""
-        return [task for task, commits in self._commits.items() if commits and commits[-1].written >= since]
+        """The tasks that have written anything since a time: one whose partition gets nothing
+        commits nothing.
+        """
+        return [
+            task
+            for task, commits in self._commits.items()
+            if commits and commits[-1].written >= since
+        ]
 
     def recovered(self, task: Task, after: float) -> float | None:
         """When the first record could be read that the task wrote after a time, or None."""

@@ -22,7 +22,8 @@ POLL_S = 0.02
 RESTART_S = 0.5  # as a supervisor waits
 ANSWERS_S = 1.0
 LAST_LINES = 4
-# How a worker may end after SIGTERM: in order, cut off because it took too long, or before it was up.
+# How a worker may end after SIGTERM: in order, cut off because it took too long, or before it was
+# up.
 ENDS = (0, 71, -signal.SIGTERM)
 
 
@@ -45,7 +46,9 @@ class Worker:
         What stands before the arguments of `worker`.
     """
 
-    def __init__(self, name: str, folder: Path, configuration: str, *, static: bool, command: list[str]) -> None:
+    def __init__(
+        self, name: str, folder: Path, configuration: str, *, static: bool, command: list[str]
+    ) -> None:
         self.name = name
         self.state = folder / "state" / name
         self.wanted = False
@@ -53,7 +56,9 @@ class Worker:
         self._folder = folder
         self._command = command
         self._file = folder / f"{name}.toml"
-        self._file.write_text(configuration + (f'\nstatic_member = "{name}"\n' if static else "\n"), encoding="utf-8")
+        self._file.write_text(
+            configuration + (f'\nstatic_member = "{name}"\n' if static else "\n"), encoding="utf-8"
+        )
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
         self._ended_at = 0.0
@@ -76,14 +81,26 @@ class Worker:
             raise RuntimeError(f"worker {self.name} runs already")
         self._starts += 1
         self.wanted, self.doomed = True, fault is not None
-        environment = {name: value for name, value in os.environ.items() if name != "DRIFTLINE_FAULT"}
+        environment = {
+            name: value for name, value in os.environ.items() if name != "DRIFTLINE_FAULT"
+        }
         if fault is not None:
             environment["DRIFTLINE_FAULT"] = fault
         self._port = free_port()
-        arguments = ["worker", "--config", str(self._file), "--state", str(self.state), "--web-port", str(self._port)]
+        arguments = [
+            "worker",
+            "--config",
+            str(self._file),
+            "--state",
+            str(self.state),
+            "--web-port",
+            str(self._port),
+        ]
         command = [sys.executable, *self._command, *arguments]
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
+            )
 
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -104,13 +121,19 @@ class Worker:
 
     def last_words(self) -> str:
         """The end of what it said."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
+        lines = (
+            self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            if self.log.exists()
+            else []
+        )
         return " | ".join(lines[-LAST_LINES:])[-600:]
 
     def ready_tasks(self) -> int | None:
         """How many tasks it has; None if it is not ready."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health/ready", timeout=ANSWERS_S) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self._port}/health/ready", timeout=ANSWERS_S
+            ) as answer:
                 return sum(map(len, json.load(answer)["tasks"].values()))
         except (OSError, http.client.HTTPException):  # nobody answers there yet, or with 503
             return None
@@ -136,7 +159,9 @@ class Worker:
 
     def damage_cache(self, random: Random) -> int:
         """Cut some of the files that it keeps on disk somewhere; gives how many."""
-        files = [path for path in sorted(self.state.rglob("*")) if path.is_file() and path.stat().st_size]
+        files = [
+            path for path in sorted(self.state.rglob("*")) if path.is_file() and path.stat().st_size
+        ]
         chosen = random.sample(files, min(len(files), random.randint(1, 3)))
         for path in chosen:
             os.truncate(path, random.randrange(path.stat().st_size))
@@ -146,14 +171,20 @@ class Worker:
 class Fleet:
     """The workers of a round."""
 
-    def __init__(self, folder: Path, configuration: str, *, static: bool, command: list[str]) -> None:
-        self._make: Callable[[str], Worker] = lambda name: Worker(name, folder, configuration, static=static, command=command)
+    def __init__(
+        self, folder: Path, configuration: str, *, static: bool, command: list[str]
+    ) -> None:
+        self._make: Callable[[str], Worker] = lambda name: Worker(
+            name, folder, configuration, static=static, command=command
+        )
         self.workers: list[Worker] = []
         self.self_exits: list[SelfExit] = []
 
     def add(self) -> Worker:
         """One more worker, started; one that was removed comes back with its cache."""
-        worker = next((worker for worker in self.workers if not worker.wanted and not worker.runs()), None)
+        worker = next(
+            (worker for worker in self.workers if not worker.wanted and not worker.runs()), None
+        )
         if worker is None:
             worker = self._make(f"w{len(self.workers) + 1}")
             self.workers.append(worker)
@@ -181,7 +212,9 @@ class Fleet:
         return True
 
     def stop(self, seconds: float) -> list[str]:
-        """SIGTERM to all; gives who did not end in time or not with code 0, and ends those by force."""
+        """SIGTERM to all; gives who did not end in time or not with code 0, and ends those by
+        force.
+        """
         stopping = [worker for worker in self.workers if worker.runs()]
         for worker in self.workers:
             worker.wanted = False
@@ -191,8 +224,16 @@ class Fleet:
         ends = time.monotonic() + seconds
         while any(worker.runs() for worker in stopping) and time.monotonic() < ends:
             time.sleep(POLL_S)
-        left = [f"{worker.name} runs {seconds:.0f} s after SIGTERM" for worker in stopping if worker.runs()]
-        left += [f"{w.name} ended with {w.exit_code()}: {w.last_words()}" for w in stopping if not w.runs() and w.exit_code() not in ENDS]
+        left = [
+            f"{worker.name} runs {seconds:.0f} s after SIGTERM"
+            for worker in stopping
+            if worker.runs()
+        ]
+        left += [
+            f"{w.name} ended with {w.exit_code()}: {w.last_words()}"
+            for w in stopping
+            if not w.runs() and w.exit_code() not in ENDS
+        ]
         for worker in stopping:
             worker.kill()
         return left

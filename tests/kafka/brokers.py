@@ -1,6 +1,7 @@
 """Brokers for tests: the one that a run shares, and such as a test may kill.
 
-In this order: the broker that DRIFTLINE_BROKER names, Docker where an engine answers, Java and Maven.
+In this order: the broker that DRIFTLINE_BROKER names, Docker where an engine answers, Java and
+Maven.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class BrokerProcess:
         Where it listens; by default a port that is free now.
     """
 
-    def __init__(self, folder: Path, properties: Mapping[str, str] | None = None, *, port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, properties: Mapping[str, str] | None = None, *, port: int | None = None
+    ) -> None:
         self.port = port or free_port()
         self.servers = f"127.0.0.1:{self.port}"
         self._broker = DevBroker(folder, properties, quick=True)
@@ -70,7 +73,9 @@ class BrokerProcess:
 
     def _end(self, number: signal.Signals) -> None:
         running = self._signal(number)
-        assert process.wait_until_gone(running.pid, running.started, 30.0), f"{number.name} did not end the broker"
+        assert process.wait_until_gone(running.pid, running.started, 30.0), (
+            f"{number.name} did not end the broker"
+        )
         self._running = None
 
     def _signal(self, number: signal.Signals) -> Running:
@@ -135,7 +140,9 @@ def _java(folder: Path) -> tuple[str, Callable[[], None]]:
 
 def _docker(_: Path) -> tuple[str, Callable[[], None]]:
     engine = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-    if engine.startswith("unix://"):  # Docker's own client would leave a socket open if nobody answers
+    if engine.startswith(
+        "unix://"
+    ):  # Docker's own client would leave a socket open if nobody answers
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(5.0)
             if probe.connect_ex(engine.removeprefix("unix://")):
@@ -169,7 +176,9 @@ def _docker(_: Path) -> tuple[str, Callable[[], None]]:
 
 
 class Names:
-    """Topic prefix, program name and configuration of one test, so that tests share a broker and nothing else."""
+    """Topic prefix, program name and configuration of one test, so that tests share a broker and
+    nothing else.
+    """
 
     def __init__(self, servers: str, unique: str) -> None:
         self.servers = servers
@@ -177,7 +186,10 @@ class Names:
         self.app = unique
 
     def config(self, text: str = "", *, kafka: str = "") -> Config:
-        """The configuration `text`, which has neither [kafka] nor a prefix, on this broker; `kafka` is added to its [kafka] table."""
+        """The configuration `text`, which has neither [kafka] nor a prefix, on this broker;
+
+        `kafka` is added to its [kafka] table.
+        """
         return parse_config(self.toml(text, kafka=kafka))
 
     def toml(self, text: str = "", *, kafka: str = "") -> str:
@@ -192,7 +204,9 @@ class Names:
     def clean(self) -> None:
         """Delete what the test made."""
         admin = self.connection().admin()
-        ours = [name for name in admin.list_topics(timeout=10.0).topics if name.startswith(self.prefix)]
+        ours = [
+            name for name in admin.list_topics(timeout=10.0).topics if name.startswith(self.prefix)
+        ]
         if ours:
             for deleted in admin.delete_topics(ours, request_timeout=10.0).values():
                 deleted.result()

@@ -1,7 +1,9 @@
-"""Topics in memory and tasks that run on them: what Kafka and the task layer promise, without either.
+"""Topics in memory and tasks that run on them: what Kafka and the task layer promise, without
+either.
 
-Records of a topic partition have offsets in order, with holes, as transactions leave them. A task takes any number of records of any of
-its inputs, commits them with its state and what it says as one change, and forgets everything else when it crashes.
+Records of a topic partition have offsets in order, with holes, as transactions leave them. A task
+takes any number of records of any of its inputs, commits them with its state and what it says as
+one change, and forgets everything else when it crashes.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class Bus:
         place = (outgoing.topic, partition)
         offset = self.end(*place)
         headers = {name: text.decode() for name, text in outgoing.headers}
-        self.logs.setdefault(place, []).append(Stored(offset, outgoing.key, outgoing.value, headers))
+        self.logs.setdefault(place, []).append(
+            Stored(offset, outgoing.key, outgoing.value, headers)
+        )
         self._next[place] = offset + self._random.choice((1, 1, 1, 2))
 
     def end(self, topic: str, partition: int) -> int:
@@ -72,7 +76,12 @@ class Bus:
 
     def all(self, topic: str) -> list[tuple[int, Stored]]:
         """Every record of a topic with its partition, partition by partition."""
-        return [(partition, record) for (name, partition), log in sorted(self.logs.items()) if name == topic for record in log]
+        return [
+            (partition, record)
+            for (name, partition), log in sorted(self.logs.items())
+            if name == topic
+            for record in log
+        ]
 
 
 class BusTask:
@@ -99,11 +108,20 @@ class BusTask:
 
     def unread(self) -> int:
         """Positions between what was taken and the ends of the inputs."""
-        return sum(self._bus.end(topic, self._partition) - self._reading.get(topic, 0) for topic in self._processor.inputs)
+        return sum(
+            self._bus.end(topic, self._partition) - self._reading.get(topic, 0)
+            for topic in self._processor.inputs
+        )
 
     def take(self, count: int) -> None:
-        """Take at most `count` records of one input that has some, now and then of one that should wait."""
-        topics = [t for t in self._processor.inputs if self._bus.end(t, self._partition) > self._reading.get(t, 0)]
+        """Take at most `count` records of one input that has some, now and then of one that should
+        wait.
+        """
+        topics = [
+            t
+            for t in self._processor.inputs
+            if self._bus.end(t, self._partition) > self._reading.get(t, 0)
+        ]
         self._processor.unread = frozenset(topics)
         pair = self._processor.waits()
         if pair is not None and set(pair) <= set(topics) and self._random.random() < 0.9:
@@ -115,9 +133,13 @@ class BusTask:
             self._buffered = self._processor.take(received)
 
     def step(self) -> bool:
-        """Commit, if there is anything to and the processor would not rather have more first; tells whether it did."""
+        """Commit, if there is anything to and the processor would not rather have more first; tells
+        whether it did.
+        """
         ends = ((topic, self._bus.end(topic, self._partition)) for topic in self._processor.inputs)
-        self._processor.unread = frozenset(topic for topic, end in ends if end > self._reading.get(topic, 0))
+        self._processor.unread = frozenset(
+            topic for topic, end in ends if end > self._reading.get(topic, 0)
+        )
         if self._processor.defers():
             return False
         self._processor.caught_up = not self.unread()

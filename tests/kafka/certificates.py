@@ -30,7 +30,20 @@ class Authority:
         self._folder = folder
         self._store = folder / "authority.p12"
         self.pem = folder / "ca.pem"
-        _keytool(self._store, "-genkeypair", "-alias", "ca", "-dname", f"CN={folder.name}", "-ext", "bc:c", "-ext", _SIGNS, "-keyalg", "EC")
+        _keytool(
+            self._store,
+            "-genkeypair",
+            "-alias",
+            "ca",
+            "-dname",
+            f"CN={folder.name}",
+            "-ext",
+            "bc:c",
+            "-ext",
+            _SIGNS,
+            "-keyalg",
+            "EC",
+        )
         _keytool(self._store, "-exportcert", "-rfc", "-alias", "ca", "-file", str(self.pem))
 
     def keystore(self, names: str) -> Path:
@@ -38,13 +51,37 @@ class Authority:
         path = self._folder / "server.p12"
         path.unlink(missing_ok=True)
         path.write_bytes(self._store.read_bytes())
-        _keytool(path, "-genkeypair", "-alias", "server", "-dname", "CN=server", "-signer", "ca", "-ext", f"san={names}", "-keyalg", "EC")
+        _keytool(
+            path,
+            "-genkeypair",
+            "-alias",
+            "server",
+            "-dname",
+            "CN=server",
+            "-signer",
+            "ca",
+            "-ext",
+            f"san={names}",
+            "-keyalg",
+            "EC",
+        )
         _keytool(path, "-delete", "-alias", "ca")
         return path
 
 
 def _keytool(store: Path, *arguments: str) -> None:
     keytool = Path(java()).resolve().with_name("keytool")
-    command = [str(keytool), *arguments, "-keystore", str(store), "-storetype", "PKCS12", "-storepass", PASSWORD]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    command = [
+        str(keytool),
+        *arguments,
+        "-keystore",
+        str(store),
+        "-storetype",
+        "PKCS12",
+        "-storepass",
+        PASSWORD,
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,7 @@
-"""Fixtures for tests on a real broker: `broker`, `names` for a test's own topics, `own_broker` that a test may kill."""
+"""Fixtures for tests on a real broker:
+
+`broker`, `names` for a test's own topics, `own_broker` that a test may kill.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.kafka.brokers import BrokerProcess, Names, NoBroker, any_broker, need_java, without_broker
+from tests.kafka.brokers import (
+    BrokerProcess,
+    Names,
+    NoBroker,
+    any_broker,
+    need_java,
+    without_broker,
+)
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +33,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def names(broker: str) -> Iterator[Names]:
-    """A prefix for topics, a program name and configurations of this test alone; its topics are deleted at the end."""
+    """A prefix for topics, a program name and configurations of this test alone; its topics are
+    deleted at the end.
+    """
     own = Names(broker, f"t{secrets.token_hex(4)}")
     yield own
     own.clean()

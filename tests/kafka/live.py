@@ -1,4 +1,6 @@
-"""A history through the processors, on topics in memory, and the log that an export would make of it."""
+"""A history through the processors, on topics in memory, and the log that an export would make of
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.stages.downstream import downstream_processors
 from driftline.agents.kafka.stages.join import DEFERRED_MS, score_processors
 from driftline.agents.kafka.tools.finish_protocol import Finish
-from driftline.schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
+from driftline.schemas.decode import (
+    decode_commands,
+    decode_predictions,
+    decode_ticks,
+    decode_truths,
+)
 from driftline.schemas.settings import Config
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
@@ -26,7 +33,11 @@ from tests.simulation.histories import rfc3339
 MINUTE = 60_000
 MODELS = ("churn", "fraud", "digits", "routing/é", "churn-shadow", "nobody")
 TOO_FAR_MS = 2_000_000_000_000  # in 2033: some lines of the histories lie beyond
-DECODERS: dict[str, Callable[..., Any]] = {PREDICTIONS: decode_predictions, GROUND_TRUTH: decode_truths, TICKS: decode_ticks}
+DECODERS: dict[str, Callable[..., Any]] = {
+    PREDICTIONS: decode_predictions,
+    GROUND_TRUTH: decode_truths,
+    TICKS: decode_ticks,
+}
 DECODERS[REGISTRY_COMMANDS] = decode_commands
 ROUNDS_WITHOUT_NEWS = 200
 
@@ -51,10 +62,18 @@ class Live:
         self.bus = Bus(lambda topic: inputs.get(topic, counts.partitions), random)
         score = score_processors(config, clock=lambda: self.clock_ms)
         downstream = downstream_processors(config, clock=lambda: self.clock_ms)
-        self.tasks = [BusTask(self.bus, score, partition, random) for partition in range(counts.input_partitions)]
-        self.tasks += [BusTask(self.bus, downstream, partition, random) for partition in range(counts.partitions)]
+        self.tasks = [
+            BusTask(self.bus, score, partition, random)
+            for partition in range(counts.input_partitions)
+        ]
+        self.tasks += [
+            BusTask(self.bus, downstream, partition, random)
+            for partition in range(counts.partitions)
+        ]
 
-    def send(self, topic: str, partition: int | None, key: bytes | None, value: bytes | None) -> None:
+    def send(
+        self, topic: str, partition: int | None, key: bytes | None, value: bytes | None
+    ) -> None:
         """Write a record as a producer does."""
         self.bus.write(Outgoing(topic, partition, key, value))
 
@@ -70,7 +89,9 @@ class Live:
                 task.step()
 
     def rest(self) -> None:
-        """Let all tasks go until none has anything to do, and as long as they want to wait for more."""
+        """Let all tasks go until none has anything to do, and as long as they want to wait for
+        more.
+        """
         busy = True
         while busy:
             busy = False
@@ -110,32 +131,46 @@ class Live:
                 finish.note(partition, row)
 
     def export(self, folder: Path, outputs: Iterable[str]) -> None:
-        """Write the log that was fed, and what the tasks themselves read back, as a recorded log folder."""
+        """Write the log that was fed, and what the tasks themselves read back, as a recorded log
+        folder.
+        """
         folder.mkdir(parents=True)
         refused = self.refused()
         for topic in (PREDICTIONS, GROUND_TRUTH, TICKS, REGISTRY_COMMANDS):
             lines = []
-            for partition in range(max(self.config.kafka.input_partitions, self.config.kafka.partitions)):
+            for partition in range(
+                max(self.config.kafka.input_partitions, self.config.kafka.partitions)
+            ):
                 high = 0
                 for record in self.bus.logs.get((topic, partition), []):
                     mark = refused.get((topic, partition, record.offset))
-                    if topic == TICKS and mark is None and "after" not in json.loads(record.value or b"{}"):
+                    if (
+                        topic == TICKS
+                        and mark is None
+                        and "after" not in json.loads(record.value or b"{}")
+                    ):
                         continue
                     rows = [] if mark else DECODERS[topic]([record.value], [0])[0]
-                    if topic == REGISTRY_COMMANDS and not all(self._at_home(row.model_name, partition) for row in rows):
+                    if topic == REGISTRY_COMMANDS and not all(
+                        self._at_home(row.model_name, partition) for row in rows
+                    ):
                         continue
                     high = max([high, *(time_of(row) for row in rows)])
                     lines.append((high, partition, _exported(partition, record, mark)))
             lines.sort(key=lambda line: line[:2])
             (folder / f"{topic}.jsonl").write_bytes(b"".join(line + b"\n" for _, _, line in lines))
         for topic in outputs:
-            (folder / f"{topic}.jsonl").write_bytes(b"".join((record.value or b"") + b"\n" for _, record in self.bus.all(topic)))
+            (folder / f"{topic}.jsonl").write_bytes(
+                b"".join((record.value or b"") + b"\n" for _, record in self.bus.all(topic))
+            )
 
     def _at_home(self, model: str, partition: int) -> bool:
         return int(partitions_of([model.encode()], self.config.kafka.partitions)[0]) == partition
 
     def refused(self) -> dict[tuple[str, int, int], dict[str, str]]:
-        """Reason and error of what the tasks refused by its place; what contradicts an earlier row is found again by the replay."""
+        """Reason and error of what the tasks refused by its place; what contradicts an earlier row
+        is found again by the replay.
+        """
         found = {}
         for topic in (PREDICTIONS, GROUND_TRUTH, TICKS, REGISTRY_COMMANDS):
             for _, record in self.bus.all(f"{topic}.dlq"):
@@ -158,8 +193,11 @@ def _exported(partition: int, record: Stored, refused: dict[str, str] | None) ->
     return msgspec.json.encode(line)
 
 
-def feed(live: Live, log: Path, *, lag: Callable[[str, int], int]) -> list[tuple[int, str, int, bytes, bytes]]:
-    """The lines of a history as (time at which it is sent, topic, partition, key, value), in order of time.
+def feed(
+    live: Live, log: Path, *, lag: Callable[[str, int], int]
+) -> list[tuple[int, str, int, bytes, bytes]]:
+    """The lines of a history as (time at which it is sent, topic, partition, key, value), in order
+    of time.
 
     Parameters
     ----------
@@ -190,8 +228,14 @@ def time_of(row: Any) -> int:
 def command(random: Random, number: int, at_ms: int) -> tuple[str, bytes]:
     """A registry command, many of them senseless, one in twenty unreadable."""
     model = random.choice(MODELS)
-    what = random.choice(("register", "promote", "set_threshold", "rollback", "archive", "unheard-of"))
-    params: dict[str, Any] = {"set_threshold": {"threshold": 0.3}, "register": {}, "promote": {}}.get(what, {})
+    what = random.choice(
+        ("register", "promote", "set_threshold", "rollback", "archive", "unheard-of")
+    )
+    params: dict[str, Any] = {
+        "set_threshold": {"threshold": 0.3},
+        "register": {},
+        "promote": {},
+    }.get(what, {})
     value = {
         "command_id": f"{random.randrange(number + 1)}" if random.random() < 0.2 else f"{number}",
         "command": what,

@@ -1,4 +1,6 @@
-"""A live run of a recorded log, with workers that are killed meanwhile, and how it compares with a replay of what it left on the topics."""
+"""A live run of a recorded log, with workers that are killed meanwhile, and how it compares with a
+replay of what it left on the topics.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ def run_live(
     seed: int,
     commands: Sequence[tuple[str, bytes]] = (),
 ) -> str:
-    """Feed a log to workers, kill some at random and start them again, let time run to its end; gives the configuration.
+    """Feed a log to workers, kill some at random and start them again, let time run to its end;
+    gives the configuration.
 
     Parameters
     ----------
@@ -64,9 +67,22 @@ def run_live(
             victim.kill()
             victim.start()
         (folder / "driftline.toml").write_text(toml, encoding="utf-8")
-        command = [sys.executable, "-m", "driftline.agents.cli", "finish", "--config", str(folder / "driftline.toml")]
-        finished = subprocess.run(command, capture_output=True, text=True, timeout=FINISH_S, check=False)
-        assert finished.returncode == 0, finished.stdout + finished.stderr + "".join(worker.said()[-2_000:] for worker in running)
+        command = [
+            sys.executable,
+            "-m",
+            "driftline.agents.cli",
+            "finish",
+            "--config",
+            str(folder / "driftline.toml"),
+        ]
+        finished = subprocess.run(
+            command, capture_output=True, text=True, timeout=FINISH_S, check=False
+        )
+        assert finished.returncode == 0, (
+            finished.stdout
+            + finished.stderr
+            + "".join(worker.said()[-2_000:] for worker in running)
+        )
         for worker in running:
             worker.terminate()
     finally:
@@ -76,16 +92,30 @@ def run_live(
     return toml
 
 
-def differences(names: Names, folder: Path, config: str, *, follow: bool = False) -> dict[str, list[str]]:
-    """By output topic, lines that only the live run ("<") or only the replay of its exported log (">") wrote, the number of times."""
+def differences(
+    names: Names, folder: Path, config: str, *, follow: bool = False
+) -> dict[str, list[str]]:
+    """By output topic, lines that only the live run ("<") or only the replay of its exported log
+    (">") wrote, the number of times.
+    """
     settings = names.config('run.clock = "data"\n' + config, kafka=KAFKA)
-    replay(folder / "export", folder / "replayed", settings, partitions=settings.kafka.input_partitions, follow=follow)
+    replay(
+        folder / "export",
+        folder / "replayed",
+        settings,
+        partitions=settings.kafka.input_partitions,
+        follow=follow,
+    )
     found: dict[str, list[str]] = {}
     for topic in TOPICS.values():
         if topic.stage == "input" or topic.type is None:
             continue
-        live, again = (lines_of(folder / part / f"{topic.name}.jsonl") for part in ("export", "replayed"))
-        lines = [f"< {line}" for line in (live - again).elements()] + [f"> {line}" for line in (again - live).elements()]
+        live, again = (
+            lines_of(folder / part / f"{topic.name}.jsonl") for part in ("export", "replayed")
+        )
+        lines = [f"< {line}" for line in (live - again).elements()] + [
+            f"> {line}" for line in (again - live).elements()
+        ]
         if lines:
             found[topic.name] = sorted(lines, key=lambda line: line[2:])
     return found

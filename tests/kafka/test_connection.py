@@ -1,4 +1,7 @@
-"""The way to the broker: one place for servers and login, and messages that say what to do. What needs a broker is in `test_login.py`."""
+"""The way to the broker: one place for servers and login, and messages that say what to do.
+
+What needs a broker is in `test_login.py`.
+"""
 
 from __future__ import annotations
 
@@ -76,21 +79,32 @@ def test_a_secret_may_stand_in_a_file(tmp_path) -> None:
 
 @pytest.mark.parametrize("written", [None, ""])
 def test_a_secret_that_is_not_there_is_named_by_its_place(tmp_path, written) -> None:
-    with pytest.raises(BrokerError, match=r'kafka\.client\."sasl\.password": the environment variable TEST_PASSWORD is not set'):
+    with pytest.raises(
+        BrokerError,
+        match=r'kafka\.client\."sasl\.password": the environment variable TEST_PASSWORD is not set',
+    ):
         connection(LOGIN)
     path = tmp_path / "password"
     if written is not None:
         path.write_text(written)
-    with pytest.raises(BrokerError, match=rf'"sasl.password": {path} (cannot be read: No such file|is empty)'):
+    with pytest.raises(
+        BrokerError, match=rf'"sasl.password": {path} (cannot be read: No such file|is empty)'
+    ):
         connection(LOGIN.replace('env = "TEST_PASSWORD"', f'file = "{path}"'))
 
 
 def test_a_certificate_that_is_not_there_is_named_before_anything_connects(tmp_path) -> None:
     text = f'[kafka]\nclient = {{"security.protocol" = "SSL", "ssl.ca.location" = "{tmp_path}/ca.pem"}}'
-    with pytest.raises(BrokerError, match=r"ca\.pem cannot be used: No such file or directory; correct the \"ssl\.\" properties"):
+    with pytest.raises(
+        BrokerError,
+        match=r"ca\.pem cannot be used: No such file or directory; correct the \"ssl\.\" properties",
+    ):
         connection(text)
 
 
 def test_a_broker_that_does_not_answer_is_named_with_what_to_do() -> None:
-    with pytest.raises(BrokerAway, match=r"broker 127\.0\.0\.1:1: does not answer .*Connection refused.*; start it, or name another"):
+    with pytest.raises(
+        BrokerAway,
+        match=r"broker 127\.0\.0\.1:1: does not answer .*Connection refused.*; start it, or name another",
+    ):
         connection("", "127.0.0.1:1").reach(timeout_s=0.5)

@@ -1,4 +1,6 @@
-"""The demo on a real broker with two workers: it ends with the summary and with commands that show its topics."""
+"""The demo on a real broker with two workers: it ends with the summary and with commands that show
+its topics.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,16 @@ from driftline.schemas.config import load_config
 
 pytestmark = pytest.mark.kafka
 
-SETTLED = ("metrics", "histograms", "drift", "alerts", "recommendations", "registry", "registry-events", "registry-effects")
+SETTLED = (
+    "metrics",
+    "histograms",
+    "drift",
+    "alerts",
+    "recommendations",
+    "registry",
+    "registry-events",
+    "registry-effects",
+)
 
 
 def test_the_sample_goes_through_two_workers_and_comes_out_as_in_a_replay(
@@ -37,11 +48,16 @@ def test_the_sample_goes_through_two_workers_and_comes_out_as_in_a_replay(
     config = load_config(out / "driftline-kafka.toml")
     replay(out / "output", tmp_path / "replayed", config)
     for topic in SETTLED:
-        live, again = (sorted((folder / f"{topic}.jsonl").read_bytes().splitlines()) for folder in (out / "output", tmp_path / "replayed"))
+        live, again = (
+            sorted((folder / f"{topic}.jsonl").read_bytes().splitlines())
+            for folder in (out / "output", tmp_path / "replayed")
+        )
         assert live == again, topic
 
     admin = Connection(config, broker).admin()
-    for deleted in admin.delete_topics([name for name in admin.list_topics(timeout=10.0).topics if name.startswith(f"{APP}.")]).values():
+    for deleted in admin.delete_topics(
+        [name for name in admin.list_topics(timeout=10.0).topics if name.startswith(f"{APP}.")]
+    ).values():
         deleted.result()
 
 

@@ -28,9 +28,15 @@ def test_the_configuration_of_the_containers_is_understood_and_names_their_broke
 
 def test_the_image_is_made_of_files_that_are_there() -> None:
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
-    copied = [name for line in re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE) for name in line.split()]
+    copied = [
+        name
+        for line in re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE)
+        for name in line.split()
+    ]
     assert copied
     for name in copied:
         assert (ROOT / name).exists(), name
-    admitted = set(re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE))
+    admitted = set(
+        re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     assert {name.partition("/")[0] for name in copied} <= admitted

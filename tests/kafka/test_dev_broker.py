@@ -23,7 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def topics_of(servers: str) -> set[str]:
-    return {name for name in Connection(Config(), servers).reach().topics if not name.startswith("__")}
+    return {
+        name for name in Connection(Config(), servers).reach().topics if not name.startswith("__")
+    }
 
 
 def make_topic(servers: str, name: str) -> None:
@@ -49,7 +51,9 @@ def test_up_and_down_may_be_said_twice_and_topics_stay(tmp_path: Path) -> None:
     try:
         make_topic(first.servers, "kept")
         assert broker.up(port) == first
-        with pytest.raises(DevBrokerError, match=rf"runs on port {port}, not {port + 1}; end it with"):
+        with pytest.raises(
+            DevBrokerError, match=rf"runs on port {port}, not {port + 1}; end it with"
+        ):
             broker.up(port + 1)
         assert "listeners=PLAINTEXT://127.0.0.1:" in (tmp_path / "server.properties").read_text()
     finally:
@@ -70,10 +74,15 @@ def test_a_topic_of_a_test_is_gone_after_it(broker: str) -> None:
     assert "cleaned.predictions" not in topics_of(broker)
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux shows the threads of a process in /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(),
+    reason="only Linux shows the threads of a process in /proc",
+)
 def test_a_process_has_not_ended_while_one_of_its_threads_holds_its_files() -> None:
     first_thread_ends = "import ctypes, threading; threading.Thread(target=input).start(); ctypes.CDLL(None).pthread_exit(None)"
-    with subprocess.Popen([sys.executable, "-c", first_thread_ends], stdin=subprocess.PIPE) as lingering:
+    with subprocess.Popen(
+        [sys.executable, "-c", first_thread_ends], stdin=subprocess.PIPE
+    ) as lingering:
         started = process.started_at(lingering.pid)
         assert started is not None
         for _ in range(600):
@@ -115,11 +124,16 @@ def test_a_port_in_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("driftline.agents.devbroker.broker.jars", lambda: tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(DevBrokerError, match=rf"port {port} of 127\.0\.0\.1 is in use by another program; .*--port"):
+        with pytest.raises(
+            DevBrokerError,
+            match=rf"port {port} of 127\.0\.0\.1 is in use by another program; .*--port",
+        ):
             DevBroker(tmp_path).up(port)
 
 
-def test_without_java_or_maven_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_java_or_maven_the_message_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("DRIFTLINE_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("JAVA_HOME", raising=False)
@@ -129,17 +143,23 @@ def test_without_java_or_maven_the_message_says_what_to_install(tmp_path: Path, 
         jars()
 
 
-def test_a_java_that_is_too_old_is_refused_with_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_java_that_is_too_old_is_refused_with_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = tmp_path / "bin" / "java"
     script.parent.mkdir()
     script.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
     script.chmod(0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(DevBrokerError, match=r'needs Java 17 or newer .* says: openjdk version "11'):
+    with pytest.raises(
+        DevBrokerError, match=r'needs Java 17 or newer .* says: openjdk version "11'
+    ):
         java()
 
 
-def test_a_maven_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_maven_that_fails_is_quoted_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = tmp_path / "mvn"
     script.write_text("#!/bin/sh\necho '[ERROR] no route to anywhere'\nexit 1\n")
     script.chmod(0o755)
@@ -153,5 +173,7 @@ def test_a_maven_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path: Path, 
 def test_every_console_tool_names_a_class_of_the_jars(tmp_path: Path) -> None:
     tools = broker_files.write_tools(tmp_path, java="/usr/bin/java", jars=tmp_path / "jars")
     script = (tools / "kafka-console-consumer").read_text()
-    assert script.endswith(f"-cp '{tmp_path}/jars/*' org.apache.kafka.tools.consumer.ConsoleConsumer \"$@\"\n")
+    assert script.endswith(
+        f"-cp '{tmp_path}/jars/*' org.apache.kafka.tools.consumer.ConsoleConsumer \"$@\"\n"
+    )
     assert os.access(tools / "kafka-consumer-groups", os.X_OK)

@@ -19,11 +19,22 @@ from tests.kafka.brokers import Names
 pytestmark = pytest.mark.kafka
 
 
-def examined(names: Names, folder: Path, broker: str | None = None) -> dict[str, list[dict[str, Any]]]:
+def examined(
+    names: Names, folder: Path, broker: str | None = None
+) -> dict[str, list[dict[str, Any]]]:
     """Findings by check."""
     config = folder / "driftline.toml"
     config.write_text(names.toml(kafka="input_partitions = 4\npartitions = 1"))
-    words = ["doctor", "--json", "--config", str(config), "--out", str(folder / "none"), "--broker", broker or names.servers]
+    words = [
+        "doctor",
+        "--json",
+        "--config",
+        str(config),
+        "--out",
+        str(folder / "none"),
+        "--broker",
+        broker or names.servers,
+    ]
     found: dict[str, list[dict[str, Any]]] = {}
     for finding in json.loads(CliRunner().invoke(driftline, words).stdout):
         found.setdefault(finding["check"], []).append(finding)
@@ -46,7 +57,9 @@ def test_without_topics_the_remedy_is_to_make_them(names: Names, tmp_path: Path)
     assert found["topics"][0]["remedy"] == "make it with driftline topics create"
 
 
-def test_producers_that_disagree_are_a_problem_and_a_lag_is_told(names: Names, tmp_path: Path) -> None:
+def test_producers_that_disagree_are_a_problem_and_a_lag_is_told(
+    names: Names, tmp_path: Path
+) -> None:
     connection = names.connection(kafka="input_partitions = 4\npartitions = 1")
     topics.create(connection)
     send(names, "predictions", lambda key: murmur2(key, 4))
@@ -60,13 +73,17 @@ def test_producers_that_disagree_are_a_problem_and_a_lag_is_told(names: Names, t
     send(names, "ground-truth", lambda key: zlib.crc32(key) % 4)
     send(names, "ground-truth", lambda key: zlib.crc32(key) % 4)
     consumer = connection.consumer(group_id=connection.group("score"))
-    consumer.commit(offsets=[TopicPartition(names.prefix + "predictions", 0, 1)], asynchronous=False)
+    consumer.commit(
+        offsets=[TopicPartition(names.prefix + "predictions", 0, 1)], asynchronous=False
+    )
     consumer.close()
     found = examined(names, tmp_path)
     (problem,) = found["partitioners"]
     assert problem["level"] == "problem"
     assert "murmur2_random" in problem["remedy"]
-    assert f"group {names.app}-score is 239 records behind" in {finding["message"] for finding in found["workers"]}  # 60 + 180 - 1
+    assert f"group {names.app}-score is 239 records behind" in {
+        finding["message"] for finding in found["workers"]
+    }  # 60 + 180 - 1
 
 
 def test_a_broker_that_is_away_is_a_problem_with_what_to_do(names: Names, tmp_path: Path) -> None:

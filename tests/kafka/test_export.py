@@ -31,16 +31,29 @@ def connection(names: Names):
 
 def producer(names: Names) -> Producer:
     producer = Producer(
-        {"bootstrap.servers": names.servers, "partitioner": "murmur2_random", "transactional.id": f"{names.app}-test", "linger.ms": 5}
+        {
+            "bootstrap.servers": names.servers,
+            "partitioner": "murmur2_random",
+            "transactional.id": f"{names.app}-test",
+            "linger.ms": 5,
+        }
     )
     producer.init_transactions(30)
     return producer
 
 
 def send(
-    names: Names, producer: Producer, topic: str, values: list[bytes], *, aborted: bool = False, headers: dict[str, bytes] | None = None
+    names: Names,
+    producer: Producer,
+    topic: str,
+    values: list[bytes],
+    *,
+    aborted: bool = False,
+    headers: dict[str, bytes] | None = None,
 ) -> None:
-    """One transaction, which can be read on return; the key is the prediction id, where there is one."""
+    """One transaction, which can be read on return; the key is the prediction id, where there is
+    one.
+    """
     producer.begin_transaction()
     for value in values:
         try:
@@ -59,10 +72,15 @@ def send(
 def until_ended(names: Names, topic: str) -> None:
     """Wait until no transaction is open: the broker writes the markers after it has answered."""
     admin = AdminClient({"bootstrap.servers": names.servers})
-    places = [TopicPartition(topic, partition) for partition in admin.list_topics(topic, timeout=30).topics[topic].partitions]
+    places = [
+        TopicPartition(topic, partition)
+        for partition in admin.list_topics(topic, timeout=30).topics[topic].partitions
+    ]
 
     def ends(level: IsolationLevel) -> list[int]:
-        asked = admin.list_offsets(dict.fromkeys(places, OffsetSpec.latest()), isolation_level=level, request_timeout=30)
+        asked = admin.list_offsets(
+            dict.fromkeys(places, OffsetSpec.latest()), isolation_level=level, request_timeout=30
+        )
         return [asked[place].result().offset for place in places]
 
     deadline = time.monotonic() + 60
@@ -72,7 +90,15 @@ def until_ended(names: Names, topic: str) -> None:
 
 
 def prediction(name: str, at: str) -> bytes:
-    return json.dumps({"prediction_id": name, "model_name": "m", "model_version": "1", "timestamp": at, "score": 0.5}).encode()
+    return json.dumps(
+        {
+            "prediction_id": name,
+            "model_name": "m",
+            "model_version": "1",
+            "timestamp": at,
+            "score": 0.5,
+        }
+    ).encode()
 
 
 def truth(name: str, at: str) -> bytes:
@@ -83,24 +109,38 @@ def lines(folder: Path, topic: str) -> list[dict]:
     return [json.loads(line) for line in (folder / f"{topic}.jsonl").read_text().splitlines()]
 
 
-def test_replay_of_an_export_equals_replay_of_the_files_and_sees_nothing_that_was_aborted(names, connection, tmp_path):
+def test_replay_of_an_export_equals_replay_of_the_files_and_sees_nothing_that_was_aborted(
+    names, connection, tmp_path
+):
     write_sample(tmp_path)
     sender = producer(names)
     for topic in ("predictions", "ground-truth"):
         values = (tmp_path / "sample-log" / f"{topic}.jsonl").read_bytes().splitlines()
         for begin in range(0, len(values), 700):
-            send(names, sender, connection.name(topic), values[begin : begin + 700][::-1], aborted=True)
+            send(
+                names,
+                sender,
+                connection.name(topic),
+                values[begin : begin + 700][::-1],
+                aborted=True,
+            )
             send(names, sender, connection.name(topic), values[begin : begin + 700])
 
     log = export(connection, tmp_path / "log")
 
     assert log == log_file(tmp_path / "log")
-    assert (log.partitions, log.records["predictions"], log.records["ground-truth"]) == (3, 2002, 1925)
+    assert (log.partitions, log.records["predictions"], log.records["ground-truth"]) == (
+        3,
+        2002,
+        1925,
+    )
     config = load_config(tmp_path / "driftline.toml")
     replay(tmp_path / "log", tmp_path / "exported", config, partitions=3)
     replay(tmp_path / "sample-log", tmp_path / "plain", config, partitions=3)
     for path in sorted((tmp_path / "plain").glob("*.jsonl")):
-        if not path.name.endswith(".dlq.jsonl"):  # these say partition and offset, which a plain file does not have
+        if not path.name.endswith(
+            ".dlq.jsonl"
+        ):  # these say partition and offset, which a plain file does not have
             assert path.read_bytes() == (tmp_path / "exported" / path.name).read_bytes(), path.name
 
 
@@ -109,7 +149,11 @@ def test_what_the_live_run_refused_is_refused_again_for_its_reason(names, connec
     good, early = prediction("a", "2026-01-05T09:00:00Z"), prediction("b", "2026-01-05T09:10:00Z")
     send(names, sender, connection.name("predictions"), [good, early, b"\xff{"])
     export(connection, tmp_path / "before")
-    place = next(line for line in lines(tmp_path / "before", "predictions") if line.get("value", {}).get("prediction_id") == "b")
+    place = next(
+        line
+        for line in lines(tmp_path / "before", "predictions")
+        if line.get("value", {}).get("prediction_id") == "b"
+    )
     reason = {
         "dlq_topic": b"predictions",
         "dlq_partition": str(place["partition"]).encode(),
@@ -132,7 +176,12 @@ def test_what_the_live_run_refused_is_refused_again_for_its_reason(names, connec
 def test_a_range_is_what_the_broker_took_in_that_time(names, connection, tmp_path):
     sender = producer(names)
     for name in ("a", "b", "c"):
-        send(names, sender, connection.name("predictions"), [prediction(name, "2026-01-05T09:00:00Z")])
+        send(
+            names,
+            sender,
+            connection.name("predictions"),
+            [prediction(name, "2026-01-05T09:00:00Z")],
+        )
         send(names, sender, connection.name("ground-truth"), [truth(name, "2026-01-05T09:30:00Z")])
         if name == "a":
             time.sleep(0.05)
@@ -141,12 +190,18 @@ def test_a_range_is_what_the_broker_took_in_that_time(names, connection, tmp_pat
             until_ms = time.time_ns() // 1_000_000 + 1
             time.sleep(0.05)
     export(connection, tmp_path / "log", since_ms=since_ms, until_ms=until_ms, outputs=False)
-    assert [line["value"]["prediction_id"] for line in lines(tmp_path / "log", "predictions")] == ["b"]
-    assert [line["value"]["prediction_id"] for line in lines(tmp_path / "log", "ground-truth")] == ["b"]
+    assert [line["value"]["prediction_id"] for line in lines(tmp_path / "log", "predictions")] == [
+        "b"
+    ]
+    assert [line["value"]["prediction_id"] for line in lines(tmp_path / "log", "ground-truth")] == [
+        "b"
+    ]
     assert not (tmp_path / "log" / "metrics.jsonl").exists()
 
 
-def test_outputs_are_exported_for_the_reading_verbs_without_provisional_figures(names, connection, tmp_path):
+def test_outputs_are_exported_for_the_reading_verbs_without_provisional_figures(
+    names, connection, tmp_path
+):
     write_sample(tmp_path)
     replay(tmp_path / "sample-log", tmp_path / "out", load_config(tmp_path / "driftline.toml"))
     metrics = (tmp_path / "out" / "metrics.jsonl").read_bytes().splitlines()
@@ -154,7 +209,12 @@ def test_outputs_are_exported_for_the_reading_verbs_without_provisional_figures(
     sender.begin_transaction()
     for value in metrics[:50]:
         sender.produce(connection.name("metrics"), value, b"churn", partition=1)
-        sender.produce(connection.name("metrics"), value.replace(b'"provisional":false', b'"provisional":true'), b"churn", partition=1)
+        sender.produce(
+            connection.name("metrics"),
+            value.replace(b'"provisional":false', b'"provisional":true'),
+            b"churn",
+            partition=1,
+        )
     sender.commit_transaction()
     until_ended(names, connection.name("metrics"))
     export(connection, tmp_path / "log")
@@ -173,9 +233,14 @@ def test_registry_records_are_put_in_the_order_in_which_they_took_effect():
         return json.dumps({"model_name": model, "revision": revision}).encode()
 
     def effect(model: str, revision: int, hour: int) -> bytes:
-        return json.dumps({"model_name": model, "revision": revision, "frontier": f"2026-01-05T{hour:02d}:00:00Z"}).encode()
+        return json.dumps(
+            {"model_name": model, "revision": revision, "frontier": f"2026-01-05T{hour:02d}:00:00Z"}
+        ).encode()
 
     events = [event("a", 1), event("a", 2), event("a", 3), event("b", 1), event("b", 2)]
     effects = [effect("a", 1, 1), effect("a", 2, 5), effect("b", 1, 2)]
     ordered = in_order_of_effect(events, effects)
-    assert ordered == ([event("a", 1), event("b", 1), event("a", 2), event("a", 3), event("b", 2)], [effects[0], effects[2], effects[1]])
+    assert ordered == (
+        [event("a", 1), event("b", 1), event("a", 2), event("a", 3), event("b", 2)],
+        [effects[0], effects[2], effects[1]],
+    )

@@ -28,7 +28,14 @@ BEGIN = 1_767_571_200_000  # 2026-01-05T00:00:00Z
 
 
 def command(name: str, at_ms: int) -> bytes:
-    value = {"command_id": name, "command": "register", "model_name": "m", "model_version": name, "timestamp": at_ms, "requested_by": "t"}
+    value = {
+        "command_id": name,
+        "command": "register",
+        "model_name": "m",
+        "model_version": name,
+        "timestamp": at_ms,
+        "requested_by": "t",
+    }
     return json.dumps(value).encode()
 
 
@@ -68,9 +75,14 @@ def test_what_waits_lies_in_the_state_and_nothing_else_is_left_there() -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_commands_are_given_as_a_replay_gives_them_whatever_crashes(tmp_path: Path, seed: int) -> None:
+def test_commands_are_given_as_a_replay_gives_them_whatever_crashes(
+    tmp_path: Path, seed: int
+) -> None:
     random = Random(seed)
-    values = [command(str(number), BEGIN + random.randrange(60) * MINUTE) for number in range(random.randrange(40))]
+    values = [
+        command(str(number), BEGIN + random.randrange(60) * MINUTE)
+        for number in range(random.randrange(40))
+    ]
     path = tmp_path / "registry-commands.jsonl"
     path.write_bytes(b"".join(value + b"\n" for value in values))
     # Event time passes a moment only when all commands that name an earlier one have been read.
@@ -79,14 +91,20 @@ def test_commands_are_given_as_a_replay_gives_them_whatever_crashes(tmp_path: Pa
     state, read = MemoryState(), 0
     held = HeldCommands(state)
     for moment in [*moments, None]:
-        due = [number for number, value in enumerate(values) if moment is None or json.loads(value)["timestamp"] < moment]
+        due = [
+            number
+            for number, value in enumerate(values)
+            if moment is None or json.loads(value)["timestamp"] < moment
+        ]
         upto = max([read, *(number + 1 for number in due)])
         for value in values[read : random.randint(upto, len(values))]:
             held.add(json.loads(value)["timestamp"], value)
             read += 1
             if random.random() < 0.2:
                 held = HeldCommands(state)
-        assert names(held.before(moment)) == names(replayed.before(moment)[0]), f"seed {seed}, {moment}"
+        assert names(held.before(moment)) == names(replayed.before(moment)[0]), (
+            f"seed {seed}, {moment}"
+        )
     replayed.close()
 
 
@@ -94,11 +112,15 @@ class Running:
     """A processor of stages 2 to 4 on one partition of stage 1, and what the registry answered."""
 
     def __init__(self, clock: str, state: dict[str, MemoryState] | None = None) -> None:
-        self.config = parse_config(f'[run]\nclock = "{clock}"\n[kafka]\ninput_partitions = 1\npartitions = 1')
+        self.config = parse_config(
+            f'[run]\nclock = "{clock}"\n[kafka]\ninput_partitions = 1\npartitions = 1'
+        )
         self.state = {} if state is None else state
         self.offset = 0
         pacing = Pacing(None, Budget())
-        self.processor = DownstreamProcessor(self.config, 0, self._state, clock=lambda: BEGIN + DAY, pacing=pacing)
+        self.processor = DownstreamProcessor(
+            self.config, 0, self._state, clock=lambda: BEGIN + DAY, pacing=pacing
+        )
 
     def _state(self, stage: str) -> MemoryState:
         return self.state.setdefault(stage, MemoryState())
@@ -109,21 +131,40 @@ class Running:
             offsets = list(range(self.offset, self.offset + len(values)))
             start, self.offset = self.offset, self.offset + len(values)
             nobody: list[bytes | None] = [None] * len(values)
-            self.processor.take(Received(topic, 0, offsets, nobody, list(values), [0] * len(values), start, self.offset))
+            self.processor.take(
+                Received(
+                    topic, 0, offsets, nobody, list(values), [0] * len(values), start, self.offset
+                )
+            )
         said = self.processor.process({})
-        return [json.loads(out.value or b"")["command_id"] for out in said if out.topic == REGISTRY_EVENTS]
+        return [
+            json.loads(out.value or b"")["command_id"]
+            for out in said
+            if out.topic == REGISTRY_EVENTS
+        ]
 
     def come_to(self, time_ms: int, ended_ms: int | None = None) -> list[str]:
         """The only partition of stage 1 says that both its topics have come to a time."""
-        return self.answers(WINDOW_PARTIALS, encode_partial(Watermarks(0, 1, time_ms, time_ms, ended_ms)))
+        return self.answers(
+            WINDOW_PARTIALS, encode_partial(Watermarks(0, 1, time_ms, time_ms, ended_ms))
+        )
 
 
 def test_by_the_data_clock_a_command_counts_when_event_time_has_come_to_it() -> None:
-    # Panes of an hour, a grace of 1 minute for predictions and of 10 for truths. At 09:09 the truths' pane that ends at 09:00 is still to
-    # come, by a step at 09:10; at 09:10 it is over, and the next steps are at 10:01 and 10:10.
+    # Panes of an hour, a grace of 1 minute for predictions and of 10 for truths. At 09:09 the
+    # truths' pane that ends at 09:00 is still to come, by a step at 09:10; at 09:10 it is over, and
+    # the next steps are at 10:01 and 10:10.
     running = Running("data")
     at = BEGIN + 10 * HOUR
-    assert running.answers(REGISTRY_COMMANDS, command("a", at - 1), command("b", at + MINUTE - 1), command("c", at + MINUTE)) == []
+    assert (
+        running.answers(
+            REGISTRY_COMMANDS,
+            command("a", at - 1),
+            command("b", at + MINUTE - 1),
+            command("c", at + MINUTE),
+        )
+        == []
+    )
     assert running.come_to(at - 51 * MINUTE) == []
     assert running.come_to(at - 50 * MINUTE) == ["a", "b"]
     assert running.come_to(at + MINUTE - 1) == []

@@ -1,4 +1,6 @@
-"""The journal without a broker: what a restore reads is what was committed, however the journal was cleaned."""
+"""The journal without a broker: what a restore reads is what was committed, however the journal was
+cleaned.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,25 @@ from driftline.agents.kafka.changelog.cache import Place
 from driftline.agents.kafka.changelog.journal import Assembly, Commit, JournalError, records_of
 from driftline.agents.kafka.changelog.ledger import Entry as LedgerEntry
 from driftline.agents.kafka.changelog.ledger import Ledger
-from driftline.agents.kafka.changelog.version import STATE_VERSION, StateVersionError, check_version, lifted
+from driftline.agents.kafka.changelog.version import (
+    STATE_VERSION,
+    StateVersionError,
+    check_version,
+    lifted,
+)
 from driftline.agents.state import task_state
 from driftline.agents.state.overlay import Overlay
 from driftline.agents.state.rocks import RocksState
 from driftline.agents.state.task_state import Cut, TaskState
-from driftline.streams.join.entry import NO_FINGERPRINT, Entry, PredictionPart, TruthPart, dump, layout_for, load
+from driftline.streams.join.entry import (
+    NO_FINGERPRINT,
+    Entry,
+    PredictionPart,
+    TruthPart,
+    dump,
+    layout_for,
+    load,
+)
 from driftline.streams.join.state_keys import NO_ID
 
 Tables = dict[str, dict[bytes, bytes]]
@@ -68,7 +83,11 @@ def restored(log: Log) -> tuple[Tables, Commit | None]:
 
 
 def found(overlay: Overlay) -> dict[bytes, bytes]:
-    return {key: value for key, value in zip(KEYS, overlay.get_many(KEYS), strict=True) if value is not None}
+    return {
+        key: value
+        for key, value in zip(KEYS, overlay.get_many(KEYS), strict=True)
+        if value is not None
+    }
 
 
 def change(draw: random.Random, overlay: Overlay, table: dict[bytes, bytes], step: int) -> None:
@@ -92,7 +111,9 @@ def change(draw: random.Random, overlay: Overlay, table: dict[bytes, bytes], ste
             del table[one]
 
 
-def written_until(batches: int | None, rocks: RocksState, cuts: list[Cut], marks: dict[str, bytes]) -> bool:
+def written_until(
+    batches: int | None, rocks: RocksState, cuts: list[Cut], marks: dict[str, bytes]
+) -> bool:
     """Write to a copy, or only the first `batches` of that; tells whether it was all."""
     given = 0
 
@@ -114,7 +135,9 @@ def written_until(batches: int | None, rocks: RocksState, cuts: list[Cut], marks
     return True
 
 
-@pytest.mark.parametrize("memory_bytes", [0, 30_000, 1 << 30], ids=["spills always", "spills", "never spills"])
+@pytest.mark.parametrize(
+    "memory_bytes", [0, 30_000, 1 << 30], ids=["spills always", "spills", "never spills"]
+)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, memory_bytes: int
@@ -144,7 +167,9 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
             for stage, record in commit.changes.items():
                 states[stage].overlay.apply(record)
         cuts = [state.cut() for state in states.values() if state.overlay.changed]
-        reached = msgspec.structs.replace(place, extents={stage: state.extent for stage, state in states.items()})
+        reached = msgspec.structs.replace(
+            place, extents={stage: state.extent for stage, state in states.items()}
+        )
         rocks.write(cuts, {"place": msgspec.msgpack.encode(reached)} if place.number >= 0 else {})
         for cut in cuts:
             cut.task.settle(cut)
@@ -154,7 +179,9 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
     flying: tuple[LedgerEntry, Tables] | None = None
 
     def land(batches: int | None = None) -> None:
-        """The transaction that is under way is committed; the copy learns of it, or gets only so many write batches before the end."""
+        """The transaction that is under way is committed; the copy learns of it, or gets only so
+        many write batches before the end.
+        """
         nonlocal flying, place, committed, cleaned, broken_off
         if flying is None:
             return
@@ -182,7 +209,8 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
             land()
             flying = entry, {stage: dict(table) for stage, table in current.items()}
         if draw.random() < 0.15:
-            # The process ends: with the transaction that is under way, before it, or between it and the end of the copy.
+            # The process ends: with the transaction that is under way, before it, or between it and
+            # the end of the copy.
             if flying is not None and draw.random() < 0.7:
                 land(draw.choice([None, 0, 0, 1, 2, 4]))
             flying = None
@@ -193,7 +221,9 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
                 for path in (tmp_path / "state").iterdir():
                     path.unlink()
             rocks, states, ledger = opened()
-        assert {stage: found(state.overlay) for stage, state in states.items()} == current, f"seed {seed}, step {step}"
+        assert {stage: found(state.overlay) for stage, state in states.items()} == current, (
+            f"seed {seed}, step {step}"
+        )
         if step % 4:
             continue
         tables, last = restored(log)
@@ -206,13 +236,17 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
     assert cleaned > 2
     assert restarts > 10
     assert broken_off > 1
-    held_bytes, whole_bytes = (sum(len(value) for _, _, value in each.records) for each in (log, whole))
+    held_bytes, whole_bytes = (
+        sum(len(value) for _, _, value in each.records) for each in (log, whole)
+    )
     assert held_bytes < 0.6 * whole_bytes
     rocks.close()
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 1 << 30], ids=["spilled", "in memory"])
-def test_cleaning_repeats_a_few_large_values_in_each_commit(tmp_path: Path, memory_bytes: int) -> None:
+def test_cleaning_repeats_a_few_large_values_in_each_commit(
+    tmp_path: Path, memory_bytes: int
+) -> None:
     rocks = RocksState(tmp_path / "state", memory_bytes=memory_bytes)
     states = {"score": rocks.task_state(0, 0)}
     overlay = states["score"].overlay
@@ -230,7 +264,9 @@ def test_cleaning_repeats_a_few_large_values_in_each_commit(tmp_path: Path, memo
     rocks.close()
 
 
-def test_cleaning_at_most_doubles_a_commit_however_long_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cleaning_at_most_doubles_a_commit_however_long_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(journal_compaction, "LEAST_LOG_BYTES", 6_000)
     rocks = RocksState(tmp_path / "state")
     states = {"score": rocks.task_state(0, 0)}
@@ -252,21 +288,35 @@ def test_cleaning_at_most_doubles_a_commit_however_long_it_takes(tmp_path: Path,
     rocks.close()
 
 
-def commit_of(number: int, changes: dict[str, bytes], state_version: int = STATE_VERSION) -> list[tuple[bytes, bytes]]:
-    closing = journal.Closing(journal.FORMAT, state_version, number, 0, {"predictions": 7}, 0, 0, 0, b"")
+def commit_of(
+    number: int, changes: dict[str, bytes], state_version: int = STATE_VERSION
+) -> list[tuple[bytes, bytes]]:
+    closing = journal.Closing(
+        journal.FORMAT, state_version, number, 0, {"predictions": 7}, 0, 0, 0, b""
+    )
     return records_of(closing, changes)
 
 
-def test_changes_larger_than_a_record_are_cut_into_pieces_and_put_together_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_larger_than_a_record_are_cut_into_pieces_and_put_together_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(journal, "PIECE_BYTES", 100)
     changes = {"score": bytes(range(256)), "other": b""}
     records = commit_of(3, changes)
     assert [key for key, _ in records] == [b"3/0", b"3/1", b"3/commit"]
     assembly = Assembly("log")
-    assert [assembly.add(offset, *record) for offset, record in enumerate(records[:-1])] == [None, None]
+    assert [assembly.add(offset, *record) for offset, record in enumerate(records[:-1])] == [
+        None,
+        None,
+    ]
     commit = assembly.add(9, *records[-1])
     assert commit is not None
-    assert (commit.changes, commit.next, commit.closing.number, commit.closing.positions) == (changes, 10, 3, {"predictions": 7})
+    assert (commit.changes, commit.next, commit.closing.number, commit.closing.positions) == (
+        changes,
+        10,
+        3,
+        {"predictions": 7},
+    )
 
 
 def test_a_journal_with_a_missing_record_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,22 +328,30 @@ def test_a_journal_with_a_missing_record_is_refused(monkeypatch: pytest.MonkeyPa
         with pytest.raises(JournalError, match=r"records of the changelog are missing|pieces"):
             for offset, record in enumerate(missing):
                 assembly.add(offset, *record)
-    with pytest.raises(JournalError, match=r"log\[0\]@0: record 5/0 was read where piece 0 of commit 4 was due"):
+    with pytest.raises(
+        JournalError, match=r"log\[0\]@0: record 5/0 was read where piece 0 of commit 4 was due"
+    ):
         Assembly("log[0]", after=3).add(0, *second[0])
 
 
-@pytest.mark.parametrize("record", [(None, b"x"), (b"1/commit", None), (b"hello", b"x"), (b"1/x", b"x")])
+@pytest.mark.parametrize(
+    "record", [(None, b"x"), (b"1/commit", None), (b"hello", b"x"), (b"1/x", b"x")]
+)
 def test_a_record_of_somebody_else_is_refused(record: tuple[bytes | None, bytes | None]) -> None:
     with pytest.raises(JournalError, match="only the tasks of this program may write there"):
         Assembly("log").add(0, *record)
 
 
 def test_a_state_of_a_newer_version_is_refused_with_what_to_do() -> None:
-    with pytest.raises(StateVersionError, match=f"has version {STATE_VERSION + 1}, .* run the newer driftline"):
+    with pytest.raises(
+        StateVersionError, match=f"has version {STATE_VERSION + 1}, .* run the newer driftline"
+    ):
         check_version(STATE_VERSION + 1, "changelog[0]")
 
 
-def test_a_state_of_an_older_version_is_lifted_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_of_an_older_version_is_lifted_step_by_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     source = Overlay(lambda keys: [None] * len(keys), bare=True)
     source.delete_range(b"0", b"9")
     source.put_many([b"a", b"b"], [b"1", b"2"])
@@ -303,22 +361,40 @@ def test_a_state_of_an_older_version_is_lifted_step_by_step(monkeypatch: pytest.
     with pytest.raises(StateVersionError, match="run a driftline in between"):
         check_version(1, "changelog[0]")
     monkeypatch.setattr(
-        version, "UPGRADES", {1: lambda stage, key, value: value + key, 2: lambda stage, key, value: stage.encode() + value}
+        version,
+        "UPGRADES",
+        {
+            1: lambda stage, key, value: value + key,
+            2: lambda stage, key, value: stage.encode() + value,
+        },
     )
     check_version(1, "changelog[0]")
     target = Overlay(lambda keys: [b"old"] * len(keys), bare=False)
     target.apply(lifted(changes, 1)["score"])
-    assert target.get_many([b"a", b"b", b"c", b"5", b"x"]) == [b"score1a", b"score2b", None, None, b"old"]
+    assert target.get_many([b"a", b"b", b"c", b"5", b"x"]) == [
+        b"score1a",
+        b"score2b",
+        None,
+        None,
+        b"old",
+    ]
     assert lifted(changes, 3) is changes
 
 
 def test_predictions_of_the_first_version_lose_their_fingerprints_and_nothing_else() -> None:
     prediction = PredictionPart(3, 1_000, 900, 1 << 63 | 5, 1, 500_000, (4, 7))
     truths = [TruthPart(0, 1, 2_000, 2_000, met=True), TruthPart(1, 0, 3_000, 3_000, met=True)]
-    entries = [Entry([prediction], []), Entry([prediction], truths[:1]), Entry([prediction], truths)]
+    entries = [
+        Entry([prediction], []),
+        Entry([prediction], truths[:1]),
+        Entry([prediction], truths),
+    ]
     layout = layout_for(2)
     held = Overlay(lambda keys: [None] * len(keys), bare=True)
-    held.put_many([b"a", b"b", b"c", NO_ID + b"w"], [*(dump(entry, ordinary=True, layout=layout) for entry in entries), b"marks"])
+    held.put_many(
+        [b"a", b"b", b"c", NO_ID + b"w"],
+        [*(dump(entry, ordinary=True, layout=layout) for entry in entries), b"marks"],
+    )
     changes = {"score": held.record(), "measure": held.record()}
     lifted_changes = lifted(changes, 1)
     assert lifted_changes["measure"] == changes["measure"]
@@ -326,5 +402,7 @@ def test_predictions_of_the_first_version_lose_their_fingerprints_and_nothing_el
     found.apply(lifted_changes["score"])
     *values, marks = found.get_many([b"a", b"b", b"c", NO_ID + b"w"])
     bare = msgspec.structs.replace(prediction, fingerprint=NO_FINGERPRINT)
-    assert [load(value, layout) for value in values if value is not None] == [Entry([bare], entry.truths) for entry in entries]
+    assert [load(value, layout) for value in values if value is not None] == [
+        Entry([bare], entry.truths) for entry in entries
+    ]
     assert marks == b"marks"

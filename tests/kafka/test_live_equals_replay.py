@@ -1,4 +1,6 @@
-"""What a live run wrote, through crashes, equals the replay of its exported log: every record that is not provisional."""
+"""What a live run wrote, through crashes, equals the replay of its exported log: every record that
+is not provisional.
+"""
 
 from __future__ import annotations
 
@@ -22,32 +24,51 @@ def test_sample_through_two_workers_and_three_kills(names: Names, tmp_path: Path
     config = (tmp_path / "driftline.toml").read_text()
     run_live(names, tmp_path / "sample-log", config, tmp_path, kills=3, workers=2, seed=1)
     assert differences(names, tmp_path, config) == {}
-    final = [line for line in map(json.loads, lines_of(tmp_path / "export" / "metrics.jsonl")) if line["final"]]
+    final = [
+        line
+        for line in map(json.loads, lines_of(tmp_path / "export" / "metrics.jsonl"))
+        if line["final"]
+    ]
     assert len(final) > 300
 
 
 @pytest.mark.parametrize("seed", [3, 8])
-def test_history_with_every_trouble_through_two_workers_and_kills(names: Names, tmp_path: Path, seed: int) -> None:
+def test_history_with_every_trouble_through_two_workers_and_kills(
+    names: Names, tmp_path: Path, seed: int
+) -> None:
     histories.write(tmp_path / "log", seed, everything=True, after_the_end=False)
     config = (tmp_path / "log" / "driftline.toml").read_text()
     run_live(names, tmp_path / "log", config, tmp_path, kills=3, workers=2, seed=seed)
     assert differences(names, tmp_path, config) == {}
 
 
-def test_commands_sent_long_before_and_after_their_time_come_through_two_workers_and_kills(names: Names, tmp_path: Path) -> None:
+def test_commands_sent_long_before_and_after_their_time_come_through_two_workers_and_kills(
+    names: Names, tmp_path: Path
+) -> None:
     log, random = tmp_path / "log", Random(11)
     histories.write(log, 11, everything=True, after_the_end=False)
     config = (log / "driftline.toml").read_text()
     # Some lie beyond the end of time: those count when it has come.
     hours = [*range(0, 30, 2), *range(48, 96, 12), 24 * 365, 24 * 365]
-    commands = [command(random, number, histories.BEGIN + hour * histories.HOUR) for number, hour in enumerate(hours)]
+    commands = [
+        command(random, number, histories.BEGIN + hour * histories.HOUR)
+        for number, hour in enumerate(hours)
+    ]
     random.shuffle(commands)
-    in_time = [command(random, 100 + hour, histories.BEGIN + hour * histories.HOUR) for hour in range(20)]
+    in_time = [
+        command(random, 100 + hour, histories.BEGIN + hour * histories.HOUR) for hour in range(20)
+    ]
     (log / "registry-commands.jsonl").write_bytes(b"".join(value + b"\n" for _, value in in_time))
     run_live(names, log, config, tmp_path, kills=3, workers=2, seed=11, commands=commands)
     assert differences(names, tmp_path, config) == {}
-    exported = [json.loads(line) for line in (tmp_path / "export" / "registry-commands.jsonl").read_text().splitlines()]
+    exported = [
+        json.loads(line)
+        for line in (tmp_path / "export" / "registry-commands.jsonl").read_text().splitlines()
+    ]
     refused = [line for line in exported if "refused" in line]
-    answered = {json.loads(line)["command_id"] for line in lines_of(tmp_path / "export" / "registry-events.jsonl")}
+    answered = {
+        json.loads(line)["command_id"]
+        for line in lines_of(tmp_path / "export" / "registry-events.jsonl")
+    }
     assert answered >= {line["value"]["command_id"] for line in exported if line not in refused}
     assert len(exported) == len(commands) + len(in_time)

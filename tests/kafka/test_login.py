@@ -1,4 +1,6 @@
-"""A broker that asks for a login: the right one works for every client, a wrong one is refused with what to correct."""
+"""A broker that asks for a login: the right one works for every client, a wrong one is refused with
+what to correct.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,11 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def settings(servers: str, **client: str) -> str:
-    login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "ann"} | client
+    login = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "ann",
+    } | client
     lines = "".join(f'"{key}" = "{value}"\n' for key, value in login.items())
     broker = f'[kafka]\nbootstrap_servers = "{servers}"\ninput_partitions = 1\npartitions = 1\n'
     return f'{broker}[kafka.client]\n{lines}"sasl.password" = {{ env = "TEST_PASSWORD" }}\n'
@@ -80,7 +86,9 @@ def test_one_login_serves_admin_producer_consumer_and_aiokafka(guarded: str) -> 
     assert asyncio.run(asyncio.wait_for(first_value(login, login.name("alerts")), 30.0)) == b"told"
 
 
-def test_a_wrong_password_is_refused_at_once_with_what_to_correct_and_without_showing_it(guarded: str) -> None:
+def test_a_wrong_password_is_refused_at_once_with_what_to_correct_and_without_showing_it(
+    guarded: str,
+) -> None:
     with pytest.raises(BrokerError) as refused:
         connection(guarded, WRONG).reach(timeout_s=30.0)
     said = str(refused.value)
@@ -90,16 +98,23 @@ def test_a_wrong_password_is_refused_at_once_with_what_to_correct_and_without_sh
     assert PASSWORD not in said
 
 
-def test_a_verb_ends_with_that_message(guarded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verb_ends_with_that_message(
+    guarded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tmp_path / "driftline.toml"
     config.write_text(settings(guarded))
     monkeypatch.setenv("TEST_PASSWORD", WRONG)
-    result = CliRunner().invoke(driftline, ["topics", "list", "--config", str(config), "--broker", guarded])
+    result = CliRunner().invoke(
+        driftline, ["topics", "list", "--config", str(config), "--broker", guarded]
+    )
     assert result.exit_code == 2
     assert "refused the login of ann" in result.output
     assert WRONG not in result.output
 
 
 def test_without_a_login_the_message_names_the_setting_that_is_missing(guarded: str) -> None:
-    with pytest.raises(BrokerError, match=r'closes them at once; if it wants TLS or a login, set kafka\.client "security\.protocol"'):
+    with pytest.raises(
+        BrokerError,
+        match=r'closes them at once; if it wants TLS or a login, set kafka\.client "security\.protocol"',
+    ):
         Connection(parse_config(""), guarded, {}).reach(timeout_s=3.0)

@@ -19,15 +19,32 @@ def ladders(state: MemoryState, toml: str = "") -> Ladders:
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        ("", '[models.churn]\nmaturity = ["2h"]', "1h and 6h and 1d and 3d and 7d and 30d; the configuration now has 2h and 30d"),
-        ('[models.churn]\nmaturity = ["2h"]', "", "2h and 30d; the configuration now has 1h and 6h and 1d and 3d and 7d and 30d"),
-        ("", '[models.churn]\nlabel_horizon = "14d"', "7d and 30d; the configuration now has 1h and 6h and 1d and 3d and 7d and 14d"),
+        (
+            "",
+            '[models.churn]\nmaturity = ["2h"]',
+            "1h and 6h and 1d and 3d and 7d and 30d; the configuration now has 2h and 30d",
+        ),
+        (
+            '[models.churn]\nmaturity = ["2h"]',
+            "",
+            "2h and 30d; the configuration now has 1h and 6h and 1d and 3d and 7d and 30d",
+        ),
+        (
+            "",
+            '[models.churn]\nlabel_horizon = "14d"',
+            "7d and 30d; the configuration now has 1h and 6h and 1d and 3d and 7d and 14d",
+        ),
     ],
 )
-def test_another_ladder_for_a_counted_model_is_refused_with_the_model_and_both(before: str, after: str, told: str) -> None:
+def test_another_ladder_for_a_counted_model_is_refused_with_the_model_and_both(
+    before: str, after: str, told: str
+) -> None:
     state = MemoryState()
     ladders(state, before).note(["churn", "fraud"])
-    with pytest.raises(StateVersionError, match=f'model "churn" was counted at .*{told}. Put its maturity and label_horizon back, or'):
+    with pytest.raises(
+        StateVersionError,
+        match=f'model "churn" was counted at .*{told}. Put its maturity and label_horizon back, or',
+    ):
         ladders(state, after)
 
 

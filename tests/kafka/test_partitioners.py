@@ -1,4 +1,6 @@
-"""Which partitioner spread the keys: told from keys and partitions, and from what real producers do."""
+"""Which partitioner spread the keys: told from keys and partitions, and from what real producers
+do.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,18 @@ def keys(n: int, seed: int = 1) -> list[bytes]:
 
 
 def sampled(partitions: int, **spread: str | None) -> KeySamples:
-    """Keys of two topics, each spread by the partitioner that is named; None for records without a key."""
+    """Keys of two topics, each spread by the partitioner that is named;
+
+    None for records without a key.
+    """
     samples = KeySamples(partitions)
     for topic, kind in zip(TOPICS, (spread["predictions"], spread["truths"]), strict=True):
         for i, key in enumerate(keys(400, seed=len(topic))):
-            samples.take(topic, i % partitions if kind is None else BY[kind](key, partitions), [None if kind is None else key])
+            samples.take(
+                topic,
+                i % partitions if kind is None else BY[kind](key, partitions),
+                [None if kind is None else key],
+            )
     return samples
 
 
@@ -83,8 +92,12 @@ def test_a_producer_that_was_put_right_is_forgiven_after_a_while() -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize(("settings", "kind"), [({}, "crc32"), ({"partitioner": "murmur2_random"}, "murmur2")])
-def test_what_a_real_producer_does_is_recognised(names: Names, settings: dict[str, str], kind: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "kind"), [({}, "crc32"), ({"partitioner": "murmur2_random"}, "murmur2")]
+)
+def test_what_a_real_producer_does_is_recognised(
+    names: Names, settings: dict[str, str], kind: str
+) -> None:
     topic, count = names.prefix + "predictions", 4
     admin = names.connection().admin()
     (made,) = admin.create_topics([NewTopic(topic, count, 1)]).values()

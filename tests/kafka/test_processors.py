@@ -1,4 +1,6 @@
-"""Live equals replay, in miniature: histories through the processors on topics in memory, and through a replay of what lay on them."""
+"""Live equals replay, in miniature: histories through the processors on topics in memory, and
+through a replay of what lay on them.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,17 @@ from driftline.schemas.topics import (
 from tests.kafka.live import MINUTE, Live, command, feed
 from tests.simulation.histories import BEGIN, HOUR, write
 
-RESULTS = (OUTCOMES, METRICS, HISTOGRAMS, DRIFT, ALERTS, RECOMMENDATIONS, REGISTRY_EVENTS, REGISTRY_EFFECTS, REGISTRY)
+RESULTS = (
+    OUTCOMES,
+    METRICS,
+    HISTOGRAMS,
+    DRIFT,
+    ALERTS,
+    RECOMMENDATIONS,
+    REGISTRY_EVENTS,
+    REGISTRY_EFFECTS,
+    REGISTRY,
+)
 FOLLOWED = (REGISTRY_EVENTS, REGISTRY_EFFECTS)
 # How long after what was sent so far a command's time lies.
 AHEAD = (0, 0, 1, 7 * MINUTE, HOUR, 30 * HOUR, 3_000 * HOUR)
@@ -46,11 +58,19 @@ def config_of(log: Path, random: Random, clock: str) -> Config:
     return msgspec.structs.replace(config, kafka=kafka, clock=clock)
 
 
-def run_live(log: Path, random: Random, *, clock: str, commands: bool, finish: bool, timely: bool = False) -> Live:
-    """Send a history and commands through the processors; `timely` commands are read before event time has passed them."""
+def run_live(
+    log: Path, random: Random, *, clock: str, commands: bool, finish: bool, timely: bool = False
+) -> Live:
+    """Send a history and commands through the processors;
+
+    `timely` commands are read before event time has passed them.
+    """
     config = config_of(log, random, clock)
     live = Live(config, random, BEGIN - HOUR if clock == "wall" else BEGIN + 10_000 * HOUR)
-    slow = {place: random.choice((0, 0, MINUTE, 20 * MINUTE, 90 * MINUTE)) for place in range(config.kafka.input_partitions)}
+    slow = {
+        place: random.choice((0, 0, MINUTE, 20 * MINUTE, 90 * MINUTE))
+        for place in range(config.kafka.input_partitions)
+    }
     early = -7 * MINUTE if random.random() < 0.2 else 0
     lines = feed(live, log, lag=lambda topic, partition: slow[partition] + early)
     number = 0
@@ -68,7 +88,11 @@ def run_live(log: Path, random: Random, *, clock: str, commands: bool, finish: b
             if random.random() < 0.3:
                 live.some(random.randrange(4))
         if commands and random.random() < 0.3:
-            model, value = command(random, number, until + random.choice(AHEAD) if timely else min(live.clock_ms, until))
+            model, value = command(
+                random,
+                number,
+                until + random.choice(AHEAD) if timely else min(live.clock_ms, until),
+            )
             number += 1
             # Some producers choose partitions in another way.
             place = random.randrange(config.kafka.partitions) if random.random() < 0.3 else None
@@ -90,7 +114,10 @@ def run_live(log: Path, random: Random, *, clock: str, commands: bool, finish: b
 
 
 def said_live(live: Live, topic: str) -> Counter[tuple[str, str]]:
-    return Counter(((record.key or b"").decode(), (record.value or b"").decode()) for _, record in live.bus.all(topic))
+    return Counter(
+        ((record.key or b"").decode(), (record.value or b"").decode())
+        for _, record in live.bus.all(topic)
+    )
 
 
 def said_in_replay(out: Path, topic: str) -> Counter[str]:
@@ -99,7 +126,10 @@ def said_in_replay(out: Path, topic: str) -> Counter[str]:
 
 def letters_live(live: Live, topic: str) -> Counter[tuple[Any, ...]]:
     names = ("dlq_topic", "dlq_partition", "dlq_offset", "dlq_reason", "dlq_error")
-    return Counter((*(record.headers[name] for name in names), record.value or b"") for _, record in live.bus.all(f"{topic}.dlq"))
+    return Counter(
+        (*(record.headers[name] for name in names), record.value or b"")
+        for _, record in live.bus.all(f"{topic}.dlq")
+    )
 
 
 def letters_in_replay(out: Path, topic: str) -> Counter[tuple[Any, ...]]:
@@ -109,7 +139,14 @@ def letters_in_replay(out: Path, topic: str) -> Counter[tuple[Any, ...]]:
         letter = json.loads(line)
         value = letter["value"].encode() if "value" in letter else b64decode(letter["value_base64"])
         found.append(
-            (letter["dlq_topic"], str(letter["dlq_partition"]), str(letter["dlq_offset"]), letter["dlq_reason"], letter["dlq_error"], value)
+            (
+                letter["dlq_topic"],
+                str(letter["dlq_partition"]),
+                str(letter["dlq_offset"]),
+                letter["dlq_reason"],
+                letter["dlq_error"],
+                value,
+            )
         )
     return Counter(found)
 
@@ -129,22 +166,47 @@ def differences(live: Live, folder: Path, *, batch: int, follow: bool = True) ->
     )
     found = []
     for topic in RESULTS if live.config.outcomes else RESULTS[1:]:
-        said = Counter(value for _, value in said_live(live, topic).elements() if '"provisional":true' not in value)
+        said = Counter(
+            value
+            for _, value in said_live(live, topic).elements()
+            if '"provisional":true' not in value
+        )
         replayed = said_in_replay(folder / "out", topic)
         found += [f"{topic}, only live: {value}" for value in (said - replayed).elements()]
         found += [f"{topic}, only in the replay: {value}" for value in (replayed - said).elements()]
     for topic in (PREDICTIONS, GROUND_TRUTH):
-        live_letters, replayed_letters = letters_live(live, topic), letters_in_replay(folder / "out", topic)
-        found += [f"{topic}.dlq, only live: {value}" for value in (live_letters - replayed_letters).elements()]
-        found += [f"{topic}.dlq, only in the replay: {value}" for value in (replayed_letters - live_letters).elements()]
+        live_letters, replayed_letters = (
+            letters_live(live, topic),
+            letters_in_replay(folder / "out", topic),
+        )
+        found += [
+            f"{topic}.dlq, only live: {value}"
+            for value in (live_letters - replayed_letters).elements()
+        ]
+        found += [
+            f"{topic}.dlq, only in the replay: {value}"
+            for value in (replayed_letters - live_letters).elements()
+        ]
     return found
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_what_the_tasks_said_is_what_the_replay_of_their_log_says(tmp_path: Path, seed: int) -> None:
+def test_what_the_tasks_said_is_what_the_replay_of_their_log_says(
+    tmp_path: Path, seed: int
+) -> None:
     random = Random(seed)
-    everything, commands, finish = random.random() < 0.4, random.random() < 0.5, random.random() < 0.7
-    write(tmp_path / "history", seed + 5_000, everything=everything, after_the_end=False, ids=random.randint(10, 60))
+    everything, commands, finish = (
+        random.random() < 0.4,
+        random.random() < 0.5,
+        random.random() < 0.7,
+    )
+    write(
+        tmp_path / "history",
+        seed + 5_000,
+        everything=everything,
+        after_the_end=False,
+        ids=random.randint(10, 60),
+    )
     clock = random.choice(("wall", "data"))
     live = run_live(tmp_path / "history", random, clock=clock, commands=commands, finish=finish)
     found = differences(live, tmp_path, batch=random.choice((7, 100, 10_000)))
@@ -154,14 +216,32 @@ def test_what_the_tasks_said_is_what_the_replay_of_their_log_says(tmp_path: Path
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_commands_of_a_fed_history_count_when_event_time_has_come_to_them(tmp_path: Path, seed: int) -> None:
+def test_commands_of_a_fed_history_count_when_event_time_has_come_to_them(
+    tmp_path: Path, seed: int
+) -> None:
     random = Random(seed)
     everything, finish = random.random() < 0.4, random.random() < 0.8
-    write(tmp_path / "history", seed + 7_000, everything=everything, after_the_end=False, ids=random.randint(10, 60))
-    live = run_live(tmp_path / "history", random, clock="data", commands=True, finish=finish, timely=True)
-    found = differences(live, tmp_path, batch=random.choice((7, 100, 10_000)), follow=random.random() < 0.2)
+    write(
+        tmp_path / "history",
+        seed + 7_000,
+        everything=everything,
+        after_the_end=False,
+        ids=random.randint(10, 60),
+    )
+    live = run_live(
+        tmp_path / "history", random, clock="data", commands=True, finish=finish, timely=True
+    )
+    found = differences(
+        live, tmp_path, batch=random.choice((7, 100, 10_000)), follow=random.random() < 0.2
+    )
     partitions = f"{live.config.kafka.input_partitions} x {live.config.kafka.partitions} partitions"
-    assert found == [], f"seed {seed}, {partitions}, finish {finish}: {len(found)} records differ, first {found[:2]}"
+    assert found == [], (
+        f"seed {seed}, {partitions}, finish {finish}: {len(found)} records differ, first {found[:2]}"
+    )
     answered = {json.loads(event)["command_id"] for _, event in said_live(live, REGISTRY_EVENTS)}
-    sent = {row.command_id for _, record in live.bus.all(REGISTRY_COMMANDS) for row in decode_commands([record.value], [0])[0]}
+    sent = {
+        row.command_id
+        for _, record in live.bus.all(REGISTRY_COMMANDS)
+        for row in decode_commands([record.value], [0])[0]
+    }
     assert sent <= answered or not finish

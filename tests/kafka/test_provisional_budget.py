@@ -1,4 +1,6 @@
-"""Open windows are shown at every interval while there is time to spare, and hardly while there is none."""
+"""Open windows are shown at every interval while there is time to spare, and hardly while there is
+none.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,23 @@ class Clocks:
     used: float = 0.0
 
 
-def shown(*, cost: float, load: float, interval_ms: int | None = 100, tasks: int = 1, seconds: float = 60.0) -> tuple[int, float]:
-    """How often tasks show windows that cost so many seconds, asking every 10 ms of a process with another load; and the share spent."""
+def shown(
+    *,
+    cost: float,
+    load: float,
+    interval_ms: int | None = 100,
+    tasks: int = 1,
+    seconds: float = 60.0,
+) -> tuple[int, float]:
+    """How often tasks show windows that cost so many seconds, asking every 10 ms of a process with
+    another load; and the share spent.
+    """
     clocks, times, spent = Clocks(), 0, 0.0
     budget = Budget(clock=lambda: clocks.now, busy=lambda: clocks.used)
-    pacings = [Pacing(interval_ms, budget, clock=lambda: clocks.now, spent=lambda: clocks.used) for _ in range(tasks)]
+    pacings = [
+        Pacing(interval_ms, budget, clock=lambda: clocks.now, spent=lambda: clocks.used)
+        for _ in range(tasks)
+    ]
     while clocks.now < seconds:
         clocks.now += 0.01
         clocks.used += 0.01 * load

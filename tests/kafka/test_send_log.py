@@ -1,4 +1,6 @@
-"""A recorded log onto a broker: every line once, by its key, in the order of event time, and back again by an export."""
+"""A recorded log onto a broker: every line once, by its key, in the order of event time, and back
+again by an export.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,21 @@ def written(folder: Path) -> Path:
 def on_topic(names: Names, topic: str) -> list[tuple[int, str]]:
     connection = names.connection()
     parts = ranges(connection, [topic])[topic]
-    return sorted((each.partition, each.value.decode()) for part in parts for chunk in records(connection, part) for each in chunk)
+    return sorted(
+        (each.partition, each.value.decode())
+        for part in parts
+        for chunk in records(connection, part)
+        for each in chunk
+    )
 
 
 def test_every_line_is_sent_once_to_the_partition_of_its_id(names: Names, tmp_path: Path) -> None:
     connection = names.connection()
     topics.create(connection)
     told: list[tuple[int, int]] = []
-    counts = feed(connection, written(tmp_path / "log"), told=lambda sent, at_ms: told.append((sent, at_ms)))
+    counts = feed(
+        connection, written(tmp_path / "log"), told=lambda sent, at_ms: told.append((sent, at_ms))
+    )
     assert counts == {"predictions": 3, "ground-truth": 1}
     found = on_topic(names, "predictions")
     assert sorted(value for _, value in found) == sorted(PREDICTIONS)
@@ -80,6 +89,16 @@ def test_a_folder_without_predictions_is_refused(names: Names, tmp_path: Path) -
 def test_a_topic_that_is_missing_is_named(names: Names, tmp_path: Path) -> None:
     config = tmp_path / "driftline.toml"
     config.write_text(names.toml())
-    result = CliRunner().invoke(driftline, ["feed", str(written(tmp_path / "log")), "--config", str(config), "--broker", names.servers])
+    result = CliRunner().invoke(
+        driftline,
+        [
+            "feed",
+            str(written(tmp_path / "log")),
+            "--config",
+            str(config),
+            "--broker",
+            names.servers,
+        ],
+    )
     assert result.exit_code == 2
     assert "make it with driftline topics create" in result.output

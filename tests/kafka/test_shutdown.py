@@ -17,7 +17,9 @@ from tests.kafka.brokers import need_java
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
-    pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc to look for processes"),
+    pytest.mark.skipif(
+        not Path("/proc/self/cmdline").exists(), reason="needs /proc to look for processes"
+    ),
 ]
 BENCH = ("tests.bench.kafka", "transactions", "--partitions", "4")
 CHAOS = ("tests.chaos", "--kills", "2", "--restoring", "0")
@@ -46,19 +48,34 @@ def wait_until(claim: Callable[[], bool]) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("arguments", "number"), [(BENCH, signal.SIGTERM), (CHAOS, signal.SIGINT)], ids=["bench", "chaos"])
-def test_ended_early_no_broker_and_no_worker_is_left(arguments: tuple[str, ...], number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [(BENCH, signal.SIGTERM), (CHAOS, signal.SIGINT)],
+    ids=["bench", "chaos"],
+)
+def test_ended_early_no_broker_and_no_worker_is_left(
+    arguments: tuple[str, ...], number: signal.Signals, tmp_path: Path
+) -> None:
     need_java()
     work = tmp_path / "work"
     work.mkdir()
     command = [sys.executable, "-m", *arguments, "--out", str(tmp_path / "result.json")]
     with (tmp_path / "said.txt").open("wb") as said:
-        running = subprocess.Popen(command, stdout=said, stderr=said, env={**os.environ, "TMPDIR": str(work)})
+        running = subprocess.Popen(
+            command, stdout=said, stderr=said, env={**os.environ, "TMPDIR": str(work)}
+        )
     try:
-        started = wait_until(lambda: running.poll() is not None or any(" worker --config " in words for words in commands(work)))
+        started = wait_until(
+            lambda: (
+                running.poll() is not None
+                or any(" worker --config " in words for words in commands(work))
+            )
+        )
         assert started, "no worker was started"
         assert running.poll() is None, (tmp_path / "said.txt").read_text()
-        assert any("kafka.Kafka" in words for words in commands(work)), "the broker is to be looked for in another way"
+        assert any("kafka.Kafka" in words for words in commands(work)), (
+            "the broker is to be looked for in another way"
+        )
         running.send_signal(number)
         assert running.wait(LONGEST_S) == 128 + number
     finally:

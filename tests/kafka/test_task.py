@@ -1,4 +1,6 @@
-"""Tasks on a real broker: everything counts once, whatever ends the process and whatever is left of the local copy."""
+"""Tasks on a real broker: everything counts once, whatever ends the process and whatever is left of
+the local copy.
+"""
 
 from __future__ import annotations
 
@@ -56,11 +58,28 @@ def added(first: Sums, *more: Sums) -> Sums:
     return total
 
 
-def worker(names: Names, folder: Path, partitions: set[int] = ALL, fault: str = "") -> subprocess.Popen[str]:
+def worker(
+    names: Names, folder: Path, partitions: set[int] = ALL, fault: str = ""
+) -> subprocess.Popen[str]:
     """A worker of its own process."""
-    command = [sys.executable, "-m", "tests.kafka.toy", names.servers, names.app, str(folder), ",".join(map(str, sorted(partitions)))]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.kafka.toy",
+        names.servers,
+        names.app,
+        str(folder),
+        ",".join(map(str, sorted(partitions))),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), failures.FAULT_VARIABLE: fault}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def output_of(process: subprocess.Popen[str], timeout: float = 60.0) -> str:
@@ -90,10 +109,16 @@ def restored(names: Names, folder: Path) -> dict[int, tuple[dict[bytes, int], di
 
 def totals(names: Names, folder: Path) -> Sums:
     """Totals by partition and name, as `restored`."""
-    return {(partition, name): total for partition, (held, _) in restored(names, folder).items() for name, total in held.items()}
+    return {
+        (partition, name): total
+        for partition, (held, _) in restored(names, folder).items()
+        for name, total in held.items()
+    }
 
 
-def test_a_kill_at_any_named_point_loses_nothing_and_counts_nothing_twice(names: Names, tmp_path: Path) -> None:
+def test_a_kill_at_any_named_point_loses_nothing_and_counts_nothing_twice(
+    names: Names, tmp_path: Path
+) -> None:
     toy.make_topics(names)
     expected = toy.send(names, toy.rows(1, 1000))
     for number, point in enumerate(POINTS):
@@ -186,7 +211,9 @@ def test_a_copy_of_a_topic_that_was_deleted_and_made_again_is_not_used(
     assert toy.sums_of(names) == expected
 
 
-def test_a_copy_that_is_ahead_of_the_journal_is_not_used(names: Names, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_copy_that_is_ahead_of_the_journal_is_not_used(
+    names: Names, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     toy.make_topics(names)
     expected = toy.send(names, toy.rows(7, 500))
     work(names, tmp_path / "state")
@@ -195,7 +222,17 @@ def test_a_copy_that_is_ahead_of_the_journal_is_not_used(names: Names, tmp_path:
     assert place is not None
     state = runtime.cache.states("score", 0)["score"]
     state.overlay.put(b"a", b"1000000")
-    ahead = type(place)(place.cluster_id, place.topic_id, place.state_version, place.next + 100, place.number, {toy.INPUT: 1}, 0, 0, 0)
+    ahead = type(place)(
+        place.cluster_id,
+        place.topic_id,
+        place.state_version,
+        place.next + 100,
+        place.number,
+        {toy.INPUT: 1},
+        0,
+        0,
+        0,
+    )
     runtime.cache.write("score", 0, [state.cut()], ahead)
     runtime.close()
     work(names, tmp_path / "state")
@@ -204,7 +241,9 @@ def test_a_copy_that_is_ahead_of_the_journal_is_not_used(names: Names, tmp_path:
     assert toy.sums_of(names) == expected
 
 
-def test_the_journal_is_cleaned_and_restores_the_same_state(names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_journal_is_cleaned_and_restores_the_same_state(
+    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(journal_compaction, "LEAST_LOG_BYTES", 200)
     monkeypatch.setattr(ledger, "LEAST_SLICE_BYTES", 50)
     toy.make_topics(names)
@@ -216,18 +255,27 @@ def test_the_journal_is_cleaned_and_restores_the_same_state(names: Names, tmp_pa
         for partition, value in turn_rows:
             name, amount = value.split(b" ")
             if name == b"gone":
-                totals[partition] = {kept: total for kept, total in totals[partition].items() if not kept.startswith(b"x")}
+                totals[partition] = {
+                    kept: total
+                    for kept, total in totals[partition].items()
+                    if not kept.startswith(b"x")
+                }
             else:
                 totals[partition][name] = totals[partition].get(name, 0) + int(amount)
         work(names, tmp_path / "state", max_records=20)
     changelog = f"{names.app}-score-changelog"
     held = toy.read(names, changelog)
     for partition in ALL:
-        numbers = [int((key or b"").split(b"/")[0]) for where, _, key, _ in held if where == partition]
+        numbers = [
+            int((key or b"").split(b"/")[0]) for where, _, key, _ in held if where == partition
+        ]
         assert numbers == sorted(numbers)
         assert numbers[0] > 0, "nothing was ever deleted"
         assert len(numbers) < numbers[-1]
-    with_copy, without_copy = restored(names, tmp_path / "state"), restored(names, tmp_path / "nothing")
+    with_copy, without_copy = (
+        restored(names, tmp_path / "state"),
+        restored(names, tmp_path / "nothing"),
+    )
     assert with_copy == without_copy
     assert {partition: held for partition, (held, _) in with_copy.items()} == totals
     assert toy.sums_of(names) == sums
@@ -249,11 +297,15 @@ def test_a_copy_behind_the_beginning_of_the_journal_is_not_used(
 
 
 class Wide(toy.Sums):
-    """Keeps every value that it took, under a key of its own, so that the state outgrows a small memory."""
+    """Keeps every value that it took, under a key of its own, so that the state outgrows a small
+    memory.
+    """
 
     def process(self, positions: Mapping[str, int], /) -> list[Outgoing]:
         first = positions[toy.INPUT] - len(self.taken)
-        rows = {b"%012d" % (first + index): b"%b %d" % row * 20 for index, row in enumerate(self.taken)}
+        rows = {
+            b"%012d" % (first + index): b"%b %d" % row * 20 for index, row in enumerate(self.taken)
+        }
         self.state.put_many(list(rows), list(rows.values()))
         return super().process(positions)
 
@@ -275,20 +327,30 @@ def test_a_state_larger_than_its_memory_survives_a_restart_with_and_without_a_co
         for partition in ALL:
             task = Task(runtime, "score", partition, Wide)
             task.open()
-            values = {b"%012d" % offset: value for where, offset, _, value in written if where == partition}
+            values = {
+                b"%012d" % offset: value
+                for where, offset, _, value in written
+                if where == partition
+            }
             assert isinstance(task.processor, Wide)
-            assert task.processor.state.get_many(list(values)) == [(value or b"") * 20 for value in values.values()]
+            assert task.processor.state.get_many(list(values)) == [
+                (value or b"") * 20 for value in values.values()
+            ]
             task.close()
         runtime.close()
 
 
 class Refused(toy.Sums):
-    """Writes to a partition that does not exist, the first time it processes in this process; later it does not."""
+    """Writes to a partition that does not exist, the first time it processes in this process; later
+    it does not.
+    """
 
     tried: ClassVar[set[int]] = set()
     opened: ClassVar[list[tuple[int, dict[str, int]]]] = []
 
-    def __init__(self, partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]) -> None:
+    def __init__(
+        self, partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]
+    ) -> None:
         super().__init__(partition, state_of, positions)
         self.opened.append((partition, dict(positions)))
 
@@ -312,7 +374,9 @@ def test_a_task_whose_transaction_was_aborted_is_opened_anew(
     assert toy.sums_of(names) == expected
 
 
-def test_whoever_waits_for_room_in_a_task_that_is_dropped_goes_on(names: Names, tmp_path: Path) -> None:
+def test_whoever_waits_for_room_in_a_task_that_is_dropped_goes_on(
+    names: Names, tmp_path: Path
+) -> None:
     toy.make_topics(names)
 
     async def wait() -> None:
@@ -331,7 +395,9 @@ def test_whoever_waits_for_room_in_a_task_that_is_dropped_goes_on(names: Names, 
     asyncio.run(wait())
 
 
-def test_a_delivery_that_leaves_a_hole_ends_the_process(names: Names, tmp_path: Path, stopped: None) -> None:
+def test_a_delivery_that_leaves_a_hole_ends_the_process(
+    names: Names, tmp_path: Path, stopped: None
+) -> None:
     toy.make_topics(names)
 
     async def deliver() -> None:
@@ -341,12 +407,19 @@ def test_a_delivery_that_leaves_a_hole_ends_the_process(names: Names, tmp_path: 
         task = tasks.get(0)
         assert task is not None
         task.take(toy.Received(toy.INPUT, 0, [5, 7], [None] * 2, [b"a 1"] * 2, [0, 0], 5, 9))
-        assert task.positions == {toy.INPUT: 9}, "the first delivery of a topic may begin anywhere; markers move the position on"
-        task.take(toy.Received(toy.INPUT, 0, [7, 8, 9, 12], [None] * 4, [b"a 10"] * 4, [0] * 4, 7, 13))
+        assert task.positions == {toy.INPUT: 9}, (
+            "the first delivery of a topic may begin anywhere; markers move the position on"
+        )
+        task.take(
+            toy.Received(toy.INPUT, 0, [7, 8, 9, 12], [None] * 4, [b"a 10"] * 4, [0] * 4, 7, 13)
+        )
         task.take(toy.Received(toy.INPUT, 0, [12], [None], [b"a 100"], [0], 12, 13))
         await task.commit()
         assert task.processor.state.get(b"a") == b"22", "of 7, 8, 9 and 12 the last two are new"  # type: ignore[attr-defined]
-        with pytest.raises(Stopped, match=r"amounts\[0\] was delivered from 14 on, but 13 is next; records are missing"):
+        with pytest.raises(
+            Stopped,
+            match=r"amounts\[0\] was delivered from 14 on, but 13 is next; records are missing",
+        ):
             task.take(toy.Received(toy.INPUT, 0, [14], [None], [b"a 1"], [0], 14, 15))
         await tasks.close()
         runtime.close()
@@ -374,7 +447,9 @@ def test_nothing_is_written_when_nothing_changed(names: Names, tmp_path: Path) -
     assert len(toy.read(names, changelog, committed=False)) == before
 
 
-def test_a_changelog_that_somebody_shortened_is_refused(names: Names, tmp_path: Path, stopped: None) -> None:
+def test_a_changelog_that_somebody_shortened_is_refused(
+    names: Names, tmp_path: Path, stopped: None
+) -> None:
     toy.make_topics(names)
     toy.send(names, toy.rows(70, 1000))
     work(names, tmp_path / "state", max_records=20)
@@ -384,25 +459,37 @@ def test_a_changelog_that_somebody_shortened_is_refused(names: Names, tmp_path: 
     place = runtime.cache.place("score", 0)
     assert place is not None
     middle = next(
-        offset for where, offset, key, _ in toy.read(names, f"{names.app}-score-changelog") if where == 0 and (key or b"").startswith(b"2/")
+        offset
+        for where, offset, key, _ in toy.read(names, f"{names.app}-score-changelog")
+        if where == 0 and (key or b"").startswith(b"2/")
     )
     assert runtime.delete_before(journal, middle)
     runtime.close()
     runtime = Runtime(connection, tmp_path / "nothing")
-    with pytest.raises(Stopped, match=r"begins at \d+, but records from 0 on are needed; somebody else deleted them"):
+    with pytest.raises(
+        Stopped,
+        match=r"begins at \d+, but records from 0 on are needed; somebody else deleted them",
+    ):
         Task(runtime, "score", 0, toy.Sums).open()
     runtime.close()
 
 
-def test_a_missing_changelog_is_refused_with_what_to_do(names: Names, tmp_path: Path, stopped: None) -> None:
+def test_a_missing_changelog_is_refused_with_what_to_do(
+    names: Names, tmp_path: Path, stopped: None
+) -> None:
     runtime = Runtime(toy.connection(names), tmp_path / "state")
-    with pytest.raises(Stopped, match=r"there is no changelog topic .*-score-changelog; make it: driftline topics create"):
+    with pytest.raises(
+        Stopped,
+        match=r"there is no changelog topic .*-score-changelog; make it: driftline topics create",
+    ):
         Task(runtime, "score", 0, toy.Sums).open()
     runtime.close()
 
 
 def test_two_workers_cannot_share_a_folder(names: Names, tmp_path: Path, stopped: None) -> None:
     runtime = Runtime(toy.connection(names), tmp_path / "state")
-    with pytest.raises(Stopped, match="end the other worker that uses this folder or give another --state"):
+    with pytest.raises(
+        Stopped, match="end the other worker that uses this folder or give another --state"
+    ):
         Runtime(toy.connection(names), tmp_path / "state")
     runtime.close()

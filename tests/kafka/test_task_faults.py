@@ -1,4 +1,6 @@
-"""Tasks when what they stand on fails: the broker is killed or away, the disk is full, the state is of another version."""
+"""Tasks when what they stand on fails: the broker is killed or away, the disk is full, the state is
+of another version.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_broker_that_is_killed_and_comes_back_costs_nothing(own_broker: BrokerProcess, tmp_path: Path) -> None:
+def test_a_broker_that_is_killed_and_comes_back_costs_nothing(
+    own_broker: BrokerProcess, tmp_path: Path
+) -> None:
     names = Names(own_broker.servers, "killed")
     toy.make_topics(names)
     expected = toy.send(names, toy.rows(1, 3000))
@@ -77,12 +81,27 @@ asyncio.run(toy.work(toy.connection(Names(sys.argv[1], sys.argv[2])), Path(sys.a
 """
 
 
-def test_a_full_disk_ends_the_worker_with_what_to_do_and_loses_nothing(names: Names, tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_worker_with_what_to_do_and_loses_nothing(
+    names: Names, tmp_path: Path
+) -> None:
     toy.make_topics(names)
     expected = toy.send(names, toy.rows(2, 4000))
-    command = [sys.executable, "-c", WITH_A_FULL_DISK, names.servers, names.app, str(tmp_path / "state")]
+    command = [
+        sys.executable,
+        "-c",
+        WITH_A_FULL_DISK,
+        names.servers,
+        names.app,
+        str(tmp_path / "state"),
+    ]
     full = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert full.returncode == failures.STORAGE, full.stderr
     assert "the disk is full" in full.stderr
@@ -114,11 +133,16 @@ def test_a_state_of_a_newer_version_is_refused_before_anything_is_written(
         Task(shared, "score", 0, toy.Sums).open()
     shared.close()
     assert said[0].startswith(f"{failures.REFUSED}: {names.app}-score-0: ")
-    assert f"the state has version {STATE_VERSION + 1}, this program reads version {STATE_VERSION}" in said[0]
+    assert (
+        f"the state has version {STATE_VERSION + 1}, this program reads version {STATE_VERSION}"
+        in said[0]
+    )
     assert "; run the newer driftline" in said[0]
 
 
-def test_a_state_that_other_settings_shaped_is_refused_with_both(names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_that_other_settings_shaped_is_refused_with_both(
+    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     toy.make_topics(names)
     toy.send(names, toy.rows(3, 200))
     asyncio.run(toy.work(toy.connection(names), tmp_path / "state", {0}))
@@ -129,14 +153,22 @@ def test_a_state_that_other_settings_shaped_is_refused_with_both(names: Names, t
         raise SystemExit
 
     monkeypatch.setattr(failures, "stop_process", stop)
-    changed = names.connection('defaults.segments = ["plan"]\ndefaults.windows = ["5m"]\ndefaults.detection_window = "5m"')
+    changed = names.connection(
+        'defaults.segments = ["plan"]\ndefaults.windows = ["5m"]\ndefaults.detection_window = "5m"'
+    )
     shared = Runtime(changed, tmp_path / "state")
     with pytest.raises(SystemExit):
         Task(shared, "score", 0, toy.Sums).open()
     shared.close()
     assert said[0].startswith(f"{failures.REFUSED}: ")
-    assert "the state was kept with panes of 1h, lanes traffic and decisions and arrivals, segments none, maturity 1h" in said[0]
-    assert "the configuration now has panes of 5m, lanes traffic and decisions and arrivals, segments plan, maturity 1h" in said[0]
+    assert (
+        "the state was kept with panes of 1h, lanes traffic and decisions and arrivals, segments none, maturity 1h"
+        in said[0]
+    )
+    assert (
+        "the configuration now has panes of 5m, lanes traffic and decisions and arrivals, segments plan, maturity 1h"
+        in said[0]
+    )
     assert "Put these settings back, or give the program another kafka.app" in said[0]
 
 

@@ -38,8 +38,11 @@ def test_assignments_may_be_repeated_changed_and_cancelled(names: Names, tmp_pat
         assert tasks.get(1) is kept
         driver = toy.Driver(connection, tasks)
         await driver.serve()
-        assert {partition: offsets[toy.INPUT] for partition, offsets in tasks.offsets().items()} == {
-            partition: sum(1 for where, _ in toy.rows(61, 1000) if where == partition) for partition in range(toy.PARTITIONS)
+        assert {
+            partition: offsets[toy.INPUT] for partition, offsets in tasks.offsets().items()
+        } == {
+            partition: sum(1 for where, _ in toy.rows(61, 1000) if where == partition)
+            for partition in range(toy.PARTITIONS)
         }
         await tasks.assign({3})
         assert tasks.get(0) is None
@@ -56,7 +59,9 @@ def test_while_partitions_are_dealt_out_nothing_is_committed(names: Names, tmp_p
     toy.make_topics(names)
 
     def one(partition: int, offset: int) -> toy.Received:
-        return toy.Received(toy.INPUT, partition, [offset], [None], [b"a 1"], [0], offset, offset + 1)
+        return toy.Received(
+            toy.INPUT, partition, [offset], [None], [b"a 1"], [0], offset, offset + 1
+        )
 
     async def dealt_out() -> None:
         runtime = Runtime(toy.connection(names), tmp_path / "state")
@@ -85,11 +90,15 @@ def test_while_partitions_are_dealt_out_nothing_is_committed(names: Names, tmp_p
     asyncio.run(dealt_out())
 
 
-def test_an_opening_that_is_given_up_does_not_fence_the_next_owner(names: Names, tmp_path: Path) -> None:
+def test_an_opening_that_is_given_up_does_not_fence_the_next_owner(
+    names: Names, tmp_path: Path
+) -> None:
     toy.make_topics(names)
 
     async def overtaken() -> None:
-        former, next_ = (Runtime(toy.connection(names), tmp_path / name) for name in ("former", "next"))
+        former, next_ = (
+            Runtime(toy.connection(names), tmp_path / name) for name in ("former", "next")
+        )
         late = Task(former, "score", 0, toy.Sums)
         owners = Tasks(next_, "score", toy.Sums)
         await owners.assign({0})
@@ -146,7 +155,9 @@ def test_a_task_that_was_given_up_as_it_opened_is_opened_anew_when_it_is_wanted_
     asyncio.run(again())
 
 
-def test_openings_are_given_up_when_partitions_are_dealt_out_anew(names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openings_are_given_up_when_partitions_are_dealt_out_anew(
+    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     toy.make_topics(names)
     go_on, tried = threading.Event(), []
     whole = Task.open

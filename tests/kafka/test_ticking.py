@@ -1,4 +1,6 @@
-"""When an idle partition moves on: by the clock on the wall, by the clock of the data, and when it is asked to."""
+"""When an idle partition moves on: by the clock on the wall, by the clock of the data, and when it
+is asked to.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,11 @@ def asked(minute: int, *, ended: int | None = None) -> TickRow:
 
 
 def marks(predictions: int, truths: int, *, ended: int | None = None) -> Marks:
-    return Marks(prediction_ms=predictions * MINUTE, truth_ms=truths * MINUTE, ended_ms=None if ended is None else ended * MINUTE)
+    return Marks(
+        prediction_ms=predictions * MINUTE,
+        truth_ms=truths * MINUTE,
+        ended_ms=None if ended is None else ended * MINUTE,
+    )
 
 
 def minute_of(ticking: Ticking, now: float, reached: Marks) -> float | None:
@@ -69,7 +75,8 @@ def test_the_wall_clock_ticks_a_partition_that_was_idle_for_a_minute_five_minute
 def test_what_comes_and_what_is_unread_makes_a_topic_busy_for_another_minute() -> None:
     ticking = Ticking(WALL, MemoryState(), 100 * MINUTE)
     ticking.heard(0, 110 * MINUTE)
-    # Truths are idle, but are not taken beyond the predictions that flow at 108: they enter 90 at 100.
+    # Truths are idle, but are not taken beyond the predictions that flow at 108: they enter 90 at
+    # 100.
     assert minute_of(ticking, 110.5, marks(108, 85)) == 100
     assert minute_of(ticking, 110.5, marks(99, 85)) == 90
     ticking.heard(1, 110 * MINUTE)
@@ -85,19 +92,32 @@ def test_by_the_data_clock_a_partition_is_ticked_only_when_it_is_asked() -> None
     ticking.ask([asked(50)])
     tick = ticking.due(1_000 * MINUTE, marks(10, 12))
     assert tick is not None
-    assert (parse_time(tick.timestamp), tick.reached, tick.ended) == (50 * MINUTE, "1970-01-01T00:12:00Z", None)
+    assert (parse_time(tick.timestamp), tick.reached, tick.ended) == (
+        50 * MINUTE,
+        "1970-01-01T00:12:00Z",
+        None,
+    )
     ticking.write(answered=True)
     assert ticking.due(1_000 * MINUTE, marks(50, 50)) is None
 
 
 def test_several_requests_are_answered_at_once_by_the_latest_times_and_own_ticks_are_none() -> None:
     ticking = Ticking(DATA, MemoryState(), 0)
-    ticking.ask([TickRow(timestamp_ms=90 * MINUTE, after={"predictions": 3}), TickRow(timestamp_ms=95 * MINUTE, settled=1)])
+    ticking.ask(
+        [
+            TickRow(timestamp_ms=90 * MINUTE, after={"predictions": 3}),
+            TickRow(timestamp_ms=95 * MINUTE, settled=1),
+        ]
+    )
     assert ticking.due(0, marks(10, 10)) is None
     ticking.ask([asked(70, ended=60), asked(50, ended=65), asked(20)])
     tick = ticking.due(0, marks(10, 10))
     assert tick is not None
-    assert (tick.timestamp, tick.ended, tick.reached) == ("1970-01-01T01:10:00Z", "1970-01-01T01:05:00Z", "1970-01-01T00:10:00Z")
+    assert (tick.timestamp, tick.ended, tick.reached) == (
+        "1970-01-01T01:10:00Z",
+        "1970-01-01T01:05:00Z",
+        "1970-01-01T00:10:00Z",
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,7 +128,9 @@ def test_several_requests_are_answered_at_once_by_the_latest_times_and_own_ticks
         (marks(30, 80, ended=70), "1970-01-01T01:10:00Z"),  # a history ends once
     ],
 )
-def test_a_history_ends_no_earlier_than_the_partition_has_come_and_once(reached: Marks, ended: str) -> None:
+def test_a_history_ends_no_earlier_than_the_partition_has_come_and_once(
+    reached: Marks, ended: str
+) -> None:
     ticking = Ticking(DATA, MemoryState(), 0)
     ticking.ask([asked(500, ended=60)])
     tick = ticking.due(0, reached)
@@ -130,13 +152,26 @@ def test_a_request_is_kept_in_the_state_until_it_is_answered() -> None:
     assert Ticking(DATA, state, 0).due(0, marks(10, 10)) is None
 
 
-def requests(clock: DataClock, now: float, *both: tuple[int, int] | None, config: Config = DATA) -> dict[int, float]:
-    """What is asked, in minutes by partition, where partitions have these watermarks, None for one that has said nothing."""
-    seen = {number: (mark[0] * MINUTE, mark[1] * MINUTE) for number, mark in enumerate(both) if mark is not None}
-    return {number: ms / MINUTE for number, ms in clock.requests(seen, len(both), int(now * MINUTE)).items()}
+def requests(
+    clock: DataClock, now: float, *both: tuple[int, int] | None, config: Config = DATA
+) -> dict[int, float]:
+    """What is asked, in minutes by partition, where partitions have these watermarks, None for one
+    that has said nothing.
+    """
+    seen = {
+        number: (mark[0] * MINUTE, mark[1] * MINUTE)
+        for number, mark in enumerate(both)
+        if mark is not None
+    }
+    return {
+        number: ms / MINUTE
+        for number, ms in clock.requests(seen, len(both), int(now * MINUTE)).items()
+    }
 
 
-def test_the_data_clock_asks_a_partition_that_stood_still_for_a_minute_to_come_as_far_as_another() -> None:
+def test_the_data_clock_asks_a_partition_that_stood_still_for_a_minute_to_come_as_far_as_another() -> (
+    None
+):
     clock = DataClock(DATA)
     assert requests(clock, 0, (50, 50), (15, 15)) == {}
     assert requests(clock, 0.9, (60, 60), (15, 15)) == {}
@@ -146,17 +181,23 @@ def test_the_data_clock_asks_a_partition_that_stood_still_for_a_minute_to_come_a
     assert requests(clock, 1.1, (75, 75), (15, 15)) == {}, "asked once"
     assert requests(clock, 1.2, (82, 82), (15, 15)) == {1: 81}, "the same partition, further on"
     clock.asked({1: 81 * MINUTE})
-    assert requests(clock, 1.3, (82, 82), (81, 81)) == {}, "it has moved, so it does not stand still"
+    assert requests(clock, 1.3, (82, 82), (81, 81)) == {}, (
+        "it has moved, so it does not stand still"
+    )
 
 
-def test_the_data_clock_asks_for_one_topic_that_stands_still_no_more_than_the_other_has_reached() -> None:
+def test_the_data_clock_asks_for_one_topic_that_stands_still_no_more_than_the_other_has_reached() -> (
+    None
+):
     clock = DataClock(DATA)
     requests(clock, 0, (50, 50), (50, 15))
     # In the second partition predictions go on to 58 and truths stand still: they enter 40 at 50.
     assert requests(clock, 1, (90, 90), (58, 15)) == {1: 50}
 
 
-def test_a_partition_that_has_never_said_anything_is_asked_too_and_nothing_where_all_stand_together() -> None:
+def test_a_partition_that_has_never_said_anything_is_asked_too_and_nothing_where_all_stand_together() -> (
+    None
+):
     clock = DataClock(DATA)
     assert requests(clock, 0, (50, 50), None) == {}
     assert requests(clock, 1, (55, 55), None) == {1: 51}

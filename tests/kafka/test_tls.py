@@ -1,6 +1,8 @@
-"""A broker behind TLS: everything works with its authority, and nothing without, with a message that says what to do.
+"""A broker behind TLS: everything works with its authority, and nothing without, with a message
+that says what to do.
 
-Both families of clients are in it: librdkafka in the verbs and the tasks, aiokafka under Faust in the worker.
+Both families of clients are in it: librdkafka in the verbs and the tasks, aiokafka under Faust in
+the worker.
 """
 
 from __future__ import annotations
@@ -60,13 +62,17 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     }
     broker = BrokerProcess(folder / "broker", settings, port=ports["PLAINTEXT"])
     broker.start()
-    yield Guarded({protocol: f"127.0.0.1:{port}" for protocol, port in ports.items()}, ours, foreign)
+    yield Guarded(
+        {protocol: f"127.0.0.1:{port}" for protocol, port in ports.items()}, ours, foreign
+    )
     broker.stop()
 
 
 def configuration(servers: str, app: str, client: str) -> str:
     partitions = "input_partitions = 2\npartitions = 1"
-    return Names(servers, app).toml('run.clock = "data"\n', kafka=f"{partitions}\n[kafka.client]\n{client}")
+    return Names(servers, app).toml(
+        'run.clock = "data"\n', kafka=f"{partitions}\n[kafka.client]\n{client}"
+    )
 
 
 def call(*arguments: str) -> str:
@@ -76,14 +82,18 @@ def call(*arguments: str) -> str:
     return result.output
 
 
-@pytest.mark.parametrize(("protocol", "login"), [("SSL", ""), ("SASL_SSL", LOGIN)], ids=["SSL", "SASL_SSL"])
+@pytest.mark.parametrize(
+    ("protocol", "login"), [("SSL", ""), ("SASL_SSL", LOGIN)], ids=["SSL", "SASL_SSL"]
+)
 def test_sample_goes_through_a_broker_behind_tls(
     guarded: Guarded, protocol: str, login: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DRIFTLINE_BROKER", raising=False)
     monkeypatch.setenv("TEST_PASSWORD", SECRET)
     write_sample(tmp_path)
-    client = f'"security.protocol" = "{protocol}"\n"ssl.ca.location" = "{guarded.ours.pem}"\n{login}'
+    client = (
+        f'"security.protocol" = "{protocol}"\n"ssl.ca.location" = "{guarded.ours.pem}"\n{login}'
+    )
     toml = configuration(guarded.servers[protocol], protocol.lower(), client)
     config = tmp_path / "kafka.toml"
     config.write_text(toml + (tmp_path / "driftline.toml").read_text())
@@ -99,7 +109,11 @@ def test_sample_goes_through_a_broker_behind_tls(
     finally:
         worker.kill()
     call("export", "--out", str(tmp_path / "exported"), *at)
-    final = [line for line in map(json.loads, lines_of(tmp_path / "exported" / "metrics.jsonl")) if line["final"]]
+    final = [
+        line
+        for line in map(json.loads, lines_of(tmp_path / "exported" / "metrics.jsonl"))
+        if line["final"]
+    ]
     assert len(final) > 300
 
 
@@ -113,12 +127,21 @@ CLOSED = r"takes connections and closes them at once; "
         ("SSL", 'security.protocol = "SSL"\nssl.ca.location = "{foreign}"', UNTRUSTED),
         ("SSL", 'security.protocol = "SSL"', UNTRUSTED),
         ("SSL", "", CLOSED + 'if it wants TLS or a login, set kafka.client "security.protocol"'),
-        ("PLAINTEXT", 'security.protocol = "SSL"\nssl.ca.location = "{ours}"', CLOSED + 'it may not speak .*"security.protocol" = "SSL"'),
+        (
+            "PLAINTEXT",
+            'security.protocol = "SSL"\nssl.ca.location = "{ours}"',
+            CLOSED + 'it may not speak .*"security.protocol" = "SSL"',
+        ),
     ],
     ids=["foreign authority", "authorities of the system", "no TLS here", "no TLS there"],
 )
 def test_verb_says_what_is_wrong_with_the_certificate_or_the_listener(
-    guarded: Guarded, protocol: str, client: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guarded: Guarded,
+    protocol: str,
+    client: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("DRIFTLINE_BROKER", raising=False)
     config = tmp_path / "kafka.toml"
@@ -129,9 +152,13 @@ def test_verb_says_what_is_wrong_with_the_certificate_or_the_listener(
     assert re.search(said, result.output)
 
 
-def test_worker_that_does_not_trust_the_broker_ends_with_what_to_do(guarded: Guarded, tmp_path: Path) -> None:
+def test_worker_that_does_not_trust_the_broker_ends_with_what_to_do(
+    guarded: Guarded, tmp_path: Path
+) -> None:
     client = f'security.protocol = "SSL"\nssl.ca.location = "{guarded.foreign.pem}"'
-    worker = WorkerProcess(tmp_path, configuration(guarded.servers["SSL"], "refused", client)).start()
+    worker = WorkerProcess(
+        tmp_path, configuration(guarded.servers["SSL"], "refused", client)
+    ).start()
     try:
         assert worker.exit_code() == 2
     finally:

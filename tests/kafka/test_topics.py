@@ -1,4 +1,6 @@
-"""Making, listing and checking topics on a real broker, and what is said of topics that cannot be used."""
+"""Making, listing and checking topics on a real broker, and what is said of topics that cannot be
+used.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from driftline.agents.cli.program import driftline
 from driftline.agents.kafka.broker import topics
@@ -23,7 +31,13 @@ RESULTS = {
     *("window-partials", "outcomes", "metrics", "histograms", "drift", "alerts", "recommendations"),
     *("registry-commands", "registry-events", "registry-effects", "registry"),
 }
-DEAD_LETTERS = {"predictions.dlq", "ground-truth.dlq", "ticks.dlq", "registry-commands.dlq", "window-partials.dlq"}
+DEAD_LETTERS = {
+    "predictions.dlq",
+    "ground-truth.dlq",
+    "ticks.dlq",
+    "registry-commands.dlq",
+    "window-partials.dlq",
+}
 
 
 def run(*words: str) -> Result:
@@ -39,13 +53,22 @@ def wait_until(names: Names, topic: str, seen: Callable[[topics.Found], bool]) -
 
 
 def alter(names: Names, topic: str, **settings: str) -> None:
-    entries = [ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()]
+    entries = [
+        ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+        for key, value in settings.items()
+    ]
     admin = names.connection().admin()
     (answer,) = admin.incremental_alter_configs(
         [ConfigResource(ResourceType.TOPIC, names.prefix + topic, incremental_configs=entries)]
     ).values()
     answer.result()
-    wait_until(names, topic, lambda found: all(found.config[key.replace("_", ".")] == value for key, value in settings.items()))
+    wait_until(
+        names,
+        topic,
+        lambda found: all(
+            found.config[key.replace("_", ".")] == value for key, value in settings.items()
+        ),
+    )
 
 
 def remake(names: Names, topic: str, partitions: int) -> None:
@@ -60,7 +83,9 @@ def remake(names: Names, topic: str, partitions: int) -> None:
 
 
 def test_topics_are_made_as_the_table_and_the_configuration_say(names: Names) -> None:
-    connection = names.connection(kafka="input_partitions = 3\npartitions = 2\nmin_insync_replicas = 1\nreplication_factor = 1")
+    connection = names.connection(
+        kafka="input_partitions = 3\npartitions = 2\nmin_insync_replicas = 1\nreplication_factor = 1"
+    )
     made = topics.create(connection)
     found = topics.describe(connection)
     assert {name: topic.partitions for name, topic in found.items()} == {
@@ -72,7 +97,10 @@ def test_topics_are_made_as_the_table_and_the_configuration_say(names: Names) ->
     }
     assert sorted(made) == sorted(names.prefix + name for name in found)
     day = 24 * 60 * 60 * 1000
-    settings = {name: (topic.config["cleanup.policy"], int(topic.config["retention.ms"])) for name, topic in found.items()}
+    settings = {
+        name: (topic.config["cleanup.policy"], int(topic.config["retention.ms"]))
+        for name, topic in found.items()
+    }
     assert settings["predictions"] == ("delete", 7 * day)
     assert settings["predictions.dlq"] == ("delete", 14 * day)
     assert settings["metrics"] == ("compact,delete", 30 * day)
@@ -85,7 +113,10 @@ def test_topics_are_made_as_the_table_and_the_configuration_say(names: Names) ->
 def test_a_topic_made_anew_has_another_id_and_the_cluster_keeps_its_own(names: Names) -> None:
     connection = names.connection()
     remake(names, "alerts", 4)
-    first, cluster = topics.describe(connection, ["alerts"])["alerts"], topics.cluster_id(connection)
+    first, cluster = (
+        topics.describe(connection, ["alerts"])["alerts"],
+        topics.cluster_id(connection),
+    )
     remake(names, "alerts", 4)
     second = topics.describe(connection, ["alerts"])["alerts"]
     assert first.topic_id != second.topic_id
@@ -93,11 +124,18 @@ def test_a_topic_made_anew_has_another_id_and_the_cluster_keeps_its_own(names: N
     assert topics.cluster_id(connection) == cluster
 
 
-def test_inputs_that_all_have_another_number_are_a_matter_of_the_configuration(names: Names) -> None:
+def test_inputs_that_all_have_another_number_are_a_matter_of_the_configuration(
+    names: Names,
+) -> None:
     topics.create(names.connection(kafka="input_partitions = 2\npartitions = 2"))
     found = topics.check(names.connection(kafka="input_partitions = 3\npartitions = 2"))
-    assert {mismatch.topic.removeprefix(names.prefix) for mismatch in found} == {*INPUTS, f"{names.app}-score-changelog"}
-    assert {mismatch.message for mismatch in found} == {"has 2 partitions, but kafka.input_partitions = 3"}
+    assert {mismatch.topic.removeprefix(names.prefix) for mismatch in found} == {
+        *INPUTS,
+        f"{names.app}-score-changelog",
+    }
+    assert {mismatch.message for mismatch in found} == {
+        "has 2 partitions, but kafka.input_partitions = 3"
+    }
     assert {mismatch.remedy for mismatch in found} == {"set kafka.input_partitions = 2"}
 
 
@@ -118,23 +156,42 @@ def test_settings_with_which_records_would_be_lost_are_refused(names: Names) -> 
     topics.create(connection)
     changelog = f"{names.app}-score-changelog"
     alter(names, changelog, retention_ms="1000")
-    alter(names, "window-partials", cleanup_policy="compact", max_message_bytes="1048588")  # Kafka's default
+    alter(
+        names, "window-partials", cleanup_policy="compact", max_message_bytes="1048588"
+    )  # Kafka's default
     alter(names, "alerts", min_insync_replicas="2")
     alter(names, "outcomes", max_message_bytes="1000000")
-    assert not [mismatch for mismatch in topics.check(connection) if mismatch.topic.endswith("outcomes")]  # no record there is large
-    alter(names, "metrics", retention_ms="1000")  # shorter than usual: somebody's choice, nothing of ours is lost
+    assert not [
+        mismatch for mismatch in topics.check(connection) if mismatch.topic.endswith("outcomes")
+    ]  # no record there is large
+    alter(
+        names, "metrics", retention_ms="1000"
+    )  # shorter than usual: somebody's choice, nothing of ours is lost
     said: dict[str, str] = {}
     for mismatch in topics.check(connection):
         topic = mismatch.topic.removeprefix(names.prefix)
         said[topic] = f"{said.get(topic, '')}\n{mismatch}"
     assert sorted(said) == sorted([changelog, "window-partials", "alerts"])
-    assert "has retention.ms=1000, and what it holds is needed for ever; change it: kafka-configs --alter" in said[changelog]
-    assert "has cleanup.policy=compact, and compaction would remove records" in said["window-partials"]
-    assert "has max.message.bytes=1048588, and what a commit of stage 1 adds may be larger" in said["window-partials"]
-    assert "has min.insync.replicas=2, and it has 1 replica, so nothing can be written" in said["alerts"]
+    assert (
+        "has retention.ms=1000, and what it holds is needed for ever; change it: kafka-configs --alter"
+        in said[changelog]
+    )
+    assert (
+        "has cleanup.policy=compact, and compaction would remove records" in said["window-partials"]
+    )
+    assert (
+        "has max.message.bytes=1048588, and what a commit of stage 1 adds may be larger"
+        in said["window-partials"]
+    )
+    assert (
+        "has min.insync.replicas=2, and it has 1 replica, so nothing can be written"
+        in said["alerts"]
+    )
 
 
-def test_more_replicas_than_brokers_are_refused_with_the_setting(names: Names, tmp_path: Path) -> None:
+def test_more_replicas_than_brokers_are_refused_with_the_setting(
+    names: Names, tmp_path: Path
+) -> None:
     config = tmp_path / "driftline.toml"
     config.write_text(names.toml(kafka="replication_factor = 3"))
     result = run("topics", "create", "--config", str(config))
@@ -150,7 +207,10 @@ def test_the_verbs_make_list_and_check(names: Names, tmp_path: Path) -> None:
 
     missing = run("topics", "check", *where)
     assert missing.exit_code == 1
-    assert f"driftline: topic {names.prefix}predictions: is not on the broker; make it with driftline topics create" in missing.output
+    assert (
+        f"driftline: topic {names.prefix}predictions: is not on the broker; make it with driftline topics create"
+        in missing.output
+    )
     assert "none of the topics is on" in run("topics", "list", *where).output
 
     created = run("topics", "create", *where)
@@ -158,7 +218,10 @@ def test_the_verbs_make_list_and_check(names: Names, tmp_path: Path) -> None:
     assert run("topics", "create", *where).output == "all topics are there\n"
     assert run("topics", "check", *where).output == "all topics are as they have to be\n"
     wrong = run("topics", "check", "--partitions", "4", *where)
-    assert (wrong.exit_code, "predictions: has 2 partitions, but kafka.input_partitions = 4" in wrong.output) == (1, True)
+    assert (
+        wrong.exit_code,
+        "predictions: has 2 partitions, but kafka.input_partitions = 4" in wrong.output,
+    ) == (1, True)
 
     listed = json.loads(run("topics", "list", "--json", *where).output)
     assert len(listed["topics"]) == len(INPUTS | RESULTS | DEAD_LETTERS) + 2
@@ -166,7 +229,10 @@ def test_the_verbs_make_list_and_check(names: Names, tmp_path: Path) -> None:
 
 
 def test_every_input_and_only_inputs_follow_the_number_of_input_partitions() -> None:
-    counts = {topic.name: topic.partitions for topic in topics.plan(Kafka(input_partitions=32, partitions=5))}
-    assert {name for name, count in counts.items() if count == 32} == INPUTS | {f"{name}.dlq" for name in INPUTS} | {
-        "driftline-score-changelog"
+    counts = {
+        topic.name: topic.partitions
+        for topic in topics.plan(Kafka(input_partitions=32, partitions=5))
     }
+    assert {name for name, count in counts.items() if count == 32} == INPUTS | {
+        f"{name}.dlq" for name in INPUTS
+    } | {"driftline-score-changelog"}

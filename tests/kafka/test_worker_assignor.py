@@ -15,17 +15,23 @@ TOPICS = {"predictions", "ground-truth", "ticks"}
 
 def moved(before: dict[str, list[int]], after: dict[str, list[int]]) -> int:
     """Partitions that a member had and, though it is still there, has no more."""
-    return sum(len(set(before[member]) - set(after[member])) for member in before.keys() & after.keys())
+    return sum(
+        len(set(before[member]) - set(after[member])) for member in before.keys() & after.keys()
+    )
 
 
 def assert_even(shares: dict[str, list[int]], partitions: int) -> None:
-    assert sorted(number for share in shares.values() for number in share) == list(range(partitions))
+    assert sorted(number for share in shares.values() for number in share) == list(
+        range(partitions)
+    )
     sizes = [len(share) for share in shares.values()]
     assert max(sizes) - min(sizes) <= 1
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 4, 5, 8, 16, 32])
-def test_shares_stay_even_and_as_little_moves_as_can_while_workers_come_and_go(partitions: int) -> None:
+def test_shares_stay_even_and_as_little_moves_as_can_while_workers_come_and_go(
+    partitions: int,
+) -> None:
     random, shares = Random(partitions), share_out({"w0": []}, partitions)
     for number in range(1, 60):
         members = dict(shares)
@@ -35,9 +41,12 @@ def test_shares_stay_even_and_as_little_moves_as_can_while_workers_come_and_go(p
             members[f"w{number}"] = []
         before, shares = members, share_out(members, partitions)
         assert_even(shares, partitions)
-        # Whoever has more than the share that is left for it has to give the rest away; nothing else moves.
+        # Whoever has more than the share that is left for it has to give the rest away; nothing
+        # else moves.
         sizes = [sorted(map(len, some.values()), reverse=True) for some in (before, shares)]
-        assert moved(before, shares) == sum(max(0, had - has) for had, has in zip(*sizes, strict=True))
+        assert moved(before, shares) == sum(
+            max(0, had - has) for had, has in zip(*sizes, strict=True)
+        )
         assert share_out(shares, partitions) == shares
 
 
@@ -67,7 +76,14 @@ class Cluster:
 
 def member(name: str) -> EvenAssignor:
     tables = SimpleNamespace(data={}, changelog_topics=set())
-    return EvenAssignor(cast(Any, SimpleNamespace(tables=tables, conf=SimpleNamespace(canonical_url=f"http://{name}"), tracer=None)))
+    return EvenAssignor(
+        cast(
+            Any,
+            SimpleNamespace(
+                tables=tables, conf=SimpleNamespace(canonical_url=f"http://{name}"), tracer=None
+            ),
+        )
+    )
 
 
 def dealt(members: dict[str, EvenAssignor]) -> dict[str, list[int]]:

@@ -1,4 +1,6 @@
-"""Deliveries hold exactly the records that a plain consumer sees, whatever lies between them in the log."""
+"""Deliveries hold exactly the records that a plain consumer sees, whatever lies between them in the
+log.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def topic(names: Names) -> str:
     return name
 
 
-def test_records_of_aborted_transactions_and_markers_are_left_out_and_positions_move_over_them(names: Names, topic: str) -> None:
+def test_records_of_aborted_transactions_and_markers_are_left_out_and_positions_move_over_them(
+    names: Names, topic: str
+) -> None:
     #   0 1 2 | 3 marker | 4 5 6 | 7 abort marker | 8 | 9 marker
     producer = _producer(names, transactional_id=f"{topic}-writer")
     producer.init_transactions(10)
@@ -42,7 +46,12 @@ def test_records_of_aborted_transactions_and_markers_are_left_out_and_positions_
     found = _read(names, topic, from_offset=0, until=10, limit=2)
     assert [offset for received in found for offset in received.offsets] == [0, 1, 2, 8]
     assert all(1 <= len(received.offsets) <= 2 for received in found)
-    assert [value for received in found for value in received.values] == [b"v0", b"v1", b"v2", b"v8"]
+    assert [value for received in found for value in received.values] == [
+        b"v0",
+        b"v1",
+        b"v2",
+        b"v8",
+    ]
     assert [key for received in found for key in received.keys] == [b"k0", b"k1", b"k2", b"k8"]
     assert found[0].start == 0
     assert [received.start for received in found[1:]] == [received.next for received in found[:-1]]
@@ -50,10 +59,17 @@ def test_records_of_aborted_transactions_and_markers_are_left_out_and_positions_
 
 
 @pytest.mark.parametrize("compression", ["none", "lz4", "gzip", "snappy", "zstd"])
-def test_a_fetch_in_the_middle_of_a_batch_begins_at_its_position(names: Names, topic: str, compression: str) -> None:
+def test_a_fetch_in_the_middle_of_a_batch_begins_at_its_position(
+    names: Names, topic: str, compression: str
+) -> None:
     producer = _producer(names, compression_type=compression, linger_ms=1_000)
     for number in range(100):
-        producer.produce(topic, None if number == 50 else b"x" * number, None if number % 2 else b"%d" % number, timestamp=1_000 + number)
+        producer.produce(
+            topic,
+            None if number == 50 else b"x" * number,
+            None if number % 2 else b"%d" % number,
+            timestamp=1_000 + number,
+        )
     producer.flush(10)
     (received,) = _read(names, topic, from_offset=37, until=100, limit=1_000)
     assert received.start == 37
@@ -64,7 +80,9 @@ def test_a_fetch_in_the_middle_of_a_batch_begins_at_its_position(names: Names, t
     assert (received.topic, received.partition, received.next) == ("rows", 0, 100)
 
 
-def test_fetched_bytes_are_free_once_they_are_delivered_without_the_collector(names: Names, topic: str) -> None:
+def test_fetched_bytes_are_free_once_they_are_delivered_without_the_collector(
+    names: Names, topic: str
+) -> None:
     producer = _producer(names)
     producer.produce(topic, b"x" * 300_000, b"k")
     producer.flush(10)
@@ -89,12 +107,25 @@ def _producer(names: Names, **extra: Any) -> Producer:
 
 
 def _read(
-    names: Names, topic: str, *, from_offset: int, until: int, limit: int, fetches: list[weakref.ref[Any]] | None = None
+    names: Names,
+    topic: str,
+    *,
+    from_offset: int,
+    until: int,
+    limit: int,
+    fetches: list[weakref.ref[Any]] | None = None,
 ) -> list[Received]:
-    """Everything from an offset on, until the fetch position has come to another; `fetches` gets a reference to the bytes of each."""
+    """Everything from an offset on, until the fetch position has come to another;
+
+    `fetches` gets a reference to the bytes of each.
+    """
 
     async def read() -> list[Received]:
-        consumer = AIOKafkaConsumer(**names.connection().aiokafka(), isolation_level="read_committed", enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(
+            **names.connection().aiokafka(),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+        )
         await consumer.start()
         try:
             tp = TopicPartition(topic, 0)

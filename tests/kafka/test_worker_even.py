@@ -21,9 +21,22 @@ CONFIG = parse_config('[run]\ntopic_prefix = "p-"\n[kafka]\ninput_partitions = 1
 
 
 def taken(processor: ScoreProcessor, topic: str, minute: int) -> None:
-    names = '"model_name":"m","model_version":"1","score":0.5' if topic == PREDICTIONS else '"label":1'
+    names = (
+        '"model_name":"m","model_version":"1","score":0.5' if topic == PREDICTIONS else '"label":1'
+    )
     value = f'{{"prediction_id":"a","timestamp":{minute * MINUTE},{names}}}'.encode()
-    processor.take(Received(topic=topic, partition=0, offsets=[0], keys=[b"a"], values=[value], timestamps_ms=[0], start=0, next=1))
+    processor.take(
+        Received(
+            topic=topic,
+            partition=0,
+            offsets=[0],
+            keys=[b"a"],
+            values=[value],
+            timestamps_ms=[0],
+            start=0,
+            next=1,
+        )
+    )
 
 
 def processor() -> ScoreProcessor:
@@ -55,7 +68,9 @@ def test_nothing_is_held_back_unless_what_it_waits_for_is_unread() -> None:
     feed = Feed(ScoreProcessor.inputs, Connection(CONFIG))
     tasks: Any = SimpleNamespace(tasks=lambda: [SimpleNamespace(partition=0, processor=score)])
     feed.tasks = tasks
-    assert feed.held_back({TP("p-predictions", 0), TP("p-ground-truth", 0)}) == {TP("p-ground-truth", 0)}
+    assert feed.held_back({TP("p-predictions", 0), TP("p-ground-truth", 0)}) == {
+        TP("p-ground-truth", 0)
+    }
     assert feed.held_back({TP("p-ground-truth", 0)}) == set()
     assert feed.held_back({TP("p-predictions", 1)}) == set()
 
@@ -63,7 +78,9 @@ def test_nothing_is_held_back_unless_what_it_waits_for_is_unread() -> None:
 def test_rows_wait_for_a_topic_that_is_behind_and_unread() -> None:
     score = processor()
     taken(score, GROUND_TRUTH, 100)
-    assert not score.defers(), "nothing is known to be unread, and the clock on the wall waits for nobody"
+    assert not score.defers(), (
+        "nothing is known to be unread, and the clock on the wall waits for nobody"
+    )
     score.unread = frozenset({PREDICTIONS})
     assert score.defers()
     score.unread = frozenset({GROUND_TRUTH})
@@ -90,9 +107,13 @@ def test_while_history_is_fed_rows_wait_half_a_second_for_what_may_follow_and_on
     assert not score.defers()
 
 
-def test_the_first_rows_of_a_history_wait_half_a_second_for_the_other_topic_however_long_nothing_was_fed() -> None:
+def test_the_first_rows_of_a_history_wait_half_a_second_for_the_other_topic_however_long_nothing_was_fed() -> (
+    None
+):
     now_ms = 10_000 * MINUTE
-    score = ScoreProcessor(msgspec.structs.replace(CONFIG, clock="data"), 0, MemoryState(), clock=lambda: now_ms)
+    score = ScoreProcessor(
+        msgspec.structs.replace(CONFIG, clock="data"), 0, MemoryState(), clock=lambda: now_ms
+    )
     now_ms += MINUTE
     taken(score, GROUND_TRUTH, 100)
     assert score.defers()
@@ -100,7 +121,9 @@ def test_the_first_rows_of_a_history_wait_half_a_second_for_the_other_topic_howe
     assert not score.defers()
 
 
-def test_while_history_is_fed_truths_beyond_all_predictions_by_more_than_park_wait_until_asked() -> None:
+def test_while_history_is_fed_truths_beyond_all_predictions_by_more_than_park_wait_until_asked() -> (
+    None
+):
     now_ms = 10_000 * MINUTE
     config = msgspec.structs.replace(CONFIG, clock="data", park_ms=60 * MINUTE)
     score = ScoreProcessor(config, 0, MemoryState(), clock=lambda: now_ms)
@@ -110,13 +133,28 @@ def test_while_history_is_fed_truths_beyond_all_predictions_by_more_than_park_wa
     assert not score.defers()
     taken(score, GROUND_TRUTH, 161)
     now_ms += 10 * MINUTE
-    assert score.defers(), "an entry of a truth of minute 100 has ended, and its prediction may still be fed"
+    assert score.defers(), (
+        "an entry of a truth of minute 100 has ended, and its prediction may still be fed"
+    )
     asking = b'{"timestamp":"1970-01-01T00:00:00Z"}'
-    score.take(Received(topic=TICKS, partition=0, offsets=[0], keys=[b"0"], values=[asking], timestamps_ms=[0], start=0, next=1))
+    score.take(
+        Received(
+            topic=TICKS,
+            partition=0,
+            offsets=[0],
+            keys=[b"0"],
+            values=[asking],
+            timestamps_ms=[0],
+            start=0,
+            next=1,
+        )
+    )
     assert not score.defers()
     score.caught_up = True
     score.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})
-    assert score.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})[0].topic == TICKS, "the answer"
+    assert score.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})[0].topic == TICKS, (
+        "the answer"
+    )
     taken(score, GROUND_TRUTH, 162)
     now_ms += 10 * MINUTE
     assert score.defers()

@@ -28,7 +28,9 @@ print(mallinfo2().hblkhd - before)
 
 def mapped_alone(how: str) -> int:
     """Bytes that a piece of 8 MiB, after one of 30 MiB was freed, takes from the system by itself."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=False
+    )
     if "no mall" in done.stderr:
         pytest.skip(f"this C library has {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr

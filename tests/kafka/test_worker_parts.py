@@ -1,4 +1,6 @@
-"""Parts of the worker that need no broker: what its command line takes, what it refuses to read, how it logs."""
+"""Parts of the worker that need no broker: what its command line takes, what it refuses to read,
+how it logs.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ def test_stages_that_come_to_rest_together_are_not_run_apart(stages: str) -> Non
 
 
 def test_an_unknown_stage_is_named() -> None:
-    with pytest.raises(click.BadParameter, match="'scoring' is no stage; there are score, measure, decide, registry"):
+    with pytest.raises(
+        click.BadParameter,
+        match="'scoring' is no stage; there are score, measure, decide, registry",
+    ):
         chosen_kinds("scoring")
 
 
@@ -50,14 +55,24 @@ def test_an_unknown_stage_is_named() -> None:
 def test_a_task_reads_on_where_it_stopped_or_at_the_beginning_of_the_log() -> None:
     rows = TP("rows", 3)
     assert place_in_log(rows, None, 100, 200) == 100
-    assert [place_in_log(rows, position, 100, 200) for position in (100, 150, 200)] == [100, 150, 200]
+    assert [place_in_log(rows, position, 100, 200) for position in (100, 150, 200)] == [
+        100,
+        150,
+        200,
+    ]
 
 
 @pytest.mark.parametrize(
     ("position", "said"),
     [
-        (99, "rows-3: records 99 to 99 were deleted before they were read: the log starts at 100. Give the topic a longer retention"),
-        (201, "rows-3: records up to 201 have been applied, but the log ends at 200: the topic was made anew or has lost records"),
+        (
+            99,
+            "rows-3: records 99 to 99 were deleted before they were read: the log starts at 100. Give the topic a longer retention",
+        ),
+        (
+            201,
+            "rows-3: records up to 201 have been applied, but the log ends at 200: the topic was made anew or has lost records",
+        ),
     ],
 )
 def test_a_position_that_the_log_does_not_have_is_never_moved(position: int, said: str) -> None:
@@ -72,7 +87,15 @@ def test_inputs_of_a_task_on_different_workers_are_refused() -> None:
 
 
 def test_a_log_line_for_people_and_one_for_machines() -> None:
-    record = logging.LogRecord("driftline.agents.kafka.task.task", logging.WARNING, __file__, 1, "restored in %.1f s", (2.5,), None)
+    record = logging.LogRecord(
+        "driftline.agents.kafka.task.task",
+        logging.WARNING,
+        __file__,
+        1,
+        "restored in %.1f s",
+        (2.5,),
+        None,
+    )
     record.created, record.msecs = 1_700_000_000.25, 250.0
     assert Line().format(record) == "2023-11-14T22:13:20.250Z WARNING task: restored in 2.5 s"
     assert json.loads(Json().format(record)) == {
@@ -94,22 +117,30 @@ def test_what_a_library_repeats_is_written_now_and_then_with_how_often_it_was_no
     seldom = Seldom(clock=lambda: now)
 
     def written(name: str, line: int) -> str | None:
-        record = logging.LogRecord(name, logging.ERROR, "client.py", line, "no connection to %s", ("broker",), None)
+        record = logging.LogRecord(
+            name, logging.ERROR, "client.py", line, "no connection to %s", ("broker",), None
+        )
         return record.getMessage() if seldom.filter(record) else None
 
     assert written("aiokafka.client", 7) == "no connection to broker"
     assert [written("aiokafka.client", 7) for _ in range(3)] == [None, None, None]
     assert written("aiokafka.client", 8) == "no connection to broker"
-    assert [written("driftline.agents.kafka.task.task", 7) for _ in range(2)] == ["no connection to broker"] * 2
+    assert [written("driftline.agents.kafka.task.task", 7) for _ in range(2)] == [
+        "no connection to broker"
+    ] * 2
     now = 10.0
     assert written("aiokafka.client", 7) == "no connection to broker (and 3 more like this)"
     now = 20.0
     assert written("aiokafka.client", 7) == "no connection to broker"
 
 
-def test_the_ends_of_the_logs_are_asked_until_the_broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ends_of_the_logs_are_asked_until_the_broker_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tp = TP("rows", 0)
-    answers = iter([KafkaTimeoutError("no answer within 30 s"), KafkaConnectionError("refused"), {tp: 3}])
+    answers = iter(
+        [KafkaTimeoutError("no answer within 30 s"), KafkaConnectionError("refused"), {tp: 3}]
+    )
 
     class Away:
         async def beginning_offsets(self, asked: list[TopicPartition]) -> dict[TopicPartition, int]:
@@ -123,5 +154,9 @@ def test_the_ends_of_the_logs_are_asked_until_the_broker_answers(monkeypatch: py
 
     monkeypatch.setattr(fetch_thread, "RETRY_SECONDS", 0.0)
     reader = Reader.__new__(Reader)
-    reader._consumer, reader.call_thread, reader.log = Away(), lambda ask: ask(), logging.getLogger("test")
+    reader._consumer, reader.call_thread, reader.log = (
+        Away(),
+        lambda ask: ask(),
+        logging.getLogger("test"),
+    )
     assert asyncio.run(reader.ends([tp])) == {tp: (3, 9)}

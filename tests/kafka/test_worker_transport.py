@@ -38,7 +38,9 @@ class Noting:
 
     def take(self, received: Received) -> int:
         position = self.positions.get("rows", received.start)
-        assert received.start <= position, f"records {position} to {received.start - 1} were left out"
+        assert received.start <= position, (
+            f"records {position} to {received.start - 1} were left out"
+        )
         self.offsets += [offset for offset in received.offsets if offset >= position]
         self.sizes.append(len(received.offsets))
         self.positions["rows"] = max(position, received.next)
@@ -57,7 +59,9 @@ class NotingTasks:
         self.live: dict[int, Noting] = {}
 
     async def assign(self, partitions: set[int]) -> None:
-        self.live = {partition: self.live.get(partition) or Noting(partition) for partition in partitions}
+        self.live = {
+            partition: self.live.get(partition) or Noting(partition) for partition in partitions
+        }
 
     def narrow(self, partitions: set[int]) -> None: ...
 
@@ -94,7 +98,8 @@ def test_everything_is_delivered_once_in_order_in_many_records_at_a_time(names: 
 def test_a_task_that_is_opened_anew_is_delivered_to_from_its_position_and_the_others_are_not_disturbed(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So long that deliveries for the former task still wait for the agent when the new one is there.
+    # So long that deliveries for the former task still wait for the agent when the new one is
+    # there.
     monkeypatch.setattr(Noting, "busy_s", 0.15)
 
     async def watched(app: App, tasks: NotingTasks) -> None:
@@ -111,7 +116,9 @@ def test_a_task_that_is_opened_anew_is_delivered_to_from_its_position_and_the_ot
     _run(names, watched)
 
 
-def test_transactions_that_are_aborted_one_after_the_other_leave_no_hole_between_deliveries(names: Names) -> None:
+def test_transactions_that_are_aborted_one_after_the_other_leave_no_hole_between_deliveries(
+    names: Names,
+) -> None:
     connection = names.connection(kafka=f"input_partitions = {PARTITIONS}")
 
     async def watched(app: App, tasks: NotingTasks) -> None:
@@ -123,7 +130,9 @@ def test_transactions_that_are_aborted_one_after_the_other_leave_no_hole_between
             producer.begin_transaction()
             producer.produce(connection.name("rows"), b"late", partition=0)
             await asyncio.to_thread(producer.flush, 10)
-            await asyncio.to_thread(producer.commit_transaction if kept else producer.abort_transaction, 10)
+            await asyncio.to_thread(
+                producer.commit_transaction if kept else producer.abort_transaction, 10
+            )
             ends += 2  # the row and the marker
             await _until(lambda end=ends: app.ends()["rows", 0] == end)
         await _until(lambda: len(tasks.live[0].offsets) == ROWS // PARTITIONS + 1)
@@ -131,7 +140,9 @@ def test_transactions_that_are_aborted_one_after_the_other_leave_no_hole_between
     _run(names, watched)
 
 
-def test_a_broker_that_is_away_in_the_middle_of_a_start_is_waited_for(own_broker: BrokerProcess) -> None:
+def test_a_broker_that_is_away_in_the_middle_of_a_start_is_waited_for(
+    own_broker: BrokerProcess,
+) -> None:
     names = Names(own_broker.servers, "late")
     connection = names.connection(kafka=f"input_partitions = {PARTITIONS}")
     _produce(connection)
@@ -151,9 +162,13 @@ def test_a_broker_that_is_away_in_the_middle_of_a_start_is_waited_for(own_broker
     asyncio.run(run())
 
 
-def test_nothing_flows_between_an_assignment_and_the_seek_even_to_a_worker_that_had_no_partitions(names: Names) -> None:
+def test_nothing_flows_between_an_assignment_and_the_seek_even_to_a_worker_that_had_no_partitions(
+    names: Names,
+) -> None:
     async def watched(app: App, tasks: NotingTasks) -> None:
-        others = [_app(names.connection(kafka=f"input_partitions = {PARTITIONS}")) for _ in range(2)]
+        others = [
+            _app(names.connection(kafka=f"input_partitions = {PARTITIONS}")) for _ in range(2)
+        ]
         flowed: list[tuple[bool, int]] = []
         for other, _, _ in others:
             _note_flow(other, flowed)
@@ -174,12 +189,16 @@ def test_nothing_flows_between_an_assignment_and_the_seek_even_to_a_worker_that_
 
 
 def _note_flow(app: App, flowed: list[tuple[bool, int]]) -> None:
-    """Note at each seek whether records could have been delivered just before it, and how long fetches wait at the broker."""
+    """Note at each seek whether records could have been delivered just before it, and how long
+    fetches wait at the broker.
+    """
     consumer = cast(Any, app.consumer)
     seek = consumer.perform_seek
 
     async def noting() -> None:
-        flowed.append((consumer.flow_active, consumer._thread._consumer._fetcher._fetch_max_wait_ms))
+        flowed.append(
+            (consumer.flow_active, consumer._thread._consumer._fetcher._fetch_max_wait_ms)
+        )
         await seek()
 
     consumer.perform_seek = noting
@@ -189,7 +208,11 @@ def _app(connection: Connection) -> tuple[App, NotingTasks, list[tuple[str, Exce
     failures: list[tuple[str, Exception]] = []
     feed, tasks = Feed(("rows",), connection), NotingTasks()
     feed.tasks = cast(Tasks, tasks)
-    return App("score", feed, connection, lambda what, error: failures.append((what, error))), tasks, failures
+    return (
+        App("score", feed, connection, lambda what, error: failures.append((what, error))),
+        tasks,
+        failures,
+    )
 
 
 def _run(names: Names, watched: Callable[[App, NotingTasks], Coroutine[Any, Any, None]]) -> None:

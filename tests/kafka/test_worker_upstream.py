@@ -1,7 +1,8 @@
-"""What the worker replaces inside Faust and aiokafka is what it was when the replacement was written.
+"""What the worker replaces inside Faust and aiokafka is what it was when the replacement was
+written.
 
-A failure here says that an upgrade changed it: read the new source, adapt `agents/worker`, run the tests on a broker, then renew the
-fingerprints that the failure prints.
+A failure here says that an upgrade changed it: read the new source, adapt `agents/worker`, run the
+tests on a broker, then renew the fingerprints that the failure prints.
 """
 
 from __future__ import annotations
@@ -121,7 +122,9 @@ FINGERPRINTS = {
 @pytest.mark.parametrize("name", WATCHED)
 def test_replaced_part_is_as_it_was(name: str) -> None:
     found = _fingerprint(WATCHED[name])
-    assert FINGERPRINTS.get(name) == found, f'{name} changed upstream: read it, adapt agents/worker, then write "{name}": "{found}"'
+    assert FINGERPRINTS.get(name) == found, (
+        f'{name} changed upstream: read it, adapt agents/worker, then write "{name}": "{found}"'
+    )
 
 
 def test_every_override_is_watched() -> None:
@@ -134,7 +137,11 @@ def test_every_override_is_watched() -> None:
     }
     watched = {name.rpartition(".")[2] for name in WATCHED}
     for theirs, replacement in ours.items():
-        overridden = {name for name, value in vars(replacement).items() if inspect.isfunction(value) and hasattr(theirs, name)}
+        overridden = {
+            name
+            for name, value in vars(replacement).items()
+            if inspect.isfunction(value) and hasattr(theirs, name)
+        }
         assert overridden - {"__init__"} <= watched
 
 
@@ -145,7 +152,9 @@ def test_versions_are_the_ones_that_were_read() -> None:
 
 def test_another_version_of_faust_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faust, "__version__", "0.15.4")
-    with pytest.raises(app.WrongFaust, match=r"needs faust-streaming 0\.15\.3 exactly, 0\.15\.4 is installed"):
+    with pytest.raises(
+        app.WrongFaust, match=r"needs faust-streaming 0\.15\.3 exactly, 0\.15\.4 is installed"
+    ):
         app.check_faust()
 
 

@@ -1,11 +1,13 @@
-"""A small job for the task layer, a driver for it without any framework, and what its outputs have to add up to.
+"""A small job for the task layer, a driver for it without any framework, and what its outputs have
+to add up to.
 
-The job counts amounts by name: an input value is b"name amount". Every record counts once; each commit writes what was added to each name,
-and the state holds the totals. So the outputs of a name add up to its inputs, and to its total, exactly if everything counted once. A name
-"gone" with the amount n deletes the totals of all names that begin with "x", as a range.
+The job counts amounts by name: an input value is b"name amount". Every record counts once; each
+commit writes what was added to each name, and the state holds the totals. So the outputs of a name
+add up to its inputs, and to its total, exactly if everything counted once. A name "gone" with the
+amount n deletes the totals of all names that begin with "x", as a range.
 
-Run as a program it is a worker: `python -m tests.kafka.toy SERVERS APP PREFIX FOLDER PARTITIONS` serves the partitions until every record
-that was there at the start is committed.
+Run as a program it is a worker: `python -m tests.kafka.toy SERVERS APP PREFIX FOLDER PARTITIONS`
+serves the partitions until every record that was there at the start is committed.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ class Sums:
     unread: frozenset[str] = frozenset()
     caught_up = False
 
-    def __init__(self, partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]) -> None:
+    def __init__(
+        self, partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]
+    ) -> None:
         self.partition = partition
         self.state = state_of("score")
         self.opened_at = dict(positions)
@@ -63,7 +67,9 @@ class Sums:
                 self.state.put(name, b"%d" % (int(self.state.get(name) or b"0") + amount))
                 added[name] = added.get(name, 0) + amount
         self.taken = []
-        return [Outgoing(OUTPUT, self.partition, name, b"%d" % amount) for name, amount in added.items()]
+        return [
+            Outgoing(OUTPUT, self.partition, name, b"%d" % amount) for name, amount in added.items()
+        ]
 
     def waits(self) -> None:
         """There is one input only."""
@@ -77,7 +83,9 @@ class Sums:
 
 def connection(names: Names, kafka: str = "") -> Connection:
     """A connection for a test's worker, with frequent commits."""
-    return names.connection(kafka=f'partitions = {PARTITIONS}\ninput_partitions = {PARTITIONS}\ncommit_interval = "20ms"\n{kafka}')
+    return names.connection(
+        kafka=f'partitions = {PARTITIONS}\ninput_partitions = {PARTITIONS}\ncommit_interval = "20ms"\n{kafka}'
+    )
 
 
 def make_topics(names: Names, *more: str) -> None:
@@ -85,7 +93,9 @@ def make_topics(names: Names, *more: str) -> None:
     admin = names.connection().admin()
     changelog = {"cleanup.policy": "delete", "retention.ms": "-1"}
     wanted = [NewTopic(names.prefix + topic, PARTITIONS, 1) for topic in (INPUT, OUTPUT, *more)]
-    wanted += [NewTopic(f"{names.prefix}{names.app}-score-changelog", PARTITIONS, 1, config=changelog)]
+    wanted += [
+        NewTopic(f"{names.prefix}{names.app}-score-changelog", PARTITIONS, 1, config=changelog)
+    ]
     for made in admin.create_topics(wanted, operation_timeout=20, request_timeout=20).values():
         made.result()
 
@@ -93,7 +103,10 @@ def make_topics(names: Names, *more: str) -> None:
 def rows(seed: int, count: int) -> list[tuple[int, bytes]]:
     """Partition and value of records drawn at random."""
     draw = random.Random(seed)
-    return [(draw.randrange(PARTITIONS), b"%b %d" % (draw.choice(NAMES), draw.randrange(100))) for _ in range(count)]
+    return [
+        (draw.randrange(PARTITIONS), b"%b %d" % (draw.choice(NAMES), draw.randrange(100)))
+        for _ in range(count)
+    ]
 
 
 def send(names: Names, rows: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], int]:
@@ -109,18 +122,31 @@ def send(names: Names, rows: list[tuple[int, bytes]]) -> dict[tuple[int, bytes],
     return sums
 
 
-def read(names: Names, topic: str, *, committed: bool = True) -> list[tuple[int, int, bytes | None, bytes | None]]:
+def read(
+    names: Names, topic: str, *, committed: bool = True
+) -> list[tuple[int, int, bytes | None, bytes | None]]:
     """All records of a topic: partition, offset, key, value."""
     level = "read_committed" if committed else "read_uncommitted"
-    consumer = names.connection().consumer(isolation_level=level, enable_partition_eof=True, auto_offset_reset="earliest")
-    consumer.assign([TopicPartition(names.prefix + topic, partition, 0) for partition in range(PARTITIONS)])
+    consumer = names.connection().consumer(
+        isolation_level=level, enable_partition_eof=True, auto_offset_reset="earliest"
+    )
+    consumer.assign(
+        [TopicPartition(names.prefix + topic, partition, 0) for partition in range(PARTITIONS)]
+    )
     found, ended = [], 0
     while ended < PARTITIONS:
         for message in consumer.consume(1000, 0.1):
             if message.error() is not None:
                 ended += 1
             else:
-                found.append((message.partition() or 0, message.offset() or 0, message.key(), message.value()))
+                found.append(
+                    (
+                        message.partition() or 0,
+                        message.offset() or 0,
+                        message.key(),
+                        message.value(),
+                    )
+                )
     consumer.close()
     return found
 
@@ -161,7 +187,9 @@ class Driver:
         if task.partition not in self._consumers:
             position = task.positions.get(INPUT, 0)
             consumer = self._connection.consumer(auto_offset_reset="error", fetch_wait_max_ms=10)
-            end = consumer.get_watermark_offsets(TopicPartition(self._topic, task.partition), timeout=20)[1]
+            end = consumer.get_watermark_offsets(
+                TopicPartition(self._topic, task.partition), timeout=20
+            )[1]
             consumer.assign([TopicPartition(self._topic, task.partition, position)])
             self._consumers[task.partition] = consumer, position, end
         consumer, start, end = self._consumers[task.partition]
@@ -190,7 +218,14 @@ class Driver:
             consumer.close()
 
 
-async def work(connection: Connection, folder: Path, partitions: set[int], *, max_records: int = 200, memory_bytes: int = 1 << 20) -> None:
+async def work(
+    connection: Connection,
+    folder: Path,
+    partitions: set[int],
+    *,
+    max_records: int = 200,
+    memory_bytes: int = 1 << 20,
+) -> None:
     """Serve partitions until everything that is there is committed."""
     runtime = Runtime(connection, folder, max_records=max_records, memory_bytes=memory_bytes)
     driver: Driver

@@ -43,9 +43,19 @@ class WorkerProcess:
     def start(self) -> WorkerProcess:
         """Run it; does not wait for anything."""
         environment = {key: value for key, value in os.environ.items() if key != "DRIFTLINE_BROKER"}
-        command = [sys.executable, "-m", "driftline.agents.cli", "worker", "--config", str(self._config), *self._arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "driftline.agents.cli",
+            "worker",
+            "--config",
+            str(self._config),
+            *self._arguments,
+        ]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=environment
+            )
         return self
 
     @property
@@ -84,8 +94,12 @@ class WorkerProcess:
         ends = time.monotonic() + PATIENCE_S
         while not true():
             assert self._process is not None
-            assert self._process.poll() is None, f"the worker ended with {self._process.poll()}:\n{self.said()}"
-            assert time.monotonic() < ends, f"the worker {otherwise}: {self.readiness()}\n{self.said()}"
+            assert self._process.poll() is None, (
+                f"the worker ended with {self._process.poll()}:\n{self.said()}"
+            )
+            assert time.monotonic() < ends, (
+                f"the worker {otherwise}: {self.readiness()}\n{self.said()}"
+            )
             time.sleep(0.1)
 
     def terminate(self) -> float:
@@ -109,7 +123,11 @@ class WorkerProcess:
     def cpu_seconds(self) -> float:
         """Processor time that it has used."""
         _, body = self.get("/metrics")
-        return next(float(line.split()[1]) for line in body.splitlines() if line.startswith("process_cpu_seconds_total "))
+        return next(
+            float(line.split()[1])
+            for line in body.splitlines()
+            if line.startswith("process_cpu_seconds_total ")
+        )
 
     def said(self) -> str:
         """Its log."""

@@ -4,18 +4,22 @@
 - *decisions*, by prediction time and rung: predictions that are not later than the rung; cells, joined, corrected and
   retracted of the truths with a delay of at most the rung.
 - *arrivals*, by the time at which the truth counts as known: each new label in force, nothing is taken back; and all
-  that happened to rows besides: late, dropped, duplicate and conflicting predictions, duplicate and late truths. When an entry is due, its
-  predictions without an effective truth count as expired, and its truths, if it has no prediction, as unmatched.
+  that happened to rows besides: late, dropped, duplicate and conflicting predictions, duplicate and
+  late truths. When an entry is due, its predictions without an effective truth count as expired,
+  and its truths, if it has no prediction, as unmatched.
 
-The label in force at a rung is the greatest by (revision, time, label) of the effective truths with a delay of at most the rung; a
-retraction means none. Walking the effective truths as they became known, a change to another label, or from none back to one, is
-`corrected`; a change to none is `retracted`; both count from the rung of the change's delay on. `joined` counts from the rung of the
+The label in force at a rung is the greatest by (revision, time, label) of the effective truths with
+a delay of at most the rung; a retraction means none. Walking the effective truths as they became
+known, a change to another label, or from none back to one, is `corrected`; a change to none is
+`retracted`; both count from the rung of the change's delay on. `joined` counts from the rung of the
 first label on.
 
-The predicted label is the row's prediction; else, of a score at or above the row's threshold or the configured one, the positive
-label, and below it the other label; else the class with the highest probability, the first by name of equal ones. The positive label
-is the configured one, else the greatest label of the model; the other label is the greatest one besides. (The product can only go by the
-labels that a model has shown so far. So a log that is compared configures the positive label, and shows the other one early.)
+The predicted label is the row's prediction; else, of a score at or above the row's threshold or the
+configured one, the positive label, and below it the other label; else the class with the highest
+probability, the first by name of equal ones. The positive label is the configured one, else the
+greatest label of the model; the other label is the greatest one besides. (The product can only go
+by the labels that a model has shown so far. So a log that is compared configures the positive
+label, and shows the other one early.)
 """
 
 from __future__ import annotations
@@ -29,7 +33,10 @@ from tests.oracle.joining import NO_MODEL, Entry, Incident, Joined, Prediction, 
 from tests.oracle.recorded import label_text
 from tests.oracle.settings import Settings
 
-POSITIVE, NEGATIVE = "\0positive", "\0negative"  # predicted by score; which label that is depends on the figure
+POSITIVE, NEGATIVE = (
+    "\0positive",
+    "\0negative",
+)  # predicted by score; which label that is depends on the figure
 
 
 class Place(NamedTuple):
@@ -46,7 +53,10 @@ class Place(NamedTuple):
 
 @dataclass
 class Figure:
-    """The integers of one figure; `cells` counts (actual, predicted), `scores` (actual, bin of the score) in the decisions lane."""
+    """The integers of one figure;
+
+    `cells` counts (actual, predicted), `scores` (actual, bin of the score) in the decisions lane.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -65,13 +75,20 @@ def labels_by_model(figures: dict[Place, Figure]) -> dict[str, set[str]]:
     """The labels that each model's figures hold, actual and predicted."""
     found: dict[str, set[str]] = {}
     for place, figure in figures.items():
-        named = {label for cell, n in figure.cells.items() if n for label in cell} - {POSITIVE, NEGATIVE}
+        named = {label for cell, n in figure.cells.items() if n for label in cell} - {
+            POSITIVE,
+            NEGATIVE,
+        }
         found.setdefault(place.model, set()).update(named)
     return found
 
 
-def resolved(cells: Counter[tuple[str, str]], labels: set[str], positive: str | None) -> Counter[tuple[str, str]]:
-    """The cells of a model with those `labels`, the predictions by score under the label that they stand for."""
+def resolved(
+    cells: Counter[tuple[str, str]], labels: set[str], positive: str | None
+) -> Counter[tuple[str, str]]:
+    """The cells of a model with those `labels`, the predictions by score under the label that they
+    stand for.
+    """
     every = labels | ({positive} - {None})
     if len(every) == 1:
         every |= {label for pair in PAIRS if every <= set(pair) for label in pair}
@@ -95,17 +112,30 @@ class Change(NamedTuple):
 
 
 def count(joined: Joined, settings: Settings, *, panes: bool = False) -> dict[Place, Figure]:
-    """All figures that hold anything; `panes` takes panes at every rung in place of the configured windows."""
+    """All figures that hold anything;
+
+    `panes` takes panes at every rung in place of the configured windows.
+    """
     figures: dict[Place, Figure] = {}
-    for (series, segment, lane, start, first_rung), part in _by_unit(joined, settings, panes=panes).items():
-        windows = [("pane", settings.pane, settings.pane)] if panes else settings.of(series[0]).window_sizes
+    for (series, segment, lane, start, first_rung), part in _by_unit(
+        joined, settings, panes=panes
+    ).items():
+        windows = (
+            [("pane", settings.pane, settings.pane)]
+            if panes
+            else settings.of(series[0]).window_sizes
+        )
         for window, size, step in windows:
-            ladder = settings.of(series[0]).rungs if panes else settings.of(series[0]).rungs_of(size)
+            ladder = (
+                settings.of(series[0]).rungs if panes else settings.of(series[0]).rungs_of(size)
+            )
             rungs = [name for name, _ in ladder[first_rung:]] if lane == "decisions" else ["-"]
             window_start = start - start % step
             while window_start + size > start:
                 for rung in rungs:
-                    figure = figures.setdefault(Place(*series, segment, lane, window, rung, window_start), Figure())
+                    figure = figures.setdefault(
+                        Place(*series, segment, lane, window, rung, window_start), Figure()
+                    )
                     for name, n in part.counts.items():
                         figure.counts[name] += n
                     for cell, n in part.cells.items():
@@ -116,7 +146,8 @@ def count(joined: Joined, settings: Settings, *, panes: bool = False) -> dict[Pl
     return figures
 
 
-# Series, segment, lane, start of the unit of time, number of the first rung (0 outside the decisions lane)
+# Series, segment, lane, start of the unit of time, number of the first rung (0 outside the
+# decisions lane)
 Part = tuple[tuple[str, str], str, str, int, int]
 
 
@@ -124,10 +155,14 @@ def _by_unit(joined: Joined, settings: Settings, *, panes: bool) -> dict[Part, F
     """What happens in each unit of time, of which all windows of the model are made."""
     parts: dict[Part, Figure] = {}
 
-    def at(series: tuple[str, str], segments: list[str], lane: str, time: int, delay: int = 0) -> list[Figure]:
+    def at(
+        series: tuple[str, str], segments: list[str], lane: str, time: int, delay: int = 0
+    ) -> list[Figure]:
         """The parts in which something at `time` counts; in decisions from the rung of `delay` on."""
         unit = settings.pane if panes else settings.of(series[0]).unit
-        first_rung = sum(ms < delay for _, ms in settings.of(series[0]).rungs) if lane == "decisions" else 0
+        first_rung = (
+            sum(ms < delay for _, ms in settings.of(series[0]).rungs) if lane == "decisions" else 0
+        )
         keys = [(series, segment, lane, time - time % unit, first_rung) for segment in segments]
         return [parts.setdefault(key, Figure()) for key in keys]
 
@@ -143,7 +178,9 @@ def _by_unit(joined: Joined, settings: Settings, *, panes: bool) -> dict[Part, F
     return parts
 
 
-def _count_prediction(prediction: Prediction, entry: Entry, settings: Settings, at: Callable[..., list[Figure]]) -> None:
+def _count_prediction(
+    prediction: Prediction, entry: Entry, settings: Settings, at: Callable[..., list[Figure]]
+) -> None:
     value, time = prediction.row.value, prediction.row.time
     series = prediction.series
     segments = segments_of(prediction, settings)
@@ -190,7 +227,11 @@ def changes(prediction: Prediction, effective: list[Truth]) -> list[Change]:
         if new == old:
             continue
         counter = "retracted" if new is None else "corrected" if labelled else "joined"
-        found.append(Change(prediction.known(effective[i]), prediction.delay(effective[i]), old, new, counter))
+        found.append(
+            Change(
+                prediction.known(effective[i]), prediction.delay(effective[i]), old, new, counter
+            )
+        )
         labelled = labelled or new is not None
         old = new
     return found
@@ -202,7 +243,11 @@ def predicted_label(value: dict[str, Any], configured_threshold: float) -> str:
         return str(value["prediction"])
     if value.get("score") is not None:
         threshold = value.get("threshold")
-        return POSITIVE if value["score"] >= (configured_threshold if threshold is None else threshold) else NEGATIVE
+        return (
+            POSITIVE
+            if value["score"] >= (configured_threshold if threshold is None else threshold)
+            else NEGATIVE
+        )
     scores = value["scores"]
     return min(scores, key=lambda name: (-scores[name], name))
 
@@ -218,4 +263,6 @@ def segments_of(item: Prediction | Incident, settings: Settings) -> list[str]:
         return ["all"]
     given = item.row.value.get("segment") or {}
     dimensions = settings.of(item.series[0]).segments
-    return ["all"] + [f"{name}={label_text(given[name])}" for name in dimensions if given.get(name) is not None]
+    return ["all"] + [
+        f"{name}={label_text(given[name])}" for name in dimensions if given.get(name) is not None
+    ]

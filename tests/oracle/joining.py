@@ -1,18 +1,21 @@
 """Which predictions count, which truth holds for which prediction, and when.
 
-The rows of both files are walked one by one in the order in which a replay reads them: by the largest event time so far in the
-row's own file, predictions first where equal, then by line. Definitions:
+The rows of both files are walked one by one in the order in which a replay reads them: by the
+largest event time so far in the row's own file, predictions first where equal, then by line.
+Definitions:
 
 - *tick*: the largest event time of the rows read so far, this one included, cut to a whole pane. The watermark at a row is the
-  greater of the tick and the largest event time of its own topic partition so far; its *floor* is the watermark less the grace
-  of its topic. Duplicates move watermarks too, invalid lines do not.
+  greater of the tick and the largest event time of its own topic partition so far; its *floor* is
+  the watermark less the grace of its topic. Duplicates move watermarks too, invalid lines do not.
 - *lateness* of a prediction: max(0, floor - its time). Above min(label horizon, correction horizon) it is dropped.
 - *entry*: the predictions and the distinct truths of one id. It is due at the latest of: first known + correction horizon of each
-  prediction with an effective truth; time + label horizon of each one without; truth known + park of each truth as long as there is
-  no prediction. A row that is counted (max of its time and its floor) after that moment finds no entry and begins a new one. For a
-  row within its grace that is the row's own time, so the partition count does not matter.
+  prediction with an effective truth; time + label horizon of each one without; truth known + park
+  of each truth as long as there is no prediction. A row that is counted (max of its time and its
+  floor) after that moment finds no entry and begins a new one. For a row within its grace that is
+  the row's own time, so the partition count does not matter.
 - same (model, version) in an entry: same content is a duplicate, other content a conflict; the first one stands. A failed row
-  without prediction holds its place in the entry, so that its copies are duplicates, and is counted in traffic only.
+  without prediction holds its place in the entry, so that its copies are duplicates, and is counted
+  in traffic only.
 - truths of an entry are the same if revision and label (or retraction) are; the earliest time and the earliest known time of them
   stand, the later row is a duplicate.
 - *truth known*: max(time, floor) of the truth row. *known* to a prediction: max(truth known, time and floor of the prediction): a truth
@@ -72,7 +75,9 @@ class Prediction:
     @property
     def counts_in_traffic_only(self) -> bool:
         value = self.row.value
-        return value["prediction"] is None and value.get("score") is None and not value.get("scores")
+        return (
+            value["prediction"] is None and value.get("score") is None and not value.get("scores")
+        )
 
     def known(self, truth: Truth) -> int:
         return max(truth.known, self.row.counted_at)
@@ -80,7 +85,9 @@ class Prediction:
     def delay(self, truth: Truth) -> int:
         return self.known(truth) - self.row.time
 
-    def effective(self, truths: list[Truth], label_horizon: int, correction_horizon: int) -> list[Truth]:
+    def effective(
+        self, truths: list[Truth], label_horizon: int, correction_horizon: int
+    ) -> list[Truth]:
         """The truths that count for this prediction, in the order in which they became known."""
         in_time = [truth for truth in truths if self.delay(truth) <= label_horizon]
         if not in_time:
@@ -113,7 +120,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Incident:
-    """Something that is counted once, under its own name, at a moment: late_predictions, duplicate_truths and so on."""
+    """Something that is counted once, under its own name, at a moment: late_predictions,
+    duplicate_truths and so on.
+    """
 
     counter: str
     series: tuple[str, str]
@@ -123,7 +132,9 @@ class Incident:
 
 @dataclass
 class Joined:
-    """What the log says: all entries, buried or not, what happened to rows, and what is in the dead-letter file by line."""
+    """What the log says: all entries, buried or not, what happened to rows, and what is in the
+    dead-letter file by line.
+    """
 
     entries: list[Entry]
     incidents: list[Incident]
@@ -133,29 +144,47 @@ class Joined:
 
 
 def join(folder: Path, settings: Settings, *, partitions: int, now: int) -> Joined:
-    """Walk the recorded log in `folder` as it is read with `partitions` partitions when the clock shows `now`."""
+    """Walk the recorded log in `folder` as it is read with `partitions` partitions when the clock
+    shows `now`.
+    """
     latest = now + FIVE_MINUTES
-    predictions, refused_predictions = read_predictions(folder, partitions=partitions, grace=settings.prediction_grace, latest=latest)
-    truths, refused_truths = read_truths(folder, partitions=partitions, grace=settings.truth_grace, latest=latest)
+    predictions, refused_predictions = read_predictions(
+        folder, partitions=partitions, grace=settings.prediction_grace, latest=latest
+    )
+    truths, refused_truths = read_truths(
+        folder, partitions=partitions, grace=settings.truth_grace, latest=latest
+    )
     ticked = []
     head = None
     for is_truth, row in in_reading_order(predictions, truths):
         head = row.time if head is None else max(head, row.time)
         tick = head - head % settings.pane
         grace = settings.truth_grace if is_truth else settings.prediction_grace
-        ticked.append((is_truth, Row(row.line, row.partition, row.time, max(row.floor, tick - grace), row.value)))
+        ticked.append(
+            (
+                is_truth,
+                Row(row.line, row.partition, row.time, max(row.floor, tick - grace), row.value),
+            )
+        )
     return walk(ticked, settings, refused_predictions, refused_truths)
 
 
 def walk(
-    rows: Sequence[tuple[bool, Row]], settings: Settings, refused_predictions: dict[int, str], refused_truths: dict[int, str]
+    rows: Sequence[tuple[bool, Row]],
+    settings: Settings,
+    refused_predictions: dict[int, str],
+    refused_truths: dict[int, str],
 ) -> Joined:
-    """Join rows, each with whether it is a truth, in the order in which they are read; conflicts join the refused lines."""
+    """Join rows, each with whether it is a truth, in the order in which they are read; conflicts
+    join the refused lines.
+    """
     joined = Joined([], [], refused_predictions, refused_truths, len(rows))
     open_entries: dict[str, Entry] = {}
     for is_truth, row in rows:
         if not is_truth and _dropped(row, settings):
-            joined.incidents.append(Incident("dropped_predictions", _series(row), row.counted_at, row))
+            joined.incidents.append(
+                Incident("dropped_predictions", _series(row), row.counted_at, row)
+            )
             continue
         entry = open_entries.get(row.id)
         if entry is None or row.counted_at > entry.due(settings):
@@ -212,7 +241,9 @@ def _add_truth(entry: Entry, row: Row, joined: Joined) -> None:
 
 
 def content_of(value: dict[str, Any]) -> str:
-    """What a prediction says, however it was written: known fields in a fixed order, absent ones left out, numbers as floats."""
+    """What a prediction says, however it was written: known fields in a fixed order, absent ones
+    left out, numbers as floats.
+    """
     known = (
         "timestamp",
         "prediction",

@@ -1,8 +1,9 @@
-"""Reading a recorded log: which lines are valid rows, their partition, and the watermark and floor at each of them.
+"""Reading a recorded log: which lines are valid rows, their partition, and the watermark and floor
+at each of them.
 
-A line is a valid row if it is a JSON object of at most 1 MiB in UTF-8 with the needed fields of the right types, finite
-numbers, probabilities in [0, 1], and a time not beyond `latest` (5 minutes after the start of the first run). Common names of
-other systems stand for ours.
+A line is a valid row if it is a JSON object of at most 1 MiB in UTF-8 with the needed fields of the
+right types, finite numbers, probabilities in [0, 1], and a time not beyond `latest` (5 minutes
+after the start of the first run). Common names of other systems stand for ours.
 """
 
 from __future__ import annotations
@@ -36,7 +37,13 @@ PREDICTION_NAMES = {
     "y_pred": "prediction",
     "predicted_label": "prediction",
 }
-TRUTH_NAMES = {**COMMON_NAMES, "target": "label", "y_true": "label", "ground_truth": "label", "actual": "label"}
+TRUTH_NAMES = {
+    **COMMON_NAMES,
+    "target": "label",
+    "y_true": "label",
+    "ground_truth": "label",
+    "actual": "label",
+}
 
 
 class Invalid(Exception):
@@ -47,8 +54,8 @@ class Invalid(Exception):
 class Row:
     """One valid row.
 
-    `line` is its number in the file from 0, `floor` the largest event time of the valid rows of its topic partition up to and
-    including itself, less the grace.
+    `line` is its number in the file from 0, `floor` the largest event time of the valid rows of its
+    topic partition up to and including itself, less the grace.
     """
 
     line: int
@@ -67,17 +74,29 @@ class Row:
         return max(self.time, self.floor)
 
 
-def read_predictions(folder: Path, *, partitions: int, grace: int, latest: int) -> tuple[list[Row], dict[int, str]]:
-    """Valid predictions in the order of the file, and the reason of each invalid line by its number."""
-    return _read(folder / "predictions.jsonl", prediction, partitions=partitions, grace=grace, latest=latest)
+def read_predictions(
+    folder: Path, *, partitions: int, grace: int, latest: int
+) -> tuple[list[Row], dict[int, str]]:
+    """Valid predictions in the order of the file, and the reason of each invalid line by its
+    number.
+    """
+    return _read(
+        folder / "predictions.jsonl", prediction, partitions=partitions, grace=grace, latest=latest
+    )
 
 
-def read_truths(folder: Path, *, partitions: int, grace: int, latest: int) -> tuple[list[Row], dict[int, str]]:
+def read_truths(
+    folder: Path, *, partitions: int, grace: int, latest: int
+) -> tuple[list[Row], dict[int, str]]:
     """Valid truths in the order of the file, and the reason of each invalid line by its number."""
-    return _read(folder / "ground-truth.jsonl", truth, partitions=partitions, grace=grace, latest=latest)
+    return _read(
+        folder / "ground-truth.jsonl", truth, partitions=partitions, grace=grace, latest=latest
+    )
 
 
-def _read(path: Path, decode: Any, *, partitions: int, grace: int, latest: int) -> tuple[list[Row], dict[int, str]]:
+def _read(
+    path: Path, decode: Any, *, partitions: int, grace: int, latest: int
+) -> tuple[list[Row], dict[int, str]]:
     rows: list[Row] = []
     invalid: dict[int, str] = {}
     watermarks: dict[int, int] = {}
@@ -112,7 +131,12 @@ def prediction(raw: bytes) -> dict[str, Any]:
         if not isinstance(value.get(name), dict | None):
             raise Invalid(f"{name} is no object")
     failed = value.get("status") == "error"
-    if not failed and value["prediction"] is None and value.get("score") is None and not value.get("scores"):
+    if (
+        not failed
+        and value["prediction"] is None
+        and value.get("score") is None
+        and not value.get("scores")
+    ):
         raise Invalid("neither prediction nor score")
     return value
 

@@ -1,4 +1,6 @@
-"""What the oracle needs to know of a configuration: read from the text of `driftline.toml`, durations in milliseconds."""
+"""What the oracle needs to know of a configuration: read from the text of `driftline.toml`,
+durations in milliseconds.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class ModelSettings:
         return [(name_of(ms), ms) for ms in (*below, horizon)]
 
     def rungs_of(self, size: int) -> list[tuple[str, int]]:
-        """The rungs at which a window is announced: below 1 hour up to the first rung of at least 1 hour."""
+        """The rungs at which a window is announced: below 1 hour up to the first rung of at least 1
+        hour.
+        """
         if size >= HOUR:
             return self.rungs
         short = [rung for rung in self.rungs if rung[1] < HOUR]
@@ -56,7 +60,9 @@ class ModelSettings:
         sized = []
         for name in self.windows:
             size, _, step = name.partition("/")
-            canonical = name_of(duration(size)) + (f"/{name_of(duration(step))}" if step and duration(step) != duration(size) else "")
+            canonical = name_of(duration(size)) + (
+                f"/{name_of(duration(step))}" if step and duration(step) != duration(size) else ""
+            )
             sized.append((canonical, duration(size), duration(step or size)))
         return sized
 
@@ -90,7 +96,9 @@ class Settings:
 
     @cached_property
     def pane(self) -> int:
-        """The greatest length of whole minutes, at most an hour, of which every window size and step is a multiple."""
+        """The greatest length of whole minutes, at most an hour, of which every window size and
+        step is a multiple.
+        """
         models = (self.defaults, *self.models.values())
         common = gcd(*(model.unit for model in models))
         return max(minutes * MINUTE for minutes in range(1, 61) if common % (minutes * MINUTE) == 0)
@@ -105,10 +113,17 @@ class Settings:
             truth_grace=duration(shared.get("truth_grace", "10m")),
             park=duration(shared.get("park", "30d")),
             defaults=defaults,
-            models={name: _model(defaults, table) for name, table in tables.get("models", {}).items()},
+            models={
+                name: _model(defaults, table) for name, table in tables.get("models", {}).items()
+            },
         )
 
 
 def _model(base: ModelSettings, table: dict[str, Any]) -> ModelSettings:
     given = {f.name: table.get(f.name, getattr(base, f.name)) for f in fields(ModelSettings)}
-    return ModelSettings(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    return ModelSettings(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in given.items()
+        }
+    )

@@ -24,7 +24,12 @@ correction_horizon = "7d"
 
 
 def prediction(at: int = 0, identity: str = "a", **said: Any) -> dict[str, Any]:
-    named = {"prediction_id": identity, "model_name": "m", "model_version": "1", "timestamp": T0 + at}
+    named = {
+        "prediction_id": identity,
+        "model_name": "m",
+        "model_version": "1",
+        "timestamp": T0 + at,
+    }
     return named | (said or {"prediction": "A"})
 
 
@@ -34,36 +39,55 @@ def truth(at: int, label: str | None, revision: int = 0, identity: str = "a") ->
 
 
 def run(
-    folder: Path, predictions: list[dict[str, Any]], truths: list[dict[str, Any]], toml: str = LADDER
+    folder: Path,
+    predictions: list[dict[str, Any]],
+    truths: list[dict[str, Any]],
+    toml: str = LADDER,
 ) -> tuple[Joined, dict[Place, Figure]]:
     for name, events in (("predictions", predictions), ("ground-truth", truths)):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+        (folder / f"{name}.jsonl").write_text(
+            "".join(json.dumps(event) + "\n" for event in events), encoding="utf-8"
+        )
     settings = Settings.from_toml(toml)
     joined = join(folder, settings, partitions=1, now=NOW)
     return joined, count(joined, settings)
 
 
-def decided(figures: dict[Place, Figure], rung: str, start: int = 0) -> tuple[int, dict[tuple[str, str], int]]:
+def decided(
+    figures: dict[Place, Figure], rung: str, start: int = 0
+) -> tuple[int, dict[tuple[str, str], int]]:
     figure = figures[Place("m", "1", "all", "decisions", "1d", rung, T0 + start)]
     return figure.n, {cell: n for cell, n in figure.cells.items() if n}
 
 
 def counter(figures: dict[Place, Figure], name: str, lane: str = "arrivals") -> dict[int, int]:
-    """Where a counter stands: day of the window after the first one, and count. In decisions at the last rung."""
+    """Where a counter stands: day of the window after the first one, and count.
+
+    In decisions at the last rung.
+    """
     return {
         (place.start - T0) // DAY: figure.counts[name]
         for place, figure in figures.items()
-        if (place.lane, place.segment) == (lane, "all") and place.rung in ("-", "30d") and figure.counts[name]
+        if (place.lane, place.segment) == (lane, "all")
+        and place.rung in ("-", "30d")
+        and figure.counts[name]
     }
 
 
 #   hours  0 ----- 0.5 -- 5 ------ 9 ---------- 26       prediction A at 0
 #          A?       A     B       none           B       truths of revision 0, 1, 2, 3
-EXAMPLE = [truth(30 * MINUTE, "A", 0), truth(5 * HOUR, "B", 1), truth(9 * HOUR, None, 2), truth(26 * HOUR, "B", 3)]
+EXAMPLE = [
+    truth(30 * MINUTE, "A", 0),
+    truth(5 * HOUR, "B", 1),
+    truth(9 * HOUR, None, 2),
+    truth(26 * HOUR, "B", 3),
+]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
-def test_worked_example_of_the_design_in_every_order_of_arrival(tmp_path: Path, order: tuple[int, ...]) -> None:
+def test_worked_example_of_the_design_in_every_order_of_arrival(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
     late_enough = LADDER + 'truth_grace = "2d"\n'
     _, figures = run(tmp_path, [prediction()], [EXAMPLE[i] for i in order], late_enough)
     assert decided(figures, "1h") == (1, {("A", "A"): 1})
@@ -76,13 +100,23 @@ def test_worked_example_of_the_design_in_every_order_of_arrival(tmp_path: Path, 
 
 def test_worked_example_in_the_arrivals_lane(tmp_path: Path) -> None:
     _, figures = run(tmp_path, [prediction()], EXAMPLE)
-    cells = {place.start - T0: figure.cells for place, figure in figures.items() if place.lane == "arrivals"}
+    cells = {
+        place.start - T0: figure.cells
+        for place, figure in figures.items()
+        if place.lane == "arrivals"
+    }
     # First day: A at 00:30, B at 05:00, a retraction at 09:00. Second day: B at 26:00.
     assert cells == {0: {("A", "A"): 1, ("B", "A"): 1}, DAY: {("B", "A"): 1}}
 
 
 def test_rungs_horizon_and_correction_horizon_are_inclusive(tmp_path: Path) -> None:
-    for delay, first_rung in ((HOUR, "1h"), (HOUR + 1, "6h"), (DAY, "1d"), (DAY + 1, "30d"), (30 * DAY, "30d")):
+    for delay, first_rung in (
+        (HOUR, "1h"),
+        (HOUR + 1, "6h"),
+        (DAY, "1d"),
+        (DAY + 1, "30d"),
+        (30 * DAY, "30d"),
+    ):
         _, figures = run(tmp_path, [prediction()], [truth(delay, "A")])
         reached = [rung for rung in ("1h", "6h", "1d", "30d") if decided(figures, rung)[0]]
         assert reached[0] == first_rung
@@ -96,7 +130,9 @@ def test_truth_within_grace_after_the_end_belongs_to_nobody(tmp_path: Path) -> N
     assert [place.model for place, figure in figures.items() if figure.counts["unmatched"]] == [""]
 
 
-def test_correction_beyond_its_horizon_is_late_while_a_slower_shadow_model_keeps_the_entry(tmp_path: Path) -> None:
+def test_correction_beyond_its_horizon_is_late_while_a_slower_shadow_model_keeps_the_entry(
+    tmp_path: Path,
+) -> None:
     shadow = prediction(3 * DAY, model_name="shadow", prediction="B")
     _, figures = run(tmp_path, [prediction(), shadow], [truth(HOUR, "A"), truth(8 * DAY, "B", 1)])
     # Known to "m" from hour 1 on, so 8 days is late; to "shadow" from day 3 on, so it still counts.
@@ -107,16 +143,26 @@ def test_correction_beyond_its_horizon_is_late_while_a_slower_shadow_model_keeps
 
 
 def test_late_truth_moves_to_a_later_rung(tmp_path: Path) -> None:
-    # The watermark of the truths is at 5 h 30 min when the truth of 00:30 is read; less 10 minutes of grace: known at 5 h 20 min.
-    _, figures = run(tmp_path, [prediction()], [truth(5 * HOUR + 30 * MINUTE, "B", identity="other"), truth(30 * MINUTE, "A")])
+    # The watermark of the truths is at 5 h 30 min when the truth of 00:30 is read; less 10 minutes
+    # of grace: known at 5 h 20 min.
+    _, figures = run(
+        tmp_path,
+        [prediction()],
+        [truth(5 * HOUR + 30 * MINUTE, "B", identity="other"), truth(30 * MINUTE, "A")],
+    )
     assert decided(figures, "1h") == (0, {})
     assert decided(figures, "6h") == (1, {("A", "A"): 1})
 
 
-def test_late_prediction_counts_at_the_rung_of_its_lateness_and_not_in_traffic(tmp_path: Path) -> None:
+def test_late_prediction_counts_at_the_rung_of_its_lateness_and_not_in_traffic(
+    tmp_path: Path,
+) -> None:
     _, figures = run(tmp_path, [prediction(2 * HOUR, "ahead"), prediction()], [truth(1, "A")])
     # Floor 01:59 at the late row: its rung is 6h, and its truth is known at 01:59 too.
-    seen = {rung: figures[Place("m", "1", "all", "decisions", "1d", rung, T0)].counts["predictions"] for rung in ("1h", "6h")}
+    seen = {
+        rung: figures[Place("m", "1", "all", "decisions", "1d", rung, T0)].counts["predictions"]
+        for rung in ("1h", "6h")
+    }
     assert seen == {"1h": 1, "6h": 2}
     assert decided(figures, "1h")[0] == 0
     assert decided(figures, "6h")[0] == 1
@@ -134,13 +180,26 @@ def test_prediction_later_than_the_correction_horizon_is_dropped(tmp_path: Path)
 def test_truth_first_is_known_from_the_prediction_on(tmp_path: Path) -> None:
     _, figures = run(tmp_path, [prediction(DAY)], [truth(0, "A")])
     assert decided(figures, "1h", DAY) == (1, {("A", "A"): 1})
-    arrived = {place.start: figure.n for place, figure in figures.items() if place.lane == "arrivals" and figure.n}
+    arrived = {
+        place.start: figure.n
+        for place, figure in figures.items()
+        if place.lane == "arrivals" and figure.n
+    }
     assert arrived == {T0 + DAY: 1}
 
 
-def test_copy_is_a_duplicate_however_it_is_written_and_other_content_a_conflict(tmp_path: Path) -> None:
+def test_copy_is_a_duplicate_however_it_is_written_and_other_content_a_conflict(
+    tmp_path: Path,
+) -> None:
     first = prediction(score=1, prediction="A")
-    rewritten = {"request_id": "a", "probability": 1.0, "y_pred": "A", "model": "m", "version": "1", "ts": "2024-03-01T02:00:00+02:00"}
+    rewritten = {
+        "request_id": "a",
+        "probability": 1.0,
+        "y_pred": "A",
+        "model": "m",
+        "version": "1",
+        "ts": "2024-03-01T02:00:00+02:00",
+    }
     joined, figures = run(tmp_path, [first, rewritten, prediction(score=0.9, prediction="A")], [])
     assert counter(figures, "duplicate_predictions") == {0: 1}
     assert counter(figures, "conflicting_predictions") == {0: 1}
@@ -151,7 +210,11 @@ def test_copy_is_a_duplicate_however_it_is_written_and_other_content_a_conflict(
 def test_equal_truths_take_the_earliest_time(tmp_path: Path) -> None:
     _, figures = run(tmp_path, [prediction()], [truth(HOUR + MINUTE, "A"), truth(HOUR, "A")])
     assert decided(figures, "1h")[0] == 1
-    duplicates = {place.model: figure.counts["duplicate_truths"] for place, figure in figures.items() if figure.counts["duplicate_truths"]}
+    duplicates = {
+        place.model: figure.counts["duplicate_truths"]
+        for place, figure in figures.items()
+        if figure.counts["duplicate_truths"]
+    }
     assert duplicates == {"": 1}
 
 
@@ -165,10 +228,13 @@ def test_predicted_label_follows_from_prediction_then_score_then_classes(tmp_pat
         {"scores": {"yes": 0.5, "no": 0.5}},
     ]
     predictions = [prediction(identity=str(i), **fields) for i, fields in enumerate(said)]
-    truths = [truth(MINUTE, "yes", identity=str(i)) for i in range(len(said))] + [truth(MINUTE, "no", identity="x")]
+    truths = [truth(MINUTE, "yes", identity=str(i)) for i in range(len(said))] + [
+        truth(MINUTE, "no", identity="x")
+    ]
     _, figures = run(tmp_path, predictions, truths, toml)
     cells = figures[Place("m", "1", "all", "decisions", "1d", "30d", T0)].cells
-    # At 0.6 and above yes, 0.59 no, 0.55 by the row's own threshold yes; of equal classes the first by name.
+    # At 0.6 and above yes, 0.59 no, 0.55 by the row's own threshold yes; of equal classes the first
+    # by name.
     assert resolved(cells, {"no", "yes"}, "yes") == {("yes", "no"): 3, ("yes", "yes"): 2}
 
 
@@ -178,7 +244,10 @@ def test_sliding_windows_are_aligned_to_the_epoch_and_hold_their_start_only(tmp_
     #        [---------)     windows from 1 h and from 2 h
     toml = LADDER.replace('["1d"]', '["2h/1h"]')
     _, figures = run(tmp_path, [prediction(2 * HOUR)], [], toml)
-    assert sorted(place.start - T0 for place in figures if place.lane == "traffic") == [HOUR, 2 * HOUR]
+    assert sorted(place.start - T0 for place in figures if place.lane == "traffic") == [
+        HOUR,
+        2 * HOUR,
+    ]
 
 
 def test_every_invalid_line_is_refused_and_moves_no_watermark(tmp_path: Path) -> None:
@@ -186,13 +255,18 @@ def test_every_invalid_line_is_refused_and_moves_no_watermark(tmp_path: Path) ->
     bad = [
         b"not json",
         b"\xff\xfe{",
-        json.dumps({"model_name": "m", "model_version": "1", "timestamp": ahead, "prediction": 1}).encode(),
+        json.dumps(
+            {"model_name": "m", "model_version": "1", "timestamp": ahead, "prediction": 1}
+        ).encode(),
         json.dumps(prediction() | {"timestamp": ahead, "score": 1.7}).encode(),
         json.dumps(prediction() | {"timestamp": ahead, "score": float("nan")}).encode(),
         json.dumps(prediction() | {"timestamp": "2054-01-01T00:00:00Z"}).encode(),
         json.dumps(prediction() | {"timestamp": ahead, "prediction_id": "x" * (1 << 21)}).encode(),
     ]
-    good = [json.dumps(prediction(HOUR, "b")).encode(), json.dumps(prediction(HOUR - MINUTE)).encode()]
+    good = [
+        json.dumps(prediction(HOUR, "b")).encode(),
+        json.dumps(prediction(HOUR - MINUTE)).encode(),
+    ]
     (tmp_path / "predictions.jsonl").write_bytes(b"\n".join([*bad, *good]) + b"\n")
     (tmp_path / "ground-truth.jsonl").write_bytes(b"")
     settings = Settings.from_toml(LADDER)

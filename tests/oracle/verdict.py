@@ -1,4 +1,5 @@
-"""Does the output folder of a run say what the oracle says? Integer for integer, and nothing announced twice.
+"""Does the output folder of a run say what the oracle says? Integer for integer, and nothing
+announced twice.
 
 Reads `metrics.jsonl` and the dead-letter files as anybody would, as JSON.
 """
@@ -23,17 +24,24 @@ WINDOWS = ("tumbling", "sliding")
 ROUNDED = 0.501e-6  # ratios have six decimals
 
 
-def differences(log: Path, out: Path, joined: Joined, figures: dict[Place, Figure], settings: Settings) -> list[str]:
+def differences(
+    log: Path, out: Path, joined: Joined, figures: dict[Place, Figure], settings: Settings
+) -> list[str]:
     """What a run over `log` says differently in `out`, one sentence each; empty if all is well."""
     expected = {place: figure for place, figure in figures.items() if filled(figure)}
     found = figure_differences(_records(out / "metrics.jsonl"), figures, settings)
     found += histograms(_records(out / "histograms.jsonl"), expected)
-    for topic, refused in (("predictions", joined.refused_predictions), ("ground-truth", joined.refused_truths)):
+    for topic, refused in (
+        ("predictions", joined.refused_predictions),
+        ("ground-truth", joined.refused_truths),
+    ):
         found += refusals(log / f"{topic}.jsonl", out / f"{topic}.dlq.jsonl", refused)
     return found
 
 
-def figure_differences(records: Iterable[dict[str, Any]], figures: dict[Place, Figure], settings: Settings) -> list[str]:
+def figure_differences(
+    records: Iterable[dict[str, Any]], figures: dict[Place, Figure], settings: Settings
+) -> list[str]:
     """What `metrics` records, none of them provisional, say differently, one sentence each."""
     announced: dict[Place, dict[str, Any]] = {}
     found: list[str] = []
@@ -49,10 +57,20 @@ def figure_differences(records: Iterable[dict[str, Any]], figures: dict[Place, F
     labels = labels_by_model(figures)
     for place, record in announced.items():
         figure, positive = expected.get(place, Figure()), settings.of(place.model).positive_label
-        wanted, said = integers(figure, labels.get(place.model, set()), positive), announced_integers(record)
+        wanted, said = (
+            integers(figure, labels.get(place.model, set()), positive),
+            announced_integers(record),
+        )
         if wanted != said:
-            names = [name for name in sorted({*wanted, *said}, key=str) if wanted.get(name, 0) != said.get(name, 0)]
-            found += [f"{place}: {name} is {said.get(name, 0)}, the oracle has {wanted.get(name, 0)}" for name in names]
+            names = [
+                name
+                for name in sorted({*wanted, *said}, key=str)
+                if wanted.get(name, 0) != said.get(name, 0)
+            ]
+            found += [
+                f"{place}: {name} is {said.get(name, 0)}, the oracle has {wanted.get(name, 0)}"
+                for name in names
+            ]
         found += [f"{place}: {fault}" for fault in ratios(record)]
     return found
 
@@ -105,7 +123,11 @@ def ratios(record: dict[str, Any]) -> Iterator[str]:
     """What does not follow from the record's own integers."""
     n, total = record["n"], record["n_predictions"]
     matrix, labels = record.get("matrix", []), record.get("labels", [])
-    if record["lane"] == "decisions" and total and abs(record["label_coverage"] - n / total) > ROUNDED:
+    if (
+        record["lane"] == "decisions"
+        and total
+        and abs(record["label_coverage"] - n / total) > ROUNDED
+    ):
         yield f"label_coverage is {record['label_coverage']}, not {n}/{total}"
     right = sum(matrix[i][i] for i in range(len(labels)))
     accuracy = record["metrics"].get("accuracy")
@@ -113,11 +135,17 @@ def ratios(record: dict[str, Any]) -> Iterator[str]:
         yield f"accuracy is {accuracy}, not {right}/{n}"
     if record.get("tp") is not None:
         tp, fp, fn = record["tp"], record["fp"], record["fn"]
-        for name, part, whole in (("precision", tp, tp + fp), ("recall", tp, tp + fn), ("f1", 2 * tp, 2 * tp + fp + fn)):
+        for name, part, whole in (
+            ("precision", tp, tp + fp),
+            ("recall", tp, tp + fn),
+            ("f1", 2 * tp, 2 * tp + fp + fn),
+        ):
             value = record["metrics"].get(name)
             if value is not None and (not whole or abs(value - part / whole) > ROUNDED):
                 yield f"{name} is {value}, not {part}/{whole}"
-    if record.get("tp") is not None and sorted((record["tn"], record["fp"], record["fn"], record["tp"])) != sorted(chain(*matrix)):
+    if record.get("tp") is not None and sorted(
+        (record["tn"], record["fp"], record["fn"], record["tp"])
+    ) != sorted(chain(*matrix)):
         yield "tn, fp, fn, tp are not the cells of the matrix"
     if record["provisional"]:
         yield "a replay announces nothing provisionally"
@@ -130,10 +158,16 @@ def refusals(log: Path, letters: Path, refused: dict[int, str]) -> Iterator[str]
     for letter in _records(letters) if letters.exists() else []:
         line = letter["dlq_offset"]
         seen[line] += 1
-        raw = base64.b64decode(letter["value_base64"]) if "value_base64" in letter else letter["value"].encode()
+        raw = (
+            base64.b64decode(letter["value_base64"])
+            if "value_base64" in letter
+            else letter["value"].encode()
+        )
         if raw != lines[line]:
             yield f"{letters.name}: line {line} is not what came"
-        if (letter["dlq_reason"] == "conflict") != (refused.get(line) == "conflict") or not letter["dlq_error"]:
+        if (letter["dlq_reason"] == "conflict") != (refused.get(line) == "conflict") or not letter[
+            "dlq_error"
+        ]:
             yield f"{letters.name}: line {line} is there because of {letter['dlq_reason']}, the oracle says {refused.get(line)}"
     for line in sorted(refused.keys() | seen.keys()):
         if seen[line] != (line in refused):

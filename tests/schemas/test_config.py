@@ -88,16 +88,31 @@ REFUSED = {
     'reference = "soon"': ("defaults.reference", "not a duration"),
     "reference = 3": ("defaults.reference", "neither a span"),
     "reference = {from = 2026-01-01T00:00:00Z}": ("defaults.reference", 'needs "to"'),
-    "reference = {from = 2026-01-01T00:00:00Z, too = 1}": ("defaults.reference.too", 'did you mean "to"?'),
-    'reference = {from = "2026-01-01", to = "2026-02-01"}': ("defaults.reference.from", "not an RFC 3339 time"),
-    "reference = {from = 2026-01-01T00:00:00, to = 2026-02-01T00:00:00Z}": ("defaults.reference.from", "not an RFC 3339 time"),
-    "reference = {from = 2026-02-01T00:00:00Z, to = 2026-01-01T00:00:00Z}": ("defaults.reference", "not before"),
+    "reference = {from = 2026-01-01T00:00:00Z, too = 1}": (
+        "defaults.reference.too",
+        'did you mean "to"?',
+    ),
+    'reference = {from = "2026-01-01", to = "2026-02-01"}': (
+        "defaults.reference.from",
+        "not an RFC 3339 time",
+    ),
+    "reference = {from = 2026-01-01T00:00:00, to = 2026-02-01T00:00:00Z}": (
+        "defaults.reference.from",
+        "not an RFC 3339 time",
+    ),
+    "reference = {from = 2026-02-01T00:00:00Z, to = 2026-01-01T00:00:00Z}": (
+        "defaults.reference",
+        "not before",
+    ),
     'detection_window = "2d"': ("defaults.detection_window", "'2d' is not one of the windows"),
     "rules = 3": ("defaults.rules", "not a list of tables"),
     "rules = [3]": ("defaults.rules[0]", "is 3, not a table"),
     'rules = [{type = "threshold"}]': ("defaults.rules[0].name", "is needed"),
     'rules = [{type = 3, name = "a"}]': ("defaults.rules[0].type", "is 3, not a name"),
-    'rules = [{type = "t", name = "a"}, {type = "t", name = "a"}]': ("defaults.rules[1].name", "already the name of rule [0]"),
+    'rules = [{type = "t", name = "a"}, {type = "t", name = "a"}]': (
+        "defaults.rules[1].name",
+        "already the name of rule [0]",
+    ),
     "tuner = 3": ("defaults.tuner", "not a table"),
     "policy = 3": ("defaults.policy", "not a table"),
     'prediction_grace = "-1m"': ("defaults.prediction_grace", "not a duration"),
@@ -127,15 +142,39 @@ def test_a_wrong_value_in_the_defaults_is_refused_with_its_place(text: str) -> N
         ("[models.churn]\nthreshold = 2", "models.churn.threshold", "outside [0, 1]"),
         ('[models."my model"]\nthreshold = 2', 'models."my model".threshold', "outside [0, 1]"),
         ("[models]\nchurn = 3", "models.churn", "is 3, not a table"),
-        ('[models.churn]\ntruth_grace = "1m"', "models.churn.truth_grace", "holds for the whole stream"),
+        (
+            '[models.churn]\ntruth_grace = "1m"',
+            "models.churn.truth_grace",
+            "holds for the whole stream",
+        ),
         ('[models.churn]\npark = "60d"', "models.churn.park", "write it under [run] or [defaults]"),
-        ('[models.churn]\nlabel_horison = "1d"', "models.churn.label_horison", 'did you mean "label_horizon"?'),
-        ('[models.churn]\nmaturity = ["40d"]', "models.churn.maturity[0]", "beyond the label horizon 30d"),
-        ('[defaults]\nsegments = ["a"]\nfeature_segments = ["a"]\n[models.m]\nsegments = []', "models.m.segments", "'a' is a feature"),
-        ('[[models.churn.rules]]\ntype = "threshold"\nname = ""', "models.churn.rules[0].name", "not a name"),
+        (
+            '[models.churn]\nlabel_horison = "1d"',
+            "models.churn.label_horison",
+            'did you mean "label_horizon"?',
+        ),
+        (
+            '[models.churn]\nmaturity = ["40d"]',
+            "models.churn.maturity[0]",
+            "beyond the label horizon 30d",
+        ),
+        (
+            '[defaults]\nsegments = ["a"]\nfeature_segments = ["a"]\n[models.m]\nsegments = []',
+            "models.m.segments",
+            "'a' is a feature",
+        ),
+        (
+            '[[models.churn.rules]]\ntype = "threshold"\nname = ""',
+            "models.churn.rules[0].name",
+            "not a name",
+        ),
         ('[run]\nsegments = ["plan"]', "run.segments", "is set for models"),
         ('[run]\npark = "1d"', "run.park", "shorter than"),
-        ('[run]\nclock = "data"\n[defaults]\nclock = "wall"', "run.clock", "is also set by defaults.clock"),
+        (
+            '[run]\nclock = "data"\n[defaults]\nclock = "wall"',
+            "run.clock",
+            "is also set by defaults.clock",
+        ),
         ('[model.churn]\nlabel_horizon = "1d"', "model", 'did you mean "models"?'),
         ("defaults = 1", "defaults", "is 1, not a table"),
         ("[defaults", "", "is not TOML"),
@@ -150,7 +189,9 @@ def test_a_refusal_names_its_place_in_the_file(text: str, where: str, message: s
 
 
 def test_an_inherited_ladder_ends_at_a_shorter_or_longer_horizon() -> None:
-    config = parse_config('[models.fast]\nlabel_horizon = "2d"\n[models.slow]\nlabel_horizon = "90d"')
+    config = parse_config(
+        '[models.fast]\nlabel_horizon = "2d"\n[models.slow]\nlabel_horizon = "90d"'
+    )
     assert names(config.for_model("fast").maturity) == ["1h", "6h", "1d", "2d"]
     assert names(config.for_model("slow").maturity) == ["1h", "6h", "1d", "3d", "7d", "90d"]
     assert config.park_ms == config.max_horizon_ms == 90 * DAY_MS
@@ -173,7 +214,9 @@ def test_a_rung_at_the_horizon_is_not_there_twice() -> None:
         (["2h/30m"], 30),
     ],
 )
-def test_a_pane_divides_every_size_and_step_and_is_at_most_an_hour(windows: list[str], pane: int) -> None:
+def test_a_pane_divides_every_size_and_step_and_is_at_most_an_hour(
+    windows: list[str], pane: int
+) -> None:
     assert parse_config(f"[defaults]\nwindows = {windows}").pane_ms == pane * MINUTE_MS
 
 
@@ -195,7 +238,9 @@ def test_a_window_below_an_hour_is_final_at_the_first_rung_of_at_least_an_hour()
 
 
 def test_without_the_usual_detection_window_drift_is_judged_in_the_largest() -> None:
-    config = parse_config('[defaults]\nwindows = ["1h", "2d", "1d"]\n[models.m]\ndetection_window = "24h"')
+    config = parse_config(
+        '[defaults]\nwindows = ["1h", "2d", "1d"]\n[models.m]\ndetection_window = "24h"'
+    )
     assert config.defaults.detection_window == "2d"
     assert config.for_model("m").detection_window == "1d"
 
@@ -212,7 +257,9 @@ def test_a_reference_is_a_span_of_the_version_or_fixed_times() -> None:
 def test_a_positive_label_is_read_as_the_labels_on_the_topics_are() -> None:
     labels = {"true": "true", "1": "1", "1.0": "1", '"1"': "1", '"yes"': "yes"}
     for written, label in labels.items():
-        assert parse_config(f"[defaults]\npositive_label = {written}").defaults.positive_label == label
+        assert (
+            parse_config(f"[defaults]\npositive_label = {written}").defaults.positive_label == label
+        )
 
 
 def test_lanes_keep_their_order_whatever_the_file_says() -> None:
@@ -220,8 +267,13 @@ def test_lanes_keep_their_order_whatever_the_file_says() -> None:
 
 
 def test_files_that_mean_the_same_have_the_same_fingerprint_wherever_they_lie() -> None:
-    fingerprint = parse_config('[defaults]\nwindows = ["1d"]\n[run]\noutcomes = true', "a.toml").fingerprint()
-    assert parse_config('run.outcomes = true\ndefaults.windows = ["24h"]', "b.toml").fingerprint() == fingerprint
+    fingerprint = parse_config(
+        '[defaults]\nwindows = ["1d"]\n[run]\noutcomes = true', "a.toml"
+    ).fingerprint()
+    assert (
+        parse_config('run.outcomes = true\ndefaults.windows = ["24h"]', "b.toml").fingerprint()
+        == fingerprint
+    )
     assert parse_config('[defaults]\nwindows = ["1d"]').fingerprint() != fingerprint
     assert len(fingerprint) == 64
 

@@ -1,4 +1,6 @@
-"""Reading [kafka]: what is understood, where a refusal points to, and that no secret is ever in the settings."""
+"""Reading [kafka]: what is understood, where a refusal points to, and that no secret is ever in the
+settings.
+"""
 
 import pytest
 
@@ -70,7 +72,10 @@ LOGIN = '"security.protocol" = "SASL_PLAINTEXT", "sasl.mechanism" = "PLAIN", "sa
 REFUSED = {
     "server = 'a:1'": ("kafka.server", "is not known"),
     "bootstrap_server = 'a:1'": ("kafka.bootstrap_server", 'did you mean "bootstrap_servers"?'),
-    "bootstrap_servers = 'localhost'": ("kafka.bootstrap_servers", 'holds "localhost", which is not host:port'),
+    "bootstrap_servers = 'localhost'": (
+        "kafka.bootstrap_servers",
+        'holds "localhost", which is not host:port',
+    ),
     "bootstrap_servers = 'a:1,,b:2'": ("kafka.bootstrap_servers", 'holds ""'),
     "bootstrap_servers = 'a:70000'": ("kafka.bootstrap_servers", "not host:port"),
     "app = ''": ("kafka.app", "letters, digits"),
@@ -85,14 +90,35 @@ REFUSED = {
     "client = 3": ("kafka.client", "is 3, not a table"),
     "client = {'sasl.user' = 'a'}": ('kafka.client."sasl.user"', 'did you mean "sasl.username"?'),
     "client = {'group.id' = 'a'}": ('kafka.client."group.id"', "is not known"),
-    "client = {'security.protocol' = 'TLS'}": ('kafka.client."security.protocol"', "not one of PLAINTEXT, SSL"),
-    "client = {'sasl.password' = 'hunter2'}": ('kafka.client."sasl.password"', "secret in plain text"),
-    "client = {'sasl.password' = {env = 'A', file = 'b'}}": ('kafka.client."sasl.password"', 'one of "env" and "file"'),
-    "client = {'sasl.password' = {path = 'b'}}": ('kafka.client."sasl.password".path', "is not known"),
-    "client = {'sasl.password' = {env = 3}}": ('kafka.client."sasl.password".env', "is 3, not a name"),
-    "client = {'sasl.username' = 'a'}": ('kafka.client."sasl.username"', 'no effect with "security.protocol" = "PLAINTEXT"'),
+    "client = {'security.protocol' = 'TLS'}": (
+        'kafka.client."security.protocol"',
+        "not one of PLAINTEXT, SSL",
+    ),
+    "client = {'sasl.password' = 'hunter2'}": (
+        'kafka.client."sasl.password"',
+        "secret in plain text",
+    ),
+    "client = {'sasl.password' = {env = 'A', file = 'b'}}": (
+        'kafka.client."sasl.password"',
+        'one of "env" and "file"',
+    ),
+    "client = {'sasl.password' = {path = 'b'}}": (
+        'kafka.client."sasl.password".path',
+        "is not known",
+    ),
+    "client = {'sasl.password' = {env = 3}}": (
+        'kafka.client."sasl.password".env',
+        "is 3, not a name",
+    ),
+    "client = {'sasl.username' = 'a'}": (
+        'kafka.client."sasl.username"',
+        'no effect with "security.protocol" = "PLAINTEXT"',
+    ),
     f"client = {{{LOGIN}}}": ("kafka.client", 'needs "sasl.password"'),
-    f"client = {{{LOGIN}, 'sasl.password' = {{env = 'A'}}, 'ssl.ca.location' = 'a'}}": ('kafka.client."ssl.ca.location"', "no effect"),
+    f"client = {{{LOGIN}, 'sasl.password' = {{env = 'A'}}, 'ssl.ca.location' = 'a'}}": (
+        'kafka.client."ssl.ca.location"',
+        "no effect",
+    ),
 }
 
 

@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.schemas.aliases import ALIASES
-from driftline.schemas.decode import PredictionRow, Reject, TruthRow, decode_commands, decode_predictions, decode_ticks, decode_truths
+from driftline.schemas.decode import (
+    PredictionRow,
+    Reject,
+    TruthRow,
+    decode_commands,
+    decode_predictions,
+    decode_ticks,
+    decode_truths,
+)
 from driftline.schemas.events import GroundTruth, Prediction
 from driftline.schemas.labels import label_text
 from driftline.schemas.rejects import FIELDS, MAX_VALUE_BYTES, field_fault
@@ -21,7 +29,13 @@ from driftline.schemas.results import encode
 from driftline.schemas.rows import TickRow
 from driftline.schemas.times import MAX_TIME_MS, format_time, parse_time
 
-PLAIN = {"prediction_id": "a", "model_name": "churn", "model_version": "1.4.2", "timestamp": "2026-11-21T10:00:00Z", "prediction": "yes"}
+PLAIN = {
+    "prediction_id": "a",
+    "model_name": "churn",
+    "model_version": "1.4.2",
+    "timestamp": "2026-11-21T10:00:00Z",
+    "prediction": "yes",
+}
 TRUTH = {"prediction_id": "a", "label": "yes", "timestamp": "2026-11-21T10:00:00Z"}
 AT_MS = parse_time("2026-11-21T10:00:00Z")
 
@@ -31,7 +45,9 @@ def line(event: Any) -> bytes:
 
 
 def accepted(event: dict[str, Any] | bytes) -> PredictionRow:
-    rows, indexes, rejects = decode_predictions([event if isinstance(event, bytes) else line(event)], [7])
+    rows, indexes, rejects = decode_predictions(
+        [event if isinstance(event, bytes) else line(event)], [7]
+    )
     assert (indexes, rejects) == ([0], [])
     return rows[0]
 
@@ -92,22 +108,48 @@ def test_every_field_of_a_prediction_arrives() -> None:
 
 
 def test_rows_and_published_types_name_the_same_fields() -> None:
-    for row, event, topic in ((PredictionRow, Prediction, "predictions"), (TruthRow, GroundTruth, "ground-truth")):
+    for row, event, topic in (
+        (PredictionRow, Prediction, "predictions"),
+        (TruthRow, GroundTruth, "ground-truth"),
+    ):
         names = {field.encode_name for field in msgspec.structs.fields(row)}
-        assert names == {field.encode_name for field in msgspec.structs.fields(event)} == FIELDS[topic].keys()
+        assert (
+            names
+            == {field.encode_name for field in msgspec.structs.fields(event)}
+            == FIELDS[topic].keys()
+        )
         assert not names & ALIASES[topic].keys()
-    assert FIELDS["ticks"].keys() == {field.encode_name for field in msgspec.structs.fields(TickRow)}
+    assert FIELDS["ticks"].keys() == {
+        field.encode_name for field in msgspec.structs.fields(TickRow)
+    }
 
 
 def test_an_event_that_we_write_is_read_back() -> None:
-    event = Prediction(prediction_id="a", model_name="m", model_version="1", timestamp=format_time(5), prediction=3, score=0.25)
+    event = Prediction(
+        prediction_id="a",
+        model_name="m",
+        model_version="1",
+        timestamp=format_time(5),
+        prediction=3,
+        score=0.25,
+    )
     row = accepted(encode(event))
     assert (row.timestamp_ms, row.prediction, row.score) == (5, "3", 0.25)
 
 
 @pytest.mark.parametrize(
     ("sent", "text"),
-    [("yes", "yes"), (1, "1"), (True, "true"), (False, "false"), (1.0, "1"), (-0.0, "0"), (0.1, "0.1"), (1e300, "1e+300"), ("", "")],
+    [
+        ("yes", "yes"),
+        (1, "1"),
+        (True, "true"),
+        (False, "false"),
+        (1.0, "1"),
+        (-0.0, "0"),
+        (0.1, "0.1"),
+        (1e300, "1e+300"),
+        ("", ""),
+    ],
 )
 def test_a_label_has_one_text_on_both_topics(sent: Any, text: str) -> None:
     assert accepted(PLAIN | {"prediction": sent}).prediction == text
@@ -123,30 +165,72 @@ def test_a_label_has_one_text_on_both_topics(sent: Any, text: str) -> None:
         (None, "not_json", "the record has no value (a tombstone)"),
         (b"", "not_json", "the value is empty"),
         (b"  \n", "not_json", "the value is empty"),
-        (b"plain words", "not_json", "the value is not JSON: Expecting value: line 1 column 1 (char 0)"),
+        (
+            b"plain words",
+            "not_json",
+            "the value is not JSON: Expecting value: line 1 column 1 (char 0)",
+        ),
         (line(PLAIN)[:-1], "not_json", "the value is not JSON"),
         (line(PLAIN) + line(PLAIN), "not_json", "the value is not JSON: Extra data"),
         (line(PLAIN).replace(b'"yes"', b'"\\ud800"'), "not_json", "not strict JSON"),
         (b"[]", "wrong_type", "the value is an array, not an object"),
         (b"null", "wrong_type", "the value is null, not an object"),
-        (line(PLAIN).replace(b'"yes"', b"NaN"), "not_finite", 'field "prediction" is not a number (NaN)'),
-        (line(PLAIN | {"features": {"age": [float("inf")]}}), "not_finite", 'field "features.age.0" is infinite'),
-        (line(PLAIN | {"other": float("nan")}), "not_finite", 'field "other" is not a number (NaN)'),
-        (line(PLAIN).replace(b'"yes"', b"1e400"), "not_finite", "beyond the range of a 64-bit float"),
+        (
+            line(PLAIN).replace(b'"yes"', b"NaN"),
+            "not_finite",
+            'field "prediction" is not a number (NaN)',
+        ),
+        (
+            line(PLAIN | {"features": {"age": [float("inf")]}}),
+            "not_finite",
+            'field "features.age.0" is infinite',
+        ),
+        (
+            line(PLAIN | {"other": float("nan")}),
+            "not_finite",
+            'field "other" is not a number (NaN)',
+        ),
+        (
+            line(PLAIN).replace(b'"yes"', b"1e400"),
+            "not_finite",
+            "beyond the range of a 64-bit float",
+        ),
         (line(PLAIN | {"tags": {"x": "y" * (2 << 20)}}), "too_large", "the value is 2,097,"),
-        (line(PLAIN).replace(b"churn", b"ch\xfcrn"), "encoding", "the value is not UTF-8 text (byte 0xfc at position 40)"),
-        (json.dumps(PLAIN).encode("utf-16"), "encoding", "the value is not UTF-8 text (byte 0xff at position 0)"),
+        (
+            line(PLAIN).replace(b"churn", b"ch\xfcrn"),
+            "encoding",
+            "the value is not UTF-8 text (byte 0xfc at position 40)",
+        ),
+        (
+            json.dumps(PLAIN).encode("utf-16"),
+            "encoding",
+            "the value is not UTF-8 text (byte 0xff at position 0)",
+        ),
         (json.dumps(PLAIN).encode("utf-16-le"), "encoding", "the value holds NUL bytes"),
-        (gzip.compress(line(PLAIN)), "encoding", "the value is not UTF-8 text (byte 0x8b at position 1)"),
-        (b"\0\0\0\0\x11\x02a\x0achurn", "encoding", "starts with a Schema Registry prefix (schema 17), but what follows is not JSON"),
-        (line(PLAIN | {"x": 0}).replace(b"0}", b"[" * 70 + b"]" * 70 + b"}"), "too_large", "nested deeper than 64 levels"),
+        (
+            gzip.compress(line(PLAIN)),
+            "encoding",
+            "the value is not UTF-8 text (byte 0x8b at position 1)",
+        ),
+        (
+            b"\0\0\0\0\x11\x02a\x0achurn",
+            "encoding",
+            "starts with a Schema Registry prefix (schema 17), but what follows is not JSON",
+        ),
+        (
+            line(PLAIN | {"x": 0}).replace(b"0}", b"[" * 70 + b"]" * 70 + b"}"),
+            "too_large",
+            "nested deeper than 64 levels",
+        ),
         (b"[" * 1_000_000, "too_large", "nested deeper than 64 levels"),
         (b"[" * 65, "too_large", "nested deeper than 64 levels"),
         (b"[" * 64, "not_json", "the value is not JSON"),
     ],
     ids=lambda value: None if isinstance(value, str) else "value",
 )
-def test_a_value_that_is_no_readable_object_is_refused_with_the_reason(value: bytes | None, reason: str, error: str) -> None:
+def test_a_value_that_is_no_readable_object_is_refused_with_the_reason(
+    value: bytes | None, reason: str, error: str
+) -> None:
     reject = refused(value)
     assert reject.reason == reason
     assert error in reject.error
@@ -159,7 +243,11 @@ def test_a_value_that_is_no_readable_object_is_refused_with_the_reason(value: by
         ({"prediction_id": ""}, "missing_field", 'field "prediction_id" is empty'),
         ({"model_name": 3}, "wrong_type", 'field "model_name" is 3, not a string'),
         ({"model_version": 1.4}, "wrong_type", 'field "model_version" is 1.4, not a string'),
-        ({"timestamp": "yesterday"}, "wrong_type", 'field "timestamp" is "yesterday": is not an RFC 3339 time'),
+        (
+            {"timestamp": "yesterday"},
+            "wrong_type",
+            'field "timestamp" is "yesterday": is not an RFC 3339 time',
+        ),
         ({"timestamp": "2026-02-30T00:00:00Z"}, "wrong_type", "names no real date or time"),
         ({"timestamp": "2026-11-21T10:00:61Z"}, "wrong_type", "names no real date or time"),
         ({"timestamp": "2026-11-21T10:00:00"}, "wrong_type", "is not an RFC 3339 time"),
@@ -181,18 +269,28 @@ def test_a_value_that_is_no_readable_object_is_refused_with_the_reason(value: by
         ({"threshold": 2}, "out_of_range", 'field "threshold" is 2, outside [0, 1]'),
         ({"features": [1]}, "wrong_type", 'field "features" is an array, not an object'),
         ({"features": {"age": [1]}}, "wrong_type", 'field "features": "age" is an array'),
-        ({"segment": {"plan": None}}, "wrong_type", 'field "segment": "plan" is null, not a string, integer or boolean'),
+        (
+            {"segment": {"plan": None}},
+            "wrong_type",
+            'field "segment": "plan" is null, not a string, integer or boolean',
+        ),
         ({"segment": {"plan": 1.5}}, "wrong_type", 'field "segment": "plan" is 1.5'),
         ({"latency_ms": -1}, "out_of_range", 'field "latency_ms" is -1, outside [0, infinity)'),
         ({"status": "fine"}, "wrong_type", 'field "status" is "fine", neither "ok" nor "error"'),
         ({"status": None}, "wrong_type", 'field "status" is null'),
         ({"environment": 3}, "wrong_type", 'field "environment" is 3, not a string'),
         ({"tags": {"x": {}}}, "wrong_type", 'field "tags": "x" is an object'),
-        ({"prediction": None}, "missing_field", 'none of the fields "prediction", "score" and "scores" is there'),
+        (
+            {"prediction": None},
+            "missing_field",
+            'none of the fields "prediction", "score" and "scores" is there',
+        ),
     ],
     ids=str,
 )
-def test_a_wrong_field_of_a_prediction_is_named(change: dict[str, Any], reason: str, error: str) -> None:
+def test_a_wrong_field_of_a_prediction_is_named(
+    change: dict[str, Any], reason: str, error: str
+) -> None:
     reject = refused(PLAIN | change)
     assert (reject.reason, error in reject.error) == (reason, True), reject.error
 
@@ -228,7 +326,9 @@ def test_a_time_30_years_ahead_is_refused_and_the_latest_time_is_not() -> None:
     assert "2056-11-21T10:00:00Z, further ahead of the clock" in reject.error
     assert refused_truth(TRUTH, latest_ms=AT_MS - 1).reason == "too_far_ahead"
     assert decode_predictions([line(PLAIN)], [0], AT_MS)[2] == []
-    assert decode_ticks([line({"timestamp": AT_MS})], [0], AT_MS - 1)[2][0].reason == "too_far_ahead"
+    assert (
+        decode_ticks([line({"timestamp": AT_MS})], [0], AT_MS - 1)[2][0].reason == "too_far_ahead"
+    )
 
 
 def test_a_value_of_exactly_one_mebibyte_is_accepted_and_one_byte_more_is_not() -> None:
@@ -240,9 +340,15 @@ def test_a_value_of_exactly_one_mebibyte_is_accepted_and_one_byte_more_is_not() 
 
 
 def test_good_rows_between_bad_ones_keep_their_order_and_indexes() -> None:
-    values = [line(PLAIN | {"prediction_id": str(i), "score": 0.1 * (i % 3) * 7}) for i in range(12)]  # 0, 0.7 and 1.4
+    values = [
+        line(PLAIN | {"prediction_id": str(i), "score": 0.1 * (i % 3) * 7}) for i in range(12)
+    ]  # 0, 0.7 and 1.4
     rows, indexes, rejects = decode_predictions(values, range(100, 112))
-    assert [row.prediction_id for row in rows] == [str(i) for i in indexes] == [str(i) for i in range(12) if i % 3 != 2]
+    assert (
+        [row.prediction_id for row in rows]
+        == [str(i) for i in indexes]
+        == [str(i) for i in range(12) if i % 3 != 2]
+    )
     assert [reject.offset for reject in rejects] == [102, 105, 108, 111]
 
 
@@ -278,7 +384,10 @@ def test_each_alias_of_a_truth_is_understood(alias: str, name: str) -> None:
 
 @pytest.mark.parametrize("alias", ["ts", "event_time", "timestamp_ms"])
 def test_a_tick_may_use_the_aliases_of_the_time(alias: str) -> None:
-    assert decode_ticks([line({alias: AT_MS}), line({"timestamp": format_time(AT_MS)})], [0, 1])[0] == [TickRow(timestamp_ms=AT_MS)] * 2
+    assert (
+        decode_ticks([line({alias: AT_MS}), line({"timestamp": format_time(AT_MS)})], [0, 1])[0]
+        == [TickRow(timestamp_ms=AT_MS)] * 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -302,7 +411,10 @@ def test_two_names_that_say_the_same_are_accepted(both: dict[str, Any]) -> None:
     [
         ({"model": "other"}, 'fields "model_name" and "model" both mean model_name and differ'),
         ({"request_id": "b"}, 'fields "prediction_id" and "request_id"'),
-        ({"probability": 0.5, "y_pred_proba": 0.6}, 'fields "probability" and "y_pred_proba" both mean score'),
+        (
+            {"probability": 0.5, "y_pred_proba": 0.6},
+            'fields "probability" and "y_pred_proba" both mean score',
+        ),
         ({"timestamp_ms": AT_MS + 1}, 'fields "timestamp" and "timestamp_ms"'),
         ({"ts": "yesterday"}, 'fields "timestamp" and "ts"'),
         ({"prediction": 1, "y_pred": True}, 'fields "prediction" and "y_pred"'),
@@ -315,13 +427,18 @@ def test_two_names_that_differ_are_refused(both: dict[str, Any], error: str) -> 
 
 
 def test_a_wrong_value_under_an_alias_is_reported_under_the_name_that_was_sent() -> None:
-    assert 'field "probability" (score) is 1.7, outside [0, 1]' in refused(PLAIN | {"probability": 1.7}).error
+    assert (
+        'field "probability" (score) is 1.7, outside [0, 1]'
+        in refused(PLAIN | {"probability": 1.7}).error
+    )
     event = {name: value for name, value in PLAIN.items() if name != "timestamp"}
     assert 'field "ts" (timestamp) is "soon"' in refused(event | {"ts": "soon"}).error
 
 
 def test_fields_that_nobody_knows_are_left_alone() -> None:
-    assert accepted(PLAIN | {"host": "a17", "debug": {"deep": [1, {"er": None}]}}) == accepted(PLAIN)
+    assert accepted(PLAIN | {"host": "a17", "debug": {"deep": [1, {"er": None}]}}) == accepted(
+        PLAIN
+    )
 
 
 def test_brackets_in_a_text_are_no_nesting() -> None:
@@ -349,21 +466,44 @@ def notations(ms: int) -> list[str | int]:
     """The same millisecond as other systems write it."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
     abroad = moment.astimezone(timezone(timedelta(hours=5, minutes=30)))
-    return [ms, format_time(ms), moment.isoformat(), abroad.isoformat(), moment.isoformat(timespec="microseconds").replace("+00:00", "z")]
+    return [
+        ms,
+        format_time(ms),
+        moment.isoformat(),
+        abroad.isoformat(),
+        moment.isoformat(timespec="microseconds").replace("+00:00", "z"),
+    ]
 
 
-@given(st.lists(st.integers(DAY := 86_400_000, MAX_TIME_MS - DAY), max_size=8), st.randoms(use_true_random=False))
-def test_times_of_a_batch_are_those_of_parse_time_in_any_order_and_notation(times: list[int], chance: random.Random) -> None:
+@given(
+    st.lists(st.integers(DAY := 86_400_000, MAX_TIME_MS - DAY), max_size=8),
+    st.randoms(use_true_random=False),
+)
+def test_times_of_a_batch_are_those_of_parse_time_in_any_order_and_notation(
+    times: list[int], chance: random.Random
+) -> None:
     written = [chance.choice(notations(chance.choice((ms, ms // 1000 * 1000)))) for ms in times]
     values = [line(PLAIN | {"timestamp": time}) for time in written]
-    assert [row.timestamp_ms for row in decode_predictions(values, range(len(values)))[0]] == [parse_time(time) for time in written]
+    assert [row.timestamp_ms for row in decode_predictions(values, range(len(values)))[0]] == [
+        parse_time(time) for time in written
+    ]
     truths = [line(TRUTH | {"timestamp": time}) for time in written]
-    assert [row.timestamp_ms for row in decode_truths(truths, range(len(truths)))[0]] == [parse_time(time) for time in written]
+    assert [row.timestamp_ms for row in decode_truths(truths, range(len(truths)))[0]] == [
+        parse_time(time) for time in written
+    ]
 
 
 def test_a_tail_that_is_good_for_one_time_does_not_pass_another() -> None:
-    texts = ["2026-11-21T10:00:00Z", "2026-11-21T10:00:00Z.123Z", "2026-11-21T10:00:00", "2026-11-21T10:00:0", "2026-11-21T10:00:00.Z"]
-    rows, _, rejects = decode_predictions([line(PLAIN | {"timestamp": text}) for text in texts], range(5))
+    texts = [
+        "2026-11-21T10:00:00Z",
+        "2026-11-21T10:00:00Z.123Z",
+        "2026-11-21T10:00:00",
+        "2026-11-21T10:00:0",
+        "2026-11-21T10:00:00.Z",
+    ]
+    rows, _, rejects = decode_predictions(
+        [line(PLAIN | {"timestamp": text}) for text in texts], range(5)
+    )
     assert (len(rows), len(rejects)) == (1, 4)
 
 
@@ -376,26 +516,44 @@ scalars = st.one_of(
     st.floats(0, 1),
     st.sampled_from(["", "ok", "error", "x", "2026-11-21T10:00:00Z"]),
 )
-values = st.one_of(scalars, st.lists(scalars, max_size=2), st.dictionaries(st.sampled_from("ab"), scalars, max_size=2))
+values = st.one_of(
+    scalars,
+    st.lists(scalars, max_size=2),
+    st.dictionaries(st.sampled_from("ab"), scalars, max_size=2),
+)
 
 
-@pytest.mark.parametrize(("topic", "row", "base"), [("predictions", PredictionRow, PLAIN), ("ground-truth", TruthRow, TRUTH)])
+@pytest.mark.parametrize(
+    ("topic", "row", "base"),
+    [("predictions", PredictionRow, PLAIN), ("ground-truth", TruthRow, TRUTH)],
+)
 @given(data=st.data())
-def test_the_decoder_and_the_explanation_agree_on_what_is_wrong(topic: str, row: type, base: dict[str, Any], data: st.DataObject) -> None:
-    changed = data.draw(st.dictionaries(st.sampled_from(sorted(FIELDS[topic])), values, min_size=1, max_size=3))
+def test_the_decoder_and_the_explanation_agree_on_what_is_wrong(
+    topic: str, row: type, base: dict[str, Any], data: st.DataObject
+) -> None:
+    changed = data.draw(
+        st.dictionaries(st.sampled_from(sorted(FIELDS[topic])), values, min_size=1, max_size=3)
+    )
     event = base | changed
     decode = decode_predictions if topic == "predictions" else decode_truths
     _, _, rejects = decode([line(event)], [0])
     fault = field_fault(event, topic, {})
     nothing_said = (
-        topic == "predictions" and fault is None and event["prediction"] is None and not event.get("score") and not event.get("scores")
+        topic == "predictions"
+        and fault is None
+        and event["prediction"] is None
+        and not event.get("score")
+        and not event.get("scores")
     )
     no_label = topic == "ground-truth" and fault is None and event["label"] is None
     if nothing_said or no_label:
         return  # conditions over several fields, tested above
     assert [reject.reason for reject in rejects] == ([fault[0]] if fault else [])
-    # The careful way (an unknown field sends the value there) must give the verdict of the plain one.
-    assert [reject.reason for reject in decode([line(event | {"unknown": 0})], [0])[2]] == [reject.reason for reject in rejects]
+    # The careful way (an unknown field sends the value there) must give the verdict of the plain
+    # one.
+    assert [reject.reason for reject in decode([line(event | {"unknown": 0})], [0])[2]] == [
+        reject.reason for reject in rejects
+    ]
     if not rejects:
         assert decode([line(event | {"unknown": 0})], [0])[0] == decode([line(event)], [0])[0]
 
@@ -414,7 +572,14 @@ def test_a_damaged_event_is_accepted_or_refused_and_never_raises(data: st.DataOb
     assert len(rows) == len(indexes) == 1 - len(rejects)
 
 
-@given(st.one_of(st.text(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)))
+@given(
+    st.one_of(
+        st.text(),
+        st.integers(-(2**63), 2**63 - 1),
+        st.booleans(),
+        st.floats(allow_nan=False, allow_infinity=False),
+    )
+)
 def test_the_text_of_a_label_is_stable_under_being_sent_again(label: Any) -> None:
     assert label_text(label_text(label)) == label_text(label)
     if isinstance(label, float) and abs(label) < 2**63:
@@ -424,13 +589,24 @@ def test_the_text_of_a_label_is_stable_under_being_sent_again(label: Any) -> Non
 # --- commands
 
 
-COMMAND = {"command_id": "c1", "command": "promote", "model_name": "churn", "model_version": "2", "timestamp": AT_MS, "requested_by": "ann"}
+COMMAND = {
+    "command_id": "c1",
+    "command": "promote",
+    "model_name": "churn",
+    "model_version": "2",
+    "timestamp": AT_MS,
+    "requested_by": "ann",
+}
 
 
 def test_a_command_is_read_and_its_time_written_as_rfc_3339() -> None:
     rows, indexes, rejects = decode_commands([line(COMMAND | {"note": "extra"})], [0])
     assert (indexes, rejects) == ([0], [])
-    assert (rows[0].command, rows[0].timestamp, rows[0].params) == ("promote", "2026-11-21T10:00:00Z", {})
+    assert (rows[0].command, rows[0].timestamp, rows[0].params) == (
+        "promote",
+        "2026-11-21T10:00:00Z",
+        {},
+    )
 
 
 @pytest.mark.parametrize(
@@ -443,11 +619,15 @@ def test_a_command_is_read_and_its_time_written_as_rfc_3339() -> None:
     ],
 )
 def test_a_wrong_command_is_refused(change: dict[str, Any], reason: str) -> None:
-    assert [reject.reason for reject in decode_commands([line(COMMAND | change)], [0], AT_MS)[2]] == [reason]
+    assert [
+        reject.reason for reject in decode_commands([line(COMMAND | change)], [0], AT_MS)[2]
+    ] == [reason]
 
 
 def test_a_command_without_its_id_is_refused() -> None:
-    reject = decode_commands([line({name: value for name, value in COMMAND.items() if name != "command_id"})], [4])[2][0]
+    reject = decode_commands(
+        [line({name: value for name, value in COMMAND.items() if name != "command_id"})], [4]
+    )[2][0]
     assert reject.reason == "missing_field"
     assert "command_id" in reject.error
     assert reject.error.startswith("registry-commands@4: ")

@@ -6,7 +6,15 @@ import pytest
 
 from driftline.schemas.explain import EXPLAINED, explain
 
-PREDICTION = {"inference_id": "a", "model": "churn", "version": "1", "ts": 0, "probability": 0.5, "host": "a17", "pid": 3}
+PREDICTION = {
+    "inference_id": "a",
+    "model": "churn",
+    "version": "1",
+    "ts": 0,
+    "probability": 0.5,
+    "host": "a17",
+    "pid": 3,
+}
 
 
 def test_an_explanation_tells_aliases_and_ignored_fields() -> None:
@@ -24,7 +32,11 @@ def test_an_explanation_tells_aliases_and_ignored_fields() -> None:
 
 def test_a_refused_value_is_explained_without_a_position() -> None:
     found = explain(json.dumps(PREDICTION | {"probability": 1.7}).encode(), "predictions")
-    assert (found.reason, found.error, found.row) == ("out_of_range", 'field "probability" (score) is 1.7, outside [0, 1]', None)
+    assert (found.reason, found.error, found.row) == (
+        "out_of_range",
+        'field "probability" (score) is 1.7, outside [0, 1]',
+        None,
+    )
     assert found.ignored == ("host", "pid")
     assert explain(b"{", "ticks").reason == "not_json"
 

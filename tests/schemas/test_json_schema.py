@@ -14,7 +14,12 @@ from driftline.schemas.topics import TOPICS
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 
-PREDICTION = {"prediction_id": "a", "model_name": "churn", "model_version": "1.4.2", "timestamp": "2026-11-21T10:00:00Z"}
+PREDICTION = {
+    "prediction_id": "a",
+    "model_name": "churn",
+    "model_version": "1.4.2",
+    "timestamp": "2026-11-21T10:00:00Z",
+}
 METRIC = """
 {"model_name":"churn","model_version":"1.4.2","segment":"plan=pro","lane":"decisions","window":"1h","kind":"tumbling",
  "window_start":"2026-11-21T10:00:00Z","window_end":"2026-11-21T11:00:00Z","maturity":"1d",
@@ -36,7 +41,9 @@ def test_the_published_documents_are_current() -> None:
 
 
 def test_what_is_written_is_what_is_published(tmp_path: Path) -> None:
-    assert {path.name: path.read_text(encoding="utf-8") for path in write_all(tmp_path / "new")} == documents()
+    assert {
+        path.name: path.read_text(encoding="utf-8") for path in write_all(tmp_path / "new")
+    } == documents()
 
 
 @pytest.mark.parametrize("name", [name for name in documents() if name.endswith(".schema.json")])
@@ -48,13 +55,30 @@ def test_each_schema_is_a_valid_schema(name: str) -> None:
     ("topic", "event"),
     [
         ("predictions", PREDICTION | {"prediction": "yes"}),
-        ("predictions", PREDICTION | {"timestamp": 1, "score": 0.5, "segment": {"plan": "pro"}, "features": {"age": None}, "extra": 1}),
+        (
+            "predictions",
+            PREDICTION
+            | {
+                "timestamp": 1,
+                "score": 0.5,
+                "segment": {"plan": "pro"},
+                "features": {"age": None},
+                "extra": 1,
+            },
+        ),
         ("predictions", PREDICTION | {"status": "error"}),
         ("ground-truth", {"prediction_id": "a", "label": 1, "timestamp": 1, "revision": 2}),
         ("ground-truth", {"prediction_id": "a", "retracted": True, "timestamp": 1}),
         ("ticks", {"timestamp": "2026-11-21T10:00:00Z"}),
         ("metrics", json.loads(METRIC)),
-        ("registry-effects", json.loads(encode(RegistryEffect(model_name="churn", revision=1, frontier="2026-11-21T10:00:00Z")))),
+        (
+            "registry-effects",
+            json.loads(
+                encode(
+                    RegistryEffect(model_name="churn", revision=1, frontier="2026-11-21T10:00:00Z")
+                )
+            ),
+        ),
     ],
 )
 def test_a_right_event_fits_its_schema(topic: str, event: dict[str, Any]) -> None:
@@ -106,6 +130,11 @@ def test_every_reference_in_the_asyncapi_document_leads_somewhere() -> None:
     walk(document)
 
 
-def test_the_asyncapi_document_has_every_topic_with_a_published_type_and_the_dead_letters_of_every_input() -> None:
+def test_the_asyncapi_document_has_every_topic_with_a_published_type_and_the_dead_letters_of_every_input() -> (
+    None
+):
     inputs = {f"{topic.name}.dlq" for topic in TOPICS.values() if topic.stage == "input"}
-    assert set(asyncapi()["channels"]) == {topic.name for topic in TOPICS.values() if topic.type} | inputs
+    assert (
+        set(asyncapi()["channels"])
+        == {topic.name for topic in TOPICS.values() if topic.type} | inputs
+    )

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.schemas.times import MAX_TIME_MS, format_duration, format_time, parse_duration, parse_time
+from driftline.schemas.times import (
+    MAX_TIME_MS,
+    format_duration,
+    format_time,
+    parse_duration,
+    parse_time,
+)
 
 times = st.integers(0, MAX_TIME_MS)
 
@@ -20,9 +26,13 @@ def test_a_time_survives_being_written_and_read(ms: int) -> None:
     st.datetimes(datetime(1971, 1, 1), datetime(9998, 12, 31)),  # noqa: DTZ001 - the offset is drawn below
     st.integers(-23 * 60 - 59, 23 * 60 + 59),
 )
-def test_any_offset_gives_the_millisecond_that_datetime_arithmetic_gives(naive: datetime, offset_minutes: int) -> None:
+def test_any_offset_gives_the_millisecond_that_datetime_arithmetic_gives(
+    naive: datetime, offset_minutes: int
+) -> None:
     moment = naive.replace(tzinfo=timezone(timedelta(minutes=offset_minutes)))
-    assert parse_time(moment.isoformat()) == (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    assert parse_time(moment.isoformat()) == (
+        moment - datetime(1970, 1, 1, tzinfo=UTC)
+    ) // timedelta(milliseconds=1)
 
 
 def test_digits_beyond_the_millisecond_never_move_a_time_into_the_next_second() -> None:
@@ -30,7 +40,11 @@ def test_digits_beyond_the_millisecond_never_move_a_time_into_the_next_second() 
 
 
 def test_lower_case_letters_and_a_space_are_read_as_rfc_3339_allows() -> None:
-    assert parse_time("2026-11-21t10:00:00z") == parse_time("2026-11-21 10:00:00Z") == parse_time("2026-11-21T10:00:00Z")
+    assert (
+        parse_time("2026-11-21t10:00:00z")
+        == parse_time("2026-11-21 10:00:00Z")
+        == parse_time("2026-11-21T10:00:00Z")
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,12 +94,17 @@ def test_a_duration_survives_being_written_and_read(ms: int) -> None:
     assert parse_duration(format_duration(ms)) == ms
 
 
-@pytest.mark.parametrize(("text", "written"), [("24h", "1d"), ("1w", "7d"), ("90m", "90m"), ("60s", "1m"), ("1500ms", "1500ms")])
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("24h", "1d"), ("1w", "7d"), ("90m", "90m"), ("60s", "1m"), ("1500ms", "1500ms")],
+)
 def test_one_duration_has_one_spelling(text: str, written: str) -> None:
     assert format_duration(parse_duration(text)) == written
 
 
-@pytest.mark.parametrize("text", ["", "5", "m", "-5m", "1.5h", "1h30m", "5 m", "5M", "5m ", "٥m", "5y"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "m", "-5m", "1.5h", "1h30m", "5 m", "5M", "5m ", "٥m", "5y"]
+)
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)

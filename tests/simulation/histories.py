@@ -1,8 +1,9 @@
 """A recorded log with everything that goes wrong in practice, drawn from one seed.
 
-Each seed draws a configuration and, for each kind of trouble, how often it happens; about a third of the kinds are off altogether in any
-one history, so that every kind is also seen without the others. Times fall on the edges that decide something (a rung, a horizon, the
-end of a window) far more often than chance would have it.
+Each seed draws a configuration and, for each kind of trouble, how often it happens; about a third
+of the kinds are off altogether in any one history, so that every kind is also seen without the
+others. Times fall on the edges that decide something (a rung, a horizon, the end of a window) far
+more often than chance would have it.
 """
 
 from __future__ import annotations
@@ -67,7 +68,12 @@ KINDS = (
     Kind("digits", ("0.9.0", "1.0.0"), (0, 1, 2), "scores"),
     Kind("routing/é", ("7",), ("air", "rail", "road"), "prediction"),
 )
-SHADOW = {"churn": "churn-shadow", "fraud": "fraud", "digits": "digits", "routing/é": "routing-shadow"}
+SHADOW = {
+    "churn": "churn-shadow",
+    "fraud": "fraud",
+    "digits": "digits",
+    "routing/é": "routing-shadow",
+}
 
 
 @dataclass(frozen=True)
@@ -106,19 +112,22 @@ def write(
     after_the_end: bool = True,
     ids: int | None = None,
 ) -> None:
-    """Write predictions.jsonl, ground-truth.jsonl and driftline.toml of history number `seed` to `folder`.
+    """Write predictions.jsonl, ground-truth.jsonl and driftline.toml of history number `seed` to
+    `folder`.
 
     Parameters
     ----------
     late
-        False keeps every row within the grace of its topic, so that the number of partitions changes nothing.
+        False keeps every row within the grace of its topic, so that the number of partitions
+        changes nothing.
     oversized
         True adds a line of 2 MiB to each topic.
     everything
-        True keeps the default rules, the last-n and deployment figures, a reference of a few hours, and leaves the positive label open: no
-        oracle knows all that, but two runs must agree on it.
+        True keeps the default rules, the last-n and deployment figures, a reference of a few hours,
+        and leaves the positive label open: no oracle knows all that, but two runs must agree on it.
     after_the_end
-        False leaves out the rows of ids that have ended: what becomes of them depends on which topic is read first.
+        False leaves out the rows of ids that have ended: what becomes of them depends on which
+        topic is read first.
     ids
         How many predictions are told; None draws it.
     """
@@ -133,20 +142,32 @@ def write(
     (folder / "driftline.toml").write_text(plan.toml, encoding="utf-8")
     for name, lines in (("predictions", story.predictions), ("ground-truth", story.truths)):
         if oversized:
-            lines.append((random.randrange(BEGIN, BEGIN + plan.span), b'{"prediction_id": "' + b"x" * 2 * MEGABYTE + b'"}'))
+            lines.append(
+                (
+                    random.randrange(BEGIN, BEGIN + plan.span),
+                    b'{"prediction_id": "' + b"x" * 2 * MEGABYTE + b'"}',
+                )
+            )
         # sorted() is stable, so equal times keep the order in which they were told.
         text = b"".join(line + b"\n" for _, line in sorted(lines, key=lambda timed: timed[0]))
         (folder / f"{name}.jsonl").write_bytes(text)
 
 
 def draw_plan(random: Random, *, late: bool, everything: bool) -> Plan:
-    rates = {name: rate * random.uniform(0.3, 2) if random.random() < 0.65 else 0.0 for name, rate in TROUBLES.items()}
+    rates = {
+        name: rate * random.uniform(0.3, 2) if random.random() < 0.65 else 0.0
+        for name, rate in TROUBLES.items()
+    }
     if not late:
         rates |= {"late prediction": 0.0, "very late prediction": 0.0, "late truth": 0.0}
-    windows = random.choice((["1h"], ["2h", "6h"], ["1h", "4h/2h"], ["30m", "2h"], ["90m", "3h/90m"], ["12h/4h", "1d"]))
+    windows = random.choice(
+        (["1h"], ["2h", "6h"], ["1h", "4h/2h"], ["30m", "2h"], ["90m", "3h/90m"], ["12h/4h", "1d"])
+    )
     label_horizon = random.choice((6 * HOUR, 12 * HOUR, DAY))
     correction_horizon = random.choice((2 * HOUR, 6 * HOUR, DAY))
-    rungs = tuple(sorted(random.sample((20 * MINUTE, HOUR, 2 * HOUR, 5 * HOUR), random.randint(1, 3))))
+    rungs = tuple(
+        sorted(random.sample((20 * MINUTE, HOUR, 2 * HOUR, 5 * HOUR), random.randint(1, 3)))
+    )
     grace = random.choice((MINUTE, 5 * MINUTE))
     truth_grace = random.choice((10 * MINUTE, HOUR))
     park = label_horizon + random.choice((0, 3 * HOUR))
@@ -174,11 +195,26 @@ segments = []
     ids = random.randint(30, 110)
     span = random.choice((3 * HOUR, 7 * HOUR, 15 * HOUR))
     kinds = tuple(random.sample(KINDS, 2))
-    return Plan(kinds, grace, truth_grace, label_horizon, correction_horizon, park, (*rungs, label_horizon), steps, span, ids, rates, toml)
+    return Plan(
+        kinds,
+        grace,
+        truth_grace,
+        label_horizon,
+        correction_horizon,
+        park,
+        (*rungs, label_horizon),
+        steps,
+        span,
+        ids,
+        rates,
+        toml,
+    )
 
 
 class Story:
-    """Tells the events of one id after the other; a line is kept with the time at which it is written to the log."""
+    """Tells the events of one id after the other; a line is kept with the time at which it is
+    written to the log.
+    """
 
     def __init__(self, random: Random, plan: Plan) -> None:
         self.random = random
@@ -205,7 +241,9 @@ class Story:
         if self.happens("invalid prediction"):
             self.predictions.append((self.moment(), wrong_prediction(far_ahead(event), random)))
         if self.happens("invalid truth"):
-            self.truths.append((self.moment(), wrong_truth(far_ahead(self.truth(identity, kind, time, 0)), random)))
+            self.truths.append(
+                (self.moment(), wrong_truth(far_ahead(self.truth(identity, kind, time, 0)), random))
+            )
 
     def moment(self) -> int:
         """A time in the span; one in five at an edge of a window."""
@@ -223,17 +261,29 @@ class Story:
 
     def prediction(self, identity: str, kind: Kind, model: str, version: str, time: int) -> Event:
         random = self.random
-        event: Event = {"prediction_id": identity, "model_name": model, "model_version": version, "timestamp": time}
+        event: Event = {
+            "prediction_id": identity,
+            "model_name": model,
+            "model_version": version,
+            "timestamp": time,
+        }
         if self.happens("failed"):
             event["status"] = "error"
         else:
             event |= self.said(kind)
         if random.random() < 0.7:
-            event["segment"] = {"plan": random.choice(("free", "pro", 7, True)), "region": random.choice(("eu", "us", "a=b/c"))}
+            event["segment"] = {
+                "plan": random.choice(("free", "pro", 7, True)),
+                "region": random.choice(("eu", "us", "a=b/c")),
+            }
             if random.random() < 0.2:
                 del event["segment"]["region"]
         if random.random() < 0.3:
-            event["features"] = {"age": random.randrange(90), "color": random.choice(("red", "green")), "balance": None}
+            event["features"] = {
+                "age": random.randrange(90),
+                "color": random.choice(("red", "green")),
+                "balance": None,
+            }
         if random.random() < 0.3:
             event["latency_ms"] = random.randrange(1, 4_000) / 4
         return event
@@ -244,13 +294,26 @@ class Story:
         if kind.says == "prediction" or (kind.says == "both" and random.random() < 0.5):
             return {"prediction": random.choice(kind.labels)}
         if kind.says == "scores":
-            scores = {str(label): random.choice((0.25, 0.5, round(random.random(), 2))) for label in kind.labels}
-            return {"scores": scores} if random.random() < 0.7 else {"prediction": random.choice(kind.labels), "scores": scores}
+            scores = {
+                str(label): random.choice((0.25, 0.5, round(random.random(), 2)))
+                for label in kind.labels
+            }
+            return (
+                {"scores": scores}
+                if random.random() < 0.7
+                else {"prediction": random.choice(kind.labels), "scores": scores}
+            )
         if kind.says == "both":
             return {"prediction": random.choice(kind.labels), "score": score}
-        return {"score": score} if random.random() < 0.7 else {"score": score, "threshold": random.choice((0.4, 0.5, 0.7))}
+        return (
+            {"score": score}
+            if random.random() < 0.7
+            else {"score": score, "threshold": random.choice((0.4, 0.5, 0.7))}
+        )
 
-    def truth(self, identity: str, kind: Kind, time: int, revision: int, *, retracted: bool = False) -> Event:
+    def truth(
+        self, identity: str, kind: Kind, time: int, revision: int, *, retracted: bool = False
+    ) -> Event:
         event: Event = {"prediction_id": identity, "timestamp": time}
         if revision or self.random.random() < 0.5:
             event["revision"] = revision
@@ -262,9 +325,16 @@ class Story:
 
     def shadow(self, identity: str, kind: Kind, event: Event) -> None:
         """Another model or version that scores the same request."""
-        copy = {**event, "model_name": SHADOW[kind.model], "timestamp": event["timestamp"] + self.random.choice((0, 1, 2 * HOUR))}
+        copy = {
+            **event,
+            "model_name": SHADOW[kind.model],
+            "timestamp": event["timestamp"] + self.random.choice((0, 1, 2 * HOUR)),
+        }
         copy["model_version"] = self.random.choice((*kind.versions, "9.9.9"))
-        if (copy["model_name"], copy["model_version"]) != (event["model_name"], event["model_version"]):
+        if (copy["model_name"], copy["model_version"]) != (
+            event["model_name"],
+            event["model_version"],
+        ):
             self.send_prediction(copy)
 
     def prediction_troubles(self, event: Event, kind: Kind) -> None:
@@ -274,10 +344,18 @@ class Story:
         if self.happens("rewritten copy"):
             self.send_prediction(event, rewritten=True)
         if self.happens("conflict"):
-            other = {**event, **self.said(kind), "timestamp": event["timestamp"] + random.choice((0, 1, HOUR))}
+            other = {
+                **event,
+                **self.said(kind),
+                "timestamp": event["timestamp"] + random.choice((0, 1, HOUR)),
+            }
             self.send_prediction(other)
         if self.happens("conflict after the end"):
-            later = event["timestamp"] + self.plan.label_horizon + random.choice((0, 1, MINUTE, HOUR, self.plan.correction_horizon, DAY))
+            later = (
+                event["timestamp"]
+                + self.plan.label_horizon
+                + random.choice((0, 1, MINUTE, HOUR, self.plan.correction_horizon, DAY))
+            )
             self.send_prediction({**event, "timestamp": later})
             if random.random() < 0.7:
                 self.send_truth(self.truth(event["prediction_id"], kind, later + self.delay(), 0))
@@ -288,10 +366,18 @@ class Story:
             return
         known = time + self.delay()
         if self.happens("truth first"):
-            known = time - random.choice((1, MINUTE, plan.prediction_grace, random.randrange(plan.label_horizon)))
+            known = time - random.choice(
+                (1, MINUTE, plan.prediction_grace, random.randrange(plan.label_horizon))
+            )
         if self.happens("truth long before"):
             known = time - plan.park + random.choice((-HOUR, -MINUTE, -1, 0, 1, HOUR))
-        first = self.truth(identity, kind, known, random.choice((0, 0, 0, 1)), retracted=self.happens("nothing but a retraction"))
+        first = self.truth(
+            identity,
+            kind,
+            known,
+            random.choice((0, 0, 0, 1)),
+            retracted=self.happens("nothing but a retraction"),
+        )
         said = [first]
         while self.happens("correction") and len(said) < 4:
             said.append(self.truth(identity, kind, self.after(known), len(said)))
@@ -303,10 +389,18 @@ class Story:
             said.append({**random.choice(said), "label": random.choice(kind.labels)})
         if self.happens("equal truth"):
             equal = random.choice(said)
-            said.append({**equal, "timestamp": equal["timestamp"] + random.choice((-MINUTE, -1, 1, HOUR))})
+            said.append(
+                {**equal, "timestamp": equal["timestamp"] + random.choice((-MINUTE, -1, 1, HOUR))}
+            )
         if self.happens("truth after the end"):
-            end = random.choice((time + plan.label_horizon, known + plan.correction_horizon, known + plan.park))
-            said.append(self.truth(identity, kind, end + random.choice((0, 1, MINUTE, 8 * MINUTE, HOUR)), len(said)))
+            end = random.choice(
+                (time + plan.label_horizon, known + plan.correction_horizon, known + plan.park)
+            )
+            said.append(
+                self.truth(
+                    identity, kind, end + random.choice((0, 1, MINUTE, 8 * MINUTE, HOUR)), len(said)
+                )
+            )
         for truth in said:
             self.send_truth(truth)
             if self.happens("copied truth"):
@@ -323,16 +417,26 @@ class Story:
         wait = self.random.randrange(plan.prediction_grace)
         if self.happens("late prediction"):
             wait = self.random.choice(
-                (plan.prediction_grace, plan.rungs[0], self.random.randrange(min(plan.label_horizon, plan.correction_horizon)))
+                (
+                    plan.prediction_grace,
+                    plan.rungs[0],
+                    self.random.randrange(min(plan.label_horizon, plan.correction_horizon)),
+                )
             )
         if self.happens("very late prediction"):
-            wait = min(plan.label_horizon, plan.correction_horizon) + self.random.randrange(plan.span)
-        self.predictions.append((event["timestamp"] + wait, self.line(event, rewritten, PREDICTION_ALIASES)))
+            wait = min(plan.label_horizon, plan.correction_horizon) + self.random.randrange(
+                plan.span
+            )
+        self.predictions.append(
+            (event["timestamp"] + wait, self.line(event, rewritten, PREDICTION_ALIASES))
+        )
 
     def send_truth(self, event: Event, *, rewritten: bool = False) -> None:
         wait = self.random.randrange(self.plan.truth_grace)
         if self.happens("late truth"):
-            wait = self.random.choice((self.plan.truth_grace, HOUR, self.random.randrange(self.plan.label_horizon)))
+            wait = self.random.choice(
+                (self.plan.truth_grace, HOUR, self.random.randrange(self.plan.label_horizon))
+            )
         self.truths.append((event["timestamp"] + wait, self.line(event, rewritten, TRUTH_ALIASES)))
 
     def line(self, event: Event, rewritten: bool, aliases: dict[str, str]) -> bytes:
@@ -340,14 +444,23 @@ class Story:
         random = self.random
         time = event["timestamp"]
         if not rewritten:
-            return json.dumps({**event, "timestamp": rfc3339(time)}, ensure_ascii=False, separators=(",", ":")).encode()
-        said = {**event, "timestamp": random.choice((time, rfc3339(time, hours=random.choice((0, 2, -5)))))}
+            return json.dumps(
+                {**event, "timestamp": rfc3339(time)}, ensure_ascii=False, separators=(",", ":")
+            ).encode()
+        said = {
+            **event,
+            "timestamp": random.choice((time, rfc3339(time, hours=random.choice((0, 2, -5))))),
+        }
         if said.get("score") in (0, 1):
             said["score"] = float(said["score"])
         names = list(said)
         random.shuffle(names)
-        renamed = {aliases.get(name, name) if random.random() < 0.5 else name: said[name] for name in names}
-        return json.dumps(renamed, indent=None, separators=(", ", " : "), ensure_ascii=random.random() < 0.5).encode()
+        renamed = {
+            aliases.get(name, name) if random.random() < 0.5 else name: said[name] for name in names
+        }
+        return json.dumps(
+            renamed, indent=None, separators=(", ", " : "), ensure_ascii=random.random() < 0.5
+        ).encode()
 
 
 PREDICTION_ALIASES = {

@@ -1,4 +1,6 @@
-"""Running the whole pipeline over a history: undisturbed, and in processes that are killed on the way."""
+"""Running the whole pipeline over a history: undisturbed, and in processes that are killed on the
+way.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,27 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload([__name__])
 
 
-def run(log: Path, out: Path, *, partitions: int, batch: int, action: Callable[[], None] | None = None) -> None:
-    """Replay `log` into `out`; `action` is called before each thing that the driver does, and twice around each commit."""
+def run(
+    log: Path, out: Path, *, partitions: int, batch: int, action: Callable[[], None] | None = None
+) -> None:
+    """Replay `log` into `out`;
+
+    `action` is called before each thing that the driver does, and twice around each commit.
+    """
     config = load_config(log / "driftline.toml")
     if action is None:
         replay(log, out, config, partitions=partitions, batch=batch)
     else:
         stages = _interrupted(config, partitions, action)
-        replay(log, out, config, partitions=partitions, batch=batch, stages=stages, reached=lambda point: action())
+        replay(
+            log,
+            out,
+            config,
+            partitions=partitions,
+            batch=batch,
+            stages=stages,
+            reached=lambda point: action(),
+        )
 
 
 def count_actions(log: Path, out: Path, *, partitions: int, batch: int) -> int:
@@ -38,7 +53,10 @@ def count_actions(log: Path, out: Path, *, partitions: int, batch: int) -> int:
 
 
 def run_until_killed(log: Path, out: Path, *, partitions: int, batch: int, at: int) -> bool:
-    """Run in a process that is killed with SIGKILL at action number `at`, from 1; False if the run was done before that."""
+    """Run in a process that is killed with SIGKILL at action number `at`, from 1;
+
+    False if the run was done before that.
+    """
     child = _forks.Process(target=_run_and_die, args=(log, out, partitions, batch, at))
     child.start()
     child.join()
@@ -48,8 +66,13 @@ def run_until_killed(log: Path, out: Path, *, partitions: int, batch: int, at: i
 
 
 def run_killed_after(log: Path, out: Path, *, partitions: int, batch: int, seconds: float) -> bool:
-    """Run in a process that is killed after some time, wherever it is then; False if the run was done before that."""
-    child = _forks.Process(target=run, args=(log, out), kwargs={"partitions": partitions, "batch": batch})
+    """Run in a process that is killed after some time, wherever it is then;
+
+    False if the run was done before that.
+    """
+    child = _forks.Process(
+        target=run, args=(log, out), kwargs={"partitions": partitions, "batch": batch}
+    )
     child.start()
     child.join(timeout=seconds)
     child.kill()
@@ -75,8 +98,13 @@ def _run_and_die(log: Path, out: Path, partitions: int, batch: int, at: int) -> 
 
 
 def _interrupted(config: Config, partitions: int, action: Callable[[], None]) -> Stages:
-    score = [_Interrupted(Score(config, partition, partitions), action) for partition in range(partitions)]
-    return Stages(score, lambda states: _InterruptedDownstream(pipeline.Downstream(config, states), action))
+    score = [
+        _Interrupted(Score(config, partition, partitions), action)
+        for partition in range(partitions)
+    ]
+    return Stages(
+        score, lambda states: _InterruptedDownstream(pipeline.Downstream(config, states), action)
+    )
 
 
 class _Interrupted:

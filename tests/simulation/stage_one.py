@@ -1,4 +1,6 @@
-"""Stage 1 alone, driven over a recorded log by the in-process driver: the sum of everything it sends, per pane."""
+"""Stage 1 alone, driven over a recorded log by the in-process driver: the sum of everything it
+sends, per pane.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from typing import Any
 from driftline.agents.inprocess.replay import Stages, replay
 from driftline.schemas.config import load_config
 from driftline.streams.join import Score
-from driftline.streams.lanes import CELLS, COUNT, COUNTERS, LANE_NAMES, PREDICTED_NEGATIVE, PREDICTED_POSITIVE
+from driftline.streams.lanes import (
+    CELLS,
+    COUNT,
+    COUNTERS,
+    LANE_NAMES,
+    PREDICTED_NEGATIVE,
+    PREDICTED_POSITIVE,
+)
 from driftline.streams.partial import Partial
 from tests.oracle.figures import NEGATIVE, POSITIVE, Figure, Place
 from tests.oracle.settings import Settings
@@ -42,7 +51,10 @@ class Sum:
         """Counts by pane; in the decisions lane cumulated over the rungs."""
         figures: dict[Place, Figure] = {}
         for partial in self.partials:
-            columns = (partial.counts[name].tolist() for name in ("lane", "pane", "series", "rung", "measure", "a", "b", "count"))
+            columns = (
+                partial.counts[name].tolist()
+                for name in ("lane", "pane", "series", "rung", "measure", "a", "b", "count")
+            )
             for lane, pane, series, rung, measure, a, b, amount in zip(*columns, strict=True):
                 ladder = [name for name, _ in settings.of(partial.series[series][0]).rungs]
                 for name in ladder[rung:] if LANE_NAMES[lane] == "decisions" else ["-"]:
@@ -51,7 +63,9 @@ class Sum:
                     if measure == COUNT:
                         figure.counts[COUNTERS[b]] += amount
                     elif measure == CELLS:
-                        figure.cells[partial.labels[a], BY_SCORE.get(b) or partial.labels[b]] += amount
+                        figure.cells[partial.labels[a], BY_SCORE.get(b) or partial.labels[b]] += (
+                            amount
+                        )
         return figures
 
 
@@ -59,6 +73,9 @@ def run(log: Path, out: Path, *, partitions: int, batch: int) -> dict[Place, Fig
     """Counts of stage 1 over the log, by pane."""
     config = load_config(log / "driftline.toml")
     total = Sum()
-    stages = Stages([Score(config, partition, partitions) for partition in range(partitions)], lambda states: total)
+    stages = Stages(
+        [Score(config, partition, partitions) for partition in range(partitions)],
+        lambda states: total,
+    )
     replay(log, out, config, partitions=partitions, batch=batch, stages=stages)
     return total.figures(Settings.from_toml((log / "driftline.toml").read_text(encoding="utf-8")))

@@ -1,4 +1,6 @@
-"""Seeded histories through the whole pipeline: every announced integer is the oracle's, for every number of partitions and batch size."""
+"""Seeded histories through the whole pipeline: every announced integer is the oracle's, for every
+number of partitions and batch size.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,20 @@ def test_pipeline_announces_what_the_oracle_counts(tmp_path: Path, seed: int) ->
     random = Random(seed)
     log, out = tmp_path / "log", tmp_path / "out"
     write(log, seed, oversized=seed % 50 == 0)
-    partitions, batch = PARTITIONS[seed % 4], random.choice((random.randint(1, 60), random.randint(60, 500), 10_000))
+    partitions, batch = (
+        PARTITIONS[seed % 4],
+        random.choice((random.randint(1, 60), random.randint(60, 500), 10_000)),
+    )
     runs.run(log, out, partitions=partitions, batch=batch)
-    assert differences_from_oracle(log, out, partitions=partitions) == [], f"history {seed}, {partitions} partitions, batches of {batch}"
+    assert differences_from_oracle(log, out, partitions=partitions) == [], (
+        f"history {seed}, {partitions} partitions, batches of {batch}"
+    )
 
 
 @pytest.mark.parametrize("seed", IN_TIME_SEEDS)
-def test_partitions_and_batches_change_no_byte_where_no_row_is_late(tmp_path: Path, seed: int) -> None:
+def test_partitions_and_batches_change_no_byte_where_no_row_is_late(
+    tmp_path: Path, seed: int
+) -> None:
     random = Random(seed)
     log = tmp_path / "log"
     write(log, seed, late=False)
@@ -52,7 +61,9 @@ def test_partitions_and_batches_change_no_byte_where_no_row_is_late(tmp_path: Pa
     assert differences_from_oracle(log, tmp_path / "out-1", partitions=1) == []
     first, *others = written
     for other in others:
-        assert names_that_differ(written[first], written[other]) == [], f"history {seed}: (partitions, batch) {first} and {other}"
+        assert names_that_differ(written[first], written[other]) == [], (
+            f"history {seed}: (partitions, batch) {first} and {other}"
+        )
 
 
 def names_that_differ(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
@@ -81,21 +92,41 @@ def test_worked_example_of_the_issue_in_all_24_orders(tmp_path: Path) -> None:
     log.mkdir()
     orders = list(permutations(TRUTHS))
     said = {"model_version": "1", "timestamp": "2024-03-01T00:00:00Z", "prediction": "A"}
-    predictions = [{"prediction_id": f"{i}", "model_name": f"order-{i:02d}", **said} for i in range(len(orders))]
-    truths = [{"prediction_id": f"{i}", **order[turn]} for turn in range(4) for i, order in enumerate(orders)]
+    predictions = [
+        {"prediction_id": f"{i}", "model_name": f"order-{i:02d}", **said}
+        for i in range(len(orders))
+    ]
+    truths = [
+        {"prediction_id": f"{i}", **order[turn]}
+        for turn in range(4)
+        for i, order in enumerate(orders)
+    ]
     for name, events in (("predictions", predictions), ("ground-truth", truths)):
-        (log / f"{name}.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+        (log / f"{name}.jsonl").write_text(
+            "".join(json.dumps(event) + "\n" for event in events), encoding="utf-8"
+        )
     (log / "driftline.toml").write_text(EXAMPLE_TOML, encoding="utf-8")
     runs.run(log, out, partitions=2, batch=10)
-    figures = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    figures = [
+        json.loads(line)
+        for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     for i in range(len(orders)):
         mine = {
             figure["maturity"]: figure
             for figure in figures
-            if (figure["model_name"], figure["lane"], figure["window"]) == (f"order-{i:02d}", "decisions", "1d")
+            if (figure["model_name"], figure["lane"], figure["window"])
+            == (f"order-{i:02d}", "decisions", "1d")
         }
-        right_and_wrong = {rung: (figure["n"], figure["metrics"]["accuracy"]) for rung, figure in mine.items()}
-        assert right_and_wrong == {"1h": (1, 1.0), "6h": (1, 0.0), "1d": (0, None), "30d": (1, 0.0)}, orders[i]
+        right_and_wrong = {
+            rung: (figure["n"], figure["metrics"]["accuracy"]) for rung, figure in mine.items()
+        }
+        assert right_and_wrong == {
+            "1h": (1, 1.0),
+            "6h": (1, 0.0),
+            "1d": (0, None),
+            "30d": (1, 0.0),
+        }, orders[i]
         last = mine["30d"]
         assert last["labels"] == ["A", "B"]
         assert last["matrix"] == [[0, 0], [1, 0]]

@@ -17,7 +17,10 @@ from tests.oracle.settings import MINUTE, Settings
 def test_ideal_of_the_benchmark_counts_what_the_oracle_counts(tmp_path: Path) -> None:
     jobs.write(tmp_path, "plain", 3_000)
     settings = Settings.from_toml((tmp_path / "driftline.toml").read_text(encoding="utf-8"))
-    figures = count(join(tmp_path, settings, partitions=jobs.PARTITIONS, now=time.time_ns() // 1_000_000), settings)
+    figures = count(
+        join(tmp_path, settings, partitions=jobs.PARTITIONS, now=time.time_ns() // 1_000_000),
+        settings,
+    )
     predictions: Counter[tuple[str, str, int]] = Counter()
     cells: Cells = Counter()
     expired = 0
@@ -37,10 +40,15 @@ def test_ideal_of_the_benchmark_counts_what_the_oracle_counts(tmp_path: Path) ->
 def test_both_jobs_have_the_same_predictions(tmp_path: Path) -> None:
     for job in ("plain", "full"):
         jobs.write(tmp_path / job, job, 50)
-    ids = {job: [row["prediction_id"] for row in _rows(tmp_path / job)] for job in ("plain", "full")}
+    ids = {
+        job: [row["prediction_id"] for row in _rows(tmp_path / job)] for job in ("plain", "full")
+    }
     assert ids["plain"] == ids["full"]
     assert len(ids["plain"]) > 50
 
 
 def _rows(log: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in (log / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in (log / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    ]

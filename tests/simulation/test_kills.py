@@ -30,7 +30,9 @@ def test_kills_between_any_two_actions_change_no_byte(tmp_path: Path, seed: int)
         batch = random.choice((batch, random.randint(20, 120)))
         assert runs.run_until_killed(log, out, partitions=partitions, batch=batch, at=moment)
     runs.run(log, out, partitions=partitions, batch=batch)
-    assert runs.outputs(out) == runs.outputs(tmp_path / "undisturbed"), f"history {seed}, killed at {moments}"
+    assert runs.outputs(out) == runs.outputs(tmp_path / "undisturbed"), (
+        f"history {seed}, killed at {moments}"
+    )
 
 
 @pytest.mark.parametrize("seed", TIMED_SEEDS)
@@ -40,10 +42,15 @@ def test_kills_at_any_instant_change_no_byte(tmp_path: Path, seed: int) -> None:
     write(log, seed, everything=True)
     runs.run(log, tmp_path / "undisturbed", partitions=2, batch=50)
     for _ in range(4):
-        # Whether it is still running by then depends on the machine; at the latest the next line finishes it.
-        runs.run_killed_after(log, tmp_path / "killed", partitions=2, batch=50, seconds=random.uniform(0.02, 0.4))
+        # Whether it is still running by then depends on the machine; at the latest the next line
+        # finishes it.
+        runs.run_killed_after(
+            log, tmp_path / "killed", partitions=2, batch=50, seconds=random.uniform(0.02, 0.4)
+        )
     runs.run(log, tmp_path / "killed", partitions=2, batch=50)
-    assert runs.outputs(tmp_path / "killed") == runs.outputs(tmp_path / "undisturbed"), f"history {seed}"
+    assert runs.outputs(tmp_path / "killed") == runs.outputs(tmp_path / "undisturbed"), (
+        f"history {seed}"
+    )
 
 
 @pytest.mark.parametrize("seed", range(330, 334))
@@ -54,5 +61,7 @@ def test_two_runs_and_other_batch_sizes_write_the_same_bytes(tmp_path: Path, see
     for number, batch in enumerate((10_000, 10_000, 1 + seed % 7, 97)):
         runs.run(log, tmp_path / f"out-{number}", partitions=7, batch=batch)
         written.append(runs.outputs(tmp_path / f"out-{number}"))
-    assert all(written[0][name] == other[name] for other in written[1:] for name in written[0]), f"history {seed}"
+    assert all(written[0][name] == other[name] for other in written[1:] for name in written[0]), (
+        f"history {seed}"
+    )
     assert all(written[0].keys() == other.keys() for other in written)

@@ -53,7 +53,11 @@ class Asked:
 def test_open_windows_shown_at_random_moments_change_no_byte(tmp_path: Path, seed: int) -> None:
     log, random = tmp_path / "log", Random(seed)
     write(log, seed, everything=True)
-    config, partitions, batch = load_config(log / "driftline.toml"), random.choice((1, 4, 7)), random.randint(5, 60)
+    config, partitions, batch = (
+        load_config(log / "driftline.toml"),
+        random.choice((1, 4, 7)),
+        random.randint(5, 60),
+    )
     shown: list[Record] = []
     stages = Stages(
         [Score(config, partition, partitions) for partition in range(partitions)],

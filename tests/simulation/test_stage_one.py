@@ -34,11 +34,15 @@ def differing(folder: Path, seed: int) -> dict[Any, Any]:
     partitions, batch = random.choice((1, 2, 7, 8)), random.choice((1, 7, 40, 10_000))
     settings = Settings.from_toml((log / "driftline.toml").read_text(encoding="utf-8"))
     joined = join(log, settings, partitions=partitions, now=time.time_ns() // 1_000_000)
-    wanted = {place: filled(figure) for place, figure in count(joined, settings, panes=True).items()}
+    wanted = {
+        place: filled(figure) for place, figure in count(joined, settings, panes=True).items()
+    }
     counted = stage_one.run(log, folder / f"out-{seed}", partitions=partitions, batch=batch)
     found = {place: filled(figure) for place, figure in counted.items()}
     assert sum(map(len, wanted.values())) > 100, "an empty history shows nothing"
-    both = {place: (wanted.get(place, {}), found.get(place, {})) for place in sorted({*wanted, *found})}
+    both = {
+        place: (wanted.get(place, {}), found.get(place, {})) for place in sorted({*wanted, *found})
+    }
     return {place: (ours, theirs) for place, (ours, theirs) in both.items() if ours != theirs}
 
 
@@ -59,7 +63,9 @@ def retractions_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = driftline.streams.join.entry.outcome
 
     def skipping(prediction: Any, truths: Any, horizons: Any, labels: Any) -> Any:
-        return outcome(prediction, [truth for truth in truths if truth.label != NO_LABEL], horizons, labels)
+        return outcome(
+            prediction, [truth for truth in truths if truth.label != NO_LABEL], horizons, labels
+        )
 
     monkeypatch.setattr(driftline.streams.join.sequential_join, "outcome", skipping)
 
@@ -68,7 +74,10 @@ def revisions_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = driftline.streams.join.entry.outcome
 
     def forgetful(prediction: Any, truths: Any, horizons: Any, labels: Any) -> Any:
-        plain = [driftline.streams.join.entry.TruthPart(0, t.label, t.timestamp_ms, t.known_ms, t.met) for t in truths]
+        plain = [
+            driftline.streams.join.entry.TruthPart(0, t.label, t.timestamp_ms, t.known_ms, t.met)
+            for t in truths
+        ]
         return outcome(prediction, plain, horizons, labels)
 
     monkeypatch.setattr(driftline.streams.join.sequential_join, "outcome", forgetful)
@@ -101,16 +110,28 @@ def corrections_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def patient(self: Any) -> None:
         learn(self)
-        self.horizons = [driftline.streams.join.entry.Horizons(h.ladder_ms, h.correction_ms * 2) for h in self.horizons]
+        self.horizons = [
+            driftline.streams.join.entry.Horizons(h.ladder_ms, h.correction_ms * 2)
+            for h in self.horizons
+        ]
 
     monkeypatch.setattr(driftline.streams.join.batch_rows.Texts, "_learn", patient)
 
 
 @pytest.mark.parametrize(
     "plant",
-    [exclusive_rungs, retractions_are_skipped, revisions_are_ignored, copies_are_conflicts, truths_are_never_late, corrections_never_end],
+    [
+        exclusive_rungs,
+        retractions_are_skipped,
+        revisions_are_ignored,
+        copies_are_conflicts,
+        truths_are_never_late,
+        corrections_never_end,
+    ],
     ids=lambda plant: plant.__name__,
 )
-def test_planted_fault_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]) -> None:
+def test_planted_fault_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]
+) -> None:
     plant(monkeypatch)
     assert any(differing(tmp_path, seed) for seed in FAULT_SEEDS)

@@ -23,8 +23,12 @@ Lines = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def verdict_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Lines], None]], list[str]]:
-    """Changes the lines of one output file of a run that is right, and says what the comparison finds."""
+def verdict_on(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, Callable[[Lines], None]], list[str]]:
+    """Changes the lines of one output file of a run that is right, and says what the comparison
+    finds.
+    """
     folder = tmp_path_factory.mktemp("run")
     log, out = folder / "log", folder / "out"
     write(log, SEED)
@@ -56,7 +60,9 @@ def one_more_in_a_cell(lines: Lines) -> None:
 
 
 def swapped_cells(lines: Lines) -> None:
-    line = some(lines, lambda line: line["n"] > 0 and line["matrix"][0][-1] != line["matrix"][-1][0])
+    line = some(
+        lines, lambda line: line["n"] > 0 and line["matrix"][0][-1] != line["matrix"][-1][0]
+    )
     line["matrix"][0][-1], line["matrix"][-1][0] = line["matrix"][-1][0], line["matrix"][0][-1]
 
 
@@ -81,15 +87,28 @@ def later_window(lines: Lines) -> None:
 
 
 def wrong_coverage(lines: Lines) -> None:
-    some(lines, lambda line: line["lane"] == "decisions" and line["n"] > 0)["label_coverage"] += 0.01
+    some(lines, lambda line: line["lane"] == "decisions" and line["n"] > 0)["label_coverage"] += (
+        0.01
+    )
 
 
 @pytest.mark.parametrize(
     "change",
-    [one_more_in_a_cell, swapped_cells, one_prediction_less, lost_counter, lost_line, repeated_line, later_window, wrong_coverage],
+    [
+        one_more_in_a_cell,
+        swapped_cells,
+        one_prediction_less,
+        lost_counter,
+        lost_line,
+        repeated_line,
+        later_window,
+        wrong_coverage,
+    ],
     ids=lambda change: change.__name__,
 )
-def test_wrong_figure_is_found(verdict_on: Callable[..., list[str]], change: Callable[[Lines], None]) -> None:
+def test_wrong_figure_is_found(
+    verdict_on: Callable[..., list[str]], change: Callable[[Lines], None]
+) -> None:
     assert verdict_on("metrics.jsonl", change)
 
 
@@ -112,6 +131,8 @@ def test_wrong_dead_letter_is_found(verdict_on: Callable[..., list[str]], fault:
             lines[0]["value"] = "{}"
             lines[0].pop("value_base64", None)
         else:
-            lines[0]["dlq_reason"] = "conflict" if lines[0]["dlq_reason"] != "conflict" else "not_json"
+            lines[0]["dlq_reason"] = (
+                "conflict" if lines[0]["dlq_reason"] != "conflict" else "not_json"
+            )
 
     assert verdict_on("predictions.dlq.jsonl", change)

@@ -1,4 +1,6 @@
-"""A wrong event of each kind: a clear reason in the dead-letter file, no watermark moved, nothing lost."""
+"""A wrong event of each kind: a clear reason in the dead-letter file, no watermark moved, nothing
+lost.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,13 @@ import pytest
 
 from tests.simulation import runs
 
-GOOD = {"prediction_id": "good", "model_name": "m", "model_version": "1", "timestamp": "2024-03-01T10:00:00Z", "prediction": "yes"}
+GOOD = {
+    "prediction_id": "good",
+    "model_name": "m",
+    "model_version": "1",
+    "timestamp": "2024-03-01T10:00:00Z",
+    "prediction": "yes",
+}
 # Would close every window of the first of March if it were read.
 AHEAD = {**GOOD, "prediction_id": "bad", "timestamp": "2024-03-03T00:00:00Z", "score": 0.5}
 TOML = '[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "1d"\ncorrection_horizon = "1h"\npark = "1d"\n'
@@ -36,25 +44,48 @@ WRONG = {
     "30 years ahead": (changed(timestamp="2054-03-01T00:00:00Z"), "too_far_ahead", "2054"),
     "no time": (changed(timestamp="tomorrow"), "wrong_type", "timestamp"),
     "2 MiB long": (changed(note="x" * (2 << 20)), "too_large", ""),
-    "Latin-1": (json.dumps({**AHEAD, "note": "é"}, ensure_ascii=False).encode("latin-1"), "encoding", ""),
+    "Latin-1": (
+        json.dumps({**AHEAD, "note": "é"}, ensure_ascii=False).encode("latin-1"),
+        "encoding",
+        "",
+    ),
     "UTF-16": (json.dumps(AHEAD).encode("utf-16-le"), "encoding", ""),
 }
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_wrong_event_is_refused_with_its_bytes_and_reason_and_nothing_else_changes(tmp_path: Path, kind: str) -> None:
+def test_wrong_event_is_refused_with_its_bytes_and_reason_and_nothing_else_changes(
+    tmp_path: Path, kind: str
+) -> None:
     raw, reason, named = WRONG[kind]
-    # One minute behind the good one, so within its grace; late if the wrong one between them moved the watermark.
+    # One minute behind the good one, so within its grace; late if the wrong one between them moved
+    # the watermark.
     other = {**GOOD, "prediction_id": "other", "timestamp": "2024-03-01T09:59:00Z"}
-    truths = [{"prediction_id": name, "label": "yes", "timestamp": "2024-03-01T10:30:00Z"} for name in ("good", "other")]
+    truths = [
+        {"prediction_id": name, "label": "yes", "timestamp": "2024-03-01T10:30:00Z"}
+        for name in ("good", "other")
+    ]
     out = replayed(tmp_path, [json.dumps(GOOD).encode(), raw, json.dumps(other).encode()], truths)
-    letters = [json.loads(line) for line in (out / "predictions.dlq.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [(letter["dlq_topic"], letter["dlq_offset"], letter["dlq_reason"]) for letter in letters] == [("predictions", 1, reason)]
+    letters = [
+        json.loads(line)
+        for line in (out / "predictions.dlq.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert [
+        (letter["dlq_topic"], letter["dlq_offset"], letter["dlq_reason"]) for letter in letters
+    ] == [("predictions", 1, reason)]
     assert "predictions" in letters[0]["dlq_error"]
     assert named in letters[0]["dlq_error"]
-    kept = base64.b64decode(letters[0]["value_base64"]) if "value_base64" in letters[0] else letters[0]["value"].encode()
+    kept = (
+        base64.b64decode(letters[0]["value_base64"])
+        if "value_base64" in letters[0]
+        else letters[0]["value"].encode()
+    )
     assert kept == raw
-    assert figures(out) == figures(replayed(tmp_path / "without", [json.dumps(GOOD).encode(), json.dumps(other).encode()], truths))
+    assert figures(out) == figures(
+        replayed(
+            tmp_path / "without", [json.dumps(GOOD).encode(), json.dumps(other).encode()], truths
+        )
+    )
     traffic = [figure["n_predictions"] for figure in figures(out) if figure["lane"] == "traffic"]
     assert sum(traffic) == 2
 
@@ -63,12 +94,17 @@ def replayed(folder: Path, predictions: list[bytes], truths: list[dict[str, Any]
     log = folder / "log"
     log.mkdir(parents=True)
     (log / "predictions.jsonl").write_bytes(b"".join(line + b"\n" for line in predictions))
-    (log / "ground-truth.jsonl").write_text("".join(json.dumps(truth) + "\n" for truth in truths), encoding="utf-8")
+    (log / "ground-truth.jsonl").write_text(
+        "".join(json.dumps(truth) + "\n" for truth in truths), encoding="utf-8"
+    )
     (log / "driftline.toml").write_text(TOML, encoding="utf-8")
     runs.run(log, folder / "out", partitions=1, batch=10_000)
     return folder / "out"
 
 
 def figures(out: Path) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    found = [
+        json.loads(line)
+        for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     return [figure for figure in found if figure["kind"] == "tumbling"]

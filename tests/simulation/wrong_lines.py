@@ -53,7 +53,12 @@ PREDICTION_FAULTS: list[Callable[[Event], bytes]] = [
     lambda event: _json(event, threshold=-0.1),
     lambda event: _json(event, features=[1, 2]),
     lambda event: _json(event, scores={"a": 1.5}),
-    lambda event: _json({name: event[name] for name in ("prediction_id", "model_name", "model_version", "timestamp")}),
+    lambda event: _json(
+        {
+            name: event[name]
+            for name in ("prediction_id", "model_name", "model_version", "timestamp")
+        }
+    ),
 ]
 TRUTH_FAULTS: list[Callable[[Event], bytes]] = [
     *_FAULTS,

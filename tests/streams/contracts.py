@@ -1,6 +1,7 @@
 """What every plug-in must do, as checks that raise AssertionError with the plug-in's name.
 
-`test_contract.py` runs them on everything the catalogue finds and shows that each of them fails on a planted fault.
+`test_contract.py` runs them on everything the catalogue finds and shows that each of them fails on
+a planted fault.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from tests.streams.summaries import pairs
 
 
 def full_counts(seed: int, labels: tuple[str, ...], series: int = 12) -> Counts:
-    """Counts with everything in them; the first series is empty, the second has predictions only, the third one class only."""
+    """Counts with everything in them; the first series is empty, the second has predictions only,
+    the third one class only.
+    """
     rng = np.random.default_rng(seed)
     k = len(labels)
     matrix = rng.integers(0, 60, (series, k, k))
@@ -44,7 +47,9 @@ def full_counts(seed: int, labels: tuple[str, ...], series: int = 12) -> Counts:
     predictions = n + rng.integers(0, 50, series)
     predictions[0], predictions[1] = 0, 9
     bins = loglinear.bin_of(np.array([3, 90, 1500, 40_000]))
-    histogram = SparseHistogram(bins, rng.integers(1, 30, (series, len(bins))) * (predictions > 0)[:, np.newaxis])
+    histogram = SparseHistogram(
+        bins, rng.integers(1, 30, (series, len(bins))) * (predictions > 0)[:, np.newaxis]
+    )
     return Counts(
         labels=labels,
         positive=1 if k == 2 else None,
@@ -66,9 +71,21 @@ def examples() -> Iterator[Counts]:
         yield full_counts(seed, ("no", "yes"))
         yield full_counts(seed, ("a", "b", "c"))
     bare = full_counts(3, ("no", "yes"))
-    yield Counts(labels=bare.labels, positive=1, matrix=bare.matrix, n_predictions=bare.n_predictions)
-    yield Counts(labels=("only",), positive=None, matrix=np.array([[[0]], [[5]]]), n_predictions=np.array([0, 7]))
-    yield Counts(labels=(), positive=None, matrix=np.zeros((3, 0, 0), dtype=np.int64), n_predictions=np.array([0, 1, 500]))
+    yield Counts(
+        labels=bare.labels, positive=1, matrix=bare.matrix, n_predictions=bare.n_predictions
+    )
+    yield Counts(
+        labels=("only",),
+        positive=None,
+        matrix=np.array([[[0]], [[5]]]),
+        n_predictions=np.array([0, 7]),
+    )
+    yield Counts(
+        labels=(),
+        positive=None,
+        matrix=np.zeros((3, 0, 0), dtype=np.int64),
+        n_predictions=np.array([0, 1, 500]),
+    )
 
 
 def rows_of(counts: Counts, at: slice) -> Counts:
@@ -81,33 +98,49 @@ def times(counts: Counts, factor: int) -> Counts:
     scaled = {}
     for name, value in _arrays(counts):
         if name != "window_ms":
-            scaled[name] = SparseHistogram(value.bins, value.counts * factor) if isinstance(value, SparseHistogram) else value * factor
+            scaled[name] = (
+                SparseHistogram(value.bins, value.counts * factor)
+                if isinstance(value, SparseHistogram)
+                else value * factor
+            )
     return replace(counts, **scaled)
 
 
 def check_metric(metric: Metric) -> None:
     """Everything that a metric promises."""
     check_docstring(type(metric))
-    assert set(metric.lanes) <= {TRAFFIC, DECISIONS, ARRIVALS}, f"{metric.name}: unknown lane in {metric.lanes}"
+    assert set(metric.lanes) <= {TRAFFIC, DECISIONS, ARRIVALS}, (
+        f"{metric.name}: unknown lane in {metric.lanes}"
+    )
     assert metric.lanes, f"{metric.name}: no lane"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for counts in examples():
             before = _bytes(counts)
-            values, interval, bounds = metric.value(counts), metric.interval(counts), metric.bounds(counts)
+            values, interval, bounds = (
+                metric.value(counts),
+                metric.interval(counts),
+                metric.bounds(counts),
+            )
             assert _bytes(counts) == before, f"{metric.name}: changes its input"
-            assert values.shape == (counts.series,), f"{metric.name}: shape {values.shape} for {counts.series} series"
+            assert values.shape == (counts.series,), (
+                f"{metric.name}: shape {values.shape} for {counts.series} series"
+            )
             assert values.dtype == np.float64, f"{metric.name}: {values.dtype} instead of float64"
             assert not np.isinf(values).any(), f"{metric.name}: infinite value"
             # Bounds may stand without a value: with no truth at all everything is possible.
-            assert interval is None or np.isnan(interval[0][np.isnan(values)]).all(), f"{metric.name}: an interval without a value"
+            assert interval is None or np.isnan(interval[0][np.isnan(values)]).all(), (
+                f"{metric.name}: an interval without a value"
+            )
             for limits in (interval, bounds):
                 if limits is not None:
                     check_limits(metric, values, limits)
             check_series_do_not_mix(metric, counts, values, interval)
             if metric.unit != "1/s":
                 check_rows_twice(metric, counts, values, interval)
-            assert all(metric.null_reasons(counts, np.flatnonzero(np.isnan(values)))), f"{metric.name}: null without a reason"
+            assert all(metric.null_reasons(counts, np.flatnonzero(np.isnan(values)))), (
+                f"{metric.name}: null without a reason"
+            )
 
 
 def check_docstring(plugin: type[msgspec.Struct]) -> None:
@@ -121,7 +154,11 @@ def check_docstring(plugin: type[msgspec.Struct]) -> None:
     tests = doctest.DocTestFinder(recurse=False).find(plugin, name, module=module)
     assert any(test.examples for test in tests), f"{name}: no example that runs"
     for test in tests:
-        failed = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=lambda _: None).failed
+        failed = (
+            doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+            .run(test, out=lambda _: None)
+            .failed
+        )
         assert failed == 0, f"{name}: the example gives something else"
     for parameter in plugin.__struct_fields__:
         assert parameter in text, f"{name}: the docstring does not explain {parameter}"
@@ -131,38 +168,60 @@ def check_limits(metric: Metric, values: NDArray[np.float64], limits: Interval) 
     """Limits stand where the value stands, around it, and a share's within [0, 1]."""
     low, high = limits
     known = ~np.isnan(low) & ~np.isnan(high)
-    assert low.shape == high.shape == values.shape, f"{metric.name}: limits of another shape than the value"
+    assert low.shape == high.shape == values.shape, (
+        f"{metric.name}: limits of another shape than the value"
+    )
     known &= ~np.isnan(values)
-    assert (low[known] <= values[known] + 1e-12).all(), f"{metric.name}: a lower limit above the value"
-    assert (high[known] >= values[known] - 1e-12).all(), f"{metric.name}: an upper limit below the value"
+    assert (low[known] <= values[known] + 1e-12).all(), (
+        f"{metric.name}: a lower limit above the value"
+    )
+    assert (high[known] >= values[known] - 1e-12).all(), (
+        f"{metric.name}: an upper limit below the value"
+    )
     if metric.unit == "share":
         inside = (low[known] >= -1e-12).all() and (high[known] <= 1 + 1e-12).all()
         assert inside, f"{metric.name}: limits of a share outside [0, 1]"
 
 
-def check_series_do_not_mix(metric: Metric, counts: Counts, values: NDArray[np.float64], interval: Interval | None) -> None:
-    """All series at once give what each gives alone, to the last bit: which windows are due together must not show in a figure."""
+def check_series_do_not_mix(
+    metric: Metric, counts: Counts, values: NDArray[np.float64], interval: Interval | None
+) -> None:
+    """All series at once give what each gives alone, to the last bit: which windows are due
+    together must not show in a figure.
+    """
     for series in range(counts.series):
         alone = rows_of(counts, slice(series, series + 1))
         one, many = metric.value(alone), values[series : series + 1]
-        assert np.array_equal(one, many, equal_nan=True), f"{metric.name}: value {one} alone, {many} among others"
+        assert np.array_equal(one, many, equal_nan=True), (
+            f"{metric.name}: value {one} alone, {many} among others"
+        )
         if interval is not None:
             limits = metric.interval(alone)
-            assert limits is not None, f"{metric.name}: an interval for many series and none for one"
+            assert limits is not None, (
+                f"{metric.name}: an interval for many series and none for one"
+            )
             for limit, limits_of_all in zip(limits, interval, strict=True):
                 many = limits_of_all[series : series + 1]
-                assert np.array_equal(limit, many, equal_nan=True), f"{metric.name}: limit {limit} alone, {many} among others"
+                assert np.array_equal(limit, many, equal_nan=True), (
+                    f"{metric.name}: limit {limit} alone, {many} among others"
+                )
 
 
-def check_rows_twice(metric: Metric, counts: Counts, values: NDArray[np.float64], interval: Interval | None) -> None:
-    """Every row twice leaves the value alone and widens no interval: a metric is a function of shares, and merging is adding."""
+def check_rows_twice(
+    metric: Metric, counts: Counts, values: NDArray[np.float64], interval: Interval | None
+) -> None:
+    """Every row twice leaves the value alone and widens no interval: a metric is a function of
+    shares, and merging is adding.
+    """
     twice = times(counts, 2)
     _same(metric, "value of doubled counts", metric.value(twice), values)
     limits = metric.interval(twice)
     if interval is not None and limits is not None:
         widths, narrower = interval[1] - interval[0], limits[1] - limits[0]
         known = ~np.isnan(widths)
-        assert (narrower[known] <= widths[known] + 1e-12).all(), f"{metric.name}: twice the rows widen the interval"
+        assert (narrower[known] <= widths[known] + 1e-12).all(), (
+            f"{metric.name}: twice the rows widen the interval"
+        )
 
 
 def check_drift_test(test: DriftTest) -> None:
@@ -175,21 +234,38 @@ def check_drift_test(test: DriftTest) -> None:
         assert (reference.to_dict(), current.to_dict()) == before, f"{test.name}: changes its input"
         if result is None:
             continue
-        assert result == test.compare(reference, current), f"{test.name}: another result the second time"
-        assert (result.n_reference, result.n_current) == (reference.total, current.total), f"{test.name}: wrong sizes"
+        assert result == test.compare(reference, current), (
+            f"{test.name}: another result the second time"
+        )
+        assert (result.n_reference, result.n_current) == (reference.total, current.total), (
+            f"{test.name}: wrong sizes"
+        )
         if min(reference.total, current.total) < test.min_samples:
-            assert result.level == "insufficient data", f"{test.name}: a verdict from too few samples"
+            assert result.level == "insufficient data", (
+                f"{test.name}: a verdict from too few samples"
+            )
         if result.p_value is not None:
             assert 0 <= result.p_value <= 1, f"{test.name}: p-value {result.p_value}"
-            weaker = test.compare(reference, current, reference_size=reference.total / 3, current_size=current.total / 3)
+            weaker = test.compare(
+                reference,
+                current,
+                reference_size=reference.total / 3,
+                current_size=current.total / 3,
+            )
             assert weaker is not None, f"{test.name}: no result at a smaller effective size"
-            assert weaker.p_value is None or weaker.p_value >= result.p_value, f"{test.name}: fewer independent rows make it more certain"
+            assert weaker.p_value is None or weaker.p_value >= result.p_value, (
+                f"{test.name}: fewer independent rows make it more certain"
+            )
         if same:
-            assert result.level in ("none", "insufficient data", "identifier"), f"{test.name}: {result.level} between equal summaries"
+            assert result.level in ("none", "insufficient data", "identifier"), (
+                f"{test.name}: {result.level} between equal summaries"
+            )
 
 
 def _same(metric: Metric, what: str, one: NDArray[np.float64], other: NDArray[np.float64]) -> None:
-    assert np.allclose(one, other, rtol=1e-12, atol=1e-15, equal_nan=True), f"{metric.name}: {what} {one} instead of {other}"
+    assert np.allclose(one, other, rtol=1e-12, atol=1e-15, equal_nan=True), (
+        f"{metric.name}: {what} {one} instead of {other}"
+    )
 
 
 def _arrays(counts: Counts) -> Iterator[tuple[str, NDArray[np.int64] | SparseHistogram]]:
@@ -199,9 +275,18 @@ def _arrays(counts: Counts) -> Iterator[tuple[str, NDArray[np.int64] | SparseHis
             yield field.name, value
 
 
-def _cut(value: NDArray[np.int64] | SparseHistogram, at: slice) -> NDArray[np.int64] | SparseHistogram:
-    return SparseHistogram(value.bins, value.counts[at]) if isinstance(value, SparseHistogram) else value[at]
+def _cut(
+    value: NDArray[np.int64] | SparseHistogram, at: slice
+) -> NDArray[np.int64] | SparseHistogram:
+    return (
+        SparseHistogram(value.bins, value.counts[at])
+        if isinstance(value, SparseHistogram)
+        else value[at]
+    )
 
 
 def _bytes(counts: Counts) -> list[bytes]:
-    return [(value.counts if isinstance(value, SparseHistogram) else value).tobytes() for _, value in _arrays(counts)]
+    return [
+        (value.counts if isinstance(value, SparseHistogram) else value).tobytes()
+        for _, value in _arrays(counts)
+    ]

@@ -11,7 +11,14 @@ START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z."""
 
 
-def metric(end_ms: int, values: dict[str, float | None], *, size_ms: int = DAY_MS, delay_ms: int = DAY_MS, **more: Any) -> Metric:
+def metric(
+    end_ms: int,
+    values: dict[str, float | None],
+    *,
+    size_ms: int = DAY_MS,
+    delay_ms: int = DAY_MS,
+    **more: Any,
+) -> Metric:
     """Figures of a window of churn 1.0.0 at maturity 1d, with 1,000 rows, all labelled."""
     fields: dict[str, Any] = {
         "model_name": "churn",
@@ -37,9 +44,17 @@ def metric(end_ms: int, values: dict[str, float | None], *, size_ms: int = DAY_M
     return Metric(**(fields | more))
 
 
-def traffic(end_ms: int, values: dict[str, float | None], *, size_ms: int = HOUR_MS, **more: Any) -> Metric:
+def traffic(
+    end_ms: int, values: dict[str, float | None], *, size_ms: int = HOUR_MS, **more: Any
+) -> Metric:
     """Figures of an hour of traffic."""
-    lane: dict[str, Any] = {"lane": "traffic", "window": "1h", "maturity": None, "completeness": None, "final": True}
+    lane: dict[str, Any] = {
+        "lane": "traffic",
+        "window": "1h",
+        "maturity": None,
+        "completeness": None,
+        "final": True,
+    }
     return metric(end_ms, values, size_ms=size_ms, delay_ms=0, **(lane | more))
 
 
@@ -67,7 +82,9 @@ def drift(end_ms: int, target: str, level: str, *, method: str = "psi", **more: 
     return Drift(**(fields | more))
 
 
-def histogram(end_ms: int, fit: dict[str, dict[int, int]], holdout: dict[str, dict[int, int]], **more: Any) -> Histogram:
+def histogram(
+    end_ms: int, fit: dict[str, dict[int, int]], holdout: dict[str, dict[int, int]], **more: Any
+) -> Histogram:
     """Scores of the day that ends at `end_ms`, at maturity 1d."""
     fields: dict[str, Any] = {
         "model_name": "churn",
@@ -83,14 +100,26 @@ def histogram(end_ms: int, fit: dict[str, dict[int, int]], holdout: dict[str, di
         "labels": ["no", "yes"],
         "positive_label": "yes",
         "fit": {label: {str(b): n for b, n in counts.items()} for label, counts in fit.items()},
-        "holdout": {label: {str(b): n for b, n in counts.items()} for label, counts in holdout.items()},
+        "holdout": {
+            label: {str(b): n for b, n in counts.items()} for label, counts in holdout.items()
+        },
     }
     return Histogram(**(fields | more))
 
 
 def entry(
-    stage: str = "production", *, threshold: float | None = None, baseline: dict[str, Any] | None = None, **more: Any
+    stage: str = "production",
+    *,
+    threshold: float | None = None,
+    baseline: dict[str, Any] | None = None,
+    **more: Any,
 ) -> RegistryEntry:
     """churn 1.0.0 in the registry, with a baseline at maturity 1d."""
-    fields: dict[str, Any] = {"model_name": "churn", "model_version": "1.0.0", "stage": stage, "revision": 1, "threshold": threshold}
+    fields: dict[str, Any] = {
+        "model_name": "churn",
+        "model_version": "1.0.0",
+        "stage": stage,
+        "revision": 1,
+        "threshold": threshold,
+    }
     return RegistryEntry(**(fields | {"baselines": {"1d": baseline} if baseline else {}} | more))

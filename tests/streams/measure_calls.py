@@ -1,6 +1,8 @@
-"""Calls of a model and what became of them, as the partials that stage 1 would send, and a slow count of the same from the calls.
+"""Calls of a model and what became of them, as the partials that stage 1 would send, and a slow
+count of the same from the calls.
 
-The partials are made row by row in plain Python; nothing of `driftline.streams.join` or `driftline.streams.measure` is used but the wire format.
+The partials are made row by row in plain Python; nothing of `driftline.streams.join` or
+`driftline.streams.measure` is used but the wire format.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ SPECIAL = {"+": PREDICTED_POSITIVE, "-": PREDICTED_NEGATIVE}
 
 @dataclass(frozen=True)
 class Call:
-    """One prediction. `predicted` "+" and "-" stand for a label that follows from the score. `changes` are (delay, new label or
-    None for a retraction), by delay; `lateness` is how late the prediction itself came."""
+    """One prediction. `predicted` "+" and "-" stand for a label that follows from the score.
+    `changes` are (delay, new label or None for a retraction), by delay; `lateness` is how late the
+    prediction itself came."""
 
     at: int
     predicted: str = "yes"
@@ -65,7 +68,9 @@ class Moment:
     at: int
     model: str
     partition: int
-    counts: list[tuple[Any, ...]] = field(default_factory=list)  # lane, pane, series, rung, measure, a, b, count; labels as text
+    counts: list[tuple[Any, ...]] = field(
+        default_factory=list
+    )  # lane, pane, series, rung, measure, a, b, count; labels as text
     features: list[tuple[int, tuple[str, str], str, float]] = field(default_factory=list)
     recent: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -82,43 +87,149 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
         units = None if call.score is None else round(call.score * 1_000_000)
         for series in call.series:
             if not call.lateness:
-                made.counts.append((lanes.TRAFFIC, pane(call.at), series, 0, lanes.COUNT, 0, COUNTER_CODES["predictions"], 1))
+                made.counts.append(
+                    (
+                        lanes.TRAFFIC,
+                        pane(call.at),
+                        series,
+                        0,
+                        lanes.COUNT,
+                        0,
+                        COUNTER_CODES["predictions"],
+                        1,
+                    )
+                )
                 if call.latency_us is not None:
                     latency_bin = int(bin_of(np.array([call.latency_us]))[0])
-                    made.counts.append((lanes.TRAFFIC, pane(call.at), series, 0, lanes.LATENCY, 0, latency_bin, 1))
+                    made.counts.append(
+                        (lanes.TRAFFIC, pane(call.at), series, 0, lanes.LATENCY, 0, latency_bin, 1)
+                    )
                 if units is not None:
-                    made.counts.append((lanes.TRAFFIC, pane(call.at), series, 0, lanes.PREDICTED_SCORES, call.predicted, units // 1000, 1))
+                    made.counts.append(
+                        (
+                            lanes.TRAFFIC,
+                            pane(call.at),
+                            series,
+                            0,
+                            lanes.PREDICTED_SCORES,
+                            call.predicted,
+                            units // 1000,
+                            1,
+                        )
+                    )
                 else:
-                    made.counts.append((lanes.TRAFFIC, pane(call.at), series, 0, lanes.PREDICTED, call.predicted, 0, 1))
+                    made.counts.append(
+                        (
+                            lanes.TRAFFIC,
+                            pane(call.at),
+                            series,
+                            0,
+                            lanes.PREDICTED,
+                            call.predicted,
+                            0,
+                            1,
+                        )
+                    )
             made.counts.append(
-                (lanes.DECISIONS, pane(call.at), series, rung_of(call.lateness), lanes.COUNT, 0, COUNTER_CODES["predictions"], 1)
+                (
+                    lanes.DECISIONS,
+                    pane(call.at),
+                    series,
+                    rung_of(call.lateness),
+                    lanes.COUNT,
+                    0,
+                    COUNTER_CODES["predictions"],
+                    1,
+                )
             )
         # A late prediction enters no traffic pane, so its features are not counted either.
         features = {} if call.lateness else call.features
-        made.features = [(pane(call.at), (call.version, "all"), name, value) for name, value in features.items()]
+        made.features = [
+            (pane(call.at), (call.version, "all"), name, value) for name, value in features.items()
+        ]
         found.append(made)
         held: str | None = None
         for place, (delay, label) in enumerate(call.changes):
             changed = Moment(call.at + delay, call.model, partition)
             for series in call.series:
-                for lane, start, rung in ((lanes.DECISIONS, call.at, rung_of(delay)), (lanes.ARRIVALS, call.at + delay, 0)):
+                for lane, start, rung in (
+                    (lanes.DECISIONS, call.at, rung_of(delay)),
+                    (lanes.ARRIVALS, call.at + delay, 0),
+                ):
                     for text, sign in ((label, 1), (held, -1)):
                         if text is None or (lane == lanes.ARRIVALS and sign < 0):
                             continue
-                        changed.counts.append((lane, pane(start), series, rung, lanes.CELLS, text, call.predicted, sign))
+                        changed.counts.append(
+                            (
+                                lane,
+                                pane(start),
+                                series,
+                                rung,
+                                lanes.CELLS,
+                                text,
+                                call.predicted,
+                                sign,
+                            )
+                        )
                         if units is not None and lane == lanes.DECISIONS:
                             half = lanes.SCORES_HOLDOUT if call.key & 1 else lanes.SCORES_FIT
-                            changed.counts.append((lane, pane(start), series, rung, half, text, units // 1000, sign))
-                            changed.counts.append((lane, pane(start), series, rung, lanes.SCORE_SUM, text, 0, sign * units))
+                            changed.counts.append(
+                                (lane, pane(start), series, rung, half, text, units // 1000, sign)
+                            )
+                            changed.counts.append(
+                                (
+                                    lane,
+                                    pane(start),
+                                    series,
+                                    rung,
+                                    lanes.SCORE_SUM,
+                                    text,
+                                    0,
+                                    sign * units,
+                                )
+                            )
                             squares = (units * units + 500_000) // 1_000_000
-                            changed.counts.append((lane, pane(start), series, rung, lanes.SCORE_SQUARES, text, 0, sign * squares))
+                            changed.counts.append(
+                                (
+                                    lane,
+                                    pane(start),
+                                    series,
+                                    rung,
+                                    lanes.SCORE_SQUARES,
+                                    text,
+                                    0,
+                                    sign * squares,
+                                )
+                            )
                 if place == 0:
-                    first = (lanes.DECISIONS, pane(call.at), series, rung_of(delay), lanes.COUNT, 0, COUNTER_CODES["joined"], 1)
+                    first = (
+                        lanes.DECISIONS,
+                        pane(call.at),
+                        series,
+                        rung_of(delay),
+                        lanes.COUNT,
+                        0,
+                        COUNTER_CODES["joined"],
+                        1,
+                    )
                     changed.counts.append(first)
                     delay_bin = int(bin_of(np.array([delay]))[0])
-                    changed.counts.append((lanes.DECISIONS, pane(call.at), series, rung_of(delay), lanes.DELAY, 0, delay_bin, 1))
+                    changed.counts.append(
+                        (
+                            lanes.DECISIONS,
+                            pane(call.at),
+                            series,
+                            rung_of(delay),
+                            lanes.DELAY,
+                            0,
+                            delay_bin,
+                            1,
+                        )
+                    )
                     if label is not None:
-                        changed.recent.append((series, call.at + delay, call.key, label, call.predicted, 1))
+                        changed.recent.append(
+                            (series, call.at + delay, call.key, label, call.predicted, 1)
+                        )
             held = label
             found.append(changed)
     return sorted(found, key=lambda moment: moment.at)
@@ -159,19 +270,35 @@ def _partial(partition: int, group: Sequence[Moment]) -> Partial:
         partition=partition,
         series=list(series),
         labels=list(labels),
-        counts={name: np.array([row[i] for row in rows], dtype) for i, (name, dtype) in enumerate(COUNT_COLUMNS)},
+        counts={
+            name: np.array([row[i] for row in rows], dtype)
+            for i, (name, dtype) in enumerate(COUNT_COLUMNS)
+        },
         features=table_of(
-            [(number, name, FeatureSummary(NumericSummary.of(np.array(values)))) for (number, _, name), values in summaries.items()]
+            [
+                (number, name, FeatureSummary(NumericSummary.of(np.array(values))))
+                for (number, _, name), values in summaries.items()
+            ]
         ),
         feature_panes=np.array([start for _, start, _ in summaries], np.int64),
-        recent={name: np.array([row[i] for row in recent], dtype) for i, (name, dtype) in enumerate(RECENT_COLUMNS)},
+        recent={
+            name: np.array([row[i] for row in recent], dtype)
+            for i, (name, dtype) in enumerate(RECENT_COLUMNS)
+        },
     )
 
 
 class Run:
     """Stage 2 on a dictionary, fed with moments in order."""
 
-    def __init__(self, config: Config, *, partitions: int = 1, forgetful: bool = False, registry: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        partitions: int = 1,
+        forgetful: bool = False,
+        registry: bool = False,
+    ) -> None:
         self.config = config
         self.partitions = partitions
         self.forgetful = forgetful
@@ -190,12 +317,19 @@ class Run:
 
     def feed(self, part: Sequence[Moment], *, upto: int, rest: bool = True) -> None:
         """Give a part of the moments and the watermarks after it; then let time run to rest."""
-        marks = [Watermarks(partition, self.partitions, upto, upto) for partition in range(self.partitions)]
+        marks = [
+            Watermarks(partition, self.partitions, upto, upto)
+            for partition in range(self.partitions)
+        ]
         self.call({WINDOW_PARTIALS: [*partials(part), *marks]})
         while rest and self.stage.due(self.state) is not None:
             before = len(self.records)
             self.call({})
-            commands = [record.value for record in self.records[before:] if record.topic == REGISTRY_COMMANDS]
+            commands = [
+                record.value
+                for record in self.records[before:]
+                if record.topic == REGISTRY_COMMANDS
+            ]
             if self.registry and commands:
                 self.call({REGISTRY: [self.carried_out(command) for command in commands]})
 
@@ -207,14 +341,27 @@ class Run:
         if command.command == "record_reference":
             reference = {name: command.params[name] for name in ("span", "profile")}
             entry |= {"reference_id": command.params["reference_id"], "reference": reference}
-        return RegistryEntry(model_name=command.model_name, model_version=version, revision=self.revision, **entry)
+        return RegistryEntry(
+            model_name=command.model_name, model_version=version, revision=self.revision, **entry
+        )
 
     def deployed(self, model: str, version: str, at: int) -> None:
         """Tell that a version went into production."""
         self.revision += 1
-        entry = self.entries.setdefault((model, version), {}) | {"stage": "production", "deployed_at": format_time(at)}
+        entry = self.entries.setdefault((model, version), {}) | {
+            "stage": "production",
+            "deployed_at": format_time(at),
+        }
         self.entries[model, version] = entry
-        self.call({REGISTRY: [RegistryEntry(model_name=model, model_version=version, revision=self.revision, **entry)]})
+        self.call(
+            {
+                REGISTRY: [
+                    RegistryEntry(
+                        model_name=model, model_version=version, revision=self.revision, **entry
+                    )
+                ]
+            }
+        )
 
     def of(self, topic: str) -> list[Any]:
         """Values on one topic."""
@@ -231,7 +378,9 @@ def run(
     forgetful: bool = False,
     registry: bool = False,
 ) -> Run:
-    """All records of a stream that is cut after the moments numbered `cuts`, with time running on to `end`."""
+    """All records of a stream that is cut after the moments numbered `cuts`, with time running on
+    to `end`.
+    """
     stream = moments(calls, config, partitions)
     running = Run(config, partitions=partitions, forgetful=forgetful, registry=registry)
     edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]

@@ -1,4 +1,5 @@
-"""A slow and obvious registry to compare the real one with: it keeps a full copy of everything after every change.
+"""A slow and obvious registry to compare the real one with: it keeps a full copy of everything
+after every change.
 
 Shares no code with `driftline.streams.registry`; knows stages and thresholds only.
 """
@@ -12,14 +13,24 @@ Snapshot = dict[str, dict[str, Any]]
 
 
 class SlowRegistry:
-    """One model. `snapshots[r]` is version -> {"stage", "threshold", "deployed_at"} after revision r."""
+    """One model.
+
+    `snapshots[r]` is version -> {"stage", "threshold", "deployed_at"} after revision r.
+    """
 
     def __init__(self) -> None:
         self.snapshots: list[Snapshot] = [{}]
         self.answers: dict[str, tuple[Any, ...]] = {}
 
     def send(
-        self, command_id: str, command: str, version: str, params: dict[str, Any], expected: int | None, at: str, dry_run: bool
+        self,
+        command_id: str,
+        command: str,
+        version: str,
+        params: dict[str, Any],
+        expected: int | None,
+        at: str,
+        dry_run: bool,
     ) -> str:
         """ "changed", "rejected", "repeated" or "would change"."""
         content = (command, version, repr(params), expected, at, dry_run)
@@ -40,11 +51,17 @@ class SlowRegistry:
         self.snapshots.append(after)
         return "changed"
 
-    def _after(self, now: Snapshot, command: str, version: str, params: dict[str, Any], at: str) -> Snapshot | None:
+    def _after(
+        self, now: Snapshot, command: str, version: str, params: dict[str, Any], at: str
+    ) -> Snapshot | None:
         if command == "register":
             if version in now:
                 return None
-            now[version] = {"stage": params.get("stage", "development"), "threshold": params.get("threshold"), "deployed_at": None}
+            now[version] = {
+                "stage": params.get("stage", "development"),
+                "threshold": params.get("threshold"),
+                "deployed_at": None,
+            }
             return now
         if command == "rollback" and "to_revision" in params:
             return self._back(now, params["to_revision"])

@@ -18,7 +18,10 @@ def counts_of(
     missing: int = 0,
     positive: int | None = None,
 ) -> Counts:
-    """One series per inner sequence; `missing` predictions a series have no truth; the greater of two labels is positive."""
+    """One series per inner sequence;
+
+    `missing` predictions a series have no truth; the greater of two labels is positive.
+    """
     series, k = len(actual), len(labels)
     matrix = np.zeros((series, k, k), dtype=np.int64)
     histograms = np.zeros((2, series, k, 1000), dtype=np.int64)
@@ -46,5 +49,8 @@ def cells_of(matrix: NDArray[np.int64]) -> Counts:
     """Counts of confusion matrices alone, shape (S, K, K)."""
     k = matrix.shape[1]
     return Counts(
-        labels=tuple(f"label {i}" for i in range(k)), positive=1 if k == 2 else None, matrix=matrix, n_predictions=matrix.sum(axis=(1, 2))
+        labels=tuple(f"label {i}" for i in range(k)),
+        positive=1 if k == 2 else None,
+        matrix=matrix,
+        n_predictions=matrix.sum(axis=(1, 2)),
     )

@@ -1,4 +1,6 @@
-"""Summaries for tests: pairs that every drift test is tried on, tables made of single ones, and sums of a few."""
+"""Summaries for tests: pairs that every drift test is tried on, tables made of single ones, and
+sums of a few.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,14 @@ def pairs() -> Iterator[tuple[Summary, Summary, bool]]:
 
 def table_of(rows: Sequence[tuple[int, str, FeatureSummary]]) -> FeatureTable:
     """The table with these rows: number of the series, name of the feature, summary."""
-    names, words = sorted({name for _, name, _ in rows}), sorted({text for *_, summary in rows for text in summary.texts.values})
-    numbers, texts = [summary.numbers for *_, summary in rows], [summary.texts for *_, summary in rows]
+    names, words = (
+        sorted({name for _, name, _ in rows}),
+        sorted({text for *_, summary in rows for text in summary.texts.values}),
+    )
+    numbers, texts = (
+        [summary.numbers for *_, summary in rows],
+        [summary.texts for *_, summary in rows],
+    )
 
     def column(values: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.array(values, np.int64)
@@ -69,7 +77,12 @@ def table_of(rows: Sequence[tuple[int, str, FeatureSummary]]) -> FeatureTable:
 
 def merged_features(summaries: Sequence[FeatureSummary]) -> FeatureSummary:
     """The summary of all rows of all summaries, as stage 2 comes to it: each in a table of its own."""
-    return joined([table_of([(0, "x", summary)]) for summary in summaries]).summed().summaries().get((0, "x"), FeatureSummary())
+    return (
+        joined([table_of([(0, "x", summary)]) for summary in summaries])
+        .summed()
+        .summaries()
+        .get((0, "x"), FeatureSummary())
+    )
 
 
 def merged(summaries: Sequence[NumericSummary]) -> NumericSummary:
@@ -83,7 +96,9 @@ def merged_texts(summaries: Sequence[StringSummary]) -> StringSummary:
 
 
 names = st.sampled_from(["age", "plan", "city", ""])
-values = st.tuples(st.lists(st.floats(-1e6, 1e6), max_size=12), st.lists(st.text(max_size=3), max_size=5))
+values = st.tuples(
+    st.lists(st.floats(-1e6, 1e6), max_size=12), st.lists(st.text(max_size=3), max_size=5)
+)
 
 
 def summary_of(numbers: Sequence[float], texts: Sequence[str]) -> FeatureSummary:
@@ -92,5 +107,7 @@ def summary_of(numbers: Sequence[float], texts: Sequence[str]) -> FeatureSummary
 
 def tables(series: int) -> st.SearchStrategy[FeatureTable]:
     """Tables of that many series; a series and feature may come in several rows."""
-    rows = st.tuples(st.integers(0, max(series - 1, 0)), names, values.map(lambda drawn: summary_of(*drawn)))
+    rows = st.tuples(
+        st.integers(0, max(series - 1, 0)), names, values.map(lambda drawn: summary_of(*drawn))
+    )
     return st.lists(rows, max_size=8 if series else 0).map(table_of)

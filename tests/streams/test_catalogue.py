@@ -60,14 +60,23 @@ def test_new_metric_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     own = {metric.name: metric for metric in metric_plugins(["own_metrics"])}
     assert own.keys() - before == {"npv"}
     check_metric(own["npv"])
-    counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
+    counts = Counts(
+        labels=("no", "yes"),
+        positive=1,
+        matrix=np.array([[[50, 10], [5, 35]]]),
+        n_predictions=np.array([120]),
+    )
     assert own["npv"].value(counts).tolist() == [50 / 55]
 
 
-def test_two_plugins_of_one_name_are_refused_with_both_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_plugins_of_one_name_are_refused_with_both_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "clashing_metrics.py").write_text(OWN_METRIC.replace('tag="npv"', 'tag="f1"'))
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ValueError, match=r'"f1" is taken by streams\.metrics\.f1\.F1; give clashing_metrics\.Neg'):
+    with pytest.raises(
+        ValueError, match=r'"f1" is taken by streams\.metrics\.f1\.F1; give clashing_metrics\.Neg'
+    ):
         metric_plugins(["clashing_metrics"])
 
 

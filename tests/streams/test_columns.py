@@ -18,7 +18,13 @@ from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.lanes import NO_LABEL
 from tests.streams.named_rows import said
 
-PLAIN: dict[str, Any] = {"prediction_id": "a", "model_name": "churn", "model_version": "1", "timestamp": 1_000, "prediction": "yes"}
+PLAIN: dict[str, Any] = {
+    "prediction_id": "a",
+    "model_name": "churn",
+    "model_version": "1",
+    "timestamp": 1_000,
+    "prediction": "yes",
+}
 FULL = PLAIN | {
     "score": 1,
     "scores": {"yes": 1.0, "no": 0},
@@ -45,13 +51,29 @@ def fingerprint(event: dict[str, Any] | str) -> int:
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, MAX_TIME_MS // 2))
-def test_fingerprint_does_not_depend_on_how_the_content_was_written(chance: random.Random, ms: int) -> None:
-    items = [(name, list(value.items()) if isinstance(value, dict) else value) for name, value in FULL.items() if name != "timestamp"]
+def test_fingerprint_does_not_depend_on_how_the_content_was_written(
+    chance: random.Random, ms: int
+) -> None:
+    items = [
+        (name, list(value.items()) if isinstance(value, dict) else value)
+        for name, value in FULL.items()
+        if name != "timestamp"
+    ]
     items.append(("timestamp", chance.choice([ms, format_time(ms)])))
     chance.shuffle(items)
-    names = {name: chance.choice([name, *(alias for alias, of in ALIASES["predictions"].items() if of == name)]) for name, _ in items}
-    other = {names[name]: dict(chance.sample(value, len(value))) if isinstance(value, list) else value for name, value in items}
-    text = json.dumps(other, indent=chance.choice([None, 1]), ensure_ascii=chance.random() < 0.5).replace('"score": 1,', '"score": 1.0,')
+    names = {
+        name: chance.choice(
+            [name, *(alias for alias, of in ALIASES["predictions"].items() if of == name)]
+        )
+        for name, _ in items
+    }
+    other = {
+        names[name]: dict(chance.sample(value, len(value))) if isinstance(value, list) else value
+        for name, value in items
+    }
+    text = json.dumps(
+        other, indent=chance.choice([None, 1]), ensure_ascii=chance.random() < 0.5
+    ).replace('"score": 1,', '"score": 1.0,')
     assert fingerprint(text) == fingerprint(FULL | {"timestamp": ms})
 
 
@@ -84,7 +106,12 @@ def test_other_content_has_another_fingerprint(change: dict[str, Any]) -> None:
 
 def test_same_value_in_another_field_has_another_fingerprint() -> None:
     half = [{"score": 0.5}, {"threshold": 0.5}, {"latency_ms": 0.5}]
-    texts = [{"environment": "b"}, {"variant": "b"}, {"tags": {"plan": "b"}}, {"segment": {"plan": "b"}}]
+    texts = [
+        {"environment": "b"},
+        {"variant": "b"},
+        {"tags": {"plan": "b"}},
+        {"segment": {"plan": "b"}},
+    ]
     assert len({fingerprint(PLAIN | change) for change in half + texts}) == len(half + texts)
 
 
@@ -114,28 +141,52 @@ def test_other_values_by_name_have_other_fingerprints_whatever_is_said_beside() 
     assert together == [fingerprint(PLAIN | named) for named in NAMED]
 
 
-values = st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3)
+values = (
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=3)
+)
 mappings = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
 
 
 @given(mappings, mappings)
-def test_fingerprints_are_equal_exactly_where_what_is_counted_is(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_fingerprints_are_equal_exactly_where_what_is_counted_is(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
     both = columns(PLAIN | {"features": one}, PLAIN | {"features": other})
-    first, second = ({name: repr(value) for name, value in row.items()} for row in said(both.features))  # -0.0 is not 0.0
+    first, second = (
+        {name: repr(value) for name, value in row.items()} for row in said(both.features)
+    )  # -0.0 is not 0.0
     assert (both.fingerprint[0] == both.fingerprint[1]) == (first == second)
 
 
 def test_columns_of_a_row_do_not_depend_on_the_rows_beside() -> None:
-    events = [PLAIN, FULL, PLAIN | {"prediction": None, "score": 0.2}, PLAIN | {"model_name": "fraud", "status": "error"}]
+    events = [
+        PLAIN,
+        FULL,
+        PLAIN | {"prediction": None, "score": 0.2},
+        PLAIN | {"model_name": "fraud", "status": "error"},
+    ]
     together = columns(*events)
     for at, event in enumerate(events):
         alone, row = columns(event), together.take(np.array([at]))
         assert row.names[int(row.name[0])] == alone.names[0]
         assert row.ids == alone.ids
-        assert row.label[0] == alone.label[0] == NO_LABEL or row.labels[int(row.label[0])] == alone.labels[0]
+        assert (
+            row.label[0] == alone.label[0] == NO_LABEL
+            or row.labels[int(row.label[0])] == alone.labels[0]
+        )
         for field in ("timestamp_ms", "score", "threshold", "latency_ms", "failed", "fingerprint"):
-            assert np.array_equal(getattr(row, field), getattr(alone, field), equal_nan=field in ("score", "threshold", "latency_ms"))
-        assert (said(row.features), said(row.segments)) == (said(alone.features), said(alone.segments))
+            assert np.array_equal(
+                getattr(row, field),
+                getattr(alone, field),
+                equal_nan=field in ("score", "threshold", "latency_ms"),
+            )
+        assert (said(row.features), said(row.segments)) == (
+            said(alone.features),
+            said(alone.segments),
+        )
 
 
 def test_no_rows_give_empty_columns() -> None:
@@ -145,6 +196,14 @@ def test_no_rows_give_empty_columns() -> None:
 
 def test_label_of_a_retraction_is_no_label() -> None:
     truths = [{"label": "yes"}, {"retracted": True}, {"label": "yes"}, {"label": ""}]
-    values = [json.dumps({"prediction_id": str(i), "timestamp": 0, **truth}).encode() for i, truth in enumerate(truths)]
+    values = [
+        json.dumps({"prediction_id": str(i), "timestamp": 0, **truth}).encode()
+        for i, truth in enumerate(truths)
+    ]
     found = GroundTruthColumns.of(decode_truths(values, range(4))[0], np.arange(4))
-    assert [None if code == NO_LABEL else found.labels[code] for code in found.label.tolist()] == ["yes", None, "yes", ""]
+    assert [None if code == NO_LABEL else found.labels[code] for code in found.label.tolist()] == [
+        "yes",
+        None,
+        "yes",
+        "",
+    ]

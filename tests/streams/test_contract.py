@@ -39,7 +39,9 @@ def test_drift_test_keeps_the_contract(test: DriftTest) -> None:
     check_drift_test(test)
 
 
-@pytest.mark.parametrize("plugin", [*metric_plugins(), *drift_plugins()], ids=lambda plugin: plugin.name)
+@pytest.mark.parametrize(
+    "plugin", [*metric_plugins(), *drift_plugins()], ids=lambda plugin: plugin.name
+)
 def test_plugin_is_frozen_and_survives_the_configuration(plugin: Metric | DriftTest) -> None:
     assert plugin.__struct_config__.frozen
     assert msgspec.json.decode(msgspec.json.encode(plugin), type=type(plugin)) == plugin
@@ -64,7 +66,11 @@ class MixesSeries(Right, frozen=True, tag="mixes"):
     __doc__ = FULL
 
     def value(self, counts: Counts) -> Floats:
-        return divided(counts.correct, counts.n.sum(keepdims=True)) if counts.n.any() else np.full(counts.series, np.nan)
+        return (
+            divided(counts.correct, counts.n.sum(keepdims=True))
+            if counts.n.any()
+            else np.full(counts.series, np.nan)
+        )
 
     def interval(self, counts: Counts) -> Interval | None:
         return None
@@ -153,7 +159,9 @@ def test_metric_that_warns_is_caught() -> None:
 )
 def test_incomplete_docstring_is_caught(text: str | None, message: str) -> None:
     parameters, namespace = [("strictness", float, 0.5)], {"__doc__": text}
-    plugin = msgspec.defstruct("Sloppy", parameters, bases=(Right,), frozen=True, tag="sloppy", namespace=namespace)
+    plugin = msgspec.defstruct(
+        "Sloppy", parameters, bases=(Right,), frozen=True, tag="sloppy", namespace=namespace
+    )
     plugin.__module__ = __name__
     with pytest.raises(AssertionError, match=message):
         check_docstring(plugin)
@@ -177,21 +185,27 @@ class TooSure(DriftTest, frozen=True, tag="too_sure"):
     2
     """
 
-    def judge(self, reference: Summary, current: Summary, reference_size: float, current_size: float) -> tuple[float, float, float]:
+    def judge(
+        self, reference: Summary, current: Summary, reference_size: float, current_size: float
+    ) -> tuple[float, float, float]:
         return 1.0, 1e-9, 1.0
 
 
 class SurerWithLess(TooSure, frozen=True, tag="surer_with_less"):
     __doc__ = TooSure.__doc__
 
-    def judge(self, reference: Summary, current: Summary, reference_size: float, current_size: float) -> tuple[float, float, float]:
+    def judge(
+        self, reference: Summary, current: Summary, reference_size: float, current_size: float
+    ) -> tuple[float, float, float]:
         return 0.0, min(1.0, reference_size / 1e6), 0.0
 
 
 class Forgetful(TooSure, frozen=True, tag="forgetful"):
     __doc__ = TooSure.__doc__
 
-    def judge(self, reference: Summary, current: Summary, reference_size: float, current_size: float) -> tuple[float, float, float]:
+    def judge(
+        self, reference: Summary, current: Summary, reference_size: float, current_size: float
+    ) -> tuple[float, float, float]:
         seen.append(1)
         return float(len(seen)), 1.0, 0.0
 

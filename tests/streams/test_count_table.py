@@ -1,4 +1,6 @@
-"""The parts that stage 2 is made of: tables and runs merge in any order, panes give back what was added, names keep their numbers."""
+"""The parts that stage 2 is made of: tables and runs merge in any order, panes give back what was
+added, names keep their numbers.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,18 @@ rows = st.lists(st.tuples(st.integers(0, 30), st.integers(-3, 3)), max_size=30)
 
 
 def table_of(pairs: list[tuple[int, int]]) -> Table:
-    return Table.of(np.array([key for key, _ in pairs], np.int64), np.array([count for _, count in pairs], np.int64))
+    return Table.of(
+        np.array([key for key, _ in pairs], np.int64),
+        np.array([count for _, count in pairs], np.int64),
+    )
 
 
 def counted(table: Table) -> dict[int, int]:
-    return {key: count for key, count in zip(table.keys.tolist(), table.counts.tolist(), strict=True) if count}
+    return {
+        key: count
+        for key, count in zip(table.keys.tolist(), table.counts.tolist(), strict=True)
+        if count
+    }
 
 
 def summed(pairs: list[tuple[int, int]]) -> dict[int, int]:
@@ -41,10 +50,17 @@ def summed(pairs: list[tuple[int, int]]) -> dict[int, int]:
 
 
 @given(rows, rows, rows)
-def test_tables_merge_in_any_order_and_the_empty_one_changes_nothing(a: list, b: list, c: list) -> None:
+def test_tables_merge_in_any_order_and_the_empty_one_changes_nothing(
+    a: list, b: list, c: list
+) -> None:
     x, y, z = map(table_of, (a, b, c))
     expected = summed(a + b + c)
-    assert counted(merged([merged([x, y]), z])) == counted(merged([x, merged([y, z])])) == counted(merged([z, EMPTY, y, x])) == expected
+    assert (
+        counted(merged([merged([x, y]), z]))
+        == counted(merged([x, merged([y, z])]))
+        == counted(merged([z, EMPTY, y, x]))
+        == expected
+    )
     assert counted(merged([x, y]).plus(z)[0]) == expected
 
 
@@ -68,7 +84,9 @@ def test_table_of_another_format_is_refused_with_the_way_out() -> None:
 
 
 @given(st.lists(rows, max_size=25), st.booleans())
-def test_runs_hold_the_sum_of_all_increments_in_few_runs(parts: list[list[tuple[int, int]]], forgetful: bool) -> None:
+def test_runs_hold_the_sum_of_all_increments_in_few_runs(
+    parts: list[list[tuple[int, int]]], forgetful: bool
+) -> None:
     state, runs = MemoryState(), Runs(TABLES, cached=10_000)
     place = place_of(b"x", 7)
     for part in parts:
@@ -96,7 +114,9 @@ def test_cache_of_runs_is_bounded_and_reads_again_what_it_dropped() -> None:
     for number in range(20):
         runs.append(place_of(b"x", number), table_of([(key, 1) for key in range(10)]), state)
     assert runs._size <= 60
-    assert [len(merged(runs.read(place_of(b"x", number), state))) for number in range(20)] == [10] * 20
+    assert [len(merged(runs.read(place_of(b"x", number), state))) for number in range(20)] == [
+        10
+    ] * 20
 
 
 @pytest.mark.parametrize("pane", [MINUTE, 7 * MINUTE, 20 * MINUTE, HOUR])
@@ -110,19 +130,39 @@ def test_any_span_of_panes_gives_the_sum_of_its_panes(pane: int) -> None:
         start = first + draw.integers(0, 3 * DAY // pane, n) * pane
         keys, counts = draw.integers(0, 50, n), draw.integers(1, 4, n)
         model = draw.integers(0, 2, n)
-        everything += list(zip(model.tolist(), start.tolist(), keys.tolist(), counts.tolist(), strict=True))
+        everything += list(
+            zip(model.tolist(), start.tolist(), keys.tolist(), counts.tolist(), strict=True)
+        )
         panes.add([7, 9], model, np.full(n, 1), start, keys, counts, state)
         for low, high in ((0, 3 * DAY), (5 * pane, 9 * pane), (pane, DAY + pane), (DAY, 3 * DAY)):
             low, high = first + low // pane * pane, first + high // pane * pane
             for owner, number in enumerate((7, 9)):
                 found = merged([chunk.table for chunk in panes.span(number, 1, low, high, state)])
-                assert counted(found) == summed([(key, count) for of, at, key, count in everything if of == owner and low <= at < high])
+                assert counted(found) == summed(
+                    [
+                        (key, count)
+                        for of, at, key, count in everything
+                        if of == owner and low <= at < high
+                    ]
+                )
     assert int(found.keys.max()) < 1 << PANE_SHIFT
 
 
 @pytest.mark.parametrize("bits", [63, 20], ids=["in one number", "apart"])
-@given(rows=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 3_000), st.integers(0, 50), st.integers(-2, 5))))
-def test_increments_in_any_order_are_added_to_the_pane_of_their_model_and_lane(bits: int, rows: list[tuple[int, ...]]) -> None:
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.integers(0, 2),
+            st.integers(0, 3_000),
+            st.integers(0, 50),
+            st.integers(-2, 5),
+        )
+    )
+)
+def test_increments_in_any_order_are_added_to_the_pane_of_their_model_and_lane(
+    bits: int, rows: list[tuple[int, ...]]
+) -> None:
     minute, models = 60_000, [7, 3, 12]
     expected: Counter[tuple[int, int, int, int]] = Counter()
     seen: dict[tuple[int, int], set[int]] = {}
@@ -132,20 +172,29 @@ def test_increments_in_any_order_are_added_to_the_pane_of_their_model_and_lane(b
     state, tasks = MemoryState(), Panes(minute)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(panes, "_SIGNED_BITS", bits)
-        columns = [np.array(column, np.int64) for column in zip(*rows, strict=True)] or [np.zeros(0, np.int64)] * 5
+        columns = [np.array(column, np.int64) for column in zip(*rows, strict=True)] or [
+            np.zeros(0, np.int64)
+        ] * 5
         model, lane, pane, key, count = columns
         gained = tasks.add(models, model, lane, pane * minute, key, count, state)
     found = {}
     for number in models:
         for lane_number in range(3):
             of_panes, keys, counts = tasks.rows(number, lane_number, 0, 3_200 * minute, state)
-            for start, key_found, count_found in zip(of_panes.tolist(), keys.tolist(), counts.tolist(), strict=True):
+            for start, key_found, count_found in zip(
+                of_panes.tolist(), keys.tolist(), counts.tolist(), strict=True
+            ):
                 found[number, lane_number, start, key_found] = count_found
     assert found == {place: count for place, count in expected.items() if count}
     for (model_number, lane_number), starts in seen.items():
-        of_both = [each for each in gained if (each.model, each.lane) == (model_number, lane_number)]
+        of_both = [
+            each for each in gained if (each.model, each.lane) == (model_number, lane_number)
+        ]
         assert {each.first_ms for each in of_both} | {each.last_ms for each in of_both} <= starts
-        assert (min(each.first_ms for each in of_both), max(each.last_ms for each in of_both)) == (min(starts), max(starts))
+        assert (min(each.first_ms for each in of_both), max(each.last_ms for each in of_both)) == (
+            min(starts),
+            max(starts),
+        )
 
 
 def test_names_keep_their_numbers_and_a_name_beyond_the_limit_is_another() -> None:
@@ -154,7 +203,12 @@ def test_names_keep_their_numbers_and_a_name_beyond_the_limit_is_another() -> No
     assert names.numbers([f"label {i}" for i in range(290)], state) == list(range(290))
     again: Names[str] = Names(b"n", texts_of, 300, state)
     assert again.numbers(["label 289", "new", "label 3"], state) == [289, 290, 3]
-    assert again.numbers([f"more {i}" for i in range(12)], state) == [*range(291, 300), 300, 300, 300]
+    assert again.numbers([f"more {i}" for i in range(12)], state) == [
+        *range(291, 300),
+        300,
+        300,
+        300,
+    ]
 
 
 def test_labels_are_ordered_as_numbers_only_if_all_are_integers() -> None:
@@ -170,7 +224,9 @@ def test_a_third_label_does_not_change_what_a_score_stands_for() -> None:
 
 
 def test_more_labels_than_a_matrix_holds_are_a_problem_that_says_so() -> None:
-    many = LabelSet().with_more([f"{i:03}" for i in range(101)], derived=False, many=False, configured=None)
+    many = LabelSet().with_more(
+        [f"{i:03}" for i in range(101)], derived=False, many=False, configured=None
+    )
     assert many.problem(None) == "more than 100 labels"
     assert len(many.seen) <= 100
 
@@ -189,13 +245,19 @@ def test_windows_are_due_at_end_plus_rung() -> None:
     assert [(edge - start) // HOUR for edge in edges if edge is not None] == [2, 24, 26, 48]
     plan = schedule.plan(config.defaults)
     due = plan.due(1, start + DAY, start + DAY + 2 * HOUR)
-    assert [(d.maturity, d.start_ms, d.end_ms, d.final, d.revision) for d in due] == [("2h", start, start + DAY, False, 1)]
+    assert [(d.maturity, d.start_ms, d.end_ms, d.final, d.revision) for d in due] == [
+        ("2h", start, start + DAY, False, 1)
+    ]
     due = plan.due(1, start + DAY + 2 * HOUR, start + 2 * DAY)
-    assert [(d.maturity, d.end_ms, d.final, d.revision) for d in due] == [("1d", start + DAY, True, 2)]
+    assert [(d.maturity, d.end_ms, d.final, d.revision) for d in due] == [
+        ("1d", start + DAY, True, 2)
+    ]
 
 
 def test_a_rung_between_edges_of_panes_is_due_at_the_next_edge() -> None:
-    config = parse_config('[defaults]\nwindows = ["10m"]\nmaturity = ["90s"]\nlabel_horizon = "10m"')
+    config = parse_config(
+        '[defaults]\nwindows = ["10m"]\nmaturity = ["90s"]\nlabel_horizon = "10m"'
+    )
     schedule = Schedule(config)
     assert config.pane_ms == 10 * MINUTE
     plan = schedule.plan(config.defaults)
@@ -204,5 +266,10 @@ def test_a_rung_between_edges_of_panes_is_due_at_the_next_edge() -> None:
 
 def test_sliding_windows_are_due_at_every_step() -> None:
     plan = Plan(ModelConfig(), HOUR)
-    ends = [due.end_ms for day in range(3) for due in plan.due(0, (9 + day) * DAY, (10 + day) * DAY) if due.window == "7d/1d"]
+    ends = [
+        due.end_ms
+        for day in range(3)
+        for due in plan.due(0, (9 + day) * DAY, (10 + day) * DAY)
+        if due.window == "7d/1d"
+    ]
     assert ends == [10 * DAY, 11 * DAY, 12 * DAY]

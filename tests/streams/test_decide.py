@@ -16,7 +16,12 @@ from driftline.streams.decide import Decide
 from driftline.streams.stage import Batch
 from tests.streams.figures import START_MS, drift, entry, histogram, metric, traffic
 
-TOPIC = {"RegistryEntry": "registry", "Metric": "metrics", "Drift": "drift", "Histogram": "histograms"}
+TOPIC = {
+    "RegistryEntry": "registry",
+    "Metric": "metrics",
+    "Drift": "drift",
+    "Histogram": "histograms",
+}
 
 
 class Run:
@@ -42,11 +47,21 @@ def changes(said: Sequence[Alert]) -> list[tuple[str, str]]:
 
 
 def low_f1(**more: Any) -> dict[str, Any]:
-    return {"type": "threshold", "name": "f1_low", "metric": "f1", "window": "1d", "maturity": "1d", "below": 0.8} | more
+    return {
+        "type": "threshold",
+        "name": "f1_low",
+        "metric": "f1",
+        "window": "1d",
+        "maturity": "1d",
+        "below": 0.8,
+    } | more
 
 
 def days(*values: float | None, first: int = 1, **more: Any) -> list[Any]:
-    return [metric(START_MS + (first + day) * DAY_MS, {"f1": value}, **more) for day, value in enumerate(values)]
+    return [
+        metric(START_MS + (first + day) * DAY_MS, {"f1": value}, **more)
+        for day, value in enumerate(values)
+    ]
 
 
 def test_a_threshold_alert_fires_once_and_is_resolved_once() -> None:
@@ -54,14 +69,26 @@ def test_a_threshold_alert_fires_once_and_is_resolved_once() -> None:
     alerts = [alert for record in days(0.9, 0.7, 0.6, 0.85, 0.9) for alert in run.feed(record)]
     assert changes(alerts) == [("firing", "warning"), ("resolved", "warning")]
     fired, resolved = alerts
-    assert fired.summary == "F1 of churn 1.0.0 at maturity 1d was 0.7 over the day to 2026-01-03, below 0.8."
-    assert fired.starts_at == fired.at == "2026-01-04T00:00:00Z"  # known a day after the window's end
+    assert (
+        fired.summary
+        == "F1 of churn 1.0.0 at maturity 1d was 0.7 over the day to 2026-01-03, below 0.8."
+    )
+    assert (
+        fired.starts_at == fired.at == "2026-01-04T00:00:00Z"
+    )  # known a day after the window's end
     assert resolved.summary == (
         "F1 of churn 1.0.0 at maturity 1d was 0.85 over the day to 2026-01-05, again within 0.8; the alert had fired on 2026-01-04."
     )
     assert (resolved.starts_at, resolved.ends_at) == (fired.starts_at, "2026-01-06T00:00:00Z")
     assert resolved.alert_id == fired.alert_id
-    assert (fired.value, fired.threshold, fired.comparator, fired.n, fired.window, fired.maturity) == (0.7, 0.8, "<", 1000, "1d", "1d")
+    assert (
+        fired.value,
+        fired.threshold,
+        fired.comparator,
+        fired.n,
+        fired.window,
+        fired.maturity,
+    ) == (0.7, 0.8, "<", 1000, "1d", "1d")
 
 
 def test_each_episode_has_an_id_and_all_of_one_rule_share_a_fingerprint() -> None:
@@ -77,7 +104,10 @@ def test_an_estimate_breaches_by_its_whole_interval() -> None:
     run = Run(rules=(low_f1(),), default_rules=False)
     assert run.feed(metric(START_MS + DAY_MS, {"f1": 0.78}, ci={"f1": (0.74, 0.82)})) == []
     (alert,) = run.feed(metric(START_MS + 2 * DAY_MS, {"f1": 0.76}, ci={"f1": (0.73, 0.79)}))
-    assert alert.summary == "F1 of churn 1.0.0 at maturity 1d was 0.76 [0.73, 0.79] over the day to 2026-01-03, below 0.8."
+    assert (
+        alert.summary
+        == "F1 of churn 1.0.0 at maturity 1d was 0.76 [0.73, 0.79] over the day to 2026-01-03, below 0.8."
+    )
     assert alert.ci == (0.73, 0.79)
 
 
@@ -99,34 +129,62 @@ def test_a_missing_window_breaks_a_row() -> None:
 
 def test_hysteresis_keeps_an_alert_until_the_clear_level() -> None:
     run = Run(rules=(low_f1(clear=0.85),), default_rules=False)
-    assert changes(run.feed(*days(0.7, 0.82, 0.84, 0.86))) == [("firing", "warning"), ("resolved", "warning")]
+    assert changes(run.feed(*days(0.7, 0.82, 0.84, 0.86))) == [
+        ("firing", "warning"),
+        ("resolved", "warning"),
+    ]
 
 
 def test_a_cool_down_holds_the_next_episode_back() -> None:
     run = Run(rules=(low_f1(cool_down="2d"),), default_rules=False)
     alerts = run.feed(*days(0.7, 0.9, 0.7, 0.7, 0.7))
-    assert changes(alerts) == [("firing", "warning"), ("resolved", "warning"), ("firing", "warning")]
+    assert changes(alerts) == [
+        ("firing", "warning"),
+        ("resolved", "warning"),
+        ("firing", "warning"),
+    ]
     assert (alerts[1].at, alerts[2].at) == ("2026-01-04T00:00:00Z", "2026-01-06T00:00:00Z")
 
 
 def test_a_duration_counts_the_time_that_the_windows_in_breach_cover() -> None:
     #   0----1----2----3    hours in breach; `for = "3h"` holds at 3
-    rule = {"type": "threshold", "name": "busy", "metric": "throughput", "above": 1000.0, "window": "1h", "for": "3h"}
+    rule = {
+        "type": "threshold",
+        "name": "busy",
+        "metric": "throughput",
+        "above": 1000.0,
+        "window": "1h",
+        "for": "3h",
+    }
     run = Run(rules=(rule,), default_rules=False)
-    told = [run.feed(traffic(START_MS + hour * HOUR_MS, {"throughput": 1200.0})) for hour in (1, 2, 3, 4)]
+    told = [
+        run.feed(traffic(START_MS + hour * HOUR_MS, {"throughput": 1200.0}))
+        for hour in (1, 2, 3, 4)
+    ]
     assert [len(alerts) for alerts in told] == [0, 0, 1, 0]
     assert (
-        told[2][0].summary == "Throughput of churn 1.0.0 was 1,200/s over the hour to 2026-01-01 03:00, above 1,000/s; 3 windows in a row."
+        told[2][0].summary
+        == "Throughput of churn 1.0.0 was 1,200/s over the hour to 2026-01-01 03:00, above 1,000/s; 3 windows in a row."
     )
 
 
 def test_getting_worse_inside_an_episode_tells_the_same_alert_again() -> None:
     run = Run(default_rules=True)
     hours = [0.02, 0.08, 0.2, 0.09, 0.045, 0.03]
-    alerts = [a for h, rate in enumerate(hours) for a in run.feed(traffic(START_MS + (h + 1) * HOUR_MS, {"error_rate": rate}))]
-    assert changes(alerts) == [("firing", "warning"), ("firing", "critical"), ("resolved", "critical")]
+    alerts = [
+        a
+        for h, rate in enumerate(hours)
+        for a in run.feed(traffic(START_MS + (h + 1) * HOUR_MS, {"error_rate": rate}))
+    ]
+    assert changes(alerts) == [
+        ("firing", "warning"),
+        ("firing", "critical"),
+        ("resolved", "critical"),
+    ]
     assert len({alert.alert_id for alert in alerts}) == 1
-    assert [alert.at for alert in alerts] == [format_time(START_MS + hour * HOUR_MS) for hour in (2, 3, 6)]
+    assert [alert.at for alert in alerts] == [
+        format_time(START_MS + hour * HOUR_MS) for hour in (2, 3, 6)
+    ]
 
 
 def test_a_later_rung_of_the_same_window_is_not_a_new_window() -> None:
@@ -139,14 +197,25 @@ def test_a_later_rung_of_the_same_window_is_not_a_new_window() -> None:
 
 def test_provisional_figures_and_figures_of_no_model_are_not_read() -> None:
     run = Run(rules=(low_f1(),), default_rules=False)
-    assert run.feed(metric(START_MS, {"f1": 0.1}, provisional=True), metric(START_MS, {"f1": 0.1}, model_name="")) == []
+    assert (
+        run.feed(
+            metric(START_MS, {"f1": 0.1}, provisional=True),
+            metric(START_MS, {"f1": 0.1}, model_name=""),
+        )
+        == []
+    )
     assert run.state.values == {}
 
 
 def test_every_value_of_a_dimension_has_alerts_of_its_own() -> None:
     run = Run(rules=(low_f1(segment="plan=*"),), segments=("plan",), default_rules=False)
     values = {"all": 0.1, "plan=pro": 0.7, "plan=free": 0.75, "plan=old": 0.9, "region=eu": 0.1}
-    alerts = run.feed(*(metric(START_MS + DAY_MS, {"f1": value}, segment=segment) for segment, value in values.items()))
+    alerts = run.feed(
+        *(
+            metric(START_MS + DAY_MS, {"f1": value}, segment=segment)
+            for segment, value in values.items()
+        )
+    )
     assert [alert.segment for alert in alerts] == ["plan=pro", "plan=free"]
     assert alerts[0].key() == "churn/1.0.0/plan=pro/f1_low"
     assert alerts[0].summary.startswith("F1 of churn 1.0.0 (plan=pro) at maturity 1d")
@@ -155,7 +224,13 @@ def test_every_value_of_a_dimension_has_alerts_of_its_own() -> None:
 def week(end_day: int, value: float, **more: Any) -> Any:
     ci = {"roc_auc": (round(value - 0.01, 6), round(value + 0.01, 6))}
     return metric(
-        START_MS + end_day * DAY_MS, {"roc_auc": value}, size_ms=7 * DAY_MS, window="7d/1d", kind="sliding", ci=more.pop("ci", ci), **more
+        START_MS + end_day * DAY_MS,
+        {"roc_auc": value},
+        size_ms=7 * DAY_MS,
+        window="7d/1d",
+        kind="sliding",
+        ci=more.pop("ci", ci),
+        **more,
     )
 
 
@@ -167,11 +242,16 @@ BASELINE = {
 }
 
 
-def test_degradation_needs_two_weeks_in_a_row_below_the_baseline_and_gets_critical_at_ten_percent() -> None:
+def test_degradation_needs_two_weeks_in_a_row_below_the_baseline_and_gets_critical_at_ten_percent() -> (
+    None
+):
     run = Run(rules=({"type": "degradation", "maturity": "1d"},), default_rules=False)
     assert run.feed(week(8, 0.60)) == []  # no baseline yet
     run.feed(entry(baseline=BASELINE))
-    told = [run.feed(week(day, value)) for day, value in enumerate([0.74, 0.69, 0.69, 0.64, 0.64, 0.715, 0.73], start=9)]
+    told = [
+        run.feed(week(day, value))
+        for day, value in enumerate([0.74, 0.69, 0.69, 0.64, 0.64, 0.715, 0.73], start=9)
+    ]
     assert [changes(alerts) for alerts in told] == [
         [],
         [],
@@ -199,7 +279,10 @@ def test_days_that_differ_widen_the_interval_until_a_drop_is_no_news() -> None:
     assert run.feed(*(week(day, 0.69) for day in range(8, 16))) == []
     recent = Run(rules=({"type": "degradation", "maturity": "1d"},), default_rules=False)
     recent.feed(entry(baseline=BASELINE))
-    swings = [metric(START_MS + day * DAY_MS, {"roc_auc": 0.69 + 0.05 * (-1) ** day}) for day in range(1, 15)]
+    swings = [
+        metric(START_MS + day * DAY_MS, {"roc_auc": 0.69 + 0.05 * (-1) ** day})
+        for day in range(1, 15)
+    ]
     assert recent.feed(*swings, *(week(day, 0.69) for day in range(8, 16))) == []
 
 
@@ -210,8 +293,15 @@ def test_a_rule_without_a_maturity_waits_for_experience_and_keeps_its_rung() -> 
     share = [0.2, 0.6, 0.96, 0.98, 0.99, 1.0]
     unknown = [week(8, 0.6, maturity=rung, completeness=None) for rung in rungs]
     assert run.feed(*unknown) == []
-    assert run.feed(*(week(9, 0.6, maturity=r, completeness=c) for r, c in zip(rungs, share, strict=True))) == []
-    (fired,) = run.feed(*(week(10, 0.6, maturity=r, completeness=c) for r, c in zip(rungs, share, strict=True)))
+    assert (
+        run.feed(
+            *(week(9, 0.6, maturity=r, completeness=c) for r, c in zip(rungs, share, strict=True))
+        )
+        == []
+    )
+    (fired,) = run.feed(
+        *(week(10, 0.6, maturity=r, completeness=c) for r, c in zip(rungs, share, strict=True))
+    )
     assert fired.maturity == "1d"
 
 
@@ -219,14 +309,25 @@ def test_low_coverage_fires_where_no_label_comes_at_all() -> None:
     run = Run(rules=({"type": "coverage", "maturity": "1d"},), default_rules=False)
     run.feed(entry(baseline=BASELINE))
     few = {"n": 0, "label_coverage": 0.0}
-    records = [metric(START_MS + day * DAY_MS, {"label_coverage": 0.0}, ci={"label_coverage": (0.0, 0.01)}, **few) for day in (1, 2)]
+    records = [
+        metric(
+            START_MS + day * DAY_MS,
+            {"label_coverage": 0.0},
+            ci={"label_coverage": (0.0, 0.01)},
+            **few,
+        )
+        for day in (1, 2)
+    ]
     (fired,) = run.feed(*records)
     assert fired.severity == "error"
     assert fired.summary.startswith("Label coverage of churn 1.0.0 at maturity 1d fell to 0 [")
 
 
 def hours(*counts: int, first: int = 1, **more: Any) -> list[Any]:
-    return [traffic(START_MS + (first + hour) * HOUR_MS, {}, n_predictions=count, **more) for hour, count in enumerate(counts)]
+    return [
+        traffic(START_MS + (first + hour) * HOUR_MS, {}, n_predictions=count, **more)
+        for hour, count in enumerate(counts)
+    ]
 
 
 def test_no_data_learns_how_long_the_nights_are() -> None:
@@ -244,7 +345,10 @@ def test_no_data_learns_how_long_the_nights_are() -> None:
 def test_a_first_silence_is_not_compared_with_one_that_never_was() -> None:
     run = Run(rules=({"type": "no_data", "silence": "3h"},), default_rules=False)
     (fired,) = run.feed(*hours(10, 10, 0, 0, 0))
-    assert fired.summary == "No prediction of churn 1.0.0 from 2026-01-01 02:00 to 2026-01-01 05:00, 3h; it had not been silent before."
+    assert (
+        fired.summary
+        == "No prediction of churn 1.0.0 from 2026-01-01 02:00 to 2026-01-01 05:00, 3h; it had not been silent before."
+    )
 
 
 def test_a_version_that_was_replaced_may_fall_silent() -> None:
@@ -271,15 +375,29 @@ def test_a_rule_that_is_taken_out_resolves_its_alert() -> None:
     changed = Run(rules=(low_f1(name="another"),), default_rules=False)
     changed.state = run.state
     alerts = changed.feed(*days(0.7, first=2))
-    assert [(alert.rule, alert.status) for alert in alerts] == [("f1_low", "resolved"), ("another", "firing")]
+    assert [(alert.rule, alert.status) for alert in alerts] == [
+        ("f1_low", "resolved"),
+        ("another", "firing"),
+    ]
 
 
 def test_drift_is_one_info_alert_for_all_targets_of_a_window() -> None:
     run = Run()
     for day in (8, 9):
         end = START_MS + day * DAY_MS
-        records = [drift(end, "feature:age", "severe"), drift(end, "feature:age", "mild", method="ks"), drift(end, "score", "moderate")]
-        assert run.feed(*records, drift(end, "feature:plan", "none"), drift(end, "feature:new", "insufficient_data")) == []
+        records = [
+            drift(end, "feature:age", "severe"),
+            drift(end, "feature:age", "mild", method="ks"),
+            drift(end, "score", "moderate"),
+        ]
+        assert (
+            run.feed(
+                *records,
+                drift(end, "feature:plan", "none"),
+                drift(end, "feature:new", "insufficient_data"),
+            )
+            == []
+        )
     (fired,) = run.feed(*days(0.9, first=12))
     assert (fired.rule, fired.severity) == ("drift", "info")
     assert fired.summary == (
@@ -311,13 +429,29 @@ def test_batches_cut_anywhere_say_the_same() -> None:
         value = float(rng.choice([0.6, 0.7, 0.75]))
         end = START_MS + day * DAY_MS
         records += hours(*rng.integers(0, 3, 24).tolist(), first=(day - 1) * 24 + 1)
-        records.append(metric(end, {"f1": value, "roc_auc": value, "label_coverage": value}, n=int(rng.integers(50, 300))))
+        records.append(
+            metric(
+                end,
+                {"f1": value, "roc_auc": value, "label_coverage": value},
+                n=int(rng.integers(50, 300)),
+            )
+        )
         records.append(week(day, value, completeness=0.97))
-        records += [drift(end, target, str(rng.choice(["none", "severe"]))) for target in ("score", "feature:age")]
+        records += [
+            drift(end, target, str(rng.choice(["none", "severe"])))
+            for target in ("score", "feature:age")
+        ]
         middle = int(rng.integers(300, 700))
         scores = {"no": {middle - 50: 70, 900: 5}, "yes": {middle + 50: 20, 50: 5}}
-        records += [histogram(end, scores, scores, maturity=rung, final=rung == "30d") for rung in ("1d", "30d")]
-    rules = (low_f1(segment="all"), {"type": "degradation", "maturity": "1d"}, {"type": "coverage", "maturity": "1d"})
+        records += [
+            histogram(end, scores, scores, maturity=rung, final=rung == "30d")
+            for rung in ("1d", "30d")
+        ]
+    rules = (
+        low_f1(segment="all"),
+        {"type": "degradation", "maturity": "1d"},
+        {"type": "coverage", "maturity": "1d"},
+    )
     tuner = {"maturity": "1d", "span": "7d", "min_gain": 0.0}
     whole = Run(rules=rules, tuner=tuner)
     for record in records:
@@ -328,7 +462,8 @@ def test_batches_cut_anywhere_say_the_same() -> None:
     for _ in range(5):
         run, place = Run(rules=rules, tuner=tuner), 0
         while place < len(records):
-            # Within a batch topics come one after another, so a cut batch holds records of one topic only.
+            # Within a batch topics come one after another, so a cut batch holds records of one
+            # topic only.
             kind, size = type(records[place]), int(rng.integers(1, 6))
             part = []
             while place < len(records) and len(part) < size and type(records[place]) is kind:
@@ -343,6 +478,8 @@ def test_state_of_another_format_is_refused() -> None:
     run = Run(rules=(low_f1(),), default_rules=False)
     run.feed(*days(0.7))
     for key, value in run.state.values.items():
-        run.state.values[key] = b"\x92\x63" + value[2:]  # a list of two, the format and the memory: format 99
+        run.state.values[key] = (
+            b"\x92\x63" + value[2:]
+        )  # a list of two, the format and the memory: format 99
     with pytest.raises(ValueError, match="has format 99, needed 1"):
         run.feed(*days(0.7, first=2))

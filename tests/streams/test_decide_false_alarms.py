@@ -1,4 +1,6 @@
-"""How often the default degradation rule cries wolf on a model that does not change, and how soon it sees one that does."""
+"""How often the default degradation rule cries wolf on a model that does not change, and how soon
+it sees one that does.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,16 @@ SEED, RUNS, DAYS = 2013, 50, 180
 REFERENCE = 30
 BASE = 0.75
 ROWS_SD = 0.012
-"""What a day's number of rows alone explains, as the standard deviation of its AUC: about 900 rows."""
+"""What a day's number of rows alone explains, as the standard deviation of its AUC: about 900 rows.
+"""
 
 
-def series(rng: np.random.Generator, *, day_sd: float, memory: float, drop_at: int | None, drop: float) -> NDArray[np.float64]:
-    """Daily values: a constant, an autoregressive day effect, the noise of the rows; relative `drop` from a day on."""
+def series(
+    rng: np.random.Generator, *, day_sd: float, memory: float, drop_at: int | None, drop: float
+) -> NDArray[np.float64]:
+    """Daily values: a constant, an autoregressive day effect, the noise of the rows; relative
+    `drop` from a day on.
+    """
     effect = np.zeros(REFERENCE + DAYS)
     shocks = rng.normal(0, day_sd * np.sqrt(1 - memory**2), len(effect))
     for day in range(1, len(effect)):
@@ -35,28 +42,56 @@ def series(rng: np.random.Generator, *, day_sd: float, memory: float, drop_at: i
     return values
 
 
-def alerts_of(values: NDArray[np.float64], *, daily_variance: bool, widen: bool = True) -> list[Alert]:
+def alerts_of(
+    values: NDArray[np.float64], *, daily_variance: bool, widen: bool = True
+) -> list[Alert]:
     """Runs stage 3 on the days after the reference, day by day: the day's figures, then the week's."""
     reference = values[:REFERENCE]
     half = 1.96 * ROWS_SD
     baseline: dict[str, Any] = {
         "metrics": {"roc_auc": float(reference.mean())},
-        "ci": {"roc_auc": [float(reference.mean() - half / REFERENCE**0.5), float(reference.mean() + half / REFERENCE**0.5)]},
+        "ci": {
+            "roc_auc": [
+                float(reference.mean() - half / REFERENCE**0.5),
+                float(reference.mean() + half / REFERENCE**0.5),
+            ]
+        },
         "span": [format_time(START_MS - REFERENCE * DAY_MS), format_time(START_MS)],
     }
     if daily_variance:
         baseline |= {"daily_variance": {"roc_auc": float(reference.var(ddof=1))}, "days": REFERENCE}
-    stage = Decide(Config(defaults=ModelConfig(default_rules=False, rules=({"type": "degradation", "maturity": "1d"},))))
+    stage = Decide(
+        Config(
+            defaults=ModelConfig(
+                default_rules=False, rules=({"type": "degradation", "maturity": "1d"},)
+            )
+        )
+    )
     records = []
     for day in range(REFERENCE, len(values)):
         end_ms = START_MS + (day - REFERENCE + 1) * DAY_MS
-        day_half, week_half, week = half, half / 7**0.5, float(values[max(day - 6, 0) : day + 1].mean())
+        day_half, week_half, week = (
+            half,
+            half / 7**0.5,
+            float(values[max(day - 6, 0) : day + 1].mean()),
+        )
         if widen:
             records.append(
-                metric(end_ms, {"roc_auc": float(values[day])}, ci={"roc_auc": (values[day] - day_half, values[day] + day_half)})
+                metric(
+                    end_ms,
+                    {"roc_auc": float(values[day])},
+                    ci={"roc_auc": (values[day] - day_half, values[day] + day_half)},
+                )
             )
         sliding: dict[str, Any] = {"size_ms": 7 * DAY_MS, "window": "7d/1d", "kind": "sliding"}
-        records.append(metric(end_ms, {"roc_auc": week}, ci={"roc_auc": (week - week_half, week + week_half)}, **sliding))
+        records.append(
+            metric(
+                end_ms,
+                {"roc_auc": week},
+                ci={"roc_auc": (week - week_half, week + week_half)},
+                **sliding,
+            )
+        )
     batch = Batch(records={"registry": [entry(baseline=baseline)], "metrics": records})
     return [record.value for record in stage.process(batch, MemoryState())]
 
@@ -69,27 +104,46 @@ def test_a_stable_model_raises_few_alerts_however_much_its_days_differ(
     runs = [series(rng, day_sd=day_sd, memory=memory, drop_at=None, drop=0.0) for _ in range(RUNS)]
     rates = {}
     for source in ("baseline", "recent days", "counts alone"):
-        alerts = [alerts_of(values, daily_variance=source == "baseline", widen=source != "counts alone") for values in runs]
-        rates[source] = sum(alert.status == "firing" for told in alerts for alert in told) / (RUNS * DAYS / 30)
+        alerts = [
+            alerts_of(values, daily_variance=source == "baseline", widen=source != "counts alone")
+            for values in runs
+        ]
+        rates[source] = sum(alert.status == "firing" for told in alerts for alert in told) / (
+            RUNS * DAYS / 30
+        )
     with capsys.disabled():
-        told = ", ".join(f"{rate:.3f} by the variance of {source}" for source, rate in rates.items())
-        print(f"\nstable, day-to-day sd {day_sd}, memory {memory}: alerts a month {told}; {RUNS} runs of {DAYS} days, seed {SEED}")
-    # Days that remember each other are not the independent draws that the interval takes them for: the bound for them is looser.
+        told = ", ".join(
+            f"{rate:.3f} by the variance of {source}" for source, rate in rates.items()
+        )
+        print(
+            f"\nstable, day-to-day sd {day_sd}, memory {memory}: alerts a month {told}; {RUNS} runs of {DAYS} days, seed {SEED}"
+        )
+    # Days that remember each other are not the independent draws that the interval takes them for:
+    # the bound for them is looser.
     assert max(rates["baseline"], rates["recent days"]) <= (0.1 if memory else 0.02)
     assert max(rates["baseline"], rates["recent days"]) <= max(rates["counts alone"], 0.02)
 
 
-@pytest.mark.parametrize(("drop", "severities"), [(0.10, ("warning", "critical")), (0.20, ("critical",))])
-def test_a_real_drop_is_seen_within_two_weeks(drop: float, severities: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("drop", "severities"), [(0.10, ("warning", "critical")), (0.20, ("critical",))]
+)
+def test_a_real_drop_is_seen_within_two_weeks(
+    drop: float, severities: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(SEED)
     delays = []
     reached = []
     for _ in range(RUNS):
         values = series(rng, day_sd=0.015, memory=0.3, drop_at=60, drop=drop)
-        found = [alert for alert in alerts_of(values, daily_variance=True) if alert.status == "firing"]
+        found = [
+            alert for alert in alerts_of(values, daily_variance=True) if alert.status == "firing"
+        ]
         after = [alert for alert in found if alert.at > format_time(START_MS + 60 * DAY_MS)]
         assert len(found) == len(after), f"seed {SEED}"
-        known = (np.datetime64(after[0].at[:-1]) - np.datetime64(format_time(START_MS + 60 * DAY_MS)[:-1])) / np.timedelta64(1, "D")
+        known = (
+            np.datetime64(after[0].at[:-1])
+            - np.datetime64(format_time(START_MS + 60 * DAY_MS)[:-1])
+        ) / np.timedelta64(1, "D")
         delays.append(float(known))
         reached.append(after[-1].severity)
     with capsys.disabled():

@@ -1,4 +1,6 @@
-"""Drift tests: against SciPy, against their false-alarm rates without drift, and against real shifts."""
+"""Drift tests: against SciPy, against their false-alarm rates without drift, and against real
+shifts.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def judged(result: DriftResult | None) -> DriftResult:
 def test_tail_probabilities_are_those_of_scipy() -> None:
     for degrees in (1, 2, 3, 8, 9, 20, 41):
         for x in (0.0, 1e-3, 0.5, 3.0, degrees, 3.0 * degrees, 200.0):
-            assert chi_squared_tail(x, degrees) == pytest.approx(stats.chi2.sf(x, degrees), rel=1e-9)
+            assert chi_squared_tail(x, degrees) == pytest.approx(
+                stats.chi2.sf(x, degrees), rel=1e-9
+            )
     for x in (0.0, 0.05, 0.3, 0.7, 0.999, 1.0, 1.3580986, 2.5, 6.0):
         assert kolmogorov_tail(x) == pytest.approx(stats.kstwobign.sf(x), rel=1e-9, abs=1e-12)
 
@@ -42,7 +46,9 @@ def test_tail_probabilities_are_those_of_scipy() -> None:
 def test_psi_is_the_sum_over_groups() -> None:
     p, q = np.array([90, 10, 0]), np.array([40, 50, 10])
     shares_p, shares_q = (p + 0.5) / 101.5, (q + 0.5) / 101.5
-    assert psi(p, q) == pytest.approx(sum((b - a) * np.log(b / a) for a, b in zip(shares_p, shares_q, strict=True)))
+    assert psi(p, q) == pytest.approx(
+        sum((b - a) * np.log(b / a) for a, b in zip(shares_p, shares_q, strict=True))
+    )
     assert psi(p, p) == 0.0
     with pytest.raises(ValueError, match="the reference has 3 groups, the current side 2"):
         psi(p, q[:2])
@@ -61,13 +67,27 @@ def test_ks_is_that_of_scipy_where_bins_are_exact() -> None:
 
 def test_level_is_the_lower_of_significance_and_effect() -> None:
     cutoffs = (0.05, 0.1, 0.2)
-    expected = {(0.2, 0.9): "none", (0.049, 0.9): "mild", (0.009, 0.9): "moderate", (1e-4, 0.9): "severe"}
-    expected |= {(1e-4, 0.049): "none", (1e-4, 0.05): "mild", (1e-4, 0.1): "moderate", (1e-4, 0.2): "severe", (0.049, 0.1): "mild"}
+    expected = {
+        (0.2, 0.9): "none",
+        (0.049, 0.9): "mild",
+        (0.009, 0.9): "moderate",
+        (1e-4, 0.9): "severe",
+    }
+    expected |= {
+        (1e-4, 0.049): "none",
+        (1e-4, 0.05): "mild",
+        (1e-4, 0.1): "moderate",
+        (1e-4, 0.2): "severe",
+        (0.049, 0.1): "mild",
+    }
     assert {key: level_of(*key, cutoffs) for key in expected} == expected
 
 
 def test_huge_sample_does_not_make_a_trivial_shift_a_drift() -> None:
-    reference, current = numbers(np.arange(1_000_000) / 1e6), numbers(np.arange(1_000_000) / 1e6 * 1.02)
+    reference, current = (
+        numbers(np.arange(1_000_000) / 1e6),
+        numbers(np.arange(1_000_000) / 1e6 * 1.02),
+    )
     result = judged(KS.compare(reference, current))
     assert result.p_value is not None
     assert result.p_value < 1e-20
@@ -77,7 +97,12 @@ def test_huge_sample_does_not_make_a_trivial_shift_a_drift() -> None:
 def test_fewer_than_100_values_or_20_independent_ones_are_insufficient() -> None:
     many, few = numbers(np.arange(500)), numbers(np.arange(99) + 1000)
     for test in (KS, PSI):
-        results = test.compare(many, few), test.compare(few, many), test.compare(many, EMPTY), test.compare(many, many, current_size=19.0)
+        results = (
+            test.compare(many, few),
+            test.compare(few, many),
+            test.compare(many, EMPTY),
+            test.compare(many, many, current_size=19.0),
+        )
         assert [judged(result).level for result in results] == ["insufficient data"] * 4
         assert [judged(result).p_value for result in results] == [None] * 4
 
@@ -85,8 +110,16 @@ def test_fewer_than_100_values_or_20_independent_ones_are_insufficient() -> None
 def test_identifiers_are_named_and_not_judged_and_so_is_a_change_of_type() -> None:
     names = StringSummary.of([f"user {i}" for i in range(5000)])
     words, figures = StringSummary.of(["a", "b"] * 100), numbers(np.arange(200))
-    assert judged(PSI.compare(names, names)).level == judged(PSI.compare(words, names)).level == "identifier"
-    assert judged(PSI.compare(words, figures)).level == judged(KS.compare(figures, words)).level == "type changed"
+    assert (
+        judged(PSI.compare(names, names)).level
+        == judged(PSI.compare(words, names)).level
+        == "identifier"
+    )
+    assert (
+        judged(PSI.compare(words, figures)).level
+        == judged(KS.compare(figures, words)).level
+        == "type changed"
+    )
     assert KS.compare(words, words) is None
 
 
@@ -115,11 +148,16 @@ def test_groups_are_tenths_of_the_reference_and_no_bin_is_cut() -> None:
     panes = [numbers(part) for part in np.array_split(values, 40)] + [EMPTY]
     assert groups.counts_of_each(panes).tolist() == [groups.counts(pane).tolist() for pane in panes]
     assert groups.counts_of_each([]).shape == (0, 10)
-    assert groups.counts(summary).tolist() == np.bincount(np.searchsorted(groups.cuts, values), minlength=10).tolist()
+    assert (
+        groups.counts(summary).tolist()
+        == np.bincount(np.searchsorted(groups.cuts, values), minlength=10).tolist()
+    )
 
 
 def test_grouping_two_kinds_is_refused() -> None:
-    with pytest.raises(ValueError, match="a reference of NumericSummary cannot be compared with StringSummary"):
+    with pytest.raises(
+        ValueError, match="a reference of NumericSummary cannot be compared with StringSummary"
+    ):
         grouped(numbers(np.arange(3)), StringSummary.of(["a"]), 10)
 
 
@@ -127,13 +165,19 @@ def test_adjusted_p_values_are_those_of_scipy() -> None:
     rng = np.random.default_rng(3)
     for count in (1, 2, 17):
         p_values = rng.random(count) ** 3
-        np.testing.assert_allclose(adjust(p_values), stats.false_discovery_control(p_values, method="bh"))
+        np.testing.assert_allclose(
+            adjust(p_values), stats.false_discovery_control(p_values, method="bh")
+        )
     assert adjust(np.zeros(0)).tolist() == []
 
 
 def test_levels_follow_the_adjusted_p_values_and_unjudged_results_are_no_tests() -> None:
     def result(p_value: float | None) -> DriftResult:
-        effect, level = (None, "insufficient data") if p_value is None else (0.5, level_of(p_value, 0.5, (0.05, 0.1, 0.2)))
+        effect, level = (
+            (None, "insufficient data")
+            if p_value is None
+            else (0.5, level_of(p_value, 0.5, (0.05, 0.1, 0.2)))
+        )
         return DriftResult("ks", effect, p_value, effect, (0.05, 0.1, 0.2), level, 500, 500, 500.0)
 
     before = [result(0.04), result(None), result(0.5), result(0.0008)]
@@ -166,7 +210,9 @@ def autoregressive(rng: np.random.Generator, rows: int, coefficient: float) -> N
     return drawn
 
 
-def stream(rng: np.random.Generator, panes: int, coefficient: float, daily: float, shift: float) -> list[NumericSummary]:
+def stream(
+    rng: np.random.Generator, panes: int, coefficient: float, daily: float, shift: float
+) -> list[NumericSummary]:
     """Hourly panes of 30 rows: AR(1) with variance 1, plus a daily cycle, plus a shift."""
     cycle = np.repeat(np.tile(daily * np.sin(np.arange(24) * np.pi / 12), panes // 24), PANE_ROWS)
     values = autoregressive(rng, panes * PANE_ROWS, coefficient) + cycle + shift
@@ -174,19 +220,34 @@ def stream(rng: np.random.Generator, panes: int, coefficient: float, daily: floa
 
 
 def alarm_rates(
-    seed: int, runs: int, coefficient: float, *, daily: float = 0.0, shift: float = 0.0, dependent: bool = True
+    seed: int,
+    runs: int,
+    coefficient: float,
+    *,
+    daily: float = 0.0,
+    shift: float = 0.0,
+    dependent: bool = True,
 ) -> dict[str, float]:
     """Share of runs with p below 0.05: 30 days of reference against 7 days, rows hourly by 30."""
     alarms = {"psi": 0, "ks": 0}
     sizes = np.zeros((runs, 2))
     rng = np.random.default_rng(seed)
     for run in range(runs):
-        sides = stream(rng, REFERENCE_PANES, coefficient, daily, 0.0), stream(rng, CURRENT_PANES, coefficient, daily, shift)
+        sides = (
+            stream(rng, REFERENCE_PANES, coefficient, daily, 0.0),
+            stream(rng, CURRENT_PANES, coefficient, daily, shift),
+        )
         reference, current = merged(sides[0]), merged(sides[1])
         counts = [counts_by_pane(reference, panes) for panes in sides]
-        sizes[run] = [effective_size(side, period=24) if dependent else side.sum() for side in counts]
+        sizes[run] = [
+            effective_size(side, period=24) if dependent else side.sum() for side in counts
+        ]
         for test in (PSI, KS):
-            result = judged(test.compare(reference, current, reference_size=sizes[run, 0], current_size=sizes[run, 1]))
+            result = judged(
+                test.compare(
+                    reference, current, reference_size=sizes[run, 0], current_size=sizes[run, 1]
+                )
+            )
             alarms[test.name] += int(result.p_value is not None and result.p_value < 0.05)
     rates = {name: count / runs for name, count in alarms.items()}
     print(
@@ -198,11 +259,16 @@ def alarm_rates(
 
 
 def most(runs: int) -> float:
-    """The largest share of alarms that 5 % false alarms leave plausible in so many runs (one in a thousand)."""
+    """The largest share of alarms that 5 % false alarms leave plausible in so many runs (one in a
+    thousand).
+    """
     return float(stats.binom.ppf(0.999, runs, 0.05)) / runs
 
 
-@pytest.mark.parametrize(("coefficient", "daily"), [(0.0, 0.0), (0.5, 0.0), (0.9, 0.0), (0.99, 0.0), (0.0, 1.5), (0.9, 1.5)])
+@pytest.mark.parametrize(
+    ("coefficient", "daily"),
+    [(0.0, 0.0), (0.5, 0.0), (0.9, 0.0), (0.99, 0.0), (0.0, 1.5), (0.9, 1.5)],
+)
 def test_without_drift_alarms_stay_within_five_percent(coefficient: float, daily: float) -> None:
     runs = 150
     assert max(alarm_rates(11, runs, coefficient, daily=daily).values()) <= most(runs)
@@ -212,7 +278,9 @@ def test_rows_taken_as_independent_would_alarm_most_of_the_time() -> None:
     assert min(alarm_rates(12, 20, 0.9, dependent=False).values()) > 0.5
 
 
-@pytest.mark.parametrize(("coefficient", "daily", "shift"), [(0.0, 0.0, 0.2), (0.9, 0.0, 0.5), (0.9, 1.5, 0.5)])
+@pytest.mark.parametrize(
+    ("coefficient", "daily", "shift"), [(0.0, 0.0, 0.2), (0.9, 0.0, 0.5), (0.9, 1.5, 0.5)]
+)
 def test_real_shift_is_found(coefficient: float, daily: float, shift: float) -> None:
     assert min(alarm_rates(13, 30, coefficient, daily=daily, shift=shift).values()) >= 0.9
 
@@ -220,10 +288,15 @@ def test_real_shift_is_found(coefficient: float, daily: float, shift: float) -> 
 def test_psi_above_a_tenth_is_common_by_chance_at_100_against_100_and_raises_no_level() -> None:
     runs = 1000
     rng = np.random.default_rng(14)
-    results = [judged(PSI.compare(numbers(rng.normal(size=100)), numbers(rng.normal(size=100)))) for _ in range(runs)]
+    results = [
+        judged(PSI.compare(numbers(rng.normal(size=100)), numbers(rng.normal(size=100))))
+        for _ in range(runs)
+    ]
     plain = np.mean([result.statistic is not None and result.statistic > 0.1 for result in results])
     alarms = np.mean([result.level != "none" for result in results])
-    print(f"seed 14, {runs} windows of 100 against 100 without drift: PSI > 0.1 in {plain:.3f}, a level in {alarms:.3f}")
+    print(
+        f"seed 14, {runs} windows of 100 against 100 without drift: PSI > 0.1 in {plain:.3f}, a level in {alarms:.3f}"
+    )
     assert plain > 0.5
     assert alarms <= most(runs)
 
@@ -236,7 +309,9 @@ def test_independent_samples_alarm_at_the_nominal_rate() -> None:
         reference, current = numbers(rng.normal(size=2000)), numbers(rng.normal(size=600))
         for test in (KS, PSI):
             alarms[test.name] += (judged(test.compare(reference, current)).p_value or 1.0) < 0.05
-    print(f"seed 15, {runs} pairs of 2000 and 600 independent rows: p < 0.05 in {({k: v / runs for k, v in alarms.items()})}")
+    print(
+        f"seed 15, {runs} pairs of 2000 and 600 independent rows: p < 0.05 in { ({k: v / runs for k, v in alarms.items()}) }"
+    )
     assert max(alarms.values()) / runs <= most(runs)
     assert min(alarms.values()) / runs >= 0.02
 

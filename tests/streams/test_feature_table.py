@@ -19,22 +19,35 @@ from tests.streams.summaries import names, summary_of, table_of, tables, values
 Rows = list[tuple[int, str, FeatureSummary]]
 Values = tuple[list[float], list[str]]
 
+
 def rows_of(table: FeatureTable) -> Rows:
-    return [(*key, summary) for part in table.split(range(len(table) + 1)) for key, summary in part.summaries().items()]
+    return [
+        (*key, summary)
+        for part in table.split(range(len(table) + 1))
+        for key, summary in part.summaries().items()
+    ]
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3), names, values), max_size=6), max_size=4))
-def test_tables_add_up_to_the_summaries_of_all_their_values(parts: list[list[tuple[int, str, Values]]]) -> None:
+def test_tables_add_up_to_the_summaries_of_all_their_values(
+    parts: list[list[tuple[int, str, Values]]],
+) -> None:
     every: dict[tuple[int, str], Values] = {}
     for series, name, (numbers, texts) in (row for part in parts for row in part):
         held = every.setdefault((series, name), ([], []))
         held[0].extend(numbers)
         held[1].extend(texts)
-    made = [table_of([(series, name, summary_of(*drawn)) for series, name, drawn in part]) for part in parts]
+    made = [
+        table_of([(series, name, summary_of(*drawn)) for series, name, drawn in part])
+        for part in parts
+    ]
     added = joined(made).summed()
     assert added.summaries() == {key: summary_of(*drawn) for key, drawn in every.items()}
     assert len(added) == len(every)
-    assert joined([joined(made[:1]).summed(), joined(made[1:]).summed()]).summed().summaries() == added.summaries()
+    assert (
+        joined([joined(made[:1]).summed(), joined(made[1:]).summed()]).summed().summaries()
+        == added.summaries()
+    )
 
 
 def test_a_group_with_too_many_bins_or_texts_becomes_coarser_and_the_others_do_not() -> None:
@@ -43,7 +56,12 @@ def test_a_group_with_too_many_bins_or_texts_becomes_coarser_and_the_others_do_n
     texts = [[f"user {number}" for number in draw.integers(0, 5000, 900)] for _ in range(4)]
     rows = [(0, "x", summary_of(part, some)) for part, some in zip(parts, texts, strict=True)]
     found = table_of([*rows, (1, "x", rows[0][2])]).summed().summaries()
-    assert found == {(0, "x"): summary_of(np.concatenate(parts).tolist(), [text for some in texts for text in some]), (1, "x"): rows[0][2]}
+    assert found == {
+        (0, "x"): summary_of(
+            np.concatenate(parts).tolist(), [text for some in texts for text in some]
+        ),
+        (1, "x"): rows[0][2],
+    }
     assert (found[0, "x"].numbers.shift > 0, found[0, "x"].texts.identifier) == (True, True)
     assert (found[1, "x"].numbers.shift, found[1, "x"].texts.identifier) == (0, False)
 
@@ -57,7 +75,16 @@ def test_a_table_is_read_as_it_was_written(table: FeatureTable) -> None:
 
 def test_counts_of_any_size_are_written() -> None:
     for count in (1, 255, 256, 65_536, 1 << 40):
-        rows = [(0, "x", FeatureSummary(NumericSummary(0, np.array([7]), np.array([count])), StringSummary(0, {"a": count}, count)))]
+        rows = [
+            (
+                0,
+                "x",
+                FeatureSummary(
+                    NumericSummary(0, np.array([7]), np.array([count])),
+                    StringSummary(0, {"a": count}, count),
+                ),
+            )
+        ]
         assert rows_of(FeatureTable.decode(table_of(rows).encode())) == rows
 
 
@@ -67,21 +94,29 @@ def test_rows_are_taken_with_what_belongs_to_them(table: FeatureTable, data: st.
     at = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=9)) if rows else []
     assert rows_of(table.take(np.array(at, np.int64))) == [rows[i] for i in at]
     edges = [0, *sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=3))), len(rows)]
-    assert [rows_of(part) for part in table.split(edges)] == [rows[begin:end] for begin, end in pairwise(edges)]
+    assert [rows_of(part) for part in table.split(edges)] == [
+        rows[begin:end] for begin, end in pairwise(edges)
+    ]
 
 
 @given(tables(3), tables(3))
-def test_a_trimmed_table_has_the_names_and_words_of_its_rows(one: FeatureTable, other: FeatureTable) -> None:
+def test_a_trimmed_table_has_the_names_and_words_of_its_rows(
+    one: FeatureTable, other: FeatureTable
+) -> None:
     both = joined([one, other])
     part = both.split([0, len(one)])[0].trimmed()
     assert rows_of(part) == rows_of(one)
     assert sorted(part.names) == sorted({name for _, name, _ in rows_of(one)})
-    assert sorted(part.words) == sorted({text for *_, summary in rows_of(one) for text in summary.texts.values})
+    assert sorted(part.words) == sorted(
+        {text for *_, summary in rows_of(one) for text in summary.texts.values}
+    )
 
 
 def test_no_tables_make_an_empty_one() -> None:
     assert joined([]).summed().summaries() == EMPTY.summaries() == {}
-    assert rows_of(joined([EMPTY, table_of([(2, "x", summary_of([1.0], []))])])) == [(2, "x", summary_of([1.0], []))]
+    assert rows_of(joined([EMPTY, table_of([(2, "x", summary_of([1.0], []))])])) == [
+        (2, "x", summary_of([1.0], []))
+    ]
 
 
 def test_other_formats_and_damaged_tables_are_refused() -> None:

@@ -23,7 +23,11 @@ from driftline.streams.summaries.feature_table import EMPTY
 PANE_MS = 60_000
 NAMES = [("shop", "2"), ("churn", "1"), ("shop", "1"), ("fraud", "1")]
 VALUES = ("de", "fr", "us")
-HOMES = {"shop": 0, "churn": 1, "fraud": 0}  # where Kafka's default partitioner puts these keys in a topic with 2 partitions
+HOMES = {
+    "shop": 0,
+    "churn": 1,
+    "fraud": 0,
+}  # where Kafka's default partitioner puts these keys in a topic with 2 partitions
 Total = Counter[tuple[Any, ...]]
 
 keys = st.lists(st.integers(0, 40), max_size=30)
@@ -35,7 +39,9 @@ def ints(values: Sequence[int]) -> np.ndarray:
 
 
 @given(amounts, st.booleans())
-def test_amounts_of_a_key_add_up_with_places_and_without(rows: list[tuple[int, int]], placed: bool) -> None:
+def test_amounts_of_a_key_add_up_with_places_and_without(
+    rows: list[tuple[int, int]], placed: bool
+) -> None:
     expected: Counter[int] = Counter()
     for key, amount in rows:
         expected[key] += amount
@@ -45,24 +51,39 @@ def test_amounts_of_a_key_add_up_with_places_and_without(rows: list[tuple[int, i
     assert dict(zip(found.tolist(), sums.tolist(), strict=True)) == dict(expected)
 
 
-@given(st.lists(keys, min_size=1, max_size=3), st.lists(st.dictionaries(st.integers(0, 40), st.integers(-3, 5)), max_size=3))
-def test_ones_and_amounts_of_a_key_add_up_and_nothing_stays_of_what_comes_to_nothing(ones: list[list[int]], others: list[dict]) -> None:
+@given(
+    st.lists(keys, min_size=1, max_size=3),
+    st.lists(st.dictionaries(st.integers(0, 40), st.integers(-3, 5)), max_size=3),
+)
+def test_ones_and_amounts_of_a_key_add_up_and_nothing_stays_of_what_comes_to_nothing(
+    ones: list[list[int]], others: list[dict]
+) -> None:
     expected = Counter(key for part in ones for key in part)
     for part in others:
         for key, amount in part.items():
             expected[key] += amount
-    found, sums = tallied([ints(part) for part in ones], [(ints(list(part)), ints(list(part.values()))) for part in others])
-    assert list(zip(found.tolist(), sums.tolist(), strict=True)) == sorted((key, sum_) for key, sum_ in expected.items() if sum_)
+    found, sums = tallied(
+        [ints(part) for part in ones],
+        [(ints(list(part)), ints(list(part.values()))) for part in others],
+    )
+    assert list(zip(found.tolist(), sums.tolist(), strict=True)) == sorted(
+        (key, sum_) for key, sum_ in expected.items() if sum_
+    )
 
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[tuple[int, list[tuple[Any, ...]], list[tuple[Any, ...]]]]:
-    """Sets of rows: lane, rows of (name, segment codes, pane, rung), and what is counted of each: measure, a, b, amount, where."""
+    """Sets of rows: lane, rows of (name, segment codes, pane, rung), and what is counted of each:
+    measure, a, b, amount, where.
+    """
     sets = []
     far = draw(st.sampled_from([3, 400_000]))
     for _ in range(draw(st.integers(0, 3))):
         row = st.tuples(
-            st.integers(0, len(NAMES) - 1), st.tuples(*[st.integers(0, len(VALUES))] * 2), st.integers(0, far), st.integers(0, 3)
+            st.integers(0, len(NAMES) - 1),
+            st.tuples(*[st.integers(0, len(VALUES))] * 2),
+            st.integers(0, far),
+            st.integers(0, 3),
         )
         rows = draw(st.lists(row, min_size=1, max_size=12))
         n = len(rows)
@@ -103,27 +124,48 @@ def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any
     state = MemoryState()
     texts = Texts(Config(segments=("country", "home")), state, homes=2)
     codes = texts.codes_of_names(NAMES, state)
-    by_dimension = [ints([0, *texts.codes_of_values(dimension, VALUES, state)]) for dimension in ("country", "home")]
+    by_dimension = [
+        ints([0, *texts.codes_of_values(dimension, VALUES, state)])
+        for dimension in ("country", "home")
+    ]
     gained, expected = Increments(PANE_MS), Counter()
     pairs = set()  # of series and pane
     for lane, rows, counts in sets:
         name, chosen, pane, rung = (ints(column) for column in zip(*rows, strict=True))
-        segments = np.stack([of[column] for of, column in zip(by_dimension, chosen.T, strict=True)], axis=1)
-        pairs |= {(of[0], code, of[2]) for of, codes_of in zip(rows, segments.tolist(), strict=True) for code in (0, *codes_of)}
+        segments = np.stack(
+            [of[column] for of, column in zip(by_dimension, chosen.T, strict=True)], axis=1
+        )
+        pairs |= {
+            (of[0], code, of[2])
+            for of, codes_of in zip(rows, segments.tolist(), strict=True)
+            for code in (0, *codes_of)
+        }
         opened = gained.rows(lane, codes[name], segments, pane, rung)
         for measure, a, b, amount, where in counts:
-            given_a, given_b = (index if isinstance(index, int) else ints(index) for index in (a, b))
+            given_a, given_b = (
+                index if isinstance(index, int) else ints(index) for index in (a, b)
+            )
             opened.count(
-                measure, given_a, given_b, None if amount is None else ints(amount), None if where is None else np.array(where, np.bool_)
+                measure,
+                given_a,
+                given_b,
+                None if amount is None else ints(amount),
+                None if where is None else np.array(where, np.bool_),
             )
             for i, (of_name, of_segments, of_pane, of_rung) in enumerate(rows):
                 model, version = NAMES[of_name]
-                values = [f"{d}={VALUES[v - 1]}" for d, v in zip(("country", "home"), of_segments, strict=True) if v]
+                values = [
+                    f"{d}={VALUES[v - 1]}"
+                    for d, v in zip(("country", "home"), of_segments, strict=True)
+                    if v
+                ]
                 if where is None or where[i]:
                     at = [index if isinstance(index, int) else index[i] for index in (a, b)]
                     place = (lane, of_pane * PANE_MS, of_rung, measure, *at)
                     for segment in (ALL, *values):
-                        expected[model, version, segment, *place] += 1 if amount is None else amount[i]
+                        expected[model, version, segment, *place] += (
+                            1 if amount is None else amount[i]
+                        )
     with pytest.MonkeyPatch.context() as patch:
         if not many:
             patch.setattr(increments, "_MAX_PAIRS", len(pairs) + 1)
@@ -132,7 +174,13 @@ def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any
     for partial in partials:
         models = [model for model, _, _ in partial.series]
         assert models == sorted(models)
-    found = {home: {model for model, _, _ in partial.series} for home, partial in zip(homes_of(partials), partials, strict=True)}
+    found = {
+        home: {model for model, _, _ in partial.series}
+        for home, partial in zip(homes_of(partials), partials, strict=True)
+    }
     gainers = {key[0] for key, count in expected.items() if count}
-    assert found == {home: {model for model in gainers if HOMES[model] == home} for home in {HOMES[model] for model in gainers}}
+    assert found == {
+        home: {model for model in gainers if HOMES[model] == home}
+        for home in {HOMES[model] for model in gainers}
+    }
     assert all(partial.features is EMPTY or not len(partial.features) for partial in partials)

@@ -1,4 +1,6 @@
-"""Intervals against SciPy, hand calculation and their own promise: to hold the truth 95 times of 100."""
+"""Intervals against SciPy, hand calculation and their own promise: to hold the truth 95 times of
+100.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from driftline.streams.intervals import divided, poisson_score, quantile_ranks, square_and_add, wilson, wilson_from_variance
+from driftline.streams.intervals import (
+    divided,
+    poisson_score,
+    quantile_ranks,
+    square_and_add,
+    wilson,
+    wilson_from_variance,
+)
 
 
 def test_wilson_is_that_of_scipy() -> None:
@@ -30,7 +39,9 @@ def test_nothing_to_judge_from_is_nan_without_a_warning() -> None:
 
 def test_variance_of_a_proportion_gives_wilson_itself() -> None:
     share, n = np.array([0.2, 0.9]), np.array([50, 400])
-    np.testing.assert_allclose(wilson_from_variance(share, share * (1 - share) / n, n), wilson(share * n, n))
+    np.testing.assert_allclose(
+        wilson_from_variance(share, share * (1 - share) / n, n), wilson(share * n, n)
+    )
 
 
 def test_estimate_without_variance_keeps_an_interval() -> None:
@@ -51,7 +62,10 @@ def test_order_statistics_hold_the_true_quantile(q: float, n: int) -> None:
     runs = 4000
     values = np.sort(np.random.default_rng(2).random((runs, n)), axis=1)
     low, high = (float(rank[0]) for rank in quantile_ranks(q, np.array([n])))
-    lower, upper = values[:, max(int(np.ceil(low * n)), 1) - 1], values[:, max(int(np.ceil(high * n)), 1) - 1]
+    lower, upper = (
+        values[:, max(int(np.ceil(low * n)), 1) - 1],
+        values[:, max(int(np.ceil(high * n)), 1) - 1],
+    )
     held = float(((lower <= q) & (q <= upper)).mean())
     print(f"quantile {q} of {n} rows, {runs} runs: the interval holds the truth in {held:.3f}")
     assert held >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / runs)

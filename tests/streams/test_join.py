@@ -20,7 +20,16 @@ from driftline.schemas.topics import WINDOW_PARTIALS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.join import Score, batch_join, batch_rows, expiry
 from driftline.streams.join.entry import without_fingerprints
-from driftline.streams.lanes import CELLS, COUNT, COUNTERS, LANE_NAMES, PREDICTED, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, PREDICTED_SCORES
+from driftline.streams.lanes import (
+    CELLS,
+    COUNT,
+    COUNTERS,
+    LANE_NAMES,
+    PREDICTED,
+    PREDICTED_NEGATIVE,
+    PREDICTED_POSITIVE,
+    PREDICTED_SCORES,
+)
 from driftline.streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial, Watermarks
 from driftline.streams.stage import Batch, Record
 
@@ -42,8 +51,17 @@ Row = tuple[str, dict[str, Any]]
 Total = Counter[tuple[Any, ...]]
 
 
-def run(rows: list[Row], config: Config, cuts: list[int], *, reopen: bool = False, end_ms: int | None = None) -> tuple[Total, list[Record]]:
-    """Feed rows in order, cut into batches at `cuts`; the sum of all partials with their texts, and the other records."""
+def run(
+    rows: list[Row],
+    config: Config,
+    cuts: list[int],
+    *,
+    reopen: bool = False,
+    end_ms: int | None = None,
+) -> tuple[Total, list[Record]]:
+    """Feed rows in order, cut into batches at `cuts`; the sum of all partials with their texts, and
+    the other records.
+    """
     state, stage = MemoryState(), Score(config, 0, 1)
     records: list[Record] = []
     head_ms, offsets = 0, {"prediction": 0, "truth": 0}
@@ -51,7 +69,14 @@ def run(rows: list[Row], config: Config, cuts: list[int], *, reopen: bool = Fals
         taken: dict[str, list[tuple[bytes, int, int, int]]] = {"prediction": [], "truth": []}
         for rank, (topic, value) in enumerate(rows[start:end], start):
             head_ms = max(head_ms, parse_time(value["timestamp"]))
-            taken[topic].append((json.dumps(value).encode(), offsets[topic], rank, head_ms - head_ms % config.pane_ms))
+            taken[topic].append(
+                (
+                    json.dumps(value).encode(),
+                    offsets[topic],
+                    rank,
+                    head_ms - head_ms % config.pane_ms,
+                )
+            )
             offsets[topic] += 1
         if reopen:
             stage = Score(config, 0, 1)
@@ -68,7 +93,9 @@ def _batch(taken: dict[str, list[tuple[bytes, int, int, int]]], tick_ms: int) ->
         if not rows:
             continue
         values = [row[0] for row in rows]
-        offset, rank, tick = (np.array(column, np.int64) for column in list(zip(*rows, strict=True))[1:])
+        offset, rank, tick = (
+            np.array(column, np.int64) for column in list(zip(*rows, strict=True))[1:]
+        )
         if topic == "prediction":
             decoded, _, rejects = decode_predictions(values, offset.tolist())
             batch.predictions = PredictionColumns.of(decoded, offset, lambda model: None)
@@ -88,13 +115,29 @@ def _total(records: list[Record]) -> Total:
         if not isinstance(record.value, Partial):
             continue
         partial = record.value
-        for lane, pane, series, rung, measure, a, b, count in zip(*(partial.counts[c].tolist() for c, _ in COUNT_COLUMNS), strict=True):
-            text_a: Any = a if measure == COUNT else partial.labels[a] if measure < 6 else special.get(a, a)
-            text_b: Any = COUNTERS[b] if measure == COUNT else (special.get(b) or partial.labels[b]) if measure == CELLS else b
+        for lane, pane, series, rung, measure, a, b, count in zip(
+            *(partial.counts[c].tolist() for c, _ in COUNT_COLUMNS), strict=True
+        ):
+            text_a: Any = (
+                a if measure == COUNT else partial.labels[a] if measure < 6 else special.get(a, a)
+            )
+            text_b: Any = (
+                COUNTERS[b]
+                if measure == COUNT
+                else (special.get(b) or partial.labels[b])
+                if measure == CELLS
+                else b
+            )
             if measure in (PREDICTED_SCORES, PREDICTED):
                 text_a = special.get(a) or partial.labels[a]
-            total[(*partial.series[series], LANE_NAMES[lane], pane, rung, measure, text_a, text_b)] += count
-        for part, pane in zip(partial.features.split(range(len(partial.features) + 1)), partial.feature_panes.tolist(), strict=True):
+            total[
+                (*partial.series[series], LANE_NAMES[lane], pane, rung, measure, text_a, text_b)
+            ] += count
+        for part, pane in zip(
+            partial.features.split(range(len(partial.features) + 1)),
+            partial.feature_panes.tolist(),
+            strict=True,
+        ):
             for (series, feature), summary in part.summaries().items():
                 assert not summary.numbers.total
                 key = (*partial.series[series], pane, feature)
@@ -105,7 +148,14 @@ def _total(records: list[Record]) -> Total:
 
 
 def prediction(id_: str, time: str, label: str = "A", **more: Any) -> Row:
-    return "prediction", {"prediction_id": id_, "model_name": "m", "model_version": "1", "timestamp": time, "prediction": label, **more}
+    return "prediction", {
+        "prediction_id": id_,
+        "model_name": "m",
+        "model_version": "1",
+        "timestamp": time,
+        "prediction": label,
+        **more,
+    }
 
 
 def truth(id_: str, time: str, label: str | None, revision: int = 0) -> Row:
@@ -115,15 +165,25 @@ def truth(id_: str, time: str, label: str | None, revision: int = 0) -> Row:
 
 def decisions(total: Total, measure: int) -> dict[tuple[int, Any, Any], int]:
     """(rung, a, b) -> count of the decisions lane of all segments together."""
-    return {k[5:6] + k[7:9]: n for k, n in total.items() if len(k) == 9 and k[2:4] == ("all", "decisions") and k[6] == measure}
+    return {
+        k[5:6] + k[7:9]: n
+        for k, n in total.items()
+        if len(k) == 9 and k[2:4] == ("all", "decisions") and k[6] == measure
+    }
 
 
 def counter(total: Total, name: str) -> int:
-    return sum(n for k, n in total.items() if len(k) == 9 and k[2] == "all" and k[6] == COUNT and k[8] == name)
+    return sum(
+        n
+        for k, n in total.items()
+        if len(k) == 9 and k[2] == "all" and k[6] == COUNT and k[8] == name
+    )
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
-def test_worked_example_of_four_truths_gives_the_same_rungs_in_every_order(order: tuple[int, ...]) -> None:
+def test_worked_example_of_four_truths_gives_the_same_rungs_in_every_order(
+    order: tuple[int, ...],
+) -> None:
     truths = [
         truth("x", DAY + "00:30:00Z", "A", 0),
         truth("x", DAY + "05:00:00Z", "B", 1),
@@ -134,8 +194,18 @@ def test_worked_example_of_four_truths_gives_the_same_rungs_in_every_order(order
     for cuts in ([], [1], [1, 2, 3, 4]):
         total, _ = run(rows, parse_config(WORKED), cuts)
         # Rungs 1h, 6h, 1d, horizon: A right; -1 A, +1 B; -1 B; +1 B.
-        assert decisions(total, CELLS) == {(0, "A", "A"): 1, (1, "A", "A"): -1, (1, "B", "A"): 1, (2, "B", "A"): -1, (3, "B", "A"): 1}
-        assert (counter(total, "corrected"), counter(total, "retracted"), counter(total, "joined")) == (2, 1, 1)
+        assert decisions(total, CELLS) == {
+            (0, "A", "A"): 1,
+            (1, "A", "A"): -1,
+            (1, "B", "A"): 1,
+            (2, "B", "A"): -1,
+            (3, "B", "A"): 1,
+        }
+        assert (
+            counter(total, "corrected"),
+            counter(total, "retracted"),
+            counter(total, "joined"),
+        ) == (2, 1, 1)
 
 
 def test_delay_equal_to_a_rung_counts_at_that_rung_and_a_millisecond_more_at_the_next() -> None:
@@ -151,42 +221,61 @@ def test_same_content_again_is_a_duplicate_and_other_content_a_conflict() -> Non
     other = prediction("x", DAY + "00:00:00Z", "B", score=0.5)
     for cuts in ([], [1, 2]):
         total, others = run([first, again, other], parse_config(SMALL), cuts)
-        assert (counter(total, "duplicate_predictions"), counter(total, "conflicting_predictions")) == (1, 1)
+        assert (
+            counter(total, "duplicate_predictions"),
+            counter(total, "conflicting_predictions"),
+        ) == (1, 1)
         assert decisions(total, COUNT) == {(0, 0, "predictions"): 1}
         assert [r.value.offset for r in others] == [2]
         assert others[0].topic == "predictions.dlq"
         assert 'prediction_id "x" of m 1' in others[0].value.error
 
 
-def test_what_comes_again_is_a_duplicate_where_the_fingerprint_of_an_earlier_release_says_nothing() -> None:
+def test_what_comes_again_is_a_duplicate_where_the_fingerprint_of_an_earlier_release_says_nothing() -> (
+    None
+):
     first, other = (prediction("x", DAY + "00:00:00Z", label) for label in ("A", "B"))
     state, stage = MemoryState(), Score(parse_config(SMALL), 0, 1)
     records: list[Record] = []
     for row in (first, other):
         head_ms = parse_time(row[1]["timestamp"])
-        records += stage.process(_batch({"prediction": [(json.dumps(row[1]).encode(), 0, 0, head_ms)]}, head_ms), state)
+        records += stage.process(
+            _batch({"prediction": [(json.dumps(row[1]).encode(), 0, 0, head_ms)]}, head_ms), state
+        )
         held = state.get(b"x")
         assert held is not None
         state.put(b"x", without_fingerprints(held))
     total = _total(records)
-    assert (counter(total, "duplicate_predictions"), counter(total, "conflicting_predictions")) == (1, 0)
+    assert (counter(total, "duplicate_predictions"), counter(total, "conflicting_predictions")) == (
+        1,
+        0,
+    )
 
 
-def test_feature_summaries_stay_with_their_model_when_the_batch_shows_a_name_that_comes_before_it() -> None:
+def test_feature_summaries_stay_with_their_model_when_the_batch_shows_a_name_that_comes_before_it() -> (
+    None
+):
     state, stage = MemoryState(), Score(parse_config(SMALL), 0, 1)
     _, lost = truth("lost", DAY + "00:00:00Z", "A")
     _, late = prediction("x", DAY + "23:00:00Z", features={"age": 41})
     start_ms, end_ms = parse_time(lost["timestamp"]), parse_time(late["timestamp"])
     stage.process(_batch({"truth": [(json.dumps(lost).encode(), 0, 0, start_ms)]}, start_ms), state)
     # The truth that is given up now counts under no model, which has no number before.
-    records = stage.process(_batch({"prediction": [(json.dumps(late).encode(), 0, 1, end_ms)]}, end_ms), state)
+    records = stage.process(
+        _batch({"prediction": [(json.dumps(late).encode(), 0, 1, end_ms)]}, end_ms), state
+    )
     (partial,) = [record.value for record in records if isinstance(record.value, Partial)]
     assert [model for model, _, segment in partial.series if segment == "all"] == ["", "m"]
-    ages = {(*partial.series[of], name): summary.numbers.total for (of, name), summary in partial.features.summaries().items()}
+    ages = {
+        (*partial.series[of], name): summary.numbers.total
+        for (of, name), summary in partial.features.summaries().items()
+    }
     assert ages == {("m", "1", "all", "age"): 1}
 
 
-def test_prediction_without_truth_expires_and_truth_without_prediction_is_unmatched_when_time_has_passed() -> None:
+def test_prediction_without_truth_expires_and_truth_without_prediction_is_unmatched_when_time_has_passed() -> (
+    None
+):
     rows = [prediction("x", DAY + "00:00:00Z"), truth("y", DAY + "00:10:00Z", "A")]
     config = parse_config(SMALL)
     total, _ = run(rows, config, [], end_ms=START_MS + 8 * HOUR_MS)
@@ -196,18 +285,33 @@ def test_prediction_without_truth_expires_and_truth_without_prediction_is_unmatc
     assert [k[0] for k in total if k[-1] == "unmatched"] == [""]
 
 
-def test_prediction_behind_the_watermark_enters_no_traffic_pane_and_the_rung_of_its_lateness() -> None:
+def test_prediction_behind_the_watermark_enters_no_traffic_pane_and_the_rung_of_its_lateness() -> (
+    None
+):
     rows = [prediction("x", DAY + "02:00:00Z"), prediction("y", DAY + "01:00:00Z")]
     total, _ = run(rows, parse_config(SMALL), [])
     traffic = {k[4]: n for k, n in total.items() if len(k) == 9 and k[2:4] == ("all", "traffic")}
     assert traffic == {START_MS + 2 * HOUR_MS: 1}
-    assert decisions(total, COUNT) == {(0, 0, "predictions"): 1, (1, 0, "predictions"): 1}  # 59 min late: the rung of 1h
+    assert decisions(total, COUNT) == {
+        (0, 0, "predictions"): 1,
+        (1, 0, "predictions"): 1,
+    }  # 59 min late: the rung of 1h
     assert counter(total, "late_predictions") == 1
 
 
 def test_failed_prediction_without_label_counts_in_traffic_only() -> None:
-    failed = {"prediction_id": "x", "model_name": "m", "model_version": "1", "timestamp": DAY + "00:00:00Z", "status": "error"}
-    rows: list[Row] = [("prediction", failed), ("prediction", failed), truth("x", DAY + "00:10:00Z", "A")]
+    failed = {
+        "prediction_id": "x",
+        "model_name": "m",
+        "model_version": "1",
+        "timestamp": DAY + "00:00:00Z",
+        "status": "error",
+    }
+    rows: list[Row] = [
+        ("prediction", failed),
+        ("prediction", failed),
+        truth("x", DAY + "00:10:00Z", "A"),
+    ]
     total, _ = run(rows, parse_config(SMALL), [1, 2], end_ms=START_MS + 20 * HOUR_MS)
     assert {k[3:5] + k[8:]: n for k, n in total.items() if k[2] == "all"} == {
         ("traffic", START_MS, "predictions"): 1,
@@ -216,7 +320,9 @@ def test_failed_prediction_without_label_counts_in_traffic_only() -> None:
     }
 
 
-def test_watermarks_are_sent_when_a_frontier_enters_a_pane_and_wait_for_what_is_to_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watermarks_are_sent_when_a_frontier_enters_a_pane_and_wait_for_what_is_to_be_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(expiry, "SLICE", 1)
     config, state = parse_config(SMALL), MemoryState()
     stage = Score(config, 0, 1)
@@ -226,22 +332,37 @@ def test_watermarks_are_sent_when_a_frontier_enters_a_pane_and_wait_for_what_is_
     announced, expired = [], []
     for _ in range(5):
         records = stage.process(Batch(tick_ms=START_MS + 30 * HOUR_MS), state)
-        announced += [(r.value.truth_ms - START_MS) / HOUR_MS for r in records if isinstance(r.value, Watermarks)]
+        announced += [
+            (r.value.truth_ms - START_MS) / HOUR_MS
+            for r in records
+            if isinstance(r.value, Watermarks)
+        ]
         expired.append(counter(_total(records), "expired"))
     assert expired == [1, 1, 1, 0, 0]
-    # Held back to the pane in which the next one expires (at 7, then 8 o'clock), less than its end by the grace; then free.
+    # Held back to the pane in which the next one expires (at 7, then 8 o'clock), less than its end
+    # by the grace; then free.
     assert [round(hours, 2) for hours in announced] == [8.17, 9.17, 30.0]
 
 
 def _history(seed: int, n: int) -> list[Row]:
-    """Rows in rising time of arrival: duplicates, conflicts, several models an id, corrections, retractions, late and lost rows."""
+    """Rows in rising time of arrival: duplicates, conflicts, several models an id, corrections,
+    retractions, late and lost rows.
+    """
     rnd = random.Random(seed)
     timed: list[tuple[float, int, Row]] = []
     for i in range(n):
         at = i * 4.0
-        names = [("m", "1")] if rnd.random() < 0.7 else [("m", "1"), ("m", "2"), ("k", "1")][: rnd.randint(1, 3)]
+        names = (
+            [("m", "1")]
+            if rnd.random() < 0.7
+            else [("m", "1"), ("m", "2"), ("k", "1")][: rnd.randint(1, 3)]
+        )
         for model, version in names:
-            value: dict[str, Any] = {"prediction_id": f"id{i}", "model_name": model, "model_version": version}
+            value: dict[str, Any] = {
+                "prediction_id": f"id{i}",
+                "model_name": model,
+                "model_version": version,
+            }
             value["timestamp"] = _rfc3339(at)
             if rnd.random() < 0.5:
                 value["prediction"] = rnd.choice("AB")
@@ -254,11 +375,24 @@ def _history(seed: int, n: int) -> list[Row]:
             delays = [rnd.choice([0, 0, 0, 1, 45, 300])]
             delays += [rnd.uniform(0, 500)] * (rnd.random() < 0.1)
             for delay in delays:
-                changed = {**value, "score": 0.125} if delay != delays[0] and rnd.random() < 0.5 else value
+                changed = (
+                    {**value, "score": 0.125}
+                    if delay != delays[0] and rnd.random() < 0.5
+                    else value
+                )
                 timed.append((at + delay, len(timed), ("prediction", changed)))
         for revision in range(rnd.choice([0, 1, 1, 1, 1, 2, 3])):
-            known = at + rnd.choice([-30, 0, 5, 30, 60, 100, 170, 200, 359, 360, 361, 600]) + rnd.random()
-            row = truth(f"id{i}", _rfc3339(known), rnd.choice(["A", "B", None] if revision else ["A", "B"]), rnd.choice([revision, 0]))
+            known = (
+                at
+                + rnd.choice([-30, 0, 5, 30, 60, 100, 170, 200, 359, 360, 361, 600])
+                + rnd.random()
+            )
+            row = truth(
+                f"id{i}",
+                _rfc3339(known),
+                rnd.choice(["A", "B", None] if revision else ["A", "B"]),
+                rnd.choice([revision, 0]),
+            )
             for _ in range(rnd.choice([1, 1, 1, 2])):
                 timed.append((known + rnd.choice([0, 0, 0, 0.5, 9, 40]), len(timed), row))
         if rnd.random() < 0.05:
@@ -271,7 +405,9 @@ def _rfc3339(minutes: float) -> str:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_whole_batches_count_what_one_row_at_a_time_counts(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_batches_count_what_one_row_at_a_time_counts(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows, config = _history(seed, 60), parse_config(SMALL)
     end_ms = START_MS + 48 * HOUR_MS
     rnd = random.Random(seed)
@@ -281,16 +417,22 @@ def test_whole_batches_count_what_one_row_at_a_time_counts(seed: int, monkeypatc
         batched, others = run(rows, config, cuts, reopen=reopen, end_ms=end_ms)
         assert batched == single, f"seed {seed}, cuts {cuts}"
         for topic in ("predictions.dlq", "outcomes"):
-            assert [r.value for r in others if r.topic == topic] == [r.value for r in single_others if r.topic == topic], f"seed {seed}"
+            assert [r.value for r in others if r.topic == topic] == [
+                r.value for r in single_others if r.topic == topic
+            ], f"seed {seed}"
         assert sum(r.topic == "outcomes" for r in others) > 20
     # The definition alone, without the way for ordinary rows.
-    monkeypatch.setattr(batch_join.Join, "_is_ordinary", lambda self, joined: np.zeros(len(joined), np.bool_))
+    monkeypatch.setattr(
+        batch_join.Join, "_is_ordinary", lambda self, joined: np.zeros(len(joined), np.bool_)
+    )
     slow, _ = run(rows, config, [], end_ms=end_ms)
     assert slow == single, f"seed {seed}"
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_whole_batches_count_the_same_where_truths_are_read_far_ahead_of_predictions(seed: int) -> None:
+def test_whole_batches_count_the_same_where_truths_are_read_far_ahead_of_predictions(
+    seed: int,
+) -> None:
     rows, config = _history(seed, 60), parse_config(SMALL)
     end_ms, rnd = START_MS + 48 * HOUR_MS, random.Random(seed)
     # As with the backlogs of two topics: each keeps its order.
@@ -301,9 +443,9 @@ def test_whole_batches_count_the_same_where_truths_are_read_far_ahead_of_predict
     for cuts in ([], *(sorted(rnd.sample(range(1, len(rows)), count)) for count in (1, 3, 10))):
         batched, others = run(rows, config, cuts, end_ms=end_ms)
         assert batched == single, f"seed {seed}, cuts {cuts}"
-        assert [r.value for r in others if r.topic == "outcomes"] == [r.value for r in single_others if r.topic == "outcomes"], (
-            f"seed {seed}"
-        )
+        assert [r.value for r in others if r.topic == "outcomes"] == [
+            r.value for r in single_others if r.topic == "outcomes"
+        ], f"seed {seed}"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -321,16 +463,29 @@ def test_nothing_is_left_in_the_state_when_everything_is_forgotten(seed: int) ->
 
 def test_arrivals_count_what_truths_say_when_they_come_and_take_nothing_back() -> None:
     rows = [prediction("x", DAY + "00:00:00Z")]
-    rows += [truth("x", DAY + "00:10:00Z", "A"), truth("x", DAY + "01:10:00Z", "B", 1), truth("x", DAY + "01:20:00Z", None, 2)]
+    rows += [
+        truth("x", DAY + "00:10:00Z", "A"),
+        truth("x", DAY + "01:10:00Z", "B", 1),
+        truth("x", DAY + "01:20:00Z", None, 2),
+    ]
     total, _ = run(rows, parse_config(SMALL), [])
-    arrivals_cells = {(k[4], k[7]): n for k, n in total.items() if len(k) == 9 and k[2:4] == ("all", "arrivals") and k[6] == CELLS}
+    arrivals_cells = {
+        (k[4], k[7]): n
+        for k, n in total.items()
+        if len(k) == 9 and k[2:4] == ("all", "arrivals") and k[6] == CELLS
+    }
     assert arrivals_cells == {(START_MS, "A"): 1, (START_MS + HOUR_MS, "B"): 1}
 
 
 def test_segment_values_beyond_the_limit_count_as_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_rows, "MAX_VALUES", 2)
-    rows = [prediction(str(i), DAY + "00:00:00Z", segment={"plan": plan}) for i, plan in enumerate(["a", "b", "c", "a", "d"])]
+    rows = [
+        prediction(str(i), DAY + "00:00:00Z", segment={"plan": plan})
+        for i, plan in enumerate(["a", "b", "c", "a", "d"])
+    ]
     for cuts in ([], [1, 2, 3, 4]):
         total, _ = run(rows, parse_config(SMALL), cuts, reopen=True)
-        counted = {k[2]: n for k, n in total.items() if k[3] == "traffic" and k[-1] == "predictions"}
+        counted = {
+            k[2]: n for k, n in total.items() if k[3] == "traffic" and k[-1] == "predictions"
+        }
         assert counted == {"all": 5, "plan=a": 2, "plan=b": 1, "plan=other": 2}

@@ -34,7 +34,11 @@ def test_negative_values_count_as_zero() -> None:
 
 def test_quantiles_are_within_a_128th_of_the_order_statistic() -> None:
     rng = np.random.default_rng(1)
-    raw = [(rng.lognormal(9, 2, 3000)).astype(np.int64), (rng.exponential(50, 777)).astype(np.int64), np.zeros(0, dtype=np.int64)]
+    raw = [
+        (rng.lognormal(9, 2, 3000)).astype(np.int64),
+        (rng.exponential(50, 777)).astype(np.int64),
+        np.zeros(0, dtype=np.int64),
+    ]
     bins = np.unique(np.concatenate([bin_of(values) for values in raw]))
     counts = np.array([[(bin_of(values) == b).sum() for b in bins] for values in raw])
     for q in (0.0, 0.05, 0.5, 0.95, 0.99, 1.0):

@@ -1,4 +1,6 @@
-"""Stage 2 against a slow count from the calls themselves, and the promises that hold for any way of feeding it."""
+"""Stage 2 against a slow count from the calls themselves, and the promises that hold for any way of
+feeding it.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,15 @@ CONFIG = parse_config(
     reference = "1d"
     """
 )
-HOURLY = parse_config('[defaults]\nwindows = ["1h"]\nmaturity = ["1h", "6h"]\nlabel_horizon = "1d"\nlast_n = []\nsince_deployment = false')
+HOURLY = parse_config(
+    '[defaults]\nwindows = ["1h"]\nmaturity = ["1h", "6h"]\nlabel_horizon = "1d"\nlast_n = []\nsince_deployment = false'
+)
 
 
 def calls_of(seed: int, count: int = 250, days: int = 3) -> list[Call]:
-    """A seeded stream with corrections, retractions, late predictions, labels that never come, two versions and two segments."""
+    """A seeded stream with corrections, retractions, late predictions, labels that never come, two
+    versions and two segments.
+    """
     draw = random.Random(seed)
     made = []
     for key in range(count):
@@ -65,7 +71,11 @@ def calls_of(seed: int, count: int = 250, days: int = 3) -> list[Call]:
                 score=draw.random() if draw.random() < 0.8 else None,
                 latency_us=draw.randrange(100, 90_000),
                 features={"age": draw.gauss(40, 9)},
-                changes=tuple((max(delay, first_delay + place), label) for place, (delay, label) in enumerate(changes) if delay <= 2 * DAY),
+                changes=tuple(
+                    (max(delay, first_delay + place), label)
+                    for place, (delay, label) in enumerate(changes)
+                    if delay <= 2 * DAY
+                ),
                 lateness=lateness,
                 key=key,
             )
@@ -73,8 +83,12 @@ def calls_of(seed: int, count: int = 250, days: int = 3) -> list[Call]:
     return made
 
 
-def slow_windows(calls: Sequence[Call], config: Config, end: int) -> dict[tuple[Any, ...], tuple[int, list[list[int]]]]:
-    """(version, segment, window, maturity, start) -> n_predictions and matrix over ["no", "yes"], counted call by call."""
+def slow_windows(
+    calls: Sequence[Call], config: Config, end: int
+) -> dict[tuple[Any, ...], tuple[int, list[list[int]]]]:
+    """(version, segment, window, maturity, start) -> n_predictions and matrix over ["no", "yes"],
+    counted call by call.
+    """
     model = config.for_model("m")
     found: dict[tuple[Any, ...], tuple[int, list[list[int]]]] = {}
     for window in model.windows:
@@ -112,7 +126,13 @@ def test_every_decisions_window_equals_a_count_call_by_call() -> None:
         for metric in metrics_of(running, "decisions"):
             if metric.kind == "since_deployment":
                 continue
-            key = (metric.model_version, metric.segment, metric.window, metric.maturity, parse_time(metric.window_start))
+            key = (
+                metric.model_version,
+                metric.segment,
+                metric.window,
+                metric.maturity,
+                parse_time(metric.window_start),
+            )
             assert key not in seen, "a rung of a window is announced once"
             seen[key] = metric
             n_predictions, matrix = expected[key]
@@ -120,7 +140,11 @@ def test_every_decisions_window_equals_a_count_call_by_call() -> None:
                 assert (metric.n_predictions, metric.matrix) == (n_predictions, matrix), (seed, key)
             assert metric.n == sum(map(sum, matrix)), (seed, key)
             assert metric.tn is None or [[metric.tn, metric.fp], [metric.fn, metric.tp]] == matrix
-        missing = {key for key, (n, matrix) in expected.items() if (n or any(map(any, matrix))) and key not in seen}
+        missing = {
+            key
+            for key, (n, matrix) in expected.items()
+            if (n or any(map(any, matrix))) and key not in seen
+        }
         assert not missing, (seed, sorted(missing)[:3])
 
 
@@ -128,7 +152,9 @@ def test_since_deployment_equals_a_count_of_all_calls_before_its_end() -> None:
     calls, end = calls_of(3), START + 9 * DAY
     running = run(CONFIG, calls, end=end)
     ladder = {rung.name: rung.ms for rung in CONFIG.defaults.maturity}
-    announced = [metric for metric in metrics_of(running, "decisions") if metric.kind == "since_deployment"]
+    announced = [
+        metric for metric in metrics_of(running, "decisions") if metric.kind == "since_deployment"
+    ]
     assert {metric.maturity for metric in announced} == set(ladder)
     for metric in announced:
         series, end_ms = (metric.model_version, metric.segment), parse_time(metric.window_end)
@@ -146,7 +172,11 @@ def test_arrivals_windows_count_changes_at_the_time_they_became_known() -> None:
         for delay, label in call.changes:
             for version, segment in call.series:
                 changed[version, segment, (call.at + delay) // DAY * DAY] += label is not None
-    seen = {(m.model_version, m.segment, parse_time(m.window_start)): m.n for m in metrics_of(running, "arrivals") if m.window == "1d"}
+    seen = {
+        (m.model_version, m.segment, parse_time(m.window_start)): m.n
+        for m in metrics_of(running, "arrivals")
+        if m.window == "1d"
+    }
     assert {key: n for key, n in changed.items() if n} == {key: n for key, n in seen.items() if n}
 
 
@@ -156,9 +186,14 @@ def test_traffic_windows_count_predictions_that_were_in_time_and_say_when_there_
     expected: Counter[tuple[str, str, int]] = Counter()
     for call in calls:
         if not call.lateness:
-            expected.update((version, segment, call.at // (8 * HOUR) * 8 * HOUR) for version, segment in call.series)
+            expected.update(
+                (version, segment, call.at // (8 * HOUR) * 8 * HOUR)
+                for version, segment in call.series
+            )
     windows = [m for m in metrics_of(running, "traffic") if m.window == "8h"]
-    seen = {(m.model_version, m.segment, parse_time(m.window_start)): m.n_predictions for m in windows}
+    seen = {
+        (m.model_version, m.segment, parse_time(m.window_start)): m.n_predictions for m in windows
+    }
     assert {key: n for key, n in seen.items() if n} == dict(expected)
     last = max(start for _, _, start in expected)
     quiet = [key for key, n in seen.items() if not n and key[2] > last]
@@ -167,13 +202,27 @@ def test_traffic_windows_count_predictions_that_were_in_time_and_say_when_there_
 
 def test_silence_after_the_end_of_a_recorded_log_is_not_announced() -> None:
     running = Run(CONFIG)
-    running.feed(moments([Call(START, key=1), Call(START + 30 * HOUR, key=2)], CONFIG), upto=START + 2 * DAY)
-    running.call({WINDOW_PARTIALS: [Watermarks(0, 1, START + 9 * DAY, START + 9 * DAY, ended_ms=START + 2 * DAY)]})
+    running.feed(
+        moments([Call(START, key=1), Call(START + 30 * HOUR, key=2)], CONFIG), upto=START + 2 * DAY
+    )
+    running.call(
+        {
+            WINDOW_PARTIALS: [
+                Watermarks(0, 1, START + 9 * DAY, START + 9 * DAY, ended_ms=START + 2 * DAY)
+            ]
+        }
+    )
     running.feed([], upto=START + 9 * DAY)
-    windows = [(m.window_end, m.n_predictions) for m in metrics_of(running, "traffic") if m.window == "8h"]
+    windows = [
+        (m.window_end, m.n_predictions) for m in metrics_of(running, "traffic") if m.window == "8h"
+    ]
     assert (format_time(START + 16 * HOUR), 0) in windows, "between two predictions it is"
     assert max(end for end, _ in windows) == format_time(START + 2 * DAY)
-    after = [(m.window, m.n_predictions) for m in metrics_of(running, "traffic") if m.window_end == format_time(START + 3 * DAY)]
+    after = [
+        (m.window, m.n_predictions)
+        for m in metrics_of(running, "traffic")
+        if m.window_end == format_time(START + 3 * DAY)
+    ]
     assert after == [("2d/1d", 1)], "a window that holds something is announced all the same"
 
 
@@ -193,7 +242,10 @@ def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:
         newest = before[-int(metric.window.removeprefix("last_")) :]
         assert metric.n == len(newest)
         assert parse_time(metric.window_start) == newest[0][0]
-        right = sum(call.changes[0][1] == {"+": "yes", "-": "no"}.get(call.predicted, call.predicted) for _, _, call in newest)
+        right = sum(
+            call.changes[0][1] == {"+": "yes", "-": "no"}.get(call.predicted, call.predicted)
+            for _, _, call in newest
+        )
         if metric.labels == ["no", "yes"]:
             assert metric.matrix[0][0] + metric.matrix[1][1] == right
 
@@ -204,12 +256,16 @@ def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:
     cuts=st.lists(st.integers(0, 150), max_size=12),
     partitions=st.sampled_from([1, 2, 3]),
 )
-def test_records_do_not_depend_on_cuts_partitions_or_forgetting_between_calls(seed: int, cuts: list[int], partitions: int) -> None:
+def test_records_do_not_depend_on_cuts_partitions_or_forgetting_between_calls(
+    seed: int, cuts: list[int], partitions: int
+) -> None:
     calls, end = calls_of(seed, count=60, days=2), START + 6 * DAY
     calls = [replace(call, model="another" if call.key % 3 == 0 else "m") for call in calls]
     whole = run(CONFIG, calls, end=end)
     cut = run(CONFIG, calls, end=end, cuts=cuts, partitions=partitions, forgetful=bool(seed % 2))
-    assert [record.value.key() for record in cut.records] == [record.value.key() for record in whole.records]
+    assert [record.value.key() for record in cut.records] == [
+        record.value.key() for record in whole.records
+    ]
     assert cut.records == whole.records
 
 
@@ -220,15 +276,26 @@ def test_records_do_not_depend_on_cuts_partitions_or_forgetting_between_calls(se
 #      x ...1h...+1ms                 one a millisecond later is on the next
 def test_truth_after_exactly_the_rung_counts_at_it_and_a_millisecond_later_does_not() -> None:
     at = START + 10 * MINUTE
-    calls = [Call(at, key=1, changes=((HOUR, "yes"),)), Call(at, key=2, changes=((HOUR + 1, "yes"),))]
+    calls = [
+        Call(at, key=1, changes=((HOUR, "yes"),)),
+        Call(at, key=2, changes=((HOUR + 1, "yes"),)),
+    ]
     running = run(HOURLY, calls, end=START + 2 * DAY)
-    found = {m.maturity: (m.n, m.n_predictions) for m in metrics_of(running, "decisions") if m.window == "1h" and m.segment == "all"}
+    found = {
+        m.maturity: (m.n, m.n_predictions)
+        for m in metrics_of(running, "decisions")
+        if m.window == "1h" and m.segment == "all"
+    }
     assert found == {"1h": (1, 2), "6h": (2, 2), "1d": (2, 2)}
 
 
 def test_prediction_at_window_end_belongs_to_the_next_window() -> None:
     running = run(HOURLY, [Call(START + HOUR, key=1)], end=START + DAY)
-    windows = {m.window_start for m in metrics_of(running, "traffic") if m.window == "1h" and m.n_predictions}
+    windows = {
+        m.window_start
+        for m in metrics_of(running, "traffic")
+        if m.window == "1h" and m.n_predictions
+    }
     assert windows == {"2022-01-08T01:00:00Z"}
 
 
@@ -239,7 +306,12 @@ def test_a_window_is_announced_when_the_frontier_reaches_its_end_plus_rung_and_n
     assert not [m for m in metrics_of(running, "decisions") if m.window == "1h"]
     running.feed([], upto=START + 2 * HOUR + 10 * MINUTE)
     first = next(m for m in metrics_of(running, "decisions") if m.window == "1h")
-    assert (first.maturity, first.final, first.revision, first.complete_at) == ("1h", False, 1, "2022-01-08T02:00:00Z")
+    assert (first.maturity, first.final, first.revision, first.complete_at) == (
+        "1h",
+        False,
+        1,
+        "2022-01-08T02:00:00Z",
+    )
 
 
 def test_nothing_moves_before_every_partition_has_announced_a_watermark() -> None:
@@ -253,14 +325,24 @@ def test_nothing_moves_before_every_partition_has_announced_a_watermark() -> Non
 
 def test_a_window_that_began_before_the_first_pane_is_announced_with_what_it_has() -> None:
     running = run(CONFIG, [Call(START + 5 * HOUR, key=1)], end=START + 6 * DAY)
-    two_days = [m for m in metrics_of(running, "traffic") if m.window == "2d/1d" and m.n_predictions]
+    two_days = [
+        m for m in metrics_of(running, "traffic") if m.window == "2d/1d" and m.n_predictions
+    ]
     assert [m.window_start for m in two_days] == ["2022-01-07T00:00:00Z", "2022-01-08T00:00:00Z"]
 
 
 def test_windows_below_an_hour_are_final_at_the_first_rung_of_an_hour() -> None:
-    config = parse_config('[defaults]\nwindows = ["10m", "1h"]\nmaturity = ["30m", "1h", "6h"]\nlabel_horizon = "1d"')
-    running = run(config, [Call(START + 5 * HOUR, key=1, changes=((2 * HOUR, "yes"),))], end=START + 3 * DAY)
-    final = {(m.window, m.maturity) for m in metrics_of(running, "decisions") if m.final and m.kind == "tumbling"}
+    config = parse_config(
+        '[defaults]\nwindows = ["10m", "1h"]\nmaturity = ["30m", "1h", "6h"]\nlabel_horizon = "1d"'
+    )
+    running = run(
+        config, [Call(START + 5 * HOUR, key=1, changes=((2 * HOUR, "yes"),))], end=START + 3 * DAY
+    )
+    final = {
+        (m.window, m.maturity)
+        for m in metrics_of(running, "decisions")
+        if m.final and m.kind == "tumbling"
+    }
     assert final == {("10m", "1h"), ("1h", "1d")}
 
 
@@ -268,7 +350,11 @@ def test_segments_beyond_the_hundred_largest_share_the_row_other() -> None:
     calls = [Call(START + i, segments=(f"user={i % 120:03d}",), key=i) for i in range(240)]
     calls += [Call(START + 300 + i, segments=("user=119",), key=300 + i) for i in range(5)]
     running = run(HOURLY, calls, end=START + DAY)
-    hour = [m for m in metrics_of(running, "traffic") if m.window == "1h" and m.window_start == "2022-01-08T00:00:00Z"]
+    hour = [
+        m
+        for m in metrics_of(running, "traffic")
+        if m.window == "1h" and m.window_start == "2022-01-08T00:00:00Z"
+    ]
     counts = {m.segment: m.n_predictions for m in hour}
     # The largest, then ties by name: users 000 to 098.
     assert set(counts) == {"all", "user=other", "user=119", *(f"user={i:03d}" for i in range(99))}
@@ -277,19 +363,46 @@ def test_segments_beyond_the_hundred_largest_share_the_row_other() -> None:
 
 
 def test_counts_of_no_model_are_announced_in_the_arrivals_lane_only() -> None:
-    lost = Moment(START, "", 0, counts=[(lanes.ARRIVALS, START, ("", "all"), 0, lanes.COUNT, 0, COUNTER_CODES["unmatched"], 3)])
+    lost = Moment(
+        START,
+        "",
+        0,
+        counts=[
+            (lanes.ARRIVALS, START, ("", "all"), 0, lanes.COUNT, 0, COUNTER_CODES["unmatched"], 3)
+        ],
+    )
     running = Run(CONFIG)
     running.feed([lost], upto=START + 5 * DAY)
-    assert {(m.lane, m.model_name, m.model_version, m.segment) for m in running.of(METRICS)} == {("arrivals", "", "", "all")}
+    assert {(m.lane, m.model_name, m.model_version, m.segment) for m in running.of(METRICS)} == {
+        ("arrivals", "", "", "all")
+    }
     assert next(m.counts for m in running.of(METRICS)) == {"unmatched": 3}
     assert {record.topic for record in running.records} == {METRICS}
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_counts_of_no_model_do_not_take_the_metrics_from_a_model_without_labels_nor_lend_it_theirs(order: int) -> None:
+def test_counts_of_no_model_do_not_take_the_metrics_from_a_model_without_labels_nor_lend_it_theirs(
+    order: int,
+) -> None:
     # Neither has a label, so that their counts have the same columns.
     def counted(model: str, version: str, counter: str) -> Moment:
-        return Moment(START, model, 0, counts=[(lanes.ARRIVALS, START, (version, "all"), 0, lanes.COUNT, 0, COUNTER_CODES[counter], 1)])
+        return Moment(
+            START,
+            model,
+            0,
+            counts=[
+                (
+                    lanes.ARRIVALS,
+                    START,
+                    (version, "all"),
+                    0,
+                    lanes.COUNT,
+                    0,
+                    COUNTER_CODES[counter],
+                    1,
+                )
+            ],
+        )
 
     both = [counted("", "", "unmatched"), counted("m", "1", "late_predictions")]
     running = Run(CONFIG)
@@ -313,12 +426,21 @@ def test_labels_from_scores_stand_for_the_positive_and_the_other_label(
     truths: list[str], configured: str | None, labels: list[str], cells: tuple[int | None, ...]
 ) -> None:
     setting = f'positive_label = "{configured}"' if configured else ""
-    config = parse_config(f'[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "2h"\n{setting}')
+    config = parse_config(
+        f'[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "2h"\n{setting}'
+    )
     both = [(truth, said) for truth in truths for said in "+-"]
-    calls = [Call(START + i, predicted=said, score=0.5, key=i, changes=((1, truth),)) for i, (truth, said) in enumerate(both)]
+    calls = [
+        Call(START + i, predicted=said, score=0.5, key=i, changes=((1, truth),))
+        for i, (truth, said) in enumerate(both)
+    ]
     running = run(config, calls, end=START + DAY)
     final = next(m for m in metrics_of(running, "decisions") if m.final and m.window == "1h")
-    assert (final.labels, (final.tn, final.fp, final.fn, final.tp), final.n) == (labels, cells, len(calls))
+    assert (final.labels, (final.tn, final.fp, final.fn, final.tp), final.n) == (
+        labels,
+        cells,
+        len(calls),
+    )
     if not labels:
         assert final.metrics["accuracy"] is None
         assert final.null_reasons["accuracy"] == "one label seen; set positive_label"
@@ -327,15 +449,32 @@ def test_labels_from_scores_stand_for_the_positive_and_the_other_label(
 
 def test_three_labels_have_a_matrix_in_sorted_order_and_no_positive_one() -> None:
     outcomes = [("cat", "cat"), ("dog", "cat"), ("eel", "eel"), ("cat", "dog")]
-    calls = [Call(START + i, predicted=said, key=i, changes=((1, truth),)) for i, (truth, said) in enumerate(outcomes)]
-    final = next(m for m in metrics_of(run(HOURLY, calls, end=START + 2 * DAY), "decisions") if m.final)
-    assert (final.labels, final.matrix, final.tp) == (["cat", "dog", "eel"], [[1, 1, 0], [1, 0, 0], [0, 0, 1]], None)
-    assert (final.metrics["accuracy"], final.metrics["precision"], final.null_reasons["precision"]) == (0.5, None, "needs two labels")
+    calls = [
+        Call(START + i, predicted=said, key=i, changes=((1, truth),))
+        for i, (truth, said) in enumerate(outcomes)
+    ]
+    final = next(
+        m for m in metrics_of(run(HOURLY, calls, end=START + 2 * DAY), "decisions") if m.final
+    )
+    assert (final.labels, final.matrix, final.tp) == (
+        ["cat", "dog", "eel"],
+        [[1, 1, 0], [1, 0, 0], [0, 0, 1]],
+        None,
+    )
+    assert (
+        final.metrics["accuracy"],
+        final.metrics["precision"],
+        final.null_reasons["precision"],
+    ) == (0.5, None, "needs two labels")
 
 
 def test_more_than_a_hundred_labels_are_counted_but_not_told_apart() -> None:
-    calls = [Call(START + i, predicted=f"{i:03}", key=i, changes=((1, f"{i:03}"),)) for i in range(120)]
-    final = next(m for m in metrics_of(run(HOURLY, calls, end=START + 2 * DAY), "decisions") if m.final)
+    calls = [
+        Call(START + i, predicted=f"{i:03}", key=i, changes=((1, f"{i:03}"),)) for i in range(120)
+    ]
+    final = next(
+        m for m in metrics_of(run(HOURLY, calls, end=START + 2 * DAY), "decisions") if m.final
+    )
     assert (final.n, final.n_predictions, final.label_coverage, final.matrix) == (120, 120, 1.0, [])
     assert final.null_reasons["accuracy"] == "more than 100 labels"
 
@@ -343,16 +482,24 @@ def test_more_than_a_hundred_labels_are_counted_but_not_told_apart() -> None:
 def test_only_the_chosen_metrics_are_computed_and_an_unknown_one_is_refused() -> None:
     text = '[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "2h"\nmetrics = {}'
     calls = [Call(START, key=1, changes=((1, "yes"),))]
-    chosen = metrics_of(run(parse_config(text.format('["recall", "accuracy"]')), calls, end=START + DAY), "decisions")
+    chosen = metrics_of(
+        run(parse_config(text.format('["recall", "accuracy"]')), calls, end=START + DAY),
+        "decisions",
+    )
     assert all(list(m.metrics) == ["accuracy", "recall"] for m in chosen)
     none = metrics_of(run(parse_config(text.format("[]")), calls, end=START + DAY), "decisions")
     assert [m.metrics for m in none] == [{}] * len(chosen)
-    with pytest.raises(ValueError, match=r'defaults\.metrics: "acuracy" is no metric; known are accuracy, balanced_accuracy'):
+    with pytest.raises(
+        ValueError,
+        match=r'defaults\.metrics: "acuracy" is no metric; known are accuracy, balanced_accuracy',
+    ):
         Run(parse_config(text.format('["acuracy"]')))
 
 
 def test_a_lane_that_is_switched_off_is_not_announced_and_versions_are_still_registered() -> None:
-    config = parse_config('[run]\nlanes = ["decisions"]\n[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "2h"')
+    config = parse_config(
+        '[run]\nlanes = ["decisions"]\n[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "2h"'
+    )
     lane = moments([Call(START + MINUTE, key=1, changes=((1, "yes"),))], config)
     for moment in lane:
         moment.counts = [count for count in moment.counts if count[0] == lanes.DECISIONS]
@@ -369,8 +516,16 @@ def test_a_call_without_records_and_without_a_step_that_is_due_is_refused() -> N
 
 def test_time_does_not_run_through_the_years_before_the_first_row() -> None:
     running = Run(CONFIG)
-    # The predictions of a partition are read before its truths, whose watermark is still that of an empty topic.
-    running.call({WINDOW_PARTIALS: [*partials(moments([Call(START + 5 * HOUR, key=1)], CONFIG)), Watermarks(0, 1, START + 6 * HOUR, 0)]})
+    # The predictions of a partition are read before its truths, whose watermark is still that of an
+    # empty topic.
+    running.call(
+        {
+            WINDOW_PARTIALS: [
+                *partials(moments([Call(START + 5 * HOUR, key=1)], CONFIG)),
+                Watermarks(0, 1, START + 6 * HOUR, 0),
+            ]
+        }
+    )
     assert running.stage.due(running.state) is None
     running.call({WINDOW_PARTIALS: [Watermarks(0, 1, START + 2 * DAY, START + 2 * DAY)]})
     steps = 0

@@ -1,4 +1,6 @@
-"""Facts that stage 2 reports to the registry, and what it makes of the state in force that comes back."""
+"""Facts that stage 2 reports to the registry, and what it makes of the state in force that comes
+back.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,15 @@ CONFIG = parse_config(
 )
 
 
-def stream(seed: int, days: int, *, per_day: int = 200, shift_after: int = 999, version: str = "1", first_day: int = 0) -> list[Call]:
+def stream(
+    seed: int,
+    days: int,
+    *,
+    per_day: int = 200,
+    shift_after: int = 999,
+    version: str = "1",
+    first_day: int = 0,
+) -> list[Call]:
     """Labelled predictions of `days` days; from day `shift_after` on the feature lies higher."""
     draw = random.Random(seed)
     calls = []
@@ -58,13 +68,20 @@ def commands(running: Run, name: str) -> list[Any]:
 
 
 def test_a_version_is_registered_once_when_the_stream_shows_it() -> None:
-    running = run(CONFIG, stream(1, 2) + stream(2, 1, version="2", first_day=1), end=START + 4 * DAY, registry=True)
+    running = run(
+        CONFIG,
+        stream(1, 2) + stream(2, 1, version="2", first_day=1),
+        end=START + 4 * DAY,
+        registry=True,
+    )
     assert [(c.model_version, c.timestamp) for c in commands(running, "register")] == [
         ("1", format_time(START + DAY)),
         ("2", format_time(START + 2 * DAY)),
     ]
     assert {c.requested_by for c in running.of(REGISTRY_COMMANDS)} == {"driftline"}
-    assert len({c.command_id for c in running.of(REGISTRY_COMMANDS)}) == len(running.of(REGISTRY_COMMANDS))
+    assert len({c.command_id for c in running.of(REGISTRY_COMMANDS)}) == len(
+        running.of(REGISTRY_COMMANDS)
+    )
 
 
 def test_the_reference_is_the_first_span_of_a_version_as_soon_as_it_is_complete() -> None:
@@ -82,15 +99,26 @@ def test_the_reference_is_the_first_span_of_a_version_as_soon_as_it_is_complete(
 def test_baselines_are_the_figures_of_the_span_at_each_rung_with_their_daily_variance() -> None:
     calls = stream(4, 5)
     running = run(CONFIG, calls, end=START + 8 * DAY, registry=True)
-    baselines = {command.params["maturity"]: command for command in commands(running, "record_baseline")}
+    baselines = {
+        command.params["maturity"]: command for command in commands(running, "record_baseline")
+    }
     assert list(baselines) == ["-", "6h", "1d"]
     assert [baselines[name].timestamp for name in ("-", "6h", "1d")] == [
         format_time(START + 3 * DAY + wait) for wait in (0, 6 * HOUR, DAY)
     ]
     for maturity, rung in (("6h", 6 * HOUR), ("1d", DAY)):
-        days = [[call for call in calls if 0 <= call.at - START - day * DAY < DAY] for day in range(3)]
+        days = [
+            [call for call in calls if 0 <= call.at - START - day * DAY < DAY] for day in range(3)
+        ]
         said = {"+": "yes", "-": "no"}
-        right = [[said[call.predicted] == call.label_at(rung) for call in day if call.label_at(rung) is not None] for day in days]
+        right = [
+            [
+                said[call.predicted] == call.label_at(rung)
+                for call in day
+                if call.label_at(rung) is not None
+            ]
+            for day in days
+        ]
         params = baselines[maturity].params
         every = [hit for day in right for hit in day]
         assert (params["n"], params["n_predictions"], params["days"]) == (len(every), 600, 3)
@@ -102,26 +130,42 @@ def test_baselines_are_the_figures_of_the_span_at_each_rung_with_their_daily_var
 def test_drift_is_judged_against_the_reference_in_force_and_shows_where_the_shift_is() -> None:
     running = run(CONFIG, stream(5, 12, shift_after=8), end=START + 13 * DAY, registry=True)
     drift: list[Drift] = running.of(DRIFT)
-    assert min(d.window_end for d in drift) == format_time(START + 4 * DAY), "in force from the step after it came back"
-    assert {d.reference_id for d in drift} == {commands(running, "record_reference")[0].params["reference_id"]}
+    assert min(d.window_end for d in drift) == format_time(START + 4 * DAY), (
+        "in force from the step after it came back"
+    )
+    assert {d.reference_id for d in drift} == {
+        commands(running, "record_reference")[0].params["reference_id"]
+    }
     levels = {(d.target, d.method, d.window_end): d.level for d in drift}
     for method in ("ks", "psi"):
         assert levels["feature:age", method, format_time(START + 7 * DAY)] == "none"
         assert levels["feature:age", method, format_time(START + 10 * DAY)] == "severe"
         assert levels["score", method, format_time(START + 10 * DAY)] == "none"
     assert levels["prediction", "psi", format_time(START + 10 * DAY)] == "none"
-    assert all(d.p_adjusted is None or (d.p_value is not None and d.p_adjusted >= d.p_value) for d in drift)
+    assert all(
+        d.p_adjusted is None or (d.p_value is not None and d.p_adjusted >= d.p_value) for d in drift
+    )
 
 
 def test_missing_values_of_a_feature_are_the_rows_without_it() -> None:
-    calls = [Call(call.at, features=call.features if call.key % 4 else {}, key=call.key, score=0.3) for call in stream(6, 6)]
+    calls = [
+        Call(call.at, features=call.features if call.key % 4 else {}, key=call.key, score=0.3)
+        for call in stream(6, 6)
+    ]
     drift = run(CONFIG, calls, end=START + 7 * DAY, registry=True).of(DRIFT)
     assert drift[0].details == {"missing_share": 0.25, "reference_missing_share": 0.25}
 
 
 def test_predicted_labels_are_judged_without_scores() -> None:
     turned = START + 8 * DAY
-    calls = [Call(c.at, predicted="yes" if c.key % 4 == 0 or (c.at >= turned and c.key % 2) else "no", key=c.key) for c in stream(7, 12)]
+    calls = [
+        Call(
+            c.at,
+            predicted="yes" if c.key % 4 == 0 or (c.at >= turned and c.key % 2) else "no",
+            key=c.key,
+        )
+        for c in stream(7, 12)
+    ]
     drift: list[Drift] = run(CONFIG, calls, end=START + 13 * DAY, registry=True).of(DRIFT)
     levels = {(d.target, d.window_end): d.level for d in drift if d.method == "psi"}
     assert levels["prediction", format_time(START + 7 * DAY)] == "none"
@@ -132,11 +176,15 @@ def test_predicted_labels_are_judged_without_scores() -> None:
 def test_a_new_revision_is_in_force_from_the_next_step_and_says_so_once() -> None:
     running = run(CONFIG, stream(7, 4), end=START + 5 * DAY, registry=True)
     effects = running.of(REGISTRY_EFFECTS)
-    assert [effect.revision for effect in effects] == sorted({effect.revision for effect in effects})
+    assert [effect.revision for effect in effects] == sorted(
+        {effect.revision for effect in effects}
+    )
     revisions = [m.registry_revision for m in running.of(METRICS)]
     assert revisions == sorted(revisions)
     first = effects[0]
-    assert first.frontier == format_time(START + DAY + MINUTE), "edge of the first day and the grace of predictions"
+    assert first.frontier == format_time(START + DAY + MINUTE), (
+        "edge of the first day and the grace of predictions"
+    )
     before = [m for m in running.of(METRICS) if m.registry_revision < first.revision]
     assert {m.window_end for m in before if m.lane == "traffic"} == {format_time(START + DAY)}
 
@@ -151,20 +199,33 @@ def test_since_deployment_begins_with_the_pane_after_the_deployment() -> None:
     running.deployed("m", "1", deployed)
     running.feed(parts[len(early) :], upto=START + 9 * DAY)
     since = [m for m in running.of(METRICS) if m.kind == "since_deployment"]
-    after = [m for m in since if m.window_end >= format_time(START + 3 * DAY) and m.maturity == "1d"]
+    after = [
+        m for m in since if m.window_end >= format_time(START + 3 * DAY) and m.maturity == "1d"
+    ]
     begin = START + 2 * DAY + 6 * HOUR
     assert after
     for metric in after:
         assert metric.window_start == format_time(begin)
-        assert metric.n_predictions == sum(begin <= call.at < parse_time(metric.window_end) for call in calls)
-    assert {m.window_start for m in since if m not in after and m.window_end < format_time(START + 3 * DAY)} == {format_time(START)}
+        assert metric.n_predictions == sum(
+            begin <= call.at < parse_time(metric.window_end) for call in calls
+        )
+    assert {
+        m.window_start
+        for m in since
+        if m not in after and m.window_end < format_time(START + 3 * DAY)
+    } == {format_time(START)}
 
 
 def test_completeness_is_known_once_a_window_is_final_and_is_one_at_the_last_rung() -> None:
     calls = stream(9, 8)
-    days: list[Metric] = [m for m in run(CONFIG, calls, end=START + 12 * DAY).of(METRICS) if m.lane == "decisions" and m.window == "1d"]
+    days: list[Metric] = [
+        m
+        for m in run(CONFIG, calls, end=START + 12 * DAY).of(METRICS)
+        if m.lane == "decisions" and m.window == "1d"
+    ]
     early = {m.window_start: m.completeness for m in days if m.maturity == "6h"}
-    # The first day is final at the end of the second; the second one's rung of 6 hours passes 6 hours later.
+    # The first day is final at the end of the second; the second one's rung of 6 hours passes 6
+    # hours later.
     assert early[format_time(START)] is None
     known = sum(call.label_at(6 * HOUR) is not None for call in calls if call.at < START + DAY)
     assert early[format_time(START + DAY)] == pytest.approx(known / 200, abs=1e-6)
@@ -175,20 +236,36 @@ def test_a_version_in_production_is_watched_for_silence_beyond_thirty_days() -> 
     running = Run(CONFIG)
     running.feed(moments(stream(10, 1), CONFIG), upto=START + 2 * DAY)
     running.feed([], upto=START + 40 * DAY)
-    quiet = [m.window_end for m in running.of(METRICS) if m.lane == "traffic" and m.window == "1d" and not m.n_predictions]
-    assert max(quiet) == format_time(START + 30 * DAY), "the last traffic is then 29 days back; a day later it is 30"
+    quiet = [
+        m.window_end
+        for m in running.of(METRICS)
+        if m.lane == "traffic" and m.window == "1d" and not m.n_predictions
+    ]
+    assert max(quiet) == format_time(START + 30 * DAY), (
+        "the last traffic is then 29 days back; a day later it is 30"
+    )
     running.deployed("m", "1", START + 40 * DAY)
     running.feed([], upto=START + 45 * DAY)
-    quiet = [m.window_end for m in running.of(METRICS) if m.lane == "traffic" and m.window == "1d" and not m.n_predictions]
+    quiet = [
+        m.window_end
+        for m in running.of(METRICS)
+        if m.lane == "traffic" and m.window == "1d" and not m.n_predictions
+    ]
     assert max(quiet) == format_time(START + 44 * DAY)
 
 
 def test_histograms_hold_the_scores_behind_the_figures() -> None:
     calls = stream(11, 2)
     running = run(CONFIG, calls, end=START + 5 * DAY)
-    found = [h for h in running.of(HISTOGRAMS) if h.window == "1d" and h.final and h.window_start == format_time(START)]
+    found = [
+        h
+        for h in running.of(HISTOGRAMS)
+        if h.window == "1d" and h.final and h.window_start == format_time(START)
+    ]
     (histogram,) = found
-    counted = sum(sum(bins.values()) for half in (histogram.fit, histogram.holdout) for bins in half.values())
+    counted = sum(
+        sum(bins.values()) for half in (histogram.fit, histogram.holdout) for bins in half.values()
+    )
     assert (histogram.labels, histogram.positive_label, counted) == (["no", "yes"], "yes", 200)
     odd = sum(call.key & 1 for call in calls if call.at < START + DAY)
     assert sum(sum(bins.values()) for bins in histogram.holdout.values()) == odd
@@ -201,7 +278,9 @@ def test_state_stays_bounded_while_time_goes_on() -> None:
     running = Run(config)
     sizes = []
     for day in range(56):
-        running.feed(moments(stream(day, 1, per_day=40, first_day=day), config), upto=START + (day + 1) * DAY)
+        running.feed(
+            moments(stream(day, 1, per_day=40, first_day=day), config), upto=START + (day + 1) * DAY
+        )
         sizes.append((len(running.state.values), sum(map(len, running.state.values.values()))))
     # Completeness looks back 28 days.
     assert sizes[55][0] <= sizes[40][0] + 3
@@ -209,7 +288,9 @@ def test_state_stays_bounded_while_time_goes_on() -> None:
 
 
 @pytest.mark.parametrize("cuts", [(), (100, 300, 301, 900)])
-def test_drift_and_facts_are_the_same_for_a_stage_that_forgets_between_calls(cuts: tuple[int, ...]) -> None:
+def test_drift_and_facts_are_the_same_for_a_stage_that_forgets_between_calls(
+    cuts: tuple[int, ...],
+) -> None:
     calls = stream(12, 6, per_day=120)
     whole = run(CONFIG, calls, end=START + 8 * DAY, registry=True)
     resumed = run(CONFIG, calls, end=START + 8 * DAY, registry=True, forgetful=True, cuts=cuts)

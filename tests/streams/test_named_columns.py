@@ -13,14 +13,26 @@ from tests.streams.named_rows import said
 
 texts = st.text(max_size=3)
 mappings = st.none() | st.dictionaries(
-    st.sampled_from("abc"), st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers(-(1 << 60), 1 << 60) | texts
+    st.sampled_from("abc"),
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False)
+    | st.integers(-(1 << 60), 1 << 60)
+    | texts,
 )
 rows = st.lists(mappings, max_size=8)
 
 
 def expected(mapping: dict[str, Any] | None) -> dict[str, Any]:
-    plain = {name: str(value).lower() if isinstance(value, bool) else value for name, value in (mapping or {}).items()}
-    return {name: float(value) if isinstance(value, int) else value for name, value in plain.items() if value is not None}
+    plain = {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in (mapping or {}).items()
+    }
+    return {
+        name: float(value) if isinstance(value, int) else value
+        for name, value in plain.items()
+        if value is not None
+    }
 
 
 @given(rows)
@@ -31,7 +43,9 @@ def test_rows_say_what_their_mappings_said(given_rows: list[dict[str, Any] | Non
 
 
 @given(st.lists(rows, min_size=1, max_size=4), st.data())
-def test_parts_join_and_rows_are_taken(parts: list[list[dict[str, Any] | None]], data: st.DataObject) -> None:
+def test_parts_join_and_rows_are_taken(
+    parts: list[list[dict[str, Any] | None]], data: st.DataObject
+) -> None:
     whole = [row for part in parts for row in part]
     named = Named.joined([Named.of(part) for part in parts])
     assert said(named) == [expected(row) for row in whole]

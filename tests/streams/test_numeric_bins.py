@@ -1,4 +1,6 @@
-"""Self-scaling bins of numbers: a function of the multiset, close to the raw samples, small when encoded."""
+"""Self-scaling bins of numbers: a function of the multiset, close to the raw samples, small when
+encoded.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from driftline.streams.drift.ks import ks_distance
-from driftline.streams.summaries.numeric_bins import EMPTY, MAX_BINS, BinColumns, NumericSummary, aligned, order_key, value_of_key
+from driftline.streams.summaries.numeric_bins import (
+    EMPTY,
+    MAX_BINS,
+    BinColumns,
+    NumericSummary,
+    aligned,
+    order_key,
+    value_of_key,
+)
 from tests.streams.summaries import merged
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -27,7 +37,10 @@ def samples(seed: int, n: int = 5000, m: int = 2000) -> Samples:
         "lognormal": (rng.lognormal(size=n), rng.lognormal(0.2, 1.0, size=m)),
         "beta": (rng.beta(2, 5, size=n), rng.beta(2.3, 5, size=m)),
         "Cauchy": (rng.standard_cauchy(n), rng.standard_cauchy(m) + 0.3),
-        "integers": (rng.integers(0, 2000, n).astype(float), rng.integers(100, 2100, m).astype(float)),
+        "integers": (
+            rng.integers(0, 2000, n).astype(float),
+            rng.integers(100, 2100, m).astype(float),
+        ),
         "1013 +- 1": (rng.normal(1013, 1, n), rng.normal(1013.2, 1, m)),
         "epoch seconds": (rng.uniform(1.70e9, 1.71e9, n), rng.uniform(1.701e9, 1.711e9, m)),
     }
@@ -37,7 +50,9 @@ def samples(seed: int, n: int = 5000, m: int = 2000) -> Samples:
 def test_keys_are_ordered_as_the_floats_and_lead_back_to_them(values: list[float]) -> None:
     array = np.sort(np.array(values))
     keys = order_key(array)
-    for (a, b), (key_a, key_b) in zip(pairwise(array.tolist()), pairwise(keys.tolist()), strict=True):
+    for (a, b), (key_a, key_b) in zip(
+        pairwise(array.tolist()), pairwise(keys.tolist()), strict=True
+    ):
         assert (a < b) == (key_a < key_b)
         assert (a == b) == (key_a == key_b)
     assert value_of_key(keys).tolist() == array.tolist()
@@ -65,33 +80,51 @@ def test_shift_is_the_smallest_that_leaves_512_bins() -> None:
 
 
 @pytest.mark.parametrize("name", samples(0))
-def test_result_depends_on_the_multiset_alone_for_random_orders_splits_and_merge_trees(name: str) -> None:
+def test_result_depends_on_the_multiset_alone_for_random_orders_splits_and_merge_trees(
+    name: str,
+) -> None:
     first, second = samples(3, 1500, 700)[name]
     # A few far values, extremes and repeats: they force shifts in the middle of a merge tree.
-    values = np.concatenate((first, second, first[:200], [0.0, -0.0, 1e300, -1e300, 5e-324, -5e-324]))
+    values = np.concatenate(
+        (first, second, first[:200], [0.0, -0.0, 1e300, -1e300, 5e-324, -5e-324])
+    )
     whole = NumericSummary.of(values)
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        parts = np.array_split(rng.permutation(values), np.sort(rng.integers(0, len(values), rng.integers(0, 12))))
+        parts = np.array_split(
+            rng.permutation(values), np.sort(rng.integers(0, len(values), rng.integers(0, 12)))
+        )
         heap = [NumericSummary.of(part) for part in parts]
         while len(heap) > 1:
-            taken = [heap.pop(int(rng.integers(len(heap)))) for _ in range(min(len(heap), int(rng.integers(2, 5))))]
+            taken = [
+                heap.pop(int(rng.integers(len(heap))))
+                for _ in range(min(len(heap), int(rng.integers(2, 5))))
+            ]
             heap.append(merged(taken))
         assert heap[0] == whole, f"seed {seed}"
 
 
 @given(st.lists(st.tuples(finite, st.integers(0, 3)), max_size=60))
 def test_grouped_builder_equals_one_summary_per_group(rows: list[tuple[float, int]]) -> None:
-    values, groups = np.array([value for value, _ in rows]), np.array([group for _, group in rows], dtype=np.int64)
-    assert BinColumns.of(values, groups, 5).summaries() == [NumericSummary.of(values[groups == group]) for group in range(5)]
+    values, groups = (
+        np.array([value for value, _ in rows]),
+        np.array([group for _, group in rows], dtype=np.int64),
+    )
+    assert BinColumns.of(values, groups, 5).summaries() == [
+        NumericSummary.of(values[groups == group]) for group in range(5)
+    ]
 
 
-def test_grouped_builder_leaves_missing_values_out_and_equals_single_summaries_on_many_values() -> None:
+def test_grouped_builder_leaves_missing_values_out_and_equals_single_summaries_on_many_values() -> (
+    None
+):
     rng = np.random.default_rng(4)
     values = np.concatenate([pair[0] for pair in samples(4).values()])
     values[rng.random(len(values)) < 0.1] = np.nan
     groups = rng.integers(0, 9, len(values))
-    expected = [NumericSummary.of(values[(groups == group) & ~np.isnan(values)]) for group in range(9)]
+    expected = [
+        NumericSummary.of(values[(groups == group) & ~np.isnan(values)]) for group in range(9)
+    ]
     before = values.copy(), groups.copy()
     assert BinColumns.of(values, groups, 9).summaries() == expected
     np.testing.assert_array_equal(values, before[0])
@@ -101,7 +134,9 @@ def test_grouped_builder_leaves_missing_values_out_and_equals_single_summaries_o
 def test_many_summaries_on_a_narrow_range_add_up_to_the_summary_of_all() -> None:
     rng = np.random.default_rng(5)
     parts = [rng.integers(0, 1000, 3000).astype(float) for _ in range(40)]
-    assert merged([NumericSummary.of(part) for part in parts]) == NumericSummary.of(np.concatenate(parts))
+    assert merged([NumericSummary.of(part) for part in parts]) == NumericSummary.of(
+        np.concatenate(parts)
+    )
 
 
 def test_sum_of_nothing_is_empty_and_empty_is_the_identity() -> None:
@@ -117,7 +152,9 @@ def test_summary_of_counts_equals_the_summary_of_the_repeated_values() -> None:
     values, counts = np.array([3.0, -1.0, 7.0]), np.array([2, 5, 0])
     assert NumericSummary.of_counts(values, counts) == NumericSummary.of(np.repeat(values, counts))
     fixed = (np.arange(1000) + 0.5) / 1000
-    assert NumericSummary.of_counts(fixed, np.full(1000, 3)) == NumericSummary.of(np.repeat(fixed, 3))
+    assert NumericSummary.of_counts(fixed, np.full(1000, 3)) == NumericSummary.of(
+        np.repeat(fixed, 3)
+    )
 
 
 @pytest.mark.parametrize("name", samples(0))
@@ -130,12 +167,17 @@ def test_distances_are_those_of_scipy_on_5000_against_2000_rows(name: str) -> No
         middles, p, q = aligned(a, b)
         exact = stats.ks_2samp(reference, current, method="asymp").statistic
         ks_errors[seed] = exact - ks_distance(a, b)
-        # Whatever the values: the distance at the edges of the bins is part of the exact one, which moves on by at most one bin's share.
+        # Whatever the values: the distance at the edges of the bins is part of the exact one, which
+        # moves on by at most one bin's share.
         assert -1e-12 <= ks_errors[seed] <= max((p / p.sum()).max(), (q / q.sum()).max())
         exact = stats.wasserstein_distance(reference, current)
-        wasserstein_errors[seed] = abs(stats.wasserstein_distance(middles, middles, p, q) - exact) / exact
-    print(f"{name}, {runs} runs: KS off by {ks_errors.mean():.5f}, at most {ks_errors.max():.5f}; "
-          f"Wasserstein by {wasserstein_errors.mean():.3%}, at most {wasserstein_errors.max():.3%}")
+        wasserstein_errors[seed] = (
+            abs(stats.wasserstein_distance(middles, middles, p, q) - exact) / exact
+        )
+    print(
+        f"{name}, {runs} runs: KS off by {ks_errors.mean():.5f}, at most {ks_errors.max():.5f}; "
+        f"Wasserstein by {wasserstein_errors.mean():.3%}, at most {wasserstein_errors.max():.3%}"
+    )
     assert ks_errors.mean() <= 0.002
     assert wasserstein_errors.mean() <= 0.015
 

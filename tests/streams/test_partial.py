@@ -1,4 +1,6 @@
-"""`window-partials` on the wire: what is read is what was written, and what cannot be read says why."""
+"""`window-partials` on the wire: what is read is what was written, and what cannot be read says
+why.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from driftline.streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Columns, Partial, Watermarks, decode, encode
+from driftline.streams.partial import (
+    COUNT_COLUMNS,
+    RECENT_COLUMNS,
+    Columns,
+    Partial,
+    Watermarks,
+    decode,
+    encode,
+)
 from driftline.streams.summaries.feature_summary import FeatureSummary
 from driftline.streams.summaries.feature_table import FeatureTable
 from driftline.streams.summaries.numeric_bins import NumericSummary
@@ -19,12 +29,16 @@ texts = st.text(max_size=5)
 times = st.integers(0, 1 << 50)
 
 
-def table(wanted: tuple[tuple[str, type[np.generic]], ...], series: int) -> st.SearchStrategy[Columns]:
+def table(
+    wanted: tuple[tuple[str, type[np.generic]], ...], series: int
+) -> st.SearchStrategy[Columns]:
     """Columns of one length, with any numbers of their types; only series that there are."""
 
     def of_length(rows: int) -> st.SearchStrategy[Columns]:
         numbers = {"series": st.integers(0, max(series - 1, 0))}
-        return st.fixed_dictionaries({name: arrays(dtype, rows, elements=numbers.get(name)) for name, dtype in wanted})
+        return st.fixed_dictionaries(
+            {name: arrays(dtype, rows, elements=numbers.get(name)) for name, dtype in wanted}
+        )
 
     return st.integers(0, 20 if series else 0).flatmap(of_length)
 
@@ -48,12 +62,20 @@ def assert_equal(one: Partial | Watermarks, other: Partial | Watermarks) -> None
     for field in one.__struct_fields__:
         ours, theirs = getattr(one, field), getattr(other, field)
         if isinstance(ours, FeatureTable):
-            ours, theirs = ({name: getattr(table, name) for name in table.__struct_fields__} for table in (ours, theirs))
+            ours, theirs = (
+                {name: getattr(table, name) for name in table.__struct_fields__}
+                for table in (ours, theirs)
+            )
         if not isinstance(ours, dict):
             ours, theirs = {"": ours}, {"": theirs}
         assert ours.keys() == theirs.keys()
         for name, column in ours.items():
-            np.testing.assert_array_equal(column, theirs[name], err_msg=f"{field}.{name}", strict=isinstance(column, np.ndarray))
+            np.testing.assert_array_equal(
+                column,
+                theirs[name],
+                err_msg=f"{field}.{name}",
+                strict=isinstance(column, np.ndarray),
+            )
 
 
 @given(partials())
@@ -63,7 +85,9 @@ def test_a_partial_is_read_as_it_was_written(partial: Partial) -> None:
     assert encode(decode(data)) == data
 
 
-@given(st.builds(Watermarks, st.integers(0, 99), st.integers(1, 99), times, times, st.none() | times))
+@given(
+    st.builds(Watermarks, st.integers(0, 99), st.integers(1, 99), times, times, st.none() | times)
+)
 def test_watermarks_are_read_as_they_were_written(marks: Watermarks) -> None:
     assert decode(encode(marks)) == marks
 
@@ -74,7 +98,9 @@ def small() -> Partial:
         partition=3,
         series=[("churn", "1.0.0", "all")],
         labels=["yes", "no"],
-        counts={name: np.array([1 if name == "count" else 0], dtype) for name, dtype in COUNT_COLUMNS},
+        counts={
+            name: np.array([1 if name == "count" else 0], dtype) for name, dtype in COUNT_COLUMNS
+        },
         features=table_of([(0, "age", FeatureSummary(NumericSummary.of(np.array([41.0]))))]),
         feature_panes=np.array([60_000]),
         recent={name: np.zeros(1, dtype) for name, dtype in RECENT_COLUMNS},
@@ -89,10 +115,15 @@ def test_columns_travel_as_little_endian_blocks() -> None:
 
 
 @pytest.mark.parametrize("value", [small(), Watermarks(0, 1, 5, 6)])
-def test_a_record_of_another_release_is_refused_with_both_formats(value: Partial | Watermarks) -> None:
+def test_a_record_of_another_release_is_refused_with_both_formats(
+    value: Partial | Watermarks,
+) -> None:
     fields = msgspec.msgpack.decode(encode(value))
     for other in ([fields[0] + 1, *fields[1:]], [fields[0] + 1, ["another form"]]):
-        with pytest.raises(ValueError, match=rf"format {fields[0] + 1}, this release reads format {fields[0]}; run the same release"):
+        with pytest.raises(
+            ValueError,
+            match=rf"format {fields[0] + 1}, this release reads format {fields[0]}; run the same release",
+        ):
             decode(msgspec.msgpack.encode(other))
 
 
@@ -107,7 +138,11 @@ def test_columns_that_do_not_fit_each_other_are_refused() -> None:
     fields = msgspec.msgpack.decode(encode(small()))
     for place in (4, 7):
         blocks = fields[1][place]
-        for wrong in (blocks[:-1], [*blocks[:-1], blocks[-1] * 2], [*blocks[:-1], blocks[-1] + b"x"]):
+        for wrong in (
+            blocks[:-1],
+            [*blocks[:-1], blocks[-1] * 2],
+            [*blocks[:-1], blocks[-1] + b"x"],
+        ):
             damaged = [fields[0], [*fields[1][:place], wrong, *fields[1][place + 1 :]]]
             with pytest.raises(ValueError, match="damaged: "):
                 decode(msgspec.msgpack.encode(damaged))

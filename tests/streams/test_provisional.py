@@ -1,4 +1,6 @@
-"""Figures of open windows against a slow count from the calls so far, and that they change nothing that is announced."""
+"""Figures of open windows against a slow count from the calls so far, and that they change nothing
+that is announced.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from driftline.streams.stage import Batch
 from tests.streams.measure_calls import Call, Moment, Run, moments
 from tests.streams.test_measure import CONFIG, DAY, HOUR, MINUTE, START, calls_of
 
-SHORT = parse_config('[defaults]\nwindows = ["10m", "1h"]\nmaturity = ["30m", "1h", "6h"]\nlabel_horizon = "1d"\nlast_n = []')
+SHORT = parse_config(
+    '[defaults]\nwindows = ["10m", "1h"]\nmaturity = ["30m", "1h", "6h"]\nlabel_horizon = "1d"\nlast_n = []'
+)
 SLIDING = parse_config('[defaults]\nwindows = ["2h/1h"]\nmaturity = ["6h"]\nlabel_horizon = "2d"')
 
 
@@ -54,8 +58,12 @@ def upto(stream: list[Moment], after: int, time: int) -> list[Moment]:
     return [moment for moment in stream if after < moment.at <= time]
 
 
-def counted(calls: list[Call], config: Config, metric: Metric, now: int) -> tuple[int, list[list[int]]]:
-    """n_predictions and the matrix over ["no", "yes"] of a window of the decisions lane, from what is known at `now`."""
+def counted(
+    calls: list[Call], config: Config, metric: Metric, now: int
+) -> tuple[int, list[list[int]]]:
+    """n_predictions and the matrix over ["no", "yes"] of a window of the decisions lane, from what
+    is known at `now`.
+    """
     rung = next(rung.ms for rung in config.defaults.maturity if rung.name == metric.maturity)
     matrix, n = [[0, 0], [0, 0]], 0
     for call in calls:
@@ -64,12 +72,16 @@ def counted(calls: list[Call], config: Config, metric: Metric, now: int) -> tupl
             n += call.lateness <= rung and call.at + call.lateness <= now
             label = call.label_at(min(rung, now - call.at))
             if label is not None:
-                matrix[label == "yes"][{"+": "yes", "-": "no"}.get(call.predicted, call.predicted) == "yes"] += 1
+                matrix[label == "yes"][
+                    {"+": "yes", "-": "no"}.get(call.predicted, call.predicted) == "yes"
+                ] += 1
     return n, matrix
 
 
 @pytest.mark.parametrize(("config", "seed"), [(CONFIG, 1), (CONFIG, 2), (SHORT, 3), (SLIDING, 4)])
-def test_what_came_since_the_last_call_is_in_a_window_that_is_still_open_or_was_just_announced(config: Config, seed: int) -> None:
+def test_what_came_since_the_last_call_is_in_a_window_that_is_still_open_or_was_just_announced(
+    config: Config, seed: int
+) -> None:
     calls = calls_of(seed, count=150, days=2)
     draw, running, before, shown = random.Random(seed), Watched(config, partitions=2), -1, 0
     longest = config.defaults.maturity[-1].ms
@@ -89,7 +101,11 @@ def test_what_came_since_the_last_call_is_in_a_window_that_is_still_open_or_was_
             if metric.labels == ["no", "yes"]:
                 assert metric.matrix == matrix, metric
                 shown += 1
-        decisions += [metric for metric in (record.value for record in running.records[announced:]) if isinstance(metric, Metric)]
+        decisions += [
+            metric
+            for metric in (record.value for record in running.records[announced:])
+            if isinstance(metric, Metric)
+        ]
         for call in calls:
             if call.label_at(now - call.at) != call.label_at(before - call.at):
                 assert any(_holds(metric, call, config, before, now) for metric in decisions), call
@@ -100,7 +116,9 @@ def test_what_came_since_the_last_call_is_in_a_window_that_is_still_open_or_was_
 
 def _within(call: Call, longest: int) -> Call:
     return replace(
-        call, changes=tuple((delay, label) for delay, label in call.changes if delay <= longest), lateness=min(call.lateness, longest)
+        call,
+        changes=tuple((delay, label) for delay, label in call.changes if delay <= longest),
+        lateness=min(call.lateness, longest),
     )
 
 
@@ -115,11 +133,23 @@ def _holds(metric: Metric, call: Call, config: Config, before: int, now: int) ->
 
 
 @settings(max_examples=12, deadline=None)
-@given(seed=st.integers(0, 10_000), asked=st.lists(st.booleans(), min_size=12, max_size=12), partitions=st.sampled_from([1, 3]))
-def test_asking_changes_neither_records_nor_state(seed: int, asked: list[bool], partitions: int) -> None:
-    calls = [replace(call, model="other" if call.key % 3 == 0 else "m") for call in calls_of(seed, count=60, days=2)]
+@given(
+    seed=st.integers(0, 10_000),
+    asked=st.lists(st.booleans(), min_size=12, max_size=12),
+    partitions=st.sampled_from([1, 3]),
+)
+def test_asking_changes_neither_records_nor_state(
+    seed: int, asked: list[bool], partitions: int
+) -> None:
+    calls = [
+        replace(call, model="other" if call.key % 3 == 0 else "m")
+        for call in calls_of(seed, count=60, days=2)
+    ]
     stream = moments(calls, CONFIG, partitions)
-    runs = Watched(CONFIG, partitions=partitions, registry=True), Run(CONFIG, partitions=partitions, registry=True)
+    runs = (
+        Watched(CONFIG, partitions=partitions, registry=True),
+        Run(CONFIG, partitions=partitions, registry=True),
+    )
     for number, ask in enumerate(asked):
         part = _part(stream, number, len(asked))
         now = part[-1].at if number < len(asked) - 1 else START + 6 * DAY
@@ -145,7 +175,11 @@ def test_provisional_records_never_follow_the_complete_one_and_carry_its_key_and
     for now in range(START, START + 6 * DAY, 3 * HOUR):
         announced = len(running.records)
         running.feed(upto(stream, before, now), upto=now)
-        complete |= {record.value.key(): record.value for record in running.records[announced:] if isinstance(record.value, Metric)}
+        complete |= {
+            record.value.key(): record.value
+            for record in running.records[announced:]
+            if isinstance(record.value, Metric)
+        }
         for metric in running.provisional():
             assert metric.key() not in complete
             foretold[metric.key()] = metric.revision
@@ -156,7 +190,13 @@ def test_provisional_records_never_follow_the_complete_one_and_carry_its_key_and
 
 def test_scores_drift_and_segments_wait_for_the_window() -> None:
     running = Watched(CONFIG)
-    running.feed(moments([Call(START + MINUTE, score=0.7, segments=("plan=pro",), changes=((MINUTE, "yes"),))], CONFIG), upto=START + HOUR)
+    running.feed(
+        moments(
+            [Call(START + MINUTE, score=0.7, segments=("plan=pro",), changes=((MINUTE, "yes"),))],
+            CONFIG,
+        ),
+        upto=START + HOUR,
+    )
     metrics = running.provisional()
     assert [(metric.lane, metric.segment, metric.maturity) for metric in metrics] == [
         ("traffic", "all", None),
@@ -169,7 +209,13 @@ def test_scores_drift_and_segments_wait_for_the_window() -> None:
 
 
 def test_a_stage_made_again_shows_the_whole_window_with_the_next_change() -> None:
-    running, calls = Watched(CONFIG), [Call(START + MINUTE * number, key=number, changes=((MINUTE, "yes"),)) for number in range(5)]
+    running, calls = (
+        Watched(CONFIG),
+        [
+            Call(START + MINUTE * number, key=number, changes=((MINUTE, "yes"),))
+            for number in range(5)
+        ],
+    )
     running.feed(moments(calls[:4], CONFIG), upto=START + 4 * MINUTE)
     running.stage = Measure(CONFIG, provisional=True)
     running.feed(moments(calls[4:], CONFIG), upto=START + 5 * MINUTE)

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from driftline.agents.state.dict_state import MemoryState
-from driftline.schemas.results import Expected, Recommendation, RegistryCommand, RegistryEntry, RegistryEvent
+from driftline.schemas.results import (
+    Expected,
+    Recommendation,
+    RegistryCommand,
+    RegistryEntry,
+    RegistryEvent,
+)
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.streams.registry import Registry, as_of, history
 from driftline.streams.registry.policy import build_policy
@@ -22,12 +28,32 @@ class Desk:
         self.events: list[RegistryEvent] = []
         self.entries: dict[str, RegistryEntry] = {}
 
-    def send(self, command: str, version: str | None = "1.0.0", **more: Any) -> RegistryEvent | None:
+    def send(
+        self, command: str, version: str | None = "1.0.0", **more: Any
+    ) -> RegistryEvent | None:
         number = len(self.events)
-        known = {k: more.pop(k) for k in ("command_id", "timestamp", "expected_revision", "reason", "dry_run", "requested_by") if k in more}
-        given = {"command_id": f"c{number}", "timestamp": f"2026-11-{number + 1:02d}T00:00:00Z", "requested_by": "ada"} | known
+        known = {
+            k: more.pop(k)
+            for k in (
+                "command_id",
+                "timestamp",
+                "expected_revision",
+                "reason",
+                "dry_run",
+                "requested_by",
+            )
+            if k in more
+        }
+        given = {
+            "command_id": f"c{number}",
+            "timestamp": f"2026-11-{number + 1:02d}T00:00:00Z",
+            "requested_by": "ada",
+        } | known
         return self.take(
-            "registry-commands", RegistryCommand(command=command, model_name="churn", model_version=version, params=more, **given)
+            "registry-commands",
+            RegistryCommand(
+                command=command, model_name="churn", model_version=version, params=more, **given
+            ),
         )
 
     def take(self, topic: str, value: Any) -> RegistryEvent | None:
@@ -55,25 +81,47 @@ def test_promoting_a_version_sends_the_one_before_back_to_staging() -> None:
         desk.send("register", version)
         event = desk.send("promote", version, reason="won the comparison")
     assert event is not None
-    assert event.before == {"1.1.0": {"stage": "development", "deployed_at": None, "promoted_by": None}, "1.0.0": {"stage": "production"}}
+    assert event.before == {
+        "1.1.0": {"stage": "development", "deployed_at": None, "promoted_by": None},
+        "1.0.0": {"stage": "production"},
+    }
     assert event.after == {
-        "1.1.0": {"stage": "production", "deployed_at": "2026-11-04T00:00:00Z", "promoted_by": "ada"},
+        "1.1.0": {
+            "stage": "production",
+            "deployed_at": "2026-11-04T00:00:00Z",
+            "promoted_by": "ada",
+        },
         "1.0.0": {"stage": "staging"},
     }
-    assert (event.at, event.requested_by, event.reason, event.revision) == ("2026-11-04T00:00:00Z", "ada", "won the comparison", 4)
-    assert {v: e.stage for v, e in desk.entries.items()} == {"1.0.0": "staging", "1.1.0": "production"}
+    assert (event.at, event.requested_by, event.reason, event.revision) == (
+        "2026-11-04T00:00:00Z",
+        "ada",
+        "won the comparison",
+        4,
+    )
+    assert {v: e.stage for v, e in desk.entries.items()} == {
+        "1.0.0": "staging",
+        "1.1.0": "production",
+    }
     assert {v: e.revision for v, e in desk.entries.items()} == {"1.0.0": 4, "1.1.0": 4}
 
 
 def test_what_may_not_be_is_rejected_with_what_to_do() -> None:
     desk = Desk()
-    assert desk.error("promote") == "promote: churn 1.0.0 is not registered; registered versions: none"
+    assert (
+        desk.error("promote") == "promote: churn 1.0.0 is not registered; registered versions: none"
+    )
     assert "model_version is missing" in desk.error("register", None)
     desk.send("register")
     assert "is registered since 2026-11-03T00:00:00Z; use update" in desk.error("register")
-    assert desk.error("set_threshold", threshold=1.5) == "set_threshold: Expected `float` <= 1.0 - at `params.threshold`"
+    assert (
+        desk.error("set_threshold", threshold=1.5)
+        == "set_threshold: Expected `float` <= 1.0 - at `params.threshold`"
+    )
     assert "unknown field `treshold`" in desk.error("set_threshold", treshold=0.5)
-    assert "unknown command 'delete_everything'; known are archive, promote" in desk.error("delete_everything")
+    assert "unknown command 'delete_everything'; known are archive, promote" in desk.error(
+        "delete_everything"
+    )
     assert "archive to retire it" in desk.error("rollback")
     desk.send("promote")
     assert "promote another version first" in desk.error("archive")
@@ -88,7 +136,9 @@ def test_what_may_not_be_is_rejected_with_what_to_do() -> None:
 def test_a_stale_expected_revision_is_rejected_and_a_fresh_one_is_not() -> None:
     desk = Desk()
     desk.send("register", expected_revision=0)
-    assert "expected revision 0, but churn is at 1" in desk.error("set_threshold", threshold=0.4, expected_revision=0)
+    assert "expected revision 0, but churn is at 1" in desk.error(
+        "set_threshold", threshold=0.4, expected_revision=0
+    )
     event = desk.send("set_threshold", threshold=0.4, expected_revision=1)
     assert event is not None
     assert event.event == "set_threshold"
@@ -106,7 +156,10 @@ def test_a_command_sent_twice_is_one_event_and_its_id_serves_no_other_command() 
 
 def test_a_command_with_its_parameters_in_another_order_is_the_same_command() -> None:
     desk = Desk()
-    for params in ({"owner": "ada", "framework": "sklearn"}, {"framework": "sklearn", "owner": "ada"}):
+    for params in (
+        {"owner": "ada", "framework": "sklearn"},
+        {"framework": "sklearn", "owner": "ada"},
+    ):
         desk.send("register", command_id="a", timestamp="2026-11-01T00:00:00Z", **params)
     assert len(desk.events) == 1
 
@@ -121,11 +174,19 @@ def test_versions_keep_the_order_of_their_registration() -> None:
 def test_a_dry_run_shows_the_event_and_changes_nothing() -> None:
     desk = Desk()
     desk.send("register")
-    wish = desk.send("set_threshold", threshold=0.3, dry_run=True, command_id="x", timestamp="2026-11-09T00:00:00Z")
+    wish = desk.send(
+        "set_threshold",
+        threshold=0.3,
+        dry_run=True,
+        command_id="x",
+        timestamp="2026-11-09T00:00:00Z",
+    )
     assert wish is not None
     assert (wish.dry_run, wish.revision, wish.after) == (True, 2, {"1.0.0": {"threshold": 0.3}})
     assert desk.entries["1.0.0"].threshold is None
-    event = desk.send("set_threshold", threshold=0.3, command_id="x", timestamp="2026-11-09T00:00:00Z")
+    event = desk.send(
+        "set_threshold", threshold=0.3, command_id="x", timestamp="2026-11-09T00:00:00Z"
+    )
     assert event is not None
     assert (event.dry_run, event.revision, desk.entries["1.0.0"].threshold) == (False, 2, 0.3)
 
@@ -138,7 +199,10 @@ def test_rollback_takes_the_last_change_back_and_rollback_again_restores_it() ->
     desk.send("update", "1.1.0", owner="ada")  # what is known about a version is no setting
     before = {v: (e.stage, e.deployed_at, e.threshold) for v, e in desk.entries.items()}
     desk.send("rollback", "1.1.0")
-    assert {v: e.stage for v, e in desk.entries.items()} == {"1.0.0": "production", "1.1.0": "development"}
+    assert {v: e.stage for v, e in desk.entries.items()} == {
+        "1.0.0": "production",
+        "1.1.0": "development",
+    }
     assert desk.entries["1.1.0"].owner == "ada"
     assert desk.entries["1.1.0"].deployed_at is None
     desk.send("rollback", "1.1.0")
@@ -151,31 +215,58 @@ def test_rollback_of_a_change_whose_other_half_moved_on_asks_for_a_revision() ->
         desk.send("register", version)
         desk.send("promote", version)
     desk.send("archive", "1.0.0")
-    assert "changed stage of 1.0.0 too, which moved on since; name the revision" in desk.error("rollback", "1.1.0")
+    assert "changed stage of 1.0.0 too, which moved on since; name the revision" in desk.error(
+        "rollback", "1.1.0"
+    )
     desk.send("rollback", None, to_revision=2)
-    assert {v: e.stage for v, e in desk.entries.items()} == {"1.0.0": "production", "1.1.0": "staging"}
+    assert {v: e.stage for v, e in desk.entries.items()} == {
+        "1.0.0": "production",
+        "1.1.0": "staging",
+    }
 
 
 def test_facts_are_kept_by_a_rollback() -> None:
     desk = Desk()
     desk.send("register")
     desk.send("set_threshold", threshold=0.4)
-    desk.send("record_baseline", maturity="1d", metrics={"f1": 0.5}, ci={"f1": [0.48, 0.52]}, n=1000, requested_by="driftline")
+    desk.send(
+        "record_baseline",
+        maturity="1d",
+        metrics={"f1": 0.5},
+        ci={"f1": [0.48, 0.52]},
+        n=1000,
+        requested_by="driftline",
+    )
     desk.send("record_baseline", maturity="6h", metrics={"f1": 0.4}, requested_by="driftline")
-    desk.send("record_reference", reference_id="r1", span=["2026-10-01T00:00:00Z", "2026-10-31T00:00:00Z"], profile={"score": [1, 2]})
+    desk.send(
+        "record_reference",
+        reference_id="r1",
+        span=["2026-10-01T00:00:00Z", "2026-10-31T00:00:00Z"],
+        profile={"score": [1, 2]},
+    )
     desk.send("rollback", None, to_revision=1)
     entry = desk.entries["1.0.0"]
     assert entry.threshold is None
-    assert entry.baselines == {"1d": {"metrics": {"f1": 0.5}, "ci": {"f1": [0.48, 0.52]}, "n": 1000}, "6h": {"metrics": {"f1": 0.4}}}
+    assert entry.baselines == {
+        "1d": {"metrics": {"f1": 0.5}, "ci": {"f1": [0.48, 0.52]}, "n": 1000},
+        "6h": {"metrics": {"f1": 0.4}},
+    }
     assert entry.reference_id == "r1"
-    assert entry.reference == {"span": ["2026-10-01T00:00:00Z", "2026-10-31T00:00:00Z"], "profile": {"score": [1, 2]}}
+    assert entry.reference == {
+        "span": ["2026-10-01T00:00:00Z", "2026-10-31T00:00:00Z"],
+        "profile": {"score": [1, 2]},
+    }
 
 
-def test_as_of_a_time_before_the_first_event_there_is_nothing_and_a_wrong_clock_reorders_nothing() -> None:
+def test_as_of_a_time_before_the_first_event_there_is_nothing_and_a_wrong_clock_reorders_nothing() -> (
+    None
+):
     desk = Desk()
     desk.send("register", timestamp="2026-11-05T00:00:00Z")
     desk.send("set_threshold", threshold=0.4, timestamp="2026-11-03T00:00:00Z")
-    at = {day: 1_762_300_800_000 + (day - 5) * 86_400_000 for day in (3, 4, 5)}  # 2025-11-05T00:00:00Z
+    at = {
+        day: 1_762_300_800_000 + (day - 5) * 86_400_000 for day in (3, 4, 5)
+    }  # 2025-11-05T00:00:00Z
     year_ms = 365 * 86_400_000
     assert as_of(desk.events, at_ms=at[4] + year_ms) == {}
     assert as_of(desk.events, at_ms=at[5] + year_ms)["churn"].revision == 2
@@ -188,7 +279,11 @@ def test_history_of_a_version_names_what_was_done_to_it_by_another_ones_promotio
         desk.send("promote", version)
     desk.send("promote", "1.0.0", to="staging")
     desk.send("promote", "1.0.0", to="staging")
-    assert [e.event for e in history(desk.events, model_version="1.0.0", rejected=False)] == ["promote", "promote", "register"]
+    assert [e.event for e in history(desk.events, model_version="1.0.0", rejected=False)] == [
+        "promote",
+        "promote",
+        "register",
+    ]
     assert [e.event for e in history(desk.events, model_name="other")] == []
 
 
@@ -226,10 +321,17 @@ def test_a_recommendation_applies_itself_only_where_the_policy_says_so(
     event = desk.take("recommendations", recommendation(gain, low, status))
     assert (event is not None) == applied
     if event is not None:
-        assert (event.cause, event.requested_by, event.after) == ("r-1", "driftline", {"1.0.0": {"threshold": 0.31}})
+        assert (event.cause, event.requested_by, event.after) == (
+            "r-1",
+            "driftline",
+            {"1.0.0": {"threshold": 0.31}},
+        )
         assert desk.take("recommendations", recommendation(gain, low, status)) is None
 
 
 def test_a_wrong_policy_is_refused_with_its_path() -> None:
-    with pytest.raises(ValueError, match=r"^models\.churn\.policy\.auto_apply: has to be true or false, not a string"):
+    with pytest.raises(
+        ValueError,
+        match=r"^models\.churn\.policy\.auto_apply: has to be true or false, not a string",
+    ):
         build_policy(ModelConfig(policy={"auto_apply": "yes"}), "models.churn.policy")

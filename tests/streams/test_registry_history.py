@@ -23,14 +23,31 @@ parameters = {
     "register": st.sampled_from([{}, {"stage": "staging"}, {"threshold": 0.25}]),
     "promote": st.sampled_from([{}, {"to": "production"}, {"to": "staging"}]),
     "archive": st.just({}),
-    "set_threshold": st.sampled_from([{"threshold": 0.25}, {"threshold": 0.75}, {"threshold": 1.5}]),
-    "rollback": st.one_of(st.just({}), st.integers(0, 12).map(lambda revision: {"to_revision": revision})),
+    "set_threshold": st.sampled_from(
+        [{"threshold": 0.25}, {"threshold": 0.75}, {"threshold": 1.5}]
+    ),
+    "rollback": st.one_of(
+        st.just({}), st.integers(0, 12).map(lambda revision: {"to_revision": revision})
+    ),
 }
 
 
 @st.composite
 def one_command(draw: st.DrawFn) -> dict[str, Any]:
-    name = draw(st.sampled_from(["register", "promote", "promote", "archive", "set_threshold", "set_threshold", "rollback", "rollback"]))
+    name = draw(
+        st.sampled_from(
+            [
+                "register",
+                "promote",
+                "promote",
+                "archive",
+                "set_threshold",
+                "set_threshold",
+                "rollback",
+                "rollback",
+            ]
+        )
+    )
     return {
         "command": name,
         "version": draw(st.sampled_from(VERSIONS)),
@@ -42,15 +59,26 @@ def one_command(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def settings_of(entries: dict[str, RegistryEntry]) -> Snapshot:
-    return {v: {"stage": e.stage, "threshold": e.threshold, "deployed_at": e.deployed_at} for v, e in entries.items()}
+    return {
+        v: {"stage": e.stage, "threshold": e.threshold, "deployed_at": e.deployed_at}
+        for v, e in entries.items()
+    }
 
 
 def registered(version: str) -> dict[str, Any]:
-    return {"command": "register", "version": version, "params": {}, "expected": None, "dry_run": False, "again": False}
+    return {
+        "command": "register",
+        "version": version,
+        "params": {},
+        "expected": None,
+        "dry_run": False,
+        "again": False,
+    }
 
 
 @given(
-    # Most histories begin with some versions there already: commands on versions that nobody registered are rejected, and teach little.
+    # Most histories begin with some versions there already: commands on versions that nobody
+    # registered are rejected, and teach little.
     st.builds(
         lambda first, later: [*map(registered, first), *later],
         st.sampled_from([(), VERSIONS[:2], VERSIONS, VERSIONS]),
@@ -59,7 +87,9 @@ def registered(version: str) -> dict[str, Any]:
     st.lists(st.integers(1, 5), max_size=10),
 )
 @settings(max_examples=200, deadline=None, derandomize=True)
-def test_any_history_of_commands_ends_as_in_a_registry_that_copies_everything(plan: list[dict[str, Any]], cuts: list[int]) -> None:
+def test_any_history_of_commands_ends_as_in_a_registry_that_copies_everything(
+    plan: list[dict[str, Any]], cuts: list[int]
+) -> None:
     slow, state, stage = SlowRegistry(), MemoryState(), Registry(Config())
     sent: list[RegistryCommand] = []
     expected_answers: list[str] = []
@@ -78,7 +108,13 @@ def test_any_history_of_commands_ends_as_in_a_registry_that_copies_everything(pl
         for _ in range(2 if step["again"] else 1):
             sent.append(command)
             answer = slow.send(
-                command.command_id, command.command, step["version"], step["params"], step["expected"], command.timestamp, step["dry_run"]
+                command.command_id,
+                command.command,
+                step["version"],
+                step["params"],
+                step["expected"],
+                command.timestamp,
+                step["dry_run"],
             )
             expected_answers.append(answer)
     events: list[RegistryEvent] = []
@@ -93,14 +129,19 @@ def test_any_history_of_commands_ends_as_in_a_registry_that_copies_everything(pl
             else:
                 in_force[value.model_version] = value
 
-    answers = ["rejected" if e.event == "rejected" else "would change" if e.dry_run else "changed" for e in events]
+    answers = [
+        "rejected" if e.event == "rejected" else "would change" if e.dry_run else "changed"
+        for e in events
+    ]
     assert answers == [answer for answer in expected_answers if answer != "repeated"]
     assert settings_of(in_force) == slow.snapshots[-1]
     changes = [event for event in events if event.event != "rejected" and not event.dry_run]
     assert [event.revision for event in changes] == list(range(1, len(slow.snapshots)))
     for revision, snapshot in enumerate(slow.snapshots):
         model = as_of(events, revision=revision).get("churn")
-        assert (settings_of({e.model_version: e for e in model.entries()}) if model else {}) == snapshot
+        assert (
+            settings_of({e.model_version: e for e in model.entries()}) if model else {}
+        ) == snapshot
     for event in changes:
         model = as_of(events, at_ms=START_MS + 1_000 * int(event.command_id[1:]))["churn"]
         assert model.revision == event.revision

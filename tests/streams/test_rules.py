@@ -1,4 +1,6 @@
-"""Alert rules as plug-ins and as configuration: what is found, what is refused, and where the message points."""
+"""Alert rules as plug-ins and as configuration: what is found, what is refused, and where the
+message points.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ LEAST: dict[str, dict[str, Any]] = {"threshold": {"metric": "f1", "below": 0.8}}
 
 
 def build(*tables: dict[str, Any], **settings: Any) -> tuple[Rule, ...]:
-    return build_rules(ModelConfig(rules=tables, default_rules=False, **settings), "models.churn.rules")
+    return build_rules(
+        ModelConfig(rules=tables, default_rules=False, **settings), "models.churn.rules"
+    )
 
 
 @pytest.mark.parametrize("kind", sorted(rule_plugins()))
@@ -32,7 +36,9 @@ def test_every_rule_type_builds_explains_itself_and_judges_emptiness_as_unclear(
     assert "Parameters" in doc
     assert ">>>" in doc
     for field in rule.__struct_fields__:
-        assert field in doc or field in (Rule.__doc__ or "") or field in (MetricRule.__doc__ or ""), field
+        assert (
+            field in doc or field in (Rule.__doc__ or "") or field in (MetricRule.__doc__ or "")
+        ), field
     situation = Situation(config=ModelConfig())
     if rule.reads == "drift":
         empty: Any = DriftWindow(
@@ -50,7 +56,9 @@ def test_every_rule_type_builds_explains_itself_and_judges_emptiness_as_unclear(
     assert rule.judge(empty, situation) == before
     with pytest.raises(TypeError):
         rule.judge(
-            metric(START_MS, {}) if rule.reads == "drift" else DriftWindow(**dict.fromkeys(DriftWindow.__struct_fields__[:6], "")),
+            metric(START_MS, {})
+            if rule.reads == "drift"
+            else DriftWindow(**dict.fromkeys(DriftWindow.__struct_fields__[:6], "")),
             situation,
         )
 
@@ -58,45 +66,105 @@ def test_every_rule_type_builds_explains_itself_and_judges_emptiness_as_unclear(
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"type": "treshold"}, 'models.churn.rules[0].type: "treshold" is no type of rule; known are coverage, degradation'),
+        (
+            {"type": "treshold"},
+            'models.churn.rules[0].type: "treshold" is no type of rule; known are coverage, degradation',
+        ),
         ({}, 'models.churn.rules[0].type: "" is no type of rule'),
-        ({"type": "threshold", "metric": "f1", "belo": 0.8}, 'models.churn.rules[0]: the key "belo" is not known here'),
+        (
+            {"type": "threshold", "metric": "f1", "belo": 0.8},
+            'models.churn.rules[0]: the key "belo" is not known here',
+        ),
         ({"type": "threshold", "below": 0.8}, 'models.churn.rules[0]: the key "metric" is missing'),
-        ({"type": "threshold", "metric": "f1", "below": "low"}, "models.churn.rules[0].below: has to be a number, not a string"),
-        ({"type": "threshold", "metric": "f1", "below": True}, "models.churn.rules[0].below: has to be a number, not true or false"),
+        (
+            {"type": "threshold", "metric": "f1", "below": "low"},
+            "models.churn.rules[0].below: has to be a number, not a string",
+        ),
+        (
+            {"type": "threshold", "metric": "f1", "below": True},
+            "models.churn.rules[0].below: has to be a number, not true or false",
+        ),
         (
             {"type": "threshold", "metric": "f1", "below": 0.8, "min_samples": 1.5},
             "models.churn.rules[0].min_samples: has to be an integer, not a number",
         ),
-        ({"type": "threshold", "metric": "f1", "below": [1]}, "models.churn.rules[0].below: has to be a number, not an array"),
-        ({"type": "threshold", "metric": "f1", "below": {"a": 1}}, "models.churn.rules[0].below: has to be a number, not a table"),
-        ({"type": "threshold", "metric": "f1"}, "models.churn.rules[0].below: a threshold needs exactly one of below and above"),
-        ({"type": "threshold", "metric": "f1", "below": 1, "above": 2}, "models.churn.rules[0].below: a threshold needs exactly one"),
-        ({"type": "threshold", "metric": "f1", "below": 0.8, "clear": 0.7}, "models.churn.rules[0].clear: 0.7 lies where the alert fires"),
-        ({"type": "threshold", "metric": "f2", "below": 0.8}, 'models.churn.rules[0].metric: "f2" is not known; known are accuracy'),
-        ({"type": "threshold", "metric": "f1", "below": 0.8, "lane": "traffic"}, "models.churn.rules[0].lane: "),
+        (
+            {"type": "threshold", "metric": "f1", "below": [1]},
+            "models.churn.rules[0].below: has to be a number, not an array",
+        ),
+        (
+            {"type": "threshold", "metric": "f1", "below": {"a": 1}},
+            "models.churn.rules[0].below: has to be a number, not a table",
+        ),
+        (
+            {"type": "threshold", "metric": "f1"},
+            "models.churn.rules[0].below: a threshold needs exactly one of below and above",
+        ),
+        (
+            {"type": "threshold", "metric": "f1", "below": 1, "above": 2},
+            "models.churn.rules[0].below: a threshold needs exactly one",
+        ),
+        (
+            {"type": "threshold", "metric": "f1", "below": 0.8, "clear": 0.7},
+            "models.churn.rules[0].clear: 0.7 lies where the alert fires",
+        ),
+        (
+            {"type": "threshold", "metric": "f2", "below": 0.8},
+            'models.churn.rules[0].metric: "f2" is not known; known are accuracy',
+        ),
+        (
+            {"type": "threshold", "metric": "f1", "below": 0.8, "lane": "traffic"},
+            "models.churn.rules[0].lane: ",
+        ),
         (
             {"type": "threshold", "metric": "f1", "below": 0.8, "window": "2h"},
             'models.churn.rules[0].window: "2h" is not kept for this model',
         ),
-        ({"type": "threshold", "metric": "f1", "below": 0.8, "window": "soon"}, "models.churn.rules[0].window: 'soon' is not a duration"),
-        ({"type": "threshold", "metric": "f1", "below": 0.8, "maturity": "2h"}, 'models.churn.rules[0].maturity: "2h" is no rung'),
-        ({"type": "threshold", "metric": "f1", "below": 0.8, "segment": "plan"}, 'models.churn.rules[0].segment: "plan" is neither "all"'),
-        ({"type": "threshold", "metric": "f1", "below": 0.8, "for": 0}, "models.churn.rules[0].for: 0 windows in a row"),
-        ({"type": "threshold", "metric": "f1", "below": 0.8, "for": "soon"}, "models.churn.rules[0].for: 'soon' is not a duration"),
-        ({"type": "threshold", "metric": "f1", "below": 0.8, "cool_down": "-1h"}, "models.churn.rules[0].cool_down: "),
+        (
+            {"type": "threshold", "metric": "f1", "below": 0.8, "window": "soon"},
+            "models.churn.rules[0].window: 'soon' is not a duration",
+        ),
+        (
+            {"type": "threshold", "metric": "f1", "below": 0.8, "maturity": "2h"},
+            'models.churn.rules[0].maturity: "2h" is no rung',
+        ),
+        (
+            {"type": "threshold", "metric": "f1", "below": 0.8, "segment": "plan"},
+            'models.churn.rules[0].segment: "plan" is neither "all"',
+        ),
+        (
+            {"type": "threshold", "metric": "f1", "below": 0.8, "for": 0},
+            "models.churn.rules[0].for: 0 windows in a row",
+        ),
+        (
+            {"type": "threshold", "metric": "f1", "below": 0.8, "for": "soon"},
+            "models.churn.rules[0].for: 'soon' is not a duration",
+        ),
+        (
+            {"type": "threshold", "metric": "f1", "below": 0.8, "cool_down": "-1h"},
+            "models.churn.rules[0].cool_down: ",
+        ),
         (
             {"type": "threshold", "metric": "f1", "below": 0.8, "severity": "fatal"},
             'models.churn.rules[0].severity: "fatal" is none of the words that are known here',
         ),
-        ({"type": "error_rate", "maturity": "1d"}, "models.churn.rules[0].maturity: the traffic lane has no maturity"),
-        ({"type": "degradation", "segment": "plan=*"}, 'models.churn.rules[0].segment: baselines are recorded for "all" only'),
+        (
+            {"type": "error_rate", "maturity": "1d"},
+            "models.churn.rules[0].maturity: the traffic lane has no maturity",
+        ),
+        (
+            {"type": "degradation", "segment": "plan=*"},
+            'models.churn.rules[0].segment: baselines are recorded for "all" only',
+        ),
         (
             {"type": "degradation", "metric": "error_rate"},
             'models.churn.rules[0].metric: "error_rate" is not computed in the decisions lane',
         ),
         ({"type": "no_data", "silence": "1x"}, "models.churn.rules[0].silence: "),
-        ({"type": "latency", "warning_ms": 0}, "models.churn.rules[0].warning_ms: has to be a number > 0.0"),
+        (
+            {"type": "latency", "warning_ms": 0},
+            "models.churn.rules[0].warning_ms: has to be a number > 0.0",
+        ),
     ],
 )
 def test_a_wrong_rule_is_refused_with_its_path(table: dict[str, Any], message: str) -> None:
@@ -107,7 +175,9 @@ def test_a_wrong_rule_is_refused_with_its_path(table: dict[str, Any], message: s
 
 def test_two_rules_of_one_name_are_refused_and_a_default_one_is_replaced() -> None:
     rule = {"type": "error_rate", "warning": 0.01}
-    with pytest.raises(ValueError, match=r'^models\.churn\.rules\[1\]\.name: "error_rate" is another rule\'s name'):
+    with pytest.raises(
+        ValueError, match=r'^models\.churn\.rules\[1\]\.name: "error_rate" is another rule\'s name'
+    ):
         build(rule, rule)
     rules = {rule.name: rule for rule in build_rules(ModelConfig(rules=(rule,)))}
     assert len(rules) == len(DEFAULT_RULES)
@@ -115,29 +185,49 @@ def test_two_rules_of_one_name_are_refused_and_a_default_one_is_replaced() -> No
 
 
 def test_windows_and_rungs_go_by_their_one_name() -> None:
-    (rule,) = build({"type": "threshold", "metric": "f1", "below": 0.8, "window": "24h", "maturity": "24h"})
+    (rule,) = build(
+        {"type": "threshold", "metric": "f1", "below": 0.8, "window": "24h", "maturity": "24h"}
+    )
     assert isinstance(rule, MetricRule)
     assert (rule.window, rule.maturity) == ("1d", "1d")
 
 
 def test_default_rules_take_the_windows_that_a_model_has() -> None:
     windows = tuple(parse_window(text) for text in ("5m", "12h/6h", "30d/1d"))
-    rules = {r.name: r.window for r in build_rules(ModelConfig(windows=windows)) if isinstance(r, MetricRule)}
-    assert rules == {"no_data": "5m", "error_rate": "5m", "latency": "5m", "coverage": "12h/6h", "degradation": "30d/1d"}
+    rules = {
+        r.name: r.window
+        for r in build_rules(ModelConfig(windows=windows))
+        if isinstance(r, MetricRule)
+    }
+    assert rules == {
+        "no_data": "5m",
+        "error_rate": "5m",
+        "latency": "5m",
+        "coverage": "12h/6h",
+        "degradation": "30d/1d",
+    }
 
 
 def test_a_run_holds_by_number_of_windows_or_by_the_time_that_they_cover() -> None:
-    (rule,) = build({"type": "threshold", "metric": "throughput", "above": 1000, "window": "1h", "for": "2h"})
+    (rule,) = build(
+        {"type": "threshold", "metric": "throughput", "above": 1000, "window": "1h", "for": "2h"}
+    )
     assert not rule.held(Run(1, 0), 3_600_000)
     assert rule.held(Run(2, 0), 7_200_000)
 
 
 @pytest.mark.parametrize(
-    ("rate", "ci", "severity"), [(0.07, (0.055, 0.09), "warning"), (0.07, (0.04, 0.11), None), (0.2, (0.16, 0.25), "critical")]
+    ("rate", "ci", "severity"),
+    [(0.07, (0.055, 0.09), "warning"), (0.07, (0.04, 0.11), None), (0.2, (0.16, 0.25), "critical")],
 )
-def test_error_rate_goes_by_the_lower_side_of_its_interval(rate: float, ci: tuple[float, float], severity: str | None) -> None:
+def test_error_rate_goes_by_the_lower_side_of_its_interval(
+    rate: float, ci: tuple[float, float], severity: str | None
+) -> None:
     (rule,) = build({"type": "error_rate"})
-    judged = rule.judge(traffic(START_MS, {"error_rate": rate}, ci={"error_rate": ci}), Situation(config=ModelConfig()))
+    judged = rule.judge(
+        traffic(START_MS, {"error_rate": rate}, ci={"error_rate": ci}),
+        Situation(config=ModelConfig()),
+    )
     assert (judged.severity if judged.verdict == "breach" else None) == severity
 
 
@@ -151,8 +241,24 @@ def test_a_day_to_day_variance_needs_five_days_and_28_are_kept() -> None:
 
 
 def test_an_interval_is_never_narrower_than_its_counts_say() -> None:
-    alone = widened(0.5, (0.4, 0.6), window_ms=DAY_MS, baseline_ci=None, baseline_ms=None, daily_variance=None, freedom=0)
+    alone = widened(
+        0.5,
+        (0.4, 0.6),
+        window_ms=DAY_MS,
+        baseline_ci=None,
+        baseline_ms=None,
+        daily_variance=None,
+        freedom=0,
+    )
     assert alone == pytest.approx((0.4, 0.6))
-    calm = widened(0.5, (0.4, 0.6), window_ms=DAY_MS, baseline_ci=(0.49, 0.51), baseline_ms=30 * DAY_MS, daily_variance=1e-9, freedom=1000)
+    calm = widened(
+        0.5,
+        (0.4, 0.6),
+        window_ms=DAY_MS,
+        baseline_ci=(0.49, 0.51),
+        baseline_ms=30 * DAY_MS,
+        daily_variance=1e-9,
+        freedom=1000,
+    )
     assert calm[0] < 0.4
     assert calm[1] > 0.6

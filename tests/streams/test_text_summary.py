@@ -29,7 +29,11 @@ def test_of_more_values_those_with_the_rarest_hashes_are_kept() -> None:
     summary = StringSummary.of(names)
     assert summary.identifier
     assert set(summary.values) == {name for name in names if zero_bits(name) >= summary.level}
-    assert len(summary.values) <= MAX_VALUES < sum(zero_bits(name) >= summary.level - 1 for name in names)
+    assert (
+        len(summary.values)
+        <= MAX_VALUES
+        < sum(zero_bits(name) >= summary.level - 1 for name in names)
+    )
     assert summary.total == 30_000
 
 
@@ -40,10 +44,19 @@ def test_result_depends_on_the_multiset_alone() -> None:
     assert whole.identifier
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        parts = np.array_split(rng.permutation(rows), np.sort(rng.integers(0, len(rows), rng.integers(0, 9))))
+        parts = np.array_split(
+            rng.permutation(rows), np.sort(rng.integers(0, len(rows), rng.integers(0, 9)))
+        )
         heap = [StringSummary.of(part.tolist()) for part in parts]
         while len(heap) > 1:
-            heap.append(merged_texts([heap.pop(int(rng.integers(len(heap)))) for _ in range(min(len(heap), int(rng.integers(2, 4))))]))
+            heap.append(
+                merged_texts(
+                    [
+                        heap.pop(int(rng.integers(len(heap))))
+                        for _ in range(min(len(heap), int(rng.integers(2, 4))))
+                    ]
+                )
+            )
         assert heap[0] == whole, f"seed {seed}"
         assert json.dumps(heap[0].to_dict()) == json.dumps(whole.to_dict())
 
@@ -53,7 +66,9 @@ def test_long_text_stands_as_its_start_and_hash() -> None:
     summary = StringSummary.of([one, other, one])
     assert sorted(summary.values.values()) == [1, 2]
     assert all(len(text) == 128 for text in summary.values)
-    assert StringSummary.of(summary.values) == StringSummary.of_counts(dict.fromkeys(summary.values, 1))
+    assert StringSummary.of(summary.values) == StringSummary.of_counts(
+        dict.fromkeys(summary.values, 1)
+    )
 
 
 def test_half_a_surrogate_pair_is_counted() -> None:
@@ -71,7 +86,12 @@ def test_feature_keeps_numbers_texts_and_missing_apart() -> None:
     numbers = FeatureSummary(numbers=NumericSummary.of(np.array([1.0, 2.0])), missing=1)
     words = FeatureSummary(texts=StringSummary.of(["n/a"]))
     both = replace(merged_features([numbers, words, FeatureSummary()]), missing=1)
-    assert (numbers.kind, words.kind, both.kind, FeatureSummary(missing=3).kind) == ("number", "string", "mixed", "empty")
+    assert (numbers.kind, words.kind, both.kind, FeatureSummary(missing=3).kind) == (
+        "number",
+        "string",
+        "mixed",
+        "empty",
+    )
     assert (both.n, both.missing, both.missing_share) == (3, 1, 0.25)
     assert both.judged is both.numbers
     assert np.isnan(FeatureSummary().missing_share)

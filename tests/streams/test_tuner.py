@@ -26,7 +26,10 @@ from driftline.streams.decide.tuner.settings import objective_plugins
 from driftline.streams.stage import Batch
 from tests.streams.figures import START_MS, entry, histogram
 
-LEAST: dict[str, dict[str, Any]] = {"cost": {"fp": 1.0, "fn": 4.0, "tp": -0.5}, "precision_target": {"precision": 0.6}}
+LEAST: dict[str, dict[str, Any]] = {
+    "cost": {"fp": 1.0, "fn": 4.0, "tp": -0.5},
+    "precision_target": {"precision": 0.6},
+}
 BINS = 1000
 
 
@@ -34,7 +37,9 @@ def built(kind: str) -> Objective:
     return msgspec.convert({"type": kind} | LEAST.get(kind, {}), objective_plugins()[kind])
 
 
-def gain(negatives: np.ndarray, positives: np.ndarray, objective: Objective, from_edge: int, to_edge: int) -> Gain | None:
+def gain(
+    negatives: np.ndarray, positives: np.ndarray, objective: Objective, from_edge: int, to_edge: int
+) -> Gain | None:
     """Of one block of rows."""
     six = six_cells(np.atleast_2d(negatives), np.atleast_2d(positives), from_edge, to_edge)
     return gain_of(six, objective, rises=to_edge > from_edge)
@@ -44,10 +49,17 @@ def by_hand(kind: str, actual: np.ndarray, predicted: np.ndarray) -> float:
     """The objective's value of single rows, by scikit-learn or by definition."""
     if kind == "cost":
         costs = {(0, 1): 1.0, (1, 0): 4.0, (1, 1): -0.5, (0, 0): 0.0}
-        return sum(costs[pair] for pair in zip(actual.tolist(), predicted.tolist(), strict=True)) / len(actual)
+        return sum(
+            costs[pair] for pair in zip(actual.tolist(), predicted.tolist(), strict=True)
+        ) / len(actual)
     if kind == "precision_target":
         return float(reference.recall_score(actual, predicted))
-    scorer = {"f1": "f1_score", "accuracy": "accuracy_score", "balanced_accuracy": "balanced_accuracy_score", "mcc": "matthews_corrcoef"}
+    scorer = {
+        "f1": "f1_score",
+        "accuracy": "accuracy_score",
+        "balanced_accuracy": "balanced_accuracy_score",
+        "mcc": "matthews_corrcoef",
+    }
     return float(getattr(reference, scorer[kind])(actual, predicted))
 
 
@@ -58,7 +70,9 @@ def test_the_best_edge_equals_trying_every_threshold_on_every_row(kind: str) -> 
         rng = np.random.default_rng(seed)
         actual = rng.integers(0, 2, 60)
         bins = np.clip(rng.normal(8 + 4 * actual, 4, 60).astype(int), 0, 19)
-        negatives, positives = (np.bincount(bins[actual == label], minlength=20) for label in (0, 1))
+        negatives, positives = (
+            np.bincount(bins[actual == label], minlength=20) for label in (0, 1)
+        )
         values = {}
         for edge in range(21):
             predicted = (bins >= edge).astype(int)
@@ -75,7 +89,10 @@ def test_the_best_edge_equals_trying_every_threshold_on_every_row(kind: str) -> 
             values[edge] = by_hand(kind, actual, predicted)
         sign = 1 if objective.higher_is_better else -1
         best = max(sign * value for value in values.values())
-        nearest = min((edge for edge, value in values.items() if sign * value > best - 1e-12), key=lambda edge: (abs(edge - 10), edge))
+        nearest = min(
+            (edge for edge, value in values.items() if sign * value > best - 1e-12),
+            key=lambda edge: (abs(edge - 10), edge),
+        )
         assert best_edge(negatives, positives, objective, near=10) == nearest, f"seed {seed}"
 
 
@@ -97,7 +114,9 @@ def test_the_interval_of_a_gain_agrees_with_resampling_rows(kind: str) -> None:
     bins = np.clip(rng.normal(400 + 200 * actual, 150), 0, BINS - 1).astype(int)
     six = np.bincount(3 * actual + (bins >= 450).astype(int) + (bins >= 520), minlength=6)
     objective = built(kind)
-    negatives, positives = (np.bincount(bins[actual == label], minlength=BINS) for label in (False, True))
+    negatives, positives = (
+        np.bincount(bins[actual == label], minlength=BINS) for label in (False, True)
+    )
     found = gain(negatives, positives, objective, 520, 450)
     assert found is not None
     resampled = rng.multinomial(n, six / n, draws).astype(float)
@@ -108,12 +127,21 @@ def test_the_interval_of_a_gain_agrees_with_resampling_rows(kind: str) -> None:
     low, high = np.quantile(gains, [0.025, 0.975])
     width = high - low
     assert found.gain == pytest.approx(float(gains.mean()), abs=width / 20), f"seed {seed}"
-    assert (found.low, found.high) == (pytest.approx(low, abs=width / 10), pytest.approx(high, abs=width / 10)), f"seed {seed}"
+    assert (found.low, found.high) == (
+        pytest.approx(low, abs=width / 10),
+        pytest.approx(high, abs=width / 10),
+    ), f"seed {seed}"
 
 
-@pytest.mark.parametrize("objective", [F1(), Accuracy(), Cost(fp=1.0, fn=4.0)], ids=lambda objective: objective.name)
-def test_gain_intervals_cover_the_true_gain(objective: Objective, capsys: pytest.CaptureFixture[str]) -> None:
-    """Threshold chosen on the fit half, judged on the hold-out half: the interval has to cover what it truly gains, choice and all."""
+@pytest.mark.parametrize(
+    "objective", [F1(), Accuracy(), Cost(fp=1.0, fn=4.0)], ids=lambda objective: objective.name
+)
+def test_gain_intervals_cover_the_true_gain(
+    objective: Objective, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Threshold chosen on the fit half, judged on the hold-out half: the interval has to cover what
+    it truly gains, choice and all.
+    """
     seed, runs, n = 7, 600, 3000
     rng = np.random.default_rng(seed)
     edges = np.arange(BINS)
@@ -132,17 +160,25 @@ def test_gain_intervals_cover_the_true_gain(objective: Objective, capsys: pytest
             covered += found.low <= true.gain <= found.high
     share = covered / judged
     with capsys.disabled():
-        print(f"\n{objective.name}: 95 % gain intervals cover {share:.1%} of {judged} runs of {n} rows, seed {seed}")
+        print(
+            f"\n{objective.name}: 95 % gain intervals cover {share:.1%} of {judged} runs of {n} rows, seed {seed}"
+        )
     # Three standard errors of a share of 95 % over 600 runs are 2.7 points.
     assert 0.923 <= share <= 0.977
 
 
 @pytest.mark.parametrize("day_sd", [0.0, 0.6])
-def test_gain_intervals_cover_where_days_differ_too(day_sd: float, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each day has a base rate of its own, as the demo's flights have with the weather; rows alone would promise far too much."""
+def test_gain_intervals_cover_where_days_differ_too(
+    day_sd: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each day has a base rate of its own, as the demo's flights have with the weather; rows alone
+    would promise far too much.
+    """
     seed, runs, days, n = 19, 400, 28, 200
     rng = np.random.default_rng(seed)
-    score = np.array([[0.45, 0.35, 0.2], [0.15, 0.35, 0.5]])  # share of rows below, between and above the thresholds, by label
+    score = np.array(
+        [[0.45, 0.35, 0.2], [0.15, 0.35, 0.5]]
+    )  # share of rows below, between and above the thresholds, by label
 
     def draw(count: int, rows: int) -> np.ndarray:
         late = 1 / (1 + np.exp(-rng.normal(-1.2, day_sd, count)))
@@ -155,15 +191,21 @@ def test_gain_intervals_cover_where_days_differ_too(day_sd: float, capsys: pytes
     by_days = by_rows = 0
     for _ in range(runs):
         six = draw(days, n)
-        one, other = gain_of(six, objective, rises=False), gain_of(six.sum(axis=0, keepdims=True), objective, rises=False)
+        one, other = (
+            gain_of(six, objective, rises=False),
+            gain_of(six.sum(axis=0, keepdims=True), objective, rises=False),
+        )
         assert one is not None
         assert other is not None
         by_days += one.low <= true.gain <= one.high
         by_rows += other.low <= true.gain <= other.high
     with capsys.disabled():
         told = f"by days {by_days / runs:.1%}, by rows alone {by_rows / runs:.1%}"
-        print(f"\nF1, days that differ by {day_sd}: 95 % gain intervals cover {told} of {runs} runs of {days} days, seed {seed}")
-    # Three standard errors of a share of 95 % over 400 runs are 3.3 points; at most two sources of variance add caution.
+        print(
+            f"\nF1, days that differ by {day_sd}: 95 % gain intervals cover {told} of {runs} runs of {days} days, seed {seed}"
+        )
+    # Three standard errors of a share of 95 % over 400 runs are 3.3 points; at most two sources of
+    # variance add caution.
     assert by_days / runs >= 0.917
     if day_sd:
         assert by_rows / runs < 0.85
@@ -174,12 +216,17 @@ class Run:
 
     def __init__(self, **tuner: Any) -> None:
         table = {"maturity": "1d", "span": "7d", "expires": "14d"} | tuner
-        self.stage, self.state = Decide(Config(defaults=ModelConfig(tuner=table, default_rules=False, threshold=0.6))), MemoryState()
+        self.stage, self.state = (
+            Decide(Config(defaults=ModelConfig(tuner=table, default_rules=False, threshold=0.6))),
+            MemoryState(),
+        )
 
     def feed(self, *records: Any) -> list[Recommendation]:
         by_topic: dict[str, list[Any]] = {}
         for record in records:
-            by_topic.setdefault("registry" if type(record).__name__ == "RegistryEntry" else "histograms", []).append(record)
+            by_topic.setdefault(
+                "registry" if type(record).__name__ == "RegistryEntry" else "histograms", []
+            ).append(record)
         return [record.value for record in self.stage.process(Batch(records=by_topic), self.state)]
 
 
@@ -187,26 +234,43 @@ Half = dict[str, dict[int, int]]
 
 
 def scores(best: int, n: int = 100) -> Half:
-    """Half a day's histogram: 10 n rows, of which a threshold at bin `best` decides all but n right."""
+    """Half a day's histogram:
+
+    10 n rows, of which a threshold at bin `best` decides all but n right.
+    """
     return {"no": {best - 50: 7 * n, 900: n // 2}, "yes": {best + 50: 2 * n, 50: n // 2}}
 
 
 def week(number: int, fit: Half, holdout: Half | None = None, **more: Any) -> list[Any]:
     """The seven days of a week, from 1, that starts on a Thursday as the epoch did."""
     days = range(7 * (number - 1) + 1, 7 * number + 1)
-    return [histogram(START_MS + day * DAY_MS, fit, fit if holdout is None else holdout, **more) for day in days]
+    return [
+        histogram(START_MS + day * DAY_MS, fit, fit if holdout is None else holdout, **more)
+        for day in days
+    ]
 
 
 def test_a_better_threshold_is_recommended_once_with_its_evidence() -> None:
     run = Run()
     (said,) = run.feed(*week(1, scores(400)))
-    assert said.params == {"threshold": 0.45}  # of the edges from 0.351 to 0.45, equally good, the one nearest to 0.6 in force
-    assert (said.action, said.status, said.at, said.expires_at) == ("set_threshold", "open", "2026-01-09T00:00:00Z", "2026-01-23T00:00:00Z")
+    assert said.params == {
+        "threshold": 0.45
+    }  # of the edges from 0.351 to 0.45, equally good, the one nearest to 0.6 in force
+    assert (said.action, said.status, said.at, said.expires_at) == (
+        "set_threshold",
+        "open",
+        "2026-01-09T00:00:00Z",
+        "2026-01-23T00:00:00Z",
+    )
     # At 0.45: tp 1400, fn 350, fp 350. At 0.6: no true positive, F1 0.
     assert (said.expected.metric, said.expected.from_, said.expected.to) == ("f1", 0.0, 0.8)
-    # By hand: a row's influence on F1 is 2(1 - F)/D = 0.8 for tp and -F/D = -1.6 for fp and fn, D = 0.5; variance 0.2 * 0.64 + 0.1 * 2.56.
+    # By hand: a row's influence on F1 is 2(1 - F)/D = 0.8 for tp and -F/D = -1.6 for fp and fn, D =
+    # 0.5; variance 0.2 * 0.64 + 0.1 * 2.56.
     half = 1.96 * (0.384 / 7000) ** 0.5
-    assert said.expected.ci == (pytest.approx(0.8 - half, abs=1e-5), pytest.approx(0.8 + half, abs=1e-5))
+    assert said.expected.ci == (
+        pytest.approx(0.8 - half, abs=1e-5),
+        pytest.approx(0.8 + half, abs=1e-5),
+    )
     assert (said.evidence["n_holdout"], said.evidence["windows"]) == (7000, 7)
     assert said.evidence["cells"]["to"] == {"tn": 4900, "fp": 350, "fn": 350, "tp": 1400}
     assert said.evidence["cells"]["from"] == {"tn": 4900, "fp": 350, "fn": 1750, "tp": 0}
@@ -219,7 +283,9 @@ def test_a_better_threshold_is_recommended_once_with_its_evidence() -> None:
 
 
 def test_a_small_gain_few_labels_or_another_window_recommend_nothing() -> None:
-    assert Run().feed(*week(1, scores(400, n=0), {"no": {100: 7}, "yes": {700: 7}})) == []  # 98 outcomes
+    assert (
+        Run().feed(*week(1, scores(400, n=0), {"no": {100: 7}, "yes": {700: 7}})) == []
+    )  # 98 outcomes
     flat = {"no": {300: 700, 590: 10}, "yes": {700: 300, 580: 12}}
     assert Run().feed(*week(1, flat)) == []
     for other in (
@@ -260,10 +326,17 @@ def test_an_applied_or_an_old_recommendation_is_closed() -> None:
     run = Run()
     (first,) = run.feed(*week(1, scores(400)))
     (closed,) = run.feed(entry(threshold=0.45), *week(2, scores(400)))
-    assert (closed.recommendation_id, closed.status, closed.at) == (first.recommendation_id, "applied", "2026-01-10T00:00:00Z")
+    assert (closed.recommendation_id, closed.status, closed.at) == (
+        first.recommendation_id,
+        "applied",
+        "2026-01-10T00:00:00Z",
+    )
     run = Run()
     run.feed(*week(1, scores(400)))
-    assert [said.status for number in (2, 3) for said in run.feed(*week(number, scores(400)))] == ["expired", "open"]
+    assert [said.status for number in (2, 3) for said in run.feed(*week(number, scores(400)))] == [
+        "expired",
+        "open",
+    ]
 
 
 def test_the_final_days_after_it_tell_what_a_recommendation_gained() -> None:
@@ -275,13 +348,20 @@ def test_the_final_days_after_it_tell_what_a_recommendation_gained() -> None:
     *days, last = week(2, after, **late)
     assert run.feed(*days) == []
     (outcome,) = run.feed(last)
-    assert (outcome.recommendation_id, outcome.status, outcome.at) == (first.recommendation_id, "outcome", "2026-02-14T00:00:00Z")
+    assert (outcome.recommendation_id, outcome.status, outcome.at) == (
+        first.recommendation_id,
+        "outcome",
+        "2026-02-14T00:00:00Z",
+    )
     realised = outcome.evidence["realised"]
     # Both halves of seven days, at 0.6: tp 1400, fp 0, fn 1400; at 0.45: tp 2800, fp 280, fn 0.
     assert realised["from"] == pytest.approx(2 * 1400 / (2 * 1400 + 0 + 1400))
     assert realised["to"] == pytest.approx(2 * 2800 / (2 * 2800 + 280 + 0))
     assert (realised["n"], realised["windows"]) == (12_880, 7)
-    assert (realised["window_start"], realised["window_end"]) == ("2026-01-08T00:00:00Z", "2026-01-15T00:00:00Z")
+    assert (realised["window_start"], realised["window_end"]) == (
+        "2026-01-08T00:00:00Z",
+        "2026-01-15T00:00:00Z",
+    )
     assert outcome.reason.startswith(
         "In the 7 days to 2026-01-15, the time after it, F1 was 0.952 instead of 0.667 (43 % better, 95 % interval"
     )
@@ -305,17 +385,29 @@ def test_a_precision_target_is_kept_on_both_halves() -> None:
     assert said.expected.metric == "recall"
     assert (said.expected.from_, said.expected.to) == (0.5, 1.0)
     assert Run(objective=objective).feed(*week(1, good, bad)) == []  # 100 of 140 is less than 0.75
-    assert best_edge(np.array([10, 10]), np.array([1, 1]), PrecisionTarget(precision=0.9), near=1) is None
+    assert (
+        best_edge(np.array([10, 10]), np.array([1, 1]), PrecisionTarget(precision=0.9), near=1)
+        is None
+    )
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         ({"objectiv": "f1"}, 'models.churn.tuner: the key "objectiv" is not known here'),
-        ({"objective": "f2"}, 'models.churn.tuner.objective: "f2" is not known; known are accuracy, balanced_accuracy, cost'),
+        (
+            {"objective": "f2"},
+            'models.churn.tuner.objective: "f2" is not known; known are accuracy, balanced_accuracy, cost',
+        ),
         ({"objective": "cost"}, 'models.churn.tuner.objective: the key "fp" is missing'),
-        ({"objective": {"type": "precision_target", "precision": 2}}, "models.churn.tuner.objective.precision: has to be a number <= 1.0"),
-        ({"window": "2h"}, 'models.churn.tuner.window: "2h" is not kept for this model; known are 1h, 1d, 7d/1d'),
+        (
+            {"objective": {"type": "precision_target", "precision": 2}},
+            "models.churn.tuner.objective.precision: has to be a number <= 1.0",
+        ),
+        (
+            {"window": "2h"},
+            'models.churn.tuner.window: "2h" is not kept for this model; known are 1h, 1d, 7d/1d',
+        ),
         ({"maturity": "soon"}, "models.churn.tuner.maturity: 'soon' is not a duration"),
         ({"expires": "never"}, "models.churn.tuner.expires: 'never' is not a duration"),
         ({"span": "0s"}, "models.churn.tuner.span: it has to be longer than nothing"),

@@ -1,4 +1,6 @@
-"""Waiting for a broker that is away: try again, say so now and then, and stop when nobody wants it any more."""
+"""Waiting for a broker that is away: try again, say so now and then, and stop when nobody wants it
+any more.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Patience:
         True ends the wait.
     """
 
-    def __init__(self, connection: Connection, name: str, doing: str, unwanted: Callable[[], bool]) -> None:
+    def __init__(
+        self, connection: Connection, name: str, doing: str, unwanted: Callable[[], bool]
+    ) -> None:
         self._connection = connection
         self._name = name
         self._doing = doing
@@ -59,5 +63,10 @@ class Patience:
         now = time.monotonic()
         if now >= self._tell_at:
             self._tell_at = now + _TELL_S
-            log.warning("%s: cannot %s yet, trying on: %s", self._name, self._doing, self._connection.error(fault))
+            log.warning(
+                "%s: cannot %s yet, trying on: %s",
+                self._name,
+                self._doing,
+                self._connection.error(fault),
+            )
         time.sleep(_PAUSE_S)

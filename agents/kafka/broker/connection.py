@@ -1,6 +1,8 @@
-"""The way to the broker: the one place that hands servers, TLS and SASL to every client, and knows how topics are called there.
+"""The way to the broker: the one place that hands servers, TLS and SASL to every client, and knows
+how topics are called there.
 
-What the settings are is `driftline.schemas.kafka_settings`; secrets are read here, when a connection is made, and are never shown.
+What the settings are is `driftline.schemas.kafka_settings`; secrets are read here, when a
+connection is made, and are never shown.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ from driftline.schemas.settings import Config
 
 BROKER_VARIABLE = "DRIFTLINE_BROKER"
 REACH_S = 5.0
-# The increments of one commit are one record: 2.1 MB where 10,000 flights came in at once (measured), and more with more features.
+# The increments of one commit are one record: 2.1 MB where 10,000 flights came in at once
+# (measured), and more with more features.
 LARGEST_RECORD = 16 << 20
 
 _client_log = logging.getLogger("driftline.kafka.client")
-# librdkafka would write to standard error otherwise; whoever connects says in a sentence what went wrong.
+# librdkafka would write to standard error otherwise; whoever connects says in a sentence what went
+# wrong.
 _client_log.addHandler(logging.NullHandler())
 
 
@@ -45,7 +49,8 @@ class Connection:
     config
         The settings; `kafka` and `topic_prefix` are used.
     broker
-        Servers instead of those of the configuration; without it the environment variable DRIFTLINE_BROKER is looked at first.
+        Servers instead of those of the configuration; without it the environment variable
+        DRIFTLINE_BROKER is looked at first.
     environment
         Where DRIFTLINE_BROKER and secrets are looked for.
 
@@ -55,14 +60,20 @@ class Connection:
         If a secret or a certificate is not where the configuration says.
     """
 
-    def __init__(self, config: Config, broker: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        broker: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         environment = os.environ if environment is None else environment
         self.config = config
         self.settings: Kafka = config.kafka
         self.prefix = config.topic_prefix
         self.servers = broker or environment.get(BROKER_VARIABLE) or self.settings.bootstrap_servers
         self._login = {
-            key: _secret(key, value, environment) if isinstance(value, Secret) else value for key, value in self.settings.client.items()
+            key: _secret(key, value, environment) if isinstance(value, Secret) else value
+            for key, value in self.settings.client.items()
         }
         self._login.setdefault("client.id", "driftline")
         self.aiokafka()  # certificates that cannot be read are found here and not by the first client
@@ -91,22 +102,38 @@ class Connection:
         return f"{self.settings.app}-{kind}"
 
     def properties(self, **extra: Any) -> dict[str, Any]:
-        """librdkafka's properties of a client. `extra` has underscores for dots, `enable_auto_commit=False`; callbacks keep theirs."""
-        own = {name if callable(value) else name.replace("_", "."): value for name, value in extra.items()}
+        """librdkafka's properties of a client.
+
+        `extra` has underscores for dots, `enable_auto_commit=False`; callbacks keep theirs.
+        """
+        own = {
+            name if callable(value) else name.replace("_", "."): value
+            for name, value in extra.items()
+        }
         return {"bootstrap.servers": self.servers, **self._login, **own}
 
     def producer(self, **extra: Any) -> Producer:
-        """A producer; `extra` as for `properties`. Java's partitioner is the default here, and not librdkafka's."""
+        """A producer;
+
+        `extra` as for `properties`. Java's partitioner is the default here, and not librdkafka's.
+        """
         base = {"partitioner": "murmur2_random", "message.max.bytes": LARGEST_RECORD}
         return Producer({**base, **self.properties(**extra)}, logger=_client_log)
 
     def consumer(self, **extra: Any) -> Consumer:
-        """A consumer that sees committed records only and commits nothing by itself; `extra` as for `properties`.
+        """A consumer that sees committed records only and commits nothing by itself; `extra` as for
+        `properties`.
 
         Without `group_id` it can be assigned partitions and belongs to no group.
         """
-        extra.setdefault("group_id", f"{self.settings.app}-reader")  # librdkafka wants one even if nothing is committed
-        base = {"enable.auto.commit": False, "enable.auto.offset.store": False, "isolation.level": "read_committed"}
+        extra.setdefault(
+            "group_id", f"{self.settings.app}-reader"
+        )  # librdkafka wants one even if nothing is committed
+        base = {
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "isolation.level": "read_committed",
+        }
         return Consumer({**base, **self.properties(**extra)}, logger=_client_log)
 
     def admin(self) -> AdminClient:
@@ -149,8 +176,12 @@ class Connection:
             except KafkaException as error:
                 admin.poll(0)
                 refused = [fault for fault in heard if fault.code() in _REFUSALS]
-                if not refused and sum("closed by peer" in line for line in lines.said) >= 3:  # once is a broker that ends
-                    raise BrokerError(f"broker {self.servers}: takes connections and closes them at once; {self._mismatch}") from error
+                if (
+                    not refused and sum("closed by peer" in line for line in lines.said) >= 3
+                ):  # once is a broker that ends
+                    raise BrokerError(
+                        f"broker {self.servers}: takes connections and closes them at once; {self._mismatch}"
+                    ) from error
                 if refused or time.monotonic() >= ends:
                     raise self.error((refused or heard or [error.args[0]])[0]) from error
 
@@ -182,7 +213,9 @@ class Connection:
                 f'{place}: TLS failed ({fault.str()}); check kafka.client "ssl.ca.location" and the certificate of the broker'
             )
         if code in _FORBIDDEN:
-            return BrokerError(f"{place}: {fault.str()}; the login needs rights on topics, groups and transactional ids of ours")
+            return BrokerError(
+                f"{place}: {fault.str()}; the login needs rights on topics, groups and transactional ids of ours"
+            )
         return BrokerError(f"{place}: {fault.str()} ({fault.name()})")
 
 
@@ -200,7 +233,12 @@ class _Lines(logging.Handler):
         self.said.append(record.getMessage())
 
 
-_AWAY = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE)
+_AWAY = (
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError._RESOLVE,
+)
 _REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 _FORBIDDEN = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -214,15 +252,21 @@ def _secret(key: str, secret: Secret, environment: Mapping[str, str]) -> str:
     if secret.env is not None:
         value = environment.get(secret.env)
         if not value:
-            raise BrokerError(f'kafka.client."{key}": the environment variable {secret.env} is not set; set it, or name another')
+            raise BrokerError(
+                f'kafka.client."{key}": the environment variable {secret.env} is not set; set it, or name another'
+            )
         return value
     assert secret.file is not None  # one of the two, by driftline.schemas.kafka_settings
     try:
         value = Path(secret.file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise BrokerError(f'kafka.client."{key}": {secret.file} cannot be read: {getattr(error, "strerror", None) or "no text"}') from error
+        raise BrokerError(
+            f'kafka.client."{key}": {secret.file} cannot be read: {getattr(error, "strerror", None) or "no text"}'
+        ) from error
     if not value:
-        raise BrokerError(f'kafka.client."{key}": {secret.file} is empty; it has to hold the secret and nothing else')
+        raise BrokerError(
+            f'kafka.client."{key}": {secret.file} is empty; it has to hold the secret and nothing else'
+        )
     return value
 
 
@@ -230,7 +274,11 @@ def _place_of_secret(settings: Kafka) -> str:
     secret = settings.client.get(SECRETS[0])
     if not isinstance(secret, Secret):
         return "the password"
-    return f"the password in the environment variable {secret.env}" if secret.env else f"the password in {secret.file}"
+    return (
+        f"the password in the environment variable {secret.env}"
+        if secret.env
+        else f"the password in {secret.file}"
+    )
 
 
 def _ssl_context(login: Mapping[str, str]) -> ssl.SSLContext:
@@ -238,10 +286,14 @@ def _ssl_context(login: Mapping[str, str]) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca)
         if certificate is not None:
-            context.load_cert_chain(certificate, login.get("ssl.key.location"), login.get("ssl.key.password"))
+            context.load_cert_chain(
+                certificate, login.get("ssl.key.location"), login.get("ssl.key.password")
+            )
     except OSError as error:  # ssl.SSLError is one
         named = ", ".join(filter(None, (ca, certificate, login.get("ssl.key.location"))))
-        raise BrokerError(f'kafka.client: {named} cannot be used: {error.strerror or error}; correct the "ssl." properties') from error
+        raise BrokerError(
+            f'kafka.client: {named} cannot be used: {error.strerror or error}; correct the "ssl." properties'
+        ) from error
     # As librdkafka: the name of the broker is checked unless it is switched off.
     context.check_hostname = login.get("ssl.endpoint.identification.algorithm", "https") != "none"
     return context

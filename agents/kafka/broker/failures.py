@@ -1,11 +1,13 @@
 """How a worker ends when it may not go on, and where faults can be asked for.
 
-A transaction whose outcome is not known, or a task that another worker has taken over, leaves nothing to decide: whatever this process
-holds in memory may be wrong. It ends at once, without cleaning up, and the supervisor starts it again; the state is restored from what is
-committed. Exit codes are those of sysexits.h where one fits.
+A transaction whose outcome is not known, or a task that another worker has taken over, leaves
+nothing to decide: whatever this process holds in memory may be wrong. It ends at once, without
+cleaning up, and the supervisor starts it again; the state is restored from what is committed. Exit
+codes are those of sysexits.h where one fits.
 
-For the chaos campaign the environment variable DRIFTLINE_FAULT names a point and what happens there: "kill:produced:5" is kill -9 of the
-own process the fifth time that the point is reached, "stop:committed:1" is SIGSTOP. Nothing else reads it.
+For the chaos campaign the environment variable DRIFTLINE_FAULT names a point and what happens
+there: "kill:produced:5" is kill -9 of the own process the fifth time that the point is reached,
+"stop:committed:1" is SIGSTOP. Nothing else reads it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from typing import Final, Literal, NoReturn
 POINTS: Final = ("restoring", "produced", "committed", "cached", "revoking", "closing")
 Point = Literal["restoring", "produced", "committed", "cached", "revoking", "closing"]
 
-# The disk is full or damaged, the program has a defect, another worker took over, the broker or a topic is not what it should be.
+# The disk is full or damaged, the program has a defect, another worker took over, the broker or a
+# topic is not what it should be.
 STORAGE: Final = 74
 DEFECT: Final = 70
 FENCED: Final = 75
@@ -54,9 +57,14 @@ class _Fault:
 
     def __init__(self, asked: str) -> None:
         action, point, times = ([*asked.split(":"), "", ""])[:3] if asked else ("", "", "")
-        if asked and (action not in _SIGNALS or point not in POINTS or not times.isdigit() or times == "0"):
+        if asked and (
+            action not in _SIGNALS or point not in POINTS or not times.isdigit() or times == "0"
+        ):
             shown = f"{'|'.join(_SIGNALS)}:{'|'.join(POINTS)}:TIMES"
-            stop_process(REFUSED, f"{FAULT_VARIABLE} is {asked!r}, needed is {shown}; unset it, it is for tests")
+            stop_process(
+                REFUSED,
+                f"{FAULT_VARIABLE} is {asked!r}, needed is {shown}; unset it, it is for tests",
+            )
         self._action, self._point, self._left = action, point, int(times or 0)
         self._lock = threading.Lock()
 
@@ -79,7 +87,9 @@ def reached(point: Point) -> None:
 
 
 class MustStop(Exception):
-    """Found where the process cannot be ended yet: it has to be, with this exit code, for the reason that the message says."""
+    """Found where the process cannot be ended yet: it has to be, with this exit code, for the
+    reason that the message says.
+    """
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(why)

@@ -1,7 +1,8 @@
 """Committed records of a range of a topic, one partition after the other.
 
-A range is what lies between two moments of Kafka's own clock (the time at which the broker took a record), so that it is a range of
-offsets; event time is inside the values and has no part in it. Records of aborted transactions are never seen.
+A range is what lies between two moments of Kafka's own clock (the time at which the broker took a
+record), so that it is a range of offsets; event time is inside the values and has no part in it.
+Records of aborted transactions are never seen.
 """
 
 from __future__ import annotations
@@ -33,17 +34,22 @@ class Fetched(Struct, frozen=True, gc=False):
 
 
 def ranges(
-    connection: Connection, topics: Sequence[str], *, since_ms: int | None = None, until_ms: int | None = None
+    connection: Connection,
+    topics: Sequence[str],
+    *,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
 ) -> dict[str, list[Range]]:
-    """Ranges of every partition of each topic, by partition; no ranges where the broker has no such topic.
+    """Ranges of every partition of each topic, by partition; no ranges where the broker has no such
+    topic.
 
     Parameters
     ----------
     topics
         Names without the prefix.
     since_ms, until_ms
-        Records that the broker took at or after the first and before the second moment, in ms since the epoch; None is the start of the
-        log, and what is committed by now.
+        Records that the broker took at or after the first and before the second moment, in ms since
+        the epoch; None is the start of the log, and what is committed by now.
 
     Raises
     ------
@@ -82,12 +88,19 @@ def records(connection: Connection, wanted: Range) -> Iterator[list[Fetched]]:
     """
     if wanted.start >= wanted.end:
         return
-    settings = {"enable_partition_eof": True, "auto_offset_reset": "error", "queued_max_messages_kbytes": 4096}
+    settings = {
+        "enable_partition_eof": True,
+        "auto_offset_reset": "error",
+        "queued_max_messages_kbytes": 4096,
+    }
     with closing(connection.consumer(**settings)) as consumer:
-        consumer.assign([TopicPartition(connection.name(wanted.topic), wanted.partition, wanted.start)])
+        consumer.assign(
+            [TopicPartition(connection.name(wanted.topic), wanted.partition, wanted.start)]
+        )
         while True:
             taken: list[Fetched] = []
-            # A marker of a transaction takes an offset too, so the range may end behind its last record: then the partition's end tells.
+            # A marker of a transaction takes an offset too, so the range may end behind its last
+            # record: then the partition's end tells.
             at_end = False
             for message in consumer.consume(CHUNK, WAIT_S):
                 error, offset = message.error(), message.offset() or 0
@@ -103,7 +116,11 @@ def records(connection: Connection, wanted: Range) -> Iterator[list[Fetched]]:
                 return
 
 
-_MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
+_MOVING = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 Offsets = dict[tuple[str, int], int]
 
 
@@ -112,9 +129,14 @@ def _offsets(connection: Connection, places: Sequence[TopicPartition], spec: Off
     ends = time.monotonic() + REQUEST_S
     while True:
         asked = dict.fromkeys(places, spec)
-        found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_S)
+        found = admin.list_offsets(
+            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_S
+        )
         try:
-            return {(place.topic, place.partition): future.result().offset for place, future in found.items()}
+            return {
+                (place.topic, place.partition): future.result().offset
+                for place, future in found.items()
+            }
         except KafkaException as error:
             # Of a topic that was made a moment ago, or while its leader changes.
             if error.args[0].code() not in _MOVING or time.monotonic() >= ends:
@@ -122,7 +144,9 @@ def _offsets(connection: Connection, places: Sequence[TopicPartition], spec: Off
             time.sleep(WAIT_S)
 
 
-def _at_time(consumer: Any, places: Sequence[TopicPartition], time_ms: int, starts: Offsets, ends: Offsets) -> Offsets:
+def _at_time(
+    consumer: Any, places: Sequence[TopicPartition], time_ms: int, starts: Offsets, ends: Offsets
+) -> Offsets:
     """The first offset at or after a time, the end where there is none."""
     asked = [TopicPartition(place.topic, place.partition, time_ms) for place in places]
     offsets = dict(ends)

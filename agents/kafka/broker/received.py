@@ -1,6 +1,7 @@
 """What a driver hands to a task: records of one input partition, as they were fetched.
 
-Values are the untouched bytes of the topic. Decoding them is the processor's part, fetching them the driver's.
+Values are the untouched bytes of the topic. Decoding them is the processor's part, fetching them
+the driver's.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ class Received(Struct, gc=False):
     partition
         Its number.
     offsets, keys, values, timestamps_ms
-        One element a record. Offsets ascend, with gaps: aborted records and the markers of upstream transactions are no records.
+        One element a record. Offsets ascend, with gaps: aborted records and the markers of upstream
+        transactions are no records.
     start
-        Position from which was fetched: every record from here on is in this delivery. It is the `next` of the delivery before, or
-        the position that was sought.
+        Position from which was fetched: every record from here on is in this delivery. It is the
+        `next` of the delivery before, or the position that was sought.
     next
-        Position after this delivery, which is where the consumer fetches next. Beyond the last record where markers follow it.
+        Position after this delivery, which is where the consumer fetches next. Beyond the last
+        record where markers follow it.
     """
 
     topic: str

@@ -1,7 +1,9 @@
-"""The topics of a program on its broker: which are wanted, making them, and whether those that are there can be used.
+"""The topics of a program on its broker: which are wanted, making them, and whether those that are
+there can be used.
 
-Wanted are the topics of `driftline.schemas.topics`, their dead-letter topics, and the two changelogs. Nothing is left to a broker's automatic
-creation, and what exists is never changed: another number of partitions would send ids to other tasks than their state is in.
+Wanted are the topics of `driftline.schemas.topics`, their dead-letter topics, and the two
+changelogs. Nothing is left to a broker's automatic creation, and what exists is never changed:
+another number of partitions would send ids to other tasks than their state is in.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from driftline.schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, WINDOW_PA
 
 KINDS = ("score", "downstream")
 REQUEST_S = 30.0
-# A changelog is cut off at the front as it is copied forward; a segment is deleted as a whole, so it must not be large.
+# A changelog is cut off at the front as it is copied forward; a segment is deleted as a whole, so
+# it must not be large.
 CHANGELOG_SEGMENT_BYTES = 64 << 20
 _SHOWN = ("cleanup.policy", "retention.ms", "min.insync.replicas", "max.message.bytes")
 
@@ -98,11 +101,14 @@ def changelog(settings: Kafka, kind: str) -> str:
 def plan(settings: Kafka) -> list[Wanted]:
     """All topics that are needed, inputs first."""
 
-    def wanted(name: str, joined: bool, cleanup: str, retention_ms: int | None, **more: str) -> Wanted:
+    def wanted(
+        name: str, joined: bool, cleanup: str, retention_ms: int | None, **more: str
+    ) -> Wanted:
         config = {
             "cleanup.policy": cleanup,
             "retention.ms": str(-1 if retention_ms is None else retention_ms),
-            # Event time lies in the value. Records stamped with old event times would be deleted by retention at once.
+            # Event time lies in the value. Records stamped with old event times would be deleted by
+            # retention at once.
             "message.timestamp.type": "LogAppendTime",
             "max.message.bytes": str(LARGEST_RECORD),
             **{key.replace("_", "."): value for key, value in more.items()},
@@ -110,14 +116,25 @@ def plan(settings: Kafka) -> list[Wanted]:
         if settings.min_insync_replicas is not None:
             config["min.insync.replicas"] = str(settings.min_insync_replicas)
         setting = "input_partitions" if joined else "partitions"
-        return Wanted(name=name, partitions=getattr(settings, setting), setting=f"kafka.{setting}", config=config)
+        return Wanted(
+            name=name,
+            partitions=getattr(settings, setting),
+            setting=f"kafka.{setting}",
+            config=config,
+        )
 
     topics: list[Wanted] = []
     for topic in TOPICS.values():
         joined = topic.name in JOINED
         topics.append(wanted(topic.name, joined, topic.cleanup, topic.retention_ms))
-        if topic.stage == "input" or topic.name == WINDOW_PARTIALS:  # what tasks read may be nonsense
-            topics.append(replace(wanted(dlq_name(topic.name), joined, "delete", DLQ_RETENTION_MS), setting=None))
+        if (
+            topic.stage == "input" or topic.name == WINDOW_PARTIALS
+        ):  # what tasks read may be nonsense
+            topics.append(
+                replace(
+                    wanted(dlq_name(topic.name), joined, "delete", DLQ_RETENTION_MS), setting=None
+                )
+            )
     for kind in KINDS:
         segment = {"segment_bytes": str(CHANGELOG_SEGMENT_BYTES), "retention_bytes": "-1"}
         topics.append(wanted(changelog(settings, kind), kind == "score", "delete", None, **segment))
@@ -136,16 +153,26 @@ def create(connection: Connection) -> list[str]:
     there = admin.list_topics(timeout=REQUEST_S).topics
     missing = [wanted for wanted in plan(settings) if connection.name(wanted.name) not in there]
     asked = [
-        NewTopic(connection.name(wanted.name), wanted.partitions, settings.replication_factor, config=wanted.config) for wanted in missing
+        NewTopic(
+            connection.name(wanted.name),
+            wanted.partitions,
+            settings.replication_factor,
+            config=wanted.config,
+        )
+        for wanted in missing
     ]
     if not asked:
         return []
     made = []
-    for name, answer in admin.create_topics(asked, operation_timeout=REQUEST_S, request_timeout=REQUEST_S).items():
+    for name, answer in admin.create_topics(
+        asked, operation_timeout=REQUEST_S, request_timeout=REQUEST_S
+    ).items():
         try:
             answer.result()
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # by somebody else, just now
+            if (
+                error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
+            ):  # by somebody else, just now
                 continue
             raise _refused(connection, name, error) from error
         made.append(name)
@@ -169,9 +196,12 @@ def describe(connection: Connection, names: Iterable[str] | None = None) -> dict
         return {}
     topics = admin.describe_topics(TopicCollection(present), request_timeout=REQUEST_S)
     configs = {
-        resource.name: {key: str(entry.value) for key, entry in answer.result().items() if key in _SHOWN}
+        resource.name: {
+            key: str(entry.value) for key, entry in answer.result().items() if key in _SHOWN
+        }
         for resource, answer in admin.describe_configs(
-            [ConfigResource(ResourceType.TOPIC, name) for name in present], request_timeout=REQUEST_S
+            [ConfigResource(ResourceType.TOPIC, name) for name in present],
+            request_timeout=REQUEST_S,
         ).items()
     }
     found = {}
@@ -180,7 +210,9 @@ def describe(connection: Connection, names: Iterable[str] | None = None) -> dict
         bare = connection.bare(name)
         found[bare] = Found(
             name=bare,
-            topic_id=str(description.topic_id).replace("/", "_").replace("+", "-"),  # as Kafka writes it
+            topic_id=str(description.topic_id)
+            .replace("/", "_")
+            .replace("+", "-"),  # as Kafka writes it
             partitions=len(description.partitions),
             replicas=min(len(partition.replicas) for partition in description.partitions),
             config=configs[name],
@@ -199,7 +231,9 @@ def cluster_id(connection: Connection) -> str:
     admin = connection.admin()
     identity: str | None = admin.describe_cluster(request_timeout=REQUEST_S).result().cluster_id
     if not identity:
-        raise BrokerError(f"broker {connection.servers}: tells no cluster id; Driftline needs Apache Kafka 2.1 or newer")
+        raise BrokerError(
+            f"broker {connection.servers}: tells no cluster id; Driftline needs Apache Kafka 2.1 or newer"
+        )
     return str(identity)
 
 
@@ -208,7 +242,11 @@ def check(connection: Connection) -> list[Mismatch]:
     found, wanted = describe(connection), plan(connection.settings)
     full = connection.name
     mismatches = [
-        Mismatch(topic=full(topic.name), message="is not on the broker", remedy="make it with driftline topics create")
+        Mismatch(
+            topic=full(topic.name),
+            message="is not on the broker",
+            remedy="make it with driftline topics create",
+        )
         for topic in wanted
         if topic.name not in found
     ]
@@ -234,7 +272,9 @@ def require(connection: Connection) -> dict[str, Found]:
     return describe(connection)
 
 
-def _counts(wanted: Sequence[Wanted], found: dict[str, Found], full: Callable[[str], str]) -> Iterator[Mismatch]:
+def _counts(
+    wanted: Sequence[Wanted], found: dict[str, Found], full: Callable[[str], str]
+) -> Iterator[Mismatch]:
     """Numbers of partitions of topics that need the same one."""
     present = [topic for topic in wanted if topic.name in found]
     counts = {found[topic.name].partitions for topic in present}
@@ -245,23 +285,41 @@ def _counts(wanted: Sequence[Wanted], found: dict[str, Found], full: Callable[[s
         if len(counts) == 1:
             remedy = f"set {topic.setting} = {count}"
         elif topic.name in TOPICS:
-            remedy = (
-                f"delete it, make it again with driftline topics create, and send its records anew; or set {topic.setting} to what all have"
-            )
+            remedy = f"delete it, make it again with driftline topics create, and send its records anew; or set {topic.setting} to what all have"
         else:
             remedy = "it holds the state of a program with other topics; take another name for this one (kafka.app)"
-        yield Mismatch(topic=full(topic.name), message=f"has {count} partition{'' if count == 1 else 's'}, but {setting}", remedy=remedy)
+        yield Mismatch(
+            topic=full(topic.name),
+            message=f"has {count} partition{'' if count == 1 else 's'}, but {setting}",
+            remedy=remedy,
+        )
 
 
 def _settings(wanted: Wanted, found: Found, name: str) -> Iterator[Mismatch]:
     """Settings with which records would get lost or could not be written."""
     cleanup = wanted.config["cleanup.policy"]
     if "compact" in found.config["cleanup.policy"] and "compact" not in cleanup:
-        yield _setting(name, found, "cleanup.policy", cleanup, "compaction would remove records that are needed")
-    if wanted.config["retention.ms"] == "-1" and "delete" in cleanup and found.config["retention.ms"] != "-1":
+        yield _setting(
+            name,
+            found,
+            "cleanup.policy",
+            cleanup,
+            "compaction would remove records that are needed",
+        )
+    if (
+        wanted.config["retention.ms"] == "-1"
+        and "delete" in cleanup
+        and found.config["retention.ms"] != "-1"
+    ):
         yield _setting(name, found, "retention.ms", "-1", "what it holds is needed for ever")
     if wanted.name == WINDOW_PARTIALS and int(found.config["max.message.bytes"]) < LARGEST_RECORD:
-        yield _setting(name, found, "max.message.bytes", str(LARGEST_RECORD), "what a commit of stage 1 adds may be larger")
+        yield _setting(
+            name,
+            found,
+            "max.message.bytes",
+            str(LARGEST_RECORD),
+            "what a commit of stage 1 adds may be larger",
+        )
     if int(found.config["min.insync.replicas"]) > found.replicas:
         reason = f"it has {found.replicas} replica{'' if found.replicas == 1 else 's'}, so nothing can be written"
         yield _setting(name, found, "min.insync.replicas", str(found.replicas), reason)

@@ -1,7 +1,9 @@
-"""Values to records on topics: keys, partitions and headers of what the stages say, and of what is refused.
+"""Values to records on topics: keys, partitions and headers of what the stages say, and of what is
+refused.
 
-What is said goes out as JSON with readable keys and, in headers, the attributes of a CloudEvent (binary mode). Everything after stage 1
-is partitioned by model name, whatever else the key says, so that all versions of a model meet in one task.
+What is said goes out as JSON with readable keys and, in headers, the attributes of a CloudEvent
+(binary mode). Everything after stage 1 is partitioned by model name, whatever else the key says, so
+that all versions of a model meet in one task.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ _TIME_OF: Final = {
 
 @lru_cache(maxsize=65_536)
 def partition_of(model_name: str, partitions: int) -> int:
-    """Partition of everything about a model, as Kafka's default partitioner places the key "model_name".
+    """Partition of everything about a model, as Kafka's default partitioner places the key
+    "model_name".
 
     Examples
     --------
@@ -85,33 +88,53 @@ class Writer:
     def said(self, records: Iterable[Record]) -> list[Outgoing]:
         """Records of stages 2 to 4, and outcomes: JSON, with the headers of a CloudEvent.
 
-        `ce_id` is a hash of topic, key and value, so that a consumer who sees a record twice can tell. The state in force has no time of
-        its own, hence no `ce_time`.
+        `ce_id` is a hash of topic, key and value, so that a consumer who sees a record twice can
+        tell. The state in force has no time of its own, hence no `ce_time`.
         """
         return [self._event(record) for record in records]
 
     def partials(self, records: Iterable[Record]) -> list[Outgoing]:
-        """Partials to the partition of their models, watermarks to every partition; in order, since a watermark closes what came before."""
+        """Partials to the partition of their models, watermarks to every partition; in order, since
+        a watermark closes what came before.
+        """
         outgoing: list[Outgoing] = []
         for record in records:
             value = encode_partial(record.value)
             name = record.value.key()
             key = name.encode()
             if isinstance(record.value, Watermarks):
-                outgoing += [Outgoing(WINDOW_PARTIALS, partition, key, value) for partition in range(self._partitions)]
+                outgoing += [
+                    Outgoing(WINDOW_PARTIALS, partition, key, value)
+                    for partition in range(self._partitions)
+                ]
             else:
-                outgoing.append(Outgoing(WINDOW_PARTIALS, partition_of(name, self._partitions), key, value))
+                outgoing.append(
+                    Outgoing(WINDOW_PARTIALS, partition_of(name, self._partitions), key, value)
+                )
         return outgoing
 
     def _event(self, record: Record) -> Outgoing:
         topic, key, value = record.topic, record.value.key().encode(), encode(record.value)
-        headers = [*self._fixed[topic], ("ce_id", xxhash.xxh3_128_hexdigest(b"\0".join((topic.encode(), key, value))).encode())]
+        headers = [
+            *self._fixed[topic],
+            ("ce_id", xxhash.xxh3_128_hexdigest(b"\0".join((topic.encode(), key, value))).encode()),
+        ]
         if topic in _TIME_OF:
             headers.append(("ce_time", getattr(record.value, _TIME_OF[topic]).encode()))
-        return Outgoing(topic, partition_of(record.value.model_name, self._partitions), key, value, headers)
+        return Outgoing(
+            topic, partition_of(record.value.model_name, self._partitions), key, value, headers
+        )
 
 
-def dead_letter(topic: str, partition: int, reject: Reject, key: bytes | None, value: bytes | None, *, now_ms: int) -> Outgoing:
+def dead_letter(
+    topic: str,
+    partition: int,
+    reject: Reject,
+    key: bytes | None,
+    value: bytes | None,
+    *,
+    now_ms: int,
+) -> Outgoing:
     """What was refused, with its untouched key and bytes.
 
     Parameters
@@ -129,6 +152,13 @@ def dead_letter(topic: str, partition: int, reject: Reject, key: bytes | None, v
         "dlq_error": reject.error,
         "dlq_time": format_time(now_ms),
     }
-    # A record without a key has no partition by key; the dead letters of a topic have at least one partition.
+    # A record without a key has no partition by key; the dead letters of a topic have at least one
+    # partition.
     place = 0 if key is None else None
-    return Outgoing(dlq_name(topic), place, key, value, [(name, text.encode()) for name, text in headers.items()])
+    return Outgoing(
+        dlq_name(topic),
+        place,
+        key,
+        value,
+        [(name, text.encode()) for name, text in headers.items()],
+    )

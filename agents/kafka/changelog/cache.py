@@ -1,8 +1,9 @@
 """The local copy of what is committed: it saves a restart from reading whole journals.
 
-One RocksDB database holds the tasks of a worker. Beside the state of each task lies its `Place`: which journal it is a copy of, and up to
-which offset, written in the same batch. A copy that does not fit its journal is erased and restored from there: it is never needed. So
-what is damaged, full or lost here costs time and nothing else.
+One RocksDB database holds the tasks of a worker. Beside the state of each task lies its `Place`:
+which journal it is a copy of, and up to which offset, written in the same batch. A copy that does
+not fit its journal is erased and restored from there: it is never needed. So what is damaged, full
+or lost here costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ log = logging.getLogger(__name__)
 
 FOLDER: Final = "cache"
 _DAMAGED: Final = "cache-is-damaged"
-_SAFE: Final = "nothing is lost: what is committed is in the changelog, and the copy here is restored from it"
+_SAFE: Final = (
+    "nothing is lost: what is committed is in the changelog, and the copy here is restored from it"
+)
 _LARGE_AT_ONCE: Final = 2
 _FULL: Final = ("no space", "quota", "file too large")
 
@@ -102,7 +105,9 @@ class Cache:
                 self._start_anew("it was found damaged before")
                 (folder / _DAMAGED).unlink()
         except OSError as error:
-            raise StateError(f"{folder}: cannot be used for the state of this worker ({error}); give another --state") from error
+            raise StateError(
+                f"{folder}: cannot be used for the state of this worker ({error}); give another --state"
+            ) from error
         self.large_restores = threading.BoundedSemaphore(_LARGE_AT_ONCE)
         try:
             self.store = self._opened()
@@ -118,7 +123,10 @@ class Cache:
         return {stage: self.store.task_state(PLACES[stage], partition) for stage in STAGES[kind]}
 
     def place(self, kind: str, partition: int) -> Place | None:
-        """What the copy of a task stands for; None without a copy, or with one that a former version wrote."""
+        """What the copy of a task stands for;
+
+        None without a copy, or with one that a former version wrote.
+        """
         held = self.store.mark(_mark(kind, partition))
         try:
             place = None if held is None else _decode(held)
@@ -152,7 +160,9 @@ class Cache:
         self.store.close()
 
     def told_of(self, error: Exception) -> str:
-        """What to say when the database fails while it is used; what is damaged is left for the next start to erase."""
+        """What to say when the database fails while it is used; what is damaged is left for the
+        next start to erase.
+        """
         if is_full(error):
             return f"{self.folder}: the disk is full ({error}); {_SAFE}: free space and start the worker again"
         (self.folder / _DAMAGED).touch()
@@ -169,7 +179,9 @@ class Cache:
 
     def _start_anew(self, why: str) -> None:
         log.warning(
-            "%s: the local copy of the state cannot be used (%s) and is erased; it is restored from the changelogs", self.folder, why
+            "%s: the local copy of the state cannot be used (%s) and is erased; it is restored from the changelogs",
+            self.folder,
+            why,
         )
         shutil.rmtree(self.folder / FOLDER, ignore_errors=True)
 

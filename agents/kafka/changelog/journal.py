@@ -1,12 +1,15 @@
 """The changelog of a task: a journal of its commits, from which its state is restored.
 
-A commit is written in the transaction that writes its outputs, as one or more records of at most PIECE_BYTES: pieces of the changes of the
-state, and at last a `Closing` with the last piece, the positions of all inputs after the commit, and what a restore has to know. Readers
-see committed records only, and one task writes at a time (the others are fenced), so the journal is a gapless sequence of numbered
-commits. A restore that reads it in order and applies whole commits ends with the state of the last one.
+A commit is written in the transaction that writes its outputs, as one or more records of at most
+PIECE_BYTES: pieces of the changes of the state, and at last a `Closing` with the last piece, the
+positions of all inputs after the commit, and what a restore has to know. Readers see committed
+records only, and one task writes at a time (the others are fenced), so the journal is a gapless
+sequence of numbered commits. A restore that reads it in order and applies whole commits ends with
+the state of the last one.
 
-The journal is kept short by writing what is old anew (`cleaning.py`): `Closing.restorable_from` is the offset from which reading the
-journal into an empty state gives the same state as reading all of it. What lies before is deleted.
+The journal is kept short by writing what is old anew (`cleaning.py`): `Closing.restorable_from` is
+the offset from which reading the journal into an empty state gives the same state as reading all of
+it. What lies before is deleted.
 """
 
 from __future__ import annotations
@@ -103,7 +106,9 @@ def records_of(closing: Closing, changes: Mapping[str, bytes]) -> list[tuple[byt
     data = _encode(changes)
     pieces = [data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES)]
     last = _encode(msgspec.structs.replace(closing, pieces=len(pieces) - 1, changes=pieces[-1]))
-    records = [(b"%d/%d" % (closing.number, index), piece) for index, piece in enumerate(pieces[:-1])]
+    records = [
+        (b"%d/%d" % (closing.number, index), piece) for index, piece in enumerate(pieces[:-1])
+    ]
     return [*records, (b"%d/%b" % (closing.number, _CLOSING), last)]
 
 
@@ -133,9 +138,13 @@ class Assembly:
         """
         number, _, part = (key or b"").partition(b"/")
         if value is None or not number.isdigit() or not (part.isdigit() or part == _CLOSING):
-            raise JournalError(f"{self._name}@{offset}: is no record of a task; only the tasks of this program may write there")
+            raise JournalError(
+                f"{self._name}@{offset}: is no record of a task; only the tasks of this program may write there"
+            )
         expected = None if self._number is None else self._number + 1
-        if (expected is not None and int(number) != expected) or (part != _CLOSING and int(part) != len(self._pieces)):
+        if (expected is not None and int(number) != expected) or (
+            part != _CLOSING and int(part) != len(self._pieces)
+        ):
             raise JournalError(
                 f"{self._name}@{offset}: record {(key or b'').decode()} was read where piece {len(self._pieces)} of commit "
                 f"{'any' if expected is None else expected} was due; records of the changelog are missing"
@@ -151,7 +160,11 @@ class Assembly:
             )
         closing = _decode_closing(value)
         if closing.pieces != len(self._pieces):
-            raise JournalError(f"{self._name}@{offset}: commit {closing.number} has {closing.pieces} pieces, {len(self._pieces)} were read")
-        changes = _decode_changes(b"".join([*self._pieces, closing.changes]) if self._pieces else closing.changes)
+            raise JournalError(
+                f"{self._name}@{offset}: commit {closing.number} has {closing.pieces} pieces, {len(self._pieces)} were read"
+            )
+        changes = _decode_changes(
+            b"".join([*self._pieces, closing.changes]) if self._pieces else closing.changes
+        )
         self._pieces, self._number = [], closing.number
         return Commit(msgspec.structs.replace(closing, changes=b""), changes, offset + 1)

@@ -1,12 +1,14 @@
-"""Keeps a journal short: what lives is written anew, a slice in each commit, and everything before is deleted.
+"""Keeps a journal short: what lives is written anew, a slice in each commit, and everything before
+is deleted.
 
-Once the journal has grown to several times the live state, a sweep begins after a commit; `start` is the offset after the last commit
-whose offset is known by then. Each commit from then on also repeats a bounded number of entries with the values that they have at that
-commit: first the keys that memory held when the sweep began, then all keys of the database in order. When the last key has been repeated,
-the sweep is done; from the commit that says so on, a restore may begin at `start`.
+Once the journal has grown to several times the live state, a sweep begins after a commit; `start`
+is the offset after the last commit whose offset is known by then. Each commit from then on also
+repeats a bounded number of entries with the values that they have at that commit: first the keys
+that memory held when the sweep began, then all keys of the database in order. When the last key has
+been repeated, the sweep is done; from the commit that says so on, a restore may begin at `start`.
 
-Why a restore from `start` into an empty state is exact. Take any key and the last change of it up to a commit at or after the end of the
-sweep, in the whole journal.
+Why a restore from `start` into an empty state is exact. Take any key and the last change of it up
+to a commit at or after the end of the sweep, in the whole journal.
 
 - The change lies at or after `start`: a restore from there applies it, and no later one.
 - It lies before, and is a deletion, alone or of a range: the key is absent. Before `start` nothing is read, and after it nothing puts the
@@ -14,10 +16,11 @@ sweep, in the whole journal.
 - It lies before, and is a value: the key existed when the sweep began, in memory or in the database, and was not changed since. So the
   sweep came to it, found that value, and repeated it after `start`.
 
-Within a commit the repeated values come last, and are those that the keys have after the whole commit.
-Entries that change while a sweep runs need no care: their change lies after `start`, and a sweep
-that finds a newer value repeats just that. Pieces and positions are of whole commits: `start` lies between two, and every commit says all
-positions. A sweep that a restart interrupted has repeated values for nothing; the next one begins anew.
+Within a commit the repeated values come last, and are those that the keys have after the whole
+commit. Entries that change while a sweep runs need no care: their change lies after `start`, and a
+sweep that finds a newer value repeats just that. Pieces and positions are of whole commits: `start`
+lies between two, and every commit says all positions. A sweep that a restart interrupted has
+repeated values for nothing; the next one begins anew.
 """
 
 from __future__ import annotations
@@ -58,7 +61,9 @@ class Sweep:
         self._slices = self._repeat(states, held)
 
     def repeat(self, limit_bytes: int) -> int:
-        """Let the next commit repeat entries of about `limit_bytes`, at most by a few values more; gives their bytes."""
+        """Let the next commit repeat entries of about `limit_bytes`, at most by a few values more;
+        gives their bytes.
+        """
         repeated = 0
         while repeated < limit_bytes:
             size = next(self._slices, None)
@@ -69,13 +74,16 @@ class Sweep:
             self.live_bytes += size
         return repeated
 
-    def _repeat(self, states: Mapping[str, TaskState], held: dict[str, list[bytes]]) -> Iterator[int]:
+    def _repeat(
+        self, states: Mapping[str, TaskState], held: dict[str, list[bytes]]
+    ) -> Iterator[int]:
         for name, state in states.items():
             keys = held.pop(name)
             for first in range(0, len(keys), _KEYS):
                 yield state.overlay.repeat(keys[first : first + _KEYS])
             after = b""
-            # Sliced, not one iterator: a RocksDB iterator would hold on to everything that is deleted meanwhile.
+            # Sliced, not one iterator: a RocksDB iterator would hold on to everything that is
+            # deleted meanwhile.
             while entries := state.spilled_slice(after, _SPILLED_BYTES):
                 yield state.overlay.repeat_spilled(entries)
                 after = entries[-1][0] + b"\0"

@@ -1,4 +1,6 @@
-"""The account that a task keeps of its journal: what the next commit writes there, and what a restore of it will need."""
+"""The account that a task keeps of its journal: what the next commit writes there, and what a
+restore of it will need.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class Ledger:
         Settings that the state is laid out by.
     """
 
-    def __init__(self, states: Mapping[str, TaskState], place: Place, journal_from: int, shape: str = "") -> None:
+    def __init__(
+        self, states: Mapping[str, TaskState], place: Place, journal_from: int, shape: str = ""
+    ) -> None:
         self._states = states
         self._place = msgspec.structs.replace(place, shape=shape)
         # A beginning that somebody else deleted is made good by writing everything anew.
@@ -72,13 +76,26 @@ class Ledger:
     def entry(self, positions: Mapping[str, int]) -> Entry:
         """Cut off what changed since the last entry."""
         place = self._place
-        restorable_from, log_bytes, live_bytes = place.restorable_from, place.log_bytes, place.live_bytes
+        restorable_from, log_bytes, live_bytes = (
+            place.restorable_from,
+            place.log_bytes,
+            place.live_bytes,
+        )
         if (swept := self._swept()) is not None:
-            restorable_from, log_bytes, live_bytes = swept.start, log_bytes - swept.before_bytes, swept.live_bytes
-        cuts = {stage: state.cut(journal=True) for stage, state in self._states.items() if state.overlay.changed}
+            restorable_from, log_bytes, live_bytes = (
+                swept.start,
+                log_bytes - swept.before_bytes,
+                swept.live_bytes,
+            )
+        cuts = {
+            stage: state.cut(journal=True)
+            for stage, state in self._states.items()
+            if state.overlay.changed
+        }
         changes = {stage: cut.changes or b"" for stage, cut in cuts.items()}
         own_bytes = sum(map(len, changes.values()))
-        # As much again as changed by itself; with what was repeated counted in, each commit of a sweep would be larger than the one before.
+        # As much again as changed by itself; with what was repeated counted in, each commit of a
+        # sweep would be larger than the one before.
         self._slice_bytes = max(LEAST_SLICE_BYTES, own_bytes - self._repeated_bytes)
         self._place = msgspec.structs.replace(
             place,
@@ -112,7 +129,9 @@ class Ledger:
     @property
     def memory_bytes(self) -> int:
         """Memory that the state takes, about."""
-        return sum(state.overlay.grown_bytes + state.overlay.cache_bytes for state in self._states.values())
+        return sum(
+            state.overlay.grown_bytes + state.overlay.cache_bytes for state in self._states.values()
+        )
 
     def _swept(self) -> Sweep | None:
         """Go on with the cleaning of the journal; gives the sweep when this entry ends it."""

@@ -1,4 +1,6 @@
-"""Brings the state of a task to the last commit of its journal: from the local copy where that fits, else from the journal alone."""
+"""Brings the state of a task to the last commit of its journal: from the local copy where that
+fits, else from the journal alone.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,16 @@ log = logging.getLogger(__name__)
 # So much is applied before it is written to the local copy.
 CHUNK_BYTES: Final = 4 << 20
 _BATCH: Final = 200
-# A call returns when it has so many records or so much time has passed, the end of the journal notwithstanding.
+# A call returns when it has so many records or so much time has passed, the end of the journal
+# notwithstanding.
 _WAIT_S: Final = 0.02
 _TELL_S: Final = 10.0
 _LOOK_S: Final = 0.2
-_MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+_MISSING: Final = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+)
 
 
 class Journal(Struct, frozen=True):
@@ -99,7 +106,14 @@ class Restore:
         Asked now and then; True ends the restore.
     """
 
-    def __init__(self, connection: Connection, cache: Cache, kind: str, journal: Journal, unwanted: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        cache: Cache,
+        kind: str,
+        journal: Journal,
+        unwanted: Callable[[], bool],
+    ) -> None:
         self._connection = connection
         self._cache = cache
         self._kind = kind
@@ -125,8 +139,8 @@ class Restore:
             enable_partition_eof=True,
             auto_offset_reset="error",
             fetch_wait_max_ms=20,
-            # Four tasks are restored at a time, and commits of a large state are a megabyte and more. What does not fit is asked for
-            # as soon as there is room, not after a second.
+            # Four tasks are restored at a time, and commits of a large state are a megabyte and
+            # more. What does not fit is asked for as soon as there is room, not after a second.
             queued_max_messages_kbytes=4 << 10,
             fetch_queue_backoff_ms=2,
             enable_metrics_push=False,
@@ -139,20 +153,40 @@ class Restore:
                 try:
                     place = self._read(consumer, place, high)
                 except JournalError as error:
-                    # What the copy stands for and what the journal holds are two histories, as after a broker has lost its disk.
+                    # What the copy stands for and what the journal holds are two histories, as
+                    # after a broker has lost its disk.
                     self._erase(str(error))
                     copied, place = False, None
             if place is None:
-                empty = Place(self._journal.cluster_id, self._journal.topic_id, STATE_VERSION, low, -1, {}, 0, 0, 0, whole=False)
+                empty = Place(
+                    self._journal.cluster_id,
+                    self._journal.topic_id,
+                    STATE_VERSION,
+                    low,
+                    -1,
+                    {},
+                    0,
+                    0,
+                    0,
+                    whole=False,
+                )
                 place = self._read(consumer, empty, high)
             self._check_whole(place, low)
         except JournalError as error:
             raise MustStop(
-                failures.REFUSED, f"{error}; the state cannot be restored: to start anew from the input topics use another kafka.app"
+                failures.REFUSED,
+                f"{error}; the state cannot be restored: to start anew from the input topics use another kafka.app",
             ) from error
         finally:
             consumer.close()
-        return Restored(msgspec.structs.replace(place, whole=True), low, copied, self._commits, self._bytes, time.monotonic() - started)
+        return Restored(
+            msgspec.structs.replace(place, whole=True),
+            low,
+            copied,
+            self._commits,
+            self._bytes,
+            time.monotonic() - started,
+        )
 
     def _span(self, consumer: Consumer) -> tuple[int, int]:
         """First offset of the journal, and the one after its last."""
@@ -171,7 +205,10 @@ class Restore:
                 patience.again(fault)
 
     def _copied(self, low: int, high: int) -> Place | None:
-        """What the local copy stands for; None, and the copy erased, if it does not fit the journal."""
+        """What the local copy stands for;
+
+        None, and the copy erased, if it does not fit the journal.
+        """
         place = self._cache.place(self._kind, self._journal.partition)
         if place is None:
             self._cache.erase(self._kind, self._journal.partition)
@@ -191,14 +228,22 @@ class Restore:
 
     def _is_whole(self, place: Place) -> bool:
         states = self._cache.states(self._kind, self._journal.partition)
-        return place.extents.keys() == states.keys() and all(place.extents[stage].is_in(state.found) for stage, state in states.items())
+        return place.extents.keys() == states.keys() and all(
+            place.extents[stage].is_in(state.found) for stage, state in states.items()
+        )
 
     def _erase(self, why: str) -> None:
-        log.warning("%s: the local copy is not used (%s) and is restored from the journal", self._journal.name, why)
+        log.warning(
+            "%s: the local copy is not used (%s) and is restored from the journal",
+            self._journal.name,
+            why,
+        )
         self._cache.erase(self._kind, self._journal.partition)
 
     def _check_whole(self, place: Place, low: int) -> None:
-        """Refuse what was read from a journal whose beginning is missing; a whole copy makes it good."""
+        """Refuse what was read from a journal whose beginning is missing; a whole copy makes it
+        good.
+        """
         if place.restorable_from >= low:
             return
         missing = (
@@ -247,7 +292,12 @@ class Restore:
                 failures.reached("restoring")
             elif time.monotonic() - told > _TELL_S:
                 told = time.monotonic()
-                log.warning("%s: the broker gives no more at %d of %d, waiting: is it there?", journal.name, place.next, high)
+                log.warning(
+                    "%s: the broker gives no more at %d of %d, waiting: is it there?",
+                    journal.name,
+                    place.next,
+                    high,
+                )
         if pending_bytes:
             self._write(states, place)
         return place
@@ -277,13 +327,17 @@ class Restore:
 
     def _write(self, states: Mapping[str, TaskState], place: Place) -> None:
         cuts = [state.cut() for state in states.values() if state.overlay.changed]
-        place = msgspec.structs.replace(place, extents={stage: state.extent for stage, state in states.items()})
+        place = msgspec.structs.replace(
+            place, extents={stage: state.extent for stage, state in states.items()}
+        )
         self._cache.write(self._kind, self._journal.partition, cuts, place)
         for cut in cuts:
             cut.task.settle(cut)
 
     def _wait_for_others(self, held: ExitStack) -> None:
-        """Let other large restores end first: each has the changes of a commit and a part of the state in memory two and three times."""
+        """Let other large restores end first: each has the changes of a commit and a part of the
+        state in memory two and three times.
+        """
         turn = self._cache.large_restores
         while not turn.acquire(timeout=_LOOK_S):
             self._check_wanted()

@@ -1,6 +1,8 @@
-"""Stages 2 to 4 of one partition of `window-partials`, between their task and the stages: commands, panes and what goes where.
+"""Stages 2 to 4 of one partition of `window-partials`, between their task and the stages: commands,
+panes and what goes where.
 
-What the stages compute and in which order they run is `driftline.streams.pipeline`; transactions and positions are the task's.
+What the stages compute and in which order they run is `driftline.streams.pipeline`; transactions
+and positions are the task's.
 """
 
 from __future__ import annotations
@@ -61,13 +63,21 @@ class DownstreamProcessor:
     caught_up = False
 
     def __init__(
-        self, config: Config, partition: int, state_of: Callable[[str], State], *, clock: Callable[[], int], pacing: Pacing
+        self,
+        config: Config,
+        partition: int,
+        state_of: Callable[[str], State],
+        *,
+        clock: Callable[[], int],
+        pacing: Pacing,
     ) -> None:
         self._config = config
         self._partition = partition
         self._clock = clock
         self._pacing = pacing
-        self._stages = Downstream(config, state_of, provisional=config.kafka.provisional_ms is not None)
+        self._stages = Downstream(
+            config, state_of, provisional=config.kafka.provisional_ms is not None
+        )
         self._writer = Writer(config.kafka.app, config.kafka.partitions)
         # All tasks see all watermarks; one of them asks.
         self._data_clock = DataClock(config) if config.clock == "data" and partition == 0 else None
@@ -98,42 +108,62 @@ class DownstreamProcessor:
         """Add up partials, carry out commands, and complete some of the panes that are due."""
         outgoing, self._others = self._others, []
         if self._partials:
-            self._ladders.note(name for partial in self._partials if isinstance(partial, Partial) for name, _, _ in partial.series)
+            self._ladders.note(
+                name
+                for partial in self._partials
+                if isinstance(partial, Partial)
+                for name, _, _ in partial.series
+            )
             self._stages.merge(self._partials)
             self._partials, self._news = [], True
         said = self._taken_commands()
         panes = 0
-        while (due_ms := self._stages.due()) is not None and panes < PANES_AT_ONCE and len(said) < RECORDS_AT_ONCE and not self.defers():
+        while (
+            (due_ms := self._stages.due()) is not None
+            and panes < PANES_AT_ONCE
+            and len(said) < RECORDS_AT_ONCE
+            and not self.defers()
+        ):
             said += self._stages.advance(self._held.before(due_ms))
             panes += 1
         self._panes_due = due_ms is not None
         if self._held and not self._panes_due:
-            said += self._stages.finish(self._held.before(None if self._time_is_over() else self._stages.next_ms()))
+            said += self._stages.finish(
+                self._held.before(None if self._time_is_over() else self._stages.next_ms())
+            )
         if self._may_show():
             begun = self._pacing.begin()
             said += self._stages.provisional()
             self._news = False
             self._pacing.end(begun)
         # What the stages command each other is told by the events that follow from it.
-        outgoing += self._writer.said(record for record in said if record.topic != REGISTRY_COMMANDS)
+        outgoing += self._writer.said(
+            record for record in said if record.topic != REGISTRY_COMMANDS
+        )
         return outgoing + self._settled() + self._requests()
 
     def waits(self) -> None:
         """Commands and partials are not compared."""
 
     def defers(self) -> bool:
-        """Whether there are commands to be read, by the data clock: one that counts before the next pane may be among them."""
+        """Whether there are commands to be read, by the data clock: one that counts before the next
+        pane may be among them.
+        """
         return self._config.clock == "data" and REGISTRY_COMMANDS in self.unread
 
     def pending(self) -> bool:
-        """Whether panes are due, open windows have changed, or partitions that stand still are to be asked to move on."""
+        """Whether panes are due, open windows have changed, or partitions that stand still are to
+        be asked to move on.
+        """
         return self._panes_due or self._may_show() or bool(self._asked())
 
     def _may_show(self) -> bool:
         return self._news and not self._panes_due and self._pacing.due()
 
     def _take_partials(self, received: Received) -> None:
-        for offset, key, value in zip(received.offsets, received.keys, received.values, strict=True):
+        for offset, key, value in zip(
+            received.offsets, received.keys, received.values, strict=True
+        ):
             try:
                 self._partials.append(decode(value or b""))
             except ForeignFormat:
@@ -141,25 +171,44 @@ class DownstreamProcessor:
             except ValueError as error:
                 text = f"{WINDOW_PARTIALS}[{self._partition}]@{offset}: {error}; record sent to {dlq_name(WINDOW_PARTIALS)}"
                 reject = Reject(offset, "encoding", text, value or b"")
-                self._others.append(dead_letter(WINDOW_PARTIALS, self._partition, reject, key, value, now_ms=self._clock()))
+                self._others.append(
+                    dead_letter(
+                        WINDOW_PARTIALS, self._partition, reject, key, value, now_ms=self._clock()
+                    )
+                )
 
     def _take_commands(self, received: Received) -> None:
         now_ms = self._clock()
-        commands, good, rejects = decode_commands(received.values, received.offsets, now_ms + self._config.max_ahead_ms)
-        place = dict(zip(received.offsets, range(len(received.offsets)), strict=True)) if rejects else {}
+        commands, good, rejects = decode_commands(
+            received.values, received.offsets, now_ms + self._config.max_ahead_ms
+        )
+        place = (
+            dict(zip(received.offsets, range(len(received.offsets)), strict=True))
+            if rejects
+            else {}
+        )
         for reject in rejects:
             key, value = received.keys[place[reject.offset]], received.values[place[reject.offset]]
-            self._others.append(dead_letter(REGISTRY_COMMANDS, self._partition, reject, key, value, now_ms=now_ms))
+            self._others.append(
+                dead_letter(REGISTRY_COMMANDS, self._partition, reject, key, value, now_ms=now_ms)
+            )
         for at, command in zip(good, commands, strict=True):
             home = partition_of(command.model_name, self._config.kafka.partitions)
             if home == self._partition:
-                self._commands.append((Record(REGISTRY_COMMANDS, command), received.values[at] or b""))
+                self._commands.append(
+                    (Record(REGISTRY_COMMANDS, command), received.values[at] or b"")
+                )
             else:
-                # A producer with another partitioner, such as kcat's CRC32, puts it where its model is not.
-                self._others.append(Outgoing(REGISTRY_COMMANDS, home, command.key().encode(), received.values[at]))
+                # A producer with another partitioner, such as kcat's CRC32, puts it where its model
+                # is not.
+                self._others.append(
+                    Outgoing(REGISTRY_COMMANDS, home, command.key().encode(), received.values[at])
+                )
 
     def _taken_commands(self) -> list[Record]:
-        """Carry out the commands that were taken, or keep them until their time comes where that is the records'."""
+        """Carry out the commands that were taken, or keep them until their time comes where that is
+        the records'.
+        """
         taken, self._commands = self._commands, []
         if self._config.clock == "data":
             for command, value in taken:
@@ -174,10 +223,14 @@ class DownstreamProcessor:
         frontier = self._stages.frontier()
         if frontier.ended_ms is None:
             return False
-        return min(min(both) for both in frontier.marks.values()) >= end_of_time(self._config, frontier.ended_ms)
+        return min(min(both) for both in frontier.marks.values()) >= end_of_time(
+            self._config, frontier.ended_ms
+        )
 
     def _settled(self) -> list[Outgoing]:
-        """Say so when everything up to the end of time has been announced, after a history has ended."""
+        """Say so when everything up to the end of time has been announced, after a history has
+        ended.
+        """
         frontier = self._stages.frontier()
         if self._panes_due or frontier.ended_ms is None:
             return []
@@ -185,7 +238,11 @@ class DownstreamProcessor:
         if settled_ms <= self._settled_ms:
             return []
         self._settled_ms = settled_ms
-        tick = Tick(timestamp=format_time(settled_ms), ended=format_time(frontier.ended_ms), settled=self._partition)
+        tick = Tick(
+            timestamp=format_time(settled_ms),
+            ended=format_time(frontier.ended_ms),
+            settled=self._partition,
+        )
         return [Outgoing(TICKS, 0, b"0", encode(tick))]
 
     def _requests(self) -> list[Outgoing]:
@@ -193,7 +250,12 @@ class DownstreamProcessor:
         if self._data_clock is not None:
             self._data_clock.asked(asked)
         return [
-            Outgoing(TICKS, partition, str(partition).encode(), encode(Tick(timestamp=format_time(time_ms))))
+            Outgoing(
+                TICKS,
+                partition,
+                str(partition).encode(),
+                encode(Tick(timestamp=format_time(time_ms))),
+            )
             for partition, time_ms in asked.items()
         ]
 
@@ -205,10 +267,20 @@ class DownstreamProcessor:
 
 
 def downstream_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFactory:
-    """What makes the processor of a partition; all of them share one budget of processor time for windows that are still open."""
+    """What makes the processor of a partition; all of them share one budget of processor time for
+    windows that are still open.
+    """
     budget = Budget()
 
-    def make(partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]) -> DownstreamProcessor:
-        return DownstreamProcessor(config, partition, state_of, clock=clock, pacing=Pacing(config.kafka.provisional_ms, budget))
+    def make(
+        partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]
+    ) -> DownstreamProcessor:
+        return DownstreamProcessor(
+            config,
+            partition,
+            state_of,
+            clock=clock,
+            pacing=Pacing(config.kafka.provisional_ms, budget),
+        )
 
     return make

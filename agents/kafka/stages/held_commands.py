@@ -1,7 +1,9 @@
-"""Registry commands whose time has not come: kept in the state of their task, in the order in which they were read.
+"""Registry commands whose time has not come: kept in the state of their task, in the order in which
+they were read.
 
-Where recorded history is fed, a command counts at the time that it names, as in a replay: before the first step of time that is released
-after it. Commands keep their order, so one that names an earlier time than the one before it waits with that one.
+Where recorded history is fed, a command counts at the time that it names, as in a replay: before
+the first step of time that is released after it. Commands keep their order, so one that names an
+earlier time than the one before it waits with that one.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ _QUEUE: Final = b"held"
 
 
 class _Queue(msgspec.Struct, array_like=True):
-    """Numbers of the first command that waits and of the next one to come, and the largest time so far."""
+    """Numbers of the first command that waits and of the next one to come, and the largest time so
+    far.
+    """
 
     version: int = 1
     first: int = 0
@@ -45,7 +49,8 @@ class HeldCommands:
     Parameters
     ----------
     state
-        State of the registry stage, which has the commands in its keeping until they are carried out.
+        State of the registry stage, which has the commands in its keeping until they are carried
+        out.
     """
 
     def __init__(self, state: State) -> None:
@@ -87,7 +92,9 @@ class HeldCommands:
     def _entry(self) -> _Entry:
         held = self._state.get(_key(self._queue.first))
         if held is None:
-            raise ValueError(f"registry: command {self._queue.first} of those that wait is missing from the state")
+            raise ValueError(
+                f"registry: command {self._queue.first} of those that wait is missing from the state"
+            )
         return _decode_entry(held)
 
     def _write(self) -> None:

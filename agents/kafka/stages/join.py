@@ -1,7 +1,9 @@
-"""Stage 1 of one partition, between its task and the stage: rows from bytes, ticks, and what goes where.
+"""Stage 1 of one partition, between its task and the stage: rows from bytes, ticks, and what goes
+where.
 
-Everything that came since the last commit is one call of the stage. Joining and counting are `driftline.streams.join`; when an idle partition
-moves on is `ticking.py`; transactions and positions are the task's.
+Everything that came since the last commit is one call of the stage. Joining and counting are
+`driftline.streams.join`; when an idle partition moves on is `ticking.py`; transactions and
+positions are the task's.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ AHEAD_MS: Final = 5 * MINUTE_MS
 """So far in event time one topic may be ahead of the other while that one is unread."""
 FED_MS: Final = 500
 DEFERRED_MS: Final = 1_000
-"""So long after its last records a topic may be fed on, where it is recorded history; and so long rows wait at most to find out."""
+"""So long after its last records a topic may be fed on, where it is recorded history; and so long
+rows wait at most to find out.
+"""
 
 
 class ScoreProcessor:
@@ -60,7 +64,8 @@ class ScoreProcessor:
     unread
         Inputs that the driver has not read to their ends.
     caught_up
-        Whether the driver has delivered everything that the inputs held when it looked last. Only then is a partition idle.
+        Whether the driver has delivered everything that the inputs held when it looked last. Only
+        then is a partition idle.
 
     Raises
     ------
@@ -70,16 +75,22 @@ class ScoreProcessor:
 
     inputs: tuple[str, ...] = (PREDICTIONS, GROUND_TRUTH, TICKS)
 
-    def __init__(self, config: Config, partition: int, state: State, *, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, config: Config, partition: int, state: State, *, clock: Callable[[], int]
+    ) -> None:
         self._config = config
         self._partition = partition
         self._state = state
         self._clock = clock
-        self._score = Score(config, partition, config.kafka.input_partitions, config.kafka.partitions)
+        self._score = Score(
+            config, partition, config.kafka.input_partitions, config.kafka.partitions
+        )
         self._ticking = Ticking(config, state, clock())
         self._ladders = Ladders(config, state, NO_ID + b"ladders")
         self._writer = Writer(config.kafka.app, config.kafka.partitions)
-        self._columns: dict[str, AsColumns] = columns_by_topic(lambda model: config.for_model(model).positive_label)
+        self._columns: dict[str, AsColumns] = columns_by_topic(
+            lambda model: config.for_model(model).positive_label
+        )
         self._taken: list[Received] = []
         self._predictions: list[PredictionColumns] = []
         self._truths: list[GroundTruthColumns] = []
@@ -131,7 +142,9 @@ class ScoreProcessor:
             self._ticking.heard(_ROWS.index(received.topic), now_ms)
             offsets = np.array(received.offsets, np.int64)
             columns = self._columns[received.topic](rows, offsets[good] if rejects else offsets)
-            self._heads_ms[received.topic] = max(self._heads_ms[received.topic], int(columns.timestamp_ms.max()))
+            self._heads_ms[received.topic] = max(
+                self._heads_ms[received.topic], int(columns.timestamp_ms.max())
+            )
             if received.topic == PREDICTIONS:
                 self._predictions.append(columns)
                 self._taken.append(received)
@@ -149,11 +162,17 @@ class ScoreProcessor:
         batch.predictions, batch.ground_truth = _merged(self._predictions, self._truths)
         self._predictions, self._truths, self._refused, self._taken, self._rows = [], [], [], [], 0
         if tick is not None:
-            tick = msgspec.structs.replace(tick, after={topic: positions.get(topic, 0) for topic in _ROWS})
+            tick = msgspec.structs.replace(
+                tick, after={topic: positions.get(topic, 0) for topic in _ROWS}
+            )
             batch.tick_ms = parse_time(tick.timestamp)
-            self._heads_ms = {topic: max(head_ms, batch.tick_ms) for topic, head_ms in self._heads_ms.items()}
+            self._heads_ms = {
+                topic: max(head_ms, batch.tick_ms) for topic, head_ms in self._heads_ms.items()
+            }
             batch.ended_ms = None if tick.ended is None else parse_time(tick.ended)
-            outgoing.append(Outgoing(TICKS, self._partition, str(self._partition).encode(), encode(tick)))
+            outgoing.append(
+                Outgoing(TICKS, self._partition, str(self._partition).encode(), encode(tick))
+            )
         elif batch.predictions is None and batch.ground_truth is None and self._score.at_rest:
             return outgoing
         if batch.predictions is not None:
@@ -171,18 +190,23 @@ class ScoreProcessor:
     def waits(self) -> tuple[str, str] | None:
         """The topic that is ahead, and the other one.
 
-        While a backlog is read, truths would run far ahead of predictions, since more of them fit into a fetch: each would have to be
-        parked, and what comes after an id has ended would depend on which topic was read first.
+        While a backlog is read, truths would run far ahead of predictions, since more of them fit
+        into a fetch: each would have to be parked, and what comes after an id has ended would
+        depend on which topic was read first.
         """
         ahead, behind = sorted(self._heads_ms, key=self._heads_ms.__getitem__, reverse=True)
-        return (ahead, behind) if self._heads_ms[ahead] > self._heads_ms[behind] + AHEAD_MS else None
+        return (
+            (ahead, behind) if self._heads_ms[ahead] > self._heads_ms[behind] + AHEAD_MS else None
+        )
 
     def defers(self) -> bool:
         """Whether one topic is ahead of the other, of which there is more to come.
 
-        Rows of one call are joined in order of time, so the more of both topics a call has the less it matters which was fetched first.
-        While recorded history is fed, a topic may have nothing unread for a moment and go on at once. Truths more than `park` beyond all
-        predictions may end an id whose prediction is still to be fed: they wait for it, or until the partition is asked to move on.
+        Rows of one call are joined in order of time, so the more of both topics a call has the less
+        it matters which was fetched first. While recorded history is fed, a topic may have nothing
+        unread for a moment and go on at once. Truths more than `park` beyond all predictions may
+        end an id whose prediction is still to be fed: they wait for it, or until the partition is
+        asked to move on.
         """
         if (pair := self.waits()) is None:
             return False
@@ -191,16 +215,22 @@ class ScoreProcessor:
             return True
         if self._config.clock == "wall":
             return False
-        if self._truths and self._heads_ms[GROUND_TRUTH] > self._heads_ms[PREDICTIONS] + self._config.park_ms:
+        if (
+            self._truths
+            and self._heads_ms[GROUND_TRUTH] > self._heads_ms[PREDICTIONS] + self._config.park_ms
+        ):
             return not self._ticking.asked
-        return self._clock() < min(max(self._fed_ms[behind], self._since_ms) + FED_MS, self._since_ms + DEFERRED_MS)
+        return self._clock() < min(
+            max(self._fed_ms[behind], self._since_ms) + FED_MS, self._since_ms + DEFERRED_MS
+        )
 
     def pending(self) -> bool:
         """Whether entries wait to be forgotten, or a tick is due."""
         return not self._score.at_rest or self._tick() is not None
 
     def _tick(self) -> Tick | None:
-        # What was taken and not yet applied is not in the marks, and an answer tells how far the partition has come.
+        # What was taken and not yet applied is not in the marks, and an answer tells how far the
+        # partition has come.
         if not self._caught_up or self._predictions or self._truths:
             return None
         return self._ticking.due(self._clock(), self._score.marks(self._state))
@@ -210,29 +240,56 @@ class ScoreProcessor:
         for reject in rejects:
             at = place[reject.offset]
             self._refused.append(
-                dead_letter(received.topic, self._partition, reject, received.keys[at], received.values[at], now_ms=now_ms)
+                dead_letter(
+                    received.topic,
+                    self._partition,
+                    reject,
+                    received.keys[at],
+                    received.values[at],
+                    now_ms=now_ms,
+                )
             )
 
     def _conflict(self, reject: Reject, taken: list[Received]) -> Outgoing:
         """The dead letter of a row that stage 1 refused."""
         received = next(r for r in taken if r.offsets[-1] >= reject.offset)
         at = bisect_left(received.offsets, reject.offset)
-        return dead_letter(PREDICTIONS, self._partition, reject, received.keys[at], received.values[at], now_ms=self._clock())
+        return dead_letter(
+            PREDICTIONS,
+            self._partition,
+            reject,
+            received.keys[at],
+            received.values[at],
+            now_ms=self._clock(),
+        )
 
 
 def score_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFactory:
     """What makes the processor of a partition."""
 
-    def make(partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]) -> ScoreProcessor:
+    def make(
+        partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]
+    ) -> ScoreProcessor:
         return ScoreProcessor(config, partition, state_of(Score.name), clock=clock)
 
     return make
 
 
-def _merged(predictions: list[PredictionColumns], truths: list[GroundTruthColumns]) -> tuple[Any, Any]:
-    """The parts of each topic as one, None without any, ranked as a replay would read them: by event time, without reordering a topic."""
-    both: list[Any] = [joined(predictions) if predictions else None, joined(truths) if truths else None]
+def _merged(
+    predictions: list[PredictionColumns], truths: list[GroundTruthColumns]
+) -> tuple[Any, Any]:
+    """The parts of each topic as one, None without any, ranked as a replay would read them: by
+    event time, without reordering a topic.
+    """
+    both: list[Any] = [
+        joined(predictions) if predictions else None,
+        joined(truths) if truths else None,
+    ]
     there = [columns for columns in both if columns is not None]
-    for columns, rank in zip(there, merged_ranks([np.maximum.accumulate(each.timestamp_ms) for each in there]), strict=True):
+    for columns, rank in zip(
+        there,
+        merged_ranks([np.maximum.accumulate(each.timestamp_ms) for each in there]),
+        strict=True,
+    ):
         columns.rank = rank
     return both[0], both[1]

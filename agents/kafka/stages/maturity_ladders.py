@@ -1,7 +1,8 @@
 """The ladder of maturity that each model of a task has been counted by, kept in its state.
 
-Counts are kept rung by rung, so a model's ladder, its label horizon included, cannot be changed while they are there. That of the
-defaults is part of the shape of the whole state (`version.py`); a model may be added at any time, with a ladder of its own.
+Counts are kept rung by rung, so a model's ladder, its label horizon included, cannot be changed
+while they are there. That of the defaults is part of the shape of the whole state (`version.py`); a
+model may be added at any time, with a ladder of its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""When open windows may be shown: often enough to be fresh, and only as far as there is time to spare.
+"""When open windows may be shown: often enough to be fresh, and only as far as there is time to
+spare.
 
-All tasks of a process share one budget of processor time. It fills with the time that the process leaves unused, so a worker that
-catches up with a backlog hardly shows windows, which would be complete a moment later, and one that keeps up shows them at every interval.
+All tasks of a process share one budget of processor time. It fills with the time that the process
+leaves unused, so a worker that catches up with a backlog hardly shows windows, which would be
+complete a moment later, and one that keeps up shows them at every interval.
 """
 
 from __future__ import annotations
@@ -37,7 +39,12 @@ class Budget:
     """
 
     def __init__(
-        self, *, clock: Seconds = time.monotonic, busy: Seconds = time.process_time, share: float = SHARE, least: float = LEAST_SHARE
+        self,
+        *,
+        clock: Seconds = time.monotonic,
+        busy: Seconds = time.process_time,
+        share: float = SHARE,
+        least: float = LEAST_SHARE,
     ) -> None:
         self._clock = clock
         self._busy = busy
@@ -52,7 +59,9 @@ class Budget:
         passed, used = now - self._seen[0], busy - self._seen[1]
         if passed > 0:
             idle = max(1 - used / passed, 0.0)
-            self._left = min(self._left + passed * (self._least + (self._share - self._least) * idle), MOST_SAVED)
+            self._left = min(
+                self._left + passed * (self._least + (self._share - self._least) * idle), MOST_SAVED
+            )
             self._seen = now, busy
         return self._left
 
@@ -75,7 +84,12 @@ class Pacing:
     """
 
     def __init__(
-        self, interval_ms: int | None, budget: Budget, *, clock: Seconds = time.monotonic, spent: Seconds = time.thread_time
+        self,
+        interval_ms: int | None,
+        budget: Budget,
+        *,
+        clock: Seconds = time.monotonic,
+        spent: Seconds = time.thread_time,
     ) -> None:
         self._interval = None if interval_ms is None else interval_ms / 1_000
         self._budget = budget
@@ -85,7 +99,9 @@ class Pacing:
 
     def due(self) -> bool:
         """Whether the interval has passed and there is time to spare."""
-        return self._interval is not None and self._clock() >= self._next and self._budget.left() > 0
+        return (
+            self._interval is not None and self._clock() >= self._next and self._budget.left() > 0
+        )
 
     def begin(self) -> float:
         """Take note that windows are shown now; gives what `end` needs."""

@@ -1,8 +1,11 @@
-"""When event time moves on although nothing comes: ticks of idle partitions, and answers to requests for them.
+"""When event time moves on although nothing comes: ticks of idle partitions, and answers to
+requests for them.
 
-The task that owns a partition writes a tick and applies it in the same transaction, with the positions after which it is in force. So it
-is no part of the race between topics, and a replay judges the same rows by it. A tick without positions is a request to the task: of an
-operator, of `driftline finish`, or, where recorded history is fed, of the task of stages 2 to 4 that sees how far all partitions have come.
+The task that owns a partition writes a tick and applies it in the same transaction, with the
+positions after which it is in force. So it is no part of the race between topics, and a replay
+judges the same rows by it. A tick without positions is a request to the task: of an operator, of
+`driftline finish`, or, where recorded history is fed, of the task of stages 2 to 4 that sees how
+far all partitions have come.
 """
 
 from __future__ import annotations
@@ -23,15 +26,21 @@ from driftline.streams.stage import State
 IDLE_MS: Final = MINUTE_MS
 """Without anything for so long, by the clock, an input topic is idle."""
 BEHIND_MS: Final = 5 * MINUTE_MS
-"""An idle partition is held to be so far behind the clock: what a producer still has on its way may take as long."""
+"""An idle partition is held to be so far behind the clock: what a producer still has on its way may
+take as long.
+"""
 
 _KEY: Final = NO_ID + b"request"
 
 
-def next_tick(marks_ms: Sequence[int], idle: Sequence[bool], limit_ms: int, config: Config) -> int | None:
-    """Event time of the tick that takes an idle topic of a partition into a new pane; None if there is none.
+def next_tick(
+    marks_ms: Sequence[int], idle: Sequence[bool], limit_ms: int, config: Config
+) -> int | None:
+    """Event time of the tick that takes an idle topic of a partition into a new pane; None if there
+    is none.
 
-    The least time that does: rows that are still on their way are judged by it. A topic that is not idle is never overtaken.
+    The least time that does: rows that are still on their way are judged by it. A topic that is not
+    idle is never overtaken.
 
     Parameters
     ----------
@@ -112,15 +121,22 @@ class Ticking:
             if row.after is not None or row.settled is not None:
                 continue
             held = self._request or Request()
-            ended_ms = held.ended_ms if row.ended_ms is None else max(row.ended_ms, held.ended_ms or 0)
+            ended_ms = (
+                held.ended_ms if row.ended_ms is None else max(row.ended_ms, held.ended_ms or 0)
+            )
             self._request = Request(1, max(row.timestamp_ms, held.timestamp_ms), ended_ms)
 
     def due(self, now_ms: int, marks: Marks) -> Tick | None:
-        """The tick to write now, nothing being unread; `after` is left to whoever knows the positions."""
+        """The tick to write now, nothing being unread;
+
+        `after` is left to whoever knows the positions.
+        """
         reached_ms = max(marks.prediction_ms, marks.truth_ms)
         request = self._request
         if request is not None:
-            ended_ms = marks.ended_ms if request.ended_ms is None else max(request.ended_ms, reached_ms)
+            ended_ms = (
+                marks.ended_ms if request.ended_ms is None else max(request.ended_ms, reached_ms)
+            )
             return Tick(
                 timestamp=format_time(request.timestamp_ms),
                 # A second end would let the silence since the first one speak.
@@ -132,11 +148,15 @@ class Ticking:
         idle = [now_ms - heard_ms >= IDLE_MS for heard_ms in self._heard_ms]
         if not any(idle):
             return None
-        tick_ms = next_tick((marks.prediction_ms, marks.truth_ms), idle, now_ms - BEHIND_MS, self._config)
+        tick_ms = next_tick(
+            (marks.prediction_ms, marks.truth_ms), idle, now_ms - BEHIND_MS, self._config
+        )
         return None if tick_ms is None else Tick(timestamp=format_time(tick_ms))
 
     def write(self, *, answered: bool) -> None:
-        """Keep what was asked until it is answered: its position is committed now, and the answer may be long in coming."""
+        """Keep what was asked until it is answered: its position is committed now, and the answer
+        may be long in coming.
+        """
         if answered:
             self._request = None
         if self._request == self._written:
@@ -149,7 +169,8 @@ class Ticking:
 
 
 class DataClock:
-    """Requests for partitions that stand still while recorded history is fed: event time is what any partition has seen.
+    """Requests for partitions that stand still while recorded history is fed: event time is what
+    any partition has seen.
 
     Parameters
     ----------
@@ -159,11 +180,16 @@ class DataClock:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._seen: dict[int, list[tuple[int, int]]] = {}  # by partition, of both topics: watermark, clock when it came up
+        self._seen: dict[
+            int, list[tuple[int, int]]
+        ] = {}  # by partition, of both topics: watermark, clock when it came up
         self._asked_ms: dict[int, int] = {}
 
-    def requests(self, marks: Mapping[int, tuple[int, int]], partitions: int, now_ms: int) -> dict[int, int]:
-        """Event time to ask of each partition that a topic of which has stood still for IDLE_MS while others went on.
+    def requests(
+        self, marks: Mapping[int, tuple[int, int]], partitions: int, now_ms: int
+    ) -> dict[int, int]:
+        """Event time to ask of each partition that a topic of which has stood still for IDLE_MS
+        while others went on.
 
         Parameters
         ----------

@@ -11,24 +11,60 @@ _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 6
 
 COMMITS = Counter("driftline_commits", "Transactions committed.", _TASK)
 ABORTS = Counter("driftline_aborts", "Transactions aborted; the task was opened anew.", _TASK)
-RECEIVED = Counter("driftline_received_records", "Input records taken, without those that had been applied before.", (*_TASK, "topic"))
-SKIPPED = Counter("driftline_skipped_records", "Input records that came again after they had been applied.", _TASK)
-WRITTEN = Counter("driftline_written_records", "Output records committed.", _TASK)
-JOURNAL_BYTES = Counter("driftline_journal_bytes", "Bytes written to the changelog, before compression.", _TASK)
-JOURNAL_HELD_BYTES = Gauge("driftline_journal_held_bytes", "Bytes of the changelog that a restore without a local copy reads.", _TASK)
-STATE_LIVE_BYTES = Gauge("driftline_state_live_bytes", "Bytes of the state when it was last written anew.", _TASK)
-STATE_MEMORY_BYTES = Gauge("driftline_state_memory_bytes", "Memory that the state takes, about.", _TASK)
-PROCESS_SECONDS = Histogram("driftline_process_seconds", "Time to apply a batch to the state.", ("kind",), buckets=_SECONDS)
-TRANSACTION_SECONDS = Histogram(
-    "driftline_transaction_seconds", "Time from the first record to the end of a commit.", ("kind",), buckets=_SECONDS
+RECEIVED = Counter(
+    "driftline_received_records",
+    "Input records taken, without those that had been applied before.",
+    (*_TASK, "topic"),
 )
-CACHE_SECONDS = Histogram("driftline_cache_seconds", "Time to write a commit to the local copy.", ("kind",), buckets=_SECONDS)
-RESTORE_SECONDS = Gauge("driftline_restore_seconds", "Time that the last restore of a task took.", _TASK)
-RESTORED_BYTES = Gauge("driftline_restored_bytes", "Bytes of the changelog that the last restore read.", _TASK)
-RESTORED_COMMITS = Gauge("driftline_restored_commits", "Commits of the changelog that the last restore read.", _TASK)
+SKIPPED = Counter(
+    "driftline_skipped_records", "Input records that came again after they had been applied.", _TASK
+)
+WRITTEN = Counter("driftline_written_records", "Output records committed.", _TASK)
+JOURNAL_BYTES = Counter(
+    "driftline_journal_bytes", "Bytes written to the changelog, before compression.", _TASK
+)
+JOURNAL_HELD_BYTES = Gauge(
+    "driftline_journal_held_bytes",
+    "Bytes of the changelog that a restore without a local copy reads.",
+    _TASK,
+)
+STATE_LIVE_BYTES = Gauge(
+    "driftline_state_live_bytes", "Bytes of the state when it was last written anew.", _TASK
+)
+STATE_MEMORY_BYTES = Gauge(
+    "driftline_state_memory_bytes", "Memory that the state takes, about.", _TASK
+)
+PROCESS_SECONDS = Histogram(
+    "driftline_process_seconds", "Time to apply a batch to the state.", ("kind",), buckets=_SECONDS
+)
+TRANSACTION_SECONDS = Histogram(
+    "driftline_transaction_seconds",
+    "Time from the first record to the end of a commit.",
+    ("kind",),
+    buckets=_SECONDS,
+)
+CACHE_SECONDS = Histogram(
+    "driftline_cache_seconds",
+    "Time to write a commit to the local copy.",
+    ("kind",),
+    buckets=_SECONDS,
+)
+RESTORE_SECONDS = Gauge(
+    "driftline_restore_seconds", "Time that the last restore of a task took.", _TASK
+)
+RESTORED_BYTES = Gauge(
+    "driftline_restored_bytes", "Bytes of the changelog that the last restore read.", _TASK
+)
+RESTORED_COMMITS = Gauge(
+    "driftline_restored_commits", "Commits of the changelog that the last restore read.", _TASK
+)
 RESTORING = Gauge("driftline_restoring_tasks", "Tasks that are being restored.", ("kind",))
 TASKS = Gauge("driftline_tasks", "Tasks that this worker runs.", ("kind",))
-COMMIT_INTERVAL = Gauge("driftline_commit_interval_seconds", "How long results are gathered before they are committed.", _TASK)
+COMMIT_INTERVAL = Gauge(
+    "driftline_commit_interval_seconds",
+    "How long results are gathered before they are committed.",
+    _TASK,
+)
 
 
 class Meters:
@@ -39,9 +75,21 @@ class Meters:
             return meter.labels(kind, str(partition))
 
         self._received = lambda topic: RECEIVED.labels(kind, str(partition), topic)
-        self._commits, self._written, self._journal_bytes = of(COMMITS), of(WRITTEN), of(JOURNAL_BYTES)
-        self._held_bytes, self._live_bytes, self._memory_bytes = of(JOURNAL_HELD_BYTES), of(STATE_LIVE_BYTES), of(STATE_MEMORY_BYTES)
-        self._restore_seconds, self._restored_bytes, self._restored_commits = of(RESTORE_SECONDS), of(RESTORED_BYTES), of(RESTORED_COMMITS)
+        self._commits, self._written, self._journal_bytes = (
+            of(COMMITS),
+            of(WRITTEN),
+            of(JOURNAL_BYTES),
+        )
+        self._held_bytes, self._live_bytes, self._memory_bytes = (
+            of(JOURNAL_HELD_BYTES),
+            of(STATE_LIVE_BYTES),
+            of(STATE_MEMORY_BYTES),
+        )
+        self._restore_seconds, self._restored_bytes, self._restored_commits = (
+            of(RESTORE_SECONDS),
+            of(RESTORED_BYTES),
+            of(RESTORED_COMMITS),
+        )
         self._interval = of(COMMIT_INTERVAL)
         self.aborts, self.skipped = of(ABORTS), of(SKIPPED)
         self.process_seconds = PROCESS_SECONDS.labels(kind)
@@ -59,7 +107,14 @@ class Meters:
         self._restored_commits.set(commits)
 
     def committed(
-        self, *, records: int, journal_bytes: int, held_bytes: int, live_bytes: int, memory_bytes: int, interval_s: float
+        self,
+        *,
+        records: int,
+        journal_bytes: int,
+        held_bytes: int,
+        live_bytes: int,
+        memory_bytes: int,
+        interval_s: float,
     ) -> None:
         """A commit is done: what it wrote, and how things are after it."""
         self._commits.inc()

@@ -1,4 +1,6 @@
-"""What all tasks of a worker share: the broker, the local copies, threads, and how often they may commit."""
+"""What all tasks of a worker share: the broker, the local copies, threads, and how often they may
+commit.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,15 @@ from driftline.agents.state.errors import StateError
 log = logging.getLogger(__name__)
 
 MAX_RECORDS: Final = 10_000
-# A worker with many tasks commits each of them less often: a small broker takes some hundred transactions a second.
+# A worker with many tasks commits each of them less often: a small broker takes some hundred
+# transactions a second.
 MAX_TRANSACTIONS_PER_S: Final = 100
 LONGEST_INTERVAL_S: Final = 1.0
-# A task spends at most a third of its time in transactions, so that a slow broker is not made slower.
+# A task spends at most a third of its time in transactions, so that a slow broker is not made
+# slower.
 _SHARE_OF_TRANSACTIONS: Final = 3
-# They mostly wait, for the broker or for each other: what takes memory is bounded by itself (`cache.py`).
+# They mostly wait, for the broker or for each other: what takes memory is bounded by itself
+# (`cache.py`).
 _OPENED_AT_ONCE: Final = 32
 _TRANSACTIONS_AT_ONCE: Final = 64
 _ANSWER_S: Final = 5.0
@@ -62,7 +67,9 @@ class Runtime:
         self.shape = shape_of(connection.config)
         self.max_records = max_records
         try:
-            self.cache = Cache(folder, connection.settings.memory_bytes if memory_bytes is None else memory_bytes)
+            self.cache = Cache(
+                folder, connection.settings.memory_bytes if memory_bytes is None else memory_bytes
+            )
         except StateError as error:
             failures.stop_process(failures.STORAGE, str(error))
         self.opening = ThreadPoolExecutor(_OPENED_AT_ONCE, "open")
@@ -84,23 +91,40 @@ class Runtime:
         patience = Patience(self.connection, f"{topic}[{partition}]", "be restored", unwanted)
         while True:
             try:
-                described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=_ANSWER_S)[topic].result()
+                described = self._admin.describe_topics(
+                    TopicCollection([topic]), request_timeout=_ANSWER_S
+                )[topic].result()
                 cluster = self._admin.describe_cluster(request_timeout=_ANSWER_S).result()
                 return Journal(topic, partition, str(cluster.cluster_id), str(described.topic_id))
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
                 # A topic that was just made is not known everywhere at once.
-                if fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and patience.waited_s > _KNOWN_S:
-                    raise MustStop(failures.REFUSED, f"there is no changelog topic {topic}; make it: driftline topics create") from error
+                if (
+                    fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+                    and patience.waited_s > _KNOWN_S
+                ):
+                    raise MustStop(
+                        failures.REFUSED,
+                        f"there is no changelog topic {topic}; make it: driftline topics create",
+                    ) from error
                 patience.again(fault)
 
     def delete_before(self, journal: Journal, offset: int) -> bool:
-        """Delete the records of a journal before an offset; False if the broker did not do it now."""
+        """Delete the records of a journal before an offset;
+
+        False if the broker did not do it now.
+        """
         where = TopicPartition(journal.topic, journal.partition, offset)
         try:
-            self._admin.delete_records([where], request_timeout=_ANSWER_S, operation_timeout=_ANSWER_S)[where].result()
+            self._admin.delete_records(
+                [where], request_timeout=_ANSWER_S, operation_timeout=_ANSWER_S
+            )[where].result()
         except KafkaException as error:
-            log.warning("%s: old records cannot be deleted now, again later: %s", journal.name, self.connection.error(error))
+            log.warning(
+                "%s: old records cannot be deleted now, again later: %s",
+                journal.name,
+                self.connection.error(error),
+            )
             return False
         return True
 
@@ -113,7 +137,13 @@ class Runtime:
             How long its transactions take of late.
         """
         base = self.connection.settings.commit_interval_ms / 1000
-        return max(base, min(LONGEST_INTERVAL_S, max(self.tasks / MAX_TRANSACTIONS_PER_S, _SHARE_OF_TRANSACTIONS * transaction_s)))
+        return max(
+            base,
+            min(
+                LONGEST_INTERVAL_S,
+                max(self.tasks / MAX_TRANSACTIONS_PER_S, _SHARE_OF_TRANSACTIONS * transaction_s),
+            ),
+        )
 
     def close(self) -> None:
         """Close the local copies; all tasks have to be closed."""

@@ -1,14 +1,16 @@
 """A task: one kind of work on one partition, with its state and its transactions.
 
-The state of a task, what it writes and how far it has read change together or not at all. A commit takes three steps:
+The state of a task, what it writes and how far it has read change together or not at all. A commit
+takes three steps:
 
-1. on the thread of the event loop, the processor applies everything taken to the state, and what changed is cut off;
-2. on another thread, one Kafka transaction writes the outputs and the commit's journal records, and after that, never before it, the local
+1. on the thread of the event loop, the processor applies everything taken to the state, and what
+changed is cut off; 2. on another thread, one Kafka transaction writes the outputs and the commit's
+journal records, and after that, never before it, the local
    copy learns of it, together with the offset of the journal that it stands for;
 3. back on the loop, the commit is noted.
 
-At most one transaction is under way, while the next batch is taken and, once it is full, processed already. Positions come from the journal
-alone: after an open, deliveries begin at `positions`.
+At most one transaction is under way, while the next batch is taken and, once it is full, processed
+already. Positions come from the journal alone: after an open, deliveries begin at `positions`.
 """
 
 from __future__ import annotations
@@ -66,15 +68,17 @@ class Task:
     processor
         What the task computes; there after `open`.
     positions
-        Next offset of every input topic, without prefix, after what has been taken. Topics of which nothing came yet are missing: they
-        are read from their beginning.
+        Next offset of every input topic, without prefix, after what has been taken. Topics of which
+        nothing came yet are missing: they are read from their beginning.
     committed
         The same as of the last commit.
     """
 
     processor: Processor
 
-    def __init__(self, runtime: Runtime, kind: str, partition: int, factory: ProcessorFactory) -> None:
+    def __init__(
+        self, runtime: Runtime, kind: str, partition: int, factory: ProcessorFactory
+    ) -> None:
         self.kind = kind
         self.partition = partition
         self.name = f"{runtime.connection.settings.app}-{kind}-{partition}"
@@ -102,7 +106,8 @@ class Task:
     # Opening
 
     def open(self) -> None:
-        """Take the task over from whoever had it, restore its state, and make its processor. Blocks; for another thread.
+        """Take the task over from whoever had it, restore its state, and make its processor.
+        Blocks; for another thread.
 
         Ends the process if that is impossible.
 
@@ -117,15 +122,24 @@ class Task:
             if self._unwanted:
                 # Opening it would fence the worker that has the task by now.
                 raise Abandoned(self.name)
-            self._transactions = Transactions(self._runtime.connection, self.name, lambda: self._unwanted)
+            self._transactions = Transactions(
+                self._runtime.connection, self.name, lambda: self._unwanted
+            )
             self._transactions.open()
-            restored = Restore(self._runtime.connection, cache, self.kind, self._journal, lambda: self._unwanted).run()
+            restored = Restore(
+                self._runtime.connection, cache, self.kind, self._journal, lambda: self._unwanted
+            ).run()
             check_shape(restored.place.shape, self._runtime.shape, self._journal.name)
             states = cache.states(self.kind, self.partition)
             self._journal_from = restored.low
             self._ledger = Ledger(states, restored.place, restored.low, self._runtime.shape)
-            self.positions, self.committed = dict(restored.place.positions), dict(restored.place.positions)
-            self.processor = self._factory(self.partition, lambda stage: states[stage].overlay, dict(self.positions))
+            self.positions, self.committed = (
+                dict(restored.place.positions),
+                dict(restored.place.positions),
+            )
+            self.processor = self._factory(
+                self.partition, lambda stage: states[stage].overlay, dict(self.positions)
+            )
         except Abandoned:
             cache.release(self.kind, self.partition)
             raise
@@ -135,7 +149,9 @@ class Task:
             failures.stop_process(failures.STORAGE, cache.told_of(error))
         except Exception as error:
             failures.stop_process(failures.DEFECT, f"{self.name}: cannot be opened: {error!r}")
-        self._meters.restored(seconds=restored.seconds, bytes=restored.bytes, commits=restored.commits)
+        self._meters.restored(
+            seconds=restored.seconds, bytes=restored.bytes, commits=restored.commits
+        )
         log.info(
             "%s: restored in %.2f s, %s, %d commits and %.1f MB of the changelog read; goes on at %s",
             self.name,
@@ -147,7 +163,9 @@ class Task:
         )
 
     def abandon(self) -> None:
-        """Tell the task that it is no longer wanted: an `open` on another thread ends, and no more is committed."""
+        """Tell the task that it is no longer wanted: an `open` on another thread ends, and no more
+        is committed.
+        """
         self._unwanted = True
         self._wake.set()
         # Nobody waits for room in a task that will never have any.
@@ -159,7 +177,10 @@ class Task:
         return self._unwanted
 
     def start(self, aborted: Callable[[Task], None]) -> None:
-        """Begin to commit, on the running event loop; `aborted` is called if the task has to be dropped and opened anew."""
+        """Begin to commit, on the running event loop;
+
+        `aborted` is called if the task has to be dropped and opened anew.
+        """
         self._loop = asyncio.get_running_loop().create_task(self._run(aborted), name=self.name)
 
     # Taking
@@ -167,8 +188,8 @@ class Task:
     def take(self, received: Received) -> int:
         """Take a delivery of one input; gives how many records wait to be processed.
 
-        What was applied already is skipped, and everything once the task is not wanted any more. A delivery that begins after the
-        position ends the process: records are missing.
+        What was applied already is skipped, and everything once the task is not wanted any more. A
+        delivery that begins after the position ends the process: records are missing.
         """
         if self._unwanted:
             return self._buffered
@@ -193,7 +214,10 @@ class Task:
             try:
                 self._buffered = self.processor.take(received)
             except Exception as error:
-                failures.stop_process(failures.DEFECT, f"{self.name}: cannot take records of {received.topic}: {error!r}")
+                failures.stop_process(
+                    failures.DEFECT,
+                    f"{self.name}: cannot take records of {received.topic}: {error!r}",
+                )
             self._meters.received(received.topic, len(received.offsets))
             if not before:
                 self._rhythm.first()
@@ -215,7 +239,8 @@ class Task:
     # Committing
 
     async def commit(self) -> None:
-        """Process and commit everything taken; on return it is committed. What should wait for more is left to whoever reads on.
+        """Process and commit everything taken; on return it is committed. What should wait for more
+        is left to whoever reads on.
 
         Raises
         ------
@@ -228,7 +253,9 @@ class Task:
             await self._landed()
 
     def hold(self) -> None:
-        """Begin no transaction by itself: whose the task is, is being decided, and a new owner would break it off."""
+        """Begin no transaction by itself: whose the task is, is being decided, and a new owner
+        would break it off.
+        """
         self._held = True
 
     def release(self) -> None:
@@ -237,7 +264,9 @@ class Task:
         self._wake.set()
 
     async def finish(self) -> None:
-        """Stop the commits of `start`, and commit the rest, as `commit`; of a held task nothing: it may have a new owner already."""
+        """Stop the commits of `start`, and commit the rest, as `commit`; of a held task nothing: it
+        may have a new owner already.
+        """
         if self._loop is not None:
             self._unwanted = True
             self._wake.set()
@@ -259,14 +288,19 @@ class Task:
                         return
                     await self._step(with_positions=self._rhythm.positions_are_old)
         except TransactionAborted as error:
-            log.warning("%s: a transaction was aborted, the task is opened anew: %s", self.name, error)
+            log.warning(
+                "%s: a transaction was aborted, the task is opened anew: %s", self.name, error
+            )
             self._meters.aborts.inc()
             aborted(self)
         except Exception as error:
             failures.stop_process(failures.DEFECT, f"{self.name}: {error!r}")
 
     async def _due(self) -> bool:
-        """Wait until there is something to process and time to do it; False once the task is not wanted any more."""
+        """Wait until there is something to process and time to do it;
+
+        False once the task is not wanted any more.
+        """
         loop = asyncio.get_running_loop()
         while not self._unwanted:
             if self._flight is not None and self._flight.done():
@@ -282,7 +316,9 @@ class Task:
                 if self._again and not self.processor.defers():
                     return True
                 if self._rhythm.left_s <= 0:
-                    wanted = self._buffered or self.processor.pending() or self._must_tell_positions()
+                    wanted = (
+                        self._buffered or self.processor.pending() or self._must_tell_positions()
+                    )
                     if wanted and not self.processor.defers():
                         return True
                     self._rhythm.put_off()
@@ -349,16 +385,26 @@ class Task:
         )
 
     def _write(self, prepared: _Prepared) -> int:
-        """The transaction, then the local copy; on a thread of its own. Gives the offset after the commit."""
+        """The transaction, then the local copy; on a thread of its own.
+
+        Gives the offset after the commit.
+        """
         cache, entry = self._runtime.cache, prepared.entry
         try:
             with self._meters.transaction_seconds.time():
                 started = time.monotonic()
                 records = records_of(entry.closing, entry.changes)
-                next_offset = self._transactions.run(prepared.outgoing, self._journal.topic, self.partition, records)
+                next_offset = self._transactions.run(
+                    prepared.outgoing, self._journal.topic, self.partition, records
+                )
                 self._rhythm.took(time.monotonic() - started)
             with self._meters.cache_seconds.time():
-                cache.write(self.kind, self.partition, entry.cuts, msgspec.structs.replace(entry.place, next=next_offset))
+                cache.write(
+                    self.kind,
+                    self.partition,
+                    entry.cuts,
+                    msgspec.structs.replace(entry.place, next=next_offset),
+                )
             failures.reached("cached")
             self._delete_before(entry.closing.restorable_from)
             return next_offset
@@ -372,7 +418,9 @@ class Task:
             failures.stop_process(failures.DEFECT, f"{self.name}: cannot commit: {error!r}")
 
     def _delete_before(self, offset: int) -> None:
-        """Delete what no restore needs any more; a broker that refuses is asked again after a while."""
+        """Delete what no restore needs any more; a broker that refuses is asked again after a
+        while.
+        """
         now = time.monotonic()
         if offset > self._journal_from and now >= self._delete_again_s:
             if self._runtime.delete_before(self._journal, offset):

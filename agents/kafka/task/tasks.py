@@ -1,4 +1,6 @@
-"""The tasks of one kind that a worker runs: opened when partitions are assigned, finished when they are taken away."""
+"""The tasks of one kind that a worker runs: opened when partitions are assigned, finished when they
+are taken away.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,19 @@ class Tasks:
     factory
         Makes the processor of a task.
     reopened
-        Awaited when a task had to be opened anew, with its positions, before it can be had again: the driver seeks its inputs there.
-        Meanwhile `get` gives None; what is delivered then is to be dropped.
+        Awaited when a task had to be opened anew, with its positions, before it can be had again:
+        the driver seeks its inputs there. Meanwhile `get` gives None; what is delivered then is to
+        be dropped.
     """
 
-    def __init__(self, runtime: Runtime, kind: str, factory: ProcessorFactory, *, reopened: Reopened | None = None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        kind: str,
+        factory: ProcessorFactory,
+        *,
+        reopened: Reopened | None = None,
+    ) -> None:
         self.kind = kind
         self._runtime = runtime
         self._factory = factory
@@ -55,8 +65,8 @@ class Tasks:
     async def assign(self, partitions: set[int] | frozenset[int]) -> None:
         """Have a task for each of these partitions and for no other; returns when all are restored.
 
-        May be called again with the same or another set, and be cancelled: what was begun goes on, and the next call waits for it. Tasks
-        that are taken away commit what they have taken first.
+        May be called again with the same or another set, and be cancelled: what was begun goes on,
+        and the next call waits for it. Tasks that are taken away commit what they have taken first.
         """
         self._wanted = frozenset(partitions)
         self._go_on()
@@ -71,16 +81,19 @@ class Tasks:
     def hold(self) -> None:
         """Begin no transaction until `narrow` or `assign` says what is still wanted.
 
-        Partitions are being dealt out: whoever gets one takes its task over at once, which ends a process that writes for it meanwhile.
+        Partitions are being dealt out: whoever gets one takes its task over at once, which ends a
+        process that writes for it meanwhile.
         """
         self._held = True
         for task in self.tasks():
             task.hold()
 
     def narrow(self, partitions: set[int] | frozenset[int]) -> None:
-        """Begin no task any more that a newer assignment, for which `assign` will be called later, does not have.
+        """Begin no task any more that a newer assignment, for which `assign` will be called later,
+        does not have.
 
-        `assign` for the older one may still be at work. A task that it opened now would shut out the new owner.
+        `assign` for the older one may still be at work. A task that it opened now would shut out
+        the new owner.
         """
         self._wanted &= partitions
         self._go_on()
@@ -110,14 +123,17 @@ class Tasks:
     async def finish(self) -> None:
         """Commit everything that was taken, before partitions are dealt out anew.
 
-        What is being opened is given up until the next `assign`: an opening that comes late would fence the next owner.
+        What is being opened is given up until the next `assign`: an opening that comes late would
+        fence the next owner.
         """
         self._wanted = frozenset(self._live)
         for task, _ in self._opening.values():
             task.abandon()
         begun = [opening for _, opening in self._opening.values()]
         await self._all([asyncio.ensure_future(self._commit(task)) for task in self.tasks()])
-        if begun:  # one that is taking its task over right now ends soon; not while the broker is away
+        if (
+            begun
+        ):  # one that is taking its task over right now ends soon; not while the broker is away
             await asyncio.wait(begun, timeout=_GIVEN_UP_S)
 
     async def close(self) -> None:
@@ -135,11 +151,16 @@ class Tasks:
             await task.commit()
         except TransactionAborted as error:
             self._drop(task)
-            log.warning("%s: a transaction was aborted, the task is opened anew: %s", task.name, error)
+            log.warning(
+                "%s: a transaction was aborted, the task is opened anew: %s", task.name, error
+            )
 
     def _open(self, partition: int, *, again: bool = False) -> None:
         task = Task(self._runtime, self.kind, partition, self._factory)
-        self._opening[partition] = task, asyncio.get_running_loop().create_task(self._opened(task, again=again))
+        self._opening[partition] = (
+            task,
+            asyncio.get_running_loop().create_task(self._opened(task, again=again)),
+        )
 
     async def _opened(self, task: Task, *, again: bool) -> None:
         partition = task.partition
@@ -155,10 +176,13 @@ class Tasks:
                 del self._opening[partition]
                 return
             except Exception as error:
-                failures.stop_process(failures.DEFECT, f"{task.name}: cannot be opened anew: {error!r}")
+                failures.stop_process(
+                    failures.DEFECT, f"{task.name}: cannot be opened anew: {error!r}"
+                )
         del self._opening[partition]
         self._count(1)
-        # One that was given up takes nothing any more, even if its partition is wanted again: it is opened anew.
+        # One that was given up takes nothing any more, even if its partition is wanted again: it is
+        # opened anew.
         if partition in self._wanted and not task.abandoned:
             self._live[partition] = task
             if self._held:
@@ -174,7 +198,10 @@ class Tasks:
             return
         aborts = self._aborts[partition] = 1 if task.commits else self._aborts.get(partition, 0) + 1
         if aborts >= _MOST_ABORTS:
-            failures.stop_process(failures.REFUSED, f"{task.name}: {aborts} transactions in a row were refused; see the lines before")
+            failures.stop_process(
+                failures.REFUSED,
+                f"{task.name}: {aborts} transactions in a row were refused; see the lines before",
+            )
         del self._live[partition]
         task.abandon()
         self._close(task, commit=False)
@@ -191,7 +218,11 @@ class Tasks:
             try:
                 await task.finish()
             except TransactionAborted as error:
-                log.warning("%s: its last transaction was aborted, whoever takes the task over does it again: %s", task.name, error)
+                log.warning(
+                    "%s: its last transaction was aborted, whoever takes the task over does it again: %s",
+                    task.name,
+                    error,
+                )
         # Not among the restores, which may take minutes.
         await asyncio.get_running_loop().run_in_executor(self._runtime.writing, task.close)
         self._count(-1)

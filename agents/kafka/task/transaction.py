@@ -1,8 +1,9 @@
 """The transactions of one task: outputs and the journal's records together, or nothing.
 
-Errors of the client are of three kinds, and each has one answer. What may pass (the broker is away) is tried again, with a line in the
-log, as long as it takes: only the broker knows the outcome. What spoils a transaction (a record was refused) aborts it; the task is
-dropped and opened anew from what is committed. All else (fenced by a newer owner, fatal, unknown) ends the process.
+Errors of the client are of three kinds, and each has one answer. What may pass (the broker is away)
+is tried again, with a line in the log, as long as it takes: only the broker knows the outcome. What
+spoils a transaction (a record was refused) aborts it; the task is dropped and opened anew from what
+is committed. All else (fenced by a newer owner, fatal, unknown) ends the process.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from driftline.agents.kafka.broker.outgoing import Outgoing
 
 log = logging.getLogger(__name__)
 
-# After this time the broker aborts a transaction of a worker that is gone; a worker that takes over aborts it at once.
+# After this time the broker aborts a transaction of a worker that is gone; a worker that takes over
+# aborts it at once.
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 _ATTEMPT_S: Final = 10.0
 _OPEN_ATTEMPT_S: Final = 3.0
@@ -48,7 +50,9 @@ class Transactions:
         Asked while `open` waits for the broker; True ends the wait.
     """
 
-    def __init__(self, connection: Connection, transactional_id: str, unwanted: Callable[[], bool]) -> None:
+    def __init__(
+        self, connection: Connection, transactional_id: str, unwanted: Callable[[], bool]
+    ) -> None:
         self._connection = connection
         self._id = transactional_id
         self._unwanted = unwanted
@@ -77,7 +81,13 @@ class Transactions:
         """
         self._until_done("take over", self._producer.init_transactions, may_leave=True)
 
-    def run(self, outgoing: Sequence[Outgoing], journal: str, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int:
+    def run(
+        self,
+        outgoing: Sequence[Outgoing],
+        journal: str,
+        partition: int,
+        records: Sequence[tuple[bytes, bytes]],
+    ) -> int:
         """Write everything in one transaction.
 
         Parameters
@@ -121,7 +131,10 @@ class Transactions:
         failures.reached("committed")
         self._producer.poll(0)
         if len(offsets) != len(records):
-            raise MustStop(failures.DEFECT, f"{self._id}: committed, but the broker did not say at which offset")
+            raise MustStop(
+                failures.DEFECT,
+                f"{self._id}: committed, but the broker did not say at which offset",
+            )
         return max(offsets) + 1
 
     def close(self) -> None:
@@ -136,11 +149,18 @@ class Transactions:
             log.info("%s: closed with %s", self._id, error.args[0].str())
 
     def _produce(
-        self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: list[tuple[str, bytes]], **more: Any
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int,
+        headers: list[tuple[str, bytes]],
+        **more: Any,
     ) -> None:
         while True:
             try:
-                # The library's types ask for headers that may be text or None as well, and lists are invariant.
+                # The library's types ask for headers that may be text or None as well, and lists
+                # are invariant.
                 self._producer.produce(topic, value, key, partition, headers=headers, **more)  # type: ignore[arg-type]
                 return
             except BufferError:
@@ -150,11 +170,18 @@ class Transactions:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                     size = len(value or b"")
                     why = f"{self._id}: a record of {size} bytes for {topic} is larger than any should be ({LARGEST_RECORD} bytes)"
-                    raise MustStop(failures.REFUSED, f"{why}; shorten kafka.commit_interval, or name fewer segments") from error
+                    raise MustStop(
+                        failures.REFUSED,
+                        f"{why}; shorten kafka.commit_interval, or name fewer segments",
+                    ) from error
                 raise
 
-    def _until_done(self, doing: str, call: Callable[[float], _T], *, may_leave: bool = False) -> _T:
-        patience = Patience(self._connection, self._id, doing, self._unwanted if may_leave else lambda: False)
+    def _until_done(
+        self, doing: str, call: Callable[[float], _T], *, may_leave: bool = False
+    ) -> _T:
+        patience = Patience(
+            self._connection, self._id, doing, self._unwanted if may_leave else lambda: False
+        )
         attempt_s = _OPEN_ATTEMPT_S if may_leave else _ATTEMPT_S
         while True:
             try:
@@ -170,8 +197,8 @@ class Transactions:
     def _abort(self, error: KafkaException) -> NoReturn:
         """Give up the transaction that an error spoiled.
 
-        Whoever opens the task next aborts it at the broker, and reads from the journal what is committed; asking for that from here
-        may end fatally after a minute without a broker.
+        Whoever opens the task next aborts it at the broker, and reads from the journal what is
+        committed; asking for that from here may end fatally after a minute without a broker.
         """
         fault: KafkaError = error.args[0]
         if fault.fatal():
@@ -187,4 +214,7 @@ class Transactions:
                 f"{TRANSACTION_TIMEOUT_MS // 1000} s ({fault.name()}); nothing of the open commit can be seen",
             )
         error = self._connection.error(fault, f"{self._id} cannot {doing}")
-        return MustStop(failures.REFUSED, f"{error}; what became of the open commit is for the restart to find out")
+        return MustStop(
+            failures.REFUSED,
+            f"{error}; what became of the open commit is for the restart to find out",
+        )

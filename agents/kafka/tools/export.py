@@ -1,8 +1,11 @@
-"""A recorded log folder from the topics of a broker, which a replay reads and the reading verbs show.
+"""A recorded log folder from the topics of a broker, which a replay reads and the reading verbs
+show.
 
-Input topics become lines of `driftline.agents.recorded.topic_log.Exported`: the value as it lies on the topic, its partition and offset, and whether the
-live run refused it. Partitions are merged by the running maximum of event time at their heads, as the topics of a log are when it is
-replayed, so that nothing becomes late by exporting it. Output topics become plain lines, in the order of each partition.
+Input topics become lines of `driftline.agents.recorded.topic_log.Exported`: the value as it lies on
+the topic, its partition and offset, and whether the live run refused it. Partitions are merged by
+the running maximum of event time at their heads, as the topics of a log are when it is replayed, so
+that nothing becomes late by exporting it. Output topics become plain lines, in the order of each
+partition.
 """
 
 from __future__ import annotations
@@ -22,7 +25,12 @@ from driftline.agents.kafka.broker.wire import partition_of
 from driftline.agents.recorded.dead_letters import dead_letter
 from driftline.agents.recorded.export_manifest import LogFile, Range
 from driftline.agents.recorded.topic_log import Exported, Refused
-from driftline.schemas.decode import decode_commands, decode_predictions, decode_ticks, decode_truths
+from driftline.schemas.decode import (
+    decode_commands,
+    decode_predictions,
+    decode_ticks,
+    decode_truths,
+)
 from driftline.schemas.rejects import Reject
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
@@ -66,7 +74,8 @@ def export(
     since_ms, until_ms
         Range of the time at which the broker took the records, in ms since the epoch.
     outputs
-        Output topics too. A replay does not need them, `--follow` needs `registry-events` and `registry-effects`.
+        Output topics too. A replay does not need them, `--follow` needs `registry-events` and
+        `registry-effects`.
     told
         Called with a topic and the lines written so far.
 
@@ -80,34 +89,64 @@ def export(
     if out.exists() and any(out.iterdir()):
         raise ExportError(f"{out} is not empty; name a new folder with --out")
     told = told or (lambda topic, lines: None)
-    results = [topic.name for topic in TOPICS.values() if topic.name not in _EVENT_TIMES and topic.type is not None] if outputs else []
+    results = (
+        [
+            topic.name
+            for topic in TOPICS.values()
+            if topic.name not in _EVENT_TIMES and topic.type is not None
+        ]
+        if outputs
+        else []
+    )
     wanted = ranges(connection, [*_EVENT_TIMES, *results], since_ms=since_ms, until_ms=until_ms)
     letters_at = ranges(connection, [dlq_name(topic) for topic in _EVENT_TIMES])
     for topic in (PREDICTIONS, GROUND_TRUTH):
         if not wanted[topic]:
-            raise ExportError(f'the broker has no topic "{connection.name(topic)}"; `driftline topics list` shows what is there')
+            raise ExportError(
+                f'the broker has no topic "{connection.name(topic)}"; `driftline topics list` shows what is there'
+            )
     out.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {}
     for topic in _EVENT_TIMES:
         refusals, letters = _refusals(connection, topic, letters_at[dlq_name(topic)])
         if letters:
             counts[dlq_name(topic)] = _write(out, dlq_name(topic), iter(letters), told)
-        merged = heapq.merge(*(_timed(connection, part, len(wanted[topic])) for part in wanted[topic]), key=_first)
-        counts[topic] = _write(out, topic, (_line(message, refusals) for _, message in merged), told)
+        merged = heapq.merge(
+            *(_timed(connection, part, len(wanted[topic])) for part in wanted[topic]), key=_first
+        )
+        counts[topic] = _write(
+            out, topic, (_line(message, refusals) for _, message in merged), told
+        )
     if outputs:
         values = {topic: _values(connection, wanted[topic]) for topic in results}
         events, effects = in_order_of_effect(values[REGISTRY_EVENTS], values[REGISTRY_EFFECTS])
-        values |= {REGISTRY_EVENTS: iter(events), REGISTRY_EFFECTS: iter(effects), METRICS: filter(_is_settled, values[METRICS])}
+        values |= {
+            REGISTRY_EVENTS: iter(events),
+            REGISTRY_EFFECTS: iter(effects),
+            METRICS: filter(_is_settled, values[METRICS]),
+        }
         for name, lines in values.items():
             counts[name] = _write(out, name, lines, told)
-    log = LogFile(since_ms, until_ms, len(wanted[PREDICTIONS]), [part for topic in _EVENT_TIMES for part in wanted[topic]], counts)
+    log = LogFile(
+        since_ms,
+        until_ms,
+        len(wanted[PREDICTIONS]),
+        [part for topic in _EVENT_TIMES for part in wanted[topic]],
+        counts,
+    )
     log.write(out)
     return log
 
 
-def _commands(values: Sequence[bytes], offsets: Sequence[int]) -> tuple[list[_At], Sequence[int], list[Reject]]:
+def _commands(
+    values: Sequence[bytes], offsets: Sequence[int]
+) -> tuple[list[_At], Sequence[int], list[Reject]]:
     commands, good, rejects = decode_commands(values, offsets)
-    return [_At(parse_time(command.timestamp), command.model_name) for command in commands], good, rejects
+    return (
+        [_At(parse_time(command.timestamp), command.model_name) for command in commands],
+        good,
+        rejects,
+    )
 
 
 class _At(msgspec.Struct, frozen=True):
@@ -126,19 +165,30 @@ _EVENT_TIMES: Final[dict[str, Decode]] = {
 def _timed(connection: Connection, wanted: Range, partitions: int) -> Iterator[tuple[int, Fetched]]:
     """Records of a range with the largest event time of the valid ones up to and including each.
 
-    A command that lies where its model is not is left out: a worker passes it on, and what comes of it comes of the copy.
+    A command that lies where its model is not is left out: a worker passes it on, and what comes of
+    it comes of the copy.
     """
     decode = _EVENT_TIMES[wanted.topic]
     high_ms = 0
     for messages in records(connection, wanted):
         if wanted.topic == TICKS:
-            # A tick that does not say since when it holds is a request; what came of it is a tick that does.
-            messages = [message for message in messages if _TICK.decode(message.value or b"{}").after is not None]
-        rows, good, _ = decode([message.value for message in messages], [message.offset for message in messages])
+            # A tick that does not say since when it holds is a request; what came of it is a tick
+            # that does.
+            messages = [
+                message
+                for message in messages
+                if _TICK.decode(message.value or b"{}").after is not None
+            ]
+        rows, good, _ = decode(
+            [message.value for message in messages], [message.offset for message in messages]
+        )
         times = {index: row.timestamp_ms for index, row in zip(good, rows, strict=True)}
         elsewhere: set[int] = set()
         if wanted.topic == REGISTRY_COMMANDS:
-            homes = ((index, partition_of(row.model_name, partitions)) for index, row in zip(good, rows, strict=True))
+            homes = (
+                (index, partition_of(row.model_name, partitions))
+                for index, row in zip(good, rows, strict=True)
+            )
             elsewhere = {index for index, home in homes if home != wanted.partition}
         for index, message in enumerate(messages):
             if index not in elsewhere:
@@ -149,9 +199,17 @@ def _timed(connection: Connection, wanted: Range, partitions: int) -> Iterator[t
 def _line(message: Fetched, refusals: Refusals) -> bytes:
     """The line of an input record."""
     value, place = message.value, (message.partition, message.offset)
-    as_text = value.startswith(b"{") and value.endswith(b"}") and b"\n" not in value and _is_json(value)
-    said: dict[str, Any] = {"value": msgspec.Raw(value)} if as_text else {"value_base64": base64.b64encode(value).decode()}
-    return _encode(Exported(offset=place[1], partition=place[0], refused=refusals.get(place), **said))
+    as_text = (
+        value.startswith(b"{") and value.endswith(b"}") and b"\n" not in value and _is_json(value)
+    )
+    said: dict[str, Any] = (
+        {"value": msgspec.Raw(value)}
+        if as_text
+        else {"value_base64": base64.b64encode(value).decode()}
+    )
+    return _encode(
+        Exported(offset=place[1], partition=place[0], refused=refusals.get(place), **said)
+    )
 
 
 def _is_json(value: bytes) -> bool:
@@ -162,7 +220,9 @@ def _is_json(value: bytes) -> bool:
     return True
 
 
-def _refusals(connection: Connection, topic: str, found_at: Sequence[Range]) -> tuple[Refusals, list[bytes]]:
+def _refusals(
+    connection: Connection, topic: str, found_at: Sequence[Range]
+) -> tuple[Refusals, list[bytes]]:
     """What the live run refused of a topic, by partition and offset, and the lines that say so."""
     found: Refusals = {}
     letters = []
@@ -174,16 +234,21 @@ def _refusals(connection: Connection, topic: str, found_at: Sequence[Range]) -> 
                 reason: Any = said["dlq_reason"]
                 if reason != _JUDGED_BY_THE_JOIN:
                     found[partition, offset] = Refused(reason, said["dlq_error"])
-                reject = Reject(offset=offset, reason=reason, error=said["dlq_error"], raw=message.value)
+                reject = Reject(
+                    offset=offset, reason=reason, error=said["dlq_error"], raw=message.value
+                )
                 letters.append(msgspec.json.encode(dead_letter(topic, partition, reject)))
     return found, letters
 
 
-def in_order_of_effect(events: Iterable[bytes], effects: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+def in_order_of_effect(
+    events: Iterable[bytes], effects: Iterable[bytes]
+) -> tuple[list[bytes], list[bytes]]:
     """Events and effects of the registry in the order in which a replay follows them.
 
-    On the topics each model's records are in order, but the models lie in several partitions. Effects are put in the order of their
-    frontier, and events in the order in which the effects need them; those that have had no effect yet come last.
+    On the topics each model's records are in order, but the models lie in several partitions.
+    Effects are put in the order of their frontier, and events in the order in which the effects
+    need them; those that have had no effect yet come last.
 
     Parameters
     ----------
@@ -194,7 +259,10 @@ def in_order_of_effect(events: Iterable[bytes], effects: Iterable[bytes]) -> tup
     for value in events:
         event = _EVENT.decode(value)
         waiting.setdefault(event.model_name, deque()).append((event.revision, value))
-    told = sorted(((_EFFECT.decode(value), value) for value in effects), key=lambda each: parse_time(each[0].frontier))
+    told = sorted(
+        ((_EFFECT.decode(value), value) for value in effects),
+        key=lambda each: parse_time(each[0].frontier),
+    )
     ordered = []
     for effect, _ in told:
         of_model = waiting.get(effect.model_name, deque())

@@ -1,4 +1,6 @@
-"""Letting time run on over a broker: what `finish.py` asks is sent, and the answers are read, until every window is final."""
+"""Letting time run on over a broker: what `finish.py` asks is sent, and the answers are read, until
+every window is final.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ def finish(
     told: Callable[[int, int], None] = lambda left, total: None,
     slow: Callable[[str], None] = lambda why: None,
 ) -> Finish:
-    """Ask the workers to let time run on and wait until they have; gives the end of the history and of time.
+    """Ask the workers to let time run on and wait until they have; gives the end of the history and
+    of time.
 
     Parameters
     ----------
@@ -47,7 +50,8 @@ def finish(
     told
         Called with the tasks that have not answered yet, and all that have to.
     slow
-        Called every 10 s without an answer with a sentence that says which are waited for and what they have not read.
+        Called every 10 s without an answer with a sentence that says which are waited for and what
+        they have not read.
 
     Raises
     ------
@@ -57,7 +61,9 @@ def finish(
         If the broker does not answer.
     """
     if config.clock != "data":
-        raise FinishError('time is that of the clock here; only recorded history can be finished: set clock = "data" under [run]')
+        raise FinishError(
+            'time is that of the clock here; only recorded history can be finished: set clock = "data" under [run]'
+        )
     logs = ranges(connection, [TICKS])[TICKS]
     if len(logs) != config.kafka.input_partitions:
         raise FinishError(
@@ -66,35 +72,52 @@ def finish(
         )
     asking, before = Finish(config), {log.partition: log.end for log in logs}
     with closing(connection.consumer()) as consumer:
-        consumer.assign([TopicPartition(connection.name(TICKS), log.partition, log.start) for log in logs])
+        consumer.assign(
+            [TopicPartition(connection.name(TICKS), log.partition, log.start) for log in logs]
+        )
         inputs, results = config.kafka.input_partitions, config.kafka.partitions
         _send(connection, asking.ask())
-        waiting = partial(_wait, connection, consumer, asking, before, timeout_s=timeout_s, slow=slow)
+        waiting = partial(
+            _wait, connection, consumer, asking, before, timeout_s=timeout_s, slow=slow
+        )
         waiting(lambda: asking.silent, lambda left: told(left, inputs))
         _send(connection, asking.end())
-        waiting(lambda: [*asking.silent, *asking.unsettled], lambda left: told(left, inputs + results))
+        waiting(
+            lambda: [*asking.silent, *asking.unsettled], lambda left: told(left, inputs + results)
+        )
     return asking
 
 
-def waited_for(asking: Finish, waited_s: float, unread: Mapping[tuple[str, int], int] | None) -> str:
+def waited_for(
+    asking: Finish, waited_s: float, unread: Mapping[tuple[str, int], int] | None
+) -> str:
     """Which tasks have not answered for so long, and what they have not read.
 
     Parameters
     ----------
     unread
-        Records by topic and partition of the kind of task that is waited for; None where that is not known.
+        Records by topic and partition of the kind of task that is waited for; None where that is
+        not known.
 
     Examples
     --------
     >>> waited_for(Finish(Config()), 20.0, {("predictions", 1): 1200, ("ticks", 1): 0})  # doctest: +ELLIPSIS
     'no answer for 20 s from stage 1, partitions 0, 1, 2, 3, 4, 5, 6, 7; not read yet: 1,200 of predictions[1]'
     """
-    stage, partitions = ("stage 1", asking.silent) if asking.silent else ("stages 2 to 4", asking.unsettled)
-    behind = {place: count for place, count in (unread or {}).items() if count and place[1] in partitions}
+    stage, partitions = (
+        ("stage 1", asking.silent) if asking.silent else ("stages 2 to 4", asking.unsettled)
+    )
+    behind = {
+        place: count for place, count in (unread or {}).items() if count and place[1] in partitions
+    }
     if behind:
-        what = "not read yet: " + ", ".join(f"{count:,} of {topic}[{number}]" for (topic, number), count in sorted(behind.items()))
+        what = "not read yet: " + ", ".join(
+            f"{count:,} of {topic}[{number}]" for (topic, number), count in sorted(behind.items())
+        )
     elif unread is None:
-        what = "how far they have read is not known: nothing was committed, or the broker does not say"
+        what = (
+            "how far they have read is not known: nothing was committed, or the broker does not say"
+        )
     else:
         what = "everything is read: they are at work on it, or being opened (/health/ready of the workers)"
     return f"no answer for {waited_s:.0f} s from {stage}, partitions {', '.join(map(str, partitions))}; {what}"
@@ -109,12 +132,23 @@ def _unread(connection: Connection, asking: Finish) -> dict[tuple[str, int], int
 
 def _send(connection: Connection, requests: Sequence[Outgoing]) -> None:
     refused: list[KafkaError] = []
-    producer = connection.producer(on_delivery=lambda error, _: refused.append(error) if error else None)
+    producer = connection.producer(
+        on_delivery=lambda error, _: refused.append(error) if error else None
+    )
     for request in requests:
-        producer.produce(connection.name(request.topic), request.value, key=request.key, partition=request.partition or 0)
+        producer.produce(
+            connection.name(request.topic),
+            request.value,
+            key=request.key,
+            partition=request.partition or 0,
+        )
     left = producer.flush(SEND_S)
     if refused or left:
-        raise KafkaException(refused[0] if refused else KafkaError(KafkaError._TIMED_OUT, f"{left} requests are not confirmed"))
+        raise KafkaException(
+            refused[0]
+            if refused
+            else KafkaError(KafkaError._TIMED_OUT, f"{left} requests are not confirmed")
+        )
 
 
 def _wait(
@@ -145,7 +179,9 @@ def _wait(
         now = time.monotonic()
         if now - heard_at > timeout_s:
             why = waited_for(asking, now - heard_at, _unread(connection, asking))
-            raise FinishError(f"{why}. Start workers (driftline worker), or see what keeps them (their logs, driftline doctor), try again")
+            raise FinishError(
+                f"{why}. Start workers (driftline worker), or see what keeps them (their logs, driftline doctor), try again"
+            )
         if open_ and now >= slow_at:
             slow(waited_for(asking, now - heard_at, _unread(connection, asking)))
             slow_at = time.monotonic() + SLOW_S

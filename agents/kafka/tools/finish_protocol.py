@@ -1,8 +1,10 @@
-"""Letting time run on, on Kafka, until every window of what was fed is final: what to ask, and how to know that it is done.
+"""Letting time run on, on Kafka, until every window of what was fed is final: what to ask, and how
+to know that it is done.
 
-First every partition of stage 1 is asked how far it has come, which it tells once nothing is unread. Then each is asked to advance to the
-end of time, and every task of stages 2 to 4 tells when it has announced everything. All of it goes over the topic `ticks`; asking twice
-does no harm. Sending and reading is left to the caller.
+First every partition of stage 1 is asked how far it has come, which it tells once nothing is
+unread. Then each is asked to advance to the end of time, and every task of stages 2 to 4 tells when
+it has announced everything. All of it goes over the topic `ticks`; asking twice does no harm.
+Sending and reading is left to the caller.
 """
 
 from __future__ import annotations
@@ -36,10 +38,16 @@ class Finish:
 
     def ask(self) -> list[Outgoing]:
         """Requests to tell how far each partition has come."""
-        return [_request(partition, Tick(timestamp=format_time(0))) for partition in range(self._config.kafka.input_partitions)]
+        return [
+            _request(partition, Tick(timestamp=format_time(0)))
+            for partition in range(self._config.kafka.input_partitions)
+        ]
 
     def note(self, partition: int, row: TickRow, *, before: bool = False) -> None:
-        """Take in a record of the topic; `before` says that it was there before the request, so that it is no answer to it."""
+        """Take in a record of the topic;
+
+        `before` says that it was there before the request, so that it is no answer to it.
+        """
         if row.settled is not None:
             self._settled[row.settled] = max(row.timestamp_ms, self._settled.get(row.settled, 0))
         elif row.reached_ms is not None and not before:
@@ -48,24 +56,40 @@ class Finish:
                 self._advanced[partition] = max(row.timestamp_ms, self._advanced.get(partition, 0))
 
     def end(self) -> list[Outgoing]:
-        """Requests to advance to the end of time, when all have told how far they have come; sets `ended_ms` and `end_ms`."""
+        """Requests to advance to the end of time, when all have told how far they have come; sets
+        `ended_ms` and `end_ms`.
+        """
         self.ended_ms = max(self._ends_ms.values())
         self.end_ms = end_of_time(self._config, self.ended_ms)
         tick = Tick(timestamp=format_time(self.end_ms), ended=format_time(self.ended_ms))
-        return [_request(partition, tick) for partition in range(self._config.kafka.input_partitions)]
+        return [
+            _request(partition, tick) for partition in range(self._config.kafka.input_partitions)
+        ]
 
     @property
     def silent(self) -> list[int]:
         """Partitions of stage 1 that have not answered the request that was made last."""
         if self.end_ms is None:
-            return [partition for partition in range(self._config.kafka.input_partitions) if partition not in self._ends_ms]
-        return [p for p in range(self._config.kafka.input_partitions) if self._advanced.get(p, 0) < self.end_ms]
+            return [
+                partition
+                for partition in range(self._config.kafka.input_partitions)
+                if partition not in self._ends_ms
+            ]
+        return [
+            p
+            for p in range(self._config.kafka.input_partitions)
+            if self._advanced.get(p, 0) < self.end_ms
+        ]
 
     @property
     def unsettled(self) -> list[int]:
         """Partitions of stages 2 to 4 that have not announced everything."""
         end_ms = self.end_ms
-        return [p for p in range(self._config.kafka.partitions) if end_ms is None or self._settled.get(p, -1) < end_ms]
+        return [
+            p
+            for p in range(self._config.kafka.partitions)
+            if end_ms is None or self._settled.get(p, -1) < end_ms
+        ]
 
 
 def _request(partition: int, tick: Tick) -> Outgoing:

@@ -1,4 +1,6 @@
-"""How far the workers are behind what lies on the topics, by the positions that their groups publish."""
+"""How far the workers are behind what lies on the topics, by the positions that their groups
+publish.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ INPUTS: Final = {"score": JOINED, "downstream": (WINDOW_PARTIALS, REGISTRY_COMMA
 
 
 def lag(connection: Connection, kind: str) -> int | None:
-    """Offsets between what the tasks of a kind have committed and the ends of their input topics; None where they have committed nothing.
+    """Offsets between what the tasks of a kind have committed and the ends of their input topics;
+    None where they have committed nothing.
 
     Raises
     ------
@@ -34,10 +37,16 @@ def lags(connection: Connection, kind: str) -> dict[tuple[str, int], int] | None
     KafkaException
         If the broker does not answer.
     """
-    logs = {(topic, part.partition): part for topic, parts in ranges(connection, INPUTS[kind]).items() for part in parts}
+    logs = {
+        (topic, part.partition): part
+        for topic, parts in ranges(connection, INPUTS[kind]).items()
+        for part in parts
+    }
     admin = connection.admin()
     places = [TopicPartition(connection.name(topic), number) for topic, number in logs]
-    (answer,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(connection.group(kind), places)]).values()
+    (answer,) = admin.list_consumer_group_offsets(
+        [ConsumerGroupTopicPartitions(connection.group(kind), places)]
+    ).values()
     committed = {
         (connection.bare(place.topic), place.partition): place.offset
         for place in answer.result().topic_partitions or []

@@ -1,8 +1,8 @@
 """By which partitioner the producers of a topic spread its keys.
 
-A prediction and its truth meet only if both were sent to the same partition. Java, Python's kafka-python and aiokafka use murmur2,
-librdkafka and what is built on it (confluent-kafka, kcat, Go, .NET) CRC32. Where the two are mixed most pairs never meet, and nothing else
-would say so.
+A prediction and its truth meet only if both were sent to the same partition. Java, Python's
+kafka-python and aiokafka use murmur2, librdkafka and what is built on it (confluent-kafka, kcat,
+Go, .NET) CRC32. Where the two are mixed most pairs never meet, and nothing else would say so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Partitioner = Literal["murmur2", "crc32", "mixed", "other", "none"]
 
 KEPT = 1_000
 KEYS_A_CALL = 8
-# Distinct keys before anything is said. By chance all of 32 keys match the wrong one of two partitions once in 4 * 10^9.
+# Distinct keys before anything is said. By chance all of 32 keys match the wrong one of two
+# partitions once in 4 * 10^9.
 LEAST = 32
 # Of the keys that have to match; a few may come from an operator's hand.
 SHARE = 0.99
@@ -85,8 +86,14 @@ class KeySamples:
         return Sample(len(placed), judge(keys, partitions, self._partitions))
 
     def complaints(self, topics: Sequence[str]) -> list[str]:
-        """Why the records of topics that belong together do not meet, a sentence each; none while too little is known."""
-        known = {topic: sample.partitioner for topic in topics if (sample := self.of(topic)).partitioner is not None}
+        """Why the records of topics that belong together do not meet, a sentence each; none while
+        too little is known.
+        """
+        known = {
+            topic: sample.partitioner
+            for topic in topics
+            if (sample := self.of(topic)).partitioner is not None
+        }
         found = [
             f"topic {topic}: its keys are spread by {NAMES[kind]}, so most predictions and truths would never meet; "
             + ("send prediction_id as the key of each record" if kind == "none" else _REMEDY)
@@ -96,7 +103,8 @@ class KeySamples:
         plain = {topic: kind for topic, kind in known.items() if kind not in ("mixed", "none")}
         if len(set(plain.values())) > 1:
             spread = ", ".join(f"{topic} by {NAMES[kind]}" for topic, kind in plain.items())
-            # Java's is the one that the remedy can ask of every producer; where none has it, the last is as good as any.
+            # Java's is the one that the remedy can ask of every producer; where none has it, the
+            # last is as good as any.
             changed = [topic for topic, kind in plain.items() if kind != "murmur2"]
             found.append(
                 f"keys are spread differently ({spread}), so most predictions and truths would never meet; "
@@ -114,7 +122,10 @@ def judge(keys: Sequence[bytes], partitions: Sequence[int], count: int) -> Parti
     >>> judge(keys, [zlib.crc32(key) % 8 for key in keys], 8)
     'crc32'
     """
-    murmur2 = [own == there for own, there in zip(partitions_of(keys, count).tolist(), partitions, strict=True)]
+    murmur2 = [
+        own == there
+        for own, there in zip(partitions_of(keys, count).tolist(), partitions, strict=True)
+    ]
     crc32 = [zlib.crc32(key) % count == there for key, there in zip(keys, partitions, strict=True)]
     if sum(murmur2) >= SHARE * len(keys):
         return "murmur2"

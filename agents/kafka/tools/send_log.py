@@ -1,7 +1,7 @@
 """A recorded log onto the input topics of a broker, as producers would have sent it.
 
-The files are merged by the running maximum of event time at their heads, as in a replay, so that a truth is not sent long before or after
-its prediction. Ticks are left out: workers make their own.
+The files are merged by the running maximum of event time at their heads, as in a replay, so that a
+truth is not sent long before or after its prediction. Ticks are left out: workers make their own.
 """
 
 from __future__ import annotations
@@ -28,14 +28,19 @@ TOLD_EVERY: Final = 10_000
 
 
 def feed(
-    connection: Connection, folder: Path, *, per_second: float | None = None, told: Callable[[int, int], None] | None = None
+    connection: Connection,
+    folder: Path,
+    *,
+    per_second: float | None = None,
+    told: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Send a log; gives the records by topic once the broker has all of them.
 
     Parameters
     ----------
     folder
-        Holds `predictions.jsonl`, `ground-truth.jsonl` and, where there are any, `registry-commands.jsonl`, plain or exported.
+        Holds `predictions.jsonl`, `ground-truth.jsonl` and, where there are any,
+        `registry-commands.jsonl`, plain or exported.
     per_second
         Records a second at most.
     told
@@ -56,14 +61,18 @@ def feed(
     there = describe(connection, files)
     missing = [connection.name(topic) for topic in files if topic not in there]
     if missing:
-        raise TopicsRefused(f"{connection.servers} has no topic {', '.join(missing)}; make it with driftline topics create")
+        raise TopicsRefused(
+            f"{connection.servers} has no topic {', '.join(missing)}; make it with driftline topics create"
+        )
     refused: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
         if error is not None:
             refused.append(error)
 
-    producer = connection.producer(linger_ms=20, compression_type="lz4", enable_idempotence=True, on_delivery=delivered)
+    producer = connection.producer(
+        linger_ms=20, compression_type="lz4", enable_idempotence=True, on_delivery=delivered
+    )
     counts = dict.fromkeys(files, 0)
     began = time.monotonic()
     merged = heapq.merge(*(_timed(topic, path) for topic, path in files.items()), key=_first)
@@ -76,7 +85,8 @@ def feed(
                 producer.poll(0.05)
         counts[topic] += 1
         if topic == REGISTRY_COMMANDS:
-            # It has to be there before any row beyond its time is: producers keep no order between topics.
+            # It has to be there before any row beyond its time is: producers keep no order between
+            # topics.
             producer.flush(FLUSH_S)
         if sent % TOLD_EVERY == 0 and told is not None:
             told(sent, at_ms)
@@ -88,7 +98,11 @@ def feed(
             raise KafkaException(refused[0])
     left = producer.flush(FLUSH_S)
     if refused or left:
-        raise KafkaException(refused[0] if refused else KafkaError(KafkaError._TIMED_OUT, f"{left} records are not confirmed"))
+        raise KafkaException(
+            refused[0]
+            if refused
+            else KafkaError(KafkaError._TIMED_OUT, f"{left} records are not confirmed")
+        )
     return counts
 
 
@@ -96,7 +110,9 @@ _Timed = tuple[int, str, bytes | None, bytes]
 
 
 def _timed(topic: str, path: Path) -> Iterator[_Timed]:
-    """Largest event time so far, topic, key and value of each line; a value that is not accepted has no key."""
+    """Largest event time so far, topic, key and value of each line; a value that is not accepted
+    has no key.
+    """
     exported = is_exported(path)
     decode, high_ms = _DECODE[topic], 0
     with LineFile(path) as lines:
@@ -125,4 +141,8 @@ def _first(timed: _Timed) -> int:
     return timed[0]
 
 
-_DECODE: Final[dict[str, Any]] = {PREDICTIONS: decode_predictions, GROUND_TRUTH: decode_truths, REGISTRY_COMMANDS: decode_commands}
+_DECODE: Final[dict[str, Any]] = {
+    PREDICTIONS: decode_predictions,
+    GROUND_TRUTH: decode_truths,
+    REGISTRY_COMMANDS: decode_commands,
+}

@@ -15,8 +15,16 @@ from driftline.streams.decide.rule import MetricRule, Positive, WrongRule, windo
 from driftline.streams.lanes import ALL
 
 
-class Coverage(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="coverage"):
-    """Fires when the share of predictions with a label is certainly below its baseline at the same maturity, twice in a row.
+class Coverage(
+    MetricRule,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="coverage",
+):
+    """Fires when the share of predictions with a label is certainly below its baseline at the same
+    maturity, twice in a row.
 
     Parameters
     ----------
@@ -51,7 +59,10 @@ class Coverage(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True
     def bound(self, config: ModelConfig) -> Self:
         """As `MetricRule.bound`."""
         if self.segment != ALL:
-            raise WrongRule("segment", 'baselines are recorded for "all" only; use a threshold rule on label_coverage for a segment')
+            raise WrongRule(
+                "segment",
+                'baselines are recorded for "all" only; use a threshold rule on label_coverage for a segment',
+            )
         return super().bound(config)
 
     def rows(self, seen: Metric) -> int:
@@ -66,4 +77,6 @@ class Coverage(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def _with_coverage(seen: Metric) -> Metric:
-    return msgspec.structs.replace(seen, metrics={**seen.metrics, "label_coverage": seen.label_coverage})
+    return msgspec.structs.replace(
+        seen, metrics={**seen.metrics, "label_coverage": seen.label_coverage}
+    )

@@ -15,14 +15,22 @@ from driftline.streams.decide.rule import MetricRule, Positive, WrongRule, large
 from driftline.streams.lanes import ALL
 
 
-class Degradation(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="degradation"):
+class Degradation(
+    MetricRule,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="degradation",
+):
     """Fires when a metric is certainly worse than its baseline, twice in a row.
 
     Parameters
     ----------
     metric
-        One name, or several in the order of preference: the first that has a baseline. By default those that do not follow the base rate:
-        on the flights of the demo F1 and accuracy move with it (correlation 0.84, measured).
+        One name, or several in the order of preference: the first that has a baseline. By default
+        those that do not follow the base rate: on the flights of the demo F1 and accuracy move with
+        it (correlation 0.84, measured).
     warning, critical
         Relative changes for the worse.
     clear
@@ -65,7 +73,10 @@ class Degradation(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=T
             if metric not in known_metrics() or "decisions" not in lanes_of(metric):
                 raise WrongRule("metric", f'"{metric}" is not computed in the decisions lane')
         if self.segment != ALL:
-            raise WrongRule("segment", 'baselines are recorded for "all" only; use a threshold rule for a segment')
+            raise WrongRule(
+                "segment",
+                'baselines are recorded for "all" only; use a threshold rule for a segment',
+            )
         return super().bound(config)
 
     def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:

@@ -14,10 +14,14 @@ LEVELS = ("none", "mild", "moderate", "severe")
 _NAMED = 5
 
 
-class DriftRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="drift"):
-    """Fires when a target has drifted, twice in a row: info, or a warning where performance has moved too.
+class DriftRule(
+    Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="drift"
+):
+    """Fires when a target has drifted, twice in a row: info, or a warning where performance has
+    moved too.
 
-    Drift alone breaks nothing; it explains a drop that is there. All targets of a window are one alert.
+    Drift alone breaks nothing; it explains a drop that is there. All targets of a window are one
+    alert.
 
     Parameters
     ----------
@@ -44,12 +48,25 @@ class DriftRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
         if not isinstance(seen, DriftWindow):
             raise TypeError(f"{self.kind}: reads drift, got {type(seen).__name__}")
         start_ms, end_ms = time_ms(seen.window_start), time_ms(seen.window_end)
-        judged = [shift for shift in seen.shifts if shift.level in LEVELS and (not self.targets or shift.target in self.targets)]
-        shifted = [shift for shift in judged if LEVELS.index(shift.level) >= LEVELS.index(self.level)]
-        who, when = subject(seen.model_name, seen.model_version, seen.segment), span(start_ms, end_ms)
+        judged = [
+            shift
+            for shift in seen.shifts
+            if shift.level in LEVELS and (not self.targets or shift.target in self.targets)
+        ]
+        shifted = [
+            shift for shift in judged if LEVELS.index(shift.level) >= LEVELS.index(self.level)
+        ]
+        who, when = (
+            subject(seen.model_name, seen.model_version, seen.segment),
+            span(start_ms, end_ms),
+        )
         count = len(_by_target(judged))
         if shifted:
-            moved = "while performance moved too" if situation.performance_moved else "performance did not move"
+            moved = (
+                "while performance moved too"
+                if situation.performance_moved
+                else "performance did not move"
+            )
             said = f"{len(_by_target(shifted))} of {count} targets of {who} drifted over {when} ({_listed(shifted)}); {moved}"
         else:
             said = f"No target of {who} drifted over {when} any more ({count} tested)"
@@ -61,7 +78,9 @@ class DriftRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
             severity="warning" if situation.performance_moved else "info",
             said=said,
             window=seen.window,
-            details={"targets": {target: shift.level for target, shift in _by_target(shifted).items()}},
+            details={
+                "targets": {target: shift.level for target, shift in _by_target(shifted).items()}
+            },
         )
 
 
@@ -76,6 +95,9 @@ def _by_target(shifts: list[Shift]) -> dict[str, Shift]:
 
 
 def _listed(shifts: list[Shift]) -> str:
-    named = [f"{target.removeprefix('feature:')} {shift.level}" for target, shift in _by_target(shifts).items()]
+    named = [
+        f"{target.removeprefix('feature:')} {shift.level}"
+        for target, shift in _by_target(shifts).items()
+    ]
     more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     return ", ".join(named[:_NAMED]) + more

@@ -12,8 +12,16 @@ from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import MetricRule, Positive, smallest_window
 
 
-class ErrorRate(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="error_rate"):
-    """Fires when the share of predictions with status "error" is certainly above a level, for 5 minutes.
+class ErrorRate(
+    MetricRule,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="error_rate",
+):
+    """Fires when the share of predictions with status "error" is certainly above a level, for 5
+    minutes.
 
     Parameters
     ----------
@@ -43,5 +51,7 @@ class ErrorRate(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
         """As `judge_levels`."""
-        levels = Levels((("warning", self.warning), ("critical", self.critical)), below=False, clear=self.clear)
+        levels = Levels(
+            (("warning", self.warning), ("critical", self.critical)), below=False, clear=self.clear
+        )
         return judge_levels(seen, "error_rate", levels)

@@ -12,8 +12,16 @@ from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import MetricRule, Positive, smallest_window
 
 
-class Latency(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="latency"):
-    """Fires when the 95th percentile of latency is above a level for 5 minutes. Says nothing where no latency is sent.
+class Latency(
+    MetricRule,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="latency",
+):
+    """Fires when the 95th percentile of latency is above a level for 5 minutes. Says nothing where
+    no latency is sent.
 
     Parameters
     ----------
@@ -44,5 +52,9 @@ class Latency(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True,
     def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
         """As `judge_levels`."""
         clear_ms = 0.8 * self.warning_ms if self.clear_ms is None else self.clear_ms
-        levels = Levels((("warning", self.warning_ms), ("critical", self.critical_ms)), below=False, clear=clear_ms)
+        levels = Levels(
+            (("warning", self.warning_ms), ("critical", self.critical_ms)),
+            below=False,
+            clear=clear_ms,
+        )
         return judge_levels(seen, "latency_p95", levels)

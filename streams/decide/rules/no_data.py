@@ -17,16 +17,24 @@ from driftline.streams.decide.wording import moment, subject
 LEARNING_MS = 7 * DAY_MS
 
 
-class NoData(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="no_data"):
+class NoData(
+    MetricRule,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="no_data",
+):
     """Fires when no prediction has come for longer than is usual.
 
-    Judged where predictions are expected: of the version in production, or of the newest one where none is. It needs the empty windows
-    that stage 2 announces.
+    Judged where predictions are expected: of the version in production, or of the newest one where
+    none is. It needs the empty windows that stage 2 announces.
 
     Parameters
     ----------
     silence
-        How long. By default twice the longest silence so far, at least an hour, and at least a day during the first week.
+        How long. By default twice the longest silence so far, at least an hour, and at least a day
+        during the first week.
     severity
         Of the alert.
 
@@ -58,11 +66,20 @@ class NoData(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, 
         return super().bound(config)
 
     def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
-        """Clear in a window with predictions, and where none are expected; breach after too long a silence."""
+        """Clear in a window with predictions, and where none are expected; breach after too long a
+        silence.
+        """
         found = judgement_of(seen, "within")
-        who, activity = subject(seen.model_name, seen.model_version, seen.segment), situation.activity
+        who, activity = (
+            subject(seen.model_name, seen.model_version, seen.segment),
+            situation.activity,
+        )
         if seen.n_predictions or not situation.live:
-            said = f"{who} is being used again" if seen.n_predictions else f"No predictions are expected of {who} any more"
+            said = (
+                f"{who} is being used again"
+                if seen.n_predictions
+                else f"No predictions are expected of {who} any more"
+            )
             return msgspec.structs.replace(found, verdict="clear", said=said, n=seen.n_predictions)
         if activity is None:
             return msgspec.structs.replace(found, verdict="unclear")
@@ -73,7 +90,11 @@ class NoData(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, 
         else:
             learning = found.window_end_ms - activity.first_ms < LEARNING_MS
             limit_ms = max(2 * usual_ms, DAY_MS if learning else HOUR_MS)
-        before = f"the longest silence before was {format_duration(usual_ms)}" if usual_ms else "it had not been silent before"
+        before = (
+            f"the longest silence before was {format_duration(usual_ms)}"
+            if usual_ms
+            else "it had not been silent before"
+        )
         return msgspec.structs.replace(
             found,
             verdict="breach" if silent_ms >= limit_ms else "within",

@@ -14,8 +14,16 @@ from driftline.streams.decide.metric_info import Lane, known_metrics, lanes_of
 from driftline.streams.decide.rule import MetricRule, WrongRule, smallest_window
 
 
-class Threshold(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="threshold"):
-    """Fires when a metric is certainly below or above a level: its whole 95 % interval, where it has one.
+class Threshold(
+    MetricRule,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="threshold",
+):
+    """Fires when a metric is certainly below or above a level: its whole 95 % interval, where it
+    has one.
 
     Parameters
     ----------
@@ -24,11 +32,13 @@ class Threshold(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     below, above
         The level; one of the two.
     clear
-        The level that the value has to reach again for the alert to be resolved; by default the same one.
+        The level that the value has to reach again for the alert to be resolved; by default the
+        same one.
     severity
         Of the alert.
     on_lane
-        `lane`: "traffic", "decisions" or "arrivals"; by default the first one that the metric is computed for.
+        `lane`: "traffic", "decisions" or "arrivals"; by default the first one that the metric is
+        computed for.
 
     Examples
     --------
@@ -61,15 +71,27 @@ class Threshold(MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         else:
             raise WrongRule("below", "a threshold needs exactly one of below and above")
         if clear_is_beyond:
-            raise WrongRule("clear", f"{self.clear} lies where the alert fires; it has to lie on the other side of {level}")
-        return Levels(((self.severity, level),), below=self.below is not None, clear=level if self.clear is None else self.clear)
+            raise WrongRule(
+                "clear",
+                f"{self.clear} lies where the alert fires; it has to lie on the other side of {level}",
+            )
+        return Levels(
+            ((self.severity, level),),
+            below=self.below is not None,
+            clear=level if self.clear is None else self.clear,
+        )
 
     def bound(self, config: ModelConfig) -> Self:
         """As `MetricRule.bound`; checks metric, lane and levels."""
         if self.metric not in known_metrics():
-            raise WrongRule("metric", f'"{self.metric}" is not known; known are {", ".join(known_metrics())}')
+            raise WrongRule(
+                "metric", f'"{self.metric}" is not known; known are {", ".join(known_metrics())}'
+            )
         if self.lane() not in lanes_of(self.metric):
-            raise WrongRule("lane", f'"{self.metric}" is not computed in the {self.lane()} lane but in {", ".join(lanes_of(self.metric))}')
+            raise WrongRule(
+                "lane",
+                f'"{self.metric}" is not computed in the {self.lane()} lane but in {", ".join(lanes_of(self.metric))}',
+            )
         self.levels()
         return super().bound(config)
 

@@ -1,6 +1,7 @@
 """The best threshold of a score histogram, exactly for its resolution.
 
-A threshold on the edge of a bin decides every row of the histogram, so all of them are tried in one cumulative pass.
+A threshold on the edge of a bin decides every row of the histogram, so all of them are tried in one
+cumulative pass.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def cells_by_edge(negatives: Ints, positives: Ints) -> tuple[Floats, Floats, Flo
 
 
 def best_edge(negatives: Ints, positives: Ints, objective: Objective, *, near: int) -> int | None:
-    """The edge with the best value; among equals the one nearest to `near`, then the lower. None if no edge is allowed and defined.
+    """The edge with the best value; among equals the one nearest to `near`, then the lower. None if
+    no edge is allowed and defined.
 
     Parameters
     ----------
@@ -61,7 +63,8 @@ def best_edge(negatives: Ints, positives: Ints, objective: Objective, *, near: i
 
 
 def edge_of(threshold: float, bins: int) -> int:
-    """The edge nearest to a threshold; a threshold that is none decides up to one bin of rows differently.
+    """The edge nearest to a threshold; a threshold that is none decides up to one bin of rows
+    differently.
 
     Examples
     --------

@@ -1,8 +1,9 @@
 """What another threshold gains, with an interval, on rows that had no part in choosing it.
 
-Both thresholds decide the same rows, so the two values are dependent: the rows fall into six cells (actual label by score below
-both, between, above both), the gain is a function of their shares, and its variance follows by the delta method. Rows of one day share its
-weather: the variance is taken between blocks (days) where there are several, and is never less than that of independent rows.
+Both thresholds decide the same rows, so the two values are dependent: the rows fall into six cells
+(actual label by score below both, between, above both), the gain is a function of their shares, and
+its variance follows by the delta method. Rows of one day share its weather: the variance is taken
+between blocks (days) where there are several, and is never less than that of independent rows.
 """
 
 from __future__ import annotations
@@ -19,9 +20,16 @@ from driftline.streams.decide.tuner.objective import Floats, Objective
 
 METHOD = "paired difference of both thresholds on the same rows, delta method, variance between blocks of time, 95 %"
 _STEP = 1e-6
-# tn, fp, fn, tp as sums over the six cells: negatives and positives, each below, between and above the two thresholds.
-_LOWER = np.array([[1, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 1]], dtype=np.float64)
-_UPPER = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 0, 1]], dtype=np.float64)
+# tn, fp, fn, tp as sums over the six cells: negatives and positives, each below, between and above
+# the two thresholds.
+_LOWER = np.array(
+    [[1, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 1]],
+    dtype=np.float64,
+)
+_UPPER = np.array(
+    [[1, 1, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 0, 1]],
+    dtype=np.float64,
+)
 
 
 class Gain(msgspec.Struct, frozen=True):
@@ -77,7 +85,11 @@ def six_cells(negatives: Ints, positives: Ints, from_edge: int, to_edge: int) ->
     [60, 0, 10, 10, 10, 20]
     """
     edges = (min(from_edge, to_edge), max(from_edge, to_edge))
-    parts = [part.sum(axis=-1) for counts in (negatives, positives) for part in np.split(counts, edges, axis=-1)]
+    parts = [
+        part.sum(axis=-1)
+        for counts in (negatives, positives)
+        for part in np.split(counts, edges, axis=-1)
+    ]
     return np.stack(parts, axis=-1)
 
 
@@ -120,14 +132,22 @@ def gain_of(six: Ints, objective: Objective, *, rises: bool) -> Gain | None:
         half = max(half, student_975(blocks - 1) * sqrt(between) / n)
     gain = objective.better_by(earlier, later)
     allowed = bool(objective.allowed(*_cells(after @ shares))[0])
-    return Gain(earlier, later, gain, gain - half, gain + half, n, int(total[3:].sum()), blocks, allowed)
+    return Gain(
+        earlier, later, gain, gain - half, gain + half, n, int(total[3:].sum()), blocks, allowed
+    )
 
 
-def _slopes(objective: Objective, before: NDArray[np.float64], after: NDArray[np.float64], shares: Floats) -> Floats:
-    """Derivative of the gain by each share, shape (6,): central differences, and 0 where no row lies."""
+def _slopes(
+    objective: Objective, before: NDArray[np.float64], after: NDArray[np.float64], shares: Floats
+) -> Floats:
+    """Derivative of the gain by each share, shape (6,): central differences, and 0 where no row
+    lies.
+    """
 
     def gain_at(point: Floats) -> float:
-        return objective.better_by(_value(objective, before @ point), _value(objective, after @ point))
+        return objective.better_by(
+            _value(objective, before @ point), _value(objective, after @ point)
+        )
 
     slopes = np.zeros(6)
     for cell in np.flatnonzero(shares):

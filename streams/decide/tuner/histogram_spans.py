@@ -48,7 +48,9 @@ def fill(block: Block, seen: Histogram, start_ms: int, end_ms: int) -> None:
 
     def half(counts: Mapping[str, Mapping[str, int]]) -> tuple[Sparse, Sparse]:
         first, second = (counts.get(label, {}) for label in (negative, str(seen.positive_label)))
-        return dict(zip(map(int, first), first.values(), strict=True)), dict(zip(map(int, second), second.values(), strict=True))
+        return dict(zip(map(int, first), first.values(), strict=True)), dict(
+            zip(map(int, second), second.values(), strict=True)
+        )
 
     block.start_ms, block.end_ms = start_ms, end_ms
     block.fit, block.holdout = half(seen.fit), half(seen.holdout)
@@ -71,4 +73,6 @@ def scores_of(blocks: Sequence[Block], bins: int) -> Scores:
                 array[place, label, list(counts)] = list(counts.values())
         return array
 
-    return Scores(dense([block.fit for block in blocks]), dense([block.holdout for block in blocks]))
+    return Scores(
+        dense([block.fit for block in blocks]), dense([block.holdout for block in blocks])
+    )

@@ -1,6 +1,7 @@
 """What a threshold is chosen for.
 
-An objective is a file of its own in `objectives/` with a frozen struct whose tag is its `type` in the configuration.
+An objective is a file of its own in `objectives/` with a frozen struct whose tag is its `type` in
+the configuration.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-class Objective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """A figure of the four cells; they may be fractions of counts, so that it can be differentiated."""
+class Objective(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"
+):
+    """A figure of the four cells; they may be fractions of counts, so that it can be
+    differentiated.
+    """
 
     higher_is_better: ClassVar[bool] = True
 
@@ -30,7 +35,10 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return self.name
 
     def value(self, tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> Floats:
-        """The figure, of the cells' shape; NaN where it is undefined. Multiplying all cells by one number must not change it."""
+        """The figure, of the cells' shape;
+
+        NaN where it is undefined. Multiplying all cells by one number must not change it.
+        """
         raise NotImplementedError(f"{type(self).__name__} needs a method value(tn, fp, fn, tp)")
 
     def allowed(self, tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> NDArray[np.bool_]:
@@ -44,5 +52,10 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
     """NaN where the denominator is 0."""
-    result: Floats = np.divide(numerator, denominator, out=np.full(np.shape(denominator), np.nan), where=np.asarray(denominator) != 0)
+    result: Floats = np.divide(
+        numerator,
+        denominator,
+        out=np.full(np.shape(denominator), np.nan),
+        where=np.asarray(denominator) != 0,
+    )
     return result

@@ -1,10 +1,13 @@
-"""Recommendations of thresholds from the first to the last word: open, applied, superseded or expired, and what came of them.
+"""Recommendations of thresholds from the first to the last word: open, applied, superseded or
+expired, and what came of them.
 
-Once a week the days of the last four weeks are looked at together: the best threshold of their fit half is recommended if it gains
-enough on their hold-out half, with an interval that knows how much days differ. A single week follows its own weather: on the flights of
-the demo, nine thresholds tuned on single weeks promised 3 to 19 % and gained nothing in the weeks after (measured). While a recommendation
-is open, another is made only if it is clearly better than the open one. The four weeks after the recommendation's own, once they are
-final, tell what both thresholds did there, on all rows: none of them had a part in the choice.
+Once a week the days of the last four weeks are looked at together: the best threshold of their fit
+half is recommended if it gains enough on their hold-out half, with an interval that knows how much
+days differ. A single week follows its own weather: on the flights of the demo, nine thresholds
+tuned on single weeks promised 3 to 19 % and gained nothing in the weeks after (measured). While a
+recommendation is open, another is made only if it is clearly better than the open one. The four
+weeks after the recommendation's own, once they are final, tell what both thresholds did there, on
+all rows: none of them had a part in the choice.
 """
 
 from __future__ import annotations
@@ -24,7 +27,16 @@ from driftline.streams.decide.tuner.best_threshold import best_edge, cells_by_ed
 from driftline.streams.decide.tuner.gain import METHOD, Gain, gain_of, six_cells
 from driftline.streams.decide.tuner.histogram_spans import Block, Scores, fill, scores_of
 from driftline.streams.decide.tuner.settings import Tuner
-from driftline.streams.decide.wording import figure, headline, interval, metric_name, share, span, subject, time_ms
+from driftline.streams.decide.wording import (
+    figure,
+    headline,
+    interval,
+    metric_name,
+    share,
+    span,
+    subject,
+    time_ms,
+)
 from driftline.streams.lanes import ALL
 
 SAME = 0.01
@@ -57,7 +69,11 @@ class Made(msgspec.Struct, frozen=True):
 
     def gain(self, six: Any, tuner: Tuner) -> Gain | None:
         """What its threshold gains on rows in six cells."""
-        return gain_of(np.array(six, dtype=np.int64).reshape(-1, 6), tuner.objective, rises=self.to_edge > self.from_edge)
+        return gain_of(
+            np.array(six, dtype=np.int64).reshape(-1, 6),
+            tuner.objective,
+            rises=self.to_edge > self.from_edge,
+        )
 
 
 class TunerMemory(msgspec.Struct, omit_defaults=True):
@@ -84,10 +100,19 @@ class Tuning:
     Parameters
     ----------
     in_force
-        The version's threshold. Events that bring their own threshold were decided by that one instead.
+        The version's threshold. Events that bring their own threshold were decided by that one
+        instead.
     """
 
-    def __init__(self, memories: Memories, model: str, version: str, tuner: Tuner, config: ModelConfig, in_force: float) -> None:
+    def __init__(
+        self,
+        memories: Memories,
+        model: str,
+        version: str,
+        tuner: Tuner,
+        config: ModelConfig,
+        in_force: float,
+    ) -> None:
         self._memories, self._names = memories, (model, version)
         self._tuner, self._in_force = tuner, in_force
         self._delays_ms = {rung.name: rung.ms for rung in config.maturity}
@@ -99,7 +124,8 @@ class Tuning:
         Parameters
         ----------
         mature
-            Whether this is the rung that thresholds are chosen at; a final histogram tells outcomes at any rung.
+            Whether this is the rung that thresholds are chosen at; a final histogram tells outcomes
+            at any rung.
         """
         at_ms = time_ms(seen.window_end) + self._delays_ms.get(seen.maturity or "", 0)
         block = Block()
@@ -112,31 +138,49 @@ class Tuning:
                 yield from self._recommended(seen, at_ms)
 
     def _kept(self, block: Block) -> bool:
-        """Keep a window that follows the newest one, and forget those that leave the span; whether it is time to look at them all."""
+        """Keep a window that follows the newest one, and forget those that leave the span; whether
+        it is time to look at them all.
+        """
         ends_ms = self._memory.ends_ms
         if ends_ms and block.start_ms < ends_ms[-1]:
             return False
         held = self._memories.recall(Block, *self._names, str(block.end_ms))
-        held.start_ms, held.end_ms, held.fit, held.holdout = block.start_ms, block.end_ms, block.fit, block.holdout
+        held.start_ms, held.end_ms, held.fit, held.holdout = (
+            block.start_ms,
+            block.end_ms,
+            block.fit,
+            block.holdout,
+        )
         before_ms = ends_ms[-1] if ends_ms else block.start_ms
         ends_ms.append(block.end_ms)
         while ends_ms[0] <= block.end_ms - self._tuner.span_ms:
             self._memories.forget(Block, *self._names, str(ends_ms.pop(0)))
-        return len(ends_ms) >= LEAST_BLOCKS and block.end_ms // self._tuner.every_ms > before_ms // self._tuner.every_ms
+        return (
+            len(ends_ms) >= LEAST_BLOCKS
+            and block.end_ms // self._tuner.every_ms > before_ms // self._tuner.every_ms
+        )
 
     def _lapsed(self, current: int, at_ms: int) -> Iterator[Recommendation]:
         """The open recommendation closed, if it was carried out or its time is over."""
         made = self._memory.open
         if made is None:
             return
-        status = "applied" if current == made.to_edge else "expired" if at_ms >= made.expires_ms else None
+        status = (
+            "applied"
+            if current == made.to_edge
+            else "expired"
+            if at_ms >= made.expires_ms
+            else None
+        )
         if status is not None:
             self._memory.open = None
             yield msgspec.structs.replace(made.said, status=status, at=format_time(at_ms))
 
     def _recommended(self, seen: Histogram, at_ms: int) -> Iterator[Recommendation]:
         memory, tuner = self._memory, self._tuner
-        blocks = [self._memories.recall(Block, *self._names, str(end_ms)) for end_ms in memory.ends_ms]
+        blocks = [
+            self._memories.recall(Block, *self._names, str(end_ms)) for end_ms in memory.ends_ms
+        ]
         scores, current = scores_of(blocks, seen.bins), edge_of(self._in_force, seen.bins)
         if int(scores.both.sum()) < tuner.min_labels:
             return
@@ -153,8 +197,12 @@ class Tuning:
             over_open = self._gain(scores, memory.open.to_edge, edge)
             if over_open is None or not self._worth_it(over_open):
                 return
-            yield msgspec.structs.replace(memory.open.said, status="superseded", at=format_time(at_ms))
-        said = self._recommendation(seen, scores, gain, (blocks[0].start_ms, blocks[-1].end_ms), (current, edge), at_ms)
+            yield msgspec.structs.replace(
+                memory.open.said, status="superseded", at=format_time(at_ms)
+            )
+        said = self._recommendation(
+            seen, scores, gain, (blocks[0].start_ms, blocks[-1].end_ms), (current, edge), at_ms
+        )
         memory.open = Made(said, current, edge, blocks[-1].end_ms, at_ms + tuner.expires_ms)
         memory.waiting.append(memory.open)
         yield said
@@ -168,7 +216,13 @@ class Tuning:
         return gain.allowed and gain.low > 0 and enough and gain.blocks >= LEAST_BLOCKS
 
     def _recommendation(
-        self, seen: Histogram, scores: Scores, gain: Gain, over: tuple[int, int], edges: tuple[int, int], at_ms: int
+        self,
+        seen: Histogram,
+        scores: Scores,
+        gain: Gain,
+        over: tuple[int, int],
+        edges: tuple[int, int],
+        at_ms: int,
     ) -> Recommendation:
         metric, name = self._tuner.objective.metric, self._tuner.objective.name
         earlier, later = (edge / seen.bins for edge in edges)
@@ -180,7 +234,9 @@ class Tuning:
             model_version=seen.model_version,
             action="set_threshold",
             params={"threshold": later},
-            expected=Expected(metric=metric, from_=gain.earlier, to=gain.later, ci=(gain.low, gain.high)),
+            expected=Expected(
+                metric=metric, from_=gain.earlier, to=gain.later, ci=(gain.low, gain.high)
+            ),
             evidence={
                 "relative_gain": gain.relative,
                 "threshold_in_force": earlier,
@@ -204,7 +260,9 @@ class Tuning:
         )
 
     def _outcomes(self, block: Block, seen: Histogram, at_ms: int) -> Iterator[Recommendation]:
-        """What both thresholds of each waiting recommendation did, once the span after its own is over."""
+        """What both thresholds of each waiting recommendation did, once the span after its own is
+        over.
+        """
         if not self._memory.waiting:
             return
         still: list[Made] = []
@@ -215,7 +273,11 @@ class Tuning:
                 continue
             six = six_cells(scores[:, 0], scores[:, 1], made.from_edge, made.to_edge)
             made = msgspec.structs.replace(made, after=(*made.after, tuple(six[0].tolist())))
-            gain = made.gain(made.after, self._tuner) if block.end_ms >= made.end_ms + self._tuner.span_ms else None
+            gain = (
+                made.gain(made.after, self._tuner)
+                if block.end_ms >= made.end_ms + self._tuner.span_ms
+                else None
+            )
             if gain is None:
                 still.append(made)
             else:
@@ -268,4 +330,7 @@ def _change(gain: Gain) -> str:
 
 def _cells(scores: Scores, edge: int) -> dict[str, int]:
     by_edge = cells_by_edge(*scores.holdout.sum(axis=0))
-    return {name: int(counts[edge]) for name, counts in zip(("tn", "fp", "fn", "tp"), by_edge, strict=True)}
+    return {
+        name: int(counts[edge])
+        for name, counts in zip(("tn", "fp", "fn", "tp"), by_edge, strict=True)
+    }

@@ -39,7 +39,8 @@ class Tuner(msgspec.Struct, frozen=True, kw_only=True):
     objective
         What makes a threshold better.
     window, maturity
-        The windows that are looked at, and their rung; by default those of a day, and the first rung at which 95 % of the labels are known.
+        The windows that are looked at, and their rung; by default those of a day, and the first
+        rung at which 95 % of the labels are known.
     span_ms, every_ms
         How much time is looked at together, and how often.
     min_labels
@@ -83,7 +84,8 @@ def build_tuner(config: ModelConfig, where: str | None = None) -> Tuner:
     Parameters
     ----------
     where
-        Path of the table in the file, such as "models.churn.tuner"; by default where the settings say it stands.
+        Path of the table in the file, such as "models.churn.tuner"; by default where the settings
+        say it stands.
 
     Raises
     ------
@@ -101,10 +103,22 @@ def build_tuner(config: ModelConfig, where: str | None = None) -> Tuner:
     plain = {"type": table.objective} if isinstance(table.objective, str) else table.objective
     kind = objective_plugins().get(plain.get("type", ""))
     if kind is None:
-        raise ValueError(f'{where}.objective: "{plain.get("type", "")}" is not known; known are {", ".join(sorted(objective_plugins()))}')
-    window = _one_name(table.window or _usual_window(config), "window", parse_window, [w.name for w in config.windows], where)
+        raise ValueError(
+            f'{where}.objective: "{plain.get("type", "")}" is not known; known are {", ".join(sorted(objective_plugins()))}'
+        )
+    window = _one_name(
+        table.window or _usual_window(config),
+        "window",
+        parse_window,
+        [w.name for w in config.windows],
+        where,
+    )
     rungs = [rung.name for rung in config.maturity]
-    maturity = None if table.maturity is None else _one_name(table.maturity, "maturity", parse_rung, rungs, where)
+    maturity = (
+        None
+        if table.maturity is None
+        else _one_name(table.maturity, "maturity", parse_rung, rungs, where)
+    )
     lengths = {}
     for field in ("span", "every", "expires"):
         try:
@@ -127,8 +141,15 @@ def build_tuner(config: ModelConfig, where: str | None = None) -> Tuner:
 
 
 def _usual_window(config: ModelConfig) -> str:
-    """The shortest tumbling window of at least a day; stage 2 makes histograms for no shorter ones. Else the largest window."""
-    days = [window for window in config.windows if window.kind == "tumbling" and window.size_ms >= DAY_MS]
+    """The shortest tumbling window of at least a day; stage 2 makes histograms for no shorter ones.
+
+    Else the largest window.
+    """
+    days = [
+        window
+        for window in config.windows
+        if window.kind == "tumbling" and window.size_ms >= DAY_MS
+    ]
     return min(days, key=lambda window: window.size_ms).name if days else largest_window(config)
 
 
@@ -138,5 +159,7 @@ def _one_name(text: str, field: str, parse: Any, known: list[str], where: str) -
     except ValueError as error:
         raise ValueError(f"{where}.{field}: {error}") from error
     if name not in known:
-        raise ValueError(f'{where}.{field}: "{text}" is not kept for this model; known are {", ".join(known)}')
+        raise ValueError(
+            f'{where}.{field}: "{text}" is not kept for this model; known are {", ".join(known)}'
+        )
     return name

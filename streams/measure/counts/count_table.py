@@ -1,7 +1,8 @@
 """Count tables: what a span of time of one model and lane holds, as two integer columns.
 
-A row is a packed key (pane in its bucket, rung, series, measure, a, b) and a count; rows merge by adding the counts of
-equal keys. Which panes a table covers and where it is kept is `panes.py`; what the keys mean for a metric is `layout.py`.
+A row is a packed key (pane in its bucket, rung, series, measure, a, b) and a count; rows merge by
+adding the counts of equal keys. Which panes a table covers and where it is kept is `panes.py`; what
+the keys mean for a metric is `layout.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Ints = NDArray[np.int64]
 
 FORMAT: Final = 2
 
-# Bits of a packed key, from the low end. A pane and a rung at the top make their rows neighbours in a sorted table.
+# Bits of a packed key, from the low end. A pane and a rung at the top make their rows neighbours in
+# a sorted table.
 B_BITS: Final = 12
 A_BITS: Final = 12
 MEASURE_BITS: Final = 4
@@ -50,7 +52,8 @@ class Table:
     keys
         Shape (N,), ascending, distinct.
     counts
-        Shape (N,); an increment that takes something back is negative. None is 0, but in the result of `plus`.
+        Shape (N,); an increment that takes something back is negative. None is 0, but in the result
+        of `plus`.
     """
 
     keys: Ints
@@ -61,7 +64,8 @@ class Table:
 
     @classmethod
     def of(cls, keys: Ints, counts: Ints, *, in_runs: bool = False) -> Table:
-        """The table of rows in any order, with repeated keys; `in_runs` says that they are few ascending runs.
+        """The table of rows in any order, with repeated keys; `in_runs` says that they are few
+        ascending runs.
 
         Examples
         --------
@@ -70,7 +74,8 @@ class Table:
         """
         if not len(keys):
             return EMPTY
-        # The stable sort merges runs: two in a fifth to two fifths of the time of the other, which is five times as fast on any order.
+        # The stable sort merges runs: two in a fifth to two fifths of the time of the other, which
+        # is five times as fast on any order.
         order = np.argsort(keys, kind="stable" if in_runs else None)
         keys, counts = keys[order], counts[order]
         fresh = np.empty(len(keys), np.bool_)
@@ -98,7 +103,8 @@ class Table:
         return Table.of(self.keys & mask, self.counts)
 
     def plus(self, small: Table) -> tuple[Table, Ints]:
-        """The sum of this table and a smaller one without sorting this one again, and the places in it of keys that are new.
+        """The sum of this table and a smaller one without sorting this one again, and the places in
+        it of keys that are new.
 
         A key whose count comes to 0 stays.
 
@@ -118,17 +124,29 @@ class Table:
         if every(known):
             return Table(self.keys, counts), _NONE
         new = ~known
-        grown = Table(np.insert(self.keys, at[new], small.keys[new]), np.insert(counts, at[new], small.counts[new]))
+        grown = Table(
+            np.insert(self.keys, at[new], small.keys[new]),
+            np.insert(counts, at[new], small.counts[new]),
+        )
         return grown, at[new] + np.arange(int(new.sum()))
 
     def encode(self) -> bytes:
         """Format version, width of a count in bytes, number of rows, keys, counts; little-endian.
 
-        A key is the step of 16 bits from the one before it, or 0 and the whole key among those at the end: rows of a series are neighbours,
-        so a table takes about half of what its keys would take.
+        A key is the step of 16 bits from the one before it, or 0 and the whole key among those at
+        the end: rows of a series are neighbours, so a table takes about half of what its keys would
+        take.
         """
-        low, high = (int(np.minimum.reduce(self.counts)), int(np.maximum.reduce(self.counts))) if len(self) else (0, 0)
-        width = next(width for width in (1, 2, 4, 8) if -(1 << 8 * width - 1) <= low and high < 1 << 8 * width - 1)
+        low, high = (
+            (int(np.minimum.reduce(self.counts)), int(np.maximum.reduce(self.counts)))
+            if len(self)
+            else (0, 0)
+        )
+        width = next(
+            width
+            for width in (1, 2, 4, 8)
+            if -(1 << 8 * width - 1) <= low and high < 1 << 8 * width - 1
+        )
         steps = self.keys.copy()
         steps[1:] -= self.keys[:-1]
         far = steps >> 16 != 0
@@ -136,7 +154,12 @@ class Table:
         steps[far] = 0
         head = _HEAD.pack(FORMAT, width, len(self))
         return b"".join(
-            (head, steps.astype("<u2").tobytes(), self.counts.astype(f"<i{width}").tobytes(), self.keys[far].astype("<i8").tobytes())
+            (
+                head,
+                steps.astype("<u2").tobytes(),
+                self.counts.astype(f"<i{width}").tobytes(),
+                self.keys[far].astype("<i8").tobytes(),
+            )
         )
 
     @classmethod
@@ -176,7 +199,11 @@ def merged(tables: Sequence[Table]) -> Table:
     filled = [table for table in tables if len(table)]
     if len(filled) < 2:
         return filled[0] if filled else EMPTY
-    return Table.of(np.concatenate([table.keys for table in filled]), np.concatenate([table.counts for table in filled]), in_runs=True)
+    return Table.of(
+        np.concatenate([table.keys for table in filled]),
+        np.concatenate([table.counts for table in filled]),
+        in_runs=True,
+    )
 
 
 _HEAD: Final = struct.Struct("<BBI")

@@ -1,7 +1,8 @@
-"""From packed keys to columns of a dense array, and from that array to the `Counts` that metrics are functions of.
+"""From packed keys to columns of a dense array, and from that array to the `Counts` that metrics
+are functions of.
 
-A layout belongs to one model and lane and to the labels and octaves of log-linear bins seen so far; when those grow, a new
-layout takes its place and everything is unfolded anew.
+A layout belongs to one model and lane and to the labels and octaves of log-linear bins seen so far;
+when those grow, a new layout takes its place and everything is unfolded anew.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from numpy.typing import NDArray
 from driftline.streams import lanes
 from driftline.streams.lanes import COUNTER_CODES, COUNTERS, SCORE_BINS
 from driftline.streams.masks import some
-from driftline.streams.measure.counts.count_table import A_SHIFT, CODES, MAX_SERIES, MEASURE_BITS, MEASURE_SHIFT, SERIES_SHIFT, Ints
+from driftline.streams.measure.counts.count_table import (
+    A_SHIFT,
+    CODES,
+    MAX_SERIES,
+    MEASURE_BITS,
+    MEASURE_SHIFT,
+    SERIES_SHIFT,
+    Ints,
+)
 from driftline.streams.measure.counts.labels import LabelSet
 from driftline.streams.metrics.counts import Counts, SparseHistogram
 
@@ -56,7 +65,8 @@ class Layout:
     names
         Label text by code.
     bins
-        Ascending log-linear bins, whole octaves, that columns are wanted for (of the delay or of the latency).
+        Ascending log-linear bins, whole octaves, that columns are wanted for (of the delay or of
+        the latency).
     counted_only
         Whether there are columns for counters and the confusion matrix alone.
 
@@ -90,7 +100,9 @@ class Layout:
         self.problem = label_set.problem(configured)
         positive, _ = label_set.pair(configured)
         self.labels = labels if self.problem is None else ("any",)
-        self.positive = labels.index(positive) if positive is not None and len(self.labels) == 2 else None
+        self.positive = (
+            labels.index(positive) if positive is not None and len(self.labels) == 2 else None
+        )
         self.positive_label = positive if self.positive is not None else None
         k = len(self.labels)
         self._label = _label_numbers(label_set, configured, names, self.problem is not None)
@@ -103,7 +115,11 @@ class Layout:
         if lane == lanes.DECISIONS and not counted_only:
             sizes[lanes.DELAY] = len(bins)
             if self.positive is not None:
-                sizes |= {lanes.SCORES_FIT: k * SCORE_BINS, lanes.SCORE_SUM: k, lanes.SCORE_SQUARES: k}
+                sizes |= {
+                    lanes.SCORES_FIT: k * SCORE_BINS,
+                    lanes.SCORE_SUM: k,
+                    lanes.SCORE_SQUARES: k,
+                }
         if lane == lanes.TRAFFIC and not counted_only:
             sizes[lanes.LATENCY] = len(bins)
             if self.positive is not None:
@@ -127,13 +143,19 @@ class Layout:
         self._outside[lanes.SCORES_HOLDOUT] = self._outside[lanes.SCORES_FIT]
 
     def unfold(self, keys: Ints) -> tuple[Ints, Ints]:
-        """Series number and column of each key, two arrays of shape (N,); a column below 0 means a label or bin that is new."""
+        """Series number and column of each key, two arrays of shape (N,); a column below 0 means a
+        label or bin that is new.
+        """
         measure = keys >> MEASURE_SHIFT & (1 << MEASURE_BITS) - 1
         a, b = keys >> A_SHIFT & CODES - 1, keys & CODES - 1
         column = self._base[measure] + self._stride[measure] * self._label[a] + b
         cells = np.flatnonzero(measure == lanes.CELLS)
         if len(cells):
-            column[cells] = self._base[lanes.CELLS] + self._label[a[cells]] * len(self.labels) + self._label[b[cells]]
+            column[cells] = (
+                self._base[lanes.CELLS]
+                + self._label[a[cells]] * len(self.labels)
+                + self._label[b[cells]]
+            )
         binned = np.flatnonzero((measure == lanes.DELAY) | (measure == lanes.LATENCY))
         if len(binned):
             column[binned] = self._base[measure[binned]] + self._bin[b[binned]]
@@ -151,14 +173,24 @@ class Layout:
         return inside
 
     def weighs(self, column: Ints) -> NDArray[np.bool_]:
-        """Which columns count predictions (or outcomes, where a lane has no predictions), for ranking segments by size."""
-        return self.is_cell(column) if self.lane == lanes.ARRIVALS else np.equal(column, COUNTER_CODES["predictions"])
+        """Which columns count predictions (or outcomes, where a lane has no predictions), for
+        ranking segments by size.
+        """
+        return (
+            self.is_cell(column)
+            if self.lane == lanes.ARRIVALS
+            else np.equal(column, COUNTER_CODES["predictions"])
+        )
 
     def scores(self, keys: Ints, column: Ints, counts: Ints, measure: int) -> Ints:
-        """Score histograms of one half by actual label, shape (K, 1000), of rows of shape (N,) that `unfold` gave the columns of."""
+        """Score histograms of one half by actual label, shape (K, 1000), of rows of shape (N,) that
+        `unfold` gave the columns of.
+        """
         part, k = self._slices[lanes.SCORES_FIT], len(self.labels)
         of_half = keys >> MEASURE_SHIFT & (1 << MEASURE_BITS) - 1 == measure
-        counted = np.bincount(column[of_half] - part.start, weights=counts[of_half], minlength=k * SCORE_BINS)
+        counted = np.bincount(
+            column[of_half] - part.start, weights=counts[of_half], minlength=k * SCORE_BINS
+        )
         return counted.astype(np.int64).reshape(k, SCORE_BINS)
 
     def part(self, dense: Ints, measure: int) -> Ints:
@@ -176,11 +208,17 @@ class Layout:
             labels=self.labels,
             positive=self.positive,
             matrix=matrix,
-            n_predictions=matrix.sum(axis=(1, 2)) if self.lane == lanes.ARRIVALS else count[:, COUNTER_CODES["predictions"]],
+            n_predictions=matrix.sum(axis=(1, 2))
+            if self.lane == lanes.ARRIVALS
+            else count[:, COUNTER_CODES["predictions"]],
             errors=count[:, COUNTER_CODES["errors"]],
             score_histogram=self._by_label(dense, lanes.SCORES_FIT),
-            score_sum=self.part(dense, lanes.SCORE_SUM) if lanes.SCORE_SUM in self._slices else None,
-            score_squares=self.part(dense, lanes.SCORE_SQUARES) if lanes.SCORE_SQUARES in self._slices else None,
+            score_sum=self.part(dense, lanes.SCORE_SUM)
+            if lanes.SCORE_SUM in self._slices
+            else None,
+            score_squares=self.part(dense, lanes.SCORE_SQUARES)
+            if lanes.SCORE_SQUARES in self._slices
+            else None,
             predicted_scores=self._by_label(dense, lanes.PREDICTED_SCORES),
             delay=self._binned(dense, lanes.DELAY),
             latency=self._binned(dense, lanes.LATENCY),
@@ -195,10 +233,16 @@ class Layout:
         return part.reshape(len(dense), k, part.shape[1] // k if k else 0)
 
     def _binned(self, dense: Ints, measure: int) -> SparseHistogram | None:
-        return SparseHistogram(self.bins, self.part(dense, measure)) if measure in self._slices else None
+        return (
+            SparseHistogram(self.bins, self.part(dense, measure))
+            if measure in self._slices
+            else None
+        )
 
 
-def _label_numbers(label_set: LabelSet, configured: str | None, names: Sequence[str], problem: bool) -> Ints:
+def _label_numbers(
+    label_set: LabelSet, configured: str | None, names: Sequence[str], problem: bool
+) -> Ints:
     """Index into the labels by label code, UNKNOWN for a label that was not seen yet."""
     if label_set.many:
         return np.zeros(CODES, np.int64)

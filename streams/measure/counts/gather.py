@@ -1,6 +1,8 @@
-"""From tables to dense arrays: the rows of all windows that are due at once, in one pass over the columns.
+"""From tables to dense arrays: the rows of all windows that are due at once, in one pass over the
+columns.
 
-What a job is (which window, which chunks of time) is decided by the caller; which records come of it is `records.py`.
+What a job is (which window, which chunks of time) is decided by the caller; which records come of
+it is `records.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +16,21 @@ import numpy as np
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, NO_MODEL
 from driftline.streams.masks import every
-from driftline.streams.measure.counts.count_table import A_SHIFT, CODES, MEASURE_BITS, MEASURE_SHIFT, RUNG_SHIFT, Ints
-from driftline.streams.measure.counts.dense_layout import ANOTHER, LABEL_IN_A, NEGATIVE, POSITIVE, Layout
+from driftline.streams.measure.counts.count_table import (
+    A_SHIFT,
+    CODES,
+    MEASURE_BITS,
+    MEASURE_SHIFT,
+    RUNG_SHIFT,
+    Ints,
+)
+from driftline.streams.measure.counts.dense_layout import (
+    ANOTHER,
+    LABEL_IN_A,
+    NEGATIVE,
+    POSITIVE,
+    Layout,
+)
 from driftline.streams.measure.counts.model import Model, other_of
 from driftline.streams.measure.counts.numbering import Pair
 from driftline.streams.measure.counts.panes import Chunk
@@ -55,7 +70,8 @@ class Job(msgspec.Struct):
 
 
 class Block:
-    """Counts of many series, of windows whose figures can be worked out together: one lane, the same labels, the same metrics.
+    """Counts of many series, of windows whose figures can be worked out together: one lane, the
+    same labels, the same metrics.
 
     Attributes
     ----------
@@ -82,12 +98,17 @@ class Block:
         due = window.job.due
         self._places.append(place + self.rows * self.layout.width)
         self._counts.append(counts)
-        self._lengths.append(due.end_ms - window.starts() if due.kind != "last_n" else np.zeros(len(window.series), np.int64))
+        self._lengths.append(
+            due.end_ms - window.starts()
+            if due.kind != "last_n"
+            else np.zeros(len(window.series), np.int64)
+        )
         self.rows += len(window.series)
 
     def close(self) -> None:
         """Count everything."""
-        # Not bincount: of the columns, thousands with histograms, most stay 0, and zeros that are not written to take no memory.
+        # Not bincount: of the columns, thousands with histograms, most stay 0, and zeros that are
+        # not written to take no memory.
         dense = np.zeros(self.rows * self.layout.width, np.int64)
         for place, counts in zip(self._places, self._counts, strict=True):
             np.add.at(dense, place, counts)
@@ -97,11 +118,18 @@ class Block:
 
 
 def shape_of(model: Model, layout: Layout) -> tuple[object, ...]:
-    """Windows share a block if this is the same: their figures are the same functions of the same columns.
+    """Windows share a block if this is the same: their figures are the same functions of the same
+    columns.
 
     What belongs to no model has no metrics, whatever the configuration names.
     """
-    return layout.labels, layout.positive, layout.problem, model.config.metrics, model.name == NO_MODEL
+    return (
+        layout.labels,
+        layout.positive,
+        layout.problem,
+        model.config.metrics,
+        model.name == NO_MODEL,
+    )
 
 
 class Evaluated:
@@ -118,14 +146,17 @@ class Evaluated:
     block, first
         Where the counts are: from the row `first` on.
     by_rung
-        Shape (S, R): outcomes with a label in force at each rung, for final announcements in the decisions lane.
+        Shape (S, R): outcomes with a label in force at each rung, for final announcements in the
+        decisions lane.
     """
 
     __slots__ = ("block", "by_rung", "first", "job", "layout", "numbers", "series")
 
     block: Block
 
-    def __init__(self, job: Job, layout: Layout, rows: Sequence[tuple[Pair, int]], by_rung: Ints | None) -> None:
+    def __init__(
+        self, job: Job, layout: Layout, rows: Sequence[tuple[Pair, int]], by_rung: Ints | None
+    ) -> None:
         self.job = job
         self.layout = layout
         self.series = [pair for pair, _ in rows]
@@ -139,14 +170,24 @@ class Evaluated:
         return self.block.dense[self.first : self.first + len(self.series)]
 
     def scores(self, number: int) -> tuple[Ints, Ints]:
-        """Score histograms of a series by actual label, of the fit and the hold-out half, two arrays of shape (K, 1000)."""
+        """Score histograms of a series by actual label, of the fit and the hold-out half, two
+        arrays of shape (K, 1000).
+        """
         layout = self.layout
-        parts = [_unfolded(chunk, layout, _rows_at(chunk, self.block.lane, self.job)) for chunk in self.job.chunks]
-        found = [(chunk.table.keys, part, np.flatnonzero(part[0] == number)) for chunk, part in zip(self.job.chunks, parts, strict=True)]
+        parts = [
+            _unfolded(chunk, layout, _rows_at(chunk, self.block.lane, self.job))
+            for chunk in self.job.chunks
+        ]
+        found = [
+            (chunk.table.keys, part, np.flatnonzero(part[0] == number))
+            for chunk, part in zip(self.job.chunks, parts, strict=True)
+        ]
         keys = np.concatenate([keys[at] for keys, _, at in found])
         column = np.concatenate([part[1][at] for _, part, at in found])
         counts = np.concatenate([part[2][at] for _, part, at in found])
-        return layout.scores(keys, column, counts, lanes.SCORES_FIT), layout.scores(keys, column, counts, lanes.SCORES_HOLDOUT)
+        return layout.scores(keys, column, counts, lanes.SCORES_FIT), layout.scores(
+            keys, column, counts, lanes.SCORES_HOLDOUT
+        )
 
     def starts(self) -> Ints:
         """Start of the window for each of its series, shape (S,)."""
@@ -157,22 +198,29 @@ class Evaluated:
 
 
 class Evaluator:
-    """Keeps the layouts of all models between calls; they can be made anew from the labels and the tables."""
+    """Keeps the layouts of all models between calls; they can be made anew from the labels and the
+    tables.
+    """
 
     def __init__(self) -> None:
         self._layouts: dict[tuple[int, int], Layout] = {}
         self._bins: dict[int, Ints] = {}
         self._made = 0
 
-    def evaluate(self, lane: int, jobs: Sequence[tuple[Model, Sequence[Job]]]) -> list[list[Evaluated]]:
+    def evaluate(
+        self, lane: int, jobs: Sequence[tuple[Model, Sequence[Job]]]
+    ) -> list[list[Evaluated]]:
         """For each model the jobs that have anything to announce, in their order.
 
-        Windows of several models share a block where they can: a metric costs about the same for 2 series and for 100.
+        Windows of several models share a block where they can: a metric costs about the same for 2
+        series and for 100.
         """
         found: list[list[Evaluated]] = []
         opened: dict[tuple[object, ...], Block] = {}
         blocks: list[Block] = []
-        layouts = [self._fitting(model, lane, of_model) if of_model else None for model, of_model in jobs]
+        layouts = [
+            self._fitting(model, lane, of_model) if of_model else None for model, of_model in jobs
+        ]
         for (model, of_model), layout in zip(jobs, layouts, strict=True):
             windows: list[Evaluated] = []
             found.append(windows)
@@ -188,7 +236,9 @@ class Evaluator:
                     continue
                 window, place, counts = selected
                 block = opened.get(shape)
-                if block is None or (block.rows and (block.rows + len(window.series)) * layout.width > MOST_CELLS):
+                if block is None or (
+                    block.rows and (block.rows + len(window.series)) * layout.width > MOST_CELLS
+                ):
                     block = opened[shape] = Block(lane, layout)
                     blocks.append(block)
                 block.add(window, place, counts)
@@ -198,10 +248,17 @@ class Evaluator:
         return found
 
     def _fitting(self, model: Model, lane: int, jobs: Sequence[Job]) -> Layout:
-        """The layout of the lane, grown by the labels and bins that the jobs show for the first time."""
+        """The layout of the lane, grown by the labels and bins that the jobs show for the first
+        time.
+        """
         layout = self._layouts.get((model.number, lane))
-        if layout is None or layout.label_set != model.facts.label_set or layout.bins is not self._bins[lane]:
-            # The labels alone decide, not which lane showed them first: a restart must come to the same matrix.
+        if (
+            layout is None
+            or layout.label_set != model.facts.label_set
+            or layout.bins is not self._bins[lane]
+        ):
+            # The labels alone decide, not which lane showed them first: a restart must come to the
+            # same matrix.
             layout = self._grown(model, lane, np.zeros(0, np.int64), layout)
         while True:
             unknown = []
@@ -220,13 +277,18 @@ class Evaluator:
         """A layout that also knows the labels and bins in `keys`."""
         measure = keys >> MEASURE_SHIFT & (1 << MEASURE_BITS) - 1
         a, b = keys >> A_SHIFT & CODES - 1, keys & CODES - 1
-        codes = np.flatnonzero(np.bincount(np.concatenate((a[LABEL_IN_A[measure]], b[measure == lanes.CELLS])))).tolist()
+        codes = np.flatnonzero(
+            np.bincount(np.concatenate((a[LABEL_IN_A[measure]], b[measure == lanes.CELLS])))
+        ).tolist()
         binned = b[(measure == lanes.DELAY) | (measure == lanes.LATENCY)]
         bins = self._bins.setdefault(lane, binned[:0])
         if not every(np.isin(binned, bins)):
-            # By the octave: a bin beside those that are known is in before it comes, and layouts are seldom made anew.
+            # By the octave: a bin beside those that are known is in before it comes, and layouts
+            # are seldom made anew.
             octaves = np.unique(binned // PER_OCTAVE)
-            bins = self._bins[lane] = np.union1d(bins, (octaves[:, None] * PER_OCTAVE + np.arange(PER_OCTAVE)).ravel())
+            bins = self._bins[lane] = np.union1d(
+                bins, (octaves[:, None] * PER_OCTAVE + np.arange(PER_OCTAVE)).ravel()
+            )
         configured = model.config.positive_label
         held = model.facts.label_set
         names = model.labels.names
@@ -236,11 +298,19 @@ class Evaluator:
             many=ANOTHER in codes,
             configured=configured,
         )
-        if before is not None and (learnt, len(names)) == (before.label_set, before.named) and bins is before.bins:
-            raise ValueError(f"measure: label codes {codes} of {model.name!r} are no labels; stage 1 is of another release")
+        if (
+            before is not None
+            and (learnt, len(names)) == (before.label_set, before.named)
+            and bins is before.bins
+        ):
+            raise ValueError(
+                f"measure: label codes {codes} of {model.name!r} are no labels; stage 1 is of another release"
+            )
         model.facts.label_set = learnt
         self._made += 1
-        layout = self._layouts[model.number, lane] = Layout(self._made, lane, learnt, configured, names, bins)
+        layout = self._layouts[model.number, lane] = Layout(
+            self._made, lane, learnt, configured, names, bins
+        )
         return layout
 
 
@@ -251,8 +321,13 @@ def _rows_at(chunk: Chunk, lane: int, job: Job) -> int:
     return int(np.searchsorted(chunk.table.keys, (job.due.rung + 1) << RUNG_SHIFT))
 
 
-def _selected(model: Model, lane: int, layout: Layout, job: Job) -> tuple[Evaluated, Ints, Ints] | None:
-    """A job with its rows, and the place in a block that begins with them and each of its counts; None without rows."""
+def _selected(
+    model: Model, lane: int, layout: Layout, job: Job
+) -> tuple[Evaluated, Ints, Ints] | None:
+    """A job with its rows, and the place in a block that begins with them and each of its counts;
+
+    None without rows.
+    """
     parts = [_unfolded(chunk, layout, _rows_at(chunk, lane, job)) for chunk in job.chunks]
     series, column, counts = (_joined([part[field] for part in parts]) for field in range(3))
     rows, row_of = _rows(model, layout, job, series, column, counts)
@@ -264,9 +339,13 @@ def _selected(model: Model, lane: int, layout: Layout, job: Job) -> tuple[Evalua
         row, column, counts = row[kept], column[kept], counts[kept]
     by_rung = None
     if lane == lanes.DECISIONS and job.due.final and job.due.size_ms:
-        rungs = _joined([chunk.table.keys[: _rows_at(chunk, lane, job)] >> RUNG_SHIFT for chunk in job.chunks])
+        rungs = _joined(
+            [chunk.table.keys[: _rows_at(chunk, lane, job)] >> RUNG_SHIFT for chunk in job.chunks]
+        )
         cells, width = np.flatnonzero(layout.is_cell(column)), job.due.rung + 1
-        gained = np.bincount(row[cells] * width + rungs[cells], weights=counts[cells], minlength=len(rows) * width)
+        gained = np.bincount(
+            row[cells] * width + rungs[cells], weights=counts[cells], minlength=len(rows) * width
+        )
         by_rung = np.cumsum(gained.astype(np.int64).reshape(len(rows), width), axis=1)
     return Evaluated(job, layout, rows, by_rung), row * layout.width + column, counts
 
@@ -283,22 +362,36 @@ def _joined(parts: Sequence[Ints]) -> Ints:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def _rows(model: Model, layout: Layout, job: Job, series: Ints, column: Ints, counts: Ints) -> tuple[list[tuple[Pair, int]], Ints]:
-    """The rows to announce, as (version, segment) and series number, and the row of each series number (-1 for none).
+def _rows(
+    model: Model, layout: Layout, job: Job, series: Ints, column: Ints, counts: Ints
+) -> tuple[list[tuple[Pair, int]], Ints]:
+    """The rows to announce, as (version, segment) and series number, and the row of each series
+    number (-1 for none).
 
-    Of each dimension the 100 largest segments have rows of their own, ties by name; the others share the row "other".
+    Of each dimension the 100 largest segments have rows of their own, ties by name; the others
+    share the row "other".
     """
     names = model.series.names
     present = np.flatnonzero(np.bincount(series, minlength=len(names)))
     if job.versions is not None:
         versions = job.versions
-        present = np.array([number for number in present.tolist() if names[number][0] in versions], np.int64)
+        present = np.array(
+            [number for number in present.tolist() if names[number][0] in versions], np.int64
+        )
     row_of = np.full(len(names), -1, np.int64)
     ranked = present[np.argsort(model.rank[present])]
     rows = [(names[number], number) for number in ranked.tolist()]
     row_of[ranked] = np.arange(len(ranked))
-    shared = _shared(model, layout, ranked, series, column, counts) if len(ranked) > MOST_SEGMENTS else {}
-    missing = [version for version in job.always if ((version, ALL)) not in {pair for pair, _ in rows}] if job.always else []
+    shared = (
+        _shared(model, layout, ranked, series, column, counts)
+        if len(ranked) > MOST_SEGMENTS
+        else {}
+    )
+    missing = (
+        [version for version in job.always if ((version, ALL)) not in {pair for pair, _ in rows}]
+        if job.always
+        else []
+    )
     if shared or missing:
         pairs: dict[Pair, int] = {}
         for pair, number in rows:
@@ -314,11 +407,17 @@ def _rows(model: Model, layout: Layout, job: Job, series: Ints, column: Ints, co
     return rows, row_of
 
 
-def _shared(model: Model, layout: Layout, ranked: Ints, series: Ints, column: Ints, counts: Ints) -> dict[int, Pair]:
-    """The pair (version, "dimension=other") of each series that is not among the 100 largest of its dimension."""
+def _shared(
+    model: Model, layout: Layout, ranked: Ints, series: Ints, column: Ints, counts: Ints
+) -> dict[int, Pair]:
+    """The pair (version, "dimension=other") of each series that is not among the 100 largest of its
+    dimension.
+    """
     names = model.series.names
     weighs = layout.weighs(column)
-    weight = np.bincount(series[weighs], weights=counts[weighs], minlength=len(names)).astype(np.int64)
+    weight = np.bincount(series[weighs], weights=counts[weighs], minlength=len(names)).astype(
+        np.int64
+    )
     groups: dict[Pair, list[int]] = {}
     for number in ranked.tolist():
         version, segment = names[number]
@@ -327,6 +426,8 @@ def _shared(model: Model, layout: Layout, ranked: Ints, series: Ints, column: In
     shared: dict[int, Pair] = {}
     for other, numbers in groups.items():
         if len(numbers) > MOST_SEGMENTS:
-            largest_first = sorted(numbers, key=lambda number: (-int(weight[number]), names[number][1]))
+            largest_first = sorted(
+                numbers, key=lambda number: (-int(weight[number]), names[number][1])
+            )
             shared |= dict.fromkeys(largest_first[MOST_SEGMENTS:], other)
     return shared

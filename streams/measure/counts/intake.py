@@ -1,4 +1,6 @@
-"""Partials of stage 1, translated into the numbers of this stage and added to the panes: all of a batch in one pass."""
+"""Partials of stage 1, translated into the numbers of this stage and added to the panes: all of a
+batch in one pass.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,15 @@ from numpy.typing import NDArray
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, LANE_NAMES, NO_LABEL, PREDICTED_NEGATIVE
 from driftline.streams.masks import some
-from driftline.streams.measure.counts.count_table import A_BITS, A_SHIFT, B_BITS, MEASURE_SHIFT, RUNG_SHIFT, SERIES_SHIFT, Ints
+from driftline.streams.measure.counts.count_table import (
+    A_BITS,
+    A_SHIFT,
+    B_BITS,
+    MEASURE_SHIFT,
+    RUNG_SHIFT,
+    SERIES_SHIFT,
+    Ints,
+)
 from driftline.streams.measure.counts.dense_layout import ANOTHER, LABEL_IN_A, NONE
 from driftline.streams.measure.counts.model import Model, Version
 from driftline.streams.measure.counts.panes import Panes
@@ -46,10 +56,13 @@ class Received:
     partials, parts
         The partials, and the models of one after another.
     part, number
-        Shape (S,), of the series of one partial after another: which of the parts it is of, and its number in the model.
+        Shape (S,), of the series of one partial after another: which of the parts it is of, and its
+        number in the model.
     """
 
-    def __init__(self, partials: Sequence[Partial], model_of: Callable[[str], Model], state: State) -> None:
+    def __init__(
+        self, partials: Sequence[Partial], model_of: Callable[[str], Model], state: State
+    ) -> None:
         self.partials = partials
         self.parts: list[Part] = []
         numbers = [_NONE]
@@ -57,7 +70,11 @@ class Received:
             for name, series in groupby(partial.series, itemgetter(0)):
                 model = model_of(name)
                 self.parts.append(Part(model, partial))
-                numbers.append(model.series_numbers([(version, segment) for _, version, segment in series], state))
+                numbers.append(
+                    model.series_numbers(
+                        [(version, segment) for _, version, segment in series], state
+                    )
+                )
         self.number = np.concatenate(numbers)
         self.part = np.repeat(np.arange(len(self.parts)), [len(each) for each in numbers[1:]])
         self._begin = _offsets([partial.series for partial in partials])
@@ -80,8 +97,16 @@ class Received:
         return np.repeat(self._begin, lengths) + series.astype(np.int64)
 
 
-def add_counts(received: Received, panes: Panes, first_lane: int, state: State, *, shown: Provisional | None = None) -> None:
-    """Add the counts of all partials of a batch, with one write per model and bucket of time that they touch.
+def add_counts(
+    received: Received,
+    panes: Panes,
+    first_lane: int,
+    state: State,
+    *,
+    shown: Provisional | None = None,
+) -> None:
+    """Add the counts of all partials of a batch, with one write per model and bucket of time that
+    they touch.
 
     Parameters
     ----------
@@ -94,18 +119,30 @@ def add_counts(received: Received, panes: Panes, first_lane: int, state: State, 
     lengths = [len(partial.counts["pane"]) for partial in partials]
     if not any(lengths):
         return
-    columns = {name: np.concatenate([partial.counts[name] for partial in partials]) for name in partials[0].counts}
+    columns = {
+        name: np.concatenate([partial.counts[name] for partial in partials])
+        for name in partials[0].counts
+    }
     at = received.places(lengths, columns["series"])
     part, series = received.part[at], received.number[at]
-    a, b, measure = columns["a"].astype(np.int64), columns["b"].astype(np.int64), columns["measure"].astype(np.int64)
+    a, b, measure = (
+        columns["a"].astype(np.int64),
+        columns["b"].astype(np.int64),
+        columns["measure"].astype(np.int64),
+    )
     labelled, cells = LABEL_IN_A[measure], measure == lanes.CELLS
     if some(labelled):
-        codes, parts = np.concatenate((a[labelled], b[cells])), np.concatenate((part[labelled], part[cells]))
+        codes, parts = (
+            np.concatenate((a[labelled], b[cells])),
+            np.concatenate((part[labelled], part[cells])),
+        )
         numbers = labels_of(received.parts, parts, codes, state)
         split = len(numbers) - int(cells.sum())
         a[labelled], b[cells] = numbers[:split], numbers[split:]
     if int(b.max()) >> B_BITS or int(a.max()) >> A_BITS:
-        raise ValueError(f"measure: an index of a count does not fit {A_BITS} bits; stage 1 is of another release")
+        raise ValueError(
+            f"measure: an index of a count does not fit {A_BITS} bits; stage 1 is of another release"
+        )
     lane, pane = columns["lane"].astype(np.int64), columns["pane"].astype(np.int64, copy=False)
     _first_sights(received, at, np.where(lane == first_lane, pane, _NEVER))
     models = received.models
@@ -117,7 +154,9 @@ def add_counts(received: Received, panes: Panes, first_lane: int, state: State, 
     keys |= a << A_SHIFT
     keys |= b
     counts = columns["count"].astype(np.int64, copy=False)
-    for gained in panes.add([model.number for model in models], model, lane, pane, keys, counts, state):
+    for gained in panes.add(
+        [model.number for model in models], model, lane, pane, keys, counts, state
+    ):
         models[gained.model].saw(gained.lane, gained.first_ms, gained.last_ms)
     if shown is not None:
         shown.note(models, model, lane, pane, keys, counts)
@@ -135,27 +174,37 @@ def labels_of(parts: Sequence[Part], part: Ints, codes: Ints, state: State) -> I
     places = offsets[part[named]] + codes[named]
     used = np.flatnonzero(np.bincount(places))
     number_of = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.int64)
-    for place, owner in zip(used.tolist(), (np.searchsorted(offsets, used, side="right") - 1).tolist(), strict=True):
-        (number,) = parts[owner].model.labels.numbers([labels[owner][place - int(offsets[owner])]], state)
+    for place, owner in zip(
+        used.tolist(), (np.searchsorted(offsets, used, side="right") - 1).tolist(), strict=True
+    ):
+        (number,) = parts[owner].model.labels.numbers(
+            [labels[owner][place - int(offsets[owner])]], state
+        )
         number_of[place] = min(number, ANOTHER)
     numbers[named] = number_of[places]
     return numbers
 
 
 def _offsets(parts: Sequence[Sequence[object]]) -> Ints:
-    """Where each part begins in all of them together; parts without anything are passed over by a search from the right."""
+    """Where each part begins in all of them together; parts without anything are passed over by a
+    search from the right.
+    """
     lengths = np.array([len(part) for part in parts], np.int64)
     return np.cumsum(lengths) - lengths
 
 
 def _first_sights(received: Received, at: Ints, pane: Ints) -> None:
-    """Remember the first pane of each version, of rows of the series `at`, shape (N,); _NEVER for a row that tells of none."""
+    """Remember the first pane of each version, of rows of the series `at`, shape (N,); _NEVER for a
+    row that tells of none.
+    """
     # Rows of a series mostly follow each other.
     begins = np.flatnonzero(np.diff(at, prepend=-1))
     earliest = np.full(len(received.part), _NEVER)
     np.minimum.at(earliest, at[begins], np.minimum.reduceat(pane, begins))
     series = chain.from_iterable(partial.series for partial in received.partials)
-    for (_, version, segment), part, first_ms in zip(series, received.part.tolist(), earliest.tolist(), strict=True):
+    for (_, version, segment), part, first_ms in zip(
+        series, received.part.tolist(), earliest.tolist(), strict=True
+    ):
         if segment != ALL or first_ms == _NEVER:
             continue
         versions = received.parts[part].model.facts.versions

@@ -1,4 +1,6 @@
-"""Which labels a model has, which one is positive, and what a label that follows from a score stands for."""
+"""Which labels a model has, which one is positive, and what a label that follows from a score
+stands for.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ class LabelSet(msgspec.Struct, frozen=True):
     many
         Whether there are more labels than a matrix is made of; further ones are not remembered.
     positive, negative
-        What those stand for, once there were two labels; a third label that turns up later does not change it.
+        What those stand for, once there were two labels; a third label that turns up later does not
+        change it.
     """
 
     seen: tuple[str, ...] = ()
@@ -36,8 +39,13 @@ class LabelSet(msgspec.Struct, frozen=True):
     positive: str | None = None
     negative: str | None = None
 
-    def with_more(self, labels: Iterable[str], *, derived: bool, many: bool, configured: str | None) -> LabelSet:
-        """The set after further labels were seen; `configured` is the positive label of the configuration, if it names one."""
+    def with_more(
+        self, labels: Iterable[str], *, derived: bool, many: bool, configured: str | None
+    ) -> LabelSet:
+        """The set after further labels were seen;
+
+        `configured` is the positive label of the configuration, if it names one.
+        """
         seen = ordered([*self.seen, *labels])
         grown = msgspec.structs.replace(self, seen=seen, derived=self.derived or derived)
         if many or self.many or len(seen) > MOST_LABELS:
@@ -56,7 +64,9 @@ class LabelSet(msgspec.Struct, frozen=True):
         (('no', 'yes'), ('9', '10'), ('a', 'b'))
         """
         every = _with(self.seen, configured)
-        return next((pair for pair in PAIRS if every[0] in pair), every) if len(every) == 1 else every
+        return (
+            next((pair for pair in PAIRS if every[0] in pair), every) if len(every) == 1 else every
+        )
 
     def pair(self, configured: str | None) -> tuple[str | None, str | None]:
         """The positive and the negative label; None where they are not known yet."""

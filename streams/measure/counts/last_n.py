@@ -1,7 +1,8 @@
 """The newest outcomes of each series, for the "last n" windows.
 
-Outcomes rank by (time at which the truth was known, hash of the id). Kept are the newest n of each series as of the last
-announcement, and what came after it, in buckets of time of which only as many rows are kept as could still matter.
+Outcomes rank by (time at which the truth was known, hash of the id). Kept are the newest n of each
+series as of the last announcement, and what came after it, in buckets of time of which only as many
+rows are kept as could still matter.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ from numpy.typing import NDArray
 from driftline.streams import lanes
 from driftline.streams.lanes import NO_LABEL
 from driftline.streams.masks import some
-from driftline.streams.measure.counts.count_table import A_SHIFT, MEASURE_SHIFT, SERIES_SHIFT, Ints, Table
+from driftline.streams.measure.counts.count_table import (
+    A_SHIFT,
+    MEASURE_SHIFT,
+    SERIES_SHIFT,
+    Ints,
+    Table,
+)
 from driftline.streams.measure.counts.gather import Job
 from driftline.streams.measure.counts.intake import Received, labels_of
 from driftline.streams.measure.counts.merge_runs import Kind, Runs, place_of
@@ -25,14 +32,17 @@ from driftline.streams.measure.counts.panes import Chunk
 from driftline.streams.measure.timing.windows import Due, Plan
 from driftline.streams.stage import State
 
-# Exact unless more outcomes than this are taken back in one series and bucket after it was cut to its newest rows.
+# Exact unless more outcomes than this are taken back in one series and bucket after it was cut to
+# its newest rows.
 SPARE: Final = 1_000
 CACHED_ROWS: Final = 500_000
 FORMAT: Final = 1
 
 
 class Outcomes(msgspec.Struct, frozen=True):
-    """Outcomes, columns of shape (N,): series number, time, hash, packed actual and predicted label, sign."""
+    """Outcomes, columns of shape (N,): series number, time, hash, packed actual and predicted
+    label, sign.
+    """
 
     series: Ints
     time: Ints
@@ -49,15 +59,22 @@ class Outcomes(msgspec.Struct, frozen=True):
 
     def encode(self) -> bytes:
         """Format version and the columns one after another, little-endian."""
-        return bytes([FORMAT]) + b"".join(column.astype(f"<{column.dtype.kind}8").tobytes() for column in self._columns())
+        return bytes([FORMAT]) + b"".join(
+            column.astype(f"<{column.dtype.kind}8").tobytes() for column in self._columns()
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> Outcomes:
         """The inverse of `encode`."""
         if data[0] != FORMAT:
-            raise ValueError(f"measure: recent outcomes of format {data[0]}, needed {FORMAT}; replay the log into a new folder")
+            raise ValueError(
+                f"measure: recent outcomes of format {data[0]}, needed {FORMAT}; replay the log into a new folder"
+            )
         n = (len(data) - 1) // 40
-        columns = [np.frombuffer(data, f"<{kind}8", n, 1 + 8 * n * place) for place, kind in enumerate("iiuii")]
+        columns = [
+            np.frombuffer(data, f"<{kind}8", n, 1 + 8 * n * place)
+            for place, kind in enumerate("iiuii")
+        ]
         return cls(*columns)
 
     def _columns(self) -> tuple[NDArray[np.generic], ...]:
@@ -75,16 +92,24 @@ class RecentOutcomes:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        kind = Kind(len, lambda parts: newest(joined(parts), most + SPARE), Outcomes.encode, Outcomes.decode)
+        kind = Kind(
+            len, lambda parts: newest(joined(parts), most + SPARE), Outcomes.encode, Outcomes.decode
+        )
         self._runs = Runs(kind, cached=CACHED_ROWS)
 
     def add(self, received: Received, steps_ms: Sequence[int], state: State) -> None:
-        """Add the outcomes of all partials of a batch; `steps_ms` has the length of the buckets for each part."""
+        """Add the outcomes of all partials of a batch;
+
+        `steps_ms` has the length of the buckets for each part.
+        """
         if not any(len(partial.recent["series"]) for partial in received.partials):
             return
         part, rows = _translated(received, state)
         step_ms = np.array(steps_ms, np.int64)[part]
-        owner, start = np.array([part.model.number for part in received.parts], np.int64)[part], rows.time // step_ms * step_ms
+        owner, start = (
+            np.array([part.model.number for part in received.parts], np.int64)[part],
+            rows.time // step_ms * step_ms,
+        )
         for number, start_ms in np.unique(np.stack((owner, start)), axis=1).T.tolist():
             of_bucket = rows.take((owner == number) & (start == start_ms))
             if len(of_bucket) > self._most:
@@ -92,17 +117,22 @@ class RecentOutcomes:
             self._runs.append(place_of(b"r", number, start_ms), of_bucket, state)
 
     def jobs(self, model: Model, plan: Plan, end_ms: int, state: State) -> list[Job]:
-        """The last-n windows that end at `end_ms`, of the series that gained an outcome since the announcement before."""
+        """The last-n windows that end at `end_ms`, of the series that gained an outcome since the
+        announcement before.
+        """
         sizes, held_place = model.config.last_n, place_of(b"n", model.number)
         bucket = place_of(b"r", model.number, end_ms - plan.recent_step_ms)
         fresh = newest(joined(self._runs.read(bucket, state)), None)
         if not len(fresh):
             return []
-        # All that is held is older than all that is fresh, and both are in order of series and rank.
+        # All that is held is older than all that is fresh, and both are in order of series and
+        # rank.
         both = joined([*self._runs.read(held_place, state), fresh])
         rows = cut(both.take(np.argsort(both.series, kind="stable")), max(sizes))
         self._runs.replace(held_place, rows, state)
-        self._runs.drop(place_of(b"r", model.number, 0), place_of(b"r", model.number, end_ms), state)
+        self._runs.drop(
+            place_of(b"r", model.number, 0), place_of(b"r", model.number, end_ms), state
+        )
         changed = np.zeros(len(model.series), np.bool_)
         changed[fresh.series] = True
         rows = rows.take(changed[rows.series])
@@ -113,18 +143,29 @@ class RecentOutcomes:
             series, first = np.unique(kept.series, return_index=True)
             starts = dict(zip(series.tolist(), kept.time[first].tolist(), strict=True))
             due = Due(f"last_{size}", "last_n", 0, end_ms, 0, None, True, 1, end_ms, end_ms)
-            jobs.append(Job(due, [Chunk(Table(keys, np.ones(len(keys), np.int64)))], end_ms, starts=starts))
+            jobs.append(
+                Job(due, [Chunk(Table(keys, np.ones(len(keys), np.int64)))], end_ms, starts=starts)
+            )
         return jobs
 
 
 def joined(parts: Sequence[Outcomes]) -> Outcomes:
     """All rows of several."""
-    columns = zip(*((part.series, part.time, part.hash, part.cell, part.sign) for part in parts), strict=True) if parts else _NONE
+    columns = (
+        zip(
+            *((part.series, part.time, part.hash, part.cell, part.sign) for part in parts),
+            strict=True,
+        )
+        if parts
+        else _NONE
+    )
     return Outcomes(*(np.concatenate(column) for column in columns))
 
 
 def newest(rows: Outcomes, most: int | None) -> Outcomes:
-    """By series and rank: what is left when rows that were taken back are gone, at most the newest `most` of each series."""
+    """By series and rank: what is left when rows that were taken back are gone, at most the newest
+    `most` of each series.
+    """
     rows = rows.take(np.lexsort((rows.cell, rows.hash, rows.time, rows.series)))
     if some(rows.sign != 1):
         same = (
@@ -152,13 +193,20 @@ def cut(rows: Outcomes, most: int) -> Outcomes:
 
 
 def _translated(received: Received, state: State) -> tuple[Ints, Outcomes]:
-    """The part of each outcome and the outcomes of all partials; those that begin with a retraction are none."""
+    """The part of each outcome and the outcomes of all partials; those that begin with a retraction
+    are none.
+    """
     partials = received.partials
-    columns = {name: np.concatenate([partial.recent[name] for partial in partials]) for name in partials[0].recent}
+    columns = {
+        name: np.concatenate([partial.recent[name] for partial in partials])
+        for name in partials[0].recent
+    }
     at = received.places([len(partial.recent["series"]) for partial in partials], columns["series"])
     part = received.part[at]
     actual, predicted = columns["actual"].astype(np.int64), columns["predicted"].astype(np.int64)
-    numbers = labels_of(received.parts, np.concatenate((part, part)), np.concatenate((actual, predicted)), state)
+    numbers = labels_of(
+        received.parts, np.concatenate((part, part)), np.concatenate((actual, predicted)), state
+    )
     rows = Outcomes(
         received.number[at],
         columns["time"].astype(np.int64),
@@ -170,5 +218,7 @@ def _translated(received: Received, state: State) -> tuple[Ints, Outcomes]:
     return part[kept], rows.take(kept)
 
 
-_NONE: Final = tuple([np.zeros(0, dtype)] for dtype in (np.int64, np.int64, np.uint64, np.int64, np.int64))
+_NONE: Final = tuple(
+    [np.zeros(0, dtype)] for dtype in (np.int64, np.int64, np.uint64, np.int64, np.int64)
+)
 _TRUE: Final = np.ones(1, np.bool_)

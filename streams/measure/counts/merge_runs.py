@@ -1,9 +1,12 @@
-"""Mergeable things that grow by small increments, kept in `State` without rewriting all of them each time.
+"""Mergeable things that grow by small increments, kept in `State` without rewriting all of them
+each time.
 
-At one place there are a few runs of falling size. An increment is appended as a run of its own, and as soon as eight runs at the end
-are of about one size they become one; so a row is rewritten about log8(rows / increment) times, and reading merges a handful of
-runs. (Bentley and Saxe's logarithmic method; log-structured stores do the same with files.) Size and extent of each run stay in
-memory, so that an increment is appended without reading what is there, and a read takes only the runs that reach into it.
+At one place there are a few runs of falling size. An increment is appended as a run of its own, and
+as soon as eight runs at the end are of about one size they become one; so a row is rewritten about
+log8(rows / increment) times, and reading merges a handful of runs. (Bentley and Saxe's logarithmic
+method; log-structured stores do the same with files.) Size and extent of each run stay in memory,
+so that an increment is appended without reading what is there, and a read takes only the runs that
+reach into it.
 """
 
 from __future__ import annotations
@@ -29,7 +32,10 @@ def _everywhere(item: object) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """How things of one kind are measured, merged and written down; `extent` is where its first and its last part lie, if it has parts."""
+    """How things of one kind are measured, merged and written down;
+
+    `extent` is where its first and its last part lie, if it has parts.
+    """
 
     size: Callable[[T], int]
     merge: Callable[[Sequence[T]], T]
@@ -55,7 +61,8 @@ class Runs(Generic[T]):
     kind
         What is kept.
     cached
-        Sum of the sizes of what stays decoded in memory, oldest use out first. What is dropped is read again from `State`.
+        Sum of the sizes of what stays decoded in memory, oldest use out first. What is dropped is
+        read again from `State`.
     """
 
     def __init__(self, kind: Kind[T], *, cached: int) -> None:
@@ -70,7 +77,9 @@ class Runs(Generic[T]):
         heads = self._heads_at(place, state)
         keep, size = len(heads), self._kind.size(item)
         while (first := self._first_alike(heads[:keep], size)) < keep:
-            item = self._kind.merge([*(self._item(_slot(place, number), state) for number in range(first, keep)), item])
+            item = self._kind.merge(
+                [*(self._item(_slot(place, number), state) for number in range(first, keep)), item]
+            )
             keep, size = first, self._kind.size(item)
         self._cut(place, heads, keep + 1, state)
         self._put(place, heads, keep, item, size, state)
@@ -78,7 +87,9 @@ class Runs(Generic[T]):
 
     @staticmethod
     def _first_alike(heads: Sequence[_Head], size: int) -> int:
-        """Which of the runs at the end, from the first of them on, are to become one with an item of a size; their number for none."""
+        """Which of the runs at the end, from the first of them on, are to become one with an item
+        of a size; their number for none.
+        """
         if len(heads) == MOST_RUNS - 1:
             return 0
         first = len(heads)
@@ -97,7 +108,9 @@ class Runs(Generic[T]):
         """The runs at a place that reach into an extent (both ends included), oldest first."""
         heads = self._heads_at(place, state)
         first, last = extent
-        found = [number for number, head in enumerate(heads) if head.first <= last and first <= head.last]
+        found = [
+            number for number, head in enumerate(heads) if head.first <= last and first <= head.last
+        ]
         items = [self._item(_slot(place, number), state) for number in found]
         self._trim()
         return items
@@ -114,7 +127,11 @@ class Runs(Generic[T]):
         if heads is None:
             heads = self._heads[place] = []
             first = state.get(_slot(place, 0))
-            others = state.get_many([_slot(place, number) for number in range(1, MOST_RUNS)]) if first is not None else ()
+            others = (
+                state.get_many([_slot(place, number) for number in range(1, MOST_RUNS)])
+                if first is not None
+                else ()
+            )
             for number, data in enumerate((first, *others)):
                 if data is None:
                     break
@@ -122,7 +139,9 @@ class Runs(Generic[T]):
                 heads.append(self._remember(_slot(place, number), item, self._kind.size(item)))
         return heads
 
-    def _put(self, place: bytes, heads: list[_Head], number: int, item: T, size: int, state: State) -> None:
+    def _put(
+        self, place: bytes, heads: list[_Head], number: int, item: T, size: int, state: State
+    ) -> None:
         slot = _slot(place, number)
         self._forget(slot)
         heads[number:] = [self._remember(slot, item, size)]
@@ -143,7 +162,9 @@ class Runs(Generic[T]):
             return held[1]
         data = state.get(slot)
         if data is None:
-            raise ValueError(f"measure: run {slot.hex()} is gone from the state; replay the log into a new folder")
+            raise ValueError(
+                f"measure: run {slot.hex()} is gone from the state; replay the log into a new folder"
+            )
         item = self._kind.decode(data)
         self._remember(slot, item, self._kind.size(item))
         return item

@@ -1,4 +1,6 @@
-"""What stage 2 knows of one model beside its counts: names, versions, labels, and what the registry says."""
+"""What stage 2 knows of one model beside its counts: names, versions, labels, and what the registry
+says.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ class Version(msgspec.Struct):
     first_ms
         Start of its first pane with traffic.
     last_ms
-        End of the last window with traffic, of those of the smallest step; None before the first one.
+        End of the last window with traffic, of those of the smallest step; None before the first
+        one.
     announced
         Whether its first sight was reported.
     reference_made
@@ -83,7 +86,9 @@ class Facts(msgspec.Struct):
     """
 
     format: int = FORMAT
-    first_pane_ms: list[int | None] = msgspec.field(default_factory=lambda: [None] * len(LANE_NAMES))
+    first_pane_ms: list[int | None] = msgspec.field(
+        default_factory=lambda: [None] * len(LANE_NAMES)
+    )
     last_pane_ms: list[int | None] = msgspec.field(default_factory=lambda: [None] * len(LANE_NAMES))
     kept_from_ms: list[int] = msgspec.field(default_factory=lambda: [0] * len(LANE_NAMES))
     versions: dict[str, Version] = {}
@@ -120,7 +125,9 @@ class Model:
             return Facts()
         facts = _decode(held)
         if facts.format != FORMAT:
-            raise ValueError(f"measure: state of {self.name} has format {facts.format}, needed {FORMAT}; replay the log into a new folder")
+            raise ValueError(
+                f"measure: state of {self.name} has format {facts.format}, needed {FORMAT}; replay the log into a new folder"
+            )
         return facts
 
     def write(self, state: State) -> None:
@@ -131,19 +138,32 @@ class Model:
             self._written = data
 
     def series_numbers(self, series: list[Pair], state: State) -> Ints:
-        """The number of each (version, segment), shape (N,). When numbers run out, further values of a dimension count as its "other"."""
+        """The number of each (version, segment), shape (N,).
+
+        When numbers run out, further values of a dimension count as its "other".
+        """
         numbers = self.series.numbers(series, state)
         if len(self.series) >= MAX_SERIES - 1 and MAX_SERIES - 1 in numbers:
-            others = self.series.numbers([(version, other_of(segment)) for version, segment in series], state)
-            numbers = [other if number == MAX_SERIES - 1 else number for number, other in zip(numbers, others, strict=True)]
+            others = self.series.numbers(
+                [(version, other_of(segment)) for version, segment in series], state
+            )
+            numbers = [
+                other if number == MAX_SERIES - 1 else number
+                for number, other in zip(numbers, others, strict=True)
+            ]
         return np.array(numbers, np.int64)
 
     @property
     def rank(self) -> Ints:
-        """Place of each series number in the order of announcement: by version, "all" before the segments, then by segment."""
+        """Place of each series number in the order of announcement: by version, "all" before the
+        segments, then by segment.
+        """
         if len(self._rank) != len(self.series):
             names = self.series.names
-            order = sorted(range(len(names)), key=lambda number: (names[number][0], names[number][1] != ALL, names[number][1]))
+            order = sorted(
+                range(len(names)),
+                key=lambda number: (names[number][0], names[number][1] != ALL, names[number][1]),
+            )
             self._rank = np.empty(len(names), np.int64)
             self._rank[order] = np.arange(len(names))
         return self._rank

@@ -1,7 +1,8 @@
 """Numbers for what has a name: the series and labels of each model, and the models themselves.
 
-Counts travel under names; inside a count table there are only numbers. A number is given at first sight and stays for good, so
-that tables of different times add up. The numbers never leave this stage's state.
+Counts travel under names; inside a count table there are only numbers. A number is given at first
+sight and stays for good, so that tables of different times add up. The numbers never leave this
+stage's state.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from driftline.streams.stage import State
 
 N = TypeVar("N", str, tuple[str, str])
 
-CHUNK: Final = 256  # names to a state record, so that a new name does not write all the old ones again
+CHUNK: Final = (
+    256  # names to a state record, so that a new name does not write all the old ones again
+)
 
 Pair = tuple[str, str]
 
@@ -30,10 +33,13 @@ class Names(Generic[N]):
     decode
         Reads a chunk of names; `texts_of` or `pairs_of`.
     limit
-        Number of names that there may be; any further one gets the number `limit`, which stands for "another".
+        Number of names that there may be; any further one gets the number `limit`, which stands for
+        "another".
     """
 
-    def __init__(self, place: bytes, decode: Callable[[bytes], list[N]], limit: int, state: State) -> None:
+    def __init__(
+        self, place: bytes, decode: Callable[[bytes], list[N]], limit: int, state: State
+    ) -> None:
         self._place = place
         self._limit = limit
         self.names: list[N] = []
@@ -62,7 +68,9 @@ class Names(Generic[N]):
                 self.names.append(name)
         if len(self.names) > before:
             for chunk in range(before // CHUNK, (len(self.names) - 1) // CHUNK + 1):
-                state.put(self._key(chunk), _encode(self.names[chunk * CHUNK : (chunk + 1) * CHUNK]))
+                state.put(
+                    self._key(chunk), _encode(self.names[chunk * CHUNK : (chunk + 1) * CHUNK])
+                )
         return [known.get(name, self._limit) for name in names]
 
     def _key(self, chunk: int) -> bytes:

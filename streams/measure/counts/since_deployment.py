@@ -1,7 +1,7 @@
 """Counts since deployment: one table per model and rung that grows by a day at a time.
 
-A day is summed for good when it is final; the days after it are still in the panes. What stands in memory for each rung is made of
-both, and grows by the next day's rows when that is due.
+A day is summed for good when it is final; the days after it are still in the panes. What stands in
+memory for each rung is made of both, and grows by the next day's rows when that is due.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ import numpy as np
 
 from driftline.streams.lanes import DECISIONS
 from driftline.streams.masks import every
-from driftline.streams.measure.counts.count_table import MAX_SERIES, RUNG_SHIFT, SERIES_SHIFT, WITHOUT_RUNG, Table, merged
+from driftline.streams.measure.counts.count_table import (
+    MAX_SERIES,
+    RUNG_SHIFT,
+    SERIES_SHIFT,
+    WITHOUT_RUNG,
+    Table,
+    merged,
+)
 from driftline.streams.measure.counts.gather import Job
 from driftline.streams.measure.counts.merge_runs import Runs, place_of
 from driftline.streams.measure.counts.model import Model
@@ -50,11 +57,16 @@ class SinceDeployment:
             news = last_day.between(0, (due.rung + 1) << RUNG_SHIFT)
             chunk = self._upto(model, due, step_ms, news, state)
             names = model.series.names
-            versions = dict.fromkeys(names[number][0] for number in np.flatnonzero(np.bincount(_series(news), minlength=1)).tolist())
+            versions = dict.fromkeys(
+                names[number][0]
+                for number in np.flatnonzero(np.bincount(_series(news), minlength=1)).tolist()
+            )
             by_start: dict[int, list[str]] = {}
             for version in versions:
                 by_start.setdefault(_start_of(model, version, due.end_ms), []).append(version)
-            jobs += [Job(due, [chunk], start, frozenset(by_start[start])) for start in sorted(by_start)]
+            jobs += [
+                Job(due, [chunk], start, frozenset(by_start[start])) for start in sorted(by_start)
+            ]
             while due.final and facts.since_ms < due.end_ms:
                 day = self._day(model, facts.since_ms, facts.since_ms + step_ms, state)
                 if len(day):
@@ -73,7 +85,10 @@ class SinceDeployment:
             self._rows -= len(self._summed.pop(key)[1].table)
 
     def _upto(self, model: Model, due: Due, step_ms: int, news: Table, state: State) -> Chunk:
-        """Everything since deployment up to the end of the announcement, as known at its rung; `news` is the last day of it."""
+        """Everything since deployment up to the end of the announcement, as known at its rung;
+
+        `news` is the last day of it.
+        """
         key = (model.number, due.rung)
         end_ms, chunk = self._summed.pop(key, (-1, None))
         if chunk is not None:
@@ -91,22 +106,41 @@ class SinceDeployment:
         """All days before the last one of the announcement."""
         known = (due.rung + 1) << RUNG_SHIFT
         since_ms = model.facts.since_ms or 0
-        tables = [table.between(0, known) for table in self._final.read(place_of(b"d", model.number), state)]
+        tables = [
+            table.between(0, known)
+            for table in self._final.read(place_of(b"d", model.number), state)
+        ]
         days = range(since_ms, due.end_ms - step_ms, step_ms)
         tables += [self._day(model, day, day + step_ms, state).between(0, known) for day in days]
         return merged(tables).masked(WITHOUT_RUNG)
 
     def _day(self, model: Model, start_ms: int, end_ms: int, state: State) -> Table:
         """The rows of a day, of each version only those since its deployment."""
-        whole = merged([chunk.table for chunk in self._panes.span(model.number, DECISIONS, start_ms, end_ms, state)])
-        starts = {name: held.since_ms for name, held in sorted(model.facts.registry.items()) if (held.since_ms or 0) > start_ms}
+        whole = merged(
+            [
+                chunk.table
+                for chunk in self._panes.span(model.number, DECISIONS, start_ms, end_ms, state)
+            ]
+        )
+        starts = {
+            name: held.since_ms
+            for name, held in sorted(model.facts.registry.items())
+            if (held.since_ms or 0) > start_ms
+        }
         if not starts or not len(whole):
             return whole
         kept = ~_is_of(model, starts.keys())[_series(whole)]
         parts = [Table(whole.keys[kept], whole.counts[kept])]
         for name, since_ms in starts.items():
             if since_ms is not None and since_ms < end_ms:
-                part = merged([chunk.table for chunk in self._panes.span(model.number, DECISIONS, since_ms, end_ms, state)])
+                part = merged(
+                    [
+                        chunk.table
+                        for chunk in self._panes.span(
+                            model.number, DECISIONS, since_ms, end_ms, state
+                        )
+                    ]
+                )
                 of_version = _is_of(model, {name})[_series(part)]
                 parts.append(Table(part.keys[of_version], part.counts[of_version]))
         return merged(parts)
@@ -122,9 +156,11 @@ def _is_of(model: Model, versions: object) -> np.ndarray[tuple[int], np.dtype[np
 
 
 def _start_of(model: Model, version: str, end_ms: int) -> int:
-    """Where "since deployment" begins: with the deployment, or with the first pane of a version that was never deployed.
+    """Where "since deployment" begins: with the deployment, or with the first pane of a version
+    that was never deployed.
 
-    A version that was never in time has none before `end_ms`, and whether a later one has been read already may not show.
+    A version that was never in time has none before `end_ms`, and whether a later one has been read
+    already may not show.
     """
     registered, seen = model.facts.registry.get(version), model.facts.versions.get(version)
     if registered is not None and registered.since_ms is not None:

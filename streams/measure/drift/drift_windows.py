@@ -1,4 +1,6 @@
-"""Drift: the detection window of a version against the reference in force, by every test of the catalogue."""
+"""Drift: the detection window of a version against the reference in force, by every test of the
+catalogue.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,16 @@ LEVELS: Final[Mapping[str, tuple[Level, str]]] = {
     "moderate": ("moderate", ""),
     "severe": ("severe", ""),
     "insufficient data": ("insufficient_data", "too few values on one side"),
-    "identifier": ("insufficient_data", "more than 1,000 distinct texts: an identifier, which is not judged"),
+    "identifier": (
+        "insufficient_data",
+        "more than 1,000 distinct texts: an identifier, which is not judged",
+    ),
     "type changed": ("severe", "one side holds numbers, the other texts"),
 }
 ENOUGH_ROWS: Final = 100
-DEPENDENT: Final = "the rows of one side depend on each other too much to tell drift from the ordinary"
+DEPENDENT: Final = (
+    "the rows of one side depend on each other too much to tell drift from the ordinary"
+)
 ACTIONS: Final = {
     "mild": "watch it",
     "moderate": "find out what changed upstream",
@@ -39,7 +46,9 @@ ACTIONS: Final = {
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """What the reference says of one target: its summary, and the independent rows that it is worth, where known."""
+    """What the reference says of one target: its summary, and the independent rows that it is
+    worth, where known.
+    """
 
     summary: FeatureSummary
     effective: float | None
@@ -65,7 +74,9 @@ class DriftWindows:
         self._targets = targets
         self._profiles: dict[tuple[int, str], tuple[str | None, Profile]] = {}
 
-    def records(self, model: Model, due: Due, versions: Sequence[str], grain_ms: int, state: State) -> Iterator[Record]:
+    def records(
+        self, model: Model, due: Due, versions: Sequence[str], grain_ms: int, state: State
+    ) -> Iterator[Record]:
         """Drift records of all versions that have a reference, by version, segment and target."""
         for version in versions:
             registered = model.facts.registry.get(version)
@@ -84,14 +95,27 @@ class DriftWindows:
             # One budget of false alarms for everything that is tested in this window.
             final = adjusted([result for *_, result in judged])
             for (segment, name, expected, seen, raw), result in zip(judged, final, strict=True):
-                drift = _record(model, version, registered.reference_id, due, segment, name, expected, seen, raw, result)
+                drift = _record(
+                    model,
+                    version,
+                    registered.reference_id,
+                    due,
+                    segment,
+                    name,
+                    expected,
+                    seen,
+                    raw,
+                    result,
+                )
                 yield Record(topics.DRIFT, drift)
 
     def _judged(self, expected: Expectation, seen: Target, period: int) -> Iterator[DriftResult]:
         reference, current = expected.summary.judged, seen.summary.judged
         size = effective(seen, reference, period) if type(reference) is type(current) else None
         for test in self._tests:
-            result = test.compare(reference, current, reference_size=expected.effective, current_size=size)
+            result = test.compare(
+                reference, current, reference_size=expected.effective, current_size=size
+            )
             if result is not None:
                 yield result
 
@@ -99,7 +123,10 @@ class DriftWindows:
         held = self._profiles.get((model.number, version))
         if held is None or held[0] != reference_id:
             data = state.get(profile_key(model, version))
-            held = self._profiles[model.number, version] = (reference_id, {} if data is None else profile_of(msgspec.msgpack.decode(data)))
+            held = self._profiles[model.number, version] = (
+                reference_id,
+                {} if data is None else profile_of(msgspec.msgpack.decode(data)),
+            )
         return held[1]
 
 
@@ -108,8 +135,12 @@ def profile_key(model: Model, version: str) -> bytes:
     return place_of(b"g", model.number) + version.encode()
 
 
-def plain_profile(n: int, by_segment: Mapping[str, tuple[int, Mapping[str, Target]]], period: int) -> dict[str, object]:
-    """A reference as plain values for the registry: the segment "all" at the top, the others under "segments"."""
+def plain_profile(
+    n: int, by_segment: Mapping[str, tuple[int, Mapping[str, Target]]], period: int
+) -> dict[str, object]:
+    """A reference as plain values for the registry: the segment "all" at the top, the others under
+    "segments".
+    """
     plain: dict[str, object] = {"n": n}
     segments: dict[str, object] = {}
     for segment, (rows, targets) in by_segment.items():
@@ -140,7 +171,9 @@ def profile_of(plain: Mapping[str, object]) -> Profile:
         If it has another shape.
     """
     whole = msgspec.convert(plain, _Profile)
-    return {segment: _expectations(part) for segment, part in {"all": whole, **whole.segments}.items()}
+    return {
+        segment: _expectations(part) for segment, part in {"all": whole, **whole.segments}.items()
+    }
 
 
 class _Entry(msgspec.Struct):
@@ -161,7 +194,10 @@ def _expectations(profile: _Profile) -> dict[str, Expectation]:
     for name, entry in (("score", profile.score), ("prediction", profile.prediction)):
         if entry is not None:
             entries[name] = entry
-    return {name: Expectation(FeatureSummary.from_dict(entry.summary), entry.effective) for name, entry in entries.items()}
+    return {
+        name: Expectation(FeatureSummary.from_dict(entry.summary), entry.effective)
+        for name, entry in entries.items()
+    }
 
 
 def _record(
@@ -177,11 +213,17 @@ def _record(
     result: DriftResult,
 ) -> results.Drift:
     level, reason = LEVELS[result.level]
-    if result.level == "insufficient data" and min(result.n_reference, result.n_current) >= ENOUGH_ROWS:
+    if (
+        result.level == "insufficient data"
+        and min(result.n_reference, result.n_current) >= ENOUGH_ROWS
+    ):
         reason = DEPENDENT
     details = {}
     if name.startswith("feature:"):
-        details = {"missing_share": _share(seen.summary), "reference_missing_share": _share(expected.summary)}
+        details = {
+            "missing_share": _share(seen.summary),
+            "reference_missing_share": _share(expected.summary),
+        }
     return results.Drift(
         model_name=model.name,
         model_version=version,
@@ -212,7 +254,9 @@ def _share(summary: FeatureSummary) -> float | None:
 
 
 def _digits(value: float | None) -> float | None:
-    """Six significant digits: p-values can be tiny, and the last bits may differ between numeric libraries."""
+    """Six significant digits: p-values can be tiny, and the last bits may differ between numeric
+    libraries.
+    """
     return None if value is None else float(f"{value:.6g}")
 
 

@@ -1,6 +1,8 @@
-"""What drift is measured on, in a span of time: features, the score, and the predicted label, by segment.
+"""What drift is measured on, in a span of time: features, the score, and the predicted label, by
+segment.
 
-Each target is a summary of the whole span and counts by grain, from which the number of independent rows is estimated.
+Each target is a summary of the whole span and counts by grain, from which the number of independent
+rows is estimated.
 """
 
 from __future__ import annotations
@@ -14,9 +16,20 @@ import numpy as np
 from driftline.schemas.times import DAY_MS
 from driftline.streams import lanes
 from driftline.streams.drift.effective_size import effective_size
-from driftline.streams.drift.reference_groups import NumericGroups, Summary, TextGroups, counts_by_pane
+from driftline.streams.drift.reference_groups import (
+    NumericGroups,
+    Summary,
+    TextGroups,
+    counts_by_pane,
+)
 from driftline.streams.lanes import ALL, COUNTER_CODES, SCORE_BINS, TRAFFIC
-from driftline.streams.measure.counts.count_table import A_SHIFT, CODES, MEASURE_SHIFT, SERIES_SHIFT, Ints
+from driftline.streams.measure.counts.count_table import (
+    A_SHIFT,
+    CODES,
+    MEASURE_SHIFT,
+    SERIES_SHIFT,
+    Ints,
+)
 from driftline.streams.measure.counts.dense_layout import NEGATIVE, POSITIVE
 from driftline.streams.measure.counts.model import Model
 from driftline.streams.measure.counts.panes import Panes
@@ -81,7 +94,9 @@ class ScoreTarget(msgspec.Struct, frozen=True):
 
     def by_grain(self, reference: Summary) -> Ints:
         """As `Target`."""
-        groups = NumericGroups.of(reference, GROUPS) if isinstance(reference, NumericSummary) else None
+        groups = (
+            NumericGroups.of(reference, GROUPS) if isinstance(reference, NumericSummary) else None
+        )
         if groups is None:
             raise ValueError("drift: the reference of a score holds texts; rebuild it from scores")
         group = np.searchsorted(groups.cuts, _BIN_MIDDLES)[self.bins]
@@ -89,7 +104,9 @@ class ScoreTarget(msgspec.Struct, frozen=True):
 
 
 class LabelTarget(msgspec.Struct, frozen=True):
-    """Predicted labels: columns of shape (N,) with the grain, the label's place in `names`, and the count of each row."""
+    """Predicted labels: columns of shape (N,) with the grain, the label's place in `names`, and the
+    count of each row.
+    """
 
     summary: FeatureSummary
     grain_count: int
@@ -100,9 +117,15 @@ class LabelTarget(msgspec.Struct, frozen=True):
 
     def by_grain(self, reference: Summary) -> Ints:
         """As `Target`."""
-        groups = TextGroups.of(reference, GROUPS).names if isinstance(reference, StringSummary) else ()
-        place = np.array([groups.index(name) if name in groups else len(groups) for name in self.names], np.int64)
-        return _dense(self.grain, place[self.label], self.counts, (self.grain_count, len(groups) + 1))
+        groups = (
+            TextGroups.of(reference, GROUPS).names if isinstance(reference, StringSummary) else ()
+        )
+        place = np.array(
+            [groups.index(name) if name in groups else len(groups) for name in self.names], np.int64
+        )
+        return _dense(
+            self.grain, place[self.label], self.counts, (self.grain_count, len(groups) + 1)
+        )
 
 
 def effective(target: Target, reference: Summary, period: int) -> float:
@@ -153,12 +176,15 @@ def cycle(grain_ms: int) -> int:
     return DAY_MS // grain_ms if DAY_MS % grain_ms == 0 else 0
 
 
-def _features_of(whole: Summaries, parts: Sequence[Part], number: int, rows: int) -> dict[str, Target]:
+def _features_of(
+    whole: Summaries, parts: Sequence[Part], number: int, rows: int
+) -> dict[str, Target]:
     targets: dict[str, Target] = {}
     for series, feature in sorted(whole):
         if series == number:
             summary = whole[series, feature]
-            # Stage 1 cannot know which features a row should have; here every row should have every feature of its version.
+            # Stage 1 cannot know which features a row should have; here every row should have every
+            # feature of its version.
             complete = FeatureSummary(summary.numbers, summary.texts, max(rows - summary.n, 0))
             targets[FEATURE + feature] = FeatureTarget(complete, (series, feature), parts)
     return targets
@@ -169,18 +195,24 @@ def _score_of(grains: int, grain: Ints, keys: Ints, counts: Ints) -> dict[str, T
     if not len(keys):
         return {}
     bins = keys & CODES - 1
-    scores = NumericSummary.of_counts(_BIN_MIDDLES, np.bincount(bins, weights=counts, minlength=SCORE_BINS).astype(np.int64))
+    scores = NumericSummary.of_counts(
+        _BIN_MIDDLES, np.bincount(bins, weights=counts, minlength=SCORE_BINS).astype(np.int64)
+    )
     return {SCORE: ScoreTarget(FeatureSummary(numbers=scores), grains, grain, bins, counts)}
 
 
-def _prediction_of(model: Model, grains: int, grain: Ints, keys: Ints, counts: Ints) -> dict[str, Target]:
+def _prediction_of(
+    model: Model, grains: int, grain: Ints, keys: Ints, counts: Ints
+) -> dict[str, Target]:
     """Predicted label of a series, from rows of shape (N,)."""
     if not len(keys):
         return {}
     codes, label = np.unique(keys >> A_SHIFT & CODES - 1, return_inverse=True)
     names = _label_names(model, codes.tolist())
     by_label: dict[str, int] = {}
-    for name, count in zip(names, np.bincount(label, weights=counts).astype(np.int64).tolist(), strict=True):
+    for name, count in zip(
+        names, np.bincount(label, weights=counts).astype(np.int64).tolist(), strict=True
+    ):
         by_label[name] = by_label.get(name, 0) + count
     labels = FeatureSummary(texts=StringSummary.of_counts(by_label))
     return {PREDICTION: LabelTarget(labels, grains, grain, names, label, counts)}
@@ -189,11 +221,18 @@ def _prediction_of(model: Model, grains: int, grain: Ints, keys: Ints, counts: I
 def _label_names(model: Model, codes: Sequence[int]) -> list[str]:
     positive, negative = model.facts.label_set.pair(model.config.positive_label)
     unnamed = {POSITIVE: positive or "positive", NEGATIVE: negative or "negative"}
-    return [unnamed.get(code) or (model.labels.names[code] if code < len(model.labels) else "another") for code in codes]
+    return [
+        unnamed.get(code) or (model.labels.names[code] if code < len(model.labels) else "another")
+        for code in codes
+    ]
 
 
 def _dense(rows: Ints, columns: Ints, counts: Ints, shape: tuple[int, int]) -> Ints:
-    return np.bincount(rows * shape[1] + columns, weights=counts, minlength=shape[0] * shape[1]).astype(np.int64).reshape(shape)
+    return (
+        np.bincount(rows * shape[1] + columns, weights=counts, minlength=shape[0] * shape[1])
+        .astype(np.int64)
+        .reshape(shape)
+    )
 
 
 _NOTHING: Final = FeatureSummary()

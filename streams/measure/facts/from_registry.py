@@ -18,9 +18,16 @@ PROFILE, SPAN = "profile", "span"
 
 
 def take_in(
-    model: Model, entries: Sequence[RegistryEntry], since: SinceDeployment, frontier_ms: int, pane_ms: int, state: State
+    model: Model,
+    entries: Sequence[RegistryEntry],
+    since: SinceDeployment,
+    frontier_ms: int,
+    pane_ms: int,
+    state: State,
 ) -> list[Record]:
-    """The state in force of versions of one model, from the next step on; each new revision leaves a record of its effect."""
+    """The state in force of versions of one model, from the next step on; each new revision leaves
+    a record of its effect.
+    """
     facts = model.facts
     before = facts.revision
     for entry in entries:
@@ -32,7 +39,8 @@ def take_in(
             state.put(profile_key(model, entry.model_version), msgspec.msgpack.encode(profile))
         since_ms = held.since_ms if held is not None else None
         if entry.deployed_at is not None:
-            # The rows before a deployment are forgotten, so a rollback to an earlier one cannot bring them back.
+            # The rows before a deployment are forgotten, so a rollback to an earlier one cannot
+            # bring them back.
             deployed_ms = (parse_time(entry.deployed_at) // pane_ms + 1) * pane_ms
             if since_ms is None or deployed_ms > since_ms:
                 since_ms = deployed_ms
@@ -46,6 +54,11 @@ def take_in(
         if since_ms is not None and (held is None or since_ms != held.since_ms):
             since.restart(model, entry.model_version, state)
     # One for each revision, however many came at once: how commands were gathered leaves no trace.
-    revisions = sorted(dict.fromkeys(entry.revision for entry in entries if entry.revision > before))
-    effects = [RegistryEffect(model_name=model.name, revision=revision, frontier=format_time(frontier_ms)) for revision in revisions]
+    revisions = sorted(
+        dict.fromkeys(entry.revision for entry in entries if entry.revision > before)
+    )
+    effects = [
+        RegistryEffect(model_name=model.name, revision=revision, frontier=format_time(frontier_ms))
+        for revision in revisions
+    ]
     return [Record(topics.REGISTRY_EFFECTS, effect) for effect in effects]

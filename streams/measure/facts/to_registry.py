@@ -1,7 +1,9 @@
-"""Facts that stage 2 reports to the registry: a version's first sight, its reference profile, and its baselines.
+"""Facts that stage 2 reports to the registry: a version's first sight, its reference profile, and
+its baselines.
 
-A reference is made of a span of the stream, by default the first 30 days of a version, as soon as that is complete; baselines are the
-figures of the same span at each rung. They come into force when the registry hands them back.
+A reference is made of a span of the stream, by default the first 30 days of a version, as soon as
+that is complete; baselines are the figures of the same span at each rung. They come into force when
+the registry hands them back.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ NO_MATURITY: Final = "-"
 class References:
     """Makes the facts of all models of a task."""
 
-    def __init__(self, metrics: Sequence[Metric], panes: Panes, targets: Targets, evaluator: Evaluator) -> None:
+    def __init__(
+        self, metrics: Sequence[Metric], panes: Panes, targets: Targets, evaluator: Evaluator
+    ) -> None:
         self._metrics = metrics
         self._panes = panes
         self._targets = targets
@@ -48,10 +52,16 @@ class References:
                 continue
             version.announced = True
             if name not in model.facts.registry:
-                yield _command(model, name, "register", "first", now_ms, {}, "first seen in the stream")
+                yield _command(
+                    model, name, "register", "first", now_ms, {}, "first seen in the stream"
+                )
 
-    def of_traffic(self, model: Model, versions: Sequence[str], grain_ms: int, now_ms: int, state: State) -> Iterator[Record]:
-        """`record_reference`, and the baseline of the traffic lane, for versions whose span is complete."""
+    def of_traffic(
+        self, model: Model, versions: Sequence[str], grain_ms: int, now_ms: int, state: State
+    ) -> Iterator[Record]:
+        """`record_reference`, and the baseline of the traffic lane, for versions whose span is
+        complete.
+        """
         for name in versions:
             version = model.facts.versions[name]
             span = span_of(model, name, version)
@@ -67,11 +77,27 @@ class References:
             registered = model.facts.registry.get(name)
             if registered is None or registered.reference_id is None:
                 reference_id = f"{name}@{edges[0]}/{edges[1]}"
-                params = {"reference_id": reference_id, "span": edges, "profile": plain_profile(rows, found, cycle(grain_ms))}
-                yield _command(model, name, "record_reference", reference_id, now_ms, params, "the reference span is complete")
-            yield from self._baseline(model, name, TRAFFIC, 0, NO_MATURITY, (start_ms, end_ms), now_ms, state)
+                params = {
+                    "reference_id": reference_id,
+                    "span": edges,
+                    "profile": plain_profile(rows, found, cycle(grain_ms)),
+                }
+                yield _command(
+                    model,
+                    name,
+                    "record_reference",
+                    reference_id,
+                    now_ms,
+                    params,
+                    "the reference span is complete",
+                )
+            yield from self._baseline(
+                model, name, TRAFFIC, 0, NO_MATURITY, (start_ms, end_ms), now_ms, state
+            )
 
-    def baselines(self, model: Model, versions: Sequence[str], now_ms: int, state: State) -> Iterator[Record]:
+    def baselines(
+        self, model: Model, versions: Sequence[str], now_ms: int, state: State
+    ) -> Iterator[Record]:
         """`record_baseline` for each rung at which a version's span has become complete."""
         ladder = model.config.maturity
         for name in versions:
@@ -79,33 +105,64 @@ class References:
             if version.baselines == len(ladder):
                 continue
             span = span_of(model, name, version)
-            while version.baselines < len(ladder) and span[1] + ladder[version.baselines].ms <= now_ms:
+            while (
+                version.baselines < len(ladder) and span[1] + ladder[version.baselines].ms <= now_ms
+            ):
                 rung = version.baselines
                 version.baselines += 1
-                yield from self._baseline(model, name, DECISIONS, rung, ladder[rung].name, span, now_ms, state)
+                yield from self._baseline(
+                    model, name, DECISIONS, rung, ladder[rung].name, span, now_ms, state
+                )
 
     def _baseline(
-        self, model: Model, version: str, lane: int, rung: int, maturity: str, span: tuple[int, int], now_ms: int, state: State
+        self,
+        model: Model,
+        version: str,
+        lane: int,
+        rung: int,
+        maturity: str,
+        span: tuple[int, int],
+        now_ms: int,
+        state: State,
     ) -> Iterator[Record]:
         start_ms, end_ms = span
         first_day, last_day = -(-start_ms // DAY_MS) * DAY_MS, end_ms // DAY_MS * DAY_MS
         spans = [span, *((day, day + DAY_MS) for day in range(first_day, last_day, DAY_MS))]
         jobs = [
             Job(
-                Due("baseline", "tumbling", end - start, end, rung, maturity, False, 1, now_ms, start),
+                Due(
+                    "baseline",
+                    "tumbling",
+                    end - start,
+                    end,
+                    rung,
+                    maturity,
+                    False,
+                    1,
+                    now_ms,
+                    start,
+                ),
                 self._panes.span(model.number, lane, start, end, state),
                 start,
                 frozenset((version,)),
             )
             for start, end in spans
         ]
-        (evaluated,) = self._evaluator.evaluate(lane, [(model, [job for job in jobs if job.chunks])])
-        rows = [(window, window.series.index((version, ALL))) for window in evaluated if (version, ALL) in window.series]
+        (evaluated,) = self._evaluator.evaluate(
+            lane, [(model, [job for job in jobs if job.chunks])]
+        )
+        rows = [
+            (window, window.series.index((version, ALL)))
+            for window in evaluated
+            if (version, ALL) in window.series
+        ]
         if not rows or rows[0][0].job is not jobs[0]:
             return
         layout = rows[0][0].block.layout
         dense = np.stack([window.dense[row] for window, row in rows])
-        counts = layout.counts(dense, np.array([window.job.due.size_ms for window, _ in rows], np.int64))
+        counts = layout.counts(
+            dense, np.array([window.job.due.size_ms for window, _ in rows], np.int64)
+        )
         metrics = chosen(self._metrics, lane, model)
         drawn = figures(metrics, counts, problem=layout.problem, bounded=False)
         n, n_predictions = int(counts.n[0]), int(counts.n_predictions[0])
@@ -115,14 +172,24 @@ class References:
             "span": edges,
             "n": n,
             "n_predictions": n_predictions,
-            "label_coverage": round(n / n_predictions, 6) if n_predictions and lane != TRAFFIC else None,
+            "label_coverage": round(n / n_predictions, 6)
+            if n_predictions and lane != TRAFFIC
+            else None,
             "metrics": drawn.values[0],
             "ci": {name: list(pair) for name, pair in drawn.intervals[0].items()},
             "daily_variance": _variance(drawn.values[1:]),
             "days": len(rows) - 1,
         }
         name = f"{lanes.LANE_NAMES[lane]}/{maturity}/{edges[0]}/{edges[1]}"
-        yield _command(model, version, "record_baseline", name, now_ms, params, f"the reference span is complete at {maturity}")
+        yield _command(
+            model,
+            version,
+            "record_baseline",
+            name,
+            now_ms,
+            params,
+            f"the reference span is complete at {maturity}",
+        )
 
 
 def span_of(model: Model, name: str, version: Version) -> tuple[int, int]:
@@ -146,7 +213,15 @@ def _variance(days: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
     return variances
 
 
-def _command(model: Model, version: str, command: str, name: str, now_ms: int, params: dict[str, Any], reason: str) -> Record:
+def _command(
+    model: Model,
+    version: str,
+    command: str,
+    name: str,
+    now_ms: int,
+    params: dict[str, Any],
+    reason: str,
+) -> Record:
     value = RegistryCommand(
         command_id=f"{command}/{model.name}/{version}/{name}",
         command=command,

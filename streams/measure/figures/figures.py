@@ -1,4 +1,6 @@
-"""From counts of many series to one mapping of figures per series: values, intervals, bounds, and reasons for nulls."""
+"""From counts of many series to one mapping of figures per series: values, intervals, bounds, and
+reasons for nulls.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Figures:
     null_reasons: list[dict[str, str]]
 
 
-def figures(metrics: Sequence[Metric], counts: Counts, *, problem: str | None, bounded: bool) -> Figures:
+def figures(
+    metrics: Sequence[Metric], counts: Counts, *, problem: str | None, bounded: bool
+) -> Figures:
     """All metrics of all series.
 
     Parameters
@@ -62,14 +66,20 @@ def figures(metrics: Sequence[Metric], counts: Counts, *, problem: str | None, b
     missing = np.isnan(table)
     first, second = len(metrics), len(metrics) + len(pairs)
     names = [metric.name for metric in metrics]
-    rows: list[dict[str, float | None]] = [dict(zip(names, row, strict=True)) for row in table[:, :first].tolist()]
+    rows: list[dict[str, float | None]] = [
+        dict(zip(names, row, strict=True)) for row in table[:, :first].tolist()
+    ]
     null_reasons: list[dict[str, str]] = [{} for _ in range(s)]
     for place in np.flatnonzero(missing[:, :first].any(axis=0)).tolist():
         metric, name, at = metrics[place], names[place], np.flatnonzero(missing[:, place])
         reasons = metric.null_reasons(counts, at)
-        for series, known, reason in zip(at.tolist(), (counts.n[at] > 0).tolist(), reasons, strict=True):
+        for series, known, reason in zip(
+            at.tolist(), (counts.n[at] > 0).tolist(), reasons, strict=True
+        ):
             rows[series][name] = None
-            null_reasons[series][name] = problem if problem is not None and known and "truth" in metric.needs else reason
+            null_reasons[series][name] = (
+                problem if problem is not None and known and "truth" in metric.needs else reason
+            )
     unknown = missing[:, first:second] | missing[:, second:]
     low, high, split = table[:, first:second], table[:, second:], len(intervals)
     return Figures(
@@ -80,13 +90,17 @@ def figures(metrics: Sequence[Metric], counts: Counts, *, problem: str | None, b
     )
 
 
-def figures_of_lanes(lanes: Sequence[tuple[Sequence[Metric], Counts, bool]], *, problem: str | None) -> list[Figures]:
-    """`figures` of lanes that tell rows apart by the same labels, worked out together: for few series a call costs more than its numbers.
+def figures_of_lanes(
+    lanes: Sequence[tuple[Sequence[Metric], Counts, bool]], *, problem: str | None
+) -> list[Figures]:
+    """`figures` of lanes that tell rows apart by the same labels, worked out together: for few
+    series a call costs more than its numbers.
 
     Parameters
     ----------
     lanes
-        Metrics, counts without histograms, and whether to ask for bounds; the counts of all lanes have the same columns.
+        Metrics, counts without histograms, and whether to ask for bounds; the counts of all lanes
+        have the same columns.
     problem
         As for `figures`, the same for all lanes.
 
@@ -96,21 +110,36 @@ def figures_of_lanes(lanes: Sequence[tuple[Sequence[Metric], Counts, bool]], *, 
         The figures of each lane, in the order of the lanes.
     """
     if len(lanes) < 2:
-        return [figures(metrics, counts, problem=problem, bounded=bounded) for metrics, counts, bounded in lanes]
+        return [
+            figures(metrics, counts, problem=problem, bounded=bounded)
+            for metrics, counts, bounded in lanes
+        ]
     by_name = {metric.name: metric for metrics, _, _ in lanes for metric in metrics}
     every = [metric for _, metric in sorted(by_name.items())]
     together = joined_counters([counts for _, counts, _ in lanes])
-    drawn = figures(every, together, problem=problem, bounded=any(bounded for _, _, bounded in lanes))
+    drawn = figures(
+        every, together, problem=problem, bounded=any(bounded for _, _, bounded in lanes)
+    )
     found, begin = [], 0
     for metrics, counts, bounded in lanes:
         rows = slice(begin, begin + counts.series)
         begin += counts.series
-        parts: list[list[dict[str, Any]]] = [drawn.values[rows], drawn.intervals[rows], drawn.bounds[rows], drawn.null_reasons[rows]]
+        parts: list[list[dict[str, Any]]] = [
+            drawn.values[rows],
+            drawn.intervals[rows],
+            drawn.bounds[rows],
+            drawn.null_reasons[rows],
+        ]
         if len(metrics) < len(every):
             others = by_name.keys() - {metric.name for metric in metrics}
-            parts = [[{name: row[name] for name in row if name not in others} for row in part] for part in parts]
+            parts = [
+                [{name: row[name] for name in row if name not in others} for row in part]
+                for part in parts
+            ]
         values, intervals, bounds, null_reasons = parts
-        found.append(Figures(values, intervals, bounds if bounded else [{} for _ in bounds], null_reasons))
+        found.append(
+            Figures(values, intervals, bounds if bounded else [{} for _ in bounds], null_reasons)
+        )
     return found
 
 
@@ -119,16 +148,24 @@ def _known(metrics: Sequence[Metric], counts: Counts) -> dict[str, tuple[Floats,
     known: dict[str, tuple[Floats, Interval | None]] = {}
     shares: list[Proportion] = []
     for metric in metrics:
-        if isinstance(metric, Proportion) and type(metric).value is Proportion.value and type(metric).interval is Proportion.interval:
+        if (
+            isinstance(metric, Proportion)
+            and type(metric).value is Proportion.value
+            and type(metric).interval is Proportion.interval
+        ):
             shares.append(metric)
         else:
             known[metric.name] = (metric.known_value(counts), metric.interval(counts))
     if shares:
-        # All plain shares in one go: half of the metrics are, and for few series a call costs more than the numbers in it.
+        # All plain shares in one go: half of the metrics are, and for few series a call costs more
+        # than the numbers in it.
         rows = [metric.rows(counts) for metric in shares]
         hits, trials = np.array([hit for hit, _ in rows]), np.array([trial for _, trial in rows])
         value, (low, high) = divided(hits, trials), wilson(hits, trials)
-        known |= {metric.name: (value[place], (low[place], high[place])) for place, metric in enumerate(shares)}
+        known |= {
+            metric.name: (value[place], (low[place], high[place]))
+            for place, metric in enumerate(shares)
+        }
     return known
 
 
@@ -148,7 +185,9 @@ def _lacking(metric: Metric, counts: Counts) -> bool:
 
 
 def _rounded(metrics: Sequence[Metric], columns: Sequence[Floats], s: int) -> Floats:
-    """Shape (S, M): six decimals for shares, six digits for what has a unit, below any interval's width and short to write."""
+    """Shape (S, M): six decimals for shares, six digits for what has a unit, below any interval's
+    width and short to write.
+    """
     if not columns:
         return np.zeros((s, 0))
     # A third of the time of np.stack.
@@ -166,13 +205,19 @@ def _rounded(metrics: Sequence[Metric], columns: Sequence[Floats], s: int) -> Fl
 
 
 def _pairs(
-    columns: Sequence[tuple[Metric, Interval]], low: Floats, high: Floats, unknown: NDArray[np.bool_]
+    columns: Sequence[tuple[Metric, Interval]],
+    low: Floats,
+    high: Floats,
+    unknown: NDArray[np.bool_],
 ) -> list[dict[str, tuple[float, float]]]:
     """Both limits of each metric that has them, by series."""
     names = [metric.name for metric, _ in columns]
     if not names:
         return [{} for _ in range(len(low))]
-    rows = [dict(zip(names, zip(*pair, strict=True), strict=True)) for pair in zip(low.tolist(), high.tolist(), strict=True)]
+    rows = [
+        dict(zip(names, zip(*pair, strict=True), strict=True))
+        for pair in zip(low.tolist(), high.tolist(), strict=True)
+    ]
     for series, place in zip(*(at.tolist() for at in np.nonzero(unknown)), strict=True):
         del rows[series][names[place]]
     return rows

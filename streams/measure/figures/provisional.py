@@ -1,9 +1,12 @@
-"""Figures of windows that are still open, for who looks on: what was merged a moment ago is in them.
+"""Figures of windows that are still open, for who looks on: what was merged a moment ago is in
+them.
 
-They are made beside the announcements and have no influence on them: nothing here writes state, and what the panes, labels and
-frontiers of the stage say is only read. Each change is shown once, in the smallest window that still takes it, for the segment "all",
-at the rungs that hold something: that is enough to see the newest truth, and few records. Counts and the metrics that follow from the
-confusion matrix are there; scores, delays, latencies, drift and histograms wait for the window to be complete.
+They are made beside the announcements and have no influence on them: nothing here writes state, and
+what the panes, labels and frontiers of the stage say is only read. Each change is shown once, in
+the smallest window that still takes it, for the segment "all", at the rungs that hold something:
+that is enough to see the newest truth, and few records. Counts and the metrics that follow from the
+confusion matrix are there; scores, delays, latencies, drift and histograms wait for the window to
+be complete.
 """
 
 from __future__ import annotations
@@ -76,7 +79,9 @@ class _Open:
 
 
 class _Columns:
-    """Columns of one lane of a model: its labels as the complete windows know them, and those that only open windows have shown."""
+    """Columns of one lane of a model: its labels as the complete windows know them, and those that
+    only open windows have shown.
+    """
 
     def __init__(self) -> None:
         self.layout: Layout | None = None
@@ -85,7 +90,9 @@ class _Columns:
         self._codes: set[int] = set()
 
     def ready(self, model: Model, lane: int, cells: Sequence[int]) -> Layout:
-        """A layout that has a column for each of some packed measures; afterwards `column` knows them all."""
+        """A layout that has a column for each of some packed measures; afterwards `column` knows
+        them all.
+        """
         base = model.facts.label_set
         if self.layout is None or base is not self._base:
             self._base, self.column = base, {}
@@ -96,13 +103,17 @@ class _Columns:
             _, column = self.layout.unfold(keys)
             if int(column.min()) < 0:
                 labelled = keys[keys >> MEASURE_SHIFT == lanes.CELLS]
-                self._codes.update((labelled >> A_SHIFT & CODES - 1).tolist(), (labelled & CODES - 1).tolist())
+                self._codes.update(
+                    (labelled >> A_SHIFT & CODES - 1).tolist(), (labelled & CODES - 1).tolist()
+                )
                 self.layout, self.column = self._made(model, lane), {}
                 keys = np.array(list(dict.fromkeys(cells)), np.int64)
                 _, column = self.layout.unfold(keys)
                 if int(column.min()) < 0:
                     codes = sorted(self._codes)
-                    raise ValueError(f"measure: label codes {codes} of {model.name!r} are no labels; stage 1 is of another release")
+                    raise ValueError(
+                        f"measure: label codes {codes} of {model.name!r} are no labels; stage 1 is of another release"
+                    )
             self.column.update(zip(keys.tolist(), column.tolist(), strict=True))
         return self.layout
 
@@ -128,22 +139,34 @@ class Provisional:
         All metric plug-ins, in the order of their names.
     """
 
-    def __init__(self, schedule: Schedule, panes: Panes, metrics: Sequence[Metric], completeness: Completeness) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        panes: Panes,
+        metrics: Sequence[Metric],
+        completeness: Completeness,
+    ) -> None:
         self._schedule = schedule
         self._panes = panes
-        self._announcer = Announcer([metric for metric in metrics if not NOT_SHOWN.intersection(metric.needs)], completeness)
+        self._announcer = Announcer(
+            [metric for metric in metrics if not NOT_SHOWN.intersection(metric.needs)], completeness
+        )
         self._windows: dict[tuple[int, int, str, int], _Open] = {}
         self._columns: dict[tuple[int, int], _Columns] = {}
         self._whole: dict[int, NDArray[np.bool_]] = {}
         self._waiting: list[tuple[Sequence[Model], Ints, Ints, Ints, Ints, Ints]] = []
         self._rows = 0
 
-    def note(self, models: Sequence[Model], model: Ints, lane: Ints, pane: Ints, keys: Ints, counts: Ints) -> None:
+    def note(
+        self, models: Sequence[Model], model: Ints, lane: Ints, pane: Ints, keys: Ints, counts: Ints
+    ) -> None:
         """Remember increments that were added to the panes; parameters as those of `Panes.add`."""
         whole = [self._is_whole(each) for each in models]
         ends = np.cumsum([len(each) for each in whole])
         begins = ends - [len(each) for each in whole]
-        series = np.minimum(begins[model] + (keys >> SERIES_SHIFT & MAX_SERIES - 1), ends[model] - 1)
+        series = np.minimum(
+            begins[model] + (keys >> SERIES_SHIFT & MAX_SERIES - 1), ends[model] - 1
+        )
         at = np.flatnonzero(_is_shown(keys) & np.concatenate(whole)[series])
         if len(at):
             self._waiting.append((models, model[at], lane[at], pane[at], keys[at], counts[at]))
@@ -163,14 +186,23 @@ class Provisional:
         """
         spots: dict[tuple[int, int, int, int], tuple[_Open | None, Sequence[_Open]]] = {}
         for models, *columns in self._waiting:
-            for place, lane, pane, key, count in zip(*(column.tolist() for column in columns), strict=True):
-                rung, series, model = key >> RUNG_SHIFT, key >> SERIES_SHIFT & MAX_SERIES - 1, models[place]
+            for place, lane, pane, key, count in zip(
+                *(column.tolist() for column in columns), strict=True
+            ):
+                rung, series, model = (
+                    key >> RUNG_SHIFT,
+                    key >> SERIES_SHIFT & MAX_SERIES - 1,
+                    models[place],
+                )
                 spot = (model.number, lane, pane, rung)
                 found = spots.get(spot)
                 if found is None:
                     # Those held before: what is read only now has the newest increments already.
                     before = self._held(model, lane, pane)
-                    found = spots[spot] = (self._taking(model, lane, pane, rung, edges_ms[lane != TRAFFIC], state), before)
+                    found = spots[spot] = (
+                        self._taking(model, lane, pane, rung, edges_ms[lane != TRAFFIC], state),
+                        before,
+                    )
                 shown, held = found
                 for window in held:
                     if not window.fresh:
@@ -189,24 +221,37 @@ class Provisional:
         by_lane: dict[int, dict[int, list[_Open]]] = {}
         for window in self._windows.values():
             if window.changed:
-                by_lane.setdefault(window.lane, {}).setdefault(window.model.number, []).append(window)
+                by_lane.setdefault(window.lane, {}).setdefault(window.model.number, []).append(
+                    window
+                )
         records: list[Record] = []
         shown: list[tuple[Model, list[_Found]]] = []
         blocks: list[tuple[Block, Model]] = []
         for lane in sorted(by_lane):
             edge_ms = edges_ms[lane != TRAFFIC]
-            of_models = [(windows[0].model, windows) for _, windows in sorted(by_lane[lane].items())]
-            evaluated = [(model, self._evaluated(model, lane, windows, edge_ms)) for model, windows in of_models]
+            of_models = [
+                (windows[0].model, windows) for _, windows in sorted(by_lane[lane].items())
+            ]
+            evaluated = [
+                (model, self._evaluated(model, lane, windows, edge_ms))
+                for model, windows in of_models
+            ]
             blocks += _filled_blocks(evaluated, lane)
             shown += evaluated
         self._announcer.draw(blocks)
         for model, found in shown:
-            records += self._announcer.metrics(model, [window for window, _, _ in found], state, provisional=True)
+            records += self._announcer.metrics(
+                model, [window for window, _, _ in found], state, provisional=True
+            )
         self._forget(edges_ms)
         return records
 
-    def _evaluated(self, model: Model, lane: int, windows: Sequence[_Open], edge_ms: int) -> list[_Found]:
-        """What is to be shown of a model's windows, with the column and the count of each of its counts, and how many each series has."""
+    def _evaluated(
+        self, model: Model, lane: int, windows: Sequence[_Open], edge_ms: int
+    ) -> list[_Found]:
+        """What is to be shown of a model's windows, with the column and the count of each of its
+        counts, and how many each series has.
+        """
         wanted: list[tuple[Due, list[int], list[list[Counted]]]] = []
         for window in windows:
             rows, changed = window.rows, window.changed
@@ -215,19 +260,40 @@ class Provisional:
                     # A change at a rung that is complete by now shows at the next one.
                     changed = {number: max(since, rung + 1) for number, since in changed.items()}
                     continue
-                series = [number for number, since in changed.items() if rung == since or (rung > since and rung in rows[number])]
+                series = [
+                    number
+                    for number, since in changed.items()
+                    if rung == since or (rung > since and rung in rows[number])
+                ]
                 if series:
                     series.sort(key=model.rank.__getitem__)
-                    upto = [[counted for known, counted in rows[number].items() if known <= rung] for number in series]
+                    upto = [
+                        [counted for known, counted in rows[number].items() if known <= rung]
+                        for number in series
+                    ]
                     wanted.append((_due(model, lane, window, place, rung, delay_ms), series, upto))
             window.changed = {}
         columns = self._columns.setdefault((model.number, lane), _Columns())
-        layout = columns.ready(model, lane, [cell for _, _, upto in wanted for parts in upto for part in parts for cell in part])
+        layout = columns.ready(
+            model,
+            lane,
+            [cell for _, _, upto in wanted for parts in upto for part in parts for cell in part],
+        )
         names, column = model.series.names, columns.column
         found: list[_Found] = []
         for due, series, upto in wanted:
-            shown = Evaluated(Job(due, (), due.start_ms), layout, [(names[number], number) for number in series], None)
-            places = [row * layout.width + column[cell] for row, parts in enumerate(upto) for part in parts for cell in part]
+            shown = Evaluated(
+                Job(due, (), due.start_ms),
+                layout,
+                [(names[number], number) for number in series],
+                None,
+            )
+            places = [
+                row * layout.width + column[cell]
+                for row, parts in enumerate(upto)
+                for part in parts
+                for cell in part
+            ]
             counts = [count for parts in upto for part in parts for count in part.values()]
             found.append((shown, np.array(places, np.int64), np.array(counts, np.int64)))
         return found
@@ -243,8 +309,11 @@ class Provisional:
                     found.append(held)
         return found
 
-    def _taking(self, model: Model, lane: int, pane: int, rung: int, edge_ms: int, state: State) -> _Open | None:
-        """The smallest window with a pane that takes what becomes known at a rung and is still open; None where there is none.
+    def _taking(
+        self, model: Model, lane: int, pane: int, rung: int, edge_ms: int, state: State
+    ) -> _Open | None:
+        """The smallest window with a pane that takes what becomes known at a rung and is still
+        open; None where there is none.
 
         Of windows that overlap it is the one that begins last, which is open longest.
         """
@@ -265,12 +334,16 @@ class Provisional:
     def _read(self, model: Model, lane: int, window: Window, start_ms: int, state: State) -> _Open:
         """A window with everything that the panes hold of it."""
         found, whole = _Open(model, lane, window, start_ms), self._is_whole(model)
-        for chunk in self._panes.span(model.number, lane, start_ms, start_ms + window.size_ms, state):
+        for chunk in self._panes.span(
+            model.number, lane, start_ms, start_ms + window.size_ms, state
+        ):
             keys = chunk.table.keys
             series = np.minimum(keys >> SERIES_SHIFT & MAX_SERIES - 1, len(whole) - 1)
             at = np.flatnonzero(_is_shown(keys) & whole[series])
             for key, count in zip(keys[at].tolist(), chunk.table.counts[at].tolist(), strict=True):
-                found.add(key >> SERIES_SHIFT & MAX_SERIES - 1, key >> RUNG_SHIFT, key & _CELL, count)
+                found.add(
+                    key >> SERIES_SHIFT & MAX_SERIES - 1, key >> RUNG_SHIFT, key & _CELL, count
+                )
         return found
 
     def _is_whole(self, model: Model) -> NDArray[np.bool_]:
@@ -278,14 +351,21 @@ class Provisional:
         held = self._whole.get(model.number)
         if held is None or len(held) != len(model.series) + 1:
             # The last one stands for series without a number.
-            held = self._whole[model.number] = np.array([segment == ALL for _, segment in model.series.names] + [False], np.bool_)
+            held = self._whole[model.number] = np.array(
+                [segment == ALL for _, segment in model.series.names] + [False], np.bool_
+            )
         return held
 
     def _forget(self, edges_ms: tuple[int, int]) -> None:
-        """Let go of windows that are complete at every rung, and of those that changed longest ago where there are too many."""
+        """Let go of windows that are complete at every rung, and of those that changed longest ago
+        where there are too many.
+        """
         for key, window in list(self._windows.items()):
             _, delay_ms = _rungs(window.model, window.lane, window.window)[-1]
-            if window.start_ms + window.window.size_ms + delay_ms <= edges_ms[window.lane != TRAFFIC]:
+            if (
+                window.start_ms + window.window.size_ms + delay_ms
+                <= edges_ms[window.lane != TRAFFIC]
+            ):
                 del self._windows[key]
         for key in list(self._windows)[: max(len(self._windows) - MOST_WINDOWS, 0)]:
             del self._windows[key]
@@ -295,7 +375,9 @@ _Found = tuple[Evaluated, Ints, Ints]
 
 
 def _rungs(model: Model, lane: int, window: Window) -> Sequence[tuple[int, int]]:
-    """The rungs at which a window is announced, and their delays; one of no delay in lanes without any."""
+    """The rungs at which a window is announced, and their delays; one of no delay in lanes without
+    any.
+    """
     if lane != DECISIONS:
         return _NO_RUNGS
     return [(rung, model.config.maturity[rung].ms) for rung in model.config.rungs_for(window)]
@@ -306,11 +388,26 @@ def _due(model: Model, lane: int, window: _Open, place: int, rung: int, delay_ms
     size_ms = window.window.size_ms
     end_ms = window.start_ms + size_ms
     maturity = model.config.maturity[rung].name if lane == DECISIONS else None
-    return Due(window.window.name, window.window.kind, size_ms, end_ms, rung, maturity, False, place + 1, end_ms + delay_ms, 0)
+    return Due(
+        window.window.name,
+        window.window.kind,
+        size_ms,
+        end_ms,
+        rung,
+        maturity,
+        False,
+        place + 1,
+        end_ms + delay_ms,
+        0,
+    )
 
 
-def _filled_blocks(evaluated: Sequence[tuple[Model, Sequence[_Found]]], lane: int) -> list[tuple[Block, Model]]:
-    """Count the windows of all models, those with the same labels and metrics together; with one of the models of each block."""
+def _filled_blocks(
+    evaluated: Sequence[tuple[Model, Sequence[_Found]]], lane: int
+) -> list[tuple[Block, Model]]:
+    """Count the windows of all models, those with the same labels and metrics together; with one of
+    the models of each block.
+    """
     opened: dict[tuple[object, ...], Block] = {}
     blocks: list[tuple[Block, Model]] = []
     for model, found in evaluated:

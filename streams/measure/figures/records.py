@@ -44,25 +44,39 @@ class Announcer:
         self._said: WeakKeyDictionary[Block, _Said] = WeakKeyDictionary()
 
     def draw(self, blocks: Sequence[tuple[Block, Model]]) -> None:
-        """Work out the figures of blocks without histograms, those of several lanes together where they can; with a model of each block."""
+        """Work out the figures of blocks without histograms, those of several lanes together where
+        they can; with a model of each block.
+        """
         alike: dict[tuple[object, ...], list[tuple[Block, Model]]] = {}
         for block, model in blocks:
             layout = block.layout
-            kind = (block.lane == lanes.TRAFFIC, layout.labels, layout.positive, layout.problem, model.config.metrics)
+            kind = (
+                block.lane == lanes.TRAFFIC,
+                layout.labels,
+                layout.positive,
+                layout.problem,
+                model.config.metrics,
+            )
             alike.setdefault(kind, []).append((block, model))
         for group in alike.values():
             self._draw(group)
 
     def _draw(self, group: Sequence[tuple[Block, Model]]) -> None:
-        asked = [(chosen(self._metrics, block.lane, model), block.counts, block.lane == lanes.DECISIONS) for block, model in group]
+        asked = [
+            (chosen(self._metrics, block.lane, model), block.counts, block.lane == lanes.DECISIONS)
+            for block, model in group
+        ]
         drawn = figures_of_lanes(asked, problem=group[0][0].layout.problem)
         for (block, _), of_block in zip(group, drawn, strict=True):
             self._said[block] = _Said.of(block, of_block)
 
-    def metrics(self, model: Model, windows: Sequence[Evaluated], state: State, *, provisional: bool = False) -> Iterator[Record]:
+    def metrics(
+        self, model: Model, windows: Sequence[Evaluated], state: State, *, provisional: bool = False
+    ) -> Iterator[Record]:
         """Metric records in the order of the windows, and of the series in each.
 
-        `provisional` ones have no completeness, which is what experience says of a rung that is complete.
+        `provisional` ones have no completeness, which is what experience says of a rung that is
+        complete.
         """
         for window in windows:
             block, due, lane = window.block, window.job.due, window.block.lane
@@ -74,7 +88,9 @@ class Announcer:
             if lane == lanes.DECISIONS and due.size_ms and not provisional:
                 shares = self._completeness.shares(model, due.window, due.last_final_ms, state)
             starts = window.starts().tolist()
-            for row, ((version, segment), start_ms) in enumerate(zip(window.series, starts, strict=True), window.first):
+            for row, ((version, segment), start_ms) in enumerate(
+                zip(window.series, starts, strict=True), window.first
+            ):
                 known, predictions = said.n[row], said.n_predictions[row]
                 share = shares.get(segment)
                 tn, fp, fn, tp = said.cells[row]
@@ -94,7 +110,9 @@ class Announcer:
                     registry_revision=model.facts.revision,
                     n_predictions=predictions,
                     n=known,
-                    label_coverage=round(known / predictions, 6) if predictions and lane == lanes.DECISIONS else None,
+                    label_coverage=round(known / predictions, 6)
+                    if predictions and lane == lanes.DECISIONS
+                    else None,
                     completeness=share[due.rung] if share is not None else None,
                     labels=said.labels,
                     matrix=said.matrices[row],
@@ -112,13 +130,17 @@ class Announcer:
                 yield Record(topics.METRICS, metric)
 
     def histograms(self, model: Model, name: str, windows: Sequence[Evaluated]) -> Iterator[Record]:
-        """The score histograms of the segment "all" of the window of a name, where there are scores."""
+        """The score histograms of the segment "all" of the window of a name, where there are
+        scores.
+        """
         for window in windows:
             due, layout = window.job.due, window.layout
             if due.window != name or layout.positive_label is None:
                 continue
             starts = window.starts().tolist()
-            scored = np.any(window.block.layout.part(window.dense, lanes.SCORES_FIT), axis=1).tolist()
+            scored = np.any(
+                window.block.layout.part(window.dense, lanes.SCORES_FIT), axis=1
+            ).tolist()
             for row, (version, segment) in enumerate(window.series):
                 if segment != ALL or not scored[row]:
                     continue
@@ -143,14 +165,18 @@ class Announcer:
 
 
 def chosen(metrics: Sequence[Metric], lane: int, model: Model) -> tuple[Metric, ...]:
-    """The metrics of a model that the lane's counts can give: there are no scores in the arrivals lane."""
+    """The metrics of a model that the lane's counts can give: there are no scores in the arrivals
+    lane.
+    """
     names = model.config.metrics
     if model.name == NO_MODEL:
         return ()
     return tuple(
         metric
         for metric in metrics
-        if lane in metric.lanes and (names is None or metric.name in names) and not (lane == lanes.ARRIVALS and "score" in metric.needs)
+        if lane in metric.lanes
+        and (names is None or metric.name in names)
+        and not (lane == lanes.ARRIVALS and "score" in metric.needs)
     )
 
 

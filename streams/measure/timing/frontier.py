@@ -1,9 +1,11 @@
 """How far time has come, and which edge of a pane is worked off next.
 
-The traffic frontier is the smallest prediction watermark of all partitions less the prediction grace; the main frontier, of
-decisions and arrivals, also waits for the ground truths less theirs. Edges are worked off in one fixed order, by the stream time at
-which they are released (edge + grace), so that what is announced, and what the registry makes of it, does not depend on how the
-input was cut into batches. The price: while the truths of a partition stand still, without even a tick, traffic waits for them too.
+The traffic frontier is the smallest prediction watermark of all partitions less the prediction
+grace; the main frontier, of decisions and arrivals, also waits for the ground truths less theirs.
+Edges are worked off in one fixed order, by the stream time at which they are released (edge +
+grace), so that what is announced, and what the registry makes of it, does not depend on how the
+input was cut into batches. The price: while the truths of a partition stand still, without even a
+tick, traffic waits for them too.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ class Step(msgspec.Struct, frozen=True):
     released_ms
         Stream time of the step; grows from step to step.
     traffic, main
-        Of each lane group the edge before this one and this one, or None where the group has no part in the step.
+        Of each lane group the edge before this one and this one, or None where the group has no
+        part in the step.
     """
 
     released_ms: int
@@ -58,28 +61,42 @@ class Frontier:
         held = state.get(_KEY)
         self._progress = _Progress() if held is None else _decode(held)
         if self._progress.format != FORMAT:
-            raise ValueError(f"measure: progress of format {self._progress.format}, needed {FORMAT}; replay the log into a new folder")
+            raise ValueError(
+                f"measure: progress of format {self._progress.format}, needed {FORMAT}; replay the log into a new folder"
+            )
 
     def note(self, watermarks: Watermarks) -> None:
         """Take in what a partition announces; watermarks never go back."""
-        held = self._progress.marks.get(watermarks.partition, (watermarks.prediction_ms, watermarks.truth_ms))
+        held = self._progress.marks.get(
+            watermarks.partition, (watermarks.prediction_ms, watermarks.truth_ms)
+        )
         self._progress.partitions = watermarks.partitions
         if watermarks.ended_ms is not None:
             self._progress.ended[watermarks.partition] = watermarks.ended_ms
-        self._progress.marks[watermarks.partition] = (max(held[0], watermarks.prediction_ms), max(held[1], watermarks.truth_ms))
+        self._progress.marks[watermarks.partition] = (
+            max(held[0], watermarks.prediction_ms),
+            max(held[1], watermarks.truth_ms),
+        )
 
     def begin(self, first_pane_ms: int) -> None:
-        """Let time begin with the first pane that holds anything, once all partitions have said where they are.
+        """Let time begin with the first pane that holds anything, once all partitions have said
+        where they are.
 
-        Again and again: while a topic has shown nothing, its frontier lies at the beginning of all time. What lies before both the first
-        pane and a frontier holds nothing and never will, so its edges are passed over in one go.
+        Again and again: while a topic has shown nothing, its frontier lies at the beginning of all
+        time. What lies before both the first pane and a frontier holds nothing and never will, so
+        its edges are passed over in one go.
         """
         reached = self._reached()
         if reached is None:
             return
-        traffic_ms, main_ms = (min(first_pane_ms, frontier_ms) // self._pane_ms * self._pane_ms for frontier_ms in reached)
+        traffic_ms, main_ms = (
+            min(first_pane_ms, frontier_ms) // self._pane_ms * self._pane_ms
+            for frontier_ms in reached
+        )
         progress = self._progress
-        progress.traffic_ms = traffic_ms if progress.traffic_ms is None else max(progress.traffic_ms, traffic_ms)
+        progress.traffic_ms = (
+            traffic_ms if progress.traffic_ms is None else max(progress.traffic_ms, traffic_ms)
+        )
         progress.main_ms = main_ms if progress.main_ms is None else max(progress.main_ms, main_ms)
 
     def next_step(self) -> Step | None:
@@ -89,13 +106,27 @@ class Frontier:
             return None
         traffic = self._schedule.next_edge(self._schedule.traffic, progress.traffic_ms)
         main = self._schedule.next_edge(self._schedule.main, progress.main_ms)
-        moments = [edge + grace for edge, grace in ((traffic, self._grace_ms[0]), (main, max(self._grace_ms))) if edge is not None]
+        moments = [
+            edge + grace
+            for edge, grace in ((traffic, self._grace_ms[0]), (main, max(self._grace_ms)))
+            if edge is not None
+        ]
         if not moments:
             return None
         released = min(moments)
-        step_traffic = (progress.traffic_ms, traffic) if traffic is not None and traffic + self._grace_ms[0] == released else None
-        step_main = (progress.main_ms, main) if main is not None and main + max(self._grace_ms) == released else None
-        if (step_traffic is not None and step_traffic[1] > reached[0]) or (step_main is not None and step_main[1] > reached[1]):
+        step_traffic = (
+            (progress.traffic_ms, traffic)
+            if traffic is not None and traffic + self._grace_ms[0] == released
+            else None
+        )
+        step_main = (
+            (progress.main_ms, main)
+            if main is not None and main + max(self._grace_ms) == released
+            else None
+        )
+        if (step_traffic is not None and step_traffic[1] > reached[0]) or (
+            step_main is not None and step_main[1] > reached[1]
+        ):
             return None
         return Step(released, step_traffic, step_main)
 
@@ -109,12 +140,24 @@ class Frontier:
 
     @property
     def next_ms(self) -> int:
-        """Stream time before which no further step lies, whatever is still to come; 0 before all partitions have said where they are."""
+        """Stream time before which no further step lies, whatever is still to come;
+
+        0 before all partitions have said where they are.
+        """
         reached = self._reached()
         if reached is None:
             return 0
-        groups = zip(reached, (self._schedule.traffic, self._schedule.main), (self._grace_ms[0], max(self._grace_ms)), strict=True)
-        return min((reached_ms // self._pane_ms + 1) * self._pane_ms + grace_ms for reached_ms, rhythms, grace_ms in groups if rhythms)
+        groups = zip(
+            reached,
+            (self._schedule.traffic, self._schedule.main),
+            (self._grace_ms[0], max(self._grace_ms)),
+            strict=True,
+        )
+        return min(
+            (reached_ms // self._pane_ms + 1) * self._pane_ms + grace_ms
+            for reached_ms, rhythms, grace_ms in groups
+            if rhythms
+        )
 
     @property
     def reached_ms(self) -> int:
@@ -122,18 +165,28 @@ class Frontier:
         return self._progress.released_ms
 
     def reached_since(self, pane_ms: int | None) -> int:
-        """Stream time of the last step that this pane, or one after it, had a part in; 0 before it, and for None.
+        """Stream time of the last step that this pane, or one after it, had a part in; 0 before it,
+        and for None.
 
         Unlike `reached_ms` it does not depend on what else is counted in the same task.
         """
         if pane_ms is None:
             return 0
         graces_ms = (self._grace_ms[0], max(self._grace_ms))
-        return max((edge + grace for edge, grace in zip(self.edges_ms, graces_ms, strict=True) if edge > pane_ms), default=0)
+        return max(
+            (
+                edge + grace
+                for edge, grace in zip(self.edges_ms, graces_ms, strict=True)
+                if edge > pane_ms
+            ),
+            default=0,
+        )
 
     @property
     def edges_ms(self) -> tuple[int, int]:
-        """The last edges of traffic and of the other lanes that were worked off; -1 before the first ones."""
+        """The last edges of traffic and of the other lanes that were worked off; -1 before the
+        first ones.
+        """
         traffic_ms, main_ms = self._progress.traffic_ms, self._progress.main_ms
         return -1 if traffic_ms is None else traffic_ms, -1 if main_ms is None else main_ms
 
@@ -141,11 +194,15 @@ class Frontier:
     def ended_ms(self) -> int | None:
         """When the recorded log came to its end; None while a partition goes on.
 
-        A partition that has not ended has passed the edges that are worked off by what it holds, so its end lies behind them: which
-        partition tells its end first changes nothing.
+        A partition that has not ended has passed the edges that are worked off by what it holds, so
+        its end lies behind them: which partition tells its end first changes nothing.
         """
         progress = self._progress
-        return max(progress.ended.values()) if progress.ended and len(progress.ended) == progress.partitions else None
+        return (
+            max(progress.ended.values())
+            if progress.ended and len(progress.ended) == progress.partitions
+            else None
+        )
 
     @property
     def partitions(self) -> int:
@@ -162,7 +219,10 @@ class Frontier:
         state.put(_KEY, _encode(self._progress))
 
     def _reached(self) -> tuple[int, int] | None:
-        """The traffic and the main frontier; None before all partitions have announced a watermark."""
+        """The traffic and the main frontier;
+
+        None before all partitions have announced a watermark.
+        """
         marks = self._progress.marks
         if not marks or len(marks) < self._progress.partitions:
             return None

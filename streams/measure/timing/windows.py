@@ -1,7 +1,9 @@
-"""Which windows and rungs are due at which moment. Arithmetic on times alone: no data comes in here.
+"""Which windows and rungs are due at which moment. Arithmetic on times alone: no data comes in
+here.
 
-A window [start, end) is aligned to the UTC epoch. In the traffic and arrivals lanes it is due when the frontier passes its end; in the
-decisions lane once per rung, when the frontier passes end + rung. "Passes" means: at the first edge of a pane at or after that time.
+A window [start, end) is aligned to the UTC epoch. In the traffic and arrivals lanes it is due when
+the frontier passes its end; in the decisions lane once per rung, when the frontier passes end +
+rung. "Passes" means: at the first edge of a pane at or after that time.
 
     panes      |----|----|----|----|----|
     window     [---------)                    due at its end in traffic and arrivals,
@@ -80,19 +82,26 @@ class Plan:
         self.config = config
         self.windows = tuple(sorted(config.windows, key=lambda window: window.size_ms))
         self.smallest = min(self.windows, key=lambda window: (window.step_ms, window.size_ms))
-        self.since_step_ms = DAY_MS if DAY_MS % pane_ms == 0 else max(window.step_ms for window in self.windows)
+        self.since_step_ms = (
+            DAY_MS if DAY_MS % pane_ms == 0 else max(window.step_ms for window in self.windows)
+        )
         steps = [window.step_ms for window in self.windows]
         self.recent_step_ms = min((step for step in steps if step >= HOUR_MS), default=max(steps))
         self.longest_ms = max(window.size_ms for window in self.windows)
         self.rungs = {window.name: config.rungs_for(window) for window in self.windows}
         self.histogram_window = _histogram_window(config)
-        self.detection = next(window for window in self.windows if window.name == config.detection_window)
+        self.detection = next(
+            window for window in self.windows if window.name == config.detection_window
+        )
 
     def rhythms(self, lane: int) -> Iterable[Rhythm]:
         """All moments at which something of a lane may be due."""
         for window in self.windows:
             if lane == DECISIONS:
-                yield from ((window.step_ms, self.config.maturity[rung].ms) for rung in self.rungs[window.name])
+                yield from (
+                    (window.step_ms, self.config.maturity[rung].ms)
+                    for rung in self.rungs[window.name]
+                )
             else:
                 yield window.step_ms, 0
         if lane == DECISIONS and self.config.since_deployment:
@@ -101,15 +110,32 @@ class Plan:
             yield self.recent_step_ms, 0
 
     def due(self, lane: int, after_ms: int, now_ms: int) -> list[Due]:
-        """Tumbling and sliding windows due after one moment and up to another, by size and rung; none that begins before 1970."""
+        """Tumbling and sliding windows due after one moment and up to another, by size and rung;
+        none that begins before 1970.
+        """
         found = []
         for window in self.windows:
             if lane != DECISIONS:
                 end = _last_end(window.step_ms, 0, after_ms, now_ms)
                 if end is not None and end >= window.size_ms:
-                    found.append(Due(window.name, window.kind, window.size_ms, end, 0, None, True, 1, end, end - window.size_ms))
+                    found.append(
+                        Due(
+                            window.name,
+                            window.kind,
+                            window.size_ms,
+                            end,
+                            0,
+                            None,
+                            True,
+                            1,
+                            end,
+                            end - window.size_ms,
+                        )
+                    )
                 continue
-            found += self._announcements(window, self.rungs[window.name], window.step_ms, after_ms, now_ms)
+            found += self._announcements(
+                window, self.rungs[window.name], window.step_ms, after_ms, now_ms
+            )
         return found
 
     def since_due(self, after_ms: int, now_ms: int) -> list[Due]:
@@ -120,16 +146,33 @@ class Plan:
         rungs = tuple(range(len(self.config.maturity)))
         return self._announcements(whole, rungs, self.since_step_ms, after_ms, now_ms)
 
-    def _announcements(self, window: Window, rungs: Sequence[int], step_ms: int, after_ms: int, now_ms: int) -> list[Due]:
+    def _announcements(
+        self, window: Window, rungs: Sequence[int], step_ms: int, after_ms: int, now_ms: int
+    ) -> list[Due]:
         found = []
-        last_final_ms = (now_ms - self.config.maturity[rungs[-1]].ms) // step_ms * step_ms - window.size_ms
+        last_final_ms = (
+            now_ms - self.config.maturity[rungs[-1]].ms
+        ) // step_ms * step_ms - window.size_ms
         for place, rung in enumerate(rungs):
             name, delay = self.config.maturity[rung].name, self.config.maturity[rung].ms
             end = _last_end(step_ms, delay, after_ms, now_ms)
             if end is not None and end >= max(window.size_ms, 1):
                 kind: Kind = "since_deployment" if window.name == SINCE_DEPLOYMENT else window.kind
                 final = place == len(rungs) - 1
-                found.append(Due(window.name, kind, window.size_ms, end, rung, name, final, place + 1, end + delay, last_final_ms))
+                found.append(
+                    Due(
+                        window.name,
+                        kind,
+                        window.size_ms,
+                        end,
+                        rung,
+                        name,
+                        final,
+                        place + 1,
+                        end + delay,
+                        last_final_ms,
+                    )
+                )
         return found
 
 
@@ -141,9 +184,15 @@ class Schedule:
         self._plans: dict[int, tuple[ModelConfig, Plan]] = {}
         plans = [self.plan(model) for model in (config.defaults, *config.models.values())]
         lanes = [lane for lane, name in enumerate(LANE_NAMES) if name in config.lanes]
-        self.traffic = tuple(sorted({rhythm for plan in plans for rhythm in plan.rhythms(TRAFFIC)})) if TRAFFIC in lanes else ()
+        self.traffic = (
+            tuple(sorted({rhythm for plan in plans for rhythm in plan.rhythms(TRAFFIC)}))
+            if TRAFFIC in lanes
+            else ()
+        )
         main = [lane for lane in lanes if lane != TRAFFIC]
-        self.main = tuple(sorted({rhythm for lane in main for plan in plans for rhythm in plan.rhythms(lane)}))
+        self.main = tuple(
+            sorted({rhythm for lane in main for plan in plans for rhythm in plan.rhythms(lane)})
+        )
 
     def plan(self, config: ModelConfig) -> Plan:
         """The plan of one model's settings, made once."""
@@ -154,7 +203,10 @@ class Schedule:
         return held[1]
 
     def next_edge(self, rhythms: Sequence[Rhythm], after_ms: int) -> int | None:
-        """The first edge of a pane at which something of `rhythms` is due after `after_ms`; None without rhythms."""
+        """The first edge of a pane at which something of `rhythms` is due after `after_ms`;
+
+        None without rhythms.
+        """
         if not rhythms:
             return None
         moment = min(((after_ms - offset) // step + 1) * step + offset for step, offset in rhythms)
@@ -162,16 +214,24 @@ class Schedule:
 
 
 def _histogram_window(config: ModelConfig) -> str:
-    """Name of the window whose score histograms are announced: the one that thresholds are looked for in."""
+    """Name of the window whose score histograms are announced: the one that thresholds are looked
+    for in.
+    """
     if "window" in config.tuner:
         return parse_window(config.tuner["window"]).name
-    days = [window for window in config.windows if window.kind == "tumbling" and window.size_ms >= DAY_MS]
+    days = [
+        window
+        for window in config.windows
+        if window.kind == "tumbling" and window.size_ms >= DAY_MS
+    ]
     if days:
         return min(days, key=lambda window: window.size_ms).name
     return max(config.windows, key=lambda window: window.size_ms).name
 
 
 def _last_end(step_ms: int, offset_ms: int, after_ms: int, now_ms: int) -> int | None:
-    """The last multiple of the step that, with the offset, lies after one moment and not after the other."""
+    """The last multiple of the step that, with the offset, lies after one moment and not after the
+    other.
+    """
     end = (now_ms - offset_ms) // step_ms * step_ms
     return end if end + offset_ms > after_ms else None

@@ -1,1 +1,4 @@
-"""What the pipeline costs on Kafka, beside a hand-written consumer: `python -m tests.bench.kafka`."""
+"""What the pipeline costs on Kafka, beside a hand-written consumer:
+
+`python -m tests.bench.kafka`.
+"""

@@ -1,4 +1,6 @@
-"""Entries that are forgotten as fast as new ones come, while millions wait: whether forgetting keeps up, and what it costs."""
+"""Entries that are forgotten as fast as new ones come, while millions wait: whether forgetting
+keeps up, and what it costs.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +42,14 @@ metrics = []
 
 
 def expiry(folder: Path, servers: str, broker: int, *, entries: int) -> Result:
-    """Feed a label horizon of predictions, and go on: first entries only gather, then as many are forgotten as come.
+    """Feed a label horizon of predictions, and go on: first entries only gather, then as many are
+    forgotten as come.
 
     Parameters
     ----------
     entries
-        Predictions of one label horizon; all but one in 20 wait for their label until it has passed.
+        Predictions of one label horizon; all but one in 20 wait for their label until it has
+        passed.
     """
     bench = Bench(servers, f"bench-expiry-{entries}.", PARTITIONS)
     config = bench.configuration(folder / "driftline.toml", SETTINGS, f"expiry-{entries}")
@@ -75,7 +79,9 @@ def expiry(folder: Path, servers: str, broker: int, *, entries: int) -> Result:
 class _Phase:
     """Puts what a phase used into the result."""
 
-    def __init__(self, result: Result, name: str, worker: Worker, broker: int, entries: int) -> None:
+    def __init__(
+        self, result: Result, name: str, worker: Worker, broker: int, entries: int
+    ) -> None:
         self._found: Result = result["phases"].setdefault(name, {})
         self._pids = {"worker": worker.pid, "broker": broker}
         self._entries = entries
@@ -86,7 +92,9 @@ class _Phase:
     def __exit__(self, *_: object) -> None:
         used = self._meter.read()
         self._found["elapsed_s"] = time.monotonic() - self._began
-        self._found["us_per_entry"] = {name: 1e6 * use.cpu_s / self._entries for name, use in used.items()}
+        self._found["us_per_entry"] = {
+            name: 1e6 * use.cpu_s / self._entries for name, use in used.items()
+        }
         self._found["peak_mib"] = used["worker"].peak_mib
 
 
@@ -110,12 +118,20 @@ class _Source:
                 self.last_ms = BEGIN_MS + number * HOUR_MS // self._per_hour
                 stamp = format_time(self.last_ms)
                 for identity in self._waiting:
-                    self._send(GROUND_TRUTH, identity, f'{{"prediction_id":"{identity}","label":"yes","timestamp":"{stamp}"}}')
+                    self._send(
+                        GROUND_TRUTH,
+                        identity,
+                        f'{{"prediction_id":"{identity}","label":"yes","timestamp":"{stamp}"}}',
+                    )
                 self.labelled += len(self._waiting)
                 self._waiting = []
             identity = f"{self._random.getrandbits(128):032x}"
             model = f'"model_name":"model-{number % 10}","model_version":"1.{number % 2}.0"'
-            self._send(PREDICTIONS, identity, f'{{"prediction_id":"{identity}",{model},"timestamp":"{stamp}","prediction":"no"}}')
+            self._send(
+                PREDICTIONS,
+                identity,
+                f'{{"prediction_id":"{identity}",{model},"timestamp":"{stamp}","prediction":"no"}}',
+            )
             if number % LABELLED == 0:
                 self._waiting.append(identity)
         self._number += count

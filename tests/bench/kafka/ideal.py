@@ -1,8 +1,10 @@
-"""The yardstick on Kafka: the hand-written join of `tests.bench.ideal` behind a plain consumer, at least once, all in memory.
+"""The yardstick on Kafka: the hand-written join of `tests.bench.ideal` behind a plain consumer, at
+least once, all in memory.
 
-`python -m tests.bench.kafka.ideal SERVERS PREFIX PARTITIONS HORIZON_MS` reads both input topics to their end, commits the group's offsets
-every 100 ms after what they stand for was counted, and prints what it counted and used, as JSON. It writes no results and keeps no state:
-what it counted since its start is gone when it ends. "begin" is printed before the clock starts.
+`python -m tests.bench.kafka.ideal SERVERS PREFIX PARTITIONS HORIZON_MS` reads both input topics to
+their end, commits the group's offsets every 100 ms after what they stand for was counted, and
+prints what it counted and used, as JSON. It writes no results and keeps no state: what it counted
+since its start is gone when it ends. "begin" is printed before the clock starts.
 """
 
 from __future__ import annotations
@@ -25,10 +27,23 @@ COMMIT_MS: Final = 100
 
 def read(servers: str, prefix: str, partitions: int, horizon_ms: int) -> Ideal:
     """Consume both topics to the end that they have now."""
-    group = {"group.id": f"{prefix}ideal-{time.time_ns()}", "auto.commit.interval.ms": COMMIT_MS, "enable.auto.offset.store": False}
-    consumer = Consumer({"bootstrap.servers": servers, **group, "auto.offset.reset": "earliest", "enable.partition.eof": True})
+    group = {
+        "group.id": f"{prefix}ideal-{time.time_ns()}",
+        "auto.commit.interval.ms": COMMIT_MS,
+        "enable.auto.offset.store": False,
+    }
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            **group,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+        }
+    )
     names = prefix + PREDICTIONS, prefix + GROUND_TRUTH
-    consumer.assign([TopicPartition(name, number, 0) for name in names for number in range(partitions)])
+    consumer.assign(
+        [TopicPartition(name, number, 0) for name in names for number in range(partitions)]
+    )
     ideal, ended = Ideal(horizon_ms), 0
     # Of each topic partition: a consumer is far ahead in some while it reads a backlog.
     reached = {(name, number): 0 for name in names for number in range(partitions)}
@@ -70,8 +85,19 @@ def main(servers: str, prefix: str, partitions: str, horizon_ms: str) -> None:
     found = read(servers, prefix, int(partitions), int(horizon_ms))
     spent = {"cpu_s": _cpu_s() - started, "elapsed_s": time.monotonic() - began}
     right = sum(n for (_, _, _, actual, predicted), n in found.cells.items() if actual == predicted)
-    counted = {"predictions": found.predictions.total(), "joined": found.cells.total(), "right": right}
-    print(json.dumps(spent | counted | {"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}), flush=True)
+    counted = {
+        "predictions": found.predictions.total(),
+        "joined": found.cells.total(),
+        "right": right,
+    }
+    print(
+        json.dumps(
+            spent
+            | counted
+            | {"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        ),
+        flush=True,
+    )
 
 
 def _cpu_s() -> float:

@@ -1,4 +1,6 @@
-"""At a steady rate: how long until a truth shows and until an alert is there, and what processor time that takes."""
+"""At a steady rate: how long until a truth shows and until an alert is there, and what processor
+time that takes.
+"""
 
 from __future__ import annotations
 
@@ -22,25 +24,44 @@ DRAIN_S: Final = 5.0
 IDLE_S: Final = 75.0
 
 
-def latency(folder: Path, servers: str, broker: int, kind: str, *, rate: int, seconds: float, idle_s: float, split: bool) -> Result:
-    """Truth to first figure, window to alert, and processor time: at the rate, and while nothing comes.
+def latency(
+    folder: Path,
+    servers: str,
+    broker: int,
+    kind: str,
+    *,
+    rate: int,
+    seconds: float,
+    idle_s: float,
+    split: bool,
+) -> Result:
+    """Truth to first figure, window to alert, and processor time: at the rate, and while nothing
+    comes.
 
     Parameters
     ----------
     kind
         "plain" or "full".
     split
-        Whether stage 1 and the others run in two workers, so that their processor time can be told apart.
+        Whether stage 1 and the others run in two workers, so that their processor time can be told
+        apart.
     """
     name = f"{kind}-{'split' if split else 'whole'}"
     bench = Bench(servers, f"bench-live-{name}.")
-    config = bench.configuration(folder / name / "driftline.toml", SETTINGS[kind], f"live-{name}", clock="wall")
+    config = bench.configuration(
+        folder / name / "driftline.toml", SETTINGS[kind], f"live-{name}", clock="wall"
+    )
     bench.make_inputs()
     bench.fresh(config)
-    chosen = {"score": "score", "downstream": "measure,decide,registry"} if split else {"worker": None}
+    chosen = (
+        {"score": "score", "downstream": "measure,decide,registry"} if split else {"worker": None}
+    )
     load = Load(bench, rate, full=kind == "full")
     workers = {
-        worker: Worker(config, folder / name / worker, folder / name / f"{worker}.log", stages=stages) for worker, stages in chosen.items()
+        worker: Worker(
+            config, folder / name / worker, folder / name / f"{worker}.log", stages=stages
+        )
+        for worker, stages in chosen.items()
     }
     try:
         for worker in workers.values():
@@ -64,9 +85,13 @@ def latency(folder: Path, servers: str, broker: int, kind: str, *, rate: int, se
     return {
         "rate": rate,
         "seconds": seconds,
-        "truth_ms": _percentiles([1000 * (truth.seen - truth.sent) for truth in truths if truth.seen is not None]),
+        "truth_ms": _percentiles(
+            [1000 * (truth.seen - truth.sent) for truth in truths if truth.seen is not None]
+        ),
         "never_shown": sum(truth.seen is None for truth in truths),
-        "alert_ms": _percentiles([1000 * late for at, late in watcher.alerts if began <= at < ended]),
+        "alert_ms": _percentiles(
+            [1000 * late for at, late in watcher.alerts if began <= at < ended]
+        ),
         "core_share": {worker: use.cpu_s / (ended - began) for worker, use in used.items()},
         "idle_core_share": idle,
         "peak_mib": {worker: use.peak_mib for worker, use in used.items()},
@@ -79,7 +104,9 @@ class _Watcher:
     """Reads figures and alerts as they are committed."""
 
     def __init__(self, bench: Bench, load: Load) -> None:
-        self._consumer = bench.reader(METRICS, ALERTS, **{"fetch.wait.max.ms": 100, "fetch.error.backoff.ms": 10})
+        self._consumer = bench.reader(
+            METRICS, ALERTS, **{"fetch.wait.max.ms": 100, "fetch.error.backoff.ms": 10}
+        )
         self._alerts = bench.name(ALERTS)
         self._load = load
         self._decode = msgspec.json.Decoder().decode
@@ -103,7 +130,9 @@ class _Watcher:
 
 
 def _idle(meter: Meter, seconds: float) -> dict[str, float]:
-    """Share of a core that each process takes while nothing comes; over more than a minute, so that a tick is in it."""
+    """Share of a core that each process takes while nothing comes; over more than a minute, so that
+    a tick is in it.
+    """
     began = time.monotonic()
     time.sleep(seconds)
     passed = time.monotonic() - began

@@ -1,9 +1,11 @@
 """Predictions and truths at a steady rate, and what is announced about them, by the clock.
 
-10 models of 2 versions. Each truth is told apart without a field of its own: the partition of its id chooses what was predicted and what
-is true, so a cell of a confusion matrix holds the truths of one partition only, in the order in which they were sent, and the k-th of
-them is in the first record that counts k. In every other minute of a version its truths come later than the first rung, so that the
-coverage at that rung falls and a rule on the complete window fires, and in the next minute resolves.
+10 models of 2 versions. Each truth is told apart without a field of its own: the partition of its
+id chooses what was predicted and what is true, so a cell of a confusion matrix holds the truths of
+one partition only, in the order in which they were sent, and the k-th of them is in the first
+record that counts k. In every other minute of a version its truths come later than the first rung,
+so that the coverage at that rung falls and a rule on the complete window fires, and in the next
+minute resolves.
 """
 
 from __future__ import annotations
@@ -27,7 +29,12 @@ GRACE_S: Final = 2
 RUNG: Final = "1m"  # whole panes: a rung is announced at the first edge of a pane behind it
 SOON_S: Final = (1.0, 10.0)
 LATE_S: Final = (62.0, 70.0)
-CELLS: Final = (("no", "no"), ("no", "yes"), ("yes", "no"), ("yes", "yes"))  # actual, predicted; by partition
+CELLS: Final = (
+    ("no", "no"),
+    ("no", "yes"),
+    ("yes", "no"),
+    ("yes", "yes"),
+)  # actual, predicted; by partition
 
 PLAIN: Final = f"""[run]
 lanes = ["decisions"]
@@ -81,7 +88,9 @@ class Load:
     """
 
     def __init__(self, bench: Bench, rate: int, *, full: bool, seed: int = 7) -> None:
-        self._producer = Producer({"bootstrap.servers": bench.servers, "partitioner": "murmur2_random", "linger.ms": 0})
+        self._producer = Producer(
+            {"bootstrap.servers": bench.servers, "partitioner": "murmur2_random", "linger.ms": 0}
+        )
         self._bench = bench
         self._rate = rate
         self._full = full
@@ -90,7 +99,8 @@ class Load:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        # By cell: truths within the first rung, and all of them, in the order in which they were sent.
+        # By cell: truths within the first rung, and all of them, in the order in which they were
+        # sent.
         self._soon: dict[_Key, deque[_Truth]] = {}
         self._all: dict[_Key, deque[_Truth]] = {}
         self._counted: dict[tuple[_Key, str], int] = {}
@@ -112,7 +122,11 @@ class Load:
         """A record of the decisions lane came: which truths does it show for the first time."""
         if metric["segment"] != "all" or metric["lane"] != "decisions":
             return
-        start, maturity, labels = parse_time(metric["window_start"]), metric["maturity"], metric.get("labels", ())
+        start, maturity, labels = (
+            parse_time(metric["window_start"]),
+            metric["maturity"],
+            metric.get("labels", ()),
+        )
         with self._lock:
             queues = self._soon if maturity == RUNG else self._all
             for actual, row in zip(labels, metric.get("matrix", ()), strict=True):
@@ -152,7 +166,11 @@ class Load:
             "timestamp": format_time(ms),
             "prediction": predicted,
         }
-        self._producer.produce(self._bench.name(PREDICTIONS), msgspec.json.encode(row | (self._rest() if self._full else {})), identity)
+        self._producer.produce(
+            self._bench.name(PREDICTIONS),
+            msgspec.json.encode(row | (self._rest() if self._full else {})),
+            identity,
+        )
         slow = (ms // 60_000 + model + version) % 2
         # Nothing close to the rung, so that the order of sending says on which side a truth is.
         delay_s = random.uniform(*LATE_S if slow else SOON_S)
@@ -161,7 +179,13 @@ class Load:
 
     def _tell(self, now: float) -> None:
         _, identity, key, soon = heapq.heappop(self._waiting)
-        value = msgspec.json.encode({"prediction_id": identity, "label": key[3], "timestamp": format_time(round(now * 1000))})
+        value = msgspec.json.encode(
+            {
+                "prediction_id": identity,
+                "label": key[3],
+                "timestamp": format_time(round(now * 1000)),
+            }
+        )
         truth = _Truth(time.time())
         with self._lock:
             self.truths.append(truth)
@@ -172,8 +196,14 @@ class Load:
 
     def _rest(self) -> dict[str, Any]:
         random = self._random
-        features: dict[str, float | str] = {f"f{i}": round(random.gauss(0, 1 + i), 6) for i in range(7)}
-        features |= {"age": random.randrange(18, 90), "color": random.choice(("red", "green")), "shop": f"shop-{random.randrange(40)}"}
+        features: dict[str, float | str] = {
+            f"f{i}": round(random.gauss(0, 1 + i), 6) for i in range(7)
+        }
+        features |= {
+            "age": random.randrange(18, 90),
+            "color": random.choice(("red", "green")),
+            "shop": f"shop-{random.randrange(40)}",
+        }
         segment = {
             "plan": random.choice(("free", "pro", "team")),
             "country": random.choice(("de", "fr", "us", "in", "br")),

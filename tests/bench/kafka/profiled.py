@@ -1,7 +1,8 @@
-"""`python -m tests.bench.kafka.profiled OUT ARGUMENTS...`: the command line of the product under cProfile, every thread apart.
+"""`python -m tests.bench.kafka.profiled OUT ARGUMENTS...`: the command line of the product under
+cProfile, every thread apart.
 
-Writes OUT (main thread) and OUT.1, OUT.2, ... when the command ends; read them with pstats. Times are wall-clock of each thread, so waits
-show; what one thread waits for the interpreter shows too.
+Writes OUT (main thread) and OUT.1, OUT.2, ... when the command ends; read them with pstats. Times
+are wall-clock of each thread, so waits show; what one thread waits for the interpreter shows too.
 """
 
 from __future__ import annotations

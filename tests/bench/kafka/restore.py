@@ -1,4 +1,6 @@
-"""A worker that holds millions of entries: memory, how fast it is back, and the time from kill -9 to the first new output."""
+"""A worker that holds millions of entries: memory, how fast it is back, and the time from kill -9
+to the first new output.
+"""
 
 from __future__ import annotations
 
@@ -46,10 +48,17 @@ def restore(folder: Path, servers: str, broker: int, *, entries: int, kills: int
     entries
         Predictions without a label.
     kills
-        How often it is killed with SIGKILL while predictions trickle in, with static membership and a kept cache.
+        How often it is killed with SIGKILL while predictions trickle in, with static membership and
+        a kept cache.
     """
     bench = Bench(servers, f"bench-restore-{entries}.", PARTITIONS)
-    config = bench.configuration(folder / "driftline.toml", SETTINGS, f"restore-{entries}", clock="wall", kafka='static_member = "bench"\n')
+    config = bench.configuration(
+        folder / "driftline.toml",
+        SETTINGS,
+        f"restore-{entries}",
+        clock="wall",
+        kafka='static_member = "bench"\n',
+    )
     bench.make_inputs()
     bench.fresh(config)
     state, log = folder / "state", folder / "worker.log"
@@ -145,7 +154,9 @@ class _Trickle:
                 "timestamp": format_time(round(time.time() * 1000)),
                 "prediction": "no",
             }
-            producer.produce(self._bench.name(PREDICTIONS), msgspec.json.encode(row), row["prediction_id"])
+            producer.produce(
+                self._bench.name(PREDICTIONS), msgspec.json.encode(row), row["prediction_id"]
+            )
             producer.poll(0)
         producer.flush()
 

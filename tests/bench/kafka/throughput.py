@@ -1,4 +1,6 @@
-"""A backlog worked off: processor time per joined pair of the worker and of the broker, beside the hand-written consumer."""
+"""A backlog worked off: processor time per joined pair of the worker and of the broker, beside the
+hand-written consumer.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +46,23 @@ class Job:
         jobs.write(self._folder / "log", kind, pairs)
         self.bench.make_inputs()
         self._last = self.bench.feed(self._folder / "log")
-        self._horizon_ms = load_config(self._folder / "log" / "driftline.toml").defaults.label_horizon_ms
+        self._horizon_ms = load_config(
+            self._folder / "log" / "driftline.toml"
+        ).defaults.label_horizon_ms
 
     def ideal(self, broker: int) -> Result:
         """The hand-written consumer, in a process of its own."""
-        command = [sys.executable, "-m", "tests.bench.kafka.ideal", self.bench.servers, self.bench.prefix, str(jobs.PARTITIONS)]
-        process = subprocess.Popen([*command, str(self._horizon_ms)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        command = [
+            sys.executable,
+            "-m",
+            "tests.bench.kafka.ideal",
+            self.bench.servers,
+            self.bench.prefix,
+            str(jobs.PARTITIONS),
+        ]
+        process = subprocess.Popen(
+            [*command, str(self._horizon_ms)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
         assert process.stdout is not None
         try:
             process.stdout.readline()
@@ -67,7 +80,9 @@ class Job:
         self._rounds += 1
         folder = self._folder / f"round-{self._rounds}"
         app = f"{self.name}-{self._rounds}"
-        config = self.bench.configuration(folder / "driftline.toml", jobs.CONFIGURATIONS[self._kind], app)
+        config = self.bench.configuration(
+            folder / "driftline.toml", jobs.CONFIGURATIONS[self._kind], app
+        )
         self.bench.fresh(config)
         end_ms = self.bench.finish(self._last, self._horizon_ms)
         worker = Worker(config, folder / "state", folder / "worker.log", profile=profile)
@@ -76,7 +91,9 @@ class Job:
             meter, began = Meter(worker=worker.pid, broker=broker), time.monotonic()
             settled(self.bench, worker, end_ms)
             elapsed_s, used = time.monotonic() - began, meter.read()
-            figures = {name: value for name, value in worker.figures().items() if name.startswith(KEPT)}
+            figures = {
+                name: value for name, value in worker.figures().items() if name.startswith(KEPT)
+            }
             stop_s = worker.stop()
         finally:
             worker.kill()

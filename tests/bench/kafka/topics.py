@@ -1,6 +1,7 @@
 """Topics of the benchmark: configurations, what is made and deleted, and feeding a recorded log.
 
-Every measurement of the pipeline has topics of its own but for the inputs, which are written once and read by all contestants.
+Every measurement of the pipeline has topics of its own but for the inputs, which are written once
+and read by all contestants.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Bench:
         """What a topic is called."""
         return self.prefix + topic
 
-    def configuration(self, path: Path, settings: str, app: str, *, clock: str = "data", kafka: str = "") -> Path:
+    def configuration(
+        self, path: Path, settings: str, app: str, *, clock: str = "data", kafka: str = ""
+    ) -> Path:
         """Write the settings of a job, completed by what belongs to Kafka."""
         run = f'[run]\nclock = "{clock}"\ntopic_prefix = "{self.prefix}"\n'
         broker = (
@@ -66,7 +69,11 @@ class Bench:
 
     def names(self) -> list[str]:
         """Topics that begin with the prefix."""
-        return sorted(name for name in self.admin.list_topics(timeout=WAIT_S).topics if name.startswith(self.prefix))
+        return sorted(
+            name
+            for name in self.admin.list_topics(timeout=WAIT_S).topics
+            if name.startswith(self.prefix)
+        )
 
     def delete(self, names: list[str]) -> None:
         """Delete topics, and wait until they are gone."""
@@ -77,20 +84,30 @@ class Bench:
         ends = time.monotonic() + WAIT_S
         while set(names) & set(self.names()):
             if time.monotonic() > ends:
-                raise TimeoutError(f"the broker has not deleted {', '.join(names)} after {WAIT_S:.0f} s")
+                raise TimeoutError(
+                    f"the broker has not deleted {', '.join(names)} after {WAIT_S:.0f} s"
+                )
             time.sleep(0.1)
 
     def make_inputs(self) -> None:
         """The two input topics, new."""
         self.delete(self.names())
-        topics = [NewTopic(self.name(topic), self.partitions, 1, config={"retention.ms": "-1"}) for topic in INPUTS]
+        topics = [
+            NewTopic(self.name(topic), self.partitions, 1, config={"retention.ms": "-1"})
+            for topic in INPUTS
+        ]
         for future in self.admin.create_topics(topics, operation_timeout=WAIT_S).values():
             future.result()
 
     def feed(self, log: Path) -> str:
-        """Write a recorded log to the input topics, predictions and truths in the order of their times; gives the last time."""
+        """Write a recorded log to the input topics, predictions and truths in the order of their
+        times; gives the last time.
+        """
         producer = self.producer()
-        with (log / "predictions.jsonl").open("rb") as predictions, (log / "ground-truth.jsonl").open("rb") as truths:
+        with (
+            (log / "predictions.jsonl").open("rb") as predictions,
+            (log / "ground-truth.jsonl").open("rb") as truths,
+        ):
             truth, last = next(truths, b""), b""
             for line in predictions:
                 self._send(producer, PREDICTIONS, line)
@@ -112,21 +129,39 @@ class Bench:
         producer.flush()
 
     def finish(self, last: str, horizon_ms: int) -> int:
-        """Ask for the end of a recorded log, far enough behind its last row for everything to be final; gives the time asked for."""
+        """Ask for the end of a recorded log, far enough behind its last row for everything to be
+        final; gives the time asked for.
+        """
         end_ms = parse_time(last) + 3 * horizon_ms
         self.ask(end_ms, ended=last)
         return end_ms
 
     def producer(self) -> Producer:
         """A producer as an application has it: Java's partitioner, large batches."""
-        settings = {"partitioner": "murmur2_random", "linger.ms": 50, "batch.num.messages": 10_000, "queue.buffering.max.messages": 200_000}
+        settings = {
+            "partitioner": "murmur2_random",
+            "linger.ms": 50,
+            "batch.num.messages": 10_000,
+            "queue.buffering.max.messages": 200_000,
+        }
         return Producer({"bootstrap.servers": self.servers, **settings})
 
     def reader(self, *topics: str, **settings: object) -> Consumer:
-        """A consumer of all partitions of some topics, from their beginning, committed records only."""
-        base = {"group.id": "unused", "enable.auto.commit": False, "isolation.level": "read_committed", "auto.offset.reset": "earliest"}
+        """A consumer of all partitions of some topics, from their beginning, committed records
+        only.
+        """
+        base = {
+            "group.id": "unused",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+        }
         consumer = Consumer({"bootstrap.servers": self.servers, **base, **settings})
-        places = [TopicPartition(self.name(topic), number, 0) for topic in topics for number in range(self.partitions)]
+        places = [
+            TopicPartition(self.name(topic), number, 0)
+            for topic in topics
+            for number in range(self.partitions)
+        ]
         consumer.assign(places)
         return consumer
 
@@ -160,11 +195,18 @@ def value_of(message: Message) -> bytes:
 
 
 def announced(bench: Bench) -> dict[str, int]:
-    """Sums of the final figures of the decisions lane over all windows, to be held against the ideal's."""
+    """Sums of the final figures of the decisions lane over all windows, to be held against the
+    ideal's.
+    """
     total = {"predictions": 0, "joined": 0, "right": 0}
     for value in bench.whole(METRICS):
         figure = msgspec.json.decode(value)
-        if (figure["lane"], figure["segment"], figure["kind"], figure["final"]) == ("decisions", "all", "tumbling", True):
+        if (figure["lane"], figure["segment"], figure["kind"], figure["final"]) == (
+            "decisions",
+            "all",
+            "tumbling",
+            True,
+        ):
             total["predictions"] += figure["n_predictions"]
             total["joined"] += figure["n"]
             total["right"] += sum(row[i] for i, row in enumerate(figure.get("matrix", ())))

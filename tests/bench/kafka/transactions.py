@@ -17,14 +17,20 @@ WARM_UP_S = 20.0
 Ends = dict[tuple[str, int], int]
 
 
-def transactions(folder: Path, servers: str, broker: int, *, partitions: int, rate: int, seconds: float) -> dict[str, Any]:
-    """Committed transactions a second at a rate of pairs, with so many partitions of the inputs and as many after stage 1.
+def transactions(
+    folder: Path, servers: str, broker: int, *, partitions: int, rate: int, seconds: float
+) -> dict[str, Any]:
+    """Committed transactions a second at a rate of pairs, with so many partitions of the inputs and
+    as many after stage 1.
 
-    Each transaction writes to the changelog of its task and ends there with one marker, which takes an offset and is no record.
+    Each transaction writes to the changelog of its task and ends there with one marker, which takes
+    an offset and is no record.
     """
     bench = Bench(servers, f"bench-partitions-{partitions}.", partitions)
     app = f"partitions-{partitions}"
-    config = bench.configuration(folder / app / "driftline.toml", SETTINGS["plain"], app, clock="wall")
+    config = bench.configuration(
+        folder / app / "driftline.toml", SETTINGS["plain"], app, clock="wall"
+    )
     bench.make_inputs()
     bench.fresh(config)
     load = Load(bench, rate, full=False)
@@ -33,7 +39,11 @@ def transactions(folder: Path, servers: str, broker: int, *, partitions: int, ra
         worker.ready()
         load.start()
         time.sleep(WARM_UP_S)
-        before, meter, began = _ends(bench), Meter(broker=broker, worker=worker.pid), time.monotonic()
+        before, meter, began = (
+            _ends(bench),
+            Meter(broker=broker, worker=worker.pid),
+            time.monotonic(),
+        )
         time.sleep(seconds)
         after, used, passed = _ends(bench), meter.read(), time.monotonic() - began
         load.stop()
@@ -55,7 +65,10 @@ def _ends(bench: Bench) -> Ends:
     consumer = bench.reader()
     names = [name for name in bench.names() if name.endswith("-changelog")]
     places = [TopicPartition(name, number) for name in names for number in range(bench.partitions)]
-    ends = {(place.topic, place.partition): consumer.get_watermark_offsets(place, timeout=30.0)[1] for place in places}
+    ends = {
+        (place.topic, place.partition): consumer.get_watermark_offsets(place, timeout=30.0)[1]
+        for place in places
+    }
     consumer.close()
     return ends
 
@@ -63,7 +76,9 @@ def _ends(bench: Bench) -> Ends:
 def _records(bench: Bench, before: Ends, after: Ends) -> int:
     """Records between two moments."""
     consumer = bench.reader(**{"enable.partition.eof": True})
-    consumer.assign([TopicPartition(topic, number, offset) for (topic, number), offset in before.items()])
+    consumer.assign(
+        [TopicPartition(topic, number, offset) for (topic, number), offset in before.items()]
+    )
     ended = found = 0
     while ended < len(before):
         for message in consumer.consume(10_000, 1.0):

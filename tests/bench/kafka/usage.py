@@ -9,7 +9,9 @@ import psutil
 
 
 class Used(msgspec.Struct, frozen=True):
-    """Processor time of one process between two moments, in seconds, and its largest resident memory so far."""
+    """Processor time of one process between two moments, in seconds, and its largest resident
+    memory so far.
+    """
 
     cpu_s: float
     peak_mib: float
@@ -30,7 +32,10 @@ class Meter:
 
     def read(self) -> dict[str, Used]:
         """What each has used since; raises `psutil.NoSuchProcess` for one that has ended."""
-        return {name: Used(cpu_s(process) - self._begun[name], peak_mib(process)) for name, process in self._processes.items()}
+        return {
+            name: Used(cpu_s(process) - self._begun[name], peak_mib(process))
+            for name, process in self._processes.items()
+        }
 
 
 def cpu_s(process: psutil.Process) -> float:

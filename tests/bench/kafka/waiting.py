@@ -1,4 +1,6 @@
-"""Waiting for what a worker writes to the topic of ticks: that everything is read, or that everything is announced."""
+"""Waiting for what a worker writes to the topic of ticks: that everything is read, or that
+everything is announced.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ WAIT_S: Final = 7_200.0
 
 
 def answered(bench: Bench, worker: Worker, upto_ms: int) -> None:
-    """Wait until every partition of stage 1 has answered a request for this time: it does so when nothing is unread."""
+    """Wait until every partition of stage 1 has answered a request for this time: it does so when
+    nothing is unread.
+    """
 
     def answers(partition: int, tick: dict[str, Any]) -> int | None:
         return partition if "reached" in tick and parse_time(tick["timestamp"]) >= upto_ms else None
@@ -26,7 +30,9 @@ def answered(bench: Bench, worker: Worker, upto_ms: int) -> None:
 
 
 def settled(bench: Bench, worker: Worker, upto_ms: int) -> None:
-    """Wait until every task of stages 2 to 4 has announced everything up to this time: each says several times how far it has come."""
+    """Wait until every task of stages 2 to 4 has announced everything up to this time: each says
+    several times how far it has come.
+    """
 
     def tells(_: int, tick: dict[str, Any]) -> int | None:
         return tick.get("settled") if parse_time(tick["timestamp"]) >= upto_ms else None
@@ -34,8 +40,14 @@ def settled(bench: Bench, worker: Worker, upto_ms: int) -> None:
     _all(bench, worker, tells, "have not announced everything")
 
 
-def _all(bench: Bench, worker: Worker, says: Callable[[int, dict[str, Any]], int | None], what: str) -> None:
-    consumer, waiting, ends = bench.reader(TICKS), set(range(bench.partitions)), time.monotonic() + WAIT_S
+def _all(
+    bench: Bench, worker: Worker, says: Callable[[int, dict[str, Any]], int | None], what: str
+) -> None:
+    consumer, waiting, ends = (
+        bench.reader(TICKS),
+        set(range(bench.partitions)),
+        time.monotonic() + WAIT_S,
+    )
     while waiting:
         worker.alive()
         if time.monotonic() > ends:

@@ -38,18 +38,45 @@ class Worker:
         Where the profile of its main thread goes when it ends; slow.
     """
 
-    def __init__(self, config: Path, state: Path, log: Path, *, stages: str | None = None, profile: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: Path,
+        state: Path,
+        log: Path,
+        *,
+        stages: str | None = None,
+        profile: Path | None = None,
+    ) -> None:
         self.port = free_port()
         self._log = log
-        entry = ["-m", "driftline.agents.cli"] if profile is None else ["-m", "tests.bench.kafka.profiled", str(profile)]
+        entry = (
+            ["-m", "driftline.agents.cli"]
+            if profile is None
+            else ["-m", "tests.bench.kafka.profiled", str(profile)]
+        )
         chosen = [] if stages is None else ["--stages", stages]
-        command = [sys.executable, *entry, "worker", "--config", str(config), "--state", str(state), "--web-port", str(self.port), *chosen]
+        command = [
+            sys.executable,
+            *entry,
+            "worker",
+            "--config",
+            str(config),
+            "--state",
+            str(state),
+            "--web-port",
+            str(self.port),
+            *chosen,
+        ]
         log.parent.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
         with log.open("ab") as output:
             # A variable of the caller must not send it to another broker.
-            environment = {name: value for name, value in os.environ.items() if name != "DRIFTLINE_BROKER"}
-            self._process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=environment)
+            environment = {
+                name: value for name, value in os.environ.items() if name != "DRIFTLINE_BROKER"
+            }
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, stdout=output, stderr=output, env=environment
+            )
 
     @property
     def pid(self) -> int:
@@ -63,13 +90,17 @@ class Worker:
             if self._get("/health/ready")[0] == 200:
                 return time.monotonic() - self.started
             time.sleep(0.01)
-        raise TimeoutError(f"the worker is not ready after {READY_S:.0f} s: {self._get('/health/ready')}; see {self._log}")
+        raise TimeoutError(
+            f"the worker is not ready after {READY_S:.0f} s: {self._get('/health/ready')}; see {self._log}"
+        )
 
     def alive(self) -> None:
         """Raise `WorkerEnded` if it is not."""
         if self._process.poll() is not None:
             words = self._log.read_text(encoding="utf-8", errors="replace")[-2_000:]
-            raise WorkerEnded(f"the worker ended with {self._process.returncode}; its last words:\n{words}")
+            raise WorkerEnded(
+                f"the worker ended with {self._process.returncode}; its last words:\n{words}"
+            )
 
     def figures(self) -> dict[str, float]:
         """What it says of itself at /metrics: values by name with labels."""

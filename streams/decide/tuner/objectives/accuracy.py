@@ -5,7 +5,14 @@ from __future__ import annotations
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
-class Accuracy(Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="accuracy"):
+class Accuracy(
+    Objective,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="accuracy",
+):
     """(tp + tn) / all."""
 
     def value(self, tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> Floats:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
-class BalancedAccuracy(Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="balanced_accuracy"):
+class BalancedAccuracy(
+    Objective,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="balanced_accuracy",
+):
     """(tp / (tp + fn) + tn / (tn + fp)) / 2: does not follow the base rate."""
 
     def value(self, tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> Floats:

@@ -7,7 +7,9 @@ from typing import ClassVar
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
-class Cost(Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="cost"):
+class Cost(
+    Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="cost"
+):
     """Expected cost of a decision, from what each cell costs; a negative cost is a profit.
 
     Parameters

@@ -5,7 +5,9 @@ from __future__ import annotations
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
-class F1(Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="f1"):
+class F1(
+    Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="f1"
+):
     """2 tp / (2 tp + fp + fn)."""
 
     def value(self, tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> Floats:

@@ -7,7 +7,9 @@ import numpy as np
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
-class Matthews(Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="mcc"):
+class Matthews(
+    Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="mcc"
+):
     """(tp tn - fp fn) over the root of the product of the four margins."""
 
     def value(self, tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> Floats:

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
-class PrecisionTarget(Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="precision_target"):
+class PrecisionTarget(
+    Objective,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="precision_target",
+):
     """Recall, among the thresholds with a precision at or above a target.
 
     Parameters
