@@ -22,7 +22,7 @@ class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
     Examples
     --------
     >>> import numpy as np
-    >>> from driftline.streams import loglinear
+    >>> from driftline.streams.summaries import loglinear
     >>> delay = SparseHistogram(loglinear.bin_of(np.array([10, 20, 100])), np.array([[3, 4, 1]]))
     >>> counts = Counts(labels=("a",), positive=None, matrix=np.array([[[8]]]), n_predictions=np.array([8]), delay=delay)
     >>> DelayP50().value(counts).tolist()
@@ -53,7 +53,7 @@ class DelayP95(DelayP50, frozen=True, tag="delay_p95"):
     Examples
     --------
     >>> import numpy as np
-    >>> from driftline.streams import loglinear
+    >>> from driftline.streams.summaries import loglinear
     >>> delay = SparseHistogram(loglinear.bin_of(np.array([10, 20, 100])), np.array([[3, 4, 1]]))
     >>> counts = Counts(labels=("a",), positive=None, matrix=np.array([[[8]]]), n_predictions=np.array([8]), delay=delay)
     >>> DelayP95().value(counts).tolist()

@@ -20,7 +20,7 @@ class LatencyP50(HistogramQuantile, frozen=True, tag="latency_p50"):
     Examples
     --------
     >>> import numpy as np
-    >>> from driftline.streams import loglinear
+    >>> from driftline.streams.summaries import loglinear
     >>> latency = SparseHistogram(loglinear.bin_of(np.array([40, 100])), np.array([[3, 1]]))
     >>> counts = Counts(labels=(), positive=None, matrix=np.zeros((1, 0, 0), dtype=np.int64), n_predictions=np.array([4]), latency=latency)
     >>> LatencyP50().value(counts).tolist()
@@ -47,7 +47,7 @@ class LatencyP95(LatencyP50, frozen=True, tag="latency_p95"):
     Examples
     --------
     >>> import numpy as np
-    >>> from driftline.streams import loglinear
+    >>> from driftline.streams.summaries import loglinear
     >>> latency = SparseHistogram(loglinear.bin_of(np.array([40, 100])), np.array([[3, 1]]))
     >>> counts = Counts(labels=(), positive=None, matrix=np.zeros((1, 0, 0), dtype=np.int64), n_predictions=np.array([4]), latency=latency)
     >>> LatencyP95().value(counts).tolist()
@@ -68,7 +68,7 @@ class LatencyP99(LatencyP50, frozen=True, tag="latency_p99"):
     Examples
     --------
     >>> import numpy as np
-    >>> from driftline.streams import loglinear
+    >>> from driftline.streams.summaries import loglinear
     >>> latency = SparseHistogram(loglinear.bin_of(np.array([40, 100])), np.array([[3, 1]]))
     >>> counts = Counts(labels=(), positive=None, matrix=np.zeros((1, 0, 0), dtype=np.int64), n_predictions=np.array([4]), latency=latency)
     >>> LatencyP99().value(counts).tolist()
