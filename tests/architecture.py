@@ -1,16 +1,17 @@
-"""The dependency rule and the purity rule of the source, read with `ast`.
+"""The dependency rules and the purity rule of the source, read with `ast`.
 
-`schemas` <- `streams` <- `agents`; in `streams` there is no clock, file, socket, environment,
-unseeded randomness, built-in `hash()` or iteration over a set. The tasks on Kafka import no
-application framework. What runs these checks, and shows that each of them can fail, is
-`test_architecture.py`.
+`driftline.schemas` <- `driftline.streams` <- `driftline.agents`, always by their full names; in
+`streams` there is no clock, file, socket, environment, unseeded randomness, built-in `hash()` or
+iteration over a set. The tasks on Kafka import no application framework, and neither driver imports
+the other. The files and folders of any one folder import each other without a circle.
+`test_architecture.py` runs these checks and shows that each of them can fail.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,14 +25,19 @@ PURE_STDLIB = frozenset(
     statistics string struct textwrap types typing unicodedata warnings weakref zlib
     """.split()
 )
-STREAMS_LIBRARIES = frozenset(
-    {"msgspec", "numpy", "xxhash"}
-)  # river joins with the sequential detectors
-# A driver without the framework stays possible: the tasks on Kafka and their state know nothing of
-# it.
-FRAMEWORK = frozenset({"faust", "mode", "aiokafka"})
-WITHOUT_FRAMEWORK = ("agents/kafka/", "agents/state/")
+STREAMS_LIBRARIES = frozenset({"msgspec", "numpy", "xxhash"})
 SCHEMAS_LIBRARIES = frozenset({"msgspec"})
+PACKAGES = ("schemas", "streams", "agents")
+# The packages of Driftline that a package may import, besides itself.
+BELOW = {"schemas": (), "streams": ("schemas",), "agents": ("schemas", "streams")}
+# A driver without the framework stays possible, and the two drivers share what lies below both.
+FRAMEWORK = frozenset({"faust", "mode", "aiokafka"})
+FORBIDDEN_BELOW = {
+    "agents/kafka/": (*FRAMEWORK, "driftline.agents.inprocess", "driftline.agents.worker"),
+    "agents/state/": (*FRAMEWORK, "driftline.agents.inprocess", "driftline.agents.kafka"),
+    "agents/recorded/": (*FRAMEWORK, "driftline.agents.inprocess", "driftline.agents.kafka"),
+    "agents/inprocess/": (*FRAMEWORK, "driftline.agents.kafka", "driftline.agents.worker"),
+}
 
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 NUMPY_FILES = frozenset(
@@ -105,7 +111,7 @@ def check_source(source: str, *, package: str, file: str) -> list[Violation]:
 def check_tree(root: Path) -> list[Violation]:
     """All violations in the three packages below `root`."""
     found: list[Violation] = []
-    for package in ("schemas", "streams", "agents"):
+    for package in PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
             found += check_source(
                 path.read_text(encoding="utf-8"),
@@ -116,37 +122,139 @@ def check_tree(root: Path) -> list[Violation]:
 
 
 def _imports(tree: ast.AST, package: str, file: str) -> Iterator[Violation]:
+    for line, name in _imported(tree):
+        reason = _refused(name, package, file)
+        if reason:
+            yield Violation(file, line, "import", f"{package} may not import {name}: {reason}")
+
+
+def _imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and full name of each import; `from a import b` is `a`, and `a.b` where a is a package
+    of Driftline, since b may be a module.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [node.module or ""]
-        else:
-            continue
-        for name in names:
-            top = name.partition(".")[0]
-            reason = _refused(top, package)
-            if top in FRAMEWORK and file.startswith(WITHOUT_FRAMEWORK):
-                reason = "the task layer has no application framework in it; what needs one is agents/worker"
-            if reason:
-                yield Violation(
-                    file, node.lineno, "import", f"{package} may not import {name}: {reason}"
-                )
+            base = node.module or ""
+            if base == "driftline":
+                yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, base
 
 
-def _refused(top: str, package: str) -> str | None:
+def _refused(name: str, package: str, file: str) -> str | None:
+    top, _, rest = name.partition(".")
+    for folder, forbidden in FORBIDDEN_BELOW.items():
+        if file.startswith(folder) and any(_is_below(name, other) for other in forbidden):
+            return f"nothing in {folder} depends on it; what needs both lives above"
+    if top in PACKAGES:
+        return f"write driftline.{top}; the bare name may be another distribution's"
+    if top == "driftline":
+        sub = rest.partition(".")[0]
+        if sub in (package, *BELOW[package]) or (package == "agents" and not sub):
+            return None
+        return "the packages depend on each other as schemas <- streams <- agents"
     stdlib = top in sys.stdlib_module_names
-    if package == "schemas" and not (stdlib or top == "schemas" or top in SCHEMAS_LIBRARIES):
+    if package == "schemas" and not (stdlib or top in SCHEMAS_LIBRARIES):
         return "only the standard library and msgspec"
     if package == "streams":
-        if top in ("schemas", "streams") or top in STREAMS_LIBRARIES or top in PURE_STDLIB:
+        if top in STREAMS_LIBRARIES or top in PURE_STDLIB:
             return None
         if stdlib:
-            return "it is not on the list of pure modules; time, files and chance are handed in by the driver"
-        return "only schemas, msgspec, numpy and xxhash"
+            return (
+                "it is not on the list of pure modules; "
+                "time, files and randomness are passed in by the driver"
+            )
+        return "only driftline.schemas, msgspec, numpy and xxhash"
     if package == "agents" and top in ("tests", "deploy"):
         return "the product does not depend on its tests"
     return None
+
+
+def _is_below(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def import_circles(sources: Mapping[str, str]) -> list[str]:
+    """The circles of imports inside each folder.
+
+    Parameters
+    ----------
+    sources
+        Text of each module by its full name; a package ends with `.__init__`.
+
+    Returns
+    -------
+    One line for each circle: the folder, its files and folders that import each other, and one
+    import for each arrow. Imports for type checking only count as well.
+    """
+    imports = {name: _modules_imported(name, text, sources) for name, text in sources.items()}
+    lines = []
+    for folder in sorted({name.rpartition(".")[0] for name in sources}):
+        arrows: dict[str, dict[str, str]] = {}
+        for name, others in imports.items():
+            for other in others:
+                if _is_below(name, folder) and _is_below(other, folder):
+                    start, end = (each[len(folder) + 1 :].split(".")[0] for each in (name, other))
+                    if start != end:
+                        arrows.setdefault(start, {}).setdefault(end, f"{name} -> {other}")
+        for circle in _circles(arrows):
+            proof = [arrows[a][b] for a in circle for b in circle if b in arrows.get(a, {})]
+            lines.append(f"{folder}: {', '.join(circle)} import each other: {'; '.join(proof)}")
+    return lines
+
+
+def modules(root: Path) -> dict[str, str]:
+    """Text of every module of the three packages below `root`, by its full name."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            found[".".join(("driftline", *parts))] = path.read_text(encoding="utf-8")
+    return found
+
+
+def _modules_imported(name: str, source: str, sources: Mapping[str, str]) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(source, filename=name)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            base = node.module or ""
+            # `from package import module` is an import of the module, not of the package.
+            names += [
+                full if _module(full := f"{base}.{alias.name}", sources) else base
+                for alias in node.names
+            ]
+    found = {_module(each, sources) for each in names} - {None, name}
+    return sorted(each for each in found if each)
+
+
+def _module(name: str, sources: Mapping[str, str]) -> str | None:
+    return next((each for each in (name, f"{name}.__init__") if each in sources), None)
+
+
+def _circles(arrows: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
+    """Groups of nodes of which each can reach each other."""
+    reach = {node: _reachable(node, arrows) for node in arrows}
+    groups = {
+        tuple(sorted(other for other in seen if node in reach.get(other, ())))
+        for node, seen in reach.items()
+        if node in seen
+    }
+    return [list(group) for group in sorted(groups)]
+
+
+def _reachable(start: str, arrows: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
+    seen: dict[str, None] = {}
+    waiting = [start]
+    while waiting:
+        for following in arrows.get(waiting.pop(), {}):
+            if following not in seen:
+                seen[following] = None
+                waiting.append(following)
+    return frozenset(seen)
 
 
 def _builtin_calls(tree: ast.AST, file: str, refused: dict[str, str]) -> Iterator[Violation]:

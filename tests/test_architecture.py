@@ -1,4 +1,4 @@
-"""The packages depend on each other in one direction only, and the heart touches nothing outside."""
+"""The packages depend on each other in one direction only, without circles, and `streams` is pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture import check_source, check_tree
+from tests.architecture import check_source, check_tree, import_circles, modules
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -16,7 +16,13 @@ PLANTED = [
     ("schemas", "import", "from driftline.streams.hashing import hash64"),
     ("schemas", "import", "def f():\n    import driftline.agents.cli"),
     ("schemas", "call", "key = hash('churn')"),
-    ("streams", "import", "import agents"),
+    ("schemas", "import", "from schemas.times import parse_time"),
+    ("streams", "import", "import driftline.agents"),
+    ("streams", "import", "from driftline import agents"),
+    ("streams", "import", "import driftline"),
+    ("agents", "import", "import agents"),
+    ("agents", "import", "from streams.stage import Record"),
+    ("agents", "import", "from tests.conftest import settings"),
     ("streams", "import", "from driftline.agents.output_folder import read"),
     ("streams", "import", "import faust"),
     ("streams", "import", "import asyncio"),
@@ -117,14 +123,46 @@ def test_harmless_source_is_not_reported(package, source):
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("folder", "source"),
     [
-        "import faust",
-        "from mode.utils import logging",
-        "def f():\n    from aiokafka import AIOKafkaConsumer",
+        ("agents/kafka", "import faust"),
+        ("agents/kafka", "from mode.utils import logging"),
+        ("agents/kafka", "def f():\n    from aiokafka import AIOKafkaConsumer"),
+        ("agents/kafka", "from driftline.agents.inprocess.replay import replay"),
+        ("agents/kafka", "from driftline.agents.worker import app"),
+        ("agents/inprocess", "from driftline.agents.kafka.task.task import Task"),
+        ("agents/recorded", "from driftline.agents.inprocess.replay import replay"),
+        ("agents/state", "import driftline.agents.kafka"),
     ],
 )
-def test_the_task_layer_may_not_import_the_framework(source):
-    found = check_source(source, package="agents", file="agents/kafka/planted.py")
+def test_a_folder_may_not_import_what_is_built_on_it(folder, source):
+    found = check_source(source, package="agents", file=f"{folder}/planted.py")
     assert [violation.rule for violation in found] == ["import"], found
-    assert check_source(source, package="agents", file="agents/worker/planted.py") == []
+    assert check_source(source, package="agents", file="agents/cli/planted.py") == []
+
+
+def test_no_folder_has_a_circle_of_imports():
+    circles = import_circles(modules(ROOT))
+    assert not circles, "\n" + "\n".join(circles)
+
+
+def test_circles_of_files_and_of_folders_are_reported_with_an_import_for_each_arrow():
+    sources = {
+        "driftline.streams.__init__": "",
+        "driftline.streams.stage": "from driftline.streams.join import entry",
+        "driftline.streams.join.__init__": "",
+        "driftline.streams.join.entry": "def late():\n    import driftline.streams.join.expiry",
+        "driftline.streams.join.expiry": "from driftline.streams.join.entry import Entry",
+        "driftline.streams.measure.__init__": "from driftline.streams.join.entry import Entry",
+        "driftline.streams.join.index": "from driftline.streams import measure",
+    }
+    assert import_circles(sources) == [
+        "driftline.streams: join, measure import each other: driftline.streams.join.index -> "
+        "driftline.streams.measure.__init__; driftline.streams.measure.__init__ -> "
+        "driftline.streams.join.entry",
+        "driftline.streams.join: entry, expiry import each other: driftline.streams.join.entry -> "
+        "driftline.streams.join.expiry; driftline.streams.join.expiry -> "
+        "driftline.streams.join.entry",
+    ]
+    del sources["driftline.streams.join.index"], sources["driftline.streams.join.expiry"]
+    assert import_circles(sources) == []

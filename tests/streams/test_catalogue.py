@@ -75,7 +75,8 @@ def test_two_plugins_of_one_name_are_refused_with_both_places(
     (tmp_path / "clashing_metrics.py").write_text(OWN_METRIC.replace('tag="npv"', 'tag="f1"'))
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(
-        ValueError, match=r'"f1" is taken by driftline\.streams\.metrics\.f1\.F1; give clashing_metrics\.Neg'
+        ValueError,
+        match=r'"f1" is taken by driftline\.streams\.metrics\.f1\.F1; give clashing_metrics\.Neg',
     ):
         metric_plugins(["clashing_metrics"])
 
