@@ -17,8 +17,9 @@ from driftline.agents.kafka.broker import failures
 from driftline.agents.kafka.changelog import journal
 from driftline.agents.kafka.changelog.cache import FOLDER
 from driftline.agents.kafka.changelog.version import STATE_VERSION
+from driftline.agents.kafka.task import runtime
 from driftline.agents.kafka.task.runtime import Runtime
-from driftline.agents.kafka.task.task import Task, runtime
+from driftline.agents.kafka.task.task import Task
 from driftline.agents.kafka.task.tasks import Tasks
 from tests.kafka import toy
 from tests.kafka.brokers import BrokerProcess, Names
