@@ -76,14 +76,9 @@ def _examine(
     from driftline.agents.doctor import installation
     from driftline.agents.doctor.check_result import Finding
 
-    findings = [
-        installation.python_version(),
-        *installation.packages(),
-        *installation.beside(Path.cwd()),
-    ]
-    findings += installation.libraries()
+    findings = [installation.python_version(), *installation.libraries()]
     if any(found.level == "problem" for found in findings):
-        return findings  # what follows could not be imported, or would not be Driftline
+        return findings  # the imports below would fail
 
     from driftline.agents.configuration import checked_config
     from driftline.agents.doctor import output_folder, state_size

@@ -1,4 +1,4 @@
-"""Is this Python able to run Driftline, and is it Driftline that it finds?"""
+"""Checks of the installation: the Python version and the libraries that are imported later."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import importlib
 import platform
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from driftline.agents.doctor.check_result import Finding
 
 OLDEST = (3, 11)
-PACKAGES = ("schemas", "streams", "agents")
 LIBRARIES = ("msgspec", "numpy", "xxhash", "rocksdict", "click", "rich")
 
 
@@ -41,56 +39,3 @@ def libraries() -> Iterator[Finding]:
                 message=f"{name} cannot be imported: {error}",
                 remedy="install Driftline again: pip install .",
             )
-
-
-def packages(search: Sequence[str] | None = None) -> Iterator[Finding]:
-    """Whether `schemas`, `streams` and `agents` are Driftline's own: plain names are easily
-    shadowed.
-
-    Parameters
-    ----------
-    search
-        Folders in the order in which imports look; by default those of this process.
-    """
-    home = Path(__file__).resolve().parents[2]
-    shadowed = False
-    for name in PACKAGES:
-        for folder in map(Path, sys.path if search is None else search):
-            found = _package(folder, name)
-            if found is None:
-                continue
-            if found.resolve() != (home / name).resolve():
-                shadowed = True
-                yield Finding(
-                    check="packages",
-                    level="problem",
-                    message=f"`import {name}` finds {found}, not Driftline's own in {home}",
-                    remedy="run in another folder, or take that folder out of PYTHONPATH",
-                )
-            break
-    if not shadowed:
-        yield Finding(
-            check="packages", level="ok", message=f"schemas, streams and agents come from {home}"
-        )
-
-
-def beside(folder: Path) -> Iterator[Finding]:
-    """Packages of the same name in the present folder, which `python -m` would take first."""
-    home = Path(__file__).resolve().parents[2]
-    for name in PACKAGES:
-        found = _package(folder, name)
-        if found is not None and folder.resolve() != home:
-            yield Finding(
-                check="packages",
-                level="note",
-                message=f"{found} has the name of a Driftline package",
-                remedy="scripts and `python -m` that run in this folder import it instead; rename it or run elsewhere",
-            )
-
-
-def _package(folder: Path, name: str) -> Path | None:
-    """What a folder holds under a package's name: a package, or a module."""
-    if (folder / name / "__init__.py").is_file():
-        return folder / name
-    module = folder / f"{name}.py"
-    return module if module.is_file() else None

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
-from driftline.agents.doctor.installation import beside, packages, python_version
+from driftline.agents.doctor.installation import python_version
 from driftline.agents.doctor.state_size import (
     DIMENSION_BYTES,
     ENTRY_BYTES,
@@ -23,61 +20,12 @@ from driftline.agents.doctor.state_size import (
 from driftline.schemas.config import parse_config
 from driftline.schemas.times import DAY_MS, HOUR_MS
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def levels(findings) -> list[str]:
-    return [finding.level for finding in findings]
-
 
 def test_old_python_is_a_problem_and_a_new_one_is_not():
     found = python_version((3, 10, 13))
     assert (found.level, "Python 3.10.13" in found.message) == ("problem", True)
     assert python_version((3, 11, 0)).level == "ok"
     assert python_version().level == "ok"
-
-
-def test_packages_of_this_repository_are_its_own():
-    assert levels(packages([str(ROOT)])) == ["ok"]
-
-
-def test_folder_of_the_same_name_earlier_on_the_path_is_a_problem(tmp_path):
-    (tmp_path / "schemas").mkdir()
-    (tmp_path / "schemas" / "__init__.py").touch()
-    (found,) = packages([str(tmp_path), str(ROOT)])
-    assert found.level == "problem"
-    assert f"`import schemas` finds {tmp_path / 'schemas'}" in found.message
-    assert levels(packages([str(ROOT), str(tmp_path)])) == ["ok"]
-
-
-def test_module_of_the_same_name_beside_is_worth_a_note(tmp_path):
-    (tmp_path / "agents.py").touch()
-    assert levels(beside(tmp_path)) == ["note"]
-    assert levels(beside(ROOT)) == []
-
-
-def test_shadowed_package_is_found_by_the_command_itself(tmp_path):
-    (tmp_path / "streams").mkdir()
-    (tmp_path / "streams" / "__init__.py").touch()
-    # Started as a person would run into it: the repository comes after a folder of the same name.
-    code = f"""
-import sys
-sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]
-sys.argv = ["driftline", "doctor", "--json"]
-from driftline.agents.cli import main
-main()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 1, done.stderr
-    problems = [found for found in json.loads(done.stdout) if found["level"] == "problem"]
-    assert any("`import streams` finds" in found["message"] for found in problems)
 
 
 # size of the state: p predictions a day that stay d days are p * d entries
@@ -134,7 +82,7 @@ def test_healthy_run_has_no_problem(trial):
     code, findings = examined("--config", trial / "driftline.toml", "--out", trial / "out")
     assert [found for found in findings if found["level"] == "problem"] == []
     assert code == 0
-    assert {"python", "packages", "configuration", "state", "state size", "input"} <= {
+    assert {"python", "configuration", "state", "state size", "input"} <= {
         found["check"] for found in findings
     }
 
