@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from driftline.schemas.settings import Config
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.hashing import partitions_of
-from driftline.streams.join.code_book import Dictionary
 from driftline.streams.join.entry import NO_SCORE, Horizons
+from driftline.streams.join.state_keys import LABELS, SEGMENT_VALUES, VERSIONS
 from driftline.streams.lanes import (
     NO_LABEL,
     NO_MODEL,
@@ -25,6 +25,7 @@ from driftline.streams.lanes import (
 )
 from driftline.streams.masks import some
 from driftline.streams.named_columns import Named
+from driftline.streams.numbering import Numbering, decode_texts
 from driftline.streams.stage import State
 
 Ints = NDArray[np.int64]
@@ -54,14 +55,13 @@ class Texts:
     def __init__(self, config: Config, state: State, homes: int = 1) -> None:
         self._config = config
         self._homes = homes
-        self.labels = Dictionary(b"l", state)
-        self.segments = Dictionary(
-            b"s", state
-        )  # "dimension=value"; code 0 in a row means that it has none
+        self.labels: Numbering[str] = Numbering(LABELS, decode_texts, state)
+        # "dimension=value"; code 0 in a row means that it has none.
+        self.segments: Numbering[str] = Numbering(SEGMENT_VALUES, decode_texts, state)
         self._values = dict.fromkeys(config.segments, 0)
-        for text in self.segments.texts:
+        for text in self.segments.names:
             self._values[text.partition("=")[0]] += 1
-        self._versions = Dictionary(b"v", state)
+        self._versions: Numbering[str] = Numbering(VERSIONS, decode_texts, state)
         self.names: list[tuple[str, str]] = []
         self.horizons: list[Horizons] = []
         self._code_of_name: dict[tuple[str, str], int] = {}
@@ -70,7 +70,7 @@ class Texts:
     def codes_of_names(self, names: Sequence[tuple[str, str]], state: State) -> Ints:
         """Code of each (model_name, model_version), shape (N,)."""
         if not self._code_of_name.keys() >= set(names):
-            self._versions.codes(
+            self._versions.numbers(
                 [f"{len(model)}:{model}{version}" for model, version in names], state
             )
             self._learn()
@@ -87,7 +87,7 @@ class Texts:
         for text in new[max(room, 0) :]:
             texts[texts.index(text)] = f"{dimension}={OTHER}"
         before = len(self.segments)
-        codes = self.segments.codes(texts, state) + 1
+        codes = np.array(self.segments.numbers(texts, state), np.int64) + 1
         self._values[dimension] += len(self.segments) - before
         return codes
 
@@ -100,7 +100,7 @@ class Texts:
         return np.asarray((delay_ms[:, None] > self.ladder_ms[name]).sum(axis=1), np.int64)
 
     def _learn(self) -> None:
-        for text in self._versions.texts[len(self.names) :]:
+        for text in self._versions.names[len(self.names) :]:
             length, _, rest = text.partition(":")
             model, version = rest[: int(length)], rest[int(length) :]
             settings = self._config.for_model(model)
@@ -189,7 +189,7 @@ class Predictions(msgspec.Struct, gc=False):
             np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms)
         )
         floor_ms = marks - config.prediction_grace_ms
-        labels = np.append(texts.labels.codes(columns.labels, state), NO_LABEL)
+        labels = np.array([*texts.labels.numbers(columns.labels, state), NO_LABEL], np.int64)
         predicted = labels[np.where(columns.label == NO_LABEL, len(labels) - 1, columns.label)]
         score, scored = np.full(n, NO_SCORE), ~np.isnan(columns.score)
         if some(scored):
@@ -253,7 +253,7 @@ class Truths(msgspec.Struct, gc=False):
             np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms)
         )
         floor_ms = marks - config.truth_grace_ms
-        labels = np.append(texts.labels.codes(columns.labels, state), NO_LABEL)
+        labels = np.array([*texts.labels.numbers(columns.labels, state), NO_LABEL], np.int64)
         return cls(
             keys=columns.ids,
             timestamp_ms=columns.timestamp_ms,

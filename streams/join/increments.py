@@ -130,8 +130,8 @@ class Increments:
         features = by_home.features(summaries, feature_series, feature_pane * self._pane_ms)
         names, segments, labels = (
             texts.names_by_home,
-            texts.segments.texts,
-            list(texts.labels.texts),
+            texts.segments.names,
+            list(texts.labels.names),
         )
         return [
             Partial(

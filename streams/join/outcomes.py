@@ -46,11 +46,11 @@ def _outcome(row: Told, texts: Texts, config: Config) -> Outcome:
     model, version = texts.names[row.name]
     settings = config.for_model(model)
     positive = settings.positive_label
-    label = None if row.new == NO_LABEL else texts.labels.texts[row.new]
+    label = None if row.new == NO_LABEL else texts.labels.names[row.new]
     predicted = (
         None
         if row.predicted in (PREDICTED_POSITIVE, PREDICTED_NEGATIVE)
-        else texts.labels.texts[row.predicted]
+        else texts.labels.names[row.predicted]
     )
     if row.predicted == PREDICTED_POSITIVE:
         predicted = positive
@@ -70,7 +70,7 @@ def _outcome(row: Told, texts: Texts, config: Config) -> Outcome:
     correction: Literal["corrected", "retracted"] | None = None
     if not row.first:
         correction = "retracted" if row.new == NO_LABEL else "corrected"
-    segments = [texts.segments.texts[code - 1].partition("=") for code in row.segments if code]
+    segments = [texts.segments.names[code - 1].partition("=") for code in row.segments if code]
     return Outcome(
         prediction_id=row.key.decode(),
         model_name=model,

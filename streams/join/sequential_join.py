@@ -192,7 +192,7 @@ class OneByOne:
             if p.predicted == NO_LABEL or not entry.truths:
                 continue
             result = outcome(
-                p, entry.truths, self._texts.horizons[p.name], self._texts.labels.texts
+                p, entry.truths, self._texts.horizons[p.name], self._texts.labels.names
             )
             for c in result.changes:
                 found.append(
@@ -238,7 +238,7 @@ class OneByOne:
         if len(entry.predictions) != 1 or len(entry.truths) != 1:
             return True
         p = entry.predictions[0]
-        result = outcome(p, entry.truths, self._texts.horizons[p.name], self._texts.labels.texts)
+        result = outcome(p, entry.truths, self._texts.horizons[p.name], self._texts.labels.names)
         return bool(result.changes) and p.predicted != NO_LABEL
 
     def due_ms(self, entry: Entry) -> int | None:
@@ -248,7 +248,7 @@ class OneByOne:
             horizons = self._texts.horizons[p.name]
             due.append(
                 prediction_due_ms(
-                    p, outcome(p, entry.truths, horizons, self._texts.labels.texts), horizons
+                    p, outcome(p, entry.truths, horizons, self._texts.labels.names), horizons
                 )
             )
         return max(due, default=None)
@@ -261,7 +261,7 @@ class OneByOne:
         if due_ms is None:
             return
         for p in entry.predictions:
-            found = outcome(p, entry.truths, self._texts.horizons[p.name], self._texts.labels.texts)
+            found = outcome(p, entry.truths, self._texts.horizons[p.name], self._texts.labels.names)
             if p.predicted != NO_LABEL and found.first_known_ms is None:
                 self._count("expired", p.name, p.segments, due_ms, 1, counting)
         for t in entry.truths:

@@ -28,7 +28,6 @@ from driftline.streams.measure.counts.gather import Evaluator, Job
 from driftline.streams.measure.counts.intake import Received, add_counts
 from driftline.streams.measure.counts.last_n import RecentOutcomes
 from driftline.streams.measure.counts.model import Model
-from driftline.streams.measure.counts.numbering import Names, texts_of
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.measure.counts.since_deployment import SinceDeployment
 from driftline.streams.measure.drift.drift_windows import DriftWindows
@@ -39,13 +38,14 @@ from driftline.streams.measure.facts.to_registry import References, span_of
 from driftline.streams.measure.figures.completeness import Completeness
 from driftline.streams.measure.figures.provisional import Provisional
 from driftline.streams.measure.figures.records import Announcer
+from driftline.streams.measure.state_keys import MODEL_NAMES
 from driftline.streams.measure.timing.frontier import Frontier
 from driftline.streams.measure.timing.windows import Due, Plan, Schedule
+from driftline.streams.numbering import Numbering, decode_texts
 from driftline.streams.partial import Partial, Watermarks
 from driftline.streams.stage import Batch, Record, State
 
 ACTIVE_MS: Final = 30 * DAY_MS
-MOST_MODELS: Final = 1 << 32
 MODELS_AT_ONCE: Final = 16
 
 
@@ -92,7 +92,7 @@ class Measure:
         targets = Targets(self._panes, self._features)
         self._drift = DriftWindows(drift_plugins(), targets)
         self._references = References(metrics, self._panes, targets, self._evaluator)
-        self._names: Names[str] | None = None
+        self._names: Numbering[str] | None = None
         self._models: dict[str, Model] = {}
         self._frontier: Frontier | None = None
 
@@ -158,7 +158,7 @@ class Measure:
     def _opened(self, state: State) -> Frontier:
         if self._frontier is None:
             self._frontier = Frontier(self._config, self._schedule, state)
-            self._names = Names(b"M", texts_of, MOST_MODELS, state)
+            self._names = Numbering(MODEL_NAMES, decode_texts, state)
             for number, name in enumerate(self._names.names):
                 self._models[name] = Model(number, name, self._config.for_model(name), state)
         return self._frontier
@@ -179,9 +179,11 @@ class Measure:
             else:
                 partials.append(value)
         received = Received(partials, lambda name: self._model(name, state), state)
-        add_counts(received, self._panes, min(self._lanes), state, shown=self._shown)
-        if self._shown is not None and self._shown.crowded():
-            self._shown.count(frontier.edges_ms, state)
+        increments = add_counts(received, self._panes, min(self._lanes), state)
+        if self._shown is not None and increments is not None:
+            self._shown.note(increments)
+            if self._shown.crowded():
+                self._shown.count(frontier.edges_ms, state)
         plans = [self._schedule.plan(part.model.config) for part in received.parts]
         self._features.add(received, [self._grain_ms(plan) for plan in plans], state)
         self._recent.add(received, [plan.recent_step_ms for plan in plans], state)

@@ -17,10 +17,11 @@ from driftline.schemas.settings import ModelConfig
 from driftline.streams.measure.counts import panes
 from driftline.streams.measure.counts.count_table import EMPTY, PANE_SHIFT, Table, merged
 from driftline.streams.measure.counts.labels import LabelSet
-from driftline.streams.measure.counts.merge_runs import FAN, Runs, place_of
-from driftline.streams.measure.counts.numbering import Names, texts_of
+from driftline.streams.measure.counts.merge_runs import FAN, Runs
 from driftline.streams.measure.counts.panes import TABLES, Panes
+from driftline.streams.measure.state_keys import state_key
 from driftline.streams.measure.timing.windows import Plan, Schedule
+from driftline.streams.numbering import Numbering, decode_texts
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
@@ -88,7 +89,7 @@ def test_runs_hold_the_sum_of_all_increments_in_few_runs(
     parts: list[list[tuple[int, int]]], forgetful: bool
 ) -> None:
     state, runs = MemoryState(), Runs(TABLES, cached=10_000)
-    place = place_of(b"x", 7)
+    place = state_key(b"x", 7)
     for part in parts:
         if forgetful:
             runs = Runs(TABLES, cached=10_000)
@@ -102,7 +103,7 @@ def test_runs_hold_the_sum_of_all_increments_in_few_runs(
 
 def test_a_thousand_equal_increments_lie_in_a_few_runs() -> None:
     state, runs = MemoryState(), Runs(TABLES, cached=10_000)
-    place = place_of(b"x", 7)
+    place = state_key(b"x", 7)
     for number in range(1_000):
         runs.append(place, table_of([(number, 1)]), state)
     # 1,000 is 1750 in base 8: one run of 512 rows, seven of 64, five of 8.
@@ -112,9 +113,9 @@ def test_a_thousand_equal_increments_lie_in_a_few_runs() -> None:
 def test_cache_of_runs_is_bounded_and_reads_again_what_it_dropped() -> None:
     state, runs = MemoryState(), Runs(TABLES, cached=50)
     for number in range(20):
-        runs.append(place_of(b"x", number), table_of([(key, 1) for key in range(10)]), state)
+        runs.append(state_key(b"x", number), table_of([(key, 1) for key in range(10)]), state)
     assert runs._size <= 60
-    assert [len(merged(runs.read(place_of(b"x", number), state))) for number in range(20)] == [
+    assert [len(merged(runs.read(state_key(b"x", number), state))) for number in range(20)] == [
         10
     ] * 20
 
@@ -199,9 +200,9 @@ def test_increments_in_any_order_are_added_to_the_pane_of_their_model_and_lane(
 
 def test_names_keep_their_numbers_and_a_name_beyond_the_limit_is_another() -> None:
     state = MemoryState()
-    names: Names[str] = Names(b"n", texts_of, 300, state)
+    names: Numbering[str] = Numbering(b"n", decode_texts, state, limit=300)
     assert names.numbers([f"label {i}" for i in range(290)], state) == list(range(290))
-    again: Names[str] = Names(b"n", texts_of, 300, state)
+    again: Numbering[str] = Numbering(b"n", decode_texts, state, limit=300)
     assert again.numbers(["label 289", "new", "label 3"], state) == [289, 290, 3]
     assert again.numbers([f"more {i}" for i in range(12)], state) == [
         *range(291, 300),

@@ -31,8 +31,7 @@ from driftline.streams.measure.counts.dense_layout import (
     POSITIVE,
     Layout,
 )
-from driftline.streams.measure.counts.model import Model, other_of
-from driftline.streams.measure.counts.numbering import Pair
+from driftline.streams.measure.counts.model import Model, SeriesName, other_of
 from driftline.streams.measure.counts.panes import Chunk
 from driftline.streams.measure.timing.windows import Due
 from driftline.streams.metrics.counts import Counts
@@ -155,7 +154,7 @@ class Evaluated:
     block: Block
 
     def __init__(
-        self, job: Job, layout: Layout, rows: Sequence[tuple[Pair, int]], by_rung: Ints | None
+        self, job: Job, layout: Layout, rows: Sequence[tuple[SeriesName, int]], by_rung: Ints | None
     ) -> None:
         self.job = job
         self.layout = layout
@@ -364,7 +363,7 @@ def _joined(parts: Sequence[Ints]) -> Ints:
 
 def _rows(
     model: Model, layout: Layout, job: Job, series: Ints, column: Ints, counts: Ints
-) -> tuple[list[tuple[Pair, int]], Ints]:
+) -> tuple[list[tuple[SeriesName, int]], Ints]:
     """The rows to announce, as (version, segment) and series number, and the row of each series
     number (-1 for none).
 
@@ -393,7 +392,7 @@ def _rows(
         else []
     )
     if shared or missing:
-        pairs: dict[Pair, int] = {}
+        pairs: dict[SeriesName, int] = {}
         for pair, number in rows:
             target = shared.get(number, pair)
             pairs[target] = number if target not in pairs and target == pair else -1
@@ -409,7 +408,7 @@ def _rows(
 
 def _shared(
     model: Model, layout: Layout, ranked: Ints, series: Ints, column: Ints, counts: Ints
-) -> dict[int, Pair]:
+) -> dict[int, SeriesName]:
     """The pair (version, "dimension=other") of each series that is not among the 100 largest of its
     dimension.
     """
@@ -418,12 +417,12 @@ def _shared(
     weight = np.bincount(series[weighs], weights=counts[weighs], minlength=len(names)).astype(
         np.int64
     )
-    groups: dict[Pair, list[int]] = {}
+    groups: dict[SeriesName, list[int]] = {}
     for number in ranked.tolist():
         version, segment = names[number]
         if segment != ALL:
             groups.setdefault((version, other_of(segment)), []).append(number)
-    shared: dict[int, Pair] = {}
+    shared: dict[int, SeriesName] = {}
     for other, numbers in groups.items():
         if len(numbers) > MOST_SEGMENTS:
             largest_first = sorted(

@@ -27,7 +27,6 @@ from driftline.streams.measure.counts.count_table import (
 from driftline.streams.measure.counts.dense_layout import ANOTHER, LABEL_IN_A, NONE
 from driftline.streams.measure.counts.model import Model, Version
 from driftline.streams.measure.counts.panes import Panes
-from driftline.streams.measure.figures.provisional import Provisional
 from driftline.streams.partial import Partial
 from driftline.streams.stage import State
 
@@ -41,6 +40,17 @@ class Part(NamedTuple):
 
     model: Model
     partial: Partial
+
+
+class Increments(NamedTuple):
+    """Rows added to the panes, columns of shape (N,); parameters as those of `Panes.add`."""
+
+    models: Sequence[Model]
+    model: Ints
+    lane: Ints
+    pane: Ints
+    keys: Ints
+    counts: Ints
 
 
 class Received:
@@ -102,9 +112,7 @@ def add_counts(
     panes: Panes,
     first_lane: int,
     state: State,
-    *,
-    shown: Provisional | None = None,
-) -> None:
+) -> Increments | None:
     """Add the counts of all partials of a batch, with one write per model and bucket of time that
     they touch.
 
@@ -112,13 +120,15 @@ def add_counts(
     ----------
     first_lane
         The lane in which a version shows itself first.
-    shown
-        Who shows open windows, where somebody does.
+    Returns
+    -------
+    Increments
+        The rows that were added; None without any.
     """
     partials = received.partials
     lengths = [len(partial.counts["pane"]) for partial in partials]
     if not any(lengths):
-        return
+        return None
     columns = {
         name: np.concatenate([partial.counts[name] for partial in partials])
         for name in partials[0].counts
@@ -158,8 +168,7 @@ def add_counts(
         [model.number for model in models], model, lane, pane, keys, counts, state
     ):
         models[gained.model].saw(gained.lane, gained.first_ms, gained.last_ms)
-    if shown is not None:
-        shown.note(models, model, lane, pane, keys, counts)
+    return Increments(models, model, lane, pane, keys, counts)
 
 
 def labels_of(parts: Sequence[Part], part: Ints, codes: Ints, state: State) -> Ints:

@@ -26,9 +26,10 @@ from driftline.streams.measure.counts.count_table import (
 )
 from driftline.streams.measure.counts.gather import Job
 from driftline.streams.measure.counts.intake import Received, labels_of
-from driftline.streams.measure.counts.merge_runs import Kind, Runs, place_of
+from driftline.streams.measure.counts.merge_runs import Kind, Runs
 from driftline.streams.measure.counts.model import Model
 from driftline.streams.measure.counts.panes import Chunk
+from driftline.streams.measure.state_keys import NEW_OUTCOMES, NEWEST_OUTCOMES, state_key
 from driftline.streams.measure.timing.windows import Due, Plan
 from driftline.streams.stage import State
 
@@ -114,14 +115,14 @@ class RecentOutcomes:
             of_bucket = rows.take((owner == number) & (start == start_ms))
             if len(of_bucket) > self._most:
                 of_bucket = newest(of_bucket, self._most + SPARE)
-            self._runs.append(place_of(b"r", number, start_ms), of_bucket, state)
+            self._runs.append(state_key(NEW_OUTCOMES, number, start_ms), of_bucket, state)
 
     def jobs(self, model: Model, plan: Plan, end_ms: int, state: State) -> list[Job]:
         """The last-n windows that end at `end_ms`, of the series that gained an outcome since the
         announcement before.
         """
-        sizes, held_place = model.config.last_n, place_of(b"n", model.number)
-        bucket = place_of(b"r", model.number, end_ms - plan.recent_step_ms)
+        sizes, held_place = model.config.last_n, state_key(NEWEST_OUTCOMES, model.number)
+        bucket = state_key(NEW_OUTCOMES, model.number, end_ms - plan.recent_step_ms)
         fresh = newest(joined(self._runs.read(bucket, state)), None)
         if not len(fresh):
             return []
@@ -131,7 +132,9 @@ class RecentOutcomes:
         rows = cut(both.take(np.argsort(both.series, kind="stable")), max(sizes))
         self._runs.replace(held_place, rows, state)
         self._runs.drop(
-            place_of(b"r", model.number, 0), place_of(b"r", model.number, end_ms), state
+            state_key(NEW_OUTCOMES, model.number, 0),
+            state_key(NEW_OUTCOMES, model.number, end_ms),
+            state,
         )
         changed = np.zeros(len(model.series), np.bool_)
         changed[fresh.series] = True

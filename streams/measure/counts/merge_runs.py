@@ -185,14 +185,3 @@ class Runs(Generic[T]):
 
 def _slot(place: bytes, number: int) -> bytes:
     return place + number.to_bytes(1, "big")
-
-
-def place_of(kind: bytes, *numbers: int) -> bytes:
-    """A place: one letter and numbers of 8 bytes each, so that places sort as their numbers do.
-
-    Examples
-    --------
-    >>> place_of(b"c", 0, 258).hex()
-    '6300000000000000000000000000000102'
-    """
-    return kind + b"".join(number.to_bytes(8, "big") for number in numbers)

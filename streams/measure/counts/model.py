@@ -14,12 +14,15 @@ from driftline.streams.lanes import ALL, LANE_NAMES
 from driftline.streams.measure.counts.count_table import MAX_SERIES, Ints
 from driftline.streams.measure.counts.dense_layout import NAMED
 from driftline.streams.measure.counts.labels import LabelSet
-from driftline.streams.measure.counts.merge_runs import place_of
-from driftline.streams.measure.counts.numbering import Names, Pair, pairs_of, texts_of
+from driftline.streams.measure.state_keys import FACTS, LABELS, SERIES_NAMES, state_key
+from driftline.streams.numbering import Numbering, decode_pairs, decode_texts
 from driftline.streams.stage import State
 
 OTHER: Final = "other"
 FORMAT: Final = 1
+
+SeriesName = tuple[str, str]
+"""Version and segment."""
 
 
 class Registered(msgspec.Struct):
@@ -113,14 +116,18 @@ class Model:
         self.number = number
         self.name = name
         self.config = config
-        self.series: Names[Pair] = Names(place_of(b"s", number), pairs_of, MAX_SERIES - 1, state)
-        self.labels: Names[str] = Names(place_of(b"l", number), texts_of, NAMED, state)
+        self.series: Numbering[SeriesName] = Numbering(
+            state_key(SERIES_NAMES, number), decode_pairs, state, limit=MAX_SERIES - 1
+        )
+        self.labels: Numbering[str] = Numbering(
+            state_key(LABELS, number), decode_texts, state, limit=NAMED
+        )
         self.facts = self._read(state)
         self._rank: Ints = np.zeros(0, np.int64)
         self._written = _encode(self.facts)
 
     def _read(self, state: State) -> Facts:
-        held = state.get(place_of(b"m", self.number))
+        held = state.get(state_key(FACTS, self.number))
         if held is None:
             return Facts()
         facts = _decode(held)
@@ -134,10 +141,10 @@ class Model:
         """Write the facts down if they changed."""
         data = _encode(self.facts)
         if data != self._written:
-            state.put(place_of(b"m", self.number), data)
+            state.put(state_key(FACTS, self.number), data)
             self._written = data
 
-    def series_numbers(self, series: list[Pair], state: State) -> Ints:
+    def series_numbers(self, series: list[SeriesName], state: State) -> Ints:
         """The number of each (version, segment), shape (N,).
 
         When numbers run out, further values of a dimension count as its "other".

@@ -28,7 +28,8 @@ from driftline.streams.measure.counts.count_table import (
     merged,
 )
 from driftline.streams.measure.counts.dense_layout import Layout
-from driftline.streams.measure.counts.merge_runs import Kind, Runs, place_of
+from driftline.streams.measure.counts.merge_runs import Kind, Runs
+from driftline.streams.measure.state_keys import PANES, state_key
 from driftline.streams.stage import State
 
 CACHED_ROWS: Final = 1_500_000
@@ -211,7 +212,7 @@ class Panes:
         """
         parts = []
         for bucket in range(start - start % self._bucket_ms, end, self._bucket_ms):
-            for table in self._runs.read(place_of(_KIND, lane, model, bucket), state):
+            for table in self._runs.read(state_key(PANES, lane, model, bucket), state):
                 parts.append(
                     (
                         bucket + (table.keys >> PANE_SHIFT) * self._pane_ms,
@@ -232,7 +233,7 @@ class Panes:
             end // self._bucket_ms * self._bucket_ms,
         )
         self._runs.drop(
-            place_of(_KIND, lane, model, first), place_of(_KIND, lane, model, last), state
+            state_key(PANES, lane, model, first), state_key(PANES, lane, model, last), state
         )
         for key in [
             key
@@ -242,7 +243,7 @@ class Panes:
             self._chunk_rows -= len(self._chunks.pop(key).table)
 
     def _append(self, lane: int, model: int, bucket: int, table: Table, state: State) -> None:
-        self._runs.append(place_of(_KIND, lane, model, bucket), table, state)
+        self._runs.append(state_key(PANES, lane, model, bucket), table, state)
         stride = self._stride_ms
         for key in (
             (model, lane, bucket, self._bucket_ms),
@@ -278,7 +279,7 @@ class Panes:
             (at - bucket) // pane_ms << PANE_SHIFT,
             (at - bucket + length) // pane_ms << PANE_SHIFT,
         )
-        tables = self._runs.read(place_of(_KIND, lane, model, bucket), state, (low, high - 1))
+        tables = self._runs.read(state_key(PANES, lane, model, bucket), state, (low, high - 1))
         if length < bucket_ms:
             tables = [table.between(low, high) for table in tables]
         if not any(map(len, tables)):
@@ -316,6 +317,5 @@ def _added_up(place: Ints, keys: Ints, counts: Ints) -> tuple[Ints, Ints, Ints]:
     return place, keys, np.add.reduceat(counts[order], starts)
 
 
-_KIND: Final = b"c"
 _SIGNED_BITS: Final = 63
 _LANES: Final = len(LANE_NAMES)

@@ -22,9 +22,10 @@ from driftline.streams.measure.counts.count_table import (
     merged,
 )
 from driftline.streams.measure.counts.gather import Job
-from driftline.streams.measure.counts.merge_runs import Runs, place_of
+from driftline.streams.measure.counts.merge_runs import Runs
 from driftline.streams.measure.counts.model import Model
 from driftline.streams.measure.counts.panes import TABLES, Chunk, Panes
+from driftline.streams.measure.state_keys import DAYS_SINCE_DEPLOYMENT, state_key
 from driftline.streams.measure.timing.windows import Due, Plan
 from driftline.streams.stage import State
 
@@ -70,13 +71,13 @@ class SinceDeployment:
             while due.final and facts.since_ms < due.end_ms:
                 day = self._day(model, facts.since_ms, facts.since_ms + step_ms, state)
                 if len(day):
-                    self._final.append(place_of(b"d", model.number), day, state)
+                    self._final.append(state_key(DAYS_SINCE_DEPLOYMENT, model.number), day, state)
                 facts.since_ms += step_ms
         return jobs
 
     def restart(self, model: Model, version: str, state: State) -> None:
         """Forget what was summed for a version, which begins anew with its deployment."""
-        place = place_of(b"d", model.number)
+        place = state_key(DAYS_SINCE_DEPLOYMENT, model.number)
         whole = merged(self._final.read(place, state))
         kept = ~_is_of(model, {version})[_series(whole)]
         if not every(kept):
@@ -108,7 +109,7 @@ class SinceDeployment:
         since_ms = model.facts.since_ms or 0
         tables = [
             table.between(0, known)
-            for table in self._final.read(place_of(b"d", model.number), state)
+            for table in self._final.read(state_key(DAYS_SINCE_DEPLOYMENT, model.number), state)
         ]
         days = range(since_ms, due.end_ms - step_ms, step_ms)
         tables += [self._day(model, day, day + step_ms, state).between(0, known) for day in days]

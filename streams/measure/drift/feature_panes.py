@@ -16,8 +16,9 @@ from driftline.schemas.times import DAY_MS
 from driftline.streams.masks import some
 from driftline.streams.measure.counts.count_table import Ints
 from driftline.streams.measure.counts.intake import Received
-from driftline.streams.measure.counts.merge_runs import Kind, Runs, place_of
+from driftline.streams.measure.counts.merge_runs import Kind, Runs
 from driftline.streams.measure.counts.model import Model
+from driftline.streams.measure.state_keys import FEATURES, state_key
 from driftline.streams.stage import State
 from driftline.streams.summaries.feature_table import FeatureTable, joined
 
@@ -94,7 +95,7 @@ class FeaturePanes:
         for rows, number, start_ms in zip(
             table.split(edges), owner[edges[:-1]].tolist(), start[edges[:-1]].tolist(), strict=True
         ):
-            self._runs.append(place_of(b"f", number, start_ms), rows.bounded(), state)
+            self._runs.append(state_key(FEATURES, number, start_ms), rows.bounded(), state)
             self._days.pop((number, start_ms // DAY_MS), None)
 
     def parts(
@@ -126,13 +127,13 @@ class FeaturePanes:
         return parts
 
     def _grain(self, model: Model, start_ms: int, state: State) -> FeatureTable:
-        tables = self._runs.read(place_of(b"f", model.number, start_ms), state)
+        tables = self._runs.read(state_key(FEATURES, model.number, start_ms), state)
         return joined(tables).summed()
 
     def drop(self, model: Model, end_ms: int, state: State) -> None:
         """Forget everything before `end_ms`."""
         self._runs.drop(
-            place_of(b"f", model.number, 0), place_of(b"f", model.number, end_ms), state
+            state_key(FEATURES, model.number, 0), state_key(FEATURES, model.number, end_ms), state
         )
         for key in [
             key for key in self._days if key[0] == model.number and (key[1] + 1) * DAY_MS <= end_ms

@@ -11,7 +11,7 @@ from driftline.schemas.results import RegistryEffect, RegistryEntry
 from driftline.schemas.times import format_time, parse_time
 from driftline.streams.measure.counts.model import Model, Registered
 from driftline.streams.measure.counts.since_deployment import SinceDeployment
-from driftline.streams.measure.drift.drift_windows import profile_key
+from driftline.streams.measure.drift.profiles import profile_key
 from driftline.streams.stage import Record, State
 
 PROFILE, SPAN = "profile", "span"

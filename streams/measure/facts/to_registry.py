@@ -21,7 +21,7 @@ from driftline.streams.lanes import ALL, DECISIONS, TRAFFIC
 from driftline.streams.measure.counts.gather import Evaluator, Job
 from driftline.streams.measure.counts.model import Model, Version
 from driftline.streams.measure.counts.panes import Panes
-from driftline.streams.measure.drift.drift_windows import plain_profile
+from driftline.streams.measure.drift.profiles import plain_profile
 from driftline.streams.measure.drift.targets import Targets, cycle
 from driftline.streams.measure.figures.figures import figures
 from driftline.streams.measure.figures.records import chosen

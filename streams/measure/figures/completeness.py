@@ -14,8 +14,8 @@ import msgspec
 
 from driftline.schemas.times import DAY_MS
 from driftline.streams.measure.counts.count_table import Ints
-from driftline.streams.measure.counts.merge_runs import place_of
 from driftline.streams.measure.counts.model import Model
+from driftline.streams.measure.state_keys import COMPLETENESS, state_key
 from driftline.streams.stage import State
 
 DAYS: Final = 28
@@ -114,7 +114,7 @@ class Completeness:
 
 
 def _key(model: Model, window: str, day: int) -> bytes:
-    return place_of(b"q", model.number, day) + window.encode()
+    return state_key(COMPLETENESS, model.number, day) + window.encode()
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode

@@ -32,6 +32,7 @@ from driftline.streams.measure.counts.count_table import (
 )
 from driftline.streams.measure.counts.dense_layout import ANOTHER, NEGATIVE, POSITIVE, Layout
 from driftline.streams.measure.counts.gather import MOST_CELLS, Block, Evaluated, Job, shape_of
+from driftline.streams.measure.counts.intake import Increments
 from driftline.streams.measure.counts.model import Model
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.measure.figures.completeness import Completeness
@@ -157,10 +158,9 @@ class Provisional:
         self._waiting: list[tuple[Sequence[Model], Ints, Ints, Ints, Ints, Ints]] = []
         self._rows = 0
 
-    def note(
-        self, models: Sequence[Model], model: Ints, lane: Ints, pane: Ints, keys: Ints, counts: Ints
-    ) -> None:
-        """Remember increments that were added to the panes; parameters as those of `Panes.add`."""
+    def note(self, increments: Increments) -> None:
+        """Remember increments that were added to the panes."""
+        models, model, lane, pane, keys, counts = increments
         whole = [self._is_whole(each) for each in models]
         ends = np.cumsum([len(each) for each in whole])
         begins = ends - [len(each) for each in whole]

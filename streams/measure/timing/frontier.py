@@ -16,12 +16,12 @@ from typing import Final
 import msgspec
 
 from driftline.schemas.settings import Config
+from driftline.streams.measure.state_keys import FRONTIER
 from driftline.streams.measure.timing.windows import Schedule
 from driftline.streams.partial import Watermarks
 from driftline.streams.stage import State
 
 FORMAT: Final = 2
-_KEY: Final = b"frontier"
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ class Frontier:
         self._schedule = schedule
         self._pane_ms = config.pane_ms
         self._grace_ms = (config.prediction_grace_ms, config.truth_grace_ms)
-        held = state.get(_KEY)
+        held = state.get(FRONTIER)
         self._progress = _Progress() if held is None else _decode(held)
         if self._progress.format != FORMAT:
             raise ValueError(
@@ -216,7 +216,7 @@ class Frontier:
 
     def write(self, state: State) -> None:
         """Write the progress down."""
-        state.put(_KEY, _encode(self._progress))
+        state.put(FRONTIER, _encode(self._progress))
 
     def _reached(self) -> tuple[int, int] | None:
         """The traffic and the main frontier;

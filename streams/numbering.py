@@ -1,8 +1,7 @@
-"""Numbers for what has a name: the series and labels of each model, and the models themselves.
+"""Numbers for names, kept in the state of one partition.
 
-Counts travel under names; inside a count table there are only numbers. A number is given at first
-sight and stays for good, so that tables of different times add up. The numbers never leave this
-stage's state.
+A name gets the next number when it is first seen and keeps it, so that entries and count tables of
+different times refer to it by the same number. Numbers never leave the state that they belong to.
 """
 
 from __future__ import annotations
@@ -16,32 +15,38 @@ from driftline.streams.stage import State
 
 N = TypeVar("N", str, tuple[str, str])
 
-CHUNK: Final = (
-    256  # names to a state record, so that a new name does not write all the old ones again
-)
-
-Pair = tuple[str, str]
+CHUNK: Final = 256  # names per state record: a new name does not rewrite all earlier ones
 
 
-class Names(Generic[N]):
+class Numbering(Generic[N]):
     """Names of one kind, numbered from 0 in the order in which they were first seen.
 
     Parameters
     ----------
-    place
-        Prefix of the state keys.
+    prefix
+        Prefix of the state keys; the number of a chunk follows it, 4 bytes.
     decode
-        Reads a chunk of names; `texts_of` or `pairs_of`.
+        Reads a chunk of names; `decode_texts` or `decode_pairs`.
     limit
-        Number of names that there may be; any further one gets the number `limit`, which stands for
-        "another".
+        Largest number of names. Every further name gets the number `limit`, which stands for
+        "another". None for no limit.
+
+    Attributes
+    ----------
+    names
+        The names by number.
     """
 
     def __init__(
-        self, place: bytes, decode: Callable[[bytes], list[N]], limit: int, state: State
+        self,
+        prefix: bytes,
+        decode: Callable[[bytes], list[N]],
+        state: State,
+        *,
+        limit: int | None = None,
     ) -> None:
-        self._place = place
-        self._limit = limit
+        self._prefix = prefix
+        self._limit = NO_LIMIT if limit is None else limit
         self.names: list[N] = []
         while (chunk := state.get(self._key(len(self.names) // CHUNK))) is not None:
             self.names += decode(chunk)
@@ -52,15 +57,18 @@ class Names(Generic[N]):
     def __len__(self) -> int:
         return len(self.names)
 
+    def __contains__(self, name: N) -> bool:
+        return name in self._numbers
+
     def numbers(self, names: Sequence[N], state: State) -> list[int]:
-        """The number of each name; a name not seen before is numbered and written to `state`."""
+        """The number of each name; new names are numbered and written to `state`."""
         known = self._numbers
         try:
             return [known[name] for name in names]
         except KeyError:
-            return self._numbered(names, state)
+            return self._with_new_names(names, state)
 
-    def _numbered(self, names: Sequence[N], state: State) -> list[int]:
+    def _with_new_names(self, names: Sequence[N], state: State) -> list[int]:
         known, before = self._numbers, len(self.names)
         for name in names:
             if name not in known and len(self.names) < self._limit:
@@ -74,9 +82,13 @@ class Names(Generic[N]):
         return [known.get(name, self._limit) for name in names]
 
     def _key(self, chunk: int) -> bytes:
-        return self._place + chunk.to_bytes(4, "big")
+        return self._prefix + chunk.to_bytes(4, "big")
 
+
+NO_LIMIT: Final = 1 << 62
 
 _encode = msgspec.msgpack.Encoder().encode
-texts_of: Callable[[bytes], list[str]] = msgspec.msgpack.Decoder(list[str]).decode
-pairs_of: Callable[[bytes], list[Pair]] = msgspec.msgpack.Decoder(list[tuple[str, str]]).decode
+decode_texts: Callable[[bytes], list[str]] = msgspec.msgpack.Decoder(list[str]).decode
+decode_pairs: Callable[[bytes], list[tuple[str, str]]] = msgspec.msgpack.Decoder(
+    list[tuple[str, str]]
+).decode
