@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --require-hashes --no-build-isolation
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help demo kafka test lint bench bench-kafka chaos lock clean
+.PHONY: help demo kafka test test-quick lint bench bench-kafka chaos lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -29,12 +29,17 @@ demo: $(VENV)/.demo $(if $(BROKER),$(VENV)/.kafka) ## watch a model through a ye
 kafka: $(VENV)/.kafka ## a real Kafka on this machine (needs Java 17 and Maven); ends with: .venv/bin/driftline dev-broker down
 	$(BIN)/driftline dev-broker up $(ARGS)
 
-test: $(VENV)/.dev ## every test; ARGS="-k name" for some
+test: $(VENV)/.dev ## every test (about 20 minutes); ARGS="-k name" for some
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/.dev ## style and types
+test-quick: $(VENV)/.dev ## the tests that need no broker and little time (below three minutes)
+	$(BIN)/python -m pytest -m "not slow and not kafka" -n 2 $(ARGS)
+
+lint: $(VENV)/.dev ## format, style, types, and the spelling of the documents
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.spelling
 
 bench: $(VENV)/.dev ## cost per joined pair beside a hand-written ideal
 	$(BIN)/python -m tests.bench $(ARGS)
