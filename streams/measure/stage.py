@@ -24,23 +24,23 @@ from driftline.streams.lanes import (
     NO_MODEL,
     TRAFFIC,
 )
-from driftline.streams.measure.counts.gather import Evaluator, Job
-from driftline.streams.measure.counts.intake import Received, add_counts
-from driftline.streams.measure.counts.last_n import RecentOutcomes
-from driftline.streams.measure.counts.model import Model
+from driftline.streams.measure.counts.gather import WindowGatherer, WindowJob
+from driftline.streams.measure.counts.intake import ReceivedPartials, add_counts
+from driftline.streams.measure.counts.last_n import NewestOutcomes
+from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.measure.counts.since_deployment import SinceDeployment
 from driftline.streams.measure.drift.drift_windows import DriftWindows
 from driftline.streams.measure.drift.feature_panes import FeaturePanes
-from driftline.streams.measure.drift.targets import Targets
-from driftline.streams.measure.facts.from_registry import take_in
-from driftline.streams.measure.facts.to_registry import References, span_of
+from driftline.streams.measure.drift.targets import TargetReader
+from driftline.streams.measure.facts.from_registry import apply_entries
+from driftline.streams.measure.facts.to_registry import RegistryReporter, span_of
 from driftline.streams.measure.figures.completeness import Completeness
-from driftline.streams.measure.figures.provisional import Provisional
-from driftline.streams.measure.figures.records import Announcer
+from driftline.streams.measure.figures.provisional import OpenWindows
+from driftline.streams.measure.figures.records import RecordBuilder
 from driftline.streams.measure.state_keys import MODEL_NAMES
 from driftline.streams.measure.timing.frontier import Frontier
-from driftline.streams.measure.timing.windows import Due, Plan, Schedule
+from driftline.streams.measure.timing.windows import DueWindow, Schedule, WindowPlan
 from driftline.streams.numbering import Numbering, decode_texts
 from driftline.streams.partial import Partial, Watermarks
 from driftline.streams.stage import Batch, Record, State
@@ -80,20 +80,20 @@ class Measure:
         self._features = FeaturePanes()
         self._since = SinceDeployment(self._panes)
         every = (config.defaults, *config.models.values())
-        self._recent = RecentOutcomes(max((n for model in every for n in model.last_n), default=1))
+        self._recent = NewestOutcomes(max((n for model in every for n in model.last_n), default=1))
         self._completeness = Completeness()
-        self._evaluator = Evaluator()
-        self._announcer = Announcer(metrics, self._completeness)
+        self._evaluator = WindowGatherer()
+        self._announcer = RecordBuilder(metrics, self._completeness)
         self._shown = (
-            Provisional(self._schedule, self._panes, metrics, self._completeness)
+            OpenWindows(self._schedule, self._panes, metrics, self._completeness)
             if provisional
             else None
         )
-        targets = Targets(self._panes, self._features)
+        targets = TargetReader(self._panes, self._features)
         self._drift = DriftWindows(drift_plugins(), targets)
-        self._references = References(metrics, self._panes, targets, self._evaluator)
+        self._references = RegistryReporter(metrics, self._panes, targets, self._evaluator)
         self._names: Numbering[str] | None = None
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, MeasuredModel] = {}
         self._frontier: Frontier | None = None
 
     def process(self, batch: Batch, state: State) -> list[Record]:
@@ -160,15 +160,19 @@ class Measure:
             self._frontier = Frontier(self._config, self._schedule, state)
             self._names = Numbering(MODEL_NAMES, decode_texts, state)
             for number, name in enumerate(self._names.names):
-                self._models[name] = Model(number, name, self._config.for_model(name), state)
+                self._models[name] = MeasuredModel(
+                    number, name, self._config.for_model(name), state
+                )
         return self._frontier
 
-    def _model(self, name: str, state: State) -> Model:
+    def _model(self, name: str, state: State) -> MeasuredModel:
         model = self._models.get(name)
         if model is None:
             assert self._names is not None
             (number,) = self._names.numbers([name], state)
-            model = self._models[name] = Model(number, name, self._config.for_model(name), state)
+            model = self._models[name] = MeasuredModel(
+                number, name, self._config.for_model(name), state
+            )
         return model
 
     def _taken_in(self, batch: Batch, frontier: Frontier, state: State) -> list[Record]:
@@ -178,7 +182,7 @@ class Measure:
                 frontier.note(value)
             else:
                 partials.append(value)
-        received = Received(partials, lambda name: self._model(name, state), state)
+        received = ReceivedPartials(partials, lambda name: self._model(name, state), state)
         increments = add_counts(received, self._panes, min(self._lanes), state)
         if self._shown is not None and increments is not None:
             self._shown.note(increments)
@@ -195,7 +199,7 @@ class Measure:
         records: list[Record] = []
         for name, of_model in entries.items():
             model = self._model(name, state)
-            records += take_in(
+            records += apply_entries(
                 model,
                 of_model,
                 self._since,
@@ -219,7 +223,7 @@ class Measure:
 
     def _traffic(
         self,
-        models: Sequence[Model],
+        models: Sequence[MeasuredModel],
         after_ms: int,
         now_ms: int,
         ended_ms: int | None,
@@ -262,7 +266,7 @@ class Measure:
             self._drop(model, TRAFFIC, now_ms - plan.longest_ms, state)
 
     def _decisions(
-        self, models: Sequence[Model], after_ms: int, now_ms: int, state: State
+        self, models: Sequence[MeasuredModel], after_ms: int, now_ms: int, state: State
     ) -> Iterator[Record]:
         if DECISIONS not in self._lanes:
             return
@@ -304,7 +308,7 @@ class Measure:
             )
 
     def _arrivals(
-        self, models: Sequence[Model], after_ms: int, now_ms: int, state: State
+        self, models: Sequence[MeasuredModel], after_ms: int, now_ms: int, state: State
     ) -> Iterator[Record]:
         if ARRIVALS not in self._lanes:
             return
@@ -327,8 +331,13 @@ class Measure:
             )
 
     def _jobs(
-        self, model: Model, lane: int, dues: Sequence[Due], always: Sequence[str], state: State
-    ) -> list[Job]:
+        self,
+        model: MeasuredModel,
+        lane: int,
+        dues: Sequence[DueWindow],
+        always: Sequence[str],
+        state: State,
+    ) -> list[WindowJob]:
         """The windows that hold anything, or that are announced anyway."""
         first_ms, last_ms = model.facts.first_pane_ms[lane], model.facts.last_pane_ms[lane]
         jobs = []
@@ -343,10 +352,10 @@ class Measure:
                 if start_ms < end_ms:
                     chunks = self._panes.span(model.number, lane, due.start_ms, due.end_ms, state)
             if chunks or always:
-                jobs.append(Job(due, chunks, due.start_ms, always=always))
+                jobs.append(WindowJob(due, chunks, due.start_ms, always=always))
         return jobs
 
-    def _drop(self, model: Model, lane: int, end_ms: int, state: State) -> None:
+    def _drop(self, model: MeasuredModel, lane: int, end_ms: int, state: State) -> None:
         """Forget panes that no window, reference or baseline can need any more; once a day."""
         facts = model.facts
         end_ms = min([end_ms, *self._wanted_from(model, lane)]) // DAY_MS * DAY_MS
@@ -360,7 +369,7 @@ class Measure:
             self._features.drop(model, end_ms, state)
         facts.kept_from_ms[lane] = end_ms
 
-    def _wanted_from(self, model: Model, lane: int) -> list[int]:
+    def _wanted_from(self, model: MeasuredModel, lane: int) -> list[int]:
         """Where the reference spans begin that are not worked off yet."""
         wanted = []
         for name, version in model.facts.versions.items():
@@ -373,7 +382,7 @@ class Measure:
                 wanted.append(span_of(model, name, version)[0])
         return wanted
 
-    def _grain_ms(self, plan: Plan) -> int:
+    def _grain_ms(self, plan: WindowPlan) -> int:
         """Length of time by which features are kept: an hour where the detection window is made of
         hours, else a pane.
         """
@@ -405,7 +414,7 @@ def check_metrics(config: Config, known: Sequence[str]) -> None:
                 )
 
 
-def _known(model: Model, now_ms: int) -> list[str]:
+def _known(model: MeasuredModel, now_ms: int) -> list[str]:
     """Versions that showed themselves before `now_ms`, sorted."""
     versions = model.facts.versions
     return (
@@ -415,7 +424,7 @@ def _known(model: Model, now_ms: int) -> list[str]:
     )
 
 
-def _active(model: Model, versions: Sequence[str], now_ms: int) -> list[str]:
+def _active(model: MeasuredModel, versions: Sequence[str], now_ms: int) -> list[str]:
     """Versions of which silence is news: in production, or with traffic in the last 30 days, and
     not archived.
     """

@@ -15,12 +15,12 @@ from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import parse_config
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.measure.counts import panes
-from driftline.streams.measure.counts.count_table import EMPTY, PANE_SHIFT, Table, merged
+from driftline.streams.measure.counts.count_table import EMPTY, PANE_SHIFT, CountTable, merged
 from driftline.streams.measure.counts.labels import LabelSet
-from driftline.streams.measure.counts.merge_runs import FAN, Runs
+from driftline.streams.measure.counts.merge_runs import FAN, MergeRuns
 from driftline.streams.measure.counts.panes import TABLES, Panes
 from driftline.streams.measure.state_keys import state_key
-from driftline.streams.measure.timing.windows import Plan, Schedule
+from driftline.streams.measure.timing.windows import Schedule, WindowPlan
 from driftline.streams.numbering import Numbering, decode_texts
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -28,14 +28,14 @@ MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 rows = st.lists(st.tuples(st.integers(0, 30), st.integers(-3, 3)), max_size=30)
 
 
-def table_of(pairs: list[tuple[int, int]]) -> Table:
-    return Table.of(
+def table_of(pairs: list[tuple[int, int]]) -> CountTable:
+    return CountTable.of(
         np.array([key for key, _ in pairs], np.int64),
         np.array([count for _, count in pairs], np.int64),
     )
 
 
-def counted(table: Table) -> dict[int, int]:
+def counted(table: CountTable) -> dict[int, int]:
     return {
         key: count
         for key, count in zip(table.keys.tolist(), table.counts.tolist(), strict=True)
@@ -76,25 +76,25 @@ def test_plus_says_where_new_keys_stand(a: list, b: list) -> None:
 @given(rows, st.sampled_from([0, 11, 15, 30]), st.sampled_from([1, 200, 1 << 20, 1 << 40]))
 def test_table_survives_encoding(a: list, shift: int, scale: int) -> None:
     table = table_of([(key << shift, count * scale) for key, count in a])
-    assert counted(Table.decode(table.encode())) == counted(table)
+    assert counted(CountTable.decode(table.encode())) == counted(table)
 
 
 def test_table_of_another_format_is_refused_with_the_way_out() -> None:
     with pytest.raises(ValueError, match="format 9, this release reads format 2; replay the log"):
-        Table.decode(b"\x09\x01")
+        CountTable.decode(b"\x09\x01")
 
 
 @given(st.lists(rows, max_size=25), st.booleans())
 def test_runs_hold_the_sum_of_all_increments_in_few_runs(
     parts: list[list[tuple[int, int]]], forgetful: bool
 ) -> None:
-    state, runs = MemoryState(), Runs(TABLES, cached=10_000)
+    state, runs = MemoryState(), MergeRuns(TABLES, cached=10_000)
     place = state_key(b"x", 7)
     for part in parts:
         if forgetful:
-            runs = Runs(TABLES, cached=10_000)
+            runs = MergeRuns(TABLES, cached=10_000)
         runs.append(place, table_of(part), state)
-    held = Runs(TABLES, cached=10_000).read(place, state)
+    held = MergeRuns(TABLES, cached=10_000).read(place, state)
     assert counted(merged(held)) == summed([row for part in parts for row in part])
     # Of runs of about one size, within a factor of two, there are fewer than FAN.
     assert len(held) <= (FAN - 1) * (1 + max(map(len, held), default=0).bit_length())
@@ -102,7 +102,7 @@ def test_runs_hold_the_sum_of_all_increments_in_few_runs(
 
 
 def test_a_thousand_equal_increments_lie_in_a_few_runs() -> None:
-    state, runs = MemoryState(), Runs(TABLES, cached=10_000)
+    state, runs = MemoryState(), MergeRuns(TABLES, cached=10_000)
     place = state_key(b"x", 7)
     for number in range(1_000):
         runs.append(place, table_of([(number, 1)]), state)
@@ -111,7 +111,7 @@ def test_a_thousand_equal_increments_lie_in_a_few_runs() -> None:
 
 
 def test_cache_of_runs_is_bounded_and_reads_again_what_it_dropped() -> None:
-    state, runs = MemoryState(), Runs(TABLES, cached=50)
+    state, runs = MemoryState(), MergeRuns(TABLES, cached=50)
     for number in range(20):
         runs.append(state_key(b"x", number), table_of([(key, 1) for key in range(10)]), state)
     assert runs._size <= 60
@@ -266,7 +266,7 @@ def test_a_rung_between_edges_of_panes_is_due_at_the_next_edge() -> None:
 
 
 def test_sliding_windows_are_due_at_every_step() -> None:
-    plan = Plan(ModelConfig(), HOUR)
+    plan = WindowPlan(ModelConfig(), HOUR)
     ends = [
         due.end_ms
         for day in range(3)

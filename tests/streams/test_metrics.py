@@ -15,7 +15,7 @@ from sklearn import metrics as sklearn
 
 from driftline.streams.catalogue import metric_plugins
 from driftline.streams.lanes import ARRIVALS, DECISIONS
-from driftline.streams.measure.figures.figures import figures, figures_of_lanes
+from driftline.streams.measure.figures.series_figures import compute_figures, compute_lane_figures
 from driftline.streams.metrics.counts import Counts, SparseHistogram, joined_counters
 from driftline.streams.summaries import loglinear
 from tests.streams.contracts import full_counts
@@ -250,10 +250,10 @@ def test_lanes_worked_out_together_give_what_each_gives_alone(labels: tuple[str,
     assert len(lanes[0][0]) > len(lanes[1][0])
     for problem in (None, "one label seen"):
         alone = [
-            figures(metrics, each, problem=problem, bounded=bounded)
+            compute_figures(metrics, each, problem=problem, bounded=bounded)
             for metrics, each, bounded in lanes
         ]
-        together = figures_of_lanes(lanes, problem=problem)
+        together = compute_lane_figures(lanes, problem=problem)
         assert together == alone
         assert [list(row) for each in together for row in each.values] == [
             list(row) for each in alone for row in each.values

@@ -44,7 +44,7 @@ WITHOUT_RUNG: Final = (1 << RUNG_SHIFT) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class CountTable:
     """Counts by packed key.
 
     Parameters
@@ -63,13 +63,13 @@ class Table:
         return len(self.keys)
 
     @classmethod
-    def of(cls, keys: Ints, counts: Ints, *, in_runs: bool = False) -> Table:
+    def of(cls, keys: Ints, counts: Ints, *, in_runs: bool = False) -> CountTable:
         """The table of rows in any order, with repeated keys; `in_runs` says that they are few
         ascending runs.
 
         Examples
         --------
-        >>> Table.of(np.array([7, 3, 7, 5]), np.array([2, 1, 1, 0])).counts.tolist()
+        >>> CountTable.of(np.array([7, 3, 7, 5]), np.array([2, 1, 1, 0])).counts.tolist()
         [1, 3]
         """
         if not len(keys):
@@ -93,16 +93,16 @@ class Table:
         """First and last key; (0, 0) without rows."""
         return (int(self.keys[0]), int(self.keys[-1])) if len(self) else (0, 0)
 
-    def between(self, low: int, high: int) -> Table:
+    def between(self, low: int, high: int) -> CountTable:
         """The rows with low <= key < high."""
         first, last = np.searchsorted(self.keys, (low, high)).tolist()
-        return Table(self.keys[first:last], self.counts[first:last])
+        return CountTable(self.keys[first:last], self.counts[first:last])
 
-    def masked(self, mask: int) -> Table:
+    def masked(self, mask: int) -> CountTable:
         """The table with only the bits in `mask` of its keys."""
-        return Table.of(self.keys & mask, self.counts)
+        return CountTable.of(self.keys & mask, self.counts)
 
-    def plus(self, small: Table) -> tuple[Table, Ints]:
+    def plus(self, small: CountTable) -> tuple[CountTable, Ints]:
         """The sum of this table and a smaller one without sorting this one again, and the places in
         it of keys that are new.
 
@@ -110,8 +110,8 @@ class Table:
 
         Examples
         --------
-        >>> big = Table.of(np.array([1, 4, 9]), np.array([1, 1, 1]))
-        >>> grown, new = big.plus(Table.of(np.array([4, 5]), np.array([-1, 2])))
+        >>> big = CountTable.of(np.array([1, 4, 9]), np.array([1, 1, 1]))
+        >>> grown, new = big.plus(CountTable.of(np.array([4, 5]), np.array([-1, 2])))
         >>> grown.keys.tolist(), grown.counts.tolist(), new.tolist()
         ([1, 4, 5, 9], [1, 0, 2, 1], [2])
         """
@@ -122,9 +122,9 @@ class Table:
         counts = self.counts.copy()
         counts[at[known]] += small.counts[known]
         if every(known):
-            return Table(self.keys, counts), _NONE
+            return CountTable(self.keys, counts), _NONE
         new = ~known
-        grown = Table(
+        grown = CountTable(
             np.insert(self.keys, at[new], small.keys[new]),
             np.insert(counts, at[new], small.counts[new]),
         )
@@ -163,7 +163,7 @@ class Table:
         )
 
     @classmethod
-    def decode(cls, data: bytes) -> Table:
+    def decode(cls, data: bytes) -> CountTable:
         """The inverse of `encode`.
 
         Raises
@@ -187,19 +187,19 @@ class Table:
         return cls(np.cumsum(steps), counts)
 
 
-def merged(tables: Sequence[Table]) -> Table:
+def merged(tables: Sequence[CountTable]) -> CountTable:
     """The sum of several tables; associative and commutative, `EMPTY` is the identity.
 
     Examples
     --------
-    >>> one = Table.of(np.array([1, 2]), np.array([5, 1]))
+    >>> one = CountTable.of(np.array([1, 2]), np.array([5, 1]))
     >>> merged([one, EMPTY, one]).counts.tolist()
     [10, 2]
     """
     filled = [table for table in tables if len(table)]
     if len(filled) < 2:
         return filled[0] if filled else EMPTY
-    return Table.of(
+    return CountTable.of(
         np.concatenate([table.keys for table in filled]),
         np.concatenate([table.counts for table in filled]),
         in_runs=True,
@@ -208,4 +208,4 @@ def merged(tables: Sequence[Table]) -> Table:
 
 _HEAD: Final = struct.Struct("<BBI")
 _NONE: Final = np.zeros(0, np.int64)
-EMPTY: Final = Table(_NONE, _NONE)
+EMPTY: Final = CountTable(_NONE, _NONE)

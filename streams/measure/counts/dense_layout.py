@@ -51,7 +51,7 @@ LABEL_IN_A: Final = np.isin(
 )
 
 
-class Layout:
+class DenseLayout:
     """Columns of one lane of one model.
 
     Parameters

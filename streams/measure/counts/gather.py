@@ -29,11 +29,11 @@ from driftline.streams.measure.counts.dense_layout import (
     LABEL_IN_A,
     NEGATIVE,
     POSITIVE,
-    Layout,
+    DenseLayout,
 )
-from driftline.streams.measure.counts.model import Model, SeriesName, other_of
-from driftline.streams.measure.counts.panes import Chunk
-from driftline.streams.measure.timing.windows import Due
+from driftline.streams.measure.counts.model import MeasuredModel, SeriesName, other_of
+from driftline.streams.measure.counts.panes import CountSpan
+from driftline.streams.measure.timing.windows import DueWindow
 from driftline.streams.metrics.counts import Counts
 from driftline.streams.summaries.loglinear import PER_OCTAVE
 
@@ -41,7 +41,7 @@ MOST_SEGMENTS: Final = 100
 MOST_CELLS: Final = 4_000_000
 
 
-class Job(msgspec.Struct):
+class WindowJob(msgspec.Struct):
     """One window to evaluate.
 
     Attributes
@@ -60,15 +60,15 @@ class Job(msgspec.Struct):
         Where it begins for each series number, where that differs.
     """
 
-    due: Due
-    chunks: Sequence[Chunk]
+    due: DueWindow
+    chunks: Sequence[CountSpan]
     start_ms: int
     versions: frozenset[str] | None = None
     always: Sequence[str] = ()
     starts: dict[int, int] | None = None
 
 
-class Block:
+class CountBlock:
     """Counts of many series, of windows whose figures can be worked out together: one lane, the
     same labels, the same metrics.
 
@@ -83,7 +83,7 @@ class Block:
     dense: Ints
     counts: Counts
 
-    def __init__(self, lane: int, layout: Layout) -> None:
+    def __init__(self, lane: int, layout: DenseLayout) -> None:
         self.lane = lane
         self.layout = layout
         self.rows = 0
@@ -91,7 +91,7 @@ class Block:
         self._counts: list[Ints] = []
         self._lengths: list[Ints] = []
 
-    def add(self, window: Evaluated, place: Ints, counts: Ints) -> None:
+    def add(self, window: WindowCounts, place: Ints, counts: Ints) -> None:
         """Put the counts of a window behind the others; `place` is row * layout.width + column."""
         window.block, window.first = self, self.rows
         due = window.job.due
@@ -116,7 +116,7 @@ class Block:
         self._places, self._counts, self._lengths = [], [], []
 
 
-def shape_of(model: Model, layout: Layout) -> tuple[object, ...]:
+def block_shape(model: MeasuredModel, layout: DenseLayout) -> tuple[object, ...]:
     """Windows share a block if this is the same: their figures are the same functions of the same
     columns.
 
@@ -131,7 +131,7 @@ def shape_of(model: Model, layout: Layout) -> tuple[object, ...]:
     )
 
 
-class Evaluated:
+class WindowCounts:
     """A job with its series and their counts.
 
     Attributes
@@ -151,10 +151,14 @@ class Evaluated:
 
     __slots__ = ("block", "by_rung", "first", "job", "layout", "numbers", "series")
 
-    block: Block
+    block: CountBlock
 
     def __init__(
-        self, job: Job, layout: Layout, rows: Sequence[tuple[SeriesName, int]], by_rung: Ints | None
+        self,
+        job: WindowJob,
+        layout: DenseLayout,
+        rows: Sequence[tuple[SeriesName, int]],
+        by_rung: Ints | None,
     ) -> None:
         self.job = job
         self.layout = layout
@@ -196,39 +200,39 @@ class Evaluated:
         return np.array([job.starts.get(number, job.start_ms) for number in self.numbers], np.int64)
 
 
-class Evaluator:
+class WindowGatherer:
     """Keeps the layouts of all models between calls; they can be made anew from the labels and the
     tables.
     """
 
     def __init__(self) -> None:
-        self._layouts: dict[tuple[int, int], Layout] = {}
+        self._layouts: dict[tuple[int, int], DenseLayout] = {}
         self._bins: dict[int, Ints] = {}
         self._made = 0
 
     def evaluate(
-        self, lane: int, jobs: Sequence[tuple[Model, Sequence[Job]]]
-    ) -> list[list[Evaluated]]:
+        self, lane: int, jobs: Sequence[tuple[MeasuredModel, Sequence[WindowJob]]]
+    ) -> list[list[WindowCounts]]:
         """For each model the jobs that have anything to announce, in their order.
 
         Windows of several models share a block where they can: a metric costs about the same for 2
         series and for 100.
         """
-        found: list[list[Evaluated]] = []
-        opened: dict[tuple[object, ...], Block] = {}
-        blocks: list[Block] = []
+        found: list[list[WindowCounts]] = []
+        opened: dict[tuple[object, ...], CountBlock] = {}
+        blocks: list[CountBlock] = []
         layouts = [
             self._fitting(model, lane, of_model) if of_model else None for model, of_model in jobs
         ]
         for (model, of_model), layout in zip(jobs, layouts, strict=True):
-            windows: list[Evaluated] = []
+            windows: list[WindowCounts] = []
             found.append(windows)
             if layout is None:
                 continue
             if layout.bins is not self._bins[lane]:
                 # Another model has shown bins that are new.
                 layout = self._fitting(model, lane, of_model)
-            shape = shape_of(model, layout)
+            shape = block_shape(model, layout)
             for job in of_model:
                 selected = _selected(model, lane, layout, job)
                 if selected is None:
@@ -238,7 +242,7 @@ class Evaluator:
                 if block is None or (
                     block.rows and (block.rows + len(window.series)) * layout.width > MOST_CELLS
                 ):
-                    block = opened[shape] = Block(lane, layout)
+                    block = opened[shape] = CountBlock(lane, layout)
                     blocks.append(block)
                 block.add(window, place, counts)
                 windows.append(window)
@@ -246,7 +250,7 @@ class Evaluator:
             block.close()
         return found
 
-    def _fitting(self, model: Model, lane: int, jobs: Sequence[Job]) -> Layout:
+    def _fitting(self, model: MeasuredModel, lane: int, jobs: Sequence[WindowJob]) -> DenseLayout:
         """The layout of the lane, grown by the labels and bins that the jobs show for the first
         time.
         """
@@ -272,7 +276,9 @@ class Evaluator:
                 return layout
             layout = self._grown(model, lane, keys, layout)
 
-    def _grown(self, model: Model, lane: int, keys: Ints, before: Layout | None) -> Layout:
+    def _grown(
+        self, model: MeasuredModel, lane: int, keys: Ints, before: DenseLayout | None
+    ) -> DenseLayout:
         """A layout that also knows the labels and bins in `keys`."""
         measure = keys >> MEASURE_SHIFT & (1 << MEASURE_BITS) - 1
         a, b = keys >> A_SHIFT & CODES - 1, keys & CODES - 1
@@ -307,13 +313,13 @@ class Evaluator:
             )
         model.facts.label_set = learnt
         self._made += 1
-        layout = self._layouts[model.number, lane] = Layout(
+        layout = self._layouts[model.number, lane] = DenseLayout(
             self._made, lane, learnt, configured, names, bins
         )
         return layout
 
 
-def _rows_at(chunk: Chunk, lane: int, job: Job) -> int:
+def _rows_at(chunk: CountSpan, lane: int, job: WindowJob) -> int:
     """Number of rows of a chunk that are known at the job's rung."""
     if lane != lanes.DECISIONS:
         return len(chunk.table)
@@ -321,8 +327,8 @@ def _rows_at(chunk: Chunk, lane: int, job: Job) -> int:
 
 
 def _selected(
-    model: Model, lane: int, layout: Layout, job: Job
-) -> tuple[Evaluated, Ints, Ints] | None:
+    model: MeasuredModel, lane: int, layout: DenseLayout, job: WindowJob
+) -> tuple[WindowCounts, Ints, Ints] | None:
     """A job with its rows, and the place in a block that begins with them and each of its counts;
 
     None without rows.
@@ -346,10 +352,10 @@ def _selected(
             row[cells] * width + rungs[cells], weights=counts[cells], minlength=len(rows) * width
         )
         by_rung = np.cumsum(gained.astype(np.int64).reshape(len(rows), width), axis=1)
-    return Evaluated(job, layout, rows, by_rung), row * layout.width + column, counts
+    return WindowCounts(job, layout, rows, by_rung), row * layout.width + column, counts
 
 
-def _unfolded(chunk: Chunk, layout: Layout, end: int) -> tuple[Ints, Ints, Ints]:
+def _unfolded(chunk: CountSpan, layout: DenseLayout, end: int) -> tuple[Ints, Ints, Ints]:
     """Series number, column and count of the first `end` rows of a chunk."""
     chunk.unfold(layout)
     return chunk.series[:end], chunk.column[:end], chunk.table.counts[:end]
@@ -362,7 +368,12 @@ def _joined(parts: Sequence[Ints]) -> Ints:
 
 
 def _rows(
-    model: Model, layout: Layout, job: Job, series: Ints, column: Ints, counts: Ints
+    model: MeasuredModel,
+    layout: DenseLayout,
+    job: WindowJob,
+    series: Ints,
+    column: Ints,
+    counts: Ints,
 ) -> tuple[list[tuple[SeriesName, int]], Ints]:
     """The rows to announce, as (version, segment) and series number, and the row of each series
     number (-1 for none).
@@ -407,7 +418,12 @@ def _rows(
 
 
 def _shared(
-    model: Model, layout: Layout, ranked: Ints, series: Ints, column: Ints, counts: Ints
+    model: MeasuredModel,
+    layout: DenseLayout,
+    ranked: Ints,
+    series: Ints,
+    column: Ints,
+    counts: Ints,
 ) -> dict[int, SeriesName]:
     """The pair (version, "dimension=other") of each series that is not among the 100 largest of its
     dimension.

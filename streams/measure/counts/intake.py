@@ -25,7 +25,7 @@ from driftline.streams.measure.counts.count_table import (
     Ints,
 )
 from driftline.streams.measure.counts.dense_layout import ANOTHER, LABEL_IN_A, NONE
-from driftline.streams.measure.counts.model import Model, Version
+from driftline.streams.measure.counts.model import MeasuredModel, StreamVersion
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.partial import Partial
 from driftline.streams.stage import State
@@ -35,17 +35,17 @@ _NEVER: Final = np.iinfo(np.int64).max
 _NONE: Final = np.zeros(0, np.int64)
 
 
-class Part(NamedTuple):
+class ModelPart(NamedTuple):
     """The series of one model in a partial."""
 
-    model: Model
+    model: MeasuredModel
     partial: Partial
 
 
 class Increments(NamedTuple):
     """Rows added to the panes, columns of shape (N,); parameters as those of `Panes.add`."""
 
-    models: Sequence[Model]
+    models: Sequence[MeasuredModel]
     model: Ints
     lane: Ints
     pane: Ints
@@ -53,7 +53,7 @@ class Increments(NamedTuple):
     counts: Ints
 
 
-class Received:
+class ReceivedPartials:
     """Partials of a batch, with the numbers that this stage knows their series by.
 
     Parameters
@@ -71,15 +71,15 @@ class Received:
     """
 
     def __init__(
-        self, partials: Sequence[Partial], model_of: Callable[[str], Model], state: State
+        self, partials: Sequence[Partial], model_of: Callable[[str], MeasuredModel], state: State
     ) -> None:
         self.partials = partials
-        self.parts: list[Part] = []
+        self.parts: list[ModelPart] = []
         numbers = [_NONE]
         for partial in partials:
             for name, series in groupby(partial.series, itemgetter(0)):
                 model = model_of(name)
-                self.parts.append(Part(model, partial))
+                self.parts.append(ModelPart(model, partial))
                 numbers.append(
                     model.series_numbers(
                         [(version, segment) for _, version, segment in series], state
@@ -90,7 +90,7 @@ class Received:
         self._begin = _offsets([partial.series for partial in partials])
 
     @property
-    def models(self) -> list[Model]:
+    def models(self) -> list[MeasuredModel]:
         """All models, by first appearance."""
         return list({part.model.number: part.model for part in self.parts}.values())
 
@@ -108,7 +108,7 @@ class Received:
 
 
 def add_counts(
-    received: Received,
+    received: ReceivedPartials,
     panes: Panes,
     first_lane: int,
     state: State,
@@ -171,7 +171,7 @@ def add_counts(
     return Increments(models, model, lane, pane, keys, counts)
 
 
-def labels_of(parts: Sequence[Part], part: Ints, codes: Ints, state: State) -> Ints:
+def labels_of(parts: Sequence[ModelPart], part: Ints, codes: Ints, state: State) -> Ints:
     """The model's number of each label code, both of shape (N,), of rows of some `parts`.
 
     Partials list labels that are not their model's, which get none.
@@ -202,7 +202,7 @@ def _offsets(parts: Sequence[Sequence[object]]) -> Ints:
     return np.cumsum(lengths) - lengths
 
 
-def _first_sights(received: Received, at: Ints, pane: Ints) -> None:
+def _first_sights(received: ReceivedPartials, at: Ints, pane: Ints) -> None:
     """Remember the first pane of each version, of rows of the series `at`, shape (N,); _NEVER for a
     row that tells of none.
     """
@@ -219,7 +219,7 @@ def _first_sights(received: Received, at: Ints, pane: Ints) -> None:
         versions = received.parts[part].model.facts.versions
         held = versions.get(version)
         if held is None:
-            versions[version] = Version(first_ms)
+            versions[version] = StreamVersion(first_ms)
         else:
             held.first_ms = min(held.first_ms, first_ms)
 

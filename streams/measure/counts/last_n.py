@@ -1,6 +1,6 @@
 """The newest outcomes of each series, for the "last n" windows.
 
-Outcomes rank by (time at which the truth was known, hash of the id). Kept are the newest n of each
+OutcomeRows rank by (time at which the truth was known, hash of the id). Kept are the newest n of each
 series as of the last announcement, and what came after it, in buckets of time of which only as many
 rows are kept as could still matter.
 """
@@ -21,16 +21,16 @@ from driftline.streams.measure.counts.count_table import (
     A_SHIFT,
     MEASURE_SHIFT,
     SERIES_SHIFT,
+    CountTable,
     Ints,
-    Table,
 )
-from driftline.streams.measure.counts.gather import Job
-from driftline.streams.measure.counts.intake import Received, labels_of
-from driftline.streams.measure.counts.merge_runs import Kind, Runs
-from driftline.streams.measure.counts.model import Model
-from driftline.streams.measure.counts.panes import Chunk
+from driftline.streams.measure.counts.gather import WindowJob
+from driftline.streams.measure.counts.intake import ReceivedPartials, labels_of
+from driftline.streams.measure.counts.merge_runs import MergeRuns, RunFormat
+from driftline.streams.measure.counts.model import MeasuredModel
+from driftline.streams.measure.counts.panes import CountSpan
 from driftline.streams.measure.state_keys import NEW_OUTCOMES, NEWEST_OUTCOMES, state_key
-from driftline.streams.measure.timing.windows import Due, Plan
+from driftline.streams.measure.timing.windows import DueWindow, WindowPlan
 from driftline.streams.stage import State
 
 # Exact unless more outcomes than this are taken back in one series and bucket after it was cut to
@@ -40,7 +40,7 @@ CACHED_ROWS: Final = 500_000
 FORMAT: Final = 1
 
 
-class Outcomes(msgspec.Struct, frozen=True):
+class OutcomeRows(msgspec.Struct, frozen=True):
     """Outcomes, columns of shape (N,): series number, time, hash, packed actual and predicted
     label, sign.
     """
@@ -54,9 +54,11 @@ class Outcomes(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.series)
 
-    def take(self, at: NDArray[np.int64] | NDArray[np.bool_]) -> Outcomes:
+    def take(self, at: NDArray[np.int64] | NDArray[np.bool_]) -> OutcomeRows:
         """The rows at `at`."""
-        return Outcomes(self.series[at], self.time[at], self.hash[at], self.cell[at], self.sign[at])
+        return OutcomeRows(
+            self.series[at], self.time[at], self.hash[at], self.cell[at], self.sign[at]
+        )
 
     def encode(self) -> bytes:
         """Format version and the columns one after another, little-endian."""
@@ -65,7 +67,7 @@ class Outcomes(msgspec.Struct, frozen=True):
         )
 
     @classmethod
-    def decode(cls, data: bytes) -> Outcomes:
+    def decode(cls, data: bytes) -> OutcomeRows:
         """The inverse of `encode`."""
         if data[0] != FORMAT:
             raise ValueError(
@@ -82,7 +84,7 @@ class Outcomes(msgspec.Struct, frozen=True):
         return self.series, self.time, self.hash, self.cell, self.sign
 
 
-class RecentOutcomes:
+class NewestOutcomes:
     """The newest outcomes of all models of a task.
 
     Parameters
@@ -93,12 +95,15 @@ class RecentOutcomes:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        kind = Kind(
-            len, lambda parts: newest(joined(parts), most + SPARE), Outcomes.encode, Outcomes.decode
+        kind = RunFormat(
+            len,
+            lambda parts: newest(joined(parts), most + SPARE),
+            OutcomeRows.encode,
+            OutcomeRows.decode,
         )
-        self._runs = Runs(kind, cached=CACHED_ROWS)
+        self._runs = MergeRuns(kind, cached=CACHED_ROWS)
 
-    def add(self, received: Received, steps_ms: Sequence[int], state: State) -> None:
+    def add(self, received: ReceivedPartials, steps_ms: Sequence[int], state: State) -> None:
         """Add the outcomes of all partials of a batch;
 
         `steps_ms` has the length of the buckets for each part.
@@ -117,7 +122,9 @@ class RecentOutcomes:
                 of_bucket = newest(of_bucket, self._most + SPARE)
             self._runs.append(state_key(NEW_OUTCOMES, number, start_ms), of_bucket, state)
 
-    def jobs(self, model: Model, plan: Plan, end_ms: int, state: State) -> list[Job]:
+    def jobs(
+        self, model: MeasuredModel, plan: WindowPlan, end_ms: int, state: State
+    ) -> list[WindowJob]:
         """The last-n windows that end at `end_ms`, of the series that gained an outcome since the
         announcement before.
         """
@@ -145,14 +152,19 @@ class RecentOutcomes:
             keys = (kept.series << SERIES_SHIFT) | (lanes.CELLS << MEASURE_SHIFT) | kept.cell
             series, first = np.unique(kept.series, return_index=True)
             starts = dict(zip(series.tolist(), kept.time[first].tolist(), strict=True))
-            due = Due(f"last_{size}", "last_n", 0, end_ms, 0, None, True, 1, end_ms, end_ms)
+            due = DueWindow(f"last_{size}", "last_n", 0, end_ms, 0, None, True, 1, end_ms, end_ms)
             jobs.append(
-                Job(due, [Chunk(Table(keys, np.ones(len(keys), np.int64)))], end_ms, starts=starts)
+                WindowJob(
+                    due,
+                    [CountSpan(CountTable(keys, np.ones(len(keys), np.int64)))],
+                    end_ms,
+                    starts=starts,
+                )
             )
         return jobs
 
 
-def joined(parts: Sequence[Outcomes]) -> Outcomes:
+def joined(parts: Sequence[OutcomeRows]) -> OutcomeRows:
     """All rows of several."""
     columns = (
         zip(
@@ -162,10 +174,10 @@ def joined(parts: Sequence[Outcomes]) -> Outcomes:
         if parts
         else _NONE
     )
-    return Outcomes(*(np.concatenate(column) for column in columns))
+    return OutcomeRows(*(np.concatenate(column) for column in columns))
 
 
-def newest(rows: Outcomes, most: int | None) -> Outcomes:
+def newest(rows: OutcomeRows, most: int | None) -> OutcomeRows:
     """By series and rank: what is left when rows that were taken back are gone, at most the newest
     `most` of each series.
     """
@@ -180,11 +192,11 @@ def newest(rows: Outcomes, most: int | None) -> Outcomes:
         starts = np.flatnonzero(np.concatenate((_TRUE, ~same)))
         sums = np.add.reduceat(rows.sign, starts)
         rows = rows.take(starts)
-        rows = Outcomes(rows.series, rows.time, rows.hash, rows.cell, sums).take(sums != 0)
+        rows = OutcomeRows(rows.series, rows.time, rows.hash, rows.cell, sums).take(sums != 0)
     return rows.take(rows.sign > 0) if most is None else cut(rows, most)
 
 
-def cut(rows: Outcomes, most: int) -> Outcomes:
+def cut(rows: OutcomeRows, most: int) -> OutcomeRows:
     """The newest `most` of each series, of rows by series and rank."""
     if not len(rows):
         return rows
@@ -195,7 +207,7 @@ def cut(rows: Outcomes, most: int) -> Outcomes:
     return rows.take(np.repeat(ends, lengths) - np.arange(len(rows)) <= most)
 
 
-def _translated(received: Received, state: State) -> tuple[Ints, Outcomes]:
+def _translated(received: ReceivedPartials, state: State) -> tuple[Ints, OutcomeRows]:
     """The part of each outcome and the outcomes of all partials; those that begin with a retraction
     are none.
     """
@@ -210,7 +222,7 @@ def _translated(received: Received, state: State) -> tuple[Ints, Outcomes]:
     numbers = labels_of(
         received.parts, np.concatenate((part, part)), np.concatenate((actual, predicted)), state
     )
-    rows = Outcomes(
+    rows = OutcomeRows(
         received.number[at],
         columns["time"].astype(np.int64),
         columns["hash"].astype(np.uint64),

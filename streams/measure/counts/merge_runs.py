@@ -31,7 +31,7 @@ def _everywhere(item: object) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class RunFormat(Generic[T]):
     """How things of one kind are measured, merged and written down;
 
     `extent` is where its first and its last part lie, if it has parts.
@@ -53,7 +53,7 @@ class _Head:
     last: int
 
 
-class Runs(Generic[T]):
+class MergeRuns(Generic[T]):
     """Runs of one kind at any number of places; a place is a key prefix.
 
     Parameters
@@ -65,7 +65,7 @@ class Runs(Generic[T]):
         read again from `State`.
     """
 
-    def __init__(self, kind: Kind[T], *, cached: int) -> None:
+    def __init__(self, kind: RunFormat[T], *, cached: int) -> None:
         self._kind = kind
         self._limit = cached
         self._heads: dict[bytes, list[_Head]] = {}

@@ -25,7 +25,7 @@ SeriesName = tuple[str, str]
 """Version and segment."""
 
 
-class Registered(msgspec.Struct):
+class RegisteredVersion(msgspec.Struct):
     """What the registry says of a version, as far as this stage acts on it.
 
     Attributes
@@ -44,7 +44,7 @@ class Registered(msgspec.Struct):
     span: tuple[int, int] | None = None
 
 
-class Version(msgspec.Struct):
+class StreamVersion(msgspec.Struct):
     """One version of a model as the stream and the registry know it.
 
     Attributes
@@ -69,7 +69,7 @@ class Version(msgspec.Struct):
     baselines: int = 0
 
 
-class Facts(msgspec.Struct):
+class ModelFacts(msgspec.Struct):
     """The part of a model that is written down as a whole.
 
     Attributes
@@ -94,14 +94,14 @@ class Facts(msgspec.Struct):
     )
     last_pane_ms: list[int | None] = msgspec.field(default_factory=lambda: [None] * len(LANE_NAMES))
     kept_from_ms: list[int] = msgspec.field(default_factory=lambda: [0] * len(LANE_NAMES))
-    versions: dict[str, Version] = {}
-    registry: dict[str, Registered] = {}
+    versions: dict[str, StreamVersion] = {}
+    registry: dict[str, RegisteredVersion] = {}
     label_set: LabelSet = LabelSet()
     revision: int = 0
     since_ms: int | None = None
 
 
-class Model:
+class MeasuredModel:
     """One model.
 
     Parameters
@@ -126,10 +126,10 @@ class Model:
         self._rank: Ints = np.zeros(0, np.int64)
         self._written = _encode(self.facts)
 
-    def _read(self, state: State) -> Facts:
+    def _read(self, state: State) -> ModelFacts:
         held = state.get(state_key(FACTS, self.number))
         if held is None:
-            return Facts()
+            return ModelFacts()
         facts = _decode(held)
         if facts.format != FORMAT:
             raise ValueError(
@@ -202,4 +202,4 @@ def other_of(segment: str) -> str:
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
-_decode = msgspec.msgpack.Decoder(Facts).decode
+_decode = msgspec.msgpack.Decoder(ModelFacts).decode

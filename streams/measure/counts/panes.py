@@ -23,23 +23,27 @@ from driftline.streams.measure.counts.count_table import (
     PANE_SHIFT,
     PANES_IN_BUCKET,
     WITHOUT_PANE,
+    CountTable,
     Ints,
-    Table,
     merged,
 )
-from driftline.streams.measure.counts.dense_layout import Layout
-from driftline.streams.measure.counts.merge_runs import Kind, Runs
+from driftline.streams.measure.counts.dense_layout import DenseLayout
+from driftline.streams.measure.counts.merge_runs import MergeRuns, RunFormat
 from driftline.streams.measure.state_keys import PANES, state_key
 from driftline.streams.stage import State
 
 CACHED_ROWS: Final = 1_500_000
 
-TABLES: Final = Kind(
-    size=len, merge=merged, encode=Table.encode, decode=Table.decode, extent=Table.extent
+TABLES: Final = RunFormat(
+    size=len,
+    merge=merged,
+    encode=CountTable.encode,
+    decode=CountTable.decode,
+    extent=CountTable.extent,
 )
 
 
-class Chunk:
+class CountSpan:
     """The table of a span of time without its panes, and what a layout makes of it.
 
     Attributes
@@ -56,13 +60,13 @@ class Chunk:
 
     __slots__ = ("column", "fresh", "has_unknown", "layout_id", "series", "table")
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: CountTable) -> None:
         self.table = table
         self.layout_id = -1
         self.series = self.column = self.fresh = EMPTY.keys
         self.has_unknown = False
 
-    def unfold(self, layout: Layout) -> None:
+    def unfold(self, layout: DenseLayout) -> None:
         """Make `series` and `column` those of a layout."""
         if self.layout_id != layout.number:
             self.series, self.column = layout.unfold(self.table.keys)
@@ -75,10 +79,10 @@ class Chunk:
         self.layout_id, self.fresh = layout.number, EMPTY.keys
         self.has_unknown = bool(len(self.column)) and int(self.column.min()) < 0
 
-    def plus(self, small: Table) -> Chunk:
+    def plus(self, small: CountTable) -> CountSpan:
         """The sum with a smaller table; what was unfolded stays so."""
         table, fresh = self.table.plus(small)
-        grown = Chunk(table)
+        grown = CountSpan(table)
         if self.layout_id >= 0 and not len(self.fresh):
             at = fresh - np.arange(len(fresh))
             grown.series, grown.column = (
@@ -93,7 +97,7 @@ class Chunk:
         return grown
 
 
-class Gained(NamedTuple):
+class GainedPanes(NamedTuple):
     """The first and the last pane, by start in ms, that gained counts in a bucket of a lane;
 
     `model` is an index.
@@ -121,8 +125,8 @@ class Panes:
             size for size in range(1, PANES_IN_BUCKET + 1) if panes_in_day % size == 0
         )
         self._stride_ms = max(pane_ms * panes_in_day, self._bucket_ms)
-        self._runs = Runs(TABLES, cached=CACHED_ROWS)
-        self._chunks: dict[tuple[int, int, int, int], Chunk] = {}
+        self._runs = MergeRuns(TABLES, cached=CACHED_ROWS)
+        self._chunks: dict[tuple[int, int, int, int], CountSpan] = {}
         self._chunk_rows = 0
 
     def add(
@@ -134,7 +138,7 @@ class Panes:
         keys: Ints,
         counts: Ints,
         state: State,
-    ) -> list[Gained]:
+    ) -> list[GainedPanes]:
         """Add increments, and say which panes gained any.
 
         Parameters
@@ -172,19 +176,19 @@ class Panes:
             # Copies, so that what stays in memory is not the whole batch.
             start_ms, table = (
                 number * self._bucket_ms,
-                Table(keys[begin:end].copy(), counts[begin:end].copy()),
+                CountTable(keys[begin:end].copy(), counts[begin:end].copy()),
             )
             first_ms, last_ms = (
                 start_ms + (key >> PANE_SHIFT) * self._pane_ms for key in table.extent()
             )
-            gained.append(Gained(owner // _LANES, owner % _LANES, first_ms, last_ms))
+            gained.append(GainedPanes(owner // _LANES, owner % _LANES, first_ms, last_ms))
             if nothing:
-                table = Table.of(table.keys, table.counts)
+                table = CountTable.of(table.keys, table.counts)
             if len(table):
                 self._append(owner % _LANES, models[owner // _LANES], start_ms, table, state)
         return gained
 
-    def span(self, model: int, lane: int, start: int, end: int, state: State) -> list[Chunk]:
+    def span(self, model: int, lane: int, start: int, end: int, state: State) -> list[CountSpan]:
         """Chunks that together hold the panes from `start` (included) to `end` (excluded); both are
         edges of panes.
         """
@@ -242,7 +246,7 @@ class Panes:
         ]:
             self._chunk_rows -= len(self._chunks.pop(key).table)
 
-    def _append(self, lane: int, model: int, bucket: int, table: Table, state: State) -> None:
+    def _append(self, lane: int, model: int, bucket: int, table: CountTable, state: State) -> None:
         self._runs.append(state_key(PANES, lane, model, bucket), table, state)
         stride = self._stride_ms
         for key in (
@@ -253,20 +257,20 @@ class Panes:
             if chunk is not None:
                 self._chunk_rows -= len(chunk.table)
 
-    def _chunk(self, model: int, lane: int, at: int, length: int, state: State) -> Chunk:
+    def _chunk(self, model: int, lane: int, at: int, length: int, state: State) -> CountSpan:
         if length < self._bucket_ms:
-            return Chunk(self._table(model, lane, at, length, state))
+            return CountSpan(self._table(model, lane, at, length, state))
         key = (model, lane, at, length)
         chunk = self._chunks.pop(key, None)
         if chunk is None:
-            chunk = Chunk(self._table(model, lane, at, length, state))
+            chunk = CountSpan(self._table(model, lane, at, length, state))
             self._chunk_rows += len(chunk.table)
             while self._chunk_rows > CACHED_ROWS and self._chunks:
                 self._chunk_rows -= len(self._chunks.pop(next(iter(self._chunks))).table)
         self._chunks[key] = chunk
         return chunk
 
-    def _table(self, model: int, lane: int, at: int, length: int, state: State) -> Table:
+    def _table(self, model: int, lane: int, at: int, length: int, state: State) -> CountTable:
         bucket_ms, pane_ms = self._bucket_ms, self._pane_ms
         if length > bucket_ms:
             parts = [
@@ -285,7 +289,7 @@ class Panes:
         if not any(map(len, tables)):
             return EMPTY
         keys = np.concatenate([table.keys for table in tables]) & WITHOUT_PANE
-        return Table.of(keys, np.concatenate([table.counts for table in tables]))
+        return CountTable.of(keys, np.concatenate([table.counts for table in tables]))
 
 
 def _added_up(place: Ints, keys: Ints, counts: Ints) -> tuple[Ints, Ints, Ints]:

@@ -18,15 +18,15 @@ from driftline.streams.measure.counts.count_table import (
     RUNG_SHIFT,
     SERIES_SHIFT,
     WITHOUT_RUNG,
-    Table,
+    CountTable,
     merged,
 )
-from driftline.streams.measure.counts.gather import Job
-from driftline.streams.measure.counts.merge_runs import Runs
-from driftline.streams.measure.counts.model import Model
-from driftline.streams.measure.counts.panes import TABLES, Chunk, Panes
+from driftline.streams.measure.counts.gather import WindowJob
+from driftline.streams.measure.counts.merge_runs import MergeRuns
+from driftline.streams.measure.counts.model import MeasuredModel
+from driftline.streams.measure.counts.panes import TABLES, CountSpan, Panes
 from driftline.streams.measure.state_keys import DAYS_SINCE_DEPLOYMENT, state_key
-from driftline.streams.measure.timing.windows import Due, Plan
+from driftline.streams.measure.timing.windows import DueWindow, WindowPlan
 from driftline.streams.stage import State
 
 CACHED_ROWS: Final = 1_000_000
@@ -37,11 +37,13 @@ class SinceDeployment:
 
     def __init__(self, panes: Panes) -> None:
         self._panes = panes
-        self._final = Runs(TABLES, cached=CACHED_ROWS)
-        self._summed: dict[tuple[int, int], tuple[int, Chunk]] = {}
+        self._final = MergeRuns(TABLES, cached=CACHED_ROWS)
+        self._summed: dict[tuple[int, int], tuple[int, CountSpan]] = {}
         self._rows = 0
 
-    def jobs(self, model: Model, plan: Plan, dues: Sequence[Due], state: State) -> list[Job]:
+    def jobs(
+        self, model: MeasuredModel, plan: WindowPlan, dues: Sequence[DueWindow], state: State
+    ) -> list[WindowJob]:
         """Jobs for the announcements that are due, where the last day brought anything."""
         if not dues:
             return []
@@ -66,7 +68,8 @@ class SinceDeployment:
             for version in versions:
                 by_start.setdefault(_start_of(model, version, due.end_ms), []).append(version)
             jobs += [
-                Job(due, [chunk], start, frozenset(by_start[start])) for start in sorted(by_start)
+                WindowJob(due, [chunk], start, frozenset(by_start[start]))
+                for start in sorted(by_start)
             ]
             while due.final and facts.since_ms < due.end_ms:
                 day = self._day(model, facts.since_ms, facts.since_ms + step_ms, state)
@@ -75,17 +78,19 @@ class SinceDeployment:
                 facts.since_ms += step_ms
         return jobs
 
-    def restart(self, model: Model, version: str, state: State) -> None:
+    def restart(self, model: MeasuredModel, version: str, state: State) -> None:
         """Forget what was summed for a version, which begins anew with its deployment."""
         place = state_key(DAYS_SINCE_DEPLOYMENT, model.number)
         whole = merged(self._final.read(place, state))
         kept = ~_is_of(model, {version})[_series(whole)]
         if not every(kept):
-            self._final.replace(place, Table(whole.keys[kept], whole.counts[kept]), state)
+            self._final.replace(place, CountTable(whole.keys[kept], whole.counts[kept]), state)
         for key in [key for key in self._summed if key[0] == model.number]:
             self._rows -= len(self._summed.pop(key)[1].table)
 
-    def _upto(self, model: Model, due: Due, step_ms: int, news: Table, state: State) -> Chunk:
+    def _upto(
+        self, model: MeasuredModel, due: DueWindow, step_ms: int, news: CountTable, state: State
+    ) -> CountSpan:
         """Everything since deployment up to the end of the announcement, as known at its rung;
 
         `news` is the last day of it.
@@ -95,7 +100,7 @@ class SinceDeployment:
         if chunk is not None:
             self._rows -= len(chunk.table)
         if chunk is None or end_ms != due.end_ms - step_ms:
-            chunk = Chunk(self._rebuilt(model, due, step_ms, state))
+            chunk = CountSpan(self._rebuilt(model, due, step_ms, state))
         grown = chunk.plus(news.masked(WITHOUT_RUNG))
         self._summed[key] = (due.end_ms, grown)
         self._rows += len(grown.table)
@@ -103,7 +108,9 @@ class SinceDeployment:
             self._rows -= len(self._summed.pop(next(iter(self._summed)))[1].table)
         return grown
 
-    def _rebuilt(self, model: Model, due: Due, step_ms: int, state: State) -> Table:
+    def _rebuilt(
+        self, model: MeasuredModel, due: DueWindow, step_ms: int, state: State
+    ) -> CountTable:
         """All days before the last one of the announcement."""
         known = (due.rung + 1) << RUNG_SHIFT
         since_ms = model.facts.since_ms or 0
@@ -115,7 +122,7 @@ class SinceDeployment:
         tables += [self._day(model, day, day + step_ms, state).between(0, known) for day in days]
         return merged(tables).masked(WITHOUT_RUNG)
 
-    def _day(self, model: Model, start_ms: int, end_ms: int, state: State) -> Table:
+    def _day(self, model: MeasuredModel, start_ms: int, end_ms: int, state: State) -> CountTable:
         """The rows of a day, of each version only those since its deployment."""
         whole = merged(
             [
@@ -131,7 +138,7 @@ class SinceDeployment:
         if not starts or not len(whole):
             return whole
         kept = ~_is_of(model, starts.keys())[_series(whole)]
-        parts = [Table(whole.keys[kept], whole.counts[kept])]
+        parts = [CountTable(whole.keys[kept], whole.counts[kept])]
         for name, since_ms in starts.items():
             if since_ms is not None and since_ms < end_ms:
                 part = merged(
@@ -143,20 +150,20 @@ class SinceDeployment:
                     ]
                 )
                 of_version = _is_of(model, {name})[_series(part)]
-                parts.append(Table(part.keys[of_version], part.counts[of_version]))
+                parts.append(CountTable(part.keys[of_version], part.counts[of_version]))
         return merged(parts)
 
 
-def _series(table: Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _series(table: CountTable) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return table.keys >> SERIES_SHIFT & MAX_SERIES - 1
 
 
-def _is_of(model: Model, versions: object) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _is_of(model: MeasuredModel, versions: object) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Whether each series number belongs to one of some versions."""
     return np.array([version in versions for version, _ in model.series.names], np.bool_)  # type: ignore[operator]
 
 
-def _start_of(model: Model, version: str, end_ms: int) -> int:
+def _start_of(model: MeasuredModel, version: str, end_ms: int) -> int:
     """Where "since deployment" begins: with the deployment, or with the first pane of a version
     that was never deployed.
 

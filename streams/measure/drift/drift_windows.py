@@ -13,10 +13,21 @@ from driftline.schemas import results, topics
 from driftline.schemas.times import format_time
 from driftline.streams.drift.comparison import DriftResult, DriftTest
 from driftline.streams.drift.false_discovery import adjusted
-from driftline.streams.measure.counts.model import Model
-from driftline.streams.measure.drift.profiles import Expectation, Profile, profile_key, profile_of
-from driftline.streams.measure.drift.targets import FeatureTarget, Target, Targets, cycle, effective
-from driftline.streams.measure.timing.windows import Due
+from driftline.streams.measure.counts.model import MeasuredModel
+from driftline.streams.measure.drift.profiles import (
+    ReferenceProfile,
+    ReferenceTarget,
+    profile_from_plain,
+    profile_key,
+)
+from driftline.streams.measure.drift.targets import (
+    FeatureTarget,
+    Target,
+    TargetReader,
+    effective,
+    grains_per_day,
+)
+from driftline.streams.measure.timing.windows import DueWindow
 from driftline.streams.stage import Record, State
 from driftline.streams.summaries.feature_summary import FeatureSummary
 
@@ -56,13 +67,18 @@ class DriftWindows:
         Reads the current side.
     """
 
-    def __init__(self, tests: Sequence[DriftTest], targets: Targets) -> None:
+    def __init__(self, tests: Sequence[DriftTest], targets: TargetReader) -> None:
         self._tests = tests
         self._targets = targets
-        self._profiles: dict[tuple[int, str], tuple[str | None, Profile]] = {}
+        self._profiles: dict[tuple[int, str], tuple[str | None, ReferenceProfile]] = {}
 
     def records(
-        self, model: Model, due: Due, versions: Sequence[str], grain_ms: int, state: State
+        self,
+        model: MeasuredModel,
+        due: DueWindow,
+        versions: Sequence[str],
+        grain_ms: int,
+        state: State,
     ) -> Iterator[Record]:
         """Drift records of all versions that have a reference, by version, segment and target."""
         for version in versions:
@@ -77,7 +93,7 @@ class DriftWindows:
                 if segment in current
                 for name, expected in expectations.items()
                 for seen in (current[segment][1].get(name, _ABSENT),)
-                for result in self._judged(expected, seen, cycle(grain_ms))
+                for result in self._judged(expected, seen, grains_per_day(grain_ms))
             ]
             # One budget of false alarms for everything that is tested in this window.
             final = adjusted([result for *_, result in judged])
@@ -96,7 +112,9 @@ class DriftWindows:
                 )
                 yield Record(topics.DRIFT, drift)
 
-    def _judged(self, expected: Expectation, seen: Target, period: int) -> Iterator[DriftResult]:
+    def _judged(
+        self, expected: ReferenceTarget, seen: Target, period: int
+    ) -> Iterator[DriftResult]:
         reference, current = expected.summary.judged, seen.summary.judged
         size = effective(seen, reference, period) if type(reference) is type(current) else None
         for test in self._tests:
@@ -106,25 +124,27 @@ class DriftWindows:
             if result is not None:
                 yield result
 
-    def _profile(self, model: Model, version: str, reference_id: str, state: State) -> Profile:
+    def _profile(
+        self, model: MeasuredModel, version: str, reference_id: str, state: State
+    ) -> ReferenceProfile:
         held = self._profiles.get((model.number, version))
         if held is None or held[0] != reference_id:
             data = state.get(profile_key(model, version))
             held = self._profiles[model.number, version] = (
                 reference_id,
-                {} if data is None else profile_of(msgspec.msgpack.decode(data)),
+                {} if data is None else profile_from_plain(msgspec.msgpack.decode(data)),
             )
         return held[1]
 
 
 def _record(
-    model: Model,
+    model: MeasuredModel,
     version: str,
     reference_id: str,
-    due: Due,
+    due: DueWindow,
     segment: str,
     name: str,
-    expected: Expectation,
+    expected: ReferenceTarget,
     seen: Target,
     raw: DriftResult,
     result: DriftResult,

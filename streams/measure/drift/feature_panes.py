@@ -15,9 +15,9 @@ import numpy as np
 from driftline.schemas.times import DAY_MS
 from driftline.streams.masks import some
 from driftline.streams.measure.counts.count_table import Ints
-from driftline.streams.measure.counts.intake import Received
-from driftline.streams.measure.counts.merge_runs import Kind, Runs
-from driftline.streams.measure.counts.model import Model
+from driftline.streams.measure.counts.intake import ReceivedPartials
+from driftline.streams.measure.counts.merge_runs import MergeRuns, RunFormat
+from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.state_keys import FEATURES, state_key
 from driftline.streams.stage import State
 from driftline.streams.summaries.feature_table import FeatureTable, joined
@@ -25,7 +25,7 @@ from driftline.streams.summaries.feature_table import FeatureTable, joined
 CACHED_BINS: Final = 1_000_000
 MOST_DAYS: Final = 100
 
-TABLES: Final = Kind(
+TABLES: Final = RunFormat(
     size=lambda table: table.size,
     merge=lambda tables: joined(tables).summed(),
     encode=FeatureTable.encode,
@@ -33,7 +33,7 @@ TABLES: Final = Kind(
 )
 
 
-class Part:
+class FeatureSpan:
     """A span of time as a whole and by grain.
 
     Attributes
@@ -57,10 +57,10 @@ class FeaturePanes:
     """The summaries of all models of a task."""
 
     def __init__(self) -> None:
-        self._runs = Runs(TABLES, cached=CACHED_BINS)
-        self._days: dict[tuple[int, int], Part] = {}
+        self._runs = MergeRuns(TABLES, cached=CACHED_BINS)
+        self._days: dict[tuple[int, int], FeatureSpan] = {}
 
-    def add(self, received: Received, grains_ms: Sequence[int], state: State) -> None:
+    def add(self, received: ReceivedPartials, grains_ms: Sequence[int], state: State) -> None:
         """Add the summaries of all partials of a batch;
 
         `grains_ms` has the length of the grains for each part.
@@ -99,8 +99,8 @@ class FeaturePanes:
             self._days.pop((number, start_ms // DAY_MS), None)
 
     def parts(
-        self, model: Model, start_ms: int, end_ms: int, grain_ms: int, state: State
-    ) -> list[Part]:
+        self, model: MeasuredModel, start_ms: int, end_ms: int, grain_ms: int, state: State
+    ) -> list[FeatureSpan]:
         """A span in parts, in order of time; whole days are kept in memory until an increment
         changes them.
         """
@@ -110,7 +110,7 @@ class FeaturePanes:
             if at % DAY_MS == 0 and at + DAY_MS <= end_ms and DAY_MS % grain_ms == 0:
                 day = self._days.pop((model.number, at // DAY_MS), None)
                 if day is None:
-                    day = Part(
+                    day = FeatureSpan(
                         [
                             self._grain(model, start, state)
                             for start in range(at, at + DAY_MS, grain_ms)
@@ -122,15 +122,15 @@ class FeaturePanes:
                 parts.append(day)
                 at += DAY_MS
             else:
-                parts.append(Part([self._grain(model, at, state)]))
+                parts.append(FeatureSpan([self._grain(model, at, state)]))
                 at += grain_ms
         return parts
 
-    def _grain(self, model: Model, start_ms: int, state: State) -> FeatureTable:
+    def _grain(self, model: MeasuredModel, start_ms: int, state: State) -> FeatureTable:
         tables = self._runs.read(state_key(FEATURES, model.number, start_ms), state)
         return joined(tables).summed()
 
-    def drop(self, model: Model, end_ms: int, state: State) -> None:
+    def drop(self, model: MeasuredModel, end_ms: int, state: State) -> None:
         """Forget everything before `end_ms`."""
         self._runs.drop(
             state_key(FEATURES, model.number, 0), state_key(FEATURES, model.number, end_ms), state

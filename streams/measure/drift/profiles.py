@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from driftline.streams.measure.counts.model import Model
+from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.drift.targets import Target, effective
 from driftline.streams.measure.state_keys import PROFILE, state_key
 from driftline.streams.summaries.feature_summary import FeatureSummary
 
 
-class Expectation(msgspec.Struct, frozen=True):
+class ReferenceTarget(msgspec.Struct, frozen=True):
     """What the reference says of one target: its summary, and the independent rows that it is
     worth, where known.
     """
@@ -21,16 +21,16 @@ class Expectation(msgspec.Struct, frozen=True):
     effective: float | None
 
 
-Profile = Mapping[str, Mapping[str, Expectation]]
+ReferenceProfile = Mapping[str, Mapping[str, ReferenceTarget]]
 """The reference by segment and target."""
 
 
-def profile_key(model: Model, version: str) -> bytes:
+def profile_key(model: MeasuredModel, version: str) -> bytes:
     """State key of the reference in force of a version."""
     return state_key(PROFILE, model.number) + version.encode()
 
 
-def plain_profile(
+def profile_to_plain(
     n: int, by_segment: Mapping[str, tuple[int, Mapping[str, Target]]], period: int
 ) -> dict[str, object]:
     """A reference as plain values for the registry: the segment "all" at the top, the others under
@@ -57,8 +57,8 @@ def plain_profile(
     return plain | {"segments": segments}
 
 
-def profile_of(plain: Mapping[str, object]) -> Profile:
-    """The inverse of `plain_profile`; for uploaded profiles too, where "effective" may be missing.
+def profile_from_plain(plain: Mapping[str, object]) -> ReferenceProfile:
+    """The inverse of `profile_to_plain`; for uploaded profiles too, where "effective" may be missing.
 
     Raises
     ------
@@ -84,12 +84,12 @@ class _Profile(msgspec.Struct):
     segments: dict[str, _Profile] = {}
 
 
-def _expectations(profile: _Profile) -> dict[str, Expectation]:
+def _expectations(profile: _Profile) -> dict[str, ReferenceTarget]:
     entries = {f"feature:{name}": entry for name, entry in sorted(profile.features.items())}
     for name, entry in (("score", profile.score), ("prediction", profile.prediction)):
         if entry is not None:
             entries[name] = entry
     return {
-        name: Expectation(FeatureSummary.from_dict(entry.summary), entry.effective)
+        name: ReferenceTarget(FeatureSummary.from_dict(entry.summary), entry.effective)
         for name, entry in entries.items()
     }

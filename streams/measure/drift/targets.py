@@ -31,9 +31,9 @@ from driftline.streams.measure.counts.count_table import (
     Ints,
 )
 from driftline.streams.measure.counts.dense_layout import NEGATIVE, POSITIVE
-from driftline.streams.measure.counts.model import Model
+from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.panes import Panes
-from driftline.streams.measure.drift.feature_panes import FeaturePanes, Part
+from driftline.streams.measure.drift.feature_panes import FeaturePanes, FeatureSpan
 from driftline.streams.stage import State
 from driftline.streams.summaries.feature_summary import FeatureSummary
 from driftline.streams.summaries.feature_table import Summaries, joined
@@ -65,7 +65,7 @@ class FeatureTarget(msgspec.Struct, frozen=True):
 
     summary: FeatureSummary
     key: tuple[int, str] = (0, "")
-    parts: Sequence[Part] = ()
+    parts: Sequence[FeatureSpan] = ()
 
     def by_grain(self, reference: Summary) -> Ints:
         """As `Target`."""
@@ -73,7 +73,7 @@ class FeatureTarget(msgspec.Struct, frozen=True):
             return np.zeros((0, 1), np.int64)
         return np.concatenate([self._counted(part, reference) for part in self.parts])
 
-    def _counted(self, part: Part, reference: Summary) -> Ints:
+    def _counted(self, part: FeatureSpan, reference: Summary) -> Ints:
         held = part.counted.get(self.key)
         if held is None or held[0] is not reference:
             numeric = isinstance(reference, NumericSummary)
@@ -133,7 +133,7 @@ def effective(target: Target, reference: Summary, period: int) -> float:
     return effective_size(target.by_grain(reference), period=period)
 
 
-class Targets:
+class TargetReader:
     """Reads targets from the panes of a task."""
 
     def __init__(self, panes: Panes, features: FeaturePanes) -> None:
@@ -141,7 +141,13 @@ class Targets:
         self._features = features
 
     def read(
-        self, model: Model, version: str, start_ms: int, end_ms: int, grain_ms: int, state: State
+        self,
+        model: MeasuredModel,
+        version: str,
+        start_ms: int,
+        end_ms: int,
+        grain_ms: int,
+        state: State,
     ) -> dict[str, tuple[int, dict[str, Target]]]:
         """By segment: the number of predictions, and the targets by name, features first.
 
@@ -171,13 +177,13 @@ class Targets:
         return found
 
 
-def cycle(grain_ms: int) -> int:
+def grains_per_day(grain_ms: int) -> int:
     """Grains in a day; 0 where a day is not made of whole grains."""
     return DAY_MS // grain_ms if DAY_MS % grain_ms == 0 else 0
 
 
 def _features_of(
-    whole: Summaries, parts: Sequence[Part], number: int, rows: int
+    whole: Summaries, parts: Sequence[FeatureSpan], number: int, rows: int
 ) -> dict[str, Target]:
     targets: dict[str, Target] = {}
     for series, feature in sorted(whole):
@@ -202,7 +208,7 @@ def _score_of(grains: int, grain: Ints, keys: Ints, counts: Ints) -> dict[str, T
 
 
 def _prediction_of(
-    model: Model, grains: int, grain: Ints, keys: Ints, counts: Ints
+    model: MeasuredModel, grains: int, grain: Ints, keys: Ints, counts: Ints
 ) -> dict[str, Target]:
     """Predicted label of a series, from rows of shape (N,)."""
     if not len(keys):
@@ -218,7 +224,7 @@ def _prediction_of(
     return {PREDICTION: LabelTarget(labels, grains, grain, names, label, counts)}
 
 
-def _label_names(model: Model, codes: Sequence[int]) -> list[str]:
+def _label_names(model: MeasuredModel, codes: Sequence[int]) -> list[str]:
     positive, negative = model.facts.label_set.pair(model.config.positive_label)
     unnamed = {POSITIVE: positive or "positive", NEGATIVE: negative or "negative"}
     return [

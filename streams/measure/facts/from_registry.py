@@ -9,7 +9,7 @@ import msgspec
 from driftline.schemas import topics
 from driftline.schemas.results import RegistryEffect, RegistryEntry
 from driftline.schemas.times import format_time, parse_time
-from driftline.streams.measure.counts.model import Model, Registered
+from driftline.streams.measure.counts.model import MeasuredModel, RegisteredVersion
 from driftline.streams.measure.counts.since_deployment import SinceDeployment
 from driftline.streams.measure.drift.profiles import profile_key
 from driftline.streams.stage import Record, State
@@ -17,8 +17,8 @@ from driftline.streams.stage import Record, State
 PROFILE, SPAN = "profile", "span"
 
 
-def take_in(
-    model: Model,
+def apply_entries(
+    model: MeasuredModel,
     entries: Sequence[RegistryEntry],
     since: SinceDeployment,
     frontier_ms: int,
@@ -45,7 +45,7 @@ def take_in(
             if since_ms is None or deployed_ms > since_ms:
                 since_ms = deployed_ms
         span = reference.get(SPAN)
-        facts.registry[entry.model_version] = Registered(
+        facts.registry[entry.model_version] = RegisteredVersion(
             stage=entry.stage,
             since_ms=since_ms,
             reference_id=entry.reference_id if profile is not None else None,

@@ -18,14 +18,14 @@ from driftline.schemas.results import RegistryCommand
 from driftline.schemas.times import DAY_MS, format_time
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, DECISIONS, TRAFFIC
-from driftline.streams.measure.counts.gather import Evaluator, Job
-from driftline.streams.measure.counts.model import Model, Version
+from driftline.streams.measure.counts.gather import WindowGatherer, WindowJob
+from driftline.streams.measure.counts.model import MeasuredModel, StreamVersion
 from driftline.streams.measure.counts.panes import Panes
-from driftline.streams.measure.drift.profiles import plain_profile
-from driftline.streams.measure.drift.targets import Targets, cycle
-from driftline.streams.measure.figures.figures import figures
+from driftline.streams.measure.drift.profiles import profile_to_plain
+from driftline.streams.measure.drift.targets import TargetReader, grains_per_day
 from driftline.streams.measure.figures.records import chosen
-from driftline.streams.measure.timing.windows import Due
+from driftline.streams.measure.figures.series_figures import compute_figures
+from driftline.streams.measure.timing.windows import DueWindow
 from driftline.streams.metrics.metric import Metric
 from driftline.streams.stage import Record, State
 
@@ -33,18 +33,24 @@ BY: Final = "driftline"
 NO_MATURITY: Final = "-"
 
 
-class References:
+class RegistryReporter:
     """Makes the facts of all models of a task."""
 
     def __init__(
-        self, metrics: Sequence[Metric], panes: Panes, targets: Targets, evaluator: Evaluator
+        self,
+        metrics: Sequence[Metric],
+        panes: Panes,
+        targets: TargetReader,
+        evaluator: WindowGatherer,
     ) -> None:
         self._metrics = metrics
         self._panes = panes
         self._targets = targets
         self._evaluator = evaluator
 
-    def first_sights(self, model: Model, versions: Sequence[str], now_ms: int) -> Iterator[Record]:
+    def first_sights(
+        self, model: MeasuredModel, versions: Sequence[str], now_ms: int
+    ) -> Iterator[Record]:
         """A `register` command for each version that is new to the stream and to the registry."""
         for name in versions:
             version = model.facts.versions[name]
@@ -57,7 +63,12 @@ class References:
                 )
 
     def of_traffic(
-        self, model: Model, versions: Sequence[str], grain_ms: int, now_ms: int, state: State
+        self,
+        model: MeasuredModel,
+        versions: Sequence[str],
+        grain_ms: int,
+        now_ms: int,
+        state: State,
     ) -> Iterator[Record]:
         """`record_reference`, and the baseline of the traffic lane, for versions whose span is
         complete.
@@ -80,7 +91,7 @@ class References:
                 params = {
                     "reference_id": reference_id,
                     "span": edges,
-                    "profile": plain_profile(rows, found, cycle(grain_ms)),
+                    "profile": profile_to_plain(rows, found, grains_per_day(grain_ms)),
                 }
                 yield _command(
                     model,
@@ -96,7 +107,7 @@ class References:
             )
 
     def baselines(
-        self, model: Model, versions: Sequence[str], now_ms: int, state: State
+        self, model: MeasuredModel, versions: Sequence[str], now_ms: int, state: State
     ) -> Iterator[Record]:
         """`record_baseline` for each rung at which a version's span has become complete."""
         ladder = model.config.maturity
@@ -116,7 +127,7 @@ class References:
 
     def _baseline(
         self,
-        model: Model,
+        model: MeasuredModel,
         version: str,
         lane: int,
         rung: int,
@@ -129,8 +140,8 @@ class References:
         first_day, last_day = -(-start_ms // DAY_MS) * DAY_MS, end_ms // DAY_MS * DAY_MS
         spans = [span, *((day, day + DAY_MS) for day in range(first_day, last_day, DAY_MS))]
         jobs = [
-            Job(
-                Due(
+            WindowJob(
+                DueWindow(
                     "baseline",
                     "tumbling",
                     end - start,
@@ -164,7 +175,7 @@ class References:
             dense, np.array([window.job.due.size_ms for window, _ in rows], np.int64)
         )
         metrics = chosen(self._metrics, lane, model)
-        drawn = figures(metrics, counts, problem=layout.problem, bounded=False)
+        drawn = compute_figures(metrics, counts, problem=layout.problem, bounded=False)
         n, n_predictions = int(counts.n[0]), int(counts.n_predictions[0])
         edges = [format_time(start_ms), format_time(end_ms)]
         params = {
@@ -192,7 +203,7 @@ class References:
         )
 
 
-def span_of(model: Model, name: str, version: Version) -> tuple[int, int]:
+def span_of(model: MeasuredModel, name: str, version: StreamVersion) -> tuple[int, int]:
     """Start and end of the reference span of a version."""
     registered = model.facts.registry.get(name)
     if registered is not None and registered.span is not None:
@@ -214,7 +225,7 @@ def _variance(days: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
 
 
 def _command(
-    model: Model,
+    model: MeasuredModel,
     version: str,
     command: str,
     name: str,

@@ -14,7 +14,7 @@ import msgspec
 
 from driftline.schemas.times import DAY_MS
 from driftline.streams.measure.counts.count_table import Ints
-from driftline.streams.measure.counts.model import Model
+from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.state_keys import COMPLETENESS, state_key
 from driftline.streams.stage import State
 
@@ -34,7 +34,7 @@ class Completeness:
 
     def add(
         self,
-        model: Model,
+        model: MeasuredModel,
         window: str,
         start_ms: int,
         segments: list[str],
@@ -57,7 +57,7 @@ class Completeness:
         self._shares.pop((model.number, window), None)
 
     def shares(
-        self, model: Model, window: str, last_final_ms: int, state: State
+        self, model: MeasuredModel, window: str, last_final_ms: int, state: State
     ) -> Mapping[str, Sequence[float]]:
         """n(rung) / n(last rung) of each rung, by segment; segments without any outcome in a final
         window are left out.
@@ -79,7 +79,7 @@ class Completeness:
         return shares
 
     def _loaded(
-        self, model: Model, window: str, day: int, state: State
+        self, model: MeasuredModel, window: str, day: int, state: State
     ) -> tuple[dict[int, Sums], Sums]:
         """Sums by day of the 28 days up to `day`, and of all of them."""
         key = (model.number, window)
@@ -113,7 +113,7 @@ class Completeness:
         return days, totals
 
 
-def _key(model: Model, window: str, day: int) -> bytes:
+def _key(model: MeasuredModel, window: str, day: int) -> bytes:
     return state_key(COMPLETENESS, model.number, day) + window.encode()
 
 

@@ -30,14 +30,20 @@ from driftline.streams.measure.counts.count_table import (
     SERIES_SHIFT,
     Ints,
 )
-from driftline.streams.measure.counts.dense_layout import ANOTHER, NEGATIVE, POSITIVE, Layout
-from driftline.streams.measure.counts.gather import MOST_CELLS, Block, Evaluated, Job, shape_of
+from driftline.streams.measure.counts.dense_layout import ANOTHER, NEGATIVE, POSITIVE, DenseLayout
+from driftline.streams.measure.counts.gather import (
+    MOST_CELLS,
+    CountBlock,
+    WindowCounts,
+    WindowJob,
+    block_shape,
+)
 from driftline.streams.measure.counts.intake import Increments
-from driftline.streams.measure.counts.model import Model
+from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.measure.figures.completeness import Completeness
-from driftline.streams.measure.figures.records import Announcer
-from driftline.streams.measure.timing.windows import Due, Schedule
+from driftline.streams.measure.figures.records import RecordBuilder
+from driftline.streams.measure.timing.windows import DueWindow, Schedule
 from driftline.streams.metrics.metric import Metric
 from driftline.streams.stage import Record, State
 
@@ -64,7 +70,7 @@ class _Open:
 
     __slots__ = ("changed", "fresh", "lane", "model", "rows", "start_ms", "window")
 
-    def __init__(self, model: Model, lane: int, window: Window, start_ms: int) -> None:
+    def __init__(self, model: MeasuredModel, lane: int, window: Window, start_ms: int) -> None:
         self.model = model
         self.lane = lane
         self.window = window
@@ -85,12 +91,12 @@ class _Columns:
     """
 
     def __init__(self) -> None:
-        self.layout: Layout | None = None
+        self.layout: DenseLayout | None = None
         self.column: dict[int, int] = {}
         self._base: object = None
         self._codes: set[int] = set()
 
-    def ready(self, model: Model, lane: int, cells: Sequence[int]) -> Layout:
+    def ready(self, model: MeasuredModel, lane: int, cells: Sequence[int]) -> DenseLayout:
         """A layout that has a column for each of some packed measures; afterwards `column` knows
         them all.
         """
@@ -118,7 +124,7 @@ class _Columns:
             self.column.update(zip(keys.tolist(), column.tolist(), strict=True))
         return self.layout
 
-    def _made(self, model: Model, lane: int) -> Layout:
+    def _made(self, model: MeasuredModel, lane: int) -> DenseLayout:
         names, configured = model.labels.names, model.config.positive_label
         seen = model.facts.label_set.with_more(
             [names[code] for code in sorted(self._codes) if code < len(names)],
@@ -126,10 +132,12 @@ class _Columns:
             many=ANOTHER in self._codes,
             configured=configured,
         )
-        return Layout(0, lane, seen, configured, names, np.zeros(0, np.int64), counted_only=True)
+        return DenseLayout(
+            0, lane, seen, configured, names, np.zeros(0, np.int64), counted_only=True
+        )
 
 
-class Provisional:
+class OpenWindows:
     """The open windows of a task that changed.
 
     Parameters
@@ -149,13 +157,13 @@ class Provisional:
     ) -> None:
         self._schedule = schedule
         self._panes = panes
-        self._announcer = Announcer(
+        self._announcer = RecordBuilder(
             [metric for metric in metrics if not NOT_SHOWN.intersection(metric.needs)], completeness
         )
         self._windows: dict[tuple[int, int, str, int], _Open] = {}
         self._columns: dict[tuple[int, int], _Columns] = {}
         self._whole: dict[int, NDArray[np.bool_]] = {}
-        self._waiting: list[tuple[Sequence[Model], Ints, Ints, Ints, Ints, Ints]] = []
+        self._waiting: list[tuple[Sequence[MeasuredModel], Ints, Ints, Ints, Ints, Ints]] = []
         self._rows = 0
 
     def note(self, increments: Increments) -> None:
@@ -225,8 +233,8 @@ class Provisional:
                     window
                 )
         records: list[Record] = []
-        shown: list[tuple[Model, list[_Found]]] = []
-        blocks: list[tuple[Block, Model]] = []
+        shown: list[tuple[MeasuredModel, list[_Found]]] = []
+        blocks: list[tuple[CountBlock, MeasuredModel]] = []
         for lane in sorted(by_lane):
             edge_ms = edges_ms[lane != TRAFFIC]
             of_models = [
@@ -247,12 +255,12 @@ class Provisional:
         return records
 
     def _evaluated(
-        self, model: Model, lane: int, windows: Sequence[_Open], edge_ms: int
+        self, model: MeasuredModel, lane: int, windows: Sequence[_Open], edge_ms: int
     ) -> list[_Found]:
         """What is to be shown of a model's windows, with the column and the count of each of its
         counts, and how many each series has.
         """
-        wanted: list[tuple[Due, list[int], list[list[Counted]]]] = []
+        wanted: list[tuple[DueWindow, list[int], list[list[Counted]]]] = []
         for window in windows:
             rows, changed = window.rows, window.changed
             for place, (rung, delay_ms) in enumerate(_rungs(model, lane, window.window)):
@@ -282,8 +290,8 @@ class Provisional:
         names, column = model.series.names, columns.column
         found: list[_Found] = []
         for due, series, upto in wanted:
-            shown = Evaluated(
-                Job(due, (), due.start_ms),
+            shown = WindowCounts(
+                WindowJob(due, (), due.start_ms),
                 layout,
                 [(names[number], number) for number in series],
                 None,
@@ -298,7 +306,7 @@ class Provisional:
             found.append((shown, np.array(places, np.int64), np.array(counts, np.int64)))
         return found
 
-    def _held(self, model: Model, lane: int, pane: int) -> list[_Open]:
+    def _held(self, model: MeasuredModel, lane: int, pane: int) -> list[_Open]:
         """The windows with a pane whose counts are here."""
         found = []
         for window in self._schedule.plan(model.config).windows:
@@ -310,7 +318,7 @@ class Provisional:
         return found
 
     def _taking(
-        self, model: Model, lane: int, pane: int, rung: int, edge_ms: int, state: State
+        self, model: MeasuredModel, lane: int, pane: int, rung: int, edge_ms: int, state: State
     ) -> _Open | None:
         """The smallest window with a pane that takes what becomes known at a rung and is still
         open; None where there is none.
@@ -331,7 +339,9 @@ class Provisional:
                 return held
         return None
 
-    def _read(self, model: Model, lane: int, window: Window, start_ms: int, state: State) -> _Open:
+    def _read(
+        self, model: MeasuredModel, lane: int, window: Window, start_ms: int, state: State
+    ) -> _Open:
         """A window with everything that the panes hold of it."""
         found, whole = _Open(model, lane, window, start_ms), self._is_whole(model)
         for chunk in self._panes.span(
@@ -346,7 +356,7 @@ class Provisional:
                 )
         return found
 
-    def _is_whole(self, model: Model) -> NDArray[np.bool_]:
+    def _is_whole(self, model: MeasuredModel) -> NDArray[np.bool_]:
         """Whether each series number stands for the segment "all" of a version."""
         held = self._whole.get(model.number)
         if held is None or len(held) != len(model.series) + 1:
@@ -371,10 +381,10 @@ class Provisional:
             del self._windows[key]
 
 
-_Found = tuple[Evaluated, Ints, Ints]
+_Found = tuple[WindowCounts, Ints, Ints]
 
 
-def _rungs(model: Model, lane: int, window: Window) -> Sequence[tuple[int, int]]:
+def _rungs(model: MeasuredModel, lane: int, window: Window) -> Sequence[tuple[int, int]]:
     """The rungs at which a window is announced, and their delays; one of no delay in lanes without
     any.
     """
@@ -383,12 +393,14 @@ def _rungs(model: Model, lane: int, window: Window) -> Sequence[tuple[int, int]]
     return [(rung, model.config.maturity[rung].ms) for rung in model.config.rungs_for(window)]
 
 
-def _due(model: Model, lane: int, window: _Open, place: int, rung: int, delay_ms: int) -> Due:
+def _due(
+    model: MeasuredModel, lane: int, window: _Open, place: int, rung: int, delay_ms: int
+) -> DueWindow:
     """As the announcement will be that the record runs ahead of."""
     size_ms = window.window.size_ms
     end_ms = window.start_ms + size_ms
     maturity = model.config.maturity[rung].name if lane == DECISIONS else None
-    return Due(
+    return DueWindow(
         window.window.name,
         window.window.kind,
         size_ms,
@@ -403,20 +415,20 @@ def _due(model: Model, lane: int, window: _Open, place: int, rung: int, delay_ms
 
 
 def _filled_blocks(
-    evaluated: Sequence[tuple[Model, Sequence[_Found]]], lane: int
-) -> list[tuple[Block, Model]]:
+    evaluated: Sequence[tuple[MeasuredModel, Sequence[_Found]]], lane: int
+) -> list[tuple[CountBlock, MeasuredModel]]:
     """Count the windows of all models, those with the same labels and metrics together; with one of
     the models of each block.
     """
-    opened: dict[tuple[object, ...], Block] = {}
-    blocks: list[tuple[Block, Model]] = []
+    opened: dict[tuple[object, ...], CountBlock] = {}
+    blocks: list[tuple[CountBlock, MeasuredModel]] = []
     for model, found in evaluated:
         for window, place, counts in found:
             layout = window.layout
-            shape = shape_of(model, layout)
+            shape = block_shape(model, layout)
             block = opened.get(shape)
             if block is None or (block.rows + len(window.series)) * layout.width > MOST_CELLS:
-                block = opened[shape] = Block(lane, layout)
+                block = opened[shape] = CountBlock(lane, layout)
                 blocks.append((block, model))
             block.add(window, place, counts)
     for block, _ in blocks:

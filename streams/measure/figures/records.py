@@ -15,10 +15,10 @@ from driftline.schemas.times import format_time
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, COUNTERS, LANE_NAMES, NO_MODEL, SCORE_BINS
 from driftline.streams.measure.counts.count_table import Ints
-from driftline.streams.measure.counts.gather import Block, Evaluated
-from driftline.streams.measure.counts.model import Model
+from driftline.streams.measure.counts.gather import CountBlock, WindowCounts
+from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.figures.completeness import Completeness
-from driftline.streams.measure.figures.figures import Figures, figures_of_lanes
+from driftline.streams.measure.figures.series_figures import SeriesFigures, compute_lane_figures
 from driftline.streams.metrics.metric import Metric
 from driftline.streams.stage import Record, State
 
@@ -26,7 +26,7 @@ _PREDICTIONS: Final = lanes.COUNTER_CODES["predictions"]
 _BIN_TEXTS: Final = np.array([str(number) for number in range(SCORE_BINS)], object)
 
 
-class Announcer:
+class RecordBuilder:
     """Makes records of evaluated windows.
 
     Parameters
@@ -41,13 +41,13 @@ class Announcer:
         self._metrics = metrics
         self._completeness = completeness
         # Forgotten with the block.
-        self._said: WeakKeyDictionary[Block, _Said] = WeakKeyDictionary()
+        self._said: WeakKeyDictionary[CountBlock, _Said] = WeakKeyDictionary()
 
-    def draw(self, blocks: Sequence[tuple[Block, Model]]) -> None:
+    def draw(self, blocks: Sequence[tuple[CountBlock, MeasuredModel]]) -> None:
         """Work out the figures of blocks without histograms, those of several lanes together where
         they can; with a model of each block.
         """
-        alike: dict[tuple[object, ...], list[tuple[Block, Model]]] = {}
+        alike: dict[tuple[object, ...], list[tuple[CountBlock, MeasuredModel]]] = {}
         for block, model in blocks:
             layout = block.layout
             kind = (
@@ -61,17 +61,22 @@ class Announcer:
         for group in alike.values():
             self._draw(group)
 
-    def _draw(self, group: Sequence[tuple[Block, Model]]) -> None:
+    def _draw(self, group: Sequence[tuple[CountBlock, MeasuredModel]]) -> None:
         asked = [
             (chosen(self._metrics, block.lane, model), block.counts, block.lane == lanes.DECISIONS)
             for block, model in group
         ]
-        drawn = figures_of_lanes(asked, problem=group[0][0].layout.problem)
+        drawn = compute_lane_figures(asked, problem=group[0][0].layout.problem)
         for (block, _), of_block in zip(group, drawn, strict=True):
             self._said[block] = _Said.of(block, of_block)
 
     def metrics(
-        self, model: Model, windows: Sequence[Evaluated], state: State, *, provisional: bool = False
+        self,
+        model: MeasuredModel,
+        windows: Sequence[WindowCounts],
+        state: State,
+        *,
+        provisional: bool = False,
     ) -> Iterator[Record]:
         """Metric records in the order of the windows, and of the series in each.
 
@@ -129,7 +134,9 @@ class Announcer:
                 )
                 yield Record(topics.METRICS, metric)
 
-    def histograms(self, model: Model, name: str, windows: Sequence[Evaluated]) -> Iterator[Record]:
+    def histograms(
+        self, model: MeasuredModel, name: str, windows: Sequence[WindowCounts]
+    ) -> Iterator[Record]:
         """The score histograms of the segment "all" of the window of a name, where there are
         scores.
         """
@@ -164,7 +171,7 @@ class Announcer:
                 yield Record(topics.HISTOGRAMS, histogram)
 
 
-def chosen(metrics: Sequence[Metric], lane: int, model: Model) -> tuple[Metric, ...]:
+def chosen(metrics: Sequence[Metric], lane: int, model: MeasuredModel) -> tuple[Metric, ...]:
     """The metrics of a model that the lane's counts can give: there are no scores in the arrivals
     lane.
     """
@@ -189,10 +196,10 @@ class _Said(msgspec.Struct):
     n: list[int]
     n_predictions: list[int]
     counters: list[dict[str, int]]
-    figures: Figures
+    figures: SeriesFigures
 
     @classmethod
-    def of(cls, block: Block, drawn: Figures) -> Self:
+    def of(cls, block: CountBlock, drawn: SeriesFigures) -> Self:
         """The counts of a block as plain lists, beside its figures."""
         counts, lane, problem = block.counts, block.lane, block.layout.problem
         told_apart = problem is None and lane != lanes.TRAFFIC and bool(counts.labels)

@@ -24,7 +24,7 @@ from driftline.streams.stage import State
 FORMAT: Final = 2
 
 
-class Step(msgspec.Struct, frozen=True):
+class TimeStep(msgspec.Struct, frozen=True):
     """One step of time: the edges released at one moment.
 
     Attributes
@@ -99,7 +99,7 @@ class Frontier:
         )
         progress.main_ms = main_ms if progress.main_ms is None else max(progress.main_ms, main_ms)
 
-    def next_step(self) -> Step | None:
+    def next_step(self) -> TimeStep | None:
         """The next step, if the frontiers have passed its edges."""
         progress, reached = self._progress, self._reached()
         if reached is None or progress.traffic_ms is None or progress.main_ms is None:
@@ -128,9 +128,9 @@ class Frontier:
             step_main is not None and step_main[1] > reached[1]
         ):
             return None
-        return Step(released, step_traffic, step_main)
+        return TimeStep(released, step_traffic, step_main)
 
-    def done(self, step: Step) -> None:
+    def done(self, step: TimeStep) -> None:
         """Mark a step as worked off."""
         if step.traffic is not None:
             self._progress.traffic_ms = step.traffic[1]

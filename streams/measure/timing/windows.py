@@ -24,12 +24,12 @@ from driftline.streams.lanes import ARRIVALS, DECISIONS, LANE_NAMES, TRAFFIC
 
 SINCE_DEPLOYMENT: Final = "since_deployment"
 
-Kind = Literal["tumbling", "sliding", "since_deployment", "last_n"]
-Rhythm = tuple[int, int]
+WindowKind = Literal["tumbling", "sliding", "since_deployment", "last_n"]
+Recurrence = tuple[int, int]
 """(step, offset): something is due at every multiple of the step plus the offset."""
 
 
-class Due(msgspec.Struct, frozen=True):
+class DueWindow(msgspec.Struct, frozen=True):
     """One window of a lane that is announced now.
 
     Attributes
@@ -51,7 +51,7 @@ class Due(msgspec.Struct, frozen=True):
     """
 
     window: str
-    kind: Kind
+    kind: WindowKind
     size_ms: int
     end_ms: int
     rung: int
@@ -67,7 +67,7 @@ class Due(msgspec.Struct, frozen=True):
         return self.end_ms - self.size_ms
 
 
-class Plan:
+class WindowPlan:
     """The windows of one model's settings.
 
     Parameters
@@ -94,7 +94,7 @@ class Plan:
             window for window in self.windows if window.name == config.detection_window
         )
 
-    def rhythms(self, lane: int) -> Iterable[Rhythm]:
+    def rhythms(self, lane: int) -> Iterable[Recurrence]:
         """All moments at which something of a lane may be due."""
         for window in self.windows:
             if lane == DECISIONS:
@@ -109,7 +109,7 @@ class Plan:
         if lane == ARRIVALS and self.config.last_n:
             yield self.recent_step_ms, 0
 
-    def due(self, lane: int, after_ms: int, now_ms: int) -> list[Due]:
+    def due(self, lane: int, after_ms: int, now_ms: int) -> list[DueWindow]:
         """Tumbling and sliding windows due after one moment and up to another, by size and rung;
         none that begins before 1970.
         """
@@ -119,7 +119,7 @@ class Plan:
                 end = _last_end(window.step_ms, 0, after_ms, now_ms)
                 if end is not None and end >= window.size_ms:
                     found.append(
-                        Due(
+                        DueWindow(
                             window.name,
                             window.kind,
                             window.size_ms,
@@ -138,7 +138,7 @@ class Plan:
             )
         return found
 
-    def since_due(self, after_ms: int, now_ms: int) -> list[Due]:
+    def since_due(self, after_ms: int, now_ms: int) -> list[DueWindow]:
         """Announcements of "since deployment", in the decisions lane."""
         if not self.config.since_deployment:
             return []
@@ -148,7 +148,7 @@ class Plan:
 
     def _announcements(
         self, window: Window, rungs: Sequence[int], step_ms: int, after_ms: int, now_ms: int
-    ) -> list[Due]:
+    ) -> list[DueWindow]:
         found = []
         last_final_ms = (
             now_ms - self.config.maturity[rungs[-1]].ms
@@ -157,10 +157,12 @@ class Plan:
             name, delay = self.config.maturity[rung].name, self.config.maturity[rung].ms
             end = _last_end(step_ms, delay, after_ms, now_ms)
             if end is not None and end >= max(window.size_ms, 1):
-                kind: Kind = "since_deployment" if window.name == SINCE_DEPLOYMENT else window.kind
+                kind: WindowKind = (
+                    "since_deployment" if window.name == SINCE_DEPLOYMENT else window.kind
+                )
                 final = place == len(rungs) - 1
                 found.append(
-                    Due(
+                    DueWindow(
                         window.name,
                         kind,
                         window.size_ms,
@@ -181,7 +183,7 @@ class Schedule:
 
     def __init__(self, config: Config) -> None:
         self._pane_ms = config.pane_ms
-        self._plans: dict[int, tuple[ModelConfig, Plan]] = {}
+        self._plans: dict[int, tuple[ModelConfig, WindowPlan]] = {}
         plans = [self.plan(model) for model in (config.defaults, *config.models.values())]
         lanes = [lane for lane, name in enumerate(LANE_NAMES) if name in config.lanes]
         self.traffic = (
@@ -194,15 +196,15 @@ class Schedule:
             sorted({rhythm for lane in main for plan in plans for rhythm in plan.rhythms(lane)})
         )
 
-    def plan(self, config: ModelConfig) -> Plan:
+    def plan(self, config: ModelConfig) -> WindowPlan:
         """The plan of one model's settings, made once."""
         held = self._plans.get(id(config))
         if held is None:
             # The settings are kept beside the plan, so that their id is not given to others.
-            held = self._plans[id(config)] = (config, Plan(config, self._pane_ms))
+            held = self._plans[id(config)] = (config, WindowPlan(config, self._pane_ms))
         return held[1]
 
-    def next_edge(self, rhythms: Sequence[Rhythm], after_ms: int) -> int | None:
+    def next_edge(self, rhythms: Sequence[Recurrence], after_ms: int) -> int | None:
         """The first edge of a pane at which something of `rhythms` is due after `after_ms`;
 
         None without rhythms.

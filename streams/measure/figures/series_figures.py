@@ -20,7 +20,7 @@ DECIMALS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class SeriesFigures:
     """Lists of length S, one mapping by metric name per series."""
 
     values: list[dict[str, float | None]]
@@ -29,9 +29,9 @@ class Figures:
     null_reasons: list[dict[str, str]]
 
 
-def figures(
+def compute_figures(
     metrics: Sequence[Metric], counts: Counts, *, problem: str | None, bounded: bool
-) -> Figures:
+) -> SeriesFigures:
     """All metrics of all series.
 
     Parameters
@@ -82,7 +82,7 @@ def figures(
             )
     unknown = missing[:, first:second] | missing[:, second:]
     low, high, split = table[:, first:second], table[:, second:], len(intervals)
-    return Figures(
+    return SeriesFigures(
         rows,
         _pairs(intervals, low[:, :split], high[:, :split], unknown[:, :split]),
         _pairs(bounds, low[:, split:], high[:, split:], unknown[:, split:]),
@@ -90,9 +90,9 @@ def figures(
     )
 
 
-def figures_of_lanes(
+def compute_lane_figures(
     lanes: Sequence[tuple[Sequence[Metric], Counts, bool]], *, problem: str | None
-) -> list[Figures]:
+) -> list[SeriesFigures]:
     """`figures` of lanes that tell rows apart by the same labels, worked out together: for few
     series a call costs more than its numbers.
 
@@ -111,13 +111,13 @@ def figures_of_lanes(
     """
     if len(lanes) < 2:
         return [
-            figures(metrics, counts, problem=problem, bounded=bounded)
+            compute_figures(metrics, counts, problem=problem, bounded=bounded)
             for metrics, counts, bounded in lanes
         ]
     by_name = {metric.name: metric for metrics, _, _ in lanes for metric in metrics}
     every = [metric for _, metric in sorted(by_name.items())]
     together = joined_counters([counts for _, counts, _ in lanes])
-    drawn = figures(
+    drawn = compute_figures(
         every, together, problem=problem, bounded=any(bounded for _, _, bounded in lanes)
     )
     found, begin = [], 0
@@ -138,7 +138,9 @@ def figures_of_lanes(
             ]
         values, intervals, bounds, null_reasons = parts
         found.append(
-            Figures(values, intervals, bounds if bounded else [{} for _ in bounds], null_reasons)
+            SeriesFigures(
+                values, intervals, bounds if bounded else [{} for _ in bounds], null_reasons
+            )
         )
     return found
 
