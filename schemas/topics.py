@@ -119,8 +119,8 @@ def _table() -> dict[str, Topic]:
         (PREDICTIONS, "prediction_id", INPUT_PARTITIONS, "delete", 7, Prediction, "input"),
         (GROUND_TRUTH, "prediction_id", INPUT_PARTITIONS, "delete", 30, GroundTruth, "input"),
         (TICKS, "partition number", INPUT_PARTITIONS, "delete", 7, Tick, "input"),
-        (WINDOW_PARTIALS, "model_name", RESULT_PARTITIONS, "delete", 7, None, "score"),
-        (OUTCOMES, _VERSION_KEY, RESULT_PARTITIONS, "delete", 30, Outcome, "score"),
+        (WINDOW_PARTIALS, "model_name", RESULT_PARTITIONS, "delete", 7, None, "join"),
+        (OUTCOMES, _VERSION_KEY, RESULT_PARTITIONS, "delete", 30, Outcome, "join"),
         (METRICS, _FIGURE_KEY, RESULT_PARTITIONS, "compact,delete", 30, Metric, "measure"),
         (HISTOGRAMS, _FIGURE_KEY, RESULT_PARTITIONS, "compact,delete", 30, Histogram, "measure"),
         (

@@ -4,7 +4,7 @@
     ground-truth  keyed by prediction_id ─┼─ the same partition for the same id
     ticks         one per partition      ─┘
                          │
-      1 score     join by id; count what each batch adds       ─► window-partials
+      1 join      join by id; count what each batch adds       ─► window-partials
                          │  all partitions of a model meet
       2 measure   add up; windows, metrics, drift              ─► metrics, drift, histograms, registry-commands
                          │
@@ -21,18 +21,20 @@ partition of the input topics; a model is wholly in one task of each later stage
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from driftline.schemas.settings import Config
 from driftline.schemas.topics import REGISTRY, WINDOW_PARTIALS
 from driftline.streams.decide import Decide
-from driftline.streams.join import Score
+from driftline.streams.join import Join
 from driftline.streams.measure import Measure
 from driftline.streams.measure.timing.frontier import Frontier
 from driftline.streams.registry import Registry
 from driftline.streams.stage import Batch, Record, Stage, State
 
-STAGES = (Score, Measure, Decide, Registry)
+STAGES: Final[tuple[type[Stage], ...]] = (Join, Measure, Decide, Registry)
+PLACES: Final = {stage.name: place for place, stage in enumerate(STAGES)}
+"""Place of each stage in the keys of a state store; never reorder."""
 
 
 class Downstream:

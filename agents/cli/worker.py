@@ -10,14 +10,12 @@ from driftline.agents.cli.broker_options import broker_option
 from driftline.agents.cli.inputs import config_option, configured
 from driftline.agents.cli.output import WrongInput, example
 
-STAGES = ("score", "measure", "decide", "registry")
-
 
 @click.command(
     short_help="Run the pipeline live, on Kafka.",
     epilog=example(
         "driftline worker --config driftline.toml --state /var/lib/driftline --web-port 8080",
-        "driftline worker --config driftline.toml --state w2 --web-port 8081 --stages score --name w2",
+        "driftline worker --config driftline.toml --state w2 --web-port 8081 --stages join --name w2",
     ),
 )
 @config_option
@@ -43,10 +41,8 @@ STAGES = ("score", "measure", "decide", "registry")
 )
 @click.option(
     "--stages",
-    default=",".join(STAGES),
-    show_default=True,
     metavar="LIST",
-    help="What this worker runs: score, or measure,decide,registry, or all four.",
+    help="What this worker runs: join, or measure,decide,registry; by default all four.",
 )
 @click.option(
     "--name",
@@ -62,7 +58,7 @@ def worker(
     state: Path,
     web_port: int,
     web_bind: str,
-    stages: str,
+    stages: str | None,
     static_member: str | None,
     json_logs: bool,
 ) -> None:
@@ -99,32 +95,35 @@ def worker(
         raise WrongInput(str(error)) from error
 
 
-def chosen_kinds(stages: str) -> tuple[str, ...]:
-    """Which kinds of task run the named stages.
+def chosen_kinds(stages: str | None) -> tuple[str, ...]:
+    """Kinds of task that run the named stages; all kinds without a list.
 
     Examples
     --------
-    >>> chosen_kinds("score,measure,decide,registry")
-    ('score', 'downstream')
+    >>> chosen_kinds("join,measure,decide,registry")
+    ('join', 'downstream')
 
     Raises
     ------
     click.BadParameter
         If the stages are no whole kinds.
     """
-    from driftline.agents.kafka.broker.task_kinds import STAGES as KINDS
+    from driftline.agents.kafka.broker.task_kinds import STAGES
 
+    if stages is None:
+        return tuple(STAGES)
+    known = [stage for of_kind in STAGES.values() for stage in of_kind]
     named = {name.strip() for name in stages.split(",")}
-    unknown = sorted(named.difference(STAGES))
+    unknown = sorted(named.difference(known))
     if unknown:
         raise click.BadParameter(
-            f"{unknown[0]!r} is no stage; there are {', '.join(STAGES)}", param_hint="--stages"
+            f"{unknown[0]!r} is no stage; there are {', '.join(known)}", param_hint="--stages"
         )
-    kinds = tuple(kind for kind, own in KINDS.items() if named.issuperset(own))
-    if named != {stage for kind in kinds for stage in KINDS[kind]}:
+    kinds = tuple(kind for kind, of_kind in STAGES.items() if named.issuperset(of_kind))
+    if named != {stage for kind in kinds for stage in STAGES[kind]}:
         raise click.BadParameter(
             "measure, decide and registry run together: they come to rest between two panes in one transaction, "
-            "so that what runs live equals a replay. Name score, or measure,decide,registry, or all four",
+            "so that what runs live equals a replay. Name join, or measure,decide,registry, or all four",
             param_hint="--stages",
         )
     return kinds

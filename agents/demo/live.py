@@ -328,7 +328,7 @@ def _driftline(words: list[str], config: Path, servers: str, log: Path) -> subpr
 def _work_off(connection: Connection, workers: list[_Worker], view: View, total: int) -> None:
     """Wait until stage 1 has taken everything."""
     view.step(f"{WORKERS} workers take it from there", total=total)
-    while (left := lag(connection, "score")) is None or left:
+    while (left := lag(connection, "join")) is None or left:
         for worker in workers:
             worker.check()
         view.advance(total - min(left or total, total))
@@ -362,7 +362,7 @@ def _commands(connection: Connection, own: DevBroker | None) -> list[str]:
         f"kcat -C -b {servers} -t {alerts} -o beginning -e -q -X isolation.level=read_committed -f '%k\\t%s\\n'",
         f"{tools}kafka-console-consumer --bootstrap-server {servers} --topic {alerts} --from-beginning "
         "--isolation-level read_committed --property print.key=true --timeout-ms 10000",
-        f"{tools}kafka-consumer-groups --bootstrap-server {servers} --describe --group {connection.group('score')}",
+        f"{tools}kafka-consumer-groups --bootstrap-server {servers} --describe --group {connection.group('join')}",
     ]
     if own:
         lines.append(f"driftline dev-broker down --data {shlex.quote(str(own.folder))}")

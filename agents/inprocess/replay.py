@@ -58,6 +58,9 @@ from driftline.schemas.topics import (
     TICKS,
     WINDOW_PARTIALS,
 )
+from driftline.streams import pipeline
+from driftline.streams.join import Join
+from driftline.streams.pipeline import PLACES
 from driftline.streams.stage import Batch, Record, Stage, State
 
 STATE_FOLDER: Final = "state"
@@ -69,8 +72,6 @@ __all__ = ["Downstream", "Progress", "ReplaySummary", "Stages", "end_of_time", "
 
 _MARK: Final = "run"
 _DLQ: Final = ".dlq"
-# Place of each stage in the keys of the state; never reorder.
-_TASKS: Final = ("score", "measure", "decide", "registry")
 _RESULTS: Final = (
     METRICS,
     HISTOGRAMS,
@@ -96,7 +97,7 @@ class Downstream(Protocol):
 class Stages(Struct, frozen=True):
     """Stage 1 of every partition, and what makes stages 2 to 4 from the state of each by its name."""
 
-    score: Sequence[Stage]
+    join: Sequence[Stage]
     downstream: Callable[[Callable[[str], State]], Downstream]
 
 
@@ -233,7 +234,7 @@ class _Run:
         reached: Callable[[str], None] | None,
         opened: ExitStack,
     ) -> None:
-        state = RocksState(out / STATE_FOLDER, tasks=identity.partitions + len(_TASKS) - 1)
+        state = RocksState(out / STATE_FOLDER, tasks=identity.partitions + len(PLACES) - 1)
         opened.callback(state.close)
         held = state.mark(_MARK)
         self._mark = _Mark() if held is None else msgspec.msgpack.decode(held, type=_Mark)
@@ -287,11 +288,11 @@ class _Run:
                 files.get(REGISTRY_COMMANDS), position, latest_ms=latest_ms, refused=refused
             )
             opened.callback(self._recorded.close)
-        self._score = [
-            (stage, state.task(_TASKS.index(stage.name), partition))
-            for partition, stage in enumerate(stages.score)
+        self._join = [
+            (stage, state.task(PLACES[stage.name], partition))
+            for partition, stage in enumerate(stages.join)
         ]
-        self._downstream = stages.downstream(lambda name: state.task(_TASKS.index(name), 0))
+        self._downstream = stages.downstream(lambda name: state.task(PLACES[name], 0))
 
     def to_the_end(self) -> ReplaySummary:
         """Go on from the mark until the run is done."""
@@ -312,7 +313,7 @@ class _Run:
         while (step := self._merge.step(self._batch)) is not None:
             self._mark.first_ms = self._mark.first_ms or _first_ms(step)
             self._mark.last_ms = self._mark.clock_ms = max(self._mark.last_ms, step.event_ms)
-            self._score_step(step.batches, step)
+            self._join_step(step.batches, step)
             self._settle()
         if self._ticks is not None:
             self._rest(self._ticks)
@@ -333,8 +334,8 @@ class _Run:
         )
         at_rest = False
         while not at_rest:
-            self._score_step(self._merge.rest(ticks), None)
-            at_rest = not any(state.changed for _, state in self._score)
+            self._join_step(self._merge.rest(ticks), None)
+            at_rest = not any(state.changed for _, state in self._join)
             self._settle()
 
     def _close_windows(self) -> None:
@@ -350,13 +351,13 @@ class _Run:
             now_ms, ended_ms = self._mark.clock_ms, self._mark.last_ms
             batches = [
                 Batch(partition=partition, tick_ms=now_ms, ended_ms=ended_ms)
-                for partition in range(len(self._score))
+                for partition in range(len(self._join))
             ]
-            self._score_step(batches, None)
+            self._join_step(batches, None)
             # Stage 1 forgets a bounded number of entries in one call, so at the end of time it is
             # called until nothing changes.
             at_rest = self._mark.clock_ms == self._mark.end_ms and not any(
-                state.changed for _, state in self._score
+                state.changed for _, state in self._join
             )
             self._settle()
         self._finish(time_is_over=True)
@@ -372,12 +373,12 @@ class _Run:
         self._mark.phase = "done"
         self._commit()
 
-    def _score_step(self, batches: Sequence[Batch], step: Step | None) -> None:
+    def _join_step(self, batches: Sequence[Batch], step: Step | None) -> None:
         """Run stage 1 on every partition and hand its partials to stage 2."""
         partials: list[Record] = []
         others: list[Record] = []
         found: dict[str, list[tuple[int, Reject]]] = {}
-        for (stage, state), batch in zip(self._score, batches, strict=True):
+        for (stage, state), batch in zip(self._join, batches, strict=True):
             for record in stage.process(batch, state):
                 if record.topic == WINDOW_PARTIALS:
                     partials.append(record)
@@ -482,11 +483,8 @@ def end_of_time(config: Config, last_ms: int) -> int:
 
 def _pipeline(config: Config, partitions: int, *, follow: bool) -> Stages:
     """The stages of `driftline.streams.pipeline`."""
-    from driftline.streams import pipeline
-    from driftline.streams.join import Score
-
     return Stages(
-        [Score(config, partition, partitions) for partition in range(partitions)],
+        [Join(config, partition, partitions) for partition in range(partitions)],
         lambda states: pipeline.Downstream(config, states, follow=follow),
     )
 

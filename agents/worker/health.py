@@ -28,7 +28,7 @@ class Kind(msgspec.Struct, frozen=True):
     Attributes
     ----------
     name
-        "score" or "downstream".
+        "join" or "downstream".
     feed
         Its tasks' feed.
     rebalancing

@@ -13,9 +13,9 @@ import msgspec
 
 from driftline.agents.garbage_collection import rarely_collecting
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, SCORE
+from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
 from driftline.agents.kafka.stages.downstream import DownstreamProcessor, downstream_processors
-from driftline.agents.kafka.stages.join import ScoreProcessor, score_processors
+from driftline.agents.kafka.stages.join import JoinProcessor, join_processors
 from driftline.agents.worker import logging_setup
 from driftline.agents.worker.app import check_faust
 from driftline.agents.worker.malloc_settings import give_back_large
@@ -60,7 +60,7 @@ def work(
             config, kafka=msgspec.structs.replace(config.kafka, static_member=static_member)
         )
     works = {
-        SCORE: Work(SCORE, ScoreProcessor.inputs, score_processors(config, clock=_now_ms)),
+        JOIN: Work(JOIN, JoinProcessor.inputs, join_processors(config, clock=_now_ms)),
         DOWNSTREAM: Work(
             DOWNSTREAM, DownstreamProcessor.inputs, downstream_processors(config, clock=_now_ms)
         ),

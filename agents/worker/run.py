@@ -43,7 +43,7 @@ class Work(msgspec.Struct, frozen=True):
     Attributes
     ----------
     kind
-        "score" or "downstream".
+        "join" or "downstream".
     inputs
         Topics without prefix; a task has the same partition of each.
     processors

@@ -5,6 +5,6 @@
 enough; `increments.py` turns it all into partials.
 """
 
-from driftline.streams.join.stage import Score
+from driftline.streams.join.stage import Join
 
-__all__ = ["Score"]
+__all__ = ["Join"]

@@ -33,7 +33,7 @@ from driftline.streams.stage import State
 _KIND = itemgetter(0)
 
 
-class Join:
+class BatchJoin:
     """Entries of one partition, a batch at a time."""
 
     def __init__(self, texts: Texts, due: DueIndex, single: OneByOne, config: Config) -> None:

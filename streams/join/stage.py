@@ -15,7 +15,7 @@ from driftline.schemas.decode import Reject
 from driftline.schemas.settings import Config
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS, WINDOW_PARTIALS
 from driftline.streams.columns import PredictionColumns
-from driftline.streams.join.batch_join import Join
+from driftline.streams.join.batch_join import BatchJoin
 from driftline.streams.join.batch_rows import Predictions, Texts, Truths
 from driftline.streams.join.expiry import Ending
 from driftline.streams.join.expiry_index import DueIndex
@@ -46,7 +46,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Marks).decode
 
 
-class Score:
+class Join:
     """Stage 1 of one partition. What it keeps between calls it can rebuild from the state; after a
     failed commit take a new one.
 
@@ -58,7 +58,7 @@ class Score:
         Partitions of `window-partials`: models of the same one share a partial.
     """
 
-    name = "score"
+    name = "join"
     inputs: tuple[str, ...] = (PREDICTIONS, GROUND_TRUTH, TICKS)
 
     def __init__(self, config: Config, partition: int, partitions: int, homes: int = 1) -> None:
@@ -66,7 +66,7 @@ class Score:
         self._homes = homes
         self._partition = partition
         self._partitions = partitions
-        self._opened: tuple[Texts, DueIndex, Join, Ending] | None = None
+        self._opened: tuple[Texts, DueIndex, BatchJoin, Ending] | None = None
         self._at_rest = False
 
     @property
@@ -94,7 +94,7 @@ class Score:
             self._opened = (
                 texts,
                 due,
-                Join(texts, due, single, self._config),
+                BatchJoin(texts, due, single, self._config),
                 Ending(texts, due, single, self._config),
             )
         texts, due, join, ending = self._opened

@@ -66,7 +66,7 @@ class Measure:
     """
 
     name = "measure"
-    inputs = (topics.WINDOW_PARTIALS, topics.REGISTRY)
+    inputs: tuple[str, ...] = (topics.WINDOW_PARTIALS, topics.REGISTRY)
 
     def __init__(self, config: Config, *, provisional: bool = False) -> None:
         self._config = config

@@ -21,10 +21,10 @@ from driftline.streams.stage import Batch, Record, State
 HOUR = 3_600_000
 
 
-class StubScore:
+class StubJoin:
     """Stage 1: one metric-like count by pane of what was joined, one outcome for each truth."""
 
-    name = "score"
+    name = "join"
     inputs = ("predictions", "ground-truth", "ticks")
 
     def __init__(self, partition: int) -> None:
@@ -178,6 +178,6 @@ class StubDownstream:
 def stub_stages(partitions: int) -> Stages:
     """The stub stages for a run."""
     return Stages(
-        [StubScore(partition) for partition in range(partitions)],
+        [StubJoin(partition) for partition in range(partitions)],
         lambda states: StubDownstream(states, partitions),
     )

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from tests.chaos.topics import partitions_of
 
-KINDS = ("score", "downstream")
+KINDS = ("join", "downstream")
 KEPT = 20_000  # commits of each task
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.stages.downstream import downstream_processors
-from driftline.agents.kafka.stages.join import DEFERRED_MS, score_processors
+from driftline.agents.kafka.stages.join import DEFERRED_MS, join_processors
 from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.schemas.decode import (
     decode_commands,
@@ -60,10 +60,10 @@ class Live:
         counts = config.kafka
         inputs = dict.fromkeys((PREDICTIONS, GROUND_TRUTH, TICKS), counts.input_partitions)
         self.bus = Bus(lambda topic: inputs.get(topic, counts.partitions), random)
-        score = score_processors(config, clock=lambda: self.clock_ms)
+        join = join_processors(config, clock=lambda: self.clock_ms)
         downstream = downstream_processors(config, clock=lambda: self.clock_ms)
         self.tasks = [
-            BusTask(self.bus, score, partition, random)
+            BusTask(self.bus, join, partition, random)
             for partition in range(counts.input_partitions)
         ]
         self.tasks += [

@@ -61,7 +61,7 @@ def test_every_client_gets_the_same_login() -> None:
         "sasl_plain_username": "ann",
         "sasl_plain_password": PASSWORD,
     }
-    assert to_broker.group("score") == "watcher-score"
+    assert to_broker.group("join") == "watcher-join"
 
 
 def test_a_secret_is_not_shown() -> None:

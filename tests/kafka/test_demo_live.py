@@ -41,7 +41,7 @@ def test_the_sample_goes_through_two_workers_and_comes_out_as_in_a_replay(
     for shown in (
         f"kcat -C -b {broker} -t {APP}.alerts -o beginning",
         f"kafka-console-consumer --bootstrap-server {broker} --topic {APP}.alerts --from-beginning",
-        f"kafka-consumer-groups --bootstrap-server {broker} --describe --group {APP}-score",
+        f"kafka-consumer-groups --bootstrap-server {broker} --describe --group {APP}-join",
     ):
         assert shown in captured.out
 

@@ -67,12 +67,12 @@ def test_producers_that_disagree_are_a_problem_and_a_lag_is_told(
     found = examined(names, tmp_path)
     assert [finding["level"] for finding in found["partitioners"]] == ["ok", "ok"]
     assert {finding["message"] for finding in found["workers"]} == {
-        f"group {names.app}-{kind} has taken nothing yet" for kind in ("score", "downstream")
+        f"group {names.app}-{kind} has taken nothing yet" for kind in ("join", "downstream")
     }
 
     send(names, "ground-truth", lambda key: zlib.crc32(key) % 4)
     send(names, "ground-truth", lambda key: zlib.crc32(key) % 4)
-    consumer = connection.consumer(group_id=connection.group("score"))
+    consumer = connection.consumer(group_id=connection.group("join"))
     consumer.commit(
         offsets=[TopicPartition(names.prefix + "predictions", 0, 1)], asynchronous=False
     )
@@ -81,7 +81,7 @@ def test_producers_that_disagree_are_a_problem_and_a_lag_is_told(
     (problem,) = found["partitioners"]
     assert problem["level"] == "problem"
     assert "murmur2_random" in problem["remedy"]
-    assert f"group {names.app}-score is 239 records behind" in {
+    assert f"group {names.app}-join is 239 records behind" in {
         finding["message"] for finding in found["workers"]
     }  # 60 + 180 - 1
 

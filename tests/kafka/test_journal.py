@@ -248,8 +248,8 @@ def test_cleaning_repeats_a_few_large_values_in_each_commit(
     tmp_path: Path, memory_bytes: int
 ) -> None:
     rocks = RocksState(tmp_path / "state", memory_bytes=memory_bytes)
-    states = {"score": rocks.task_state(0, 0)}
-    overlay = states["score"].overlay
+    states = {"join": rocks.task_state(0, 0)}
+    overlay = states["join"].overlay
     for _ in range(2):
         overlay.put_many([b"%03d" % number for number in range(300)], [b"x" * 100_000] * 300)
         rocks.commit({})
@@ -269,8 +269,8 @@ def test_cleaning_at_most_doubles_a_commit_however_long_it_takes(
 ) -> None:
     monkeypatch.setattr(journal_compaction, "LEAST_LOG_BYTES", 6_000)
     rocks = RocksState(tmp_path / "state")
-    states = {"score": rocks.task_state(0, 0)}
-    overlay = states["score"].overlay
+    states = {"join": rocks.task_state(0, 0)}
+    overlay = states["join"].overlay
     ledger = Ledger(states, EMPTY, 0)
     sizes = []
     for step in range(300):
@@ -301,7 +301,7 @@ def test_changes_larger_than_a_record_are_cut_into_pieces_and_put_together_again
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(journal, "PIECE_BYTES", 100)
-    changes = {"score": bytes(range(256)), "other": b""}
+    changes = {"join": bytes(range(256)), "other": b""}
     records = commit_of(3, changes)
     assert [key for key, _ in records] == [b"3/0", b"3/1", b"3/commit"]
     assembly = Assembly("log")
@@ -321,7 +321,7 @@ def test_changes_larger_than_a_record_are_cut_into_pieces_and_put_together_again
 
 def test_a_journal_with_a_missing_record_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "PIECE_BYTES", 100)
-    first, second = (commit_of(number, {"score": b"x" * 250}) for number in (4, 5))
+    first, second = (commit_of(number, {"join": b"x" * 250}) for number in (4, 5))
     assert len(first) == 3
     for missing in (first[1:], first[:1] + first[2:], first[:1] + second):
         assembly = Assembly("log[0]")
@@ -356,7 +356,7 @@ def test_a_state_of_an_older_version_is_lifted_step_by_step(
     source.delete_range(b"0", b"9")
     source.put_many([b"a", b"b"], [b"1", b"2"])
     source.delete(b"c")
-    changes = {"score": source.record()}
+    changes = {"join": source.record()}
     monkeypatch.setattr(version, "STATE_VERSION", 3)
     with pytest.raises(StateVersionError, match="run a driftline in between"):
         check_version(1, "changelog[0]")
@@ -370,7 +370,7 @@ def test_a_state_of_an_older_version_is_lifted_step_by_step(
     )
     check_version(1, "changelog[0]")
     target = Overlay(lambda keys: [b"old"] * len(keys), bare=False)
-    target.apply(lifted(changes, 1)["score"])
+    target.apply(lifted(changes, 1)["join"])
     assert target.get_many([b"a", b"b", b"c", b"5", b"x"]) == [
         b"score1a",
         b"score2b",
@@ -395,11 +395,11 @@ def test_predictions_of_the_first_version_lose_their_fingerprints_and_nothing_el
         [b"a", b"b", b"c", NO_ID + b"w"],
         [*(dump(entry, ordinary=True, layout=layout) for entry in entries), b"marks"],
     )
-    changes = {"score": held.record(), "measure": held.record()}
+    changes = {"join": held.record(), "measure": held.record()}
     lifted_changes = lifted(changes, 1)
     assert lifted_changes["measure"] == changes["measure"]
     found = Overlay(lambda keys: [None] * len(keys), bare=True)
-    found.apply(lifted_changes["score"])
+    found.apply(lifted_changes["join"])
     *values, marks = found.get_many([b"a", b"b", b"c", NO_ID + b"w"])
     bare = msgspec.structs.replace(prediction, fingerprint=NO_FINGERPRINT)
     assert [load(value, layout) for value in values if value is not None] == [

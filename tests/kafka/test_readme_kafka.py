@@ -88,9 +88,7 @@ def test_the_blocks_show_alerts_lag_and_an_export(tmp_path: Path) -> None:
     assert re.search(r"^churn/1\.4\.2/\S+\t\{.*f1_low", shown, re.MULTILINE)
     assert re.search(r'^\{.*"status":"firing"', shown, re.MULTILINE)
     assert "Processed a total of" in done.stderr
-    lags = re.findall(
-        r"^driftline-score\s+(\S+)\s+\d+\s+(\d+)\s+(\d+)\s+(\d+)", shown, re.MULTILINE
-    )
+    lags = re.findall(r"^driftline-join\s+(\S+)\s+\d+\s+(\d+)\s+(\d+)\s+(\d+)", shown, re.MULTILINE)
     assert {topic for topic, *_ in lags} >= {"predictions", "ground-truth"}
     assert {int(end) - int(position) - int(lag) for _, position, end, lag in lags} == {0}
     sent = (work / "trial" / "sample-log" / "predictions.jsonl").read_bytes().count(b"\n")

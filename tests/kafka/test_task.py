@@ -96,7 +96,7 @@ def restored(names: Names, folder: Path) -> dict[int, tuple[dict[bytes, int], di
     runtime = Runtime(toy.connection(names), folder, memory_bytes=1 << 20)
     found = {}
     for partition in sorted(ALL):
-        task = Task(runtime, "score", partition, toy.Sums)
+        task = Task(runtime, "join", partition, toy.Sums)
         task.open()
         assert isinstance(task.processor, toy.Sums)
         state = task.processor.state
@@ -218,9 +218,9 @@ def test_a_copy_that_is_ahead_of_the_journal_is_not_used(
     expected = toy.send(names, toy.rows(7, 500))
     work(names, tmp_path / "state")
     runtime = Runtime(toy.connection(names), tmp_path / "state")
-    place = runtime.cache.place("score", 0)
+    place = runtime.cache.place("join", 0)
     assert place is not None
-    state = runtime.cache.states("score", 0)["score"]
+    state = runtime.cache.states("join", 0)["join"]
     state.overlay.put(b"a", b"1000000")
     ahead = type(place)(
         place.cluster_id,
@@ -233,7 +233,7 @@ def test_a_copy_that_is_ahead_of_the_journal_is_not_used(
         0,
         0,
     )
-    runtime.cache.write("score", 0, [state.cut()], ahead)
+    runtime.cache.write("join", 0, [state.cut()], ahead)
     runtime.close()
     work(names, tmp_path / "state")
     assert "it goes to" in caplog.text
@@ -263,7 +263,7 @@ def test_the_journal_is_cleaned_and_restores_the_same_state(
             else:
                 totals[partition][name] = totals[partition].get(name, 0) + int(amount)
         work(names, tmp_path / "state", max_records=20)
-    changelog = f"{names.app}-score-changelog"
+    changelog = f"{names.app}-join-changelog"
     held = toy.read(names, changelog)
     for partition in ALL:
         numbers = [
@@ -325,7 +325,7 @@ def test_a_state_larger_than_its_memory_survives_a_restart_with_and_without_a_co
     for folder in (tmp_path / "state", tmp_path / "nothing"):
         runtime = Runtime(toy.connection(names), folder, memory_bytes=200_000)
         for partition in ALL:
-            task = Task(runtime, "score", partition, Wide)
+            task = Task(runtime, "join", partition, Wide)
             task.open()
             values = {
                 b"%012d" % offset: value
@@ -381,7 +381,7 @@ def test_whoever_waits_for_room_in_a_task_that_is_dropped_goes_on(
 
     async def wait() -> None:
         runtime = Runtime(toy.connection(names), tmp_path / "state", max_records=1)
-        task = Task(runtime, "score", 0, toy.Sums)
+        task = Task(runtime, "join", 0, toy.Sums)
         await asyncio.get_running_loop().run_in_executor(None, task.open)
         task.take(toy.Received(toy.INPUT, 0, [0], [None], [b"a 1"], [0], 0, 1))
         waiting = asyncio.ensure_future(task.room())
@@ -402,7 +402,7 @@ def test_a_delivery_that_leaves_a_hole_ends_the_process(
 
     async def deliver() -> None:
         runtime = Runtime(toy.connection(names), tmp_path / "state")
-        tasks = Tasks(runtime, "score", toy.Sums)
+        tasks = Tasks(runtime, "join", toy.Sums)
         await tasks.assign({0})
         task = tasks.get(0)
         assert task is not None
@@ -431,12 +431,12 @@ def test_nothing_is_written_when_nothing_changed(names: Names, tmp_path: Path) -
     toy.make_topics(names)
     toy.send(names, toy.rows(60, 200))
     work(names, tmp_path / "state")
-    changelog = f"{names.app}-score-changelog"
+    changelog = f"{names.app}-join-changelog"
     before = len(toy.read(names, changelog, committed=False))
 
     async def idle() -> None:
         runtime = Runtime(toy.connection(names), tmp_path / "state")
-        tasks = Tasks(runtime, "score", toy.Sums)
+        tasks = Tasks(runtime, "join", toy.Sums)
         await tasks.assign(ALL)
         await asyncio.sleep(0.5)
         await tasks.finish()
@@ -455,12 +455,12 @@ def test_a_changelog_that_somebody_shortened_is_refused(
     work(names, tmp_path / "state", max_records=20)
     connection = toy.connection(names)
     runtime = Runtime(connection, tmp_path / "state")
-    journal = runtime.journal("score", 0, lambda: False)
-    place = runtime.cache.place("score", 0)
+    journal = runtime.journal("join", 0, lambda: False)
+    place = runtime.cache.place("join", 0)
     assert place is not None
     middle = next(
         offset
-        for where, offset, key, _ in toy.read(names, f"{names.app}-score-changelog")
+        for where, offset, key, _ in toy.read(names, f"{names.app}-join-changelog")
         if where == 0 and (key or b"").startswith(b"2/")
     )
     assert runtime.delete_before(journal, middle)
@@ -470,7 +470,7 @@ def test_a_changelog_that_somebody_shortened_is_refused(
         Stopped,
         match=r"begins at \d+, but records from 0 on are needed; somebody else deleted them",
     ):
-        Task(runtime, "score", 0, toy.Sums).open()
+        Task(runtime, "join", 0, toy.Sums).open()
     runtime.close()
 
 
@@ -480,9 +480,9 @@ def test_a_missing_changelog_is_refused_with_what_to_do(
     runtime = Runtime(toy.connection(names), tmp_path / "state")
     with pytest.raises(
         Stopped,
-        match=r"there is no changelog topic .*-score-changelog; make it: driftline topics create",
+        match=r"there is no changelog topic .*-join-changelog; make it: driftline topics create",
     ):
-        Task(runtime, "score", 0, toy.Sums).open()
+        Task(runtime, "join", 0, toy.Sums).open()
     runtime.close()
 
 

@@ -43,7 +43,7 @@ def test_a_broker_that_is_killed_and_comes_back_costs_nothing(
         async def reopened(partition: int, positions: object) -> None:
             await driver.reopened(partition, {})
 
-        driver = toy.Driver(connection, Tasks(shared, "score", toy.Sums, reopened=reopened))
+        driver = toy.Driver(connection, Tasks(shared, "join", toy.Sums, reopened=reopened))
         await driver.tasks.assign(set(range(toy.PARTITIONS)))
         served = asyncio.ensure_future(driver.serve())
         while sum(task.commits for task in driver.tasks.tasks()) < 4:
@@ -119,8 +119,8 @@ def test_a_state_of_a_newer_version_is_refused_before_anything_is_written(
     toy.make_topics(names)
     closing = journal.Closing(journal.FORMAT, STATE_VERSION + 1, 0, 0, {toy.INPUT: 3}, 0, 0, 0, b"")
     producer = names.connection().producer()
-    for key, value in journal.records_of(closing, {"score": msgspec.msgpack.encode(([], {}))}):
-        producer.produce(f"{names.prefix}{names.app}-score-changelog", value, key, partition=0)
+    for key, value in journal.records_of(closing, {"join": msgspec.msgpack.encode(([], {}))}):
+        producer.produce(f"{names.prefix}{names.app}-join-changelog", value, key, partition=0)
     assert producer.flush(20) == 0
     said: list[str] = []
 
@@ -131,9 +131,9 @@ def test_a_state_of_a_newer_version_is_refused_before_anything_is_written(
     monkeypatch.setattr(failures, "stop_process", stop)
     shared = Runtime(toy.connection(names), tmp_path / "state")
     with pytest.raises(SystemExit):
-        Task(shared, "score", 0, toy.Sums).open()
+        Task(shared, "join", 0, toy.Sums).open()
     shared.close()
-    assert said[0].startswith(f"{failures.REFUSED}: {names.app}-score-0: ")
+    assert said[0].startswith(f"{failures.REFUSED}: {names.app}-join-0: ")
     assert (
         f"the state has version {STATE_VERSION + 1}, this program reads version {STATE_VERSION}"
         in said[0]
@@ -159,7 +159,7 @@ def test_a_state_that_other_settings_shaped_is_refused_with_both(
     )
     shared = Runtime(changed, tmp_path / "state")
     with pytest.raises(SystemExit):
-        Task(shared, "score", 0, toy.Sums).open()
+        Task(shared, "join", 0, toy.Sums).open()
     shared.close()
     assert said[0].startswith(f"{failures.REFUSED}: ")
     assert (
@@ -178,7 +178,7 @@ def test_a_task_that_waits_for_its_broker_can_be_given_up(tmp_path: Path) -> Non
 
     async def give_up() -> None:
         shared = Runtime(toy.connection(names), tmp_path / "state")
-        tasks = Tasks(shared, "score", toy.Sums)
+        tasks = Tasks(shared, "join", toy.Sums)
         waiting = asyncio.ensure_future(tasks.assign({0, 1}))
         await asyncio.sleep(0.1)
         assert not tasks.ready

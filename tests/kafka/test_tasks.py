@@ -25,7 +25,7 @@ def test_assignments_may_be_repeated_changed_and_cancelled(names: Names, tmp_pat
     async def reassign() -> None:
         connection = toy.connection(names)
         runtime = Runtime(connection, tmp_path / "state", max_records=50)
-        tasks = Tasks(runtime, "score", toy.Sums)
+        tasks = Tasks(runtime, "join", toy.Sums)
         first = asyncio.ensure_future(tasks.assign({0, 1}))
         await asyncio.sleep(0)
         first.cancel()
@@ -65,7 +65,7 @@ def test_while_partitions_are_dealt_out_nothing_is_committed(names: Names, tmp_p
 
     async def dealt_out() -> None:
         runtime = Runtime(toy.connection(names), tmp_path / "state")
-        tasks = Tasks(runtime, "score", toy.Sums)
+        tasks = Tasks(runtime, "join", toy.Sums)
         await tasks.assign({0, 1})
         kept, given = tasks.get(0), tasks.get(1)
         assert kept is not None
@@ -99,8 +99,8 @@ def test_an_opening_that_is_given_up_does_not_fence_the_next_owner(
         former, next_ = (
             Runtime(toy.connection(names), tmp_path / name) for name in ("former", "next")
         )
-        late = Task(former, "score", 0, toy.Sums)
-        owners = Tasks(next_, "score", toy.Sums)
+        late = Task(former, "join", 0, toy.Sums)
+        owners = Tasks(next_, "join", toy.Sums)
         await owners.assign({0})
         late.abandon()
         with pytest.raises(Abandoned):
@@ -134,7 +134,7 @@ def test_a_task_that_was_given_up_as_it_opened_is_opened_anew_when_it_is_wanted_
 
     async def again() -> None:
         runtime = Runtime(toy.connection(names), tmp_path / "state")
-        tasks = Tasks(runtime, "score", toy.Sums)
+        tasks = Tasks(runtime, "join", toy.Sums)
         first = asyncio.ensure_future(tasks.assign({0}))
         await asyncio.to_thread(opened.wait, 30)
         await tasks.finish()  # partitions are dealt out anew
@@ -171,7 +171,7 @@ def test_openings_are_given_up_when_partitions_are_dealt_out_anew(
 
     async def give_up() -> None:
         runtime = Runtime(toy.connection(names), tmp_path / "state")
-        tasks = Tasks(runtime, "score", toy.Sums)
+        tasks = Tasks(runtime, "join", toy.Sums)
         first = asyncio.ensure_future(tasks.assign({0, 1}))
         while len(tried) < 2:
             await asyncio.sleep(0.01)

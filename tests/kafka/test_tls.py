@@ -102,7 +102,7 @@ def test_sample_goes_through_a_broker_behind_tls(
     worker = WorkerProcess(tmp_path, config.read_text()).start()
     try:
         worker.until_ready()
-        assert worker.tasks("score") == [0, 1]
+        assert worker.tasks("join") == [0, 1]
         call("feed", str(tmp_path / "sample-log"), *at)
         assert "every window is final" in call("finish", *at)
         worker.terminate()

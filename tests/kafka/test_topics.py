@@ -92,7 +92,7 @@ def test_topics_are_made_as_the_table_and_the_configuration_say(names: Names) ->
         **dict.fromkeys(INPUTS, 3),
         **dict.fromkeys(RESULTS, 2),
         **{name: 2 if name.startswith(("registry", "window")) else 3 for name in DEAD_LETTERS},
-        f"{names.app}-score-changelog": 3,
+        f"{names.app}-join-changelog": 3,
         f"{names.app}-downstream-changelog": 2,
     }
     assert sorted(made) == sorted(names.prefix + name for name in found)
@@ -105,7 +105,7 @@ def test_topics_are_made_as_the_table_and_the_configuration_say(names: Names) ->
     assert settings["predictions.dlq"] == ("delete", 14 * day)
     assert settings["metrics"] == ("compact,delete", 30 * day)
     assert settings["registry"] == ("compact", -1)
-    assert settings[f"{names.app}-score-changelog"] == ("delete", -1)
+    assert settings[f"{names.app}-join-changelog"] == ("delete", -1)
     assert topics.check(connection) == []
     assert topics.create(connection) == []
 
@@ -131,7 +131,7 @@ def test_inputs_that_all_have_another_number_are_a_matter_of_the_configuration(
     found = topics.check(names.connection(kafka="input_partitions = 3\npartitions = 2"))
     assert {mismatch.topic.removeprefix(names.prefix) for mismatch in found} == {
         *INPUTS,
-        f"{names.app}-score-changelog",
+        f"{names.app}-join-changelog",
     }
     assert {mismatch.message for mismatch in found} == {
         "has 2 partitions, but kafka.input_partitions = 3"
@@ -154,7 +154,7 @@ def test_one_topic_with_another_number_has_to_be_made_anew_and_is_named(names: N
 def test_settings_with_which_records_would_be_lost_are_refused(names: Names) -> None:
     connection = names.connection(kafka="input_partitions = 1\npartitions = 1")
     topics.create(connection)
-    changelog = f"{names.app}-score-changelog"
+    changelog = f"{names.app}-join-changelog"
     alter(names, changelog, retention_ms="1000")
     alter(
         names, "window-partials", cleanup_policy="compact", max_message_bytes="1048588"
@@ -235,4 +235,4 @@ def test_every_input_and_only_inputs_follow_the_number_of_input_partitions() -> 
     }
     assert {name for name, count in counts.items() if count == 32} == INPUTS | {
         f"{name}.dlq" for name in INPUTS
-    } | {"driftline-score-changelog"}
+    } | {"driftline-join-changelog"}

@@ -57,7 +57,7 @@ def test_everything_sent_is_joined_once_and_the_groups_have_no_lag_left(
 ) -> None:
     worker = start().until_ready()
     _send(connection, range(3_000))
-    worker.until(lambda: _lag(connection) == {"score": 0, "downstream": 0}, "has a lag")
+    worker.until(lambda: _lag(connection) == {"join": 0, "downstream": 0}, "has a lag")
     joined = _values(connection, "outcomes", 3_000)
     assert sorted(row["prediction_id"] for row in joined) == sorted(
         f"p{number}" for number in range(3_000)
@@ -69,17 +69,17 @@ def test_everything_sent_is_joined_once_and_the_groups_have_no_lag_left(
     )
     took = worker.terminate()
     assert took < 10, f"took {took} s to stop"
-    assert _lag(connection) == {"score": 0, "downstream": 0}
+    assert _lag(connection) == {"join": 0, "downstream": 0}
     assert "Traceback" not in worker.said()
 
 
 def test_one_to_three_workers_share_all_partitions_and_one_that_is_killed_is_replaced(
     connection: Connection, start: Starter
 ) -> None:
-    everything = {"score": [0, 1, 2, 3], "downstream": [0, 1]}
+    everything = {"join": [0, 1, 2, 3], "downstream": [0, 1]}
     workers = [start(name="w1"), start(name="w2"), start(name="w3")]
     workers[0].until(
-        lambda: sorted(len(worker.tasks("score")) for worker in workers) == [1, 1, 2],
+        lambda: sorted(len(worker.tasks("join")) for worker in workers) == [1, 1, 2],
         "has not shared evenly",
     )
     workers[0].until(lambda: _share(workers) == everything, "has not shared everything")
@@ -103,13 +103,11 @@ def test_a_static_member_comes_back_to_its_partitions_without_the_other_being_di
         start("--name", "stays", name="w1", kafka=patient),
         start("--name", "leaves", name="w2", kafka=patient),
     )
-    stays.until(
-        lambda: len(stays.tasks("score")) == 2 and len(leaves.tasks("score")) == 2, "shares"
-    )
-    had, restored = leaves.tasks("score"), stays.said().count("restored in")
+    stays.until(lambda: len(stays.tasks("join")) == 2 and len(leaves.tasks("join")) == 2, "shares")
+    had, restored = leaves.tasks("join"), stays.said().count("restored in")
     leaves.kill()
     leaves.start().until_ready()
-    assert leaves.tasks("score") == had
+    assert leaves.tasks("join") == had
     assert stays.said().count("restored in") == restored
 
 
@@ -160,7 +158,7 @@ def test_another_ladder_for_a_model_that_was_counted_is_refused_with_both_and_a_
 def test_producers_that_use_different_partitioners_make_it_unready_with_the_remedy(
     connection: Connection, start: Starter
 ) -> None:
-    worker = start("--stages", "score").until_ready()
+    worker = start("--stages", "join").until_ready()
     for first in range(0, 500, 100):
         _send(connection, range(first, first + 100), truths=False)
         _send(
@@ -179,9 +177,9 @@ def test_producers_that_use_different_partitioners_make_it_unready_with_the_reme
 def test_inputs_that_were_deleted_unread_end_the_worker_with_the_numbers(
     connection: Connection, start: Starter
 ) -> None:
-    worker = start("--stages", "score").until_ready()
+    worker = start("--stages", "join").until_ready()
     _send(connection, range(400))
-    worker.until(lambda: _lag(connection)["score"] == 0, "has a lag")
+    worker.until(lambda: _lag(connection)["join"] == 0, "has a lag")
     worker.terminate()
     _send(connection, range(400, 800))
     place = TopicPartition(connection.name("predictions"), 0, -1)
@@ -286,19 +284,19 @@ def _lag(connection: Connection) -> dict[str, int]:
     """
     admin = connection.admin()
     found = {}
-    for kind in ("score", "downstream"):
+    for kind in ("join", "downstream"):
         group = connection.group(kind)
         answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[
             group
         ].result(10)
         consumer = connection.consumer()
-        inputs = ("predictions", "ground-truth") if kind == "score" else ("window-partials",)
+        inputs = ("predictions", "ground-truth") if kind == "join" else ("window-partials",)
         committed = {
             (place.topic, place.partition): place.offset for place in answer.topic_partitions
         }
         lag = 0
         for topic in map(connection.name, inputs):
-            for number in range(4 if kind == "score" else 2):
+            for number in range(4 if kind == "join" else 2):
                 _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
                 lag += end - max(0, committed.get((topic, number), 0))
         consumer.close()
@@ -310,5 +308,5 @@ def _share(workers: list[WorkerProcess]) -> dict[str, list[int]]:
     """Partitions that the workers have together, by kind."""
     return {
         kind: sorted(part for worker in workers for part in worker.tasks(kind))
-        for kind in ("score", "downstream")
+        for kind in ("join", "downstream")
     }

@@ -10,7 +10,7 @@ from faust.types import TP
 
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.received import Received
-from driftline.agents.kafka.stages.join import ScoreProcessor
+from driftline.agents.kafka.stages.join import JoinProcessor
 from driftline.agents.state.dict_state import MemoryState
 from driftline.agents.worker.task_router import Feed
 from driftline.schemas.config import parse_config
@@ -20,7 +20,7 @@ MINUTE = 60_000
 CONFIG = parse_config('[run]\ntopic_prefix = "p-"\n[kafka]\ninput_partitions = 1')
 
 
-def taken(processor: ScoreProcessor, topic: str, minute: int) -> None:
+def taken(processor: JoinProcessor, topic: str, minute: int) -> None:
     names = (
         '"model_name":"m","model_version":"1","score":0.5' if topic == PREDICTIONS else '"label":1'
     )
@@ -39,34 +39,34 @@ def taken(processor: ScoreProcessor, topic: str, minute: int) -> None:
     )
 
 
-def processor() -> ScoreProcessor:
-    return ScoreProcessor(CONFIG, 0, MemoryState(), clock=lambda: 10_000 * MINUTE)
+def processor() -> JoinProcessor:
+    return JoinProcessor(CONFIG, 0, MemoryState(), clock=lambda: 10_000 * MINUTE)
 
 
 def test_the_topic_that_is_more_than_five_minutes_ahead_waits() -> None:
-    score = processor()
-    assert score.waits() is None
-    taken(score, GROUND_TRUTH, 100)
-    assert score.waits() == (GROUND_TRUTH, PREDICTIONS)
-    taken(score, PREDICTIONS, 95)
-    assert score.waits() is None
-    taken(score, PREDICTIONS, 106)
-    assert score.waits() == (PREDICTIONS, GROUND_TRUTH)
+    join = processor()
+    assert join.waits() is None
+    taken(join, GROUND_TRUTH, 100)
+    assert join.waits() == (GROUND_TRUTH, PREDICTIONS)
+    taken(join, PREDICTIONS, 95)
+    assert join.waits() is None
+    taken(join, PREDICTIONS, 106)
+    assert join.waits() == (PREDICTIONS, GROUND_TRUTH)
 
 
 def test_what_was_processed_before_a_restart_counts() -> None:
     state = MemoryState()
-    before = ScoreProcessor(CONFIG, 0, state, clock=lambda: 10_000 * MINUTE)
+    before = JoinProcessor(CONFIG, 0, state, clock=lambda: 10_000 * MINUTE)
     taken(before, GROUND_TRUTH, 100)
     before.process({GROUND_TRUTH: 1})
-    assert ScoreProcessor(CONFIG, 0, state, clock=lambda: 0).waits() == (GROUND_TRUTH, PREDICTIONS)
+    assert JoinProcessor(CONFIG, 0, state, clock=lambda: 0).waits() == (GROUND_TRUTH, PREDICTIONS)
 
 
 def test_nothing_is_held_back_unless_what_it_waits_for_is_unread() -> None:
-    score = processor()
-    taken(score, GROUND_TRUTH, 100)
-    feed = Feed(ScoreProcessor.inputs, Connection(CONFIG))
-    tasks: Any = SimpleNamespace(tasks=lambda: [SimpleNamespace(partition=0, processor=score)])
+    join = processor()
+    taken(join, GROUND_TRUTH, 100)
+    feed = Feed(JoinProcessor.inputs, Connection(CONFIG))
+    tasks: Any = SimpleNamespace(tasks=lambda: [SimpleNamespace(partition=0, processor=join)])
     feed.tasks = tasks
     assert feed.held_back({TP("p-predictions", 0), TP("p-ground-truth", 0)}) == {
         TP("p-ground-truth", 0)
@@ -76,49 +76,49 @@ def test_nothing_is_held_back_unless_what_it_waits_for_is_unread() -> None:
 
 
 def test_rows_wait_for_a_topic_that_is_behind_and_unread() -> None:
-    score = processor()
-    taken(score, GROUND_TRUTH, 100)
-    assert not score.defers(), (
+    join = processor()
+    taken(join, GROUND_TRUTH, 100)
+    assert not join.defers(), (
         "nothing is known to be unread, and the clock on the wall waits for nobody"
     )
-    score.unread = frozenset({PREDICTIONS})
-    assert score.defers()
-    score.unread = frozenset({GROUND_TRUTH})
-    assert not score.defers()
+    join.unread = frozenset({PREDICTIONS})
+    assert join.defers()
+    join.unread = frozenset({GROUND_TRUTH})
+    assert not join.defers()
 
 
 def test_while_history_is_fed_rows_wait_half_a_second_for_what_may_follow_and_one_in_all() -> None:
     now_ms = 10_000 * MINUTE
     config = msgspec.structs.replace(CONFIG, clock="data")
-    score = ScoreProcessor(config, 0, MemoryState(), clock=lambda: now_ms)
-    taken(score, GROUND_TRUTH, 100)
-    assert score.defers()
+    join = JoinProcessor(config, 0, MemoryState(), clock=lambda: now_ms)
+    taken(join, GROUND_TRUTH, 100)
+    assert join.defers()
     now_ms += 400
-    taken(score, PREDICTIONS, 1)
+    taken(join, PREDICTIONS, 1)
     now_ms += 400
-    assert score.defers()
-    taken(score, PREDICTIONS, 2)
+    assert join.defers()
+    taken(join, PREDICTIONS, 2)
     now_ms += 200
-    assert not score.defers(), "the truth waits for a second"
-    score.process({GROUND_TRUTH: 1, PREDICTIONS: 1})
-    taken(score, GROUND_TRUTH, 101)
-    assert score.defers()
+    assert not join.defers(), "the truth waits for a second"
+    join.process({GROUND_TRUTH: 1, PREDICTIONS: 1})
+    taken(join, GROUND_TRUTH, 101)
+    assert join.defers()
     now_ms += 500
-    assert not score.defers()
+    assert not join.defers()
 
 
 def test_the_first_rows_of_a_history_wait_half_a_second_for_the_other_topic_however_long_nothing_was_fed() -> (
     None
 ):
     now_ms = 10_000 * MINUTE
-    score = ScoreProcessor(
+    join = JoinProcessor(
         msgspec.structs.replace(CONFIG, clock="data"), 0, MemoryState(), clock=lambda: now_ms
     )
     now_ms += MINUTE
-    taken(score, GROUND_TRUTH, 100)
-    assert score.defers()
+    taken(join, GROUND_TRUTH, 100)
+    assert join.defers()
     now_ms += 500
-    assert not score.defers()
+    assert not join.defers()
 
 
 def test_while_history_is_fed_truths_beyond_all_predictions_by_more_than_park_wait_until_asked() -> (
@@ -126,18 +126,18 @@ def test_while_history_is_fed_truths_beyond_all_predictions_by_more_than_park_wa
 ):
     now_ms = 10_000 * MINUTE
     config = msgspec.structs.replace(CONFIG, clock="data", park_ms=60 * MINUTE)
-    score = ScoreProcessor(config, 0, MemoryState(), clock=lambda: now_ms)
-    taken(score, PREDICTIONS, 100)
-    taken(score, GROUND_TRUTH, 160)
+    join = JoinProcessor(config, 0, MemoryState(), clock=lambda: now_ms)
+    taken(join, PREDICTIONS, 100)
+    taken(join, GROUND_TRUTH, 160)
     now_ms += 10 * MINUTE
-    assert not score.defers()
-    taken(score, GROUND_TRUTH, 161)
+    assert not join.defers()
+    taken(join, GROUND_TRUTH, 161)
     now_ms += 10 * MINUTE
-    assert score.defers(), (
+    assert join.defers(), (
         "an entry of a truth of minute 100 has ended, and its prediction may still be fed"
     )
     asking = b'{"timestamp":"1970-01-01T00:00:00Z"}'
-    score.take(
+    join.take(
         Received(
             topic=TICKS,
             partition=0,
@@ -149,15 +149,13 @@ def test_while_history_is_fed_truths_beyond_all_predictions_by_more_than_park_wa
             next=1,
         )
     )
-    assert not score.defers()
-    score.caught_up = True
-    score.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})
-    assert score.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})[0].topic == TICKS, (
-        "the answer"
-    )
-    taken(score, GROUND_TRUTH, 162)
+    assert not join.defers()
+    join.caught_up = True
+    join.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})
+    assert join.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})[0].topic == TICKS, "the answer"
+    taken(join, GROUND_TRUTH, 162)
     now_ms += 10 * MINUTE
-    assert score.defers()
-    taken(score, PREDICTIONS, 102)
+    assert join.defers()
+    taken(join, PREDICTIONS, 102)
     now_ms += 1_000
-    assert not score.defers()
+    assert not join.defers()

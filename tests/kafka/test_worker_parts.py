@@ -28,8 +28,8 @@ from driftline.schemas.settings import Config
 @pytest.mark.parametrize(
     ("stages", "kinds"),
     [
-        ("score,measure,decide,registry", ("score", "downstream")),
-        ("score", ("score",)),
+        ("join,measure,decide,registry", ("join", "downstream")),
+        ("join", ("join",)),
         (" registry, decide,measure", ("downstream",)),
     ],
 )
@@ -37,7 +37,7 @@ def test_stages_are_run_by_whole_kinds(stages: str, kinds: tuple[str, ...]) -> N
     assert chosen_kinds(stages) == kinds
 
 
-@pytest.mark.parametrize("stages", ["score,measure", "measure", "measure,decide"])
+@pytest.mark.parametrize("stages", ["join,measure", "measure", "measure,decide"])
 def test_stages_that_come_to_rest_together_are_not_run_apart(stages: str) -> None:
     with pytest.raises(click.BadParameter, match="measure, decide and registry run together"):
         chosen_kinds(stages)
@@ -46,7 +46,7 @@ def test_stages_that_come_to_rest_together_are_not_run_apart(stages: str) -> Non
 def test_an_unknown_stage_is_named() -> None:
     with pytest.raises(
         click.BadParameter,
-        match="'scoring' is no stage; there are score, measure, decide, registry",
+        match="'scoring' is no stage; there are join, measure, decide, registry",
     ):
         chosen_kinds("scoring")
 

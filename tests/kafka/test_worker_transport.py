@@ -209,7 +209,7 @@ def _app(connection: Connection) -> tuple[App, NotingTasks, list[tuple[str, Exce
     feed, tasks = Feed(("rows",), connection), NotingTasks()
     feed.tasks = cast(Tasks, tasks)
     return (
-        App("score", feed, connection, lambda what, error: failures.append((what, error))),
+        App("join", feed, connection, lambda what, error: failures.append((what, error))),
         tasks,
         failures,
     )

@@ -48,7 +48,7 @@ class Sums:
         self, partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]
     ) -> None:
         self.partition = partition
-        self.state = state_of("score")
+        self.state = state_of("join")
         self.opened_at = dict(positions)
         self.taken: list[tuple[bytes, int]] = []
 
@@ -94,7 +94,7 @@ def make_topics(names: Names, *more: str) -> None:
     changelog = {"cleanup.policy": "delete", "retention.ms": "-1"}
     wanted = [NewTopic(names.prefix + topic, PARTITIONS, 1) for topic in (INPUT, OUTPUT, *more)]
     wanted += [
-        NewTopic(f"{names.prefix}{names.app}-score-changelog", PARTITIONS, 1, config=changelog)
+        NewTopic(f"{names.prefix}{names.app}-join-changelog", PARTITIONS, 1, config=changelog)
     ]
     for made in admin.create_topics(wanted, operation_timeout=20, request_timeout=20).values():
         made.result()
@@ -233,7 +233,7 @@ async def work(
     async def reopened(partition: int, positions: Mapping[str, int]) -> None:
         await driver.reopened(partition, positions)
 
-    driver = Driver(connection, Tasks(runtime, "score", Sums, reopened=reopened))
+    driver = Driver(connection, Tasks(runtime, "join", Sums, reopened=reopened))
     await driver.tasks.assign(partitions)
     await driver.serve()
     await driver.tasks.close()

@@ -14,7 +14,7 @@ from typing import Any
 from driftline.agents.inprocess.replay import Stages, replay
 from driftline.schemas.config import Config, load_config
 from driftline.streams import pipeline
-from driftline.streams.join import Score
+from driftline.streams.join import Join
 from driftline.streams.stage import Batch, Record, State
 
 # Children are forked from a server that has imported everything and has opened no database.
@@ -98,19 +98,18 @@ def _run_and_die(log: Path, out: Path, partitions: int, batch: int, at: int) -> 
 
 
 def _interrupted(config: Config, partitions: int, action: Callable[[], None]) -> Stages:
-    score = [
-        _Interrupted(Score(config, partition, partitions), action)
-        for partition in range(partitions)
+    join = [
+        _Interrupted(Join(config, partition, partitions), action) for partition in range(partitions)
     ]
     return Stages(
-        score, lambda states: _InterruptedDownstream(pipeline.Downstream(config, states), action)
+        join, lambda states: _InterruptedDownstream(pipeline.Downstream(config, states), action)
     )
 
 
 class _Interrupted:
     """A stage with an action before each batch."""
 
-    def __init__(self, stage: Score, action: Callable[[], None]) -> None:
+    def __init__(self, stage: Join, action: Callable[[], None]) -> None:
         self.name, self.inputs = stage.name, stage.inputs
         self._stage, self._action = stage, action
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from driftline.agents.inprocess.replay import Stages, replay
 from driftline.schemas.config import load_config
-from driftline.streams.join import Score
+from driftline.streams.join import Join
 from driftline.streams.lanes import (
     CELLS,
     COUNT,
@@ -74,7 +74,7 @@ def run(log: Path, out: Path, *, partitions: int, batch: int) -> dict[Place, Fig
     config = load_config(log / "driftline.toml")
     total = Sum()
     stages = Stages(
-        [Score(config, partition, partitions) for partition in range(partitions)],
+        [Join(config, partition, partitions) for partition in range(partitions)],
         lambda states: total,
     )
     replay(log, out, config, partitions=partitions, batch=batch, stages=stages)

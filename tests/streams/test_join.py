@@ -18,7 +18,7 @@ from driftline.schemas.settings import Config
 from driftline.schemas.times import HOUR_MS, MINUTE_MS, format_time, parse_time
 from driftline.schemas.topics import WINDOW_PARTIALS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
-from driftline.streams.join import Score, batch_join, batch_rows, expiry
+from driftline.streams.join import Join, batch_join, batch_rows, expiry
 from driftline.streams.join.entry import without_fingerprints
 from driftline.streams.lanes import (
     CELLS,
@@ -62,7 +62,7 @@ def run(
     """Feed rows in order, cut into batches at `cuts`; the sum of all partials with their texts, and
     the other records.
     """
-    state, stage = MemoryState(), Score(config, 0, 1)
+    state, stage = MemoryState(), Join(config, 0, 1)
     records: list[Record] = []
     head_ms, offsets = 0, {"prediction": 0, "truth": 0}
     for start, end in itertools.pairwise([0, *cuts, len(rows)]):
@@ -79,7 +79,7 @@ def run(
             )
             offsets[topic] += 1
         if reopen:
-            stage = Score(config, 0, 1)
+            stage = Join(config, 0, 1)
         records += stage.process(_batch(taken, head_ms - head_ms % config.pane_ms), state)
     while end_ms is not None and head_ms < end_ms:
         head_ms = min(head_ms + 7 * HOUR_MS, end_ms)
@@ -235,7 +235,7 @@ def test_what_comes_again_is_a_duplicate_where_the_fingerprint_of_an_earlier_rel
     None
 ):
     first, other = (prediction("x", DAY + "00:00:00Z", label) for label in ("A", "B"))
-    state, stage = MemoryState(), Score(parse_config(SMALL), 0, 1)
+    state, stage = MemoryState(), Join(parse_config(SMALL), 0, 1)
     records: list[Record] = []
     for row in (first, other):
         head_ms = parse_time(row[1]["timestamp"])
@@ -255,7 +255,7 @@ def test_what_comes_again_is_a_duplicate_where_the_fingerprint_of_an_earlier_rel
 def test_feature_summaries_stay_with_their_model_when_the_batch_shows_a_name_that_comes_before_it() -> (
     None
 ):
-    state, stage = MemoryState(), Score(parse_config(SMALL), 0, 1)
+    state, stage = MemoryState(), Join(parse_config(SMALL), 0, 1)
     _, lost = truth("lost", DAY + "00:00:00Z", "A")
     _, late = prediction("x", DAY + "23:00:00Z", features={"age": 41})
     start_ms, end_ms = parse_time(lost["timestamp"]), parse_time(late["timestamp"])
@@ -325,7 +325,7 @@ def test_watermarks_are_sent_when_a_frontier_enters_a_pane_and_wait_for_what_is_
 ) -> None:
     monkeypatch.setattr(expiry, "SLICE", 1)
     config, state = parse_config(SMALL), MemoryState()
-    stage = Score(config, 0, 1)
+    stage = Join(config, 0, 1)
     rows = [prediction(str(i), f"{DAY}0{i}:00:00Z") for i in range(3)]
     taken = [(json.dumps(v).encode(), i, i, 0) for i, (_, v) in enumerate(rows)]
     stage.process(_batch({"prediction": taken}, START_MS + 2 * HOUR_MS), state)
@@ -423,7 +423,7 @@ def test_whole_batches_count_what_one_row_at_a_time_counts(
         assert sum(r.topic == "outcomes" for r in others) > 20
     # The definition alone, without the way for ordinary rows.
     monkeypatch.setattr(
-        batch_join.Join, "_is_ordinary", lambda self, joined: np.zeros(len(joined), np.bool_)
+        batch_join.BatchJoin, "_is_ordinary", lambda self, joined: np.zeros(len(joined), np.bool_)
     )
     slow, _ = run(rows, config, [], end_ms=end_ms)
     assert slow == single, f"seed {seed}"
@@ -451,7 +451,7 @@ def test_whole_batches_count_the_same_where_truths_are_read_far_ahead_of_predict
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_is_left_in_the_state_when_everything_is_forgotten(seed: int) -> None:
     rows, config, state = _history(seed, 40), parse_config(SMALL), MemoryState()
-    stage = Score(config, 0, 1)
+    stage = Join(config, 0, 1)
     taken: dict[str, list[tuple[bytes, int, int, int]]] = {"prediction": [], "truth": []}
     for rank, (topic, value) in enumerate(rows):
         taken[topic].append((json.dumps(value).encode(), rank, rank, 0))

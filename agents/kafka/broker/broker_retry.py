@@ -30,7 +30,7 @@ class Patience:
     connection
         The broker.
     name, doing
-        Who waits, and for what; for messages such as "driftline-score-3: cannot commit yet".
+        Who waits, and for what; for messages such as "driftline-join-3: cannot commit yet".
     unwanted
         True ends the wait.
     """

@@ -98,7 +98,7 @@ class Connection:
         return name[len(self.prefix) :]
 
     def group(self, kind: str) -> str:
-        """Name of the consumer group of a kind of task, such as "driftline-score"."""
+        """Name of the consumer group of a kind of task, such as "driftline-join"."""
         return f"{self.settings.app}-{kind}"
 
     def properties(self, **extra: Any) -> dict[str, Any]:

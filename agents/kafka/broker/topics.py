@@ -18,10 +18,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from driftline.agents.kafka.broker.connection import LARGEST_RECORD, BrokerError, Connection
+from driftline.agents.kafka.broker.task_kinds import STAGES
 from driftline.schemas.kafka_settings import Kafka
 from driftline.schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, WINDOW_PARTIALS, dlq_name
 
-KINDS = ("score", "downstream")
+KINDS = tuple(STAGES)
 REQUEST_S = 30.0
 # A changelog is cut off at the front as it is copied forward; a segment is deleted as a whole, so
 # it must not be large.
@@ -92,8 +93,8 @@ def changelog(settings: Kafka, kind: str) -> str:
 
     Examples
     --------
-    >>> changelog(Kafka(), "score")
-    'driftline-score-changelog'
+    >>> changelog(Kafka(), "join")
+    'driftline-join-changelog'
     """
     return f"{settings.app}-{kind}-changelog"
 
@@ -137,7 +138,7 @@ def plan(settings: Kafka) -> list[Wanted]:
             )
     for kind in KINDS:
         segment = {"segment_bytes": str(CHANGELOG_SEGMENT_BYTES), "retention_bytes": "-1"}
-        topics.append(wanted(changelog(settings, kind), kind == "score", "delete", None, **segment))
+        topics.append(wanted(changelog(settings, kind), kind == "join", "delete", None, **segment))
     return topics
 
 

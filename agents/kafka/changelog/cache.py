@@ -18,10 +18,11 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from driftline.agents.kafka.broker.task_kinds import PLACES, STAGES
+from driftline.agents.kafka.broker.task_kinds import STAGES
 from driftline.agents.kafka.changelog.version import STATE_VERSION
 from driftline.agents.state.rocks import RocksState, StateError
 from driftline.agents.state.task_state import Cut, Extent, TaskState
+from driftline.streams.pipeline import PLACES
 
 log = logging.getLogger(__name__)
 

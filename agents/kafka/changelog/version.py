@@ -15,7 +15,7 @@ from typing import Final
 from driftline.agents.state.overlay import rewritten
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_duration
-from driftline.streams.join import Score
+from driftline.streams.join import Join
 from driftline.streams.join.entry import without_fingerprints
 from driftline.streams.join.state_keys import NO_ID
 
@@ -29,7 +29,7 @@ def _without_fingerprints(stage: str, key: bytes, value: bytes) -> bytes:
     same as what comes under its id again.
     """
     return (
-        without_fingerprints(value) if stage == Score.name and not key.startswith(NO_ID) else value
+        without_fingerprints(value) if stage == Join.name and not key.startswith(NO_ID) else value
     )
 
 

@@ -31,7 +31,7 @@ from driftline.schemas.settings import Config
 from driftline.schemas.times import MINUTE_MS, parse_time
 from driftline.schemas.topics import GROUND_TRUTH, OUTCOMES, PREDICTIONS, TICKS, WINDOW_PARTIALS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns, joined
-from driftline.streams.join import Score
+from driftline.streams.join import Join
 from driftline.streams.join.state_keys import NO_ID
 from driftline.streams.stage import Batch, State
 
@@ -45,7 +45,7 @@ rows wait at most to find out.
 """
 
 
-class ScoreProcessor:
+class JoinProcessor:
     """Stage 1 of one partition.
 
     Parameters
@@ -82,9 +82,7 @@ class ScoreProcessor:
         self._partition = partition
         self._state = state
         self._clock = clock
-        self._score = Score(
-            config, partition, config.kafka.input_partitions, config.kafka.partitions
-        )
+        self._join = Join(config, partition, config.kafka.input_partitions, config.kafka.partitions)
         self._ticking = Ticking(config, state, clock())
         self._ladders = Ladders(config, state, NO_ID + b"ladders")
         self._writer = Writer(config.kafka.app, config.kafka.partitions)
@@ -100,7 +98,7 @@ class ScoreProcessor:
         self._unread: frozenset[str] = frozenset()
         self._fed_ms = dict.fromkeys(_ROWS, clock())
         self._since_ms = clock()
-        marks = self._score.marks(state)
+        marks = self._join.marks(state)
         self._heads_ms = {PREDICTIONS: marks.prediction_ms, GROUND_TRUTH: marks.truth_ms}
 
     @property
@@ -173,12 +171,12 @@ class ScoreProcessor:
             outgoing.append(
                 Outgoing(TICKS, self._partition, str(self._partition).encode(), encode(tick))
             )
-        elif batch.predictions is None and batch.ground_truth is None and self._score.at_rest:
+        elif batch.predictions is None and batch.ground_truth is None and self._join.at_rest:
             return outgoing
         if batch.predictions is not None:
             self._ladders.note(model for model, _ in batch.predictions.names)
         partials, outcomes = [], []
-        for record in self._score.process(batch, self._state):
+        for record in self._join.process(batch, self._state):
             if record.topic == WINDOW_PARTIALS:
                 partials.append(record)
             elif record.topic == OUTCOMES:
@@ -226,14 +224,14 @@ class ScoreProcessor:
 
     def pending(self) -> bool:
         """Whether entries wait to be forgotten, or a tick is due."""
-        return not self._score.at_rest or self._tick() is not None
+        return not self._join.at_rest or self._tick() is not None
 
     def _tick(self) -> Tick | None:
         # What was taken and not yet applied is not in the marks, and an answer tells how far the
         # partition has come.
         if not self._caught_up or self._predictions or self._truths:
             return None
-        return self._ticking.due(self._clock(), self._score.marks(self._state))
+        return self._ticking.due(self._clock(), self._join.marks(self._state))
 
     def _refuse(self, received: Received, rejects: list[Reject], now_ms: int) -> None:
         place = dict(zip(received.offsets, range(len(received.offsets)), strict=True))
@@ -264,13 +262,13 @@ class ScoreProcessor:
         )
 
 
-def score_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFactory:
+def join_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFactory:
     """What makes the processor of a partition."""
 
     def make(
         partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]
-    ) -> ScoreProcessor:
-        return ScoreProcessor(config, partition, state_of(Score.name), clock=clock)
+    ) -> JoinProcessor:
+        return JoinProcessor(config, partition, state_of(Join.name), clock=clock)
 
     return make
 

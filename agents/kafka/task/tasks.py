@@ -34,7 +34,7 @@ class Tasks:
     runtime
         What the tasks of the worker share.
     kind
-        "score" or "downstream".
+        "join" or "downstream".
     factory
         Makes the processor of a task.
     reopened

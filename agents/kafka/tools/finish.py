@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.ranges import ranges
-from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, SCORE
+from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
 from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.agents.kafka.tools.lag import lags
 from driftline.schemas.decode import decode_ticks
@@ -125,7 +125,7 @@ def waited_for(
 
 def _unread(connection: Connection, asking: Finish) -> dict[tuple[str, int], int] | None:
     try:
-        return lags(connection, SCORE if asking.silent else DOWNSTREAM)
+        return lags(connection, JOIN if asking.silent else DOWNSTREAM)
     except KafkaException:
         return None
 

@@ -12,7 +12,7 @@ from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.ranges import ranges
 from driftline.schemas.topics import JOINED, REGISTRY_COMMANDS, WINDOW_PARTIALS
 
-INPUTS: Final = {"score": JOINED, "downstream": (WINDOW_PARTIALS, REGISTRY_COMMANDS)}
+INPUTS: Final = {"join": JOINED, "downstream": (WINDOW_PARTIALS, REGISTRY_COMMANDS)}
 """What each kind of task reads."""
 
 

@@ -54,7 +54,7 @@ def latency(
     bench.make_inputs()
     bench.fresh(config)
     chosen = (
-        {"score": "score", "downstream": "measure,decide,registry"} if split else {"worker": None}
+        {"join": "join", "downstream": "measure,decide,registry"} if split else {"worker": None}
     )
     load = Load(bench, rate, full=kind == "full")
     workers = {
