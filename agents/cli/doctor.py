@@ -54,7 +54,7 @@ def doctor(
     else:
         marks = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
         print_table(
-            ["", "Check", "What", "What to do"],
+            ["Level", "Check", "What", "What to do"],
             [(marks[found.level], found.check, found.message, found.remedy) for found in findings],
             empty="nothing to check",
         )

@@ -121,6 +121,7 @@ def list_models(
             for row in rows
         ],
         empty=f"no model version in {out}",
+        optional=("Reference", "Revision", "Up to", "Threshold"),
     )
 
 

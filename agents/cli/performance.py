@@ -13,6 +13,7 @@ from driftline.agents.cli.output import (
     WrongInput,
     console,
     example,
+    fit_columns,
     json_option,
     minute,
     model_options,
@@ -21,15 +22,12 @@ from driftline.agents.cli.output import (
     print_json,
     print_table,
     share,
+    wrap,
 )
 
 if TYPE_CHECKING:
     from driftline.schemas.results import Metric
 
-TABLE_WIDTH, METRIC_WIDTH = (
-    80,
-    17,
-)  # of the columns that are always there, and of each metric with its interval
 KINDS = ("tumbling", "sliding", "last_n", "since_deployment")
 USUAL = ("accuracy", "precision", "recall", "f1", "roc_auc")
 
@@ -112,42 +110,40 @@ def summary(
             f"no figure in {out} for segment {segment} of the {lane} lane"
             + (f" in window {window}" if window else "")
         )
-    elif console().width >= TABLE_WIDTH + METRIC_WIDTH * len(shown):
-        as_table(records, shown)
     else:
-        as_list(records, shown)
+        print_figures(records, shown)
     if any(not record.final for record in records):
         click.echo("* truths may still arrive; a later rung will say more")
 
 
-def as_table(records: list[Metric], shown: Sequence[str]) -> None:
-    """A line for each window, a column for each metric."""
-    print_table(
-        ["Model", "Window", "From", "Maturity", ">Labelled", *(f">{name}" for name in shown)],
-        [
-            (
-                f"{record.model_name} {record.model_version}",
-                record.window,
-                minute(record.window_start),
-                rung(record),
-                f"{number(record.n)} of {number(record.n_predictions)}\n{share(record.label_coverage)}",
-                *(figure(record, name, between="\n") for name in shown),
-            )
-            for record in records
-        ],
-        empty="",
-    )
-
-
-def as_list(records: list[Metric], shown: Sequence[str]) -> None:
-    """A paragraph for each window, for terminals that are too narrow for the table."""
-    for record in records:
-        click.echo(
-            f"{record.model_name} {record.model_version}, {record.window} from {minute(record.window_start)}, maturity {rung(record)}: "
-            f"{number(record.n)} of {number(record.n_predictions)} labelled ({share(record.label_coverage)})"
+def print_figures(records: list[Metric], shown: Sequence[str]) -> None:
+    """A table with a row per window and a column per metric; on a narrow terminal a list."""
+    columns = ["Model", "Window", "From", "Maturity", ">Labelled", *(f">{name}" for name in shown)]
+    rows = [
+        (
+            f"{record.model_name} {record.model_version}",
+            record.window,
+            minute(record.window_start),
+            rung(record),
+            f"{number(record.n)} of {number(record.n_predictions)}\n{share(record.label_coverage)}",
+            *(figure(record, name, between="\n") for name in shown),
         )
+        for record in records
+    ]
+    width = console().width
+    if fit_columns(columns, rows, width) is not None:
+        print_table(columns, rows, empty="")
+        return
+    for record in records:
+        heading = (
+            f"{record.model_name} {record.model_version}, {record.window} "
+            f"from {minute(record.window_start)}, maturity {rung(record)}: {number(record.n)} of "
+            f"{number(record.n_predictions)} labelled ({share(record.label_coverage)})"
+        )
+        click.echo(wrap(heading, width, hanging_indent="  "))
         for name in shown:
-            click.echo(f"  {name:<18} {figure(record, name, between=' ')}")
+            text = f"{name:<18} {figure(record, name, between=' ')}"
+            click.echo(wrap(text, width, "  ", " " * 21))
 
 
 def rung(record: Metric) -> str:

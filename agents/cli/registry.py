@@ -133,6 +133,7 @@ def show_as_of(
             for entry in entries
         ],
         empty=f"nothing was registered by {time}",
+        optional=("Reference", "Registered", "Revision"),
     )
 
 

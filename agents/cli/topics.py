@@ -99,7 +99,8 @@ def list_topics(config: Path | None, broker: str | None, as_json: bool) -> None:
                 )
                 for topic in found.values()
             ],
-            empty=f"none of the topics is on {connection.servers}; make them with driftline topics create",
+            empty=f"no topics on {connection.servers}; create them: driftline topics create",
+            optional=("Id", "Replicas"),
         )
 
 

@@ -50,6 +50,7 @@ def alert(
     severity: str = "warning",
     at: str = DAY.format(6),
     ends_at: str | None = None,
+    **more,
 ) -> Alert:
     return Alert(
         fingerprint=f"churn/1/all/{episode}",
@@ -60,10 +61,10 @@ def alert(
         rule="f1_low",
         status=status,
         severity=severity,
-        summary=f"F1 in {episode} is below 0.8.",
         starts_at=DAY.format(6),
         at=at,
         ends_at=ends_at,
+        **{"summary": f"F1 in {episode} is below 0.8."} | more,
     )
 
 
@@ -113,13 +114,30 @@ def out(tmp_path):
     write(
         tmp_path,
         "alerts",
-        alert("first", status="firing"),
+        alert(
+            "first",
+            status="firing",
+            metric="f1",
+            value=0.7123,
+            threshold=0.8,
+            comparator="<",
+            n=1_234,
+            ci=(0.69, 0.73),
+            window="7d/1d",
+        ),
         alert("second", status="firing", severity="critical"),
     )
     write(
         tmp_path,
         "alerts",
-        alert("first", status="resolved", at=DAY.format(7), ends_at=DAY.format(7)),
+        alert(
+            "first",
+            status="resolved",
+            at=DAY.format(7),
+            ends_at=DAY.format(7),
+            summary="F1 in first is back at 0.85.",
+            value=0.85,
+        ),
     )
     write(
         tmp_path,
@@ -248,7 +266,7 @@ def test_summary_without_any_record_says_what_it_looked_for(out):
 # alerts
 
 
-def test_alerts_list_has_one_line_an_episode_with_its_last_word(out):
+def test_alerts_list_has_one_row_per_episode_with_its_latest_status(out):
     assert [(row["alert_id"], row["status"]) for row in document(out, "alerts", "list")] == [
         ("first", "resolved"),
         ("second", "firing"),
@@ -257,6 +275,50 @@ def test_alerts_list_has_one_line_an_episode_with_its_last_word(out):
         "critical firing 2026-01-06 00:00 - churn 1 all f1_low F1 in second is below 0.8."
         in shown(out, "alerts", "list")
     )
+
+
+def test_resolved_alert_shows_why_it_fired_and_how_it_was_resolved(out):
+    text = shown(out, "alerts", "list")
+    assert "f1_low F1 in first is below 0.8. F1 in first is back at 0.85. first" in text
+    row, other = document(out, "alerts", "list")
+    assert row["why_fired"] == "F1 in first is below 0.8."
+    assert row["summary"] == "F1 in first is back at 0.85."
+    assert other["why_fired"] == other["summary"] == "F1 in second is below 0.8."
+
+
+def test_resolved_alert_whose_firing_record_has_expired_has_no_reason(out):
+    write(out, "alerts", alert("third", status="resolved", at=DAY.format(7)))
+    *_, row = document(out, "alerts", "list")
+    assert (row["alert_id"], row["why_fired"]) == ("third", None)
+
+
+def test_alert_show_has_every_record_of_the_episode(out):
+    write(out, "alerts", alert("third", status="firing"))
+    records = document(out, "alerts", "show", "first")
+    assert [(record["status"], record["value"]) for record in records] == [
+        ("firing", 0.7123),
+        ("resolved", 0.85),
+    ]
+    text = shown(out, "alerts", "show", "first")
+    assert "f1_low of churn 1, segment all" in text
+    assert (
+        "2026-01-06 00:00 firing warning f1 0.712 [0.690, 0.730] < 0.800 - 1,234 7d/1d - "
+        "F1 in first is below 0.8." in text
+    )
+    assert "2026-01-07 00:00 resolved warning" in text
+    assert "F1 in first is back at 0.85." in text
+    assert "third" not in text
+
+
+def test_alert_show_of_an_unknown_id_ends_with_two_and_names_the_nearest(out):
+    arguments = ["alerts", "show", "secnd", "--out", str(out)]
+    result = CliRunner().invoke(driftline, arguments)
+    assert result.exit_code == 2
+    assert f"no alert secnd in {out}; the nearest of 2 IDs: second" in result.output
+    (out / "alerts.jsonl").unlink()
+    result = CliRunner().invoke(driftline, arguments)
+    assert result.exit_code == 2
+    assert "it has no alerts" in result.output
 
 
 def test_alerts_that_fire_or_are_severe(out):

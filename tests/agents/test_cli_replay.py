@@ -235,7 +235,7 @@ def test_on_a_narrow_terminal_alerts_keep_their_sentence(trial):
         ["alerts", "list", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "80"}
     )
     assert "Rule: f1_low" in said
-    assert "What: F1 of churn 1.4.2" in said
+    assert "Why: F1 of churn 1.4.2" in said
     wide = printed_on_a_terminal(
         ["alerts", "list", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "200"}
     )
