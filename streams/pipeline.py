@@ -23,10 +23,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
+
+from driftline.schemas.rejects import Reject
 from driftline.schemas.settings import Config
-from driftline.schemas.topics import REGISTRY, WINDOW_PARTIALS
+from driftline.schemas.topics import OUTCOMES, REGISTRY, WINDOW_PARTIALS
 from driftline.streams.decide import Decide
-from driftline.streams.join import Join
+from driftline.streams.join import Join, Marks
+from driftline.streams.log_order import rank_rows
 from driftline.streams.measure import Measure
 from driftline.streams.measure.timing.frontier import Frontier
 from driftline.streams.registry import Registry
@@ -35,6 +39,65 @@ from driftline.streams.stage import Batch, Record, Stage, State
 STAGES: Final[tuple[type[Stage], ...]] = (Join, Measure, Decide, Registry)
 PLACES: Final = {stage.name: place for place, stage in enumerate(STAGES)}
 """Place of each stage in the keys of a state store; never reorder."""
+
+
+class UpstreamResult(msgspec.Struct, gc=False):
+    """What stage 1 emits for one batch.
+
+    Attributes
+    ----------
+    partials
+        Partials and watermarks for stage 2.
+    outcomes
+        Joined rows, in the order of the rows that led to them.
+    conflicts
+        Predictions that contradict an accepted one, in offset order: dead letters whose bytes the
+        driver adds.
+    """
+
+    partials: list[Record]
+    outcomes: list[Record]
+    conflicts: list[Reject]
+
+
+class Upstream:
+    """Stage 1 of one partition.
+
+    Parameters
+    ----------
+    partition, partitions
+        Number of the partition of the input topics, and how many there are.
+    target_partitions
+        Number of partitions of `window-partials`.
+    """
+
+    def __init__(
+        self, config: Config, partition: int, partitions: int, target_partitions: int = 1
+    ) -> None:
+        self._join = Join(config, partition, partitions, target_partitions)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether another call without rows would change nothing."""
+        return self._join.at_rest
+
+    def marks(self, state: State) -> Marks:
+        """Watermarks of the partition."""
+        return self._join.marks(state)
+
+    def process(self, batch: Batch, state: State) -> UpstreamResult:
+        """Rank the rows of a batch if the driver has not, and join them."""
+        if not batch.ranked:
+            rank_rows(batch.predictions, batch.ground_truth)
+        result = UpstreamResult([], [], [])
+        for record in self._join.process(batch, state):
+            if record.topic == WINDOW_PARTIALS:
+                result.partials.append(record)
+            elif record.topic == OUTCOMES:
+                result.outcomes.append(record)
+            else:
+                result.conflicts.append(record.value)
+        return result
 
 
 class Downstream:

@@ -66,8 +66,10 @@ class Batch(msgspec.Struct, gc=False):
     partition
         Number of the partition, of all the stage's input topics.
     predictions, ground_truth
-        Stage 1 only: the decoded rows as columns, or None where there are none. `rank` of the
-        columns is the order in which the rows of both topics were read.
+        Stage 1 only: the decoded rows as columns, or None where there are none.
+    ranked
+        Stage 1 only: whether `rank` of the columns is set, as a driver does that merges the rows of
+        several partitions. Otherwise the rows of this batch are ranked by themselves.
     tick_ms
         Stage 1 only: event time that the partition has reached after this batch even if no row says
         so.
@@ -81,6 +83,7 @@ class Batch(msgspec.Struct, gc=False):
     partition: int = 0
     predictions: PredictionColumns | None = None
     ground_truth: GroundTruthColumns | None = None
+    ranked: bool = False
     tick_ms: int | None = None
     ended_ms: int | None = None
     records: Mapping[str, Sequence[Any]] = {}

@@ -50,18 +50,18 @@ from driftline.schemas.topics import (
     HISTOGRAMS,
     METRICS,
     OUTCOMES,
+    PREDICTIONS,
     RECOMMENDATIONS,
     REGISTRY,
     REGISTRY_COMMANDS,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
     TICKS,
-    WINDOW_PARTIALS,
 )
 from driftline.streams import pipeline
 from driftline.streams.join import Join
-from driftline.streams.pipeline import PLACES
-from driftline.streams.stage import Batch, Record, Stage, State
+from driftline.streams.pipeline import PLACES, UpstreamResult
+from driftline.streams.stage import Batch, Record, State
 
 STATE_FOLDER: Final = "state"
 TABLE_LOG_FOLDER: Final = "log"
@@ -71,7 +71,6 @@ PANES_PER_COMMIT: Final = 256
 __all__ = ["Downstream", "Progress", "ReplaySummary", "Stages", "end_of_time", "replay"]
 
 _MARK: Final = "run"
-_DLQ: Final = ".dlq"
 _RESULTS: Final = (
     METRICS,
     HISTOGRAMS,
@@ -82,6 +81,12 @@ _RESULTS: Final = (
     REGISTRY_EFFECTS,
     REGISTRY,
 )
+
+
+class Upstream(Protocol):
+    """Stage 1 of one partition, as `driftline.streams.pipeline.Upstream` runs it."""
+
+    def process(self, batch: Batch, state: State, /) -> UpstreamResult: ...
 
 
 class Downstream(Protocol):
@@ -97,7 +102,7 @@ class Downstream(Protocol):
 class Stages(Struct, frozen=True):
     """Stage 1 of every partition, and what makes stages 2 to 4 from the state of each by its name."""
 
-    join: Sequence[Stage]
+    upstream: Sequence[Upstream]
     downstream: Callable[[Callable[[str], State]], Downstream]
 
 
@@ -288,9 +293,9 @@ class _Run:
                 files.get(REGISTRY_COMMANDS), position, latest_ms=latest_ms, refused=refused
             )
             opened.callback(self._recorded.close)
-        self._join = [
-            (stage, state.task(PLACES[stage.name], partition))
-            for partition, stage in enumerate(stages.join)
+        self._upstream = [
+            (stage, state.task(PLACES[Join.name], partition))
+            for partition, stage in enumerate(stages.upstream)
         ]
         self._downstream = stages.downstream(lambda name: state.task(PLACES[name], 0))
 
@@ -313,7 +318,7 @@ class _Run:
         while (step := self._merge.step(self._batch)) is not None:
             self._mark.first_ms = self._mark.first_ms or _first_ms(step)
             self._mark.last_ms = self._mark.clock_ms = max(self._mark.last_ms, step.event_ms)
-            self._join_step(step.batches, step)
+            self._upstream_step(step.batches, step)
             self._settle()
         if self._ticks is not None:
             self._rest(self._ticks)
@@ -334,8 +339,8 @@ class _Run:
         )
         at_rest = False
         while not at_rest:
-            self._join_step(self._merge.rest(ticks), None)
-            at_rest = not any(state.changed for _, state in self._join)
+            self._upstream_step(self._merge.rest(ticks), None)
+            at_rest = not any(state.changed for _, state in self._upstream)
             self._settle()
 
     def _close_windows(self) -> None:
@@ -351,13 +356,13 @@ class _Run:
             now_ms, ended_ms = self._mark.clock_ms, self._mark.last_ms
             batches = [
                 Batch(partition=partition, tick_ms=now_ms, ended_ms=ended_ms)
-                for partition in range(len(self._join))
+                for partition in range(len(self._upstream))
             ]
-            self._join_step(batches, None)
+            self._upstream_step(batches, None)
             # Stage 1 forgets a bounded number of entries in one call, so at the end of time it is
             # called until nothing changes.
             at_rest = self._mark.clock_ms == self._mark.end_ms and not any(
-                state.changed for _, state in self._join
+                state.changed for _, state in self._upstream
             )
             self._settle()
         self._finish(time_is_over=True)
@@ -373,24 +378,19 @@ class _Run:
         self._mark.phase = "done"
         self._commit()
 
-    def _join_step(self, batches: Sequence[Batch], step: Step | None) -> None:
+    def _upstream_step(self, batches: Sequence[Batch], step: Step | None) -> None:
         """Run stage 1 on every partition and hand its partials to stage 2."""
         partials: list[Record] = []
-        others: list[Record] = []
-        found: dict[str, list[tuple[int, Reject]]] = {}
-        for (stage, state), batch in zip(self._join, batches, strict=True):
-            for record in stage.process(batch, state):
-                if record.topic == WINDOW_PARTIALS:
-                    partials.append(record)
-                elif record.topic.endswith(_DLQ):
-                    found.setdefault(record.topic.removesuffix(_DLQ), []).append(
-                        (batch.partition, record.value)
-                    )
-                else:
-                    others.append(record)
-        self._emit(sorted(others, key=lambda record: record.rank))
+        outcomes: list[Record] = []
+        conflicts: list[tuple[int, Reject]] = []
+        for (upstream, state), batch in zip(self._upstream, batches, strict=True):
+            result = upstream.process(batch, state)
+            partials += result.partials
+            outcomes += result.outcomes
+            conflicts += [(batch.partition, reject) for reject in result.conflicts]
+        self._emit(sorted(outcomes, key=lambda record: record.rank))
         for topic, portion in (step.portions if step else {}).items():
-            self._dead_letters.write(topic, portion, found.get(topic, ()))
+            self._dead_letters.write(topic, portion, conflicts if topic == PREDICTIONS else ())
         self._downstream.merge([record.value for record in partials])
 
     def _settle(self) -> None:
@@ -484,7 +484,7 @@ def end_of_time(config: Config, last_ms: int) -> int:
 def _pipeline(config: Config, partitions: int, *, follow: bool) -> Stages:
     """The stages of `driftline.streams.pipeline`."""
     return Stages(
-        [Join(config, partition, partitions) for partition in range(partitions)],
+        [pipeline.Upstream(config, partition, partitions) for partition in range(partitions)],
         lambda states: pipeline.Downstream(config, states, follow=follow),
     )
 

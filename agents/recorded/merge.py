@@ -1,11 +1,9 @@
 """The topics of a recorded log merged into steps, in an order that is a function of the files
 alone.
 
-Order: by the running maximum of event time in the row's own file, then predictions before ground
-truth before ticks, then by line. Lines of a file therefore never overtake each other, a file is
-never sorted, and nothing has to be read ahead to know what comes next; a row that lies behind
-others of its file keeps its place behind them. Neither the number of partitions nor the size of a
-step has a part in it.
+The order is that of `driftline.streams.log_order`: predictions before ground truth before ticks
+where keys are equal, then by line. Nothing has to be read ahead to know what comes next. Neither
+the number of partitions nor the size of a step has a part in it.
 
 Every row carries the tick in force when it arrives. In a log without recorded ticks that is the
 start of the pane that the merged order has reached: all partitions are ticked when the merged head
@@ -34,6 +32,7 @@ from driftline.agents.recorded.topic_log import (
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.hashing import partitions_of
+from driftline.streams.log_order import merged_ranks
 from driftline.streams.stage import Batch
 
 # In the order in which equal keys are merged.
@@ -171,7 +170,7 @@ class Merge:
         truths_at = _by_partition(known.partition, truths.ids, self._partitions)
         batches = []
         for partition in range(self._partitions):
-            batch = Batch(partition=partition)
+            batch = Batch(partition=partition, ranked=True)
             if len(at := predictions_at[partition]):
                 batch.predictions = predictions.take(at)
             if len(at := truths_at[partition]):
@@ -241,30 +240,6 @@ def columns_by_topic(positive_label: Callable[[str], str | None]) -> dict[str, A
         PREDICTIONS: partial(PredictionColumns.of, positive_label=positive_label),
         GROUND_TRUTH: GroundTruthColumns.of,
     }
-
-
-def merged_ranks(keys: Sequence[Indexes]) -> list[Indexes]:
-    """Position of each item when sorted sequences are merged, earlier sequences first where keys
-    are equal.
-
-    Parameters
-    ----------
-    keys
-        Several arrays, each in ascending order.
-
-    Examples
-    --------
-    >>> [r.tolist() for r in merged_ranks([np.array([1, 5, 5]), np.array([0, 5])])]
-    [[1, 2, 3], [0, 4]]
-    """
-    ranks = []
-    for i, mine in enumerate(keys):
-        rank = np.arange(len(mine))
-        for j, other in enumerate(keys):
-            if i != j:
-                rank += np.searchsorted(other, mine, side="right" if j < i else "left")
-        ranks.append(rank)
-    return ranks
 
 
 def _by_partition(partition: Indexes, ids: list[bytes], partitions: int) -> list[Indexes]:

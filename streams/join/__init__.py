@@ -5,6 +5,6 @@
 enough; `increments.py` turns it all into partials.
 """
 
-from driftline.streams.join.stage import Join
+from driftline.streams.join.stage import Join, Marks
 
-__all__ = ["Join"]
+__all__ = ["Join", "Marks"]

@@ -16,21 +16,19 @@ from driftline.agents.inprocess.replay import Stages
 from driftline.schemas.decode import Reject
 from driftline.schemas.results import Metric, Outcome, RegistryEvent
 from driftline.schemas.times import format_time
+from driftline.streams.pipeline import UpstreamResult
 from driftline.streams.stage import Batch, Record, State
 
 HOUR = 3_600_000
 
 
-class StubJoin:
+class StubUpstream:
     """Stage 1: one metric-like count by pane of what was joined, one outcome for each truth."""
-
-    name = "join"
-    inputs = ("predictions", "ground-truth", "ticks")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
 
-    def process(self, batch: Batch, state: State) -> list[Record]:
+    def process(self, batch: Batch, state: State) -> UpstreamResult:
         held = state.get(b"watermark")
         watermark = int(held) if held else 0
         rows: list[tuple[int, str, Any, int]] = []
@@ -38,7 +36,7 @@ class StubJoin:
             for i in range(len(columns) if columns is not None else 0):
                 rows.append((int(columns.rank[i]), kind, columns, i))  # type: ignore[union-attr]
         counts: dict[int, int] = {}
-        records: list[Record] = []
+        result = UpstreamResult([], [], [])
         for rank, kind, columns, i in sorted(rows, key=lambda row: row[:2]):
             watermark = max(watermark, int(columns.tick_ms[i]))
             time_ms, key = int(columns.timestamp_ms[i]), columns.ids[i]
@@ -54,7 +52,7 @@ class StubJoin:
                         "conflict",
                         f"predictions@{int(columns.offset[i])}: conflict",
                     )
-                    records.append(Record("predictions.dlq", said))
+                    result.conflicts.append(said)
                     continue
                 state.put(b"e" + key, json.dumps([time_ms, late_ms]).encode())
                 bucket = b"b%013d" % (time_ms // HOUR)
@@ -74,13 +72,14 @@ class StubJoin:
                     correct=True,
                     delay_ms=time_ms - predicted_ms,
                 )
-                records.append(Record("outcomes", outcome, rank))
+                result.outcomes.append(Record("outcomes", outcome, rank))
         watermark = max(watermark, batch.tick_ms or 0)
         state.put(b"watermark", b"%d" % watermark)
         self._forget(watermark, state)
         if counts or watermark > int(held or 0):
-            records.append(Record("window-partials", (self.partition, watermark, counts)))
-        return records
+            partial = (self.partition, watermark, counts)
+            result.partials.append(Record("window-partials", partial))
+        return result
 
     def _forget(self, watermark: int, state: State) -> None:
         last = int(state.get(b"forgotten") or 0)
@@ -178,6 +177,6 @@ class StubDownstream:
 def stub_stages(partitions: int) -> Stages:
     """The stub stages for a run."""
     return Stages(
-        [StubJoin(partition) for partition in range(partitions)],
+        [StubUpstream(partition) for partition in range(partitions)],
         lambda states: StubDownstream(states, partitions),
     )

@@ -372,8 +372,8 @@ def test_a_state_of_an_older_version_is_lifted_step_by_step(
     target = Overlay(lambda keys: [b"old"] * len(keys), bare=False)
     target.apply(lifted(changes, 1)["join"])
     assert target.get_many([b"a", b"b", b"c", b"5", b"x"]) == [
-        b"score1a",
-        b"score2b",
+        b"join1a",
+        b"join2b",
         None,
         None,
         b"old",

@@ -14,7 +14,6 @@ from typing import Any
 from driftline.agents.inprocess.replay import Stages, replay
 from driftline.schemas.config import Config, load_config
 from driftline.streams import pipeline
-from driftline.streams.join import Join
 from driftline.streams.stage import Batch, Record, State
 
 # Children are forked from a server that has imported everything and has opened no database.
@@ -98,24 +97,24 @@ def _run_and_die(log: Path, out: Path, partitions: int, batch: int, at: int) -> 
 
 
 def _interrupted(config: Config, partitions: int, action: Callable[[], None]) -> Stages:
-    join = [
-        _Interrupted(Join(config, partition, partitions), action) for partition in range(partitions)
+    upstream = [
+        _InterruptedUpstream(pipeline.Upstream(config, partition, partitions), action)
+        for partition in range(partitions)
     ]
     return Stages(
-        join, lambda states: _InterruptedDownstream(pipeline.Downstream(config, states), action)
+        upstream, lambda states: _InterruptedDownstream(pipeline.Downstream(config, states), action)
     )
 
 
-class _Interrupted:
-    """A stage with an action before each batch."""
+class _InterruptedUpstream:
+    """Stage 1 with an action before each batch."""
 
-    def __init__(self, stage: Join, action: Callable[[], None]) -> None:
-        self.name, self.inputs = stage.name, stage.inputs
-        self._stage, self._action = stage, action
+    def __init__(self, upstream: pipeline.Upstream, action: Callable[[], None]) -> None:
+        self._upstream, self._action = upstream, action
 
-    def process(self, batch: Batch, state: State, /) -> list[Record]:
+    def process(self, batch: Batch, state: State, /) -> pipeline.UpstreamResult:
         self._action()
-        return self._stage.process(batch, state)
+        return self._upstream.process(batch, state)
 
 
 class _InterruptedDownstream:

@@ -10,7 +10,6 @@ from typing import Any
 
 from driftline.agents.inprocess.replay import Stages, replay
 from driftline.schemas.config import load_config
-from driftline.streams.join import Join
 from driftline.streams.lanes import (
     CELLS,
     COUNT,
@@ -20,6 +19,7 @@ from driftline.streams.lanes import (
     PREDICTED_POSITIVE,
 )
 from driftline.streams.partial import Partial
+from driftline.streams.pipeline import Upstream
 from tests.oracle.figures import NEGATIVE, POSITIVE, Figure, Place
 from tests.oracle.settings import Settings
 
@@ -74,7 +74,7 @@ def run(log: Path, out: Path, *, partitions: int, batch: int) -> dict[Place, Fig
     config = load_config(log / "driftline.toml")
     total = Sum()
     stages = Stages(
-        [Join(config, partition, partitions) for partition in range(partitions)],
+        [Upstream(config, partition, partitions) for partition in range(partitions)],
         lambda states: total,
     )
     replay(log, out, config, partitions=partitions, batch=batch, stages=stages)

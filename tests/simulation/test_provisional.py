@@ -13,7 +13,6 @@ from driftline.agents.inprocess.replay import Stages, replay
 from driftline.schemas.config import load_config
 from driftline.schemas.results import Metric
 from driftline.streams import pipeline
-from driftline.streams.join import Join
 from driftline.streams.stage import Record
 from tests.simulation import runs
 from tests.simulation.histories import write
@@ -60,7 +59,7 @@ def test_open_windows_shown_at_random_moments_change_no_byte(tmp_path: Path, see
     )
     shown: list[Record] = []
     stages = Stages(
-        [Join(config, partition, partitions) for partition in range(partitions)],
+        [pipeline.Upstream(config, partition, partitions) for partition in range(partitions)],
         lambda states: Asked(pipeline.Downstream(config, states, provisional=True), random, shown),
     )
     replay(log, tmp_path / "asked", config, partitions=partitions, batch=batch, stages=stages)

@@ -22,17 +22,18 @@ from driftline.agents.kafka.stages.maturity_ladders import Ladders
 from driftline.agents.kafka.stages.ticking import Ticking
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.recorded.log_files import decoders
-from driftline.agents.recorded.merge import columns_by_topic, merged_ranks
+from driftline.agents.recorded.merge import columns_by_topic
 from driftline.agents.recorded.topic_log import AsColumns
 from driftline.schemas.events import Tick
 from driftline.schemas.rejects import Reject
 from driftline.schemas.results import encode
 from driftline.schemas.settings import Config
 from driftline.schemas.times import MINUTE_MS, parse_time
-from driftline.schemas.topics import GROUND_TRUTH, OUTCOMES, PREDICTIONS, TICKS, WINDOW_PARTIALS
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns, joined
 from driftline.streams.join import Join
 from driftline.streams.join.state_keys import NO_ID
+from driftline.streams.pipeline import Upstream
 from driftline.streams.stage import Batch, State
 
 _ROWS = (PREDICTIONS, GROUND_TRUTH)
@@ -82,7 +83,9 @@ class JoinProcessor:
         self._partition = partition
         self._state = state
         self._clock = clock
-        self._join = Join(config, partition, config.kafka.input_partitions, config.kafka.partitions)
+        self._upstream = Upstream(
+            config, partition, config.kafka.input_partitions, config.kafka.partitions
+        )
         self._ticking = Ticking(config, state, clock())
         self._ladders = Ladders(config, state, NO_ID + b"ladders")
         self._writer = Writer(config.kafka.app, config.kafka.partitions)
@@ -98,7 +101,7 @@ class JoinProcessor:
         self._unread: frozenset[str] = frozenset()
         self._fed_ms = dict.fromkeys(_ROWS, clock())
         self._since_ms = clock()
-        marks = self._join.marks(state)
+        marks = self._upstream.marks(state)
         self._heads_ms = {PREDICTIONS: marks.prediction_ms, GROUND_TRUTH: marks.truth_ms}
 
     @property
@@ -157,7 +160,8 @@ class JoinProcessor:
         self._ticking.write(answered=tick is not None)
         outgoing, taken = self._refused, self._taken
         batch = Batch(partition=self._partition)
-        batch.predictions, batch.ground_truth = _merged(self._predictions, self._truths)
+        batch.predictions = joined(self._predictions) if self._predictions else None
+        batch.ground_truth = joined(self._truths) if self._truths else None
         self._predictions, self._truths, self._refused, self._taken, self._rows = [], [], [], [], 0
         if tick is not None:
             tick = msgspec.structs.replace(
@@ -171,19 +175,15 @@ class JoinProcessor:
             outgoing.append(
                 Outgoing(TICKS, self._partition, str(self._partition).encode(), encode(tick))
             )
-        elif batch.predictions is None and batch.ground_truth is None and self._join.at_rest:
+        elif batch.predictions is None and batch.ground_truth is None and self._upstream.at_rest:
             return outgoing
         if batch.predictions is not None:
             self._ladders.note(model for model, _ in batch.predictions.names)
-        partials, outcomes = [], []
-        for record in self._join.process(batch, self._state):
-            if record.topic == WINDOW_PARTIALS:
-                partials.append(record)
-            elif record.topic == OUTCOMES:
-                outcomes.append(record)
-            else:
-                outgoing.append(self._conflict(record.value, taken))
-        return outgoing + self._writer.said(outcomes) + self._writer.partials(partials)
+        result = self._upstream.process(batch, self._state)
+        outgoing += [self._conflict(reject, taken) for reject in result.conflicts]
+        return (
+            outgoing + self._writer.said(result.outcomes) + self._writer.partials(result.partials)
+        )
 
     def waits(self) -> tuple[str, str] | None:
         """The topic that is ahead, and the other one.
@@ -224,14 +224,14 @@ class JoinProcessor:
 
     def pending(self) -> bool:
         """Whether entries wait to be forgotten, or a tick is due."""
-        return not self._join.at_rest or self._tick() is not None
+        return not self._upstream.at_rest or self._tick() is not None
 
     def _tick(self) -> Tick | None:
         # What was taken and not yet applied is not in the marks, and an answer tells how far the
         # partition has come.
         if not self._caught_up or self._predictions or self._truths:
             return None
-        return self._ticking.due(self._clock(), self._join.marks(self._state))
+        return self._ticking.due(self._clock(), self._upstream.marks(self._state))
 
     def _refuse(self, received: Received, rejects: list[Reject], now_ms: int) -> None:
         place = dict(zip(received.offsets, range(len(received.offsets)), strict=True))
@@ -271,23 +271,3 @@ def join_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFac
         return JoinProcessor(config, partition, state_of(Join.name), clock=clock)
 
     return make
-
-
-def _merged(
-    predictions: list[PredictionColumns], truths: list[GroundTruthColumns]
-) -> tuple[Any, Any]:
-    """The parts of each topic as one, None without any, ranked as a replay would read them: by
-    event time, without reordering a topic.
-    """
-    both: list[Any] = [
-        joined(predictions) if predictions else None,
-        joined(truths) if truths else None,
-    ]
-    there = [columns for columns in both if columns is not None]
-    for columns, rank in zip(
-        there,
-        merged_ranks([np.maximum.accumulate(each.timestamp_ms) for each in there]),
-        strict=True,
-    ):
-        columns.rank = rank
-    return both[0], both[1]

@@ -2,16 +2,15 @@
 show.
 
 Input topics become lines of `driftline.agents.recorded.topic_log.Exported`: the value as it lies on
-the topic, its partition and offset, and whether the live run refused it. Partitions are merged by
-the running maximum of event time at their heads, as the topics of a log are when it is replayed, so
-that nothing becomes late by exporting it. Output topics become plain lines, in the order of each
+the topic, its partition and offset, and whether the live run refused it. Partitions are merged in
+the order of a log (`driftline.streams.log_order`), as the topics of a log are when it is replayed,
+so that nothing becomes late by exporting it. Output topics become plain lines, in the order of each
 partition.
 """
 
 from __future__ import annotations
 
 import base64
-import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -44,6 +43,7 @@ from driftline.schemas.topics import (
     TOPICS,
     dlq_name,
 )
+from driftline.streams.log_order import merge_sources
 
 # What the join refuses, it refuses again in a replay: the row itself was well formed.
 _JUDGED_BY_THE_JOIN: Final = "conflict"
@@ -111,8 +111,8 @@ def export(
         refusals, letters = _refusals(connection, topic, letters_at[dlq_name(topic)])
         if letters:
             counts[dlq_name(topic)] = _write(out, dlq_name(topic), iter(letters), told)
-        merged = heapq.merge(
-            *(_timed(connection, part, len(wanted[topic])) for part in wanted[topic]), key=_first
+        merged = merge_sources(
+            _timed(connection, part, len(wanted[topic])) for part in wanted[topic]
         )
         counts[topic] = _write(
             out, topic, (_line(message, refusals) for _, message in merged), told
@@ -163,13 +163,12 @@ _EVENT_TIMES: Final[dict[str, Decode]] = {
 
 
 def _timed(connection: Connection, wanted: Range, partitions: int) -> Iterator[tuple[int, Fetched]]:
-    """Records of a range with the largest event time of the valid ones up to and including each.
+    """Event time in ms and record of a range; 0 for an invalid record.
 
     A command that lies where its model is not is left out: a worker passes it on, and what comes of
     it comes of the copy.
     """
     decode = _EVENT_TIMES[wanted.topic]
-    high_ms = 0
     for messages in records(connection, wanted):
         if wanted.topic == TICKS:
             # A tick that does not say since when it holds is a request; what came of it is a tick
@@ -192,8 +191,7 @@ def _timed(connection: Connection, wanted: Range, partitions: int) -> Iterator[t
             elsewhere = {index for index, home in homes if home != wanted.partition}
         for index, message in enumerate(messages):
             if index not in elsewhere:
-                high_ms = max(high_ms, times.get(index, 0))
-                yield high_ms, message
+                yield times.get(index, 0), message
 
 
 def _line(message: Fetched, refusals: Refusals) -> bytes:
@@ -307,10 +305,6 @@ _PROVISIONAL = msgspec.json.Decoder(_Provisional)
 _EVENT = msgspec.json.Decoder(_Event)
 _EFFECT = msgspec.json.Decoder(_Effect)
 _encode = msgspec.json.Encoder().encode
-
-
-def _first(timed: tuple[int, Any]) -> int:
-    return timed[0]
 
 
 def _write(out: Path, topic: str, lines: Iterator[bytes], told: Callable[[str, int], None]) -> int:

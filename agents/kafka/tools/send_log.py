@@ -1,12 +1,11 @@
 """A recorded log onto the input topics of a broker, as producers would have sent it.
 
-The files are merged by the running maximum of event time at their heads, as in a replay, so that a
-truth is not sent long before or after its prediction. Ticks are left out: workers make their own.
+The files are merged in the order of a log (`driftline.streams.log_order`), as in a replay. Ticks are
+left out: workers make their own.
 """
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from driftline.agents.recorded.topic_log import exported_value, is_exported
 from driftline.schemas.decode import decode_commands, decode_predictions, decode_truths
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS
+from driftline.streams.log_order import merge_sources
 
 FED: Final = (PREDICTIONS, GROUND_TRUTH, REGISTRY_COMMANDS)
 FLUSH_S: Final = 120.0
@@ -75,8 +75,8 @@ def feed(
     )
     counts = dict.fromkeys(files, 0)
     began = time.monotonic()
-    merged = heapq.merge(*(_timed(topic, path) for topic, path in files.items()), key=_first)
-    for sent, (at_ms, topic, key, value) in enumerate(merged, 1):
+    merged = merge_sources(_timed(topic, path) for topic, path in files.items())
+    for sent, (at_ms, (topic, key, value)) in enumerate(merged, 1):
         while True:
             try:
                 producer.produce(connection.name(topic), value, key=key)
@@ -106,15 +106,15 @@ def feed(
     return counts
 
 
-_Timed = tuple[int, str, bytes | None, bytes]
+_Sent = tuple[str, bytes | None, bytes]
 
 
-def _timed(topic: str, path: Path) -> Iterator[_Timed]:
-    """Largest event time so far, topic, key and value of each line; a value that is not accepted
-    has no key.
+def _timed(topic: str, path: Path) -> Iterator[tuple[int, _Sent]]:
+    """Event time in ms, topic, key and value of each line; an invalid value has neither time nor
+    key.
     """
     exported = is_exported(path)
-    decode, high_ms = _DECODE[topic], 0
+    decode = _DECODE[topic]
     with LineFile(path) as lines:
         while (portion := lines.read()) is not None:
             values = list(map(exported_value, portion.values)) if exported else portion.values
@@ -122,10 +122,10 @@ def _timed(topic: str, path: Path) -> Iterator[_Timed]:
             known = dict(zip(good, rows, strict=True))
             for index, value in enumerate(values):
                 row = known.get(index)
-                key = None if row is None else _key(row)
-                if row is not None:
-                    high_ms = max(high_ms, _time_ms(row))
-                yield high_ms, topic, key, value
+                if row is None:
+                    yield 0, (topic, None, value)
+                else:
+                    yield _time_ms(row), (topic, _key(row), value)
 
 
 def _key(row: Any) -> bytes:
@@ -135,10 +135,6 @@ def _key(row: Any) -> bytes:
 
 def _time_ms(row: Any) -> int:
     return int(row.timestamp_ms) if hasattr(row, "timestamp_ms") else parse_time(row.timestamp)
-
-
-def _first(timed: _Timed) -> int:
-    return timed[0]
 
 
 _DECODE: Final[dict[str, Any]] = {
