@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftline.agents.cli.inputs import reading
+from driftline.agents.cli.inputs import report_read_errors
 from driftline.agents.cli.output import (
     WrongInput,
     example,
@@ -69,7 +69,7 @@ def list_alerts(
 
     from driftline.agents.output_folder import Output, Selection
 
-    with reading():
+    with report_read_errors():
         chosen = Selection(model_name=model_name, model_version=model_version)
         episodes = _records_by_episode(Output(out).alerts(chosen))
     least = SEVERITIES.index(severity)
@@ -123,7 +123,7 @@ def show_alert(alert_id: str, out: Path, as_json: bool) -> None:
     """
     from driftline.agents.output_folder import Output
 
-    with reading():
+    with report_read_errors():
         episodes = _records_by_episode(Output(out).alerts())
     if alert_id not in episodes:
         raise WrongInput(_unknown_id(alert_id, list(episodes), out))

@@ -29,7 +29,7 @@ def broker_option(command: F) -> F:
 
 
 @contextmanager
-def connected(config: Config, broker: str | None) -> Iterator[Connection]:
+def open_connection(config: Config, broker: str | None) -> Iterator[Connection]:
     """A broker that has answered.
 
     Raises

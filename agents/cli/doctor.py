@@ -13,7 +13,7 @@ from driftline.agents.cli.inputs import config_option
 from driftline.agents.cli.output import example, json_option, out_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from driftline.agents.doctor.check_result import Finding
+    from driftline.agents.doctor.check_result import CheckResult
     from driftline.schemas.settings import Config
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h|d)")
@@ -48,7 +48,7 @@ def doctor(
     has a table [kafka].
     """
     per_day = None if rate is None else _per_day(rate)
-    findings = _examine(config, out, per_day, broker)
+    findings = _run_checks(config, out, per_day, broker)
     if as_json:
         print_json(findings)
     else:
@@ -70,13 +70,13 @@ def _per_day(rate: str) -> float:
     return float(match[1]) * _PER_DAY[match[2]]
 
 
-def _examine(
+def _run_checks(
     config_path: Path | None, out: Path, per_day: float | None, broker: str | None
-) -> list[Finding]:
+) -> list[CheckResult]:
     from driftline.agents.doctor import installation
-    from driftline.agents.doctor.check_result import Finding
+    from driftline.agents.doctor.check_result import CheckResult
 
-    findings = [installation.python_version(), *installation.libraries()]
+    findings = [installation.check_python(), *installation.check_libraries()]
     if any(found.level == "problem" for found in findings):
         return findings  # the imports below would fail
 
@@ -90,7 +90,7 @@ def _examine(
     except ConfigError as error:
         return [
             *findings,
-            Finding(
+            CheckResult(
                 check="configuration",
                 level="problem",
                 message=str(error),
@@ -98,7 +98,7 @@ def _examine(
             ),
         ]
     findings.append(
-        Finding(
+        CheckResult(
             check="configuration",
             level="ok",
             message=f"{config_path or 'the defaults'} can be used",
@@ -106,7 +106,7 @@ def _examine(
     )
     findings += _broker(config, broker)
     if per_day is not None:
-        findings += state_size.expected_size(
+        findings += state_size.estimate_state_size(
             [
                 state_size.Load(model_name=name, per_day=per_day)
                 for name in config.models or ("any model",)
@@ -126,7 +126,7 @@ def _examine(
         findings += output_folder.sufficiency(output, metrics)
     except ReadError as error:
         findings.append(
-            Finding(
+            CheckResult(
                 check="output",
                 level="problem",
                 message=str(error),
@@ -135,12 +135,12 @@ def _examine(
         )
         return findings
     if per_day is None:
-        findings += state_size.expected_size(state_size.loads_of(metrics), config)
+        findings += state_size.estimate_state_size(state_size.measured_loads(metrics), config)
     return findings
 
 
-def _broker(config: Config, broker: str | None) -> list[Finding]:
-    from driftline.agents.doctor.check_result import Finding
+def _broker(config: Config, broker: str | None) -> list[CheckResult]:
+    from driftline.agents.doctor.check_result import CheckResult
     from driftline.schemas.kafka_settings import Kafka
 
     if broker is None and config.kafka == Kafka():
@@ -151,7 +151,7 @@ def _broker(config: Config, broker: str | None) -> list[Finding]:
     except ImportError as error:
         remedy = 'install the extra "kafka": pip install "driftline[kafka]"'
         return [
-            Finding(
+            CheckResult(
                 check="libraries",
                 level="problem",
                 message=f"Kafka is configured and {error}",
@@ -162,7 +162,7 @@ def _broker(config: Config, broker: str | None) -> list[Finding]:
         return list(examine(Connection(config, broker)))
     except BrokerError as error:
         return [
-            Finding(
+            CheckResult(
                 check="broker",
                 level="problem",
                 message=str(error),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from driftline.agents.cli.broker_options import broker_option, connected
-from driftline.agents.cli.inputs import config_option, configured
+from driftline.agents.cli.broker_options import broker_option, open_connection
+from driftline.agents.cli.inputs import config_option, read_config
 from driftline.agents.cli.output import (
     WrongInput,
     console,
@@ -80,7 +80,7 @@ def export(
     A replay of the folder sees exactly what the live run saw. Provisional results are left out: a
     replay writes none.
     """
-    log = exported(configured(config), broker, out, since_ms, until_ms)
+    log = export_log(read_config(config), broker, out, since_ms, until_ms)
     if as_json:
         print_json(log)
         return
@@ -94,7 +94,7 @@ def export(
     )
 
 
-def exported(
+def export_log(
     settings: Any, broker: str | None, out: Path, since_ms: int | None, until_ms: int | None
 ) -> LogFile:
     """Export with progress on the terminal's error stream.
@@ -109,7 +109,7 @@ def exported(
 
     target = console(stderr=True)
     with (
-        connected(settings, broker) as connection,
+        open_connection(settings, broker) as connection,
         target.status("reading") if target.is_terminal else nullcontext() as status,
     ):
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from driftline.agents.cli.broker_options import broker_option, connected
-from driftline.agents.cli.inputs import config_option, configured
+from driftline.agents.cli.broker_options import broker_option, open_connection
+from driftline.agents.cli.inputs import config_option, read_config
 from driftline.agents.cli.output import (
     WrongInput,
     console,
@@ -51,7 +51,7 @@ def feed(
 
     target = console(stderr=True)
     with (
-        connected(configured(config), broker) as connection,
+        open_connection(read_config(config), broker) as connection,
         target.status("sending") if target.is_terminal else nullcontext() as status,
     ):
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from driftline.agents.cli.broker_options import broker_option, connected
-from driftline.agents.cli.inputs import config_option, configured
+from driftline.agents.cli.broker_options import broker_option, open_connection
+from driftline.agents.cli.inputs import config_option, read_config
 from driftline.agents.cli.output import WrongInput, console, example
 
 
@@ -39,9 +39,9 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
     from driftline.agents.kafka.tools.finish import finish as run
     from driftline.schemas.times import format_time
 
-    settings, target = configured(config), console(stderr=True)
+    settings, target = read_config(config), console(stderr=True)
     with (
-        connected(settings, broker) as connection,
+        open_connection(settings, broker) as connection,
         target.status("asking") if target.is_terminal else nullcontext() as status,
     ):
 

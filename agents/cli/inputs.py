@@ -30,7 +30,7 @@ def config_option(command: F) -> F:
     )(command)
 
 
-def configured(path: Path | None) -> Config:
+def read_config(path: Path | None) -> Config:
     """The configuration, rules and tuners included.
 
     Raises
@@ -48,7 +48,7 @@ def configured(path: Path | None) -> Config:
 
 
 @contextmanager
-def reading() -> Iterator[None]:
+def report_read_errors() -> Iterator[None]:
     """Turn what is wrong with an output folder into a message and exit code 2."""
     from driftline.agents.output_folder import ReadError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftline.agents.cli.inputs import reading
+from driftline.agents.cli.inputs import report_read_errors
 from driftline.agents.cli.output import (
     example,
     json_option,
@@ -56,7 +56,7 @@ def list_models(
     """List model versions with stage, threshold, predictions so far and firing alerts."""
     from driftline.agents.output_folder import Output, Selection, latest
 
-    with reading():
+    with report_read_errors():
         output = Output(out)
         chosen = Selection(model_name=model_name, model_version=model_version)
         entries = latest(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftline.agents.cli.inputs import reading
+from driftline.agents.cli.inputs import report_read_errors
 from driftline.agents.cli.output import (
     WrongInput,
     console,
@@ -84,7 +84,7 @@ def summary(
     """
     from driftline.agents.output_folder import Output, Selection
 
-    with reading():
+    with report_read_errors():
         chosen = Selection(model_name=model_name, model_version=model_version, segment=segment)
         records = newest(
             record

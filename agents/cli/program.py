@@ -55,20 +55,20 @@ class Program(click.Group):
         except OSError as error:
             # What an operating system refuses (a full disk, a missing right) is no fault of the
             # program: no traceback.
-            click.echo(f"driftline: {said_of(error)}", err=True)
+            click.echo(f"driftline: {os_error_message(error)}", err=True)
             _drop_output()
             code = WrongInput.exit_code
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def said_of(error: OSError) -> str:
+def os_error_message(error: OSError) -> str:
     """What the operating system refused, and what to do about it.
 
     Examples
     --------
-    >>> said_of(OSError(28, "No space left on device", "out/metrics.jsonl"))
+    >>> os_error_message(OSError(28, "No space left on device", "out/metrics.jsonl"))
     'out/metrics.jsonl: No space left on device; make room and call again: a replay goes on where it stopped'
-    >>> said_of(PermissionError(13, "Permission denied", "/out"))
+    >>> os_error_message(PermissionError(13, "Permission denied", "/out"))
     '/out: Permission denied'
     """
     place = f"{error.filename}: " if error.filename else ""

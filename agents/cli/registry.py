@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftline.agents.cli.inputs import reading
+from driftline.agents.cli.inputs import report_read_errors
 from driftline.agents.cli.output import (
     WrongInput,
     example,
@@ -41,7 +41,7 @@ def show_history(
     from driftline.agents.output_folder import Output
     from driftline.streams.registry.history import history
 
-    with reading():
+    with report_read_errors():
         events = history(
             Output(out).registry_events(),
             model_name=model_name,
@@ -89,7 +89,7 @@ def show_as_of(
         at_ms = parse_time(time)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="TIME") from error
-    with reading():
+    with report_read_errors():
         events = [
             event
             for event in Output(out).registry_events()

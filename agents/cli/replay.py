@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftline.agents.cli.export import exported, range_options
-from driftline.agents.cli.inputs import config_option, configured
+from driftline.agents.cli.export import export_log, range_options
+from driftline.agents.cli.inputs import config_option, read_config
 from driftline.agents.cli.output import (
     WrongInput,
     console,
@@ -103,14 +103,14 @@ def replay(
     from driftline.agents.recorded.lines import LogError
     from driftline.agents.state.rocks import StateError
 
-    settings = configured(config)
+    settings = read_config(config)
     if (source is None) == (from_broker is None) or (
         source and (since_ms, until_ms) != (None, None)
     ):
         raise WrongInput("give either SOURCE, or --from-broker with or without --since and --until")
-    columns = dict(_pair(text) for text in mapping)
+    columns = dict(_parse_mapping(text) for text in mapping)
     try:
-        source = source or broker_log(
+        source = source or log_from_broker(
             settings, from_broker, out.with_name(f"{out.name}.log"), since_ms, until_ms
         )
         if partitions is None:
@@ -133,7 +133,7 @@ def replay(
     if as_json:
         print_json(summary)
     else:
-        _tell(summary, out)
+        _print_summary(summary, out)
     if summary.nothing_accepted:
         click.echo(
             f"driftline: every line was refused, so there is nothing to show; the reasons are in {out}/*.dlq.jsonl, and driftline schema "
@@ -144,7 +144,7 @@ def replay(
     return 0
 
 
-def broker_log(
+def log_from_broker(
     settings: Config, broker: str | None, folder: Path, since_ms: int | None, until_ms: int | None
 ) -> Path:
     """The log of a range of topics, read from the broker unless an earlier call has done so.
@@ -158,7 +158,7 @@ def broker_log(
 
     log = log_file(folder)
     if log is None:
-        exported(settings, broker, folder, since_ms, until_ms)
+        export_log(settings, broker, folder, since_ms, until_ms)
     elif (log.since_ms, log.until_ms) != (since_ms, until_ms):
         raise WrongInput(
             f"{folder} holds another range of the topics; delete it, or name another output folder with --out"
@@ -166,7 +166,7 @@ def broker_log(
     return folder
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _parse_mapping(text: str) -> tuple[str, str]:
     field, equals, column = text.partition("=")
     if not (field and equals and column):
         raise click.BadParameter(
@@ -215,7 +215,7 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
         yield show
 
 
-def _tell(summary: ReplaySummary, out: Path) -> None:
+def _print_summary(summary: ReplaySummary, out: Path) -> None:
     read = ", ".join(f"{number(count)} {topic}" for topic, count in sorted(summary.lines.items()))
     written = ", ".join(
         f"{number(count)} {topic}" for topic, count in sorted(summary.written.items()) if count

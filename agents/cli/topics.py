@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from driftline.agents.cli.broker_options import broker_option, connected
-from driftline.agents.cli.inputs import config_option, configured
+from driftline.agents.cli.broker_options import broker_option, open_connection
+from driftline.agents.cli.inputs import config_option, read_config
 from driftline.agents.cli.output import example, json_option, number, print_json, print_table
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def create(
     """
     from driftline.agents.kafka.broker import topics as table
 
-    with connected(_counted(config, partitions, result_partitions), broker) as connection:
+    with open_connection(
+        _config_with_partitions(config, partitions, result_partitions), broker
+    ) as connection:
         made = table.create(connection)
         for name in made:
             click.echo(f"made {name}")
@@ -75,7 +77,7 @@ def list_topics(config: Path | None, broker: str | None, as_json: bool) -> None:
     """Show the program's topics that are on the broker."""
     from driftline.agents.kafka.broker import topics as table
 
-    with connected(configured(config), broker) as connection:
+    with open_connection(read_config(config), broker) as connection:
         found = table.describe(connection)
         if as_json:
             print_json(
@@ -117,14 +119,18 @@ def check(
     """Compare the topics with what a worker needs; ends with 1 if it would refuse to start."""
     from driftline.agents.kafka.broker import topics as table
 
-    with connected(_counted(config, partitions, result_partitions), broker) as connection:
+    with open_connection(
+        _config_with_partitions(config, partitions, result_partitions), broker
+    ) as connection:
         return _said(table.check(connection), fine="all topics are as they have to be")
 
 
-def _counted(path: Path | None, partitions: int | None, result_partitions: int | None) -> Config:
+def _config_with_partitions(
+    path: Path | None, partitions: int | None, result_partitions: int | None
+) -> Config:
     from msgspec.structs import replace
 
-    config = configured(path)
+    config = read_config(path)
     asked = {"input_partitions": partitions, "partitions": result_partitions}
     return replace(
         config,

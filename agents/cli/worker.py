@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from driftline.agents.cli.broker_options import broker_option
-from driftline.agents.cli.inputs import config_option, configured
+from driftline.agents.cli.inputs import config_option, read_config
 from driftline.agents.cli.output import WrongInput, example
 
 
@@ -68,8 +68,8 @@ def worker(
     partitions. A worker that cannot go on ends, and is to be started again by whatever supervises
     it: docs/operations.md.
     """
-    kinds = chosen_kinds(stages)
-    settings = configured(config)
+    kinds = task_kinds_of(stages)
+    settings = read_config(config)
     try:
         from driftline.agents.kafka.broker.connection import BrokerError
         from driftline.agents.kafka.broker.topics import TopicsRefused
@@ -95,12 +95,12 @@ def worker(
         raise WrongInput(str(error)) from error
 
 
-def chosen_kinds(stages: str | None) -> tuple[str, ...]:
+def task_kinds_of(stages: str | None) -> tuple[str, ...]:
     """Kinds of task that run the named stages; all kinds without a list.
 
     Examples
     --------
-    >>> chosen_kinds("join,measure,decide,registry")
+    >>> task_kinds_of("join,measure,decide,registry")
     ('join', 'downstream')
 
     Raises

@@ -9,7 +9,7 @@ from contextlib import closing
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from driftline.agents.doctor.check_result import Finding
+from driftline.agents.doctor.check_result import CheckResult
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.agents.kafka.broker.ranges import ranges
@@ -21,16 +21,16 @@ KEYS = 100  # newest of each partition that are looked at
 WAIT_S = 5.0
 
 
-def examine(connection: Connection) -> Iterator[Finding]:
+def examine(connection: Connection) -> Iterator[CheckResult]:
     """All checks of a broker; what builds on a failed one is left out."""
     try:
         metadata = connection.reach()
     except BrokerError as error:
         message, _, remedy = str(error).partition("; ")
-        yield Finding(check="broker", level="problem", message=message, remedy=remedy)
+        yield CheckResult(check="broker", level="problem", message=message, remedy=remedy)
         return
     count = len(metadata.brokers)
-    yield Finding(
+    yield CheckResult(
         check="broker",
         level="ok",
         message=f"Kafka answers at {connection.servers} ({count} broker{'' if count == 1 else 's'})",
@@ -38,7 +38,7 @@ def examine(connection: Connection) -> Iterator[Finding]:
     try:
         mismatches = topics.check(connection)
         for mismatch in mismatches:
-            yield Finding(
+            yield CheckResult(
                 check="topics",
                 level="problem",
                 message=f"topic {mismatch.topic} {mismatch.message}",
@@ -46,11 +46,11 @@ def examine(connection: Connection) -> Iterator[Finding]:
             )
         if mismatches:
             return
-        yield Finding(check="topics", level="ok", message="all topics are as they have to be")
+        yield CheckResult(check="topics", level="ok", message="all topics are as they have to be")
         yield from partitioners(connection)
         yield from behind(connection)
     except KafkaException as error:
-        yield Finding(
+        yield CheckResult(
             check="broker",
             level="problem",
             message=str(connection.error(error)),
@@ -58,24 +58,24 @@ def examine(connection: Connection) -> Iterator[Finding]:
         )
 
 
-def partitioners(connection: Connection) -> Iterator[Finding]:
+def partitioners(connection: Connection) -> Iterator[CheckResult]:
     """Whether predictions and truths of one id can meet, by the newest keys."""
     pair = (PREDICTIONS, GROUND_TRUTH)
     samples = _newest(connection, pair)
     complaints = samples.complaints(pair)
     for complaint in complaints:
         message, _, remedy = complaint.partition("; ")
-        yield Finding(check="partitioners", level="problem", message=message, remedy=remedy)
+        yield CheckResult(check="partitioners", level="problem", message=message, remedy=remedy)
     if complaints:
         return
     for topic in pair:
         sample = samples.of(topic)
         if sample.partitioner is not None:
             said = f"keys of {connection.name(topic)} are spread by {NAMES[sample.partitioner]}"
-            yield Finding(check="partitioners", level="ok", message=said)
+            yield CheckResult(check="partitioners", level="ok", message=said)
 
 
-def behind(connection: Connection) -> Iterator[Finding]:
+def behind(connection: Connection) -> Iterator[CheckResult]:
     """How many records the workers have not taken yet."""
     for kind in INPUTS:
         group, records = connection.group(kind), lag(connection, kind)
@@ -84,9 +84,9 @@ def behind(connection: Connection) -> Iterator[Finding]:
                 f"group {group} has taken nothing yet",
                 "start a worker: driftline worker",
             )
-            yield Finding(check="workers", level="note", message=message, remedy=remedy)
+            yield CheckResult(check="workers", level="note", message=message, remedy=remedy)
         else:
-            yield Finding(
+            yield CheckResult(
                 check="workers", level="ok", message=f"group {group} is {records:,} records behind"
             )
 

@@ -9,7 +9,7 @@ import msgspec
 Level = Literal["ok", "note", "problem"]
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of one check.
 
     Attributes

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from driftline.agents.doctor.check_result import Finding
+from driftline.agents.doctor.check_result import CheckResult
 from driftline.agents.inprocess.replay import STATE_FOLDER
 from driftline.agents.inprocess.run_identity import RunRefused, locked
 from driftline.agents.output_folder import Output, latest
@@ -44,7 +44,7 @@ FAULTS = (
 RUN_MARK = "run"  # under which a run commits how far it has come
 
 
-def state(out: Path) -> Iterator[Finding]:
+def state(out: Path) -> Iterator[CheckResult]:
     """Whether the state of the run can be opened, and whether the run is complete."""
     try:
         with locked(out):
@@ -54,7 +54,7 @@ def state(out: Path) -> Iterator[Finding]:
             committed = database.mark(RUN_MARK) is not None
             database.close()
     except RunRefused:
-        yield Finding(
+        yield CheckResult(
             check="state",
             level="note",
             message=f"a run is writing to {out}",
@@ -62,7 +62,7 @@ def state(out: Path) -> Iterator[Finding]:
         )
         return
     except StateError as error:
-        yield Finding(
+        yield CheckResult(
             check="state",
             level="problem",
             message=str(error),
@@ -70,22 +70,22 @@ def state(out: Path) -> Iterator[Finding]:
         )
         return
     if not committed:
-        yield Finding(
+        yield CheckResult(
             check="state",
             level="problem",
             message=f"{out} holds no committed step",
             remedy="run the same replay again",
         )
         return
-    yield Finding(
+    yield CheckResult(
         check="state", level="ok", message=f"the state in {out / STATE_FOLDER} can be read"
     )
 
 
-def belongs(output: Output, config: Config) -> Iterator[Finding]:
+def belongs(output: Output, config: Config) -> Iterator[CheckResult]:
     """Whether the run was made with the configuration that is looked at."""
     if output.run().get("config") != config.fingerprint():
-        yield Finding(
+        yield CheckResult(
             check="configuration",
             level="note",
             message=f"{output.folder} was made with another configuration",
@@ -93,7 +93,7 @@ def belongs(output: Output, config: Config) -> Iterator[Finding]:
         )
 
 
-def refused(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
+def refused(output: Output, metrics: list[Metric]) -> Iterator[CheckResult]:
     """Lines that went to a dead-letter file."""
     predictions = sum(
         record.n_predictions
@@ -102,7 +102,7 @@ def refused(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
     )
     for topic, count in output.dead_letters().items():
         many = predictions and count > MANY_REFUSED * predictions
-        yield Finding(
+        yield CheckResult(
             check="input",
             level="problem" if many else "note",
             message=f"refused lines of {topic}: {count:,}",
@@ -110,7 +110,7 @@ def refused(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
         )
 
 
-def faults(metrics: list[Metric]) -> Iterator[Finding]:
+def faults(metrics: list[Metric]) -> Iterator[CheckResult]:
     """Rows that were accepted and still could not count as usual: late ones, and truths without a
     prediction.
     """
@@ -126,18 +126,18 @@ def faults(metrics: list[Metric]) -> Iterator[Finding]:
                 counted.update(record.counts)
     for name, message, remedy in FAULTS:
         if counted[name]:
-            yield Finding(
+            yield CheckResult(
                 check="input", level="note", message=f"{message}: {counted[name]:,}", remedy=remedy
             )
 
 
-def sufficiency(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
+def sufficiency(output: Output, metrics: list[Metric]) -> Iterator[CheckResult]:
     """What the data can and cannot say, by model version."""
     versions = sorted(
         {(record.model_name, record.model_version) for record in metrics if record.model_name}
     )
     if not versions:
-        yield Finding(
+        yield CheckResult(
             check="data",
             level="problem",
             message="no prediction was accepted",
@@ -164,7 +164,7 @@ def sufficiency(output: Output, metrics: list[Metric]) -> Iterator[Finding]:
         )
         yield from _reference(name, entries.get(version))
         if undecided[version] and not judged[version]:
-            yield Finding(
+            yield CheckResult(
                 check="drift",
                 level="note",
                 message=f"{name}: every drift test said insufficient data",
@@ -179,10 +179,10 @@ def _count_drift(
     (undecided if result.level == "insufficient_data" else judged)[version] += 1
 
 
-def _truths(name: str, final: list[Metric]) -> Iterator[Finding]:
+def _truths(name: str, final: list[Metric]) -> Iterator[CheckResult]:
     windows = [record for record in final if record.kind == "tumbling"]
     if not windows:
-        yield Finding(
+        yield CheckResult(
             check="data",
             level="note",
             message=f"{name}: no window is final yet",
@@ -194,7 +194,7 @@ def _truths(name: str, final: list[Metric]) -> Iterator[Finding]:
         sum(record.n for record in windows),
     )
     if not labelled:
-        yield Finding(
+        yield CheckResult(
             check="data",
             level="problem",
             message=f"{name}: no prediction has a truth",
@@ -202,7 +202,7 @@ def _truths(name: str, final: list[Metric]) -> Iterator[Finding]:
         )
         return
     if labelled < LOW_COVERAGE * predictions:
-        yield Finding(
+        yield CheckResult(
             check="data",
             level="note",
             message=f"{name}: only {labelled / predictions:.0%} of the predictions got a truth within the label horizon",
@@ -212,7 +212,7 @@ def _truths(name: str, final: list[Metric]) -> Iterator[Finding]:
         own = [record for record in windows if record.window == size]
         few = sum(1 for record in own if record.n < FEW)
         if few:
-            yield Finding(
+            yield CheckResult(
                 check="data",
                 level="note",
                 message=f"{name}: {few} of {len(own)} windows of {size} have fewer than {FEW} labelled rows",
@@ -220,7 +220,7 @@ def _truths(name: str, final: list[Metric]) -> Iterator[Finding]:
             )
     reasons = {record.null_reasons.get("roc_auc") for record in windows}
     if reasons == {"no score"}:
-        yield Finding(
+        yield CheckResult(
             check="data",
             level="note",
             message=f"{name}: predictions carry no score, so there is no ROC AUC, Brier score or threshold advice",
@@ -228,9 +228,9 @@ def _truths(name: str, final: list[Metric]) -> Iterator[Finding]:
         )
 
 
-def _reference(name: str, entry: RegistryEntry | None) -> Iterator[Finding]:
+def _reference(name: str, entry: RegistryEntry | None) -> Iterator[CheckResult]:
     if entry is not None and entry.reference_id is None:
-        yield Finding(
+        yield CheckResult(
             check="drift",
             level="note",
             message=f"{name}: no reference profile yet, so drift is not judged",

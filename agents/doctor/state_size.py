@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from driftline.agents.doctor.check_result import Finding
+from driftline.agents.doctor.check_result import CheckResult
 from driftline.schemas.results import Metric
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, format_duration, parse_time
@@ -41,7 +41,7 @@ class Load(Struct, frozen=True, kw_only=True):
     delay_ms: float = 0.0
 
 
-def waiting_ms(load: Load, settings: ModelConfig) -> float:
+def mean_stay_ms(load: Load, settings: ModelConfig) -> float:
     """How long an entry stays on average: to the horizon without a truth, else until it can no
     longer be corrected.
     """
@@ -49,13 +49,13 @@ def waiting_ms(load: Load, settings: ModelConfig) -> float:
     return load.coverage * joined + (1 - load.coverage) * settings.label_horizon_ms
 
 
-def expected_size(loads: list[Load], config: Config) -> Iterator[Finding]:
+def estimate_state_size(loads: list[Load], config: Config) -> Iterator[CheckResult]:
     """Predicted entries and bytes on disk, by model and in total."""
     total = 0.0
     entry_bytes = ENTRY_BYTES + DIMENSION_BYTES * len(config.segments)
     for load in loads:
         settings = config.for_model(load.model_name)
-        stay_ms = waiting_ms(load, settings)
+        stay_ms = mean_stay_ms(load, settings)
         entries = load.per_day * stay_ms / DAY_MS
         total += entries * entry_bytes
         seen = (
@@ -63,14 +63,14 @@ def expected_size(loads: list[Load], config: Config) -> Iterator[Finding]:
             if load.coverage
             else "no truth assumed: an upper bound"
         )
-        yield Finding(
+        yield CheckResult(
             check="state size",
             level="ok",
             message=f"{load.model_name}: {load.per_day:,.0f} predictions a day ({seen}), label horizon "
             f"{format_duration(settings.label_horizon_ms)}: about {entries:,.0f} entries, {_size(entries * entry_bytes)}",
         )
     if total > LARGE_BYTES:
-        yield Finding(
+        yield CheckResult(
             check="state size",
             level="note",
             message=f"the state will take about {_size(total)} on disk",
@@ -78,7 +78,7 @@ def expected_size(loads: list[Load], config: Config) -> Iterator[Finding]:
         )
 
 
-def loads_of(metrics: list[Metric]) -> list[Load]:
+def measured_loads(metrics: list[Metric]) -> list[Load]:
     """The load by model, read off the figures of a run for segment "all".
 
     Predictions a day come from the tumbling windows of the largest size in the traffic lane that

@@ -139,7 +139,7 @@ def out(tmp_path, monkeypatch):
         topic_id="qzqK7Qm2QxK6cJ7Yw1iBcA",
     )
     pytest.importorskip("confluent_kafka")
-    monkeypatch.setattr("driftline.agents.cli.topics.connected", connected)
+    monkeypatch.setattr("driftline.agents.cli.topics.open_connection", connected)
     monkeypatch.setattr(
         "driftline.agents.kafka.broker.topics.describe", lambda _: {topic.name: topic}
     )

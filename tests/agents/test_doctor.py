@@ -9,23 +9,23 @@ import pytest
 from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
-from driftline.agents.doctor.installation import python_version
+from driftline.agents.doctor.installation import check_python
 from driftline.agents.doctor.state_size import (
     DIMENSION_BYTES,
     ENTRY_BYTES,
     Load,
-    expected_size,
-    waiting_ms,
+    estimate_state_size,
+    mean_stay_ms,
 )
 from driftline.schemas.config import parse_config
 from driftline.schemas.times import DAY_MS, HOUR_MS
 
 
 def test_old_python_is_a_problem_and_a_new_one_is_not():
-    found = python_version((3, 10, 13))
+    found = check_python((3, 10, 13))
     assert (found.level, "Python 3.10.13" in found.message) == ("problem", True)
-    assert python_version((3, 11, 0)).level == "ok"
-    assert python_version().level == "ok"
+    assert check_python((3, 11, 0)).level == "ok"
+    assert check_python().level == "ok"
 
 
 # size of the state: p predictions a day that stay d days are p * d entries
@@ -33,24 +33,24 @@ def test_old_python_is_a_problem_and_a_new_one_is_not():
 
 def test_prediction_without_a_truth_stays_to_the_horizon():
     settings = parse_config('[defaults]\nlabel_horizon = "14d"').defaults
-    assert waiting_ms(Load(model_name="m", per_day=1), settings) == 14 * DAY_MS
+    assert mean_stay_ms(Load(model_name="m", per_day=1), settings) == 14 * DAY_MS
 
 
 def test_joined_prediction_stays_until_it_can_no_longer_be_corrected():
     settings = parse_config('[defaults]\nlabel_horizon = "14d"\ncorrection_horizon = "2d"').defaults
     assert (
-        waiting_ms(Load(model_name="m", per_day=1, coverage=1.0, delay_ms=6 * HOUR_MS), settings)
+        mean_stay_ms(Load(model_name="m", per_day=1, coverage=1.0, delay_ms=6 * HOUR_MS), settings)
         == 2.25 * DAY_MS
     )
     assert (
-        waiting_ms(Load(model_name="m", per_day=1, coverage=0.5, delay_ms=6 * HOUR_MS), settings)
+        mean_stay_ms(Load(model_name="m", per_day=1, coverage=0.5, delay_ms=6 * HOUR_MS), settings)
         == (14 + 2.25) / 2 * DAY_MS
     )
 
 
 def test_predicted_entries_are_rate_times_stay():
     config = parse_config('[defaults]\nlabel_horizon = "10d"\nsegments = ["plan", "region"]')
-    (found,) = expected_size([Load(model_name="m", per_day=1_000)], config)
+    (found,) = estimate_state_size([Load(model_name="m", per_day=1_000)], config)
     assert "about 10,000 entries" in found.message
     assert f"{10_000 * (ENTRY_BYTES + 2 * DIMENSION_BYTES) / 2**20:,.0f} MiB" in found.message
 

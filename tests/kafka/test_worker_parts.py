@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from driftline.agents.cli.worker import chosen_kinds
+from driftline.agents.cli.worker import task_kinds_of
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.worker import fetch_thread
 from driftline.agents.worker.fetch_thread import Reader
@@ -34,13 +34,13 @@ from driftline.schemas.settings import Config
     ],
 )
 def test_stages_are_run_by_whole_kinds(stages: str, kinds: tuple[str, ...]) -> None:
-    assert chosen_kinds(stages) == kinds
+    assert task_kinds_of(stages) == kinds
 
 
 @pytest.mark.parametrize("stages", ["join,measure", "measure", "measure,decide"])
 def test_stages_that_come_to_rest_together_are_not_run_apart(stages: str) -> None:
     with pytest.raises(click.BadParameter, match="measure, decide and registry run together"):
-        chosen_kinds(stages)
+        task_kinds_of(stages)
 
 
 def test_an_unknown_stage_is_named() -> None:
@@ -48,7 +48,7 @@ def test_an_unknown_stage_is_named() -> None:
         click.BadParameter,
         match="'scoring' is no stage; there are join, measure, decide, registry",
     ):
-        chosen_kinds("scoring")
+        task_kinds_of("scoring")
 
 
 #   log:   |----- deleted -----[ 100 ........ 200 )
