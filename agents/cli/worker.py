@@ -73,15 +73,15 @@ def worker(
     try:
         from driftline.agents.kafka.broker.connection import BrokerError
         from driftline.agents.kafka.broker.topics import TopicsRefused
-        from driftline.agents.worker.app import WrongFaust
-        from driftline.agents.worker.main import work
+        from driftline.agents.worker.app import UnsupportedFaust
+        from driftline.agents.worker.main import run_worker
     except ImportError as error:
         raise WrongInput(
             f'this needs the extra "kafka" ({error}); install driftline[kafka]'
         ) from error
 
     try:
-        work(
+        run_worker(
             settings,
             kinds,
             state=state,
@@ -91,7 +91,7 @@ def worker(
             port=web_port,
             json_logs=json_logs,
         )
-    except (BrokerError, TopicsRefused, WrongFaust) as error:
+    except (BrokerError, TopicsRefused, UnsupportedFaust) as error:
         raise WrongInput(str(error)) from error
 
 

@@ -1,8 +1,8 @@
 """How the states of one process share its memory.
 
-Half of the memory is for what has not been spilled, half for values at hand of what has. A state
-may take more than its even share while others leave room, so small states make place for large
-ones.
+Half of the memory is for values that have not been spilled, half for cached values that have. A
+state may take more than its even share while others leave memory unused, so that small states make
+room for large ones.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from __future__ import annotations
 from driftline.agents.state.overlay import Overlay
 
 
-class Budget:
-    """Memory of several overlays.
+class MemoryBudget:
+    """Memory shared by several overlays.
 
     Parameters
     ----------
     memory_bytes
-        For all of them.
-    least
-        How many to expect; the even share is that of so many, or of as many as there are.
+        Memory of all overlays together.
+    expected
+        Expected number of overlays: the even share is that of this many, or of the present number
+        if that is larger.
     """
 
-    def __init__(self, memory_bytes: int, least: int = 1) -> None:
+    def __init__(self, memory_bytes: int, expected: int = 1) -> None:
         self._half_bytes = memory_bytes // 2
-        self._least = max(least, 1)
+        self._expected = max(expected, 1)
         self._overlays: list[Overlay] = []
 
     def add(self, overlay: Overlay) -> None:
@@ -31,27 +32,27 @@ class Budget:
         self._overlays.append(overlay)
 
     def remove(self, overlay: Overlay) -> None:
-        """Take back what an overlay had."""
+        """Free the share of an overlay."""
         self._overlays.remove(overlay)
 
     def must_spill(self, overlay: Overlay) -> bool:
-        """Tell whether the overlay takes more than its share of memory that is needed."""
+        """Whether the overlay's unspilled values exceed its share while memory is short."""
         share = self._share_bytes()
         if (
             overlay.grown_bytes <= share
             or sum(other.grown_bytes for other in self._overlays) <= self._half_bytes
         ):
             return False
-        # What was deleted and overwritten has been counted too; counting anew only here keeps its
-        # cost small.
+        # `grown_bytes` includes deleted and overwritten values. Counting exactly costs more, so it
+        # happens only here.
         return overlay.counted() > share // 2
 
     def must_drop_cache(self, overlay: Overlay) -> bool:
-        """The same for the values at hand."""
+        """Whether the overlay's cached values exceed its share while memory is short."""
         return (
             overlay.cache_bytes > self._share_bytes()
             and sum(other.cache_bytes for other in self._overlays) > self._half_bytes
         )
 
     def _share_bytes(self) -> int:
-        return self._half_bytes // max(self._least, len(self._overlays))
+        return self._half_bytes // max(self._expected, len(self._overlays))

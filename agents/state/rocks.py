@@ -28,7 +28,7 @@ from rocksdict import (
 )
 
 from driftline.agents.state.errors import StateError
-from driftline.agents.state.memory_budget import Budget
+from driftline.agents.state.memory_budget import MemoryBudget
 from driftline.agents.state.overlay import Overlay
 from driftline.agents.state.task_state import MAX_STAGE, NOTHING, Cut, Extent, TaskState
 
@@ -76,7 +76,7 @@ class RocksState:
         self.path = path
         self._of = of
         self._after_failure = after_failure
-        self._budget = Budget(memory_bytes, tasks)
+        self._budget = MemoryBudget(memory_bytes, tasks)
         self._tasks: dict[tuple[int, int], TaskState] = {}
         self._broken = False
         try:

@@ -27,7 +27,7 @@ from msgspec import Struct
 from rocksdict import WriteBatch
 
 from driftline.agents.state.errors import StateError
-from driftline.agents.state.memory_budget import Budget
+from driftline.agents.state.memory_budget import MemoryBudget
 from driftline.agents.state.overlay import Overlay, Ranges, Table
 
 MAX_STAGE: Final = 0xFC
@@ -122,7 +122,7 @@ class TaskState:
         between.
     """
 
-    def __init__(self, db: Any, stage: int, partition: int, budget: Budget) -> None:
+    def __init__(self, db: Any, stage: int, partition: int, budget: MemoryBudget) -> None:
         self._db = db
         self._stage = stage
         self._partition = partition

@@ -1,4 +1,4 @@
-"""Drive the tasks of `agents/kafka` with Faust: membership, delivery, health.
+"""The worker process: Faust drives the tasks of `agents/kafka` (membership, delivery, health).
 
 The only package that imports Faust.
 """

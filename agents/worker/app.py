@@ -1,8 +1,8 @@
-"""A Faust app for one kind of task: which group it belongs to, and the agent that feeds the tasks.
+"""The Faust app of one kind of task: its consumer group, and the agent that passes deliveries on.
 
-There are two kinds (stage 1; stages 2 to 4), each with its own consumer group, since Faust assigns
-all topics of an app to all its members. Both apps run in one process and event loop. What a task
-does with its records is `agents/kafka`.
+There are two kinds (stage 1; stages 2 to 4), each with a consumer group of its own, because Faust
+assigns all topics of an app to all its members. Both apps run in one process and event loop. What a
+task does with its records is `agents/kafka`.
 """
 
 from __future__ import annotations
@@ -21,34 +21,40 @@ from faust.types import TP
 
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.worker.assignor import EvenAssignor
-from driftline.agents.worker.task_router import Feed
-from driftline.agents.worker.transport import MicroBatchConsumer, MicroBatchTransport, Untouched
+from driftline.agents.worker.fetch_thread import FetchSettings
+from driftline.agents.worker.task_router import TaskRouter
+from driftline.agents.worker.transport import (
+    MicroBatchConsumer,
+    MicroBatchTransport,
+    PassThroughSchema,
+)
 
 FAUST_VERSION = "0.15.3"
 # Events that wait for the agent, each with up to 2,000 records of one partition.
 WAITING_EVENTS = 16
-# A fetch is answered after a second at the latest (`pace.py`).
+# A fetch returns after a second at the latest (`fetch_wait.py`).
 FRESH_MS = 3_000
 
 log = logging.getLogger(__name__)
 
 
-class WrongFaust(RuntimeError):
-    """Another version of Faust than the one whose inner parts this package builds on."""
+class UnsupportedFaust(RuntimeError):
+    """The installed Faust is not the version whose internals this package overrides."""
 
 
 def check_faust() -> None:
-    """Raise `WrongFaust` unless the installed Faust is the one that was built on."""
+    """Raise `UnsupportedFaust` unless the installed Faust is the version that this package needs."""
     if faust.__version__ != FAUST_VERSION:
-        raise WrongFaust(
-            f"the worker needs faust-streaming {FAUST_VERSION} exactly, {faust.__version__} is installed: its delivery is replaced inside; "
+        raise UnsupportedFaust(
+            f"the worker needs faust-streaming {FAUST_VERSION} exactly, because it overrides "
+            f"internals of its delivery; {faust.__version__} is installed: "
             f'install "faust-streaming=={FAUST_VERSION}"'
         )
 
 
 class ConsumerOnly(BootStrategy):
-    """No producer and no web server of Faust's: results leave in the tasks' transactions, health is
-    `health.py`.
+    """Starts neither Faust's producer nor its web server: results leave in the tasks'
+    transactions, health is `health.py`.
     """
 
     enable_kafka_producer = False
@@ -56,8 +62,8 @@ class ConsumerOnly(BootStrategy):
 
 
 class NoTables(TableManager):
-    """Faust's table manager, which carries out assignments; there are no tables of Faust's to wait
-    a second for.
+    """Faust's table manager, which carries out assignments, without the wait of one second for
+    tables: there are none.
     """
 
     logger = logging.getLogger("faust.worker")
@@ -73,27 +79,31 @@ class App(faust.App):
     Parameters
     ----------
     kind
-        Its name, which ends the name of the consumer group.
-    feed
-        Its tasks.
+        Name of the kind; the last part of the consumer group's name.
+    router
+        Passes deliveries to the tasks.
     connection
         The way to the broker, and the settings under [kafka].
-    failed
-        Called with what failed, and why. Faust would start the agent again and go on behind the
-        failure.
+    on_failure
+        Called with what failed and the exception. It must end the process: Faust would restart the
+        agent and skip the records that failed.
     """
 
     BootStrategy = ConsumerOnly
     logger = logging.getLogger("faust.worker")
 
     def __init__(
-        self, kind: str, feed: Feed, connection: Connection, failed: Callable[[str, Exception], Any]
+        self,
+        kind: str,
+        router: TaskRouter,
+        connection: Connection,
+        on_failure: Callable[[str, Exception], Any],
     ) -> None:
         settings = connection.settings
         session_seconds = settings.session_timeout_ms / 1000
         super().__init__(
             connection.group(kind),
-            broker="kafka://unused",  # the way to the broker is in `connection`
+            broker="kafka://unused",  # `connection` knows the broker
             store="memory://",
             autodiscover=False,
             web_enabled=False,
@@ -104,10 +114,10 @@ class App(faust.App):
             broker_session_timeout=session_seconds,
             broker_heartbeat_interval=session_seconds / 6,
             broker_rebalance_timeout=30.0,
-            # Faust gives a seek this long, and up for good afterwards; what a request may take is
-            # said in `reader.py`.
+            # Faust gives up on a seek after this time, for good. The timeout of a request is set in
+            # `fetch_thread.py`.
             broker_request_timeout=3600.0,
-            # A restore takes its time, and no fetch happens meanwhile.
+            # No fetch happens during a restore, which may take long.
             broker_max_poll_interval=3600.0,
             stream_recovery_delay=0.0,
             stream_buffer_maxsize=WAITING_EVENTS,
@@ -115,107 +125,117 @@ class App(faust.App):
             PartitionAssignor=EvenAssignor,
         )
         self.kind = kind
-        self._dealt = False
-        self.feed = feed
+        self.router = router
+        self._assigned_once = False
         self._connection = connection
-        self._failed = failed
-        inputs = self.topic(*map(connection.name, feed.inputs), schema=Untouched())
-        self.agent(inputs, name=kind)(self._feed)
+        self._on_failure = on_failure
+        inputs = self.topic(*map(connection.name, router.inputs), schema=PassThroughSchema())
+        self.agent(inputs, name=kind)(self._route)
         self.on_rebalance_complete.connect(self._assign)
 
     def _new_transport(self) -> MicroBatchTransport:
-        options = self._connection.aiokafka()
-        linger_ms = self._connection.settings.commit_interval_ms
+        connection = self._connection
         return MicroBatchTransport(
             self,
-            positions=self.feed,
-            connection=options,
-            bare=self._connection.bare,
-            linger_ms=linger_ms,
+            positions=self.router,
+            fetch_settings=FetchSettings(
+                connection=connection.aiokafka(),
+                bare=connection.bare,
+                linger_ms=connection.settings.commit_interval_ms,
+            ),
         )
 
     def _create_directories(self) -> None:
-        """Make none: Faust keeps no state here."""
+        """Create none: Faust keeps no state here."""
 
     async def reopened(self, partition: int, positions: Mapping[str, int]) -> None:
-        """Deliver to a task from its positions on again: it was opened anew because a transaction
-        was aborted.
+        """Deliver again from the positions of a task that was reopened after an aborted
+        transaction.
         """
-        wanted = {
+        start = {
             TP(self._connection.name(topic), partition): positions.get(topic)
-            for topic in self.feed.inputs
+            for topic in self.router.inputs
         }
-        with self._ending("seeking for a task that was opened anew"):
-            self.feed.sought(await self._own_consumer.seek_again(wanted))
+        with self._report_failure("the seek for a reopened task"):
+            self.router.drop_until(await self._own_consumer.seek_again(start))
 
-    async def _feed(self, stream: Any) -> None:
-        with self._ending("the agent"):
-            await self.feed.run(stream)
+    async def _route(self, stream: Any) -> None:
+        with self._report_failure("the agent"):
+            await self.router.run(stream)
 
     async def _assign(self, *_: Any, **__: Any) -> None:
-        """Restore what was assigned.
+        """Restore the assigned tasks.
 
         Faust waits for it, without a time limit, before records flow.
         """
         assigned = self.consumer.assignment()
         began = time.monotonic()
-        with self._ending("an assignment"):
-            await self.feed.assign(assigned)
-        self._dealt = True
-        partitions = sorted(self.feed.assigned)
+        with self._report_failure("an assignment"):
+            await self.router.assign(assigned)
+        self._assigned_once = True
+        partitions = sorted(self.router.assigned)
         log.info(
             "%s: partitions %s restored in %.1f s", self.kind, partitions, time.monotonic() - began
         )
 
     @contextmanager
-    def _ending(self, what: str) -> Iterator[None]:
+    def _report_failure(self, what: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            self._failed(f"{self.kind}: {what} failed", error)
+            self._on_failure(f"{self.kind}: {what} failed", error)
             raise
 
-    def rebalances(self) -> bool:
-        """Whether partitions are being dealt out, or have never been."""
-        return self.rebalancing or not self._dealt
+    def is_rebalancing(self) -> bool:
+        """Whether partitions are being assigned, or never have been."""
+        return self.rebalancing or not self._assigned_once
 
-    def ends(self) -> dict[tuple[str, int], int]:
+    def log_ends(self) -> dict[tuple[str, int], int]:
         """Last known end of each assigned log, by topic without prefix and partition."""
         bare = self._connection.bare
         return {
             (bare(tp.topic), tp.partition): end.offset
-            for tp, end in self._own_consumer.ends_known().items()
+            for tp, end in self._own_consumer.known_ends().items()
         }
 
-    def tell_caught_up(self, now_ms: int) -> None:
-        """Tell each processor whether everything that its inputs hold has been taken, as far as
-        fetches of the last seconds say.
+    def update_caught_up(self, now_ms: int) -> None:
+        """Set for each processor whether its task has taken all records of its inputs, as far as
+        the fetches of the last seconds show.
 
-        While the broker is away nothing is caught up: what waits there is not known.
+        While the broker is away no task is caught up, because new records may wait there.
+
+        Parameters
+        ----------
+        now_ms
+            Wall-clock time, in milliseconds since the epoch.
         """
-        if self.rebalances():
-            for held in self.feed.tasks.tasks():
+        if self.is_rebalancing():
+            for held in self.router.tasks.tasks():
                 held.processor.caught_up = False
             return
         consumer = self._own_consumer
-        ends = consumer.ends_known()
+        ends = consumer.known_ends()
         behind = set()
         for tp in consumer.assignment():
-            end, task = ends.get(tp), self.feed.tasks.get(tp.partition)
+            end, task = ends.get(tp), self.router.tasks.get(tp.partition)
             if end is None or task is None or end.at_ms < now_ms - FRESH_MS:
                 behind.add(tp.partition)
                 continue
-            taken = task.positions.get(self._connection.bare(tp.topic), consumer.sought.get(tp, 0))
-            if end.position < end.offset or taken < end.delivered:
+            position = task.positions.get(
+                self._connection.bare(tp.topic), consumer.start_offsets.get(tp, 0)
+            )
+            if end.position < end.offset or position < end.delivered:
                 behind.add(tp.partition)
-        for held in self.feed.tasks.tasks():
+        for held in self.router.tasks.tasks():
             held.processor.caught_up = held.partition not in behind
 
-    def adapt(self) -> None:
-        """Fetch as often as the tasks commit: more often costs, and less often is late."""
-        intervals = [task.interval_s for task in self.feed.tasks.tasks()]
-        if intervals and not self.rebalances():
-            self._own_consumer.linger(round(1000 * fmean(intervals)))
+    def follow_commit_interval(self) -> None:
+        """Fetch as often as the tasks commit: more often costs processor time, less often adds
+        delay.
+        """
+        intervals = [task.interval_s for task in self.router.tasks.tasks()]
+        if intervals and not self.is_rebalancing():
+            self._own_consumer.set_linger(round(1000 * fmean(intervals)))
 
     @property
     def _own_consumer(self) -> MicroBatchConsumer:

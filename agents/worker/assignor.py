@@ -1,9 +1,9 @@
-"""Who gets which partitions: shares that differ by one at most, and as few partitions as possible
-that change hands.
+"""Assigns partitions to workers: shares differ by at most one, and as few partitions as possible
+move.
 
-Faust's own assignor keeps spare places for standby copies, which there are none of here, and gives
-four partitions to three workers as two, two and none; without spare places it takes partitions from
-workers although nobody came or went.
+Faust's own assignor reserves room for standby copies, which do not exist here, and gives four
+partitions to three workers as two, two and none; without that room it moves partitions although no
+worker joined or left.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from faust.assignor.client_assignment import ClientAssignment
 
 
 class EvenAssignor(PartitionAssignor):
-    """Gives each member the same partitions of all its topics; called in the member that leads the
-    group.
-    """
+    """Gives each member the same partitions of all its topics; runs in the leader of the group."""
 
     def assign(
         self,
@@ -30,18 +28,18 @@ class EvenAssignor(PartitionAssignor):
         member_metadata: Mapping[str, ConsumerProtocolMemberMetadata],
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
         """Assignments by member id."""
-        told = {
+        client_metadata = {
             member: self._get_client_metadata(metadata)
             for member, metadata in member_metadata.items()
         }
-        self._update_member_urls(told)
+        self._update_member_urls(client_metadata)
         topics = {topic for metadata in member_metadata.values() for topic in metadata.subscription}
         counts = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
-        held = {
+        owned = {
             member: {tp.partition for tp in metadata.assignment.active_tps}
-            for member, metadata in told.items()
+            for member, metadata in client_metadata.items()
         }
-        shares = share_out(held, max(counts.values(), default=0))
+        shares = share_out(owned, max(counts.values(), default=0))
         assignments = {}
         for member, metadata in member_metadata.items():
             active = {
@@ -52,18 +50,21 @@ class EvenAssignor(PartitionAssignor):
         return dict(self._protocol_assignments(assignments, {}, {}, dict.fromkeys(topics, 0)))
 
 
-def share_out(held: Mapping[str, Iterable[int]], partitions: int) -> dict[str, list[int]]:
-    """Share partitions 0 to `partitions` - 1 out among members, at least one of them.
+def share_out(owned: Mapping[str, Iterable[int]], partitions: int) -> dict[str, list[int]]:
+    """Share partitions 0 to `partitions` - 1 out among members.
 
     Parameters
     ----------
-    held
-        What each member says that it had. Of several that say so of a partition, which happens if
-        one was shut out meanwhile, one keeps it.
+    owned
+        Partitions that each member reports as its own so far; at least one member. If several
+        report the same one (one of them was shut out of the group meanwhile), only one keeps it.
+    partitions
+        Number of partitions.
 
     Returns
     -------
-    Sorted partitions of each member.
+    dict
+        Sorted partitions of each member.
 
     Examples
     --------
@@ -72,19 +73,19 @@ def share_out(held: Mapping[str, Iterable[int]], partitions: int) -> dict[str, l
     """
     free = set(range(partitions))
     kept: dict[str, list[int]] = {}
-    for member in sorted(held):
-        kept[member] = sorted(free.intersection(held[member]))
+    for member in sorted(owned):
+        kept[member] = sorted(free.intersection(owned[member]))
         free.difference_update(kept[member])
-    least, more = divmod(partitions, len(kept))
-    # Who has most keeps the larger share, so that nothing moves that need not.
+    smaller_size, larger_shares = divmod(partitions, len(kept))
+    # Members with most partitions get the larger shares, so that no partition moves needlessly.
     by_size = sorted(kept, key=lambda member: (-len(kept[member]), member))
-    sizes = {member: least + (place < more) for place, member in enumerate(by_size)}
+    sizes = {member: smaller_size + (rank < larger_shares) for rank, member in enumerate(by_size)}
     for member, size in sizes.items():
         free.update(kept[member][size:])
         del kept[member][size:]
-    left = sorted(free)
+    remaining = sorted(free)
     for member in by_size:
-        wanted = sizes[member] - len(kept[member])
-        kept[member] = sorted(kept[member] + left[:wanted])
-        del left[:wanted]
-    return {member: kept[member] for member in held}
+        missing = sizes[member] - len(kept[member])
+        kept[member] = sorted(kept[member] + remaining[:missing])
+        del remaining[:missing]
+    return {member: kept[member] for member in owned}

@@ -1,12 +1,12 @@
-"""What a fetch brought, as deliveries of whole batches.
+"""The records of a fetch, as deliveries of whole batches.
 
 aiokafka makes one object of 12 fields per record, in Python; a task needs only keys, values,
 offsets and timestamps as lists. Here a fetched record batch is unpacked by aiokafka's compiled
 parser and read column by column: 0.9 microseconds of processor time a record with network and
-checksums, against 2.1 (1,000,000 records of 150 bytes). It follows
-`PartitionRecords._unpack_records` of aiokafka 0.14 in what counts as a record: no control batches,
-with `read_committed` nothing of an aborted transaction, and never an offset below the fetch
-position. When to fetch is `pace.py`.
+checksums, against 2.1 (1,000,000 records of 150 bytes). Which records count follows
+`PartitionRecords._unpack_records` of aiokafka 0.14: no control batches, with `read_committed` no
+record of an aborted transaction, and no offset below the fetch position. When to fetch is
+`fetch_wait.py`.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from aiokafka.errors import CorruptRecordException
 from driftline.agents.kafka.broker.received import Received
 
 
-def deliveries(result: FetchResult, topic: str, start: int, limit: int) -> list[Received]:
-    """Take everything out of a fetch result, in deliveries of at most `limit` records, and move the
-    fetch position behind it.
+def unpack_deliveries(result: FetchResult, topic: str, start: int, limit: int) -> list[Received]:
+    """Take all records of a fetch result, in deliveries of at most `limit` records, and move the
+    fetch position past them.
 
     Parameters
     ----------
     topic
-        Name to give to the deliveries.
+        Topic name of the deliveries.
     start
-        Offset from which nothing has been delivered yet: the fetch position, or less where only
-        markers have come since.
+        First offset that has not been delivered: the fetch position, or less where only markers
+        followed the last delivery.
     limit
         Records per delivery.
 
     Returns
     -------
     list of Received
-        Empty where the fetch holds markers and aborted records only; the fetch position has moved
-        all the same.
+        Empty where the fetch holds only markers and aborted records; the fetch position moves all
+        the same.
 
     Raises
     ------
     CorruptRecordException
-        If a batch does not have the checksum that it claims.
+        If the checksum of a batch is wrong.
     """
     fetched = result._partition_records
     offsets: list[int] = []
@@ -52,7 +52,7 @@ def deliveries(result: FetchResult, topic: str, start: int, limit: int) -> list[
     for batch in _record_batches(fetched):
         records = list(batch)
         if records and records[0].offset < fetched.next_fetch_offset:
-            # A fetch inside a batch brings the whole batch.
+            # A fetch from inside a batch returns the whole batch.
             records = [record for record in records if record.offset >= fetched.next_fetch_offset]
         offsets += [record.offset for record in records]
         keys += [record.key for record in records]
@@ -61,26 +61,31 @@ def deliveries(result: FetchResult, topic: str, start: int, limit: int) -> list[
         fetched.next_fetch_offset = batch.next_offset
     result._update_position()
     result._partition_records = None
-    # A generator that nobody runs here and its owner refer to each other; the collector would have
-    # to free the bytes of the fetch.
+    # The generator, which is never run here, and its owner refer to each other: only the garbage
+    # collector would free the bytes of the fetch.
     fetched._records_iterator = None
-    found: list[Received] = []
-    partition = result._topic_partition.partition
+    deliveries: list[Received] = []
     for low in range(0, len(offsets), limit):
         high = low + limit
         after = offsets[high] if high < len(offsets) else fetched.next_fetch_offset
-        found.append(
+        deliveries.append(
             Received(
-                topic=topic, partition=partition, offsets=offsets[low:high], keys=keys[low:high], values=values[low:high],
-                timestamps_ms=timestamps[low:high], start=start, next=after,
+                topic=topic,
+                partition=result._topic_partition.partition,
+                offsets=offsets[low:high],
+                keys=keys[low:high],
+                values=values[low:high],
+                timestamps_ms=timestamps[low:high],
+                start=start,
+                next=after,
             )
-        )  # fmt: skip
+        )
         start = after
-    return found
+    return deliveries
 
 
 def _record_batches(fetched: PartitionRecords) -> Any:
-    """Batches that hold records for the reader; the fetch position moves over the others."""
+    """Batches with records for the reader; the fetch position moves past all others."""
     while fetched._records.has_next():
         batch = fetched._records.next_batch()
         if fetched._check_crcs and not batch.validate_crc():

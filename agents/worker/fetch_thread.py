@@ -1,12 +1,12 @@
-"""The thread in which aiokafka fetches: what it replaces of Faust's is told in `transport.py`."""
+"""The thread in which aiokafka fetches. `transport.py` lists what it overrides of Faust's."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple, NoReturn
 
 import aiokafka
 from aiokafka.consumer.fetcher import FetchError, FetchResult
@@ -22,35 +22,56 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Transport
 from faust.types import TP
 
 from driftline.agents.kafka.broker.received import Received
-from driftline.agents.worker.delivery import deliveries
-from driftline.agents.worker.fetch_wait import Pace
-from driftline.agents.worker.seek_positions import End, LostPosition
+from driftline.agents.worker.delivery import unpack_deliveries
+from driftline.agents.worker.fetch_wait import FetchWait
+from driftline.agents.worker.seek_positions import LogEnd, LostPosition
 
-if TYPE_CHECKING:
-    from driftline.agents.worker.transport import MicroBatchConsumer, MicroBatchTransport
-
-# Records of one event: enough that what Faust does per event does not count, few enough that
+# Records of one event: enough that Faust's cost per event does not matter, few enough that
 # partitions take turns.
 DELIVERY_RECORDS = 2_000
 PAUSE_SECONDS = 0.05
-# Bounds what lies between the broker and the tasks; about 40,000 records.
+# Bounds what is in flight between the broker and the tasks: about 40,000 records.
 FETCH_BYTES = 8 << 20
-# aiokafka fetches as soon as partitions are assigned, from the positions that were published, while
-# tasks are restored. The broker answers one request of a connection after the other, so a fetch
-# that waits there holds up the question where logs end: by a second, once seen.
+# aiokafka fetches as soon as partitions are assigned, from the published offsets, while tasks are
+# still being restored. The broker answers the requests of a connection one after the other, so a
+# fetch that waits there delays the request for the log ends: by a second, once observed.
 UNSOUGHT_WAIT_MS = 20
 PUBLISH_SECONDS = 2.0
 RETRY_SECONDS = 1.0
-# Beside the session timeout: the broker answers a request to join only when all members have.
+# On top of the session timeout: the broker answers a request to join only once all members have
+# joined.
 REQUEST_SECONDS = 30.0
 
 
-class Reader(AIOKafkaConsumerThread):
-    """The thread in which aiokafka fetches, and keeps the worker in its group."""
+class FetchSettings(NamedTuple):
+    """How the thread fetches.
+
+    Attributes
+    ----------
+    connection
+        Settings of aiokafka that say how to reach the broker.
+    bare
+        Removes the prefix from a topic name.
+    linger_ms
+        Longest time that a record waits at the broker for others, at first.
+    """
+
+    connection: Mapping[str, Any]
+    bare: Callable[[str], str]
+    linger_ms: int
+
+
+class FetchThread(AIOKafkaConsumerThread):
+    """Fetches, and keeps the worker in its consumer group."""
 
     logger = logging.getLogger("faust.worker")
 
-    consumer: MicroBatchConsumer
+    def __init__(self, consumer: Any, settings: FetchSettings, **kwargs: Any) -> None:
+        super().__init__(consumer, **kwargs)
+        self._settings = settings
+        self._wait = FetchWait(settings.linger_ms)
+        # First offset that was not delivered, where the fetch position has moved past markers only.
+        self._undelivered: dict[TopicPartition, int] = {}
 
     async def on_start(self) -> None:
         while not self.should_stop:
@@ -58,26 +79,21 @@ class Reader(AIOKafkaConsumerThread):
                 await super().on_start()
                 return
             except KafkaConnectionError as error:
-                self.log.warning("the broker cannot be reached, trying again: %s", error)
+                self.log.warning("the broker cannot be reached, retrying: %s", error)
                 await self._ensure_consumer().stop()
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _create_worker_consumer(self, transport: Transport) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
-        settings = cast("MicroBatchTransport", transport)
         self._assignor = self.app.assignor
-        self._pace = Pace(settings.linger_ms)
-        # First offset that was not delivered, where the fetch position has gone on over markers
-        # only.
-        self._undelivered: dict[TopicPartition, int] = {}
+        self._undelivered.clear()
         return aiokafka.AIOKafkaConsumer(
-            **settings.connection,
+            **self._settings.connection,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
-            # Never jump silently: positions that the log no longer or not yet has are found in
-            # `perform_seek`.
+            # Never jump silently: `perform_seek` checks every position against the log.
             auto_offset_reset="none",
             isolation_level="read_committed",
             fetch_max_bytes=FETCH_BYTES,
@@ -96,8 +112,8 @@ class Reader(AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> dict[TP, list[Received]]:
-        """What has been fetched of the active partitions; waits at most `timeout` seconds for the
-        first of it.
+        """Fetched records of the active partitions; waits at most `timeout` seconds for the first
+        of them.
         """
         fetcher = consumer._fetcher
         subscriptions = fetcher._subscriptions
@@ -112,21 +128,21 @@ class Reader(AIOKafkaConsumerThread):
                 now = time.monotonic()
                 fetched = self._drain(fetcher, active_partitions)
                 if fetched:
-                    self._pace.received(now)
-                fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = self._pace.next_fetch(now)
+                    self._wait.received(now)
+                fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = self._wait.next_fetch(now)
                 if fetched or now >= deadline:
                     return fetched
                 waiter = fetcher._create_fetch_waiter()
                 done, _ = await asyncio.wait([waiter], timeout=deadline - now)
                 if done:
-                    waiter.result()  # raises what the coordinator says about the group or the right to read
+                    # Raises the coordinator's error about the group or the authorization.
+                    waiter.result()
                 else:
                     waiter.cancel()
         return {}
 
     def _drain(self, fetcher: Any, active_partitions: set[TP]) -> dict[TP, list[Received]]:
         fetched: dict[TP, list[Received]] = {}
-        bare = self.consumer.bare
         for tp in list(fetcher._records):
             if tp not in active_partitions:
                 if not fetcher._subscriptions.is_assigned(tp):
@@ -139,59 +155,54 @@ class Reader(AIOKafkaConsumerThread):
             if not (result.check_assignment(tp) and result.has_more()):
                 continue
             start = self._undelivered.pop(tp, result._partition_records.next_fetch_offset)
-            found = deliveries(result, bare(tp.topic), start, DELIVERY_RECORDS)
-            if found:
-                fetched[TP(tp.topic, tp.partition)] = found
+            topic = self._settings.bare(tp.topic)
+            deliveries = unpack_deliveries(result, topic, start, DELIVERY_RECORDS)
+            if deliveries:
+                fetched[TP(tp.topic, tp.partition)] = deliveries
             else:
                 self._undelivered[tp] = start
         return fetched
 
-    async def ends(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
-        """First offset in the log, and the offset behind the last committed record, of each
+    async def log_ends(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
+        """First offset in the log, and the offset after the last committed record, of each
         partition; waits for the broker.
         """
-        consumer = self._ensure_consumer()
-        asked = [TopicPartition(*tp) for tp in partitions]
+        return await ask_log_ends(
+            self._ensure_consumer(), partitions, call=self.call_thread, log=self.log
+        )
 
-        async def ask() -> tuple[dict, dict]:
-            return await consumer.beginning_offsets(asked), await consumer.end_offsets(asked)
-
-        while True:
-            try:
-                first, last = await self.call_thread(ask)
-                break
-            except KafkaError as error:
-                # Left to Faust, it would end what looks after assignments, without a word.
-                if not (error.retriable or isinstance(error, KafkaTimeoutError)):
-                    raise
-                self.log.warning("where the logs end cannot be asked, trying again: %r", error)
-            await asyncio.sleep(RETRY_SECONDS)
-        return {TP(*tp): (first[tp], last[tp]) for tp in asked}
-
-    def ends_known(self) -> dict[TP, End]:
-        """What the last fetches said of each assigned partition that has been fetched."""
+    def known_ends(self) -> dict[TP, LogEnd]:
+        """What the last fetches reported about each assigned partition that has been fetched."""
         subscription = None if self._consumer is None else self._consumer._subscription.subscription
         assignment = None if subscription is None else subscription.assignment
         if assignment is None:
             return {}
-        found: dict[TP, End] = {}
+        ends: dict[TP, LogEnd] = {}
         for tp in assignment.tps:
             state = assignment.state_value(tp)
             if state.lso is not None and state.has_valid_position:
-                delivered = self._undelivered.get(tp, state.position)
-                found[TP(tp.topic, tp.partition)] = End(
-                    state.lso, state.timestamp, state.position, delivered
+                ends[TP(tp.topic, tp.partition)] = LogEnd(
+                    offset=state.lso,
+                    at_ms=state.timestamp,
+                    position=state.position,
+                    delivered=self._undelivered.get(tp, state.position),
                 )
-        return found
+        return ends
 
-    def hurry(self) -> None:
-        """Let fetches wait at the broker for next to nothing, until records flow again."""
+    @property
+    def fetch_wait_ms(self) -> int:
+        """Longest wait of the next fetch at the broker."""
+        wait_ms: int = self._ensure_consumer()._fetcher._fetch_max_wait_ms
+        return wait_ms
+
+    def shorten_wait(self) -> None:
+        """Let fetches hardly wait at the broker until records flow again."""
         if self._consumer is not None:
             self._consumer._fetcher._fetch_max_wait_ms = UNSOUGHT_WAIT_MS
 
-    def linger(self, linger_ms: int) -> None:
-        """See `MicroBatchConsumer.linger`."""
-        self._pace.linger_ms = linger_ms
+    def set_linger(self, linger_ms: int) -> None:
+        """See `MicroBatchConsumer.set_linger`."""
+        self._wait.linger_ms = linger_ms
 
     async def seek_to(self, positions: Mapping[TP, int]) -> None:
         """Fetch from these positions on."""
@@ -205,35 +216,72 @@ class Reader(AIOKafkaConsumerThread):
         await self.call_thread(seek)
 
     async def publish(self, offsets: Mapping[TP, int]) -> bool:
-        """Write the group's committed offsets; gives False where the group or the broker cannot
-        take them now.
+        """Write the group's committed offsets; False if the group or the broker cannot take them
+        now.
         """
         consumer = self._ensure_consumer()
-        taken = {
+        committed = {
             TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()
         }
 
         async def commit() -> None:
-            await asyncio.wait_for(consumer.commit(taken), PUBLISH_SECONDS)
+            await asyncio.wait_for(consumer.commit(committed), PUBLISH_SECONDS)
 
         try:
             await self.call_thread(commit)
         except (TimeoutError, KafkaError) as error:
-            # For monitors only: the next round publishes again, and where the partition is gone its
-            # new owner does.
-            self.log.info("committed offsets not published this time: %r", error)
+            # Only monitors read them: the next round publishes again, and a partition that has
+            # moved is published by its new owner.
+            self.log.info("committed offsets were not published this time: %r", error)
             return False
         return True
+
+
+async def ask_log_ends(
+    consumer: Any,
+    partitions: Iterable[TP],
+    *,
+    call: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]],
+    log: Any,
+    retry_seconds: float = RETRY_SECONDS,
+) -> dict[TP, tuple[int, int]]:
+    """First offset in the log, and the offset after the last committed record, of each partition.
+
+    Retries until the broker answers: if the error reached Faust, it would silently end the task
+    that carries out assignments.
+
+    Parameters
+    ----------
+    consumer
+        Answers `beginning_offsets` and `end_offsets`.
+    call
+        Runs a coroutine function in the consumer's thread.
+    """
+    asked = [TopicPartition(*tp) for tp in partitions]
+
+    async def ask() -> tuple[dict, dict]:
+        return await consumer.beginning_offsets(asked), await consumer.end_offsets(asked)
+
+    while True:
+        try:
+            first, end = await call(ask)
+            return {TP(*tp): (first[tp], end[tp]) for tp in asked}
+        except KafkaError as error:
+            if not (error.retriable or isinstance(error, KafkaTimeoutError)):
+                raise
+            log.warning("the broker did not report the log ends, retrying: %r", error)
+        await asyncio.sleep(retry_seconds)
 
 
 def _raise(error: FetchError) -> NoReturn:
     try:
         error.check_raise()
     except OffsetOutOfRangeError as fault:
-        where = ", ".join(
-            f"{tp.topic}-{tp.partition} from {offset} on" for tp, offset in fault.args[0].items()
+        partitions = ", ".join(
+            f"{tp.topic}-{tp.partition} at offset {offset}" for tp, offset in fault.args[0].items()
         )
         raise LostPosition(
-            f"{where}: the log does not have what is to be read next; a restart says why and what to do"
+            f"{partitions}: the log does not hold the next record to read; "
+            "start the worker again for the reason and the remedy"
         ) from fault
     raise AssertionError("a fetch error without an error")

@@ -1,37 +1,36 @@
 """How long a fetch waits at the broker.
 
-A fetch that is answered as soon as one record is there costs 30 to 70 % of a core at some hundred
-records a second. So while records come, the broker is asked to wait until the linger has passed or
-there is enough to fill a batch; while nothing comes, it answers the first record at once, and
-otherwise once a second.
+A fetch that returns as soon as one record is there costs 30 to 70 % of a core at a few hundred
+records a second. So while records arrive, the broker is asked to wait until the linger has passed
+or until there is enough to fill a batch. While no records arrive, it answers as soon as there is
+one, and otherwise once a second.
 """
 
 from __future__ import annotations
 
-# Above 2 MB/s this much comes within the default linger: waiting saves nothing then.
+# Above 2 MB/s this many bytes arrive within the default linger: waiting then saves nothing.
 ENOUGH_BYTES = 256 << 10
 QUIET_WAIT_MS = 1_000
 QUIET_AFTER_SECONDS = 1.0
 
 
-class Pace:
-    """Says for the next fetch how many bytes are worth an answer, and how long the broker may wait
-    for them.
+class FetchWait:
+    """Chooses the minimum size and the longest wait of the next fetch.
 
     Parameters
     ----------
     linger_ms
-        Longest time that a record waits for others while records come; may be set anew. Best is the
-        time between two commits of a task: what a fetch brings is then committed at once, and waits
-        only one time.
+        Longest time that a record waits for others while records arrive; may be set at any time.
+        The best value is the time between two commits of a task: what a fetch returns is then
+        committed at once, and waits only once.
 
     Examples
     --------
-    >>> pace = Pace(linger_ms=50)
-    >>> pace.received(now=10.0)
-    >>> pace.next_fetch(now=10.2)
+    >>> wait = FetchWait(linger_ms=50)
+    >>> wait.received(now=10.0)
+    >>> wait.next_fetch(now=10.2)
     (262144, 50)
-    >>> pace.next_fetch(now=11.2)
+    >>> wait.next_fetch(now=11.2)
     (1, 1000)
     """
 
@@ -40,13 +39,11 @@ class Pace:
         self._last = float("-inf")
 
     def received(self, now: float) -> None:
-        """Take note that records came. `now` in seconds of any steady clock."""
+        """Record that a fetch returned records. `now` in seconds of any monotonic clock."""
         self._last = now
 
     def next_fetch(self, now: float) -> tuple[int, int]:
-        """Bytes that are worth an answer, and the longest wait for them in ms."""
-        return (
-            (1, QUIET_WAIT_MS)
-            if now - self._last > QUIET_AFTER_SECONDS
-            else (ENOUGH_BYTES, self.linger_ms)
-        )
+        """Minimum bytes of the next fetch, and its longest wait for them in ms."""
+        if now - self._last > QUIET_AFTER_SECONDS:
+            return 1, QUIET_WAIT_MS
+        return ENOUGH_BYTES, self.linger_ms

@@ -1,11 +1,11 @@
-"""What a worker says about itself over HTTP: whether it lives, whether it is ready and if not why,
-and its figures.
+"""The worker's health over HTTP: liveness, readiness with reasons, and its Prometheus metrics.
 
-    /health/live    200 while the event loop turns
-    /health/ready   200 when all assigned tasks are restored, the broker answers, topics match and producers agree; 503 with reasons else
-    /metrics        Prometheus' text format
+    /health/live    200 while the event loop runs
+    /health/ready   200 when all assigned tasks are restored, the broker answers, topics fit the
+                    configuration and producers agree on the partitioner; else 503 with reasons
+    /metrics        Prometheus text format
 
-Served on the loopback interface unless another address is asked for. Faust's own web server is not
+Served on the loopback interface unless another address is configured. Faust's own web server is not
 started.
 """
 
@@ -19,28 +19,28 @@ from aiohttp import web
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from driftline.agents.worker.task_router import Feed
+from driftline.agents.worker.task_router import TaskRouter
 
 
-class Kind(msgspec.Struct, frozen=True):
-    """What health knows of one kind of task.
+class KindStatus(msgspec.Struct, frozen=True):
+    """Where health reads the state of one kind of task.
 
     Attributes
     ----------
     name
-        "join" or "downstream".
-    feed
-        Its tasks' feed.
-    rebalancing
-        Whether its group is dealing out partitions now.
-    ends
-        Last known end of the log by topic and partition, of what is assigned.
+        Name of the kind.
+    router
+        Router of its tasks.
+    is_rebalancing
+        Whether its consumer group is assigning partitions now.
+    log_ends
+        Last known end of each assigned log, by topic and partition.
     """
 
     name: str
-    feed: Feed
-    rebalancing: Callable[[], bool]
-    ends: Callable[[], Mapping[tuple[str, int], int]]
+    router: TaskRouter
+    is_rebalancing: Callable[[], bool]
+    log_ends: Callable[[], Mapping[tuple[str, int], int]]
 
 
 class Health:
@@ -51,71 +51,62 @@ class Health:
     kinds
         The kinds of task that have been started.
     waiting_for
-        What the start waits for, or None once everything runs.
+        What the start waits for; None once everything runs.
     problems
-        Standing reasons not to be ready, by what they are about: a broker that does not answer,
-        producers that disagree.
+        Reasons not to be ready that last until they are removed, by subject: "broker" if it does
+        not answer, "partitioners" if producers disagree.
     """
 
     def __init__(self) -> None:
-        self.kinds: list[Kind] = []
+        self.kinds: list[KindStatus] = []
         self.waiting_for: str | None = "the start"
         self.problems: dict[str, str] = {}
 
     def reasons(self) -> list[str]:
         """Why the worker is not ready; empty when it is."""
         if self.waiting_for is not None:
-            return [f"waits for {self.waiting_for}"]
-        found = list(self.problems.values())
+            return [f"waiting for {self.waiting_for}"]
+        reasons = list(self.problems.values())
         for kind in self.kinds:
-            if kind.rebalancing():
-                found.append(f"{kind.name}: partitions are being dealt out")
-            elif not kind.feed.tasks.ready:
-                found.append(f"{kind.name}: tasks are being restored")
-        return found
+            if kind.is_rebalancing():
+                reasons.append(f"{kind.name}: partitions are being assigned")
+            elif not kind.router.tasks.ready:
+                reasons.append(f"{kind.name}: tasks are being restored")
+        return reasons
 
-    def lag(self, kind: Kind) -> Iterator[tuple[str, int, int, int]]:
-        """Topic, partition, committed position and records behind the end of the log, for each
-        input of each task.
+    def lag(self, kind: KindStatus) -> Iterator[tuple[str, int, int, int]]:
+        """Topic, partition, committed position and distance to the end of the log, for each input
+        of each task.
         """
-        ends = kind.ends()
-        for partition, offsets in kind.feed.tasks.offsets().items():
+        ends = kind.log_ends()
+        for partition, offsets in kind.router.tasks.offsets().items():
             for topic, position in offsets.items():
-                yield (
-                    topic,
-                    partition,
-                    position,
-                    max(0, ends.get((topic, partition), position) - position),
-                )
+                end = ends.get((topic, partition), position)
+                yield topic, partition, position, max(0, end - position)
 
 
-class Figures:
-    """Collects what the driver knows, whenever it is asked for; what the tasks count about
-    themselves is `driftline.agents.kafka.task.metering`.
-
-    Parameters
-    ----------
-    health
-        Where it comes from.
+class HealthCollector:
+    """Collects the driver's metrics from the worker's health; those of the tasks are
+    `driftline.agents.kafka.task.metering`.
     """
 
     def __init__(self, health: Health) -> None:
         self._health = health
 
     def collect(self) -> Iterator[Metric]:
-        """The figures of this moment."""
+        """The present values."""
         ready = GaugeMetricFamily(
             "driftline_ready",
-            "1 when all assigned tasks are restored and nothing stands against it.",
+            "1 when all assigned tasks are restored and no problem is known.",
         )
         ready.add_metric([], float(not self._health.reasons()))
         labels = ["kind", "topic", "partition"]
         position = GaugeMetricFamily(
-            "driftline_committed_offset", "Next offset to apply, committed.", labels=labels
+            "driftline_committed_offset", "Next offset after the last commit.", labels=labels
         )
         lag = GaugeMetricFamily(
             "driftline_lag_records",
-            "Offsets between what is committed and the end of the log.",
+            "Offsets between the last commit and the end of the log.",
             labels=labels,
         )
         for kind in self._health.kinds:
@@ -126,7 +117,7 @@ class Figures:
 
 
 async def serve(health: Health, *, host: str, port: int) -> web.AppRunner:
-    """Answer on `host` and `port` from now on; `cleanup()` of what is returned ends it.
+    """Serve health on `host` and `port` until `cleanup()` of the returned runner.
 
     Raises
     ------
@@ -134,14 +125,14 @@ async def serve(health: Health, *, host: str, port: int) -> web.AppRunner:
         If the address cannot be used.
     """
     own = CollectorRegistry()
-    own.register(Figures(health))
+    own.register(HealthCollector(health))
 
     async def live(_: web.Request) -> web.Response:
         return _json({"status": "live"})
 
     async def ready(_: web.Request) -> web.Response:
         reasons = health.reasons()
-        tasks = {kind.name: sorted(kind.feed.assigned) for kind in health.kinds}
+        tasks = {kind.name: sorted(kind.router.assigned) for kind in health.kinds}
         return _json(
             {"status": "not ready" if reasons else "ready", "reasons": reasons, "tasks": tasks},
             status=503 if reasons else 200,

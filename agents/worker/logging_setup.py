@@ -1,4 +1,4 @@
-"""How a worker logs: one line an event on standard error, for people or for machines."""
+"""The worker's log: one line an event on standard error, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -10,86 +10,88 @@ from typing import Any
 
 import msgspec
 
-# What speaks of its own inner parts at INFO; their warnings count.
-QUIET = ("aiohttp", "aiokafka", "asyncio", "faust", "mode")
-# Of what one place in the code of those says, so often at most: while a broker is away they say the
-# same hundreds of times a second.
-SELDOM_SECONDS = 10.0
-# What others say better: librdkafka while it tries again (whoever waits for it says so in a
-# sentence), mode's timers under load.
+# Libraries that log their internals at INFO; only their warnings matter.
+LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "faust", "mode")
+# Each statement of a library logs at most this often: while the broker is away they repeat
+# themselves hundreds of times a second.
+REPEAT_SECONDS = 10.0
+# Loggers whose messages come in a better form elsewhere: librdkafka while it retries (the caller
+# that waits for it logs why), mode's timers under load.
 SILENT = ("driftline.kafka.client", "mode.timers")
 
 
 def configure(*, as_json: bool) -> None:
-    """Send everything from INFO on to standard error, of libraries from WARNING on.
+    """Log everything from INFO on to standard error; of libraries only WARNING and above.
 
-    Faust would let the root logger run at DEBUG and sort out later, which took 13 % of the samples
-    of a profile; its worker class, which does that, is not used.
+    Faust's worker class is not used: it would run the root logger at DEBUG and filter later, which
+    took 13 % of the samples of a profile.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Json() if as_json else Line())
-    handler.addFilter(Seldom())
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    handler.addFilter(RepeatFilter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for name in QUIET:
+    for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in SILENT:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-class Seldom(logging.Filter):
-    """Lets a line of the quiet loggers pass when the place that says it has been silent for a
-    while, with how many it left out.
+class RepeatFilter(logging.Filter):
+    """Limits each log statement of a library to one line per `REPEAT_SECONDS`; the next line that
+    passes says how many were left out.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._said: dict[tuple[str, int], tuple[float, int]] = {}
+        # Time of the last line and lines left out since, by file and line of the statement.
+        self._statements: dict[tuple[str, int], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written."""
-        if record.name.partition(".")[0] not in QUIET:
+        if record.name.partition(".")[0] not in LIBRARIES:
             return True
-        place, now = (record.pathname, record.lineno), self._clock()
-        last, left_out = self._said.get(place, (float("-inf"), 0))
-        if now - last < SELDOM_SECONDS:
-            self._said[place] = last, left_out + 1
+        statement, now = (record.pathname, record.lineno), self._clock()
+        last, left_out = self._statements.get(statement, (float("-inf"), 0))
+        if now - last < REPEAT_SECONDS:
+            self._statements[statement] = last, left_out + 1
             return False
-        self._said[place] = now, 0
+        self._statements[statement] = now, 0
         if left_out:
             record.msg, record.args = f"{record.getMessage()} (and {left_out} more like this)", None
         return True
 
 
-class Line(logging.Formatter):
-    """`2026-11-21T19:20:01.250Z INFO worker: restored …`; a traceback follows where there is one."""
+class TextFormatter(logging.Formatter):
+    """`2026-11-21T19:20:01.250Z INFO app: …`, followed by the traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line for people."""
+        """One line of text."""
         text = f"{_time(record)} {record.levelname} {_source(record)}: {record.getMessage()}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
-class Json(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line for machines."""
+        """One line of JSON."""
         line: Mapping[str, Any] = {
-            "time": _time(record), "level": record.levelname.lower(), "source": _source(record), "message": record.getMessage(),
-        }  # fmt: skip
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "source": _source(record),
+            "message": record.getMessage(),
+        }
         if record.exc_info:
             line = {**line, "traceback": self.formatException(record.exc_info)}
         return msgspec.json.encode(line).decode()
 
 
 def _time(record: logging.LogRecord) -> str:
-    return (
-        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        + f".{int(record.msecs):03d}Z"
-    )
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{seconds}.{int(record.msecs):03d}Z"
 
 
 def _source(record: logging.LogRecord) -> str:
-    """Last parts of the logger's name: whose module it is does not matter to the reader."""
+    """Last part of the logger's name: the package above it does not matter to the reader."""
     return record.name.rpartition(".")[2]

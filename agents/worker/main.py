@@ -1,5 +1,5 @@
-"""What `driftline worker` does with its settings: which tasks, with which processors, on which
-broker.
+"""From the options of `driftline worker` to a running worker: which kinds of task, with which
+processors, on which broker.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from driftline.agents.kafka.stages.downstream import DownstreamProcessor, downst
 from driftline.agents.kafka.stages.join import JoinProcessor, join_processors
 from driftline.agents.worker import logging_setup
 from driftline.agents.worker.app import check_faust
-from driftline.agents.worker.malloc_settings import give_back_large
-from driftline.agents.worker.run import Work, run
+from driftline.agents.worker.malloc_settings import return_large_blocks
+from driftline.agents.worker.run import TaskKind, run
 from driftline.schemas.settings import Config
 
 
-def work(
+def run_worker(
     config: Config,
     kinds: Sequence[str],
     *,
@@ -39,36 +39,38 @@ def work(
     Parameters
     ----------
     kinds
-        Which kinds of task, by name.
+        Names of the kinds of task to run.
     state
-        Folder of this worker alone for the local copies.
+        Folder for the local state; no other worker may use it.
     broker
-        Instead of that of the configuration.
+        Overrides the broker of the configuration.
     static_member
-        Name in the group, instead of that of the configuration.
+        Overrides the static member name of the configuration.
+    host, port
+        Where health is served.
 
     Raises
     ------
-    WrongFaust, BrokerError, TopicsRefused, OSError
+    UnsupportedFaust, BrokerError, TopicsRefused, OSError
         If it cannot start; the message says what to do.
     """
     logging_setup.configure(as_json=json_logs)
     check_faust()
-    give_back_large()
+    return_large_blocks()
     if static_member is not None:
         config = msgspec.structs.replace(
             config, kafka=msgspec.structs.replace(config.kafka, static_member=static_member)
         )
-    works = {
-        JOIN: Work(JOIN, JoinProcessor.inputs, join_processors(config, clock=_now_ms)),
-        DOWNSTREAM: Work(
+    known = {
+        JOIN: TaskKind(JOIN, JoinProcessor.inputs, join_processors(config, clock=_now_ms)),
+        DOWNSTREAM: TaskKind(
             DOWNSTREAM, DownstreamProcessor.inputs, downstream_processors(config, clock=_now_ms)
         ),
     }
     with rarely_collecting():
         run(
             Connection(config, broker),
-            [works[kind] for kind in kinds],
+            [known[kind] for kind in kinds],
             state=state,
             host=host,
             port=port,

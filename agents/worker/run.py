@@ -1,4 +1,4 @@
-"""A worker from its start to its end: checks, apps, health, and a stop in time."""
+"""A worker from start to end: checks, apps, health, and a stop within a time limit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, NoReturn
 
 import msgspec
@@ -20,63 +20,63 @@ from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.tasks import Tasks
 from driftline.agents.kafka.tools.partitioners import KeySamples
 from driftline.agents.worker.app import App
-from driftline.agents.worker.health import Health, Kind, serve
+from driftline.agents.worker.health import Health, KindStatus, serve
 from driftline.agents.worker.seek_positions import LostPosition
-from driftline.agents.worker.task_router import Feed
+from driftline.agents.worker.task_router import TaskRouter
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
-# All is over 10 s after SIGTERM. What is cut off then is aborted by the broker, and done again by
-# whoever goes on.
+# The process has ended 10 s after SIGTERM. The broker aborts transactions that are cut off then,
+# and the next owner of the partitions repeats them.
 STOP_SECONDS = 8.0
 RETRY_SECONDS = 3.0
-LOOK_SECONDS = 0.5
-LOOKS_PER_JUDGEMENT = 20
-ASK_SECONDS = 10.0
-CUT_OFF = 71
+POLL_SECONDS = 0.5
+POLLS_PER_PARTITIONER_CHECK = 20
+BROKER_CHECK_SECONDS = 10.0
+EXIT_CUT_OFF = 71
 
 log = logging.getLogger(__name__)
 
 
-class Work(msgspec.Struct, frozen=True):
+class TaskKind(msgspec.Struct, frozen=True):
     """One kind of task to run.
 
     Attributes
     ----------
-    kind
-        "join" or "downstream".
+    name
+        Name of the kind, see `agents.kafka.broker.task_kinds`.
     inputs
         Topics without prefix; a task has the same partition of each.
     processors
         Makes the processor of a task.
     """
 
-    kind: str
+    name: str
     inputs: tuple[str, ...]
     processors: ProcessorFactory
 
 
 def run(
-    connection: Connection, works: Sequence[Work], *, state: Any, host: str, port: int
+    connection: Connection, kinds: Sequence[TaskKind], *, state: Any, host: str, port: int
 ) -> NoReturn:
-    """Work until SIGTERM or SIGINT; ends the process.
+    """Work until SIGTERM or SIGINT, then end the process.
 
     Parameters
     ----------
     state
-        Folder for the local copies.
+        Folder for the local state.
     host, port
         Where health is served.
 
     Raises
     ------
     BrokerError, TopicsRefused
-        If the broker refuses, or its topics are not what is needed.
+        If the broker refuses the connection, or its topics do not fit the configuration.
     OSError
-        If health cannot be served there.
+        If health cannot be served at this address.
     """
-    code = asyncio.run(Worker(connection, works, state).until_stopped(host=host, port=port))
+    code = asyncio.run(Worker(connection, kinds, state).run_until_stopped(host=host, port=port))
     logging.shutdown()
-    # Threads that still restore or wait for the broker are not waited for.
+    # Do not wait for threads that still restore or wait for the broker.
     os._exit(code)
 
 
@@ -86,128 +86,128 @@ class Worker:
     Attributes
     ----------
     health
-        What is said about it.
+        What its health pages show.
     apps
         One for each kind of task.
     """
 
-    def __init__(self, connection: Connection, works: Sequence[Work], state: Any) -> None:
+    def __init__(self, connection: Connection, kinds: Sequence[TaskKind], state: Any) -> None:
         self.health = Health()
         self.apps: list[App] = []
         self._connection = connection
-        self._works = works
+        self._kinds = kinds
         self._state = state
         self._stop = asyncio.Event()
         self._samples = KeySamples(connection.settings.input_partitions)
         self._background: list[asyncio.Future[None]] = []
 
-    async def until_stopped(self, *, host: str, port: int) -> int:
-        """Run until a signal says stop; gives the exit code."""
+    async def run_until_stopped(self, *, host: str, port: int) -> int:
+        """Run until a signal asks for the end; returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._asked_to_stop, number)
+            loop.add_signal_handler(number, self._request_stop, number)
         server = await serve(self.health, host=host, port=port)
         log.info(
             "health at http://%s:%d/health/ready; broker %s", host, port, self._connection.servers
         )
         try:
-            await self._unless_stopped(self._fit())
+            await self._unless_stopped(self._wait_for_broker())
             if not self._stop.is_set():
                 self._start()
                 await self._stop.wait()
-            return await self._end()
+            return await self._shut_down()
         finally:
             await server.cleanup()
 
-    def _asked_to_stop(self, number: int) -> None:
-        log.info("%s: finishing what has been taken", signal.Signals(number).name)
-        self.health.waiting_for = "the end"
+    def _request_stop(self, number: int) -> None:
+        log.info("%s: committing what the tasks have taken", signal.Signals(number).name)
+        self.health.waiting_for = "the end of the process"
         self._stop.set()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
-        doing = asyncio.ensure_future(work)
+        working = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait((doing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if doing.done():
-            doing.result()
+        if working.done():
+            working.result()
         else:
-            doing.cancel()
+            working.cancel()
 
-    async def _fit(self) -> None:
-        """Wait for the broker; refuse topics that do not fit."""
+    async def _wait_for_broker(self) -> None:
+        """Wait until the broker answers; raise if its topics do not fit the configuration."""
         while True:
             try:
-                await asyncio.to_thread(_check, self._connection)
+                await asyncio.to_thread(_check_topics, self._connection)
                 return
             except BrokerAway as error:
                 self.health.waiting_for = f"the broker: {error}"
-                log.warning("%s. Trying again every %.0f s", error, RETRY_SECONDS)
+                log.warning("%s. Retrying every %.0f s", error, RETRY_SECONDS)
             await asyncio.sleep(RETRY_SECONDS)
 
     def _start(self) -> None:
         runtime = Runtime(self._connection, self._state)
-        for work in self._works:
-            feed = Feed(work.inputs, self._connection, self._sampled)
-            app = App(work.kind, feed, self._connection, self._failed)
-            feed.tasks = Tasks(runtime, work.kind, work.processors, reopened=app.reopened)
+        for kind in self._kinds:
+            router = TaskRouter(kind.inputs, self._connection, self._sample_keys)
+            app = App(kind.name, router, self._connection, self._fail)
+            router.tasks = Tasks(runtime, kind.name, kind.processors, reopened=app.reopened)
             self.apps.append(app)
-            self.health.kinds.append(Kind(work.kind, feed, app.rebalances, app.ends))
-            self._background.append(asyncio.ensure_future(self._watched(app)))
-        self._background.append(asyncio.ensure_future(self._look()))
-        self._background.append(asyncio.ensure_future(self._ask_broker()))
+            self.health.kinds.append(
+                KindStatus(kind.name, router, app.is_rebalancing, app.log_ends)
+            )
+            self._background.append(asyncio.ensure_future(self._run_app(app)))
+        self._background.append(asyncio.ensure_future(self._poll_tasks()))
+        self._background.append(asyncio.ensure_future(self._poll_broker()))
         self.health.waiting_for = None
 
-    async def _watched(self, app: App) -> None:
-        """Run one app. Where Faust gives up the process ends, and its supervisor starts it anew."""
+    async def _run_app(self, app: App) -> None:
+        """Run one app. If Faust gives up, end the process; its supervisor starts a new one."""
         try:
             await app.start()
             await app.wait_until_stopped()
         except Exception as error:
-            self._failed(f"{app.kind}: the start failed", error)
+            self._fail(f"{app.kind}: the start failed", error)
         if app.crash_reason is not None:
-            self._failed(f"{app.kind}: Faust gave up", app.crash_reason)
+            self._fail(f"{app.kind}: Faust gave up", app.crash_reason)
 
-    def _failed(self, what: str, error: BaseException) -> None:
-        code = failures.REFUSED if isinstance(error, LostPosition) else failures.DEFECT
-        failures.stop_process(
-            code, f"{what}: {error}" if isinstance(error, LostPosition) else f"{what}: {error!r}"
-        )
+    def _fail(self, what: str, error: BaseException) -> None:
+        if isinstance(error, LostPosition):
+            failures.stop_process(failures.REFUSED, f"{what}: {error}")
+        else:
+            failures.stop_process(failures.DEFECT, f"{what}: {error!r}")
 
-    async def _look(self) -> None:
-        """Look now and then at what nobody reports."""
-        looks = 0
+    async def _poll_tasks(self) -> None:
+        """Update periodically what depends on the state of the tasks and on the keys seen."""
+        polls = 0
         while not self._stop.is_set():
             try:
                 for app in self.apps:
-                    app.tell_caught_up(time.time_ns() // 1_000_000)
-                    app.adapt()
-                if looks % LOOKS_PER_JUDGEMENT == 0:
-                    self._judge_partitioners()
+                    app.update_caught_up(time.time_ns() // 1_000_000)
+                    app.follow_commit_interval()
+                if polls % POLLS_PER_PARTITIONER_CHECK == 0:
+                    self._check_partitioners()
             except Exception as error:
-                self._failed("looking after the tasks", error)
-            looks += 1
-            await asyncio.sleep(LOOK_SECONDS)
+                self._fail("the periodic look at the tasks failed", error)
+            polls += 1
+            await asyncio.sleep(POLL_SECONDS)
 
-    async def _ask_broker(self) -> None:
-        """Ask now and then whether the broker answers: a worker that has nothing to do would not
-        notice.
-        """
+    async def _poll_broker(self) -> None:
+        """Check periodically that the broker answers: an idle worker would not notice otherwise."""
         while not self._stop.is_set():
-            await asyncio.sleep(ASK_SECONDS)
+            await asyncio.sleep(BROKER_CHECK_SECONDS)
             try:
                 await asyncio.to_thread(self._connection.reach)
                 self.health.problems.pop("broker", None)
             except BrokerError as error:
                 self.health.problems["broker"] = str(error)
             except Exception as error:
-                self._failed("asking the broker", error)
+                self._fail("the periodic check of the broker failed", error)
 
-    def _sampled(self, received: Received) -> None:
+    def _sample_keys(self, received: Received) -> None:
         if received.topic in (PREDICTIONS, GROUND_TRUTH):
             self._samples.take(received.topic, received.partition, received.keys)
 
-    def _judge_partitioners(self) -> None:
+    def _check_partitioners(self) -> None:
         complaints = "; ".join(self._samples.complaints((PREDICTIONS, GROUND_TRUTH)))
         if complaints and complaints != self.health.problems.get("partitioners"):
             log.error("%s", complaints)
@@ -216,22 +216,23 @@ class Worker:
         else:
             self.health.problems.pop("partitioners", None)
 
-    async def _end(self) -> int:
+    async def _shut_down(self) -> int:
         began = time.monotonic()
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await asyncio.gather(*(app.stop() for app in self.apps))
-                await asyncio.gather(*(app.feed.tasks.close() for app in self.apps))
+                await asyncio.gather(*(app.router.tasks.close() for app in self.apps))
         except TimeoutError:
             log.warning(
-                "not finished within %.0f s; the broker aborts what is open, and it is done again",
+                "not finished within %.0f s; the broker aborts the open transactions, "
+                "and the next worker repeats them",
                 STOP_SECONDS,
             )
-            return CUT_OFF
+            return EXIT_CUT_OFF
         log.info("stopped in %.1f s", time.monotonic() - began)
         return 0
 
 
-def _check(connection: Connection) -> Mapping[str, topics.Found]:
+def _check_topics(connection: Connection) -> None:
     connection.reach()
-    return topics.require(connection)
+    topics.require(connection)

@@ -1,4 +1,4 @@
-"""Where deliveries go on, where logs end, and what to do if they do not fit each other."""
+"""Where the delivery of each partition starts, checked against the ends of its log."""
 
 from __future__ import annotations
 
@@ -8,50 +8,47 @@ from typing import NamedTuple, Protocol
 from faust.types import TP
 
 
-class Positions(Protocol):
-    """What the transport asks of the tasks. Topics are named as they are on the broker."""
+class TaskPositions(Protocol):
+    """What the transport asks of the tasks. Topics carry their names on the broker."""
 
-    def wanted(self, assigned: Iterable[TP]) -> Mapping[TP, int | None]:
-        """Where to read on, for each assigned partition that has a task;
-
-        None for the beginning of the log.
+    def start_positions(self, assigned: Iterable[TP]) -> Mapping[TP, int | None]:
+        """Next offset to deliver of each assigned partition that has a task; None for the beginning
+        of the log.
         """
 
     def held_back(self, unread: Collection[TP]) -> set[TP]:
-        """Inputs that nothing is to be delivered of while others, of which there is something
-        unread, are behind them.
+        """Partitions that must wait because another input of their task is behind in event time and
+        among `unread`.
         """
 
-    def published(self) -> Mapping[TP, int]:
-        """What is committed, for lag tools."""
+    def committed_offsets(self) -> Mapping[TP, int]:
+        """Next offset after the last commit of each task, for lag tools."""
 
-    def comes_first(self, tp: TP) -> bool:
-        """Whether what a fetch brought of a partition is delivered before all that it brought of
-        others.
-        """
+    def is_delivered_first(self, tp: TP) -> bool:
+        """Whether the records that a fetch returned of a partition go before those of the others."""
 
     def narrow(self, assigned: Iterable[TP]) -> None:
-        """Hear of an assignment before it is carried out: the one before may still be at work on
-        what has been given to others.
+        """Announce an assignment before it is carried out, while the one before may still be at
+        work on partitions that now belong to other workers.
         """
 
     async def finish(self) -> None:
-        """Commit whatever has been taken, and nothing more until the next assignment."""
+        """Commit what the tasks have taken, and hold them until the next assignment."""
 
 
-class End(NamedTuple):
-    """What is known of the end of a log.
+class LogEnd(NamedTuple):
+    """What the last fetch reported about the end of a log.
 
     Attributes
     ----------
     offset
-        Behind the last committed record.
+        Offset after the last committed record.
     at_ms
-        When a fetch said so, by the clock.
+        Wall-clock time of that fetch, in milliseconds since the epoch.
     position
-        Where the next fetch begins.
+        Where the next fetch starts.
     delivered
-        Where the next delivery begins: `position`, or less where only markers came.
+        Where the next delivery starts: `position`, or less where only markers followed.
     """
 
     offset: int
@@ -61,28 +58,30 @@ class End(NamedTuple):
 
 
 class LostPosition(RuntimeError):
-    """The log does not hold what a task has to read next."""
+    """The log does not hold the next record of a task."""
 
 
-def place_in_log(tp: TP, position: int | None, first: int, end: int) -> int:
-    """Where to read on: at the position of the task, or at the beginning of the log if it has none.
+def start_in_log(tp: TP, position: int | None, first: int, end: int) -> int:
+    """Offset to read from: the position of the task, or the beginning of the log if it has none.
 
     Raises
     ------
     LostPosition
-        If the log does not have it: reading on elsewhere would leave records out, or apply others
+        If the log does not hold that offset: starting elsewhere would skip records or apply some
         twice.
     """
     if position is None:
         return first
     if position < first:
         raise LostPosition(
-            f"{tp.topic}-{tp.partition}: records {position} to {first - 1} were deleted before they were read: the log starts at {first}. "
-            "Give the topic a longer retention than the longest stop of the workers."
+            f"{tp.topic}-{tp.partition}: records {position} to {first - 1} were deleted before "
+            f"they were read: the log starts at {first}. Give the topic a retention that is longer "
+            "than the longest stop of the workers."
         )
     if position > end:
         raise LostPosition(
-            f"{tp.topic}-{tp.partition}: records up to {position} have been applied, but the log ends at {end}: the topic was made anew "
-            "or has lost records. Bring it back, or start a new application (another kafka.app)."
+            f"{tp.topic}-{tp.partition}: records up to {position} have been applied, but the log "
+            f"ends at {end}: the topic was created anew or has lost records. Restore the topic, or "
+            "start a new application (another kafka.app)."
         )
     return position

@@ -1,27 +1,30 @@
 """Faust's consumer, delivering micro-batches from positions that the tasks know.
 
-Faust's own consumer makes an event of every record and keeps a list of acknowledged offsets to know
-where to go on. Here an event carries a `Received` (many records of one partition), positions come
-from the tasks' changelogs, and the group's committed offsets are published for lag tools only. What
-is overridden, of faust-streaming 0.15.3, and why:
+Faust's own consumer makes an event of every record and keeps lists of acknowledged offsets to know
+where to resume. Here an event carries a `Received` (many records of one partition), positions come
+from the tasks' changelogs, and the group's committed offsets are published for lag tools only.
+Overrides of faust-streaming 0.15.3, and their reasons:
 
 `perform_seek`                      seek to the positions of the tasks, with no fetch in flight
 `on_partitions_assigned`, `resume_flow`
-                                    nothing flows between an assignment and the seek: Faust lets a
-                                    worker that had no partitions go on, and resumes for an
-                                    assignment that has been overtaken by the next one; and it
-                                    carries out assignments one after the other, so tasks that went
-                                    to others meanwhile are told apart at once
-`getmany`, `_drain_messages`        deliver micro-batches; never go back to committed offsets
+                                    no record flows between an assignment and its seek. Faust lets
+                                    a worker that had no partitions go on, and resumes for an
+                                    assignment that a later one has already replaced. It also
+                                    carries out assignments one after the other, so tasks whose
+                                    partitions have moved are held as soon as that is known
+`getmany`, `_drain_messages`        deliver micro-batches; never return to committed offsets
 `force_commit`                      publish what the tasks have committed
-`commit_and_end_transactions`       at a revocation and at the end: finish the last transaction first
-`on_buffer_full`, `on_buffer_drop`  nothing: a full stream stops the one delivery loop, which stops
-fetching
-`verify_all_partitions_active`      nothing: it judges by acknowledgements, of which there are none
-In the thread, `reader.py`:
+`commit_and_end_transactions`       at a revocation and at the end: finish the last transaction
+                                    first
+`on_buffer_full`, `on_buffer_drop`  do nothing: a full stream blocks the one delivery loop, which
+                                    stops fetching
+`verify_all_partitions_active`      does nothing: it judges by acknowledgements, which are not kept
 
-`_create_worker_consumer`           read committed records only, from our broker; the app's assignor always
-`on_start`                          wait for a broker that went away in the middle of the start
+In the thread, `fetch_thread.py`:
+
+`_create_worker_consumer`           read committed records only, from our broker, always with the
+                                    app's assignor
+`on_start`                          wait for a broker that goes away in the middle of the start
 `_fetch_records`                    whole batches instead of single records
 
 `tests/kafka/test_worker_upstream.py` fails when any of these changes upstream.
@@ -42,15 +45,15 @@ from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP, AppT, ConsumerMessage
 
 from driftline.agents.kafka.broker.received import Received
-from driftline.agents.worker.fetch_thread import PAUSE_SECONDS, Reader
-from driftline.agents.worker.seek_positions import End, Positions, place_in_log
+from driftline.agents.worker.fetch_thread import PAUSE_SECONDS, FetchSettings, FetchThread
+from driftline.agents.worker.seek_positions import LogEnd, TaskPositions, start_in_log
 
 POLL_SECONDS = 0.25
 
 
-class Nothing:
-    """Stands in for the acknowledged offsets of a partition: nobody needs them, the truth is in the
-    changelog.
+class DiscardedAcks:
+    """Replaces the acknowledged offsets of a partition, which are not needed: a task's changelog
+    holds its position.
     """
 
     def append(self, offset: int) -> None: ...
@@ -66,30 +69,30 @@ class MicroBatchConsumer(Consumer):
 
     Attributes
     ----------
-    sought
-        Where reading began in the present assignment.
+    start_offsets
+        Where reading started in the present assignment.
     """
 
     logger = logging.getLogger("faust.worker")
-    _thread: Reader
+    transport: MicroBatchTransport
+    _thread: FetchThread
 
     def __init__(self, transport: MicroBatchTransport, *args: Any, **kwargs: Any) -> None:
         super().__init__(transport, *args, **kwargs)
         self.positions = transport.positions
-        self.bare = transport.bare
-        self._acked = cast(Any, defaultdict(Nothing))
-        self._acked_index = cast(Any, defaultdict(Nothing))
+        self._acked = cast(Any, defaultdict(DiscardedAcks))
+        self._acked_index = cast(Any, defaultdict(DiscardedAcks))
         self._fetching = asyncio.Lock()
         self._published: dict[TP, int] = {}
-        self.sought: dict[TP, int] = {}
+        self.start_offsets: dict[TP, int] = {}
         self._sought_generation: int | None = None
 
-    def _new_consumer_thread(self) -> Reader:
-        return Reader(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> FetchThread:
+        return FetchThread(self, self.transport.fetch_settings, loop=self.loop, beacon=self.beacon)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         self.stop_flow()
-        self._thread.hurry()
+        self._thread.shorten_wait()
         self.positions.narrow(assigned)
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -101,31 +104,33 @@ class MicroBatchConsumer(Consumer):
         self.stop_flow()
         self._sought_generation = self.app.consumer_generation_id
         async with self._fetching:
-            self.sought = await self._seek_to(self.positions.wanted(self.assignment()))
+            self.start_offsets = await self._seek_to(
+                self.positions.start_positions(self.assignment())
+            )
         self._published.clear()
 
     async def seek_again(self, positions: Mapping[TP, int | None]) -> dict[TP, int]:
-        """Go on elsewhere with some partitions, while records flow; gives where."""
+        """Move some partitions to other positions while records flow; returns the new offsets."""
         async with self._fetching:
-            sought = await self._seek_to(
+            offsets = await self._seek_to(
                 {tp: position for tp, position in positions.items() if tp in self.assignment()}
             )
-        self.sought.update(sought)
-        return sought
+        self.start_offsets.update(offsets)
+        return offsets
 
-    async def _seek_to(self, wanted: Mapping[TP, int | None]) -> dict[TP, int]:
-        ends = await self._thread.ends(wanted)
-        found = {tp: place_in_log(tp, position, *ends[tp]) for tp, position in wanted.items()}
-        await self._thread.seek_to(found)
-        return found
+    async def _seek_to(self, positions: Mapping[TP, int | None]) -> dict[TP, int]:
+        ends = await self._thread.log_ends(positions)
+        offsets = {tp: start_in_log(tp, position, *ends[tp]) for tp, position in positions.items()}
+        await self._thread.seek_to(offsets)
+        return offsets
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         if not self.flow_active:
             await self.wait(cast(Any, self.can_resume_flow))
         async with self._fetching:
             generation = self.app.consumer_generation_id
-            # Of a log that has not been fetched yet nobody knows.
-            ends = self.ends_known()
+            ends = self.known_ends()
+            # A log that has not been fetched yet counts as unread.
             unread = {
                 tp
                 for tp in self.assignment()
@@ -136,10 +141,9 @@ class MicroBatchConsumer(Consumer):
                 await asyncio.sleep(PAUSE_SECONDS)
                 return
             fetched = await self._getmany(active, timeout)
-        first = {tp: found for tp, found in fetched.items() if self.positions.comes_first(tp)}
-        for tp, received in _in_turn(first) + _in_turn(
-            {tp: found for tp, found in fetched.items() if tp not in first}
-        ):
+        first = {tp: fetched[tp] for tp in fetched if self.positions.is_delivered_first(tp)}
+        rest = {tp: fetched[tp] for tp in fetched if tp not in first}
+        for tp, received in _in_turn(first) + _in_turn(rest):
             if (
                 self.should_stop
                 or not self.flow_active
@@ -158,19 +162,24 @@ class MicroBatchConsumer(Consumer):
             if not self.transport.app.should_stop:
                 raise
 
-    def ends_known(self) -> dict[TP, End]:
-        """See `Reader.ends_known`."""
-        return self._thread.ends_known()
+    def known_ends(self) -> dict[TP, LogEnd]:
+        """See `FetchThread.known_ends`."""
+        return self._thread.known_ends()
 
-    def linger(self, linger_ms: int) -> None:
-        """Let records wait so long for others at the broker from now on."""
-        self._thread.linger(linger_ms)
+    @property
+    def fetch_wait_ms(self) -> int:
+        """See `FetchThread.fetch_wait_ms`."""
+        return self._thread.fetch_wait_ms
+
+    def set_linger(self, linger_ms: int) -> None:
+        """Set how long a record waits for others at the broker while records arrive."""
+        self._thread.set_linger(linger_ms)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         assigned = self.assignment()
         fresh = {
             tp: offset
-            for tp, offset in self.positions.published().items()
+            for tp, offset in self.positions.committed_offsets().items()
             if tp in assigned and self._published.get(tp) != offset
         }
         if not fresh or not await self._thread.publish(fresh):
@@ -196,34 +205,22 @@ class MicroBatchTransport(Transport):
     ----------
     positions
         The tasks behind the app.
-    connection
-        Settings of aiokafka that say how to reach the broker.
-    bare
-        Gives the name of a topic without its prefix.
-    linger_ms
-        Longest time that a record waits at the broker for others, at first.
+    fetch_settings
+        How its consumer fetches.
     """
 
     Consumer = MicroBatchConsumer
 
     def __init__(
-        self,
-        app: AppT,
-        *,
-        positions: Positions,
-        connection: Mapping[str, Any],
-        bare: Any,
-        linger_ms: int,
+        self, app: AppT, *, positions: TaskPositions, fetch_settings: FetchSettings
     ) -> None:
         super().__init__(app.conf.broker_consumer, app)
         self.positions = positions
-        self.connection = dict(connection)
-        self.bare = bare
-        self.linger_ms = linger_ms
+        self.fetch_settings = fetch_settings
 
 
-class Untouched(faust.Schema):
-    """Leaves the event's value as it is: a `Received`."""
+class PassThroughSchema(faust.Schema):
+    """Leaves the event's value, a `Received`, as it is."""
 
     def compile(self, app: AppT, **_: Any) -> Any:
         async def decode(message: Any, *, propagate: bool = False) -> Event:
@@ -233,19 +230,29 @@ class Untouched(faust.Schema):
 
 
 def _in_turn(fetched: Mapping[TP, list[Received]]) -> list[tuple[TP, Received]]:
-    """All deliveries, so that partitions take turns."""
+    """All deliveries, with the partitions taking turns."""
     rounds = max(map(len, fetched.values()), default=0)
     return [
-        (tp, found[turn])
+        (tp, deliveries[turn])
         for turn in range(rounds)
-        for tp, found in fetched.items()
-        if turn < len(found)
+        for tp, deliveries in fetched.items()
+        if turn < len(deliveries)
     ]
 
 
 def _message(tp: TP, received: Received, generation: int) -> ConsumerMessage:
-    value = cast(Any, received)
-    appended = received.timestamps_ms[-1] / 1000
     return ConsumerMessage(
-        tp.topic, tp.partition, received.next - 1, appended, 0, [], None, value, None, 0, 0, tp, generation_id=generation
-    )  # fmt: skip
+        tp.topic,
+        tp.partition,
+        offset=received.next - 1,
+        timestamp=received.timestamps_ms[-1] / 1000,
+        timestamp_type=0,
+        headers=[],
+        key=None,
+        value=cast(Any, received),
+        checksum=None,
+        serialized_key_size=0,
+        serialized_value_size=0,
+        tp=tp,
+        generation_id=generation,
+    )

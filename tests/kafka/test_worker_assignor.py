@@ -1,4 +1,4 @@
-"""Partitions are shared out evenly, and stay where they are unless somebody came or went."""
+"""Partitions are shared out evenly, and move only when a worker joins or leaves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOPICS = {"predictions", "ground-truth", "ticks"}
 
 
 def moved(before: dict[str, list[int]], after: dict[str, list[int]]) -> int:
-    """Partitions that a member had and, though it is still there, has no more."""
+    """Number of partitions that remaining members have lost."""
     return sum(
         len(set(before[member]) - set(after[member])) for member in before.keys() & after.keys()
     )
@@ -29,7 +29,7 @@ def assert_even(shares: dict[str, list[int]], partitions: int) -> None:
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 4, 5, 8, 16, 32])
-def test_shares_stay_even_and_as_little_moves_as_can_while_workers_come_and_go(
+def test_shares_stay_even_and_moves_are_minimal_while_workers_join_and_leave(
     partitions: int,
 ) -> None:
     random, shares = Random(partitions), share_out({"w0": []}, partitions)
@@ -41,9 +41,8 @@ def test_shares_stay_even_and_as_little_moves_as_can_while_workers_come_and_go(
             members[f"w{number}"] = []
         before, shares = members, share_out(members, partitions)
         assert_even(shares, partitions)
-        # Whoever has more than the share that is left for it has to give the rest away; nothing
-        # else moves.
-        sizes = [sorted(map(len, some.values()), reverse=True) for some in (before, shares)]
+        # A member with more than its new share gives the surplus away; nothing else moves.
+        sizes = [sorted(map(len, each.values()), reverse=True) for each in (before, shares)]
         assert moved(before, shares) == sum(
             max(0, had - has) for had, has in zip(*sizes, strict=True)
         )
@@ -55,15 +54,15 @@ def test_third_worker_takes_one_of_four_partitions_and_leaves_the_others_alone()
     assert share_out({"a": [0, 1], "b": [2], "c": [3]}, 4) == {"a": [0, 1], "b": [2], "c": [3]}
 
 
-def test_of_more_workers_than_partitions_some_have_none() -> None:
+def test_with_more_workers_than_partitions_some_have_none() -> None:
     assert share_out({"a": [0], "b": [1], "c": []}, 2) == {"a": [0], "b": [1], "c": []}
 
 
-def test_partition_that_two_say_they_had_goes_to_one_of_them() -> None:
+def test_partition_reported_by_two_members_goes_to_one_of_them() -> None:
     assert_even(share_out({"a": [0, 1], "zombie": [0, 1], "b": [2, 3]}, 4), 4)
 
 
-def test_partitions_that_are_no_more_are_forgotten() -> None:
+def test_partitions_that_no_longer_exist_are_dropped() -> None:
     assert share_out({"a": [0, 1, 7], "b": []}, 2) == {"a": [0], "b": [1]}
 
 

@@ -1,6 +1,4 @@
-"""Deliveries hold exactly the records that a plain consumer sees, whatever lies between them in the
-log.
-"""
+"""Deliveries hold exactly the records that a plain consumer sees, whatever else the log contains."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
 from driftline.agents.kafka.broker.received import Received
-from driftline.agents.worker.delivery import deliveries
+from driftline.agents.worker.delivery import unpack_deliveries
 from tests.kafka.brokers import Names
 
 pytestmark = pytest.mark.kafka
@@ -31,35 +29,37 @@ def topic(names: Names) -> str:
     return name
 
 
-def test_records_of_aborted_transactions_and_markers_are_left_out_and_positions_move_over_them(
+def test_aborted_records_and_markers_are_skipped_and_the_position_moves_past_them(
     names: Names, topic: str
 ) -> None:
     #   0 1 2 | 3 marker | 4 5 6 | 7 abort marker | 8 | 9 marker
     producer = _producer(names, transactional_id=f"{topic}-writer")
     producer.init_transactions(10)
-    for numbers, kept in (((0, 1, 2), True), ((4, 5, 6), False), ((8,), True)):
+    for numbers, committed in (((0, 1, 2), True), ((4, 5, 6), False), ((8,), True)):
         producer.begin_transaction()
         for number in numbers:
             producer.produce(topic, f"v{number}", f"k{number}")
         producer.flush(10)
-        (producer.commit_transaction if kept else producer.abort_transaction)(10)
-    found = _read(names, topic, from_offset=0, until=10, limit=2)
-    assert [offset for received in found for offset in received.offsets] == [0, 1, 2, 8]
-    assert all(1 <= len(received.offsets) <= 2 for received in found)
-    assert [value for received in found for value in received.values] == [
+        (producer.commit_transaction if committed else producer.abort_transaction)(10)
+    deliveries = _read(names, topic, from_offset=0, until=10, limit=2)
+    assert [offset for received in deliveries for offset in received.offsets] == [0, 1, 2, 8]
+    assert all(1 <= len(received.offsets) <= 2 for received in deliveries)
+    assert [value for received in deliveries for value in received.values] == [
         b"v0",
         b"v1",
         b"v2",
         b"v8",
     ]
-    assert [key for received in found for key in received.keys] == [b"k0", b"k1", b"k2", b"k8"]
-    assert found[0].start == 0
-    assert [received.start for received in found[1:]] == [received.next for received in found[:-1]]
-    assert found[-1].next == 10
+    assert [key for received in deliveries for key in received.keys] == [b"k0", b"k1", b"k2", b"k8"]
+    assert deliveries[0].start == 0
+    assert [received.start for received in deliveries[1:]] == [
+        received.next for received in deliveries[:-1]
+    ]
+    assert deliveries[-1].next == 10
 
 
 @pytest.mark.parametrize("compression", ["none", "lz4", "gzip", "snappy", "zstd"])
-def test_a_fetch_in_the_middle_of_a_batch_begins_at_its_position(
+def test_fetch_in_the_middle_of_a_batch_starts_at_its_position(
     names: Names, topic: str, compression: str
 ) -> None:
     producer = _producer(names, compression_type=compression, linger_ms=1_000)
@@ -80,7 +80,7 @@ def test_a_fetch_in_the_middle_of_a_batch_begins_at_its_position(
     assert (received.topic, received.partition, received.next) == ("rows", 0, 100)
 
 
-def test_fetched_bytes_are_free_once_they_are_delivered_without_the_collector(
+def test_bytes_of_a_fetch_are_freed_after_delivery_without_the_garbage_collector(
     names: Names, topic: str
 ) -> None:
     producer = _producer(names)
@@ -115,9 +115,9 @@ def _read(
     limit: int,
     fetches: list[weakref.ref[Any]] | None = None,
 ) -> list[Received]:
-    """Everything from an offset on, until the fetch position has come to another;
+    """Deliveries from `from_offset` until the fetch position reaches `until`.
 
-    `fetches` gets a reference to the bytes of each.
+    A weak reference to the data of each fetch is added to `fetches`.
     """
 
     async def read() -> list[Received]:
@@ -131,7 +131,7 @@ def _read(
             tp = TopicPartition(topic, 0)
             consumer.assign([tp])
             consumer.seek(tp, from_offset)
-            found: list[Received] = []
+            deliveries: list[Received] = []
             start = from_offset
             async with asyncio.timeout(20):
                 while await consumer.position(tp) < until:
@@ -142,9 +142,9 @@ def _read(
                     consumer._fetcher._notify(consumer._fetcher._wait_consume_future)
                     if fetches is not None:
                         fetches.append(weakref.ref(result._partition_records))
-                    found += deliveries(result, "rows", start, limit)
-                    start = found[-1].next if found else start
-            return found
+                    deliveries += unpack_deliveries(result, "rows", start, limit)
+                    start = deliveries[-1].next if deliveries else start
+            return deliveries
         finally:
             await consumer.stop()
 

@@ -12,7 +12,7 @@ from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.received import Received
 from driftline.agents.kafka.stages.join import JoinProcessor
 from driftline.agents.state.dict_state import MemoryState
-from driftline.agents.worker.task_router import Feed
+from driftline.agents.worker.task_router import TaskRouter
 from driftline.schemas.config import parse_config
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 
@@ -65,14 +65,14 @@ def test_what_was_processed_before_a_restart_counts() -> None:
 def test_nothing_is_held_back_unless_what_it_waits_for_is_unread() -> None:
     join = processor()
     taken(join, GROUND_TRUTH, 100)
-    feed = Feed(JoinProcessor.inputs, Connection(CONFIG))
+    router = TaskRouter(JoinProcessor.inputs, Connection(CONFIG))
     tasks: Any = SimpleNamespace(tasks=lambda: [SimpleNamespace(partition=0, processor=join)])
-    feed.tasks = tasks
-    assert feed.held_back({TP("p-predictions", 0), TP("p-ground-truth", 0)}) == {
+    router.tasks = tasks
+    assert router.held_back({TP("p-predictions", 0), TP("p-ground-truth", 0)}) == {
         TP("p-ground-truth", 0)
     }
-    assert feed.held_back({TP("p-ground-truth", 0)}) == set()
-    assert feed.held_back({TP("p-predictions", 1)}) == set()
+    assert router.held_back({TP("p-ground-truth", 0)}) == set()
+    assert router.held_back({TP("p-predictions", 1)}) == set()
 
 
 def test_rows_wait_for_a_topic_that_is_behind_and_unread() -> None:

@@ -1,4 +1,4 @@
-"""Large pieces of memory are given back when they are free."""
+"""Large blocks of memory return to the system when they are free."""
 
 import subprocess
 import sys
@@ -7,27 +7,31 @@ import pytest
 
 PROGRAM = """
 import ctypes, sys
-from driftline.agents.worker.malloc_settings import give_back_large
+from driftline.agents.worker.malloc_settings import return_large_blocks
 
 class Info(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+        .split()
+    ]
 
 mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
 if mallinfo2 is None:
     sys.exit("no mallinfo2")
 mallinfo2.restype = Info
-if sys.argv[1] == "fixed" and not give_back_large():
+if sys.argv[1] == "fixed" and not return_large_blocks():
     sys.exit("no mallopt")
 first = bytearray(30 << 20)
-del first  # glibc now holds pieces of up to 30 MiB to be ordinary
+del first  # glibc now treats blocks of up to 30 MiB as ordinary
 before = mallinfo2().hblkhd
-piece = bytearray(8 << 20)
+block = bytearray(8 << 20)
 print(mallinfo2().hblkhd - before)
 """
 
 
 def mapped_alone(how: str) -> int:
-    """Bytes that a piece of 8 MiB, after one of 30 MiB was freed, takes from the system by itself."""
+    """Bytes that a block of 8 MiB maps on its own after a block of 30 MiB was freed."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=False
     )
@@ -37,6 +41,6 @@ def mapped_alone(how: str) -> int:
     return int(done.stdout)
 
 
-def test_large_pieces_are_mapped_one_by_one_however_large_one_before_was():
-    assert mapped_alone("as it is") == 0  # what there is to change
+def test_large_blocks_are_mapped_one_by_one_whatever_was_freed_before():
+    assert mapped_alone("default") == 0  # the behaviour that the setting changes
     assert mapped_alone("fixed") >= 8 << 20

@@ -1,6 +1,4 @@
-"""Parts of the worker that need no broker: what its command line takes, what it refuses to read,
-how it logs.
-"""
+"""Parts of the worker that need no broker: its command line, its start positions, its log."""
 
 from __future__ import annotations
 
@@ -15,13 +13,12 @@ from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from driftline.agents.cli.worker import task_kinds_of
+from driftline.agents.cli.worker import chosen_kinds
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.worker import fetch_thread
-from driftline.agents.worker.fetch_thread import Reader
-from driftline.agents.worker.logging_setup import Json, Line, Seldom
-from driftline.agents.worker.seek_positions import LostPosition, place_in_log
-from driftline.agents.worker.task_router import Feed, Uneven
+from driftline.agents.worker.fetch_thread import ask_log_ends
+from driftline.agents.worker.logging_setup import JsonFormatter, RepeatFilter, TextFormatter
+from driftline.agents.worker.seek_positions import LostPosition, start_in_log
+from driftline.agents.worker.task_router import TaskRouter, UnevenAssignment
 from driftline.schemas.settings import Config
 
 
@@ -33,14 +30,14 @@ from driftline.schemas.settings import Config
         (" registry, decide,measure", ("downstream",)),
     ],
 )
-def test_stages_are_run_by_whole_kinds(stages: str, kinds: tuple[str, ...]) -> None:
-    assert task_kinds_of(stages) == kinds
+def test_stages_select_whole_kinds_of_task(stages: str, kinds: tuple[str, ...]) -> None:
+    assert chosen_kinds(stages) == kinds
 
 
 @pytest.mark.parametrize("stages", ["join,measure", "measure", "measure,decide"])
-def test_stages_that_come_to_rest_together_are_not_run_apart(stages: str) -> None:
+def test_stages_of_one_kind_of_task_cannot_be_separated(stages: str) -> None:
     with pytest.raises(click.BadParameter, match="measure, decide and registry run together"):
-        task_kinds_of(stages)
+        chosen_kinds(stages)
 
 
 def test_an_unknown_stage_is_named() -> None:
@@ -48,14 +45,14 @@ def test_an_unknown_stage_is_named() -> None:
         click.BadParameter,
         match="'scoring' is no stage; there are join, measure, decide, registry",
     ):
-        task_kinds_of("scoring")
+        chosen_kinds("scoring")
 
 
 #   log:   |----- deleted -----[ 100 ........ 200 )
-def test_a_task_reads_on_where_it_stopped_or_at_the_beginning_of_the_log() -> None:
+def test_task_resumes_at_its_position_or_starts_at_the_beginning_of_the_log() -> None:
     rows = TP("rows", 3)
-    assert place_in_log(rows, None, 100, 200) == 100
-    assert [place_in_log(rows, position, 100, 200) for position in (100, 150, 200)] == [
+    assert start_in_log(rows, None, 100, 200) == 100
+    assert [start_in_log(rows, position, 100, 200) for position in (100, 150, 200)] == [
         100,
         150,
         200,
@@ -63,30 +60,32 @@ def test_a_task_reads_on_where_it_stopped_or_at_the_beginning_of_the_log() -> No
 
 
 @pytest.mark.parametrize(
-    ("position", "said"),
+    ("position", "message"),
     [
         (
             99,
-            "rows-3: records 99 to 99 were deleted before they were read: the log starts at 100. Give the topic a longer retention",
+            "rows-3: records 99 to 99 were deleted before they were read: the log starts at 100. "
+            "Give the topic a retention that is longer than the longest stop",
         ),
         (
             201,
-            "rows-3: records up to 201 have been applied, but the log ends at 200: the topic was made anew or has lost records",
+            "rows-3: records up to 201 have been applied, but the log ends at 200: "
+            "the topic was created anew or has lost records",
         ),
     ],
 )
-def test_a_position_that_the_log_does_not_have_is_never_moved(position: int, said: str) -> None:
-    with pytest.raises(LostPosition, match=said):
-        place_in_log(TP("rows", 3), position, 100, 200)
+def test_position_outside_the_log_is_an_error(position: int, message: str) -> None:
+    with pytest.raises(LostPosition, match=message):
+        start_in_log(TP("rows", 3), position, 100, 200)
 
 
-def test_inputs_of_a_task_on_different_workers_are_refused() -> None:
-    feed = Feed(("a", "b"), Connection(Config()))
-    with pytest.raises(Uneven, match=r"assigned apart: a \[0, 1\], b \[0\]"):
-        asyncio.run(feed.assign([TP("a", 0), TP("a", 1), TP("b", 0)]))
+def test_inputs_of_a_task_on_different_workers_are_an_error() -> None:
+    router = TaskRouter(("a", "b"), Connection(Config()))
+    with pytest.raises(UnevenAssignment, match=r"this worker has a \[0, 1\], b \[0\]"):
+        asyncio.run(router.assign([TP("a", 0), TP("a", 1), TP("b", 0)]))
 
 
-def test_a_log_line_for_people_and_one_for_machines() -> None:
+def test_log_line_as_text_and_as_json() -> None:
     record = logging.LogRecord(
         "driftline.agents.kafka.task.task",
         logging.WARNING,
@@ -97,30 +96,38 @@ def test_a_log_line_for_people_and_one_for_machines() -> None:
         None,
     )
     record.created, record.msecs = 1_700_000_000.25, 250.0
-    assert Line().format(record) == "2023-11-14T22:13:20.250Z WARNING task: restored in 2.5 s"
-    assert json.loads(Json().format(record)) == {
-        "time": "2023-11-14T22:13:20.250Z", "level": "warning", "source": "task", "message": "restored in 2.5 s",
-    }  # fmt: skip
+    assert (
+        TextFormatter().format(record) == "2023-11-14T22:13:20.250Z WARNING task: restored in 2.5 s"
+    )
+    assert json.loads(JsonFormatter().format(record)) == {
+        "time": "2023-11-14T22:13:20.250Z",
+        "level": "warning",
+        "source": "task",
+        "message": "restored in 2.5 s",
+    }
 
 
-def test_a_traceback_stays_with_its_line() -> None:
+def test_traceback_belongs_to_its_line() -> None:
     try:
         raise ValueError("broken")
     except ValueError:
         record = logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
-    assert Line().format(record).splitlines()[-1] == "ValueError: broken"
-    assert json.loads(Json().format(record))["traceback"].splitlines()[-1] == "ValueError: broken"
+    assert TextFormatter().format(record).splitlines()[-1] == "ValueError: broken"
+    assert (
+        json.loads(JsonFormatter().format(record))["traceback"].splitlines()[-1]
+        == "ValueError: broken"
+    )
 
 
-def test_what_a_library_repeats_is_written_now_and_then_with_how_often_it_was_not() -> None:
+def test_repeated_line_of_a_library_is_written_every_ten_seconds_with_the_number_left_out() -> None:
     now = 0.0
-    seldom = Seldom(clock=lambda: now)
+    repeat_filter = RepeatFilter(clock=lambda: now)
 
     def written(name: str, line: int) -> str | None:
         record = logging.LogRecord(
             name, logging.ERROR, "client.py", line, "no connection to %s", ("broker",), None
         )
-        return record.getMessage() if seldom.filter(record) else None
+        return record.getMessage() if repeat_filter.filter(record) else None
 
     assert written("aiokafka.client", 7) == "no connection to broker"
     assert [written("aiokafka.client", 7) for _ in range(3)] == [None, None, None]
@@ -134,15 +141,13 @@ def test_what_a_library_repeats_is_written_now_and_then_with_how_often_it_was_no
     assert written("aiokafka.client", 7) == "no connection to broker"
 
 
-def test_the_ends_of_the_logs_are_asked_until_the_broker_answers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_log_ends_are_requested_until_the_broker_answers() -> None:
     tp = TP("rows", 0)
     answers = iter(
         [KafkaTimeoutError("no answer within 30 s"), KafkaConnectionError("refused"), {tp: 3}]
     )
 
-    class Away:
+    class UnreliableConsumer:
         async def beginning_offsets(self, asked: list[TopicPartition]) -> dict[TopicPartition, int]:
             answer = next(answers)
             if isinstance(answer, Exception):
@@ -152,11 +157,11 @@ def test_the_ends_of_the_logs_are_asked_until_the_broker_answers(
         async def end_offsets(self, asked: list[TopicPartition]) -> dict[TopicPartition, int]:
             return dict.fromkeys(asked, 9)
 
-    monkeypatch.setattr(fetch_thread, "RETRY_SECONDS", 0.0)
-    reader = Reader.__new__(Reader)
-    reader._consumer, reader.call_thread, reader.log = (
-        Away(),
-        lambda ask: ask(),
-        logging.getLogger("test"),
+    ends = ask_log_ends(
+        UnreliableConsumer(),
+        [tp],
+        call=lambda ask: ask(),
+        log=logging.getLogger("test"),
+        retry_seconds=0.0,
     )
-    assert asyncio.run(reader.ends([tp])) == {tp: (3, 9)}
+    assert asyncio.run(ends) == {tp: (3, 9)}

@@ -1,4 +1,4 @@
-"""The worker's Faust app on a real broker, with tasks that only take note of what comes."""
+"""The worker's Faust app on a real broker, with tasks that only record their deliveries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from driftline.agents.kafka.broker.received import Received
 from driftline.agents.kafka.task.tasks import Tasks
 from driftline.agents.worker.app import App
 from driftline.agents.worker.fetch_thread import DELIVERY_RECORDS, UNSOUGHT_WAIT_MS
-from driftline.agents.worker.task_router import Feed
+from driftline.agents.worker.task_router import TaskRouter
 from tests.kafka.brokers import BrokerProcess, Names
 
 pytestmark = pytest.mark.kafka
@@ -24,8 +24,8 @@ ROWS = 30_000
 PARTITIONS = 2
 
 
-class Noting:
-    """A task that insists on gapless deliveries, keeps nothing but offsets, and takes its time."""
+class RecordingTask:
+    """A task that requires gapless deliveries, keeps only offsets, and takes `busy_s` for each."""
 
     busy_s = 0.0
 
@@ -39,7 +39,7 @@ class Noting:
     def take(self, received: Received) -> int:
         position = self.positions.get("rows", received.start)
         assert received.start <= position, (
-            f"records {position} to {received.start - 1} were left out"
+            f"records {position} to {received.start - 1} were skipped"
         )
         self.offsets += [offset for offset in received.offsets if offset >= position]
         self.sizes.append(len(received.offsets))
@@ -50,27 +50,28 @@ class Noting:
         await asyncio.sleep(self.busy_s)
 
 
-class NotingTasks:
-    """Has a task for every assigned partition."""
+class RecordingTasks:
+    """One recording task per assigned partition."""
 
     ready = True
 
     def __init__(self) -> None:
-        self.live: dict[int, Noting] = {}
+        self.live: dict[int, RecordingTask] = {}
 
     async def assign(self, partitions: set[int]) -> None:
         self.live = {
-            partition: self.live.get(partition) or Noting(partition) for partition in partitions
+            partition: self.live.get(partition) or RecordingTask(partition)
+            for partition in partitions
         }
 
     def narrow(self, partitions: set[int]) -> None: ...
 
     def hold(self) -> None: ...
 
-    def get(self, partition: int) -> Noting | None:
+    def get(self, partition: int) -> RecordingTask | None:
         return self.live.get(partition)
 
-    def tasks(self) -> list[Noting]:
+    def tasks(self) -> list[RecordingTask]:
         return list(self.live.values())
 
     async def finish(self) -> None: ...
@@ -79,68 +80,68 @@ class NotingTasks:
         return {partition: dict(task.positions) for partition, task in self.live.items()}
 
 
-def test_everything_is_delivered_once_in_order_in_many_records_at_a_time(names: Names) -> None:
-    async def watched(app: App, tasks: NotingTasks) -> None:
+def test_records_are_delivered_once_in_order_and_in_large_deliveries(names: Names) -> None:
+    async def check(app: App, tasks: RecordingTasks) -> None:
         await _until(lambda: sum(len(task.offsets) for task in tasks.live.values()) == ROWS)
         for task in tasks.live.values():
             assert task.offsets == list(range(len(task.offsets)))
             assert max(task.sizes) <= DELIVERY_RECORDS
             assert sum(task.sizes) > 100 * len(task.sizes)
-        await _until(lambda: bool(app.ends()))
-        app.tell_caught_up(now_ms=0)
+        await _until(lambda: bool(app.log_ends()))
+        app.update_caught_up(now_ms=0)
         assert all(task.processor.caught_up for task in tasks.live.values())
-        app.tell_caught_up(now_ms=2**60)  # no fetch has said anything for a long time
+        app.update_caught_up(now_ms=2**60)  # the last fetch is long ago
         assert not any(task.processor.caught_up for task in tasks.live.values())
 
-    _run(names, watched)
+    _run(names, check)
 
 
-def test_a_task_that_is_opened_anew_is_delivered_to_from_its_position_and_the_others_are_not_disturbed(
+def test_reopened_task_gets_records_from_its_position_and_other_tasks_are_not_disturbed(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So long that deliveries for the former task still wait for the agent when the new one is
-    # there.
-    monkeypatch.setattr(Noting, "busy_s", 0.15)
+    # Long enough that deliveries for the former task still wait for the agent when the new one
+    # exists.
+    monkeypatch.setattr(RecordingTask, "busy_s", 0.15)
 
-    async def watched(app: App, tasks: NotingTasks) -> None:
+    async def check(app: App, tasks: RecordingTasks) -> None:
         for back_to in (3_000, 500, 9_000, 0):
             await _until(lambda: len(tasks.live[0].offsets) > 2 * DELIVERY_RECORDS)
             del tasks.live[0]
             await app.reopened(0, {"rows": back_to})
-            tasks.live[0] = Noting(0, back_to)
+            tasks.live[0] = RecordingTask(0, back_to)
             await _until(lambda: len(tasks.live[0].offsets) > 0)
         await _until(lambda: tasks.live[0].positions["rows"] + len(tasks.live[1].offsets) == ROWS)
         for task in tasks.live.values():
             assert task.offsets == list(range(len(task.offsets)))
 
-    _run(names, watched)
+    _run(names, check)
 
 
-def test_transactions_that_are_aborted_one_after_the_other_leave_no_hole_between_deliveries(
+def test_consecutive_aborted_transactions_leave_no_gap_between_deliveries(
     names: Names,
 ) -> None:
     connection = names.connection(kafka=f"input_partitions = {PARTITIONS}")
 
-    async def watched(app: App, tasks: NotingTasks) -> None:
+    async def check(app: App, tasks: RecordingTasks) -> None:
         producer = connection.producer(transactional_id=f"{names.app}-writer")
         await asyncio.to_thread(producer.init_transactions, 10)
         await _until(lambda: sum(len(task.offsets) for task in tasks.live.values()) == ROWS)
         ends = ROWS // PARTITIONS
-        for kept in (False, False, False, True):
+        for committed in (False, False, False, True):
             producer.begin_transaction()
             producer.produce(connection.name("rows"), b"late", partition=0)
             await asyncio.to_thread(producer.flush, 10)
             await asyncio.to_thread(
-                producer.commit_transaction if kept else producer.abort_transaction, 10
+                producer.commit_transaction if committed else producer.abort_transaction, 10
             )
             ends += 2  # the row and the marker
-            await _until(lambda end=ends: app.ends()["rows", 0] == end)
+            await _until(lambda end=ends: app.log_ends()["rows", 0] == end)
         await _until(lambda: len(tasks.live[0].offsets) == ROWS // PARTITIONS + 1)
 
-    _run(names, watched)
+    _run(names, check)
 
 
-def test_a_broker_that_is_away_in_the_middle_of_a_start_is_waited_for(
+def test_start_waits_for_a_broker_that_goes_away_in_the_middle_of_it(
     own_broker: BrokerProcess,
 ) -> None:
     names = Names(own_broker.servers, "late")
@@ -162,16 +163,16 @@ def test_a_broker_that_is_away_in_the_middle_of_a_start_is_waited_for(
     asyncio.run(run())
 
 
-def test_nothing_flows_between_an_assignment_and_the_seek_even_to_a_worker_that_had_no_partitions(
+def test_no_record_flows_between_assignment_and_seek_even_to_a_worker_without_partitions(
     names: Names,
 ) -> None:
-    async def watched(app: App, tasks: NotingTasks) -> None:
+    async def check(app: App, tasks: RecordingTasks) -> None:
         others = [
             _app(names.connection(kafka=f"input_partitions = {PARTITIONS}")) for _ in range(2)
         ]
         flowed: list[tuple[bool, int]] = []
         for other, _, _ in others:
-            _note_flow(other, flowed)
+            _record_flow(other, flowed)
         starting = [asyncio.ensure_future(other.start()) for other, _, _ in others]
         held = [tasks, *(other_tasks for _, other_tasks, _ in others)]
         await _until(lambda: bool(flowed) and sorted(len(one.live) for one in held) == [0, 1, 1])
@@ -182,40 +183,38 @@ def test_nothing_flows_between_an_assignment_and_the_seek_even_to_a_worker_that_
             await other.stop()
             assert not failures
         assert all(begun.done() for begun in starting)
-        # A fetch that waits at the broker would hold up what the seek asks it.
+        # A fetch that waits at the broker would delay the requests of the seek.
         assert set(flowed) == {(False, UNSOUGHT_WAIT_MS)}
 
-    _run(names, watched)
+    _run(names, check)
 
 
-def _note_flow(app: App, flowed: list[tuple[bool, int]]) -> None:
-    """Note at each seek whether records could have been delivered just before it, and how long
+def _record_flow(app: App, flowed: list[tuple[bool, int]]) -> None:
+    """Record at each seek whether records could have been delivered just before it, and how long
     fetches wait at the broker.
     """
     consumer = cast(Any, app.consumer)
     seek = consumer.perform_seek
 
-    async def noting() -> None:
-        flowed.append(
-            (consumer.flow_active, consumer._thread._consumer._fetcher._fetch_max_wait_ms)
-        )
+    async def recording() -> None:
+        flowed.append((consumer.flow_active, consumer.fetch_wait_ms))
         await seek()
 
-    consumer.perform_seek = noting
+    consumer.perform_seek = recording
 
 
-def _app(connection: Connection) -> tuple[App, NotingTasks, list[tuple[str, Exception]]]:
+def _app(connection: Connection) -> tuple[App, RecordingTasks, list[tuple[str, Exception]]]:
     failures: list[tuple[str, Exception]] = []
-    feed, tasks = Feed(("rows",), connection), NotingTasks()
-    feed.tasks = cast(Tasks, tasks)
+    router, tasks = TaskRouter(("rows",), connection), RecordingTasks()
+    router.tasks = cast(Tasks, tasks)
     return (
-        App("join", feed, connection, lambda what, error: failures.append((what, error))),
+        App("join", router, connection, lambda what, error: failures.append((what, error))),
         tasks,
         failures,
     )
 
 
-def _run(names: Names, watched: Callable[[App, NotingTasks], Coroutine[Any, Any, None]]) -> None:
+def _run(names: Names, check: Callable[[App, RecordingTasks], Coroutine[Any, Any, None]]) -> None:
     connection = names.connection(kafka=f"input_partitions = {PARTITIONS}")
     _produce(connection)
 
@@ -225,7 +224,7 @@ def _run(names: Names, watched: Callable[[App, NotingTasks], Coroutine[Any, Any,
         try:
             async with asyncio.timeout(60):
                 await _until(lambda: len(tasks.live) == PARTITIONS or bool(failures))
-                watching = asyncio.ensure_future(watched(app, tasks))
+                watching = asyncio.ensure_future(check(app, tasks))
                 await _until(lambda: watching.done() or bool(failures))
             assert not failures, failures
             watching.result()
@@ -247,6 +246,6 @@ def _produce(connection: Connection) -> None:
     assert producer.flush(30) == 0
 
 
-async def _until(true: Callable[[], Any]) -> None:
-    while not true():
+async def _until(condition: Callable[[], Any]) -> None:
+    while not condition():
         await asyncio.sleep(0.005)
