@@ -43,7 +43,7 @@ class UnsupportedFaust(RuntimeError):
 
 
 def check_faust() -> None:
-    """Raise `UnsupportedFaust` unless the installed Faust is the version that this package needs."""
+    """Raise `UnsupportedFaust` unless the installed Faust is the required version."""
     if faust.__version__ != FAUST_VERSION:
         raise UnsupportedFaust(
             f"the worker needs faust-streaming {FAUST_VERSION} exactly, because it overrides "
@@ -125,7 +125,7 @@ class App(faust.App):
             PartitionAssignor=EvenAssignor,
         )
         self.kind = kind
-        self.router = router
+        self.task_router = router
         self._assigned_once = False
         self._connection = connection
         self._on_failure = on_failure
@@ -137,7 +137,7 @@ class App(faust.App):
         connection = self._connection
         return MicroBatchTransport(
             self,
-            positions=self.router,
+            positions=self.task_router,
             fetch_settings=FetchSettings(
                 connection=connection.aiokafka(),
                 bare=connection.bare,
@@ -154,14 +154,14 @@ class App(faust.App):
         """
         start = {
             TP(self._connection.name(topic), partition): positions.get(topic)
-            for topic in self.router.inputs
+            for topic in self.task_router.inputs
         }
         with self._report_failure("the seek for a reopened task"):
-            self.router.drop_until(await self._own_consumer.seek_again(start))
+            self.task_router.drop_until(await self._own_consumer.seek_again(start))
 
     async def _route(self, stream: Any) -> None:
         with self._report_failure("the agent"):
-            await self.router.run(stream)
+            await self.task_router.run(stream)
 
     async def _assign(self, *_: Any, **__: Any) -> None:
         """Restore the assigned tasks.
@@ -171,9 +171,9 @@ class App(faust.App):
         assigned = self.consumer.assignment()
         began = time.monotonic()
         with self._report_failure("an assignment"):
-            await self.router.assign(assigned)
+            await self.task_router.assign(assigned)
         self._assigned_once = True
-        partitions = sorted(self.router.assigned)
+        partitions = sorted(self.task_router.assigned)
         log.info(
             "%s: partitions %s restored in %.1f s", self.kind, partitions, time.monotonic() - began
         )
@@ -210,14 +210,14 @@ class App(faust.App):
             Wall-clock time, in milliseconds since the epoch.
         """
         if self.is_rebalancing():
-            for held in self.router.tasks.tasks():
+            for held in self.task_router.tasks.tasks():
                 held.processor.caught_up = False
             return
         consumer = self._own_consumer
         ends = consumer.known_ends()
         behind = set()
         for tp in consumer.assignment():
-            end, task = ends.get(tp), self.router.tasks.get(tp.partition)
+            end, task = ends.get(tp), self.task_router.tasks.get(tp.partition)
             if end is None or task is None or end.at_ms < now_ms - FRESH_MS:
                 behind.add(tp.partition)
                 continue
@@ -226,14 +226,14 @@ class App(faust.App):
             )
             if end.position < end.offset or position < end.delivered:
                 behind.add(tp.partition)
-        for held in self.router.tasks.tasks():
+        for held in self.task_router.tasks.tasks():
             held.processor.caught_up = held.partition not in behind
 
     def follow_commit_interval(self) -> None:
         """Fetch as often as the tasks commit: more often costs processor time, less often adds
         delay.
         """
-        intervals = [task.interval_s for task in self.router.tasks.tasks()]
+        intervals = [task.interval_s for task in self.task_router.tasks.tasks()]
         if intervals and not self.is_rebalancing():
             self._own_consumer.set_linger(round(1000 * fmean(intervals)))
 

@@ -221,7 +221,7 @@ class Worker:
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await asyncio.gather(*(app.stop() for app in self.apps))
-                await asyncio.gather(*(app.router.tasks.close() for app in self.apps))
+                await asyncio.gather(*(app.task_router.tasks.close() for app in self.apps))
         except TimeoutError:
             log.warning(
                 "not finished within %.0f s; the broker aborts the open transactions, "

@@ -25,7 +25,7 @@ class TaskPositions(Protocol):
         """Next offset after the last commit of each task, for lag tools."""
 
     def is_delivered_first(self, tp: TP) -> bool:
-        """Whether the records that a fetch returned of a partition go before those of the others."""
+        """Whether records of this partition are delivered before those of others."""
 
     def narrow(self, assigned: Iterable[TP]) -> None:
         """Announce an assignment before it is carried out, while the one before may still be at

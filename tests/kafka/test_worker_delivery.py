@@ -1,4 +1,4 @@
-"""Deliveries hold exactly the records that a plain consumer sees, whatever else the log contains."""
+"""Deliveries hold exactly the records that a plain consumer sees, whatever else the log holds."""
 
 from __future__ import annotations
 

@@ -47,7 +47,9 @@ WATCHED: dict[str, Any] = {
     "Consumer.verify_all_partitions_active": Consumer.verify_all_partitions_active,
     "ThreadDelegateConsumer._getmany": ThreadDelegateConsumer._getmany,
     "AIOKafkaConsumer._new_consumer_thread": AIOKafkaConsumer._new_consumer_thread,
-    "AIOKafkaConsumerThread._create_worker_consumer": AIOKafkaConsumerThread._create_worker_consumer,
+    "AIOKafkaConsumerThread._create_worker_consumer": (
+        AIOKafkaConsumerThread._create_worker_consumer
+    ),
     "AIOKafkaConsumerThread._fetch_records": AIOKafkaConsumerThread._fetch_records,
     "AIOKafkaConsumerThread.on_start": AIOKafkaConsumerThread.on_start,
     "AIOKafkaConsumerThread.getmany": AIOKafkaConsumerThread.getmany,
