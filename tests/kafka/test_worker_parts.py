@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from driftline.agents.cli.worker import chosen_kinds
+from driftline.agents.cli.worker import task_kinds_of
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.worker.fetch_thread import ask_log_ends
 from driftline.agents.worker.logging_setup import JsonFormatter, RepeatFilter, TextFormatter
@@ -31,13 +31,13 @@ from driftline.schemas.settings import Config
     ],
 )
 def test_stages_select_whole_kinds_of_task(stages: str, kinds: tuple[str, ...]) -> None:
-    assert chosen_kinds(stages) == kinds
+    assert task_kinds_of(stages) == kinds
 
 
 @pytest.mark.parametrize("stages", ["join,measure", "measure", "measure,decide"])
 def test_stages_of_one_kind_of_task_cannot_be_separated(stages: str) -> None:
     with pytest.raises(click.BadParameter, match="measure, decide and registry run together"):
-        chosen_kinds(stages)
+        task_kinds_of(stages)
 
 
 def test_an_unknown_stage_is_named() -> None:
@@ -45,7 +45,7 @@ def test_an_unknown_stage_is_named() -> None:
         click.BadParameter,
         match="'scoring' is no stage; there are join, measure, decide, registry",
     ):
-        chosen_kinds("scoring")
+        task_kinds_of("scoring")
 
 
 #   log:   |----- deleted -----[ 100 ........ 200 )
