@@ -10,23 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def some(mask: NDArray[Any]) -> bool:
+def any_true(mask: NDArray[Any]) -> bool:
     """Whether any element is true, or not 0.
 
     Examples
     --------
-    >>> some(np.array([False, True])), some(np.array([0, 0])), some(np.array([]))
+    >>> any_true(np.array([False, True])), any_true(np.array([0, 0])), any_true(np.array([]))
     (True, False, False)
     """
     return bool(np.count_nonzero(mask))
 
 
-def every(mask: NDArray[Any]) -> bool:
+def all_true(mask: NDArray[Any]) -> bool:
     """Whether no element is false, or 0.
 
     Examples
     --------
-    >>> every(np.array([1, 2])), every(np.array([False, True])), every(np.array([]))
+    >>> all_true(np.array([1, 2])), all_true(np.array([False, True])), all_true(np.array([]))
     (True, False, True)
     """
     return int(np.count_nonzero(mask)) == mask.size

@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 
 from driftline.schemas.settings import Config
 from driftline.streams.hashing import id_hashes
-from driftline.streams.join.batch_rows import Predictions, Texts, Truths
+from driftline.streams.join.batch_rows import Predictions, Truths
+from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.entry import JOINED, PARKED, WAITING, known_ms, layout_for
-from driftline.streams.join.expiry_index import DueIndex
+from driftline.streams.join.expiry_index import ExpiryIndex
 from driftline.streams.join.increments import Ints
 from driftline.streams.join.lane_counts import Changes, Counting
-from driftline.streams.join.outcomes import Told
-from driftline.streams.join.sequential_join import Found, OneByOne
+from driftline.streams.join.outcomes import OutcomeChange
+from driftline.streams.join.sequential_join import Found, SequentialJoin
 from driftline.streams.lanes import NO_LABEL
-from driftline.streams.masks import every, some
+from driftline.streams.masks import all_true, any_true
 from driftline.streams.stage import State
 
 _KIND = itemgetter(0)
@@ -36,7 +37,9 @@ _KIND = itemgetter(0)
 class BatchJoin:
     """Entries of one partition, a batch at a time."""
 
-    def __init__(self, texts: Texts, due: DueIndex, single: OneByOne, config: Config) -> None:
+    def __init__(
+        self, texts: CodeBook, due: ExpiryIndex, single: SequentialJoin, config: Config
+    ) -> None:
         self._texts = texts
         self._due = due
         self._single = single
@@ -78,7 +81,7 @@ class BatchJoin:
         waits, unknown = np.flatnonzero(kind == WAITING), np.flatnonzero(kind == 0)
         apart.update(dict.fromkeys(_picked(outside_keys, np.flatnonzero(kind > WAITING))))
 
-        told: list[Told] = []
+        told: list[OutcomeChange] = []
         rows = self._waiting_rows(predictions)
         met = np.zeros(len(p_keys), np.bool_)
         if truths is not None:
@@ -165,7 +168,7 @@ class BatchJoin:
         ordinary = self._is_ordinary(rows)
         if apart:
             ordinary &= ~_isin(keys, apart)
-        if every(ordinary):
+        if all_true(ordinary):
             return slice(None), rows, keys
         apart.update(dict.fromkeys(_picked(keys, np.flatnonzero(~ordinary))))
         kept = np.flatnonzero(ordinary)
@@ -195,7 +198,7 @@ class BatchJoin:
         }
         known = known_ms(rows)
         hashes = np.zeros(len(keys), np.uint64)
-        if counting.arrivals or some(columns["score"] >= 0):  # nothing else looks at them
+        if counting.arrivals or any_true(columns["score"] >= 0):  # nothing else looks at them
             hashes = id_hashes(keys)
         counting.changes(
             Changes(
@@ -216,7 +219,7 @@ class BatchJoin:
         state.put_many(keys, self._encoded(rows))
         self._due.add(keys, known + self._texts.correction_horizon_ms[columns["name"]], state)
 
-    def _told(self, rows: NDArray[np.void], keys: list[bytes], rank: Ints) -> list[Told]:
+    def _told(self, rows: NDArray[np.void], keys: list[bytes], rank: Ints) -> list[OutcomeChange]:
         known = known_ms(rows)
         columns = [
             rows[field].tolist()
@@ -224,7 +227,7 @@ class BatchJoin:
         ]
         delay = (known - rows["timestamp_ms"]).tolist()
         return [
-            Told(
+            OutcomeChange(
                 at,
                 name,
                 key,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.schemas.settings import Config
-from driftline.streams.join.batch_rows import Texts
+from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.entry import (
     GENERAL,
     JOINED,
@@ -20,12 +20,12 @@ from driftline.streams.join.entry import (
     layout_for,
     load,
 )
-from driftline.streams.join.expiry_index import DueIndex
+from driftline.streams.join.expiry_index import ExpiryIndex
 from driftline.streams.join.increments import Ints
 from driftline.streams.join.lane_counts import Counting
-from driftline.streams.join.sequential_join import OneByOne
+from driftline.streams.join.sequential_join import SequentialJoin
 from driftline.streams.lanes import NO_LABEL
-from driftline.streams.masks import some
+from driftline.streams.masks import any_true
 from driftline.streams.stage import State
 
 SLICE: Final = 20_000  # ids that one batch may forget; the rest waits for the next and holds the watermarks back
@@ -34,7 +34,9 @@ SLICE: Final = 20_000  # ids that one batch may forget; the rest waits for the n
 class Ending:
     """Forgets the entries of one partition."""
 
-    def __init__(self, texts: Texts, due: DueIndex, single: OneByOne, config: Config) -> None:
+    def __init__(
+        self, texts: CodeBook, due: ExpiryIndex, single: SequentialJoin, config: Config
+    ) -> None:
         self._texts = texts
         self._due = due
         self._single = single
@@ -62,7 +64,7 @@ class Ending:
             rows = np.frombuffer(b"".join(entries), self._layout)
         due_ms = self._due_of(rows)
         stays = due_ms >= reached_ms
-        if some(stays):
+        if any_true(stays):
             state.put_many(list(compress(keys, stays)), list(compress(entries, stays)))
             gone = np.flatnonzero(~stays)
             rows, due_ms = rows.take(gone), due_ms[gone]
@@ -73,7 +75,7 @@ class Ending:
         if frozenset(map(len, entries)) - {self._layout.itemsize}:
             return None
         rows = np.frombuffer(b"".join(entries), self._layout)
-        return None if some(rows["kind"] == GENERAL) else rows
+        return None if any_true(rows["kind"] == GENERAL) else rows
 
     def _forget_general(
         self,
@@ -111,14 +113,14 @@ class Ending:
         self, rows: NDArray[np.void], due_ms: Ints, counting: Counting, state: State
     ) -> None:
         expired = (rows["kind"] == WAITING) & (rows["predicted"] != NO_LABEL)
-        if some(expired):
+        if any_true(expired):
             columns = (
                 rows["name"][expired].astype(np.int64),
                 rows["segments"][expired].astype(np.int64),
             )
             counting.counter("expired", *columns, due_ms[expired])
         parked = rows["kind"] == PARKED
-        if some(parked):
+        if any_true(parked):
             n = int(parked.sum())
             name = np.full(n, self._texts.no_model(state))
             counting.counter(

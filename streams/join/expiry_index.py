@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from driftline.streams.join.state_keys import NO_ID
 from driftline.streams.join.target_partitions import edges
-from driftline.streams.masks import some
+from driftline.streams.masks import any_true
 from driftline.streams.stage import State
 
 SHELF: Final = 64  # buckets to a shelf
@@ -29,7 +29,7 @@ _ids_of = msgspec.msgpack.Decoder(list[bytes]).decode
 _SHELVES = NO_ID + b"X"
 
 
-class DueIndex:
+class ExpiryIndex:
     """Ids of one partition by the bucket, `width_ms` wide, in which they fall due."""
 
     def __init__(self, width_ms: int, state: State) -> None:
@@ -50,7 +50,7 @@ class DueIndex:
         if not len(ids):
             return
         buckets = due_ms // self._width_ms
-        if some(buckets[1:] < buckets[:-1]):
+        if any_true(buckets[1:] < buckets[:-1]):
             order = np.argsort(buckets, kind="stable")
             buckets, ids = buckets[order], list(map(ids.__getitem__, order.tolist()))
         for start, end in pairwise(edges(buckets).tolist()):

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from driftline.schemas.settings import Config
-from driftline.streams.join.batch_rows import Predictions, Texts
+from driftline.streams.join.batch_rows import Predictions
+from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.increments import SEGMENT_BITS, series_keys
 from driftline.streams.named_columns import NO_WORD, Named
 from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
@@ -18,7 +19,7 @@ from driftline.streams.summaries.text_summary import TextColumns, names_of
 
 
 def summarised(
-    rows: Predictions, features: Named, texts: Texts, config: Config
+    rows: Predictions, features: Named, texts: CodeBook, config: Config
 ) -> tuple[FeatureTable, Ints]:
     """The summaries by home, with the series key as number of the series, and the number of the
     pane of each, shape (R,).
@@ -75,7 +76,7 @@ def summarised(
     return summaries, groups[owner] % pane_span + first_pane
 
 
-def _series_of(rows: Predictions, texts: Texts, config: Config) -> tuple[Ints, Ints]:
+def _series_of(rows: Predictions, texts: CodeBook, config: Config) -> tuple[Ints, Ints]:
     """Row index and series key for "all" and for the dimensions in which the model's features are
     counted.
     """
@@ -87,7 +88,7 @@ def _series_of(rows: Predictions, texts: Texts, config: Config) -> tuple[Ints, I
     return np.concatenate(row), np.concatenate(keys)
 
 
-def _by_home(series: Ints, texts: Texts) -> Ints:
+def _by_home(series: Ints, texts: CodeBook) -> Ints:
     """Numbers in the order of homes.
 
     The series key itself follows from codes, which stay: a new name can move the places of others.

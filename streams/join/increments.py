@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.streams.join.batch_rows import Texts
-from driftline.streams.join.target_partitions import ByHome, edges
+from driftline.streams.join.code_book import CodeBook
+from driftline.streams.join.target_partitions import ByTargetPartition, edges
 from driftline.streams.lanes import ALL
-from driftline.streams.masks import every
+from driftline.streams.masks import all_true
 from driftline.streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial
 from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
 
@@ -103,7 +103,7 @@ class Increments:
         """
         self._features = summaries, pane
 
-    def partials(self, partition: int, texts: Texts) -> list[Partial]:
+    def partials(self, partition: int, texts: CodeBook) -> list[Partial]:
         """One partial for each home of models that gained something; the codes of rows are those of
         `texts`.
         """
@@ -124,7 +124,7 @@ class Increments:
             np.concatenate([series[edges(series)[:-1]], recent_series, feature_series])
         )
         distinct = distinct[edges(distinct)[:-1]]
-        by_home = ByHome(distinct, texts.home[distinct // width])
+        by_home = ByTargetPartition(distinct, texts.home[distinct // width])
         counts = by_home.rows(series, _count_columns(packed, pane, amount))
         outcomes = by_home.rows(recent_series, recent)
         features = by_home.features(summaries, feature_series, feature_pane * self._pane_ms)
@@ -185,10 +185,10 @@ class Increments:
         for rows, numbers in zip(self._rows, pairs, strict=True):
             slot = numbers << _PAIR | (rows.rung << _RUNG | rows.lane << _LANE)
             for measure, a, b, amount, where in rows.counts:
-                at = None if where is None or every(where) else where.nonzero()[0]
+                at = None if where is None or all_true(where) else where.nonzero()[0]
                 cell = a << _A | b | measure << _MEASURE
                 key = _picked(slot, at) | (cell if isinstance(cell, int) else _picked(cell, at))
-                if amount is None or every(amount == 1):
+                if amount is None or all_true(amount == 1):
                     ones.append(key.ravel())
                 else:
                     amounts = np.empty_like(key)
@@ -251,7 +251,7 @@ def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[
     for keys, amounts in others:
         sums[np.searchsorted(distinct, keys)] += amounts - 1
     kept = sums != 0
-    return (distinct, sums) if every(kept) else (distinct[kept], sums[kept])
+    return (distinct, sums) if all_true(kept) else (distinct[kept], sums[kept])
 
 
 def added_up(keys: Ints, amounts: Ints, place: Ints | None) -> tuple[Ints, Ints]:

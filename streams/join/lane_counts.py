@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from driftline.schemas.settings import Config
 from driftline.streams import lanes
 from driftline.streams.columns import PredictionColumns
-from driftline.streams.join.batch_rows import Predictions, Texts
+from driftline.streams.join.batch_rows import Predictions
+from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.feature_counts import summarised
 from driftline.streams.join.increments import Increments, Ints, Rows
 from driftline.streams.lanes import (
@@ -26,7 +27,7 @@ from driftline.streams.lanes import (
     SCORE_SCALE,
     TRAFFIC,
 )
-from driftline.streams.masks import every, some
+from driftline.streams.masks import all_true, any_true
 from driftline.streams.summaries.loglinear import bin_of
 
 _MICROSECONDS = 1_000.0
@@ -77,7 +78,7 @@ class Changes(msgspec.Struct, gc=False):
 class Counting:
     """Fills the increments of one batch."""
 
-    def __init__(self, config: Config, texts: Texts) -> None:
+    def __init__(self, config: Config, texts: CodeBook) -> None:
         self._config = config
         self._texts = texts
         self._lanes = {lane for lane, name in enumerate(lanes.LANE_NAMES) if name in config.lanes}
@@ -98,12 +99,12 @@ class Counting:
             )
             counted.count(lanes.COUNT, 0, COUNTER_CODES["predictions"])
         late = rows.lateness_ms > 0
-        if some(late):
+        if any_true(late):
             self.counter(
                 "late_predictions", rows.name[late], rows.segments[late], rows.floor_ms[late]
             )
         if TRAFFIC in self._lanes:
-            self._traffic(rows.take(np.flatnonzero(~late)) if some(late) else rows, columns)
+            self._traffic(rows.take(np.flatnonzero(~late)) if any_true(late) else rows, columns)
 
     def _traffic(self, rows: Predictions, columns: PredictionColumns) -> None:
         if not len(rows):
@@ -113,16 +114,16 @@ class Counting:
         counted.count(lanes.COUNT, 0, COUNTER_CODES["errors"], where=columns.failed[rows.at])
         latency_ms = columns.latency_ms[rows.at]
         measured = ~np.isnan(latency_ms)
-        if some(measured):
+        if any_true(measured):
             micros = np.rint(np.where(measured, latency_ms, 0.0) * _MICROSECONDS).astype(np.int64)
             counted.count(lanes.LATENCY, 0, bin_of(micros), where=measured)
         scored = rows.score >= 0
-        if some(scored):
+        if any_true(scored):
             counted.count(
                 lanes.PREDICTED_SCORES, rows.predicted, score_bin(rows.score), where=scored
             )
         unscored = ~scored & (rows.predicted != NO_LABEL)
-        if some(unscored):
+        if any_true(unscored):
             counted.count(lanes.PREDICTED, rows.predicted, 0, where=unscored)
         self.increments.add_features(*summarised(rows, columns.features, self._texts, self._config))
 
@@ -139,11 +140,11 @@ class Counting:
             rung = self._texts.rung_of(rows.delay_ms, rows.name)
             counted = self._rows(DECISIONS, rows.name, rows.segments, rows.timestamp_ms, rung)
             self._labels(counted, rows, rows.new, rows.sign, new)
-            if some(old):
+            if any_true(old):
                 self._labels(counted, rows, rows.old, -rows.sign, old)
             counted.count(lanes.COUNT, 0, COUNTER_CODES["joined"], rows.sign, rows.first)
             counted.count(lanes.DELAY, 0, bin_of(rows.delay_ms), rows.sign, rows.first)
-            if not every(rows.first):
+            if not all_true(rows.first):
                 counted.count(
                     lanes.COUNT, 0, COUNTER_CODES["corrected"], rows.sign, ~rows.first & new
                 )
@@ -170,7 +171,7 @@ class Counting:
         """
         counted.count(lanes.CELLS, label, rows.predicted, sign, has)
         scored = has & (rows.score >= 0)
-        if not some(scored):
+        if not any_true(scored):
             return
         half = (rows.hashes & np.uint64(1)).astype(np.bool_)
         bins, score = score_bin(rows.score), np.maximum(rows.score, 0)

@@ -13,12 +13,12 @@ from driftline.schemas.results import Outcome
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import OUTCOMES
-from driftline.streams.join.batch_rows import Texts
+from driftline.streams.join.code_book import CodeBook
 from driftline.streams.lanes import NO_LABEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
 from driftline.streams.stage import Record
 
 
-class Told(NamedTuple):
+class OutcomeChange(NamedTuple):
     """One change of the label in force, with the rank of the row that led to it and the id."""
 
     rank: int
@@ -35,14 +35,14 @@ class Told(NamedTuple):
     first: bool
 
 
-def outcome_records(told: list[Told], texts: Texts, config: Config) -> list[Record]:
+def outcome_records(told: list[OutcomeChange], texts: CodeBook, config: Config) -> list[Record]:
     """The records, by rank, then by model and version."""
     found = [(row, _outcome(row, texts, config)) for row in told]
     found.sort(key=lambda pair: (pair[0].rank, texts.names[pair[0].name], pair[0].known_ms))
     return [Record(OUTCOMES, value, row.rank) for row, value in found]
 
 
-def _outcome(row: Told, texts: Texts, config: Config) -> Outcome:
+def _outcome(row: OutcomeChange, texts: CodeBook, config: Config) -> Outcome:
     model, version = texts.names[row.name]
     settings = config.for_model(model)
     positive = settings.positive_label

@@ -15,7 +15,8 @@ import numpy as np
 
 from driftline.schemas.settings import Config
 from driftline.streams.hashing import id_hashes
-from driftline.streams.join.batch_rows import Predictions, Texts, Truths
+from driftline.streams.join.batch_rows import Predictions, Truths
+from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.entry import (
     NO_FINGERPRINT,
     Entry,
@@ -27,9 +28,9 @@ from driftline.streams.join.entry import (
     outcome,
     prediction_due_ms,
 )
-from driftline.streams.join.expiry_index import DueIndex
+from driftline.streams.join.expiry_index import ExpiryIndex
 from driftline.streams.join.lane_counts import Changes, Counting
-from driftline.streams.join.outcomes import Told
+from driftline.streams.join.outcomes import OutcomeChange
 from driftline.streams.lanes import NO_LABEL
 from driftline.streams.stage import State
 
@@ -41,13 +42,13 @@ class Found(msgspec.Struct, gc=False):
 
     accepted: list[int]
     conflicting: list[int]
-    told: list[Told]
+    told: list[OutcomeChange]
 
 
-class OneByOne:
+class SequentialJoin:
     """Entries of one partition, one at a time."""
 
-    def __init__(self, texts: Texts, due: DueIndex, config: Config) -> None:
+    def __init__(self, texts: CodeBook, due: ExpiryIndex, config: Config) -> None:
         self._texts = texts
         self._due = due
         self._dimensions = len(config.segments)
@@ -75,7 +76,7 @@ class OneByOne:
                         rows[key].append((rank, is_truth, i, arrived_ms[i]))
         accepted: list[int] = []
         conflicting: list[int] = []
-        told: list[Told] = []
+        told: list[OutcomeChange] = []
         changes: list[tuple[Any, ...]] = []
         entries: list[bytes] = []
         for (key, its), encoded in zip(rows.items(), state.get_many(list(rows)), strict=True):
@@ -102,7 +103,7 @@ class OneByOne:
                         else []
                     )
                     told += [
-                        Told(rank, row[0], key, *row[1:5], *row[6:11])
+                        OutcomeChange(rank, row[0], key, *row[1:5], *row[6:11])
                         for row in new
                         if len(row) > 4 and row[-1] > 0
                     ]

@@ -16,14 +16,15 @@ from driftline.schemas.settings import Config
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS, WINDOW_PARTIALS
 from driftline.streams.columns import PredictionColumns
 from driftline.streams.join.batch_join import BatchJoin
-from driftline.streams.join.batch_rows import Predictions, Texts, Truths
+from driftline.streams.join.batch_rows import Predictions, Truths
+from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.expiry import Ending
-from driftline.streams.join.expiry_index import DueIndex
+from driftline.streams.join.expiry_index import ExpiryIndex
 from driftline.streams.join.lane_counts import Counting
 from driftline.streams.join.outcomes import outcome_records
-from driftline.streams.join.sequential_join import OneByOne
+from driftline.streams.join.sequential_join import SequentialJoin
 from driftline.streams.join.state_keys import NO_ID
-from driftline.streams.masks import some
+from driftline.streams.masks import any_true
 from driftline.streams.partial import Watermarks
 from driftline.streams.stage import Batch, Record, State
 
@@ -66,7 +67,7 @@ class Join:
         self._homes = homes
         self._partition = partition
         self._partitions = partitions
-        self._opened: tuple[Texts, DueIndex, BatchJoin, Ending] | None = None
+        self._opened: tuple[CodeBook, ExpiryIndex, BatchJoin, Ending] | None = None
         self._at_rest = False
 
     @property
@@ -87,10 +88,10 @@ class Join:
         """
         if self._opened is None:
             texts, due = (
-                Texts(self._config, state, self._homes),
-                DueIndex(self._config.pane_ms, state),
+                CodeBook(self._config, state, self._homes),
+                ExpiryIndex(self._config.pane_ms, state),
             )
-            single = OneByOne(texts, due, self._config)
+            single = SequentialJoin(texts, due, self._config)
             self._opened = (
                 texts,
                 due,
@@ -140,13 +141,13 @@ class Join:
         self._at_rest = not due.waits(reached_ms)
         return records
 
-    def _drop(self, arrived: Predictions, texts: Texts, counting: Counting) -> Predictions:
+    def _drop(self, arrived: Predictions, texts: CodeBook, counting: Counting) -> Predictions:
         """Without the predictions that come so late that their entry may have been forgotten:
         nothing could tell a duplicate any more.
         """
         limit_ms = np.minimum(texts.label_horizon_ms, texts.correction_horizon_ms)[arrived.name]
         dropped = arrived.lateness_ms > limit_ms
-        if not some(dropped):
+        if not any_true(dropped):
             return arrived
         counting.counter(
             "dropped_predictions",

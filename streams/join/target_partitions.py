@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.streams.masks import every
+from driftline.streams.masks import all_true
 from driftline.streams.partial import Columns
 from driftline.streams.summaries.feature_table import FeatureTable
 
@@ -25,7 +25,7 @@ def edges(ascending: Ints) -> Ints:
     return border.nonzero()[0]
 
 
-class ByHome:
+class ByTargetPartition:
     """The series of a batch, numbered from 0 within each home that has any.
 
     Parameters
@@ -57,7 +57,7 @@ class ByHome:
             "series": np.repeat(number.astype(np.uint32), runs[1:] - runs[:-1]),
             **columns,
         }
-        if every(home[1:] >= home[:-1]):
+        if all_true(home[1:] >= home[:-1]):
             bounds = runs[np.searchsorted(home, np.arange(len(self._edges)))]
         else:
             home = np.repeat(home, np.diff(runs))

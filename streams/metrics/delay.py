@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from driftline.streams.lanes import DECISIONS
-from driftline.streams.masks import every
+from driftline.streams.masks import all_true
 from driftline.streams.metrics.counts import Counts, SparseHistogram
 from driftline.streams.metrics.quantile import HistogramQuantile
 
@@ -37,7 +37,7 @@ class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
         delay, labelled = counts.delay, counts.n > 0
         return (
             delay
-            if delay is None or every(labelled)
+            if delay is None or all_true(labelled)
             else SparseHistogram(delay.bins, delay.counts * labelled[:, None])
         )
 

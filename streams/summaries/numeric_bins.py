@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.streams.masks import some
+from driftline.streams.masks import any_true
 
 MAX_BINS = 512
 
@@ -245,7 +245,7 @@ class BinColumns:
         ([2], [5.0])
         """
         missing = np.isnan(values)
-        if some(missing):
+        if any_true(missing):
             values, groups = values[~missing], groups[~missing]
         return _by_group(groups, order_key(values), None, np.zeros(group_count, dtype=np.int64))
 
@@ -324,7 +324,7 @@ def _by_group(groups: Ints, keys: Ints, counts: Ints | None, shifts: Ints) -> Bi
     group, keys, counts = _runs(group, keys[order], None if counts is None else counts[order])
     lengths = np.bincount(group, minlength=group_count)
     large = lengths > MAX_BINS
-    if some(large):
+    if any_true(large):
         further = _further(group, keys, large)
         group, keys, counts = _runs(group, keys >> further[group], counts)
         shifts, lengths = shifts + further, np.bincount(group, minlength=group_count)

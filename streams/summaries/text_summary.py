@@ -21,7 +21,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from driftline.streams.masks import some
+from driftline.streams.masks import any_true
 
 MAX_VALUES = 1000
 MAX_LENGTH = 128
@@ -163,7 +163,7 @@ class TextColumns:
         groups, texts = cells[starts] // width, cells[starts] % width
         lengths = np.bincount(groups, minlength=group_count)
         thinned = (lengths > MAX_VALUES) | (levels > 0)
-        if some(thinned):
+        if any_true(thinned):
             at = np.flatnonzero(thinned[groups])
             bits = np.full(len(texts), 64)
             bits[at] = _zero_bits_of(texts[at], names)

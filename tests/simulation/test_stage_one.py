@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import driftline.streams.join.batch_rows
+import driftline.streams.join.code_book
 import driftline.streams.join.entry
 import driftline.streams.join.sequential_join
 from driftline.streams.lanes import NO_LABEL
@@ -56,7 +57,7 @@ def exclusive_rungs(monkeypatch: pytest.MonkeyPatch) -> None:
         beyond = (delay_ms[:, None] >= self.ladder_ms[name]).sum(axis=1)
         return np.minimum(beyond, self.ladder_ms.shape[1] - 1)
 
-    monkeypatch.setattr(driftline.streams.join.batch_rows.Texts, "rung_of", rung_of)
+    monkeypatch.setattr(driftline.streams.join.code_book.CodeBook, "rung_of", rung_of)
 
 
 def retractions_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +107,7 @@ def truths_are_never_late(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def corrections_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    learn = driftline.streams.join.batch_rows.Texts._learn
+    learn = driftline.streams.join.code_book.CodeBook._learn
 
     def patient(self: Any) -> None:
         learn(self)
@@ -115,7 +116,7 @@ def corrections_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
             for h in self.horizons
         ]
 
-    monkeypatch.setattr(driftline.streams.join.batch_rows.Texts, "_learn", patient)
+    monkeypatch.setattr(driftline.streams.join.code_book.CodeBook, "_learn", patient)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.settings import Config
 from driftline.streams.join import increments
-from driftline.streams.join.batch_rows import Texts
+from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.increments import Increments, added_up, tallied
 from driftline.streams.lanes import ALL
 from driftline.streams.partial import COUNT_COLUMNS, Partial
@@ -122,7 +122,7 @@ def homes_of(partials: list[Partial]) -> list[int]:
 @given(sets=batches())
 def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any]) -> None:
     state = MemoryState()
-    texts = Texts(Config(segments=("country", "home")), state, homes=2)
+    texts = CodeBook(Config(segments=("country", "home")), state, homes=2)
     codes = texts.codes_of_names(NAMES, state)
     by_dimension = [
         ints([0, *texts.codes_of_values(dimension, VALUES, state)])

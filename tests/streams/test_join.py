@@ -18,7 +18,7 @@ from driftline.schemas.settings import Config
 from driftline.schemas.times import HOUR_MS, MINUTE_MS, format_time, parse_time
 from driftline.schemas.topics import WINDOW_PARTIALS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
-from driftline.streams.join import Join, batch_join, batch_rows, expiry
+from driftline.streams.join import Join, batch_join, code_book, expiry
 from driftline.streams.join.entry import without_fingerprints
 from driftline.streams.lanes import (
     CELLS,
@@ -478,7 +478,7 @@ def test_arrivals_count_what_truths_say_when_they_come_and_take_nothing_back() -
 
 
 def test_segment_values_beyond_the_limit_count_as_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_rows, "MAX_VALUES", 2)
+    monkeypatch.setattr(code_book, "MAX_VALUES", 2)
     rows = [
         prediction(str(i), DAY + "00:00:00Z", segment={"plan": plan})
         for i, plan in enumerate(["a", "b", "c", "a", "d"])

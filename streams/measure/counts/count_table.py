@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.streams.masks import every
+from driftline.streams.masks import all_true
 
 Ints = NDArray[np.int64]
 
@@ -81,10 +81,10 @@ class CountTable:
         fresh = np.empty(len(keys), np.bool_)
         fresh[0] = True
         np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
-        if not every(fresh):
+        if not all_true(fresh):
             starts = np.flatnonzero(fresh)
             keys, counts = keys[starts], np.add.reduceat(counts, starts)
-        if every(counts):
+        if all_true(counts):
             return cls(keys, counts)
         kept = counts != 0
         return cls(keys[kept], counts[kept])
@@ -121,7 +121,7 @@ class CountTable:
         known[inside] = self.keys[at[inside]] == small.keys[inside]
         counts = self.counts.copy()
         counts[at[known]] += small.counts[known]
-        if every(known):
+        if all_true(known):
             return CountTable(self.keys, counts), _NONE
         new = ~known
         grown = CountTable(

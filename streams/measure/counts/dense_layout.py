@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from driftline.streams import lanes
 from driftline.streams.lanes import COUNTER_CODES, COUNTERS, SCORE_BINS
-from driftline.streams.masks import some
+from driftline.streams.masks import any_true
 from driftline.streams.measure.counts.count_table import (
     A_SHIFT,
     CODES,
@@ -161,7 +161,7 @@ class DenseLayout:
             column[binned] = self._base[measure[binned]] + self._bin[b[binned]]
         # A measure without columns still tells of labels that nobody knew.
         outside = self._outside[measure]
-        if some(outside):
+        if any_true(outside):
             known = ~LABEL_IN_A[measure] | (self._label[a] >= 0)
             column[outside] = np.where(known[outside], self.width - 1, UNKNOWN)
         return keys >> SERIES_SHIFT & MAX_SERIES - 1, column

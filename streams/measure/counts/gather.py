@@ -15,7 +15,7 @@ import numpy as np
 
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, NO_MODEL
-from driftline.streams.masks import every
+from driftline.streams.masks import all_true
 from driftline.streams.measure.counts.count_table import (
     A_SHIFT,
     CODES,
@@ -287,7 +287,7 @@ class WindowGatherer:
         ).tolist()
         binned = b[(measure == lanes.DELAY) | (measure == lanes.LATENCY)]
         bins = self._bins.setdefault(lane, binned[:0])
-        if not every(np.isin(binned, bins)):
+        if not all_true(np.isin(binned, bins)):
             # By the octave: a bin beside those that are known is in before it comes, and layouts
             # are seldom made anew.
             octaves = np.unique(binned // PER_OCTAVE)

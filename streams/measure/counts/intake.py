@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, LANE_NAMES, NO_LABEL, PREDICTED_NEGATIVE
-from driftline.streams.masks import some
+from driftline.streams.masks import any_true
 from driftline.streams.measure.counts.count_table import (
     A_BITS,
     A_SHIFT,
@@ -141,7 +141,7 @@ def add_counts(
         columns["measure"].astype(np.int64),
     )
     labelled, cells = LABEL_IN_A[measure], measure == lanes.CELLS
-    if some(labelled):
+    if any_true(labelled):
         codes, parts = (
             np.concatenate((a[labelled], b[cells])),
             np.concatenate((part[labelled], part[cells])),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from driftline.streams import lanes
 from driftline.streams.lanes import NO_LABEL
-from driftline.streams.masks import some
+from driftline.streams.masks import any_true
 from driftline.streams.measure.counts.count_table import (
     A_SHIFT,
     MEASURE_SHIFT,
@@ -182,7 +182,7 @@ def newest(rows: OutcomeRows, most: int | None) -> OutcomeRows:
     `most` of each series.
     """
     rows = rows.take(np.lexsort((rows.cell, rows.hash, rows.time, rows.series)))
-    if some(rows.sign != 1):
+    if any_true(rows.sign != 1):
         same = (
             (rows.series[1:] == rows.series[:-1])
             & (rows.time[1:] == rows.time[:-1])

@@ -17,7 +17,7 @@ import numpy as np
 
 from driftline.schemas.times import DAY_MS
 from driftline.streams.lanes import LANE_NAMES
-from driftline.streams.masks import every
+from driftline.streams.masks import all_true
 from driftline.streams.measure.counts.count_table import (
     EMPTY,
     PANE_SHIFT,
@@ -160,7 +160,7 @@ class Panes:
         owners, pane = place // span, place % span + first
         bucket = pane // panes_in_bucket
         keys = keys | (pane - bucket * panes_in_bucket << PANE_SHIFT)
-        nothing = not every(counts)
+        nothing = not all_true(counts)
         gained = []
         edges = [
             0,

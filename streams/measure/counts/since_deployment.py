@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from driftline.streams.lanes import DECISIONS
-from driftline.streams.masks import every
+from driftline.streams.masks import all_true
 from driftline.streams.measure.counts.count_table import (
     MAX_SERIES,
     RUNG_SHIFT,
@@ -83,7 +83,7 @@ class SinceDeployment:
         place = state_key(DAYS_SINCE_DEPLOYMENT, model.number)
         whole = merged(self._final.read(place, state))
         kept = ~_is_of(model, {version})[_series(whole)]
-        if not every(kept):
+        if not all_true(kept):
             self._final.replace(place, CountTable(whole.keys[kept], whole.counts[kept]), state)
         for key in [key for key in self._summed if key[0] == model.number]:
             self._rows -= len(self._summed.pop(key)[1].table)

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from driftline.schemas.times import DAY_MS
-from driftline.streams.masks import some
+from driftline.streams.masks import any_true
 from driftline.streams.measure.counts.count_table import Ints
 from driftline.streams.measure.counts.intake import ReceivedPartials
 from driftline.streams.measure.counts.merge_runs import MergeRuns, RunFormat
@@ -85,7 +85,7 @@ class FeaturePanes:
         # As they come: samples of several partitions have few values in common, so that summing
         # them up here would save little.
         order = np.lexsort((start, owner))
-        if some(order[1:] < order[:-1]):
+        if any_true(order[1:] < order[:-1]):
             table, owner, start = table.take(order), owner[order], start[order]
         edges = [
             0,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.streams.intervals import Floats, Interval, divided, wilson
-from driftline.streams.masks import every, some
+from driftline.streams.masks import all_true, any_true
 from driftline.streams.metrics.counts import Counts, joined_counters
 from driftline.streams.metrics.metric import Metric, Proportion, lacks
 
@@ -181,7 +181,7 @@ def _lacking(metric: Metric, counts: Counts) -> bool:
         if need == "score" and not len(counts.scores.series):
             return True
         histogram = counts.delay if need == "delay" else counts.latency
-        if need in ("delay", "latency") and (histogram is None or not some(histogram.counts)):
+        if need in ("delay", "latency") and (histogram is None or not any_true(histogram.counts)):
             return True
     return False
 
@@ -196,7 +196,7 @@ def _rounded(metrics: Sequence[Metric], columns: Sequence[Floats], s: int) -> Fl
     table = np.array(columns).T
     plain = np.array([metric.unit in ("share", "") for metric in metrics], np.bool_)
     rounded: Floats = table.round(DECIMALS)
-    if not every(plain):
+    if not all_true(plain):
         with_unit = table[:, ~plain]
         with np.errstate(divide="ignore", invalid="ignore"):
             digits = np.floor(np.log10(np.abs(with_unit)))
