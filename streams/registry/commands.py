@@ -219,10 +219,28 @@ def _undo_last(model: Model, command: RegistryCommand, log: Log) -> Change:
                     "name the revision to go back to (to_revision)"
                 )
             change[touched] = settings
+        _require_one_champion(model, change)
         return change
     raise AssertionError(
         f"registry of {model.name}: {version} is registered, but no event of the log registers it"
     )
+
+
+def _require_one_champion(model: Model, change: Change) -> None:
+    """Reject a change that puts a version in production beside the champion of today."""
+    champion = model.in_production()
+    if champion is None or change.get(champion, {}).get("stage", "production") != "production":
+        return
+    returning = [
+        name
+        for name, fields in change.items()
+        if name != champion and fields.get("stage") == "production"
+    ]
+    if returning:
+        raise Refused(
+            f"rollback: this would put {model.name} {', '.join(returning)} in production, where {champion} is now; "
+            "promote it, or name the revision to go back to (to_revision)"
+        )
 
 
 def _go_back(model: Model, to_revision: int, log: Log) -> Change:

@@ -118,5 +118,6 @@ class SlowRegistry:
                         if now[other][field] != after[other][field]:
                             return None
                         now[other][field] = before[other][field]
-            return now
+            champions = [held for held in now.values() if held["stage"] == "production"]
+            return now if len(champions) <= 1 else None
         return None

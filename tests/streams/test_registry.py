@@ -225,6 +225,23 @@ def test_rollback_of_a_change_whose_other_half_moved_on_asks_for_a_revision() ->
     }
 
 
+def test_rollback_that_would_put_a_second_version_in_production_is_rejected() -> None:
+    desk = Desk()
+    desk.send("register", "1.0.0")
+    desk.send("register", "1.1.0")
+    desk.send("promote", "1.1.0")
+    desk.send("rollback", "1.1.0")
+    desk.send("promote", "1.0.0")
+    assert desk.error("rollback", "1.1.0") == (
+        "rollback: this would put churn 1.1.0 in production, where 1.0.0 is now; "
+        "promote it, or name the revision to go back to (to_revision)"
+    )
+    assert {v: e.stage for v, e in desk.entries.items()} == {
+        "1.0.0": "production",
+        "1.1.0": "development",
+    }
+
+
 def test_facts_are_kept_by_a_rollback() -> None:
     desk = Desk()
     desk.send("register")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftline.agents.state.dict_state import MemoryState
@@ -65,9 +65,9 @@ def settings_of(entries: dict[str, RegistryEntry]) -> Snapshot:
     }
 
 
-def registered(version: str) -> dict[str, Any]:
+def plain(command: str, version: str) -> dict[str, Any]:
     return {
-        "command": "register",
+        "command": command,
         "version": version,
         "params": {},
         "expected": None,
@@ -76,6 +76,22 @@ def registered(version: str) -> dict[str, Any]:
     }
 
 
+def registered(version: str) -> dict[str, Any]:
+    return plain("register", version)
+
+
+ROLLBACK_OF_A_ROLLBACK_UNDER_ANOTHER_CHAMPION = [
+    plain("register", "1.0.0"),
+    plain("register", "1.1.0"),
+    plain("promote", "1.1.0"),
+    plain("rollback", "1.1.0"),
+    plain("promote", "1.0.0"),
+    plain("rollback", "1.1.0"),
+]
+"""Once left two versions in production: the second rollback restored the stage of 1.1.0 alone."""
+
+
+@example(ROLLBACK_OF_A_ROLLBACK_UNDER_ANOTHER_CHAMPION, [])
 @given(
     # Most histories begin with some versions there already: commands on versions that nobody
     # registered are rejected, and teach little.
