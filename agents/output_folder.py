@@ -17,10 +17,10 @@ from driftline.schemas.results import (
     Alert,
     Drift,
     Histogram,
-    Metric,
     Recommendation,
     RegistryEntry,
     RegistryEvent,
+    WindowFigures,
 )
 from driftline.schemas.topics import (
     ALERTS,
@@ -115,9 +115,9 @@ class Output:
         except msgspec.DecodeError as error:
             raise ReadError(f"{self.folder / RUN_FILE} is damaged: {error}") from error
 
-    def metrics(self, selection: Selection = EVERYTHING) -> Iterator[Metric]:
+    def metrics(self, selection: Selection = EVERYTHING) -> Iterator[WindowFigures]:
         """Figures, in the order in which they were announced."""
-        return self._rows(METRICS, Metric, selection)
+        return self._rows(METRICS, WindowFigures, selection)
 
     def histograms(self, selection: Selection = EVERYTHING) -> Iterator[Histogram]:
         """Score histograms behind figures, in the order in which they were announced."""

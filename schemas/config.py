@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from driftline.schemas.config_values import (
-    Refused,
+    InvalidValue,
     bounded,
     choice,
     duration,
@@ -118,7 +118,7 @@ def parse_config(text: str, path: str | None = None) -> Config:
         raise ConfigError(path, "", f"is not TOML: {error}") from error
     try:
         return _config(file, path)
-    except Refused as refused:
+    except InvalidValue as refused:
         raise ConfigError(path, refused.where, refused.message) from refused
 
 
@@ -132,7 +132,7 @@ def _config(file: dict[str, Any], path: str | None) -> Config:
     stream: dict[str, Any] = {}
     for name in ("defaults", "run"):
         for key in tables[name].keys() & stream.keys():
-            raise Refused(f"run.{key}", f"is also set by defaults.{key}; keep one of the two")
+            raise InvalidValue(f"run.{key}", f"is also set by defaults.{key}; keep one of the two")
         stream |= values_of(tables[name], _STREAM_KEYS, name)
 
     defaults = _model(tables["defaults"], "defaults", ModelConfig())
@@ -152,7 +152,7 @@ def _config(file: dict[str, Any], path: str | None) -> Config:
     horizon_ms = max(model.label_horizon_ms for model in every)
     if stream.setdefault("park_ms", max(30 * DAY_MS, horizon_ms)) < horizon_ms:
         where = "run.park" if "park" in tables["run"] else "defaults.park"
-        raise Refused(
+        raise InvalidValue(
             where,
             f"is shorter than the longest label horizon ({format_duration(horizon_ms)}); early truths would be lost",
         )
@@ -197,14 +197,14 @@ def _model(table: dict[str, Any], where: str, base: ModelConfig) -> ModelConfig:
                 if "feature_segments" in table
                 else f"{where}.segments"
             )
-            raise Refused(
+            raise InvalidValue(
                 key,
                 f"{dimension!r} is a feature segment but not one of the segments {list(model.segments)}",
             )
     names = [window.name for window in model.windows]
     if "detection_window" in table:
         if model.detection_window not in names:
-            raise Refused(
+            raise InvalidValue(
                 f"{where}.detection_window",
                 f"{model.detection_window!r} is not one of the windows {names}",
             )
@@ -228,7 +228,7 @@ def _ladder(
     if written and model.maturity[-1].ms > horizon_ms:
         index = next(i for i, rung in enumerate(model.maturity) if rung.ms > horizon_ms)
         name = model.maturity[index].name
-        raise Refused(
+        raise InvalidValue(
             f"{where}.maturity[{index}]",
             f"rung {name} lies beyond the label horizon {format_duration(horizon_ms)}",
         )
@@ -260,7 +260,7 @@ def _rungs(value: Any) -> tuple[Rung, ...]:
     rungs = each(value, lambda element: parse_rung(string(element)), least=1)
     for i in range(1, len(rungs)):
         if rungs[i].ms <= rungs[i - 1].ms:
-            raise Refused(
+            raise InvalidValue(
                 f"[{i}]", f"rung {value[i]!r} is not longer than {value[i - 1]!r} before it"
             )
     if len(rungs) > MAX_RUNGS:
@@ -307,7 +307,7 @@ def _reference(value: Any) -> Reference:
                 parse_time(edge.isoformat() if isinstance(edge, datetime) else string(edge))
             )
         except ValueError as error:
-            raise Refused(f".{key}", str(error)) from error
+            raise InvalidValue(f".{key}", str(error)) from error
     if edges[0] >= edges[1]:
         raise ValueError('"from" is not before "to"')
     return Reference(from_ms=edges[0], to_ms=edges[1])
@@ -321,14 +321,14 @@ def _rules(value: Any) -> tuple[dict[str, Any], ...]:
         table_of(rule, f"[{i}]")
         for key in ("type", "name"):
             if not isinstance(rule.get(key), str) or not rule[key]:
-                raise Refused(
+                raise InvalidValue(
                     f"[{i}].{key}",
                     "is needed, a string"
                     if key not in rule
                     else f"is {shown(rule[key])}, not a name",
                 )
         if rule["name"] in names:
-            raise Refused(
+            raise InvalidValue(
                 f"[{i}].name",
                 f"{rule['name']!r} is already the name of rule [{names.index(rule['name'])}]",
             )

@@ -2,7 +2,7 @@
 says what is wrong with it.
 
 A reader raises ValueError with a message that goes on where the place in the file ended ("is 3, not
-a string"); `Refused` is for a place below the one that is read.
+a string"); `InvalidValue` is for a place below the one that is read.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 from driftline.schemas.times import DAY_MS, format_duration, parse_duration
 
 __all__ = [
-    "Refused",
+    "InvalidValue",
     "bounded",
     "choice",
     "duration",
@@ -34,7 +34,7 @@ __all__ = [
 MAX_DURATION_MS = 3_660 * DAY_MS
 
 
-class Refused(Exception):
+class InvalidValue(Exception):
     """A value that cannot be taken, with its place below the table that is being read."""
 
     def __init__(self, where: str, message: str) -> None:
@@ -54,7 +54,7 @@ def quoted(key: str) -> str:
 def table_of(value: Any, where: str) -> dict[str, Any]:
     """A table; `where` is its place."""
     if not isinstance(value, dict):
-        raise Refused(where, f"is {shown(value)}, not a table")
+        raise InvalidValue(where, f"is {shown(value)}, not a table")
     return value
 
 
@@ -78,10 +78,10 @@ def only_known(
             continue
         place = f"{prefix}{quoted(key)}"
         if elsewhere and key in elsewhere:
-            raise Refused(place, elsewhere[key])
+            raise InvalidValue(place, elsewhere[key])
         near = get_close_matches(key, keys, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(keys)}"
-        raise Refused(place, f"is not known; {hint}")
+        raise InvalidValue(place, f"is not known; {hint}")
 
 
 def values_of(
@@ -95,10 +95,10 @@ def values_of(
         attribute, read = keys[key]
         try:
             values[attribute] = read(value)
-        except Refused as refused:
-            raise Refused(f"{where}.{key}{refused.where}", refused.message) from refused
+        except InvalidValue as refused:
+            raise InvalidValue(f"{where}.{key}{refused.where}", refused.message) from refused
         except ValueError as error:
-            raise Refused(f"{where}.{key}", str(error)) from error
+            raise InvalidValue(f"{where}.{key}", str(error)) from error
     return values
 
 
@@ -168,9 +168,11 @@ def each(value: Any, read: Callable[[Any], Any], *, least: int = 0) -> tuple[Any
         try:
             result = read(element)
         except ValueError as error:
-            raise Refused(f"[{i}]", str(error)) from error
+            raise InvalidValue(f"[{i}]", str(error)) from error
         if result in found:
-            raise Refused(f"[{i}]", f"{shown(element)} says the same as [{found.index(result)}]")
+            raise InvalidValue(
+                f"[{i}]", f"{shown(element)} says the same as [{found.index(result)}]"
+            )
         found.append(result)
     return tuple(found)
 

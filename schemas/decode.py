@@ -15,7 +15,7 @@ import msgspec
 from driftline.schemas.aliases import ALIASES, ConflictingFields, canonical
 from driftline.schemas.envelope import read_event
 from driftline.schemas.labels import label_text
-from driftline.schemas.rejects import FIELDS, MAX_VALUE_BYTES, Refusal, Reject, field_fault
+from driftline.schemas.rejects import FIELDS, MAX_VALUE_BYTES, InvalidEvent, Reject, field_fault
 from driftline.schemas.results import RegistryCommand
 from driftline.schemas.rows import PredictionRow, TickRow, TruthRow
 from driftline.schemas.times import (
@@ -126,7 +126,7 @@ def decode_predictions(
                 if label is not None:
                     row.prediction = label_text(label)
                 elif row.score is None and row.scores is None and row.status != "error":
-                    raise Refusal(
+                    raise InvalidEvent(
                         "missing_field",
                         'none of the fields "prediction", "score" and "scores" is there',
                     )
@@ -135,7 +135,7 @@ def decode_predictions(
             if row.tags is not None:
                 row.tags = _texts(row.tags)
             rows.append(row)
-        except Refusal as refusal:
+        except InvalidEvent as refusal:
             rejected.append(index)
             rejects.append(_reject(refusal, value, offsets[index], where))
     return rows, _others(rejected, len(values)), rejects
@@ -180,12 +180,12 @@ def decode_truths(
                 label: Any = row.label
                 if type(label) is not str:
                     if label is None:
-                        raise Refusal(
+                        raise InvalidEvent(
                             "missing_field", 'field "label" is missing, and "retracted" is not true'
                         )
                     row.label = label_text(label)
             rows.append(row)
-        except Refusal as refusal:
+        except InvalidEvent as refusal:
             rejected.append(index)
             rejects.append(_reject(refusal, value, offsets[index], where))
     return rows, _others(rejected, len(values)), rejects
@@ -229,7 +229,7 @@ def decode_commands(
                 {name: event[name] for name in event if name == "timestamp"}, TICKS, {}
             )
         ) is not None:
-            raise Refusal(*fault)
+            raise InvalidEvent(*fault)
         time_ms = parse_time(event["timestamp"])
         if latest_ms is not None and time_ms > latest_ms:
             raise _too_far_ahead(time_ms)
@@ -237,7 +237,7 @@ def decode_commands(
             return msgspec.convert(event | {"timestamp": format_time(time_ms)}, RegistryCommand)
         except ValueError as error:
             missing = "missing required field" in str(error)
-            raise Refusal(
+            raise InvalidEvent(
                 "missing_field" if missing else "wrong_type",
                 f"the command is not accepted: {error}",
             ) from error
@@ -257,7 +257,7 @@ def _decode_each(
     for index, value in enumerate(values):
         try:
             rows.append(decode(value))
-        except Refusal as refusal:
+        except InvalidEvent as refusal:
             rejected.append(index)
             rejects.append(_reject(refusal, value, offsets[index], where))
     return rows, _others(rejected, len(values)), rejects
@@ -269,7 +269,7 @@ def _careful(value: bytes | None, topic: str, row_type: type[Row]) -> Row:
     try:
         event, used = canonical(event, ALIASES[topic])
     except ConflictingFields as error:
-        raise Refusal("conflicting_fields", str(error)) from error
+        raise InvalidEvent("conflicting_fields", str(error)) from error
     fields = FIELDS[topic]
     try:
         row = msgspec.convert(
@@ -285,7 +285,7 @@ def _careful(value: bytes | None, topic: str, row_type: type[Row]) -> Row:
             "wrong_type",
             f"the value is not accepted: {error}",
         )
-        raise Refusal(*fault) from error
+        raise InvalidEvent(*fault) from error
     return row
 
 
@@ -307,7 +307,7 @@ def _plain_time_ms(time: str) -> int:
     try:
         return _time_ms(time)
     except ValueError as error:
-        raise Refusal(
+        raise InvalidEvent(
             *(field_fault({"timestamp": time}, TICKS, {}) or ("wrong_type", str(error)))
         ) from error
 
@@ -327,16 +327,16 @@ def _texts(values: dict[str, Any]) -> dict[str, str] | None:
     return values or None
 
 
-def _too_far_ahead(time_ms: int) -> Refusal:
+def _too_far_ahead(time_ms: int) -> InvalidEvent:
     # Without the bound itself: it follows from a clock, and two runs over one log must write the
     # same bytes.
-    return Refusal(
+    return InvalidEvent(
         "too_far_ahead",
         f'field "timestamp" is {format_time(time_ms)}, further ahead of the clock than max_ahead allows',
     )
 
 
-def _reject(refusal: Refusal, value: bytes | None, offset: int, where: str) -> Reject:
+def _reject(refusal: InvalidEvent, value: bytes | None, offset: int, where: str) -> Reject:
     error = f"{where}@{offset}: {refusal}; record sent to {dlq_name(where.partition('[')[0])}"
     return Reject(offset, refusal.reason, error, value or b"")
 

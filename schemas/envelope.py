@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from driftline.schemas.rejects import MAX_DEPTH, MAX_VALUE_BYTES, Refusal, not_finite, shown
+from driftline.schemas.rejects import MAX_DEPTH, MAX_VALUE_BYTES, InvalidEvent, not_finite, shown
 
 __all__ = ["read_event"]
 
@@ -27,7 +27,7 @@ def read_event(value: bytes | None) -> dict[str, Any]:
 
     Raises
     ------
-    Refusal
+    InvalidEvent
         If there is none, or it is larger or deeper than is accepted.
 
     Examples
@@ -36,9 +36,9 @@ def read_event(value: bytes | None) -> dict[str, Any]:
     {'a': 1}
     """
     if value is None:
-        raise Refusal("not_json", "the record has no value (a tombstone)")
+        raise InvalidEvent("not_json", "the record has no value (a tombstone)")
     if len(value) > MAX_VALUE_BYTES:
-        raise Refusal(
+        raise InvalidEvent(
             "too_large", f"the value is {len(value):,} bytes long, more than {MAX_VALUE_BYTES:,}"
         )
     schema = (
@@ -55,13 +55,13 @@ def read_event(value: bytes | None) -> dict[str, Any]:
 
 def _object(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Refusal("wrong_type", f"{what} is {shown(value)}, not an object")
+        raise InvalidEvent("wrong_type", f"{what} is {shown(value)}, not an object")
     return value
 
 
 def _parsed(text: bytes, schema: int | None = None) -> Any:
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _too_deep(text):
-        raise Refusal("too_large", f"the value is nested deeper than {MAX_DEPTH} levels")
+        raise InvalidEvent("too_large", f"the value is nested deeper than {MAX_DEPTH} levels")
     try:
         return _json(text)
     except ValueError as error:
@@ -84,40 +84,40 @@ def _cloud_event_data(event: dict[str, Any]) -> Any:
         try:
             return _parsed(base64.b64decode(encoded, validate=True))
         except binascii.Error as error:
-            raise Refusal(
+            raise InvalidEvent(
                 "encoding", f'field "data_base64" of the CloudEvent is not base64: {error}'
             ) from error
     return _parsed(data.encode()) if isinstance(data, str) else data
 
 
-def _unreadable(value: bytes, schema: int | None, error: str) -> Refusal:
+def _unreadable(value: bytes, schema: int | None, error: str) -> InvalidEvent:
     """Why the strict parser did not take a value, found with the lenient one of the standard
     library.
     """
     if schema is not None:
         what = f"the value starts with a Schema Registry prefix (schema {schema})"
-        return Refusal(
+        return InvalidEvent(
             "encoding", f"{what}, but what follows is not JSON (Avro and Protobuf are not read)"
         )
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError as fault:
-        return Refusal(
+        return InvalidEvent(
             "encoding",
             f"the value is not UTF-8 text (byte 0x{value[fault.start]:02x} at position {fault.start})",
         )
     if "\0" in text:
-        return Refusal(
+        return InvalidEvent(
             "encoding", "the value holds NUL bytes; UTF-16 and binary formats are not read"
         )
     if not text.strip():
-        return Refusal("not_json", "the value is empty")
+        return InvalidEvent("not_json", "the value is empty")
     try:
         parsed = json.loads(text)
     except json.JSONDecodeError as fault:
-        return Refusal("not_json", f"the value is not JSON: {fault}")
+        return InvalidEvent("not_json", f"the value is not JSON: {fault}")
     except ValueError:  # Python's limit on the digits of an integer
-        return Refusal("out_of_range", "the value holds an integer of thousands of digits")
+        return InvalidEvent("out_of_range", "the value holds an integer of thousands of digits")
     if found := not_finite(parsed):
-        return Refusal("not_finite", found)
-    return Refusal("not_json", f"the value is not strict JSON: {error}")
+        return InvalidEvent("not_finite", found)
+    return InvalidEvent("not_json", f"the value is not strict JSON: {error}")

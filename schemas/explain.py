@@ -16,7 +16,7 @@ from driftline.schemas.decode import (
     decode_truths,
 )
 from driftline.schemas.envelope import read_event
-from driftline.schemas.rejects import FIELDS, Reason, Refusal
+from driftline.schemas.rejects import FIELDS, InvalidEvent, Reason
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
 
 __all__ = ["EXPLAINED", "Explanation", "explain"]
@@ -89,6 +89,6 @@ def _names(value: bytes, topic: str) -> tuple[dict[str, str], tuple[str, ...]]:
         return {}, ()
     try:
         event, aliases = canonical(read_event(value), ALIASES[topic])
-    except (Refusal, ConflictingFields):
+    except (InvalidEvent, ConflictingFields):
         return {}, ()
     return aliases, tuple(sorted(event.keys() - FIELDS[topic].keys()))

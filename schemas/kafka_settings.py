@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from driftline.schemas.config_values import (
-    Refused,
+    InvalidValue,
     choice,
     duration,
     integer,
@@ -167,7 +167,7 @@ def _secret(value: Any) -> Secret:
         raise ValueError('needs one of "env" and "file"')
     ((key, name),) = value.items()
     if not isinstance(name, str) or not name:
-        raise Refused(f".{key}", f"is {shown(name)}, not a name")
+        raise InvalidValue(f".{key}", f"is {shown(name)}, not a name")
     return Secret(**value)
 
 
@@ -198,10 +198,10 @@ def _client(value: Any) -> dict[str, str | Secret]:
     for key, found in properties.items():
         try:
             read[key] = CLIENT_KEYS[key](found)
-        except Refused as refused:
-            raise Refused(f".{quoted(key)}{refused.where}", refused.message) from refused
+        except InvalidValue as refused:
+            raise InvalidValue(f".{quoted(key)}{refused.where}", refused.message) from refused
         except ValueError as error:
-            raise Refused(f".{quoted(key)}", str(error)) from error
+            raise InvalidValue(f".{quoted(key)}", str(error)) from error
     _belong_together(read)
     return read
 
@@ -225,15 +225,15 @@ def _belong_together(properties: dict[str, str | Secret]) -> None:
     for key in properties:
         kind = key.partition(".")[0]
         if kind in ("sasl", "ssl") and kind.upper() not in protocol.replace("_", " ").split():
-            raise Refused(
+            raise InvalidValue(
                 f".{quoted(key)}", f'has no effect with "security.protocol" = "{protocol}"'
             )
     if protocol.startswith("SASL"):
         for key in ("sasl.mechanism", "sasl.username", "sasl.password"):
             if key not in properties:
-                raise Refused("", f'needs "{key}" with "security.protocol" = "{protocol}"')
+                raise InvalidValue("", f'needs "{key}" with "security.protocol" = "{protocol}"')
     if "ssl.key.location" in properties and "ssl.certificate.location" not in properties:
-        raise Refused(
+        raise InvalidValue(
             f".{quoted('ssl.key.location')}", 'needs "ssl.certificate.location" beside it'
         )
 

@@ -18,7 +18,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_VALUE_BYTES",
     "Reason",
-    "Refusal",
+    "InvalidEvent",
     "Reject",
     "field_fault",
     "not_finite",
@@ -65,7 +65,7 @@ class Reject(Struct):
     raw: bytes = b""
 
 
-class Refusal(Exception):
+class InvalidEvent(Exception):
     """One value cannot be accepted; `reason` is the code, the text says why."""
 
     def __init__(self, reason: Reason, message: str) -> None:

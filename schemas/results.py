@@ -19,7 +19,7 @@ __all__ = [
     "Drift",
     "Expected",
     "Histogram",
-    "Metric",
+    "WindowFigures",
     "Outcome",
     "Recommendation",
     "RegistryCommand",
@@ -61,7 +61,7 @@ def encode(value: Struct) -> bytes:
     return _encoder.encode(value)
 
 
-class Metric(Struct, kw_only=True, omit_defaults=True):
+class WindowFigures(Struct, kw_only=True, omit_defaults=True):
     """The figures of one series in one window at one maturity.
 
     Attributes
@@ -144,7 +144,7 @@ class Metric(Struct, kw_only=True, omit_defaults=True):
 
 
 class Histogram(Struct, kw_only=True):
-    """The score histograms behind one `Metric`, sparse, split in halves by a hash of the id.
+    """The score histograms behind one `WindowFigures`, sparse, split in halves by a hash of the id.
 
     Attributes
     ----------
@@ -171,7 +171,7 @@ class Histogram(Struct, kw_only=True):
     bins: int = 1000
 
     def key(self) -> str:
-        """As `Metric.key`."""
+        """As `WindowFigures.key`."""
         return key_of(
             (
                 self.model_name,

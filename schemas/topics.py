@@ -10,13 +10,13 @@ from driftline.schemas.results import (
     Alert,
     Drift,
     Histogram,
-    Metric,
     Outcome,
     Recommendation,
     RegistryCommand,
     RegistryEffect,
     RegistryEntry,
     RegistryEvent,
+    WindowFigures,
 )
 from driftline.schemas.times import DAY_MS
 
@@ -121,7 +121,7 @@ def _table() -> dict[str, Topic]:
         (TICKS, "partition number", INPUT_PARTITIONS, "delete", 7, Tick, "input"),
         (WINDOW_PARTIALS, "model_name", RESULT_PARTITIONS, "delete", 7, None, "join"),
         (OUTCOMES, _VERSION_KEY, RESULT_PARTITIONS, "delete", 30, Outcome, "join"),
-        (METRICS, _FIGURE_KEY, RESULT_PARTITIONS, "compact,delete", 30, Metric, "measure"),
+        (METRICS, _FIGURE_KEY, RESULT_PARTITIONS, "compact,delete", 30, WindowFigures, "measure"),
         (HISTOGRAMS, _FIGURE_KEY, RESULT_PARTITIONS, "compact,delete", 30, Histogram, "measure"),
         (
             DRIFT,

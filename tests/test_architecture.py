@@ -77,7 +77,7 @@ HARMLESS = [
     ),
     (
         "streams",
-        "import numpy as np\nimport xxhash\nfrom driftline.schemas.results import Metric\nfrom driftline.streams.hashing import hash64",
+        "import numpy as np\nimport xxhash\nfrom driftline.schemas.results import WindowFigures\nfrom driftline.streams.hashing import hash64",
     ),
     ("streams", "import importlib\nimport pkgutil\nfrom . import lanes"),
     ("streams", "from datetime import UTC, datetime\nat = datetime.fromtimestamp(0, UTC)"),

@@ -21,7 +21,7 @@ from driftline.agents.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from driftline.schemas.results import Metric
+    from driftline.schemas.results import WindowFigures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class Traffic:
         self._sums: dict[tuple[str, str], dict[str, int]] = {}
         self.until: dict[tuple[str, str], str] = {}
 
-    def add(self, record: Metric) -> None:
+    def add(self, record: WindowFigures) -> None:
         """Take a figure into account if it counts traffic."""
         if record.lane != "traffic" or record.kind != "tumbling" or not record.n_predictions:
             return

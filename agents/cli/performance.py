@@ -26,7 +26,7 @@ from driftline.agents.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from driftline.schemas.results import Metric
+    from driftline.schemas.results import WindowFigures
 
 KINDS = ("tumbling", "sliding", "last_n", "since_deployment")
 USUAL = ("accuracy", "precision", "recall", "f1", "roc_auc")
@@ -116,7 +116,7 @@ def summary(
         click.echo("* truths may still arrive; a later rung will say more")
 
 
-def print_figures(records: list[Metric], shown: Sequence[str]) -> None:
+def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
     """A table with a row per window and a column per metric; on a narrow terminal a list."""
     columns = ["Model", "Window", "From", "Maturity", ">Labelled", *(f">{name}" for name in shown)]
     rows = [
@@ -146,12 +146,12 @@ def print_figures(records: list[Metric], shown: Sequence[str]) -> None:
             click.echo(wrap(text, width, "  ", " " * 21))
 
 
-def rung(record: Metric) -> str:
+def rung(record: WindowFigures) -> str:
     """The maturity of a figure, with a star where it is not the last word."""
     return (record.maturity or "-") + ("" if record.final else " *")
 
 
-def newest(records: Iterable[Metric]) -> list[Metric]:
+def newest(records: Iterable[WindowFigures]) -> list[WindowFigures]:
     """The newest window of each series, window kind and rung."""
     from driftline.agents.output_folder import latest
 
@@ -168,7 +168,7 @@ def newest(records: Iterable[Metric]) -> list[Metric]:
     )
 
 
-def most_mature(records: list[Metric]) -> list[Metric]:
+def most_mature(records: list[WindowFigures]) -> list[WindowFigures]:
     """Of each series and window kind the record of the last rung."""
     from driftline.agents.output_folder import latest
 
@@ -184,14 +184,14 @@ def most_mature(records: list[Metric]) -> list[Metric]:
     )
 
 
-def rung_order(record: Metric) -> int:
+def rung_order(record: WindowFigures) -> int:
     """Rungs by their delay; a lane without a ladder has one place."""
     from driftline.schemas.times import parse_duration
 
     return parse_duration(record.maturity) if record.maturity else 0
 
 
-def window_order(record: Metric) -> tuple[int, int, str]:
+def window_order(record: WindowFigures) -> tuple[int, int, str]:
     """Windows by kind, then by size."""
     from driftline.schemas.times import parse_duration
 
@@ -200,7 +200,7 @@ def window_order(record: Metric) -> tuple[int, int, str]:
     return KINDS.index(record.kind), length, record.window
 
 
-def figure(record: Metric, name: str, *, between: str) -> str:
+def figure(record: WindowFigures, name: str, *, between: str) -> str:
     """A metric, `between` and its interval; or why there is no value."""
     if name not in record.metrics:
         return "-"

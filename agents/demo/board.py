@@ -13,13 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.schemas.results import Alert, Drift, Metric, Recommendation, RegistryEntry
+from driftline.schemas.results import Alert, Drift, Recommendation, RegistryEntry, WindowFigures
 from driftline.schemas.topics import ALERTS, DRIFT, METRICS, RECOMMENDATIONS, REGISTRY
 
 LEVELS = ("insufficient_data", "none", "mild", "moderate", "severe")
 DAYS_SHOWN = 60
 SHOWN_TOPICS: dict[str, type[msgspec.Struct]] = {
-    METRICS: Metric,
+    METRICS: WindowFigures,
     DRIFT: Drift,
     ALERTS: Alert,
     RECOMMENDATIONS: Recommendation,
@@ -54,9 +54,9 @@ class Board:
         self.end: str | None = None
         self.day = ""
         self.entries: dict[str, RegistryEntry] = {}
-        self.rungs: dict[str, Metric] = {}
-        self._open_windows: dict[str, dict[str, Metric]] = {}
-        self.days: deque[Metric] = deque(maxlen=DAYS_SHOWN)
+        self.rungs: dict[str, WindowFigures] = {}
+        self._open_windows: dict[str, dict[str, WindowFigures]] = {}
+        self.days: deque[WindowFigures] = deque(maxlen=DAYS_SHOWN)
         self.drift: dict[str, Drift] = {}
         self.alerts: dict[str, Alert] = {}
         self.advice: Recommendation | None = None
@@ -67,7 +67,7 @@ class Board:
         if self.end is not None and _about(record) > self.end:
             return
         match record:
-            case Metric(
+            case WindowFigures(
                 lane="decisions",
                 segment="all",
                 provisional=False,
@@ -78,7 +78,7 @@ class Board:
                 self.day = max(self.day, record.window_end)
                 if record.final:
                     self.rungs = self._open_windows.pop(record.window_start)
-            case Metric(
+            case WindowFigures(
                 lane="decisions", segment="all", provisional=False, kind="tumbling", final=True
             ):
                 self.days.append(record)
@@ -103,7 +103,7 @@ class Board:
 def _about(record: msgspec.Struct) -> str:
     """The time that a figure, a verdict or an alert is about; nothing for other records."""
     match record:
-        case Metric() | Drift():
+        case WindowFigures() | Drift():
             return record.window_end
         case Alert():
             return record.starts_at

@@ -15,7 +15,14 @@ from msgspec import Struct, convert, field
 from numpy.typing import NDArray
 
 from driftline.agents.output_folder import Output, Selection, latest
-from driftline.schemas.results import Alert, Drift, Histogram, Metric, Recommendation, RegistryEvent
+from driftline.schemas.results import (
+    Alert,
+    Drift,
+    Histogram,
+    Recommendation,
+    RegistryEvent,
+    WindowFigures,
+)
 from driftline.schemas.times import parse_duration
 
 ALL_ROWS = Selection(segment="all")
@@ -221,11 +228,11 @@ def summarise(out: Path) -> Summary:
     )
 
 
-def _daily(output: Output) -> dict[str, list[Metric]]:
+def _daily(output: Output) -> dict[str, list[WindowFigures]]:
     """By rung, the figures of the widest tumbling window over all rows, in the order of their
     windows.
     """
-    found: dict[tuple[int, str], list[Metric]] = {}
+    found: dict[tuple[int, str], list[WindowFigures]] = {}
     for record in output.metrics(Selection(segment="all", lane="decisions")):
         if record.kind == "tumbling" and record.maturity is not None and not record.provisional:
             found.setdefault((parse_duration(record.window), record.maturity), []).append(record)
@@ -271,7 +278,7 @@ def roc_auc(counts: NDArray[np.int64]) -> float | None:
     )
 
 
-def period(name: str, days: list[Metric], scores: DayScores) -> Period:
+def period(name: str, days: list[WindowFigures], scores: DayScores) -> Period:
     """The days' counts added up."""
     cells = _cells(days)
     counted = [scores[day.window_start] for day in days if day.window_start in scores]
@@ -287,16 +294,16 @@ def period(name: str, days: list[Metric], scores: DayScores) -> Period:
     )
 
 
-def periods(days: list[Metric], scores: DayScores) -> list[Period]:
+def periods(days: list[WindowFigures], scores: DayScores) -> list[Period]:
     """The run by month, or by day where it is short."""
     length = len("2013-01") if len(days) >= MONTHS_FROM_DAYS else len("2013-01-01")
-    groups: dict[str, list[Metric]] = {}
+    groups: dict[str, list[WindowFigures]] = {}
     for day in days:
         groups.setdefault(day.window_start[:length], []).append(day)
     return [period(name, group, scores) for name, group in groups.items()]
 
 
-def maturity(rung: str, days: list[Metric], last: list[Metric]) -> Maturity:
+def maturity(rung: str, days: list[WindowFigures], last: list[WindowFigures]) -> Maturity:
     """What a rung said about the days for which the last rung spoke."""
     final = {day.window_start: day for day in last}
     same = [day for day in days if day.window_start in final]
@@ -319,7 +326,7 @@ def maturity(rung: str, days: list[Metric], last: list[Metric]) -> Maturity:
     )
 
 
-def correlation(days: list[Metric], metric: str) -> float | None:
+def correlation(days: list[WindowFigures], metric: str) -> float | None:
     """Pearson's correlation of a metric's daily values with the daily share of positives;
 
     None below three days.
@@ -339,7 +346,7 @@ def correlation(days: list[Metric], metric: str) -> float | None:
     return float(((values - values.mean(axis=0)) / spread).prod(axis=1).mean())
 
 
-def positive_label(days: list[Metric]) -> str | None:
+def positive_label(days: list[WindowFigures]) -> str | None:
     """The label that tp and fn count, read off the first day whose counts tell the two labels
     apart.
     """
@@ -440,7 +447,7 @@ def f1(cells: dict[str, int]) -> float | None:
     return _ratio(2 * cells["tp"], 2 * cells["tp"] + cells["fp"] + cells["fn"])
 
 
-def _cells(days: list[Metric]) -> dict[str, int]:
+def _cells(days: list[WindowFigures]) -> dict[str, int]:
     return {cell: sum(getattr(day, cell) or 0 for day in days) for cell in ("tn", "fp", "fn", "tp")}
 
 

@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.agents.demo.board import Board, Tail
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.schemas.times import format_time, parse_duration
 from driftline.streams.decide.wording import metric_name
 
@@ -157,11 +157,11 @@ def plain_line(board: Board, done: int, total: int) -> str:
     return "  ".join(parts)
 
 
-def _by_delay(board: Board) -> list[tuple[str, Metric]]:
+def _by_delay(board: Board) -> list[tuple[str, WindowFigures]]:
     return sorted(board.rungs.items(), key=lambda item: parse_duration(item[0]))
 
 
-def _figure(record: Metric, name: str) -> str:
+def _figure(record: WindowFigures, name: str) -> str:
     value = record.metrics.get(name)
     if value is None:
         return "-"

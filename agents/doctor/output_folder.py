@@ -13,7 +13,7 @@ from driftline.agents.inprocess.replay import STATE_FOLDER
 from driftline.agents.inprocess.run_identity import RunRefused, locked
 from driftline.agents.output_folder import Output, latest
 from driftline.agents.state.rocks import RocksState, StateError
-from driftline.schemas.results import Drift, Metric, RegistryEntry
+from driftline.schemas.results import Drift, RegistryEntry, WindowFigures
 from driftline.schemas.settings import Config
 
 FEW = 100  # labelled rows below which a verdict means little; the default of min_samples
@@ -93,7 +93,7 @@ def belongs(output: Output, config: Config) -> Iterator[CheckResult]:
         )
 
 
-def refused(output: Output, metrics: list[Metric]) -> Iterator[CheckResult]:
+def refused(output: Output, metrics: list[WindowFigures]) -> Iterator[CheckResult]:
     """Lines that went to a dead-letter file."""
     predictions = sum(
         record.n_predictions
@@ -110,7 +110,7 @@ def refused(output: Output, metrics: list[Metric]) -> Iterator[CheckResult]:
         )
 
 
-def faults(metrics: list[Metric]) -> Iterator[CheckResult]:
+def faults(metrics: list[WindowFigures]) -> Iterator[CheckResult]:
     """Rows that were accepted and still could not count as usual: late ones, and truths without a
     prediction.
     """
@@ -131,7 +131,7 @@ def faults(metrics: list[Metric]) -> Iterator[CheckResult]:
             )
 
 
-def sufficiency(output: Output, metrics: list[Metric]) -> Iterator[CheckResult]:
+def sufficiency(output: Output, metrics: list[WindowFigures]) -> Iterator[CheckResult]:
     """What the data can and cannot say, by model version."""
     versions = sorted(
         {(record.model_name, record.model_version) for record in metrics if record.model_name}
@@ -179,7 +179,7 @@ def _count_drift(
     (undecided if result.level == "insufficient_data" else judged)[version] += 1
 
 
-def _truths(name: str, final: list[Metric]) -> Iterator[CheckResult]:
+def _truths(name: str, final: list[WindowFigures]) -> Iterator[CheckResult]:
     windows = [record for record in final if record.kind == "tumbling"]
     if not windows:
         yield CheckResult(

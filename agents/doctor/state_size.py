@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from driftline.agents.doctor.check_result import CheckResult
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, format_duration, parse_time
 
@@ -78,7 +78,7 @@ def estimate_state_size(loads: list[Load], config: Config) -> Iterator[CheckResu
         )
 
 
-def measured_loads(metrics: list[Metric]) -> list[Load]:
+def measured_loads(metrics: list[WindowFigures]) -> list[Load]:
     """The load by model, read off the figures of a run for segment "all".
 
     Predictions a day come from the tumbling windows of the largest size in the traffic lane that
@@ -114,7 +114,7 @@ def measured_loads(metrics: list[Metric]) -> list[Load]:
     return loads
 
 
-def _span_ms(record: Metric) -> int:
+def _span_ms(record: WindowFigures) -> int:
     return parse_time(record.window_end) - parse_time(record.window_start)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.schemas.times import parse_time
 from driftline.streams.decide.daily_variance import widened
 from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of, rows_of
@@ -33,7 +33,7 @@ class Drops(msgspec.Struct, frozen=True):
 
 
 def judge_against_baseline(
-    seen: Metric, situation: Situation, metrics: Sequence[str], drops: Drops
+    seen: WindowFigures, situation: Situation, metrics: Sequence[str], drops: Drops
 ) -> Judgement:
     """Breach where even the better side of the interval is worse than the baseline by more than a
     drop.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.streams.decide.judgement import Judgement, Severity, judgement_of, rows_of
 from driftline.streams.decide.metric_info import unit_of
 from driftline.streams.decide.wording import about, figure, headline, interval, span, time_ms
@@ -28,7 +28,7 @@ class Levels(msgspec.Struct, frozen=True):
     clear: float
 
 
-def judge_levels(seen: Metric, metric: str, levels: Levels) -> Judgement:
+def judge_levels(seen: WindowFigures, metric: str, levels: Levels) -> Judgement:
     """Breach where the whole interval of the figure lies beyond a level, clear where its value is
     back at `levels.clear`.
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from driftline.schemas.results import Interval, Metric
+from driftline.schemas.results import Interval, WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.wording import time_ms
@@ -38,7 +38,7 @@ class DriftWindow(msgspec.Struct, frozen=True, kw_only=True):
     shifts: tuple[Shift, ...] = ()
 
 
-Measurement = Metric | DriftWindow
+Measurement = WindowFigures | DriftWindow
 
 
 class Activity(msgspec.Struct, frozen=True, array_like=True):
@@ -131,7 +131,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, Any] = {}
 
 
-def judgement_of(seen: Metric, verdict: Verdict) -> Judgement:
+def judgement_of(seen: WindowFigures, verdict: Verdict) -> Judgement:
     """A judgement of a metrics record, without its reasons yet."""
     return Judgement(
         verdict=verdict,
@@ -143,6 +143,6 @@ def judgement_of(seen: Metric, verdict: Verdict) -> Judgement:
     )
 
 
-def rows_of(seen: Metric) -> int:
+def rows_of(seen: WindowFigures) -> int:
     """The rows behind the figures of a window: those with a label, or in the traffic lane all."""
     return seen.n_predictions if seen.lane == "traffic" else seen.n

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from driftline.schemas import topics
-from driftline.schemas.results import Drift, Histogram, Metric, RegistryEntry
+from driftline.schemas.results import Drift, Histogram, RegistryEntry, WindowFigures
 from driftline.schemas.times import DAY_MS
 from driftline.streams.decide.alert_lifecycle import Life, ended, step
 from driftline.streams.decide.alert_records import alert_of
@@ -64,7 +64,7 @@ class Watch:
             version.segments = []
             forget(self._memories, self._name, entry.model_version)
 
-    def metric(self, seen: Metric) -> Iterator[Record]:
+    def metric(self, seen: WindowFigures) -> Iterator[Record]:
         """Judge the figures of one window by every rule that reads them."""
         at_ms = time_ms(seen.complete_at)
         self._model.now_ms = max(self._model.now_ms, at_ms)
@@ -216,12 +216,12 @@ class Watch:
                 )
                 yield Record(topics.ALERTS, alert)
 
-    def _reads(self, rule: MetricRule, seen: Metric) -> bool:
+    def _reads(self, rule: MetricRule, seen: WindowFigures) -> bool:
         if not rule.applies_to(seen.segment):
             return False
         return seen.lane != "decisions" or seen.maturity == self._rung(rule)
 
-    def _daily_metrics(self, seen: Metric) -> tuple[str, ...]:
+    def _daily_metrics(self, seen: WindowFigures) -> tuple[str, ...]:
         """Metrics of this record that rules want as daily values."""
         if seen.lane != "decisions" or seen.window != self._plan.day:
             return ()

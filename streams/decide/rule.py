@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 import msgspec
 
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig, Window, parse_rung, parse_window
 from driftline.schemas.times import DAY_MS, parse_duration
 from driftline.streams.decide.alert_lifecycle import Run
@@ -160,19 +160,19 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
             rule, window=window, maturity=_known_rung(self.maturity, self.lane(), config)
         )
 
-    def rows(self, seen: Metric) -> int:
+    def rows(self, seen: WindowFigures) -> int:
         """What `min_samples` counts."""
         return rows_of(seen)
 
     def judge(self, seen: Measurement, situation: Situation) -> Judgement:
         """As `judge_figures`; unclear for fewer than `min_samples` rows."""
-        if not isinstance(seen, Metric):
+        if not isinstance(seen, WindowFigures):
             raise TypeError(f"{self.kind}: reads metrics, got {type(seen).__name__}")
         if self.rows(seen) < self.min_samples:
             return judgement_of(seen, "unclear")
         return self.judge_figures(seen, situation)
 
-    def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
+    def judge_figures(self, seen: WindowFigures, situation: Situation) -> Judgement:
         """What the rule says about a window with enough rows."""
         raise NotImplementedError(
             f"{type(self).__name__} needs a method judge_figures(seen, situation)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time, parse_time
 
 _NAMES = {
@@ -134,7 +134,7 @@ def subject(model_name: str, model_version: str, segment: str) -> str:
     )
 
 
-def about(seen: Metric) -> str:
+def about(seen: WindowFigures) -> str:
     """Whose figure it is: model, version, segment, and the maturity where there is one."""
     who = subject(seen.model_name, seen.model_version, seen.segment)
     return f"{who} at maturity {seen.maturity}" if seen.maturity else who

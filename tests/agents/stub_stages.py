@@ -14,7 +14,7 @@ from typing import Any
 
 from driftline.agents.inprocess.replay import Stages
 from driftline.schemas.decode import Reject
-from driftline.schemas.results import Metric, Outcome, RegistryEvent
+from driftline.schemas.results import Outcome, RegistryEvent, WindowFigures
 from driftline.schemas.times import format_time
 from driftline.streams.pipeline import UpstreamResult
 from driftline.streams.stage import Batch, Record, State
@@ -134,7 +134,7 @@ class StubDownstream:
         all_["next"] += 1
         count = all_["counts"].pop(str(hour), 0)
         self.measure.put(b"all", json.dumps(all_).encode())
-        metric = Metric(
+        metric = WindowFigures(
             model_name="m",
             model_version="1",
             segment="all",

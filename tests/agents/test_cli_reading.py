@@ -11,13 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
-from driftline.schemas.results import Alert, Metric, RegistryEntry, RegistryEvent, encode
+from driftline.schemas.results import Alert, RegistryEntry, RegistryEvent, WindowFigures, encode
 from tests.agents.terminal import printed_on_a_terminal
 
 DAY = "2026-01-0{}T00:00:00Z"
 
 
-def metric(day: int = 5, *, maturity: str | None = "1d", final: bool = False, **more) -> Metric:
+def metric(
+    day: int = 5, *, maturity: str | None = "1d", final: bool = False, **more
+) -> WindowFigures:
     fields = {
         "model_name": "churn",
         "model_version": "1",
@@ -40,7 +42,7 @@ def metric(day: int = 5, *, maturity: str | None = "1d", final: bool = False, **
         "ci": {"f1": (0.78, 0.84)},
         "complete_at": DAY.format(day + 2),
     }
-    return Metric(**fields | more)
+    return WindowFigures(**fields | more)
 
 
 def alert(

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
-from driftline.schemas.results import Alert, Metric, RegistryEntry, RegistryEvent, encode
+from driftline.schemas.results import Alert, RegistryEntry, RegistryEvent, WindowFigures, encode
 
 MODEL, VERSION = "customer-churn-emea", "2026.11.1-rc3"
 REFERENCE = "customer-churn-emea-2026.11.1-rc3-first-28-days"
@@ -59,7 +59,7 @@ VERBS = [
 HEADINGS_OF_FIGURES = {"Model", "Window", "From", "Maturity", "Labelled"}
 
 
-def figures(segment: str, **more) -> Metric:
+def figures(segment: str, **more) -> WindowFigures:
     fields = {
         "segment": segment,
         "lane": "decisions",
@@ -80,7 +80,7 @@ def figures(segment: str, **more) -> Metric:
         "ci": dict.fromkeys(METRICS, (0.78111, 0.84222)),
         "complete_at": DAY.format(6),
     }
-    return Metric(**SERIES | fields | more)
+    return WindowFigures(**SERIES | fields | more)
 
 
 @pytest.fixture

@@ -21,16 +21,18 @@ from driftline.schemas.results import (
     Drift,
     Expected,
     Histogram,
-    Metric,
     Recommendation,
     RegistryEntry,
     RegistryEvent,
+    WindowFigures,
 )
 
 LABELS = ["late", "on_time"]
 
 
-def figures(day: int, rung: str, tn: int, fp: int, fn: int, tp: int, **changes: Any) -> Metric:
+def figures(
+    day: int, rung: str, tn: int, fp: int, fn: int, tp: int, **changes: Any
+) -> WindowFigures:
     """A day of 100 predictions in June 2013; the positive label is "late", the lesser of the two."""
     n = tn + fp + fn + tp
     f1 = 2 * tp / (2 * tp + fp + fn)
@@ -62,7 +64,7 @@ def figures(day: int, rung: str, tn: int, fp: int, fn: int, tp: int, **changes: 
         "ci": {"f1": (f1 - 0.1, f1 + 0.1)},
         "complete_at": f"2013-06-{day + 2:02d}T00:00:00Z",
     }
-    return Metric(**{**values, **changes})
+    return WindowFigures(**{**values, **changes})
 
 
 # Four days; at 3h the known truths are mostly of flights on time.

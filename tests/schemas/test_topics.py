@@ -8,13 +8,13 @@ from driftline.schemas.results import (
     Drift,
     Expected,
     Histogram,
-    Metric,
     Outcome,
     Recommendation,
     RegistryCommand,
     RegistryEffect,
     RegistryEntry,
     RegistryEvent,
+    WindowFigures,
     encode,
 )
 from driftline.schemas.times import DAY_MS
@@ -30,7 +30,7 @@ WINDOW = {
 }
 
 
-def metric(**changes: object) -> Metric:
+def metric(**changes: object) -> WindowFigures:
     fields = {
         **SERIES,
         **WINDOW,
@@ -47,7 +47,7 @@ def metric(**changes: object) -> Metric:
         "metrics": {},
         "complete_at": START,
     }
-    return msgspec.convert(fields | changes, Metric)
+    return msgspec.convert(fields | changes, WindowFigures)
 
 
 KEYS = [
@@ -164,7 +164,7 @@ KEYS = [
 
 
 @pytest.mark.parametrize(("value", "key"), KEYS, ids=lambda value: type(value).__name__)
-def test_the_key_names_what_the_value_is_about(value: Metric, key: str) -> None:
+def test_the_key_names_what_the_value_is_about(value: WindowFigures, key: str) -> None:
     assert value.key() == key
 
 

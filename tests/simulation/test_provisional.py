@@ -11,7 +11,7 @@ import pytest
 
 from driftline.agents.inprocess.replay import Stages, replay
 from driftline.schemas.config import load_config
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.streams import pipeline
 from driftline.streams.stage import Record
 from tests.simulation import runs
@@ -65,5 +65,7 @@ def test_open_windows_shown_at_random_moments_change_no_byte(tmp_path: Path, see
     replay(log, tmp_path / "asked", config, partitions=partitions, batch=batch, stages=stages)
     runs.run(log, tmp_path / "alone", partitions=partitions, batch=batch)
     assert runs.outputs(tmp_path / "asked") == runs.outputs(tmp_path / "alone"), f"history {seed}"
-    assert all(isinstance(record.value, Metric) and record.value.provisional for record in shown)
+    assert all(
+        isinstance(record.value, WindowFigures) and record.value.provisional for record in shown
+    )
     assert shown or not (tmp_path / "alone" / "metrics.jsonl").stat().st_size

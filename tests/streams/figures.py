@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from driftline.schemas.results import Drift, Histogram, Metric, RegistryEntry
+from driftline.schemas.results import Drift, Histogram, RegistryEntry, WindowFigures
 from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
 
 START_MS = 1_767_225_600_000
@@ -18,7 +18,7 @@ def metric(
     size_ms: int = DAY_MS,
     delay_ms: int = DAY_MS,
     **more: Any,
-) -> Metric:
+) -> WindowFigures:
     """Figures of a window of churn 1.0.0 at maturity 1d, with 1,000 rows, all labelled."""
     fields: dict[str, Any] = {
         "model_name": "churn",
@@ -41,12 +41,12 @@ def metric(
         "metrics": values,
         "complete_at": format_time(end_ms + delay_ms),
     }
-    return Metric(**(fields | more))
+    return WindowFigures(**(fields | more))
 
 
 def traffic(
     end_ms: int, values: dict[str, float | None], *, size_ms: int = HOUR_MS, **more: Any
-) -> Metric:
+) -> WindowFigures:
     """Figures of an hour of traffic."""
     lane: dict[str, Any] = {
         "lane": "traffic",

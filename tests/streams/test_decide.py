@@ -18,7 +18,7 @@ from tests.streams.figures import START_MS, drift, entry, histogram, metric, tra
 
 TOPIC = {
     "RegistryEntry": "registry",
-    "Metric": "metrics",
+    "WindowFigures": "metrics",
     "Drift": "drift",
     "Histogram": "histograms",
 }

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.schemas.config import Config, parse_config
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.schemas.times import format_time, parse_time
 from driftline.schemas.topics import METRICS, REGISTRY_COMMANDS, WINDOW_PARTIALS
 from driftline.streams import lanes
@@ -113,7 +113,7 @@ def slow_windows(
     return found
 
 
-def metrics_of(running: Run, lane: str) -> list[Metric]:
+def metrics_of(running: Run, lane: str) -> list[WindowFigures]:
     return [metric for metric in running.of(METRICS) if metric.lane == lane]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from driftline.schemas.config import parse_config
-from driftline.schemas.results import Drift, Metric
+from driftline.schemas.results import Drift, WindowFigures
 from driftline.schemas.times import format_time, parse_time
 from driftline.schemas.topics import DRIFT, HISTOGRAMS, METRICS, REGISTRY_COMMANDS, REGISTRY_EFFECTS
 from tests.streams.measure_calls import Call, Run, moments, run
@@ -218,7 +218,7 @@ def test_since_deployment_begins_with_the_pane_after_the_deployment() -> None:
 
 def test_completeness_is_known_once_a_window_is_final_and_is_one_at_the_last_rung() -> None:
     calls = stream(9, 8)
-    days: list[Metric] = [
+    days: list[WindowFigures] = [
         m
         for m in run(CONFIG, calls, end=START + 12 * DAY).of(METRICS)
         if m.lane == "decisions" and m.window == "1d"

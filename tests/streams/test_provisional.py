@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import Config, parse_config
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import WINDOW_PARTIALS
 from driftline.streams.measure import Measure
@@ -48,7 +48,7 @@ class Watched(Run):
         super().__init__(config, **options)
         self.stage = Measure(config, provisional=True)
 
-    def provisional(self) -> list[Metric]:
+    def provisional(self) -> list[WindowFigures]:
         records = self.stage.provisional(ReadOnly(self.state.values))
         assert all(record.value.provisional and not record.value.final for record in records)
         return [record.value for record in records]
@@ -59,7 +59,7 @@ def upto(stream: list[Moment], after: int, time: int) -> list[Moment]:
 
 
 def counted(
-    calls: list[Call], config: Config, metric: Metric, now: int
+    calls: list[Call], config: Config, metric: WindowFigures, now: int
 ) -> tuple[int, list[list[int]]]:
     """n_predictions and the matrix over ["no", "yes"] of a window of the decisions lane, from what
     is known at `now`.
@@ -104,7 +104,7 @@ def test_what_came_since_the_last_call_is_in_a_window_that_is_still_open_or_was_
         decisions += [
             metric
             for metric in (record.value for record in running.records[announced:])
-            if isinstance(metric, Metric)
+            if isinstance(metric, WindowFigures)
         ]
         for call in calls:
             if call.label_at(now - call.at) != call.label_at(before - call.at):
@@ -122,7 +122,7 @@ def _within(call: Call, longest: int) -> Call:
     )
 
 
-def _holds(metric: Metric, call: Call, config: Config, before: int, now: int) -> bool:
+def _holds(metric: WindowFigures, call: Call, config: Config, before: int, now: int) -> bool:
     """Whether a record counts a change of a call that became known in between."""
     if metric.lane != "decisions" or metric.kind == "since_deployment":
         return False
@@ -178,7 +178,7 @@ def test_provisional_records_never_follow_the_complete_one_and_carry_its_key_and
         complete |= {
             record.value.key(): record.value
             for record in running.records[announced:]
-            if isinstance(record.value, Metric)
+            if isinstance(record.value, WindowFigures)
         }
         for metric in running.provisional():
             assert metric.key() not in complete

@@ -6,7 +6,7 @@ from typing import Self
 
 import msgspec
 
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_baseline import Drops, judge_against_baseline
 from driftline.streams.decide.judgement import Judgement, Situation
@@ -65,18 +65,18 @@ class Coverage(
             )
         return super().bound(config)
 
-    def rows(self, seen: Metric) -> int:
+    def rows(self, seen: WindowFigures) -> int:
         """All predictions: no label at all is what this rule is for."""
         return seen.n_predictions
 
-    def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
+    def judge_figures(self, seen: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_against_baseline`."""
         figures = seen if seen.metrics.get("label_coverage") is not None else _with_coverage(seen)
         drops = Drops((("warning", self.warning), ("error", self.error)), self.clear)
         return judge_against_baseline(figures, situation, ("label_coverage",), drops)
 
 
-def _with_coverage(seen: Metric) -> Metric:
+def _with_coverage(seen: WindowFigures) -> WindowFigures:
     return msgspec.structs.replace(
         seen, metrics={**seen.metrics, "label_coverage": seen.label_coverage}
     )

@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 import msgspec
 
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_baseline import Drops, judge_against_baseline
 from driftline.streams.decide.judgement import Judgement, Situation
@@ -79,7 +79,7 @@ class Degradation(
             )
         return super().bound(config)
 
-    def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
+    def judge_figures(self, seen: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_against_baseline`."""
         drops = Drops((("warning", self.warning), ("critical", self.critical)), self.clear)
         return judge_against_baseline(seen, situation, self.metrics, drops)

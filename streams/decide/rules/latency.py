@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_levels import Levels, judge_levels
 from driftline.streams.decide.judgement import Judgement, Situation
@@ -49,7 +49,7 @@ class Latency(
         """The smallest one."""
         return smallest_window(config)
 
-    def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
+    def judge_figures(self, seen: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_levels`."""
         clear_ms = 0.8 * self.warning_ms if self.clear_ms is None else self.clear_ms
         levels = Levels(

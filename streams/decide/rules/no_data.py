@@ -6,7 +6,7 @@ from typing import Self
 
 import msgspec
 
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import DAY_MS, HOUR_MS, format_duration, parse_duration
 from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of
@@ -65,7 +65,7 @@ class NoData(
                 raise WrongRule("silence", str(error)) from error
         return super().bound(config)
 
-    def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
+    def judge_figures(self, seen: WindowFigures, situation: Situation) -> Judgement:
         """Clear in a window with predictions, and where none are expected; breach after too long a
         silence.
         """

@@ -6,7 +6,7 @@ from typing import Self
 
 import msgspec
 
-from driftline.schemas.results import Metric
+from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_levels import Levels, judge_levels
 from driftline.streams.decide.judgement import Judgement, Severity, Situation
@@ -95,6 +95,6 @@ class Threshold(
         self.levels()
         return super().bound(config)
 
-    def judge_figures(self, seen: Metric, situation: Situation) -> Judgement:
+    def judge_figures(self, seen: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_levels`."""
         return judge_levels(seen, self.metric, self.levels())

@@ -99,7 +99,7 @@ class RecordBuilder:
                 known, predictions = said.n[row], said.n_predictions[row]
                 share = shares.get(segment)
                 tn, fp, fn, tp = said.cells[row]
-                metric = results.Metric(
+                metric = results.WindowFigures(
                     model_name=model.name,
                     model_version=version,
                     segment=segment,
