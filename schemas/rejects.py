@@ -17,8 +17,8 @@ from driftline.schemas.times import parse_time
 __all__ = [
     "MAX_DEPTH",
     "MAX_VALUE_BYTES",
-    "Reason",
     "InvalidEvent",
+    "Reason",
     "Reject",
     "field_fault",
     "not_finite",
