@@ -21,6 +21,7 @@ from driftline.schemas.results import (
     RegistryEntry,
     RegistryEvent,
     WindowFigures,
+    decoder,
 )
 from driftline.schemas.topics import (
     ALERTS,
@@ -157,7 +158,7 @@ class Output:
         path = self.folder / f"{topic}.jsonl"
         if not path.exists():
             return
-        decoder = msgspec.json.Decoder(type_)
+        decode = decoder(type_).decode
         head = msgspec.json.Decoder(_Head)
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -165,7 +166,7 @@ class Output:
                     return
                 try:
                     if selection is EVERYTHING or selection.takes(head.decode(line)):
-                        yield decoder.decode(line)
+                        yield decode(line)
                 except msgspec.DecodeError as error:
                     raise ReadError(
                         f"{path}:{number}: not a record of {topic}: {error}; the file was changed after the run"

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from driftline.schemas.aliases import ALIASES
 from driftline.schemas.rejects import Reason
+from driftline.schemas.times import EpochMs
 from driftline.schemas.topics import DLQ_RETENTION_MS, TOPICS, Topic, dlq_name
 
 __all__ = ["asyncapi", "documents", "json_schema", "write_all"]
@@ -56,7 +57,7 @@ def json_schema(topic: Topic) -> dict[str, Any]:
     if topic.type is None:
         raise ValueError(f"topic {topic.name} is internal and has no published schema")
     (reference,), components = msgspec.json.schema_components(
-        (topic.type,), ref_template="#/$defs/{name}"
+        (topic.type,), ref_template="#/$defs/{name}", schema_hook=_schema_of
     )
     root = components.pop(reference["$ref"].rpartition("/")[2])
     nested = {struct.__name__: struct for struct in _structs(topic.type)}
@@ -81,6 +82,13 @@ def json_schema(topic: Topic) -> dict[str, Any]:
     if components:
         document["$defs"] = dict(sorted(components.items()))
     return document
+
+
+def _schema_of(type_: type) -> dict[str, Any]:
+    """Times are text on a topic."""
+    if type_ is EpochMs:
+        return {"type": "string"}
+    raise NotImplementedError(f"{type_.__name__} has no form on a topic")
 
 
 def _structs(struct: type[Struct]) -> list[type[Struct]]:

@@ -1,17 +1,20 @@
 """What goes out: figures, alerts, recommendations and the registry's records, as they stand on the
 topics.
 
-Times are RFC 3339 text in UTC. Every type tells its topic key; what the figures mean and how they
-come about is `streams`.
+A field `*_ms` of type `EpochMs` is an integer here and RFC 3339 text in UTC on the topic, under its
+name without the unit; the registry's records carry text. Every type gives its topic key. What the
+figures mean and how they are computed is `streams`.
 """
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
+
+from driftline.schemas.times import EpochMs, format_time
 
 __all__ = [
     "Alert",
@@ -26,8 +29,10 @@ __all__ = [
     "RegistryEntry",
     "RegistryEvent",
     "WindowFigures",
+    "decoder",
     "encode",
     "key_of",
+    "to_plain",
 ]
 
 Interval = tuple[float, float]
@@ -51,17 +56,56 @@ def key_of(parts: Iterable[str]) -> str:
     return "/".join(map(_quoted, parts))
 
 
-_encoder = msgspec.json.Encoder(order="deterministic")
+_T = TypeVar("_T")
+_time_text = lru_cache(maxsize=4096)(format_time)
 
 
-def encode(value: Struct) -> bytes:
-    """One line of JSON, the same bytes for equal values: fields as declared, mappings by sorted
-    key, floats as short as they read back.
+def _text_of(value: object) -> str:
+    if isinstance(value, EpochMs):
+        return _time_text(value)
+    raise NotImplementedError(f"{type(value).__name__} has no form on a topic")
+
+
+def _time_of(type_: type, value: object) -> EpochMs:
+    if type_ is EpochMs and isinstance(value, str):
+        return EpochMs.of(value)
+    raise NotImplementedError(f"{value!r} is no {type_.__name__}")
+
+
+encode = msgspec.json.Encoder(order="deterministic", enc_hook=_text_of).encode
+"""One line of JSON, the same bytes for equal values: fields as declared, mappings by sorted key,
+floats as short as they read back, times as RFC 3339 text.
+"""
+
+
+def to_plain(value: Struct) -> dict[str, Any]:
+    """The dictionary that `encode` writes as one line."""
+    plain: dict[str, Any] = msgspec.to_builtins(value, enc_hook=_text_of)
+    return plain
+
+
+def decoder(type_: type[_T]) -> msgspec.json.Decoder[_T]:
+    """A decoder of the lines that `encode` writes.
+
+    Examples
+    --------
+    >>> line = encode(Expected(metric="f1", from_=0.5, to=0.6))
+    >>> decoder(Expected).decode(line).to
+    0.6
     """
-    return _encoder.encode(value)
+    return msgspec.json.Decoder(type_, dec_hook=_time_of)
 
 
-class WindowFigures(Struct, kw_only=True, omit_defaults=True):
+class WindowFigures(
+    Struct,
+    kw_only=True,
+    omit_defaults=True,
+    rename={
+        "window_start_ms": "window_start",
+        "window_end_ms": "window_end",
+        "complete_at_ms": "complete_at",
+    },
+):
     """The figures of one series in one window at one maturity.
 
     Attributes
@@ -94,7 +138,7 @@ class WindowFigures(Struct, kw_only=True, omit_defaults=True):
         What else happened: errors, late, duplicate and the like, by counter name.
     null_reasons
         Why a metric is null, by metric.
-    complete_at
+    complete_at_ms
         When the frontier makes this figure complete.
     """
 
@@ -104,8 +148,8 @@ class WindowFigures(Struct, kw_only=True, omit_defaults=True):
     lane: Literal["traffic", "decisions", "arrivals"]
     window: str
     kind: Literal["tumbling", "sliding", "since_deployment", "last_n"]
-    window_start: str
-    window_end: str
+    window_start_ms: EpochMs
+    window_end_ms: EpochMs
     maturity: str | None
     final: bool
     provisional: bool
@@ -126,7 +170,7 @@ class WindowFigures(Struct, kw_only=True, omit_defaults=True):
     bounds: dict[str, Interval] = {}
     counts: dict[str, int] = {}
     null_reasons: dict[str, str] = {}
-    complete_at: str
+    complete_at_ms: EpochMs
 
     def key(self) -> str:
         """model/version/segment/lane/window/maturity/window start; "-" where there is no maturity."""
@@ -138,12 +182,14 @@ class WindowFigures(Struct, kw_only=True, omit_defaults=True):
                 self.lane,
                 self.window,
                 self.maturity or NO_MATURITY,
-                self.window_start,
+                _time_text(self.window_start_ms),
             )
         )
 
 
-class Histogram(Struct, kw_only=True):
+class Histogram(
+    Struct, kw_only=True, rename={"window_start_ms": "window_start", "window_end_ms": "window_end"}
+):
     """The score histograms behind one `WindowFigures`, sparse, split in halves by a hash of the id.
 
     Attributes
@@ -159,8 +205,8 @@ class Histogram(Struct, kw_only=True):
     segment: str
     lane: Literal["traffic", "decisions", "arrivals"]
     window: str
-    window_start: str
-    window_end: str
+    window_start_ms: EpochMs
+    window_end_ms: EpochMs
     maturity: str | None
     final: bool
     registry_revision: int
@@ -180,12 +226,17 @@ class Histogram(Struct, kw_only=True):
                 self.lane,
                 self.window,
                 self.maturity or NO_MATURITY,
-                self.window_start,
+                _time_text(self.window_start_ms),
             )
         )
 
 
-class Drift(Struct, kw_only=True, omit_defaults=True):
+class Drift(
+    Struct,
+    kw_only=True,
+    omit_defaults=True,
+    rename={"window_start_ms": "window_start", "window_end_ms": "window_end"},
+):
     """One test of one target in the detection window against the reference in force.
 
     Attributes
@@ -212,8 +263,8 @@ class Drift(Struct, kw_only=True, omit_defaults=True):
     target: str
     method: str
     window: str
-    window_start: str
-    window_end: str
+    window_start_ms: EpochMs
+    window_end_ms: EpochMs
     statistic: float | None
     p_value: float | None
     level: Literal["none", "mild", "moderate", "severe", "insufficient_data"]
@@ -238,12 +289,17 @@ class Drift(Struct, kw_only=True, omit_defaults=True):
                 self.target,
                 self.method,
                 self.window,
-                self.window_start,
+                _time_text(self.window_start_ms),
             )
         )
 
 
-class Alert(Struct, kw_only=True, omit_defaults=True):
+class Alert(
+    Struct,
+    kw_only=True,
+    omit_defaults=True,
+    rename={"starts_at_ms": "starts_at", "at_ms": "at", "ends_at_ms": "ends_at"},
+):
     """One change of an alert's state. One fingerprint per model, version, segment and rule; one
     alert_id per episode.
 
@@ -253,7 +309,7 @@ class Alert(Struct, kw_only=True, omit_defaults=True):
         One sentence for a person.
     metric, value, baseline, threshold, comparator
         What was judged, against what.
-    at
+    at_ms
         Event time of this change.
     """
 
@@ -266,9 +322,9 @@ class Alert(Struct, kw_only=True, omit_defaults=True):
     status: Literal["firing", "acknowledged", "silenced", "resolved"]
     severity: Literal["info", "warning", "error", "critical"]
     summary: str
-    starts_at: str
-    at: str
-    ends_at: str | None = None
+    starts_at_ms: EpochMs
+    at_ms: EpochMs
+    ends_at_ms: EpochMs | None = None
     metric: str | None = None
     value: float | None = None
     baseline: float | None = None
@@ -297,7 +353,9 @@ class Expected(Struct, kw_only=True, rename={"from_": "from"}):
     ci: Interval | None = None
 
 
-class Recommendation(Struct, kw_only=True, omit_defaults=True):
+class Recommendation(
+    Struct, kw_only=True, omit_defaults=True, rename={"at_ms": "at", "expires_at_ms": "expires_at"}
+):
     """A proposed change with its evidence; a record with another status and the same id says what
     became of it.
     """
@@ -311,15 +369,20 @@ class Recommendation(Struct, kw_only=True, omit_defaults=True):
     evidence: dict[str, Any]
     reason: str
     status: str
-    at: str
-    expires_at: str | None = None
+    at_ms: EpochMs
+    expires_at_ms: EpochMs | None = None
 
     def key(self) -> str:
         """model/version."""
         return key_of((self.model_name, self.model_version))
 
 
-class Outcome(Struct, kw_only=True, omit_defaults=True):
+class Outcome(
+    Struct,
+    kw_only=True,
+    omit_defaults=True,
+    rename={"timestamp_ms": "timestamp", "known_at_ms": "known_at"},
+):
     """A prediction joined with the truth in force, or a change of that.
 
     Attributes
@@ -335,8 +398,8 @@ class Outcome(Struct, kw_only=True, omit_defaults=True):
     prediction_id: str
     model_name: str
     model_version: str
-    timestamp: str
-    known_at: str
+    timestamp_ms: EpochMs
+    known_at_ms: EpochMs
     prediction: str | None
     label: str | None
     correct: bool | None

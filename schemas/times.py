@@ -6,6 +6,7 @@ at the edges. Nothing here reads a clock.
 
 import re
 from datetime import UTC, datetime
+from typing import Self
 
 __all__ = [
     "DAY_MS",
@@ -13,6 +14,8 @@ __all__ = [
     "MAX_TIME_MS",
     "MINUTE_MS",
     "SECOND_MS",
+    "EpochMs",
+    "format_date",
     "format_duration",
     "format_time",
     "parse_duration",
@@ -35,6 +38,27 @@ _UNIT_MS = {"w": 7 * DAY_MS, "d": DAY_MS, "h": HOUR_MS, "m": MINUTE_MS, "s": SEC
 _DURATION = re.compile(r"(\d{1,15})(ms|[smhdw])", re.ASCII)
 # Weeks are read but not written: "7d" is what people look for in a key.
 _WRITTEN_UNITS = ("d", "h", "m", "s", "ms")
+
+
+class EpochMs(int):
+    """A time of a record: milliseconds since the epoch inside the program, RFC 3339 on a topic.
+
+    A type of its own so that the encoder knows a time from a number; otherwise an `int`. The
+    encoder and decoders of `driftline.schemas.results` convert it.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The time that `parse_time` reads.
+
+        Examples
+        --------
+        >>> EpochMs.of("1970-01-01T00:00:01Z") - EpochMs(400)
+        600
+        """
+        return cls(parse_time(text))
 
 
 def parse_time(value: str | int) -> int:
@@ -105,6 +129,17 @@ def format_time(ms: int) -> str:
     seconds, rest = divmod(ms, SECOND_MS)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+
+
+def format_date(ms: int) -> str:
+    """The date in UTC.
+
+    Examples
+    --------
+    >>> format_date(1_795_255_200_000)
+    '2026-11-21'
+    """
+    return format_time(ms)[:10]
 
 
 def parse_duration(text: str) -> int:

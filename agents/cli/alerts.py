@@ -65,9 +65,8 @@ def list_alerts(
     With --json, each episode is its latest record on the topic, and "why_fired" is the summary of
     the latest record before it was resolved.
     """
-    from msgspec import to_builtins
-
     from driftline.agents.output_folder import Output, Selection
+    from driftline.schemas.results import to_plain
 
     with report_read_errors():
         chosen = Selection(model_name=model_name, model_version=model_version)
@@ -79,9 +78,9 @@ def list_alerts(
         if SEVERITIES.index(records[-1].severity) >= least
         and not (firing and records[-1].status == "resolved")
     ]
-    listed.sort(key=lambda episode: (episode[0].starts_at, episode[0].alert_id))
+    listed.sort(key=lambda episode: (episode[0].starts_at_ms, episode[0].alert_id))
     if as_json:
-        print_json([to_builtins(alert) | {"why_fired": why} for alert, why in listed])
+        print_json([to_plain(alert) | {"why_fired": why} for alert, why in listed])
         return
     print_table(
         [
@@ -92,8 +91,8 @@ def list_alerts(
             (
                 alert.severity,
                 alert.status,
-                minute(alert.starts_at),
-                minute(alert.ends_at),
+                minute(alert.starts_at_ms),
+                minute(alert.ends_at_ms),
                 alert.model_name,
                 alert.model_version,
                 alert.segment,
@@ -144,7 +143,7 @@ def show_alert(alert_id: str, out: Path, as_json: bool) -> None:
         ],
         [
             (
-                minute(record.at),
+                minute(record.at_ms),
                 record.status,
                 record.severity,
                 record.metric or "-",

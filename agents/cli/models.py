@@ -22,6 +22,7 @@ from driftline.agents.cli.output import (
 
 if TYPE_CHECKING:
     from driftline.schemas.results import WindowFigures
+    from driftline.schemas.times import EpochMs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Row:
     registered_at: str | None
     deployed_at: str | None
     n_predictions: int
-    last_prediction: str | None
+    last_prediction: EpochMs | None
     alerts_firing: int
 
 
@@ -135,7 +136,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str], dict[str, int]] = {}
-        self.until: dict[tuple[str, str], str] = {}
+        self.until: dict[tuple[str, str], EpochMs] = {}
 
     def add(self, record: WindowFigures) -> None:
         """Take a figure into account if it counts traffic."""
@@ -144,7 +145,9 @@ class Traffic:
         version = (record.model_name, record.model_version)
         sums = self._sums.setdefault(version, {})
         sums[record.window] = sums.get(record.window, 0) + record.n_predictions
-        self.until[version] = max(self.until.get(version, ""), record.window_end)
+        self.until[version] = max(
+            self.until.get(version, record.window_end_ms), record.window_end_ms
+        )
 
     def predictions(self, version: tuple[str, str]) -> int:
         """All predictions of a version."""

@@ -94,10 +94,9 @@ def print_json(document: Any) -> None:
     """Print one indented JSON document; structs are encoded as on their topic."""
     import msgspec
 
-    sys.stdout.write(
-        msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2).decode()
-        + "\n"
-    )
+    from driftline.schemas.results import encode
+
+    sys.stdout.write(msgspec.json.format(encode(document), indent=2).decode() + "\n")
 
 
 def print_table(
@@ -291,12 +290,16 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
-def minute(time: str | None) -> str:
-    """An RFC 3339 time for a table cell, to the minute; "-" for None.
+def minute(time: str | int | None) -> str:
+    """A time, RFC 3339 or milliseconds, for a table cell, to the minute; "-" for None.
 
     Examples
     --------
     >>> minute("2026-11-21T10:00:00Z")
     '2026-11-21 10:00'
     """
-    return "-" if time is None else time[:16].replace("T", " ")
+    from driftline.schemas.times import format_time
+
+    if time is None:
+        return "-"
+    return (time if isinstance(time, str) else format_time(time))[:16].replace("T", " ")

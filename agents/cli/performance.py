@@ -123,7 +123,7 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
         (
             f"{record.model_name} {record.model_version}",
             record.window,
-            minute(record.window_start),
+            minute(record.window_start_ms),
             rung(record),
             f"{number(record.n)} of {number(record.n_predictions)}\n{share(record.label_coverage)}",
             *(figure(record, name, between="\n") for name in shown),
@@ -137,7 +137,7 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
     for record in records:
         heading = (
             f"{record.model_name} {record.model_version}, {record.window} "
-            f"from {minute(record.window_start)}, maturity {rung(record)}: {number(record.n)} of "
+            f"from {minute(record.window_start_ms)}, maturity {rung(record)}: {number(record.n)} of "
             f"{number(record.n_predictions)} labelled ({share(record.label_coverage)})"
         )
         click.echo(wrap(heading, width, hanging_indent="  "))
@@ -164,7 +164,7 @@ def newest(records: Iterable[WindowFigures]) -> list[WindowFigures]:
             window_order(record),
             rung_order(record),
         ),
-        order=lambda record: (record.window_start, record.revision),
+        order=lambda record: (record.window_start_ms, record.revision),
     )
 
 

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.schemas.results import Alert, Drift, Recommendation, RegistryEntry, WindowFigures
+from driftline.schemas.results import (
+    Alert,
+    Drift,
+    Recommendation,
+    RegistryEntry,
+    WindowFigures,
+    decoder,
+)
 from driftline.schemas.topics import ALERTS, DRIFT, METRICS, RECOMMENDATIONS, REGISTRY
 
 LEVELS = ("insufficient_data", "none", "mild", "moderate", "severe")
@@ -51,11 +58,11 @@ class Board:
     """
 
     def __init__(self) -> None:
-        self.end: str | None = None
-        self.day = ""
+        self.end_ms: int | None = None
+        self.day_ms = 0
         self.entries: dict[str, RegistryEntry] = {}
         self.rungs: dict[str, WindowFigures] = {}
-        self._open_windows: dict[str, dict[str, WindowFigures]] = {}
+        self._open_windows: dict[int, dict[str, WindowFigures]] = {}
         self.days: deque[WindowFigures] = deque(maxlen=DAYS_SHOWN)
         self.drift: dict[str, Drift] = {}
         self.alerts: dict[str, Alert] = {}
@@ -64,7 +71,7 @@ class Board:
 
     def take(self, record: msgspec.Struct) -> None:
         """Let a record replace what it makes old."""
-        if self.end is not None and _about(record) > self.end:
+        if self.end_ms is not None and _about(record) > self.end_ms:
             return
         match record:
             case WindowFigures(
@@ -74,10 +81,10 @@ class Board:
                 kind="sliding",
                 maturity=str(rung),
             ):
-                self._open_windows.setdefault(record.window_start, {})[rung] = record
-                self.day = max(self.day, record.window_end)
+                self._open_windows.setdefault(record.window_start_ms, {})[rung] = record
+                self.day_ms = max(self.day_ms, record.window_end_ms)
                 if record.final:
-                    self.rungs = self._open_windows.pop(record.window_start)
+                    self.rungs = self._open_windows.pop(record.window_start_ms)
             case WindowFigures(
                 lane="decisions", segment="all", provisional=False, kind="tumbling", final=True
             ):
@@ -100,18 +107,18 @@ class Board:
         return [alert for alert in self.alerts.values() if alert.status != "resolved"]
 
 
-def _about(record: msgspec.Struct) -> str:
-    """The time that a figure, a verdict or an alert is about; nothing for other records."""
+def _about(record: msgspec.Struct) -> int:
+    """The time that a figure, a verdict or an alert is about; 0 for other records."""
     match record:
         case WindowFigures() | Drift():
-            return record.window_end
+            return record.window_end_ms
         case Alert():
-            return record.starts_at
-    return ""
+            return record.starts_at_ms
+    return 0
 
 
-def _strength(drift: Drift) -> tuple[str, int, float]:
-    return drift.window_end, LEVELS.index(drift.level), drift.effect or 0.0
+def _strength(drift: Drift) -> tuple[int, int, float]:
+    return drift.window_end_ms, LEVELS.index(drift.level), drift.effect or 0.0
 
 
 class Tail:
@@ -126,13 +133,11 @@ class Tail:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._positions = dict.fromkeys(SHOWN_TOPICS, 0)
-        self._decoders = {
-            topic: msgspec.json.Decoder(type_) for topic, type_ in SHOWN_TOPICS.items()
-        }
+        self._decoders = {topic: decoder(type_) for topic, type_ in SHOWN_TOPICS.items()}
 
     def records(self) -> Iterator[msgspec.Struct]:
         """New records, topic by topic; of figures and drift only those over all rows."""
-        for topic, decoder in self._decoders.items():
+        for topic, reader in self._decoders.items():
             path = self._folder / f"{topic}.jsonl"
             if not path.exists():
                 continue
@@ -143,4 +148,4 @@ class Tail:
                         break  # the run is still writing it
                     self._positions[topic] += len(line)
                     if topic not in (METRICS, DRIFT) or b'"segment":"all"' in line:
-                        yield decoder.decode(line)
+                        yield reader.decode(line)

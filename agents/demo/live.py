@@ -33,6 +33,7 @@ from driftline.agents.kafka.tools.export import ExportError, export
 from driftline.agents.kafka.tools.lag import lag
 from driftline.agents.kafka.tools.send_log import feed
 from driftline.schemas.config import load_config
+from driftline.schemas.results import decoder
 from driftline.schemas.settings import Config
 from driftline.schemas.topics import ALERTS, DRIFT, METRICS
 
@@ -194,9 +195,7 @@ class TopicTail:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._decoders = {
-            topic: msgspec.json.Decoder(type_) for topic, type_ in SHOWN_TOPICS.items()
-        }
+        self._decoders = {topic: decoder(type_) for topic, type_ in SHOWN_TOPICS.items()}
         self._consumer = connection.consumer()
         self._consumer.assign(
             [

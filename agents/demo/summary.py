@@ -23,12 +23,12 @@ from driftline.schemas.results import (
     RegistryEvent,
     WindowFigures,
 )
-from driftline.schemas.times import parse_duration
+from driftline.schemas.times import format_date, format_time, parse_duration
 
 ALL_ROWS = Selection(segment="all")
 MONTHS_FROM_DAYS = 60  # a longer run is told by month, a shorter one by day
 NOTABLE = ("moderate", "severe")
-DayScores = dict[str, NDArray[np.int64]]
+DayScores = dict[int, NDArray[np.int64]]
 
 
 class Period(Struct, kw_only=True):
@@ -195,16 +195,18 @@ def summarise(out: Path) -> Summary:
         None,
     )
     start = promoted[:10] if promoted else ""
-    end = days[-1].window_end
-    production = [day for day in days if day.window_start[:10] >= start] or days
+    end_ms = days[-1].window_end_ms
+    production = [day for day in days if format_date(day.window_start_ms) >= start] or days
     return Summary(
         model_name=name,
         model_version=version,
-        first_day=days[0].window_start[:10],
-        last_day=days[-1].window_start[:10],
+        first_day=format_date(days[0].window_start_ms),
+        last_day=format_date(days[-1].window_start_ms),
         positive_label=positive_label(days),
         in_production_since=promoted,
-        before=period("before", [day for day in days if day.window_start[:10] < start], scores)
+        before=period(
+            "before", [day for day in days if format_date(day.window_start_ms) < start], scores
+        )
         if start
         else None,
         production=period("production", production, scores),
@@ -214,12 +216,12 @@ def summarise(out: Path) -> Summary:
         maturities=[
             maturity(rung, daily[rung], production) for rung in sorted(daily, key=parse_duration)
         ],
-        alerts=alert_stories(alert for alert in output.alerts() if alert.starts_at <= end),
+        alerts=alert_stories(alert for alert in output.alerts() if alert.starts_at_ms <= end_ms),
         alerts_after_the_end=len(
-            {alert.alert_id for alert in output.alerts() if alert.starts_at > end}
+            {alert.alert_id for alert in output.alerts() if alert.starts_at_ms > end_ms}
         ),
         drift=drift_stories(
-            result for result in output.drift(ALL_ROWS) if result.window_end <= end
+            result for result in output.drift(ALL_ROWS) if result.window_end_ms <= end_ms
         ),
         recommendations=advice(output.recommendations()),
         registry=[_plain_event(event) for event in events],
@@ -241,7 +243,9 @@ def _daily(output: Output) -> dict[str, list[WindowFigures]]:
     widest = max(size for size, _ in found)
     return {
         rung: latest(
-            records, group=lambda record: record.window_start, order=lambda record: record.revision
+            records,
+            group=lambda record: record.window_start_ms,
+            order=lambda record: record.revision,
         )
         for (size, rung), records in found.items()
         if size == widest
@@ -258,7 +262,7 @@ def day_scores(histograms: Iterable[Histogram]) -> DayScores:
                 counts[
                     int(label == histogram.positive_label), [int(number) for number in bins]
                 ] += list(bins.values())
-        found[histogram.window_start] = counts
+        found[histogram.window_start_ms] = counts
     return found
 
 
@@ -281,7 +285,7 @@ def roc_auc(counts: NDArray[np.int64]) -> float | None:
 def period(name: str, days: list[WindowFigures], scores: DayScores) -> Period:
     """The days' counts added up."""
     cells = _cells(days)
-    counted = [scores[day.window_start] for day in days if day.window_start in scores]
+    counted = [scores[day.window_start_ms] for day in days if day.window_start_ms in scores]
     return Period(
         name=name,
         predictions=sum(day.n_predictions for day in days),
@@ -299,21 +303,21 @@ def periods(days: list[WindowFigures], scores: DayScores) -> list[Period]:
     length = len("2013-01") if len(days) >= MONTHS_FROM_DAYS else len("2013-01-01")
     groups: dict[str, list[WindowFigures]] = {}
     for day in days:
-        groups.setdefault(day.window_start[:length], []).append(day)
+        groups.setdefault(format_date(day.window_start_ms)[:length], []).append(day)
     return [period(name, group, scores) for name, group in groups.items()]
 
 
 def maturity(rung: str, days: list[WindowFigures], last: list[WindowFigures]) -> Maturity:
     """What a rung said about the days for which the last rung spoke."""
-    final = {day.window_start: day for day in last}
-    same = [day for day in days if day.window_start in final]
+    final = {day.window_start_ms: day for day in last}
+    same = [day for day in days if day.window_start_ms in final]
     cells = _cells(same)
-    early, late = f1(cells), f1(_cells([final[day.window_start] for day in same]))
+    early, late = f1(cells), f1(_cells([final[day.window_start_ms] for day in same]))
     judged = [
         not low <= final_value <= high
         for day in same
         if (interval := day.ci.get("f1"))
-        and (final_value := final[day.window_start].metrics.get("f1")) is not None
+        and (final_value := final[day.window_start_ms].metrics.get("f1")) is not None
         for low, high in [interval]
     ]
     return Maturity(
@@ -373,8 +377,8 @@ def alert_stories(changes: Iterable[Alert]) -> list[RuleStory]:
             episodes=len(episodes),
             still_firing=sum(closing[alert.alert_id].status != "resolved" for alert in episodes),
             segments=sorted({alert.segment for alert in episodes}),
-            first_at=episodes[0].starts_at,
-            last_at=episodes[-1].starts_at,
+            first_at=format_time(episodes[0].starts_at_ms),
+            last_at=format_time(episodes[-1].starts_at_ms),
             first_summary=episodes[0].summary,
         )
         for rule, episodes in by_rule.items()
@@ -399,11 +403,13 @@ def drift_stories(results: Iterable[Drift]) -> list[TargetStory]:
         stories.append(
             TargetStory(
                 target=target,
-                windows=len({result.window_start for result in judged}),
-                notable=len({result.window_start for result in judged if result.level in NOTABLE}),
+                windows=len({result.window_start_ms for result in judged}),
+                notable=len(
+                    {result.window_start_ms for result in judged if result.level in NOTABLE}
+                ),
                 strongest_effect=strongest.effect if strongest else None,
                 strongest_method=strongest.method if strongest else None,
-                strongest_at=strongest.window_end if strongest else None,
+                strongest_at=format_time(strongest.window_end_ms) if strongest else None,
                 no_verdict=sorted(
                     {
                         result.reason
@@ -424,7 +430,7 @@ def advice(records: Iterable[Recommendation]) -> list[Advice]:
         if record.status == "open":
             stories[identity] = Advice(
                 recommendation_id=identity,
-                at=record.at,
+                at=format_time(record.at_ms),
                 status=record.status,
                 metric=record.expected.metric,
                 threshold_in_force=record.evidence.get("threshold_in_force"),

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from driftline.agents.demo.board import Board, Tail
 from driftline.schemas.results import WindowFigures
-from driftline.schemas.times import format_time, parse_duration
+from driftline.schemas.times import format_date, parse_duration
 from driftline.streams.decide.wording import metric_name
 
 REFRESH_SECONDS = 0.5
@@ -104,7 +104,7 @@ class View:
 
     def end_of_log(self, time_ms: int) -> None:
         """The log ends here; windows that reach further are not shown."""
-        self._board.end = format_time(time_ms)
+        self._board.end_ms = time_ms
 
     def _show(self) -> None:
         self._shown_at = time.monotonic()
@@ -140,7 +140,7 @@ class View:
                 total=self._total or None, completed=self._done, width=30, pulse=not self._total
             ),
             Text(f"{100 * self._done // self._total:3d} %" if self._total else "    "),
-            Text(self._board.day[:10], style="bold"),
+            Text(format_date(self._board.day_ms) if self._board.day_ms else "", style="bold"),
             Text(self._step, style="dim", overflow="ellipsis", no_wrap=True),
         )
         return line
@@ -149,8 +149,8 @@ class View:
 def plain_line(board: Board, done: int, total: int) -> str:
     """One line on the state of the run, for logs and pipes."""
     parts = [f"  {100 * done // total:3d} %" if total else "      "]
-    if board.day:
-        parts.append(board.day[:10])
+    if board.day_ms:
+        parts.append(format_date(board.day_ms))
     parts += [f"F1 {_figure(record, 'f1')} at {rung}" for rung, record in _by_delay(board)[-1:]]
     if board.alerts:
         parts.append(f"{len(board.firing())} of {len(board.alerts)} alerts firing")
@@ -212,7 +212,7 @@ def _rungs(board: Board) -> RenderableType:
     _, record = _by_delay(board)[-1]
     return Panel(
         table,
-        title=f"F1 by maturity, {record.window} to {record.window_end[:10]}",
+        title=f"F1 by maturity, {record.window} to {format_date(record.window_end_ms)}",
         border_style="dim",
     )
 
@@ -238,7 +238,7 @@ def _days(board: Board, width: int) -> RenderableType:
             lines.add_row(
                 metric_name(name),
                 Text(sparkline(known), style="cyan"),
-                f"{known[-1]:.3f} on {board.days[-1].window_start[:10]}",
+                f"{known[-1]:.3f} on {format_date(board.days[-1].window_start_ms)}",
             )
     return Panel(
         lines, title=f"day by day, final ({len(board.days)} days)", border_style="dim", expand=False
@@ -263,7 +263,7 @@ def _alerts(board: Board) -> RenderableType:
     for alert in list(board.alerts.values())[-ALERTS_SHOWN:]:
         style = "dim" if alert.status == "resolved" else SEVERITY_STYLES[alert.severity]
         table.add_row(
-            alert.at[:10],
+            format_date(alert.at_ms),
             Text(alert.severity, style=style),
             alert.status,
             Text(alert.summary, style=style),
@@ -279,7 +279,9 @@ def _recommendation(board: Board) -> RenderableType:
     given = [record for record in (board.advice, board.outcome) if record is not None]
     table = Table.grid(padding=(0, 1))
     for record in given:
-        table.add_row(record.at[:10], Text(record.status, style="bold"), Text(record.reason))
+        table.add_row(
+            format_date(record.at_ms), Text(record.status, style="bold"), Text(record.reason)
+        )
     return Panel(
         table if given else Text("none so far", style="dim"),
         title="recommended threshold",

@@ -11,7 +11,7 @@ from msgspec import Struct
 from driftline.agents.doctor.check_result import CheckResult
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import Config, ModelConfig
-from driftline.schemas.times import DAY_MS, format_duration, parse_time
+from driftline.schemas.times import DAY_MS, format_duration
 
 # Measured: 400,000 waiting predictions with ids of 36 characters left 148 bytes each on disk,
 # joined ones as well, and 160 with three segment dimensions (109 and 116 once RocksDB had compacted
@@ -94,7 +94,7 @@ def measured_loads(metrics: list[WindowFigures]) -> list[Load]:
             continue
         longest = max(map(_span_ms, traffic))
         chosen = [record for record in traffic if _span_ms(record) == longest]
-        days = len({record.window_start for record in chosen}) * longest / DAY_MS
+        days = len({record.window_start_ms for record in chosen}) * longest / DAY_MS
         final = [record for record in own if record.lane == "decisions" and record.final]
         predictions, labelled = (
             sum(record.n_predictions for record in final),
@@ -115,7 +115,7 @@ def measured_loads(metrics: list[WindowFigures]) -> list[Load]:
 
 
 def _span_ms(record: WindowFigures) -> int:
-    return parse_time(record.window_end) - parse_time(record.window_start)
+    return record.window_end_ms - record.window_start_ms
 
 
 def _size(count: float) -> str:

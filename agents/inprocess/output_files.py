@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import msgspec
-
 from driftline.agents.recorded.lines import LogError
+from driftline.schemas.results import encode
 
 
 class Outputs:
@@ -38,9 +37,6 @@ class Outputs:
         self._folder = folder
         self._lengths = dict(lengths)
         self._files: dict[str, IO[bytes]] = {}
-        # Mappings in order of their keys: one that has been through the state reads like one that
-        # has not.
-        self._encode = msgspec.json.Encoder(order="deterministic").encode
         for path in sorted(folder.glob("*.jsonl")):
             if path.stem not in self._lengths:
                 path.unlink()
@@ -57,7 +53,6 @@ class Outputs:
 
     def write(self, topic: str, values: Iterable[Any]) -> None:
         """Append values to a topic's file, one JSON line each."""
-        encode = self._encode
         lines = [encode(value) for value in values]
         if not lines:
             return

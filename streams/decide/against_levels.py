@@ -7,7 +7,7 @@ import msgspec
 from driftline.schemas.results import WindowFigures
 from driftline.streams.decide.judgement import Judgement, Severity, judgement_of, rows_of
 from driftline.streams.decide.metric_info import unit_of
-from driftline.streams.decide.wording import about, figure, headline, interval, span, time_ms
+from driftline.streams.decide.wording import about, figure, headline, interval, span
 
 
 class Levels(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ def judge_levels(seen: WindowFigures, metric: str, levels: Levels) -> Judgement:
         judgement_of(seen, "breach" if beyond else "clear" if cleared else "within"),
         severity=severity,
         said=f"{headline(metric)} of {about(seen)} was {figure(value, unit)}{interval(ci, unit)} over "
-        f"{span(time_ms(seen.window_start), time_ms(seen.window_end))}, {relation} {figure(level, unit)}",
+        f"{span(seen.window_start_ms, seen.window_end_ms)}, {relation} {figure(level, unit)}",
         metric=metric,
         value=value,
         threshold=level,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xxhash
 
 from driftline.schemas.results import Alert, key_of
-from driftline.schemas.times import format_time
+from driftline.schemas.times import EpochMs
 from driftline.streams.decide.alert_lifecycle import Change, Life
 from driftline.streams.decide.judgement import Judgement
 from driftline.streams.decide.rule import Rule
@@ -52,9 +52,9 @@ def alert_of(
         status="resolved" if resolved else "firing",
         severity=life.severity,
         summary=f"{judged.said}{tail}.",
-        starts_at=format_time(life.starts_at_ms),
-        at=format_time(judged.at_ms),
-        ends_at=format_time(judged.at_ms) if resolved else None,
+        starts_at_ms=EpochMs(life.starts_at_ms),
+        at_ms=EpochMs(judged.at_ms),
+        ends_at_ms=EpochMs(judged.at_ms) if resolved else None,
         metric=judged.metric,
         value=judged.value,
         baseline=judged.baseline,

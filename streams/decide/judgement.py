@@ -9,7 +9,6 @@ import msgspec
 from driftline.schemas.results import Interval, WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.daily_variance import Days
-from driftline.streams.decide.wording import time_ms
 from driftline.streams.registry.command_params import Baseline
 
 Severity = Literal["info", "warning", "error", "critical"]
@@ -33,8 +32,8 @@ class DriftWindow(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str
     segment: str
     window: str
-    window_start: str
-    window_end: str
+    window_start_ms: int
+    window_end_ms: int
     shifts: tuple[Shift, ...] = ()
 
 
@@ -135,9 +134,9 @@ def judgement_of(seen: WindowFigures, verdict: Verdict) -> Judgement:
     """A judgement of a metrics record, without its reasons yet."""
     return Judgement(
         verdict=verdict,
-        window_start_ms=time_ms(seen.window_start),
-        window_end_ms=time_ms(seen.window_end),
-        at_ms=time_ms(seen.complete_at),
+        window_start_ms=seen.window_start_ms,
+        window_end_ms=seen.window_end_ms,
+        at_ms=seen.complete_at_ms,
         window=seen.window,
         maturity=seen.maturity,
     )

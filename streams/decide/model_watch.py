@@ -28,7 +28,7 @@ from driftline.streams.decide.rule import MetricRule, Rule
 from driftline.streams.decide.rule_index import Plan
 from driftline.streams.decide.stored_state import Memories, ModelMemory, SeriesMemory, VersionMemory
 from driftline.streams.decide.tuner.recommendation_lifecycle import Tuning, forget
-from driftline.streams.decide.wording import subject, time_ms
+from driftline.streams.decide.wording import subject
 from driftline.streams.lanes import ALL
 from driftline.streams.registry.command_params import Baseline
 from driftline.streams.stage import Record
@@ -66,7 +66,7 @@ class Watch:
 
     def metric(self, seen: WindowFigures) -> Iterator[Record]:
         """Judge the figures of one window by every rule that reads them."""
-        at_ms = time_ms(seen.complete_at)
+        at_ms = seen.complete_at_ms
         self._model.now_ms = max(self._model.now_ms, at_ms)
         # Decisions and arrivals come after traffic for the same time: then features, scores and
         # labels of the windows before are all in.
@@ -78,7 +78,7 @@ class Watch:
             if seen.lane == "decisions" and seen.maturity is not None:
                 self._learn_maturity(seen.window, seen.maturity, seen.completeness)
             elif pulse and seen.n_predictions:
-                version.last_ms = max(version.last_ms, time_ms(seen.window_end))
+                version.last_ms = max(version.last_ms, seen.window_end_ms)
         if version.standing.stage == "archived":
             return
         reading = [
@@ -93,14 +93,12 @@ class Watch:
             if daily:
                 days = series.days.get(seen.maturity or "", Days())
                 series.days[seen.maturity or ""] = days.with_day(
-                    time_ms(seen.window_end), seen.metrics, daily
+                    seen.window_end_ms, seen.metrics, daily
                 )
             for rule in reading:
                 yield from self._judged(rule, seen, series, seen.maturity)
             if pulse and seen.n_predictions:
-                series.activity = _busy(
-                    series.activity, time_ms(seen.window_start), time_ms(seen.window_end)
-                )
+                series.activity = _busy(series.activity, seen.window_start_ms, seen.window_end_ms)
 
     def drift(self, seen: Drift) -> Iterator[Record]:
         """Keep a verdict until all of its window are in; they are judged together when time has
@@ -108,11 +106,11 @@ class Watch:
         """
         if not any(rule.applies_to(seen.segment) for rule in self._plan.drift_rules):
             return
-        yield from self._drift_before(time_ms(seen.window_end))
-        whose = (seen.model_version, seen.segment, seen.window, seen.window_end)
+        yield from self._drift_before(seen.window_end_ms)
+        whose = (seen.model_version, seen.segment, seen.window, seen.window_end_ms)
         shift = Shift(seen.target, seen.method, seen.level, seen.statistic, seen.p_value)
         for number, held in enumerate(self._model.drift):
-            if (held.model_version, held.segment, held.window, held.window_end) == whose:
+            if (held.model_version, held.segment, held.window, held.window_end_ms) == whose:
                 self._model.drift[number] = msgspec.structs.replace(
                     held, shifts=(*held.shifts, shift)
                 )
@@ -123,8 +121,8 @@ class Watch:
                 model_version=seen.model_version,
                 segment=seen.segment,
                 window=seen.window,
-                window_start=seen.window_start,
-                window_end=seen.window_end,
+                window_start_ms=seen.window_start_ms,
+                window_end_ms=seen.window_end_ms,
                 shifts=(shift,),
             )
         )
@@ -174,9 +172,9 @@ class Watch:
         """Judge the windows that ended before this time: their verdicts are all in."""
         if not self._model.drift:
             return
-        ready = [window for window in self._model.drift if time_ms(window.window_end) < now_ms]
+        ready = [window for window in self._model.drift if window.window_end_ms < now_ms]
         self._model.drift = [
-            window for window in self._model.drift if time_ms(window.window_end) >= now_ms
+            window for window in self._model.drift if window.window_end_ms >= now_ms
         ]
         for window in ready:
             if self._version(window.model_version).standing.stage == "archived":

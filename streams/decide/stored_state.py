@@ -11,16 +11,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from driftline.schemas.times import EpochMs
 from driftline.streams.decide.alert_lifecycle import Life
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.judged_rung import Maturity
 from driftline.streams.decide.judgement import Activity, DriftWindow, Standing
 from driftline.streams.stage import State
 
-FORMAT = 1
+FORMAT = 2
 
 _T = TypeVar("_T", bound=msgspec.Struct)
-_encode = msgspec.msgpack.Encoder().encode
+# Times stay integers in state.
+_encode = msgspec.msgpack.Encoder(enc_hook=int).encode
 
 
 class VersionMemory(msgspec.Struct, omit_defaults=True):
@@ -127,10 +129,16 @@ def _key(kind: type[msgspec.Struct], name: tuple[str, ...]) -> bytes:
     return _encode((kind.__name__, *name))
 
 
+def _time_of(type_: type, value: Any) -> EpochMs:
+    if type_ is EpochMs:
+        return EpochMs(value)
+    raise NotImplementedError(f"{type_.__name__} is no type of this state")
+
+
 def _decoded(written: bytes, kind: type[_T], name: tuple[str, ...]) -> _T:
     held: tuple[int, Any] = msgspec.msgpack.decode(written, type=tuple[int, msgspec.Raw])
     if held[0] != FORMAT:
         raise ValueError(
             f"decide: state of {'/'.join(name)} has format {held[0]}, needed {FORMAT}; replay the log into new state"
         )
-    return msgspec.msgpack.decode(held[1], type=kind)
+    return msgspec.msgpack.decode(held[1], type=kind, dec_hook=_time_of)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from driftline.schemas.results import WindowFigures
-from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time, parse_time
+from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time
 
 _NAMES = {
     "f1": "F1",
@@ -16,12 +14,6 @@ _NAMES = {
     "roc_auc": "ROC AUC",
 }
 _UNITS = ((DAY_MS, "day"), (HOUR_MS, "hour"), (MINUTE_MS, "minute"))
-
-
-@lru_cache(maxsize=4096)
-def time_ms(text: str) -> int:
-    """`driftline.schemas.times.parse_time`, remembered: a batch repeats few times often."""
-    return parse_time(text)
 
 
 def metric_name(metric: str) -> str:

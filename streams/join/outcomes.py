@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from driftline.schemas.results import Outcome
 from driftline.schemas.settings import Config
-from driftline.schemas.times import format_time
+from driftline.schemas.times import EpochMs
 from driftline.schemas.topics import OUTCOMES
 from driftline.streams.join.code_book import CodeBook
 from driftline.streams.lanes import NO_LABEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
@@ -75,8 +75,8 @@ def _outcome(row: OutcomeChange, texts: CodeBook, config: Config) -> Outcome:
         prediction_id=row.key.decode(),
         model_name=model,
         model_version=version,
-        timestamp=format_time(row.timestamp_ms),
-        known_at=format_time(row.known_ms),
+        timestamp_ms=EpochMs(row.timestamp_ms),
+        known_at_ms=EpochMs(row.known_ms),
         prediction=predicted,
         label=label,
         correct=correct,

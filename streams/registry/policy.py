@@ -12,6 +12,7 @@ import msgspec
 
 from driftline.schemas.results import Recommendation, RegistryCommand
 from driftline.schemas.settings import ModelConfig
+from driftline.schemas.times import format_time
 from driftline.streams.toml_tables import convert_table
 
 OURSELVES = "driftline"
@@ -58,7 +59,7 @@ def command_of(recommendation: Recommendation, policy: Policy) -> RegistryComman
         command="set_threshold",
         model_name=recommendation.model_name,
         model_version=recommendation.model_version,
-        timestamp=recommendation.at,
+        timestamp=format_time(recommendation.at_ms),
         params=dict(recommendation.params),
         requested_by=OURSELVES,
         reason=f"applied by itself, as the policy allows from a gain of {policy.min_gain:.0%}: {recommendation.reason}",

@@ -15,7 +15,7 @@ from typing import Any
 from driftline.agents.inprocess.replay import Stages
 from driftline.schemas.decode import Reject
 from driftline.schemas.results import Outcome, RegistryEvent, WindowFigures
-from driftline.schemas.times import format_time
+from driftline.schemas.times import EpochMs
 from driftline.streams.pipeline import UpstreamResult
 from driftline.streams.stage import Batch, Record, State
 
@@ -65,8 +65,8 @@ class StubUpstream:
                     prediction_id=key.decode(),
                     model_name="m",
                     model_version="1",
-                    timestamp=format_time(predicted_ms),
-                    known_at=format_time(time_ms),
+                    timestamp_ms=EpochMs(predicted_ms),
+                    known_at_ms=EpochMs(time_ms),
                     prediction=f"late by {predicted_late_ms}",
                     label=f"late by {late_ms}",
                     correct=True,
@@ -141,8 +141,8 @@ class StubDownstream:
             lane="traffic",
             window="1h",
             kind="tumbling",
-            window_start=format_time(hour * HOUR),
-            window_end=format_time((hour + 1) * HOUR),
+            window_start_ms=EpochMs(hour * HOUR),
+            window_end_ms=EpochMs((hour + 1) * HOUR),
             maturity=None,
             final=True,
             provisional=False,
@@ -153,7 +153,7 @@ class StubDownstream:
             label_coverage=None,
             completeness=None,
             metrics={},
-            complete_at=format_time((hour + 1) * HOUR),
+            complete_at_ms=EpochMs((hour + 1) * HOUR),
         )
         return [*records, Record("metrics", metric)]
 

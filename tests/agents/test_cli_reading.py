@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
 from driftline.schemas.results import Alert, RegistryEntry, RegistryEvent, WindowFigures, encode
+from driftline.schemas.times import EpochMs
 from tests.agents.terminal import printed_on_a_terminal
 
 DAY = "2026-01-0{}T00:00:00Z"
@@ -27,8 +28,8 @@ def metric(
         "lane": "decisions",
         "window": "1d",
         "kind": "tumbling",
-        "window_start": DAY.format(day),
-        "window_end": DAY.format(day + 1),
+        "window_start_ms": EpochMs.of(DAY.format(day)),
+        "window_end_ms": EpochMs.of(DAY.format(day + 1)),
         "maturity": maturity,
         "final": final,
         "provisional": False,
@@ -40,7 +41,7 @@ def metric(
         "completeness": None,
         "metrics": {"f1": 0.81234},
         "ci": {"f1": (0.78, 0.84)},
-        "complete_at": DAY.format(day + 2),
+        "complete_at_ms": EpochMs.of(DAY.format(day + 2)),
     }
     return WindowFigures(**fields | more)
 
@@ -63,9 +64,9 @@ def alert(
         rule="f1_low",
         status=status,
         severity=severity,
-        starts_at=DAY.format(6),
-        at=at,
-        ends_at=ends_at,
+        starts_at_ms=EpochMs.of(DAY.format(6)),
+        at_ms=EpochMs.of(at),
+        ends_at_ms=None if ends_at is None else EpochMs.of(ends_at),
         **{"summary": f"F1 in {episode} is below 0.8."} | more,
     )
 

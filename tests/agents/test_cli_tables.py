@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
 from driftline.schemas.results import Alert, RegistryEntry, RegistryEvent, WindowFigures, encode
+from driftline.schemas.times import EpochMs
 
 MODEL, VERSION = "customer-churn-emea", "2026.11.1-rc3"
 REFERENCE = "customer-churn-emea-2026.11.1-rc3-first-28-days"
@@ -25,7 +26,7 @@ ALERT = SERIES | {
     "segment": SEGMENT,
     "rule": "precision_below_the_agreed_level",
     "severity": "critical",
-    "starts_at": DAY.format(6),
+    "starts_at_ms": EpochMs.of(DAY.format(6)),
     "metric": "precision",
     "window": "7d/1d",
     "maturity": "1d",
@@ -65,8 +66,8 @@ def figures(segment: str, **more) -> WindowFigures:
         "lane": "decisions",
         "window": "7d/1d",
         "kind": "sliding",
-        "window_start": DAY.format(4),
-        "window_end": DAY.format(5),
+        "window_start_ms": EpochMs.of(DAY.format(4)),
+        "window_end_ms": EpochMs.of(DAY.format(5)),
         "maturity": "1d",
         "final": False,
         "provisional": False,
@@ -78,7 +79,7 @@ def figures(segment: str, **more) -> WindowFigures:
         "completeness": None,
         "metrics": dict.fromkeys(METRICS, 0.81234),
         "ci": dict.fromkeys(METRICS, (0.78111, 0.84222)),
-        "complete_at": DAY.format(6),
+        "complete_at_ms": EpochMs.of(DAY.format(6)),
     }
     return WindowFigures(**SERIES | fields | more)
 
@@ -102,12 +103,21 @@ def out(tmp_path, monkeypatch):
     )
     fell = "Precision fell to 0.612 [0.588, 0.636] over the 7 days to 2026-01-05."
     rose = "Precision is back at 0.733 [0.71, 0.756] over the 7 days to 2026-01-07."
-    resolved = {"status": "resolved", "at": DAY.format(8), "ends_at": DAY.format(8)}
+    resolved = {
+        "status": "resolved",
+        "at_ms": EpochMs.of(DAY.format(8)),
+        "ends_at_ms": EpochMs.of(DAY.format(8)),
+    }
     write(
         tmp_path,
         "alerts",
         Alert(
-            **ALERT, status="firing", at=DAY.format(6), summary=fell, value=0.612, ci=(0.588, 0.636)
+            **ALERT,
+            status="firing",
+            at_ms=EpochMs.of(DAY.format(6)),
+            summary=fell,
+            value=0.612,
+            ci=(0.588, 0.636),
         ),
         Alert(**ALERT, **resolved, summary=rose, value=0.733, ci=(0.71, 0.756), n=123_456),
     )

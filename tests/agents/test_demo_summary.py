@@ -25,7 +25,9 @@ from driftline.schemas.results import (
     RegistryEntry,
     RegistryEvent,
     WindowFigures,
+    encode,
 )
+from driftline.schemas.times import EpochMs, format_date
 
 LABELS = ["late", "on_time"]
 
@@ -43,8 +45,8 @@ def figures(
         "lane": "decisions",
         "window": "1d",
         "kind": "tumbling",
-        "window_start": f"2013-06-{day:02d}T00:00:00Z",
-        "window_end": f"2013-06-{day + 1:02d}T00:00:00Z",
+        "window_start_ms": EpochMs.of(f"2013-06-{day:02d}T00:00:00Z"),
+        "window_end_ms": EpochMs.of(f"2013-06-{day + 1:02d}T00:00:00Z"),
         "maturity": rung,
         "final": rung == "1d",
         "provisional": False,
@@ -62,7 +64,7 @@ def figures(
         "tp": tp,
         "metrics": {"f1": f1, "roc_auc": 0.7 + 0.01 * day},
         "ci": {"f1": (f1 - 0.1, f1 + 0.1)},
-        "complete_at": f"2013-06-{day + 2:02d}T00:00:00Z",
+        "complete_at_ms": EpochMs.of(f"2013-06-{day + 2:02d}T00:00:00Z"),
     }
     return WindowFigures(**{**values, **changes})
 
@@ -98,8 +100,8 @@ def alert(alert_id: str, status: str, rule: str, severity: str, day: int) -> Ale
         status=status,  # type: ignore[arg-type]
         severity=severity,  # type: ignore[arg-type]
         summary=f"{rule} of day {day}.",
-        starts_at=f"2013-06-{day:02d}T00:00:00Z",
-        at=f"2013-06-{day:02d}T00:00:00Z",
+        starts_at_ms=EpochMs.of(f"2013-06-{day:02d}T00:00:00Z"),
+        at_ms=EpochMs.of(f"2013-06-{day:02d}T00:00:00Z"),
     )
 
 
@@ -113,8 +115,8 @@ def drift(target: str, day: int, level: str, effect: float | None, **changes: An
         target=target,
         method="psi",
         window="7d/1d",
-        window_start=f"{start}T00:00:00Z",
-        window_end=f"{start + timedelta(days=7)}T00:00:00Z",
+        window_start_ms=EpochMs.of(f"{start}T00:00:00Z"),
+        window_end_ms=EpochMs.of(f"{start + timedelta(days=7)}T00:00:00Z"),
         statistic=effect,
         p_value=None,
         level=level,  # type: ignore[arg-type]
@@ -144,8 +146,8 @@ def histogram(
         segment="all",
         lane="decisions",
         window="1d",
-        window_start=f"2013-06-{day:02d}T00:00:00Z",
-        window_end=f"2013-06-{day + 1:02d}T00:00:00Z",
+        window_start_ms=EpochMs.of(f"2013-06-{day:02d}T00:00:00Z"),
+        window_end_ms=EpochMs.of(f"2013-06-{day + 1:02d}T00:00:00Z"),
         maturity="1d",
         final=final,
         registry_revision=1,
@@ -192,14 +194,14 @@ def recommendation(
         evidence=evidence,
         reason=f"{status} {number}.",
         status=status,
-        at=f"2013-06-{number:02d}T00:00:00Z",
+        at_ms=EpochMs.of(f"2013-06-{number:02d}T00:00:00Z"),
     )
 
 
 def write(folder: Path, **topics: Sequence[msgspec.Struct]) -> Path:
     (folder / "run.json").write_text("{}")
     for topic, records in topics.items():
-        lines = b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+        lines = b"".join(encode(record) + b"\n" for record in records)
         (folder / f"{topic.replace('_', '-')}.jsonl").write_bytes(lines)
     return folder
 
@@ -340,7 +342,15 @@ def test_recommendations_are_told_with_what_they_brought(out: Path) -> None:
 
 def test_a_long_run_is_told_by_month(tmp_path: Path) -> None:
     days = [
-        figures(1, "1d", 60, 10, 10, 20, window_start=f"2013-{month:02d}-{day:02d}T00:00:00Z")
+        figures(
+            1,
+            "1d",
+            60,
+            10,
+            10,
+            20,
+            window_start_ms=EpochMs.of(f"2013-{month:02d}-{day:02d}T00:00:00Z"),
+        )
         for month in (1, 2, 3)
         for day in range(1, 29)
     ]
@@ -379,7 +389,7 @@ def test_the_words_hold_the_figures_of_the_output(out: Path) -> None:
 def test_the_view_reads_along_and_leaves_an_unfinished_line_for_later(tmp_path: Path) -> None:
     tail = Tail(tmp_path)
     assert list(tail.records()) == []
-    line = msgspec.json.encode(figures(1, "1d", 60, 10, 10, 18)) + b"\n"
+    line = encode(figures(1, "1d", 60, 10, 10, 18)) + b"\n"
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(line + line[:50])
     assert len(list(tail.records())) == 1
@@ -421,14 +431,14 @@ def test_the_board_keeps_the_newest_of_everything() -> None:
 
 def test_the_board_leaves_out_what_comes_after_the_end_of_the_log() -> None:
     board = Board()
-    board.end = "2013-06-03T12:00:00Z"
+    board.end_ms = EpochMs.of("2013-06-03T12:00:00Z")
     for record in (
         figures(2, "1d", 66, 12, 8, 10),
         figures(3, "1d", 2, 0, 0, 1),
         alert("a", "firing", "no_data", "error", 4),
     ):
         board.take(record)
-    assert [record.window_start[:10] for record in board.days] == ["2013-06-02"]
+    assert [format_date(record.window_start_ms) for record in board.days] == ["2013-06-02"]
     assert not board.alerts
 
 
@@ -443,12 +453,14 @@ def test_the_board_compares_the_rungs_of_one_window(out: Path) -> None:
         (1, "1d", 60, 10, 10, 18),
     ):
         board.take(figures(day, rung, *cells, kind="sliding", window="7d/1d"))
-    assert {rung: record.window_start[:10] for rung, record in board.rungs.items()} == {
+    assert {rung: format_date(record.window_start_ms) for rung, record in board.rungs.items()} == {
         "3h": "2013-06-01",
         "1d": "2013-06-01",
     }
     board.take(figures(2, "1d", 66, 12, 8, 10, kind="sliding", window="7d/1d"))
-    assert {record.window_start[:10] for record in board.rungs.values()} == {"2013-06-02"}
+    assert {format_date(record.window_start_ms) for record in board.rungs.values()} == {
+        "2013-06-02"
+    }
 
 
 def test_the_view_shows_matrix_maturity_drift_and_alerts_on_a_terminal(out: Path) -> None:

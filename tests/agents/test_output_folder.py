@@ -6,6 +6,7 @@ import pytest
 
 from driftline.agents.output_folder import Output, ReadError, Selection, latest
 from driftline.schemas.results import Alert, encode
+from driftline.schemas.times import DAY_MS, HOUR_MS, EpochMs
 
 
 def alert(
@@ -21,8 +22,8 @@ def alert(
         status=status,
         severity="warning",
         summary="F1 is low.",
-        starts_at="2026-01-05T00:00:00Z",
-        at=f"2026-01-05T0{number}:00:00Z",
+        starts_at_ms=EpochMs.of("2026-01-05T00:00:00Z"),
+        at_ms=EpochMs.of(f"2026-01-05T0{number}:00:00Z"),
     )
 
 
@@ -100,8 +101,12 @@ def test_latest_of_a_group_is_the_greatest_and_among_equals_the_last():
         alert(2, status="resolved"),
         alert(1, model_name="a"),
     ]
-    found = latest(records, group=lambda record: record.model_name, order=lambda record: record.at)
-    assert [(record.model_name, record.at[11:13], record.status) for record in found] == [
-        ("a", "01", "firing"),
-        ("churn", "02", "resolved"),
+    found = latest(
+        records, group=lambda record: record.model_name, order=lambda record: record.at_ms
+    )
+    assert [
+        (record.model_name, record.at_ms % DAY_MS // HOUR_MS, record.status) for record in found
+    ] == [
+        ("a", 1, "firing"),
+        ("churn", 2, "resolved"),
     ]

@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
 from driftline.schemas.json_schema import asyncapi, documents, write_all
-from driftline.schemas.results import RegistryEffect, WindowFigures, encode
+from driftline.schemas.results import RegistryEffect, WindowFigures, decoder, encode
 from driftline.schemas.topics import TOPICS
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "schemas"
@@ -102,7 +101,7 @@ def test_a_wrong_event_does_not_fit_its_schema(topic: str, event: dict[str, Any]
 
 
 def test_the_metric_of_the_design_is_read_and_written_back_field_by_field() -> None:
-    metric = msgspec.json.decode(METRIC, type=WindowFigures)
+    metric = decoder(WindowFigures).decode(METRIC)
     assert json.loads(encode(metric)) == json.loads(METRIC)
     assert list(json.loads(encode(metric))) == list(json.loads(METRIC))
     assert metric.key() == "churn/1.4.2/plan=pro/decisions/1h/1d/2026-11-21T10:00:00Z"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from driftline.schemas.results import Drift, Histogram, RegistryEntry, WindowFigures
-from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
+from driftline.schemas.times import DAY_MS, HOUR_MS, EpochMs
 
 START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z."""
@@ -27,8 +27,8 @@ def metric(
         "lane": "decisions",
         "window": "1d",
         "kind": "tumbling",
-        "window_start": format_time(end_ms - size_ms),
-        "window_end": format_time(end_ms),
+        "window_start_ms": EpochMs(end_ms - size_ms),
+        "window_end_ms": EpochMs(end_ms),
         "maturity": "1d",
         "final": False,
         "provisional": False,
@@ -39,7 +39,7 @@ def metric(
         "label_coverage": 1.0,
         "completeness": 1.0,
         "metrics": values,
-        "complete_at": format_time(end_ms + delay_ms),
+        "complete_at_ms": EpochMs(end_ms + delay_ms),
     }
     return WindowFigures(**(fields | more))
 
@@ -67,8 +67,8 @@ def drift(end_ms: int, target: str, level: str, *, method: str = "psi", **more: 
         "target": target,
         "method": method,
         "window": "7d/1d",
-        "window_start": format_time(end_ms - 7 * DAY_MS),
-        "window_end": format_time(end_ms),
+        "window_start_ms": EpochMs(end_ms - 7 * DAY_MS),
+        "window_end_ms": EpochMs(end_ms),
         "statistic": 0.3,
         "p_value": 0.001,
         "level": level,
@@ -92,8 +92,8 @@ def histogram(
         "segment": "all",
         "lane": "decisions",
         "window": "1d",
-        "window_start": format_time(end_ms - DAY_MS),
-        "window_end": format_time(end_ms),
+        "window_start_ms": EpochMs(end_ms - DAY_MS),
+        "window_end_ms": EpochMs(end_ms),
         "maturity": "1d",
         "final": False,
         "registry_revision": 1,

@@ -11,7 +11,7 @@ import pytest
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import Alert, encode
 from driftline.schemas.settings import Config, ModelConfig
-from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
+from driftline.schemas.times import DAY_MS, HOUR_MS, EpochMs, format_time
 from driftline.streams.decide import Decide
 from driftline.streams.stage import Batch
 from tests.streams.figures import START_MS, drift, entry, histogram, metric, traffic
@@ -74,12 +74,15 @@ def test_a_threshold_alert_fires_once_and_is_resolved_once() -> None:
         == "F1 of churn 1.0.0 at maturity 1d was 0.7 over the day to 2026-01-03, below 0.8."
     )
     assert (
-        fired.starts_at == fired.at == "2026-01-04T00:00:00Z"
+        fired.starts_at_ms == fired.at_ms == EpochMs.of("2026-01-04T00:00:00Z")
     )  # known a day after the window's end
     assert resolved.summary == (
         "F1 of churn 1.0.0 at maturity 1d was 0.85 over the day to 2026-01-05, again within 0.8; the alert had fired on 2026-01-04."
     )
-    assert (resolved.starts_at, resolved.ends_at) == (fired.starts_at, "2026-01-06T00:00:00Z")
+    assert (resolved.starts_at_ms, resolved.ends_at_ms) == (
+        fired.starts_at_ms,
+        EpochMs.of("2026-01-06T00:00:00Z"),
+    )
     assert resolved.alert_id == fired.alert_id
     assert (
         fired.value,
@@ -143,7 +146,10 @@ def test_a_cool_down_holds_the_next_episode_back() -> None:
         ("resolved", "warning"),
         ("firing", "warning"),
     ]
-    assert (alerts[1].at, alerts[2].at) == ("2026-01-04T00:00:00Z", "2026-01-06T00:00:00Z")
+    assert [format_time(alert.at_ms) for alert in alerts[1:3]] == [
+        "2026-01-04T00:00:00Z",
+        "2026-01-06T00:00:00Z",
+    ]
 
 
 def test_a_duration_counts_the_time_that_the_windows_in_breach_cover() -> None:
@@ -182,9 +188,7 @@ def test_getting_worse_inside_an_episode_tells_the_same_alert_again() -> None:
         ("resolved", "critical"),
     ]
     assert len({alert.alert_id for alert in alerts}) == 1
-    assert [alert.at for alert in alerts] == [
-        format_time(START_MS + hour * HOUR_MS) for hour in (2, 3, 6)
-    ]
+    assert [alert.at_ms for alert in alerts] == [START_MS + hour * HOUR_MS for hour in (2, 3, 6)]
 
 
 def test_a_later_rung_of_the_same_window_is_not_a_new_window() -> None:
@@ -364,7 +368,10 @@ def test_archiving_a_version_resolves_its_alerts_and_silences_its_rules() -> Non
     run = Run(rules=(low_f1(),), default_rules=False)
     run.feed(*days(0.7))
     (resolved,) = run.feed(entry("archived"))
-    assert (resolved.status, resolved.ends_at) == ("resolved", "2026-01-03T00:00:00Z")
+    assert (resolved.status, resolved.ends_at_ms) == (
+        "resolved",
+        EpochMs.of("2026-01-03T00:00:00Z"),
+    )
     assert resolved.summary == "churn 1.0.0 was archived; the alert had fired on 2026-01-03."
     assert run.feed(*days(0.7, first=2)) == []
 
@@ -481,5 +488,5 @@ def test_state_of_another_format_is_refused() -> None:
         run.state.values[key] = (
             b"\x92\x63" + value[2:]
         )  # a list of two, the format and the memory: format 99
-    with pytest.raises(ValueError, match="has format 99, needed 1"):
+    with pytest.raises(ValueError, match="has format 99, needed 2"):
         run.feed(*days(0.7, first=2))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from driftline.schemas.config import Config, parse_config
 from driftline.schemas.results import WindowFigures
-from driftline.schemas.times import format_time, parse_time
+from driftline.schemas.times import EpochMs, format_time
 from driftline.schemas.topics import METRICS, REGISTRY_COMMANDS, WINDOW_PARTIALS
 from driftline.streams import lanes
 from driftline.streams.lanes import COUNTER_CODES
@@ -131,7 +131,7 @@ def test_every_decisions_window_equals_a_count_call_by_call() -> None:
                 metric.segment,
                 metric.window,
                 metric.maturity,
-                parse_time(metric.window_start),
+                metric.window_start_ms,
             )
             assert key not in seen, "a rung of a window is announced once"
             seen[key] = metric
@@ -157,7 +157,7 @@ def test_since_deployment_equals_a_count_of_all_calls_before_its_end() -> None:
     ]
     assert {metric.maturity for metric in announced} == set(ladder)
     for metric in announced:
-        series, end_ms = (metric.model_version, metric.segment), parse_time(metric.window_end)
+        series, end_ms = (metric.model_version, metric.segment), metric.window_end_ms
         of_series = [call for call in calls if series in call.series and call.at < end_ms]
         rung = ladder[metric.maturity or ""]
         assert metric.n_predictions == sum(call.lateness <= rung for call in of_series)
@@ -173,7 +173,7 @@ def test_arrivals_windows_count_changes_at_the_time_they_became_known() -> None:
             for version, segment in call.series:
                 changed[version, segment, (call.at + delay) // DAY * DAY] += label is not None
     seen = {
-        (m.model_version, m.segment, parse_time(m.window_start)): m.n
+        (m.model_version, m.segment, m.window_start_ms): m.n
         for m in metrics_of(running, "arrivals")
         if m.window == "1d"
     }
@@ -191,9 +191,7 @@ def test_traffic_windows_count_predictions_that_were_in_time_and_say_when_there_
                 for version, segment in call.series
             )
     windows = [m for m in metrics_of(running, "traffic") if m.window == "8h"]
-    seen = {
-        (m.model_version, m.segment, parse_time(m.window_start)): m.n_predictions for m in windows
-    }
+    seen = {(m.model_version, m.segment, m.window_start_ms): m.n_predictions for m in windows}
     assert {key: n for key, n in seen.items() if n} == dict(expected)
     last = max(start for _, _, start in expected)
     quiet = [key for key, n in seen.items() if not n and key[2] > last]
@@ -214,14 +212,16 @@ def test_silence_after_the_end_of_a_recorded_log_is_not_announced() -> None:
     )
     running.feed([], upto=START + 9 * DAY)
     windows = [
-        (m.window_end, m.n_predictions) for m in metrics_of(running, "traffic") if m.window == "8h"
+        (m.window_end_ms, m.n_predictions)
+        for m in metrics_of(running, "traffic")
+        if m.window == "8h"
     ]
-    assert (format_time(START + 16 * HOUR), 0) in windows, "between two predictions it is"
-    assert max(end for end, _ in windows) == format_time(START + 2 * DAY)
+    assert (START + 16 * HOUR, 0) in windows, "between two predictions it is"
+    assert max(end for end, _ in windows) == START + 2 * DAY
     after = [
         (m.window, m.n_predictions)
         for m in metrics_of(running, "traffic")
-        if m.window_end == format_time(START + 3 * DAY)
+        if m.window_end_ms == START + 3 * DAY
     ]
     assert after == [("2d/1d", 1)], "a window that holds something is announced all the same"
 
@@ -237,11 +237,11 @@ def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:
     announced = [m for m in metrics_of(running, "arrivals") if m.kind == "last_n"]
     assert {m.window for m in announced} == {"last_5", "last_40"}
     for metric in announced:
-        end_ms, rows = parse_time(metric.window_end), outcomes[metric.model_version, metric.segment]
+        end_ms, rows = metric.window_end_ms, outcomes[metric.model_version, metric.segment]
         before = sorted((row for row in rows if row[0] < end_ms), key=lambda row: row[:2])
         newest = before[-int(metric.window.removeprefix("last_")) :]
         assert metric.n == len(newest)
-        assert parse_time(metric.window_start) == newest[0][0]
+        assert metric.window_start_ms == newest[0][0]
         right = sum(
             call.changes[0][1] == {"+": "yes", "-": "no"}.get(call.predicted, call.predicted)
             for _, _, call in newest
@@ -292,7 +292,7 @@ def test_truth_after_exactly_the_rung_counts_at_it_and_a_millisecond_later_does_
 def test_prediction_at_window_end_belongs_to_the_next_window() -> None:
     running = run(HOURLY, [Call(START + HOUR, key=1)], end=START + DAY)
     windows = {
-        m.window_start
+        format_time(m.window_start_ms)
         for m in metrics_of(running, "traffic")
         if m.window == "1h" and m.n_predictions
     }
@@ -306,7 +306,7 @@ def test_a_window_is_announced_when_the_frontier_reaches_its_end_plus_rung_and_n
     assert not [m for m in metrics_of(running, "decisions") if m.window == "1h"]
     running.feed([], upto=START + 2 * HOUR + 10 * MINUTE)
     first = next(m for m in metrics_of(running, "decisions") if m.window == "1h")
-    assert (first.maturity, first.final, first.revision, first.complete_at) == (
+    assert (first.maturity, first.final, first.revision, format_time(first.complete_at_ms)) == (
         "1h",
         False,
         1,
@@ -328,7 +328,10 @@ def test_a_window_that_began_before_the_first_pane_is_announced_with_what_it_has
     two_days = [
         m for m in metrics_of(running, "traffic") if m.window == "2d/1d" and m.n_predictions
     ]
-    assert [m.window_start for m in two_days] == ["2022-01-07T00:00:00Z", "2022-01-08T00:00:00Z"]
+    assert [format_time(m.window_start_ms) for m in two_days] == [
+        "2022-01-07T00:00:00Z",
+        "2022-01-08T00:00:00Z",
+    ]
 
 
 def test_windows_below_an_hour_are_final_at_the_first_rung_of_an_hour() -> None:
@@ -353,7 +356,7 @@ def test_segments_beyond_the_hundred_largest_share_the_row_other() -> None:
     hour = [
         m
         for m in metrics_of(running, "traffic")
-        if m.window == "1h" and m.window_start == "2022-01-08T00:00:00Z"
+        if m.window == "1h" and m.window_start_ms == EpochMs.of("2022-01-08T00:00:00Z")
     ]
     counts = {m.segment: m.n_predictions for m in hour}
     # The largest, then ties by name: users 000 to 098.

@@ -12,7 +12,7 @@ import pytest
 
 from driftline.schemas.config import parse_config
 from driftline.schemas.results import Drift, WindowFigures
-from driftline.schemas.times import format_time, parse_time
+from driftline.schemas.times import format_time
 from driftline.schemas.topics import DRIFT, HISTOGRAMS, METRICS, REGISTRY_COMMANDS, REGISTRY_EFFECTS
 from tests.streams.measure_calls import Call, Run, moments, run
 
@@ -130,18 +130,18 @@ def test_baselines_are_the_figures_of_the_span_at_each_rung_with_their_daily_var
 def test_drift_is_judged_against_the_reference_in_force_and_shows_where_the_shift_is() -> None:
     running = run(CONFIG, stream(5, 12, shift_after=8), end=START + 13 * DAY, registry=True)
     drift: list[Drift] = running.of(DRIFT)
-    assert min(d.window_end for d in drift) == format_time(START + 4 * DAY), (
+    assert min(d.window_end_ms for d in drift) == START + 4 * DAY, (
         "in force from the step after it came back"
     )
     assert {d.reference_id for d in drift} == {
         commands(running, "record_reference")[0].params["reference_id"]
     }
-    levels = {(d.target, d.method, d.window_end): d.level for d in drift}
+    levels = {(d.target, d.method, d.window_end_ms): d.level for d in drift}
     for method in ("ks", "psi"):
-        assert levels["feature:age", method, format_time(START + 7 * DAY)] == "none"
-        assert levels["feature:age", method, format_time(START + 10 * DAY)] == "severe"
-        assert levels["score", method, format_time(START + 10 * DAY)] == "none"
-    assert levels["prediction", "psi", format_time(START + 10 * DAY)] == "none"
+        assert levels["feature:age", method, START + 7 * DAY] == "none"
+        assert levels["feature:age", method, START + 10 * DAY] == "severe"
+        assert levels["score", method, START + 10 * DAY] == "none"
+    assert levels["prediction", "psi", START + 10 * DAY] == "none"
     assert all(
         d.p_adjusted is None or (d.p_value is not None and d.p_adjusted >= d.p_value) for d in drift
     )
@@ -167,9 +167,9 @@ def test_predicted_labels_are_judged_without_scores() -> None:
         for c in stream(7, 12)
     ]
     drift: list[Drift] = run(CONFIG, calls, end=START + 13 * DAY, registry=True).of(DRIFT)
-    levels = {(d.target, d.window_end): d.level for d in drift if d.method == "psi"}
-    assert levels["prediction", format_time(START + 7 * DAY)] == "none"
-    assert levels["prediction", format_time(START + 10 * DAY)] == "severe"
+    levels = {(d.target, d.window_end_ms): d.level for d in drift if d.method == "psi"}
+    assert levels["prediction", START + 7 * DAY] == "none"
+    assert levels["prediction", START + 10 * DAY] == "severe"
     assert not any(d.target == "score" for d in drift)
 
 
@@ -186,7 +186,7 @@ def test_a_new_revision_is_in_force_from_the_next_step_and_says_so_once() -> Non
         "edge of the first day and the grace of predictions"
     )
     before = [m for m in running.of(METRICS) if m.registry_revision < first.revision]
-    assert {m.window_end for m in before if m.lane == "traffic"} == {format_time(START + DAY)}
+    assert {m.window_end_ms for m in before if m.lane == "traffic"} == {START + DAY}
 
 
 def test_since_deployment_begins_with_the_pane_after_the_deployment() -> None:
@@ -199,21 +199,17 @@ def test_since_deployment_begins_with_the_pane_after_the_deployment() -> None:
     running.deployed("m", "1", deployed)
     running.feed(parts[len(early) :], upto=START + 9 * DAY)
     since = [m for m in running.of(METRICS) if m.kind == "since_deployment"]
-    after = [
-        m for m in since if m.window_end >= format_time(START + 3 * DAY) and m.maturity == "1d"
-    ]
+    after = [m for m in since if m.window_end_ms >= START + 3 * DAY and m.maturity == "1d"]
     begin = START + 2 * DAY + 6 * HOUR
     assert after
     for metric in after:
-        assert metric.window_start == format_time(begin)
+        assert metric.window_start_ms == begin
         assert metric.n_predictions == sum(
-            begin <= call.at < parse_time(metric.window_end) for call in calls
+            begin <= call.at < metric.window_end_ms for call in calls
         )
     assert {
-        m.window_start
-        for m in since
-        if m not in after and m.window_end < format_time(START + 3 * DAY)
-    } == {format_time(START)}
+        m.window_start_ms for m in since if m not in after and m.window_end_ms < START + 3 * DAY
+    } == {START}
 
 
 def test_completeness_is_known_once_a_window_is_final_and_is_one_at_the_last_rung() -> None:
@@ -223,12 +219,12 @@ def test_completeness_is_known_once_a_window_is_final_and_is_one_at_the_last_run
         for m in run(CONFIG, calls, end=START + 12 * DAY).of(METRICS)
         if m.lane == "decisions" and m.window == "1d"
     ]
-    early = {m.window_start: m.completeness for m in days if m.maturity == "6h"}
+    early = {m.window_start_ms: m.completeness for m in days if m.maturity == "6h"}
     # The first day is final at the end of the second; the second one's rung of 6 hours passes 6
     # hours later.
-    assert early[format_time(START)] is None
+    assert early[START] is None
     known = sum(call.label_at(6 * HOUR) is not None for call in calls if call.at < START + DAY)
-    assert early[format_time(START + DAY)] == pytest.approx(known / 200, abs=1e-6)
+    assert early[START + DAY] == pytest.approx(known / 200, abs=1e-6)
     assert {m.completeness for m in days if m.final} == {1.0}
 
 
@@ -237,21 +233,21 @@ def test_a_version_in_production_is_watched_for_silence_beyond_thirty_days() -> 
     running.feed(moments(stream(10, 1), CONFIG), upto=START + 2 * DAY)
     running.feed([], upto=START + 40 * DAY)
     quiet = [
-        m.window_end
+        m.window_end_ms
         for m in running.of(METRICS)
         if m.lane == "traffic" and m.window == "1d" and not m.n_predictions
     ]
-    assert max(quiet) == format_time(START + 30 * DAY), (
+    assert max(quiet) == START + 30 * DAY, (
         "the last traffic is then 29 days back; a day later it is 30"
     )
     running.deployed("m", "1", START + 40 * DAY)
     running.feed([], upto=START + 45 * DAY)
     quiet = [
-        m.window_end
+        m.window_end_ms
         for m in running.of(METRICS)
         if m.lane == "traffic" and m.window == "1d" and not m.n_predictions
     ]
-    assert max(quiet) == format_time(START + 44 * DAY)
+    assert max(quiet) == START + 44 * DAY
 
 
 def test_histograms_hold_the_scores_behind_the_figures() -> None:
@@ -260,7 +256,7 @@ def test_histograms_hold_the_scores_behind_the_figures() -> None:
     found = [
         h
         for h in running.of(HISTOGRAMS)
-        if h.window == "1d" and h.final and h.window_start == format_time(START)
+        if h.window == "1d" and h.final and h.window_start_ms == START
     ]
     (histogram,) = found
     counted = sum(

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import Config, parse_config
 from driftline.schemas.results import WindowFigures
-from driftline.schemas.times import parse_time
 from driftline.schemas.topics import WINDOW_PARTIALS
 from driftline.streams.measure import Measure
 from driftline.streams.stage import Batch
@@ -67,7 +66,7 @@ def counted(
     rung = next(rung.ms for rung in config.defaults.maturity if rung.name == metric.maturity)
     matrix, n = [[0, 0], [0, 0]], 0
     for call in calls:
-        inside = parse_time(metric.window_start) <= call.at < parse_time(metric.window_end)
+        inside = metric.window_start_ms <= call.at < metric.window_end_ms
         if inside and (metric.model_version, metric.segment) in call.series:
             n += call.lateness <= rung and call.at + call.lateness <= now
             label = call.label_at(min(rung, now - call.at))
@@ -128,7 +127,7 @@ def _holds(metric: WindowFigures, call: Call, config: Config, before: int, now: 
         return False
     rung = next(rung.ms for rung in config.defaults.maturity if rung.name == metric.maturity)
     known = any(before < call.at + delay <= now and delay <= rung for delay, _ in call.changes)
-    inside = parse_time(metric.window_start) <= call.at < parse_time(metric.window_end)
+    inside = metric.window_start_ms <= call.at < metric.window_end_ms
     return known and inside and (metric.model_version, metric.segment) == (call.version, "all")
 
 

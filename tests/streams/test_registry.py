@@ -15,6 +15,7 @@ from driftline.schemas.results import (
     RegistryEvent,
 )
 from driftline.schemas.settings import Config, ModelConfig
+from driftline.schemas.times import EpochMs
 from driftline.streams.registry import Registry, as_of, history
 from driftline.streams.registry.policy import build_policy
 from driftline.streams.stage import Batch
@@ -315,7 +316,7 @@ def recommendation(gain: float, low: float, status: str = "open") -> Recommendat
         evidence={"relative_gain": gain},
         reason="F1 rises",
         status=status,
-        at="2026-11-10T00:00:00Z",
+        at_ms=EpochMs.of("2026-11-10T00:00:00Z"),
     )
 
 

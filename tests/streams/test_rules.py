@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from driftline.schemas.settings import ModelConfig, parse_window
-from driftline.schemas.times import DAY_MS
+from driftline.schemas.times import DAY_MS, EpochMs
 from driftline.streams.decide import build_rules
 from driftline.streams.decide.alert_lifecycle import Run
 from driftline.streams.decide.daily_variance import Days, widened
@@ -46,8 +46,8 @@ def test_every_rule_type_builds_explains_itself_and_judges_emptiness_as_unclear(
             model_version="1.0.0",
             segment="all",
             window="7d/1d",
-            window_start="2026-01-01T00:00:00Z",
-            window_end="2026-01-08T00:00:00Z",
+            window_start_ms=EpochMs.of("2026-01-01T00:00:00Z"),
+            window_end_ms=EpochMs.of("2026-01-08T00:00:00Z"),
         )
     else:
         empty = metric(START_MS, {}, n=0, n_predictions=0, label_coverage=None)

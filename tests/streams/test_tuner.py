@@ -12,7 +12,7 @@ from sklearn import metrics as reference
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import Recommendation
 from driftline.schemas.settings import Config, ModelConfig
-from driftline.schemas.times import DAY_MS
+from driftline.schemas.times import DAY_MS, EpochMs
 from driftline.streams.decide import Decide
 from driftline.streams.decide.tuner import build_tuner
 from driftline.streams.decide.tuner.best_threshold import best_edge, cells_by_edge
@@ -256,11 +256,11 @@ def test_a_better_threshold_is_recommended_once_with_its_evidence() -> None:
     assert said.params == {
         "threshold": 0.45
     }  # of the edges from 0.351 to 0.45, equally good, the one nearest to 0.6 in force
-    assert (said.action, said.status, said.at, said.expires_at) == (
+    assert (said.action, said.status, said.at_ms, said.expires_at_ms) == (
         "set_threshold",
         "open",
-        "2026-01-09T00:00:00Z",
-        "2026-01-23T00:00:00Z",
+        EpochMs.of("2026-01-09T00:00:00Z"),
+        EpochMs.of("2026-01-23T00:00:00Z"),
     )
     # At 0.45: tp 1400, fn 350, fp 350. At 0.6: no true positive, F1 0.
     assert (said.expected.metric, said.expected.from_, said.expected.to) == ("f1", 0.0, 0.8)
@@ -326,10 +326,10 @@ def test_an_applied_or_an_old_recommendation_is_closed() -> None:
     run = Run()
     (first,) = run.feed(*week(1, scores(400)))
     (closed,) = run.feed(entry(threshold=0.45), *week(2, scores(400)))
-    assert (closed.recommendation_id, closed.status, closed.at) == (
+    assert (closed.recommendation_id, closed.status, closed.at_ms) == (
         first.recommendation_id,
         "applied",
-        "2026-01-10T00:00:00Z",
+        EpochMs.of("2026-01-10T00:00:00Z"),
     )
     run = Run()
     run.feed(*week(1, scores(400)))
@@ -348,10 +348,10 @@ def test_the_final_days_after_it_tell_what_a_recommendation_gained() -> None:
     *days, last = week(2, after, **late)
     assert run.feed(*days) == []
     (outcome,) = run.feed(last)
-    assert (outcome.recommendation_id, outcome.status, outcome.at) == (
+    assert (outcome.recommendation_id, outcome.status, outcome.at_ms) == (
         first.recommendation_id,
         "outcome",
-        "2026-02-14T00:00:00Z",
+        EpochMs.of("2026-02-14T00:00:00Z"),
     )
     realised = outcome.evidence["realised"]
     # Both halves of seven days, at 0.6: tp 1400, fp 0, fn 1400; at 0.45: tp 2800, fp 280, fn 0.

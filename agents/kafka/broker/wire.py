@@ -38,12 +38,12 @@ from driftline.streams.stage import Record
 
 # The attribute of a value that says which event time the record is about.
 _TIME_OF: Final = {
-    OUTCOMES: "known_at",
-    METRICS: "window_end",
-    HISTOGRAMS: "window_end",
-    DRIFT: "window_end",
-    ALERTS: "at",
-    RECOMMENDATIONS: "at",
+    OUTCOMES: "known_at_ms",
+    METRICS: "window_end_ms",
+    HISTOGRAMS: "window_end_ms",
+    DRIFT: "window_end_ms",
+    ALERTS: "at_ms",
+    RECOMMENDATIONS: "at_ms",
     REGISTRY_EVENTS: "at",
     REGISTRY_EFFECTS: "frontier",
 }
@@ -120,7 +120,9 @@ class Writer:
             ("ce_id", xxhash.xxh3_128_hexdigest(b"\0".join((topic.encode(), key, value))).encode()),
         ]
         if topic in _TIME_OF:
-            headers.append(("ce_time", getattr(record.value, _TIME_OF[topic]).encode()))
+            time = getattr(record.value, _TIME_OF[topic])
+            text = time if isinstance(time, str) else format_time(time)
+            headers.append(("ce_time", text.encode()))
         return Outgoing(
             topic, partition_of(record.value.model_name, self._partitions), key, value, headers
         )

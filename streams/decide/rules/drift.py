@@ -8,7 +8,7 @@ import msgspec
 
 from driftline.streams.decide.judgement import DriftWindow, Judgement, Measurement, Shift, Situation
 from driftline.streams.decide.rule import Rule
-from driftline.streams.decide.wording import span, subject, time_ms
+from driftline.streams.decide.wording import span, subject
 
 LEVELS = ("none", "mild", "moderate", "severe")
 _NAMED = 5
@@ -47,7 +47,7 @@ class DriftRule(
         """Breach while a target is at the level or above; unclear where no test had enough data."""
         if not isinstance(seen, DriftWindow):
             raise TypeError(f"{self.kind}: reads drift, got {type(seen).__name__}")
-        start_ms, end_ms = time_ms(seen.window_start), time_ms(seen.window_end)
+        start_ms, end_ms = seen.window_start_ms, seen.window_end_ms
         judged = [
             shift
             for shift in seen.shifts

@@ -21,7 +21,7 @@ import xxhash
 
 from driftline.schemas.results import Expected, Histogram, Recommendation, key_of
 from driftline.schemas.settings import ModelConfig
-from driftline.schemas.times import format_time
+from driftline.schemas.times import EpochMs, format_time
 from driftline.streams.decide.stored_state import Memories
 from driftline.streams.decide.tuner.best_threshold import best_edge, cells_by_edge, edge_of
 from driftline.streams.decide.tuner.gain import METHOD, Gain, gain_of, six_cells
@@ -35,7 +35,6 @@ from driftline.streams.decide.wording import (
     share,
     span,
     subject,
-    time_ms,
 )
 from driftline.streams.lanes import ALL
 
@@ -127,9 +126,9 @@ class Tuning:
             Whether this is the rung that thresholds are chosen at; a final histogram tells outcomes
             at any rung.
         """
-        at_ms = time_ms(seen.window_end) + self._delays_ms.get(seen.maturity or "", 0)
+        at_ms = seen.window_end_ms + self._delays_ms.get(seen.maturity or "", 0)
         block = Block()
-        fill(block, seen, time_ms(seen.window_start), time_ms(seen.window_end))
+        fill(block, seen, seen.window_start_ms, seen.window_end_ms)
         if seen.final:
             yield from self._outcomes(block, seen, at_ms)
         if mature:
@@ -174,7 +173,7 @@ class Tuning:
         )
         if status is not None:
             self._memory.open = None
-            yield msgspec.structs.replace(made.said, status=status, at=format_time(at_ms))
+            yield msgspec.structs.replace(made.said, status=status, at_ms=EpochMs(at_ms))
 
     def _recommended(self, seen: Histogram, at_ms: int) -> Iterator[Recommendation]:
         memory, tuner = self._memory, self._tuner
@@ -198,7 +197,7 @@ class Tuning:
             if over_open is None or not self._worth_it(over_open):
                 return
             yield msgspec.structs.replace(
-                memory.open.said, status="superseded", at=format_time(at_ms)
+                memory.open.said, status="superseded", at_ms=EpochMs(at_ms)
             )
         said = self._recommendation(
             seen, scores, gain, (blocks[0].start_ms, blocks[-1].end_ms), (current, edge), at_ms
@@ -255,8 +254,8 @@ class Tuning:
             reason=f"{headline(metric)} of {subject(*self._names, ALL)} over {span(*over)} would have been {_change(gain)} with threshold "
             f"{figure(later)} instead of {figure(earlier)}, judged on {gain.n:,} outcomes that had no part in choosing it.",
             status="open",
-            at=format_time(at_ms),
-            expires_at=format_time(at_ms + self._tuner.expires_ms),
+            at_ms=EpochMs(at_ms),
+            expires_at_ms=EpochMs(at_ms + self._tuner.expires_ms),
         )
 
     def _outcomes(self, block: Block, seen: Histogram, at_ms: int) -> Iterator[Recommendation]:
@@ -285,7 +284,7 @@ class Tuning:
         self._memory.waiting = still
 
     def _outcome(self, made: Made, gain: Gain, seen: Histogram, at_ms: int) -> Recommendation:
-        end_ms, metric = time_ms(seen.window_end), metric_name(made.said.expected.metric)
+        end_ms, metric = seen.window_end_ms, metric_name(made.said.expected.metric)
         earlier, later = figure(made.from_edge / seen.bins), figure(made.to_edge / seen.bins)
         realised = {
             "metric": made.said.expected.metric,
@@ -305,7 +304,7 @@ class Tuning:
         return msgspec.structs.replace(
             made.said,
             status="outcome",
-            at=format_time(at_ms),
+            at_ms=EpochMs(at_ms),
             evidence={**made.said.evidence, "realised": realised},
             reason=f"In {span(made.end_ms, end_ms)}, the time after it, {metric} was {_change(gain)} with the recommended "
             f"threshold {later} instead of {earlier}, on {gain.n:,} outcomes.",

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from driftline.schemas import results, topics
-from driftline.schemas.times import format_time
+from driftline.schemas.times import EpochMs
 from driftline.streams.drift.comparison import DriftResult, DriftTest
 from driftline.streams.drift.false_discovery import adjusted
 from driftline.streams.measure.counts.model import MeasuredModel
@@ -168,8 +168,8 @@ def _record(
         target=name,
         method=result.method,
         window=due.window,
-        window_start=format_time(due.start_ms),
-        window_end=format_time(due.end_ms),
+        window_start_ms=EpochMs(due.start_ms),
+        window_end_ms=EpochMs(due.end_ms),
         statistic=_digits(result.statistic),
         p_value=_digits(raw.p_value),
         p_adjusted=_digits(result.p_value),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Final, Self
 from weakref import WeakKeyDictionary
 
@@ -11,7 +10,7 @@ import msgspec
 import numpy as np
 
 from driftline.schemas import results, topics
-from driftline.schemas.times import format_time
+from driftline.schemas.times import EpochMs
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, COUNTERS, LANE_NAMES, NO_MODEL, SCORE_BINS
 from driftline.streams.measure.counts.count_table import Ints
@@ -88,7 +87,7 @@ class RecordBuilder:
             if block not in self._said:
                 self._draw([(block, model)])
             said = self._said[block]
-            end, complete_at = _time(due.end_ms), _time(due.complete_at_ms)
+            end, complete_at = EpochMs(due.end_ms), EpochMs(due.complete_at_ms)
             shares: Mapping[str, Sequence[float]] = {}
             if lane == lanes.DECISIONS and due.size_ms and not provisional:
                 shares = self._completeness.shares(model, due.window, due.last_final_ms, state)
@@ -106,8 +105,8 @@ class RecordBuilder:
                     lane=LANE_NAMES[lane],
                     window=due.window,
                     kind=due.kind,
-                    window_start=_time(start_ms),
-                    window_end=end,
+                    window_start_ms=EpochMs(start_ms),
+                    window_end_ms=end,
                     maturity=due.maturity,
                     final=due.final,
                     provisional=provisional,
@@ -130,7 +129,7 @@ class RecordBuilder:
                     bounds=said.figures.bounds[row],
                     counts=said.counters[row],
                     null_reasons=said.figures.null_reasons[row],
-                    complete_at=complete_at,
+                    complete_at_ms=complete_at,
                 )
                 yield Record(topics.METRICS, metric)
 
@@ -158,8 +157,8 @@ class RecordBuilder:
                     segment=segment,
                     lane="decisions",
                     window=due.window,
-                    window_start=_time(starts[row]),
-                    window_end=_time(due.end_ms),
+                    window_start_ms=EpochMs(starts[row]),
+                    window_end_ms=EpochMs(due.end_ms),
                     maturity=due.maturity,
                     final=due.final,
                     registry_revision=model.facts.revision,
@@ -233,6 +232,3 @@ def _sparse(labels: Sequence[str], by_label: Ints) -> dict[str, dict[str, int]]:
         filled = np.flatnonzero(counts)
         sparse[label] = dict(zip(_BIN_TEXTS[filled].tolist(), counts[filled].tolist(), strict=True))
     return sparse
-
-
-_time = lru_cache(maxsize=4096)(format_time)
