@@ -1,4 +1,4 @@
-"""`driftline doctor`: is everything in order, and what is to be done if not?"""
+"""`driftline doctor`: checks of installation, configuration, state and data, with remedies."""
 
 from __future__ import annotations
 
@@ -34,31 +34,33 @@ _PER_DAY = {"s": 86_400, "m": 1_440, "h": 24, "d": 1}
 @click.option(
     "--rate",
     metavar="N/UNIT",
-    help="Expected predictions, for example 200/s or 50000/d; predicts the size of the state.",
+    help="Expected rate of predictions, for example 200/s; estimates the size of the state.",
 )
 @broker_option
 @json_option
 def doctor(
     config: Path | None, out: Path, rate: str | None, broker: str | None, as_json: bool
 ) -> int:
-    """Check installation, configuration, state, data and broker; ends with 1 if something has to be
-    changed.
+    """Check installation, configuration, state, data and broker.
 
-    The output folder is looked at if there is one; the broker, if one is named or the configuration
-    has a table [kafka].
+    The output folder is checked if it exists; the broker, if --broker is given or the configuration
+    has a table [kafka]. Ends with 1 if there is a problem.
     """
     per_day = None if rate is None else _per_day(rate)
-    findings = _run_checks(config, out, per_day, broker)
+    results = _run_checks(config, out, per_day, broker)
     if as_json:
-        print_json(findings)
+        print_json(results)
     else:
         marks = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
         print_table(
             ["Level", "Check", "What", "What to do"],
-            [(marks[found.level], found.check, found.message, found.remedy) for found in findings],
+            [
+                (marks[result.level], result.check, result.message, result.remedy)
+                for result in results
+            ],
             empty="nothing to check",
         )
-    return 1 if any(found.level == "problem" for found in findings) else 0
+    return 1 if any(result.level == "problem" for result in results) else 0
 
 
 def _per_day(rate: str) -> float:
@@ -76,9 +78,9 @@ def _run_checks(
     from driftline.agents.doctor import installation
     from driftline.agents.doctor.check_result import CheckResult
 
-    findings = [installation.check_python(), *installation.check_libraries()]
-    if any(found.level == "problem" for found in findings):
-        return findings  # the imports below would fail
+    results = [installation.check_python(), *installation.check_libraries()]
+    if any(result.level == "problem" for result in results):
+        return results  # the imports below would fail
 
     from driftline.agents.configuration import checked_config
     from driftline.agents.doctor import output_folder, state_size
@@ -89,24 +91,24 @@ def _run_checks(
         config = checked_config(config_path)
     except ConfigError as error:
         return [
-            *findings,
+            *results,
             CheckResult(
                 check="configuration",
                 level="problem",
                 message=str(error),
-                remedy="correct that place in the file",
+                remedy="correct the file at that place",
             ),
         ]
-    findings.append(
+    results.append(
         CheckResult(
             check="configuration",
             level="ok",
-            message=f"{config_path or 'the defaults'} can be used",
+            message=f"{config_path or 'the default configuration'} is valid",
         )
     )
-    findings += _broker(config, broker)
+    results += _check_broker(config, broker)
     if per_day is not None:
-        findings += state_size.estimate_state_size(
+        results += state_size.estimate_state_size(
             [
                 state_size.Load(model_name=name, per_day=per_day)
                 for name in config.models or ("any model",)
@@ -114,18 +116,18 @@ def _run_checks(
             config,
         )
     if not out.is_dir():
-        return findings
+        return results
     try:
         output = Output(out)
-        if not output.exported:  # of an export nothing is kept but the topics
-            findings += output_folder.state(out)
-            findings += output_folder.belongs(output, config)
+        if not output.exported:  # an export has topics only, no state
+            results += output_folder.check_state(out)
+            results += output_folder.check_config(output, config)
         metrics = list(output.metrics(Selection(segment="all")))
-        findings += output_folder.refused(output, metrics)
-        findings += output_folder.faults(metrics)
-        findings += output_folder.sufficiency(output, metrics)
+        results += output_folder.check_rejected_rows(output, metrics)
+        results += output_folder.check_faults(metrics)
+        results += output_folder.check_data(output, metrics)
     except ReadError as error:
-        findings.append(
+        results.append(
             CheckResult(
                 check="output",
                 level="problem",
@@ -133,20 +135,20 @@ def _run_checks(
                 remedy="replay into a new folder",
             )
         )
-        return findings
+        return results
     if per_day is None:
-        findings += state_size.estimate_state_size(state_size.measured_loads(metrics), config)
-    return findings
+        results += state_size.estimate_state_size(state_size.measured_loads(metrics), config)
+    return results
 
 
-def _broker(config: Config, broker: str | None) -> list[CheckResult]:
+def _check_broker(config: Config, broker: str | None) -> list[CheckResult]:
     from driftline.agents.doctor.check_result import CheckResult
     from driftline.schemas.kafka_settings import Kafka
 
     if broker is None and config.kafka == Kafka():
         return []
     try:
-        from driftline.agents.doctor.broker import examine
+        from driftline.agents.doctor.broker import check_broker
         from driftline.agents.kafka.broker.connection import BrokerError, Connection
     except ImportError as error:
         remedy = 'install the extra "kafka": pip install "driftline[kafka]"'
@@ -154,12 +156,12 @@ def _broker(config: Config, broker: str | None) -> list[CheckResult]:
             CheckResult(
                 check="libraries",
                 level="problem",
-                message=f"Kafka is configured and {error}",
+                message=f"Kafka is configured, but {error}",
                 remedy=remedy,
             )
         ]
     try:
-        return list(examine(Connection(config, broker)))
+        return list(check_broker(Connection(config, broker)))
     except BrokerError as error:
         return [
             CheckResult(

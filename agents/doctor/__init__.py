@@ -1,6 +1,5 @@
-"""What `driftline doctor` looks at: the installation, the configuration, the state of a run, its
-size, and its data.
+"""The checks of `driftline doctor`: installation, configuration, broker, state of a run, data.
 
-Each file asks about one of them and returns findings; printing them is
+One file per subject; each function yields a `CheckResult` per finding. Printing them is
 `driftline.agents.cli.doctor`.
 """

@@ -1,6 +1,4 @@
-"""Does the broker answer, has it the topics, do producers agree on the partitioner, and how far
-behind are the workers?
-"""
+"""Checks of a broker: connection, topics, the producers' partitioners, and the workers' lag."""
 
 from __future__ import annotations
 
@@ -17,23 +15,23 @@ from driftline.agents.kafka.tools.lag import INPUTS, lag
 from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
-KEYS = 100  # newest of each partition that are looked at
+KEYS = 100  # newest records per partition whose keys are sampled
 WAIT_S = 5.0
 
 
-def examine(connection: Connection) -> Iterator[CheckResult]:
-    """All checks of a broker; what builds on a failed one is left out."""
+def check_broker(connection: Connection) -> Iterator[CheckResult]:
+    """Run all checks of a broker; checks that depend on a failed one are skipped."""
     try:
         metadata = connection.reach()
     except BrokerError as error:
         message, _, remedy = str(error).partition("; ")
         yield CheckResult(check="broker", level="problem", message=message, remedy=remedy)
         return
-    count = len(metadata.brokers)
+    count = f"{len(metadata.brokers)} broker{'' if len(metadata.brokers) == 1 else 's'}"
     yield CheckResult(
         check="broker",
         level="ok",
-        message=f"Kafka answers at {connection.servers} ({count} broker{'' if count == 1 else 's'})",
+        message=f"Kafka answers at {connection.servers} ({count})",
     )
     try:
         mismatches = topics.check(connection)
@@ -46,22 +44,24 @@ def examine(connection: Connection) -> Iterator[CheckResult]:
             )
         if mismatches:
             return
-        yield CheckResult(check="topics", level="ok", message="all topics are as they have to be")
-        yield from partitioners(connection)
-        yield from behind(connection)
+        yield CheckResult(
+            check="topics", level="ok", message="all topics have the required settings"
+        )
+        yield from check_partitioners(connection)
+        yield from check_lag(connection)
     except KafkaException as error:
         yield CheckResult(
             check="broker",
             level="problem",
             message=str(connection.error(error)),
-            remedy="look at the broker's log",
+            remedy="read the broker's log",
         )
 
 
-def partitioners(connection: Connection) -> Iterator[CheckResult]:
-    """Whether predictions and truths of one id can meet, by the newest keys."""
+def check_partitioners(connection: Connection) -> Iterator[CheckResult]:
+    """Whether producers send a prediction and its truth to one partition, by the newest keys."""
     pair = (PREDICTIONS, GROUND_TRUTH)
-    samples = _newest(connection, pair)
+    samples = _sample_newest_keys(connection, pair)
     complaints = samples.complaints(pair)
     for complaint in complaints:
         message, _, remedy = complaint.partition("; ")
@@ -71,17 +71,19 @@ def partitioners(connection: Connection) -> Iterator[CheckResult]:
     for topic in pair:
         sample = samples.of(topic)
         if sample.partitioner is not None:
-            said = f"keys of {connection.name(topic)} are spread by {NAMES[sample.partitioner]}"
-            yield CheckResult(check="partitioners", level="ok", message=said)
+            message = (
+                f"keys of {connection.name(topic)} are partitioned by {NAMES[sample.partitioner]}"
+            )
+            yield CheckResult(check="partitioners", level="ok", message=message)
 
 
-def behind(connection: Connection) -> Iterator[CheckResult]:
-    """How many records the workers have not taken yet."""
+def check_lag(connection: Connection) -> Iterator[CheckResult]:
+    """How many records the workers have not read yet, per consumer group."""
     for kind in INPUTS:
         group, records = connection.group(kind), lag(connection, kind)
         if records is None:
             message, remedy = (
-                f"group {group} has taken nothing yet",
+                f"group {group} has read nothing yet",
                 "start a worker: driftline worker",
             )
             yield CheckResult(check="workers", level="note", message=message, remedy=remedy)
@@ -91,19 +93,18 @@ def behind(connection: Connection) -> Iterator[CheckResult]:
             )
 
 
-def _newest(connection: Connection, names: tuple[str, ...]) -> KeySamples:
-    found = ranges(connection, names)
+def _sample_newest_keys(connection: Connection, names: tuple[str, ...]) -> KeySamples:
     samples = KeySamples(connection.settings.input_partitions)
     with closing(connection.consumer(enable_partition_eof=True)) as consumer:
-        wanted = [
+        tails = [
             TopicPartition(connection.name(topic), part.partition, max(part.start, part.end - KEYS))
-            for topic, parts in found.items()
+            for topic, parts in ranges(connection, names).items()
             for part in parts
             if part.end > part.start
         ]
-        consumer.assign(wanted)
-        left = len(wanted)
-        while left:
+        consumer.assign(tails)
+        unfinished = len(tails)
+        while unfinished:
             messages = consumer.consume(1_000, timeout=WAIT_S)
             if not messages:
                 break
@@ -112,7 +113,7 @@ def _newest(connection: Connection, names: tuple[str, ...]) -> KeySamples:
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
                 if error is not None:
-                    left -= 1
+                    unfinished -= 1
                 else:
                     samples.take(
                         connection.bare(message.topic() or ""),

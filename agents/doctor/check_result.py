@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ Level = Literal["ok", "note", "problem"]
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer of one check.
+    """One finding of one check.
 
     Attributes
     ----------
     check
-        What was looked at.
+        What was checked.
     level
-        "ok"; "note" for what a reader of the figures should know; "problem" for what has to be
-        changed.
+        "ok"; "note" for a fact that a reader of the figures should know; "problem" for something
+        that has to be changed.
     message
-        What was found, in a sentence.
+        The finding, in a sentence.
     remedy
-        What to do about it; empty where there is nothing to do.
+        What to do about it; empty if nothing.
     """
 
     check: str

@@ -1,4 +1,4 @@
-"""Checks of the installation: the Python version and the check_libraries that are imported later."""
+"""Checks of the installation: the Python version and the libraries that are imported later."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from collections.abc import Iterator, Sequence
 
 from driftline.agents.doctor.check_result import CheckResult
 
-OLDEST = (3, 11)
+MIN_VERSION = (3, 11)
 LIBRARIES = ("msgspec", "numpy", "xxhash", "rocksdict", "click", "rich")
 
 
 def check_python(version: Sequence[int] | None = None) -> CheckResult:
-    """Whether the interpreter, by default this one, is new enough."""
+    """Whether the Python version, by default the running one, is supported."""
     version = version or sys.version_info[:3]
-    text = ".".join(map(str, version[:3]))
-    if tuple(version[:2]) < OLDEST:
+    text, oldest = (".".join(map(str, parts)) for parts in (version[:3], MIN_VERSION))
+    if tuple(version[:2]) < MIN_VERSION:
         return CheckResult(
             check="python",
             level="problem",
-            message=f"this is Python {text}; Driftline needs {OLDEST[0]}.{OLDEST[1]} or newer",
-            remedy="make a virtual environment with a newer interpreter and install Driftline there",
+            message=f"this is Python {text}; Driftline needs {oldest} or newer",
+            remedy="install Driftline in a virtual environment with a newer Python",
         )
     return CheckResult(check="python", level="ok", message=f"Python {text} on {platform.system()}")
 
 
 def check_libraries() -> Iterator[CheckResult]:
-    """Whether everything that is imported later can be."""
+    """Yield a problem for each library that cannot be imported."""
     for name in LIBRARIES:
         try:
             importlib.import_module(name)
@@ -37,5 +37,5 @@ def check_libraries() -> Iterator[CheckResult]:
                 check="libraries",
                 level="problem",
                 message=f"{name} cannot be imported: {error}",
-                remedy="install Driftline again: pip install .",
+                remedy="install Driftline again: pip install driftline",
             )

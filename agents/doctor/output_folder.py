@@ -1,6 +1,4 @@
-"""Can the output folder of a run be read, and do its data suffice for the figures that are asked of
-them?
-"""
+"""Checks of a run's output folder: its state, and whether its data suffice for the figures."""
 
 from __future__ import annotations
 
@@ -16,14 +14,15 @@ from driftline.agents.state.rocks import RocksState, StateError
 from driftline.schemas.results import Drift, RegistryEntry, WindowFigures
 from driftline.schemas.settings import Config
 
-FEW = 100  # labelled rows below which a verdict means little; the default of min_samples
-MANY_REFUSED = 0.01
+FEW_ROWS = 100  # labelled rows below which a verdict means little; the default of min_samples
+MANY_REJECTED = 0.01  # share of the predictions
 LOW_COVERAGE = 0.5
+# Counts of the arrivals lane: name, what it counts, what to do about it.
 FAULTS = (
     (
         "unmatched",
         "truths without a prediction",
-        "compare the prediction ids in both files; lengthen park if predictions come later",
+        "compare the prediction ids in both files; lengthen park if predictions arrive later",
     ),
     (
         "late_predictions",
@@ -32,7 +31,7 @@ FAULTS = (
     ),
     (
         "late_truths",
-        "truths too late to change anything",
+        "truths too late to change a figure",
         "lengthen label_horizon or correction_horizon if that is usual",
     ),
     (
@@ -41,11 +40,11 @@ FAULTS = (
         "make ids unique; see predictions.dlq.jsonl",
     ),
 )
-RUN_MARK = "run"  # under which a run commits how far it has come
+RUN_MARK = "run"  # key under which a run commits its progress
 
 
-def state(out: Path) -> Iterator[CheckResult]:
-    """Whether the state of the run can be opened, and whether the run is complete."""
+def check_state(out: Path) -> Iterator[CheckResult]:
+    """Whether the state of the run can be opened and has a commit."""
     try:
         with locked(out):
             if not (out / STATE_FOLDER).is_dir():
@@ -58,7 +57,7 @@ def state(out: Path) -> Iterator[CheckResult]:
             check="state",
             level="note",
             message=f"a run is writing to {out}",
-            remedy="look again when it is done",
+            remedy="check again when it has ended",
         )
         return
     except StateError as error:
@@ -73,7 +72,7 @@ def state(out: Path) -> Iterator[CheckResult]:
         yield CheckResult(
             check="state",
             level="problem",
-            message=f"{out} holds no committed step",
+            message=f"{out} has no committed step",
             remedy="run the same replay again",
         )
         return
@@ -82,38 +81,37 @@ def state(out: Path) -> Iterator[CheckResult]:
     )
 
 
-def belongs(output: Output, config: Config) -> Iterator[CheckResult]:
-    """Whether the run was made with the configuration that is looked at."""
+def check_config(output: Output, config: Config) -> Iterator[CheckResult]:
+    """Whether the run was made with this configuration."""
     if output.run().get("config") != config.fingerprint():
         yield CheckResult(
             check="configuration",
             level="note",
             message=f"{output.folder} was made with another configuration",
-            remedy="name the one it was made with by --config, or replay into a new folder",
+            remedy="pass that configuration with --config, or replay into a new folder",
         )
 
 
-def refused(output: Output, metrics: list[WindowFigures]) -> Iterator[CheckResult]:
-    """Lines that went to a dead-letter file."""
+def check_rejected_rows(output: Output, metrics: list[WindowFigures]) -> Iterator[CheckResult]:
+    """Yield the number of dead letters of each input topic."""
     predictions = sum(
         record.n_predictions
         for record in metrics
         if record.lane == "traffic" and record.kind == "since_deployment"
     )
     for topic, count in output.dead_letters().items():
-        many = predictions and count > MANY_REFUSED * predictions
+        is_problem = predictions and count > MANY_REJECTED * predictions
         yield CheckResult(
             check="input",
-            level="problem" if many else "note",
-            message=f"refused lines of {topic}: {count:,}",
-            remedy=f"read why in {output.folder / (topic + '.dlq.jsonl')}, or run driftline schema validate on the log",
+            level="problem" if is_problem else "note",
+            message=f"rejected rows of {topic}: {count:,}",
+            remedy=f"the reasons are in {output.folder / (topic + '.dlq.jsonl')}; driftline schema "
+            "validate explains each line of the log",
         )
 
 
-def faults(metrics: list[WindowFigures]) -> Iterator[CheckResult]:
-    """Rows that were accepted and still could not count as usual: late ones, and truths without a
-    prediction.
-    """
+def check_faults(metrics: list[WindowFigures]) -> Iterator[CheckResult]:
+    """Yield the number of valid rows that were late, unmatched or conflicting."""
     counted: Counter[str] = Counter()
     sizes = {
         record.window
@@ -131,8 +129,8 @@ def faults(metrics: list[WindowFigures]) -> Iterator[CheckResult]:
             )
 
 
-def sufficiency(output: Output, metrics: list[WindowFigures]) -> Iterator[CheckResult]:
-    """What the data can and cannot say, by model version."""
+def check_data(output: Output, metrics: list[WindowFigures]) -> Iterator[CheckResult]:
+    """Whether the data of each model version suffice for figures and drift results."""
     versions = sorted(
         {(record.model_name, record.model_version) for record in metrics if record.model_name}
     )
@@ -154,7 +152,7 @@ def sufficiency(output: Output, metrics: list[WindowFigures]) -> Iterator[CheckR
     for version in versions:
         own = [record for record in metrics if (record.model_name, record.model_version) == version]
         name = " ".join(version)
-        yield from _truths(
+        yield from _check_truths(
             name,
             [
                 record
@@ -162,12 +160,12 @@ def sufficiency(output: Output, metrics: list[WindowFigures]) -> Iterator[CheckR
                 if record.lane == "decisions" and record.final and record.n_predictions
             ],
         )
-        yield from _reference(name, entries.get(version))
+        yield from _check_reference(name, entries.get(version))
         if undecided[version] and not judged[version]:
             yield CheckResult(
                 check="drift",
                 level="note",
-                message=f"{name}: every drift test said insufficient data",
+                message=f"{name}: every drift result is insufficient_data",
                 remedy="widen detection_window, or wait for more predictions",
             )
 
@@ -179,14 +177,14 @@ def _count_drift(
     (undecided if result.level == "insufficient_data" else judged)[version] += 1
 
 
-def _truths(name: str, final: list[WindowFigures]) -> Iterator[CheckResult]:
+def _check_truths(name: str, final: list[WindowFigures]) -> Iterator[CheckResult]:
     windows = [record for record in final if record.kind == "tumbling"]
     if not windows:
         yield CheckResult(
             check="data",
             level="note",
             message=f"{name}: no window is final yet",
-            remedy="earlier rungs may still change",
+            remedy="figures of earlier rungs may still change",
         )
         return
     predictions, labelled = (
@@ -198,41 +196,45 @@ def _truths(name: str, final: list[WindowFigures]) -> Iterator[CheckResult]:
             check="data",
             level="problem",
             message=f"{name}: no prediction has a truth",
-            remedy="compare the prediction ids in both files, and label_horizon with the real delay",
+            remedy="compare the prediction ids in both files, and label_horizon with the delay",
         )
         return
     if labelled < LOW_COVERAGE * predictions:
         yield CheckResult(
             check="data",
             level="note",
-            message=f"{name}: only {labelled / predictions:.0%} of the predictions got a truth within the label horizon",
-            remedy="read figures with their bounds; lengthen label_horizon if truths come later",
+            message=f"{name}: only {labelled / predictions:.0%} of the predictions got a truth "
+            "within the label horizon",
+            remedy="read figures with their bounds; lengthen label_horizon if truths arrive later",
         )
     for size in sorted({record.window for record in windows}):
         own = [record for record in windows if record.window == size]
-        few = sum(1 for record in own if record.n < FEW)
+        few = sum(1 for record in own if record.n < FEW_ROWS)
         if few:
             yield CheckResult(
                 check="data",
                 level="note",
-                message=f"{name}: {few} of {len(own)} windows of {size} have fewer than {FEW} labelled rows",
-                remedy="rules on that window stay silent there (min_samples); a longer one sees more",
+                message=f"{name}: {few} of {len(own)} windows of {size} have fewer than {FEW_ROWS} "
+                "labelled rows",
+                remedy="rules on such a window do not fire (min_samples); use a longer window",
             )
     reasons = {record.null_reasons.get("roc_auc") for record in windows}
     if reasons == {"no score"}:
         yield CheckResult(
             check="data",
             level="note",
-            message=f"{name}: predictions carry no score, so there is no ROC AUC, Brier score or threshold advice",
+            message=f"{name}: predictions have no score, so there is no ROC AUC, no Brier score "
+            "and no recommended threshold",
             remedy='send "score", the probability of the positive class',
         )
 
 
-def _reference(name: str, entry: RegistryEntry | None) -> Iterator[CheckResult]:
+def _check_reference(name: str, entry: RegistryEntry | None) -> Iterator[CheckResult]:
     if entry is not None and entry.reference_id is None:
         yield CheckResult(
             check="drift",
             level="note",
-            message=f"{name}: no reference profile yet, so drift is not judged",
-            remedy="it comes with the end of the reference span; set models.NAME.reference for a shorter one",
+            message=f"{name}: no reference profile yet, so drift is not tested",
+            remedy="it is built at the end of the reference span; set models.NAME.reference for a "
+            "shorter one",
         )

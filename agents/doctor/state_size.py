@@ -1,5 +1,5 @@
-"""How large the state will be: predictions wait in it until their truth can no longer change
-anything.
+"""Estimate of the state's size: each prediction has an entry until its truth can no longer
+change a figure.
 """
 
 from __future__ import annotations
@@ -13,26 +13,25 @@ from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, format_duration
 
-# Measured: 400,000 waiting predictions with ids of 36 characters left 148 bytes each on disk,
-# joined ones as well, and 160 with three segment dimensions (109 and 116 once RocksDB had compacted
-# its files).
+# Measured with 400,000 entries and ids of 36 characters: 148 bytes on disk per entry, joined or not;
+# 160 with three segment dimensions (109 and 116 after RocksDB had compacted its files).
 ENTRY_BYTES = 148
 DIMENSION_BYTES = 4
 LARGE_BYTES = 20 << 30
 
 
 class Load(Struct, frozen=True, kw_only=True):
-    """What comes in of one model.
+    """Rate of predictions and arrival of truths of one model.
 
     Attributes
     ----------
     per_day
         Predictions a day.
     coverage
-        Share of them that gets a truth, in [0, 1]; 0 where it is not known, which makes the
-        estimate an upper bound.
+        Share of them that gets a truth, in [0, 1]; 0 if unknown, which makes the estimate an upper
+        bound.
     delay_ms
-        How long the truth usually takes.
+        Median delay of the truth, in milliseconds.
     """
 
     model_name: str
@@ -42,15 +41,15 @@ class Load(Struct, frozen=True, kw_only=True):
 
 
 def mean_stay_ms(load: Load, settings: ModelConfig) -> float:
-    """How long an entry stays on average: to the horizon without a truth, else until it can no
-    longer be corrected.
+    """Mean life of an entry in milliseconds: to the label horizon without a truth, else to the end
+    of the correction horizon.
     """
     joined = min(load.delay_ms, settings.label_horizon_ms) + settings.correction_horizon_ms
     return load.coverage * joined + (1 - load.coverage) * settings.label_horizon_ms
 
 
 def estimate_state_size(loads: list[Load], config: Config) -> Iterator[CheckResult]:
-    """Predicted entries and bytes on disk, by model and in total."""
+    """Estimate entries and bytes on disk, by model and in total."""
     total = 0.0
     entry_bytes = ENTRY_BYTES + DIMENSION_BYTES * len(config.segments)
     for load in loads:
@@ -58,7 +57,7 @@ def estimate_state_size(loads: list[Load], config: Config) -> Iterator[CheckResu
         stay_ms = mean_stay_ms(load, settings)
         entries = load.per_day * stay_ms / DAY_MS
         total += entries * entry_bytes
-        seen = (
+        coverage = (
             f"{load.coverage:.0%} get a truth"
             if load.coverage
             else "no truth assumed: an upper bound"
@@ -66,23 +65,24 @@ def estimate_state_size(loads: list[Load], config: Config) -> Iterator[CheckResu
         yield CheckResult(
             check="state size",
             level="ok",
-            message=f"{load.model_name}: {load.per_day:,.0f} predictions a day ({seen}), label horizon "
-            f"{format_duration(settings.label_horizon_ms)}: about {entries:,.0f} entries, {_size(entries * entry_bytes)}",
+            message=f"{load.model_name}: {load.per_day:,.0f} predictions a day ({coverage}), label "
+            f"horizon {format_duration(settings.label_horizon_ms)}: about {entries:,.0f} entries, "
+            f"{_size(entries * entry_bytes)}",
         )
     if total > LARGE_BYTES:
         yield CheckResult(
             check="state size",
             level="note",
             message=f"the state will take about {_size(total)} on disk",
-            remedy="shorten label_horizon or correction_horizon where truths come sooner",
+            remedy="shorten label_horizon or correction_horizon if truths arrive sooner",
         )
 
 
 def measured_loads(metrics: list[WindowFigures]) -> list[Load]:
-    """The load by model, read off the figures of a run for segment "all".
+    """The load of each model, from the figures of a run for segment "all".
 
-    Predictions a day come from the tumbling windows of the largest size in the traffic lane that
-    hold any; coverage and delay from the final windows of the decisions lane.
+    The rate is taken from the largest tumbling windows of the traffic lane that have predictions;
+    coverage and delay are taken from the final windows of the decisions lane.
     """
     loads = []
     for name in sorted({record.model_name for record in metrics}):

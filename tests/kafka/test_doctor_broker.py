@@ -67,7 +67,7 @@ def test_producers_that_disagree_are_a_problem_and_a_lag_is_told(
     found = examined(names, tmp_path)
     assert [finding["level"] for finding in found["partitioners"]] == ["ok", "ok"]
     assert {finding["message"] for finding in found["workers"]} == {
-        f"group {names.app}-{kind} has taken nothing yet" for kind in ("join", "downstream")
+        f"group {names.app}-{kind} has read nothing yet" for kind in ("join", "downstream")
     }
 
     send(names, "ground-truth", lambda key: zlib.crc32(key) % 4)
