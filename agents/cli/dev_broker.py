@@ -1,4 +1,4 @@
-"""`driftline dev-broker`: a real Apache Kafka on this machine, for development."""
+"""`driftline dev-broker`: an Apache Kafka broker on this machine, for development."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ _data_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     envvar="DRIFTLINE_BROKER_DATA",
     show_envvar=True,
-    help="Its data directory; without it a folder of the user's.",
+    help="Data directory of the broker; by default a folder in the user's data directory.",
 )
 
 
 @click.group(
     "dev-broker",
-    short_help="Start and stop a real Kafka broker for development.",
+    short_help="Start and stop a Kafka broker for development.",
     epilog=example(
         "driftline dev-broker up", "driftline topics create", "driftline dev-broker down"
     ),
 )
 def dev_broker() -> None:
-    """Run Apache Kafka on this machine: one process, the loopback interface only, its own data
-    directory.
+    """Run Apache Kafka on this machine: one process on the loopback interface.
 
-    Needs Java 17 or newer, and Maven, which fetches Kafka once. Not for production.
+    Needs Java 17 or newer, and Maven, which downloads Kafka once. Not for production.
     """
 
 
 @dev_broker.command(
-    short_help="Start it; does nothing if it runs.",
+    short_help="Start the broker.",
     epilog=example("driftline dev-broker up --port 9093 --data kafka-data"),
 )
 @click.option(
@@ -45,11 +44,11 @@ def dev_broker() -> None:
     type=click.IntRange(1, 65_535),
     default=9092,
     show_default=True,
-    help="Where it listens.",
+    help="Port on which it listens.",
 )
 @_data_option
 def up(port: int, data: Path | None) -> None:
-    """Start the broker and wait until it answers; does nothing if it runs already."""
+    """Start the broker and wait until it answers; no effect if it is running already."""
     from driftline.agents.devbroker import DevBrokerError
 
     broker = _broker(data)
@@ -59,17 +58,19 @@ def up(port: int, data: Path | None) -> None:
     except DevBrokerError as error:
         raise WrongInput(str(error)) from error
     click.echo(
-        f"Kafka {'runs already' if before else 'is up'} at {running.servers} (process {running.pid}, data in {broker.folder})"
+        f"Kafka {'is already running' if before else 'is up'} at {running.servers} "
+        f"(process {running.pid}, data in {broker.folder})"
     )
     click.echo(f"console tools: {broker.tools}")
 
 
 @dev_broker.command(
-    short_help="End it; topics stay.", epilog=example("driftline dev-broker down --data kafka-data")
+    short_help="Stop the broker; topics stay.",
+    epilog=example("driftline dev-broker down --data kafka-data"),
 )
 @_data_option
 def down(data: Path | None) -> None:
-    """End the broker that `up` started, and no other process.
+    """Stop the broker that `up` started.
 
     Its topics stay in the data directory.
     """
@@ -77,18 +78,18 @@ def down(data: Path | None) -> None:
 
     broker = _broker(data)
     try:
-        ended = broker.down()
+        was_running = broker.down()
     except DevBrokerError as error:
         raise WrongInput(str(error)) from error
-    click.echo("Kafka is down" if ended else f"no broker of {broker.folder} is running")
+    click.echo("Kafka is down" if was_running else f"no broker of {broker.folder} is running")
 
 
 @dev_broker.command(
-    short_help="Say whether it runs.", epilog=example("driftline dev-broker status")
+    short_help="Say whether the broker is running.", epilog=example("driftline dev-broker status")
 )
 @_data_option
 def status(data: Path | None) -> int:
-    """Say whether the broker runs and answers; ends with 1 if it does not."""
+    """Say whether the broker is running and answers; ends with 1 if not."""
     from driftline.agents.devbroker import DevBrokerError
     from driftline.agents.kafka.broker.connection import BrokerError, Connection
     from driftline.schemas.settings import Config
@@ -98,7 +99,7 @@ def status(data: Path | None) -> int:
         running = broker.running()
         if running is None:
             click.echo(
-                f"no broker of {broker.folder} is running; start it with driftline dev-broker up"
+                f"no broker of {broker.folder} is running; start it: driftline dev-broker up"
             )
             return 1
         metadata = Connection(Config(), running.servers, environment={}).reach()
@@ -106,7 +107,8 @@ def status(data: Path | None) -> int:
         click.echo(str(error), err=True)
         return 1
     click.echo(
-        f"Kafka answers at {running.servers} (process {running.pid}, {len(metadata.topics)} topics, data in {broker.folder})"
+        f"Kafka answers at {running.servers} (process {running.pid}, "
+        f"{len(metadata.topics)} topics, data in {broker.folder})"
     )
     click.echo(f"console tools: {broker.tools}")
     return 0
@@ -118,13 +120,11 @@ def status(data: Path | None) -> int:
 )
 @_data_option
 def tools(data: Path | None) -> None:
-    """Print the folder with Kafka's console tools: kafka-console-consumer, kafka-consumer-groups
-    and others.
-    """
+    """Print the folder of Kafka's console tools, such as kafka-console-consumer."""
     folder = _broker(data).tools
     if not folder.is_dir():
         raise WrongInput(
-            f"{folder} is not there yet; start the broker first: driftline dev-broker up"
+            f"{folder} does not exist yet; start the broker first: driftline dev-broker up"
         )
     click.echo(folder)
 
@@ -135,6 +135,6 @@ def _broker(data: Path | None) -> DevBroker:
         from driftline.agents.devbroker.broker import default_folder
     except ImportError as error:
         raise WrongInput(
-            f'{error.name} is missing; the broker needs the extra "kafka": pip install "driftline[kafka]"'
+            f'{error.name} is missing; install the extra "kafka": pip install "driftline[kafka]"'
         ) from error
     return DevBroker(data or default_folder())

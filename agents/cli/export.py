@@ -1,4 +1,4 @@
-"""`driftline export`: the topics of a broker as a recorded log on disk."""
+"""`driftline export`: write the topics of a broker to a recorded log."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Moment(click.ParamType):
-    """A time as on the topics, in ms since the epoch."""
+    """A time in RFC 3339, converted to milliseconds since the epoch."""
 
     name = "TIME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read RFC 3339 text."""
+        """Parse the text of an option."""
         from driftline.schemas.times import parse_time
 
         try:
             return parse_time(value)
         except ValueError as error:
             self.fail(
-                f"{value!r} is no time ({error}); write one like 2026-11-21T10:00:00Z", param, ctx
+                f"{value!r} is not a time ({error}); an example is 2026-11-21T10:00:00Z", param, ctx
             )
 
 
 def range_options(command: F) -> F:
     """`--since` and `--until`."""
-    until = "Only records that the broker took before this time."
+    until = "Only records before this time."
     command = click.option("--until", "until_ms", type=Moment(), help=until)(command)
-    since = "Only records that the broker took at or after this time (Kafka's own timestamp, not event time)."
+    since = "Only records at or after this time, by the broker's timestamp (not the event time)."
     return click.option("--since", "since_ms", type=Moment(), help=since)(command)
 
 
@@ -75,18 +75,17 @@ def export(
     until_ms: int | None,
     as_json: bool,
 ) -> None:
-    """Write all input and output topics of a broker to a folder, one file a topic.
+    """Write all input and output topics of a broker to a folder, one file per topic.
 
-    A replay of the folder sees exactly what the live run saw. Provisional results are left out: a
-    replay writes none.
+    A replay of the folder reads exactly what the live run read. Provisional results are left out,
+    since a replay emits none.
     """
     log = export_log(read_config(config), broker, out, since_ms, until_ms)
     if as_json:
         print_json(log)
         return
-    click.echo(
-        f"wrote {', '.join(f'{number(count)} {topic}' for topic, count in log.records.items() if count) or 'nothing'} to {out}"
-    )
+    counts = [f"{number(count)} {topic}" for topic, count in log.records.items() if count]
+    click.echo(f"wrote {', '.join(counts) or 'nothing'} to {out}")
     click.echo(
         f"replay it: driftline replay {out}"
         + (f" --config {config}" if config else "")
@@ -97,12 +96,12 @@ def export(
 def export_log(
     settings: Any, broker: str | None, out: Path, since_ms: int | None, until_ms: int | None
 ) -> LogFile:
-    """Export with progress on the terminal's error stream.
+    """Export a range of the topics, with progress on standard error if it is a terminal.
 
     Raises
     ------
     WrongInput
-        If the broker does not answer or the folder is in use.
+        If the broker does not answer or the folder is not empty.
     """
     from driftline.agents.kafka.tools.export import ExportError
     from driftline.agents.kafka.tools.export import export as run
@@ -113,11 +112,11 @@ def export_log(
         target.status("reading") if target.is_terminal else nullcontext() as status,
     ):
 
-        def told(topic: str, lines: int) -> None:
+        def show(topic: str, lines: int) -> None:
             if status is not None:
                 status.update(f"{topic}: {number(lines)}")
 
         try:
-            return run(connection, out, since_ms=since_ms, until_ms=until_ms, told=told)
+            return run(connection, out, since_ms=since_ms, until_ms=until_ms, told=show)
         except ExportError as error:
             raise WrongInput(str(error)) from error

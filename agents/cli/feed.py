@@ -1,4 +1,4 @@
-"""`driftline feed`: a recorded log onto the topics of a broker."""
+"""`driftline feed`: send a recorded log to the input topics of a broker."""
 
 from __future__ import annotations
 
@@ -32,17 +32,16 @@ from driftline.agents.cli.output import (
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     metavar="N",
-    help="Records a second at most; as fast as it goes without.",
+    help="At most this many records per second; by default no limit.",
 )
 @json_option
 def feed(
     log: Path, config: Path | None, broker: str | None, rate: float | None, as_json: bool
 ) -> None:
-    """Send the predictions, truths and registry commands of the folder LOG to the input topics, in
-    the order of their event times.
+    """Send predictions, truths and registry commands of the folder LOG in event-time order.
 
-    Workers take recorded history for what it is with clock = "data" under [run]; when everything is
-    sent, `driftline finish` lets time run on until every window is final.
+    For recorded history, run the workers with clock = "data" under [run]. When the log has been
+    sent, `driftline finish` advances time until every window is final.
     """
     from driftline.agents.kafka.broker.topics import TopicsRefused
     from driftline.agents.kafka.tools.send_log import feed as send
@@ -55,12 +54,12 @@ def feed(
         target.status("sending") if target.is_terminal else nullcontext() as status,
     ):
 
-        def told(sent: int, at_ms: int) -> None:
+        def show(sent: int, at_ms: int) -> None:
             if status is not None:
                 status.update(f"sent {number(sent)} records, up to {format_time(at_ms)}")
 
         try:
-            counts = send(connection, log, per_second=rate, told=told)
+            counts = send(connection, log, per_second=rate, told=show)
         except (LogError, TopicsRefused) as error:
             raise WrongInput(str(error)) from error
     if as_json:

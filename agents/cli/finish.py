@@ -1,4 +1,4 @@
-"""`driftline finish`: time runs on until every window of a recorded history is final."""
+"""`driftline finish`: advance time until every window of a recorded history is final."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from driftline.agents.cli.output import WrongInput, console, example
 
 
 @click.command(
-    short_help="Let time run on after recorded history was fed.",
+    short_help="Advance time after a recorded history until its windows are final.",
     epilog=example(
         "driftline feed trial/sample-log --config driftline.toml",
         "driftline finish --config driftline.toml",
@@ -27,13 +27,13 @@ from driftline.agents.cli.output import WrongInput, console, example
     default=300,
     show_default=True,
     metavar="SECONDS",
-    help="Longest wait without an answer.",
+    help="Give up after this time without an answer from any task.",
 )
 def finish(config: Path | None, broker: str | None, timeout: float) -> None:
-    """Ask the workers to let time run on until every window of what was fed is final, and wait
-    until they have.
+    """Ask the workers to advance time until every window is final, and wait for them.
 
-    For recorded history: clock = "data" under [run]. What is sent afterwards is late.
+    For recorded history, with clock = "data" under [run]. Records that are sent afterwards are
+    late.
     """
     from driftline.agents.kafka.tools.finish import FinishError
     from driftline.agents.kafka.tools.finish import finish as run
@@ -45,7 +45,7 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
         target.status("asking") if target.is_terminal else nullcontext() as status,
     ):
 
-        def told(left: int, total: int) -> None:
+        def show(left: int, total: int) -> None:
             if status is not None:
                 status.update(f"{total - left} of {total} tasks have answered")
 
@@ -54,11 +54,12 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
                 connection,
                 settings,
                 timeout_s=timeout,
-                told=told,
+                told=show,
                 slow=lambda why: click.echo(why, err=True),
             )
         except FinishError as error:
             raise WrongInput(str(error)) from error
     click.echo(
-        f"the history ends at {format_time(done.ended_ms or 0)}; every window is final, up to {format_time(done.end_ms or 0)}"
+        f"the history ends at {format_time(done.ended_ms or 0)}; "
+        f"every window is final, up to {format_time(done.end_ms or 0)}"
     )

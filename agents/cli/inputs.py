@@ -1,6 +1,4 @@
-"""What verbs are handed to work on, the configuration and the output of a run: where they lie, and
-what is said when they are wrong.
-"""
+"""Inputs that verbs share: the configuration and the output folder of a run."""
 
 from __future__ import annotations
 
@@ -26,17 +24,17 @@ def config_option(command: F) -> F:
         type=click.Path(path_type=Path, dir_okay=False),
         envvar="DRIFTLINE_CONFIG",
         show_envvar=True,
-        help="Configuration; without it the defaults apply.",
+        help="Configuration file; by default the built-in defaults.",
     )(command)
 
 
 def read_config(path: Path | None) -> Config:
-    """The configuration, rules and tuners included.
+    """Read and check the configuration, including the parameters of rules and tuners.
 
     Raises
     ------
     WrongInput
-        With the place in the file.
+        If it is invalid; the message names the place in the file.
     """
     from driftline.agents.configuration import checked_config
     from driftline.schemas.config import ConfigError
@@ -49,7 +47,7 @@ def read_config(path: Path | None) -> Config:
 
 @contextmanager
 def report_read_errors() -> Iterator[None]:
-    """Turn what is wrong with an output folder into a message and exit code 2."""
+    """Turn a `ReadError` of an output folder into a message and exit code 2."""
     from driftline.agents.output_folder import ReadError
 
     try:

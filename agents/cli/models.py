@@ -1,4 +1,4 @@
-"""`driftline models`: which versions are watched, and what is in force for each."""
+"""`driftline models`: model versions with their registry entry, predictions and firing alerts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One model version: what the registry says, and how often it has predicted until when."""
+    """One model version: its registry entry, its predictions so far and its firing alerts."""
 
     model_name: str
     model_version: str
@@ -44,7 +44,7 @@ class Row:
 
 @click.group()
 def models() -> None:
-    """What is known about the watched models."""
+    """List the monitored models."""
 
 
 @models.command("list", epilog=example("driftline models list --out driftline-out"))
@@ -54,7 +54,7 @@ def models() -> None:
 def list_models(
     out: Path, model_name: str | None, model_version: str | None, as_json: bool
 ) -> None:
-    """List model versions with stage, threshold, predictions so far and firing alerts."""
+    """List model versions with stage, threshold, predictions and firing alerts."""
     from driftline.agents.output_folder import Output, Selection, latest
 
     with report_read_errors():
@@ -127,19 +127,18 @@ def list_models(
 
 
 class Traffic:
-    """How many predictions each version made, and until when: sums over its windows that do not
-    overlap.
+    """Number of predictions and latest window end of each version, from its tumbling windows.
 
-    Windows of every size say the same, but at the end of an unfinished run the small ones know
-    more.
+    The windows of one size add up to all predictions. The sums of several sizes differ only at the
+    end of an unfinished run, where the smaller windows have counted more; the largest sum is used.
     """
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str], dict[str, int]] = {}
         self.until: dict[tuple[str, str], EpochMs] = {}
 
-    def add(self, record: WindowFigures) -> None:
-        """Take a figure into account if it counts traffic."""
+    def add(self, record: Metric) -> None:
+        """Add a record of the traffic lane; other records are ignored."""
         if record.lane != "traffic" or record.kind != "tumbling" or not record.n_predictions:
             return
         version = (record.model_name, record.model_version)
@@ -150,5 +149,5 @@ class Traffic:
         )
 
     def predictions(self, version: tuple[str, str]) -> int:
-        """All predictions of a version."""
+        """Predictions of a version so far."""
         return max(self._sums.get(version, {}).values(), default=0)

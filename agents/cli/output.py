@@ -68,7 +68,7 @@ def model_options(command: F) -> F:
 
 
 def example(*lines: str) -> str:
-    """The epilog of a help text, as written."""
+    """The examples of a help text, one command per line."""
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
@@ -260,8 +260,8 @@ def wrap(text: str, width: int, indent: str = "", hanging_indent: str = "") -> s
 
 
 def number(value: float | int | None) -> str:
-    """A number for a table cell: integers with thousands separators, small floats to three decimals,
-    "-" for None.
+    """A number for a table cell: integers with separators, small floats to three decimals, "-" for
+    None.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""`driftline performance`: the newest figures of every model version, with what they rest on."""
+"""`driftline performance`: the newest figures of each model version, with their intervals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ USUAL = ("accuracy", "precision", "recall", "f1", "roc_auc")
 
 @click.group()
 def performance() -> None:
-    """How good the models are."""
+    """Show figures of the models."""
 
 
 @performance.command(
@@ -57,13 +57,13 @@ def performance() -> None:
     "--maturity",
     default="last",
     show_default=True,
-    help='A rung of the ladder, "last" for the last one announced, or "all".',
+    help='A rung of the maturity ladder, "last" for the last one emitted, or "all".',
 )
 @click.option(
     "--metric",
     "metrics",
     multiple=True,
-    help=f"Which metrics to show; may be repeated. Without it: {', '.join(USUAL)}.",
+    help=f"Metric to show; repeatable. By default: {', '.join(USUAL)}.",
 )
 @out_option
 @json_option
@@ -78,9 +78,9 @@ def summary(
     metrics: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Show the newest complete window of each kind, with intervals.
+    """Show the newest complete window of each kind, with 95 % intervals.
 
-    A figure that cannot be given says why: no truth yet, too few rows, no score.
+    In place of a metric without a value stands the reason: no truth yet, too few rows, no score.
     """
     from driftline.agents.output_folder import Output, Selection
 
@@ -100,7 +100,7 @@ def summary(
     for name in metrics:
         if records and name not in known:
             raise WrongInput(
-                f'none of these figures has a metric "{name}"; they have {", ".join(known) or "none"}'
+                f'no figure has a metric "{name}"; there are {", ".join(known) or "none"}'
             )
     if as_json:
         print_json(records)
@@ -113,7 +113,7 @@ def summary(
     else:
         print_figures(records, shown)
     if any(not record.final for record in records):
-        click.echo("* truths may still arrive; a later rung will say more")
+        click.echo("* not final: truths may still arrive, a later rung counts more of them")
 
 
 def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
@@ -146,8 +146,8 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
             click.echo(wrap(text, width, "  ", " " * 21))
 
 
-def rung(record: WindowFigures) -> str:
-    """The maturity of a figure, with a star where it is not the last word."""
+def rung(record: Metric) -> str:
+    """The maturity of a record, with a star unless it is final."""
     return (record.maturity or "-") + ("" if record.final else " *")
 
 
@@ -169,7 +169,7 @@ def newest(records: Iterable[WindowFigures]) -> list[WindowFigures]:
 
 
 def most_mature(records: list[WindowFigures]) -> list[WindowFigures]:
-    """Of each series and window kind the record of the last rung."""
+    """The record of the last rung of each series and window kind."""
     from driftline.agents.output_folder import latest
 
     return latest(
@@ -184,15 +184,15 @@ def most_mature(records: list[WindowFigures]) -> list[WindowFigures]:
     )
 
 
-def rung_order(record: WindowFigures) -> int:
-    """Rungs by their delay; a lane without a ladder has one place."""
+def rung_order(record: Metric) -> int:
+    """Sort key of a rung: its delay in milliseconds; 0 in a lane without a ladder."""
     from driftline.schemas.times import parse_duration
 
     return parse_duration(record.maturity) if record.maturity else 0
 
 
-def window_order(record: WindowFigures) -> tuple[int, int, str]:
-    """Windows by kind, then by size."""
+def window_order(record: Metric) -> tuple[int, int, str]:
+    """Sort key of a window: kind, size, name."""
     from driftline.schemas.times import parse_duration
 
     size, _, _ = record.window.partition("/")
@@ -200,8 +200,8 @@ def window_order(record: WindowFigures) -> tuple[int, int, str]:
     return KINDS.index(record.kind), length, record.window
 
 
-def figure(record: WindowFigures, name: str, *, between: str) -> str:
-    """A metric, `between` and its interval; or why there is no value."""
+def figure(record: Metric, name: str, *, between: str) -> str:
+    """A metric, `between` and its interval; the reason if there is no value."""
     if name not in record.metrics:
         return "-"
     value = record.metrics[name]

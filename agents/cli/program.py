@@ -1,4 +1,4 @@
-"""The group of all verbs, and what is the same for each: version, help, exit codes, interruption."""
+"""The group of all verbs, with --version, help, exit codes and the handling of interruption."""
 
 from __future__ import annotations
 
@@ -31,12 +31,14 @@ INTERRUPTED = 130
 
 
 class Program(click.Group):
-    """A group that ends an interrupted run with one line and code 130, and a closed pipe without a
-    word.
+    """A group that turns expected failures into one line on standard error and an exit code.
+
+    An interrupted run ends with 130, an error of the operating system with 2, and a closed pipe
+    with 0 and no message.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Run a command line to its end, arguments as click's; always leaves by `SystemExit`."""
+        """Run a command line, with click's arguments; always raises `SystemExit`."""
         kwargs["standalone_mode"] = False
         try:
             code = super().main(*args, **kwargs)
@@ -48,40 +50,36 @@ class Program(click.Group):
             click.echo("driftline: interrupted", err=True)
             code = INTERRUPTED
         except BrokenPipeError:
-            # The reader has what it wanted (`driftline alerts list | head`); closing stdout again
-            # would complain.
-            _drop_output()
+            # The reader has ended (`driftline alerts list | head`).
+            _discard_output()
             code = 0
         except OSError as error:
-            # What an operating system refuses (a full disk, a missing right) is no fault of the
-            # program: no traceback.
+            # A full disk or a missing permission is no fault of the program: no traceback.
             click.echo(f"driftline: {os_error_message(error)}", err=True)
-            _drop_output()
+            _discard_output()
             code = WrongInput.exit_code
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def os_error_message(error: OSError) -> str:
-    """What the operating system refused, and what to do about it.
+    """The file, the reason and the remedy of an error of the operating system.
 
     Examples
     --------
     >>> os_error_message(OSError(28, "No space left on device", "out/metrics.jsonl"))
-    'out/metrics.jsonl: No space left on device; make room and call again: a replay goes on where it stopped'
+    'out/metrics.jsonl: No space left on device; free some space and run again: a replay resumes'
     >>> os_error_message(PermissionError(13, "Permission denied", "/out"))
     '/out: Permission denied'
     """
     place = f"{error.filename}: " if error.filename else ""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return f"{place}{error.strerror or error}" + (
-        "; make room and call again: a replay goes on where it stopped" if full else ""
+        "; free some space and run again: a replay resumes" if full else ""
     )
 
 
-def _drop_output() -> None:
-    """Send what is still in the buffer of standard output nowhere, or the interpreter would
-    complain at its end.
-    """
+def _discard_output() -> None:
+    """Discard the buffer of standard output; flushing it at exit would raise again."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -98,8 +96,8 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     cls=Program,
     name="driftline",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done; 1 done and problems found; 2 wrong call, configuration or input; 130 interrupted. "
-    "NO_COLOR switches colours off.",
+    epilog="Exit codes: 0 success; 1 success with problems found; 2 wrong call, configuration or "
+    "input; 130 interrupted. NO_COLOR switches colours off, COLUMNS sets the width of tables.",
 )
 @click.option(
     "--version",
@@ -110,12 +108,12 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     help="Show the version and exit.",
 )
 def driftline() -> None:
-    """Watch deployed models while their ground truth is still arriving.
+    """Monitor deployed models while their ground truth is still arriving.
 
     \b
     Start here:
-      driftline demo            a model through a year of real flights
-      driftline init trial      a configuration and a sample log of your own
+      driftline demo            replay a year of real flights with a model that predicts delays
+      driftline init trial      write a configuration and a sample log to try things on
     """
 
 

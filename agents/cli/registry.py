@@ -1,4 +1,4 @@
-"""`driftline registry`: who changed what, and how things stood at a time."""
+"""`driftline registry`: the history of changes, and the entries in force at a time."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def registry() -> None:
-    """What is in force, and how it came about."""
+    """Show the history of the registry."""
 
 
 @registry.command("history", epilog=example("driftline registry history --model churn"))
 @model_options
-@click.option("--accepted", is_flag=True, help="Leave out what was rejected.")
+@click.option("--accepted", is_flag=True, help="Leave out rejected commands.")
 @out_option
 @json_option
 def show_history(
@@ -66,7 +66,7 @@ def show_history(
             )
             for event in events
         ],
-        empty=f"nothing was changed in {out}",
+        empty=f"no registry events in {out}",
     )
 
 
@@ -132,7 +132,7 @@ def show_as_of(
             )
             for entry in entries
         ],
-        empty=f"nothing was registered by {time}",
+        empty=f"no model version was registered by {time}",
         optional=("Reference", "Registered", "Revision"),
     )
 
@@ -141,9 +141,7 @@ LONGEST_VALUE = 40
 
 
 def change(event: RegistryEvent) -> str:
-    """What an event changed, a line for each field: before and after where they are short, else
-    only that it did.
-    """
+    """The changed fields of an event, one per line, with old and new value if they are short."""
     parts = []
     for version, fields in sorted((event.after or {}).items()):
         before = (event.before or {}).get(version) or {}

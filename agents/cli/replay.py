@@ -1,4 +1,4 @@
-"""`driftline replay`: a recorded log through the pipeline, with progress and resume."""
+"""`driftline replay`: run a recorded log through the pipeline; resumes an interrupted run."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ PARTITIONS = 8
     short_help="Run a recorded log through the pipeline.",
     epilog=example(
         "driftline replay trial/sample-log --config trial/driftline.toml --out trial/out",
-        "driftline replay --from-broker localhost:9092 --since 2026-11-01T00:00:00Z --config driftline.toml --out backtest",
-        "driftline replay table.csv --map label=y_true --map score=p --map model_name==churn --map model_version==1 --out out",
+        "driftline replay --from-broker localhost:9092 --since 2026-11-01T00:00:00Z --out backtest",
+        "driftline replay table.csv --map label=y_true --map score=p --map model_name==churn \\",
+        "  --map model_version==1 --out out",
     ),
 )
 @click.argument("source", type=click.Path(path_type=Path, exists=True), required=False)
@@ -43,38 +44,39 @@ PARTITIONS = 8
 @click.option(
     "--from-broker",
     metavar="HOST:PORT",
-    help="Read the topics of a broker instead of SOURCE; they are kept in OUT.log.",
+    help="Read the topics of a broker instead of SOURCE; the log is kept in OUT.log.",
 )
 @range_options
 @click.option(
     "--partitions",
     type=click.IntRange(min=1, max=1024),
-    help=f"Partitions of the input topics; those of the topics for an exported log, else {PARTITIONS}.",
+    help=f"Partitions of the input topics; by default as exported, else {PARTITIONS}.",
 )
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
     default=10_000,
     show_default=True,
-    help="Lines in a step; decides speed and memory only.",
+    help="Lines per step; affects speed and memory, not the results.",
 )
 @click.option(
     "--open-end",
     is_flag=True,
-    help="Stop at the last record instead of letting time run on until every window is final; commands for later are not carried out.",
+    help="Stop at the last record instead of advancing time until every window is final; later "
+    "commands are not executed.",
 )
 @click.option(
     "--follow",
     is_flag=True,
-    help="Follow the recorded registry decisions instead of deciding anew by the times of the commands; by the clock on the wall a live "
-    "run carries them out as it reads them.",
+    help="Apply the recorded registry events instead of executing the commands at their times; "
+    "for exports of a live run, which executes commands as it reads them.",
 )
 @click.option(
     "--map",
     "mapping",
     multiple=True,
     metavar="FIELD=COLUMN",
-    help="Column of a table for a field, or FIELD==VALUE; repeatable.",
+    help="Column of a table for a field, or a constant: FIELD==VALUE; repeatable.",
 )
 @json_option
 def replay(
@@ -91,11 +93,11 @@ def replay(
     mapping: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Run a recorded log through the pipeline, or go on with a run that was stopped.
+    """Run a recorded log through the pipeline, or resume an interrupted run.
 
     SOURCE is a folder with predictions.jsonl and ground-truth.jsonl, or a table (.csv, .parquet)
-    with a row per prediction. The same call on the same output folder goes on where it stopped;
-    another input or configuration is refused. Ends with 1 if every line was refused.
+    with one row per prediction. The same call on the same output folder resumes the run; another
+    input or configuration needs another folder. Ends with 1 if every row was rejected.
     """
     from driftline.agents.inprocess.replay import replay as run
     from driftline.agents.inprocess.run_identity import RunRefused
@@ -107,7 +109,9 @@ def replay(
     if (source is None) == (from_broker is None) or (
         source and (since_ms, until_ms) != (None, None)
     ):
-        raise WrongInput("give either SOURCE, or --from-broker with or without --since and --until")
+        raise WrongInput(
+            "name either SOURCE, or --from-broker (with or without --since and --until)"
+        )
     columns = dict(_parse_mapping(text) for text in mapping)
     try:
         source = source or log_from_broker(
@@ -136,8 +140,8 @@ def replay(
         _print_summary(summary, out)
     if summary.nothing_accepted:
         click.echo(
-            f"driftline: every line was refused, so there is nothing to show; the reasons are in {out}/*.dlq.jsonl, and driftline schema "
-            "validate FILE explains each",
+            f"driftline: every row was rejected; the reasons are in {out}/*.dlq.jsonl, "
+            "and driftline schema validate FILE explains each",
             err=True,
         )
         return 1
@@ -147,12 +151,12 @@ def replay(
 def log_from_broker(
     settings: Config, broker: str | None, folder: Path, since_ms: int | None, until_ms: int | None
 ) -> Path:
-    """The log of a range of topics, read from the broker unless an earlier call has done so.
+    """Export a range of the topics, unless an earlier call has done so.
 
     Raises
     ------
     WrongInput
-        If the folder holds something else.
+        If the folder holds another range.
     """
     from driftline.agents.recorded.export_manifest import log_file
 
@@ -161,7 +165,7 @@ def log_from_broker(
         export_log(settings, broker, folder, since_ms, until_ms)
     elif (log.since_ms, log.until_ms) != (since_ms, until_ms):
         raise WrongInput(
-            f"{folder} holds another range of the topics; delete it, or name another output folder with --out"
+            f"{folder} holds another range of the topics; delete it, or choose another --out"
         )
     return folder
 
@@ -170,7 +174,7 @@ def _parse_mapping(text: str) -> tuple[str, str]:
     field, equals, column = text.partition("=")
     if not (field and equals and column):
         raise click.BadParameter(
-            f"{text!r} is not FIELD=COLUMN or FIELD==VALUE, for example label=y_true",
+            f"{text!r} is neither FIELD=COLUMN nor FIELD==VALUE; an example is label=y_true",
             param_hint="--map",
         )
     return field, column
@@ -178,7 +182,7 @@ def _parse_mapping(text: str) -> tuple[str, str]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on the terminal's error stream; nothing where nobody looks."""
+    """A progress bar on standard error; None unless that is a terminal."""
     target = console(stderr=True)
     if not target.is_terminal:
         yield None
@@ -221,15 +225,15 @@ def _print_summary(summary: ReplaySummary, out: Path) -> None:
         f"{number(count)} {topic}" for topic, count in sorted(summary.written.items()) if count
     )
     if summary.already_finished:
-        click.echo(f"{out} is complete already; nothing was done")
+        click.echo(f"{out} is complete already; nothing to do")
     else:
-        click.echo(f"read {read}" + (" (went on from an earlier run)" if summary.resumed else ""))
+        click.echo(f"read {read}" + (" (resumed an earlier run)" if summary.resumed else ""))
         click.echo(f"took {summary.elapsed_s:.1f} s, {summary.cpu_s:.1f} s of CPU")
     if summary.first_event and summary.last_event:
         click.echo(f"event time {summary.first_event} to {summary.last_event}")
     click.echo(f"wrote {written or 'nothing'} to {out}")
     for topic, reasons in sorted(summary.refused.items()):
         why = ", ".join(f"{number(count)} {reason}" for reason, count in sorted(reasons.items()))
-        click.echo(f"refused {why}: see {out / f'{topic}.dlq.jsonl'}")
+        click.echo(f"rejected {why}: see {out / f'{topic}.dlq.jsonl'}")
     for note in summary.notes:
         click.echo(f"note: {note}")

@@ -1,4 +1,4 @@
-"""`driftline schema`: what a record must look like, and whether a file's records do."""
+"""`driftline schema`: the schemas of the topics, and the validation of a file against them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def schema() -> None:
-    """What records look like."""
+    """Export the schemas of the topics, and validate files."""
 
 
 @schema.command(epilog=example("driftline schema export docs/schemas"))
@@ -38,20 +38,20 @@ def export(folder: Path) -> None:
     )
 )
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--topic", help="What the lines are; without it the file name says so.")
+@click.option("--topic", help="Topic of the lines; by default the name of the file.")
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
     default=20,
     show_default=True,
-    help="Refused lines to show; 0 shows all.",
+    help="Number of rejected lines to show; 0 shows all.",
 )
 @json_option
 def validate(file: Path, topic: str | None, limit: int, as_json: bool) -> int:
-    """Read FILE as the pipeline would and say what is wrong, line by line.
+    """Decode FILE as the pipeline does and report each invalid line.
 
-    Tells which names of other systems were understood and which fields nobody reads. Ends with 1 if
-    a line is refused.
+    Also lists the field names of other systems that were accepted as aliases, and the fields that
+    are ignored. Ends with 1 if a line is invalid.
     """
     from driftline.agents.recorded.lines import LogError
     from driftline.schemas.explain import EXPLAINED
@@ -64,7 +64,7 @@ def validate(file: Path, topic: str | None, limit: int, as_json: bool) -> int:
         )
     report = _Report(limit)
     try:
-        for offset, explanation in enumerate(_explained(file, topic)):
+        for offset, explanation in enumerate(_explain_lines(file, topic)):
             report.add(offset, explanation)
             if explanation.error and not as_json and report.shown(offset):
                 click.echo(f"line {offset + 1}: {explanation.reason}: {explanation.error}")
@@ -73,11 +73,11 @@ def validate(file: Path, topic: str | None, limit: int, as_json: bool) -> int:
     if as_json:
         print_json({"file": str(file), "topic": topic, **report.document()})
     else:
-        report.tell(topic)
+        report.print(topic)
     return 1 if report.reasons else 0
 
 
-def _explained(file: Path, topic: str) -> Iterator[Explanation]:
+def _explain_lines(file: Path, topic: str) -> Iterator[Explanation]:
     from driftline.agents.recorded.lines import LineFile
     from driftline.schemas.explain import explain
     from driftline.schemas.settings import Config
@@ -90,7 +90,7 @@ def _explained(file: Path, topic: str) -> Iterator[Explanation]:
 
 
 class _Report:
-    """What was found in the lines so far."""
+    """Counts and rejected lines of a file."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -98,17 +98,17 @@ class _Report:
         self.reasons: Counter[str] = Counter()
         self.aliases: Counter[tuple[str, str]] = Counter()
         self.ignored: Counter[str] = Counter()
-        self.refused: list[dict[str, Any]] = []
+        self.rejected: list[dict[str, Any]] = []
 
     def add(self, offset: int, explanation: Explanation) -> None:
-        """Take one line into account; only the first refusals are kept."""
+        """Count one line; the first `limit` rejected ones are kept."""
         self.lines += 1
         self.aliases.update(explanation.aliases.items())
         self.ignored.update(explanation.ignored)
         if explanation.error is not None:
             self.reasons[str(explanation.reason)] += 1
-            if not self.limit or len(self.refused) < self.limit:
-                self.refused.append(
+            if not self.limit or len(self.rejected) < self.limit:
+                self.rejected.append(
                     {
                         "line": offset + 1,
                         "offset": offset,
@@ -118,16 +118,16 @@ class _Report:
                 )
 
     def shown(self, offset: int) -> bool:
-        """Whether this refusal is among the first."""
-        return bool(self.refused) and self.refused[-1]["offset"] == offset
+        """Whether the line at this offset was kept as one of the first rejected ones."""
+        return bool(self.rejected) and self.rejected[-1]["offset"] == offset
 
     def document(self) -> dict[str, Any]:
-        """For machines."""
+        """The report as a JSON document."""
         return {
             "lines": self.lines,
             "accepted": self.lines - self.reasons.total(),
             "reasons": dict(self.reasons),
-            "refused": self.refused,
+            "refused": self.rejected,
             "aliases": {
                 alias: {"means": name, "lines": count}
                 for (alias, name), count in self.aliases.items()
@@ -135,17 +135,20 @@ class _Report:
             "ignored": dict(self.ignored),
         }
 
-    def tell(self, topic: str) -> None:
-        """For people."""
-        refused = self.reasons.total()
-        if refused > len(self.refused):
+    def print(self, topic: str) -> None:
+        """Print the report."""
+        rejected = self.reasons.total()
+        if rejected > len(self.rejected):
             click.echo(
-                f"... and {number(refused - len(self.refused))} more refused lines; --limit 0 shows all"
+                f"... and {number(rejected - len(self.rejected))} more invalid lines; "
+                "--limit 0 shows all"
             )
-        click.echo(f"{number(self.lines - refused)} of {number(self.lines)} lines are good {topic}")
+        click.echo(
+            f"{number(self.lines - rejected)} of {number(self.lines)} lines are valid {topic}"
+        )
         for (alias, name), count in sorted(self.aliases.items()):
-            click.echo(f'understood "{alias}" as {name} ({number(count)} lines)')
+            click.echo(f'alias "{alias}" was read as {name} ({number(count)} lines)')
         for name, count in sorted(self.ignored.items()):
-            click.echo(f'nobody reads "{name}" ({number(count)} lines)')
+            click.echo(f'field "{name}" is ignored ({number(count)} lines)')
         for reason, count in sorted(self.reasons.items()):
-            click.echo(f"refused {number(count)}: {reason}")
+            click.echo(f"rejected {number(count)}: {reason}")

@@ -1,4 +1,4 @@
-"""`driftline topics`: the topics on the broker, from the one table in `schemas`."""
+"""`driftline topics`: create, list and check the topics on a broker."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _partition_options(command: F) -> F:
     counts = click.IntRange(1, 1024)
-    later = "Partitions of all other topics, instead of kafka.partitions."
-    command = click.option("--result-partitions", type=counts, metavar="N", help=later)(command)
+    results = "Partitions of all other topics, instead of kafka.partitions."
+    command = click.option("--result-partitions", type=counts, metavar="N", help=results)(command)
     inputs = "Partitions of predictions, ground-truth and ticks, instead of kafka.input_partitions."
     return click.option("--partitions", type=counts, metavar="N", help=inputs)(command)
 
@@ -35,7 +35,7 @@ def topics() -> None:
 
 
 @topics.command(
-    short_help="Make the topics that are missing.",
+    short_help="Create the missing topics.",
     epilog=example(
         "driftline topics create",
         "driftline topics create --config driftline.toml --broker broker:9092",
@@ -47,22 +47,22 @@ def topics() -> None:
 def create(
     config: Path | None, broker: str | None, partitions: int | None, result_partitions: int | None
 ) -> int:
-    """Make the topics that are missing, then check all; a topic that is there is never changed.
+    """Create the missing topics, then check all; an existing topic is never changed.
 
-    Replication comes from kafka.replication_factor and kafka.min_insync_replicas. A worker has to
-    be told the same numbers of partitions by its configuration.
+    Replication comes from kafka.replication_factor and kafka.min_insync_replicas. The workers'
+    configuration needs the same numbers of partitions.
     """
     from driftline.agents.kafka.broker import topics as table
 
     with open_connection(
         _config_with_partitions(config, partitions, result_partitions), broker
     ) as connection:
-        made = table.create(connection)
-        for name in made:
-            click.echo(f"made {name}")
-        if not made:
-            click.echo("all topics are there")
-        return _said(table.check(connection))
+        created = table.create(connection)
+        for name in created:
+            click.echo(f"created {name}")
+        if not created:
+            click.echo("all topics exist")
+        return _report(table.check(connection))
 
 
 @topics.command(
@@ -74,17 +74,17 @@ def create(
 @broker_option
 @json_option
 def list_topics(config: Path | None, broker: str | None, as_json: bool) -> None:
-    """Show the program's topics that are on the broker."""
+    """List the topics of Driftline on the broker."""
     from driftline.agents.kafka.broker import topics as table
 
     with open_connection(read_config(config), broker) as connection:
-        found = table.describe(connection)
+        existing = table.describe(connection)
         if as_json:
             print_json(
                 {
                     "cluster_id": table.cluster_id(connection),
                     "prefix": connection.prefix,
-                    "topics": list(found.values()),
+                    "topics": list(existing.values()),
                 }
             )
             return
@@ -99,7 +99,7 @@ def list_topics(config: Path | None, broker: str | None, as_json: bool) -> None:
                     _retention(topic.config["retention.ms"]),
                     topic.topic_id,
                 )
-                for topic in found.values()
+                for topic in existing.values()
             ],
             empty=f"no topics on {connection.servers}; create them: driftline topics create",
             optional=("Id", "Replicas"),
@@ -107,7 +107,7 @@ def list_topics(config: Path | None, broker: str | None, as_json: bool) -> None:
 
 
 @topics.command(
-    short_help="Say whether the topics can be used.",
+    short_help="Check the topics' settings.",
     epilog=example("driftline topics check", "driftline topics check --config driftline.toml"),
 )
 @config_option
@@ -116,13 +116,13 @@ def list_topics(config: Path | None, broker: str | None, as_json: bool) -> None:
 def check(
     config: Path | None, broker: str | None, partitions: int | None, result_partitions: int | None
 ) -> int:
-    """Compare the topics with what a worker needs; ends with 1 if it would refuse to start."""
+    """Compare the topics with the settings that a worker needs; ends with 1 if they differ."""
     from driftline.agents.kafka.broker import topics as table
 
     with open_connection(
         _config_with_partitions(config, partitions, result_partitions), broker
     ) as connection:
-        return _said(table.check(connection), fine="all topics are as they have to be")
+        return _report(table.check(connection), success="all topics have the required settings")
 
 
 def _config_with_partitions(
@@ -131,20 +131,20 @@ def _config_with_partitions(
     from msgspec.structs import replace
 
     config = read_config(path)
-    asked = {"input_partitions": partitions, "partitions": result_partitions}
+    counts = {"input_partitions": partitions, "partitions": result_partitions}
     return replace(
         config,
         kafka=replace(
-            config.kafka, **{key: count for key, count in asked.items() if count is not None}
+            config.kafka, **{key: count for key, count in counts.items() if count is not None}
         ),
     )
 
 
-def _said(mismatches: list[Any], fine: str = "") -> int:
+def _report(mismatches: list[Any], success: str = "") -> int:
     for mismatch in mismatches:
         click.echo(f"driftline: {mismatch}", err=True)
-    if not mismatches and fine:
-        click.echo(fine)
+    if not mismatches and success:
+        click.echo(success)
     return 1 if mismatches else 0
 
 

@@ -1,4 +1,4 @@
-"""`driftline worker`: the pipeline live, on Kafka."""
+"""`driftline worker`: run the pipeline live on Kafka."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from driftline.agents.cli.output import WrongInput, example
 
 
 @click.command(
-    short_help="Run the pipeline live, on Kafka.",
+    short_help="Run the pipeline live on Kafka.",
     epilog=example(
         "driftline worker --config driftline.toml --state /var/lib/driftline --web-port 8080",
-        "driftline worker --config driftline.toml --state w2 --web-port 8081 --stages join --name w2",
+        "driftline worker --state w2 --web-port 8081 --stages join --name w2",
     ),
 )
 @config_option
@@ -24,7 +24,8 @@ from driftline.agents.cli.output import WrongInput, example
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder of this worker's own for a copy of its state. It may be lost: a restart then reads the changelogs from their beginning.",
+    help="Folder for a local copy of this worker's state, not shared with other workers. If it is "
+    "lost, a restart reads the changelogs from the beginning.",
 )
 @click.option(
     "--web-port",
@@ -37,21 +38,21 @@ from driftline.agents.cli.output import WrongInput, example
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="Address they are served on.",
+    help="Address on which they are served.",
 )
 @click.option(
     "--stages",
     metavar="LIST",
-    help="What this worker runs: join, or measure,decide,registry; by default all four.",
+    help="Stages that this worker runs: join, or measure,decide,registry; by default all four.",
 )
 @click.option(
     "--name",
     "static_member",
     metavar="NAME",
-    help="Come back under this name after a restart, without the other workers being disturbed; every worker needs its own. "
-    "Instead of kafka.static_member.",
+    help="Static member name, instead of kafka.static_member: a restart under the same name does "
+    "not rebalance the other workers. Unique per worker.",
 )
-@click.option("--json-logs", is_flag=True, help="Log lines as JSON objects.")
+@click.option("--json-logs", is_flag=True, help="Write log lines as JSON objects.")
 def worker(
     config: Path | None,
     broker: str | None,
@@ -64,9 +65,8 @@ def worker(
 ) -> None:
     """Run the pipeline live until SIGTERM or SIGINT.
 
-    Start as many workers as there is work for, each with its own --state: they share the
-    partitions. A worker that cannot go on ends, and is to be started again by whatever supervises
-    it: docs/operations.md.
+    Workers share the partitions; each needs its own --state. A worker that cannot continue exits
+    and has to be restarted by its supervisor: docs/operations.md.
     """
     kinds = task_kinds_of(stages)
     settings = read_config(config)
@@ -77,7 +77,7 @@ def worker(
         from driftline.agents.worker.main import run_worker
     except ImportError as error:
         raise WrongInput(
-            f'this needs the extra "kafka" ({error}); install driftline[kafka]'
+            f'this command needs the extra "kafka" ({error}): pip install "driftline[kafka]"'
         ) from error
 
     try:
@@ -96,7 +96,7 @@ def worker(
 
 
 def task_kinds_of(stages: str | None) -> tuple[str, ...]:
-    """Kinds of task that run the named stages; all kinds without a list.
+    """The kinds of task that run the named stages; all kinds for None.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def task_kinds_of(stages: str | None) -> tuple[str, ...]:
     Raises
     ------
     click.BadParameter
-        If the stages are no whole kinds.
+        If a stage is unknown, or stages of one kind are missing.
     """
     from driftline.agents.kafka.broker.task_kinds import STAGES
 
@@ -117,13 +117,14 @@ def task_kinds_of(stages: str | None) -> tuple[str, ...]:
     unknown = sorted(named.difference(known))
     if unknown:
         raise click.BadParameter(
-            f"{unknown[0]!r} is no stage; there are {', '.join(known)}", param_hint="--stages"
+            f"{unknown[0]!r} is not a stage; the stages are {', '.join(known)}",
+            param_hint="--stages",
         )
     kinds = tuple(kind for kind, of_kind in STAGES.items() if named.issuperset(of_kind))
     if named != {stage for kind in kinds for stage in STAGES[kind]}:
         raise click.BadParameter(
-            "measure, decide and registry run together: they come to rest between two panes in one transaction, "
-            "so that what runs live equals a replay. Name join, or measure,decide,registry, or all four",
+            "measure, decide and registry run in one task: they finish a pane in one transaction, "
+            "so that live equals replay; name join, or measure,decide,registry, or all four",
             param_hint="--stages",
         )
     return kinds

@@ -37,5 +37,5 @@ def check_libraries() -> Iterator[CheckResult]:
                 check="libraries",
                 level="problem",
                 message=f"{name} cannot be imported: {error}",
-                remedy="install Driftline again: pip install driftline",
+                remedy="install Driftline again: pip install .",
             )

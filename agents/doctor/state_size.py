@@ -13,8 +13,8 @@ from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, format_duration
 
-# Measured with 400,000 entries and ids of 36 characters: 148 bytes on disk per entry, joined or not;
-# 160 with three segment dimensions (109 and 116 after RocksDB had compacted its files).
+# Measured with 400,000 entries and ids of 36 characters: 148 bytes on disk per entry, joined or
+# not; 160 with three segment dimensions (109 and 116 after RocksDB had compacted its files).
 ENTRY_BYTES = 148
 DIMENSION_BYTES = 4
 LARGE_BYTES = 20 << 30

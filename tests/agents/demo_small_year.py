@@ -1,4 +1,4 @@
-"""A few made-up days of flights, for tests that must not need the real ones."""
+"""Synthetic flights of a few days, for tests without the real ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the command with a terminal for its output, as a person does."""
+"""Run the command with a terminal as its standard output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def printed_on_a_terminal(arguments: list[str], environment: dict[str, str]) -> str:
-    """What the command prints when its standard output is a terminal 200 columns wide."""
+    """The output of the command on a terminal, 200 columns wide unless COLUMNS is set."""
     reader, writer = os.openpty()
     variables = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environment
     process = subprocess.Popen(
@@ -26,7 +26,7 @@ def printed_on_a_terminal(arguments: list[str], environment: dict[str, str]) -> 
     while True:
         try:
             part = os.read(reader, 65_536)
-        except OSError:  # how Linux says that the other end is closed
+        except OSError:  # Linux: the other end is closed
             break
         if not part:
             break

@@ -1,6 +1,4 @@
-"""The command line as a whole: help, exit codes, interruption, and the verbs that need no output
-folder.
-"""
+"""The command line: help, exit codes, interruption, and verbs without an output folder."""
 
 from __future__ import annotations
 
@@ -45,7 +43,7 @@ def verbs(group: click.Group = driftline, path: tuple[str, ...] = ()):
             yield (*path, name)
 
 
-def test_an_unknown_metric_of_the_configuration_is_refused_with_its_place(tmp_path):
+def test_unknown_metric_in_the_configuration_is_an_error_with_its_place(tmp_path):
     (tmp_path / "c.toml").write_text('[models.churn]\nmetrics = ["f7"]\n')
     done = invoke("doctor", "--config", tmp_path / "c.toml")
     assert done.exit_code == 1
@@ -63,7 +61,7 @@ def invoke(*arguments):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
-def test_what_the_operating_system_refuses_is_one_line_and_ends_with_two(tmp_path):
+def test_error_of_the_operating_system_is_one_line_and_exit_code_two(tmp_path):
     for name in ("file", "predictions.jsonl", "ground-truth.jsonl"):
         (tmp_path / name).touch()
     for command, place in (
@@ -82,11 +80,11 @@ def test_what_the_operating_system_refuses_is_one_line_and_ends_with_two(tmp_pat
             check=False,
         )
     assert done.returncode == 2
-    assert done.stderr.startswith("driftline: No space left on device; make room")
+    assert done.stderr.startswith("driftline: No space left on device; free some space")
     assert "Traceback" not in done.stderr
 
 
-def test_a_replay_on_a_full_disk_is_one_line_and_goes_on_when_there_is_room(tmp_path):
+def test_replay_on_a_full_disk_ends_with_one_line_and_resumes_once_there_is_space(tmp_path):
     assert run("init", "trial", cwd=tmp_path).returncode == 0
     replay = [
         *COMMAND,
@@ -105,11 +103,7 @@ def test_a_replay_on_a_full_disk_is_one_line_and_goes_on_when_there_is_room(tmp_
         "text": True,
         "check": False,
     }
-    for kib in (
-        1,
-        50,
-        300,
-    ):  # a bound on the size of a file, as a disk that is full later and later
+    for kib in (1, 50, 300):  # a limit on the file size stands for a disk that fills up later
         done = subprocess.run(
             ["bash", "-c", f'ulimit -f {kib}; exec "$@"', "-", *replay, f"out-{kib}"], **options
         )
@@ -122,9 +116,12 @@ def test_a_replay_on_a_full_disk_is_one_line_and_goes_on_when_there_is_room(tmp_
         assert (tmp_path / "out-300" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_help_imports_nothing_heavy():
-    code = f"import sys, driftline.agents.cli.program; print([name for name in {HEAVY!r} if name in sys.modules])"
-    found = subprocess.run(
+def test_help_imports_no_heavy_library():
+    code = (
+        "import sys, driftline.agents.cli.program; "
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
@@ -132,7 +129,7 @@ def test_help_imports_nothing_heavy():
         timeout=60,
         check=True,
     )
-    assert found.stdout.strip() == "[]"
+    assert done.stdout.strip() == "[]"
 
 
 def test_help_costs_less_than_three_tenths_of_a_second_of_cpu():
@@ -159,14 +156,10 @@ def test_help_of_every_verb_has_an_example_with_that_verb(path):
 
 @pytest.mark.parametrize(
     "path",
-    [
-        path
-        for path in verbs()
-        if path[0] in ("models", "performance", "alerts", "registry", "doctor")
-    ],
+    READING,
     ids=" ".join,
 )
-def test_every_reading_verb_has_json(path):
+def test_reading_verb_has_a_json_option(path):
     assert "--json" in invoke(*path, "--help").output
 
 
@@ -180,14 +173,14 @@ def test_wrong_call_ends_with_two():
         assert invoke(*arguments).exit_code == 2, arguments
 
 
-def test_missing_output_folder_ends_with_two_and_says_how_to_make_one(tmp_path):
+def test_missing_output_folder_ends_with_two_and_names_the_command_that_writes_one(tmp_path):
     result = run("models", "list", "--out", str(tmp_path / "nowhere"))
     assert result.returncode == 2
     assert result.stdout == ""
     assert "driftline replay LOG --out" in result.stderr
 
 
-def test_version_is_told():
+def test_version_option_prints_the_version():
     assert re.fullmatch(r"driftline \S+\n", run("--version").stdout)
 
 
@@ -201,14 +194,14 @@ def test_interruption_ends_with_130_and_one_line(tmp_path):
         env=ENVIRONMENT,
     )
     assert process.stdout is not None
-    assert process.stdout.readline().startswith(b"line 1:")  # it is at work
+    assert process.stdout.readline().startswith(b"line 1:")  # it is running
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.decode().strip() == "driftline: interrupted"
 
 
-def test_closed_pipe_is_no_error(tmp_path):
+def test_closed_pipe_is_not_an_error(tmp_path):
     invoke("init", tmp_path)
     line = '{"timestamp": 1}\n'
     (tmp_path / "predictions.jsonl").write_text(line * 5_000)
@@ -246,7 +239,7 @@ def test_init_writes_a_configuration_and_a_log(tmp_path):
     assert "driftline replay" in result.output
 
 
-def test_init_overwrites_nothing_unless_told_to(tmp_path):
+def test_init_overwrites_files_only_with_force(tmp_path):
     (tmp_path / "driftline.toml").write_text("# mine")
     result = invoke("init", tmp_path)
     assert result.exit_code == 2
@@ -259,7 +252,7 @@ def test_init_overwrites_nothing_unless_told_to(tmp_path):
 # schema
 
 
-def test_schema_export_writes_what_the_repository_holds(tmp_path):
+def test_schema_export_writes_the_files_in_the_repository(tmp_path):
     assert invoke("schema", "export", tmp_path / "schemas").exit_code == 0
     written = {path.name: path.read_text() for path in (tmp_path / "schemas").iterdir()}
     assert written
@@ -268,8 +261,14 @@ def test_schema_export_writes_what_the_repository_holds(tmp_path):
     }
 
 
-GOOD = '{"prediction_id":"a","model_name":"m","model_version":"1","timestamp":"2026-01-05T00:00:00Z","score":0.5}'
-FOREIGN = '{"request_id":"b","model":"m","version":"1","ts":1767571200000,"probability":0.5,"clerk":"ada"}'
+GOOD = (
+    '{"prediction_id":"a","model_name":"m","model_version":"1","timestamp":"2026-01-05T00:00:00Z",'
+    '"score":0.5}'
+)
+FOREIGN = (
+    '{"request_id":"b","model":"m","version":"1","ts":1767571200000,"probability":0.5,'
+    '"clerk":"ada"}'
+)
 WRONG = GOOD.replace("0.5", "1.7")
 
 
@@ -280,50 +279,50 @@ def log(tmp_path):
     return path
 
 
-def test_validate_says_line_by_line_what_is_wrong_and_ends_with_one(log):
+def test_validate_reports_each_invalid_line_and_ends_with_one(log):
     result = invoke("schema", "validate", log)
     assert result.exit_code == 1
     assert 'line 2: out_of_range: field "score" is 1.7, outside [0, 1]' in result.output
     assert "line 4: not_json:" in result.output
-    assert "2 of 4 lines are good predictions" in result.output
+    assert "2 of 4 lines are valid predictions" in result.output
 
 
-def test_validate_says_which_foreign_names_it_understood_and_what_nobody_reads(log):
+def test_validate_lists_aliases_and_ignored_fields(log):
     output = invoke("schema", "validate", log).output
-    assert 'understood "probability" as score (1 lines)' in output
-    assert 'nobody reads "clerk" (1 lines)' in output
+    assert 'alias "probability" was read as score (1 lines)' in output
+    assert 'field "clerk" is ignored (1 lines)' in output
 
 
-def test_validate_for_machines_is_one_document(log):
+def test_validate_with_json_prints_one_document(log):
     result = invoke("schema", "validate", log, "--json")
     document = json.loads(result.stdout)
     assert (document["lines"], document["accepted"]) == (4, 2)
-    assert [refused["line"] for refused in document["refused"]] == [2, 4]
+    assert [row["line"] for row in document["refused"]] == [2, 4]
     assert document["aliases"]["ts"] == {"means": "timestamp", "lines": 1}
 
 
-def test_validate_shows_no_more_refusals_than_asked_for(log):
+def test_validate_prints_at_most_limit_invalid_lines(log):
     log.write_text((WRONG + "\n") * 30)
     output = invoke("schema", "validate", log, "--limit", 5).output
     assert output.count("out_of_range: field") == 5
-    assert "... and 25 more refused lines" in output
+    assert "... and 25 more invalid lines" in output
 
 
-def test_validate_of_good_lines_ends_with_zero(log):
+def test_validate_of_valid_lines_ends_with_zero(log):
     log.write_text(GOOD + "\n")
     assert invoke("schema", "validate", log).exit_code == 0
 
 
-def test_validate_needs_the_topic_where_the_name_does_not_tell(log):
+def test_validate_needs_the_topic_if_the_file_name_is_not_one(log):
     other = log.rename(log.with_name("export.jsonl"))
     assert invoke("schema", "validate", other).exit_code == 2
     assert invoke("schema", "validate", other, "--topic", "predictions").exit_code == 1
 
 
-# replay, before it starts
+# replay: errors before it starts
 
 
-def test_replay_with_a_wrong_configuration_names_the_place_and_ends_with_two(tmp_path):
+def test_replay_with_an_invalid_configuration_names_the_place_and_ends_with_two(tmp_path):
     invoke("init", tmp_path)
     config = tmp_path / "driftline.toml"
     config.write_text(config.read_text().replace('severity = "warning"', 'severity = "loud"'))
@@ -335,7 +334,7 @@ def test_replay_with_a_wrong_configuration_names_the_place_and_ends_with_two(tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_replay_with_a_wrong_mapping_ends_with_two(tmp_path):
+def test_replay_with_an_invalid_mapping_ends_with_two(tmp_path):
     invoke("init", tmp_path)
     result = invoke("replay", tmp_path / "sample-log", "--map", "label", "--out", tmp_path / "out")
     assert result.exit_code == 2

@@ -1,6 +1,4 @@
-"""The reading verbs, on a small output folder written by hand: every figure shown is one of these
-records.
-"""
+"""The reading verbs, on a small output folder with records written by hand."""
 
 from __future__ import annotations
 
@@ -192,7 +190,7 @@ def document(out, *arguments):
 # models
 
 
-def test_models_list_shows_the_state_in_force_the_predictions_and_what_fires(out):
+def test_models_list_shows_the_registry_entry_predictions_and_firing_alerts(out):
     (row,) = document(out, "models", "list")
     assert (row["stage"], row["threshold"], row["revision"]) == ("production", 0.42, 2)
     assert (row["n_predictions"], row["last_prediction"], row["alerts_firing"]) == (
@@ -203,7 +201,7 @@ def test_models_list_shows_the_state_in_force_the_predictions_and_what_fires(out
     assert "churn 1 production 0.420 - 2 5,000" in shown(out, "models", "list")
 
 
-def test_models_list_of_another_model_is_empty_and_says_so(out):
+def test_models_list_of_an_unknown_model_says_that_there_is_none(out):
     assert document(out, "models", "list", "--model", "fraud") == []
     assert "no model version" in shown(out, "models", "list", "--model", "fraud")
 
@@ -211,7 +209,7 @@ def test_models_list_of_another_model_is_empty_and_says_so(out):
 # performance
 
 
-def test_summary_takes_the_newest_window_at_its_last_rung(out):
+def test_summary_shows_the_newest_window_at_its_last_rung(out):
     records = document(out, "performance", "summary")
     assert [(record["window_start"], record["maturity"]) for record in records] == [
         (DAY.format(4), "1d")
@@ -222,7 +220,7 @@ def test_summary_takes_the_newest_window_at_its_last_rung(out):
     ]
 
 
-def test_summary_of_all_rungs_has_a_line_for_each_in_order(out):
+def test_summary_of_all_rungs_has_one_row_per_rung_in_order(out):
     records = document(out, "performance", "summary", "--maturity", "all")
     assert [(record["maturity"], record["window_start"]) for record in records] == [
         ("1h", DAY.format(5)),
@@ -262,7 +260,7 @@ def test_summary_of_one_segment(out):
     assert [record["segment"] for record in records] == ["plan=pro"]
 
 
-def test_summary_without_any_record_says_what_it_looked_for(out):
+def test_summary_without_records_names_the_selection(out):
     assert "no figure" in shown(out, "performance", "summary", "--window", "9d")
 
 
@@ -324,7 +322,7 @@ def test_alert_show_of_an_unknown_id_ends_with_two_and_names_the_nearest(out):
     assert "it has no alerts" in result.output
 
 
-def test_alerts_that_fire_or_are_severe(out):
+def test_alerts_list_can_be_limited_to_firing_or_severe_alerts(out):
     assert [row["alert_id"] for row in document(out, "alerts", "list", "--firing")] == ["second"]
     assert [row["alert_id"] for row in document(out, "alerts", "list", "--severity", "error")] == [
         "second"
@@ -334,7 +332,7 @@ def test_alerts_that_fire_or_are_severe(out):
 # registry
 
 
-def test_history_tells_changes_and_rejections_newest_first(out):
+def test_history_lists_changes_and_rejections_newest_first(out):
     rows = document(out, "registry", "history")
     assert [row["event"] for row in rows] == ["rejected", "threshold_set", "registered"]
     text = shown(out, "registry", "history")
@@ -343,7 +341,7 @@ def test_history_tells_changes_and_rejections_newest_first(out):
     assert len(document(out, "registry", "history", "--accepted")) == 2
 
 
-def test_state_as_of_a_time_is_what_was_in_force_then(out):
+def test_as_of_shows_the_entries_in_force_at_that_time(out):
     assert [
         row["threshold"] for row in document(out, "registry", "as-of", "2026-01-02T00:00:00Z")
     ] == [0.5]
@@ -353,13 +351,13 @@ def test_state_as_of_a_time_is_what_was_in_force_then(out):
     assert document(out, "registry", "as-of", "2025-12-31T00:00:00Z") == []
 
 
-def test_state_as_of_something_that_is_no_time_ends_with_two(out):
+def test_as_of_with_an_invalid_time_ends_with_two(out):
     result = CliRunner().invoke(driftline, ["registry", "as-of", "yesterday", "--out", str(out)])
     assert result.exit_code == 2
     assert "RFC 3339" in result.output
 
 
-# all of them
+# all verbs
 
 
 def test_output_folder_can_come_from_the_environment(out, monkeypatch):
@@ -367,7 +365,7 @@ def test_output_folder_can_come_from_the_environment(out, monkeypatch):
     assert CliRunner().invoke(driftline, ["models", "list"]).exit_code == 0
 
 
-def test_tables_have_no_colour_where_no_terminal_is(out):
+def test_tables_without_a_terminal_have_no_colours(out):
     assert (
         "\x1b[" not in CliRunner().invoke(driftline, ["alerts", "list", "--out", str(out)]).output
     )

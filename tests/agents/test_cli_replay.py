@@ -1,4 +1,4 @@
-"""`driftline replay` from the command line, and the reading verbs on what it wrote."""
+"""`driftline replay` from the command line, and the reading verbs on its output."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def trial(tmp_path_factory):
     return folder
 
 
-def test_summary_for_machines_counts_what_was_read_refused_and_written(trial):
+def test_json_summary_counts_lines_read_rejected_and_written(trial):
     summary = json.loads((trial / "summary.json").read_text())
     assert summary["lines"]["predictions"] == DAYS * PER_DAY + 2  # one is sent twice, one is broken
     assert summary["refused"] == {"predictions": {"out_of_range": 1}}
@@ -55,7 +55,7 @@ def test_summary_for_machines_counts_what_was_read_refused_and_written(trial):
         assert len((trial / "out" / f"{topic}.jsonl").read_bytes().splitlines()) == count
 
 
-def test_same_call_again_does_nothing_and_says_so(trial):
+def test_second_call_says_that_the_run_is_complete_and_changes_nothing(trial):
     before = files(trial / "out")
     result = invoke(
         "replay", trial / "sample-log", "--config", trial / "driftline.toml", "--out", trial / "out"
@@ -65,7 +65,7 @@ def test_same_call_again_does_nothing_and_says_so(trial):
     assert files(trial / "out") == before
 
 
-def test_a_log_of_which_every_line_is_refused_ends_with_one_and_says_where_the_reasons_are(
+def test_log_with_only_invalid_rows_ends_with_one_and_names_the_dead_letter_files(
     tmp_path,
 ):
     log = tmp_path / "log"
@@ -74,10 +74,9 @@ def test_a_log_of_which_every_line_is_refused_ends_with_one_and_says_where_the_r
     (log / "ground-truth.jsonl").write_text('{"prediction_id": "a", "label": "yes"}\n')
     done = invoke("replay", log, "--out", tmp_path / "out")
     assert done.exit_code == 1
-    assert "refused 1 missing_field, 1 not_json" in done.stdout
+    assert "rejected 1 missing_field, 1 not_json" in done.stdout
     assert (
-        f"every line was refused, so there is nothing to show; the reasons are in {tmp_path / 'out'}/*.dlq.jsonl"
-        in done.stderr
+        f"every row was rejected; the reasons are in {tmp_path / 'out'}/*.dlq.jsonl" in done.stderr
     )
     again = invoke("replay", log, "--out", tmp_path / "out")
     assert (again.exit_code, "is complete already" in again.stdout) == (1, True)
@@ -88,11 +87,11 @@ def test_a_log_of_which_every_line_is_refused_ends_with_one_and_says_where_the_r
     for topic in ("predictions", "ground-truth"):
         (log / f"{topic}.jsonl").write_text("")
     assert invoke("replay", log, "--out", tmp_path / "none").exit_code == 0, (
-        "nothing came, and nothing was refused"
+        "an empty log has no rejected rows"
     )
 
 
-def test_another_configuration_on_the_same_folder_is_refused_with_the_way_out(trial, tmp_path):
+def test_other_configuration_on_the_same_folder_is_an_error_that_says_what_to_do(trial, tmp_path):
     other = tmp_path / "other.toml"
     other.write_text('[defaults]\nlabel_horizon = "3d"\n')
     result = invoke("replay", trial / "sample-log", "--config", other, "--out", trial / "out")
@@ -100,7 +99,7 @@ def test_another_configuration_on_the_same_folder_is_refused_with_the_way_out(tr
     assert "choose another --out" in result.output
 
 
-def test_batch_size_decides_nothing(trial, tmp_path):
+def test_batch_size_does_not_change_the_output(trial, tmp_path):
     result = invoke(
         "replay",
         trial / "sample-log",
@@ -115,7 +114,7 @@ def test_batch_size_decides_nothing(trial, tmp_path):
     assert files(tmp_path / "out") == files(trial / "out")
 
 
-def test_degradation_of_the_second_day_is_seen_and_alerted(trial):
+def test_degradation_on_the_second_day_lowers_f1_and_fires_an_alert(trial):
     records = json.loads(
         invoke("performance", "summary", "--window", "1d", "--out", trial / "out", "--json").stdout
     )
@@ -130,9 +129,7 @@ def test_models_list_counts_every_prediction_once(trial):
     assert (row["model_name"], row["n_predictions"]) == ("churn", DAYS * PER_DAY)
 
 
-def test_interrupted_replay_ends_with_130_and_the_same_call_goes_on_to_the_same_output(
-    trial, tmp_path
-):
+def test_interrupted_replay_ends_with_130_and_resumes_to_the_same_output(trial, tmp_path):
     command = [
         sys.executable,
         "-m",
@@ -159,7 +156,7 @@ def test_interrupted_replay_ends_with_130_and_the_same_call_goes_on_to_the_same_
         command, capture_output=True, text=True, env=environment, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "went on from an earlier run" in done.stdout
+    assert "resumed an earlier run" in done.stdout
     assert files(tmp_path / "out") == files(trial / "out")
 
 
@@ -196,7 +193,7 @@ FIELDS = {
 MAPPING = [word for field, column in FIELDS.items() for word in ("--map", f"{field}={column}")]
 
 
-def judged(out: Path) -> tuple[int, int, int, int, int]:
+def confusion(out: Path) -> tuple[int, int, int, int, int]:
     (record,) = json.loads(
         invoke("performance", "summary", "--window", "1h", "--out", out, "--json").stdout
     )
@@ -211,7 +208,7 @@ def test_csv_with_a_mapping_of_columns(tmp_path):
         writer.writerows(ROWS)
     result = invoke("replay", table, *MAPPING, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert judged(tmp_path / "out") == (
+    assert confusion(tmp_path / "out") == (
         4,
         1,
         0,
@@ -227,44 +224,44 @@ def test_parquet_with_a_mapping_of_columns(tmp_path):
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "table.parquet")
     result = invoke("replay", tmp_path / "table.parquet", *MAPPING, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert judged(tmp_path / "out") == (4, 1, 0, 1, 1)
+    assert confusion(tmp_path / "out") == (4, 1, 0, 1, 1)
 
 
-def test_on_a_narrow_terminal_alerts_keep_their_sentence(trial):
-    said = printed_on_a_terminal(
+def test_alerts_on_a_narrow_terminal_are_paragraphs_with_the_whole_sentence(trial):
+    narrow = printed_on_a_terminal(
         ["alerts", "list", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "80"}
     )
-    assert "Rule: f1_low" in said
-    assert "Why: F1 of churn 1.4.2" in said
+    assert "Rule: f1_low" in narrow
+    assert "Why: F1 of churn 1.4.2" in narrow
     wide = printed_on_a_terminal(
         ["alerts", "list", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "200"}
     )
     assert "Rule: f1_low" not in wide
 
 
-def test_a_wrong_input_leaves_no_output_folder_behind(tmp_path):
+def test_invalid_input_creates_no_output_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     assert invoke("replay", tmp_path / "empty", "--out", tmp_path / "out").exit_code == 2
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unknown_metric_is_refused_with_those_that_there_are(trial):
+def test_unknown_metric_is_an_error_that_lists_the_metrics(trial):
     result = invoke("performance", "summary", "--out", trial / "out", "--metric", "f7")
     assert result.exit_code == 2
-    assert 'none of these figures has a metric "f7"; they have accuracy,' in result.output
+    assert 'no figure has a metric "f7"; there are accuracy,' in result.output
 
 
-def test_a_wrong_mapping_does_not_keep_the_folder_from_the_right_one(tmp_path):
+def test_output_folder_can_be_used_after_a_call_with_an_invalid_mapping(tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("id,when,p,y_true,kind\na1,2026-01-05T09:00:00Z,0.9,yes,churn\n")
     wrong = [word.replace("score=p", "score=prob") for word in MAPPING]
     assert invoke("replay", table, *wrong, "--out", tmp_path / "out").exit_code == 2
     result = invoke("replay", table, *MAPPING, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert judged(tmp_path / "out") == (1, 0, 0, 0, 1)
+    assert confusion(tmp_path / "out") == (1, 0, 0, 0, 1)
 
 
-def test_table_without_a_named_column_ends_with_two(tmp_path):
+def test_table_without_a_mapped_column_ends_with_two(tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("id,p\na1,0.9\n")
     result = invoke(

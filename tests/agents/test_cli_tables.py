@@ -1,4 +1,4 @@
-"""Tables at 80 and 100 columns: no line is longer, no word is broken, no value is lost unannounced."""
+"""Tables at 80 and 100 columns: no line is longer, no word is broken, no value is missing."""
 
 from __future__ import annotations
 

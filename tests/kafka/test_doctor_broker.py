@@ -1,4 +1,4 @@
-"""What `driftline doctor` says of a broker, its topics, its producers and the workers behind it."""
+"""The checks of `driftline doctor` on a broker: topics, partitioners, lag."""
 
 from __future__ import annotations
 

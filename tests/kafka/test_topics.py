@@ -214,9 +214,9 @@ def test_the_verbs_make_list_and_check(names: Names, tmp_path: Path) -> None:
     assert "none of the topics is on" in run("topics", "list", *where).output
 
     created = run("topics", "create", *where)
-    assert (created.exit_code, f"made {names.prefix}alerts\n" in created.output) == (0, True)
-    assert run("topics", "create", *where).output == "all topics are there\n"
-    assert run("topics", "check", *where).output == "all topics are as they have to be\n"
+    assert (created.exit_code, f"created {names.prefix}alerts\n" in created.output) == (0, True)
+    assert run("topics", "create", *where).output == "all topics exist\n"
+    assert run("topics", "check", *where).output == "all topics have the required settings\n"
     wrong = run("topics", "check", "--partitions", "4", *where)
     assert (
         wrong.exit_code,

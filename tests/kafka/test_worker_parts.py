@@ -43,7 +43,7 @@ def test_stages_of_one_kind_of_task_cannot_be_separated(stages: str) -> None:
 def test_an_unknown_stage_is_named() -> None:
     with pytest.raises(
         click.BadParameter,
-        match="'scoring' is no stage; there are join, measure, decide, registry",
+        match="'scoring' is not a stage; the stages are join, measure, decide, registry",
     ):
         task_kinds_of("scoring")
 
