@@ -137,7 +137,7 @@ class Traffic:
         self._sums: dict[tuple[str, str], dict[str, int]] = {}
         self.until: dict[tuple[str, str], EpochMs] = {}
 
-    def add(self, record: Metric) -> None:
+    def add(self, record: WindowFigures) -> None:
         """Add a record of the traffic lane; other records are ignored."""
         if record.lane != "traffic" or record.kind != "tumbling" or not record.n_predictions:
             return

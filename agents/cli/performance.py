@@ -146,7 +146,7 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
             click.echo(wrap(text, width, "  ", " " * 21))
 
 
-def rung(record: Metric) -> str:
+def rung(record: WindowFigures) -> str:
     """The maturity of a record, with a star unless it is final."""
     return (record.maturity or "-") + ("" if record.final else " *")
 
@@ -184,14 +184,14 @@ def most_mature(records: list[WindowFigures]) -> list[WindowFigures]:
     )
 
 
-def rung_order(record: Metric) -> int:
+def rung_order(record: WindowFigures) -> int:
     """Sort key of a rung: its delay in milliseconds; 0 in a lane without a ladder."""
     from driftline.schemas.times import parse_duration
 
     return parse_duration(record.maturity) if record.maturity else 0
 
 
-def window_order(record: Metric) -> tuple[int, int, str]:
+def window_order(record: WindowFigures) -> tuple[int, int, str]:
     """Sort key of a window: kind, size, name."""
     from driftline.schemas.times import parse_duration
 
@@ -200,7 +200,7 @@ def window_order(record: Metric) -> tuple[int, int, str]:
     return KINDS.index(record.kind), length, record.window
 
 
-def figure(record: Metric, name: str, *, between: str) -> str:
+def figure(record: WindowFigures, name: str, *, between: str) -> str:
     """A metric, `between` and its interval; the reason if there is no value."""
     if name not in record.metrics:
         return "-"
