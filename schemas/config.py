@@ -1,7 +1,7 @@
-"""Reading `driftline.toml`.
+"""Reads and checks `driftline.toml`.
 
-Every key is checked, and a message names the file and the place in it. What the settings are is
-`settings.py`; the parameters of rules, tuners and policies are checked by `streams`, which knows
+Every key is checked; messages name the file and the key's path in it. The settings themselves are
+`settings.py`. The parameters of rules, tuners and policies are checked in `streams`, which knows
 their types.
 """
 
@@ -17,19 +17,19 @@ import msgspec
 
 from driftline.schemas.config_values import (
     InvalidValue,
-    bounded,
-    choice,
-    duration,
-    each,
-    flag,
-    integer,
-    only_known,
-    quoted,
-    share,
-    shown,
-    string,
-    table_of,
-    values_of,
+    check_duration,
+    check_keys,
+    describe,
+    integer_between,
+    one_of,
+    read_duration,
+    read_flag,
+    read_list,
+    read_share,
+    read_string,
+    read_table,
+    read_values,
+    toml_key,
 )
 from driftline.schemas.kafka_settings import KAFKA_KEYS, Kafka
 from driftline.schemas.labels import label_text
@@ -61,16 +61,19 @@ __all__ = [
 
 MAX_RUNGS = 16
 MAX_LAST_N = 10_000
-_STREAM_WIDE = "holds for the whole stream, because all models share its partitions and watermarks; write it under [run] or [defaults]"
+_STREAM_WIDE = (
+    "applies to the whole stream, because all models share its partitions and watermarks; "
+    "write it under [run] or [defaults]"
+)
 
 
 class ConfigError(ValueError):
-    """A refused configuration.
+    """An invalid configuration.
 
     Attributes
     ----------
     where
-        The place, such as "models.churn.rules[0].below"; empty for the file as a whole.
+        Path of the key, such as "models.churn.rules[0].below"; empty for the file as a whole.
     """
 
     def __init__(self, path: str | None, where: str, message: str) -> None:
@@ -81,12 +84,12 @@ class ConfigError(ValueError):
 
 
 def load_config(path: str | Path | None) -> Config:
-    """The settings in a file, or the defaults without one.
+    """Settings from a file; the defaults if `path` is None.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read or says something that is not understood.
+        If the file cannot be read, or a key or value in it is invalid.
     """
     if path is None:
         return Config()
@@ -99,7 +102,7 @@ def load_config(path: str | Path | None) -> Config:
 
 
 def parse_config(text: str, path: str | None = None) -> Config:
-    """The settings in a TOML text; `path` is for messages.
+    """Settings from a TOML text; `path` is used in messages only.
 
     Raises
     ------
@@ -117,59 +120,62 @@ def parse_config(text: str, path: str | None = None) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(path, "", f"is not TOML: {error}") from error
     try:
-        return _config(file, path)
-    except InvalidValue as refused:
-        raise ConfigError(path, refused.where, refused.message) from refused
+        return _build_config(file, path)
+    except InvalidValue as error:
+        raise ConfigError(path, error.where, error.message) from error
 
 
-def _config(file: dict[str, Any], path: str | None) -> Config:
+def _build_config(file: dict[str, Any], path: str | None) -> Config:
     names = ("defaults", "run", "models", "kafka")
-    only_known(file, names, "")
-    tables = {name: table_of(file.get(name, {}), name) for name in names}
-    only_known(tables["defaults"], (*_MODEL_KEYS, *_STREAM_KEYS), "defaults.")
-    of_models = dict.fromkeys(_MODEL_KEYS, "is set for models; write it under [defaults]")
-    only_known(tables["run"], tuple(_STREAM_KEYS), "run.", elsewhere=of_models)
+    check_keys(file, names, "")
+    tables = {name: read_table(file.get(name, {}), name) for name in names}
+    check_keys(tables["defaults"], (*_MODEL_KEYS, *_STREAM_KEYS), "defaults.")
+    of_models = dict.fromkeys(_MODEL_KEYS, "is a setting of models; write it under [defaults]")
+    check_keys(tables["run"], tuple(_STREAM_KEYS), "run.", elsewhere=of_models)
     stream: dict[str, Any] = {}
     for name in ("defaults", "run"):
         for key in tables[name].keys() & stream.keys():
-            raise InvalidValue(f"run.{key}", f"is also set by defaults.{key}; keep one of the two")
-        stream |= values_of(tables[name], _STREAM_KEYS, name)
+            raise InvalidValue(
+                f"run.{key}", f"is also set by defaults.{key}; remove one of the two"
+            )
+        stream |= read_values(tables[name], _STREAM_KEYS, name)
 
-    defaults = _model(tables["defaults"], "defaults", ModelConfig())
+    defaults = _build_model(tables["defaults"], "defaults", ModelConfig())
     models: dict[str, ModelConfig] = {}
     for name, value in tables["models"].items():
-        where = f"models.{quoted(name)}"
-        table = table_of(value, where)
-        only_known(
+        where = f"models.{toml_key(name)}"
+        table = read_table(value, where)
+        check_keys(
             table,
             tuple(_MODEL_KEYS),
             f"{where}.",
             elsewhere=dict.fromkeys(_STREAM_KEYS, _STREAM_WIDE),
         )
-        models[name] = _model(table, where, defaults)
+        models[name] = _build_model(table, where, defaults)
 
-    every = (defaults, *models.values())
-    horizon_ms = max(model.label_horizon_ms for model in every)
+    all_settings = (defaults, *models.values())
+    horizon_ms = max(model.label_horizon_ms for model in all_settings)
     if stream.setdefault("park_ms", max(30 * DAY_MS, horizon_ms)) < horizon_ms:
         where = "run.park" if "park" in tables["run"] else "defaults.park"
         raise InvalidValue(
             where,
-            f"is shorter than the longest label horizon ({format_duration(horizon_ms)}); early truths would be lost",
+            f"is shorter than the longest label horizon ({format_duration(horizon_ms)}); "
+            "truths that arrive early would be lost",
         )
-    only_known(tables["kafka"], tuple(KAFKA_KEYS), "kafka.")
+    check_keys(tables["kafka"], tuple(KAFKA_KEYS), "kafka.")
     return Config(
-        kafka=Kafka(**values_of(tables["kafka"], KAFKA_KEYS, "kafka")),
+        kafka=Kafka(**read_values(tables["kafka"], KAFKA_KEYS, "kafka")),
         defaults=defaults,
         models=models,
-        pane_ms=_pane_ms(window for model in every for window in model.windows),
-        segments=tuple(sorted({segment for model in every for segment in model.segments})),
+        pane_ms=_choose_pane_ms(window for model in all_settings for window in model.windows),
+        segments=tuple(sorted({segment for model in all_settings for segment in model.segments})),
         max_horizon_ms=horizon_ms,
         path=path,
         **stream,
     )
 
 
-def _pane_ms(windows: Iterable[Window]) -> int:
+def _choose_pane_ms(windows: Iterable[Window]) -> int:
     minutes = (
         gcd(*(ms for window in windows for ms in (window.size_ms, window.step_ms))) // MINUTE_MS
     )
@@ -178,9 +184,9 @@ def _pane_ms(windows: Iterable[Window]) -> int:
     )
 
 
-def _model(table: dict[str, Any], where: str, base: ModelConfig) -> ModelConfig:
-    """`base` with what `table` says instead; checks what depends on several keys."""
-    values = values_of(table, _MODEL_KEYS, where)
+def _build_model(table: dict[str, Any], where: str, base: ModelConfig) -> ModelConfig:
+    """`base` with the values of `table`; checks the keys that depend on each other."""
+    values = read_values(table, _MODEL_KEYS, where)
     if "rules" in values:
         values["rules_path"] = f"{where}.rules"
     for key in ("tuner", "policy"):
@@ -188,7 +194,7 @@ def _model(table: dict[str, Any], where: str, base: ModelConfig) -> ModelConfig:
             values[f"{key}_path"] = f"{where}.{key}"
     model = msgspec.structs.replace(base, **values)
     model = msgspec.structs.replace(
-        model, maturity=_ladder(model, base, where, written="maturity" in table)
+        model, maturity=_build_ladder(model, base, where, written="maturity" in table)
     )
     for i, dimension in enumerate(model.feature_segments):
         if dimension not in model.segments:
@@ -199,7 +205,8 @@ def _model(table: dict[str, Any], where: str, base: ModelConfig) -> ModelConfig:
             )
             raise InvalidValue(
                 key,
-                f"{dimension!r} is a feature segment but not one of the segments {list(model.segments)}",
+                f"{dimension!r} is a feature segment but not one of the segments "
+                f"{list(model.segments)}",
             )
     names = [window.name for window in model.windows]
     if "detection_window" in table:
@@ -217,12 +224,12 @@ def _model(table: dict[str, Any], where: str, base: ModelConfig) -> ModelConfig:
     return model
 
 
-def _ladder(
+def _build_ladder(
     model: ModelConfig, base: ModelConfig, where: str, *, written: bool
 ) -> tuple[Rung, ...]:
-    """The rungs below the horizon, and the horizon.
+    """The rungs below the label horizon, then the horizon.
 
-    Inherited rungs that a shorter horizon cannot reach are left out.
+    Inherited rungs beyond a shorter horizon are dropped.
     """
     horizon_ms = model.label_horizon_ms
     if written and model.maturity[-1].ms > horizon_ms:
@@ -239,25 +246,25 @@ def _ladder(
     )
 
 
-def _window(value: Any) -> Window:
-    window = parse_window(string(value))
-    bounded(value, window.size_ms)
+def _read_window(value: Any) -> Window:
+    window = parse_window(read_string(value))
+    check_duration(value, window.size_ms)
     return window
 
 
-def _horizon(value: Any) -> int:
-    ms = duration(value)
+def _read_horizon(value: Any) -> int:
+    ms = read_duration(value)
     if ms < MINUTE_MS:
         raise ValueError(f"is {value!r}, less than one minute")
     return ms
 
 
-def _windows(value: Any) -> tuple[Window, ...]:
-    return each(value, _window, least=1)
+def _read_windows(value: Any) -> tuple[Window, ...]:
+    return read_list(value, _read_window, least=1)
 
 
-def _rungs(value: Any) -> tuple[Rung, ...]:
-    rungs = each(value, lambda element: parse_rung(string(element)), least=1)
+def _read_rungs(value: Any) -> tuple[Rung, ...]:
+    rungs = read_list(value, lambda element: parse_rung(read_string(element)), least=1)
     for i in range(1, len(rungs)):
         if rungs[i].ms <= rungs[i - 1].ms:
             raise InvalidValue(
@@ -268,8 +275,8 @@ def _rungs(value: Any) -> tuple[Rung, ...]:
     return rungs
 
 
-def _dimension(value: Any) -> str:
-    name = string(value)
+def _read_dimension(value: Any) -> str:
+    name = read_string(value)
     if not name or "=" in name or name == "all":
         raise ValueError(
             f'{name!r} cannot name a segment dimension: not empty, without "=", and not "all"'
@@ -277,26 +284,26 @@ def _dimension(value: Any) -> str:
     return name
 
 
-def _name(value: Any) -> str:
-    if not string(value):
+def _read_name(value: Any) -> str:
+    if not read_string(value):
         raise ValueError("must not be empty")
     return str(value)
 
 
-def _label(value: Any) -> str:
+def _read_label(value: Any) -> str:
     if not isinstance(value, str | int | float):
-        raise ValueError(f"is {shown(value)}, not a label (string, integer, boolean or number)")
+        raise ValueError(f"is {describe(value)}, not a label (string, integer, boolean or number)")
     return label_text(value)
 
 
-def _reference(value: Any) -> Reference:
+def _read_reference(value: Any) -> Reference:
     if isinstance(value, str):
-        return Reference(span_ms=_horizon(value))
+        return Reference(span_ms=_read_horizon(value))
     if not isinstance(value, dict):
         raise ValueError(
-            f'is {shown(value)}, neither a span such as "30d" nor a table with from and to'
+            f'is {describe(value)}, neither a span such as "30d" nor a table with from and to'
         )
-    only_known(value, ("from", "to"), ".")
+    check_keys(value, ("from", "to"), ".")
     edges: list[int] = []
     for key in ("from", "to"):
         if key not in value:
@@ -304,7 +311,7 @@ def _reference(value: Any) -> Reference:
         edge = value[key]
         try:
             edges.append(
-                parse_time(edge.isoformat() if isinstance(edge, datetime) else string(edge))
+                parse_time(edge.isoformat() if isinstance(edge, datetime) else read_string(edge))
             )
         except ValueError as error:
             raise InvalidValue(f".{key}", str(error)) from error
@@ -313,19 +320,19 @@ def _reference(value: Any) -> Reference:
     return Reference(from_ms=edges[0], to_ms=edges[1])
 
 
-def _rules(value: Any) -> tuple[dict[str, Any], ...]:
+def _read_rules(value: Any) -> tuple[dict[str, Any], ...]:
     if not isinstance(value, list):
-        raise ValueError(f"is {shown(value)}, not a list of tables ([[...rules]])")
+        raise ValueError(f"is {describe(value)}, not a list of tables ([[...rules]])")
     names: list[str] = []
     for i, rule in enumerate(value):
-        table_of(rule, f"[{i}]")
+        read_table(rule, f"[{i}]")
         for key in ("type", "name"):
             if not isinstance(rule.get(key), str) or not rule[key]:
                 raise InvalidValue(
                     f"[{i}].{key}",
                     "is needed, a string"
                     if key not in rule
-                    else f"is {shown(rule[key])}, not a name",
+                    else f"is {describe(rule[key])}, not a name",
                 )
         if rule["name"] in names:
             raise InvalidValue(
@@ -336,48 +343,48 @@ def _rules(value: Any) -> tuple[dict[str, Any], ...]:
     return tuple(value)
 
 
-def _lanes(value: Any) -> tuple[str, ...]:
-    chosen = each(value, choice(*LANES), least=1)
+def _read_lanes(value: Any) -> tuple[str, ...]:
+    chosen = read_list(value, one_of(*LANES), least=1)
     return tuple(lane for lane in LANES if lane in chosen)
 
 
-def _prefix(value: Any) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{0,100}", string(value)):
+def _read_prefix(value: Any) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,100}", read_string(value)):
         raise ValueError(
-            f"is {value!r}; topic names take letters, digits, '.', '_' and '-', at most 100 here"
+            f"is {value!r}; use letters, digits, '.', '_' and '-', at most 100 of them"
         )
     return str(value)
 
 
 _MODEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "windows": ("windows", _windows),
-    "maturity": ("maturity", _rungs),
-    "label_horizon": ("label_horizon_ms", _horizon),
-    "correction_horizon": ("correction_horizon_ms", duration),
-    "segments": ("segments", lambda value: each(value, _dimension)),
-    "feature_segments": ("feature_segments", lambda value: each(value, _dimension)),
-    "positive_label": ("positive_label", _label),
-    "threshold": ("threshold", share),
-    "last_n": ("last_n", lambda value: each(value, integer(1, MAX_LAST_N))),
-    "metrics": ("metrics", lambda value: each(value, _name)),
-    "since_deployment": ("since_deployment", flag),
-    "reference": ("reference", _reference),
-    "detection_window": ("detection_window", lambda value: parse_window(string(value)).name),
-    "rules": ("rules", _rules),
-    "default_rules": ("default_rules", flag),
-    "tuner": ("tuner", lambda value: table_of(value, "")),
-    "policy": ("policy", lambda value: table_of(value, "")),
+    "windows": ("windows", _read_windows),
+    "maturity": ("maturity", _read_rungs),
+    "label_horizon": ("label_horizon_ms", _read_horizon),
+    "correction_horizon": ("correction_horizon_ms", read_duration),
+    "segments": ("segments", lambda value: read_list(value, _read_dimension)),
+    "feature_segments": ("feature_segments", lambda value: read_list(value, _read_dimension)),
+    "positive_label": ("positive_label", _read_label),
+    "threshold": ("threshold", read_share),
+    "last_n": ("last_n", lambda value: read_list(value, integer_between(1, MAX_LAST_N))),
+    "metrics": ("metrics", lambda value: read_list(value, _read_name)),
+    "since_deployment": ("since_deployment", read_flag),
+    "reference": ("reference", _read_reference),
+    "detection_window": ("detection_window", lambda value: parse_window(read_string(value)).name),
+    "rules": ("rules", _read_rules),
+    "default_rules": ("default_rules", read_flag),
+    "tuner": ("tuner", lambda value: read_table(value, "")),
+    "policy": ("policy", lambda value: read_table(value, "")),
 }
-"""What may stand in [defaults] and in a model's table: key, attribute of `ModelConfig`, reader."""
+"""Keys of [defaults] and of a model's table: key -> attribute of `ModelConfig`, reader."""
 
 _STREAM_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "prediction_grace": ("prediction_grace_ms", duration),
-    "truth_grace": ("truth_grace_ms", duration),
-    "max_ahead": ("max_ahead_ms", duration),
-    "park": ("park_ms", duration),
-    "clock": ("clock", choice("wall", "data")),
-    "topic_prefix": ("topic_prefix", _prefix),
-    "outcomes": ("outcomes", flag),
-    "lanes": ("lanes", _lanes),
+    "prediction_grace": ("prediction_grace_ms", read_duration),
+    "truth_grace": ("truth_grace_ms", read_duration),
+    "max_ahead": ("max_ahead_ms", read_duration),
+    "park": ("park_ms", read_duration),
+    "clock": ("clock", one_of("wall", "data")),
+    "topic_prefix": ("topic_prefix", _read_prefix),
+    "outcomes": ("outcomes", read_flag),
+    "lanes": ("lanes", _read_lanes),
 }
-"""What may stand in [run] or [defaults]: key, attribute of `Config`, reader."""
+"""Keys of [run] and [defaults]: key -> attribute of `Config`, reader."""

@@ -65,7 +65,7 @@ REFUSED = {
     "windows = []": ("defaults.windows", "is empty"),
     "windows = [60]": ("defaults.windows[0]", "is 60, not a string"),
     'windows = ["1h", "soon"]': ("defaults.windows[1]", "not a duration"),
-    'windows = ["1d", "24h"]': ("defaults.windows[1]", "says the same as [0]"),
+    'windows = ["1d", "24h"]': ("defaults.windows[1]", "repeats [0]"),
     'windows = ["90s"]': ("defaults.windows[0]", "whole number of minutes"),
     'windows = ["1d/90s"]': ("defaults.windows[0]", "the step"),
     'windows = ["1h/1d"]': ("defaults.windows[0]", "longer than the size"),
@@ -121,7 +121,7 @@ REFUSED = {
     'park = "1d"': ("defaults.park", "shorter than the longest label horizon (30d)"),
     'clock = "sun"': ("defaults.clock", "not one of wall, data"),
     'lanes = ["fast"]': ("defaults.lanes[0]", "not one of traffic, decisions, arrivals"),
-    'topic_prefix = "a b"': ("defaults.topic_prefix", "topic names take"),
+    'topic_prefix = "a b"': ("defaults.topic_prefix", "use letters, digits"),
     "outcomes = 1": ("defaults.outcomes", "is 1, not true or false"),
 }
 
@@ -145,7 +145,7 @@ def test_a_wrong_value_in_the_defaults_is_refused_with_its_place(text: str) -> N
         (
             '[models.churn]\ntruth_grace = "1m"',
             "models.churn.truth_grace",
-            "holds for the whole stream",
+            "applies to the whole stream",
         ),
         ('[models.churn]\npark = "60d"', "models.churn.park", "write it under [run] or [defaults]"),
         (
@@ -168,7 +168,7 @@ def test_a_wrong_value_in_the_defaults_is_refused_with_its_place(text: str) -> N
             "models.churn.rules[0].name",
             "not a name",
         ),
-        ('[run]\nsegments = ["plan"]', "run.segments", "is set for models"),
+        ('[run]\nsegments = ["plan"]', "run.segments", "is a setting of models"),
         ('[run]\npark = "1d"', "run.park", "shorter than"),
         (
             '[run]\nclock = "data"\n[defaults]\nclock = "wall"',
