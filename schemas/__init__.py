@@ -1,6 +1,6 @@
-"""What is on the topics and in the configuration.
+"""The records on the topics and the settings in the configuration.
 
-The bottom layer: times, events, results, topics and settings as msgspec types, with the decoding
-that refuses bad input. It computes no figure (that is `streams`) and talks to nothing but the
-configuration file (everything else is `agents`).
+The bottom layer: times, events, results, topics and settings as msgspec types, and the decoding
+that rejects invalid input. It computes no figures (`streams`) and reads nothing but the
+configuration file (all other input and output is `agents`).
 """

@@ -1,10 +1,10 @@
-"""Names that other systems use, accepted on input; only the canonical names are written."""
+"""Field names of other systems, accepted on input; only the canonical names are written."""
 
 from typing import Any
 
 from driftline.schemas.times import parse_time
 
-__all__ = ["ALIASES", "ConflictingFields", "canonical"]
+__all__ = ["ALIASES", "ConflictingFields", "resolve_aliases"]
 
 _ID = dict.fromkeys(("inference_id", "request_id", "identifier"), "prediction_id")
 _TIME = dict.fromkeys(("ts", "event_time", "timestamp_ms"), "timestamp")
@@ -29,43 +29,43 @@ ALIASES: dict[str, dict[str, str]] = {
 
 
 class ConflictingFields(ValueError):
-    """Two names of one field with different values."""
+    """An event has two names of one field with different values."""
 
 
-def canonical(
+def resolve_aliases(
     event: dict[str, Any], aliases: dict[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The event under canonical names, and the aliases that were used (alias -> canonical name).
+    """The event with canonical names, and the aliases that it used (alias -> canonical name).
 
-    A name with the value null counts as absent.
+    A field with the value null counts as absent.
 
     Raises
     ------
     ConflictingFields
-        If two names of one field differ in value.
+        If two names of one field have different values.
 
     Examples
     --------
-    >>> canonical({"y_true": "yes", "extra": 1}, ALIASES["ground-truth"])
+    >>> resolve_aliases({"y_true": "yes", "extra": 1}, ALIASES["ground-truth"])
     ({'extra': 1, 'label': 'yes'}, {'y_true': 'label'})
     """
     if event.keys().isdisjoint(aliases):
         return event, {}
     used = {name: aliases[name] for name in event if name in aliases}
-    found = {name: value for name, value in event.items() if name not in used}
+    resolved = {name: value for name, value in event.items() if name not in used}
     source: dict[str, str] = {}
     for alias, name in used.items():
         value = event[alias]
         if value is None:
             continue
-        if found.get(name) is None:
-            found[name] = value
+        if resolved.get(name) is None:
+            resolved[name] = value
             source[name] = alias
-        elif not _same(name, found[name], value):
+        elif not _same(name, resolved[name], value):
             raise ConflictingFields(
                 f'fields "{source.get(name, name)}" and "{alias}" both mean {name} and differ'
             )
-    return found, used
+    return resolved, used
 
 
 def _same(name: str, first: Any, second: Any) -> bool:
@@ -73,5 +73,5 @@ def _same(name: str, first: Any, second: Any) -> bool:
         try:
             return parse_time(first) == parse_time(second)
         except ValueError:
-            return bool(first == second)  # neither notation is a time: refused as such later on
+            return bool(first == second)  # not a time: rejected later
     return isinstance(first, bool) == isinstance(second, bool) and bool(first == second)

@@ -1,9 +1,9 @@
-"""Bytes from the input topics to rows.
+"""Decodes the values of the input topics into rows.
 
-The plain case (canonical names, nothing else in the value) is one call into msgspec. Whatever that
-does not take is read once more with care: `envelope.py` takes off what is wrapped around it,
-`names.py` knows the other accepted names, `refusals.py` says what is wrong with the rest. Which
-rows are late, double or in conflict with each other is for the stages.
+The plain case (canonical names, no other fields) is one call into msgspec. Any other value is read
+again step by step: `envelope.py` removes the envelope, `aliases.py` knows the other accepted names,
+`rejects.py` says what is wrong with the rest. Late, duplicate and conflicting rows are left to the
+stages.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,10 +12,16 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from driftline.schemas.aliases import ALIASES, ConflictingFields, canonical
+from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliases
 from driftline.schemas.envelope import read_event
 from driftline.schemas.labels import label_text
-from driftline.schemas.rejects import FIELDS, MAX_VALUE_BYTES, InvalidEvent, Reject, field_fault
+from driftline.schemas.rejects import (
+    FIELD_CHECKS,
+    MAX_VALUE_BYTES,
+    InvalidEvent,
+    Reject,
+    find_field_fault,
+)
 from driftline.schemas.results import RegistryCommand
 from driftline.schemas.rows import PredictionRow, TickRow, TruthRow
 from driftline.schemas.times import (
@@ -42,14 +48,14 @@ __all__ = [
 Row = TypeVar("Row", PredictionRow, TruthRow, TickRow)
 Values = Sequence[bytes | None]
 
-_plain_prediction = msgspec.json.Decoder(PredictionRow).decode
-_plain_truth = msgspec.json.Decoder(TruthRow).decode
-# What a plain decoder raises where the value needs care: msgspec's errors are ValueErrors,
-# TypeError is a null value.
+_decode_plain_prediction = msgspec.json.Decoder(PredictionRow).decode
+_decode_plain_truth = msgspec.json.Decoder(TruthRow).decode
+# What a plain decoder raises for any other value: msgspec's errors are ValueErrors, a null value
+# is a TypeError.
 _NOT_PLAIN = (ValueError, RecursionError, TypeError)
 
-# Times of one second share their first 19 characters; these are the ends seen most. Anything else
-# goes to parse_time (0.9 us).
+# Times of one second share their first 19 characters; these are the most common tails. Any other
+# time goes to parse_time (0.9 us).
 _TAIL_MS = {f".{ms:03d}{utc}": ms for utc in ("Z", "+00:00") for ms in range(SECOND_MS)} | {
     "Z": 0,
     "+00:00": 0,
@@ -74,25 +80,26 @@ def decode_predictions(
     Parameters
     ----------
     values
-        Shape (N,), record values; None is a record without one.
+        Shape (N,), record values; None for a record without a value.
     offsets
-        Shape (N,), where they stand in the log.
+        Shape (N,), offsets of the records in their log.
     latest_ms
-        Times after this are refused as too far ahead; None sets no bound.
+        Rows with a later event time are rejected as too far ahead; None sets no limit.
     where
-        Topic, with partition where there is one, for messages: "predictions[3]".
+        Topic, with its partition if it has one, for messages: "predictions[3]".
 
     Returns
     -------
     rows, indexes, rejects
-        The good rows, their indexes in `values`, and what was refused, each in the order of the
+        Accepted rows, their indexes in `values`, and the rejected values, each in the order of the
         batch.
 
     Examples
     --------
     >>> value = b'{"request_id":"a","model":"churn","version":"1","ts":0,"probability":1.7}'
-    >>> decode_predictions([value], [10482], where="predictions[3]")[2][0].error
-    'predictions[3]@10482: field "probability" (score) is 1.7, outside [0, 1]; record sent to predictions.dlq'
+    >>> _, _, rejects = decode_predictions([value], [10482], where="predictions[3]")
+    >>> rejects[0].error  # doctest: +ELLIPSIS
+    'predictions[3]@10482: field "probability" (score) is 1.7, outside [0, 1]; ...'
     """
     rows: list[PredictionRow] = []
     rejected: list[int] = []
@@ -102,20 +109,20 @@ def decode_predictions(
     for index, value in enumerate(values):
         try:
             try:
-                row = _plain_prediction(value)  # type: ignore[arg-type]
+                row = _decode_plain_prediction(value)  # type: ignore[arg-type]
                 if len(value) > MAX_VALUE_BYTES:  # type: ignore[arg-type]
-                    row = _careful(value, PREDICTIONS, PredictionRow)
+                    row = _decode_carefully(value, PREDICTIONS, PredictionRow)
             except _NOT_PLAIN:
-                row = _careful(value, PREDICTIONS, PredictionRow)
+                row = _decode_carefully(value, PREDICTIONS, PredictionRow)
             time: Any = row.timestamp_ms
             if type(time) is str:
-                # In line, as are the texts below: a call per row would cost a tenth of the
+                # Inlined, as is the label text below: a call per row would cost a tenth of the
                 # decoding.
                 tail_ms = _TAIL_MS.get(time[19:])
                 if tail_ms is not None and time[:19] == second:
                     time = second_ms + tail_ms
                 else:
-                    head, time = time[:19], _plain_time_ms(time)
+                    head, time = time[:19], _parse_plain_time_ms(time)
                     if tail_ms is not None:
                         second, second_ms = head, time - tail_ms
                 row.timestamp_ms = time
@@ -131,14 +138,14 @@ def decode_predictions(
                         'none of the fields "prediction", "score" and "scores" is there',
                     )
             if row.segment is not None:
-                row.segment = _texts(row.segment)
+                row.segment = _as_texts(row.segment)
             if row.tags is not None:
-                row.tags = _texts(row.tags)
+                row.tags = _as_texts(row.tags)
             rows.append(row)
-        except InvalidEvent as refusal:
+        except InvalidEvent as fault:
             rejected.append(index)
-            rejects.append(_reject(refusal, value, offsets[index], where))
-    return rows, _others(rejected, len(values)), rejects
+            rejects.append(_reject(fault, value, offsets[index], where))
+    return rows, _accepted_indexes(rejected, len(values)), rejects
 
 
 def decode_truths(
@@ -148,7 +155,7 @@ def decode_truths(
     *,
     where: str = GROUND_TRUTH,
 ) -> tuple[list[TruthRow], list[int], list[Reject]]:
-    """Decode one batch of the ground-truth topic; as `decode_predictions`."""
+    """Decode one batch of the ground-truth topic; see `decode_predictions`."""
     rows: list[TruthRow] = []
     rejected: list[int] = []
     rejects: list[Reject] = []
@@ -157,18 +164,18 @@ def decode_truths(
     for index, value in enumerate(values):
         try:
             try:
-                row = _plain_truth(value)  # type: ignore[arg-type]
+                row = _decode_plain_truth(value)  # type: ignore[arg-type]
                 if len(value) > MAX_VALUE_BYTES:  # type: ignore[arg-type]
-                    row = _careful(value, GROUND_TRUTH, TruthRow)
+                    row = _decode_carefully(value, GROUND_TRUTH, TruthRow)
             except _NOT_PLAIN:
-                row = _careful(value, GROUND_TRUTH, TruthRow)
+                row = _decode_carefully(value, GROUND_TRUTH, TruthRow)
             time: Any = row.timestamp_ms
             if type(time) is str:
                 tail_ms = _TAIL_MS.get(time[19:])
                 if tail_ms is not None and time[:19] == second:
                     time = second_ms + tail_ms
                 else:
-                    head, time = time[:19], _plain_time_ms(time)
+                    head, time = time[:19], _parse_plain_time_ms(time)
                     if tail_ms is not None:
                         second, second_ms = head, time - tail_ms
                 row.timestamp_ms = time
@@ -185,23 +192,23 @@ def decode_truths(
                         )
                     row.label = label_text(label)
             rows.append(row)
-        except InvalidEvent as refusal:
+        except InvalidEvent as fault:
             rejected.append(index)
-            rejects.append(_reject(refusal, value, offsets[index], where))
-    return rows, _others(rejected, len(values)), rejects
+            rejects.append(_reject(fault, value, offsets[index], where))
+    return rows, _accepted_indexes(rejected, len(values)), rejects
 
 
 def decode_ticks(
     values: Values, offsets: Sequence[int], latest_ms: int | None = None, *, where: str = TICKS
 ) -> tuple[list[TickRow], list[int], list[Reject]]:
-    """Decode one batch of the ticks topic; as `decode_predictions`.
+    """Decode one batch of the ticks topic; see `decode_predictions`.
 
-    Where a history has ended, time runs on until its windows are final, however far that is: only
-    its end may not be too far ahead.
+    After the end of a recorded history, event time runs on until all windows are final, however far
+    that is. So of a tick with `ended` only that time is compared with `latest_ms`.
     """
 
     def tick(value: bytes | None) -> TickRow:
-        row = _careful(value, TICKS, TickRow)
+        row = _decode_carefully(value, TICKS, TickRow)
         claimed_ms = row.timestamp_ms if row.ended_ms is None else row.ended_ms
         if latest_ms is not None and claimed_ms > latest_ms:
             raise _too_far_ahead(claimed_ms)
@@ -217,18 +224,15 @@ def decode_commands(
     *,
     where: str = REGISTRY_COMMANDS,
 ) -> tuple[list[RegistryCommand], list[int], list[Reject]]:
-    """Decode one batch of registry commands; as `decode_predictions`.
+    """Decode one batch of registry commands; see `decode_predictions`.
 
-    Their `timestamp` becomes RFC 3339 in UTC whatever was sent.
+    Their `timestamp` becomes RFC 3339 in UTC, whatever form was sent.
     """
 
     def command(value: bytes | None) -> RegistryCommand:
         event = read_event(value)
-        if (
-            fault := field_fault(
-                {name: event[name] for name in event if name == "timestamp"}, TICKS, {}
-            )
-        ) is not None:
+        time_only = {name: event[name] for name in event if name == "timestamp"}
+        if (fault := find_field_fault(time_only, TICKS, {})) is not None:
             raise InvalidEvent(*fault)
         time_ms = parse_time(event["timestamp"])
         if latest_ms is not None and time_ms > latest_ms:
@@ -257,31 +261,32 @@ def _decode_each(
     for index, value in enumerate(values):
         try:
             rows.append(decode(value))
-        except InvalidEvent as refusal:
+        except InvalidEvent as fault:
             rejected.append(index)
-            rejects.append(_reject(refusal, value, offsets[index], where))
-    return rows, _others(rejected, len(values)), rejects
+            rejects.append(_reject(fault, value, offsets[index], where))
+    return rows, _accepted_indexes(rejected, len(values)), rejects
 
 
-def _careful(value: bytes | None, topic: str, row_type: type[Row]) -> Row:
-    """A row of a value that is not in the plain form; its time is in milliseconds already."""
+def _decode_carefully(value: bytes | None, topic: str, row_type: type[Row]) -> Row:
+    """The row of a value that is not in the plain form; its times are already in milliseconds."""
     event = read_event(value)
     try:
-        event, used = canonical(event, ALIASES[topic])
+        event, used = resolve_aliases(event, ALIASES[topic])
     except ConflictingFields as error:
         raise InvalidEvent("conflicting_fields", str(error)) from error
-    fields = FIELDS[topic]
+    fields = FIELD_CHECKS[topic]
     try:
         row = msgspec.convert(
             {name: field for name, field in event.items() if name in fields}, row_type
         )
-        row.timestamp_ms = _time_ms(row.timestamp_ms)
+        row.timestamp_ms = _parse_time_ms(row.timestamp_ms)
         if isinstance(row, TickRow):
             row.ended_ms, row.reached_ms = (
-                None if time is None else _time_ms(time) for time in (row.ended_ms, row.reached_ms)
+                None if time is None else _parse_time_ms(time)
+                for time in (row.ended_ms, row.reached_ms)
             )
     except (ValueError, OverflowError) as error:
-        fault = field_fault(event, topic, used) or (
+        fault = find_field_fault(event, topic, used) or (
             "wrong_type",
             f"the value is not accepted: {error}",
         )
@@ -289,8 +294,8 @@ def _careful(value: bytes | None, topic: str, row_type: type[Row]) -> Row:
     return row
 
 
-def _time_ms(time: str | int) -> int:
-    """As `parse_time`, in a third of its time for the common form."""
+def _parse_time_ms(time: str | int) -> int:
+    """Same as `parse_time`, in a third of the time for the common form."""
     if isinstance(time, str) and (tail_ms := _TAIL_MS.get(time[19:])) is not None:
         minute_ms, second_ms = _MINUTES_MS.get(time[10:17]), _SECONDS_MS.get(time[17:19])
         if minute_ms is not None and second_ms is not None:
@@ -303,21 +308,21 @@ def _day_ms(day: str) -> int:
     return parse_time(f"{day}T00:00:00Z")
 
 
-def _plain_time_ms(time: str) -> int:
+def _parse_plain_time_ms(time: str) -> int:
     try:
-        return _time_ms(time)
+        return _parse_time_ms(time)
     except ValueError as error:
         raise InvalidEvent(
-            *(field_fault({"timestamp": time}, TICKS, {}) or ("wrong_type", str(error)))
+            *(find_field_fault({"timestamp": time}, TICKS, {}) or ("wrong_type", str(error)))
         ) from error
 
 
-def _texts(values: dict[str, Any]) -> dict[str, str] | None:
-    """The mapping with canonical texts;
-
-    None for an empty one, so that equal content stays equal.
+def _as_texts(values: dict[str, Any]) -> dict[str, str] | None:
+    """The mapping with all values as canonical text; None if it is empty, so that rows with equal
+    content are equal.
     """
-    # Nearly always all are texts: values alone are looked at in half the time of names and values.
+    # Nearly always all values are text: a loop over the values alone takes half the time of one
+    # over names and values.
     for value in values.values():
         if type(value) is not str:
             return {
@@ -328,21 +333,22 @@ def _texts(values: dict[str, Any]) -> dict[str, str] | None:
 
 
 def _too_far_ahead(time_ms: int) -> InvalidEvent:
-    # Without the bound itself: it follows from a clock, and two runs over one log must write the
+    # The limit itself depends on a clock, so it is left out: two runs over one log must write the
     # same bytes.
     return InvalidEvent(
         "too_far_ahead",
-        f'field "timestamp" is {format_time(time_ms)}, further ahead of the clock than max_ahead allows',
+        f'field "timestamp" is {format_time(time_ms)}, '
+        "further ahead of the clock than max_ahead allows",
     )
 
 
-def _reject(refusal: InvalidEvent, value: bytes | None, offset: int, where: str) -> Reject:
-    error = f"{where}@{offset}: {refusal}; record sent to {dlq_name(where.partition('[')[0])}"
-    return Reject(offset, refusal.reason, error, value or b"")
+def _reject(fault: InvalidEvent, value: bytes | None, offset: int, where: str) -> Reject:
+    error = f"{where}@{offset}: {fault}; record sent to {dlq_name(where.partition('[')[0])}"
+    return Reject(offset, fault.reason, error, value or b"")
 
 
-def _others(rejected: list[int], n: int) -> list[int]:
+def _accepted_indexes(rejected: list[int], n: int) -> list[int]:
     if not rejected:
         return list(range(n))
-    gone = frozenset(rejected)
-    return [index for index in range(n) if index not in gone]
+    excluded = frozenset(rejected)
+    return [index for index in range(n) if index not in excluded]

@@ -1,7 +1,7 @@
-"""From the bytes of one value to the JSON object in it, whatever is wrapped around that.
+"""Parses one record value to the JSON object in it.
 
-Takes off a Schema Registry prefix, a byte order mark and a CloudEvents envelope (structured mode),
-and says what is wrong where there is no object. Which fields the object must have is `refusals.py`.
+Removes a Schema Registry prefix, a byte order mark and a CloudEvents envelope (structured mode).
+Says what is wrong if there is no object. The fields of the object are left to `rejects.py`.
 """
 
 import base64
@@ -12,27 +12,33 @@ from typing import Any
 
 import msgspec
 
-from driftline.schemas.rejects import MAX_DEPTH, MAX_VALUE_BYTES, InvalidEvent, not_finite, shown
+from driftline.schemas.rejects import (
+    MAX_DEPTH,
+    MAX_VALUE_BYTES,
+    InvalidEvent,
+    describe_json,
+    find_non_finite,
+)
 
 __all__ = ["read_event"]
 
 _json = msgspec.json.Decoder().decode
-_PREFIX_BYTES = 5  # 0x00 and the schema's number, 4 bytes, most significant first
+_PREFIX_BYTES = 5  # 0x00 and the schema id, 4 bytes, big-endian
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_event(value: bytes | None) -> dict[str, Any]:
-    r"""The JSON object of a value.
+    r"""The JSON object in a value.
 
     Raises
     ------
     InvalidEvent
-        If there is none, or it is larger or deeper than is accepted.
+        If there is none, or it exceeds the limits of size or depth.
 
     Examples
     --------
-    >>> read_event(b'\x00\x00\x00\x00\x11{"specversion": "1.0", "type": "t", "source": "s", "id": "1", "data": {"a": 1}}')
+    >>> read_event(b'\x00\x00\x00\x00\x11{"specversion": "1.0", "id": "1", "data": {"a": 1}}')
     {'a': 1}
     """
     if value is None:
@@ -47,28 +53,28 @@ def read_event(value: bytes | None) -> dict[str, Any]:
         else None
     )
     text = (value if schema is None else value[_PREFIX_BYTES:]).removeprefix(_BYTE_ORDER_MARK)
-    event = _object(_parsed(text, schema), "the value")
+    event = _require_object(_parse(text, schema), "the value")
     if "specversion" in event and ("data" in event or "data_base64" in event):
-        event = _object(_cloud_event_data(event), 'field "data" of the CloudEvent')
+        event = _require_object(_read_cloud_event_data(event), 'field "data" of the CloudEvent')
     return event
 
 
-def _object(value: Any, what: str) -> dict[str, Any]:
+def _require_object(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InvalidEvent("wrong_type", f"{what} is {shown(value)}, not an object")
+        raise InvalidEvent("wrong_type", f"{what} is {describe_json(value)}, not an object")
     return value
 
 
-def _parsed(text: bytes, schema: int | None = None) -> Any:
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _too_deep(text):
+def _parse(text: bytes, schema: int | None = None) -> Any:
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_too_deep(text):
         raise InvalidEvent("too_large", f"the value is nested deeper than {MAX_DEPTH} levels")
     try:
         return _json(text)
     except ValueError as error:
-        raise _unreadable(text, schema, str(error)) from error
+        raise _explain_unreadable(text, schema, str(error)) from error
 
 
-def _too_deep(text: bytes) -> bool:
+def _is_too_deep(text: bytes) -> bool:
     depth = 0
     for token in _STRING_OR_BRACKET.finditer(text):
         first = token[0][:1]
@@ -78,22 +84,20 @@ def _too_deep(text: bytes) -> bool:
     return False
 
 
-def _cloud_event_data(event: dict[str, Any]) -> Any:
+def _read_cloud_event_data(event: dict[str, Any]) -> Any:
     data = event.get("data")
     if data is None and isinstance(encoded := event.get("data_base64"), str):
         try:
-            return _parsed(base64.b64decode(encoded, validate=True))
+            return _parse(base64.b64decode(encoded, validate=True))
         except binascii.Error as error:
             raise InvalidEvent(
                 "encoding", f'field "data_base64" of the CloudEvent is not base64: {error}'
             ) from error
-    return _parsed(data.encode()) if isinstance(data, str) else data
+    return _parse(data.encode()) if isinstance(data, str) else data
 
 
-def _unreadable(value: bytes, schema: int | None, error: str) -> InvalidEvent:
-    """Why the strict parser did not take a value, found with the lenient one of the standard
-    library.
-    """
+def _explain_unreadable(value: bytes, schema: int | None, error: str) -> InvalidEvent:
+    """Why the strict parser refused a value, according to the standard library's lenient one."""
     if schema is not None:
         what = f"the value starts with a Schema Registry prefix (schema {schema})"
         return InvalidEvent(
@@ -104,7 +108,8 @@ def _unreadable(value: bytes, schema: int | None, error: str) -> InvalidEvent:
     except UnicodeDecodeError as fault:
         return InvalidEvent(
             "encoding",
-            f"the value is not UTF-8 text (byte 0x{value[fault.start]:02x} at position {fault.start})",
+            f"the value is not UTF-8 text (byte 0x{value[fault.start]:02x} "
+            f"at position {fault.start})",
         )
     if "\0" in text:
         return InvalidEvent(
@@ -118,6 +123,6 @@ def _unreadable(value: bytes, schema: int | None, error: str) -> InvalidEvent:
         return InvalidEvent("not_json", f"the value is not JSON: {fault}")
     except ValueError:  # Python's limit on the digits of an integer
         return InvalidEvent("out_of_range", "the value holds an integer of thousands of digits")
-    if found := not_finite(parsed):
-        return InvalidEvent("not_finite", found)
+    if fault_text := find_non_finite(parsed):
+        return InvalidEvent("not_finite", fault_text)
     return InvalidEvent("not_json", f"the value is not strict JSON: {error}")

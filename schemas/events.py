@@ -1,7 +1,7 @@
-"""What comes in: predictions, their truths, and ticks, as they stand on the topics.
+"""Input events as they are on the topics: predictions, ground truth and ticks.
 
-These types are for writing events and for the published schemas. Reading, with the other accepted
-names and all refusals, is `decode.py`.
+These types serve to write events and to publish schemas. Decoding, with aliases and rejection, is
+`decode.py`.
 """
 
 from typing import Annotated, Literal
@@ -55,28 +55,29 @@ Scores = Annotated[dict[str, Probability], Meta(min_length=1)]
 class Prediction(Struct, kw_only=True, omit_defaults=True):
     """One prediction of one model version.
 
-    At least one of `prediction`, `score` and `scores` is there, unless `status` is "error".
+    At least one of `prediction`, `score` and `scores` is needed, unless `status` is "error".
 
     Attributes
     ----------
     prediction_id
-        What the truth is joined on; a shadow model that scores the same request uses the same id.
+        Joins the prediction with its ground truth. A shadow model that predicts for the same
+        request uses the same id.
     timestamp
         Event time: when the model predicted.
     prediction
-        The predicted label, or the predicted number.
+        Predicted label, or predicted number.
     score
-        Probability of the positive class.
+        Predicted probability of the positive class.
     scores
-        Probability of each class.
+        Predicted probability of each class.
     threshold
-        The threshold that was used on `score`.
+        The threshold that turned `score` into the label.
     features
-        The model's input; a missing value is null.
+        Input of the model; null for a missing value.
     segment
-        Values of the dimensions that figures are split by.
+        Values of the dimensions by which figures are split.
     latency_ms
-        How long the model took, in milliseconds.
+        Latency of the model, in milliseconds.
     """
 
     prediction_id: Name
@@ -97,25 +98,25 @@ class Prediction(Struct, kw_only=True, omit_defaults=True):
 
 
 class GroundTruth(Struct, kw_only=True, omit_defaults=True):
-    """What turned out to be true of one prediction; it may come before the prediction, late, or be
-    corrected.
+    """The actual outcome of one prediction. It may arrive before the prediction or long after it,
+    and may be corrected or retracted.
 
     Attributes
     ----------
     prediction_id
-        The prediction that it is about.
+        Id of the prediction.
     timestamp
         Event time: when the truth became known.
     label
-        The actual label, or the actual number; not needed in a retraction.
+        Actual label, or actual number; not needed in a retraction.
     source
-        Who or what said so.
+        Person or system that supplied the truth.
     revision
-        Greater revisions win over smaller ones.
+        Of several truths, the one with the greatest revision is in force.
     retracted
-        True takes the label back: from then on there is none.
+        True withdraws the label; the prediction is then without truth.
     weight
-        How much the row counts where a metric is weighted.
+        Weight of the row in weighted metrics.
     """
 
     prediction_id: Name
@@ -128,23 +129,23 @@ class GroundTruth(Struct, kw_only=True, omit_defaults=True):
 
 
 class Tick(Struct, kw_only=True, omit_defaults=True):
-    """A statement that event time has reached `timestamp` on this partition, though nothing came.
+    """Advances event time on an idle partition to `timestamp`.
 
-    With `after` it is in force: the worker that owns the partition writes it when it applies it.
-    Without, it is a request to that worker, which answers with a tick of its own once nothing is
-    unread.
+    A tick with `after` is in force: the worker that owns the partition writes it when it applies
+    it. A tick without `after` is a request to that worker, which answers with a tick of its own
+    once it has read its inputs to the end.
 
     Attributes
     ----------
     after
-        By input topic: the offset from which on rows are judged by this tick.
+        By input topic: the first offset whose rows are judged by this tick.
     ended
-        The recorded history ends at this event time: silence after it says nothing.
+        Event time at which the recorded history ends; silence after it is no sign of missing data.
     reached
-        Largest event time that the partition had reached before the tick.
+        Watermark of the partition before the tick.
     settled
-        Written when a history has ended: the task of this partition of `window-partials` has
-        announced everything up to `timestamp`.
+        Written after the end of a history: the task of this partition of `window-partials` has
+        emitted all results up to `timestamp`.
     """
 
     timestamp: Time

@@ -1,14 +1,11 @@
-"""What was understood of one value, for people who connect a system:
-
-`driftline schema validate`.
-"""
+"""How one input value is decoded, for people who connect a system (`driftline schema validate`)."""
 
 from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
 
-from driftline.schemas.aliases import ALIASES, ConflictingFields, canonical
+from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliases
 from driftline.schemas.decode import (
     decode_commands,
     decode_predictions,
@@ -16,10 +13,10 @@ from driftline.schemas.decode import (
     decode_truths,
 )
 from driftline.schemas.envelope import read_event
-from driftline.schemas.rejects import FIELDS, InvalidEvent, Reason
+from driftline.schemas.rejects import FIELD_CHECKS, InvalidEvent, Reason
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
 
-__all__ = ["EXPLAINED", "Explanation", "explain"]
+__all__ = ["EXPLAINED_TOPICS", "Explanation", "explain"]
 
 _DECODERS: dict[str, Callable[..., Any]] = {
     PREDICTIONS: decode_predictions,
@@ -27,23 +24,23 @@ _DECODERS: dict[str, Callable[..., Any]] = {
     TICKS: decode_ticks,
     REGISTRY_COMMANDS: decode_commands,
 }
-EXPLAINED = tuple(_DECODERS)
-"""The topics that `explain` knows: all inputs."""
+EXPLAINED_TOPICS = tuple(_DECODERS)
+"""The topics whose values can be explained: all input topics."""
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """How one value was read.
+    """How one value was decoded.
 
     Attributes
     ----------
     reason, error
-        Code and sentence of the refusal; None where the value is accepted.
+        Code of the rejection and a sentence about it; None if the value is accepted.
     aliases
-        Other systems' names that were understood: alias -> canonical name.
+        Field names of other systems that the value uses: alias -> canonical name.
     ignored
-        Fields that are not known and therefore left alone, sorted.
+        Unknown fields, which are ignored, sorted.
     row
-        What the stages will see; None where the value is refused.
+        The row that the stages get; None if the value is rejected.
     """
 
     reason: Reason | None
@@ -54,27 +51,30 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
 
 def explain(value: bytes, topic: str, *, latest_ms: int | None = None) -> Explanation:
-    """Read one value as the stages would, and tell how.
+    """Decode one value exactly as for the stages, and report how.
 
     Raises
     ------
     ValueError
-        If the topic is no input topic.
+        If the topic is not an input topic.
 
     Examples
     --------
-    >>> found = explain(b'{"request_id": "a", "y_true": 1, "ts": 0, "clerk": 7}', "ground-truth")
-    >>> found.aliases, found.ignored, found.error
+    >>> value = b'{"request_id": "a", "y_true": 1, "ts": 0, "clerk": 7}'
+    >>> explanation = explain(value, "ground-truth")
+    >>> explanation.aliases, explanation.ignored, explanation.error
     ({'request_id': 'prediction_id', 'y_true': 'label', 'ts': 'timestamp'}, ('clerk',), None)
     """
     if topic not in _DECODERS:
-        raise ValueError(f"{topic!r} is not an input topic; known are {', '.join(EXPLAINED)}")
+        raise ValueError(
+            f"{topic!r} is not an input topic; there are {', '.join(EXPLAINED_TOPICS)}"
+        )
     rows, _, rejects = _DECODERS[topic]([value], [0], latest_ms)
-    aliases, ignored = _names(value, topic)
+    aliases, ignored = _classify_names(value, topic)
     reject = rejects[0] if rejects else None
     return Explanation(
         reason=reject.reason if reject else None,
-        # The caller knows the line; position and destination in the sentence are the stream's.
+        # Offset and destination in the sentence belong to the stream; the caller knows the line.
         error=reject.error.removeprefix(f"{topic}@0: ").rpartition("; record sent to ")[0]
         if reject
         else None,
@@ -84,11 +84,11 @@ def explain(value: bytes, topic: str, *, latest_ms: int | None = None) -> Explan
     )
 
 
-def _names(value: bytes, topic: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    if topic not in FIELDS:
+def _classify_names(value: bytes, topic: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    if topic not in FIELD_CHECKS:
         return {}, ()
     try:
-        event, aliases = canonical(read_event(value), ALIASES[topic])
+        event, aliases = resolve_aliases(read_event(value), ALIASES[topic])
     except (InvalidEvent, ConflictingFields):
         return {}, ()
-    return aliases, tuple(sorted(event.keys() - FIELDS[topic].keys()))
+    return aliases, tuple(sorted(event.keys() - FIELD_CHECKS[topic].keys()))

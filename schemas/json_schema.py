@@ -1,8 +1,8 @@
 """JSON Schemas of the topics and an AsyncAPI document, generated from the types.
 
-`python -m driftline.schemas.json_schema FOLDER` writes them; docs/schemas holds the current ones.
-The text of a type's docstring, and of its "Attributes", becomes the descriptions, so that there is
-one place to keep.
+`python -m driftline.schemas.json_schema FOLDER` writes them; `docs/schemas` holds the current ones.
+Descriptions come from the docstring of each type and its "Attributes" section, so that they are
+written only once.
 """
 
 import inspect
@@ -26,7 +26,7 @@ FORMAT_VERSION = "1.0.0"
 _KAFKA_BINDING = "0.5.0"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ATTRIBUTES = re.compile(r"\n*Attributes\n-+\n")
-# What the types cannot say: conditions over several fields.
+# Conditions over several fields, which the types cannot express.
 _CONDITIONS: dict[str, dict[str, Any]] = {
     "predictions": {
         "anyOf": [
@@ -47,12 +47,12 @@ _CONDITIONS: dict[str, dict[str, Any]] = {
 
 
 def json_schema(topic: Topic) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a topic's values, under the canonical names.
+    """The JSON Schema (2020-12) of a topic's values, with the canonical names.
 
     Raises
     ------
     ValueError
-        If the topic carries no JSON.
+        If the values of the topic are not JSON.
     """
     if topic.type is None:
         raise ValueError(f"topic {topic.name} is internal and has no published schema")
@@ -92,13 +92,13 @@ def _schema_of(type_: type) -> dict[str, Any]:
 
 
 def _structs(struct: type[Struct]) -> list[type[Struct]]:
-    """The struct types that a struct's fields refer to, directly or below."""
-    found: list[type[Struct]] = []
+    """The struct types that a struct's fields refer to, directly or indirectly."""
+    structs: list[type[Struct]] = []
 
     def walk(info: msgspec.inspect.Type) -> None:
         if isinstance(info, msgspec.inspect.StructType):
             if info.cls is not struct:
-                found.append(info.cls)
+                structs.append(info.cls)
             for field in info.fields:
                 walk(field.type)
         elif isinstance(info, msgspec.inspect.UnionType):
@@ -106,13 +106,11 @@ def _structs(struct: type[Struct]) -> list[type[Struct]]:
                 walk(member)
 
     walk(msgspec.inspect.type_info(struct))
-    return found
+    return structs
 
 
 def _describe(schema: dict[str, Any], struct: type[Struct]) -> None:
-    """Put the docstring's parts where they belong: the text to the type, each attribute's text to
-    its property.
-    """
+    """Add descriptions from the docstring to the type and to its properties."""
     text, *attributes = _ATTRIBUTES.split(inspect.getdoc(struct) or "", maxsplit=1)
     schema["description"] = " ".join(text.split())
     encoded = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
@@ -126,7 +124,7 @@ def _describe(schema: dict[str, Any], struct: type[Struct]) -> None:
 
 def asyncapi() -> dict[str, Any]:
     """The AsyncAPI 3 document of all topics: channels with their Kafka settings, messages with
-    their keys, who sends and who reads.
+    their keys, senders and receivers.
     """
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}
@@ -153,8 +151,8 @@ def asyncapi() -> dict[str, Any]:
         "info": {
             "title": "Driftline",
             "version": FORMAT_VERSION,
-            "description": "Topics of Driftline, a stream processor for the performance of models. "
-            "A configured prefix goes before every name. CloudEvents are read in both modes.",
+            "description": "Topics of Driftline, a stream processor for model monitoring. "
+            "A configured prefix comes before every name. CloudEvents are accepted in both modes.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
@@ -165,15 +163,15 @@ def asyncapi() -> dict[str, Any]:
 
 
 _DLQ_HEADERS = {
-    "dlq_topic": "Topic that the record came from.",
-    "dlq_partition": "Partition that it came from.",
-    "dlq_offset": "Offset that it came from.",
-    "dlq_reason": "Code of the refusal.",
-    "dlq_error": "The refusal in a sentence.",
-    "dlq_time": "When it was refused; not part of what a replay repeats.",
+    "dlq_topic": "Topic of the record.",
+    "dlq_partition": "Partition of the record.",
+    "dlq_offset": "Offset of the record.",
+    "dlq_reason": "Code of the reason.",
+    "dlq_error": "The reason in a sentence.",
+    "dlq_time": "Wall-clock time of the rejection; it differs between two replays of one log.",
 }
 _REJECTED = {
-    "summary": "A record that was refused: its bytes and key as they came.",
+    "summary": "A rejected record: its value and key as received.",
     "contentType": "application/octet-stream",
     "headers": {
         "type": "object",
@@ -238,21 +236,21 @@ def _camel(verb: str, channel: str) -> str:
 
 
 def documents() -> dict[str, str]:
-    """All documents: file name -> text, the same text in every run."""
-    found = {
+    """All documents: file name -> text, identical in every run."""
+    by_file = {
         f"{topic.name}.schema.json": json_schema(topic)
         for topic in TOPICS.values()
         if topic.type is not None
     }
-    found["asyncapi.json"] = asyncapi()
+    by_file["asyncapi.json"] = asyncapi()
     return {
         name: json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-        for name, document in found.items()
+        for name, document in by_file.items()
     }
 
 
 def write_all(folder: Path) -> list[Path]:
-    """Write all documents into a folder and return their paths."""
+    """Write all documents into a folder; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for name, text in documents().items():

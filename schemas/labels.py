@@ -1,18 +1,14 @@
-"""The one text of a label, whatever JSON type it was sent as."""
+"""Canonical text of a label, whatever JSON type it was sent as."""
 
 __all__ = ["MAX_LABEL_INTEGER", "label_text"]
 
 MAX_LABEL_INTEGER = 2**63
-"""Integers at or beyond this, either sign, are refused on input; floats at or beyond it keep their
-exponent.
-"""
+"""Integers of this magnitude and above are rejected on input; floats keep their exponent."""
 
 
 def label_text(value: str | int | bool | float) -> str:
-    """Strings as they are, integers in decimal, booleans as "true" and "false", whole floats as
-    integers.
-
-    Other floats are written as short as they read back.
+    """Strings unchanged, integers in decimal, booleans as "true" and "false", whole floats as
+    integers, other floats in the shortest form that reads back as the same number.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Why a value is refused: the reasons, and a sentence that says what was needed and what came.
+"""Why a value is rejected: the reason codes, and a sentence with what was needed and what came.
 
-The decoder itself only says that a value is wrong; here the fields are looked at one by one, at
-leisure, to say what.
+The decoder only reports that a value is invalid. Here the fields are checked one by one, without
+hurry, to say why.
 """
 
 import json
@@ -20,15 +20,15 @@ __all__ = [
     "InvalidEvent",
     "Reason",
     "Reject",
-    "field_fault",
-    "not_finite",
-    "shown",
+    "describe_json",
+    "find_field_fault",
+    "find_non_finite",
 ]
 
 MAX_VALUE_BYTES = 1 << 20
 MAX_DEPTH = 64
-"""Nesting beyond this is refused: what the parsers bear depends on the stack, and must not decide
-what is counted.
+"""Deeper nesting is rejected: how deep the parsers can go depends on the stack, which must not
+decide what is counted.
 """
 
 Reason = Literal[
@@ -43,8 +43,8 @@ Reason = Literal[
     "conflicting_fields",
     "conflict",
 ]
-"""`conflict` is given by the join, to a second prediction with the same id and other content; all
-others by decoding.
+"""The join rejects a second prediction with the same id and other content as `conflict`; all other
+reasons come from decoding.
 """
 
 
@@ -54,9 +54,9 @@ class Reject(Struct):
     Attributes
     ----------
     error
-        A full sentence with topic, partition (where known) and offset.
+        A full sentence with topic, partition (if known) and offset.
     raw
-        The bytes as they came; none where a stage refused a row, of which the driver has them.
+        The value as received; empty if a stage rejected the row, because the driver has the value.
     """
 
     offset: int
@@ -66,15 +66,15 @@ class Reject(Struct):
 
 
 class InvalidEvent(Exception):
-    """One value cannot be accepted; `reason` is the code, the text says why."""
+    """A value is invalid; `reason` is the code, the text says why."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         self.reason: Reason = reason
         super().__init__(message)
 
 
-def shown(value: Any) -> str:
-    """A value as JSON, cut to what fits in a sentence."""
+def describe_json(value: Any) -> str:
+    """A value as JSON, shortened to fit in a sentence."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
@@ -85,11 +85,8 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def not_finite(value: Any, path: str = "") -> str | None:
-    """Where the first NaN or infinity of a JSON value stands, and what it is;
-
-    None if all is finite.
-    """
+def find_non_finite(value: Any, path: str = "") -> str | None:
+    """A sentence about the first NaN or infinity in a JSON value; None if there is none."""
     if isinstance(value, float) and not math.isfinite(value):
         kind = (
             "not a number (NaN)"
@@ -105,16 +102,16 @@ def not_finite(value: Any, path: str = "") -> str | None:
         else ()
     )
     for name, element in elements:
-        if found := not_finite(element, f"{path}.{name}" if path else str(name)):
-            return found
+        if fault := find_non_finite(element, f"{path}.{name}" if path else str(name)):
+            return fault
     return None
 
 
 Fault = tuple[Reason, str]
 
 
-def field_fault(event: dict[str, Any], topic: str, used: dict[str, str]) -> Fault | None:
-    """The first thing wrong with an event's fields, or None.
+def find_field_fault(event: dict[str, Any], topic: str, used: dict[str, str]) -> Fault | None:
+    """The first fault in an event's fields, or None.
 
     Parameters
     ----------
@@ -123,10 +120,10 @@ def field_fault(event: dict[str, Any], topic: str, used: dict[str, str]) -> Faul
     topic
         Canonical topic name, without prefix.
     used
-        Aliases that were sent (alias -> canonical name); messages name both.
+        Aliases in the event (alias -> canonical name); messages name both.
     """
     sent = {name: alias for alias, name in used.items()}
-    for name, (required, check) in FIELDS[topic].items():
+    for name, (required, check) in FIELD_CHECKS[topic].items():
         label = f'field "{sent[name]}" ({name})' if name in sent else f'field "{name}"'
         value = event.get(name)
         if value is None:
@@ -142,31 +139,34 @@ def field_fault(event: dict[str, Any], topic: str, used: dict[str, str]) -> Faul
     return None
 
 
-# Optional fields whose absence means a value, so that null would be a guess.
+# Optional fields with a default: null would be ambiguous.
 _NOT_NULL = frozenset({"status", "revision", "retracted", "weight"})
 
 
-def _text(value: Any) -> Fault | None:
-    return None if isinstance(value, str) else ("wrong_type", f" is {shown(value)}, not a string")
+def _check_text(value: Any) -> Fault | None:
+    if isinstance(value, str):
+        return None
+    return ("wrong_type", f" is {describe_json(value)}, not a string")
 
 
-def _name(value: Any) -> Fault | None:
-    return _text(value) or (None if value else ("missing_field", " is empty"))
+def _check_name(value: Any) -> Fault | None:
+    return _check_text(value) or (None if value else ("missing_field", " is empty"))
 
 
-def _flag(value: Any) -> Fault | None:
+def _check_flag(value: Any) -> Fault | None:
     return (
         None
         if isinstance(value, bool)
-        else ("wrong_type", f" is {shown(value)}, not true or false")
+        else ("wrong_type", f" is {describe_json(value)}, not true or false")
     )
 
 
-def _time(value: Any) -> Fault | None:
+def _check_time(value: Any) -> Fault | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return (
             "wrong_type",
-            f" is {shown(value)}, neither an RFC 3339 time nor an integer of epoch milliseconds",
+            f" is {describe_json(value)}, neither an RFC 3339 time "
+            "nor an integer of epoch milliseconds",
         )
     try:
         parse_time(value)
@@ -174,12 +174,12 @@ def _time(value: Any) -> Fault | None:
         if isinstance(value, int):
             return (
                 "out_of_range",
-                f" is {shown(value)}, outside the years 1970 to 9999 in epoch milliseconds",
+                f" is {describe_json(value)}, outside the years 1970 to 9999 in epoch milliseconds",
             )
         is_time_outside = "is not a time between" in str(error)
         return (
             "out_of_range" if is_time_outside else "wrong_type",
-            f" is {shown(value)}: {_without_value(str(error), value)}",
+            f" is {describe_json(value)}: {_without_value(str(error), value)}",
         )
     return None
 
@@ -188,121 +188,121 @@ def _without_value(message: str, value: str) -> str:
     return message.removeprefix(repr(value)).strip()
 
 
-def _integer(value: Any) -> Fault | None:
+def _check_integer(value: Any) -> Fault | None:
     if abs(value) > MAX_LABEL_INTEGER or value == MAX_LABEL_INTEGER:
-        return ("out_of_range", f" is {shown(value)}, outside the 64-bit integers")
+        return ("out_of_range", f" is {describe_json(value)}, outside the 64-bit integers")
     return None
 
 
-def _label(value: Any) -> Fault | None:
+def _check_label(value: Any) -> Fault | None:
     if isinstance(value, bool | str | float):
         return None
     if isinstance(value, int):
-        return _integer(value)
-    return ("wrong_type", f" is {shown(value)}, not a string, integer, boolean or number")
+        return _check_integer(value)
+    return ("wrong_type", f" is {describe_json(value)}, not a string, integer, boolean or number")
 
 
-def _segment_value(value: Any) -> Fault | None:
+def _check_segment_value(value: Any) -> Fault | None:
     if isinstance(value, float | None):
-        return ("wrong_type", f" is {shown(value)}, not a string, integer or boolean")
-    return _label(value)
+        return ("wrong_type", f" is {describe_json(value)}, not a string, integer or boolean")
+    return _check_label(value)
 
 
-def _feature_value(value: Any) -> Fault | None:
+def _check_feature_value(value: Any) -> Fault | None:
     if value is None or isinstance(value, str | bool):
         return None
     if isinstance(value, int | float):
-        return _finite(value)
-    return ("wrong_type", f" is {shown(value)}, not a number, string, boolean or null")
+        return _check_finite(value)
+    return ("wrong_type", f" is {describe_json(value)}, not a number, string, boolean or null")
 
 
-def _finite(value: int | float) -> Fault | None:
+def _check_finite(value: int | float) -> Fault | None:
     try:
         float(value)
     except OverflowError:
-        return ("not_finite", f" is {shown(value)}, beyond the range of a 64-bit float")
+        return ("not_finite", f" is {describe_json(value)}, beyond the range of a 64-bit float")
     return None
 
 
-def _number(
+def _number_check(
     low: float, high: float, interval: str, *, low_included: bool = True, whole: bool = False
 ) -> "Check":
     def check(value: Any) -> Fault | None:
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
             return (
                 "wrong_type",
-                f" is {shown(value)}, not {'an integer' if whole else 'a number'}",
+                f" is {describe_json(value)}, not {'an integer' if whole else 'a number'}",
             )
-        if (fault := _finite(value)) is not None:
+        if (fault := _check_finite(value)) is not None:
             return fault
         if not (low <= value if low_included else low < value) or value > high:
-            return ("out_of_range", f" is {shown(value)}, outside {interval}")
+            return ("out_of_range", f" is {describe_json(value)}, outside {interval}")
         return None
 
     return check
 
 
-def _mapping(check_value: "Check", *, may_be_empty: bool = True) -> "Check":
+def _mapping_check(check_value: "Check", *, may_be_empty: bool = True) -> "Check":
     def check(value: Any) -> Fault | None:
         if not isinstance(value, dict):
-            return ("wrong_type", f" is {shown(value)}, not an object")
+            return ("wrong_type", f" is {describe_json(value)}, not an object")
         if not value and not may_be_empty:
             return ("missing_field", " is empty")
         for name, element in value.items():
             if fault := check_value(element):
-                return (fault[0], f": {shown(name)}{fault[1]}")
+                return (fault[0], f": {describe_json(name)}{fault[1]}")
         return None
 
     return check
 
 
-def _status(value: Any) -> Fault | None:
+def _check_status(value: Any) -> Fault | None:
     return (
         None
         if value in ("ok", "error")
-        else ("wrong_type", f' is {shown(value)}, neither "ok" nor "error"')
+        else ("wrong_type", f' is {describe_json(value)}, neither "ok" nor "error"')
     )
 
 
 Check = Callable[[Any], Fault | None]
-_probability = _number(0, 1, "[0, 1]")
+_check_probability = _number_check(0, 1, "[0, 1]")
 
-FIELDS: dict[str, dict[str, tuple[bool, Check]]] = {
+FIELD_CHECKS: dict[str, dict[str, tuple[bool, Check]]] = {
     "predictions": {
-        "prediction_id": (True, _name),
-        "model_name": (True, _name),
-        "model_version": (True, _name),
-        "timestamp": (True, _time),
-        "prediction": (False, _label),
-        "score": (False, _probability),
-        "scores": (False, _mapping(_probability, may_be_empty=False)),
-        "threshold": (False, _probability),
-        "features": (False, _mapping(_feature_value)),
-        "segment": (False, _mapping(_segment_value)),
-        "latency_ms": (False, _number(0, math.inf, "[0, infinity)")),
-        "status": (False, _status),
-        "environment": (False, _text),
-        "variant": (False, _text),
-        "tags": (False, _mapping(_label)),
+        "prediction_id": (True, _check_name),
+        "model_name": (True, _check_name),
+        "model_version": (True, _check_name),
+        "timestamp": (True, _check_time),
+        "prediction": (False, _check_label),
+        "score": (False, _check_probability),
+        "scores": (False, _mapping_check(_check_probability, may_be_empty=False)),
+        "threshold": (False, _check_probability),
+        "features": (False, _mapping_check(_check_feature_value)),
+        "segment": (False, _mapping_check(_check_segment_value)),
+        "latency_ms": (False, _number_check(0, math.inf, "[0, infinity)")),
+        "status": (False, _check_status),
+        "environment": (False, _check_text),
+        "variant": (False, _check_text),
+        "tags": (False, _mapping_check(_check_label)),
     },
     "ground-truth": {
-        "prediction_id": (True, _name),
-        "timestamp": (True, _time),
-        "label": (False, _label),
-        "source": (False, _text),
-        "revision": (False, _number(0, 2**63 - 1, "[0, 2^63)", whole=True)),
-        "retracted": (False, _flag),
-        "weight": (False, _number(0, math.inf, "(0, infinity)", low_included=False)),
+        "prediction_id": (True, _check_name),
+        "timestamp": (True, _check_time),
+        "label": (False, _check_label),
+        "source": (False, _check_text),
+        "revision": (False, _number_check(0, 2**63 - 1, "[0, 2^63)", whole=True)),
+        "retracted": (False, _check_flag),
+        "weight": (False, _number_check(0, math.inf, "(0, infinity)", low_included=False)),
     },
     "ticks": {
-        "timestamp": (True, _time),
-        "after": (False, _mapping(_number(0, 2**63 - 1, "[0, 2^63)", whole=True))),
-        "ended": (False, _time),
-        "reached": (False, _time),
-        "settled": (False, _number(0, 2**31 - 1, "[0, 2^31)", whole=True)),
+        "timestamp": (True, _check_time),
+        "after": (False, _mapping_check(_number_check(0, 2**63 - 1, "[0, 2^63)", whole=True))),
+        "ended": (False, _check_time),
+        "reached": (False, _check_time),
+        "settled": (False, _number_check(0, 2**31 - 1, "[0, 2^31)", whole=True)),
     },
 }
-"""What every field must be: required or not, and its check.
+"""By topic and field: whether the field is required, and its check.
 
-The row types in `rows.py` say the same; a test holds them together.
+The row types in `rows.py` state the same; a test keeps the two consistent.
 """

@@ -1,6 +1,6 @@
-"""Events as the stages take them: decoded, checked, times in milliseconds, labels as text.
+"""Rows: events as the stages get them, checked, with times in milliseconds and labels as text.
 
-Making them from bytes is `decode.py`.
+Decoding them from bytes is `decode.py`.
 """
 
 from typing import TYPE_CHECKING
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     LabelText = str
     SegmentText = str
 else:
-    # On the wire these have more forms; the decoder lets them in here and puts the one form in
-    # their place, because a second struct per row would cost as much as the decoding.
+    # On the wire these have several forms. The decoder accepts them into the row and replaces them
+    # by the canonical form in place: a second struct per row would cost as much as the decoding.
     from driftline.schemas.events import Label as LabelText
     from driftline.schemas.events import SegmentValue as SegmentText
     from driftline.schemas.events import Time as TimeMs
@@ -35,7 +35,7 @@ __all__ = ["PredictionRow", "TickRow", "TruthRow"]
 
 
 class PredictionRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """A prediction that was accepted. Fields as in `events.Prediction`; absent ones are None.
+    """An accepted prediction. Fields as in `events.Prediction`; missing ones are None.
 
     `timestamp_ms` is in milliseconds since the epoch, `prediction` and the values of `segment` and
     `tags` are canonical text.
@@ -59,9 +59,8 @@ class PredictionRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
 
 
 class TruthRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """A truth that was accepted.
-
-    Fields as in `events.GroundTruth`; `label` is None exactly where `retracted` is true.
+    """An accepted truth. Fields as in `events.GroundTruth`; `label` is None exactly if `retracted`
+    is true.
     """
 
     prediction_id: Name
@@ -74,10 +73,7 @@ class TruthRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
 
 
 class TickRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """A tick that was accepted.
-
-    Fields as in `events.Tick`; times are in milliseconds since the epoch.
-    """
+    """An accepted tick. Fields as in `events.Tick`; times are in milliseconds since the epoch."""
 
     timestamp_ms: TimeMs = field(name="timestamp")
     after: dict[str, Offset] | None = None

@@ -1,4 +1,4 @@
-"""The settings of a run: of the stream as a whole, and of each model.
+"""The settings of the stream as a whole and of each model.
 
 Reading and checking `driftline.toml` is `config.py`. Rules, tuners and policies stay plain tables
 here; `streams` knows their types.
@@ -37,7 +37,7 @@ class Window(Struct, frozen=True):
 
 
 class Rung(Struct, frozen=True):
-    """One delay of the maturity ladder: figures at this rung use the truths known within `ms` of
+    """One delay of the maturity ladder: its figures use the truths that became known within `ms` of
     their prediction.
     """
 
@@ -46,7 +46,7 @@ class Rung(Struct, frozen=True):
 
 
 class Reference(Struct, frozen=True):
-    """The span of the stream that a version's reference profile is made of.
+    """The span of the stream from which a version's reference profile is built.
 
     Either the first `span_ms` of the version, or the fixed span from `from_ms` (included) to
     `to_ms` (excluded).
@@ -58,13 +58,13 @@ class Reference(Struct, frozen=True):
 
 
 def parse_window(text: str) -> Window:
-    """The window that a text means, under its one name.
+    """The window that a text describes, under its canonical name.
 
     Raises
     ------
     ValueError
-        If the text is no duration or two with a slash, a step is longer than its size, or either is
-        not whole minutes.
+        If the text is neither a duration nor two with a slash, if the step is longer than the size,
+        or if either is not a whole number of minutes.
 
     Examples
     --------
@@ -78,9 +78,7 @@ def parse_window(text: str) -> Window:
         if ms == 0 or ms % MINUTE_MS:
             raise ValueError(f"the {name} of window {text!r} is not a whole number of minutes")
     if step_ms > size_ms:
-        raise ValueError(
-            f"window {text!r} steps over time that it never covers: the step is longer than the size"
-        )
+        raise ValueError(f"window {text!r} would skip event time: the step is longer than the size")
     if step_ms == size_ms:
         return Window(format_duration(size_ms), size_ms, step_ms, "tumbling")
     return Window(
@@ -89,7 +87,7 @@ def parse_window(text: str) -> Window:
 
 
 def parse_rung(text: str) -> Rung:
-    """The rung that a duration means, under its one name.
+    """The rung that a duration describes, under its canonical name.
 
     Examples
     --------
@@ -98,35 +96,35 @@ def parse_rung(text: str) -> Rung:
     """
     ms = parse_duration(text)
     if ms == 0:
-        raise ValueError(f"rung {text!r} must be longer than nothing")
+        raise ValueError(f"rung {text!r} must be longer than zero")
     return Rung(format_duration(ms), ms)
 
 
 class ModelConfig(Struct, frozen=True, kw_only=True):
-    """What one model is monitored with.
+    """Settings of one model.
 
     Attributes
     ----------
     maturity
-        The ladder of delays, increasing; the label horizon is the last rung.
+        The maturity ladder, increasing; the label horizon is the last rung.
     feature_segments
-        Those of `segments` for which features are counted too.
+        Those of `segments` for which features are counted as well.
     positive_label
-        None takes the greater of two labels.
+        None for the greater of two labels.
     threshold
-        Makes a label of a score where neither the event nor the registry has a threshold.
+        Turns a score into a label if neither the event nor the registry has a threshold.
     metrics
-        Names of the metrics that are computed beside the counts; None for all there are.
+        Names of the metrics that are computed in addition to the counts; None for all.
     last_n
-        Numbers of newest outcomes that get figures of their own.
+        Sizes of the windows over the newest outcomes.
     detection_window
         Name of the window in which drift is judged.
     rules, rules_path
-        Tables as written, and where they stand in the file, for messages.
+        Tables as written, and their path in the file, for messages.
     default_rules
-        Whether the built-in rules apply besides.
+        Whether the built-in rules apply as well.
     tuner, tuner_path, policy, policy_path
-        As the rules: how changes are found, and which may be made without a person.
+        As `rules`: how changes are found, and which of them are applied automatically.
     """
 
     windows: tuple[Window, ...] = tuple(parse_window(text) for text in ("1h", "1d", "7d/1d"))
@@ -153,7 +151,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     policy_path: str = "defaults.policy"
 
     def rungs_for(self, window: Window) -> tuple[int, ...]:
-        """Indexes into `maturity` at which a window is announced; the last one is final.
+        """Indexes into `maturity` of the rungs at which a window is emitted; the last one is final.
 
         A window below one hour is final at the first rung of at least one hour, any other at the
         horizon.
@@ -168,29 +166,29 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """The settings of a run.
+    """All settings.
 
     Attributes
     ----------
     pane_ms
-        Length of a pane: the greatest divisor of all windows' sizes and steps that is at most one
-        hour.
+        Length of a pane: the largest divisor of the sizes and steps of all windows that is at most
+        one hour.
     prediction_grace_ms, truth_grace_ms
-        How far a row may lie behind its partition's watermark without being late.
+        How far a row may be behind the watermark of its partition without being late.
     max_ahead_ms
-        How far ahead of the clock a time may lie before it is invalid.
+        How far an event time may be ahead of the clock before the row is rejected.
     park_ms
         How long a truth waits for its prediction.
     clock
-        "wall", or "data" where recorded history is fed and time is what the records say.
+        "wall", or "data" if recorded history is fed and the records define the time.
     segments
         All dimensions of all models, sorted.
     lanes
-        Those that are kept, of traffic, decisions and arrivals.
+        Lanes that are computed, of traffic, decisions and arrivals.
     kafka
-        The broker and how to use it; changes nothing that is counted.
+        The broker and how to use it; has no effect on results.
     path
-        The file, for messages; None without one.
+        Path of the file, for messages; None without a file.
     """
 
     defaults: ModelConfig = ModelConfig()
@@ -210,17 +208,17 @@ class Config(Struct, frozen=True, kw_only=True):
     path: str | None = None
 
     def for_model(self, name: str) -> ModelConfig:
-        """The settings of a model; a model that the file does not name has the defaults."""
+        """Settings of a model; the defaults for a model that the file does not name."""
         return self.models.get(name, self.defaults)
 
     def fingerprint(self) -> str:
-        """SHA-256 in hexadecimal of the settings that results depend on: equal for files that mean
-        the same, wherever they lie.
+        """SHA-256, in hexadecimal, of the settings that results depend on; equal for equivalent
+        files, wherever they are stored.
         """
         return sha256(_encoder.encode(self.settings())).hexdigest()
 
     def settings(self) -> dict[str, Any]:
-        """The settings that results depend on, as plain values."""
+        """The settings that results depend on, as built-in types."""
         settings = msgspec.structs.asdict(self) | {"path": None}
         del settings["kafka"]
         plain: dict[str, Any] = msgspec.to_builtins(settings)

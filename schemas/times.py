@@ -1,4 +1,4 @@
-"""Times and durations, between text and milliseconds.
+"""Conversion of times and durations between text and milliseconds.
 
 Inside the program a time is an integer, milliseconds since 1970-01-01T00:00:00Z; text appears only
 at the edges. Nothing here reads a clock.
@@ -27,16 +27,16 @@ MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 MAX_TIME_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999, the end of what RFC 3339 can write."""
+"""The last millisecond of the year 9999, the latest time in RFC 3339."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# fromisoformat takes more than RFC 3339 does: dates alone, weeks, times without an offset.
+# fromisoformat accepts more than RFC 3339: bare dates, weeks, times without an offset.
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 _UNIT_MS = {"w": 7 * DAY_MS, "d": DAY_MS, "h": HOUR_MS, "m": MINUTE_MS, "s": SECOND_MS, "ms": 1}
 _DURATION = re.compile(r"(\d{1,15})(ms|[smhdw])", re.ASCII)
-# Weeks are read but not written: "7d" is what people look for in a key.
+# Weeks are read but not written: people look for "7d" in a key.
 _WRITTEN_UNITS = ("d", "h", "m", "s", "ms")
 
 
@@ -62,7 +62,7 @@ class EpochMs(int):
 
 
 def parse_time(value: str | int) -> int:
-    """Milliseconds since the epoch of an RFC 3339 time or of an integer that already is one.
+    """Milliseconds since the epoch of an RFC 3339 time, or of an integer that already is that.
 
     Digits beyond the millisecond are cut off, so that a time never moves into the next pane.
 
@@ -75,7 +75,7 @@ def parse_time(value: str | int) -> int:
     Raises
     ------
     ValueError
-        If it is neither, has no offset, names no real date or time, or lies outside 1970 to 9999.
+        If it is neither, has no offset, is not a real date or time, or is outside 1970 to 9999.
 
     Examples
     --------
@@ -86,8 +86,7 @@ def parse_time(value: str | int) -> int:
 
     References
     ----------
-    RFC 3339, section 5.6. The leap second ":60" is refused: epoch milliseconds have no place for
-    it.
+    RFC 3339, section 5.6. The leap second ":60" is an error: epoch milliseconds cannot express it.
     """
     ms = value if isinstance(value, int) else _parse_text(value)
     if isinstance(value, bool) or not 0 <= ms <= MAX_TIME_MS:
@@ -113,7 +112,7 @@ def format_time(ms: int) -> str:
     Raises
     ------
     ValueError
-        If the time lies outside 1970 to 9999.
+        If the time is outside 1970 to 9999.
 
     Examples
     --------
@@ -143,7 +142,7 @@ def format_date(ms: int) -> str:
 
 
 def parse_duration(text: str) -> int:
-    """Milliseconds of a whole number with one unit: ms, s, m, h, d or w.
+    """Milliseconds of a duration: a whole number and one unit out of ms, s, m, h, d and w.
 
     Raises
     ------
@@ -164,7 +163,7 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(ms: int) -> str:
-    """The shortest text in one unit that is exact, in days at most.
+    """The duration in the largest unit up to days that expresses it exactly.
 
     Raises
     ------

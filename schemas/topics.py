@@ -1,6 +1,6 @@
-"""The topics: one table of names, keys, partition counts, cleanup and value types.
+"""The topics: names, keys, partition counts, cleanup policies and value types in one table.
 
-Making and checking them on a broker is left to `agents`.
+Creating and checking them on a broker is left to `agents`.
 """
 
 from msgspec import Struct
@@ -60,9 +60,8 @@ REGISTRY_EFFECTS = "registry-effects"
 REGISTRY = "registry"
 
 JOINED = (PREDICTIONS, GROUND_TRUTH, TICKS)
-"""Topics that stage 1 reads: the same partition of each belongs together.
-
-All others are partitioned by model name.
+"""Input topics of stage 1; one task reads the same partition of each. All other topics are
+partitioned by model name.
 """
 
 INPUT_PARTITIONS = 8
@@ -76,18 +75,18 @@ class Topic(Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     key
-        Form of the record key, in field names. The topics of `JOINED` are partitioned by the key,
-        all others by model name.
+        Format of the record key, as field names. The topics in `JOINED` are partitioned by it, all
+        others by model name.
     partitions
-        By default; what a broker gets is set under [kafka].
+        Default number; the one on a broker is set under [kafka].
     cleanup
-        Kafka's cleanup.policy.
+        Kafka's `cleanup.policy`.
     retention_ms
-        How long Kafka keeps a record; None keeps it for ever.
+        How long Kafka keeps a record; None for ever.
     type
-        The value; None where it is internal and no JSON (`window-partials`).
+        Type of the value; None for an internal topic that is not JSON (`window-partials`).
     stage
-        Who writes it: "input", or the name of the stage.
+        Name of the stage that writes it; "input" for topics that others write.
     """
 
     name: str
@@ -100,7 +99,7 @@ class Topic(Struct, frozen=True, kw_only=True):
 
 
 def dlq_name(topic: str) -> str:
-    """Name of the topic for what could not be decoded or accepted.
+    """Name of the dead-letter topic of an input topic.
 
     Examples
     --------
@@ -186,4 +185,4 @@ def _table() -> dict[str, Topic]:
 
 
 TOPICS: dict[str, Topic] = _table()
-"""All topics by name, inputs first, as data flows."""
+"""All topics by name, inputs first, in the order of the data flow."""

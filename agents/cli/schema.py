@@ -54,12 +54,12 @@ def validate(file: Path, topic: str | None, limit: int, as_json: bool) -> int:
     are ignored. Ends with 1 if a line is invalid.
     """
     from driftline.agents.recorded.lines import LogError
-    from driftline.schemas.explain import EXPLAINED
+    from driftline.schemas.explain import EXPLAINED_TOPICS
 
     topic = topic or file.name.removesuffix(".jsonl")
-    if topic not in EXPLAINED:
+    if topic not in EXPLAINED_TOPICS:
         raise click.BadParameter(
-            f"{topic!r} is none of {', '.join(EXPLAINED)}; name the topic of {file}",
+            f"{topic!r} is none of {', '.join(EXPLAINED_TOPICS)}; name the topic of {file}",
             param_hint="--topic",
         )
     report = _Report(limit)

@@ -24,7 +24,7 @@ from driftline.schemas.decode import (
 )
 from driftline.schemas.events import GroundTruth, Prediction
 from driftline.schemas.labels import label_text
-from driftline.schemas.rejects import FIELDS, MAX_VALUE_BYTES, field_fault
+from driftline.schemas.rejects import FIELD_CHECKS, MAX_VALUE_BYTES, find_field_fault
 from driftline.schemas.results import encode
 from driftline.schemas.rows import TickRow
 from driftline.schemas.times import MAX_TIME_MS, format_time, parse_time
@@ -116,10 +116,10 @@ def test_rows_and_published_types_name_the_same_fields() -> None:
         assert (
             names
             == {field.encode_name for field in msgspec.structs.fields(event)}
-            == FIELDS[topic].keys()
+            == FIELD_CHECKS[topic].keys()
         )
         assert not names & ALIASES[topic].keys()
-    assert FIELDS["ticks"].keys() == {
+    assert FIELD_CHECKS["ticks"].keys() == {
         field.encode_name for field in msgspec.structs.fields(TickRow)
     }
 
@@ -532,12 +532,14 @@ def test_the_decoder_and_the_explanation_agree_on_what_is_wrong(
     topic: str, row: type, base: dict[str, Any], data: st.DataObject
 ) -> None:
     changed = data.draw(
-        st.dictionaries(st.sampled_from(sorted(FIELDS[topic])), values, min_size=1, max_size=3)
+        st.dictionaries(
+            st.sampled_from(sorted(FIELD_CHECKS[topic])), values, min_size=1, max_size=3
+        )
     )
     event = base | changed
     decode = decode_predictions if topic == "predictions" else decode_truths
     _, _, rejects = decode([line(event)], [0])
-    fault = field_fault(event, topic, {})
+    fault = find_field_fault(event, topic, {})
     nothing_said = (
         topic == "predictions"
         and fault is None

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from driftline.schemas.explain import EXPLAINED, explain
+from driftline.schemas.explain import EXPLAINED_TOPICS, explain
 
 PREDICTION = {
     "inference_id": "a",
@@ -47,6 +47,6 @@ def test_a_plain_value_needs_no_aliases() -> None:
 
 
 def test_all_inputs_can_be_explained_and_nothing_else() -> None:
-    assert EXPLAINED == ("predictions", "ground-truth", "ticks", "registry-commands")
+    assert EXPLAINED_TOPICS == ("predictions", "ground-truth", "ticks", "registry-commands")
     with pytest.raises(ValueError, match="'metrics' is not an input topic"):
         explain(b"{}", "metrics")
