@@ -1,10 +1,7 @@
-"""Stage 2: adds up what all partitions counted, and announces windows, metrics, drift and facts for
-the registry.
+"""Stage 2: adds up partials and turns windows into figures, drift records and registry facts.
 
-`stage.py` is the stage. `frontier.py` and `windows.py` say what is due when; `panes.py` keeps the
-counts (`tables.py` in `runs.py`); `evaluate.py` turns them into arrays by the columns of
-`layout.py`, `figures.py` and `records.py` into records. The metrics and drift tests themselves are
-plug-ins in `driftline.streams.metrics` and `driftline.streams.drift`.
+`stage.py` runs the stage. Below it, a room imports only rooms further down this list: `facts`,
+`drift`, `figures`, `counts`, `timing`. `state_keys.py` names all keys of the stage in `State`.
 """
 
 from driftline.streams.measure.stage import Measure

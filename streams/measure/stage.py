@@ -1,15 +1,13 @@
-"""Stage 2: increments of all partitions add up to windows, and windows become figures, drift and
-facts.
+"""Stage 2: partials of all partitions add up to windows; windows become figures, drift and facts.
 
-A call with records takes them in and announces nothing; a call without records works off one step
-of time. So what is announced depends on event time alone, not on how the input was cut into
-batches.
+A call with records adds them and emits no figures; a call without records works off one step of
+time. So the emitted records depend on event time alone, not on how the input was cut into batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from driftline.schemas import topics
 from driftline.schemas.results import RegistryEntry
@@ -24,7 +22,7 @@ from driftline.streams.lanes import (
     NO_MODEL,
     TRAFFIC,
 )
-from driftline.streams.measure.counts.gather import WindowGatherer, WindowJob
+from driftline.streams.measure.counts.gather import WindowCounts, WindowGatherer, WindowJob
 from driftline.streams.measure.counts.intake import ReceivedPartials, add_counts
 from driftline.streams.measure.counts.last_n import NewestOutcomes
 from driftline.streams.measure.counts.model import MeasuredModel
@@ -34,19 +32,28 @@ from driftline.streams.measure.drift.drift_windows import DriftWindows
 from driftline.streams.measure.drift.feature_panes import FeaturePanes
 from driftline.streams.measure.drift.targets import TargetReader
 from driftline.streams.measure.facts.from_registry import apply_entries
-from driftline.streams.measure.facts.to_registry import RegistryReporter, span_of
+from driftline.streams.measure.facts.to_registry import RegistryReporter, reference_span
 from driftline.streams.measure.figures.completeness import Completeness
 from driftline.streams.measure.figures.provisional import OpenWindows
 from driftline.streams.measure.figures.records import RecordBuilder
 from driftline.streams.measure.state_keys import MODEL_NAMES
-from driftline.streams.measure.timing.frontier import Frontier
+from driftline.streams.measure.timing.frontier import EdgeSpan, Frontier
 from driftline.streams.measure.timing.windows import DueWindow, Schedule, WindowPlan
 from driftline.streams.numbering import Numbering, decode_texts
 from driftline.streams.partial import Partial, Watermarks
 from driftline.streams.stage import Batch, Record, State
 
-ACTIVE_MS: Final = 30 * DAY_MS
+SILENCE_WATCHED_MS: Final = 30 * DAY_MS
 MODELS_AT_ONCE: Final = 16
+
+
+class _TrafficWork(NamedTuple):
+    """The windows of a model in one step of the traffic lane."""
+
+    model: MeasuredModel
+    versions: list[str]
+    dues: list[DueWindow]
+    jobs: list[WindowJob]
 
 
 class Measure:
@@ -57,12 +64,17 @@ class Measure:
     config
         The settings of the run.
     provisional
-        Whether open windows may be asked for.
+        Whether figures of open windows can be requested.
+
+    Raises
+    ------
+    ValueError
+        If the configuration names an unknown metric.
 
     Notes
     -----
-    What is kept between calls is a cache of `State`: a new object on the same state goes on with
-    the same results. One object serves one state.
+    What an object keeps between calls is a cache of `State`: a new object on the same state goes on
+    with the same results. One object serves one state.
     """
 
     name = "measure"
@@ -78,88 +90,88 @@ class Measure:
         check_metrics(config, [metric.name for metric in metrics])
         self._panes = Panes(config.pane_ms)
         self._features = FeaturePanes()
-        self._since = SinceDeployment(self._panes)
-        every = (config.defaults, *config.models.values())
-        self._recent = NewestOutcomes(max((n for model in every for n in model.last_n), default=1))
+        self._since_deployment = SinceDeployment(self._panes)
+        settings = (config.defaults, *config.models.values())
+        self._newest = NewestOutcomes(
+            max((n for model in settings for n in model.last_n), default=1)
+        )
         self._completeness = Completeness()
-        self._evaluator = WindowGatherer()
-        self._announcer = RecordBuilder(metrics, self._completeness)
-        self._shown = (
+        self._gatherer = WindowGatherer()
+        self._builder = RecordBuilder(metrics, self._completeness)
+        self._open_windows = (
             OpenWindows(self._schedule, self._panes, metrics, self._completeness)
             if provisional
             else None
         )
         targets = TargetReader(self._panes, self._features)
         self._drift = DriftWindows(drift_plugins(), targets)
-        self._references = RegistryReporter(metrics, self._panes, targets, self._evaluator)
-        self._names: Numbering[str] | None = None
+        self._reporter = RegistryReporter(metrics, self._panes, targets, self._gatherer)
+        self._model_names: Numbering[str] | None = None
         self._models: dict[str, MeasuredModel] = {}
         self._frontier: Frontier | None = None
 
     def process(self, batch: Batch, state: State) -> list[Record]:
-        """Take in the records of a batch; without any, work off the step that is due.
+        """Add the records of a batch; without records, work off the step that is due.
 
         Raises
         ------
         ValueError
-            If a call without records comes although no step is due, or the state was written by
-            another release.
+            If a call without records comes although no step is due, or if another release wrote the
+            state or a partial.
         """
-        frontier = self._opened(state)
+        frontier = self.frontier(state)
         if batch.records:
-            return self._taken_in(batch, frontier, state)
+            return self._add(batch, frontier, state)
         step = frontier.next_step()
         if step is None:
             raise ValueError("measure: no step is due; ask due() before a call without records")
         records: list[Record] = []
         models = [self._models[name] for name in sorted(self._models)]
-        # Some models at a time: their windows share the cost of a metric, and what is in memory at
-        # once stays bounded.
+        # A few models at a time: their windows share the cost of a metric, and memory stays
+        # bounded.
         for begin in range(0, len(models), MODELS_AT_ONCE):
-            some = models[begin : begin + MODELS_AT_ONCE]
+            group = models[begin : begin + MODELS_AT_ONCE]
             if step.traffic is not None:
-                records += self._traffic(some, *step.traffic, frontier.ended_ms, state)
+                records += self._traffic_records(group, step.traffic, frontier.ended_ms, state)
             if step.main is not None:
-                records += self._decisions(some, *step.main, state)
-                records += self._arrivals(some, *step.main, state)
-            for model in some:
+                records += self._decision_records(group, step.main, state)
+                records += self._arrival_records(group, step.main, state)
+            for model in group:
                 model.write(state)
-        frontier.done(step)
+        frontier.finish_step(step)
         frontier.write(state)
         return records
 
     def due(self, state: State) -> int | None:
-        """Stream time of the next step (edge of a pane plus grace), which grows from step to step;
+        """Stream time of the next step (edge of a pane plus grace); None while nothing is due.
 
-        None while nothing is due.
+        It grows from step to step.
         """
-        step = self._opened(state).next_step()
+        step = self.frontier(state).next_step()
         return None if step is None else step.released_ms
 
     def provisional(self, state: State) -> list[Record]:
-        """Figures of the open windows that changed since the last call. State is only read, and
-        what `process` says stays the same.
+        """Figures of the open windows that changed since the last call.
+
+        State is only read, and `process` emits the same records as without this call.
 
         Raises
         ------
         ValueError
-            If the stage was not made for it.
+            If the stage was created without `provisional`.
         """
-        if self._shown is None:
+        if self._open_windows is None:
             raise ValueError(
-                "measure: open windows are not kept; make the stage with provisional=True"
+                "measure: open windows are not kept; create the stage with provisional=True"
             )
-        return self._shown.records(self._opened(state).edges_ms, state)
+        return self._open_windows.records(self.frontier(state).edges_ms, state)
 
     def frontier(self, state: State) -> Frontier:
-        """How far stage 1 has come; to be read."""
-        return self._opened(state)
-
-    def _opened(self, state: State) -> Frontier:
+        """Watermarks of stage 1 and edges worked off; read only."""
         if self._frontier is None:
             self._frontier = Frontier(self._config, self._schedule, state)
-            self._names = Numbering(MODEL_NAMES, decode_texts, state)
-            for number, name in enumerate(self._names.names):
+            self._model_names = Numbering(MODEL_NAMES, decode_texts, state)
+            for number, name in enumerate(self._model_names.names):
                 self._models[name] = MeasuredModel(
                     number, name, self._config.for_model(name), state
                 )
@@ -168,14 +180,15 @@ class Measure:
     def _model(self, name: str, state: State) -> MeasuredModel:
         model = self._models.get(name)
         if model is None:
-            assert self._names is not None
-            (number,) = self._names.numbers([name], state)
+            assert self._model_names is not None
+            (number,) = self._model_names.numbers([name], state)
             model = self._models[name] = MeasuredModel(
                 number, name, self._config.for_model(name), state
             )
         return model
 
-    def _taken_in(self, batch: Batch, frontier: Frontier, state: State) -> list[Record]:
+    def _add(self, batch: Batch, frontier: Frontier, state: State) -> list[Record]:
+        """Add partials, watermarks and registry entries; the records are registry effects."""
         partials: list[Partial] = []
         for value in batch.records.get(topics.WINDOW_PARTIALS, ()):
             if isinstance(value, Watermarks):
@@ -184,109 +197,100 @@ class Measure:
                 partials.append(value)
         received = ReceivedPartials(partials, lambda name: self._model(name, state), state)
         increments = add_counts(received, self._panes, min(self._lanes), state)
-        if self._shown is not None and increments is not None:
-            self._shown.note(increments)
-            if self._shown.crowded():
-                self._shown.count(frontier.edges_ms, state)
+        if self._open_windows is not None and increments is not None:
+            self._open_windows.note(increments)
+            if self._open_windows.is_crowded():
+                self._open_windows.count(frontier.edges_ms, state)
         plans = [self._schedule.plan(part.model.config) for part in received.parts]
         self._features.add(received, [self._grain_ms(plan) for plan in plans], state)
-        self._recent.add(received, [plan.recent_step_ms for plan in plans], state)
+        self._newest.add(received, [plan.last_n_step_ms for plan in plans], state)
         for model in received.models:
             model.write(state)
-        entries: dict[str, list[RegistryEntry]] = {}
-        for entry in batch.records.get(topics.REGISTRY, ()):
-            entries.setdefault(entry.model_name, []).append(entry)
+        records = self._apply_entries(batch.records.get(topics.REGISTRY, ()), frontier, state)
+        first_panes_ms = [
+            pane_ms
+            for model in self._models.values()
+            if (pane_ms := model.first_pane_ms) is not None
+        ]
+        if first_panes_ms:
+            # A whole hour before the first row, so that time begins at the same moment whichever
+            # batch has the first row.
+            frontier.begin(min(first_panes_ms) // HOUR_MS * HOUR_MS)
+        frontier.write(state)
+        return records
+
+    def _apply_entries(
+        self, entries: Sequence[RegistryEntry], frontier: Frontier, state: State
+    ) -> list[Record]:
+        by_model: dict[str, list[RegistryEntry]] = {}
+        for entry in entries:
+            by_model.setdefault(entry.model_name, []).append(entry)
         records: list[Record] = []
-        for name, of_model in entries.items():
+        for name, of_model in by_model.items():
             model = self._model(name, state)
             records += apply_entries(
                 model,
                 of_model,
-                self._since,
+                self._since_deployment,
                 frontier.reached_since(model.first_pane_ms),
                 self._config.pane_ms,
                 state,
             )
             model.write(state)
-        first = [
-            pane
-            for model in self._models.values()
-            for pane in model.facts.first_pane_ms
-            if pane is not None
-        ]
-        if first:
-            # Well before the first row, so that time begins at the same moment whichever batch
-            # showed it.
-            frontier.begin(min(first) // HOUR_MS * HOUR_MS)
-        frontier.write(state)
         return records
 
-    def _traffic(
+    def _traffic_records(
         self,
         models: Sequence[MeasuredModel],
-        after_ms: int,
-        now_ms: int,
+        edges: EdgeSpan,
         ended_ms: int | None,
         state: State,
     ) -> Iterator[Record]:
-        wanted = []
+        now_ms = edges.now_ms
+        work: list[_TrafficWork] = []
         for model in models:
-            if versions := _known(model, now_ms):
-                dues = self._schedule.plan(model.config).due(TRAFFIC, after_ms, now_ms)
-                # Silence after the end of a recorded log says nothing.
+            if versions := _seen_versions(model, now_ms):
+                dues = self._schedule.plan(model.config).due(TRAFFIC, *edges)
+                # After the end of a recorded log, silence has no meaning.
                 always = (
-                    _active(model, versions, now_ms)
+                    _versions_watched_for_silence(model, versions, now_ms)
                     if ended_ms is None or now_ms <= ended_ms
                     else []
                 )
-                wanted.append(
-                    (model, versions, dues, self._jobs(model, TRAFFIC, dues, always, state))
-                )
-        evaluated = self._evaluator.evaluate(
-            TRAFFIC, [(model, jobs) for model, _, _, jobs in wanted]
-        )
-        for (model, versions, dues, _), windows in zip(wanted, evaluated, strict=True):
+                jobs = self._jobs(model, TRAFFIC, dues, always, state)
+                work.append(_TrafficWork(model, versions, dues, jobs))
+        gathered = self._gatherer.gather(TRAFFIC, [(each.model, each.jobs) for each in work])
+        for (model, versions, dues, _), windows in zip(work, gathered, strict=True):
             plan = self._schedule.plan(model.config)
-            for window in windows:
-                if window.job.due.window == plan.smallest.name:
-                    n_predictions = window.dense[:, COUNTER_CODES["predictions"]].tolist()
-                    for (name, _), n in zip(window.series, n_predictions, strict=True):
-                        if n and name in model.facts.versions:
-                            model.facts.versions[name].last_ms = window.job.due.end_ms
-            yield from self._announcer.metrics(model, windows, state)
+            _note_traffic(
+                model, [window for window in windows if window.job.due.window == plan.smallest.name]
+            )
+            yield from self._builder.metric_records(model, windows, state)
+            grain_ms = self._grain_ms(plan)
             for due in dues:
                 if due.window == plan.detection.name:
-                    yield from self._drift.records(
-                        model, due, versions, self._grain_ms(plan), state
-                    )
-            yield from self._references.first_sights(model, versions, now_ms)
-            yield from self._references.of_traffic(
-                model, versions, self._grain_ms(plan), now_ms, state
-            )
-            self._drop(model, TRAFFIC, now_ms - plan.longest_ms, state)
+                    yield from self._drift.records(model, due, versions, grain_ms, state)
+            yield from self._reporter.new_versions(model, versions, now_ms)
+            yield from self._reporter.references(model, versions, grain_ms, now_ms, state)
+            self._drop_panes(model, TRAFFIC, now_ms - plan.longest_ms, state)
 
-    def _decisions(
-        self, models: Sequence[MeasuredModel], after_ms: int, now_ms: int, state: State
+    def _decision_records(
+        self, models: Sequence[MeasuredModel], edges: EdgeSpan, state: State
     ) -> Iterator[Record]:
         if DECISIONS not in self._lanes:
             return
-        wanted = []
+        now_ms = edges.now_ms
+        work: list[tuple[MeasuredModel, list[WindowJob]]] = []
         for model in models:
             if model.facts.first_pane_ms[DECISIONS] is not None:
                 plan = self._schedule.plan(model.config)
-                jobs = self._jobs(
-                    model, DECISIONS, plan.due(DECISIONS, after_ms, now_ms), (), state
+                jobs = self._jobs(model, DECISIONS, plan.due(DECISIONS, *edges), (), state)
+                jobs += self._since_deployment.jobs(
+                    model, plan, plan.since_deployment_due(*edges), state
                 )
-                wanted.append(
-                    (
-                        model,
-                        jobs
-                        + self._since.jobs(model, plan, plan.since_due(after_ms, now_ms), state),
-                    )
-                )
-        for (model, _), windows in zip(
-            wanted, self._evaluator.evaluate(DECISIONS, wanted), strict=True
-        ):
+                work.append((model, jobs))
+        gathered = self._gatherer.gather(DECISIONS, work)
+        for (model, _), windows in zip(work, gathered, strict=True):
             plan = self._schedule.plan(model.config)
             for window in windows:
                 if window.by_rung is not None:
@@ -294,41 +298,39 @@ class Measure:
                     self._completeness.add(
                         model, due.window, due.start_ms, segments, window.by_rung, state
                     )
-            yield from self._announcer.metrics(model, windows, state)
-            yield from self._announcer.histograms(model, plan.histogram_window, windows)
-            versions = _known(model, now_ms)
+            yield from self._builder.metric_records(model, windows, state)
+            yield from self._builder.histogram_records(model, plan.histogram_window, windows)
+            versions = _seen_versions(model, now_ms)
             if TRAFFIC not in self._lanes:
-                yield from self._references.first_sights(model, versions, now_ms)
-            yield from self._references.baselines(model, versions, now_ms, state)
-            self._drop(
-                model,
-                DECISIONS,
-                now_ms - plan.longest_ms - model.config.maturity[-1].ms - DAY_MS,
-                state,
+                yield from self._reporter.new_versions(model, versions, now_ms)
+            yield from self._reporter.baselines(model, versions, now_ms, state)
+            horizon_ms = model.config.maturity[-1].ms
+            self._drop_panes(
+                model, DECISIONS, now_ms - plan.longest_ms - horizon_ms - DAY_MS, state
             )
 
-    def _arrivals(
-        self, models: Sequence[MeasuredModel], after_ms: int, now_ms: int, state: State
+    def _arrival_records(
+        self, models: Sequence[MeasuredModel], edges: EdgeSpan, state: State
     ) -> Iterator[Record]:
         if ARRIVALS not in self._lanes:
             return
-        wanted = []
+        now_ms = edges.now_ms
+        work: list[tuple[MeasuredModel, list[WindowJob]]] = []
         for model in models:
             if model.facts.first_pane_ms[ARRIVALS] is not None:
                 plan = self._schedule.plan(model.config)
-                jobs = self._jobs(model, ARRIVALS, plan.due(ARRIVALS, after_ms, now_ms), (), state)
-                if model.config.last_n and now_ms % plan.recent_step_ms == 0:
-                    jobs += self._recent.jobs(model, plan, now_ms, state)
-                wanted.append((model, jobs))
-        for (model, _), windows in zip(
-            wanted, self._evaluator.evaluate(ARRIVALS, wanted), strict=True
-        ):
-            yield from self._announcer.metrics(model, windows, state)
+                jobs = self._jobs(model, ARRIVALS, plan.due(ARRIVALS, *edges), (), state)
+                if model.config.last_n and now_ms % plan.last_n_step_ms == 0:
+                    jobs += self._newest.jobs(model, plan, now_ms, state)
+                work.append((model, jobs))
+        gathered = self._gatherer.gather(ARRIVALS, work)
+        for (model, _), windows in zip(work, gathered, strict=True):
+            yield from self._builder.metric_records(model, windows, state)
             if not self._lanes - {ARRIVALS}:
-                yield from self._references.first_sights(model, _known(model, now_ms), now_ms)
-            self._drop(
-                model, ARRIVALS, now_ms - self._schedule.plan(model.config).longest_ms, state
-            )
+                versions = _seen_versions(model, now_ms)
+                yield from self._reporter.new_versions(model, versions, now_ms)
+            longest_ms = self._schedule.plan(model.config).longest_ms
+            self._drop_panes(model, ARRIVALS, now_ms - longest_ms, state)
 
     def _jobs(
         self,
@@ -338,27 +340,25 @@ class Measure:
         always: Sequence[str],
         state: State,
     ) -> list[WindowJob]:
-        """The windows that hold anything, or that are announced anyway."""
+        """The due windows with counts, or all of them if a version is `always` emitted."""
         first_ms, last_ms = model.facts.first_pane_ms[lane], model.facts.last_pane_ms[lane]
         jobs = []
         for due in dues:
-            chunks = []
+            spans = []
             if first_ms is not None and last_ms is not None:
-                start_ms, end_ms = (
-                    max(due.start_ms, first_ms),
-                    min(due.end_ms, last_ms + self._config.pane_ms),
-                )
-                # Whole strides where the window has them: those are what is kept in memory.
+                start_ms = max(due.start_ms, first_ms)
+                end_ms = min(due.end_ms, last_ms + self._config.pane_ms)
                 if start_ms < end_ms:
-                    chunks = self._panes.span(model.number, lane, due.start_ms, due.end_ms, state)
-            if chunks or always:
-                jobs.append(WindowJob(due, chunks, due.start_ms, always=always))
+                    # The whole window, not the part with counts: whole strides are cached.
+                    spans = self._panes.span(model.number, lane, due.start_ms, due.end_ms, state)
+            if spans or always:
+                jobs.append(WindowJob(due, spans, due.start_ms, always=always))
         return jobs
 
-    def _drop(self, model: MeasuredModel, lane: int, end_ms: int, state: State) -> None:
-        """Forget panes that no window, reference or baseline can need any more; once a day."""
+    def _drop_panes(self, model: MeasuredModel, lane: int, end_ms: int, state: State) -> None:
+        """Delete panes that no window, reference or baseline needs any more; once a day."""
         facts = model.facts
-        end_ms = min([end_ms, *self._wanted_from(model, lane)]) // DAY_MS * DAY_MS
+        end_ms = min([end_ms, *self._pending_spans_ms(model, lane)]) // DAY_MS * DAY_MS
         first_ms = facts.first_pane_ms[lane]
         if first_ms is None or end_ms <= max(facts.kept_from_ms[lane], first_ms):
             return
@@ -369,22 +369,21 @@ class Measure:
             self._features.drop(model, end_ms, state)
         facts.kept_from_ms[lane] = end_ms
 
-    def _wanted_from(self, model: MeasuredModel, lane: int) -> list[int]:
-        """Where the reference spans begin that are not worked off yet."""
-        wanted = []
-        for name, version in model.facts.versions.items():
-            done = (
-                version.reference_made
-                if lane == TRAFFIC
-                else version.baselines == len(model.config.maturity)
-            )
-            if not done and lane != ARRIVALS:
-                wanted.append(span_of(model, name, version)[0])
-        return wanted
+    def _pending_spans_ms(self, model: MeasuredModel, lane: int) -> list[int]:
+        """Start of each reference span whose reference or baselines are still to be computed."""
+        if lane == ARRIVALS:
+            return []
+        rungs = len(model.config.maturity)
+        return [
+            reference_span(model, name, version).start_ms
+            for name, version in model.facts.versions.items()
+            if not (version.reference_made if lane == TRAFFIC else version.baselines == rungs)
+        ]
 
     def _grain_ms(self, plan: WindowPlan) -> int:
-        """Length of time by which features are kept: an hour where the detection window is made of
-        hours, else a pane.
+        """Length of time by which feature summaries are kept.
+
+        An hour if the detection window is made of whole hours, else a pane.
         """
         pane_ms = self._config.pane_ms
         lengths_ms = (plan.detection.size_ms, plan.detection.step_ms)
@@ -396,7 +395,7 @@ class Measure:
 
 
 def check_metrics(config: Config, known: Sequence[str]) -> None:
-    """Refuse names of metrics that no plug-in has.
+    """Reject names of metrics without a plug-in.
 
     Raises
     ------
@@ -414,26 +413,36 @@ def check_metrics(config: Config, known: Sequence[str]) -> None:
                 )
 
 
-def _known(model: MeasuredModel, now_ms: int) -> list[str]:
-    """Versions that showed themselves before `now_ms`, sorted."""
+def _note_traffic(model: MeasuredModel, windows: Sequence[WindowCounts]) -> None:
+    """Note the end of the last window with traffic of each version."""
+    for window in windows:
+        n_predictions = window.dense[:, COUNTER_CODES["predictions"]].tolist()
+        for (name, _), n in zip(window.series, n_predictions, strict=True):
+            if n and name in model.facts.versions:
+                model.facts.versions[name].last_ms = window.job.due.end_ms
+
+
+def _seen_versions(model: MeasuredModel, now_ms: int) -> list[str]:
+    """Versions with traffic before `now_ms`, sorted."""
+    if model.name == NO_MODEL:
+        return []
     versions = model.facts.versions
-    return (
-        [name for name in sorted(versions) if versions[name].first_ms < now_ms]
-        if model.name != NO_MODEL
-        else []
-    )
+    return [name for name in sorted(versions) if versions[name].first_ms < now_ms]
 
 
-def _active(model: MeasuredModel, versions: Sequence[str], now_ms: int) -> list[str]:
-    """Versions of which silence is news: in production, or with traffic in the last 30 days, and
-    not archived.
+def _versions_watched_for_silence(
+    model: MeasuredModel, versions: Sequence[str], now_ms: int
+) -> list[str]:
+    """Versions whose windows are emitted even without traffic.
+
+    Those in production, and those with traffic in the last 30 days that are not archived.
     """
-    active = []
+    watched = []
     for name in versions:
         registered, last_ms = model.facts.registry.get(name), model.facts.versions[name].last_ms
         stage = registered.stage if registered is not None else ""
         if stage == "production" or (
-            stage != "archived" and last_ms is not None and now_ms - last_ms < ACTIVE_MS
+            stage != "archived" and last_ms is not None and now_ms - last_ms < SILENCE_WATCHED_MS
         ):
-            active.append(name)
-    return active
+            watched.append(name)
+    return watched

@@ -31,6 +31,7 @@ class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
 
     lanes: ClassVar[tuple[int, ...]] = (DECISIONS,)
     needs: ClassVar[tuple[str, ...]] = ("truth", "delay")
+    by_label: ClassVar[bool] = False
 
     def histogram(self, counts: Counts) -> SparseHistogram | None:
         """Delays in milliseconds; of series whose labels were all taken back there is none."""

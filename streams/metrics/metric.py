@@ -34,6 +34,9 @@ class Metric(msgspec.Struct, frozen=True):
     needs
         What the counts must hold for a value: "truth", "two labels", "score", "delay", "latency",
         asked in this order by `null_reasons`.
+    by_label
+        Whether the value depends on which labels the truths have. If it does, it is null for a
+        model whose rows cannot be counted by label.
     undefined
         Why the value is null where all that is there and the value still divides by nothing.
 
@@ -49,6 +52,7 @@ class Metric(msgspec.Struct, frozen=True):
     unit: ClassVar[str] = "share"
     binary: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("truth",)
+    by_label: ClassVar[bool] = True
     undefined: ClassVar[str] = "one class only"
 
     @property

@@ -15,9 +15,10 @@ from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import parse_config
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.measure.counts import panes
-from driftline.streams.measure.counts.count_table import EMPTY, PANE_SHIFT, CountTable, merged
+from driftline.streams.measure.counts.count_table import EMPTY, CountTable, merged
 from driftline.streams.measure.counts.labels import LabelSet
 from driftline.streams.measure.counts.merge_runs import FAN, MergeRuns
+from driftline.streams.measure.counts.packed_key import first_key_of_pane
 from driftline.streams.measure.counts.panes import TABLES, Panes
 from driftline.streams.measure.state_keys import state_key
 from driftline.streams.measure.timing.windows import Schedule, WindowPlan
@@ -114,7 +115,7 @@ def test_cache_of_runs_is_bounded_and_reads_again_what_it_dropped() -> None:
     state, runs = MemoryState(), MergeRuns(TABLES, cached=50)
     for number in range(20):
         runs.append(state_key(b"x", number), table_of([(key, 1) for key in range(10)]), state)
-    assert runs._size <= 60
+    assert runs.cached_size <= 60
     assert [len(merged(runs.read(state_key(b"x", number), state))) for number in range(20)] == [
         10
     ] * 20
@@ -146,7 +147,7 @@ def test_any_span_of_panes_gives_the_sum_of_its_panes(pane: int) -> None:
                         if of == owner and low <= at < high
                     ]
                 )
-    assert int(found.keys.max()) < 1 << PANE_SHIFT
+    assert int(found.keys.max()) < first_key_of_pane(1)
 
 
 @pytest.mark.parametrize("bits", [63, 20], ids=["in one number", "apart"])
@@ -172,7 +173,7 @@ def test_increments_in_any_order_are_added_to_the_pane_of_their_model_and_lane(
         seen.setdefault((model, lane), set()).add(pane * minute)
     state, tasks = MemoryState(), Panes(minute)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(panes, "_SIGNED_BITS", bits)
+        patch.setattr(panes, "SIGNED_BITS", bits)
         columns = [np.array(column, np.int64) for column in zip(*rows, strict=True)] or [
             np.zeros(0, np.int64)
         ] * 5

@@ -15,7 +15,11 @@ from sklearn import metrics as sklearn
 
 from driftline.streams.catalogue import metric_plugins
 from driftline.streams.lanes import ARRIVALS, DECISIONS
-from driftline.streams.measure.figures.series_figures import compute_figures, compute_lane_figures
+from driftline.streams.measure.figures.series_figures import (
+    LaneCounts,
+    compute_figures,
+    compute_lane_figures,
+)
 from driftline.streams.metrics.counts import Counts, SparseHistogram, joined_counters
 from driftline.streams.summaries import loglinear
 from tests.streams.contracts import full_counts
@@ -244,7 +248,11 @@ def test_lanes_worked_out_together_give_what_each_gives_alone(labels: tuple[str,
         if not {"score", "delay", "latency"}.intersection(metric.needs)
     ]
     lanes = [
-        ([metric for metric in decisions if lane in metric.lanes], counts[lane], lane == DECISIONS)
+        LaneCounts(
+            [metric for metric in decisions if lane in metric.lanes],
+            counts[lane],
+            lane == DECISIONS,
+        )
         for lane in counts
     ]
     assert len(lanes[0][0]) > len(lanes[1][0])

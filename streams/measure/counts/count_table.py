@@ -1,8 +1,8 @@
-"""Count tables: what a span of time of one model and lane holds, as two integer columns.
+"""Count tables: the counts of one span of time of one model and lane, as two integer columns.
 
-A row is a packed key (pane in its bucket, rung, series, measure, a, b) and a count; rows merge by
-adding the counts of equal keys. Which panes a table covers and where it is kept is `panes.py`; what
-the keys mean for a metric is `layout.py`.
+A row is a packed key (`packed_key.py`) and a count; tables merge by adding the counts of equal
+keys. Which panes a table covers and where it is kept is `panes.py`; what the keys mean for a metric
+is `dense_layout.py`.
 """
 
 from __future__ import annotations
@@ -10,37 +10,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from driftline.streams.masks import all_true
-
-Ints = NDArray[np.int64]
+from driftline.streams.measure.counts.packed_key import Ints, without_rung
 
 FORMAT: Final = 2
-
-# Bits of a packed key, from the low end. A pane and a rung at the top make their rows neighbours in
-# a sorted table.
-B_BITS: Final = 12
-A_BITS: Final = 12
-MEASURE_BITS: Final = 4
-SERIES_BITS: Final = 18
-RUNG_BITS: Final = 7
-PANE_BITS: Final = 6
-
-A_SHIFT: Final = B_BITS
-MEASURE_SHIFT: Final = A_SHIFT + A_BITS
-SERIES_SHIFT: Final = MEASURE_SHIFT + MEASURE_BITS
-RUNG_SHIFT: Final = SERIES_SHIFT + SERIES_BITS
-PANE_SHIFT: Final = RUNG_SHIFT + RUNG_BITS
-
-CODES: Final = 1 << A_BITS
-MAX_SERIES: Final = 1 << SERIES_BITS
-PANES_IN_BUCKET: Final = 1 << PANE_BITS
-WITHOUT_PANE: Final = (1 << PANE_SHIFT) - 1
-WITHOUT_RUNG: Final = (1 << RUNG_SHIFT) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +29,7 @@ class CountTable:
     keys
         Shape (N,), ascending, distinct.
     counts
-        Shape (N,); an increment that takes something back is negative. None is 0, but in the result
-        of `plus`.
+        Shape (N,); negative in an increment that retracts. Never 0, except in the result of `plus`.
     """
 
     keys: Ints
@@ -64,8 +40,12 @@ class CountTable:
 
     @classmethod
     def of(cls, keys: Ints, counts: Ints, *, in_runs: bool = False) -> CountTable:
-        """The table of rows in any order, with repeated keys; `in_runs` says that they are few
-        ascending runs.
+        """The table of rows in any order, with repeated keys.
+
+        Parameters
+        ----------
+        in_runs
+            Whether the rows are a few ascending runs.
 
         Examples
         --------
@@ -74,15 +54,15 @@ class CountTable:
         """
         if not len(keys):
             return EMPTY
-        # The stable sort merges runs: two in a fifth to two fifths of the time of the other, which
-        # is five times as fast on any order.
+        # The stable sort merges runs: two of them in a fifth to two fifths of the time of the
+        # default sort, which is five times as fast on rows in any order.
         order = np.argsort(keys, kind="stable" if in_runs else None)
         keys, counts = keys[order], counts[order]
-        fresh = np.empty(len(keys), np.bool_)
-        fresh[0] = True
-        np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
-        if not all_true(fresh):
-            starts = np.flatnonzero(fresh)
+        is_first = np.empty(len(keys), np.bool_)
+        is_first[0] = True
+        np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
+        if not all_true(is_first):
+            starts = np.flatnonzero(is_first)
             keys, counts = keys[starts], np.add.reduceat(counts, starts)
         if all_true(counts):
             return cls(keys, counts)
@@ -98,15 +78,14 @@ class CountTable:
         first, last = np.searchsorted(self.keys, (low, high)).tolist()
         return CountTable(self.keys[first:last], self.counts[first:last])
 
-    def masked(self, mask: int) -> CountTable:
-        """The table with only the bits in `mask` of its keys."""
-        return CountTable.of(self.keys & mask, self.counts)
+    def without_rungs(self) -> CountTable:
+        """The table with the counts of all rungs added up."""
+        return CountTable.of(without_rung(self.keys), self.counts)
 
-    def plus(self, small: CountTable) -> tuple[CountTable, Ints]:
-        """The sum of this table and a smaller one without sorting this one again, and the places in
-        it of keys that are new.
+    def plus(self, small: CountTable) -> Grown:
+        """The sum of this table and a smaller one, without sorting this one again.
 
-        A key whose count comes to 0 stays.
+        A key whose count becomes 0 stays.
 
         Examples
         --------
@@ -122,20 +101,20 @@ class CountTable:
         counts = self.counts.copy()
         counts[at[known]] += small.counts[known]
         if all_true(known):
-            return CountTable(self.keys, counts), _NONE
+            return Grown(CountTable(self.keys, counts), _NO_ROWS)
         new = ~known
         grown = CountTable(
             np.insert(self.keys, at[new], small.keys[new]),
             np.insert(counts, at[new], small.counts[new]),
         )
-        return grown, at[new] + np.arange(int(new.sum()))
+        return Grown(grown, at[new] + np.arange(int(new.sum())))
 
     def encode(self) -> bytes:
         """Format version, width of a count in bytes, number of rows, keys, counts; little-endian.
 
-        A key is the step of 16 bits from the one before it, or 0 and the whole key among those at
-        the end: rows of a series are neighbours, so a table takes about half of what its keys would
-        take.
+        A key is stored as its difference of 16 bits from the key before it. Where the difference
+        is larger, 0 stands there and the whole key follows in the last column. The rows of a series
+        are neighbours, so a table takes about half the space of whole keys.
         """
         low, high = (
             (int(np.minimum.reduce(self.counts)), int(np.maximum.reduce(self.counts)))
@@ -173,18 +152,34 @@ class CountTable:
         """
         if data[0] != FORMAT:
             raise ValueError(
-                f"measure: count table of format {data[0]}, this release reads format {FORMAT}; replay the log into a new folder"
+                f"measure: count table of format {data[0]}, this release reads format {FORMAT}; "
+                "replay the log into a new folder"
             )
         _, width, rows = _HEAD.unpack_from(data)
         begin = _HEAD.size
         steps = np.frombuffer(data, "<u2", rows, begin).astype(np.int64)
         counts = np.frombuffer(data, f"<i{width}", rows, begin + 2 * rows).astype(np.int64)
         far = np.flatnonzero(steps == 0)
-        # Each whole key as its step from the sum of all steps before it.
+        # Each whole key as its difference from the sum of all differences before it.
         whole = np.frombuffer(data, "<i8", len(far), begin + (2 + width) * rows)
         near = np.cumsum(steps)[far]
         steps[far] = np.diff(whole - near, prepend=0)
         return cls(np.cumsum(steps), counts)
+
+
+class Grown(NamedTuple):
+    """A table after an increment.
+
+    Attributes
+    ----------
+    table
+        The sum.
+    new
+        Places in it of the keys that are new, ascending.
+    """
+
+    table: CountTable
+    new: Ints
 
 
 def merged(tables: Sequence[CountTable]) -> CountTable:
@@ -207,5 +202,5 @@ def merged(tables: Sequence[CountTable]) -> CountTable:
 
 
 _HEAD: Final = struct.Struct("<BBI")
-_NONE: Final = np.zeros(0, np.int64)
-EMPTY: Final = CountTable(_NONE, _NONE)
+_NO_ROWS: Final = np.zeros(0, np.int64)
+EMPTY: Final = CountTable(_NO_ROWS, _NO_ROWS)

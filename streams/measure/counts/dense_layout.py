@@ -1,14 +1,13 @@
-"""From packed keys to columns of a dense array, and from that array to the `Counts` that metrics
-are functions of.
+"""Layout of dense count arrays: from packed keys to columns, and from columns to `Counts`.
 
-A layout belongs to one model and lane and to the labels and octaves of log-linear bins seen so far;
-when those grow, a new layout takes its place and everything is unfolded anew.
+A layout belongs to one model and lane, and to the labels and octaves of log-linear bins seen so
+far. When those grow, a new layout replaces it and all keys are unfolded again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +15,28 @@ from numpy.typing import NDArray
 from driftline.streams import lanes
 from driftline.streams.lanes import COUNTER_CODES, COUNTERS, SCORE_BINS
 from driftline.streams.masks import any_true
-from driftline.streams.measure.counts.count_table import (
-    A_SHIFT,
-    CODES,
-    MAX_SERIES,
-    MEASURE_BITS,
-    MEASURE_SHIFT,
-    SERIES_SHIFT,
-    Ints,
-)
 from driftline.streams.measure.counts.labels import LabelSet
+from driftline.streams.measure.counts.packed_key import (
+    CODES,
+    MEASURES,
+    Ints,
+    measure_of,
+    measures_of,
+    series_of,
+)
 from driftline.streams.metrics.counts import Counts, SparseHistogram
 
-# Label codes inside a model: one per name, and at the top what has no name.
-NEGATIVE: Final = CODES - 1
-POSITIVE: Final = CODES - 2
-NONE: Final = CODES - 3
-ANOTHER: Final = CODES - 4
-NAMED: Final = ANOTHER
+# Label codes inside a model: one per label text, and at the top those without a text.
+NEGATIVE: Final = CODES - 1  # derived from a score below the threshold
+POSITIVE: Final = CODES - 2  # derived from a score at or above the threshold
+NONE: Final = CODES - 3  # no label
+ANOTHER: Final = CODES - 4  # a label beyond the limit of codes
+NAMED: Final = ANOTHER  # number of codes with a text
 
 UNKNOWN: Final = -(1 << 40)
 
 LABEL_IN_A: Final = np.isin(
-    np.arange(1 << MEASURE_BITS),
+    np.arange(MEASURES),
     (
         lanes.CELLS,
         lanes.SCORES_FIT,
@@ -49,6 +47,14 @@ LABEL_IN_A: Final = np.isin(
         lanes.PREDICTED,
     ),
 )
+"""Shape (MEASURES,): whether `a` of a measure is a label code."""
+
+
+class Unfolded(NamedTuple):
+    """Series number and column of each key, shape (N,); a column below 0: new label or bin."""
+
+    series: Ints
+    column: Ints
 
 
 class DenseLayout:
@@ -57,7 +63,7 @@ class DenseLayout:
     Parameters
     ----------
     number
-        Tells layouts apart.
+        Identifies the layout.
     lane
         The lane.
     label_set, configured
@@ -65,19 +71,22 @@ class DenseLayout:
     names
         Label text by code.
     bins
-        Ascending log-linear bins, whole octaves, that columns are wanted for (of the delay or of
-        the latency).
+        Ascending log-linear bins, whole octaves, of the delay or the latency.
     counted_only
-        Whether there are columns for counters and the confusion matrix alone.
+        Whether there are columns for counters and the confusion matrix only.
 
     Attributes
     ----------
+    named
+        Number of labels with a text.
     labels, positive
         As in `Counts`.
     problem
-        Why rows are not told apart by label; all labels count as one then.
+        Why rows are not counted by label; all labels count as one then. None if they are.
+    positive_label
+        Text of the positive label, or None.
     width
-        Number of columns; the last one holds what this lane's metrics do not need.
+        Number of columns; the last one takes the measures that no metric of this lane needs.
     """
 
     def __init__(
@@ -126,28 +135,25 @@ class DenseLayout:
                 sizes[lanes.PREDICTED_SCORES] = k * SCORE_BINS
         self.width = sum(sizes.values()) + 1
         self._slices: dict[int, slice] = {}
-        self._base = np.full(1 << MEASURE_BITS, self.width - 1, np.int64)
-        self._stride = np.zeros(1 << MEASURE_BITS, np.int64)
+        self._base = np.full(MEASURES, self.width - 1, np.int64)
+        self._stride = np.zeros(MEASURES, np.int64)
         begin = 0
         for measure, size in sizes.items():
             self._slices[measure] = slice(begin, begin + size)
             self._base[measure] = begin
             begin += size
-        # Metrics take both halves of the scores together.
+        # Metrics read both halves of the scores as one histogram.
         self._base[lanes.SCORES_HOLDOUT] = self._base[lanes.SCORES_FIT]
         for measure in (lanes.SCORES_FIT, lanes.SCORES_HOLDOUT, lanes.PREDICTED_SCORES):
             self._stride[measure] = SCORE_BINS
         self._stride[lanes.SCORE_SUM] = self._stride[lanes.SCORE_SQUARES] = 1
-        self._outside = np.ones(1 << MEASURE_BITS, np.bool_)
+        self._outside = np.ones(MEASURES, np.bool_)
         self._outside[list(sizes)] = False
         self._outside[lanes.SCORES_HOLDOUT] = self._outside[lanes.SCORES_FIT]
 
-    def unfold(self, keys: Ints) -> tuple[Ints, Ints]:
-        """Series number and column of each key, two arrays of shape (N,); a column below 0 means a
-        label or bin that is new.
-        """
-        measure = keys >> MEASURE_SHIFT & (1 << MEASURE_BITS) - 1
-        a, b = keys >> A_SHIFT & CODES - 1, keys & CODES - 1
+    def unfold(self, keys: Ints) -> Unfolded:
+        """Series number and column of each key."""
+        measure, a, b = measure_of(keys)
         column = self._base[measure] + self._stride[measure] * self._label[a] + b
         cells = np.flatnonzero(measure == lanes.CELLS)
         if len(cells):
@@ -159,12 +165,12 @@ class DenseLayout:
         binned = np.flatnonzero((measure == lanes.DELAY) | (measure == lanes.LATENCY))
         if len(binned):
             column[binned] = self._base[measure[binned]] + self._bin[b[binned]]
-        # A measure without columns still tells of labels that nobody knew.
+        # The labels of a measure without columns may be new too.
         outside = self._outside[measure]
         if any_true(outside):
             known = ~LABEL_IN_A[measure] | (self._label[a] >= 0)
             column[outside] = np.where(known[outside], self.width - 1, UNKNOWN)
-        return keys >> SERIES_SHIFT & MAX_SERIES - 1, column
+        return Unfolded(series_of(keys), column)
 
     def is_cell(self, column: Ints) -> NDArray[np.bool_]:
         """Which columns are cells of the confusion matrix."""
@@ -172,10 +178,8 @@ class DenseLayout:
         inside: NDArray[np.bool_] = (column >= cells.start) & (column < cells.stop)
         return inside
 
-    def weighs(self, column: Ints) -> NDArray[np.bool_]:
-        """Which columns count predictions (or outcomes, where a lane has no predictions), for
-        ranking segments by size.
-        """
+    def is_size(self, column: Ints) -> NDArray[np.bool_]:
+        """Which columns add up to the size of a segment: its predictions (arrivals: outcomes)."""
         return (
             self.is_cell(column)
             if self.lane == lanes.ARRIVALS
@@ -183,22 +187,36 @@ class DenseLayout:
         )
 
     def scores(self, keys: Ints, column: Ints, counts: Ints, measure: int) -> Ints:
-        """Score histograms of one half by actual label, shape (K, 1000), of rows of shape (N,) that
-        `unfold` gave the columns of.
+        """Score histograms of one half by actual label, shape (K, SCORE_BINS).
+
+        Parameters
+        ----------
+        keys, column, counts
+            Shape (N,): rows, with their columns from `unfold`.
+        measure
+            SCORES_FIT or SCORES_HOLDOUT.
         """
         part, k = self._slices[lanes.SCORES_FIT], len(self.labels)
-        of_half = keys >> MEASURE_SHIFT & (1 << MEASURE_BITS) - 1 == measure
+        of_half = measures_of(keys) == measure
         counted = np.bincount(
             column[of_half] - part.start, weights=counts[of_half], minlength=k * SCORE_BINS
         )
         return counted.astype(np.int64).reshape(k, SCORE_BINS)
 
     def part(self, dense: Ints, measure: int) -> Ints:
-        """Columns of one measure, shape (S, size); no columns where the lane has none."""
+        """Columns of one measure, shape (S, size); size 0 if the lane has none."""
         return dense[:, self._slices.get(measure, slice(0, 0))]
 
     def counts(self, dense: Ints, window_ms: Ints) -> Counts:
-        """The counts of S series, from an array of shape (S, width)."""
+        """Counts of S series for the metrics.
+
+        Parameters
+        ----------
+        dense
+            Shape (S, width).
+        window_ms
+            Shape (S,): length of the window; 0 where it has none.
+        """
         s, k = len(dense), len(self.labels)
         count = self.part(dense, lanes.COUNT)
         matrix = self._by_label(dense, lanes.CELLS)
@@ -226,7 +244,7 @@ class DenseLayout:
         )
 
     def _by_label(self, dense: Ints, measure: int) -> Ints | None:
-        """Shape (S, K, size / K); None where the lane has no such measure."""
+        """Shape (S, K, size / K); None if the lane has no such measure."""
         if measure not in self._slices:
             return None
         part, k = self.part(dense, measure), len(self.labels)
@@ -243,7 +261,7 @@ class DenseLayout:
 def _label_numbers(
     label_set: LabelSet, configured: str | None, names: Sequence[str], problem: bool
 ) -> Ints:
-    """Index into the labels by label code, UNKNOWN for a label that was not seen yet."""
+    """Shape (CODES,): index into the labels by label code; UNKNOWN for a new label."""
     if label_set.many:
         return np.zeros(CODES, np.int64)
     labels = label_set.labels(configured)

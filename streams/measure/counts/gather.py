@@ -1,14 +1,14 @@
-"""From tables to dense arrays: the rows of all windows that are due at once, in one pass over the
-columns.
+"""From tables to dense arrays: the rows of all windows that are due at once, in one pass.
 
-What a job is (which window, which chunks of time) is decided by the caller; which records come of
-it is `records.py`.
+The caller decides on the windows and their spans of time; records are built in
+`figures/records.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -16,14 +16,6 @@ import numpy as np
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, NO_MODEL
 from driftline.streams.masks import all_true
-from driftline.streams.measure.counts.count_table import (
-    A_SHIFT,
-    CODES,
-    MEASURE_BITS,
-    MEASURE_SHIFT,
-    RUNG_SHIFT,
-    Ints,
-)
 from driftline.streams.measure.counts.dense_layout import (
     ANOTHER,
     LABEL_IN_A,
@@ -32,6 +24,12 @@ from driftline.streams.measure.counts.dense_layout import (
     DenseLayout,
 )
 from driftline.streams.measure.counts.model import MeasuredModel, SeriesName, other_of
+from driftline.streams.measure.counts.packed_key import (
+    Ints,
+    first_key_of_rung,
+    measure_of,
+    rungs_of,
+)
 from driftline.streams.measure.counts.panes import CountSpan
 from driftline.streams.measure.timing.windows import DueWindow
 from driftline.streams.metrics.counts import Counts
@@ -42,85 +40,183 @@ MOST_CELLS: Final = 4_000_000
 
 
 class WindowJob(msgspec.Struct):
-    """One window to evaluate.
+    """One window to gather.
 
     Attributes
     ----------
     due
         The window.
-    chunks
-        The counts of its time; in the decisions lane those beyond its rung are passed over.
+    spans
+        The counts of its time; in the decisions lane, rows beyond its rung are left out.
     start_ms
-        Where it begins.
+        Its start.
     versions
-        Only these versions, where not None.
+        Only these versions, if not None.
     always
-        Versions whose segment "all" is announced even without any count.
+        Versions whose segment "all" is emitted even without any count.
     starts
-        Where it begins for each series number, where that differs.
+        Start by series number, where it differs from `start_ms`.
     """
 
     due: DueWindow
-    chunks: Sequence[CountSpan]
+    spans: Sequence[CountSpan]
     start_ms: int
     versions: frozenset[str] | None = None
     always: Sequence[str] = ()
     starts: dict[int, int] | None = None
 
 
-class CountBlock:
-    """Counts of many series, of windows whose figures can be worked out together: one lane, the
-    same labels, the same metrics.
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowRows:
+    """The series of one window, and their counts before they are put into a block.
 
     Attributes
     ----------
+    job
+        The window.
+    layout
+        The layout of its model.
+    series, numbers
+        (version, segment) of each row in the order of emission, and its series number; -1 if
+        several series share the row.
+    by_rung
+        Shape (S, R): outcomes with a label in force at each rung, for final windows in the
+        decisions lane; else None.
+    place, counts
+        Shape (N,): row * layout.width + column, and the count there; places may be repeated.
+    """
+
+    job: WindowJob
+    layout: DenseLayout
+    series: Sequence[SeriesName]
+    numbers: Sequence[int]
+    by_rung: Ints | None
+    place: Ints
+    counts: Ints
+
+    def starts(self) -> Ints:
+        """Start of the window for each series, shape (S,)."""
+        job = self.job
+        if job.starts is None:
+            return np.full(len(self.series), job.start_ms, np.int64)
+        return np.array([job.starts.get(number, job.start_ms) for number in self.numbers], np.int64)
+
+    def lengths(self) -> Ints:
+        """Length of the window in ms for each series, shape (S,); 0 for last-n windows."""
+        due = self.job.due
+        if due.kind == "last_n":
+            return np.zeros(len(self.series), np.int64)
+        return due.end_ms - self.starts()
+
+
+@dataclass(frozen=True, eq=False)
+class CountBlock:
+    """Counts of the series of several windows: one lane, the same labels, the same metrics.
+
+    Attributes
+    ----------
+    lane, layout
+        The lane, and the layout of one of the models in the block.
     dense
         Shape (S, layout.width).
     counts
         The same for metrics.
     """
 
+    lane: int
+    layout: DenseLayout
     dense: Ints
     counts: Counts
 
-    def __init__(self, lane: int, layout: DenseLayout) -> None:
-        self.lane = lane
-        self.layout = layout
-        self.rows = 0
-        self._places: list[Ints] = []
-        self._counts: list[Ints] = []
-        self._lengths: list[Ints] = []
+    @classmethod
+    def of(cls, lane: int, windows: Sequence[WindowRows]) -> Self:
+        """The block of windows one after another, in the layout of the first one."""
+        layout = windows[0].layout
+        width, rows = layout.width, sum(len(window.series) for window in windows)
+        # Not bincount: most of the columns, thousands with histograms, stay 0, and zeros that are
+        # never written take no memory.
+        flat = np.zeros(rows * width, np.int64)
+        first = 0
+        for window in windows:
+            np.add.at(flat, window.place + first * width, window.counts)
+            first += len(window.series)
+        dense = flat.reshape(rows, width)
+        lengths = np.concatenate([window.lengths() for window in windows])
+        return cls(lane, layout, dense, layout.counts(dense, lengths))
 
-    def add(self, window: WindowCounts, place: Ints, counts: Ints) -> None:
-        """Put the counts of a window behind the others; `place` is row * layout.width + column."""
-        window.block, window.first = self, self.rows
-        due = window.job.due
-        self._places.append(place + self.rows * self.layout.width)
-        self._counts.append(counts)
-        self._lengths.append(
-            due.end_ms - window.starts()
-            if due.kind != "last_n"
-            else np.zeros(len(window.series), np.int64)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowCounts:
+    """A window with its series and their counts in a block.
+
+    Attributes
+    ----------
+    job, series, numbers, by_rung
+        As in `WindowRows`.
+    layout
+        The layout of its own model; the block has that of a model with the same labels.
+    starts_ms
+        Start of the window for each series.
+    block, first
+        The block with the counts, and the first of the rows in it.
+    """
+
+    job: WindowJob
+    series: Sequence[SeriesName]
+    numbers: Sequence[int]
+    by_rung: Ints | None
+    layout: DenseLayout
+    starts_ms: Sequence[int]
+    block: CountBlock
+    first: int
+
+    @classmethod
+    def of(cls, window: WindowRows, block: CountBlock, first: int) -> Self:
+        """A window whose rows begin at the row `first` of a block."""
+        return cls(
+            job=window.job,
+            series=window.series,
+            numbers=window.numbers,
+            by_rung=window.by_rung,
+            layout=window.layout,
+            starts_ms=window.starts().tolist(),
+            block=block,
+            first=first,
         )
-        self.rows += len(window.series)
 
-    def close(self) -> None:
-        """Count everything."""
-        # Not bincount: of the columns, thousands with histograms, most stay 0, and zeros that are
-        # not written to take no memory.
-        dense = np.zeros(self.rows * self.layout.width, np.int64)
-        for place, counts in zip(self._places, self._counts, strict=True):
-            np.add.at(dense, place, counts)
-        self.dense = dense.reshape(self.rows, self.layout.width)
-        self.counts = self.layout.counts(self.dense, np.concatenate(self._lengths))
-        self._places, self._counts, self._lengths = [], [], []
+    @property
+    def dense(self) -> Ints:
+        """Shape (S, layout.width)."""
+        return self.block.dense[self.first : self.first + len(self.series)]
+
+    def scores(self, number: int) -> ScoreHalves:
+        """Score histograms of a series by actual label."""
+        layout = self.layout
+        keys, column, counts = [], [], []
+        for span in self.job.spans:
+            end = _rows_at(span, self.block.lane, self.job)
+            unfolded = span.unfold(layout)
+            at = np.flatnonzero(unfolded.series[:end] == number)
+            keys.append(span.table.keys[at])
+            column.append(unfolded.column[at])
+            counts.append(span.table.counts[at])
+        rows = np.concatenate(keys), np.concatenate(column), np.concatenate(counts)
+        return ScoreHalves(
+            layout.scores(*rows, lanes.SCORES_FIT), layout.scores(*rows, lanes.SCORES_HOLDOUT)
+        )
+
+
+class ScoreHalves(NamedTuple):
+    """Score histograms by actual label, each of shape (K, SCORE_BINS)."""
+
+    fit: Ints
+    holdout: Ints
 
 
 def block_shape(model: MeasuredModel, layout: DenseLayout) -> tuple[object, ...]:
-    """Windows share a block if this is the same: their figures are the same functions of the same
-    columns.
+    """Windows with the same shape share a block: the same metrics read the same columns.
 
-    What belongs to no model has no metrics, whatever the configuration names.
+    Counts that belong to no model have no metrics, whatever the configuration names.
     """
     return (
         layout.labels,
@@ -131,173 +227,116 @@ def block_shape(model: MeasuredModel, layout: DenseLayout) -> tuple[object, ...]
     )
 
 
-class WindowCounts:
-    """A job with its series and their counts.
+def fill_blocks(
+    lane: int, windows: Sequence[tuple[MeasuredModel, WindowRows]]
+) -> list[WindowCounts]:
+    """Count windows in as few blocks as fit MOST_CELLS, in their order.
 
-    Attributes
-    ----------
-    layout
-        Of its own model; the block's is that of another model with the same labels.
-    series
-        (version, segment) of each row, in the order of announcement.
-    numbers
-        Series number of each row; -1 where several series share it.
-    block, first
-        Where the counts are: from the row `first` on.
-    by_rung
-        Shape (S, R): outcomes with a label in force at each rung, for final announcements in the
-        decisions lane.
+    Windows of several models share a block where they can: a metric costs about the same for 2
+    series and for 100.
     """
-
-    __slots__ = ("block", "by_rung", "first", "job", "layout", "numbers", "series")
-
-    block: CountBlock
-
-    def __init__(
-        self,
-        job: WindowJob,
-        layout: DenseLayout,
-        rows: Sequence[tuple[SeriesName, int]],
-        by_rung: Ints | None,
-    ) -> None:
-        self.job = job
-        self.layout = layout
-        self.series = [pair for pair, _ in rows]
-        self.numbers = [number for _, number in rows]
-        self.by_rung = by_rung
-        self.first = 0
-
-    @property
-    def dense(self) -> Ints:
-        """Shape (S, layout.width)."""
-        return self.block.dense[self.first : self.first + len(self.series)]
-
-    def scores(self, number: int) -> tuple[Ints, Ints]:
-        """Score histograms of a series by actual label, of the fit and the hold-out half, two
-        arrays of shape (K, 1000).
-        """
-        layout = self.layout
-        parts = [
-            _unfolded(chunk, layout, _rows_at(chunk, self.block.lane, self.job))
-            for chunk in self.job.chunks
-        ]
-        found = [
-            (chunk.table.keys, part, np.flatnonzero(part[0] == number))
-            for chunk, part in zip(self.job.chunks, parts, strict=True)
-        ]
-        keys = np.concatenate([keys[at] for keys, _, at in found])
-        column = np.concatenate([part[1][at] for _, part, at in found])
-        counts = np.concatenate([part[2][at] for _, part, at in found])
-        return layout.scores(keys, column, counts, lanes.SCORES_FIT), layout.scores(
-            keys, column, counts, lanes.SCORES_HOLDOUT
-        )
-
-    def starts(self) -> Ints:
-        """Start of the window for each of its series, shape (S,)."""
-        job = self.job
-        if job.starts is None:
-            return np.full(len(self.series), job.start_ms, np.int64)
-        return np.array([job.starts.get(number, job.start_ms) for number in self.numbers], np.int64)
+    groups: list[list[WindowRows]] = []
+    open_groups: dict[tuple[object, ...], int] = {}
+    rows_of_group: list[int] = []
+    places: list[tuple[int, int]] = []
+    for model, window in windows:
+        shape, rows = block_shape(model, window.layout), len(window.series)
+        group = open_groups.get(shape)
+        if group is None or (rows_of_group[group] + rows) * window.layout.width > MOST_CELLS:
+            group = open_groups[shape] = len(groups)
+            groups.append([])
+            rows_of_group.append(0)
+        places.append((group, rows_of_group[group]))
+        groups[group].append(window)
+        rows_of_group[group] += rows
+    blocks = [CountBlock.of(lane, group) for group in groups]
+    return [
+        WindowCounts.of(window, blocks[group], first)
+        for (_, window), (group, first) in zip(windows, places, strict=True)
+    ]
 
 
 class WindowGatherer:
-    """Keeps the layouts of all models between calls; they can be made anew from the labels and the
-    tables.
+    """Gathers windows, and keeps the layouts of all models between calls.
+
+    The layouts can be rebuilt from the labels and the tables, and are not in the state.
     """
 
     def __init__(self) -> None:
         self._layouts: dict[tuple[int, int], DenseLayout] = {}
         self._bins: dict[int, Ints] = {}
-        self._made = 0
+        self._layouts_made = 0
 
-    def evaluate(
+    def gather(
         self, lane: int, jobs: Sequence[tuple[MeasuredModel, Sequence[WindowJob]]]
     ) -> list[list[WindowCounts]]:
-        """For each model the jobs that have anything to announce, in their order.
-
-        Windows of several models share a block where they can: a metric costs about the same for 2
-        series and for 100.
-        """
-        found: list[list[WindowCounts]] = []
-        opened: dict[tuple[object, ...], CountBlock] = {}
-        blocks: list[CountBlock] = []
+        """For each model its windows with anything to emit, in the order of its jobs."""
         layouts = [
-            self._fitting(model, lane, of_model) if of_model else None for model, of_model in jobs
+            self._fitting_layout(model, lane, of_model) if of_model else None
+            for model, of_model in jobs
         ]
+        windows: list[tuple[MeasuredModel, WindowRows]] = []
+        lengths = []
         for (model, of_model), layout in zip(jobs, layouts, strict=True):
-            windows: list[WindowCounts] = []
-            found.append(windows)
-            if layout is None:
-                continue
-            if layout.bins is not self._bins[lane]:
-                # Another model has shown bins that are new.
-                layout = self._fitting(model, lane, of_model)
-            shape = block_shape(model, layout)
-            for job in of_model:
-                selected = _selected(model, lane, layout, job)
-                if selected is None:
-                    continue
-                window, place, counts = selected
-                block = opened.get(shape)
-                if block is None or (
-                    block.rows and (block.rows + len(window.series)) * layout.width > MOST_CELLS
-                ):
-                    block = opened[shape] = CountBlock(lane, layout)
-                    blocks.append(block)
-                block.add(window, place, counts)
-                windows.append(window)
-        for block in blocks:
-            block.close()
-        return found
+            before = len(windows)
+            if layout is not None:
+                if layout.bins is not self._bins[lane]:
+                    # The jobs of another model had new bins.
+                    layout = self._fitting_layout(model, lane, of_model)
+                for job in of_model:
+                    window = _window_rows(model, lane, layout, job)
+                    if window is not None:
+                        windows.append((model, window))
+            lengths.append(len(windows) - before)
+        counted = iter(fill_blocks(lane, windows))
+        return [[next(counted) for _ in range(length)] for length in lengths]
 
-    def _fitting(self, model: MeasuredModel, lane: int, jobs: Sequence[WindowJob]) -> DenseLayout:
-        """The layout of the lane, grown by the labels and bins that the jobs show for the first
-        time.
-        """
+    def _fitting_layout(
+        self, model: MeasuredModel, lane: int, jobs: Sequence[WindowJob]
+    ) -> DenseLayout:
+        """The layout of the lane, grown by the new labels and bins in the jobs."""
         layout = self._layouts.get((model.number, lane))
         if (
             layout is None
             or layout.label_set != model.facts.label_set
             or layout.bins is not self._bins[lane]
         ):
-            # The labels alone decide, not which lane showed them first: a restart must come to the
-            # same matrix.
-            layout = self._grown(model, lane, np.zeros(0, np.int64), layout)
+            # The labels alone decide, not the lane that showed them first: after a restart the
+            # matrix must be the same.
+            layout = self._grown_layout(model, lane, _NO_ROWS, layout)
         while True:
             unknown = []
             for job in jobs:
-                for chunk in job.chunks:
-                    end = _rows_at(chunk, lane, job)
-                    _, column, _ = _unfolded(chunk, layout, end)
-                    if chunk.has_unknown:
-                        unknown.append(chunk.table.keys[:end][column < 0])
+                for span in job.spans:
+                    columns = span.unfold(layout)
+                    if columns.has_unknown:
+                        end = _rows_at(span, lane, job)
+                        unknown.append(span.table.keys[:end][columns.column[:end] < 0])
             keys = _joined(unknown)
             if not len(keys):
                 return layout
-            layout = self._grown(model, lane, keys, layout)
+            layout = self._grown_layout(model, lane, keys, layout)
 
-    def _grown(
+    def _grown_layout(
         self, model: MeasuredModel, lane: int, keys: Ints, before: DenseLayout | None
     ) -> DenseLayout:
-        """A layout that also knows the labels and bins in `keys`."""
-        measure = keys >> MEASURE_SHIFT & (1 << MEASURE_BITS) - 1
-        a, b = keys >> A_SHIFT & CODES - 1, keys & CODES - 1
+        """A layout that also has columns for the labels and bins in `keys`."""
+        measure, a, b = measure_of(keys)
         codes = np.flatnonzero(
             np.bincount(np.concatenate((a[LABEL_IN_A[measure]], b[measure == lanes.CELLS])))
         ).tolist()
         binned = b[(measure == lanes.DELAY) | (measure == lanes.LATENCY)]
         bins = self._bins.setdefault(lane, binned[:0])
         if not all_true(np.isin(binned, bins)):
-            # By the octave: a bin beside those that are known is in before it comes, and layouts
-            # are seldom made anew.
+            # Whole octaves: the neighbours of a bin get columns before they have counts, so layouts
+            # are rarely rebuilt.
             octaves = np.unique(binned // PER_OCTAVE)
             bins = self._bins[lane] = np.union1d(
                 bins, (octaves[:, None] * PER_OCTAVE + np.arange(PER_OCTAVE)).ravel()
             )
         configured = model.config.positive_label
-        held = model.facts.label_set
         names = model.labels.names
-        learnt = held.with_more(
+        label_set = model.facts.label_set.with_more(
             [names[code] for code in codes if code < len(names)],
             derived=POSITIVE in codes or NEGATIVE in codes,
             many=ANOTHER in codes,
@@ -305,81 +344,106 @@ class WindowGatherer:
         )
         if (
             before is not None
-            and (learnt, len(names)) == (before.label_set, before.named)
+            and (label_set, len(names)) == (before.label_set, before.named)
             and bins is before.bins
         ):
-            raise ValueError(
-                f"measure: label codes {codes} of {model.name!r} are no labels; stage 1 is of another release"
-            )
-        model.facts.label_set = learnt
-        self._made += 1
+            raise unknown_labels(model, codes)
+        model.facts.label_set = label_set
+        self._layouts_made += 1
         layout = self._layouts[model.number, lane] = DenseLayout(
-            self._made, lane, learnt, configured, names, bins
+            self._layouts_made, lane, label_set, configured, names, bins
         )
         return layout
 
 
-def _rows_at(chunk: CountSpan, lane: int, job: WindowJob) -> int:
-    """Number of rows of a chunk that are known at the job's rung."""
+def unknown_labels(model: MeasuredModel, codes: Sequence[int]) -> ValueError:
+    """The error for label codes that no label of the model has."""
+    return ValueError(
+        f"measure: model {model.name!r} has no labels with the codes {codes}; "
+        "run the same release in all tasks and replay the log"
+    )
+
+
+def _rows_at(span: CountSpan, lane: int, job: WindowJob) -> int:
+    """Number of rows of a span that are known at the job's rung."""
     if lane != lanes.DECISIONS:
-        return len(chunk.table)
-    return int(np.searchsorted(chunk.table.keys, (job.due.rung + 1) << RUNG_SHIFT))
+        return len(span.table)
+    return int(np.searchsorted(span.table.keys, first_key_of_rung(job.due.rung + 1)))
 
 
-def _selected(
+def _window_rows(
     model: MeasuredModel, lane: int, layout: DenseLayout, job: WindowJob
-) -> tuple[WindowCounts, Ints, Ints] | None:
-    """A job with its rows, and the place in a block that begins with them and each of its counts;
-
-    None without rows.
-    """
-    parts = [_unfolded(chunk, layout, _rows_at(chunk, lane, job)) for chunk in job.chunks]
-    series, column, counts = (_joined([part[field] for part in parts]) for field in range(3))
-    rows, row_of = _rows(model, layout, job, series, column, counts)
-    if not rows:
+) -> WindowRows | None:
+    """The rows of a window with their counts; None without rows."""
+    ends = [_rows_at(span, lane, job) for span in job.spans]
+    unfolded = [span.unfold(layout) for span in job.spans]
+    series = _joined([part.series[:end] for part, end in zip(unfolded, ends, strict=True)])
+    column = _joined([part.column[:end] for part, end in zip(unfolded, ends, strict=True)])
+    counts = _joined([span.table.counts[:end] for span, end in zip(job.spans, ends, strict=True)])
+    rows = _emitted_rows(model, layout, job, series, column, counts)
+    if not rows.series:
         return None
-    row = row_of[series]
+    row = rows.row_of[series]
     if job.versions is not None:
         kept = row >= 0
         row, column, counts = row[kept], column[kept], counts[kept]
     by_rung = None
     if lane == lanes.DECISIONS and job.due.final and job.due.size_ms:
         rungs = _joined(
-            [chunk.table.keys[: _rows_at(chunk, lane, job)] >> RUNG_SHIFT for chunk in job.chunks]
+            [rungs_of(span.table.keys[:end]) for span, end in zip(job.spans, ends, strict=True)]
         )
         cells, width = np.flatnonzero(layout.is_cell(column)), job.due.rung + 1
         gained = np.bincount(
-            row[cells] * width + rungs[cells], weights=counts[cells], minlength=len(rows) * width
+            row[cells] * width + rungs[cells],
+            weights=counts[cells],
+            minlength=len(rows.series) * width,
         )
-        by_rung = np.cumsum(gained.astype(np.int64).reshape(len(rows), width), axis=1)
-    return WindowCounts(job, layout, rows, by_rung), row * layout.width + column, counts
-
-
-def _unfolded(chunk: CountSpan, layout: DenseLayout, end: int) -> tuple[Ints, Ints, Ints]:
-    """Series number, column and count of the first `end` rows of a chunk."""
-    chunk.unfold(layout)
-    return chunk.series[:end], chunk.column[:end], chunk.table.counts[:end]
+        by_rung = np.cumsum(gained.astype(np.int64).reshape(len(rows.series), width), axis=1)
+    return WindowRows(
+        job=job,
+        layout=layout,
+        series=rows.series,
+        numbers=rows.numbers,
+        by_rung=by_rung,
+        place=row * layout.width + column,
+        counts=counts,
+    )
 
 
 def _joined(parts: Sequence[Ints]) -> Ints:
     if len(parts) == 1:
         return parts[0]
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    return np.concatenate(parts) if parts else _NO_ROWS
 
 
-def _rows(
+class _EmittedRows(NamedTuple):
+    """The rows of a window.
+
+    Attributes
+    ----------
+    series, numbers
+        As in `WindowRows`.
+    row_of
+        Row of each series number of the model; -1 for none.
+    """
+
+    series: Sequence[SeriesName]
+    numbers: Sequence[int]
+    row_of: Ints
+
+
+def _emitted_rows(
     model: MeasuredModel,
     layout: DenseLayout,
     job: WindowJob,
     series: Ints,
     column: Ints,
     counts: Ints,
-) -> tuple[list[tuple[SeriesName, int]], Ints]:
-    """The rows to announce, as (version, segment) and series number, and the row of each series
-    number (-1 for none).
+) -> _EmittedRows:
+    """The rows to emit, from counts of shape (N,).
 
-    Of each dimension the 100 largest segments have rows of their own, ties by name; the others
-    share the row "other".
+    Of each segment dimension the 100 largest segments have rows of their own, ties by name; all
+    further ones share the row "other".
     """
     names = model.series.names
     present = np.flatnonzero(np.bincount(series, minlength=len(names)))
@@ -390,34 +454,34 @@ def _rows(
         )
     row_of = np.full(len(names), -1, np.int64)
     ranked = present[np.argsort(model.rank[present])]
-    rows = [(names[number], number) for number in ranked.tolist()]
+    numbers = ranked.tolist()
     row_of[ranked] = np.arange(len(ranked))
     shared = (
-        _shared(model, layout, ranked, series, column, counts)
+        _shared_rows(model, layout, ranked, series, column, counts)
         if len(ranked) > MOST_SEGMENTS
         else {}
     )
-    missing = (
-        [version for version in job.always if ((version, ALL)) not in {pair for pair, _ in rows}]
-        if job.always
-        else []
-    )
-    if shared or missing:
-        pairs: dict[SeriesName, int] = {}
-        for pair, number in rows:
-            target = shared.get(number, pair)
-            pairs[target] = number if target not in pairs and target == pair else -1
-        for version in missing:
-            pairs[version, ALL] = -1
-        order = sorted(pairs, key=lambda pair: (pair[0], pair[1] != ALL, pair[1]))
-        place = {pair: number for number, pair in enumerate(order)}
-        for pair, number in rows:
-            row_of[number] = place[shared.get(number, pair)]
-        rows = [(pair, pairs[pair]) for pair in order]
-    return rows, row_of
+    silent: list[str] = []
+    if job.always:
+        with_counts = {names[number] for number in numbers}
+        silent = [version for version in job.always if (version, ALL) not in with_counts]
+    if not shared and not silent:
+        return _EmittedRows([names[number] for number in numbers], numbers, row_of)
+    number_of_row: dict[SeriesName, int] = {}
+    for number in numbers:
+        row = shared.get(number, names[number])
+        is_own = row == names[number] and row not in number_of_row
+        number_of_row[row] = number if is_own else -1
+    for version in silent:
+        number_of_row[version, ALL] = -1
+    order = sorted(number_of_row, key=lambda pair: (pair[0], pair[1] != ALL, pair[1]))
+    place = {pair: row for row, pair in enumerate(order)}
+    for number in numbers:
+        row_of[number] = place[shared.get(number, names[number])]
+    return _EmittedRows(order, [number_of_row[pair] for pair in order], row_of)
 
 
-def _shared(
+def _shared_rows(
     model: MeasuredModel,
     layout: DenseLayout,
     ranked: Ints,
@@ -425,12 +489,10 @@ def _shared(
     column: Ints,
     counts: Ints,
 ) -> dict[int, SeriesName]:
-    """The pair (version, "dimension=other") of each series that is not among the 100 largest of its
-    dimension.
-    """
+    """(version, "dimension=other") of each series beyond the 100 largest of its dimension."""
     names = model.series.names
-    weighs = layout.weighs(column)
-    weight = np.bincount(series[weighs], weights=counts[weighs], minlength=len(names)).astype(
+    is_size = layout.is_size(column)
+    size = np.bincount(series[is_size], weights=counts[is_size], minlength=len(names)).astype(
         np.int64
     )
     groups: dict[SeriesName, list[int]] = {}
@@ -442,7 +504,10 @@ def _shared(
     for other, numbers in groups.items():
         if len(numbers) > MOST_SEGMENTS:
             largest_first = sorted(
-                numbers, key=lambda number: (-int(weight[number]), names[number][1])
+                numbers, key=lambda number: (-int(size[number]), names[number][1])
             )
             shared |= dict.fromkeys(largest_first[MOST_SEGMENTS:], other)
     return shared
+
+
+_NO_ROWS: Final = np.zeros(0, np.int64)

@@ -1,5 +1,6 @@
-"""Partials of stage 1, translated into the numbers of this stage and added to the panes: all of a
-batch in one pass.
+"""Partials of stage 1, translated into the numbers of stage 2 and added to the panes.
+
+All partials of a batch go through in one pass.
 """
 
 from __future__ import annotations
@@ -13,26 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.streams import lanes
-from driftline.streams.lanes import ALL, LANE_NAMES, NO_LABEL, PREDICTED_NEGATIVE
+from driftline.streams.lanes import ALL, NO_LABEL, PREDICTED_NEGATIVE
 from driftline.streams.masks import any_true
-from driftline.streams.measure.counts.count_table import (
-    A_BITS,
-    A_SHIFT,
-    B_BITS,
-    MEASURE_SHIFT,
-    RUNG_SHIFT,
-    SERIES_SHIFT,
-    Ints,
-)
 from driftline.streams.measure.counts.dense_layout import ANOTHER, LABEL_IN_A, NONE
 from driftline.streams.measure.counts.model import MeasuredModel, StreamVersion
+from driftline.streams.measure.counts.packed_key import A_BITS, B_BITS, Ints, pack_keys
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.partial import Partial
 from driftline.streams.stage import State
 
-_LANES: Final = len(LANE_NAMES)
 _NEVER: Final = np.iinfo(np.int64).max
-_NONE: Final = np.zeros(0, np.int64)
+_NO_NUMBERS: Final = np.zeros(0, np.int64)
 
 
 class ModelPart(NamedTuple):
@@ -54,20 +46,20 @@ class Increments(NamedTuple):
 
 
 class ReceivedPartials:
-    """Partials of a batch, with the numbers that this stage knows their series by.
+    """Partials of a batch, with the numbers of their series in stage 2.
 
     Parameters
     ----------
     model_of
-        The model of a name.
+        Returns the model of a name.
 
     Attributes
     ----------
     partials, parts
-        The partials, and the models of one after another.
+        The partials, and the models of one partial after another.
     part, number
-        Shape (S,), of the series of one partial after another: which of the parts it is of, and its
-        number in the model.
+        Shape (S,), for the series of one partial after another: index into `parts`, and the number
+        of the series in its model.
     """
 
     def __init__(
@@ -75,7 +67,7 @@ class ReceivedPartials:
     ) -> None:
         self.partials = partials
         self.parts: list[ModelPart] = []
-        numbers = [_NONE]
+        numbers = [_NO_NUMBERS]
         for partial in partials:
             for name, series in groupby(partial.series, itemgetter(0)):
                 model = model_of(name)
@@ -94,36 +86,45 @@ class ReceivedPartials:
         """All models, by first appearance."""
         return list({part.model.number: part.model for part in self.parts}.values())
 
+    @property
+    def model_numbers(self) -> Ints:
+        """Number of the model of each part."""
+        return np.array([part.model.number for part in self.parts], np.int64)
+
     def places(self, lengths: Sequence[int], series: NDArray[np.generic]) -> Ints:
-        """Index in `part` and `number` of the series of each row, shape (N,).
+        """Index into `part` and `number` for the series of each row, shape (N,).
 
         Parameters
         ----------
         lengths
-            How many rows each partial has.
+            Number of rows of each partial.
         series
-            Shape (N,): the series by its number in the partial.
+            Shape (N,): number of the series in its partial.
         """
         return np.repeat(self._begin, lengths) + series.astype(np.int64)
 
 
 def add_counts(
-    received: ReceivedPartials,
-    panes: Panes,
-    first_lane: int,
-    state: State,
+    received: ReceivedPartials, panes: Panes, first_lane: int, state: State
 ) -> Increments | None:
-    """Add the counts of all partials of a batch, with one write per model and bucket of time that
-    they touch.
+    """Add the counts of all partials of a batch to the panes.
+
+    Also notes the first pane of each version, and the panes of each model that gained counts.
 
     Parameters
     ----------
     first_lane
-        The lane in which a version shows itself first.
+        The lane in which a version appears first.
+
     Returns
     -------
     Increments
         The rows that were added; None without any.
+
+    Raises
+    ------
+    ValueError
+        If an index of a count does not fit a packed key: another release wrote the partial.
     """
     partials = received.partials
     lengths = [len(partial.counts["pane"]) for partial in partials]
@@ -135,52 +136,50 @@ def add_counts(
     }
     at = received.places(lengths, columns["series"])
     part, series = received.part[at], received.number[at]
-    a, b, measure = (
-        columns["a"].astype(np.int64),
-        columns["b"].astype(np.int64),
-        columns["measure"].astype(np.int64),
-    )
-    labelled, cells = LABEL_IN_A[measure], measure == lanes.CELLS
-    if any_true(labelled):
-        codes, parts = (
-            np.concatenate((a[labelled], b[cells])),
-            np.concatenate((part[labelled], part[cells])),
-        )
-        numbers = labels_of(received.parts, parts, codes, state)
-        split = len(numbers) - int(cells.sum())
-        a[labelled], b[cells] = numbers[:split], numbers[split:]
+    a, b, measure = (columns[name].astype(np.int64) for name in ("a", "b", "measure"))
+    has_label, is_cell = LABEL_IN_A[measure], measure == lanes.CELLS
+    if any_true(has_label):
+        codes = np.concatenate((a[has_label], b[is_cell]))
+        owners = np.concatenate((part[has_label], part[is_cell]))
+        numbers = label_numbers(received.parts, owners, codes, state)
+        split = len(numbers) - int(is_cell.sum())
+        a[has_label], b[is_cell] = numbers[:split], numbers[split:]
     if int(b.max()) >> B_BITS or int(a.max()) >> A_BITS:
         raise ValueError(
-            f"measure: an index of a count does not fit {A_BITS} bits; stage 1 is of another release"
+            f"measure: an index of a count on window-partials does not fit {A_BITS} bits; "
+            "run the same release in all tasks and replay the log"
         )
     lane, pane = columns["lane"].astype(np.int64), columns["pane"].astype(np.int64, copy=False)
-    _first_sights(received, at, np.where(lane == first_lane, pane, _NEVER))
+    _note_first_panes(received, at, np.where(lane == first_lane, pane, _NEVER))
     models = received.models
     place = {model.number: place for place, model in enumerate(models)}
     model = np.array([place[part.model.number] for part in received.parts], np.int64)[part]
-    keys = columns["rung"].astype(np.int64) << RUNG_SHIFT
-    keys |= series << SERIES_SHIFT
-    keys |= measure << MEASURE_SHIFT
-    keys |= a << A_SHIFT
-    keys |= b
+    keys = pack_keys(
+        rung=columns["rung"].astype(np.int64), series=series, measure=measure, a=a, b=b
+    )
     counts = columns["count"].astype(np.int64, copy=False)
     for gained in panes.add(
         [model.number for model in models], model, lane, pane, keys, counts, state
     ):
-        models[gained.model].saw(gained.lane, gained.first_ms, gained.last_ms)
+        models[gained.model].note_panes(gained.lane, gained.first_ms, gained.last_ms)
     return Increments(models, model, lane, pane, keys, counts)
 
 
-def labels_of(parts: Sequence[ModelPart], part: Ints, codes: Ints, state: State) -> Ints:
-    """The model's number of each label code, both of shape (N,), of rows of some `parts`.
+def label_numbers(parts: Sequence[ModelPart], part: Ints, codes: Ints, state: State) -> Ints:
+    """The model's number of each label code of a partial, shape (N,).
 
-    Partials list labels that are not their model's, which get none.
+    A partial also lists labels of other models; only labels that rows refer to are numbered.
+
+    Parameters
+    ----------
+    part, codes
+        Shape (N,): index into `parts`, and the label code in its partial.
     """
     labels = [partial.labels for _, partial in parts]
     offsets = _offsets(labels)
     numbers = codes - NO_LABEL + NONE
-    named = codes < NO_LABEL
-    places = offsets[part[named]] + codes[named]
+    has_text = codes < NO_LABEL
+    places = offsets[part[has_text]] + codes[has_text]
     used = np.flatnonzero(np.bincount(places))
     number_of = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.int64)
     for place, owner in zip(
@@ -190,21 +189,24 @@ def labels_of(parts: Sequence[ModelPart], part: Ints, codes: Ints, state: State)
             [labels[owner][place - int(offsets[owner])]], state
         )
         number_of[place] = min(number, ANOTHER)
-    numbers[named] = number_of[places]
+    numbers[has_text] = number_of[places]
     return numbers
 
 
 def _offsets(parts: Sequence[Sequence[object]]) -> Ints:
-    """Where each part begins in all of them together; parts without anything are passed over by a
-    search from the right.
-    """
+    """Where each part begins in the concatenation; a search from the right skips empty parts."""
     lengths = np.array([len(part) for part in parts], np.int64)
     return np.cumsum(lengths) - lengths
 
 
-def _first_sights(received: ReceivedPartials, at: Ints, pane: Ints) -> None:
-    """Remember the first pane of each version, of rows of the series `at`, shape (N,); _NEVER for a
-    row that tells of none.
+def _note_first_panes(received: ReceivedPartials, at: Ints, pane: Ints) -> None:
+    """Note the first pane of each version.
+
+    Parameters
+    ----------
+    at, pane
+        Shape (N,): place of the series in `received`, and start of the pane; _NEVER for rows of
+        other lanes.
     """
     # Rows of a series mostly follow each other.
     begins = np.flatnonzero(np.diff(at, prepend=-1))
@@ -217,11 +219,11 @@ def _first_sights(received: ReceivedPartials, at: Ints, pane: Ints) -> None:
         if segment != ALL or first_ms == _NEVER:
             continue
         versions = received.parts[part].model.facts.versions
-        held = versions.get(version)
-        if held is None:
+        known = versions.get(version)
+        if known is None:
             versions[version] = StreamVersion(first_ms)
         else:
-            held.first_ms = min(held.first_ms, first_ms)
+            known.first_ms = min(known.first_ms, first_ms)
 
 
 assert PREDICTED_NEGATIVE - NO_LABEL + NONE < 1 << A_BITS

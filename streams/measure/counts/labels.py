@@ -1,5 +1,7 @@
-"""Which labels a model has, which one is positive, and what a label that follows from a score
-stands for.
+"""The label set of a model: its labels, the positive one, and the meaning of derived labels.
+
+A derived label is a predicted label that follows from score and threshold, without a text of its
+own.
 """
 
 from __future__ import annotations
@@ -12,25 +14,25 @@ import msgspec
 
 MOST_LABELS: Final = 100
 PAIRS: Final = (("0", "1"), ("false", "true"), ("no", "yes"))
-"""Labels of which the other one is known although it has not been seen; the second is positive."""
+"""Label pairs: one seen label implies the other. The second is positive."""
 
 _INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
 
 
 class LabelSet(msgspec.Struct, frozen=True):
-    """The labels that the complete windows of a model have shown so far.
+    """The labels in the complete windows of a model so far.
 
     Attributes
     ----------
     seen
-        Sorted.
+        Label texts, sorted.
     derived
-        Whether some predicted labels follow from a score.
+        Whether any predicted label follows from a score.
     many
-        Whether there are more labels than a matrix is made of; further ones are not remembered.
+        Whether there are more than MOST_LABELS labels; no further ones are stored then.
     positive, negative
-        What those stand for, once there were two labels; a third label that turns up later does not
-        change it.
+        The texts of derived labels, set once there are two labels; a later third label does not
+        change them.
     """
 
     seen: tuple[str, ...] = ()
@@ -42,9 +44,14 @@ class LabelSet(msgspec.Struct, frozen=True):
     def with_more(
         self, labels: Iterable[str], *, derived: bool, many: bool, configured: str | None
     ) -> LabelSet:
-        """The set after further labels were seen;
+        """The set with further labels added.
 
-        `configured` is the positive label of the configuration, if it names one.
+        Parameters
+        ----------
+        derived, many
+            As the attributes, of the further labels.
+        configured
+            The positive label of the configuration, if it names one.
         """
         seen = ordered([*self.seen, *labels])
         grown = msgspec.structs.replace(self, seen=seen, derived=self.derived or derived)
@@ -60,26 +67,28 @@ class LabelSet(msgspec.Struct, frozen=True):
 
         Examples
         --------
-        >>> LabelSet(("no",)).labels(None), LabelSet(("10", "9")).labels(None), LabelSet(("a",)).labels("b")
-        (('no', 'yes'), ('9', '10'), ('a', 'b'))
+        >>> LabelSet(("no",)).labels(None), LabelSet(("10", "9")).labels(None)
+        (('no', 'yes'), ('9', '10'))
+        >>> LabelSet(("a",)).labels("b")
+        ('a', 'b')
         """
-        every = _with(self.seen, configured)
-        return (
-            next((pair for pair in PAIRS if every[0] in pair), every) if len(every) == 1 else every
-        )
+        labels = _with(self.seen, configured)
+        if len(labels) != 1:
+            return labels
+        return next((pair for pair in PAIRS if labels[0] in pair), labels)
 
     def pair(self, configured: str | None) -> tuple[str | None, str | None]:
-        """The positive and the negative label; None where they are not known yet."""
+        """The positive and the negative label; None while unknown."""
         if self.positive is not None:
             return self.positive, self.negative
-        every = self.labels(configured)
-        if len(every) < 2:
+        labels = self.labels(configured)
+        if len(labels) < 2:
             return configured, None
-        positive = configured or every[-1]
-        return positive, next(label for label in every if label != positive)
+        positive = configured or labels[-1]
+        return positive, next(label for label in labels if label != positive)
 
     def problem(self, configured: str | None) -> str | None:
-        """Why rows cannot be told apart by label, or None."""
+        """Why rows cannot be counted by label, or None."""
         if self.many:
             return f"more than {MOST_LABELS} labels"
         if self.derived and None in self.pair(configured):
@@ -88,7 +97,7 @@ class LabelSet(msgspec.Struct, frozen=True):
 
 
 def ordered(labels: Iterable[str]) -> tuple[str, ...]:
-    """Distinct labels, as numbers where all are integers, else as text."""
+    """Distinct labels, sorted as numbers if all are integers, else as text."""
     distinct = dict.fromkeys(labels)
     if all(map(_INTEGER.fullmatch, distinct)):
         return tuple(sorted(distinct, key=lambda label: (int(label), label)))

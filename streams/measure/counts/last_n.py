@@ -1,14 +1,14 @@
-"""The newest outcomes of each series, for the "last n" windows.
+"""The newest outcomes of each series, for the last-n windows.
 
-OutcomeRows rank by (time at which the truth was known, hash of the id). Kept are the newest n of each
-series as of the last announcement, and what came after it, in buckets of time of which only as many
-rows are kept as could still matter.
+Outcomes rank by (time at which the truth became known, hash of the id). State holds the newest n of
+each series as of the last emission, and the later outcomes in buckets of time, of which only as
+many rows are kept as can still matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,32 +17,39 @@ from numpy.typing import NDArray
 from driftline.streams import lanes
 from driftline.streams.lanes import NO_LABEL
 from driftline.streams.masks import any_true
-from driftline.streams.measure.counts.count_table import (
-    A_SHIFT,
-    MEASURE_SHIFT,
-    SERIES_SHIFT,
-    CountTable,
-    Ints,
-)
+from driftline.streams.measure.counts.count_table import CountTable
 from driftline.streams.measure.counts.gather import WindowJob
-from driftline.streams.measure.counts.intake import ReceivedPartials, labels_of
+from driftline.streams.measure.counts.intake import ReceivedPartials, label_numbers
 from driftline.streams.measure.counts.merge_runs import MergeRuns, RunFormat
 from driftline.streams.measure.counts.model import MeasuredModel
+from driftline.streams.measure.counts.packed_key import Ints, pack_labels, series_keys
 from driftline.streams.measure.counts.panes import CountSpan
 from driftline.streams.measure.state_keys import NEW_OUTCOMES, NEWEST_OUTCOMES, state_key
 from driftline.streams.measure.timing.windows import DueWindow, WindowPlan
 from driftline.streams.stage import State
 
-# Exact unless more outcomes than this are taken back in one series and bucket after it was cut to
-# its newest rows.
+# The windows are exact unless more outcomes than this are retracted in one series and bucket after
+# the bucket was cut to its newest rows.
 SPARE: Final = 1_000
 CACHED_ROWS: Final = 500_000
 FORMAT: Final = 1
 
 
 class OutcomeRows(msgspec.Struct, frozen=True):
-    """Outcomes, columns of shape (N,): series number, time, hash, packed actual and predicted
-    label, sign.
+    """Outcomes as columns of shape (N,).
+
+    Attributes
+    ----------
+    series
+        Series number.
+    time
+        Event time in ms at which the truth became known.
+    hash
+        Hash of the prediction id.
+    cell
+        Actual and predicted label, packed.
+    sign
+        1, or -1 for an outcome that is retracted.
     """
 
     series: Ints
@@ -61,17 +68,24 @@ class OutcomeRows(msgspec.Struct, frozen=True):
         )
 
     def encode(self) -> bytes:
-        """Format version and the columns one after another, little-endian."""
+        """Format version, then the columns one after another, little-endian."""
         return bytes([FORMAT]) + b"".join(
             column.astype(f"<{column.dtype.kind}8").tobytes() for column in self._columns()
         )
 
     @classmethod
     def decode(cls, data: bytes) -> OutcomeRows:
-        """The inverse of `encode`."""
+        """The inverse of `encode`.
+
+        Raises
+        ------
+        ValueError
+            If another format version wrote it.
+        """
         if data[0] != FORMAT:
             raise ValueError(
-                f"measure: recent outcomes of format {data[0]}, needed {FORMAT}; replay the log into a new folder"
+                f"measure: outcomes of format {data[0]}, this release reads format {FORMAT}; "
+                "replay the log into a new folder"
             )
         n = (len(data) - 1) // 40
         columns = [
@@ -90,32 +104,32 @@ class NewestOutcomes:
     Parameters
     ----------
     most
-        The largest n that any model asks for.
+        The largest n in the configuration.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        kind = RunFormat(
-            len,
-            lambda parts: newest(joined(parts), most + SPARE),
-            OutcomeRows.encode,
-            OutcomeRows.decode,
+        outcomes = RunFormat(
+            size=len,
+            merge=lambda parts: newest(joined(parts), most + SPARE),
+            encode=OutcomeRows.encode,
+            decode=OutcomeRows.decode,
         )
-        self._runs = MergeRuns(kind, cached=CACHED_ROWS)
+        self._runs = MergeRuns(outcomes, cached=CACHED_ROWS)
 
     def add(self, received: ReceivedPartials, steps_ms: Sequence[int], state: State) -> None:
-        """Add the outcomes of all partials of a batch;
+        """Add the outcomes of all partials of a batch.
 
-        `steps_ms` has the length of the buckets for each part.
+        Parameters
+        ----------
+        steps_ms
+            Length of the buckets, by part of `received`.
         """
         if not any(len(partial.recent["series"]) for partial in received.partials):
             return
         part, rows = _translated(received, state)
         step_ms = np.array(steps_ms, np.int64)[part]
-        owner, start = (
-            np.array([part.model.number for part in received.parts], np.int64)[part],
-            rows.time // step_ms * step_ms,
-        )
+        owner, start = received.model_numbers[part], rows.time // step_ms * step_ms
         for number, start_ms in np.unique(np.stack((owner, start)), axis=1).T.tolist():
             of_bucket = rows.take((owner == number) & (start == start_ms))
             if len(of_bucket) > self._most:
@@ -125,71 +139,71 @@ class NewestOutcomes:
     def jobs(
         self, model: MeasuredModel, plan: WindowPlan, end_ms: int, state: State
     ) -> list[WindowJob]:
-        """The last-n windows that end at `end_ms`, of the series that gained an outcome since the
-        announcement before.
+        """The last-n windows that end at `end_ms`, of the series with a new outcome since the last
+        emission.
         """
-        sizes, held_place = model.config.last_n, state_key(NEWEST_OUTCOMES, model.number)
-        bucket = state_key(NEW_OUTCOMES, model.number, end_ms - plan.recent_step_ms)
-        fresh = newest(joined(self._runs.read(bucket, state)), None)
-        if not len(fresh):
+        sizes, newest_key = model.config.last_n, state_key(NEWEST_OUTCOMES, model.number)
+        bucket = state_key(NEW_OUTCOMES, model.number, end_ms - plan.last_n_step_ms)
+        new = newest(joined(self._runs.read(bucket, state)), None)
+        if not len(new):
             return []
-        # All that is held is older than all that is fresh, and both are in order of series and
-        # rank.
-        both = joined([*self._runs.read(held_place, state), fresh])
+        # All stored rows are older than the new ones, and both are sorted by series and rank.
+        both = joined([*self._runs.read(newest_key, state), new])
         rows = cut(both.take(np.argsort(both.series, kind="stable")), max(sizes))
-        self._runs.replace(held_place, rows, state)
+        self._runs.replace(newest_key, rows, state)
         self._runs.drop(
             state_key(NEW_OUTCOMES, model.number, 0),
             state_key(NEW_OUTCOMES, model.number, end_ms),
             state,
         )
-        changed = np.zeros(len(model.series), np.bool_)
-        changed[fresh.series] = True
-        rows = rows.take(changed[rows.series])
-        jobs = []
-        for size in sorted(sizes):
-            kept = cut(rows, size)
-            keys = (kept.series << SERIES_SHIFT) | (lanes.CELLS << MEASURE_SHIFT) | kept.cell
-            series, first = np.unique(kept.series, return_index=True)
-            starts = dict(zip(series.tolist(), kept.time[first].tolist(), strict=True))
-            due = DueWindow(f"last_{size}", "last_n", 0, end_ms, 0, None, True, 1, end_ms, end_ms)
-            jobs.append(
-                WindowJob(
-                    due,
-                    [CountSpan(CountTable(keys, np.ones(len(keys), np.int64)))],
-                    end_ms,
-                    starts=starts,
-                )
-            )
-        return jobs
+        has_new = np.zeros(len(model.series), np.bool_)
+        has_new[new.series] = True
+        rows = rows.take(has_new[rows.series])
+        return [_job(size, cut(rows, size), end_ms) for size in sorted(sizes)]
+
+
+def _job(size: int, rows: OutcomeRows, end_ms: int) -> WindowJob:
+    """The window of the last `size` outcomes; it starts at the oldest outcome of each series."""
+    table = CountTable(
+        series_keys(rows.series, lanes.CELLS, rows.cell), np.ones(len(rows), np.int64)
+    )
+    series, first = np.unique(rows.series, return_index=True)
+    due = DueWindow(
+        window=f"last_{size}",
+        kind="last_n",
+        size_ms=0,
+        end_ms=end_ms,
+        complete_at_ms=end_ms,
+        last_final_ms=end_ms,
+    )
+    starts = dict(zip(series.tolist(), rows.time[first].tolist(), strict=True))
+    return WindowJob(due, [CountSpan(table)], end_ms, starts=starts)
 
 
 def joined(parts: Sequence[OutcomeRows]) -> OutcomeRows:
-    """All rows of several."""
-    columns = (
-        zip(
-            *((part.series, part.time, part.hash, part.cell, part.sign) for part in parts),
-            strict=True,
-        )
-        if parts
-        else _NONE
+    """All rows of several parts."""
+    if not parts:
+        return _NO_OUTCOMES
+    return OutcomeRows(
+        np.concatenate([part.series for part in parts]),
+        np.concatenate([part.time for part in parts]),
+        np.concatenate([part.hash for part in parts]),
+        np.concatenate([part.cell for part in parts]),
+        np.concatenate([part.sign for part in parts]),
     )
-    return OutcomeRows(*(np.concatenate(column) for column in columns))
 
 
 def newest(rows: OutcomeRows, most: int | None) -> OutcomeRows:
-    """By series and rank: what is left when rows that were taken back are gone, at most the newest
-    `most` of each series.
-    """
+    """Rows by series and rank, without retracted ones; at most the newest `most` of each series."""
     rows = rows.take(np.lexsort((rows.cell, rows.hash, rows.time, rows.series)))
     if any_true(rows.sign != 1):
-        same = (
+        is_same = (
             (rows.series[1:] == rows.series[:-1])
             & (rows.time[1:] == rows.time[:-1])
             & (rows.hash[1:] == rows.hash[:-1])
             & (rows.cell[1:] == rows.cell[:-1])
         )
-        starts = np.flatnonzero(np.concatenate((_TRUE, ~same)))
+        starts = np.flatnonzero(np.concatenate((_TRUE, ~is_same)))
         sums = np.add.reduceat(rows.sign, starts)
         rows = rows.take(starts)
         rows = OutcomeRows(rows.series, rows.time, rows.hash, rows.cell, sums).take(sums != 0)
@@ -197,7 +211,7 @@ def newest(rows: OutcomeRows, most: int | None) -> OutcomeRows:
 
 
 def cut(rows: OutcomeRows, most: int) -> OutcomeRows:
-    """The newest `most` of each series, of rows by series and rank."""
+    """The newest `most` of each series, from rows by series and rank."""
     if not len(rows):
         return rows
     ends = np.flatnonzero(np.diff(rows.series, append=-1)) + 1
@@ -207,10 +221,15 @@ def cut(rows: OutcomeRows, most: int) -> OutcomeRows:
     return rows.take(np.repeat(ends, lengths) - np.arange(len(rows)) <= most)
 
 
-def _translated(received: ReceivedPartials, state: State) -> tuple[Ints, OutcomeRows]:
-    """The part of each outcome and the outcomes of all partials; those that begin with a retraction
-    are none.
-    """
+class _Translated(NamedTuple):
+    """Outcomes of all partials, and the part of `received` that each is of, shape (N,)."""
+
+    part: Ints
+    rows: OutcomeRows
+
+
+def _translated(received: ReceivedPartials, state: State) -> _Translated:
+    """The outcomes of all partials; rows without an actual or a predicted label are left out."""
     partials = received.partials
     columns = {
         name: np.concatenate([partial.recent[name] for partial in partials])
@@ -219,21 +238,20 @@ def _translated(received: ReceivedPartials, state: State) -> tuple[Ints, Outcome
     at = received.places([len(partial.recent["series"]) for partial in partials], columns["series"])
     part = received.part[at]
     actual, predicted = columns["actual"].astype(np.int64), columns["predicted"].astype(np.int64)
-    numbers = labels_of(
+    numbers = label_numbers(
         received.parts, np.concatenate((part, part)), np.concatenate((actual, predicted)), state
     )
     rows = OutcomeRows(
         received.number[at],
         columns["time"].astype(np.int64),
         columns["hash"].astype(np.uint64),
-        numbers[: len(at)] << A_SHIFT | numbers[len(at) :],
+        pack_labels(numbers[: len(at)], numbers[len(at) :]),
         columns["sign"].astype(np.int64),
     )
     kept = np.flatnonzero((actual != NO_LABEL) & (predicted != NO_LABEL))
-    return part[kept], rows.take(kept)
+    return _Translated(part[kept], rows.take(kept))
 
 
-_NONE: Final = tuple(
-    [np.zeros(0, dtype)] for dtype in (np.int64, np.int64, np.uint64, np.int64, np.int64)
-)
+_NO_INTS: Final = np.zeros(0, np.int64)
+_NO_OUTCOMES: Final = OutcomeRows(_NO_INTS, _NO_INTS, np.zeros(0, np.uint64), _NO_INTS, _NO_INTS)
 _TRUE: Final = np.ones(1, np.bool_)

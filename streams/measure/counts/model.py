@@ -1,6 +1,4 @@
-"""What stage 2 knows of one model beside its counts: names, versions, labels, and what the registry
-says.
-"""
+"""One model in stage 2: names, versions, labels and registry state; its counts are `panes.py`."""
 
 from __future__ import annotations
 
@@ -11,9 +9,9 @@ import numpy as np
 
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.lanes import ALL, LANE_NAMES
-from driftline.streams.measure.counts.count_table import MAX_SERIES, Ints
 from driftline.streams.measure.counts.dense_layout import NAMED
 from driftline.streams.measure.counts.labels import LabelSet
+from driftline.streams.measure.counts.packed_key import MAX_SERIES, Ints
 from driftline.streams.measure.state_keys import FACTS, LABELS, SERIES_NAMES, state_key
 from driftline.streams.numbering import Numbering, decode_pairs, decode_texts
 from driftline.streams.stage import State
@@ -26,16 +24,18 @@ SeriesName = tuple[str, str]
 
 
 class RegisteredVersion(msgspec.Struct):
-    """What the registry says of a version, as far as this stage acts on it.
+    """The registry entry of a version, as far as stage 2 uses it.
 
     Attributes
     ----------
+    stage
+        "development", "production" and so on.
     since_ms
         Where "since deployment" begins: the pane after the deployment; None without one.
     reference_id
-        Name of the reference in force; the profile itself is kept apart.
+        Name of the reference in force; its profile has a state key of its own.
     span
-        Where a reference is wanted from, start and end, while there is no profile.
+        Start and end of the wanted reference span, while there is no profile.
     """
 
     stage: str
@@ -45,21 +45,21 @@ class RegisteredVersion(msgspec.Struct):
 
 
 class StreamVersion(msgspec.Struct):
-    """One version of a model as the stream and the registry know it.
+    """One version of a model as the stream shows it.
 
     Attributes
     ----------
     first_ms
         Start of its first pane with traffic.
     last_ms
-        End of the last window with traffic, of those of the smallest step; None before the first
-        one.
+        End of its last window with traffic, among the windows of the smallest step; None before the
+        first one.
     announced
-        Whether its first sight was reported.
+        Whether its first appearance was reported to the registry.
     reference_made
-        Whether its reference was made from the stream.
+        Whether its reference was computed from the stream.
     baselines
-        Number of rungs whose baseline is recorded.
+        Number of rungs with a recorded baseline.
     """
 
     first_ms: int
@@ -70,22 +70,22 @@ class StreamVersion(msgspec.Struct):
 
 
 class ModelFacts(msgspec.Struct):
-    """The part of a model that is written down as a whole.
+    """The part of a model that is written to state as one value.
 
     Attributes
     ----------
     first_pane_ms, last_pane_ms
-        By lane, the first and the last pane that anything was counted in; None before that.
+        By lane, the first and the last pane with counts; None before that.
     kept_from_ms
         By lane, the time before which panes were dropped.
     versions, registry
-        By name of the version: what the stream has shown, and what the registry knows.
+        By version: as the stream shows it, and its registry entry.
     label_set
         The labels of the windows that are complete.
     revision
         The registry revision in force.
     since_ms
-        How far "since deployment" has been summed for good.
+        Time up to which "since deployment" is summed for good.
     """
 
     format: int = FORMAT
@@ -102,14 +102,26 @@ class ModelFacts(msgspec.Struct):
 
 
 class MeasuredModel:
-    """One model.
+    """One model of the task.
 
     Parameters
     ----------
     number
-        Its number inside the task's state.
+        Its number in the task's state.
     name, config
         Its name and settings.
+
+    Attributes
+    ----------
+    series, labels
+        Numbers of its series (version, segment), and codes of its labels.
+    facts
+        Everything else; `write` writes it to state.
+
+    Raises
+    ------
+    ValueError
+        If another release wrote the state.
     """
 
     def __init__(self, number: int, name: str, config: ModelConfig, state: State) -> None:
@@ -127,43 +139,45 @@ class MeasuredModel:
         self._written = _encode(self.facts)
 
     def _read(self, state: State) -> ModelFacts:
-        held = state.get(state_key(FACTS, self.number))
-        if held is None:
+        data = state.get(state_key(FACTS, self.number))
+        if data is None:
             return ModelFacts()
-        facts = _decode(held)
+        facts = _decode(data)
         if facts.format != FORMAT:
             raise ValueError(
-                f"measure: state of {self.name} has format {facts.format}, needed {FORMAT}; replay the log into a new folder"
+                f"measure: model {self.name!r} has format {facts.format} in the state, this "
+                f"release reads format {FORMAT}; replay the log into a new folder"
             )
         return facts
 
     def write(self, state: State) -> None:
-        """Write the facts down if they changed."""
+        """Write the facts to state if they changed."""
         data = _encode(self.facts)
         if data != self._written:
             state.put(state_key(FACTS, self.number), data)
             self._written = data
 
     def series_numbers(self, series: list[SeriesName], state: State) -> Ints:
-        """The number of each (version, segment), shape (N,).
+        """The number of each series, shape (N,).
 
-        When numbers run out, further values of a dimension count as its "other".
+        After MAX_SERIES - 1 series, new values of a segment dimension count as its "other".
         """
         numbers = self.series.numbers(series, state)
         if len(self.series) >= MAX_SERIES - 1 and MAX_SERIES - 1 in numbers:
-            others = self.series.numbers(
+            fallbacks = self.series.numbers(
                 [(version, other_of(segment)) for version, segment in series], state
             )
             numbers = [
-                other if number == MAX_SERIES - 1 else number
-                for number, other in zip(numbers, others, strict=True)
+                fallback if number == MAX_SERIES - 1 else number
+                for number, fallback in zip(numbers, fallbacks, strict=True)
             ]
         return np.array(numbers, np.int64)
 
     @property
     def rank(self) -> Ints:
-        """Place of each series number in the order of announcement: by version, "all" before the
-        segments, then by segment.
+        """Place of each series number in the order of emission.
+
+        By version, then "all" before the segments, then by segment.
         """
         if len(self._rank) != len(self.series):
             names = self.series.names
@@ -177,20 +191,20 @@ class MeasuredModel:
 
     @property
     def first_pane_ms(self) -> int | None:
-        """The first pane of all lanes that anything was counted in; None before that."""
+        """The first pane of any lane with counts; None before that."""
         return min((pane for pane in self.facts.first_pane_ms if pane is not None), default=None)
 
-    def saw(self, lane: int, first_ms: int, last_ms: int) -> None:
-        """Panes from `first_ms` to `last_ms` of a lane gained counts."""
+    def note_panes(self, lane: int, first_ms: int, last_ms: int) -> None:
+        """Extend the first and the last pane of a lane by panes that gained counts."""
         facts = self.facts
-        held = facts.first_pane_ms[lane]
-        facts.first_pane_ms[lane] = first_ms if held is None else min(held, first_ms)
-        held = facts.last_pane_ms[lane]
-        facts.last_pane_ms[lane] = last_ms if held is None else max(held, last_ms)
+        before = facts.first_pane_ms[lane]
+        facts.first_pane_ms[lane] = first_ms if before is None else min(before, first_ms)
+        before = facts.last_pane_ms[lane]
+        facts.last_pane_ms[lane] = last_ms if before is None else max(before, last_ms)
 
 
 def other_of(segment: str) -> str:
-    """The segment that stands for all values of a dimension without one of their own.
+    """The segment that takes all values of a dimension without a segment of their own.
 
     Examples
     --------

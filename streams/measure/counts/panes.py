@@ -1,10 +1,8 @@
-"""Event-time panes of every model and lane: adding increments, and reading any span of time as few
-tables.
+"""Event-time panes of every model and lane: they take increments and return any span of time.
 
-Panes are kept in buckets of up to 64, a day where panes are hours, so that neither many short panes
-nor a commit that touches many of them costs a write each. What was read is kept in memory by bucket
-and by day until an increment changes it. Frontiers and windows are none of this file's business: it
-adds what it is given and returns what it has.
+Panes are stored in buckets of up to 64 (a day, where panes are hours), so that neither many short
+panes nor a commit that touches many of them cost a write each. Tables that were read stay in memory
+by bucket and by day until an increment changes them. Frontiers and windows are `timing`.
 """
 
 from __future__ import annotations
@@ -18,17 +16,18 @@ import numpy as np
 from driftline.schemas.times import DAY_MS
 from driftline.streams.lanes import LANE_NAMES
 from driftline.streams.masks import all_true
-from driftline.streams.measure.counts.count_table import (
-    EMPTY,
-    PANE_SHIFT,
-    PANES_IN_BUCKET,
-    WITHOUT_PANE,
-    CountTable,
-    Ints,
-    merged,
-)
+from driftline.streams.measure.counts.count_table import EMPTY, CountTable, merged
 from driftline.streams.measure.counts.dense_layout import DenseLayout
 from driftline.streams.measure.counts.merge_runs import MergeRuns, RunFormat
+from driftline.streams.measure.counts.packed_key import (
+    PANES_IN_BUCKET,
+    Ints,
+    first_key_of_pane,
+    pane_of_key,
+    panes_of,
+    with_pane,
+    without_pane,
+)
 from driftline.streams.measure.state_keys import PANES, state_key
 from driftline.streams.stage import State
 
@@ -43,70 +42,98 @@ TABLES: Final = RunFormat(
 )
 
 
-class CountSpan:
-    """The table of a span of time without its panes, and what a layout makes of it.
+class SpanColumns(NamedTuple):
+    """The rows of a span as a layout unfolds them.
 
     Attributes
     ----------
-    table
-        Keys begin with the rung, so the rows known at a rung are the first ones.
-    layout_id, series, column
-        Which layout unfolded the keys last, and into what; -1 and nothing before that.
+    layout_id
+        Number of the layout.
+    series, column
+        Shape (N,): series number and column of each row.
     has_unknown
-        Whether that layout had no column for some of them.
-    fresh
-        Places of keys that are still to be unfolded.
+        Whether the layout has no column for some of them.
     """
 
-    __slots__ = ("column", "fresh", "has_unknown", "layout_id", "series", "table")
+    layout_id: int
+    series: Ints
+    column: Ints
+    has_unknown: bool
 
-    def __init__(self, table: CountTable) -> None:
+
+class CountSpan:
+    """The table of a span of time, keys without panes, and its columns in the layout used last.
+
+    Keys begin with the rung, so the rows known at a rung are the first ones.
+    """
+
+    __slots__ = ("_columns", "_new", "table")
+
+    def __init__(
+        self, table: CountTable, columns: SpanColumns | None = None, new: Ints = EMPTY.keys
+    ) -> None:
         self.table = table
-        self.layout_id = -1
-        self.series = self.column = self.fresh = EMPTY.keys
-        self.has_unknown = False
+        self._columns = columns
+        self._new = new  # places of keys that `columns` does not cover yet
 
-    def unfold(self, layout: DenseLayout) -> None:
-        """Make `series` and `column` those of a layout."""
-        if self.layout_id != layout.number:
-            self.series, self.column = layout.unfold(self.table.keys)
-        elif len(self.fresh):
-            self.series[self.fresh], self.column[self.fresh] = layout.unfold(
-                self.table.keys[self.fresh]
-            )
+    def unfold(self, layout: DenseLayout) -> SpanColumns:
+        """Series and columns in a layout."""
+        columns = self._columns
+        if columns is None or columns.layout_id != layout.number:
+            series, column = layout.unfold(self.table.keys)
+        elif len(self._new):
+            series, column = columns.series, columns.column
+            series[self._new], column[self._new] = layout.unfold(self.table.keys[self._new])
         else:
-            return
-        self.layout_id, self.fresh = layout.number, EMPTY.keys
-        self.has_unknown = bool(len(self.column)) and int(self.column.min()) < 0
+            return columns
+        has_unknown = bool(len(column)) and int(column.min()) < 0
+        self._columns = SpanColumns(layout.number, series, column, has_unknown)
+        self._new = EMPTY.keys
+        return self._columns
 
     def plus(self, small: CountTable) -> CountSpan:
-        """The sum with a smaller table; what was unfolded stays so."""
-        table, fresh = self.table.plus(small)
-        grown = CountSpan(table)
-        if self.layout_id >= 0 and not len(self.fresh):
-            at = fresh - np.arange(len(fresh))
-            grown.series, grown.column = (
-                np.insert(self.series, at, 0),
-                np.insert(self.column, at, 0),
-            )
-            grown.layout_id, grown.fresh, grown.has_unknown = (
-                self.layout_id,
-                fresh,
-                self.has_unknown,
-            )
-        return grown
+        """The sum with a smaller table; columns that were unfolded are kept."""
+        table, new = self.table.plus(small)
+        columns = self._columns
+        if columns is None or len(self._new):
+            return CountSpan(table)
+        at = new - np.arange(len(new))
+        grown = SpanColumns(
+            columns.layout_id,
+            np.insert(columns.series, at, 0),
+            np.insert(columns.column, at, 0),
+            columns.has_unknown,
+        )
+        return CountSpan(table, grown, new)
 
 
 class GainedPanes(NamedTuple):
-    """The first and the last pane, by start in ms, that gained counts in a bucket of a lane;
+    """First and last pane, by start in ms, that gained counts in one bucket of a lane.
 
-    `model` is an index.
+    `model` is an index into the models that `Panes.add` was called with.
     """
 
     model: int
     lane: int
     first_ms: int
     last_ms: int
+
+
+class PaneRows(NamedTuple):
+    """Rows of panes, columns of shape (N,): start of the pane in ms, key without pane, count."""
+
+    pane: Ints
+    keys: Ints
+    counts: Ints
+
+
+class _SpanKey(NamedTuple):
+    """A bucket or a stride of a lane."""
+
+    model: int
+    lane: int
+    start_ms: int
+    length_ms: int
 
 
 class Panes:
@@ -124,10 +151,11 @@ class Panes:
         self._bucket_ms = pane_ms * max(
             size for size in range(1, PANES_IN_BUCKET + 1) if panes_in_day % size == 0
         )
+        # A day, or a bucket where the day is not made of whole panes.
         self._stride_ms = max(pane_ms * panes_in_day, self._bucket_ms)
         self._runs = MergeRuns(TABLES, cached=CACHED_ROWS)
-        self._chunks: dict[tuple[int, int, int, int], CountSpan] = {}
-        self._chunk_rows = 0
+        self._spans: dict[_SpanKey, CountSpan] = {}
+        self._span_rows = 0
 
     def add(
         self,
@@ -139,7 +167,7 @@ class Panes:
         counts: Ints,
         state: State,
     ) -> list[GainedPanes]:
-        """Add increments, and say which panes gained any.
+        """Add increments; one write per model and bucket.
 
         Parameters
         ----------
@@ -148,156 +176,158 @@ class Panes:
         model, lane, pane, keys, counts
             Shape (N,): index into `models`, lane, start of the pane in ms, packed key without pane,
             increment; in any order.
+
+        Returns
+        -------
+        list
+            The panes that gained counts, even if the counts add up to 0.
         """
         if not len(keys):
             return []
         pane = pane // self._pane_ms
         first, panes_in_bucket = int(pane.min()), self._bucket_ms // self._pane_ms
         span = int(pane.max()) - first + 1
-        place, keys, counts = _added_up(
-            (model * _LANES + lane) * span + (pane - first), keys, counts
-        )
-        owners, pane = place // span, place % span + first
+        place, keys, counts = _summed((model * _LANES + lane) * span + (pane - first), keys, counts)
+        owner, pane = place // span, place % span + first
         bucket = pane // panes_in_bucket
-        keys = keys | (pane - bucket * panes_in_bucket << PANE_SHIFT)
-        nothing = not all_true(counts)
+        keys = with_pane(keys, pane - bucket * panes_in_bucket)
+        has_zeros = not all_true(counts)
         gained = []
-        edges = [
-            0,
-            *(
-                ((owners[1:] != owners[:-1]) | (bucket[1:] != bucket[:-1])).nonzero()[0] + 1
-            ).tolist(),
-            len(keys),
-        ]
+        is_first = (owner[1:] != owner[:-1]) | (bucket[1:] != bucket[:-1])
+        edges = [0, *(is_first.nonzero()[0] + 1).tolist(), len(keys)]
         begins = edges[:-1]
-        for (begin, end), owner, number in zip(
-            pairwise(edges), owners[begins].tolist(), bucket[begins].tolist(), strict=True
+        for (begin, end), owner_number, bucket_number in zip(
+            pairwise(edges), owner[begins].tolist(), bucket[begins].tolist(), strict=True
         ):
-            # Copies, so that what stays in memory is not the whole batch.
-            start_ms, table = (
-                number * self._bucket_ms,
-                CountTable(keys[begin:end].copy(), counts[begin:end].copy()),
-            )
+            model_index, lane_number = divmod(owner_number, _LANES)
+            start_ms = bucket_number * self._bucket_ms
+            # Copies: a slice would keep the whole batch in memory.
+            table = CountTable(keys[begin:end].copy(), counts[begin:end].copy())
             first_ms, last_ms = (
-                start_ms + (key >> PANE_SHIFT) * self._pane_ms for key in table.extent()
+                start_ms + pane_of_key(key) * self._pane_ms for key in table.extent()
             )
-            gained.append(GainedPanes(owner // _LANES, owner % _LANES, first_ms, last_ms))
-            if nothing:
+            gained.append(GainedPanes(model_index, lane_number, first_ms, last_ms))
+            if has_zeros:
                 table = CountTable.of(table.keys, table.counts)
             if len(table):
-                self._append(owner % _LANES, models[owner // _LANES], start_ms, table, state)
+                self._append(lane_number, models[model_index], start_ms, table, state)
         return gained
 
-    def span(self, model: int, lane: int, start: int, end: int, state: State) -> list[CountSpan]:
-        """Chunks that together hold the panes from `start` (included) to `end` (excluded); both are
-        edges of panes.
+    def span(
+        self, model: int, lane: int, start_ms: int, end_ms: int, state: State
+    ) -> list[CountSpan]:
+        """The panes from `start_ms` (included) to `end_ms` (excluded), in few tables.
+
+        Both are edges of panes. Empty tables are left out.
         """
-        chunks = []
-        stride, bucket = self._stride_ms, self._bucket_ms
-        at = start
-        while at < end:
-            if at % stride == 0 and at + stride <= end:
-                length = stride
-            elif at % bucket == 0 and at + bucket <= end:
-                length = bucket
+        spans = []
+        stride_ms, bucket_ms = self._stride_ms, self._bucket_ms
+        at_ms = start_ms
+        while at_ms < end_ms:
+            if at_ms % stride_ms == 0 and at_ms + stride_ms <= end_ms:
+                length_ms = stride_ms
+            elif at_ms % bucket_ms == 0 and at_ms + bucket_ms <= end_ms:
+                length_ms = bucket_ms
             else:
-                length = min(end, at - at % bucket + bucket) - at
-            chunk = self._chunk(model, lane, at, length, state)
-            if len(chunk.table):
-                chunks.append(chunk)
-            at += length
-        return chunks
+                length_ms = min(end_ms, at_ms - at_ms % bucket_ms + bucket_ms) - at_ms
+            span = self._span(_SpanKey(model, lane, at_ms, length_ms), state)
+            if len(span.table):
+                spans.append(span)
+            at_ms += length_ms
+        return spans
 
-    def rows(
-        self, model: int, lane: int, start: int, end: int, state: State
-    ) -> tuple[Ints, Ints, Ints]:
-        """All rows of the panes from `start` to `end`: start of the pane, key without pane, count;
-        a key may come again.
-        """
+    def rows(self, model: int, lane: int, start_ms: int, end_ms: int, state: State) -> PaneRows:
+        """All rows of the panes from `start_ms` to `end_ms`; a key of a pane may be repeated."""
         parts = []
-        for bucket in range(start - start % self._bucket_ms, end, self._bucket_ms):
-            for table in self._runs.read(state_key(PANES, lane, model, bucket), state):
-                parts.append(
-                    (
-                        bucket + (table.keys >> PANE_SHIFT) * self._pane_ms,
-                        table.keys & WITHOUT_PANE,
-                        table.counts,
-                    )
-                )
+        for bucket_ms in range(start_ms - start_ms % self._bucket_ms, end_ms, self._bucket_ms):
+            for table in self._runs.read(state_key(PANES, lane, model, bucket_ms), state):
+                pane = bucket_ms + panes_of(table.keys) * self._pane_ms
+                parts.append((pane, without_pane(table.keys), table.counts))
         if not parts:
-            return EMPTY.keys, EMPTY.keys, EMPTY.counts
+            return PaneRows(EMPTY.keys, EMPTY.keys, EMPTY.counts)
         pane, keys, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
-        inside = (pane >= start) & (pane < end)
-        return pane[inside], keys[inside], counts[inside]
+        is_inside = (pane >= start_ms) & (pane < end_ms)
+        return PaneRows(pane[is_inside], keys[is_inside], counts[is_inside])
 
-    def drop(self, model: int, lane: int, start: int, end: int, state: State) -> None:
-        """Forget whole buckets from `start` to `end`."""
-        first, last = (
-            start // self._bucket_ms * self._bucket_ms,
-            end // self._bucket_ms * self._bucket_ms,
+    def drop(self, model: int, lane: int, start_ms: int, end_ms: int, state: State) -> None:
+        """Delete the whole buckets from `start_ms` to `end_ms`."""
+        first_ms, last_ms = (
+            start_ms // self._bucket_ms * self._bucket_ms,
+            end_ms // self._bucket_ms * self._bucket_ms,
         )
         self._runs.drop(
-            state_key(PANES, lane, model, first), state_key(PANES, lane, model, last), state
+            state_key(PANES, lane, model, first_ms), state_key(PANES, lane, model, last_ms), state
         )
         for key in [
             key
-            for key in self._chunks
-            if key[0] == model and key[1] == lane and first <= key[2] and key[2] + key[3] <= last
+            for key in self._spans
+            if (key.model, key.lane) == (model, lane)
+            and first_ms <= key.start_ms
+            and key.start_ms + key.length_ms <= last_ms
         ]:
-            self._chunk_rows -= len(self._chunks.pop(key).table)
+            self._uncache(key)
 
     def _append(self, lane: int, model: int, bucket: int, table: CountTable, state: State) -> None:
         self._runs.append(state_key(PANES, lane, model, bucket), table, state)
         stride = self._stride_ms
-        for key in (
-            (model, lane, bucket, self._bucket_ms),
-            (model, lane, bucket - bucket % stride, stride),
-        ):
-            chunk = self._chunks.pop(key, None)
-            if chunk is not None:
-                self._chunk_rows -= len(chunk.table)
+        self._uncache(_SpanKey(model, lane, bucket, self._bucket_ms))
+        self._uncache(_SpanKey(model, lane, bucket - bucket % stride, stride))
 
-    def _chunk(self, model: int, lane: int, at: int, length: int, state: State) -> CountSpan:
-        if length < self._bucket_ms:
-            return CountSpan(self._table(model, lane, at, length, state))
-        key = (model, lane, at, length)
-        chunk = self._chunks.pop(key, None)
-        if chunk is None:
-            chunk = CountSpan(self._table(model, lane, at, length, state))
-            self._chunk_rows += len(chunk.table)
-            while self._chunk_rows > CACHED_ROWS and self._chunks:
-                self._chunk_rows -= len(self._chunks.pop(next(iter(self._chunks))).table)
-        self._chunks[key] = chunk
-        return chunk
+    def _span(self, key: _SpanKey, state: State) -> CountSpan:
+        """A span within a bucket, a whole bucket, or a stride; the last two are cached."""
+        if key.length_ms < self._bucket_ms:
+            return CountSpan(self._table(key, state))
+        span = self._spans.pop(key, None)
+        if span is None:
+            span = CountSpan(self._table(key, state))
+            self._span_rows += len(span.table)
+            while self._span_rows > CACHED_ROWS and self._spans:
+                self._uncache(next(iter(self._spans)))
+        self._spans[key] = span
+        return span
 
-    def _table(self, model: int, lane: int, at: int, length: int, state: State) -> CountTable:
+    def _uncache(self, key: _SpanKey) -> None:
+        span = self._spans.pop(key, None)
+        if span is not None:
+            self._span_rows -= len(span.table)
+
+    def _table(self, key: _SpanKey, state: State) -> CountTable:
         bucket_ms, pane_ms = self._bucket_ms, self._pane_ms
-        if length > bucket_ms:
-            parts = [
-                self._chunk(model, lane, bucket, bucket_ms, state).table
-                for bucket in range(at, at + length, bucket_ms)
-            ]
-            return merged(parts)
-        bucket = at - at % bucket_ms
-        low, high = (
-            (at - bucket) // pane_ms << PANE_SHIFT,
-            (at - bucket + length) // pane_ms << PANE_SHIFT,
-        )
+        model, lane, start_ms, length_ms = key
+        if length_ms > bucket_ms:
+            return merged(
+                [
+                    self._span(_SpanKey(model, lane, bucket, bucket_ms), state).table
+                    for bucket in range(start_ms, start_ms + length_ms, bucket_ms)
+                ]
+            )
+        bucket = start_ms - start_ms % bucket_ms
+        low = first_key_of_pane((start_ms - bucket) // pane_ms)
+        high = first_key_of_pane((start_ms - bucket + length_ms) // pane_ms)
         tables = self._runs.read(state_key(PANES, lane, model, bucket), state, (low, high - 1))
-        if length < bucket_ms:
+        if length_ms < bucket_ms:
             tables = [table.between(low, high) for table in tables]
         if not any(map(len, tables)):
             return EMPTY
-        keys = np.concatenate([table.keys for table in tables]) & WITHOUT_PANE
+        keys = without_pane(np.concatenate([table.keys for table in tables]))
         return CountTable.of(keys, np.concatenate([table.counts for table in tables]))
 
 
-def _added_up(place: Ints, keys: Ints, counts: Ints) -> tuple[Ints, Ints, Ints]:
-    """The sum of the counts of each place and key, by place and then by key; shapes (N,), N above
-    0, in any order.
+class _PlaceRows(NamedTuple):
+    """Rows by place, columns of shape (N,)."""
+
+    place: Ints
+    keys: Ints
+    counts: Ints
+
+
+def _summed(place: Ints, keys: Ints, counts: Ints) -> _PlaceRows:
+    """The sum of the counts of each place and key, by place and then by key.
+
+    Columns of shape (N,), N above 0, in any order.
     """
     bits = int(keys.max()).bit_length()
-    if int(place.max()) < 1 << _SIGNED_BITS - bits:
+    if int(place.max()) < 1 << SIGNED_BITS - bits:
         packed = place << bits | keys
         order = np.argsort(packed)
         packed = packed[order]
@@ -305,7 +335,7 @@ def _added_up(place: Ints, keys: Ints, counts: Ints) -> tuple[Ints, Ints, Ints]:
         packed = packed[starts]
         place, keys = packed >> bits, packed & (1 << bits) - 1
     else:
-        # Many models, far apart in time: place and key do not fit one number. A stable sort of
+        # Many models, far apart in time: place and key do not fit one integer. A stable sort of
         # 16-bit integers is a radix sort.
         number = np.unique(place, return_inverse=True)[1]
         by_key = np.argsort(keys)
@@ -318,8 +348,8 @@ def _added_up(place: Ints, keys: Ints, counts: Ints) -> tuple[Ints, Ints, Ints]:
         place, keys = place[order], keys[order]
         starts = np.flatnonzero(np.diff(place, prepend=-1) | np.diff(keys, prepend=-1))
         place, keys = place[starts], keys[starts]
-    return place, keys, np.add.reduceat(counts[order], starts)
+    return _PlaceRows(place, keys, np.add.reduceat(counts[order], starts))
 
 
-_SIGNED_BITS: Final = 63
+SIGNED_BITS: Final = 63
 _LANES: Final = len(LANE_NAMES)

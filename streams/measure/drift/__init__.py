@@ -1,1 +1,1 @@
-"""Drift: the detection window of a version against the reference in force."""
+"""Drift: the detection window of a version, compared with the reference in force."""

@@ -1,11 +1,13 @@
-"""Drift: the detection window of a version against the reference in force, by every test of the
-catalogue.
+"""Drift records: the detection window of a version against the reference in force, by every test.
+
+The tests are plug-ins of the catalogue. The current side comes from `targets.py`, the reference
+from `profiles.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -21,10 +23,11 @@ from driftline.streams.measure.drift.profiles import (
     profile_key,
 )
 from driftline.streams.measure.drift.targets import (
+    FEATURE,
     FeatureTarget,
     Target,
     TargetReader,
-    effective,
+    effective_rows,
     grains_per_day,
 )
 from driftline.streams.measure.timing.windows import DueWindow
@@ -56,6 +59,16 @@ ACTIONS: Final = {
 }
 
 
+class _Comparison(NamedTuple):
+    """One test of one target, before the p-values are adjusted."""
+
+    segment: str
+    target_name: str
+    reference: ReferenceTarget
+    current: Target
+    result: DriftResult
+
+
 class DriftWindows:
     """Compares detection windows with references.
 
@@ -80,46 +93,36 @@ class DriftWindows:
         grain_ms: int,
         state: State,
     ) -> Iterator[Record]:
-        """Drift records of all versions that have a reference, by version, segment and target."""
+        """Drift records of all versions with a reference, by version, segment and target."""
         for version in versions:
             registered = model.facts.registry.get(version)
             if registered is None or registered.reference_id is None:
                 continue
-            profile = self._profile(model, version, registered.reference_id, state)
+            reference_id = registered.reference_id
+            profile = self._profile(model, version, reference_id, state)
             current = self._targets.read(model, version, due.start_ms, due.end_ms, grain_ms, state)
-            judged = [
-                (segment, name, expected, seen, result)
-                for segment, expectations in profile.items()
+            comparisons = [
+                _Comparison(segment, name, reference, target, result)
+                for segment, references in profile.items()
                 if segment in current
-                for name, expected in expectations.items()
-                for seen in (current[segment][1].get(name, _ABSENT),)
-                for result in self._judged(expected, seen, grains_per_day(grain_ms))
+                for name, reference in references.items()
+                for target in (current[segment].targets.get(name, _ABSENT),)
+                for result in self._compare(reference, target, grains_per_day(grain_ms))
             ]
-            # One budget of false alarms for everything that is tested in this window.
-            final = adjusted([result for *_, result in judged])
-            for (segment, name, expected, seen, raw), result in zip(judged, final, strict=True):
-                drift = _record(
-                    model,
-                    version,
-                    registered.reference_id,
-                    due,
-                    segment,
-                    name,
-                    expected,
-                    seen,
-                    raw,
-                    result,
-                )
+            # One false discovery rate for all tests of this window.
+            results_adjusted = adjusted([comparison.result for comparison in comparisons])
+            for comparison, result in zip(comparisons, results_adjusted, strict=True):
+                drift = _record(model, version, reference_id, due, comparison, result)
                 yield Record(topics.DRIFT, drift)
 
-    def _judged(
-        self, expected: ReferenceTarget, seen: Target, period: int
+    def _compare(
+        self, reference: ReferenceTarget, current: Target, period: int
     ) -> Iterator[DriftResult]:
-        reference, current = expected.summary.judged, seen.summary.judged
-        size = effective(seen, reference, period) if type(reference) is type(current) else None
+        before, now = reference.summary.judged, current.summary.judged
+        size = effective_rows(current, before, period) if type(before) is type(now) else None
         for test in self._tests:
             result = test.compare(
-                reference, current, reference_size=expected.effective, current_size=size
+                before, now, reference_size=reference.effective, current_size=size
             )
             if result is not None:
                 yield result
@@ -127,14 +130,12 @@ class DriftWindows:
     def _profile(
         self, model: MeasuredModel, version: str, reference_id: str, state: State
     ) -> ReferenceProfile:
-        held = self._profiles.get((model.number, version))
-        if held is None or held[0] != reference_id:
+        cached = self._profiles.get((model.number, version))
+        if cached is None or cached[0] != reference_id:
             data = state.get(profile_key(model, version))
-            held = self._profiles[model.number, version] = (
-                reference_id,
-                {} if data is None else profile_from_plain(msgspec.msgpack.decode(data)),
-            )
-        return held[1]
+            profile = {} if data is None else profile_from_plain(msgspec.msgpack.decode(data))
+            cached = self._profiles[model.number, version] = (reference_id, profile)
+        return cached[1]
 
 
 def _record(
@@ -142,13 +143,10 @@ def _record(
     version: str,
     reference_id: str,
     due: DueWindow,
-    segment: str,
-    name: str,
-    expected: ReferenceTarget,
-    seen: Target,
-    raw: DriftResult,
+    comparison: _Comparison,
     result: DriftResult,
 ) -> results.Drift:
+    """The record of a comparison; `result` has the adjusted p-value."""
     level, reason = LEVELS[result.level]
     if (
         result.level == "insufficient data"
@@ -156,28 +154,28 @@ def _record(
     ):
         reason = DEPENDENT
     details = {}
-    if name.startswith("feature:"):
+    if comparison.target_name.startswith(FEATURE):
         details = {
-            "missing_share": _share(seen.summary),
-            "reference_missing_share": _share(expected.summary),
+            "missing_share": _missing_share(comparison.current.summary),
+            "reference_missing_share": _missing_share(comparison.reference.summary),
         }
     return results.Drift(
         model_name=model.name,
         model_version=version,
-        segment=segment,
-        target=name,
+        segment=comparison.segment,
+        target=comparison.target_name,
         method=result.method,
         window=due.window,
         window_start_ms=EpochMs(due.start_ms),
         window_end_ms=EpochMs(due.end_ms),
-        statistic=_digits(result.statistic),
-        p_value=_digits(raw.p_value),
-        p_adjusted=_digits(result.p_value),
+        statistic=_six_digits(result.statistic),
+        p_value=_six_digits(comparison.result.p_value),
+        p_adjusted=_six_digits(result.p_value),
         level=level,
-        effect=_digits(result.effect),
+        effect=_six_digits(result.effect),
         n_reference=result.n_reference,
         n_current=result.n_current,
-        n_effective=_digits(result.n_effective),
+        n_effective=_six_digits(result.n_effective),
         reference_id=reference_id,
         registry_revision=model.facts.revision,
         action=ACTIONS.get(level, ""),
@@ -186,14 +184,12 @@ def _record(
     )
 
 
-def _share(summary: FeatureSummary) -> float | None:
+def _missing_share(summary: FeatureSummary) -> float | None:
     return round(summary.missing_share, 6) if summary.n + summary.missing else None
 
 
-def _digits(value: float | None) -> float | None:
-    """Six significant digits: p-values can be tiny, and the last bits may differ between numeric
-    libraries.
-    """
+def _six_digits(value: float | None) -> float | None:
+    """Six significant digits: p-values can be tiny, and libraries differ in the last bits."""
     return None if value is None else float(f"{value:.6g}")
 
 

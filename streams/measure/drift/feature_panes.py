@@ -1,29 +1,34 @@
 """Feature summaries of the traffic lane, by grain of time, series and feature.
 
-A grain is a pane, or a whole bucket of panes where the detection window is made of those. Summaries
-merge in any order; what they are is `driftline.streams.summaries.feature_summary`.
+A grain is a pane, or an hour where the detection window is made of whole hours. Summaries merge in
+any order; see `driftline.streams.summaries.feature_summary`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 
 from driftline.schemas.times import DAY_MS
+from driftline.streams.drift.reference_groups import Summary, counts_by_pane
 from driftline.streams.masks import any_true
-from driftline.streams.measure.counts.count_table import Ints
 from driftline.streams.measure.counts.intake import ReceivedPartials
 from driftline.streams.measure.counts.merge_runs import MergeRuns, RunFormat
 from driftline.streams.measure.counts.model import MeasuredModel
+from driftline.streams.measure.counts.packed_key import Ints
 from driftline.streams.measure.state_keys import FEATURES, state_key
 from driftline.streams.stage import State
+from driftline.streams.summaries.feature_summary import FeatureSummary
 from driftline.streams.summaries.feature_table import FeatureTable, joined
+from driftline.streams.summaries.numeric_bins import NumericSummary
 
 CACHED_BINS: Final = 1_000_000
 MOST_DAYS: Final = 100
+GROUPS: Final = 10
+"""Groups of a reference for estimates of the effective size."""
 
 TABLES: Final = RunFormat(
     size=lambda table: table.size,
@@ -34,36 +39,63 @@ TABLES: Final = RunFormat(
 
 
 class FeatureSpan:
-    """A span of time as a whole and by grain.
+    """The feature summaries of a span of time, in total and by grain.
 
     Attributes
     ----------
-    whole, grains
-        The summaries, one row for each series and feature; by grain as a mapping.
-    counted
-        What a target was counted into for a reference, with the reference: it is asked again as
-        long as a window slides over the span.
+    total
+        One row for each series and feature.
+    grains
+        For each grain, the summaries by series number and feature.
     """
 
-    __slots__ = ("counted", "grains", "whole")
+    __slots__ = ("_counts", "grains", "total")
 
     def __init__(self, grains: Sequence[FeatureTable]) -> None:
-        self.whole = joined(grains).summed()
+        self.total = joined(grains).summed()
         self.grains = [grain.summaries() for grain in grains]
-        self.counted: dict[tuple[int, str], tuple[object, Ints]] = {}
+        self._counts: dict[tuple[int, str], tuple[Summary, Ints]] = {}
+
+    def counts(self, series: int, feature: str, reference: Summary) -> Ints:
+        """Counts by grain in groups of a reference, shape (T, B).
+
+        Cached: a sliding window reads the same span at every step.
+        """
+        key = (series, feature)
+        cached = self._counts.get(key)
+        if cached is not None and cached[0] is reference:
+            return cached[1]
+        summaries = [grain.get(key, _NO_VALUES) for grain in self.grains]
+        is_numeric = isinstance(reference, NumericSummary)
+        panes: list[Summary] = [
+            summary.numbers if is_numeric else summary.texts for summary in summaries
+        ]
+        counts = counts_by_pane(reference, panes, GROUPS)
+        self._counts[key] = (reference, counts)
+        return counts
+
+
+class _Day(NamedTuple):
+    """A day of a model, both by number."""
+
+    model: int
+    day: int
 
 
 class FeaturePanes:
-    """The summaries of all models of a task."""
+    """Feature summaries of all models of a task."""
 
     def __init__(self) -> None:
         self._runs = MergeRuns(TABLES, cached=CACHED_BINS)
-        self._days: dict[tuple[int, int], FeatureSpan] = {}
+        self._days: dict[_Day, FeatureSpan] = {}
 
     def add(self, received: ReceivedPartials, grains_ms: Sequence[int], state: State) -> None:
-        """Add the summaries of all partials of a batch;
+        """Add the summaries of all partials of a batch.
 
-        `grains_ms` has the length of the grains for each part.
+        Parameters
+        ----------
+        grains_ms
+            Length of the grains, by part of `received`.
         """
         tables = [partial.features for partial in received.partials]
         if not any(map(len, tables)):
@@ -75,40 +107,38 @@ class FeaturePanes:
             joined([table for table in tables if len(table)]), series=received.number[at]
         )
         part = received.part[at]
-        owner = np.array([part.model.number for part in received.parts], np.int64)[part]
+        owner = received.model_numbers[part]
         grain_ms = np.array(grains_ms, np.int64)[part]
         start = (
             np.concatenate([partial.feature_panes for partial in received.partials])
             // grain_ms
             * grain_ms
         )
-        # As they come: samples of several partitions have few values in common, so that summing
-        # them up here would save little.
+        # Not summed here: the samples of several partitions have few values in common.
         order = np.lexsort((start, owner))
         if any_true(order[1:] < order[:-1]):
             table, owner, start = table.take(order), owner[order], start[order]
-        edges = [
-            0,
-            *(((owner[1:] != owner[:-1]) | (start[1:] != start[:-1])).nonzero()[0] + 1).tolist(),
-            len(owner),
-        ]
+        is_first = (owner[1:] != owner[:-1]) | (start[1:] != start[:-1])
+        edges = [0, *(is_first.nonzero()[0] + 1).tolist(), len(owner)]
         for rows, number, start_ms in zip(
             table.split(edges), owner[edges[:-1]].tolist(), start[edges[:-1]].tolist(), strict=True
         ):
             self._runs.append(state_key(FEATURES, number, start_ms), rows.bounded(), state)
-            self._days.pop((number, start_ms // DAY_MS), None)
+            self._days.pop(_Day(number, start_ms // DAY_MS), None)
 
-    def parts(
+    def spans(
         self, model: MeasuredModel, start_ms: int, end_ms: int, grain_ms: int, state: State
     ) -> list[FeatureSpan]:
-        """A span in parts, in order of time; whole days are kept in memory until an increment
-        changes them.
+        """The time from `start_ms` to `end_ms` in consecutive spans.
+
+        Whole days are kept in memory until an increment changes them.
         """
-        parts = []
+        spans = []
         at = start_ms
         while at < end_ms:
             if at % DAY_MS == 0 and at + DAY_MS <= end_ms and DAY_MS % grain_ms == 0:
-                day = self._days.pop((model.number, at // DAY_MS), None)
+                key = _Day(model.number, at // DAY_MS)
+                day = self._days.pop(key, None)
                 if day is None:
                     day = FeatureSpan(
                         [
@@ -118,24 +148,29 @@ class FeaturePanes:
                     )
                     if len(self._days) > MOST_DAYS:
                         del self._days[next(iter(self._days))]
-                self._days[model.number, at // DAY_MS] = day
-                parts.append(day)
+                self._days[key] = day
+                spans.append(day)
                 at += DAY_MS
             else:
-                parts.append(FeatureSpan([self._grain(model, at, state)]))
+                spans.append(FeatureSpan([self._grain(model, at, state)]))
                 at += grain_ms
-        return parts
+        return spans
+
+    def drop(self, model: MeasuredModel, end_ms: int, state: State) -> None:
+        """Delete all summaries before `end_ms`."""
+        self._runs.drop(
+            state_key(FEATURES, model.number, 0), state_key(FEATURES, model.number, end_ms), state
+        )
+        for key in [
+            key
+            for key in self._days
+            if key.model == model.number and (key.day + 1) * DAY_MS <= end_ms
+        ]:
+            del self._days[key]
 
     def _grain(self, model: MeasuredModel, start_ms: int, state: State) -> FeatureTable:
         tables = self._runs.read(state_key(FEATURES, model.number, start_ms), state)
         return joined(tables).summed()
 
-    def drop(self, model: MeasuredModel, end_ms: int, state: State) -> None:
-        """Forget everything before `end_ms`."""
-        self._runs.drop(
-            state_key(FEATURES, model.number, 0), state_key(FEATURES, model.number, end_ms), state
-        )
-        for key in [
-            key for key in self._days if key[0] == model.number and (key[1] + 1) * DAY_MS <= end_ms
-        ]:
-            del self._days[key]
+
+_NO_VALUES: Final = FeatureSummary()

@@ -7,15 +7,13 @@ from collections.abc import Mapping
 import msgspec
 
 from driftline.streams.measure.counts.model import MeasuredModel
-from driftline.streams.measure.drift.targets import Target, effective
+from driftline.streams.measure.drift.targets import SegmentTargets, effective_rows
 from driftline.streams.measure.state_keys import PROFILE, state_key
 from driftline.streams.summaries.feature_summary import FeatureSummary
 
 
 class ReferenceTarget(msgspec.Struct, frozen=True):
-    """What the reference says of one target: its summary, and the independent rows that it is
-    worth, where known.
-    """
+    """One target of a reference: its summary, and its number of independent rows, if known."""
 
     summary: FeatureSummary
     effective: float | None
@@ -31,10 +29,18 @@ def profile_key(model: MeasuredModel, version: str) -> bytes:
 
 
 def profile_to_plain(
-    n: int, by_segment: Mapping[str, tuple[int, Mapping[str, Target]]], period: int
+    n: int, by_segment: Mapping[str, SegmentTargets], period: int
 ) -> dict[str, object]:
-    """A reference as plain values for the registry: the segment "all" at the top, the others under
-    "segments".
+    """A reference as plain values for the registry.
+
+    The segment "all" is at the top, all others are under "segments".
+
+    Parameters
+    ----------
+    n
+        Number of predictions.
+    period
+        Grains in a day, or 0.
     """
     plain: dict[str, object] = {"n": n}
     segments: dict[str, object] = {}
@@ -42,7 +48,7 @@ def profile_to_plain(
         profile: dict[str, object] = {"n": rows, "features": {}}
         features: dict[str, object] = {}
         for name, target in targets.items():
-            worth = effective(target, target.summary.judged, period)
+            worth = effective_rows(target, target.summary.judged, period)
             entry = {"summary": target.summary.to_dict(), "effective": round(worth, 3)}
             kind, colon, feature = name.partition(":")
             if colon:
@@ -58,38 +64,39 @@ def profile_to_plain(
 
 
 def profile_from_plain(plain: Mapping[str, object]) -> ReferenceProfile:
-    """The inverse of `profile_to_plain`; for uploaded profiles too, where "effective" may be missing.
+    """The inverse of `profile_to_plain`; in uploaded profiles, "effective" may be missing.
 
     Raises
     ------
     ValueError
         If it has another shape.
     """
-    whole = msgspec.convert(plain, _Profile)
+    whole = msgspec.convert(plain, _SegmentProfile)
     return {
-        segment: _expectations(part) for segment, part in {"all": whole, **whole.segments}.items()
+        segment: _reference_targets(part)
+        for segment, part in {"all": whole, **whole.segments}.items()
     }
 
 
-class _Entry(msgspec.Struct):
+class _TargetProfile(msgspec.Struct):
     summary: dict[str, object]
     effective: float | None = None
 
 
-class _Profile(msgspec.Struct):
+class _SegmentProfile(msgspec.Struct):
     n: int = 0
-    features: dict[str, _Entry] = {}
-    score: _Entry | None = None
-    prediction: _Entry | None = None
-    segments: dict[str, _Profile] = {}
+    features: dict[str, _TargetProfile] = {}
+    score: _TargetProfile | None = None
+    prediction: _TargetProfile | None = None
+    segments: dict[str, _SegmentProfile] = {}
 
 
-def _expectations(profile: _Profile) -> dict[str, ReferenceTarget]:
-    entries = {f"feature:{name}": entry for name, entry in sorted(profile.features.items())}
-    for name, entry in (("score", profile.score), ("prediction", profile.prediction)):
-        if entry is not None:
-            entries[name] = entry
+def _reference_targets(profile: _SegmentProfile) -> dict[str, ReferenceTarget]:
+    targets = {f"feature:{name}": target for name, target in sorted(profile.features.items())}
+    for name, target in (("score", profile.score), ("prediction", profile.prediction)):
+        if target is not None:
+            targets[name] = target
     return {
-        name: ReferenceTarget(FeatureSummary.from_dict(entry.summary), entry.effective)
-        for name, entry in entries.items()
+        name: ReferenceTarget(FeatureSummary.from_dict(target.summary), target.effective)
+        for name, target in targets.items()
     }

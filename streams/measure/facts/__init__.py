@@ -1,1 +1,1 @@
-"""What stage 2 reports to the registry, and what it takes from it."""
+"""Facts that stage 2 reports to the registry, and registry entries that it applies."""

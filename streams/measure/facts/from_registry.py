@@ -1,4 +1,4 @@
-"""Taking in what the registry says, and telling from when on it was used."""
+"""Registry entries, applied to the models of stage 2; each new revision has an effect record."""
 
 from __future__ import annotations
 
@@ -20,27 +20,38 @@ PROFILE, SPAN = "profile", "span"
 def apply_entries(
     model: MeasuredModel,
     entries: Sequence[RegistryEntry],
-    since: SinceDeployment,
+    since_deployment: SinceDeployment,
     frontier_ms: int,
     pane_ms: int,
     state: State,
 ) -> list[Record]:
-    """The state in force of versions of one model, from the next step on; each new revision leaves
-    a record of its effect.
+    """Apply the entries of one model's versions, in force from the next step on.
+
+    Parameters
+    ----------
+    frontier_ms
+        Stream time of the last step before the entries, for the effect records.
+    pane_ms
+        Length of a pane.
+
+    Returns
+    -------
+    list
+        One effect record for each new revision.
     """
     facts = model.facts
     before = facts.revision
     for entry in entries:
         facts.revision = max(facts.revision, entry.revision)
-        held = facts.registry.get(entry.model_version)
+        known = facts.registry.get(entry.model_version)
         reference = entry.reference or {}
         profile = reference.get(PROFILE)
-        if profile is not None and (held is None or held.reference_id != entry.reference_id):
+        if profile is not None and (known is None or known.reference_id != entry.reference_id):
             state.put(profile_key(model, entry.model_version), msgspec.msgpack.encode(profile))
-        since_ms = held.since_ms if held is not None else None
+        since_ms = known.since_ms if known is not None else None
         if entry.deployed_at is not None:
-            # The rows before a deployment are forgotten, so a rollback to an earlier one cannot
-            # bring them back.
+            # The rows before a deployment are dropped, so a rollback to an earlier deployment
+            # cannot restore them.
             deployed_ms = (parse_time(entry.deployed_at) // pane_ms + 1) * pane_ms
             if since_ms is None or deployed_ms > since_ms:
                 since_ms = deployed_ms
@@ -51,14 +62,16 @@ def apply_entries(
             reference_id=entry.reference_id if profile is not None else None,
             span=(parse_time(span[0]), parse_time(span[1])) if span else None,
         )
-        if since_ms is not None and (held is None or since_ms != held.since_ms):
-            since.restart(model, entry.model_version, state)
-    # One for each revision, however many came at once: how commands were gathered leaves no trace.
-    revisions = sorted(
-        dict.fromkeys(entry.revision for entry in entries if entry.revision > before)
-    )
-    effects = [
-        RegistryEffect(model_name=model.name, revision=revision, frontier=format_time(frontier_ms))
+        if since_ms is not None and (known is None or since_ms != known.since_ms):
+            since_deployment.restart(model, entry.model_version, state)
+    # One record per revision, even if entries of several revisions share a batch.
+    revisions = sorted({entry.revision for entry in entries if entry.revision > before})
+    return [
+        Record(
+            topics.REGISTRY_EFFECTS,
+            RegistryEffect(
+                model_name=model.name, revision=revision, frontier=format_time(frontier_ms)
+            ),
+        )
         for revision in revisions
     ]
-    return [Record(topics.REGISTRY_EFFECTS, effect) for effect in effects]

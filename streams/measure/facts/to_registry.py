@@ -1,15 +1,14 @@
-"""Facts that stage 2 reports to the registry: a version's first sight, its reference profile, and
-its baselines.
+"""Facts that stage 2 reports to the registry: new versions, reference profiles and baselines.
 
-A reference is made of a span of the stream, by default the first 30 days of a version, as soon as
-that is complete; baselines are the figures of the same span at each rung. They come into force when
-the registry hands them back.
+A reference is computed from a span of the stream, by default the first 30 days of a version, as
+soon as that is complete; baselines are the figures of the same span at each rung. They are in force
+once the registry returns them in an entry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from driftline.streams.measure.counts.model import MeasuredModel, StreamVersion
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.measure.drift.profiles import profile_to_plain
 from driftline.streams.measure.drift.targets import TargetReader, grains_per_day
-from driftline.streams.measure.figures.records import chosen
+from driftline.streams.measure.figures.records import metrics_of_lane
 from driftline.streams.measure.figures.series_figures import compute_figures
 from driftline.streams.measure.timing.windows import DueWindow
 from driftline.streams.metrics.metric import Metric
@@ -31,27 +30,35 @@ from driftline.streams.stage import Record, State
 
 BY: Final = "driftline"
 NO_MATURITY: Final = "-"
+DEFAULT_REFERENCE_MS: Final = 30 * DAY_MS
+
+
+class ReferenceSpan(NamedTuple):
+    """Start (included) and end (excluded) of a reference span."""
+
+    start_ms: int
+    end_ms: int
 
 
 class RegistryReporter:
-    """Makes the facts of all models of a task."""
+    """Builds registry commands for all models of a task."""
 
     def __init__(
         self,
         metrics: Sequence[Metric],
         panes: Panes,
         targets: TargetReader,
-        evaluator: WindowGatherer,
+        gatherer: WindowGatherer,
     ) -> None:
         self._metrics = metrics
         self._panes = panes
         self._targets = targets
-        self._evaluator = evaluator
+        self._gatherer = gatherer
 
-    def first_sights(
+    def new_versions(
         self, model: MeasuredModel, versions: Sequence[str], now_ms: int
     ) -> Iterator[Record]:
-        """A `register` command for each version that is new to the stream and to the registry."""
+        """A `register` command for each version new to both the stream and the registry."""
         for name in versions:
             version = model.facts.versions[name]
             if version.announced:
@@ -62,7 +69,7 @@ class RegistryReporter:
                     model, name, "register", "first", now_ms, {}, "first seen in the stream"
                 )
 
-    def of_traffic(
+    def references(
         self,
         model: MeasuredModel,
         versions: Sequence[str],
@@ -70,19 +77,17 @@ class RegistryReporter:
         now_ms: int,
         state: State,
     ) -> Iterator[Record]:
-        """`record_reference`, and the baseline of the traffic lane, for versions whose span is
-        complete.
-        """
+        """`record_reference` and the traffic baseline, for versions whose span became complete."""
         for name in versions:
             version = model.facts.versions[name]
-            span = span_of(model, name, version)
-            if version.reference_made or now_ms < span[1]:
+            span = reference_span(model, name, version)
+            if version.reference_made or now_ms < span.end_ms:
                 continue
             version.reference_made = True
             start_ms, end_ms = (edge // grain_ms * grain_ms for edge in span)
-            found = self._targets.read(model, name, start_ms, end_ms, grain_ms, state)
-            rows = found[ALL][0] if ALL in found else 0
-            if not rows:
+            by_segment = self._targets.read(model, name, start_ms, end_ms, grain_ms, state)
+            n = by_segment[ALL].n if ALL in by_segment else 0
+            if not n:
                 continue
             edges = [format_time(start_ms), format_time(end_ms)]
             registered = model.facts.registry.get(name)
@@ -91,7 +96,7 @@ class RegistryReporter:
                 params = {
                     "reference_id": reference_id,
                     "span": edges,
-                    "profile": profile_to_plain(rows, found, grains_per_day(grain_ms)),
+                    "profile": profile_to_plain(n, by_segment, grains_per_day(grain_ms)),
                 }
                 yield _command(
                     model,
@@ -103,7 +108,7 @@ class RegistryReporter:
                     "the reference span is complete",
                 )
             yield from self._baseline(
-                model, name, TRAFFIC, 0, NO_MATURITY, (start_ms, end_ms), now_ms, state
+                model, name, TRAFFIC, 0, NO_MATURITY, ReferenceSpan(start_ms, end_ms), now_ms, state
             )
 
     def baselines(
@@ -115,9 +120,10 @@ class RegistryReporter:
             version = model.facts.versions[name]
             if version.baselines == len(ladder):
                 continue
-            span = span_of(model, name, version)
+            span = reference_span(model, name, version)
             while (
-                version.baselines < len(ladder) and span[1] + ladder[version.baselines].ms <= now_ms
+                version.baselines < len(ladder)
+                and span.end_ms + ladder[version.baselines].ms <= now_ms
             ):
                 rung = version.baselines
                 version.baselines += 1
@@ -132,41 +138,39 @@ class RegistryReporter:
         lane: int,
         rung: int,
         maturity: str,
-        span: tuple[int, int],
+        span: ReferenceSpan,
         now_ms: int,
         state: State,
     ) -> Iterator[Record]:
         start_ms, end_ms = span
-        first_day, last_day = -(-start_ms // DAY_MS) * DAY_MS, end_ms // DAY_MS * DAY_MS
-        spans = [span, *((day, day + DAY_MS) for day in range(first_day, last_day, DAY_MS))]
+        days_ms = range(-(-start_ms // DAY_MS) * DAY_MS, end_ms // DAY_MS * DAY_MS, DAY_MS)
+        spans = [span, *(ReferenceSpan(day_ms, day_ms + DAY_MS) for day_ms in days_ms)]
         jobs = [
             WindowJob(
                 DueWindow(
-                    "baseline",
-                    "tumbling",
-                    end - start,
-                    end,
-                    rung,
-                    maturity,
-                    False,
-                    1,
-                    now_ms,
-                    start,
+                    window="baseline",
+                    kind="tumbling",
+                    size_ms=each.end_ms - each.start_ms,
+                    end_ms=each.end_ms,
+                    rung=rung,
+                    maturity=maturity,
+                    final=False,
+                    complete_at_ms=now_ms,
+                    last_final_ms=each.start_ms,
                 ),
-                self._panes.span(model.number, lane, start, end, state),
-                start,
+                self._panes.span(model.number, lane, each.start_ms, each.end_ms, state),
+                each.start_ms,
                 frozenset((version,)),
             )
-            for start, end in spans
+            for each in spans
         ]
-        (evaluated,) = self._evaluator.evaluate(
-            lane, [(model, [job for job in jobs if job.chunks])]
-        )
+        (windows,) = self._gatherer.gather(lane, [(model, [job for job in jobs if job.spans])])
         rows = [
             (window, window.series.index((version, ALL)))
-            for window in evaluated
+            for window in windows
             if (version, ALL) in window.series
         ]
+        # The first row is the whole span, then one row for each day.
         if not rows or rows[0][0].job is not jobs[0]:
             return
         layout = rows[0][0].block.layout
@@ -174,8 +178,8 @@ class RegistryReporter:
         counts = layout.counts(
             dense, np.array([window.job.due.size_ms for window, _ in rows], np.int64)
         )
-        metrics = chosen(self._metrics, lane, model)
-        drawn = compute_figures(metrics, counts, problem=layout.problem, bounded=False)
+        metrics = metrics_of_lane(self._metrics, lane, model)
+        figures = compute_figures(metrics, counts, problem=layout.problem, bounded=False)
         n, n_predictions = int(counts.n[0]), int(counts.n_predictions[0])
         edges = [format_time(start_ms), format_time(end_ms)]
         params = {
@@ -186,9 +190,9 @@ class RegistryReporter:
             "label_coverage": round(n / n_predictions, 6)
             if n_predictions and lane != TRAFFIC
             else None,
-            "metrics": drawn.values[0],
-            "ci": {name: list(pair) for name, pair in drawn.intervals[0].items()},
-            "daily_variance": _variance(drawn.values[1:]),
+            "metrics": figures.values[0],
+            "ci": {name: list(pair) for name, pair in figures.intervals[0].items()},
+            "daily_variance": _daily_variance(figures.values[1:]),
             "days": len(rows) - 1,
         }
         name = f"{lanes.LANE_NAMES[lane]}/{maturity}/{edges[0]}/{edges[1]}"
@@ -203,19 +207,21 @@ class RegistryReporter:
         )
 
 
-def span_of(model: MeasuredModel, name: str, version: StreamVersion) -> tuple[int, int]:
-    """Start and end of the reference span of a version."""
+def reference_span(model: MeasuredModel, name: str, version: StreamVersion) -> ReferenceSpan:
+    """The reference span of a version: from the registry, the configuration, or its first days."""
     registered = model.facts.registry.get(name)
     if registered is not None and registered.span is not None:
-        return registered.span
+        return ReferenceSpan(*registered.span)
     reference = model.config.reference
     if reference.from_ms is not None and reference.to_ms is not None:
-        return reference.from_ms, reference.to_ms
-    return version.first_ms, version.first_ms + (reference.span_ms or 30 * DAY_MS)
+        return ReferenceSpan(reference.from_ms, reference.to_ms)
+    return ReferenceSpan(
+        version.first_ms, version.first_ms + (reference.span_ms or DEFAULT_REFERENCE_MS)
+    )
 
 
-def _variance(days: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    """Sample variance between days of each metric that at least two days have."""
+def _daily_variance(days: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    """Sample variance over the days, of each metric that at least two days have."""
     variances = {}
     for name in days[0] if days else ():
         values = [value for day in days if (value := day[name]) is not None]

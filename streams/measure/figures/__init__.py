@@ -1,1 +1,1 @@
-"""Figures: from merged counts to the records of `metrics` and `histograms`."""
+"""From merged counts to figures and to the records of `metrics` and `histograms`."""

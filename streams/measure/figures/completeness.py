@@ -1,8 +1,8 @@
-"""The share of the final labels that is known at each rung, from the windows that are final.
+"""Completeness: the share of the final labels that is known at each rung, from final windows.
 
-Summed over the versions of a model by window and segment, and over the windows that begin in the 28
-days up to the last final one: how late labels come is a matter of the model's truths, and a new
-version need not wait a horizon to know it.
+Summed over the versions of a model by window and segment, and over the windows that start in the 28
+days up to the last final one. The delay of labels is a property of the model's truths, so a new
+version has a completeness before its first window is final.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Final
 import msgspec
 
 from driftline.schemas.times import DAY_MS
-from driftline.streams.measure.counts.count_table import Ints
 from driftline.streams.measure.counts.model import MeasuredModel
+from driftline.streams.measure.counts.packed_key import Ints
 from driftline.streams.measure.state_keys import COMPLETENESS, state_key
 from driftline.streams.stage import State
 
 DAYS: Final = 28
 
-Sums = dict[str, list[int]]
-"""Outcomes with a label in force at each rung, by segment."""
+RungSums = dict[str, list[int]]
+"""By segment: outcomes with a label in force at each rung."""
 
 
 class Completeness:
-    """Sums of all models by window and day; what is in memory can be read again from `State`."""
+    """Sums of all models by window and day, a cache of `State`."""
 
     def __init__(self) -> None:
-        self._days: dict[tuple[int, str], dict[int, Sums]] = {}
-        self._totals: dict[tuple[int, str], Sums] = {}
+        self._days: dict[tuple[int, str], dict[int, RungSums]] = {}
+        self._totals: dict[tuple[int, str], RungSums] = {}
         self._shares: dict[tuple[int, str], Mapping[str, Sequence[float]]] = {}
 
     def add(
@@ -41,31 +41,36 @@ class Completeness:
         by_rung: Ints,
         state: State,
     ) -> None:
-        """Take in a window that became final: by_rung has shape (S, R), one row per entry of
-        `segments`, which may repeat.
+        """Add a window that became final.
+
+        Parameters
+        ----------
+        segments
+            Segment of each row, S of them; may be repeated.
+        by_rung
+            Shape (S, R): outcomes with a label in force at each rung.
         """
         day = start_ms // DAY_MS
         days, totals = self._loaded(model, window, day, state)
         sums = days.setdefault(day, {})
         for segment, row in zip(segments, by_rung.tolist(), strict=True):
-            for into in (sums, totals):
-                held = into.get(segment)
-                into[segment] = (
-                    row if held is None else [a + b for a, b in zip(held, row, strict=True)]
-                )
+            for target in (sums, totals):
+                before = target.get(segment)
+                target[segment] = row if before is None else _added(before, row)
         state.put(_key(model, window, day), _encode(sums))
         self._shares.pop((model.number, window), None)
 
     def shares(
         self, model: MeasuredModel, window: str, last_final_ms: int, state: State
     ) -> Mapping[str, Sequence[float]]:
-        """n(rung) / n(last rung) of each rung, by segment; segments without any outcome in a final
-        window are left out.
+        """By segment, n(rung) / n(last rung) of each rung.
+
+        Segments without any outcome in a final window are left out.
 
         Parameters
         ----------
         last_final_ms
-            Start of the last window that is final by now, whether it held anything or not.
+            Start of the last window that is final by now, empty or not.
         """
         _, totals = self._loaded(model, window, last_final_ms // DAY_MS, state)
         shares = self._shares.get((model.number, window))
@@ -80,25 +85,23 @@ class Completeness:
 
     def _loaded(
         self, model: MeasuredModel, window: str, day: int, state: State
-    ) -> tuple[dict[int, Sums], Sums]:
-        """Sums by day of the 28 days up to `day`, and of all of them."""
+    ) -> tuple[dict[int, RungSums], RungSums]:
+        """Sums by day of the 28 days up to `day`, and their total."""
         key = (model.number, window)
         days = self._days.get(key)
         if days is None:
             wanted = range(max(day - DAYS + 1, 0), day + 1)
-            held = state.get_many([_key(model, window, wanted_day) for wanted_day in wanted])
+            values = state.get_many([_key(model, window, wanted_day) for wanted_day in wanted])
             days = {
                 wanted_day: _decode(data)
-                for wanted_day, data in zip(wanted, held, strict=True)
+                for wanted_day, data in zip(wanted, values, strict=True)
                 if data is not None
             }
-            totals: Sums = {}
+            totals: RungSums = {}
             for sums in days.values():
                 for segment, row in sums.items():
                     before = totals.get(segment)
-                    totals[segment] = (
-                        row if before is None else [a + b for a, b in zip(before, row, strict=True)]
-                    )
+                    totals[segment] = row if before is None else _added(before, row)
             self._days[key], self._totals[key] = days, totals
         totals = self._totals[key]
         for old in [old for old in days if old <= day - DAYS]:
@@ -111,6 +114,10 @@ class Completeness:
             state.delete(_key(model, window, old))
             self._shares.pop(key, None)
         return days, totals
+
+
+def _added(one: Sequence[int], other: Sequence[int]) -> list[int]:
+    return [a + b for a, b in zip(one, other, strict=True)]
 
 
 def _key(model: MeasuredModel, window: str, day: int) -> bytes:

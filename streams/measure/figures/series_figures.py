@@ -1,12 +1,10 @@
-"""From counts of many series to one mapping of figures per series: values, intervals, bounds, and
-reasons for nulls.
-"""
+"""Figures of many series: values, intervals, bounds and reasons for nulls, from their counts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +19,19 @@ DECIMALS = 6
 
 @dataclass(frozen=True, slots=True)
 class SeriesFigures:
-    """Lists of length S, one mapping by metric name per series."""
+    """Lists of length S: one mapping by metric name for each series.
+
+    Attributes
+    ----------
+    values
+        The value, None where it is undefined.
+    intervals
+        Lower and upper 95 % limit.
+    bounds
+        The value if all missing labels went against the model and if all went for it.
+    null_reasons
+        Why a value is None.
+    """
 
     values: list[dict[str, float | None]]
     intervals: list[dict[str, tuple[float, float]]]
@@ -39,26 +49,27 @@ def compute_figures(
     metrics
         Those of the lane, in the order of their names.
     problem
-        Why rows cannot be told apart by label; metrics that need truths are null then.
+        Why rows cannot be counted by label; metrics that depend on labels are null then.
     bounded
-        Whether to ask for the bounds over missing labels.
+        Whether to compute the bounds over missing labels.
     """
     s = counts.series
     values: list[Floats] = []
     intervals: list[tuple[Metric, Interval]] = []
     bounds: list[tuple[Metric, Interval]] = []
-    refused = [metric for metric in metrics if problem is not None and "truth" in metric.needs]
-    asked = [metric for metric in metrics if metric not in refused]
-    known = _known([metric for metric in asked if not _lacking(metric, counts)], counts)
+    computed = [metric for metric in metrics if problem is None or not _depends_on_labels(metric)]
+    known = _values(
+        [metric for metric in computed if not _lacks_everywhere(metric, counts)], counts
+    )
     undefined = np.full(s, np.nan)
     for metric in metrics:
         value, interval = known.get(metric.name, (undefined, None))
         values.append(value)
         if interval is not None:
             intervals.append((metric, interval))
-        if bounded and metric in asked and (limits := metric.bounds(counts)) is not None:
+        if bounded and metric in computed and (limits := metric.bounds(counts)) is not None:
             bounds.append((metric, limits))
-    # One table for everything, so that it is rounded and made into plain numbers at once.
+    # One table for everything: it is rounded and converted to plain numbers in one call.
     pairs = [*intervals, *bounds]
     columns = [*values, *(low for _, (low, _) in pairs), *(high for _, (_, high) in pairs)]
     owners = [*metrics, *(metric for metric, _ in pairs), *(metric for metric, _ in pairs)]
@@ -73,12 +84,14 @@ def compute_figures(
     for place in np.flatnonzero(missing[:, :first].any(axis=0)).tolist():
         metric, name, at = metrics[place], names[place], np.flatnonzero(missing[:, place])
         reasons = metric.null_reasons(counts, at)
-        for series, known, reason in zip(
+        for series, has_truth, reason in zip(
             at.tolist(), (counts.n[at] > 0).tolist(), reasons, strict=True
         ):
             rows[series][name] = None
             null_reasons[series][name] = (
-                problem if problem is not None and known and "truth" in metric.needs else reason
+                problem
+                if problem is not None and has_truth and _depends_on_labels(metric)
+                else reason
             )
     unknown = missing[:, first:second] | missing[:, second:]
     low, high, split = table[:, first:second], table[:, second:], len(intervals)
@@ -90,19 +103,27 @@ def compute_figures(
     )
 
 
+class LaneCounts(NamedTuple):
+    """Metrics and counts of a lane, and whether to compute bounds."""
+
+    metrics: Sequence[Metric]
+    counts: Counts
+    bounded: bool
+
+
 def compute_lane_figures(
-    lanes: Sequence[tuple[Sequence[Metric], Counts, bool]], *, problem: str | None
+    lanes: Sequence[LaneCounts], *, problem: str | None
 ) -> list[SeriesFigures]:
-    """`figures` of lanes that tell rows apart by the same labels, worked out together: for few
-    series a call costs more than its numbers.
+    """`compute_figures` for lanes with the same labels, in one call.
+
+    For few series a call costs more than its numbers.
 
     Parameters
     ----------
     lanes
-        Metrics, counts without histograms, and whether to ask for bounds; the counts of all lanes
-        have the same columns.
+        The counts of all lanes, without histograms and with the same columns.
     problem
-        As for `figures`, the same for all lanes.
+        As in `compute_figures`, the same for all lanes.
 
     Returns
     -------
@@ -115,39 +136,39 @@ def compute_lane_figures(
             for metrics, counts, bounded in lanes
         ]
     by_name = {metric.name: metric for metrics, _, _ in lanes for metric in metrics}
-    every = [metric for _, metric in sorted(by_name.items())]
+    all_metrics = [metric for _, metric in sorted(by_name.items())]
     together = joined_counters([counts for _, counts, _ in lanes])
-    drawn = compute_figures(
-        every, together, problem=problem, bounded=any(bounded for _, _, bounded in lanes)
+    figures = compute_figures(
+        all_metrics, together, problem=problem, bounded=any(bounded for _, _, bounded in lanes)
     )
-    found, begin = [], 0
+    figures_of_lane, begin = [], 0
     for metrics, counts, bounded in lanes:
         rows = slice(begin, begin + counts.series)
         begin += counts.series
         parts: list[list[dict[str, Any]]] = [
-            drawn.values[rows],
-            drawn.intervals[rows],
-            drawn.bounds[rows],
-            drawn.null_reasons[rows],
+            figures.values[rows],
+            figures.intervals[rows],
+            figures.bounds[rows],
+            figures.null_reasons[rows],
         ]
-        if len(metrics) < len(every):
-            others = by_name.keys() - {metric.name for metric in metrics}
+        if len(metrics) < len(all_metrics):
+            foreign = by_name.keys() - {metric.name for metric in metrics}
             parts = [
-                [{name: row[name] for name in row if name not in others} for row in part]
+                [{name: row[name] for name in row if name not in foreign} for row in part]
                 for part in parts
             ]
         values, intervals, bounds, null_reasons = parts
-        found.append(
+        figures_of_lane.append(
             SeriesFigures(
                 values, intervals, bounds if bounded else [{} for _ in bounds], null_reasons
             )
         )
-    return found
+    return figures_of_lane
 
 
-def _known(metrics: Sequence[Metric], counts: Counts) -> dict[str, tuple[Floats, Interval | None]]:
+def _values(metrics: Sequence[Metric], counts: Counts) -> dict[str, tuple[Floats, Interval | None]]:
     """Value and interval of each metric, by name."""
-    known: dict[str, tuple[Floats, Interval | None]] = {}
+    values: dict[str, tuple[Floats, Interval | None]] = {}
     shares: list[Proportion] = []
     for metric in metrics:
         if (
@@ -157,22 +178,26 @@ def _known(metrics: Sequence[Metric], counts: Counts) -> dict[str, tuple[Floats,
         ):
             shares.append(metric)
         else:
-            known[metric.name] = (metric.known_value(counts), metric.interval(counts))
+            values[metric.name] = (metric.known_value(counts), metric.interval(counts))
     if shares:
-        # All plain shares in one go: half of the metrics are, and for few series a call costs more
-        # than the numbers in it.
+        # All plain shares in one call: half of the metrics are, and for few series a call costs
+        # more than its numbers.
         rows = [metric.rows(counts) for metric in shares]
         hits, trials = np.array([hit for hit, _ in rows]), np.array([trial for _, trial in rows])
         value, (low, high) = divided(hits, trials), wilson(hits, trials)
-        known |= {
+        values |= {
             metric.name: (value[place], (low[place], high[place]))
             for place, metric in enumerate(shares)
         }
-    return known
+    return values
 
 
-def _lacking(metric: Metric, counts: Counts) -> bool:
-    """Whether no series has what the metric needs, so that it need not be asked."""
+def _depends_on_labels(metric: Metric) -> bool:
+    return metric.by_label and "truth" in metric.needs
+
+
+def _lacks_everywhere(metric: Metric, counts: Counts) -> bool:
+    """Whether no series has what the metric needs, so that it need not be computed."""
     if metric.binary and counts.positive is None:
         return True
     for need in metric.needs:
@@ -187,8 +212,9 @@ def _lacking(metric: Metric, counts: Counts) -> bool:
 
 
 def _rounded(metrics: Sequence[Metric], columns: Sequence[Floats], s: int) -> Floats:
-    """Shape (S, M): six decimals for shares, six digits for what has a unit, below any interval's
-    width and short to write.
+    """Shape (S, M): six decimals for shares, six digits for values with a unit.
+
+    That is finer than the width of any interval, and short to write.
     """
     if not columns:
         return np.zeros((s, 0))
@@ -202,7 +228,7 @@ def _rounded(metrics: Sequence[Metric], columns: Sequence[Floats], s: int) -> Fl
             digits = np.floor(np.log10(np.abs(with_unit)))
         scale = 10.0 ** np.where(np.isfinite(digits), np.maximum(DECIMALS - 1 - digits, 0), 0)
         rounded[:, ~plain] = np.round(with_unit * scale) / scale
-    # Adding 0 makes 0 of -0.
+    # Adding 0 turns -0 into 0.
     return rounded + 0.0
 
 
@@ -210,9 +236,9 @@ def _pairs(
     columns: Sequence[tuple[Metric, Interval]],
     low: Floats,
     high: Floats,
-    unknown: NDArray[np.bool_],
+    is_unknown: NDArray[np.bool_],
 ) -> list[dict[str, tuple[float, float]]]:
-    """Both limits of each metric that has them, by series."""
+    """Both limits of each metric, by series; left out where one of them is unknown."""
     names = [metric.name for metric, _ in columns]
     if not names:
         return [{} for _ in range(len(low))]
@@ -220,6 +246,6 @@ def _pairs(
         dict(zip(names, zip(*pair, strict=True), strict=True))
         for pair in zip(low.tolist(), high.tolist(), strict=True)
     ]
-    for series, place in zip(*(at.tolist() for at in np.nonzero(unknown)), strict=True):
+    for series, place in zip(*(at.tolist() for at in np.nonzero(is_unknown)), strict=True):
         del rows[series][names[place]]
     return rows

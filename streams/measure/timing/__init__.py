@@ -1,1 +1,1 @@
-"""Timing: how far event time has come and which windows are due. No counts in here."""
+"""Event time of stage 2: the frontier and the windows that are due; counts play no part here."""

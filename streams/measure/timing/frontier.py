@@ -1,17 +1,17 @@
-"""How far time has come, and which edge of a pane is worked off next.
+"""Frontiers of event time, and which edge of a pane is worked off next.
 
 The traffic frontier is the smallest prediction watermark of all partitions less the prediction
-grace; the main frontier, of decisions and arrivals, also waits for the ground truths less theirs.
-Edges are worked off in one fixed order, by the stream time at which they are released (edge +
-grace), so that what is announced, and what the registry makes of it, does not depend on how the
-input was cut into batches. The price: while the truths of a partition stand still, without even a
-tick, traffic waits for them too.
+grace; the main frontier, of decisions and arrivals, also waits for the ground-truth watermarks less
+their grace. Edges are worked off in one fixed order, by the stream time at which they are released
+(edge + grace). So neither the emitted records nor the registry's decisions on them depend on how
+the input was cut into batches. The price: while the truths of a partition stand still, without even
+a tick, traffic waits too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -24,24 +24,39 @@ from driftline.streams.stage import State
 FORMAT: Final = 2
 
 
+class EdgeSpan(NamedTuple):
+    """The last edge that was worked off, and the next one."""
+
+    after_ms: int
+    now_ms: int
+
+
+class LaneGroups(NamedTuple):
+    """One time of the traffic lane, and one of the decisions and arrivals lanes."""
+
+    traffic_ms: int
+    main_ms: int
+
+
 class TimeStep(msgspec.Struct, frozen=True):
-    """One step of time: the edges released at one moment.
+    """One step of time: the edges released at one stream time.
 
     Attributes
     ----------
     released_ms
         Stream time of the step; grows from step to step.
     traffic, main
-        Of each lane group the edge before this one and this one, or None where the group has no
-        part in the step.
+        The edges of each lane group; None where the group has no part in the step.
     """
 
     released_ms: int
-    traffic: tuple[int, int] | None
-    main: tuple[int, int] | None
+    traffic: EdgeSpan | None
+    main: EdgeSpan | None
 
 
 class _Progress(msgspec.Struct):
+    """The frontier as it is written to state."""
+
     format: int = FORMAT
     partitions: int = 0
     marks: dict[int, tuple[int, int]] = {}
@@ -52,39 +67,49 @@ class _Progress(msgspec.Struct):
 
 
 class Frontier:
-    """Watermarks of all partitions and the edges worked off so far."""
+    """Watermarks of all partitions of stage 1, and the edges worked off so far.
+
+    Raises
+    ------
+    ValueError
+        If another release wrote the state.
+    """
 
     def __init__(self, config: Config, schedule: Schedule, state: State) -> None:
         self._schedule = schedule
         self._pane_ms = config.pane_ms
-        self._grace_ms = (config.prediction_grace_ms, config.truth_grace_ms)
-        held = state.get(FRONTIER)
-        self._progress = _Progress() if held is None else _decode(held)
+        self._grace_ms = LaneGroups(
+            config.prediction_grace_ms, max(config.prediction_grace_ms, config.truth_grace_ms)
+        )
+        self._truth_grace_ms = config.truth_grace_ms
+        data = state.get(FRONTIER)
+        self._progress = _Progress() if data is None else _decode(data)
         if self._progress.format != FORMAT:
             raise ValueError(
-                f"measure: progress of format {self._progress.format}, needed {FORMAT}; replay the log into a new folder"
+                f"measure: frontier of format {self._progress.format} in the state, this release "
+                f"reads format {FORMAT}; replay the log into a new folder"
             )
 
     def note(self, watermarks: Watermarks) -> None:
-        """Take in what a partition announces; watermarks never go back."""
-        held = self._progress.marks.get(
-            watermarks.partition, (watermarks.prediction_ms, watermarks.truth_ms)
+        """Take in the watermarks of a partition; they never go back."""
+        progress, partition = self._progress, watermarks.partition
+        prediction_ms, truth_ms = progress.marks.get(
+            partition, (watermarks.prediction_ms, watermarks.truth_ms)
         )
-        self._progress.partitions = watermarks.partitions
+        progress.partitions = watermarks.partitions
         if watermarks.ended_ms is not None:
-            self._progress.ended[watermarks.partition] = watermarks.ended_ms
-        self._progress.marks[watermarks.partition] = (
-            max(held[0], watermarks.prediction_ms),
-            max(held[1], watermarks.truth_ms),
+            progress.ended[partition] = watermarks.ended_ms
+        progress.marks[partition] = (
+            max(prediction_ms, watermarks.prediction_ms),
+            max(truth_ms, watermarks.truth_ms),
         )
 
     def begin(self, first_pane_ms: int) -> None:
-        """Let time begin with the first pane that holds anything, once all partitions have said
-        where they are.
+        """Let time begin at the first pane with counts, once all partitions have a watermark.
 
-        Again and again: while a topic has shown nothing, its frontier lies at the beginning of all
-        time. What lies before both the first pane and a frontier holds nothing and never will, so
-        its edges are passed over in one go.
+        To be called again after each batch: while a topic is empty, its frontier lies at the
+        beginning of all time. Panes before both the first pane and a frontier are empty and stay
+        so, and their edges are skipped at once.
         """
         reached = self._reached()
         if reached is None:
@@ -104,59 +129,51 @@ class Frontier:
         progress, reached = self._progress, self._reached()
         if reached is None or progress.traffic_ms is None or progress.main_ms is None:
             return None
-        traffic = self._schedule.next_edge(self._schedule.traffic, progress.traffic_ms)
-        main = self._schedule.next_edge(self._schedule.main, progress.main_ms)
-        moments = [
-            edge + grace
-            for edge, grace in ((traffic, self._grace_ms[0]), (main, max(self._grace_ms)))
-            if edge is not None
+        traffic_ms = self._schedule.next_edge(self._schedule.traffic, progress.traffic_ms)
+        main_ms = self._schedule.next_edge(self._schedule.main, progress.main_ms)
+        releases_ms = [
+            edge_ms + grace_ms
+            for edge_ms, grace_ms in zip((traffic_ms, main_ms), self._grace_ms, strict=True)
+            if edge_ms is not None
         ]
-        if not moments:
+        if not releases_ms:
             return None
-        released = min(moments)
-        step_traffic = (
-            (progress.traffic_ms, traffic)
-            if traffic is not None and traffic + self._grace_ms[0] == released
-            else None
-        )
-        step_main = (
-            (progress.main_ms, main)
-            if main is not None and main + max(self._grace_ms) == released
-            else None
-        )
-        if (step_traffic is not None and step_traffic[1] > reached[0]) or (
-            step_main is not None and step_main[1] > reached[1]
+        released_ms = min(releases_ms)
+        traffic = main = None
+        if traffic_ms is not None and traffic_ms + self._grace_ms.traffic_ms == released_ms:
+            traffic = EdgeSpan(progress.traffic_ms, traffic_ms)
+        if main_ms is not None and main_ms + self._grace_ms.main_ms == released_ms:
+            main = EdgeSpan(progress.main_ms, main_ms)
+        if (traffic is not None and traffic.now_ms > reached.traffic_ms) or (
+            main is not None and main.now_ms > reached.main_ms
         ):
             return None
-        return TimeStep(released, step_traffic, step_main)
+        return TimeStep(released_ms, traffic, main)
 
-    def done(self, step: TimeStep) -> None:
-        """Mark a step as worked off."""
+    def finish_step(self, step: TimeStep) -> None:
+        """Mark the edges of a step as worked off."""
         if step.traffic is not None:
-            self._progress.traffic_ms = step.traffic[1]
+            self._progress.traffic_ms = step.traffic.now_ms
         if step.main is not None:
-            self._progress.main_ms = step.main[1]
+            self._progress.main_ms = step.main.now_ms
         self._progress.released_ms = step.released_ms
 
     @property
     def next_ms(self) -> int:
-        """Stream time before which no further step lies, whatever is still to come;
+        """Stream time before which no further step lies, whatever input is still to come.
 
-        0 before all partitions have said where they are.
+        0 before all partitions have a watermark.
         """
         reached = self._reached()
         if reached is None:
             return 0
         groups = zip(
-            reached,
-            (self._schedule.traffic, self._schedule.main),
-            (self._grace_ms[0], max(self._grace_ms)),
-            strict=True,
+            reached, (self._schedule.traffic, self._schedule.main), self._grace_ms, strict=True
         )
         return min(
             (reached_ms // self._pane_ms + 1) * self._pane_ms + grace_ms
-            for reached_ms, rhythms, grace_ms in groups
-            if rhythms
+            for reached_ms, recurrences, grace_ms in groups
+            if recurrences
         )
 
     @property
@@ -165,37 +182,36 @@ class Frontier:
         return self._progress.released_ms
 
     def reached_since(self, pane_ms: int | None) -> int:
-        """Stream time of the last step that this pane, or one after it, had a part in; 0 before it,
-        and for None.
+        """Stream time of the last step with this pane or a later one in it.
 
-        Unlike `reached_ms` it does not depend on what else is counted in the same task.
+        0 before the first such step, and for None. Unlike `reached_ms` it does not depend on which
+        other models are counted in the same task.
         """
         if pane_ms is None:
             return 0
-        graces_ms = (self._grace_ms[0], max(self._grace_ms))
         return max(
             (
-                edge + grace
-                for edge, grace in zip(self.edges_ms, graces_ms, strict=True)
-                if edge > pane_ms
+                edge_ms + grace_ms
+                for edge_ms, grace_ms in zip(self.edges_ms, self._grace_ms, strict=True)
+                if edge_ms > pane_ms
             ),
             default=0,
         )
 
     @property
-    def edges_ms(self) -> tuple[int, int]:
-        """The last edges of traffic and of the other lanes that were worked off; -1 before the
-        first ones.
-        """
+    def edges_ms(self) -> LaneGroups:
+        """The last edge of each lane group that was worked off; -1 before the first one."""
         traffic_ms, main_ms = self._progress.traffic_ms, self._progress.main_ms
-        return -1 if traffic_ms is None else traffic_ms, -1 if main_ms is None else main_ms
+        return LaneGroups(
+            -1 if traffic_ms is None else traffic_ms, -1 if main_ms is None else main_ms
+        )
 
     @property
     def ended_ms(self) -> int | None:
-        """When the recorded log came to its end; None while a partition goes on.
+        """Event time at which the recorded log ended; None while a partition goes on.
 
-        A partition that has not ended has passed the edges that are worked off by what it holds, so
-        its end lies behind them: which partition tells its end first changes nothing.
+        A partition that has not ended has rows beyond the edges that are worked off, so its end
+        lies behind them: the order in which partitions end makes no difference.
         """
         progress = self._progress
         return (
@@ -206,28 +222,28 @@ class Frontier:
 
     @property
     def partitions(self) -> int:
-        """Of stage 1; 0 before the first one announced a watermark."""
+        """Number of partitions of stage 1; 0 before the first watermark."""
         return self._progress.partitions
 
     @property
     def marks(self) -> Mapping[int, tuple[int, int]]:
-        """The prediction and the truth watermark of each partition that has announced any."""
+        """Prediction and ground-truth watermark of each partition that has sent any."""
         return self._progress.marks
 
     def write(self, state: State) -> None:
-        """Write the progress down."""
+        """Write watermarks and edges to state."""
         state.put(FRONTIER, _encode(self._progress))
 
-    def _reached(self) -> tuple[int, int] | None:
-        """The traffic and the main frontier;
-
-        None before all partitions have announced a watermark.
-        """
+    def _reached(self) -> LaneGroups | None:
+        """The traffic and the main frontier; None before all partitions have a watermark."""
         marks = self._progress.marks
         if not marks or len(marks) < self._progress.partitions:
             return None
-        traffic = min(prediction for prediction, _ in marks.values()) - self._grace_ms[0]
-        return traffic, min(traffic, min(truth for _, truth in marks.values()) - self._grace_ms[1])
+        traffic_ms = (
+            min(prediction_ms for prediction_ms, _ in marks.values()) - self._grace_ms.traffic_ms
+        )
+        truth_ms = min(truth_ms for _, truth_ms in marks.values()) - self._truth_grace_ms
+        return LaneGroups(traffic_ms, min(traffic_ms, truth_ms))
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -1,5 +1,6 @@
-"""Which windows and rungs are due at which moment. Arithmetic on times alone: no data comes in
-here.
+"""Which windows and rungs are due at which event time.
+
+Arithmetic on times alone; counting is `counts`, and how far time has come is `frontier.py`.
 
 A window [start, end) is aligned to the UTC epoch. In the traffic and arrivals lanes it is due when
 the frontier passes its end; in the decisions lane once per rung, when the frontier passes end +
@@ -14,7 +15,7 @@ rung. "Passes" means: at the first edge of a pane at or after that time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -25,27 +26,35 @@ from driftline.streams.lanes import ARRIVALS, DECISIONS, LANE_NAMES, TRAFFIC
 SINCE_DEPLOYMENT: Final = "since_deployment"
 
 WindowKind = Literal["tumbling", "sliding", "since_deployment", "last_n"]
-Recurrence = tuple[int, int]
-"""(step, offset): something is due at every multiple of the step plus the offset."""
 
 
-class DueWindow(msgspec.Struct, frozen=True):
-    """One window of a lane that is announced now.
+class Recurrence(NamedTuple):
+    """Something is due at every multiple of the step plus the offset."""
+
+    step_ms: int
+    offset_ms: int
+
+
+class DueWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """One window of a lane to be emitted now.
 
     Attributes
     ----------
     window, kind, size_ms
-        Its name, kind and length; 0 for "since deployment", whose start depends on the version.
+        Name, kind and length; length 0 for "since deployment", whose start depends on the version,
+        and for "last n".
     end_ms
-        Its end (excluded).
+        End, excluded.
     rung
-        Index into the ladder, 0 in lanes without one.
+        Index into the maturity ladder; 0 in lanes without one.
     maturity
         Name of the rung; None in lanes without one.
+    final
+        Whether this is the last rung of the window.
     revision
-        Which announcement of this window it is, from 1.
+        Number of this record among those of the same window, from 1.
     complete_at_ms
-        Event time at which it became complete.
+        Event time at which the window became complete at this rung.
     last_final_ms
         Start of the last window of the same kind that is final by now.
     """
@@ -54,16 +63,16 @@ class DueWindow(msgspec.Struct, frozen=True):
     kind: WindowKind
     size_ms: int
     end_ms: int
-    rung: int
-    maturity: str | None
-    final: bool
-    revision: int
+    rung: int = 0
+    maturity: str | None = None
+    final: bool = True
+    revision: int = 1
     complete_at_ms: int
     last_final_ms: int
 
     @property
     def start_ms(self) -> int:
-        """Its start (included)."""
+        """Start, included."""
         return self.end_ms - self.size_ms
 
 
@@ -76,6 +85,25 @@ class WindowPlan:
         The settings.
     pane_ms
         Length of a pane.
+
+    Attributes
+    ----------
+    windows
+        The tumbling and sliding windows, by length.
+    smallest
+        The window with the smallest step.
+    since_step_ms
+        Step of "since deployment".
+    last_n_step_ms
+        Step of the last-n windows.
+    longest_ms
+        Length of the longest window.
+    rungs
+        Indexes into the maturity ladder, by name of the window.
+    histogram_window
+        Name of the window whose score histograms are emitted.
+    detection
+        The window in which drift is tested.
     """
 
     def __init__(self, config: ModelConfig, pane_ms: int) -> None:
@@ -86,7 +114,7 @@ class WindowPlan:
             DAY_MS if DAY_MS % pane_ms == 0 else max(window.step_ms for window in self.windows)
         )
         steps = [window.step_ms for window in self.windows]
-        self.recent_step_ms = min((step for step in steps if step >= HOUR_MS), default=max(steps))
+        self.last_n_step_ms = min((step for step in steps if step >= HOUR_MS), default=max(steps))
         self.longest_ms = max(window.size_ms for window in self.windows)
         self.rungs = {window.name: config.rungs_for(window) for window in self.windows}
         self.histogram_window = _histogram_window(config)
@@ -94,131 +122,129 @@ class WindowPlan:
             window for window in self.windows if window.name == config.detection_window
         )
 
-    def rhythms(self, lane: int) -> Iterable[Recurrence]:
-        """All moments at which something of a lane may be due."""
+    def recurrences(self, lane: int) -> Iterable[Recurrence]:
+        """All times at which something of a lane may be due."""
         for window in self.windows:
             if lane == DECISIONS:
-                yield from (
-                    (window.step_ms, self.config.maturity[rung].ms)
-                    for rung in self.rungs[window.name]
-                )
+                for rung in self.rungs[window.name]:
+                    yield Recurrence(window.step_ms, self.config.maturity[rung].ms)
             else:
-                yield window.step_ms, 0
+                yield Recurrence(window.step_ms, 0)
         if lane == DECISIONS and self.config.since_deployment:
-            yield from ((self.since_step_ms, rung.ms) for rung in self.config.maturity)
+            for maturity in self.config.maturity:
+                yield Recurrence(self.since_step_ms, maturity.ms)
         if lane == ARRIVALS and self.config.last_n:
-            yield self.recent_step_ms, 0
+            yield Recurrence(self.last_n_step_ms, 0)
 
     def due(self, lane: int, after_ms: int, now_ms: int) -> list[DueWindow]:
-        """Tumbling and sliding windows due after one moment and up to another, by size and rung;
-        none that begins before 1970.
-        """
-        found = []
-        for window in self.windows:
-            if lane != DECISIONS:
-                end = _last_end(window.step_ms, 0, after_ms, now_ms)
-                if end is not None and end >= window.size_ms:
-                    found.append(
-                        DueWindow(
-                            window.name,
-                            window.kind,
-                            window.size_ms,
-                            end,
-                            0,
-                            None,
-                            True,
-                            1,
-                            end,
-                            end - window.size_ms,
-                        )
-                    )
-                continue
-            found += self._announcements(
-                window, self.rungs[window.name], window.step_ms, after_ms, now_ms
-            )
-        return found
+        """Tumbling and sliding windows due after `after_ms` and up to `now_ms`, by length and rung.
 
-    def since_due(self, after_ms: int, now_ms: int) -> list[DueWindow]:
-        """Announcements of "since deployment", in the decisions lane."""
+        A window that would start before 1970 is left out.
+        """
+        due = []
+        for window in self.windows:
+            if lane == DECISIONS:
+                due += self._due_rungs(
+                    window, self.rungs[window.name], window.step_ms, after_ms, now_ms
+                )
+                continue
+            end_ms = _last_end(Recurrence(window.step_ms, 0), after_ms, now_ms)
+            if end_ms is not None and end_ms >= window.size_ms:
+                due.append(
+                    DueWindow(
+                        window=window.name,
+                        kind=window.kind,
+                        size_ms=window.size_ms,
+                        end_ms=end_ms,
+                        complete_at_ms=end_ms,
+                        last_final_ms=end_ms - window.size_ms,
+                    )
+                )
+        return due
+
+    def since_deployment_due(self, after_ms: int, now_ms: int) -> list[DueWindow]:
+        """The rungs of "since deployment" that are due in the decisions lane."""
         if not self.config.since_deployment:
             return []
         whole = Window(SINCE_DEPLOYMENT, 0, self.since_step_ms, "tumbling")
         rungs = tuple(range(len(self.config.maturity)))
-        return self._announcements(whole, rungs, self.since_step_ms, after_ms, now_ms)
+        return self._due_rungs(whole, rungs, self.since_step_ms, after_ms, now_ms)
 
-    def _announcements(
+    def _due_rungs(
         self, window: Window, rungs: Sequence[int], step_ms: int, after_ms: int, now_ms: int
     ) -> list[DueWindow]:
-        found = []
-        last_final_ms = (
-            now_ms - self.config.maturity[rungs[-1]].ms
-        ) // step_ms * step_ms - window.size_ms
+        ladder, due = self.config.maturity, []
+        last_final_ms = (now_ms - ladder[rungs[-1]].ms) // step_ms * step_ms - window.size_ms
+        kind: WindowKind = "since_deployment" if window.name == SINCE_DEPLOYMENT else window.kind
         for place, rung in enumerate(rungs):
-            name, delay = self.config.maturity[rung].name, self.config.maturity[rung].ms
-            end = _last_end(step_ms, delay, after_ms, now_ms)
-            if end is not None and end >= max(window.size_ms, 1):
-                kind: WindowKind = (
-                    "since_deployment" if window.name == SINCE_DEPLOYMENT else window.kind
-                )
-                final = place == len(rungs) - 1
-                found.append(
+            delay_ms = ladder[rung].ms
+            end_ms = _last_end(Recurrence(step_ms, delay_ms), after_ms, now_ms)
+            if end_ms is not None and end_ms >= max(window.size_ms, 1):
+                due.append(
                     DueWindow(
-                        window.name,
-                        kind,
-                        window.size_ms,
-                        end,
-                        rung,
-                        name,
-                        final,
-                        place + 1,
-                        end + delay,
-                        last_final_ms,
+                        window=window.name,
+                        kind=kind,
+                        size_ms=window.size_ms,
+                        end_ms=end_ms,
+                        rung=rung,
+                        maturity=ladder[rung].name,
+                        final=place == len(rungs) - 1,
+                        revision=place + 1,
+                        complete_at_ms=end_ms + delay_ms,
+                        last_final_ms=last_final_ms,
                     )
                 )
-        return found
+        return due
 
 
 class Schedule:
-    """The moments of a whole run: which edge of a pane comes next for a lane group."""
+    """The edges of panes at which a whole run has something to do.
+
+    Attributes
+    ----------
+    traffic, main
+        Recurrences of the traffic lane, and of the decisions and arrivals lanes, of all models;
+        empty for lanes that are off.
+    """
 
     def __init__(self, config: Config) -> None:
         self._pane_ms = config.pane_ms
         self._plans: dict[int, tuple[ModelConfig, WindowPlan]] = {}
         plans = [self.plan(model) for model in (config.defaults, *config.models.values())]
         lanes = [lane for lane, name in enumerate(LANE_NAMES) if name in config.lanes]
-        self.traffic = (
-            tuple(sorted({rhythm for plan in plans for rhythm in plan.rhythms(TRAFFIC)}))
-            if TRAFFIC in lanes
-            else ()
-        )
-        main = [lane for lane in lanes if lane != TRAFFIC]
-        self.main = tuple(
-            sorted({rhythm for lane in main for plan in plans for rhythm in plan.rhythms(lane)})
-        )
+        self.traffic = _distinct(plans, [lane for lane in lanes if lane == TRAFFIC])
+        self.main = _distinct(plans, [lane for lane in lanes if lane != TRAFFIC])
 
     def plan(self, config: ModelConfig) -> WindowPlan:
-        """The plan of one model's settings, made once."""
-        held = self._plans.get(id(config))
-        if held is None:
-            # The settings are kept beside the plan, so that their id is not given to others.
-            held = self._plans[id(config)] = (config, WindowPlan(config, self._pane_ms))
-        return held[1]
+        """The plan of one model's settings, built once."""
+        cached = self._plans.get(id(config))
+        if cached is None:
+            # The settings are kept beside the plan, so that no other object gets their id.
+            cached = self._plans[id(config)] = (config, WindowPlan(config, self._pane_ms))
+        return cached[1]
 
-    def next_edge(self, rhythms: Sequence[Recurrence], after_ms: int) -> int | None:
-        """The first edge of a pane at which something of `rhythms` is due after `after_ms`;
+    def next_edge(self, recurrences: Sequence[Recurrence], after_ms: int) -> int | None:
+        """The first edge of a pane after `after_ms` at which one of `recurrences` is due.
 
-        None without rhythms.
+        None without recurrences.
         """
-        if not rhythms:
+        if not recurrences:
             return None
-        moment = min(((after_ms - offset) // step + 1) * step + offset for step, offset in rhythms)
-        return -(-moment // self._pane_ms) * self._pane_ms
+        due_ms = min(
+            ((after_ms - offset_ms) // step_ms + 1) * step_ms + offset_ms
+            for step_ms, offset_ms in recurrences
+        )
+        return -(-due_ms // self._pane_ms) * self._pane_ms
+
+
+def _distinct(plans: Sequence[WindowPlan], lanes: Sequence[int]) -> tuple[Recurrence, ...]:
+    return tuple(
+        sorted({each for lane in lanes for plan in plans for each in plan.recurrences(lane)})
+    )
 
 
 def _histogram_window(config: ModelConfig) -> str:
-    """Name of the window whose score histograms are announced: the one that thresholds are looked
-    for in.
-    """
+    """Name of the window whose score histograms are emitted: the one that the tuner reads."""
     if "window" in config.tuner:
         return parse_window(config.tuner["window"]).name
     days = [
@@ -231,9 +257,8 @@ def _histogram_window(config: ModelConfig) -> str:
     return max(config.windows, key=lambda window: window.size_ms).name
 
 
-def _last_end(step_ms: int, offset_ms: int, after_ms: int, now_ms: int) -> int | None:
-    """The last multiple of the step that, with the offset, lies after one moment and not after the
-    other.
-    """
-    end = (now_ms - offset_ms) // step_ms * step_ms
-    return end if end + offset_ms > after_ms else None
+def _last_end(recurrence: Recurrence, after_ms: int, now_ms: int) -> int | None:
+    """The last multiple of the step that is due after `after_ms` and up to `now_ms`, or None."""
+    step_ms, offset_ms = recurrence
+    end_ms = (now_ms - offset_ms) // step_ms * step_ms
+    return end_ms if end_ms + offset_ms > after_ms else None
