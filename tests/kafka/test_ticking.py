@@ -6,12 +6,19 @@ from __future__ import annotations
 
 import pytest
 
-from driftline.agents.kafka.stages.ticking import BEHIND_MS, IDLE_MS, DataClock, Ticking, next_tick
+from driftline.agents.kafka.stages.ticking import (
+    BEHIND_MS,
+    IDLE_MS,
+    DataClock,
+    Ticking,
+    next_tick,
+    tick_event,
+)
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import parse_config
+from driftline.schemas.results import encode
 from driftline.schemas.rows import TickRow
 from driftline.schemas.settings import Config
-from driftline.schemas.times import parse_time
 from driftline.streams.join.stage import Marks
 
 MINUTE = 60_000
@@ -34,7 +41,7 @@ def marks(predictions: int, truths: int, *, ended: int | None = None) -> Marks:
 
 def minute_of(ticking: Ticking, now: float, reached: Marks) -> float | None:
     tick = ticking.due(int(now * MINUTE), reached)
-    return None if tick is None else parse_time(tick.timestamp) / MINUTE
+    return None if tick is None else tick.timestamp_ms / MINUTE
 
 
 @pytest.mark.parametrize(
@@ -92,11 +99,7 @@ def test_by_the_data_clock_a_partition_is_ticked_only_when_it_is_asked() -> None
     ticking.ask([asked(50)])
     tick = ticking.due(1_000 * MINUTE, marks(10, 12))
     assert tick is not None
-    assert (parse_time(tick.timestamp), tick.reached, tick.ended) == (
-        50 * MINUTE,
-        "1970-01-01T00:12:00Z",
-        None,
-    )
+    assert (tick.timestamp_ms, tick.reached_ms, tick.ended_ms) == (50 * MINUTE, 12 * MINUTE, None)
     ticking.write(answered=True)
     assert ticking.due(1_000 * MINUTE, marks(50, 50)) is None
 
@@ -113,29 +116,33 @@ def test_several_requests_are_answered_at_once_by_the_latest_times_and_own_ticks
     ticking.ask([asked(70, ended=60), asked(50, ended=65), asked(20)])
     tick = ticking.due(0, marks(10, 10))
     assert tick is not None
-    assert (tick.timestamp, tick.ended, tick.reached) == (
-        "1970-01-01T01:10:00Z",
-        "1970-01-01T01:05:00Z",
-        "1970-01-01T00:10:00Z",
+    assert (tick.timestamp_ms, tick.ended_ms, tick.reached_ms) == (
+        70 * MINUTE,
+        65 * MINUTE,
+        10 * MINUTE,
+    )
+    assert encode(tick_event(tick)) == (
+        b'{"timestamp":"1970-01-01T01:10:00Z","ended":"1970-01-01T01:05:00Z",'
+        b'"reached":"1970-01-01T00:10:00Z"}'
     )
 
 
 @pytest.mark.parametrize(
     ("reached", "ended"),
     [
-        (marks(30, 40), "1970-01-01T01:00:00Z"),
-        (marks(30, 80), "1970-01-01T01:20:00Z"),  # it had come further than whoever asked knew
-        (marks(30, 80, ended=70), "1970-01-01T01:10:00Z"),  # a history ends once
+        (marks(30, 40), 60),
+        (marks(30, 80), 80),  # it had come further than whoever asked knew
+        (marks(30, 80, ended=70), 70),  # a history ends once
     ],
 )
 def test_a_history_ends_no_earlier_than_the_partition_has_come_and_once(
-    reached: Marks, ended: str
+    reached: Marks, ended: int
 ) -> None:
     ticking = Ticking(DATA, MemoryState(), 0)
     ticking.ask([asked(500, ended=60)])
     tick = ticking.due(0, reached)
     assert tick is not None
-    assert tick.ended == ended
+    assert tick.ended_ms == ended * MINUTE
 
 
 def test_a_request_is_kept_in_the_state_until_it_is_answered() -> None:
@@ -146,7 +153,7 @@ def test_a_request_is_kept_in_the_state_until_it_is_answered() -> None:
     after_a_crash = Ticking(DATA, state, 0)
     tick = after_a_crash.due(0, marks(10, 10))
     assert tick is not None
-    assert (tick.timestamp, tick.ended) == ("1970-01-01T00:50:00Z", "1970-01-01T00:40:00Z")
+    assert (tick.timestamp_ms, tick.ended_ms) == (50 * MINUTE, 40 * MINUTE)
     after_a_crash.write(answered=True)
     assert state.values == {}
     assert Ticking(DATA, state, 0).due(0, marks(10, 10)) is None

@@ -19,16 +19,16 @@ from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received import Received
 from driftline.agents.kafka.broker.wire import Writer, dead_letter
 from driftline.agents.kafka.stages.maturity_ladders import Ladders
-from driftline.agents.kafka.stages.ticking import Ticking
+from driftline.agents.kafka.stages.ticking import Ticking, tick_event
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.recorded.log_files import decoders
 from driftline.agents.recorded.merge import columns_by_topic
 from driftline.agents.recorded.topic_log import AsColumns
-from driftline.schemas.events import Tick
 from driftline.schemas.rejects import Reject
 from driftline.schemas.results import encode
+from driftline.schemas.rows import TickRow
 from driftline.schemas.settings import Config
-from driftline.schemas.times import MINUTE_MS, parse_time
+from driftline.schemas.times import MINUTE_MS
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns, joined
 from driftline.streams.join import Join
@@ -167,13 +167,15 @@ class JoinProcessor:
             tick = msgspec.structs.replace(
                 tick, after={topic: positions.get(topic, 0) for topic in _ROWS}
             )
-            batch.tick_ms = parse_time(tick.timestamp)
+            batch.tick_ms = tick.timestamp_ms
             self._heads_ms = {
                 topic: max(head_ms, batch.tick_ms) for topic, head_ms in self._heads_ms.items()
             }
-            batch.ended_ms = None if tick.ended is None else parse_time(tick.ended)
+            batch.ended_ms = tick.ended_ms
             outgoing.append(
-                Outgoing(TICKS, self._partition, str(self._partition).encode(), encode(tick))
+                Outgoing(
+                    TICKS, self._partition, str(self._partition).encode(), encode(tick_event(tick))
+                )
             )
         elif batch.predictions is None and batch.ground_truth is None and self._upstream.at_rest:
             return outgoing
@@ -226,7 +228,7 @@ class JoinProcessor:
         """Whether entries wait to be forgotten, or a tick is due."""
         return not self._upstream.at_rest or self._tick() is not None
 
-    def _tick(self) -> Tick | None:
+    def _tick(self) -> TickRow | None:
         # What was taken and not yet applied is not in the marks, and an answer tells how far the
         # partition has come.
         if not self._caught_up or self._predictions or self._truths:

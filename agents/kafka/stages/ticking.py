@@ -126,7 +126,7 @@ class Ticking:
             )
             self._request = Request(1, max(row.timestamp_ms, held.timestamp_ms), ended_ms)
 
-    def due(self, now_ms: int, marks: Marks) -> Tick | None:
+    def due(self, now_ms: int, marks: Marks) -> TickRow | None:
         """The tick to write now, nothing being unread;
 
         `after` is left to whoever knows the positions.
@@ -137,11 +137,11 @@ class Ticking:
             ended_ms = (
                 marks.ended_ms if request.ended_ms is None else max(request.ended_ms, reached_ms)
             )
-            return Tick(
-                timestamp=format_time(request.timestamp_ms),
+            return TickRow(
+                timestamp_ms=request.timestamp_ms,
                 # A second end would let the silence since the first one speak.
-                ended=_time(ended_ms if marks.ended_ms is None else marks.ended_ms),
-                reached=format_time(reached_ms),
+                ended_ms=ended_ms if marks.ended_ms is None else marks.ended_ms,
+                reached_ms=reached_ms,
             )
         if not self._by_clock:
             return None
@@ -151,7 +151,7 @@ class Ticking:
         tick_ms = next_tick(
             (marks.prediction_ms, marks.truth_ms), idle, now_ms - BEHIND_MS, self._config
         )
-        return None if tick_ms is None else Tick(timestamp=format_time(tick_ms))
+        return None if tick_ms is None else TickRow(timestamp_ms=tick_ms)
 
     def write(self, *, answered: bool) -> None:
         """Keep what was asked until it is answered: its position is committed now, and the answer
@@ -217,5 +217,16 @@ class DataClock:
         self._asked_ms.update(wanted)
 
 
-def _time(ms: int | None) -> str | None:
+def tick_event(row: TickRow) -> Tick:
+    """The tick as it stands on the topic."""
+    return Tick(
+        timestamp=format_time(row.timestamp_ms),
+        after=row.after,
+        ended=_text(row.ended_ms),
+        reached=_text(row.reached_ms),
+        settled=row.settled,
+    )
+
+
+def _text(ms: int | None) -> str | None:
     return None if ms is None else format_time(ms)
