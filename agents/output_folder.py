@@ -42,7 +42,7 @@ class ReadError(Exception):
     """An output folder or one of its lines cannot be read; the message says which and what to do."""
 
 
-class _Head(msgspec.Struct):
+class _KeyFields(msgspec.Struct):
     """The fields that every result has: enough to pass over a line without decoding it whole."""
 
     model_name: str
@@ -63,7 +63,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     window: str | None = None
     final: bool | None = None
 
-    def takes(self, head: _Head) -> bool:
+    def takes(self, head: _KeyFields) -> bool:
         """Whether a record with these fields is wanted."""
         return (
             (self.model_name is None or head.model_name == self.model_name)
@@ -159,7 +159,7 @@ class Output:
         if not path.exists():
             return
         decode = decoder(type_).decode
-        head = msgspec.json.Decoder(_Head)
+        head = msgspec.json.Decoder(_KeyFields)
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):

@@ -21,7 +21,7 @@ from driftline.agents.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from driftline.agents.recorded.export_manifest import LogFile
+    from driftline.agents.recorded.export_manifest import ExportManifest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -95,7 +95,7 @@ def export(
 
 def export_log(
     settings: Any, broker: str | None, out: Path, since_ms: int | None, until_ms: int | None
-) -> LogFile:
+) -> ExportManifest:
     """Export a range of the topics, with progress on standard error if it is a terminal.
 
     Raises

@@ -101,7 +101,7 @@ def replay(
     """
     from driftline.agents.inprocess.replay import replay as run
     from driftline.agents.inprocess.run_identity import RunRefused
-    from driftline.agents.recorded.export_manifest import log_file
+    from driftline.agents.recorded.export_manifest import read_manifest
     from driftline.agents.recorded.lines import LogError
     from driftline.agents.state.rocks import StateError
 
@@ -118,7 +118,7 @@ def replay(
             settings, from_broker, out.with_name(f"{out.name}.log"), since_ms, until_ms
         )
         if partitions is None:
-            log = log_file(source)
+            log = read_manifest(source)
             partitions = log.partitions if log else PARTITIONS
         with _progress() as progress:
             summary = run(
@@ -158,9 +158,9 @@ def log_from_broker(
     WrongInput
         If the folder holds another range.
     """
-    from driftline.agents.recorded.export_manifest import log_file
+    from driftline.agents.recorded.export_manifest import read_manifest
 
-    log = log_file(folder)
+    log = read_manifest(folder)
     if log is None:
         export_log(settings, broker, folder, since_ms, until_ms)
     elif (log.since_ms, log.until_ms) != (since_ms, until_ms):

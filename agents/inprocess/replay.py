@@ -36,8 +36,8 @@ from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.log_files import NEEDED, decoders, input_files
 from driftline.agents.recorded.merge import Merge, Step, columns_by_topic
 from driftline.agents.recorded.recorded_ticks import RecordedTicks
-from driftline.agents.recorded.registry_log import Commands, Followed
-from driftline.agents.recorded.table_to_log import is_table, log_of_table
+from driftline.agents.recorded.registry_log import RecordedCommands, RecordedDecisions
+from driftline.agents.recorded.table_to_log import convert_table, is_table
 from driftline.agents.recorded.topic_log import Position, TopicLog, is_exported
 from driftline.agents.state.rocks import RocksState
 from driftline.schemas.rejects import Reject
@@ -59,6 +59,7 @@ from driftline.schemas.topics import (
     TICKS,
 )
 from driftline.streams import pipeline
+from driftline.streams.end_of_time import end_of_time
 from driftline.streams.join import Join
 from driftline.streams.pipeline import PLACES, UpstreamResult
 from driftline.streams.stage import Batch, Record, State
@@ -68,9 +69,9 @@ TABLE_LOG_FOLDER: Final = "log"
 MAX_PARTITIONS: Final = 1 << 15
 # Panes closed between commits where event time jumps far ahead; it bounds memory and nothing else.
 PANES_PER_COMMIT: Final = 256
-__all__ = ["Downstream", "Progress", "ReplaySummary", "Stages", "end_of_time", "replay"]
+__all__ = ["Progress", "ReplaySummary", "Stages", "replay"]
 
-_MARK: Final = "run"
+_CHECKPOINT: Final = "run"
 _RESULTS: Final = (
     METRICS,
     HISTOGRAMS,
@@ -83,13 +84,13 @@ _RESULTS: Final = (
 )
 
 
-class Upstream(Protocol):
+class UpstreamStage(Protocol):
     """Stage 1 of one partition, as `driftline.streams.pipeline.Upstream` runs it."""
 
     def process(self, batch: Batch, state: State, /) -> UpstreamResult: ...
 
 
-class Downstream(Protocol):
+class DownstreamStages(Protocol):
     """Stages 2 to 4, as `driftline.streams.pipeline.Downstream` runs them."""
 
     def merge(self, partials: Sequence[Any], /) -> None: ...
@@ -102,11 +103,11 @@ class Downstream(Protocol):
 class Stages(Struct, frozen=True):
     """Stage 1 of every partition, and what makes stages 2 to 4 from the state of each by its name."""
 
-    upstream: Sequence[Upstream]
-    downstream: Callable[[Callable[[str], State]], Downstream]
+    upstream: Sequence[UpstreamStage]
+    downstream: Callable[[Callable[[str], State]], DownstreamStages]
 
 
-class _Mark(Struct, kw_only=True):
+class _Checkpoint(Struct, kw_only=True):
     """What a commit says beside the state of the stages."""
 
     phase: str = "reading"
@@ -153,7 +154,7 @@ def replay(
     batch
         Lines in a step. It decides speed and memory, not results.
     open_end
-        Stop at the last record instead of letting time run on until every window is final. Commands
+        Stop at the last record instead of letting time run on until every window is final. RecordedCommands
         whose time has not come are left.
     follow
         Follow the recorded registry decisions instead of deciding anew.
@@ -204,7 +205,7 @@ def replay(
         if table:
             told = partial(_tell_rows, progress, source.stat().st_size) if progress else None
             try:
-                log_of_table(
+                convert_table(
                     source,
                     out / TABLE_LOG_FOLDER,
                     mapping=mapping or {},
@@ -241,8 +242,10 @@ class _Run:
     ) -> None:
         state = RocksState(out / STATE_FOLDER, tasks=identity.partitions + len(PLACES) - 1)
         opened.callback(state.close)
-        held = state.mark(_MARK)
-        self._mark = _Mark() if held is None else msgspec.msgpack.decode(held, type=_Mark)
+        held = state.mark(_CHECKPOINT)
+        self._checkpoint = (
+            _Checkpoint() if held is None else msgspec.msgpack.decode(held, type=_Checkpoint)
+        )
         self._resumed = held is not None
         self._out = out
         self._source = next(iter(files.values())).parent
@@ -253,11 +256,11 @@ class _Run:
         self._progress = progress
         self._reached = reached or (lambda point: None)
         self._total_bytes = sum(path.stat().st_size for path in files.values())
-        self._outputs = Outputs(out, self._mark.lengths)
+        self._outputs = Outputs(out, self._checkpoint.lengths)
         opened.callback(self._outputs.close)
         topics = [*_RESULTS, OUTCOMES] if config.outcomes else _RESULTS
         self._outputs.create(topics)
-        self._dead_letters = DeadLetters(self._outputs.write, self._mark.refused)
+        self._dead_letters = DeadLetters(self._outputs.write, self._checkpoint.refused)
         latest_ms = identity.started_at_ms + config.max_ahead_ms
         logs, columns = {}, columns_by_topic(lambda model: config.for_model(model).positive_label)
         decode_by_topic = decoders(latest_ms)
@@ -272,24 +275,26 @@ class _Run:
                     files[topic],
                     decode,
                     columns=columns.get(topic),
-                    position=self._mark.positions.get(topic),
+                    position=self._checkpoint.positions.get(topic),
                 )
                 opened.callback(logs[topic].close)
         self._merge = Merge(
             logs,
             partitions=identity.partitions,
             pane_ms=config.pane_ms,
-            ticks=self._mark.ticks,
+            ticks=self._checkpoint.ticks,
             recorded=self._ticks,
-            offsets=self._mark.offsets,
+            offsets=self._checkpoint.offsets,
         )
-        self._recorded: Commands | Followed
+        self._recorded: RecordedCommands | RecordedDecisions
         if identity.follow:
-            self._recorded = Followed(files[REGISTRY_EVENTS].parent, done=self._mark.followed)
+            self._recorded = RecordedDecisions(
+                files[REGISTRY_EVENTS].parent, done=self._checkpoint.followed
+            )
         else:
-            position = self._mark.positions.get(REGISTRY_COMMANDS, Position())
+            position = self._checkpoint.positions.get(REGISTRY_COMMANDS, Position())
             refused = partial(self._dead_letters.write, REGISTRY_COMMANDS)
-            self._recorded = Commands(
+            self._recorded = RecordedCommands(
                 files.get(REGISTRY_COMMANDS), position, latest_ms=latest_ms, refused=refused
             )
             opened.callback(self._recorded.close)
@@ -302,22 +307,24 @@ class _Run:
     def to_the_end(self) -> ReplaySummary:
         """Go on from the mark until the run is done."""
         started, started_cpu = time.monotonic(), time.process_time()
-        already = self._mark.phase == "done"
+        already = self._checkpoint.phase == "done"
         if not already:
             if self._ticks is not None and not self._resumed:
                 for portion in self._ticks.rejects:
                     self._dead_letters.write(TICKS, portion)
             self._settle()
-        if self._mark.phase == "reading":
+        if self._checkpoint.phase == "reading":
             self._read()
-        if self._mark.phase == "closing":
+        if self._checkpoint.phase == "closing":
             self._close_windows()
         return self._summary(already, time.monotonic() - started, time.process_time() - started_cpu)
 
     def _read(self) -> None:
         while (step := self._merge.step(self._batch)) is not None:
-            self._mark.first_ms = self._mark.first_ms or _first_ms(step)
-            self._mark.last_ms = self._mark.clock_ms = max(self._mark.last_ms, step.event_ms)
+            self._checkpoint.first_ms = self._checkpoint.first_ms or _first_ms(step)
+            self._checkpoint.last_ms = self._checkpoint.clock_ms = max(
+                self._checkpoint.last_ms, step.event_ms
+            )
             self._upstream_step(step.batches, step)
             self._settle()
         if self._ticks is not None:
@@ -326,16 +333,16 @@ class _Run:
         if self._identity.open_end or ended:
             self._finish(time_is_over=ended)
             return
-        self._mark.phase = "closing"
-        self._mark.end_ms = end_of_time(self._config, self._mark.last_ms)
+        self._checkpoint.phase = "closing"
+        self._checkpoint.end_ms = end_of_time(self._config, self._checkpoint.last_ms)
         self._commit()
 
     def _rest(self, ticks: RecordedTicks) -> None:
         """Let every partition come as far as the live run did, which may have been to the end of
         time.
         """
-        self._mark.last_ms = self._mark.clock_ms = max(
-            self._mark.last_ms, 0 if ticks.ended else ticks.last_ms
+        self._checkpoint.last_ms = self._checkpoint.clock_ms = max(
+            self._checkpoint.last_ms, 0 if ticks.ended else ticks.last_ms
         )
         at_rest = False
         while not at_rest:
@@ -348,12 +355,13 @@ class _Run:
         expired.
         """
         stride_ms = max(self._config.pane_ms, HOUR_MS)
-        at_rest = not self._mark.last_ms
+        at_rest = not self._checkpoint.last_ms
         while not at_rest:
-            self._mark.clock_ms = min(
-                self._mark.clock_ms - self._mark.clock_ms % stride_ms + stride_ms, self._mark.end_ms
+            self._checkpoint.clock_ms = min(
+                self._checkpoint.clock_ms - self._checkpoint.clock_ms % stride_ms + stride_ms,
+                self._checkpoint.end_ms,
             )
-            now_ms, ended_ms = self._mark.clock_ms, self._mark.last_ms
+            now_ms, ended_ms = self._checkpoint.clock_ms, self._checkpoint.last_ms
             batches = [
                 Batch(partition=partition, tick_ms=now_ms, ended_ms=ended_ms)
                 for partition in range(len(self._upstream))
@@ -361,7 +369,7 @@ class _Run:
             self._upstream_step(batches, None)
             # Stage 1 forgets a bounded number of entries in one call, so at the end of time it is
             # called until nothing changes.
-            at_rest = self._mark.clock_ms == self._mark.end_ms and not any(
+            at_rest = self._checkpoint.clock_ms == self._checkpoint.end_ms and not any(
                 state.changed for _, state in self._upstream
             )
             self._settle()
@@ -375,7 +383,7 @@ class _Run:
             self._emit(self._downstream.finish(*self._recorded.before(self._downstream.next_ms())))
         commands, decided = self._recorded.before(None)
         self._emit(self._downstream.finish(commands if time_is_over else [], decided))
-        self._mark.phase = "done"
+        self._checkpoint.phase = "done"
         self._commit()
 
     def _upstream_step(self, batches: Sequence[Batch], step: Step | None) -> None:
@@ -405,17 +413,17 @@ class _Run:
 
     def _commit(self) -> None:
         """Commit everything since the last commit: first the files, then one write batch."""
-        mark = self._mark
+        mark = self._checkpoint
         mark.lengths = self._outputs.flush()
         mark.positions = self._merge.positions
         mark.ticks, mark.offsets = self._merge.ticks, self._merge.offsets
-        if isinstance(self._recorded, Followed):
+        if isinstance(self._recorded, RecordedDecisions):
             mark.followed = self._recorded.done
         else:
             mark.positions[REGISTRY_COMMANDS] = self._recorded.position
         self._reached("appended")
         commit = self._state.finish if mark.phase == "done" else self._state.commit
-        commit({_MARK: msgspec.msgpack.encode(mark)})
+        commit({_CHECKPOINT: msgspec.msgpack.encode(mark)})
         self._reached("committed")
         if self._progress is not None:
             self._progress(
@@ -437,10 +445,10 @@ class _Run:
         by_topic.pop(REGISTRY_COMMANDS, None)
         for topic, values in by_topic.items():
             self._outputs.write(topic, values)
-            self._mark.written[topic] = self._mark.written.get(topic, 0) + len(values)
+            self._checkpoint.written[topic] = self._checkpoint.written.get(topic, 0) + len(values)
 
     def _summary(self, already: bool, elapsed_s: float, cpu_s: float) -> ReplaySummary:
-        mark = self._mark
+        mark = self._checkpoint
         return ReplaySummary(
             out=str(self._out),
             lines={
@@ -458,27 +466,6 @@ class _Run:
             elapsed_s=elapsed_s,
             cpu_s=cpu_s,
         )
-
-
-def end_of_time(config: Config, last_ms: int) -> int:
-    """Event time at which every window that holds a row is final and every entry has expired.
-
-    Parameters
-    ----------
-    last_ms
-        Largest event time of the log.
-    """
-    models = (config.defaults, *config.models.values())
-    horizon_ms = max(model.label_horizon_ms for model in models)
-    window_ms = max(window.size_ms + window.step_ms for model in models for window in model.windows)
-    corrections_ms = max(model.correction_horizon_ms for model in models)
-    waited_ms = max(config.park_ms, horizon_ms + corrections_ms) + window_ms
-    return (
-        last_ms
-        + waited_ms
-        + max(config.prediction_grace_ms, config.truth_grace_ms)
-        + 2 * config.pane_ms
-    )
 
 
 def _pipeline(config: Config, partitions: int, *, follow: bool) -> Stages:
@@ -508,7 +495,7 @@ def _tell_rows(progress: Callable[[Progress], None], total_bytes: int, rows: int
     )
 
 
-def _notes(out: Path, source: Path, mark: _Mark) -> list[str]:
+def _notes(out: Path, source: Path, mark: _Checkpoint) -> list[str]:
     """What a reader of the results should know and would not see."""
     notes = []
     if source == out / TABLE_LOG_FOLDER:

@@ -23,7 +23,7 @@ class Range(msgspec.Struct, frozen=True):
     end: int
 
 
-class LogFile(msgspec.Struct, frozen=True):
+class ExportManifest(msgspec.Struct, frozen=True):
     """One export.
 
     Attributes
@@ -53,7 +53,7 @@ class LogFile(msgspec.Struct, frozen=True):
         )
 
 
-def log_file(folder: Path) -> LogFile | None:
+def read_manifest(folder: Path) -> ExportManifest | None:
     """What an export wrote about itself, None for any other folder.
 
     Raises
@@ -65,7 +65,7 @@ def log_file(folder: Path) -> LogFile | None:
     if not path.is_file():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=LogFile)
+        return msgspec.json.decode(path.read_bytes(), type=ExportManifest)
     except msgspec.DecodeError as error:
         raise LogError(
             f"{path} is damaged ({error}); export the log again into a new folder"

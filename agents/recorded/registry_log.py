@@ -58,8 +58,8 @@ def _decoder(latest_ms: int | None) -> Decode:
     return decode
 
 
-class Commands:
-    """Commands of a log by event time: each when event time is about to pass it, in the order of
+class RecordedCommands:
+    """RecordedCommands of a log by event time: each when event time is about to pass it, in the order of
     the file.
 
     Parameters
@@ -69,7 +69,7 @@ class Commands:
     position
         Where a former run stopped.
     latest_ms
-        Commands with a time after this are refused, except in an exported log.
+        RecordedCommands with a time after this are refused, except in an exported log.
     refused
         Takes the lines that are no commands.
     """
@@ -116,7 +116,7 @@ class Commands:
             self._log.close()
 
 
-class Followed:
+class RecordedDecisions:
     """Recorded decisions by the frontier from which the live run used them.
 
     Models are independent of each other: only the order of one model's records counts.

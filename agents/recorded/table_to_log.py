@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from driftline.agents.recorded.column_mapping import Layout
+from driftline.agents.recorded.column_mapping import ColumnMapping
 from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.sort_by_time import LinesByTime
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
@@ -32,7 +32,7 @@ def is_table(source: Path) -> bool:
     return source.is_file() and source.suffix.lower() in SUFFIXES
 
 
-def log_of_table(
+def convert_table(
     table: Path,
     folder: Path,
     *,
@@ -84,7 +84,7 @@ def _write_log(
 ) -> None:
     read = _csv_rows if table.suffix.lower() == ".csv" else _parquet_rows
     rows = read(table)
-    layout = Layout.of(next(rows), mapping=mapping, segments=segments, table=table.name)
+    layout = ColumnMapping.of(next(rows), mapping=mapping, segments=segments, table=table.name)
     with closing(LinesByTime(partial)) as predictions, closing(LinesByTime(partial)) as truths:
         time_ms = 0
         for number, values in enumerate(rows):

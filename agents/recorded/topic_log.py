@@ -3,7 +3,7 @@
 A recorded log is a folder with one `<topic>.jsonl` per topic, one value a line. A plain file is one
 sequence: the line number, from 0, is the offset, and the partition of a row follows from its key. A
 file that an export wrote keeps partition and offset beside each value; each of its lines is an
-`Exported`, in the order in which the partitions' heads merge by event time. Merging topics is
+`ExportedLine`, in the order in which the partitions' heads merge by event time. Merging topics is
 `merge.py`.
 """
 
@@ -36,14 +36,14 @@ AsColumns = Callable[[list[Any], Indexes], Any]
 MAX_AHEAD_BYTES: Final = 32 << 20
 
 
-class Refused(Struct, frozen=True):
+class LiveReject(Struct, frozen=True):
     """Why the live run refused a value."""
 
     reason: Reason
     error: str = ""
 
 
-class Exported(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class ExportedLine(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A line of an exported log: the value as it was on the topic, and where.
 
     `value` holds the bytes of a value that is one line of JSON, `value_base64` those of any other.
@@ -55,7 +55,7 @@ class Exported(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     partition: int | None = None
     value: Raw = Raw()
     value_base64: str | None = None
-    refused: Refused | None = None
+    refused: LiveReject | None = None
 
 
 class Position(Struct, frozen=True):
@@ -297,7 +297,7 @@ class TopicLog:
         )
 
 
-_EXPORTED = msgspec.json.Decoder(Exported)
+_EXPORTED = msgspec.json.Decoder(ExportedLine)
 _TIMESTAMP = attrgetter("timestamp_ms")
 
 
@@ -325,7 +325,7 @@ def exported_value(line: bytes) -> bytes:
     return _value_of(_EXPORTED.decode(line))
 
 
-def _value_of(exported: Exported) -> bytes:
+def _value_of(exported: ExportedLine) -> bytes:
     """Return the bytes of an exported value; empty where the record had none."""
     if exported.value_base64 is not None:
         return base64.b64decode(exported.value_base64, validate=True)

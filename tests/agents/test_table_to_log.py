@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from driftline.agents.inprocess.replay import replay
-from driftline.agents.recorded.column_mapping import Layout
+from driftline.agents.recorded.column_mapping import ColumnMapping
 from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.sort_by_time import LinesByTime
-from driftline.agents.recorded.table_to_log import log_of_table
+from driftline.agents.recorded.table_to_log import convert_table
 from driftline.schemas.decode import decode_predictions, decode_truths
 from driftline.schemas.settings import Config
 from tests.agents.stub_stages import stub_stages
@@ -30,7 +30,7 @@ def converted(
 ) -> dict[str, list[Any]]:
     table = folder / "table.csv"
     table.write_text(text, encoding="utf-8")
-    log_of_table(
+    convert_table(
         table, folder / "log", mapping=MAPPING if mapping is None else mapping, segments=("plan",)
     )
     return lines_of(folder / "log")
@@ -137,7 +137,7 @@ def test_sorting_in_runs_is_sorting(tmp_path: Path, run_bytes: int) -> None:
     ],
 )
 def test_a_label_that_looks_like_a_number_or_truth_value_is_one(text: str, value: Any) -> None:
-    layout = Layout.of(
+    layout = ColumnMapping.of(
         ["label", "prediction", "timestamp"],
         mapping={"model_name": "=m", "model_version": "=1"},
         segments=(),
@@ -224,7 +224,7 @@ def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_bytes(b"ts,model,version,score,city\n1,m,1,0.5,M\xfcnchen\n")
     with pytest.raises(LogError, match="is not UTF-8"):
-        log_of_table(table, tmp_path / "log", mapping={}, segments=())
+        convert_table(table, tmp_path / "log", mapping={}, segments=())
 
 
 def test_scores_features_segments_and_constants_have_their_columns(tmp_path: Path) -> None:
@@ -262,7 +262,9 @@ def test_parquet_gives_the_same_log_as_csv(tmp_path: Path) -> None:
         "age": [31, None],
     }
     parquet.write_table(pyarrow.table(columns), tmp_path / "table.parquet")
-    log_of_table(tmp_path / "table.parquet", tmp_path / "parquet-log", mapping=MAPPING, segments=())
+    convert_table(
+        tmp_path / "table.parquet", tmp_path / "parquet-log", mapping=MAPPING, segments=()
+    )
     text = "id,ts,model,version,p,label,age\na,2024-03-01 02:00:00,m,1,0.5,true,31\nb,2024-03-01 01:00:00,m,1,0.25,,\n"
     assert converted(tmp_path, text) == lines_of(tmp_path / "parquet-log")
 
@@ -271,7 +273,7 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     (tmp_path / "table.parquet").write_bytes(b"not parquet at all")
     with pytest.raises(LogError, match="is no Parquet file that can be read"):
-        log_of_table(tmp_path / "table.parquet", tmp_path / "log", mapping={}, segments=())
+        convert_table(tmp_path / "table.parquet", tmp_path / "log", mapping={}, segments=())
 
 
 def test_without_the_extra_parquet_says_what_to_install(
@@ -280,4 +282,4 @@ def test_without_the_extra_parquet_says_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     (tmp_path / "table.parquet").write_bytes(b"")
     with pytest.raises(LogError, match=r'pip install "driftline\[parquet\]"'):
-        log_of_table(tmp_path / "table.parquet", tmp_path / "log", mapping={}, segments=())
+        convert_table(tmp_path / "table.parquet", tmp_path / "log", mapping={}, segments=())

@@ -14,7 +14,7 @@ from driftline.agents.inprocess.replay import replay
 from driftline.agents.kafka.broker.topics import create
 from driftline.agents.kafka.tools.export import ExportError, export, in_order_of_effect
 from driftline.agents.output_folder import Output
-from driftline.agents.recorded.export_manifest import log_file
+from driftline.agents.recorded.export_manifest import read_manifest
 from driftline.agents.sample_log import write_sample
 from driftline.schemas.config import load_config
 from tests.kafka.brokers import Names
@@ -128,7 +128,7 @@ def test_replay_of_an_export_equals_replay_of_the_files_and_sees_nothing_that_wa
 
     log = export(connection, tmp_path / "log")
 
-    assert log == log_file(tmp_path / "log")
+    assert log == read_manifest(tmp_path / "log")
     assert (log.partitions, log.records["predictions"], log.records["ground-truth"]) == (
         3,
         2002,

@@ -1,4 +1,4 @@
-"""Commands that wait for their time, on Kafka and in a replay."""
+"""RecordedCommands that wait for their time, on Kafka and in a replay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from driftline.agents.kafka.broker.received import Received
 from driftline.agents.kafka.stages.downstream import DownstreamProcessor
 from driftline.agents.kafka.stages.held_commands import HeldCommands
 from driftline.agents.kafka.stages.provisional_budget import Budget, Pacing
-from driftline.agents.recorded.registry_log import Commands
+from driftline.agents.recorded.registry_log import RecordedCommands
 from driftline.agents.recorded.topic_log import Position
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import parse_config
@@ -87,7 +87,9 @@ def test_commands_are_given_as_a_replay_gives_them_whatever_crashes(
     path.write_bytes(b"".join(value + b"\n" for value in values))
     # Event time passes a moment only when all commands that name an earlier one have been read.
     moments = sorted(BEGIN + random.randrange(70) * MINUTE for _ in range(random.randrange(12)))
-    replayed = Commands(path, Position(), latest_ms=BEGIN + DAY, refused=lambda portion: None)
+    replayed = RecordedCommands(
+        path, Position(), latest_ms=BEGIN + DAY, refused=lambda portion: None
+    )
     state, read = MemoryState(), 0
     held = HeldCommands(state)
     for moment in [*moments, None]:

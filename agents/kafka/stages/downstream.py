@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from driftline.agents.inprocess.replay import end_of_time
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received import Received
 from driftline.agents.kafka.broker.wire import Writer, dead_letter, partition_of
@@ -26,6 +25,7 @@ from driftline.schemas.results import encode
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time, parse_time
 from driftline.schemas.topics import REGISTRY_COMMANDS, TICKS, WINDOW_PARTIALS, dlq_name
+from driftline.streams.end_of_time import end_of_time
 from driftline.streams.partial import ForeignFormat, Partial, Watermarks, decode
 from driftline.streams.pipeline import Downstream
 from driftline.streams.registry import Registry

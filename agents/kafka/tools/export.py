@@ -22,8 +22,8 @@ from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.ranges import Fetched, ranges, records
 from driftline.agents.kafka.broker.wire import partition_of
 from driftline.agents.recorded.dead_letters import dead_letter
-from driftline.agents.recorded.export_manifest import LogFile, Range
-from driftline.agents.recorded.topic_log import Exported, Refused
+from driftline.agents.recorded.export_manifest import ExportManifest, Range
+from driftline.agents.recorded.topic_log import ExportedLine, LiveReject
 from driftline.schemas.decode import (
     decode_commands,
     decode_predictions,
@@ -48,7 +48,7 @@ from driftline.streams.log_order import merge_sources
 # What the join refuses, it refuses again in a replay: the row itself was well formed.
 _JUDGED_BY_THE_JOIN: Final = "conflict"
 
-Refusals = dict[tuple[int, int], Refused]
+Refusals = dict[tuple[int, int], LiveReject]
 Decode = Callable[[Sequence[bytes], Sequence[int]], tuple[Sequence[Any], Sequence[int], Any]]
 
 
@@ -64,7 +64,7 @@ def export(
     until_ms: int | None = None,
     outputs: bool = True,
     told: Callable[[str, int], None] | None = None,
-) -> LogFile:
+) -> ExportManifest:
     """Write all input and output topics to a folder.
 
     Parameters
@@ -127,7 +127,7 @@ def export(
         }
         for name, lines in values.items():
             counts[name] = _write(out, name, lines, told)
-    log = LogFile(
+    log = ExportManifest(
         since_ms,
         until_ms,
         len(wanted[PREDICTIONS]),
@@ -206,7 +206,7 @@ def _line(message: Fetched, refusals: Refusals) -> bytes:
         else {"value_base64": base64.b64encode(value).decode()}
     )
     return _encode(
-        Exported(offset=place[1], partition=place[0], refused=refusals.get(place), **said)
+        ExportedLine(offset=place[1], partition=place[0], refused=refusals.get(place), **said)
     )
 
 
@@ -231,7 +231,7 @@ def _refusals(
                 partition, offset = int(said["dlq_partition"]), int(said["dlq_offset"])
                 reason: Any = said["dlq_reason"]
                 if reason != _JUDGED_BY_THE_JOIN:
-                    found[partition, offset] = Refused(reason, said["dlq_error"])
+                    found[partition, offset] = LiveReject(reason, said["dlq_error"])
                 reject = Reject(
                     offset=offset, reason=reason, error=said["dlq_error"], raw=message.value
                 )

@@ -9,7 +9,6 @@ Sending and reading is left to the caller.
 
 from __future__ import annotations
 
-from driftline.agents.inprocess.replay import end_of_time
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.schemas.events import Tick
 from driftline.schemas.results import encode
@@ -17,6 +16,7 @@ from driftline.schemas.rows import TickRow
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import TICKS
+from driftline.streams.end_of_time import end_of_time
 
 
 class Finish:
