@@ -49,7 +49,7 @@ _DECIMAL: Final = re.compile(
 )  # "007" is a name
 
 
-class Layout(Struct, frozen=True):
+class ColumnMapping(Struct, frozen=True):
     """Where each field comes from.
 
     Attributes
@@ -71,7 +71,7 @@ class Layout(Struct, frozen=True):
         mapping: Mapping[str, str],
         segments: Sequence[str],
         table: str,
-    ) -> Layout:
+    ) -> ColumnMapping:
         """Find the fields.
 
         Parameters

@@ -1,7 +1,7 @@
 """A recorded log folder from the topics of a broker, which a replay reads and the reading verbs
 show.
 
-Input topics become lines of `driftline.agents.recorded.topic_log.Exported`: the value as it lies on
+Input topics become lines of `driftline.agents.recorded.topic_log.ExportedLine`: the value as it lies on
 the topic, its partition and offset, and whether the live run refused it. Partitions are merged in
 the order of a log (`driftline.streams.log_order`), as the topics of a log are when it is replayed,
 so that nothing becomes late by exporting it. Output topics become plain lines, in the order of each
