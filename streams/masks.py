@@ -1,5 +1,6 @@
-"""Whether some or all elements of a mask are true, at a quarter of what `any` and `all` of an array
-take for few elements.
+"""Tests whether any or all elements of a mask are true.
+
+For few elements they take a quarter of the time of `any` and `all` of an array.
 """
 
 from __future__ import annotations

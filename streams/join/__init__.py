@@ -1,8 +1,8 @@
-"""Stage 1: join predictions with their truths and count, by partition.
+"""Stage 1: joins predictions with their truths and counts, by partition.
 
-`stage.py` is the way of a batch; `entry.py` says what is kept of an id and what follows from it;
-`join.py` does the same for whole batches of ordinary rows; `forget.py` ends what has waited long
-enough; `increments.py` turns it all into partials.
+`stage.py` takes a batch through; `entry.py` defines the state of an id and its outcome;
+`batch_join.py` and `sequential_join.py` update entries; `expiry.py` ends them; `lane_counts.py`
+counts, and `increments.py` sums the counts into partials.
 """
 
 from driftline.streams.join.stage import Join, Marks

@@ -1,10 +1,10 @@
-"""The join of one batch: ordinary rows all at once, the others one id at a time.
+"""The join of a whole batch: the common cases as columns, the other ids one at a time.
 
-Ordinary are a prediction with a new id, a truth with a label for an id that waits or comes in the
-same batch, a truth whose id is not known yet, and a prediction whose truth, with a label, came in
-an earlier batch: all of them are while a backlog is read, where the topics are not read in step.
-Everything else goes through `single.py`, which follows the definition in `entry.py`; both ways give
-the same increments and the same entries.
+The batch path takes a prediction with a new id, a truth with a label whose prediction waits or is
+in the same batch, a truth whose id is unknown, and a prediction whose truth, with a label, came in
+an earlier batch. While a backlog is read, where the topics are not in step, that is nearly every
+row. All other ids go through `sequential_join.py`, which follows the definition in `entry.py`. Both
+paths give the same increments and the same entries.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.entry import JOINED, PARKED, WAITING, known_ms, layout_for
 from driftline.streams.join.expiry_index import ExpiryIndex
 from driftline.streams.join.increments import Ints
-from driftline.streams.join.lane_counts import Changes, Counting
+from driftline.streams.join.label_changes import LabelChanges
+from driftline.streams.join.lane_counts import LaneCounts
 from driftline.streams.join.outcomes import OutcomeChange
-from driftline.streams.join.sequential_join import Found, SequentialJoin
+from driftline.streams.join.sequential_join import JoinResult, SequentialJoin
 from driftline.streams.lanes import NO_LABEL
 from driftline.streams.masks import all_true, any_true
 from driftline.streams.stage import State
 
-_KIND = itemgetter(0)
+_KIND = itemgetter(0)  # the first byte of an entry
 
 
 class BatchJoin:
     """Entries of one partition, a batch at a time."""
 
     def __init__(
-        self, texts: CodeBook, due: ExpiryIndex, single: SequentialJoin, config: Config
+        self, book: CodeBook, index: ExpiryIndex, sequential: SequentialJoin, config: Config
     ) -> None:
-        self._texts = texts
-        self._due = due
-        self._single = single
+        self._book = book
+        self._index = index
+        self._sequential = sequential
         self._park_ms = config.park_ms
-        self._outcomes = config.outcomes
+        self._has_outcomes = config.outcomes
         self._layout = layout_for(len(config.segments))
         self._opaque = np.dtype((np.void, self._layout.itemsize))
 
@@ -52,134 +53,140 @@ class BatchJoin:
         self,
         predictions: Predictions | None,
         truths: Truths | None,
-        counting: Counting,
+        counts: LaneCounts,
         state: State,
-    ) -> Found:
-        """Join the rows of one batch, count what changes, and put the entries that changed."""
+    ) -> JoinResult:
+        """Join the rows of one batch, count what changes, and write the entries that changed."""
         p_keys = predictions.keys if predictions else []
         t_keys = truths.keys if truths else []
         place = dict(zip(p_keys, range(len(p_keys)), strict=True))
+        # Index of the prediction of each truth, -1 where it is not in this batch.
         t_place = np.fromiter(map(place.get, t_keys, repeat(-1)), np.int64, len(t_keys))
         outside, here = np.flatnonzero(t_place < 0), np.flatnonzero(t_place >= 0)
         outside_keys = _picked(t_keys, outside)
-        # No ordinary ids: those with several predictions or truths in this batch, or with an entry
-        # that is no single parked truth.
-        apart: dict[bytes, None] = {}
+        # Ids that the batch path cannot take: those with several predictions or truths in this
+        # batch, or with an entry that is not a single parked truth.
+        sequential: dict[bytes, None] = {}
         if len(place) < len(p_keys):
-            apart.update(_repeated(p_keys))
+            sequential.update(_repeated(p_keys))
         if (
             len(frozenset(outside_keys)) < len(outside_keys)
             or np.bincount(t_place[here]).max(initial=0) > 1
         ):
-            apart.update(_repeated(t_keys))
-        early, early_rows = self._early(p_keys, t_keys, apart, state)
+            sequential.update(_repeated(t_keys))
+        parked_at, parked_rows = self._with_parked_truth(p_keys, t_keys, sequential, state)
 
-        # What waits in the state for the truths whose prediction is not in this batch: 0 where
-        # there is nothing.
+        # Kind of the entry of each truth whose prediction is not in this batch, 0 without one.
         stored = state.get_many(outside_keys)
         kind = np.fromiter(map(_KIND, [entry or b"\0" for entry in stored]), np.uint8, len(stored))
-        waits, unknown = np.flatnonzero(kind == WAITING), np.flatnonzero(kind == 0)
-        apart.update(dict.fromkeys(_picked(outside_keys, np.flatnonzero(kind > WAITING))))
+        waiting, unknown = np.flatnonzero(kind == WAITING), np.flatnonzero(kind == 0)
+        sequential.update(dict.fromkeys(_picked(outside_keys, np.flatnonzero(kind > WAITING))))
 
-        told: list[OutcomeChange] = []
+        outcomes: list[OutcomeChange] = []
         rows = self._waiting_rows(predictions)
-        met = np.zeros(len(p_keys), np.bool_)
+        has_truth = np.zeros(len(p_keys), np.bool_)
         if truths is not None:
             # Truths of earlier predictions come first, as they mostly do on the topic.
-            at = np.concatenate([outside[waits], here])
+            at = np.concatenate([outside[waiting], here])
             # `take` is ten times as fast on rows of several fields as an index, and as
             # concatenation.
             joined = np.empty(len(at), self._layout)
-            joined[: len(waits)] = np.frombuffer(b"".join(_picked(stored, waits)), self._layout)
-            joined[len(waits) :] = rows.take(t_place[here])
+            joined[: len(waiting)] = np.frombuffer(b"".join(_picked(stored, waiting)), self._layout)
+            joined[len(waiting) :] = rows.take(t_place[here])
             joined["label"], joined["revision"] = truths.label[at], truths.revision[at]
             joined["truth_ms"], joined["known_ms"] = truths.timestamp_ms[at], truths.known_ms[at]
-            kept, joined, keys = self._ordinary(joined, _picked(t_keys, at), apart)
+            kept, joined, keys = self._ordinary(joined, _picked(t_keys, at), sequential)
             at = at[kept]
-            self._join(joined, keys, counting, state)
-            met[t_place[at][t_place[at] >= 0]] = True
-            if self._outcomes:
-                told += self._told(joined, keys, _latest_rank(predictions, truths, at, t_place))
-            parked = outside[unknown]
-            if apart:
-                parked = parked[~_isin(_picked(t_keys, parked), apart)]
-            self._park(truths, parked, state)
-        if predictions is not None and len(early):
-            joined = rows.take(early)
+            self._join(joined, keys, counts, state)
+            has_truth[t_place[at][t_place[at] >= 0]] = True
+            if self._has_outcomes:
+                rank = _latest_rank(predictions, truths, at, t_place)
+                outcomes += self._outcomes(joined, keys, rank)
+            park_at = outside[unknown]
+            if sequential:
+                park_at = park_at[~_isin(_picked(t_keys, park_at), sequential)]
+            self._park(truths, park_at, state)
+        if predictions is not None and len(parked_at):
+            joined = rows.take(parked_at)
             for field in ("label", "revision", "truth_ms", "known_ms"):
-                joined[field] = early_rows[field]
-            kept, joined, keys = self._ordinary(joined, _picked(p_keys, early), apart)
-            self._join(joined, keys, counting, state)
-            met[early[kept]] = True
-            if self._outcomes:
-                told += self._told(joined, keys, predictions.rank[early[kept]])
+                joined[field] = parked_rows[field]
+            kept, joined, keys = self._ordinary(joined, _picked(p_keys, parked_at), sequential)
+            self._join(joined, keys, counts, state)
+            has_truth[parked_at[kept]] = True
+            if self._has_outcomes:
+                outcomes += self._outcomes(joined, keys, predictions.rank[parked_at[kept]])
 
         accepted = np.arange(len(p_keys))
-        if apart:
-            accepted = accepted[~_isin(p_keys, apart)]
+        if sequential:
+            accepted = accepted[~_isin(p_keys, sequential)]
         if len(accepted):
-            self._wait(rows, p_keys, accepted[~met[accepted]], state)
-        found = Found(accepted.tolist(), [], told)
-        if apart:
-            single = self._single.apply(apart, predictions, truths, counting, state)
-            found = Found(
-                sorted(found.accepted + single.accepted), single.conflicting, told + single.told
-            )
-        return found
+            self._wait(rows, p_keys, accepted[~has_truth[accepted]], state)
+        if not sequential:
+            return JoinResult(accepted.tolist(), [], outcomes)
+        others = self._sequential.apply(sequential, predictions, truths, counts, state)
+        return JoinResult(
+            accepted=sorted(accepted.tolist() + others.accepted),
+            conflicting=others.conflicting,
+            outcomes=outcomes + others.outcomes,
+        )
 
-    def _early(
-        self, p_keys: list[bytes], t_keys: list[bytes], apart: dict[bytes, None], state: State
+    def _with_parked_truth(
+        self, p_keys: list[bytes], t_keys: list[bytes], sequential: dict[bytes, None], state: State
     ) -> tuple[Ints, NDArray[np.void]]:
-        """Which predictions have a parked truth and nothing else, shape (N,), and its entry; other
-        ids with an entry join `apart`.
+        """Indexes of the predictions that have a parked truth and nothing else, shape (N,), and
+        its entry; other ids with an entry are added to `sequential`.
         """
-        early: list[int] = []
+        at: list[int] = []
         stored = state.get_many(p_keys)
         if stored.count(None) < len(stored):
-            more = frozenset(t_keys)
-            for at, (key, entry) in enumerate(zip(p_keys, stored, strict=True)):
-                if entry is not None:
-                    if entry[0] == PARKED and key not in more and key not in apart:
-                        early.append(at)
-                    else:
-                        apart[key] = None
-        found = np.array(early, np.int64)
-        return found, np.frombuffer(b"".join(_picked(stored, found)), self._layout)
+            with_truth_here = frozenset(t_keys)
+            for i, (key, entry) in enumerate(zip(p_keys, stored, strict=True)):
+                if entry is None:
+                    continue
+                if entry[0] == PARKED and key not in with_truth_here and key not in sequential:
+                    at.append(i)
+                else:
+                    sequential[key] = None
+        indexes = np.array(at, np.int64)
+        return indexes, np.frombuffer(b"".join(_picked(stored, indexes)), self._layout)
 
     def _waiting_rows(self, predictions: Predictions | None) -> NDArray[np.void]:
         rows = np.zeros(len(predictions) if predictions else 0, self._layout)
         if predictions:
             rows["kind"], rows["label"] = WAITING, NO_LABEL
-            rows["name"], rows["predicted"], rows["score"] = (
-                predictions.name,
-                predictions.predicted,
-                predictions.score,
-            )
-            rows["timestamp_ms"], rows["floor_ms"] = predictions.timestamp_ms, predictions.floor_ms
-            rows["fingerprint"], rows["segments"] = predictions.fingerprint, predictions.segments
+            for field in (
+                "name",
+                "predicted",
+                "score",
+                "timestamp_ms",
+                "floor_ms",
+                "fingerprint",
+                "segments",
+            ):
+                rows[field] = getattr(predictions, field)
         return rows
 
     def _ordinary(
-        self, rows: NDArray[np.void], keys: list[bytes], apart: dict[bytes, None]
+        self, rows: NDArray[np.void], keys: list[bytes], sequential: dict[bytes, None]
     ) -> tuple[NDArray[np.bool_] | slice, NDArray[np.void], list[bytes]]:
-        """Which rows are ordinary and not `apart`, those rows and their keys; the other ids join
-        `apart`.
+        """Mask of the rows that the batch path takes, those rows and their keys; the other ids are
+        added to `sequential`.
         """
-        ordinary = self._is_ordinary(rows)
-        if apart:
-            ordinary &= ~_isin(keys, apart)
-        if all_true(ordinary):
+        is_ordinary = self._is_ordinary(rows)
+        if sequential:
+            is_ordinary &= ~_isin(keys, sequential)
+        if all_true(is_ordinary):
             return slice(None), rows, keys
-        apart.update(dict.fromkeys(_picked(keys, np.flatnonzero(~ordinary))))
-        kept = np.flatnonzero(ordinary)
-        return ordinary, rows.take(kept), _picked(keys, kept)
+        sequential.update(dict.fromkeys(_picked(keys, np.flatnonzero(~is_ordinary))))
+        kept = np.flatnonzero(is_ordinary)
+        return is_ordinary, rows.take(kept), _picked(keys, kept)
 
     def _is_ordinary(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
         """Whether the truth of each row gives its prediction a label within all horizons, whichever
         of the two came first.
         """
         arrived_ms = np.maximum(rows["timestamp_ms"], rows["floor_ms"])
-        expires_ms = rows["timestamp_ms"] + self._texts.label_horizon_ms[rows["name"]]
+        expires_ms = rows["timestamp_ms"] + self._book.label_horizon_ms[rows["name"]]
         labelled = (rows["label"] != NO_LABEL) & (rows["predicted"] != NO_LABEL)
         in_time = (np.maximum(rows["known_ms"], arrived_ms) <= expires_ms) & (
             arrived_ms <= rows["known_ms"] + self._park_ms
@@ -187,39 +194,39 @@ class BatchJoin:
         return np.asarray(labelled & in_time, np.bool_)
 
     def _join(
-        self, rows: NDArray[np.void], keys: list[bytes], counting: Counting, state: State
+        self, rows: NDArray[np.void], keys: list[bytes], counts: LaneCounts, state: State
     ) -> None:
         if not len(keys):
             return
         rows["kind"] = JOINED
-        columns = {
-            field: rows[field].astype(np.int64)
-            for field in ("name", "predicted", "score", "segments", "timestamp_ms", "label")
-        }
+        name, timestamp_ms, score = (
+            rows[field].astype(np.int64) for field in ("name", "timestamp_ms", "score")
+        )
         known = known_ms(rows)
         hashes = np.zeros(len(keys), np.uint64)
-        if counting.arrivals or any_true(columns["score"] >= 0):  # nothing else looks at them
+        if counts.has_arrivals or any_true(score >= 0):  # nothing else reads them
             hashes = id_hashes(keys)
-        counting.changes(
-            Changes(
-                columns["name"],
-                columns["segments"],
-                columns["timestamp_ms"],
-                columns["predicted"],
-                columns["score"],
-                hashes,
-                known,
-                known - columns["timestamp_ms"],
-                np.full(len(keys), NO_LABEL),
-                columns["label"],
-                np.ones(len(keys), np.bool_),
-                np.ones(len(keys), np.int64),
-            )
+        changes = LabelChanges(
+            name=name,
+            segments=rows["segments"].astype(np.int64),
+            timestamp_ms=timestamp_ms,
+            predicted=rows["predicted"].astype(np.int64),
+            score=score,
+            hashes=hashes,
+            known_ms=known,
+            delay_ms=known - timestamp_ms,
+            old=np.full(len(keys), NO_LABEL),
+            new=rows["label"].astype(np.int64),
+            first=np.ones(len(keys), np.bool_),
+            sign=np.ones(len(keys), np.int64),
         )
+        counts.changes(changes)
         state.put_many(keys, self._encoded(rows))
-        self._due.add(keys, known + self._texts.correction_horizon_ms[columns["name"]], state)
+        self._index.add(keys, known + self._book.correction_horizon_ms[name], state)
 
-    def _told(self, rows: NDArray[np.void], keys: list[bytes], rank: Ints) -> list[OutcomeChange]:
+    def _outcomes(
+        self, rows: NDArray[np.void], keys: list[bytes], rank: Ints
+    ) -> list[OutcomeChange]:
         known = known_ms(rows)
         columns = [
             rows[field].tolist()
@@ -228,45 +235,54 @@ class BatchJoin:
         delay = (known - rows["timestamp_ms"]).tolist()
         return [
             OutcomeChange(
-                at,
+                rank=at,
+                name=name,
+                key=key,
+                segments=tuple(segments),
+                timestamp_ms=event_ms,
+                predicted=predicted,
+                score=score,
+                known_ms=truth_known_ms,
+                delay_ms=delay_ms,
+                old=NO_LABEL,
+                new=label,
+                first=True,
+            )
+            for at, key, truth_known_ms, delay_ms, (
                 name,
-                key,
-                tuple(segments),
-                timestamp,
+                segments,
+                event_ms,
                 predicted,
                 score,
-                known_at,
-                late,
-                NO_LABEL,
                 label,
-                True,
-            )
-            for at, key, name, segments, timestamp, predicted, score, label, known_at, late in zip(
-                rank.tolist(), keys, *columns, known.tolist(), delay, strict=True
+            ) in zip(
+                rank.tolist(),
+                keys,
+                known.tolist(),
+                delay,
+                zip(*columns, strict=True),
+                strict=True,
             )
         ]
 
     def _park(self, truths: Truths, at: Ints, state: State) -> None:
+        """Write the truths at `at`, whose ids are unknown."""
         if not len(at):
             return
         rows = np.zeros(len(at), self._layout)
-        rows["kind"], rows["label"], rows["revision"] = (
-            PARKED,
-            truths.label[at],
-            truths.revision[at],
-        )
+        rows["kind"] = PARKED
+        rows["label"], rows["revision"] = truths.label[at], truths.revision[at]
         rows["truth_ms"], rows["known_ms"] = truths.timestamp_ms[at], truths.known_ms[at]
         keys = _picked(truths.keys, at)
         state.put_many(keys, self._encoded(rows))
-        self._due.add(keys, truths.known_ms[at] + self._park_ms, state)
+        self._index.add(keys, truths.known_ms[at] + self._park_ms, state)
 
     def _wait(self, rows: NDArray[np.void], keys: list[bytes], at: Ints, state: State) -> None:
-        """Put the predictions of this batch that no truth of this batch has met."""
+        """Write the predictions at `at`, which have no truth yet."""
         waiting, keys = rows.take(at), _picked(keys, at)
         state.put_many(keys, self._encoded(waiting))
-        self._due.add(
-            keys, waiting["timestamp_ms"] + self._texts.label_horizon_ms[waiting["name"]], state
-        )
+        expires_ms = waiting["timestamp_ms"] + self._book.label_horizon_ms[waiting["name"]]
+        self._index.add(keys, expires_ms, state)
 
     def _encoded(self, rows: NDArray[np.void]) -> list[bytes]:
         encoded: list[bytes] = rows.view(self._opaque).tolist()
@@ -274,9 +290,9 @@ class BatchJoin:
 
 
 def _latest_rank(predictions: Predictions | None, truths: Truths, at: Ints, place: Ints) -> Ints:
-    """Rank of the later row of each joined pair, shape (N,);
+    """Rank of the later row of each joined pair, shape (N,).
 
-    `place` is the prediction's index where it came in the same batch.
+    `place` is the index of a truth's prediction in the batch, -1 where it came before.
     """
     rank = truths.rank[at].copy()
     here = place[at] >= 0
@@ -289,12 +305,12 @@ def _picked(values: Sequence[Any], at: Ints) -> list[Any]:
     return list(map(values.__getitem__, at.tolist()))
 
 
-def _isin(keys: list[bytes], some: dict[bytes, None]) -> NDArray[np.bool_]:
-    return np.fromiter(map(some.__contains__, keys), np.bool_, len(keys))
+def _isin(keys: list[bytes], ids: dict[bytes, None]) -> NDArray[np.bool_]:
+    return np.fromiter(map(ids.__contains__, keys), np.bool_, len(keys))
 
 
 def _repeated(keys: list[bytes]) -> dict[bytes, None]:
-    seen: dict[bytes, int] = {}
+    times: dict[bytes, int] = {}
     for key in keys:
-        seen[key] = seen.get(key, 0) + 1
-    return {key: None for key, times in seen.items() if times > 1}
+        times[key] = times.get(key, 0) + 1
+    return {key: None for key, count in times.items() if count > 1}

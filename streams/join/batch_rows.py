@@ -1,5 +1,5 @@
-"""Rows of one batch as the join sees them: numbered texts, scaled scores, and how late each row is
-by its own watermark.
+"""Rows of one batch as the join reads them: codes for texts, integer scores, and the lateness of
+each row by its own watermark.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ class Predictions(msgspec.Struct, gc=False):
     Attributes
     ----------
     keys
-        The id of each row, under which its entry lies in the state.
+        The id of each row, which is the key of its entry in the state.
     predicted
         Label code, PREDICTED_POSITIVE or PREDICTED_NEGATIVE where it follows from the score,
         NO_LABEL where there is none.
     score
         In SCORE_SCALE, NO_SCORE where there is none.
     floor_ms, lateness_ms
-        The row's watermark less the grace; how far it lies behind that, never below 0.
+        The row's watermark less the grace; how far the event time is behind that, at least 0.
     at
-        Index of each row in the columns that the driver gave.
+        Index of each row in the columns of the batch.
     """
 
     keys: list[bytes]
@@ -66,18 +66,18 @@ class Predictions(msgspec.Struct, gc=False):
         cls,
         columns: PredictionColumns,
         watermark_ms: int,
-        texts: CodeBook,
+        book: CodeBook,
         config: Config,
         state: State,
     ) -> tuple[Self, int]:
         """The rows of a batch and the watermark after it; `watermark_ms` is the one before it."""
         n = len(columns)
-        name = texts.codes_of_names(columns.names, state)[columns.name]
+        name = book.codes_of_names(columns.names, state)[columns.name]
         marks = np.maximum.accumulate(
             np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms)
         )
         floor_ms = marks - config.prediction_grace_ms
-        labels = np.array([*texts.labels.numbers(columns.labels, state), NO_LABEL], np.int64)
+        labels = np.array([*book.labels.numbers(columns.labels, state), NO_LABEL], np.int64)
         predicted = labels[np.where(columns.label == NO_LABEL, len(labels) - 1, columns.label)]
         score, scored = np.full(n, NO_SCORE), ~np.isnan(columns.score)
         if any_true(scored):
@@ -85,7 +85,7 @@ class Predictions(msgspec.Struct, gc=False):
                 scored, np.rint(np.where(scored, columns.score, 0.0) * SCORE_SCALE), NO_SCORE
             ).astype(np.int64)
             threshold = np.where(
-                np.isnan(columns.threshold), texts.threshold[name], columns.threshold
+                np.isnan(columns.threshold), book.threshold[name], columns.threshold
             )
             by_score = np.where(columns.score >= threshold, PREDICTED_POSITIVE, PREDICTED_NEGATIVE)
             predicted = np.where((predicted == NO_LABEL) & scored, by_score, predicted)
@@ -98,8 +98,8 @@ class Predictions(msgspec.Struct, gc=False):
             fingerprint=columns.fingerprint,
             predicted=predicted,
             score=score,
-            segments=_segment_codes(columns.segments, config.segments, texts, state)
-            * texts.has_dimension[name],
+            segments=_segment_codes(columns.segments, config.segments, book, state)
+            * book.has_dimension[name],
             rank=columns.rank,
             at=np.arange(n),
         ), int(marks[-1])
@@ -113,7 +113,8 @@ class Predictions(msgspec.Struct, gc=False):
 class Truths(msgspec.Struct, gc=False):
     """Ground truths of one batch; columns have shape (N,).
 
-    `known_ms` is the greater of the row's time and `floor_ms`.
+    `floor_ms` is the row's watermark less the grace; `known_ms`, the greater of that and its event
+    time, is the time from which the truth counts as known.
     """
 
     keys: list[bytes]
@@ -122,6 +123,7 @@ class Truths(msgspec.Struct, gc=False):
     known_ms: Ints
     label: Ints
     revision: Ints
+    offset: Ints
     rank: Ints
 
     def __len__(self) -> int:
@@ -132,7 +134,7 @@ class Truths(msgspec.Struct, gc=False):
         cls,
         columns: GroundTruthColumns,
         watermark_ms: int,
-        texts: CodeBook,
+        book: CodeBook,
         config: Config,
         state: State,
     ) -> tuple[Self, int]:
@@ -141,7 +143,7 @@ class Truths(msgspec.Struct, gc=False):
             np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms)
         )
         floor_ms = marks - config.truth_grace_ms
-        labels = np.array([*texts.labels.numbers(columns.labels, state), NO_LABEL], np.int64)
+        labels = np.array([*book.labels.numbers(columns.labels, state), NO_LABEL], np.int64)
         return cls(
             keys=columns.ids,
             timestamp_ms=columns.timestamp_ms,
@@ -149,12 +151,13 @@ class Truths(msgspec.Struct, gc=False):
             known_ms=np.maximum(columns.timestamp_ms, floor_ms),
             label=labels[np.where(columns.label == NO_LABEL, len(labels) - 1, columns.label)],
             revision=columns.revision,
+            offset=columns.offset,
             rank=columns.rank,
         ), int(marks[-1])
 
 
 def _segment_codes(
-    segments: Named, dimensions: Sequence[str], texts: CodeBook, state: State
+    segments: Named, dimensions: Sequence[str], book: CodeBook, state: State
 ) -> Ints:
     """Code of each row's value in each dimension, shape (N, D); 0 where the row has none."""
     codes = np.zeros((len(segments), len(dimensions)), np.int64)
@@ -169,7 +172,7 @@ def _segment_codes(
         first[words[::-1]] = np.arange(len(words))[::-1]
         seen = np.flatnonzero(first[:-1] < len(words))
         present = seen[np.argsort(first[seen])]
-        code_of[present] = texts.codes_of_values(
+        code_of[present] = book.codes_of_values(
             dimension, [segments.words[word] for word in present.tolist()], state
         )
         codes[:, d] = code_of[words]

@@ -20,33 +20,45 @@ from driftline.streams.stage import State
 
 Ints = NDArray[np.int64]
 
-MAX_VALUES: Final = 10_000  # values of a segment dimension that a partition tells apart
+MAX_VALUES: Final = 10_000  # values of one segment dimension that a partition counts separately
 OTHER: Final = "other"
 
 
 class CodeBook:
-    """The dictionaries of one partition, and what the configuration says of each model version in
-    them.
+    """Codes of one partition, and the settings of each model version.
 
     Parameters
     ----------
-    homes
-        Number of partitions after stage 1; that of a model is its home.
+    target_partitions
+        Number of partitions of `window-partials`.
 
     Attributes
     ----------
+    labels, segments
+        Labels; segment values as "dimension=value". Code 0 of a row's segment means no value, so
+        their codes are their numbers plus 1.
     names
         (model_name, model_version) by code, V of them.
-    names_by_home, place, home
-        The same by home, then by model name; the place of each code in that order, shape (V,); and
-        the home at each place, shape (V,).
+    horizons
+        Limits by code.
+    names_by_target
+        `names` in the order of target partition and model name.
+    place
+        Place of each code in that order, shape (V,).
+    target
+        Target partition of the model at each place, shape (V,).
+    ladder_ms
+        Rungs by code, shape (V, R); shorter ladders are filled up with their label horizon.
+    label_horizon_ms, correction_horizon_ms, threshold, has_last_n
+        Settings by code, shape (V,).
+    has_dimension, has_features
+        Whether predictions, and features, are counted by each segment dimension, shape (V, D).
     """
 
-    def __init__(self, config: Config, state: State, homes: int = 1) -> None:
+    def __init__(self, config: Config, state: State, target_partitions: int = 1) -> None:
         self._config = config
-        self._homes = homes
+        self._target_partitions = target_partitions
         self.labels: Numbering[str] = Numbering(LABELS, decode_texts, state)
-        # "dimension=value"; code 0 in a row means that it has none.
         self.segments: Numbering[str] = Numbering(SEGMENT_VALUES, decode_texts, state)
         self._values = dict.fromkeys(config.segments, 0)
         for text in self.segments.names:
@@ -69,7 +81,7 @@ class CodeBook:
     def codes_of_values(self, dimension: str, values: Sequence[str], state: State) -> Ints:
         """Code of each value of a segment dimension, shape (N,), from 1.
 
-        After MAX_VALUES of them, new values are counted as "other".
+        After MAX_VALUES of them, new values count as "other".
         """
         texts = [f"{dimension}={value}" for value in values]
         room = MAX_VALUES - self._values[dimension]
@@ -82,7 +94,7 @@ class CodeBook:
         return codes
 
     def no_model(self, state: State) -> int:
-        """The code that counts without a model go under."""
+        """Code for counts that belong to no model."""
         return int(self.codes_of_names([(NO_MODEL, "")], state)[0])
 
     def rung_of(self, delay_ms: Ints, name: Ints) -> Ints:
@@ -101,13 +113,15 @@ class CodeBook:
                     tuple(rung.ms for rung in settings.maturity), settings.correction_horizon_ms
                 )
             )
-        homes = partitions_of([model.encode() for model, _ in self.names], self._homes)
-        by_home = sorted(
-            range(len(self.names)), key=lambda code: (homes[code], self.names[code][0])
+        targets = partitions_of(
+            [model.encode() for model, _ in self.names], self._target_partitions
         )
-        self.names_by_home = [self.names[code] for code in by_home]
-        self.place: Ints = np.argsort(by_home)
-        self.home = homes[by_home]
+        by_target = sorted(
+            range(len(self.names)), key=lambda code: (targets[code], self.names[code][0])
+        )
+        self.names_by_target = [self.names[code] for code in by_target]
+        self.place: Ints = np.argsort(by_target)
+        self.target = targets[by_target]
         models = [self._config.for_model(model) for model, _ in self.names]
         longest = max((len(h.ladder_ms) for h in self.horizons), default=1)
         padded = [h.ladder_ms + (h.label_ms,) * (longest - len(h.ladder_ms)) for h in self.horizons]
@@ -120,11 +134,9 @@ class CodeBook:
         self.has_features = self._flags([model.feature_segments for model in models])
 
     def _flags(self, chosen: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
-        """Which dimensions of the configuration are among those of each model version, shape (V,
-        D).
-        """
+        """Whether each configured dimension is among those of each model version, shape (V, D)."""
         dimensions = self._config.segments
         flags = np.array(
-            [[dimension in some for dimension in dimensions] for some in chosen], np.bool_
+            [[dimension in of_model for dimension in dimensions] for of_model in chosen], np.bool_
         )
         return flags.reshape(len(chosen), len(dimensions))

@@ -1,9 +1,9 @@
-"""What is kept of one prediction id, and which outcome follows from it.
+"""The state of one prediction id, and the outcome that follows from it.
 
 An entry holds the predictions with the id (one per model and version) and the distinct truths.
-Outcome, counters and the time at which the entry may be forgotten are functions of that set, so
-that they do not depend on the order of arrival. This file is the definition, for one id at a time;
-`join.py` does the ordinary cases for whole batches.
+Outcome, counters and expiry are functions of that set, so they do not depend on the order of
+arrival. This file is the definition, for one id at a time; `batch_join.py` handles the common cases
+for whole batches.
 """
 
 from __future__ import annotations
@@ -17,17 +17,25 @@ from numpy.typing import NDArray
 
 from driftline.streams.lanes import NO_LABEL
 
+ENTRY_FORMAT: Final = 1
+"""Version of everything below that is written to the state: raise it with every change of
+`layout_for`, of the kinds or of the structs.
+"""
+
+# Kinds of entries: the first byte of each.
 WAITING: Final = 1  # one prediction, no truth
 JOINED: Final = 2  # one prediction, one truth with a label that counts
 PARKED: Final = 3  # one truth, no prediction
-GENERAL: Final = 9  # anything else
+GENERAL: Final = 9  # anything else, as msgpack
 NO_SCORE: Final = -1
 NO_FINGERPRINT: Final = 0  # of a prediction that an earlier release took in
 
 
 class PredictionPart(msgspec.Struct, array_like=True, gc=False):
-    """One prediction: times in ms, `floor_ms` the watermark at its arrival less the grace, `score`
-    in SCORE_SCALE or NO_SCORE.
+    """One prediction.
+
+    Times are in ms; `floor_ms` is the watermark at its arrival less the grace; `score` is in
+    SCORE_SCALE, or NO_SCORE.
     """
 
     name: int
@@ -40,10 +48,10 @@ class PredictionPart(msgspec.Struct, array_like=True, gc=False):
 
 
 class TruthPart(msgspec.Struct, array_like=True, gc=False):
-    """One distinct truth;
+    """One distinct truth.
 
-    `label` is NO_LABEL for a retraction, `known_ms` when it counts as known, `met` whether any
-    prediction met it.
+    `label` is NO_LABEL for a retraction. `known_ms` is the time from which the truth counts as
+    known, `met` whether it has a prediction.
     """
 
     revision: int
@@ -54,14 +62,14 @@ class TruthPart(msgspec.Struct, array_like=True, gc=False):
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):
-    """All that is kept of one id."""
+    """Predictions and truths of one id."""
 
     predictions: list[PredictionPart]
     truths: list[TruthPart]
 
 
 class Horizons(NamedTuple):
-    """A model's limits in ms; `ladder_ms` ends with the label horizon."""
+    """Limits of a model in ms; `ladder_ms` ends with the label horizon."""
 
     ladder_ms: tuple[int, ...]
     correction_ms: int
@@ -71,7 +79,7 @@ class Horizons(NamedTuple):
         return self.ladder_ms[-1]
 
 
-class Change(NamedTuple):
+class LabelChange(NamedTuple):
     """The label in force of a prediction changed from `old` to `new`, `delay_ms` after the
     prediction.
     """
@@ -83,20 +91,30 @@ class Change(NamedTuple):
     first: bool
 
 
-class Outcome(NamedTuple):
-    """What the truths of an id say about one prediction."""
+class LateTruth(NamedTuple):
+    """A truth that is known to a prediction at `known_ms`, beyond `limit_ms`."""
+
+    known_ms: int
+    limit_ms: int
+    truth: TruthPart
+
+
+class Resolution(NamedTuple):
+    """Outcome of one prediction: when its first truth was known, how the label in force changed,
+    and the truths that came too late.
+    """
 
     first_known_ms: int | None
-    changes: list[Change]
-    late_known_ms: list[int]
+    changes: list[LabelChange]
+    late: list[LateTruth]
 
 
-def outcome(
+def resolve(
     prediction: PredictionPart,
     truths: Sequence[TruthPart],
     horizons: Horizons,
     labels: Sequence[str],
-) -> Outcome:
+) -> Resolution:
     """Changes of the label in force along event time, and the truths that come too late to count.
 
     A truth is known to this prediction at the greatest of its own `known_ms`, the prediction's time
@@ -112,7 +130,8 @@ def outcome(
     known = [(max(t.known_ms, prediction.timestamp_ms, prediction.floor_ms), t) for t in truths]
     in_time = [(at, t) for at, t in known if at - prediction.timestamp_ms <= horizons.label_ms]
     if not in_time:
-        return Outcome(None, [], [at for at, _ in known])
+        limit_ms = prediction.timestamp_ms + horizons.label_ms
+        return Resolution(None, [], [LateTruth(at, limit_ms, t) for at, t in known])
     first_known_ms = min(at for at, _ in in_time)
 
     def rank(truth: TruthPart) -> tuple[int, int, bytes]:
@@ -126,13 +145,11 @@ def outcome(
         ((at, rank(t), t) for at, t in in_time if at <= first_known_ms + horizons.correction_ms),
         key=lambda known: known[:2],
     )
-    late = [
-        at
-        for at, _ in known
-        if at - prediction.timestamp_ms > horizons.label_ms
-        or at > first_known_ms + horizons.correction_ms
-    ]
-    changes: list[Change] = []
+    limit_ms = min(
+        prediction.timestamp_ms + horizons.label_ms, first_known_ms + horizons.correction_ms
+    )
+    late = [LateTruth(at, limit_ms, t) for at, t in known if at > limit_ms]
+    changes: list[LabelChange] = []
     in_force, greatest, had_label = NO_LABEL, None, False
     for at, place, truth in counting:
         if greatest is not None and place <= greatest:
@@ -140,22 +157,24 @@ def outcome(
         greatest = place
         if truth.label != in_force:
             changes.append(
-                Change(at, at - prediction.timestamp_ms, in_force, truth.label, not had_label)
+                LabelChange(at, at - prediction.timestamp_ms, in_force, truth.label, not had_label)
             )
             in_force, had_label = truth.label, True
-    return Outcome(first_known_ms, changes, late)
+    return Resolution(first_known_ms, changes, late)
 
 
-def prediction_due_ms(prediction: PredictionPart, found: Outcome, horizons: Horizons) -> int:
-    """When nothing can change the prediction's outcome any more."""
-    if found.first_known_ms is None:
+def prediction_expires_ms(
+    prediction: PredictionPart, resolution: Resolution, horizons: Horizons
+) -> int:
+    """Time after which nothing can change the prediction's outcome, in ms."""
+    if resolution.first_known_ms is None:
         return prediction.timestamp_ms + horizons.label_ms
-    return found.first_known_ms + horizons.correction_ms
+    return resolution.first_known_ms + horizons.correction_ms
 
 
 def dump(entry: Entry, ordinary: bool, layout: np.dtype[np.void]) -> bytes:
-    """Encode an entry; the three ordinary shapes take the fixed layout that `join.py` reads for
-    whole batches at once.
+    """Encode an entry: the three common kinds in the fixed layout that `batch_join.py` reads for
+    whole batches, everything else as msgpack.
 
     `ordinary` says that the truth of the one prediction, if there is one, is in force.
     """
@@ -183,7 +202,7 @@ _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 
 
 def load(encoded: bytes, layout: np.dtype[np.void]) -> Entry:
-    """The inverse of `dump`."""
+    """Decode an entry that `dump` encoded."""
     if encoded[0] == GENERAL:
         return _decode_entry(memoryview(encoded)[1:])
     row = np.frombuffer(encoded, layout)[0]
@@ -226,8 +245,8 @@ def without_fingerprints(encoded: bytes) -> bytes:
 
 
 def layout_for(dimensions: int) -> np.dtype[np.void]:
-    """Fixed layout of the ordinary entries where `dimensions` segment dimensions are configured,
-    little-endian and packed.
+    """Fixed layout of the common kinds with `dimensions` segment dimensions, little-endian and
+    packed.
     """
     return np.dtype(
         [
@@ -248,8 +267,8 @@ def layout_for(dimensions: int) -> np.dtype[np.void]:
 
 
 def known_ms(rows: NDArray[np.void]) -> NDArray[np.int64]:
-    """When the truth of each joined row of the fixed layout counts as known to its prediction,
-    shape (N,).
+    """Time from which the truth of each joined row counts as known to its prediction, shape (N,),
+    in ms.
     """
     known: NDArray[np.int64] = np.maximum(
         np.maximum(rows["known_ms"], rows["floor_ms"]), rows["timestamp_ms"]

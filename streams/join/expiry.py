@@ -1,4 +1,6 @@
-"""The end of an entry: when both topics have passed what it waits for, it is counted and deleted."""
+"""Expiry of entries: once both topics have passed the last time that an entry waits for, it is
+counted and deleted.
+"""
 
 from __future__ import annotations
 
@@ -22,107 +24,113 @@ from driftline.streams.join.entry import (
 )
 from driftline.streams.join.expiry_index import ExpiryIndex
 from driftline.streams.join.increments import Ints
-from driftline.streams.join.lane_counts import Counting
+from driftline.streams.join.lane_counts import LaneCounts
 from driftline.streams.join.sequential_join import SequentialJoin
 from driftline.streams.lanes import NO_LABEL
 from driftline.streams.masks import any_true
 from driftline.streams.stage import State
 
-SLICE: Final = 20_000  # ids that one batch may forget; the rest waits for the next and holds the watermarks back
+MAX_EXPIRED: Final = 20_000
+"""Entries that one batch expires at most, roughly. The others wait for the next batch and hold the
+watermarks back.
+"""
 
 
-class Ending:
-    """Forgets the entries of one partition."""
+class Expiry:
+    """Expires the entries of one partition."""
 
     def __init__(
-        self, texts: CodeBook, due: ExpiryIndex, single: SequentialJoin, config: Config
+        self, book: CodeBook, index: ExpiryIndex, sequential: SequentialJoin, config: Config
     ) -> None:
-        self._texts = texts
-        self._due = due
-        self._single = single
+        self._book = book
+        self._index = index
+        self._sequential = sequential
         self._park_ms = config.park_ms
         self._dimensions = len(config.segments)
         self._layout = layout_for(self._dimensions)
 
-    def forget(self, reached_ms: int, counting: Counting, state: State) -> None:
-        """Count and delete the entries that were due before `reached_ms`, at most about SLICE of
-        them.
+    def expire(self, reached_ms: int, counts: LaneCounts, state: State) -> None:
+        """Count and delete the entries that expire before `reached_ms`, the frontier of the
+        partition; about MAX_EXPIRED of them.
         """
-        keys = self._due.take(reached_ms, SLICE, state)
+        keys = self._index.take(reached_ms, MAX_EXPIRED, state)
         if not keys:
             return
-        # An id may be listed more than once; it is found once.
-        found: Sequence[bytes | None] = state.pop_many(keys)
-        if not all(found):
-            keys, found = list(compress(keys, found)), list(filter(None, found))
-        entries = cast(list[bytes], found)
+        # An id may be listed more than once; only the first time has an entry.
+        stored: Sequence[bytes | None] = state.pop_many(keys)
+        if not all(stored):
+            keys, stored = list(compress(keys, stored)), list(filter(None, stored))
+        entries = cast(list[bytes], stored)
         rows = self._rows(entries)
         if rows is None:
-            self._forget_general(keys, entries, reached_ms, counting, state)
-            ordinary = [entry[0] != GENERAL for entry in entries]
-            keys, entries = list(compress(keys, ordinary)), list(compress(entries, ordinary))
+            self._expire_general(keys, entries, reached_ms, counts, state)
+            has_layout = [entry[0] != GENERAL for entry in entries]
+            keys, entries = list(compress(keys, has_layout)), list(compress(entries, has_layout))
             rows = np.frombuffer(b"".join(entries), self._layout)
-        due_ms = self._due_of(rows)
-        stays = due_ms >= reached_ms
-        if any_true(stays):
+        expires_ms = self._expires_ms(rows)
+        stays = expires_ms >= reached_ms
+        gone = np.flatnonzero(~stays)
+        if len(gone) < len(rows):
             state.put_many(list(compress(keys, stays)), list(compress(entries, stays)))
-            gone = np.flatnonzero(~stays)
-            rows, due_ms = rows.take(gone), due_ms[gone]
-        self._count(rows, due_ms, counting, state)
+            rows, expires_ms = rows.take(gone), expires_ms[gone]
+        unmatched = self._count(rows, expires_ms, counts, state)
+        if len(unmatched):
+            first = int(unmatched[0])
+            counts.add_unmatched(
+                len(unmatched),
+                keys[gone[first]],
+                event_ms=int(rows["truth_ms"][first]),
+                known_ms=int(rows["known_ms"][first]),
+                reached_ms=reached_ms,
+            )
 
     def _rows(self, entries: list[bytes]) -> NDArray[np.void] | None:
-        """The entries as rows of the fixed layout, or None if one of them has another."""
+        """The entries as rows of the fixed layout; None if one of them is of the general kind."""
         if frozenset(map(len, entries)) - {self._layout.itemsize}:
             return None
         rows = np.frombuffer(b"".join(entries), self._layout)
         return None if any_true(rows["kind"] == GENERAL) else rows
 
-    def _forget_general(
+    def _expire_general(
         self,
         keys: list[bytes],
         entries: list[bytes],
         reached_ms: int,
-        counting: Counting,
+        counts: LaneCounts,
         state: State,
     ) -> None:
         for key, encoded in zip(keys, entries, strict=True):
             if encoded[0] != GENERAL:
                 continue
             entry = load(encoded, self._layout)
-            due = self._single.due_ms(entry)
-            if due is None or due < reached_ms:
-                self._single.bury(entry, counting, state)
+            expires_ms = self._sequential.expires_ms(entry)
+            if expires_ms is None or expires_ms < reached_ms:
+                self._sequential.expire(key, entry, reached_ms, counts, state)
             else:
                 state.put(key, encoded)
 
-    def _due_of(self, rows: NDArray[np.void]) -> Ints:
-        due_ms = rows["known_ms"] + self._park_ms
-        waiting, joined = (
-            np.flatnonzero(rows["kind"] == WAITING),
-            np.flatnonzero(rows["kind"] == JOINED),
-        )
-        due_ms[waiting] = (
-            rows["timestamp_ms"][waiting] + self._texts.label_horizon_ms[rows["name"][waiting]]
-        )
-        due_ms[joined] = (
-            known_ms(rows)[joined] + self._texts.correction_horizon_ms[rows["name"][joined]]
-        )
-        return due_ms
+    def _expires_ms(self, rows: NDArray[np.void]) -> Ints:
+        expires_ms = rows["known_ms"] + self._park_ms
+        waiting = np.flatnonzero(rows["kind"] == WAITING)
+        label_horizon_ms = self._book.label_horizon_ms[rows["name"][waiting]]
+        expires_ms[waiting] = rows["timestamp_ms"][waiting] + label_horizon_ms
+        joined = np.flatnonzero(rows["kind"] == JOINED)
+        correction_horizon_ms = self._book.correction_horizon_ms[rows["name"][joined]]
+        expires_ms[joined] = known_ms(rows)[joined] + correction_horizon_ms
+        return expires_ms
 
     def _count(
-        self, rows: NDArray[np.void], due_ms: Ints, counting: Counting, state: State
-    ) -> None:
+        self, rows: NDArray[np.void], expires_ms: Ints, counts: LaneCounts, state: State
+    ) -> Ints:
+        """Count entries that have expired; gives the indexes of the unmatched truths."""
         expired = (rows["kind"] == WAITING) & (rows["predicted"] != NO_LABEL)
         if any_true(expired):
-            columns = (
-                rows["name"][expired].astype(np.int64),
-                rows["segments"][expired].astype(np.int64),
-            )
-            counting.counter("expired", *columns, due_ms[expired])
-        parked = rows["kind"] == PARKED
-        if any_true(parked):
-            n = int(parked.sum())
-            name = np.full(n, self._texts.no_model(state))
-            counting.counter(
-                "unmatched", name, np.zeros((n, self._dimensions), np.int64), due_ms[parked]
-            )
+            name = rows["name"][expired].astype(np.int64)
+            segments = rows["segments"][expired].astype(np.int64)
+            counts.counter("expired", name, segments, expires_ms[expired])
+        unmatched = np.flatnonzero(rows["kind"] == PARKED)
+        if n := len(unmatched):
+            name = np.full(n, self._book.no_model(state))
+            no_segments = np.zeros((n, self._dimensions), np.int64)
+            counts.counter("unmatched", name, no_segments, expires_ms[unmatched])
+        return unmatched

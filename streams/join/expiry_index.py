@@ -1,8 +1,8 @@
-"""Which ids may be due for forgetting, by bucket of event time.
+"""Index of ids by the event time at which their entries may expire.
 
-Every entry is listed in the bucket of its due time; one whose due time moved is listed again, so a
-listed id may have gone or may not be due. Ids are kept in lists of one batch each, buckets are
-found through shelves of 64, and nothing is ever scanned.
+Each entry is listed in the bucket of its expiry. One whose expiry moved is listed again, so a
+listed id may have gone or may not expire yet. The ids of a bucket are stored as one list per batch,
+the buckets of a group under one key, so nothing is ever scanned.
 """
 
 from __future__ import annotations
@@ -20,36 +20,40 @@ from driftline.streams.join.target_partitions import edges
 from driftline.streams.masks import any_true
 from driftline.streams.stage import State
 
-SHELF: Final = 64  # buckets to a shelf
+INDEX_FORMAT: Final = 1
+"""Version of everything that is written below: raise it with every change."""
 
-_pack = msgspec.msgpack.Encoder().encode
-_shelves_of = msgspec.msgpack.Decoder(list[int]).decode
-_shelf_of = msgspec.msgpack.Decoder(dict[int, int]).decode
-_ids_of = msgspec.msgpack.Decoder(list[bytes]).decode
-_SHELVES = NO_ID + b"X"
+BUCKETS_PER_GROUP: Final = 64
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_groups = msgspec.msgpack.Decoder(list[int]).decode
+_decode_group = msgspec.msgpack.Decoder(dict[int, int]).decode
+_decode_ids = msgspec.msgpack.Decoder(list[bytes]).decode
+_GROUPS = NO_ID + b"X"
 
 
 class ExpiryIndex:
-    """Ids of one partition by the bucket, `width_ms` wide, in which they fall due."""
+    """Ids of one partition by the bucket, `width_ms` wide, in which they expire."""
 
     def __init__(self, width_ms: int, state: State) -> None:
         self._width_ms = width_ms
-        listed = state.get(_SHELVES)
-        numbers = _shelves_of(listed) if listed else []
-        self._shelves: dict[int, dict[int, int]] = {}
-        for number in numbers:
-            shelf = state.get(_shelf_key(number))
-            if shelf is None:
+        stored = state.get(_GROUPS)
+        # Number of id lists by bucket, by group.
+        self._groups: dict[int, dict[int, int]] = {}
+        for number in _decode_groups(stored) if stored else []:
+            group = state.get(_group_key(number))
+            if group is None:
                 raise RuntimeError(
-                    f"score: state lists shelf {number} of the due index but does not hold it; the state is damaged"
+                    f"join: the expiry index lists group {number} but the state does not hold it;"
+                    " the state is damaged"
                 )
-            self._shelves[number] = _shelf_of(shelf)
+            self._groups[number] = _decode_group(group)
 
-    def add(self, ids: Sequence[bytes], due_ms: NDArray[np.int64], state: State) -> None:
-        """List each id, N of them, under its due time, shape (N,)."""
+    def add(self, ids: Sequence[bytes], expires_ms: NDArray[np.int64], state: State) -> None:
+        """List N ids under their expiry, shape (N,)."""
         if not len(ids):
             return
-        buckets = due_ms // self._width_ms
+        buckets = expires_ms // self._width_ms
         if any_true(buckets[1:] < buckets[:-1]):
             order = np.argsort(buckets, kind="stable")
             buckets, ids = buckets[order], list(map(ids.__getitem__, order.tolist()))
@@ -57,64 +61,65 @@ class ExpiryIndex:
             self._append(int(buckets[start]), ids[start:end], state)
 
     def _append(self, bucket: int, ids: Sequence[bytes], state: State) -> None:
-        number = bucket // SHELF
-        if number not in self._shelves:
-            self._shelves[number] = {}
-            self._put_shelves(state)
-        shelf = self._shelves[number]
-        count = shelf.get(bucket, 0)
-        state.put(_list_key(bucket, count), _pack(ids))
-        shelf[bucket] = count + 1
-        state.put(_shelf_key(number), _pack(shelf))
+        number = bucket // BUCKETS_PER_GROUP
+        if number not in self._groups:
+            self._groups[number] = {}
+            self._put_groups(state)
+        group = self._groups[number]
+        count = group.get(bucket, 0)
+        state.put(_list_key(bucket, count), _encode(ids))
+        group[bucket] = count + 1
+        state.put(_group_key(number), _encode(group))
 
     def first_ms(self) -> int | None:
-        """Start of the earliest bucket that lists anything."""
-        if not self._shelves:
+        """Start of the earliest bucket with an id, in ms."""
+        if not self._groups:
             return None
-        return min(self._shelves[min(self._shelves)]) * self._width_ms
+        return min(self._groups[min(self._groups)]) * self._width_ms
 
-    def waits(self, before_ms: int) -> bool:
-        """Whether `take` would find anything."""
+    def has_ids(self, before_ms: int) -> bool:
+        """Whether `take` would return anything."""
         first_ms = self.first_ms()
         return first_ms is not None and first_ms + self._width_ms <= before_ms
 
     def take(self, before_ms: int, at_least: int, state: State) -> list[bytes]:
-        """Take out whole lists of buckets that end by `before_ms`, earliest first, until `at_least`
-        ids are out or none is left.
+        """Remove whole id lists of buckets that end by `before_ms`, earliest first, until there are
+        `at_least` ids or none is left.
         """
-        taken: list[bytes] = []
-        while self._shelves and len(taken) < at_least:
-            number = min(self._shelves)
-            shelf = self._shelves[number]
-            bucket = min(shelf)
+        ids: list[bytes] = []
+        while self._groups and len(ids) < at_least:
+            number = min(self._groups)
+            group = self._groups[number]
+            bucket = min(group)
             if (bucket + 1) * self._width_ms > before_ms:
                 break
-            while shelf[bucket] and len(taken) < at_least:
-                key = _list_key(bucket, shelf[bucket] - 1)
-                listed = state.get(key)
-                if listed is None:
+            while group[bucket] and len(ids) < at_least:
+                key = _list_key(bucket, group[bucket] - 1)
+                stored = state.get(key)
+                if stored is None:
                     raise RuntimeError(
-                        f"score: state lists ids under {key.hex()} but does not hold them; the state is damaged"
+                        f"join: the expiry index lists ids under {key.hex()} but the state does not"
+                        " hold them; the state is damaged"
                     )
-                taken += _ids_of(listed)
+                ids += _decode_ids(stored)
                 state.delete(key)
-                shelf[bucket] -= 1
-            if not shelf[bucket]:
-                del shelf[bucket]
-            if shelf:
-                state.put(_shelf_key(number), _pack(shelf))
+                group[bucket] -= 1
+            if not group[bucket]:
+                del group[bucket]
+            if group:
+                state.put(_group_key(number), _encode(group))
             else:
-                del self._shelves[number]
-                state.delete(_shelf_key(number))
-                self._put_shelves(state)
-        return taken
+                del self._groups[number]
+                state.delete(_group_key(number))
+                self._put_groups(state)
+        return ids
 
-    def _put_shelves(self, state: State) -> None:
-        state.put(_SHELVES, _pack(sorted(self._shelves)))
+    def _put_groups(self, state: State) -> None:
+        state.put(_GROUPS, _encode(sorted(self._groups)))
 
 
-def _shelf_key(number: int) -> bytes:
-    return _SHELVES + number.to_bytes(8, "big", signed=True)
+def _group_key(number: int) -> bytes:
+    return _GROUPS + number.to_bytes(8, "big", signed=True)
 
 
 def _list_key(bucket: int, count: int) -> bytes:

@@ -1,6 +1,4 @@
-"""What predictions add to the summaries of their features, by series and pane: all features of a
-batch with one sort.
-"""
+"""Summaries of the features of a batch by series and pane, all features with one sort."""
 
 from __future__ import annotations
 
@@ -19,42 +17,43 @@ from driftline.streams.summaries.text_summary import TextColumns, names_of
 
 
 def summarised(
-    rows: Predictions, features: Named, texts: CodeBook, config: Config
+    rows: Predictions, features: Named, book: CodeBook, config: Config
 ) -> tuple[FeatureTable, Ints]:
-    """The summaries by home, with the series key as number of the series, and the number of the
-    pane of each, shape (R,).
+    """Summaries ordered by target partition, with the series key as number of the series, and the
+    pane number of each, shape (R,).
 
-    `features` are those of all rows that the driver gave; `rows.at` says which one is a row's.
+    `features` has the columns of the whole batch; `rows.at` is the index of each row in it.
     """
     if not features.numeric and not features.textual:
         return EMPTY, EMPTY.series
-    row, series = _series_of(rows, texts, config)
+    row, series = _series_of(rows, book, config)
     at, pane = rows.at[row], rows.timestamp_ms // config.pane_ms
     # A group is a series and pane that has rows; a cell is one feature of a group.
     first_pane, pane_span = int(pane.min()), int(pane.max() - pane.min()) + 1
     groups, group = np.unique(
-        _by_home(series, texts) * pane_span + (pane[row] - first_pane), return_inverse=True
+        _by_target(series, book) * pane_span + (pane[row] - first_pane), return_inverse=True
     )
     series_of_group = np.empty_like(groups)
     series_of_group[group] = series
     names = list(dict.fromkeys((*features.numeric, *features.textual)))
     cells = len(names) * len(groups)
 
-    def cell_of(some: Sequence[str]) -> Ints:
-        cell: Ints = np.array([names.index(name) for name in some], np.int64)[
-            :, None
-        ] + group * len(names)
+    def cell_of(features: Sequence[str]) -> Ints:
+        feature = np.array([names.index(name) for name in features], np.int64)
+        cell: Ints = feature[:, None] + group * len(names)
         return cell.ravel()
 
     numbers = BinColumns.of(
         features.numbers.take(at, axis=1).ravel(), cell_of(features.numeric), cells
     )
-    words, code_of = _kept(features.words)
+    words, code_of = _numbered(features.words)
     code, cell = code_of[features.texts.take(at, axis=1).ravel()], cell_of(features.textual)
-    there = np.flatnonzero(code >= 0)
-    total = np.bincount(cell[there], minlength=cells)
-    said = TextColumns.summed(cell[there], code[there], None, np.zeros(cells, np.int64), words)
-    # How many rows lack a feature follows in stage 2 from the rows of the pane: a batch cannot know
+    has_text = np.flatnonzero(code >= 0)
+    total = np.bincount(cell[has_text], minlength=cells)
+    texts = TextColumns.summed(
+        cell[has_text], code[has_text], None, np.zeros(cells, np.int64), words
+    )
+    # Stage 2 derives how many rows lack a feature from the rows of the pane: a batch does not know
     # all features.
     filled = np.flatnonzero((numbers.lengths > 0) | (total > 0))
     owner = filled // len(names)
@@ -65,42 +64,42 @@ def summarised(
         feature=filled % len(names),
         shift=numbers.shifts[filled],
         bins=numbers.lengths[filled],
-        level=said.levels[filled],
+        level=texts.levels[filled],
         total=total[filled],
-        texts=said.lengths[filled],
+        texts=texts.lengths[filled],
         keys=numbers.keys,
         counts=numbers.counts,
-        text=said.texts,
-        text_counts=said.counts,
+        text=texts.texts,
+        text_counts=texts.counts,
     )
     return summaries, groups[owner] % pane_span + first_pane
 
 
-def _series_of(rows: Predictions, texts: CodeBook, config: Config) -> tuple[Ints, Ints]:
-    """Row index and series key for "all" and for the dimensions in which the model's features are
-    counted.
+def _series_of(rows: Predictions, book: CodeBook, config: Config) -> tuple[Ints, Ints]:
+    """Row index and series key of each row, for "all" and for the dimensions by which its model's
+    features are counted.
     """
     row, keys = [np.arange(len(rows))], [series_keys(rows.name, np.zeros_like(rows.name))]
     for d in range(len(config.segments)):
-        at = (texts.has_features[rows.name, d] & (rows.segments[:, d] > 0)).nonzero()[0]
+        at = (book.has_features[rows.name, d] & (rows.segments[:, d] > 0)).nonzero()[0]
         row.append(at)
         keys.append(series_keys(rows.name[at], rows.segments[at, d]))
     return np.concatenate(row), np.concatenate(keys)
 
 
-def _by_home(series: Ints, texts: CodeBook) -> Ints:
-    """Numbers in the order of homes.
+def _by_target(series: Ints, book: CodeBook) -> Ints:
+    """Numbers of the series in the order of target partitions.
 
-    The series key itself follows from codes, which stay: a new name can move the places of others.
+    The series key itself follows from codes, which stay; a new name can move the places of others.
     """
     name = series >> SEGMENT_BITS
-    by_home: Ints = series + (texts.place[name] - name << SEGMENT_BITS)
-    return by_home
+    by_target: Ints = series + (book.place[name] - name << SEGMENT_BITS)
+    return by_target
 
 
-def _kept(words: list[str]) -> tuple[list[str], Ints]:
-    """What words are kept as, and the number of that by number of the word; at the end what stands
-    for no word.
+def _numbered(words: list[str]) -> tuple[list[str], Ints]:
+    """Distinct names under which words are counted, and the number of the name by number of the
+    word, with NO_WORD at the end.
     """
     names = names_of(words)
     number = {name: number for number, name in enumerate(dict.fromkeys(names))}

@@ -1,14 +1,14 @@
-"""Increments of one batch, collected as columns and summed into one partial for each partition
-after stage 1.
+"""Increments of one batch, collected as columns and summed into one partial for each target
+partition.
 
-Rows name a series by model version and segment code; each row is counted for the segment "all" and
-for each of its segment values.
+Rows name a series by model version and segment code. Each row counts for the segment "all" and for
+each of its segment values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,10 @@ _PLACES_A_KEY: Final = 4
 
 
 class Rows:
-    """Rows of one lane that are counted under one or several measures; all columns have shape (N,),
-    `segments` (N, D).
+    """Rows of one lane that count under one or several measures.
 
-    `pane` is the number of the pane since the epoch.
+    All columns have shape (N,), `segments` (N, D). `pane` is the number of the pane since the
+    epoch.
     """
 
     def __init__(self, lane: int, name: Ints, segments: Ints, pane: Ints, rung: Ints) -> None:
@@ -45,9 +45,7 @@ class Rows:
         self.segments = segments
         self.pane = pane
         self.rung = rung
-        self.counts: list[
-            tuple[int, Ints | int, Ints | int, Ints | None, NDArray[np.bool_] | None]
-        ] = []
+        self.counts: list[_Count] = []
 
     def count(
         self,
@@ -60,7 +58,29 @@ class Rows:
         """Add `amount`, shape (N,), by default 1, to (measure, a, b) of every row, or of the rows
         in `where`.
         """
-        self.counts.append((measure, a, b, amount, where))
+        self.counts.append(_Count(measure, a, b, amount, where))
+
+
+class _Count(NamedTuple):
+    """What rows add to one measure; see `Rows.count`."""
+
+    measure: int
+    a: Ints | int
+    b: Ints | int
+    amount: Ints | None
+    where: NDArray[np.bool_] | None
+
+
+class _Recent(NamedTuple):
+    """Outcomes for the last-n windows; see `Increments.add_recent`."""
+
+    name: Ints
+    segments: Ints
+    time: Ints
+    hashes: NDArray[np.uint64]
+    actual: Ints
+    predicted: Ints
+    sign: Ints
 
 
 class Increments:
@@ -69,13 +89,13 @@ class Increments:
     def __init__(self, pane_ms: int) -> None:
         self._pane_ms = pane_ms
         self._rows: list[Rows] = []
-        self.recent: list[tuple[Ints, Ints, Ints, NDArray[np.uint64], Ints, Ints, Ints]] = []
+        self._recent: list[_Recent] = []
         self._features = (EMPTY, EMPTY.series)
 
     def rows(
         self, lane: int, name: Ints, segments: Ints, pane: Ints, rung: Ints | None = None
     ) -> Rows:
-        """Open a set of rows to count; `rung` is 0 where the lane has no ladder."""
+        """Open a set of rows to count; without `rung` they all have rung 0."""
         rows = Rows(
             lane, name, segments, pane, np.zeros(len(name), np.int64) if rung is None else rung
         )
@@ -93,24 +113,24 @@ class Increments:
         predicted: Ints,
         sign: Ints,
     ) -> None:
-        """Outcomes for the last-n windows, columns of shape (N,), `segments` (N, D)."""
+        """Add outcomes for the last-n windows, columns of shape (N,), `segments` (N, D)."""
         if len(name):
-            self.recent.append((name, segments, time, hashes, actual, predicted, sign))
+            self._recent.append(_Recent(name, segments, time, hashes, actual, predicted, sign))
 
     def add_features(self, summaries: FeatureTable, pane: Ints) -> None:
-        """The feature summaries of the batch by home, with series keys as numbers of series, and
-        the pane number of each, shape (R,).
+        """Set the feature summaries of the batch, ordered by target partition, with series keys as
+        numbers of series, and the pane number of each, shape (R,).
         """
         self._features = summaries, pane
 
-    def partials(self, partition: int, texts: CodeBook) -> list[Partial]:
-        """One partial for each home of models that gained something; the codes of rows are those of
-        `texts`.
+    def partials(self, partition: int, book: CodeBook) -> list[Partial]:
+        """One partial for each target partition that gains something; the codes of rows are those
+        of `book`.
         """
-        # A series is numbered by its model version, versions in the order of their homes and
-        # models, and by its segment: what is sorted by series is sorted by home.
-        width = len(texts.segments) + 1
-        first_series = texts.place * width
+        # A series is numbered by its model version, versions in the order of their target
+        # partitions and models, and by its segment: rows sorted by series are sorted by target.
+        width = len(book.segments) + 1
+        first_series = book.place * width
 
         def numbered(series_key: Ints) -> Ints:
             first: Ints = first_series[series_key >> SEGMENT_BITS]
@@ -124,38 +144,34 @@ class Increments:
             np.concatenate([series[edges(series)[:-1]], recent_series, feature_series])
         )
         distinct = distinct[edges(distinct)[:-1]]
-        by_home = ByTargetPartition(distinct, texts.home[distinct // width])
-        counts = by_home.rows(series, _count_columns(packed, pane, amount))
-        outcomes = by_home.rows(recent_series, recent)
-        features = by_home.features(summaries, feature_series, feature_pane * self._pane_ms)
-        names, segments, labels = (
-            texts.names_by_home,
-            texts.segments.names,
-            list(texts.labels.names),
-        )
+        targets = ByTargetPartition(distinct, book.target[distinct // width])
+        counts = targets.rows(series, _count_columns(packed, pane, amount))
+        outcomes = targets.rows(recent_series, recent)
+        features = targets.features(summaries, feature_series, feature_pane * self._pane_ms)
+        names, segments, labels = book.names_by_target, book.segments.names, list(book.labels.names)
         return [
             Partial(
                 partition=partition,
                 series=[
                     (*names[key // width], segments[key % width - 1] if key % width else ALL)
-                    for key in its
+                    for key in keys
                 ],
                 labels=labels,
-                counts=its_counts,
-                features=its_features,
-                feature_panes=its_panes,
-                recent=its_outcomes,
+                counts=target_counts,
+                features=target_features,
+                feature_panes=target_panes,
+                recent=target_outcomes,
             )
-            for its, its_counts, (its_features, its_panes), its_outcomes in zip(
-                by_home.series(), counts, features, outcomes, strict=True
+            for keys, target_counts, (target_features, target_panes), target_outcomes in zip(
+                targets.series(), counts, features, outcomes, strict=True
             )
         ]
 
-    def _summed(self, first_series: Ints, nobody: int) -> tuple[Ints, Ints, Ints, Ints]:
+    def _summed(self, first_series: Ints, sentinel: int) -> tuple[Ints, Ints, Ints, Ints]:
         """Series, start of the pane in ms, packed key and amount of every distinct count, by
         series.
 
-        `first_series` is the number of the series "all" by code of the model version, `nobody` a
+        `first_series` is the number of the series "all" by code of the model version, `sentinel` a
         number above those of all series.
         """
         if not self._rows:
@@ -163,7 +179,7 @@ class Increments:
         first = min(int(rows.pane.min()) for rows in self._rows)
         pane_bits = (max(int(rows.pane.max()) for rows in self._rows) - first).bit_length()
         pairs = [
-            _by_segment(first_series[rows.name], rows.segments, nobody) << pane_bits
+            _by_segment(first_series[rows.name], rows.segments, sentinel) << pane_bits
             | rows.pane - first
             for rows in self._rows
         ]
@@ -171,11 +187,11 @@ class Increments:
         if max(int(numbers.max()) for numbers in pairs) >= _MAX_PAIRS:
             together = np.concatenate([numbers.ravel() for numbers in pairs])
             distinct, number = np.unique(
-                np.minimum(together, nobody << pane_bits), return_inverse=True
+                np.minimum(together, sentinel << pane_bits), return_inverse=True
             )
             if len(distinct) > _MAX_PAIRS:
                 touched = f"one batch touches {len(distinct)} pairs of series and pane, at most {_MAX_PAIRS}"
-                raise ValueError(f"score: {touched}; use smaller batches")
+                raise ValueError(f"join: {touched}; use smaller batches")
             parts = np.split(number, np.cumsum([numbers.size for numbers in pairs])[:-1])
             pairs = [
                 part.reshape(numbers.shape) for part, numbers in zip(parts, pairs, strict=True)
@@ -199,22 +215,22 @@ class Increments:
         key, times = tallied(ones, others)
         pair = key >> _PAIR if distinct is None else distinct[key >> _PAIR]
         series = pair >> pane_bits
-        theirs = slice(np.searchsorted(series, nobody))
+        kept = slice(np.searchsorted(series, sentinel))
         return (
-            series[theirs],
-            ((pair[theirs] & (1 << pane_bits) - 1) + first) * self._pane_ms,
-            key[theirs],
-            times[theirs],
+            series[kept],
+            ((pair[kept] & (1 << pane_bits) - 1) + first) * self._pane_ms,
+            key[kept],
+            times[kept],
         )
 
     def _expanded_recent(self) -> tuple[Ints, dict[str, NDArray[np.generic]]]:
-        """Series key and the other columns of the outcomes, a row for each segment."""
+        """Series key and the other columns of the outcomes, one row per segment."""
         fields = [name for name, _ in RECENT_COLUMNS if name != "series"]
         none = [np.zeros(0, dtype) for name, dtype in RECENT_COLUMNS if name != "series"]
-        if not self.recent:
+        if not self._recent:
             return _NONE, dict(zip(fields, none, strict=True))
         keys, parts = [], []
-        for name, segments, *columns in self.recent:
+        for name, segments, *columns in self._recent:
             series_key = _by_segment(series_keys(name, np.zeros_like(name)), segments, -1).ravel()
             there = np.flatnonzero(series_key >= 0)
             keys.append(series_key[there])
@@ -239,7 +255,11 @@ def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[
 
     Examples
     --------
-    >>> keys, sums = tallied([np.array([7, 3, 7])], [(np.array([3, 5, 4]), np.array([9, 2, 0])), (np.array([5]), np.array([3]))])
+    >>> others = [
+    ...     (np.array([3, 5, 4]), np.array([9, 2, 0])),
+    ...     (np.array([5]), np.array([3])),
+    ... ]
+    >>> keys, sums = tallied([np.array([7, 3, 7])], others)
     >>> keys.tolist(), sums.tolist()
     ([3, 5, 7], [10, 5, 2])
     """
@@ -302,14 +322,14 @@ def series_keys(name: Ints, segment: Ints) -> Ints:
     return (name << SEGMENT_BITS) | segment
 
 
-def _by_segment(all_series: Ints, segments: Ints, nobody: int) -> Ints:
+def _by_segment(all_series: Ints, segments: Ints, sentinel: int) -> Ints:
     """Series of each row, shape (D + 1, N): "all", whose number is `all_series`, and that of each
-    segment value, `nobody` without one.
+    segment value, `sentinel` without one.
 
     Dimensions in which no row has a value are left out.
     """
     values = segments[:, segments.any(axis=0)].T
-    return np.concatenate((all_series[None], np.where(values, all_series + values, nobody)))
+    return np.concatenate((all_series[None], np.where(values, all_series + values, sentinel)))
 
 
 def _count_columns(packed: Ints, pane: Ints, amount: Ints) -> dict[str, NDArray[np.generic]]:

@@ -1,23 +1,24 @@
-"""What a prediction, a change of its outcome, and a row that changes nothing add to the three
-lanes.
+"""Counts of the three lanes: what a prediction, a change of its label, and a row without effect
+add.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+from typing import Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from driftline.schemas.settings import Config
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 from driftline.streams import lanes
 from driftline.streams.columns import PredictionColumns
 from driftline.streams.join.batch_rows import Predictions
 from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.feature_counts import summarised
 from driftline.streams.join.increments import Increments, Ints, Rows
+from driftline.streams.join.label_changes import LabelChanges
+from driftline.streams.join.late_rows import LateRow, LateRows
 from driftline.streams.lanes import (
     ARRIVALS,
     COUNTER_CODES,
@@ -33,76 +34,43 @@ from driftline.streams.summaries.loglinear import bin_of
 _MICROSECONDS = 1_000.0
 
 
-class Changes(msgspec.Struct, gc=False):
-    """Changes of the label in force, columns of shape (N,), `segments` (N, D);
+class LaneCounts:
+    """Counts of one batch.
 
-    `sign` -1 takes back what was counted before.
+    Attributes
+    ----------
+    has_arrivals
+        Whether the arrivals lane is configured.
+    increments
+        The counts.
+    late_rows
+        The rows that were counted as late, dropped or unmatched, for the log.
     """
 
-    name: Ints
-    segments: Ints
-    timestamp_ms: Ints
-    predicted: Ints
-    score: Ints
-    hashes: NDArray[np.uint64]
-    known_ms: Ints
-    delay_ms: Ints
-    old: Ints
-    new: Ints
-    first: NDArray[np.bool_]
-    sign: Ints
-
-    @classmethod
-    def of(cls, rows: Sequence[tuple[Any, ...]], dimensions: int) -> Self:
-        """From tuples in the order of the columns."""
-        columns = list(zip(*rows, strict=True)) if rows else [()] * 12
-        timestamp, predicted, score, known, delay, old, new = (
-            np.array(c, np.int64) for c in columns[2:5] + columns[6:10]
-        )
-        return cls(
-            name=np.array(columns[0], np.int64),
-            segments=np.array(columns[1], np.int64).reshape(len(rows), dimensions),
-            timestamp_ms=timestamp,
-            predicted=predicted,
-            score=score,
-            hashes=np.array(columns[5], np.uint64),
-            known_ms=known,
-            delay_ms=delay,
-            old=old,
-            new=new,
-            first=np.array(columns[10], np.bool_),
-            sign=np.array(columns[11], np.int64),
-        )
-
-
-class Counting:
-    """Fills the increments of one batch."""
-
-    def __init__(self, config: Config, texts: CodeBook) -> None:
+    def __init__(self, config: Config, book: CodeBook) -> None:
         self._config = config
-        self._texts = texts
+        self._book = book
         self._lanes = {lane for lane, name in enumerate(lanes.LANE_NAMES) if name in config.lanes}
-        self.arrivals = ARRIVALS in self._lanes
+        self.has_arrivals = ARRIVALS in self._lanes
         self.increments = Increments(config.pane_ms)
+        self.late_rows = LateRows()
 
     def predictions(self, rows: Predictions, columns: PredictionColumns) -> None:
-        """Predictions that are new: traffic where in time, decisions at the rung of their own
+        """Count new predictions: in traffic those in time, in decisions all at the rung of their
         lateness.
         """
         if not len(rows):
             return
         if DECISIONS in self._lanes:
             at = np.flatnonzero(rows.predicted != NO_LABEL)
-            rung = self._texts.rung_of(rows.lateness_ms[at], rows.name[at])
+            rung = self._book.rung_of(rows.lateness_ms[at], rows.name[at])
             counted = self._rows(
                 DECISIONS, rows.name[at], rows.segments[at], rows.timestamp_ms[at], rung
             )
             counted.count(lanes.COUNT, 0, COUNTER_CODES["predictions"])
         late = rows.lateness_ms > 0
         if any_true(late):
-            self.counter(
-                "late_predictions", rows.name[late], rows.segments[late], rows.floor_ms[late]
-            )
+            self.add_late("late_prediction", rows, np.flatnonzero(late), rows.floor_ms, columns)
         if TRAFFIC in self._lanes:
             self._traffic(rows.take(np.flatnonzero(~late)) if any_true(late) else rows, columns)
 
@@ -125,19 +93,69 @@ class Counting:
         unscored = ~scored & (rows.predicted != NO_LABEL)
         if any_true(unscored):
             counted.count(lanes.PREDICTED, rows.predicted, 0, where=unscored)
-        self.increments.add_features(*summarised(rows, columns.features, self._texts, self._config))
+        self.increments.add_features(*summarised(rows, columns.features, self._book, self._config))
 
-    def changes(self, rows: Changes) -> None:
-        """Changes of outcomes.
+    def add_late(
+        self,
+        reason: Literal["late_prediction", "dropped_prediction"],
+        rows: Predictions,
+        at: Ints,
+        limit_ms: Ints,
+        columns: PredictionColumns,
+    ) -> None:
+        """Count the predictions at the indexes `at`, whose event times are before `limit_ms`."""
+        counter = f"{reason}s"
+        self.counter(counter, rows.name[at], rows.segments[at], rows.floor_ms[at])
 
-        In decisions the old label is taken back and the new one counted at the rung of the delay;
-        arrivals only has what truths say when they come, so it counts the new label.
+        def example() -> LateRow:
+            i = at[0]
+            return LateRow(
+                reason=reason,
+                count=len(at),
+                topic=PREDICTIONS,
+                prediction_id=rows.keys[i].decode(),
+                offset=int(columns.offset[rows.at[i]]),
+                event_ms=int(rows.timestamp_ms[i]),
+                known_ms=int(rows.timestamp_ms[i]),
+                watermark_ms=int(rows.floor_ms[i]) + self._config.prediction_grace_ms,
+                limit_ms=int(limit_ms[i]),
+            )
+
+        self.late_rows.add(reason, len(at), example)
+
+    def add_unmatched(
+        self, count: int, key: bytes, event_ms: int, known_ms: int, reached_ms: int
+    ) -> None:
+        """Note `count` truths whose park time ended; `counter` counts them. The other parameters
+        are those of the first one, and the frontier.
+        """
+        self.late_rows.add(
+            "unmatched_truth",
+            count,
+            lambda: LateRow(
+                reason="unmatched_truth",
+                count=count,
+                topic=GROUND_TRUTH,
+                prediction_id=key.decode(),
+                offset=None,
+                event_ms=event_ms,
+                known_ms=known_ms,
+                watermark_ms=reached_ms,
+                limit_ms=known_ms + self._config.park_ms,
+            ),
+        )
+
+    def changes(self, rows: LabelChanges) -> None:
+        """Count changes of labels.
+
+        In decisions the old label is taken back and the new one counted at the rung of the delay.
+        In arrivals a label counts when it arrives and is never taken back.
         """
         if not len(rows.name):
             return
         new, old = rows.new != NO_LABEL, rows.old != NO_LABEL
         if DECISIONS in self._lanes:
-            rung = self._texts.rung_of(rows.delay_ms, rows.name)
+            rung = self._book.rung_of(rows.delay_ms, rows.name)
             counted = self._rows(DECISIONS, rows.name, rows.segments, rows.timestamp_ms, rung)
             self._labels(counted, rows, rows.new, rows.sign, new)
             if any_true(old):
@@ -149,24 +167,25 @@ class Counting:
                     lanes.COUNT, 0, COUNTER_CODES["corrected"], rows.sign, ~rows.first & new
                 )
                 counted.count(lanes.COUNT, 0, COUNTER_CODES["retracted"], rows.sign, ~new)
-        if self.arrivals:
+        if self.has_arrivals:
             self._rows(ARRIVALS, rows.name, rows.segments, rows.known_ms).count(
                 lanes.CELLS, rows.new, rows.predicted, rows.sign, new
             )
-            at = np.flatnonzero(rows.first & self._texts.has_last_n[rows.name])
-            recent = (
-                rows.known_ms[at],
-                rows.hashes[at],
-                rows.new[at],
-                rows.predicted[at],
-                rows.sign[at],
+            at = np.flatnonzero(rows.first & self._book.has_last_n[rows.name])
+            self.increments.add_recent(
+                name=rows.name[at],
+                segments=rows.segments[at],
+                time=rows.known_ms[at],
+                hashes=rows.hashes[at],
+                actual=rows.new[at],
+                predicted=rows.predicted[at],
+                sign=rows.sign[at],
             )
-            self.increments.add_recent(rows.name[at], rows.segments[at], *recent)
 
     def _labels(
-        self, counted: Rows, rows: Changes, label: Ints, sign: Ints, has: NDArray[np.bool_]
+        self, counted: Rows, rows: LabelChanges, label: Ints, sign: Ints, has: NDArray[np.bool_]
     ) -> None:
-        """Cells and scores of rows that have a label; an id is in the fit half if its hash is even,
+        """Count cells and scores of the rows in `has`; an id is in the fit half if its hash is even,
         else in the hold-out half.
         """
         counted.count(lanes.CELLS, label, rows.predicted, sign, has)
@@ -189,8 +208,8 @@ class Counting:
     def counter(
         self, counter: str, name: Ints, segments: Ints, time_ms: Ints, sign: Ints | None = None
     ) -> None:
-        """Count rows in the arrivals lane at the time at which they came to nothing."""
-        if self.arrivals:
+        """Count rows without effect in the arrivals lane, at the times `time_ms`."""
+        if self.has_arrivals:
             self._rows(ARRIVALS, name, segments, time_ms).count(
                 lanes.COUNT, 0, COUNTER_CODES[counter], sign
             )

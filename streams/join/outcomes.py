@@ -1,8 +1,7 @@
-"""Joined rows for the `outcomes` topic: one record for each new label of a prediction, and for each
-change of it.
+"""Records of the `outcomes` topic: one for each new label of a prediction and each change of it.
 
-In the order of the rows that led to them. A truth that arrives out of order may move a change in
-time; the change is then told again.
+They come in the order of the rows that led to them. A truth that arrives out of order may move a
+change in time; the change is then emitted again.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from driftline.streams.stage import Record
 
 
 class OutcomeChange(NamedTuple):
-    """One change of the label in force, with the rank of the row that led to it and the id."""
+    """A change of the label in force, with the id and the rank of the row that led to it."""
 
     rank: int
     name: int
@@ -35,42 +34,40 @@ class OutcomeChange(NamedTuple):
     first: bool
 
 
-def outcome_records(told: list[OutcomeChange], texts: CodeBook, config: Config) -> list[Record]:
-    """The records, by rank, then by model and version."""
-    found = [(row, _outcome(row, texts, config)) for row in told]
-    found.sort(key=lambda pair: (pair[0].rank, texts.names[pair[0].name], pair[0].known_ms))
-    return [Record(OUTCOMES, value, row.rank) for row, value in found]
+def outcome_records(changes: list[OutcomeChange], book: CodeBook, config: Config) -> list[Record]:
+    """Records by rank, then by model and version."""
+    changes = sorted(changes, key=lambda row: (row.rank, book.names[row.name], row.known_ms))
+    return [Record(OUTCOMES, _outcome(row, book, config), row.rank) for row in changes]
 
 
-def _outcome(row: OutcomeChange, texts: CodeBook, config: Config) -> Outcome:
-    model, version = texts.names[row.name]
+def _outcome(row: OutcomeChange, book: CodeBook, config: Config) -> Outcome:
+    model, version = book.names[row.name]
     settings = config.for_model(model)
     positive = settings.positive_label
-    label = None if row.new == NO_LABEL else texts.labels.names[row.new]
+    label = None if row.new == NO_LABEL else book.labels.names[row.new]
     predicted = (
         None
         if row.predicted in (PREDICTED_POSITIVE, PREDICTED_NEGATIVE)
-        else texts.labels.names[row.predicted]
+        else book.labels.names[row.predicted]
     )
     if row.predicted == PREDICTED_POSITIVE:
         predicted = positive
-    # Of a label that follows from the score, only the configured positive one is known by name
-    # here.
-    known = positive is not None or predicted is not None
-    said_positive = row.predicted == PREDICTED_POSITIVE or (
+    # A label that follows from the score has a name only if the positive label is configured.
+    is_known = positive is not None or predicted is not None
+    is_positive = row.predicted == PREDICTED_POSITIVE or (
         predicted is not None and predicted == positive
     )
     correct = None
-    if label is not None and known:
+    if label is not None and is_known:
         correct = (
-            said_positive == (label == positive)
+            is_positive == (label == positive)
             if row.predicted >= PREDICTED_POSITIVE
             else predicted == label
         )
     correction: Literal["corrected", "retracted"] | None = None
     if not row.first:
         correction = "retracted" if row.new == NO_LABEL else "corrected"
-    segments = [texts.segments.names[code - 1].partition("=") for code in row.segments if code]
+    segments = [book.segments.names[code - 1].partition("=") for code in row.segments if code]
     return Outcome(
         prediction_id=row.key.decode(),
         model_name=model,
@@ -83,7 +80,7 @@ def _outcome(row: OutcomeChange, texts: CodeBook, config: Config) -> Outcome:
         delay_ms=row.delay_ms,
         score=row.score / SCORE_SCALE if row.score >= 0 else None,
         segment={dimension: value for dimension, _, value in segments},
-        cell=_cell(correct, said_positive, label, predicted, positive),
+        cell=_cell(correct, is_positive, label, predicted, positive),
         maturity=next((rung.name for rung in settings.maturity if row.delay_ms <= rung.ms), None),
         correction=correction,
     )
@@ -91,7 +88,7 @@ def _outcome(row: OutcomeChange, texts: CodeBook, config: Config) -> Outcome:
 
 def _cell(
     correct: bool | None,
-    said_positive: bool,
+    is_positive: bool,
     label: str | None,
     predicted: str | None,
     positive: str | None,
@@ -100,4 +97,4 @@ def _cell(
         return None
     if positive is None:
         return f"{label}>{predicted}"
-    return ("t" if correct else "f") + ("p" if said_positive else "n")
+    return ("t" if correct else "f") + ("p" if is_positive else "n")

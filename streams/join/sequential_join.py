@@ -1,19 +1,21 @@
-"""The join for one id at a time: everything that is not an ordinary row of a batch.
+"""The join of one id at a time, for every row that the batch join leaves out.
 
-Duplicates, conflicts, corrections, retractions, truths that came first, ids that several models
-share, and rows that come after their id was forgotten. The outcome follows from `entry.py`; what
-changed against before is counted.
+Duplicates, conflicts, corrections, retractions, several truths or models for one id, and rows that
+come after their id has expired. The outcome of an entry follows from `entry.py`; the difference
+between before and after a row is counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 
 from driftline.schemas.settings import Config
+from driftline.schemas.topics import GROUND_TRUTH
 from driftline.streams.hashing import id_hashes
 from driftline.streams.join.batch_rows import Predictions, Truths
 from driftline.streams.join.code_book import CodeBook
@@ -21,39 +23,81 @@ from driftline.streams.join.entry import (
     NO_FINGERPRINT,
     Entry,
     PredictionPart,
+    Resolution,
     TruthPart,
     dump,
     layout_for,
     load,
-    outcome,
-    prediction_due_ms,
+    prediction_expires_ms,
+    resolve,
 )
 from driftline.streams.join.expiry_index import ExpiryIndex
-from driftline.streams.join.lane_counts import Changes, Counting
+from driftline.streams.join.label_changes import ChangeRow, LabelChanges
+from driftline.streams.join.lane_counts import LaneCounts
+from driftline.streams.join.late_rows import LateRow
 from driftline.streams.join.outcomes import OutcomeChange
 from driftline.streams.lanes import NO_LABEL
 from driftline.streams.stage import State
 
 
-class Found(msgspec.Struct, gc=False):
-    """What the join says of single rows: those accepted as new predictions, those that contradict
-    an accepted one, and outcomes.
+class JoinResult(msgspec.Struct, gc=False):
+    """What the join finds about the rows of a batch.
+
+    Attributes
+    ----------
+    accepted
+        Indexes of the new predictions, ascending.
+    conflicting
+        Indexes of predictions that contradict an accepted one.
+    outcomes
+        New labels of predictions, and changes of labels.
     """
 
     accepted: list[int]
     conflicting: list[int]
-    told: list[OutcomeChange]
+    outcomes: list[OutcomeChange]
+
+
+class Arrival(NamedTuple):
+    """One row of the batch: its rank, index among the rows of its topic, and the time at which it counts as
+    arrived (event time, but not before the watermark less the grace).
+    """
+
+    rank: int
+    is_truth: bool
+    row: int
+    arrived_ms: int
+
+
+class LateTruthRow(NamedTuple):
+    """A truth that came too late for one prediction, with what the counts need of both."""
+
+    name: int
+    segments: tuple[int, ...]
+    known_ms: int
+
+
+class Counted(NamedTuple):
+    """Everything that an entry adds to the counts."""
+
+    changes: list[ChangeRow]
+    late: list[LateTruthRow]
+
+
+_NOTHING = Counted([], [])
+_Row = TypeVar("_Row", ChangeRow, LateTruthRow)
 
 
 class SequentialJoin:
     """Entries of one partition, one at a time."""
 
-    def __init__(self, texts: CodeBook, due: ExpiryIndex, config: Config) -> None:
-        self._texts = texts
-        self._due = due
+    def __init__(self, book: CodeBook, index: ExpiryIndex, config: Config) -> None:
+        self._book = book
+        self._index = index
         self._dimensions = len(config.segments)
         self._park_ms = config.park_ms
-        self._outcomes = config.outcomes
+        self._truth_grace_ms = config.truth_grace_ms
+        self._has_outcomes = config.outcomes
         self._layout = layout_for(self._dimensions)
 
     def apply(
@@ -61,80 +105,86 @@ class SequentialJoin:
         keys: dict[bytes, None],
         predictions: Predictions | None,
         truths: Truths | None,
-        counting: Counting,
+        counts: LaneCounts,
         state: State,
-    ) -> Found:
+    ) -> JoinResult:
         """Apply all rows of the ids `keys` in the order in which they were read."""
-        rows: dict[bytes, list[tuple[int, bool, int, int]]] = {key: [] for key in keys}
-        for arrived, is_truth in ((predictions, False), (truths, True)):
-            if arrived is not None:
-                arrived_ms = np.maximum(arrived.timestamp_ms, arrived.floor_ms).tolist()
-                for i, (key, rank) in enumerate(
-                    zip(arrived.keys, arrived.rank.tolist(), strict=True)
-                ):
-                    if key in rows:
-                        rows[key].append((rank, is_truth, i, arrived_ms[i]))
-        accepted: list[int] = []
-        conflicting: list[int] = []
-        told: list[OutcomeChange] = []
-        changes: list[tuple[Any, ...]] = []
+        arrivals_of = _arrivals(keys, predictions, truths)
+        result = JoinResult([], [], [])
+        changes: list[tuple[ChangeRow, int]] = []
         entries: list[bytes] = []
-        for (key, its), encoded in zip(rows.items(), state.get_many(list(rows)), strict=True):
+        stored = state.get_many(list(arrivals_of))
+        for (key, arrivals), encoded in zip(arrivals_of.items(), stored, strict=True):
             entry = Entry([], []) if encoded is None else load(encoded, self._layout)
-            listed = due = self.due_ms(entry)
-            before = self._changes_of(key, entry)
-            for rank, is_truth, i, at_ms in sorted(its):
-                if due is not None and at_ms > due:
-                    self.bury(entry, counting, state)
-                    entry, before = Entry([], []), []
-                if is_truth and truths is not None:
-                    self._meet_truth(entry, truths, i, counting, state)
+            listed_ms = expires_ms = self.expires_ms(entry)
+            before = self._counted(key, entry)
+            for arrival in arrivals:
+                if expires_ms is not None and arrival.arrived_ms > expires_ms:
+                    self.expire(key, entry, arrival.arrived_ms, counts, state)
+                    entry, before = Entry([], []), _NOTHING
+                accepted = False
+                if arrival.is_truth and truths is not None:
+                    self._add_truth(entry, truths, arrival.row, counts, state)
                 elif predictions is not None:
-                    self._meet_prediction(entry, predictions, i, counting, accepted, conflicting)
-                due, after = self.due_ms(entry), self._changes_of(key, entry)
-                different, before = _difference(before, after), after
-                changes += different
-                if self._outcomes:
-                    new = (
-                        different
-                        if is_truth
-                        else self._one_by_one(key, entry)
-                        if i in accepted[-1:]
-                        else []
-                    )
-                    told += [
-                        OutcomeChange(rank, row[0], key, *row[1:5], *row[6:11])
-                        for row in new
-                        if len(row) > 4 and row[-1] > 0
-                    ]
+                    accepted = self._add_prediction(entry, predictions, arrival.row, counts, result)
+                expires_ms, after = self.expires_ms(entry), self._counted(key, entry)
+                changed = _difference(before.changes, after.changes)
+                self._count_late(key, entry, arrival, truths, before.late, after.late, counts)
+                before = after
+                changes += changed
+                if self._has_outcomes:
+                    if accepted:
+                        changed = self._changes_one_by_one(key, entry)
+                    if accepted or arrival.is_truth:
+                        result.outcomes += _outcome_changes(arrival.rank, key, changed)
             entries.append(dump(entry, self._is_in_force(entry), self._layout))
-            if due is not None and due != listed:
-                self._due.add([key], np.array([due], np.int64), state)
-        state.put_many(list(rows), entries)
-        self._count_changes(changes, counting)
-        return Found(accepted, conflicting, told)
+            if expires_ms is not None and expires_ms != listed_ms:
+                self._index.add([key], np.array([expires_ms], np.int64), state)
+        state.put_many(list(arrivals_of), entries)
+        counts.changes(LabelChanges.of(changes, self._dimensions))
+        return result
 
-    def _one_by_one(self, key: bytes, entry: Entry) -> list[tuple[Any, ...]]:
-        """What the truths of an entry change for its newest prediction, one after the other.
+    def expires_ms(self, entry: Entry) -> int | None:
+        """Time after which the whole entry expires, in ms; None for an empty entry."""
+        expires = [t.known_ms + self._park_ms for t in entry.truths if not t.met]
+        for p in entry.predictions:
+            resolution = self._resolved(p, entry.truths)
+            expires.append(prediction_expires_ms(p, resolution, self._book.horizons[p.name]))
+        return max(expires, default=None)
 
-        So outcomes are the same whether the prediction was read before its truths or after them.
+    def expire(
+        self, key: bytes, entry: Entry, reached_ms: int, counts: LaneCounts, state: State
+    ) -> None:
+        """Count predictions without a truth as expired and truths without a prediction as
+        unmatched.
+
+        They count at the time at which the entry expired, since panes before that may be complete.
+        `reached_ms` is the event time that the partition has reached.
         """
-        told: list[tuple[Any, ...]] = []
-        before: list[tuple[Any, ...]] = []
-        for count in range(1, len(entry.truths) + 1):
-            after = self._changes_of(key, Entry(entry.predictions[-1:], entry.truths[:count]))
-            told, before = told + _difference(before, after), after
-        return told
+        expires_ms = self.expires_ms(entry)
+        if expires_ms is None:
+            return
+        for p in entry.predictions:
+            if p.predicted == NO_LABEL:
+                continue
+            if self._resolved(p, entry.truths).first_known_ms is None:
+                self._count("expired", p.name, p.segments, expires_ms, 1, counts)
+        for t in entry.truths:
+            if not t.met:
+                no_segments = (0,) * self._dimensions
+                name = self._book.no_model(state)
+                self._count("unmatched", name, no_segments, expires_ms, 1, counts)
+                counts.add_unmatched(1, key, t.timestamp_ms, t.known_ms, reached_ms)
 
-    def _meet_prediction(
+    def _add_prediction(
         self,
         entry: Entry,
         rows: Predictions,
         i: int,
-        counting: Counting,
-        accepted: list[int],
-        conflicting: list[int],
-    ) -> None:
+        counts: LaneCounts,
+        result: JoinResult,
+    ) -> bool:
+        """Add a row to the entry; gives whether it is the first of its model version."""
         part = PredictionPart(
             int(rows.name[i]),
             int(rows.timestamp_ms[i]),
@@ -149,23 +199,26 @@ class SequentialJoin:
             entry.predictions.append(part)
             for truth in entry.truths:
                 truth.met = True
-            accepted.append(i)
-            return
-        repeated = same.fingerprint in (part.fingerprint, NO_FINGERPRINT)
-        if not repeated:
-            conflicting.append(i)
-        counter = "duplicate_predictions" if repeated else "conflicting_predictions"
-        self._count(
-            counter, part.name, part.segments, max(part.timestamp_ms, part.floor_ms), 1, counting
-        )
+            result.accepted.append(i)
+            return True
+        is_duplicate = same.fingerprint in (part.fingerprint, NO_FINGERPRINT)
+        if not is_duplicate:
+            result.conflicting.append(i)
+        counter = "duplicate_predictions" if is_duplicate else "conflicting_predictions"
+        arrived_ms = max(part.timestamp_ms, part.floor_ms)
+        self._count(counter, part.name, part.segments, arrived_ms, 1, counts)
+        return False
 
-    def _meet_truth(
-        self, entry: Entry, rows: Truths, i: int, counting: Counting, state: State
+    def _add_truth(
+        self, entry: Entry, rows: Truths, i: int, counts: LaneCounts, state: State
     ) -> None:
-        revision, label, timestamp_ms, known_ms = (
-            int(c[i]) for c in (rows.revision, rows.label, rows.timestamp_ms, rows.known_ms)
+        part = TruthPart(
+            revision=int(rows.revision[i]),
+            label=int(rows.label[i]),
+            timestamp_ms=int(rows.timestamp_ms[i]),
+            known_ms=int(rows.known_ms[i]),
+            met=bool(entry.predictions),
         )
-        part = TruthPart(revision, label, timestamp_ms, known_ms, met=bool(entry.predictions))
         same = next(
             (t for t in entry.truths if (t.revision, t.label) == (part.revision, part.label)), None
         )
@@ -174,51 +227,100 @@ class SequentialJoin:
             return
         same.timestamp_ms = min(same.timestamp_ms, part.timestamp_ms)
         same.known_ms = min(same.known_ms, part.known_ms)
-        self._count(
-            "duplicate_truths",
-            self._texts.no_model(state),
-            (0,) * self._dimensions,
-            part.known_ms,
-            1,
-            counting,
-        )
+        name, no_segments = self._book.no_model(state), (0,) * self._dimensions
+        self._count("duplicate_truths", name, no_segments, part.known_ms, 1, counts)
 
-    def _changes_of(self, key: bytes, entry: Entry) -> list[tuple[Any, ...]]:
-        """Everything that the entry has counted, without sign: changes of outcomes, and late truths
-        with two columns.
+    def _changes_one_by_one(self, key: bytes, entry: Entry) -> list[tuple[ChangeRow, int]]:
+        """Changes that the truths of an entry make for its newest prediction, truth after truth.
+
+        So outcomes are the same whether the prediction was read before its truths or after them.
         """
-        found: list[tuple[Any, ...]] = []
-        hashed = int(id_hashes([key])[0])
-        for p in entry.predictions:
-            if p.predicted == NO_LABEL or not entry.truths:
-                continue
-            result = outcome(
-                p, entry.truths, self._texts.horizons[p.name], self._texts.labels.names
-            )
-            for c in result.changes:
-                found.append(
-                    (
-                        p.name,
-                        p.segments,
-                        p.timestamp_ms,
-                        p.predicted,
-                        p.score,
-                        hashed,
-                        c.known_ms,
-                        c.delay_ms,
-                        c.old,
-                        c.new,
-                        c.first,
-                    )
-                )
-            found += [(p.name, p.segments, known_ms) for known_ms in result.late_known_ms]
-        return found
+        changes: list[tuple[ChangeRow, int]] = []
+        before = _NOTHING
+        for count in range(1, len(entry.truths) + 1):
+            after = self._counted(key, Entry(entry.predictions[-1:], entry.truths[:count]))
+            changes += _difference(before.changes, after.changes)
+            before = after
+        return changes
 
-    def _count_changes(self, changes: list[tuple[Any, ...]], counting: Counting) -> None:
-        counting.changes(Changes.of([row for row in changes if len(row) > 4], self._dimensions))
-        for row in changes:
-            if len(row) == 4:
-                self._count("late_truths", row[0], row[1], row[2], row[3], counting)
+    def _counted(self, key: bytes, entry: Entry) -> Counted:
+        if not entry.predictions or not entry.truths:
+            return _NOTHING
+        hashed = int(id_hashes([key])[0])
+        changes: list[ChangeRow] = []
+        late: list[LateTruthRow] = []
+        for p in entry.predictions:
+            if p.predicted == NO_LABEL:
+                continue
+            resolution = self._resolved(p, entry.truths)
+            changes += [
+                ChangeRow(
+                    name=p.name,
+                    segments=p.segments,
+                    timestamp_ms=p.timestamp_ms,
+                    predicted=p.predicted,
+                    score=p.score,
+                    hashed=hashed,
+                    known_ms=change.known_ms,
+                    delay_ms=change.delay_ms,
+                    old=change.old,
+                    new=change.new,
+                    first=change.first,
+                )
+                for change in resolution.changes
+            ]
+            late += [LateTruthRow(p.name, p.segments, t.known_ms) for t in resolution.late]
+        return Counted(changes, late)
+
+    def _count_late(
+        self,
+        key: bytes,
+        entry: Entry,
+        arrival: Arrival,
+        truths: Truths | None,
+        before: list[LateTruthRow],
+        after: list[LateTruthRow],
+        counts: LaneCounts,
+    ) -> None:
+        for row, sign in _difference(before, after):
+            self._count("late_truths", row.name, row.segments, row.known_ms, sign, counts)
+            if sign > 0:
+                example = partial(self._late_truth, key, entry, row, sign, arrival, truths)
+                counts.late_rows.add("late_truth", sign, example)
+
+    def _late_truth(
+        self,
+        key: bytes,
+        entry: Entry,
+        row: LateTruthRow,
+        count: int,
+        arrival: Arrival,
+        truths: Truths | None,
+    ) -> LateRow:
+        """The example of a truth that became late with `arrival`, which may be another row."""
+        prediction = next(p for p in entry.predictions if p.name == row.name)
+        late = next(
+            late
+            for late in self._resolved(prediction, entry.truths).late
+            if late.known_ms == row.known_ms
+        )
+        offset, watermark_ms = None, arrival.arrived_ms
+        if arrival.is_truth and truths is not None:
+            i = arrival.row
+            watermark_ms = int(truths.floor_ms[i]) + self._truth_grace_ms
+            if (truths.revision[i], truths.label[i]) == (late.truth.revision, late.truth.label):
+                offset = int(truths.offset[i])
+        return LateRow(
+            reason="late_truth",
+            count=count,
+            topic=GROUND_TRUTH,
+            prediction_id=key.decode(),
+            offset=offset,
+            event_ms=late.truth.timestamp_ms,
+            known_ms=late.known_ms,
+            watermark_ms=watermark_ms,
+            limit_ms=late.limit_ms,
+        )
 
     def _count(
         self,
@@ -227,10 +329,10 @@ class SequentialJoin:
         segments: Sequence[int],
         time_ms: int,
         sign: int,
-        counting: Counting,
+        counts: LaneCounts,
     ) -> None:
-        one = np.array(segments, np.int64).reshape(1, self._dimensions)
-        counting.counter(counter, np.array([name]), one, np.array([time_ms]), np.array([sign]))
+        one_row = np.array(segments, np.int64).reshape(1, self._dimensions)
+        counts.counter(counter, np.array([name]), one_row, np.array([time_ms]), np.array([sign]))
 
     def _is_in_force(self, entry: Entry) -> bool:
         """Whether the one truth of the one prediction, where the entry has just these, counts and
@@ -238,51 +340,62 @@ class SequentialJoin:
         """
         if len(entry.predictions) != 1 or len(entry.truths) != 1:
             return True
-        p = entry.predictions[0]
-        result = outcome(p, entry.truths, self._texts.horizons[p.name], self._texts.labels.names)
-        return bool(result.changes) and p.predicted != NO_LABEL
+        (p,) = entry.predictions
+        return bool(self._resolved(p, entry.truths).changes) and p.predicted != NO_LABEL
 
-    def due_ms(self, entry: Entry) -> int | None:
-        """When the last part of the entry may be forgotten; None for an empty entry."""
-        due = [t.known_ms + self._park_ms for t in entry.truths if not t.met]
-        for p in entry.predictions:
-            horizons = self._texts.horizons[p.name]
-            due.append(
-                prediction_due_ms(
-                    p, outcome(p, entry.truths, horizons, self._texts.labels.names), horizons
-                )
-            )
-        return max(due, default=None)
-
-    def bury(self, entry: Entry, counting: Counting, state: State) -> None:
-        """Count what an entry ends as, at its due time: the panes of what was due before may be
-        complete by then.
-        """
-        due_ms = self.due_ms(entry)
-        if due_ms is None:
-            return
-        for p in entry.predictions:
-            found = outcome(p, entry.truths, self._texts.horizons[p.name], self._texts.labels.names)
-            if p.predicted != NO_LABEL and found.first_known_ms is None:
-                self._count("expired", p.name, p.segments, due_ms, 1, counting)
-        for t in entry.truths:
-            if not t.met:
-                self._count(
-                    "unmatched",
-                    self._texts.no_model(state),
-                    (0,) * self._dimensions,
-                    due_ms,
-                    1,
-                    counting,
-                )
+    def _resolved(self, prediction: PredictionPart, truths: Sequence[TruthPart]) -> Resolution:
+        horizons = self._book.horizons[prediction.name]
+        return resolve(prediction, truths, horizons, self._book.labels.names)
 
 
-def _difference(
-    before: list[tuple[Any, ...]], after: list[tuple[Any, ...]]
-) -> list[tuple[Any, ...]]:
-    """What `after` counts and `before` did not with sign 1, and the reverse with sign -1."""
-    counts: dict[tuple[Any, ...], int] = {}
+def _arrivals(
+    keys: dict[bytes, None], predictions: Predictions | None, truths: Truths | None
+) -> dict[bytes, list[Arrival]]:
+    """Rows of each id in `keys`, by rank."""
+    arrivals: dict[bytes, list[Arrival]] = {key: [] for key in keys}
+    for rows, is_truth in ((predictions, False), (truths, True)):
+        if rows is None:
+            continue
+        arrived_ms = np.maximum(rows.timestamp_ms, rows.floor_ms).tolist()
+        for i, (key, rank) in enumerate(zip(rows.keys, rows.rank.tolist(), strict=True)):
+            if key in arrivals:
+                arrivals[key].append(Arrival(rank, is_truth, i, arrived_ms[i]))
+    for of_key in arrivals.values():
+        of_key.sort()
+    return arrivals
+
+
+def _difference(before: list[_Row], after: list[_Row]) -> list[tuple[_Row, int]]:
+    """Rows that `after` has more often than `before`, with how often, and the reverse with a
+    negative number.
+    """
+    if before == after:
+        return []
+    counts: dict[_Row, int] = {}
     for rows, sign in ((before, -1), (after, 1)):
         for row in rows:
             counts[row] = counts.get(row, 0) + sign
-    return [(*row, count) for row, count in counts.items() if count]
+    return [(row, count) for row, count in counts.items() if count]
+
+
+def _outcome_changes(
+    rank: int, key: bytes, changes: list[tuple[ChangeRow, int]]
+) -> list[OutcomeChange]:
+    return [
+        OutcomeChange(
+            rank=rank,
+            name=row.name,
+            key=key,
+            segments=row.segments,
+            timestamp_ms=row.timestamp_ms,
+            predicted=row.predicted,
+            score=row.score,
+            known_ms=row.known_ms,
+            delay_ms=row.delay_ms,
+            old=row.old,
+            new=row.new,
+            first=row.first,
+        )
+        for row, sign in changes
+        if sign > 0
+    ]

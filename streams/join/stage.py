@@ -1,12 +1,11 @@
-"""The way of one batch through stage 1, for one partition.
+"""Stage 1 of one partition: joins predictions and truths by id and counts what each batch adds.
 
-Reads predictions and truths, joins them by id, and sends what the batch added to the counts. What
-the counts mean over all partitions and time is stage 2.
+Adding up partitions and panes, windows and metrics are stage 2.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,25 +17,40 @@ from driftline.streams.columns import PredictionColumns
 from driftline.streams.join.batch_join import BatchJoin
 from driftline.streams.join.batch_rows import Predictions, Truths
 from driftline.streams.join.code_book import CodeBook
-from driftline.streams.join.expiry import Ending
-from driftline.streams.join.expiry_index import ExpiryIndex
-from driftline.streams.join.lane_counts import Counting
+from driftline.streams.join.entry import ENTRY_FORMAT
+from driftline.streams.join.expiry import Expiry
+from driftline.streams.join.expiry_index import INDEX_FORMAT, ExpiryIndex
+from driftline.streams.join.lane_counts import LaneCounts
+from driftline.streams.join.late_rows import LATE_ROWS
 from driftline.streams.join.outcomes import outcome_records
-from driftline.streams.join.sequential_join import SequentialJoin
+from driftline.streams.join.sequential_join import JoinResult, SequentialJoin
 from driftline.streams.join.state_keys import NO_ID
 from driftline.streams.masks import any_true
 from driftline.streams.partial import Watermarks
 from driftline.streams.stage import Batch, Record, State
 
 _WATERMARKS: Final = NO_ID + b"w"
+MARKS_FORMAT: Final = 1
+STATE_FORMAT: Final = (ENTRY_FORMAT, INDEX_FORMAT, MARKS_FORMAT)
+"""Formats of what the stage keeps; a state with others cannot be read."""
 
 
 class Marks(msgspec.Struct, array_like=True, frozen=True):
-    """Watermarks of both topics in ms, the frontiers that were last sent, and when the recorded log
-    ended, None before its end.
+    """How far a partition has come.
+
+    Attributes
+    ----------
+    version
+        MARKS_FORMAT.
+    prediction_ms, truth_ms
+        Watermarks of both topics.
+    sent
+        Panes of both frontiers when watermarks were last emitted.
+    ended_ms
+        Largest event time of the recorded log, None before its end.
     """
 
-    version: int = 1
+    version: int = MARKS_FORMAT
     prediction_ms: int = 0
     truth_ms: int = 0
     sent: tuple[int, int] = (-1, -1)
@@ -47,157 +61,180 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Marks).decode
 
 
+class _Parts(NamedTuple):
+    """The parts of the stage that are built from the state."""
+
+    book: CodeBook
+    expiry_index: ExpiryIndex
+    join: BatchJoin
+    expiry: Expiry
+
+
 class Join:
-    """Stage 1 of one partition. What it keeps between calls it can rebuild from the state; after a
-    failed commit take a new one.
+    """Stage 1 of one partition.
+
+    What it keeps between calls follows from the state. After a failed commit the driver needs a new
+    one.
 
     Parameters
     ----------
     partition, partitions
-        Number of the partition of the inputs, and how many there are.
-    homes
-        Partitions of `window-partials`: models of the same one share a partial.
+        Number of the partition of the input topics, and how many there are.
+    target_partitions
+        Number of partitions of `window-partials`: models of the same one share a partial.
     """
 
     name = "join"
     inputs: tuple[str, ...] = (PREDICTIONS, GROUND_TRUTH, TICKS)
 
-    def __init__(self, config: Config, partition: int, partitions: int, homes: int = 1) -> None:
+    def __init__(
+        self, config: Config, partition: int, partitions: int, target_partitions: int = 1
+    ) -> None:
         self._config = config
-        self._homes = homes
+        self._target_partitions = target_partitions
         self._partition = partition
         self._partitions = partitions
-        self._opened: tuple[CodeBook, ExpiryIndex, BatchJoin, Ending] | None = None
+        self._opened: _Parts | None = None
         self._at_rest = False
 
     @property
     def at_rest(self) -> bool:
-        """False while entries that are due wait to be forgotten, or nothing has been processed yet:
-        another call would change something.
+        """Whether another call without rows would change nothing.
+
+        False before the first call and while entries wait to expire.
         """
         return self._at_rest
 
     def marks(self, state: State) -> Marks:
         """How far the partition has come."""
-        written = state.get(_WATERMARKS)
-        return Marks() if written is None else _decode(written)
+        stored = state.get(_WATERMARKS)
+        return Marks() if stored is None else _decode(stored)
 
     def process(self, batch: Batch, state: State, /) -> list[Record]:
-        """Join a batch; gives dead letters, outcomes, a partial for each home, and watermarks where
-        a frontier entered a new pane.
+        """Join a batch.
+
+        Returns
+        -------
+        list of Record
+            Dead letters of conflicting predictions, outcomes, one partial for each target partition
+            that gains something, watermarks where a frontier entered a new pane, and the late rows
+            as a side output.
         """
         if self._opened is None:
-            texts, due = (
-                CodeBook(self._config, state, self._homes),
-                ExpiryIndex(self._config.pane_ms, state),
-            )
-            single = SequentialJoin(texts, due, self._config)
-            self._opened = (
-                texts,
-                due,
-                BatchJoin(texts, due, single, self._config),
-                Ending(texts, due, single, self._config),
-            )
-        texts, due, join, ending = self._opened
+            self._opened = self._open(state)
+        book, index, join, expiry = self._opened
         marks = self.marks(state)
         prediction_ms, truth_ms = marks.prediction_ms, marks.truth_ms
-        counting = Counting(self._config, texts)
+        counts = LaneCounts(self._config, book)
         predictions = truths = None
         if batch.predictions is not None and len(batch.predictions):
-            arrived, prediction_ms = Predictions.of(
-                batch.predictions, prediction_ms, texts, self._config, state
+            rows, prediction_ms = Predictions.of(
+                batch.predictions, prediction_ms, book, self._config, state
             )
-            predictions = self._drop(arrived, texts, counting)
+            predictions = self._without_dropped(rows, batch.predictions, book, counts)
         if batch.ground_truth is not None and len(batch.ground_truth):
-            truths, truth_ms = Truths.of(batch.ground_truth, truth_ms, texts, self._config, state)
+            truths, truth_ms = Truths.of(batch.ground_truth, truth_ms, book, self._config, state)
+        result = join.apply(predictions, truths, counts, state)
         records: list[Record] = []
-        found = join.apply(predictions, truths, counting, state)
         if predictions is not None and batch.predictions is not None:
-            new = (
-                predictions
-                if len(found.accepted) == len(predictions)
-                else predictions.take(np.array(found.accepted, np.int64))
-            )
-            counting.predictions(new, batch.predictions)
-            records += [
-                self._conflict(batch.predictions, int(predictions.at[i]))
-                for i in sorted(found.conflicting)
-            ]
+            records += self._count_accepted(predictions, batch.predictions, result, counts)
         if batch.tick_ms is not None:
-            prediction_ms, truth_ms = (
-                max(prediction_ms, batch.tick_ms),
-                max(truth_ms, batch.tick_ms),
-            )
+            prediction_ms = max(prediction_ms, batch.tick_ms)
+            truth_ms = max(truth_ms, batch.tick_ms)
         reached_ms = min(
             prediction_ms - self._config.prediction_grace_ms, truth_ms - self._config.truth_grace_ms
         )
-        ending.forget(reached_ms, counting, state)
-        partials = counting.increments.partials(self._partition, texts)
-        records += outcome_records(found.told, texts, self._config)
+        expiry.expire(reached_ms, counts, state)
+        partials = counts.increments.partials(self._partition, book)
+        records += outcome_records(result.outcomes, book, self._config)
         records += [Record(WINDOW_PARTIALS, partial) for partial in partials]
+        records += [Record(LATE_ROWS, late_row) for late_row in counts.late_rows]
         ended_ms = marks.ended_ms if batch.ended_ms is None else batch.ended_ms
-        sent = self._announce(prediction_ms, truth_ms, due.first_ms(), marks, ended_ms, records)
-        state.put(_WATERMARKS, _encode(Marks(1, prediction_ms, truth_ms, sent, ended_ms)))
-        self._at_rest = not due.waits(reached_ms)
+        sent = self._announce(prediction_ms, truth_ms, index.first_ms(), marks, ended_ms, records)
+        state.put(
+            _WATERMARKS, _encode(Marks(MARKS_FORMAT, prediction_ms, truth_ms, sent, ended_ms))
+        )
+        self._at_rest = not index.has_ids(reached_ms)
         return records
 
-    def _drop(self, arrived: Predictions, texts: CodeBook, counting: Counting) -> Predictions:
-        """Without the predictions that come so late that their entry may have been forgotten:
-        nothing could tell a duplicate any more.
-        """
-        limit_ms = np.minimum(texts.label_horizon_ms, texts.correction_horizon_ms)[arrived.name]
-        dropped = arrived.lateness_ms > limit_ms
-        if not any_true(dropped):
-            return arrived
-        counting.counter(
-            "dropped_predictions",
-            arrived.name[dropped],
-            arrived.segments[dropped],
-            arrived.floor_ms[dropped],
+    def _open(self, state: State) -> _Parts:
+        book = CodeBook(self._config, state, self._target_partitions)
+        index = ExpiryIndex(self._config.pane_ms, state)
+        sequential = SequentialJoin(book, index, self._config)
+        return _Parts(
+            book,
+            index,
+            BatchJoin(book, index, sequential, self._config),
+            Expiry(book, index, sequential, self._config),
         )
-        return arrived.take(np.flatnonzero(~dropped))
+
+    def _without_dropped(
+        self, rows: Predictions, columns: PredictionColumns, book: CodeBook, counts: LaneCounts
+    ) -> Predictions:
+        """Drop the predictions that come so late that their entry may have expired: a duplicate
+        could not be recognised any more.
+        """
+        horizon_ms = np.minimum(book.label_horizon_ms, book.correction_horizon_ms)[rows.name]
+        dropped = rows.lateness_ms > horizon_ms
+        if not any_true(dropped):
+            return rows
+        limit_ms = rows.floor_ms - horizon_ms
+        counts.add_late("dropped_prediction", rows, np.flatnonzero(dropped), limit_ms, columns)
+        return rows.take(np.flatnonzero(~dropped))
+
+    def _count_accepted(
+        self,
+        rows: Predictions,
+        columns: PredictionColumns,
+        result: JoinResult,
+        counts: LaneCounts,
+    ) -> list[Record]:
+        """Count the new predictions; gives the dead letters of the conflicting ones."""
+        if len(result.accepted) < len(rows):
+            counts.predictions(rows.take(np.array(result.accepted, np.int64)), columns)
+        else:
+            counts.predictions(rows, columns)
+        return [self._conflict(columns, int(rows.at[i])) for i in sorted(result.conflicting)]
 
     def _announce(
         self,
         prediction_ms: int,
         truth_ms: int,
-        listed_from_ms: int | None,
+        first_expiry_ms: int | None,
         marks: Marks,
         ended_ms: int | None,
         records: list[Record],
     ) -> tuple[int, int]:
-        """Send the watermarks where a frontier that follows from them is in a new pane.
+        """Emit the watermarks where a frontier that follows from them is in a new pane; gives the
+        panes of both frontiers.
 
-        Entries that wait to be forgotten still count as expired or unmatched in the arrivals lane,
+        Entries that wait to expire will still count as expired or unmatched in the arrivals lane,
         so the watermark of truths, which that lane waits for, stays behind the first of them.
         """
-        pane_ms, graces_ms = (
-            self._config.pane_ms,
-            (self._config.prediction_grace_ms, self._config.truth_grace_ms),
+        pane_ms, prediction_grace_ms = self._config.pane_ms, self._config.prediction_grace_ms
+        truth_grace_ms = self._config.truth_grace_ms
+        if first_expiry_ms is not None:
+            truth_ms = min(truth_ms, first_expiry_ms + pane_ms + truth_grace_ms - 1)
+        panes = (
+            (prediction_ms - prediction_grace_ms) // pane_ms,
+            (truth_ms - truth_grace_ms) // pane_ms,
         )
-        if listed_from_ms is not None:
-            truth_ms = min(truth_ms, listed_from_ms + pane_ms + graces_ms[1] - 1)
-        panes = (prediction_ms - graces_ms[0]) // pane_ms, (truth_ms - graces_ms[1]) // pane_ms
         if panes != marks.sent or ended_ms != marks.ended_ms:
-            records.append(
-                Record(
-                    WINDOW_PARTIALS,
-                    Watermarks(
-                        self._partition, self._partitions, prediction_ms, truth_ms, ended_ms
-                    ),
-                )
+            watermarks = Watermarks(
+                self._partition, self._partitions, prediction_ms, truth_ms, ended_ms
             )
+            records.append(Record(WINDOW_PARTIALS, watermarks))
         return panes
 
     def _conflict(self, columns: PredictionColumns, at: int) -> Record:
-        """The dead letter of a prediction that contradicts the one that stands; its bytes are the
-        driver's to add.
+        """The dead letter of a prediction that contradicts an accepted one; the driver adds its
+        bytes.
         """
         text, offset = columns.ids[at].decode(), int(columns.offset[at])
         model, version = columns.names[columns.name[at]]
         error = (
-            f'{PREDICTIONS}@{offset}: prediction_id "{text}" of {model} {version} came before with other content; '
-            f"the first one stands, record sent to {PREDICTIONS}.dlq"
+            f'{PREDICTIONS}@{offset}: prediction_id "{text}" of {model} {version} came before with'
+            f" other content; the first one stands, record sent to {PREDICTIONS}.dlq"
         )
         reject = Reject(offset=offset, reason="conflict", error=error)
         return Record(f"{PREDICTIONS}.dlq", reject)

@@ -1,5 +1,5 @@
-"""What lies under which key in the state of stage 1: an entry under its id itself, everything else
-below NO_ID.
+"""Keys of the state of stage 1: an entry has its prediction id as its key, everything else a key
+that begins with NO_ID.
 """
 
 from typing import Final

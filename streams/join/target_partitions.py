@@ -1,5 +1,5 @@
-"""Rows of one batch, split by the partition that their models have after stage 1, as the partials
-carry them.
+"""Rows of one batch, split by target partition (the partition of `window-partials` of their
+model), as partials carry them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 
 
 def edges(ascending: Ints) -> Ints:
-    """Where each run of equal elements begins, and at last where the array ends."""
+    """Index at which each run of equal elements begins, and the length of the array."""
     border = np.empty(len(ascending) + 1, np.bool_)
     border[0] = border[-1] = True
     np.not_equal(ascending[1:], ascending[:-1], out=border[1:-1])
@@ -26,45 +26,45 @@ def edges(ascending: Ints) -> Ints:
 
 
 class ByTargetPartition:
-    """The series of a batch, numbered from 0 within each home that has any.
+    """The series of a batch, numbered from 0 within each target partition that has any.
 
     Parameters
     ----------
     series
-        Shape (S,), distinct numbers of series in ascending order; those of a home follow each
-        other.
-    home
-        Shape (S,), the home of each.
+        Shape (S,), distinct numbers of series in ascending order; those of a target partition
+        follow each other.
+    target
+        Shape (S,), the target partition of each.
     """
 
-    def __init__(self, series: Ints, home: Ints) -> None:
+    def __init__(self, series: Ints, target: Ints) -> None:
         self._series = series
-        self._edges = edges(home)
+        self._edges = edges(target)
 
     def series(self) -> list[list[int]]:
-        """The series of each home."""
+        """The series of each target partition."""
         numbers = self._series.tolist()
         return [numbers[start:end] for start, end in pairwise(self._edges.tolist())]
 
     def rows(self, series: Ints, columns: Columns) -> list[Columns]:
-        """Rows of each home; `series`, shape (N,), says whose a row is."""
+        """Rows of each target partition; `series`, shape (N,), is the series of each row."""
         if not len(series):
             return [{"series": series.astype(np.uint32), **columns}] * (len(self._edges) - 1)
-        # Most rows follow others of their series: what is looked up once a run is spread over it.
+        # Most rows follow others of their series: one look-up per run.
         runs = edges(series)
-        home, number = self._placed(series[runs[:-1]])
+        target, number = self._placed(series[runs[:-1]])
         ordered: Columns = {
             "series": np.repeat(number.astype(np.uint32), runs[1:] - runs[:-1]),
             **columns,
         }
-        if all_true(home[1:] >= home[:-1]):
-            bounds = runs[np.searchsorted(home, np.arange(len(self._edges)))]
+        if all_true(target[1:] >= target[:-1]):
+            bounds = runs[np.searchsorted(target, np.arange(len(self._edges)))]
         else:
-            home = np.repeat(home, np.diff(runs))
+            target = np.repeat(target, np.diff(runs))
             # The stable sort of 16-bit integers is a radix sort.
-            order = np.argsort(home.astype(np.uint16), kind="stable")
+            order = np.argsort(target.astype(np.uint16), kind="stable")
             ordered = {name: column[order] for name, column in ordered.items()}
-            bounds = np.searchsorted(home[order], np.arange(len(self._edges)))
+            bounds = np.searchsorted(target[order], np.arange(len(self._edges)))
         return [
             {name: column[start:end] for name, column in ordered.items()}
             for start, end in pairwise(bounds.tolist())
@@ -73,14 +73,14 @@ class ByTargetPartition:
     def features(
         self, summaries: FeatureTable, series: Ints, pane: Ints
     ) -> list[tuple[FeatureTable, Ints]]:
-        """The summaries of each home, which follow each other, and their panes;
+        """Summaries of each target partition, which follow each other, and their panes.
 
         `series` and `pane` have shape (R,).
         """
         if not len(series):
             return [(summaries, pane)] * (len(self._edges) - 1)
-        home, number = self._placed(series)
-        bounds = np.searchsorted(home, np.arange(len(self._edges))).tolist()
+        target, number = self._placed(series)
+        bounds = np.searchsorted(target, np.arange(len(self._edges))).tolist()
         tables = msgspec.structs.replace(summaries, series=number).split(bounds)
         return [
             (table.bounded(), pane[start:end])
@@ -88,9 +88,9 @@ class ByTargetPartition:
         ]
 
     def _placed(self, series: Ints) -> tuple[Ints, Ints]:
-        """Place of each row's home among those of the batch, and number of its series within the
-        home.
+        """Place of each row's target partition among those of the batch, and number of its series
+        within it.
         """
         at = np.searchsorted(self._series, series)
-        home = np.searchsorted(self._edges, at, side="right") - 1
-        return home, at - self._edges[home]
+        target = np.searchsorted(self._edges, at, side="right") - 1
+        return target, at - self._edges[target]

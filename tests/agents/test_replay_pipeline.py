@@ -102,7 +102,7 @@ def test_entries_that_expire_together_are_forgotten_in_slices_to_the_last(
     tmp_path: Path, sample: tuple[Config, Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, log, expected = sample
-    monkeypatch.setattr(expiry, "SLICE", 1)
+    monkeypatch.setattr(expiry, "MAX_EXPIRED", 1)
     run(log, tmp_path / "out", config, partitions=1, batch=2_000)
     assert written(tmp_path / "out") == expected
 

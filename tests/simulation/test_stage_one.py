@@ -61,27 +61,27 @@ def exclusive_rungs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def retractions_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome = driftline.streams.join.entry.outcome
+    resolve = driftline.streams.join.entry.resolve
 
     def skipping(prediction: Any, truths: Any, horizons: Any, labels: Any) -> Any:
-        return outcome(
+        return resolve(
             prediction, [truth for truth in truths if truth.label != NO_LABEL], horizons, labels
         )
 
-    monkeypatch.setattr(driftline.streams.join.sequential_join, "outcome", skipping)
+    monkeypatch.setattr(driftline.streams.join.sequential_join, "resolve", skipping)
 
 
 def revisions_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome = driftline.streams.join.entry.outcome
+    resolve = driftline.streams.join.entry.resolve
 
     def forgetful(prediction: Any, truths: Any, horizons: Any, labels: Any) -> Any:
         plain = [
             driftline.streams.join.entry.TruthPart(0, t.label, t.timestamp_ms, t.known_ms, t.met)
             for t in truths
         ]
-        return outcome(prediction, plain, horizons, labels)
+        return resolve(prediction, plain, horizons, labels)
 
-    monkeypatch.setattr(driftline.streams.join.sequential_join, "outcome", forgetful)
+    monkeypatch.setattr(driftline.streams.join.sequential_join, "resolve", forgetful)
 
 
 def copies_are_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def homes_of(partials: list[Partial]) -> list[int]:
 @given(sets=batches())
 def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any]) -> None:
     state = MemoryState()
-    texts = CodeBook(Config(segments=("country", "home")), state, homes=2)
+    texts = CodeBook(Config(segments=("country", "home")), state, target_partitions=2)
     codes = texts.codes_of_names(NAMES, state)
     by_dimension = [
         ints([0, *texts.codes_of_values(dimension, VALUES, state)])

@@ -323,7 +323,7 @@ def test_failed_prediction_without_label_counts_in_traffic_only() -> None:
 def test_watermarks_are_sent_when_a_frontier_enters_a_pane_and_wait_for_what_is_to_be_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(expiry, "SLICE", 1)
+    monkeypatch.setattr(expiry, "MAX_EXPIRED", 1)
     config, state = parse_config(SMALL), MemoryState()
     stage = Join(config, 0, 1)
     rows = [prediction(str(i), f"{DAY}0{i}:00:00Z") for i in range(3)]

@@ -1,0 +1,76 @@
+"""Late rows of one batch: their number by reason, and one example of each with the numbers that
+decided it.
+
+Counting late rows is `lane_counts.py`; logging them is the driver's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, Literal
+
+import msgspec
+
+LATE_ROWS: Final = "late-rows"
+"""Side output of stage 1: records for the driver's log, which are written to no topic."""
+
+Reason = Literal["late_prediction", "dropped_prediction", "late_truth", "unmatched_truth"]
+
+
+class LateRow(msgspec.Struct, kw_only=True, gc=False):
+    """The late rows of one batch and reason, with the first of them as an example.
+
+    Attributes
+    ----------
+    reason
+        - late_prediction: the event time is before the watermark less the grace. The row counts in
+          the decisions lane by its lateness, not in the traffic lane.
+        - dropped_prediction: the event time is so far behind that the entry of its id may have
+          expired. The row is dropped.
+        - late_truth: the truth is known after the label horizon of its prediction, or after the
+          correction horizon of the prediction's first truth. It changes no outcome.
+        - unmatched_truth: no prediction came within the park time.
+    count
+        Number of rows.
+    topic, offset, prediction_id
+        The example; `offset` is None where its row came in an earlier batch.
+    event_ms
+        Its event time.
+    known_ms
+        Its time that is compared with the limit: the event time of a prediction, the time from
+        which a truth counts as known, and for an unmatched truth the park time after that.
+    watermark_ms
+        Watermark of the topic when the row was judged; for an unmatched truth the frontier, since
+        both topics have to pass the limit.
+    limit_ms
+        The limit: a late or dropped prediction is before it, a late truth after it, and it is
+        before the frontier of an unmatched truth.
+    """
+
+    reason: Reason
+    count: int
+    topic: str
+    prediction_id: str
+    offset: int | None
+    event_ms: int
+    known_ms: int
+    watermark_ms: int
+    limit_ms: int
+
+
+class LateRows:
+    """Late rows of one batch, collected by reason."""
+
+    def __init__(self) -> None:
+        self._by_reason: dict[Reason, LateRow] = {}
+
+    def __iter__(self) -> Iterator[LateRow]:
+        return iter(self._by_reason.values())
+
+    def add(self, reason: Reason, count: int, example: Callable[[], LateRow]) -> None:
+        """Add `count` rows; `example` is called for the first of a reason."""
+        row = self._by_reason.get(reason)
+        if row is None:
+            self._by_reason[reason] = example()
+        else:
+            row.count += count
