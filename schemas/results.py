@@ -24,6 +24,7 @@ __all__ = [
     "Histogram",
     "Outcome",
     "Recommendation",
+    "ReferenceProfile",
     "RegistryCommand",
     "RegistryEffect",
     "RegistryEntry",
@@ -494,8 +495,8 @@ class RegistryEntry(Struct, kw_only=True, omit_defaults=True):
 
     Attributes
     ----------
-    reference
-        The profile that drift is measured against, and its name.
+    reference_id
+        Name of the profile in `reference-profiles` that drift is measured against.
     baselines
         Metrics to compare with, by maturity.
     revision
@@ -508,7 +509,6 @@ class RegistryEntry(Struct, kw_only=True, omit_defaults=True):
     revision: int
     threshold: float | None = None
     reference_id: str | None = None
-    reference: dict[str, Any] | None = None
     baselines: dict[str, dict[str, Any]] = {}
     registered_at: str | None = None
     deployed_at: str | None = None
@@ -524,3 +524,30 @@ class RegistryEntry(Struct, kw_only=True, omit_defaults=True):
     def key(self) -> str:
         """model/version."""
         return key_of((self.model_name, self.model_version))
+
+
+class ReferenceProfile(Struct, kw_only=True):
+    """A reference profile: the summaries that drift is measured against.
+
+    Registry entries name it by `reference_id`. A profile never changes: another one of the model
+    has another `reference_id`.
+
+    Attributes
+    ----------
+    created_at
+        Time of the command that recorded it.
+    span
+        Event time of its rows, start and end, end excluded; null for an uploaded profile.
+    profile
+        The summaries by segment and target.
+    """
+
+    model_name: str
+    reference_id: str
+    created_at: str
+    span: tuple[str, str] | None
+    profile: dict[str, Any]
+
+    def key(self) -> str:
+        """model/reference_id."""
+        return key_of((self.model_name, self.reference_id))

@@ -12,6 +12,7 @@ from driftline.schemas.results import (
     Histogram,
     Outcome,
     Recommendation,
+    ReferenceProfile,
     RegistryCommand,
     RegistryEffect,
     RegistryEntry,
@@ -32,6 +33,7 @@ __all__ = [
     "OUTCOMES",
     "PREDICTIONS",
     "RECOMMENDATIONS",
+    "REFERENCE_PROFILES",
     "REGISTRY",
     "REGISTRY_COMMANDS",
     "REGISTRY_EFFECTS",
@@ -58,6 +60,7 @@ REGISTRY_COMMANDS = "registry-commands"
 REGISTRY_EVENTS = "registry-events"
 REGISTRY_EFFECTS = "registry-effects"
 REGISTRY = "registry"
+REFERENCE_PROFILES = "reference-profiles"
 
 JOINED = (PREDICTIONS, GROUND_TRUTH, TICKS)
 """Input topics of stage 1; one task reads the same partition of each. All other topics are
@@ -169,6 +172,15 @@ def _table() -> dict[str, Topic]:
             "measure",
         ),
         (REGISTRY, _VERSION_KEY, RESULT_PARTITIONS, "compact", None, RegistryEntry, "registry"),
+        (
+            REFERENCE_PROFILES,
+            "model_name/reference_id",
+            RESULT_PARTITIONS,
+            "compact",
+            None,
+            ReferenceProfile,
+            "registry",
+        ),
     )
     return {
         name: Topic(

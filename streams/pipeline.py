@@ -10,7 +10,7 @@
                          │
       3 decide    rules, thresholds worth changing             ─► alerts, recommendations
                          │
-      4 registry  commands become events and the state         ─► registry-events, registry
+      4 registry  commands become events and the state         ─► registry-events, registry, reference-profiles
                   in force, which 2 and 3 read before the next pane
 
 A stage is a function of its batch and its state (`stage.py`). A driver in `agents` runs them, over
@@ -27,7 +27,7 @@ import msgspec
 
 from driftline.schemas.rejects import Reject
 from driftline.schemas.settings import Config
-from driftline.schemas.topics import OUTCOMES, REGISTRY, WINDOW_PARTIALS
+from driftline.schemas.topics import OUTCOMES, REFERENCE_PROFILES, REGISTRY, WINDOW_PARTIALS
 from driftline.streams.decide import Decide
 from driftline.streams.join import Join, Marks
 from driftline.streams.join.late_rows import LATE_ROWS, LateRow
@@ -194,7 +194,7 @@ class Downstream:
                     following += stage.process(Batch(records=taken), self._states(stage.name))
             said += following
             fresh = following
-        in_force = _by_topic([*records, *said], (REGISTRY,))
+        in_force = _by_topic([*records, *said], (REFERENCE_PROFILES, REGISTRY))
         return said + self._measured(in_force) if in_force else said
 
     def _measured(self, records: dict[str, Sequence[Any]]) -> list[Record]:

@@ -52,6 +52,7 @@ from driftline.schemas.topics import (
     OUTCOMES,
     PREDICTIONS,
     RECOMMENDATIONS,
+    REFERENCE_PROFILES,
     REGISTRY,
     REGISTRY_COMMANDS,
     REGISTRY_EFFECTS,
@@ -81,6 +82,7 @@ _RESULTS: Final = (
     REGISTRY_EVENTS,
     REGISTRY_EFFECTS,
     REGISTRY,
+    REFERENCE_PROFILES,
 )
 
 

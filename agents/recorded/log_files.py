@@ -11,6 +11,7 @@ from driftline.schemas.decode import decode_predictions, decode_ticks, decode_tr
 from driftline.schemas.topics import (
     GROUND_TRUTH,
     PREDICTIONS,
+    REFERENCE_PROFILES,
     REGISTRY_COMMANDS,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
@@ -45,7 +46,7 @@ def input_files(source: Path, *, follow: bool) -> dict[str, Path]:
         raise LogError(
             f"{source} is no folder of a recorded log, and no table that can be read (.csv, .parquet)"
         )
-    needed = [*NEEDED, *([REGISTRY_EVENTS, REGISTRY_EFFECTS] if follow else [])]
+    needed = [*NEEDED, *([REGISTRY_EVENTS, REGISTRY_EFFECTS, REFERENCE_PROFILES] if follow else [])]
     used = [*needed, TICKS, *([] if follow else [REGISTRY_COMMANDS])]
     files = {topic: source / f"{topic}.jsonl" for topic in used}
     for topic in needed:

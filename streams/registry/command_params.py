@@ -1,7 +1,7 @@
-"""What each command's `params` may hold.
+"""What the `params` of each command may hold.
 
-Unknown fields are refused where a person writes them; the facts that stage 2 records may carry more
-than is read here.
+Unknown fields are rejected where a person writes them. The facts that stage 2 reports may carry
+more fields than are read here.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import msgspec
 from driftline.schemas.results import Artifact, Interval
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-Kind = Literal["supervised", "unsupervised", "semi-supervised", "reinforcement"]
+LearningType = Literal["supervised", "unsupervised", "semi-supervised", "reinforcement"]
 
 
 class Metadata(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """What people know about a model version. All of it is optional."""
+    """Description of a model version, for `update`. Every field is optional."""
 
-    type: Kind | None = None
+    type: LearningType | None = None
     framework: str | None = None
     owner: str | None = None
     environment: str | None = None
@@ -33,7 +33,7 @@ class Metadata(
 class Registration(
     Metadata, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """A new version: where it starts, with which threshold."""
+    """A new version: its description, its first stage and its threshold."""
 
     stage: Literal["development", "staging"] = "development"
     threshold: Share | None = None
@@ -45,27 +45,36 @@ class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     to: Literal["staging", "production"] = "production"
 
 
-class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ThresholdParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A score at or above `threshold` means the positive label."""
 
     threshold: Share
 
 
 class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Back to the state after `to_revision`; without it, the last change of the command's version
-    is taken back.
+    """Restore the settings after `to_revision`.
+
+    Without `to_revision`, undo the last change of the settings of the command's version.
     """
 
     to_revision: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NoParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For commands without parameters."""
 
 
 class ReferenceFact(msgspec.Struct, frozen=True, kw_only=True):
-    """A reference profile: its name, the span of event time behind it (RFC 3339; null for an
-    uploaded one), and the profile itself.
+    """A reference profile to measure drift against.
+
+    Parameters
+    ----------
+    reference_id
+        Its name, used for one profile of the model only.
+    profile
+        The summaries by segment and target.
+    span
+        Event time of its rows, RFC 3339, end excluded; None for an uploaded profile.
     """
 
     reference_id: str
@@ -74,14 +83,14 @@ class ReferenceFact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    """How a version did on its reference span, at one maturity.
+    """Performance of a version on its reference span, at one maturity.
 
     Parameters
     ----------
     metrics, ci
         Values and 95 % intervals by metric.
     span
-        Event time behind it, RFC 3339, end excluded.
+        Event time of its rows, RFC 3339, end excluded.
     n, n_predictions, label_coverage
         Outcomes, predictions, and their ratio.
     daily_variance, days
@@ -99,6 +108,6 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BaselineFact(Baseline, frozen=True, kw_only=True):
-    """A baseline and the maturity that it is for; "-" for the traffic lane."""
+    """A baseline and its maturity; "-" for the traffic lane."""
 
     maturity: str

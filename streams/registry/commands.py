@@ -1,61 +1,77 @@
-"""Which command may change what, in which state: the state machine.
+"""Which command may change which fields, in which state.
 
     development -> staging -> production        promote; development may go straight to production
     production  -> staging                      when another version is promoted
     development, staging -> archived            archive
-    any change of stage or threshold            can be taken back by rollback
+    any change of stage or threshold            can be undone by rollback
 
-One version of a model is in production at a time. A command becomes the event that it leads to; a
-command that may not be is an event too, "rejected", with a sentence that says why. Nothing here
-changes a state: that is `model.py`.
+One version of a model is in production at a time. An accepted command becomes the event of its
+change. A rejected command becomes an event too, "rejected", with a sentence that gives the reason.
+Nothing here changes a state; `model_state.py` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from driftline.schemas.results import RegistryCommand, RegistryEvent
+from driftline.schemas.results import ReferenceProfile, RegistryCommand, RegistryEvent
 from driftline.streams.registry.command_params import (
     BaselineFact,
     Metadata,
-    Nothing,
+    NoParams,
     Promotion,
     ReferenceFact,
     Registration,
     Rollback,
-    Threshold,
+    ThresholdParams,
 )
 from driftline.streams.registry.model_state import (
     BASELINE,
+    NAMED_VERSIONS,
     REJECTED,
+    SETTINGS,
     Change,
     Fields,
-    Model,
+    RegisteredModel,
+    VersionState,
     difference,
     fields_of,
 )
 
-Log = Callable[[int], RegistryEvent]
-"""The event of a revision of the model, from 1 to the one in force."""
-
-SETTINGS = ("stage", "threshold", "configuration", "deployed_at", "promoted_by")
-"""What a rollback takes back.
-
-Facts (references, baselines, who owns it) stay as they were learnt.
-"""
-
 _P = TypeVar("_P", bound=msgspec.Struct)
 
 
-class Refused(Exception):
-    """Why a command may not be carried out, as a sentence for the one who sent it."""
+class CommandRejected(Exception):
+    """Why a command is not carried out, as a sentence for its sender."""
+
+
+class ModelLog(Protocol):
+    """What the state of the stage keeps of a model beside its versions."""
+
+    def event(self, revision: int, /) -> RegistryEvent:
+        """The event of a revision, from 1 to the one in force."""
+
+    def profile_differs(self, profile: ReferenceProfile, /) -> bool:
+        """Whether another profile of the model was recorded under this reference_id."""
+
+
+class _Target(NamedTuple):
+    """A registered version that a command names."""
+
+    version: str
+    state: VersionState
+
+    @property
+    def stage(self) -> str:
+        stage: str = self.state.fields["stage"]
+        return stage
 
 
 def event_of(
-    model: Model, command: RegistryCommand, log: Log, *, cause: str | None = None
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, *, cause: str | None = None
 ) -> RegistryEvent:
     """The event that a command leads to: the change, or its rejection.
 
@@ -64,7 +80,7 @@ def event_of(
     model
         The state in force.
     log
-        Reads earlier events; used by rollback.
+        Reads earlier events, for rollback, and the profiles recorded so far.
     cause
         Id of the alert or recommendation behind an automatic command.
     """
@@ -83,216 +99,243 @@ def event_of(
     try:
         before, after = difference(model, _change(model, command, log))
         if not after:
-            raise Refused(f"{command.command}: this is how it already is; nothing to change")
-    except Refused as refusal:
+            raise CommandRejected(
+                f"{command.command}: this is how it already is; nothing to change"
+            )
+    except CommandRejected as rejection:
         return msgspec.structs.replace(
-            event, event=REJECTED, revision=model.revision, error=str(refusal)
+            event, event=REJECTED, revision=model.revision, error=str(rejection)
         )
     return msgspec.structs.replace(event, before=before, after=after)
 
 
-def _change(model: Model, command: RegistryCommand, log: Log) -> Change:
+def profile_of(command: RegistryCommand) -> ReferenceProfile | None:
+    """The reference profile that an accepted command carries; None for other commands."""
+    if command.command != "record_reference":
+        return None
+    fact = msgspec.convert(command.params, ReferenceFact)
+    return _profile(command, fact)
+
+
+def _profile(command: RegistryCommand, fact: ReferenceFact) -> ReferenceProfile:
+    return ReferenceProfile(
+        model_name=command.model_name,
+        reference_id=fact.reference_id,
+        created_at=command.timestamp,
+        span=fact.span,
+        profile=fact.profile,
+    )
+
+
+def _change(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
     carry_out = _COMMANDS.get(command.command)
     if carry_out is None:
-        raise Refused(
+        raise CommandRejected(
             f"unknown command {command.command!r}; known are {', '.join(sorted(_COMMANDS))}"
         )
     if command.expected_revision is not None and command.expected_revision != model.revision:
-        raise Refused(
-            f"{command.command}: expected revision {command.expected_revision}, but {model.name} is at {model.revision}; "
-            "look at what changed and send it anew"
+        raise CommandRejected(
+            f"{command.command}: expected revision {command.expected_revision}, but {model.name} "
+            f"is at {model.revision}; look at what changed and send it anew"
         )
     return carry_out(model, command, log)
 
 
-def _register(model: Model, command: RegistryCommand, log: Log) -> Change:
+def _register(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
     version = _version(command)
-    if version in model.versions:
-        since = model.versions[version]["registered_at"]
-        raise Refused(
-            f"register: {model.name} {version} is registered since {since}; use update to change what is known about it"
+    state = model.version(version)
+    if state is not None:
+        raise CommandRejected(
+            f"register: {model.name} {version} is registered since "
+            f"{state.fields['registered_at']}; use update to change what is known about it"
         )
-    parameters = _parameters(command, Registration)
+    params = _params(command, Registration)
     return {
-        version: fields_of(parameters)
-        | {"stage": parameters.stage, "registered_at": command.timestamp}
+        version: fields_of(params) | {"stage": params.stage, "registered_at": command.timestamp}
     }
 
 
-def _update(model: Model, command: RegistryCommand, log: Log) -> Change:
-    version, _ = _registered(model, command)
-    return {version: fields_of(_parameters(command, Metadata))}
+def _update(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+    return {_target(model, command).version: fields_of(_params(command, Metadata))}
 
 
-def _promote(model: Model, command: RegistryCommand, log: Log) -> Change:
-    version, held = _registered(model, command)
-    to = _parameters(command, Promotion).to
-    stage = held["stage"]
-    if stage == "archived":
-        raise Refused(f"promote: {model.name} {version} is archived; roll its archiving back first")
-    if stage == to:
-        raise Refused(f"promote: {model.name} {version} is already in {to}")
+def _promote(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+    target = _target(model, command)
+    to = _params(command, Promotion).to
+    name = f"{model.name} {target.version}"
+    if target.stage == "archived":
+        raise CommandRejected(f"promote: {name} is archived; roll its archiving back first")
+    if target.stage == to:
+        raise CommandRejected(f"promote: {name} is already in {to}")
     if to == "staging":
-        if stage == "production":
-            raise Refused(
-                f"promote: {model.name} {version} is in production; promote another version and it goes back to staging"
+        if target.stage == "production":
+            raise CommandRejected(
+                f"promote: {name} is in production; promote another version and it goes back to "
+                "staging"
             )
-        return {version: {"stage": "staging"}}
+        return {target.version: {"stage": "staging"}}
     change: Change = {
-        version: {
+        target.version: {
             "stage": "production",
             "deployed_at": command.timestamp,
             "promoted_by": command.requested_by,
         }
     }
-    champion = model.in_production()
-    if champion is not None:
-        change[champion] = {"stage": "staging"}
+    if model.head.champion is not None:
+        change[model.head.champion] = {"stage": "staging"}
     return change
 
 
-def _archive(model: Model, command: RegistryCommand, log: Log) -> Change:
-    version, held = _registered(model, command)
-    _parameters(command, Nothing)
-    if held["stage"] == "production":
-        raise Refused(
-            f"archive: {model.name} {version} is in production; promote another version first"
+def _archive(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+    target = _target(model, command)
+    _params(command, NoParams)
+    if target.stage == "production":
+        raise CommandRejected(
+            f"archive: {model.name} {target.version} is in production; promote another version "
+            "first"
         )
-    return {version: {"stage": "archived"}}
+    return {target.version: {"stage": "archived"}}
 
 
-def _set_threshold(model: Model, command: RegistryCommand, log: Log) -> Change:
-    version, held = _registered(model, command)
-    if held["stage"] == "archived":
-        raise Refused(f"set_threshold: {model.name} {version} is archived")
-    return {version: {"threshold": _parameters(command, Threshold).threshold}}
+def _set_threshold(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+    target = _target(model, command)
+    if target.stage == "archived":
+        raise CommandRejected(f"set_threshold: {model.name} {target.version} is archived")
+    return {target.version: {"threshold": _params(command, ThresholdParams).threshold}}
 
 
-def _record_reference(model: Model, command: RegistryCommand, log: Log) -> Change:
-    version, _ = _registered(model, command)
-    fact = _parameters(command, ReferenceFact)
-    reference = {"span": list(fact.span) if fact.span else None, "profile": fact.profile}
-    return {version: {"reference_id": fact.reference_id, "reference": reference}}
+def _record_reference(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+    target = _target(model, command)
+    fact = _params(command, ReferenceFact)
+    if log.profile_differs(_profile(command, fact)):
+        raise CommandRejected(
+            f"record_reference: {fact.reference_id!r} is the name of another profile of "
+            f"{model.name}; give this one a reference_id of its own"
+        )
+    return {target.version: {"reference_id": fact.reference_id}}
 
 
-def _record_baseline(model: Model, command: RegistryCommand, log: Log) -> Change:
-    version, _ = _registered(model, command)
-    maturity = _parameters(command, BaselineFact).maturity
+def _record_baseline(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+    target = _target(model, command)
+    maturity = _params(command, BaselineFact).maturity
     baseline = {name: value for name, value in command.params.items() if name != "maturity"}
-    return {version: {BASELINE + maturity: baseline}}
+    return {target.version: {BASELINE + maturity: baseline}}
 
 
-def _rollback(model: Model, command: RegistryCommand, log: Log) -> Change:
-    to_revision = _parameters(command, Rollback).to_revision
-    return (
-        _undo_last(model, command, log)
-        if to_revision is None
-        else _go_back(model, to_revision, log)
-    )
+def _rollback(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+    to_revision = _params(command, Rollback).to_revision
+    if to_revision is None:
+        return _undo_last(model, _target(model, command), log)
+    return _go_back(model, to_revision, log)
 
 
-def _undo_last(model: Model, command: RegistryCommand, log: Log) -> Change:
-    """The last change of the version's settings taken back, for every version that it touched;
-    doing it twice restores it, as a toggle.
+def _undo_last(model: RegisteredModel, target: _Target, log: ModelLog) -> Change:
+    """Undo the last change of a version's settings, for every version that it changed.
+
+    Doing it twice restores the change.
     """
-    version, _ = _registered(model, command)
-    for revision in range(model.revision, 0, -1):
-        event = log(revision)
-        before, after = event.before or {}, event.after or {}
-        if version in after and version not in before:
-            raise Refused(
-                f"rollback: nothing was set for {model.name} {version} since its registration; use archive to retire it"
+    revision = target.state.settings_at
+    if not revision:
+        raise CommandRejected(
+            f"rollback: nothing was set for {model.name} {target.version} since its registration; "
+            "use archive to retire it"
+        )
+    event = log.event(revision)
+    before, after = event.before or {}, event.after or {}
+    change: Change = {}
+    for version, fields in before.items():
+        settings = _settings(fields)
+        current = model.fields(version)
+        moved_on = [name for name in settings if current.get(name) != after[version][name]]
+        if moved_on:
+            raise CommandRejected(
+                f"rollback: revision {revision} ({event.event}) changed {', '.join(moved_on)} of "
+                f"{version} too, which moved on since; name the revision to go back to "
+                "(to_revision)"
             )
-        if version not in after or not any(name in after[version] for name in SETTINGS):
-            continue
-        change: Change = {}
-        for touched, fields in before.items():
-            settings = {name: value for name, value in fields.items() if name in SETTINGS}
-            moved_on = [
-                name
-                for name in settings
-                if model.versions[touched].get(name) != after[touched][name]
-            ]
-            if moved_on:
-                raise Refused(
-                    f"rollback: revision {revision} ({event.event}) changed {', '.join(moved_on)} of {touched} too, which moved on since; "
-                    "name the revision to go back to (to_revision)"
-                )
-            change[touched] = settings
-        _require_one_champion(model, change)
-        return change
-    raise AssertionError(
-        f"registry of {model.name}: {version} is registered, but no event of the log registers it"
-    )
+        change[version] = settings
+    _require_one_champion(model, change)
+    return change
 
 
-def _require_one_champion(model: Model, change: Change) -> None:
-    """Reject a change that puts a version in production beside the champion of today."""
-    champion = model.in_production()
+def _require_one_champion(model: RegisteredModel, change: Change) -> None:
+    """Reject a change that puts a version in production beside the champion."""
+    champion = model.head.champion
     if champion is None or change.get(champion, {}).get("stage", "production") != "production":
         return
     returning = [
-        name
-        for name, fields in change.items()
-        if name != champion and fields.get("stage") == "production"
+        version
+        for version, fields in change.items()
+        if version != champion and fields.get("stage") == "production"
     ]
     if returning:
-        raise Refused(
-            f"rollback: this would put {model.name} {', '.join(returning)} in production, where {champion} is now; "
-            "promote it, or name the revision to go back to (to_revision)"
+        raise CommandRejected(
+            f"rollback: this would put {model.name} {', '.join(returning)} in production, where "
+            f"{champion} is now; promote it, or name the revision to go back to (to_revision)"
         )
 
 
-def _go_back(model: Model, to_revision: int, log: Log) -> Change:
-    """The settings of all versions as they stood after `to_revision`.
+def _go_back(model: RegisteredModel, to_revision: int, log: ModelLog) -> Change:
+    """The settings of all versions as they were after `to_revision`.
 
-    Versions registered later stay, though not in production.
+    Versions registered later stay, but not in production.
     """
     if to_revision >= model.revision:
-        raise Refused(
-            f"rollback: {model.name} is at revision {model.revision}; to_revision {to_revision} does not lie before it"
+        raise CommandRejected(
+            f"rollback: {model.name} is at revision {model.revision}; to_revision {to_revision} "
+            "does not lie before it"
         )
     change: Change = {}
     for revision in range(model.revision, to_revision, -1):
-        event = log(revision)
+        event = log.event(revision)
         before, after = event.before or {}, event.after or {}
         for version in after:
             if version in before:
-                earlier = {
-                    name: value for name, value in before[version].items() if name in SETTINGS
-                }
-                change[version] = change.get(version, {}) | earlier
+                change[version] = change.get(version, {}) | _settings(before[version])
+            elif model.head.champion == version:
+                change[version] = {"stage": "staging"}
             else:
-                change[version] = (
-                    {"stage": "staging"} if model.versions[version]["stage"] == "production" else {}
-                )
+                change[version] = {}
     return change
+
+
+def _settings(fields: Fields) -> Fields:
+    return {name: value for name, value in fields.items() if name in SETTINGS}
 
 
 def _version(command: RegistryCommand) -> str:
     if not command.model_version:
-        raise Refused(f"{command.command}: model_version is missing")
+        raise CommandRejected(f"{command.command}: model_version is missing")
     return command.model_version
 
 
-def _registered(model: Model, command: RegistryCommand) -> tuple[str, Fields]:
+def _target(model: RegisteredModel, command: RegistryCommand) -> _Target:
     version = _version(command)
-    if version not in model.versions:
-        known = ", ".join(model.versions) or "none"
-        raise Refused(
-            f"{command.command}: {model.name} {version} is not registered; registered versions: {known}"
+    state = model.version(version)
+    if state is None:
+        raise CommandRejected(
+            f"{command.command}: {model.name} {version} is not registered; {_registered(model)}"
         )
-    return version, model.versions[version]
+    return _Target(version, state)
 
 
-def _parameters(command: RegistryCommand, kind: type[_P]) -> _P:
+def _registered(model: RegisteredModel) -> str:
+    """The registered versions, for an error message: all, or the newest of many."""
+    names = ", ".join(model.head.newest) or "none"
+    if model.head.n_versions <= NAMED_VERSIONS:
+        return f"registered versions: {names}"
+    return f"{model.head.n_versions:,} versions are, the newest: {names}"
+
+
+def _params(command: RegistryCommand, kind: type[_P]) -> _P:
     try:
         return msgspec.convert(command.params, kind)
     except msgspec.ValidationError as error:
-        raise Refused(f"{command.command}: {str(error).replace('$', 'params')}") from error
+        message = str(error).replace("$", "params")
+        raise CommandRejected(f"{command.command}: {message}") from error
 
 
-_COMMANDS: dict[str, Callable[[Model, RegistryCommand, Log], Change]] = {
+_COMMANDS: dict[str, Callable[[RegisteredModel, RegistryCommand, ModelLog], Change]] = {
     "archive": _archive,
     "promote": _promote,
     "record_baseline": _record_baseline,
@@ -302,4 +345,3 @@ _COMMANDS: dict[str, Callable[[Model, RegistryCommand, Log], Change]] = {
     "set_threshold": _set_threshold,
     "update": _update,
 }
-COMMAND_NAMES = tuple(sorted(_COMMANDS))

@@ -1,4 +1,4 @@
-"""A registry log read backwards in time: who changed what, and how things stood then."""
+"""Queries of a registry log: who changed what, and the state in force at an earlier time."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ from collections.abc import Iterable
 
 from driftline.schemas.results import RegistryEvent
 from driftline.schemas.times import parse_time
-from driftline.streams.registry.model_state import REJECTED, Model, apply
+from driftline.streams.registry.model_state import REJECTED, RegisteredModel
 
 
-def replay(events: Iterable[RegistryEvent]) -> dict[str, Model]:
-    """The state in force after all events, by model; rejections and dry runs count for nothing.
+def replay(events: Iterable[RegistryEvent]) -> dict[str, RegisteredModel]:
+    """The state in force after all events, by model; rejections and dry runs change nothing.
 
     Raises
     ------
     ValueError
-        If a model's log has a hole.
+        If the log of a model has a hole.
     """
-    models: dict[str, Model] = {}
+    models: dict[str, RegisteredModel] = {}
     for event in events:
-        models[event.model_name] = apply(
-            models.get(event.model_name, Model(event.model_name)), event
-        )
+        model = models.get(event.model_name)
+        if model is None:
+            model = models[event.model_name] = RegisteredModel(event.model_name)
+        model.apply(event)
     return models
 
 
 def as_of(
     events: Iterable[RegistryEvent], *, at_ms: int | None = None, revision: int | None = None
-) -> dict[str, Model]:
-    """The state that was in force at a time or after a revision, by model.
+) -> dict[str, RegisteredModel]:
+    """The state in force at a time or after a revision, by model.
 
-    Events hold in the order of their revisions. One that bears an earlier time than the revision
-    before it (a clock that was wrong) holds from that revision's time on.
+    Events are in force in the order of their revisions. An event that bears an earlier time than
+    the revision before it (its sender's clock was wrong) is in force from that revision's time on.
 
     Parameters
     ----------
@@ -40,15 +41,20 @@ def as_of(
     at_ms
         Event time in ms; a change at this very time is in force.
     revision
-        Revision of each model that is looked at.
+        Revision of each model to stop at.
+
+    Raises
+    ------
+    ValueError
+        If the log of a model has a hole.
     """
     chosen: list[RegistryEvent] = []
-    reached: dict[str, int] = {}
+    reached_ms: dict[str, int] = {}
     for event in events:
         if event.event == REJECTED or event.dry_run:
             continue
-        since_ms = max(parse_time(event.at), reached.get(event.model_name, 0))
-        reached[event.model_name] = since_ms
+        since_ms = max(parse_time(event.at), reached_ms.get(event.model_name, 0))
+        reached_ms[event.model_name] = since_ms
         if (at_ms is None or since_ms <= at_ms) and (
             revision is None or event.revision <= revision
         ):
@@ -63,11 +69,15 @@ def history(
     model_version: str | None = None,
     rejected: bool = True,
 ) -> list[RegistryEvent]:
-    """The events of a model or of one version, newest first, with what was rejected unless asked
-    not to.
+    """The events of a model or of one version, newest first.
 
-    A version's events are those that name it and those that changed it, as when another version
-    took its place.
+    The events of a version are those that name it and those that changed it, as when another
+    version took its place.
+
+    Parameters
+    ----------
+    rejected
+        Whether to include what changed nothing: rejected commands and dry runs.
     """
 
     def wanted(event: RegistryEvent) -> bool:
@@ -79,6 +89,6 @@ def history(
             and model_version not in (event.after or {})
         ):
             return False
-        return rejected or event.event != REJECTED
+        return rejected or (event.event != REJECTED and not event.dry_run)
 
     return [event for event in events if wanted(event)][::-1]

@@ -1,142 +1,228 @@
-"""The state of one model in the registry, and how one event changes it.
+"""The registry's state of one model, and how one event changes it.
 
-An event carries, by version, the fields that it changed with their values before and after.
-Everything else (the state in force, the state as of then, a rollback) is these differences applied
-forwards or backwards. Which differences a command may make is `commands.py`.
+An event carries, by version, the fields that it changed with their values before and after. The
+state in force, the state at an earlier time and a rollback are these differences applied forwards
+or backwards. Which differences a command may make is decided in `commands.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 
 from driftline.schemas.results import RegistryEntry, RegistryEvent
 
-REJECTED = "rejected"
+REJECTED: Final = "rejected"
 
-BASELINE = "baselines."
+BASELINE: Final = "baselines."
 """Each baseline is a field of its own, such as "baselines.1d", so that an event shows the one that
 it changed.
 """
 
+SETTINGS: Final = ("stage", "threshold", "configuration", "deployed_at", "promoted_by")
+"""Fields that a rollback restores.
+
+Facts (references, baselines, the owner) keep their newest value.
+"""
+
+NAMED_VERSIONS: Final = 10
+"""Number of the newest versions that the head names, for error messages."""
+
 Fields = dict[str, Any]
 """Fields of a `RegistryEntry` by name, as plain values; a field without a value is left out."""
 Change = dict[str, Fields]
-"""New values of fields by version; None takes a value away."""
+"""New values of fields by version; None removes a value."""
 
 _IDENTITY = ("model_name", "model_version", "revision")
 
 
-class Model(msgspec.Struct, frozen=True):
-    """All versions of one model as they stand at one revision.
+class VersionState(msgspec.Struct):
+    """One model version at the newest revision of its model.
+
+    Parameters
+    ----------
+    fields
+        What its registry entry holds.
+    changed_at
+        Revision that changed it last.
+    settings_at
+        Revision after its registration that changed one of `SETTINGS` last; 0 without one.
+    """
+
+    fields: Fields
+    changed_at: int
+    settings_at: int = 0
+
+
+class ModelHead(msgspec.Struct):
+    """What is known of a model as a whole; its size does not depend on the number of versions.
+
+    Parameters
+    ----------
+    revision
+        Number of changes so far; every accepted command adds one.
+    champion
+        The version in production.
+    n_versions
+        Number of registered versions.
+    newest
+        Names of the last `NAMED_VERSIONS` of them, in the order of registration.
+    """
+
+    revision: int = 0
+    champion: str | None = None
+    n_versions: int = 0
+    newest: list[str] = []
+
+
+class RegisteredModel:
+    """One model: its head, and those of its versions that somebody has asked for.
 
     Parameters
     ----------
     name
         The model.
-    revision
-        Number of changes so far; every accepted command adds one.
-    versions
-        Fields by version, in the order of registration.
-    changed_at
-        Revision at which a version changed last.
+    head
+        None for a model without a revision.
+    read
+        Reads a version from the state of the stage. Without it the model knows the versions of the
+        events that were applied to it, which is all of them where its log was replayed from the
+        start.
     """
 
-    name: str
-    revision: int = 0
-    versions: dict[str, Fields] = {}
-    changed_at: dict[str, int] = {}
+    def __init__(
+        self,
+        name: str,
+        head: ModelHead | None = None,
+        read: Callable[[str], VersionState | None] | None = None,
+    ) -> None:
+        self.name = name
+        self.head = ModelHead() if head is None else head
+        self._read = read
+        self._versions: dict[str, VersionState] = {}
+
+    @property
+    def revision(self) -> int:
+        """Number of changes so far."""
+        return self.head.revision
+
+    def version(self, version: str) -> VersionState | None:
+        """The state of one version; None if it is not registered."""
+        state = self._versions.get(version)
+        if state is None and self._read is not None:
+            state = self._read(version)
+            if state is not None:
+                self._versions[version] = state
+        return state
+
+    def fields(self, version: str) -> Fields:
+        """Fields of a registered version.
+
+        Raises
+        ------
+        KeyError
+            If the version is not registered.
+        """
+        state = self.version(version)
+        if state is None:
+            raise KeyError(version)
+        return state.fields
 
     def entry(self, version: str) -> RegistryEntry:
-        """The state in force of one version, as the `registry` topic has it."""
-        held = self.versions[version]
-        fields = {name: value for name, value in held.items() if not name.startswith(BASELINE)}
-        fields["baselines"] = {
-            name.removeprefix(BASELINE): value
-            for name, value in held.items()
-            if name.startswith(BASELINE)
-        }
+        """The state in force of one version, as the `registry` topic carries it.
+
+        Raises
+        ------
+        KeyError
+            If the version is not registered.
+        """
+        fields: Fields = {"baselines": {}}
+        for name, value in self.fields(version).items():
+            if name.startswith(BASELINE):
+                fields["baselines"][name.removeprefix(BASELINE)] = value
+            else:
+                fields[name] = value
         fields |= {
             "model_name": self.name,
             "model_version": version,
-            "revision": self.changed_at[version],
+            "revision": self._versions[version].changed_at,
         }
         return msgspec.convert(fields, RegistryEntry)
 
     def entries(self) -> list[RegistryEntry]:
-        """All versions in the order of their registration."""
-        return [self.entry(version) for version in self.versions]
+        """All versions of a model whose log was replayed, in the order of their registration."""
+        return [self.entry(version) for version in self._versions]
 
-    def in_production(self) -> str | None:
-        """The version in production, if there is one."""
-        return next(
-            (
-                version
-                for version, fields in self.versions.items()
-                if fields["stage"] == "production"
-            ),
-            None,
-        )
+    def apply(self, event: RegistryEvent) -> list[str]:
+        """Make the change of an event; rejections and dry runs change nothing.
+
+        Returns
+        -------
+        list[str]
+            Versions that changed, in the order of the event.
+
+        Raises
+        ------
+        ValueError
+            If the event is not the next one: a log with a hole has no state.
+        """
+        if event.event == REJECTED or event.dry_run:
+            return []
+        head = self.head
+        if event.revision != head.revision + 1:
+            raise ValueError(
+                f"registry of {self.name}: after revision {head.revision} comes "
+                f"{event.revision}; the log has a hole"
+            )
+        head.revision = event.revision
+        changed = event.after or {}
+        for version, fields in changed.items():
+            state = self.version(version)
+            if state is None:
+                state = self._versions[version] = VersionState({}, event.revision)
+                head.n_versions += 1
+                head.newest = [*head.newest, version][-NAMED_VERSIONS:]
+            elif any(name in fields for name in SETTINGS):
+                state.settings_at = event.revision
+            state.fields = _merged(state.fields, fields)
+            state.changed_at = event.revision
+            if fields.get("stage") == "production":
+                head.champion = version
+            elif "stage" in fields and head.champion == version:
+                head.champion = None
+        return list(changed)
 
 
-def difference(model: Model, change: Change) -> tuple[Change, Change]:
-    """Before and after of what `change` alters: fields that keep their value, and versions that
-    keep all, are left out.
+def difference(model: RegisteredModel, change: Change) -> tuple[Change, Change]:
+    """Before and after of what `change` alters.
 
-    Examples
-    --------
-    >>> model = Model("churn", 1, {"1.0.0": {"stage": "staging"}}, {"1.0.0": 1})
-    >>> difference(model, {"1.0.0": {"stage": "production", "threshold": None}})
-    ({'1.0.0': {'stage': 'staging'}}, {'1.0.0': {'stage': 'production'}})
+    Fields that keep their value, and versions that keep all of them, are left out. A version that
+    `before` leaves out is new.
     """
     before: Change = {}
     after: Change = {}
     for version, wanted in change.items():
-        held = model.versions.get(version)
-        altered = {
-            name: value for name, value in wanted.items() if held is None or held.get(name) != value
-        }
-        if held is not None and not altered:
+        state = model.version(version)
+        if state is None:
+            after[version] = dict(wanted)
             continue
-        after[version] = altered
-        if held is not None:
-            before[version] = {name: held.get(name) for name in altered}
+        altered = {name: value for name, value in wanted.items() if state.fields.get(name) != value}
+        if altered:
+            after[version] = altered
+            before[version] = {name: state.fields.get(name) for name in altered}
     return before, after
 
 
-def apply(model: Model, event: RegistryEvent) -> Model:
-    """The model after an event; rejections and dry runs change nothing.
-
-    Raises
-    ------
-    ValueError
-        If the event is not the next one: a log with a hole has no state.
-    """
-    if event.event == REJECTED or event.dry_run:
-        return model
-    if event.revision != model.revision + 1:
-        raise ValueError(
-            f"registry of {model.name}: after revision {model.revision} comes {event.revision}; the log has a hole"
-        )
-    versions = dict(model.versions)
-    for version, fields in (event.after or {}).items():
-        versions[version] = merged(versions.get(version, {}), fields)
-    changed_at = model.changed_at | dict.fromkeys(event.after or {}, event.revision)
-    return Model(model.name, event.revision, versions, changed_at)
-
-
-def merged(held: Mapping[str, Any], fields: Mapping[str, Any]) -> Fields:
-    """`held` with `fields` over it; None takes a field away."""
-    return {name: value for name, value in {**held, **fields}.items() if value is not None}
-
-
-def fields_of(entry: msgspec.Struct) -> Fields:
-    """The values of an entry or of a command's parameters that are set, without those that say
-    which version it is.
-    """
-    plain = msgspec.to_builtins(entry)
+def fields_of(params: msgspec.Struct) -> Fields:
+    """The values that are set in a command's parameters, without the name of the version."""
+    plain = msgspec.to_builtins(params)
     return {
         name: value for name, value in plain.items() if name not in _IDENTITY and value is not None
     }
+
+
+def _merged(fields: Mapping[str, Any], changed: Mapping[str, Any]) -> Fields:
+    """`fields` with `changed` over it; None removes a field."""
+    return {name: value for name, value in {**fields, **changed}.items() if value is not None}

@@ -1,8 +1,18 @@
-"""Stage 4: the registry. Keeps the log and the state of every model and answers each command with
-one event.
+"""Stage 4: the registry.
 
-State, all MessagePack: the model at its newest revision, one key per event of its log, and one per
-command id that was seen.
+Answers each command with one event, and keeps the log and the state in force of every model.
+
+State, all MessagePack. Every key begins with a kind and a model name:
+
+    ("model", model)                  `ModelHead`, with the format of the state
+    ("version", model, version)       `VersionState`
+    ("event", model, revision)        the event of that revision
+    ("profile", model, reference_id)  digest of the reference profile of that name
+    ("command", model, command_id)    digest of a command that was answered
+
+A command reads and writes a fixed number of these keys, however many versions the model has. Only a
+rollback to a revision reads more: the events after it. Facts of a model that belong to no version,
+such as an experiment, get a kind of their own.
 """
 
 from __future__ import annotations
@@ -13,27 +23,33 @@ import msgspec
 import xxhash
 
 from driftline.schemas import topics
-from driftline.schemas.results import RegistryCommand, RegistryEvent
+from driftline.schemas.results import ReferenceProfile, RegistryCommand, RegistryEvent
 from driftline.schemas.settings import Config
-from driftline.streams.registry.commands import Log, event_of
-from driftline.streams.registry.model_state import REJECTED, Model, apply
+from driftline.streams.registry.commands import event_of, profile_of
+from driftline.streams.registry.model_state import (
+    REJECTED,
+    ModelHead,
+    RegisteredModel,
+    VersionState,
+)
 from driftline.streams.registry.policy import build_policy, command_of
 from driftline.streams.stage import Batch, Record, State
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 _encode = msgspec.msgpack.Encoder().encode
 _content = msgspec.msgpack.Encoder(order="deterministic").encode
-_decode_model = msgspec.msgpack.Decoder(tuple[int, Model]).decode
+_decode_head = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw]).decode
+_decode_version = msgspec.msgpack.Decoder(VersionState).decode
 _decode_event = msgspec.msgpack.Decoder(RegistryEvent).decode
 
 
 class Registry:
-    """Commands and recommendations in, registry events and the state in force out.
+    """Commands and recommendations in; registry events, entries and reference profiles out.
 
-    A command id that was seen before leads to nothing, so a command may be sent twice; the same id
-    with another content is rejected. A dry run answers with the event that would be and is not
-    remembered.
+    A command id counts once: the same command sent again leads to nothing, another command under
+    the same id is rejected. A dry run is answered with the event that the command would lead to; it
+    changes nothing and does not use up its id.
     """
 
     name = "registry"
@@ -43,10 +59,10 @@ class Registry:
         self._config = config
 
     def process(self, batch: Batch, state: State) -> list[Record]:
-        """Events in the order of the commands, each followed by the entries that it changed;
-        commands first, then recommendations.
+        """Answer the commands of a batch, then apply the recommendations that the policy allows.
 
-        Alerts are read but lead to nothing yet: automatic responses come with the policy for them.
+        Each event follows the reference profile that its command carries, and precedes the entries
+        that it changed. Alerts are read but lead to nothing: there is no policy for them yet.
         """
         records: list[Record] = []
         for command in batch.records.get(topics.REGISTRY_COMMANDS, ()):
@@ -61,69 +77,117 @@ class Registry:
     def _carry_out(
         self, command: RegistryCommand, state: State, *, cause: str | None = None
     ) -> list[Record]:
-        name = command.model_name
-        seen_key, content = (
-            _key("command", name, command.command_id),
-            xxhash.xxh64_digest(_content(command)),
-        )
-        seen = state.get(seen_key)
-        if seen == content:
+        stored = _StoredModel(state, command.model_name)
+        content = xxhash.xxh64_digest(_content(command))
+        answered = stored.answered(command.command_id)
+        if answered == content:
             return []
-        model = load(state, name)
-        event = event_of(model, command, _log(state, name), cause=cause)
-        if seen is not None:
+        model = stored.model()
+        event = event_of(model, command, stored, cause=cause)
+        if answered is not None:
             event = msgspec.structs.replace(
                 event,
                 event=REJECTED,
                 revision=model.revision,
                 before=None,
                 after=None,
-                error=f"{command.command}: command_id {command.command_id!r} was another command's; give every command an id of its own",
+                error=f"{command.command}: command_id {command.command_id!r} was another "
+                "command's; give every command an id of its own",
             )
         records = [Record(topics.REGISTRY_EVENTS, event)]
         if command.dry_run:
             return records
-        if seen is None:
-            state.put(seen_key, content)
-        changed = apply(model, event)
-        if changed is not model:
-            state.put(_key("event", name, event.revision), _encode(event))
-            state.put(_key("model", name), _encode((STATE_VERSION, changed)))
-            entries = [changed.entry(version) for version in event.after or {}]
-            records += [Record(topics.REGISTRY, entry) for entry in entries]
+        if answered is None:
+            stored.put_answered(command.command_id, content)
+        changed = model.apply(event)
+        if changed:
+            stored.write(model, event, changed)
+            records += [Record(topics.REGISTRY, model.entry(version)) for version in changed]
+            profile = profile_of(command)
+            if profile is not None and stored.put_profile(profile):
+                records.insert(0, Record(topics.REFERENCE_PROFILES, profile))
         return records
 
 
-def load(state: State, model_name: str) -> Model:
-    """The model at its newest revision; an unknown one has no versions.
+class _StoredModel:
+    """The keys of one model in the state of the stage."""
 
-    Raises
-    ------
-    ValueError
-        If the state was written by another version of this stage.
-    """
-    held = state.get(_key("model", model_name))
-    if held is None:
-        return Model(model_name)
-    version, model = _decode_model(held)
-    if version != STATE_VERSION:
-        raise ValueError(
-            f"registry state of {model_name} has format {version}, needed {STATE_VERSION}; replay registry-commands anew"
-        )
-    return model
+    def __init__(self, state: State, name: str) -> None:
+        self._state = state
+        self._name = name
 
+    def model(self) -> RegisteredModel:
+        """The model at its newest revision, with versions that are read when asked for.
 
-def _log(state: State, model_name: str) -> Log:
-    def event_at(revision: int) -> RegistryEvent:
-        held = state.get(_key("event", model_name, revision))
-        if held is None:
+        Raises
+        ------
+        ValueError
+            If the state was written in another format.
+        """
+        data = self._state.get(self._key("model"))
+        head = None
+        if data is not None:
+            version, raw = _decode_head(data)
+            if version != STATE_VERSION:
+                raise ValueError(
+                    f"registry state of {self._name} has format {version}, needed {STATE_VERSION}; "
+                    "replay the log into a new folder, or reset the state and read the topics anew"
+                )
+            head = msgspec.msgpack.decode(raw, type=ModelHead)
+        return RegisteredModel(self._name, head, self._version)
+
+    def _version(self, version: str) -> VersionState | None:
+        data = self._state.get(self._key("version", version))
+        return None if data is None else _decode_version(data)
+
+    def write(self, model: RegisteredModel, event: RegistryEvent, changed: list[str]) -> None:
+        """Write an event, the head after it, and the versions that it changed."""
+        self._state.put(self._key("event", event.revision), _encode(event))
+        self._state.put(self._key("model"), _encode((STATE_VERSION, model.head)))
+        for version in changed:
+            self._state.put(self._key("version", version), _encode(model.version(version)))
+
+    def event(self, revision: int) -> RegistryEvent:
+        """The event of a revision.
+
+        Raises
+        ------
+        ValueError
+            If the state lacks it.
+        """
+        data = self._state.get(self._key("event", revision))
+        if data is None:
             raise ValueError(
-                f"registry of {model_name}: the event of revision {revision} is missing from the state"
+                f"registry of {self._name}: the event of revision {revision} is missing from the "
+                "state"
             )
-        return _decode_event(held)
+        return _decode_event(data)
 
-    return event_at
+    def answered(self, command_id: str) -> bytes | None:
+        """Digest of the command that was answered under an id; None for a new id."""
+        return self._state.get(self._key("command", command_id))
+
+    def put_answered(self, command_id: str, content: bytes) -> None:
+        self._state.put(self._key("command", command_id), content)
+
+    def profile_differs(self, profile: ReferenceProfile) -> bool:
+        """Whether another profile of the model was recorded under this reference_id."""
+        known = self._state.get(self._key("profile", profile.reference_id))
+        return known is not None and known != _digest(profile)
+
+    def put_profile(self, profile: ReferenceProfile) -> bool:
+        """Note the content of a profile; False where it was recorded before."""
+        key = self._key("profile", profile.reference_id)
+        if self._state.get(key) is not None:
+            return False
+        self._state.put(key, _digest(profile))
+        return True
+
+    def _key(self, kind: str, *parts: str | int) -> bytes:
+        return _encode((kind, self._name, *parts))
 
 
-def _key(*parts: Any) -> bytes:
-    return _encode(parts)
+def _digest(profile: ReferenceProfile) -> bytes:
+    """Digest of the content of a profile, whoever recorded it when."""
+    content: Any = (profile.span, profile.profile)
+    return xxhash.xxh64_digest(_content(content))

@@ -25,6 +25,7 @@ from driftline.schemas.topics import (
     METRICS,
     OUTCOMES,
     RECOMMENDATIONS,
+    REFERENCE_PROFILES,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
     TOPICS,
@@ -46,6 +47,7 @@ _TIME_OF: Final = {
     RECOMMENDATIONS: "at_ms",
     REGISTRY_EVENTS: "at",
     REGISTRY_EFFECTS: "frontier",
+    REFERENCE_PROFILES: "created_at",
 }
 
 
