@@ -1,9 +1,9 @@
 """The registry's part of a recorded log: commands to carry out, or decisions to follow.
 
-A replay decides anew by default and takes only commands from the log, each at the time that it
-names, as a live run of fed history does. With `--follow` it decides nothing: the recorded events
-hold, each from the frontier at which the live run's stage 2 took it in, which the effect records
-tell. So a live run by the clock on the wall is repeated, where a command counts when it is read.
+By default a replay decides anew: it takes commands from the log, each at the time that it names, as
+a live run over fed history does. With `--follow` it decides nothing: each recorded event is in
+force from the frontier at which the live run's stage 2 used it, which the effect records give. This
+repeats a live run by the wall clock, where a command counts when it is read.
 """
 
 from __future__ import annotations
@@ -28,17 +28,28 @@ from driftline.agents.recorded.topic_log import (
 )
 from driftline.schemas.decode import decode_commands
 from driftline.schemas.rejects import Reject
-from driftline.schemas.results import RegistryCommand, RegistryEffect, RegistryEvent
+from driftline.schemas.results import (
+    ReferenceProfile,
+    RegistryCommand,
+    RegistryEffect,
+    RegistryEvent,
+)
 from driftline.schemas.times import parse_time
-from driftline.schemas.topics import REGISTRY, REGISTRY_COMMANDS, REGISTRY_EFFECTS, REGISTRY_EVENTS
-from driftline.streams.registry.model_state import Model, apply
+from driftline.schemas.topics import (
+    REFERENCE_PROFILES,
+    REGISTRY,
+    REGISTRY_COMMANDS,
+    REGISTRY_EFFECTS,
+    REGISTRY_EVENTS,
+)
+from driftline.streams.registry.model_state import RegisteredModel
 from driftline.streams.stage import Record
 
 _AHEAD_LINES = 1_000
 
 
 class TimedCommand(Struct, frozen=True):
-    """A command and its time in ms."""
+    """A command and its event time."""
 
     command: RegistryCommand
     timestamp_ms: int
@@ -59,8 +70,7 @@ def _decoder(latest_ms: int | None) -> Decode:
 
 
 class RecordedCommands:
-    """RecordedCommands of a log by event time: each when event time is about to pass it, in the order of
-    the file.
+    """Commands of a log in the order of the file, each when event time is about to pass its own.
 
     Parameters
     ----------
@@ -69,9 +79,9 @@ class RecordedCommands:
     position
         Where a former run stopped.
     latest_ms
-        RecordedCommands with a time after this are refused, except in an exported log.
+        Commands with a later time are rejected, except in an exported log.
     refused
-        Takes the lines that are no commands.
+        Called with the portions that contain rejected lines.
     """
 
     def __init__(
@@ -91,12 +101,13 @@ class RecordedCommands:
 
     @property
     def position(self) -> Position:
-        """How far the commands have been handed out."""
+        """Position after the commands that were handed out."""
         return self._log.position if self._log else Position()
 
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
-        """Return the commands of the time before `time_ms`, all that are left for None, and no
-        decided records.
+        """Return the commands of the time before `time_ms`, and no registry records.
+
+        All that are left for None.
         """
         commands: list[Record] = []
         while self._log is not None:
@@ -117,7 +128,7 @@ class RecordedCommands:
 
 
 class RecordedDecisions:
-    """Recorded decisions by the frontier from which the live run used them.
+    """Registry records of a live run, each from the frontier at which its stage 2 used it.
 
     Models are independent of each other: only the order of one model's records counts.
 
@@ -126,31 +137,39 @@ class RecordedDecisions:
     folder
         The recorded log.
     done
-        How many effect records a former run has handed out.
+        Number of effect records that a former run handed out.
 
     Raises
     ------
     LogError
-        If a file is missing, damaged, or the effects name revisions that the events do not have.
+        If a file is missing or damaged, or the log lacks a revision that an effect record names or
+        a profile that an event names.
     """
 
     def __init__(self, folder: Path, *, done: int = 0) -> None:
-        self._path = folder / f"{REGISTRY_EVENTS}.jsonl"
+        self._events_path = folder / f"{REGISTRY_EVENTS}.jsonl"
+        self._profiles_path = folder / f"{REFERENCE_PROFILES}.jsonl"
         self._events: dict[str, deque[RegistryEvent]] = {}
-        for event in _all(self._path, RegistryEvent):
+        for event in _all(self._events_path, RegistryEvent):
             self._events.setdefault(event.model_name, deque()).append(event)
+        self._profiles: dict[tuple[str, str], ReferenceProfile | None] = {
+            (profile.model_name, profile.reference_id): profile
+            for profile in _all(self._profiles_path, ReferenceProfile)
+        }
+        """By model and reference id; None once it was handed out."""
         effects = _all(folder / f"{REGISTRY_EFFECTS}.jsonl", RegistryEffect)
         self._effects = sorted(
             ((parse_time(effect.frontier), effect) for effect in effects), key=itemgetter(0)
         )
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, RegisteredModel] = {}
         self.done = 0
         while self.done < done:
             self._next()
 
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
-        """Return no commands, and the records of the decisions that the live run used before
-        `time_ms`.
+        """Return no commands, and the registry records that the live run used before `time_ms`.
+
+        All that are left for None.
         """
         records: list[Record] = []
         while self.done < len(self._effects) and (
@@ -164,7 +183,7 @@ class RecordedDecisions:
         return [], records
 
     def _next(self) -> list[Record]:
-        """The model's events and entries up to the next effect record."""
+        """Records of the model's events up to the revision of the next effect record."""
         effect = self._effects[self.done][1]
         self.done += 1
         events = self._events.get(effect.model_name, deque())
@@ -172,23 +191,44 @@ class RecordedDecisions:
         while self._model(effect.model_name).revision < effect.revision:
             if not events:
                 raise LogError(
-                    f"{self._path}: has no revision {effect.revision} of {effect.model_name}, which an effect record names; export it again"
+                    f"{self._events_path}: has no revision {effect.revision} of "
+                    f"{effect.model_name}, which an effect record names; export it again"
                 )
             records += self._take(events.popleft())
         return records
 
     def _take(self, event: RegistryEvent) -> list[Record]:
-        before = self._model(event.model_name)
-        after = apply(before, event)
-        records = [Record(REGISTRY_EVENTS, event)]
-        if after is not before:
-            self._models[event.model_name] = after
-            entries = [after.entry(version) for version in event.after or {}]
-            records += [Record(REGISTRY, entry) for entry in entries]
+        """The records that the live run emitted with an event."""
+        model = self._model(event.model_name)
+        changed = model.apply(event)
+        records = [
+            Record(REFERENCE_PROFILES, profile)
+            for version in changed
+            if (profile := self._profile(event, version)) is not None
+        ]
+        records.append(Record(REGISTRY_EVENTS, event))
+        records += [Record(REGISTRY, model.entry(version)) for version in changed]
         return records
 
-    def _model(self, model_name: str) -> Model:
-        return self._models.get(model_name) or Model(model_name)
+    def _profile(self, event: RegistryEvent, version: str) -> ReferenceProfile | None:
+        """The profile that an event names for the first time."""
+        reference_id = (event.after or {})[version].get("reference_id")
+        if reference_id is None:
+            return None
+        key = (event.model_name, reference_id)
+        if key not in self._profiles:
+            raise LogError(
+                f"{self._profiles_path}: has no profile {reference_id!r} of {event.model_name}, "
+                f"which its revision {event.revision} names; export it again"
+            )
+        profile, self._profiles[key] = self._profiles[key], None
+        return profile
+
+    def _model(self, model_name: str) -> RegisteredModel:
+        model = self._models.get(model_name)
+        if model is None:
+            model = self._models[model_name] = RegisteredModel(model_name)
+        return model
 
 
 def _all(path: Path, kind: type[Any]) -> list[Any]:

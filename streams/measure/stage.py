@@ -31,7 +31,7 @@ from driftline.streams.measure.counts.since_deployment import SinceDeployment
 from driftline.streams.measure.drift.drift_windows import DriftWindows
 from driftline.streams.measure.drift.feature_panes import FeaturePanes
 from driftline.streams.measure.drift.targets import TargetReader
-from driftline.streams.measure.facts.from_registry import apply_entries
+from driftline.streams.measure.facts.from_registry import apply_entries, store_profile
 from driftline.streams.measure.facts.to_registry import RegistryReporter, reference_span
 from driftline.streams.measure.figures.completeness import Completeness
 from driftline.streams.measure.figures.provisional import OpenWindows
@@ -78,7 +78,11 @@ class Measure:
     """
 
     name = "measure"
-    inputs: tuple[str, ...] = (topics.WINDOW_PARTIALS, topics.REGISTRY)
+    inputs: tuple[str, ...] = (
+        topics.WINDOW_PARTIALS,
+        topics.REFERENCE_PROFILES,
+        topics.REGISTRY,
+    )
 
     def __init__(self, config: Config, *, provisional: bool = False) -> None:
         self._config = config
@@ -206,6 +210,8 @@ class Measure:
         self._newest.add(received, [plan.last_n_step_ms for plan in plans], state)
         for model in received.models:
             model.write(state)
+        for profile in batch.records.get(topics.REFERENCE_PROFILES, ()):
+            store_profile(self._model(profile.model_name, state), profile, state)
         records = self._apply_entries(batch.records.get(topics.REGISTRY, ()), frontier, state)
         first_panes_ms = [
             pane_ms

@@ -19,11 +19,17 @@ from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import RegistryCommand, RegistryEntry
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time
-from driftline.schemas.topics import REGISTRY, REGISTRY_COMMANDS, WINDOW_PARTIALS
+from driftline.schemas.topics import (
+    REFERENCE_PROFILES,
+    REGISTRY,
+    REGISTRY_COMMANDS,
+    WINDOW_PARTIALS,
+)
 from driftline.streams import lanes
 from driftline.streams.lanes import COUNTER_CODES, PREDICTED_NEGATIVE, PREDICTED_POSITIVE
 from driftline.streams.measure import Measure
 from driftline.streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial, Watermarks
+from driftline.streams.registry.commands import profile_of
 from driftline.streams.stage import Batch, Record
 from driftline.streams.summaries.feature_summary import FeatureSummary
 from driftline.streams.summaries.loglinear import bin_of
@@ -331,16 +337,21 @@ class Run:
                 if record.topic == REGISTRY_COMMANDS
             ]
             if self.registry and commands:
-                self.call({REGISTRY: [self.carried_out(command) for command in commands]})
+                self.call(self.carried_out(commands))
 
-    def carried_out(self, command: RegistryCommand) -> RegistryEntry:
-        """What a registry that accepts everything hands back."""
+    def carried_out(self, commands: Sequence[RegistryCommand]) -> dict[str, Any]:
+        """The records of a registry that accepts everything."""
+        profiles = [profile for command in commands if (profile := profile_of(command)) is not None]
+        entries = [self.entry(command) for command in commands]
+        return {REFERENCE_PROFILES: profiles, REGISTRY: entries}
+
+    def entry(self, command: RegistryCommand) -> RegistryEntry:
+        """The entry of a version after a command."""
         self.revision += 1
         version = command.model_version or ""
         entry = self.entries.setdefault((command.model_name, version), {"stage": "development"})
         if command.command == "record_reference":
-            reference = {name: command.params[name] for name in ("span", "profile")}
-            entry |= {"reference_id": command.params["reference_id"], "reference": reference}
+            entry["reference_id"] = command.params["reference_id"]
         return RegistryEntry(
             model_name=command.model_name, model_version=version, revision=self.revision, **entry
         )

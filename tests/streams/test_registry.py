@@ -10,6 +10,7 @@ from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import (
     Expected,
     Recommendation,
+    ReferenceProfile,
     RegistryCommand,
     RegistryEntry,
     RegistryEvent,
@@ -28,6 +29,7 @@ class Desk:
         self.stage, self.state = Registry(config or Config()), MemoryState()
         self.events: list[RegistryEvent] = []
         self.entries: dict[str, RegistryEntry] = {}
+        self.profiles: list[ReferenceProfile] = []
 
     def send(
         self, command: str, version: str | None = "1.0.0", **more: Any
@@ -63,6 +65,8 @@ class Desk:
             if record.topic == "registry-events":
                 event = record.value
                 self.events.append(event)
+            elif record.topic == "reference-profiles":
+                self.profiles.append(record.value)
             else:
                 self.entries[record.value.model_version] = record.value
         return event
@@ -270,10 +274,54 @@ def test_facts_are_kept_by_a_rollback() -> None:
         "6h": {"metrics": {"f1": 0.4}},
     }
     assert entry.reference_id == "r1"
-    assert entry.reference == {
-        "span": ["2026-10-01T00:00:00Z", "2026-10-31T00:00:00Z"],
-        "profile": {"score": [1, 2]},
-    }
+
+
+SPAN = ("2026-10-01T00:00:00Z", "2026-10-31T00:00:00Z")
+
+
+def test_entry_and_event_name_a_reference_whose_profile_is_a_record_of_its_own() -> None:
+    desk = Desk()
+    desk.send("register")
+    event = desk.send(
+        "record_reference", reference_id="r1", span=list(SPAN), profile={"score": [1, 2]}
+    )
+    assert event is not None
+    assert event.after == {"1.0.0": {"reference_id": "r1"}}
+    assert desk.entries["1.0.0"].reference_id == "r1"
+    assert desk.profiles == [
+        ReferenceProfile(
+            model_name="churn",
+            reference_id="r1",
+            created_at="2026-11-02T00:00:00Z",
+            span=SPAN,
+            profile={"score": [1, 2]},
+        )
+    ]
+    assert desk.profiles[0].key() == "churn/r1"
+
+
+def test_reference_id_names_one_profile_of_a_model() -> None:
+    desk = Desk()
+    desk.send("register", "1.0.0")
+    desk.send("register", "1.1.0")
+    desk.send("record_reference", "1.0.0", reference_id="r1", profile={"n": 1})
+    assert desk.error("record_reference", "1.1.0", reference_id="r1", profile={"n": 2}) == (
+        "record_reference: 'r1' is the name of another profile of churn; "
+        "give this one a reference_id of its own"
+    )
+    desk.send("record_reference", "1.1.0", reference_id="r1", profile={"n": 1})
+    assert desk.entries["1.1.0"].reference_id == "r1"
+    assert [profile.profile for profile in desk.profiles] == [{"n": 1}]
+
+
+def test_rejected_reference_and_dry_run_emit_no_profile() -> None:
+    desk = Desk()
+    assert desk.error("record_reference", reference_id="r1", profile={"n": 1})
+    desk.send("register")
+    desk.send("record_reference", reference_id="r1", profile={"n": 1}, dry_run=True)
+    assert desk.profiles == []
+    desk.send("record_reference", reference_id="r1", profile={"n": 1})
+    assert len(desk.profiles) == 1
 
 
 def test_as_of_a_time_before_the_first_event_there_is_nothing_and_a_wrong_clock_reorders_nothing() -> (

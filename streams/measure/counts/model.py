@@ -35,7 +35,7 @@ class RegisteredVersion(msgspec.Struct):
     reference_id
         Name of the reference in force; its profile has a state key of its own.
     span
-        Start and end of the wanted reference span, while there is no profile.
+        Start and end of the span of that reference, in ms.
     """
 
     stage: str

@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-import msgspec
-
 from driftline.schemas import results, topics
 from driftline.schemas.times import EpochMs
 from driftline.streams.drift.comparison import DriftResult, DriftTest
 from driftline.streams.drift.false_discovery import adjusted
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.drift.profiles import (
-    ReferenceProfile,
     ReferenceTarget,
-    profile_from_plain,
-    profile_key,
+    ReferenceTargets,
+    read_profile,
 )
 from driftline.streams.measure.drift.targets import (
     FEATURE,
@@ -83,7 +80,7 @@ class DriftWindows:
     def __init__(self, tests: Sequence[DriftTest], targets: TargetReader) -> None:
         self._tests = tests
         self._targets = targets
-        self._profiles: dict[tuple[int, str], tuple[str | None, ReferenceProfile]] = {}
+        self._profiles: dict[tuple[int, str], tuple[str | None, ReferenceTargets]] = {}
 
     def records(
         self,
@@ -129,11 +126,10 @@ class DriftWindows:
 
     def _profile(
         self, model: MeasuredModel, version: str, reference_id: str, state: State
-    ) -> ReferenceProfile:
+    ) -> ReferenceTargets:
         cached = self._profiles.get((model.number, version))
         if cached is None or cached[0] != reference_id:
-            data = state.get(profile_key(model, version))
-            profile = {} if data is None else profile_from_plain(msgspec.msgpack.decode(data))
+            profile = read_profile(model, reference_id, state)
             cached = self._profiles[model.number, version] = (reference_id, profile)
         return cached[1]
 

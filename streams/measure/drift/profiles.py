@@ -9,6 +9,7 @@ import msgspec
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.drift.targets import SegmentTargets, effective_rows
 from driftline.streams.measure.state_keys import PROFILE, state_key
+from driftline.streams.stage import State
 from driftline.streams.summaries.feature_summary import FeatureSummary
 
 
@@ -19,13 +20,51 @@ class ReferenceTarget(msgspec.Struct, frozen=True):
     effective: float | None
 
 
-ReferenceProfile = Mapping[str, Mapping[str, ReferenceTarget]]
+ReferenceTargets = Mapping[str, Mapping[str, ReferenceTarget]]
 """The reference by segment and target."""
 
 
-def profile_key(model: MeasuredModel, version: str) -> bytes:
-    """State key of the reference in force of a version."""
-    return state_key(PROFILE, model.number) + version.encode()
+class StoredProfile(msgspec.Struct, array_like=True):
+    """A reference profile in state.
+
+    Attributes
+    ----------
+    span
+        Event time of its rows, start and end in ms; None for an uploaded profile.
+    profile
+        MessagePack of the plain form.
+    """
+
+    span: tuple[int, int] | None
+    profile: msgspec.Raw
+
+
+def put_profile(
+    model: MeasuredModel,
+    reference_id: str,
+    span: tuple[int, int] | None,
+    profile: Mapping[str, object],
+    state: State,
+) -> None:
+    """Keep the profile of this name."""
+    stored = StoredProfile(span, msgspec.Raw(msgspec.msgpack.encode(profile)))
+    state.put(_profile_key(model, reference_id), msgspec.msgpack.encode(stored))
+
+
+def stored_profile(model: MeasuredModel, reference_id: str, state: State) -> StoredProfile | None:
+    """The profile of this name, not decoded; None if no record brought it."""
+    data = state.get(_profile_key(model, reference_id))
+    return None if data is None else _decode_stored(data)
+
+
+def read_profile(model: MeasuredModel, reference_id: str, state: State) -> ReferenceTargets:
+    """The targets of the profile of this name; empty if no record brought it."""
+    stored = stored_profile(model, reference_id, state)
+    return {} if stored is None else profile_from_plain(msgspec.msgpack.decode(stored.profile))
+
+
+def _profile_key(model: MeasuredModel, reference_id: str) -> bytes:
+    return state_key(PROFILE, model.number) + reference_id.encode()
 
 
 def profile_to_plain(
@@ -63,7 +102,7 @@ def profile_to_plain(
     return plain | {"segments": segments}
 
 
-def profile_from_plain(plain: Mapping[str, object]) -> ReferenceProfile:
+def profile_from_plain(plain: Mapping[str, object]) -> ReferenceTargets:
     """The inverse of `profile_to_plain`; in uploaded profiles, "effective" may be missing.
 
     Raises
@@ -100,3 +139,6 @@ def _reference_targets(profile: _SegmentProfile) -> dict[str, ReferenceTarget]:
         name: ReferenceTarget(FeatureSummary.from_dict(target.summary), target.effective)
         for name, target in targets.items()
     }
+
+
+_decode_stored = msgspec.msgpack.Decoder(StoredProfile).decode

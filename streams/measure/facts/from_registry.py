@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from driftline.schemas import topics
-from driftline.schemas.results import RegistryEffect, RegistryEntry
+from driftline.schemas.results import ReferenceProfile, RegistryEffect, RegistryEntry
 from driftline.schemas.times import format_time, parse_time
 from driftline.streams.measure.counts.model import MeasuredModel, RegisteredVersion
 from driftline.streams.measure.counts.since_deployment import SinceDeployment
-from driftline.streams.measure.drift.profiles import profile_key
+from driftline.streams.measure.drift.profiles import put_profile, stored_profile
 from driftline.streams.stage import Record, State
 
-PROFILE, SPAN = "profile", "span"
+
+def store_profile(model: MeasuredModel, profile: ReferenceProfile, state: State) -> None:
+    """Keep a reference profile for the entries that name it."""
+    span = (
+        (parse_time(profile.span[0]), parse_time(profile.span[1]))
+        if profile.span is not None
+        else None
+    )
+    put_profile(model, profile.reference_id, span, profile.profile, state)
 
 
 def apply_entries(
@@ -44,10 +50,6 @@ def apply_entries(
     for entry in entries:
         facts.revision = max(facts.revision, entry.revision)
         known = facts.registry.get(entry.model_version)
-        reference = entry.reference or {}
-        profile = reference.get(PROFILE)
-        if profile is not None and (known is None or known.reference_id != entry.reference_id):
-            state.put(profile_key(model, entry.model_version), msgspec.msgpack.encode(profile))
         since_ms = known.since_ms if known is not None else None
         if entry.deployed_at is not None:
             # The rows before a deployment are dropped, so a rollback to an earlier deployment
@@ -55,13 +57,7 @@ def apply_entries(
             deployed_ms = (parse_time(entry.deployed_at) // pane_ms + 1) * pane_ms
             if since_ms is None or deployed_ms > since_ms:
                 since_ms = deployed_ms
-        span = reference.get(SPAN)
-        facts.registry[entry.model_version] = RegisteredVersion(
-            stage=entry.stage,
-            since_ms=since_ms,
-            reference_id=entry.reference_id if profile is not None else None,
-            span=(parse_time(span[0]), parse_time(span[1])) if span else None,
-        )
+        facts.registry[entry.model_version] = _registered(model, entry, known, since_ms, state)
         if since_ms is not None and (known is None or since_ms != known.since_ms):
             since_deployment.restart(model, entry.model_version, state)
     # One record per revision, even if entries of several revisions share a batch.
@@ -75,3 +71,19 @@ def apply_entries(
         )
         for revision in revisions
     ]
+
+
+def _registered(
+    model: MeasuredModel,
+    entry: RegistryEntry,
+    known: RegisteredVersion | None,
+    since_ms: int | None,
+    state: State,
+) -> RegisteredVersion:
+    """A version after an entry, with the span of the reference that the entry names."""
+    if known is not None and known.reference_id == entry.reference_id:
+        return RegisteredVersion(entry.stage, since_ms, known.reference_id, known.span)
+    stored = stored_profile(model, entry.reference_id, state) if entry.reference_id else None
+    if stored is None:
+        return RegisteredVersion(entry.stage, since_ms)
+    return RegisteredVersion(entry.stage, since_ms, entry.reference_id, stored.span)
