@@ -19,6 +19,8 @@ from driftline.schemas.topics import (
 )
 
 NEEDED = (PREDICTIONS, GROUND_TRUTH)
+FOLLOWED = (REGISTRY_EVENTS, REGISTRY_EFFECTS, REFERENCE_PROFILES)
+"""What `--follow` reads beside them."""
 
 
 def decoders(latest_ms: int) -> dict[str, tuple[Decode, Decode]]:
@@ -46,7 +48,7 @@ def input_files(source: Path, *, follow: bool) -> dict[str, Path]:
         raise LogError(
             f"{source} is no folder of a recorded log, and no table that can be read (.csv, .parquet)"
         )
-    needed = [*NEEDED, *([REGISTRY_EVENTS, REGISTRY_EFFECTS, REFERENCE_PROFILES] if follow else [])]
+    needed = [*NEEDED, *(FOLLOWED if follow else ())]
     used = [*needed, TICKS, *([] if follow else [REGISTRY_COMMANDS])]
     files = {topic: source / f"{topic}.jsonl" for topic in used}
     for topic in needed:

@@ -49,6 +49,7 @@ def test_the_sample_leads_to_figures_drift_alerts_and_registry_events(
         "registry-events",
         "registry",
         "registry-effects",
+        "reference-profiles",
         "predictions.dlq",
     ):
         assert expected[f"{topic}.jsonl"], topic
@@ -112,7 +113,7 @@ def test_following_the_recorded_decisions_gives_what_was_decided(
 ) -> None:
     config, log, expected = sample
     followed = shutil.copytree(log, tmp_path / "log")
-    for topic in ("registry-events", "registry-effects"):
+    for topic in ("registry-events", "registry-effects", "reference-profiles"):
         (followed / f"{topic}.jsonl").write_bytes(expected[f"{topic}.jsonl"])
     run(followed, tmp_path / "out", config, follow=True, batch=500)
     assert written(tmp_path / "out") == expected

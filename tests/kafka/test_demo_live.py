@@ -25,6 +25,7 @@ SETTLED = (
     "registry",
     "registry-events",
     "registry-effects",
+    "reference-profiles",
 )
 
 

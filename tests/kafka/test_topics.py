@@ -30,6 +30,7 @@ INPUTS = {"predictions", "ground-truth", "ticks"}
 RESULTS = {
     *("window-partials", "outcomes", "metrics", "histograms", "drift", "alerts", "recommendations"),
     *("registry-commands", "registry-events", "registry-effects", "registry"),
+    "reference-profiles",
 }
 DEAD_LETTERS = {
     "predictions.dlq",

@@ -10,6 +10,7 @@ from driftline.schemas.results import (
     Histogram,
     Outcome,
     Recommendation,
+    ReferenceProfile,
     RegistryCommand,
     RegistryEffect,
     RegistryEntry,
@@ -161,6 +162,16 @@ KEYS = [
         RegistryEntry(model_name="churn", model_version="1.4.2", stage="production", revision=1),
         "churn/1.4.2",
     ),
+    (
+        ReferenceProfile(
+            model_name="churn",
+            reference_id="1.4.2@2026-11-21",
+            created_at=START,
+            span=None,
+            profile={},
+        ),
+        "churn/1.4.2@2026-11-21",
+    ),
 ]
 
 
@@ -210,5 +221,6 @@ def test_the_table_has_the_topics_of_the_design() -> None:
         "registry-events": (4, "delete", None),
         "registry-effects": (4, "delete", None),
         "registry": (4, "compact", None),
+        "reference-profiles": (4, "compact", None),
     }
     assert dlq_name("ground-truth") == "ground-truth.dlq"

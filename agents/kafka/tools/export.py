@@ -74,8 +74,8 @@ def export(
     since_ms, until_ms
         Range of the time at which the broker took the records, in ms since the epoch.
     outputs
-        Output topics too. A replay does not need them, `--follow` needs `registry-events` and
-        `registry-effects`.
+        Output topics too. A replay does not need them; `--follow` needs `registry-events`,
+        `registry-effects` and `reference-profiles`.
     told
         Called with a topic and the lines written so far.
 
