@@ -1,5 +1,5 @@
-"""What goes out: figures, alerts, recommendations and the registry's records, as they stand on the
-topics.
+"""Output records as they are on the topics: figures, drift, alerts, recommendations, outcomes, and
+the records of the registry.
 
 A field `*_ms` of type `EpochMs` is an integer here and RFC 3339 text in UTC on the topic, under its
 name without the unit; the registry's records carry text. Every type gives its topic key. What the
@@ -38,7 +38,7 @@ __all__ = [
 
 Interval = tuple[float, float]
 NO_MATURITY = "-"
-"""Stands for the maturity in keys of lanes that have none."""
+"""Replaces the maturity in the keys of lanes without a maturity."""
 
 
 @lru_cache(maxsize=65_536)
@@ -47,7 +47,7 @@ def _quoted(part: str) -> str:
 
 
 def key_of(parts: Iterable[str]) -> str:
-    """A topic key: the parts percent-encoded where needed and joined by slashes.
+    """A topic key: the parts, percent-encoded where needed, joined by slashes.
 
     Examples
     --------
@@ -74,8 +74,8 @@ def _time_of(type_: type, value: object) -> EpochMs:
 
 
 encode = msgspec.json.Encoder(order="deterministic", enc_hook=_text_of).encode
-"""One line of JSON, the same bytes for equal values: fields as declared, mappings by sorted key,
-floats as short as they read back, times as RFC 3339 text.
+"""One line of JSON, the same bytes for equal values: fields in the order of declaration, mappings
+sorted by key, floats in their shortest exact form, times as RFC 3339 text.
 """
 
 
@@ -116,31 +116,33 @@ class WindowFigures(
     maturity
         Name of the rung, in the decisions lane only.
     revision
-        Counts the announcements of this window, from 1.
+        Number of this announcement of the window, from 1.
     registry_revision
-        The registry's revision of the model that was in force.
+        Registry revision of the model that was in force.
     n_predictions
-        Predictions in the window.
+        Number of predictions in the window.
     n
-        Those of them that have a label at this maturity.
+        Number of those predictions that have a label at this maturity.
     label_coverage
         n / n_predictions; null without predictions.
     completeness
-        Share of the final labels that is known at this maturity, by experience; null without any.
+        Share of the final labels that is usually known at this maturity, estimated from earlier
+        windows; null without any.
     matrix
-        matrix[i][j] counts actual label i predicted as j, labels as in `labels`.
+        matrix[i][j] is the number of rows with actual label i and predicted label j, in the order
+        of `labels`.
     tn, fp, fn, tp
-        For two labels, of which the positive one is configured or the greater.
+        Counts for two labels; the positive one is the configured label, or else the greater.
     ci
-        95 % intervals, by metric.
+        95 % confidence intervals, by metric.
     bounds
-        Values with all missing labels wrong and with all right, by metric.
+        Values if all missing labels were wrong, and if all were right, by metric.
     counts
-        What else happened: errors, late, duplicate and the like, by counter name.
+        Other counters, such as errors, late and duplicate, by name.
     null_reasons
         Why a metric is null, by metric.
     complete_at_ms
-        When the frontier makes this figure complete.
+        Frontier at which these figures are complete.
     """
 
     model_name: str
@@ -174,7 +176,7 @@ class WindowFigures(
     complete_at_ms: EpochMs
 
     def key(self) -> str:
-        """model/version/segment/lane/window/maturity/window start; "-" where there is no maturity."""
+        """model/version/segment/lane/window/maturity/window start; "-" for no maturity."""
         return key_of(
             (
                 self.model_name,
@@ -191,14 +193,14 @@ class WindowFigures(
 class Histogram(
     Struct, kw_only=True, rename={"window_start_ms": "window_start", "window_end_ms": "window_end"}
 ):
-    """The score histograms behind one `WindowFigures`, sparse, split in halves by a hash of the id.
+    """Sparse score histograms of one `WindowFigures`, split into two halves by a hash of the id.
 
     Attributes
     ----------
     bins
-        Number of equal bins over [0, 1].
+        Number of bins of equal width over [0, 1].
     fit, holdout
-        Counts by actual label and bin number; JSON needs the bin numbers as text.
+        Counts by actual label and bin number (as text, because JSON keys are text).
     """
 
     model_name: str
@@ -218,7 +220,7 @@ class Histogram(
     bins: int = 1000
 
     def key(self) -> str:
-        """As `WindowFigures.key`."""
+        """See `WindowFigures.key`."""
         return key_of(
             (
                 self.model_name,
@@ -247,13 +249,13 @@ class Drift(
     method
         Name of the test.
     p_value, p_adjusted
-        Of the test alone, and within the window's shared false-alarm budget; null where the method
-        has none.
+        p-value of the test alone, and adjusted within the false-alarm budget that all tests of the
+        window share; null if the method has none.
     level
-        With `effect`, the size of the shift in the method's own unit; "insufficient_data" is no
-        verdict.
+        Size of the shift in words; `effect` is the size in the unit of the method.
+        "insufficient_data" means no verdict.
     n_effective
-        Sample size that independent rows would need to say as much.
+        Number of independent rows with the same information.
     reason
         Why there is no verdict, or what decided the level.
     """
@@ -301,15 +303,15 @@ class Alert(
     omit_defaults=True,
     rename={"starts_at_ms": "starts_at", "at_ms": "at", "ends_at_ms": "ends_at"},
 ):
-    """One change of an alert's state. One fingerprint per model, version, segment and rule; one
-    alert_id per episode.
+    """One change of an alert's state. There is one `fingerprint` per model, version, segment and
+    rule, and one `alert_id` per episode.
 
     Attributes
     ----------
     summary
         One sentence for a person.
     metric, value, baseline, threshold, comparator
-        What was judged, against what.
+        The value that was judged, and what it was compared with.
     at_ms
         Event time of this change.
     """
@@ -344,8 +346,8 @@ class Alert(
 
 
 class Expected(Struct, kw_only=True, rename={"from_": "from"}):
-    """What a recommendation promises for one metric: from the present value to another, with an
-    interval of the gain.
+    """Expected effect of a recommendation on one metric: present value, new value, and an interval
+    of the gain.
     """
 
     metric: str
@@ -357,8 +359,8 @@ class Expected(Struct, kw_only=True, rename={"from_": "from"}):
 class Recommendation(
     Struct, kw_only=True, omit_defaults=True, rename={"at_ms": "at", "expires_at_ms": "expires_at"}
 ):
-    """A proposed change with its evidence; a record with another status and the same id says what
-    became of it.
+    """A proposed change with its evidence. A later record with the same id and another status
+    reports what happened to it.
     """
 
     recommendation_id: str
@@ -384,14 +386,14 @@ class Outcome(
     omit_defaults=True,
     rename={"timestamp_ms": "timestamp", "known_at_ms": "known_at"},
 ):
-    """A prediction joined with the truth in force, or a change of that.
+    """A prediction joined with the truth in force, or a later change of that truth.
 
     Attributes
     ----------
     cell
         "tp", "fp", "fn" or "tn" for two labels, else "actual>predicted".
     delay_ms
-        From the prediction to the time at which the truth counts as known.
+        Time from the prediction until the truth counts as known, in milliseconds.
     correction
         None for the first truth, else "corrected" or "retracted".
     """

@@ -1,1 +1,1 @@
-"""Keyed state of the stages: changes in memory over what lies in RocksDB. Both drivers use it."""
+"""Keyed state of the stages, for both drivers: recent changes in memory, the rest in RocksDB."""

@@ -1,7 +1,6 @@
-"""State in a plain dictionary: for tests, for benches, and for runs that nobody wants to resume.
+"""State in a plain dictionary, for tests, benchmarks and runs that need not be resumed.
 
-It keeps the same promises as `overlay.py` over `rocks.py` except durability; one suite of tests
-runs on both.
+It keeps the contract of `overlay.py` over `rocks.py`, except durability; one test suite runs on both.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 
 
 class MemoryState:
-    """`State` of one task in a dictionary; a change is visible at once and cannot be taken back."""
+    """`State` of one task in a dictionary; changes are visible at once and cannot be undone."""
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}

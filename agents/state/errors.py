@@ -1,4 +1,4 @@
-"""What goes wrong with the database of a state."""
+"""Error of the state database."""
 
 from __future__ import annotations
 

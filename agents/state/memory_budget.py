@@ -45,7 +45,7 @@ class MemoryBudget:
             return False
         # `grown_bytes` includes deleted and overwritten values. Counting exactly costs more, so it
         # happens only here.
-        return overlay.counted() > share // 2
+        return overlay.count_bytes() > share // 2
 
     def must_drop_cache(self, overlay: Overlay) -> bool:
         """Whether the overlay's cached values exceed its share while memory is short."""

@@ -1,15 +1,14 @@
-"""The state of one stage on one partition in memory: what changed lately, over what the store
-holds.
+"""Recent changes to the state of one stage on one partition, in memory, over a store.
 
-All values that were put since the last spill are here; what was spilled is read from the store, in
-one multi-get for all keys of a batch, behind a bounded cache. A commit writes down the changes
-since the last commit as one record, from which the table is rebuilt after a kill: most entries are
-gone again before they would have been spilled, and the changes cost 0.7 us a joined pair as a
-record, 3.4 us as keys of their own (measured). The same bytes are a driver's journal. When to
-spill, and where records and spilled values lie, is `rocks.py`.
+Holds all values that were put since the last spill. Spilled values are read from the store, with
+one multi-get for all keys of a batch, behind a bounded cache. A commit writes the changes since the
+last commit as one record, from which the table is rebuilt after a kill: most entries are deleted
+before they would be spilled, and the changes cost 0.7 us a joined pair as one record, 3.4 us as
+separate keys (measured). The same bytes are a driver's journal. When to spill is decided in
+`task_state.py`; `rocks.py` is the store.
 
-Reads ask in turn: the table, the frozen table (a spill that is being written while the next batch
-changes the table), the cache, the store.
+A read looks in the table, the frozen table (a spill that is being written while the next batch
+changes the table), the cache and the store, in this order.
 """
 
 from __future__ import annotations
@@ -25,13 +24,12 @@ Read = Callable[[Sequence[bytes]], Sequence[bytes | None]]
 Ranges = list[tuple[bytes, bytes]]
 Table = dict[bytes, bytes | None]
 
-# What CPython 3.11 takes for two bytes objects and their dictionary slot, beside the bytes
-# themselves.
+# Memory of two bytes objects and their dictionary slot in CPython 3.11, without their contents.
 ENTRY_BYTES: Final = 33 + 33 + 100
 
 
 class Put(Struct, array_like=True, tag=0, gc=False):
-    """Values that were set; None for a key that was removed."""
+    """Keys that were set, and their values; None for a key that was removed."""
 
     keys: Sequence[bytes]
     values: Sequence[bytes | None]
@@ -51,9 +49,7 @@ class DeleteRange(Struct, array_like=True, tag=2, gc=False):
 
 
 class _Unknown:
-    """The type of the mark for "not known here, ask the next layer" (None stands for "known to be
-    absent").
-    """
+    """Type of the sentinel for "not in this layer, ask the next one" (None: known to be absent)."""
 
 
 _UNKNOWN: Final = _Unknown()
@@ -67,72 +63,72 @@ class Overlay:
     Parameters
     ----------
     read
-        Reads spilled values: keys in ascending order to values or None in the same order.
-    bare
-        True if the store has no keys of this task; then it is not asked.
+        Reads spilled values: takes keys in ascending order, returns values or None in that order.
+    store_is_empty
+        True if the store has no keys of this task; then it is never read.
     """
 
-    def __init__(self, read: Read, *, bare: bool) -> None:
+    def __init__(self, read: Read, *, store_is_empty: bool) -> None:
         self._read = read
-        self._bare = bare
-        # Current values, None for what is deleted here and may be in the store, and ranges deleted
+        self._store_is_empty = store_is_empty
+        # Current values (None for a deleted key that the store may have), and the ranges deleted
         # since the last spill.
         self._table: Table = {}
         self._ranges: Ranges = []
-        # What changed since the last record, in order; changes of single keys after the last of
-        # many.
+        # Changes since the last record, in order; those of single keys since the last change of
+        # many keys are in `_single_changes`.
         self._changes: list[Put | Pop | DeleteRange] = []
-        self._singles: Table = {}
+        self._single_changes: Table = {}
         self._frozen: Table | None = None
         self._frozen_ranges: Ranges = []
         self._cache: dict[bytes, bytes] = {}
         self._cached_entry_bytes = ENTRY_BYTES
-        # About what the table takes; what was deleted and overwritten has been counted too, until
-        # `counted`.
+        # Estimated memory of the table. It includes deleted and overwritten values until
+        # `count_bytes`.
         self.grown_bytes = 0
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of one key, None if there is none."""
         value = self._table.get(key, _UNKNOWN)
-        return self._spilled([key])[0] if isinstance(value, _Unknown) else value
+        return self._read_spilled([key])[0] if isinstance(value, _Unknown) else value
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the values of several keys, in the order of the keys; keys may repeat."""
-        if self._bare:
+        if self._store_is_empty:
             return list(map(self._table.get, keys))
         known: list[Any] = list(map(self._table.get, keys, repeat(_UNKNOWN)))
         missing = [index for index, value in enumerate(known) if value is _UNKNOWN]
         if len(missing) == len(known):
-            return self._spilled(keys)
+            return self._read_spilled(keys)
         if missing:
             for index, value in zip(
-                missing, self._spilled([keys[index] for index in missing]), strict=True
+                missing, self._read_spilled([keys[index] for index in missing]), strict=True
             ):
                 known[index] = value
         return known
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Set the value of a key; one that it has already is no change."""
+        """Set the value of a key; setting the value that it already has is no change."""
         if self._table.get(key) != value:
-            self._singles[key] = self._table[key] = value
+            self._single_changes[key] = self._table[key] = value
 
     def put_many(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """Set the values of several keys."""
         self._table.update(zip(keys, values, strict=True))
-        self._noted().append(Put(keys, values))
+        self._pending_changes().append(Put(keys, values))
 
     def delete(self, key: bytes) -> None:
         """Remove a key; it need not exist."""
-        self._removed([key])
-        self._singles[key] = None
+        self._remove([key])
+        self._single_changes[key] = None
 
     def pop_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Remove several keys and return their values, None where there was none."""
-        self._noted().append(Pop(keys))
-        if self._bare:
+        self._pending_changes().append(Pop(keys))
+        if self._store_is_empty:
             return list(map(self._table.pop, keys, repeat(None)))
         values = dict(zip(keys, self.get_many(keys), strict=True))
-        self._removed(keys)
+        self._remove(keys)
         return list(map(values.pop, keys, repeat(None)))
 
     def delete_range(self, start: bytes, end: bytes) -> None:
@@ -140,56 +136,56 @@ class Overlay:
         for values in (self._table, self._cache):
             for key in [key for key in values if start <= key < end]:
                 del values[key]
-        if not self._bare:
+        if not self._store_is_empty:
             self._ranges.append((start, end))
-        self._noted().append(DeleteRange(start, end))
+        self._pending_changes().append(DeleteRange(start, end))
 
     @property
     def changed(self) -> bool:
-        """True if there is something that no record has."""
-        return bool(self._changes or self._singles)
+        """True if there are changes since the last record."""
+        return bool(self._changes or self._single_changes)
 
     @property
     def ranges(self) -> int:
-        """How many deleted ranges every read from the store has to be compared with."""
+        """Number of deleted ranges that every read from the store is compared with."""
         return len(self._ranges)
 
     def record(self) -> bytes:
         """Return the changes since the last record, as a record."""
-        changes = self._noted()
+        changes = self._pending_changes()
         record = _encode(changes)
         self.grown_bytes += len(record) + _keys_of(changes) * ENTRY_BYTES
-        self._recorded()
+        self._clear_changes()
         return record
 
     def snapshot(self) -> bytes:
-        """Return one record that stands for all records since the last spill, and for what changed
-        since.
+        """Return one record that replaces all records since the last spill, including all present
+        changes.
         """
         snapshot = _encode(
             [
-                *(DeleteRange(*both) for both in self._ranges),
+                *(DeleteRange(start, end) for start, end in self._ranges),
                 Put(list(self._table), list(self._table.values())),
             ]
         )
         self.grown_bytes = len(snapshot) + len(self._table) * ENTRY_BYTES
-        self._recorded()
+        self._clear_changes()
         return snapshot
 
     def apply(self, record: bytes) -> None:
-        """Make the changes of a record; they are part of the next record."""
+        """Apply the changes of a record; they become part of the next record."""
         changes = _decode(record)
         for change in changes:
             if isinstance(change, DeleteRange):
                 self.delete_range(change.start, change.end)
                 continue
-            self._noted().append(change)
+            self._pending_changes().append(change)
             if isinstance(change, Pop):
-                self._removed(change.keys)
+                self._remove(change.keys)
             else:
                 self._table.update(zip(change.keys, change.values, strict=True))
-                if self._bare:
-                    self._removed(
+                if self._store_is_empty:
+                    self._remove(
                         [
                             key
                             for key, value in zip(change.keys, change.values, strict=True)
@@ -199,58 +195,61 @@ class Overlay:
         self.grown_bytes += len(record) + _keys_of(changes) * ENTRY_BYTES
 
     def replay(self, record: bytes) -> None:
-        """Make the changes of a record that the store has; those since the last spill or snapshot,
-        in order, make the table.
+        """Apply the changes of a record that the store already has. The records since the last
+        spill or snapshot, in order, rebuild the table.
         """
         self.apply(record)
-        self._recorded()
+        self._clear_changes()
 
     def repeat(self, keys: Iterable[bytes]) -> int:
-        """Put the current values of keys into the next record, where they exist; gives their bytes."""
+        """Add the current values of existing keys to the next record; returns their bytes."""
         wanted = list(keys)
         values = self.get_many(wanted)
-        there = {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
-        self._noted().append(Put(list(there), list(there.values())))
-        return sum(map(len, there)) + sum(map(len, there.values()))
+        current = {
+            key: value for key, value in zip(wanted, values, strict=True) if value is not None
+        }
+        self._pending_changes().append(Put(list(current), list(current.values())))
+        return _bytes(current)
 
     def repeat_spilled(self, items: Iterable[tuple[bytes, bytes]]) -> int:
-        """The same for entries as the store has them; leaves out what is no longer so, which later
-        records have. Gives the bytes.
+        """Add entries of the store to the next record; returns their bytes. Entries that have
+        changed since are skipped, because later records have them.
         """
         table, frozen = self._table, self._frozen or {}
-        there = {
+        unchanged = {
             key: value
             for key, value in items
             if key not in table and key not in frozen and not self._in_deleted_range(key)
         }
-        self._noted().append(Put(list(there), list(there.values())))
-        return sum(map(len, there)) + sum(map(len, there.values()))
+        self._pending_changes().append(Put(list(unchanged), list(unchanged.values())))
+        return _bytes(unchanged)
 
     def keys_in_memory(self) -> list[bytes]:
-        """Keys of the entries that the store does not have."""
+        """Keys of the entries that only the table has."""
         return [key for key, value in self._table.items() if value is not None]
 
     def table_bytes(self) -> int:
-        """Bytes of the keys and values in the table, about those of a snapshot."""
+        """Bytes of the keys and values in the table, which is about the size of a snapshot."""
         return _bytes(self._table)
 
-    def counted(self) -> int:
-        """Count what the table takes, and return it."""
+    def count_bytes(self) -> int:
+        """Compute the memory of the table exactly, and return it."""
         self.grown_bytes = _size(self._table)
         return self.grown_bytes
 
     def freeze(self) -> tuple[Ranges, Table]:
-        """Set the table aside for a spill, and return it: ranges that the store has to delete, then
-        keys to set or (None) to delete.
+        """Set the table aside for a spill, and return it: ranges to delete in the store, then keys
+        to set or (None) to delete.
 
-        Nothing changes it until `spilled`. No changes may be left that no record has.
+        The frozen table does not change until `finish_spill`. All changes must be in a record
+        before.
         """
-        assert self._frozen is None, "the spill before has not been settled"
-        assert not self.changed, "there are changes that no record has"
+        assert self._frozen is None, "the previous spill has not been finished"
+        assert not self.changed, "there are changes without a record"
         self._frozen, self._frozen_ranges = self._table, self._ranges
         self._table, self._ranges, self._cache = {}, [], {}
         self.grown_bytes = 0
-        self._bare = False
+        self._store_is_empty = False
         return self._frozen_ranges, self._frozen
 
     @property
@@ -258,10 +257,8 @@ class Overlay:
         """True between `freeze` and `spilled`."""
         return self._frozen is not None
 
-    def spilled(self) -> None:
-        """Let go of the frozen table, once the store has it; its values stay at hand until the next
-        spill.
-        """
+    def finish_spill(self) -> None:
+        """Drop the frozen table once the store has it; cache its values until the next spill."""
         frozen = {key: value for key, value in (self._frozen or {}).items() if value is not None}
         if self._ranges:
             frozen = {key: value for key, value in frozen.items() if not _within(key, self._ranges)}
@@ -271,51 +268,53 @@ class Overlay:
 
     @property
     def cache_bytes(self) -> int:
-        """About what the cache takes."""
+        """Estimated memory of the cache."""
         return len(self._cache) * self._cached_entry_bytes
 
     def drop_cache(self) -> None:
-        """Forget the cached values."""
+        """Drop all cached values."""
         self._cache = {}
 
-    def _removed(self, keys: Sequence[bytes]) -> None:
-        """Take keys out of the table, or mark them where the store may have them."""
-        if self._bare:
+    def _remove(self, keys: Sequence[bytes]) -> None:
+        """Remove keys from the table, or mark them as deleted if the store may have them."""
+        if self._store_is_empty:
             for key in keys:
                 self._table.pop(key, None)
         else:
             self._table.update(dict.fromkeys(keys))
 
-    def _noted(self) -> list[Put | Pop | DeleteRange]:
-        """Return the changes since the last record, the single ones among them."""
-        if self._singles:
-            self._changes.append(Put(list(self._singles), list(self._singles.values())))
-            self._singles = {}
+    def _pending_changes(self) -> list[Put | Pop | DeleteRange]:
+        """The changes since the last record, including those of single keys."""
+        if self._single_changes:
+            self._changes.append(
+                Put(list(self._single_changes), list(self._single_changes.values()))
+            )
+            self._single_changes = {}
         return self._changes
 
-    def _recorded(self) -> None:
+    def _clear_changes(self) -> None:
         self._changes = []
-        self._singles = {}
+        self._single_changes = {}
 
-    def _spilled(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return values that the table does not have."""
-        if self._bare:
+    def _read_spilled(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Values of keys that the table does not know."""
+        if self._store_is_empty:
             return [None] * len(keys)
         if self._frozen is None:
-            return self._stored(keys)
-        found: list[Any] = [
+            return self._read_stored(keys)
+        values: list[Any] = [
             None if _within(key, self._ranges) else value
             for key, value in zip(keys, map(self._frozen.get, keys, repeat(_UNKNOWN)), strict=True)
         ]
-        missing = [index for index, value in enumerate(found) if value is _UNKNOWN]
+        missing = [index for index, value in enumerate(values) if value is _UNKNOWN]
         for index, value in zip(
-            missing, self._stored([keys[index] for index in missing]), strict=True
+            missing, self._read_stored([keys[index] for index in missing]), strict=True
         ):
-            found[index] = value
-        return found
+            values[index] = value
+        return values
 
-    def _stored(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return values of the cache and of the store."""
+    def _read_stored(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Values from the cache and the store."""
         values: list[bytes | None] = list(map(self._cache.get, keys))
         wanted = [key for key, value in zip(keys, values, strict=True) if value is None]
         if not wanted:
@@ -323,14 +322,14 @@ class Overlay:
         # Ascending keys make a multi-get three times as fast: neighbours share the path through
         # RocksDB's memtable.
         wanted.sort()
-        found = self._read(wanted)
+        stored = self._read(wanted)
         if self._ranges or self._frozen_ranges:
-            found = [
+            stored = [
                 None if self._in_deleted_range(key) else value
-                for key, value in zip(wanted, found, strict=True)
+                for key, value in zip(wanted, stored, strict=True)
             ]
-        if found.count(None) < len(found):
-            by_key = dict(zip(wanted, found, strict=True))
+        if stored.count(None) < len(stored):
+            by_key = dict(zip(wanted, stored, strict=True))
             values = [
                 by_key[key] if value is None else value
                 for key, value in zip(keys, values, strict=True)
@@ -339,7 +338,7 @@ class Overlay:
         return values
 
     def _in_deleted_range(self, key: bytes) -> bool:
-        """Whether the store may still have an entry that has been deleted."""
+        """Whether the key is in a deleted range; the store may still have its entry."""
         return _within(key, self._ranges) or _within(key, self._frozen_ranges)
 
 
@@ -348,15 +347,13 @@ def _within(key: bytes, ranges: Ranges) -> bool:
 
 
 def rewritten(record: bytes, change: Callable[[bytes, bytes], bytes]) -> bytes:
-    """Return a record with the value of every key that it sets as `change` makes it from key and
-    value.
-    """
+    """The record with each value that it sets replaced by `change(key, value)`."""
     changes = _decode(record)
-    for made in changes:
-        if isinstance(made, Put):
-            made.values = [
+    for each in changes:
+        if isinstance(each, Put):
+            each.values = [
                 None if value is None else change(key, value)
-                for key, value in zip(made.keys, made.values, strict=True)
+                for key, value in zip(each.keys, each.values, strict=True)
             ]
     return _encode(changes)
 
@@ -366,10 +363,10 @@ def _keys_of(changes: Sequence[Put | Pop | DeleteRange]) -> int:
 
 
 def _size(values: Mapping[bytes, bytes | None]) -> int:
-    """Memory of a mapping, about."""
+    """Estimated memory of a mapping."""
     return _bytes(values) + len(values) * ENTRY_BYTES
 
 
 def _bytes(values: Mapping[bytes, bytes | None]) -> int:
-    there: Collection[bytes] = [value for value in values.values() if value is not None]
-    return sum(map(len, values)) + sum(map(len, there))
+    present: Collection[bytes] = [value for value in values.values() if value is not None]
+    return sum(map(len, values)) + sum(map(len, present))

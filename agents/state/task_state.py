@@ -1,20 +1,19 @@
-"""What one stage on one partition writes to the database: records of changes, a snapshot in their
-place, or a spill.
+"""What one stage on one partition writes to the database: records of changes, snapshots, spills.
 
-Writing takes three steps, so that a driver can go on with the next batch while a commit is under
-way: `cut` takes off what changed, on the thread that changes the state; `write` and `slices` bring
-it to the database, on any thread; `settle` says that it is written. Cuts are written in their
-order. Records that have grown to several times what is left of them are replaced by one snapshot; a
-state that outgrows its memory, or a snapshot, is spilled, key by key.
+Writing takes three steps, so that a driver can continue with the next batch during a commit. `cut`
+takes the changes, on the thread that changes the state; `write` and `slices` bring them to the
+database, on any thread; `settle` marks them as written. Cuts are written in order. Records that
+have grown to several times the size of the state are replaced by one snapshot. A state that
+outgrows its memory, or a snapshot, is spilled key by key.
 
-A spill is written in slices after its commit, so that it never lies in memory a second and a third
-time, as one batch and in RocksDB's table. The records stay until a commit after it: a database that
-was left between two slices reads the records over what it has, and is exact, for each slice holds
-values as of the last of them.
+A spill is written in slices after its commit, so that it is never in memory a second and a third
+time, as one batch and in RocksDB's memtable. The records stay until a later commit: a database that
+was left between two slices applies the records to what it has. The result is exact, because each
+slice holds values as of the last record.
 
-RocksDB opens a database of which a file was cut short as it was some time ago, with newer commits
-on top: what lies between is gone. So the driver keeps with each commit what there has to be, the
-`Extent` of each state: records are numbered, and so are the slices of spills.
+If one of its files was truncated, RocksDB opens the database in an older state with newer commits
+on top, and whatever came between is lost. So each commit includes the `Extent` of each state that the
+database must have: records are numbered, and so are the slices of spills.
 """
 
 from __future__ import annotations
@@ -35,63 +34,62 @@ _PREFIX: Final = struct.Struct(">BH")
 _RECORD: Final = struct.Struct(">BBHQ")
 _RECORDS: Final = 0xFE
 _SLICES: Final = 0xFD
-_SLICE_BYTES: Final = 4 << 20
-# Of so many slices it is known that they are there. What came before them has long left RocksDB's
-# log for tables, which have checksums.
-_NUMBERED_SLICES: Final = 1_000
+SLICE_BYTES: Final = 4 << 20
+# The presence of this many slices is checked. Older ones have long moved from RocksDB's log to
+# tables, which have checksums.
+NUMBERED_SLICES: Final = 1_000
 _RECORD_PREFIX_BYTES: Final = 4
-_MIN_RECORD_BYTES: Final = 1 << 20
-# Reading back takes as many times what is left; with 3, commits of the plain job of the bench cost
-# a tenth of a microsecond a pair more.
-_RECORDS_PER_SNAPSHOT: Final = 8
-# A snapshot is one value, which is in memory three times while it is written; what is larger is
-# spilled, in slices.
-_MAX_SNAPSHOT_BYTES: Final = 16 << 20
-_MAX_RANGES: Final = 64
+MIN_RECORD_BYTES: Final = 1 << 20
+# A restore reads up to this many times the size of the state. With 3, commits of the plain job of
+# the benchmark cost a tenth of a microsecond a pair more.
+RECORDS_PER_SNAPSHOT: Final = 8
+# A snapshot is one value, which is in memory three times while it is written. A larger state is
+# spilled in slices.
+MAX_SNAPSHOT_BYTES: Final = 16 << 20
+MAX_RANGES: Final = 64
 
 
 class Extent(NamedTuple):
-    """What the database holds of a state.
+    """The records and slices of a state in the database.
 
     Attributes
     ----------
     first, records
-        Number of the first record, 0 without any, and how many there are.
+        Number of the first record (0 without records), and count of records.
     slices
-        How many slices of spills were written, ever.
+        Count of all slices of spills ever written.
     """
 
     first: int
     records: int
     slices: int
 
-    def is_in(self, found: Extent | None) -> bool:
-        """Tell whether a database that holds `found` has all of this; None stands for one with
-        gaps.
+    def is_covered_by(self, stored: Extent | None) -> bool:
+        """Whether a database that holds `stored` has all of this; None stands for one with gaps.
 
-        It may have spilled more than its last commit knew of.
+        The database may have more slices than its last commit knew of.
         """
-        return found is not None and found[:2] == self[:2] and found.slices >= self.slices
+        return stored is not None and stored[:2] == self[:2] and stored.slices >= self.slices
 
 
-NOTHING: Final = Extent(0, 0, 0)
+EMPTY_EXTENT: Final = Extent(0, 0, 0)
 
 
 class Cut(Struct):
-    """Changes taken off a state.
+    """Changes taken from a state, to be written.
 
     Attributes
     ----------
     task
-        Whose they are.
+        Owner of the changes.
     changes
-        The record of the changes, for a journal; None where none was asked for.
+        Record of the changes, for a journal; None if none was requested.
     record
-        What the database gets as a record: the changes, or a snapshot.
+        Record for the database: the changes, or a snapshot.
     number
         Number of the record.
     replaces
-        Records with numbers below this are deleted; 0 for none.
+        Records with smaller numbers are deleted; 0 for none.
     ranges, table
         A spill: ranges to delete, then keys to set or (None) to delete.
     """
@@ -113,13 +111,12 @@ class TaskState:
     db
         The database.
     budget
-        Says when to spill.
+        Decides when to spill.
 
     Attributes
     ----------
-    found
-        What the database held at the start; None if records or slices of spills are missing in
-        between.
+    stored_extent
+        What the database held at the start; None if records or slices are missing in between.
     """
 
     def __init__(self, db: Any, stage: int, partition: int, budget: MemoryBudget) -> None:
@@ -131,11 +128,13 @@ class TaskState:
         self._record_bytes = 0
         self._snapshot_bytes = 0
         self._first_record = self._next_record = 0
-        # As of the last settled cut, and for the thread that writes.
+        # Slices as of the last settled cut, and the next number for the writing thread.
         self._slices = self._next_slice = 0
-        # Records below this are in slices, and may be deleted; 0 for none.
+        # Records with smaller numbers are in slices and may be deleted; 0 for none.
         self._spilled_before = 0
-        self.overlay = Overlay(self._read, bare=next(self.spilled(b""), None) is None)
+        self.overlay = Overlay(
+            self._read, store_is_empty=next(self.iterate_spilled(b""), None) is None
+        )
         numbers = []
         for number, value in self._numbered(_RECORDS):
             self.overlay.replay(value)
@@ -146,18 +145,19 @@ class TaskState:
             self._first_record, self._next_record = numbers[0], numbers[-1] + 1
         if slices:
             self._slices = self._next_slice = slices[-1] + 1
-        self.found = self.extent if _without_gaps(numbers) and _without_gaps(slices) else None
+        self.stored_extent = (
+            self.extent if _is_without_gaps(numbers) and _is_without_gaps(slices) else None
+        )
 
     @property
     def extent(self) -> Extent:
-        """What the database holds once the cuts so far are written."""
+        """What the database holds once all cuts so far are written."""
         records = self._next_record - self._first_record
         return Extent(self._first_record if records else 0, records, self._slices)
 
     def cut(self, *, journal: bool = False) -> Cut:
-        """Take off what changed since the last cut;
-
-        `journal` asks for the record of the changes in any case.
+        """Take the changes since the last cut; `journal` requests the record of the changes even if
+        the database gets a snapshot.
         """
         overlay = self.overlay
         number = self._next_record
@@ -168,10 +168,10 @@ class TaskState:
             self._spilled_before = 0
         if not overlay.freezing:
             must_shorten = self._record_bytes > max(
-                _MIN_RECORD_BYTES, _RECORDS_PER_SNAPSHOT * self._snapshot_bytes
+                MIN_RECORD_BYTES, RECORDS_PER_SNAPSHOT * self._snapshot_bytes
             )
-            too_large = must_shorten and overlay.table_bytes() > _MAX_SNAPSHOT_BYTES
-            if too_large or overlay.ranges > _MAX_RANGES or self._budget.must_spill(overlay):
+            too_large = must_shorten and overlay.table_bytes() > MAX_SNAPSHOT_BYTES
+            if too_large or overlay.ranges > MAX_RANGES or self._budget.must_spill(overlay):
                 changes = overlay.record()
                 self._record_bytes = self._snapshot_bytes = 0
                 return Cut(self, changes, changes, number, replaces, *overlay.freeze())
@@ -192,18 +192,18 @@ class TaskState:
         batch.put(self._key(_RECORDS, cut.number), cut.record)
 
     def slices(self, cut: Cut) -> Iterator[WriteBatch]:
-        """The spill of a cut, as write batches to be written one by one after it."""
+        """The spill of a cut, as write batches to be written one by one after the cut."""
         if cut.table is None:
             return
         batch, size = WriteBatch(raw_mode=True), 0
         batch.delete_range(
-            self._key(_SLICES, 0), self._key(_SLICES, max(0, self._next_slice - _NUMBERED_SLICES))
+            self._key(_SLICES, 0), self._key(_SLICES, max(0, self._next_slice - NUMBERED_SLICES))
         )
         for start, end in cut.ranges:
             batch.delete_range(self._prefix + start, self._prefix + end)
         # Sorted batches insert into RocksDB's memtable at half the cost.
         for key in sorted(cut.table):
-            if size > _SLICE_BYTES:
+            if size > SLICE_BYTES:
                 yield self._numbered_slice(batch)
                 batch, size = WriteBatch(raw_mode=True), 0
             value = cut.table[key]
@@ -215,32 +215,32 @@ class TaskState:
         yield self._numbered_slice(batch)
 
     def settle(self, cut: Cut) -> None:
-        """Take note that a cut is written; on the thread that changes the state."""
+        """Mark a cut as written; on the thread that changes the state."""
         if cut.table is not None:
-            self.overlay.spilled()
+            self.overlay.finish_spill()
             self._spilled_before, self._slices = cut.number + 1, self._next_slice
         if self._budget.must_drop_cache(self.overlay):
             self.overlay.drop_cache()
 
-    def spilled(self, after: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Entries as the database has them, from the key `after` (included) on, in order of keys."""
+    def iterate_spilled(self, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Entries in the database from the key `start` (included) on, in key order."""
         length = len(self._prefix)
-        for key, value in self._items(self._prefix + after, self._prefix):
+        for key, value in self._items(self._prefix + start, self._prefix):
             yield key[length:], value
 
-    def spilled_slice(self, after: bytes, enough_bytes: int) -> list[tuple[bytes, bytes]]:
-        """The first of them, until they have `enough_bytes`."""
-        found, size = [], 0
-        for key, value in self.spilled(after):
-            found.append((key, value))
+    def spilled_slice(self, start: bytes, enough_bytes: int) -> list[tuple[bytes, bytes]]:
+        """The first of those entries, until they add up to `enough_bytes`."""
+        entries, size = [], 0
+        for key, value in self.iterate_spilled(start):
+            entries.append((key, value))
             size += len(key) + len(value)
             if size >= enough_bytes:
                 break
-        return found
+        return entries
 
     @staticmethod
     def erase(batch: WriteBatch, stage: int, partition: int) -> None:
-        """Add the deletion of everything that a task wrote to a write batch."""
+        """Add the deletion of all entries of a task to a write batch."""
         numbered = (
             _RECORD.pack(kind, stage, partition, 0)[:_RECORD_PREFIX_BYTES]
             for kind in (_SLICES, _RECORDS)
@@ -273,7 +273,7 @@ class TaskState:
         return values
 
     def _items(self, start: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Entries of the database from `start` on, as long as they begin with `prefix`."""
+        """Entries of the database from `start` on, while their keys begin with `prefix`."""
         last = start
         try:
             for key, value in self._db.items(from_key=start):
@@ -281,8 +281,8 @@ class TaskState:
                     return
                 last = key
                 yield key, value
-            # Damage ends `items` as the end of the database does; what follows its last key tells
-            # them apart.
+            # `items` stops at damage as it does at the end of the database; reading beyond the
+            # last key raises only for damage.
             rest = self._db.iter()
             rest.seek(last)
             if rest.valid():
@@ -293,9 +293,10 @@ class TaskState:
 
     def _unreadable(self, error: Exception) -> StateError:
         return StateError(
-            f"{self._db.path()}: cannot read the state of stage {self._stage}, partition {self._partition} ({error})"
+            f"{self._db.path()}: cannot read the state of stage {self._stage}, "
+            f"partition {self._partition} ({error})"
         )
 
 
-def _without_gaps(numbers: Sequence[int]) -> bool:
+def _is_without_gaps(numbers: Sequence[int]) -> bool:
     return not numbers or len(numbers) == numbers[-1] + 1 - numbers[0]

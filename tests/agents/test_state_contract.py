@@ -1,4 +1,4 @@
-"""One suite for every implementation of `State`: what a stage may rely on."""
+"""The contract of `State` that stages rely on; one suite for every implementation."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ CACHES = {"no": 0, "a tiny": 3_000, "a": 1 << 20}
     params=["memory", "rocks, a cache", *(f"rocks, {cache} cache, committed" for cache in CACHES)]
 )
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[State, Settle]]:
-    """A state and a function to call between changes, which commits where the implementation knows
-    commits.
-    """
+    """A state, and a function that commits if the implementation has commits."""
     if request.param == "memory":
         yield MemoryState(), lambda: None
         return
@@ -42,14 +40,14 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Stat
     rocks.close()
 
 
-def test_a_key_that_was_never_put_is_absent(state: tuple[State, Settle]) -> None:
+def test_key_that_was_never_put_is_absent(state: tuple[State, Settle]) -> None:
     keyed, _ = state
     assert keyed.get(b"a") is None
     assert keyed.get_many([b"a", b"b", b"a"]) == [None, None, None]
     assert keyed.get_many([]) == []
 
 
-def test_the_last_put_is_what_get_returns(state: tuple[State, Settle]) -> None:
+def test_get_returns_the_last_value_put(state: tuple[State, Settle]) -> None:
     keyed, settle = state
     keyed.put(b"a", b"1")
     settle()
@@ -60,14 +58,14 @@ def test_the_last_put_is_what_get_returns(state: tuple[State, Settle]) -> None:
     assert keyed.get_many([b"b", b"x", b"", b"b"]) == [b"3", None, b"4", b"3"]
 
 
-def test_an_empty_value_is_a_value(state: tuple[State, Settle]) -> None:
+def test_empty_value_is_a_value(state: tuple[State, Settle]) -> None:
     keyed, settle = state
     keyed.put(b"a", b"")
     settle()
     assert keyed.get(b"a") == b""
 
 
-def test_a_deleted_key_is_absent_until_it_is_put_again(state: tuple[State, Settle]) -> None:
+def test_deleted_key_is_absent_until_it_is_put_again(state: tuple[State, Settle]) -> None:
     keyed, settle = state
     keyed.put(b"a", b"1")
     settle()
@@ -84,7 +82,9 @@ def test_a_deleted_key_is_absent_until_it_is_put_again(state: tuple[State, Settl
     assert keyed.get(b"a") == b"2"
 
 
-def test_a_range_deletion_takes_the_start_and_spares_the_end(state: tuple[State, Settle]) -> None:
+def test_range_deletion_includes_its_start_and_excludes_its_end(
+    state: tuple[State, Settle],
+) -> None:
     keyed, settle = state
     keys = [b"a", b"b", b"b\x00", b"bz", b"c", b"d"]
     for key in keys:
@@ -96,7 +96,7 @@ def test_a_range_deletion_takes_the_start_and_spares_the_end(state: tuple[State,
     assert keyed.get_many(keys) == [b"a", None, None, None, b"c", b"d"]
 
 
-def test_a_key_put_after_a_range_deletion_stays(state: tuple[State, Settle]) -> None:
+def test_key_put_after_a_range_deletion_stays(state: tuple[State, Settle]) -> None:
     keyed, settle = state
     keyed.put(b"b", b"old")
     settle()
@@ -126,8 +126,8 @@ def test_any_sequence_of_changes_reads_like_a_dictionary(
             keyed.delete(key)
             expected.pop(key, None)
         elif action < 0.62:
-            gone = [draw.choice(alphabet), key]
-            assert keyed.pop_many(gone) == [expected.pop(k, None) for k in gone], (
+            popped = [draw.choice(alphabet), key]
+            assert keyed.pop_many(popped) == [expected.pop(k, None) for k in popped], (
                 f"seed {seed}, step {step}"
             )
         elif action < 0.64:

@@ -1,4 +1,4 @@
-"""The durable state: what survives, what does not, and how much memory it takes."""
+"""Durable state: what survives a restart, a kill and damage, and how much memory it takes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ import pytest
 from rocksdict import Options, Rdict, WriteBatch
 
 from driftline.agents.state import task_state
-from driftline.agents.state.overlay import Overlay
 from driftline.agents.state.rocks import RocksState, StateError
 
 Write = Callable[[WriteBatch], None]
 
 
-def test_committed_changes_of_all_tasks_and_marks_are_there_after_reopening(tmp_path: Path) -> None:
+def test_reopened_state_has_the_committed_changes_of_all_tasks_and_the_marks(
+    tmp_path: Path,
+) -> None:
     rocks = RocksState(tmp_path / "state", tasks=2)
     rocks.task(0, 7).put(b"k", b"v")
     rocks.task(3, 0).put(b"k", b"w")
@@ -39,29 +40,29 @@ def test_committed_changes_of_all_tasks_and_marks_are_there_after_reopening(tmp_
     again.close()
 
 
-def test_the_last_commit_leaves_marks_and_nothing_of_the_tasks(
+def test_finish_leaves_the_marks_and_deletes_all_tasks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task_state, "_SLICE_BYTES", 100)
+    monkeypatch.setattr(task_state, "SLICE_BYTES", 100)
     rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=10_000)
-    for number in range(200):  # records, and what is spilled in slices
+    for number in range(200):  # writes records, and spills in slices
         rocks.task(0, 7).put_many([b"%d" % number], [bytes(100)])
         rocks.commit({"step": b"%d" % number, "name": b"x"})
-    assert next(rocks.task_state(0, 7).spilled(b""), None) is not None
+    assert next(rocks.task_state(0, 7).iterate_spilled(b""), None) is not None
     rocks.finish({"step": b"done"})
     rocks.close()
 
     again = RocksState(tmp_path / "state", tasks=1)
     assert (again.mark("step"), again.mark("name")) == (b"done", b"x")
-    assert again.task_state(0, 7).found == task_state.NOTHING
-    assert list(again.task_state(0, 7).spilled(b"")) == []
+    assert again.task_state(0, 7).stored_extent == task_state.EMPTY_EXTENT
+    assert list(again.task_state(0, 7).iterate_spilled(b"")) == []
     again.close()
     database = Rdict(str(tmp_path / "state"), options=Options(raw_mode=True))
     assert {key[:1] for key, _ in database.items()} == {b"\xff"}
     database.close()
 
 
-def test_what_was_not_committed_is_gone_after_reopening(tmp_path: Path) -> None:
+def test_reopened_state_has_no_uncommitted_changes(tmp_path: Path) -> None:
     rocks = RocksState(tmp_path / "state", tasks=1)
     rocks.task(0, 0).put(b"a", b"1")
     rocks.commit({"step": b"1"})
@@ -75,7 +76,7 @@ def test_what_was_not_committed_is_gone_after_reopening(tmp_path: Path) -> None:
     again.close()
 
 
-def test_a_commit_survives_a_kill_of_the_process(tmp_path: Path) -> None:
+def test_commit_survives_a_kill_of_the_process(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -99,29 +100,22 @@ def test_a_commit_survives_a_kill_of_the_process(tmp_path: Path) -> None:
     rocks.close()
 
 
-def test_a_state_in_use_is_refused_with_its_path(tmp_path: Path) -> None:
+def test_state_in_use_by_another_process_is_an_error_with_its_path(tmp_path: Path) -> None:
     rocks = RocksState(tmp_path / "state", tasks=1)
     with pytest.raises(StateError, match="state: cannot open"):
         RocksState(tmp_path / "state", tasks=1)
     rocks.close()
 
 
-def memory_of(overlay: Overlay) -> int:
-    return sum(
-        len(key) + len(value or b"")
-        for values in (overlay._table, overlay._cache)
-        for key, value in values.items()
-    )
-
-
-def test_a_state_larger_than_its_memory_is_spilled_and_read_back(tmp_path: Path) -> None:
+def test_state_larger_than_its_memory_is_spilled_and_read_back(tmp_path: Path) -> None:
     rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=400_000)
     for batch in range(50):
         rocks.task(0, 0).put_many(
             [b"%d/%d" % (batch, row) for row in range(200)], [b"x" * 100] * 200
         )
         rocks.commit({})
-        assert memory_of(rocks.task(0, 0)) <= 400_000
+        task = rocks.task(0, 0)
+        assert task.table_bytes() + task.cache_bytes <= 400_000
     assert rocks.task(0, 0).get_many([b"0/0", b"nothing", b"49/199"]) == [
         b"x" * 100,
         None,
@@ -129,12 +123,12 @@ def test_a_state_larger_than_its_memory_is_spilled_and_read_back(tmp_path: Path)
     ]
     rocks.close()
     again = RocksState(tmp_path / "state", tasks=1, memory_bytes=400_000)
-    everything = [b"%d/%d" % (batch, row) for batch in range(50) for row in range(200)]
-    assert set(again.task(0, 0).get_many(everything)) == {b"x" * 100}
+    all_keys = [b"%d/%d" % (batch, row) for batch in range(50) for row in range(200)]
+    assert set(again.task(0, 0).get_many(all_keys)) == {b"x" * 100}
     again.close()
 
 
-def test_putting_the_value_that_is_there_is_no_change(tmp_path: Path) -> None:
+def test_putting_the_present_value_is_no_change(tmp_path: Path) -> None:
     rocks = RocksState(tmp_path / "state", tasks=1)
     task = rocks.task(0, 0)
     task.put(b"a", b"1")
@@ -149,7 +143,7 @@ def test_putting_the_value_that_is_there_is_no_change(tmp_path: Path) -> None:
     rocks.close()
 
 
-def test_records_do_not_pile_up_where_entries_come_and_go(tmp_path: Path) -> None:
+def test_records_stay_small_while_entries_come_and_go(tmp_path: Path) -> None:
     rocks = RocksState(tmp_path / "state", tasks=1)
     task = rocks.task(0, 0)
     for batch in range(300):
@@ -157,19 +151,19 @@ def test_records_do_not_pile_up_where_entries_come_and_go(tmp_path: Path) -> Non
         for row in range(100):
             task.delete(b"%d/%d" % (batch - 10, row))
         rocks.commit({})
-    records = [value for key, value in rocks._db.items() if key[0] == 0xFE]
-    assert sum(map(len, records)) < 2_000_000, "6 MB were written, 0.2 MB are left"
     rocks.close()
+    with closing(Rdict(str(tmp_path / "state"), options=Options(raw_mode=True))) as database:
+        records = [value for key, value in database.items() if key[0] == 0xFE]
+    assert sum(map(len, records)) < 2_000_000, "6 MB were written, the state has 0.2 MB"
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 20_000, 1 << 30])
 @pytest.mark.parametrize("seed", range(3))
-def test_reopening_after_any_commit_gives_back_what_was_committed(
+def test_state_reopened_after_any_commit_equals_a_dictionary(
     tmp_path: Path, seed: int, memory_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        task_state, "_MIN_RECORD_BYTES", 2_000
-    )  # so that all of records, snapshots and spills happen
+    # Small, so that the run has records, snapshots and spills.
+    monkeypatch.setattr(task_state, "MIN_RECORD_BYTES", 2_000)
     draw = random.Random(seed)
     expected: dict[bytes, bytes] = {}
     rocks = RocksState(tmp_path / "state", tasks=1, memory_bytes=memory_bytes)
@@ -201,11 +195,11 @@ def test_reopening_after_any_commit_gives_back_what_was_committed(
     rocks.close()
 
 
-def test_a_state_too_large_for_a_snapshot_is_spilled(
+def test_state_too_large_for_a_snapshot_is_spilled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task_state, "_MIN_RECORD_BYTES", 2_000)
-    monkeypatch.setattr(task_state, "_MAX_SNAPSHOT_BYTES", 10_000)
+    monkeypatch.setattr(task_state, "MIN_RECORD_BYTES", 2_000)
+    monkeypatch.setattr(task_state, "MAX_SNAPSHOT_BYTES", 10_000)
     rocks, expected = RocksState(tmp_path / "state"), {}
     for step in range(40):
         for row in range(20):
@@ -219,36 +213,36 @@ def test_a_state_too_large_for_a_snapshot_is_spilled(
     again.close()
 
 
-def test_a_database_left_between_any_two_batches_of_a_spill_is_as_of_its_last_commit(
+def test_database_left_between_two_batches_of_a_spill_has_its_last_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task_state, "_SLICE_BYTES", 500)
-    left = 0
+    monkeypatch.setattr(task_state, "SLICE_BYTES", 500)
+    kills_in_spill = 0
     for batches in range(40):
         folder, draw = tmp_path / f"{batches}", random.Random(11)
         rocks, expected, written = RocksState(folder, memory_bytes=6_000), {}, 0
 
-        class Ended(Exception):
+        class Killed(Exception):
             pass
 
         def write(batch: WriteBatch, whole: Write = rocks._write, limit: int = batches) -> None:
             nonlocal written
             if written == limit:
-                raise Ended
+                raise Killed
             written += 1
             whole(batch)
 
         monkeypatch.setattr(rocks, "_write", write)
         states = [{}]
-        with suppress(Ended):
+        with suppress(Killed):
             for step in range(30):
                 for _ in range(8):
                     key = b"%03d" % draw.randrange(60)
                     expected[key] = b"%d" % step * 10
                     rocks.task(0, 0).put(key, expected[key])
-                gone = b"%03d" % draw.randrange(60)
-                expected.pop(gone, None)
-                rocks.task(0, 0).delete(gone)
+                deleted = b"%03d" % draw.randrange(60)
+                expected.pop(deleted, None)
+                rocks.task(0, 0).delete(deleted)
                 if step % 4 == 3:
                     expected = {
                         key: value for key, value in expected.items() if not b"020" <= key < b"030"
@@ -263,8 +257,8 @@ def test_a_database_left_between_any_two_batches_of_a_spill_is_as_of_its_last_co
         assert again.task(0, 0).get_many(keys) == [states[step].get(key) for key in keys], (
             f"{batches} batches, step {step}"
         )
-        left += written > step
-        # It goes on from there: what was written twice is spilled once more.
+        kills_in_spill += written > step
+        # Continue from there: entries that were written twice are spilled again.
         again.task(0, 0).put(b"000", b"again")
         again.task(0, 0).delete(b"001")
         for _ in range(20):
@@ -274,14 +268,14 @@ def test_a_database_left_between_any_two_batches_of_a_spill_is_as_of_its_last_co
         last = RocksState(folder)
         assert last.task(0, 0).get_many(keys) == [b"again", None, *[b"x" * 200] * 58]
         last.close()
-    assert left > 10, "hardly any end lay in a spill"
+    assert kills_in_spill > 10, "hardly any kill was in a spill"
 
 
-def test_a_missing_slice_of_a_spill_is_damage(
+def test_missing_slice_of_a_spill_is_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task_state, "_SLICE_BYTES", 500)
-    monkeypatch.setattr(task_state, "_NUMBERED_SLICES", 5)
+    monkeypatch.setattr(task_state, "SLICE_BYTES", 500)
+    monkeypatch.setattr(task_state, "NUMBERED_SLICES", 5)
     rocks = RocksState(tmp_path / "state", memory_bytes=0)
     for step in range(6):
         rocks.task(0, 0).put_many([b"%d/%d" % (step, row) for row in range(10)], [b"x" * 100] * 10)
@@ -301,7 +295,7 @@ def test_a_missing_slice_of_a_spill_is_damage(
                 db.delete(b"\x00\x00\x00" + b"5/9")
         rocks = RocksState(tmp_path / "cut")
         if missing == numbers[-1]:
-            # The last commit did not know of the spill that came after it, and its record is there.
+            # The last commit knows nothing of the spill after it, and its record exists.
             assert rocks.task(0, 0).get(b"5/9") == b"x" * 100
         else:
             with pytest.raises(
@@ -313,9 +307,7 @@ def test_a_missing_slice_of_a_spill_is_damage(
 
 
 def two_sessions(folder: Path, keys: int) -> tuple[Path, list[dict[bytes, bytes]]]:
-    """A database as kill -9 leaves it, after a first session that was killed too; and the state
-    after each commit.
-    """
+    """A database after two sessions that ended with kill -9, and the state after each commit."""
     draws, state, after = random.Random(7), {}, [{}]
     for session in range(2):
         store = RocksState(folder / f"{session}")
@@ -332,7 +324,7 @@ def two_sessions(folder: Path, keys: int) -> tuple[Path, list[dict[bytes, bytes]
 
 
 def read_back(folder: Path) -> tuple[int, dict[bytes, bytes]] | None:
-    """The number of the last commit and the state, None if it is said to be damaged."""
+    """Number of the last commit, and the state; None if damage was reported."""
     try:
         store = RocksState(folder)
     except StateError:
@@ -346,7 +338,7 @@ def read_back(folder: Path) -> tuple[int, dict[bytes, bytes]] | None:
                 strict=True,
             )
         )
-        return int(mark or b"0"), dict(task.spilled(b"")) | table
+        return int(mark or b"0"), dict(task.iterate_spilled(b"")) | table
     except StateError:
         return None
     finally:
@@ -354,7 +346,7 @@ def read_back(folder: Path) -> tuple[int, dict[bytes, bytes]] | None:
 
 
 @pytest.mark.parametrize("pattern", ["MANIFEST-*", "*.log", "*.sst", "CURRENT"])
-def test_a_file_cut_short_anywhere_is_an_older_commit_or_said_to_be_damage(
+def test_truncated_file_gives_an_older_commit_or_is_reported_as_damage(
     tmp_path: Path, pattern: str
 ) -> None:
     folder, after = two_sessions(tmp_path, 20)
@@ -364,17 +356,17 @@ def test_a_file_cut_short_anywhere_is_an_older_commit_or_said_to_be_damage(
         shutil.rmtree(tmp_path / "cut", ignore_errors=True)
         shutil.copytree(folder, tmp_path / "cut")
         os.truncate(tmp_path / "cut" / file.name, length)
-        found = read_back(tmp_path / "cut")
-        if found is None:
+        restored = read_back(tmp_path / "cut")
+        if restored is None:
             damaged += 1
         else:
-            commits, state = found
+            commits, state = restored
             assert state == after[commits]
             older += 1
     assert (older if pattern == "*.log" else damaged) > 10
 
 
-def test_overwritten_bytes_are_an_older_commit_or_said_to_be_damage(tmp_path: Path) -> None:
+def test_overwritten_bytes_give_an_older_commit_or_are_reported_as_damage(tmp_path: Path) -> None:
     folder, after = two_sessions(tmp_path, 2000)
     (file,) = folder.glob("*.sst")
     draws, damaged = random.Random(3), 0
@@ -384,15 +376,15 @@ def test_overwritten_bytes_are_an_older_commit_or_said_to_be_damage(tmp_path: Pa
         with (tmp_path / "hit" / file.name).open("r+b") as hit:
             hit.seek(draws.randrange(file.stat().st_size - 8))
             hit.write(draws.randbytes(8))
-        found = read_back(tmp_path / "hit")
-        if found is None:
+        restored = read_back(tmp_path / "hit")
+        if restored is None:
             damaged += 1
         else:
-            assert found[1] == after[found[0]]
+            assert restored[1] == after[restored[0]]
     assert damaged > 5
 
 
-def test_damage_among_spilled_values_is_said_and_is_not_taken_for_their_end(tmp_path: Path) -> None:
+def test_damage_among_spilled_values_is_an_error_and_not_their_end(tmp_path: Path) -> None:
     store = RocksState(tmp_path / "state", memory_bytes=1 << 20)
     overlay, draws = store.task(0, 0), random.Random(5)
     for _ in range(40):
@@ -400,12 +392,12 @@ def test_damage_among_spilled_values_is_said_and_is_not_taken_for_their_end(tmp_
             overlay.put(draws.randbytes(16), draws.randbytes(60))
         store.commit({})
     store.close()
-    RocksState(tmp_path / "state").close()  # what was in the log is in a table now
+    RocksState(tmp_path / "state").close()  # moves the log into a table
     largest = max((tmp_path / "state").glob("*.sst"), key=lambda path: path.stat().st_size)
     with largest.open("r+b") as hit:
         hit.seek(largest.stat().st_size // 2)
         hit.write(bytes(64))
     store = RocksState(tmp_path / "state")
     with pytest.raises(StateError, match="cannot read the state"):
-        list(store.task_state(0, 0).spilled(b""))
+        list(store.task_state(0, 0).iterate_spilled(b""))
     store.close()

@@ -147,7 +147,7 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
     monkeypatch.setattr(journal_compaction, "_SPILLED_BYTES", 300)
     monkeypatch.setattr("driftline.agents.kafka.changelog.ledger.LEAST_SLICE_BYTES", 200)
     monkeypatch.setattr(journal, "PIECE_BYTES", 300)
-    monkeypatch.setattr(task_state, "_SLICE_BYTES", 150)
+    monkeypatch.setattr(task_state, "SLICE_BYTES", 150)
     draw = random.Random(seed)
     log, whole = Log(), Log()
     current: Tables = {stage: {} for stage in STAGES}

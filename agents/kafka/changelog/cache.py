@@ -173,9 +173,9 @@ class Cache:
         return RocksState(
             self.folder / FOLDER,
             memory_bytes=self._memory_bytes,
-            of="this worker",
-            to_start_anew="end the other worker that uses this folder or give another --state, and see that the disk has room",
-            after_failure=_SAFE,
+            owner="this worker",
+            reset_hint="end the other worker that uses this folder or give another --state, and see that the disk has room",
+            failure_hint=_SAFE,
         )
 
     def _start_anew(self, why: str) -> None:

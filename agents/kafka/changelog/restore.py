@@ -229,7 +229,8 @@ class Restore:
     def _is_whole(self, place: Place) -> bool:
         states = self._cache.states(self._kind, self._journal.partition)
         return place.extents.keys() == states.keys() and all(
-            place.extents[stage].is_in(state.found) for stage, state in states.items()
+            place.extents[stage].is_covered_by(state.stored_extent)
+            for stage, state in states.items()
         )
 
     def _erase(self, why: str) -> None:
