@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-flights", action="store_true", help="leave the year of flights out")
     given = parser.parse_args(arguments)
     print(machine())
+    help_costs(given.rounds)
     with tempfile.TemporaryDirectory(prefix="driftline-bench-") as folder:
         compare(Path(folder), given.pairs, given.rounds)
         if given.growth_rounds:
@@ -86,6 +88,22 @@ def machine() -> str:
         )
     libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "msgspec", "rocksdict"))
     return f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}, {libraries}"
+
+
+def help_costs(rounds: int) -> None:
+    """CPU of `driftline --help`: what the imports of the command line cost."""
+    command = [sys.executable, "-m", "driftline.agents.cli", "--help"]
+    costs: list[float] = []
+    for _ in range(rounds + 1):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    del costs[0]  # this run compiles the byte code
+    print(
+        f"\ndriftline --help: CPU {median(costs):.2f} s "
+        f"(min {min(costs):.2f}, max {max(costs):.2f}, n {rounds}; goal below 0.3)"
+    )
 
 
 def compare(folder: Path, pairs: int, rounds: int) -> None:

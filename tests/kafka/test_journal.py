@@ -73,7 +73,9 @@ class Log:
 
 def restored(log: Log) -> tuple[Tables, Commit | None]:
     """What a restore without a local copy makes of a log."""
-    overlays = {stage: Overlay(lambda keys: [None] * len(keys), bare=True) for stage in STAGES}
+    overlays = {
+        stage: Overlay(lambda keys: [None] * len(keys), store_is_empty=True) for stage in STAGES
+    }
     last = None
     for commit in log.read(log.low, None):
         last = commit
@@ -162,7 +164,10 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
         copy = EMPTY if held is None else msgspec.msgpack.decode(held, type=Place)
         states = {stage: rocks.task_state(number, 0) for number, stage in enumerate(STAGES)}
         assert copy.next >= log.low or copy is EMPTY
-        assert all(extent.is_in(states[stage].found) for stage, extent in copy.extents.items())
+        assert all(
+            extent.is_covered_by(states[stage].stored_extent)
+            for stage, extent in copy.extents.items()
+        )
         for commit in log.read(copy.next, copy.number if copy.number >= 0 else None):
             for stage, record in commit.changes.items():
                 states[stage].overlay.apply(record)
@@ -352,7 +357,7 @@ def test_a_state_of_a_newer_version_is_refused_with_what_to_do() -> None:
 def test_a_state_of_an_older_version_is_lifted_step_by_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    source = Overlay(lambda keys: [None] * len(keys), bare=True)
+    source = Overlay(lambda keys: [None] * len(keys), store_is_empty=True)
     source.delete_range(b"0", b"9")
     source.put_many([b"a", b"b"], [b"1", b"2"])
     source.delete(b"c")
@@ -369,7 +374,7 @@ def test_a_state_of_an_older_version_is_lifted_step_by_step(
         },
     )
     check_version(1, "changelog[0]")
-    target = Overlay(lambda keys: [b"old"] * len(keys), bare=False)
+    target = Overlay(lambda keys: [b"old"] * len(keys), store_is_empty=False)
     target.apply(lifted(changes, 1)["join"])
     assert target.get_many([b"a", b"b", b"c", b"5", b"x"]) == [
         b"join1a",
@@ -390,7 +395,7 @@ def test_predictions_of_the_first_version_lose_their_fingerprints_and_nothing_el
         Entry([prediction], truths),
     ]
     layout = layout_for(2)
-    held = Overlay(lambda keys: [None] * len(keys), bare=True)
+    held = Overlay(lambda keys: [None] * len(keys), store_is_empty=True)
     held.put_many(
         [b"a", b"b", b"c", NO_ID + b"w"],
         [*(dump(entry, ordinary=True, layout=layout) for entry in entries), b"marks"],
@@ -398,7 +403,7 @@ def test_predictions_of_the_first_version_lose_their_fingerprints_and_nothing_el
     changes = {"join": held.record(), "measure": held.record()}
     lifted_changes = lifted(changes, 1)
     assert lifted_changes["measure"] == changes["measure"]
-    found = Overlay(lambda keys: [None] * len(keys), bare=True)
+    found = Overlay(lambda keys: [None] * len(keys), store_is_empty=True)
     found.apply(lifted_changes["join"])
     *values, marks = found.get_many([b"a", b"b", b"c", NO_ID + b"w"])
     bare = msgspec.structs.replace(prediction, fingerprint=NO_FINGERPRINT)
