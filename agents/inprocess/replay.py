@@ -31,6 +31,7 @@ from driftline.agents.inprocess.run_identity import (
     release,
 )
 from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
+from driftline.agents.late_rows import LateRowLog
 from driftline.agents.recorded.dead_letters import DeadLetters
 from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.log_files import NEEDED, decoders, input_files
@@ -165,7 +166,7 @@ def replay(
     progress
         Called after every commit.
     clock
-        Gives the time in ms since the epoch; asked once, at the first start.
+        Gives the time in ms since the epoch: of the first start, and for the log.
     stages
         Other stages than the pipeline's, for tests.
     reached
@@ -185,6 +186,7 @@ def replay(
         raise ValueError(
             f"partitions must be in 1..{MAX_PARTITIONS} and batch at least 1, got {partitions} and {batch}"
         )
+    clock = clock or _wall_clock
     table = is_table(source)
     # Before anything is made: a wrong input leaves no folder behind.
     named = [source] if table else list(input_files(source, follow=follow).values())
@@ -194,7 +196,7 @@ def replay(
             Identity(
                 format=FORMAT,
                 driftline=program_version(),
-                started_at_ms=(clock or _wall_clock)(),
+                started_at_ms=clock(),
                 inputs={path.name: input_file(path) for path in named},
                 config=config.fingerprint(),
                 settings=config.settings(),
@@ -223,7 +225,7 @@ def replay(
         stages = stages or _pipeline(config, partitions, follow=follow)
         with rarely_collecting(), ExitStack() as opened:
             return _Run(
-                files, out, config, identity, stages, batch, progress, reached, opened
+                files, out, config, identity, stages, batch, progress, clock, reached, opened
             ).to_the_end()
 
 
@@ -239,6 +241,7 @@ class _Run:
         stages: Stages,
         batch: int,
         progress: Callable[[Progress], None] | None,
+        clock: Callable[[], int],
         reached: Callable[[str], None] | None,
         opened: ExitStack,
     ) -> None:
@@ -262,6 +265,7 @@ class _Run:
         opened.callback(self._outputs.close)
         topics = [*_RESULTS, OUTCOMES] if config.outcomes else _RESULTS
         self._outputs.create(topics)
+        self._late_rows = LateRowLog(clock)
         self._dead_letters = DeadLetters(self._outputs.write, self._checkpoint.refused)
         latest_ms = identity.started_at_ms + config.max_ahead_ms
         logs, columns = {}, columns_by_topic(lambda model: config.for_model(model).positive_label)
@@ -398,6 +402,7 @@ class _Run:
             partials += result.partials
             outcomes += result.outcomes
             conflicts += [(batch.partition, reject) for reject in result.conflicts]
+            self._late_rows.write(batch.partition, result.late_rows)
         self._emit(sorted(outcomes, key=lambda record: record.rank))
         for topic, portion in (step.portions if step else {}).items():
             self._dead_letters.write(topic, portion, conflicts if topic == PREDICTIONS else ())

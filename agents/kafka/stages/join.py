@@ -21,6 +21,7 @@ from driftline.agents.kafka.broker.wire import Writer, dead_letter
 from driftline.agents.kafka.stages.maturity_ladders import Ladders
 from driftline.agents.kafka.stages.ticking import Ticking, tick_event
 from driftline.agents.kafka.task.processor import ProcessorFactory
+from driftline.agents.late_rows import LateRowLog
 from driftline.agents.recorded.log_files import decoders
 from driftline.agents.recorded.merge import columns_by_topic
 from driftline.agents.recorded.topic_log import AsColumns
@@ -88,6 +89,7 @@ class JoinProcessor:
         )
         self._ticking = Ticking(config, state, clock())
         self._ladders = Ladders(config, state, NO_ID + b"ladders")
+        self._late_rows = LateRowLog(clock)
         self._writer = Writer(config.kafka.app, config.kafka.partitions)
         self._columns: dict[str, AsColumns] = columns_by_topic(
             lambda model: config.for_model(model).positive_label
@@ -182,6 +184,7 @@ class JoinProcessor:
         if batch.predictions is not None:
             self._ladders.note(model for model, _ in batch.predictions.names)
         result = self._upstream.process(batch, self._state)
+        self._late_rows.write(self._partition, result.late_rows)
         outgoing += [self._conflict(reject, taken) for reject in result.conflicts]
         return (
             outgoing + self._writer.said(result.outcomes) + self._writer.partials(result.partials)
