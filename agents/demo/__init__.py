@@ -1,9 +1,8 @@
-"""The demo: a model that predicts late flights through the year 2013, with the truth arriving hours
-later.
+"""The demo: a model that predicts late flights in 2013, with truths that arrive hours later.
 
-`flights.py` reads the year, `model.py` predicts, `log.py` records, the pipeline runs over it as
-over any log (`live.py`: over a real Kafka), `view.py` shows it going on and `summary.py` and
-`words.py` say what came out. Nothing here is known to the pipeline.
+`flights.py` reads the flights, `model.py` predicts, and `log.py` writes the recorded log. The
+pipeline replays it like any log (`live.py`: on Kafka). `view.py` shows the progress, `summary.py`
+adds up the results and `words.py` prints them. The pipeline does not depend on any of it.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ def run_demo(out: Path, *, json_output: bool, offline_sample: bool, on_kafka: bo
     Parameters
     ----------
     out
-        Folder for the recorded log and the output; what an earlier demo left there is replaced.
+        Folder for the recorded log and the output; an earlier demo in it is replaced.
     json_output
         Print the summary as one JSON document; progress goes to standard error.
     offline_sample
-        Run the two-day sample even where the flights are installed.
+        Use the two-day sample even if the flights are installed.
     on_kafka
-        Send everything through a broker and two workers instead of replaying it in process.
+        Send the log through a broker and two workers instead of replaying it in process.
 
     Returns
     -------
     int
-        Exit code: 0 done, 2 the folder or the broker cannot be used.
+        Exit code: 0 for success, 2 if the folder or the broker cannot be used.
     """
     from driftline.agents.demo.run import run
 

@@ -1,8 +1,7 @@
-"""What the demo's live view shows: the newest of everything, kept from the records of a run as they
-come.
+"""The newest results of a run, for the demo's live view.
 
-Reads only figures that are complete and cover all rows. How it looks on a terminal is `view.py`;
-what remains to be said at the end is `summary.py`.
+Uses complete figures for segment "all" only. The layout on a terminal is `view.py`; the summary at
+the end is `summary.py`.
 """
 
 from __future__ import annotations
@@ -40,21 +39,21 @@ class Board:
     Attributes
     ----------
     end
-        The end of the recorded log once it is known: what is about later windows says only that
-        nothing came any more, and is not kept.
+        End of the recorded log, once it is known. Records about later windows are ignored, since
+        they have no predictions.
     day
-        The newest day of which there is a figure, as the RFC 3339 time of its end.
+        End of the newest day that has figures.
     rungs
-        Of the newest sliding window that is final, the figures by maturity: the same predictions as
-        they were judged sooner and later.
+        Figures of the newest final sliding window by rung: the same predictions with fewer and with
+        more truths.
     days
-        The newest days' figures at the last rung, oldest first.
+        Figures of the newest days at the last rung, oldest first.
     drift
-        Of the newest detection window, the strongest verdict by target.
+        The strongest result of the newest detection window, by target.
     alerts
-        The last change of each episode, by alert id, in the order of the first.
-    advice, outcome
-        The newest recommendation, and the newest word on what one has brought.
+        The latest record of each episode, by alert id, in the order in which they fired.
+    recommendation, outcome
+        The newest recommendation, and the newest outcome of one.
     """
 
     def __init__(self) -> None:
@@ -66,11 +65,11 @@ class Board:
         self.days: deque[WindowFigures] = deque(maxlen=DAYS_SHOWN)
         self.drift: dict[str, Drift] = {}
         self.alerts: dict[str, Alert] = {}
-        self.advice: Recommendation | None = None
+        self.recommendation: Recommendation | None = None
         self.outcome: Recommendation | None = None
 
     def take(self, record: msgspec.Struct) -> None:
-        """Let a record replace what it makes old."""
+        """Take a record into the state."""
         if self.end_ms is not None and _about(record) > self.end_ms:
             return
         match record:
@@ -90,20 +89,20 @@ class Board:
             ):
                 self.days.append(record)
             case Drift(segment="all"):
-                held = self.drift.get(record.target)
-                if held is None or _strength(record) >= _strength(held):
+                current = self.drift.get(record.target)
+                if current is None or _strength(record) >= _strength(current):
                     self.drift[record.target] = record
             case Alert():
                 self.alerts[record.alert_id] = record
             case Recommendation(status="open"):
-                self.advice = record
+                self.recommendation = record
             case Recommendation(status="outcome"):
                 self.outcome = record
             case RegistryEntry():
                 self.entries[record.model_version] = record
 
     def firing(self) -> list[Alert]:
-        """Episodes that are not resolved, oldest first."""
+        """Latest records of the episodes that are not resolved, oldest first."""
         return [alert for alert in self.alerts.values() if alert.status != "resolved"]
 
 
@@ -122,12 +121,12 @@ def _strength(drift: Drift) -> tuple[int, int, float]:
 
 
 class Tail:
-    """Reads what a run has added to its output files since the last look.
+    """Reads the records that a run has appended to its output files since the last call.
 
     Parameters
     ----------
     folder
-        The output folder; its files may not be there yet.
+        The output folder; its files need not exist yet.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -136,7 +135,7 @@ class Tail:
         self._decoders = {topic: decoder(type_) for topic, type_ in SHOWN_TOPICS.items()}
 
     def records(self) -> Iterator[msgspec.Struct]:
-        """New records, topic by topic; of figures and drift only those over all rows."""
+        """New records, topic by topic; figures and drift for segment "all" only."""
         for topic, reader in self._decoders.items():
             path = self._folder / f"{topic}.jsonl"
             if not path.exists():
@@ -145,7 +144,7 @@ class Tail:
                 file.seek(self._positions[topic])
                 for line in file:
                     if not line.endswith(b"\n"):
-                        break  # the run is still writing it
+                        break  # the run has not finished writing it
                     self._positions[topic] += len(line)
                     if topic not in (METRICS, DRIFT) or b'"segment":"all"' in line:
                         yield reader.decode(line)

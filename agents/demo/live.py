@@ -1,8 +1,8 @@
-"""The demo on a real Kafka: the recorded log is sent to a broker, two workers take it from there,
-and the results are read off the topics.
+"""The demo on Kafka: the log is sent to a broker, processed by two workers, and the results are
+read from the topics.
 
-The broker is the one that DRIFTLINE_BROKER names, else one that is started here and goes on when
-the demo has ended, so that its topics can be looked at.
+Uses the broker in DRIFTLINE_BROKER; otherwise starts one, which keeps running after the demo so
+that its topics can be inspected.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from driftline.schemas.topics import ALERTS, DRIFT, METRICS
 
 WORKERS = 2
 APP = "driftline-demo"
-RESTARTED = (70, 71, 75)  # exit codes of a worker that may not go on, docs/operations.md
-STARTS = 5
+RESTART_CODES = (70, 71, 75)  # exit codes of a worker that has to be restarted, docs/operations.md
+MAX_STARTS = 5
 READY_S = 120.0
 STOP_S = 15.0
-LOOK_S = 0.5
-AT_ONCE = 2_000
+POLL_S = 0.5
+MAX_MESSAGES = 2_000
 KAFKA_TABLES = """
-# Recorded history: time is what the records say.
+# Recorded history: time comes from the records.
 [run]
 clock = "data"
 topic_prefix = "{prefix}"
@@ -59,43 +59,43 @@ provisional = "1s"
 
 
 class LiveFailed(Exception):
-    """The demo cannot run on Kafka; the message says why and what to do."""
+    """The demo cannot run on Kafka; the message gives the reason and the remedy."""
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run on Kafka took.
+class LiveRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Records, times and commands of a run on Kafka.
 
     Attributes
     ----------
     records
-        Sent, by topic.
+        Number of records sent, by topic.
     elapsed_s
-        From the first record sent to the last window final.
+        From the first record sent until the last window is final.
     cpu_s
         Processor time of all workers.
-    lines
-        Commands that show what lies on the broker.
+    commands
+        Commands that show the topics and groups on the broker.
     """
 
     records: dict[str, int]
     elapsed_s: float
     cpu_s: float
-    lines: list[str]
+    commands: list[str]
 
 
-def release(out: Path) -> None:
-    """End the broker of an earlier demo in that folder, which is about to be emptied."""
+def stop_broker(out: Path) -> None:
+    """Stop the broker of an earlier demo in that folder, before the folder is emptied."""
     if (out / "broker").is_dir():
         DevBroker(out / "broker").down()
 
 
-def run_live(config_path: Path, log: Path, out: Path, output: Path, view: View) -> Done:
-    """Send a log through Kafka and two workers, and write what comes out to the folder `output`.
+def run_live(config_path: Path, log: Path, out: Path, output: Path, view: View) -> LiveRun:
+    """Send a log through Kafka and two workers, and export the results to the folder `output`.
 
     Raises
     ------
     LiveFailed
-        If there is no broker, or a worker ends.
+        If no broker is available, or a worker ends.
     """
     try:
         view.step("starting Kafka")
@@ -119,15 +119,15 @@ def _run(
     view: View,
     own: DevBroker | None,
     servers: str,
-) -> Done:
+) -> LiveRun:
     prefix = "" if own else f"{APP}."
     path = out / "driftline-kafka.toml"
     tables = KAFKA_TABLES.format(prefix=prefix, servers=servers, app=APP)
     path.write_text(config_path.read_text(encoding="utf-8") + tables, encoding="utf-8")
     connection = Connection(load_config(path), servers)
-    _make_topics(connection)
+    _recreate_topics(connection)
     view.step(f"starting {WORKERS} workers")
-    before = _children_cpu_s()
+    cpu_before = _children_cpu_s()
     with _workers(path, servers, out) as workers:
         view.follow(TopicTail(connection))
         began = time.monotonic()
@@ -135,25 +135,25 @@ def _run(
             "sending the log to Kafka", total=sum(_lines(file) for file in log.glob("*.jsonl"))
         )
         records = feed(connection, log, told=lambda sent, _: view.advance(sent))
-        _work_off(connection, workers, view, sum(records.values()))
-        view.step("letting time run on until every window is final")
+        _await_join(connection, workers, view, sum(records.values()))
+        view.step("advancing time until every window is final")
         _finish(path, servers, workers, view)
         elapsed = time.monotonic() - began
-    view.step("reading the results off the topics")
+    view.step("reading the results from the topics")
     export(connection, output)
-    return Done(
+    return LiveRun(
         records=records,
         elapsed_s=elapsed,
-        cpu_s=_children_cpu_s() - before,
-        lines=_commands(connection, own),
+        cpu_s=_children_cpu_s() - cpu_before,
+        commands=_commands(connection, own),
     )
 
 
 @contextmanager
 def _broker(out: Path) -> Iterator[tuple[DevBroker | None, str]]:
-    """The broker to use, and its servers; none of ours where one is named.
+    """The broker and its servers; the broker is None if DRIFTLINE_BROKER names one.
 
-    Ours is ended if something goes wrong.
+    A broker that was started here is stopped if the demo fails.
     """
     named = os.environ.get(BROKER_VARIABLE)
     if named:
@@ -163,29 +163,27 @@ def _broker(out: Path) -> Iterator[tuple[DevBroker | None, str]]:
     own = DevBroker(out / "broker")
     try:
         yield own, own.up(DEFAULT_PORT if is_free(DEFAULT_PORT) else free_port()).servers
-    except (
-        BaseException
-    ):  # Ctrl-C too: only a demo that came to its end leaves its broker for the console tools
+    except BaseException:  # Ctrl-C too: the broker keeps running only after a complete demo
         own.down()
         raise
 
 
-def _make_topics(connection: Connection) -> None:
-    """Topics without the records of an earlier demo."""
+def _recreate_topics(connection: Connection) -> None:
+    """Create the topics, after deleting those of an earlier demo."""
     admin = connection.admin()
     old = [connection.name(topic) for topic in topics.describe(connection)]
     if old:
         for deleted in admin.delete_topics(old).values():
             deleted.result()
-        ends = time.monotonic() + READY_S
-        while topics.describe(connection) and time.monotonic() < ends:
+        deadline = time.monotonic() + READY_S
+        while topics.describe(connection) and time.monotonic() < deadline:
             time.sleep(0.1)
     topics.create(connection)
     topics.require(connection)
 
 
 class TopicTail:
-    """Reads what has come to the result topics since the last look.
+    """Reads the records that have been written to the result topics since the last call.
 
     Parameters
     ----------
@@ -206,8 +204,8 @@ class TopicTail:
         )
 
     def records(self) -> Iterator[msgspec.Struct]:
-        """New records; of figures and drift only those over all rows."""
-        while messages := self._consumer.consume(AT_ONCE, timeout=0.01):
+        """New records; figures and drift for segment "all" only."""
+        while messages := self._consumer.consume(MAX_MESSAGES, timeout=0.01):
             for message in messages:
                 if (error := message.error()) is not None:
                     raise KafkaException(error)
@@ -217,48 +215,52 @@ class TopicTail:
 
 
 class _Worker:
-    """A worker, started again when it ends because it may not go on; whatever supervises workers
-    does so.
+    """A worker process, restarted as a supervisor would if its exit code asks for it.
 
     Parameters
     ----------
     number
-        Names its folder and its log.
+        Number in the names of its state folder and its log.
     """
 
     def __init__(self, number: int, config: Path, servers: str, out: Path) -> None:
         self._port = free_port()
         self._log = out / f"worker-{number}.log"
-        words = ["worker", "--state", str(out / f"worker-{number}"), "--web-port", str(self._port)]
-        self._start = lambda: _driftline(words, config, servers, self._log)
+        arguments = [
+            "worker",
+            "--state",
+            str(out / f"worker-{number}"),
+            "--web-port",
+            str(self._port),
+        ]
+        self._start = lambda: _start_driftline(arguments, config, servers, self._log)
         self._process = self._start()
         self._starts = 1
 
     def check(self) -> None:
-        """Start it again if it has ended.
+        """Restart the worker if it has ended.
 
         Raises
         ------
         LiveFailed
-            If that does not help.
+            If its exit code does not ask for a restart, or it has been restarted too often.
         """
         code = self._process.poll()
         if code is None:
             return
-        if code not in RESTARTED or self._starts == STARTS:
-            said = "\n".join(
-                self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-            )
-            raise LiveFailed(f"a worker ended with {code}; the end of {self._log}:\n{said}")
+        if code not in RESTART_CODES or self._starts == MAX_STARTS:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+            tail = "\n".join(lines[-5:])
+            raise LiveFailed(f"a worker ended with code {code}; the end of {self._log}:\n{tail}")
         self._process = self._start()
         self._starts += 1
 
     def wait_until_ready(self) -> None:
-        """Wait until its tasks are restored."""
-        ends = time.monotonic() + READY_S
+        """Wait until its tasks have restored their state."""
+        deadline = time.monotonic() + READY_S
         while not self._ready():
             self.check()
-            if time.monotonic() >= ends:
+            if time.monotonic() >= deadline:
                 raise LiveFailed(f"a worker is not ready after {READY_S:.0f} s; see {self._log}")
             time.sleep(0.2)
 
@@ -266,15 +268,15 @@ class _Worker:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health/ready", timeout=5.0):
                 return True
-        except OSError:  # urllib's errors are
+        except OSError:  # base class of urllib's errors
             return False
 
-    def ask_to_stop(self) -> None:
-        """SIGTERM."""
+    def terminate(self) -> None:
+        """Send SIGTERM."""
         self._process.terminate()
 
     def wait(self) -> None:
-        """Wait for its end."""
+        """Wait until it has ended; kill it after `STOP_S`."""
         try:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -284,7 +286,7 @@ class _Worker:
 
 @contextmanager
 def _workers(config: Path, servers: str, out: Path) -> Iterator[list[_Worker]]:
-    """Workers that are ready; they are asked to stop at the end."""
+    """Start the workers and wait until they are ready; terminate them at the end."""
     workers: list[_Worker] = []
     try:
         for number in range(1, WORKERS + 1):
@@ -293,13 +295,15 @@ def _workers(config: Path, servers: str, out: Path) -> Iterator[list[_Worker]]:
         yield workers
     finally:
         for worker in workers:
-            worker.ask_to_stop()
+            worker.terminate()
         for worker in workers:
             worker.wait()
 
 
-def _driftline(words: list[str], config: Path, servers: str, log: Path) -> subprocess.Popen[bytes]:
-    """A command of this installation in a process of its own."""
+def _start_driftline(
+    arguments: list[str], config: Path, servers: str, log: Path
+) -> subprocess.Popen[bytes]:
+    """Start a driftline command of this installation as a process."""
     home = str(Path(driftline.__file__).parents[1])
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
@@ -308,7 +312,7 @@ def _driftline(words: list[str], config: Path, servers: str, log: Path) -> subpr
         sys.executable,
         "-m",
         "driftline.agents.cli",
-        *words,
+        *arguments,
         "--config",
         str(config),
         "--broker",
@@ -324,50 +328,54 @@ def _driftline(words: list[str], config: Path, servers: str, log: Path) -> subpr
         )
 
 
-def _work_off(connection: Connection, workers: list[_Worker], view: View, total: int) -> None:
-    """Wait until stage 1 has taken everything."""
-    view.step(f"{WORKERS} workers take it from there", total=total)
+def _await_join(connection: Connection, workers: list[_Worker], view: View, total: int) -> None:
+    """Wait until stage 1 has read all records."""
+    view.step(f"{WORKERS} workers are processing it", total=total)
     while (left := lag(connection, "join")) is None or left:
         for worker in workers:
             worker.check()
         view.advance(total - min(left or total, total))
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
 
 
 def _finish(config: Path, servers: str, workers: list[_Worker], view: View) -> None:
-    """Let time run on until every window is final."""
+    """Run `driftline finish`."""
     log = config.parent / "finish.log"
-    finish = _driftline(["finish"], config, servers, log)
+    finish = _start_driftline(["finish"], config, servers, log)
     try:
         while finish.poll() is None:
             for worker in workers:
                 worker.check()
             view.advance(0)
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
     finally:
         finish.kill()
         finish.wait()
     if finish.returncode:
         raise LiveFailed(
-            f"driftline finish ended with {finish.returncode}: {log.read_text(encoding='utf-8').strip()}"
+            f"driftline finish ended with code {finish.returncode}: "
+            f"{log.read_text(encoding='utf-8').strip()}"
         )
 
 
 def _commands(connection: Connection, own: DevBroker | None) -> list[str]:
-    """What shows the alert topic and the groups, ready to be copied."""
+    """Commands that show the alert topic and the consumer groups."""
     servers, alerts = connection.servers, connection.name(ALERTS)
     tools = f"{shlex.quote(str(own.tools))}/" if own else ""
-    lines = [
-        f"kcat -C -b {servers} -t {alerts} -o beginning -e -q -X isolation.level=read_committed -f '%k\\t%s\\n'",
-        f"{tools}kafka-console-consumer --bootstrap-server {servers} --topic {alerts} --from-beginning "
-        "--isolation-level read_committed --property print.key=true --timeout-ms 10000",
-        f"{tools}kafka-consumer-groups --bootstrap-server {servers} --describe --group {connection.group('join')}",
+    commands = [
+        f"kcat -C -b {servers} -t {alerts} -o beginning -e -q -X isolation.level=read_committed "
+        "-f '%k\\t%s\\n'",
+        f"{tools}kafka-console-consumer --bootstrap-server {servers} --topic {alerts} "
+        "--from-beginning --isolation-level read_committed --property print.key=true "
+        "--timeout-ms 10000",
+        f"{tools}kafka-consumer-groups --bootstrap-server {servers} --describe "
+        f"--group {connection.group('join')}",
     ]
     if own:
-        lines.append(f"driftline dev-broker down --data {shlex.quote(str(own.folder))}")
+        commands.append(f"driftline dev-broker down --data {shlex.quote(str(own.folder))}")
     if shutil.which("kcat") is None:
-        lines[0] += "   # needs kcat (Debian: apt-get install kcat)"
-    return lines
+        commands[0] += "   # needs kcat (Debian: apt-get install kcat)"
+    return commands
 
 
 def _lines(path: Path) -> int:
@@ -376,6 +384,6 @@ def _lines(path: Path) -> int:
 
 
 def _children_cpu_s() -> float:
-    """Processor time of the processes that this one has waited for, in seconds."""
+    """Processor time of ended child processes, in seconds."""
     times = os.times()
     return times.children_user + times.children_system

@@ -1,8 +1,7 @@
-"""The demo's recorded log: the year of flights as the files that `driftline replay` reads, and the
-configuration to read them with.
+"""Writes the demo's recorded log and the configuration for it.
 
-One `<topic>.jsonl` per topic, one value a line, each in the order of its event times. Who predicted
-is `model.py`.
+One file `<topic>.jsonl` per topic, one record per line, in event-time order, as `driftline replay`
+reads them. The predictions come from `model.py`.
 """
 
 from __future__ import annotations
@@ -21,31 +20,32 @@ from driftline.schemas.times import DAY_MS
 
 LATE, ON_TIME = "late", "on_time"
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-LINES_AT_ONCE = 10_000
+BLOCK_LINES = 10_000
 
 CONFIGURATION = """\
-# The demo: one model that says at the scheduled departure whether a flight will arrive more than 15 minutes late.
+# The demo: one model predicts at the scheduled departure whether a flight will arrive more than 15
+# minutes late.
 
 [defaults]
-windows = ["1d", "7d/1d"]                    # every UTC day, and the last seven days, every day
-maturity = ["2h", "3h", "4h", "6h", "1d"]    # no late flight can be known within the first hour
-label_horizon = "2d"                         # the longest way from the schedule to the truth was 33 hours
+windows = ["1d", "7d/1d"]                    # each UTC day, and each day the last seven days
+maturity = ["2h", "3h", "4h", "6h", "1d"]    # within the first hour, no flight is known to be late
+label_horizon = "2d"                         # the longest delay of a truth was 33 hours
 correction_horizon = "1d"
-park = "2d"                                  # no truth comes before its prediction
-since_deployment = false                     # a third of the work, and a year says little as one figure
+park = "2d"                                  # no truth arrives before its prediction
+since_deployment = false                     # would take a third of the time
 segments = ["carrier", "origin"]
 positive_label = "late"
 
-# January to March, cross-validated by week: what the features, the scores and the figures are compared with.
+# January to March, predicted by cross-validation over weeks, is the reference and the baseline.
 [models.flight-delay]
 reference = { from = "2013-01-01T00:00:00Z", to = "2013-04-01T00:00:00Z" }
 """
 
 
 class Features(msgspec.Struct, gc=False):
-    """What the model knew at the scheduled departure;
+    """Inputs of the model at the scheduled departure.
 
-    `recent_late_share` is null where nothing had left for two hours.
+    `recent_late_share` is null if no flight had left in the last two hours.
     """
 
     hour: int
@@ -62,7 +62,7 @@ class Segment(msgspec.Struct, gc=False):
     origin: str
 
 
-class PredictionLine(msgspec.Struct, gc=False):
+class PredictionRow(msgspec.Struct, gc=False):
     prediction_id: str
     model_name: str
     model_version: str
@@ -73,13 +73,13 @@ class PredictionLine(msgspec.Struct, gc=False):
     segment: Segment
 
 
-class TruthLine(msgspec.Struct, gc=False):
+class TruthRow(msgspec.Struct, gc=False):
     prediction_id: str
     label: str
     timestamp: str
 
 
-class CommandLine(msgspec.Struct):
+class CommandRow(msgspec.Struct):
     command_id: str
     command: str
     model_name: str
@@ -93,13 +93,13 @@ class CommandLine(msgspec.Struct):
 def write_log(
     folder: Path, flights: Flights, scored: Scored, *, progress: Callable[[int], None] | None = None
 ) -> None:
-    """Write predictions, ground truth and registry commands of the year into the folder, and
-    `driftline.toml` beside it.
+    """Write predictions, ground truth and registry commands to the folder, and `driftline.toml`
+    next to it.
 
     Parameters
     ----------
     progress
-        Called with the count of lines written so far.
+        Called with the number of lines written so far.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder.parent / "driftline.toml").write_text(CONFIGURATION, encoding="utf-8")
@@ -116,16 +116,14 @@ def write_log(
                 progress(written)
 
 
-def _predictions(
-    flights: Flights, scored: Scored, ids: list[str]
-) -> Iterator[list[PredictionLine]]:
+def _predictions(flights: Flights, scored: Scored, ids: list[str]) -> Iterator[list[PredictionRow]]:
     carriers, origins, dests = flights.carrier_names, flights.origin_names, flights.dest_names
     segments = [[Segment(carrier, origin) for origin in origins] for carrier in carriers]
-    for start in range(0, len(ids), LINES_AT_ONCE):
-        rows = slice(start, start + LINES_AT_ONCE)
+    for start in range(0, len(ids), BLOCK_LINES):
+        rows = slice(start, start + BLOCK_LINES)
         columns = zip(
             ids[rows],
-            _texts(flights.departure_ms[rows]),
+            _format_times(flights.departure_ms[rows]),
             np.round(scored.score[rows], 4).tolist(),
             flights.hour[rows].tolist(),
             flights.weekday[rows].tolist(),
@@ -137,7 +135,7 @@ def _predictions(
             strict=True,
         )
         yield [
-            PredictionLine(
+            PredictionRow(
                 prediction_id,
                 MODEL_NAME,
                 MODEL_VERSION,
@@ -150,34 +148,45 @@ def _predictions(
                     carriers[carrier],
                     origins[origin],
                     dests[dest],
-                    share if share == share else None,  # NaN: nothing had left
+                    share if share == share else None,  # NaN: no flight had left
                     distance,
                 ),
                 segments[carrier][origin],
             )
-            for prediction_id, time, score, hour, weekday, carrier, origin, dest, share, distance in columns
+            for (
+                prediction_id,
+                time,
+                score,
+                hour,
+                weekday,
+                carrier,
+                origin,
+                dest,
+                share,
+                distance,
+            ) in columns
         ]
 
 
-def _truths(flights: Flights, ids: list[str]) -> Iterator[list[TruthLine]]:
+def _truths(flights: Flights, ids: list[str]) -> Iterator[list[TruthRow]]:
     known = np.flatnonzero(flights.known)
     order = known[np.argsort(flights.truth_ms[known], kind="stable")]
-    for start in range(0, len(order), LINES_AT_ONCE):
-        rows = order[start : start + LINES_AT_ONCE]
-        times = _texts(flights.truth_ms[rows])
+    for start in range(0, len(order), BLOCK_LINES):
+        rows = order[start : start + BLOCK_LINES]
+        times = _format_times(flights.truth_ms[rows])
         late = flights.late[rows].tolist()
         yield [
-            TruthLine(ids[row], LATE if is_late else ON_TIME, time)
+            TruthRow(ids[row], LATE if is_late else ON_TIME, time)
             for row, is_late, time in zip(rows.tolist(), late, times, strict=True)
         ]
 
 
-def _commands(flights: Flights, scored: Scored) -> list[CommandLine]:
-    """The model is registered at midnight before its first flight and promoted when it has learned."""
+def _commands(flights: Flights, scored: Scored) -> list[CommandRow]:
+    """Register the model at midnight before its first flight, promote it after its training."""
     first_day = int(flights.departure_ms[0]) // DAY_MS * DAY_MS
-    registered, promoted = _texts(np.array([first_day, PRODUCTION_MS]))
+    registered, promoted = _format_times(np.array([first_day, PRODUCTION_MS]))
     return [
-        CommandLine(
+        CommandRow(
             command_id="demo-register",
             command="register",
             model_name=MODEL_NAME,
@@ -187,7 +196,7 @@ def _commands(flights: Flights, scored: Scored) -> list[CommandLine]:
             requested_by="demo",
             reason="January to March are predicted as in training, cross-validated by week",
         ),
-        CommandLine(
+        CommandRow(
             command_id="demo-promote",
             command="promote",
             model_name=MODEL_NAME,
@@ -200,8 +209,8 @@ def _commands(flights: Flights, scored: Scored) -> list[CommandLine]:
     ]
 
 
-def _texts(times_ms: NDArray[np.int64]) -> list[str]:
-    """Times in whole seconds as RFC 3339 UTC."""
+def _format_times(times_ms: NDArray[np.int64]) -> list[str]:
+    """Format times as RFC 3339 in UTC, to the second."""
     return [
         text + "Z"
         for text in np.datetime_as_string(times_ms.astype("datetime64[ms]"), unit="s").tolist()
@@ -209,7 +218,7 @@ def _texts(times_ms: NDArray[np.int64]) -> list[str]:
 
 
 def _write_lines(path: Path, blocks: Iterator[list[Any]]) -> Iterator[int]:
-    """Write block by block; yields the size of each."""
+    """Write block by block, and yield the number of lines of each."""
     encoder = msgspec.json.Encoder()
     with path.open("wb") as file:
         for block in blocks:

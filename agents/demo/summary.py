@@ -1,7 +1,7 @@
-"""What a run says in the end, computed from its output folder alone.
+"""The summary of a run, computed from its output folder.
 
-The figures of a year are added up from the days' counts, so nothing here is estimated twice. How it
-is told in words is `words.py`.
+Figures of longer periods are exact: the counts and score histograms of the days are added up.
+Printing the summary is `words.py`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from driftline.schemas.results import (
 )
 from driftline.schemas.times import format_date, format_time, parse_duration
 
-ALL_ROWS = Selection(segment="all")
-MONTHS_FROM_DAYS = 60  # a longer run is told by month, a shorter one by day
+ALL_SEGMENT = Selection(segment="all")
+MIN_DAYS_FOR_MONTHS = 60  # a longer run is summarised by month, a shorter one by day
 NOTABLE = ("moderate", "severe")
 DayScores = dict[int, NDArray[np.int64]]
 
 
 class Period(Struct, kw_only=True):
-    """Figures of a month, a day or a longer span, at the last rung of the ladder."""
+    """Figures of a day, a month or a longer span, at the last rung of the ladder."""
 
     name: str
     predictions: int
@@ -44,13 +44,13 @@ class Period(Struct, kw_only=True):
     roc_auc: float | None
 
 
-class Maturity(Struct, kw_only=True):
-    """What was known at one rung of the ladder, over the same days as at the last rung.
+class RungSummary(Struct, kw_only=True):
+    """Figures at one rung of the ladder, over the days that have figures at the last rung.
 
     Attributes
     ----------
     days_misleading
-        Share of the days on which the last F1 lay outside the 95 % interval that this rung gave.
+        Share of the days whose F1 at the last rung lies outside the 95 % interval of this rung.
     """
 
     rung: str
@@ -61,8 +61,8 @@ class Maturity(Struct, kw_only=True):
     days_misleading: float | None
 
 
-class RuleStory(Struct, kw_only=True):
-    """All episodes of one rule."""
+class RuleSummary(Struct, kw_only=True):
+    """All alert episodes of one rule."""
 
     rule: str
     severity: str
@@ -74,15 +74,17 @@ class RuleStory(Struct, kw_only=True):
     first_summary: str
 
 
-class TargetStory(Struct, kw_only=True):
-    """How often one target had drifted, and when most.
+class TargetSummary(Struct, kw_only=True):
+    """The drift results of one target.
 
     Attributes
     ----------
     windows
-        Windows with a verdict.
+        Number of windows with a verdict.
+    notable
+        Number of windows with moderate or severe drift.
     no_verdict
-        Why there was none in the others.
+        Reasons of the windows without a verdict.
     """
 
     target: str
@@ -95,8 +97,8 @@ class TargetStory(Struct, kw_only=True):
 
 
 class Realised(Struct, kw_only=True):
-    """What the recommended threshold did beside the old one in the first window after the
-    recommendation's own.
+    """The metric with the recommended and with the old threshold, in the first full window after
+    the recommendation.
     """
 
     window_start: str
@@ -107,17 +109,17 @@ class Realised(Struct, kw_only=True):
     n: int
 
 
-class Advice(Struct, kw_only=True):
-    """One recommended threshold: what it promised and what it brought.
+class RecommendationSummary(Struct, kw_only=True):
+    """One recommended threshold: its expected gain and its outcome.
 
     Attributes
     ----------
     status
-        What became of it: open, applied, superseded or expired.
+        open, applied, superseded or expired.
     relative_gain
-        What it promised, judged on rows that had no part in choosing it.
+        Expected gain, measured on held-out rows.
     realised
-        None where no full window came after it.
+        None if no full window has followed.
     """
 
     recommendation_id: str
@@ -135,7 +137,7 @@ class Advice(Struct, kw_only=True):
 
 
 class Summary(Struct, kw_only=True):
-    """The story of one model version."""
+    """The summary of a run with one model version."""
 
     model_name: str
     model_version: str
@@ -148,38 +150,38 @@ class Summary(Struct, kw_only=True):
     periods: list[Period]
     f1_follows_positive_share: float | None
     auc_follows_positive_share: float | None
-    maturities: list[Maturity]
-    alerts: list[RuleStory]
+    maturities: list[RungSummary]
+    alerts: list[RuleSummary]
     alerts_after_the_end: int
-    drift: list[TargetStory]
-    recommendations: list[Advice]
+    drift: list[TargetSummary]
+    recommendations: list[RecommendationSummary]
     registry: list[dict[str, Any]]
     refused_lines: dict[str, int]
     out: str
 
 
-class NothingToTell(Exception):
-    """The output holds no complete figure; the message says where it was looked for."""
+class NoFigures(Exception):
+    """The output folder has no complete figures of the decisions lane."""
 
 
 def summarise(out: Path) -> Summary:
-    """Read the output of a run and add it up.
+    """Summarise the output folder of a run.
 
     Raises
     ------
-    NothingToTell
+    NoFigures
         If no window of the decisions lane is complete.
     driftline.agents.output_folder.ReadError
         If the folder is not the output of a run.
     """
     output = Output(out)
-    daily = _daily(output)
+    daily = _daily_figures(output)
     if not daily:
-        raise NothingToTell(
-            f"{out} holds no complete figures of the decisions lane; nothing can be said"
+        raise NoFigures(
+            f"{out} has no complete figures of the decisions lane, so there is nothing to summarise"
         )
     days = daily[max(daily, key=parse_duration)]
-    scores = day_scores(
+    scores = daily_scores(
         output.histograms(
             Selection(segment="all", lane="decisions", window=days[0].window, final=True)
         )
@@ -204,57 +206,58 @@ def summarise(out: Path) -> Summary:
         last_day=format_date(days[-1].window_start_ms),
         positive_label=positive_label(days),
         in_production_since=promoted,
-        before=period(
+        before=summarise_days(
             "before", [day for day in days if format_date(day.window_start_ms) < start], scores
         )
         if start
         else None,
-        production=period("production", production, scores),
-        periods=periods(days, scores),
+        production=summarise_days("production", production, scores),
+        periods=summarise_periods(days, scores),
         f1_follows_positive_share=correlation(production, "f1"),
         auc_follows_positive_share=correlation(production, "roc_auc"),
         maturities=[
-            maturity(rung, daily[rung], production) for rung in sorted(daily, key=parse_duration)
+            summarise_rung(rung, daily[rung], production)
+            for rung in sorted(daily, key=parse_duration)
         ],
-        alerts=alert_stories(alert for alert in output.alerts() if alert.starts_at_ms <= end_ms),
+        alerts=summarise_alerts(alert for alert in output.alerts() if alert.starts_at_ms <= end_ms),
         alerts_after_the_end=len(
             {alert.alert_id for alert in output.alerts() if alert.starts_at_ms > end_ms}
         ),
-        drift=drift_stories(
-            result for result in output.drift(ALL_ROWS) if result.window_end_ms <= end_ms
+        drift=summarise_drift(
+            result for result in output.drift(ALL_SEGMENT) if result.window_end_ms <= end_ms
         ),
-        recommendations=advice(output.recommendations()),
-        registry=[_plain_event(event) for event in events],
+        recommendations=summarise_recommendations(output.recommendations()),
+        registry=[_event_document(event) for event in events],
         refused_lines=output.dead_letters(),
         out=str(out),
     )
 
 
-def _daily(output: Output) -> dict[str, list[WindowFigures]]:
-    """By rung, the figures of the widest tumbling window over all rows, in the order of their
-    windows.
-    """
-    found: dict[tuple[int, str], list[WindowFigures]] = {}
+def _daily_figures(output: Output) -> dict[str, list[WindowFigures]]:
+    """The figures of the widest tumbling window for segment "all", by rung, in window order."""
+    records_by_rung: dict[tuple[int, str], list[WindowFigures]] = {}
     for record in output.metrics(Selection(segment="all", lane="decisions")):
         if record.kind == "tumbling" and record.maturity is not None and not record.provisional:
-            found.setdefault((parse_duration(record.window), record.maturity), []).append(record)
-    if not found:
+            records_by_rung.setdefault((parse_duration(record.window), record.maturity), []).append(
+                record
+            )
+    if not records_by_rung:
         return {}
-    widest = max(size for size, _ in found)
+    widest = max(size for size, _ in records_by_rung)
     return {
         rung: latest(
             records,
             group=lambda record: record.window_start_ms,
             order=lambda record: record.revision,
         )
-        for (size, rung), records in found.items()
+        for (size, rung), records in records_by_rung.items()
         if size == widest
     }
 
 
-def day_scores(histograms: Iterable[Histogram]) -> DayScores:
-    """By start of the day, scores of actual negatives and positives, shape (2, B)."""
-    found: DayScores = {}
+def daily_scores(histograms: Iterable[Histogram]) -> DayScores:
+    """By start of the day, score histograms of negatives and positives, shape (2, B)."""
+    scores: DayScores = {}
     for histogram in histograms:
         counts = np.zeros((2, histogram.bins), dtype=np.int64)
         for half in (histogram.fit, histogram.holdout):
@@ -262,13 +265,14 @@ def day_scores(histograms: Iterable[Histogram]) -> DayScores:
                 counts[
                     int(label == histogram.positive_label), [int(number) for number in bins]
                 ] += list(bins.values())
-        found[histogram.window_start_ms] = counts
-    return found
+        scores[histogram.window_start_ms] = counts
+    return scores
 
 
 def roc_auc(counts: NDArray[np.int64]) -> float | None:
-    """Area under the ROC curve from scores of negatives and positives, shape (2, B); scores in one
-    bin count as ties.
+    """Area under the ROC curve from score histograms of negatives and positives, shape (2, B).
+
+    Scores in one bin count as ties.
 
     Examples
     --------
@@ -282,9 +286,9 @@ def roc_auc(counts: NDArray[np.int64]) -> float | None:
     )
 
 
-def period(name: str, days: list[WindowFigures], scores: DayScores) -> Period:
-    """The days' counts added up."""
-    cells = _cells(days)
+def summarise_days(name: str, days: list[WindowFigures], scores: DayScores) -> Period:
+    """Figures from the sums of the days' counts."""
+    cells = _confusion_counts(days)
     counted = [scores[day.window_start_ms] for day in days if day.window_start_ms in scores]
     return Period(
         name=name,
@@ -298,42 +302,41 @@ def period(name: str, days: list[WindowFigures], scores: DayScores) -> Period:
     )
 
 
-def periods(days: list[WindowFigures], scores: DayScores) -> list[Period]:
-    """The run by month, or by day where it is short."""
-    length = len("2013-01") if len(days) >= MONTHS_FROM_DAYS else len("2013-01-01")
+def summarise_periods(days: list[WindowFigures], scores: DayScores) -> list[Period]:
+    """Figures by month, or by day if the run is short."""
+    length = len("2013-01") if len(days) >= MIN_DAYS_FOR_MONTHS else len("2013-01-01")
     groups: dict[str, list[WindowFigures]] = {}
     for day in days:
         groups.setdefault(format_date(day.window_start_ms)[:length], []).append(day)
-    return [period(name, group, scores) for name, group in groups.items()]
+    return [summarise_days(name, group, scores) for name, group in groups.items()]
 
 
-def maturity(rung: str, days: list[WindowFigures], last: list[WindowFigures]) -> Maturity:
-    """What a rung said about the days for which the last rung spoke."""
+def summarise_rung(rung: str, days: list[WindowFigures], last: list[WindowFigures]) -> RungSummary:
+    """Compare the figures of a rung with those of the last rung on the same days."""
     final = {day.window_start_ms: day for day in last}
     same = [day for day in days if day.window_start_ms in final]
-    cells = _cells(same)
-    early, late = f1(cells), f1(_cells([final[day.window_start_ms] for day in same]))
-    judged = [
-        not low <= final_value <= high
+    cells = _confusion_counts(same)
+    early, late = f1(cells), f1(_confusion_counts([final[day.window_start_ms] for day in same]))
+    outside = [
+        not interval[0] <= final_f1 <= interval[1]
         for day in same
         if (interval := day.ci.get("f1"))
-        and (final_value := final[day.window_start_ms].metrics.get("f1")) is not None
-        for low, high in [interval]
+        and (final_f1 := final[day.window_start_ms].metrics.get("f1")) is not None
     ]
-    return Maturity(
+    return RungSummary(
         rung=rung,
         coverage=_ratio(sum(day.n for day in same), sum(day.n_predictions for day in same)) or 0.0,
         positive_share=_ratio(cells["tp"] + cells["fn"], sum(cells.values())),
         f1=early,
         f1_error=None if early is None or late is None else early - late,
-        days_misleading=_ratio(sum(judged), len(judged)),
+        days_misleading=_ratio(sum(outside), len(outside)),
     )
 
 
 def correlation(days: list[WindowFigures], metric: str) -> float | None:
-    """Pearson's correlation of a metric's daily values with the daily share of positives;
+    """Pearson's correlation of a metric with the share of positives over the days.
 
-    None below three days.
+    None if fewer than three days have values, or if one of the two is constant.
     """
     pairs = [
         (day.metrics[metric], share)
@@ -351,27 +354,27 @@ def correlation(days: list[WindowFigures], metric: str) -> float | None:
 
 
 def positive_label(days: list[WindowFigures]) -> str | None:
-    """The label that tp and fn count, read off the first day whose counts tell the two labels
-    apart.
-    """
+    """The positive label, inferred from the first day on which tp and tn differ."""
     for day in days:
         if len(day.labels) == 2 and day.tp != day.tn:
             return day.labels[0] if day.matrix[0][0] == day.tp else day.labels[1]
     return None
 
 
-def alert_stories(changes: Iterable[Alert]) -> list[RuleStory]:
-    """Episodes by rule, the rule that fired first comes first."""
-    seen: list[Alert] = list(changes)
+def summarise_alerts(changes: Iterable[Alert]) -> list[RuleSummary]:
+    """Summarise alert episodes by rule, in the order in which the rules first fired."""
+    records: list[Alert] = list(changes)
     opening: dict[str, Alert] = {}
-    for change in seen:
+    for change in records:
         opening.setdefault(change.alert_id, change)
-    closing = {alert.alert_id: alert for alert in latest(seen, group=lambda alert: alert.alert_id)}
+    closing = {
+        alert.alert_id: alert for alert in latest(records, group=lambda alert: alert.alert_id)
+    }
     by_rule: dict[str, list[Alert]] = {}
     for alert in opening.values():
         by_rule.setdefault(alert.rule, []).append(alert)
     return [
-        RuleStory(
+        RuleSummary(
             rule=rule,
             severity=episodes[0].severity,
             episodes=len(episodes),
@@ -385,27 +388,27 @@ def alert_stories(changes: Iterable[Alert]) -> list[RuleStory]:
     ]
 
 
-def drift_stories(results: Iterable[Drift]) -> list[TargetStory]:
-    """By target the windows with a verdict, and how many of them were notable; the most notable
-    comes first.
-    """
+def summarise_drift(results: Iterable[Drift]) -> list[TargetSummary]:
+    """Summarise drift results by target, the target with most drifted windows first."""
     by_target: dict[str, list[Drift]] = {}
     for result in results:
         by_target.setdefault(result.target, []).append(result)
-    stories = []
-    for target, found in by_target.items():
-        judged = [result for result in found if result.level != "insufficient_data"]
+    summaries = []
+    for target, results_of_target in by_target.items():
+        with_verdict = [
+            result for result in results_of_target if result.level != "insufficient_data"
+        ]
         strongest = max(
-            (result for result in judged if result.effect is not None),
+            (result for result in with_verdict if result.effect is not None),
             key=lambda result: result.effect or 0.0,
             default=None,
         )
-        stories.append(
-            TargetStory(
+        summaries.append(
+            TargetSummary(
                 target=target,
-                windows=len({result.window_start_ms for result in judged}),
+                windows=len({result.window_start_ms for result in with_verdict}),
                 notable=len(
-                    {result.window_start_ms for result in judged if result.level in NOTABLE}
+                    {result.window_start_ms for result in with_verdict if result.level in NOTABLE}
                 ),
                 strongest_effect=strongest.effect if strongest else None,
                 strongest_method=strongest.method if strongest else None,
@@ -413,22 +416,22 @@ def drift_stories(results: Iterable[Drift]) -> list[TargetStory]:
                 no_verdict=sorted(
                     {
                         result.reason
-                        for result in found
+                        for result in results_of_target
                         if result.level == "insufficient_data" and result.reason
                     }
                 ),
             )
         )
-    return sorted(stories, key=lambda story: (-story.notable, story.target))
+    return sorted(summaries, key=lambda summary: (-summary.notable, summary.target))
 
 
-def advice(records: Iterable[Recommendation]) -> list[Advice]:
-    """Recommendations in the order in which they were made, each with what came of it."""
-    stories: dict[str, Advice] = {}
+def summarise_recommendations(records: Iterable[Recommendation]) -> list[RecommendationSummary]:
+    """Summarise recommendations with their outcome, in the order in which they were made."""
+    summaries: dict[str, RecommendationSummary] = {}
     for record in records:
         identity = record.recommendation_id
         if record.status == "open":
-            stories[identity] = Advice(
+            summaries[identity] = RecommendationSummary(
                 recommendation_id=identity,
                 at=format_time(record.at_ms),
                 status=record.status,
@@ -441,11 +444,11 @@ def advice(records: Iterable[Recommendation]) -> list[Advice]:
                 reason=record.reason,
             )
         elif record.status == "outcome":
-            stories[identity].realised = convert(record.evidence["realised"], Realised)
-            stories[identity].realised_reason = record.reason
+            summaries[identity].realised = convert(record.evidence["realised"], Realised)
+            summaries[identity].realised_reason = record.reason
         else:
-            stories[identity].status = record.status
-    return list(stories.values())
+            summaries[identity].status = record.status
+    return list(summaries.values())
 
 
 def f1(cells: dict[str, int]) -> float | None:
@@ -453,7 +456,7 @@ def f1(cells: dict[str, int]) -> float | None:
     return _ratio(2 * cells["tp"], 2 * cells["tp"] + cells["fp"] + cells["fn"])
 
 
-def _cells(days: list[WindowFigures]) -> dict[str, int]:
+def _confusion_counts(days: list[WindowFigures]) -> dict[str, int]:
     return {cell: sum(getattr(day, cell) or 0 for day in days) for cell in ("tn", "fp", "fn", "tp")}
 
 
@@ -461,7 +464,7 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def _plain_event(event: RegistryEvent) -> dict[str, Any]:
+def _event_document(event: RegistryEvent) -> dict[str, Any]:
     return {
         "at": event.at,
         "event": event.event,

@@ -1,6 +1,6 @@
-"""The demo while it runs: a live view on a terminal, a line now and then elsewhere.
+"""The demo's progress: a live view on a terminal, otherwise a line every few seconds.
 
-What is shown is `board.py`; this file only lays it out.
+The data come from `board.py`.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ SEVERITY_STYLES = {"info": "blue", "warning": "yellow", "error": "red", "critica
 
 
 class Results(Protocol):
-    """Where the view reads what a run has found."""
+    """A source of new result records."""
 
     def records(self) -> Iterable[msgspec.Struct]:
-        """What has come since the last call."""
+        """Records since the last call."""
 
 
 class View:
-    """Shows a run as it goes on.
+    """Shows the progress and the newest results of a run.
 
     Parameters
     ----------
     console
-        Where to; a live view if it is a terminal, else plain lines.
+        Where to print: a live view if it is a terminal, otherwise plain lines.
     out
-        The run's output folder, which the view reads along.
+        The run's output folder, read while it is written.
     """
 
     def __init__(self, console: Console, out: Path) -> None:
@@ -69,7 +69,7 @@ class View:
 
     @contextmanager
     def open(self) -> Iterator[View]:
-        """Show until the block ends; the last state stays on the screen."""
+        """Show until the `with` block ends; the last state stays on the screen."""
         if not self._console.is_terminal:
             yield self
             return
@@ -80,7 +80,7 @@ class View:
         self._live = None
 
     def step(self, text: str, total: int = 0) -> None:
-        """Begin another step of the demo, of `total` units of work if that is known."""
+        """Start a step of the demo, with `total` units of work if known."""
         self._step, self._done, self._total = text, 0, total
         if self._live is None:
             self._console.print(text, markup=False)
@@ -89,8 +89,8 @@ class View:
             self._show()
 
     def advance(self, done: int, total: int | None = None) -> None:
-        """The step has done so many units in all, of `total` if that is news; shows it if the last
-        time is long enough ago.
+        """Set the units of work done, and their total if it has changed; refreshes the view at
+        most every `REFRESH_SECONDS`, plain lines every `PLAIN_SECONDS`.
         """
         self._done = done
         self._total = self._total if total is None else total
@@ -99,11 +99,11 @@ class View:
             self._show()
 
     def follow(self, tail: Results) -> None:
-        """Read results from there instead of the output folder."""
+        """Read results from `tail` instead of the output folder."""
         self._tail = tail
 
     def end_of_log(self, time_ms: int) -> None:
-        """The log ends here; windows that reach further are not shown."""
+        """Set the end of the log; later windows are not shown."""
         self._board.end_ms = time_ms
 
     def _show(self) -> None:
@@ -147,7 +147,7 @@ class View:
 
 
 def plain_line(board: Board, done: int, total: int) -> str:
-    """One line on the state of the run, for logs and pipes."""
+    """The state of the run in one line, for logs and pipes."""
     parts = [f"  {100 * done // total:3d} %" if total else "      "]
     if board.day_ms:
         parts.append(format_date(board.day_ms))
@@ -199,7 +199,7 @@ def _models(board: Board) -> RenderableType:
 
 def _matrix(board: Board) -> RenderableType:
     rung, record = _by_delay(board)[-1]
-    table = _table(f"{record.window} at {rung}", *(f">said {label}" for label in record.labels))
+    table = _table(f"{record.window} at {rung}", *(f">as {label}" for label in record.labels))
     for label, row in zip(record.labels, record.matrix, strict=True):
         table.add_row(f"was {label}", *(f"{count:,}" for count in row))
     return Panel(table, title="confusion matrix", border_style="dim")
@@ -218,7 +218,7 @@ def _rungs(board: Board) -> RenderableType:
 
 
 def _drift(board: Board) -> RenderableType:
-    table = _table("target", "by", ">effect", "level")
+    table = _table("target", "method", ">effect", "level")
     for target, drift in sorted(board.drift.items()):
         effect = "-" if drift.effect is None else f"{drift.effect:.3f}"
         level = Text(
@@ -226,7 +226,7 @@ def _drift(board: Board) -> RenderableType:
             style=LEVEL_STYLES[drift.level],
         )
         table.add_row(target.removeprefix("feature:"), drift.method, effect, level)
-    return Panel(table, title="drift against the reference", border_style="dim")
+    return Panel(table, title="drift from the reference", border_style="dim")
 
 
 def _days(board: Board, width: int) -> RenderableType:
@@ -246,7 +246,7 @@ def _days(board: Board, width: int) -> RenderableType:
 
 
 def sparkline(values: list[float]) -> str:
-    """One character a value, from the lowest to the highest.
+    """One character per value, scaled from the lowest to the highest.
 
     Examples
     --------
@@ -271,19 +271,19 @@ def _alerts(board: Board) -> RenderableType:
     firing = len(board.firing())
     title = f"alerts: {firing} firing, {len(board.alerts) - firing} resolved"
     return Panel(
-        table if board.alerts else Text("none so far", style="dim"), title=title, border_style="dim"
+        table if board.alerts else Text("none yet", style="dim"), title=title, border_style="dim"
     )
 
 
 def _recommendation(board: Board) -> RenderableType:
-    given = [record for record in (board.advice, board.outcome) if record is not None]
+    records = [record for record in (board.recommendation, board.outcome) if record is not None]
     table = Table.grid(padding=(0, 1))
-    for record in given:
+    for record in records:
         table.add_row(
             format_date(record.at_ms), Text(record.status, style="bold"), Text(record.reason)
         )
     return Panel(
-        table if given else Text("none so far", style="dim"),
+        table if records else Text("none yet", style="dim"),
         title="recommended threshold",
         border_style="dim",
     )

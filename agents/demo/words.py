@@ -1,6 +1,6 @@
-"""The summary of a run in plain words.
+"""The summary of a run as text.
 
-Every figure comes from `summary.py`; nothing is known here beforehand.
+Every figure comes from `summary.py`; the sentences assume no particular model or data.
 """
 
 from __future__ import annotations
@@ -9,42 +9,42 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from driftline.agents.demo.summary import Maturity, Period, RuleStory, Summary
+from driftline.agents.demo.summary import Period, RuleSummary, RungSummary, Summary
 from driftline.streams.decide.wording import metric_name
 
-STRONG = 0.6  # a correlation that is worth a sentence
-MISLEADING = 0.5  # an early figure that misleads on more days than that is named
-RELIABLE = 0.05  # and one that misleads on at most so many can be relied on
+STRONG_CORRELATION = 0.6  # from here on the text mentions it
+MISLEADING = 0.5  # share of misleading days above which the text names a rung as misleading
+RELIABLE = 0.05  # share of misleading days up to which it calls a rung reliable
 
 
-def tell(summary: Summary) -> Iterator[str]:
-    """Lines of text, ready to print."""
+def summary_lines(summary: Summary) -> Iterator[str]:
+    """The summary, line by line; sentences are not wrapped."""
     yield from _heading(f"What happened to {summary.model_name} {summary.model_version}")
-    yield from _career(summary)
+    yield from _overview(summary)
     yield from _table_of_periods(summary)
     yield from _extremes(summary)
     yield from _heading("What the early figures got wrong")
-    yield from _early(summary)
+    yield from _early_figures(summary)
     yield from _heading("Alerts")
     yield from _alerts(summary)
     yield from _heading("Drift")
     yield from _drift(summary)
     yield from _heading("Threshold")
     yield from _recommendations(summary)
-    yield from _heading("Where the output lies")
+    yield from _heading("Output")
     yield from _output(summary)
 
 
-def broken_at_words(line: str, width: int) -> str:
-    """A line for a terminal of that width: sentences go on below their own beginning; tables and
-    commands stay as they are.
+def wrap_line(line: str, width: int) -> str:
+    """Wrap a sentence to the width, indented like its beginning; tables and commands stay as they
+    are.
 
     Examples
     --------
-    >>> print(broken_at_words("  F1 was 0.5 in May, by far the best", 20))
+    >>> print(wrap_line("  F1 was 0.5 in May, by far the best", 20))
       F1 was 0.5 in May,
       by far the best
-    >>> broken_at_words("  driftline alerts list --out there", 20)
+    >>> wrap_line("  driftline alerts list --out there", 20)
     '  driftline alerts list --out there'
     """
     text = line.lstrip(" ")
@@ -67,33 +67,31 @@ def _heading(text: str) -> Iterator[str]:
     yield "-" * len(text)
 
 
-def _career(summary: Summary) -> Iterator[str]:
-    whole = [summary.before, summary.production] if summary.before else [summary.production]
-    predictions = sum(period.predictions for period in whole)
-    labelled = sum(period.labelled for period in whole)
+def _overview(summary: Summary) -> Iterator[str]:
+    spans = [summary.before, summary.production] if summary.before else [summary.production]
+    predictions = sum(span.predictions for span in spans)
+    labelled = sum(span.labelled for span in spans)
     yield (
         f"{predictions:,} predictions from {summary.first_day} to {summary.last_day}; "
-        f"the truth came for {share(labelled / predictions if predictions else None)} of them."
+        f"the truth arrived for {share(labelled / predictions if predictions else None)} of them."
     )
+    label = f'"{summary.positive_label}"' if summary.positive_label else "positive"
     if summary.before and summary.in_production_since:
-        yield f"Until {summary.in_production_since[:10]} it ran as a rehearsal: {described(summary.before, summary)}."
-        yield f"Since then it is in production: {described(summary.production, summary)}."
+        day = summary.in_production_since[:10]
+        yield f"Before its promotion on {day}: {_figures(summary.before, label)}."
+        yield f"In production since then: {_figures(summary.production, label)}."
     else:
-        yield f"In all: {described(summary.production, summary)}."
+        yield f"Over the whole run: {_figures(summary.production, label)}."
     if summary.refused_lines:
-        yield (
-            "Refused lines: "
-            + ", ".join(f"{count:,} of {topic}" for topic, count in summary.refused_lines.items())
-            + "."
-        )
+        counts = [f"{count:,} of {topic}" for topic, count in summary.refused_lines.items()]
+        yield f"Rejected rows: {', '.join(counts)}."
 
 
-def described(period: Period, summary: Summary) -> str:
-    """One period in a phrase."""
-    what = f'"{summary.positive_label}"' if summary.positive_label else "positive"
+def _figures(period: Period, positive_label: str) -> str:
     return (
-        f"F1 {figure(period.f1)}, precision {figure(period.precision)}, recall {figure(period.recall)}, "
-        f"ROC AUC {figure(period.roc_auc)}, {share(period.positive_share)} {what}"
+        f"F1 {figure(period.f1)}, precision {figure(period.precision)}, "
+        f"recall {figure(period.recall)}, ROC AUC {figure(period.roc_auc)}, "
+        f"{share(period.positive_share)} {positive_label}"
     )
 
 
@@ -111,121 +109,152 @@ def _table_of_periods(summary: Summary) -> Iterator[str]:
 
 
 def _extremes(summary: Summary) -> Iterator[str]:
-    known = [period for period in summary.periods if period.f1 is not None]
-    if len(known) < 2:
+    with_f1 = [period for period in summary.periods if period.f1 is not None]
+    if len(with_f1) < 2:
         return
-    best, worst = (
-        max(known, key=lambda period: period.f1 or 0.0),
-        min(known, key=lambda period: period.f1 or 0.0),
-    )
+    best = max(with_f1, key=lambda period: period.f1 or 0.0)
+    worst = min(with_f1, key=lambda period: period.f1 or 0.0)
     yield (
-        f"F1 was best in {best.name} ({figure(best.f1)}, {share(best.positive_share)} positive) "
-        f"and worst in {worst.name} ({figure(worst.f1)}, {share(worst.positive_share)} positive)."
+        f"F1 was highest in {best.name} ({figure(best.f1)}, {share(best.positive_share)} positive) "
+        f"and lowest in {worst.name} ({figure(worst.f1)}, {share(worst.positive_share)} positive)."
     )
     by_f1, by_auc = summary.f1_follows_positive_share, summary.auc_follows_positive_share
-    if by_f1 is not None and by_auc is not None and by_f1 >= STRONG > abs(by_auc):
+    if by_f1 is not None and by_auc is not None and by_f1 >= STRONG_CORRELATION > abs(by_auc):
         yield (
-            f"F1 follows the share of positives from day to day (correlation {by_f1:.2f}), ROC AUC much less ({by_auc:.2f}): "
-            "a low F1 in a quiet time does not mean that the model got worse. So the default rules judge ROC AUC."
+            f"From day to day, F1 follows the share of positives (correlation {by_f1:.2f}), ROC "
+            f"AUC much less so ({by_auc:.2f}). A low F1 at a time with few positives does not mean "
+            "that the model got worse, so the default rules watch ROC AUC."
         )
 
 
-def _early(summary: Summary) -> Iterator[str]:
-    yield "The same days, judged with the truths that were known within a time of each prediction:"
+def _early_figures(summary: Summary) -> Iterator[str]:
+    yield (
+        "The same days, counting only the truths known within a time of each prediction. A day is "
+        "misleading if its final F1 lies outside the early 95 % interval."
+    )
     yield ""
-    yield f"  {'known within':12}  {'coverage':>8}  {'positive':>8}  {'F1':>6}  {'off by':>7}  days with the last F1 outside its interval"
+    columns = f"{'coverage':>8}  {'positive':>8}  {'F1':>6}  {'error':>7}  misleading days"
+    yield f"  {'known within':12}  {columns}"
     for rung in summary.maturities:
         error = "-" if rung.f1_error is None else f"{rung.f1_error:+.3f}"
         yield (
             f"  {rung.rung:12}  {share(rung.coverage):>8}  {share(rung.positive_share):>8}  "
-            f"{figure(rung.f1):>6}  {error:>7}  {share(rung.days_misleading)}"
+            f"{figure(rung.f1):>6}  {error:>7}  {share(rung.days_misleading):>15}"
         )
     yield ""
     final = summary.maturities[-1]
-    wrong = [rung for rung in summary.maturities[:-1] if (rung.days_misleading or 0.0) > MISLEADING]
-    if wrong:
-        yield from _misled(wrong[-1], final)
-    useful = next(
+    misleading = [
+        rung for rung in summary.maturities[:-1] if (rung.days_misleading or 0.0) > MISLEADING
+    ]
+    if misleading:
+        yield from _misleading_rung(misleading[-1], final)
+    reliable = next(
         (rung for rung in summary.maturities if (rung.days_misleading or 0.0) <= RELIABLE), final
     )
-    yield f"From {useful.rung} on it can be relied on: coverage {share(useful.coverage)}, F1 {figure(useful.f1)}."
+    yield (
+        f"Figures are reliable from {reliable.rung} on: coverage {share(reliable.coverage)}, "
+        f"F1 {figure(reliable.f1)}."
+    )
 
 
-def _misled(rung: Maturity, final: Maturity) -> Iterator[str]:
+def _misleading_rung(rung: RungSummary, final: RungSummary) -> Iterator[str]:
     direction = "low" if (rung.f1_error or 0.0) < 0 else "high"
     yield (
-        f"At {rung.rung} F1 reads {figure(rung.f1)} where it turns out to be {figure(final.f1)}: too {direction}, since of the truths "
-        f"known by then {share(rung.positive_share)} are positive, and {share(final.positive_share)} in the end."
+        f"At {rung.rung}, F1 is {figure(rung.f1)} instead of the final {figure(final.f1)}. It is "
+        f"too {direction}: {share(rung.positive_share)} of the truths known by then are positive, "
+        f"compared with {share(final.positive_share)} in the end."
     )
-    yield f"On {share(rung.days_misleading)} of the days its 95 % interval misses the last value: it knows nothing of truths still to come."
+    yield (
+        f"On {share(rung.days_misleading)} of the days, the final F1 lies outside the 95 % "
+        f"interval at {rung.rung}: the interval does not account for truths that have not arrived."
+    )
 
 
 def _alerts(summary: Summary) -> Iterator[str]:
     if not summary.alerts:
-        yield "None fired."
-    loud = [story for story in summary.alerts if story.severity != "info"]
-    quiet = [story for story in summary.alerts if story.severity == "info"]
-    for story in loud:
-        yield from _rule(story)
-    if quiet:
-        count = sum(story.episodes for story in quiet)
-        rules = ", ".join(sorted({story.rule for story in quiet}))
-        yield f"For information only: {times(count)} ({rules}), for example: {quiet[0].first_summary}"
-    if quiet and not loud:
-        yield "Nothing above information."
+        yield "No alert fired."
+    for rule in summary.alerts:
+        if rule.severity != "info":
+            yield from _rule(rule)
+    info = [rule for rule in summary.alerts if rule.severity == "info"]
+    if info:
+        count = sum(rule.episodes for rule in info)
+        names = ", ".join(sorted({rule.rule for rule in info}))
+        yield f"info: {names} fired {times(count)}, for example: {info[0].first_summary}"
+    if info and len(info) == len(summary.alerts):
+        yield "No alert had a severity above info."
     if summary.alerts_after_the_end:
-        yield f"({summary.alerts_after_the_end} more after the end of the log, when no prediction came any more.)"
+        yield (
+            f"({summary.alerts_after_the_end} more fired after the end of the log, when there were "
+            "no more predictions.)"
+        )
 
 
-def _rule(story: RuleStory) -> Iterator[str]:
-    still = f", {story.still_firing} still firing" if story.still_firing else ", all resolved"
-    where = "all rows" if story.segments == ["all"] else ", ".join(story.segments)
-    yield f"{story.severity}: {story.rule} fired {times(story.episodes)} ({where}){still}; first on {story.first_at[:10]}:"
-    yield f"  {story.first_summary}"
+def _rule(rule: RuleSummary) -> Iterator[str]:
+    firing = f"{rule.still_firing} still firing" if rule.still_firing else "all resolved"
+    where = "all rows" if rule.segments == ["all"] else ", ".join(rule.segments)
+    yield (
+        f"{rule.severity}: {rule.rule} fired {times(rule.episodes)} ({where}; {firing}), "
+        f"first on {rule.first_at[:10]}:"
+    )
+    yield f"  {rule.first_summary}"
 
 
 def _drift(summary: Summary) -> Iterator[str]:
-    moved = [story for story in summary.drift if story.notable]
-    still = [story.target for story in summary.drift if story.windows and not story.notable]
-    for story in moved:
-        strongest = ""
-        if story.strongest_effect is not None and story.strongest_at is not None:
-            strongest = f", most by {story.strongest_at[:10]} ({story.strongest_method} {figure(story.strongest_effect)})"
-        yield f"{story.target} was notably away from the reference in {story.notable} of {story.windows} windows{strongest}."
-    if still:
-        yield f"Never notably: {', '.join(still)}."
-    for story in summary.drift:
-        if not story.windows:
-            yield f"Not judged: {story.target} ({'; '.join(story.no_verdict) or 'no reason given'})."
+    for target in summary.drift:
+        if target.notable:
+            strongest = ""
+            if target.strongest_effect is not None and target.strongest_at is not None:
+                strongest = (
+                    f", most in the window to {target.strongest_at[:10]} "
+                    f"({target.strongest_method} {figure(target.strongest_effect)})"
+                )
+            yield (
+                f"{target.target} drifted moderately or severely in {target.notable} of "
+                f"{target.windows} windows{strongest}."
+            )
+    stable = [target.target for target in summary.drift if target.windows and not target.notable]
+    if stable:
+        yield f"No moderate or severe drift: {', '.join(stable)}."
+    for target in summary.drift:
+        if not target.windows:
+            reasons = "; ".join(target.no_verdict) or "no reason recorded"
+            yield f"Not tested: {target.target} ({reasons})."
     if not summary.drift:
-        yield "Not judged: no window could be compared with a reference."
+        yield "Not tested: no window could be compared with a reference."
 
 
 def _recommendations(summary: Summary) -> Iterator[str]:
-    given = summary.recommendations
-    if not given:
-        yield "No other threshold was recommended: none gained enough on rows that had no part in choosing it."
+    recommended = summary.recommendations
+    if not recommended:
+        yield "No other threshold was recommended: none gained enough on held-out rows."
         return
-    known = [(advice, advice.realised) for advice in given if advice.realised is not None]
+    first, last, metric = recommended[0], recommended[-1], metric_name(recommended[0].metric)
     yield (
-        f"Another threshold was recommended {times(len(given))}, from {given[0].at[:10]} to {given[-1].at[:10]}, "
-        f"for {share(_mean(advice.relative_gain for advice in given))} more {metric_name(given[0].metric)} on average."
+        f"Another threshold was recommended {times(len(recommended))}, from {first.at[:10]} to "
+        f"{last.at[:10]}, with an expected gain of "
+        f"{share(_mean(record.relative_gain for record in recommended))} in {metric} on average."
     )
-    if known:
-        better = sum(realised.to > realised.from_ for _, realised in known)
+    pairs = [(record, record.realised) for record in recommended if record.realised is not None]
+    if pairs:
+        outcomes = [outcome for _, outcome in pairs]
+        better = sum(outcome.to > outcome.from_ for outcome in outcomes)
+        gain = share(_mean(outcome.relative_gain for outcome in outcomes))
         yield (
-            f"In the time after, that would have brought {share(_mean(realised.relative_gain for _, realised in known))} "
-            f"on average; it was better {times(better)} out of {len(known)}."
+            f"In the time after it, the recommended threshold would have changed {metric} by "
+            f"{gain} on average; it was better in {better} of {len(outcomes)} cases."
         )
-        if 2 * better < len(known):  # fewer than half kept their promise
-            yield "So it did not pay to follow them: what was best in one window was not in the next. They are not applied by themselves."
-        best, _ = max(known, key=lambda item: item[1].relative_gain or 0.0)
-        yield f"The one that brought most, of {best.at[:10]}:"
+        if 2 * better < len(outcomes):
+            yield (
+                "Following the recommendations would not have paid off: the best threshold of one "
+                "window was usually not the best of the next. They are not applied automatically."
+            )
+        best, _ = max(pairs, key=lambda pair: pair[1].relative_gain or 0.0)
+        yield f"The one with the largest gain, from {best.at[:10]}:"
         yield f"  {best.reason}"
         yield f"  {best.realised_reason}"
-    last = given[-1]
     if last.status == "open":
-        yield f"Still open, of {last.at[:10]}:"
+        yield f"Still open, from {last.at[:10]}:"
         yield f"  {last.reason}"
 
 
@@ -236,15 +265,18 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def _output(summary: Summary) -> Iterator[str]:
     folder = Path(summary.out)
-    yield f"{folder}: figures, drift, alerts, recommendations and the registry, one JSON record a line. Look further with"
+    yield (
+        f"{folder} holds figures, drift, alerts, recommendations and the registry, one JSON record "
+        "per line. To explore it:"
+    )
     yield f"  driftline performance summary --out {folder} --window 1d --maturity all"
     yield f"  driftline alerts list --out {folder}"
     yield f"  driftline registry history --out {folder}"
-    yield f"The recorded log and its configuration lie in {folder.parent}."
+    yield f"The recorded log and its configuration are in {folder.parent}."
 
 
 def figure(value: float | None) -> str:
-    """A metric with three digits.
+    """A metric to three decimals, "-" for None.
 
     Examples
     --------
@@ -255,7 +287,7 @@ def figure(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share in percent.
+    """A share in percent, "-" for None.
 
     Examples
     --------
@@ -266,7 +298,7 @@ def share(value: float | None) -> str:
 
 
 def times(count: int) -> str:
-    """How often.
+    """A number of occurrences as an adverb.
 
     Examples
     --------

@@ -1,5 +1,5 @@
-"""The flights of the demo, checked against the csv module, datetime, and the facts that the demo's
-story rests on.
+"""The flights of the demo, compared with the csv module, datetime, and the figures that the demo
+mentions.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ needs_flights = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    found = data_folder()
-    assert found is not None
-    return found
+    path = data_folder()
+    assert path is not None
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,14 @@ def arrival_the_slow_way(row: dict[str, str], zone: str) -> datetime:
 
 
 @needs_flights
-def test_every_flight_agrees_with_the_csv_module_and_datetime(
+def test_flights_agree_with_the_csv_module_and_datetime(
     flights: Flights, rows: list[dict[str, str]], zones: dict[str, str]
 ) -> None:
     ids = flights.prediction_ids()
     place = {prediction_id: k for k, prediction_id in enumerate(ids)}
     for row in rows[::97]:
-        prediction_id = f"{row['carrier']}{row['flight']}-{row['year']}-{int(row['month']):02d}-{int(row['day']):02d}-{row['origin']}"
+        day = f"{row['year']}-{int(row['month']):02d}-{int(row['day']):02d}"
+        prediction_id = f"{row['carrier']}{row['flight']}-{day}-{row['origin']}"
         k = place[prediction_id]
         departure = datetime.fromisoformat(row["time_hour"]) + timedelta(minutes=int(row["minute"]))
         assert flights.departure_ms[k] == int(departure.timestamp()) * 1_000, row
@@ -97,7 +98,7 @@ def test_every_flight_agrees_with_the_csv_module_and_datetime(
 
 
 @needs_flights
-def test_the_facts_that_the_story_rests_on(
+def test_figures_of_the_flights_that_the_demo_relies_on(
     flights: Flights, rows: list[dict[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = flights.known
@@ -142,16 +143,16 @@ def test_the_facts_that_the_story_rests_on(
     assert min(late_share, key=late_share.__getitem__) == 9
     assert max(late_share, key=late_share.__getitem__) == 12
     departures = [row["time_hour"] for row in rows]
-    assert departures != sorted(departures), "the file itself is in time order"
+    assert departures != sorted(departures), "the file is already in time order"
 
 
 @needs_flights
-def test_flights_come_in_the_order_of_their_scheduled_departures(flights: Flights) -> None:
+def test_flights_are_sorted_by_scheduled_departure(flights: Flights) -> None:
     assert (np.diff(flights.departure_ms) >= 0).all()
 
 
 @needs_flights
-def test_reading_arrival_clocks_as_those_of_new_york_is_wrong_for_four_in_ten_flights(
+def test_arrival_clocks_read_as_new_york_time_are_wrong_for_four_in_ten_flights(
     rows: list[dict[str, str]], zones: dict[str, str]
 ) -> None:
     departure = np.array(
@@ -202,7 +203,7 @@ ARRIVALS = [
 
 
 @pytest.mark.parametrize(("departure", "dest", "clock", "arrival"), ARRIVALS)
-def test_an_arrival_clock_shows_the_time_at_the_destination(
+def test_arrival_clock_shows_the_time_at_the_destination(
     departure: str, dest: str, clock: int, arrival: str
 ) -> None:
     names = ("BOS", "HNL", "LAX", "PHX")
@@ -213,8 +214,12 @@ def test_an_arrival_clock_shows_the_time_at_the_destination(
         "PHX": "America/Phoenix",
     }
     at = np.array([int(datetime.fromisoformat(departure).timestamp()) * 1_000])
-    found = scheduled_arrival(at, np.array([clock]), np.array([names.index(dest)]), names, zones)
-    assert datetime.fromtimestamp(int(found[0]) / 1_000, UTC) == datetime.fromisoformat(arrival)
+    arrival_ms = scheduled_arrival(
+        at, np.array([clock]), np.array([names.index(dest)]), names, zones
+    )
+    assert datetime.fromtimestamp(int(arrival_ms[0]) / 1_000, UTC) == datetime.fromisoformat(
+        arrival
+    )
 
 
 HEADER = (
@@ -229,7 +234,7 @@ ROW = "2013,1,1,517,515,2,830,819,11,UA,1545,N14228,EWR,IAH,227,1400,5,15,2013-0
     [
         (
             lambda text: text.replace("1400", "14x0"),
-            "column distance holds something that is not an integer",
+            "column distance holds a value that is not an integer",
         ),
         (lambda text: text.replace("IAH", "XXX"), "no time zone known for the destinations XXX"),
         (lambda text: text.replace("IAH", '"IAH"'), "holds quotes"),
@@ -238,7 +243,7 @@ ROW = "2013,1,1,517,515,2,830,819,11,UA,1545,N14228,EWR,IAH,227,1400,5,15,2013-0
         (lambda text: text + "2013,1,1\n", "rows that do not have 19 fields"),
     ],
 )
-def test_a_table_of_another_shape_is_refused_with_the_reason(
+def test_table_of_another_format_is_an_error_with_the_reason(
     tmp_path: Path, edit: Callable[[str], str], reason: str
 ) -> None:
     with zipfile.ZipFile(tmp_path / "flights.csv.zip", "w") as archive:

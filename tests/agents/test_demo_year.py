@@ -1,4 +1,4 @@
-"""The whole year through the pipeline, against figures computed from the flights themselves."""
+"""The year of flights through the pipeline, compared with figures computed from the flights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 
-def test_the_summary_of_the_year_equals_the_flights(
+def test_summary_of_the_year_equals_figures_computed_from_the_flights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_demo(tmp_path / "demo", json_output=True, offline_sample=False) == 0
@@ -31,7 +31,7 @@ def test_the_summary_of_the_year_equals_the_flights(
     assert folder is not None
     flights = read_flights(folder)
     scored = score_flights(flights)
-    said_late = np.round(scored.score, 4) >= scored.threshold
+    predicted_late = np.round(scored.score, 4) >= scored.threshold
     production = flights.departure_ms >= PRODUCTION_MS // DAY_MS * DAY_MS
     delay = flights.truth_ms - flights.departure_ms
 
@@ -47,8 +47,8 @@ def test_the_summary_of_the_year_equals_the_flights(
     assert [rung["rung"] for rung in summary["maturities"]] == ["2h", "3h", "4h", "6h", "1d", "2d"]
     for rung in summary["maturities"]:
         rows = production & flights.known & (delay <= parse_duration(rung["rung"]))
-        tp = int((said_late & flights.late & rows).sum())
-        wrong = int((said_late != flights.late)[rows].sum())
+        tp = int((predicted_late & flights.late & rows).sum())
+        wrong = int((predicted_late != flights.late)[rows].sum())
         assert rung["coverage"] == pytest.approx(rows.sum() / production.sum(), abs=1e-12)
         assert rung["f1"] == pytest.approx(2 * tp / (2 * tp + wrong), abs=1e-12)
     assert {rule["rule"] for rule in summary["alerts"]} >= {"degradation", "drift"}
