@@ -241,8 +241,8 @@ def _recommendations(summary: Summary) -> Iterator[str]:
         better = sum(outcome.to > outcome.from_ for outcome in outcomes)
         gain = share(_mean(outcome.relative_gain for outcome in outcomes))
         yield (
-            f"In the time after it, the recommended threshold would have changed {metric} by "
-            f"{gain} on average; it was better in {better} of {len(outcomes)} cases."
+            f"In the windows that followed, the recommended thresholds would have changed {metric} "
+            f"by {gain} on average; they were better in {better} of {len(outcomes)} cases."
         )
         if 2 * better < len(outcomes):
             yield (

@@ -253,13 +253,15 @@ def test_production_figures_are_the_sums_of_the_days_since_the_promotion(out: Pa
 
 
 def test_roc_auc_of_a_period_is_computed_from_the_score_histograms_of_its_days(out: Path) -> None:
-    #   bins 0, 1, 2; day 2: negatives 4 2 0, positives 0 2 2; day 3: negatives 2 0 2, positives 1 0 3
+    #   bins 0, 1, 2   negatives   positives
+    #   day 2          4 2 0       0 2 2
+    #   day 3          2 0 2       1 0 3
+    #   sum            6 2 2       1 2 5     52 of 80 pairs won, 20 tied
     days = {2: ({"0": 4, "1": 2}, {"1": 2, "2": 2}), 3: ({"0": 2, "2": 2}, {"0": 1, "2": 3})}
     histograms = [
         histogram(day, negatives, positives) for day, (negatives, positives) in days.items()
     ]
     write(out, histograms=[*histograms, histogram(2, {"0": 100}, {"2": 100}, final=False)])
-    #   sum: negatives 6 2 2, positives 1 2 5: won 2 * 6 + 5 * 8 pairs, tied 1 * 6 + 2 * 2 + 5 * 2 of 10 * 8
     assert summarise(out).production.roc_auc == pytest.approx((52 + 20 / 2) / 80)
 
 
@@ -332,7 +334,7 @@ def test_recommendations_are_summarised_with_their_outcome(out: Path) -> None:
     for fact in (
         "recommended 3 times, from 2013-06-01 to 2013-06-03",
         "gain of 4.0 % in F1 on average",
-        "by 5.0 % on average; it was better in 1 of 2 cases",
+        "by 5.0 % on average; they were better in 1 of 2 cases",
         ", from 2013-06-02:\n  open 2.\n  outcome 2.",
         "Still open, from 2013-06-03:\n  open 3.",
     ):
@@ -454,7 +456,7 @@ def test_board_ignores_records_after_the_end_of_the_log() -> None:
 def test_board_shows_the_rungs_of_one_window(out: Path) -> None:
     #   window of day    1        2
     #   3h               seen     seen
-    #   1d (the last)    seen     not yet: its 3h figure must not stand beside the 1d figure of day 1
+    #   1d (the last)    seen     not yet: 3h of day 2 must not be shown with 1d of day 1
     board = Board()
     for day, rung, *cells in (
         (1, "3h", 45, 5, 5, 5),
