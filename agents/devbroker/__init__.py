@@ -1,6 +1,6 @@
-"""A real broker for development and tests:
+"""A real broker for development and tests: Apache Kafka in one process, on the loopback interface.
 
-Apache Kafka in one process of its own, on the loopback interface, by Java and Maven.
+Needs Java, and Maven once to fetch Kafka.
 """
 
 from driftline.agents.devbroker.broker import DevBroker, Running

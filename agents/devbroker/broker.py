@@ -1,9 +1,10 @@
 """Start and stop of the development broker.
 
-    up      already there: nothing; else properties, format, start, wait until it answers
-    down    ends the process that `up` started, told by its id and start time, and no other
+    up      does nothing if it runs; else writes the properties, formats the data directory,
+            starts the broker and waits until it answers
+    down    ends the process that `up` started, identified by its id and start time
 
-What a broker of a data directory is doing stands in its `broker.json`.
+`broker.json` in the data directory names the running process.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
 def default_folder() -> Path:
-    """Where the broker keeps its topics unless another place is named."""
+    """Default data directory of the broker."""
     return (
         Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
         / "driftline"
@@ -44,7 +45,7 @@ def default_folder() -> Path:
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """A broker that was started: its process and where it answers."""
+    """A started broker: its process and its port."""
 
     pid: int
     started: str
@@ -62,13 +63,13 @@ class DevBroker:
     Parameters
     ----------
     folder
-        Holds its topics, settings and log; made if it is not there.
+        Holds its topics, settings and log; created if missing.
     properties
-        Kafka's own settings, before those that are usual here. "{controller_port}" stands for the
-        port that is chosen at each start.
+        Settings of Kafka that override the defaults here. "{controller_port}" stands for the port
+        that is chosen at each start.
     quick
-        Starts with 3.4 s of processor time instead of 6 (measured), and is slower under load: for
-        tests.
+        For tests: the start takes 3.4 s of processor time instead of 6 (measured), but the broker
+        is slower under load.
     """
 
     def __init__(
@@ -80,34 +81,36 @@ class DevBroker:
 
     @property
     def log(self) -> Path:
-        """What the broker says of itself."""
+        """Log file of the broker."""
         return broker_files.log_file(self.folder)
 
     @property
     def tools(self) -> Path:
-        """Kafka's console tools, there after the first start."""
+        """Folder of Kafka's console tools, which exists after the first start."""
         return self.folder / "bin"
 
     def running(self) -> Running | None:
-        """The broker if it runs; whether it answers already is another question."""
+        """The broker, if its process runs; it may not answer yet."""
         try:
             running = msgspec.json.decode((self.folder / STATE_FILE).read_bytes(), type=Running)
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
             raise DevBrokerError(
-                f"{self.folder / STATE_FILE} is damaged ({error}); end the broker by hand and delete that file"
+                f"{self.folder / STATE_FILE} is damaged ({error}); "
+                "end the broker yourself and delete that file"
             ) from error
         return running if process.is_running(running.pid, running.started) else None
 
     def up(self, port: int = DEFAULT_PORT) -> Running:
-        """Have the broker run and answer on `port` of the loopback interface.
+        """Start the broker unless it runs, and wait until it answers on `port` of the loopback
+        interface.
 
         Raises
         ------
         DevBrokerError
-            If it runs on another port, the port is taken, Java or Maven is missing, or it does not
-            start.
+            If it runs on another port, the port is in use, Java or Maven is missing, or the broker
+            does not start.
         """
         with self._locked():
             running = self.running()
@@ -115,10 +118,10 @@ class DevBroker:
                 running = self._start(port)
             elif running.port != port:
                 raise DevBrokerError(
-                    f"the broker of {self.folder} runs on port {running.port}, not {port}; end it with driftline dev-broker down, "
-                    "or name another folder with --data"
+                    f"the broker of {self.folder} runs on port {running.port}, not {port}; end it "
+                    "with driftline dev-broker down, or choose another folder with --data"
                 )
-            self._wait_until_it_answers(running)
+            self._wait_for_answer(running)
             return running
 
     def down(self) -> bool:
@@ -142,7 +145,8 @@ class DevBroker:
         runtime, library = java(), jars()
         if not is_free(port):
             raise DevBrokerError(
-                f"port {port} of {broker_files.HOST} is in use by another program; end that, or take another port with --port"
+                f"port {port} of {broker_files.HOST} is in use by another program; "
+                "end that program, or choose another port with --port"
             )
         properties = broker_files.write_properties(
             self.folder, port=port, controller_port=free_port(), extra=self._properties
@@ -170,7 +174,7 @@ class DevBroker:
         )
         started = process.started_at(pid)
         if started is None:
-            raise DevBrokerError(f"the broker ended at once:\n{self._last_words()}")
+            raise DevBrokerError(f"the broker ended immediately:\n{self._last_errors()}")
         running = Running(pid=pid, started=started, port=port)
         scratch = self.folder / f"{STATE_FILE}.new"
         scratch.write_bytes(msgspec.json.encode(running))
@@ -178,9 +182,9 @@ class DevBroker:
         return running
 
     def _format(self, base: list[str], properties: Path) -> None:
-        # As Kafka writes ids; its tools take a leading "-" for an option.
+        # In the form of Kafka's ids. Its tools would take a leading "-" for an option.
         identity = "d" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[1:22]
-        _output(
+        _run_tool(
             [
                 *base[:1],
                 *_SHORT_LIVED,
@@ -194,15 +198,15 @@ class DevBroker:
             ]
         )
 
-    def _wait_until_it_answers(self, running: Running) -> None:
+    def _wait_for_answer(self, running: Running) -> None:
         connection = Connection(Config(), running.servers, environment={})
         ends = time.monotonic() + START_S
         while True:
             if not process.is_running(running.pid, running.started):
                 raise DevBrokerError(
-                    f"the broker of {self.folder} ended while it was starting:\n{self._last_words()}"
+                    f"the broker of {self.folder} ended during its start:\n{self._last_errors()}"
                 )
-            if _accepts(running.port):
+            if _accepts_connections(running.port):
                 try:
                     connection.reach(timeout_s=2.0)
                     return
@@ -212,27 +216,28 @@ class DevBroker:
                 reason = f"nothing listens on port {running.port}"
             if time.monotonic() >= ends:
                 raise DevBrokerError(
-                    f"the broker of {self.folder} does not answer after {START_S:.0f} s ({reason}); see {self.log}"
+                    f"the broker of {self.folder} does not answer after {START_S:.0f} s "
+                    f"({reason}); see {self.log}"
                 )
             time.sleep(0.1)
 
-    def _last_words(self) -> str:
+    def _last_errors(self) -> str:
         lines = [
             line
             for path in (self.log, self.folder / "console.log")
             if path.is_file()
-            for line in _lines(path)
+            for line in _read_lines(path)
         ]
-        told = [
+        errors = [
             line
             for line in lines
             if "ERROR" in line or "FATAL" in line or "Exception" in line or "Error:" in line
         ]
-        return "\n".join((told or lines)[-5:]) + f"\nmore in {self.log} and console.log beside it"
+        return "\n".join((errors or lines)[-5:]) + f"\nmore in {self.log} and console.log beside it"
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on just now."""
+    """A free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind((broker_files.HOST, 0))
         return int(probe.getsockname()[1])
@@ -241,9 +246,8 @@ def free_port() -> int:
 def is_free(port: int) -> bool:
     """Whether nothing listens on a port of the loopback interface."""
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # connections of an earlier broker that still linger do no harm
+        # Lingering connections of an earlier broker do no harm.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((broker_files.HOST, port))
         except OSError:
@@ -251,22 +255,23 @@ def is_free(port: int) -> bool:
         return True
 
 
-def _accepts(port: int) -> bool:
+def _accepts_connections(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((broker_files.HOST, port)) == 0
 
 
-def _output(command: list[str]) -> str:
+def _run_tool(command: list[str]) -> str:
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
     if done.returncode:
         raise DevBrokerError(
-            f"Kafka's storage tool failed with {done.returncode}:\n{(done.stderr or done.stdout).strip()}"
+            f"Kafka's storage tool failed with exit code {done.returncode}:\n"
+            f"{(done.stderr or done.stdout).strip()}"
         )
     return done.stdout
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").splitlines()

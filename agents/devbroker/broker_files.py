@@ -1,4 +1,4 @@
-"""The files of a broker: its properties, how it logs, and the console tools as commands.
+"""The files of a broker: properties, logging settings, and the console tools as commands.
 
 One process is broker and controller (KRaft); everything listens on the loopback interface only.
 """
@@ -11,8 +11,7 @@ from pathlib import Path
 HOST = "127.0.0.1"
 NODE = 1
 
-# One broker, so nothing can be replicated; few partitions of the internal topics start and stop
-# faster.
+# One broker cannot replicate. Few partitions of the internal topics make start and stop faster.
 _SINGLE = {
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
@@ -55,10 +54,7 @@ TOOLS = {
 def write_properties(
     folder: Path, *, port: int, controller_port: int, extra: Mapping[str, str]
 ) -> Path:
-    """Write `server.properties` and the logging settings;
-
-    `extra` goes before what is usual here.
-    """
+    """Write `server.properties` and the logging settings; `extra` overrides the defaults here."""
     properties = {
         "process.roles": "broker,controller",
         "node.id": str(NODE),
@@ -82,12 +78,12 @@ def write_properties(
 
 
 def log_file(folder: Path) -> Path:
-    """Where the broker writes what happens to it."""
+    """Log file of the broker."""
     return folder / "broker.log"
 
 
 def write_tools(folder: Path, *, java: str, jars: Path) -> Path:
-    """Write Kafka's console tools as commands of their usual names; gives their folder."""
+    """Write Kafka's console tools as commands under their usual names; returns their folder."""
     tools = folder / "bin"
     tools.mkdir(exist_ok=True)
     for name, main in TOOLS.items():

@@ -1,4 +1,4 @@
-"""What starts Kafka: a Java, and the jars that Maven fetches once into a cache folder."""
+"""Java, and the jars of Kafka, which Maven fetches once into a cache folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DevBrokerError(Exception):
 
 
 def java() -> str:
-    """The Java to use: that of JAVA_HOME, else the one on the path.
+    """Path of the `java` command: that of JAVA_HOME, else the one on the path.
 
     Raises
     ------
@@ -32,29 +32,30 @@ def java() -> str:
         If there is none, or it is too old.
     """
     home = os.environ.get("JAVA_HOME")
-    found = shutil.which("java", path=str(Path(home) / "bin")) if home else shutil.which("java")
-    wanted = f"the broker needs Java {OLDEST_JAVA} or newer (Debian: apt-get install openjdk-17-jre-headless)"
-    if found is None:
-        raise DevBrokerError(
-            f"{wanted}; none found {f'in JAVA_HOME={home}' if home else 'on the path'}"
-        )
-    said = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)
-    match = re.search(r'version "(\d+)', said.stderr + said.stdout)
+    command = shutil.which("java", path=str(Path(home) / "bin")) if home else shutil.which("java")
+    requirement = (
+        f"the broker needs Java {OLDEST_JAVA} or newer "
+        "(Debian: apt-get install openjdk-17-jre-headless)"
+    )
+    if command is None:
+        where = f"in JAVA_HOME={home}" if home else "on the path"
+        raise DevBrokerError(f"{requirement}; there is none {where}")
+    done = subprocess.run([command, "-version"], capture_output=True, text=True, check=False)
+    output = (done.stderr + done.stdout).strip()
+    match = re.search(r'version "(\d+)', output)
     if match is None or int(match[1]) < OLDEST_JAVA:
-        first = (said.stderr + said.stdout).strip().partition("\n")[0]
-        raise DevBrokerError(
-            f"{wanted}; {found} says: {first or f'nothing, and ended with {said.returncode}'}"
-        )
-    return found
+        first = output.partition("\n")[0] or f"nothing, and ended with {done.returncode}"
+        raise DevBrokerError(f"{requirement}; {command} says: {first}")
+    return command
 
 
 def jars() -> Path:
-    """The folder of Kafka's jars; the first call lets Maven fetch them.
+    """Folder of Kafka's jars; Maven fetches them at the first call.
 
     Raises
     ------
     DevBrokerError
-        If Maven is needed and missing, or fails.
+        If Maven is needed and missing, or if it fails.
     """
     pom = next((path for path in POMS if path.is_file()), None)
     if pom is None:
@@ -65,7 +66,8 @@ def jars() -> Path:
     maven = shutil.which("mvn")
     if maven is None:
         raise DevBrokerError(
-            "Kafka's jars are fetched by Maven, and there is no mvn on the path (Debian: apt-get install maven)"
+            "Maven fetches Kafka's jars, and there is no mvn on the path "
+            "(Debian: apt-get install maven)"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetching-") as scratch:
@@ -88,13 +90,13 @@ def jars() -> Path:
         try:
             folder.rename(target)
         except OSError:
-            if not target.is_dir():  # else another process was faster
+            if not target.is_dir():  # else another process was first
                 raise
     return target
 
 
 def cache_folder() -> Path:
-    """Where the jars are kept: $DRIFTLINE_CACHE, else `driftline` in the user's cache folder."""
+    """Folder for the jars: $DRIFTLINE_CACHE, else `driftline` in the user's cache folder."""
     named = os.environ.get(CACHE_VARIABLE)
     return (
         Path(named)

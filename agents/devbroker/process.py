@@ -1,6 +1,4 @@
-"""Processes told apart by id and start time: an id alone may have been given to another program
-since.
-"""
+"""Processes identified by id and start time: the system may reuse an id for another program."""
 
 from __future__ import annotations
 
@@ -15,11 +13,12 @@ _POLL_S = 0.05
 
 
 def start_detached(command: list[str], *, output: Path, folder: Path) -> int:
-    """Start a program that goes on without us, in `folder` and in a session of its own, so that
-    Ctrl-C here does not reach it; its id.
+    """Start a program in `folder` that outlives this process; returns its id.
+
+    It has a session of its own, so that Ctrl-C here does not reach it.
     """
-    # The shell leaves it to the system at once: a child of ours would stay a zombie until this
-    # process has waited for it.
+    # Started by a shell that ends at once: a direct child would stay a zombie until this process
+    # waits for it.
     script = 'log=$1; shift; "$@" >"$log" 2>&1 </dev/null & echo $!'
     shell = ["/bin/sh", "-c", script, "sh", str(output), *command]
     return int(
@@ -30,11 +29,10 @@ def start_detached(command: list[str], *, output: Path, folder: Path) -> int:
 
 
 def started_at(pid: int) -> str | None:
-    """When the process was started, in the system's own words; None where there is none, or only a
-    zombie that nobody has waited for.
+    """Start time of a process as text of the system; None if there is no process, or only a zombie.
 
-    Of a killed process with many threads the first may be a zombie while others still hold its
-    files and ports: it has not ended.
+    In a killed process with many threads the first thread may be a zombie while others still hold
+    files and ports: such a process has not ended.
     """
     proc = Path("/proc")
     if (proc / "self").exists():
@@ -47,28 +45,24 @@ def started_at(pid: int) -> str | None:
             )
         except OSError:
             return None
-        state, threads, start = (
-            after_name[0],
-            after_name[17],
-            after_name[19],
-        )  # state, num_threads and starttime of proc(5)
+        # state, num_threads and starttime of proc(5)
+        state, threads, start = after_name[0], after_name[17], after_name[19]
         return None if state == "X" or (state == "Z" and int(threads) <= 1) else start
-    said = subprocess.run(
+    listed = subprocess.run(
         ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.strip()
-    state, _, start = said.partition(" ")
+    state, _, start = listed.partition(" ")
     return None if not state or state.startswith("Z") else start.strip()
 
 
 def is_running(pid: int, started: str) -> bool:
-    """Whether that very process still runs."""
+    """Whether the process with this id and start time runs."""
     return started_at(pid) == started
 
 
 def stop(pid: int, started: str, *, grace_s: float) -> bool:
-    """End that very process:
-
-    SIGTERM, and SIGKILL if it has not ended after `grace_s`. True if it ended by itself.
+    """End the process with SIGTERM, and with SIGKILL if it still runs after `grace_s`; True if
+    SIGTERM was enough.
     """
     for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 10.0)):
         if not is_running(pid, started):
@@ -81,7 +75,7 @@ def stop(pid: int, started: str, *, grace_s: float) -> bool:
 
 
 def wait_until_gone(pid: int, started: str, timeout_s: float) -> bool:
-    """Wait for the end of that very process; False if it still runs after `timeout_s`."""
+    """Wait for the end of the process; False if it still runs after `timeout_s`."""
     ends = time.monotonic() + timeout_s
     while is_running(pid, started):
         if time.monotonic() >= ends:

@@ -1,6 +1,7 @@
 """State in a plain dictionary, for tests, benchmarks and runs that need not be resumed.
 
-It keeps the contract of `overlay.py` over `rocks.py`, except durability; one test suite runs on both.
+It keeps the contract of `overlay.py` over `rocks.py`, except durability; one suite of tests runs
+on both.
 """
 
 from __future__ import annotations

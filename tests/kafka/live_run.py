@@ -81,7 +81,7 @@ def run_live(
         assert finished.returncode == 0, (
             finished.stdout
             + finished.stderr
-            + "".join(worker.said()[-2_000:] for worker in running)
+            + "".join(worker.read_log()[-2_000:] for worker in running)
         )
         for worker in running:
             worker.terminate()

@@ -163,5 +163,5 @@ def test_worker_that_does_not_trust_the_broker_ends_with_what_to_do(
         assert worker.exit_code() == 2
     finally:
         worker.kill()
-    assert re.search(UNTRUSTED, worker.said())
-    assert "Traceback" not in worker.said()
+    assert re.search(UNTRUSTED, worker.read_log())
+    assert "Traceback" not in worker.read_log()

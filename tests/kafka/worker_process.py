@@ -20,16 +20,16 @@ PATIENCE_S = 60.0
 
 
 class WorkerProcess:
-    """A worker with a state folder of its own.
+    """`driftline worker` with a configuration, a state folder and a log of its own.
 
     Parameters
     ----------
     folder
-        Where its configuration, state and log lie.
+        Folder for its configuration, state and log.
     toml
         The configuration.
     arguments
-        More of the command line.
+        More arguments of the command line.
     """
 
     def __init__(self, folder: Path, toml: str, *arguments: str, name: str = "w") -> None:
@@ -41,7 +41,7 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> WorkerProcess:
-        """Run it; does not wait for anything."""
+        """Start it, without waiting."""
         environment = {key: value for key, value in os.environ.items() if key != "DRIFTLINE_BROKER"}
         command = [
             sys.executable,
@@ -64,7 +64,7 @@ class WorkerProcess:
         return self._process.pid
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and body of one of its pages; 0 while nobody answers."""
+        """Status and body of one of its pages; status 0 if it does not answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
@@ -75,53 +75,51 @@ class WorkerProcess:
             return 0, ""
 
     def readiness(self) -> dict[str, Any]:
-        """What /health/ready says; empty while nobody answers."""
+        """The document at /health/ready; empty if the worker does not answer."""
         _, body = self.get("/health/ready")
         return json.loads(body) if body else {}
 
     def tasks(self, kind: str) -> list[int]:
-        """Partitions of a kind that it has, once it is ready; none before."""
-        said = self.readiness()
-        return said["tasks"].get(kind, []) if said.get("status") == "ready" else []
+        """Partitions of its tasks of a kind; none before it is ready."""
+        document = self.readiness()
+        return document["tasks"].get(kind, []) if document.get("status") == "ready" else []
 
     def until_ready(self) -> WorkerProcess:
         """Wait until all its tasks are restored."""
         self.until(lambda: self.get("/health/ready")[0] == 200, "is not ready")
         return self
 
-    def until(self, true: Callable[[], bool], otherwise: str) -> None:
-        """Wait until something is true of this worker, which must not end meanwhile."""
+    def until(self, condition: Callable[[], bool], otherwise: str) -> None:
+        """Wait for a condition; the worker must not end meanwhile."""
         ends = time.monotonic() + PATIENCE_S
-        while not true():
+        while not condition():
             assert self._process is not None
             assert self._process.poll() is None, (
-                f"the worker ended with {self._process.poll()}:\n{self.said()}"
+                f"the worker ended with {self._process.poll()}:\n{self.read_log()}"
             )
             assert time.monotonic() < ends, (
-                f"the worker {otherwise}: {self.readiness()}\n{self.said()}"
+                f"the worker {otherwise}: {self.readiness()}\n{self.read_log()}"
             )
             time.sleep(0.1)
 
-    def terminate(self) -> float:
-        """SIGTERM; gives the seconds until it ended, with code 0."""
-        began = time.monotonic()
+    def terminate(self) -> None:
+        """End it with SIGTERM; it must stop in order, exit code 0, within its own time limit."""
         os.kill(self.pid, signal.SIGTERM)
-        assert self.exit_code() == 0, self.said()
-        return time.monotonic() - began
+        assert self.exit_code() == 0, self.read_log()
 
     def exit_code(self) -> int:
-        """Wait for its end."""
+        """Wait for its end; returns its exit code."""
         assert self._process is not None
         return self._process.wait(PATIENCE_S)
 
     def kill(self) -> None:
-        """kill -9; no matter if it has ended."""
+        """End it with kill -9, if it still runs."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(PATIENCE_S)
 
     def cpu_seconds(self) -> float:
-        """Processor time that it has used."""
+        """Processor time of the process."""
         _, body = self.get("/metrics")
         return next(
             float(line.split()[1])
@@ -129,6 +127,6 @@ class WorkerProcess:
             if line.startswith("process_cpu_seconds_total ")
         )
 
-    def said(self) -> str:
-        """Its log."""
+    def read_log(self) -> str:
+        """Text of its log."""
         return self.log.read_text(encoding="utf-8", errors="replace")
