@@ -171,8 +171,9 @@ def _misleading_rung(rung: RungSummary, final: RungSummary) -> Iterator[str]:
 
 
 def _alerts(summary: Summary) -> Iterator[str]:
+    after = summary.alerts_after_the_end
     if not summary.alerts:
-        yield "No alert fired."
+        yield "No alert fired" + (" during the log." if after else ".")
     for rule in summary.alerts:
         if rule.severity != "info":
             yield from _rule(rule)
@@ -183,11 +184,8 @@ def _alerts(summary: Summary) -> Iterator[str]:
         yield f"info: {names} fired {times(count)}, for example: {info[0].first_summary}"
     if info and len(info) == len(summary.alerts):
         yield "No alert had a severity above info."
-    if summary.alerts_after_the_end:
-        yield (
-            f"({summary.alerts_after_the_end} more fired after the end of the log, when there were "
-            "no more predictions.)"
-        )
+    if after:
+        yield f"Fired after the end of the log, while time was advanced: {after}."
 
 
 def _rule(rule: RuleSummary) -> Iterator[str]:
