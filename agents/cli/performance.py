@@ -86,7 +86,7 @@ def summary(
 
     with report_read_errors():
         chosen = Selection(model_name=model_name, model_version=model_version, segment=segment)
-        records = newest(
+        records = select_newest(
             record
             for record in Output(out).metrics(chosen)
             if record.lane == lane
@@ -94,7 +94,7 @@ def summary(
             and (maturity in ("all", "last", record.maturity))
         )
     if maturity == "last":
-        records = most_mature(records)
+        records = select_last_rungs(records)
     shown = metrics or USUAL
     known = sorted({name for record in records for name in record.metrics})
     for name in metrics:
@@ -124,9 +124,9 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
             f"{record.model_name} {record.model_version}",
             record.window,
             minute(record.window_start_ms),
-            rung(record),
+            format_rung(record),
             f"{number(record.n)} of {number(record.n_predictions)}\n{share(record.label_coverage)}",
-            *(figure(record, name, between="\n") for name in shown),
+            *(format_metric(record, name, between="\n") for name in shown),
         )
         for record in records
     ]
@@ -137,21 +137,22 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
     for record in records:
         heading = (
             f"{record.model_name} {record.model_version}, {record.window} "
-            f"from {minute(record.window_start_ms)}, maturity {rung(record)}: {number(record.n)} of "
-            f"{number(record.n_predictions)} labelled ({share(record.label_coverage)})"
+            f"from {minute(record.window_start_ms)}, maturity {format_rung(record)}: "
+            f"{number(record.n)} of {number(record.n_predictions)} labelled "
+            f"({share(record.label_coverage)})"
         )
         click.echo(wrap(heading, width, hanging_indent="  "))
         for name in shown:
-            text = f"{name:<18} {figure(record, name, between=' ')}"
+            text = f"{name:<18} {format_metric(record, name, between=' ')}"
             click.echo(wrap(text, width, "  ", " " * 21))
 
 
-def rung(record: WindowFigures) -> str:
+def format_rung(record: WindowFigures) -> str:
     """The maturity of a record, with a star unless it is final."""
     return (record.maturity or "-") + ("" if record.final else " *")
 
 
-def newest(records: Iterable[WindowFigures]) -> list[WindowFigures]:
+def select_newest(records: Iterable[WindowFigures]) -> list[WindowFigures]:
     """The newest window of each series, window kind and rung."""
     from driftline.agents.output_folder import latest
 
@@ -168,7 +169,7 @@ def newest(records: Iterable[WindowFigures]) -> list[WindowFigures]:
     )
 
 
-def most_mature(records: list[WindowFigures]) -> list[WindowFigures]:
+def select_last_rungs(records: list[WindowFigures]) -> list[WindowFigures]:
     """The record of the last rung of each series and window kind."""
     from driftline.agents.output_folder import latest
 
@@ -200,7 +201,7 @@ def window_order(record: WindowFigures) -> tuple[int, int, str]:
     return KINDS.index(record.kind), length, record.window
 
 
-def figure(record: WindowFigures, name: str, *, between: str) -> str:
+def format_metric(record: WindowFigures, name: str, *, between: str) -> str:
     """A metric, `between` and its interval; the reason if there is no value."""
     if name not in record.metrics:
         return "-"

@@ -61,7 +61,7 @@ def show_history(
                 event.event,
                 event.model_version or "-",
                 event.requested_by,
-                change(event),
+                format_change(event),
                 event.error or event.reason or event.cause or "-",
             )
             for event in events
@@ -140,7 +140,7 @@ def show_as_of(
 LONGEST_VALUE = 40
 
 
-def change(event: RegistryEvent) -> str:
+def format_change(event: RegistryEvent) -> str:
     """The changed fields of an event, one per line, with old and new value if they are short."""
     parts = []
     for version, fields in sorted((event.after or {}).items()):
