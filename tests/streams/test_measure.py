@@ -471,7 +471,7 @@ def test_three_labels_have_a_matrix_in_sorted_order_and_no_positive_one() -> Non
     ) == (0.5, None, "needs two labels")
 
 
-def test_more_than_a_hundred_labels_are_counted_but_not_told_apart() -> None:
+def test_more_than_a_hundred_labels_are_counted_without_a_matrix() -> None:
     calls = [
         Call(START + i, predicted=f"{i:03}", key=i, changes=((1, f"{i:03}"),)) for i in range(120)
     ]
@@ -480,6 +480,24 @@ def test_more_than_a_hundred_labels_are_counted_but_not_told_apart() -> None:
     )
     assert (final.n, final.n_predictions, final.label_coverage, final.matrix) == (120, 120, 1.0, [])
     assert final.null_reasons["accuracy"] == "more than 100 labels"
+
+
+def test_numeric_truths_have_a_label_delay_and_coverage_although_they_are_too_many_labels() -> None:
+    calls = [
+        Call(START + i, predicted=f"{i / 7:.3f}", key=i, changes=((MINUTE, f"{i / 7 + 1:.3f}"),))
+        for i in range(120)
+    ]
+    final = next(
+        m for m in metrics_of(run(HOURLY, calls, end=START + 2 * DAY), "decisions") if m.final
+    )
+    for name in ("delay_p50", "delay_p95"):
+        assert final.metrics[name] == pytest.approx(MINUTE, rel=1 / 128)
+        low, high = final.ci[name]
+        assert low <= final.metrics[name] <= high
+    assert final.metrics["label_coverage"] == 1.0
+    by_label = {"accuracy", "precision", "recall", "f1", "specificity", "fpr", "fnr"}
+    by_label |= {"balanced_accuracy", "mcc", "roc_auc", "brier"}
+    assert final.null_reasons == dict.fromkeys(by_label, "more than 100 labels")
 
 
 def test_only_the_chosen_metrics_are_computed_and_an_unknown_one_is_refused() -> None:
