@@ -40,6 +40,7 @@ class Watch:
     def __init__(self, model_name: str, plan: Plan, memories: Memories) -> None:
         self._name, self._plan, self._memories = model_name, plan, memories
         self._model = memories.recall(ModelMemory, model_name)
+        self._versions: dict[str, VersionMemory] = {}
 
     def registry(self, entry: RegistryEntry) -> Iterator[Record]:
         """Take a version's standing in; archiving it resolves its alerts."""
@@ -51,6 +52,11 @@ class Watch:
         version.standing = Standing(
             stage=entry.stage, threshold=entry.threshold, baselines=baselines
         )
+        in_production = self._model.in_production
+        if entry.model_version in in_production:
+            in_production.remove(entry.model_version)
+        if entry.stage == "production":
+            in_production.append(entry.model_version)
         if entry.stage == "archived":
             for segment in version.segments:
                 series = self._memories.recall(
@@ -79,6 +85,7 @@ class Watch:
                 self._learn_maturity(seen.window, seen.maturity, seen.completeness)
             elif pulse and seen.n_predictions:
                 version.last_ms = max(version.last_ms, seen.window_end_ms)
+                self._model.last_ms = max(self._model.last_ms, version.last_ms)
         if version.standing.stage == "archived":
             return
         reading = [
@@ -244,13 +251,9 @@ class Watch:
 
     def _live(self, version: str) -> bool:
         """Whether predictions of this version are expected."""
-        versions = self._model.versions
-        in_production = [
-            name for name, held in versions.items() if held.standing.stage == "production"
-        ]
-        if in_production:
-            return version in in_production
-        return versions[version].last_ms == max(held.last_ms for held in versions.values())
+        if self._model.in_production:
+            return version in self._model.in_production
+        return self._version(version).last_ms == self._model.last_ms
 
     def _performance_moved(self, version: str) -> bool:
         lives = self._series(version, ALL).lives
@@ -262,11 +265,11 @@ class Watch:
         return any(life.firing or life.runs for life in judging)
 
     def _version(self, version: str) -> VersionMemory:
-        held = self._model.versions.get(version)
-        if held is None:
-            held = VersionMemory()
-            self._model.versions[version] = held
-        return held
+        memory = self._versions.get(version)
+        if memory is None:
+            memory = self._memories.recall(VersionMemory, self._name, version)
+            self._versions[version] = memory
+        return memory
 
     def _series(self, version: str, segment: str) -> SeriesMemory:
         known = self._version(version)

@@ -1,7 +1,7 @@
 """What stage 3 remembers, as MessagePack with a format number in its state.
 
-One key per model for what its series share, one per series for the lives of its alerts, one per
-version for the tuner. A memory is read when first needed in a batch and written at its end if it
+One key per model for what its series share, one per version for its standing and one for its
+tuner, one per series for the lives of its alerts. A memory is read when first needed in a batch and written at its end if it
 has changed.
 """
 
@@ -18,7 +18,7 @@ from driftline.streams.decide.judged_rung import Maturity
 from driftline.streams.decide.judgement import Activity, DriftWindow, Standing
 from driftline.streams.stage import State
 
-FORMAT = 2
+FORMAT = 3
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 # Times stay integers in state.
@@ -52,15 +52,18 @@ class ModelMemory(msgspec.Struct, omit_defaults=True):
         The greatest event time at which a figure that was read is complete.
     maturity
         By window.
-    versions
-        By version, in the order in which they were first seen.
+    in_production
+        Versions whose entry says so: for a moment two, while one takes the place of another.
+    last_ms
+        End of the newest window of traffic with predictions, of all versions; -1 before the first.
     drift
         Windows whose verdicts are still coming in.
     """
 
     now_ms: int = 0
     maturity: dict[str, Maturity] = {}
-    versions: dict[str, VersionMemory] = {}
+    in_production: list[str] = []
+    last_ms: int = -1
     drift: list[DriftWindow] = []
 
 

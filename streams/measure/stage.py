@@ -242,7 +242,6 @@ class Measure:
                 self._config.pane_ms,
                 state,
             )
-            model.write(state)
         return records
 
     def _traffic_records(
@@ -445,7 +444,7 @@ def _versions_watched_for_silence(
     """
     watched = []
     for name in versions:
-        registered, last_ms = model.facts.registry.get(name), model.facts.versions[name].last_ms
+        registered, last_ms = model.registry.versions.get(name), model.facts.versions[name].last_ms
         stage = registered.stage if registered is not None else ""
         if stage == "production" or (
             stage != "archived" and last_ms is not None and now_ms - last_ms < SILENCE_WATCHED_MS

@@ -16,13 +16,16 @@ MODEL_NAMES: Final = b"M"  # chunk -> names of models by number
 # Of a model: prefix, number of the model, and what the comment says.
 FACTS: Final = b"m"  # -> what stage 2 knows of the model beside its counts
 SERIES_NAMES: Final = b"s"  # chunk -> (version, segment) by series number
+REGISTRY_REVISION: Final = b"v"  # -> registry revision in force
+REGISTERED_NAMES: Final = b"w"  # chunk -> names of registered versions by number
+REGISTERED: Final = b"e"  # number of a registered version -> its registry entry
 LABELS: Final = b"l"  # chunk -> label text by label code
 DAYS_SINCE_DEPLOYMENT: Final = b"d"  # -> sum of the days that are final
 NEWEST_OUTCOMES: Final = b"n"  # -> newest outcomes of each series as of the last announcement
 NEW_OUTCOMES: Final = b"r"  # start of a bucket -> outcomes since then
 FEATURES: Final = b"f"  # start of a grain -> feature summaries
 COMPLETENESS: Final = b"q"  # day, name of a window -> sums of that day
-PROFILE: Final = b"g"  # name of a version -> reference profile in force
+PROFILE: Final = b"g"  # name of a reference -> its profile
 
 # Of a lane: prefix, number of the lane, number of the model, start of a bucket.
 PANES: Final = b"c"  # -> counts of the panes in the bucket

@@ -12,12 +12,20 @@ from driftline.streams.lanes import ALL, LANE_NAMES
 from driftline.streams.measure.counts.dense_layout import NAMED
 from driftline.streams.measure.counts.labels import LabelSet
 from driftline.streams.measure.counts.packed_key import MAX_SERIES, Ints
-from driftline.streams.measure.state_keys import FACTS, LABELS, SERIES_NAMES, state_key
+from driftline.streams.measure.state_keys import (
+    FACTS,
+    LABELS,
+    REGISTERED,
+    REGISTERED_NAMES,
+    REGISTRY_REVISION,
+    SERIES_NAMES,
+    state_key,
+)
 from driftline.streams.numbering import Numbering, decode_pairs, decode_texts
 from driftline.streams.stage import State
 
 OTHER: Final = "other"
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 SeriesName = tuple[str, str]
 """Version and segment."""
@@ -78,12 +86,10 @@ class ModelFacts(msgspec.Struct):
         By lane, the first and the last pane with counts; None before that.
     kept_from_ms
         By lane, the time before which panes were dropped.
-    versions, registry
-        By version: as the stream shows it, and its registry entry.
+    versions
+        By version, as the stream shows it.
     label_set
         The labels of the windows that are complete.
-    revision
-        The registry revision in force.
     since_ms
         Time up to which "since deployment" is summed for good.
     """
@@ -95,10 +101,56 @@ class ModelFacts(msgspec.Struct):
     last_pane_ms: list[int | None] = msgspec.field(default_factory=lambda: [None] * len(LANE_NAMES))
     kept_from_ms: list[int] = msgspec.field(default_factory=lambda: [0] * len(LANE_NAMES))
     versions: dict[str, StreamVersion] = {}
-    registry: dict[str, RegisteredVersion] = {}
     label_set: LabelSet = LabelSet()
-    revision: int = 0
     since_ms: int | None = None
+
+
+class RegistryView:
+    """The registry's entries of one model, as far as stage 2 uses them, with a state key for each.
+
+    Parameters
+    ----------
+    number
+        The model's number in the task's state.
+
+    Attributes
+    ----------
+    revision
+        The registry revision in force.
+    versions
+        By version, in the order of their first entries; to be read.
+    """
+
+    def __init__(self, number: int, state: State) -> None:
+        self._number = number
+        self._names: Numbering[str] = Numbering(
+            state_key(REGISTERED_NAMES, number), decode_texts, state
+        )
+        names = self._names.names
+        stored = state.get_many([self._key(place) for place in range(len(names))])
+        self.versions = {
+            name: _decode_registered(data)
+            for name, data in zip(names, stored, strict=True)
+            if data is not None
+        }
+        data = state.get(state_key(REGISTRY_REVISION, number))
+        self.revision: int = 0 if data is None else msgspec.msgpack.decode(data, type=int)
+
+    def put(self, version: str, registered: RegisteredVersion, state: State) -> None:
+        """Set a version."""
+        if self.versions.get(version) != registered:
+            self.versions[version] = registered
+            (place,) = self._names.numbers([version], state)
+            state.put(self._key(place), _encode(registered))
+
+    def advance(self, revision: int, state: State) -> None:
+        """Raise the revision in force."""
+        if revision > self.revision:
+            self.revision = revision
+            state.put(state_key(REGISTRY_REVISION, self._number), _encode(revision))
+
+    def _key(self, place: int) -> bytes:
+        return state_key(REGISTERED, self._number, place)
 
 
 class MeasuredModel:
@@ -115,6 +167,8 @@ class MeasuredModel:
     ----------
     series, labels
         Numbers of its series (version, segment), and codes of its labels.
+    registry
+        What the registry says of it.
     facts
         Everything else; `write` writes it to state.
 
@@ -134,6 +188,7 @@ class MeasuredModel:
         self.labels: Numbering[str] = Numbering(
             state_key(LABELS, number), decode_texts, state, limit=NAMED
         )
+        self.registry = RegistryView(number, state)
         self.facts = self._read(state)
         self._rank: Ints = np.zeros(0, np.int64)
         self._written = _encode(self.facts)
@@ -217,3 +272,4 @@ def other_of(segment: str) -> str:
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode = msgspec.msgpack.Decoder(ModelFacts).decode
+_decode_registered = msgspec.msgpack.Decoder(RegisteredVersion).decode

@@ -126,7 +126,7 @@ class SinceDeployment:
         whole = self._panes_table(model, start_ms, end_ms, state)
         deployed_ms = {
             name: version.since_ms
-            for name, version in sorted(model.facts.registry.items())
+            for name, version in sorted(model.registry.versions.items())
             if version.since_ms is not None and version.since_ms > start_ms
         }
         if not deployed_ms or not len(whole):
@@ -162,7 +162,7 @@ def _start_of(model: MeasuredModel, version: str, end_ms: int) -> int:
     At most `end_ms`: a version without traffic before it has no start yet, and whether a later pane
     was already read must make no difference.
     """
-    registered, seen = model.facts.registry.get(version), model.facts.versions.get(version)
+    registered, seen = model.registry.versions.get(version), model.facts.versions.get(version)
     if registered is not None and registered.since_ms is not None:
         return min(registered.since_ms, end_ms)
     return min(seen.first_ms, end_ms) if seen is not None else end_ms

@@ -92,7 +92,7 @@ class DriftWindows:
     ) -> Iterator[Record]:
         """Drift records of all versions with a reference, by version, segment and target."""
         for version in versions:
-            registered = model.facts.registry.get(version)
+            registered = model.registry.versions.get(version)
             if registered is None or registered.reference_id is None:
                 continue
             reference_id = registered.reference_id
@@ -173,7 +173,7 @@ def _record(
         n_current=result.n_current,
         n_effective=_six_digits(result.n_effective),
         reference_id=reference_id,
-        registry_revision=model.facts.revision,
+        registry_revision=model.registry.revision,
         action=ACTIONS.get(level, ""),
         reason=reason,
         details=details,

@@ -45,11 +45,10 @@ def apply_entries(
     list
         One effect record for each new revision.
     """
-    facts = model.facts
-    before = facts.revision
+    registry = model.registry
+    before = registry.revision
     for entry in entries:
-        facts.revision = max(facts.revision, entry.revision)
-        known = facts.registry.get(entry.model_version)
+        known = registry.versions.get(entry.model_version)
         since_ms = known.since_ms if known is not None else None
         if entry.deployed_at is not None:
             # The rows before a deployment are dropped, so a rollback to an earlier deployment
@@ -57,7 +56,9 @@ def apply_entries(
             deployed_ms = (parse_time(entry.deployed_at) // pane_ms + 1) * pane_ms
             if since_ms is None or deployed_ms > since_ms:
                 since_ms = deployed_ms
-        facts.registry[entry.model_version] = _registered(model, entry, known, since_ms, state)
+        registered = _registered(model, entry, known, since_ms, state)
+        registry.put(entry.model_version, registered, state)
+        registry.advance(entry.revision, state)
         if since_ms is not None and (known is None or since_ms != known.since_ms):
             since_deployment.restart(model, entry.model_version, state)
     # One record per revision, even if entries of several revisions share a batch.

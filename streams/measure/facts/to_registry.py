@@ -64,7 +64,7 @@ class RegistryReporter:
             if version.announced:
                 continue
             version.announced = True
-            if name not in model.facts.registry:
+            if name not in model.registry.versions:
                 yield _command(
                     model, name, "register", "first", now_ms, {}, "first seen in the stream"
                 )
@@ -90,7 +90,7 @@ class RegistryReporter:
             if not n:
                 continue
             edges = [format_time(start_ms), format_time(end_ms)]
-            registered = model.facts.registry.get(name)
+            registered = model.registry.versions.get(name)
             if registered is None or registered.reference_id is None:
                 reference_id = f"{name}@{edges[0]}/{edges[1]}"
                 params = {
@@ -209,7 +209,7 @@ class RegistryReporter:
 
 def reference_span(model: MeasuredModel, name: str, version: StreamVersion) -> ReferenceSpan:
     """The reference span of a version: from the registry, the configuration, or its first days."""
-    registered = model.facts.registry.get(name)
+    registered = model.registry.versions.get(name)
     if registered is not None and registered.span is not None:
         return ReferenceSpan(*registered.span)
     reference = model.config.reference

@@ -118,7 +118,7 @@ class RecordBuilder:
                     final=due.final,
                     provisional=provisional,
                     revision=due.revision,
-                    registry_revision=model.facts.revision,
+                    registry_revision=model.registry.revision,
                     n_predictions=n_predictions,
                     n=n,
                     label_coverage=round(n / n_predictions, 6)
@@ -165,7 +165,7 @@ class RecordBuilder:
                     window_end_ms=EpochMs(due.end_ms),
                     maturity=due.maturity,
                     final=due.final,
-                    registry_revision=model.facts.revision,
+                    registry_revision=model.registry.revision,
                     labels=list(layout.labels),
                     positive_label=layout.positive_label,
                     fit=_sparse(layout.labels, halves.fit),
