@@ -1,4 +1,4 @@
-"""The development broker: real Kafka, started once, ended alone, with its topics kept."""
+"""The development broker: real Kafka, started once, with topics that survive a restart."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def topics_of(servers: str) -> set[str]:
 
 
 def make_topic(servers: str, name: str) -> None:
-    admin = Connection(Config(), servers).admin()  # lives until the answer is there
+    admin = Connection(Config(), servers).admin()  # must live until the answer arrives
     (made,) = admin.create_topics([NewTopic(name, num_partitions=1)]).values()
     made.result()
 
 
 @pytest.mark.kafka
-def test_a_killed_broker_comes_back_on_its_port_with_its_topics(own_broker: BrokerProcess) -> None:
+def test_killed_broker_restarts_on_its_port_with_its_topics(own_broker: BrokerProcess) -> None:
     make_topic(own_broker.servers, "kept")
     own_broker.kill()
     with socket.socket() as probe:
@@ -45,7 +45,7 @@ def test_a_killed_broker_comes_back_on_its_port_with_its_topics(own_broker: Brok
 
 
 @pytest.mark.kafka
-def test_up_and_down_may_be_said_twice_and_topics_stay(tmp_path: Path) -> None:
+def test_up_and_down_are_idempotent_and_topics_stay(tmp_path: Path) -> None:
     broker, port = DevBroker(tmp_path, quick=True), free_port()
     first = broker.up(port)
     try:
@@ -67,7 +67,7 @@ def test_up_and_down_may_be_said_twice_and_topics_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.kafka
-def test_a_topic_of_a_test_is_gone_after_it(broker: str) -> None:
+def test_topics_of_a_test_are_deleted_after_it(broker: str) -> None:
     names = Names(broker, "cleaned")
     make_topic(broker, "cleaned.predictions")
     names.clean()
@@ -78,8 +78,11 @@ def test_a_topic_of_a_test_is_gone_after_it(broker: str) -> None:
     not Path("/proc/self/stat").exists(),
     reason="only Linux shows the threads of a process in /proc",
 )
-def test_a_process_has_not_ended_while_one_of_its_threads_holds_its_files() -> None:
-    first_thread_ends = "import ctypes, threading; threading.Thread(target=input).start(); ctypes.CDLL(None).pthread_exit(None)"
+def test_process_runs_while_one_of_its_threads_holds_its_files() -> None:
+    first_thread_ends = (
+        "import ctypes, threading; threading.Thread(target=input).start(); "
+        "ctypes.CDLL(None).pthread_exit(None)"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", first_thread_ends], stdin=subprocess.PIPE
     ) as lingering:
@@ -98,7 +101,7 @@ def test_a_process_has_not_ended_while_one_of_its_threads_holds_its_files() -> N
         assert process.wait_until_gone(lingering.pid, started, 30.0)
 
 
-def test_down_does_not_end_a_process_that_only_has_the_same_number(tmp_path: Path) -> None:
+def test_down_does_not_end_another_process_with_the_same_id(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
         state = f'{{"pid":{bystander.pid},"started":"long ago","port":9}}'
         (tmp_path / STATE_FILE).write_text(state)
@@ -108,7 +111,7 @@ def test_down_does_not_end_a_process_that_only_has_the_same_number(tmp_path: Pat
     assert not (tmp_path / STATE_FILE).exists()
 
 
-def test_a_process_is_told_by_its_start_and_a_zombie_is_none() -> None:
+def test_process_is_identified_by_its_start_time_and_a_zombie_does_not_count() -> None:
     started = process.started_at(os.getpid())
     assert started is not None
     assert process.is_running(os.getpid(), started)
@@ -119,7 +122,7 @@ def test_a_process_is_told_by_its_start_and_a_zombie_is_none() -> None:
     child.wait()
 
 
-def test_a_port_in_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_port_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("driftline.agents.devbroker.broker.java", lambda: "java")
     monkeypatch.setattr("driftline.agents.devbroker.broker.jars", lambda: tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -131,19 +134,23 @@ def test_a_port_in_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             DevBroker(tmp_path).up(port)
 
 
-def test_without_java_or_maven_the_message_says_what_to_install(
+def test_error_says_what_to_install_without_java_or_maven(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("DRIFTLINE_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    with pytest.raises(DevBrokerError, match=r"needs Java 17 or newer .*; none found on the path"):
+    with pytest.raises(
+        DevBrokerError, match=r"needs Java 17 or newer .*; there is none on the path"
+    ):
         java()
-    with pytest.raises(DevBrokerError, match=r"fetched by Maven, and there is no mvn on the path"):
+    with pytest.raises(
+        DevBrokerError, match=r"Maven fetches Kafka's jars, and there is no mvn on the path"
+    ):
         jars()
 
 
-def test_a_java_that_is_too_old_is_refused_with_its_own_words(
+def test_error_quotes_the_version_of_a_java_that_is_too_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "bin" / "java"
@@ -157,7 +164,7 @@ def test_a_java_that_is_too_old_is_refused_with_its_own_words(
         java()
 
 
-def test_a_maven_that_fails_is_quoted_and_leaves_nothing_behind(
+def test_error_quotes_a_failing_maven_and_the_cache_stays_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "mvn"
@@ -170,7 +177,7 @@ def test_a_maven_that_fails_is_quoted_and_leaves_nothing_behind(
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_every_console_tool_names_a_class_of_the_jars(tmp_path: Path) -> None:
+def test_console_tools_are_executable_and_name_their_class(tmp_path: Path) -> None:
     tools = broker_files.write_tools(tmp_path, java="/usr/bin/java", jars=tmp_path / "jars")
     script = (tools / "kafka-console-consumer").read_text()
     assert script.endswith(

@@ -1,4 +1,4 @@
-"""Reading `driftline.toml`: what is understood, and where a refusal points to."""
+"""Reading `driftline.toml`: settings, and the path and message of errors."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def names(rungs_or_windows: tuple[object, ...]) -> list[str]:
     return [item.name for item in rungs_or_windows]  # type: ignore[attr-defined]
 
 
-def test_the_example_means_what_it_says() -> None:
+def test_example_gives_the_documented_settings() -> None:
     config = parse_config(EXAMPLE)
     churn, other = config.for_model("churn"), config.for_model("never heard of")
     assert names(other.windows) == names(churn.windows) == ["1h", "1d", "7d/1d"]
@@ -51,14 +51,14 @@ def test_the_example_means_what_it_says() -> None:
     assert config.max_horizon_ms == 30 * DAY_MS
 
 
-def test_without_a_file_the_defaults_are_those_of_an_empty_file() -> None:
+def test_no_file_equals_an_empty_file() -> None:
     assert load_config(None) == parse_config("") == Config()
     assert names(Config().defaults.maturity) == ["1h", "6h", "1d", "3d", "7d", "30d"]
     assert Config().defaults.detection_window == "7d/1d"
     assert Config().pane_ms == HOUR_MS
 
 
-REFUSED = {
+INVALID = {
     'window = ["1h"]': ("defaults.window", 'did you mean "windows"?'),
     'colour = "red"': ("defaults.colour", "known here: windows"),
     'windows = "1h"': ("defaults.windows", 'is "1h", not a list'),
@@ -126,14 +126,14 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("text", REFUSED)
-def test_a_wrong_value_in_the_defaults_is_refused_with_its_place(text: str) -> None:
-    where, message = REFUSED[text]
-    with pytest.raises(ConfigError) as refused:
+@pytest.mark.parametrize("text", INVALID)
+def test_invalid_value_in_the_defaults_is_an_error_with_its_path(text: str) -> None:
+    where, message = INVALID[text]
+    with pytest.raises(ConfigError) as raised:
         parse_config(f"[defaults]\n{text}", "driftline.toml")
-    assert refused.value.where == where
-    assert str(refused.value).startswith(f"driftline.toml: {where}: ")
-    assert message in str(refused.value)
+    assert raised.value.where == where
+    assert str(raised.value).startswith(f"driftline.toml: {where}: ")
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -180,15 +180,15 @@ def test_a_wrong_value_in_the_defaults_is_refused_with_its_place(text: str) -> N
         ("[defaults", "", "is not TOML"),
     ],
 )
-def test_a_refusal_names_its_place_in_the_file(text: str, where: str, message: str) -> None:
-    with pytest.raises(ConfigError) as refused:
+def test_error_names_the_path_of_the_key(text: str, where: str, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
         parse_config(text, "driftline.toml")
-    assert refused.value.where == where
-    assert str(refused.value).startswith("driftline.toml: ")
-    assert message in str(refused.value)
+    assert raised.value.where == where
+    assert str(raised.value).startswith("driftline.toml: ")
+    assert message in str(raised.value)
 
 
-def test_an_inherited_ladder_ends_at_a_shorter_or_longer_horizon() -> None:
+def test_inherited_ladder_ends_at_a_shorter_or_longer_horizon() -> None:
     config = parse_config(
         '[models.fast]\nlabel_horizon = "2d"\n[models.slow]\nlabel_horizon = "90d"'
     )
@@ -197,7 +197,7 @@ def test_an_inherited_ladder_ends_at_a_shorter_or_longer_horizon() -> None:
     assert config.park_ms == config.max_horizon_ms == 90 * DAY_MS
 
 
-def test_a_rung_at_the_horizon_is_not_there_twice() -> None:
+def test_rung_at_the_horizon_is_not_repeated() -> None:
     config = parse_config('[defaults]\nlabel_horizon = "1d"\nmaturity = ["1h", "24h"]')
     assert names(config.defaults.maturity) == ["1h", "1d"]
 
@@ -214,22 +214,24 @@ def test_a_rung_at_the_horizon_is_not_there_twice() -> None:
         (["2h/30m"], 30),
     ],
 )
-def test_a_pane_divides_every_size_and_step_and_is_at_most_an_hour(
+def test_pane_divides_every_size_and_step_and_is_at_most_an_hour(
     windows: list[str], pane: int
 ) -> None:
     assert parse_config(f"[defaults]\nwindows = {windows}").pane_ms == pane * MINUTE_MS
 
 
-def test_windows_of_every_model_share_the_pane_and_the_segments() -> None:
+def test_all_models_share_the_pane_and_the_segments() -> None:
     config = parse_config(
-        '[defaults]\nsegments = ["plan"]\n[models.a]\nwindows = ["10m"]\nsegments = ["country"]\n[models.b]\nwindows = ["15m"]'
+        '[defaults]\nsegments = ["plan"]\n'
+        '[models.a]\nwindows = ["10m"]\nsegments = ["country"]\n'
+        '[models.b]\nwindows = ["15m"]'
     )
     assert config.pane_ms == 5 * MINUTE_MS
     assert config.segments == ("country", "plan")
     assert config.for_model("a").segments == ("country",)
 
 
-def test_a_window_below_an_hour_is_final_at_the_first_rung_of_at_least_an_hour() -> None:
+def test_window_below_an_hour_is_final_at_the_first_rung_of_at_least_an_hour() -> None:
     model = parse_config('[defaults]\nmaturity = ["10m", "30m", "2h", "1d"]').defaults
     assert model.rungs_for(parse_window("5m")) == (0, 1, 2)
     assert model.rungs_for(parse_window("1h/5m")) == (0, 1, 2, 3, 4)
@@ -237,7 +239,7 @@ def test_a_window_below_an_hour_is_final_at_the_first_rung_of_at_least_an_hour()
     assert short.rungs_for(parse_window("5m")) == (0, 1)
 
 
-def test_without_the_usual_detection_window_drift_is_judged_in_the_largest() -> None:
+def test_drift_is_judged_in_the_largest_window_without_the_default_one() -> None:
     config = parse_config(
         '[defaults]\nwindows = ["1h", "2d", "1d"]\n[models.m]\ndetection_window = "24h"'
     )
@@ -245,16 +247,17 @@ def test_without_the_usual_detection_window_drift_is_judged_in_the_largest() -> 
     assert config.for_model("m").detection_window == "1d"
 
 
-def test_a_reference_is_a_span_of_the_version_or_fixed_times() -> None:
+def test_reference_is_a_span_of_the_version_or_fixed_times() -> None:
     config = parse_config(
-        '[defaults]\nreference = "7d"\n[models.m]\nreference = {from = 2026-01-01T01:00:00+01:00, to = "2026-01-02T00:00:00Z"}'
+        '[defaults]\nreference = "7d"\n'
+        '[models.m]\nreference = {from = 2026-01-01T01:00:00+01:00, to = "2026-01-02T00:00:00Z"}'
     )
     assert config.defaults.reference.span_ms == 7 * DAY_MS
     reference = config.for_model("m").reference
     assert (reference.span_ms, (reference.to_ms or 0) - (reference.from_ms or 0)) == (None, DAY_MS)
 
 
-def test_a_positive_label_is_read_as_the_labels_on_the_topics_are() -> None:
+def test_positive_label_is_canonical_text_like_labels_on_the_topics() -> None:
     labels = {"true": "true", "1": "1", "1.0": "1", '"1"': "1", '"yes"': "yes"}
     for written, label in labels.items():
         assert (
@@ -262,11 +265,11 @@ def test_a_positive_label_is_read_as_the_labels_on_the_topics_are() -> None:
         )
 
 
-def test_lanes_keep_their_order_whatever_the_file_says() -> None:
+def test_lanes_keep_their_order_whatever_the_order_in_the_file() -> None:
     assert parse_config('[run]\nlanes = ["decisions", "traffic"]').lanes == ("traffic", "decisions")
 
 
-def test_files_that_mean_the_same_have_the_same_fingerprint_wherever_they_lie() -> None:
+def test_equivalent_files_have_equal_fingerprints_wherever_they_are_stored() -> None:
     fingerprint = parse_config(
         '[defaults]\nwindows = ["1d"]\n[run]\noutcomes = true', "a.toml"
     ).fingerprint()
@@ -278,13 +281,13 @@ def test_files_that_mean_the_same_have_the_same_fingerprint_wherever_they_lie() 
     assert len(fingerprint) == 64
 
 
-def test_a_file_is_read_as_its_text(tmp_path: Path) -> None:
+def test_file_gives_the_settings_of_its_text(tmp_path: Path) -> None:
     path = tmp_path / "driftline.toml"
     path.write_text(EXAMPLE, encoding="utf-8")
     assert load_config(path) == parse_config(EXAMPLE, str(path))
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_error_names_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: No such file"):
         load_config(tmp_path / "none.toml")
     (tmp_path / "latin.toml").write_bytes(b'[defaults]\nsegments = ["Gr\xf6\xdfe"]')

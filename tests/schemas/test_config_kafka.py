@@ -1,6 +1,4 @@
-"""Reading [kafka]: what is understood, where a refusal points to, and that no secret is ever in the
-settings.
-"""
+"""Reading [kafka]: settings, the path and message of errors, and no secret in either."""
 
 import pytest
 
@@ -30,7 +28,7 @@ static_member = "worker-1"
 """
 
 
-def test_the_example_means_what_it_says() -> None:
+def test_example_gives_the_documented_settings() -> None:
     assert parse_config(EXAMPLE).kafka == Kafka(
         bootstrap_servers="one.example:9092,two.example:9093",
         app="driftline-eu",
@@ -53,8 +51,12 @@ def test_the_example_means_what_it_says() -> None:
     )
 
 
-def test_properties_without_quotes_mean_the_same() -> None:
-    written = 'client.security.protocol = "SSL"\nclient.ssl.certificate.location = "c"\nclient.ssl.key.location = "k"\n'
+def test_properties_without_quotes_are_equivalent() -> None:
+    written = (
+        'client.security.protocol = "SSL"\n'
+        'client.ssl.certificate.location = "c"\n'
+        'client.ssl.key.location = "k"\n'
+    )
     config = parse_config(f'[kafka]\n{written}client.ssl.key.password = {{ file = "/run/key" }}')
     assert config.kafka.client == {
         "security.protocol": "SSL",
@@ -64,12 +66,12 @@ def test_properties_without_quotes_mean_the_same() -> None:
     }
 
 
-def test_the_broker_is_no_part_of_the_fingerprint() -> None:
+def test_fingerprint_does_not_depend_on_the_broker() -> None:
     assert parse_config(EXAMPLE).fingerprint() == Config().fingerprint()
 
 
 LOGIN = '"security.protocol" = "SASL_PLAINTEXT", "sasl.mechanism" = "PLAIN", "sasl.username" = "a"'
-REFUSED = {
+INVALID = {
     "server = 'a:1'": ("kafka.server", "is not known"),
     "bootstrap_server = 'a:1'": ("kafka.bootstrap_server", 'did you mean "bootstrap_servers"?'),
     "bootstrap_servers = 'localhost'": (
@@ -122,11 +124,11 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("text", REFUSED)
-def test_a_wrong_value_is_refused_with_its_place_and_without_its_secret(text: str) -> None:
-    where, message = REFUSED[text]
-    with pytest.raises(ConfigError) as refused:
+@pytest.mark.parametrize("text", INVALID)
+def test_invalid_value_is_an_error_with_its_path_and_without_its_secret(text: str) -> None:
+    where, message = INVALID[text]
+    with pytest.raises(ConfigError) as raised:
         parse_config(f"[kafka]\n{text}", "driftline.toml")
-    assert refused.value.where == where
-    assert message in str(refused.value)
-    assert "hunter2" not in str(refused.value)
+    assert raised.value.where == where
+    assert message in str(raised.value)
+    assert "hunter2" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""Decoding: what is accepted, under which names, and what is said about the rest."""
+"""Decoding: accepted values and names, and the reason for every reject."""
 
 import base64
 import gzip
@@ -52,7 +52,7 @@ def accepted(event: dict[str, Any] | bytes) -> PredictionRow:
     return rows[0]
 
 
-def refused(event: dict[str, Any] | bytes | None, latest_ms: int | None = None) -> Reject:
+def reject_of(event: dict[str, Any] | bytes | None, latest_ms: int | None = None) -> Reject:
     value = line(event) if isinstance(event, dict) else event
     rows, indexes, rejects = decode_predictions([value], [10482], latest_ms, where="predictions[3]")
     assert (rows, indexes, len(rejects)) == ([], [], 1)
@@ -69,13 +69,13 @@ def accepted_truth(event: dict[str, Any]) -> TruthRow:
     return rows[0]
 
 
-def refused_truth(event: dict[str, Any], latest_ms: int | None = None) -> Reject:
+def reject_of_truth(event: dict[str, Any], latest_ms: int | None = None) -> Reject:
     rows, _, rejects = decode_truths([line(event)], [0], latest_ms)
     assert rows == []
     return rejects[0]
 
 
-def test_every_field_of_a_prediction_arrives() -> None:
+def test_every_field_of_a_prediction_is_decoded() -> None:
     event = {
         **PLAIN,
         "score": 0.7,
@@ -107,7 +107,7 @@ def test_every_field_of_a_prediction_arrives() -> None:
     )
 
 
-def test_rows_and_published_types_name_the_same_fields() -> None:
+def test_rows_and_published_types_have_the_same_fields() -> None:
     for row, event, topic in (
         (PredictionRow, Prediction, "predictions"),
         (TruthRow, GroundTruth, "ground-truth"),
@@ -124,7 +124,7 @@ def test_rows_and_published_types_name_the_same_fields() -> None:
     }
 
 
-def test_an_event_that_we_write_is_read_back() -> None:
+def test_written_event_is_read_back() -> None:
     event = Prediction(
         prediction_id="a",
         model_name="m",
@@ -151,12 +151,12 @@ def test_an_event_that_we_write_is_read_back() -> None:
         ("", ""),
     ],
 )
-def test_a_label_has_one_text_on_both_topics(sent: Any, text: str) -> None:
+def test_label_has_one_canonical_text_on_both_topics(sent: Any, text: str) -> None:
     assert accepted(PLAIN | {"prediction": sent}).prediction == text
     assert accepted_truth(TRUTH | {"label": sent}).label == text
 
 
-# --- the wrong events of the specification, one of each kind, and their neighbours
+# --- the invalid events of the specification, one of each kind, and similar ones
 
 
 @pytest.mark.parametrize(
@@ -228,10 +228,10 @@ def test_a_label_has_one_text_on_both_topics(sent: Any, text: str) -> None:
     ],
     ids=lambda value: None if isinstance(value, str) else "value",
 )
-def test_a_value_that_is_no_readable_object_is_refused_with_the_reason(
+def test_value_without_a_readable_object_is_rejected_with_the_reason(
     value: bytes | None, reason: str, error: str
 ) -> None:
-    reject = refused(value)
+    reject = reject_of(value)
     assert reject.reason == reason
     assert error in reject.error
 
@@ -288,16 +288,16 @@ def test_a_value_that_is_no_readable_object_is_refused_with_the_reason(
     ],
     ids=str,
 )
-def test_a_wrong_field_of_a_prediction_is_named(
+def test_reject_names_the_invalid_field_of_a_prediction(
     change: dict[str, Any], reason: str, error: str
 ) -> None:
-    reject = refused(PLAIN | change)
+    reject = reject_of(PLAIN | change)
     assert (reject.reason, error in reject.error) == (reason, True), reject.error
 
 
 @pytest.mark.parametrize("name", ["prediction_id", "model_name", "model_version", "timestamp"])
-def test_a_missing_field_is_named(name: str) -> None:
-    reject = refused({field: value for field, value in PLAIN.items() if field != name})
+def test_reject_names_the_missing_field(name: str) -> None:
+    reject = reject_of({field: value for field, value in PLAIN.items() if field != name})
     assert (reject.reason, f'field "{name}" is missing' in reject.error) == ("missing_field", True)
 
 
@@ -315,31 +315,33 @@ def test_a_missing_field_is_named(name: str) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_field_of_a_truth_is_named(change: dict[str, Any], reason: str, error: str) -> None:
-    reject = refused_truth(TRUTH | change)
+def test_reject_names_the_invalid_field_of_a_truth(
+    change: dict[str, Any], reason: str, error: str
+) -> None:
+    reject = reject_of_truth(TRUTH | change)
     assert (reject.reason, error in reject.error) == (reason, True), reject.error
 
 
-def test_a_time_30_years_ahead_is_refused_and_the_latest_time_is_not() -> None:
-    reject = refused(PLAIN | {"timestamp": "2056-11-21T10:00:00Z"}, latest_ms=AT_MS)
+def test_time_30_years_ahead_is_rejected_and_the_latest_time_accepted() -> None:
+    reject = reject_of(PLAIN | {"timestamp": "2056-11-21T10:00:00Z"}, latest_ms=AT_MS)
     assert reject.reason == "too_far_ahead"
     assert "2056-11-21T10:00:00Z, further ahead of the clock" in reject.error
-    assert refused_truth(TRUTH, latest_ms=AT_MS - 1).reason == "too_far_ahead"
+    assert reject_of_truth(TRUTH, latest_ms=AT_MS - 1).reason == "too_far_ahead"
     assert decode_predictions([line(PLAIN)], [0], AT_MS)[2] == []
     assert (
         decode_ticks([line({"timestamp": AT_MS})], [0], AT_MS - 1)[2][0].reason == "too_far_ahead"
     )
 
 
-def test_a_value_of_exactly_one_mebibyte_is_accepted_and_one_byte_more_is_not() -> None:
+def test_value_of_one_mebibyte_is_accepted_and_one_byte_more_is_rejected() -> None:
     value = line(PLAIN | {"tags": {"x": ""}})
     value = value.replace(b'"x": ""', b'"x": "' + b"y" * (MAX_VALUE_BYTES - len(value)) + b'"')
     assert len(value) == MAX_VALUE_BYTES
     assert accepted(value).tags is not None
-    assert refused(value + b" ").reason == "too_large"
+    assert reject_of(value + b" ").reason == "too_large"
 
 
-def test_good_rows_between_bad_ones_keep_their_order_and_indexes() -> None:
+def test_accepted_rows_between_rejects_keep_their_order_and_indexes() -> None:
     values = [
         line(PLAIN | {"prediction_id": str(i), "score": 0.1 * (i % 3) * 7}) for i in range(12)
     ]  # 0, 0.7 and 1.4
@@ -352,38 +354,38 @@ def test_good_rows_between_bad_ones_keep_their_order_and_indexes() -> None:
     assert [reject.offset for reject in rejects] == [102, 105, 108, 111]
 
 
-def test_a_retraction_needs_no_label_and_has_none() -> None:
+def test_retraction_needs_no_label_and_has_none() -> None:
     assert accepted_truth({"prediction_id": "a", "timestamp": 1, "retracted": True}).label is None
     assert accepted_truth(TRUTH | {"retracted": True, "revision": 2}) == TruthRow(
         prediction_id="a", label=None, timestamp_ms=AT_MS, retracted=True, revision=2
     )
 
 
-def test_an_error_row_needs_no_prediction_and_may_have_one() -> None:
+def test_error_row_needs_no_prediction_and_may_have_one() -> None:
     event = {name: value for name, value in PLAIN.items() if name != "prediction"}
     assert accepted(event | {"status": "error"}).prediction is None
     assert accepted(event | {"score": 0.3}).prediction is None
     assert accepted(PLAIN | {"status": "error"}).prediction == "yes"
 
 
-# --- other names, and more than is needed
+# --- aliases and unknown fields
 
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES["predictions"].items())
-def test_each_alias_of_a_prediction_is_understood(alias: str, name: str) -> None:
+def test_every_alias_of_a_prediction_is_accepted(alias: str, name: str) -> None:
     event = PLAIN | {"score": 0.5}
     renamed = {alias if field == name else field: value for field, value in event.items()}
     assert accepted(renamed) == accepted(event)
 
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES["ground-truth"].items())
-def test_each_alias_of_a_truth_is_understood(alias: str, name: str) -> None:
+def test_every_alias_of_a_truth_is_accepted(alias: str, name: str) -> None:
     renamed = {alias if field == name else field: value for field, value in TRUTH.items()}
     assert accepted_truth(renamed) == accepted_truth(TRUTH)
 
 
 @pytest.mark.parametrize("alias", ["ts", "event_time", "timestamp_ms"])
-def test_a_tick_may_use_the_aliases_of_the_time(alias: str) -> None:
+def test_tick_may_use_the_aliases_of_the_time(alias: str) -> None:
     assert (
         decode_ticks([line({alias: AT_MS}), line({"timestamp": format_time(AT_MS)})], [0, 1])[0]
         == [TickRow(timestamp_ms=AT_MS)] * 2
@@ -402,7 +404,7 @@ def test_a_tick_may_use_the_aliases_of_the_time(alias: str) -> None:
     ],
     ids=str,
 )
-def test_two_names_that_say_the_same_are_accepted(both: dict[str, Any]) -> None:
+def test_two_names_of_one_field_with_equal_values_are_accepted(both: dict[str, Any]) -> None:
     assert accepted(PLAIN | both).model_name == "churn"
 
 
@@ -421,31 +423,33 @@ def test_two_names_that_say_the_same_are_accepted(both: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_two_names_that_differ_are_refused(both: dict[str, Any], error: str) -> None:
-    reject = refused(PLAIN | both)
+def test_two_names_of_one_field_with_different_values_are_rejected(
+    both: dict[str, Any], error: str
+) -> None:
+    reject = reject_of(PLAIN | both)
     assert (reject.reason, error in reject.error) == ("conflicting_fields", True), reject.error
 
 
-def test_a_wrong_value_under_an_alias_is_reported_under_the_name_that_was_sent() -> None:
+def test_reject_names_the_alias_of_an_invalid_field() -> None:
     assert (
         'field "probability" (score) is 1.7, outside [0, 1]'
-        in refused(PLAIN | {"probability": 1.7}).error
+        in reject_of(PLAIN | {"probability": 1.7}).error
     )
     event = {name: value for name, value in PLAIN.items() if name != "timestamp"}
-    assert 'field "ts" (timestamp) is "soon"' in refused(event | {"ts": "soon"}).error
+    assert 'field "ts" (timestamp) is "soon"' in reject_of(event | {"ts": "soon"}).error
 
 
-def test_fields_that_nobody_knows_are_left_alone() -> None:
+def test_unknown_fields_are_ignored() -> None:
     assert accepted(PLAIN | {"host": "a17", "debug": {"deep": [1, {"er": None}]}}) == accepted(
         PLAIN
     )
 
 
-def test_brackets_in_a_text_are_no_nesting() -> None:
+def test_brackets_in_a_string_are_not_nesting() -> None:
     assert accepted(PLAIN | {"host": '\\"' + "[{" * 100}) == accepted(PLAIN)
 
 
-def test_a_schema_registry_prefix_a_byte_order_mark_and_a_cloud_event_are_taken_off() -> None:
+def test_schema_registry_prefix_byte_order_mark_and_cloud_event_are_removed() -> None:
     plain = accepted(PLAIN)
     envelope = {"specversion": "1.0", "id": "1", "source": "/scorer", "type": "prediction"}
     assert accepted(b"\0\0\0\0\x07" + line(PLAIN)) == plain
@@ -454,16 +458,16 @@ def test_a_schema_registry_prefix_a_byte_order_mark_and_a_cloud_event_are_taken_
     assert accepted(envelope | {"data": json.dumps(PLAIN)}) == plain
     assert accepted(envelope | {"data_base64": base64.b64encode(line(PLAIN)).decode()}) == plain
     assert accepted(b"\0\0\0\0\x07" + line(envelope | {"data": PLAIN})) == plain
-    assert refused(envelope | {"data": [1]}).reason == "wrong_type"
-    assert refused(envelope | {"data_base64": "%"}).reason == "encoding"
-    assert refused(envelope).reason == "missing_field"
+    assert reject_of(envelope | {"data": [1]}).reason == "wrong_type"
+    assert reject_of(envelope | {"data_base64": "%"}).reason == "encoding"
+    assert reject_of(envelope).reason == "missing_field"
 
 
 # --- properties
 
 
 def notations(ms: int) -> list[str | int]:
-    """The same millisecond as other systems write it."""
+    """The same millisecond in the notation of other systems."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
     abroad = moment.astimezone(timezone(timedelta(hours=5, minutes=30)))
     return [
@@ -479,7 +483,7 @@ def notations(ms: int) -> list[str | int]:
     st.lists(st.integers(DAY := 86_400_000, MAX_TIME_MS - DAY), max_size=8),
     st.randoms(use_true_random=False),
 )
-def test_times_of_a_batch_are_those_of_parse_time_in_any_order_and_notation(
+def test_times_of_a_batch_equal_parse_time_in_any_order_and_notation(
     times: list[int], chance: random.Random
 ) -> None:
     written = [chance.choice(notations(chance.choice((ms, ms // 1000 * 1000)))) for ms in times]
@@ -493,7 +497,7 @@ def test_times_of_a_batch_are_those_of_parse_time_in_any_order_and_notation(
     ]
 
 
-def test_a_tail_that_is_good_for_one_time_does_not_pass_another() -> None:
+def test_valid_tail_does_not_make_an_invalid_time_pass() -> None:
     texts = [
         "2026-11-21T10:00:00Z",
         "2026-11-21T10:00:00Z.123Z",
@@ -528,7 +532,7 @@ values = st.one_of(
     [("predictions", PredictionRow, PLAIN), ("ground-truth", TruthRow, TRUTH)],
 )
 @given(data=st.data())
-def test_the_decoder_and_the_explanation_agree_on_what_is_wrong(
+def test_decoder_and_field_checks_agree_on_faults(
     topic: str, row: type, base: dict[str, Any], data: st.DataObject
 ) -> None:
     changed = data.draw(
@@ -551,8 +555,7 @@ def test_the_decoder_and_the_explanation_agree_on_what_is_wrong(
     if nothing_said or no_label:
         return  # conditions over several fields, tested above
     assert [reject.reason for reject in rejects] == ([fault[0]] if fault else [])
-    # The careful way (an unknown field sends the value there) must give the verdict of the plain
-    # one.
+    # An unknown field makes the decoder go step by step; the verdict must be that of the plain way.
     assert [reject.reason for reject in decode([line(event | {"unknown": 0})], [0])[2]] == [
         reject.reason for reject in rejects
     ]
@@ -561,12 +564,12 @@ def test_the_decoder_and_the_explanation_agree_on_what_is_wrong(
 
 
 @given(st.binary(max_size=60))
-def test_arbitrary_bytes_are_refused_and_never_raise(value: bytes) -> None:
+def test_arbitrary_bytes_are_rejected_and_never_raise(value: bytes) -> None:
     assert len(decode_predictions([value], [0])[2]) == len(decode_truths([value], [0])[2]) == 1
 
 
 @given(st.data())
-def test_a_damaged_event_is_accepted_or_refused_and_never_raises(data: st.DataObject) -> None:
+def test_damaged_event_is_accepted_or_rejected_and_never_raises(data: st.DataObject) -> None:
     value = bytearray(line(PLAIN | {"segment": {"plan": 1}, "extra": [1.5, None]}))
     for _ in range(data.draw(st.integers(1, 3))):
         value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
@@ -582,7 +585,7 @@ def test_a_damaged_event_is_accepted_or_refused_and_never_raises(data: st.DataOb
         st.floats(allow_nan=False, allow_infinity=False),
     )
 )
-def test_the_text_of_a_label_is_stable_under_being_sent_again(label: Any) -> None:
+def test_canonical_text_of_a_label_is_stable_when_sent_again(label: Any) -> None:
     assert label_text(label_text(label)) == label_text(label)
     if isinstance(label, float) and abs(label) < 2**63:
         assert float(label_text(label)) == label
@@ -601,7 +604,7 @@ COMMAND = {
 }
 
 
-def test_a_command_is_read_and_its_time_written_as_rfc_3339() -> None:
+def test_command_is_decoded_with_its_time_as_rfc_3339() -> None:
     rows, indexes, rejects = decode_commands([line(COMMAND | {"note": "extra"})], [0])
     assert (indexes, rejects) == ([0], [])
     assert (rows[0].command, rows[0].timestamp, rows[0].params) == (
@@ -620,13 +623,13 @@ def test_a_command_is_read_and_its_time_written_as_rfc_3339() -> None:
         ({"timestamp": AT_MS + 1}, "too_far_ahead"),
     ],
 )
-def test_a_wrong_command_is_refused(change: dict[str, Any], reason: str) -> None:
+def test_invalid_command_is_rejected(change: dict[str, Any], reason: str) -> None:
     assert [
         reject.reason for reject in decode_commands([line(COMMAND | change)], [0], AT_MS)[2]
     ] == [reason]
 
 
-def test_a_command_without_its_id_is_refused() -> None:
+def test_command_without_an_id_is_rejected() -> None:
     reject = decode_commands(
         [line({name: value for name, value in COMMAND.items() if name != "command_id"})], [4]
     )[2][0]

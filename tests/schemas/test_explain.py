@@ -1,4 +1,4 @@
-"""What `driftline schema validate` is told."""
+"""The explanations behind `driftline schema validate`."""
 
 import json
 
@@ -17,7 +17,7 @@ PREDICTION = {
 }
 
 
-def test_an_explanation_tells_aliases_and_ignored_fields() -> None:
+def test_explanation_has_aliases_and_ignored_fields() -> None:
     found = explain(json.dumps(PREDICTION).encode(), "predictions")
     assert found.aliases == {
         "inference_id": "prediction_id",
@@ -30,7 +30,7 @@ def test_an_explanation_tells_aliases_and_ignored_fields() -> None:
     assert (found.reason, found.error, found.row.score) == (None, None, 0.5)
 
 
-def test_a_refused_value_is_explained_without_a_position() -> None:
+def test_rejected_value_is_explained_without_a_position() -> None:
     found = explain(json.dumps(PREDICTION | {"probability": 1.7}).encode(), "predictions")
     assert (found.reason, found.error, found.row) == (
         "out_of_range",
@@ -41,12 +41,12 @@ def test_a_refused_value_is_explained_without_a_position() -> None:
     assert explain(b"{", "ticks").reason == "not_json"
 
 
-def test_a_plain_value_needs_no_aliases() -> None:
+def test_plain_value_has_no_aliases() -> None:
     found = explain(b'{"timestamp": 5}', "ticks")
     assert (found.aliases, found.ignored, found.error) == ({}, (), None)
 
 
-def test_all_inputs_can_be_explained_and_nothing_else() -> None:
+def test_only_input_topics_can_be_explained() -> None:
     assert EXPLAINED_TOPICS == ("predictions", "ground-truth", "ticks", "registry-commands")
     with pytest.raises(ValueError, match="'metrics' is not an input topic"):
         explain(b"{}", "metrics")

@@ -1,4 +1,4 @@
-"""The published documents: current, valid, and true of real events."""
+"""The published documents are current, valid, and match real events."""
 
 import json
 from pathlib import Path
@@ -34,19 +34,19 @@ def validator(topic: str) -> Draft202012Validator:
     return Draft202012Validator(json.loads(documents()[f"{topic}.schema.json"]))
 
 
-def test_the_published_documents_are_current() -> None:
+def test_published_documents_are_current() -> None:
     published = {path.name: path.read_text(encoding="utf-8") for path in PUBLISHED.glob("*.json")}
     assert published == documents(), "run: python -m driftline.schemas.json_schema docs/schemas"
 
 
-def test_what_is_written_is_what_is_published(tmp_path: Path) -> None:
+def test_written_documents_equal_the_published_ones(tmp_path: Path) -> None:
     assert {
         path.name: path.read_text(encoding="utf-8") for path in write_all(tmp_path / "new")
     } == documents()
 
 
 @pytest.mark.parametrize("name", [name for name in documents() if name.endswith(".schema.json")])
-def test_each_schema_is_a_valid_schema(name: str) -> None:
+def test_every_schema_is_valid(name: str) -> None:
     Draft202012Validator.check_schema(json.loads(documents()[name]))
 
 
@@ -80,7 +80,7 @@ def test_each_schema_is_a_valid_schema(name: str) -> None:
         ),
     ],
 )
-def test_a_right_event_fits_its_schema(topic: str, event: dict[str, Any]) -> None:
+def test_valid_event_matches_its_schema(topic: str, event: dict[str, Any]) -> None:
     validator(topic).validate(event)
 
 
@@ -96,18 +96,18 @@ def test_a_right_event_fits_its_schema(topic: str, event: dict[str, Any]) -> Non
         ("metrics", json.loads(METRIC) | {"lane": "fast"}),
     ],
 )
-def test_a_wrong_event_does_not_fit_its_schema(topic: str, event: dict[str, Any]) -> None:
+def test_invalid_event_does_not_match_its_schema(topic: str, event: dict[str, Any]) -> None:
     assert not validator(topic).is_valid(event)
 
 
-def test_the_metric_of_the_design_is_read_and_written_back_field_by_field() -> None:
+def test_window_figures_of_the_design_are_read_and_written_back_field_by_field() -> None:
     metric = decoder(WindowFigures).decode(METRIC)
     assert json.loads(encode(metric)) == json.loads(METRIC)
     assert list(json.loads(encode(metric))) == list(json.loads(METRIC))
     assert metric.key() == "churn/1.4.2/plan=pro/decisions/1h/1d/2026-11-21T10:00:00Z"
 
 
-def test_every_reference_in_the_asyncapi_document_leads_somewhere() -> None:
+def test_every_reference_in_the_asyncapi_document_resolves() -> None:
     document = asyncapi()
 
     def walk(value: Any) -> None:
@@ -129,9 +129,7 @@ def test_every_reference_in_the_asyncapi_document_leads_somewhere() -> None:
     walk(document)
 
 
-def test_the_asyncapi_document_has_every_topic_with_a_published_type_and_the_dead_letters_of_every_input() -> (
-    None
-):
+def test_asyncapi_document_has_every_published_topic_and_every_dead_letter_topic() -> None:
     inputs = {f"{topic.name}.dlq" for topic in TOPICS.values() if topic.stage == "input"}
     assert (
         set(asyncapi()["channels"])

@@ -1,4 +1,4 @@
-"""The table of topics, and the keys of what goes onto them."""
+"""The table of topics, and the keys of their records."""
 
 import msgspec
 import pytest
@@ -176,14 +176,14 @@ KEYS = [
 
 
 @pytest.mark.parametrize(("value", "key"), KEYS, ids=lambda value: type(value).__name__)
-def test_the_key_names_what_the_value_is_about(value: WindowFigures, key: str) -> None:
+def test_key_identifies_the_subject_of_the_value(value: WindowFigures, key: str) -> None:
     assert value.key() == key
 
 
 @pytest.mark.parametrize(
     "value", [value for value, _ in KEYS], ids=lambda value: type(value).__name__
 )
-def test_a_result_is_read_back_as_it_was_written_on_one_line(value: msgspec.Struct) -> None:
+def test_result_is_read_back_as_written_on_one_line(value: msgspec.Struct) -> None:
     written = encode(value)
     assert b"\n" not in written
     assert decoder(type(value)).decode(written) == value
@@ -195,14 +195,14 @@ def test_equal_results_have_equal_bytes_whatever_the_order_of_their_mappings() -
     )
 
 
-def test_a_recommendation_names_its_values_from_and_to() -> None:
+def test_recommendation_has_fields_from_and_to() -> None:
     assert (
         encode(Expected(metric="f1", from_=0.5, to=None))
         == b'{"metric":"f1","from":0.5,"to":null,"ci":null}'
     )
 
 
-def test_the_table_has_the_topics_of_the_design() -> None:
+def test_table_has_the_topics_of_the_design() -> None:
     assert {
         name: (topic.partitions, topic.cleanup, topic.retention_ms)
         for name, topic in TOPICS.items()

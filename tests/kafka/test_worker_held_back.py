@@ -1,4 +1,4 @@
-"""While a backlog is read, the topic that is ahead in event time waits for the other one."""
+"""While a backlog is read, the input that is ahead in event time is held back for the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINUTE = 60_000
 CONFIG = parse_config('[run]\ntopic_prefix = "p-"\n[kafka]\ninput_partitions = 1')
 
 
-def taken(processor: JoinProcessor, topic: str, minute: int) -> None:
+def take(processor: JoinProcessor, topic: str, minute: int) -> None:
     names = (
         '"model_name":"m","model_version":"1","score":0.5' if topic == PREDICTIONS else '"label":1'
     )
@@ -43,28 +43,28 @@ def processor() -> JoinProcessor:
     return JoinProcessor(CONFIG, 0, MemoryState(), clock=lambda: 10_000 * MINUTE)
 
 
-def test_the_topic_that_is_more_than_five_minutes_ahead_waits() -> None:
+def test_input_more_than_five_minutes_ahead_waits() -> None:
     join = processor()
     assert join.waits() is None
-    taken(join, GROUND_TRUTH, 100)
+    take(join, GROUND_TRUTH, 100)
     assert join.waits() == (GROUND_TRUTH, PREDICTIONS)
-    taken(join, PREDICTIONS, 95)
+    take(join, PREDICTIONS, 95)
     assert join.waits() is None
-    taken(join, PREDICTIONS, 106)
+    take(join, PREDICTIONS, 106)
     assert join.waits() == (PREDICTIONS, GROUND_TRUTH)
 
 
-def test_what_was_processed_before_a_restart_counts() -> None:
+def test_rows_processed_before_a_restart_count() -> None:
     state = MemoryState()
     before = JoinProcessor(CONFIG, 0, state, clock=lambda: 10_000 * MINUTE)
-    taken(before, GROUND_TRUTH, 100)
+    take(before, GROUND_TRUTH, 100)
     before.process({GROUND_TRUTH: 1})
     assert JoinProcessor(CONFIG, 0, state, clock=lambda: 0).waits() == (GROUND_TRUTH, PREDICTIONS)
 
 
-def test_nothing_is_held_back_unless_what_it_waits_for_is_unread() -> None:
+def test_input_is_held_back_only_while_the_other_one_is_unread() -> None:
     join = processor()
-    taken(join, GROUND_TRUTH, 100)
+    take(join, GROUND_TRUTH, 100)
     router = TaskRouter(JoinProcessor.inputs, Connection(CONFIG))
     tasks: Any = SimpleNamespace(tasks=lambda: [SimpleNamespace(partition=0, processor=join)])
     router.tasks = tasks
@@ -75,11 +75,11 @@ def test_nothing_is_held_back_unless_what_it_waits_for_is_unread() -> None:
     assert router.held_back({TP("p-predictions", 1)}) == set()
 
 
-def test_rows_wait_for_a_topic_that_is_behind_and_unread() -> None:
+def test_rows_wait_for_an_input_that_is_behind_and_unread() -> None:
     join = processor()
-    taken(join, GROUND_TRUTH, 100)
+    take(join, GROUND_TRUTH, 100)
     assert not join.defers(), (
-        "nothing is known to be unread, and the clock on the wall waits for nobody"
+        "no input is known to be unread, and with clock = wall rows do not wait otherwise"
     )
     join.unread = frozenset({PREDICTIONS})
     assert join.defers()
@@ -87,63 +87,59 @@ def test_rows_wait_for_a_topic_that_is_behind_and_unread() -> None:
     assert not join.defers()
 
 
-def test_while_history_is_fed_rows_wait_half_a_second_for_what_may_follow_and_one_in_all() -> None:
+def test_rows_of_a_fed_history_wait_half_a_second_for_the_next_row_and_at_most_one() -> None:
     now_ms = 10_000 * MINUTE
     config = msgspec.structs.replace(CONFIG, clock="data")
     join = JoinProcessor(config, 0, MemoryState(), clock=lambda: now_ms)
-    taken(join, GROUND_TRUTH, 100)
+    take(join, GROUND_TRUTH, 100)
     assert join.defers()
     now_ms += 400
-    taken(join, PREDICTIONS, 1)
+    take(join, PREDICTIONS, 1)
     now_ms += 400
     assert join.defers()
-    taken(join, PREDICTIONS, 2)
+    take(join, PREDICTIONS, 2)
     now_ms += 200
-    assert not join.defers(), "the truth waits for a second"
+    assert not join.defers(), "the truth has waited for a second"
     join.process({GROUND_TRUTH: 1, PREDICTIONS: 1})
-    taken(join, GROUND_TRUTH, 101)
+    take(join, GROUND_TRUTH, 101)
     assert join.defers()
     now_ms += 500
     assert not join.defers()
 
 
-def test_the_first_rows_of_a_history_wait_half_a_second_for_the_other_topic_however_long_nothing_was_fed() -> (
-    None
-):
+def test_first_rows_of_a_fed_history_wait_half_a_second_after_any_silence() -> None:
     now_ms = 10_000 * MINUTE
     join = JoinProcessor(
         msgspec.structs.replace(CONFIG, clock="data"), 0, MemoryState(), clock=lambda: now_ms
     )
     now_ms += MINUTE
-    taken(join, GROUND_TRUTH, 100)
+    take(join, GROUND_TRUTH, 100)
     assert join.defers()
     now_ms += 500
     assert not join.defers()
 
 
-def test_while_history_is_fed_truths_beyond_all_predictions_by_more_than_park_wait_until_asked() -> (
-    None
-):
+def test_truths_of_a_fed_history_beyond_park_wait_for_predictions_or_a_request() -> None:
     now_ms = 10_000 * MINUTE
     config = msgspec.structs.replace(CONFIG, clock="data", park_ms=60 * MINUTE)
     join = JoinProcessor(config, 0, MemoryState(), clock=lambda: now_ms)
-    taken(join, PREDICTIONS, 100)
-    taken(join, GROUND_TRUTH, 160)
+    take(join, PREDICTIONS, 100)
+    take(join, GROUND_TRUTH, 160)
     now_ms += 10 * MINUTE
     assert not join.defers()
-    taken(join, GROUND_TRUTH, 161)
+    take(join, GROUND_TRUTH, 161)
     now_ms += 10 * MINUTE
     assert join.defers(), (
-        "an entry of a truth of minute 100 has ended, and its prediction may still be fed"
+        "the entry of a truth of minute 100 would expire, and its prediction may still be fed"
     )
-    asking = b'{"timestamp":"1970-01-01T00:00:00Z"}'
+    request = b'{"timestamp":"1970-01-01T00:00:00Z"}'
     join.take(
         Received(
             topic=TICKS,
             partition=0,
             offsets=[0],
             keys=[b"0"],
-            values=[asking],
+            values=[request],
             timestamps_ms=[0],
             start=0,
             next=1,
@@ -153,9 +149,9 @@ def test_while_history_is_fed_truths_beyond_all_predictions_by_more_than_park_wa
     join.caught_up = True
     join.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})
     assert join.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})[0].topic == TICKS, "the answer"
-    taken(join, GROUND_TRUTH, 162)
+    take(join, GROUND_TRUTH, 162)
     now_ms += 10 * MINUTE
     assert join.defers()
-    taken(join, PREDICTIONS, 102)
+    take(join, PREDICTIONS, 102)
     now_ms += 1_000
     assert not join.defers()
