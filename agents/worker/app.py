@@ -211,7 +211,7 @@ class App(faust.App):
         """
         if self.is_rebalancing():
             for held in self.task_router.tasks.tasks():
-                held.processor.caught_up = False
+                held.processor.note_caught_up(False, now_ms=now_ms)
             return
         consumer = self._own_consumer
         ends = consumer.known_ends()
@@ -227,7 +227,7 @@ class App(faust.App):
             if end.position < end.offset or position < end.delivered:
                 behind.add(tp.partition)
         for held in self.task_router.tasks.tasks():
-            held.processor.caught_up = held.partition not in behind
+            held.processor.note_caught_up(held.partition not in behind, now_ms=now_ms)
 
     def follow_commit_interval(self) -> None:
         """Fetch as often as the tasks commit: more often costs processor time, less often adds

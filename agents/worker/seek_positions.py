@@ -16,9 +16,9 @@ class TaskPositions(Protocol):
         of the log.
         """
 
-    def held_back(self, unread: Collection[TP]) -> set[TP]:
+    def held_back(self, unread: Collection[TP], now_ms: int) -> set[TP]:
         """Partitions that must wait because another input of their task is behind in event time and
-        among `unread`.
+        among `unread`; `now_ms` is the wall-clock time, in milliseconds since the epoch.
         """
 
     def committed_offsets(self) -> Mapping[TP, int]:

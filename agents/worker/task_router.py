@@ -108,12 +108,15 @@ class TaskRouter:
                 positions[tp] = task.positions.get(self._connection.bare(tp.topic))
         return positions
 
-    def held_back(self, unread: Collection[TP]) -> set[TP]:
-        """See `TaskPositions.held_back`; also sets for each task which of its inputs are unread."""
+    def held_back(self, unread: Collection[TP], now_ms: int) -> set[TP]:
+        """See `TaskPositions.held_back`; also tells each processor which inputs are unread."""
         name, held = self._connection.name, set()
         for task in self.tasks.tasks():
-            task.processor.unread = frozenset(
-                topic for topic in self.inputs if TP(name(topic), task.partition) in unread
+            task.processor.note_unread(
+                frozenset(
+                    topic for topic in self.inputs if TP(name(topic), task.partition) in unread
+                ),
+                now_ms=now_ms,
             )
             if (pair := task.processor.waits()) is not None:
                 waiting, behind = pair

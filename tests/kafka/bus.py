@@ -87,8 +87,16 @@ class Bus:
 class BusTask:
     """One task: a processor, its committed state and positions."""
 
-    def __init__(self, bus: Bus, make: ProcessorFactory, partition: int, random: Random) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        make: ProcessorFactory,
+        partition: int,
+        random: Random,
+        clock: Callable[[], int],
+    ) -> None:
         self._bus, self._make, self._partition, self._random = bus, make, partition, random
+        self._clock = clock
         self._committed: dict[str, dict[bytes, bytes]] = {}
         self._positions: dict[str, int] = {}
         self.start()
@@ -122,7 +130,7 @@ class BusTask:
             for t in self._processor.inputs
             if self._bus.end(t, self._partition) > self._reading.get(t, 0)
         ]
-        self._processor.unread = frozenset(topics)
+        self._processor.note_unread(frozenset(topics), now_ms=self._clock())
         pair = self._processor.waits()
         if pair is not None and set(pair) <= set(topics) and self._random.random() < 0.9:
             topics.remove(pair[0])
@@ -137,12 +145,13 @@ class BusTask:
         whether it did.
         """
         ends = ((topic, self._bus.end(topic, self._partition)) for topic in self._processor.inputs)
-        self._processor.unread = frozenset(
-            topic for topic, end in ends if end > self._reading.get(topic, 0)
+        self._processor.note_unread(
+            frozenset(topic for topic, end in ends if end > self._reading.get(topic, 0)),
+            now_ms=self._clock(),
         )
         if self._processor.defers():
             return False
-        self._processor.caught_up = not self.unread()
+        self._processor.note_caught_up(not self.unread(), now_ms=self._clock())
         if self._reading == self._positions and not self._processor.pending():
             return False
         said = self._processor.process(dict(self._reading))

@@ -60,14 +60,18 @@ class Live:
         counts = config.kafka
         inputs = dict.fromkeys((PREDICTIONS, GROUND_TRUTH, TICKS), counts.input_partitions)
         self.bus = Bus(lambda topic: inputs.get(topic, counts.partitions), random)
-        join = join_processors(config, clock=lambda: self.clock_ms)
-        downstream = downstream_processors(config, clock=lambda: self.clock_ms)
+
+        def clock() -> int:
+            return self.clock_ms
+
+        join = join_processors(config, clock=clock)
+        downstream = downstream_processors(config, clock=clock)
         self.tasks = [
-            BusTask(self.bus, join, partition, random)
+            BusTask(self.bus, join, partition, random, clock)
             for partition in range(counts.input_partitions)
         ]
         self.tasks += [
-            BusTask(self.bus, downstream, partition, random)
+            BusTask(self.bus, downstream, partition, random, clock)
             for partition in range(counts.partitions)
         ]
 

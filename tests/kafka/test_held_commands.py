@@ -222,10 +222,10 @@ def test_by_the_data_clock_no_pane_is_completed_while_commands_are_unread(
 ) -> None:
     running, stages = Running(clock), OnePane()
     monkeypatch.setattr(running.processor, "_stages", stages)
-    running.processor.unread = frozenset((REGISTRY_COMMANDS,))
+    running.processor.note_unread(frozenset((REGISTRY_COMMANDS,)), now_ms=0)
     assert running.processor.defers() is (clock == "data")
     assert (running.answers(), stages.panes) == ([], panes)
-    running.processor.unread = frozenset()
+    running.processor.note_unread(frozenset(), now_ms=0)
     assert running.processor.pending() is (clock == "data")
     running.answers(REGISTRY_COMMANDS, command("a", BEGIN + HOUR))
     assert stages.panes == ([["a"]] if clock == "data" else [[]])

@@ -68,11 +68,11 @@ def test_input_is_held_back_only_while_the_other_one_is_unread() -> None:
     router = TaskRouter(JoinProcessor.inputs, Connection(CONFIG))
     tasks: Any = SimpleNamespace(tasks=lambda: [SimpleNamespace(partition=0, processor=join)])
     router.tasks = tasks
-    assert router.held_back({TP("p-predictions", 0), TP("p-ground-truth", 0)}) == {
+    assert router.held_back({TP("p-predictions", 0), TP("p-ground-truth", 0)}, 0) == {
         TP("p-ground-truth", 0)
     }
-    assert router.held_back({TP("p-ground-truth", 0)}) == set()
-    assert router.held_back({TP("p-predictions", 1)}) == set()
+    assert router.held_back({TP("p-ground-truth", 0)}, 0) == set()
+    assert router.held_back({TP("p-predictions", 1)}, 0) == set()
 
 
 def test_rows_wait_for_an_input_that_is_behind_and_unread() -> None:
@@ -81,9 +81,9 @@ def test_rows_wait_for_an_input_that_is_behind_and_unread() -> None:
     assert not join.defers(), (
         "no input is known to be unread, and with clock = wall rows do not wait otherwise"
     )
-    join.unread = frozenset({PREDICTIONS})
+    join.note_unread(frozenset({PREDICTIONS}), now_ms=10_000 * MINUTE)
     assert join.defers()
-    join.unread = frozenset({GROUND_TRUTH})
+    join.note_unread(frozenset({GROUND_TRUTH}), now_ms=10_000 * MINUTE)
     assert not join.defers()
 
 
@@ -146,7 +146,7 @@ def test_truths_of_a_fed_history_beyond_park_wait_for_predictions_or_a_request()
         )
     )
     assert not join.defers()
-    join.caught_up = True
+    join.note_caught_up(True, now_ms=now_ms)
     join.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})
     assert join.process({PREDICTIONS: 1, GROUND_TRUTH: 2, TICKS: 1})[0].topic == TICKS, "the answer"
     take(join, GROUND_TRUTH, 162)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -24,6 +23,24 @@ ROWS = 30_000
 PARTITIONS = 2
 
 
+class CaughtUpProbe:
+    """A processor that waits for no input and keeps what `note_caught_up` reported last."""
+
+    caught_up = False
+
+    def note_unread(self, unread: frozenset[str], *, now_ms: int) -> None:
+        pass
+
+    def note_caught_up(self, caught_up: bool, *, now_ms: int) -> None:
+        self.caught_up = caught_up
+
+    def waits(self) -> None:
+        pass
+
+    def defers(self) -> bool:
+        return False
+
+
 class RecordingTask:
     """A task that requires gapless deliveries, keeps only offsets, and takes `busy_s` for each."""
 
@@ -34,7 +51,7 @@ class RecordingTask:
         self.positions = {} if position is None else {"rows": position}
         self.offsets: list[int] = []
         self.sizes: list[int] = []
-        self.processor = SimpleNamespace(caught_up=False, waits=lambda: None, defers=lambda: False)
+        self.processor = CaughtUpProbe()
 
     def take(self, received: Received) -> int:
         position = self.positions.get("rows", received.start)

@@ -41,8 +41,6 @@ class Sums:
     """The processor."""
 
     inputs: tuple[str, ...] = (INPUT,)
-    unread: frozenset[str] = frozenset()
-    caught_up = False
 
     def __init__(
         self, partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]
@@ -51,6 +49,12 @@ class Sums:
         self.state = state_of("join")
         self.opened_at = dict(positions)
         self.taken: list[tuple[bytes, int]] = []
+
+    def note_unread(self, unread: frozenset[str], /, *, now_ms: int) -> None:
+        """There is one input only."""
+
+    def note_caught_up(self, caught_up: bool, /, *, now_ms: int) -> None:
+        """Sums depend on no time."""
 
     def take(self, received: Received, /) -> int:
         for value in received.values:

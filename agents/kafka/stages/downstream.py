@@ -59,8 +59,6 @@ class DownstreamProcessor:
     """
 
     inputs: tuple[str, ...] = (WINDOW_PARTIALS, REGISTRY_COMMANDS)
-    unread: frozenset[str] = frozenset()
-    caught_up = False
 
     def __init__(
         self,
@@ -89,6 +87,14 @@ class DownstreamProcessor:
         self._settled_ms = -1
         self._panes_due = True
         self._news = False
+        self._unread: frozenset[str] = frozenset()
+
+    def note_unread(self, unread: frozenset[str], /, *, now_ms: int) -> None:
+        """Take note of the inputs that are not read to their ends."""
+        self._unread = unread
+
+    def note_caught_up(self, caught_up: bool, /, *, now_ms: int) -> None:
+        """Stages 2 to 4 take their time from the watermarks of stage 1."""
 
     def take(self, received: Received, /) -> int:
         """Decode records of one input and buffer them.
@@ -149,7 +155,7 @@ class DownstreamProcessor:
         """Whether there are commands to be read, by the data clock: one that counts before the next
         pane may be among them.
         """
-        return self._config.clock == "data" and REGISTRY_COMMANDS in self.unread
+        return self._config.clock == "data" and REGISTRY_COMMANDS in self._unread
 
     def pending(self) -> bool:
         """Whether panes are due, open windows have changed, or partitions that stand still are to

@@ -61,14 +61,6 @@ class JoinProcessor:
     clock
         Milliseconds since the epoch.
 
-    Attributes
-    ----------
-    unread
-        Inputs that the driver has not read to their ends.
-    caught_up
-        Whether the driver has delivered everything that the inputs held when it looked last. Only
-        then is a partition idle.
-
     Raises
     ------
     StateVersionError
@@ -106,27 +98,16 @@ class JoinProcessor:
         marks = self._upstream.marks(state)
         self._heads_ms = {PREDICTIONS: marks.prediction_ms, GROUND_TRUTH: marks.truth_ms}
 
-    @property
-    def caught_up(self) -> bool:
-        """Whether nothing is unread."""
-        return self._caught_up
+    def note_unread(self, unread: frozenset[str], /, *, now_ms: int) -> None:
+        """Take note of the inputs that are not read to their ends: they are still being fed."""
+        self._unread = unread
+        self._fed_ms.update((topic, now_ms) for topic in _ROWS if topic in unread)
 
-    @caught_up.setter
-    def caught_up(self, value: bool) -> None:
-        if not value:
-            self._ticking.behind(self._clock())
-        self._caught_up = value
-
-    @property
-    def unread(self) -> frozenset[str]:
-        """Inputs that have more to come."""
-        return self._unread
-
-    @unread.setter
-    def unread(self, value: frozenset[str]) -> None:
-        self._unread = value
-        now_ms = self._clock()
-        self._fed_ms.update((topic, now_ms) for topic in _ROWS if topic in value)
+    def note_caught_up(self, caught_up: bool, /, *, now_ms: int) -> None:
+        """Take note whether everything has been taken; only then can a partition be idle."""
+        if not caught_up:
+            self._ticking.behind(now_ms)
+        self._caught_up = caught_up
 
     def take(self, received: Received, /) -> int:
         """Decode records of one input and buffer them."""

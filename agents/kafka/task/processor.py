@@ -23,16 +23,23 @@ class Processor(Protocol):
     ----------
     inputs
         Topics without prefix; the task has the same partition number of each.
-    unread
-        Set by the driver before each delivery: inputs of which there is something that has not been
-        fetched, or of which that is not known.
-    caught_up
-        Set by the driver: everything that the broker last told of has been taken, from all inputs.
     """
 
     inputs: tuple[str, ...]
-    unread: frozenset[str]
-    caught_up: bool
+
+    def note_unread(self, unread: frozenset[str], /, *, now_ms: int) -> None:
+        """Take note of the inputs that hold records which the driver has not fetched, or of which
+        it does not know.
+
+        The driver calls it before each delivery. `now_ms` is the clock, in ms since the epoch.
+        """
+
+    def note_caught_up(self, caught_up: bool, /, *, now_ms: int) -> None:
+        """Take note whether all records of all inputs have been taken, as far as the driver's last
+        fetches show.
+
+        False until the first call. `now_ms` is the clock, in ms since the epoch.
+        """
 
     def take(self, received: Received, /) -> int:
         """Buffer records of one input, decoded where that is possible, so that the work spreads;
