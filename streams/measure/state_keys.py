@@ -1,8 +1,8 @@
 """Key prefixes in the state of stage 2.
 
 A key is one prefix and big-endian numbers of 8 bytes, so that the keys of one kind sort by model
-and then by time, and a span of time is one range of keys. Keys of a window or a version end with
-its name. Most keys hold merge runs: `counts/merge_runs.py` appends the number of the run.
+and then by time, and a span of time is one range of keys. Keys of a window or a reference end
+with its name. Most keys hold merge runs: `counts/merge_runs.py` appends the number of the run.
 """
 
 from __future__ import annotations

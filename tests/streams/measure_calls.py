@@ -1,8 +1,7 @@
-"""Calls of a model and what became of them, as the partials that stage 1 would send, and a slow
-count of the same from the calls.
+"""Calls of a model with their truths, as the partials that stage 1 would send.
 
-The partials are made row by row in plain Python; nothing of `driftline.streams.join` or
-`driftline.streams.measure` is used but the wire format.
+The partials are built row by row in plain Python, without `driftline.streams.join`; only the wire
+format is shared.
 """
 
 from __future__ import annotations
@@ -41,9 +40,17 @@ SPECIAL = {"+": PREDICTED_POSITIVE, "-": PREDICTED_NEGATIVE}
 
 @dataclass(frozen=True)
 class Call:
-    """One prediction. `predicted` "+" and "-" stand for a label that follows from the score.
-    `changes` are (delay, new label or None for a retraction), by delay; `lateness` is how late the
-    prediction itself came."""
+    """One prediction and its truths.
+
+    Attributes
+    ----------
+    predicted
+        The predicted label; "+" and "-" are labels derived from the score.
+    changes
+        (delay, new label or None for a retraction), by delay.
+    lateness
+        How late the prediction itself arrived.
+    """
 
     at: int
     predicted: str = "yes"
@@ -62,14 +69,14 @@ class Call:
         return [(self.version, segment) for segment in ("all", *self.segments)]
 
     def label_at(self, delay: int) -> str | None:
-        """The label in force once everything with at most this delay is known."""
+        """The label in force once all truths with at most this delay are known."""
         known = [label for after, label in self.changes if after <= delay]
         return known[-1] if known else None
 
 
 @dataclass
 class Moment:
-    """What stage 1 counts at one moment, for one model and partition."""
+    """The counts of stage 1 at one time, for one model and partition."""
 
     at: int
     model: str
@@ -82,8 +89,8 @@ class Moment:
 
 
 def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[Moment]:
-    """The increments of all calls, by the time at which they are counted."""
-    found: list[Moment] = []
+    """The increments of all calls, by the time at which stage 1 counts them."""
+    increments: list[Moment] = []
     pane = lambda at: at - at % config.pane_ms  # noqa: E731
     for call in calls:
         ladder = [rung.ms for rung in config.for_model(call.model).maturity]
@@ -153,7 +160,7 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
         made.features = [
             (pane(call.at), (call.version, "all"), name, value) for name, value in features.items()
         ]
-        found.append(made)
+        increments.append(made)
         held: str | None = None
         for place, (delay, label) in enumerate(call.changes):
             changed = Moment(call.at + delay, call.model, partition)
@@ -237,12 +244,12 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
                             (series, call.at + delay, call.key, label, call.predicted, 1)
                         )
             held = label
-            found.append(changed)
-    return sorted(found, key=lambda moment: moment.at)
+            increments.append(changed)
+    return sorted(increments, key=lambda moment: moment.at)
 
 
 def partials(part: Sequence[Moment]) -> list[Partial]:
-    """One partial per partition, as a commit of stage 1 that holds these moments would send them."""
+    """One partial per partition, as one commit of stage 1 with these moments would send."""
     groups: dict[int, list[Moment]] = {}
     for moment in sorted(part, key=lambda moment: moment.model):
         groups.setdefault(moment.partition, []).append(moment)
@@ -295,19 +302,19 @@ def _partial(partition: int, group: Sequence[Moment]) -> Partial:
 
 
 class Run:
-    """Stage 2 on a dictionary, fed with moments in order."""
+    """Stage 2 on a state in memory, fed with moments in order."""
 
     def __init__(
         self,
         config: Config,
         *,
         partitions: int = 1,
-        forgetful: bool = False,
+        restarting: bool = False,
         registry: bool = False,
     ) -> None:
         self.config = config
         self.partitions = partitions
-        self.forgetful = forgetful
+        self.restarting = restarting
         self.registry = registry
         self.entries: dict[tuple[str, str], dict[str, Any]] = {}
         self.revision = 0
@@ -316,13 +323,13 @@ class Run:
         self.records: list[Record] = []
 
     def call(self, records: dict[str, Any]) -> None:
-        """One call of the stage; a forgetful run makes the stage anew before each."""
-        if self.forgetful:
+        """One call of the stage; a restarting run creates the stage again before each call."""
+        if self.restarting:
             self.stage = Measure(self.config)
         self.records += self.stage.process(Batch(records=records), self.state)
 
     def feed(self, part: Sequence[Moment], *, upto: int, rest: bool = True) -> None:
-        """Give a part of the moments and the watermarks after it; then let time run to rest."""
+        """Add moments and the watermarks after them; then run all steps that are due."""
         marks = [
             Watermarks(partition, self.partitions, upto, upto)
             for partition in range(self.partitions)
@@ -337,9 +344,9 @@ class Run:
                 if record.topic == REGISTRY_COMMANDS
             ]
             if self.registry and commands:
-                self.call(self.carried_out(commands))
+                self.call(self.entry_after(commands))
 
-    def carried_out(self, commands: Sequence[RegistryCommand]) -> dict[str, Any]:
+    def entry_after(self, commands: Sequence[RegistryCommand]) -> dict[str, Any]:
         """The records of a registry that accepts everything."""
         profiles = [profile for command in commands if (profile := profile_of(command)) is not None]
         entries = [self.entry(command) for command in commands]
@@ -357,7 +364,7 @@ class Run:
         )
 
     def deployed(self, model: str, version: str, at: int) -> None:
-        """Tell that a version went into production."""
+        """Apply the entry of a version that went into production."""
         self.revision += 1
         entry = self.entries.setdefault((model, version), {}) | {
             "stage": "production",
@@ -386,17 +393,15 @@ def run(
     end: int,
     cuts: Sequence[int] = (),
     partitions: int = 1,
-    forgetful: bool = False,
+    restarting: bool = False,
     registry: bool = False,
 ) -> Run:
-    """All records of a stream that is cut after the moments numbered `cuts`, with time running on
-    to `end`.
-    """
+    """The run of a stream that is cut after the moments numbered `cuts`, with time up to `end`."""
     stream = moments(calls, config, partitions)
-    running = Run(config, partitions=partitions, forgetful=forgetful, registry=registry)
+    running = Run(config, partitions=partitions, restarting=restarting, registry=registry)
     edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
     for begin, stop in pairwise(edges):
-        # Time is where the last row was: the next one may have the same time.
+        # The watermark is the time of the last row: the next row may have the same time.
         upto = end if stop == len(stream) else stream[stop - 1].at if stop else 0
         running.feed(stream[begin:stop], upto=upto)
     return running

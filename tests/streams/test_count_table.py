@@ -1,6 +1,4 @@
-"""The parts that stage 2 is made of: tables and runs merge in any order, panes give back what was
-added, names keep their numbers.
-"""
+"""Count tables, merge runs, panes, numberings, label sets and window plans of stage 2."""
 
 from __future__ import annotations
 
@@ -52,7 +50,7 @@ def summed(pairs: list[tuple[int, int]]) -> dict[int, int]:
 
 
 @given(rows, rows, rows)
-def test_tables_merge_in_any_order_and_the_empty_one_changes_nothing(
+def test_tables_merge_in_any_order_and_the_empty_table_is_the_identity(
     a: list, b: list, c: list
 ) -> None:
     x, y, z = map(table_of, (a, b, c))
@@ -67,7 +65,7 @@ def test_tables_merge_in_any_order_and_the_empty_one_changes_nothing(
 
 
 @given(rows, rows)
-def test_plus_says_where_new_keys_stand(a: list, b: list) -> None:
+def test_plus_returns_the_places_of_new_keys(a: list, b: list) -> None:
     big, small = table_of(a), table_of(b)
     grown, new = big.plus(small)
     assert (np.diff(grown.keys) > 0).all()
@@ -80,29 +78,29 @@ def test_table_survives_encoding(a: list, shift: int, scale: int) -> None:
     assert counted(CountTable.decode(table.encode())) == counted(table)
 
 
-def test_table_of_another_format_is_refused_with_the_way_out() -> None:
+def test_table_of_another_format_is_an_error_with_the_remedy() -> None:
     with pytest.raises(ValueError, match="format 9, this release reads format 2; replay the log"):
         CountTable.decode(b"\x09\x01")
 
 
 @given(st.lists(rows, max_size=25), st.booleans())
 def test_runs_hold_the_sum_of_all_increments_in_few_runs(
-    parts: list[list[tuple[int, int]]], forgetful: bool
+    parts: list[list[tuple[int, int]]], restarting: bool
 ) -> None:
     state, runs = MemoryState(), MergeRuns(TABLES, cached=10_000)
     place = state_key(b"x", 7)
     for part in parts:
-        if forgetful:
+        if restarting:
             runs = MergeRuns(TABLES, cached=10_000)
         runs.append(place, table_of(part), state)
-    held = MergeRuns(TABLES, cached=10_000).read(place, state)
-    assert counted(merged(held)) == summed([row for part in parts for row in part])
-    # Of runs of about one size, within a factor of two, there are fewer than FAN.
-    assert len(held) <= (FAN - 1) * (1 + max(map(len, held), default=0).bit_length())
-    assert len(state.values) == len(held)
+    stored = MergeRuns(TABLES, cached=10_000).read(place, state)
+    assert counted(merged(stored)) == summed([row for part in parts for row in part])
+    # There are fewer than FAN runs of about one size, within a factor of two.
+    assert len(stored) <= (FAN - 1) * (1 + max(map(len, stored), default=0).bit_length())
+    assert len(state.values) == len(stored)
 
 
-def test_a_thousand_equal_increments_lie_in_a_few_runs() -> None:
+def test_a_thousand_equal_increments_are_stored_in_13_runs() -> None:
     state, runs = MemoryState(), MergeRuns(TABLES, cached=10_000)
     place = state_key(b"x", 7)
     for number in range(1_000):
@@ -111,7 +109,7 @@ def test_a_thousand_equal_increments_lie_in_a_few_runs() -> None:
     assert [len(run) for run in runs.read(place, state)] == [512, *[64] * 7, *[8] * 5]
 
 
-def test_cache_of_runs_is_bounded_and_reads_again_what_it_dropped() -> None:
+def test_cache_of_runs_is_bounded_and_dropped_runs_are_read_again() -> None:
     state, runs = MemoryState(), MergeRuns(TABLES, cached=50)
     for number in range(20):
         runs.append(state_key(b"x", number), table_of([(key, 1) for key in range(10)]), state)
@@ -199,13 +197,13 @@ def test_increments_in_any_order_are_added_to_the_pane_of_their_model_and_lane(
         )
 
 
-def test_names_keep_their_numbers_and_a_name_beyond_the_limit_is_another() -> None:
+def test_names_keep_their_numbers_and_names_beyond_the_limit_get_the_limit() -> None:
     state = MemoryState()
-    names: Numbering[str] = Numbering(b"n", decode_texts, state, limit=300)
-    assert names.numbers([f"label {i}" for i in range(290)], state) == list(range(290))
-    again: Numbering[str] = Numbering(b"n", decode_texts, state, limit=300)
-    assert again.numbers(["label 289", "new", "label 3"], state) == [289, 290, 3]
-    assert again.numbers([f"more {i}" for i in range(12)], state) == [
+    numbering: Numbering[str] = Numbering(b"n", decode_texts, state, limit=300)
+    assert numbering.numbers([f"label {i}" for i in range(290)], state) == list(range(290))
+    restored: Numbering[str] = Numbering(b"n", decode_texts, state, limit=300)
+    assert restored.numbers(["label 289", "new", "label 3"], state) == [289, 290, 3]
+    assert restored.numbers([f"more {i}" for i in range(12)], state) == [
         *range(291, 300),
         300,
         300,
@@ -218,14 +216,14 @@ def test_labels_are_ordered_as_numbers_only_if_all_are_integers() -> None:
     assert LabelSet(("10", "9", "x")).labels(None) == ("10", "9", "x")
 
 
-def test_a_third_label_does_not_change_what_a_score_stands_for() -> None:
+def test_a_third_label_does_not_change_the_labels_derived_from_scores() -> None:
     two = LabelSet().with_more(["no", "yes"], derived=True, many=False, configured=None)
     three = two.with_more(["zero"], derived=False, many=False, configured=None)
     assert three.pair(None) == ("yes", "no")
     assert three.labels(None) == ("no", "yes", "zero")
 
 
-def test_more_labels_than_a_matrix_holds_are_a_problem_that_says_so() -> None:
+def test_more_labels_than_a_matrix_takes_are_a_problem_with_the_limit_in_it() -> None:
     many = LabelSet().with_more(
         [f"{i:03}" for i in range(101)], derived=False, many=False, configured=None
     )

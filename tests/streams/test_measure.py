@@ -1,6 +1,4 @@
-"""Stage 2 against a slow count from the calls themselves, and the promises that hold for any way of
-feeding it.
-"""
+"""Stage 2 against a slow count of the calls, and its guarantees for any way of feeding it."""
 
 from __future__ import annotations
 
@@ -25,6 +23,7 @@ from tests.streams.measure_calls import Call, Moment, Run, moments, partials, ru
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 START = 19_000 * DAY
+DERIVED = {"+": "yes", "-": "no"}
 CONFIG = parse_config(
     """
     [defaults]
@@ -36,14 +35,13 @@ CONFIG = parse_config(
     """
 )
 HOURLY = parse_config(
-    '[defaults]\nwindows = ["1h"]\nmaturity = ["1h", "6h"]\nlabel_horizon = "1d"\nlast_n = []\nsince_deployment = false'
+    '[defaults]\nwindows = ["1h"]\nmaturity = ["1h", "6h"]\nlabel_horizon = "1d"\n'
+    "last_n = []\nsince_deployment = false"
 )
 
 
 def calls_of(seed: int, count: int = 250, days: int = 3) -> list[Call]:
-    """A seeded stream with corrections, retractions, late predictions, labels that never come, two
-    versions and two segments.
-    """
+    """A seeded stream: corrections, retractions, late predictions, missing labels, two versions."""
     draw = random.Random(seed)
     made = []
     for key in range(count):
@@ -86,11 +84,12 @@ def calls_of(seed: int, count: int = 250, days: int = 3) -> list[Call]:
 def slow_windows(
     calls: Sequence[Call], config: Config, end: int
 ) -> dict[tuple[Any, ...], tuple[int, list[list[int]]]]:
-    """(version, segment, window, maturity, start) -> n_predictions and matrix over ["no", "yes"],
-    counted call by call.
+    """n_predictions and matrix over ["no", "yes"], counted call by call.
+
+    By (version, segment, window, maturity, start).
     """
     model = config.for_model("m")
-    found: dict[tuple[Any, ...], tuple[int, list[list[int]]]] = {}
+    counts: dict[tuple[Any, ...], tuple[int, list[list[int]]]] = {}
     for window in model.windows:
         for call in calls:
             first = (call.at - window.size_ms) // window.step_ms * window.step_ms + window.step_ms
@@ -98,19 +97,19 @@ def slow_windows(
                 for index in model.rungs_for(window):
                     rung = model.maturity[index]
                     if start + window.size_ms + rung.ms > end or call.lateness > rung.ms:
-                        known_call = False
+                        is_known = False
                     else:
-                        known_call = True
+                        is_known = True
                     for version, segment in call.series:
                         key = (version, segment, window.name, rung.name, start)
-                        n, matrix = found.setdefault(key, (0, [[0, 0], [0, 0]]))
-                        if known_call:
-                            found[key] = (n + 1, matrix)
+                        n, matrix = counts.setdefault(key, (0, [[0, 0], [0, 0]]))
+                        if is_known:
+                            counts[key] = (n + 1, matrix)
                         label = call.label_at(rung.ms)
                         if label is not None:
-                            said = {"+": "yes", "-": "no"}.get(call.predicted, call.predicted)
-                            matrix[label == "yes"][said == "yes"] += 1
-    return found
+                            predicted = DERIVED.get(call.predicted, call.predicted)
+                            matrix[label == "yes"][predicted == "yes"] += 1
+    return counts
 
 
 def metrics_of(running: Run, lane: str) -> list[WindowFigures]:
@@ -133,7 +132,7 @@ def test_every_decisions_window_equals_a_count_call_by_call() -> None:
                 metric.maturity,
                 metric.window_start_ms,
             )
-            assert key not in seen, "a rung of a window is announced once"
+            assert key not in seen, "a rung of a window is emitted once"
             seen[key] = metric
             n_predictions, matrix = expected[key]
             if metric.labels == ["no", "yes"]:
@@ -180,7 +179,7 @@ def test_arrivals_windows_count_changes_at_the_time_they_became_known() -> None:
     assert {key: n for key, n in changed.items() if n} == {key: n for key, n in seen.items() if n}
 
 
-def test_traffic_windows_count_predictions_that_were_in_time_and_say_when_there_were_none() -> None:
+def test_traffic_windows_count_predictions_in_time_and_are_emitted_when_empty() -> None:
     calls, end = calls_of(5), START + 9 * DAY
     running = run(CONFIG, calls, end=end)
     expected: Counter[tuple[str, str, int]] = Counter()
@@ -198,7 +197,7 @@ def test_traffic_windows_count_predictions_that_were_in_time_and_say_when_there_
     assert {(version, segment) for version, segment, _ in quiet} == {("1", "all"), ("2", "all")}
 
 
-def test_silence_after_the_end_of_a_recorded_log_is_not_announced() -> None:
+def test_empty_windows_after_the_end_of_a_recorded_log_are_not_emitted() -> None:
     running = Run(CONFIG)
     running.feed(
         moments([Call(START, key=1), Call(START + 30 * HOUR, key=2)], CONFIG), upto=START + 2 * DAY
@@ -216,14 +215,14 @@ def test_silence_after_the_end_of_a_recorded_log_is_not_announced() -> None:
         for m in metrics_of(running, "traffic")
         if m.window == "8h"
     ]
-    assert (START + 16 * HOUR, 0) in windows, "between two predictions it is"
+    assert (START + 16 * HOUR, 0) in windows, "an empty window between two predictions is emitted"
     assert max(end for end, _ in windows) == START + 2 * DAY
     after = [
         (m.window, m.n_predictions)
         for m in metrics_of(running, "traffic")
         if m.window_end_ms == START + 3 * DAY
     ]
-    assert after == [("2d/1d", 1)], "a window that holds something is announced all the same"
+    assert after == [("2d/1d", 1)], "a window with counts is emitted even after the end"
 
 
 def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:
@@ -243,7 +242,7 @@ def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:
         assert metric.n == len(newest)
         assert metric.window_start_ms == newest[0][0]
         right = sum(
-            call.changes[0][1] == {"+": "yes", "-": "no"}.get(call.predicted, call.predicted)
+            call.changes[0][1] == DERIVED.get(call.predicted, call.predicted)
             for _, _, call in newest
         )
         if metric.labels == ["no", "yes"]:
@@ -256,13 +255,13 @@ def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:
     cuts=st.lists(st.integers(0, 150), max_size=12),
     partitions=st.sampled_from([1, 2, 3]),
 )
-def test_records_do_not_depend_on_cuts_partitions_or_forgetting_between_calls(
+def test_records_do_not_depend_on_cuts_partitions_or_restarts_between_calls(
     seed: int, cuts: list[int], partitions: int
 ) -> None:
     calls, end = calls_of(seed, count=60, days=2), START + 6 * DAY
     calls = [replace(call, model="another" if call.key % 3 == 0 else "m") for call in calls]
     whole = run(CONFIG, calls, end=end)
-    cut = run(CONFIG, calls, end=end, cuts=cuts, partitions=partitions, forgetful=bool(seed % 2))
+    cut = run(CONFIG, calls, end=end, cuts=cuts, partitions=partitions, restarting=bool(seed % 2))
     assert [record.value.key() for record in cut.records] == [
         record.value.key() for record in whole.records
     ]
@@ -299,7 +298,7 @@ def test_prediction_at_window_end_belongs_to_the_next_window() -> None:
     assert windows == {"2022-01-08T01:00:00Z"}
 
 
-def test_a_window_is_announced_when_the_frontier_reaches_its_end_plus_rung_and_not_before() -> None:
+def test_a_window_is_emitted_when_the_frontier_reaches_its_end_plus_rung_and_not_before() -> None:
     running = Run(HOURLY)
     stream = [Call(START + 10 * MINUTE, key=1, changes=((MINUTE, "yes"),))]
     running.feed(moments(stream, HOURLY), upto=START + 2 * HOUR + 10 * MINUTE - 1)
@@ -314,7 +313,7 @@ def test_a_window_is_announced_when_the_frontier_reaches_its_end_plus_rung_and_n
     )
 
 
-def test_nothing_moves_before_every_partition_has_announced_a_watermark() -> None:
+def test_no_step_is_due_before_every_partition_has_sent_a_watermark() -> None:
     running = Run(CONFIG)
     running.call({WINDOW_PARTIALS: [Watermarks(0, 2, START + 9 * DAY, START + 9 * DAY)]})
     running.call({WINDOW_PARTIALS: partials(moments([Call(START)], CONFIG))})
@@ -323,7 +322,7 @@ def test_nothing_moves_before_every_partition_has_announced_a_watermark() -> Non
     assert running.stage.due(running.state) is not None
 
 
-def test_a_window_that_began_before_the_first_pane_is_announced_with_what_it_has() -> None:
+def test_a_window_that_starts_before_the_first_pane_is_emitted_with_its_counts() -> None:
     running = run(CONFIG, [Call(START + 5 * HOUR, key=1)], end=START + 6 * DAY)
     two_days = [
         m for m in metrics_of(running, "traffic") if m.window == "2d/1d" and m.n_predictions
@@ -365,7 +364,7 @@ def test_segments_beyond_the_hundred_largest_share_the_row_other() -> None:
     assert [m.segment for m in hour] == ["all", *sorted(set(counts) - {"all"})]
 
 
-def test_counts_of_no_model_are_announced_in_the_arrivals_lane_only() -> None:
+def test_counts_of_no_model_are_emitted_in_the_arrivals_lane_only() -> None:
     lost = Moment(
         START,
         "",
@@ -384,10 +383,10 @@ def test_counts_of_no_model_are_announced_in_the_arrivals_lane_only() -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_counts_of_no_model_do_not_take_the_metrics_from_a_model_without_labels_nor_lend_it_theirs(
+def test_counts_of_no_model_and_a_model_without_labels_keep_their_own_metrics(
     order: int,
 ) -> None:
-    # Neither has a label, so that their counts have the same columns.
+    # Neither has a label, so their counts have the same columns.
     def counted(model: str, version: str, counter: str) -> Moment:
         return Moment(
             START,
@@ -425,17 +424,17 @@ def test_counts_of_no_model_do_not_take_the_metrics_from_a_model_without_labels_
         (["fraud"], "fraud", [], (None, None, None, None)),
     ],
 )
-def test_labels_from_scores_stand_for_the_positive_and_the_other_label(
+def test_labels_derived_from_scores_are_the_positive_and_the_other_label(
     truths: list[str], configured: str | None, labels: list[str], cells: tuple[int | None, ...]
 ) -> None:
     setting = f'positive_label = "{configured}"' if configured else ""
     config = parse_config(
         f'[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "2h"\n{setting}'
     )
-    both = [(truth, said) for truth in truths for said in "+-"]
+    outcomes = [(truth, predicted) for truth in truths for predicted in "+-"]
     calls = [
-        Call(START + i, predicted=said, score=0.5, key=i, changes=((1, truth),))
-        for i, (truth, said) in enumerate(both)
+        Call(START + i, predicted=predicted, score=0.5, key=i, changes=((1, truth),))
+        for i, (truth, predicted) in enumerate(outcomes)
     ]
     running = run(config, calls, end=START + DAY)
     final = next(m for m in metrics_of(running, "decisions") if m.final and m.window == "1h")
@@ -450,11 +449,11 @@ def test_labels_from_scores_stand_for_the_positive_and_the_other_label(
         assert final.label_coverage == 1.0
 
 
-def test_three_labels_have_a_matrix_in_sorted_order_and_no_positive_one() -> None:
+def test_three_labels_have_a_matrix_in_sorted_order_and_no_positive_label() -> None:
     outcomes = [("cat", "cat"), ("dog", "cat"), ("eel", "eel"), ("cat", "dog")]
     calls = [
-        Call(START + i, predicted=said, key=i, changes=((1, truth),))
-        for i, (truth, said) in enumerate(outcomes)
+        Call(START + i, predicted=predicted, key=i, changes=((1, truth),))
+        for i, (truth, predicted) in enumerate(outcomes)
     ]
     final = next(
         m for m in metrics_of(run(HOURLY, calls, end=START + 2 * DAY), "decisions") if m.final
@@ -482,7 +481,7 @@ def test_more_than_a_hundred_labels_are_counted_without_a_matrix() -> None:
     assert final.null_reasons["accuracy"] == "more than 100 labels"
 
 
-def test_numeric_truths_have_a_label_delay_and_coverage_although_they_are_too_many_labels() -> None:
+def test_numeric_truths_have_label_delay_and_coverage_despite_too_many_labels() -> None:
     calls = [
         Call(START + i, predicted=f"{i / 7:.3f}", key=i, changes=((MINUTE, f"{i / 7 + 1:.3f}"),))
         for i in range(120)
@@ -500,7 +499,7 @@ def test_numeric_truths_have_a_label_delay_and_coverage_although_they_are_too_ma
     assert final.null_reasons == dict.fromkeys(by_label, "more than 100 labels")
 
 
-def test_only_the_chosen_metrics_are_computed_and_an_unknown_one_is_refused() -> None:
+def test_only_configured_metrics_are_computed_and_an_unknown_name_is_an_error() -> None:
     text = '[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "2h"\nmetrics = {}'
     calls = [Call(START, key=1, changes=((1, "yes"),))]
     chosen = metrics_of(
@@ -517,9 +516,10 @@ def test_only_the_chosen_metrics_are_computed_and_an_unknown_one_is_refused() ->
         Run(parse_config(text.format('["acuracy"]')))
 
 
-def test_a_lane_that_is_switched_off_is_not_announced_and_versions_are_still_registered() -> None:
+def test_a_lane_that_is_off_emits_no_windows_and_versions_are_still_registered() -> None:
     config = parse_config(
-        '[run]\nlanes = ["decisions"]\n[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "2h"'
+        '[run]\nlanes = ["decisions"]\n'
+        '[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "2h"'
     )
     lane = moments([Call(START + MINUTE, key=1, changes=((1, "yes"),))], config)
     for moment in lane:
@@ -530,15 +530,15 @@ def test_a_lane_that_is_switched_off_is_not_announced_and_versions_are_still_reg
     assert running.of(REGISTRY_COMMANDS)[0].command == "register"
 
 
-def test_a_call_without_records_and_without_a_step_that_is_due_is_refused() -> None:
+def test_a_call_without_records_is_an_error_if_no_step_is_due() -> None:
     with pytest.raises(ValueError, match="no step is due"):
         Run(HOURLY).call({})
 
 
-def test_time_does_not_run_through_the_years_before_the_first_row() -> None:
+def test_edges_in_the_years_before_the_first_row_are_skipped() -> None:
     running = Run(CONFIG)
-    # The predictions of a partition are read before its truths, whose watermark is still that of an
-    # empty topic.
+    # The predictions of a partition are read first; the truth watermark is still that of an empty
+    # topic.
     running.call(
         {
             WINDOW_PARTIALS: [

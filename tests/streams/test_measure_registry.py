@@ -1,6 +1,4 @@
-"""Facts that stage 2 reports to the registry, and what it makes of the state in force that comes
-back.
-"""
+"""Facts that stage 2 reports to the registry, and registry entries in force in stage 2."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ def stream(
     version: str = "1",
     first_day: int = 0,
 ) -> list[Call]:
-    """Labelled predictions of `days` days; from day `shift_after` on the feature lies higher."""
+    """Labelled predictions of `days` days; from day `shift_after` on the feature is larger."""
     draw = random.Random(seed)
     calls = []
     for key in range(days * per_day):
@@ -67,7 +65,7 @@ def commands(running: Run, name: str) -> list[Any]:
     return [command for command in running.of(REGISTRY_COMMANDS) if command.command == name]
 
 
-def test_a_version_is_registered_once_when_the_stream_shows_it() -> None:
+def test_a_version_is_registered_once_when_it_first_appears_in_the_stream() -> None:
     running = run(
         CONFIG,
         stream(1, 2) + stream(2, 1, version="2", first_day=1),
@@ -110,28 +108,30 @@ def test_baselines_are_the_figures_of_the_span_at_each_rung_with_their_daily_var
         days = [
             [call for call in calls if 0 <= call.at - START - day * DAY < DAY] for day in range(3)
         ]
-        said = {"+": "yes", "-": "no"}
+        derived = {"+": "yes", "-": "no"}
         right = [
             [
-                said[call.predicted] == call.label_at(rung)
+                derived[call.predicted] == call.label_at(rung)
                 for call in day
                 if call.label_at(rung) is not None
             ]
             for day in days
         ]
         params = baselines[maturity].params
-        every = [hit for day in right for hit in day]
-        assert (params["n"], params["n_predictions"], params["days"]) == (len(every), 600, 3)
-        assert params["metrics"]["accuracy"] == pytest.approx(sum(every) / len(every), abs=1e-6)
+        hits = [hit for day in right for hit in day]
+        assert (params["n"], params["n_predictions"], params["days"]) == (len(hits), 600, 3)
+        assert params["metrics"]["accuracy"] == pytest.approx(sum(hits) / len(hits), abs=1e-6)
         daily = [sum(day) / len(day) for day in right]
         assert params["daily_variance"]["accuracy"] == pytest.approx(variance(daily), rel=1e-3)
 
 
-def test_drift_is_judged_against_the_reference_in_force_and_shows_where_the_shift_is() -> None:
+def test_drift_is_tested_against_the_reference_in_force_and_only_the_shifted_target_drifts() -> (
+    None
+):
     running = run(CONFIG, stream(5, 12, shift_after=8), end=START + 13 * DAY, registry=True)
     drift: list[Drift] = running.of(DRIFT)
     assert min(d.window_end_ms for d in drift) == START + 4 * DAY, (
-        "in force from the step after it came back"
+        "in force from the step after the entry"
     )
     assert {d.reference_id for d in drift} == {
         commands(running, "record_reference")[0].params["reference_id"]
@@ -156,7 +156,7 @@ def test_missing_values_of_a_feature_are_the_rows_without_it() -> None:
     assert drift[0].details == {"missing_share": 0.25, "reference_missing_share": 0.25}
 
 
-def test_predicted_labels_are_judged_without_scores() -> None:
+def test_predicted_labels_are_tested_for_drift_without_scores() -> None:
     turned = START + 8 * DAY
     calls = [
         Call(
@@ -173,7 +173,7 @@ def test_predicted_labels_are_judged_without_scores() -> None:
     assert not any(d.target == "score" for d in drift)
 
 
-def test_a_new_revision_is_in_force_from_the_next_step_and_says_so_once() -> None:
+def test_a_new_revision_is_in_force_from_the_next_step_with_one_effect_record() -> None:
     running = run(CONFIG, stream(7, 4), end=START + 5 * DAY, registry=True)
     effects = running.of(REGISTRY_EFFECTS)
     assert [effect.revision for effect in effects] == sorted(
@@ -220,7 +220,7 @@ def test_completeness_is_known_once_a_window_is_final_and_is_one_at_the_last_run
         if m.lane == "decisions" and m.window == "1d"
     ]
     early = {m.window_start_ms: m.completeness for m in days if m.maturity == "6h"}
-    # The first day is final at the end of the second; the second one's rung of 6 hours passes 6
+    # The first day is final at the end of the second day; the 6h rung of the second day follows 6
     # hours later.
     assert early[START] is None
     known = sum(call.label_at(6 * HOUR) is not None for call in calls if call.at < START + DAY)
@@ -250,7 +250,7 @@ def test_a_version_in_production_is_watched_for_silence_beyond_thirty_days() -> 
     assert max(quiet) == START + 44 * DAY
 
 
-def test_histograms_hold_the_scores_behind_the_figures() -> None:
+def test_histograms_hold_the_scores_of_the_figures() -> None:
     calls = stream(11, 2)
     running = run(CONFIG, calls, end=START + 5 * DAY)
     found = [
@@ -268,9 +268,11 @@ def test_histograms_hold_the_scores_behind_the_figures() -> None:
 
 
 def test_state_stays_bounded_while_time_goes_on() -> None:
-    # Without "since deployment", whose score bins go on filling up.
-    tables = 'windows = ["1d", "2d/1d"]\nmaturity = ["6h"]\nlabel_horizon = "1d"\nreference = "3d"\nsince_deployment = false'
-    config = parse_config(f"[defaults]\n{tables}")
+    # Without "since deployment", whose score bins keep filling up.
+    config = parse_config(
+        '[defaults]\nwindows = ["1d", "2d/1d"]\nmaturity = ["6h"]\nlabel_horizon = "1d"\n'
+        'reference = "3d"\nsince_deployment = false'
+    )
     running = Run(config)
     sizes = []
     for day in range(56):
@@ -284,11 +286,11 @@ def test_state_stays_bounded_while_time_goes_on() -> None:
 
 
 @pytest.mark.parametrize("cuts", [(), (100, 300, 301, 900)])
-def test_drift_and_facts_are_the_same_for_a_stage_that_forgets_between_calls(
+def test_drift_and_facts_are_the_same_for_a_stage_restarted_between_calls(
     cuts: tuple[int, ...],
 ) -> None:
     calls = stream(12, 6, per_day=120)
     whole = run(CONFIG, calls, end=START + 8 * DAY, registry=True)
-    resumed = run(CONFIG, calls, end=START + 8 * DAY, registry=True, forgetful=True, cuts=cuts)
+    resumed = run(CONFIG, calls, end=START + 8 * DAY, registry=True, restarting=True, cuts=cuts)
     assert len(whole.of(DRIFT)) > 10
     assert resumed.records == whole.records

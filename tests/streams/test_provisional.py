@@ -1,6 +1,4 @@
-"""Figures of open windows against a slow count from the calls so far, and that they change nothing
-that is announced.
-"""
+"""Provisional figures against a slow count of the calls so far; complete windows stay the same."""
 
 from __future__ import annotations
 
@@ -22,13 +20,14 @@ from tests.streams.measure_calls import Call, Moment, Run, moments
 from tests.streams.test_measure import CONFIG, DAY, HOUR, MINUTE, START, calls_of
 
 SHORT = parse_config(
-    '[defaults]\nwindows = ["10m", "1h"]\nmaturity = ["30m", "1h", "6h"]\nlabel_horizon = "1d"\nlast_n = []'
+    '[defaults]\nwindows = ["10m", "1h"]\nmaturity = ["30m", "1h", "6h"]\n'
+    'label_horizon = "1d"\nlast_n = []'
 )
 SLIDING = parse_config('[defaults]\nwindows = ["2h/1h"]\nmaturity = ["6h"]\nlabel_horizon = "2d"')
 
 
 class ReadOnly(MemoryState):
-    """Fails where something is written."""
+    """A state that fails on every write."""
 
     def __init__(self, values: dict[bytes, bytes]) -> None:
         super().__init__()
@@ -40,8 +39,8 @@ class ReadOnly(MemoryState):
     put = put_many = delete = pop_many = delete_range = _refuse  # type: ignore[assignment]
 
 
-class Watched(Run):
-    """A run of which somebody asks for open windows now and then."""
+class ProvisionalRun(Run):
+    """A run with provisional figures."""
 
     def __init__(self, config: Config, **options: Any) -> None:
         super().__init__(config, **options)
@@ -60,9 +59,7 @@ def upto(stream: list[Moment], after: int, time: int) -> list[Moment]:
 def counted(
     calls: list[Call], config: Config, metric: WindowFigures, now: int
 ) -> tuple[int, list[list[int]]]:
-    """n_predictions and the matrix over ["no", "yes"] of a window of the decisions lane, from what
-    is known at `now`.
-    """
+    """n_predictions and matrix over ["no", "yes"] of a decisions window, as known at `now`."""
     rung = next(rung.ms for rung in config.defaults.maturity if rung.name == metric.maturity)
     matrix, n = [[0, 0], [0, 0]], 0
     for call in calls:
@@ -78,18 +75,18 @@ def counted(
 
 
 @pytest.mark.parametrize(("config", "seed"), [(CONFIG, 1), (CONFIG, 2), (SHORT, 3), (SLIDING, 4)])
-def test_what_came_since_the_last_call_is_in_a_window_that_is_still_open_or_was_just_announced(
+def test_each_new_change_is_in_an_open_window_or_in_one_that_just_became_complete(
     config: Config, seed: int
 ) -> None:
     calls = calls_of(seed, count=150, days=2)
-    draw, running, before, shown = random.Random(seed), Watched(config, partitions=2), -1, 0
+    draw, running, before, shown = random.Random(seed), ProvisionalRun(config, partitions=2), -1, 0
     longest = config.defaults.maturity[-1].ms
     calls = [_within(call, longest) for call in calls]
     stream = moments(calls, config, 2)
     while before < START + 5 * DAY:
         now = (before if before > 0 else START) + draw.choice((MINUTE, HOUR, 9 * HOUR))
         announced = len(running.records)
-        # Time runs on before or after the question.
+        # Steps run before or after the provisional figures.
         running.feed(upto(stream, before, now), upto=now, rest=draw.random() < 0.5)
         metrics = running.provisional()
         decisions = [metric for metric in metrics if metric.lane == "decisions"]
@@ -108,7 +105,7 @@ def test_what_came_since_the_last_call_is_in_a_window_that_is_still_open_or_was_
         for call in calls:
             if call.label_at(now - call.at) != call.label_at(before - call.at):
                 assert any(_holds(metric, call, config, before, now) for metric in decisions), call
-        assert running.provisional() == [], "nothing changed since"
+        assert running.provisional() == [], "no change since"
         before = now
     assert shown > 50
 
@@ -122,7 +119,7 @@ def _within(call: Call, longest: int) -> Call:
 
 
 def _holds(metric: WindowFigures, call: Call, config: Config, before: int, now: int) -> bool:
-    """Whether a record counts a change of a call that became known in between."""
+    """Whether a record counts a change of the call between `before` and `now`."""
     if metric.lane != "decisions" or metric.kind == "since_deployment":
         return False
     rung = next(rung.ms for rung in config.defaults.maturity if rung.name == metric.maturity)
@@ -137,7 +134,7 @@ def _holds(metric: WindowFigures, call: Call, config: Config, before: int, now: 
     asked=st.lists(st.booleans(), min_size=12, max_size=12),
     partitions=st.sampled_from([1, 3]),
 )
-def test_asking_changes_neither_records_nor_state(
+def test_provisional_figures_change_neither_records_nor_state(
     seed: int, asked: list[bool], partitions: int
 ) -> None:
     calls = [
@@ -146,7 +143,7 @@ def test_asking_changes_neither_records_nor_state(
     ]
     stream = moments(calls, CONFIG, partitions)
     runs = (
-        Watched(CONFIG, partitions=partitions, registry=True),
+        ProvisionalRun(CONFIG, partitions=partitions, registry=True),
         Run(CONFIG, partitions=partitions, registry=True),
     )
     for number, ask in enumerate(asked):
@@ -156,7 +153,7 @@ def test_asking_changes_neither_records_nor_state(
             running.feed(part, upto=now, rest=seed % 2 == 0 or not ask)
         if ask:
             runs[0].provisional()
-            # What was announced before the call and what is due after it.
+            # The steps that are due after the provisional figures.
             for running in runs:
                 running.feed([], upto=now)
     assert runs[0].records == runs[1].records
@@ -167,10 +164,10 @@ def _part(stream: list[Moment], number: int, parts: int) -> list[Moment]:
     return stream[number * len(stream) // parts : (number + 1) * len(stream) // parts]
 
 
-def test_provisional_records_never_follow_the_complete_one_and_carry_its_key_and_revision() -> None:
-    calls, running, complete = calls_of(7, count=150, days=2), Watched(CONFIG), {}
+def test_provisional_records_come_before_the_complete_record_with_its_key_and_revision() -> None:
+    calls, running, complete = calls_of(7, count=150, days=2), ProvisionalRun(CONFIG), {}
     stream, before = moments(calls, CONFIG), -1
-    foretold: dict[str, int] = {}
+    provisional: dict[str, int] = {}
     for now in range(START, START + 6 * DAY, 3 * HOUR):
         announced = len(running.records)
         running.feed(upto(stream, before, now), upto=now)
@@ -181,14 +178,14 @@ def test_provisional_records_never_follow_the_complete_one_and_carry_its_key_and
         }
         for metric in running.provisional():
             assert metric.key() not in complete
-            foretold[metric.key()] = metric.revision
+            provisional[metric.key()] = metric.revision
         before = now
-    assert foretold
-    assert {key: complete[key].revision for key in foretold} == foretold
+    assert provisional
+    assert {key: complete[key].revision for key in provisional} == provisional
 
 
-def test_scores_drift_and_segments_wait_for_the_window() -> None:
-    running = Watched(CONFIG)
+def test_scores_drift_and_segments_wait_for_the_complete_window() -> None:
+    running = ProvisionalRun(CONFIG)
     running.feed(
         moments(
             [Call(START + MINUTE, score=0.7, segments=("plan=pro",), changes=((MINUTE, "yes"),))],
@@ -207,9 +204,9 @@ def test_scores_drift_and_segments_wait_for_the_window() -> None:
     assert metrics[1].completeness is None
 
 
-def test_a_stage_made_again_shows_the_whole_window_with_the_next_change() -> None:
+def test_a_restarted_stage_shows_the_whole_window_with_the_next_change() -> None:
     running, calls = (
-        Watched(CONFIG),
+        ProvisionalRun(CONFIG),
         [
             Call(START + MINUTE * number, key=number, changes=((MINUTE, "yes"),))
             for number in range(5)
@@ -222,7 +219,7 @@ def test_a_stage_made_again_shows_the_whole_window_with_the_next_change() -> Non
     assert (decisions.n_predictions, decisions.n) == (5, 5)
 
 
-def test_a_stage_that_was_not_made_for_it_says_so() -> None:
+def test_provisional_figures_are_an_error_in_a_stage_created_without_them() -> None:
     running = Run(CONFIG)
     running.stage.process(Batch(records={WINDOW_PARTIALS: []}), running.state)
     with pytest.raises(ValueError, match="provisional=True"):
