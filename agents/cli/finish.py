@@ -13,7 +13,7 @@ from driftline.agents.cli.output import WrongInput, console, example
 
 
 @click.command(
-    short_help="Advance time after a recorded history until its windows are final.",
+    short_help="Advance time after a log until all windows are final.",
     epilog=example(
         "driftline feed trial/sample-log --config driftline.toml",
         "driftline finish --config driftline.toml",

@@ -80,7 +80,7 @@ def summary(
 ) -> None:
     """Show the newest complete window of each kind, with 95 % intervals.
 
-    In place of a metric without a value stands the reason: no truth yet, too few rows, no score.
+    A metric without a value shows the reason: no truth yet, too few rows, no score.
     """
     from driftline.agents.output_folder import Output, Selection
 

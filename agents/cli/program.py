@@ -112,8 +112,8 @@ def driftline() -> None:
 
     \b
     Start here:
-      driftline demo            replay a year of real flights with a model that predicts delays
-      driftline init trial      write a configuration and a sample log to try things on
+      driftline demo            replay a year of flights with a model of delays
+      driftline init trial      write a configuration and a sample log
     """
 
 
