@@ -36,7 +36,7 @@ def test_stages_select_whole_kinds_of_task(stages: str, kinds: tuple[str, ...]) 
 
 @pytest.mark.parametrize("stages", ["join,measure", "measure", "measure,decide"])
 def test_stages_of_one_kind_of_task_cannot_be_separated(stages: str) -> None:
-    with pytest.raises(click.BadParameter, match="measure, decide and registry run together"):
+    with pytest.raises(click.BadParameter, match="measure, decide and registry run in one task"):
         task_kinds_of(stages)
 
 
