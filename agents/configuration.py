@@ -1,15 +1,18 @@
 """A configuration checked as a whole: the file by `schemas`, its rules, tuners and policies by
 `streams`.
 
-`schemas` cannot know the types of plug-ins, so their tables are built here once before a run
-starts, and what is wrong with them is said as for any other key of the file.
+`schemas` does not know the types of plug-ins, so their tables are built here once before a run
+starts; an error in them names its key as for any other key of the file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from driftline.schemas.config import ConfigError, load_config
+from driftline.schemas.config import ConfigError, build_config, load_config
 from driftline.schemas.settings import Config
 from driftline.streams.catalogue import metric_plugins
 from driftline.streams.decide import build_rules
@@ -17,16 +20,31 @@ from driftline.streams.decide.tuner import build_tuner
 from driftline.streams.measure.stage import check_metrics
 from driftline.streams.registry.policy import build_policy
 
+ConfigSource: TypeAlias = str | PathLike[str] | Mapping[str, Any] | Config | None
+"""A configuration file, its tables as nested dictionaries, settings, or None for the defaults."""
 
-def checked_config(path: Path | None) -> Config:
-    """The settings in a file, or the defaults without one.
+
+def checked_config(source: ConfigSource) -> Config:
+    """The settings of a configuration, with the parameters of its plug-ins checked.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read, or says something that is not understood.
+        If the file cannot be read, or a key or value is invalid.
     """
-    config = load_config(path)
+    if isinstance(source, Config):
+        config = source
+    elif isinstance(source, Mapping):
+        config = build_config(source)
+    elif source is None or isinstance(source, str | PathLike):
+        config = load_config(None if source is None else Path(source))
+    else:
+        raise ConfigError(
+            None,
+            "",
+            f"is {type(source).__name__}; pass the path of a TOML file, "
+            "its tables as a dictionary, or None for the defaults",
+        )
     try:
         check_metrics(config, [metric.name for metric in metric_plugins()])
         for model in (config.defaults, *config.models.values()):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from driftline.schemas.errors import DriftlineError
 from driftline.schemas.results import (
     Alert,
     Drift,
@@ -38,7 +39,7 @@ RUN_FILE = "run.json"
 LOG_FILE = "log.json"
 
 
-class ReadError(Exception):
+class ReadError(DriftlineError):
     """An output folder or one of its lines cannot be read; the message says which and what to do."""
 
 

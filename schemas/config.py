@@ -7,7 +7,7 @@ their types.
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from math import gcd
 from pathlib import Path
@@ -31,6 +31,7 @@ from driftline.schemas.config_values import (
     read_values,
     toml_key,
 )
+from driftline.schemas.errors import DriftlineError
 from driftline.schemas.kafka_settings import KAFKA_KEYS, Kafka
 from driftline.schemas.labels import label_text
 from driftline.schemas.settings import (
@@ -52,6 +53,7 @@ __all__ = [
     "Reference",
     "Rung",
     "Window",
+    "build_config",
     "load_config",
     "parse_config",
     "parse_rung",
@@ -67,7 +69,7 @@ _STREAM_WIDE = (
 )
 
 
-class ConfigError(ValueError):
+class ConfigError(DriftlineError, ValueError):
     """An invalid configuration.
 
     Attributes
@@ -119,8 +121,24 @@ def parse_config(text: str, path: str | None = None) -> Config:
         file = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(path, "", f"is not TOML: {error}") from error
+    return build_config(file, path)
+
+
+def build_config(tables: Mapping[str, Any], path: str | None = None) -> Config:
+    """Settings from the tables of a configuration file as nested dictionaries.
+
+    Raises
+    ------
+    ConfigError
+        If a key or value is invalid.
+
+    Examples
+    --------
+    >>> build_config({"defaults": {"label_horizon": "14d"}}).defaults.maturity[-1].name
+    '14d'
+    """
     try:
-        return _build_config(file, path)
+        return _build_config(dict(tables), path)
     except InvalidValue as error:
         raise ConfigError(path, error.where, error.message) from error
 

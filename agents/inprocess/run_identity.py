@@ -19,6 +19,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from driftline.schemas.errors import DriftlineError
+
 FORMAT: Final = 1
 RUN_FILE: Final = "run.json"
 LOCK_FILE: Final = "run.lock"
@@ -26,7 +28,7 @@ _HEAD_BYTES: Final = 1 << 20
 _MOST_TOLD: Final = 5
 
 
-class RunRefused(Exception):
+class RunRefused(DriftlineError):
     """A run cannot use its output folder; the message says why and what to do."""
 
 

@@ -12,12 +12,14 @@ from typing import Final, Self
 
 from msgspec import Struct
 
+from driftline.schemas.errors import DriftlineError
+
 CHUNK_BYTES: Final = 1 << 18
 # A file without line ends is no log; without a bound one such file would take all memory.
 MAX_LINE_BYTES: Final = 64 << 20
 
 
-class LogError(Exception):
+class LogError(DriftlineError):
     """A recorded log cannot be read; the message says which file, what is wrong, and what to do."""
 
 

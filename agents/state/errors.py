@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from driftline.schemas.errors import DriftlineError
 
-class StateError(Exception):
+
+class StateError(DriftlineError):
     """The state database cannot be opened, read or written; the message says what to do."""

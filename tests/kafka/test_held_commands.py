@@ -1,4 +1,4 @@
-"""RecordedCommands that wait for their time, on Kafka and in a replay."""
+"""Commands that wait for their time, on Kafka and in a replay."""
 
 from __future__ import annotations
 
