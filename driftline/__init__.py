@@ -1,1 +1,66 @@
-"""Driftline: how machine-learning models are doing while their ground truth is still arriving."""
+"""Driftline: how machine-learning models are doing while their ground truth is still arriving.
+
+`driftline.replay` runs recorded predictions and ground truth through the pipeline, `driftline.open`
+reads what a run wrote; both return `driftline.Results`, whose tables come as Arrow, pandas or plain
+dictionaries. Names are imported when they are first used, so importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from driftline.agents.api import open, replay
+    from driftline.agents.inprocess.run_identity import RunRefused
+    from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
+    from driftline.agents.output_folder import ReadError
+    from driftline.agents.recorded.lines import LogError
+    from driftline.agents.results import MissingExtra, Results, Table
+    from driftline.agents.state.errors import StateError
+    from driftline.schemas.config import ConfigError
+    from driftline.schemas.errors import DriftlineError
+
+__all__ = [
+    "ConfigError",
+    "DriftlineError",
+    "LogError",
+    "MissingExtra",
+    "Progress",
+    "ReadError",
+    "ReplaySummary",
+    "Results",
+    "RunRefused",
+    "StateError",
+    "Table",
+    "open",
+    "replay",
+]
+
+_MODULES = {
+    "ConfigError": "schemas.config",
+    "DriftlineError": "schemas.errors",
+    "LogError": "agents.recorded.lines",
+    "MissingExtra": "agents.results",
+    "Progress": "agents.inprocess.run_summary",
+    "ReadError": "agents.output_folder",
+    "ReplaySummary": "agents.inprocess.run_summary",
+    "Results": "agents.results",
+    "RunRefused": "agents.inprocess.run_identity",
+    "StateError": "agents.state.errors",
+    "Table": "agents.results",
+    "open": "agents.api",
+    "replay": "agents.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -38,7 +38,8 @@ from driftline.agents.recorded.log_files import NEEDED, decoders, input_files
 from driftline.agents.recorded.merge import Merge, Step, columns_by_topic
 from driftline.agents.recorded.recorded_ticks import RecordedTicks
 from driftline.agents.recorded.registry_log import RecordedCommands, RecordedDecisions
-from driftline.agents.recorded.table_to_log import convert_table, is_table
+from driftline.agents.recorded.table_rows import is_table
+from driftline.agents.recorded.table_to_log import convert_table
 from driftline.agents.recorded.topic_log import Position, TopicLog, is_exported
 from driftline.agents.state.rocks import RocksState
 from driftline.schemas.rejects import Reject

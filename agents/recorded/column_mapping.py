@@ -1,15 +1,15 @@
-"""Which column of a table holds which field of a prediction and of its truth.
+"""Which column of a table holds which field of a prediction and of its ground truth.
 
-A column is found by what `--map FIELD=COLUMN` says, else by its own name or one of the common names
-of other systems; a column "features.age", "segment.plan", "scores.yes" or "tags.team" goes into
-that mapping; a column named like a configured segment dimension is one; every other column is a
-feature.
+The mapping of the caller decides (`--map FIELD=COLUMN`), else the column's own name or one of the
+common names of other systems. A column "features.age", "segment.plan", "scores.yes" or "tags.team"
+is one key of that field; a column named like a configured segment dimension is that dimension; any
+other column is a feature.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from math import isnan
@@ -27,6 +27,7 @@ NUMBERS: Final = frozenset({"score", "threshold", "latency_ms", "weight"})
 LABELS: Final = frozenset({"prediction", "label"})
 TRUTH_TIME: Final = "label_timestamp"
 NEEDED: Final = ("model_name", "model_version", "timestamp")
+NEEDED_OF_TRUTHS: Final = ("prediction_id", "label", "timestamp")
 OUTPUTS: Final = ("prediction", "score", "scores")
 PREDICTION_FIELDS: Final = frozenset(
     {
@@ -42,11 +43,12 @@ PREDICTION_FIELDS: Final = frozenset(
 )
 TRUTH_FIELDS: Final = frozenset({"label", TRUTH_TIME, "revision", "retracted", "weight", "source"})
 _FIELDS: Final = PREDICTION_FIELDS | TRUTH_FIELDS
+_FIELDS_OF_TRUTHS: Final = (TRUTH_FIELDS - {TRUTH_TIME}) | {"prediction_id", "timestamp"}
 _ALIASES: Final = {**ALIASES[GROUND_TRUTH], **ALIASES[PREDICTIONS]}
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _DECIMAL: Final = re.compile(
     r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
-)  # "007" is a name
+)  # "007" is a name, not a number
 
 
 class ColumnMapping(Struct, frozen=True):
@@ -57,11 +59,14 @@ class ColumnMapping(Struct, frozen=True):
     columns
         (column, field, key within the field or None), in the order of the table.
     constants
-        (field, key, value) of what is the same in every row.
+        (field, key, value) of the fields with one value in every row.
+    indexes
+        Place of each mapped column among the table's columns.
     """
 
     columns: tuple[tuple[str, str, str | None], ...]
     constants: tuple[tuple[str, str | None, str], ...]
+    indexes: tuple[int, ...]
 
     @classmethod
     def of(
@@ -72,14 +77,14 @@ class ColumnMapping(Struct, frozen=True):
         segments: Sequence[str],
         table: str,
     ) -> ColumnMapping:
-        """Find the fields.
+        """Map the columns of a table of predictions, with or without their labels.
 
         Parameters
         ----------
         columns
             The table's columns.
         mapping
-            Column by field; "=text" stands for that text in every row.
+            Column by field; "=text" is that text in every row.
         segments
             Configured dimensions.
         table
@@ -88,69 +93,90 @@ class ColumnMapping(Struct, frozen=True):
         Raises
         ------
         LogError
-            If the mapping names what is not there, a needed field has no column, or a field has
-            two.
+            If the mapping names an unknown field or column, a required field has no column, or a
+            field has two.
         """
-        constants = {
-            field: column[1:] for field, column in mapping.items() if column.startswith("=")
-        }
-        named = {column: field for field, column in mapping.items() if field not in constants}
+        constants, named = _split_mapping(mapping)
         for field, column in mapping.items():
             if field not in _FIELDS and field.partition(".")[0] not in MAPPINGS:
                 known = ", ".join([*sorted(_FIELDS), *(f"{name}.NAME" for name in MAPPINGS)])
                 raise LogError(
                     f"--map {field}={column}: unknown field {field!r}; fields are {known}"
                 )
-        for column, field in named.items():
-            if column not in columns:
-                raise LogError(
-                    f"--map {field}={column}: {table} has no column {column!r}; it has {', '.join(columns)}"
-                )
-        found = tuple((column, *_place(column, named, mapping, segments)) for column in columns)
-        taken: dict[tuple[str, str | None], str] = {}
-        for column, field, key in found:
-            if (field, key) in taken:
-                both = f"columns {taken[field, key]!r} and {column!r} both hold {field}"
-                raise LogError(f"{table}: {both}; say which one with --map {field}=COLUMN")
-            taken[field, key] = column
-        have = {field for _, field, _ in found} | {field.partition(".")[0] for field in constants}
-        listed = f"(columns: {', '.join(columns)})"
-        for needed in NEEDED:
-            if needed not in have:
-                ways = f"name it with --map {needed}=COLUMN, or give every row one value with --map {needed}==VALUE"
-                raise LogError(f"{table}: no column for {needed}; {ways} {listed}")
-        if not have.intersection(OUTPUTS):
+        _check_columns(named, columns, table)
+        places = tuple((column, *_place(column, named, mapping, segments)) for column in columns)
+        _check_unique(places, table)
+        fields = {field for _, field, _ in places}
+        fields |= {field.partition(".")[0] for field in constants}
+        _check_needed(NEEDED, fields, columns, table)
+        if not fields.intersection(OUTPUTS):
             raise LogError(
-                f"{table}: no column for prediction, score or scores.CLASS; name one with --map score=COLUMN {listed}"
+                f"{table}: no column for prediction, score or scores.CLASS; "
+                f"name one with --map score=COLUMN {_listed(columns)}"
             )
-        return cls(found, tuple((*_split(field), value) for field, value in constants.items()))
+        return cls(
+            columns=places,
+            constants=tuple((*_split(field), value) for field, value in constants.items()),
+            indexes=tuple(range(len(columns))),
+        )
+
+    @classmethod
+    def of_truths(
+        cls, columns: Sequence[str], *, mapping: Mapping[str, str], table: str
+    ) -> ColumnMapping:
+        """Map the columns of a table with ground truth alone; columns of no field are ignored.
+
+        Raises
+        ------
+        LogError
+            As `of`.
+        """
+        constants, named = _split_mapping(mapping)
+        for field, column in mapping.items():
+            if field not in _FIELDS_OF_TRUTHS:
+                known = ", ".join(sorted(_FIELDS_OF_TRUTHS))
+                raise LogError(
+                    f"{table}: mapping {field}={column}: unknown field {field!r} of ground truth; "
+                    f"fields are {known}"
+                )
+        _check_columns(named, columns, table)
+        places: list[tuple[str, str, str | None]] = []
+        indexes = []
+        for index, column in enumerate(columns):
+            own = column if column in _FIELDS_OF_TRUTHS else ALIASES[GROUND_TRUTH].get(column)
+            place = named.get(column) or (own if own not in mapping else None)
+            if place is not None:
+                places.append((column, place, None))
+                indexes.append(index)
+        _check_unique(places, table)
+        fields = {field for _, field, _ in places} | constants.keys()
+        _check_needed(NEEDED_OF_TRUTHS, fields, columns, table)
+        return cls(
+            columns=tuple(places),
+            constants=tuple((field, None, value) for field, value in constants.items()),
+            indexes=tuple(indexes),
+        )
+
+    def has(self, field: str) -> bool:
+        """Whether a column or a constant gives this field."""
+        return any(place[1] == field for place in self.columns) or any(
+            constant[0] == field for constant in self.constants
+        )
 
     def events(
         self, values: Sequence[Any], row: int
     ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """The prediction of a row, and its truth if it has one. What cannot be understood stays as
-        it is, to be refused.
+        """The prediction of a row, and its truth if the row has a label. A value that cannot be
+        converted stays as it is; decoding rejects it.
 
         Parameters
         ----------
         values
-            One for each column; None and empty text are missing.
+            One for each mapped column; None, NaN and empty text are missing.
         row
             Number of the row; the id of rows without one.
         """
-        fields: dict[str, Any] = {}
-        given = [
-            (field, key, value) for (_, field, key), value in zip(self.columns, values, strict=True)
-        ]
-        for field, key, value in [*self.constants, *given]:
-            if value is None or value == "" or (isinstance(value, float) and isnan(value)):
-                if field == "features":
-                    fields.setdefault(field, {})[key] = None
-                continue
-            if key is None:
-                fields[field] = _typed(field, value)
-            else:
-                fields.setdefault(field, {})[key] = _typed(field, value)
+        fields = self._fields(values)
         fields.setdefault("prediction_id", f"row-{row}")
         prediction = {
             field: value
@@ -168,6 +194,66 @@ class ColumnMapping(Struct, frozen=True):
         truth["timestamp"] = fields.get(TRUTH_TIME, fields.get("timestamp"))
         return prediction, truth
 
+    def truth(self, values: Sequence[Any]) -> dict[str, Any] | None:
+        """The ground truth of a row of a table mapped by `of_truths`; None without a label."""
+        fields = self._fields(values)
+        return fields if "label" in fields or fields.get("retracted") else None
+
+    def _fields(self, values: Sequence[Any]) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        row_values = [
+            (field, key, value) for (_, field, key), value in zip(self.columns, values, strict=True)
+        ]
+        for field, key, value in [*self.constants, *row_values]:
+            if value is None or value == "" or (isinstance(value, float) and isnan(value)):
+                if field == "features":
+                    fields.setdefault(field, {})[key] = None
+                continue
+            if key is None:
+                fields[field] = _typed(field, value)
+            else:
+                fields.setdefault(field, {})[key] = _typed(field, value)
+        return fields
+
+
+def _split_mapping(mapping: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Constant by field, and field by column."""
+    constants = {field: column[1:] for field, column in mapping.items() if column.startswith("=")}
+    return constants, {column: field for field, column in mapping.items() if field not in constants}
+
+
+def _check_columns(named: Mapping[str, str], columns: Sequence[str], table: str) -> None:
+    for column, field in named.items():
+        if column not in columns:
+            raise LogError(
+                f"--map {field}={column}: {table} has no column {column!r}; "
+                f"it has {', '.join(columns)}"
+            )
+
+
+def _check_unique(places: Sequence[tuple[str, str, str | None]], table: str) -> None:
+    columns: dict[tuple[str, str | None], str] = {}
+    for column, field, key in places:
+        if (field, key) in columns:
+            both = f"columns {columns[field, key]!r} and {column!r} both hold {field}"
+            raise LogError(f"{table}: {both}; say which one with --map {field}=COLUMN")
+        columns[field, key] = column
+
+
+def _check_needed(
+    needed: Sequence[str], fields: Collection[str], columns: Sequence[str], table: str
+) -> None:
+    for field in needed:
+        if field not in fields:
+            raise LogError(
+                f"{table}: no column for {field}; name it with --map {field}=COLUMN, or give every "
+                f"row one value with --map {field}==VALUE {_listed(columns)}"
+            )
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return f"(columns: {', '.join(columns)})"
+
 
 def _place(
     column: str, named: Mapping[str, str], mapping: Mapping[str, str], segments: Sequence[str]
@@ -176,7 +262,7 @@ def _place(
     field = named.get(column)
     if field is None:
         own = column if column in _FIELDS else _ALIASES.get(column)
-        # A field that --map takes from elsewhere leaves the column of that name to be a feature.
+        # If the mapping names another column for a field, the column of that name is a feature.
         field = own if own is not None and own not in mapping else None
     if field is None and column.partition(".")[0] in MAPPINGS and "." in column:
         field = column
@@ -187,14 +273,14 @@ def _place(
 
 def _split(field: str) -> tuple[str, str | None]:
     """Field and key of "features.age"."""
-    whole, _, key = field.partition(".")
-    return (whole, key) if key else (field, None)
+    name, _, key = field.partition(".")
+    return (name, key) if key else (field, None)
 
 
 def _typed(field: str, value: Any) -> Any:
-    """A value as JSON has it."""
+    """A value as JSON represents it."""
     if field in ("timestamp", TRUTH_TIME):
-        return _time(value)
+        return json_time(value)
     if isinstance(value, datetime | date):
         return str(value)
     if isinstance(value, Decimal):
@@ -219,9 +305,7 @@ def _typed(field: str, value: Any) -> Any:
 
 
 def _scalar(text: str) -> Any:
-    """A number or truth value where the text is one: prediction "1.0" and label "1" shall mean the
-    same.
-    """
+    """A number or a boolean if the text is one, so that prediction "1.0" equals label "1"."""
     if _INTEGER.fullmatch(text):
         return int(text)
     if _DECIMAL.fullmatch(text):
@@ -229,8 +313,10 @@ def _scalar(text: str) -> Any:
     return {"true": True, "false": False}.get(text.lower(), text)
 
 
-def _time(value: Any) -> Any:
-    """Milliseconds since the epoch where the value is a time; one without an offset is UTC."""
+def json_time(value: Any) -> Any:
+    """Milliseconds since the epoch if the value is a time, else the value; a time without an offset
+    is UTC.
+    """
     if isinstance(value, datetime):
         moment = value
     elif isinstance(value, date):
@@ -248,5 +334,5 @@ def _time(value: Any) -> Any:
         moment = moment.replace(tzinfo=UTC)
     try:
         return parse_time(moment.isoformat())
-    except ValueError:  # before 1970: refused as a time later on, with what came
+    except ValueError:  # before 1970: decoding rejects the text with a precise message
         return str(value)

@@ -1,35 +1,28 @@
-"""A table (CSV or Parquet) turned into a recorded log: every row is a prediction, and a truth where
-it has a label.
+"""A table turned into a recorded log: every row is a prediction, and a truth if it has a label.
 
 The rows of a table have no order of arrival, so the log is sorted by event time: predictions by
 theirs, truths by `label_timestamp` (by default the prediction's own time). The offset of a line is
-the number of its row, from 0. Which column is which field is `layout.py`.
+the number of its row, from 0. Reading the rows is `table_rows.py`, which column is which field
+`column_mapping.py`.
 """
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from driftline.agents.recorded.column_mapping import ColumnMapping
 from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.sort_by_time import LinesByTime
+from driftline.agents.recorded.table_rows import BATCH_ROWS, rows_of_file
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
-SUFFIXES: Final = (".csv", ".parquet")
-_REPORT_ROWS: Final = 10_000
 _encode = msgspec.json.Encoder().encode
-
-
-def is_table(source: Path) -> bool:
-    """True for a file that this module reads."""
-    return source.is_file() and source.suffix.lower() in SUFFIXES
 
 
 def convert_table(
@@ -40,7 +33,7 @@ def convert_table(
     segments: Sequence[str],
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write the recorded log of a table; a folder that is there already is complete and stays.
+    """Write the recorded log of a table file, unless the folder exists, which is then complete.
 
     Parameters
     ----------
@@ -58,8 +51,7 @@ def convert_table(
     Raises
     ------
     LogError
-        If the table cannot be read or needed columns are missing; with the row where one is to
-        blame.
+        If the table cannot be read or a required column is missing; names the row at fault.
     """
     if folder.exists():
         return
@@ -67,38 +59,105 @@ def convert_table(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _write_log(table, partial, mapping=mapping, segments=segments, progress=progress)
+        write_predictions(
+            rows_of_file(table),
+            partial,
+            name=table.name,
+            mapping=mapping,
+            segments=segments,
+            progress=progress,
+        )
     except LogError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     partial.rename(folder)
 
 
-def _write_log(
-    table: Path,
-    partial: Path,
+def write_predictions(
+    rows: Iterator[Sequence[Any]],
+    folder: Path,
     *,
+    name: str,
     mapping: Mapping[str, str],
     segments: Sequence[str],
-    progress: Callable[[int], None] | None,
+    has_labels: bool = True,
+    progress: Callable[[int], None] | None = None,
 ) -> None:
-    read = _csv_rows if table.suffix.lower() == ".csv" else _parquet_rows
-    rows = read(table)
-    layout = ColumnMapping.of(next(rows), mapping=mapping, segments=segments, table=table.name)
-    with closing(LinesByTime(partial)) as predictions, closing(LinesByTime(partial)) as truths:
+    """Write the predictions of a table, and the truths of its rows with a label.
+
+    Parameters
+    ----------
+    rows
+        Column names, then rows.
+    folder
+        Folder of the log.
+    name
+        Name of the table, for messages.
+    has_labels
+        False if the truths come from elsewhere: a label column is an error then, an id is
+        required, and only the predictions are written.
+    mapping, segments, progress
+        As for `convert_table`.
+
+    Raises
+    ------
+    LogError
+        If the table cannot be read or a required column is missing; names the row at fault.
+    """
+    columns = ColumnMapping.of(next(rows), mapping=mapping, segments=segments, table=name)
+    if not has_labels:
+        _check_joinable(columns, name)
+    with closing(LinesByTime(folder)) as predictions, closing(LinesByTime(folder)) as truths:
         time_ms = 0
         for number, values in enumerate(rows):
-            prediction, truth = layout.events(values, number)
-            # A row whose time is none keeps its place behind the row before it, and is refused
-            # there.
+            prediction, truth = columns.events(values, number)
+            # A row without a valid time keeps its place after the row before it; decoding rejects
+            # it.
             time_ms = _time_or(prediction.get("timestamp"), time_ms)
-            predictions.add(time_ms, _line(prediction, number, table))
+            predictions.add(time_ms, _line(prediction, number, name))
             if truth is not None:
-                truths.add(_time_or(truth["timestamp"], time_ms), _line(truth, number, table))
-            if progress is not None and number % _REPORT_ROWS == 0:
+                truths.add(_time_or(truth["timestamp"], time_ms), _line(truth, number, name))
+            if progress is not None and number % BATCH_ROWS == 0:
                 progress(number)
-        predictions.write(partial / f"{PREDICTIONS}.jsonl")
-        truths.write(partial / f"{GROUND_TRUTH}.jsonl")
+        predictions.write(folder / f"{PREDICTIONS}.jsonl")
+        if has_labels:
+            truths.write(folder / f"{GROUND_TRUTH}.jsonl")
+
+
+def write_truths(
+    rows: Iterator[Sequence[Any]], folder: Path, *, name: str, mapping: Mapping[str, str]
+) -> None:
+    """Write the ground truth of a table of its own, sorted by its time; rows without a label have
+    none.
+
+    Raises
+    ------
+    LogError
+        As `write_predictions`.
+    """
+    columns = ColumnMapping.of_truths(next(rows), mapping=mapping, table=name)
+    indexes = columns.indexes
+    with closing(LinesByTime(folder)) as truths:
+        time_ms = 0
+        for number, values in enumerate(rows):
+            truth = columns.truth([values[index] for index in indexes])
+            if truth is not None:
+                time_ms = _time_or(truth.get("timestamp"), time_ms)
+                truths.add(time_ms, _line(truth, number, name))
+        truths.write(folder / f"{GROUND_TRUTH}.jsonl")
+
+
+def _check_joinable(columns: ColumnMapping, name: str) -> None:
+    if columns.has("label"):
+        raise LogError(
+            f"{name}: has a column for label, and ground_truth is given too; "
+            "leave one of the two out"
+        )
+    if not columns.has("prediction_id"):
+        raise LogError(
+            f"{name}: no column for prediction_id, by which ground_truth is joined; "
+            "name it with --map prediction_id=COLUMN"
+        )
 
 
 def _time_or(value: Any, before_ms: int) -> int:
@@ -109,59 +168,11 @@ def _time_or(value: Any, before_ms: int) -> int:
     )
 
 
-def _line(event: Mapping[str, Any], number: int, table: Path) -> bytes:
+def _line(event: Mapping[str, Any], number: int, table: str) -> bytes:
     try:
         return _encode({"offset": number, "value": event})
     except (TypeError, ValueError) as error:
         raise LogError(
-            f"{table}: row {number} cannot be written as JSON ({error}); convert the column or leave it out"
+            f"{table}: row {number} cannot be written as JSON ({error}); "
+            "convert the column or leave it out"
         ) from error
-
-
-def _csv_rows(table: Path) -> Iterator[Sequence[Any]]:
-    """The header, then the rows."""
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        number = -1
-        width = 0
-        try:
-            for row in reader:
-                if number < 0:
-                    width = len(row)
-                elif len(row) != width:
-                    if not row:
-                        continue
-                    raise LogError(
-                        f"{table}: row {number} (line {reader.line_num}) has {len(row)} values, the header has {width}"
-                    )
-                yield row
-                number += 1
-        except csv.Error as error:
-            raise LogError(
-                f"{table}: row {max(number, 0)} (line {reader.line_num}) is no CSV: {error}"
-            ) from error
-        except UnicodeDecodeError as error:
-            byte = f"{error.reason}: {error.object[error.start]:#04x}"
-            raise LogError(
-                f"{table}: is not UTF-8 somewhere after row {max(number, 0)} ({byte}); convert it to UTF-8"
-            ) from error
-        if number < 0:
-            raise LogError(f"{table}: is empty; a header with the names of the columns is needed")
-
-
-def _parquet_rows(table: Path) -> Iterator[Sequence[Any]]:
-    """The column names, then the rows."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise LogError(
-            f'{table}: reading Parquet needs pyarrow: pip install "driftline[parquet]"'
-        ) from error
-    try:
-        with pyarrow.parquet.ParquetFile(table) as file:
-            yield file.schema_arrow.names
-            for batch in file.iter_batches(batch_size=_REPORT_ROWS):
-                yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
-    except pyarrow.ArrowException as error:
-        raise LogError(f"{table}: is no Parquet file that can be read ({error})") from error

@@ -1,0 +1,184 @@
+"""The Python API: `driftline.replay` and `driftline.open`.
+
+The commands of the same names use these functions. How a run goes is `inprocess/replay.py`, how its
+results are read `results.py`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Final
+
+from driftline.agents.configuration import ConfigSource, checked_config
+from driftline.agents.inprocess.replay import replay as run_log
+from driftline.agents.inprocess.run_summary import Progress
+from driftline.agents.recorded.export_manifest import read_manifest
+from driftline.agents.recorded.inputs_to_log import Rows, write_log
+from driftline.agents.recorded.lines import LogError
+from driftline.agents.recorded.table_rows import is_table
+from driftline.agents.results import Results, TemporaryOutput
+
+PARTITIONS: Final = 8
+
+
+def replay(
+    predictions: Rows,
+    ground_truth: Rows | None = None,
+    config: ConfigSource = None,
+    out: str | PathLike[str] | None = None,
+    *,
+    partitions: int | None = None,
+    batch: int = 10_000,
+    open_end: bool = False,
+    follow: bool = False,
+    mapping: Mapping[str, str] | None = None,
+    ground_truth_mapping: Mapping[str, str] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Results:
+    """Run recorded predictions and their ground truth through the pipeline.
+
+    The same inputs, configuration and options give the same records, byte for byte, as the command
+    `driftline replay`.
+
+    Parameters
+    ----------
+    predictions
+        One of:
+
+        - a file of JSON lines (.jsonl) or a list of dictionaries, in the order of arrival, with the
+          fields of the topic `predictions` or the names that other systems use for them;
+        - a table: a .csv or .parquet file, or a data frame of pandas, polars, pyarrow or any other
+          library that exports an Arrow stream, in any order. A column is understood by its name;
+          columns of no field are features. Data frames and Parquet need the extra `parquet`;
+        - the folder of a recorded log, with `ground_truth` left out.
+    ground_truth
+        In the same forms, with `prediction_id`, `label` and `timestamp`. None if each row of the
+        table `predictions` holds its label (`label`, `label_timestamp`), or if there is none.
+    config
+        A configuration file, its tables as a dictionary, or None for the defaults.
+    out
+        Output folder: new, empty, or of an earlier call with the same arguments, which is resumed.
+        None for a temporary folder that is removed with the results.
+    partitions
+        Partitions of the input topics; None for those of an export, else 8.
+    batch
+        Lines per step; affects speed and memory, not the results.
+    open_end
+        Stop at the last record instead of advancing time until every window is final.
+    follow
+        Apply the recorded registry events of a log instead of executing its commands.
+    mapping
+        Column of the table `predictions` by field; "=text" gives every row that text.
+    ground_truth_mapping
+        The same for the table `ground_truth`.
+    progress
+        Called after every commit.
+
+    Raises
+    ------
+    LogError
+        If an input cannot be read; names the argument or file, and the row at fault.
+    ConfigError
+        If the configuration is invalid; names the key.
+    RunRefused
+        If `out` is in use, or belongs to a run with other inputs or options.
+    StateError
+        If the state in `out` cannot be read.
+
+    Notes
+    -----
+    A row that is invalid raises nothing: it is rejected with a reason and counted in
+    `Results.rejected`.
+
+    Examples
+    --------
+    >>> import driftline
+    >>> hour = "2026-01-05T09:{:02d}:00Z".format
+    >>> model = {"model_name": "churn", "model_version": "1.0.0"}
+    >>> predictions = [
+    ...     {"prediction_id": "a", "timestamp": hour(0), "prediction": "yes", **model},
+    ...     {"prediction_id": "b", "timestamp": hour(20), "prediction": "no", **model},
+    ... ]
+    >>> truths = [
+    ...     {"prediction_id": "a", "timestamp": hour(30), "label": "yes"},
+    ...     {"prediction_id": "b", "timestamp": hour(50), "label": "yes"},
+    ... ]
+    >>> results = driftline.replay(predictions, truths, {"defaults": {"windows": ["1h"]}})
+    >>> hourly = [row for row in results.metrics if row["window"] == "1h"]
+    >>> [(row["maturity"], row["n"], row["metrics"]["accuracy"])
+    ...     for row in hourly if row["lane"] == "decisions" and row["final"]]
+    [('30d', 2, 0.5)]
+    >>> results.metrics.pandas()["window_start"].max()
+    Timestamp('2026-01-05 09:00:00+0000', tz='UTC')
+    """
+    settings = checked_config(config)
+    source = _source(predictions)
+    with tempfile.TemporaryDirectory(prefix="driftline-log-") as staged:
+        if source is not None and (source.is_dir() or (is_table(source) and ground_truth is None)):
+            if ground_truth is not None:
+                raise LogError(
+                    f"predictions: {source} is a folder, so it is a recorded log with the ground "
+                    "truth in it; leave ground_truth out, or pass a file"
+                )
+        elif follow:
+            raise LogError(
+                "follow: only the folder of a recorded log has the registry events to follow; "
+                "pass one as predictions"
+            )
+        else:
+            write_log(
+                predictions,
+                ground_truth,
+                Path(staged),
+                mapping=mapping or {},
+                ground_truth_mapping=ground_truth_mapping or {},
+                segments=settings.segments,
+            )
+            source, mapping = Path(staged), None
+        if partitions is None:
+            manifest = read_manifest(source)
+            partitions = manifest.partitions if manifest else PARTITIONS
+        temporary = TemporaryOutput() if out is None else None
+        folder = temporary.folder if temporary else Path(out or "")
+        summary = run_log(
+            source,
+            folder,
+            settings,
+            partitions=partitions,
+            batch=batch,
+            open_end=open_end,
+            follow=follow,
+            mapping=dict(mapping) if mapping else None,
+            progress=progress,
+        )
+    return Results(folder, summary=summary, temporary=temporary)
+
+
+def open(folder: str | PathLike[str]) -> Results:
+    """Read the output folder of a run, or an export.
+
+    Parameters
+    ----------
+    folder
+        What `driftline.replay`, or one of the commands `replay`, `demo` and `export` wrote.
+
+    Raises
+    ------
+    ReadError
+        If there is no such folder, or it is something else.
+
+    Examples
+    --------
+    >>> import driftline
+    >>> with driftline.replay([], []) as results:
+    ...     driftline.open(results.folder).metrics.records()
+    []
+    """
+    return Results(folder)
+
+
+def _source(predictions: Rows) -> Path | None:
+    return Path(predictions) if isinstance(predictions, str | PathLike) else None

@@ -1,0 +1,175 @@
+"""Predictions and ground truth as a caller of the Python API holds them, made into a recorded log.
+
+Each of the two is a file of JSON lines, a table (file or data frame) or rows as dictionaries. JSON
+lines and dictionaries keep their order, which is the order of arrival; tables have none and are
+sorted by event time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from driftline.agents.recorded.column_mapping import TRUTH_TIME, json_time
+from driftline.agents.recorded.lines import LogError
+from driftline.agents.recorded.table_rows import (
+    SUFFIXES,
+    ArrowStream,
+    is_table,
+    rows_of_file,
+    rows_of_frame,
+)
+from driftline.agents.recorded.table_to_log import write_predictions, write_truths
+from driftline.schemas.aliases import ALIASES
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
+
+Rows: TypeAlias = str | PathLike[str] | ArrowStream | Iterable[Mapping[str, Any]]
+"""A path, a data frame that exports an Arrow stream, or rows as dictionaries."""
+
+PREDICTIONS_NAME: Final = "predictions"
+TRUTHS_NAME: Final = "ground_truth"
+"""The arguments of `driftline.replay`, for messages."""
+JSON_LINES: Final = (".jsonl", ".ndjson")
+_KINDS: Final = (
+    "pass a path (.jsonl, .csv, .parquet), a list of dictionaries, or a data frame of pandas, "
+    "polars or pyarrow"
+)
+_LABELS: Final = frozenset({"label", TRUTH_TIME}) | {
+    alias for alias, field in ALIASES[GROUND_TRUTH].items() if field == "label"
+}
+
+
+def write_log(
+    predictions: Rows,
+    ground_truth: Rows | None,
+    folder: Path,
+    *,
+    mapping: Mapping[str, str],
+    ground_truth_mapping: Mapping[str, str],
+    segments: Sequence[str],
+) -> None:
+    """Write a recorded log.
+
+    Parameters
+    ----------
+    predictions
+        Predictions; a table may hold the labels too.
+    ground_truth
+        Ground truth, joined by `prediction_id`; None if the labels are in the table of predictions,
+        or if there are none.
+    folder
+        The folder of the log, empty.
+    mapping, ground_truth_mapping
+        Column by field of a table, "=text" for one value in every row.
+    segments
+        Dimensions that the configuration names.
+
+    Raises
+    ------
+    LogError
+        If an input cannot be read; names the argument or file, and the row at fault.
+    """
+    table = _table_rows(predictions, PREDICTIONS_NAME)
+    if table is not None:
+        write_predictions(
+            table,
+            folder,
+            name=_name(predictions, PREDICTIONS_NAME),
+            mapping=mapping,
+            segments=segments,
+            has_labels=ground_truth is None,
+        )
+    else:
+        _check_unmapped(mapping, "mapping", PREDICTIONS_NAME)
+        _write_events(
+            predictions,
+            folder / f"{PREDICTIONS}.jsonl",
+            PREDICTIONS_NAME,
+            unlabelled=ground_truth is None,
+        )
+    if ground_truth is None:
+        (folder / f"{GROUND_TRUTH}.jsonl").touch()  # a table has written it
+        return
+    table = _table_rows(ground_truth, TRUTHS_NAME)
+    if table is not None:
+        write_truths(
+            table,
+            folder,
+            name=_name(ground_truth, TRUTHS_NAME),
+            mapping=ground_truth_mapping,
+        )
+    else:
+        _check_unmapped(ground_truth_mapping, "ground_truth_mapping", TRUTHS_NAME)
+        _write_events(ground_truth, folder / f"{GROUND_TRUTH}.jsonl", TRUTHS_NAME)
+
+
+def _table_rows(source: Rows, name: str) -> Iterator[Sequence[Any]] | None:
+    """Column names and rows of a table; None for JSON lines and dictionaries."""
+    if isinstance(source, str | PathLike):
+        path = Path(source)
+        if not path.exists():
+            raise LogError(f"{name}: there is no file {path}")
+        if is_table(path):
+            return rows_of_file(path)
+        if not path.is_file() or path.suffix.lower() not in JSON_LINES:
+            known = ", ".join((*JSON_LINES, *SUFFIXES))
+            raise LogError(f"{name}: {path} is not a file that can be read ({known})")
+        return None
+    return rows_of_frame(source, name) if isinstance(source, ArrowStream) else None
+
+
+def _name(source: Rows, name: str) -> str:
+    return Path(source).name if isinstance(source, str | PathLike) else name
+
+
+def _check_unmapped(mapping: Mapping[str, str], option: str, name: str) -> None:
+    if mapping:
+        raise LogError(
+            f"{option}: {name} is no table; only columns of a table or data frame are mapped"
+        )
+
+
+def _write_events(source: Rows, path: Path, name: str, *, unlabelled: bool = False) -> None:
+    """Write one line for each dictionary; a file of JSON lines is linked, not copied."""
+    if isinstance(source, str | PathLike):
+        path.symlink_to(Path(source).resolve())
+        return
+    if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable):
+        raise LogError(f"{name}: is {type(source).__name__}; {_KINDS}")
+    encode = msgspec.json.Encoder(enc_hook=_plain).encode
+    with path.open("wb") as file:
+        for number, row in enumerate(source):
+            if not isinstance(row, Mapping):
+                raise LogError(f"{name}[{number}]: is {type(row).__name__}, not a dictionary")
+            if unlabelled and not _LABELS.isdisjoint(row):
+                raise LogError(
+                    f"{name}[{number}]: has a label, which dictionaries of predictions cannot have;"
+                    " pass the labels as ground_truth, or pass a data frame, whose rows may have "
+                    "both"
+                )
+            try:
+                file.write(encode({key: _event_value(value) for key, value in row.items()}) + b"\n")
+            except (TypeError, ValueError) as error:
+                raise LogError(
+                    f"{name}[{number}]: cannot be written as JSON ({error}); convert the value"
+                ) from error
+
+
+def _event_value(value: Any) -> Any:
+    """Times as in a table: one without an offset is UTC. Not-a-time is missing."""
+    if isinstance(value, date):
+        return None if value != value else json_time(value)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of numpy or the like as a Python value."""
+    item = getattr(value, "item", None)
+    if item is None:
+        raise TypeError(f"{type(value).__name__} has no form in JSON")
+    return item()

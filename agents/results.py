@@ -1,0 +1,264 @@
+"""The results of a run as tables: Arrow, pandas, or plain dictionaries.
+
+A `Results` reads the files of an output folder each time a table is asked for, so that it follows a
+run that is still writing and needs no memory of its own. How lines are read is `output_folder.py`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Generic
+
+import msgspec
+
+from driftline.agents.output_folder import EVERYTHING, Output, Selection, T
+from driftline.schemas.errors import DriftlineError
+from driftline.schemas.results import (
+    Alert,
+    Drift,
+    Histogram,
+    Recommendation,
+    RegistryEntry,
+    RegistryEvent,
+    WindowFigures,
+    encode,
+)
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+    from driftline.agents.inprocess.run_summary import ReplaySummary
+
+
+class MissingExtra(DriftlineError, ImportError):
+    """A library that Driftline does not install by default is missing; the message names it."""
+
+
+class TemporaryOutput:
+    """An output folder that is removed when nothing refers to this object any more."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="driftline-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove it now."""
+        self._remove()
+
+
+class Table(Generic[T]):
+    """The records of one output topic, in the order in which they were emitted.
+
+    An Arrow stream of it (`__arrow_c_stream__`) can be taken by pandas, polars, pyarrow, DuckDB and
+    others; that and `arrow` need the extra `parquet`.
+
+    Attributes
+    ----------
+    topic
+        Name of the topic.
+    type
+        Type of its records, a struct of `driftline.schemas.results`.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        type_: type[T],
+        read: Callable[[Selection], Iterator[T]],
+        owner: object = None,
+    ) -> None:
+        self.topic = topic
+        self.type = type_
+        self._read = read
+        self._owner = owner  # keeps a temporary folder
+
+    def structs(self, selection: Selection = EVERYTHING) -> Iterator[T]:
+        """The records as structs, whose times are integers of ms since the epoch.
+
+        Raises
+        ------
+        ReadError
+            If a line of the file is damaged.
+        """
+        return self._read(selection)
+
+    def latest(self) -> Table[T]:
+        """The last record of each topic key: the revision of a figure that holds, the state of a
+        model version that is in force, the last change of an alert.
+        """
+
+        def read(selection: Selection) -> Iterator[T]:
+            last: dict[str, T] = {}
+            for record in self._read(selection):
+                key = record.key()  # type: ignore[attr-defined]
+                last.pop(key, None)
+                last[key] = record
+            yield from last.values()
+
+        return Table(self.topic, self.type, read, self._owner)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The records as dictionaries, as they stand on the topic."""
+        return list(self)
+
+    def arrow(self) -> pyarrow.Table:
+        """The records as an Arrow table.
+
+        Times have the type timestamp[ms, UTC]. Nested fields become columns: `ci` of a number gives
+        `ci_low` and `ci_high`, `expected` of a recommendation `expected_metric` and so on; mappings
+        of any content are JSON text. Of figures, each metric is a column under its own name, such
+        as `f1`, with its 95 % interval in `f1_low` and `f1_high`, its bounds in `f1_bound_low` and
+        `f1_bound_high`, and the reason for a missing value in `f1_null_reason`; each counter is a
+        column such as `count_late`.
+
+        Raises
+        ------
+        MissingExtra
+            If pyarrow is not installed.
+        """
+        from driftline.agents.arrow_columns import arrow_table
+
+        return arrow_table(_pyarrow(f"{self.topic} as Arrow"), self.type, list(self.structs()))
+
+    def pandas(self) -> pandas.DataFrame:
+        """The table of `arrow` as a pandas data frame, with times as datetime64[ms, UTC].
+
+        Raises
+        ------
+        MissingExtra
+            If pandas or pyarrow is not installed.
+        """
+        try:
+            import pandas  # noqa: F401
+        except ImportError as error:
+            raise MissingExtra(
+                f"{self.topic} as a pandas data frame needs pandas: pip install pandas"
+            ) from error
+        return self.arrow().to_pandas()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.arrow().__arrow_c_stream__(requested_schema)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for record in self.structs():
+            yield msgspec.json.decode(encode(record))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.structs())
+
+    def __repr__(self) -> str:
+        return f"<driftline.Table {self.topic}: {len(self):,} records>"
+
+
+class Results:
+    """What a run or an export wrote.
+
+    Parameters
+    ----------
+    folder
+        The folder that `driftline.replay` or a command wrote.
+    summary
+        What the run read and wrote; None if the folder was only opened.
+    temporary
+        The folder's owner, if it is removed with the results.
+
+    Raises
+    ------
+    ReadError
+        If there is no such folder, or it is not the output of a run.
+    """
+
+    def __init__(
+        self,
+        folder: str | PathLike[str],
+        *,
+        summary: ReplaySummary | None = None,
+        temporary: TemporaryOutput | None = None,
+    ) -> None:
+        self.folder: Final = Path(folder)
+        self.summary: Final = summary
+        self._output = Output(self.folder)
+        self._temporary = temporary
+
+    @property
+    def metrics(self) -> Table[WindowFigures]:
+        """Figures of every series and window, once for each rung of the maturity ladder."""
+        return Table("metrics", WindowFigures, self._output.metrics, self._temporary)
+
+    @property
+    def histograms(self) -> Table[Histogram]:
+        """Score histograms behind the figures."""
+        return Table("histograms", Histogram, self._output.histograms, self._temporary)
+
+    @property
+    def drift(self) -> Table[Drift]:
+        """Results of the drift tests."""
+        return Table("drift", Drift, self._output.drift, self._temporary)
+
+    @property
+    def alerts(self) -> Table[Alert]:
+        """Changes of alerts: firing, updates, resolved."""
+        return Table("alerts", Alert, self._output.alerts, self._temporary)
+
+    @property
+    def recommendations(self) -> Table[Recommendation]:
+        """Recommendations, and what became of them."""
+        return Table(
+            "recommendations", Recommendation, self._output.recommendations, self._temporary
+        )
+
+    @property
+    def registry(self) -> Table[RegistryEntry]:
+        """States of the model versions; `latest` gives those in force."""
+        return Table("registry", RegistryEntry, self._output.registry, self._temporary)
+
+    @property
+    def registry_events(self) -> Table[RegistryEvent]:
+        """Changes of the registry, and rejected commands."""
+        return Table(
+            "registry-events", RegistryEvent, self._output.registry_events, self._temporary
+        )
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Number of rejected rows by input topic; the rows and reasons are in
+        `<topic>.dlq.jsonl` of the folder.
+        """
+        return self._output.dead_letters()
+
+    def run(self) -> dict[str, Any]:
+        """Identity of the run: its inputs, configuration and versions."""
+        return self._output.run()
+
+    @property
+    def exported(self) -> bool:
+        """Whether the folder was exported from a broker instead of written by a run."""
+        return self._output.exported
+
+    def close(self) -> None:
+        """Remove a temporary folder; a folder that the caller named stays."""
+        if self._temporary is not None:
+            self._temporary.remove()
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<driftline.Results {self.folder}>"
+
+
+def _pyarrow(what: str) -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtra(f'{what} needs pyarrow: pip install "driftline[parquet]"') from error
+    return pyarrow
