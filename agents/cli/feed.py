@@ -43,7 +43,7 @@ def feed(
     For recorded history, run the workers with clock = "data" under [run]. When the log has been
     sent, `driftline finish` advances time until every window is final.
     """
-    from driftline.agents.kafka.broker.topics import TopicsRefused
+    from driftline.agents.kafka.broker.topics import UnusableTopics
     from driftline.agents.kafka.tools.send_log import feed as send
     from driftline.agents.recorded.lines import LogError
     from driftline.schemas.times import format_time
@@ -60,7 +60,7 @@ def feed(
 
         try:
             counts = send(connection, log, per_second=rate, told=show)
-        except (LogError, TopicsRefused) as error:
+        except (LogError, UnusableTopics) as error:
             raise WrongInput(str(error)) from error
     if as_json:
         print_json(counts)

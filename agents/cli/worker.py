@@ -72,7 +72,7 @@ def worker(
     settings = read_config(config)
     try:
         from driftline.agents.kafka.broker.connection import BrokerError
-        from driftline.agents.kafka.broker.topics import TopicsRefused
+        from driftline.agents.kafka.broker.topics import UnusableTopics
         from driftline.agents.worker.app import UnsupportedFaust
         from driftline.agents.worker.main import run_worker
     except ImportError as error:
@@ -91,7 +91,7 @@ def worker(
             port=web_port,
             json_logs=json_logs,
         )
-    except (BrokerError, TopicsRefused, UnsupportedFaust) as error:
+    except (BrokerError, UnusableTopics, UnsupportedFaust) as error:
         raise WrongInput(str(error)) from error
 
 

@@ -106,7 +106,7 @@ def run_live(config_path: Path, log: Path, out: Path, output: Path, view: View) 
         DevBrokerError,
         ExportError,
         KafkaException,
-        topics.TopicsRefused,
+        topics.UnusableTopics,
     ) as error:
         raise LiveFailed(str(error)) from error
 

@@ -16,10 +16,12 @@ from typing import Any
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 
 
-def unpack_deliveries(result: FetchResult, topic: str, start: int, limit: int) -> list[Received]:
+def unpack_deliveries(
+    result: FetchResult, topic: str, start: int, limit: int
+) -> list[ReceivedRecords]:
     """Take all records of a fetch result, in deliveries of at most `limit` records, and move the
     fetch position past them.
 
@@ -35,7 +37,7 @@ def unpack_deliveries(result: FetchResult, topic: str, start: int, limit: int) -
 
     Returns
     -------
-    list of Received
+    list of ReceivedRecords
         Empty where the fetch holds only markers and aborted records; the fetch position moves all
         the same.
 
@@ -64,12 +66,12 @@ def unpack_deliveries(result: FetchResult, topic: str, start: int, limit: int) -
     # The generator, which is never run here, and its owner refer to each other: only the garbage
     # collector would free the bytes of the fetch.
     fetched._records_iterator = None
-    deliveries: list[Received] = []
+    deliveries: list[ReceivedRecords] = []
     for low in range(0, len(offsets), limit):
         high = low + limit
         after = offsets[high] if high < len(offsets) else fetched.next_fetch_offset
         deliveries.append(
-            Received(
+            ReceivedRecords(
                 topic=topic,
                 partition=result._topic_partition.partition,
                 offsets=offsets[low:high],

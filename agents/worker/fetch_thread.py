@@ -21,7 +21,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Transport
 from faust.types import TP
 
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.worker.delivery import unpack_deliveries
 from driftline.agents.worker.fetch_wait import FetchWait
 from driftline.agents.worker.seek_positions import LogEnd, LostPosition
@@ -111,7 +111,7 @@ class FetchThread(AIOKafkaConsumerThread):
         active_partitions: set[TP],
         timeout: float | None = None,
         max_records: int | None = None,
-    ) -> dict[TP, list[Received]]:
+    ) -> dict[TP, list[ReceivedRecords]]:
         """Fetched records of the active partitions; waits at most `timeout` seconds for the first
         of them.
         """
@@ -141,8 +141,8 @@ class FetchThread(AIOKafkaConsumerThread):
                     waiter.cancel()
         return {}
 
-    def _drain(self, fetcher: Any, active_partitions: set[TP]) -> dict[TP, list[Received]]:
-        fetched: dict[TP, list[Received]] = {}
+    def _drain(self, fetcher: Any, active_partitions: set[TP]) -> dict[TP, list[ReceivedRecords]]:
+        fetched: dict[TP, list[ReceivedRecords]] = {}
         for tp in list(fetcher._records):
             if tp not in active_partitions:
                 if not fetcher._subscriptions.is_assigned(tp):

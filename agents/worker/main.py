@@ -51,7 +51,7 @@ def run_worker(
 
     Raises
     ------
-    UnsupportedFaust, BrokerError, TopicsRefused, OSError
+    UnsupportedFaust, BrokerError, UnusableTopics, OSError
         If it cannot start; the message says what to do.
     """
     logging_setup.configure(as_json=json_logs)

@@ -14,7 +14,7 @@ import msgspec
 
 from driftline.agents.kafka.broker import failures, topics
 from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.tasks import Tasks
@@ -69,7 +69,7 @@ def run(
 
     Raises
     ------
-    BrokerError, TopicsRefused
+    BrokerError, UnusableTopics
         If the broker refuses the connection, or its topics do not fit the configuration.
     OSError
         If health cannot be served at this address.
@@ -172,7 +172,7 @@ class Worker:
 
     def _fail(self, what: str, error: BaseException) -> None:
         if isinstance(error, LostPosition):
-            failures.stop_process(failures.REFUSED, f"{what}: {error}")
+            failures.stop_process(failures.CONFIGURATION, f"{what}: {error}")
         else:
             failures.stop_process(failures.DEFECT, f"{what}: {error!r}")
 
@@ -203,7 +203,7 @@ class Worker:
             except Exception as error:
                 self._fail("the periodic check of the broker failed", error)
 
-    def _sample_keys(self, received: Received) -> None:
+    def _sample_keys(self, received: ReceivedRecords) -> None:
         if received.topic in (PREDICTIONS, GROUND_TRUTH):
             self._samples.take(received.topic, received.partition, received.keys)
 

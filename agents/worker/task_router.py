@@ -12,11 +12,11 @@ from typing import Any
 from faust.types import TP
 
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.tasks import Tasks
 from driftline.schemas.topics import REGISTRY_COMMANDS
 
-DeliveryObserver = Callable[[Received], None]
+DeliveryObserver = Callable[[ReceivedRecords], None]
 
 
 class UnevenAssignment(RuntimeError):
@@ -151,7 +151,7 @@ class TaskRouter:
         self.tasks.hold()
         await self.tasks.finish()
 
-    def _is_stale(self, received: Received) -> bool:
+    def _is_stale(self, received: ReceivedRecords) -> bool:
         partition = received.topic, received.partition
         offset = self._resume_at.get(partition)
         if offset is None:

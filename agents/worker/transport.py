@@ -1,7 +1,7 @@
 """Faust's consumer, delivering micro-batches from positions that the tasks know.
 
 Faust's own consumer makes an event of every record and keeps lists of acknowledged offsets to know
-where to resume. Here an event carries a `Received` (many records of one partition), positions come
+where to resume. Here an event carries a `ReceivedRecords` (many records of one partition), positions come
 from the tasks' changelogs, and the group's committed offsets are published for lag tools only.
 Overrides of faust-streaming 0.15.3, and their reasons:
 
@@ -45,7 +45,7 @@ from faust.events import Event
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP, AppT, ConsumerMessage
 
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.worker.fetch_thread import PAUSE_SECONDS, FetchSettings, FetchThread
 from driftline.agents.worker.seek_positions import LogEnd, TaskPositions, start_in_log
 
@@ -66,7 +66,7 @@ class DiscardedAcks:
 
 
 class MicroBatchConsumer(Consumer):
-    """Delivers `Received` to the streams of its app.
+    """Delivers `ReceivedRecords` to the streams of its app.
 
     Attributes
     ----------
@@ -223,7 +223,7 @@ class MicroBatchTransport(Transport):
 
 
 class PassThroughSchema(faust.Schema):
-    """Leaves the event's value, a `Received`, as it is."""
+    """Leaves the event's value, a `ReceivedRecords`, as it is."""
 
     def compile(self, app: AppT, **_: Any) -> Any:
         async def decode(message: Any, *, propagate: bool = False) -> Event:
@@ -232,7 +232,7 @@ class PassThroughSchema(faust.Schema):
         return decode
 
 
-def _in_turn(fetched: Mapping[TP, list[Received]]) -> list[tuple[TP, Received]]:
+def _in_turn(fetched: Mapping[TP, list[ReceivedRecords]]) -> list[tuple[TP, ReceivedRecords]]:
     """All deliveries, with the partitions taking turns."""
     rounds = max(map(len, fetched.values()), default=0)
     return [
@@ -243,7 +243,7 @@ def _in_turn(fetched: Mapping[TP, list[Received]]) -> list[tuple[TP, Received]]:
     ]
 
 
-def _message(tp: TP, received: Received, generation: int) -> ConsumerMessage:
+def _message(tp: TP, received: ReceivedRecords, generation: int) -> ConsumerMessage:
     return ConsumerMessage(
         tp.topic,
         tp.partition,

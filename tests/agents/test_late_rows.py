@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from driftline.agents.inprocess.replay import replay
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.stages.join import JoinProcessor
 from driftline.agents.late_rows import INTERVAL_MS, LateRowLog
 from driftline.agents.state.dict_state import MemoryState
@@ -99,7 +99,7 @@ def on_kafka(folder: Path) -> None:
     for topic, rows in ROWS.items():
         values = [json.dumps(row).encode() for row in rows]
         processor.take(
-            Received(
+            ReceivedRecords(
                 topic=topic,
                 partition=0,
                 offsets=list(range(len(rows))),

@@ -31,8 +31,8 @@ def positions_outside() -> None:
     """The journal, with the positions that were applied, is written after the transaction of the
     outputs, in one of its own.
     """
-    whole, reached = Transactions.run, failures.reached
-    failures.reached = lambda point: None if point == "produced" else reached(point)
+    whole, reached = Transactions.run, failures.fault_point
+    failures.fault_point = lambda point: None if point == "produced" else reached(point)
 
     def run(
         self: Transactions,
@@ -70,7 +70,7 @@ def cache_first() -> None:
             transactions._produce(
                 self._journal.topic, value, key, self.partition, [], on_delivery=told
             )
-        failures.reached("produced")
+        failures.fault_point("produced")
         transactions._producer.flush()
         next_offset = max(offsets) + 1
         self._runtime.cache.write(
@@ -80,9 +80,9 @@ def cache_first() -> None:
             msgspec.structs.replace(entry.place, next=next_offset),
         )
         if counts(prepared.outgoing):
-            failures.reached("cached")
+            failures.fault_point("cached")
         transactions._producer.commit_transaction()
-        failures.reached("committed")
+        failures.fault_point("committed")
         return next_offset
 
     Task._write = write  # type: ignore[method-assign]

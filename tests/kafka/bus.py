@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.processor import Processor, ProcessorFactory
 from driftline.agents.state.dict_state import MemoryState
 from driftline.streams.hashing import partitions_of
@@ -58,12 +58,12 @@ class Bus:
         """The next offset."""
         return self._next.get((topic, partition), 0)
 
-    def read(self, topic: str, partition: int, position: int, count: int) -> Received:
+    def read(self, topic: str, partition: int, position: int, count: int) -> ReceivedRecords:
         """At most `count` records from a position on."""
         log = self.logs.get((topic, partition), [])
         records = [record for record in log if record.offset >= position][:count]
         after = records[-1].offset + 1 if len(records) == count else self.end(topic, partition)
-        return Received(
+        return ReceivedRecords(
             topic=topic,
             partition=partition,
             offsets=[record.offset for record in records],

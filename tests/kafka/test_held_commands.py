@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.stages.downstream import DownstreamProcessor
 from driftline.agents.kafka.stages.held_commands import HeldCommands
-from driftline.agents.kafka.stages.provisional_budget import Budget, Pacing
+from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, ProvisionalTimer
 from driftline.agents.recorded.registry_log import RecordedCommands
 from driftline.agents.recorded.topic_log import Position
 from driftline.agents.state.dict_state import MemoryState
@@ -119,9 +119,9 @@ class Running:
         )
         self.state = {} if state is None else state
         self.offset = 0
-        pacing = Pacing(None, Budget())
+        timer = ProvisionalTimer(None, ProvisionalBudget())
         self.processor = DownstreamProcessor(
-            self.config, 0, self._state, clock=lambda: BEGIN + DAY, pacing=pacing
+            self.config, 0, self._state, clock=lambda: BEGIN + DAY, timer=timer
         )
 
     def _state(self, stage: str) -> MemoryState:
@@ -134,7 +134,7 @@ class Running:
             start, self.offset = self.offset, self.offset + len(values)
             nobody: list[bytes | None] = [None] * len(values)
             self.processor.take(
-                Received(
+                ReceivedRecords(
                     topic, 0, offsets, nobody, list(values), [0] * len(values), start, self.offset
                 )
             )

@@ -14,10 +14,9 @@ import pytest
 from rocksdict import WriteBatch
 
 from driftline.agents.kafka.changelog import journal, journal_compaction, version
-from driftline.agents.kafka.changelog.cache import Place
+from driftline.agents.kafka.changelog.cache import Checkpoint
 from driftline.agents.kafka.changelog.journal import Assembly, Commit, JournalError, records_of
-from driftline.agents.kafka.changelog.ledger import Entry as LedgerEntry
-from driftline.agents.kafka.changelog.ledger import Ledger
+from driftline.agents.kafka.changelog.ledger import Ledger, PendingCommit
 from driftline.agents.kafka.changelog.version import (
     STATE_VERSION,
     StateVersionError,
@@ -42,7 +41,7 @@ from driftline.streams.join.state_keys import NO_ID
 Tables = dict[str, dict[bytes, bytes]]
 STAGES = ("measure", "decide")
 KEYS = [b"%03d" % number for number in range(150)]
-EMPTY = Place("cluster", "topic", STATE_VERSION, 0, -1, {}, 0, 0, 0)
+EMPTY = Checkpoint("cluster", "topic", STATE_VERSION, 0, -1, {}, 0, 0, 0)
 
 
 class Log:
@@ -161,7 +160,7 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
         """As after a start: the copy, and what the journal has beyond it."""
         rocks = RocksState(tmp_path / "state", memory_bytes=memory_bytes)
         held = rocks.mark("place")
-        copy = EMPTY if held is None else msgspec.msgpack.decode(held, type=Place)
+        copy = EMPTY if held is None else msgspec.msgpack.decode(held, type=Checkpoint)
         states = {stage: rocks.task_state(number, 0) for number, stage in enumerate(STAGES)}
         assert copy.next >= log.low or copy is EMPTY
         assert all(
@@ -181,7 +180,7 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
         return rocks, states, Ledger(states, place, log.low)
 
     rocks, states, ledger = opened()
-    flying: tuple[LedgerEntry, Tables] | None = None
+    flying: tuple[PendingCommit, Tables] | None = None
 
     def land(batches: int | None = None) -> None:
         """The transaction that is under way is committed; the copy learns of it, or gets only so
@@ -195,7 +194,7 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
         records = records_of(entry.closing, entry.changes)
         following = log.append(records)
         assert whole.append(records) == following
-        place = msgspec.structs.replace(entry.place, next=following)
+        place = msgspec.structs.replace(entry.checkpoint, next=following)
         committed = tables
         if written_until(batches, rocks, entry.cuts, {"place": msgspec.msgpack.encode(place)}):
             ledger.settle(entry, following)

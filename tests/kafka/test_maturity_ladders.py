@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from driftline.agents.kafka.changelog.version import StateVersionError
-from driftline.agents.kafka.stages.maturity_ladders import Ladders
+from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import parse_config
 
 KEY = b"ladders"
 
 
-def ladders(state: MemoryState, toml: str = "") -> Ladders:
-    return Ladders(parse_config(toml), state, KEY)
+def ladders(state: MemoryState, toml: str = "") -> MaturityLadders:
+    return MaturityLadders(parse_config(toml), state, KEY)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from driftline.agents.kafka.stages.provisional_budget import Budget, Pacing
+from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, ProvisionalTimer
 
 
 @dataclass
@@ -29,19 +29,19 @@ def shown(
     another load; and the share spent.
     """
     clocks, times, spent = Clocks(), 0, 0.0
-    budget = Budget(clock=lambda: clocks.now, busy=lambda: clocks.used)
-    pacings = [
-        Pacing(interval_ms, budget, clock=lambda: clocks.now, spent=lambda: clocks.used)
+    budget = ProvisionalBudget(clock=lambda: clocks.now, busy=lambda: clocks.used)
+    timers = [
+        ProvisionalTimer(interval_ms, budget, clock=lambda: clocks.now, spent=lambda: clocks.used)
         for _ in range(tasks)
     ]
     while clocks.now < seconds:
         clocks.now += 0.01
         clocks.used += 0.01 * load
-        for pacing in pacings:
-            if pacing.due():
-                begun = pacing.begin()
+        for timer in timers:
+            if timer.due():
+                begun = timer.begin()
                 clocks.used += cost
-                pacing.end(begun)
+                timer.end(begun)
                 times, spent = times + 1, spent + cost
     return times, spent / clocks.now
 

@@ -218,7 +218,7 @@ def test_a_copy_that_is_ahead_of_the_journal_is_not_used(
     expected = toy.send(names, toy.rows(7, 500))
     work(names, tmp_path / "state")
     runtime = Runtime(toy.connection(names), tmp_path / "state")
-    place = runtime.cache.place("join", 0)
+    place = runtime.cache.checkpoint("join", 0)
     assert place is not None
     state = runtime.cache.states("join", 0)["join"]
     state.overlay.put(b"a", b"1000000")
@@ -383,7 +383,7 @@ def test_whoever_waits_for_room_in_a_task_that_is_dropped_goes_on(
         runtime = Runtime(toy.connection(names), tmp_path / "state", max_records=1)
         task = Task(runtime, "join", 0, toy.Sums)
         await asyncio.get_running_loop().run_in_executor(None, task.open)
-        task.take(toy.Received(toy.INPUT, 0, [0], [None], [b"a 1"], [0], 0, 1))
+        task.take(toy.ReceivedRecords(toy.INPUT, 0, [0], [None], [b"a 1"], [0], 0, 1))
         waiting = asyncio.ensure_future(task.room())
         await asyncio.sleep(0.05)
         assert not waiting.done(), "nothing commits here, so there is no room"
@@ -406,21 +406,23 @@ def test_a_delivery_that_leaves_a_hole_ends_the_process(
         await tasks.assign({0})
         task = tasks.get(0)
         assert task is not None
-        task.take(toy.Received(toy.INPUT, 0, [5, 7], [None] * 2, [b"a 1"] * 2, [0, 0], 5, 9))
+        task.take(toy.ReceivedRecords(toy.INPUT, 0, [5, 7], [None] * 2, [b"a 1"] * 2, [0, 0], 5, 9))
         assert task.positions == {toy.INPUT: 9}, (
             "the first delivery of a topic may begin anywhere; markers move the position on"
         )
         task.take(
-            toy.Received(toy.INPUT, 0, [7, 8, 9, 12], [None] * 4, [b"a 10"] * 4, [0] * 4, 7, 13)
+            toy.ReceivedRecords(
+                toy.INPUT, 0, [7, 8, 9, 12], [None] * 4, [b"a 10"] * 4, [0] * 4, 7, 13
+            )
         )
-        task.take(toy.Received(toy.INPUT, 0, [12], [None], [b"a 100"], [0], 12, 13))
+        task.take(toy.ReceivedRecords(toy.INPUT, 0, [12], [None], [b"a 100"], [0], 12, 13))
         await task.commit()
         assert task.processor.state.get(b"a") == b"22", "of 7, 8, 9 and 12 the last two are new"  # type: ignore[attr-defined]
         with pytest.raises(
             Stopped,
             match=r"amounts\[0\] was delivered from 14 on, but 13 is next; records are missing",
         ):
-            task.take(toy.Received(toy.INPUT, 0, [14], [None], [b"a 1"], [0], 14, 15))
+            task.take(toy.ReceivedRecords(toy.INPUT, 0, [14], [None], [b"a 1"], [0], 14, 15))
         await tasks.close()
         runtime.close()
 
@@ -456,7 +458,7 @@ def test_a_changelog_that_somebody_shortened_is_refused(
     connection = toy.connection(names)
     runtime = Runtime(connection, tmp_path / "state")
     journal = runtime.journal("join", 0, lambda: False)
-    place = runtime.cache.place("join", 0)
+    place = runtime.cache.checkpoint("join", 0)
     assert place is not None
     middle = next(
         offset

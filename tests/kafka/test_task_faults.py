@@ -133,7 +133,7 @@ def test_a_state_of_a_newer_version_is_refused_before_anything_is_written(
     with pytest.raises(SystemExit):
         Task(shared, "join", 0, toy.Sums).open()
     shared.close()
-    assert said[0].startswith(f"{failures.REFUSED}: {names.app}-join-0: ")
+    assert said[0].startswith(f"{failures.CONFIGURATION}: {names.app}-join-0: ")
     assert (
         f"the state has version {STATE_VERSION + 1}, this program reads version {STATE_VERSION}"
         in said[0]
@@ -161,7 +161,7 @@ def test_a_state_that_other_settings_shaped_is_refused_with_both(
     with pytest.raises(SystemExit):
         Task(shared, "join", 0, toy.Sums).open()
     shared.close()
-    assert said[0].startswith(f"{failures.REFUSED}: ")
+    assert said[0].startswith(f"{failures.CONFIGURATION}: ")
     assert (
         "the state was kept with panes of 1h, lanes traffic and decisions and arrivals, segments none, maturity 1h"
         in said[0]

@@ -58,8 +58,8 @@ def test_assignments_may_be_repeated_changed_and_cancelled(names: Names, tmp_pat
 def test_while_partitions_are_dealt_out_nothing_is_committed(names: Names, tmp_path: Path) -> None:
     toy.make_topics(names)
 
-    def one(partition: int, offset: int) -> toy.Received:
-        return toy.Received(
+    def one(partition: int, offset: int) -> toy.ReceivedRecords:
+        return toy.ReceivedRecords(
             toy.INPUT, partition, [offset], [None], [b"a 1"], [0], offset, offset + 1
         )
 
@@ -107,7 +107,7 @@ def test_an_opening_that_is_given_up_does_not_fence_the_next_owner(
             await asyncio.get_running_loop().run_in_executor(None, late.open)
         owner = owners.get(0)
         assert owner is not None
-        owner.take(toy.Received(toy.INPUT, 0, [0], [None], [b"a 1"], [0], 0, 1))
+        owner.take(toy.ReceivedRecords(toy.INPUT, 0, [0], [None], [b"a 1"], [0], 0, 1))
         await owner.commit()
         assert owner.commits == 1
         await owners.close()
@@ -145,7 +145,7 @@ def test_a_task_that_was_given_up_as_it_opened_is_opened_anew_when_it_is_wanted_
         task = tasks.get(0)
         assert task is not None
         assert (task is opens[1], task.abandoned) == (True, False)
-        task.take(toy.Received(toy.INPUT, 0, [0], [None], [b"a 1"], [0], 0, 1))
+        task.take(toy.ReceivedRecords(toy.INPUT, 0, [0], [None], [b"a 1"], [0], 0, 1))
         await task.commit()
         assert task.committed == {toy.INPUT: 1}
         await tasks.close()

@@ -9,7 +9,7 @@ import pytest
 from driftline.agents.kafka.stages.ticking import (
     BEHIND_MS,
     IDLE_MS,
-    DataClock,
+    IdlePartitionRequests,
     Ticking,
     next_tick,
     tick_event,
@@ -160,7 +160,7 @@ def test_a_request_is_kept_in_the_state_until_it_is_answered() -> None:
 
 
 def requests(
-    clock: DataClock, now: float, *both: tuple[int, int] | None, config: Config = DATA
+    clock: IdlePartitionRequests, now: float, *both: tuple[int, int] | None, config: Config = DATA
 ) -> dict[int, float]:
     """What is asked, in minutes by partition, where partitions have these watermarks, None for one
     that has said nothing.
@@ -179,7 +179,7 @@ def requests(
 def test_the_data_clock_asks_a_partition_that_stood_still_for_a_minute_to_come_as_far_as_another() -> (
     None
 ):
-    clock = DataClock(DATA)
+    clock = IdlePartitionRequests(DATA)
     assert requests(clock, 0, (50, 50), (15, 15)) == {}
     assert requests(clock, 0.9, (60, 60), (15, 15)) == {}
     # The first goes on and is at 75 now: predictions enter 70 at 71, truths 60 at 70.
@@ -196,7 +196,7 @@ def test_the_data_clock_asks_a_partition_that_stood_still_for_a_minute_to_come_a
 def test_the_data_clock_asks_for_one_topic_that_stands_still_no_more_than_the_other_has_reached() -> (
     None
 ):
-    clock = DataClock(DATA)
+    clock = IdlePartitionRequests(DATA)
     requests(clock, 0, (50, 50), (50, 15))
     # In the second partition predictions go on to 58 and truths stand still: they enter 40 at 50.
     assert requests(clock, 1, (90, 90), (58, 15)) == {1: 50}
@@ -205,9 +205,9 @@ def test_the_data_clock_asks_for_one_topic_that_stands_still_no_more_than_the_ot
 def test_a_partition_that_has_never_said_anything_is_asked_too_and_nothing_where_all_stand_together() -> (
     None
 ):
-    clock = DataClock(DATA)
+    clock = IdlePartitionRequests(DATA)
     assert requests(clock, 0, (50, 50), None) == {}
     assert requests(clock, 1, (55, 55), None) == {1: 51}
-    together = DataClock(DATA)
+    together = IdlePartitionRequests(DATA)
     requests(together, 0, (55, 55), (55, 55))
     assert requests(together, 60, (55, 55), (55, 55)) == {}

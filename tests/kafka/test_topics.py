@@ -45,7 +45,7 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(driftline, list(words))
 
 
-def wait_until(names: Names, topic: str, seen: Callable[[topics.Found], bool]) -> None:
+def wait_until(names: Names, topic: str, seen: Callable[[topics.ExistingTopic], bool]) -> None:
     """A broker answers before all of it knows: wait until it says so of a topic."""
     ends = time.monotonic() + 30.0
     while not ((found := topics.describe(names.connection(), [topic]).get(topic)) and seen(found)):
@@ -148,7 +148,7 @@ def test_one_topic_with_another_number_has_to_be_made_anew_and_is_named(names: N
     assert str(found).startswith(
         f"topic {names.prefix}ground-truth: has 1 partition, but kafka.input_partitions = 2; delete it, make it again"
     )
-    with pytest.raises(topics.TopicsRefused, match="ground-truth: has 1 partition, but"):
+    with pytest.raises(topics.UnusableTopics, match="ground-truth: has 1 partition, but"):
         topics.require(connection)
 
 

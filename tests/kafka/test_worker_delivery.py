@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.worker.delivery import unpack_deliveries
 from tests.kafka.brokers import Names
 
@@ -114,13 +114,13 @@ def _read(
     until: int,
     limit: int,
     fetches: list[weakref.ref[Any]] | None = None,
-) -> list[Received]:
+) -> list[ReceivedRecords]:
     """Deliveries from `from_offset` until the fetch position reaches `until`.
 
     A weak reference to the data of each fetch is added to `fetches`.
     """
 
-    async def read() -> list[Received]:
+    async def read() -> list[ReceivedRecords]:
         consumer = AIOKafkaConsumer(
             **names.connection().aiokafka(),
             isolation_level="read_committed",
@@ -131,7 +131,7 @@ def _read(
             tp = TopicPartition(topic, 0)
             consumer.assign([tp])
             consumer.seek(tp, from_offset)
-            deliveries: list[Received] = []
+            deliveries: list[ReceivedRecords] = []
             start = from_offset
             async with asyncio.timeout(20):
                 while await consumer.position(tp) < until:

@@ -9,7 +9,7 @@ import msgspec
 from faust.types import TP
 
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.stages.join import JoinProcessor
 from driftline.agents.state.dict_state import MemoryState
 from driftline.agents.worker.task_router import TaskRouter
@@ -26,7 +26,7 @@ def take(processor: JoinProcessor, topic: str, minute: int) -> None:
     )
     value = f'{{"prediction_id":"a","timestamp":{minute * MINUTE},{names}}}'.encode()
     processor.take(
-        Received(
+        ReceivedRecords(
             topic=topic,
             partition=0,
             offsets=[0],
@@ -134,7 +134,7 @@ def test_truths_of_a_fed_history_beyond_park_wait_for_predictions_or_a_request()
     )
     request = b'{"timestamp":"1970-01-01T00:00:00Z"}'
     join.take(
-        Received(
+        ReceivedRecords(
             topic=TICKS,
             partition=0,
             offsets=[0],

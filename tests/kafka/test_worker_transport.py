@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka.admin import NewTopic
 
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.tasks import Tasks
 from driftline.agents.worker.app import App
 from driftline.agents.worker.fetch_thread import DELIVERY_RECORDS, UNSOUGHT_WAIT_MS
@@ -53,7 +53,7 @@ class RecordingTask:
         self.sizes: list[int] = []
         self.processor = CaughtUpProbe()
 
-    def take(self, received: Received) -> int:
+    def take(self, received: ReceivedRecords) -> int:
         position = self.positions.get("rows", received.start)
         assert received.start <= position, (
             f"records {position} to {received.start - 1} were skipped"

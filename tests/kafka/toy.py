@@ -24,7 +24,7 @@ from confluent_kafka.admin import NewTopic
 
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.outgoing import Outgoing
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.task import Task
 from driftline.agents.kafka.task.tasks import Tasks
@@ -56,7 +56,7 @@ class Sums:
     def note_caught_up(self, caught_up: bool, /, *, now_ms: int) -> None:
         """Sums depend on no time."""
 
-    def take(self, received: Received, /) -> int:
+    def take(self, received: ReceivedRecords, /) -> int:
         for value in received.values:
             name, amount = (value or b"").split(b" ")
             self.taken.append((name, int(amount)))
@@ -202,7 +202,7 @@ class Driver:
             for message in messages:
                 assert message.error() is None, message.error()
             offsets = [message.offset() or 0 for message in messages]
-            received = Received(
+            received = ReceivedRecords(
                 INPUT,
                 task.partition,
                 offsets,

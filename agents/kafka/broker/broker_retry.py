@@ -22,7 +22,7 @@ _QUIET_S: Final = 2.0
 _TELL_S: Final = 10.0
 
 
-class Patience:
+class BrokerRetry:
     """One wait.
 
     Parameters
@@ -31,17 +31,17 @@ class Patience:
         The broker.
     name, doing
         Who waits, and for what; for messages such as "driftline-join-3: cannot commit yet".
-    unwanted
+    is_abandoned
         True ends the wait.
     """
 
     def __init__(
-        self, connection: Connection, name: str, doing: str, unwanted: Callable[[], bool]
+        self, connection: Connection, name: str, doing: str, is_abandoned: Callable[[], bool]
     ) -> None:
         self._connection = connection
         self._name = name
         self._doing = doing
-        self._unwanted = unwanted
+        self._unwanted = is_abandoned
         self._began = time.monotonic()
         self._tell_at = self._began + _QUIET_S
 

@@ -27,7 +27,7 @@ Point = Literal["restoring", "produced", "committed", "cached", "revoking", "clo
 STORAGE: Final = 74
 DEFECT: Final = 70
 FENCED: Final = 75
-REFUSED: Final = 78
+CONFIGURATION: Final = 78
 
 FAULT_VARIABLE: Final = "DRIFTLINE_FAULT"
 _SIGNALS: Final = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
@@ -62,13 +62,13 @@ class _Fault:
         ):
             shown = f"{'|'.join(_SIGNALS)}:{'|'.join(POINTS)}:TIMES"
             stop_process(
-                REFUSED,
+                CONFIGURATION,
                 f"{FAULT_VARIABLE} is {asked!r}, needed is {shown}; unset it, it is for tests",
             )
         self._action, self._point, self._left = action, point, int(times or 0)
         self._lock = threading.Lock()
 
-    def reached(self, point: Point) -> None:
+    def reach(self, point: Point) -> None:
         if point != self._point:
             return
         with self._lock:
@@ -81,9 +81,9 @@ class _Fault:
 _fault = _Fault(os.environ.get(FAULT_VARIABLE, ""))
 
 
-def reached(point: Point) -> None:
+def fault_point(point: Point) -> None:
     """Say that the process is at a point where a fault may be asked for."""
-    _fault.reached(point)
+    _fault.reach(point)
 
 
 class MustStop(Exception):

@@ -30,7 +30,7 @@ CHANGELOG_SEGMENT_BYTES = 64 << 20
 _SHOWN = ("cleanup.policy", "retention.ms", "min.insync.replicas", "max.message.bytes")
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
+class WantedTopic(Struct, frozen=True, kw_only=True):
     """A topic that the program needs.
 
     Attributes
@@ -51,7 +51,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     config: dict[str, str]
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class ExistingTopic(Struct, frozen=True, kw_only=True):
     """A topic as it is on the broker.
 
     Attributes
@@ -73,7 +73,7 @@ class Found(Struct, frozen=True, kw_only=True):
     config: dict[str, str]
 
 
-class Mismatch(Struct, frozen=True, kw_only=True):
+class TopicMismatch(Struct, frozen=True, kw_only=True):
     """Why a topic cannot be used, and what to do about it."""
 
     topic: str
@@ -84,7 +84,7 @@ class Mismatch(Struct, frozen=True, kw_only=True):
         return f"topic {self.topic}: {self.message}; {self.remedy}"
 
 
-class TopicsRefused(Exception):
+class UnusableTopics(Exception):
     """Topics are missing or not as they have to be; the message has a line for each."""
 
 
@@ -99,12 +99,12 @@ def changelog(settings: Kafka, kind: str) -> str:
     return f"{settings.app}-{kind}-changelog"
 
 
-def plan(settings: Kafka) -> list[Wanted]:
+def plan(settings: Kafka) -> list[WantedTopic]:
     """All topics that are needed, inputs first."""
 
     def wanted(
         name: str, joined: bool, cleanup: str, retention_ms: int | None, **more: str
-    ) -> Wanted:
+    ) -> WantedTopic:
         config = {
             "cleanup.policy": cleanup,
             "retention.ms": str(-1 if retention_ms is None else retention_ms),
@@ -117,14 +117,14 @@ def plan(settings: Kafka) -> list[Wanted]:
         if settings.min_insync_replicas is not None:
             config["min.insync.replicas"] = str(settings.min_insync_replicas)
         setting = "input_partitions" if joined else "partitions"
-        return Wanted(
+        return WantedTopic(
             name=name,
             partitions=getattr(settings, setting),
             setting=f"kafka.{setting}",
             config=config,
         )
 
-    topics: list[Wanted] = []
+    topics: list[WantedTopic] = []
     for topic in TOPICS.values():
         joined = topic.name in JOINED
         topics.append(wanted(topic.name, joined, topic.cleanup, topic.retention_ms))
@@ -181,7 +181,9 @@ def create(connection: Connection) -> list[str]:
     return made
 
 
-def describe(connection: Connection, names: Iterable[str] | None = None) -> dict[str, Found]:
+def describe(
+    connection: Connection, names: Iterable[str] | None = None
+) -> dict[str, ExistingTopic]:
     """The program's topics that are on the broker, by name without prefix.
 
     Parameters
@@ -209,7 +211,7 @@ def describe(connection: Connection, names: Iterable[str] | None = None) -> dict
     for name in present:
         description = topics[name].result()
         bare = connection.bare(name)
-        found[bare] = Found(
+        found[bare] = ExistingTopic(
             name=bare,
             topic_id=str(description.topic_id)
             .replace("/", "_")
@@ -238,12 +240,12 @@ def cluster_id(connection: Connection) -> str:
     return str(identity)
 
 
-def check(connection: Connection) -> list[Mismatch]:
+def check(connection: Connection) -> list[TopicMismatch]:
     """What stands against using the broker's topics."""
     found, wanted = describe(connection), plan(connection.settings)
     full = connection.name
     mismatches = [
-        Mismatch(
+        TopicMismatch(
             topic=full(topic.name),
             message="is not on the broker",
             remedy="make it with driftline topics create",
@@ -259,23 +261,23 @@ def check(connection: Connection) -> list[Mismatch]:
     return mismatches
 
 
-def require(connection: Connection) -> dict[str, Found]:
+def require(connection: Connection) -> dict[str, ExistingTopic]:
     """The topics, all as they have to be.
 
     Raises
     ------
-    TopicsRefused
+    UnusableTopics
         If one is missing or cannot be used.
     """
     mismatches = check(connection)
     if mismatches:
-        raise TopicsRefused("\n".join(map(str, mismatches)))
+        raise UnusableTopics("\n".join(map(str, mismatches)))
     return describe(connection)
 
 
 def _counts(
-    wanted: Sequence[Wanted], found: dict[str, Found], full: Callable[[str], str]
-) -> Iterator[Mismatch]:
+    wanted: Sequence[WantedTopic], found: dict[str, ExistingTopic], full: Callable[[str], str]
+) -> Iterator[TopicMismatch]:
     """Numbers of partitions of topics that need the same one."""
     present = [topic for topic in wanted if topic.name in found]
     counts = {found[topic.name].partitions for topic in present}
@@ -289,14 +291,14 @@ def _counts(
             remedy = f"delete it, make it again with driftline topics create, and send its records anew; or set {topic.setting} to what all have"
         else:
             remedy = "it holds the state of a program with other topics; take another name for this one (kafka.app)"
-        yield Mismatch(
+        yield TopicMismatch(
             topic=full(topic.name),
             message=f"has {count} partition{'' if count == 1 else 's'}, but {setting}",
             remedy=remedy,
         )
 
 
-def _settings(wanted: Wanted, found: Found, name: str) -> Iterator[Mismatch]:
+def _settings(wanted: WantedTopic, found: ExistingTopic, name: str) -> Iterator[TopicMismatch]:
     """Settings with which records would get lost or could not be written."""
     cleanup = wanted.config["cleanup.policy"]
     if "compact" in found.config["cleanup.policy"] and "compact" not in cleanup:
@@ -326,8 +328,8 @@ def _settings(wanted: Wanted, found: Found, name: str) -> Iterator[Mismatch]:
         yield _setting(name, found, "min.insync.replicas", str(found.replicas), reason)
 
 
-def _setting(topic: str, found: Found, key: str, value: str, reason: str) -> Mismatch:
-    return Mismatch(
+def _setting(topic: str, found: ExistingTopic, key: str, value: str, reason: str) -> TopicMismatch:
+    return TopicMismatch(
         topic=topic,
         message=f"has {key}={found.config[key]}, and {reason}",
         remedy=f"change it: kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {key}={value}",

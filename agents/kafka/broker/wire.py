@@ -64,7 +64,7 @@ def partition_of(model_name: str, partitions: int) -> int:
     return int(partitions_of([model_name.encode()], partitions)[0])
 
 
-class Writer:
+class WireEncoder:
     """Makes records of what the stages say.
 
     Parameters

@@ -1,6 +1,6 @@
 """The local copy of what is committed: it saves a restart from reading whole journals.
 
-One RocksDB database holds the tasks of a worker. Beside the state of each task lies its `Place`:
+One RocksDB database holds the tasks of a worker. Beside the state of each task lies its `Checkpoint`:
 which journal it is a copy of, and up to which offset, written in the same batch. A copy that does
 not fit its journal is erased and restored from there: it is never needed. So what is damaged, full
 or lost here costs time and nothing else.
@@ -35,7 +35,7 @@ _LARGE_AT_ONCE: Final = 2
 _FULL: Final = ("no space", "quota", "file too large")
 
 
-class Place(Struct, array_like=True, frozen=True):
+class Checkpoint(Struct, array_like=True, frozen=True):
     """What a copy stands for.
 
     Attributes
@@ -73,7 +73,7 @@ class Place(Struct, array_like=True, frozen=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Place).decode
+_decode = msgspec.msgpack.Decoder(Checkpoint).decode
 
 
 class Cache:
@@ -123,27 +123,31 @@ class Cache:
         """The state of each stage of a task, by name."""
         return {stage: self.store.task_state(PLACES[stage], partition) for stage in STAGES[kind]}
 
-    def place(self, kind: str, partition: int) -> Place | None:
+    def checkpoint(self, kind: str, partition: int) -> Checkpoint | None:
         """What the copy of a task stands for;
 
         None without a copy, or with one that a former version wrote.
         """
         held = self.store.mark(_mark(kind, partition))
         try:
-            place = None if held is None else _decode(held)
+            checkpoint = None if held is None else _decode(held)
         except msgspec.DecodeError:
             return None
-        return place if place is not None and place.state_version == STATE_VERSION else None
+        return (
+            checkpoint
+            if checkpoint is not None and checkpoint.state_version == STATE_VERSION
+            else None
+        )
 
-    def write(self, kind: str, partition: int, cuts: Sequence[Cut], place: Place) -> None:
-        """Bring a copy to a later place; any thread may do it.
+    def write(self, kind: str, partition: int, cuts: Sequence[Cut], checkpoint: Checkpoint) -> None:
+        """Bring a copy to a later checkpoint; any thread may do it.
 
         Raises
         ------
         StateError
             If the disk is full or damaged.
         """
-        self.store.write(cuts, {_mark(kind, partition): _encode(place)})
+        self.store.write(cuts, {_mark(kind, partition): _encode(checkpoint)})
 
     def release(self, kind: str, partition: int) -> None:
         """Forget a task in memory; its copy stays."""
@@ -160,7 +164,7 @@ class Cache:
         """Close the database."""
         self.store.close()
 
-    def told_of(self, error: Exception) -> str:
+    def failure_message(self, error: Exception) -> str:
         """What to say when the database fails while it is used; what is damaged is left for the
         next start to erase.
         """

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from driftline.agents.kafka.changelog.cache import Place
+from driftline.agents.kafka.changelog.cache import Checkpoint
 from driftline.agents.kafka.changelog.journal import FORMAT, Closing
 from driftline.agents.kafka.changelog.journal_compaction import LEAST_SLICE_BYTES, Sweep, is_due
 from driftline.agents.kafka.changelog.version import STATE_VERSION
 from driftline.agents.state.task_state import Cut, TaskState
 
 
-class Entry(Struct):
+class PendingCommit(Struct):
     """What one commit writes.
 
     Attributes
@@ -27,14 +27,14 @@ class Entry(Struct):
         The same for the local copy.
     closing
         The commit's last journal record.
-    place
+    checkpoint
         What the local copy will stand for; `next` is not known yet.
     """
 
     changes: dict[str, bytes]
     cuts: list[Cut]
     closing: Closing
-    place: Place
+    checkpoint: Checkpoint
 
     @property
     def size(self) -> int:
@@ -49,7 +49,7 @@ class Ledger:
     ----------
     states
         The state of each stage by name.
-    place
+    checkpoint
         Where a restore ended.
     journal_from
         First offset of the journal.
@@ -58,12 +58,16 @@ class Ledger:
     """
 
     def __init__(
-        self, states: Mapping[str, TaskState], place: Place, journal_from: int, shape: str = ""
+        self,
+        states: Mapping[str, TaskState],
+        checkpoint: Checkpoint,
+        journal_from: int,
+        shape: str = "",
     ) -> None:
         self._states = states
-        self._place = msgspec.structs.replace(place, shape=shape)
+        self._checkpoint = msgspec.structs.replace(checkpoint, shape=shape)
         # A beginning that somebody else deleted is made good by writing everything anew.
-        self._must_sweep = place.restorable_from < journal_from
+        self._must_sweep = checkpoint.restorable_from < journal_from
         self._sweep: Sweep | None = None
         self._repeated_bytes = 0
         self._slice_bytes = LEAST_SLICE_BYTES
@@ -73,13 +77,13 @@ class Ledger:
         """True if the state has changes that no entry has."""
         return any(state.overlay.changed for state in self._states.values())
 
-    def entry(self, positions: Mapping[str, int]) -> Entry:
+    def entry(self, positions: Mapping[str, int]) -> PendingCommit:
         """Cut off what changed since the last entry."""
-        place = self._place
+        checkpoint = self._checkpoint
         restorable_from, log_bytes, live_bytes = (
-            place.restorable_from,
-            place.log_bytes,
-            place.live_bytes,
+            checkpoint.restorable_from,
+            checkpoint.log_bytes,
+            checkpoint.live_bytes,
         )
         if (swept := self._swept()) is not None:
             restorable_from, log_bytes, live_bytes = (
@@ -97,9 +101,9 @@ class Ledger:
         # As much again as changed by itself; with what was repeated counted in, each commit of a
         # sweep would be larger than the one before.
         self._slice_bytes = max(LEAST_SLICE_BYTES, own_bytes - self._repeated_bytes)
-        self._place = msgspec.structs.replace(
-            place,
-            number=place.number + 1,
+        self._checkpoint = msgspec.structs.replace(
+            checkpoint,
+            number=checkpoint.number + 1,
             positions=dict(positions),
             restorable_from=restorable_from,
             log_bytes=log_bytes + own_bytes,
@@ -109,22 +113,22 @@ class Ledger:
         closing = Closing(
             format=FORMAT,
             state_version=STATE_VERSION,
-            number=self._place.number,
+            number=self._checkpoint.number,
             pieces=0,
-            positions=self._place.positions,
+            positions=self._checkpoint.positions,
             restorable_from=restorable_from,
-            log_bytes=self._place.log_bytes,
+            log_bytes=self._checkpoint.log_bytes,
             live_bytes=live_bytes,
             changes=b"",
-            shape=self._place.shape,
+            shape=self._checkpoint.shape,
         )
-        return Entry(changes, list(cuts.values()), closing, self._place)
+        return PendingCommit(changes, list(cuts.values()), closing, self._checkpoint)
 
-    def settle(self, entry: Entry, next_offset: int) -> None:
+    def settle(self, entry: PendingCommit, next_offset: int) -> None:
         """Take note that an entry is committed, and of the offset after it."""
         for cut in entry.cuts:
             cut.task.settle(cut)
-        self._place = msgspec.structs.replace(self._place, next=next_offset)
+        self._checkpoint = msgspec.structs.replace(self._checkpoint, next=next_offset)
 
     @property
     def memory_bytes(self) -> int:
@@ -135,13 +139,18 @@ class Ledger:
 
     def _swept(self) -> Sweep | None:
         """Go on with the cleaning of the journal; gives the sweep when this entry ends it."""
-        place = self._place
+        checkpoint = self._checkpoint
         self._repeated_bytes = 0
         if self._sweep is None:
             freezing = any(state.overlay.freezing for state in self._states.values())
-            if freezing or not (self._must_sweep or is_due(place.log_bytes, place.live_bytes)):
+            if freezing or not (
+                self._must_sweep or is_due(checkpoint.log_bytes, checkpoint.live_bytes)
+            ):
                 return None
-            self._sweep, self._must_sweep = Sweep(self._states, place.next, place.log_bytes), False
+            self._sweep, self._must_sweep = (
+                Sweep(self._states, checkpoint.next, checkpoint.log_bytes),
+                False,
+            )
         sweep = self._sweep
         self._repeated_bytes = sweep.repeat(self._slice_bytes)
         if not sweep.done:

@@ -15,10 +15,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from msgspec import Struct
 
 from driftline.agents.kafka.broker import failures
-from driftline.agents.kafka.broker.broker_retry import Patience
+from driftline.agents.kafka.broker.broker_retry import BrokerRetry
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.failures import Abandoned, MustStop
-from driftline.agents.kafka.changelog.cache import Cache, Place
+from driftline.agents.kafka.changelog.cache import Cache, Checkpoint
 from driftline.agents.kafka.changelog.journal import Assembly, Commit, JournalError
 from driftline.agents.kafka.changelog.version import STATE_VERSION, check_version, lifted
 from driftline.agents.state.task_state import TaskState
@@ -64,12 +64,12 @@ class Journal(Struct, frozen=True):
         return f"{self.topic}[{self.partition}]"
 
 
-class Restored(Struct, frozen=True):
+class RestoreResult(Struct, frozen=True):
     """How a restore went.
 
     Attributes
     ----------
-    place
+    checkpoint
         The state stands for this.
     low
         First offset of the journal.
@@ -81,7 +81,7 @@ class Restored(Struct, frozen=True):
         How long it took.
     """
 
-    place: Place
+    checkpoint: Checkpoint
     low: int
     copied: bool
     commits: int
@@ -102,7 +102,7 @@ class Restore:
         Kind of the task.
     journal
         Its changelog. Its task is this process's: nobody else writes there.
-    unwanted
+    is_abandoned
         Asked now and then; True ends the restore.
     """
 
@@ -112,17 +112,17 @@ class Restore:
         cache: Cache,
         kind: str,
         journal: Journal,
-        unwanted: Callable[[], bool],
+        is_abandoned: Callable[[], bool],
     ) -> None:
         self._connection = connection
         self._cache = cache
         self._kind = kind
         self._journal = journal
-        self._unwanted = unwanted
+        self._unwanted = is_abandoned
         self._commits = 0
         self._bytes = 0
 
-    def run(self) -> Restored:
+    def run(self) -> RestoreResult:
         """Restore the state.
 
         Raises
@@ -147,18 +147,18 @@ class Restore:
         )
         try:
             low, high = self._span(consumer)
-            place = self._copied(low, high)
-            copied = place is not None
-            if place is not None:
+            checkpoint = self._copied(low, high)
+            copied = checkpoint is not None
+            if checkpoint is not None:
                 try:
-                    place = self._read(consumer, place, high)
+                    checkpoint = self._read(consumer, checkpoint, high)
                 except JournalError as error:
                     # What the copy stands for and what the journal holds are two histories, as
                     # after a broker has lost its disk.
                     self._erase(str(error))
-                    copied, place = False, None
-            if place is None:
-                empty = Place(
+                    copied, checkpoint = False, None
+            if checkpoint is None:
+                empty = Checkpoint(
                     self._journal.cluster_id,
                     self._journal.topic_id,
                     STATE_VERSION,
@@ -170,17 +170,17 @@ class Restore:
                     0,
                     whole=False,
                 )
-                place = self._read(consumer, empty, high)
-            self._check_whole(place, low)
+                checkpoint = self._read(consumer, empty, high)
+            self._check_whole(checkpoint, low)
         except JournalError as error:
             raise MustStop(
-                failures.REFUSED,
+                failures.CONFIGURATION,
                 f"{error}; the state cannot be restored: to start anew from the input topics use another kafka.app",
             ) from error
         finally:
             consumer.close()
-        return Restored(
-            msgspec.structs.replace(place, whole=True),
+        return RestoreResult(
+            msgspec.structs.replace(checkpoint, whole=True),
             low,
             copied,
             self._commits,
@@ -190,46 +190,51 @@ class Restore:
 
     def _span(self, consumer: Consumer) -> tuple[int, int]:
         """First offset of the journal, and the one after its last."""
-        patience = Patience(self._connection, self._journal.name, "be restored", self._unwanted)
+        retry = BrokerRetry(self._connection, self._journal.name, "be restored", self._unwanted)
         where = TopicPartition(self._journal.topic, self._journal.partition)
         while True:
             try:
                 return consumer.get_watermark_offsets(where, timeout=_TELL_S, cached=False)
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
-                if fault.code() in _MISSING and patience.waited_s > _TELL_S:
+                if fault.code() in _MISSING and retry.waited_s > _TELL_S:
                     why = f"{self._journal.name}: there is no such changelog; make the topics: driftline topics create"
-                    raise MustStop(failures.REFUSED, why) from error
+                    raise MustStop(failures.CONFIGURATION, why) from error
                 if fault.fatal():
-                    raise MustStop(failures.REFUSED, str(self._connection.error(fault))) from error
-                patience.again(fault)
+                    raise MustStop(
+                        failures.CONFIGURATION, str(self._connection.error(fault))
+                    ) from error
+                retry.again(fault)
 
-    def _copied(self, low: int, high: int) -> Place | None:
+    def _copied(self, low: int, high: int) -> Checkpoint | None:
         """What the local copy stands for;
 
         None, and the copy erased, if it does not fit the journal.
         """
-        place = self._cache.place(self._kind, self._journal.partition)
-        if place is None:
+        checkpoint = self._cache.checkpoint(self._kind, self._journal.partition)
+        if checkpoint is None:
             self._cache.erase(self._kind, self._journal.partition)
             return None
-        if (place.cluster_id, place.topic_id) != (self._journal.cluster_id, self._journal.topic_id):
+        if (checkpoint.cluster_id, checkpoint.topic_id) != (
+            self._journal.cluster_id,
+            self._journal.topic_id,
+        ):
             why = "it is a copy of another topic, or of one that was deleted"
-        elif place.next < low:
-            why = f"it ends at {place.next}, the journal begins at {low}"
-        elif place.next > high:
-            why = f"it goes to {place.next}, the journal ends at {high}"
-        elif not self._is_whole(place):
+        elif checkpoint.next < low:
+            why = f"it ends at {checkpoint.next}, the journal begins at {low}"
+        elif checkpoint.next > high:
+            why = f"it goes to {checkpoint.next}, the journal ends at {high}"
+        elif not self._is_whole(checkpoint):
             why = "it is damaged: parts of it are missing"
         else:
-            return place
+            return checkpoint
         self._erase(why)
         return None
 
-    def _is_whole(self, place: Place) -> bool:
+    def _is_whole(self, checkpoint: Checkpoint) -> bool:
         states = self._cache.states(self._kind, self._journal.partition)
-        return place.extents.keys() == states.keys() and all(
-            place.extents[stage].is_covered_by(state.stored_extent)
+        return checkpoint.extents.keys() == states.keys() and all(
+            checkpoint.extents[stage].is_covered_by(state.stored_extent)
             for stage, state in states.items()
         )
 
@@ -241,31 +246,33 @@ class Restore:
         )
         self._cache.erase(self._kind, self._journal.partition)
 
-    def _check_whole(self, place: Place, low: int) -> None:
+    def _check_whole(self, checkpoint: Checkpoint, low: int) -> None:
         """Refuse what was read from a journal whose beginning is missing; a whole copy makes it
         good.
         """
-        if place.restorable_from >= low:
+        if checkpoint.restorable_from >= low:
             return
         missing = (
-            f"{self._journal.name}: begins at {low}, but records from {place.restorable_from} on are needed; somebody else deleted them "
+            f"{self._journal.name}: begins at {low}, but records from {checkpoint.restorable_from} on are needed; somebody else deleted them "
             "(is its retention.ms -1?)"
         )
-        if not place.whole:
+        if not checkpoint.whole:
             raise JournalError(missing)
         log.error("%s; the local copy has them, and the task writes all of its state anew", missing)
 
-    def _read(self, consumer: Consumer, place: Place, high: int) -> Place:
-        """Apply the journal from a place to its end."""
+    def _read(self, consumer: Consumer, checkpoint: Checkpoint, high: int) -> Checkpoint:
+        """Apply the journal from a checkpoint to its end."""
         with ExitStack() as held:
-            return self._applied(consumer, place, high, held)
+            return self._applied(consumer, checkpoint, high, held)
 
-    def _applied(self, consumer: Consumer, place: Place, high: int, held: ExitStack) -> Place:
+    def _applied(
+        self, consumer: Consumer, checkpoint: Checkpoint, high: int, held: ExitStack
+    ) -> Checkpoint:
         journal = self._journal
         states = self._cache.states(self._kind, journal.partition)
-        assembly = Assembly(journal.name, place.number if place.number >= 0 else None)
-        consumer.assign([TopicPartition(journal.topic, journal.partition, place.next)])
-        pending_bytes, told, at_end, is_large = 0, time.monotonic(), place.next >= high, False
+        assembly = Assembly(journal.name, checkpoint.number if checkpoint.number >= 0 else None)
+        consumer.assign([TopicPartition(journal.topic, journal.partition, checkpoint.next)])
+        pending_bytes, told, at_end, is_large = 0, time.monotonic(), checkpoint.next >= high, False
         while not at_end:
             self._check_wanted()
             messages = consumer.consume(_BATCH, _WAIT_S)
@@ -281,27 +288,27 @@ class Restore:
                 pending_bytes += len(value or b"")
                 if commit is not None:
                     self._apply(commit, states)
-                    place = self._place(commit, whole=place.whole)
+                    checkpoint = self._checkpoint(commit, whole=checkpoint.whole)
                     if pending_bytes >= CHUNK_BYTES:
                         if not is_large:
                             self._wait_for_others(held)
                             is_large = True
-                        self._write(states, place)
+                        self._write(states, checkpoint)
                         pending_bytes = 0
             if messages:
                 told = time.monotonic()
-                failures.reached("restoring")
+                failures.fault_point("restoring")
             elif time.monotonic() - told > _TELL_S:
                 told = time.monotonic()
                 log.warning(
                     "%s: the broker gives no more at %d of %d, waiting: is it there?",
                     journal.name,
-                    place.next,
+                    checkpoint.next,
                     high,
                 )
         if pending_bytes:
-            self._write(states, place)
-        return place
+            self._write(states, checkpoint)
+        return checkpoint
 
     def _apply(self, commit: Commit, states: Mapping[str, TaskState]) -> None:
         version = commit.closing.state_version
@@ -310,9 +317,9 @@ class Restore:
             states[stage].overlay.apply(record)
         self._commits += 1
 
-    def _place(self, commit: Commit, whole: bool) -> Place:
+    def _checkpoint(self, commit: Commit, whole: bool) -> Checkpoint:
         closing = commit.closing
-        return Place(
+        return Checkpoint(
             self._journal.cluster_id,
             self._journal.topic_id,
             STATE_VERSION,
@@ -326,12 +333,12 @@ class Restore:
             whole,
         )
 
-    def _write(self, states: Mapping[str, TaskState], place: Place) -> None:
+    def _write(self, states: Mapping[str, TaskState], checkpoint: Checkpoint) -> None:
         cuts = [state.cut() for state in states.values() if state.overlay.changed]
-        place = msgspec.structs.replace(
-            place, extents={stage: state.extent for stage, state in states.items()}
+        checkpoint = msgspec.structs.replace(
+            checkpoint, extents={stage: state.extent for stage, state in states.items()}
         )
-        self._cache.write(self._kind, self._journal.partition, cuts, place)
+        self._cache.write(self._kind, self._journal.partition, cuts, checkpoint)
         for cut in cuts:
             cut.task.settle(cut)
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
-from driftline.agents.kafka.broker.received import Received
-from driftline.agents.kafka.broker.wire import Writer, dead_letter, partition_of
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
+from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter, partition_of
 from driftline.agents.kafka.stages.held_commands import HeldCommands
-from driftline.agents.kafka.stages.maturity_ladders import Ladders
-from driftline.agents.kafka.stages.provisional_budget import Budget, Pacing
-from driftline.agents.kafka.stages.ticking import DataClock
+from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
+from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, ProvisionalTimer
+from driftline.agents.kafka.stages.ticking import IdlePartitionRequests
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.schemas.decode import decode_commands
 from driftline.schemas.events import Tick
@@ -49,7 +49,7 @@ class DownstreamProcessor:
         State of a stage, by its name.
     clock
         Milliseconds since the epoch.
-    pacing
+    timer
         Tells when windows that are still open may be announced.
 
     Raises
@@ -67,22 +67,24 @@ class DownstreamProcessor:
         state_of: Callable[[str], State],
         *,
         clock: Callable[[], int],
-        pacing: Pacing,
+        timer: ProvisionalTimer,
     ) -> None:
         self._config = config
         self._partition = partition
         self._clock = clock
-        self._pacing = pacing
+        self._provisional_timer = timer
         self._stages = Downstream(
             config, state_of, provisional=config.kafka.provisional_ms is not None
         )
-        self._writer = Writer(config.kafka.app, config.kafka.partitions)
+        self._encoder = WireEncoder(config.kafka.app, config.kafka.partitions)
         # All tasks see all watermarks; one of them asks.
-        self._data_clock = DataClock(config) if config.clock == "data" and partition == 0 else None
+        self._data_clock = (
+            IdlePartitionRequests(config) if config.clock == "data" and partition == 0 else None
+        )
         self._partials: list[Partial | Watermarks] = []
         self._commands: list[tuple[Record, bytes]] = []
         self._held = HeldCommands(state_of(Registry.name))
-        self._ladders = Ladders(config, state_of(Registry.name), b"ladders")
+        self._ladders = MaturityLadders(config, state_of(Registry.name), b"ladders")
         self._others: list[Outgoing] = []
         self._settled_ms = -1
         self._panes_due = True
@@ -96,7 +98,7 @@ class DownstreamProcessor:
     def note_caught_up(self, caught_up: bool, /, *, now_ms: int) -> None:
         """Stages 2 to 4 take their time from the watermarks of stage 1."""
 
-    def take(self, received: Received, /) -> int:
+    def take(self, received: ReceivedRecords, /) -> int:
         """Decode records of one input and buffer them.
 
         Raises
@@ -138,12 +140,12 @@ class DownstreamProcessor:
                 self._held.before(None if self._time_is_over() else self._stages.next_ms())
             )
         if self._may_show():
-            begun = self._pacing.begin()
+            begun = self._provisional_timer.begin()
             said += self._stages.provisional()
             self._news = False
-            self._pacing.end(begun)
+            self._provisional_timer.end(begun)
         # What the stages command each other is told by the events that follow from it.
-        outgoing += self._writer.said(
+        outgoing += self._encoder.said(
             record for record in said if record.topic != REGISTRY_COMMANDS
         )
         return outgoing + self._settled() + self._requests()
@@ -164,9 +166,9 @@ class DownstreamProcessor:
         return self._panes_due or self._may_show() or bool(self._asked())
 
     def _may_show(self) -> bool:
-        return self._news and not self._panes_due and self._pacing.due()
+        return self._news and not self._panes_due and self._provisional_timer.due()
 
-    def _take_partials(self, received: Received) -> None:
+    def _take_partials(self, received: ReceivedRecords) -> None:
         for offset, key, value in zip(
             received.offsets, received.keys, received.values, strict=True
         ):
@@ -183,7 +185,7 @@ class DownstreamProcessor:
                     )
                 )
 
-    def _take_commands(self, received: Received) -> None:
+    def _take_commands(self, received: ReceivedRecords) -> None:
         now_ms = self._clock()
         commands, good, rejects = decode_commands(
             received.values, received.offsets, now_ms + self._config.max_ahead_ms
@@ -276,7 +278,7 @@ def downstream_processors(config: Config, *, clock: Callable[[], int]) -> Proces
     """What makes the processor of a partition; all of them share one budget of processor time for
     windows that are still open.
     """
-    budget = Budget()
+    budget = ProvisionalBudget()
 
     def make(
         partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]
@@ -286,7 +288,7 @@ def downstream_processors(config: Config, *, clock: Callable[[], int]) -> Proces
             partition,
             state_of,
             clock=clock,
-            pacing=Pacing(config.kafka.provisional_ms, budget),
+            timer=ProvisionalTimer(config.kafka.provisional_ms, budget),
         )
 
     return make

@@ -31,7 +31,7 @@ class _Queue(msgspec.Struct, array_like=True):
     high_ms: int = 0
 
 
-class _Entry(msgspec.Struct, array_like=True):
+class _HeldCommand(msgspec.Struct, array_like=True):
     """A command, its bytes as they came, and the largest time up to and including it."""
 
     time_ms: int
@@ -40,7 +40,7 @@ class _Entry(msgspec.Struct, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_queue = msgspec.msgpack.Decoder(_Queue).decode
-_decode_entry = msgspec.msgpack.Decoder(_Entry).decode
+_decode_command = msgspec.msgpack.Decoder(_HeldCommand).decode
 
 
 class HeldCommands:
@@ -66,7 +66,7 @@ class HeldCommands:
         """Keep a valid command, after all others; `value` are its bytes on the topic."""
         queue = self._queue
         queue.high_ms = max(queue.high_ms, time_ms)
-        self._state.put(_key(queue.next), _encode(_Entry(queue.high_ms, value)))
+        self._state.put(_key(queue.next), _encode(_HeldCommand(queue.high_ms, value)))
         queue.next += 1
         self._write()
 
@@ -75,7 +75,7 @@ class HeldCommands:
         commands: list[Record] = []
         queue = self._queue
         while queue.first < queue.next and (time_ms is None or self._first_ms() < time_ms):
-            (command,), _, _ = decode_commands([self._entry().value], [queue.first])
+            (command,), _, _ = decode_commands([self._first_command().value], [queue.first])
             commands.append(Record(REGISTRY_COMMANDS, command))
             self._state.delete(_key(queue.first))
             queue.first += 1
@@ -86,16 +86,16 @@ class HeldCommands:
 
     def _first_ms(self) -> int:
         if self._due_ms is None:
-            self._due_ms = self._entry().time_ms
+            self._due_ms = self._first_command().time_ms
         return self._due_ms
 
-    def _entry(self) -> _Entry:
+    def _first_command(self) -> _HeldCommand:
         held = self._state.get(_key(self._queue.first))
         if held is None:
             raise ValueError(
                 f"registry: command {self._queue.first} of those that wait is missing from the state"
             )
-        return _decode_entry(held)
+        return _decode_command(held)
 
     def _write(self) -> None:
         self._state.put(_QUEUE, _encode(self._queue))

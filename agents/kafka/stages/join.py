@@ -16,9 +16,9 @@ import msgspec
 import numpy as np
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
-from driftline.agents.kafka.broker.received import Received
-from driftline.agents.kafka.broker.wire import Writer, dead_letter
-from driftline.agents.kafka.stages.maturity_ladders import Ladders
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
+from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter
+from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
 from driftline.agents.kafka.stages.ticking import Ticking, tick_event
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.late_rows import LateRowLog
@@ -80,13 +80,13 @@ class JoinProcessor:
             config, partition, config.kafka.input_partitions, config.kafka.partitions
         )
         self._ticking = Ticking(config, state, clock())
-        self._ladders = Ladders(config, state, NO_ID + b"ladders")
+        self._ladders = MaturityLadders(config, state, NO_ID + b"ladders")
         self._late_rows = LateRowLog(clock)
-        self._writer = Writer(config.kafka.app, config.kafka.partitions)
+        self._encoder = WireEncoder(config.kafka.app, config.kafka.partitions)
         self._columns: dict[str, AsColumns] = columns_by_topic(
             lambda model: config.for_model(model).positive_label
         )
-        self._taken: list[Received] = []
+        self._taken: list[ReceivedRecords] = []
         self._predictions: list[PredictionColumns] = []
         self._truths: list[GroundTruthColumns] = []
         self._refused: list[Outgoing] = []
@@ -109,7 +109,7 @@ class JoinProcessor:
             self._ticking.behind(now_ms)
         self._caught_up = caught_up
 
-    def take(self, received: Received, /) -> int:
+    def take(self, received: ReceivedRecords, /) -> int:
         """Decode records of one input and buffer them."""
         now_ms = self._clock()
         decode, _ = decoders(now_ms + self._config.max_ahead_ms)[received.topic]
@@ -168,7 +168,7 @@ class JoinProcessor:
         self._late_rows.write(self._partition, result.late_rows)
         outgoing += [self._conflict(reject, taken) for reject in result.conflicts]
         return (
-            outgoing + self._writer.said(result.outcomes) + self._writer.partials(result.partials)
+            outgoing + self._encoder.said(result.outcomes) + self._encoder.partials(result.partials)
         )
 
     def waits(self) -> tuple[str, str] | None:
@@ -219,7 +219,7 @@ class JoinProcessor:
             return None
         return self._ticking.due(self._clock(), self._upstream.marks(self._state))
 
-    def _refuse(self, received: Received, rejects: list[Reject], now_ms: int) -> None:
+    def _refuse(self, received: ReceivedRecords, rejects: list[Reject], now_ms: int) -> None:
         place = dict(zip(received.offsets, range(len(received.offsets)), strict=True))
         for reject in rejects:
             at = place[reject.offset]
@@ -234,7 +234,7 @@ class JoinProcessor:
                 )
             )
 
-    def _conflict(self, reject: Reject, taken: list[Received]) -> Outgoing:
+    def _conflict(self, reject: Reject, taken: list[ReceivedRecords]) -> Outgoing:
         """The dead letter of a row that stage 1 refused."""
         received = next(r for r in taken if r.offsets[-1] >= reject.offset)
         at = bisect_left(received.offsets, reject.offset)

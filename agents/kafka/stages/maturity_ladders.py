@@ -20,7 +20,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, list[int]]).decode
 
 
-class Ladders:
+class MaturityLadders:
     """The ladders of one task.
 
     Parameters

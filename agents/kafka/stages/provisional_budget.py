@@ -19,7 +19,7 @@ MOST_SAVED: Final = 0.1
 Seconds = Callable[[], float]
 
 
-class Budget:
+class ProvisionalBudget:
     """Processor time that the tasks of a process may spend beside their work.
 
     Parameters
@@ -32,7 +32,7 @@ class Budget:
     Examples
     --------
     >>> steps = iter([0.0, 1.0])
-    >>> budget = Budget(clock=lambda: next(steps), busy=lambda: 0.0)
+    >>> budget = ProvisionalBudget(clock=lambda: next(steps), busy=lambda: 0.0)
     >>> budget.spend(0.2)
     >>> budget.left() > 0  # 0.1 s saved at the start, 0.2 spent, 0.15 gained in a second
     True
@@ -70,7 +70,7 @@ class Budget:
         self._left -= seconds
 
 
-class Pacing:
+class ProvisionalTimer:
     """When one task shows its open windows.
 
     Parameters
@@ -86,7 +86,7 @@ class Pacing:
     def __init__(
         self,
         interval_ms: int | None,
-        budget: Budget,
+        budget: ProvisionalBudget,
         *,
         clock: Seconds = time.monotonic,
         spent: Seconds = time.thread_time,

@@ -168,7 +168,7 @@ class Ticking:
         self._written = self._request
 
 
-class DataClock:
+class IdlePartitionRequests:
     """Requests for partitions that stand still while recorded history is fed: event time is what
     any partition has seen.
 

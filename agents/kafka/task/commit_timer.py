@@ -13,7 +13,7 @@ _POSITIONS_S: Final = 5.0
 _NEWEST: Final = 0.2
 
 
-class Rhythm:
+class CommitTimer:
     """The commits of one task in time.
 
     Parameters

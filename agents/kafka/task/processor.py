@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.streams.stage import State
 
 
@@ -41,7 +41,7 @@ class Processor(Protocol):
         False until the first call. `now_ms` is the clock, in ms since the epoch.
         """
 
-    def take(self, received: Received, /) -> int:
+    def take(self, received: ReceivedRecords, /) -> int:
         """Buffer records of one input, decoded where that is possible, so that the work spreads;
         gives how many are buffered now.
 

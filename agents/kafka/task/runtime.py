@@ -13,7 +13,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 
 from driftline.agents.kafka.broker import failures
-from driftline.agents.kafka.broker.broker_retry import Patience
+from driftline.agents.kafka.broker.broker_retry import BrokerRetry
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.failures import MustStop
 from driftline.agents.kafka.broker.topics import changelog
@@ -77,7 +77,7 @@ class Runtime:
         self.tasks = 0
         self._admin = connection.admin()
 
-    def journal(self, kind: str, partition: int, unwanted: Callable[[], bool]) -> Journal:
+    def journal(self, kind: str, partition: int, is_abandoned: Callable[[], bool]) -> Journal:
         """Ask the broker which topic the changelog of a task is; waits for the broker.
 
         Raises
@@ -85,10 +85,10 @@ class Runtime:
         MustStop
             If there is no such topic.
         Abandoned
-            If the broker is away and `unwanted` says so.
+            If the broker is away and `is_abandoned` says so.
         """
         topic = self.connection.name(changelog(self.connection.settings, kind))
-        patience = Patience(self.connection, f"{topic}[{partition}]", "be restored", unwanted)
+        retry = BrokerRetry(self.connection, f"{topic}[{partition}]", "be restored", is_abandoned)
         while True:
             try:
                 described = self._admin.describe_topics(
@@ -99,15 +99,12 @@ class Runtime:
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
                 # A topic that was just made is not known everywhere at once.
-                if (
-                    fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
-                    and patience.waited_s > _KNOWN_S
-                ):
+                if fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and retry.waited_s > _KNOWN_S:
                     raise MustStop(
-                        failures.REFUSED,
+                        failures.CONFIGURATION,
                         f"there is no changelog topic {topic}; make it: driftline topics create",
                     ) from error
-                patience.again(fault)
+                retry.again(fault)
 
     def delete_before(self, journal: Journal, offset: int) -> bool:
         """Delete the records of a journal before an offset;

@@ -27,12 +27,12 @@ from msgspec import Struct
 from driftline.agents.kafka.broker import failures
 from driftline.agents.kafka.broker.failures import Abandoned, MustStop
 from driftline.agents.kafka.broker.outgoing import Outgoing
-from driftline.agents.kafka.broker.received import Received
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.changelog.journal import records_of
-from driftline.agents.kafka.changelog.ledger import Entry, Ledger
+from driftline.agents.kafka.changelog.ledger import Ledger, PendingCommit
 from driftline.agents.kafka.changelog.restore import Restore
 from driftline.agents.kafka.changelog.version import StateVersionError, check_shape
-from driftline.agents.kafka.task.commit_timer import Rhythm
+from driftline.agents.kafka.task.commit_timer import CommitTimer
 from driftline.agents.kafka.task.metering import Meters
 from driftline.agents.kafka.task.processor import Processor, ProcessorFactory
 from driftline.agents.kafka.task.runtime import Runtime
@@ -48,7 +48,7 @@ class _Prepared(Struct):
     """A commit on its way."""
 
     outgoing: list[Outgoing]
-    entry: Entry
+    entry: PendingCommit
 
 
 class Task:
@@ -93,7 +93,7 @@ class Task:
         self._journal_from = 0
         self._delete_again_s = 0.0
         self._buffered = 0
-        self._rhythm = Rhythm(runtime.interval_s)
+        self._commit_timer = CommitTimer(runtime.interval_s)
         self._again = False
         self._wake = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -129,13 +129,13 @@ class Task:
             restored = Restore(
                 self._runtime.connection, cache, self.kind, self._journal, lambda: self._unwanted
             ).run()
-            check_shape(restored.place.shape, self._runtime.shape, self._journal.name)
+            check_shape(restored.checkpoint.shape, self._runtime.shape, self._journal.name)
             states = cache.states(self.kind, self.partition)
             self._journal_from = restored.low
-            self._ledger = Ledger(states, restored.place, restored.low, self._runtime.shape)
+            self._ledger = Ledger(states, restored.checkpoint, restored.low, self._runtime.shape)
             self.positions, self.committed = (
-                dict(restored.place.positions),
-                dict(restored.place.positions),
+                dict(restored.checkpoint.positions),
+                dict(restored.checkpoint.positions),
             )
             self.processor = self._factory(
                 self.partition, lambda stage: states[stage].overlay, dict(self.positions)
@@ -144,9 +144,11 @@ class Task:
             cache.release(self.kind, self.partition)
             raise
         except (MustStop, StateVersionError) as error:
-            failures.stop_process(getattr(error, "code", failures.REFUSED), f"{self.name}: {error}")
+            failures.stop_process(
+                getattr(error, "code", failures.CONFIGURATION), f"{self.name}: {error}"
+            )
         except StateError as error:
-            failures.stop_process(failures.STORAGE, cache.told_of(error))
+            failures.stop_process(failures.STORAGE, cache.failure_message(error))
         except Exception as error:
             failures.stop_process(failures.DEFECT, f"{self.name}: cannot be opened: {error!r}")
         self._meters.restored(
@@ -185,7 +187,7 @@ class Task:
 
     # Taking
 
-    def take(self, received: Received) -> int:
+    def take(self, received: ReceivedRecords) -> int:
         """Take a delivery of one input; gives how many records wait to be processed.
 
         What was applied already is skipped, and everything once the task is not wanted any more. A
@@ -197,7 +199,7 @@ class Task:
         if position is not None:
             if received.start > position:
                 failures.stop_process(
-                    failures.REFUSED,
+                    failures.CONFIGURATION,
                     f"{self.name}: {received.topic}[{self.partition}] was delivered from {received.start} on, but {position} is next; "
                     "records are missing. If retention deleted them before they were read, use another kafka.app to start anew",
                 )
@@ -220,7 +222,7 @@ class Task:
                 )
             self._meters.received(received.topic, len(received.offsets))
             if not before:
-                self._rhythm.first()
+                self._commit_timer.first()
             if not before or self._buffered >= self._runtime.max_records:
                 self._wake.set()
             if self._buffered >= self._runtime.max_records:
@@ -234,7 +236,7 @@ class Task:
     @property
     def interval_s(self) -> float:
         """How long results are gathered now before they are committed."""
-        return self._rhythm.interval_s
+        return self._commit_timer.interval_s
 
     # Committing
 
@@ -276,7 +278,7 @@ class Task:
 
     def close(self) -> None:
         """Let go of the broker and of the memory. Blocks; for another thread."""
-        failures.reached("closing")
+        failures.fault_point("closing")
         self._transactions.close()
         self._runtime.cache.release(self.kind, self.partition)
 
@@ -286,7 +288,7 @@ class Task:
                 async with self._step_lock:
                     if self._unwanted:
                         return
-                    await self._step(with_positions=self._rhythm.positions_are_old)
+                    await self._step(with_positions=self._commit_timer.positions_are_old)
         except TransactionAborted as error:
             log.warning(
                 "%s: a transaction was aborted, the task is opened anew: %s", self.name, error
@@ -315,14 +317,14 @@ class Task:
             if self._flight is None:
                 if self._again and not self.processor.defers():
                     return True
-                if self._rhythm.left_s <= 0:
+                if self._commit_timer.left_s <= 0:
                     wanted = (
                         self._buffered or self.processor.pending() or self._must_tell_positions()
                     )
                     if wanted and not self.processor.defers():
                         return True
-                    self._rhythm.put_off()
-                timer = loop.call_later(max(self._rhythm.left_s, 0.001), self._wake.set)
+                    self._commit_timer.put_off()
+                timer = loop.call_later(max(self._commit_timer.left_s, 0.001), self._wake.set)
             await self._wake.wait()
             self._wake.clear()
             if timer is not None:
@@ -330,7 +332,7 @@ class Task:
         return False
 
     def _must_tell_positions(self) -> bool:
-        return self._rhythm.positions_are_old and self.positions != self.committed
+        return self._commit_timer.positions_are_old and self.positions != self.committed
 
     async def _step(self, *, with_positions: bool) -> None:
         prepared = self._prepare(with_positions=with_positions)
@@ -352,12 +354,12 @@ class Task:
 
     def _prepare(self, *, with_positions: bool) -> _Prepared | None:
         """Process what was taken, and cut off what changed; None if nothing did."""
-        self._rhythm.begin()
+        self._commit_timer.begin()
         try:
             with self._meters.process_seconds.time():
                 outgoing = self.processor.process(self.positions)
         except StateError as error:
-            failures.stop_process(failures.STORAGE, self._runtime.cache.told_of(error))
+            failures.stop_process(failures.STORAGE, self._runtime.cache.failure_message(error))
         except Exception as error:
             failures.stop_process(failures.DEFECT, f"{self.name}: cannot process: {error!r}")
         self._buffered = 0
@@ -397,15 +399,15 @@ class Task:
                 next_offset = self._transactions.run(
                     prepared.outgoing, self._journal.topic, self.partition, records
                 )
-                self._rhythm.took(time.monotonic() - started)
+                self._commit_timer.took(time.monotonic() - started)
             with self._meters.cache_seconds.time():
                 cache.write(
                     self.kind,
                     self.partition,
                     entry.cuts,
-                    msgspec.structs.replace(entry.place, next=next_offset),
+                    msgspec.structs.replace(entry.checkpoint, next=next_offset),
                 )
-            failures.reached("cached")
+            failures.fault_point("cached")
             self._delete_before(entry.closing.restorable_from)
             return next_offset
         except TransactionAborted:
@@ -413,7 +415,7 @@ class Task:
         except MustStop as error:
             failures.stop_process(error.code, str(error))
         except StateError as error:
-            failures.stop_process(failures.STORAGE, cache.told_of(error))
+            failures.stop_process(failures.STORAGE, cache.failure_message(error))
         except Exception as error:
             failures.stop_process(failures.DEFECT, f"{self.name}: cannot commit: {error!r}")
 

@@ -199,7 +199,7 @@ class Tasks:
         aborts = self._aborts[partition] = 1 if task.commits else self._aborts.get(partition, 0) + 1
         if aborts >= _MOST_ABORTS:
             failures.stop_process(
-                failures.REFUSED,
+                failures.CONFIGURATION,
                 f"{task.name}: {aborts} transactions in a row were refused; see the lines before",
             )
         del self._live[partition]
@@ -214,7 +214,7 @@ class Tasks:
 
     async def _closed(self, task: Task, *, commit: bool) -> None:
         if commit:
-            failures.reached("revoking")
+            failures.fault_point("revoking")
             try:
                 await task.finish()
             except TransactionAborted as error:

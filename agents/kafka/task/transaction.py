@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from driftline.agents.kafka.broker import failures
-from driftline.agents.kafka.broker.broker_retry import Patience
+from driftline.agents.kafka.broker.broker_retry import BrokerRetry
 from driftline.agents.kafka.broker.connection import LARGEST_RECORD, Connection
 from driftline.agents.kafka.broker.failures import MustStop
 from driftline.agents.kafka.broker.outgoing import Outgoing
@@ -46,16 +46,16 @@ class Transactions:
         The broker.
     transactional_id
         Name under which at most one producer may write; the newest fences all others.
-    unwanted
+    is_abandoned
         Asked while `open` waits for the broker; True ends the wait.
     """
 
     def __init__(
-        self, connection: Connection, transactional_id: str, unwanted: Callable[[], bool]
+        self, connection: Connection, transactional_id: str, is_abandoned: Callable[[], bool]
     ) -> None:
         self._connection = connection
         self._id = transactional_id
-        self._unwanted = unwanted
+        self._unwanted = is_abandoned
         self._spoiled = False
         self._producer: Producer = connection.producer(
             transactional_id=transactional_id,
@@ -77,7 +77,7 @@ class Transactions:
         MustStop
             If the broker refuses.
         Abandoned
-            If it is away and `unwanted` says so.
+            If it is away and `is_abandoned` says so.
         """
         self._until_done("take over", self._producer.init_transactions, may_leave=True)
 
@@ -126,9 +126,9 @@ class Transactions:
                 self._produce(journal, value, key, partition, [], on_delivery=delivered)
         except KafkaException as error:
             self._abort(error)
-        failures.reached("produced")
+        failures.fault_point("produced")
         self._until_done("commit", self._producer.commit_transaction)
-        failures.reached("committed")
+        failures.fault_point("committed")
         self._producer.poll(0)
         if len(offsets) != len(records):
             raise MustStop(
@@ -171,7 +171,7 @@ class Transactions:
                     size = len(value or b"")
                     why = f"{self._id}: a record of {size} bytes for {topic} is larger than any should be ({LARGEST_RECORD} bytes)"
                     raise MustStop(
-                        failures.REFUSED,
+                        failures.CONFIGURATION,
                         f"{why}; shorten kafka.commit_interval, or name fewer segments",
                     ) from error
                 raise
@@ -179,7 +179,7 @@ class Transactions:
     def _until_done(
         self, doing: str, call: Callable[[float], _T], *, may_leave: bool = False
     ) -> _T:
-        patience = Patience(
+        retry = BrokerRetry(
             self._connection, self._id, doing, self._unwanted if may_leave else lambda: False
         )
         attempt_s = _OPEN_ATTEMPT_S if may_leave else _ATTEMPT_S
@@ -192,7 +192,7 @@ class Transactions:
                     self._abort(error)
                 if not fault.retriable() or fault.fatal():
                     raise self._lost(fault, doing) from error
-                patience.again(fault)
+                retry.again(fault)
 
     def _abort(self, error: KafkaException) -> NoReturn:
         """Give up the transaction that an error spoiled.
@@ -215,6 +215,6 @@ class Transactions:
             )
         error = self._connection.error(fault, f"{self._id} cannot {doing}")
         return MustStop(
-            failures.REFUSED,
+            failures.CONFIGURATION,
             f"{error}; what became of the open commit is for the restart to find out",
         )

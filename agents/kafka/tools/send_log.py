@@ -14,7 +14,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.topics import TopicsRefused, describe
+from driftline.agents.kafka.broker.topics import UnusableTopics, describe
 from driftline.agents.recorded.lines import LineFile, LogError
 from driftline.agents.recorded.topic_log import exported_value, is_exported
 from driftline.schemas.decode import decode_commands, decode_predictions, decode_truths
@@ -50,7 +50,7 @@ def feed(
     ------
     LogError
         If the folder has no predictions, or a file cannot be read.
-    TopicsRefused
+    UnusableTopics
         If the broker has not the topics.
     KafkaException
         If the broker does not take a record.
@@ -61,7 +61,7 @@ def feed(
     there = describe(connection, files)
     missing = [connection.name(topic) for topic in files if topic not in there]
     if missing:
-        raise TopicsRefused(
+        raise UnusableTopics(
             f"{connection.servers} has no topic {', '.join(missing)}; make it with driftline topics create"
         )
     refused: list[KafkaError] = []

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from msgspec import Struct
 
 
-class Received(Struct, gc=False):
+class ReceivedRecords(Struct, gc=False):
     """Records of one topic partition in offset order.
 
     Attributes
@@ -40,10 +40,10 @@ class Received(Struct, gc=False):
     start: int
     next: int
 
-    def since(self, position: int) -> Received:
+    def since(self, position: int) -> ReceivedRecords:
         """The part from a position on."""
         first = bisect_left(self.offsets, position)
-        return Received(
+        return ReceivedRecords(
             self.topic,
             self.partition,
             self.offsets[first:],
