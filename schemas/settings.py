@@ -112,7 +112,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     positive_label
         None for the greater of two labels.
     threshold
-        Turns a score into a label if neither the event nor the registry has a threshold.
+        Turns the score of a prediction without a threshold into a label.
     metrics
         Names of the metrics that are computed in addition to the counts; None for all.
     last_n

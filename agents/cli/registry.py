@@ -31,13 +31,13 @@ def registry() -> None:
 
 @registry.command("history", epilog=example("driftline registry history --model churn"))
 @model_options
-@click.option("--accepted", is_flag=True, help="Leave out rejected commands.")
+@click.option("--accepted", is_flag=True, help="Leave out rejected commands and dry runs.")
 @out_option
 @json_option
 def show_history(
     out: Path, model_name: str | None, model_version: str | None, accepted: bool, as_json: bool
 ) -> None:
-    """List changes and rejections, newest first, each with who asked and why."""
+    """List changes, rejections and dry runs, newest first, each with who asked and why."""
     from driftline.agents.output_folder import Output
     from driftline.streams.registry.history import history
 
@@ -57,8 +57,8 @@ def show_history(
             (
                 minute(event.at),
                 event.model_name,
-                number(event.revision),
-                event.event,
+                "-" if event.dry_run else number(event.revision),
+                f"{event.event} (dry run)" if event.dry_run else event.event,
                 event.model_version or "-",
                 event.requested_by,
                 format_change(event),

@@ -187,7 +187,11 @@ def summarise(out: Path) -> Summary:
         )
     )
     name, version = days[0].model_name, days[0].model_version
-    events = [event for event in output.registry_events() if event.event != "rejected"]
+    events = [
+        event
+        for event in output.registry_events()
+        if event.event != "rejected" and not event.dry_run
+    ]
     promoted = next(
         (
             event.at

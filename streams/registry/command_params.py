@@ -6,11 +6,14 @@ more fields than are read here.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from driftline.schemas.results import Artifact, Interval
+
+SYSTEM: Final = "driftline"
+"""`requested_by` of the commands that Driftline sends itself."""
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 LearningType = Literal["supervised", "unsupervised", "semi-supervised", "reinforcement"]
@@ -95,6 +98,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         Outcomes, predictions, and their ratio.
     daily_variance, days
         Sample variance of the daily values by metric, and the number of days.
+    recorded_by
+        Who sent the command. The baseline of a person stays until a person records another one.
     """
 
     metrics: dict[str, float | None]
@@ -105,6 +110,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     label_coverage: float | None = None
     daily_variance: dict[str, float] = {}
     days: int = 0
+    recorded_by: str = ""
 
 
 class BaselineFact(Baseline, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ import msgspec
 
 from driftline.schemas.results import ReferenceProfile, RegistryCommand, RegistryEvent
 from driftline.streams.registry.command_params import (
+    SYSTEM,
     BaselineFact,
     Metadata,
     NoParams,
@@ -218,8 +219,15 @@ def _record_reference(model: RegisteredModel, command: RegistryCommand, log: Mod
 def _record_baseline(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
     target = _target(model, command)
     maturity = _params(command, BaselineFact).maturity
+    field = BASELINE + maturity
+    recorded_by = target.state.fields.get(field, {}).get("recorded_by", SYSTEM)
+    if command.requested_by == SYSTEM != recorded_by:
+        raise CommandRejected(
+            f"record_baseline: {recorded_by} recorded the baseline of {model.name} "
+            f"{target.version} at maturity {maturity}; it stays until a person records another one"
+        )
     baseline = {name: value for name, value in command.params.items() if name != "maturity"}
-    return {target.version: {BASELINE + maturity: baseline}}
+    return {target.version: {field: baseline | {"recorded_by": command.requested_by}}}
 
 
 def _rollback(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:

@@ -13,10 +13,8 @@ import msgspec
 from driftline.schemas.results import Recommendation, RegistryCommand
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import format_time
+from driftline.streams.registry.command_params import SYSTEM
 from driftline.streams.toml_tables import convert_table
-
-OURSELVES = "driftline"
-"""`requested_by` of what the system asks for by itself."""
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +59,6 @@ def command_of(recommendation: Recommendation, policy: Policy) -> RegistryComman
         model_version=recommendation.model_version,
         timestamp=format_time(recommendation.at_ms),
         params=dict(recommendation.params),
-        requested_by=OURSELVES,
+        requested_by=SYSTEM,
         reason=f"applied by itself, as the policy allows from a gain of {policy.min_gain:.0%}: {recommendation.reason}",
     )

@@ -70,7 +70,7 @@ def alert(
 
 
 def event(
-    revision: int, name: str, day: int, *, after=None, before=None, error=None
+    revision: int, name: str, day: int, *, after=None, before=None, error=None, dry_run=False
 ) -> RegistryEvent:
     return RegistryEvent(
         event=name,
@@ -83,6 +83,7 @@ def event(
         before=before,
         after=after,
         error=error,
+        dry_run=dry_run,
     )
 
 
@@ -152,6 +153,7 @@ def out(tmp_path):
             after={"1": {"threshold": 0.42}},
         ),
         event(2, "rejected", 4, error="revision 1 was expected, it is 2"),
+        event(3, "promote", 5, after={"1": {"stage": "production"}}, dry_run=True),
     )
     write(
         tmp_path,
@@ -334,10 +336,16 @@ def test_alerts_list_can_be_limited_to_firing_or_severe_alerts(out):
 
 def test_history_lists_changes_and_rejections_newest_first(out):
     rows = document(out, "registry", "history")
-    assert [row["event"] for row in rows] == ["rejected", "threshold_set", "registered"]
+    assert [row["event"] for row in rows] == [
+        "promote",
+        "rejected",
+        "threshold_set",
+        "registered",
+    ]
     text = shown(out, "registry", "history")
     assert "1 threshold: 0.5 -> 0.42" in text
     assert "revision 1 was expected, it is 2" in text
+    assert "promote (dry run)" in text
     assert len(document(out, "registry", "history", "--accepted")) == 2
 
 

@@ -158,7 +158,7 @@ def histogram(
     )
 
 
-def promotion(day: int) -> RegistryEvent:
+def promotion(day: int, *, dry_run: bool = False) -> RegistryEvent:
     return RegistryEvent(
         event="promote",
         model_name="flight-delay",
@@ -167,6 +167,7 @@ def promotion(day: int) -> RegistryEvent:
         command_id="x",
         at=f"2013-06-{day:02d}T04:00:00Z",
         requested_by="demo",
+        dry_run=dry_run,
     )
 
 
@@ -226,7 +227,7 @@ def out(tmp_path: Path) -> Path:
             drift("feature:weekday", -4, "insufficient_data", None, reason="too few values"),
             drift("score", 7, "severe", 2.0),
         ],
-        registry_events=[promotion(day=2)],
+        registry_events=[promotion(day=1, dry_run=True), promotion(day=2)],
     )
 
 

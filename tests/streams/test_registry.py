@@ -270,10 +270,34 @@ def test_facts_are_kept_by_a_rollback() -> None:
     entry = desk.entries["1.0.0"]
     assert entry.threshold is None
     assert entry.baselines == {
-        "1d": {"metrics": {"f1": 0.5}, "ci": {"f1": [0.48, 0.52]}, "n": 1000},
-        "6h": {"metrics": {"f1": 0.4}},
+        "1d": {
+            "metrics": {"f1": 0.5},
+            "ci": {"f1": [0.48, 0.52]},
+            "n": 1000,
+            "recorded_by": "driftline",
+        },
+        "6h": {"metrics": {"f1": 0.4}, "recorded_by": "driftline"},
     }
     assert entry.reference_id == "r1"
+
+
+def test_baseline_of_a_person_stays_until_a_person_records_another_one() -> None:
+    desk = Desk()
+    desk.send("register")
+    automatic = {"maturity": "1d", "metrics": {"f1": 0.4}, "requested_by": "driftline"}
+    desk.send("record_baseline", **automatic)
+    desk.send("record_baseline", maturity="1d", metrics={"f1": 0.5})
+    assert desk.error("record_baseline", **automatic) == (
+        "record_baseline: ada recorded the baseline of churn 1.0.0 at maturity 1d; "
+        "it stays until a person records another one"
+    )
+    assert desk.entries["1.0.0"].baselines == {"1d": {"metrics": {"f1": 0.5}, "recorded_by": "ada"}}
+    desk.send("record_baseline", maturity="1d", metrics={"f1": 0.6}, requested_by="bob")
+    desk.send("record_baseline", maturity="6h", metrics={"f1": 0.3}, requested_by="driftline")
+    assert desk.entries["1.0.0"].baselines == {
+        "1d": {"metrics": {"f1": 0.6}, "recorded_by": "bob"},
+        "6h": {"metrics": {"f1": 0.3}, "recorded_by": "driftline"},
+    }
 
 
 SPAN = ("2026-10-01T00:00:00Z", "2026-10-31T00:00:00Z")
@@ -351,6 +375,14 @@ def test_history_of_a_version_names_what_was_done_to_it_by_another_ones_promotio
         "register",
     ]
     assert [e.event for e in history(desk.events, model_name="other")] == []
+
+
+def test_history_of_changes_leaves_dry_runs_out() -> None:
+    desk = Desk()
+    desk.send("register")
+    desk.send("set_threshold", threshold=0.3, dry_run=True)
+    assert [e.event for e in history(desk.events)] == ["set_threshold", "register"]
+    assert [e.event for e in history(desk.events, rejected=False)] == ["register"]
 
 
 def recommendation(gain: float, low: float, status: str = "open") -> Recommendation:

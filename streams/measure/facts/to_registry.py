@@ -26,9 +26,9 @@ from driftline.streams.measure.figures.records import metrics_of_lane
 from driftline.streams.measure.figures.series_figures import compute_figures
 from driftline.streams.measure.timing.windows import DueWindow
 from driftline.streams.metrics.metric import Metric
+from driftline.streams.registry.command_params import SYSTEM
 from driftline.streams.stage import Record, State
 
-BY: Final = "driftline"
 NO_MATURITY: Final = "-"
 DEFAULT_REFERENCE_MS: Final = 30 * DAY_MS
 
@@ -246,7 +246,7 @@ def _command(
         model_version=version,
         timestamp=format_time(now_ms),
         params=params,
-        requested_by=BY,
+        requested_by=SYSTEM,
         reason=reason,
     )
     return Record(topics.REGISTRY_COMMANDS, value)
