@@ -1,6 +1,6 @@
 """Stage 2: partials of all partitions add up to windows; windows become figures, drift and facts.
 
-A call with records adds them and emits no figures; a call without records works off one step of
+A call with records adds them and emits no figures; a call without records processes one step of
 time. So the emitted records depend on event time alone, not on how the input was cut into batches.
 """
 
@@ -115,7 +115,7 @@ class Measure:
         self._frontier: Frontier | None = None
 
     def process(self, batch: Batch, state: State) -> list[Record]:
-        """Add the records of a batch; without records, work off the step that is due.
+        """Add the records of a batch; without records, process the step that is due.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class Measure:
         return self._open_windows.records(self.frontier(state).edges_ms, state)
 
     def frontier(self, state: State) -> Frontier:
-        """Watermarks of stage 1 and edges worked off; read only."""
+        """Watermarks of stage 1 and edges processed; read only."""
         if self._frontier is None:
             self._frontier = Frontier(self._config, self._schedule, state)
             self._model_names = Numbering(MODEL_NAMES, decode_texts, state)

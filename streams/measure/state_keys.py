@@ -10,18 +10,18 @@ from __future__ import annotations
 from typing import Final
 
 # Of the task.
-FRONTIER: Final = b"frontier"  # watermarks, edges done
-MODEL_NAMES: Final = b"M"  # chunk -> names of models by number
+FRONTIER: Final = b"frontier"  # -> watermarks and edges processed
+MODEL_NAMES: Final = b"M"  # chunk -> names of the models by number
 
-# Of a model: prefix, number of the model, and what the comment says.
-FACTS: Final = b"m"  # -> what stage 2 knows of the model beside its counts
+# Of a model: prefix, number of the model, and the parts before "->" in the comment.
+FACTS: Final = b"m"  # -> panes, versions and label set of the model
 SERIES_NAMES: Final = b"s"  # chunk -> (version, segment) by series number
 REGISTRY_REVISION: Final = b"v"  # -> registry revision in force
 REGISTERED_NAMES: Final = b"w"  # chunk -> names of registered versions by number
 REGISTERED: Final = b"e"  # number of a registered version -> its registry entry
 LABELS: Final = b"l"  # chunk -> label text by label code
 DAYS_SINCE_DEPLOYMENT: Final = b"d"  # -> sum of the days that are final
-NEWEST_OUTCOMES: Final = b"n"  # -> newest outcomes of each series as of the last announcement
+NEWEST_OUTCOMES: Final = b"n"  # -> newest outcomes of each series as of the last record
 NEW_OUTCOMES: Final = b"r"  # start of a bucket -> outcomes since then
 FEATURES: Final = b"f"  # start of a grain -> feature summaries
 COMPLETENESS: Final = b"q"  # day, name of a window -> sums of that day

@@ -161,7 +161,7 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
             (pane(call.at), (call.version, "all"), name, value) for name, value in features.items()
         ]
         increments.append(made)
-        held: str | None = None
+        label_before: str | None = None
         for place, (delay, label) in enumerate(call.changes):
             changed = Moment(call.at + delay, call.model, partition)
             for series in call.series:
@@ -169,7 +169,7 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
                     (lanes.DECISIONS, call.at, rung_of(delay)),
                     (lanes.ARRIVALS, call.at + delay, 0),
                 ):
-                    for text, sign in ((label, 1), (held, -1)):
+                    for text, sign in ((label, 1), (label_before, -1)):
                         if text is None or (lane == lanes.ARRIVALS and sign < 0):
                             continue
                         changed.counts.append(
@@ -243,7 +243,7 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
                         changed.recent.append(
                             (series, call.at + delay, call.key, label, call.predicted, 1)
                         )
-            held = label
+            label_before = label
             increments.append(changed)
     return sorted(increments, key=lambda moment: moment.at)
 

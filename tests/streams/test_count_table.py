@@ -137,15 +137,15 @@ def test_any_span_of_panes_gives_the_sum_of_its_panes(pane: int) -> None:
         for low, high in ((0, 3 * DAY), (5 * pane, 9 * pane), (pane, DAY + pane), (DAY, 3 * DAY)):
             low, high = first + low // pane * pane, first + high // pane * pane
             for owner, number in enumerate((7, 9)):
-                found = merged([chunk.table for chunk in panes.span(number, 1, low, high, state)])
-                assert counted(found) == summed(
+                table = merged([span.table for span in panes.span(number, 1, low, high, state)])
+                assert counted(table) == summed(
                     [
                         (key, count)
                         for of, at, key, count in everything
                         if of == owner and low <= at < high
                     ]
                 )
-    assert int(found.keys.max()) < first_key_of_pane(1)
+    assert int(table.keys.max()) < first_key_of_pane(1)
 
 
 @pytest.mark.parametrize("bits", [63, 20], ids=["in one number", "apart"])
@@ -177,15 +177,15 @@ def test_increments_in_any_order_are_added_to_the_pane_of_their_model_and_lane(
         ] * 5
         model, lane, pane, key, count = columns
         gained = tasks.add(models, model, lane, pane * minute, key, count, state)
-    found = {}
+    sums = {}
     for number in models:
         for lane_number in range(3):
             of_panes, keys, counts = tasks.rows(number, lane_number, 0, 3_200 * minute, state)
-            for start, key_found, count_found in zip(
+            for start, of_key, of_count in zip(
                 of_panes.tolist(), keys.tolist(), counts.tolist(), strict=True
             ):
-                found[number, lane_number, start, key_found] = count_found
-    assert found == {place: count for place, count in expected.items() if count}
+                sums[number, lane_number, start, of_key] = of_count
+    assert sums == {place: count for place, count in expected.items() if count}
     for (model_number, lane_number), starts in seen.items():
         of_both = [
             each for each in gained if (each.model, each.lane) == (model_number, lane_number)

@@ -51,13 +51,15 @@ def calls_of(seed: int, count: int = 250, days: int = 3) -> list[Call]:
         delays = sorted(draw.sample(range(1, 2 * DAY), draw.choice([0, 1, 1, 1, 1, 2, 3])))
         delays = [delay - delay % HOUR or 1 if draw.random() < 0.2 else delay for delay in delays]
         changes: list[tuple[int, str | None]] = []
-        held: str | None = None
+        label_before: str | None = None
         for delay in sorted(set(delays)):
-            label = draw.choice([choice for choice in ("yes", "no", None) if choice != held])
+            label = draw.choice(
+                [choice for choice in ("yes", "no", None) if choice != label_before]
+            )
             if label is None and not changes:
-                label = "yes" if held != "yes" else "no"
+                label = "yes" if label_before != "yes" else "no"
             changes.append((delay, label))
-            held = label
+            label_before = label
         lateness = draw.randrange(2 * HOUR) if draw.random() < 0.05 else 0
         first_delay = max(lateness, 1)
         made.append(
@@ -151,11 +153,11 @@ def test_since_deployment_equals_a_count_of_all_calls_before_its_end() -> None:
     calls, end = calls_of(3), START + 9 * DAY
     running = run(CONFIG, calls, end=end)
     ladder = {rung.name: rung.ms for rung in CONFIG.defaults.maturity}
-    announced = [
+    metrics = [
         metric for metric in metrics_of(running, "decisions") if metric.kind == "since_deployment"
     ]
-    assert {metric.maturity for metric in announced} == set(ladder)
-    for metric in announced:
+    assert {metric.maturity for metric in metrics} == set(ladder)
+    for metric in metrics:
         series, end_ms = (metric.model_version, metric.segment), metric.window_end_ms
         of_series = [call for call in calls if series in call.series and call.at < end_ms]
         rung = ladder[metric.maturity or ""]
@@ -233,9 +235,9 @@ def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:
         if call.changes and call.changes[0][1] is not None:
             for series in call.series:
                 outcomes[series].append((call.at + call.changes[0][0], call.key, call))
-    announced = [m for m in metrics_of(running, "arrivals") if m.kind == "last_n"]
-    assert {m.window for m in announced} == {"last_5", "last_40"}
-    for metric in announced:
+    metrics = [m for m in metrics_of(running, "arrivals") if m.kind == "last_n"]
+    assert {m.window for m in metrics} == {"last_5", "last_40"}
+    for metric in metrics:
         end_ms, rows = metric.window_end_ms, outcomes[metric.model_version, metric.segment]
         before = sorted((row for row in rows if row[0] < end_ms), key=lambda row: row[:2])
         newest = before[-int(metric.window.removeprefix("last_")) :]
@@ -280,12 +282,12 @@ def test_truth_after_exactly_the_rung_counts_at_it_and_a_millisecond_later_does_
         Call(at, key=2, changes=((HOUR + 1, "yes"),)),
     ]
     running = run(HOURLY, calls, end=START + 2 * DAY)
-    found = {
+    counts = {
         m.maturity: (m.n, m.n_predictions)
         for m in metrics_of(running, "decisions")
         if m.window == "1h" and m.segment == "all"
     }
-    assert found == {"1h": (1, 2), "6h": (2, 2), "1d": (2, 2)}
+    assert counts == {"1h": (1, 2), "6h": (2, 2), "1d": (2, 2)}
 
 
 def test_prediction_at_window_end_belongs_to_the_next_window() -> None:

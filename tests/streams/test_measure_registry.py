@@ -253,12 +253,12 @@ def test_a_version_in_production_is_watched_for_silence_beyond_thirty_days() -> 
 def test_histograms_hold_the_scores_of_the_figures() -> None:
     calls = stream(11, 2)
     running = run(CONFIG, calls, end=START + 5 * DAY)
-    found = [
+    histograms = [
         h
         for h in running.of(HISTOGRAMS)
         if h.window == "1d" and h.final and h.window_start_ms == START
     ]
-    (histogram,) = found
+    (histogram,) = histograms
     counted = sum(
         sum(bins.values()) for half in (histogram.fit, histogram.holdout) for bins in half.values()
     )

@@ -85,7 +85,7 @@ def test_each_new_change_is_in_an_open_window_or_in_one_that_just_became_complet
     stream = moments(calls, config, 2)
     while before < START + 5 * DAY:
         now = (before if before > 0 else START) + draw.choice((MINUTE, HOUR, 9 * HOUR))
-        announced = len(running.records)
+        before_step = len(running.records)
         # Steps run before or after the provisional figures.
         running.feed(upto(stream, before, now), upto=now, rest=draw.random() < 0.5)
         metrics = running.provisional()
@@ -99,7 +99,7 @@ def test_each_new_change_is_in_an_open_window_or_in_one_that_just_became_complet
                 shown += 1
         decisions += [
             metric
-            for metric in (record.value for record in running.records[announced:])
+            for metric in (record.value for record in running.records[before_step:])
             if isinstance(metric, WindowFigures)
         ]
         for call in calls:
@@ -131,11 +131,11 @@ def _holds(metric: WindowFigures, call: Call, config: Config, before: int, now: 
 @settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
-    asked=st.lists(st.booleans(), min_size=12, max_size=12),
+    requests=st.lists(st.booleans(), min_size=12, max_size=12),
     partitions=st.sampled_from([1, 3]),
 )
 def test_provisional_figures_change_neither_records_nor_state(
-    seed: int, asked: list[bool], partitions: int
+    seed: int, requests: list[bool], partitions: int
 ) -> None:
     calls = [
         replace(call, model="other" if call.key % 3 == 0 else "m")
@@ -146,12 +146,12 @@ def test_provisional_figures_change_neither_records_nor_state(
         ProvisionalRun(CONFIG, partitions=partitions, registry=True),
         Run(CONFIG, partitions=partitions, registry=True),
     )
-    for number, ask in enumerate(asked):
-        part = _part(stream, number, len(asked))
-        now = part[-1].at if number < len(asked) - 1 else START + 6 * DAY
+    for number, request in enumerate(requests):
+        part = _part(stream, number, len(requests))
+        now = part[-1].at if number < len(requests) - 1 else START + 6 * DAY
         for running in runs:
-            running.feed(part, upto=now, rest=seed % 2 == 0 or not ask)
-        if ask:
+            running.feed(part, upto=now, rest=seed % 2 == 0 or not request)
+        if request:
             runs[0].provisional()
             # The steps that are due after the provisional figures.
             for running in runs:
@@ -169,11 +169,11 @@ def test_provisional_records_come_before_the_complete_record_with_its_key_and_re
     stream, before = moments(calls, CONFIG), -1
     provisional: dict[str, int] = {}
     for now in range(START, START + 6 * DAY, 3 * HOUR):
-        announced = len(running.records)
+        before_step = len(running.records)
         running.feed(upto(stream, before, now), upto=now)
         complete |= {
             record.value.key(): record.value
-            for record in running.records[announced:]
+            for record in running.records[before_step:]
             if isinstance(record.value, WindowFigures)
         }
         for metric in running.provisional():

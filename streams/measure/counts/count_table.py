@@ -1,8 +1,8 @@
 """Count tables: the counts of one span of time of one model and lane, as two integer columns.
 
 A row is a packed key (`packed_key.py`) and a count; tables merge by adding the counts of equal
-keys. Which panes a table covers and where it is kept is `panes.py`; what the keys mean for a metric
-is `dense_layout.py`.
+keys. `panes.py` stores the tables of the panes; `dense_layout.py` maps keys to the columns that
+metrics read.
 """
 
 from __future__ import annotations

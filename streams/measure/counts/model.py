@@ -62,7 +62,7 @@ class StreamVersion(msgspec.Struct):
     last_ms
         End of its last window with traffic, among the windows of the smallest step; None before the
         first one.
-    announced
+    reported
         Whether its first appearance was reported to the registry.
     reference_made
         Whether its reference was computed from the stream.
@@ -72,7 +72,7 @@ class StreamVersion(msgspec.Struct):
 
     first_ms: int
     last_ms: int | None = None
-    announced: bool = False
+    reported: bool = False
     reference_made: bool = False
     baselines: int = 0
 
@@ -106,7 +106,7 @@ class ModelFacts(msgspec.Struct):
 
 
 class RegistryView:
-    """The registry's entries of one model, as far as stage 2 uses them, with a state key for each.
+    """The registry entries of one model, as far as stage 2 uses them, each with a state key.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class RegistryView:
     revision
         The registry revision in force.
     versions
-        By version, in the order of their first entries; to be read.
+        By version, in the order of their first entries; read only.
     """
 
     def __init__(self, number: int, state: State) -> None:
@@ -168,7 +168,7 @@ class MeasuredModel:
     series, labels
         Numbers of its series (version, segment), and codes of its labels.
     registry
-        What the registry says of it.
+        Its registry entries.
     facts
         Everything else; `write` writes it to state.
 

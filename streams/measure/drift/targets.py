@@ -207,7 +207,7 @@ def _feature_targets(
 
 
 def _score_target(rows: _GrainRows) -> dict[str, Target]:
-    """The score of a series; nothing without rows."""
+    """The score of a series; empty without rows."""
     if not len(rows.keys):
         return {}
     bins = b_of(rows.keys)
@@ -217,7 +217,7 @@ def _score_target(rows: _GrainRows) -> dict[str, Target]:
 
 
 def _label_target(model: MeasuredModel, rows: _GrainRows) -> dict[str, Target]:
-    """The predicted label of a series; nothing without rows."""
+    """The predicted label of a series; empty without rows."""
     if not len(rows.keys):
         return {}
     codes, label = np.unique(a_of(rows.keys), return_inverse=True)

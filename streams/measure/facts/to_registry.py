@@ -61,9 +61,9 @@ class RegistryReporter:
         """A `register` command for each version new to both the stream and the registry."""
         for name in versions:
             version = model.facts.versions[name]
-            if version.announced:
+            if version.reported:
                 continue
-            version.announced = True
+            version.reported = True
             if name not in model.registry.versions:
                 yield _command(
                     model, name, "register", "first", now_ms, {}, "first seen in the stream"

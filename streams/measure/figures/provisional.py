@@ -1,7 +1,7 @@
 """Figures of windows that are still open, for live viewers: the newest increments are in them.
 
-They have no influence on the complete windows: nothing here writes state, and panes, labels and
-frontiers of the stage are only read. Each change appears once, in the smallest window that still
+They have no influence on the complete windows: this file writes no state, and only reads the panes,
+labels and frontiers of the stage. Each change appears once, in the smallest window that still
 takes it, for the segment "all", at the rungs with counts. That shows the newest truth with few
 records. Counters and the metrics of the confusion matrix are included; scores, delays, latencies,
 drift and histograms wait for the window to be complete.
@@ -230,7 +230,7 @@ class OpenWindows:
         Parameters
         ----------
         edges_ms
-            The last edges of the traffic and the other lanes that were worked off.
+            The last edges of the traffic and the other lanes that were processed.
         """
         takers: dict[tuple[int, int, int, int], _Takers] = {}
         for models, *columns in self._pending:

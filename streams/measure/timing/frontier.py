@@ -1,8 +1,8 @@
-"""Frontiers of event time, and which edge of a pane is worked off next.
+"""Frontiers of event time, and which edge of a pane is next.
 
 The traffic frontier is the smallest prediction watermark of all partitions less the prediction
 grace; the main frontier, of decisions and arrivals, also waits for the ground-truth watermarks less
-their grace. Edges are worked off in one fixed order, by the stream time at which they are released
+their grace. Edges are processed in one fixed order, by the stream time at which they are released
 (edge + grace). So neither the emitted records nor the registry's decisions on them depend on how
 the input was cut into batches. The price: while the truths of a partition stand still, without even
 a tick, traffic waits too.
@@ -25,7 +25,7 @@ FORMAT: Final = 2
 
 
 class EdgeSpan(NamedTuple):
-    """The last edge that was worked off, and the next one."""
+    """The last edge that was processed, and the next one."""
 
     after_ms: int
     now_ms: int
@@ -67,7 +67,7 @@ class _Progress(msgspec.Struct):
 
 
 class Frontier:
-    """Watermarks of all partitions of stage 1, and the edges worked off so far.
+    """Watermarks of all partitions of stage 1, and the edges processed so far.
 
     Raises
     ------
@@ -151,7 +151,7 @@ class Frontier:
         return TimeStep(released_ms, traffic, main)
 
     def finish_step(self, step: TimeStep) -> None:
-        """Mark the edges of a step as worked off."""
+        """Mark the edges of a step as processed."""
         if step.traffic is not None:
             self._progress.traffic_ms = step.traffic.now_ms
         if step.main is not None:
@@ -200,7 +200,7 @@ class Frontier:
 
     @property
     def edges_ms(self) -> LaneGroups:
-        """The last edge of each lane group that was worked off; -1 before the first one."""
+        """The last edge of each lane group that was processed; -1 before the first one."""
         traffic_ms, main_ms = self._progress.traffic_ms, self._progress.main_ms
         return LaneGroups(
             -1 if traffic_ms is None else traffic_ms, -1 if main_ms is None else main_ms
@@ -210,7 +210,7 @@ class Frontier:
     def ended_ms(self) -> int | None:
         """Event time at which the recorded log ended; None while a partition goes on.
 
-        A partition that has not ended has rows beyond the edges that are worked off, so its end
+        A partition that has not ended has rows beyond the edges that are processed, so its end
         lies behind them: the order in which partitions end makes no difference.
         """
         progress = self._progress
