@@ -18,9 +18,8 @@ from driftline.agents.cli.output import (
     number,
     out_option,
     print_json,
-    print_table,
-    print_wrapped,
 )
+from driftline.agents.cli.tables import print_table, print_wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

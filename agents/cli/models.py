@@ -17,8 +17,8 @@ from driftline.agents.cli.output import (
     number,
     out_option,
     print_json,
-    print_table,
 )
+from driftline.agents.cli.tables import print_table
 
 if TYPE_CHECKING:
     from driftline.schemas.results import WindowFigures

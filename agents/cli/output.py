@@ -1,13 +1,13 @@
-"""How verbs print: tables for people, one JSON document for machines, and the options that all
-reading verbs share.
+"""What verbs share: options, the error of wrong input, the console, JSON, and the format of values.
+
+Tables are `tables.py`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,28 +15,10 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Width of output to a pipe or a file, unless COLUMNS is set: one line per record, for grep.
 PIPE_WIDTH = 400
-# Columns whose cells are wrapped between words where the terminal is narrow.
-WRAPPED = ("What", "What to do", "Why", "Resolution", "Change", "Reference")
-WRAPPED_WIDTH = 24  # least width of such a column: below it a sentence has one word per line
-CELL_BORDER = 3  # padding and separator per column
-# Styles of cells that hold just this word.
-COLOURS = {
-    "critical": "bold red",
-    "error": "red",
-    "warning": "yellow",
-    "firing": "bold",
-    "resolved": "green",
-    "rejected": "yellow",
-    "production": "green",
-    "ok": "green",
-    "note": "yellow",
-    "PROBLEM": "bold red",
-}
 
 
 def out_option(command: F) -> F:
@@ -97,166 +79,6 @@ def print_json(document: Any) -> None:
     from driftline.schemas.results import encode
 
     sys.stdout.write(msgspec.json.format(encode(document), indent=2).decode() + "\n")
-
-
-def print_table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    empty: str,
-    optional: Sequence[str] = (),
-) -> None:
-    """Print a table that fits the width of the terminal, or one sentence if there are no rows.
-
-    Where the width does not suffice, cells of the columns `WRAPPED` are wrapped between words; then
-    optional columns are left out, and a line below the table names them; if the rest is still too
-    wide, each row becomes a paragraph of "Heading: cell" with all columns.
-
-    Parameters
-    ----------
-    columns
-        Headings; a leading ">" aligns the column to the right.
-    rows
-        Cells as text, printed without markup.
-    empty
-        Printed if there are no rows.
-    optional
-        Headings of columns that may be left out, in the order in which they go.
-    """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    rows, target = list(rows), console()
-    if not rows:
-        target.print(Text(empty))
-        return
-    kept = list(range(len(columns)))
-    left_out: list[str] = []
-    widths = fit_columns(columns, rows, target.width)
-    for name in optional:
-        if widths is not None:
-            break
-        left_out.append(name)
-        kept = [index for index in kept if _heading(columns[index]) != name]
-        widths = fit_columns(
-            [columns[index] for index in kept],
-            [[row[index] for index in kept] for row in rows],
-            target.width,
-        )
-    if widths is None:
-        for row in rows:
-            for line in _paragraph(columns, row, target):
-                target.print(line)
-        return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, width in zip(kept, widths, strict=True):
-        justify = "right" if columns[index].startswith(">") else "left"
-        table.add_column(_heading(columns[index]), justify=justify, width=width)  # type: ignore[arg-type]
-    for row in rows:
-        table.add_row(*(Text(row[index], style=COLOURS.get(row[index], "")) for index in kept))
-    target.print(table)
-    if left_out:
-        note = f"left out: {', '.join(left_out)}; a wider terminal or --json shows them"
-        target.print(Text(note))
-
-
-def fit_columns(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
-) -> list[int] | None:
-    """Widths at which no cell is cut and no word is broken.
-
-    Parameters
-    ----------
-    columns, rows
-        As for `print_table`.
-    width
-        Of the terminal, in characters.
-
-    Returns
-    -------
-    list[int] or None
-        A width per column; None if the table does not fit.
-    """
-    from rich.cells import cell_len
-
-    full, least = [], []
-    for name, cells in zip(columns, zip(*rows, strict=True), strict=True):
-        texts = [_heading(name), *cells]
-        full.append(max(cell_len(line) for text in texts for line in text.split("\n")))
-        word = max(cell_len(word) for text in texts for word in text.split() or [""])
-        is_wrapped = _heading(name) in WRAPPED
-        least.append(max(word, min(full[-1], WRAPPED_WIDTH)) if is_wrapped else full[-1])
-    spare = width - sum(least) - CELL_BORDER * len(columns) + 1
-    if spare < 0:
-        return None
-    widths = list(least)
-    # The columns that need least first: what they do not use goes to the others.
-    by_need = sorted(range(len(columns)), key=lambda index: full[index] - least[index])
-    for position, index in enumerate(by_need):
-        extra = min(full[index] - least[index], spare // (len(columns) - position))
-        widths[index] += extra
-        spare -= extra
-    return widths
-
-
-def _paragraph(columns: Sequence[str], row: Sequence[str], target: Console) -> Iterator[Text]:
-    """Lines of one row without a table: short fields packed, each sentence on lines of its own."""
-    from rich.text import Text
-
-    gap, line = "  ", Text()
-    indent = ""  # of all lines but the first
-    for name, cell in zip(map(_heading, columns), row, strict=True):
-        if cell in ("", "-"):
-            continue
-        if name in WRAPPED or "\n" in cell:
-            if line:
-                yield line
-            line, first, hanging = Text(), indent, indent + gap
-            for text in f"{name}: {cell}".split("\n"):
-                yield Text(wrap(text, target.width, first, hanging))
-                first = hanging
-        else:
-            field = Text.assemble(f"{name}: ", (cell, COLOURS.get(cell, "")))
-            if line and line.cell_len + len(gap) + field.cell_len > target.width:
-                yield line
-                line = Text()
-            line = Text.assemble(line, gap, field) if line else Text.assemble(indent, field)
-        indent = gap
-    if line:
-        yield line
-
-
-def _heading(column: str) -> str:
-    return column.lstrip(">")
-
-
-def print_wrapped(text: str) -> None:
-    """Print a sentence, wrapped to the width of the terminal."""
-    click.echo(wrap(text, console().width, hanging_indent="  "))
-
-
-def wrap(text: str, width: int, indent: str = "", hanging_indent: str = "") -> str:
-    """Break a sentence between words.
-
-    Parameters
-    ----------
-    indent, hanging_indent
-        Of the first line and of the others.
-
-    Examples
-    --------
-    >>> print(wrap("F1 was 0.5 in May, by far the best", 20, hanging_indent="  "))
-    F1 was 0.5 in May,
-      by far the best
-    """
-    return textwrap.fill(
-        text,
-        max(width, 20),
-        initial_indent=indent,
-        subsequent_indent=hanging_indent,
-        break_on_hyphens=False,
-    )
 
 
 def number(value: float | int | None) -> str:

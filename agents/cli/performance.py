@@ -13,17 +13,15 @@ from driftline.agents.cli.output import (
     WrongInput,
     console,
     example,
-    fit_columns,
     json_option,
     minute,
     model_options,
     number,
     out_option,
     print_json,
-    print_table,
     share,
-    wrap,
 )
+from driftline.agents.cli.tables import fit_columns, print_table, wrap
 
 if TYPE_CHECKING:
     from driftline.schemas.results import WindowFigures

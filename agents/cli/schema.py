@@ -127,7 +127,7 @@ class _Report:
             "lines": self.lines,
             "accepted": self.lines - self.reasons.total(),
             "reasons": dict(self.reasons),
-            "refused": self.rejected,
+            "rejected": self.rejected,
             "aliases": {
                 alias: {"means": name, "lines": count}
                 for (alias, name), count in self.aliases.items()

@@ -38,10 +38,10 @@ class Board:
 
     Attributes
     ----------
-    end
+    end_ms
         End of the recorded log, once it is known. Records about later windows are ignored, since
         they have no predictions.
-    day
+    day_ms
         End of the newest day that has figures.
     rungs
         Figures of the newest final sliding window by rung: the same predictions with fewer and with
@@ -70,7 +70,7 @@ class Board:
 
     def take(self, record: msgspec.Struct) -> None:
         """Take a record into the state."""
-        if self.end_ms is not None and _about(record) > self.end_ms:
+        if self.end_ms is not None and _time_ms(record) > self.end_ms:
             return
         match record:
             case WindowFigures(
@@ -106,8 +106,8 @@ class Board:
         return [alert for alert in self.alerts.values() if alert.status != "resolved"]
 
 
-def _about(record: msgspec.Struct) -> int:
-    """The time that a figure, a verdict or an alert is about; 0 for other records."""
+def _time_ms(record: msgspec.Struct) -> int:
+    """Window end of figures and drift, start of an alert; 0 for other records."""
     match record:
         case WindowFigures() | Drift():
             return record.window_end_ms

@@ -156,7 +156,7 @@ class Summary(Struct, kw_only=True):
     drift: list[TargetSummary]
     recommendations: list[RecommendationSummary]
     registry: list[dict[str, Any]]
-    refused_lines: dict[str, int]
+    rejected_rows: dict[str, int]
     out: str
 
 
@@ -232,7 +232,7 @@ def summarise(out: Path) -> Summary:
         ),
         recommendations=summarise_recommendations(output.recommendations()),
         registry=[_event_document(event) for event in events],
-        refused_lines=output.dead_letters(),
+        rejected_rows=output.dead_letters(),
         out=str(out),
     )
 

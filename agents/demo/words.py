@@ -82,8 +82,8 @@ def _overview(summary: Summary) -> Iterator[str]:
         yield f"In production since then: {_figures(summary.production, label)}."
     else:
         yield f"Over the whole run: {_figures(summary.production, label)}."
-    if summary.refused_lines:
-        counts = [f"{count:,} of {topic}" for topic, count in summary.refused_lines.items()]
+    if summary.rejected_rows:
+        counts = [f"{count:,} of {topic}" for topic, count in summary.rejected_rows.items()]
         yield f"Rejected rows: {', '.join(counts)}."
 
 

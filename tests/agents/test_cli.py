@@ -282,7 +282,7 @@ def test_validate_with_json_prints_one_document(log):
     result = invoke("schema", "validate", log, "--json")
     document = json.loads(result.stdout)
     assert (document["lines"], document["accepted"]) == (4, 2)
-    assert [row["line"] for row in document["refused"]] == [2, 4]
+    assert [row["line"] for row in document["rejected"]] == [2, 4]
     assert document["aliases"]["ts"] == {"means": "timestamp", "lines": 1}
 
 
