@@ -1,8 +1,8 @@
-"""The chaos campaign: real workers, a real broker, faults without end, and a verifier that
-recomputes everything from the input topics.
+"""The chaos campaign: real workers, a real broker, many faults, and a verifier that recomputes all
+figures from the input topics.
 
-`load.py` makes the events and `producing.py` sends them, `workers.py` holds the processes,
-`faults.py` says what happens to them, `watching.py` when they were well again, `topics.py` and
-`verify.py` read the topics and judge them, and `campaign.py` is the whole. `python -m tests.chaos
---help` tells the arguments.
+`load.py` generates the events and `load_producer.py` sends them. `workers.py` runs the processes,
+`faults.py` harms them, `commit_watcher.py` sees when they commit again. `topics.py` and `verify.py`
+read the topics and judge them. `campaign.py` runs all of it, and `report.py` prints the result.
+`python -m tests.chaos --help` lists the arguments.
 """

@@ -10,18 +10,18 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from tests.chaos import campaign, planted, table
+from tests.chaos import campaign, planted_defects, report
 from tests.ending import end_in_order
 
 
 def main() -> int:
-    """Run a campaign; 0 if everything was counted once."""
+    """Run a campaign; returns 0 if every row was counted exactly once."""
     parser = argparse.ArgumentParser(
         prog="make chaos",
-        description="Kill workers and broker again and again, then count everything.",
+        description="Kill workers and broker again and again, then verify all figures.",
     )
     parser.add_argument(
-        "--kills", type=int, default=100, help="kill -9 of workers, those below included"
+        "--kills", type=int, default=100, help="kill -9 of workers, including those below"
     )
     parser.add_argument("--restoring", type=int, default=20, help="kills while a worker restores")
     parser.add_argument(
@@ -29,7 +29,7 @@ def main() -> int:
         nargs="+",
         choices=sorted(set(campaign.POINTS)),
         default=campaign.POINTS,
-        help="where half of the other kills happen",
+        help="named points of half of the other kills",
     )
     parser.add_argument(
         "--graceful", type=int, default=40, help="SIGTERM, workers added and removed"
@@ -38,12 +38,12 @@ def main() -> int:
         "--zombies", type=int, default=20, help="SIGSTOP past the session timeout, then SIGCONT"
     )
     parser.add_argument("--broker", type=int, default=10, help="kill -9 of the broker")
-    parser.add_argument("--caches", type=int, default=20, help="caches wiped or truncated")
-    parser.add_argument("--disks", type=int, default=4, help="no space left for the caches")
+    parser.add_argument("--caches", type=int, default=20, help="local copies deleted or truncated")
+    parser.add_argument("--disks", type=int, default=4, help="full disks")
     parser.add_argument(
         "--seed",
         type=int,
-        help="repeat the faults of an earlier campaign, as far as timing lets them",
+        help="repeat the faults of an earlier campaign, as far as timing allows",
     )
     parser.add_argument("--rate", type=float, default=150.0, help="predictions per second")
     parser.add_argument(
@@ -52,57 +52,61 @@ def main() -> int:
     parser.add_argument(
         "--mixed",
         action="store_true",
-        help="one round with everything in place of one for each sort of fault",
+        help="one round with all faults instead of one for each kind",
     )
     parser.add_argument(
         "--planted",
-        choices=sorted(planted.DEFECTS),
-        help="run workers with a defect, which has to be found",
+        choices=sorted(planted_defects.DEFECTS),
+        help="run workers with a planted defect, which the verifier must find",
     )
+    parser.add_argument("--out", type=Path, default=Path("chaos.json"), help="file for the result")
     parser.add_argument(
-        "--out", type=Path, default=Path("chaos.json"), help="where the result is written"
+        "--keep", action="store_true", help="keep logs and topics even if the result is correct"
     )
-    parser.add_argument(
-        "--keep", action="store_true", help="keep logs and topics even if all is well"
-    )
-    given = parser.parse_args()
+    options = parser.parse_args()
     end_in_order()
-    seed = secrets.randbelow(1 << 31) if given.seed is None else given.seed
+    seed = secrets.randbelow(1 << 31) if options.seed is None else options.seed
     counts = {
-        name: getattr(given, name)
+        name: getattr(options, name)
         for name in ("kills", "restoring", "graceful", "zombies", "broker", "caches", "disks")
     }
     folder = Path(tempfile.mkdtemp(prefix="driftline-chaos-"))
-    print(f"seed {seed}; logs in {folder}, deleted if all is well", flush=True)
+    print(f"seed {seed}; logs in {folder}, deleted if the result is correct", flush=True)
     command = (
-        campaign.PRODUCT if given.planted is None else ("-m", "tests.chaos.planted", given.planted)
+        campaign.PRODUCT
+        if options.planted is None
+        else ("-m", "tests.chaos.planted_defects", options.planted)
     )
-    rounds = campaign.plan(seed, **counts, points=given.points, mixed=given.mixed)
+    rounds = campaign.plan(seed, **counts, points=options.points, mixed=options.mixed)
     settings = {
         "seed": seed,
         **counts,
-        "points": given.points,
-        "rate": given.rate,
-        "speed": given.speed,
-        "planted": given.planted,
+        "points": options.points,
+        "rate": options.rate,
+        "speed": options.speed,
+        "planted": options.planted,
     }
-    reports: list[campaign.Report] = []
+    reports: list[campaign.RoundReport] = []
     with closing(
         campaign.run(
-            rounds, folder, seed=seed, pace=campaign.Pace(given.rate, given.speed), command=command
+            rounds,
+            folder,
+            seed=seed,
+            load_rate=campaign.LoadRate(options.rate, options.speed),
+            command=command,
         )
-    ) as told:
-        for report in told:
-            reports.append(report)
-            print(table.said(report), flush=True)
-            table.write(given.out, reports, settings)
-    print(table.text(reports))
-    right = all(report.right for report in reports)
-    if right and not given.keep:
+    ) as results:
+        for result in results:
+            reports.append(result)
+            print(report.round_text(result), flush=True)
+            report.write(options.out, reports, settings)
+    print(report.text(reports))
+    is_correct = all(result.is_correct for result in reports)
+    if is_correct and not options.keep:
         shutil.rmtree(folder)
     else:
         print(f"logs: {folder}")
-    return 0 if right else 1
+    return 0 if is_correct else 1
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Rounds of faults, each on topics of its own: feed, harm, let time run out, and have the verifier
-judge.
+"""Rounds of faults, each on topics of its own.
 
-A round has one sort of fault, so that its miscounts are that fault's, except the last one, which
-has them all.
+A round sends the load, harms workers and broker, advances event time to the end, and runs the
+verifier.
+
+Each round has one kind of fault, so that its miscounts have one cause; the last round mixes all
+kinds.
 """
 
 from __future__ import annotations
@@ -16,19 +18,19 @@ from pathlib import Path
 from random import Random
 
 from tests.chaos import faults
+from tests.chaos.commit_watcher import CommitWatcher
 from tests.chaos.disk import Disk
-from tests.chaos.faults import Fault, Happening, Scene, Unsettled
+from tests.chaos.faults import Fault, FaultResult, NotSettled, Scene
 from tests.chaos.load import CONFIGURATION, SECOND, Load
-from tests.chaos.producing import Producing
+from tests.chaos.load_producer import LoadProducer
 from tests.chaos.topics import read_topic
 from tests.chaos.verify import INPUTS, OUTPUTS, Verdict, verify
-from tests.chaos.watching import Watching
-from tests.chaos.workers import Fleet, SelfExit
+from tests.chaos.workers import Fleet, UnrequestedExit
 from tests.kafka.brokers import BrokerProcess
 
 APP = "chaos"
 FINISHES_S = 600.0
-ENDS_S = 60.0  # a machine that does much besides may need so long; a worker gives itself 8 s
+ENDS_S = 60.0  # for a machine under other load; a worker limits itself to 8 s
 PRODUCT = ("-m", "driftline.agents.cli")
 INPUT_PARTITIONS, PARTITIONS = 4, 4
 POINTS = (
@@ -55,9 +57,17 @@ memory = "1MB"
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How fast the load is, in predictions per second and seconds of event time per second, and the
-    longest pause between faults.
+class LoadRate:
+    """Speed of the load.
+
+    Attributes
+    ----------
+    rate
+        Predictions per second.
+    speed
+        Seconds of event time per second.
+    pause
+        Longest pause between two faults, in seconds.
     """
 
     rate: float = 150.0
@@ -67,12 +77,12 @@ class Pace:
 
 @dataclass(frozen=True)
 class Round:
-    """What happens in one round, in this order.
+    """One round: its workers, and its faults in order.
 
     Attributes
     ----------
     static
-        Static membership: each worker comes back to its own partitions.
+        Static membership: a restarted worker gets its own partitions back.
     """
 
     name: str
@@ -82,26 +92,26 @@ class Round:
 
 
 @dataclass
-class Report:
-    """How a round went."""
+class RoundReport:
+    """Result of a round."""
 
     name: str
     workers: int
     static: bool
     seconds: float = 0.0
     predictions: int = 0
-    happenings: list[Happening] = field(default_factory=list)
-    self_exits: list[SelfExit] = field(default_factory=list)
+    fault_results: list[FaultResult] = field(default_factory=list)
+    unrequested_exits: list[UnrequestedExit] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
 
     @property
-    def right(self) -> bool:
-        """Nothing lost, nothing counted twice, and every fault was recovered from."""
+    def is_correct(self) -> bool:
+        """Whether no row was lost or counted twice, and all tasks recovered from every fault."""
         return (
-            self.verdict.right
+            self.verdict.is_correct
             and not self.complaints
-            and all(happening.recovery is not None for happening in self.happenings)
+            and all(fault_result.recovery is not None for fault_result in self.fault_results)
         )
 
 
@@ -118,14 +128,14 @@ def plan(
     points: Sequence[str] = POINTS,
     mixed: bool = False,
 ) -> list[Round]:
-    """The rounds of a campaign; about a quarter of each sort of fault is kept for the mixed one, or
-    all of them with `mixed`.
+    """The rounds of a campaign. About a quarter of each kind of fault goes to the mixed round; all
+    of them with `mixed`.
 
-    Half of the kills that are not in restore are at named points, in turn at those of `points`.
+    Half of the kills outside of a restore are at named points, taking those of `points` in turn.
     """
     random = Random(seed)
     named = max(0, kills - restoring) // 2
-    sorts: list[tuple[str, int, bool, list[Fault]]] = [
+    kinds: list[tuple[str, int, bool, list[Fault]]] = [
         ("kill -9", 1, True, [faults.kill] * (kills - restoring - named)),
         ("kill -9 in restore", 2, True, [faults.kill_at("restoring")] * restoring),
         (
@@ -140,12 +150,12 @@ def plan(
         ("caches", 2, True, [faults.cache] * caches + [faults.disk_full] * disks),
     ]
     rounds, rest = [], []
-    for name, workers, static, some in sorts:
-        random.shuffle(some)
-        kept = 0 if mixed else len(some) - len(some) // 4
-        rest += some[kept:]
+    for name, workers, static, of_kind in kinds:
+        random.shuffle(of_kind)
+        kept = 0 if mixed else len(of_kind) - len(of_kind) // 4
+        rest += of_kind[kept:]
         if kept:
-            rounds.append(Round(name, workers, static, tuple(some[:kept])))
+            rounds.append(Round(name, workers, static, tuple(of_kind[:kept])))
     random.shuffle(rest)
     return [*rounds, Round("all together", 2, False, tuple(rest))] if rest else rounds
 
@@ -155,97 +165,96 @@ def run(
     folder: Path,
     *,
     seed: int,
-    pace: Pace = Pace(),
+    load_rate: LoadRate = LoadRate(),
     command: Sequence[str] = PRODUCT,
-    told: bool = True,
-) -> Generator[Report]:
-    """Run the rounds one after the other against a broker of their own, with everything in
-    `folder`.
-    """
+    verbose: bool = True,
+) -> Generator[RoundReport]:
+    """Run the rounds one after the other with a broker of their own; all files are in `folder`."""
     broker = BrokerProcess(folder / "broker")
     try:
         broker.start()
-        for number, one in enumerate(rounds):
-            if told:
-                print(f"{one.name}: {len(one.faults)} faults, {one.workers} workers", flush=True)
+        for number, round_ in enumerate(rounds):
+            if verbose:
+                print(
+                    f"{round_.name}: {len(round_.faults)} faults, {round_.workers} workers",
+                    flush=True,
+                )
             yield play(
-                one,
+                round_,
                 broker,
                 folder / f"round-{number}",
                 seed=seed + number,
                 number=number,
-                pace=pace,
+                load_rate=load_rate,
                 command=command,
-                told=told,
+                verbose=verbose,
             )
     finally:
         broker.stop()
 
 
 def play(
-    one: Round,
+    round_: Round,
     broker: BrokerProcess,
     folder: Path,
     *,
     seed: int,
     number: int,
-    pace: Pace,
+    load_rate: LoadRate,
     command: Sequence[str],
-    told: bool,
-) -> Report:
-    """Run one round and judge it."""
+    verbose: bool,
+) -> RoundReport:
+    """Run one round, and verify its topics."""
     folder.mkdir(parents=True)
-    report, began = Report(one.name, one.workers, one.static), time.monotonic()
+    report, began = RoundReport(round_.name, round_.workers, round_.static), time.monotonic()
     prefix, app = f"round{number}-", f"{APP}{number}"
-    rest = KAFKA.format(
+    kafka = KAFKA.format(
         servers=broker.servers, app=app, inputs=INPUT_PARTITIONS, partitions=PARTITIONS
     )
     configuration = (
-        CONFIGURATION.replace("[run]", f'[run]\nclock = "data"\ntopic_prefix = "{prefix}"') + rest
+        CONFIGURATION.replace("[run]", f'[run]\nclock = "data"\ntopic_prefix = "{prefix}"') + kafka
     )
     settings = folder / "driftline.toml"
     settings.write_text(configuration, encoding="utf-8")
     _driftline("topics", "create", "--config", str(settings))
     random = Random(seed)
-    step_ms = round(pace.speed * SECOND / pace.rate)
+    step_ms = round(load_rate.speed * SECOND / load_rate.rate)
     with Disk(folder / "state") as disk:
-        fleet = Fleet(folder, configuration, static=one.static, command=list(command))
-        watching = Watching(broker.servers, prefix, app)
-        producing = Producing(
+        fleet = Fleet(folder, configuration, static=round_.static, command=list(command))
+        watcher = CommitWatcher(broker.servers, prefix, app)
+        producer = LoadProducer(
             broker.servers,
             prefix,
             Load(seed, step_ms=step_ms, quiet=INPUT_PARTITIONS),
-            rate=pace.rate,
+            rate=load_rate.rate,
         )
-        scene = Scene(broker, fleet, watching, disk, random)
+        scene = Scene(broker, fleet, watcher, disk, random)
         try:
-            for _ in range(one.workers):
+            for _ in range(round_.workers):
                 fleet.add()
-            if scene.recovery(time.time(), watching.tasks) is None:
-                report.complaints.append("not every task committed anything after the start")
-            for fault in one.faults:
-                scene.pause(pace.pause)
+            if scene.recovery(time.time(), watcher.tasks) is None:
+                report.complaints.append("some task committed nothing after the start")
+            for fault in round_.faults:
+                scene.pause(load_rate.pause)
                 try:
-                    happening = fault(scene)
-                except Unsettled as reason:
-                    happening = Happening("not possible", None, str(reason))
-                report.happenings.append(happening)
-                if told:
-                    number_of = f"{len(report.happenings):3}/{len(one.faults)}"
-                    print(
-                        f"  {number_of} {happening.kind}: {happening.recovery} s {happening.note}",
-                        flush=True,
-                    )
-            producing.finish(FINISHES_S)
-            report.predictions = producing.predictions
+                    fault_result = fault(scene)
+                except NotSettled as reason:
+                    fault_result = FaultResult("not possible", None, str(reason))
+                report.fault_results.append(fault_result)
+                if verbose:
+                    number_of = f"{len(report.fault_results):3}/{len(round_.faults)}"
+                    kind, recovery, note = fault_result
+                    print(f"  {number_of} {kind}: {recovery} s {note}", flush=True)
+            producer.finish(FINISHES_S)
+            report.predictions = producer.predictions
             report.complaints += _finish(settings, fleet)
             report.complaints += fleet.stop(ENDS_S)
         finally:
             for worker in fleet.workers:
                 worker.signal(faults.signal.SIGCONT)
                 worker.kill()
-            watching.stop()
-    report.self_exits = fleet.self_exits
+            watcher.stop()
+    report.unrequested_exits = fleet.unrequested_exits
     topics = {name: read_topic(broker.servers, prefix + name) for name in (*INPUTS, *OUTPUTS)}
     report.verdict = verify(topics, configuration, now_ms=time.time_ns() // 1_000_000)
     report.seconds = round(time.monotonic() - began, 1)
@@ -253,8 +262,8 @@ def play(
 
 
 def _finish(settings: Path, fleet: Fleet) -> list[str]:
-    """Let time run on until every window is final, workers under supervision meanwhile; gives what
-    went wrong.
+    """Advance event time until all windows are final, with the workers supervised; returns
+    complaints.
     """
     output = settings.with_name("finish.log")
     with output.open("wb") as log:
@@ -273,7 +282,8 @@ def _finish(settings: Path, fleet: Fleet) -> list[str]:
         []
         if code == 0
         else [
-            f"driftline finish ended with {code}: {output.read_text(encoding='utf-8', errors='replace')[-500:]}"
+            f"driftline finish ended with {code}: "
+            f"{output.read_text(encoding='utf-8', errors='replace')[-500:]}"
         ]
     )
 
@@ -288,5 +298,6 @@ def _driftline(*arguments: str) -> None:
     )
     if done.returncode:
         raise RuntimeError(
-            f"driftline {' '.join(arguments)} ended with {done.returncode}: {(done.stderr or done.stdout).strip()}"
+            f"driftline {' '.join(arguments)} ended with {done.returncode}: "
+            f"{(done.stderr or done.stdout).strip()}"
         )

@@ -1,7 +1,5 @@
-"""A disk for the caches that can be full.
-
-It is a small file system in memory or, without the right to mount one, a limit on the size of
-files.
+"""A disk for the local copies that can be full: a small file system in memory or, without the right
+to mount one, a limit on the size of files.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ SIZE = 1 << 30
 
 
 class Disk:
-    """The file system at `folder`, for as long as the `with` lasts."""
+    """The file system at `folder`, mounted within a `with` block."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -44,12 +42,12 @@ class Disk:
             subprocess.run(["umount", str(self._folder)], check=False)
 
     @property
-    def how(self) -> str:
+    def kind(self) -> str:
         return "tmpfs" if self._mounted else "file size limit"
 
     @contextmanager
     def full(self, pids: Sequence[int]) -> Iterator[None]:
-        """Nothing more can be written, by these processes at least, while this lasts."""
+        """Within this block the disk is full, at least for these processes."""
         if not self._mounted:
             for pid in pids:
                 _limit(pid, 4096)
@@ -70,5 +68,5 @@ class Disk:
 
 
 def _limit(pid: int, size: int) -> None:
-    with suppress(ProcessLookupError):  # it ended meanwhile
+    with suppress(ProcessLookupError):  # it has ended
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

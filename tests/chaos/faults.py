@@ -1,9 +1,7 @@
-"""What is done to the workers and to the broker, one fault at a time, and how long until every task
-commits again.
+"""The faults of a campaign, and the time until all tasks commit again after each.
 
-A fault is a function of the scene: it does the harm, sees to it that somebody repairs it as a
-supervisor or an operator would, and tells what happened. How many of which fault there are is
-`campaign.py`.
+A fault is a function of the scene: it does the harm, repairs it as a supervisor or an operator
+would, and reports the result. `campaign.py` decides how many of each there are.
 """
 
 from __future__ import annotations
@@ -14,39 +12,36 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
+from tests.chaos.commit_watcher import CommitWatcher, Task
 from tests.chaos.disk import Disk
-from tests.chaos.watching import Task, Watching
 from tests.chaos.workers import ENDS, Fleet, Worker
 from tests.kafka.brokers import BrokerProcess
 
-RECOVERS_S = (
-    120.0  # after that the scene goes on, and the fault counts as one that was not recovered from
-)
-ATTEMPTS = (
-    4  # at having a worker reach a point: the partitions that it gets may have too little to do
-)
-# A worker that holds four partitions of both kinds gives away two of each to a second one.
+# Later the campaign continues, and the fault counts as not recovered from.
+RECOVERS_S = 120.0
+# To make a worker reach a named point: the partitions that it gets may have too little to do.
+ATTEMPTS = 4
+# How often a point is reached at most before the kill. A worker with four partitions of both kinds
+# gives away two of each to a second one.
 TIMES = {"restoring": 3, "revoking": 4, "closing": 1}
-OFTEN = 30  # how often the other points are reached at most, before the kill
-DIES_S = 60.0  # a worker that was told to end at a named point does so until then, or the point was not reached
+MOST_TIMES = 30  # the same for all other points
+DIES_S = 60.0  # a worker that still runs then has not reached its named point
 SESSION_S = 7.0  # a second more than the session timeout
-LOOK_S = 0.2  # between two questions about health
+LOOK_S = 0.2  # between two health requests
 STOPS_S = 10.0  # from SIGTERM to the end
-ACTIVE_S = (
-    3.0  # a task that committed nothing for so long has nothing to do, and nobody waits for it
-)
+ACTIVE_S = 3.0  # a task without a commit for this long is idle, and its recovery is not awaited
 
 
-class Happening(NamedTuple):
-    """One fault that happened.
+class FaultResult(NamedTuple):
+    """Result of one fault.
 
     Attributes
     ----------
     recovery
-        Seconds from the fault to the first committed output of the last task that had been at work;
-        None if it did not come.
+        Seconds from the fault until every task that had been active has committed output; None if
+        that did not happen.
     note
-        What else there is to say.
+        Further remarks.
     """
 
     kind: str
@@ -54,99 +49,104 @@ class Happening(NamedTuple):
     note: str = ""
 
 
-class Unsettled(Exception):
-    """The workers are not well enough for a fault to be told from what came before."""
+class NotSettled(Exception):
+    """The workers have not recovered from earlier faults, so a new one could not be judged."""
 
 
 class Scene:
-    """Everything that a fault can get at."""
+    """What a fault can act on."""
 
     def __init__(
-        self, broker: BrokerProcess, fleet: Fleet, watching: Watching, disk: Disk, random: Random
+        self,
+        broker: BrokerProcess,
+        fleet: Fleet,
+        watcher: CommitWatcher,
+        disk: Disk,
+        random: Random,
     ) -> None:
-        self.broker, self.fleet, self.watching, self.disk, self.random = (
+        self.broker, self.fleet, self.watcher, self.disk, self.random = (
             broker,
             fleet,
-            watching,
+            watcher,
             disk,
             random,
         )
 
     def busy(self) -> list[Task]:
-        """The tasks that are at work, once there are any."""
-        self.fleet.wait(lambda: bool(self.watching.active(time.time() - ACTIVE_S)), RECOVERS_S)
-        return self.watching.active(time.time() - ACTIVE_S)
+        """The active tasks, once there are any."""
+        self.fleet.wait(lambda: bool(self.watcher.active(time.time() - ACTIVE_S)), RECOVERS_S)
+        return self.watcher.active(time.time() - ACTIVE_S)
 
     def recovery(
         self, since: float, tasks: list[Task], *, after: float | None = None
     ) -> float | None:
-        """Wait until all of these tasks, and at least one, have written and committed something;
-        gives the seconds since `since`.
+        """Wait until all of these tasks have committed output; returns the seconds since `since`.
+        None if there are no tasks, or if it takes too long.
 
         Parameters
         ----------
         after
-            What was written before does not count; by default `since`.
+            Only output written after this time counts; by default `since`.
         """
         if not tasks:
             return None
         missing, after = set(tasks), since if after is None else after
 
-        def all_again() -> bool:
+        def have_all_committed() -> bool:
             missing.difference_update(
-                [task for task in missing if self.watching.recovered(task, after) is not None]
+                [task for task in missing if self.watcher.recovered(task, after) is not None]
             )
             return not missing
 
-        if not self.fleet.wait(all_again, RECOVERS_S):
+        if not self.fleet.wait(have_all_committed, RECOVERS_S):
             return None
-        seen = [self.watching.recovered(task, after) or since for task in tasks]
+        seen = [self.watcher.recovered(task, after) or since for task in tasks]
         return round(max(seen, default=since) - since, 3)
 
     def pause(self, most: float) -> None:
-        """Let some time pass."""
+        """Wait for a random time of at most `most` seconds."""
         self.fleet.wait(lambda: False, self.random.uniform(0, most))
 
     def pick(self) -> Worker:
-        """One of the workers that run."""
+        """A random running worker."""
         if not self.fleet.wait(lambda: bool(self.fleet.running()), RECOVERS_S):
-            raise Unsettled("no worker goes on running although all were started again")
+            raise NotSettled("no worker keeps running although all were restarted")
         return self.random.choice(self.fleet.running())
 
     def settled(self) -> list[Worker]:
-        """The workers that have partitions, once all are ready."""
+        """The workers with partitions, once all workers are ready."""
         ends = time.monotonic() + RECOVERS_S
         while time.monotonic() < ends:
             tasks = {worker: worker.ready_tasks() for worker in self.fleet.running()}
-            busy = [worker for worker, found in tasks.items() if found]
+            busy = [worker for worker, count in tasks.items() if count]
             if busy and None not in tasks.values():
                 return busy
             self.fleet.wait(lambda: False, LOOK_S)
-        raise Unsettled(
-            f"not all workers became ready within {RECOVERS_S:.0f} s although all were started again"
+        raise NotSettled(
+            f"not all workers became ready within {RECOVERS_S:.0f} s after all were restarted"
         )
 
     def pick_busy(self) -> Worker:
-        """One of the workers that have partitions, once all are ready."""
+        """A random worker with partitions, once all workers are ready."""
         return self.random.choice(self.settled())
 
     def end(self, worker: Worker) -> str:
-        """SIGTERM, and wait; gives what was wrong with its end."""
+        """End a worker with SIGTERM; returns a complaint, or an empty string."""
         worker.wanted = False
         worker.signal(signal.SIGTERM)
         ended = self.fleet.wait(lambda: not worker.runs(), STOPS_S)
-        note = "" if ended else f"{worker.name} runs {STOPS_S:.0f} s after SIGTERM"
+        note = "" if ended else f"{worker.name} still runs {STOPS_S:.0f} s after SIGTERM"
         if ended and worker.exit_code() not in ENDS:
-            note = f"{worker.name} ended with {worker.exit_code()}: {worker.last_words()}"
+            note = f"{worker.name} ended with {worker.exit_code()}: {worker.last_log_lines()}"
         worker.kill()
         return note
 
 
-Fault = Callable[[Scene], Happening]
+Fault = Callable[[Scene], FaultResult]
 
 
-def kill(scene: Scene) -> Happening:
-    """kill -9 of a worker at a random time; one in five is killed again while it comes back."""
+def kill(scene: Scene) -> FaultResult:
+    """kill -9 of a worker at a random time; one in five is killed again during its restart."""
     worker, busy = scene.pick(), scene.busy()
     worker.kill()
     since, note = time.time(), ""
@@ -156,60 +156,60 @@ def kill(scene: Scene) -> Happening:
         worker.kill()
         worker.start()
         note = "twice"
-    return Happening("kill -9", scene.recovery(since, busy), note)
+    return FaultResult("kill -9", scene.recovery(since, busy), note)
 
 
 def kill_at(point: str) -> Fault:
-    """kill -9 at a named point, reached for a random number of times."""
+    """kill -9 when a worker has reached a named point a random number of times."""
 
-    def fault(scene: Scene) -> Happening:
+    def fault(scene: Scene) -> FaultResult:
         busy, notes = scene.busy(), []
         for attempt in range(ATTEMPTS):
             worker = scene.pick_busy()
             notes.append(scene.end(worker))
-            # With a local copy that is up to date there is nothing to restore.
+            # A worker with an up-to-date local copy has nothing to restore.
             if point == "restoring":
                 worker.wipe_cache()
-            worker.start(
-                f"kill:{point}:{1 if attempt else scene.random.randint(1, TIMES.get(point, OFTEN))}"
-            )
+            most = TIMES.get(point, MOST_TIMES)
+            times = 1 if attempt else scene.random.randint(1, most)
+            worker.start(f"kill:{point}:{times}")
             if point == "closing":
                 scene.recovery(time.time(), busy)
-                scene.settled()  # one that has only just been started does not hear SIGTERM yet
-            worker.wanted = False  # from here on its end is waited for
+                scene.settled()  # a worker that has just been started does not handle SIGTERM yet
+            worker.wanted = False  # the supervisor must not restart it now
             if point == "closing":
                 worker.signal(signal.SIGTERM)
             elif point == "revoking":
-                notes += crowd(scene, worker, busy)
+                notes += revoke_partitions(scene, worker, busy)
             died = scene.fleet.wait(lambda worker=worker: not worker.runs(), DIES_S)
             since = time.time()
             reached = died and worker.exit_code() == -signal.SIGKILL
             if not reached:
                 notes.append(
-                    f"{worker.name} did not come to the point and "
-                    + (f"ended with {worker.exit_code()}" if died else "runs")
+                    f"{worker.name} did not reach the point and "
+                    + (f"ended with {worker.exit_code()}" if died else "still runs")
                 )
                 if not died:
                     scene.end(worker)
                 since = time.time()
             worker.start()
             if reached:
-                return Happening(
+                return FaultResult(
                     f"kill -9 at {point}",
                     scene.recovery(since, busy),
                     " ".join(filter(None, notes)),
                 )
             scene.recovery(since, busy)
-        return Happening(f"{point} not reached", None, " ".join(filter(None, notes)))
+        return FaultResult(f"{point} not reached", None, " ".join(filter(None, notes)))
 
     return fault
 
 
-def crowd(scene: Scene, worker: Worker, busy: list[Task]) -> list[str]:
-    """Have a worker take over everything and others come back, so that it gives partitions away;
-    tells what was wrong with their ends.
+def revoke_partitions(scene: Scene, worker: Worker, busy: list[Task]) -> list[str]:
+    """Make a worker give partitions away: end all others, so that it takes over everything, and
+    start them again. Returns complaints about their ends.
 
-    One worker less makes the others gain partitions only, and one worker more need not take them
+    With one worker less the others only gain partitions, and one worker more need not take them
     from this one.
     """
     others = [other for other in scene.fleet.running() if other is not worker]
@@ -222,11 +222,11 @@ def crowd(scene: Scene, worker: Worker, busy: list[Task]) -> list[str]:
     return notes
 
 
-def graceful(scene: Scene) -> Happening:
-    """SIGTERM and start again, one worker more, or one less; there are two or three.
+def graceful(scene: Scene) -> FaultResult:
+    """SIGTERM and restart, one worker more, or one less; there are two or three workers.
 
-    What a worker commits while it ends, and what others do before a new one has its partitions, is
-    no recovery.
+    Commits of a worker during its end, and commits of others before a new one has its partitions,
+    do not count as recovery.
     """
     scene.settled()
     busy, running = scene.busy(), scene.fleet.running()
@@ -236,23 +236,23 @@ def graceful(scene: Scene) -> Happening:
         since = time.time()
         scene.fleet.add()
         scene.settled()
-        return Happening("worker added", scene.recovery(since, busy, after=time.time()))
+        return FaultResult("worker added", scene.recovery(since, busy, after=time.time()))
     worker = scene.pick_busy()
     since = time.time()
     note = scene.end(worker)
     ended = time.time()
     if choice == "restart":
         worker.start()
-    return Happening(
+    return FaultResult(
         "SIGTERM, restart" if choice == "restart" else "worker removed",
         scene.recovery(since, busy, after=ended),
         note,
     )
 
 
-def zombie(scene: Scene) -> Happening:
-    """SIGSTOP until others have taken over, then SIGCONT: it must find out that it is out before it
-    changes anything.
+def zombie(scene: Scene) -> FaultResult:
+    """SIGSTOP until others have taken over, then SIGCONT: the worker must notice that it has been
+    fenced before it changes anything.
     """
     if len(scene.fleet.running()) < 2:
         scene.fleet.add()
@@ -261,32 +261,34 @@ def zombie(scene: Scene) -> Happening:
     worker.signal(signal.SIGSTOP)
     since = time.time()
     scene.fleet.wait(lambda: time.time() - since > SESSION_S, 2 * SESSION_S)
-    taken = scene.recovery(since, busy)
+    taken_over = scene.recovery(since, busy)
     scene.pause(3.0)
-    exits = len(scene.fleet.self_exits)
+    exits = len(scene.fleet.unrequested_exits)
     worker.signal(signal.SIGCONT)
     woken = time.time()
-    ended = scene.fleet.wait(lambda: len(scene.fleet.self_exits) > exits, 8.0)
+    ended = scene.fleet.wait(lambda: len(scene.fleet.unrequested_exits) > exits, 8.0)
     again = scene.recovery(woken, busy)
-    note = scene.fleet.self_exits[-1].words if ended else "goes on as a member"
-    return Happening(
-        "SIGSTOP past the session, SIGCONT", taken, f"{note}; all again after {again} s"
+    note = scene.fleet.unrequested_exits[-1].last_log_lines if ended else "continues as a member"
+    return FaultResult(
+        "SIGSTOP past the session, SIGCONT",
+        taken_over,
+        f"{note}; all commit again after {again} s",
     )
 
 
-def broker(scene: Scene) -> Happening:
-    """kill -9 of the broker, and a new start on the same data."""
+def broker(scene: Scene) -> FaultResult:
+    """kill -9 of the broker, and a restart with the same data."""
     busy = scene.busy()
     scene.broker.kill()
     since = time.time()
     scene.pause(4.0)
     scene.broker.start()
     back = time.time() - since
-    return Happening("broker kill -9", scene.recovery(since, busy), f"back after {back:.1f} s")
+    return FaultResult("broker kill -9", scene.recovery(since, busy), f"back after {back:.1f} s")
 
 
-def cache(scene: Scene) -> Happening:
-    """A worker is killed or stopped, its cache deleted or cut short, and it comes back."""
+def cache(scene: Scene) -> FaultResult:
+    """A worker is killed or stopped, its local copy deleted or truncated, and it is restarted."""
     worker, busy = scene.pick_busy(), scene.busy()
     note = ""
     if scene.random.random() < 0.5:
@@ -301,23 +303,23 @@ def cache(scene: Scene) -> Happening:
         note += f" {worker.damage_cache(scene.random)} files"
         kind = "cache truncated"
     worker.start()
-    return Happening(kind, scene.recovery(since, busy), note)
+    return FaultResult(kind, scene.recovery(since, busy), note)
 
 
-def disk_full(scene: Scene) -> Happening:
-    """No space is left for the caches for some seconds; the time counts from when there is some
-    again.
+def disk_full(scene: Scene) -> FaultResult:
+    """The disk of the local copies is full for some seconds; recovery is measured from when it has
+    space again.
     """
     busy = scene.busy()
-    exits = len(scene.fleet.self_exits)
+    exits = len(scene.fleet.unrequested_exits)
     with scene.disk.full([worker.pid for worker in scene.fleet.running()]):
         scene.fleet.wait(
-            lambda: len(scene.fleet.self_exits) > exits, scene.random.uniform(3.0, 12.0)
+            lambda: len(scene.fleet.unrequested_exits) > exits, scene.random.uniform(3.0, 12.0)
         )
     since = time.time()
     note = (
-        scene.fleet.self_exits[-1].words
-        if len(scene.fleet.self_exits) > exits
-        else "nobody noticed"
+        scene.fleet.unrequested_exits[-1].last_log_lines
+        if len(scene.fleet.unrequested_exits) > exits
+        else "no worker noticed"
     )
-    return Happening(f"disk full ({scene.disk.how})", scene.recovery(since, busy), note)
+    return FaultResult(f"disk full ({scene.disk.kind})", scene.recovery(since, busy), note)

@@ -1,10 +1,9 @@
-"""A stream of events without end, drawn from one seed: predictions, truths that come later, and
-everything that goes wrong with both.
+"""An endless stream of events from one seed: predictions, later truths, and faulty rows of both.
 
-Event time advances by the same step from prediction to prediction, so what is sent depends on the
-seed and on the number of predictions alone, never on a clock. What an id does not do: come again
-after its entry may have been forgotten. Whether such a row finds the old entry depends on which of
-two topics was read first, and no verifier could say what is right.
+Event time advances by the same step from prediction to prediction, so the events depend only on the
+seed and on the number of predictions, never on a clock. No id is used again after its entry may
+have expired: whether such a row meets the old entry depends on which of two topics is read first,
+so no verifier could judge it.
 """
 
 from __future__ import annotations
@@ -56,12 +55,12 @@ positive_label = "1"
 """
 
 LABEL_HORIZON, CORRECTION_HORIZON, GRACE, TRUTH_GRACE = 6 * HOUR, 2 * HOUR, MINUTE, 10 * MINUTE
-# Kept from every edge at which forgetting begins, so that lateness does not carry a row over it.
+# Distance from every horizon, so that no row crosses one because it is late.
 MARGIN = HOUR
 
 
 class Message(NamedTuple):
-    """One record to send. Without a partition the key decides."""
+    """One record to send; without a partition, the key decides on it."""
 
     topic: str
     key: bytes | None
@@ -70,26 +69,28 @@ class Message(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One sort of model: its labels, and how it says what it predicts."""
+class ModelKind:
+    """One kind of model: its labels, and the form of its predictions."""
 
     model: str
     labels: tuple[Any, ...]
-    says: str
+    form: str
 
 
 # Names such that every partition of the topics after stage 1, up to four, has a model.
-KINDS = (
-    Kind("churn", ("no", "yes"), "both"),
-    Kind("fraud", (False, True), "score"),
-    Kind("scoring", (0, 1), "score"),
-    Kind("digits", (0, 1, 2), "scores"),
-    Kind("routing/é", ("air", "rail", "road"), "prediction"),
-    Kind("spam", ("no", "yes"), "prediction"),
-    Kind("visits", ("high", "low"), "both"),
+MODEL_KINDS = (
+    ModelKind("churn", ("no", "yes"), "both"),
+    ModelKind("fraud", (False, True), "score"),
+    ModelKind("scoring", (0, 1), "score"),
+    ModelKind("digits", (0, 1, 2), "scores"),
+    ModelKind("routing/é", ("air", "rail", "road"), "prediction"),
+    ModelKind("spam", ("no", "yes"), "prediction"),
+    ModelKind("visits", ("high", "low"), "both"),
 )
 VERSIONS = ("1.0", "1.1")
-BAD_HOURS = 3  # so many hours in a row, and every third time, a model is wrong more often and fails more often, so that alerts fire and end
+# In every third period of this length a model is wrong and fails more often, so that alerts fire
+# and are resolved.
+BAD_HOURS = 3
 
 
 class Load:
@@ -98,14 +99,14 @@ class Load:
     Parameters
     ----------
     seed
-        Everything follows from it.
+        Seed of all events.
     step_ms
         Event time from one prediction to the next.
     late
-        False keeps every row within the grace of its topic.
+        Whether some rows come after the grace of their topic.
     quiet
-        Partitions of the input topics of which one at a time gets nothing for some hours of event
-        time, so that it idles; 0 for never.
+        Number of partitions of the input topics. One at a time gets no records for some hours of
+        event time, so that it is idle; 0 for never.
     """
 
     def __init__(self, seed: int, *, step_ms: int, late: bool = True, quiet: int = 0) -> None:
@@ -114,48 +115,48 @@ class Load:
         self._late = late
         self._quiet = quiet
         self._waiting: list[tuple[int, int, Message]] = []
-        self._told = 0
+        self._scheduled = 0
         self.predictions = 0
         self.now_ms = BEGIN
 
     def __iter__(self) -> Iterator[list[Message]]:
-        """What is sent with each further prediction, without end."""
+        """The messages that are due after each further prediction, endlessly."""
         while True:
-            self._tell()
+            self._schedule_prediction()
             self.now_ms += self._step_ms
-            yield self._due(self.now_ms)
+            yield self._take_due(self.now_ms)
 
     def rest(self) -> list[Message]:
-        """What is left to send when no further prediction is made."""
-        return self._due(None)
+        """The remaining messages, without a further prediction."""
+        return self._take_due(None)
 
-    def _due(self, until_ms: int | None) -> list[Message]:
+    def _take_due(self, until_ms: int | None) -> list[Message]:
         due = []
         while self._waiting and (until_ms is None or self._waiting[0][0] <= until_ms):
             due.append(heapq.heappop(self._waiting)[2])
         return due
 
-    def _send(self, at_ms: int, message: Message) -> None:
-        self._told += 1
-        heapq.heappush(self._waiting, (at_ms, self._told, message))
+    def _schedule(self, at_ms: int, message: Message) -> None:
+        self._scheduled += 1
+        heapq.heappush(self._waiting, (at_ms, self._scheduled, message))
 
-    def _happens(self, share: float) -> bool:
+    def _chance(self, share: float) -> bool:
         return self._random.random() < share
 
-    def _tell(self) -> None:
-        """One prediction, and all that comes of it."""
+    def _schedule_prediction(self) -> None:
+        """Schedule one prediction, and all messages that belong to it."""
         random, time = self._random, self.now_ms
         number, self.predictions = self.predictions, self.predictions + 1
         identity = self._identity(number)
-        kind = random.choice(KINDS)
+        kind = random.choice(MODEL_KINDS)
         version = random.choice(VERSIONS)
-        # Every model shows all its labels before anything else.
+        # The first predictions show all labels of every model.
         truth = (
-            kind.labels[number // len(KINDS) % len(kind.labels)]
+            kind.labels[number // len(MODEL_KINDS) % len(kind.labels)]
             if number < 60
             else random.choice(kind.labels)
         )
-        bad = (time // (BAD_HOURS * HOUR) + KINDS.index(kind)) % 3 == 0
+        bad = (time // (BAD_HOURS * HOUR) + MODEL_KINDS.index(kind)) % 3 == 0
         event: dict[str, Any] = {
             "prediction_id": identity,
             "model_name": kind.model,
@@ -164,21 +165,21 @@ class Load:
         }
         event |= (
             {"status": "error"}
-            if self._happens(0.2 if bad else 0.01)
-            else self._said(kind, truth, right=0.3 if bad else 0.85)
+            if self._chance(0.2 if bad else 0.01)
+            else self._predicted(kind, truth, right=0.3 if bad else 0.85)
         )
-        if self._happens(0.8):
+        if self._chance(0.8):
             event["segment"] = {"plan": random.choice(("free", "a=b/c", 7, True))}
-        if self._happens(0.3):
+        if self._chance(0.3):
             event["features"] = {
                 "age": random.randrange(90),
                 "color": random.choice(("red", "green")),
                 "balance": None,
             }
-        if self._happens(0.3):
+        if self._chance(0.3):
             event["latency_ms"] = random.randrange(1, 4_000) / 4
         self._prediction(event)
-        if self._happens(0.05):
+        if self._chance(0.05):
             self._prediction(
                 {
                     **event,
@@ -186,32 +187,32 @@ class Load:
                     "timestamp": time + random.choice((0, 1, MINUTE)),
                 }
             )
-        if self._happens(0.03):
+        if self._chance(0.03):
             self._prediction(event)
-        if self._happens(0.02):
+        if self._chance(0.02):
             other = {
                 **event,
                 "status": "ok",
-                **self._said(kind, truth, right=0.5),
+                **self._predicted(kind, truth, right=0.5),
                 "latency_ms": 0.125,
             }
             self._prediction({**other, "timestamp": time + random.choice((0, 1, 10 * MINUTE))})
-        if self._happens(0.005):
+        if self._chance(0.005):
             value = wrong_prediction(_far_ahead(event), random)
-            self._send(time, Message("predictions", self._garbled(identity), value))
+            self._schedule(time, Message("predictions", self._garbled_key(identity), value))
         self._truths(identity, kind, truth, time)
-        if self._happens(0.01):
+        if self._chance(0.01):
             self._truth({"prediction_id": f"nobody-{number}", "label": truth, "timestamp": time})
-        if self._happens(0.005):
+        if self._chance(0.005):
             value = wrong_truth(
                 _far_ahead({"prediction_id": identity, "label": truth, "timestamp": time}), random
             )
-            self._send(time, Message("ground-truth", self._garbled(identity), value))
+            self._schedule(time, Message("ground-truth", self._garbled_key(identity), value))
         if number % 97 == 0:
             self._command(number, kind.model, version, time)
 
     def _identity(self, number: int) -> str:
-        """An id of no quiet partition."""
+        """An id that does not belong to the quiet partition."""
         for attempt in range(100):
             identity = f"{number}" if attempt == 0 else f"{number}-{attempt}"
             if (
@@ -220,65 +221,65 @@ class Load:
             ):
                 return identity
         raise AssertionError(
-            f"no id of prediction {number} lies outside of the quiet partition among {self._quiet}"
+            f"no id of prediction {number} is outside of the quiet partition among {self._quiet}"
         )
 
     def _quiet_partition(self) -> int | None:
-        """The partition that gets nothing: one for the second half of every day of event time."""
+        """The partition without records, in the second half of every eight hours of event time."""
         day, rest = divmod(self.now_ms - BEGIN, 8 * HOUR)
         return day % self._quiet if rest >= 4 * HOUR else None
 
-    def _said(self, kind: Kind, truth: Any, *, right: float) -> dict[str, Any]:
+    def _predicted(self, kind: ModelKind, truth: Any, *, right: float) -> dict[str, Any]:
         random = self._random
-        label = truth if self._happens(right) else random.choice(kind.labels)
+        label = truth if self._chance(right) else random.choice(kind.labels)
         score = round(
             random.uniform(0.5, 1) if label == kind.labels[-1] else random.uniform(0, 0.5), 3
         )
-        if kind.says == "prediction":
+        if kind.form == "prediction":
             return {"prediction": label}
-        if kind.says == "both":
+        if kind.form == "both":
             return {"prediction": label, "score": score}
-        if kind.says == "score":
+        if kind.form == "score":
             return {"score": score}
         return {"scores": {str(other): 0.6 if other == label else 0.2 for other in kind.labels}}
 
-    def _truths(self, identity: str, kind: Kind, label: Any, time: int) -> None:
-        """Mostly one truth; sometimes none, sometimes corrected, retracted, repeated."""
+    def _truths(self, identity: str, kind: ModelKind, label: Any, time: int) -> None:
+        """Usually one truth; sometimes none, or a corrected, retracted or repeated one."""
         random = self._random
-        if self._happens(0.05):
+        if self._chance(0.05):
             return
         at = time + int((LABEL_HORIZON - 2 * MARGIN) * random.random() ** 4)
-        if self._happens(0.05):
+        if self._chance(0.05):
             at = time - random.randrange(30 * MINUTE)
-        elif self._happens(0.1):
+        elif self._chance(0.1):
             at = time + random.choice((20 * MINUTE, HOUR, 3 * HOUR)) + random.choice((-1, 0, 1))
-        said = [{"prediction_id": identity, "timestamp": at, "label": label}]
-        while self._happens(0.06) and len(said) < 4:
-            said.append(
+        truths = [{"prediction_id": identity, "timestamp": at, "label": label}]
+        while self._chance(0.06) and len(truths) < 4:
+            truths.append(
                 {
-                    **said[0],
+                    **truths[0],
                     "timestamp": self._after(at),
-                    "revision": len(said),
+                    "revision": len(truths),
                     "label": random.choice(kind.labels),
                 }
             )
-        if self._happens(0.02):
-            said.append(
+        if self._chance(0.02):
+            truths.append(
                 {
                     "prediction_id": identity,
                     "timestamp": self._after(at),
-                    "revision": len(said),
+                    "revision": len(truths),
                     "retracted": True,
                 }
             )
-        if self._happens(0.01):
-            equal = random.choice(said)
-            said.append(
+        if self._chance(0.01):
+            equal = random.choice(truths)
+            truths.append(
                 {**equal, "timestamp": equal["timestamp"] + random.choice((-MINUTE, -1, 1))}
             )
-        for truth in said:
+        for truth in truths:
             self._truth(truth)
-            if self._happens(0.03):
+            if self._chance(0.03):
                 self._truth(truth)
 
     def _after(self, at: int) -> int:
@@ -286,34 +287,34 @@ class Load:
 
     def _prediction(self, event: dict[str, Any]) -> None:
         wait = self._random.randrange(GRACE)
-        if self._late and self._happens(0.02):
+        if self._late and self._chance(0.02):
             wait = self._random.choice(
                 (GRACE, 10 * MINUTE, HOUR, self._random.randrange(CORRECTION_HORIZON // 2))
             )
-        if self._late and self._happens(0.002):
+        if self._late and self._chance(0.002):
             wait = CORRECTION_HORIZON + self._random.randrange(HOUR)
-        self._send(
+        self._schedule(
             event["timestamp"] + wait,
             Message("predictions", event["prediction_id"].encode(), _line(event)),
         )
 
     def _truth(self, event: dict[str, Any]) -> None:
         wait = self._random.randrange(TRUTH_GRACE)
-        if self._late and self._happens(0.02):
+        if self._late and self._chance(0.02):
             wait = self._random.choice(
                 (TRUTH_GRACE, 30 * MINUTE, self._random.randrange(MARGIN // 2))
             )
-        self._send(
+        self._schedule(
             event["timestamp"] + wait,
             Message("ground-truth", event["prediction_id"].encode(), _line(event)),
         )
 
-    def _garbled(self, identity: str) -> bytes | None:
-        """The key of a line that is no event: its own, or none at all."""
-        return identity.encode() if self._happens(0.7) else None
+    def _garbled_key(self, identity: str) -> bytes | None:
+        """Key of a message that is not an event: the id, or none."""
+        return identity.encode() if self._chance(0.7) else None
 
     def _command(self, number: int, model: str, version: str, time: int) -> None:
-        """A command to the registry, one in three sent twice."""
+        """Schedule a registry command; about one in three is sent twice."""
         random = self._random
         command, params = random.choice(
             (
@@ -331,8 +332,8 @@ class Load:
             "requested_by": "chaos",
             "params": params,
         }
-        for _ in range(2 if self._happens(0.3) else 1):
-            self._send(
+        for _ in range(2 if self._chance(0.3) else 1):
+            self._schedule(
                 time + random.randrange(10 * MINUTE),
                 Message("registry-commands", model.encode(), _line(value)),
             )
@@ -347,7 +348,7 @@ def _line(event: dict[str, Any]) -> bytes:
 
 
 def _far_ahead(event: dict[str, Any]) -> dict[str, Any]:
-    """The event with a time that would move a watermark by ten days if it were read."""
+    """The event with a time that would move a watermark by ten days if it were accepted."""
     return {**event, "timestamp": _rfc3339(event["timestamp"] + 10 * DAY)}
 
 

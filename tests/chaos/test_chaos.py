@@ -1,4 +1,4 @@
-"""The campaign in short, and the defects that it has to find."""
+"""A short campaign, and planted defects that it must find."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from random import Random
 
 import pytest
 
-from tests.chaos import campaign, faults, table
-from tests.chaos.campaign import Pace, Report, Round
+from tests.chaos import campaign, faults, report
+from tests.chaos.campaign import LoadRate, Round, RoundReport
 from tests.kafka.brokers import BrokerProcess, need_java
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 SEED = 4_100
 # An hour of event time in six seconds; the pauses between faults last up to half a second.
-QUICK = Pace(rate=100.0, speed=600.0, pause=0.5)
+QUICK = LoadRate(rate=100.0, speed=600.0, pause=0.5)
 NUMBERS = {"positions-outside": 1, "cache-first": 2}
 
 
@@ -29,39 +29,41 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
 
 
 def play(
-    one: Round,
+    round_: Round,
     broker: BrokerProcess,
     folder: Path,
     number: int,
     command: tuple[str, ...] = campaign.PRODUCT,
-) -> Report:
-    report = campaign.play(
-        one,
+) -> RoundReport:
+    result = campaign.play(
+        round_,
         broker,
         folder / "round",
         seed=SEED,
         number=number,
-        pace=QUICK,
+        load_rate=QUICK,
         command=command,
-        told=True,
+        verbose=True,
     )
-    print(table.text([report]))
-    return report
+    print(report.text([result]))
+    return result
 
 
-def test_everything_is_counted_once_through_kills_zombies_and_a_broker_that_dies(
+def test_every_row_is_counted_once_across_kills_zombies_and_a_broker_failure(
     broker: BrokerProcess, tmp_path: Path
 ) -> None:
     named = [
         faults.kill_at(point)
         for point in ("restoring", "produced", "committed", "cached", "revoking")
     ]
-    some = [faults.kill] * 6 + named + [faults.zombie] * 2 + [faults.broker]
-    Random(SEED).shuffle(some)
-    report = play(Round("all together", 2, True, tuple(some)), broker, tmp_path, 0)
-    assert report.right, f"seed {SEED}\n{table.text([report])}"
-    assert sum(happening.kind.startswith("kill -9") for happening in report.happenings) == 11
-    assert report.verdict.pairs > 1_000
+    mixed = [faults.kill] * 6 + named + [faults.zombie] * 2 + [faults.broker]
+    Random(SEED).shuffle(mixed)
+    result = play(Round("all together", 2, True, tuple(mixed)), broker, tmp_path, 0)
+    assert result.is_correct, f"seed {SEED}\n{report.text([result])}"
+    assert (
+        sum(fault_result.kind.startswith("kill -9") for fault_result in result.fault_results) == 11
+    )
+    assert result.verdict.pairs > 1_000
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,9 @@ def test_everything_is_counted_once_through_kills_zombies_and_a_broker_that_dies
 def test_planted_defect_is_found(
     broker: BrokerProcess, tmp_path: Path, defect: str, point: str
 ) -> None:
-    one = Round(defect, 1, True, (faults.kill_at(point),))
-    report = play(one, broker, tmp_path, NUMBERS[defect], ("-m", "tests.chaos.planted", defect))
-    assert not report.right
-    assert report.verdict.lost + report.verdict.twice > 0
+    round_ = Round(defect, 1, True, (faults.kill_at(point),))
+    result = play(
+        round_, broker, tmp_path, NUMBERS[defect], ("-m", "tests.chaos.planted_defects", defect)
+    )
+    assert not result.is_correct
+    assert result.verdict.lost + result.verdict.twice > 0

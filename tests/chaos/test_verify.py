@@ -1,6 +1,4 @@
-"""The verifier, on the output of an in-process replay: content with what is right, and nothing
-planted escapes it.
-"""
+"""The verifier accepts the output of an in-process replay, and finds every planted fault."""
 
 from __future__ import annotations
 
@@ -28,8 +26,8 @@ NOW = time.time_ns() // 1_000_000
 
 @pytest.fixture(scope="module")
 def topics(tmp_path_factory: pytest.TempPathFactory) -> Topics:
-    """A stream without late rows, as a broker would hold it: then the ticks of the replay, which
-    are not recorded, decide nothing.
+    """A stream without late rows, as a broker would store it. Without late rows the ticks of the
+    replay, which are not recorded, have no effect.
     """
     folder = tmp_path_factory.mktemp("run")
     log, out = folder / "log", folder / "out"
@@ -59,9 +57,7 @@ def topics(tmp_path_factory: pytest.TempPathFactory) -> Topics:
 
 
 def on_topic(sent: list[Message]) -> list[Stored]:
-    """Records as the broker keeps them: by partition and offset, and in the order in which they
-    came.
-    """
+    """Records as the broker stores them, with partition and offset, in the order of arrival."""
     counts = itertools.count
     offsets = {partition: counts() for partition in range(PARTITIONS)}
     stored = []
@@ -93,19 +89,17 @@ def key_of(value: dict[str, Any]) -> bytes:
 
 
 def letters(out: Path, inputs: dict[str, list[Stored]]) -> dict[str, list[Stored]]:
-    """The dead-letter files with the partition and offset that the line of the plain file has on
-    the topic.
-    """
-    found: dict[str, list[Stored]] = {}
+    """The dead-letter files, with the partition and offset of each line on its topic."""
+    by_topic: dict[str, list[Stored]] = {}
     for name in ("predictions", "ground-truth"):
-        found[f"{name}.dlq"] = []
+        by_topic[f"{name}.dlq"] = []
         for record in written(out / f"{name}.dlq.jsonl"):
             letter = json.loads(record.value)
-            came = inputs[name][letter["dlq_offset"]]
+            source = inputs[name][letter["dlq_offset"]]
             headers = {
                 "dlq_topic": name.encode(),
-                "dlq_partition": b"%d" % came.partition,
-                "dlq_offset": b"%d" % came.offset,
+                "dlq_partition": b"%d" % source.partition,
+                "dlq_offset": b"%d" % source.offset,
                 "dlq_reason": letter["dlq_reason"].encode(),
             }
             value = (
@@ -113,11 +107,11 @@ def letters(out: Path, inputs: dict[str, list[Stored]]) -> dict[str, list[Stored
                 if "value_base64" in letter
                 else letter["value"].encode()
             )
-            found[f"{name}.dlq"].append(Stored(0, record.offset, came.key, value, headers))
-    return found
+            by_topic[f"{name}.dlq"].append(Stored(0, record.offset, source.key, value, headers))
+    return by_topic
 
 
-def test_output_of_a_replay_is_right(topics: Topics) -> None:
+def test_output_of_a_replay_is_correct(topics: Topics) -> None:
     verdict = verify(topics, CONFIGURATION, now_ms=NOW)
     assert verdict.faults == []
     assert (verdict.lost, verdict.twice) == (0, 0)
@@ -175,15 +169,15 @@ def test_wrong_figure_is_found(
     topics: Topics, change: Callable[[list[dict[str, Any]]], None]
 ) -> None:
     verdict = verify(changed(topics, "metrics", change), CONFIGURATION, now_ms=NOW)
-    assert not verdict.right
+    assert not verdict.is_correct
 
 
-def test_lost_and_doubled_outcomes_are_added_up(topics: Topics) -> None:
+def test_lost_and_doubled_outcomes_are_counted(topics: Topics) -> None:
     doubled = verify(changed(topics, "metrics", cell_too_many), CONFIGURATION, now_ms=NOW)
     assert (doubled.lost, doubled.twice) == (0, 1)
     less = list(topics["ground-truth"])
-    # A truth that was taken in and is not on the topic counts as too many, one that was not and is
-    # there as lost.
+    # A truth that was counted but is not on the topic is one too many; a truth on the topic that
+    # was not counted is lost.
     row = next(
         record
         for record in less
@@ -198,11 +192,11 @@ def test_lost_and_doubled_outcomes_are_added_up(topics: Topics) -> None:
     )
 
 
-# How the fault of each topic is told when a record is lost, and when one is repeated. Of alerts the
-# beginning of an episode is lost.
-TOLD = {
+# By topic: which record is lost (of alerts the beginning of an episode), and the messages about a
+# lost and a repeated record.
+MESSAGES = {
     "metrics": (b"", "is not announced", "is announced twice"),
-    "alerts": (b'"firing"', "never began", "goes on after it was resolved"),
+    "alerts": (b'"firing"', "never began", "continues after it was resolved"),
     "registry-events": (b"chaos-", "has 0 events", "has 2 events"),
     "predictions.dlq": (b"", "0 times", "2 times"),
 }
@@ -211,7 +205,7 @@ TOLD = {
 @pytest.mark.parametrize("fault", ["lost", "repeated"])
 def test_lost_and_repeated_records_are_found(topics: Topics, fault: str) -> None:
     changed = dict(topics)
-    for name, (wanted, _, _) in TOLD.items():
+    for name, (wanted, _, _) in MESSAGES.items():
         records = list(topics[name])
         first = next(number for number, record in enumerate(records) if wanted in record.value)
         if fault == "lost":
@@ -225,9 +219,9 @@ def test_lost_and_repeated_records_are_found(topics: Topics, fault: str) -> None
             )
         changed[name] = records
     faults = verify(changed, CONFIGURATION, now_ms=NOW).faults
-    for _, lost, repeated in TOLD.values():
-        told = lost if fault == "lost" else repeated
-        assert [said for said in faults if told in said], told
+    for _, lost, repeated in MESSAGES.values():
+        message = lost if fault == "lost" else repeated
+        assert [found for found in faults if message in found], message
 
 
 def test_revision_that_falls_is_found(topics: Topics) -> None:
@@ -244,7 +238,7 @@ def test_revision_that_falls_is_found(topics: Topics) -> None:
 
 
 def test_tick_moves_the_floor_of_the_rows_from_its_offset_on(topics: Topics) -> None:
-    #   The partition's rows lie at 00:00, the tick at 05:00: what comes after it is five hours late.
+    #   The partition's rows are at 00:00, the tick at 05:00: rows after it are five hours late.
     tick = json.dumps(
         {"timestamp": "2024-03-01T05:00:00Z", "after": {"predictions": 10, "ground-truth": 0}}
     ).encode()
@@ -255,5 +249,5 @@ def test_tick_moves_the_floor_of_the_rows_from_its_offset_on(topics: Topics) -> 
     }
     faults = verify(with_ticks, CONFIGURATION, now_ms=NOW).faults
     assert [fault for fault in faults if "dropped_predictions" in fault]
-    late_everywhere = {**topics, "ticks": [Stored(0, 0, b"0", request, {})]}
-    assert verify(late_everywhere, CONFIGURATION, now_ms=NOW).right
+    without_tick = {**topics, "ticks": [Stored(0, 0, b"0", request, {})]}
+    assert verify(without_tick, CONFIGURATION, now_ms=NOW).is_correct

@@ -1,6 +1,4 @@
-"""Topics read from a broker as anybody would read them, from their beginning to their end,
-committed records only.
-"""
+"""Reads topics from beginning to end with an ordinary consumer, committed records only."""
 
 from __future__ import annotations
 
@@ -43,24 +41,24 @@ def read_topic(bootstrap: str, topic: str) -> Iterator[Stored]:
     try:
         partitions = partitions_of(consumer, topic)
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-        left, heard = set(partitions), time.monotonic()
-        while left:
-            # It waits for the whole number or the whole time.
+        unfinished, received_at = set(partitions), time.monotonic()
+        while unfinished:
+            # `consume` waits for all of the messages or all of the time.
             messages = consumer.consume(1_000, 0.2)
             if messages:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > SECONDS_WITHOUT_RECORD:
+                received_at = time.monotonic()
+            elif time.monotonic() - received_at > SECONDS_WITHOUT_RECORD:
                 raise KafkaException(
                     KafkaError(
                         KafkaError._TIMED_OUT,
-                        f"{topic}: no end of partitions {sorted(left)} within a minute",
+                        f"{topic}: no end of partitions {sorted(unfinished)} within a minute",
                     )
                 )
             for message in messages:
                 if message.error() is None:
                     yield _stored(message)
                 elif message.error().code() == KafkaError._PARTITION_EOF:
-                    left.discard(message.partition())
+                    unfinished.discard(message.partition())
                 else:
                     raise KafkaException(message.error())
     finally:

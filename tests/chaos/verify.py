@@ -1,11 +1,12 @@
-"""Was everything counted, and nothing twice? Recomputed from the input topics and compared with
-what the output topics say.
+"""Verifies that every row was counted exactly once.
 
-It shares no code with the product: the rules are those of `tests.oracle`, the records are read as
-JSON. From the topics come the order of the rows within their partitions and the ticks, each with
-the offsets after which it is in force. In which order predictions and truths of a partition were
-read the topics do not tell, so both extremes are computed: where they differ, the load was wrong,
-and the verdict says so.
+Recomputes all figures from the input topics and compares them with the output topics.
+
+Shares no code with the product: the rules are those of `tests.oracle`, and records are read as
+JSON. The topics give the order of rows within their partitions, and the ticks with the offsets from
+which they are in force. They do not give the order in which the predictions and truths of a
+partition were read, so both extremes are computed. If those differ, the load was ambiguous, and the
+verdict says so.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ OUTPUTS = (
     "ground-truth.dlq",
 )
 Topics = Mapping[str, Iterable[Stored]]
-# What is kept of a record of `metrics`: there are many.
+# Fields of a record of `metrics` that are kept; there are many records.
 KEPT = {
     *(
         "model_name",
@@ -66,18 +67,19 @@ KEPT = {
 
 @dataclass
 class Verdict:
-    """What the verifier found.
+    """Result of the verifier.
 
     Attributes
     ----------
     pairs
         Labelled predictions, counted in the smallest window at the last rung.
     lost, twice
-        Predictions and outcomes that the final figures have too few, and too many.
+        How many predictions and outcomes are missing from the final figures, and how many of them
+        were counted more than once.
     figures
-        How many figures were compared.
+        Number of figures compared.
     faults
-        Everything that is wrong, one sentence each.
+        All faults, one sentence each.
     """
 
     rows: int = 0
@@ -93,45 +95,45 @@ class Verdict:
     faults: list[str] = field(default_factory=list)
 
     @property
-    def right(self) -> bool:
+    def is_correct(self) -> bool:
         return not self.faults
 
 
 def verify(topics: Topics, configuration: str, *, now_ms: int) -> Verdict:
-    """Judge what a stream with that configuration, finished, wrote to its topics;
-
-    `now_ms` is the time of the clock meanwhile.
+    """Verify the topics of a finished stream with this configuration; `now_ms` is the wall-clock
+    time of the run.
     """
     settings = Settings.from_toml(configuration)
     topics = {
         name: records if name == "metrics" else sorted(records, key=place_on_topic)
         for name, records in topics.items()
     }
-    predictions, refused_predictions = rows_of(
+    predictions, rejected_predictions = rows_of(
         topics, "predictions", prediction, settings.prediction_grace, now_ms
     )
-    truths, refused_truths = rows_of(topics, "ground-truth", truth, settings.truth_grace, now_ms)
-    told, known = [(False, row) for row in predictions], [(True, row) for row in truths]
-    joined = walk([*told, *known], settings, dict(refused_predictions), dict(refused_truths))
+    truths, rejected_truths = rows_of(topics, "ground-truth", truth, settings.truth_grace, now_ms)
+    predicted, known = [(False, row) for row in predictions], [(True, row) for row in truths]
+    joined = walk([*predicted, *known], settings, dict(rejected_predictions), dict(rejected_truths))
     figures = count(joined, settings)
     verdict = Verdict(rows=joined.rows)
     if figures != count(
-        walk([*known, *told], settings, dict(refused_predictions), dict(refused_truths)), settings
+        walk([*known, *predicted], settings, dict(rejected_predictions), dict(rejected_truths)),
+        settings,
     ):
         verdict.faults.append(
             "the load is ambiguous: the figures depend on which of the two topics was read first"
         )
-    announced = Announced(topics["metrics"])
+    announced = EmittedFigures(topics["metrics"])
     verdict.figures, verdict.provisional = len(announced.complete), announced.provisional
     verdict.faults += figure_differences(announced.complete, figures, settings)
     _add_up(verdict, announced.complete, figures, settings)
     verdict.faults += announced.faults
-    for name, refused in (
+    for name, rejected in (
         ("predictions", joined.refused_predictions),
         ("ground-truth", joined.refused_truths),
     ):
-        verdict.faults += dead_letters(topics[name], topics[f"{name}.dlq"], refused)
-        verdict.dead_letters += len(refused)
+        verdict.faults += dead_letters(topics[name], topics[f"{name}.dlq"], rejected)
+        verdict.dead_letters += len(rejected)
     verdict.faults += alerts(topics["alerts"])
     verdict.faults += registry(topics)
     verdict.ticks, verdict.alerts, verdict.registry_events = (
@@ -147,11 +149,12 @@ def place_on_topic(record: Stored) -> tuple[int, int]:
 def rows_of(
     topics: Topics, name: str, decode: Callable[[bytes], dict[str, Any]], grace: int, now_ms: int
 ) -> tuple[list[Row], dict[int, str]]:
-    """The valid rows of a topic with their floors, and the others' numbers with reasons; a record's
-    number is its place in the topic.
+    """The valid rows of a topic with their floors, and the reasons of rejected records by number.
+
+    The number of a record is its place in the topic.
     """
     rows: list[Row] = []
-    refused: dict[int, str] = {}
+    rejected: dict[int, str] = {}
     watermarks: dict[int, int] = {}
     ticks = _ticks(topics["ticks"], name)
     for number, record in enumerate(topics[name]):
@@ -164,31 +167,33 @@ def rows_of(
             if value["timestamp"] > now_ms + FIVE_MINUTES:
                 raise Invalid("too far ahead")
         except Invalid as why:
-            refused[number] = str(why)
+            rejected[number] = str(why)
             continue
         watermarks[partition] = max(value["timestamp"], watermarks.get(partition, 0))
         rows.append(
             Row(number, partition, value["timestamp"], watermarks[partition] - grace, value)
         )
-    return rows, refused
+    return rows, rejected
 
 
 def _ticks(records: Iterable[Stored], topic: str) -> dict[int, list[tuple[int, int]]]:
-    """By partition: (offset of the topic from which it is in force, time).
+    """By partition: (offset of the topic from which the tick is in force, time).
 
     A record without such offsets is a request, not a tick.
     """
-    found: dict[int, list[tuple[int, int]]] = {}
+    by_partition: dict[int, list[tuple[int, int]]] = {}
     for record in records:
         value = json.loads(record.value)
         if value.get("after"):
             time = prediction_time(value["timestamp"])
-            found.setdefault(record.partition, []).append((value["after"].get(topic, 0), time))
-    return {partition: sorted(ticks) for partition, ticks in found.items()}
+            by_partition.setdefault(record.partition, []).append(
+                (value["after"].get(topic, 0), time)
+            )
+    return {partition: sorted(ticks) for partition, ticks in by_partition.items()}
 
 
 def prediction_time(timestamp: str | int) -> int:
-    """A time in ms, as a prediction's is read."""
+    """A time in ms, read as the time of a prediction."""
     row = {
         "prediction_id": "-",
         "model_name": "-",
@@ -205,16 +210,16 @@ def _add_up(
     figures: dict[Place, Figure],
     settings: Settings,
 ) -> None:
-    """Count predictions and outcomes that are missing or too many, in the smallest window of all
-    segments at the last rung.
+    """Count predictions and outcomes that are missing or counted twice, in the smallest window over
+    all segments at the last rung.
     """
-    said = {
+    emitted = {
         place_of(record): announced_integers(record)
         for record in announced
         if record["kind"] == "tumbling"
     }
     labels = labels_by_model(figures)
-    for place in figures.keys() | said.keys():
+    for place in figures.keys() | emitted.keys():
         model = settings.of(place.model)
         window, size, _ = min(model.window_sizes, key=lambda sized: sized[1])
         last = model.rungs_of(size)[-1][0]
@@ -226,21 +231,20 @@ def _add_up(
         wanted = integers(
             figures.get(place, Figure()), labels.get(place.model, set()), model.positive_label
         )
-        found = said.get(place, {})
-        for name in wanted.keys() | found.keys():
-            # In traffic every prediction, in decisions every cell; sums of cells would count twice
-            # what is counted wrong once.
+        actual = emitted.get(place, {})
+        for name in wanted.keys() | actual.keys():
+            # Predictions in traffic, cells in decisions: sums of cells would count a fault twice.
             if (name == "predictions") if place.lane == "traffic" else isinstance(name, tuple):
-                difference = found.get(name, 0) - wanted.get(name, 0)
+                difference = actual.get(name, 0) - wanted.get(name, 0)
                 verdict.twice += max(0, difference)
                 verdict.lost += max(0, -difference)
         if place.lane == "decisions":
             verdict.pairs += wanted.get("n", 0)
 
 
-class Announced:
-    """What `metrics` says: the complete figures, how many provisional ones, and keys whose revision
-    falls or that go on when complete.
+class EmittedFigures:
+    """The records of `metrics`: the complete figures, the number of provisional ones, and faults
+    (keys whose revision falls, or that have records after their complete one).
     """
 
     def __init__(self, records: Iterable[Stored]) -> None:
@@ -258,8 +262,7 @@ class Announced:
                 self.faults.append(
                     f"{record.key!r}: a provisional figure comes after the complete one"
                 )
-            # The key of the last n outcomes is that of another figure when n further ones have
-            # come.
+            # After n further outcomes, the key of a last-n window belongs to another figure.
             if complete and ended == value["window_end"]:
                 self.faults.append(f"{record.key!r}: is complete a second time")
             newest[record.key] = (revision, value["window_end"] if complete else ended)
@@ -275,53 +278,59 @@ class Announced:
 
 
 def dead_letters(
-    rows: Sequence[Stored], letters: Iterable[Stored], refused: dict[int, str]
+    rows: Sequence[Stored], letters: Iterable[Stored], rejected: dict[int, str]
 ) -> Iterator[str]:
-    """Records that are missing in a dead-letter topic, too often there, or not the bytes that came."""
+    """Records that a dead-letter topic lacks, has more than once, or has with other bytes."""
     numbers = {(row.partition, row.offset): number for number, row in enumerate(rows)}
     seen: Counter[int] = Counter()
     for letter in letters:
         topic = letter.headers["dlq_topic"].decode()
         place = int(letter.headers["dlq_partition"]), int(letter.headers["dlq_offset"])
         if place not in numbers:
-            yield f"{topic}.dlq: names a record at {place}, and there is none"
+            yield f"{topic}.dlq: names a record at {place}, which does not exist"
             continue
         number = numbers[place]
         seen[number] += 1
         if letter.value != rows[number].value or letter.key != rows[number].key:
-            yield f"{topic}.dlq: the record at {place} is not what came"
+            yield f"{topic}.dlq: the record at {place} has other bytes"
         conflict = letter.headers["dlq_reason"] == b"conflict"
-        if conflict != (refused.get(number) == "conflict"):
-            yield f"{topic}.dlq: the record at {place} is there because of {letter.headers['dlq_reason']!r}, not {refused.get(number)}"
-    for number in sorted(refused.keys() | seen.keys()):
-        if seen[number] != (number in refused):
-            row, why = rows[number], refused.get(number, "it is valid")
-            yield f"dead letter of {row.partition}@{row.offset}: {seen[number]} times; the verifier says {why}"
+        if conflict != (rejected.get(number) == "conflict"):
+            yield (
+                f"{topic}.dlq: the record at {place} has the reason "
+                f"{letter.headers['dlq_reason']!r}, not {rejected.get(number)}"
+            )
+    for number in sorted(rejected.keys() | seen.keys()):
+        if seen[number] != (number in rejected):
+            row, why = rows[number], rejected.get(number, "it is valid")
+            yield (
+                f"dead letter of {row.partition}@{row.offset}: {seen[number]} times; "
+                f"by the verifier: {why}"
+            )
 
 
 def alerts(records: Iterable[Stored]) -> Iterator[str]:
-    """Episodes that do not open and close in turn; the last one may be open."""
+    """Alerts whose episodes do not begin and end in turn; the last one may be open."""
     is_open: dict[str, dict[str, Any]] = {}
-    over: set[str] = set()
+    resolved: set[str] = set()
     for record in records:
         alert = json.loads(record.value)
         place, before = alert["fingerprint"], is_open.get(alert["fingerprint"])
-        if alert["alert_id"] in over:
-            yield f"alert {alert['alert_id']}: goes on after it was resolved"
+        if alert["alert_id"] in resolved:
+            yield f"alert {alert['alert_id']}: continues after it was resolved"
         elif before is not None and before["alert_id"] != alert["alert_id"]:
             yield f"alert {alert['alert_id']}: begins before {before['alert_id']} is resolved"
         elif before == alert:
-            yield f"alert {alert['alert_id']}: is told twice"
+            yield f"alert {alert['alert_id']}: is emitted twice"
         elif before is None and alert["status"] == "resolved":
             yield f"alert {alert['alert_id']}: is resolved and never began"
         is_open[place] = alert
         if alert["status"] == "resolved":
-            over.add(alert["alert_id"])
+            resolved.add(alert["alert_id"])
             del is_open[place]
 
 
 def registry(topics: Topics) -> Iterator[str]:
-    """Revisions that do not count up one by one, and commands without an event of their own."""
+    """Revisions that do not increase by one, and commands without exactly one event."""
     newest: Counter[str] = Counter()
     answers: Counter[str] = Counter()
     for record in topics["registry-events"]:
@@ -332,7 +341,10 @@ def registry(topics: Topics) -> Iterator[str]:
         )
         answers[event["command_id"]] += 1
         if event["revision"] != newest[model] + changes:
-            yield f"registry of {model}: revision {event['revision']} ({event['event']}) comes after {newest[model]}"
+            yield (
+                f"registry of {model}: revision {event['revision']} ({event['event']}) "
+                f"comes after {newest[model]}"
+            )
         newest[model] = max(newest[model], event["revision"])
     for name, key in (("registry", "model_version"), ("registry-effects", "model_name")):
         known: Counter[tuple[str, str]] = Counter()
@@ -343,7 +355,7 @@ def registry(topics: Topics) -> Iterator[str]:
                 yield f"{name} of {place}: revision {entry['revision']} comes after {known[place]}"
             known[place] = entry["revision"]
     sent = {json.loads(record.value)["command_id"] for record in topics["registry-commands"]}
-    # Other commands than those on the topic are the product's own.
+    # Commands that are not on the topic come from the product itself.
     for command in sorted(sent | answers.keys()):
         if answers[command] > 1 or (command in sent and not answers[command]):
             yield f"command {command} has {answers[command]} events"

@@ -1,4 +1,4 @@
-"""Workers as processes, and the supervisor that starts them again when they end."""
+"""Workers as processes, and the supervisor that restarts them."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from typing import NamedTuple
 from driftline.agents.devbroker.broker import free_port
 
 POLL_S = 0.02
-RESTART_S = 0.5  # as a supervisor waits
+RESTART_S = 0.5  # delay of the supervisor
 ANSWERS_S = 1.0
 LAST_LINES = 4
-# How a worker may end after SIGTERM: in order, cut off because it took too long, or before it was
-# up.
+# Exit codes of a worker after SIGTERM: in order, cut off by its time limit, or before its start was
+# complete.
 ENDS = (0, 71, -signal.SIGTERM)
 
 
-class SelfExit(NamedTuple):
-    """A worker ended without having been asked to."""
+class UnrequestedExit(NamedTuple):
+    """A worker ended although it was not asked to."""
 
     worker: str
     code: int
-    words: str
+    last_log_lines: str
 
 
 class Worker:
-    """One worker: its settings, its state, and the process when it runs.
+    """One worker: its settings, its state, and its process while it runs.
 
     Parameters
     ----------
     name
-        Also of the static member, where there is one.
+        Name of the worker, and of its static member if there is one.
     command
-        What stands before the arguments of `worker`.
+        Arguments of the interpreter before `worker`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Worker:
         self.name = name
         self.state = folder / "state" / name
         self.wanted = False
-        self.doomed = False  # a fault was armed: its end is not its own
+        self.doomed = False  # a fault is armed, so its end is expected
         self._folder = folder
         self._command = command
         self._file = folder / f"{name}.toml"
@@ -66,7 +66,7 @@ class Worker:
 
     @property
     def log(self) -> Path:
-        """What the present or last process says."""
+        """Log of the present or last process."""
         return self._folder / f"{self.name}-{self._starts}.log"
 
     @property
@@ -76,9 +76,9 @@ class Worker:
         return self._process.pid
 
     def start(self, fault: str | None = None) -> None:
-        """Start it; `fault` makes it kill itself at a named point, such as "kill:produced:5"."""
+        """Start it; `fault`, such as "kill:produced:5", makes it kill itself at a named point."""
         if self.runs():
-            raise RuntimeError(f"worker {self.name} runs already")
+            raise RuntimeError(f"worker {self.name} is already running")
         self._starts += 1
         self.wanted, self.doomed = True, fault is not None
         environment = {
@@ -110,7 +110,7 @@ class Worker:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """kill -9, and wait for its end; nobody starts it again by itself."""
+        """End it with kill -9, and wait; the supervisor does not restart it."""
         self.wanted = False
         self.signal(signal.SIGKILL)
         if self._process is not None:
@@ -119,8 +119,8 @@ class Worker:
     def exit_code(self) -> int | None:
         return None if self._process is None else self._process.poll()
 
-    def last_words(self) -> str:
-        """The end of what it said."""
+    def last_log_lines(self) -> str:
+        """Last lines of its log."""
         lines = (
             self.log.read_text(encoding="utf-8", errors="replace").splitlines()
             if self.log.exists()
@@ -129,17 +129,17 @@ class Worker:
         return " | ".join(lines[-LAST_LINES:])[-600:]
 
     def ready_tasks(self) -> int | None:
-        """How many tasks it has; None if it is not ready."""
+        """Number of its tasks; None if it is not ready."""
         try:
             with urllib.request.urlopen(
                 f"http://127.0.0.1:{self._port}/health/ready", timeout=ANSWERS_S
             ) as answer:
                 return sum(map(len, json.load(answer)["tasks"].values()))
-        except (OSError, http.client.HTTPException):  # nobody answers there yet, or with 503
+        except (OSError, http.client.HTTPException):  # no answer yet, or status 503
             return None
 
-    def restart_if_ended(self) -> SelfExit | None:
-        """What a supervisor does; gives the end if it was the worker's own doing."""
+    def restart_if_ended(self) -> UnrequestedExit | None:
+        """Restart it as a supervisor does; returns its exit if that was not expected."""
         code = self.exit_code()
         if not self.wanted or code is None:
             return None
@@ -149,16 +149,18 @@ class Worker:
         if now - self._ended_at < RESTART_S:
             return None
         self._ended_at = 0.0
-        left = None if self.doomed else SelfExit(self.name, code, self.last_words())
+        unrequested = (
+            None if self.doomed else UnrequestedExit(self.name, code, self.last_log_lines())
+        )
         self.start()
-        return left
+        return unrequested
 
     def wipe_cache(self) -> None:
-        """Delete everything that it keeps on disk."""
+        """Delete its local copy."""
         shutil.rmtree(self.state, ignore_errors=True)
 
     def damage_cache(self, random: Random) -> int:
-        """Cut some of the files that it keeps on disk somewhere; gives how many."""
+        """Truncate some files of its local copy; returns how many."""
         files = [
             path for path in sorted(self.state.rglob("*")) if path.is_file() and path.stat().st_size
         ]
@@ -178,10 +180,10 @@ class Fleet:
             name, folder, configuration, static=static, command=command
         )
         self.workers: list[Worker] = []
-        self.self_exits: list[SelfExit] = []
+        self.unrequested_exits: list[UnrequestedExit] = []
 
     def add(self) -> Worker:
-        """One more worker, started; one that was removed comes back with its cache."""
+        """Start one more worker; a removed one is started again with its local copy."""
         worker = next(
             (worker for worker in self.workers if not worker.wanted and not worker.runs()), None
         )
@@ -195,14 +197,14 @@ class Fleet:
         return [worker for worker in self.workers if worker.wanted and worker.runs()]
 
     def supervise(self) -> None:
-        """Start again what ended by itself."""
+        """Restart workers that have ended."""
         for worker in self.workers:
-            left = worker.restart_if_ended()
-            if left is not None:
-                self.self_exits.append(left)
+            unrequested = worker.restart_if_ended()
+            if unrequested is not None:
+                self.unrequested_exits.append(unrequested)
 
     def wait(self, until: Callable[[], bool], seconds: float) -> bool:
-        """Supervise until something is true; False if it is not after some time."""
+        """Supervise until a condition holds; False if it does not within `seconds`."""
         ends = time.monotonic() + seconds
         while not until():
             if time.monotonic() >= ends:
@@ -212,8 +214,9 @@ class Fleet:
         return True
 
     def stop(self, seconds: float) -> list[str]:
-        """SIGTERM to all; gives who did not end in time or not with code 0, and ends those by
-        force.
+        """End all workers with SIGTERM, and by force after `seconds`.
+
+        Returns complaints about those that took too long or ended with an unexpected exit code.
         """
         stopping = [worker for worker in self.workers if worker.runs()]
         for worker in self.workers:
@@ -224,16 +227,16 @@ class Fleet:
         ends = time.monotonic() + seconds
         while any(worker.runs() for worker in stopping) and time.monotonic() < ends:
             time.sleep(POLL_S)
-        left = [
-            f"{worker.name} runs {seconds:.0f} s after SIGTERM"
+        complaints = [
+            f"{worker.name} still runs {seconds:.0f} s after SIGTERM"
             for worker in stopping
             if worker.runs()
         ]
-        left += [
-            f"{w.name} ended with {w.exit_code()}: {w.last_words()}"
+        complaints += [
+            f"{w.name} ended with {w.exit_code()}: {w.last_log_lines()}"
             for w in stopping
             if not w.runs() and w.exit_code() not in ENDS
         ]
         for worker in stopping:
             worker.kill()
-        return left
+        return complaints

@@ -1,4 +1,4 @@
-"""The result of a campaign: a table for people, JSON for everybody else."""
+"""The result of a campaign, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -11,31 +11,35 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.chaos.campaign import Report
+from tests.chaos.campaign import RoundReport
 
-SHOWN = 20  # of what is wrong in a round
+SHOWN = 20  # complaints per round
 HEAD = ("fault", "times", "lost", "twice", "not recovered", "recovery p50", "max")
 
 
-def rows(reports: Sequence[Report]) -> list[tuple[str, ...]]:
-    """A row for each sort of fault in each round, with the miscounts of the round, and one for all."""
-    found = []
+def rows(reports: Sequence[RoundReport]) -> list[tuple[str, ...]]:
+    """One row for each kind of fault and round, with the miscounts of the round; then a total."""
+    lines = []
     for report in reports:
-        kinds = sorted({happening.kind for happening in report.happenings})
+        kinds = sorted({fault_result.kind for fault_result in report.fault_results})
         for kind in kinds:
             label = (
                 kind
                 if len(reports) == 1 or report.name != "all together"
                 else f"{kind} (among others)"
             )
-            found.append(
-                _row(label, [h.recovery for h in report.happenings if h.kind == kind], [report])
+            lines.append(
+                _row(label, [h.recovery for h in report.fault_results if h.kind == kind], [report])
             )
-    every = [happening.recovery for report in reports for happening in report.happenings]
-    return [*found, _row("all", every, reports)]
+    recoveries = [
+        fault_result.recovery for report in reports for fault_result in report.fault_results
+    ]
+    return [*lines, _row("all", recoveries, reports)]
 
 
-def _row(label: str, recoveries: list[float | None], reports: Sequence[Report]) -> tuple[str, ...]:
+def _row(
+    label: str, recoveries: list[float | None], reports: Sequence[RoundReport]
+) -> tuple[str, ...]:
     known = [seconds for seconds in recoveries if seconds is not None]
     shown = (f"{median(known):.1f} s", f"{max(known):.1f} s") if known else ("-", "-")
     lost, twice = (
@@ -51,19 +55,19 @@ def _row(label: str, recoveries: list[float | None], reports: Sequence[Report]) 
     )
 
 
-def text(reports: Sequence[Report]) -> str:
-    """The table, and below it everything that is wrong."""
+def text(reports: Sequence[RoundReport]) -> str:
+    """The table, and all complaints below it."""
     lines = [HEAD, *rows(reports)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
     table = []
     for line in lines:
         first, *others = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
         table.append("  ".join([first.strip().ljust(widths[0]), *others]))
-    return "\n".join([*table, "", *map(said, reports)])
+    return "\n".join([*table, "", *map(round_text, reports)])
 
 
-def said(report: Report) -> str:
-    """What a round counted, and what is wrong."""
+def round_text(report: RoundReport) -> str:
+    """Numbers and complaints of a round, as text."""
     verdict = report.verdict
     counts = {
         "predictions": report.predictions,
@@ -75,12 +79,13 @@ def said(report: Report) -> str:
         "dead letters": verdict.dead_letters,
         "alerts": verdict.alerts,
         "registry events": verdict.registry_events,
-        "self-exits": len(report.self_exits),
+        "unrequested exits": len(report.unrequested_exits),
     }
-    told = ", ".join(f"{n:,} {name}" for name, n in counts.items())
+    numbers = ", ".join(f"{n:,} {name}" for name, n in counts.items())
     faults = report.complaints + verdict.faults
     lines = [
-        f"{report.name}: {'right' if report.right else 'WRONG'}; {told}; {report.seconds:.0f} s"
+        f"{report.name}: {'correct' if report.is_correct else 'WRONG'}; {numbers}; "
+        f"{report.seconds:.0f} s"
     ]
     lines += [f"    {fault}" for fault in faults[:SHOWN]]
     return "\n".join(
@@ -88,8 +93,8 @@ def said(report: Report) -> str:
     )
 
 
-def write(path: Path, reports: Sequence[Report], settings: dict[str, Any]) -> None:
-    """The table and everything behind it as JSON."""
+def write(path: Path, reports: Sequence[RoundReport], settings: dict[str, Any]) -> None:
+    """Write the table and all results as JSON."""
     content = {
         "settings": settings,
         "machine": {
@@ -104,9 +109,9 @@ def write(path: Path, reports: Sequence[Report], settings: dict[str, Any]) -> No
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _round(report: Report) -> dict[str, Any]:
+def _round(report: RoundReport) -> dict[str, Any]:
     named = {
-        "happenings": [h._asdict() for h in report.happenings],
-        "self_exits": [e._asdict() for e in report.self_exits],
+        "fault_results": [h._asdict() for h in report.fault_results],
+        "unrequested_exits": [e._asdict() for e in report.unrequested_exits],
     }
-    return {**asdict(report), **named, "right": report.right}
+    return {**asdict(report), **named, "is_correct": report.is_correct}

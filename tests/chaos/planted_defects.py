@@ -1,8 +1,9 @@
-"""Workers with a defect in how a commit is written, for the campaign to find: `python -m
-tests.chaos.planted DEFECT worker ...`.
+"""Workers with a defect in their commits, which the campaign must find:
+`python -m tests.chaos.planted_defects DEFECT worker ...`.
 
-The task layer of this process alone is patched; the product has no switch for it. The points at
-which the defects do harm are reached with commits that count something, so that one kill is enough.
+The defect is patched into the task layer of this process only; the product has no switch for it.
+Only commits that count rows reach the named points where a kill does harm, so that one kill is
+enough.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from driftline.agents.kafka.task.transaction import Transactions
 from driftline.schemas.topics import WINDOW_PARTIALS
 
 
-def counts(outgoing: Sequence[Outgoing]) -> bool:
-    """Tell whether a commit sends increments; records of watermarks alone have no key."""
+def has_increments(outgoing: Sequence[Outgoing]) -> bool:
+    """Whether a commit sends increments; records with watermarks only have no key."""
     return any(out.topic == WINDOW_PARTIALS and out.key for out in outgoing)
 
 
 def positions_outside() -> None:
-    """The journal, with the positions that were applied, is written after the transaction of the
-    outputs, in one of its own.
+    """Writes the journal, with the applied positions, in a transaction of its own after that of the
+    outputs.
     """
     whole, reached = Transactions.run, failures.fault_point
     failures.fault_point = lambda point: None if point == "produced" else reached(point)
@@ -47,7 +48,7 @@ def positions_outside() -> None:
                 to = -1 if out.partition is None else out.partition
                 self._produce(self._connection.name(out.topic), out.value, out.key, to, out.headers)
             self._producer.commit_transaction()
-        if counts(outgoing):
+        if has_increments(outgoing):
             reached("produced")
         return whole(self, [], journal, partition, records)
 
@@ -55,7 +56,7 @@ def positions_outside() -> None:
 
 
 def cache_first() -> None:
-    """The local copy learns of a commit when all of it has been sent, before it is committed."""
+    """Writes a commit to the local copy once it has been sent, before it is committed."""
 
     def write(self: Task, prepared: Any) -> int:
         entry, transactions, offsets = prepared.entry, self._transactions, []
@@ -66,9 +67,9 @@ def cache_first() -> None:
                 transactions._connection.name(out.topic), out.value, out.key, to, out.headers
             )
         for key, value in records_of(entry.closing, entry.changes):
-            told = lambda error, message: offsets.append(message.offset())  # noqa: E731
+            delivered = lambda error, message: offsets.append(message.offset())  # noqa: E731
             transactions._produce(
-                self._journal.topic, value, key, self.partition, [], on_delivery=told
+                self._journal.topic, value, key, self.partition, [], on_delivery=delivered
             )
         failures.fault_point("produced")
         transactions._producer.flush()
@@ -79,7 +80,7 @@ def cache_first() -> None:
             entry.cuts,
             msgspec.structs.replace(entry.place, next=next_offset),
         )
-        if counts(prepared.outgoing):
+        if has_increments(prepared.outgoing):
             failures.fault_point("cached")
         transactions._producer.commit_transaction()
         failures.fault_point("committed")

@@ -1,4 +1,4 @@
-"""Sends a load at a steady rate, through everything that happens to the broker."""
+"""Sends a load at a steady rate, also across failures of the broker."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 from confluent_kafka import KafkaError, Message, Producer
 
 from tests.chaos.load import Load
-from tests.chaos.load import Message as Told
+from tests.chaos.load import Message as LoadMessage
 
 PAUSE_S = 0.01
 
 
-class Producing:
-    """A thread that sends.
+class LoadProducer:
+    """A thread that sends the load.
 
     Parameters
     ----------
@@ -24,14 +24,14 @@ class Producing:
 
     def __init__(self, bootstrap: str, prefix: str, load: Load, *, rate: float) -> None:
         self._load, self._rate, self._prefix = load, rate, prefix
-        # murmur2, as Java's clients place records; a broker that is away for a while is waited for.
+        # murmur2 is the partitioner of Java clients. The timeouts outlast the faults of the broker.
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
                 "partitioner": "murmur2_random",
                 "enable.idempotence": True,
                 "linger.ms": 5,
-                "log_level": 2,  # the broker goes on purpose
+                "log_level": 2,  # the broker is killed on purpose
                 "delivery.timeout.ms": 600_000,
                 "reconnect.backoff.max.ms": 500,
                 "queue.buffering.max.messages": 1_000_000,
@@ -39,7 +39,7 @@ class Producing:
         )
         self._stopped = threading.Event()
         self._failed: str | None = None
-        self._thread = threading.Thread(target=self._run, name="producing", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="load-producer", daemon=True)
         self._thread.start()
 
     @property
@@ -47,12 +47,12 @@ class Producing:
         return self._load.predictions
 
     def finish(self, seconds: float) -> None:
-        """Send what is left of the load, and wait until the broker has all of it.
+        """Send the rest of the load, and wait until the broker has all of it.
 
         Raises
         ------
         RuntimeError
-            If something could not be sent.
+            If a record could not be sent.
         """
         self._stopped.set()
         self._thread.join()
@@ -74,7 +74,7 @@ class Producing:
                 sent += 1
             self._producer.poll(PAUSE_S)
 
-    def _send(self, message: Told) -> None:
+    def _send(self, message: LoadMessage) -> None:
         topic, options = (
             self._prefix + message.topic,
             {} if message.partition is None else {"partition": message.partition},

@@ -1,4 +1,4 @@
-"""When each task last committed: the changelogs, read as committed, one partition a task."""
+"""Watches when each task commits, in the committed records of the changelogs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Task(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """When a committed record was written, and when it could be read; seconds since the epoch."""
+    """When a committed record was written and when it was read, in seconds since the epoch."""
 
     written: float
     seen: float
 
 
-class Watching:
-    """A thread that reads the changelogs of an application from now on."""
+class CommitWatcher:
+    """A thread that follows the changelogs of an application."""
 
     def __init__(self, bootstrap: str, prefix: str, app: str) -> None:
         self._consumer = Consumer(
@@ -41,7 +41,7 @@ class Watching:
                 "isolation.level": "read_committed",
                 "fetch.wait.max.ms": 20,
                 "reconnect.backoff.max.ms": 200,
-                "log_level": 2,  # the broker goes on purpose
+                "log_level": 2,  # the broker is killed on purpose
                 "auto.offset.reset": "earliest",
             }
         )
@@ -56,7 +56,7 @@ class Watching:
             Task(self._topics[topic], number): deque(maxlen=KEPT) for topic, number in placed
         }
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="commit-watcher", daemon=True)
         self._thread.start()
 
     @property
@@ -64,9 +64,7 @@ class Watching:
         return list(self._commits)
 
     def active(self, since: float) -> list[Task]:
-        """The tasks that have written anything since a time: one whose partition gets nothing
-        commits nothing.
-        """
+        """The tasks that have committed since a time; a task without input does not commit."""
         return [
             task
             for task, commits in self._commits.items()
@@ -74,7 +72,7 @@ class Watching:
         ]
 
     def recovered(self, task: Task, after: float) -> float | None:
-        """When the first record could be read that the task wrote after a time, or None."""
+        """When the first record that the task wrote after a time was read, or None."""
         for commit in self._recent(task, after):
             return commit.seen
         return None
@@ -85,13 +83,13 @@ class Watching:
         self._consumer.close()
 
     def _recent(self, task: Task, after: float) -> list[Commit]:
-        found: list[Commit] = []
+        recent: list[Commit] = []
         commits = self._commits[task]
         for index in range(len(commits) - 1, -1, -1):
             if commits[index].written <= after:
                 break
-            found.append(commits[index])
-        return found[::-1]
+            recent.append(commits[index])
+        return recent[::-1]
 
     def _run(self) -> None:
         while not self._stopped.is_set():
