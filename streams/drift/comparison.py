@@ -16,7 +16,7 @@ from driftline.streams.drift.reference_groups import Summary
 from driftline.streams.summaries.text_summary import StringSummary
 
 Level = Literal[
-    "none", "mild", "moderate", "severe", "insufficient data", "identifier", "type changed"
+    "none", "mild", "moderate", "severe", "insufficient_data", "identifier", "type changed"
 ]
 
 LEVELS: tuple[Level, ...] = ("none", "mild", "moderate", "severe")
@@ -72,7 +72,7 @@ class DriftTest(msgspec.Struct, frozen=True):
     Parameters
     ----------
     min_samples
-        Values that each side needs; below that the level is "insufficient data".
+        Values that each side needs; below that the level is "insufficient_data".
     min_effective
         Independent values that each side must be worth.
 
@@ -83,7 +83,7 @@ class DriftTest(msgspec.Struct, frozen=True):
     >>> from driftline.streams.drift.ks import KolmogorovSmirnov
     >>> few, many = NumericSummary.of(np.arange(99.0)), NumericSummary.of(np.arange(500.0))
     >>> KolmogorovSmirnov().compare(many, few).level
-    'insufficient data'
+    'insufficient_data'
     """
 
     min_samples: int = 100
@@ -124,7 +124,7 @@ class DriftTest(msgspec.Struct, frozen=True):
         n, m = reference.total, current.total
         sizes = (min(reference_size or n, n), min(current_size or m, m))
         unjudged = DriftResult(
-            self.name, None, None, None, self.cutoffs, "insufficient data", n, m, sizes[1]
+            self.name, None, None, None, self.cutoffs, "insufficient_data", n, m, sizes[1]
         )
         if min(n, m) < self.min_samples or min(sizes) < self.min_effective:
             return unjudged

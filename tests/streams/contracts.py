@@ -241,7 +241,7 @@ def check_drift_test(test: DriftTest) -> None:
             f"{test.name}: wrong sizes"
         )
         if min(reference.total, current.total) < test.min_samples:
-            assert result.level == "insufficient data", (
+            assert result.level == "insufficient_data", (
                 f"{test.name}: a verdict from too few samples"
             )
         if result.p_value is not None:
@@ -257,7 +257,7 @@ def check_drift_test(test: DriftTest) -> None:
                 f"{test.name}: fewer independent rows make it more certain"
             )
         if same:
-            assert result.level in ("none", "insufficient data", "identifier"), (
+            assert result.level in ("none", "insufficient_data", "identifier"), (
                 f"{test.name}: {result.level} between equal summaries"
             )
 

@@ -103,7 +103,7 @@ def test_fewer_than_100_values_or_20_independent_ones_are_insufficient() -> None
             test.compare(many, EMPTY),
             test.compare(many, many, current_size=19.0),
         )
-        assert [judged(result).level for result in results] == ["insufficient data"] * 4
+        assert [judged(result).level for result in results] == ["insufficient_data"] * 4
         assert [judged(result).p_value for result in results] == [None] * 4
 
 
@@ -174,7 +174,7 @@ def test_adjusted_p_values_are_those_of_scipy() -> None:
 def test_levels_follow_the_adjusted_p_values_and_unjudged_results_are_no_tests() -> None:
     def result(p_value: float | None) -> DriftResult:
         effect, level = (
-            (None, "insufficient data")
+            (None, "insufficient_data")
             if p_value is None
             else (0.5, level_of(p_value, 0.5, (0.05, 0.1, 0.2)))
         )
@@ -182,10 +182,10 @@ def test_levels_follow_the_adjusted_p_values_and_unjudged_results_are_no_tests()
 
     before = [result(0.04), result(None), result(0.5), result(0.0008)]
     after = adjusted(before)
-    assert [r.level for r in before] == ["mild", "insufficient data", "none", "severe"]
+    assert [r.level for r in before] == ["mild", "insufficient_data", "none", "severe"]
     # 0.04 * 3 / 2 = 0.06, 0.5, 0.0008 * 3 = 0.0024
     assert [r.p_value and round(r.p_value, 6) for r in after] == [0.06, None, 0.5, 0.0024]
-    assert [r.level for r in after] == ["none", "insufficient data", "none", "moderate"]
+    assert [r.level for r in after] == ["none", "insufficient_data", "none", "moderate"]
 
 
 def test_fewer_than_ten_panes_say_nothing_about_dependence() -> None:

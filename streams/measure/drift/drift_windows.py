@@ -38,7 +38,7 @@ LEVELS: Final[Mapping[str, tuple[Level, str]]] = {
     "mild": ("mild", ""),
     "moderate": ("moderate", ""),
     "severe": ("severe", ""),
-    "insufficient data": ("insufficient_data", "too few values on one side"),
+    "insufficient_data": ("insufficient_data", "too few values on one side"),
     "identifier": (
         "insufficient_data",
         "more than 1,000 distinct texts: an identifier, which is not judged",
@@ -145,7 +145,7 @@ def _record(
     """The record of a comparison; `result` has the adjusted p-value."""
     level, reason = LEVELS[result.level]
     if (
-        result.level == "insufficient data"
+        result.level == "insufficient_data"
         and min(result.n_reference, result.n_current) >= ENOUGH_ROWS
     ):
         reason = DEPENDENT
