@@ -419,10 +419,24 @@ class Outcome(
 
 
 class RegistryCommand(Struct, kw_only=True, omit_defaults=True):
-    """A request to the registry.
+    """A request to change the registry.
 
-    `command_id` makes it safe to send twice; `expected_revision` refuses it if the model has moved
-    on.
+    Attributes
+    ----------
+    command_id
+        Makes the command safe to send twice: the second one has no effect.
+    timestamp
+        When the change was asked for. Over fed history, the event time at which it is carried out.
+    requested_by
+        Who sent it; "driftline" for an automatic command.
+    model_version
+        The version to change; null for a rollback of the whole model.
+    params
+        Parameters of the command, by name.
+    expected_revision
+        Rejects the command if the model is at another revision.
+    dry_run
+        Answers with the event and changes nothing.
     """
 
     command_id: str
@@ -442,13 +456,28 @@ class RegistryCommand(Struct, kw_only=True, omit_defaults=True):
 
 
 class RegistryEvent(Struct, kw_only=True, omit_defaults=True):
-    """What a command led to: a change with the state before and after it, or `event` "rejected"
-    with the error.
+    """The answer to a command: a change with the fields before and after it, or a rejection.
 
-    `before` and `after` hold, by model version, the fields that changed; null is a field without a
-    value, and a version that `before` leaves out did not exist. `cause` names the alert or
-    recommendation behind an automatic change; `dry_run` marks an event that would have been and
-    changed nothing.
+    Attributes
+    ----------
+    event
+        Name of the accepted command, or "rejected".
+    revision
+        Revision of the model that the change leads to; of a rejection, the one in force.
+    at
+        Time of the command.
+    before, after
+        By model version, the fields that changed; null is a field without a value. A version that
+        `before` leaves out is new.
+    cause
+        Id of the alert or recommendation behind an automatic change.
+    reason
+        Why the sender wants the change.
+    error
+        Why the command was rejected.
+    dry_run
+        Whether the command only asked what it would change: nothing changed, and the revision
+        belongs to the next accepted command.
     """
 
     event: str
@@ -471,9 +500,12 @@ class RegistryEvent(Struct, kw_only=True, omit_defaults=True):
 
 
 class RegistryEffect(Struct, kw_only=True):
-    """From which frontier on stage 2 used a registry revision of a model;
+    """The frontier from which stage 2 used a registry revision of a model.
 
-    1970 where nothing of the model had been counted yet.
+    Attributes
+    ----------
+    frontier
+        1970 where nothing of the model had been counted yet.
     """
 
     model_name: str
@@ -486,7 +518,7 @@ class RegistryEffect(Struct, kw_only=True):
 
 
 class Artifact(Struct, kw_only=True, omit_defaults=True):
-    """Where a model version's files lie, and their SHA-256 in hexadecimal."""
+    """Location of a model version's files, and their SHA-256 in hexadecimal."""
 
     location: str
     sha256: str | None = None
@@ -497,12 +529,16 @@ class RegistryEntry(Struct, kw_only=True, omit_defaults=True):
 
     Attributes
     ----------
-    reference_id
-        Name of the profile in `reference-profiles` that drift is measured against.
-    baselines
-        Metrics to compare with, by maturity.
     revision
-        The model's revision at which this version changed last.
+        Revision of the model that changed this version last.
+    threshold
+        Decision threshold. Counts follow the threshold that predictions carry.
+    reference_id
+        Name of the profile in `reference-profiles` that drift compares with.
+    baselines
+        Performance to compare with, by maturity; "-" for the traffic lane.
+    deployed_at, promoted_by
+        Time and sender of the last promotion to production.
     """
 
     model_name: str
@@ -529,7 +565,7 @@ class RegistryEntry(Struct, kw_only=True, omit_defaults=True):
 
 
 class ReferenceProfile(Struct, kw_only=True):
-    """A reference profile: the summaries that drift is measured against.
+    """A reference profile: the summaries that drift compares with.
 
     Registry entries name it by `reference_id`. A profile never changes: another one of the model
     has another `reference_id`.

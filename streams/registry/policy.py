@@ -1,7 +1,7 @@
-"""Which recommendations the registry carries out by itself.
+"""Policy for recommendations that are applied without a person.
 
-Off unless `[models.X.policy] auto_apply = true`; then only for a gain that is large and certain
-enough. Who may send commands, and what needs an approval, is a later matter.
+Off unless `[models.X.policy] auto_apply = true`, and then only for a gain that is large and certain
+enough. There is no policy yet for who may send commands, or which of them need an approval.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from driftline.streams.toml_tables import convert_table
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may happen without a person.
+    """Changes that need no person.
 
     Parameters
     ----------
     auto_apply
         Whether recommended thresholds are set.
     min_gain
-        Least relative gain for that, by the recommendation's own estimate; the lower side of its
+        Smallest relative gain for that, as estimated by the recommendation; the lower limit of its
         interval has to be above 0 as well.
     """
 
@@ -34,14 +34,19 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def build_policy(config: ModelConfig, where: str | None = None) -> Policy:
-    """The policy of a model; see `driftline.streams.toml_tables.convert_table` for errors."""
+    """The policy of a model.
+
+    Raises
+    ------
+    ValueError
+        If the table has an unknown key or a wrong value; the message begins with its path, for
+        which `where` replaces the path in `config`.
+    """
     return convert_table(config.policy, Policy, where or config.policy_path)
 
 
 def command_of(recommendation: Recommendation, policy: Policy) -> RegistryCommand | None:
-    """The command that carries out a recommendation by itself, or None where a person has to
-    decide.
-    """
+    """The command that applies a recommendation; None where a person has to decide."""
     if (
         not policy.auto_apply
         or recommendation.status != "open"
@@ -60,5 +65,6 @@ def command_of(recommendation: Recommendation, policy: Policy) -> RegistryComman
         timestamp=format_time(recommendation.at_ms),
         params=dict(recommendation.params),
         requested_by=SYSTEM,
-        reason=f"applied by itself, as the policy allows from a gain of {policy.min_gain:.0%}: {recommendation.reason}",
+        reason="applied by itself, as the policy allows from a gain of "
+        f"{policy.min_gain:.0%}: {recommendation.reason}",
     )

@@ -1,7 +1,6 @@
-"""A slow and obvious registry to compare the real one with: it keeps a full copy of everything
-after every change.
+"""Slow model of the registry for tests: a full snapshot after every change.
 
-Shares no code with `driftline.streams.registry`; knows stages and thresholds only.
+It shares no code with `driftline.streams.registry` and models stages and thresholds only.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 Snapshot = dict[str, dict[str, Any]]
 
 
-class SlowRegistry:
+class SnapshotRegistry:
     """One model.
 
     `snapshots[r]` is version -> {"stage", "threshold", "deployed_at"} after revision r.
@@ -32,7 +31,7 @@ class SlowRegistry:
         at: str,
         dry_run: bool,
     ) -> str:
-        """ "changed", "rejected", "repeated" or "would change"."""
+        """Return "changed", "rejected", "repeated" or, for a dry run, "would change"."""
         content = (command, version, repr(params), expected, at, dry_run)
         if self.answers.get(command_id) == content:
             return "repeated"

@@ -1,4 +1,4 @@
-"""Random histories of commands against a slow registry that keeps full copies."""
+"""Random histories of commands: the registry stage against a slow model with full snapshots."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time
 from driftline.streams.registry import Registry, as_of, history, replay
 from driftline.streams.stage import Batch
-from tests.streams.registry_model import SlowRegistry, Snapshot
+from tests.streams.registry_model import Snapshot, SnapshotRegistry
 
 VERSIONS = ("1.0.0", "1.1.0", "2.0.0")
 START_MS = 1_700_000_000_000
@@ -93,8 +93,8 @@ ROLLBACK_OF_A_ROLLBACK_UNDER_ANOTHER_CHAMPION = [
 
 @example(ROLLBACK_OF_A_ROLLBACK_UNDER_ANOTHER_CHAMPION, [])
 @given(
-    # Most histories begin with some versions there already: commands on versions that nobody
-    # registered are rejected, and teach little.
+    # Most histories begin with registered versions: commands to unregistered ones are rejected,
+    # which tests little.
     st.builds(
         lambda first, later: [*map(registered, first), *later],
         st.sampled_from([(), VERSIONS[:2], VERSIONS, VERSIONS]),
@@ -103,10 +103,10 @@ ROLLBACK_OF_A_ROLLBACK_UNDER_ANOTHER_CHAMPION = [
     st.lists(st.integers(1, 5), max_size=10),
 )
 @settings(max_examples=200, deadline=None, derandomize=True)
-def test_any_history_of_commands_ends_as_in_a_registry_that_copies_everything(
+def test_registry_equals_the_snapshot_model_for_any_history_of_commands(
     plan: list[dict[str, Any]], cuts: list[int]
 ) -> None:
-    slow, state, stage = SlowRegistry(), MemoryState(), Registry(Config())
+    slow, state, stage = SnapshotRegistry(), MemoryState(), Registry(Config())
     sent: list[RegistryCommand] = []
     expected_answers: list[str] = []
     for number, step in enumerate(plan):
