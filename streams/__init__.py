@@ -1,5 +1,5 @@
-"""The deterministic heart: stages, summaries, metrics, drift, rules, registry.
+"""The deterministic part: stages, summaries, metrics, drift tests, rules, registry.
 
-Everything here is a function of the records handed in. Sockets, files, clocks and the environment
-belong to `agents`.
+Everything here is a function of its input records and state. Sockets, files, clocks and the
+environment are used in `agents` only.
 """

@@ -1,8 +1,8 @@
-"""Finds plug-ins: one file in the folder of its kind is all that a new metric or drift test needs.
+"""Catalogue of plug-ins: a new metric or drift test is one file in the folder of its kind.
 
-A plug-in is a frozen msgspec struct with a tag, below the base class of its kind. The catalogue
-walks the package of the kind, and any package or module that the configuration names, and knows
-each plug-in by its tag.
+A plug-in is a frozen msgspec struct with a tag, derived from the base class of its kind. The
+catalogue walks the package of the kind and every package or module that the configuration names,
+and finds each plug-in by its tag.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Plugin = TypeVar("Plugin", bound=msgspec.Struct)
 
 
 def metric_plugins(extra_packages: Sequence[str] = ()) -> tuple[Metric, ...]:
-    """Every metric with its default parameters, in the order of their names.
+    """All metrics with default parameters, by name.
 
     Parameters
     ----------
     extra_packages
-        Import names of packages or modules with metrics of your own.
+        Import names of packages or modules with further metrics.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def metric_plugins(extra_packages: Sequence[str] = ()) -> tuple[Metric, ...]:
 
 
 def drift_plugins(extra_packages: Sequence[str] = ()) -> tuple[DriftTest, ...]:
-    """Every drift test with its default parameters, in the order of their names.
+    """All drift tests with default parameters, by name.
 
     Examples
     --------
@@ -59,14 +59,14 @@ def drift_plugins(extra_packages: Sequence[str] = ()) -> tuple[DriftTest, ...]:
 
 
 def plugins(kind: type[Plugin], packages: Sequence[str]) -> dict[str, type[Plugin]]:
-    """Class by tag of every plug-in of one kind.
+    """Class of every plug-in of one kind, by tag.
 
     Parameters
     ----------
     kind
-        The base class; classes below it without a tag are shared ground, not plug-ins.
+        The base class; derived classes without a tag are shared bases, not plug-ins.
     packages
-        Import names; of a package all modules below it are walked.
+        Import names of modules, or of packages with all their modules.
 
     Raises
     ------
@@ -78,12 +78,11 @@ def plugins(kind: type[Plugin], packages: Sequence[str]) -> dict[str, type[Plugi
     >>> plugins(Metric, ["driftline.streams.metrics"])["f1"].__name__
     'F1'
     """
-    found: dict[str, type[Plugin]] = {}
+    by_tag: dict[str, type[Plugin]] = {}
     for package in packages:
         for module in _modules(package):
             for value in vars(module).values():
-                # Only where it is defined: importing a plug-in into another module does not make it
-                # two.
+                # Only where it is defined, not where it is imported.
                 if not (
                     isinstance(value, type)
                     and issubclass(value, kind)
@@ -93,22 +92,24 @@ def plugins(kind: type[Plugin], packages: Sequence[str]) -> dict[str, type[Plugi
                 tag = value.__struct_config__.tag
                 if not isinstance(tag, str):
                     continue
-                other = found.setdefault(tag, value)
+                other = by_tag.setdefault(tag, value)
                 if other is not value:
                     raise ValueError(
-                        f'plug-ins: the name "{tag}" is taken by {other.__module__}.{other.__qualname__}; '
-                        f"give {value.__module__}.{value.__qualname__} another tag"
+                        f'plug-ins: the name "{tag}" is taken by'
+                        f" {other.__module__}.{other.__qualname__}; give"
+                        f" {value.__module__}.{value.__qualname__} another tag"
                     )
-    return found
+    return by_tag
 
 
 def _modules(package: str) -> Iterator[ModuleType]:
-    """The package itself and every module below it, in the order of their names."""
+    """The package itself and its modules, by name."""
     try:
         root = importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f'plug-ins: cannot import "{package}" ({error}); is it installed, or its folder on PYTHONPATH?'
+            f'plug-ins: cannot import "{package}" ({error}); install it, or put its folder on'
+            " PYTHONPATH"
         ) from error
     yield root
     for entry in pkgutil.walk_packages(getattr(root, "__path__", []), prefix=f"{package}."):

@@ -1,6 +1,6 @@
-"""Stable hashes: which partition a key belongs to, and the order and halves that ids fall into.
+"""Stable hashes: partitions of keys, hashes of ids and texts, fingerprints of rows.
 
-Never Python's `hash()`, which differs between runs.
+Python's `hash()` is not used, since it differs between runs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 _M = np.uint32(0x5BD1E995)
 _SEED = 0x9747B28C
-_ODD = np.uint64(
-    0x9E3779B97F4A7C15
-)  # 2^64 by the golden ratio: multiplying by it is reversible and spreads low bits upwards
+# 2^64 divided by the golden ratio: multiplying by it is reversible and spreads low bits upwards.
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def id_hashes(ids: Sequence[bytes]) -> NDArray[np.uint64]:
@@ -25,16 +24,15 @@ def id_hashes(ids: Sequence[bytes]) -> NDArray[np.uint64]:
 
 def text_hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
     """64-bit xxHash of each text as UTF-8, shape (N,)."""
-    # JSON can spell half a surrogate pair, which strict UTF-8 refuses.
+    # JSON allows a lone surrogate, which strict UTF-8 rejects.
     return id_hashes([text.encode("utf-8", "surrogatepass") for text in texts])
 
 
 def mixed(columns: Sequence[NDArray[np.uint64 | np.int64 | np.float64]]) -> NDArray[np.uint64]:
-    """64-bit hash of each row of at least one column; equal bits in equal columns give equal
-    hashes.
+    """64-bit hash of each row of one or more columns; rows with equal bits have equal hashes.
 
-    Columns have shape (N,), or all the shape of the first once broadcast; the hashes have the shape
-    of the first.
+    Columns have shape (N,), or broadcast to the shape of the first; the hashes have the shape of
+    the first.
     """
     h = columns[0].view(np.uint64) * _ODD
     h ^= h >> np.uint64(32)
@@ -60,7 +58,7 @@ def murmur2(keys: Sequence[bytes]) -> NDArray[np.uint32]:
     A. Appleby (2008), MurmurHash2; Apache Kafka, org.apache.kafka.common.utils.Utils.murmur2, whose
     unit tests give the numbers above.
     """
-    if len(frozenset(map(len, keys))) == 1:  # the usual case: half the time
+    if len(frozenset(map(len, keys))) == 1:  # the usual case, in half the time
         return _murmur2_of_one_length(
             np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), len(keys[0]))
         )
@@ -86,7 +84,7 @@ def _murmur2_of_one_length(octets: NDArray[np.uint8]) -> NDArray[np.uint32]:
     words = length // 4
     h = np.full(n, (_SEED ^ length) & 0xFFFFFFFF, np.uint32)
     if words:
-        # Word by word, each of all keys side by side.
+        # One word at a time of all keys.
         ks = np.multiply(np.ascontiguousarray(octets[:, : words * 4]).view("<u4").T, _M, order="C")
         ks ^= ks >> np.uint32(24)
         ks *= _M

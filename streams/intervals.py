@@ -1,6 +1,6 @@
 """Confidence intervals that several metrics share, vectorised over series.
 
-All are two-sided at 95 %. Undefined where there is nothing to judge from: NaN, without a warning.
+All are two-sided at 95 %. Without observations they are NaN, and numpy gives no warning.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def divided(numerator: Ints | Floats, denominator: Ints | Floats) -> Floats:
 
 
 def _not_zero(values: Ints | Floats) -> Floats:
-    """The values, NaN in place of 0.
+    """The values with NaN in place of 0.
 
-    For few of them a third of the time of np.divide with `where`.
+    For few values this takes a third of the time of np.divide with `where`.
     """
     known = np.array(values, np.float64)
     known[known == 0] = np.nan
@@ -43,8 +43,8 @@ def wilson(successes: Ints | Floats, trials: Ints | Floats) -> Interval:
     Parameters
     ----------
     successes, trials
-        Shape (S,), 0 <= successes <= trials; need not be whole, so that an effective sample size
-        will do.
+        Shape (S,), 0 <= successes <= trials. They need not be integers, so that an effective sample
+        size can be given.
 
     Returns
     -------
@@ -72,16 +72,16 @@ def wilson(successes: Ints | Floats, trials: Ints | Floats) -> Interval:
 
 
 def wilson_from_variance(estimate: Floats, variance: Floats, n: Ints) -> Interval:
-    """Wilson's interval for an estimate in [0, 1] that is no plain proportion, from its variance.
+    """Wilson's interval from the variance of an estimate in [0, 1] that is not a plain proportion.
 
-    The variance is turned into the number of trials at which a proportion would have it, at most
-    `n` where the estimate or its variance says nothing (0, 1, or a variance of 0). That keeps the
-    limits inside [0, 1] and away from the estimate when it is 0 or 1.
+    The variance gives the number of trials at which a proportion would have it; `n` is used where
+    the estimate is 0 or 1 or the variance is 0. So the limits stay inside [0, 1] and an estimate of
+    0 or 1 has an interval.
 
     Parameters
     ----------
     estimate, variance, n
-        Shape (S,): the estimate, its sampling variance, the rows that it is from.
+        Shape (S,): the estimate, its sampling variance, the number of rows.
 
     Examples
     --------
@@ -102,14 +102,14 @@ def wilson_from_variance(estimate: Floats, variance: Floats, n: Ints) -> Interva
 
 
 def square_and_add(estimates: Floats, low: Floats, high: Floats, weights: Floats) -> Interval:
-    """Interval for a weighted sum of independent estimates, from the interval of each.
+    """Interval for a weighted sum of independent estimates from the interval of each.
 
     Parameters
     ----------
     estimates, low, high
-        Shape (S, K), with the limits of each estimate.
+        Shape (S, K): the estimates and their limits.
     weights
-        Shape (S, K), not negative; an estimate of weight 0 may be NaN.
+        Shape (S, K), at least 0; an estimate with weight 0 may be NaN.
 
     Examples
     --------
@@ -155,8 +155,8 @@ def poisson_score(events: Ints) -> Interval:
 
 
 def quantile_ranks(q: float, n: Ints) -> Interval:
-    """Shares of the sample between which the true quantile `q` lies: the order statistics to read
-    off.
+    """Shares of the sample between which the true quantile `q` lies, that is, the order statistics
+    to read.
 
     Returns
     -------
@@ -173,6 +173,6 @@ def quantile_ranks(q: float, n: Ints) -> Interval:
     """
     step = divided(np.ones(np.shape(n)), n)
     half = Z95 * np.sqrt(q * (1 - q) * step)
-    # The upper limit is the order statistic after the rank, so that it is not exceeded with the
-    # wanted confidence.
+    # The upper limit is the order statistic after the rank, so that the coverage is not below the
+    # nominal one.
     return np.maximum(q - half, 0.0), np.minimum(q + half + step, 1.0)

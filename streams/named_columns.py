@@ -1,8 +1,8 @@
-"""Values that rows give by name, features or segments: arrays of all rows instead of a mapping for
-each.
+"""Named values of rows (features or segments) as arrays over all rows instead of one mapping per
+row.
 
-Made while the rows are in the processor's cache; each later pass over a million small objects would
-cost more than what is done with them.
+They are built while the rows are in the processor's cache. Each later pass over a million small
+objects would cost more than the work on them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _PLAIN_TEXTS: Final = frozenset({str, type(None)})
 
 
 class Named(msgspec.Struct, gc=False):
-    """Numbers and texts of N rows, by name. A name that comes with both is in both parts.
+    """Numbers and texts of N rows by name. A name with both kinds of values is in both parts.
 
     Attributes
     ----------
     numeric, numbers
-        F names and their numbers, shape (F, N); NaN where a row has none.
+        F names, and their numbers, shape (F, N); NaN where a row has none.
     textual, words, texts
         G names, and the texts of each row as numbers in `words`, shape (G, N); NO_WORD where a row
         has none. Booleans are "true" and "false".
@@ -49,7 +49,7 @@ class Named(msgspec.Struct, gc=False):
 
     @classmethod
     def of(cls, rows: Sequence[dict[str, Any] | None]) -> Self:
-        """The values of mappings; no mapping is an empty one.
+        """Columns of mappings; None counts as an empty mapping.
 
         Examples
         --------
@@ -110,16 +110,17 @@ class Named(msgspec.Struct, gc=False):
         )
 
     def hashes(self) -> NDArray[np.uint64]:
-        """64-bit hash of what each row says, shape (N,); the same in whatever order and beside
-        whichever rows it says it.
+        """64-bit hash of the values of each row, shape (N,), independent of the order of names and
+        of the other rows.
 
         Examples
         --------
-        >>> one, two, three = Named.of([{"age": 41, "plan": "pro"}, {"plan": "pro", "age": 41.0, "name": None}, {"age": 41}]).hashes()
+        >>> rows = [{"age": 41, "p": "pro"}, {"p": "pro", "age": 41.0, "x": None}, {"age": 41}]
+        >>> one, two, three = Named.of(rows).hashes()
         >>> bool(one == two), bool(one == three)
         (True, False)
         """
-        # Terms of a sum have no order, and what a row lacks adds nothing.
+        # A sum does not depend on the order of its terms, and a missing value adds 0.
         if not self.numeric and not self.textual:
             return np.zeros(len(self), np.uint64)
         numbers = mixed([self.numbers, text_hashes(self.numeric)[:, None]])
@@ -163,19 +164,19 @@ class _Words(dict[str | None, int]):
 
 
 def _by_name(rows: Sequence[dict[str, Any] | None]) -> dict[str, Sequence[Any]]:
-    """From a mapping per row to a column per name, None where a row lacks it."""
+    """One column per name from one mapping per row; None where a row lacks the name."""
     if not any(rows):
         return {}
-    # The usual case is no row without names, which mypy cannot read from `all`.
+    # Usually every row has names; mypy cannot conclude that from `all`.
     mappings: Sequence[dict[str, Any]] = rows if all(rows) else [row or {} for row in rows]  # type: ignore[assignment]
     names = list(mappings[0])
     if frozenset(map(len, mappings)) == {len(names)}:
         try:
-            # The usual case, all rows have the same names: a name at a time takes two thirds of
-            # what comparing and transposing does.
+            # Usually all rows have the same names: one name at a time takes two thirds of the time
+            # of comparing and transposing.
             return {name: list(map(itemgetter(name), mappings)) for name in names}
         except KeyError:
-            return _by_any_name(mappings)  # as many names, but others
+            return _by_any_name(mappings)  # the same number of names, but not the same
     return _by_any_name(mappings)
 
 
@@ -189,13 +190,13 @@ def _by_any_name(mappings: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]]
 def _stacked(
     names: Sequence[list[str]], parts: Sequence[NDArray[Any]], missing: float
 ) -> tuple[list[str], NDArray[Any]]:
-    """All names, and the rows of parts that have a row of values for each of their names."""
-    if all(some == names[0] for some in names[1:]):
+    """All names, and the values of all parts side by side, one row per name."""
+    if all(of_part == names[0] for of_part in names[1:]):
         return names[0], np.concatenate(parts, axis=1)
     place = {name: number for number, name in enumerate(dict.fromkeys(chain.from_iterable(names)))}
     together = np.full((len(place), sum(part.shape[1] for part in parts)), missing, parts[0].dtype)
     begin = 0
-    for some, part in zip(names, parts, strict=True):
-        together[[place[name] for name in some], begin : begin + part.shape[1]] = part
+    for of_part, part in zip(names, parts, strict=True):
+        together[[place[name] for name in of_part], begin : begin + part.shape[1]] = part
         begin += part.shape[1]
     return list(place), together

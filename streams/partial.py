@@ -1,9 +1,8 @@
-"""The increments that one commit of stage 1 sends to stage 2, and what they look like on
-`window-partials`.
+"""Increments that one commit of stage 1 sends to stage 2, and their format on `window-partials`.
 
-A `Partial` holds what the commit changed in the models of one partition of the topic, as flat
-integer columns; adding the partials of all partitions of stage 1 up gives the exact counts.
-`Watermarks` says how far a partition has come; it goes to every task of stage 2.
+A `Partial` holds what the commit adds to the models of one target partition, as flat integer
+columns. The sum of the partials of all partitions of stage 1 is the exact count. `Watermarks` says
+how far a partition has come and goes to every task of stage 2.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
 
 FORMAT: Final = 3
+"""Version of the format: raise it with every change. A record is read whole or not at all."""
 
 Columns = dict[str, NDArray[np.generic]]
 
@@ -49,8 +49,9 @@ class Partial(msgspec.Struct, gc=False):
     partition
         Partition of stage 1 that counted them.
     series
-        (model_name, model_version, segment) by series number, those of a model side by side; the
-        name is "" for counts that belong to no model, segment is "all" or "dimension=value".
+        (model_name, model_version, segment) by series number, the series of a model next to each
+        other. The name is "" for counts that belong to no model; segment is "all" or
+        "dimension=value".
     labels
         Canonical label text by label code.
     counts
@@ -61,9 +62,9 @@ class Partial(msgspec.Struct, gc=False):
         Traffic lane: R feature summaries, by the number of the series, and the start of the pane of
         each in ms, shape (R,), int64.
     recent
-        Columns of RECENT_COLUMNS: outcomes of the arrivals lane, of models with last-n windows, by
-        the time at which the truth was known and the 64-bit hash of the id. `sign` -1 takes an
-        outcome back whose time changed.
+        Columns of RECENT_COLUMNS: outcomes of the arrivals lane of models with last-n windows, with
+        the time from which the truth was known and the 64-bit hash of the id. `sign` -1 takes back
+        an outcome whose time changed.
     """
 
     partition: int
@@ -75,15 +76,15 @@ class Partial(msgspec.Struct, gc=False):
     recent: Columns
 
     def key(self) -> str:
-        """The name of one of the models, which have the same partition."""
+        """Record key: the name of one of the models, which all have the same partition."""
         return self.series[0][0]
 
 
 class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="watermarks"):
-    """Largest event time, in ms, of one partition of each input topic; sent when one enters a new
-    pane.
+    """Largest event times of one partition of the input topics, in ms, sent when one of them enters
+    a new pane.
 
-    `ended_ms` is set once a recorded log has come to its end: silence after that time says nothing.
+    `ended_ms` is the end of a recorded log, once it was reached: no data is expected after it.
     """
 
     partition: int
@@ -93,22 +94,22 @@ class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="wa
     ended_ms: int | None = None
 
     def key(self) -> str:
-        """No name: they go to all partitions."""
+        """Record key: none, since watermarks go to all partitions."""
         return ""
 
 
 class ForeignFormat(ValueError):
-    """Another release wrote a record."""
+    """A record was written by a release with another format."""
 
 
 def encode(value: Partial | Watermarks) -> bytes:
-    """MessagePack: the format version, then the fields in their order; a column is one block of
+    """Encode as MessagePack: the format version, then the fields in order; a column is one block of
     little-endian numbers.
 
     Raises
     ------
     ValueError
-        If the type or the length of a column is not that of its table.
+        If a column has another type or length than its table.
     """
     if isinstance(value, Watermarks):
         return _encoder.encode(_Message(FORMAT, value))
@@ -125,12 +126,12 @@ def encode(value: Partial | Watermarks) -> bytes:
 
 
 def decode(data: bytes) -> Partial | Watermarks:
-    """The inverse of `encode`; the columns cannot be written to.
+    """Decode a record; its columns are read-only.
 
     Raises
     ------
     ForeignFormat
-        If another format version wrote it.
+        If the record has another format version.
     ValueError
         If it is damaged.
     """
@@ -141,14 +142,15 @@ def decode(data: bytes) -> Partial | Watermarks:
         if isinstance(message.value, Watermarks):
             return message.value
     except msgspec.MsgspecError as error:
-        raise _refused(data, error) from error
+        raise _decode_error(data, error) from error
     wire, series = message.value, len(message.value.series)
     features = FeatureTable.decode(wire.features) if wire.features else EMPTY
     if len(wire.feature_panes) != 8 * len(features) or (
         len(features) and int(features.series.max()) >= series
     ):
         raise ValueError(
-            f"window-partials: record is damaged: its {len(features)} feature summaries do not fit its panes or series"
+            f"window-partials: record is damaged: its {len(features)} feature summaries do not fit"
+            " its panes or series"
         )
     return Partial(
         partition=wire.partition,
@@ -164,14 +166,14 @@ def decode(data: bytes) -> Partial | Watermarks:
 def _blocks(
     table: str, columns: Columns, wanted: Sequence[tuple[str, type[np.generic]]]
 ) -> list[bytes]:
-    """The columns of a table one by one, little-endian."""
+    """Columns of a table as little-endian blocks."""
     blocks, rows = [], len(columns[wanted[0][0]])
     for name, dtype in wanted:
         column, wire = columns[name], _WIRE_TYPES[dtype]
         if (column.dtype is not wire and column.dtype != dtype) or column.shape != (rows,):
-            came = f"{column.dtype} of shape {column.shape}"
             raise ValueError(
-                f"window-partials: column {table}.{name} must be {np.dtype(dtype)} of shape ({rows},), got {came}"
+                f"window-partials: column {table}.{name} must be {np.dtype(dtype)} of shape"
+                f" ({rows},), got {column.dtype} of shape {column.shape}"
             )
         blocks.append(
             (column if column.dtype is wire else column.astype(wire, copy=False)).tobytes()
@@ -182,44 +184,47 @@ def _blocks(
 def _columns(
     table: str, blocks: Sequence[bytes], wanted: Sequence[tuple[str, type[np.generic]]], series: int
 ) -> Columns:
-    """The inverse of `_blocks`; `series` is the number of series that rows may name."""
+    """Columns of a table from its blocks; rows must name one of `series` series."""
     if len(blocks) != len(wanted):
         raise ValueError(
-            f"window-partials: record is damaged: {table} has {len(blocks)} columns, needed {len(wanted)}"
+            f"window-partials: record is damaged: {table} has {len(blocks)} columns, needed"
+            f" {len(wanted)}"
         )
     if not any(blocks):
         return dict(_EMPTY[table])
     columns: Columns = {}
     rows = -1
     for (name, dtype), block in zip(wanted, blocks, strict=True):
-        found, rest = divmod(len(block), _WIRE_TYPES[dtype].itemsize)
-        if rest or rows not in (-1, found):
+        length, rest = divmod(len(block), _WIRE_TYPES[dtype].itemsize)
+        if rest or rows not in (-1, length):
             raise ValueError(
-                f"window-partials: record is damaged: column {table}.{name} has {len(block)} bytes beside {rows} rows"
+                f"window-partials: record is damaged: column {table}.{name} has {len(block)} bytes"
+                f" for {rows} rows"
             )
-        columns[name], rows = np.frombuffer(block, _WIRE_TYPES[dtype]), found
+        columns[name], rows = np.frombuffer(block, _WIRE_TYPES[dtype]), length
     if rows and int(columns["series"].max()) >= series:
         raise ValueError(
-            f"window-partials: record is damaged: {table} names series {columns['series'].max()} of {series}"
+            f"window-partials: record is damaged: {table} names series {columns['series'].max()}"
+            f" of {series}"
         )
     return columns
 
 
-def _refused(data: bytes, error: Exception) -> ValueError:
-    """Why a record cannot be read: another release wrote it, or it is damaged."""
+def _decode_error(data: bytes, error: Exception) -> ValueError:
+    """The error of a record that cannot be decoded: another format, or damage."""
     try:
         head = _head_decoder.decode(data)
     except msgspec.MsgspecError:
-        head = _Head(FORMAT)
+        head = _FormatHead(FORMAT)
     if head.format != FORMAT:
         return _foreign(head.format)
     return ValueError(f"window-partials: record of {len(data)} bytes is damaged: {error}")
 
 
 def _foreign(found: int) -> ForeignFormat:
-    remedy = "run the same release in all tasks and replay the log"
     return ForeignFormat(
-        f"window-partials: record of format {found}, this release reads format {FORMAT}; {remedy}"
+        f"window-partials: record of format {found}, this release reads format {FORMAT}; run the"
+        " same release in all tasks and replay the log"
     )
 
 
@@ -238,11 +243,11 @@ class _Message(msgspec.Struct, array_like=True, gc=False):
     value: _WirePartial | Watermarks
 
 
-class _Head(msgspec.Struct, array_like=True):
+class _FormatHead(msgspec.Struct, array_like=True):
     format: int
 
 
-# By their names, so that a column of such a type has this very object.
+# Canonical dtype objects, so that the usual column is recognised by identity.
 _WIRE_TYPES: Final[dict[type[np.generic], np.dtype[np.generic]]] = {
     dtype: np.dtype(np.dtype(dtype).newbyteorder("<").str)
     for _, dtype in (*COUNT_COLUMNS, *RECENT_COLUMNS)
@@ -253,4 +258,4 @@ _EMPTY: Final[dict[str, Columns]] = {
 }
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(_Message)
-_head_decoder: Final = msgspec.msgpack.Decoder(_Head)
+_head_decoder: Final = msgspec.msgpack.Decoder(_FormatHead)

@@ -1,21 +1,23 @@
-"""The way of a record, from topic to alert.
+"""The path of a record from topic to alert.
 
     predictions   keyed by prediction_id ─┐
     ground-truth  keyed by prediction_id ─┼─ the same partition for the same id
     ticks         one per partition      ─┘
                          │
-      1 join      join by id; count what each batch adds       ─► window-partials
+      1 join      join by id; count what each batch adds    ─► window-partials, outcomes
                          │  all partitions of a model meet
-      2 measure   add up; windows, metrics, drift              ─► metrics, drift, histograms, registry-commands
+      2 measure   add up; windows, metrics, drift           ─► metrics, drift, histograms,
+                         │                                     registry-commands
+      3 decide    rules; better thresholds                  ─► alerts, recommendations
                          │
-      3 decide    rules, thresholds worth changing             ─► alerts, recommendations
-                         │
-      4 registry  commands become events and the state         ─► registry-events, registry, reference-profiles
-                  in force, which 2 and 3 read before the next pane
+      4 registry  commands become events and the state in   ─► registry-events, registry,
+                  force, which 2 and 3 read before the         reference-profiles
+                  next pane
 
-A stage is a function of its batch and its state (`stage.py`). A driver in `agents` runs them, over
-a recorded log or on Kafka, and commits outputs, state and positions together. Stage 1 runs once per
-partition of the input topics; a model is wholly in one task of each later stage.
+A stage is a function of its batch and its state (`stage.py`). A driver in `agents` runs the stages
+over a recorded log or on Kafka and commits outputs, state and positions together. `Upstream` is
+stage 1 of one partition of the input topics, `Downstream` stages 2 to 4 for all models of one
+target partition.
 """
 
 from __future__ import annotations
@@ -107,7 +109,9 @@ class Upstream:
 
 
 class Downstream:
-    """Stages 2 to 4 of one partition, run to rest before and after every pane, so that the outcome
+    """Stages 2 to 4 of one partition.
+
+    They run until none of them emits anything before and after every pane, so that the output
     depends on event time alone.
 
     Parameters
@@ -115,10 +119,9 @@ class Downstream:
     states
         The state of a stage, by its name.
     follow
-        Take what the registry decided from a recorded log instead of deciding anew: there is no
-        stage 4.
+        Take the registry's records from a recorded log instead of running stage 4.
     provisional
-        Whether `provisional` is going to be called.
+        Whether `provisional` will be called.
     """
 
     def __init__(
@@ -136,41 +139,38 @@ class Downstream:
         self._states = states
 
     def merge(self, partials: Sequence[Any]) -> None:
-        """Add partials and watermarks of stage 1; nothing is announced."""
+        """Add partials and watermarks of stage 1; nothing is emitted."""
         self._measured({WINDOW_PARTIALS: partials})
 
     def provisional(self) -> list[Record]:
-        """Metric records, marked as provisional, of the windows that changed since the last call
-        and are still open.
+        """Metric records, marked as provisional, of the open windows that changed since the last
+        call.
 
-        At any moment and any number of times: no state changes, and what is announced stays the
-        same. No stage reads them.
+        May be called at any time: it changes no state and no other output. No stage reads these
+        records.
         """
         return self._measure.provisional(self._states(self._measure.name))
 
     def due(self) -> int | None:
-        """End of the pane that the next `advance` completes, in ms;
-
-        None when all that is complete has been announced.
-        """
+        """End of the pane that the next `advance` completes, in ms; None if no pane is complete."""
         return self._measure.due(self._states(self._measure.name))
 
     def frontier(self) -> Frontier:
-        """How far stage 1 has come; to be read."""
+        """How far stage 1 has come; read-only."""
         return self._measure.frontier(self._states(self._measure.name))
 
     def next_ms(self) -> int:
-        """Event time before which no pane becomes complete any more, in ms: what is commanded for a
-        time before it can be carried out.
+        """Event time before which no pane will become complete, in ms: commands with an earlier
+        time can be carried out.
         """
         return self._measure.frontier(self._states(self._measure.name)).next_ms
 
     def advance(self, commands: Sequence[Record], decided: Sequence[Record] = ()) -> list[Record]:
-        """Complete one pane; gives everything emitted, in order.
+        """Complete one pane; gives all emitted records, in order.
 
-        `commands` and, where a log is followed, its `decided` registry records are those of the
-        time before the end of the pane; they are in force for it. What the pane itself leads to is
-        in force from the next one on.
+        `commands` and, where a log is followed, its `decided` registry records are those before the
+        end of the pane; they are in force for it. Decisions about the pane itself are in force from
+        the next one on.
         """
         emitted = self.finish(commands, decided)
         closed = self._measured({})
@@ -181,21 +181,21 @@ class Downstream:
         return [*decided, *self._settled([*commands, *decided])]
 
     def _settled(self, records: Sequence[Record]) -> list[Record]:
-        """Run stages 3 and 4 on `records` and on what they say themselves, until nothing more is
-        said; then tell stage 2.
+        """Run stages 3 and 4 on `records` and on the records they emit, until they emit none; then
+        run stage 2 on the registry entries.
         """
-        said: list[Record] = []
+        emitted: list[Record] = []
         fresh: Sequence[Record] = records
         while fresh:
             following: list[Record] = []
             for stage in self._later:
-                taken = _by_topic([*fresh, *following], stage.inputs)
-                if taken:
-                    following += stage.process(Batch(records=taken), self._states(stage.name))
-            said += following
+                inputs = _by_topic([*fresh, *following], stage.inputs)
+                if inputs:
+                    following += stage.process(Batch(records=inputs), self._states(stage.name))
+            emitted += following
             fresh = following
-        in_force = _by_topic([*records, *said], (REFERENCE_PROFILES, REGISTRY))
-        return said + self._measured(in_force) if in_force else said
+        in_force = _by_topic([*records, *emitted], (REFERENCE_PROFILES, REGISTRY))
+        return emitted + self._measured(in_force) if in_force else emitted
 
     def _measured(self, records: dict[str, Sequence[Any]]) -> list[Record]:
         return self._measure.process(Batch(records=records), self._states(self._measure.name))

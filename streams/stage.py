@@ -1,9 +1,8 @@
-"""The seam between the stages and whoever drives them.
+"""Interface between stages and drivers.
 
 A stage is a pure function of a batch and the state of its partition. A driver reads the batch,
 calls `process` on an overlay of the state, and commits outputs, state changes and input positions
-as one unit. What a record looks like on a topic is `schemas`; where the state lies is the driver's
-business.
+as one unit. Formats of topics are in `schemas`; the driver chooses where state is stored.
 """
 
 from __future__ import annotations
@@ -26,11 +25,10 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         Name of the topic, without the configured prefix.
     value
         A struct of `schemas`, or a `driftline.streams.partial.Partial` on `window-partials`. A
-        driver encodes it where it leaves the process, under the key that its `key` gives.
+        driver encodes it where it leaves the process; the record key is its `key()`.
     rank
         Stage 1: `rank` of the row that led to the record, so that a driver of many partitions can
-        put what they say into one order that does not depend on where the log was cut. Not part of
-        what is written.
+        merge their records in an order that does not depend on the batches. It is not written.
     """
 
     topic: str
@@ -39,23 +37,23 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class State(Protocol):
-    """The keyed state of one stage and one partition. Keys and values are bytes."""
+    """Keyed state of one stage and partition. Keys and values are bytes."""
 
     def get(self, key: bytes, /) -> bytes | None: ...
     def get_many(self, keys: Sequence[bytes], /) -> list[bytes | None]: ...
     def put(self, key: bytes, value: bytes, /) -> None: ...
     def put_many(self, keys: Sequence[bytes], values: Sequence[bytes], /) -> None:
-        """Set the value of each key. The sequences belong to the state from then on."""
+        """Set the value of each key. The caller must not change the sequences afterwards."""
 
     def delete(self, key: bytes, /) -> None: ...
     def pop_many(self, keys: Sequence[bytes], /) -> list[bytes | None]:
-        """Delete keys and return the values they had; a key that comes again has none left.
+        """Delete keys and return their values; a repeated key has None from the second time on.
 
-        `keys` belongs to the state from then on.
+        The caller must not change `keys` afterwards.
         """
 
     def delete_range(self, start: bytes, end: bytes, /) -> None:
-        """Forget every key k with start <= k < end; used to drop whole buckets of time."""
+        """Delete every key k with start <= k < end."""
 
 
 class Batch(msgspec.Struct, gc=False):
@@ -64,18 +62,17 @@ class Batch(msgspec.Struct, gc=False):
     Attributes
     ----------
     partition
-        Number of the partition, of all the stage's input topics.
+        Number of the partition, the same in all input topics of the stage.
     predictions, ground_truth
         Stage 1 only: the decoded rows as columns, or None where there are none.
     ranked
         Stage 1 only: whether `rank` of the columns is set, as a driver does that merges the rows of
         several partitions. Otherwise the rows of this batch are ranked by themselves.
     tick_ms
-        Stage 1 only: event time that the partition has reached after this batch even if no row says
-        so.
+        Stage 1 only: event time that the partition has reached after this batch even without a row
+        of that time.
     ended_ms
-        Stage 1 only: largest event time of a recorded log that has come to its end, while time runs
-        on.
+        Stage 1 only: largest event time of a recorded log, after its end.
     records
         Stages 2 to 4: decoded values by topic, in offset order.
     """
@@ -90,7 +87,7 @@ class Batch(msgspec.Struct, gc=False):
 
 
 class Stage(Protocol):
-    """One of the four steps of the pipeline."""
+    """One stage of the pipeline."""
 
     name: str
     inputs: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Plain tables of `driftline.toml` made into the structs of plug-ins, with errors that name the
+"""Conversion of tables of `driftline.toml` to the structs of plug-ins, with errors that name the
 place in the file.
 """
 
@@ -13,12 +13,12 @@ _T = TypeVar("_T")
 
 
 def convert_table(table: object, kind: type[_T] | Any, where: str) -> _T:
-    """The struct that a table of the configuration means.
+    """Convert a table of the configuration to a struct.
 
     Parameters
     ----------
     table
-        As read from the file.
+        The table as read from the file.
     kind
         A struct, or a union of tagged structs.
     where
@@ -27,7 +27,7 @@ def convert_table(table: object, kind: type[_T] | Any, where: str) -> _T:
     Raises
     ------
     ValueError
-        If a key is unknown or a value is wrong; the text begins with the path of that very key.
+        If a key is unknown or a value is wrong; the message begins with the path of the key.
 
     Examples
     --------
@@ -47,14 +47,14 @@ def convert_table(table: object, kind: type[_T] | Any, where: str) -> _T:
 
 
 def _in_words(text: str) -> str:
-    """What msgspec says of a wrong value, in the words of TOML."""
-    if found := _WRONG_TYPE.fullmatch(text):
-        wanted, bound, got = found.groups()
-        said = f"has to be {_types(wanted)}{bound}"
-        return said if got is None else f"{said}, not {_types(got)}"
-    for pattern, said in _OTHERS:
-        if found := pattern.fullmatch(text):
-            return said.format(*found.groups())
+    """The message of msgspec about a wrong value, in the words of TOML."""
+    if match := _WRONG_TYPE.fullmatch(text):
+        wanted, bound, got = match.groups()
+        needed = f"has to be {_types(wanted)}{bound}"
+        return needed if got is None else f"{needed}, not {_types(got)}"
+    for pattern, words in _OTHERS:
+        if match := pattern.fullmatch(text):
+            return words.format(*match.groups())
     return f"{text[:1].lower()}{text[1:]}"
 
 

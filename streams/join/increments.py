@@ -22,8 +22,8 @@ from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
 
 Ints = NDArray[np.int64]
 
-# One packed key holds, from the low bits: b 16, a 16, measure 4, rung 4, lane 2, and the number of
-# the (series, pane) pair 21.
+# A packed key has, from the low bits, 16 bits of b, 16 of a, 4 of the measure, 4 of the rung, 2 of
+# the lane, and 21 of the number of the (series, pane) pair.
 _A, _MEASURE, _RUNG, _LANE, _PAIR = 16, 32, 36, 40, 42
 SEGMENT_BITS: Final = 32  # of a series key: model version above, segment code below (0 is "all")
 _SEGMENT: Final = (1 << SEGMENT_BITS) - 1
@@ -83,6 +83,15 @@ class _Recent(NamedTuple):
     sign: Ints
 
 
+class _Sums(NamedTuple):
+    """Distinct counts, by series; all columns have shape (N,), `pane` is its start in ms."""
+
+    series: Ints
+    pane: Ints
+    packed: Ints
+    amount: Ints
+
+
 class Increments:
     """Everything one batch adds to the counts of one partition, in panes of `pane_ms`."""
 
@@ -136,16 +145,16 @@ class Increments:
             first: Ints = first_series[series_key >> SEGMENT_BITS]
             return first + (series_key & _SEGMENT)
 
-        series, pane, packed, amount = self._summed(first_series, len(first_series) * width)
+        sums = self._summed(first_series, sentinel=len(first_series) * width)
         recent_keys, recent = self._expanded_recent()
         summaries, feature_pane = self._features
         recent_series, feature_series = numbered(recent_keys), numbered(summaries.series)
         distinct = np.sort(
-            np.concatenate([series[edges(series)[:-1]], recent_series, feature_series])
+            np.concatenate([sums.series[edges(sums.series)[:-1]], recent_series, feature_series])
         )
         distinct = distinct[edges(distinct)[:-1]]
         targets = ByTargetPartition(distinct, book.target[distinct // width])
-        counts = targets.rows(series, _count_columns(packed, pane, amount))
+        counts = targets.rows(sums.series, _count_columns(sums))
         outcomes = targets.rows(recent_series, recent)
         features = targets.features(summaries, feature_series, feature_pane * self._pane_ms)
         names, segments, labels = book.names_by_target, book.segments.names, list(book.labels.names)
@@ -167,15 +176,14 @@ class Increments:
             )
         ]
 
-    def _summed(self, first_series: Ints, sentinel: int) -> tuple[Ints, Ints, Ints, Ints]:
-        """Series, start of the pane in ms, packed key and amount of every distinct count, by
-        series.
+    def _summed(self, first_series: Ints, sentinel: int) -> _Sums:
+        """Sum the rows.
 
         `first_series` is the number of the series "all" by code of the model version, `sentinel` a
         number above those of all series.
         """
         if not self._rows:
-            return _NONE, _NONE, _NONE, _NONE
+            return _Sums(_NONE, _NONE, _NONE, _NONE)
         first = min(int(rows.pane.min()) for rows in self._rows)
         pane_bits = (max(int(rows.pane.max()) for rows in self._rows) - first).bit_length()
         pairs = [
@@ -190,8 +198,10 @@ class Increments:
                 np.minimum(together, sentinel << pane_bits), return_inverse=True
             )
             if len(distinct) > _MAX_PAIRS:
-                touched = f"one batch touches {len(distinct)} pairs of series and pane, at most {_MAX_PAIRS}"
-                raise ValueError(f"join: {touched}; use smaller batches")
+                raise ValueError(
+                    f"join: one batch touches {len(distinct)} pairs of series and pane, at most"
+                    f" {_MAX_PAIRS}; use smaller batches"
+                )
             parts = np.split(number, np.cumsum([numbers.size for numbers in pairs])[:-1])
             pairs = [
                 part.reshape(numbers.shape) for part, numbers in zip(parts, pairs, strict=True)
@@ -216,12 +226,8 @@ class Increments:
         pair = key >> _PAIR if distinct is None else distinct[key >> _PAIR]
         series = pair >> pane_bits
         kept = slice(np.searchsorted(series, sentinel))
-        return (
-            series[kept],
-            ((pair[kept] & (1 << pane_bits) - 1) + first) * self._pane_ms,
-            key[kept],
-            times[kept],
-        )
+        pane = (pair[kept] & (1 << pane_bits) - 1) + first
+        return _Sums(series[kept], pane * self._pane_ms, key[kept], times[kept])
 
     def _expanded_recent(self) -> tuple[Ints, dict[str, NDArray[np.generic]]]:
         """Series key and the other columns of the outcomes, one row per segment."""
@@ -245,8 +251,8 @@ class Increments:
 
 
 def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
-    """Distinct keys in rising order and the exact sum of each one's amounts, without the keys that
-    sum to 0.
+    """Distinct keys in ascending order and the exact sum of the amounts of each, without the keys
+    whose sum is 0.
 
     Parameters
     ----------
@@ -263,8 +269,8 @@ def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[
     >>> keys.tolist(), sums.tolist()
     ([3, 5, 7], [10, 5, 2])
     """
-    # Most amounts are 1: a plain sort and the lengths of its runs take a third of what sorting with
-    # amounts takes.
+    # Most amounts are 1: a plain sort and the lengths of its runs take a third of the time of
+    # sorting with amounts.
     ascending = np.sort(np.concatenate([_NONE, *ones, *(keys for keys, _ in others)]))
     bounds = edges(ascending)
     distinct, sums = ascending[bounds[:-1]], bounds[1:] - bounds[:-1]
@@ -275,10 +281,9 @@ def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[
 
 
 def added_up(keys: Ints, amounts: Ints, place: Ints | None) -> tuple[Ints, Ints]:
-    """Distinct keys in any order, and the exact sum of each one's amounts, below 2**53.
+    """Distinct keys in any order, and the exact sum of the amounts of each, below 2**53.
 
-    `place`, where there is one, is a number from 0 of each key; as long as that is small, nothing
-    is sorted.
+    `place` is a number from 0 for each distinct key, or None. With small numbers nothing is sorted.
 
     Examples
     --------
@@ -299,9 +304,9 @@ def added_up(keys: Ints, amounts: Ints, place: Ints | None) -> tuple[Ints, Ints]
 def _places(
     rows: Rows, a: Ints | int, b: Ints | int, numbers: Ints, at: Ints | None
 ) -> Ints | None:
-    """A number from 0 for each distinct key of the rows `at`;
+    """A number from 0 for each distinct key of the rows `at`; None if `b` varies.
 
-    None where `b` varies. `numbers`, shape (D + 1, N), are all rows' pairs.
+    `numbers`, shape (D + 1, N), are the pairs of all rows.
     """
     if not isinstance(b, int):
         return None
@@ -323,8 +328,8 @@ def series_keys(name: Ints, segment: Ints) -> Ints:
 
 
 def _by_segment(all_series: Ints, segments: Ints, sentinel: int) -> Ints:
-    """Series of each row, shape (D + 1, N): "all", whose number is `all_series`, and that of each
-    segment value, `sentinel` without one.
+    """Series of each row, shape (D + 1, N): `all_series` for the segment "all", then the series of
+    each segment value, or `sentinel` without a value.
 
     Dimensions in which no row has a value are left out.
     """
@@ -332,14 +337,15 @@ def _by_segment(all_series: Ints, segments: Ints, sentinel: int) -> Ints:
     return np.concatenate((all_series[None], np.where(values, all_series + values, sentinel)))
 
 
-def _count_columns(packed: Ints, pane: Ints, amount: Ints) -> dict[str, NDArray[np.generic]]:
+def _count_columns(sums: _Sums) -> dict[str, NDArray[np.generic]]:
+    packed = sums.packed
     columns = {
         "lane": packed >> _LANE & 3,
-        "pane": pane,
+        "pane": sums.pane,
         "rung": packed >> _RUNG & 15,
         "measure": packed >> _MEASURE & 15,
         "a": packed >> _A & 0xFFFF,
         "b": packed & 0xFFFF,
-        "count": amount,
+        "count": sums.amount,
     }
     return {name: columns[name].astype(dtype) for name, dtype in COUNT_COLUMNS if name != "series"}

@@ -185,8 +185,8 @@ class LaneCounts:
     def _labels(
         self, counted: Rows, rows: LabelChanges, label: Ints, sign: Ints, has: NDArray[np.bool_]
     ) -> None:
-        """Count cells and scores of the rows in `has`; an id is in the fit half if its hash is even,
-        else in the hold-out half.
+        """Count cells and scores of the rows in `has`. Ids with an even hash are the fit half, the
+        others the hold-out half.
         """
         counted.count(lanes.CELLS, label, rows.predicted, sign, has)
         scored = has & (rows.score >= 0)

@@ -59,8 +59,10 @@ class JoinResult(msgspec.Struct, gc=False):
 
 
 class Arrival(NamedTuple):
-    """One row of the batch: its rank, index among the rows of its topic, and the time at which it counts as
-    arrived (event time, but not before the watermark less the grace).
+    """One row of the batch.
+
+    `row` is its index among the rows of its topic. `arrived_ms` is its event time, but not before
+    the watermark less the grace.
     """
 
     rank: int

@@ -1,8 +1,7 @@
-"""One feature of one pane or window: its numbers, its texts and how often it was missing.
+"""Summary of one feature over one pane or window: its numbers, its texts, its missing values.
 
-A feature is a number for most models and a text for some; a feed that mixes the two is a fault
-worth seeing, so both are kept and the mix is reported as such. Many of them are kept together as
-columns, `feature_table.py`.
+A feature is a number for most models and a text for some. A feed that mixes both is faulty, so both
+are kept and the mix is reported. Many summaries together are columns, `feature_table.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from driftline.streams.summaries import numeric_bins, text_summary
 from driftline.streams.summaries.numeric_bins import NumericSummary
 from driftline.streams.summaries.text_summary import StringSummary
 
-Kind = Literal["number", "string", "mixed", "empty"]
+ValueKind = Literal["number", "string", "mixed", "empty"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class FeatureSummary:
     numbers, texts
         Summaries of the values of each kind.
     missing
-        Rows that should have the feature and have null or nothing.
+        Rows that should have the feature but have null or no value.
 
     Examples
     --------
@@ -44,7 +43,7 @@ class FeatureSummary:
 
     @property
     def n(self) -> int:
-        """Values that are there."""
+        """Number of values."""
         return self.numbers.total + self.texts.total
 
     @property
@@ -54,16 +53,16 @@ class FeatureSummary:
         return self.missing / rows if rows else float("nan")
 
     @property
-    def kind(self) -> Kind:
-        """What the values are. "mixed" means that the feed sends both numbers and texts."""
+    def kind(self) -> ValueKind:
+        """Kind of the values; "mixed" if the feed sends both numbers and texts."""
         if self.numbers.total:
             return "mixed" if self.texts.total else "number"
         return "string" if self.texts.total else "empty"
 
     @property
     def judged(self) -> NumericSummary | StringSummary:
-        """The summary of the kind that most values have, numbers on a tie: what drift tests
-        compare.
+        """The summary that drift tests compare: of the kind that most values have, numbers on a
+        tie.
         """
         return self.texts if self.texts.total > self.numbers.total else self.numbers
 
@@ -77,8 +76,8 @@ class FeatureSummary:
 
     @classmethod
     def from_dict(cls, plain: dict[str, object]) -> FeatureSummary:
-        """The inverse of `to_dict`. msgspec.ValidationError, a ValueError, for other shapes."""
-        read = msgspec.convert(plain, _Plain)
+        """Read the result of `to_dict`; raises msgspec.ValidationError, a ValueError, otherwise."""
+        read = msgspec.convert(plain, _PlainFeature)
         return cls(
             NumericSummary.from_dict(read.numbers),
             StringSummary.from_dict(read.texts),
@@ -86,7 +85,7 @@ class FeatureSummary:
         )
 
 
-class _Plain(msgspec.Struct, frozen=True):
+class _PlainFeature(msgspec.Struct, frozen=True):
     numbers: dict[str, object]
     texts: dict[str, object]
     missing: int

@@ -1,8 +1,8 @@
-"""Many feature summaries as columns: how they travel from stage 1 to stage 2, are added up there,
-and lie in its state.
+"""Many feature summaries as columns: the form in which stage 1 sends them and stage 2 adds them up
+and stores them.
 
-Thousands of small summaries cost a few array operations together, not a few objects each. What one
-summary is: `features.py`.
+Thousands of small summaries cost a few array operations together instead of a few objects each. One
+summary is `feature_summary.py`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from driftline.streams.summaries.text_summary import TextColumns
 
 FORMAT: Final = 3
 
-# Columns of rows, of bins and of texts, and their types where they are written down; counts take as
-# little as the largest of them needs.
+# Columns of rows, of bins and of texts, and the encoded types of the row columns. Counts take as
+# few bytes as the largest of them needs.
 ROW_COLUMNS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
     ("series", np.dtype("<u4")),
     ("feature", np.dtype("<u4")),
@@ -35,32 +35,30 @@ BIN_COLUMNS: Final = ("keys", "counts")
 TEXT_COLUMNS: Final = ("text", "text_counts")
 
 Summaries = dict[tuple[int, str], FeatureSummary]
-"""By number of the series and name of the feature."""
+"""Summaries by number of the series and name of the feature."""
 
 
 class FeatureTable(msgspec.Struct, gc=False):
     """R summaries, each of the numbers and texts of one feature of one series.
 
-    A series and feature may come in several rows. Missing values are not here: a row of the stream
-    that lacks a feature shows in stage 2, which knows how many rows there are and which features a
-    version has.
+    A series and feature may have several rows. Missing values are not included: stage 2 derives
+    them from the number of rows and the features of a version.
 
     Attributes
     ----------
     names, words
-        Features and texts by number.
+        Names of features and texts, by number.
     series, feature
         Shape (R,): number of the series, and of the feature in `names`.
     shift, bins
-        Shape (R,): shift of the numbers, and how many bins there are; 0 without numbers.
+        Shape (R,): shift and number of bins of the numbers; 0 without numbers.
     level, total, texts
-        Shape (R,): level of the texts, how many there were, and how many different ones are kept; 0
+        Shape (R,): level of the texts, their number, and the number of distinct texts kept; 0
         without texts.
     keys, counts
-        Shape (B,): the bins of one row after another.
+        Shape (B,): the bins, row by row.
     text, text_counts
-        Shape (T,): the kept texts of one row after another, as numbers in `words`, and how often
-        each came.
+        Shape (T,): the kept texts, row by row, as numbers in `words`, and their counts.
     """
 
     names: list[str]
@@ -82,7 +80,7 @@ class FeatureTable(msgspec.Struct, gc=False):
 
     @property
     def size(self) -> int:
-        """Rows, bins and texts."""
+        """Number of rows, bins and texts together."""
         return len(self.series) + len(self.keys) + len(self.text)
 
     def take(self, at: Ints) -> Self:
@@ -94,7 +92,7 @@ class FeatureTable(msgspec.Struct, gc=False):
         return type(self)(self.names, self.words, **columns)
 
     def split(self, edges: Sequence[int]) -> list[Self]:
-        """The rows between each two neighbours of the ascending `edges`, without copying."""
+        """The rows between each two successive `edges`, which ascend, without copying."""
         of_bins, of_texts = (
             np.concatenate((_ZERO, np.cumsum(lengths)))[list(edges)].tolist()
             for lengths in (self.bins, self.texts)
@@ -112,15 +110,15 @@ class FeatureTable(msgspec.Struct, gc=False):
         return parts
 
     def bounded(self) -> Self:
-        """The same rows; without unused names where there are more of them than rows, without
-        unused words where more than kept texts.
+        """The same rows, without unused names if there are more names than rows, and without unused
+        words if there are more words than kept texts.
         """
         if len(self.names) > len(self.series):
             return self.trimmed()
         return self if len(self.words) <= len(self.text) else self._with_few_words()
 
     def trimmed(self) -> Self:
-        """The same rows, with only those names and words that they use."""
+        """The same rows with only the names and words that they use."""
         few = self._with_few_words()
         few.names, few.feature = _used(self.names, self.feature)
         return few
@@ -130,7 +128,7 @@ class FeatureTable(msgspec.Struct, gc=False):
         return msgspec.structs.replace(self, words=words, text=text)
 
     def summed(self) -> Self:
-        """The same summaries with one row for each series and feature, by series."""
+        """The same summaries with one row per series and feature, by series."""
         width = len(self.names)
         groups, group = np.unique(self.series * width + self.feature, return_inverse=True)
         if len(groups) == len(self):
@@ -160,8 +158,8 @@ class FeatureTable(msgspec.Struct, gc=False):
         texts: TextColumns,
         total: Ints,
     ) -> Self:
-        """The table of R groups: series, feature and number of texts of each, shape (R,), and what
-        it holds.
+        """The table of R groups, from the series, feature and number of texts of each, shape (R,),
+        and their summaries.
         """
         return cls(
             names,
@@ -180,7 +178,7 @@ class FeatureTable(msgspec.Struct, gc=False):
         )
 
     def summaries(self) -> Summaries:
-        """The summaries of a table in which each series and feature has one row."""
+        """Summaries of a table with one row per series and feature."""
         numbers = BinColumns(self.shift, self.bins, self.keys, self.counts).summaries()
         texts = TextColumns(self.level, self.texts, self.text, self.text_counts).summaries(
             self.words, self.total.tolist()
@@ -194,27 +192,28 @@ class FeatureTable(msgspec.Struct, gc=False):
         }
 
     def encode(self) -> bytes:
-        """MessagePack with a format version; columns are blocks of little-endian numbers."""
+        """Encode as MessagePack with a format version; columns are little-endian blocks."""
         rows = [getattr(self, name).astype(dtype).tobytes() for name, dtype in ROW_COLUMNS]
         keys, counts = self.keys.astype("<i8", copy=False).tobytes(), _packed(self.counts)
         text, text_counts = self.text.astype("<u4").tobytes(), _packed(self.text_counts)
         return _encoder.encode(
-            _Wire(FORMAT, self.names, self.words, rows, keys, counts, text, text_counts)
+            _WireTable(FORMAT, self.names, self.words, rows, keys, counts, text, text_counts)
         )
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """The inverse of `encode`.
+        """Decode a table.
 
         Raises
         ------
         ValueError
-            If another format version wrote it, or it is damaged.
+            If it has another format version or is damaged.
         """
         wire = _decoder.decode(data)
         if wire.format != FORMAT:
             raise ValueError(
-                f"feature table of format {wire.format}, this release reads format {FORMAT}; replay the log into a new folder"
+                f"feature table of format {wire.format}, this release reads format {FORMAT}; replay"
+                " the log into a new folder"
             )
         keys, text = (
             np.frombuffer(wire.keys, "<i8"),
@@ -241,12 +240,13 @@ class FeatureTable(msgspec.Struct, gc=False):
         return table
 
     def _check(self) -> None:
-        """Refuse columns that do not fit each other."""
+        """Raise ValueError if the columns do not fit each other."""
         rows, bins, texts = len(self), len(self.keys), len(self.text)
-        lengths = {len(getattr(self, name)) for name, _ in ROW_COLUMNS} == {rows}
-        if not lengths or int(self.bins.sum()) != bins or int(self.texts.sum()) != texts:
+        equal_lengths = {len(getattr(self, name)) for name, _ in ROW_COLUMNS} == {rows}
+        if not equal_lengths or int(self.bins.sum()) != bins or int(self.texts.sum()) != texts:
             raise ValueError(
-                f"feature table is damaged: its {rows} rows do not fit its {bins} bins and {texts} texts"
+                f"feature table is damaged: its {rows} rows do not fit its {bins} bins and {texts}"
+                " texts"
             )
         if (rows and int(self.feature.max()) >= len(self.names)) or (
             texts and int(self.text.max()) >= len(self.words)
@@ -271,19 +271,19 @@ def joined(tables: Sequence[FeatureTable]) -> FeatureTable:
 
 
 def _renumbered(names: Sequence[list[str]], numbers: Sequence[Ints]) -> tuple[list[str], Ints]:
-    """All names, and the numbers in them of what has numbers in several lists of names."""
-    if all(some == names[0] for some in names[1:]):
+    """All names, and numbers for them in place of the numbers for several lists of names."""
+    if all(of_table == names[0] for of_table in names[1:]):
         return names[0], np.concatenate(numbers)
     place = {name: number for number, name in enumerate(dict.fromkeys(chain.from_iterable(names)))}
     parts = (
-        np.array([place[name] for name in some], np.int64)[own] if len(own) else own
-        for some, own in zip(names, numbers, strict=True)
+        np.array([place[name] for name in of_table], np.int64)[number] if len(number) else number
+        for of_table, number in zip(names, numbers, strict=True)
     )
     return list(place), np.concatenate(list(parts))
 
 
 def _used(names: list[str], numbers: Ints) -> tuple[list[str], Ints]:
-    """The names that have a number in `numbers`, and the numbers in them."""
+    """The names whose number is in `numbers`, and the numbers for them."""
     used = np.bincount(numbers).nonzero()[0]
     if len(used) == len(names):
         return names, numbers
@@ -291,7 +291,7 @@ def _used(names: list[str], numbers: Ints) -> tuple[list[str], Ints]:
 
 
 def _members(lengths: Ints, at: Ints) -> Ints:
-    """Where the members of the groups at `at` are, of groups of `lengths` members that follow each
+    """Indexes of the members of the groups `at`, where groups with `lengths` members follow each
     other.
     """
     taken = lengths[at]
@@ -303,7 +303,7 @@ def _members(lengths: Ints, at: Ints) -> Ints:
 
 
 def _packed(counts: Ints) -> bytes:
-    """Unsigned integers of the narrowest of 1, 2, 4 and 8 bytes that holds the largest."""
+    """Unsigned integers of 1, 2, 4 or 8 bytes, as few as the largest needs."""
     largest = int(counts.max()) if len(counts) else 0
     width = next(width for width in (1, 2, 4, 8) if largest < 1 << 8 * width)
     return counts.astype(f"<u{width}").tobytes()
@@ -313,7 +313,7 @@ def _unpacked(data: bytes, count: int) -> Ints:
     return np.frombuffer(data, f"<u{len(data) // count if count else 1}", count).astype(np.int64)
 
 
-class _Wire(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class _WireTable(msgspec.Struct, array_like=True, frozen=True, gc=False):
     format: int
     names: list[str]
     words: list[str]
@@ -325,6 +325,6 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(_Wire)
+_decoder: Final = msgspec.msgpack.Decoder(_WireTable)
 _ZERO: Final = np.zeros(1, np.int64)
 EMPTY: Final = FeatureTable([], [], *([_ZERO[:0]] * 11))

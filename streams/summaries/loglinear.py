@@ -1,8 +1,8 @@
 """Log-linear bins for non-negative integers: delays in milliseconds, latencies in microseconds.
 
-64 bins an octave, numbers below 128 exact, so a value read back from a bin is off by at most 1/128
-of itself. The bins are fixed, which makes a histogram a sparse list of (bin, count) that adds up
-over panes and partitions.
+64 bins per octave, exact below 128, so the relative error of a value read from a bin is at most
+1/128. The bins are fixed, so a histogram is a sparse list of (bin, count) that adds up over panes
+and partitions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def bin_of(values: Ints) -> Ints:
     Parameters
     ----------
     values
-        Shape (N,), integers; below 0 counts as 0.
+        Shape (N,), integers; negative ones count as 0.
 
     Returns
     -------
@@ -37,8 +37,7 @@ def bin_of(values: Ints) -> Ints:
     [0, 127, 128, 128, 129, 954]
     """
     values = np.maximum(values, 0)
-    # Without its second bit a number cannot round up to the next power of two when it becomes a
-    # float.
+    # Without its second bit a number does not round up to the next power of two as a float.
     exponent = ((values & ~(values >> 1)).astype(np.float64).view(np.int64) >> 52) - 1023
     octave = np.maximum(exponent - BITS, 0)
     bins: Ints = octave * PER_OCTAVE + (values >> octave)
@@ -46,8 +45,7 @@ def bin_of(values: Ints) -> Ints:
 
 
 def bin_bounds(bins: Ints) -> tuple[Ints, Ints]:
-    """The smallest and the largest integer (both included) of each bin, two arrays of the shape of
-    `bins`.
+    """Smallest and largest integer of each bin, both included: two arrays of the shape of `bins`.
 
     Examples
     --------
@@ -68,9 +66,9 @@ def quantiles(bins: Ints, counts: Ints, q: Floats) -> Floats:
     bins
         Shape (M,), ascending.
     counts
-        Shape (S, M), one histogram a series on the same bins.
+        Shape (S, M), one histogram per series on the same bins.
     q
-        Shape (S,) or a scalar: the share wanted of each series, in [0, 1].
+        Shape (S,) or a scalar: the quantile of each series, in [0, 1].
 
     Returns
     -------

@@ -1,15 +1,15 @@
-"""Self-scaling bins: what a pane remembers of a numeric feature, without a reference and without
+"""Self-scaling bins: the summary of a numeric feature, without a reference and without
 configuration.
 
 A float64 becomes its order-preserving 64-bit key; a summary is a shift `s` and a count per `key >>
 s`, with the smallest `s` that leaves at most 512 bins. Two summaries merge by shifting to the
-larger `s`, adding, and shifting on while there are too many bins, so the result is a function of
-the multiset of values alone: any order, split and merge tree gives the same bins. A feature with at
+larger `s`, adding, and shifting further while there are too many bins. So the result depends on the
+multiset of values alone: any order, split and merge tree gives the same bins. A feature with at
 most 512 distinct values is kept exactly.
 
-Many summaries are kept as columns and added up with one sort, `BinColumns`; one of them that is to
-be looked at is a `NumericSummary`. Text is `texts.py`; a feature as a whole (numbers, texts and
-missing values together) is `features.py`.
+Many summaries are columns that are added up with one sort, `BinColumns`; a single one is a
+`NumericSummary`. Texts are `text_summary.py`; a whole feature (numbers, texts and missing values)
+is `feature_summary.py`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)
 
 
 def order_key(values: Floats) -> Ints:
-    """The 64-bit key of each float, in the order of the floats.
+    """64-bit key of each float, in the order of the floats.
 
     Parameters
     ----------
@@ -55,10 +55,10 @@ def order_key(values: Floats) -> Ints:
 
 
 def value_of_key(keys: Ints) -> Floats:
-    """The float64 of each order key; the inverse of `order_key`.
+    """The float64 of each order key, the inverse of `order_key`.
 
-    Keys beyond the finite floats, which only the outer edge of a wide bin can have, give the
-    largest finite float of that sign.
+    A key beyond the finite floats, as the outer edge of a wide bin may have, gives the largest
+    finite float of that sign.
 
     Examples
     --------
@@ -77,8 +77,8 @@ class NumericSummary:
     Parameters
     ----------
     shift
-        How many low bits of the order key a bin leaves out, 0 to 63; 0 means that every value is
-        kept exactly.
+        Number of low bits of the order key that a bin leaves out, 0 to 63; 0 means that every value
+        is kept exactly.
     keys
         Shape (B,), int64, ascending, distinct: `order_key(value) >> shift`. At most 512.
     counts
@@ -104,8 +104,8 @@ class NumericSummary:
 
     @classmethod
     def of_counts(cls, values: Floats, counts: Ints) -> NumericSummary:
-        """The summary of `counts[i]` times `values[i]`: shapes (B,), values finite, counts at least
-        0. For histograms on fixed bins.
+        """The summary of `values[i]`, `counts[i]` times each: shapes (B,), values finite, counts at
+        least 0. For histograms on fixed bins.
         """
         present = np.flatnonzero(counts)
         return _summary(order_key(values[present]), np.asarray(counts, dtype=np.int64)[present])
@@ -127,30 +127,30 @@ class NumericSummary:
 
     @property
     def mid(self) -> Floats:
-        """Shape (B,): the float that stands for each bin, the middle of its smallest and largest;
-        exact where shift is 0.
+        """Shape (B,): the middle of the smallest and largest float of each bin; exact where shift
+        is 0.
         """
         return middles(self.keys, self.shift)
 
     def quantiles(self, q: Floats) -> Floats:
         """The smallest bin middle with at least a share `q` of the values at or below it.
 
-        Shape of `q`, in [0, 1], is kept. NaN for an empty summary. The error is at most half the
-        width of the bin.
+        The result has the shape of `q`, which is in [0, 1]; NaN for an empty summary. The error is
+        at most half the width of the bin.
         """
         q = np.asarray(q, dtype=np.float64)
         if not len(self.keys):
             return np.full(q.shape, np.nan)
         cumulative = np.cumsum(self.counts)
         ranks = np.clip(np.ceil(q * cumulative[-1]), 1, cumulative[-1])
-        found: Floats = self.mid[np.searchsorted(cumulative, ranks)]
-        return found
+        middle: Floats = self.mid[np.searchsorted(cumulative, ranks)]
+        return middle
 
     def counts_at(self, cuts: Floats) -> Ints:
-        """Counts of the groups that the ascending `cuts`, shape (C,), make: shape (C + 1,), group i
-        holding cuts[i-1] < value <= cuts[i].
+        """Counts between the ascending `cuts`, shape (C,): shape (C + 1,), group i has the values
+        with cuts[i-1] < value <= cuts[i].
 
-        A bin belongs to one group as a whole, by its middle.
+        A whole bin belongs to the group of its middle.
         """
         cumulative = np.concatenate((_ZERO, np.cumsum(self.counts)))
         edges = cumulative[np.searchsorted(self.mid, cuts, side="right")]
@@ -174,8 +174,8 @@ class NumericSummary:
 
     @classmethod
     def from_dict(cls, plain: dict[str, object]) -> NumericSummary:
-        """The inverse of `to_dict`. msgspec.ValidationError, a ValueError, for other shapes."""
-        read = msgspec.convert(plain, _Plain)
+        """Read the result of `to_dict`; raises msgspec.ValidationError, a ValueError, otherwise."""
+        read = msgspec.convert(plain, _PlainNumbers)
         return cls(
             read.shift,
             order_key(np.array(read.low, dtype=np.float64)) >> read.shift,
@@ -193,9 +193,9 @@ class NumericSummary:
 
 
 def middles(keys: Ints, shift: int | Ints) -> Floats:
-    """The float that stands for each bin: the middle of the smallest and the largest in it.
+    """Middle of the smallest and the largest float of each bin.
 
-    `keys`, shape (B,), are bin numbers at `shift`, one number or of the same shape.
+    `keys`, shape (B,), are bin numbers at `shift`, a number or an array of the same shape.
 
     Examples
     --------
@@ -208,16 +208,16 @@ def middles(keys: Ints, shift: int | Ints) -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BinColumns:
-    """The summaries of G groups as columns.
+    """Summaries of G groups as columns.
 
     Parameters
     ----------
     shifts
         Shape (G,), int64: the shift of each group; 0 for one without values.
     lengths
-        Shape (G,), int64: the number of its bins, 0 to 512.
+        Shape (G,), int64: its number of bins, 0 to 512.
     keys, counts
-        Shape (B,), int64: the bins of one group after another, as in `NumericSummary`.
+        Shape (B,), int64: the bins, group by group, as in `NumericSummary`.
     """
 
     shifts: Ints
@@ -227,12 +227,12 @@ class BinColumns:
 
     @classmethod
     def of(cls, values: Floats, groups: Ints, group_count: int) -> BinColumns:
-        """The summaries of values by group.
+        """Summaries of values by group.
 
         Parameters
         ----------
         values
-            Shape (N,), float64. NaN means "missing" and is left out; count it beside the summary.
+            Shape (N,), float64. NaN means "missing" and is left out.
         groups
             Shape (N,), integers in [0, group_count).
         group_count
@@ -240,7 +240,8 @@ class BinColumns:
 
         Examples
         --------
-        >>> first, second = BinColumns.of(np.array([1.0, 5.0, 1.0]), np.array([0, 1, 0]), 2).summaries()
+        >>> columns = BinColumns.of(np.array([1.0, 5.0, 1.0]), np.array([0, 1, 0]), 2)
+        >>> first, second = columns.summaries()
         >>> first.counts.tolist(), second.mid.tolist()
         ([2], [5.0])
         """
@@ -251,27 +252,27 @@ class BinColumns:
 
     @classmethod
     def summed(cls, groups: Ints, keys: Ints, counts: Ints, shifts: Ints) -> BinColumns:
-        """The summaries of all values that several summaries of each group hold; associative and
-        commutative.
+        """The sum of several summaries per group; associative and commutative.
 
         Parameters
         ----------
         groups, keys, counts
-            Shape (N,): bins in any order, in [0, G) and at the shift of their group.
+            Shape (N,): bins in any order, with their group, in [0, G), and at its shift.
         shifts
             Shape (G,): the largest shift of the summaries of each group.
 
         Examples
         --------
-        >>> groups, ones = np.array([1, 0, 1]), np.ones(3, dtype=np.int64)
-        >>> summed = BinColumns.summed(groups, order_key(np.array([2.0, 1.0, 2.0])), ones, np.zeros(2, dtype=np.int64))
+        >>> groups, keys = np.array([1, 0, 1]), order_key(np.array([2.0, 1.0, 2.0]))
+        >>> ones, shifts = np.ones(3, dtype=np.int64), np.zeros(2, dtype=np.int64)
+        >>> summed = BinColumns.summed(groups, keys, ones, shifts)
         >>> [summary.counts.tolist() for summary in summed.summaries()]
         [[1], [2]]
         """
         return _by_group(groups, keys, counts, shifts)
 
     def summaries(self) -> list[NumericSummary]:
-        """One summary for each group."""
+        """One summary per group."""
         edges = pairwise([0, *np.cumsum(self.lengths).tolist()])
         return [
             NumericSummary(shift, self.keys[start:end], self.counts[start:end])
@@ -282,16 +283,17 @@ class BinColumns:
 
 
 def aligned(reference: NumericSummary, current: NumericSummary) -> tuple[Floats, Ints, Ints]:
-    """Both summaries on one list of bins.
+    """Both summaries on common bins.
 
     Returns
     -------
-    The middles of the bins, ascending, and the counts of `reference` and `current` in them; three
-    arrays of shape (B,).
+    Middles of the bins, ascending, and the counts of `reference` and `current`: three arrays of
+    shape (B,).
 
     Examples
     --------
-    >>> middles, p, q = aligned(NumericSummary.of(np.array([1.0, 2.0])), NumericSummary.of(np.array([2.0, 3.0])))
+    >>> reference = NumericSummary.of(np.array([1.0, 2.0]))
+    >>> middles, p, q = aligned(reference, NumericSummary.of(np.array([2.0, 3.0])))
     >>> middles.tolist(), p.tolist(), q.tolist()
     ([1.0, 2.0, 3.0], [1, 1, 0], [0, 1, 1])
     """
@@ -312,8 +314,8 @@ def _summary(keys: Ints, counts: Ints | None) -> NumericSummary:
 
 
 def _by_group(groups: Ints, keys: Ints, counts: Ints | None, shifts: Ints) -> BinColumns:
-    """From keys in any order, repeated or not, at the shift of their group; counts default to 1 a
-    key.
+    """Columns of keys in any order, repeated or not, at the shift of their group; without `counts`
+    each key counts 1.
     """
     group_count = len(shifts)
     order = np.argsort(keys)
@@ -323,17 +325,17 @@ def _by_group(groups: Ints, keys: Ints, counts: Ints | None, shifts: Ints) -> Bi
     order, group = order[by_group], group[by_group]
     group, keys, counts = _runs(group, keys[order], None if counts is None else counts[order])
     lengths = np.bincount(group, minlength=group_count)
-    large = lengths > MAX_BINS
-    if any_true(large):
-        further = _further(group, keys, large)
-        group, keys, counts = _runs(group, keys >> further[group], counts)
-        shifts, lengths = shifts + further, np.bincount(group, minlength=group_count)
+    too_long = lengths > MAX_BINS
+    if any_true(too_long):
+        more = _more_bits(group, keys, too_long)
+        group, keys, counts = _runs(group, keys >> more[group], counts)
+        shifts, lengths = shifts + more, np.bincount(group, minlength=group_count)
     return BinColumns(shifts, lengths, keys, counts)
 
 
 def _runs(group: NDArray[Any], keys: Ints, counts: Ints | None) -> tuple[NDArray[Any], Ints, Ints]:
-    """Adds up the counts of neighbours that are equal, in keys that ascend within their group;
-    counts default to 1 a key.
+    """Add up the counts of equal neighbours, in keys that ascend within their group; without
+    `counts` each key counts 1.
     """
     fresh = np.ones(len(keys) + 1, dtype=np.bool_)
     np.not_equal(keys[1:], keys[:-1], out=fresh[1:-1])
@@ -345,36 +347,37 @@ def _runs(group: NDArray[Any], keys: Ints, counts: Ints | None) -> tuple[NDArray
     return group[starts], keys[starts], np.add.reduceat(counts, starts) if len(starts) else counts
 
 
-def _further(group: NDArray[Any], keys: Ints, large: NDArray[np.bool_]) -> Ints:
-    """How many more bits each group has to leave out, shape (G,): the fewest that leave 512 bins of
-    the `large` ones, 0 for others.
+def _more_bits(group: NDArray[Any], keys: Ints, too_long: NDArray[np.bool_]) -> Ints:
+    """Number of further bits to leave out, shape (G,): the fewest that leave 512 bins in each group
+    that is `too_long`, 0 for the others.
 
-    Neighbours whose keys differ in l bits from the top one down are in different bins as long as at
-    most l - 1 are left out.
+    Neighbours whose keys have a difference of l bits are in different bins as long as at most l - 1
+    bits are left out.
     """
-    inside = large[group]
+    inside = too_long[group]
     group, keys = group[inside], keys[inside]
     same = group[1:] == group[:-1]
-    place = (np.cumsum(large) - 1)[group[1:][same]]
+    place = (np.cumsum(too_long) - 1)[group[1:][same]]
     lengths = _bit_lengths(keys[1:] ^ keys[:-1])[same]
-    distances = np.bincount(place * 65 + lengths, minlength=65 * int(large.sum())).reshape(-1, 65)
+    distances = np.bincount(place * 65 + lengths, minlength=65 * int(too_long.sum())).reshape(
+        -1, 65
+    )
     apart = distances.sum(axis=1, keepdims=True) - np.cumsum(distances, axis=1)
-    further = np.zeros(len(large), dtype=np.int64)
-    further[large] = np.argmax(apart < MAX_BINS, axis=1)
-    return further
+    more = np.zeros(len(too_long), dtype=np.int64)
+    more[too_long] = np.argmax(apart < MAX_BINS, axis=1)
+    return more
 
 
 def _bit_lengths(differences: Ints) -> Ints:
-    """The bit length of each difference, read as unsigned, shape (N,), 0 to 64."""
+    """Bit length of each difference as an unsigned integer, shape (N,), 0 to 64."""
     unsigned = differences.view(np.uint64)
-    # Without its second bit a number cannot round up to the next power of two when it becomes a
-    # float.
+    # Without its second bit a number does not round up to the next power of two as a float.
     exponent = (unsigned & ~(unsigned >> np.uint64(1))).astype(np.float64).view(np.int64) >> 52
     lengths: Ints = np.maximum(exponent - 1022, 0)
     return lengths
 
 
-class _Plain(msgspec.Struct, frozen=True):
+class _PlainNumbers(msgspec.Struct, frozen=True):
     shift: int
     low: list[float]
     counts: list[int]

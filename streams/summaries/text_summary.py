@@ -1,13 +1,12 @@
-"""What a pane remembers of a text feature: counts of its values, thinned by a stable hash when
-there are too many.
+"""Summary of a text feature: counts of its values, sampled by a stable hash if there are too many.
 
-Values are kept whose 64-bit hash starts with at least `level` zero bits, with the smallest level
-that leaves at most 1,000 of them; the total counts all. Which values are kept depends on the
+A value is kept if its 64-bit hash starts with at least `level` zero bits, with the smallest level
+that leaves at most 1,000 values; the total counts all. Which values are kept depends on the
 multiset alone, so summaries merge in any order. A feature with a level above 0 has so many values
-that it is an identifier rather than a category: it is reported as such and not judged.
+that it is an identifier rather than a category: it is reported as one and not tested for drift.
 
-Many summaries are kept as columns and added up with one sort, `TextColumns`; one of them that is to
-be looked at is a `StringSummary`.
+Many summaries are columns that are added up with one sort, `TextColumns`; a single one is a
+`StringSummary`.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ class StringSummary:
     Parameters
     ----------
     level
-        Leading zero bits that the hash of a kept value has at least; 0 means that every value is
-        kept.
+        Smallest number of leading zero bits in the hash of a kept value; 0 means that every value
+        is kept.
     values
-        Count by text, at most 1,000 of them. A text longer than 128 characters stands as its start
+        Count by text, at most 1,000. A text of more than 128 characters is replaced by its start
         and its hash.
     total
         Number of texts, kept or not.
@@ -67,7 +66,7 @@ class StringSummary:
 
     @classmethod
     def of_counts(cls, counts: Mapping[str, int]) -> StringSummary:
-        """The summary of texts that occur `counts[text]` times each; a count of 0 is left out."""
+        """The summary of texts that occur `counts[text]` times each; counts of 0 are left out."""
         present = {text: count for text, count in counts.items() if count}
         bounded: dict[str, int] = {}
         for text, name in zip(present, names_of(present), strict=True):
@@ -84,11 +83,11 @@ class StringSummary:
 
     @property
     def identifier(self) -> bool:
-        """Whether there are too many values to keep: an identifier, not a category."""
+        """Whether there are too many values to keep all: an identifier, not a category."""
         return self.level > 0
 
     def ranked(self) -> list[tuple[str, int]]:
-        """Kept texts with their counts, the most frequent first, ties by text."""
+        """Kept texts with their counts, most frequent first, ties by text."""
         return sorted(self.values.items(), key=lambda item: (-item[1], item[0]))
 
     def to_dict(self) -> dict[str, object]:
@@ -101,23 +100,22 @@ class StringSummary:
 
     @classmethod
     def from_dict(cls, plain: dict[str, object]) -> StringSummary:
-        """The inverse of `to_dict`. msgspec.ValidationError, a ValueError, for other shapes."""
+        """Read the result of `to_dict`; raises msgspec.ValidationError, a ValueError, otherwise."""
         return msgspec.convert(plain, cls)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextColumns:
-    """The summaries of G groups as columns; texts go by their number in a list, and totals are kept
-    beside.
+    """Summaries of G groups as columns. Texts are numbers in a list; the totals are kept elsewhere.
 
     Parameters
     ----------
     levels
         Shape (G,), int64: the level of each group; 0 for one without texts.
     lengths
-        Shape (G,), int64: the number of texts it keeps, 0 to 1,000.
+        Shape (G,), int64: its number of kept texts, 0 to 1,000.
     texts, counts
-        Shape (T,), int64: the kept texts of one group after another, and how often each came.
+        Shape (T,), int64: the kept texts, group by group, and their counts.
     """
 
     levels: Ints
@@ -129,17 +127,16 @@ class TextColumns:
     def summed(
         cls, groups: Ints, texts: Ints, counts: Ints | None, levels: Ints, names: Sequence[str]
     ) -> TextColumns:
-        """The summaries of all texts that several summaries of each group hold; associative and
-        commutative.
+        """The sum of several summaries per group; associative and commutative.
 
         Parameters
         ----------
         groups, texts, counts
-            Shape (N,): group in [0, G), text and count in any order; a count is 1 by default.
+            Shape (N,): group in [0, G), text and count, in any order; without `counts` each is 1.
         levels
             Shape (G,): the largest level of the summaries of each group.
         names
-            Text by number, as `names_of` gives them.
+            Text by number, as `names_of` returns it.
 
         Examples
         --------
@@ -171,8 +168,7 @@ class TextColumns:
             by_bits = np.bincount(place * 65 + bits[at], minlength=65 * int(thinned.sum())).reshape(
                 -1, 65
             )
-            # Column l: how many texts have fewer than l zero bits; those that are left have to be
-            # few enough.
+            # Column l: number of texts with fewer than l zero bits; at most MAX_VALUES may remain.
             below = np.cumsum(by_bits, axis=1) - by_bits
             few = np.argmax(by_bits.sum(axis=1, keepdims=True) - below <= MAX_VALUES, axis=1)
             levels = levels.copy()
@@ -183,7 +179,7 @@ class TextColumns:
         return cls(levels, lengths, texts, counts)
 
     def summaries(self, names: Sequence[str], totals: Sequence[int]) -> list[StringSummary]:
-        """One summary for each group, from the text by number and the totals, of length G."""
+        """One summary per group, from the texts by number and G totals."""
         edges = pairwise([0, *np.cumsum(self.lengths).tolist()])
         texts, counts = [names[text] for text in self.texts.tolist()], self.counts.tolist()
         return [
@@ -195,8 +191,8 @@ class TextColumns:
 
 
 def names_of(texts: Iterable[str]) -> list[str]:
-    """What texts are kept as: themselves, or the start of a long one and its hash, so that state
-    stays small whatever is sent.
+    """Names under which texts are kept: the text, or the start and hash of a long one, so that the
+    state stays small.
     """
     return [
         text
@@ -207,7 +203,7 @@ def names_of(texts: Iterable[str]) -> list[str]:
 
 
 def _zero_bits_of(texts: Ints, names: Sequence[str]) -> Ints:
-    """Leading zero bits of each text's 64-bit xxHash, shape (T,)."""
+    """Leading zero bits of the 64-bit xxHash of each text, shape (T,)."""
     distinct, place = np.unique(texts, return_inverse=True)
     digest = xxhash.xxh64_intdigest
     bits: Ints = np.array(
@@ -217,7 +213,7 @@ def _zero_bits_of(texts: Ints, names: Sequence[str]) -> Ints:
 
 
 def _octets(text: str) -> bytes:
-    # JSON can spell half a surrogate pair, which strict UTF-8 refuses.
+    # JSON allows a lone surrogate, which strict UTF-8 rejects.
     return text.encode("utf-8", "surrogatepass")
 
 
