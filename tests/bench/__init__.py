@@ -1,4 +1,4 @@
-"""What a joined pair costs:
+"""Benchmarks: the cost of a joined pair and more. `python -m tests.bench`, or `make bench`.
 
-`python -m tests.bench` (or `make bench`). Figures are printed, never asserted.
+Figures are printed, never asserted.
 """

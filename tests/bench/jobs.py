@@ -1,9 +1,9 @@
-"""The two jobs that are measured, as recorded logs.
+"""The two benchmark jobs, as recorded logs.
 
-*plain*: 10 models x 2 versions, 1-minute confusion counts, the label 1,000 events after its
+*plain*: 10 models x 2 versions, 1-minute confusion counts, each label 1,000 events after its
 prediction. *full*: the same rows with 10 features, 3 segment dimensions, scores and latencies, and
 all three lanes. One prediction in 50 never gets a label and expires; both horizons are far shorter
-than the log, so entries are forgotten all the way through.
+than the log, so entries expire throughout.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, TextIO
 
 BEGIN: Final = datetime(2024, 3, 1, tzinfo=UTC)
 STEP_MS: Final = 6  # one prediction every 6 ms: 200,000 in 20 minutes
 LABEL_AFTER: Final = 1_000
-UNLABELLED: Final = 50  # one in so many
+UNLABELLED: Final = 50  # one in this many predictions has no label
 PARTITIONS: Final = 4
 
 PLAIN: Final = """[run]
@@ -50,7 +50,7 @@ def write(folder: Path, job: str, pairs: int, *, seed: int = 7) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "driftline.toml").write_text(CONFIGURATIONS[job], encoding="utf-8")
     random, other_random = Random(seed), Random(seed + 1)
-    extra = _rest_of_full if job == "full" else _nothing
+    extra = _full_fields if job == "full" else _plain_fields
     waiting: list[tuple[str, str]] = []
     labelled = number = 0
     with (
@@ -64,22 +64,23 @@ def write(folder: Path, job: str, pairs: int, *, seed: int = 7) -> None:
             predicted = "yes" if score >= 0.5 else "no"
             model, version = f"model-{random.randrange(10)}", random.choice(("1.0.0", "1.1.0"))
             predictions.write(
-                f'{{"prediction_id":"{identity}","model_name":"{model}","model_version":"{version}","timestamp":"{time}",'
+                f'{{"prediction_id":"{identity}","model_name":"{model}",'
+                f'"model_version":"{version}","timestamp":"{time}",'
                 f'"prediction":"{predicted}"{extra(other_random, score)}}}\n'
             )
             if number % UNLABELLED:
                 waiting.append((identity, "yes" if random.random() < 0.15 + 0.7 * score else "no"))
                 labelled += 1
             if len(waiting) > LABEL_AFTER:
-                _truth(truths, *waiting.pop(0), time)
+                _write_truth(truths, *waiting.pop(0), time)
             number += 1
         for identity, label in waiting:
-            _truth(truths, identity, label, _time(number))
+            _write_truth(truths, identity, label, _time(number))
             number += 1
 
 
-def _truth(file: object, identity: str, label: str, time: str) -> None:
-    print(f'{{"prediction_id":"{identity}","label":"{label}","timestamp":"{time}"}}', file=file)  # type: ignore[call-overload]
+def _write_truth(file: TextIO, identity: str, label: str, time: str) -> None:
+    file.write(f'{{"prediction_id":"{identity}","label":"{label}","timestamp":"{time}"}}\n')
 
 
 def _time(number: int) -> str:
@@ -90,11 +91,11 @@ def _time(number: int) -> str:
     )
 
 
-def _nothing(random: Random, score: float) -> str:
+def _plain_fields(random: Random, score: float) -> str:
     return ""
 
 
-def _rest_of_full(random: Random, score: float) -> str:
+def _full_fields(random: Random, score: float) -> str:
     features: dict[str, float | str] = {f"f{i}": round(random.gauss(0, 1 + i), 6) for i in range(7)}
     features |= {
         "age": random.randrange(18, 90),
@@ -106,10 +107,10 @@ def _rest_of_full(random: Random, score: float) -> str:
         "country": random.choice(("de", "fr", "us", "in", "br")),
         "device": random.choice(("phone", "web")),
     }
-    rest = {
+    fields = {
         "score": round(score, 6),
         "latency_ms": round(random.lognormvariate(3, 0.5), 3),
         "features": features,
         "segment": segment,
     }
-    return "," + json.dumps(rest, separators=(",", ":"))[1:-1]
+    return "," + json.dumps(fields, separators=(",", ":"))[1:-1]

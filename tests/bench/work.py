@@ -1,7 +1,7 @@
-"""One measurement in a process of its own: `python -m tests.bench.work KIND LOG` prints it as JSON.
+"""One measurement: `python -m tests.bench.work KIND LOG` prints it as JSON.
 
-CPU is user and system time of the process with all its threads, after the imports and a run over a
-tiny log. Peak memory is that of the whole process.
+CPU is user and system time of all threads of the process, after the imports and a run over a tiny
+log. Peak memory is that of the whole process.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ Check = Callable[[], Result]
 
 
 def decode(log: Path, out: Path) -> Check:
-    """Only decode."""
+    """Decoding alone."""
     rows = ideal.decode_only(log)
     return lambda: {"rows": rows}
 
 
 def hand_written(log: Path, out: Path) -> Check:
     """The hand-written ideal."""
-    found = ideal.Ideal(load_config(log / "driftline.toml").defaults.label_horizon_ms).run(log)
-    right = sum(n for (_, _, _, actual, predicted), n in found.cells.items() if actual == predicted)
+    done = ideal.Ideal(load_config(log / "driftline.toml").defaults.label_horizon_ms).run(log)
+    right = sum(n for (_, _, _, actual, predicted), n in done.cells.items() if actual == predicted)
     return lambda: {
-        "predictions": found.predictions.total(),
-        "joined": found.cells.total(),
+        "predictions": done.predictions.total(),
+        "joined": done.cells.total(),
         "right": right,
     }
 
@@ -44,11 +44,11 @@ def hand_written(log: Path, out: Path) -> Check:
 def in_process(log: Path, out: Path) -> Check:
     """The pipeline with durable state, a commit every 10,000 records."""
     replay(log, out, load_config(log / "driftline.toml"), partitions=jobs.PARTITIONS, batch=10_000)
-    return lambda: _announced(out / "metrics.jsonl")
+    return lambda: _sum_figures(out / "metrics.jsonl")
 
 
-def _announced(metrics: Path) -> Result:
-    """Sums of the decisions lane over all minutes, to be held against the ideal's."""
+def _sum_figures(metrics: Path) -> Result:
+    """Sums of the decisions lane over all minutes, to compare with those of the ideal."""
     total = {"predictions": 0, "joined": 0, "right": 0}
     with metrics.open("rb") as file:
         for line in file:
@@ -66,7 +66,7 @@ def _announced(metrics: Path) -> Result:
 
 
 def flights(log: Path, out: Path) -> Check:
-    """The replay of a log whose configuration lies beside its folder."""
+    """The replay of a log whose configuration is beside its folder."""
     summary = replay(log, out, load_config(log.parent / "driftline.toml"))
     return lambda: {"rows": summary.lines["predictions"]}
 
@@ -77,8 +77,8 @@ KINDS: dict[str, Callable[[Path, Path], Check]] = {
     "pipeline": in_process,
     "flights": flights,
 }
-# Their rows make no cycles, so their author would spare them the search for any; the pipeline sees
-# to that itself.
+# Their rows form no reference cycles, so their author would switch the garbage collector off; the
+# pipeline does that itself.
 HAND_WRITTEN = ("decode", "ideal")
 
 
@@ -86,8 +86,8 @@ def main(kind: str, log: Path) -> None:
     if kind in HAND_WRITTEN:
         gc.disable()
     with tempfile.TemporaryDirectory() as folder:
-        # Plug-ins and the database are imported when first needed: a tiny log before the clock
-        # starts does that.
+        # Plug-ins and the database are imported on first use: a tiny log does that before the
+        # measurement.
         jobs.write(Path(folder) / "tiny" / "log", "full", 50)
         (Path(folder) / "tiny" / "driftline.toml").write_text(jobs.FULL, encoding="utf-8")
         KINDS[kind](Path(folder) / "tiny" / "log", Path(folder) / "tiny" / "out")

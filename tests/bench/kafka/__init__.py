@@ -1,4 +1,4 @@
-"""What the pipeline costs on Kafka, beside a hand-written consumer:
+"""The cost of the pipeline on Kafka, compared with a hand-written consumer.
 
-`python -m tests.bench.kafka`.
+`python -m tests.bench.kafka` runs it.
 """

@@ -1,5 +1,5 @@
-"""Entries that are forgotten as fast as new ones come, while millions wait: whether forgetting
-keeps up, and what it costs.
+"""Expiry of entries at the rate of new ones, with millions in state: whether it keeps up, and its
+cost.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from driftline.schemas.times import HOUR_MS, format_time, parse_time
 from driftline.schemas.topics import GROUND_TRUTH, METRICS, PREDICTIONS
 from tests.bench.kafka.topics import Bench
 from tests.bench.kafka.usage import Meter
-from tests.bench.kafka.waiting import answered, settled
+from tests.bench.kafka.waiting import wait_until_answered, wait_until_settled
 from tests.bench.kafka.worker import Worker
 
 Result = dict[str, Any]
 PARTITIONS: Final = 4
-LABELLED: Final = 20  # one in so many gets its truth
+LABELLED: Final = 20  # one in this many predictions gets its truth
 LABEL_AFTER: Final = 1_000
 MOST_MORE: Final = 5_000_000
 BEGIN_MS: Final = parse_time("2024-03-01T00:00:00Z")
@@ -42,14 +42,13 @@ metrics = []
 
 
 def expiry(folder: Path, servers: str, broker: int, *, entries: int) -> Result:
-    """Feed a label horizon of predictions, and go on: first entries only gather, then as many are
-    forgotten as come.
+    """Send predictions of one label horizon, then more: first entries only accumulate, then as many
+    expire as arrive.
 
     Parameters
     ----------
     entries
-        Predictions of one label horizon; all but one in 20 wait for their label until it has
-        passed.
+        Predictions of one label horizon; all but one in 20 expire without a label.
     """
     bench = Bench(servers, f"bench-expiry-{entries}.", PARTITIONS)
     config = bench.configuration(folder / "driftline.toml", SETTINGS, f"expiry-{entries}")
@@ -61,28 +60,30 @@ def expiry(folder: Path, servers: str, broker: int, *, entries: int) -> Result:
     try:
         worker.ready()
         more = min(entries, MOST_MORE)
-        for phase, count in (("gathering", entries), ("gathering and forgetting", more)):
+        for phase, count in (("accumulating", entries), ("accumulating and expiring", more)):
             with _Phase(result, phase, worker, broker, count):
-                source.feed(count)
+                source.send(count)
                 bench.ask(source.last_ms)
-                answered(bench, worker, source.last_ms)
-        with _Phase(result, "forgetting the rest", worker, broker, entries):
-            settled(bench, worker, bench.finish(format_time(source.last_ms), 2 * HOUR_MS))
+                wait_until_answered(bench, worker, source.last_ms)
+        with _Phase(result, "expiring the rest", worker, broker, entries):
+            wait_until_settled(
+                bench, worker, bench.finish(format_time(source.last_ms), 2 * HOUR_MS)
+            )
         result["stop_s"] = worker.stop()
     finally:
         worker.kill()
-    result |= {"sent": entries + more, "labelled": source.labelled} | _expired(bench)
+    result |= {"sent": entries + more, "labelled": source.labelled} | _sum_figures(bench)
     bench.delete(bench.names())
     return result
 
 
 class _Phase:
-    """Puts what a phase used into the result."""
+    """Records processor time and memory of a phase in the result."""
 
     def __init__(
         self, result: Result, name: str, worker: Worker, broker: int, entries: int
     ) -> None:
-        self._found: Result = result["phases"].setdefault(name, {})
+        self._phase: Result = result["phases"].setdefault(name, {})
         self._pids = {"worker": worker.pid, "broker": broker}
         self._entries = entries
 
@@ -91,15 +92,15 @@ class _Phase:
 
     def __exit__(self, *_: object) -> None:
         used = self._meter.read()
-        self._found["elapsed_s"] = time.monotonic() - self._began
-        self._found["us_per_entry"] = {
+        self._phase["elapsed_s"] = time.monotonic() - self._began
+        self._phase["us_per_entry"] = {
             name: 1e6 * use.cpu_s / self._entries for name, use in used.items()
         }
-        self._found["peak_mib"] = used["worker"].peak_mib
+        self._phase["peak_mib"] = used["worker"].peak_mib
 
 
 class _Source:
-    """Predictions of evenly ascending times, and the truths of a few."""
+    """Predictions with evenly ascending times, and truths of a few."""
 
     def __init__(self, bench: Bench, entries: int) -> None:
         self._bench = bench
@@ -111,8 +112,8 @@ class _Source:
         self.labelled = 0
         self.last_ms = BEGIN_MS
 
-    def feed(self, count: int) -> None:
-        """Write so many more predictions."""
+    def send(self, count: int) -> None:
+        """Send `count` more predictions."""
         for number in range(self._number, self._number + count):
             if number % LABEL_AFTER == 0:
                 self.last_ms = BEGIN_MS + number * HOUR_MS // self._per_hour
@@ -146,8 +147,8 @@ class _Source:
                 self._producer.poll(0.05)
 
 
-def _expired(bench: Bench) -> Result:
-    """Final figures of all windows added up."""
+def _sum_figures(bench: Bench) -> Result:
+    """Sums of the final figures of all windows."""
     total = {"predictions": 0, "joined": 0, "expired": 0}
     for value in bench.whole(METRICS):
         figure = msgspec.json.decode(value)

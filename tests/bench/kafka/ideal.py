@@ -1,10 +1,10 @@
-"""The yardstick on Kafka: the hand-written join of `tests.bench.ideal` behind a plain consumer, at
+"""The baseline on Kafka: the hand-written join of `tests.bench.ideal` behind a plain consumer, at
 least once, all in memory.
 
 `python -m tests.bench.kafka.ideal SERVERS PREFIX PARTITIONS HORIZON_MS` reads both input topics to
-their end, commits the group's offsets every 100 ms after what they stand for was counted, and
-prints what it counted and used, as JSON. It writes no results and keeps no state: what it counted
-since its start is gone when it ends. "begin" is printed before the clock starts.
+their end, commits the group's offsets every 100 ms after it has counted the records, and prints its
+counts and its cost as JSON. It writes no results and keeps no state: a restart loses all counts. It
+prints "begin" before the measurement starts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMMIT_MS: Final = 100
 
 
 def read(servers: str, prefix: str, partitions: int, horizon_ms: int) -> Ideal:
-    """Consume both topics to the end that they have now."""
+    """Consume both topics to their present end."""
     group = {
         "group.id": f"{prefix}ideal-{time.time_ns()}",
         "auto.commit.interval.ms": COMMIT_MS,
@@ -45,7 +45,7 @@ def read(servers: str, prefix: str, partitions: int, horizon_ms: int) -> Ideal:
         [TopicPartition(name, number, 0) for name in names for number in range(partitions)]
     )
     ideal, ended = Ideal(horizon_ms), 0
-    # Of each topic partition: a consumer is far ahead in some while it reads a backlog.
+    # Largest event time of each topic partition: with a backlog, a consumer is far ahead in some.
     reached = {(name, number): 0 for name in names for number in range(partitions)}
     while ended < 2 * partitions:
         values: dict[str, list[bytes]] = {name: [] for name in names}
@@ -70,7 +70,7 @@ def read(servers: str, prefix: str, partitions: int, horizon_ms: int) -> Ideal:
             ideal.predict(rows)
         if truths:
             ideal.join(truths)
-        ideal.forget(min(reached.values()) - horizon_ms)
+        ideal.expire(min(reached.values()) - horizon_ms)
         for message in newest.values():
             consumer.store_offsets(message)
     ideal.expired += len(ideal.waiting)
@@ -82,12 +82,12 @@ def main(servers: str, prefix: str, partitions: str, horizon_ms: str) -> None:
     gc.disable()
     print("begin", flush=True)
     started, began = _cpu_s(), time.monotonic()
-    found = read(servers, prefix, int(partitions), int(horizon_ms))
+    ideal = read(servers, prefix, int(partitions), int(horizon_ms))
     spent = {"cpu_s": _cpu_s() - started, "elapsed_s": time.monotonic() - began}
-    right = sum(n for (_, _, _, actual, predicted), n in found.cells.items() if actual == predicted)
+    right = sum(n for (_, _, _, actual, predicted), n in ideal.cells.items() if actual == predicted)
     counted = {
-        "predictions": found.predictions.total(),
-        "joined": found.cells.total(),
+        "predictions": ideal.predictions.total(),
+        "joined": ideal.cells.total(),
         "right": right,
     }
     print(

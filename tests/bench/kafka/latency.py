@@ -1,6 +1,4 @@
-"""At a steady rate: how long until a truth shows and until an alert is there, and what processor
-time that takes.
-"""
+"""Latency at a steady rate, from truth to figure and from window to alert, and processor time."""
 
 from __future__ import annotations
 
@@ -35,16 +33,14 @@ def latency(
     idle_s: float,
     split: bool,
 ) -> Result:
-    """Truth to first figure, window to alert, and processor time: at the rate, and while nothing
-    comes.
+    """Truth to first figure, window to alert, and processor time, with input and without.
 
     Parameters
     ----------
     kind
         "plain" or "full".
     split
-        Whether stage 1 and the others run in two workers, so that their processor time can be told
-        apart.
+        Whether stage 1 and the other stages run in two workers, to separate their processor time.
     """
     name = f"{kind}-{'split' if split else 'whole'}"
     bench = Bench(servers, f"bench-live-{name}.")
@@ -77,7 +73,7 @@ def latency(
         watcher.watch(DRAIN_S)
         idle = _idle(Meter(broker=broker, **pids), idle_s)
         for worker in workers.values():
-            worker.alive()
+            worker.check_alive()
     finally:
         for worker in workers.values():
             worker.kill()
@@ -101,7 +97,7 @@ def latency(
 
 
 class _Watcher:
-    """Reads figures and alerts as they are committed."""
+    """Reads figures and alerts when they are committed."""
 
     def __init__(self, bench: Bench, load: Load) -> None:
         self._consumer = bench.reader(
@@ -110,12 +106,12 @@ class _Watcher:
         self._alerts = bench.name(ALERTS)
         self._load = load
         self._decode = msgspec.json.Decoder().decode
-        self.alerts: list[tuple[float, float]] = []  # when it came, and how long after it was due
+        self.alerts: list[tuple[float, float]] = []  # time of arrival, and delay after its due time
         self.provisional = 0
         self.began = time.time()
 
     def watch(self, seconds: float) -> None:
-        """Read for so long."""
+        """Read for `seconds`."""
         ends = time.time() + seconds
         while time.time() < ends:
             message = self._consumer.poll(0.05)
@@ -126,13 +122,11 @@ class _Watcher:
                 self.alerts.append((now, now - parse_time(record["at"]) / 1000 - GRACE_S))
             else:
                 self.provisional += record["provisional"]
-                self._load.saw(record, now)
+                self._load.record_figures(record, now)
 
 
 def _idle(meter: Meter, seconds: float) -> dict[str, float]:
-    """Share of a core that each process takes while nothing comes; over more than a minute, so that
-    a tick is in it.
-    """
+    """Share of a core of each process without input, over more than a minute, to include a tick."""
     began = time.monotonic()
     time.sleep(seconds)
     passed = time.monotonic() - began

@@ -1,11 +1,10 @@
-"""Predictions and truths at a steady rate, and what is announced about them, by the clock.
+"""A steady load of predictions and truths, matched with the figures emitted about them.
 
-10 models of 2 versions. Each truth is told apart without a field of its own: the partition of its
-id chooses what was predicted and what is true, so a cell of a confusion matrix holds the truths of
-one partition only, in the order in which they were sent, and the k-th of them is in the first
-record that counts k. In every other minute of a version its truths come later than the first rung,
-so that the coverage at that rung falls and a rule on the complete window fires, and in the next
-minute resolves.
+10 models of 2 versions. Truths are identified without an extra field: the partition of the id
+determines predicted and actual label, so a cell of a confusion matrix counts the truths of one
+partition only, in the order of sending, and the k-th truth is in the first record that counts k. In
+every other minute of a version, truths come after the first rung, so that the coverage at that rung
+falls and a rule on the complete window fires; in the next minute it resolves.
 """
 
 from __future__ import annotations
@@ -26,15 +25,11 @@ from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 from tests.bench.kafka.topics import Bench
 
 GRACE_S: Final = 2
-RUNG: Final = "1m"  # whole panes: a rung is announced at the first edge of a pane behind it
+RUNG: Final = "1m"  # whole panes: figures of a rung are emitted at the first pane edge after it
 SOON_S: Final = (1.0, 10.0)
 LATE_S: Final = (62.0, 70.0)
-CELLS: Final = (
-    ("no", "no"),
-    ("no", "yes"),
-    ("yes", "no"),
-    ("yes", "yes"),
-)  # actual, predicted; by partition
+# Actual and predicted label, by partition.
+CELLS: Final = (("no", "no"), ("no", "yes"), ("yes", "no"), ("yes", "yes"))
 
 PLAIN: Final = f"""[run]
 lanes = ["decisions"]
@@ -79,7 +74,7 @@ class _Truth(msgspec.Struct, gc=False):
 
 
 class Load:
-    """A producer in a thread of its own: so many predictions a second, and their truths.
+    """A thread that sends predictions at a steady rate, and their truths.
 
     Parameters
     ----------
@@ -99,8 +94,7 @@ class Load:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        # By cell: truths within the first rung, and all of them, in the order in which they were
-        # sent.
+        # By cell, in the order of sending: truths within the first rung, and all truths.
         self._soon: dict[_Key, deque[_Truth]] = {}
         self._all: dict[_Key, deque[_Truth]] = {}
         self._counted: dict[tuple[_Key, str], int] = {}
@@ -109,17 +103,17 @@ class Load:
         self.predictions = 0
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start to send."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Send no more; truths that are still out are not sent."""
+        """Stop; pending truths are not sent."""
         self._stopping.set()
         self._thread.join()
         self._producer.flush()
 
-    def saw(self, metric: dict[str, Any], now: float) -> None:
-        """A record of the decisions lane came: which truths does it show for the first time."""
+    def record_figures(self, metric: dict[str, Any], now: float) -> None:
+        """Note the time for all truths that a record of the decisions lane shows first."""
         if metric["segment"] != "all" or metric["lane"] != "decisions":
             return
         start, maturity, labels = (
@@ -145,15 +139,15 @@ class Load:
             now = time.time()
             while begun + number / self._rate <= now:
                 self.late_s = max(self.late_s, now - begun - number / self._rate)
-                self._predict(now)
+                self._send_prediction(now)
                 number += 1
             while self._waiting and self._waiting[0][0] <= now:
-                self._tell(now)
+                self._send_truth(now)
             self._producer.poll(0)
             time.sleep(0.001)
         self.predictions = number
 
-    def _predict(self, now: float) -> None:
+    def _send_prediction(self, now: float) -> None:
         random = self._random
         identity = f"{random.getrandbits(128):032x}"
         model, version = random.randrange(10), random.randrange(2)
@@ -168,16 +162,16 @@ class Load:
         }
         self._producer.produce(
             self._bench.name(PREDICTIONS),
-            msgspec.json.encode(row | (self._rest() if self._full else {})),
+            msgspec.json.encode(row | (self._full_fields() if self._full else {})),
             identity,
         )
         slow = (ms // 60_000 + model + version) % 2
-        # Nothing close to the rung, so that the order of sending says on which side a truth is.
+        # No delay is close to the rung, so that it is clear on which side of it a truth is.
         delay_s = random.uniform(*LATE_S if slow else SOON_S)
         key = (row["model_name"], row["model_version"], ms // 60_000 * 60_000, actual, predicted)
         heapq.heappush(self._waiting, (now + delay_s, identity, key, not slow))
 
-    def _tell(self, now: float) -> None:
+    def _send_truth(self, now: float) -> None:
         _, identity, key, soon = heapq.heappop(self._waiting)
         value = msgspec.json.encode(
             {
@@ -194,7 +188,7 @@ class Load:
                 self._soon.setdefault(key, deque()).append(truth)
         self._producer.produce(self._bench.name(GROUND_TRUTH), value, identity)
 
-    def _rest(self) -> dict[str, Any]:
+    def _full_fields(self) -> dict[str, Any]:
         random = self._random
         features: dict[str, float | str] = {
             f"f{i}": round(random.gauss(0, 1 + i), 6) for i in range(7)

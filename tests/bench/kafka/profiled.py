@@ -1,8 +1,8 @@
 """`python -m tests.bench.kafka.profiled OUT ARGUMENTS...`: the command line of the product under
-cProfile, every thread apart.
+cProfile, each thread separately.
 
 Writes OUT (main thread) and OUT.1, OUT.2, ... when the command ends; read them with pstats. Times
-are wall-clock of each thread, so waits show; what one thread waits for the interpreter shows too.
+are processor time of each thread, so waits do not show.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""A worker that holds millions of entries: memory, how fast it is back, and the time from kill -9
-to the first new output.
-"""
+"""A worker with millions of entries: memory, restart time, and time from kill -9 to new output."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from driftline.schemas.times import DAY_MS, format_time
 from driftline.schemas.topics import METRICS, PREDICTIONS
 from tests.bench.kafka.topics import Bench, value_of
 from tests.bench.kafka.usage import Meter
-from tests.bench.kafka.waiting import answered
+from tests.bench.kafka.waiting import wait_until_answered
 from tests.bench.kafka.worker import Worker
 
 Result = dict[str, Any]
@@ -41,15 +39,15 @@ metrics = []
 
 
 def restore(folder: Path, servers: str, broker: int, *, entries: int, kills: int) -> Result:
-    """Fill a worker with predictions that wait for their labels, then end it and start it again.
+    """Fill a worker with predictions without labels, then restart it in several ways.
 
     Parameters
     ----------
     entries
         Predictions without a label.
     kills
-        How often it is killed with SIGKILL while predictions trickle in, with static membership and
-        a kept cache.
+        Number of kills with SIGKILL at a low rate of predictions, with static membership and a kept
+        local copy.
     """
     bench = Bench(servers, f"bench-restore-{entries}.", PARTITIONS)
     config = bench.configuration(
@@ -70,7 +68,7 @@ def restore(folder: Path, servers: str, broker: int, *, entries: int, kills: int
     try:
         worker.ready()
         meter, began = Meter(worker=worker.pid, broker=broker), time.monotonic()
-        answered(bench, worker, last_ms)
+        wait_until_answered(bench, worker, last_ms)
         filled_s, used = time.monotonic() - began, meter.read()
         result: Result = {
             "entries": entries,
@@ -78,7 +76,7 @@ def restore(folder: Path, servers: str, broker: int, *, entries: int, kills: int
             "fill_us_per_entry": {name: 1e6 * use.cpu_s / entries for name, use in used.items()},
             "fill_peak_mib": used["worker"].peak_mib,
             "stop_s": worker.stop(),
-            "cache_mib": _size(state),
+            "cache_mib": _size_mib(state),
         }
         worker = Worker(config, state, log)
         result["kept_cache_ready_s"] = worker.ready()
@@ -106,7 +104,7 @@ def restore(folder: Path, servers: str, broker: int, *, entries: int, kills: int
 
 
 def _fill(bench: Bench, entries: int, first_ms: int) -> int:
-    """Write predictions whose times spread over half an hour; gives the last time."""
+    """Send predictions with event times over half an hour; returns the last time."""
     producer, random = bench.producer(), Random(7)
     name, time_ms = bench.name(PREDICTIONS), first_ms
     for number in range(entries):
@@ -115,7 +113,8 @@ def _fill(bench: Bench, entries: int, first_ms: int) -> int:
             stamp = format_time(time_ms)
         identity = f"{random.getrandbits(128):032x}"
         line = (
-            f'{{"prediction_id":"{identity}","model_name":"model-{number % 10}","model_version":"1.{number % 2}.0",'
+            f'{{"prediction_id":"{identity}","model_name":"model-{number % 10}",'
+            f'"model_version":"1.{number % 2}.0",'
             f'"timestamp":"{stamp}","prediction":"no"}}'
         )
         while True:
@@ -129,7 +128,7 @@ def _fill(bench: Bench, entries: int, first_ms: int) -> int:
 
 
 class _Trickle:
-    """Predictions that come all the time, a few a second, for every partition."""
+    """A few predictions a second for all partitions, within a `with` block."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -162,17 +161,17 @@ class _Trickle:
 
 
 def _first_output(bench: Bench, after: float) -> float:
-    """Seconds from a moment to the first committed record of metrics that the broker took later."""
+    """Seconds from a time to the first committed record of `metrics` that was written after it."""
     consumer, ends = bench.reader(METRICS), time.time() + OUTPUT_S
     while time.time() < ends:
         for message in consumer.consume(1_000, 0.02):
             value_of(message)
-            taken = message.timestamp()[1] / 1000
-            if taken > after:
+            written = message.timestamp()[1] / 1000
+            if written > after:
                 consumer.close()
                 return time.time() - after
     raise TimeoutError(f"no new figure {OUTPUT_S:.0f} s after the kill")
 
 
-def _size(folder: Path) -> float:
+def _size_mib(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / (1 << 20)

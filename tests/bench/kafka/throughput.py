@@ -1,5 +1,5 @@
-"""A backlog worked off: processor time per joined pair of the worker and of the broker, beside the
-hand-written consumer.
+"""Throughput with a backlog: processor time per joined pair of the worker and of the broker,
+compared with the hand-written consumer.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from driftline.schemas.config import load_config
 from tests.bench import jobs
-from tests.bench.kafka.topics import Bench, announced
+from tests.bench.kafka.topics import Bench, sum_figures
 from tests.bench.kafka.usage import Meter
-from tests.bench.kafka.waiting import settled
+from tests.bench.kafka.waiting import wait_until_settled
 from tests.bench.kafka.worker import ROOT, Worker
 
 Result = dict[str, Any]
@@ -28,7 +28,7 @@ KEPT: Final = (
 
 
 class Job:
-    """One job of one size: its log, and its input topics, written once.
+    """One job of one size, with its log and its input topics, which are written once.
 
     Parameters
     ----------
@@ -45,13 +45,13 @@ class Job:
         self._rounds = 0
         jobs.write(self._folder / "log", kind, pairs)
         self.bench.make_inputs()
-        self._last = self.bench.feed(self._folder / "log")
+        self._last = self.bench.send_log(self._folder / "log")
         self._horizon_ms = load_config(
             self._folder / "log" / "driftline.toml"
         ).defaults.label_horizon_ms
 
     def ideal(self, broker: int) -> Result:
-        """The hand-written consumer, in a process of its own."""
+        """Measure the hand-written consumer, in a new process."""
         command = [
             sys.executable,
             "-m",
@@ -76,7 +76,7 @@ class Job:
         return json.loads(line) | {"broker_cpu_s": used["broker"].cpu_s}
 
     def pipeline(self, broker: int, *, profile: Path | None = None) -> Result:
-        """The product: from ready until everything is announced after the end of the log."""
+        """Measure the product, from ready until all results of the log are emitted."""
         self._rounds += 1
         folder = self._folder / f"round-{self._rounds}"
         app = f"{self.name}-{self._rounds}"
@@ -89,10 +89,10 @@ class Job:
         try:
             ready_s = worker.ready()
             meter, began = Meter(worker=worker.pid, broker=broker), time.monotonic()
-            settled(self.bench, worker, end_ms)
+            wait_until_settled(self.bench, worker, end_ms)
             elapsed_s, used = time.monotonic() - began, meter.read()
             figures = {
-                name: value for name, value in worker.figures().items() if name.startswith(KEPT)
+                name: value for name, value in worker.metrics().items() if name.startswith(KEPT)
             }
             stop_s = worker.stop()
         finally:
@@ -106,4 +106,4 @@ class Job:
             "ready_s": ready_s,
             "stop_s": stop_s,
             "figures": figures,
-        } | announced(self.bench)
+        } | sum_figures(self.bench)

@@ -1,7 +1,7 @@
-"""Topics of the benchmark: configurations, what is made and deleted, and feeding a recorded log.
+"""Topics of the benchmark: configuration, creation, deletion, and sending a recorded log.
 
-Every measurement of the pipeline has topics of its own but for the inputs, which are written once
-and read by all contestants.
+Each measurement of the pipeline has topics of its own, except for the inputs, which are written
+once and read by all contestants.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Bench:
     Parameters
     ----------
     servers
-        Of the broker.
+        Bootstrap servers of the broker.
     prefix
-        Before all names.
+        Prefix of all topic names.
     partitions
-        Of the inputs, and of the topics after stage 1.
+        Number of partitions of the inputs, and of the topics after stage 1.
     """
 
     def __init__(self, servers: str, prefix: str, partitions: int = 4) -> None:
@@ -46,13 +46,13 @@ class Bench:
         self.admin = AdminClient({"bootstrap.servers": servers})
 
     def name(self, topic: str) -> str:
-        """What a topic is called."""
+        """Name of a topic, with the prefix."""
         return self.prefix + topic
 
     def configuration(
         self, path: Path, settings: str, app: str, *, clock: str = "data", kafka: str = ""
     ) -> Path:
-        """Write the settings of a job, completed by what belongs to Kafka."""
+        """Write the settings of a job, with those of Kafka added."""
         run = f'[run]\nclock = "{clock}"\ntopic_prefix = "{self.prefix}"\n'
         broker = (
             f'[kafka]\nbootstrap_servers = "{self.servers}"\napp = "{app}"\n'
@@ -63,7 +63,7 @@ class Bench:
         return path
 
     def fresh(self, config: Path) -> None:
-        """Delete everything of the prefix but the inputs, and have the product make its topics."""
+        """Delete all topics of the prefix except the inputs, and create the product's topics."""
         self.delete([name for name in self.names() if name not in map(self.name, INPUTS)])
         create(Connection(load_config(config), environment={}))
 
@@ -90,7 +90,7 @@ class Bench:
             time.sleep(0.1)
 
     def make_inputs(self) -> None:
-        """The two input topics, new."""
+        """Create the two input topics anew."""
         self.delete(self.names())
         topics = [
             NewTopic(self.name(topic), self.partitions, 1, config={"retention.ms": "-1"})
@@ -99,9 +99,9 @@ class Bench:
         for future in self.admin.create_topics(topics, operation_timeout=WAIT_S).values():
             future.result()
 
-    def feed(self, log: Path) -> str:
-        """Write a recorded log to the input topics, predictions and truths in the order of their
-        times; gives the last time.
+    def send_log(self, log: Path) -> str:
+        """Send a recorded log to the input topics, predictions and truths in the order of their
+        times; returns the last time.
         """
         producer = self.producer()
         with (
@@ -121,7 +121,7 @@ class Bench:
         return _time(last).decode()
 
     def ask(self, upto_ms: int, *, ended: str | None = None) -> None:
-        """Ask every partition to move on to a time as soon as nothing is unread."""
+        """Request a tick to a time on every partition, once its inputs are read to the end."""
         producer = self.producer()
         tick = msgspec.json.encode(Tick(timestamp=format_time(upto_ms), ended=ended))
         for partition in range(self.partitions):
@@ -129,15 +129,15 @@ class Bench:
         producer.flush()
 
     def finish(self, last: str, horizon_ms: int) -> int:
-        """Ask for the end of a recorded log, far enough behind its last row for everything to be
-        final; gives the time asked for.
+        """Request the end of a recorded log, far enough after its last row for all windows to be
+        final; returns the requested time.
         """
         end_ms = parse_time(last) + 3 * horizon_ms
         self.ask(end_ms, ended=last)
         return end_ms
 
     def producer(self) -> Producer:
-        """A producer as an application has it: Java's partitioner, large batches."""
+        """A producer like that of an application: Java's partitioner, large batches."""
         settings = {
             "partitioner": "murmur2_random",
             "linger.ms": 50,
@@ -147,9 +147,7 @@ class Bench:
         return Producer({"bootstrap.servers": self.servers, **settings})
 
     def reader(self, *topics: str, **settings: object) -> Consumer:
-        """A consumer of all partitions of some topics, from their beginning, committed records
-        only.
-        """
+        """A consumer of committed records, from the beginning of all partitions of some topics."""
         base = {
             "group.id": "unused",
             "enable.auto.commit": False,
@@ -166,7 +164,7 @@ class Bench:
         return consumer
 
     def whole(self, topic: str) -> Iterator[bytes]:
-        """All values of a topic that are committed now."""
+        """All values of a topic that are committed by now."""
         consumer = self.reader(topic, **{"enable.partition.eof": True})
         ended = 0
         while ended < self.partitions:
@@ -188,16 +186,14 @@ class Bench:
 
 
 def value_of(message: Message) -> bytes:
-    """The value of a message; an error is raised."""
+    """The value of a message; raises if it is an error."""
     if message.error() is not None:
         raise KafkaException(message.error())
     return message.value()
 
 
-def announced(bench: Bench) -> dict[str, int]:
-    """Sums of the final figures of the decisions lane over all windows, to be held against the
-    ideal's.
-    """
+def sum_figures(bench: Bench) -> dict[str, int]:
+    """Sums of the final figures of the decisions lane, to compare with those of the ideal."""
     total = {"predictions": 0, "joined": 0, "right": 0}
     for value in bench.whole(METRICS):
         figure = msgspec.json.decode(value)

@@ -1,4 +1,4 @@
-"""Transactions a second by number of partitions: what a broker has to bear."""
+"""Transactions a second by number of partitions: the load on a broker."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Ends = dict[tuple[str, int], int]
 def transactions(
     folder: Path, servers: str, broker: int, *, partitions: int, rate: int, seconds: float
 ) -> dict[str, Any]:
-    """Committed transactions a second at a rate of pairs, with so many partitions of the inputs and
-    as many after stage 1.
+    """Committed transactions a second at a rate of pairs, with `partitions` partitions of the
+    inputs and of the topics after stage 1.
 
-    Each transaction writes to the changelog of its task and ends there with one marker, which takes
-    an offset and is no record.
+    Each transaction writes to the changelog of its task and ends there with one marker, which has
+    an offset but is not a record.
     """
     bench = Bench(servers, f"bench-partitions-{partitions}.", partitions)
     app = f"partitions-{partitions}"
@@ -47,8 +47,10 @@ def transactions(
         time.sleep(seconds)
         after, used, passed = _ends(bench), meter.read(), time.monotonic() - began
         load.stop()
-        worker.alive()
-        committed = sum(after.values()) - sum(before.values()) - _records(bench, before, after)
+        worker.check_alive()
+        committed = (
+            sum(after.values()) - sum(before.values()) - _count_records(bench, before, after)
+        )
     finally:
         worker.kill()
     bench.delete(bench.names())
@@ -73,21 +75,21 @@ def _ends(bench: Bench) -> Ends:
     return ends
 
 
-def _records(bench: Bench, before: Ends, after: Ends) -> int:
-    """Records between two moments."""
+def _count_records(bench: Bench, before: Ends, after: Ends) -> int:
+    """Number of records between two sets of offsets."""
     consumer = bench.reader(**{"enable.partition.eof": True})
     consumer.assign(
         [TopicPartition(topic, number, offset) for (topic, number), offset in before.items()]
     )
-    ended = found = 0
+    ended = count = 0
     while ended < len(before):
         for message in consumer.consume(10_000, 1.0):
             error = message.error()
             if error is None:
-                found += message.offset() < after[message.topic(), message.partition()]
+                count += message.offset() < after[message.topic(), message.partition()]
             elif error.code() == KafkaError._PARTITION_EOF:
                 ended += 1
             else:
                 raise KafkaException(error)
     consumer.close()
-    return found
+    return count

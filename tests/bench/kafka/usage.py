@@ -1,4 +1,4 @@
-"""What processes use: processor time (user and system) and memory, by process."""
+"""Processor time (user and system) and memory of processes."""
 
 from __future__ import annotations
 
@@ -8,44 +8,42 @@ import msgspec
 import psutil
 
 
-class Used(msgspec.Struct, frozen=True):
-    """Processor time of one process between two moments, in seconds, and its largest resident
-    memory so far.
-    """
+class Usage(msgspec.Struct, frozen=True):
+    """Processor time of one process in a measurement, in seconds, and its peak resident memory."""
 
     cpu_s: float
     peak_mib: float
 
 
 class Meter:
-    """Processor time of some processes from one moment on.
+    """Measures processes from its creation on.
 
     Parameters
     ----------
     pids
-        Their ids, by name.
+        Ids of the processes, by name.
     """
 
     def __init__(self, **pids: int) -> None:
         self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
         self._begun = {name: cpu_s(process) for name, process in self._processes.items()}
 
-    def read(self) -> dict[str, Used]:
-        """What each has used since; raises `psutil.NoSuchProcess` for one that has ended."""
+    def read(self) -> dict[str, Usage]:
+        """Usage of each process so far; raises `psutil.NoSuchProcess` if one has ended."""
         return {
-            name: Used(cpu_s(process) - self._begun[name], peak_mib(process))
+            name: Usage(cpu_s(process) - self._begun[name], peak_mib(process))
             for name, process in self._processes.items()
         }
 
 
 def cpu_s(process: psutil.Process) -> float:
-    """User and system time of a process with all its threads."""
+    """User and system time of all threads of a process."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
 def peak_mib(process: psutil.Process) -> float:
-    """Largest resident memory where the system tells it, else the present one."""
+    """Peak resident memory if the system reports it, else the present one."""
     status = Path(f"/proc/{process.pid}/status")
     if status.exists():
         for line in status.read_text(encoding="ascii", errors="replace").splitlines():

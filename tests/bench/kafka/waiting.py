@@ -1,6 +1,4 @@
-"""Waiting for what a worker writes to the topic of ticks: that everything is read, or that
-everything is announced.
-"""
+"""Waits for ticks of a worker: that all inputs are read, or that all results are emitted."""
 
 from __future__ import annotations
 
@@ -18,30 +16,30 @@ from tests.bench.kafka.worker import Worker
 WAIT_S: Final = 7_200.0
 
 
-def answered(bench: Bench, worker: Worker, upto_ms: int) -> None:
-    """Wait until every partition of stage 1 has answered a request for this time: it does so when
-    nothing is unread.
+def wait_until_answered(bench: Bench, worker: Worker, upto_ms: int) -> None:
+    """Wait until all partitions of stage 1 have answered a request for this time, which they do
+    once their inputs are read to the end.
     """
 
     def answers(partition: int, tick: dict[str, Any]) -> int | None:
         return partition if "reached" in tick and parse_time(tick["timestamp"]) >= upto_ms else None
 
-    _all(bench, worker, answers, "have not been read")
+    _wait_for_all(bench, worker, answers, "have not been read")
 
 
-def settled(bench: Bench, worker: Worker, upto_ms: int) -> None:
-    """Wait until every task of stages 2 to 4 has announced everything up to this time: each says
-    several times how far it has come.
+def wait_until_settled(bench: Bench, worker: Worker, upto_ms: int) -> None:
+    """Wait until all tasks of stages 2 to 4 have emitted all results up to this time; each reports
+    its progress several times.
     """
 
-    def tells(_: int, tick: dict[str, Any]) -> int | None:
+    def reports(_: int, tick: dict[str, Any]) -> int | None:
         return tick.get("settled") if parse_time(tick["timestamp"]) >= upto_ms else None
 
-    _all(bench, worker, tells, "have not announced everything")
+    _wait_for_all(bench, worker, reports, "have not emitted all results")
 
 
-def _all(
-    bench: Bench, worker: Worker, says: Callable[[int, dict[str, Any]], int | None], what: str
+def _wait_for_all(
+    bench: Bench, worker: Worker, reported: Callable[[int, dict[str, Any]], int | None], what: str
 ) -> None:
     consumer, waiting, ends = (
         bench.reader(TICKS),
@@ -49,9 +47,9 @@ def _all(
         time.monotonic() + WAIT_S,
     )
     while waiting:
-        worker.alive()
+        worker.check_alive()
         if time.monotonic() > ends:
             raise TimeoutError(f"partitions {sorted(waiting)} {what} after {WAIT_S:.0f} s")
         for message in consumer.consume(1_000, 0.2):
-            waiting.discard(says(message.partition(), msgspec.json.decode(value_of(message))))
+            waiting.discard(reported(message.partition(), msgspec.json.decode(value_of(message))))
     consumer.close()

@@ -1,4 +1,4 @@
-"""A worker in a process of its own, started and ended as an operator would."""
+"""A worker process, started and ended as an operator would."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STOP_S = 30.0
 
 
 class WorkerEnded(RuntimeError):
-    """The worker ended by itself; the message holds its last words."""
+    """The worker ended by itself; the message has the end of its log."""
 
 
 class Worker:
@@ -29,13 +29,13 @@ class Worker:
     Parameters
     ----------
     config, state
-        Its settings and where its cache lies.
+        Its configuration file and its state folder.
     log
-        Where it writes.
+        File for its log.
     stages
-        As for `--stages`; all of them without it.
+        Value of `--stages`; None for all stages.
     profile
-        Where the profile of its main thread goes when it ends; slow.
+        File for the profile of its main thread, written when it ends; slow.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Worker:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
         with log.open("ab") as output:
-            # A variable of the caller must not send it to another broker.
+            # A variable of the caller must not direct it to another broker.
             environment = {
                 name: value for name, value in os.environ.items() if name != "DRIFTLINE_BROKER"
             }
@@ -84,39 +84,40 @@ class Worker:
         return self._process.pid
 
     def ready(self) -> float:
-        """Wait until all its tasks are restored; gives the seconds since its start."""
+        """Wait until all its tasks are restored; returns the seconds since its start."""
         while time.monotonic() - self.started < READY_S:
-            self.alive()
+            self.check_alive()
             if self._get("/health/ready")[0] == 200:
                 return time.monotonic() - self.started
             time.sleep(0.01)
         raise TimeoutError(
-            f"the worker is not ready after {READY_S:.0f} s: {self._get('/health/ready')}; see {self._log}"
+            f"the worker is not ready after {READY_S:.0f} s: {self._get('/health/ready')}; "
+            f"see {self._log}"
         )
 
-    def alive(self) -> None:
-        """Raise `WorkerEnded` if it is not."""
+    def check_alive(self) -> None:
+        """Raise `WorkerEnded` if it has ended."""
         if self._process.poll() is not None:
-            words = self._log.read_text(encoding="utf-8", errors="replace")[-2_000:]
+            log_end = self._log.read_text(encoding="utf-8", errors="replace")[-2_000:]
             raise WorkerEnded(
-                f"the worker ended with {self._process.returncode}; its last words:\n{words}"
+                f"the worker ended with {self._process.returncode}; the end of its log:\n{log_end}"
             )
 
-    def figures(self) -> dict[str, float]:
-        """What it says of itself at /metrics: values by name with labels."""
-        found = {}
+    def metrics(self) -> dict[str, float]:
+        """Its metrics at /metrics: values by name with labels."""
+        metrics = {}
         for line in self._get("/metrics")[1].splitlines():
             if line and not line.startswith("#"):
                 name, _, value = line.rpartition(" ")
-                found[name] = float(value)
-        return found
+                metrics[name] = float(value)
+        return metrics
 
     def tasks(self) -> Any:
-        """Its tasks by kind."""
+        """Partitions of its tasks, by kind."""
         return json.loads(self._get("/health/ready")[1])["tasks"]
 
     def stop(self) -> float:
-        """End it in order; gives the seconds that it took."""
+        """End it in order; returns the seconds that it took."""
         began = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
         try:
@@ -127,7 +128,7 @@ class Worker:
         return time.monotonic() - began
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """End it with kill -9."""
         self._process.kill()
         self._process.wait()
 
