@@ -1,7 +1,6 @@
-"""The Python API: `driftline.replay` and `driftline.open`.
+"""`driftline.replay`: the Python API of a run, which the command of that name uses too.
 
-The commands of the same names use these functions. How a run goes is `inprocess/replay.py`, how its
-results are read `results.py`.
+The run itself is `inprocess/replay.py`; reading its results is `results.py`.
 """
 
 from __future__ import annotations
@@ -111,8 +110,8 @@ def replay(
     >>> [(row["maturity"], row["n"], row["metrics"]["accuracy"])
     ...     for row in hourly if row["lane"] == "decisions" and row["final"]]
     [('30d', 2, 0.5)]
-    >>> results.metrics.pandas()["window_start"].max()
-    Timestamp('2026-01-05 09:00:00+0000', tz='UTC')
+    >>> print(results.metrics.pandas()["window_start"].dtype)
+    datetime64[ms, UTC]
     """
     settings = checked_config(config)
     source = _source(predictions)
@@ -155,29 +154,6 @@ def replay(
             progress=progress,
         )
     return Results(folder, summary=summary, temporary=temporary)
-
-
-def open(folder: str | PathLike[str]) -> Results:
-    """Read the output folder of a run, or an export.
-
-    Parameters
-    ----------
-    folder
-        What `driftline.replay`, or one of the commands `replay`, `demo` and `export` wrote.
-
-    Raises
-    ------
-    ReadError
-        If there is no such folder, or it is something else.
-
-    Examples
-    --------
-    >>> import driftline
-    >>> with driftline.replay([], []) as results:
-    ...     driftline.open(results.folder).metrics.records()
-    []
-    """
-    return Results(folder)
 
 
 def _source(predictions: Rows) -> Path | None:

@@ -1,8 +1,7 @@
-"""Read the output folder of a run: topic files line by line, and the latest record of each key.
+"""Lines of an output folder: records of a topic file, and the latest one of each group.
 
-Nothing is kept but what the caller asks for, so a year of figures is read in little memory. A run
-may still be writing: a last line without its end is not there yet. What the records mean is
-`driftline.schemas.results`.
+One record is in memory at a time, so a year of figures is read in little memory. The run may still
+be writing: a last line without a line feed is skipped. The tables of a folder are `results.py`.
 """
 
 from __future__ import annotations
@@ -14,25 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.results import (
-    Alert,
-    Drift,
-    Histogram,
-    Recommendation,
-    RegistryEntry,
-    RegistryEvent,
-    WindowFigures,
-    decoder,
-)
-from driftline.schemas.topics import (
-    ALERTS,
-    DRIFT,
-    HISTOGRAMS,
-    METRICS,
-    RECOMMENDATIONS,
-    REGISTRY,
-    REGISTRY_EVENTS,
-)
+from driftline.schemas.results import decoder
 
 T = TypeVar("T", bound=msgspec.Struct)
 RUN_FILE = "run.json"
@@ -40,11 +21,13 @@ LOG_FILE = "log.json"
 
 
 class ReadError(DriftlineError):
-    """An output folder or one of its lines cannot be read; the message says which and what to do."""
+    """An output folder or one of its lines cannot be read; the message says what to do."""
 
 
 class _KeyFields(msgspec.Struct):
-    """The fields that every result has: enough to pass over a line without decoding it whole."""
+    """The fields that select a record: decoded first, so that other records are skipped at less
+    cost.
+    """
 
     model_name: str
     model_version: str | None = None
@@ -55,7 +38,7 @@ class _KeyFields(msgspec.Struct):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which records a caller wants; None takes all."""
+    """Which records to read; None selects all values of a field."""
 
     model_name: str | None = None
     model_version: str | None = None
@@ -64,132 +47,111 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     window: str | None = None
     final: bool | None = None
 
-    def takes(self, head: _KeyFields) -> bool:
-        """Whether a record with these fields is wanted."""
+    def matches(self, record: _KeyFields) -> bool:
+        """Whether a record with these fields is selected."""
         return (
-            (self.model_name is None or head.model_name == self.model_name)
-            and (self.model_version is None or head.model_version == self.model_version)
-            and (self.segment is None or head.segment == self.segment)
-            and (self.lane is None or head.lane == self.lane)
-            and (self.window is None or head.window == self.window)
-            and (self.final is None or head.final == self.final)
+            (self.model_name is None or record.model_name == self.model_name)
+            and (self.model_version is None or record.model_version == self.model_version)
+            and (self.segment is None or record.segment == self.segment)
+            and (self.lane is None or record.lane == self.lane)
+            and (self.window is None or record.window == self.window)
+            and (self.final is None or record.final == self.final)
         )
 
 
 EVERYTHING = Selection()
 
 
-class Output:
-    """One output folder.
-
-    Parameters
-    ----------
-    folder
-        What `driftline replay`, `driftline demo` or `driftline export` wrote.
+def check_folder(folder: Path) -> None:
+    """Check that a folder is the output of a run, or an export.
 
     Raises
     ------
     ReadError
-        If there is no such folder, or it is not the output of a run.
+        If there is no such folder, or it is something else.
     """
+    if not folder.is_dir():
+        raise ReadError(
+            f"there is no output folder {folder}; make one with `driftline replay LOG --out "
+            f"{folder}`, or name one with --out"
+        )
+    if not any((folder / name).is_file() for name in (RUN_FILE, LOG_FILE)):
+        raise ReadError(
+            f"{folder} is not the output of a run (no {RUN_FILE}, no {LOG_FILE}); "
+            "name the folder that `driftline replay` or `driftline export` wrote with --out"
+        )
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        if not folder.is_dir():
-            raise ReadError(
-                f"there is no output folder {folder}; make one with `driftline replay LOG --out {folder}`, or name one with --out"
-            )
-        if not any((folder / name).is_file() for name in (RUN_FILE, LOG_FILE)):
-            raise ReadError(
-                f"{folder} is not the output of a run (no {RUN_FILE}, no {LOG_FILE}); "
-                "name the folder that `driftline replay` or `driftline export` wrote with --out"
-            )
 
-    @property
-    def exported(self) -> bool:
-        """Whether the folder was exported from a broker instead of written by a run."""
-        return (self.folder / LOG_FILE).is_file()
+def read_run(folder: Path) -> dict[str, Any]:
+    """The identity of the run that wrote a folder: its inputs, configuration and versions.
 
-    def run(self) -> dict[str, Any]:
-        """What the run wrote about itself: its input, configuration and versions."""
-        try:
-            return msgspec.json.decode((self.folder / RUN_FILE).read_bytes(), type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise ReadError(f"{self.folder / RUN_FILE} is damaged: {error}") from error
+    Raises
+    ------
+    ReadError
+        If the file is damaged.
+    """
+    path = folder / RUN_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ReadError(f"{path} is damaged: {error}") from error
 
-    def metrics(self, selection: Selection = EVERYTHING) -> Iterator[WindowFigures]:
-        """Figures, in the order in which they were announced."""
-        return self._rows(METRICS, WindowFigures, selection)
 
-    def histograms(self, selection: Selection = EVERYTHING) -> Iterator[Histogram]:
-        """Score histograms behind figures, in the order in which they were announced."""
-        return self._rows(HISTOGRAMS, Histogram, selection)
-
-    def alerts(self, selection: Selection = EVERYTHING) -> Iterator[Alert]:
-        """Changes of alerts, in their order."""
-        return self._rows(ALERTS, Alert, selection)
-
-    def drift(self, selection: Selection = EVERYTHING) -> Iterator[Drift]:
-        """Drift results, in their order."""
-        return self._rows(DRIFT, Drift, selection)
-
-    def recommendations(self, selection: Selection = EVERYTHING) -> Iterator[Recommendation]:
-        """Recommendations and what became of them, in their order."""
-        return self._rows(RECOMMENDATIONS, Recommendation, selection)
-
-    def registry(self, selection: Selection = EVERYTHING) -> Iterator[RegistryEntry]:
-        """States of model versions, in their order; the last one of a key is in force."""
-        return self._rows(REGISTRY, RegistryEntry, selection)
-
-    def registry_events(self, selection: Selection = EVERYTHING) -> Iterator[RegistryEvent]:
-        """What happened in the registry, in its order."""
-        return self._rows(REGISTRY_EVENTS, RegistryEvent, selection)
-
-    def dead_letters(self) -> dict[str, int]:
-        """Number of refused lines by input topic, for topics that have any."""
-        counts = {}
-        for path in sorted(self.folder.glob("*.dlq.jsonl")):
-            with path.open("rb") as file:
-                count = sum(1 for _ in file)
-            if count:
-                counts[path.name.removesuffix(".dlq.jsonl")] = count
-        return counts
-
-    def _rows(self, topic: str, type_: type[T], selection: Selection) -> Iterator[T]:
-        path = self.folder / f"{topic}.jsonl"
-        if not path.exists():
-            return
-        decode = decoder(type_).decode
-        head = msgspec.json.Decoder(_KeyFields)
+def count_dead_letters(folder: Path) -> dict[str, int]:
+    """Number of rejected rows by input topic, for topics that have any."""
+    counts = {}
+    for path in sorted(folder.glob("*.dlq.jsonl")):
         with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    if selection is EVERYTHING or selection.takes(head.decode(line)):
-                        yield decode(line)
-                except msgspec.DecodeError as error:
-                    raise ReadError(
-                        f"{path}:{number}: not a record of {topic}: {error}; the file was changed after the run"
-                    ) from error
+            count = sum(1 for _ in file)
+        if count:
+            counts[path.name.removesuffix(".dlq.jsonl")] = count
+    return counts
+
+
+def read_records(
+    folder: Path, topic: str, type_: type[T], selection: Selection = EVERYTHING
+) -> Iterator[T]:
+    """The records of a topic in the order of the file; none if there is no file.
+
+    Raises
+    ------
+    ReadError
+        If a line is not a record of the topic.
+    """
+    path = folder / f"{topic}.jsonl"
+    if not path.exists():
+        return
+    decode = decoder(type_).decode
+    fields = msgspec.json.Decoder(_KeyFields)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                if selection is EVERYTHING or selection.matches(fields.decode(line)):
+                    yield decode(line)
+            except msgspec.DecodeError as error:
+                raise ReadError(
+                    f"{path}:{number}: not a record of {topic}: {error}; "
+                    "the file was changed after the run"
+                ) from error
 
 
 def latest(
     records: Iterable[T], group: Callable[[T], Any], order: Callable[[T], Any] = lambda _: 0
 ) -> list[T]:
-    """The greatest record of each group, in ascending order of the groups; among equals the one
-    that came last.
+    """The greatest record of each group, in ascending order of the groups; the last one of equals.
 
     Parameters
     ----------
     group
-        What records have in common that replace each other; sortable.
+        Sortable key that records share if a later one replaces an earlier one.
     order
-        By what one record is later than another; without it the later line is.
+        Sort key within a group; by default the order of the lines.
     """
-    kept: dict[Any, tuple[Any, T]] = {}
+    greatest: dict[Any, tuple[Any, T]] = {}
     for record in records:
-        name, place = group(record), order(record)
-        if name not in kept or place >= kept[name][0]:
-            kept[name] = (place, record)
-    return [kept[name][1] for name in sorted(kept)]
+        key, place = group(record), order(record)
+        if key not in greatest or place >= greatest[key][0]:
+            greatest[key] = (place, record)
+    return [greatest[key][1] for key in sorted(greatest)]

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 
 import msgspec
 
-from driftline.agents.output_folder import EVERYTHING, Output, Selection, T
+from driftline.agents.output_folder import (
+    EVERYTHING,
+    LOG_FILE,
+    Selection,
+    T,
+    check_folder,
+    count_dead_letters,
+    read_records,
+    read_run,
+)
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.results import (
     Alert,
@@ -27,6 +36,15 @@ from driftline.schemas.results import (
     RegistryEvent,
     WindowFigures,
     encode,
+)
+from driftline.schemas.topics import (
+    ALERTS,
+    DRIFT,
+    HISTOGRAMS,
+    METRICS,
+    RECOMMENDATIONS,
+    REGISTRY,
+    REGISTRY_EVENTS,
 )
 
 if TYPE_CHECKING:
@@ -72,21 +90,44 @@ class Table(Generic[T]):
         type_: type[T],
         read: Callable[[Selection], Iterator[T]],
         owner: object = None,
+        selection: Selection = EVERYTHING,
     ) -> None:
         self.topic = topic
         self.type = type_
         self._read = read
         self._owner = owner  # keeps a temporary folder
+        self._selection = selection
 
-    def structs(self, selection: Selection = EVERYTHING) -> Iterator[T]:
-        """The records as structs, whose times are integers of ms since the epoch.
+    def where(
+        self,
+        *,
+        model_name: str | None = None,
+        model_version: str | None = None,
+        segment: str | None = None,
+        lane: str | None = None,
+        window: str | None = None,
+        final: bool | None = None,
+    ) -> Table[T]:
+        """The records with these values; None selects all values of a field.
 
-        Raises
-        ------
-        ReadError
-            If a line of the file is damaged.
+        Examples
+        --------
+        >>> import driftline
+        >>> results = driftline.replay([], [])
+        >>> len(results.metrics.where(model_name="churn", lane="decisions", final=True))
+        0
         """
-        return self._read(selection)
+        chosen = {
+            "model_name": model_name,
+            "model_version": model_version,
+            "segment": segment,
+            "lane": lane,
+            "window": window,
+            "final": final,
+        }
+        given = {name: value for name, value in chosen.items() if value is not None}
+        selection = msgspec.structs.replace(self._selection, **given)
+        return Table(self.topic, self.type, self._read, self._owner, selection)
 
     def latest(self) -> Table[T]:
         """The last record of each topic key: the revision of a figure that holds, the state of a
@@ -101,7 +142,18 @@ class Table(Generic[T]):
                 last[key] = record
             yield from last.values()
 
-        return Table(self.topic, self.type, read, self._owner)
+        return Table(self.topic, self.type, read, self._owner, self._selection)
+
+    def structs(self) -> Iterator[T]:
+        """The records as structs, whose times are integers of ms since the epoch.
+
+        Raises
+        ------
+        ReadError
+            If a line of the file is damaged.
+        """
+        selection = self._selection
+        return self._read(EVERYTHING if selection == EVERYTHING else selection)
 
     def records(self) -> list[dict[str, Any]]:
         """The records as dictionaries, as they stand on the topic."""
@@ -183,63 +235,65 @@ class Results:
     ) -> None:
         self.folder: Final = Path(folder)
         self.summary: Final = summary
-        self._output = Output(self.folder)
         self._temporary = temporary
+        check_folder(self.folder)
 
     @property
     def metrics(self) -> Table[WindowFigures]:
         """Figures of every series and window, once for each rung of the maturity ladder."""
-        return Table("metrics", WindowFigures, self._output.metrics, self._temporary)
+        return self._table(METRICS, WindowFigures)
 
     @property
     def histograms(self) -> Table[Histogram]:
         """Score histograms behind the figures."""
-        return Table("histograms", Histogram, self._output.histograms, self._temporary)
+        return self._table(HISTOGRAMS, Histogram)
 
     @property
     def drift(self) -> Table[Drift]:
         """Results of the drift tests."""
-        return Table("drift", Drift, self._output.drift, self._temporary)
+        return self._table(DRIFT, Drift)
 
     @property
     def alerts(self) -> Table[Alert]:
         """Changes of alerts: firing, updates, resolved."""
-        return Table("alerts", Alert, self._output.alerts, self._temporary)
+        return self._table(ALERTS, Alert)
 
     @property
     def recommendations(self) -> Table[Recommendation]:
-        """Recommendations, and what became of them."""
-        return Table(
-            "recommendations", Recommendation, self._output.recommendations, self._temporary
-        )
+        """Recommendations and their outcomes."""
+        return self._table(RECOMMENDATIONS, Recommendation)
 
     @property
     def registry(self) -> Table[RegistryEntry]:
         """States of the model versions; `latest` gives those in force."""
-        return Table("registry", RegistryEntry, self._output.registry, self._temporary)
+        return self._table(REGISTRY, RegistryEntry)
 
     @property
     def registry_events(self) -> Table[RegistryEvent]:
-        """Changes of the registry, and rejected commands."""
-        return Table(
-            "registry-events", RegistryEvent, self._output.registry_events, self._temporary
-        )
+        """Changes of the registry, rejected commands and dry runs."""
+        return self._table(REGISTRY_EVENTS, RegistryEvent)
 
     @property
     def rejected(self) -> dict[str, int]:
-        """Number of rejected rows by input topic; the rows and reasons are in
-        `<topic>.dlq.jsonl` of the folder.
+        """Number of rejected rows by input topic, for topics that have any; the rows and reasons
+        are in `<topic>.dlq.jsonl` of the folder.
         """
-        return self._output.dead_letters()
-
-    def run(self) -> dict[str, Any]:
-        """Identity of the run: its inputs, configuration and versions."""
-        return self._output.run()
+        return count_dead_letters(self.folder)
 
     @property
-    def exported(self) -> bool:
+    def is_export(self) -> bool:
         """Whether the folder was exported from a broker instead of written by a run."""
-        return self._output.exported
+        return (self.folder / LOG_FILE).is_file()
+
+    def run(self) -> dict[str, Any]:
+        """Identity of the run: its inputs, configuration and versions.
+
+        Raises
+        ------
+        ReadError
+            If the file is damaged.
+        """
+        return read_run(self.folder)
 
     def close(self) -> None:
         """Remove a temporary folder; a folder that the caller named stays."""
@@ -254,6 +308,35 @@ class Results:
 
     def __repr__(self) -> str:
         return f"<driftline.Results {self.folder}>"
+
+    def _table(self, topic: str, type_: type[T]) -> Table[T]:
+        def read(selection: Selection) -> Iterator[T]:
+            return read_records(self.folder, topic, type_, selection)
+
+        return Table(topic, type_, read, self._temporary)
+
+
+def open(folder: str | PathLike[str]) -> Results:
+    """Read the output folder of a run, or an export.
+
+    Parameters
+    ----------
+    folder
+        What `driftline.replay`, or one of the commands `replay`, `demo` and `export` wrote.
+
+    Raises
+    ------
+    ReadError
+        If there is no such folder, or it is something else.
+
+    Examples
+    --------
+    >>> import driftline
+    >>> with driftline.replay([], []) as results:
+    ...     driftline.open(results.folder).metrics.records()
+    []
+    """
+    return Results(folder)
 
 
 def _pyarrow(what: str) -> Any:

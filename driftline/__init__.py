@@ -11,12 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from driftline.agents.api import open, replay
+    from driftline.agents.api import replay
     from driftline.agents.inprocess.run_identity import RunRefused
     from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
     from driftline.agents.output_folder import ReadError
     from driftline.agents.recorded.lines import LogError
-    from driftline.agents.results import MissingExtra, Results, Table
+    from driftline.agents.results import MissingExtra, Results, Table, open
     from driftline.agents.state.errors import StateError
     from driftline.schemas.config import ConfigError
     from driftline.schemas.errors import DriftlineError
@@ -49,7 +49,7 @@ _MODULES = {
     "RunRefused": "agents.inprocess.run_identity",
     "StateError": "agents.state.errors",
     "Table": "agents.results",
-    "open": "agents.api",
+    "open": "agents.results",
     "replay": "agents.api",
 }
 

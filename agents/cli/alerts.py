@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import driftline
 from driftline.agents.cli.inputs import report_read_errors
 from driftline.agents.cli.output import (
     WrongInput,
@@ -64,12 +65,11 @@ def list_alerts(
     With --json, each episode is its latest record on the topic, and "why_fired" is the summary of
     the latest record before it was resolved.
     """
-    from driftline.agents.output_folder import Output, Selection
     from driftline.schemas.results import to_plain
 
     with report_read_errors():
-        chosen = Selection(model_name=model_name, model_version=model_version)
-        episodes = _records_by_episode(Output(out).alerts(chosen))
+        table = driftline.open(out).alerts.where(model_name=model_name, model_version=model_version)
+        episodes = _records_by_episode(table.structs())
     least = SEVERITIES.index(severity)
     listed = [
         (records[-1], _why_fired(records))
@@ -119,10 +119,8 @@ def show_alert(alert_id: str, out: Path, as_json: bool) -> None:
     An episode has a record for each change: it fired, its severity or its evidence changed, it was
     resolved. With --json, the records as on the topic.
     """
-    from driftline.agents.output_folder import Output
-
     with report_read_errors():
-        episodes = _records_by_episode(Output(out).alerts())
+        episodes = _records_by_episode(driftline.open(out).alerts.structs())
     if alert_id not in episodes:
         raise WrongInput(_unknown_id(alert_id, list(episodes), out))
     records = episodes[alert_id]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import driftline
 from driftline.agents.cli.broker_options import broker_option
 from driftline.agents.cli.inputs import config_option
 from driftline.agents.cli.output import (
@@ -90,7 +91,7 @@ def _run_checks(
 
     from driftline.agents.configuration import checked_config
     from driftline.agents.doctor import output_folder, state_size
-    from driftline.agents.output_folder import Output, ReadError, Selection
+    from driftline.agents.output_folder import ReadError
     from driftline.schemas.config import ConfigError
 
     try:
@@ -124,11 +125,11 @@ def _run_checks(
     if not out.is_dir():
         return results
     try:
-        output = Output(out)
-        if not output.exported:  # an export has topics only, no state
+        output = driftline.open(out)
+        if not output.is_export:  # an export has topics only, no state
             results += output_folder.check_state(out)
             results += output_folder.check_config(output, config)
-        metrics = list(output.metrics(Selection(segment="all")))
+        metrics = list(output.metrics.where(segment="all").structs())
         results += output_folder.check_rejected_rows(output, metrics)
         results += output_folder.check_faults(metrics)
         results += output_folder.check_data(output, metrics)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import driftline
 from driftline.agents.cli.inputs import report_read_errors
 from driftline.agents.cli.output import (
     example,
@@ -55,19 +56,22 @@ def list_models(
     out: Path, model_name: str | None, model_version: str | None, as_json: bool
 ) -> None:
     """List model versions with stage, threshold, predictions and firing alerts."""
-    from driftline.agents.output_folder import Output, Selection, latest
+    from driftline.agents.output_folder import latest
 
     with report_read_errors():
-        output = Output(out)
-        chosen = Selection(model_name=model_name, model_version=model_version)
+        results = driftline.open(out)
         entries = latest(
-            output.registry(chosen), group=lambda entry: (entry.model_name, entry.model_version)
+            results.registry.where(model_name=model_name, model_version=model_version).structs(),
+            group=lambda entry: (entry.model_name, entry.model_version),
         )
-        alerts = latest(output.alerts(chosen), group=lambda alert: alert.fingerprint)
+        alerts = latest(
+            results.alerts.where(model_name=model_name, model_version=model_version).structs(),
+            group=lambda alert: alert.fingerprint,
+        )
         traffic = Traffic()
-        for record in output.metrics(
-            Selection(model_name=model_name, model_version=model_version, segment="all")
-        ):
+        for record in results.metrics.where(
+            model_name=model_name, model_version=model_version, segment="all"
+        ).structs():
             traffic.add(record)
     firing: dict[tuple[str, str], int] = {}
     for alert in alerts:

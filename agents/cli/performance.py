@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import driftline
 from driftline.agents.cli.inputs import report_read_errors
 from driftline.agents.cli.output import (
     WrongInput,
@@ -80,16 +81,16 @@ def summary(
 
     A metric without a value shows the reason: no truth yet, too few rows, no score.
     """
-    from driftline.agents.output_folder import Output, Selection
-
     with report_read_errors():
-        chosen = Selection(model_name=model_name, model_version=model_version, segment=segment)
+        table = driftline.open(out).metrics.where(
+            model_name=model_name,
+            model_version=model_version,
+            segment=segment,
+            lane=lane,
+            window=window,
+        )
         records = select_newest(
-            record
-            for record in Output(out).metrics(chosen)
-            if record.lane == lane
-            and (window is None or record.window == window)
-            and (maturity in ("all", "last", record.maturity))
+            record for record in table.structs() if maturity in ("all", "last", record.maturity)
         )
     if maturity == "last":
         records = select_last_rungs(records)

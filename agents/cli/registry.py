@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import driftline
 from driftline.agents.cli.inputs import report_read_errors
 from driftline.agents.cli.output import (
     WrongInput,
@@ -38,12 +39,11 @@ def show_history(
     out: Path, model_name: str | None, model_version: str | None, accepted: bool, as_json: bool
 ) -> None:
     """List changes, rejections and dry runs, newest first, each with who asked and why."""
-    from driftline.agents.output_folder import Output
     from driftline.streams.registry.history import history
 
     with report_read_errors():
         events = history(
-            Output(out).registry_events(),
+            driftline.open(out).registry_events.structs(),
             model_name=model_name,
             model_version=model_version,
             rejected=not accepted,
@@ -81,7 +81,6 @@ def show_as_of(
     time: str, out: Path, model_name: str | None, model_version: str | None, as_json: bool
 ) -> None:
     """Show what was in force at TIME (RFC 3339, for example 2026-11-21T10:00:00Z)."""
-    from driftline.agents.output_folder import Output
     from driftline.schemas.times import parse_time
     from driftline.streams.registry.history import as_of
 
@@ -92,7 +91,7 @@ def show_as_of(
     with report_read_errors():
         events = [
             event
-            for event in Output(out).registry_events()
+            for event in driftline.open(out).registry_events.structs()
             if model_name in (None, event.model_name)
         ]
     try:

@@ -14,7 +14,8 @@ import numpy as np
 from msgspec import Struct, convert, field
 from numpy.typing import NDArray
 
-from driftline.agents.output_folder import Output, Selection, latest
+from driftline.agents.output_folder import latest
+from driftline.agents.results import Results
 from driftline.schemas.results import (
     Alert,
     Drift,
@@ -25,7 +26,6 @@ from driftline.schemas.results import (
 )
 from driftline.schemas.times import format_date, format_time, parse_duration
 
-ALL_SEGMENT = Selection(segment="all")
 MIN_DAYS_FOR_MONTHS = 60  # a longer run is summarised by month, a shorter one by day
 NOTABLE = ("moderate", "severe")
 DayScores = dict[int, NDArray[np.int64]]
@@ -174,22 +174,22 @@ def summarise(out: Path) -> Summary:
     driftline.agents.output_folder.ReadError
         If the folder is not the output of a run.
     """
-    output = Output(out)
-    daily = _daily_figures(output)
+    results = Results(out)
+    daily = _daily_figures(results)
     if not daily:
         raise NoFigures(
             f"{out} has no complete figures of the decisions lane, so there is nothing to summarise"
         )
     days = daily[max(daily, key=parse_duration)]
     scores = daily_scores(
-        output.histograms(
-            Selection(segment="all", lane="decisions", window=days[0].window, final=True)
-        )
+        results.histograms.where(
+            segment="all", lane="decisions", window=days[0].window, final=True
+        ).structs()
     )
     name, version = days[0].model_name, days[0].model_version
     events = [
         event
-        for event in output.registry_events()
+        for event in results.registry_events.structs()
         if event.event != "rejected" and not event.dry_run
     ]
     promoted = next(
@@ -223,24 +223,28 @@ def summarise(out: Path) -> Summary:
             summarise_rung(rung, daily[rung], production)
             for rung in sorted(daily, key=parse_duration)
         ],
-        alerts=summarise_alerts(alert for alert in output.alerts() if alert.starts_at_ms <= end_ms),
+        alerts=summarise_alerts(
+            alert for alert in results.alerts.structs() if alert.starts_at_ms <= end_ms
+        ),
         alerts_after_the_end=len(
-            {alert.alert_id for alert in output.alerts() if alert.starts_at_ms > end_ms}
+            {alert.alert_id for alert in results.alerts.structs() if alert.starts_at_ms > end_ms}
         ),
         drift=summarise_drift(
-            result for result in output.drift(ALL_SEGMENT) if result.window_end_ms <= end_ms
+            result
+            for result in results.drift.where(segment="all").structs()
+            if result.window_end_ms <= end_ms
         ),
-        recommendations=summarise_recommendations(output.recommendations()),
+        recommendations=summarise_recommendations(results.recommendations.structs()),
         registry=[_event_document(event) for event in events],
-        rejected_rows=output.dead_letters(),
+        rejected_rows=results.rejected,
         out=str(out),
     )
 
 
-def _daily_figures(output: Output) -> dict[str, list[WindowFigures]]:
+def _daily_figures(results: Results) -> dict[str, list[WindowFigures]]:
     """The figures of the widest tumbling window for segment "all", by rung, in window order."""
     records_by_rung: dict[tuple[int, str], list[WindowFigures]] = {}
-    for record in output.metrics(Selection(segment="all", lane="decisions")):
+    for record in results.metrics.where(segment="all", lane="decisions").structs():
         if record.kind == "tumbling" and record.maturity is not None and not record.provisional:
             records_by_rung.setdefault((parse_duration(record.window), record.maturity), []).append(
                 record

@@ -9,7 +9,8 @@ from pathlib import Path
 from driftline.agents.doctor.check_result import CheckResult
 from driftline.agents.inprocess.replay import STATE_FOLDER
 from driftline.agents.inprocess.run_identity import RunRefused, locked
-from driftline.agents.output_folder import Output, latest
+from driftline.agents.output_folder import latest
+from driftline.agents.results import Results
 from driftline.agents.state.rocks import RocksState, StateError
 from driftline.schemas.results import Drift, RegistryEntry, WindowFigures
 from driftline.schemas.settings import Config
@@ -81,7 +82,7 @@ def check_state(out: Path) -> Iterator[CheckResult]:
     )
 
 
-def check_config(output: Output, config: Config) -> Iterator[CheckResult]:
+def check_config(output: Results, config: Config) -> Iterator[CheckResult]:
     """Whether the run was made with this configuration."""
     if output.run().get("config") != config.fingerprint():
         yield CheckResult(
@@ -92,14 +93,14 @@ def check_config(output: Output, config: Config) -> Iterator[CheckResult]:
         )
 
 
-def check_rejected_rows(output: Output, metrics: list[WindowFigures]) -> Iterator[CheckResult]:
+def check_rejected_rows(output: Results, metrics: list[WindowFigures]) -> Iterator[CheckResult]:
     """Yield the number of dead letters of each input topic."""
     predictions = sum(
         record.n_predictions
         for record in metrics
         if record.lane == "traffic" and record.kind == "since_deployment"
     )
-    for topic, count in output.dead_letters().items():
+    for topic, count in output.rejected.items():
         is_problem = predictions and count > MANY_REJECTED * predictions
         yield CheckResult(
             check="input",
@@ -129,7 +130,7 @@ def check_faults(metrics: list[WindowFigures]) -> Iterator[CheckResult]:
             )
 
 
-def check_data(output: Output, metrics: list[WindowFigures]) -> Iterator[CheckResult]:
+def check_data(output: Results, metrics: list[WindowFigures]) -> Iterator[CheckResult]:
     """Whether the data of each model version suffice for figures and drift results."""
     versions = sorted(
         {(record.model_name, record.model_version) for record in metrics if record.model_name}
@@ -143,11 +144,11 @@ def check_data(output: Output, metrics: list[WindowFigures]) -> Iterator[CheckRe
         )
     entries = {
         (entry.model_name, entry.model_version): entry
-        for entry in latest(output.registry(), group=lambda entry: entry.key())
+        for entry in latest(output.registry.structs(), group=lambda entry: entry.key())
     }
     undecided: Counter[tuple[str, str]] = Counter()
     judged: Counter[tuple[str, str]] = Counter()
-    for result in output.drift():
+    for result in output.drift.structs():
         _count_drift(result, undecided, judged)
     for version in versions:
         own = [record for record in metrics if (record.model_name, record.model_version) == version]

@@ -1,10 +1,11 @@
-"""Reading the output folder of a run."""
+"""Output folders: records in order, selections, damaged lines, folders of something else."""
 
 from __future__ import annotations
 
 import pytest
 
-from driftline.agents.output_folder import Output, ReadError, Selection, latest
+from driftline.agents.output_folder import ReadError, latest
+from driftline.agents.results import Results
 from driftline.schemas.results import Alert, encode
 from driftline.schemas.times import DAY_MS, HOUR_MS, EpochMs
 
@@ -41,7 +42,7 @@ def write(folder, *alerts, tail=b""):
 
 def test_records_come_in_the_order_of_the_file(folder):
     write(folder, alert(2), alert(1), alert(3))
-    assert [record.alert_id for record in Output(folder).alerts()] == [
+    assert [record.alert_id for record in Results(folder).alerts.structs()] == [
         "churn-2",
         "churn-1",
         "churn-3",
@@ -50,48 +51,46 @@ def test_records_come_in_the_order_of_the_file(folder):
 
 def test_selection_takes_only_the_wanted_model_and_segment(folder):
     write(folder, alert(1), alert(2, model_name="fraud"), alert(3, segment="plan=pro"))
-    output = Output(folder)
-    assert [record.alert_id for record in output.alerts(Selection(model_name="churn"))] == [
+    alerts = Results(folder).alerts
+    assert [record.alert_id for record in alerts.where(model_name="churn").structs()] == [
         "churn-1",
         "churn-3",
     ]
-    assert [record.alert_id for record in output.alerts(Selection(segment="plan=pro"))] == [
-        "churn-3"
-    ]
-    assert [record.alert_id for record in output.alerts(Selection(model_version="2"))] == []
+    assert [record.alert_id for record in alerts.where(segment="plan=pro").structs()] == ["churn-3"]
+    assert [record.alert_id for record in alerts.where(model_version="2").structs()] == []
 
 
-def test_line_that_is_still_being_written_is_not_there_yet(folder):
+def test_line_without_a_line_feed_is_skipped(folder):
     write(folder, alert(1), tail=encode(alert(2))[:40])
-    assert len(list(Output(folder).alerts())) == 1
+    assert len(list(Results(folder).alerts.structs())) == 1
 
 
 def test_damaged_line_is_named_with_its_file_and_number(folder):
     write(folder, alert(1), tail=b'{"model_name":"churn","model_version":"1","segment":"all"}\n')
     with pytest.raises(ReadError, match=r"alerts\.jsonl:2: not a record of alerts"):
-        list(Output(folder).alerts())
+        list(Results(folder).alerts.structs())
 
 
 def test_topic_without_a_file_has_no_records(folder):
-    assert list(Output(folder).metrics()) == []
+    assert list(Results(folder).metrics) == []
 
 
 def test_missing_folder_says_how_to_make_one(tmp_path):
     with pytest.raises(ReadError, match="driftline replay LOG --out"):
-        Output(tmp_path / "nowhere")
+        Results(tmp_path / "nowhere")
 
 
-def test_folder_of_something_else_is_refused(tmp_path):
+def test_folder_of_something_else_is_an_error(tmp_path):
     with pytest.raises(
         ReadError, match=r"is not the output of a run \(no run\.json, no log\.json\)"
     ):
-        Output(tmp_path)
+        Results(tmp_path)
 
 
 def test_dead_letters_are_counted_by_topic(folder):
     (folder / "predictions.dlq.jsonl").write_text("{}\n{}\n")
     (folder / "ground-truth.dlq.jsonl").write_text("")
-    assert Output(folder).dead_letters() == {"predictions": 2}
+    assert Results(folder).rejected == {"predictions": 2}
 
 
 def test_latest_of_a_group_is_the_greatest_and_among_equals_the_last():

@@ -10,10 +10,10 @@ import pytest
 from confluent_kafka import IsolationLevel, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+import driftline
 from driftline.agents.inprocess.replay import replay
 from driftline.agents.kafka.broker.topics import create
 from driftline.agents.kafka.tools.export import ExportError, export, in_order_of_effect
-from driftline.agents.output_folder import Output
 from driftline.agents.recorded.export_manifest import read_manifest
 from driftline.agents.sample_log import write_sample
 from driftline.schemas.config import load_config
@@ -219,7 +219,7 @@ def test_outputs_are_exported_for_the_reading_verbs_without_provisional_figures(
     until_ended(names, connection.name("metrics"))
     export(connection, tmp_path / "log")
     assert (tmp_path / "log" / "metrics.jsonl").read_bytes().splitlines() == metrics[:50]
-    assert len(list(Output(tmp_path / "log").metrics())) == 50
+    assert len(driftline.open(tmp_path / "log").metrics) == 50
 
 
 def test_a_folder_that_is_in_use_is_refused(connection, tmp_path):
