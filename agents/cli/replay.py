@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import driftline
 from driftline.agents.cli.export import export_log, range_options
 from driftline.agents.cli.inputs import config_option, read_config
 from driftline.agents.cli.output import (
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from driftline.schemas.settings import Config
 
 STEPS = 1_000  # of the progress bar
-PARTITIONS = 8
 
 
 @click.command(
@@ -50,7 +50,7 @@ PARTITIONS = 8
 @click.option(
     "--partitions",
     type=click.IntRange(min=1, max=1024),
-    help=f"Partitions of the input topics; by default as exported, else {PARTITIONS}.",
+    help="Partitions of the input topics; by default as exported, else 8.",
 )
 @click.option(
     "--batch",
@@ -99,12 +99,6 @@ def replay(
     with one row per prediction. The same call on the same output folder resumes the run; another
     input or configuration needs another folder. Ends with 1 if every row was rejected.
     """
-    from driftline.agents.inprocess.replay import replay as run
-    from driftline.agents.inprocess.run_identity import RunRefused
-    from driftline.agents.recorded.export_manifest import read_manifest
-    from driftline.agents.recorded.lines import LogError
-    from driftline.agents.state.rocks import StateError
-
     settings = read_config(config)
     if (source is None) == (from_broker is None) or (
         source and (since_ms, until_ms) != (None, None)
@@ -117,23 +111,22 @@ def replay(
         source = source or log_from_broker(
             settings, from_broker, out.with_name(f"{out.name}.log"), since_ms, until_ms
         )
-        if partitions is None:
-            log = read_manifest(source)
-            partitions = log.partitions if log else PARTITIONS
         with _progress() as progress:
-            summary = run(
+            results = driftline.replay(
                 source,
-                out,
-                settings,
+                config=settings,
+                out=out,
                 partitions=partitions,
                 batch=batch,
                 open_end=open_end,
                 follow=follow,
-                mapping=columns or None,
+                mapping=columns,
                 progress=progress,
             )
-    except (RunRefused, LogError, StateError) as error:
+    except driftline.DriftlineError as error:
         raise WrongInput(str(error)) from error
+    summary = results.summary
+    assert summary is not None  # a run has one
     if as_json:
         print_json(summary)
     else:
