@@ -123,13 +123,17 @@ class View:
         if board.rungs:
             parts.append(
                 Columns(
-                    [Group(_models(board), _matrix(board)), _rungs(board), _drift(board)],
+                    [
+                        Group(_model_panel(board), _matrix_panel(board)),
+                        _rung_panel(board),
+                        drift_panel(board),
+                    ],
                     padding=(0, 1),
                 )
             )
-            parts.append(_days(board, self._console.width))
-            parts.append(_alerts(board))
-            parts.append(_recommendation(board))
+            parts.append(_day_panel(board, self._console.width))
+            parts.append(_alert_panel(board))
+            parts.append(_recommendation_panel(board))
         return Group(*parts)
 
     def _heading(self) -> RenderableType:
@@ -151,13 +155,15 @@ def plain_line(board: Board, done: int, total: int) -> str:
     parts = [f"  {100 * done // total:3d} %" if total else "      "]
     if board.day_ms:
         parts.append(format_date(board.day_ms))
-    parts += [f"F1 {_figure(record, 'f1')} at {rung}" for rung, record in _by_delay(board)[-1:]]
+    parts += [
+        f"F1 {_figure(record, 'f1')} at {rung}" for rung, record in _rungs_by_delay(board)[-1:]
+    ]
     if board.alerts:
         parts.append(f"{len(board.firing())} of {len(board.alerts)} alerts firing")
     return "  ".join(parts)
 
 
-def _by_delay(board: Board) -> list[tuple[str, WindowFigures]]:
+def _rungs_by_delay(board: Board) -> list[tuple[str, WindowFigures]]:
     return sorted(board.rungs.items(), key=lambda item: parse_duration(item[0]))
 
 
@@ -186,7 +192,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _models(board: Board) -> RenderableType:
+def _model_panel(board: Board) -> RenderableType:
     table = _table("model", "version", "stage", ">threshold")
     for entry in board.entries.values():
         threshold = "-" if entry.threshold is None else f"{entry.threshold:.3f}"
@@ -197,19 +203,19 @@ def _models(board: Board) -> RenderableType:
     return Panel(table, title="models", border_style="dim")
 
 
-def _matrix(board: Board) -> RenderableType:
-    rung, record = _by_delay(board)[-1]
+def _matrix_panel(board: Board) -> RenderableType:
+    rung, record = _rungs_by_delay(board)[-1]
     table = _table(f"{record.window} at {rung}", *(f">as {label}" for label in record.labels))
     for label, row in zip(record.labels, record.matrix, strict=True):
         table.add_row(f"was {label}", *(f"{count:,}" for count in row))
     return Panel(table, title="confusion matrix", border_style="dim")
 
 
-def _rungs(board: Board) -> RenderableType:
+def _rung_panel(board: Board) -> RenderableType:
     table = _table("known within", ">F1", ">coverage")
-    for rung, record in _by_delay(board):
+    for rung, record in _rungs_by_delay(board):
         table.add_row(rung, _figure(record, "f1"), _share(record.label_coverage))
-    _, record = _by_delay(board)[-1]
+    _, record = _rungs_by_delay(board)[-1]
     return Panel(
         table,
         title=f"F1 by maturity, {record.window} to {format_date(record.window_end_ms)}",
@@ -217,7 +223,8 @@ def _rungs(board: Board) -> RenderableType:
     )
 
 
-def _drift(board: Board) -> RenderableType:
+def drift_panel(board: Board) -> RenderableType:
+    """The newest drift result of each target."""
     table = _table("target", "method", ">effect", "level")
     for target, drift in sorted(board.drift.items()):
         effect = "-" if drift.effect is None else f"{drift.effect:.3f}"
@@ -229,7 +236,7 @@ def _drift(board: Board) -> RenderableType:
     return Panel(table, title="drift from the reference", border_style="dim")
 
 
-def _days(board: Board, width: int) -> RenderableType:
+def _day_panel(board: Board, width: int) -> RenderableType:
     lines = Table.grid(padding=(0, 1))
     for name in ("f1", "roc_auc"):
         values = [record.metrics.get(name) for record in board.days]
@@ -258,7 +265,7 @@ def sparkline(values: list[float]) -> str:
     return "".join(BARS[int((value - low) / step * (len(BARS) - 1))] for value in values)
 
 
-def _alerts(board: Board) -> RenderableType:
+def _alert_panel(board: Board) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     for alert in list(board.alerts.values())[-ALERTS_SHOWN:]:
         style = "dim" if alert.status == "resolved" else SEVERITY_STYLES[alert.severity]
@@ -275,7 +282,7 @@ def _alerts(board: Board) -> RenderableType:
     )
 
 
-def _recommendation(board: Board) -> RenderableType:
+def _recommendation_panel(board: Board) -> RenderableType:
     records = [record for record in (board.recommendation, board.outcome) if record is not None]
     table = Table.grid(padding=(0, 1))
     for record in records:

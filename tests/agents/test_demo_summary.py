@@ -14,7 +14,7 @@ from rich.console import Console
 
 from driftline.agents.demo.board import Board, Tail
 from driftline.agents.demo.summary import NoFigures, summarise
-from driftline.agents.demo.view import View, _drift, plain_line, sparkline
+from driftline.agents.demo.view import View, drift_panel, plain_line, sparkline
 from driftline.agents.demo.words import summary_lines
 from driftline.schemas.results import (
     Alert,
@@ -518,7 +518,7 @@ def test_two_panels_of_the_view_fit_side_by_side_in_100_columns() -> None:
     for target in ("feature:recent_late_share", "score"):
         board.drift[target] = drift(target, 1, "insufficient_data", None)
     console = Console(width=100)
-    assert console.measure(_drift(board)).maximum <= (100 - 1) // 2
+    assert console.measure(drift_panel(board)).maximum <= (100 - 1) // 2
 
 
 def test_view_without_a_terminal_prints_plain_lines(out: Path) -> None:
