@@ -87,9 +87,21 @@ class Batch(msgspec.Struct, gc=False):
 
 
 class Stage(Protocol):
-    """One stage of the pipeline."""
+    """One stage of the pipeline.
+
+    Attributes
+    ----------
+    name
+        As in the keys of a state store and in topic headers.
+    inputs
+        Topics without prefix.
+    state_format
+        Formats of everything that the stage keeps in its state, each named where it is written. A
+        state with others cannot be read.
+    """
 
     name: str
     inputs: tuple[str, ...]
+    state_format: tuple[int, ...]
 
     def process(self, batch: Batch, state: State, /) -> list[Record]: ...

@@ -346,18 +346,6 @@ def _within(key: bytes, ranges: Ranges) -> bool:
     return any(start <= key < end for start, end in ranges)
 
 
-def rewritten(record: bytes, change: Callable[[bytes, bytes], bytes]) -> bytes:
-    """The record with each value that it sets replaced by `change(key, value)`."""
-    changes = _decode(record)
-    for each in changes:
-        if isinstance(each, Put):
-            each.values = [
-                None if value is None else change(key, value)
-                for key, value in zip(each.keys, each.values, strict=True)
-            ]
-    return _encode(changes)
-
-
 def _keys_of(changes: Sequence[Put | Pop | DeleteRange]) -> int:
     return sum(len(change.keys) for change in changes if not isinstance(change, DeleteRange))
 

@@ -10,7 +10,7 @@ from driftline.schemas import topics
 from driftline.schemas.settings import Config
 from driftline.streams.decide.model_watch import Watch
 from driftline.streams.decide.rule_index import Plan
-from driftline.streams.decide.stored_state import Memories
+from driftline.streams.decide.stored_state import FORMAT, Memories
 from driftline.streams.lanes import NO_MODEL
 from driftline.streams.stage import Batch, Record, State
 
@@ -29,6 +29,7 @@ class Decide:
 
     name = "decide"
     inputs: tuple[str, ...] = (topics.REGISTRY, topics.METRICS, topics.DRIFT, topics.HISTOGRAMS)
+    state_format: tuple[int, ...] = (FORMAT,)
 
     def __init__(self, config: Config) -> None:
         self._default = Plan(config.defaults)

@@ -28,7 +28,6 @@ JOINED: Final = 2  # one prediction, one truth with a label that counts
 PARKED: Final = 3  # one truth, no prediction
 GENERAL: Final = 9  # anything else, as msgpack
 NO_SCORE: Final = -1
-NO_FINGERPRINT: Final = 0  # of a prediction that an earlier release took in
 
 
 class PredictionPart(msgspec.Struct, array_like=True, gc=False):
@@ -227,21 +226,6 @@ def load(encoded: bytes, layout: np.dtype[np.void]) -> Entry:
             )
         )
     return entry
-
-
-def without_fingerprints(encoded: bytes) -> bytes:
-    """The same entry with NO_FINGERPRINT in its predictions: what an earlier release wrote, whose
-    fingerprints were others.
-    """
-    if encoded[0] != GENERAL:
-        held = bytearray(encoded)
-        # Segments come last, so the other fields lie where they lie without any.
-        np.frombuffer(held, layout_for(0), count=1)["fingerprint"] = NO_FINGERPRINT
-        return bytes(held)
-    entry = load(encoded, layout_for(0))
-    for prediction in entry.predictions:
-        prediction.fingerprint = NO_FINGERPRINT
-    return dump(entry, ordinary=False, layout=layout_for(0))
 
 
 def layout_for(dimensions: int) -> np.dtype[np.void]:

@@ -20,7 +20,6 @@ from driftline.streams.hashing import id_hashes
 from driftline.streams.join.batch_rows import Predictions, Truths
 from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.entry import (
-    NO_FINGERPRINT,
     Entry,
     PredictionPart,
     Resolution,
@@ -203,7 +202,7 @@ class SequentialJoin:
                 truth.met = True
             result.accepted.append(i)
             return True
-        is_duplicate = same.fingerprint in (part.fingerprint, NO_FINGERPRINT)
+        is_duplicate = same.fingerprint == part.fingerprint
         if not is_duplicate:
             result.conflicting.append(i)
         counter = "duplicate_predictions" if is_duplicate else "conflicting_predictions"

@@ -86,6 +86,7 @@ class Join:
 
     name = "join"
     inputs: tuple[str, ...] = (PREDICTIONS, GROUND_TRUTH, TICKS)
+    state_format: tuple[int, ...] = STATE_FORMAT
 
     def __init__(
         self, config: Config, partition: int, partitions: int, target_partitions: int = 1

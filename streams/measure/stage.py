@@ -22,9 +22,12 @@ from driftline.streams.lanes import (
     NO_MODEL,
     TRAFFIC,
 )
+from driftline.streams.measure.counts.count_table import FORMAT as COUNT_TABLE_FORMAT
 from driftline.streams.measure.counts.gather import WindowCounts, WindowGatherer, WindowJob
 from driftline.streams.measure.counts.intake import ReceivedPartials, add_counts
+from driftline.streams.measure.counts.last_n import FORMAT as LAST_N_FORMAT
 from driftline.streams.measure.counts.last_n import NewestOutcomes
+from driftline.streams.measure.counts.model import FORMAT as MODEL_FORMAT
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.measure.counts.since_deployment import SinceDeployment
@@ -37,14 +40,24 @@ from driftline.streams.measure.figures.completeness import Completeness
 from driftline.streams.measure.figures.provisional import OpenWindows
 from driftline.streams.measure.figures.records import RecordBuilder
 from driftline.streams.measure.state_keys import MODEL_NAMES
+from driftline.streams.measure.timing.frontier import FORMAT as FRONTIER_FORMAT
 from driftline.streams.measure.timing.frontier import EdgeSpan, Frontier
 from driftline.streams.measure.timing.windows import DueWindow, Schedule, WindowPlan
 from driftline.streams.numbering import Numbering, decode_texts
 from driftline.streams.partial import Partial, Watermarks
 from driftline.streams.stage import Batch, Record, State
+from driftline.streams.summaries.feature_table import FORMAT as FEATURE_TABLE_FORMAT
 
 SILENCE_WATCHED_MS: Final = 30 * DAY_MS
 MODELS_AT_ONCE: Final = 16
+STATE_FORMAT: Final = (
+    MODEL_FORMAT,
+    LAST_N_FORMAT,
+    COUNT_TABLE_FORMAT,
+    FRONTIER_FORMAT,
+    FEATURE_TABLE_FORMAT,
+)
+"""Formats of what the stage keeps; a state with others cannot be read."""
 
 
 class _TrafficWork(NamedTuple):
@@ -83,6 +96,7 @@ class Measure:
         topics.REFERENCE_PROFILES,
         topics.REGISTRY,
     )
+    state_format: tuple[int, ...] = STATE_FORMAT
 
     def __init__(self, config: Config, *, provisional: bool = False) -> None:
         self._config = config

@@ -54,6 +54,7 @@ class Registry:
 
     name = "registry"
     inputs: tuple[str, ...] = (topics.REGISTRY_COMMANDS, topics.RECOMMENDATIONS, topics.ALERTS)
+    state_format: tuple[int, ...] = (STATE_VERSION,)
 
     def __init__(self, config: Config) -> None:
         self._config = config

@@ -13,35 +13,21 @@ import msgspec
 import pytest
 from rocksdict import WriteBatch
 
-from driftline.agents.kafka.changelog import journal, journal_compaction, version
+from driftline.agents.kafka.changelog import journal, journal_compaction
 from driftline.agents.kafka.changelog.cache import Checkpoint
 from driftline.agents.kafka.changelog.journal import Assembly, Commit, JournalError, records_of
 from driftline.agents.kafka.changelog.ledger import Ledger, PendingCommit
-from driftline.agents.kafka.changelog.version import (
-    STATE_VERSION,
-    StateVersionError,
-    check_version,
-    lifted,
-)
+from driftline.agents.kafka.changelog.state_format import state_format
 from driftline.agents.state import task_state
 from driftline.agents.state.overlay import Overlay
 from driftline.agents.state.rocks import RocksState
 from driftline.agents.state.task_state import Cut, TaskState
-from driftline.streams.join.entry import (
-    NO_FINGERPRINT,
-    Entry,
-    PredictionPart,
-    TruthPart,
-    dump,
-    layout_for,
-    load,
-)
-from driftline.streams.join.state_keys import NO_ID
+from driftline.streams.join import Join
 
 Tables = dict[str, dict[bytes, bytes]]
 STAGES = ("measure", "decide")
 KEYS = [b"%03d" % number for number in range(150)]
-EMPTY = Checkpoint("cluster", "topic", STATE_VERSION, 0, -1, {}, 0, 0, 0)
+EMPTY = Checkpoint("cluster", "topic", state_format("join"), 0, -1, {}, 0, 0, 0)
 
 
 class Log:
@@ -292,11 +278,9 @@ def test_cleaning_at_most_doubles_a_commit_however_long_it_takes(
     rocks.close()
 
 
-def commit_of(
-    number: int, changes: dict[str, bytes], state_version: int = STATE_VERSION
-) -> list[tuple[bytes, bytes]]:
+def commit_of(number: int, changes: dict[str, bytes]) -> list[tuple[bytes, bytes]]:
     closing = journal.Closing(
-        journal.FORMAT, state_version, number, 0, {"predictions": 7}, 0, 0, 0, b""
+        journal.FORMAT, state_format("join"), number, 0, {"predictions": 7}, 0, 0, 0, b""
     )
     return records_of(closing, changes)
 
@@ -346,67 +330,7 @@ def test_a_record_of_somebody_else_is_refused(record: tuple[bytes | None, bytes 
         Assembly("log").add(0, *record)
 
 
-def test_a_state_of_a_newer_version_is_refused_with_what_to_do() -> None:
-    with pytest.raises(
-        StateVersionError, match=f"has version {STATE_VERSION + 1}, .* run the newer driftline"
-    ):
-        check_version(STATE_VERSION + 1, "changelog[0]")
-
-
-def test_a_state_of_an_older_version_is_lifted_step_by_step(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    source = Overlay(lambda keys: [None] * len(keys), store_is_empty=True)
-    source.delete_range(b"0", b"9")
-    source.put_many([b"a", b"b"], [b"1", b"2"])
-    source.delete(b"c")
-    changes = {"join": source.record()}
-    monkeypatch.setattr(version, "STATE_VERSION", 3)
-    with pytest.raises(StateVersionError, match="run a driftline in between"):
-        check_version(1, "changelog[0]")
-    monkeypatch.setattr(
-        version,
-        "UPGRADES",
-        {
-            1: lambda stage, key, value: value + key,
-            2: lambda stage, key, value: stage.encode() + value,
-        },
-    )
-    check_version(1, "changelog[0]")
-    target = Overlay(lambda keys: [b"old"] * len(keys), store_is_empty=False)
-    target.apply(lifted(changes, 1)["join"])
-    assert target.get_many([b"a", b"b", b"c", b"5", b"x"]) == [
-        b"join1a",
-        b"join2b",
-        None,
-        None,
-        b"old",
-    ]
-    assert lifted(changes, 3) is changes
-
-
-def test_predictions_of_the_first_version_lose_their_fingerprints_and_nothing_else() -> None:
-    prediction = PredictionPart(3, 1_000, 900, 1 << 63 | 5, 1, 500_000, (4, 7))
-    truths = [TruthPart(0, 1, 2_000, 2_000, met=True), TruthPart(1, 0, 3_000, 3_000, met=True)]
-    entries = [
-        Entry([prediction], []),
-        Entry([prediction], truths[:1]),
-        Entry([prediction], truths),
-    ]
-    layout = layout_for(2)
-    held = Overlay(lambda keys: [None] * len(keys), store_is_empty=True)
-    held.put_many(
-        [b"a", b"b", b"c", NO_ID + b"w"],
-        [*(dump(entry, ordinary=True, layout=layout) for entry in entries), b"marks"],
-    )
-    changes = {"join": held.record(), "measure": held.record()}
-    lifted_changes = lifted(changes, 1)
-    assert lifted_changes["measure"] == changes["measure"]
-    found = Overlay(lambda keys: [None] * len(keys), store_is_empty=True)
-    found.apply(lifted_changes["join"])
-    *values, marks = found.get_many([b"a", b"b", b"c", NO_ID + b"w"])
-    bare = msgspec.structs.replace(prediction, fingerprint=NO_FINGERPRINT)
-    assert [load(value, layout) for value in values if value is not None] == [
-        Entry([bare], entry.truths) for entry in entries
-    ]
-    assert marks == b"marks"
+def test_the_format_of_a_task_names_the_formats_of_its_stages() -> None:
+    assert state_format("join") == "join " + ".".join(map(str, Join.state_format))
+    later = [text.split()[0] for text in state_format("downstream").split(", ")]
+    assert later == ["measure", "decide", "registry"]

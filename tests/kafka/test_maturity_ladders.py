@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from driftline.agents.kafka.changelog.version import StateVersionError
+from driftline.agents.kafka.changelog.state_format import StateFormatError
 from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import parse_config
@@ -42,7 +42,7 @@ def test_another_ladder_for_a_counted_model_is_refused_with_the_model_and_both(
     state = MemoryState()
     ladders(state, before).note(["churn", "fraud"])
     with pytest.raises(
-        StateVersionError,
+        StateFormatError,
         match=f'model "churn" was counted at .*{told}. Put its maturity and label_horizon back, or',
     ):
         ladders(state, after)
@@ -59,7 +59,7 @@ def test_a_model_that_comes_later_may_have_a_ladder_of_its_own() -> None:
     ladders(state).note(["churn"])
     added = ladders(state, '[models.fraud]\nmaturity = ["2h"]')
     added.note(["churn", "fraud"])
-    with pytest.raises(StateVersionError, match='model "fraud" was counted at maturity 2h and 30d'):
+    with pytest.raises(StateFormatError, match='model "fraud" was counted at maturity 2h and 30d'):
         ladders(state)
 
 

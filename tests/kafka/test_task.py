@@ -218,16 +218,16 @@ def test_a_copy_that_is_ahead_of_the_journal_is_not_used(
     expected = toy.send(names, toy.rows(7, 500))
     work(names, tmp_path / "state")
     runtime = Runtime(toy.connection(names), tmp_path / "state")
-    place = runtime.cache.checkpoint("join", 0)
-    assert place is not None
+    checkpoint = runtime.cache.checkpoint("join", 0)
+    assert checkpoint is not None
     state = runtime.cache.states("join", 0)["join"]
     state.overlay.put(b"a", b"1000000")
-    ahead = type(place)(
-        place.cluster_id,
-        place.topic_id,
-        place.state_version,
-        place.next + 100,
-        place.number,
+    ahead = type(checkpoint)(
+        checkpoint.cluster_id,
+        checkpoint.topic_id,
+        checkpoint.state_format,
+        checkpoint.next + 100,
+        checkpoint.number,
         {toy.INPUT: 1},
         0,
         0,
@@ -458,8 +458,8 @@ def test_a_changelog_that_somebody_shortened_is_refused(
     connection = toy.connection(names)
     runtime = Runtime(connection, tmp_path / "state")
     journal = runtime.journal("join", 0, lambda: False)
-    place = runtime.cache.checkpoint("join", 0)
-    assert place is not None
+    checkpoint = runtime.cache.checkpoint("join", 0)
+    assert checkpoint is not None
     middle = next(
         offset
         for where, offset, key, _ in toy.read(names, f"{names.app}-join-changelog")

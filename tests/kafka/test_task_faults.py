@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from driftline.agents.kafka.broker import failures
 from driftline.agents.kafka.changelog import journal
 from driftline.agents.kafka.changelog.cache import FOLDER
-from driftline.agents.kafka.changelog.version import STATE_VERSION
+from driftline.agents.kafka.changelog.state_format import state_format
 from driftline.agents.kafka.task import runtime
 from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.task import Task
@@ -113,47 +114,68 @@ def test_a_full_disk_ends_the_worker_with_what_to_do_and_loses_nothing(
     assert (tmp_path / "state" / FOLDER).is_dir()
 
 
-def test_a_state_of_a_newer_version_is_refused_before_anything_is_written(
-    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def stops(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Exit code and message of each stop of the process, which raises SystemExit instead."""
+    messages: list[str] = []
+
+    def stop(code: int, why: str) -> None:
+        messages.append(f"{code}: {why}")
+        raise SystemExit
+
+    monkeypatch.setattr(failures, "stop_process", stop)
+    return messages
+
+
+def test_a_journal_of_another_state_format_stops_the_worker_before_it_writes(
+    names: Names, tmp_path: Path, stops: list[str]
 ) -> None:
     toy.make_topics(names)
-    closing = journal.Closing(journal.FORMAT, STATE_VERSION + 1, 0, 0, {toy.INPUT: 3}, 0, 0, 0, b"")
+    closing = journal.Closing(journal.FORMAT, "join 9.9", 0, 0, {toy.INPUT: 3}, 0, 0, 0, b"")
     producer = names.connection().producer()
     for key, value in journal.records_of(closing, {"join": msgspec.msgpack.encode(([], {}))}):
         producer.produce(f"{names.prefix}{names.app}-join-changelog", value, key, partition=0)
     assert producer.flush(20) == 0
-    said: list[str] = []
-
-    def stop(code: int, why: str) -> None:
-        said.append(f"{code}: {why}")
-        raise SystemExit
-
-    monkeypatch.setattr(failures, "stop_process", stop)
     shared = Runtime(toy.connection(names), tmp_path / "state")
     with pytest.raises(SystemExit):
         Task(shared, "join", 0, toy.Sums).open()
     shared.close()
-    assert said[0].startswith(f"{failures.CONFIGURATION}: {names.app}-join-0: ")
-    assert (
-        f"the state has version {STATE_VERSION + 1}, this program reads version {STATE_VERSION}"
-        in said[0]
-    )
-    assert "; run the newer driftline" in said[0]
+    (message,) = stops
+    assert message.startswith(f"{failures.CONFIGURATION}: {names.app}-join-0: ")
+    assert f'"join 9.9", this release needs "{state_format("join")}"' in message
+    assert "give the program another kafka.app" in message
+
+
+def test_a_local_copy_of_another_state_format_stops_the_worker_until_it_is_deleted(
+    names: Names, tmp_path: Path, stops: list[str]
+) -> None:
+    toy.make_topics(names)
+    expected = toy.send(names, toy.rows(3, 200))
+    folder, partitions = tmp_path / "state", set(range(toy.PARTITIONS))
+    asyncio.run(toy.work(toy.connection(names), folder, partitions))
+    shared = Runtime(toy.connection(names), folder)
+    checkpoint = shared.cache.checkpoint("join", 0)
+    assert checkpoint is not None
+    foreign = msgspec.structs.replace(checkpoint, state_format="join 9.9")
+    shared.cache.write("join", 0, [], foreign)
+    with pytest.raises(SystemExit):
+        Task(shared, "join", 0, toy.Sums).open()
+    shared.close()
+    (message,) = stops
+    assert message.startswith(f"{failures.CONFIGURATION}: {names.app}-join-0: ")
+    assert f'"join 9.9", this release needs "{state_format("join")}"' in message
+    assert f"delete {folder / FOLDER}, so that the state is restored" in message
+    shutil.rmtree(folder / FOLDER)
+    asyncio.run(toy.work(toy.connection(names), folder, partitions))
+    assert toy.sums_of(names) == expected
 
 
 def test_a_state_that_other_settings_shaped_is_refused_with_both(
-    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    names: Names, tmp_path: Path, stops: list[str]
 ) -> None:
     toy.make_topics(names)
     toy.send(names, toy.rows(3, 200))
     asyncio.run(toy.work(toy.connection(names), tmp_path / "state", {0}))
-    said: list[str] = []
-
-    def stop(code: int, why: str) -> None:
-        said.append(f"{code}: {why}")
-        raise SystemExit
-
-    monkeypatch.setattr(failures, "stop_process", stop)
     changed = names.connection(
         'defaults.segments = ["plan"]\ndefaults.windows = ["5m"]\ndefaults.detection_window = "5m"'
     )
@@ -161,16 +183,16 @@ def test_a_state_that_other_settings_shaped_is_refused_with_both(
     with pytest.raises(SystemExit):
         Task(shared, "join", 0, toy.Sums).open()
     shared.close()
-    assert said[0].startswith(f"{failures.CONFIGURATION}: ")
+    assert stops[0].startswith(f"{failures.CONFIGURATION}: ")
     assert (
-        "the state was kept with panes of 1h, lanes traffic and decisions and arrivals, segments none, maturity 1h"
-        in said[0]
+        "the state was laid out with panes of 1h, lanes traffic and decisions and arrivals, segments none, maturity 1h"
+        in stops[0]
     )
     assert (
         "the configuration now has panes of 5m, lanes traffic and decisions and arrivals, segments plan, maturity 1h"
-        in said[0]
+        in stops[0]
     )
-    assert "Put these settings back, or give the program another kafka.app" in said[0]
+    assert "Restore these settings, or give the program another kafka.app" in stops[0]
 
 
 def test_a_task_that_waits_for_its_broker_can_be_given_up(tmp_path: Path) -> None:

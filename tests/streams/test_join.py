@@ -19,7 +19,6 @@ from driftline.schemas.times import HOUR_MS, MINUTE_MS, format_time, parse_time
 from driftline.schemas.topics import WINDOW_PARTIALS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.join import Join, batch_join, code_book, expiry
-from driftline.streams.join.entry import without_fingerprints
 from driftline.streams.lanes import (
     CELLS,
     COUNT,
@@ -229,27 +228,6 @@ def test_same_content_again_is_a_duplicate_and_other_content_a_conflict() -> Non
         assert [r.value.offset for r in others] == [2]
         assert others[0].topic == "predictions.dlq"
         assert 'prediction_id "x" of m 1' in others[0].value.error
-
-
-def test_what_comes_again_is_a_duplicate_where_the_fingerprint_of_an_earlier_release_says_nothing() -> (
-    None
-):
-    first, other = (prediction("x", DAY + "00:00:00Z", label) for label in ("A", "B"))
-    state, stage = MemoryState(), Join(parse_config(SMALL), 0, 1)
-    records: list[Record] = []
-    for row in (first, other):
-        head_ms = parse_time(row[1]["timestamp"])
-        records += stage.process(
-            _batch({"prediction": [(json.dumps(row[1]).encode(), 0, 0, head_ms)]}, head_ms), state
-        )
-        held = state.get(b"x")
-        assert held is not None
-        state.put(b"x", without_fingerprints(held))
-    total = _total(records)
-    assert (counter(total, "duplicate_predictions"), counter(total, "conflicting_predictions")) == (
-        1,
-        0,
-    )
 
 
 def test_feature_summaries_stay_with_their_model_when_the_batch_shows_a_name_that_comes_before_it() -> (

@@ -19,7 +19,6 @@ import msgspec
 from msgspec import Struct
 
 from driftline.agents.kafka.broker.task_kinds import STAGES
-from driftline.agents.kafka.changelog.version import STATE_VERSION
 from driftline.agents.state.rocks import RocksState, StateError
 from driftline.agents.state.task_state import Cut, Extent, TaskState
 from driftline.streams.pipeline import PLACES
@@ -42,8 +41,8 @@ class Checkpoint(Struct, array_like=True, frozen=True):
     ----------
     cluster_id, topic_id
         The journal's topic; another one of the same name has another id.
-    state_version
-        Version of the state's layout.
+    state_format
+        Formats of the state, see `state_format.py`.
     next
         Offset of the journal from which is to be read on.
     number
@@ -60,7 +59,7 @@ class Checkpoint(Struct, array_like=True, frozen=True):
 
     cluster_id: str
     topic_id: str
-    state_version: int
+    state_format: str
     next: int
     number: int
     positions: dict[str, int]
@@ -126,18 +125,13 @@ class Cache:
     def checkpoint(self, kind: str, partition: int) -> Checkpoint | None:
         """What the copy of a task stands for;
 
-        None without a copy, or with one that a former version wrote.
+        None without a copy, or if it has no checkpoint that can be read.
         """
         held = self.store.mark(_mark(kind, partition))
         try:
-            checkpoint = None if held is None else _decode(held)
+            return None if held is None else _decode(held)
         except msgspec.DecodeError:
             return None
-        return (
-            checkpoint
-            if checkpoint is not None and checkpoint.state_version == STATE_VERSION
-            else None
-        )
 
     def write(self, kind: str, partition: int, cuts: Sequence[Cut], checkpoint: Checkpoint) -> None:
         """Bring a copy to a later checkpoint; any thread may do it.

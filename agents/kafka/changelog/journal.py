@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 # A broker takes 1 MiB a record by default.
 PIECE_BYTES: Final = 900_000
 _CLOSING: Final = b"commit"
@@ -37,8 +37,8 @@ class Closing(Struct, array_like=True, frozen=True):
     ----------
     format
         Version of the journal's layout.
-    state_version
-        Version of the state's layout, see `driftline.agents.kafka.changelog.version`.
+    state_format
+        Formats of the state, see `state_format.py`.
     number
         Number of the commit; each is one more than the one before.
     pieces
@@ -58,7 +58,7 @@ class Closing(Struct, array_like=True, frozen=True):
     """
 
     format: int
-    state_version: int
+    state_format: str
     number: int
     pieces: int
     positions: dict[str, int]

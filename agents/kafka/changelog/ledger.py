@@ -12,7 +12,6 @@ from msgspec import Struct
 from driftline.agents.kafka.changelog.cache import Checkpoint
 from driftline.agents.kafka.changelog.journal import FORMAT, Closing
 from driftline.agents.kafka.changelog.journal_compaction import LEAST_SLICE_BYTES, Sweep, is_due
-from driftline.agents.kafka.changelog.version import STATE_VERSION
 from driftline.agents.state.task_state import Cut, TaskState
 
 
@@ -112,7 +111,7 @@ class Ledger:
         )
         closing = Closing(
             format=FORMAT,
-            state_version=STATE_VERSION,
+            state_format=self._checkpoint.state_format,
             number=self._checkpoint.number,
             pieces=0,
             positions=self._checkpoint.positions,

@@ -18,9 +18,13 @@ from driftline.agents.kafka.broker import failures
 from driftline.agents.kafka.broker.broker_retry import BrokerRetry
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.failures import Abandoned, MustStop
-from driftline.agents.kafka.changelog.cache import Cache, Checkpoint
+from driftline.agents.kafka.changelog.cache import FOLDER, Cache, Checkpoint
 from driftline.agents.kafka.changelog.journal import Assembly, Commit, JournalError
-from driftline.agents.kafka.changelog.version import STATE_VERSION, check_version, lifted
+from driftline.agents.kafka.changelog.state_format import (
+    check_copy_format,
+    check_journal_format,
+    state_format,
+)
 from driftline.agents.state.task_state import TaskState
 
 log = logging.getLogger(__name__)
@@ -128,7 +132,9 @@ class Restore:
         Raises
         ------
         MustStop
-            If the journal cannot be read, or not by this version.
+            If the journal cannot be read.
+        StateFormatError
+            If the state has formats that this program cannot read.
         Abandoned
             If it is no longer wanted.
         StateError
@@ -161,7 +167,7 @@ class Restore:
                 empty = Checkpoint(
                     self._journal.cluster_id,
                     self._journal.topic_id,
-                    STATE_VERSION,
+                    state_format(self._kind),
                     low,
                     -1,
                     {},
@@ -227,6 +233,8 @@ class Restore:
         elif not self._is_whole(checkpoint):
             why = "it is damaged: parts of it are missing"
         else:
+            folder = str(self._cache.folder / FOLDER)
+            check_copy_format(checkpoint.state_format, self._kind, self._journal.name, folder)
             return checkpoint
         self._erase(why)
         return None
@@ -311,9 +319,8 @@ class Restore:
         return checkpoint
 
     def _apply(self, commit: Commit, states: Mapping[str, TaskState]) -> None:
-        version = commit.closing.state_version
-        check_version(version, self._journal.name)
-        for stage, record in lifted(commit.changes, version).items():
+        check_journal_format(commit.closing.state_format, self._kind, self._journal.name)
+        for stage, record in commit.changes.items():
             states[stage].overlay.apply(record)
         self._commits += 1
 
@@ -322,7 +329,7 @@ class Restore:
         return Checkpoint(
             self._journal.cluster_id,
             self._journal.topic_id,
-            STATE_VERSION,
+            state_format(self._kind),
             commit.next,
             closing.number,
             closing.positions,

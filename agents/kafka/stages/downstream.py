@@ -54,7 +54,7 @@ class DownstreamProcessor:
 
     Raises
     ------
-    StateVersionError
+    StateFormatError
         If a model was counted by another ladder of maturity.
     """
 

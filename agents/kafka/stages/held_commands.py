@@ -12,12 +12,14 @@ from typing import Final
 
 import msgspec
 
+from driftline.agents.kafka.changelog.state_format import StateFormatError
 from driftline.schemas.decode import decode_commands
 from driftline.schemas.topics import REGISTRY_COMMANDS
 from driftline.streams.stage import Record, State
 
 # The registry's own keys are MessagePack arrays, which begin with another byte.
 _QUEUE: Final = b"held"
+QUEUE_FORMAT: Final = 1
 
 
 class _Queue(msgspec.Struct, array_like=True):
@@ -25,7 +27,7 @@ class _Queue(msgspec.Struct, array_like=True):
     far.
     """
 
-    version: int = 1
+    format: int = QUEUE_FORMAT
     first: int = 0
     next: int = 0
     high_ms: int = 0
@@ -49,14 +51,24 @@ class HeldCommands:
     Parameters
     ----------
     state
-        State of the registry stage, which has the commands in its keeping until they are carried
-        out.
+        State of the registry stage, which keeps the commands until they are carried out.
+
+    Raises
+    ------
+    StateFormatError
+        If another release wrote the commands in another format.
     """
 
     def __init__(self, state: State) -> None:
         self._state = state
         held = state.get(_QUEUE)
         self._queue = _Queue() if held is None else _decode_queue(held)
+        if self._queue.format != QUEUE_FORMAT:
+            raise StateFormatError(
+                f"registry: held commands have format {self._queue.format}, this release needs "
+                f"{QUEUE_FORMAT}; run the release that wrote them, or give the program another "
+                "kafka.app, under which it starts anew from the input topics"
+            )
         self._due_ms: int | None = None
 
     def __len__(self) -> int:

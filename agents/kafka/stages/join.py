@@ -63,7 +63,7 @@ class JoinProcessor:
 
     Raises
     ------
-    StateVersionError
+    StateFormatError
         If a model was counted by another ladder of maturity.
     """
 

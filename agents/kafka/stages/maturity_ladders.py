@@ -1,7 +1,7 @@
 """The ladder of maturity that each model of a task has been counted by, kept in its state.
 
 Counts are kept rung by rung, so a model's ladder, its label horizon included, cannot be changed
-while they are there. That of the defaults is part of the shape of the whole state (`version.py`); a
+while they are there. That of the defaults is part of the shape of the whole state (`state_format.py`); a
 model may be added at any time, with a ladder of its own.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from driftline.agents.kafka.changelog.version import StateVersionError
+from driftline.agents.kafka.changelog.state_format import StateFormatError
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_duration
 from driftline.streams.stage import State
@@ -30,7 +30,7 @@ class MaturityLadders:
 
     Raises
     ------
-    StateVersionError
+    StateFormatError
         If the configuration now has another ladder for a model that was counted.
     """
 
@@ -43,7 +43,7 @@ class MaturityLadders:
         for model, found in sorted(self._held.items()):
             wanted = self._wanted(model)
             if found != wanted:
-                raise StateVersionError(
+                raise StateFormatError(
                     f'model "{model}" was counted at maturity {_told(found)}; the configuration now has {_told(wanted)}. Put its '
                     "maturity and label_horizon back, or give the program another kafka.app, under which it starts anew from the "
                     "input topics"

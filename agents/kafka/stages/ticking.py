@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from driftline.agents.kafka.changelog.state_format import StateFormatError
 from driftline.schemas.events import Tick
 from driftline.schemas.rows import TickRow
 from driftline.schemas.settings import Config
@@ -31,6 +32,7 @@ take as long.
 """
 
 _KEY: Final = NO_ID + b"request"
+REQUEST_FORMAT: Final = 1
 
 
 def next_tick(
@@ -76,7 +78,7 @@ def next_tick(
 class Request(msgspec.Struct, array_like=True, frozen=True):
     """What was asked of a partition and not answered yet."""
 
-    version: int = 1
+    format: int = REQUEST_FORMAT
     timestamp_ms: int = 0
     ended_ms: int | None = None
 
@@ -101,6 +103,12 @@ class Ticking:
         self._heard_ms = [now_ms, now_ms]
         written = state.get(_KEY)
         self._request = self._written = None if written is None else _decode(written)
+        if self._request is not None and self._request.format != REQUEST_FORMAT:
+            raise StateFormatError(
+                f"join: the stored tick request has format {self._request.format}, this release "
+                f"needs {REQUEST_FORMAT}; run the release that wrote it, or give the program "
+                "another kafka.app, under which it starts anew from the input topics"
+            )
 
     @property
     def asked(self) -> bool:
@@ -124,7 +132,9 @@ class Ticking:
             ended_ms = (
                 held.ended_ms if row.ended_ms is None else max(row.ended_ms, held.ended_ms or 0)
             )
-            self._request = Request(1, max(row.timestamp_ms, held.timestamp_ms), ended_ms)
+            self._request = Request(
+                REQUEST_FORMAT, max(row.timestamp_ms, held.timestamp_ms), ended_ms
+            )
 
     def due(self, now_ms: int, marks: Marks) -> TickRow | None:
         """The tick to write now, nothing being unread;

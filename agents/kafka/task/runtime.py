@@ -19,7 +19,7 @@ from driftline.agents.kafka.broker.failures import MustStop
 from driftline.agents.kafka.broker.topics import changelog
 from driftline.agents.kafka.changelog.cache import Cache
 from driftline.agents.kafka.changelog.restore import Journal
-from driftline.agents.kafka.changelog.version import shape_of
+from driftline.agents.kafka.changelog.state_format import shape_of
 from driftline.agents.state.errors import StateError
 
 log = logging.getLogger(__name__)

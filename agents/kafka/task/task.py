@@ -31,7 +31,7 @@ from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.changelog.journal import records_of
 from driftline.agents.kafka.changelog.ledger import Ledger, PendingCommit
 from driftline.agents.kafka.changelog.restore import Restore
-from driftline.agents.kafka.changelog.version import StateVersionError, check_shape
+from driftline.agents.kafka.changelog.state_format import StateFormatError, check_shape
 from driftline.agents.kafka.task.commit_timer import CommitTimer
 from driftline.agents.kafka.task.metering import Meters
 from driftline.agents.kafka.task.processor import Processor, ProcessorFactory
@@ -143,7 +143,7 @@ class Task:
         except Abandoned:
             cache.release(self.kind, self.partition)
             raise
-        except (MustStop, StateVersionError) as error:
+        except (MustStop, StateFormatError) as error:
             failures.stop_process(
                 getattr(error, "code", failures.CONFIGURATION), f"{self.name}: {error}"
             )
