@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Version of the format: raise it with every change. A record is read whole or not at all."""
 
 Columns = dict[str, NDArray[np.generic]]
@@ -85,6 +85,7 @@ class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="wa
     a new pane.
 
     `ended_ms` is the end of a recorded log, once it was reached: no data is expected after it.
+    `predictions_ended_ms` is the watermark of the predictions when the log had no further one.
     """
 
     partition: int
@@ -92,6 +93,7 @@ class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="wa
     prediction_ms: int
     truth_ms: int
     ended_ms: int | None = None
+    predictions_ended_ms: int | None = None
 
     def key(self) -> str:
         """Record key: none, since watermarks go to all partitions."""

@@ -73,6 +73,9 @@ class Batch(msgspec.Struct, gc=False):
         of that time.
     ended_ms
         Stage 1 only: largest event time of a recorded log, after its end.
+    predictions_ended_ms
+        Stage 1 only: event time that ticks had reached when the recorded log had no further
+        prediction, though its other topics may go on; 0 where there were none.
     records
         Stages 2 to 4: decoded values by topic, in offset order.
     """
@@ -83,6 +86,7 @@ class Batch(msgspec.Struct, gc=False):
     ranked: bool = False
     tick_ms: int | None = None
     ended_ms: int | None = None
+    predictions_ended_ms: int | None = None
     records: Mapping[str, Sequence[Any]] = {}
 
 

@@ -370,7 +370,9 @@ class _Run:
             )
             now_ms, ended_ms = self._checkpoint.clock_ms, self._checkpoint.last_ms
             batches = [
-                Batch(partition=partition, tick_ms=now_ms, ended_ms=ended_ms)
+                Batch(
+                    partition=partition, tick_ms=now_ms, ended_ms=ended_ms, predictions_ended_ms=0
+                )
                 for partition in range(len(self._upstream))
             ]
             self._upstream_step(batches, None)

@@ -144,7 +144,10 @@ class Merge:
         for partition in range(self._partitions):
             tick_ms, ended_ms = recorded.reached(partition, [READ] * len(JUDGED))
             self.ticks[partition] = tick_ms
-            batches.append(Batch(partition=partition, tick_ms=tick_ms, ended_ms=ended_ms))
+            batch = Batch(partition=partition, tick_ms=tick_ms, ended_ms=ended_ms)
+            if ended_ms is not None:
+                batch.predictions_ended_ms = recorded.before_end_ms[partition]
+            batches.append(batch)
         return batches
 
     def close(self) -> None:
@@ -181,9 +184,15 @@ class Merge:
                 batch.tick_ms = self._tick(batch, portions, ranks, partition)
             else:
                 batch.tick_ms = event_ms - event_ms % self._pane_ms
+                if self._ended(PREDICTIONS):
+                    batch.predictions_ended_ms = 0
             self.ticks[partition] = batch.tick_ms or 0
             batches.append(batch)
         return batches
+
+    def _ended(self, topic: str) -> bool:
+        """Whether every line of a topic has been taken."""
+        return all(log.exhausted and not log.buffered for name, log in self._logs if name == topic)
 
     def _tick_as_recorded(
         self, recorded: RecordedTicks, batch: Batch, portions: dict[str, Portion]
@@ -210,6 +219,8 @@ class Merge:
         batch.tick_ms, batch.ended_ms = recorded.reached(
             batch.partition, [self.offsets[topic][batch.partition] for topic in JUDGED]
         )
+        if batch.ended_ms is not None:
+            batch.predictions_ended_ms = recorded.before_end_ms[batch.partition]
 
     def _tick(
         self, batch: Batch, portions: dict[str, Portion], ranks: dict[str, Indexes], partition: int

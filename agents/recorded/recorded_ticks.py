@@ -55,6 +55,9 @@ class RecordedTicks:
         The largest event time of a tick, 0 without any.
     ended
         True if the recorded run let time run to its end.
+    before_end_ms
+        Event time of the last tick before the first one that ends the history, by partition; 0
+        without any.
 
     Raises
     ------
@@ -90,6 +93,10 @@ class RecordedTicks:
         }
         self.last_ms = max(int(times[-1]) for times in self._times)
         self.ended = any(int(ended[-1]) >= 0 for ended in self._ended)
+        self.before_end_ms = [
+            int(times[np.searchsorted(ended, 0) - 1])
+            for times, ended in zip(self._times, self._ended, strict=True)
+        ]
 
     def floors(self, topic: str, partition: int, offset: Indexes) -> Indexes:
         """Event time that the partition had reached by ticks when the rows at `offset`, shape (N,),

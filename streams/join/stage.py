@@ -30,7 +30,7 @@ from driftline.streams.partial import Watermarks
 from driftline.streams.stage import Batch, Record, State
 
 _WATERMARKS: Final = NO_ID + b"w"
-MARKS_FORMAT: Final = 1
+MARKS_FORMAT: Final = 2
 STATE_FORMAT: Final = (ENTRY_FORMAT, INDEX_FORMAT, MARKS_FORMAT)
 """Formats of what the stage keeps; a state with others cannot be read."""
 
@@ -48,6 +48,8 @@ class Marks(msgspec.Struct, array_like=True, frozen=True):
         Panes of both frontiers when watermarks were last emitted.
     ended_ms
         Largest event time of the recorded log, None before its end.
+    predictions_ended_ms
+        Watermark of the predictions when the recorded log had no further one, None before.
     """
 
     version: int = MARKS_FORMAT
@@ -55,6 +57,7 @@ class Marks(msgspec.Struct, array_like=True, frozen=True):
     truth_ms: int = 0
     sent: tuple[int, int] = (-1, -1)
     ended_ms: int | None = None
+    predictions_ended_ms: int | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -139,6 +142,9 @@ class Join:
         records: list[Record] = []
         if predictions is not None and batch.predictions is not None:
             records += self._count_accepted(predictions, batch.predictions, result, counts)
+        predictions_ended_ms = marks.predictions_ended_ms
+        if predictions_ended_ms is None and batch.predictions_ended_ms is not None:
+            predictions_ended_ms = max(prediction_ms, batch.predictions_ended_ms)
         if batch.tick_ms is not None:
             prediction_ms = max(prediction_ms, batch.tick_ms)
             truth_ms = max(truth_ms, batch.tick_ms)
@@ -151,10 +157,15 @@ class Join:
         records += [Record(WINDOW_PARTIALS, partial) for partial in partials]
         records += [Record(LATE_ROWS, late_row) for late_row in counts.late_rows]
         ended_ms = marks.ended_ms if batch.ended_ms is None else batch.ended_ms
-        sent = self._announce(prediction_ms, truth_ms, index.first_ms(), marks, ended_ms, records)
-        state.put(
-            _WATERMARKS, _encode(Marks(MARKS_FORMAT, prediction_ms, truth_ms, sent, ended_ms))
+        now = msgspec.structs.replace(
+            marks,
+            prediction_ms=prediction_ms,
+            truth_ms=truth_ms,
+            ended_ms=ended_ms,
+            predictions_ended_ms=predictions_ended_ms,
         )
+        sent = self._announce(now, marks, index.first_ms(), records)
+        state.put(_WATERMARKS, _encode(msgspec.structs.replace(now, sent=sent)))
         self._at_rest = not index.has_ids(reached_ms)
         return records
 
@@ -198,13 +209,7 @@ class Join:
         return [self._conflict(columns, int(rows.at[i])) for i in sorted(result.conflicting)]
 
     def _announce(
-        self,
-        prediction_ms: int,
-        truth_ms: int,
-        first_expiry_ms: int | None,
-        marks: Marks,
-        ended_ms: int | None,
-        records: list[Record],
+        self, now: Marks, before: Marks, first_expiry_ms: int | None, records: list[Record]
     ) -> tuple[int, int]:
         """Emit the watermarks where a frontier that follows from them is in a new pane; gives the
         panes of both frontiers.
@@ -214,15 +219,17 @@ class Join:
         """
         pane_ms, prediction_grace_ms = self._config.pane_ms, self._config.prediction_grace_ms
         truth_grace_ms = self._config.truth_grace_ms
+        prediction_ms, truth_ms = now.prediction_ms, now.truth_ms
         if first_expiry_ms is not None:
             truth_ms = min(truth_ms, first_expiry_ms + pane_ms + truth_grace_ms - 1)
         panes = (
             (prediction_ms - prediction_grace_ms) // pane_ms,
             (truth_ms - truth_grace_ms) // pane_ms,
         )
-        if panes != marks.sent or ended_ms != marks.ended_ms:
+        ends = now.ended_ms, now.predictions_ended_ms
+        if panes != before.sent or ends != (before.ended_ms, before.predictions_ended_ms):
             watermarks = Watermarks(
-                self._partition, self._partitions, prediction_ms, truth_ms, ended_ms
+                self._partition, self._partitions, prediction_ms, truth_ms, *ends
             )
             records.append(Record(WINDOW_PARTIALS, watermarks))
         return panes

@@ -150,7 +150,9 @@ class Measure:
         for begin in range(0, len(models), MODELS_AT_ONCE):
             group = models[begin : begin + MODELS_AT_ONCE]
             if step.traffic is not None:
-                records += self._traffic_records(group, step.traffic, frontier.ended_ms, state)
+                records += self._traffic_records(
+                    group, step.traffic, frontier.predictions_ended_ms, state
+                )
             if step.main is not None:
                 records += self._decision_records(group, step.main, state)
                 records += self._arrival_records(group, step.main, state)
@@ -262,7 +264,7 @@ class Measure:
         self,
         models: Sequence[MeasuredModel],
         edges: EdgeSpan,
-        ended_ms: int | None,
+        predictions_ended_ms: int | None,
         state: State,
     ) -> Iterator[Record]:
         now_ms = edges.now_ms
@@ -273,7 +275,7 @@ class Measure:
                 # After the end of a recorded log, silence has no meaning.
                 always = (
                     _versions_watched_for_silence(model, versions, now_ms)
-                    if ended_ms is None or now_ms <= ended_ms
+                    if predictions_ended_ms is None or now_ms <= predictions_ended_ms
                     else []
                 )
                 jobs = self._jobs(model, TRAFFIC, dues, always, state)

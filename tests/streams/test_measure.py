@@ -207,7 +207,9 @@ def test_empty_windows_after_the_end_of_a_recorded_log_are_not_emitted() -> None
     running.call(
         {
             WINDOW_PARTIALS: [
-                Watermarks(0, 1, START + 9 * DAY, START + 9 * DAY, ended_ms=START + 2 * DAY)
+                Watermarks(
+                    0, 1, START + 9 * DAY, START + 9 * DAY, predictions_ended_ms=START + 2 * DAY
+                )
             ]
         }
     )

@@ -155,6 +155,8 @@ class JoinProcessor:
                 topic: max(head_ms, batch.tick_ms) for topic, head_ms in self._heads_ms.items()
             }
             batch.ended_ms = tick.ended_ms
+            if tick.ended_ms is not None:
+                batch.predictions_ended_ms = 0
             outgoing.append(
                 Outgoing(
                     TICKS, self._partition, str(self._partition).encode(), encode(tick_event(tick))

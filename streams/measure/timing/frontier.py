@@ -21,7 +21,7 @@ from driftline.streams.measure.timing.windows import Schedule
 from driftline.streams.partial import Watermarks
 from driftline.streams.stage import State
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 class EdgeSpan(NamedTuple):
@@ -64,6 +64,7 @@ class _Progress(msgspec.Struct):
     main_ms: int | None = None
     released_ms: int = 0
     ended: dict[int, int] = {}
+    predictions_ended: dict[int, int] = {}
 
 
 class Frontier:
@@ -99,6 +100,8 @@ class Frontier:
         progress.partitions = watermarks.partitions
         if watermarks.ended_ms is not None:
             progress.ended[partition] = watermarks.ended_ms
+        if watermarks.predictions_ended_ms is not None:
+            progress.predictions_ended[partition] = watermarks.predictions_ended_ms
         progress.marks[partition] = (
             max(prediction_ms, watermarks.prediction_ms),
             max(truth_ms, watermarks.truth_ms),
@@ -213,12 +216,17 @@ class Frontier:
         A partition that has not ended has rows beyond the edges that are processed, so its end
         lies behind them: the order in which partitions end makes no difference.
         """
-        progress = self._progress
-        return (
-            max(progress.ended.values())
-            if progress.ended and len(progress.ended) == progress.partitions
-            else None
-        )
+        return self._end(self._progress.ended)
+
+    @property
+    def predictions_ended_ms(self) -> int | None:
+        """Event time that the predictions of a recorded log had reached when there was no further
+        one; silence after it is no finding. None while a partition goes on.
+        """
+        return self._end(self._progress.predictions_ended)
+
+    def _end(self, ended: Mapping[int, int]) -> int | None:
+        return max(ended.values()) if ended and len(ended) == self._progress.partitions else None
 
     @property
     def partitions(self) -> int:
