@@ -198,6 +198,7 @@ MESSAGES = {
     "metrics": (b"", "is not announced", "is announced twice"),
     "alerts": (b'"firing"', "never began", "continues after it was resolved"),
     "registry-events": (b"chaos-", "has 0 events", "has 2 events"),
+    "reference-profiles": (b"", "has 0 records", "has 2 records"),
     "predictions.dlq": (b"", "0 times", "2 times"),
 }
 

@@ -31,6 +31,7 @@ OUTPUTS = (
     "registry-events",
     "registry-effects",
     "registry",
+    "reference-profiles",
     "predictions.dlq",
     "ground-truth.dlq",
 )
@@ -329,6 +330,20 @@ def alerts(records: Iterable[Stored]) -> Iterator[str]:
             del is_open[place]
 
 
+def _profiles(topics: Topics) -> Iterator[str]:
+    """Reference profiles without exactly one record, or without an entry that names them."""
+    entries = (json.loads(record.value) for record in topics["registry"])
+    named = {
+        (entry["model_name"], entry["reference_id"]) for entry in entries if "reference_id" in entry
+    }
+    profiles = (json.loads(record.value) for record in topics["reference-profiles"])
+    records = Counter((profile["model_name"], profile["reference_id"]) for profile in profiles)
+    for place in sorted(named | records.keys()):
+        if records[place] != 1 or place not in named:
+            named_by = "an entry" if place in named else "no entry"
+            yield f"reference profile {place}: has {records[place]} records, {named_by} names it"
+
+
 def registry(topics: Topics) -> Iterator[str]:
     """Revisions that do not increase by one, and commands without exactly one event."""
     newest: Counter[str] = Counter()
@@ -354,6 +369,7 @@ def registry(topics: Topics) -> Iterator[str]:
             if entry["revision"] < known[place]:
                 yield f"{name} of {place}: revision {entry['revision']} comes after {known[place]}"
             known[place] = entry["revision"]
+    yield from _profiles(topics)
     sent = {json.loads(record.value)["command_id"] for record in topics["registry-commands"]}
     # Commands that are not on the topic come from the product itself.
     for command in sorted(sent | answers.keys()):
