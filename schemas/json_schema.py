@@ -85,7 +85,7 @@ def json_schema(topic: Topic) -> dict[str, Any]:
 
 
 def _schema_of(type_: type) -> dict[str, Any]:
-    """Times are text on a topic."""
+    """Schema of a type that msgspec does not know: times, which are text on a topic."""
     if type_ is EpochMs:
         return {"type": "string"}
     raise NotImplementedError(f"{type_.__name__} has no form on a topic")

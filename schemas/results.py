@@ -70,7 +70,7 @@ def _text_of(value: object) -> str:
 def _time_of(type_: type, value: object) -> EpochMs:
     if type_ is EpochMs and isinstance(value, str):
         return EpochMs.of(value)
-    raise NotImplementedError(f"{value!r} is no {type_.__name__}")
+    raise NotImplementedError(f"{value!r} is not a {type_.__name__}")
 
 
 encode = msgspec.json.Encoder(order="deterministic", enc_hook=_text_of).encode

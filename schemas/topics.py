@@ -112,89 +112,61 @@ def dlq_name(topic: str) -> str:
     return f"{topic}.dlq"
 
 
-_FIGURE_KEY = "model_name/model_version/segment/lane/window/maturity/window_start"
+_MODEL_KEY = "model_name"
 _VERSION_KEY = "model_name/model_version"
+_FIGURE_KEY = "model_name/model_version/segment/lane/window/maturity/window_start"
+_DRIFT_KEY = "model_name/model_version/segment/target/method/window/window_start"
+_COMPACTED = "compact,delete"
 
 
-def _table() -> dict[str, Topic]:
-    rows: tuple[tuple[str, str, int, str, int | None, type[Struct] | None, str], ...] = (
-        (PREDICTIONS, "prediction_id", INPUT_PARTITIONS, "delete", 7, Prediction, "input"),
-        (GROUND_TRUTH, "prediction_id", INPUT_PARTITIONS, "delete", 30, GroundTruth, "input"),
-        (TICKS, "partition number", INPUT_PARTITIONS, "delete", 7, Tick, "input"),
-        (WINDOW_PARTIALS, "model_name", RESULT_PARTITIONS, "delete", 7, None, "join"),
-        (OUTCOMES, _VERSION_KEY, RESULT_PARTITIONS, "delete", 30, Outcome, "join"),
-        (METRICS, _FIGURE_KEY, RESULT_PARTITIONS, "compact,delete", 30, WindowFigures, "measure"),
-        (HISTOGRAMS, _FIGURE_KEY, RESULT_PARTITIONS, "compact,delete", 30, Histogram, "measure"),
-        (
-            DRIFT,
-            "model_name/model_version/segment/target/method/window/window_start",
-            RESULT_PARTITIONS,
-            "compact,delete",
-            30,
-            Drift,
-            "measure",
+def _topic(
+    name: str,
+    value: type[Struct] | None,
+    stage: str,
+    key: str,
+    *,
+    days: int | None,
+    cleanup: str = "delete",
+) -> Topic:
+    """A topic with a retention in days."""
+    return Topic(
+        name=name,
+        key=key,
+        partitions=INPUT_PARTITIONS if name in JOINED else RESULT_PARTITIONS,
+        cleanup=cleanup,
+        retention_ms=None if days is None else days * DAY_MS,
+        type=value,
+        stage=stage,
+    )
+
+
+TOPICS: dict[str, Topic] = {
+    topic.name: topic
+    for topic in (
+        _topic(PREDICTIONS, Prediction, "input", "prediction_id", days=7),
+        _topic(GROUND_TRUTH, GroundTruth, "input", "prediction_id", days=30),
+        _topic(TICKS, Tick, "input", "partition number", days=7),
+        _topic(WINDOW_PARTIALS, None, "join", _MODEL_KEY, days=7),
+        _topic(OUTCOMES, Outcome, "join", _VERSION_KEY, days=30),
+        _topic(METRICS, WindowFigures, "measure", _FIGURE_KEY, days=30, cleanup=_COMPACTED),
+        _topic(HISTOGRAMS, Histogram, "measure", _FIGURE_KEY, days=30, cleanup=_COMPACTED),
+        _topic(DRIFT, Drift, "measure", _DRIFT_KEY, days=30, cleanup=_COMPACTED),
+        _topic(
+            ALERTS, Alert, "decide", f"{_VERSION_KEY}/segment/rule", days=30, cleanup=_COMPACTED
         ),
-        (
-            ALERTS,
-            "model_name/model_version/segment/rule",
-            RESULT_PARTITIONS,
-            "compact,delete",
-            30,
-            Alert,
-            "decide",
-        ),
-        (RECOMMENDATIONS, _VERSION_KEY, RESULT_PARTITIONS, "delete", 30, Recommendation, "decide"),
-        (
-            REGISTRY_COMMANDS,
-            "model_name",
-            RESULT_PARTITIONS,
-            "delete",
-            30,
-            RegistryCommand,
-            "input",
-        ),
-        (
-            REGISTRY_EVENTS,
-            "model_name",
-            RESULT_PARTITIONS,
-            "delete",
-            None,
-            RegistryEvent,
-            "registry",
-        ),
-        (
-            REGISTRY_EFFECTS,
-            "model_name",
-            RESULT_PARTITIONS,
-            "delete",
-            None,
-            RegistryEffect,
-            "measure",
-        ),
-        (REGISTRY, _VERSION_KEY, RESULT_PARTITIONS, "compact", None, RegistryEntry, "registry"),
-        (
+        _topic(RECOMMENDATIONS, Recommendation, "decide", _VERSION_KEY, days=30),
+        _topic(REGISTRY_COMMANDS, RegistryCommand, "input", _MODEL_KEY, days=30),
+        _topic(REGISTRY_EVENTS, RegistryEvent, "registry", _MODEL_KEY, days=None),
+        _topic(REGISTRY_EFFECTS, RegistryEffect, "measure", _MODEL_KEY, days=None),
+        _topic(REGISTRY, RegistryEntry, "registry", _VERSION_KEY, days=None, cleanup="compact"),
+        _topic(
             REFERENCE_PROFILES,
-            "model_name/reference_id",
-            RESULT_PARTITIONS,
-            "compact",
-            None,
             ReferenceProfile,
             "registry",
+            "model_name/reference_id",
+            days=None,
+            cleanup="compact",
         ),
     )
-    return {
-        name: Topic(
-            name=name,
-            key=key,
-            partitions=partitions,
-            cleanup=cleanup,
-            retention_ms=None if days is None else days * DAY_MS,
-            type=value,
-            stage=stage,
-        )
-        for name, key, partitions, cleanup, days, value, stage in rows
-    }
-
-
-TOPICS: dict[str, Topic] = _table()
+}
 """All topics by name, inputs first, in the order of the data flow."""

@@ -30,7 +30,7 @@ from rocksdict import (
 from driftline.agents.state.errors import StateError
 from driftline.agents.state.memory_budget import MemoryBudget
 from driftline.agents.state.overlay import Overlay
-from driftline.agents.state.task_state import EMPTY_EXTENT, MAX_STAGE, Cut, Extent, TaskState
+from driftline.agents.state.task_state import EMPTY_EXTENT, MAX_STAGE, Cut, StateExtent, TaskState
 
 __all__ = ["DEFAULT_MEMORY_BYTES", "RocksState", "StateError"]
 
@@ -38,7 +38,7 @@ DEFAULT_MEMORY_BYTES: Final = 256 << 20
 _MARK: Final = b"\xff"
 _EXTENTS: Final = "extents"
 _encode = msgspec.msgpack.Encoder().encode
-_decode_extents = msgspec.msgpack.Decoder(dict[str, Extent]).decode
+_decode_extents = msgspec.msgpack.Decoder(dict[str, StateExtent]).decode
 
 
 class RocksState:

@@ -12,7 +12,7 @@ was left between two slices applies the records to what it has. The result is ex
 slice holds values as of the last record.
 
 If one of its files was truncated, RocksDB opens the database in an older state with newer commits
-on top, and whatever came between is lost. So each commit includes the `Extent` that the database
+on top, and whatever came between is lost. So each commit includes the `StateExtent` that the database
 must have of each state: records are numbered, and so are the slices of spills.
 """
 
@@ -49,7 +49,7 @@ MAX_SNAPSHOT_BYTES: Final = 16 << 20
 MAX_RANGES: Final = 64
 
 
-class Extent(NamedTuple):
+class StateExtent(NamedTuple):
     """The records and slices of a state in the database.
 
     Attributes
@@ -64,7 +64,7 @@ class Extent(NamedTuple):
     records: int
     slices: int
 
-    def is_covered_by(self, stored: Extent | None) -> bool:
+    def is_covered_by(self, stored: StateExtent | None) -> bool:
         """Whether a database that holds `stored` has all of this; None stands for one with gaps.
 
         The database may have more slices than its last commit knew of.
@@ -72,7 +72,7 @@ class Extent(NamedTuple):
         return stored is not None and stored[:2] == self[:2] and stored.slices >= self.slices
 
 
-EMPTY_EXTENT: Final = Extent(0, 0, 0)
+EMPTY_EXTENT: Final = StateExtent(0, 0, 0)
 
 
 class Cut(Struct):
@@ -150,10 +150,10 @@ class TaskState:
         )
 
     @property
-    def extent(self) -> Extent:
+    def extent(self) -> StateExtent:
         """What the database holds once all cuts so far are written."""
         records = self._next_record - self._first_record
-        return Extent(self._first_record if records else 0, records, self._slices)
+        return StateExtent(self._first_record if records else 0, records, self._slices)
 
     def cut(self, *, journal: bool = False) -> Cut:
         """Take the changes since the last cut; `journal` requests the record of the changes even if

@@ -85,27 +85,27 @@ def member(name: str) -> EvenAssignor:
     )
 
 
-def dealt(members: dict[str, EvenAssignor]) -> dict[str, list[int]]:
-    """What each has after a round of the group's protocol, the same of every topic."""
-    told = {name: assignor.metadata(TOPICS) for name, assignor in members.items()}
+def assign(members: dict[str, EvenAssignor]) -> dict[str, list[int]]:
+    """Partitions of each member after a rebalance, the same of every topic."""
+    metadata = {name: assignor.metadata(TOPICS) for name, assignor in members.items()}
     leader = next(iter(members.values()))
-    found = {}
-    for name, assignment in leader.assign(cast(Any, Cluster()), told).items():
+    partitions = {}
+    for name, assignment in leader.assign(cast(Any, Cluster()), metadata).items():
         members[name].on_assignment(cast(Any, assignment))
         by_topic = dict(assignment.assignment)
         assert by_topic.keys() == TOPICS
         assert len({tuple(numbers) for numbers in by_topic.values()}) == 1
-        found[name] = list(by_topic["ticks"])
-    return found
+        partitions[name] = list(by_topic["ticks"])
+    return partitions
 
 
-def test_what_members_had_travels_with_the_protocol() -> None:
+def test_group_protocol_carries_the_partitions_that_members_had() -> None:
     members = {"a": member("a"), "b": member("b")}
-    assert dealt(members) == {"a": [0, 1], "b": [2, 3]}
+    assert assign(members) == {"a": [0, 1], "b": [2, 3]}
     members["c"] = member("c")
-    assert dealt(members) == {"a": [0, 1], "b": [2], "c": [3]}
+    assert assign(members) == {"a": [0, 1], "b": [2], "c": [3]}
     del members["a"]
-    assert dealt(members) == {"b": [0, 2], "c": [1, 3]}
+    assert assign(members) == {"b": [0, 2], "c": [1, 3]}
     members["a"] = member("a")
-    assert dealt(members) == {"b": [0, 2], "c": [1], "a": [3]}
-    assert dealt(members) == {"b": [0, 2], "c": [1], "a": [3]}
+    assert assign(members) == {"b": [0, 2], "c": [1], "a": [3]}
+    assert assign(members) == {"b": [0, 2], "c": [1], "a": [3]}

@@ -18,32 +18,32 @@ PREDICTION = {
 
 
 def test_explanation_has_aliases_and_ignored_fields() -> None:
-    found = explain(json.dumps(PREDICTION).encode(), "predictions")
-    assert found.aliases == {
+    explanation = explain(json.dumps(PREDICTION).encode(), "predictions")
+    assert explanation.aliases == {
         "inference_id": "prediction_id",
         "model": "model_name",
         "version": "model_version",
         "ts": "timestamp",
         "probability": "score",
     }
-    assert found.ignored == ("host", "pid")
-    assert (found.reason, found.error, found.row.score) == (None, None, 0.5)
+    assert explanation.ignored == ("host", "pid")
+    assert (explanation.reason, explanation.error, explanation.row.score) == (None, None, 0.5)
 
 
 def test_rejected_value_is_explained_without_a_position() -> None:
-    found = explain(json.dumps(PREDICTION | {"probability": 1.7}).encode(), "predictions")
-    assert (found.reason, found.error, found.row) == (
+    explanation = explain(json.dumps(PREDICTION | {"probability": 1.7}).encode(), "predictions")
+    assert (explanation.reason, explanation.error, explanation.row) == (
         "out_of_range",
         'field "probability" (score) is 1.7, outside [0, 1]',
         None,
     )
-    assert found.ignored == ("host", "pid")
+    assert explanation.ignored == ("host", "pid")
     assert explain(b"{", "ticks").reason == "not_json"
 
 
 def test_plain_value_has_no_aliases() -> None:
-    found = explain(b'{"timestamp": 5}', "ticks")
-    assert (found.aliases, found.ignored, found.error) == ({}, (), None)
+    explanation = explain(b'{"timestamp": 5}', "ticks")
+    assert (explanation.aliases, explanation.ignored, explanation.error) == ({}, (), None)
 
 
 def test_only_input_topics_can_be_explained() -> None:

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from driftline.agents.kafka.broker.task_kinds import STAGES
 from driftline.agents.state.rocks import RocksState, StateError
-from driftline.agents.state.task_state import Cut, Extent, TaskState
+from driftline.agents.state.task_state import Cut, StateExtent, TaskState
 from driftline.streams.pipeline import PLACES
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Checkpoint(Struct, array_like=True, frozen=True):
     live_bytes: int
     shape: str = ""
     whole: bool = True
-    extents: dict[str, Extent] = {}
+    extents: dict[str, StateExtent] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -90,7 +90,7 @@ class Bench:
             time.sleep(0.1)
 
     def make_inputs(self) -> None:
-        """Create the two input topics anew."""
+        """Delete all topics of the prefix, and create the two input topics."""
         self.delete(self.names())
         topics = [
             NewTopic(self.name(topic), self.partitions, 1, config={"retention.ms": "-1"})
