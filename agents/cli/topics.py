@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,16 +19,6 @@ from driftline.agents.cli.tables import print_table
 
 if TYPE_CHECKING:
     from driftline.schemas.settings import Config
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _partition_options(command: F) -> F:
-    counts = click.IntRange(1, 1024)
-    results = "Partitions of all other topics, instead of kafka.partitions."
-    command = click.option("--result-partitions", type=counts, metavar="N", help=results)(command)
-    inputs = "Partitions of predictions, ground-truth and ticks, instead of kafka.input_partitions."
-    return click.option("--partitions", type=counts, metavar="N", help=inputs)(command)
 
 
 @click.group(
@@ -49,20 +38,21 @@ def topics() -> None:
 )
 @config_option
 @broker_option
-@_partition_options
-def create(
-    config: Path | None, broker: str | None, partitions: int | None, result_partitions: int | None
-) -> int:
+# Known from kafka-topics. A number of its own would make topics that the workers refuse.
+@click.option("--partitions", type=int, hidden=True)
+def create(config: Path | None, broker: str | None, partitions: int | None) -> int:
     """Create the missing topics, then check all; an existing topic is never changed.
 
-    Replication comes from kafka.replication_factor and kafka.min_insync_replicas. The workers'
-    configuration needs the same numbers of partitions.
+    The numbers of partitions are kafka.input_partitions (predictions, ground-truth, ticks) and
+    kafka.partitions (all others) of the configuration, which the workers need too. Replication
+    comes from kafka.replication_factor and kafka.min_insync_replicas.
     """
     from driftline.agents.kafka.broker import topics as table
 
-    with open_connection(
-        _config_with_partitions(config, partitions, result_partitions), broker
-    ) as connection:
+    settings = read_config(config)
+    if partitions is not None:
+        raise click.UsageError(_partitions_message(partitions, settings, config))
+    with open_connection(settings, broker) as connection:
         created = table.create(connection)
         for name in created:
             click.echo(f"created {name}")
@@ -118,31 +108,21 @@ def list_topics(config: Path | None, broker: str | None, as_json: bool) -> None:
 )
 @config_option
 @broker_option
-@_partition_options
-def check(
-    config: Path | None, broker: str | None, partitions: int | None, result_partitions: int | None
-) -> int:
+def check(config: Path | None, broker: str | None) -> int:
     """Compare the topics with the settings that a worker needs; ends with 1 if they differ."""
     from driftline.agents.kafka.broker import topics as table
 
-    with open_connection(
-        _config_with_partitions(config, partitions, result_partitions), broker
-    ) as connection:
+    with open_connection(read_config(config), broker) as connection:
         return _report(table.check(connection), success="all topics have the required settings")
 
 
-def _config_with_partitions(
-    path: Path | None, partitions: int | None, result_partitions: int | None
-) -> Config:
-    from msgspec.structs import replace
-
-    config = read_config(path)
-    counts = {"input_partitions": partitions, "partitions": result_partitions}
-    return replace(
-        config,
-        kafka=replace(
-            config.kafka, **{key: count for key, count in counts.items() if count is not None}
-        ),
+def _partitions_message(partitions: int, settings: Config, path: Path | None) -> str:
+    where = path or "driftline.toml (and name it with --config)"
+    return (
+        f"--partitions {partitions}: the configuration sets the numbers of partitions, because the "
+        f"workers need the same (now kafka.input_partitions = {settings.kafka.input_partitions}, "
+        f"kafka.partitions = {settings.kafka.partitions}); set input_partitions and partitions "
+        f"under [kafka] in {where}"
     )
 
 

@@ -218,7 +218,8 @@ def test_the_verbs_make_list_and_check(names: Names, tmp_path: Path) -> None:
     assert (created.exit_code, f"created {names.prefix}alerts\n" in created.output) == (0, True)
     assert run("topics", "create", *where).output == "all topics exist\n"
     assert run("topics", "check", *where).output == "all topics have the required settings\n"
-    wrong = run("topics", "check", "--partitions", "4", *where)
+    config.write_text(names.toml(kafka="input_partitions = 4\npartitions = 1"))
+    wrong = run("topics", "check", *where)
     assert (
         wrong.exit_code,
         "predictions: has 2 partitions, but kafka.input_partitions = 4" in wrong.output,
@@ -227,6 +228,20 @@ def test_the_verbs_make_list_and_check(names: Names, tmp_path: Path) -> None:
     listed = json.loads(run("topics", "list", "--json", *where).output)
     assert len(listed["topics"]) == len(INPUTS | RESULTS | DEAD_LETTERS) + 2
     assert listed["prefix"] == names.prefix
+
+
+def test_partitions_that_the_workers_would_refuse_cannot_be_created(
+    names: Names, tmp_path: Path
+) -> None:
+    config = tmp_path / "driftline.toml"
+    config.write_text(names.toml(kafka="input_partitions = 2\npartitions = 1"))
+    where = ("--config", str(config), "--broker", names.servers)
+    result = run("topics", "create", "--partitions", "4", *where)
+    assert result.exit_code == 2
+    message = " ".join(result.output.split())
+    assert "now kafka.input_partitions = 2, kafka.partitions = 1" in message
+    assert "set input_partitions and partitions under [kafka] in" in message
+    assert topics.describe(names.connection()) == {}
 
 
 def test_every_input_and_only_inputs_follow_the_number_of_input_partitions() -> None:
