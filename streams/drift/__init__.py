@@ -1,4 +1,3 @@
-"""Drift tests between a reference and a current summary, one file each.
-
-The catalogue finds them here by themselves.
+"""Drift tests between a reference and a current summary, one file each. The catalogue finds them
+here.
 """

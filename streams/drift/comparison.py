@@ -1,7 +1,7 @@
-"""What a drift test is, and how its figures become a level.
+"""Base class of drift tests, and the level that follows from p-value and effect.
 
-A drift test is a file of its own in this folder with a frozen struct whose tag is its name. Groups
-of values are `groups.py`, dependence between rows is `effective_size.py`, many tests at once are
+A drift test is a file in this folder with a frozen struct whose tag is its name. Groups of values
+are `reference_groups.py`, dependence between rows is `effective_size.py`, many tests at once are
 `false_discovery.py`.
 """
 
@@ -31,20 +31,20 @@ class DriftResult(msgspec.Struct, frozen=True):
     method
         Name of the test.
     statistic
-        What the test is known for, in its own unit; None where nothing was judged.
+        The test statistic in its own unit; None without a test.
     p_value
-        Probability of at least this statistic without drift, dependence between rows allowed for;
-        adjusted for the number of tests once `false_discovery.adjusted` has been applied.
+        Probability of at least this statistic without drift, allowing for dependence between rows;
+        after `false_discovery.adjusted`, adjusted for the number of tests.
     effect
-        Size of the shift beyond what chance explains, in the unit of `cutoffs`.
+        Size of the shift beyond chance, in the unit of `cutoffs`.
     cutoffs
-        Effect from which a shift counts as mild, moderate, severe.
+        Effects from which a shift counts as mild, moderate, severe.
     level
-        The lower of what the p-value and the effect say, or why there is none.
+        The lower of the levels of p-value and effect, or the reason for having none.
     n_reference, n_current
-        Values compared.
+        Number of values compared.
     n_effective
-        Independent values that the current ones are worth.
+        Effective sample size of the current values.
     """
 
     method: str
@@ -58,7 +58,7 @@ class DriftResult(msgspec.Struct, frozen=True):
     n_effective: float
 
     def with_p_value(self, p_value: float) -> DriftResult:
-        """The same result at another p-value, with the level that follows."""
+        """The same result with another p-value and the level that follows."""
         if self.effect is None:
             return self
         return msgspec.structs.replace(
@@ -72,9 +72,9 @@ class DriftTest(msgspec.Struct, frozen=True):
     Parameters
     ----------
     min_samples
-        Values that each side needs; below that the level is "insufficient_data".
+        Number of values that each side needs; below it the level is "insufficient_data".
     min_effective
-        Independent values that each side must be worth.
+        Effective sample size that each side needs.
 
     Examples
     --------
@@ -105,35 +105,34 @@ class DriftTest(msgspec.Struct, frozen=True):
         reference_size: float | None = None,
         current_size: float | None = None,
     ) -> DriftResult | None:
-        """Judge `current` against `reference`.
+        """Test `current` against `reference`.
 
         Parameters
         ----------
         reference, current
             Summaries of numbers or of texts.
         reference_size, current_size
-            Independent values that each side is worth (`effective_size`); all of them where not
-            given.
+            Effective sample size of each side (`effective_size`); by default the number of values.
 
         Returns
         -------
-        The result; None where the test does not apply to texts and the reference holds texts.
+        The result; None if the reference has texts and the test does not apply to texts.
         """
         if isinstance(reference, StringSummary) and not self.texts:
             return None
         n, m = reference.total, current.total
         sizes = (min(reference_size or n, n), min(current_size or m, m))
-        unjudged = DriftResult(
+        untested = DriftResult(
             self.name, None, None, None, self.cutoffs, "insufficient_data", n, m, sizes[1]
         )
         if min(n, m) < self.min_samples or min(sizes) < self.min_effective:
-            return unjudged
+            return untested
         if type(reference) is not type(current):
-            return msgspec.structs.replace(unjudged, level="type changed")
+            return msgspec.structs.replace(untested, level="type changed")
         if isinstance(reference, StringSummary) and (
             reference.identifier or (isinstance(current, StringSummary) and current.identifier)
         ):
-            return msgspec.structs.replace(unjudged, level="identifier")
+            return msgspec.structs.replace(untested, level="identifier")
         statistic, p_value, effect = self.judge(reference, current, *sizes)
         level = level_of(p_value, effect, self.cutoffs)
         return DriftResult(
@@ -143,22 +142,24 @@ class DriftTest(msgspec.Struct, frozen=True):
     def judge(
         self, reference: Summary, current: Summary, reference_size: float, current_size: float
     ) -> tuple[float, float, float]:
-        """Statistic, p-value and effect of two summaries of one kind that hold enough values."""
+        """Statistic, p-value and effect of two summaries of one kind with enough values."""
         raise NotImplementedError(
-            f"{type(self).__name__} needs a method judge(reference, current, reference_size, current_size)"
+            f"{type(self).__name__} needs a method"
+            " judge(reference, current, reference_size, current_size)"
         )
 
 
 def level_of(p_value: float, effect: float, cutoffs: tuple[float, float, float]) -> Level:
-    """The lower of the levels that significance (0.05, 0.01, 0.001) and effect size give.
+    """The lower of the levels by significance (0.05, 0.01, 0.001) and by effect size.
 
-    A huge sample makes a trivial shift significant but not large; a small one makes a large shift
-    likely by chance.
+    In a huge sample a trivial shift is significant but not large; in a small sample a large shift
+    may be chance.
 
     Examples
     --------
-    >>> level_of(1e-9, 0.02, (0.05, 0.1, 0.2)), level_of(0.02, 0.4, (0.05, 0.1, 0.2)), level_of(1e-9, 0.4, (0.05, 0.1, 0.2))
+    >>> cutoffs = (0.05, 0.1, 0.2)
+    >>> level_of(1e-9, 0.02, cutoffs), level_of(0.02, 0.4, cutoffs), level_of(1e-9, 0.4, cutoffs)
     ('none', 'mild', 'severe')
     """
-    by_chance = sum(p_value < limit for limit in P_LIMITS)
-    return LEVELS[min(by_chance, bisect_right(cutoffs, effect))]
+    by_significance = sum(p_value < limit for limit in P_LIMITS)
+    return LEVELS[min(by_significance, bisect_right(cutoffs, effect))]

@@ -1,9 +1,8 @@
-"""How many independent rows the rows of a window are worth.
+"""Effective sample size of the rows of a window.
 
-Rows of a stream resemble their neighbours, so a window of 5,000 may say no more than 200
-independent rows would, and a test that takes them as 5,000 finds drift everywhere. The panes of the
-window tell: if their shares scatter more than independent rows would let them, the window is worth
-fewer rows by that factor.
+Rows of a stream resemble their neighbours: a window of 5,000 rows may carry no more information
+than 200 independent rows, and a test that assumes 5,000 finds drift everywhere. The variance of
+shares between the panes of the window, relative to that of independent rows, is the factor.
 """
 
 from __future__ import annotations
@@ -18,27 +17,27 @@ MIN_CYCLES = 3
 
 
 def effective_size(pane_counts: Ints, *, period: int = 0) -> float:
-    """Independent rows that the rows of a window are worth.
+    """Number of independent rows with the same information as the rows of a window.
 
     Parameters
     ----------
     pane_counts
-        Shape (T, B): rows by pane, in time order and with empty panes in their place, and by group
-        of values (`groups.py`).
+        Shape (T, B): rows by pane, in time order including empty panes, and by group of values
+        (`reference_groups.py`).
     period
-        Panes in a cycle that repeats, such as a day; 0 for none. What the cycle explains is not
-        held against the rows, provided that the window holds at least three cycles: both sides of a
-        comparison see all of it.
+        Number of panes in a cycle that repeats, such as a day; 0 for none. Variation by the cycle
+        does not count as dependence, provided that the window has at least three cycles: both sides
+        of a comparison contain all of it.
 
     Returns
     -------
-    Between 0 and the number of rows: all of them where fewer than ten panes hold rows, which say
-    nothing about dependence.
+    Between 0 and the number of rows. With fewer than ten non-empty panes dependence cannot be
+    estimated, and the result is the number of rows.
 
     Examples
     --------
-    >>> steady, moody = np.full((24, 2), 50), np.array([[90, 10], [10, 90]] * 12)
-    >>> effective_size(steady), round(effective_size(moody))
+    >>> steady, varying = np.full((24, 2), 50), np.array([[90, 10], [10, 90]] * 12)
+    >>> effective_size(steady), round(effective_size(varying))
     (2400.0, 36)
     """
     rows = float(pane_counts.sum())
@@ -47,13 +46,13 @@ def effective_size(pane_counts: Ints, *, period: int = 0) -> float:
 
 
 def inflation(pane_counts: Ints, *, period: int = 0) -> float | None:
-    """Variance of the window's shares over what independent rows would give; at least 1, None with
-    fewer than ten panes with rows.
+    """Variance of the window's shares relative to that of independent rows; at least 1, None with
+    fewer than ten non-empty panes.
 
-    The variance is that between batches of 1, 2, 4, ... adjacent panes, as long as ten batches are
-    left; the largest ratio counts, since dependence that lasts longer than a batch hides from it.
-    Shares are cumulative over the groups: slow swings of the level of a feature show more there
-    than in single groups (false alarms of KS on AR(1) rows with coefficient 0.9: 20 % by single
+    It is the variance between batches of 1, 2, 4, ... adjacent panes, as long as ten batches are
+    left. The largest ratio counts, since a batch does not show dependence that lasts longer.
+    Shares are cumulative over the groups, which shows slow changes of the level of a feature better
+    than single groups (false alarms of KS on AR(1) rows with coefficient 0.9: 20 % by single
     groups, 2 % by cumulative ones, 74 % with all rows taken as independent, n = 400, measured).
 
     Parameters
@@ -88,15 +87,15 @@ def inflation(pane_counts: Ints, *, period: int = 0) -> float | None:
         worst = max(worst, float((batch * batch).sum()) / independent * filled / freedom)
         batches //= 2
         filled, freedom = filled / 2, freedom / 2
-        # A last pane without a partner joins the last batch.
+        # A last pane without a partner becomes part of the last batch.
         starts = np.arange(batches) * 2
         batch = np.add.reduceat(batch, starts, axis=0)
     return worst
 
 
 def _without_cycle(residuals: Floats, filled: NDArray[np.bool_], period: int) -> tuple[Floats, int]:
-    """The residuals less the mean of their place in the cycle, shape (T, B - 1), and the number of
-    places that hold rows.
+    """Residuals less the mean of their place in the cycle, shape (T, B - 1), and the number of
+    places with rows.
     """
     place = np.arange(len(residuals)) % period
     panes = np.bincount(place, weights=filled, minlength=period)

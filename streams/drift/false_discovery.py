@@ -1,4 +1,4 @@
-"""One false-alarm budget for the many tests of a window."""
+"""Control of the false discovery rate over the tests of a window."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from driftline.streams.drift.comparison import DriftResult
 
 
 def adjust(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """p-values after Benjamini and Hochberg: those below a limit hold at most that share of false
-    discoveries.
+    """Adjusted p-values after Benjamini and Hochberg: of the tests below a limit, at most that
+    share are false discoveries.
 
     Parameters
     ----------
@@ -39,15 +39,15 @@ def adjust(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def adjusted(results: Sequence[DriftResult]) -> list[DriftResult]:
-    """The results of one window, in their order, with p-values adjusted for their number and the
-    levels that follow.
+    """Results of one window, in order, with p-values adjusted for their number and the levels that
+    follow.
 
-    Results without a p-value (insufficient data, identifiers) stay as they are and do not count as
+    Results without a p-value (insufficient data, identifiers) are unchanged and do not count as
     tests.
     """
-    given = [i for i, result in enumerate(results) if result.p_value is not None]
-    values = adjust(np.array([results[i].p_value for i in given], dtype=np.float64))
+    tested = [i for i, result in enumerate(results) if result.p_value is not None]
+    values = adjust(np.array([results[i].p_value for i in tested], dtype=np.float64))
     out = list(results)
-    for i, p_value in zip(given, values.tolist(), strict=True):
+    for i, p_value in zip(tested, values.tolist(), strict=True):
         out[i] = results[i].with_p_value(p_value)
     return out

@@ -17,9 +17,9 @@ class PopulationStabilityIndex(DriftTest, frozen=True, tag="psi"):
     most frequent texts.
 
     The p-value is that of PSI / (1/n + 1/m) in the chi-squared distribution with B - 1 degrees of
-    freedom, n and m being effective sizes. The effect is PSI less its mean without drift, (B - 1)
-    (1/n + 1/m), at least 0; from 0.1 a shift counts as mild, from 0.2 as moderate, from 0.25 as
-    severe, if significant.
+    freedom, where n and m are effective sample sizes. The effect is PSI less its mean without
+    drift, (B - 1) (1/n + 1/m), at least 0: if significant, a shift is mild from 0.1, moderate from
+    0.2 and severe from 0.25.
 
     Parameters
     ----------
@@ -36,7 +36,8 @@ class PopulationStabilityIndex(DriftTest, frozen=True, tag="psi"):
     --------
     >>> from driftline.streams.summaries.text_summary import StringSummary
     >>> reference = StringSummary.of_counts({"a": 900, "b": 100})
-    >>> result = PopulationStabilityIndex().compare(reference, StringSummary.of_counts({"a": 500, "b": 500}))
+    >>> current = StringSummary.of_counts({"a": 500, "b": 500})
+    >>> result = PopulationStabilityIndex().compare(reference, current)
     >>> round(result.statistic, 3), result.level
     (0.876, 'severe')
 
@@ -75,7 +76,7 @@ def psi(reference_counts: Ints, current_counts: Ints) -> float:
     """Population Stability Index between two histograms on the same groups, in nats.
 
     Sum over groups of (q - p) ln(q / p), with p the reference and q the current shares. Half a
-    count is added to every group, so an empty one gives a large but finite index.
+    count is added to every group, so an empty group gives a large but finite index.
 
     Parameters
     ----------
@@ -89,7 +90,8 @@ def psi(reference_counts: Ints, current_counts: Ints) -> float:
     """
     if reference_counts.shape != current_counts.shape:
         raise ValueError(
-            f"drift.psi: the reference has {len(reference_counts)} groups, the current side {len(current_counts)}"
+            f"drift.psi: the reference has {len(reference_counts)} groups, the current side"
+            f" {len(current_counts)}"
         )
     p, q = reference_counts + 0.5, current_counts + 0.5
     p, q = p / p.sum(), q / q.sum()

@@ -1,4 +1,4 @@
-"""Few groups of values, made from the reference, that both sides are counted in."""
+"""Groups of values that follow from the reference and in which both sides are counted."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from driftline.streams.summaries.numeric_bins import Floats, Ints, NumericSummar
 from driftline.streams.summaries.text_summary import StringSummary
 
 Summary = NumericSummary | StringSummary
-Kind = TypeVar("Kind", NumericSummary, StringSummary)
+SummaryKind = TypeVar("SummaryKind", NumericSummary, StringSummary)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NumericGroups:
-    """Groups between ascending cuts, shape (B - 1,): group i holds cuts[i-1] < value <= cuts[i].
+    """Groups between ascending cuts, shape (B - 1,): group i has the values with
+    cuts[i-1] < value <= cuts[i].
 
     Examples
     --------
@@ -30,9 +31,9 @@ class NumericGroups:
 
     @classmethod
     def of(cls, reference: NumericSummary, groups: int) -> NumericGroups:
-        """Groups of about equal shares of the reference; a reference of at most `groups` distinct
-        values gets a group for each of them and one for each gap around them, so that new values
-        show."""
+        """Groups of about equal shares of the reference. If it has at most `groups` distinct
+        values, each has a group, and so has each gap around them, so that new values show.
+        """
         low, high = reference.low, reference.high
         if len(low) <= groups:
             below = np.nextafter(low, -np.inf)
@@ -47,7 +48,7 @@ class NumericGroups:
         return summary.counts_at(self.cuts)
 
     def counts_of_each(self, summaries: Sequence[NumericSummary]) -> Ints:
-        """Shape (T, B): what `counts` gives for each of T summaries, all in one pass."""
+        """Shape (T, B): `counts` of each of T summaries, in one pass."""
         size = len(self.cuts) + 1
         counts = np.zeros((len(summaries), size), dtype=np.int64)
         if summaries:
@@ -64,7 +65,7 @@ class NumericGroups:
 
 @dataclass(frozen=True, slots=True)
 class TextGroups:
-    """One group for each of some texts, and a last one for all others.
+    """One group for each of several texts, and a last one for all others.
 
     Examples
     --------
@@ -77,8 +78,9 @@ class TextGroups:
 
     @classmethod
     def of(cls, reference: StringSummary, groups: int) -> TextGroups:
-        """The most frequent texts of the reference (ties by text), `groups` groups with the one for
-        all others; that one holds only new texts if the reference has fewer."""
+        """The most frequent texts of the reference (ties by text): `groups` groups including the
+        one for all others, which has only new texts if the reference has fewer distinct ones.
+        """
         return cls(tuple(text for text, _ in reference.ranked()[: groups - 1]))
 
     def counts(self, summary: StringSummary) -> Ints:
@@ -88,8 +90,8 @@ class TextGroups:
 
 
 def grouped(reference: Summary, current: Summary, groups: int) -> tuple[Ints, Ints]:
-    """Counts of both sides in groups of the reference, each of shape (B,); groups that are empty on
-    both sides are left out.
+    """Counts of both sides in groups of the reference, each of shape (B,), without the groups that
+    are empty on both sides.
 
     Examples
     --------
@@ -98,7 +100,7 @@ def grouped(reference: Summary, current: Summary, groups: int) -> tuple[Ints, In
     ([1, 1, 0], [0, 1, 2])
     """
     if isinstance(reference, NumericSummary) and isinstance(current, NumericSummary):
-        # At one resolution, or a bin of the coarser side could lie across a cut of the finer.
+        # With one shift; otherwise a bin of the coarser side could contain a cut of the finer one.
         shift = max(reference.shift, current.shift)
         reference, current = reference.coarser(shift), current.coarser(shift)
     p, q = counts_by_pane(reference, [reference, current], groups)
@@ -107,12 +109,12 @@ def grouped(reference: Summary, current: Summary, groups: int) -> tuple[Ints, In
 
 
 def counts_by_pane(reference: Summary, panes: Sequence[Summary], groups: int = 10) -> Ints:
-    """Counts of each pane in groups of the reference, shape (T, B): what `effective_size` asks for.
+    """Counts of each pane in groups of the reference, shape (T, B), for `effective_size`.
 
     Raises
     ------
     ValueError
-        If a pane holds texts and the reference numbers, or the other way round.
+        If a pane has texts and the reference numbers, or vice versa.
 
     Examples
     --------
@@ -130,9 +132,10 @@ def counts_by_pane(reference: Summary, panes: Sequence[Summary], groups: int = 1
     )
 
 
-def _same_kind(summary: Summary, kind: type[Kind]) -> TypeGuard[Kind]:
+def _same_kind(summary: Summary, kind: type[SummaryKind]) -> TypeGuard[SummaryKind]:
     if not isinstance(summary, kind):
         raise ValueError(
-            f"drift: a reference of {kind.__name__} cannot be compared with {type(summary).__name__}"
+            f"drift: a reference of {kind.__name__} cannot be compared with"
+            f" {type(summary).__name__}"
         )
     return True

@@ -1,4 +1,4 @@
-"""Tail probabilities that the drift tests need, in plain Python: streams/ has no SciPy."""
+"""Tail probabilities for the drift tests in plain Python, without SciPy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def chi_squared_tail(x: float, degrees: int) -> float:
-    """P(X >= x) of the chi-squared distribution with a whole number of degrees of freedom.
+    """P(X >= x) of the chi-squared distribution with an integer number of degrees of freedom.
 
     Examples
     --------
@@ -37,8 +37,8 @@ def chi_squared_tail(x: float, degrees: int) -> float:
 
 
 def kolmogorov_tail(x: float) -> float:
-    """P(K >= x) of the Kolmogorov distribution, the limit of sqrt(n) times the largest distance of
-    distribution functions.
+    """P(K >= x) of the Kolmogorov distribution, the limit of sqrt(n) times the largest distance
+    between distribution functions.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""Performance metrics, one file each. The catalogue finds them here by themselves."""
+"""Performance metrics, one file each. The catalogue finds them here."""

@@ -1,4 +1,4 @@
-"""Accuracy: how often the predicted label is the actual one."""
+"""Accuracy: the share of correct labels."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ class Accuracy(Proportion, frozen=True, tag="accuracy"):
     """Share of the rows with a truth whose predicted label is the actual one, for any number of
     labels.
 
-    It follows the base rate: a model that always says the frequent label looks good on it.
+    It depends on the base rate: a model that always predicts the frequent label has a high
+    accuracy.
 
     Returns
     -------
-    In [0, 1], with Wilson's interval, and with bounds over the labels that are still missing.
+    In [0, 1], with Wilson's interval, and bounds for the missing labels.
 
     Examples
     --------
     >>> import numpy as np
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[50, 10], [5, 35]]]),
+    ...     n_predictions=np.array([120]),
+    ... )
     >>> Accuracy().value(counts).tolist()
     [0.85]
     """
@@ -30,7 +36,7 @@ class Accuracy(Proportion, frozen=True, tag="accuracy"):
         return counts.correct, counts.n
 
     def bounds(self, counts: Counts) -> Interval | None:
-        """All missing labels wrong, all right."""
+        """All missing labels wrong, and all right."""
         everything = counts.n + counts.missing
         return divided(counts.correct, everything), divided(
             counts.correct + counts.missing, everything

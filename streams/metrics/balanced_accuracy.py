@@ -10,10 +10,10 @@ from driftline.streams.metrics.metric import Metric
 
 
 class BalancedAccuracy(Metric, frozen=True, tag="balanced_accuracy"):
-    """Mean over the actual labels of the share that is predicted right: each label weighs the same,
-    however rare it is.
+    """Mean over the actual labels of the share that is predicted correctly: each label has the same
+    weight, however rare it is.
 
-    Labels without a truth are left out. It does not follow the base rate, unlike accuracy and F1.
+    Labels without a truth are left out. Unlike accuracy and F1 it does not depend on the base rate.
 
     Returns
     -------
@@ -22,7 +22,12 @@ class BalancedAccuracy(Metric, frozen=True, tag="balanced_accuracy"):
 
     Examples
     --------
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[50, 10], [5, 35]]]),
+    ...     n_predictions=np.array([120]),
+    ... )
     >>> BalancedAccuracy().value(counts).round(4).tolist()
     [0.8542]
 
@@ -42,7 +47,7 @@ class BalancedAccuracy(Metric, frozen=True, tag="balanced_accuracy"):
         return mean + _undefined(counts)
 
     def interval(self, counts: Counts) -> Interval | None:
-        """Wilson's limits of the recalls, squared and added."""
+        """Wilson's limits of the recalls, combined by square and add."""
         right, actual = np.diagonal(counts.matrix, axis1=1, axis2=2), counts.actual
         low, high = square_and_add(
             divided(right, actual), *wilson(right, actual), weights=_weights(counts)
@@ -52,7 +57,7 @@ class BalancedAccuracy(Metric, frozen=True, tag="balanced_accuracy"):
 
 
 def _weights(counts: Counts) -> Floats:
-    """Shape (S, K): an equal weight for each label that has truths, 0 for the others."""
+    """Shape (S, K): equal weights for the labels with truths, 0 for the others."""
     occurs = counts.actual > 0
     weights: Floats = occurs / np.maximum(occurs.sum(axis=1, keepdims=True), 1)
     return weights

@@ -1,4 +1,4 @@
-"""Brier score: the mean squared distance of the score from what happened."""
+"""Brier score: the mean squared distance between score and outcome."""
 
 from __future__ import annotations
 
@@ -13,23 +13,30 @@ from driftline.streams.metrics.metric import Metric
 
 
 class Brier(Metric, frozen=True, tag="brier"):
-    """Mean of (score - outcome) squared over the rows with a score and a truth, the outcome being 1
-    for the positive label and 0 else.
+    """Mean of (score - outcome) squared over the rows with a score and a truth; the outcome is 1
+    for the positive label and 0 otherwise.
 
-    From exact sums of score and score squared in units of 1e-6, so it is off by at most 1e-6.
+    It is computed from exact sums of score and score squared in units of 1e-6: the error is at most
+    1e-6.
 
     Returns
     -------
-    In [0, 1], lower is better; always saying the base rate r gives r (1 - r). The interval is
-    Wilson's form with the variance of the squared distances taken from the score histograms.
+    In [0, 1], lower is better; a constant score equal to the base rate r gives r (1 - r). The
+    interval is Wilson's form with the variance of the squared distances from the score histograms.
 
     Examples
     --------
     >>> histogram = np.zeros((1, 2, 1000), dtype=np.int64)
     >>> histogram[0, 0, 200] = histogram[0, 1, 600] = 1
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[1, 0], [0, 1]]]), n_predictions=np.array([2]),
-    ...                 score_histogram=histogram,
-    ...                 score_sum=np.array([[200_000, 600_000]]), score_squares=np.array([[40_000, 360_000]]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[1, 0], [0, 1]]]),
+    ...     n_predictions=np.array([2]),
+    ...     score_histogram=histogram,
+    ...     score_sum=np.array([[200_000, 600_000]]),
+    ...     score_squares=np.array([[40_000, 360_000]]),
+    ... )
     >>> Brier().value(counts).round(6).tolist()
     [0.1]
 

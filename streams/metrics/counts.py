@@ -1,8 +1,7 @@
-"""The merged counts that every metric is a function of.
+"""Merged counts, the input of every metric.
 
 Stage 2 adds up panes and rungs and builds one `Counts` for all series of a model that share a label
-list, a window and a rung; the leading axis S runs over those series. Nothing here knows how the
-counts came about.
+list, a window and a rung. The first axis, S, runs over those series.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Number = TypeVar("Number", NDArray[np.int64], NDArray[np.float64])
 
 @dataclass(frozen=True)
 class SparseHistogram:
-    """Histograms of all series on one list of log-linear bins
+    """Histograms of all series on the same log-linear bins
     (`driftline.streams.summaries.loglinear`).
 
     Parameters
@@ -41,29 +40,30 @@ class SparseHistogram:
 
     @cached_property
     def cumulative(self) -> Ints:
-        """Shape (S, M): counts up to and with each bin."""
+        """Shape (S, M): counts up to and including each bin."""
         return np.cumsum(self.counts, axis=1)
 
     @property
     def total(self) -> Ints:
-        """Shape (S,): all counts of each series."""
+        """Shape (S,): sum of the counts of each series."""
         return (
             self.cumulative[:, -1] if len(self.bins) else np.zeros(len(self.counts), dtype=np.int64)
         )
 
     def quantiles(self, q: Floats) -> Floats:
-        """As `driftline.streams.summaries.loglinear.quantiles`, for several quantiles of one
-        histogram: one search for all series.
+        """Quantile `q`, shape (S,), of each series, as
+        `driftline.streams.summaries.loglinear.quantiles`, with one search for all series.
 
         Examples
         --------
-        >>> SparseHistogram(np.array([5, 7]), np.array([[9, 1], [0, 0]])).quantiles(np.array([0.95, 0.95])).tolist()
+        >>> histogram = SparseHistogram(np.array([5, 7]), np.array([[9, 1], [0, 0]]))
+        >>> histogram.quantiles(np.array([0.95, 0.95])).tolist()
         [7.0, nan]
         """
         if not len(self.bins):
             return np.full(len(self.counts), np.nan)
         total, series = self.total, np.arange(len(self.counts))
-        # q is NaN only where there is nothing, which is undefined anyway.
+        # q is NaN only for an empty histogram, whose quantile is NaN anyway.
         ranks = np.fmax(np.fmin(np.ceil(q * total), total), 1).astype(np.int64)
         place = np.searchsorted(self._stacked, ranks + series * self._apart) - series * len(
             self.bins
@@ -88,16 +88,17 @@ class SparseHistogram:
 
 @dataclass(frozen=True)
 class ScoreCells:
-    """The occupied bins of the score histograms of all series: most windows fill few of 1,000 bins.
+    """The non-empty bins of the score histograms of all series: most windows fill few of 1,000
+    bins.
 
-    What several metrics ask for is worked out once.
+    Figures that several metrics need are computed once.
 
     Parameters
     ----------
     series_count
         S.
     series, bins
-        Shape (C,), ascending: where each cell is.
+        Shape (C,), ascending: series and bin of each cell.
     negatives, positives
         Shape (C,): rows of each actual label in the cell.
     """
@@ -110,7 +111,7 @@ class ScoreCells:
 
     @cached_property
     def middle(self) -> Floats:
-        """Shape (C,): the score in the middle of the bin."""
+        """Shape (C,): the score at the middle of the bin."""
         return (self.bins + 0.5) / SCORE_BINS
 
     @cached_property
@@ -125,14 +126,14 @@ class ScoreCells:
 
     @cached_property
     def negatives_beaten(self) -> Ints:
-        """Shape (C,): twice the negatives of the same series below each cell plus those in it; a
-        tie counts half a pair.
+        """Shape (C,): twice the number of negatives of the same series below each cell, plus those
+        in it: a tie counts as half a pair.
         """
         return self._beaten(self.negatives)
 
     @cached_property
     def positives_beaten(self) -> Ints:
-        """Shape (C,): as `negatives_beaten`, of positives."""
+        """Shape (C,): as `negatives_beaten`, for positives."""
         return self._beaten(self.positives)
 
     def sums(self, values: Number) -> Number:
@@ -146,7 +147,7 @@ class ScoreCells:
 
     @cached_property
     def _starts(self) -> Ints:
-        """The first cell of each series that has any."""
+        """Index of the first cell of each series that has one."""
         return np.flatnonzero(np.diff(self.series, prepend=-1))
 
     def _beaten(self, rows: Ints) -> Ints:
@@ -159,7 +160,7 @@ class ScoreCells:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Merged integer counts of S series over one window. What a lane does not hold is None.
+    """Merged integer counts of S series over one window; None for what the lane does not count.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ class Counts:
     matrix
         Shape (S, K, K): actual label i predicted as j.
     n_predictions
-        Shape (S,): all predictions of the window, those without truth too.
+        Shape (S,): all predictions of the window, with or without truth.
     errors
         Shape (S,): predictions with status "error" (traffic lane).
     score_histogram
@@ -188,7 +189,12 @@ class Counts:
 
     Examples
     --------
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[50, 10], [5, 35]]]),
+    ...     n_predictions=np.array([120]),
+    ... )
     >>> counts.n.tolist(), [cell.tolist() for cell in counts.binary_cells()]
     ([100], [[50], [10], [5], [35]])
     """
@@ -210,11 +216,13 @@ class Counts:
         series, k = len(self.n_predictions), len(self.labels)
         if self.matrix.shape != (series, k, k):
             raise ValueError(
-                f"counts: {series} series and {k} labels need a matrix of shape ({series}, {k}, {k}), got {self.matrix.shape}"
+                f"counts: {series} series and {k} labels need a matrix of shape"
+                f" ({series}, {k}, {k}), got {self.matrix.shape}"
             )
         if self.positive is not None and k != 2:
             raise ValueError(
-                f"counts: a positive label needs exactly two labels, got {k}: {', '.join(self.labels)}"
+                f"counts: a positive label needs exactly two labels, got {k}:"
+                f" {', '.join(self.labels)}"
             )
 
     @property
@@ -236,13 +244,13 @@ class Counts:
 
     @cached_property
     def predicted(self) -> Ints:
-        """Shape (S, K): the same by predicted label."""
+        """Shape (S, K): predictions with a truth in force, by predicted label."""
         columns: Ints = self.matrix.sum(axis=1)
         return columns
 
     @cached_property
     def correct(self) -> Ints:
-        """Shape (S,): predictions that the truth bears out."""
+        """Shape (S,): predictions whose label is the actual one."""
         hits: Ints = np.trace(self.matrix, axis1=1, axis2=2)
         return hits
 
@@ -253,8 +261,8 @@ class Counts:
         return without
 
     def binary_cells(self) -> tuple[Ints, Ints, Ints, Ints]:
-        """tn, fp, fn, tp, each of shape (S,); all 0 where there is no positive label, so that every
-        ratio of them is undefined.
+        """tn, fp, fn, tp, each of shape (S,); all 0 without a positive label, so that their ratios
+        are undefined.
         """
         if self.positive is None:
             nothing = np.zeros(self.series, dtype=np.int64)
@@ -286,21 +294,19 @@ class Counts:
 
     @cached_property
     def memo(self) -> dict[str, Floats]:
-        """Values worked out so far, by metric; see `Metric.known_value`."""
+        """Values computed so far, by metric; see `Metric.known_value`."""
         return {}
 
     @cached_property
     def lacking(self) -> dict[str, tuple[list[bool], str]]:
-        """What is known so far of what each series lacks, by need; see
+        """Which series lack which need, as far as computed; see
         `driftline.streams.metrics.metric.lacks`.
         """
         return {}
 
 
 def joined_counters(parts: Sequence[Counts]) -> Counts:
-    """The series of several counts with the same labels, one after another: what is counted and the
-    matrix, without any histogram.
-    """
+    """The series of several counts with the same labels, one after another, without histograms."""
     return Counts(
         labels=parts[0].labels,
         positive=parts[0].positive,
@@ -312,5 +318,5 @@ def joined_counters(parts: Sequence[Counts]) -> Counts:
 
 
 def _joined(columns: Sequence[Ints | None]) -> Ints | None:
-    there = [column for column in columns if column is not None]
-    return np.concatenate(there) if len(there) == len(columns) else None
+    present = [column for column in columns if column is not None]
+    return np.concatenate(present) if len(present) == len(columns) else None

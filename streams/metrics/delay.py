@@ -1,4 +1,4 @@
-"""Label delay: how long the truth takes."""
+"""Label delay: the time from a prediction to its truth."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from driftline.streams.metrics.quantile import HistogramQuantile
 
 
 class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
-    """Median delay of the labels known at this maturity. Labels that are still to come are not in
-    it: read it at the last rung.
+    """Median delay of the labels known at this maturity. It does not include labels that are still
+    to come: read it at the last rung.
 
     Returns
     -------
-    In milliseconds, off by at most 1/128; null without labels. The interval is read off the order
+    In milliseconds, off by at most 1/128; null without labels. The interval is that of order
     statistics.
 
     Examples
@@ -24,7 +24,13 @@ class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
     >>> import numpy as np
     >>> from driftline.streams.summaries import loglinear
     >>> delay = SparseHistogram(loglinear.bin_of(np.array([10, 20, 100])), np.array([[3, 4, 1]]))
-    >>> counts = Counts(labels=("a",), positive=None, matrix=np.array([[[8]]]), n_predictions=np.array([8]), delay=delay)
+    >>> counts = Counts(
+    ...     labels=("a",),
+    ...     positive=None,
+    ...     matrix=np.array([[[8]]]),
+    ...     n_predictions=np.array([8]),
+    ...     delay=delay,
+    ... )
     >>> DelayP50().value(counts).tolist()
     [20.0]
     """
@@ -34,7 +40,7 @@ class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
     by_label: ClassVar[bool] = False
 
     def histogram(self, counts: Counts) -> SparseHistogram | None:
-        """Delays in milliseconds; of series whose labels were all taken back there is none."""
+        """Delays in milliseconds; none for series whose labels were all retracted."""
         delay, labelled = counts.delay, counts.n > 0
         return (
             delay
@@ -44,11 +50,11 @@ class DelayP50(HistogramQuantile, frozen=True, tag="delay_p50"):
 
 
 class DelayP95(DelayP50, frozen=True, tag="delay_p95"):
-    """Delay that 95 % of the labels known at this maturity stay within.
+    """95 % quantile of the delay of the labels known at this maturity.
 
     Returns
     -------
-    In milliseconds, off by at most 1/128; null without labels. The interval is read off the order
+    In milliseconds, off by at most 1/128; null without labels. The interval is that of order
     statistics.
 
     Examples
@@ -56,7 +62,13 @@ class DelayP95(DelayP50, frozen=True, tag="delay_p95"):
     >>> import numpy as np
     >>> from driftline.streams.summaries import loglinear
     >>> delay = SparseHistogram(loglinear.bin_of(np.array([10, 20, 100])), np.array([[3, 4, 1]]))
-    >>> counts = Counts(labels=("a",), positive=None, matrix=np.array([[[8]]]), n_predictions=np.array([8]), delay=delay)
+    >>> counts = Counts(
+    ...     labels=("a",),
+    ...     positive=None,
+    ...     matrix=np.array([[[8]]]),
+    ...     n_predictions=np.array([8]),
+    ...     delay=delay,
+    ... )
     >>> DelayP95().value(counts).tolist()
     [100.0]
     """

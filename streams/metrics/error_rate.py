@@ -1,4 +1,4 @@
-"""Error rate: how many predictions the model failed to make."""
+"""Error rate: the share of predictions that failed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from driftline.streams.metrics.metric import Proportion
 
 
 class ErrorRate(Proportion, frozen=True, tag="error_rate"):
-    """Share of the predictions of the window with status "error". Says nothing about right and
-    wrong labels.
+    """Share of the predictions of the window with status "error". It does not depend on labels.
 
     Returns
     -------
@@ -22,8 +21,13 @@ class ErrorRate(Proportion, frozen=True, tag="error_rate"):
 
     Examples
     --------
-    >>> counts = Counts(labels=(), positive=None, matrix=np.zeros((1, 0, 0), dtype=np.int64), n_predictions=np.array([200]),
-    ...                 errors=np.array([5]))
+    >>> counts = Counts(
+    ...     labels=(),
+    ...     positive=None,
+    ...     matrix=np.zeros((1, 0, 0), dtype=np.int64),
+    ...     n_predictions=np.array([200]),
+    ...     errors=np.array([5]),
+    ... )
     >>> ErrorRate().value(counts).tolist()
     [0.025]
     """

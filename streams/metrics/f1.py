@@ -15,18 +15,23 @@ class F1(Metric, frozen=True, tag="f1"):
     """F1 of the positive label, 2 tp / (2 tp + fp + fn); macro-F1, the mean of the F1 of each
     label, for three or more labels.
 
-    A label that neither occurs nor is predicted is left out of the mean. F1 follows the base rate:
-    compare windows by ROC AUC or balanced accuracy where the base rate moves.
+    A label that neither occurs nor is predicted is left out of the mean. F1 depends on the base
+    rate: where the base rate changes, compare windows by ROC AUC or balanced accuracy.
 
     Returns
     -------
-    In [0, 1]; null while there is nothing positive, neither actual nor predicted. The interval for
-    two labels: J = tp / (tp + fp + fn) is a proportion with Wilson's limits, and F1 = 2 J / (1 + J)
-    rises with J. For macro-F1: Wilson's form with the delta-method variance.
+    In [0, 1]; null without actual and predicted positives. With two labels the interval follows
+    from Wilson's limits of the proportion J = tp / (tp + fp + fn), since F1 = 2 J / (1 + J)
+    increases with J. For macro-F1 it is Wilson's form with the delta-method variance.
 
     Examples
     --------
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[50, 10], [5, 35]]]),
+    ...     n_predictions=np.array([120]),
+    ... )
     >>> F1().value(counts).round(4).tolist()
     [0.8235]
 
@@ -46,9 +51,7 @@ class F1(Metric, frozen=True, tag="f1"):
         return divided(2 * tp, 2 * tp + fp + fn)
 
     def interval(self, counts: Counts) -> Interval | None:
-        """Wilson's interval of the Jaccard index, carried over; with the delta-method variance for
-        macro-F1.
-        """
+        """From Wilson's interval of J; for macro-F1 with the delta-method variance."""
         if len(counts.labels) > 2:
             return wilson_from_variance(*_macro(counts), counts.n)
         _, fp, fn, tp = counts.binary_cells()
@@ -64,8 +67,8 @@ def _macro(counts: Counts) -> tuple[Floats, Floats]:
     either = cells.sum(axis=2) + cells.sum(axis=1)
     classes = (either > 0).sum(axis=1)
     macro = divided(np.nansum(divided(2 * right, either), axis=1), classes)
-    # Derivative of each label's 2 p_ii / (row_i + column_i) by the cell (j, k): it sits in row j
-    # and in column k.
+    # Derivative of 2 p_ii / (row_i + column_i) of each label by the cell (j, k), which is part of
+    # row j and column k.
     slope = np.nan_to_num(divided(2 * right, either * either))
     steep = np.nan_to_num(divided(np.full(either.shape, 2.0), either))
     gradient = -(slope[:, :, np.newaxis] + slope[:, np.newaxis, :])

@@ -1,4 +1,4 @@
-"""False negative rate: how many of the positives are missed."""
+"""False negative rate: the share of positives that are missed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ class FalseNegativeRate(Proportion, frozen=True, tag="fnr"):
     Examples
     --------
     >>> import numpy as np
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[50, 10], [5, 35]]]),
+    ...     n_predictions=np.array([120]),
+    ... )
     >>> FalseNegativeRate().value(counts).round(4).tolist()
     [0.125]
     """

@@ -1,4 +1,4 @@
-"""False positive rate: how many of the negatives raise a false alarm."""
+"""False positive rate: the share of negatives that are predicted positive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ class FalsePositiveRate(Proportion, frozen=True, tag="fpr"):
     Examples
     --------
     >>> import numpy as np
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[50, 10], [5, 35]]]),
+    ...     n_predictions=np.array([120]),
+    ... )
     >>> FalsePositiveRate().value(counts).round(4).tolist()
     [0.1667]
     """

@@ -1,4 +1,4 @@
-"""Label coverage: how many predictions have their truth."""
+"""Label coverage: the share of predictions with a truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ class LabelCoverage(Proportion, frozen=True, tag="label_coverage"):
     Examples
     --------
     >>> import numpy as np
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([125]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[50, 10], [5, 35]]]),
+    ...     n_predictions=np.array([125]),
+    ... )
     >>> LabelCoverage().value(counts).tolist()
     [0.8]
     """

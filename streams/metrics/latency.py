@@ -1,4 +1,4 @@
-"""Latency: how long the model takes to answer."""
+"""Latency of predictions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from driftline.streams.metrics.quantile import HistogramQuantile
 
 
 class LatencyP50(HistogramQuantile, frozen=True, tag="latency_p50"):
-    """Median latency of the predictions that say how long they took.
+    """Median latency of the predictions that have one.
 
     Returns
     -------
-    In milliseconds, off by at most 1/128; null without latencies. The interval is read off the
+    In milliseconds, off by at most 1/128; null without latencies. The interval is that of
     order statistics.
 
     Examples
@@ -22,7 +22,13 @@ class LatencyP50(HistogramQuantile, frozen=True, tag="latency_p50"):
     >>> import numpy as np
     >>> from driftline.streams.summaries import loglinear
     >>> latency = SparseHistogram(loglinear.bin_of(np.array([40, 100])), np.array([[3, 1]]))
-    >>> counts = Counts(labels=(), positive=None, matrix=np.zeros((1, 0, 0), dtype=np.int64), n_predictions=np.array([4]), latency=latency)
+    >>> counts = Counts(
+    ...     labels=(),
+    ...     positive=None,
+    ...     matrix=np.zeros((1, 0, 0), dtype=np.int64),
+    ...     n_predictions=np.array([4]),
+    ...     latency=latency,
+    ... )
     >>> LatencyP50().value(counts).tolist()
     [0.04]
     """
@@ -37,11 +43,11 @@ class LatencyP50(HistogramQuantile, frozen=True, tag="latency_p50"):
 
 
 class LatencyP95(LatencyP50, frozen=True, tag="latency_p95"):
-    """Latency that 95 % of the predictions stay within.
+    """95 % quantile of the latency of the predictions that have one.
 
     Returns
     -------
-    In milliseconds, off by at most 1/128; null without latencies. The interval is read off the
+    In milliseconds, off by at most 1/128; null without latencies. The interval is that of
     order statistics.
 
     Examples
@@ -49,7 +55,13 @@ class LatencyP95(LatencyP50, frozen=True, tag="latency_p95"):
     >>> import numpy as np
     >>> from driftline.streams.summaries import loglinear
     >>> latency = SparseHistogram(loglinear.bin_of(np.array([40, 100])), np.array([[3, 1]]))
-    >>> counts = Counts(labels=(), positive=None, matrix=np.zeros((1, 0, 0), dtype=np.int64), n_predictions=np.array([4]), latency=latency)
+    >>> counts = Counts(
+    ...     labels=(),
+    ...     positive=None,
+    ...     matrix=np.zeros((1, 0, 0), dtype=np.int64),
+    ...     n_predictions=np.array([4]),
+    ...     latency=latency,
+    ... )
     >>> LatencyP95().value(counts).tolist()
     [0.1]
     """
@@ -58,11 +70,11 @@ class LatencyP95(LatencyP50, frozen=True, tag="latency_p95"):
 
 
 class LatencyP99(LatencyP50, frozen=True, tag="latency_p99"):
-    """Latency that 99 % of the predictions stay within.
+    """99 % quantile of the latency of the predictions that have one.
 
     Returns
     -------
-    In milliseconds, off by at most 1/128; null without latencies. The interval is read off the
+    In milliseconds, off by at most 1/128; null without latencies. The interval is that of
     order statistics.
 
     Examples
@@ -70,7 +82,13 @@ class LatencyP99(LatencyP50, frozen=True, tag="latency_p99"):
     >>> import numpy as np
     >>> from driftline.streams.summaries import loglinear
     >>> latency = SparseHistogram(loglinear.bin_of(np.array([40, 100])), np.array([[3, 1]]))
-    >>> counts = Counts(labels=(), positive=None, matrix=np.zeros((1, 0, 0), dtype=np.int64), n_predictions=np.array([4]), latency=latency)
+    >>> counts = Counts(
+    ...     labels=(),
+    ...     positive=None,
+    ...     matrix=np.zeros((1, 0, 0), dtype=np.int64),
+    ...     n_predictions=np.array([4]),
+    ...     latency=latency,
+    ... )
     >>> LatencyP99().value(counts).tolist()
     [0.1]
     """

@@ -12,18 +12,23 @@ from driftline.streams.metrics.metric import Metric
 
 
 class MatthewsCorrelation(Metric, frozen=True, tag="mcc"):
-    """Correlation between actual and predicted labels; Gorodkin's R_K for three or more labels,
-    which is Matthews' for two.
+    """Correlation between actual and predicted labels: Matthews' for two labels, Gorodkin's R_K,
+    which generalises it, for three or more.
 
     Returns
     -------
     In [-1, 1], 0 for guessing; null while only one label occurs or only one is predicted. The
-    interval is the delta method on Fisher's z scale, null where the correlation is exactly 1 or -1,
-    of which the method cannot judge.
+    interval is the delta method on Fisher's z scale; null where the correlation is exactly 1 or -1,
+    for which the method does not apply.
 
     Examples
     --------
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[50, 10], [5, 35]]]),
+    ...     n_predictions=np.array([120]),
+    ... )
     >>> MatthewsCorrelation().value(counts).round(4).tolist()
     [0.6975]
 
@@ -39,7 +44,7 @@ class MatthewsCorrelation(Metric, frozen=True, tag="mcc"):
 
     def value(self, counts: Counts) -> Floats:
         """Shape (S,)."""
-        # Integers as long as they fit: counts below 2**31 square without rounding.
+        # In integers: squares of counts below 2**31 are exact.
         n, actual, predicted = counts.n, counts.actual, counts.predicted
         covariance = counts.correct * n - (actual * predicted).sum(axis=1)
         spread_actual, spread_predicted = (
@@ -61,8 +66,7 @@ class MatthewsCorrelation(Metric, frozen=True, tag="mcc"):
             1 - (actual * actual).sum(axis=1),
             1 - (predicted * predicted).sum(axis=1),
         )
-        # Derivatives by the cell (j, k) of the covariance, and of half the logarithms of the two
-        # spreads.
+        # Derivatives of the covariance and of half the logarithm of each spread by the cell (j, k).
         covariance = (
             np.eye(len(counts.labels)) - predicted[:, :, np.newaxis] - actual[:, np.newaxis, :]
         )

@@ -1,8 +1,8 @@
-"""What a metric is.
+"""Base classes of metrics.
 
-A metric is a file of its own in this folder with a frozen struct whose tag is its name in the
-configuration and on the topics. The catalogue finds it; nothing else needs an edit. Which windows
-and rungs it is computed for is stage 2's affair.
+A metric is a file in this folder with a frozen struct whose tag is its name in the configuration
+and on the topics. The catalogue finds it; no other file changes. Stage 2 chooses the windows and
+rungs for which it is computed.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ class Metric(msgspec.Struct, frozen=True):
     Attributes
     ----------
     lanes
-        The lanes whose windows it is computed for.
+        The lanes for whose windows it is computed.
     higher_is_better
-        None where neither direction is.
+        None if neither direction is better.
     unit
-        Of the value: "share", "" (a plain number), "ms" or "1/s".
+        Unit of the value: "share", "" (a plain number), "ms" or "1/s".
     binary
         Whether it needs two labels, one of them positive.
     needs
-        What the counts must hold for a value: "truth", "two labels", "score", "delay", "latency",
-        asked in this order by `null_reasons`.
+        What the counts must have for a value: "truth", "two labels", "score", "delay", "latency".
+        `null_reasons` checks them in this order.
     by_label
         Whether the value depends on which labels the truths have. If it does, it is null for a
         model whose rows cannot be counted by label.
     undefined
-        Why the value is null where all that is there and the value still divides by nothing.
+        Why the value is null although no need is missing: its denominator is 0.
 
     Examples
     --------
@@ -65,30 +65,29 @@ class Metric(msgspec.Struct, frozen=True):
         raise NotImplementedError(f"{type(self).__name__} needs a method value(counts)")
 
     def known_value(self, counts: Counts) -> Floats:
-        """`value`, worked out once for the same counts; for intervals that start from it."""
-        held = counts.memo.get(self.name)
-        if held is None:
-            held = counts.memo[self.name] = self.value(counts)
-        return held
+        """`value`, computed once for the same counts; for intervals that need it."""
+        known = counts.memo.get(self.name)
+        if known is None:
+            known = counts.memo[self.name] = self.value(counts)
+        return known
 
     def interval(self, counts: Counts) -> Interval | None:
-        """Lower and upper 95 % limit, each of shape (S,) and NaN where undefined;
-
-        None for a metric without one.
+        """Lower and upper 95 % limits, each of shape (S,), NaN where undefined; None for a metric
+        without an interval.
         """
         return None
 
     def bounds(self, counts: Counts) -> Interval | None:
-        """The value if all missing labels went against the model and if all went for it, each of
-        shape (S,); None if that says nothing.
+        """The value if all missing labels were wrong, and if all were right, each of shape (S,);
+        None for a metric without bounds.
         """
         return None
 
     def null_reasons(self, counts: Counts, at: Ints) -> list[str]:
-        """Why the values of the series `at`, shape (Q,), are null, given that they are: a few words
-        for each.
+        """Why the values of the series `at`, shape (Q,), which are null, are null: a few words for
+        each.
         """
-        asked = [
+        checks = [
             lacks(need, counts)
             for need in (
                 "predictions",
@@ -98,16 +97,16 @@ class Metric(msgspec.Struct, frozen=True):
         ]
         undefined = self.undefined
         return [
-            next((reason for lacking, reason in asked if lacking[series]), undefined)
+            next((reason for lacking, reason in checks if lacking[series]), undefined)
             for series in at.tolist()
         ]
 
 
 class Proportion(Metric, frozen=True):
-    """A metric that is a share of rows: say which rows out of which, and Wilson's interval follows."""
+    """A metric that is a share of rows, with Wilson's interval: `rows` gives both numbers."""
 
     def rows(self, counts: Counts) -> tuple[Ints, Ints]:
-        """The rows that count and the rows that they are out of, each of shape (S,)."""
+        """Numerator and denominator in rows, each of shape (S,)."""
         raise NotImplementedError(f"{type(self).__name__} needs a method rows(counts)")
 
     def value(self, counts: Counts) -> Floats:
@@ -120,14 +119,14 @@ class Proportion(Metric, frozen=True):
 
 
 def lacks(need: str, counts: Counts) -> tuple[list[bool], str]:
-    """Which series lack what a metric needs, a list of length S, and how that is said; worked out
-    once for the same counts.
+    """Whether each series lacks what a metric needs, a list of length S, and the reason in words;
+    computed once for the same counts.
     """
-    held = counts.lacking.get(need)
-    if held is None:
+    known = counts.lacking.get(need)
+    if known is None:
         lacking, reason = _lacks(need, counts)
-        held = counts.lacking[need] = lacking.tolist(), reason
-    return held
+        known = counts.lacking[need] = lacking.tolist(), reason
+    return known
 
 
 def _lacks(need: str, counts: Counts) -> tuple[NDArray[np.bool_], str]:

@@ -1,4 +1,4 @@
-"""Precision: how often a predicted positive is one."""
+"""Precision: the share of predicted positives that are positive."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ class Precision(Proportion, frozen=True, tag="precision"):
 
     Returns
     -------
-    In [0, 1], with Wilson's interval; null while nothing was predicted positive.
+    In [0, 1], with Wilson's interval; null without predicted positives.
 
     Examples
     --------
     >>> import numpy as np
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[50, 10], [5, 35]]]),
+    ...     n_predictions=np.array([120]),
+    ... )
     >>> Precision().value(counts).round(4).tolist()
     [0.7778]
     """

@@ -1,4 +1,4 @@
-"""What the quantile metrics share: a quantile of a log-linear histogram and its interval."""
+"""Base class of quantile metrics: a quantile of a log-linear histogram and its interval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from driftline.streams.metrics.metric import Metric
 
 
 class HistogramQuantile(Metric, frozen=True):
-    """A quantile in milliseconds, off by at most 1/128 of itself; the interval is read off the
+    """A quantile in milliseconds with a relative error of at most 1/128; the interval is that of
     order statistics.
 
     Attributes
@@ -20,7 +20,7 @@ class HistogramQuantile(Metric, frozen=True):
     q
         The share of rows at or below the value, in [0, 1].
     per_ms
-        Units of the histogram in a millisecond.
+        Units of the histogram per millisecond.
 
     References
     ----------
@@ -34,7 +34,7 @@ class HistogramQuantile(Metric, frozen=True):
     unit: ClassVar[str] = "ms"
 
     def histogram(self, counts: Counts) -> SparseHistogram | None:
-        """The histogram to read, None where the counts hold none."""
+        """The histogram, None if the counts have none."""
         raise NotImplementedError(f"{type(self).__name__} needs a method histogram(counts)")
 
     def value(self, counts: Counts) -> Floats:
@@ -42,7 +42,7 @@ class HistogramQuantile(Metric, frozen=True):
         return self._read(counts, np.full(counts.series, self.q))
 
     def interval(self, counts: Counts) -> Interval | None:
-        """The order statistics that hold the true quantile with 95 %."""
+        """The order statistics that enclose the true quantile with 95 % confidence."""
         histogram = self.histogram(counts)
         n = histogram.total if histogram is not None else np.zeros(counts.series, dtype=np.int64)
         low, high = quantile_ranks(self.q, n)

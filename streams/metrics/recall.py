@@ -1,4 +1,4 @@
-"""Recall: how many of the positives are found."""
+"""Recall: the share of positives that are predicted positive."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ class Recall(Proportion, frozen=True, tag="recall"):
     Examples
     --------
     >>> import numpy as np
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[50, 10], [5, 35]]]),
+    ...     n_predictions=np.array([120]),
+    ... )
     >>> Recall().value(counts).round(4).tolist()
     [0.875]
     """

@@ -12,12 +12,12 @@ from driftline.streams.metrics.metric import Metric
 
 
 class RocAuc(Metric, frozen=True, tag="roc_auc"):
-    """Probability that a positive scores above a negative, ties counting half; does not follow the
-    base rate.
+    """Probability that a positive has a higher score than a negative, ties counting half. It does
+    not depend on the base rate.
 
-    From score histograms with 1,000 bins, the curve straight within a bin. The binning error is at
-    most half the share of pairs (positive, negative) that fall into the same bin: below 0.0005 for
-    evenly spread scores.
+    It is computed from score histograms with 1,000 bins, with a straight curve within a bin. The
+    binning error is at most half the share of pairs (positive, negative) in the same bin: below
+    0.0005 for evenly spread scores.
 
     Returns
     -------
@@ -29,8 +29,13 @@ class RocAuc(Metric, frozen=True, tag="roc_auc"):
     >>> histogram = np.zeros((1, 2, 1000), dtype=np.int64)
     >>> histogram[0, 0, [100, 200, 300]] = 1
     >>> histogram[0, 1, [150, 400]] = 1
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[3, 0], [2, 0]]]), n_predictions=np.array([5]),
-    ...                 score_histogram=histogram)
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[3, 0], [2, 0]]]),
+    ...     n_predictions=np.array([5]),
+    ...     score_histogram=histogram,
+    ... )
     >>> RocAuc().value(counts).round(4).tolist()
     [0.6667]
 
@@ -59,8 +64,8 @@ class RocAuc(Metric, frozen=True, tag="roc_auc"):
             cells.n_positive.astype(np.float64),
         )
         # The placement of a positive is the share of negatives below it, that of a negative the
-        # share of positives below it. DeLong takes the share above, which scatters the same. Their
-        # means are the area and the rest of it.
+        # share of positives below it. DeLong uses the share above, which has the same variance. The
+        # means are the area and 1 - area.
         variance = _mean_variance(
             cells, cells.positives, cells.negatives_beaten, n_positive, n_negative, area
         )
@@ -75,8 +80,8 @@ class RocAuc(Metric, frozen=True, tag="roc_auc"):
 def _mean_variance(
     cells: ScoreCells, rows: Ints, beaten: Ints, n: Floats, n_others: Floats, mean: Floats
 ) -> Floats:
-    """Variance of the mean placement of `rows`, shape (S,), from what each cell beats, twice, and
-    the mean placement.
+    """Variance of the mean placement of `rows`, shape (S,), from twice the number of rows that each
+    cell beats, and the mean placement.
     """
     squares = cells.sums(rows * np.square(beaten, dtype=np.float64))
     return divided(

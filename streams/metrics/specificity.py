@@ -1,4 +1,4 @@
-"""Specificity: how many of the negatives are left alone."""
+"""Specificity: the share of negatives that are predicted negative."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ class Specificity(Proportion, frozen=True, tag="specificity"):
     Examples
     --------
     >>> import numpy as np
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[50, 10], [5, 35]]]),
+    ...     n_predictions=np.array([120]),
+    ... )
     >>> Specificity().value(counts).round(4).tolist()
     [0.8333]
     """

@@ -1,4 +1,4 @@
-"""Throughput: predictions a second."""
+"""Throughput: predictions per second."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ class Throughput(Metric, frozen=True, tag="throughput"):
     Returns
     -------
     At least 0; null for a window without a length ("last n"). The interval is the score interval of
-    a Poisson count: what a steady stream of that rate would scatter.
+    a Poisson count.
 
     Examples
     --------
-    >>> counts = Counts(labels=(), positive=None, matrix=np.zeros((1, 0, 0), dtype=np.int64), n_predictions=np.array([7200]),
-    ...                 window_ms=np.array([3_600_000]))
+    >>> counts = Counts(
+    ...     labels=(),
+    ...     positive=None,
+    ...     matrix=np.zeros((1, 0, 0), dtype=np.int64),
+    ...     n_predictions=np.array([7200]),
+    ...     window_ms=np.array([3_600_000]),
+    ... )
     >>> Throughput().value(counts).tolist()
     [2.0]
 
