@@ -10,6 +10,8 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
+from driftline.schemas.errors import DriftlineError
+
 OLDEST_JAVA = 17  # Kafka 4 brokers
 CACHE_VARIABLE = "DRIFTLINE_CACHE"
 POMS = (
@@ -19,7 +21,7 @@ POMS = (
 FETCH_S = 1_800
 
 
-class DevBrokerError(Exception):
+class DevBrokerError(DriftlineError):
     """The broker cannot be started or stopped; the message says why and what to do."""
 
 

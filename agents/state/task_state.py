@@ -12,8 +12,8 @@ was left between two slices applies the records to what it has. The result is ex
 slice holds values as of the last record.
 
 If one of its files was truncated, RocksDB opens the database in an older state with newer commits
-on top, and whatever came between is lost. So each commit includes the `StateExtent` that the database
-must have of each state: records are numbered, and so are the slices of spills.
+on top, and whatever came between is lost. So each commit includes the `StateExtent` that the
+database must have of each state: records are numbered, and so are the slices of spills.
 """
 
 from __future__ import annotations

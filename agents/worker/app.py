@@ -28,6 +28,7 @@ from driftline.agents.worker.transport import (
     MicroBatchTransport,
     PassThroughSchema,
 )
+from driftline.schemas.errors import DriftlineError
 
 FAUST_VERSION = "0.15.3"
 # Events that wait for the agent, each with up to 2,000 records of one partition.
@@ -38,7 +39,7 @@ FRESH_MS = 3_000
 log = logging.getLogger(__name__)
 
 
-class UnsupportedFaust(RuntimeError):
+class UnsupportedFaust(DriftlineError):
     """The installed Faust is not the version whose internals this package overrides."""
 
 

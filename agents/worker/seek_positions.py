@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 
 from faust.types import TP
 
+from driftline.schemas.errors import DriftlineError
+
 
 class TaskPositions(Protocol):
     """What the transport asks of the tasks. Topics carry their names on the broker."""
@@ -57,7 +59,7 @@ class LogEnd(NamedTuple):
     delivered: int
 
 
-class LostPosition(RuntimeError):
+class LostPosition(DriftlineError):
     """The log does not hold the next record of a task."""
 
 

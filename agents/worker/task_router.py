@@ -14,12 +14,13 @@ from faust.types import TP
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.tasks import Tasks
+from driftline.schemas.errors import DriftlineError
 from driftline.schemas.topics import REGISTRY_COMMANDS
 
 DeliveryObserver = Callable[[ReceivedRecords], None]
 
 
-class UnevenAssignment(RuntimeError):
+class UnevenAssignment(DriftlineError):
     """The inputs of a task were assigned to different workers."""
 
 
