@@ -1,7 +1,7 @@
 """Decoded rows of one topic partition as numpy columns, built once per batch.
 
-The rows come from `driftline.schemas.decode`; what is right or wrong in a row has been decided
-there. Codes number the distinct texts of one batch and mean nothing outside it.
+The rows come from `driftline.schemas.decode`, which has validated them. Codes number the distinct
+texts of one batch and have no meaning outside it.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ class PredictionColumns(msgspec.Struct, gc=False):
     ids
         prediction_id as UTF-8.
     names, name
-        Distinct (model_name, model_version), and the index of each row's.
+        Distinct (model_name, model_version), and the index of each row in them.
     timestamp_ms
         Event time.
     labels, label
-        Distinct predicted labels as canonical text, and the index of each row's; NO_LABEL where it
-        follows from the score.
+        Distinct predicted labels as canonical text, and the index of each row in them; NO_LABEL
+        where the label follows from the score.
     score, threshold, latency_ms
         NaN where the row has none.
     failed
         True where status is "error".
     features, segments
-        What rows give by name, shapes (F, N).
+        Values by name, shapes (F, N).
     fingerprint
-        64-bit hash of all that a row says beside id, model and version, the same for the same
-        content written differently; a value by name that is null is not said.
+        64-bit hash of all fields except id, model and version. Equal content has the same hash
+        however it is written; a named value that is null counts as absent.
     offset, rank
-        Position in the topic partition; position in the order in which the rows of all topics were
-        read.
+        Position in the topic partition, and in the order of the log
+        (`driftline.streams.log_order`).
     tick_ms
-        Event time that the whole partition had reached by ticks when the row was read; it counts as
-        the row's watermark where it is above the partition's own. 0 where there was none.
+        Event time that the partition had reached by ticks when the row was read, 0 without ticks.
+        It is the row's watermark if it is above that of the topic.
     """
 
     ids: list[bytes]
@@ -89,29 +89,29 @@ class PredictionColumns(msgspec.Struct, gc=False):
         offset: Indexes,
         positive_label: Callable[[str], str | None],
     ) -> Self:
-        """Columns of `rows`, not ranked yet;
+        """Columns of `rows`, without ranks.
 
-        `positive_label` gives a model's configured positive label, which per-class scores need.
+        `positive_label` returns a model's configured positive label, for scores by class.
         """
         n = len(rows)
-        said = _transposed(rows)
-        names, name = _coded(zip(said["model_name"], said["model_version"], strict=True))
-        labels, label = _labelled(said["prediction"])
-        timestamp_ms = np.array(said["timestamp_ms"], np.int64)
+        fields = _transposed(rows)
+        names, name = _coded(zip(fields["model_name"], fields["model_version"], strict=True))
+        labels, label = _labelled(fields["prediction"])
+        timestamp_ms = np.array(fields["timestamp_ms"], np.int64)
         score, threshold, latency_ms = (
-            _numbers(said[field]) for field in ("score", "threshold", "latency_ms")
+            _numbers(fields[field]) for field in ("score", "threshold", "latency_ms")
         )
         failed = (
-            np.fromiter(map("error".__eq__, said["status"]), np.bool_, n)
-            if "error" in said["status"]
+            np.fromiter(map("error".__eq__, fields["status"]), np.bool_, n)
+            if "error" in fields["status"]
             else np.zeros(n, np.bool_)
         )
-        features, segments = Named.of(said["features"]), Named.of(said["segment"])
+        features, segments = Named.of(fields["features"]), Named.of(fields["segment"])
         texts = np.append(text_hashes(labels), np.uint64(0))[np.where(label == NO_LABEL, -1, label)]
         named = mixed([features.hashes(), segments.hashes()])
         fingerprint = mixed(
             [
-                _hashes_of_rest(said),
+                _hashes_of_rest(fields),
                 named,
                 texts,
                 timestamp_ms,
@@ -121,14 +121,14 @@ class PredictionColumns(msgspec.Struct, gc=False):
                 failed.astype(np.uint64),
             ]
         )
-        if said["scores"].count(None) < n:
-            predicted = list(said["prediction"])
+        if fields["scores"].count(None) < n:
+            predicted = list(fields["prediction"])
             for i, row in enumerate(rows):
                 if row.scores:
                     predicted[i], score[i] = _from_class_scores(row, positive_label(row.model_name))
             labels, label = _labelled(predicted)
         return cls(
-            ids=list(map(str.encode, said["prediction_id"])),
+            ids=list(map(str.encode, fields["prediction_id"])),
             names=names,
             name=name,
             timestamp_ms=timestamp_ms,
@@ -154,7 +154,7 @@ class PredictionColumns(msgspec.Struct, gc=False):
 class GroundTruthColumns(msgspec.Struct, gc=False):
     """Ground truths of one batch; every column has shape (N,).
 
-    `label` is NO_LABEL for a retraction; the rest as in predictions.
+    `label` is NO_LABEL for a retraction; the other columns are as in `PredictionColumns`.
     """
 
     ids: list[bytes]
@@ -171,7 +171,7 @@ class GroundTruthColumns(msgspec.Struct, gc=False):
 
     @classmethod
     def of(cls, rows: Sequence[TruthRow], offset: Indexes) -> Self:
-        """Columns of `rows`, not ranked yet."""
+        """Columns of `rows`, without ranks."""
         n = len(rows)
         labels, label = _labelled([r.label for r in rows])
         return cls(
@@ -191,7 +191,7 @@ class GroundTruthColumns(msgspec.Struct, gc=False):
 
 
 Columns = TypeVar("Columns", PredictionColumns, GroundTruthColumns)
-_DISTINCT = {"name": "names", "label": "labels"}  # columns of indexes, and where the texts are
+_DISTINCT = {"name": "names", "label": "labels"}  # columns of indexes, and their texts
 
 
 def joined(parts: Sequence[Columns]) -> Columns:
@@ -242,21 +242,21 @@ def _taken(columns: Columns, at: Indexes | slice) -> Columns:
 
 
 def _recoded(index: Indexes, codes: list[int]) -> Indexes:
-    """Each index replaced by its code; NO_LABEL stays."""
+    """The code of each index; NO_LABEL stays."""
     return np.array([*codes, NO_LABEL], np.int64)[np.where(index == NO_LABEL, len(codes), index)]
 
 
 def _transposed(rows: Sequence[PredictionRow]) -> dict[str, tuple[Any, ...]]:
-    """What the rows say, by field."""
-    # One pass over the rows; an attribute of all rows at a time would take one and a half times as
+    """The values of all rows, by field."""
+    # One pass over the rows; one attribute of all rows at a time takes one and a half times as
     # long.
     columns = zip(*map(astuple, rows), strict=True) if rows else repeat(())
     return dict(zip(PredictionRow.__struct_fields__, columns, strict=False))
 
 
-def _hashes_of_rest(said: dict[str, tuple[Any, ...]]) -> NDArray[np.uint64]:
-    """64-bit hash of what few rows say and what is no number, shape (N,)."""
-    rest = [said[field] for field in _REST]
+def _hashes_of_rest(fields: dict[str, tuple[Any, ...]]) -> NDArray[np.uint64]:
+    """64-bit hash of the fields that few rows have, shape (N,)."""
+    rest = [fields[field] for field in _REST]
     if all(column.count(None) == len(column) for column in rest):
         return np.full(len(rest[0]), _HASH_OF_NO_REST)
     return np.fromiter(
@@ -298,11 +298,11 @@ def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
 
 
 def _from_class_scores(row: PredictionRow, positive: str | None) -> tuple[str | None, float]:
-    """Predicted label and score of a row that gives a probability for each class.
+    """Predicted label and score of a row with a probability for each class.
 
-    The label is the row's own, else what follows from its score, else the class with the highest
-    probability (the first by name of equal ones). With two classes the score is the probability of
-    the positive one, by default the greater name.
+    The label is that of the row, otherwise None if the row has a score, otherwise the class with
+    the highest probability, ties by name. With two classes the score is the probability of the
+    positive one, by default the greater name.
     """
     scores: dict[str, float] = row.scores or {}
     score = NAN if row.score is None else row.score

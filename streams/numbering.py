@@ -1,7 +1,7 @@
 """Numbers for names, kept in the state of one partition.
 
 A name gets the next number when it is first seen and keeps it, so that entries and count tables of
-different times refer to it by the same number. Numbers never leave the state that they belong to.
+different times refer to it by the same number. The numbers mean nothing outside that state.
 """
 
 from __future__ import annotations

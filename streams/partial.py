@@ -223,9 +223,9 @@ def _decode_error(data: bytes, error: Exception) -> ValueError:
     return ValueError(f"window-partials: record of {len(data)} bytes is damaged: {error}")
 
 
-def _foreign(found: int) -> ForeignFormat:
+def _foreign(format_: int) -> ForeignFormat:
     return ForeignFormat(
-        f"window-partials: record of format {found}, this release reads format {FORMAT}; run the"
+        f"window-partials: record of format {format_}, this release reads format {FORMAT}; run the"
         " same release in all tasks and replay the log"
     )
 

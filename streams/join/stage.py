@@ -164,7 +164,7 @@ class Join:
             ended_ms=ended_ms,
             predictions_ended_ms=predictions_ended_ms,
         )
-        sent = self._announce(now, marks, index.first_ms(), records)
+        sent = self._emit_watermarks(now, marks, index.first_ms(), records)
         state.put(_WATERMARKS, _encode(msgspec.structs.replace(now, sent=sent)))
         self._at_rest = not index.has_ids(reached_ms)
         return records
@@ -208,7 +208,7 @@ class Join:
             counts.predictions(rows, columns)
         return [self._conflict(columns, int(rows.at[i])) for i in sorted(result.conflicting)]
 
-    def _announce(
+    def _emit_watermarks(
         self, now: Marks, before: Marks, first_expiry_ms: int | None, records: list[Record]
     ) -> tuple[int, int]:
         """Emit the watermarks where a frontier that follows from them is in a new pane; gives the
