@@ -130,8 +130,8 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, memory_bytes: int
 ) -> None:
     monkeypatch.setattr(journal_compaction, "LEAST_LOG_BYTES", 6_000)
-    monkeypatch.setattr(journal_compaction, "_KEYS", 7)
-    monkeypatch.setattr(journal_compaction, "_SPILLED_BYTES", 300)
+    monkeypatch.setattr(journal_compaction, "KEYS_PER_SLICE", 7)
+    monkeypatch.setattr(journal_compaction, "SPILLED_BYTES_PER_SLICE", 300)
     monkeypatch.setattr("driftline.agents.kafka.changelog.ledger.LEAST_SLICE_BYTES", 200)
     monkeypatch.setattr(journal, "PIECE_BYTES", 300)
     monkeypatch.setattr(task_state, "SLICE_BYTES", 150)
@@ -195,7 +195,7 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
             stage = draw.choice(STAGES)
             change(draw, states[stage].overlay, current[stage], step)
         if ledger.changed:
-            entry = ledger.entry({"predictions": step})
+            entry = ledger.cut({"predictions": step})
             land()
             flying = entry, {stage: dict(table) for stage, table in current.items()}
         if draw.random() < 0.15:
@@ -267,13 +267,13 @@ def test_cleaning_at_most_doubles_a_commit_however_long_it_takes(
         # 200 kB in each commit, of which 180 stay, so that there is ever more to repeat.
         overlay.put_many([b"%03d/%03d" % (step, row) for row in range(200)], [b"x" * 1_000] * 200)
         overlay.pop_many([b"%03d/%03d" % (step - 1, row) for row in range(20)])
-        entry = ledger.entry({"predictions": step})
+        entry = ledger.cut({"predictions": step})
         rocks.write(entry.cuts, {})
         ledger.settle(entry, step + 1)
         sizes.append(entry.size)
     repeating = [size for size in sizes if size > 300_000]
     assert len(repeating) > 100
-    largest_portion = journal_compaction._SPILLED_BYTES + 1_007
+    largest_portion = journal_compaction.SPILLED_BYTES_PER_SLICE + 1_007
     assert max(sizes) < 203_000 + 204_000 + largest_portion
     rocks.close()
 

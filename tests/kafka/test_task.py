@@ -369,7 +369,7 @@ def test_a_task_whose_transaction_was_aborted_is_opened_anew(
     toy.make_topics(names)
     expected = toy.send(names, toy.rows(50, 3000))
     work(names, tmp_path / "state", max_records=100)
-    assert "a transaction was aborted, the task is opened anew" in caplog.text
+    assert "a transaction was aborted, the task is opened again" in caplog.text
     assert [partition for partition, _ in Refused.opened].count(2) == 2
     assert toy.sums_of(names) == expected
 
@@ -482,7 +482,7 @@ def test_a_missing_changelog_is_refused_with_what_to_do(
     runtime = Runtime(toy.connection(names), tmp_path / "state")
     with pytest.raises(
         Stopped,
-        match=r"there is no changelog topic .*-join-changelog; make it: driftline topics create",
+        match=r"changelog topic .*-join-changelog does not exist; create it: driftline topics create",
     ):
         Task(runtime, "join", 0, toy.Sums).open()
     runtime.close()

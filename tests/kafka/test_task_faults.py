@@ -211,5 +211,5 @@ def test_a_task_that_waits_for_its_broker_can_be_given_up(tmp_path: Path) -> Non
 
     # What one answer is waited for, so that the test does not wait for it.
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(runtime, "_ANSWER_S", 0.5)
+        patched.setattr(runtime, "ANSWER_S", 0.5)
         asyncio.run(give_up())

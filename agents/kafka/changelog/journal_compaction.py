@@ -35,8 +35,8 @@ LEAST_LOG_BYTES: Final = 16 << 20
 LIVE_BYTES_PER_SWEEP: Final = 3
 LEAST_SLICE_BYTES: Final = 128 << 10
 # A value may be a list of the ids of a whole batch, so few keys may be megabytes.
-_KEYS: Final = 32
-_SPILLED_BYTES: Final = 64 << 10
+KEYS_PER_SLICE: Final = 32
+SPILLED_BYTES_PER_SLICE: Final = 64 << 10
 
 
 class Sweep:
@@ -79,12 +79,12 @@ class Sweep:
     ) -> Iterator[int]:
         for name, state in states.items():
             keys = held.pop(name)
-            for first in range(0, len(keys), _KEYS):
-                yield state.overlay.repeat(keys[first : first + _KEYS])
+            for first in range(0, len(keys), KEYS_PER_SLICE):
+                yield state.overlay.repeat(keys[first : first + KEYS_PER_SLICE])
             after = b""
             # Sliced, not one iterator: a RocksDB iterator would hold on to everything that is
             # deleted meanwhile.
-            while entries := state.spilled_slice(after, _SPILLED_BYTES):
+            while entries := state.spilled_slice(after, SPILLED_BYTES_PER_SLICE):
                 yield state.overlay.repeat_spilled(entries)
                 after = entries[-1][0] + b"\0"
 

@@ -1,5 +1,5 @@
-"""The account that a task keeps of its journal: what the next commit writes there, and what a
-restore of it will need.
+"""Bookkeeping of a task about its journal: what the next commit writes, and what a restore of it
+needs.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from driftline.agents.state.task_state import Cut, TaskState
 
 
 class PendingCommit(Struct):
-    """What one commit writes.
+    """A commit that is not written yet.
 
     Attributes
     ----------
     changes
-        Record of the changes by stage, for the journal.
+        Encoded changes by stage, for the journal.
     cuts
-        The same for the local copy.
+        The same changes for the local copy.
     closing
         The commit's last journal record.
     checkpoint
-        What the local copy will stand for; `next` is not known yet.
+        Checkpoint of the local copy after the commit; `next` is not known yet.
     """
 
     changes: dict[str, bytes]
@@ -37,23 +37,23 @@ class PendingCommit(Struct):
 
     @property
     def size(self) -> int:
-        """Bytes of the changes."""
+        """Size of the changes in bytes."""
         return sum(map(len, self.changes.values()))
 
 
 class Ledger:
-    """The account of one task; all calls on the thread that changes the state.
+    """Bookkeeping of one task. All calls come from the thread that changes the state.
 
     Parameters
     ----------
     states
         The state of each stage by name.
     checkpoint
-        Where a restore ended.
+        Checkpoint at which the restore ended.
     journal_from
         First offset of the journal.
     shape
-        Settings that the state is laid out by.
+        Settings that lay out the state, see `state_format.shape_of`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Ledger:
     ) -> None:
         self._states = states
         self._checkpoint = msgspec.structs.replace(checkpoint, shape=shape)
-        # A beginning that somebody else deleted is made good by writing everything anew.
+        # If records at the beginning were deleted from outside, a sweep writes the state again.
         self._must_sweep = checkpoint.restorable_from < journal_from
         self._sweep: Sweep | None = None
         self._repeated_bytes = 0
@@ -73,11 +73,11 @@ class Ledger:
 
     @property
     def changed(self) -> bool:
-        """True if the state has changes that no entry has."""
+        """Whether the state has changes that no commit holds."""
         return any(state.overlay.changed for state in self._states.values())
 
-    def entry(self, positions: Mapping[str, int]) -> PendingCommit:
-        """Cut off what changed since the last entry."""
+    def cut(self, positions: Mapping[str, int]) -> PendingCommit:
+        """Cut off the changes since the last commit; returns the next commit."""
         checkpoint = self._checkpoint
         restorable_from, log_bytes, live_bytes = (
             checkpoint.restorable_from,
@@ -97,8 +97,8 @@ class Ledger:
         }
         changes = {stage: cut.changes or b"" for stage, cut in cuts.items()}
         own_bytes = sum(map(len, changes.values()))
-        # As much again as changed by itself; with what was repeated counted in, each commit of a
-        # sweep would be larger than the one before.
+        # A slice is as large as the commit's own changes. Counting the repeated bytes too would
+        # make each commit of a sweep larger than the one before.
         self._slice_bytes = max(LEAST_SLICE_BYTES, own_bytes - self._repeated_bytes)
         self._checkpoint = msgspec.structs.replace(
             checkpoint,
@@ -123,21 +123,21 @@ class Ledger:
         )
         return PendingCommit(changes, list(cuts.values()), closing, self._checkpoint)
 
-    def settle(self, entry: PendingCommit, next_offset: int) -> None:
-        """Take note that an entry is committed, and of the offset after it."""
-        for cut in entry.cuts:
+    def settle(self, commit: PendingCommit, next_offset: int) -> None:
+        """Account for a commit that succeeded, and for the journal offset after it."""
+        for cut in commit.cuts:
             cut.task.settle(cut)
         self._checkpoint = msgspec.structs.replace(self._checkpoint, next=next_offset)
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that the state takes, about."""
+        """Estimated memory of the state in bytes."""
         return sum(
             state.overlay.grown_bytes + state.overlay.cache_bytes for state in self._states.values()
         )
 
     def _swept(self) -> Sweep | None:
-        """Go on with the cleaning of the journal; gives the sweep when this entry ends it."""
+        """Continue journal compaction; returns the sweep if this commit completes it."""
         checkpoint = self._checkpoint
         self._repeated_bytes = 0
         if self._sweep is None:

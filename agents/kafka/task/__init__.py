@@ -1,1 +1,1 @@
-"""Tasks: one kind of work on one partition, with its state, its transactions and its commits."""
+"""Tasks: one kind of work on one partition, with state, transactions and commits."""

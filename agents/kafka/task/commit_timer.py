@@ -1,4 +1,4 @@
-"""When a task commits next: neither for every record nor so seldom that results are late."""
+"""Timing of the commits of one task: a trade of throughput against the delay of results."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-# What comes together is committed together, also when the first record ends a silence.
+# Records that arrive together are committed together, also after a silence.
 _GATHER_S: Final = 0.01
-# Positions that moved without any effect are committed now and then, for those who look at the lag.
+# Positions that moved without any effect are committed too, so that lag tools see them.
 _POSITIONS_S: Final = 5.0
-_NEWEST: Final = 0.2
+# Weight of the newest transaction in the moving average.
+_NEWEST_WEIGHT: Final = 0.2
 
 
 class CommitTimer:
-    """The commits of one task in time.
+    """Decides when a task commits next.
 
     Parameters
     ----------
     interval_s
-        How long to gather, given how long a transaction takes of late.
+        Seconds to gather results, from the recent duration of a transaction in seconds.
     """
 
     def __init__(self, interval_s: Callable[[float], float]) -> None:
@@ -30,32 +31,32 @@ class CommitTimer:
 
     @property
     def interval_s(self) -> float:
-        """How long results are gathered now."""
+        """Seconds for which results are gathered now."""
         return self._interval_s(self._transaction_s)
 
     @property
-    def left_s(self) -> float:
-        """Time until the next commit is due; 0 or less when it is."""
+    def remaining_s(self) -> float:
+        """Seconds until the next commit is due; 0 or less when it is."""
         return self._deadline_s - time.monotonic()
 
     @property
-    def positions_are_old(self) -> bool:
-        """Whether positions alone are worth a commit."""
+    def are_positions_old(self) -> bool:
+        """Whether the last commit is so long ago that positions alone are worth one."""
         return time.monotonic() - self._began_s > _POSITIONS_S
 
     def begin(self) -> None:
-        """A commit begins."""
+        """Note that a commit begins."""
         self._began_s = time.monotonic()
-        self.put_off()
+        self.postpone()
 
-    def put_off(self) -> None:
-        """There was nothing to commit."""
+    def postpone(self) -> None:
+        """Wait for another interval, because there is nothing to commit."""
         self._deadline_s = time.monotonic() + self.interval_s
 
-    def first(self) -> None:
-        """The first record of the next commit came."""
+    def note_first_record(self) -> None:
+        """Note that the first record of the next commit arrived."""
         self._deadline_s = max(self._began_s + self.interval_s, time.monotonic() + _GATHER_S)
 
-    def took(self, seconds: float) -> None:
-        """A transaction took so long."""
-        self._transaction_s += _NEWEST * (seconds - self._transaction_s)
+    def note_transaction(self, seconds: float) -> None:
+        """Note the duration of a transaction."""
+        self._transaction_s += _NEWEST_WEIGHT * (seconds - self._transaction_s)

@@ -1,4 +1,4 @@
-"""What the tasks of a worker tell Prometheus. Lag and delivery are the driver's."""
+"""Prometheus metrics of the tasks of a worker. Lag and delivery belong to the driver."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _TASK: Final = ("kind", "partition")
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
 
 COMMITS = Counter("driftline_commits", "Transactions committed.", _TASK)
-ABORTS = Counter("driftline_aborts", "Transactions aborted; the task was opened anew.", _TASK)
+ABORTS = Counter("driftline_aborts", "Transactions aborted; the task was opened again.", _TASK)
 RECEIVED = Counter(
     "driftline_received_records",
-    "Input records taken, without those that had been applied before.",
+    "Input records taken, except those that were applied before.",
     (*_TASK, "topic"),
 )
 SKIPPED = Counter(
-    "driftline_skipped_records", "Input records that came again after they had been applied.", _TASK
+    "driftline_skipped_records", "Input records delivered again after they were applied.", _TASK
 )
 WRITTEN = Counter("driftline_written_records", "Output records committed.", _TASK)
 JOURNAL_BYTES = Counter(
@@ -29,11 +29,11 @@ JOURNAL_HELD_BYTES = Gauge(
     _TASK,
 )
 STATE_LIVE_BYTES = Gauge(
-    "driftline_state_live_bytes", "Bytes of the state when it was last written anew.", _TASK
+    "driftline_state_live_bytes",
+    "Bytes of the state at the end of the last compaction sweep.",
+    _TASK,
 )
-STATE_MEMORY_BYTES = Gauge(
-    "driftline_state_memory_bytes", "Memory that the state takes, about.", _TASK
-)
+STATE_MEMORY_BYTES = Gauge("driftline_state_memory_bytes", "Estimated memory of the state.", _TASK)
 PROCESS_SECONDS = Histogram(
     "driftline_process_seconds", "Time to apply a batch to the state.", ("kind",), buckets=_SECONDS
 )
@@ -50,7 +50,7 @@ CACHE_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 RESTORE_SECONDS = Gauge(
-    "driftline_restore_seconds", "Time that the last restore of a task took.", _TASK
+    "driftline_restore_seconds", "Duration of the last restore of a task.", _TASK
 )
 RESTORED_BYTES = Gauge(
     "driftline_restored_bytes", "Bytes of the changelog that the last restore read.", _TASK
@@ -62,13 +62,13 @@ RESTORING = Gauge("driftline_restoring_tasks", "Tasks that are being restored.",
 TASKS = Gauge("driftline_tasks", "Tasks that this worker runs.", ("kind",))
 COMMIT_INTERVAL = Gauge(
     "driftline_commit_interval_seconds",
-    "How long results are gathered before they are committed.",
+    "Time for which results are gathered before they are committed.",
     _TASK,
 )
 
 
 class Meters:
-    """The meters of one task; looked up once, since a look-up costs as much as the counting."""
+    """Metrics of one task, looked up once: a look-up costs as much as the counting."""
 
     def __init__(self, kind: str, partition: int) -> None:
         def of(meter: Counter | Gauge) -> Any:
@@ -97,11 +97,11 @@ class Meters:
         self.cache_seconds = CACHE_SECONDS.labels(kind)
 
     def received(self, topic: str, records: int) -> None:
-        """Records of an input were taken."""
+        """Count records taken from an input."""
         self._received(topic).inc(records)
 
     def restored(self, *, seconds: float, bytes: int, commits: int) -> None:
-        """The task was restored."""
+        """Report a restore."""
         self._restore_seconds.set(seconds)
         self._restored_bytes.set(bytes)
         self._restored_commits.set(commits)
@@ -116,7 +116,7 @@ class Meters:
         memory_bytes: int,
         interval_s: float,
     ) -> None:
-        """A commit is done: what it wrote, and how things are after it."""
+        """Report a commit: what it wrote, and sizes after it."""
         self._commits.inc()
         self._written.inc(records)
         self._journal_bytes.inc(journal_bytes)

@@ -1,6 +1,4 @@
-"""What all tasks of a worker share: the broker, the local copies, threads, and how often they may
-commit.
-"""
+"""Resources that the tasks of a worker share: broker, local copies, threads, commit rate."""
 
 from __future__ import annotations
 
@@ -25,34 +23,34 @@ from driftline.agents.state.errors import StateError
 log = logging.getLogger(__name__)
 
 MAX_RECORDS: Final = 10_000
-# A worker with many tasks commits each of them less often: a small broker takes some hundred
-# transactions a second.
+# A worker with many tasks commits each of them less often: a small broker handles a few hundred
+# transactions per second.
 MAX_TRANSACTIONS_PER_S: Final = 100
 LONGEST_INTERVAL_S: Final = 1.0
 # A task spends at most a third of its time in transactions, so that a slow broker is not made
 # slower.
-_SHARE_OF_TRANSACTIONS: Final = 3
-# They mostly wait, for the broker or for each other: what takes memory is bounded by itself
-# (`cache.py`).
-_OPENED_AT_ONCE: Final = 32
-_TRANSACTIONS_AT_ONCE: Final = 64
-_ANSWER_S: Final = 5.0
-_KNOWN_S: Final = 5.0
+_INTERVALS_PER_TRANSACTION: Final = 3
+# These threads mostly wait, for the broker or for each other. `cache.py` bounds the memory of
+# restores.
+_MAX_OPENING: Final = 32
+_MAX_TRANSACTIONS: Final = 64
+ANSWER_S: Final = 5.0
+_TOPIC_VISIBLE_S: Final = 5.0
 
 
 class Runtime:
-    """The shared part of the tasks of a worker.
+    """Resources that the tasks of a worker share.
 
     Parameters
     ----------
     connection
         The broker.
     folder
-        Folder for the local copies, of this worker alone.
+        Folder for the local copies; two workers need two.
     memory_bytes
-        Memory for the state of all tasks; that of the configuration without it.
+        Memory for the state of all tasks; default kafka.memory of the configuration.
     max_records
-        So many records make a commit at once.
+        Number of buffered records that makes a commit due at once.
     """
 
     def __init__(
@@ -72,53 +70,56 @@ class Runtime:
             )
         except StateError as error:
             failures.stop_process(failures.STORAGE, str(error))
-        self.opening = ThreadPoolExecutor(_OPENED_AT_ONCE, "open")
-        self.writing = ThreadPoolExecutor(_TRANSACTIONS_AT_ONCE, "commit")
+        self.opening = ThreadPoolExecutor(_MAX_OPENING, "open")
+        self.writing = ThreadPoolExecutor(_MAX_TRANSACTIONS, "commit")
         self.tasks = 0
         self._admin = connection.admin()
 
     def journal(self, kind: str, partition: int, is_abandoned: Callable[[], bool]) -> Journal:
-        """Ask the broker which topic the changelog of a task is; waits for the broker.
+        """Look up the changelog of a task on the broker; waits while the broker is away.
 
         Raises
         ------
         MustStop
-            If there is no such topic.
+            If the topic does not exist.
         Abandoned
-            If the broker is away and `is_abandoned` says so.
+            If the broker is away and `is_abandoned` returns True.
         """
         topic = self.connection.name(changelog(self.connection.settings, kind))
         retry = BrokerRetry(self.connection, f"{topic}[{partition}]", "be restored", is_abandoned)
         while True:
             try:
                 described = self._admin.describe_topics(
-                    TopicCollection([topic]), request_timeout=_ANSWER_S
+                    TopicCollection([topic]), request_timeout=ANSWER_S
                 )[topic].result()
-                cluster = self._admin.describe_cluster(request_timeout=_ANSWER_S).result()
+                cluster = self._admin.describe_cluster(request_timeout=ANSWER_S).result()
                 return Journal(topic, partition, str(cluster.cluster_id), str(described.topic_id))
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
-                # A topic that was just made is not known everywhere at once.
-                if fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and retry.waited_s > _KNOWN_S:
+                # A topic that was just created is not visible on every broker at once.
+                if (
+                    fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+                    and retry.waited_s > _TOPIC_VISIBLE_S
+                ):
                     raise MustStop(
                         failures.CONFIGURATION,
-                        f"there is no changelog topic {topic}; make it: driftline topics create",
+                        f"changelog topic {topic} does not exist; create it: driftline topics create",
                     ) from error
                 retry.again(fault)
 
     def delete_before(self, journal: Journal, offset: int) -> bool:
-        """Delete the records of a journal before an offset;
+        """Delete the records of a journal before an offset.
 
-        False if the broker did not do it now.
+        Returns False if the broker could not.
         """
         where = TopicPartition(journal.topic, journal.partition, offset)
         try:
             self._admin.delete_records(
-                [where], request_timeout=_ANSWER_S, operation_timeout=_ANSWER_S
+                [where], request_timeout=ANSWER_S, operation_timeout=ANSWER_S
             )[where].result()
         except KafkaException as error:
             log.warning(
-                "%s: old records cannot be deleted now, again later: %s",
+                "%s: cannot delete old records, will retry: %s",
                 journal.name,
                 self.connection.error(error),
             )
@@ -126,24 +127,26 @@ class Runtime:
         return True
 
     def interval_s(self, transaction_s: float) -> float:
-        """How long a task gathers results before it commits them.
+        """Seconds for which a task gathers results before it commits them.
 
         Parameters
         ----------
         transaction_s
-            How long its transactions take of late.
+            Recent duration of its transactions in seconds.
         """
         base = self.connection.settings.commit_interval_ms / 1000
         return max(
             base,
             min(
                 LONGEST_INTERVAL_S,
-                max(self.tasks / MAX_TRANSACTIONS_PER_S, _SHARE_OF_TRANSACTIONS * transaction_s),
+                max(
+                    self.tasks / MAX_TRANSACTIONS_PER_S, _INTERVALS_PER_TRANSACTION * transaction_s
+                ),
             ),
         )
 
     def close(self) -> None:
-        """Close the local copies; all tasks have to be closed."""
+        """Close the local copies. All tasks must be closed before."""
         self.opening.shutdown()
         self.writing.shutdown()
         self.cache.close()

@@ -1,16 +1,16 @@
 """A task: one kind of work on one partition, with its state and its transactions.
 
-The state of a task, what it writes and how far it has read change together or not at all. A commit
-takes three steps:
+State, outputs and input positions of a task change together or not at all. A commit takes three
+steps:
 
-1. on the thread of the event loop, the processor applies everything taken to the state, and what
-changed is cut off; 2. on another thread, one Kafka transaction writes the outputs and the commit's
-journal records, and after that, never before it, the local
-   copy learns of it, together with the offset of the journal that it stands for;
-3. back on the loop, the commit is noted.
+1. On the event loop, the processor applies the buffered records to the state, and the changes are
+   cut off.
+2. On another thread, one Kafka transaction writes the outputs and the commit's journal records.
+   Only after it, the local copy is written, with the journal offset that it corresponds to.
+3. Back on the event loop, the commit is accounted for.
 
-At most one transaction is under way, while the next batch is taken and, once it is full, processed
-already. Positions come from the journal alone: after an open, deliveries begin at `positions`.
+At most one transaction is in flight. Meanwhile the next batch is taken and, once it is full,
+processed. Positions come from the journal alone: after `open`, deliveries begin at `positions`.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _DELETE_AGAIN_S: Final = 60.0
 
 
 class _Prepared(Struct):
-    """A commit on its way."""
+    """A processed batch that is not committed yet."""
 
     outgoing: list[Outgoing]
-    entry: PendingCommit
+    commit: PendingCommit
 
 
 class Task:
@@ -57,21 +57,23 @@ class Task:
     Parameters
     ----------
     runtime
-        What the tasks of the worker share.
+        Shared by the tasks of the worker.
     kind, partition
-        Which task it is.
+        Identity of the task.
     factory
-        Makes the processor once the state is there.
+        Makes the processor once the state is restored.
 
     Attributes
     ----------
     processor
-        What the task computes; there after `open`.
+        Computes the task; set by `open`.
     positions
-        Next offset of every input topic, without prefix, after what has been taken. Topics of which
-        nothing came yet are missing: they are read from their beginning.
+        Next offset to take, by input topic without prefix. A topic without any record yet is
+        missing: it is read from its beginning.
     committed
-        The same as of the last commit.
+        `positions` as of the last commit.
+    commits
+        Number of commits since `open`.
     """
 
     processor: Processor
@@ -87,29 +89,28 @@ class Task:
         self.commits = 0
         self._runtime = runtime
         self._factory = factory
-        self._unwanted = False
+        self._abandoned = False
         self._held = False
         self._ledger: Ledger
         self._journal_from = 0
         self._delete_again_s = 0.0
         self._buffered = 0
         self._commit_timer = CommitTimer(runtime.interval_s)
-        self._again = False
+        self._is_more_due = False
         self._wake = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._step_lock = asyncio.Lock()
-        self._flight: asyncio.Task[None] | None = None
+        self._in_flight: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
         self._meters = Meters(kind, partition)
 
     # Opening
 
     def open(self) -> None:
-        """Take the task over from whoever had it, restore its state, and make its processor.
-        Blocks; for another thread.
+        """Fence the former owner, restore the state and make the processor.
 
-        Ends the process if that is impossible.
+        Blocks, so call it on another thread. Ends the process if the task cannot be opened.
 
         Raises
         ------
@@ -118,16 +119,18 @@ class Task:
         """
         cache = self._runtime.cache
         try:
-            self._journal = self._runtime.journal(self.kind, self.partition, lambda: self._unwanted)
-            if self._unwanted:
-                # Opening it would fence the worker that has the task by now.
+            self._journal = self._runtime.journal(
+                self.kind, self.partition, lambda: self._abandoned
+            )
+            if self._abandoned:
+                # Opening the producer would fence the worker that owns the task by now.
                 raise Abandoned(self.name)
             self._transactions = Transactions(
-                self._runtime.connection, self.name, lambda: self._unwanted
+                self._runtime.connection, self.name, lambda: self._abandoned
             )
             self._transactions.open()
             restored = Restore(
-                self._runtime.connection, cache, self.kind, self._journal, lambda: self._unwanted
+                self._runtime.connection, cache, self.kind, self._journal, lambda: self._abandoned
             ).run()
             check_shape(restored.checkpoint.shape, self._runtime.shape, self._journal.name)
             states = cache.states(self.kind, self.partition)
@@ -155,7 +158,7 @@ class Task:
             seconds=restored.seconds, bytes=restored.bytes, commits=restored.commits
         )
         log.info(
-            "%s: restored in %.2f s, %s, %d commits and %.1f MB of the changelog read; goes on at %s",
+            "%s: restored in %.2f s, %s, %d commits and %.1f MB of the changelog read; resumes at %s",
             self.name,
             restored.seconds,
             "from the local copy" if restored.copied else "without a local copy",
@@ -165,43 +168,41 @@ class Task:
         )
 
     def abandon(self) -> None:
-        """Tell the task that it is no longer wanted: an `open` on another thread ends, and no more
-        is committed.
-        """
-        self._unwanted = True
+        """Give the task up: an `open` on another thread ends, and nothing more is committed."""
+        self._abandoned = True
         self._wake.set()
-        # Nobody waits for room in a task that will never have any.
+        # A driver that waits for room would wait for ever.
         self._has_room.set()
 
     @property
     def abandoned(self) -> bool:
-        """Whether it was told so."""
-        return self._unwanted
+        """Whether `abandon` was called."""
+        return self._abandoned
 
     def start(self, aborted: Callable[[Task], None]) -> None:
-        """Begin to commit, on the running event loop;
+        """Begin to commit, on the running event loop.
 
-        `aborted` is called if the task has to be dropped and opened anew.
+        `aborted` is called if a transaction was aborted, so that the task must be opened again.
         """
         self._loop = asyncio.get_running_loop().create_task(self._run(aborted), name=self.name)
 
     # Taking
 
     def take(self, received: ReceivedRecords) -> int:
-        """Take a delivery of one input; gives how many records wait to be processed.
+        """Take a delivery of one input; returns how many records are buffered.
 
-        What was applied already is skipped, and everything once the task is not wanted any more. A
-        delivery that begins after the position ends the process: records are missing.
+        Records that were applied already are skipped, and all records once the task is abandoned.
+        A delivery that begins after the position ends the process: records are missing.
         """
-        if self._unwanted:
+        if self._abandoned:
             return self._buffered
         position = self.positions.get(received.topic)
         if position is not None:
             if received.start > position:
                 failures.stop_process(
                     failures.CONFIGURATION,
-                    f"{self.name}: {received.topic}[{self.partition}] was delivered from {received.start} on, but {position} is next; "
-                    "records are missing. If retention deleted them before they were read, use another kafka.app to start anew",
+                    f"{self.name}: {received.topic}[{self.partition}] was delivered from offset {received.start} on, but {position} is next; "
+                    "records are missing. If retention deleted them before they were read, start anew with another kafka.app",
                 )
             if received.next <= position:
                 self._meters.skipped.inc(len(received.offsets))
@@ -222,7 +223,7 @@ class Task:
                 )
             self._meters.received(received.topic, len(received.offsets))
             if not before:
-                self._commit_timer.first()
+                self._commit_timer.note_first_record()
             if not before or self._buffered >= self._runtime.max_records:
                 self._wake.set()
             if self._buffered >= self._runtime.max_records:
@@ -230,54 +231,54 @@ class Task:
         return self._buffered
 
     async def room(self) -> None:
-        """Wait until the next delivery may be taken."""
+        """Wait until there is room for the next delivery."""
         await self._has_room.wait()
 
     @property
     def interval_s(self) -> float:
-        """How long results are gathered now before they are committed."""
+        """Seconds for which results are gathered now before they are committed."""
         return self._commit_timer.interval_s
 
     # Committing
 
     async def commit(self) -> None:
-        """Process and commit everything taken; on return it is committed. What should wait for more
-        is left to whoever reads on.
+        """Process and commit the buffered records; on return they are committed.
+
+        Records that the processor defers stay uncommitted; the next owner reads them again.
 
         Raises
         ------
         TransactionAborted
-            If the task has to be opened anew.
+            If the task must be opened again.
         """
         async with self._step_lock:
             if not self.processor.defers():
                 await self._step(with_positions=True)
-            await self._landed()
+            await self._wait_for_transaction()
 
     def hold(self) -> None:
-        """Begin no transaction by itself: whose the task is, is being decided, and a new owner
-        would break it off.
-        """
+        """Begin no transaction: ownership is being reassigned, and a new owner would abort it."""
         self._held = True
 
     def release(self) -> None:
-        """Go on after `hold`: the task is still this worker's."""
+        """Continue after `hold`: the task still belongs to this worker."""
         self._held = False
         self._wake.set()
 
     async def finish(self) -> None:
-        """Stop the commits of `start`, and commit the rest, as `commit`; of a held task nothing: it
-        may have a new owner already.
+        """Stop the loop of `start` and commit the rest, as `commit` does.
+
+        A held task commits nothing: it may have a new owner already.
         """
         if self._loop is not None:
-            self._unwanted = True
+            self._abandoned = True
             self._wake.set()
             await asyncio.shield(self._loop)
         if not self._held:
             await self.commit()
 
     def close(self) -> None:
-        """Let go of the broker and of the memory. Blocks; for another thread."""
+        """Release the producer and the memory. Blocks, so call it on another thread."""
         failures.fault_point("closing")
         self._transactions.close()
         self._runtime.cache.release(self.kind, self.partition)
@@ -286,12 +287,12 @@ class Task:
         try:
             while await self._due():
                 async with self._step_lock:
-                    if self._unwanted:
+                    if self._abandoned:
                         return
-                    await self._step(with_positions=self._commit_timer.positions_are_old)
+                    await self._step(with_positions=self._commit_timer.are_positions_old)
         except TransactionAborted as error:
             log.warning(
-                "%s: a transaction was aborted, the task is opened anew: %s", self.name, error
+                "%s: a transaction was aborted, the task is opened again: %s", self.name, error
             )
             self._meters.aborts.inc()
             aborted(self)
@@ -299,14 +300,14 @@ class Task:
             failures.stop_process(failures.DEFECT, f"{self.name}: {error!r}")
 
     async def _due(self) -> bool:
-        """Wait until there is something to process and time to do it;
+        """Wait until a commit is due.
 
-        False once the task is not wanted any more.
+        False once the task is abandoned.
         """
         loop = asyncio.get_running_loop()
-        while not self._unwanted:
-            if self._flight is not None and self._flight.done():
-                await self._landed()
+        while not self._abandoned:
+            if self._in_flight is not None and self._in_flight.done():
+                await self._wait_for_transaction()
             if self._held:
                 await self._wake.wait()
                 self._wake.clear()
@@ -314,46 +315,44 @@ class Task:
             if self._buffered >= self._runtime.max_records:
                 return True
             timer = None
-            if self._flight is None:
-                if self._again and not self.processor.defers():
+            if self._in_flight is None:
+                if self._is_more_due and not self.processor.defers():
                     return True
-                if self._commit_timer.left_s <= 0:
-                    wanted = (
-                        self._buffered or self.processor.pending() or self._must_tell_positions()
-                    )
+                if self._commit_timer.remaining_s <= 0:
+                    wanted = self._buffered or self.processor.pending() or self._are_positions_due()
                     if wanted and not self.processor.defers():
                         return True
-                    self._commit_timer.put_off()
-                timer = loop.call_later(max(self._commit_timer.left_s, 0.001), self._wake.set)
+                    self._commit_timer.postpone()
+                timer = loop.call_later(max(self._commit_timer.remaining_s, 0.001), self._wake.set)
             await self._wake.wait()
             self._wake.clear()
             if timer is not None:
                 timer.cancel()
         return False
 
-    def _must_tell_positions(self) -> bool:
-        return self._commit_timer.positions_are_old and self.positions != self.committed
+    def _are_positions_due(self) -> bool:
+        return self._commit_timer.are_positions_old and self.positions != self.committed
 
     async def _step(self, *, with_positions: bool) -> None:
         prepared = self._prepare(with_positions=with_positions)
-        await self._landed()
+        await self._wait_for_transaction()
         if prepared is not None:
-            self._flight = asyncio.get_running_loop().create_task(self._fly(prepared))
-            self._flight.add_done_callback(lambda _: self._wake.set())
+            self._in_flight = asyncio.get_running_loop().create_task(self._commit(prepared))
+            self._in_flight.add_done_callback(lambda _: self._wake.set())
 
-    async def _landed(self) -> None:
-        """Wait for the transaction that is under way, if there is one."""
-        flight = self._flight
+    async def _wait_for_transaction(self) -> None:
+        """Wait for the transaction in flight, if there is one."""
+        flight = self._in_flight
         if flight is None:
             return
         try:
             await asyncio.shield(flight)
         finally:
-            if flight.done() and self._flight is flight:
-                self._flight = None
+            if flight.done() and self._in_flight is flight:
+                self._in_flight = None
 
     def _prepare(self, *, with_positions: bool) -> _Prepared | None:
-        """Process what was taken, and cut off what changed; None if nothing did."""
+        """Process the buffered records and cut off the changes; None if nothing changed."""
         self._commit_timer.begin()
         try:
             with self._meters.process_seconds.time():
@@ -365,50 +364,50 @@ class Task:
         self._buffered = 0
         self._has_room.set()
         changed = bool(outgoing) or self._ledger.changed
-        self._again = changed and self.processor.pending()
+        self._is_more_due = changed and self.processor.pending()
         if not changed and not (with_positions and self.positions != self.committed):
             return None
-        return _Prepared(outgoing, self._ledger.entry(self.positions))
+        return _Prepared(outgoing, self._ledger.cut(self.positions))
 
-    async def _fly(self, prepared: _Prepared) -> None:
+    async def _commit(self, prepared: _Prepared) -> None:
         loop = asyncio.get_running_loop()
         next_offset = await loop.run_in_executor(self._runtime.writing, self._write, prepared)
-        entry = prepared.entry
-        self._ledger.settle(entry, next_offset)
-        self.committed = entry.closing.positions
+        commit = prepared.commit
+        self._ledger.settle(commit, next_offset)
+        self.committed = commit.closing.positions
         self.commits += 1
         self._meters.committed(
             records=len(prepared.outgoing),
-            journal_bytes=entry.size,
-            held_bytes=entry.closing.log_bytes,
-            live_bytes=entry.closing.live_bytes,
+            journal_bytes=commit.size,
+            held_bytes=commit.closing.log_bytes,
+            live_bytes=commit.closing.live_bytes,
             memory_bytes=self._ledger.memory_bytes,
             interval_s=self.interval_s,
         )
 
     def _write(self, prepared: _Prepared) -> int:
-        """The transaction, then the local copy; on a thread of its own.
+        """Run the transaction, then write the local copy; on another thread.
 
-        Gives the offset after the commit.
+        Returns the journal offset after the commit.
         """
-        cache, entry = self._runtime.cache, prepared.entry
+        cache, commit = self._runtime.cache, prepared.commit
         try:
             with self._meters.transaction_seconds.time():
                 started = time.monotonic()
-                records = records_of(entry.closing, entry.changes)
+                records = records_of(commit.closing, commit.changes)
                 next_offset = self._transactions.run(
                     prepared.outgoing, self._journal.topic, self.partition, records
                 )
-                self._commit_timer.took(time.monotonic() - started)
+                self._commit_timer.note_transaction(time.monotonic() - started)
             with self._meters.cache_seconds.time():
                 cache.write(
                     self.kind,
                     self.partition,
-                    entry.cuts,
-                    msgspec.structs.replace(entry.checkpoint, next=next_offset),
+                    commit.cuts,
+                    msgspec.structs.replace(commit.checkpoint, next=next_offset),
                 )
             failures.fault_point("cached")
-            self._delete_before(entry.closing.restorable_from)
+            self._delete_before(commit.closing.restorable_from)
             return next_offset
         except TransactionAborted:
             raise
@@ -420,9 +419,7 @@ class Task:
             failures.stop_process(failures.DEFECT, f"{self.name}: cannot commit: {error!r}")
 
     def _delete_before(self, offset: int) -> None:
-        """Delete what no restore needs any more; a broker that refuses is asked again after a
-        while.
-        """
+        """Delete journal records that no restore needs; a broker that fails is asked again later."""
         now = time.monotonic()
         if offset > self._journal_from and now >= self._delete_again_s:
             if self._runtime.delete_before(self._journal, offset):

@@ -1,5 +1,5 @@
-"""The tasks of one kind that a worker runs: opened when partitions are assigned, finished when they
-are taken away.
+"""Tasks of one kind that a worker runs: opened when partitions are assigned, finished when they are
+revoked.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from driftline.agents.kafka.task.transaction import TransactionAborted
 
 log = logging.getLogger(__name__)
 
-# A transaction that is refused every time would be tried for ever.
-_MOST_ABORTS: Final = 3
-_GIVEN_UP_S: Final = 3.0
+# A transaction that fails every time would be retried for ever.
+_MAX_ABORTS: Final = 3
+_ABANDON_WAIT_S: Final = 3.0
 
 Reopened = Callable[[int, Mapping[str, int]], Awaitable[None]]
 
@@ -32,15 +32,14 @@ class Tasks:
     Parameters
     ----------
     runtime
-        What the tasks of the worker share.
+        Shared by the tasks of the worker.
     kind
         "join" or "downstream".
     factory
         Makes the processor of a task.
     reopened
-        Awaited when a task had to be opened anew, with its positions, before it can be had again:
-        the driver seeks its inputs there. Meanwhile `get` gives None; what is delivered then is to
-        be dropped.
+        Awaited with the positions of a task that was opened again, before `get` returns it: the
+        driver seeks its inputs there. Meanwhile `get` returns None, and deliveries must be dropped.
     """
 
     def __init__(
@@ -63,13 +62,13 @@ class Tasks:
         self._held = False
 
     async def assign(self, partitions: set[int] | frozenset[int]) -> None:
-        """Have a task for each of these partitions and for no other; returns when all are restored.
+        """Run a task for each of these partitions and for no other; returns when all are restored.
 
-        May be called again with the same or another set, and be cancelled: what was begun goes on,
-        and the next call waits for it. Tasks that are taken away commit what they have taken first.
+        Can be called again with the same or another set, and be cancelled: opening continues, and
+        the next call waits for it. Tasks of revoked partitions commit their buffered records first.
         """
         self._wanted = frozenset(partitions)
-        self._go_on()
+        self._resume()
         for partition in sorted(self._live.keys() - self._wanted):
             self._close(self._live.pop(partition), commit=True)
         await self._all(self._closing.values())
@@ -79,26 +78,25 @@ class Tasks:
             await self._all([opening for _, opening in self._opening.values()])
 
     def hold(self) -> None:
-        """Begin no transaction until `narrow` or `assign` says what is still wanted.
+        """Begin no transaction until `narrow` or `assign` names the partitions that remain.
 
-        Partitions are being dealt out: whoever gets one takes its task over at once, which ends a
-        process that writes for it meanwhile.
+        Partitions are being reassigned: a new owner fences the task at once, which ends a process
+        that is writing for it.
         """
         self._held = True
         for task in self.tasks():
             task.hold()
 
     def narrow(self, partitions: set[int] | frozenset[int]) -> None:
-        """Begin no task any more that a newer assignment, for which `assign` will be called later,
-        does not have.
+        """Drop partitions that a newer assignment, whose `assign` follows, no longer has.
 
-        `assign` for the older one may still be at work. A task that it opened now would shut out
-        the new owner.
+        `assign` of the older one may still be running. A task that it opened now would fence the
+        new owner.
         """
         self._wanted &= partitions
-        self._go_on()
+        self._resume()
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         self._held = False
         for partition, (task, _) in self._opening.items():
             if partition not in self._wanted:
@@ -108,7 +106,7 @@ class Tasks:
                 task.release()
 
     def get(self, partition: int) -> Task | None:
-        """The task of a partition; None if there is none, or not yet."""
+        """The task of a partition; None if it does not exist or is not open yet."""
         return self._live.get(partition)
 
     def tasks(self) -> list[Task]:
@@ -117,33 +115,32 @@ class Tasks:
 
     @property
     def ready(self) -> bool:
-        """True if every assigned partition has its task."""
+        """Whether every assigned partition has an open task."""
         return self._wanted <= self._live.keys()
 
     async def finish(self) -> None:
-        """Commit everything that was taken, before partitions are dealt out anew.
+        """Commit all buffered records before partitions are reassigned.
 
-        What is being opened is given up until the next `assign`: an opening that comes late would
-        fence the next owner.
+        Tasks that are being opened are abandoned until the next `assign`: opening late would fence
+        the next owner.
         """
         self._wanted = frozenset(self._live)
         for task, _ in self._opening.values():
             task.abandon()
         begun = [opening for _, opening in self._opening.values()]
         await self._all([asyncio.ensure_future(self._commit(task)) for task in self.tasks()])
-        if (
-            begun
-        ):  # one that is taking its task over right now ends soon; not while the broker is away
-            await asyncio.wait(begun, timeout=_GIVEN_UP_S)
+        # A task that is fencing right now ends soon, except while the broker is away.
+        if begun:
+            await asyncio.wait(begun, timeout=_ABANDON_WAIT_S)
 
     async def close(self) -> None:
-        """Finish all tasks and let them go."""
+        """Finish and close all tasks."""
         await self.assign(frozenset())
         await self._all([opening for _, opening in self._opening.values()])
         await self._all(self._closing.values())
 
     def offsets(self) -> dict[int, dict[str, int]]:
-        """Committed positions: next offset by topic without prefix, by partition."""
+        """Committed positions by partition: next offset by topic without prefix."""
         return {partition: dict(task.committed) for partition, task in self._live.items()}
 
     async def _commit(self, task: Task) -> None:
@@ -152,7 +149,7 @@ class Tasks:
         except TransactionAborted as error:
             self._drop(task)
             log.warning(
-                "%s: a transaction was aborted, the task is opened anew: %s", task.name, error
+                "%s: a transaction was aborted, the task is opened again: %s", task.name, error
             )
 
     def _open(self, partition: int, *, again: bool = False) -> None:
@@ -177,12 +174,12 @@ class Tasks:
                 return
             except Exception as error:
                 failures.stop_process(
-                    failures.DEFECT, f"{task.name}: cannot be opened anew: {error!r}"
+                    failures.DEFECT, f"{task.name}: cannot be opened again: {error!r}"
                 )
         del self._opening[partition]
         self._count(1)
-        # One that was given up takes nothing any more, even if its partition is wanted again: it is
-        # opened anew.
+        # An abandoned task takes no records, even if its partition is assigned again: it is opened
+        # again instead.
         if partition in self._wanted and not task.abandoned:
             self._live[partition] = task
             if self._held:
@@ -192,15 +189,15 @@ class Tasks:
             self._close(task, commit=False)
 
     def _drop(self, task: Task) -> None:
-        """Open a task anew whose transaction was aborted."""
+        """Open a task again after its transaction was aborted."""
         partition = task.partition
         if self._live.get(partition) is not task:
             return
         aborts = self._aborts[partition] = 1 if task.commits else self._aborts.get(partition, 0) + 1
-        if aborts >= _MOST_ABORTS:
+        if aborts >= _MAX_ABORTS:
             failures.stop_process(
                 failures.CONFIGURATION,
-                f"{task.name}: {aborts} transactions in a row were refused; see the lines before",
+                f"{task.name}: {aborts} transactions in a row were aborted; see the log lines above",
             )
         del self._live[partition]
         task.abandon()
@@ -219,11 +216,11 @@ class Tasks:
                 await task.finish()
             except TransactionAborted as error:
                 log.warning(
-                    "%s: its last transaction was aborted, whoever takes the task over does it again: %s",
+                    "%s: its last transaction was aborted, the next owner repeats it: %s",
                     task.name,
                     error,
                 )
-        # Not among the restores, which may take minutes.
+        # Not on the threads of restores, which may take minutes.
         await asyncio.get_running_loop().run_in_executor(self._runtime.writing, task.close)
         self._count(-1)
 
@@ -232,5 +229,5 @@ class Tasks:
         metering.TASKS.labels(self.kind).inc(more)
 
     async def _all(self, begun: Iterable[asyncio.Future[None]]) -> None:
-        """Wait for what was begun; being cancelled does not cancel it."""
+        """Wait for tasks that are running; a cancelled wait does not cancel them."""
         await asyncio.shield(asyncio.gather(*begun))

@@ -1,9 +1,9 @@
-"""The transactions of one task: outputs and the journal's records together, or nothing.
+"""Transactions of one task: outputs and journal records are written together or not at all.
 
-Errors of the client are of three kinds, and each has one answer. What may pass (the broker is away)
-is tried again, with a line in the log, as long as it takes: only the broker knows the outcome. What
-spoils a transaction (a record was refused) aborts it; the task is dropped and opened anew from what
-is committed. All else (fenced by a newer owner, fatal, unknown) ends the process.
+Errors of the client are of three kinds. A transient error (the broker is away) is retried, with a
+log line, without limit: only the broker knows the outcome. An error that spoils the transaction (a
+record was rejected) aborts it; the task is dropped and opened again from the last commit. All other
+errors (fenced by a newer owner, fatal, unknown) end the process.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from driftline.agents.kafka.broker.outgoing import Outgoing
 
 log = logging.getLogger(__name__)
 
-# After this time the broker aborts a transaction of a worker that is gone; a worker that takes over
-# aborts it at once.
+# The broker aborts a transaction of a lost worker after this time; a worker that takes the task
+# over aborts it at once.
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 _ATTEMPT_S: Final = 10.0
 _OPEN_ATTEMPT_S: Final = 3.0
@@ -34,20 +34,20 @@ _T = TypeVar("_T")
 
 
 class TransactionAborted(Exception):
-    """A transaction was given up; its task has to be opened anew, which aborts it at the broker."""
+    """A transaction failed. Opening its task again aborts it on the broker."""
 
 
 class Transactions:
-    """A transactional producer.
+    """Transactional producer of one task.
 
     Parameters
     ----------
     connection
         The broker.
     transactional_id
-        Name under which at most one producer may write; the newest fences all others.
+        Identity under which one producer may write; the newest fences all others.
     is_abandoned
-        Asked while `open` waits for the broker; True ends the wait.
+        Checked while `open` waits for the broker; True ends the wait.
     """
 
     def __init__(
@@ -70,16 +70,16 @@ class Transactions:
         )
 
     def open(self) -> None:
-        """Fence whoever held the name before, and abort what it left open.
+        """Fence the former owner and abort its open transaction.
 
         Raises
         ------
         MustStop
-            If the broker refuses.
+            If the broker rejects the producer.
         Abandoned
-            If it is away and `is_abandoned` says so.
+            If the broker is away and `is_abandoned` returns True.
         """
-        self._until_done("take over", self._producer.init_transactions, may_leave=True)
+        self._until_done("take over", self._producer.init_transactions, can_be_abandoned=True)
 
     def run(
         self,
@@ -88,16 +88,16 @@ class Transactions:
         partition: int,
         records: Sequence[tuple[bytes, bytes]],
     ) -> int:
-        """Write everything in one transaction.
+        """Write outputs and journal records in one transaction.
 
         Parameters
         ----------
         outgoing
-            Outputs.
+            Output records.
         journal, partition
-            Where the records of the commit go.
+            Topic and partition of the journal.
         records
-            Their keys and values.
+            Keys and values of the journal records.
 
         Returns
         -------
@@ -107,7 +107,7 @@ class Transactions:
         Raises
         ------
         TransactionAborted, MustStop
-            As said above; nothing or everything of it can be seen.
+            See the module; the transaction is visible as a whole or not at all.
         """
         offsets: list[int] = []
 
@@ -133,19 +133,19 @@ class Transactions:
         if len(offsets) != len(records):
             raise MustStop(
                 failures.DEFECT,
-                f"{self._id}: committed, but the broker did not say at which offset",
+                f"{self._id}: committed, but the broker did not report the offset",
             )
         return max(offsets) + 1
 
     def close(self) -> None:
-        """Let go of the broker; what is in an open transaction is dropped."""
+        """Close the producer; an open transaction is dropped."""
         self._producer.purge()
         try:
             self._producer.close()
         except KafkaException as error:
             if not self._spoiled:
                 raise
-            # Of the transaction that was given up already; whoever opens the task next aborts it.
+            # The error belongs to the failed transaction, which the next `open` aborts.
             log.info("%s: closed with %s", self._id, error.args[0].str())
 
     def _produce(
@@ -164,12 +164,12 @@ class Transactions:
                 self._producer.produce(topic, value, key, partition, headers=headers, **more)  # type: ignore[arg-type]
                 return
             except BufferError:
-                # The client's queue is full: let it send.
+                # The client's queue is full: wait until it has sent some records.
                 self._producer.poll(0.05)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                     size = len(value or b"")
-                    why = f"{self._id}: a record of {size} bytes for {topic} is larger than any should be ({LARGEST_RECORD} bytes)"
+                    why = f"{self._id}: a record of {size} bytes for {topic} is larger than the limit of {LARGEST_RECORD} bytes"
                     raise MustStop(
                         failures.CONFIGURATION,
                         f"{why}; shorten kafka.commit_interval, or name fewer segments",
@@ -177,12 +177,12 @@ class Transactions:
                 raise
 
     def _until_done(
-        self, doing: str, call: Callable[[float], _T], *, may_leave: bool = False
+        self, doing: str, call: Callable[[float], _T], *, can_be_abandoned: bool = False
     ) -> _T:
         retry = BrokerRetry(
-            self._connection, self._id, doing, self._unwanted if may_leave else lambda: False
+            self._connection, self._id, doing, self._unwanted if can_be_abandoned else lambda: False
         )
-        attempt_s = _OPEN_ATTEMPT_S if may_leave else _ATTEMPT_S
+        attempt_s = _OPEN_ATTEMPT_S if can_be_abandoned else _ATTEMPT_S
         while True:
             try:
                 return call(attempt_s)
@@ -195,14 +195,14 @@ class Transactions:
                 retry.again(fault)
 
     def _abort(self, error: KafkaException) -> NoReturn:
-        """Give up the transaction that an error spoiled.
+        """Raise for a transaction that an error spoiled.
 
-        Whoever opens the task next aborts it at the broker, and reads from the journal what is
-        committed; asking for that from here may end fatally after a minute without a broker.
+        The next `open` of the task aborts it on the broker and restores from the journal. Aborting
+        it here may fail fatally after a minute without a broker.
         """
         fault: KafkaError = error.args[0]
         if fault.fatal():
-            raise self._lost(fault, "go on") from error
+            raise self._lost(fault, "continue") from error
         self._spoiled = True
         raise TransactionAborted(f"{self._id}: {fault.str()} ({fault.name()})") from error
 
@@ -210,11 +210,11 @@ class Transactions:
         if fault.code() in _FENCED:
             return MustStop(
                 failures.FENCED,
-                f"{self._id}: another worker has taken over the task, or this one stood still for more than "
-                f"{TRANSACTION_TIMEOUT_MS // 1000} s ({fault.name()}); nothing of the open commit can be seen",
+                f"{self._id}: another worker has taken over the task, or this one paused for more than "
+                f"{TRANSACTION_TIMEOUT_MS // 1000} s ({fault.name()}); the open commit is not visible",
             )
         error = self._connection.error(fault, f"{self._id} cannot {doing}")
         return MustStop(
             failures.CONFIGURATION,
-            f"{error}; what became of the open commit is for the restart to find out",
+            f"{error}; the restart finds out whether the open commit succeeded",
         )
