@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 # Of the task.
-FRONTIER: Final = b"frontier"  # -> watermarks and edges processed
+FRONTIER: Final = b"t"  # -> watermarks and edges processed
 MODEL_NAMES: Final = b"M"  # chunk -> names of the models by number
 
 # Of a model: prefix, number of the model, and the parts before "->" in the comment.

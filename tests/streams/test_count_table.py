@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import parse_config
 from driftline.schemas.settings import ModelConfig
+from driftline.streams.measure import state_keys
 from driftline.streams.measure.counts import panes
 from driftline.streams.measure.counts.count_table import EMPTY, CountTable, merged
 from driftline.streams.measure.counts.labels import LabelSet
@@ -195,6 +197,13 @@ def test_increments_in_any_order_are_added_to_the_pane_of_their_model_and_lane(
             min(starts),
             max(starts),
         )
+
+
+def test_no_key_prefix_of_the_stage_is_the_start_of_another() -> None:
+    prefixes = [value for value in vars(state_keys).values() if isinstance(value, bytes)]
+    assert len(prefixes) > 10
+    for one, other in permutations(prefixes, 2):
+        assert not other.startswith(one), (one, other)
 
 
 def test_names_keep_their_numbers_and_names_beyond_the_limit_get_the_limit() -> None:

@@ -20,9 +20,9 @@ from driftline.streams.measure.counts.packed_key import (
     CODES,
     MEASURES,
     Ints,
-    measure_of,
     measures_of,
     series_of,
+    unpack_measure,
 )
 from driftline.streams.metrics.counts import Counts, SparseHistogram
 
@@ -147,13 +147,13 @@ class DenseLayout:
         for measure in (lanes.SCORES_FIT, lanes.SCORES_HOLDOUT, lanes.PREDICTED_SCORES):
             self._stride[measure] = SCORE_BINS
         self._stride[lanes.SCORE_SUM] = self._stride[lanes.SCORE_SQUARES] = 1
-        self._outside = np.ones(MEASURES, np.bool_)
-        self._outside[list(sizes)] = False
-        self._outside[lanes.SCORES_HOLDOUT] = self._outside[lanes.SCORES_FIT]
+        self._lacks_columns = np.ones(MEASURES, np.bool_)
+        self._lacks_columns[list(sizes)] = False
+        self._lacks_columns[lanes.SCORES_HOLDOUT] = self._lacks_columns[lanes.SCORES_FIT]
 
     def unfold(self, keys: Ints) -> Unfolded:
         """Series number and column of each key."""
-        measure, a, b = measure_of(keys)
+        measure, a, b = unpack_measure(keys)
         column = self._base[measure] + self._stride[measure] * self._label[a] + b
         cells = np.flatnonzero(measure == lanes.CELLS)
         if len(cells):
@@ -166,10 +166,10 @@ class DenseLayout:
         if len(binned):
             column[binned] = self._base[measure[binned]] + self._bin[b[binned]]
         # The labels of a measure without columns may be new too.
-        outside = self._outside[measure]
-        if any_true(outside):
+        lacking = self._lacks_columns[measure]
+        if any_true(lacking):
             known = ~LABEL_IN_A[measure] | (self._label[a] >= 0)
-            column[outside] = np.where(known[outside], self.width - 1, UNKNOWN)
+            column[lacking] = np.where(known[lacking], self.width - 1, UNKNOWN)
         return Unfolded(series_of(keys), column)
 
     def is_cell(self, column: Ints) -> NDArray[np.bool_]:

@@ -27,8 +27,8 @@ from driftline.streams.measure.counts.model import MeasuredModel, SeriesName, ot
 from driftline.streams.measure.counts.packed_key import (
     Ints,
     first_key_of_rung,
-    measure_of,
     rungs_of,
+    unpack_measure,
 )
 from driftline.streams.measure.counts.panes import CountSpan
 from driftline.streams.measure.timing.windows import DueWindow
@@ -321,7 +321,7 @@ class WindowGatherer:
         self, model: MeasuredModel, lane: int, keys: Ints, before: DenseLayout | None
     ) -> DenseLayout:
         """A layout that also has columns for the labels and bins in `keys`."""
-        measure, a, b = measure_of(keys)
+        measure, a, b = unpack_measure(keys)
         codes = np.flatnonzero(
             np.bincount(np.concatenate((a[LABEL_IN_A[measure]], b[measure == lanes.CELLS])))
         ).tolist()

@@ -52,7 +52,7 @@ def pack_keys(*, rung: Ints, series: Ints, measure: Ints, a: Ints, b: Ints) -> I
     >>> keys = pack_keys(rung=one * 3, series=one * 70, measure=one, a=one * 5, b=one * 6)
     >>> rungs_of(keys).tolist(), series_of(keys).tolist()
     ([3], [70])
-    >>> [part.tolist() for part in measure_of(keys)]
+    >>> [part.tolist() for part in unpack_measure(keys)]
     [[1], [5], [6]]
     """
     # In place, without an array for each term.
@@ -79,8 +79,8 @@ def counter_key(series: int, measure: int, b: int) -> int:
     return series << _SERIES_SHIFT | measure << _MEASURE_SHIFT | b
 
 
-def measure_of(keys: Ints) -> MeasureParts:
-    """The measure of each key and its indexes `a` and `b`."""
+def unpack_measure(keys: Ints) -> MeasureParts:
+    """The measure and both indexes of each key."""
     return MeasureParts(measures_of(keys), a_of(keys), b_of(keys))
 
 

@@ -31,10 +31,10 @@ from driftline.streams.measure.counts.intake import Increments
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.packed_key import (
     Ints,
-    measure_of,
     measures_of,
     rungs_of,
     series_of,
+    unpack_measure,
     within_series,
 )
 from driftline.streams.measure.counts.panes import Panes
@@ -142,7 +142,7 @@ class _OpenColumns:
             keys = np.array(unknown, np.int64)
             column = columns.layout.unfold(keys).column
             if int(column.min()) < 0:
-                _, actual, predicted = measure_of(keys[measures_of(keys) == lanes.CELLS])
+                _, actual, predicted = unpack_measure(keys[measures_of(keys) == lanes.CELLS])
                 self._codes.update(actual.tolist(), predicted.tolist())
                 columns = _CellColumns(self._layout(model, lane), {})
                 keys = np.array(list(dict.fromkeys(cells)), np.int64)

@@ -62,7 +62,6 @@ class _Progress(msgspec.Struct):
     marks: dict[int, tuple[int, int]] = {}
     traffic_ms: int | None = None
     main_ms: int | None = None
-    released_ms: int = 0
     ended: dict[int, int] = {}
     predictions_ended: dict[int, int] = {}
 
@@ -159,7 +158,6 @@ class Frontier:
             self._progress.traffic_ms = step.traffic.now_ms
         if step.main is not None:
             self._progress.main_ms = step.main.now_ms
-        self._progress.released_ms = step.released_ms
 
     @property
     def next_ms(self) -> int:
@@ -179,16 +177,11 @@ class Frontier:
             if recurrences
         )
 
-    @property
-    def reached_ms(self) -> int:
-        """Stream time of the last step; 0 before the first one."""
-        return self._progress.released_ms
-
     def reached_since(self, pane_ms: int | None) -> int:
         """Stream time of the last step with this pane or a later one in it.
 
-        0 before the first such step, and for None. Unlike `reached_ms` it does not depend on which
-        other models are counted in the same task.
+        0 before the first such step, and for None. It does not depend on which other models are
+        counted in the same task.
         """
         if pane_ms is None:
             return 0
