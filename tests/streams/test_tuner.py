@@ -112,12 +112,9 @@ def test_the_interval_of_a_gain_agrees_with_resampling_rows(kind: str) -> None:
     rng = np.random.default_rng(seed)
     actual = rng.random(n) < 0.3
     bins = np.clip(rng.normal(400 + 200 * actual, 150), 0, BINS - 1).astype(int)
-    six = np.bincount(3 * actual + (bins >= 450).astype(int) + (bins >= 520), minlength=6)
+    six = np.bincount(3 * actual + (bins >= 450) + (bins >= 520), minlength=6)
     objective = built(kind)
-    negatives, positives = (
-        np.bincount(bins[actual == label], minlength=BINS) for label in (False, True)
-    )
-    found = gain(negatives, positives, objective, 520, 450)
+    found = gain_of(six[None], objective, rises=False, metric=objective.metric)
     assert found is not None
     resampled = rng.multinomial(n, six / n, draws).astype(float)
     tn0, tn1, tn2, fn0, fn1, fn2 = resampled.T
@@ -371,10 +368,10 @@ def test_the_final_days_after_it_tell_what_a_recommendation_gained() -> None:
 def test_a_version_that_is_archived_is_forgotten() -> None:
     run = Run()
     run.feed(*week(1, scores(400)))
-    assert len(run.state.values) == 9  # the model, the tuner and seven days
+    assert len(run.state.values) == 20  # the model, the version, the tuner and seven days
     run.feed(entry("archived"))
     assert run.feed(*week(2, scores(400), maturity="30d", final=True)) == []
-    assert len(run.state.values) == 1
+    assert len(run.state.values) == 2
 
 
 def test_a_precision_target_is_kept_on_both_halves() -> None:
@@ -389,6 +386,57 @@ def test_a_precision_target_is_kept_on_both_halves() -> None:
         best_edge(np.array([10, 10]), np.array([1, 1]), PrecisionTarget(precision=0.9), near=1)
         is None
     )
+
+
+def test_reaching_a_precision_target_above_todays_precision_is_a_gain() -> None:
+    # At 0.6 today: tp 100, fp 40, precision 0.714. At 0.651: tp 80, fp 10, precision 0.889.
+    objective = {"type": "precision_target", "precision": 0.8}
+    half = {"no": {300: 700, 620: 30, 800: 10}, "yes": {300: 20, 620: 20, 800: 80}}
+    run = Run(objective=objective)
+    (said,) = run.feed(*week(1, half))
+    assert said.params == {"threshold": 0.621}
+    assert said.expected.metric == "precision"
+    assert (said.expected.from_, said.expected.to) == (
+        pytest.approx(100 / 140),
+        pytest.approx(80 / 90),
+    )
+    low, high = said.expected.ci or (0.0, 0.0)
+    assert 0 < low < 80 / 90 - 100 / 140 < high
+    assert said.evidence["fit"] == {"from": 100 / 140, "to": 80 / 90}
+    assert said.reason.startswith("Precision of churn 1.0.0 over the 7 days")
+    # What came of it is judged as it was promised.
+    late = {"maturity": "30d", "final": True}
+    outcome = run.feed(*week(1, half, **late), *week(2, half, **late))[-1]
+    assert (outcome.status, outcome.evidence["realised"]["metric"]) == ("outcome", "precision")
+    assert outcome.evidence["realised"]["to"] == pytest.approx(80 / 90)
+
+
+def test_a_small_step_that_reaches_a_precision_target_is_worth_it_if_it_is_certain() -> None:
+    # Precision 0.909 at 0.6 and 0.926 above it, 1.9 % more: less than `min_gain`.
+    objective = {"type": "precision_target", "precision": 0.92}
+    half = {"no": {300: 700, 610: 20, 800: 80}, "yes": {300: 20, 800: 1000}}
+    (said,) = Run(objective=objective).feed(*week(1, half))
+    assert said.evidence["relative_gain"] == pytest.approx(1000 / 1080 * 1100 / 1000 - 1)
+    # 0.921 and 0.926, by two rows of a week.
+    objective["precision"] = 0.924
+    days = week(1, {"no": {300: 7, 800: 4}, "yes": {300: 2, 800: 50}})
+    one_more = {"no": {300: 7, 610: 1, 800: 4}, "yes": {300: 2, 800: 50}}
+    for day in (1, 4):
+        days[day] = histogram(START_MS + (day + 1) * DAY_MS, one_more, one_more)
+    assert Run(objective=objective).feed(*days) == []
+
+
+def test_a_precision_target_that_the_hold_out_half_misses_recommends_nothing() -> None:
+    objective = {"type": "precision_target", "precision": 0.8}
+    fit = {"no": {300: 700, 620: 30, 800: 10}, "yes": {300: 20, 620: 20, 800: 80}}
+    holdout = {"no": {300: 700, 620: 30, 800: 25}, "yes": {300: 20, 620: 20, 800: 80}}
+    assert Run(objective=objective).feed(*week(1, fit, holdout)) == []
+
+
+def test_a_model_that_predicts_nothing_positive_gains_recall_at_the_target() -> None:
+    objective = {"type": "precision_target", "precision": 0.8}
+    (said,) = Run(objective=objective).feed(*week(1, {"no": {300: 700}, "yes": {500: 90}}))
+    assert (said.expected.metric, said.expected.from_, said.expected.to) == ("recall", 0.0, 1.0)
 
 
 @pytest.mark.parametrize(

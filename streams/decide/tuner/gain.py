@@ -47,6 +47,10 @@ class Gain(msgspec.Struct, frozen=True):
         Blocks of time with rows.
     allowed
         Whether the objective allows the second threshold on these rows.
+    metric
+        Name of the figure that is judged: the objective's, or that of its first goal.
+    reaches_goal
+        Whether that is the first goal, which only the second threshold reaches.
     """
 
     earlier: float
@@ -58,6 +62,8 @@ class Gain(msgspec.Struct, frozen=True):
     positives: int
     blocks: int
     allowed: bool
+    metric: str
+    reaches_goal: bool
 
     @property
     def relative(self) -> float | None:
@@ -93,8 +99,13 @@ def six_cells(negatives: Ints, positives: Ints, from_edge: int, to_edge: int) ->
     return np.stack(parts, axis=-1)
 
 
-def gain_of(six: Ints, objective: Objective, *, rises: bool) -> Gain | None:
+def gain_of(
+    six: Ints, objective: Objective, *, rises: bool, metric: str | None = None
+) -> Gain | None:
     """The gain on these rows; None where either value is undefined.
+
+    Judged is the objective's figure; its first goal instead, where it has one and the first
+    threshold is not allowed on these rows.
 
     Parameters
     ----------
@@ -102,6 +113,8 @@ def gain_of(six: Ints, objective: Objective, *, rises: bool) -> Gain | None:
         Shape (D, 6): cells of each block of time, as `six_cells` gives them.
     rises
         Whether the second threshold is the higher one.
+    metric
+        Name of the figure to judge; None lets the rows decide.
 
     Examples
     --------
@@ -121,19 +134,36 @@ def gain_of(six: Ints, objective: Objective, *, rises: bool) -> Gain | None:
         return None
     before, after = (_LOWER, _UPPER) if rises else (_UPPER, _LOWER)
     shares = total / n
-    earlier, later = _value(objective, before @ shares), _value(objective, after @ shares)
+    allowed = bool(objective.allowed(*_cells(after @ shares))[0])
+    goal = objective.first_goal()
+    if metric is not None:
+        judge = objective.judged_as(metric)
+    elif goal is not None and not objective.allowed(*_cells(before @ shares))[0]:
+        judge = goal if isfinite(_value(goal, before @ shares)) else objective
+    else:
+        judge = objective
+    earlier, later = _value(judge, before @ shares), _value(judge, after @ shares)
     if not (isfinite(earlier) and isfinite(later)):
         return None
-    slopes = _slopes(objective, before, after, shares)
+    slopes = _slopes(judge, before, after, shares)
     influence = slopes - shares @ slopes
     half = 1.959963984540054 * sqrt(float(shares @ influence**2) / n)
     if blocks > 1:
         between = float(((six @ influence) ** 2).sum()) * blocks / (blocks - 1)
         half = max(half, student_975(blocks - 1) * sqrt(between) / n)
-    gain = objective.better_by(earlier, later)
-    allowed = bool(objective.allowed(*_cells(after @ shares))[0])
+    gain = judge.better_by(earlier, later)
     return Gain(
-        earlier, later, gain, gain - half, gain + half, n, int(total[3:].sum()), blocks, allowed
+        earlier,
+        later,
+        gain,
+        gain - half,
+        gain + half,
+        n,
+        int(total[3:].sum()),
+        blocks,
+        allowed,
+        judge.metric,
+        judge is not objective and allowed,
     )
 
 

@@ -45,6 +45,17 @@ class Objective(
         """Which thresholds may be chosen at all, of the cells' shape."""
         return np.ones(np.shape(tp), dtype=np.bool_)
 
+    def first_goal(self) -> Objective | None:
+        """What is judged instead while the threshold in force is not `allowed`; None where every
+        threshold is.
+        """
+        return None
+
+    def judged_as(self, metric: str) -> Objective:
+        """The objective or its first goal, whichever has this metric."""
+        goal = self.first_goal()
+        return goal if goal is not None and goal.metric == metric else self
+
     def better_by(self, earlier: float, later: float) -> float:
         """Positive where `later` is better."""
         return later - earlier if self.higher_is_better else earlier - later

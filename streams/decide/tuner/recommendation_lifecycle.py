@@ -72,6 +72,7 @@ class Made(msgspec.Struct, frozen=True):
             np.array(six, dtype=np.int64).reshape(-1, 6),
             tuner.objective,
             rises=self.to_edge > self.from_edge,
+            metric=self.said.expected.metric,
         )
 
 
@@ -211,7 +212,7 @@ class Tuning:
         return gain_of(six, self._tuner.objective, rises=to_edge > from_edge)
 
     def _worth_it(self, gain: Gain) -> bool:
-        enough = gain.relative is None or gain.relative >= self._tuner.min_gain
+        enough = gain.reaches_goal or gain.relative is None or gain.relative >= self._tuner.min_gain
         return gain.allowed and gain.low > 0 and enough and gain.blocks >= LEAST_BLOCKS
 
     def _recommendation(
@@ -223,10 +224,10 @@ class Tuning:
         edges: tuple[int, int],
         at_ms: int,
     ) -> Recommendation:
-        metric, name = self._tuner.objective.metric, self._tuner.objective.name
+        metric, name = gain.metric, self._tuner.objective.name
         earlier, later = (edge / seen.bins for edge in edges)
         identity = key_of((*self._names, name, seen.window, format_time(over[1]), str(edges[1])))
-        fit = self._tuner.objective.value(*cells_by_edge(*scores.fit.sum(axis=0)))
+        fit = self._tuner.objective.judged_as(metric).value(*cells_by_edge(*scores.fit.sum(axis=0)))
         return Recommendation(
             recommendation_id=xxhash.xxh64_hexdigest(identity.encode()),
             model_name=seen.model_name,
@@ -249,7 +250,7 @@ class Tuning:
                 "positives_holdout": gain.positives,
                 "fit": {"from": float(fit[edges[0]]), "to": float(fit[edges[1]])},
                 "cells": {"from": _cells(scores, edges[0]), "to": _cells(scores, edges[1])},
-                "method": f"best {metric} on the fit half, judged on the hold-out half: {METHOD}",
+                "method": f"best {self._tuner.objective.metric} on the fit half, judged on the hold-out half: {METHOD}",
             },
             reason=f"{headline(metric)} of {subject(*self._names, ALL)} over {span(*over)} would have been {_change(gain)} with threshold "
             f"{figure(later)} instead of {figure(earlier)}, judged on {gain.n:,} outcomes that had no part in choosing it.",

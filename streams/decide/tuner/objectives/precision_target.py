@@ -1,4 +1,4 @@
-"""The highest recall that a wanted precision allows."""
+"""Reach a precision first, then the highest recall that it allows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
+from driftline.streams.decide.tuner.precision import Precision
 
 
 class PrecisionTarget(
@@ -21,10 +22,13 @@ class PrecisionTarget(
 ):
     """Recall, among the thresholds with a precision at or above a target.
 
+    Where the threshold in force misses the target, reaching it is the gain, and precision is what is
+    judged; recall is judged where both thresholds reach it.
+
     Parameters
     ----------
     precision
-        The target; it has to be met on the fit half and on the hold-out half.
+        The target; it has to be reached on the fit half and on the hold-out half.
     """
 
     precision: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
@@ -37,6 +41,10 @@ class PrecisionTarget(
     def value(self, tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> Floats:
         """Recall, in [0, 1]."""
         return ratio(tp, tp + fn)
+
+    def first_goal(self) -> Objective:
+        """The precision."""
+        return Precision()
 
     def allowed(self, tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> NDArray[np.bool_]:
         """Where the precision is at least the target; nowhere without a positive prediction."""
