@@ -57,7 +57,7 @@ STATE_FORMAT: Final = (
     FRONTIER_FORMAT,
     FEATURE_TABLE_FORMAT,
 )
-"""Formats of what the stage keeps; a state with others cannot be read."""
+"""Format numbers of all layouts in the state; a state with other numbers cannot be read."""
 
 
 class _TrafficWork(NamedTuple):

@@ -301,7 +301,7 @@ def _partial(partition: int, group: Sequence[Moment]) -> Partial:
     )
 
 
-class Run:
+class MeasureRun:
     """Stage 2 on a state in memory, fed with moments in order."""
 
     def __init__(
@@ -395,10 +395,10 @@ def run(
     partitions: int = 1,
     restarting: bool = False,
     registry: bool = False,
-) -> Run:
+) -> MeasureRun:
     """The run of a stream that is cut after the moments numbered `cuts`, with time up to `end`."""
     stream = moments(calls, config, partitions)
-    running = Run(config, partitions=partitions, restarting=restarting, registry=registry)
+    running = MeasureRun(config, partitions=partitions, restarting=restarting, registry=registry)
     edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
     for begin, stop in pairwise(edges):
         # The watermark is the time of the last row: the next row may have the same time.

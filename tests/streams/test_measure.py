@@ -19,7 +19,7 @@ from driftline.schemas.topics import METRICS, REGISTRY_COMMANDS, WINDOW_PARTIALS
 from driftline.streams import lanes
 from driftline.streams.lanes import COUNTER_CODES
 from driftline.streams.partial import Watermarks
-from tests.streams.measure_calls import Call, Moment, Run, moments, partials, run
+from tests.streams.measure_calls import Call, MeasureRun, Moment, moments, partials, run
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 START = 19_000 * DAY
@@ -114,7 +114,7 @@ def slow_windows(
     return counts
 
 
-def metrics_of(running: Run, lane: str) -> list[WindowFigures]:
+def metrics_of(running: MeasureRun, lane: str) -> list[WindowFigures]:
     return [metric for metric in running.of(METRICS) if metric.lane == lane]
 
 
@@ -200,7 +200,7 @@ def test_traffic_windows_count_predictions_in_time_and_are_emitted_when_empty() 
 
 
 def test_empty_windows_after_the_end_of_a_recorded_log_are_not_emitted() -> None:
-    running = Run(CONFIG)
+    running = MeasureRun(CONFIG)
     running.feed(
         moments([Call(START, key=1), Call(START + 30 * HOUR, key=2)], CONFIG), upto=START + 2 * DAY
     )
@@ -303,7 +303,7 @@ def test_prediction_at_window_end_belongs_to_the_next_window() -> None:
 
 
 def test_a_window_is_emitted_when_the_frontier_reaches_its_end_plus_rung_and_not_before() -> None:
-    running = Run(HOURLY)
+    running = MeasureRun(HOURLY)
     stream = [Call(START + 10 * MINUTE, key=1, changes=((MINUTE, "yes"),))]
     running.feed(moments(stream, HOURLY), upto=START + 2 * HOUR + 10 * MINUTE - 1)
     assert not [m for m in metrics_of(running, "decisions") if m.window == "1h"]
@@ -318,7 +318,7 @@ def test_a_window_is_emitted_when_the_frontier_reaches_its_end_plus_rung_and_not
 
 
 def test_no_step_is_due_before_every_partition_has_sent_a_watermark() -> None:
-    running = Run(CONFIG)
+    running = MeasureRun(CONFIG)
     running.call({WINDOW_PARTIALS: [Watermarks(0, 2, START + 9 * DAY, START + 9 * DAY)]})
     running.call({WINDOW_PARTIALS: partials(moments([Call(START)], CONFIG))})
     assert running.stage.due(running.state) is None
@@ -377,7 +377,7 @@ def test_counts_of_no_model_are_emitted_in_the_arrivals_lane_only() -> None:
             (lanes.ARRIVALS, START, ("", "all"), 0, lanes.COUNT, 0, COUNTER_CODES["unmatched"], 3)
         ],
     )
-    running = Run(CONFIG)
+    running = MeasureRun(CONFIG)
     running.feed([lost], upto=START + 5 * DAY)
     assert {(m.lane, m.model_name, m.model_version, m.segment) for m in running.of(METRICS)} == {
         ("arrivals", "", "", "all")
@@ -411,7 +411,7 @@ def test_counts_of_no_model_and_a_model_without_labels_keep_their_own_metrics(
         )
 
     both = [counted("", "", "unmatched"), counted("m", "1", "late_predictions")]
-    running = Run(CONFIG)
+    running = MeasureRun(CONFIG)
     running.feed(both[::order], upto=START + 5 * DAY)
     metrics = metrics_of(running, "arrivals")
     assert {m.model_name: bool(m.metrics) for m in metrics} == {"": False, "m": True}
@@ -517,7 +517,7 @@ def test_only_configured_metrics_are_computed_and_an_unknown_name_is_an_error() 
         ValueError,
         match=r'defaults\.metrics: "acuracy" is no metric; known are accuracy, balanced_accuracy',
     ):
-        Run(parse_config(text.format('["acuracy"]')))
+        MeasureRun(parse_config(text.format('["acuracy"]')))
 
 
 def test_a_lane_that_is_off_emits_no_windows_and_versions_are_still_registered() -> None:
@@ -528,7 +528,7 @@ def test_a_lane_that_is_off_emits_no_windows_and_versions_are_still_registered()
     lane = moments([Call(START + MINUTE, key=1, changes=((1, "yes"),))], config)
     for moment in lane:
         moment.counts = [count for count in moment.counts if count[0] == lanes.DECISIONS]
-    running = Run(config)
+    running = MeasureRun(config)
     running.feed(lane, upto=START + 2 * DAY)
     assert {m.lane for m in running.of(METRICS)} == {"decisions"}
     assert running.of(REGISTRY_COMMANDS)[0].command == "register"
@@ -536,11 +536,11 @@ def test_a_lane_that_is_off_emits_no_windows_and_versions_are_still_registered()
 
 def test_a_call_without_records_is_an_error_if_no_step_is_due() -> None:
     with pytest.raises(ValueError, match="no step is due"):
-        Run(HOURLY).call({})
+        MeasureRun(HOURLY).call({})
 
 
 def test_edges_in_the_years_before_the_first_row_are_skipped() -> None:
-    running = Run(CONFIG)
+    running = MeasureRun(CONFIG)
     # The predictions of a partition are read first; the truth watermark is still that of an empty
     # topic.
     running.call(

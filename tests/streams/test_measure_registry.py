@@ -12,7 +12,7 @@ from driftline.schemas.config import parse_config
 from driftline.schemas.results import Drift, WindowFigures
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import DRIFT, HISTOGRAMS, METRICS, REGISTRY_COMMANDS, REGISTRY_EFFECTS
-from tests.streams.measure_calls import Call, Run, moments, run
+from tests.streams.measure_calls import Call, MeasureRun, moments, run
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 START = 19_000 * DAY
@@ -61,7 +61,7 @@ def stream(
     return calls
 
 
-def commands(running: Run, name: str) -> list[Any]:
+def commands(running: MeasureRun, name: str) -> list[Any]:
     return [command for command in running.of(REGISTRY_COMMANDS) if command.command == name]
 
 
@@ -191,7 +191,7 @@ def test_a_new_revision_is_in_force_from_the_next_step_with_one_effect_record() 
 
 def test_since_deployment_begins_with_the_pane_after_the_deployment() -> None:
     calls = stream(8, 5)
-    running = Run(CONFIG)
+    running = MeasureRun(CONFIG)
     parts = moments(calls, CONFIG)
     deployed = START + 2 * DAY + 5 * HOUR + 10 * MINUTE
     early = [moment for moment in parts if moment.at < deployed]
@@ -229,7 +229,7 @@ def test_completeness_is_known_once_a_window_is_final_and_is_one_at_the_last_run
 
 
 def test_a_version_in_production_is_watched_for_silence_beyond_thirty_days() -> None:
-    running = Run(CONFIG)
+    running = MeasureRun(CONFIG)
     running.feed(moments(stream(10, 1), CONFIG), upto=START + 2 * DAY)
     running.feed([], upto=START + 40 * DAY)
     quiet = [
@@ -273,7 +273,7 @@ def test_state_stays_bounded_while_time_goes_on() -> None:
         '[defaults]\nwindows = ["1d", "2d/1d"]\nmaturity = ["6h"]\nlabel_horizon = "1d"\n'
         'reference = "3d"\nsince_deployment = false'
     )
-    running = Run(config)
+    running = MeasureRun(config)
     sizes = []
     for day in range(56):
         running.feed(

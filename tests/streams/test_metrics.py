@@ -16,7 +16,7 @@ from sklearn import metrics as sklearn
 from driftline.streams.catalogue import metric_plugins
 from driftline.streams.lanes import ARRIVALS, DECISIONS
 from driftline.streams.measure.figures.series_figures import (
-    LaneCounts,
+    FigureInputs,
     compute_figures,
     compute_lane_figures,
 )
@@ -248,7 +248,7 @@ def test_lanes_worked_out_together_give_what_each_gives_alone(labels: tuple[str,
         if not {"score", "delay", "latency"}.intersection(metric.needs)
     ]
     lanes = [
-        LaneCounts(
+        FigureInputs(
             [metric for metric in decisions if lane in metric.lanes],
             counts[lane],
             lane == DECISIONS,

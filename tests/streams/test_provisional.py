@@ -16,7 +16,7 @@ from driftline.schemas.results import WindowFigures
 from driftline.schemas.topics import WINDOW_PARTIALS
 from driftline.streams.measure import Measure
 from driftline.streams.stage import Batch
-from tests.streams.measure_calls import Call, Moment, Run, moments
+from tests.streams.measure_calls import Call, MeasureRun, Moment, moments
 from tests.streams.test_measure import CONFIG, DAY, HOUR, MINUTE, START, calls_of
 
 SHORT = parse_config(
@@ -39,7 +39,7 @@ class ReadOnly(MemoryState):
     put = put_many = delete = pop_many = delete_range = _refuse  # type: ignore[assignment]
 
 
-class ProvisionalRun(Run):
+class ProvisionalRun(MeasureRun):
     """A run with provisional figures."""
 
     def __init__(self, config: Config, **options: Any) -> None:
@@ -144,7 +144,7 @@ def test_provisional_figures_change_neither_records_nor_state(
     stream = moments(calls, CONFIG, partitions)
     runs = (
         ProvisionalRun(CONFIG, partitions=partitions, registry=True),
-        Run(CONFIG, partitions=partitions, registry=True),
+        MeasureRun(CONFIG, partitions=partitions, registry=True),
     )
     for number, request in enumerate(requests):
         part = _part(stream, number, len(requests))
@@ -220,7 +220,7 @@ def test_a_restarted_stage_shows_the_whole_window_with_the_next_change() -> None
 
 
 def test_provisional_figures_are_an_error_in_a_stage_created_without_them() -> None:
-    running = Run(CONFIG)
+    running = MeasureRun(CONFIG)
     running.stage.process(Batch(records={WINDOW_PARTIALS: []}), running.state)
     with pytest.raises(ValueError, match="provisional=True"):
         running.stage.provisional(running.state)

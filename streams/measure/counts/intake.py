@@ -34,7 +34,7 @@ class ModelPart(NamedTuple):
     partial: Partial
 
 
-class Increments(NamedTuple):
+class PaneIncrements(NamedTuple):
     """Rows added to the panes, columns of shape (N,); parameters as those of `Panes.add`."""
 
     models: Sequence[MeasuredModel]
@@ -106,7 +106,7 @@ class ReceivedPartials:
 
 def add_counts(
     received: ReceivedPartials, panes: Panes, first_lane: int, state: State
-) -> Increments | None:
+) -> PaneIncrements | None:
     """Add the counts of all partials of a batch to the panes.
 
     Also notes the first pane of each version, and the panes of each model that gained counts.
@@ -118,7 +118,7 @@ def add_counts(
 
     Returns
     -------
-    Increments
+    PaneIncrements
         The rows that were added; None without any.
 
     Raises
@@ -162,7 +162,7 @@ def add_counts(
         [model.number for model in models], model, lane, pane, keys, counts, state
     ):
         models[gained.model].note_panes(gained.lane, gained.first_ms, gained.last_ms)
-    return Increments(models, model, lane, pane, keys, counts)
+    return PaneIncrements(models, model, lane, pane, keys, counts)
 
 
 def label_numbers(parts: Sequence[ModelPart], part: Ints, codes: Ints, state: State) -> Ints:

@@ -27,7 +27,7 @@ from driftline.streams.measure.counts.gather import (
     fill_blocks,
     unknown_labels,
 )
-from driftline.streams.measure.counts.intake import Increments
+from driftline.streams.measure.counts.intake import PaneIncrements
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.packed_key import (
     Ints,
@@ -88,7 +88,7 @@ class _OpenWindow:
 
 
 class _Pending(NamedTuple):
-    """Increments that are not in the open windows yet, columns of shape (N,).
+    """PaneIncrements that are not in the open windows yet, columns of shape (N,).
 
     `model` is an index into `models`.
     """
@@ -196,7 +196,7 @@ class OpenWindows:
         self._pending: list[_Pending] = []
         self._pending_rows = 0
 
-    def note(self, increments: Increments) -> None:
+    def note(self, increments: PaneIncrements) -> None:
         """Remember increments that were added to the panes."""
         models, model, lane, pane, keys, counts = increments
         is_all = [self._is_segment_all(each) for each in models]

@@ -18,7 +18,7 @@ from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.packed_key import Ints
 from driftline.streams.measure.figures.completeness import Completeness
 from driftline.streams.measure.figures.series_figures import (
-    LaneCounts,
+    FigureInputs,
     SeriesFigures,
     compute_lane_figures,
 )
@@ -67,7 +67,7 @@ class RecordBuilder:
 
     def _compute_together(self, group: Sequence[tuple[CountBlock, MeasuredModel]]) -> None:
         inputs = [
-            LaneCounts(
+            FigureInputs(
                 metrics_of_lane(self._metrics, block.lane, model),
                 block.counts,
                 block.lane == lanes.DECISIONS,

@@ -103,7 +103,7 @@ def compute_figures(
     )
 
 
-class LaneCounts(NamedTuple):
+class FigureInputs(NamedTuple):
     """Metrics and counts of a lane, and whether to compute bounds."""
 
     metrics: Sequence[Metric]
@@ -112,7 +112,7 @@ class LaneCounts(NamedTuple):
 
 
 def compute_lane_figures(
-    lanes: Sequence[LaneCounts], *, problem: str | None
+    lanes: Sequence[FigureInputs], *, problem: str | None
 ) -> list[SeriesFigures]:
     """`compute_figures` for lanes with the same labels, in one call.
 
