@@ -200,7 +200,10 @@ class RecordedDecisions:
     def _take(self, event: RegistryEvent) -> list[Record]:
         """The records that the live run emitted with an event."""
         model = self._model(event.model_name)
-        changed = model.apply(event)
+        try:
+            changed = model.apply(event)
+        except ValueError as error:
+            raise LogError(f"{self._events_path}: {error}; export it again") from error
         records = [
             Record(REFERENCE_PROFILES, profile)
             for version in changed

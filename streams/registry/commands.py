@@ -50,13 +50,13 @@ class CommandRejected(Exception):
 
 
 class ModelLog(Protocol):
-    """What the state of the stage keeps of a model beside its versions."""
+    """Read access to the events and profiles of a model."""
 
     def event(self, revision: int, /) -> RegistryEvent:
         """The event of a revision, from 1 to the one in force."""
 
     def profile_differs(self, profile: ReferenceProfile, /) -> bool:
-        """Whether another profile of the model was recorded under this reference_id."""
+        """Whether another profile of the model has this reference_id."""
 
 
 class _Target(NamedTuple):

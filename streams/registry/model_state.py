@@ -57,7 +57,7 @@ class VersionState(msgspec.Struct):
 
 
 class ModelHead(msgspec.Struct):
-    """What is known of a model as a whole; its size does not depend on the number of versions.
+    """The part of a model that every change updates; its size is bounded.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class ModelHead(msgspec.Struct):
 
 
 class RegisteredModel:
-    """One model: its head, and those of its versions that somebody has asked for.
+    """One model: its head, and the versions that were read so far.
 
     Parameters
     ----------
@@ -87,9 +87,8 @@ class RegisteredModel:
     head
         None for a model without a revision.
     read
-        Reads a version from the state of the stage. Without it the model knows the versions of the
-        events that were applied to it, which is all of them where its log was replayed from the
-        start.
+        Reads a version from the state of the stage. Without it, the model has the versions of the
+        events applied to it: all of them, if its log is replayed from the start.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ State, all MessagePack. Every key begins with a kind and a model name:
     ("profile", model, reference_id)  digest of the reference profile of that name
     ("command", model, command_id)    digest of a command that was answered
 
-A command reads and writes a fixed number of these keys, however many versions the model has. Only a
+A command reads and writes a fixed number of these keys, whatever the number of versions. Only a
 rollback to a revision reads more: the events after it. Facts of a model that belong to no version,
 such as an experiment, get a kind of their own.
 """
@@ -189,6 +189,6 @@ class _StoredModel:
 
 
 def _digest(profile: ReferenceProfile) -> bytes:
-    """Digest of the content of a profile, whoever recorded it when."""
+    """Digest of span and summaries; not of the time of recording."""
     content: Any = (profile.span, profile.profile)
     return xxhash.xxh64_digest(_content(content))
