@@ -25,7 +25,7 @@ from driftline.streams.join.entry import JOINED, PARKED, WAITING, known_ms, layo
 from driftline.streams.join.expiry_index import ExpiryIndex
 from driftline.streams.join.increments import Ints
 from driftline.streams.join.label_changes import LabelChanges
-from driftline.streams.join.lane_counts import LaneCounts
+from driftline.streams.join.lane_counts import BatchCounts
 from driftline.streams.join.outcomes import OutcomeChange
 from driftline.streams.join.sequential_join import JoinResult, SequentialJoin
 from driftline.streams.lanes import NO_LABEL
@@ -53,7 +53,7 @@ class BatchJoin:
         self,
         predictions: Predictions | None,
         truths: Truths | None,
-        counts: LaneCounts,
+        counts: BatchCounts,
         state: State,
     ) -> JoinResult:
         """Join the rows of one batch, count what changes, and write the entries that changed."""
@@ -194,7 +194,7 @@ class BatchJoin:
         return np.asarray(labelled & in_time, np.bool_)
 
     def _join(
-        self, rows: NDArray[np.void], keys: list[bytes], counts: LaneCounts, state: State
+        self, rows: NDArray[np.void], keys: list[bytes], counts: BatchCounts, state: State
     ) -> None:
         if not len(keys):
             return

@@ -24,7 +24,7 @@ from driftline.streams.join.entry import (
 )
 from driftline.streams.join.expiry_index import ExpiryIndex
 from driftline.streams.join.increments import Ints
-from driftline.streams.join.lane_counts import LaneCounts
+from driftline.streams.join.lane_counts import BatchCounts
 from driftline.streams.join.sequential_join import SequentialJoin
 from driftline.streams.lanes import NO_LABEL
 from driftline.streams.masks import any_true
@@ -49,7 +49,7 @@ class Expiry:
         self._dimensions = len(config.segments)
         self._layout = layout_for(self._dimensions)
 
-    def expire(self, reached_ms: int, counts: LaneCounts, state: State) -> None:
+    def expire(self, reached_ms: int, counts: BatchCounts, state: State) -> None:
         """Count and delete the entries that expire before `reached_ms`, the frontier of the
         partition; about MAX_EXPIRED of them.
         """
@@ -96,7 +96,7 @@ class Expiry:
         keys: list[bytes],
         entries: list[bytes],
         reached_ms: int,
-        counts: LaneCounts,
+        counts: BatchCounts,
         state: State,
     ) -> None:
         for key, encoded in zip(keys, entries, strict=True):
@@ -120,7 +120,7 @@ class Expiry:
         return expires_ms
 
     def _count(
-        self, rows: NDArray[np.void], expires_ms: Ints, counts: LaneCounts, state: State
+        self, rows: NDArray[np.void], expires_ms: Ints, counts: BatchCounts, state: State
     ) -> Ints:
         """Count entries that have expired; gives the indexes of the unmatched truths."""
         expired = (rows["kind"] == WAITING) & (rows["predicted"] != NO_LABEL)

@@ -34,7 +34,7 @@ from driftline.streams.summaries.loglinear import bin_of
 _MICROSECONDS = 1_000.0
 
 
-class LaneCounts:
+class BatchCounts:
     """Counts of one batch.
 
     Attributes

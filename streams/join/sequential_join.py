@@ -32,7 +32,7 @@ from driftline.streams.join.entry import (
 )
 from driftline.streams.join.expiry_index import ExpiryIndex
 from driftline.streams.join.label_changes import ChangeRow, LabelChanges
-from driftline.streams.join.lane_counts import LaneCounts
+from driftline.streams.join.lane_counts import BatchCounts
 from driftline.streams.join.late_rows import LateRow
 from driftline.streams.join.outcomes import OutcomeChange
 from driftline.streams.lanes import NO_LABEL
@@ -106,7 +106,7 @@ class SequentialJoin:
         keys: dict[bytes, None],
         predictions: Predictions | None,
         truths: Truths | None,
-        counts: LaneCounts,
+        counts: BatchCounts,
         state: State,
     ) -> JoinResult:
         """Apply all rows of the ids `keys` in the order in which they were read."""
@@ -154,7 +154,7 @@ class SequentialJoin:
         return max(expires, default=None)
 
     def expire(
-        self, key: bytes, entry: Entry, reached_ms: int, counts: LaneCounts, state: State
+        self, key: bytes, entry: Entry, reached_ms: int, counts: BatchCounts, state: State
     ) -> None:
         """Count predictions without a truth as expired and truths without a prediction as
         unmatched.
@@ -182,7 +182,7 @@ class SequentialJoin:
         entry: Entry,
         rows: Predictions,
         i: int,
-        counts: LaneCounts,
+        counts: BatchCounts,
         result: JoinResult,
     ) -> bool:
         """Add a row to the entry; gives whether it is the first of its model version."""
@@ -211,7 +211,7 @@ class SequentialJoin:
         return False
 
     def _add_truth(
-        self, entry: Entry, rows: Truths, i: int, counts: LaneCounts, state: State
+        self, entry: Entry, rows: Truths, i: int, counts: BatchCounts, state: State
     ) -> None:
         part = TruthPart(
             revision=int(rows.revision[i]),
@@ -281,7 +281,7 @@ class SequentialJoin:
         truths: Truths | None,
         before: list[LateTruthRow],
         after: list[LateTruthRow],
-        counts: LaneCounts,
+        counts: BatchCounts,
     ) -> None:
         for row, sign in _difference(before, after):
             self._count("late_truths", row.name, row.segments, row.known_ms, sign, counts)
@@ -330,7 +330,7 @@ class SequentialJoin:
         segments: Sequence[int],
         time_ms: int,
         sign: int,
-        counts: LaneCounts,
+        counts: BatchCounts,
     ) -> None:
         one_row = np.array(segments, np.int64).reshape(1, self._dimensions)
         counts.counter(counter, np.array([name]), one_row, np.array([time_ms]), np.array([sign]))

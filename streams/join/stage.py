@@ -20,7 +20,7 @@ from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.entry import ENTRY_FORMAT
 from driftline.streams.join.expiry import Expiry
 from driftline.streams.join.expiry_index import INDEX_FORMAT, ExpiryIndex
-from driftline.streams.join.lane_counts import LaneCounts
+from driftline.streams.join.lane_counts import BatchCounts
 from driftline.streams.join.late_rows import LATE_ROWS
 from driftline.streams.join.outcomes import outcome_records
 from driftline.streams.join.sequential_join import JoinResult, SequentialJoin
@@ -129,7 +129,7 @@ class Join:
         book, index, join, expiry = self._opened
         marks = self.marks(state)
         prediction_ms, truth_ms = marks.prediction_ms, marks.truth_ms
-        counts = LaneCounts(self._config, book)
+        counts = BatchCounts(self._config, book)
         predictions = truths = None
         if batch.predictions is not None and len(batch.predictions):
             rows, prediction_ms = Predictions.of(
@@ -181,7 +181,7 @@ class Join:
         )
 
     def _without_dropped(
-        self, rows: Predictions, columns: PredictionColumns, book: CodeBook, counts: LaneCounts
+        self, rows: Predictions, columns: PredictionColumns, book: CodeBook, counts: BatchCounts
     ) -> Predictions:
         """Drop the predictions that come so late that their entry may have expired: a duplicate
         could not be recognised any more.
@@ -199,7 +199,7 @@ class Join:
         rows: Predictions,
         columns: PredictionColumns,
         result: JoinResult,
-        counts: LaneCounts,
+        counts: BatchCounts,
     ) -> list[Record]:
         """Count the new predictions; gives the dead letters of the conflicting ones."""
         if len(result.accepted) < len(rows):

@@ -1,7 +1,7 @@
-"""What every plug-in must do, as checks that raise AssertionError with the plug-in's name.
+"""Contract of every plug-in, as checks that raise AssertionError with its name.
 
-`test_contract.py` runs them on everything the catalogue finds and shows that each of them fails on
-a planted fault.
+`test_contract.py` runs them on every plug-in of the catalogue and shows that each check fails on a
+planted fault.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tests.streams.summaries import pairs
 
 
 def full_counts(seed: int, labels: tuple[str, ...], series: int = 12) -> Counts:
-    """Counts with everything in them; the first series is empty, the second has predictions only,
-    the third one class only.
+    """Counts with all fields. The first series is empty, the second has only predictions, the third
+    only one class.
     """
     rng = np.random.default_rng(seed)
     k = len(labels)
@@ -66,7 +66,7 @@ def full_counts(seed: int, labels: tuple[str, ...], series: int = 12) -> Counts:
 
 
 def examples() -> Iterator[Counts]:
-    """Two and three labels with everything, one label, no label, bare matrices."""
+    """Two and three labels with all fields, one label, no label, matrices alone."""
     for seed in range(3):
         yield full_counts(seed, ("no", "yes"))
         yield full_counts(seed, ("a", "b", "c"))
@@ -89,7 +89,7 @@ def examples() -> Iterator[Counts]:
 
 
 def rows_of(counts: Counts, at: slice) -> Counts:
-    """The same counts for some series."""
+    """The same counts for the series in `at`."""
     return replace(counts, **{name: _cut(value, at) for name, value in _arrays(counts)})
 
 
@@ -107,7 +107,7 @@ def times(counts: Counts, factor: int) -> Counts:
 
 
 def check_metric(metric: Metric) -> None:
-    """Everything that a metric promises."""
+    """Check the contract of a metric."""
     check_docstring(type(metric))
     assert set(metric.lanes) <= {TRAFFIC, DECISIONS, ARRIVALS}, (
         f"{metric.name}: unknown lane in {metric.lanes}"
@@ -128,7 +128,7 @@ def check_metric(metric: Metric) -> None:
             )
             assert values.dtype == np.float64, f"{metric.name}: {values.dtype} instead of float64"
             assert not np.isinf(values).any(), f"{metric.name}: infinite value"
-            # Bounds may stand without a value: with no truth at all everything is possible.
+            # Bounds may exist without a value: without truths everything is possible.
             assert interval is None or np.isnan(interval[0][np.isnan(values)]).all(), (
                 f"{metric.name}: an interval without a value"
             )
@@ -144,7 +144,7 @@ def check_metric(metric: Metric) -> None:
 
 
 def check_docstring(plugin: type[msgspec.Struct]) -> None:
-    """Meaning, range, a runnable example, and a word on every parameter."""
+    """The docstring has a range, a runnable example, and every parameter."""
     text, name = inspect.getdoc(plugin) or "", plugin.__name__
     assert plugin.__doc__ is not None, f"{name}: no docstring of its own"
     for section in ("Returns\n-------", "Examples\n--------"):
@@ -165,7 +165,7 @@ def check_docstring(plugin: type[msgspec.Struct]) -> None:
 
 
 def check_limits(metric: Metric, values: NDArray[np.float64], limits: Interval) -> None:
-    """Limits stand where the value stands, around it, and a share's within [0, 1]."""
+    """Limits enclose the value, and those of a share are within [0, 1]."""
     low, high = limits
     known = ~np.isnan(low) & ~np.isnan(high)
     assert low.shape == high.shape == values.shape, (
@@ -186,8 +186,8 @@ def check_limits(metric: Metric, values: NDArray[np.float64], limits: Interval) 
 def check_series_do_not_mix(
     metric: Metric, counts: Counts, values: NDArray[np.float64], interval: Interval | None
 ) -> None:
-    """All series at once give what each gives alone, to the last bit: which windows are due
-    together must not show in a figure.
+    """All series at once give the same bits as each alone: a figure must not depend on which
+    windows are computed together.
     """
     for series in range(counts.series):
         alone = rows_of(counts, slice(series, series + 1))
@@ -210,8 +210,8 @@ def check_series_do_not_mix(
 def check_rows_twice(
     metric: Metric, counts: Counts, values: NDArray[np.float64], interval: Interval | None
 ) -> None:
-    """Every row twice leaves the value alone and widens no interval: a metric is a function of
-    shares, and merging is adding.
+    """Every row twice leaves the value unchanged and widens no interval: a metric is a function of
+    shares.
     """
     twice = times(counts, 2)
     _same(metric, "value of doubled counts", metric.value(twice), values)
@@ -225,7 +225,7 @@ def check_rows_twice(
 
 
 def check_drift_test(test: DriftTest) -> None:
-    """Everything that a drift test promises."""
+    """Check the contract of a drift test."""
     check_docstring(type(test))
     assert list(test.cutoffs) == sorted(test.cutoffs), f"{test.name}: cut-offs do not rise"
     for reference, current, same in pairs():

@@ -1,4 +1,4 @@
-"""Records of stage 2 by hand, for the tests of stage 3."""
+"""Records of stage 2 for the tests of stage 3."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def traffic(
 
 
 def drift(end_ms: int, target: str, level: str, *, method: str = "psi", **more: Any) -> Drift:
-    """A verdict on the week that ends at `end_ms`."""
+    """Drift result of the week that ends at `end_ms`."""
     fields: dict[str, Any] = {
         "model_name": "churn",
         "model_version": "1.0.0",
@@ -85,7 +85,7 @@ def drift(end_ms: int, target: str, level: str, *, method: str = "psi", **more: 
 def histogram(
     end_ms: int, fit: dict[str, dict[int, int]], holdout: dict[str, dict[int, int]], **more: Any
 ) -> Histogram:
-    """Scores of the day that ends at `end_ms`, at maturity 1d."""
+    """Score histograms of the day that ends at `end_ms`, at maturity 1d."""
     fields: dict[str, Any] = {
         "model_name": "churn",
         "model_version": "1.0.0",

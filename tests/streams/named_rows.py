@@ -1,4 +1,4 @@
-"""What arrays of values by name say, row by row."""
+"""Named columns as mappings, row by row."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 from driftline.streams.named_columns import NO_WORD, Named
 
 
-def said(named: Named) -> list[dict[str, Any]]:
-    """What each row gives, without nulls; booleans are texts and integers floats."""
-    found: list[dict[str, Any]] = [{} for _ in range(len(named))]
+def mappings_of(named: Named) -> list[dict[str, Any]]:
+    """The mapping of each row, without nulls; booleans are texts, integers are floats."""
+    rows: list[dict[str, Any]] = [{} for _ in range(len(named))]
     for name, numbers in zip(named.numeric, named.numbers.tolist(), strict=True):
-        for row, number in zip(found, numbers, strict=True):
+        for row, number in zip(rows, numbers, strict=True):
             if number == number:
                 row[name] = number
     for name, codes in zip(named.textual, named.texts.tolist(), strict=True):
-        for row, code in zip(found, codes, strict=True):
+        for row, code in zip(rows, codes, strict=True):
             if code != NO_WORD:
                 row[name] = named.words[code]
-    return found
+    return rows

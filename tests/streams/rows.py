@@ -1,4 +1,4 @@
-"""Counts from plain rows, the slow and obvious way, for tests of metrics."""
+"""Counts from single rows, slow and obvious, for tests of metrics."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def counts_of(
     missing: int = 0,
     positive: int | None = None,
 ) -> Counts:
-    """One series per inner sequence;
+    """Counts with one series per inner sequence.
 
-    `missing` predictions a series have no truth; the greater of two labels is positive.
+    Each series has `missing` predictions without truth. The greater of two labels is positive.
     """
     series, k = len(actual), len(labels)
     matrix = np.zeros((series, k, k), dtype=np.int64)
     histograms = np.zeros((2, series, k, 1000), dtype=np.int64)
     sums = np.zeros((2, series, k), dtype=np.int64)
-    for s, (truths, says) in enumerate(zip(actual, predicted, strict=True)):
-        for i, (truth, said) in enumerate(zip(truths, says, strict=True)):
-            matrix[s, labels.index(truth), labels.index(said)] += 1
+    for s, (truths, predictions) in enumerate(zip(actual, predicted, strict=True)):
+        for i, (truth, label) in enumerate(zip(truths, predictions, strict=True)):
+            matrix[s, labels.index(truth), labels.index(label)] += 1
             if scores is not None:
                 score = scores[s][i]
                 histograms[i % 2, s, labels.index(truth), min(int(score * 1000), 999)] += 1

@@ -1,6 +1,4 @@
-"""Summaries for tests: pairs that every drift test is tried on, tables made of single ones, and
-sums of a few.
-"""
+"""Summaries for tests: pairs for every drift test, tables of single summaries, and sums."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from driftline.streams.summaries.text_summary import StringSummary
 
 
 def pairs() -> Iterator[tuple[Summary, Summary, bool]]:
-    """Reference, current, and whether the two hold the same."""
+    """Reference, current, and whether they are the same."""
     rng = np.random.default_rng(1)
     numbers = [
         NumericSummary.of(values)
@@ -76,7 +74,7 @@ def table_of(rows: Sequence[tuple[int, str, FeatureSummary]]) -> FeatureTable:
 
 
 def merged_features(summaries: Sequence[FeatureSummary]) -> FeatureSummary:
-    """The summary of all rows of all summaries, as stage 2 comes to it: each in a table of its own."""
+    """The sum of summaries as stage 2 computes it: each in its own table."""
     return (
         joined([table_of([(0, "x", summary)]) for summary in summaries])
         .summed()
@@ -86,12 +84,12 @@ def merged_features(summaries: Sequence[FeatureSummary]) -> FeatureSummary:
 
 
 def merged(summaries: Sequence[NumericSummary]) -> NumericSummary:
-    """The same for numbers."""
+    """The sum of summaries of numbers."""
     return merged_features([FeatureSummary(summary) for summary in summaries]).numbers
 
 
 def merged_texts(summaries: Sequence[StringSummary]) -> StringSummary:
-    """The same for texts."""
+    """The sum of summaries of texts."""
     return merged_features([FeatureSummary(texts=summary) for summary in summaries]).texts
 
 
@@ -106,7 +104,7 @@ def summary_of(numbers: Sequence[float], texts: Sequence[str]) -> FeatureSummary
 
 
 def tables(series: int) -> st.SearchStrategy[FeatureTable]:
-    """Tables of that many series; a series and feature may come in several rows."""
+    """Tables of `series` series; a series and feature may have several rows."""
     rows = st.tuples(
         st.integers(0, max(series - 1, 0)), names, values.map(lambda drawn: summary_of(*drawn))
     )

@@ -1,4 +1,4 @@
-"""The catalogue finds a plug-in by its file alone."""
+"""The catalogue needs nothing but the file of a plug-in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from driftline.streams.metrics.counts import Counts
 from tests.streams.contracts import check_metric
 
 OWN_METRIC = '''
-"""Negative predictive value: how often a predicted negative is one."""
+"""Negative predictive value: the share of predicted negatives that are negative."""
 
 from typing import ClassVar
 
@@ -24,13 +24,18 @@ class NegativePredictiveValue(Proportion, frozen=True, tag="npv"):
 
     Returns
     -------
-    In [0, 1], with Wilson's interval; null while nothing was predicted negative.
+    In [0, 1], with Wilson's interval; null without predicted negatives.
 
     Examples
     --------
     >>> import numpy as np
     >>> from driftline.streams.metrics.counts import Counts
-    >>> counts = Counts(labels=("no", "yes"), positive=1, matrix=np.array([[[50, 10], [5, 35]]]), n_predictions=np.array([120]))
+    >>> counts = Counts(
+    ...     labels=("no", "yes"),
+    ...     positive=1,
+    ...     matrix=np.array([[[50, 10], [5, 35]]]),
+    ...     n_predictions=np.array([120]),
+    ... )
     >>> NegativePredictiveValue().value(counts).round(4).tolist()
     [0.9091]
     """
@@ -44,7 +49,7 @@ class NegativePredictiveValue(Proportion, frozen=True, tag="npv"):
 '''
 
 
-def test_metrics_and_drift_tests_come_in_the_order_of_their_names() -> None:
+def test_metrics_and_drift_tests_are_ordered_by_name() -> None:
     for plugins in (metric_plugins(), drift_plugins()):
         names = [plugin.name for plugin in plugins]
         assert names == sorted(names)
@@ -69,7 +74,7 @@ def test_new_metric_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert own["npv"].value(counts).tolist() == [50 / 55]
 
 
-def test_two_plugins_of_one_name_are_refused_with_both_places(
+def test_two_plugins_with_one_name_are_rejected_with_both_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "clashing_metrics.py").write_text(OWN_METRIC.replace('tag="npv"', 'tag="f1"'))

@@ -1,4 +1,4 @@
-"""Columns of decoded rows: fingerprints tell content apart, and nothing depends on the rows beside."""
+"""Columns of decoded rows: fingerprints identify content, and rows do not affect each other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from driftline.schemas.decode import decode_predictions, decode_truths
 from driftline.schemas.times import MAX_TIME_MS, format_time
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.lanes import NO_LABEL
-from tests.streams.named_rows import said
+from tests.streams.named_rows import mappings_of
 
 PLAIN: dict[str, Any] = {
     "prediction_id": "a",
@@ -51,7 +51,7 @@ def fingerprint(event: dict[str, Any] | str) -> int:
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, MAX_TIME_MS // 2))
-def test_fingerprint_does_not_depend_on_how_the_content_was_written(
+def test_fingerprint_does_not_depend_on_the_spelling_of_the_content(
     chance: random.Random, ms: int
 ) -> None:
     items = [
@@ -100,11 +100,11 @@ def test_fingerprint_does_not_depend_on_how_the_content_was_written(
     ],
     ids=str,
 )
-def test_other_content_has_another_fingerprint(change: dict[str, Any]) -> None:
+def test_different_content_has_a_different_fingerprint(change: dict[str, Any]) -> None:
     assert fingerprint(PLAIN | change) != fingerprint(PLAIN)
 
 
-def test_same_value_in_another_field_has_another_fingerprint() -> None:
+def test_the_same_value_in_another_field_has_a_different_fingerprint() -> None:
     half = [{"score": 0.5}, {"threshold": 0.5}, {"latency_ms": 0.5}]
     texts = [
         {"environment": "b"},
@@ -135,7 +135,7 @@ NAMED: list[dict[str, Any]] = [
 ]
 
 
-def test_other_values_by_name_have_other_fingerprints_whatever_is_said_beside() -> None:
+def test_different_named_values_have_different_fingerprints_whatever_the_other_rows() -> None:
     together = columns(*(PLAIN | named for named in NAMED)).fingerprint.tolist()
     assert len(set(together)) == len(NAMED)
     assert together == [fingerprint(PLAIN | named) for named in NAMED]
@@ -151,17 +151,17 @@ mappings = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
 
 
 @given(mappings, mappings)
-def test_fingerprints_are_equal_exactly_where_what_is_counted_is(
+def test_fingerprints_are_equal_exactly_if_the_named_values_are(
     one: dict[str, Any], other: dict[str, Any]
 ) -> None:
     both = columns(PLAIN | {"features": one}, PLAIN | {"features": other})
     first, second = (
-        {name: repr(value) for name, value in row.items()} for row in said(both.features)
+        {name: repr(value) for name, value in row.items()} for row in mappings_of(both.features)
     )  # -0.0 is not 0.0
     assert (both.fingerprint[0] == both.fingerprint[1]) == (first == second)
 
 
-def test_columns_of_a_row_do_not_depend_on_the_rows_beside() -> None:
+def test_columns_of_a_row_do_not_depend_on_the_other_rows() -> None:
     events = [
         PLAIN,
         FULL,
@@ -183,9 +183,9 @@ def test_columns_of_a_row_do_not_depend_on_the_rows_beside() -> None:
                 getattr(alone, field),
                 equal_nan=field in ("score", "threshold", "latency_ms"),
             )
-        assert (said(row.features), said(row.segments)) == (
-            said(alone.features),
-            said(alone.segments),
+        assert (mappings_of(row.features), mappings_of(row.segments)) == (
+            mappings_of(alone.features),
+            mappings_of(alone.segments),
         )
 
 
@@ -200,8 +200,10 @@ def test_label_of_a_retraction_is_no_label() -> None:
         json.dumps({"prediction_id": str(i), "timestamp": 0, **truth}).encode()
         for i, truth in enumerate(truths)
     ]
-    found = GroundTruthColumns.of(decode_truths(values, range(4))[0], np.arange(4))
-    assert [None if code == NO_LABEL else found.labels[code] for code in found.label.tolist()] == [
+    columns_ = GroundTruthColumns.of(decode_truths(values, range(4))[0], np.arange(4))
+    assert [
+        None if code == NO_LABEL else columns_.labels[code] for code in columns_.label.tolist()
+    ] == [
         "yes",
         None,
         "yes",

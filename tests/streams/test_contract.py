@@ -1,4 +1,4 @@
-"""Every plug-in that the catalogue finds keeps its promises, and each check can fail."""
+"""Every plug-in of the catalogue fulfils its contract, and each check can fail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from driftline.streams.metrics.counts import Counts
 from driftline.streams.metrics.metric import Metric, Proportion
 from tests.streams.contracts import check_docstring, check_drift_test, check_metric
 
-FULL = """Share of right rows.
+FULL = """Share of correct rows.
 
 Returns
 -------
@@ -30,12 +30,12 @@ Examples
 
 
 @pytest.mark.parametrize("metric", metric_plugins(), ids=lambda metric: metric.name)
-def test_metric_keeps_the_contract(metric: Metric) -> None:
+def test_metric_fulfils_the_contract(metric: Metric) -> None:
     check_metric(metric)
 
 
 @pytest.mark.parametrize("test", drift_plugins(), ids=lambda test: test.name)
-def test_drift_test_keeps_the_contract(test: DriftTest) -> None:
+def test_drift_test_fulfils_the_contract(test: DriftTest) -> None:
     check_drift_test(test)
 
 
@@ -109,13 +109,13 @@ class GrowsWithRows(Right, frozen=True, tag="grows"):
         return None
 
 
-class Speechless(Right, frozen=True, tag="speechless"):
+class WithoutReason(Right, frozen=True, tag="without_reason"):
     __doc__ = FULL
     needs: ClassVar[tuple[str, ...]] = ()
     undefined: ClassVar[str] = ""
 
 
-class NowhereComputed(Right, frozen=True, tag="nowhere"):
+class WithoutLane(Right, frozen=True, tag="without_lane"):
     __doc__ = FULL
     lanes: ClassVar[tuple[int, ...]] = ()
 
@@ -132,8 +132,8 @@ def test_sound_metric_passes() -> None:
         (WrongShape(), "shape"),
         (ShiftedInterval(), "a lower limit above the value"),
         (GrowsWithRows(), "value of doubled counts"),
-        (Speechless(), "null without a reason"),
-        (NowhereComputed(), "no lane"),
+        (WithoutReason(), "null without a reason"),
+        (WithoutLane(), "no lane"),
     ],
     ids=lambda part: part.name if isinstance(part, Metric) else "",
 )
@@ -168,7 +168,7 @@ def test_incomplete_docstring_is_caught(text: str | None, message: str) -> None:
 
 
 class TooSure(DriftTest, frozen=True, tag="too_sure"):
-    """Says that everything has drifted.
+    """Severe drift for any input.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ class TooSure(DriftTest, frozen=True, tag="too_sure"):
 
     Returns
     -------
-    Always the same.
+    Always "severe".
 
     Examples
     --------
@@ -200,7 +200,7 @@ class SurerWithLess(TooSure, frozen=True, tag="surer_with_less"):
         return 0.0, min(1.0, reference_size / 1e6), 0.0
 
 
-class Forgetful(TooSure, frozen=True, tag="forgetful"):
+class Unrepeatable(TooSure, frozen=True, tag="unrepeatable"):
     __doc__ = TooSure.__doc__
 
     def judge(
@@ -218,7 +218,7 @@ seen: list[int] = []
     [
         (TooSure(), "severe between equal summaries"),
         (SurerWithLess(), "fewer independent rows make it more certain"),
-        (Forgetful(), "another result the second time"),
+        (Unrepeatable(), "another result the second time"),
     ],
     ids=lambda part: part.name if isinstance(part, DriftTest) else "",
 )

@@ -1,4 +1,4 @@
-"""Drift tests: against SciPy, against their false-alarm rates without drift, and against real
+"""Drift tests against SciPy, their false-alarm rates without drift, and their power for real
 shifts.
 """
 
@@ -28,12 +28,12 @@ def numbers(values: NDArray[np.float64] | NDArray[np.int64]) -> NumericSummary:
     return NumericSummary.of(np.asarray(values, dtype=np.float64))
 
 
-def judged(result: DriftResult | None) -> DriftResult:
+def compared(result: DriftResult | None) -> DriftResult:
     assert result is not None
     return result
 
 
-def test_tail_probabilities_are_those_of_scipy() -> None:
+def test_tail_probabilities_equal_scipy() -> None:
     for degrees in (1, 2, 3, 8, 9, 20, 41):
         for x in (0.0, 1e-3, 0.5, 3.0, degrees, 3.0 * degrees, 200.0):
             assert chi_squared_tail(x, degrees) == pytest.approx(
@@ -54,12 +54,12 @@ def test_psi_is_the_sum_over_groups() -> None:
         psi(p, q[:2])
 
 
-def test_ks_is_that_of_scipy_where_bins_are_exact() -> None:
+def test_ks_equals_scipy_where_bins_are_exact() -> None:
     rng = np.random.default_rng(1)
     for seed in range(20):
         a, b = rng.integers(0, 300, 400), rng.integers(seed, 300, 150)
         expected = stats.ks_2samp(a, b, method="asymp")
-        result = judged(KS.compare(numbers(a), numbers(b)))
+        result = compared(KS.compare(numbers(a), numbers(b)))
         assert result.statistic == pytest.approx(expected.statistic)
         # SciPy's asymptotic p-value has another correction for small samples.
         assert result.p_value == pytest.approx(expected.pvalue, abs=0.02)
@@ -83,15 +83,15 @@ def test_level_is_the_lower_of_significance_and_effect() -> None:
     assert {key: level_of(*key, cutoffs) for key in expected} == expected
 
 
-def test_huge_sample_does_not_make_a_trivial_shift_a_drift() -> None:
+def test_trivial_shift_in_a_huge_sample_is_no_drift() -> None:
     reference, current = (
         numbers(np.arange(1_000_000) / 1e6),
         numbers(np.arange(1_000_000) / 1e6 * 1.02),
     )
-    result = judged(KS.compare(reference, current))
+    result = compared(KS.compare(reference, current))
     assert result.p_value is not None
     assert result.p_value < 1e-20
-    assert result.level == judged(PSI.compare(reference, current)).level == "none"
+    assert result.level == compared(PSI.compare(reference, current)).level == "none"
 
 
 def test_fewer_than_100_values_or_20_independent_ones_are_insufficient() -> None:
@@ -103,40 +103,40 @@ def test_fewer_than_100_values_or_20_independent_ones_are_insufficient() -> None
             test.compare(many, EMPTY),
             test.compare(many, many, current_size=19.0),
         )
-        assert [judged(result).level for result in results] == ["insufficient_data"] * 4
-        assert [judged(result).p_value for result in results] == [None] * 4
+        assert [compared(result).level for result in results] == ["insufficient_data"] * 4
+        assert [compared(result).p_value for result in results] == [None] * 4
 
 
-def test_identifiers_are_named_and_not_judged_and_so_is_a_change_of_type() -> None:
+def test_identifiers_and_changes_of_type_are_reported_and_not_tested() -> None:
     names = StringSummary.of([f"user {i}" for i in range(5000)])
     words, figures = StringSummary.of(["a", "b"] * 100), numbers(np.arange(200))
     assert (
-        judged(PSI.compare(names, names)).level
-        == judged(PSI.compare(words, names)).level
+        compared(PSI.compare(names, names)).level
+        == compared(PSI.compare(words, names)).level
         == "identifier"
     )
     assert (
-        judged(PSI.compare(words, figures)).level
-        == judged(KS.compare(figures, words)).level
+        compared(PSI.compare(words, figures)).level
+        == compared(KS.compare(figures, words)).level
         == "type changed"
     )
     assert KS.compare(words, words) is None
 
 
-def test_new_values_show_beside_a_constant_reference() -> None:
+def test_new_values_against_a_constant_reference_are_severe() -> None:
     zero = numbers(np.zeros(500))
     for value in (-1.0, 1.0, 1e-300):
         mixed = numbers(np.where(np.arange(500) % 2, value, 0.0))
         for test in (KS, PSI):
-            assert judged(test.compare(zero, mixed)).level == "severe"
-    assert judged(PSI.compare(zero, zero)).level == "none"
+            assert compared(test.compare(zero, mixed)).level == "severe"
+    assert compared(PSI.compare(zero, zero)).level == "none"
 
 
-def test_new_and_vanished_categories_show() -> None:
+def test_new_and_vanished_categories_are_severe() -> None:
     before = StringSummary.of_counts({"visa": 600, "card": 400})
     after = StringSummary.of_counts({"visa": 600, "cash": 400})
-    assert judged(PSI.compare(before, after)).level == "severe"
-    assert judged(PSI.compare(before, before)).level == "none"
+    assert compared(PSI.compare(before, after)).level == "severe"
+    assert compared(PSI.compare(before, before)).level == "none"
 
 
 def test_groups_are_tenths_of_the_reference_and_no_bin_is_cut() -> None:
@@ -154,14 +154,14 @@ def test_groups_are_tenths_of_the_reference_and_no_bin_is_cut() -> None:
     )
 
 
-def test_grouping_two_kinds_is_refused() -> None:
+def test_grouping_numbers_with_texts_is_rejected() -> None:
     with pytest.raises(
         ValueError, match="a reference of NumericSummary cannot be compared with StringSummary"
     ):
         grouped(numbers(np.arange(3)), StringSummary.of(["a"]), 10)
 
 
-def test_adjusted_p_values_are_those_of_scipy() -> None:
+def test_adjusted_p_values_equal_scipy() -> None:
     rng = np.random.default_rng(3)
     for count in (1, 2, 17):
         p_values = rng.random(count) ** 3
@@ -171,7 +171,7 @@ def test_adjusted_p_values_are_those_of_scipy() -> None:
     assert adjust(np.zeros(0)).tolist() == []
 
 
-def test_levels_follow_the_adjusted_p_values_and_unjudged_results_are_no_tests() -> None:
+def test_levels_follow_adjusted_p_values_and_results_without_one_do_not_count() -> None:
     def result(p_value: float | None) -> DriftResult:
         effect, level = (
             (None, "insufficient_data")
@@ -188,15 +188,15 @@ def test_levels_follow_the_adjusted_p_values_and_unjudged_results_are_no_tests()
     assert [r.level for r in after] == ["none", "insufficient_data", "none", "moderate"]
 
 
-def test_fewer_than_ten_panes_say_nothing_about_dependence() -> None:
-    moody = np.array([[90, 10], [10, 90]] * 4)
-    assert inflation(moody) is None
-    assert effective_size(moody) == 800.0
-    # Empty panes are no panes, but keep their place.
-    assert inflation(np.concatenate((moody, np.zeros((50, 2), dtype=np.int64)))) is None
+def test_dependence_is_not_estimated_from_fewer_than_ten_panes() -> None:
+    varying = np.array([[90, 10], [10, 90]] * 4)
+    assert inflation(varying) is None
+    assert effective_size(varying) == 800.0
+    # Empty panes do not count.
+    assert inflation(np.concatenate((varying, np.zeros((50, 2), dtype=np.int64)))) is None
 
 
-def test_a_feature_with_one_value_is_worth_all_its_rows() -> None:
+def test_effective_size_of_a_constant_feature_is_its_number_of_rows() -> None:
     assert effective_size(np.tile([7, 0], (20, 1))) == 140.0
 
 
@@ -243,7 +243,7 @@ def alarm_rates(
             effective_size(side, period=24) if dependent else side.sum() for side in counts
         ]
         for test in (PSI, KS):
-            result = judged(
+            result = compared(
                 test.compare(
                     reference, current, reference_size=sizes[run, 0], current_size=sizes[run, 1]
                 )
@@ -253,15 +253,14 @@ def alarm_rates(
     print(
         f"seed {seed}, {runs} runs, AR(1) {coefficient}, daily cycle {daily}, shift {shift}, "
         f"dependence {'seen' if dependent else 'ignored'}: alarms {rates}, "
-        f"effective sizes {sizes.mean(axis=0).round()} of {REFERENCE_PANES * PANE_ROWS} and {CURRENT_PANES * PANE_ROWS}"
+        f"effective sizes {sizes.mean(axis=0).round()} of {REFERENCE_PANES * PANE_ROWS}"
+        f" and {CURRENT_PANES * PANE_ROWS}"
     )
     return rates
 
 
 def most(runs: int) -> float:
-    """The largest share of alarms that 5 % false alarms leave plausible in so many runs (one in a
-    thousand).
-    """
+    """The 99.9 % quantile of the share of alarms in `runs` runs at a false-alarm rate of 5 %."""
     return float(stats.binom.ppf(0.999, runs, 0.05)) / runs
 
 
@@ -269,48 +268,52 @@ def most(runs: int) -> float:
     ("coefficient", "daily"),
     [(0.0, 0.0), (0.5, 0.0), (0.9, 0.0), (0.99, 0.0), (0.0, 1.5), (0.9, 1.5)],
 )
-def test_without_drift_alarms_stay_within_five_percent(coefficient: float, daily: float) -> None:
+def test_false_alarm_rate_without_drift_is_at_most_five_percent(
+    coefficient: float, daily: float
+) -> None:
     runs = 150
     assert max(alarm_rates(11, runs, coefficient, daily=daily).values()) <= most(runs)
 
 
-def test_rows_taken_as_independent_would_alarm_most_of_the_time() -> None:
+def test_assuming_independent_rows_would_alarm_most_of_the_time() -> None:
     assert min(alarm_rates(12, 20, 0.9, dependent=False).values()) > 0.5
 
 
 @pytest.mark.parametrize(
     ("coefficient", "daily", "shift"), [(0.0, 0.0, 0.2), (0.9, 0.0, 0.5), (0.9, 1.5, 0.5)]
 )
-def test_real_shift_is_found(coefficient: float, daily: float, shift: float) -> None:
+def test_real_shift_raises_an_alarm(coefficient: float, daily: float, shift: float) -> None:
     assert min(alarm_rates(13, 30, coefficient, daily=daily, shift=shift).values()) >= 0.9
 
 
-def test_psi_above_a_tenth_is_common_by_chance_at_100_against_100_and_raises_no_level() -> None:
+def test_psi_above_a_tenth_by_chance_at_100_against_100_raises_no_level() -> None:
     runs = 1000
     rng = np.random.default_rng(14)
     results = [
-        judged(PSI.compare(numbers(rng.normal(size=100)), numbers(rng.normal(size=100))))
+        compared(PSI.compare(numbers(rng.normal(size=100)), numbers(rng.normal(size=100))))
         for _ in range(runs)
     ]
     plain = np.mean([result.statistic is not None and result.statistic > 0.1 for result in results])
     alarms = np.mean([result.level != "none" for result in results])
     print(
-        f"seed 14, {runs} windows of 100 against 100 without drift: PSI > 0.1 in {plain:.3f}, a level in {alarms:.3f}"
+        f"seed 14, {runs} windows of 100 against 100 without drift: PSI > 0.1 in {plain:.3f},"
+        f" a level in {alarms:.3f}"
     )
     assert plain > 0.5
     assert alarms <= most(runs)
 
 
-def test_independent_samples_alarm_at_the_nominal_rate() -> None:
+def test_false_alarm_rate_of_independent_samples_is_nominal() -> None:
     runs = 2000
     rng = np.random.default_rng(15)
     alarms = {"ks": 0, "psi": 0}
     for _ in range(runs):
         reference, current = numbers(rng.normal(size=2000)), numbers(rng.normal(size=600))
         for test in (KS, PSI):
-            alarms[test.name] += (judged(test.compare(reference, current)).p_value or 1.0) < 0.05
+            alarms[test.name] += (compared(test.compare(reference, current)).p_value or 1.0) < 0.05
     print(
-        f"seed 15, {runs} pairs of 2000 and 600 independent rows: p < 0.05 in { ({k: v / runs for k, v in alarms.items()}) }"
+        f"seed 15, {runs} pairs of 2000 and 600 independent rows: p < 0.05 in"
+        f" { ({k: v / runs for k, v in alarms.items()}) }"
     )
     assert max(alarms.values()) / runs <= most(runs)
     assert min(alarms.values()) / runs >= 0.02

@@ -1,4 +1,4 @@
-"""Feature summaries as columns: adding them up, taking some, and writing them down."""
+"""Feature summaries as columns: sums, selections and encoding."""
 
 from __future__ import annotations
 
@@ -32,48 +32,48 @@ def rows_of(table: FeatureTable) -> Rows:
 def test_tables_add_up_to_the_summaries_of_all_their_values(
     parts: list[list[tuple[int, str, Values]]],
 ) -> None:
-    every: dict[tuple[int, str], Values] = {}
+    all_values: dict[tuple[int, str], Values] = {}
     for series, name, (numbers, texts) in (row for part in parts for row in part):
-        held = every.setdefault((series, name), ([], []))
-        held[0].extend(numbers)
-        held[1].extend(texts)
+        all_numbers, all_texts = all_values.setdefault((series, name), ([], []))
+        all_numbers.extend(numbers)
+        all_texts.extend(texts)
     made = [
         table_of([(series, name, summary_of(*drawn)) for series, name, drawn in part])
         for part in parts
     ]
     added = joined(made).summed()
-    assert added.summaries() == {key: summary_of(*drawn) for key, drawn in every.items()}
-    assert len(added) == len(every)
+    assert added.summaries() == {key: summary_of(*drawn) for key, drawn in all_values.items()}
+    assert len(added) == len(all_values)
     assert (
         joined([joined(made[:1]).summed(), joined(made[1:]).summed()]).summed().summaries()
         == added.summaries()
     )
 
 
-def test_a_group_with_too_many_bins_or_texts_becomes_coarser_and_the_others_do_not() -> None:
+def test_only_groups_with_too_many_bins_or_texts_become_coarser() -> None:
     draw = np.random.default_rng(3)
     parts = [draw.normal(size=400) for _ in range(4)]
     texts = [[f"user {number}" for number in draw.integers(0, 5000, 900)] for _ in range(4)]
-    rows = [(0, "x", summary_of(part, some)) for part, some in zip(parts, texts, strict=True)]
-    found = table_of([*rows, (1, "x", rows[0][2])]).summed().summaries()
-    assert found == {
+    rows = [(0, "x", summary_of(part, words)) for part, words in zip(parts, texts, strict=True)]
+    summaries = table_of([*rows, (1, "x", rows[0][2])]).summed().summaries()
+    assert summaries == {
         (0, "x"): summary_of(
-            np.concatenate(parts).tolist(), [text for some in texts for text in some]
+            np.concatenate(parts).tolist(), [text for words in texts for text in words]
         ),
         (1, "x"): rows[0][2],
     }
-    assert (found[0, "x"].numbers.shift > 0, found[0, "x"].texts.identifier) == (True, True)
-    assert (found[1, "x"].numbers.shift, found[1, "x"].texts.identifier) == (0, False)
+    assert (summaries[0, "x"].numbers.shift > 0, summaries[0, "x"].texts.identifier) == (True, True)
+    assert (summaries[1, "x"].numbers.shift, summaries[1, "x"].texts.identifier) == (0, False)
 
 
 @given(tables(3))
-def test_a_table_is_read_as_it_was_written(table: FeatureTable) -> None:
+def test_a_table_survives_encoding(table: FeatureTable) -> None:
     read = FeatureTable.decode(table.encode())
     assert (read.names, read.words, rows_of(read)) == (table.names, table.words, rows_of(table))
     assert read.encode() == table.encode()
 
 
-def test_counts_of_any_size_are_written() -> None:
+def test_counts_of_any_size_are_encoded() -> None:
     for count in (1, 255, 256, 65_536, 1 << 40):
         rows = [
             (
@@ -89,7 +89,9 @@ def test_counts_of_any_size_are_written() -> None:
 
 
 @given(tables(3), st.data())
-def test_rows_are_taken_with_what_belongs_to_them(table: FeatureTable, data: st.DataObject) -> None:
+def test_rows_are_selected_with_their_bins_and_texts(
+    table: FeatureTable, data: st.DataObject
+) -> None:
     rows = rows_of(table)
     at = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=9)) if rows else []
     assert rows_of(table.take(np.array(at, np.int64))) == [rows[i] for i in at]
@@ -112,21 +114,21 @@ def test_a_trimmed_table_has_the_names_and_words_of_its_rows(
     )
 
 
-def test_no_tables_make_an_empty_one() -> None:
+def test_no_tables_join_to_an_empty_one() -> None:
     assert joined([]).summed().summaries() == EMPTY.summaries() == {}
     assert rows_of(joined([EMPTY, table_of([(2, "x", summary_of([1.0], []))])])) == [
         (2, "x", summary_of([1.0], []))
     ]
 
 
-def test_other_formats_and_damaged_tables_are_refused() -> None:
+def test_other_formats_and_damaged_tables_are_rejected() -> None:
     table = table_of([(0, "age", summary_of([1.0, 2.0], ["n/a"]))])
     fields = msgspec.msgpack.decode(table.encode())
     with pytest.raises(ValueError, match=f"format 99, this release reads format {FORMAT}"):
         FeatureTable.decode(msgspec.msgpack.encode([99, *fields[1:]]))
     nameless = [*fields[:1], [], *fields[2:]]
     rowless = [*fields[:3], [b""] * len(fields[3]), *fields[4:]]
-    boneless = [*fields[:4], fields[4][:-8], *fields[5:]]
-    for damaged in (nameless, rowless, boneless):
+    truncated = [*fields[:4], fields[4][:-8], *fields[5:]]
+    for damaged in (nameless, rowless, truncated):
         with pytest.raises(ValueError, match="damaged"):
             FeatureTable.decode(msgspec.msgpack.encode(damaged))

@@ -1,4 +1,4 @@
-"""Increments of a batch: the partials hold what counting one row after another gives."""
+"""Increments of a batch: partials have the counts of one row after another."""
 
 from __future__ import annotations
 
@@ -23,11 +23,8 @@ from driftline.streams.summaries.feature_table import EMPTY
 PANE_MS = 60_000
 NAMES = [("shop", "2"), ("churn", "1"), ("shop", "1"), ("fraud", "1")]
 VALUES = ("de", "fr", "us")
-HOMES = {
-    "shop": 0,
-    "churn": 1,
-    "fraud": 0,
-}  # where Kafka's default partitioner puts these keys in a topic with 2 partitions
+# Partitions that Kafka's default partitioner chooses for these keys in a topic with 2 partitions.
+TARGETS = {"shop": 0, "churn": 1, "fraud": 0}
 Total = Counter[tuple[Any, ...]]
 
 keys = st.lists(st.integers(0, 40), max_size=30)
@@ -39,7 +36,7 @@ def ints(values: Sequence[int]) -> np.ndarray:
 
 
 @given(amounts, st.booleans())
-def test_amounts_of_a_key_add_up_with_places_and_without(
+def test_amounts_of_a_key_add_up_with_and_without_places(
     rows: list[tuple[int, int]], placed: bool
 ) -> None:
     expected: Counter[int] = Counter()
@@ -55,7 +52,7 @@ def test_amounts_of_a_key_add_up_with_places_and_without(
     st.lists(keys, min_size=1, max_size=3),
     st.lists(st.dictionaries(st.integers(0, 40), st.integers(-3, 5)), max_size=3),
 )
-def test_ones_and_amounts_of_a_key_add_up_and_nothing_stays_of_what_comes_to_nothing(
+def test_ones_and_amounts_of_a_key_add_up_and_sums_of_zero_are_left_out(
     ones: list[list[int]], others: list[dict]
 ) -> None:
     expected = Counter(key for part in ones for key in part)
@@ -73,8 +70,8 @@ def test_ones_and_amounts_of_a_key_add_up_and_nothing_stays_of_what_comes_to_not
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[tuple[int, list[tuple[Any, ...]], list[tuple[Any, ...]]]]:
-    """Sets of rows: lane, rows of (name, segment codes, pane, rung), and what is counted of each:
-    measure, a, b, amount, where.
+    """Sets of rows: lane, rows of (name, segment codes, pane, rung), and counts of (measure, a, b,
+    amount, where).
     """
     sets = []
     far = draw(st.sampled_from([3, 400_000]))
@@ -114,21 +111,21 @@ def counted(partials: list[Partial]) -> Total:
     return total
 
 
-def homes_of(partials: list[Partial]) -> list[int]:
-    return [HOMES[partial.series[0][0]] for partial in partials]
+def targets_of(partials: list[Partial]) -> list[int]:
+    return [TARGETS[partial.series[0][0]] for partial in partials]
 
 
 @pytest.mark.parametrize("many", [True, False], ids=["pairs fit", "too many pairs"])
 @given(sets=batches())
-def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any]) -> None:
+def test_partials_have_the_counts_of_counting_row_by_row(many: bool, sets: list[Any]) -> None:
     state = MemoryState()
-    texts = CodeBook(Config(segments=("country", "home")), state, target_partitions=2)
-    codes = texts.codes_of_names(NAMES, state)
+    book = CodeBook(Config(segments=("country", "plan")), state, target_partitions=2)
+    codes = book.codes_of_names(NAMES, state)
     by_dimension = [
-        ints([0, *texts.codes_of_values(dimension, VALUES, state)])
-        for dimension in ("country", "home")
+        ints([0, *book.codes_of_values(dimension, VALUES, state)])
+        for dimension in ("country", "plan")
     ]
-    gained, expected = Increments(PANE_MS), Counter()
+    batch, expected = Increments(PANE_MS), Counter()
     pairs = set()  # of series and pane
     for lane, rows, counts in sets:
         name, chosen, pane, rung = (ints(column) for column in zip(*rows, strict=True))
@@ -140,15 +137,15 @@ def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any
             for of, codes_of in zip(rows, segments.tolist(), strict=True)
             for code in (0, *codes_of)
         }
-        opened = gained.rows(lane, codes[name], segments, pane, rung)
+        opened = batch.rows(lane, codes[name], segments, pane, rung)
         for measure, a, b, amount, where in counts:
-            given_a, given_b = (
+            a_column, b_column = (
                 index if isinstance(index, int) else ints(index) for index in (a, b)
             )
             opened.count(
                 measure,
-                given_a,
-                given_b,
+                a_column,
+                b_column,
                 None if amount is None else ints(amount),
                 None if where is None else np.array(where, np.bool_),
             )
@@ -156,7 +153,7 @@ def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any
                 model, version = NAMES[of_name]
                 values = [
                     f"{d}={VALUES[v - 1]}"
-                    for d, v in zip(("country", "home"), of_segments, strict=True)
+                    for d, v in zip(("country", "plan"), of_segments, strict=True)
                     if v
                 ]
                 if where is None or where[i]:
@@ -169,18 +166,18 @@ def test_partials_hold_what_counting_row_by_row_gives(many: bool, sets: list[Any
     with pytest.MonkeyPatch.context() as patch:
         if not many:
             patch.setattr(increments, "_MAX_PAIRS", len(pairs) + 1)
-        partials = gained.partials(3, texts)
+        partials = batch.partials(3, book)
     assert counted(partials) == {key: count for key, count in expected.items() if count}
     for partial in partials:
         models = [model for model, _, _ in partial.series]
         assert models == sorted(models)
-    found = {
-        home: {model for model, _, _ in partial.series}
-        for home, partial in zip(homes_of(partials), partials, strict=True)
+    models_by_target = {
+        target: {model for model, _, _ in partial.series}
+        for target, partial in zip(targets_of(partials), partials, strict=True)
     }
-    gainers = {key[0] for key, count in expected.items() if count}
-    assert found == {
-        home: {model for model in gainers if HOMES[model] == home}
-        for home in {HOMES[model] for model in gainers}
+    counted_models = {key[0] for key, count in expected.items() if count}
+    assert models_by_target == {
+        target: {model for model in counted_models if TARGETS[model] == target}
+        for target in {TARGETS[model] for model in counted_models}
     }
     assert all(partial.features is EMPTY or not len(partial.features) for partial in partials)

@@ -1,4 +1,4 @@
-"""Stage 1: what the join counts, for one id at a time and for whole batches."""
+"""Counts of stage 1, for one id at a time and for whole batches."""
 
 from __future__ import annotations
 
@@ -34,7 +34,14 @@ from driftline.streams.stage import Batch, Record
 
 DAY = "2026-01-01T"
 START_MS = parse_time(DAY + "00:00:00Z")
-WORKED = '[defaults]\nwindows=["1h"]\nmaturity=["1h","6h","1d"]\nlabel_horizon="30d"\ntruth_grace="30h"\nprediction_grace="30h"\n'
+WORKED = """
+[defaults]
+windows = ["1h"]
+maturity = ["1h", "6h", "1d"]
+label_horizon = "30d"
+truth_grace = "30h"
+prediction_grace = "30h"
+"""
 SMALL = """
 [defaults]
 windows = ["1h"]
@@ -58,8 +65,8 @@ def run(
     reopen: bool = False,
     end_ms: int | None = None,
 ) -> tuple[Total, list[Record]]:
-    """Feed rows in order, cut into batches at `cuts`; the sum of all partials with their texts, and
-    the other records.
+    """Process rows in order, in batches that end at `cuts`; gives the sum of all partials, with
+    texts for codes, and the other records.
     """
     state, stage = MemoryState(), Join(config, 0, 1)
     records: list[Record] = []
@@ -158,12 +165,12 @@ def prediction(id_: str, time: str, label: str = "A", **more: Any) -> Row:
 
 
 def truth(id_: str, time: str, label: str | None, revision: int = 0) -> Row:
-    given = {"retracted": True} if label is None else {"label": label}
-    return "truth", {"prediction_id": id_, "timestamp": time, "revision": revision, **given}
+    content = {"retracted": True} if label is None else {"label": label}
+    return "truth", {"prediction_id": id_, "timestamp": time, "revision": revision, **content}
 
 
 def decisions(total: Total, measure: int) -> dict[tuple[int, Any, Any], int]:
-    """(rung, a, b) -> count of the decisions lane of all segments together."""
+    """Count by (rung, a, b) of the decisions lane, segment "all"."""
     return {
         k[5:6] + k[7:9]: n
         for k, n in total.items()
@@ -180,7 +187,7 @@ def counter(total: Total, name: str) -> int:
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
-def test_worked_example_of_four_truths_gives_the_same_rungs_in_every_order(
+def test_four_truths_of_the_worked_example_count_at_the_same_rungs_in_every_order(
     order: tuple[int, ...],
 ) -> None:
     truths = [
@@ -214,7 +221,7 @@ def test_delay_equal_to_a_rung_counts_at_that_rung_and_a_millisecond_more_at_the
     assert decisions(total, CELLS) == {(0, "A", "A"): 1, (1, "A", "A"): 1}
 
 
-def test_same_content_again_is_a_duplicate_and_other_content_a_conflict() -> None:
+def test_repeated_content_is_a_duplicate_and_different_content_a_conflict() -> None:
     first = prediction("x", DAY + "00:00:00Z", score=0.5)
     again = ("prediction", dict(reversed(first[1].items())))
     other = prediction("x", DAY + "00:00:00Z", "B", score=0.5)
@@ -230,15 +237,13 @@ def test_same_content_again_is_a_duplicate_and_other_content_a_conflict() -> Non
         assert 'prediction_id "x" of m 1' in others[0].value.error
 
 
-def test_feature_summaries_stay_with_their_model_when_the_batch_shows_a_name_that_comes_before_it() -> (
-    None
-):
+def test_feature_summaries_stay_with_their_model_when_a_batch_numbers_an_earlier_name() -> None:
     state, stage = MemoryState(), Join(parse_config(SMALL), 0, 1)
     _, lost = truth("lost", DAY + "00:00:00Z", "A")
     _, late = prediction("x", DAY + "23:00:00Z", features={"age": 41})
     start_ms, end_ms = parse_time(lost["timestamp"]), parse_time(late["timestamp"])
     stage.process(_batch({"truth": [(json.dumps(lost).encode(), 0, 0, start_ms)]}, start_ms), state)
-    # The truth that is given up now counts under no model, which has no number before.
+    # The truth that becomes unmatched counts under no model, whose name gets its number now.
     records = stage.process(
         _batch({"prediction": [(json.dumps(late).encode(), 0, 1, end_ms)]}, end_ms), state
     )
@@ -251,9 +256,7 @@ def test_feature_summaries_stay_with_their_model_when_the_batch_shows_a_name_tha
     assert ages == {("m", "1", "all", "age"): 1}
 
 
-def test_prediction_without_truth_expires_and_truth_without_prediction_is_unmatched_when_time_has_passed() -> (
-    None
-):
+def test_prediction_without_truth_expires_and_truth_without_prediction_becomes_unmatched() -> None:
     rows = [prediction("x", DAY + "00:00:00Z"), truth("y", DAY + "00:10:00Z", "A")]
     config = parse_config(SMALL)
     total, _ = run(rows, config, [], end_ms=START_MS + 8 * HOUR_MS)
@@ -263,9 +266,7 @@ def test_prediction_without_truth_expires_and_truth_without_prediction_is_unmatc
     assert [k[0] for k in total if k[-1] == "unmatched"] == [""]
 
 
-def test_prediction_behind_the_watermark_enters_no_traffic_pane_and_the_rung_of_its_lateness() -> (
-    None
-):
+def test_late_prediction_counts_at_the_rung_of_its_lateness_and_not_in_traffic() -> None:
     rows = [prediction("x", DAY + "02:00:00Z"), prediction("y", DAY + "01:00:00Z")]
     total, _ = run(rows, parse_config(SMALL), [])
     traffic = {k[4]: n for k, n in total.items() if len(k) == 9 and k[2:4] == ("all", "traffic")}
@@ -298,7 +299,7 @@ def test_failed_prediction_without_label_counts_in_traffic_only() -> None:
     }
 
 
-def test_watermarks_are_sent_when_a_frontier_enters_a_pane_and_wait_for_what_is_to_be_forgotten(
+def test_watermarks_are_emitted_per_pane_and_held_back_by_entries_that_wait_to_expire(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(expiry, "MAX_EXPIRED", 1)
@@ -317,14 +318,14 @@ def test_watermarks_are_sent_when_a_frontier_enters_a_pane_and_wait_for_what_is_
         ]
         expired.append(counter(_total(records), "expired"))
     assert expired == [1, 1, 1, 0, 0]
-    # Held back to the pane in which the next one expires (at 7, then 8 o'clock), less than its end
-    # by the grace; then free.
+    # Held back to the pane in which the next entry expires (at 7, then at 8 o'clock), 10 minutes of
+    # grace after its end; then no longer.
     assert [round(hours, 2) for hours in announced] == [8.17, 9.17, 30.0]
 
 
 def _history(seed: int, n: int) -> list[Row]:
-    """Rows in rising time of arrival: duplicates, conflicts, several models an id, corrections,
-    retractions, late and lost rows.
+    """Rows by time of arrival: duplicates, conflicts, several models per id, corrections,
+    retractions, late rows and truths without a prediction.
     """
     rnd = random.Random(seed)
     timed: list[tuple[float, int, Row]] = []
@@ -383,9 +384,7 @@ def _rfc3339(minutes: float) -> str:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_whole_batches_count_what_one_row_at_a_time_counts(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_count_the_same_as_single_rows(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, config = _history(seed, 60), parse_config(SMALL)
     end_ms = START_MS + 48 * HOUR_MS
     rnd = random.Random(seed)
@@ -399,7 +398,7 @@ def test_whole_batches_count_what_one_row_at_a_time_counts(
                 r.value for r in single_others if r.topic == topic
             ], f"seed {seed}"
         assert sum(r.topic == "outcomes" for r in others) > 20
-    # The definition alone, without the way for ordinary rows.
+    # With the sequential join alone.
     monkeypatch.setattr(
         batch_join.BatchJoin, "_is_ordinary", lambda self, joined: np.zeros(len(joined), np.bool_)
     )
@@ -408,12 +407,12 @@ def test_whole_batches_count_what_one_row_at_a_time_counts(
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_whole_batches_count_the_same_where_truths_are_read_far_ahead_of_predictions(
+def test_batches_count_the_same_when_truths_are_read_far_ahead_of_predictions(
     seed: int,
 ) -> None:
     rows, config = _history(seed, 60), parse_config(SMALL)
     end_ms, rnd = START_MS + 48 * HOUR_MS, random.Random(seed)
-    # As with the backlogs of two topics: each keeps its order.
+    # As in the backlogs of two topics: each keeps its own order.
     ahead = rnd.choice([5, 20, len(rows)])
     places = [(place - ahead * (row[0] == "truth"), place) for place, row in enumerate(rows)]
     rows = [rows[place] for _, place in sorted(places)]
@@ -427,7 +426,7 @@ def test_whole_batches_count_the_same_where_truths_are_read_far_ahead_of_predict
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_nothing_is_left_in_the_state_when_everything_is_forgotten(seed: int) -> None:
+def test_state_holds_no_entries_after_all_have_expired(seed: int) -> None:
     rows, config, state = _history(seed, 40), parse_config(SMALL), MemoryState()
     stage = Join(config, 0, 1)
     taken: dict[str, list[tuple[bytes, int, int, int]]] = {"prediction": [], "truth": []}
@@ -439,7 +438,7 @@ def test_nothing_is_left_in_the_state_when_everything_is_forgotten(seed: int) ->
     assert kinds <= {b"\xffd", b"\xffw", b"\xffX"}, kinds
 
 
-def test_arrivals_count_what_truths_say_when_they_come_and_take_nothing_back() -> None:
+def test_arrivals_count_labels_when_they_arrive_and_take_none_back() -> None:
     rows = [prediction("x", DAY + "00:00:00Z")]
     rows += [
         truth("x", DAY + "00:10:00Z", "A"),

@@ -10,7 +10,7 @@ from driftline.streams.summaries.loglinear import BIN_COUNT, bin_bounds, bin_of,
 
 
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=50))
-def test_a_value_lies_in_the_bounds_of_its_bin_which_are_within_a_64th(values: list[int]) -> None:
+def test_a_value_is_inside_its_bin_whose_width_is_at_most_a_64th(values: list[int]) -> None:
     array = np.array(values, dtype=np.int64)
     bins = bin_of(array)
     low, high = bin_bounds(bins)
@@ -20,7 +20,7 @@ def test_a_value_lies_in_the_bounds_of_its_bin_which_are_within_a_64th(values: l
         assert abs((lower + upper) / 2 - value) <= value / 128
 
 
-def test_bins_follow_each_other_without_gap() -> None:
+def test_bins_are_adjacent() -> None:
     low, high = bin_bounds(np.arange(BIN_COUNT))
     assert low[0] == 0
     assert (low[1:] == high[:-1] + 1).all()

@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn and hand calculation; their intervals against their promise."""
+"""Metrics against scikit-learn and hand calculation; coverage of their intervals."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ Rows = tuple[list[str], list[str], list[float]]
 def random_rows(seed: int, labels: tuple[str, ...], n: int) -> Rows:
     rng = np.random.default_rng(seed)
     actual = rng.choice(len(labels), n)
-    said = np.where(rng.random(n) < 0.6, actual, rng.choice(len(labels), n))
+    predicted = np.where(rng.random(n) < 0.6, actual, rng.choice(len(labels), n))
     scores = np.clip(rng.normal(0.35 + 0.3 * (actual == 1), 0.2), 0, 1)
-    return [labels[i] for i in actual], [labels[i] for i in said], scores.tolist()
+    return [labels[i] for i in actual], [labels[i] for i in predicted], scores.tolist()
 
 
-def test_first_set_is_there() -> None:
-    wanted = "accuracy precision recall f1 specificity fpr fnr balanced_accuracy mcc roc_auc brier label_coverage"
-    wanted += " delay_p50 delay_p95 latency_p50 latency_p95 latency_p99 error_rate throughput"
+def test_all_metrics_of_the_first_set_exist() -> None:
+    wanted = (
+        "accuracy precision recall f1 specificity fpr fnr balanced_accuracy mcc roc_auc brier"
+        " label_coverage delay_p50 delay_p95 latency_p50 latency_p95 latency_p99 error_rate throughput"
+    )
     assert set(wanted.split()) <= set(METRICS)
 
 
@@ -131,7 +133,8 @@ def test_auc_and_brier_equal_scikit_learn_within_their_stated_error() -> None:
         actual = [truth == "yes" for truth in truths]
         auc = sklearn.roc_auc_score(actual, scores)
         print(
-            f"n {len(scores)}: AUC off by {METRICS['roc_auc'].value(counts)[i] - auc:.6f}, stated bound {same_bin[i] / 2:.6f}"
+            f"n {len(scores)}: AUC off by {METRICS['roc_auc'].value(counts)[i] - auc:.6f},"
+            f" stated bound {same_bin[i] / 2:.6f}"
         )
         assert abs(METRICS["roc_auc"].value(counts)[i] - auc) <= same_bin[i] / 2 + 1e-12
         assert METRICS["brier"].value(counts)[i] == pytest.approx(
@@ -161,7 +164,7 @@ def test_coverage_bounds_and_accuracy_agree_with_a_hand_calculation() -> None:
     assert round(float(METRICS["f1"].value(counts)[0]), 4) == 0.8329
 
 
-def test_quantiles_error_rate_and_throughput() -> None:
+def test_quantiles_error_rate_and_throughput_agree_with_a_hand_calculation() -> None:
     rng = np.random.default_rng(3)
     raw = [rng.lognormal(9, 1, 500).astype(np.int64), rng.lognormal(7, 1, 90).astype(np.int64)]
     bins = np.unique(loglinear.bin_of(np.concatenate(raw)))
@@ -230,14 +233,14 @@ def test_quantiles_error_rate_and_throughput() -> None:
         ),
     ],
 )
-def test_null_says_why(counts: Counts, expected: dict[str, str]) -> None:
+def test_null_value_has_a_reason(counts: Counts, expected: dict[str, str]) -> None:
     assert all(np.isnan(METRICS[name].value(counts)[0]) for name in expected)
-    found = {name: METRICS[name].null_reasons(counts, np.array([0])) for name in expected}
-    assert found == {name: [reason] for name, reason in expected.items()}
+    reasons = {name: METRICS[name].null_reasons(counts, np.array([0])) for name in expected}
+    assert reasons == {name: [reason] for name, reason in expected.items()}
 
 
 @pytest.mark.parametrize("labels", [("no", "yes"), ("a", "b", "c")])
-def test_lanes_worked_out_together_give_what_each_gives_alone(labels: tuple[str, ...]) -> None:
+def test_lanes_computed_together_give_the_same_as_each_alone(labels: tuple[str, ...]) -> None:
     counts = {
         lane: joined_counters([full_counts(lane, labels, series=series)])
         for lane, series in ((DECISIONS, 12), (ARRIVALS, 7))
@@ -270,17 +273,18 @@ def test_lanes_worked_out_together_give_what_each_gives_alone(labels: tuple[str,
 
 
 RUNS = 4000
-# How far below 0.95 an approximate method may lie at n = 300 beyond the scatter of 4,000 runs.
+# Tolerated loss of coverage of an approximate method at n = 300, beyond the scatter of 4,000 runs.
 SLACK = 0.01
 
 
-def held(name: str, counts: Counts, truth: float) -> float:
+def coverage(name: str, counts: Counts, truth: float) -> float:
     low, high = METRICS[name].interval(counts) or (np.zeros(0), np.zeros(0))
     known = ~np.isnan(low)
     share = float(((low <= truth) & (truth <= high))[known].mean())
     width = float((high - low)[known].mean())
     print(
-        f"{name}: the interval holds the truth {truth:.4f} in {share:.4f} of {known.sum()} runs, mean width {width:.4f}"
+        f"{name}: the interval contains the truth {truth:.4f} in {share:.4f} of {known.sum()} runs,"
+        f" mean width {width:.4f}"
     )
     return share
 
@@ -291,30 +295,30 @@ def held(name: str, counts: Counts, truth: float) -> float:
 @pytest.mark.parametrize(
     "name", ["accuracy", "precision", "recall", "f1", "balanced_accuracy", "mcc"]
 )
-def test_interval_holds_the_truth_for_two_labels(name: str, cells: list[list[float]]) -> None:
+def test_interval_covers_the_truth_for_two_labels(name: str, cells: list[list[float]]) -> None:
     drawn = (
         np.random.default_rng(4).multinomial(300, np.ravel(cells), size=RUNS).reshape(RUNS, 2, 2)
     )
     truth = METRICS[name].value(cells_of((np.array([cells]) * 1_000_000).round().astype(np.int64)))[
         0
     ]
-    share = held(name, cells_of(drawn), float(truth))
+    share = coverage(name, cells_of(drawn), float(truth))
     assert abs(share - 0.95) <= SLACK + 3 * np.sqrt(0.95 * 0.05 / RUNS)
 
 
 @pytest.mark.parametrize("name", ["accuracy", "f1", "balanced_accuracy", "mcc"])
-def test_interval_holds_the_truth_for_three_labels(name: str) -> None:
+def test_interval_covers_the_truth_for_three_labels(name: str) -> None:
     cells = np.array([[0.40, 0.05, 0.03], [0.04, 0.20, 0.03], [0.02, 0.05, 0.18]])
     drawn = np.random.default_rng(5).multinomial(300, cells.ravel(), size=RUNS).reshape(RUNS, 3, 3)
     truth = METRICS[name].value(cells_of((cells[np.newaxis] * 1_000_000).round().astype(np.int64)))[
         0
     ]
-    share = held(name, cells_of(drawn), float(truth))
+    share = coverage(name, cells_of(drawn), float(truth))
     assert abs(share - 0.95) <= SLACK + 3 * np.sqrt(0.95 * 0.05 / RUNS)
 
 
 @pytest.mark.parametrize(("separation", "n_positive"), [(0.5, 100), (1.5, 100), (2.5, 40)])
-def test_interval_of_auc_and_brier_holds_the_truth(separation: float, n_positive: int) -> None:
+def test_interval_of_auc_and_brier_covers_the_truth(separation: float, n_positive: int) -> None:
     runs, n_negative = 1500, 300
     rng = np.random.default_rng(6)
     squash: Callable[[NDArray[np.float64]], NDArray[np.float64]] = stats.norm(
@@ -349,15 +353,15 @@ def test_interval_of_auc_and_brier_holds_the_truth(separation: float, n_positive
     brier = (n_negative * losses[0] + n_positive * losses[1]) / (n_negative + n_positive)
     tolerance = 3 * np.sqrt(0.95 * 0.05 / runs)
     assert (
-        abs(held("roc_auc", counts, float(stats.norm.cdf(separation / np.sqrt(2)))) - 0.95)
+        abs(coverage("roc_auc", counts, float(stats.norm.cdf(separation / np.sqrt(2)))) - 0.95)
         <= SLACK + tolerance
     )
-    # The numbers of each label are fixed here, which the interval does not know: it may hold the
-    # truth more often.
-    assert held("brier", counts, float(brier)) >= 0.95 - SLACK - tolerance
+    # The number of each label is fixed here, which the interval does not use: the coverage may be
+    # higher.
+    assert coverage("brier", counts, float(brier)) >= 0.95 - SLACK - tolerance
 
 
-def test_perfect_separation_keeps_an_interval() -> None:
+def test_perfect_separation_has_an_interval() -> None:
     counts = counts_of(
         [["no"] * 30 + ["yes"] * 30],
         [["no"] * 30 + ["yes"] * 30],

@@ -1,4 +1,4 @@
-"""Values by name as arrays: each row says what its mapping said."""
+"""Named values as arrays: each row has the values of its mapping."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.streams.named_columns import Named
-from tests.streams.named_rows import said
+from tests.streams.named_rows import mappings_of
 
 texts = st.text(max_size=3)
 mappings = st.none() | st.dictionaries(
@@ -36,19 +36,19 @@ def expected(mapping: dict[str, Any] | None) -> dict[str, Any]:
 
 
 @given(rows)
-def test_rows_say_what_their_mappings_said(given_rows: list[dict[str, Any] | None]) -> None:
-    named = Named.of(given_rows)
-    assert said(named) == [expected(row) for row in given_rows]
+def test_rows_have_the_values_of_their_mappings(row_mappings: list[dict[str, Any] | None]) -> None:
+    named = Named.of(row_mappings)
+    assert mappings_of(named) == [expected(row) for row in row_mappings]
     assert named.words == list(dict.fromkeys(named.words))
 
 
 @given(st.lists(rows, min_size=1, max_size=4), st.data())
-def test_parts_join_and_rows_are_taken(
+def test_parts_are_joined_and_rows_selected(
     parts: list[list[dict[str, Any] | None]], data: st.DataObject
 ) -> None:
     whole = [row for part in parts for row in part]
     named = Named.joined([Named.of(part) for part in parts])
-    assert said(named) == [expected(row) for row in whole]
+    assert mappings_of(named) == [expected(row) for row in whole]
     at = data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=5)) if whole else []
-    assert said(named.take(np.array(at, np.int64))) == [expected(whole[i]) for i in at]
-    assert said(named.take(slice(1, 3))) == [expected(row) for row in whole[1:3]]
+    assert mappings_of(named.take(np.array(at, np.int64))) == [expected(whole[i]) for i in at]
+    assert mappings_of(named.take(slice(1, 3))) == [expected(row) for row in whole[1:3]]

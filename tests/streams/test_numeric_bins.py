@@ -1,6 +1,4 @@
-"""Self-scaling bins of numbers: a function of the multiset, close to the raw samples, small when
-encoded.
-"""
+"""Self-scaling bins: a function of the multiset, close to the raw samples, small when encoded."""
 
 from __future__ import annotations
 
@@ -47,7 +45,7 @@ def samples(seed: int, n: int = 5000, m: int = 2000) -> Samples:
 
 
 @given(st.lists(finite, min_size=2, max_size=50))
-def test_keys_are_ordered_as_the_floats_and_lead_back_to_them(values: list[float]) -> None:
+def test_keys_have_the_order_of_the_floats_and_can_be_inverted(values: list[float]) -> None:
     array = np.sort(np.array(values))
     keys = order_key(array)
     for (a, b), (key_a, key_b) in zip(
@@ -115,7 +113,7 @@ def test_grouped_builder_equals_one_summary_per_group(rows: list[tuple[float, in
     ]
 
 
-def test_grouped_builder_leaves_missing_values_out_and_equals_single_summaries_on_many_values() -> (
+def test_grouped_builder_ignores_missing_values_and_equals_single_summaries_on_many_values() -> (
     None
 ):
     rng = np.random.default_rng(4)
@@ -131,7 +129,7 @@ def test_grouped_builder_leaves_missing_values_out_and_equals_single_summaries_o
     np.testing.assert_array_equal(groups, before[1])
 
 
-def test_many_summaries_on_a_narrow_range_add_up_to_the_summary_of_all() -> None:
+def test_many_summaries_of_a_narrow_range_add_up_to_the_summary_of_all_values() -> None:
     rng = np.random.default_rng(5)
     parts = [rng.integers(0, 1000, 3000).astype(float) for _ in range(40)]
     assert merged([NumericSummary.of(part) for part in parts]) == NumericSummary.of(
@@ -139,7 +137,7 @@ def test_many_summaries_on_a_narrow_range_add_up_to_the_summary_of_all() -> None
     )
 
 
-def test_sum_of_nothing_is_empty_and_empty_is_the_identity() -> None:
+def test_empty_summary_is_the_sum_of_none_and_the_identity() -> None:
     summary = NumericSummary.of(np.array([1.0, 2.0]))
     assert merged([]) == merged([EMPTY, EMPTY]) == EMPTY
     assert merged([EMPTY, summary]) == merged([summary, EMPTY]) == summary
@@ -158,7 +156,7 @@ def test_summary_of_counts_equals_the_summary_of_the_repeated_values() -> None:
 
 
 @pytest.mark.parametrize("name", samples(0))
-def test_distances_are_those_of_scipy_on_5000_against_2000_rows(name: str) -> None:
+def test_distances_on_5000_against_2000_rows_are_close_to_scipy(name: str) -> None:
     runs = 20
     ks_errors, wasserstein_errors = np.zeros(runs), np.zeros(runs)
     for seed in range(runs):
@@ -193,7 +191,7 @@ def test_quantiles_are_within_the_bin_of_the_order_statistic() -> None:
             assert summary.low[bin_of] <= target <= summary.high[bin_of], name
 
 
-def test_counts_between_cuts_are_those_of_the_raw_values_where_bins_are_exact() -> None:
+def test_counts_between_cuts_equal_the_raw_counts_where_bins_are_exact() -> None:
     values = np.random.default_rng(7).integers(-50, 50, 3000).astype(float)
     cuts = np.array([-20.0, 0.0, 0.5, 30.0])
     expected = np.bincount(np.searchsorted(cuts, values, side="left"), minlength=5)
@@ -201,7 +199,7 @@ def test_counts_between_cuts_are_those_of_the_raw_values_where_bins_are_exact() 
 
 
 @pytest.mark.parametrize("name", samples(0))
-def test_plain_form_leads_back_to_the_same_summary(name: str) -> None:
+def test_plain_form_restores_the_summary(name: str) -> None:
     summary = NumericSummary.of(np.concatenate((samples(8)[name][0], [1e300, -1e300])))
     assert NumericSummary.from_dict(json.loads(json.dumps(summary.to_dict()))) == summary
     assert NumericSummary.from_dict(EMPTY.to_dict()) == EMPTY

@@ -1,6 +1,4 @@
-"""`window-partials` on the wire: what is read is what was written, and what cannot be read says
-why.
-"""
+"""Format of `window-partials`: decoding restores what was encoded, and errors say what is wrong."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ times = st.integers(0, 1 << 50)
 def table(
     wanted: tuple[tuple[str, type[np.generic]], ...], series: int
 ) -> st.SearchStrategy[Columns]:
-    """Columns of one length, with any numbers of their types; only series that there are."""
+    """Columns of one length with any numbers of their types, and existing series."""
 
     def of_length(rows: int) -> st.SearchStrategy[Columns]:
         numbers = {"series": st.integers(0, max(series - 1, 0))}
@@ -79,7 +77,7 @@ def assert_equal(one: Partial | Watermarks, other: Partial | Watermarks) -> None
 
 
 @given(partials())
-def test_a_partial_is_read_as_it_was_written(partial: Partial) -> None:
+def test_a_partial_survives_encoding(partial: Partial) -> None:
     data = encode(partial)
     assert_equal(decode(data), partial)
     assert encode(decode(data)) == data
@@ -88,7 +86,7 @@ def test_a_partial_is_read_as_it_was_written(partial: Partial) -> None:
 @given(
     st.builds(Watermarks, st.integers(0, 99), st.integers(1, 99), times, times, st.none() | times)
 )
-def test_watermarks_are_read_as_they_were_written(marks: Watermarks) -> None:
+def test_watermarks_survive_encoding(marks: Watermarks) -> None:
     assert decode(encode(marks)) == marks
 
 
@@ -107,7 +105,7 @@ def small() -> Partial:
     )
 
 
-def test_columns_travel_as_little_endian_blocks() -> None:
+def test_columns_are_encoded_as_little_endian_blocks() -> None:
     partial = small()
     partial.counts["b"] = np.array([0x01020304], np.uint32)
     plain = msgspec.msgpack.decode(encode(partial))
@@ -115,26 +113,27 @@ def test_columns_travel_as_little_endian_blocks() -> None:
 
 
 @pytest.mark.parametrize("value", [small(), Watermarks(0, 1, 5, 6)])
-def test_a_record_of_another_release_is_refused_with_both_formats(
+def test_error_for_a_record_of_another_format_names_both_formats(
     value: Partial | Watermarks,
 ) -> None:
     fields = msgspec.msgpack.decode(encode(value))
     for other in ([fields[0] + 1, *fields[1:]], [fields[0] + 1, ["another form"]]):
         with pytest.raises(
             ValueError,
-            match=rf"format {fields[0] + 1}, this release reads format {fields[0]}; run the same release",
+            match=rf"format {fields[0] + 1}, this release reads format {fields[0]}; run the"
+            r" same release",
         ):
             decode(msgspec.msgpack.encode(other))
 
 
-def test_a_record_that_is_cut_off_is_refused() -> None:
+def test_a_truncated_record_is_rejected() -> None:
     data = encode(small())
     for length in range(len(data)):
         with pytest.raises(ValueError, match="damaged"):
             decode(data[:length])
 
 
-def test_columns_that_do_not_fit_each_other_are_refused() -> None:
+def test_columns_that_do_not_fit_each_other_are_rejected() -> None:
     fields = msgspec.msgpack.decode(encode(small()))
     for place in (4, 7):
         blocks = fields[1][place]
@@ -148,7 +147,7 @@ def test_columns_that_do_not_fit_each_other_are_refused() -> None:
                 decode(msgspec.msgpack.encode(damaged))
 
 
-def test_rows_of_a_series_that_is_not_listed_are_refused() -> None:
+def test_rows_of_a_series_that_is_not_listed_are_rejected() -> None:
     partial = small()
     partial.counts["series"] = np.array([1], np.uint32)
     with pytest.raises(ValueError, match="counts names series 1 of 1"):
@@ -159,7 +158,7 @@ def test_rows_of_a_series_that_is_not_listed_are_refused() -> None:
         decode(encode(partial))
 
 
-def test_a_column_of_another_type_or_length_is_not_written() -> None:
+def test_a_column_of_another_type_or_length_is_not_encoded() -> None:
     for wrong in (np.zeros(1, np.int32), np.zeros(2, np.uint8), np.zeros((1, 1), np.uint8)):
         partial = small()
         partial.counts["rung"] = wrong

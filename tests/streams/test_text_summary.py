@@ -24,7 +24,7 @@ def test_up_to_1000_values_are_all_kept() -> None:
     assert len(summary.values) == 1000
 
 
-def test_of_more_values_those_with_the_rarest_hashes_are_kept() -> None:
+def test_above_1000_values_those_with_the_rarest_hashes_are_kept() -> None:
     names = [f"user {i}" for i in range(30_000)]
     summary = StringSummary.of(names)
     assert summary.identifier
@@ -61,7 +61,7 @@ def test_result_depends_on_the_multiset_alone() -> None:
         assert json.dumps(heap[0].to_dict()) == json.dumps(whole.to_dict())
 
 
-def test_long_text_stands_as_its_start_and_hash() -> None:
+def test_long_text_is_replaced_by_its_start_and_hash() -> None:
     one, other = "x" * 1_000_000, "x" * 999_999 + "y"
     summary = StringSummary.of([one, other, one])
     assert sorted(summary.values.values()) == [1, 2]
@@ -71,18 +71,18 @@ def test_long_text_stands_as_its_start_and_hash() -> None:
     )
 
 
-def test_half_a_surrogate_pair_is_counted() -> None:
+def test_lone_surrogate_is_counted() -> None:
     odd = json.loads('"\\ud800"')
     summary = StringSummary.of([odd] + [f"v{i}" for i in range(1500)])
     assert summary.total == 1501
 
 
-def test_plain_form_leads_back_to_the_same_summary() -> None:
+def test_plain_form_restores_the_summary() -> None:
     summary = StringSummary.of(["b", "a", "b"])
     assert StringSummary.from_dict(json.loads(json.dumps(summary.to_dict()))) == summary
 
 
-def test_feature_keeps_numbers_texts_and_missing_apart() -> None:
+def test_feature_counts_numbers_texts_and_missing_values_separately() -> None:
     numbers = FeatureSummary(numbers=NumericSummary.of(np.array([1.0, 2.0])), missing=1)
     words = FeatureSummary(texts=StringSummary.of(["n/a"]))
     both = replace(merged_features([numbers, words, FeatureSummary()]), missing=1)
