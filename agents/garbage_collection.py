@@ -1,4 +1,4 @@
-"""How often the interpreter looks for garbage that counting references does not free."""
+"""Thresholds of the cyclic garbage collector."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ NEW_OBJECTS: Final = 20_000
 
 @contextmanager
 def rarely_collecting() -> Iterator[None]:
-    """Meanwhile, have the collector run after 20,000 new containers instead of 700.
+    """Within the context, collect after 20,000 new containers instead of 700.
 
-    A read makes a mapping or two for each of its 2,000 rows, all of them gone before the next read,
-    and none of them in a cycle: by default the collector looks through them six times a read.
+    A read makes one or two mappings for each of its 2,000 rows. None is part of a cycle and all are
+    freed before the next read, but by default the collector scans them six times per read.
     """
     before = gc.get_threshold()
     gc.set_threshold(NEW_OBJECTS, *before[1:])

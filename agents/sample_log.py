@@ -1,8 +1,7 @@
 """A tiny recorded log: a churn model over two days that gets worse on the second.
 
-`driftline init` writes it, so that `driftline replay` has something to run on in a second, and the
-demo falls back on it. It is kept as code: the same bytes every time, with a few of the faults that
-a real log has. What the figures mean is left to the stages.
+`driftline init` writes it, so that `driftline replay` has a log that takes a second, and the demo
+falls back on it. The log is generated: the same bytes every time, with some faults of a real log.
 """
 
 from __future__ import annotations
@@ -25,31 +24,31 @@ DAYS: Final = 2
 PER_DAY: Final = 1_000
 
 CONFIG: Final = """\
-# What Driftline shall watch, and how. Times are written 30s, 10m, 1h, 7d. Without this file the defaults apply;
-# a model that is not named here is watched with them too.
+# Which models Driftline monitors, and how. Durations are written 30s, 10m, 1h, 7d. The defaults
+# apply without this file, and to models that it does not name.
 
 [defaults]
-windows = ["6h", "1d", "1d/6h"]        # "size": one window after the other; "size/step": sliding
-label_horizon = "2d"                   # a prediction without a truth after this time is given up
-correction_horizon = "1d"              # how long a truth may still be corrected
-maturity = ["1h", "6h", "1d"]          # report "with the truths known after 1 h, 6 h, 1 d"; the horizon comes last
-prediction_grace = "1m"                # how late a prediction may come and still count in its window
+windows = ["6h", "1d", "1d/6h"]        # "size" is tumbling, "size/step" is sliding
+label_horizon = "2d"                   # a prediction without a truth expires after this time
+correction_horizon = "1d"              # how long a truth can be corrected
+maturity = ["1h", "6h", "1d"]          # how long the truths had to arrive; the horizon is the last
+prediction_grace = "1m"                # how late a prediction may be and still count in its window
 truth_grace = "10m"                    # the same for truths
 park = "2d"                            # how long a truth waits for its prediction
-segments = ["plan"]                    # every value of these gets figures of its own, beside "all"
-positive_label = "yes"                 # which of two labels is the event to be found
+segments = ["plan"]                    # each value has figures of its own, in addition to "all"
+positive_label = "yes"                 # the label that counts as positive
 
 [models.churn]
-# What drift is measured against: a span of the stream (by default the first 30 days of a version).
+# What drift compares with: a span of the stream (by default the first 30 days of a version).
 reference = { from = "2025-06-02T00:00:00Z", to = "2025-06-03T00:00:00Z" }
 detection_window = "1d"
 
 [[models.churn.rules]]
-type = "threshold"                     # alert when a metric crosses a line
+type = "threshold"                     # fire when a metric crosses a threshold
 name = "f1_low"
 metric = "f1"
 window = "1d"
-maturity = "1d"                        # judged once the truths had a day to arrive
+maturity = "1d"                        # judged with the truths of one day
 below = 0.80
 severity = "warning"
 min_samples = 100
@@ -76,12 +75,11 @@ def write_sample(folder: Path) -> tuple[Path, Path]:
 
 
 def sample_rows(seed: int = 20_250_602) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of both topics, each topic in the order in which it was recorded.
+    """The rows of both topics, each in the order in which it was recorded.
 
-    On the first day the score knows the customer well; from noon of the second day spending has
-    shifted and the score says little about who leaves. One truth in twenty never comes, one in
-    fifty is corrected later. A prediction is sent twice, one has a score of 1.7, and one truth
-    belongs to no prediction.
+    The score separates the classes well until noon of the second day; then spending shifts and the
+    score says little. One truth in twenty never arrives, one in fifty is corrected later. One
+    prediction is sent twice, one has a score of 1.7, and one truth has no prediction.
     """
     chance = random.Random(seed)
     predictions: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The Python API: every kind of input gives the records of the command, with proper column types."""
+"""The Python API: any kind of input gives the records of the command, in typed columns."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def _print_summary(summary: ReplaySummary, out: Path) -> None:
     if summary.first_event and summary.last_event:
         click.echo(f"event time {summary.first_event} to {summary.last_event}")
     click.echo(f"wrote {written or 'nothing'} to {out}")
-    for topic, reasons in sorted(summary.refused.items()):
+    for topic, reasons in sorted(summary.rejected.items()):
         why = ", ".join(f"{number(count)} {reason}" for reason, count in sorted(reasons.items()))
         click.echo(f"rejected {why}: see {out / f'{topic}.dlq.jsonl'}")
     for note in summary.notes:

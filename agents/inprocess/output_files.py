@@ -1,8 +1,7 @@
 """The files that a run writes: one `<topic>.jsonl` per output topic, appended step by step.
 
-The committed length of every file belongs to the commit of a step. Lines are handed to the
-operating system before the commit; what a killed run wrote beyond its last commit is cut off when
-the run goes on.
+The commit of a step includes the length of every file. Lines are passed to the operating system
+before the commit; lines that a killed run wrote after its last commit are cut off when it resumes.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from driftline.agents.recorded.lines import LogError
 from driftline.schemas.results import encode
 
 
-class Outputs:
+class OutputFiles:
     """Append-only files in one folder.
 
     Parameters
@@ -24,13 +23,13 @@ class Outputs:
     folder
         The output folder of the run.
     lengths
-        Committed length in bytes of each topic's file; longer files are cut, files of a run that
-        did not commit them are removed.
+        Committed length in bytes of each topic's file; longer files are cut, files without a
+        committed length are removed.
 
     Raises
     ------
     LogError
-        If a file is shorter than what was committed.
+        If a file is shorter than its committed length.
     """
 
     def __init__(self, folder: Path, lengths: Mapping[str, int]) -> None:
@@ -45,7 +44,8 @@ class Outputs:
             size = path.stat().st_size if path.exists() else 0
             if size < length:
                 raise LogError(
-                    f"{path}: has {size} bytes, but the run committed {length}; it was changed: delete {folder} and start anew"
+                    f"{path}: has {size} bytes, but the run committed {length}; the file was "
+                    f"changed: delete {folder} and start again"
                 )
             if path.exists():
                 with path.open("r+b") as file:
@@ -60,27 +60,27 @@ class Outputs:
         content = b"\n".join(lines)
         if topic not in self._files:
             self._files[topic] = self._path(topic).open("ab")
-        with _named(self._path(topic)):
+        with _naming(self._path(topic)):
             self._files[topic].write(content)
         self._lengths[topic] = self._lengths.get(topic, 0) + len(content)
 
     def create(self, topics: Iterable[str]) -> None:
-        """Make empty files, so that a reader tells "nothing" from "not known"."""
+        """Create empty files, so that a topic without records differs from an unknown topic."""
         for topic in topics:
             self._path(topic).touch()
             self._lengths.setdefault(topic, 0)
 
     def flush(self) -> dict[str, int]:
-        """Hand everything to the operating system and return the length of every file."""
+        """Pass all lines to the operating system and return the length of every file."""
         for topic, file in self._files.items():
-            with _named(self._path(topic)):
+            with _naming(self._path(topic)):
                 file.flush()
         return dict(self._lengths)
 
     def close(self) -> None:
         """Close the files."""
         for topic, file in self._files.items():
-            with _named(self._path(topic)):
+            with _naming(self._path(topic)):
                 file.close()
         self._files.clear()
 
@@ -89,8 +89,8 @@ class Outputs:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Say which file it was: a failed write does not."""
+def _naming(path: Path) -> Iterator[None]:
+    """Add the file to an error: that of a failed write has no name."""
     try:
         yield
     except OSError as error:

@@ -1,10 +1,10 @@
 """Replay of a recorded log through all stages, with durable state and resume.
 
-Every step is one atomic change: stage 1 takes the step's lines partition by partition, stages 2 to
-4 close the panes that became complete, the output files are appended, and one write batch commits
-state, input positions and file lengths. A run that was killed goes on from its last commit and ends
-with the same bytes. Reading and merging the log is `merge.py`; in which order stages 2 to 4 run is
-`driftline.streams.pipeline`.
+Every step is one atomic change: stage 1 processes the step's lines partition by partition, stages 2
+to 4 close the panes that became complete, the output files are appended, and one write batch
+commits state, input positions and file lengths. A killed run resumes from its last commit and ends
+with the same bytes. Reading and merging the log is `driftline.agents.recorded.merge`; the order of
+stages 2 to 4 is `driftline.streams.pipeline`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import msgspec
 from msgspec import Struct
 
 from driftline.agents.garbage_collection import rarely_collecting
-from driftline.agents.inprocess.output_files import Outputs
+from driftline.agents.inprocess.output_files import OutputFiles
 from driftline.agents.inprocess.run_identity import (
     FORMAT,
     Identity,
     claim,
-    input_file,
+    identify,
     locked,
     program_version,
     release,
@@ -70,7 +70,7 @@ from driftline.streams.stage import Batch, Record, State
 STATE_FOLDER: Final = "state"
 TABLE_LOG_FOLDER: Final = "log"
 MAX_PARTITIONS: Final = 1 << 15
-# Panes closed between commits where event time jumps far ahead; it bounds memory and nothing else.
+# Panes closed between commits if event time jumps far ahead; it bounds memory and nothing else.
 PANES_PER_COMMIT: Final = 256
 __all__ = ["Progress", "ReplaySummary", "Stages", "replay"]
 
@@ -105,14 +105,44 @@ class DownstreamStages(Protocol):
 
 
 class Stages(Struct, frozen=True):
-    """Stage 1 of every partition, and what makes stages 2 to 4 from the state of each by its name."""
+    """The stages of a run.
+
+    Attributes
+    ----------
+    upstream
+        Stage 1 of every partition.
+    downstream
+        Makes stages 2 to 4 from the state of each stage, by its name.
+    """
 
     upstream: Sequence[UpstreamStage]
     downstream: Callable[[Callable[[str], State]], DownstreamStages]
 
 
 class _Checkpoint(Struct, kw_only=True):
-    """What a commit says beside the state of the stages."""
+    """Progress of the run, committed with the state of the stages.
+
+    Attributes
+    ----------
+    phase
+        As in `Progress`.
+    positions
+        How far each input file was read.
+    ticks, offsets
+        As in `Merge`.
+    followed
+        Effect records applied, with `follow`.
+    lengths
+        Bytes of each output file.
+    clock_ms
+        Event time reached.
+    end_ms
+        Event time at which everything is final; 0 while reading.
+    first_ms, last_ms
+        Event times of the first and the latest valid row, 0 before one.
+    rejected, written
+        As in `ReplaySummary`.
+    """
 
     phase: str = "reading"
     positions: dict[str, Position] = {}
@@ -124,7 +154,7 @@ class _Checkpoint(Struct, kw_only=True):
     end_ms: int = 0
     first_ms: int = 0
     last_ms: int = 0
-    refused: dict[str, dict[str, int]] = {}
+    rejected: dict[str, dict[str, int]] = {}
     written: dict[str, int] = {}
 
 
@@ -143,12 +173,12 @@ def replay(
     stages: Stages | None = None,
     reached: Callable[[str], None] | None = None,
 ) -> ReplaySummary:
-    """Run a recorded log through the pipeline, or go on with a run that was stopped.
+    """Run a recorded log through the pipeline, or resume a stopped run.
 
     Parameters
     ----------
     source
-        Folder of a recorded log, or a table, which is made into a log inside `out` first.
+        Folder of a recorded log, or a table file, which is first converted to a log inside `out`.
     out
         Output folder: new, empty, or of the same run.
     config
@@ -156,23 +186,23 @@ def replay(
     partitions
         Partitions of stage 1.
     batch
-        Lines in a step. It decides speed and memory, not results.
+        Lines per step; affects speed and memory, not the results.
     open_end
-        Stop at the last record instead of letting time run on until every window is final. RecordedCommands
-        whose time has not come are left.
+        Stop at the last record instead of advancing time until every window is final; later
+        commands are not executed.
     follow
-        Follow the recorded registry decisions instead of deciding anew.
+        Apply the recorded registry events instead of executing the commands.
     mapping
-        Names of columns by field, where `source` is a table.
+        Column by field, if `source` is a table; "=text" gives every row that text.
     progress
         Called after every commit.
     clock
-        Gives the time in ms since the epoch: of the first start, and for the log.
+        Time in ms since the epoch: read at the first start, and for log lines.
     stages
-        Other stages than the pipeline's, for tests.
+        Stages in place of the pipeline's, for tests.
     reached
-        Called at "appended" (outputs appended, not committed) and "committed" of every commit;
-        tests stop a run there.
+        Called at "appended" (outputs appended, not committed) and "committed" of every commit, so
+        that tests can stop a run there.
 
     Raises
     ------
@@ -185,12 +215,13 @@ def replay(
     """
     if not 1 <= partitions <= MAX_PARTITIONS or batch < 1:
         raise ValueError(
-            f"partitions must be in 1..{MAX_PARTITIONS} and batch at least 1, got {partitions} and {batch}"
+            f"partitions must be in 1..{MAX_PARTITIONS} and batch at least 1, "
+            f"got {partitions} and {batch}"
         )
     clock = clock or _wall_clock
-    table = is_table(source)
-    # Before anything is made: a wrong input leaves no folder behind.
-    named = [source] if table else list(input_files(source, follow=follow).values())
+    from_table = is_table(source)
+    # Checked before the output folder is created: a wrong input leaves no folder behind.
+    sources = [source] if from_table else list(input_files(source, follow=follow).values())
     with locked(out):
         identity = claim(
             out,
@@ -198,7 +229,7 @@ def replay(
                 format=FORMAT,
                 driftline=program_version(),
                 started_at_ms=clock(),
-                inputs={path.name: input_file(path) for path in named},
+                inputs={path.name: identify(path) for path in sources},
                 config=config.fingerprint(),
                 settings=config.settings(),
                 partitions=partitions,
@@ -207,31 +238,31 @@ def replay(
                 mapping=mapping or {},
             ),
         )
-        if table:
-            told = partial(_tell_rows, progress, source.stat().st_size) if progress else None
+        if from_table:
+            report = partial(_report_rows, progress, source.stat().st_size) if progress else None
             try:
                 convert_table(
                     source,
                     out / TABLE_LOG_FOLDER,
                     mapping=mapping or {},
                     segments=config.segments,
-                    progress=told,
+                    progress=report,
                 )
             except LogError:
-                # Nothing has been computed: the call with a corrected mapping or table shall not be
-                # refused for this one.
+                # Nothing has been computed, so a call with a corrected mapping or table may use
+                # the folder.
                 release(out)
                 raise
-        files = input_files(out / TABLE_LOG_FOLDER if table else source, follow=follow)
+        files = input_files(out / TABLE_LOG_FOLDER if from_table else source, follow=follow)
         stages = stages or _pipeline(config, partitions, follow=follow)
         with rarely_collecting(), ExitStack() as opened:
             return _Run(
                 files, out, config, identity, stages, batch, progress, clock, reached, opened
-            ).to_the_end()
+            ).finish()
 
 
 class _Run:
-    """One call of `replay`: the open files, the tasks, and the mark of the next commit."""
+    """One call of `replay`: the open files, the tasks, and the checkpoint of the next commit."""
 
     def __init__(
         self,
@@ -248,11 +279,11 @@ class _Run:
     ) -> None:
         state = RocksState(out / STATE_FOLDER, tasks=identity.partitions + len(PLACES) - 1)
         opened.callback(state.close)
-        held = state.mark(_CHECKPOINT)
+        committed = state.mark(_CHECKPOINT)
         self._checkpoint = (
-            _Checkpoint() if held is None else msgspec.msgpack.decode(held, type=_Checkpoint)
+            msgspec.msgpack.decode(committed, type=_Checkpoint) if committed else _Checkpoint()
         )
-        self._resumed = held is not None
+        self._resumed = committed is not None
         self._out = out
         self._source = next(iter(files.values())).parent
         self._config = config
@@ -262,12 +293,12 @@ class _Run:
         self._progress = progress
         self._reached = reached or (lambda point: None)
         self._total_bytes = sum(path.stat().st_size for path in files.values())
-        self._outputs = Outputs(out, self._checkpoint.lengths)
+        self._outputs = OutputFiles(out, self._checkpoint.lengths)
         opened.callback(self._outputs.close)
         topics = [*_RESULTS, OUTCOMES] if config.outcomes else _RESULTS
         self._outputs.create(topics)
         self._late_rows = LateRowLog(clock)
-        self._dead_letters = DeadLetters(self._outputs.write, self._checkpoint.refused)
+        self._dead_letters = DeadLetters(self._outputs.write, self._checkpoint.rejected)
         latest_ms = identity.started_at_ms + config.max_ahead_ms
         logs, columns = {}, columns_by_topic(lambda model: config.for_model(model).positive_label)
         decode_by_topic = decoders(latest_ms)
@@ -300,9 +331,12 @@ class _Run:
             )
         else:
             position = self._checkpoint.positions.get(REGISTRY_COMMANDS, Position())
-            refused = partial(self._dead_letters.write, REGISTRY_COMMANDS)
+            write_rejected = partial(self._dead_letters.write, REGISTRY_COMMANDS)
             self._recorded = RecordedCommands(
-                files.get(REGISTRY_COMMANDS), position, latest_ms=latest_ms, refused=refused
+                files.get(REGISTRY_COMMANDS),
+                position,
+                latest_ms=latest_ms,
+                write_rejected=write_rejected,
             )
             opened.callback(self._recorded.close)
         self._upstream = [
@@ -311,20 +345,24 @@ class _Run:
         ]
         self._downstream = stages.downstream(lambda name: state.task(PLACES[name], 0))
 
-    def to_the_end(self) -> ReplaySummary:
-        """Go on from the mark until the run is done."""
+    def finish(self) -> ReplaySummary:
+        """Continue from the last commit until the run is done."""
         started, started_cpu = time.monotonic(), time.process_time()
-        already = self._checkpoint.phase == "done"
-        if not already:
+        already_finished = self._checkpoint.phase == "done"
+        if not already_finished:
             if self._ticks is not None and not self._resumed:
                 for portion in self._ticks.rejects:
                     self._dead_letters.write(TICKS, portion)
-            self._settle()
+            self._close_panes()
         if self._checkpoint.phase == "reading":
             self._read()
         if self._checkpoint.phase == "closing":
-            self._close_windows()
-        return self._summary(already, time.monotonic() - started, time.process_time() - started_cpu)
+            self._advance_to_the_end()
+        return self._summary(
+            already_finished=already_finished,
+            elapsed_s=time.monotonic() - started,
+            cpu_s=time.process_time() - started_cpu,
+        )
 
     def _read(self) -> None:
         while (step := self._merge.step(self._batch)) is not None:
@@ -333,32 +371,30 @@ class _Run:
                 self._checkpoint.last_ms, step.event_ms
             )
             self._upstream_step(step.batches, step)
-            self._settle()
+            self._close_panes()
         if self._ticks is not None:
-            self._rest(self._ticks)
+            self._apply_last_ticks(self._ticks)
         ended = self._ticks is not None and self._ticks.ended
         if self._identity.open_end or ended:
-            self._finish(time_is_over=ended)
+            self._finish_registry(time_is_over=ended)
             return
         self._checkpoint.phase = "closing"
         self._checkpoint.end_ms = end_of_time(self._config, self._checkpoint.last_ms)
         self._commit()
 
-    def _rest(self, ticks: RecordedTicks) -> None:
-        """Let every partition come as far as the live run did, which may have been to the end of
-        time.
-        """
+    def _apply_last_ticks(self, ticks: RecordedTicks) -> None:
+        """Advance every partition as far as the live run did, possibly to the end of time."""
         self._checkpoint.last_ms = self._checkpoint.clock_ms = max(
             self._checkpoint.last_ms, 0 if ticks.ended else ticks.last_ms
         )
         at_rest = False
         while not at_rest:
-            self._upstream_step(self._merge.rest(ticks), None)
+            self._upstream_step(self._merge.last_batches(ticks), None)
             at_rest = not any(state.changed for _, state in self._upstream)
-            self._settle()
+            self._close_panes()
 
-    def _close_windows(self) -> None:
-        """Let time run on in bounded slices until every window is final and every entry has
+    def _advance_to_the_end(self) -> None:
+        """Advance event time in bounded slices until every window is final and every entry has
         expired.
         """
         stride_ms = max(self._config.pane_ms, HOUR_MS)
@@ -376,17 +412,17 @@ class _Run:
                 for partition in range(len(self._upstream))
             ]
             self._upstream_step(batches, None)
-            # Stage 1 forgets a bounded number of entries in one call, so at the end of time it is
+            # Stage 1 expires a bounded number of entries per call, so at the end of time it is
             # called until nothing changes.
             at_rest = self._checkpoint.clock_ms == self._checkpoint.end_ms and not any(
                 state.changed for _, state in self._upstream
             )
-            self._settle()
-        self._finish(time_is_over=True)
+            self._close_panes()
+        self._finish_registry(time_is_over=True)
 
-    def _finish(self, *, time_is_over: bool) -> None:
-        """Carry out what is left of the registry's part: at the end of time all of it, at an open
-        end the commands whose time has come.
+    def _finish_registry(self, *, time_is_over: bool) -> None:
+        """Execute the remaining commands: all of them at the end of time, at an open end those
+        whose time has come. Then mark the run as done.
         """
         if not time_is_over:
             self._emit(self._downstream.finish(*self._recorded.before(self._downstream.next_ms())))
@@ -396,7 +432,7 @@ class _Run:
         self._commit()
 
     def _upstream_step(self, batches: Sequence[Batch], step: Step | None) -> None:
-        """Run stage 1 on every partition and hand its partials to stage 2."""
+        """Run stage 1 on every partition and pass its partials to stage 2."""
         partials: list[Record] = []
         outcomes: list[Record] = []
         conflicts: list[tuple[int, Reject]] = []
@@ -411,8 +447,8 @@ class _Run:
             self._dead_letters.write(topic, portion, conflicts if topic == PREDICTIONS else ())
         self._downstream.merge([record.value for record in partials])
 
-    def _settle(self) -> None:
-        """Close the panes that are complete, and commit."""
+    def _close_panes(self) -> None:
+        """Close the complete panes, and commit."""
         panes = 0
         while (due_ms := self._downstream.due()) is not None:
             self._emit(self._downstream.advance(*self._recorded.before(due_ms)))
@@ -423,27 +459,27 @@ class _Run:
 
     def _commit(self) -> None:
         """Commit everything since the last commit: first the files, then one write batch."""
-        mark = self._checkpoint
-        mark.lengths = self._outputs.flush()
-        mark.positions = self._merge.positions
-        mark.ticks, mark.offsets = self._merge.ticks, self._merge.offsets
+        checkpoint = self._checkpoint
+        checkpoint.lengths = self._outputs.flush()
+        checkpoint.positions = self._merge.positions
+        checkpoint.ticks, checkpoint.offsets = self._merge.ticks, self._merge.offsets
         if isinstance(self._recorded, RecordedDecisions):
-            mark.followed = self._recorded.done
+            checkpoint.followed = self._recorded.done
         else:
-            mark.positions[REGISTRY_COMMANDS] = self._recorded.position
+            checkpoint.positions[REGISTRY_COMMANDS] = self._recorded.position
         self._reached("appended")
-        commit = self._state.finish if mark.phase == "done" else self._state.commit
-        commit({_CHECKPOINT: msgspec.msgpack.encode(mark)})
+        commit = self._state.finish if checkpoint.phase == "done" else self._state.commit
+        commit({_CHECKPOINT: msgspec.msgpack.encode(checkpoint)})
         self._reached("committed")
         if self._progress is not None:
             self._progress(
                 Progress(
-                    phase=mark.phase,
-                    lines=sum(position.line for position in mark.positions.values()),
-                    bytes=sum(position.byte for position in mark.positions.values()),
+                    phase=checkpoint.phase,
+                    lines=sum(position.line for position in checkpoint.positions.values()),
+                    bytes=sum(position.byte for position in checkpoint.positions.values()),
                     total_bytes=self._total_bytes,
-                    event_ms=mark.clock_ms,
-                    end_ms=mark.end_ms or None,
+                    event_ms=checkpoint.clock_ms,
+                    end_ms=checkpoint.end_ms or None,
                 )
             )
 
@@ -451,28 +487,28 @@ class _Run:
         by_topic: dict[str, list[Any]] = {}
         for record in records:
             by_topic.setdefault(record.topic, []).append(record.value)
-        # What the stages command each other is told by the events that follow from it.
+        # Commands between stages have no file of their own: the events that follow record them.
         by_topic.pop(REGISTRY_COMMANDS, None)
         for topic, values in by_topic.items():
             self._outputs.write(topic, values)
             self._checkpoint.written[topic] = self._checkpoint.written.get(topic, 0) + len(values)
 
-    def _summary(self, already: bool, elapsed_s: float, cpu_s: float) -> ReplaySummary:
-        mark = self._checkpoint
+    def _summary(self, *, already_finished: bool, elapsed_s: float, cpu_s: float) -> ReplaySummary:
+        checkpoint = self._checkpoint
         return ReplaySummary(
             out=str(self._out),
             lines={
                 topic: position.line
-                for topic, position in mark.positions.items()
+                for topic, position in checkpoint.positions.items()
                 if position.line or topic in NEEDED
             },
-            refused=mark.refused,
-            written=mark.written,
-            first_event=format_time(mark.first_ms) if mark.first_ms else None,
-            last_event=format_time(mark.last_ms) if mark.last_ms else None,
-            resumed=self._resumed and not already,
-            already_finished=already,
-            notes=_notes(self._out, self._source, mark),
+            rejected=checkpoint.rejected,
+            written=checkpoint.written,
+            first_event=format_time(checkpoint.first_ms) if checkpoint.first_ms else None,
+            last_event=format_time(checkpoint.last_ms) if checkpoint.last_ms else None,
+            resumed=self._resumed and not already_finished,
+            already_finished=already_finished,
+            notes=_notes(self._out, self._source, checkpoint),
             elapsed_s=elapsed_s,
             cpu_s=cpu_s,
         )
@@ -487,12 +523,12 @@ def _pipeline(config: Config, partitions: int, *, follow: bool) -> Stages:
 
 
 def _first_ms(step: Step) -> int:
-    """Event time of the first valid row of a step in merged order, 0 if there is none."""
+    """Event time of the first valid row of a step in merged order, 0 without one."""
     keys = [int(portion.key[0]) for portion in step.portions.values() if len(portion.key)]
     return min(keys, default=0)
 
 
-def _tell_rows(progress: Callable[[Progress], None], total_bytes: int, rows: int) -> None:
+def _report_rows(progress: Callable[[Progress], None], total_bytes: int, rows: int) -> None:
     progress(
         Progress(
             phase="converting",
@@ -505,17 +541,18 @@ def _tell_rows(progress: Callable[[Progress], None], total_bytes: int, rows: int
     )
 
 
-def _notes(out: Path, source: Path, mark: _Checkpoint) -> list[str]:
-    """What a reader of the results should know and would not see."""
+def _notes(out: Path, source: Path, checkpoint: _Checkpoint) -> list[str]:
+    """Sentences about facts that the results do not show."""
     notes = []
     if source == out / TABLE_LOG_FOLDER:
         notes.append(
-            f"the rows of the table were put in order of time; the log that was made of them is {source}"
+            f"the rows of the table were sorted by event time; the log made from them is {source}"
         )
-    truths = mark.positions.get(GROUND_TRUTH, Position())
-    if not truths.high_ms and mark.last_ms:
+    truths = checkpoint.positions.get(GROUND_TRUTH, Position())
+    if not truths.high_ms and checkpoint.last_ms:
         notes.append(
-            "no ground truth came: figures that need labels are empty, and every prediction has expired without a truth"
+            "the log has no ground truth: figures that need labels are empty, and every prediction "
+            "expired without a truth"
         )
     return notes
 

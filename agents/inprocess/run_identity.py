@@ -1,8 +1,7 @@
-"""What an output folder belongs to: one input, one configuration, one way of running, one process
-at a time.
+"""Identity of a run: the input, configuration and options that an output folder belongs to.
 
-`run.json` is written before anything else and never changed. A run on a folder that belongs to
-something else is refused; the same run goes on where it stopped.
+`run.json` is written before anything else and never changed. The same run resumes where it stopped;
+any other run on the folder is refused, and so is a second process at the same time.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ FORMAT: Final = 1
 RUN_FILE: Final = "run.json"
 LOCK_FILE: Final = "run.lock"
 _HEAD_BYTES: Final = 1 << 20
-_MOST_TOLD: Final = 5
+_MAX_DIFFERENCES: Final = 5
 
 
 class RunRefused(DriftlineError):
@@ -33,7 +32,7 @@ class RunRefused(DriftlineError):
 
 
 class InputFile(Struct, frozen=True):
-    """Identity of an input file, wherever it lies: its size, and SHA-256 over its first and its
+    """Identity of an input file, independent of its path: its size, and SHA-256 over its first and
     last MiB.
     """
 
@@ -42,23 +41,23 @@ class InputFile(Struct, frozen=True):
 
 
 class Identity(Struct, frozen=True, kw_only=True):
-    """Everything that decides what a run writes, except the size of its steps.
+    """Everything that determines what a run writes; the size of its steps does not.
 
     Attributes
     ----------
     format
         Version of the output folder's layout.
     driftline
-        Version of the program. Another one may compute other figures, so it does not continue a
+        Version of the program. Another one may compute other figures, so it does not resume the
         run.
     started_at_ms
-        The clock at the first start: times too far ahead of it are invalid, on every resume too.
+        The clock at the first start; times too far ahead of it are invalid, after a resume too.
     inputs
         By file name.
     config
         Fingerprint of the configuration.
     settings
-        The settings behind the fingerprint, to tell what differs.
+        The settings behind the fingerprint, to name the ones that differ.
     """
 
     format: int
@@ -73,8 +72,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
 
 
-def input_file(path: Path) -> InputFile:
-    """Return the identity of a file."""
+def identify(path: Path) -> InputFile:
+    """Identity of a file."""
     size = path.stat().st_size
     with path.open("rb") as file:
         digest = sha256(file.read(_HEAD_BYTES))
@@ -84,7 +83,7 @@ def input_file(path: Path) -> InputFile:
 
 
 def program_version() -> str:
-    """Return the version of the installed program, "unknown" where it runs from a bare checkout."""
+    """Version of the installed program, "unknown" in a checkout that is not installed."""
     try:
         return metadata.version("driftline")
     except metadata.PackageNotFoundError:
@@ -92,14 +91,14 @@ def program_version() -> str:
 
 
 def claim(out: Path, wanted: Identity) -> Identity:
-    """Make `out` belong to a run, or check that it does.
+    """Assign `out` to a run, or check that it belongs to this one.
 
     Parameters
     ----------
     out
         The output folder, locked by this process.
     wanted
-        The run that wants it. Its start time holds only if the folder is new.
+        The identity of this run. Its start time holds only if the folder is new.
 
     Returns
     -------
@@ -109,7 +108,7 @@ def claim(out: Path, wanted: Identity) -> Identity:
     Raises
     ------
     RunRefused
-        If the folder belongs to another run, or holds something else.
+        If the folder belongs to another run, or has other content.
     """
     path = out / RUN_FILE
     if not path.exists():
@@ -120,60 +119,65 @@ def claim(out: Path, wanted: Identity) -> Identity:
         )
         if foreign:
             raise RunRefused(
-                f"{out}: is not empty ({', '.join(foreign[:3])}) and holds no {RUN_FILE}; choose another --out"
+                f"{out}: is not empty ({', '.join(foreign[:3])}) and has no {RUN_FILE}; "
+                "choose another --out"
             )
         partial = out / f"{RUN_FILE}.tmp"
         try:
             partial.write_bytes(msgspec.json.format(msgspec.json.encode(wanted), indent=1) + b"\n")
-        except OSError as error:  # a full disk does not say where
+        except OSError as error:  # the error of a full disk does not name the file
             raise OSError(error.errno, error.strerror, str(partial)) from error
         os.replace(partial, path)
         return wanted
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Identity)
+        owner = msgspec.json.decode(path.read_bytes(), type=Identity)
     except msgspec.DecodeError as error:
         raise RunRefused(
             f"{path}: cannot be read ({error}); choose another --out or delete {out}"
         ) from error
-    differences = list(_differences(found, wanted))
+    differences = list(_differences(owner, wanted))
     if differences:
         raise RunRefused(
-            f"{out}: belongs to another run: {'; '.join(differences)}; choose another --out or delete {out}"
+            f"{out}: belongs to another run: {'; '.join(differences)}; "
+            f"choose another --out or delete {out}"
         )
-    return found
+    return owner
 
 
 def release(out: Path) -> None:
-    """Make `out` free again for any run, after one that ended before it computed anything."""
+    """Free `out` for any run, after one that failed before it computed anything."""
     (out / RUN_FILE).unlink()
 
 
-def _differences(found: Identity, wanted: Identity) -> Iterator[str]:
-    for name in sorted({*found.inputs, *wanted.inputs}):
-        before, now = found.inputs.get(name), wanted.inputs.get(name)
+def _differences(owner: Identity, wanted: Identity) -> Iterator[str]:
+    for name in sorted({*owner.inputs, *wanted.inputs}):
+        before, now = owner.inputs.get(name), wanted.inputs.get(name)
         if before != now:
-            yield f"its {name} {_described(before)}, this one {_described(now)}"
+            yield f"its {name} {_describe(before)}, this one {_describe(now)}"
     for name in ("format", "driftline", "config", "partitions", "open_end", "follow", "mapping"):
-        before, now = getattr(found, name), getattr(wanted, name)
+        before, now = getattr(owner, name), getattr(wanted, name)
         if before != now:
             if name == "config":
-                yield from _changed_settings(found, wanted)
+                yield from _changed_settings(owner, wanted)
             else:
                 yield f"its {_NAMES[name]} is {before}, this one's {now}"
 
 
-def _changed_settings(found: Identity, wanted: Identity) -> Iterator[str]:
-    before, now = dict(_leaves("", found.settings)), dict(_leaves("", wanted.settings))
+def _changed_settings(owner: Identity, wanted: Identity) -> Iterator[str]:
+    before, now = dict(_leaves("", owner.settings)), dict(_leaves("", wanted.settings))
     changed = [path for path in sorted({*before, *now}) if before.get(path) != now.get(path)]
-    for path in changed[:_MOST_TOLD]:
-        yield f"its configuration has {path} {before.get(path, 'not set')}, this one {now.get(path, 'not set')}"
-    if len(changed) > _MOST_TOLD or not changed:
-        yield f"its configuration is {found.config[:12]}, this one's {wanted.config[:12]}"
+    for path in changed[:_MAX_DIFFERENCES]:
+        yield (
+            f"its configuration has {path} {before.get(path, 'not set')}, "
+            f"this one {now.get(path, 'not set')}"
+        )
+    if len(changed) > _MAX_DIFFERENCES or not changed:
+        yield f"its configuration is {owner.config[:12]}, this one's {wanted.config[:12]}"
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Each setting by its path in the file; what is read as a struct with a name, such as a window,
-    goes by its name.
+    """Path in the file and text of each setting; a struct with a name, such as a window, is its
+    name.
     """
     if isinstance(value, dict) and "name" not in value:
         for name, below in value.items():
@@ -191,7 +195,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
         yield path, str(value)
 
 
-def _described(file: InputFile | None) -> str:
+def _describe(file: InputFile | None) -> str:
     return "is missing" if file is None else f"has {file.bytes} bytes and hash {file.sha256[:12]}"
 
 
@@ -208,13 +212,13 @@ _NAMES: Final = {
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold the output folder for this process; the operating system lets go of it when the process
-    dies.
+    """Lock the output folder for this process; the operating system releases the lock when the
+    process dies.
 
     Raises
     ------
     RunRefused
-        If another process has it.
+        If another process holds it.
     """
     out.mkdir(parents=True, exist_ok=True)
     with (out / LOCK_FILE).open("ab") as file:

@@ -1,4 +1,4 @@
-"""What a run tells about itself: while it goes on, and at its end."""
+"""Progress of a run, and its summary at the end."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 
 class Progress(Struct, frozen=True):
-    """How far a run has come.
+    """Progress of a run.
 
     Attributes
     ----------
     phase
         "converting" a table, "reading" the log, "closing" windows after its end, or "done".
     lines, bytes
-        Read so far, earlier runs on the same folder included.
+        Read so far, including earlier calls on the same folder.
     total_bytes
         Size of the input.
     event_ms
         Event time reached.
     end_ms
-        Event time at which all is final; None while reading.
+        Event time at which everything is final; None while reading.
     """
 
     phase: str
@@ -33,31 +33,31 @@ class Progress(Struct, frozen=True):
 
 
 class ReplaySummary(Struct, frozen=True, kw_only=True):
-    """What a run read and wrote, all its resumes together.
+    """What a run read and wrote, in total over all its calls.
 
     Attributes
     ----------
     lines
         Lines read, by input topic.
-    refused
-        Lines refused, by topic and reason.
+    rejected
+        Rejected lines, by topic and reason.
     written
         Records written, by output topic.
     first_event, last_event
-        Event times; None where there was no valid row.
+        Event times; None without a valid row.
     resumed
-        True if this call went on where an earlier one stopped.
+        True if this call continued where an earlier one stopped.
     already_finished
-        True if an earlier call had finished and this one did nothing.
+        True if an earlier call finished the run and this one did nothing.
     notes
-        Sentences about what a reader of the results should know.
+        Sentences about facts that the results do not show.
     elapsed_s, cpu_s
         Of this call.
     """
 
     out: str
     lines: dict[str, int]
-    refused: dict[str, dict[str, int]]
+    rejected: dict[str, dict[str, int]]
     written: dict[str, int]
     first_event: str | None
     last_event: str | None
@@ -69,12 +69,12 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
 
     @property
     def nothing_accepted(self) -> bool:
-        """Whether there were predictions or truths, and every line of them was refused."""
+        """Whether there were predictions or truths, and every line was rejected."""
         lines = sum(self.lines.get(topic, 0) for topic in (PREDICTIONS, GROUND_TRUTH))
         return (
             0
             < lines
             == sum(
-                sum(self.refused.get(topic, {}).values()) for topic in (PREDICTIONS, GROUND_TRUTH)
+                sum(self.rejected.get(topic, {}).values()) for topic in (PREDICTIONS, GROUND_TRUTH)
             )
         )

@@ -1,4 +1,4 @@
-"""Dead letters: lines that were refused, with their exact bytes, in the order of the log."""
+"""Dead letters: rejected lines with their exact bytes, in the order of the log."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from driftline.schemas.topics import dlq_name
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A line of `<topic>.dlq.jsonl`: what was refused, where it stood, and why.
+    """A line of `<topic>.dlq.jsonl`: a rejected value, its place in the topic, and the reason.
 
-    `value` holds the bytes that came, as text; `value_base64` holds them where they are not text. A
-    replay writes no `dlq_time`, so that two runs compare equal.
+    `value` is the value as text, `value_base64` the one that is not UTF-8. A replay writes no
+    `dlq_time`, so that two runs compare equal.
     """
 
     dlq_topic: str
@@ -31,7 +31,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def dead_letter(topic: str, partition: int, reject: Reject) -> DeadLetter:
-    """Return the line for a refused value of `topic`."""
+    """The dead letter of a rejected value of `topic`."""
     text: str | None = None
     coded: str | None = None
     try:
@@ -50,14 +50,14 @@ def dead_letter(topic: str, partition: int, reject: Reject) -> DeadLetter:
 
 
 class DeadLetters:
-    """Writes and counts the refused lines of a run.
+    """Writes and counts the rejected lines of a run.
 
     Parameters
     ----------
     write
         Appends values to a topic's file.
     counts
-        Refused lines so far, by topic and reason; counted on in place.
+        Rejected lines so far, by topic and reason; updated in place.
     """
 
     def __init__(
@@ -66,48 +66,49 @@ class DeadLetters:
         self._write = write
         self._counts = counts
 
-    def write(self, topic: str, portion: Portion, found: Sequence[tuple[int, Reject]] = ()) -> None:
-        """Write what the decoder refused of a portion, and what stage 1 refused of its rows.
+    def write(
+        self, topic: str, portion: Portion, conflicts: Sequence[tuple[int, Reject]] = ()
+    ) -> None:
+        """Write the lines of a portion that decoding rejected, and the rows that stage 1 rejected.
 
         Parameters
         ----------
         portion
             Lines of `topic`.
-        found
-            Partition of stage 1 and reject, without its bytes, for rows of the portion that decoded
-            well.
+        conflicts
+            Partition of stage 1 and reject, without its bytes, of decoded rows of the portion.
         """
-        refused = list(
+        rejected = list(
             zip(portion.reject_line, portion.reject_partition, portion.rejects, strict=True)
         )
-        if found:
+        if conflicts:
             row_of = {
                 place: row
                 for row, place in enumerate(
                     zip(portion.partition.tolist(), portion.offset.tolist(), strict=True)
                 )
             }
-            for partition, reject in found:
-                # A plain file is one sequence: its partition is 0 whatever partition of stage 1 its
-                # rows went to.
+            for partition, reject in conflicts:
+                # A plain file is one sequence: the partition of its rows is 0, whatever their
+                # partition of stage 1.
                 by_key = row_of.get((-1, reject.offset))
-                row, home = (
+                row, recorded_partition = (
                     (row_of[partition, reject.offset], partition) if by_key is None else (by_key, 0)
                 )
-                refused.append(
+                rejected.append(
                     (
                         int(portion.line[row]),
-                        home,
+                        recorded_partition,
                         msgspec.structs.replace(reject, raw=portion.value(row)),
                     )
                 )
-            refused.sort(key=lambda line: line[0])
-        if not refused:
+            rejected.sort(key=lambda line: line[0])
+        if not rejected:
             return
         counts = self._counts.setdefault(topic, {})
-        for _, _, reject in refused:
+        for _, _, reject in rejected:
             counts[reject.reason] = counts.get(reject.reason, 0) + 1
         self._write(
             dlq_name(topic),
-            [dead_letter(topic, partition, reject) for _, partition, reject in refused],
+            [dead_letter(topic, partition, reject) for _, partition, reject in rejected],
         )

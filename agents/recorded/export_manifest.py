@@ -1,4 +1,4 @@
-"""What an export wrote about itself: `log.json` beside the topics of a recorded log."""
+"""The manifest of an export: `log.json` beside the topics of a recorded log."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ LOG_FILE: Final = "log.json"
 
 
 class Range(msgspec.Struct, frozen=True):
-    """Offsets `start` (included) to `end` (excluded) of one partition of `topic`, a name without
-    the prefix.
+    """Offsets `start` (included) to `end` (excluded) of one partition of `topic`, whose name is
+    without the prefix.
     """
 
     topic: str
@@ -24,18 +24,18 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class ExportManifest(msgspec.Struct, frozen=True):
-    """One export.
+    """The range of an export.
 
     Attributes
     ----------
     since_ms, until_ms
-        What was asked for.
+        The requested range; None without a bound.
     partitions
         Partitions of the input topics; a replay needs the same number.
     ranges
-        What was read of each input topic.
+        Offsets that were read of each input topic.
     records
-        Lines of each file.
+        Number of lines of each file.
     """
 
     since_ms: int | None
@@ -45,16 +45,14 @@ class ExportManifest(msgspec.Struct, frozen=True):
     records: dict[str, int]
 
     def write(self, folder: Path) -> None:
-        """Write it: the last thing that an export does, so that a folder without it is known as cut
-        short.
-        """
+        """Write the manifest, as the last step of an export: a folder without it is incomplete."""
         (folder / LOG_FILE).write_bytes(
             msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
         )
 
 
 def read_manifest(folder: Path) -> ExportManifest | None:
-    """What an export wrote about itself, None for any other folder.
+    """The manifest of an export; None for any other folder.
 
     Raises
     ------

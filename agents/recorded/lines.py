@@ -1,7 +1,6 @@
 """Lines of a file in bounded memory, each with the byte at which it ends.
 
-Reading can start at any byte where a line ends, which is how a resumed run goes on. What a line
-means is `logs.py`.
+Reading can start at the end of any line, as a resumed run does. Decoding lines is `topic_log.py`.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from msgspec import Struct
 from driftline.schemas.errors import DriftlineError
 
 CHUNK_BYTES: Final = 1 << 18
-# A file without line ends is no log; without a bound one such file would take all memory.
+# A file without line feeds is not a log; without this bound such a file would fill the memory.
 MAX_LINE_BYTES: Final = 64 << 20
 
 
 class LogError(DriftlineError):
-    """A recorded log cannot be read; the message says which file, what is wrong, and what to do."""
+    """An input cannot be read; the message says which one, what is wrong, and what to do."""
 
 
 class Lines(Struct, frozen=True, gc=False):
@@ -29,10 +28,10 @@ class Lines(Struct, frozen=True, gc=False):
     Attributes
     ----------
     values
-        The bytes of each line, N of them.
+        The bytes of N lines.
     begin, end
-        The byte of the file at which the first one begins, and the one after the last, its line
-        feed included.
+        Position in the file of the first line's start, and of the end of the last line with its
+        line feed.
     """
 
     values: list[bytes]
@@ -41,11 +40,11 @@ class Lines(Struct, frozen=True, gc=False):
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all of them."""
+        """Bytes of all lines, with line feeds."""
         return self.end - self.begin
 
     def end_of(self, lines: int) -> int:
-        """The byte of the file after the first `lines` of them, line feed included."""
+        """Position in the file after the first `lines` lines."""
         if lines > len(self.values) // 2:
             rest = self.values[lines:]
             return self.end - sum(map(len, rest)) - len(rest)
@@ -53,17 +52,17 @@ class Lines(Struct, frozen=True, gc=False):
 
 
 class LineFile:
-    """The lines of one file from a byte on.
+    """The lines of a file from a position on.
 
     Parameters
     ----------
     path
-        The file. A last line without a line feed counts as a line; a byte order mark or a carriage
-        return belong to their line.
+        The file. A last line without a line feed is a line; a byte order mark or a carriage return
+        is part of its line.
     byte
-        Where to start: 0, or the end of a line.
+        Position to start at: 0, or the end of a line.
     chunk_bytes
-        How much to read at a time. It decides memory and nothing else.
+        Bytes per read; affects memory only.
 
     Raises
     ------
@@ -85,12 +84,13 @@ class LineFile:
         if size < byte:
             self._file.close()
             raise LogError(
-                f"{path}: has {size} bytes, but {byte} were read before; it was replaced or cut since this run began"
+                f"{path}: has {size} bytes, but {byte} were read before; "
+                "the file was replaced or cut since this run began"
             )
         self._file.seek(byte)
 
     def read(self) -> Lines | None:
-        """Return the next lines, at least one, or None at the end of the file.
+        """The next lines, at least one; None at the end of the file.
 
         Raises
         ------
@@ -113,7 +113,8 @@ class LineFile:
             self._rest = values.pop()
             if len(self._rest) > MAX_LINE_BYTES:
                 raise LogError(
-                    f"{self.path}: the line after byte {self._byte} is longer than {MAX_LINE_BYTES >> 20} MiB; one value a line is needed"
+                    f"{self.path}: the line after byte {self._byte} is longer than "
+                    f"{MAX_LINE_BYTES >> 20} MiB; a log has one value per line"
                 )
             begin = self._byte
             self._byte += before + len(chunk) - len(self._rest)

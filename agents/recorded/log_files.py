@@ -1,4 +1,4 @@
-"""Where a replay reads from: which files a recorded log has, and how their values are decoded."""
+"""Files of a recorded log, and the decoders of their values."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ FOLLOWED = (REGISTRY_EVENTS, REGISTRY_EFFECTS, REFERENCE_PROFILES)
 def decoders(latest_ms: int) -> dict[str, tuple[Decode, Decode]]:
     """The decoder of each input topic, for a plain and for an exported file.
 
-    What the live run refused as too far ahead of its clock is marked in an export; no other clock
-    judges it again.
+    An export marks the values that the live run rejected as too far ahead of its clock; they are
+    not checked against another clock.
     """
     return {
         PREDICTIONS: (partial(decode_predictions, latest_ms=latest_ms), decode_predictions),
@@ -42,11 +42,11 @@ def input_files(source: Path, *, follow: bool) -> dict[str, Path]:
     Raises
     ------
     LogError
-        If there is no such folder, or a file that is needed is missing.
+        If there is no such folder, or a required file is missing.
     """
     if not source.is_dir():
         raise LogError(
-            f"{source} is no folder of a recorded log, and no table that can be read (.csv, .parquet)"
+            f"{source} is neither the folder of a recorded log nor a table (.csv, .parquet)"
         )
     needed = [*NEEDED, *(FOLLOWED if follow else ())]
     used = [*needed, TICKS, *([] if follow else [REGISTRY_COMMANDS])]
@@ -55,6 +55,7 @@ def input_files(source: Path, *, follow: bool) -> dict[str, Path]:
         if not files[topic].is_file():
             names = " and ".join(f"{name}.jsonl" for name in needed)
             raise LogError(
-                f"{files[topic]} is missing; a recorded log is a folder with {names}, empty where nothing was recorded"
+                f"{files[topic]} is missing; a recorded log is a folder with {names}, "
+                "which may be empty"
             )
     return {topic: path for topic, path in files.items() if path.is_file()}

@@ -1,14 +1,14 @@
 """The topics of a recorded log merged into steps, in an order that is a function of the files
 alone.
 
-The order is that of `driftline.streams.log_order`: predictions before ground truth before ticks
-where keys are equal, then by line. Nothing has to be read ahead to know what comes next. Neither
-the number of partitions nor the size of a step has a part in it.
+The order is that of `driftline.streams.log_order`: predictions before ground truth before ticks if
+keys are equal, then by line. The next row is known without reading ahead. The order depends neither
+on the number of partitions nor on the size of a step.
 
 Every row carries the tick in force when it arrives. In a log without recorded ticks that is the
-start of the pane that the merged order has reached: all partitions are ticked when the merged head
-enters a pane. The ticks of a plain file are everybody's, in merged order; those of an exported one
-say themselves what they judge (`ticks.py`).
+start of the pane that the merged order has reached: all partitions are ticked when the merged order
+enters a pane. Ticks of a plain file apply to all partitions, in merged order; ticks of an exported
+file name the rows that they apply to (`recorded_ticks.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import MappingProxyType
 import numpy as np
 from msgspec import Struct
 
-from driftline.agents.recorded.recorded_ticks import JUDGED, READ, RecordedTicks
+from driftline.agents.recorded.recorded_ticks import END, TICKED, RecordedTicks
 from driftline.agents.recorded.topic_log import (
     AsColumns,
     Indexes,
@@ -40,16 +40,16 @@ TOPICS = (PREDICTIONS, GROUND_TRUTH, TICKS)
 
 
 class Step(Struct, gc=False):
-    """What one step feeds to stage 1.
+    """The input of stage 1 in one step.
 
     Attributes
     ----------
     batches
-        One for every partition, in order.
+        One per partition, in order.
     portions
         The lines of the step by topic.
     lines
-        How many lines that are.
+        Number of lines.
     event_ms
         Largest event time read so far.
     """
@@ -68,15 +68,15 @@ class Merge:
     logs
         The open files by topic; TICKS may be missing.
     partitions
-        How many partitions stage 1 has.
+        Number of partitions of stage 1.
     pane_ms
-        Length of a pane, for ticks.
+        Length of a pane, in ms, for ticks.
     ticks
-        Latest tick of each partition where a former run stopped.
+        Latest tick of each partition at which an earlier call stopped.
     recorded
         The ticks of an exported log, in place of a TICKS file.
     offsets
-        With them: by topic, the next offset of each partition where a former run stopped.
+        With `recorded`: by topic, the next offset of each partition where an earlier call stopped.
     """
 
     def __init__(
@@ -95,18 +95,16 @@ class Merge:
         self._partitions = partitions
         self._pane_ms = pane_ms
         self.ticks = list(ticks) or [0] * partitions
-        self.offsets = {topic: list(offsets.get(topic, [0] * partitions)) for topic in JUDGED}
+        self.offsets = {topic: list(offsets.get(topic, [0] * partitions)) for topic in TICKED}
 
     @property
     def positions(self) -> dict[str, Position]:
-        """Where each topic's file has been taken to."""
+        """Position of each topic's file."""
         positions = {topic: log.position for topic, log in self._logs}
         return positions if self._recorded is None else positions | {TICKS: self._recorded.position}
 
     def step(self, lines: int) -> Step | None:
-        """Return the next step of at most `lines` lines, at least one, or None at the end of all
-        files.
-        """
+        """The next step of at least one and at most `lines` lines; None at the end of all files."""
         for _, log in self._logs:
             log.fill(lines)
         keys = [log.keys(lines) for _, log in self._logs]
@@ -117,8 +115,8 @@ class Merge:
         cut = min(lines, total)
         for (_, log), rank in zip(self._logs, ranks, strict=True):
             if not log.exhausted or log.buffered > len(rank):
-                # What follows the last line seen of a topic is unknown, so the merged order is
-                # known up to that line.
+                # More lines follow that have not been read, so the merged order is known only up to
+                # the last line that has.
                 cut = min(cut, int(rank[-1]) + 1)
         portions = {}
         row_ranks = {}
@@ -136,13 +134,11 @@ class Merge:
             event_ms=event_ms,
         )
 
-    def rest(self, recorded: RecordedTicks) -> list[Batch]:
-        """What is left at the end of all files of an exported log: its last ticks, of every
-        partition.
-        """
+    def last_batches(self, recorded: RecordedTicks) -> list[Batch]:
+        """The last ticks of every partition, at the end of all files of an exported log."""
         batches = []
         for partition in range(self._partitions):
-            tick_ms, ended_ms = recorded.reached(partition, [READ] * len(JUDGED))
+            tick_ms, ended_ms = recorded.reached(partition, [END] * len(TICKED))
             self.ticks[partition] = tick_ms
             batch = Batch(partition=partition, tick_ms=tick_ms, ended_ms=ended_ms)
             if ended_ms is not None:
@@ -158,10 +154,10 @@ class Merge:
     def _batches(
         self, portions: dict[str, Portion], ranks: dict[str, Indexes], event_ms: int
     ) -> list[Batch]:
-        told, known = portions[PREDICTIONS], portions[GROUND_TRUTH]
-        # A portion without lines is an empty list: there is nothing to make columns of.
-        predictions: PredictionColumns = told.rows or PredictionColumns.of(
-            [], told.offset, lambda model: None
+        predicted, known = portions[PREDICTIONS], portions[GROUND_TRUTH]
+        # The rows of a portion without lines are an empty list, not columns.
+        predictions: PredictionColumns = predicted.rows or PredictionColumns.of(
+            [], predicted.offset, lambda model: None
         )
         truths: GroundTruthColumns = known.rows or GroundTruthColumns.of([], known.offset)
         for topic, columns in ((PREDICTIONS, predictions), (GROUND_TRUTH, truths)):
@@ -169,7 +165,7 @@ class Merge:
                 ranks[topic],
                 portions[topic].key - portions[topic].key % self._pane_ms,
             )
-        predictions_at = _by_partition(told.partition, predictions.ids, self._partitions)
+        predictions_at = _by_partition(predicted.partition, predictions.ids, self._partitions)
         truths_at = _by_partition(known.partition, truths.ids, self._partitions)
         batches = []
         for partition in range(self._partitions):
@@ -197,8 +193,8 @@ class Merge:
     def _tick_as_recorded(
         self, recorded: RecordedTicks, batch: Batch, portions: dict[str, Portion]
     ) -> None:
-        """Give the rows of a partition the ticks that judged them, and let it advance by those
-        before which everything was read.
+        """Assign the recorded ticks to the rows of a partition, and advance the partition by the
+        ticks whose preceding rows have all been read.
         """
         for topic, columns in (
             (PREDICTIONS, batch.predictions),
@@ -207,8 +203,8 @@ class Merge:
             portion, offsets = portions[topic], self.offsets[topic]
             read = [
                 reject.offset
-                for reject, of in zip(portion.rejects, portion.reject_partition, strict=True)
-                if of == batch.partition
+                for reject, partition in zip(portion.rejects, portion.reject_partition, strict=True)
+                if partition == batch.partition
             ]
             if columns is not None:
                 columns.tick_ms = recorded.floors(topic, batch.partition, columns.offset)
@@ -217,7 +213,7 @@ class Merge:
                 [offsets[batch.partition], *(offset + 1 for offset in read)]
             )
         batch.tick_ms, batch.ended_ms = recorded.reached(
-            batch.partition, [self.offsets[topic][batch.partition] for topic in JUDGED]
+            batch.partition, [self.offsets[topic][batch.partition] for topic in TICKED]
         )
         if batch.ended_ms is not None:
             batch.predictions_ended_ms = recorded.before_end_ms[batch.partition]
@@ -225,7 +221,7 @@ class Merge:
     def _tick(
         self, batch: Batch, portions: dict[str, Portion], ranks: dict[str, Indexes], partition: int
     ) -> int:
-        """Give the rows of a partition the tick before them, and return the last one."""
+        """Assign to each row of a partition the tick before it; returns the last tick."""
         times, at = self._ticks_of(portions, ranks, partition)
         for columns in (batch.predictions, batch.ground_truth):
             if columns is not None:
@@ -235,7 +231,7 @@ class Merge:
     def _ticks_of(
         self, portions: dict[str, Portion], ranks: dict[str, Indexes], partition: int
     ) -> tuple[Indexes, Indexes]:
-        """Return the ticks as (time so far, rank), the one before this step first."""
+        """Running maximum and rank of the ticks, starting with the one before this step."""
         times = np.array(
             [self.ticks[partition], *(row.timestamp_ms for row in portions[TICKS].rows)], np.int64
         )
@@ -243,9 +239,12 @@ class Merge:
 
 
 def columns_by_topic(positive_label: Callable[[str], str | None]) -> dict[str, AsColumns]:
-    """Return what makes columns of a topic's rows;
+    """Functions that make columns of a topic's rows.
 
-    `positive_label` gives a model's configured positive label.
+    Parameters
+    ----------
+    positive_label
+        Configured positive label of a model.
     """
     return {
         PREDICTIONS: partial(PredictionColumns.of, positive_label=positive_label),
@@ -254,9 +253,7 @@ def columns_by_topic(positive_label: Callable[[str], str | None]) -> dict[str, A
 
 
 def _by_partition(partition: Indexes, ids: list[bytes], partitions: int) -> list[Indexes]:
-    """Return the indexes of each partition's rows, in order; rows whose partition is below 0 are
-    placed by their id.
-    """
+    """Indexes of each partition's rows, in order; a partition below 0 is computed from the id."""
     if (partition < 0).all():
         partition = partitions_of(ids, partitions)
     else:

@@ -1,9 +1,8 @@
-"""Ticks of an exported log: which rows each of them judges, and when it takes its partition
-forward.
+"""Ticks of an exported log: the rows that each applies to, and when it advances its partition.
 
-A live task writes a tick with the positions after which it is in force. A replay applies it to
-exactly the rows from there on, in whatever order topics and partitions are merged, and lets the
-partition advance once everything before it has been read.
+A live task writes a tick with the positions from which it is in force. A replay applies it to
+exactly the rows from those positions on, in whatever order topics and partitions are merged, and
+advances the partition once all rows before them have been read.
 """
 
 from __future__ import annotations
@@ -25,36 +24,36 @@ from driftline.agents.recorded.topic_log import (
 from driftline.schemas.rows import TickRow
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
-JUDGED: Final = (PREDICTIONS, GROUND_TRUTH)
-READ: Final = np.iinfo(np.int64).max
-"""Position after a topic that has been read to its end."""
+TICKED: Final = (PREDICTIONS, GROUND_TRUTH)
+END: Final = np.iinfo(np.int64).max
+"""Position of a topic that has been read to its end."""
 _LINES: Final = 10_000
 
 
 class RecordedTicks:
     """All ticks of an exported log, which are few.
 
-    Requests, ticks without positions, moved nothing and are passed over.
+    Ticks without positions are requests, which advanced nothing; they are skipped.
 
     Parameters
     ----------
     path
         `ticks.jsonl`.
     decode
-        Decoders of the topic, as for a `TopicLog`.
+        Decoders of the topic, as for `TopicLog`.
     partitions
         Partitions of stage 1.
 
     Attributes
     ----------
     rejects
-        The lines that are no ticks.
+        Portions with rejected lines.
     position
         The end of the file.
     last_ms
         The largest event time of a tick, 0 without any.
     ended
-        True if the recorded run let time run to its end.
+        True if the recorded run advanced to the end of time.
     before_end_ms
         Event time of the last tick before the first one that ends the history, by partition; 0
         without any.
@@ -82,14 +81,15 @@ class RecordedTicks:
                     ticks[partition].append(row)
         log.close()
         self.position: Position = log.position
-        self._times = [_running([0, *(tick.timestamp_ms for tick in some)]) for some in ticks]
+        # Each entry of these lists is an array with one value per tick of a partition.
+        self._times = [_running([0, *(tick.timestamp_ms for tick in own)]) for own in ticks]
         self._ended = [
-            _running([-1, *(-1 if tick.ended_ms is None else tick.ended_ms for tick in some)])
-            for some in ticks
+            _running([-1, *(-1 if tick.ended_ms is None else tick.ended_ms for tick in own)])
+            for own in ticks
         ]
         self._after = {
-            topic: [_running([(tick.after or {}).get(topic, 0) for tick in some]) for some in ticks]
-            for topic in JUDGED
+            topic: [_running([(tick.after or {}).get(topic, 0) for tick in own]) for own in ticks]
+            for topic in TICKED
         }
         self.last_ms = max(int(times[-1]) for times in self._times)
         self.ended = any(int(ended[-1]) >= 0 for ended in self._ended)
@@ -99,23 +99,23 @@ class RecordedTicks:
         ]
 
     def floors(self, topic: str, partition: int, offset: Indexes) -> Indexes:
-        """Event time that the partition had reached by ticks when the rows at `offset`, shape (N,),
-        came; 0 before the first one.
+        """Event time that ticks had advanced the partition to when the rows at `offset`, shape
+        (N,), arrived; 0 before the first tick.
         """
         return self._times[partition][
             np.searchsorted(self._after[topic][partition], offset, side="right")
         ]
 
     def reached(self, partition: int, positions: Sequence[int]) -> tuple[int, int | None]:
-        """The tick in force, and the end of the history if one says so, where the topics of JUDGED
-        have been read up to `positions`.
+        """The tick in force after reading the topics of TICKED up to `positions`, and the end of
+        the history if a tick up to there has it.
         """
-        behind = [
+        ticks_passed = [
             int(np.searchsorted(self._after[topic][partition], position, side="right"))
-            for topic, position in zip(JUDGED, positions, strict=True)
+            for topic, position in zip(TICKED, positions, strict=True)
         ]
-        ended_ms = int(self._ended[partition][min(behind)])
-        return int(self._times[partition][min(behind)]), None if ended_ms < 0 else ended_ms
+        ended_ms = int(self._ended[partition][min(ticks_passed)])
+        return int(self._times[partition][min(ticks_passed)]), None if ended_ms < 0 else ended_ms
 
 
 def _running(values: Sequence[int]) -> Indexes:

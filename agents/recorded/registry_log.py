@@ -1,9 +1,9 @@
-"""The registry's part of a recorded log: commands to carry out, or decisions to follow.
+"""The registry topics of a recorded log: commands to execute, or events to follow.
 
-By default a replay decides anew: it takes commands from the log, each at the time that it names, as
-a live run over fed history does. With `--follow` it decides nothing: each recorded event is in
-force from the frontier at which the live run's stage 2 used it, which the effect records give. This
-repeats a live run by the wall clock, where a command counts when it is read.
+By default a replay executes the commands of the log, each at the time in its record, as a live run
+on recorded history does. With `--follow` it executes none: each recorded event is in force from the
+frontier at which stage 2 of the live run used it, which the effect records give. This repeats a
+live run on the wall clock, where a command counts when it is read.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ class RecordedCommands:
     Parameters
     ----------
     path
-        `registry-commands.jsonl`; None where the log has no commands.
+        `registry-commands.jsonl`; None if the log has no commands.
     position
-        Where a former run stopped.
+        Where an earlier call stopped.
     latest_ms
         Commands with a later time are rejected, except in an exported log.
-    refused
-        Called with the portions that contain rejected lines.
+    write_rejected
+        Called with each portion that was read, for its rejected lines.
     """
 
     def __init__(
@@ -90,25 +90,22 @@ class RecordedCommands:
         position: Position,
         *,
         latest_ms: int,
-        refused: Callable[[Portion], None],
+        write_rejected: Callable[[Portion], None],
     ) -> None:
         self._log = (
             TopicLog(path, (_decoder(latest_ms), _decoder(None)), position=position)
             if path
             else None
         )
-        self._refused = refused
+        self._write_rejected = write_rejected
 
     @property
     def position(self) -> Position:
-        """Position after the commands that were handed out."""
+        """Position after the commands that `before` returned."""
         return self._log.position if self._log else Position()
 
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
-        """Return the commands of the time before `time_ms`, and no registry records.
-
-        All that are left for None.
-        """
+        """Commands before `time_ms`, all remaining ones for None; and no registry records."""
         commands: list[Record] = []
         while self._log is not None:
             self._log.fill(_AHEAD_LINES)
@@ -118,7 +115,7 @@ class RecordedCommands:
                 break
             portion: Portion = self._log.take(count)
             commands += [Record(REGISTRY_COMMANDS, row.command) for row in portion.rows]
-            self._refused(portion)
+            self._write_rejected(portion)
         return commands, []
 
     def close(self) -> None:
@@ -137,7 +134,7 @@ class RecordedDecisions:
     folder
         The recorded log.
     done
-        Number of effect records that a former run handed out.
+        Number of effect records that an earlier call applied.
 
     Raises
     ------
@@ -150,39 +147,38 @@ class RecordedDecisions:
         self._events_path = folder / f"{REGISTRY_EVENTS}.jsonl"
         self._profiles_path = folder / f"{REFERENCE_PROFILES}.jsonl"
         self._events: dict[str, deque[RegistryEvent]] = {}
-        for event in _all(self._events_path, RegistryEvent):
+        for event in _read_all(self._events_path, RegistryEvent):
             self._events.setdefault(event.model_name, deque()).append(event)
         self._profiles: dict[tuple[str, str], ReferenceProfile | None] = {
             (profile.model_name, profile.reference_id): profile
-            for profile in _all(self._profiles_path, ReferenceProfile)
+            for profile in _read_all(self._profiles_path, ReferenceProfile)
         }
-        """By model and reference id; None once it was handed out."""
-        effects = _all(folder / f"{REGISTRY_EFFECTS}.jsonl", RegistryEffect)
+        """By model and reference id; None after its first use."""
+        effects = _read_all(folder / f"{REGISTRY_EFFECTS}.jsonl", RegistryEffect)
         self._effects = sorted(
             ((parse_time(effect.frontier), effect) for effect in effects), key=itemgetter(0)
         )
         self._models: dict[str, RegisteredModel] = {}
         self.done = 0
         while self.done < done:
-            self._next()
+            self._apply_next()
 
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
-        """Return no commands, and the registry records that the live run used before `time_ms`.
-
-        All that are left for None.
+        """No commands; and the registry records that the live run used before `time_ms`, or all
+        remaining ones for None.
         """
         records: list[Record] = []
         while self.done < len(self._effects) and (
             time_ms is None or self._effects[self.done][0] < time_ms
         ):
-            records += self._next()
+            records += self._apply_next()
         if time_ms is None:
             for events in self._events.values():
                 while events:
-                    records += self._take(events.popleft())
+                    records += self._apply(events.popleft())
         return [], records
 
-    def _next(self) -> list[Record]:
+    def _apply_next(self) -> list[Record]:
         """Records of the model's events up to the revision of the next effect record."""
         effect = self._effects[self.done][1]
         self.done += 1
@@ -194,10 +190,10 @@ class RecordedDecisions:
                     f"{self._events_path}: has no revision {effect.revision} of "
                     f"{effect.model_name}, which an effect record names; export it again"
                 )
-            records += self._take(events.popleft())
+            records += self._apply(events.popleft())
         return records
 
-    def _take(self, event: RegistryEvent) -> list[Record]:
+    def _apply(self, event: RegistryEvent) -> list[Record]:
         """The records that the live run emitted with an event."""
         model = self._model(event.model_name)
         try:
@@ -234,7 +230,7 @@ class RecordedDecisions:
         return model
 
 
-def _all(path: Path, kind: type[Any]) -> list[Any]:
+def _read_all(path: Path, kind: type[Any]) -> list[Any]:
     """Every value of a small topic, plain or exported."""
     decode = msgspec.json.Decoder(kind).decode
     exported = is_exported(path)

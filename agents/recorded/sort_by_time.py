@@ -1,7 +1,7 @@
 """Lines sorted by event time in bounded memory.
 
-A recorded log is never sorted; the rows of a table have no order of arrival, so a table is. Runs of
-lines are sorted in memory, put into temporary files, and merged. Equal times keep their order.
+A recorded log is never sorted, but a table is, because its rows have no order of arrival. Runs of
+lines are sorted in memory, written to temporary files and merged. Equal times keep their order.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _PREFIX_BYTES: Final = 28
 
 
 class LinesByTime:
-    """Collects lines and gives them back in order of time.
+    """Collects lines and writes them in order of time.
 
     Parameters
     ----------
     folder
-        Where temporary files may lie.
+        Folder of the temporary files.
     run_bytes
-        How much is sorted in memory at a time.
+        Bytes sorted in memory at a time.
     """
 
     def __init__(self, folder: Path, *, run_bytes: int = RUN_BYTES) -> None:
@@ -47,7 +47,7 @@ class LinesByTime:
             self._spill()
 
     def write(self, path: Path) -> None:
-        """Write all lines to a file, in order, and forget them."""
+        """Write all lines to a file, in order, and discard them."""
         self._lines.sort()
         with path.open("wb") as file:
             for line in self._merged():
@@ -66,7 +66,7 @@ class LinesByTime:
 
     def _spill(self) -> None:
         self._lines.sort()
-        run = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  `close` does it
+        run = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  closed by `close`
         self._opened.callback(run.close)
         run.writelines(self._lines)
         self._runs.append(run)

@@ -1,9 +1,9 @@
 """One topic of a recorded log: decoded lines with their order keys, a portion at a time.
 
-A recorded log is a folder with one `<topic>.jsonl` per topic, one value a line. A plain file is one
-sequence: the line number, from 0, is the offset, and the partition of a row follows from its key. A
-file that an export wrote keeps partition and offset beside each value; each of its lines is an
-`ExportedLine`, in the order in which the partitions' heads merge by event time. Merging topics is
+A recorded log is a folder with one `<topic>.jsonl` per topic, one value per line. A plain file is
+one sequence: the line number, from 0, is the offset, and the partition of a row follows from its
+key. An exported file keeps partition and offset with each value; each of its lines is an
+`ExportedLine`, in the order in which the partitions merge by event time. Merging topics is
 `merge.py`.
 """
 
@@ -27,28 +27,28 @@ from driftline.schemas.rejects import Reason, Reject
 from driftline.streams.columns import joined
 
 Indexes = NDArray[np.int64]
-# (values, offsets) -> rows, the index of each row among the values, and the rest with reasons.
+# (values, offsets) -> rows, the index of each row among the values, and the rejects.
 Decode = Callable[[Sequence[bytes], Sequence[int]], tuple[list[Any], Sequence[int], list[Reject]]]
 
 AsColumns = Callable[[list[Any], Indexes], Any]
 
-# Rows of a batch may be large: what is read ahead is bounded in bytes too.
+# Rows may be large, so reading ahead is bounded in bytes too.
 MAX_AHEAD_BYTES: Final = 32 << 20
 
 
 class LiveReject(Struct, frozen=True):
-    """Why the live run refused a value."""
+    """Why the live run rejected a value."""
 
     reason: Reason
     error: str = ""
 
 
 class ExportedLine(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A line of an exported log: the value as it was on the topic, and where.
+    """A line of an exported log: the value as on the topic, with its offset and partition.
 
-    `value` holds the bytes of a value that is one line of JSON, `value_base64` those of any other.
-    `refused` marks what the live run sent to its dead-letter topic; a replay refuses it for the
-    same reason. Without `partition` the key decides, as in a plain file.
+    `value` is a value that is one line of JSON, `value_base64` any other. `refused` marks a value
+    that the live run sent to its dead-letter topic; a replay rejects it for the same reason.
+    Without `partition` the key decides, as in a plain file.
     """
 
     offset: int
@@ -59,8 +59,8 @@ class ExportedLine(Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Position(Struct, frozen=True):
-    """How far a topic's file has been read: bytes, lines, and the running maximum of event time in
-    ms (0: no row yet).
+    """Position in a topic's file: bytes and lines before it, and the maximum event time of their
+    rows in ms, 0 without any.
     """
 
     byte: int = 0
@@ -74,19 +74,17 @@ class Portion(Struct, gc=False):
     Attributes
     ----------
     rows
-        The valid rows: columns of predictions or ground truths, else a list of what was decoded.
+        The valid rows: columns of predictions or ground truth, else a list of decoded records.
     line, offset, partition
-        Shape (N,): of each row its line number, its offset, and its partition where the file says
-        so, else -1.
+        Shape (N,): line number and offset of each row, and its partition if the file has it, else
+        -1.
     key
         Shape (N,): running maximum of event time in the file up to and including each row.
     raw
-        The bytes of the rows, in parts: values, and which of them, from the first to the last
-        exclusively.
-    rejects, reject_partition
-        The other lines, in order, and the recorded partition of each, 0 in a plain file.
-    reject_line
-        Line number of each.
+        The bytes of the rows, in parts: values of a block, start (included) and end (excluded).
+    rejects, reject_partition, reject_line
+        The invalid lines, in order, with the recorded partition (0 in a plain file) and the line
+        number of each.
     """
 
     rows: Any
@@ -109,10 +107,16 @@ class Portion(Struct, gc=False):
 
 
 class _Block(Struct, gc=False):
-    """What one read gave:
+    """Decoded lines of one read.
 
-    `keys` for every line, the rest for rows as in `Portion`; `at` is the line of a row in the
-    block.
+    Attributes
+    ----------
+    keys
+        Running maximum of event time, of every line.
+    at, reject_at
+        Index in the block of each valid row's line, and of each invalid line.
+    rows, raw, offset, partition, rejects, reject_partition
+        As in `Portion`.
     """
 
     lines: Lines
@@ -128,18 +132,18 @@ class _Block(Struct, gc=False):
 
 
 class TopicLog:
-    """A topic's file, decoded ahead in bounded memory and taken in portions.
+    """A topic's file, decoded ahead in bounded memory and read in portions.
 
     Parameters
     ----------
     path
         The file.
     decode
-        Decode values of the topic: of a plain file, and of one that an export wrote.
+        Decoders of the topic's values: in a plain, and in an exported file.
     columns
-        Makes columns of decoded rows, their bytes and their offsets; without it they stay a list.
+        Makes columns of decoded rows and their offsets; without it rows stay a list.
     position
-        Where to start.
+        Position to start at.
 
     Raises
     ------
@@ -162,19 +166,19 @@ class TopicLog:
         self._decode = decode[1] if self.exported else decode[0]
         self._lines = LineFile(path, byte=self.position.byte)
         self._blocks: list[_Block] = []
-        self._used = 0  # lines of the first block that have been taken
+        self._used = 0  # lines of the first block that `take` has returned
         self._next_line = self.position.line
         self._high_ms = self.position.high_ms
         self.buffered = 0
 
     @property
     def exhausted(self) -> bool:
-        """True when everything that the file has is buffered or taken."""
+        """Whether all lines of the file are buffered or taken."""
         return self._lines.ended
 
     def fill(self, lines: int) -> None:
-        """Read ahead until `lines` lines are buffered, or MAX_AHEAD_BYTES with at least one line,
-        or the file ends.
+        """Read ahead until `lines` lines or MAX_AHEAD_BYTES are buffered, at least one line, or the
+        file ends.
         """
         while self.buffered < lines and (
             not self.buffered
@@ -187,16 +191,14 @@ class TopicLog:
             self.buffered += len(chunk.values)
 
     def keys(self, lines: int) -> Indexes:
-        """Running maxima of event time of the next buffered lines, valid or not, at most `lines` of
-        them.
-        """
+        """Running maximum of event time of the next buffered lines, at most `lines` of them."""
         if not self._blocks:
             return np.empty(0, np.int64)
         first = self._blocks[0].keys[self._used :]
         return np.concatenate([first, *(block.keys for block in self._blocks[1:])])[:lines]
 
     def take(self, lines: int) -> Portion:
-        """Take the next `lines` buffered lines and move the position behind them."""
+        """Take the next `lines` buffered lines and advance the position."""
         parts: list[Portion] = []
         start = self.position.line
         while lines:
@@ -225,7 +227,7 @@ class TopicLog:
         else:
             rows, good, rejects = self._decode(chunk.values, numbers)
             at = np.array(good, np.int64) if rejects else np.arange(n)
-            taken = set(good) if rejects else set()
+            valid = set(good) if rejects else set()
             block = _Block(
                 lines=chunk,
                 keys=np.empty(0, np.int64),
@@ -235,7 +237,7 @@ class TopicLog:
                 offset=at + self._next_line,
                 partition=np.full(len(good), -1, np.int64),
                 rejects=rejects,
-                reject_at=[i for i in range(n) if i not in taken] if rejects else [],
+                reject_at=[i for i in range(n) if i not in valid] if rejects else [],
                 reject_partition=[0] * len(rejects),
             )
         times = np.zeros(n + 1, np.int64)
@@ -245,8 +247,7 @@ class TopicLog:
                 map(_TIMESTAMP, block.rows), np.int64, len(block.rows)
             )
         else:
-            # Now, while the rows of this read are in the processor's cache: each later pass over
-            # them would cost 0.2 us a row.
+            # Here, while the rows are in the processor's cache: a later pass costs 0.2 us per row.
             block.rows = self._columns(block.rows, block.offset)
             times[block.at + 1] = block.rows.timestamp_ms
         block.keys = np.maximum.accumulate(times)[1:]
@@ -257,19 +258,21 @@ class TopicLog:
     def _from_export(self, chunk: Lines, numbers: range) -> _Block:
         values: list[bytes] = []
         offsets, partitions, lines = [], [], []
-        refused: dict[int, tuple[Reject, int]] = {}
+        rejected: dict[int, tuple[Reject, int]] = {}
         for i, line in enumerate(chunk.values):
             try:
                 exported = _EXPORTED.decode(line)
                 value = _value_of(exported)
             except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error) as error:
                 why = f"{self.path.name}@{numbers[i]}: no line of an exported log ({error})"
-                refused[i] = (Reject(offset=numbers[i], reason="not_json", error=why, raw=line), 0)
+                rejected[i] = (Reject(offset=numbers[i], reason="not_json", error=why, raw=line), 0)
                 continue
             if exported.refused is not None:
-                said = exported.refused
-                refused[i] = (
-                    Reject(offset=exported.offset, reason=said.reason, error=said.error, raw=value),
+                cause = exported.refused
+                rejected[i] = (
+                    Reject(
+                        offset=exported.offset, reason=cause.reason, error=cause.error, raw=value
+                    ),
                     exported.partition or 0,
                 )
                 continue
@@ -278,11 +281,11 @@ class TopicLog:
             partitions.append(-1 if exported.partition is None else exported.partition)
             lines.append(i)
         rows, good, rejects = self._decode(values, offsets)
-        taken = set(good)
-        bad = [i for i in range(len(values)) if i not in taken]
+        valid = set(good)
+        bad = [i for i in range(len(values)) if i not in valid]
         for i, reject in zip(bad, rejects, strict=True):
-            refused[lines[i]] = (reject, max(partitions[i], 0))
-        order = sorted(refused)
+            rejected[lines[i]] = (reject, max(partitions[i], 0))
+        order = sorted(rejected)
         return _Block(
             lines=chunk,
             keys=np.empty(0, np.int64),
@@ -291,9 +294,9 @@ class TopicLog:
             raw=[values[i] for i in good],
             offset=np.array([offsets[i] for i in good], np.int64),
             partition=np.array([partitions[i] for i in good], np.int64),
-            rejects=[refused[i][0] for i in order],
+            rejects=[rejected[i][0] for i in order],
             reject_at=order,
-            reject_partition=[refused[i][1] for i in order],
+            reject_partition=[rejected[i][1] for i in order],
         )
 
 
@@ -302,7 +305,7 @@ _TIMESTAMP = attrgetter("timestamp_ms")
 
 
 def is_exported(path: Path) -> bool:
-    """True if the first line of a file is a line of an exported log."""
+    """Whether the first line of a file is a line of an exported log."""
     with LineFile(path) as lines:
         first = lines.read()
     if first is None:
@@ -315,25 +318,25 @@ def is_exported(path: Path) -> bool:
 
 
 def exported_value(line: bytes) -> bytes:
-    """Return the value in a line of an exported log, as it was on the topic.
+    """The value in a line of an exported log, as on the topic.
 
     Raises
     ------
     msgspec.DecodeError
-        If it is no such line.
+        If the line is not one of an exported log.
     """
     return _value_of(_EXPORTED.decode(line))
 
 
 def _value_of(exported: ExportedLine) -> bytes:
-    """Return the bytes of an exported value; empty where the record had none."""
+    """The bytes of an exported value; empty for a record without a value."""
     if exported.value_base64 is not None:
         return base64.b64decode(exported.value_base64, validate=True)
     return bytes(exported.value)
 
 
 def _cut(block: _Block, begin: int, end: int, *, first_line: int) -> Portion:
-    """Lines `begin` to `end` of a block whose first line has the number `first_line`."""
+    """Lines `begin` (included) to `end` (excluded) of a block that starts at line `first_line`."""
     low, high = np.searchsorted(block.at, [begin, end])
     bad = [i for i, at in enumerate(block.reject_at) if begin <= at < end]
     at = block.at[low:high]
@@ -353,7 +356,7 @@ def _cut(block: _Block, begin: int, end: int, *, first_line: int) -> Portion:
 
 
 def _joined(parts: list[Portion]) -> Portion:
-    """One portion of several that follow each other."""
+    """Consecutive portions joined to one."""
     if len(parts) == 1:
         return parts[0]
     empty = np.empty(0, np.int64)
@@ -374,7 +377,7 @@ def _joined(parts: list[Portion]) -> Portion:
 
 
 def check_partitions(portion: Portion, partitions: int, path: Path) -> None:
-    """Refuse rows of partitions that the run does not have.
+    """Check that no row belongs to a partition that the run does not have.
 
     Raises
     ------
@@ -384,5 +387,6 @@ def check_partitions(portion: Portion, partitions: int, path: Path) -> None:
     highest = int(portion.partition.max(initial=-1))
     if highest >= partitions:
         raise LogError(
-            f"{path}: was exported from partition {highest}, but this run has {partitions} partitions; pass --partitions {highest + 1}"
+            f"{path}: has rows of partition {highest}, but this run has {partitions} partitions; "
+            f"pass --partitions {highest + 1}"
         )

@@ -1,9 +1,8 @@
-"""Small stages for tests of the in-process driver: they count, remember and command, so that every
-promise of the driver shows.
+"""Small stages for tests of the in-process driver, which use all of its interfaces.
 
-Stage 1 joins by id, tells how late each row was, refuses a second prediction with the same id, and
-forgets after an hour. The rest closes panes by the smallest watermark, counts what a registry
-command changed from the next pane on, and answers each command with an event.
+Stage 1 joins by id, records how late each row was, rejects a second prediction with the same id,
+and expires entries after an hour. The rest closes panes by the smallest watermark, counts the
+commands in force at each pane, and answers each command with an event.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ HOUR = 3_600_000
 
 
 class StubUpstream:
-    """Stage 1: one metric-like count by pane of what was joined, one outcome for each truth."""
+    """Stage 1: a count of joined rows per pane, and one outcome for each truth."""
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
 
     def process(self, batch: Batch, state: State) -> UpstreamResult:
-        held = state.get(b"watermark")
-        watermark = int(held) if held else 0
+        stored = state.get(b"watermark")
+        watermark = int(stored) if stored else 0
         rows: list[tuple[int, str, Any, int]] = []
         for kind, columns in (("p", batch.predictions), ("t", batch.ground_truth)):
             for i in range(len(columns) if columns is not None else 0):
@@ -43,16 +42,16 @@ class StubUpstream:
             late_ms = max(0, watermark - time_ms)
             entry = state.get(b"e" + key)
             if entry is not None and json.loads(entry)[0] // HOUR < watermark // HOUR - 1:
-                entry = None  # forgotten, whether its bucket has been cleared yet or not
+                entry = None  # expired, whether its bucket has been cleared yet or not
             watermark = max(watermark, time_ms)
             if kind == "p":
                 if entry is not None:
-                    said = Reject(
+                    conflict = Reject(
                         int(columns.offset[i]),
                         "conflict",
                         f"predictions@{int(columns.offset[i])}: conflict",
                     )
-                    result.conflicts.append(said)
+                    result.conflicts.append(conflict)
                     continue
                 state.put(b"e" + key, json.dumps([time_ms, late_ms]).encode())
                 bucket = b"b%013d" % (time_ms // HOUR)
@@ -75,14 +74,14 @@ class StubUpstream:
                 result.outcomes.append(Record("outcomes", outcome, rank))
         watermark = max(watermark, batch.tick_ms or 0)
         state.put(b"watermark", b"%d" % watermark)
-        self._forget(watermark, state)
-        if counts or watermark > int(held or 0):
+        self._expire(watermark, state)
+        if counts or watermark > int(stored or 0):
             partial = (self.partition, watermark, counts)
             result.partials.append(Record("window-partials", partial))
         return result
 
-    def _forget(self, watermark: int, state: State) -> None:
-        last = int(state.get(b"forgotten") or 0)
+    def _expire(self, watermark: int, state: State) -> None:
+        last = int(state.get(b"expired") or 0)
         upto = watermark // HOUR - 1
         if last == 0:
             last = upto
@@ -93,19 +92,19 @@ class StubUpstream:
                     state.delete(b"e" + key)
         if upto > last:
             state.delete_range(b"b%013d" % last, b"b%013d" % upto)
-        state.put(b"forgotten", b"%d" % max(upto, last))
+        state.put(b"expired", b"%d" % max(upto, last))
 
 
 class StubDownstream:
-    """Stages 2 to 4 in one: a count for each complete hour, with the number of commands in force."""
+    """Stages 2 to 4 in one: a count for each complete hour, with the commands in force."""
 
     def __init__(self, states: Callable[[str], State], partitions: int) -> None:
         self.partitions = partitions
         self.measure, self.registry = states("measure"), states("registry")
 
     def _load(self) -> dict[str, Any]:
-        held = self.measure.get(b"all")
-        return json.loads(held) if held else {"watermarks": {}, "counts": {}, "next": None}
+        stored = self.measure.get(b"all")
+        return json.loads(stored) if stored else {"watermarks": {}, "counts": {}, "next": None}
 
     def merge(self, partials: Sequence[Any]) -> None:
         all_ = self._load()

@@ -50,7 +50,7 @@ def trial(tmp_path_factory):
 def test_json_summary_counts_lines_read_rejected_and_written(trial):
     summary = json.loads((trial / "summary.json").read_text())
     assert summary["lines"]["predictions"] == DAYS * PER_DAY + 2  # one is sent twice, one is broken
-    assert summary["refused"] == {"predictions": {"out_of_range": 1}}
+    assert summary["rejected"] == {"predictions": {"out_of_range": 1}}
     for topic, count in summary["written"].items():
         assert len((trial / "out" / f"{topic}.jsonl").read_bytes().splitlines()) == count
 

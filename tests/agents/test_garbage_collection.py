@@ -1,4 +1,4 @@
-"""The garbage collector runs less often meanwhile, and as before afterwards."""
+"""The garbage collector runs less often within the context, and as before after it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from driftline.agents.garbage_collection import NEW_OBJECTS, rarely_collecting
 
 
-def test_the_collector_is_as_before_afterwards_whatever_happened() -> None:
+def test_the_threshold_is_restored_after_success_and_after_an_error() -> None:
     before = gc.get_threshold()
     with rarely_collecting():
         assert gc.get_threshold() == (NEW_OBJECTS, *before[1:])

@@ -1,6 +1,4 @@
-"""The in-process run: the same output for any step size, partition count and kill, and what its
-folder refuses.
-"""
+"""The in-process run: the same output for any step size and kill, and one run per folder."""
 
 from __future__ import annotations
 
@@ -39,9 +37,7 @@ CONFIG = Config(defaults=MODEL, outcomes=True, park_ms=DAY, max_horizon_ms=DAY)
 
 
 def write_log(folder: Path, *, seed: int, rows: int = 400) -> Path:
-    """A log with conflicts, lines that are no rows, truths in any order, commands, and a gap of
-    three days.
-    """
+    """A log with conflicts, invalid lines, unordered truths, commands, and a gap of three days."""
     draw = random.Random(seed)
     folder.mkdir(parents=True)
     time_ms = START
@@ -104,7 +100,7 @@ def assert_same(out: Path, expected: dict[str, bytes], why: str) -> None:
         assert got[name] == expected[name], f"{name}: {why}"
 
 
-def test_every_line_is_read_or_refused_with_its_bytes_and_line_number(tmp_path: Path) -> None:
+def test_every_line_is_read_or_rejected_with_its_bytes_and_line_number(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=1)
     summary = run(log, tmp_path / "out")
     lines = (log / "predictions.jsonl").read_bytes().split(b"\n")
@@ -129,10 +125,10 @@ def test_every_line_is_read_or_refused_with_its_bytes_and_line_number(tmp_path: 
     } >= {outcome["prediction_id"] for outcome in records(tmp_path / "out", "outcomes")}
     assert sum(
         sum(reasons.values())
-        for topic, reasons in summary.refused.items()
+        for topic, reasons in summary.rejected.items()
         if topic == "predictions"
     ) == len(letters)
-    assert summary.refused["registry-commands"]["not_json"] == len(
+    assert summary.rejected["registry-commands"]["not_json"] == len(
         records(tmp_path / "out", "registry-commands.dlq")
     )
 
@@ -145,11 +141,11 @@ def test_output_is_the_same_for_any_step_size(tmp_path: Path, seed: int) -> None
     assert expected["outcomes.jsonl"].count(b"late by 0") > 100
     for batch in (1, 17, 300):
         run(log, tmp_path / str(batch), batch=batch)
-        assert_same(tmp_path / str(batch), expected, f"seed {seed}, {batch} lines a step")
+        assert_same(tmp_path / str(batch), expected, f"seed {seed}, {batch} lines per step")
 
 
 class Crash(Exception):
-    """Stands for the end of the process."""
+    """The process ends here."""
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -173,16 +169,16 @@ def test_a_run_that_stops_at_any_commit_ends_with_the_same_output(
         try:
             summary = run(log, out, batch=draw.choice([1, 7, 50]), reached=reached)
         except Crash:
-            with (out / "metrics.jsonl").open("ab") as file:  # what a kill may leave half written
+            with (out / "metrics.jsonl").open("ab") as file:  # an incomplete line, as after a kill
                 file.write(b'{"half')
     assert crashes > 5, f"seed {seed}"
     assert summary.resumed or summary.already_finished
     assert_same(out, written(tmp_path / "whole"), f"seed {seed}, {crashes} crashes")
     whole = run(log, tmp_path / "whole")
     assert whole.already_finished
-    assert (summary.lines, summary.refused, summary.written) == (
+    assert (summary.lines, summary.rejected, summary.written) == (
         whole.lines,
-        whole.refused,
+        whole.rejected,
         whole.written,
     )
 
@@ -191,7 +187,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from tests.agents.test_replay import run
-run(Path(sys.argv[1]), Path(sys.argv[2]), batch=int(sys.argv[3]), reached=lambda point: os.write(1, b"."))
+log, out, batch = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+run(log, out, batch=batch, reached=lambda point: os.write(1, b"."))
 """
 
 
@@ -218,9 +215,9 @@ def test_a_run_killed_with_signal_9_at_random_times_ends_with_the_same_output(
             arguments, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, stdout=subprocess.PIPE
         ) as process:
             assert process.stdout is not None
-            enough = draw.randrange(1, 50)
-            while enough > 0 and (came := os.read(process.stdout.fileno(), enough)):
-                enough -= len(came)
+            points = draw.randrange(1, 50)
+            while points > 0 and (dots := os.read(process.stdout.fileno(), points)):
+                points -= len(dots)
             time.sleep(draw.random() * 0.003)
             process.send_signal(signal.SIGKILL)
         if process.returncode == 0:
@@ -231,7 +228,7 @@ def test_a_run_killed_with_signal_9_at_random_times_ends_with_the_same_output(
     assert_same(tmp_path / "out", written(tmp_path / "whole"), f"seed {seed}, {kills} kills")
 
 
-def test_time_runs_on_after_the_last_record_until_every_window_is_final(tmp_path: Path) -> None:
+def test_time_advances_after_the_last_record_until_every_window_is_final(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=2)
     run(log, tmp_path / "closed")
     run(log, tmp_path / "open", open_end=True)
@@ -240,7 +237,7 @@ def test_time_runs_on_after_the_last_record_until_every_window_is_final(tmp_path
     assert len(closed) > len(opened) + 24
 
 
-def test_a_command_holds_from_the_pane_that_its_time_lies_in(tmp_path: Path) -> None:
+def test_a_command_is_in_force_from_the_pane_that_contains_its_time(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.mkdir()
     times = [START // HOUR * HOUR + i * HOUR for i in range(4)]
@@ -268,7 +265,7 @@ def test_a_command_holds_from_the_pane_that_its_time_lies_in(tmp_path: Path) -> 
     ]
 
 
-def test_commands_after_the_last_pane_are_carried_out(tmp_path: Path) -> None:
+def test_commands_after_the_last_pane_are_executed(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=5)
     late = {
         "command_id": "late",
@@ -283,7 +280,7 @@ def test_commands_after_the_last_pane_are_carried_out(tmp_path: Path) -> None:
     assert records(tmp_path / "out", "registry-events")[-1]["command_id"] == "late"
 
 
-def test_the_clock_of_the_first_start_decides_what_is_too_far_ahead(tmp_path: Path) -> None:
+def test_rows_are_too_far_ahead_of_the_clock_at_the_first_start(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=1)
     with (log / "predictions.jsonl").open("ab") as file:
         value = {
@@ -313,7 +310,7 @@ def test_the_clock_of_the_first_start_decides_what_is_too_far_ahead(tmp_path: Pa
     }
 
 
-def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
+def test_a_second_call_changes_nothing(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=3)
     first = run(log, tmp_path / "out")
     before = written(tmp_path / "out")
@@ -343,7 +340,7 @@ def _other_input(log: Path) -> None:
         ),
     ],
 )
-def test_a_folder_of_another_run_is_refused_with_the_difference_and_the_way_out(
+def test_a_folder_of_another_run_is_refused_with_the_difference_and_a_remedy(
     tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     log = write_log(tmp_path / "log", seed=3, rows=50)
@@ -363,30 +360,30 @@ def test_a_folder_of_another_run_is_refused_with_the_difference_and_the_way_out(
     assert "choose another --out or delete" in str(refused.value)
 
 
-def test_another_ladder_of_a_model_is_refused_with_the_model_and_both(tmp_path: Path) -> None:
+def test_another_maturity_ladder_is_refused_with_the_model_and_both_ladders(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=3, rows=50)
     before, after = (parse_config(f'[models.m]\nmaturity = ["{rung}"]') for rung in ("2h", "3h"))
     replay(log, tmp_path / "out", before, partitions=3, clock=lambda: NOW, stages=stub_stages(3))
     with pytest.raises(
         RunRefused,
-        match=r"its configuration has models\.m\.maturity 2h and 30d, this one 3h and 30d; choose another",
+        match=r"configuration has models\.m\.maturity 2h and 30d, this one 3h and 30d; choose",
     ):
         replay(log, tmp_path / "out", after, partitions=3, clock=lambda: NOW, stages=stub_stages(3))
 
 
-def test_the_same_input_elsewhere_is_the_same_run(tmp_path: Path) -> None:
+def test_the_same_input_at_another_path_is_the_same_run(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=3, rows=50)
     run(log, tmp_path / "out")
     moved = log.rename(tmp_path / "moved")
     assert run(moved, tmp_path / "out").already_finished
 
 
-def test_a_folder_with_something_else_in_it_is_refused_and_untouched(tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_refused_and_unchanged(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=3, rows=50)
     before = written(log)
     with pytest.raises(
         RunRefused,
-        match=r"log: is not empty \(ground-truth.jsonl, predictions.jsonl, registry-commands.jsonl\)",
+        match=r"log: is not empty \(ground-truth.jsonl, predictions.jsonl, registry-commands.json",
     ):
         run(log, log)
     assert_same(log, before, "refused run")
@@ -403,12 +400,12 @@ def test_a_missing_topic_is_named(tmp_path: Path) -> None:
     (log / "ground-truth.jsonl").unlink()
     with pytest.raises(
         LogError,
-        match=r"ground-truth\.jsonl is missing; a recorded log is a folder with predictions\.jsonl and",
+        match=r"ground-truth\.jsonl is missing; a recorded log is a folder with predictions\.jsonl",
     ):
         run(log, tmp_path / "out")
 
 
-def test_an_output_file_that_somebody_cut_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_output_file_is_an_error(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=3, rows=50)
     run(log, tmp_path / "out")
     (tmp_path / "out" / "metrics.jsonl").write_bytes(b"")
@@ -416,7 +413,7 @@ def test_an_output_file_that_somebody_cut_is_refused(tmp_path: Path) -> None:
         run(log, tmp_path / "out")
 
 
-def test_an_empty_log_ends_at_once(tmp_path: Path) -> None:
+def test_an_empty_log_has_no_events(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.mkdir()
     for name in ("predictions", "ground-truth"):
@@ -425,7 +422,7 @@ def test_an_empty_log_ends_at_once(tmp_path: Path) -> None:
     assert (summary.first_event, summary.last_event, summary.written) == (None, None, {})
 
 
-def test_progress_tells_lines_bytes_and_event_time(tmp_path: Path) -> None:
+def test_progress_counts_lines_bytes_and_event_time(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=4)
     seen: list[Progress] = []
     run(log, tmp_path / "out", batch=50, progress=seen.append)
@@ -436,7 +433,7 @@ def test_progress_tells_lines_bytes_and_event_time(tmp_path: Path) -> None:
     assert {now.phase for now in seen} == {"reading", "closing", "done"}
 
 
-def test_run_json_says_what_the_folder_belongs_to(tmp_path: Path) -> None:
+def test_run_json_identifies_the_run(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", seed=4, rows=50)
     run(log, tmp_path / "out")
     identity = msgspec.json.decode((tmp_path / "out" / "run.json").read_bytes())

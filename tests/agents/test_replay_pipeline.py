@@ -1,4 +1,4 @@
-"""The in-process run with the real stages, on the sample log: same bytes for any way of running it."""
+"""The in-process run with the real stages on the sample log: the same bytes for any options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOW = 1_900_000_000_000
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path, dict[str, bytes]]:
-    """Configuration, log, and what one undisturbed run writes."""
+    """Configuration, log, and the output files of one uninterrupted run."""
     folder = tmp_path_factory.mktemp("sample")
     config_file, log = write_sample(folder)
     config = load_config(config_file)
@@ -37,7 +37,7 @@ def written(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.glob("*.jsonl"))}
 
 
-def test_the_sample_leads_to_figures_drift_alerts_and_registry_events(
+def test_the_sample_has_records_in_every_output_topic(
     sample: tuple[Config, Path, dict[str, bytes]],
 ) -> None:
     _, _, expected = sample
@@ -90,7 +90,7 @@ def test_a_run_stopped_at_many_commits_ends_with_the_same_output(
     assert written(tmp_path / "out") == expected
 
 
-def test_a_state_that_outgrows_its_memory_changes_no_byte(
+def test_a_state_larger_than_its_memory_gives_the_same_output(
     tmp_path: Path, sample: tuple[Config, Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, log, expected = sample
@@ -99,7 +99,7 @@ def test_a_state_that_outgrows_its_memory_changes_no_byte(
     assert written(tmp_path / "out") == expected
 
 
-def test_entries_that_expire_together_are_forgotten_in_slices_to_the_last(
+def test_entries_that_expire_together_are_deleted_in_slices(
     tmp_path: Path, sample: tuple[Config, Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, log, expected = sample
@@ -108,7 +108,7 @@ def test_entries_that_expire_together_are_forgotten_in_slices_to_the_last(
     assert written(tmp_path / "out") == expected
 
 
-def test_following_the_recorded_decisions_gives_what_was_decided(
+def test_following_recorded_registry_events_gives_the_same_output(
     tmp_path: Path, sample: tuple[Config, Path, dict[str, bytes]]
 ) -> None:
     config, log, expected = sample

@@ -19,7 +19,7 @@ def test_sample_is_the_same_every_time(tmp_path):
         assert first == second
 
 
-def test_sample_holds_two_thousand_predictions_and_one_bad_line(tmp_path):
+def test_sample_has_two_thousand_predictions_and_one_invalid_line(tmp_path):
     _, log = write_sample(tmp_path)
     lines = (log / "predictions.jsonl").read_bytes().splitlines()
     rows, _, rejects = decode_predictions(lines, range(len(lines)))
@@ -35,11 +35,11 @@ def test_sample_configuration_is_accepted(tmp_path):
     assert [rule["name"] for rule in load_config(config).for_model("churn").rules] == ["f1_low"]
 
 
-def test_sample_gets_visibly_worse_on_the_afternoon_of_the_second_day():
+def test_f1_of_the_sample_drops_from_noon_of_the_second_day():
     predictions, truths = sample_rows()
     label = {
         truth["prediction_id"]: truth["label"] for truth in truths
-    }  # in order of time: a correction comes last
+    }  # a correction follows the first truth
     cells: dict[bool, Counter[tuple[str, bool]]] = {False: Counter(), True: Counter()}
     for row in predictions:
         if row["prediction_id"] in label:
@@ -54,7 +54,7 @@ def test_sample_gets_visibly_worse_on_the_afternoon_of_the_second_day():
     assert after < 0.6
 
 
-def test_truths_come_in_the_order_in_which_they_are_known():
+def test_truths_are_ordered_by_time():
     _, truths = sample_rows()
     times = [truth["timestamp"] for truth in truths]
     assert len(times) > 1_900

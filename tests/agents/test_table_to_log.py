@@ -1,6 +1,4 @@
-"""Tables as input: which column is which field, typed values, order of time, and errors that name
-the row.
-"""
+"""Tables as input: columns and fields, typed values, order of time, errors that name the row."""
 
 from __future__ import annotations
 
@@ -44,7 +42,7 @@ def lines_of(log: Path) -> dict[str, list[Any]]:
     }
 
 
-def test_a_row_is_a_prediction_and_with_a_label_a_truth(tmp_path: Path) -> None:
+def test_a_row_is_a_prediction_and_a_truth_if_it_has_a_label(tmp_path: Path) -> None:
     row = "a,2024-03-01T00:00:00Z,churn,1.4,yes,2024-03-02T00:00:00Z,0.7,pro,31,Łódź\n"
     lines = converted(tmp_path, HEADER + row + "b,2024-03-01T01:00:00+01:00,churn,1.4,,,0.2,,,\n")
     assert lines["predictions"] == [
@@ -109,7 +107,7 @@ def test_rows_are_sorted_by_prediction_time_and_their_truths_by_label_time(tmp_p
 
 
 @pytest.mark.parametrize("run_bytes", [1, 50, 10_000])
-def test_sorting_in_runs_is_sorting(tmp_path: Path, run_bytes: int) -> None:
+def test_sorting_in_runs_keeps_the_order_of_equal_times(tmp_path: Path, run_bytes: int) -> None:
     draw = random.Random(5)
     items = [(draw.randrange(20), b"%d" % i) for i in range(300)]
     by_time = LinesByTime(tmp_path, run_bytes=run_bytes)
@@ -136,20 +134,20 @@ def test_sorting_in_runs_is_sorting(tmp_path: Path, run_bytes: int) -> None:
         ("1e3", 1000.0),
     ],
 )
-def test_a_label_that_looks_like_a_number_or_truth_value_is_one(text: str, value: Any) -> None:
-    layout = ColumnMapping.of(
+def test_label_text_of_a_number_or_boolean_is_converted(text: str, value: Any) -> None:
+    columns = ColumnMapping.of(
         ["label", "prediction", "timestamp"],
         mapping={"model_name": "=m", "model_version": "=1"},
         segments=(),
         table="t",
     )
-    prediction, truth = layout.events([text, text, "5"], 0)
+    prediction, truth = columns.events([text, text, "5"], 0)
     assert truth is not None
     assert (prediction["prediction"], truth["label"]) == (value, value)
     assert type(truth["label"]) is type(value)
 
 
-def test_what_is_no_number_or_time_goes_to_the_dead_letters_as_it_came(tmp_path: Path) -> None:
+def test_values_that_are_no_number_or_time_are_rejected_unchanged(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     good = "a,2024-03-01T00:00:00Z,churn,1,yes,,0.7,pro,31,x\n"
     table.write_text(
@@ -175,7 +173,7 @@ def test_what_is_no_number_or_time_goes_to_the_dead_letters_as_it_came(tmp_path:
     ]
     assert '"yesterday"' in letters[0]["dlq_error"]
     assert '"high"' in letters[1]["dlq_error"]
-    assert summary.refused["predictions"] == {"wrong_type": 2}
+    assert summary.rejected["predictions"] == {"wrong_type": 2}
     assert replay(table, tmp_path / "out", Config(segments=("plan",)), **options).already_finished
 
 
@@ -186,7 +184,8 @@ def test_what_is_no_number_or_time_goes_to_the_dead_letters_as_it_came(tmp_path:
         (
             "a,b\n",
             {},
-            r"no column for model_name; name it with --map model_name=COLUMN, or .* --map model_name==VALUE \(columns: a, b\)",
+            r"no column for model_name; name it with --map model_name=COLUMN, or .* "
+            r"--map model_name==VALUE \(columns: a, b\)",
         ),
         ("ts,model,version\n", {}, "no column for prediction, score or scores.CLASS"),
         (
@@ -212,7 +211,7 @@ def test_what_is_no_number_or_time_goes_to_the_dead_letters_as_it_came(tmp_path:
         ('ts,model,version,score\n1,m,1,0.5\n1,m,"1,0.5\n', {}, r"row 1 \(line 3\) is no CSV"),
     ],
 )
-def test_what_is_wrong_with_a_table_is_said_with_its_place(
+def test_an_error_in_a_table_names_its_place(
     tmp_path: Path, text: str, mapping: dict[str, str], message: str
 ) -> None:
     with pytest.raises(LogError, match=message):
@@ -220,15 +219,18 @@ def test_what_is_wrong_with_a_table_is_said_with_its_place(
     assert not (tmp_path / "log").exists()
 
 
-def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
+def test_a_table_in_another_encoding_is_an_error(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_bytes(b"ts,model,version,score,city\n1,m,1,0.5,M\xfcnchen\n")
     with pytest.raises(LogError, match="is not UTF-8"):
         convert_table(table, tmp_path / "log", mapping={}, segments=())
 
 
-def test_scores_features_segments_and_constants_have_their_columns(tmp_path: Path) -> None:
-    text = "when,scores.no,scores.yes,features.age,segment.plan,amount\n1709251200000,0.3,0.7,31,pro,12.5\n"
+def test_columns_of_mappings_and_constants(tmp_path: Path) -> None:
+    text = (
+        "when,scores.no,scores.yes,features.age,segment.plan,amount\n"
+        "1709251200000,0.3,0.7,31,pro,12.5\n"
+    )
     mapping = {
         "timestamp": "when",
         "model_name": "=churn",
@@ -265,18 +267,22 @@ def test_parquet_gives_the_same_log_as_csv(tmp_path: Path) -> None:
     convert_table(
         tmp_path / "table.parquet", tmp_path / "parquet-log", mapping=MAPPING, segments=()
     )
-    text = "id,ts,model,version,p,label,age\na,2024-03-01 02:00:00,m,1,0.5,true,31\nb,2024-03-01 01:00:00,m,1,0.25,,\n"
+    text = (
+        "id,ts,model,version,p,label,age\n"
+        "a,2024-03-01 02:00:00,m,1,0.5,true,31\n"
+        "b,2024-03-01 01:00:00,m,1,0.25,,\n"
+    )
     assert converted(tmp_path, text) == lines_of(tmp_path / "parquet-log")
 
 
-def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_parquet_file_is_an_error(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     (tmp_path / "table.parquet").write_bytes(b"not parquet at all")
     with pytest.raises(LogError, match="is no Parquet file that can be read"):
         convert_table(tmp_path / "table.parquet", tmp_path / "log", mapping={}, segments=())
 
 
-def test_without_the_extra_parquet_says_what_to_install(
+def test_parquet_without_its_extra_names_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)

@@ -1,4 +1,4 @@
-"""Reading recorded logs: lines, positions, exported logs, and the order in which topics are merged."""
+"""Recorded logs: lines, positions, exported logs, and the merged order of topics."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def all_lines(path: Path, *, chunk_bytes: int, byte: int = 0) -> tuple[list[byte
     ],
 )
 @pytest.mark.parametrize("chunk_bytes", [1, 3, 1000])
-def test_lines_and_their_ends_do_not_depend_on_how_much_is_read_at_a_time(
+def test_lines_and_their_ends_are_the_same_for_any_chunk_size(
     tmp_path: Path, content: bytes, chunk_bytes: int
 ) -> None:
     path = tmp_path / "log.jsonl"
@@ -90,7 +90,7 @@ def test_lines_and_their_ends_do_not_depend_on_how_much_is_read_at_a_time(
     ]
 
 
-def test_reading_goes_on_at_the_end_of_any_line(tmp_path: Path) -> None:
+def test_reading_resumes_at_the_end_of_any_line(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b"one\n\ntwo\nthree")
     values, ends = all_lines(path, chunk_bytes=4)
@@ -98,14 +98,14 @@ def test_reading_goes_on_at_the_end_of_any_line(tmp_path: Path) -> None:
         assert all_lines(path, chunk_bytes=4, byte=end) == (values[i + 1 :], ends[i + 1 :])
 
 
-def test_a_file_that_was_cut_since_is_refused(tmp_path: Path) -> None:
+def test_a_file_shorter_than_its_position_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b"one\n")
     with pytest.raises(LogError, match=r"log\.jsonl: has 4 bytes, but 10 were read before"):
         LineFile(path, byte=10)
 
 
-def test_a_file_without_line_ends_is_refused_before_it_fills_the_memory(
+def test_a_file_without_line_feeds_is_an_error_before_it_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lines_module, "MAX_LINE_BYTES", 1 << 20)
@@ -119,7 +119,7 @@ def test_a_file_without_line_ends_is_refused_before_it_fills_the_memory(
             pass
 
 
-def drained(log: TopicLog, portion_lines: int) -> list[Any]:
+def read_all(log: TopicLog, portion_lines: int) -> list[Any]:
     portions = []
     while True:
         log.fill(portion_lines)
@@ -140,17 +140,17 @@ LINES: list[Any] = [
 
 
 @pytest.mark.parametrize("portion_lines", [1, 2, 3, 100])
-def test_a_topic_file_gives_rows_and_refused_lines_with_their_line_numbers(
+def test_a_topic_file_gives_rows_and_rejected_lines_with_their_line_numbers(
     tmp_path: Path, portion_lines: int
 ) -> None:
     log = TopicLog(
         write(tmp_path / "predictions.jsonl", LINES), (decode_predictions, decode_predictions)
     )
-    portions = drained(log, portion_lines)
+    portions = read_all(log, portion_lines)
     assert [row.prediction_id for portion in portions for row in portion.rows] == ["a", "b", "d"]
     assert [line for portion in portions for line in portion.line.tolist()] == [0, 2, 5]
     assert [offset for portion in portions for offset in portion.offset.tolist()] == [0, 2, 5]
-    # the refused 7 minutes move nothing
+    # The rejected row at 7 minutes does not advance the key.
     assert [key for portion in portions for key in portion.key.tolist()] == [
         5 * MINUTE,
         5 * MINUTE,
@@ -169,14 +169,14 @@ def test_a_topic_file_gives_rows_and_refused_lines_with_their_line_numbers(
     )
 
 
-def test_a_topic_file_goes_on_where_another_reader_stopped(tmp_path: Path) -> None:
+def test_a_topic_file_resumes_at_any_position(tmp_path: Path) -> None:
     path = write(tmp_path / "predictions.jsonl", LINES)
     for stop in range(len(LINES) + 1):
         first = TopicLog(path, (decode_predictions, decode_predictions))
         first.fill(len(LINES))
         head = first.take(stop) if stop else None
         first.close()
-        rest = drained(
+        rest = read_all(
             TopicLog(path, (decode_predictions, decode_predictions), position=first.position), 2
         )
         portions = [head, *rest] if head else rest
@@ -202,7 +202,7 @@ def exported(offset: int, value: Any, partition: int | None = None, **more: Any)
     return json.dumps({**where, "offset": offset, "value": value, **more}).encode()
 
 
-def test_an_exported_log_keeps_partition_offset_and_what_the_live_run_refused(
+def test_an_exported_log_keeps_partitions_offsets_and_rejects_of_the_live_run(
     tmp_path: Path,
 ) -> None:
     ahead = prediction("c", 9_000 * MINUTE)
@@ -216,13 +216,13 @@ def test_an_exported_log_keeps_partition_offset_and_what_the_live_run_refused(
                 19,
                 ahead,
                 partition=3,
-                refused={"reason": "too_far_ahead", "error": "said the live run"},
+                refused={"reason": "too_far_ahead", "error": "rejected live"},
             ),
             b"{}",
             exported(20, prediction("d", 3 * MINUTE)),
         ],
     )
-    (portion,) = drained(TopicLog(path, (decode_truths, decode_predictions)), 100)
+    (portion,) = read_all(TopicLog(path, (decode_truths, decode_predictions)), 100)
     assert [
         (row.prediction_id, p, o)
         for row, p, o in zip(portion.rows, portion.partition, portion.offset, strict=True)
@@ -239,7 +239,7 @@ def test_an_exported_log_keeps_partition_offset_and_what_the_live_run_refused(
         ("too_far_ahead", 3, 19),
         ("not_json", 0, 4),
     ]
-    assert portion.rejects[1].error == "said the live run"
+    assert portion.rejects[1].error == "rejected live"
     assert [reject.raw for reject in portion.rejects] == [
         b"{not json",
         json.dumps(ahead).encode(),
@@ -323,10 +323,10 @@ def steps_of(merge: Merge, lines: int) -> list[Step]:
     return steps
 
 
-def test_topics_are_merged_by_the_event_time_at_their_heads_and_never_sorted(
+def test_topics_are_merged_by_running_maximum_of_event_time_and_never_sorted(
     tmp_path: Path,
 ) -> None:
-    #   predictions  a1 b5 c2      c lies behind b and keeps its place: b5 has been reached when c is read
+    #   predictions  a1 b5 c2      c follows b although it is earlier: its key is 5
     #   truths       x1 y4 z6
     write(
         tmp_path / "predictions.jsonl",
@@ -358,7 +358,7 @@ def random_log(folder: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(15))
-def test_order_and_ticks_are_the_same_for_any_step_size_and_resume(
+def test_order_and_ticks_are_the_same_for_any_step_size_and_after_any_resume(
     tmp_path: Path, seed: int
 ) -> None:
     random_log(tmp_path, seed)
@@ -366,7 +366,7 @@ def test_order_and_ticks_are_the_same_for_any_step_size_and_resume(
     whole = rows_of(steps_of(merge_of(tmp_path, partitions=3), 1_000))
     for lines in (1, 2, 7, 50):
         assert rows_of(steps_of(merge_of(tmp_path, partitions=3), lines)) == whole, (
-            f"seed {seed}, {lines} lines a step"
+            f"seed {seed}, {lines} lines per step"
         )
     merge, steps = merge_of(tmp_path, partitions=3), []
     while (step := merge.step(draw.randrange(1, 9))) is not None:
@@ -382,7 +382,7 @@ def test_order_and_ticks_are_the_same_for_any_step_size_and_resume(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_order_is_the_same_when_a_file_can_only_be_read_ahead_a_little(
+def test_order_is_the_same_with_little_read_ahead(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random_log(tmp_path, seed)
@@ -402,7 +402,7 @@ def test_every_partition_is_ticked_at_each_step_even_without_rows(tmp_path: Path
     ]
 
 
-def test_recorded_ticks_stand_in_place_of_the_drivers_own(tmp_path: Path) -> None:
+def test_recorded_ticks_replace_those_of_the_driver(tmp_path: Path) -> None:
     write(
         tmp_path / "predictions.jsonl", [prediction("a", 10 * MINUTE), prediction("b", 20 * MINUTE)]
     )
@@ -414,15 +414,17 @@ def test_recorded_ticks_stand_in_place_of_the_drivers_own(tmp_path: Path) -> Non
     for lines in (1, 2, 100):
         steps = steps_of(merge_of(tmp_path, partitions=1), lines)
         assert [tick // MINUTE for _, _, _, tick in rows_of(steps)] == [5, 10], (
-            f"{lines} lines a step"
+            f"{lines} lines per step"
         )
         assert steps[-1].batches[0].tick_ms == 10 * MINUTE
 
 
-#   partition 1    offset  0   1   2   3        the tick of 25 min was written when rows 0 and 1 had been read: row 2 is late by it, but
-#   prediction at min     10  20   5  30        comes first by event time; a tick without positions is a request and moves nothing
+#   partition 1    offset  0   1   2   3
+#   prediction at min     10  20   5  30
+#   The tick at 25 min was written after rows 0 and 1: row 2 is late because of it, although it is
+#   the first by event time. A tick without positions is a request and advances nothing.
 @pytest.mark.parametrize("lines", [1, 2, 100])
-def test_an_exported_tick_judges_the_rows_of_its_partition_from_its_positions_on(
+def test_an_exported_tick_applies_to_the_rows_of_its_partition_from_its_positions_on(
     tmp_path: Path, lines: int
 ) -> None:
     rows = [(0, 3, 1), (1, 0, 10), (1, 1, 20), (1, 2, 5), (1, 3, 30)]
@@ -461,8 +463,7 @@ def test_an_exported_tick_judges_the_rows_of_its_partition_from_its_positions_on
         ("13", 25),
     ]
     advanced = [[(batch.tick_ms or 0) // MINUTE for batch in step.batches] for step in steps]
-    # The partition advances as soon as the row before the tick has been read, whatever comes with
-    # it.
+    # The partition advances in the step that reads the last row before the tick.
     assert (
         advanced
         == {
@@ -471,15 +472,16 @@ def test_an_exported_tick_judges_the_rows_of_its_partition_from_its_positions_on
             100: [[0, 25]],
         }[lines]
     )
-    assert [(batch.tick_ms or 0) // MINUTE for batch in merge.rest(recorded)] == [0, 25]
+    assert [(batch.tick_ms or 0) // MINUTE for batch in merge.last_batches(recorded)] == [0, 25]
 
 
-def test_an_exported_partition_that_the_run_does_not_have_is_refused(tmp_path: Path) -> None:
+def test_an_exported_partition_that_the_run_does_not_have_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "predictions.jsonl", [exported(0, prediction("a", MINUTE), partition=5)])
     write(tmp_path / "ground-truth.jsonl", [])
     merge = merge_of(tmp_path, partitions=4)
     with pytest.raises(
-        LogError, match="from partition 5, but this run has 4 partitions; pass --partitions 6"
+        LogError,
+        match="has rows of partition 5, but this run has 4 partitions; pass --partitions 6",
     ):
         merge.step(10)
     merge.close()

@@ -166,7 +166,7 @@ def test_what_the_live_run_refused_is_refused_again_for_its_reason(names, connec
     export(connection, tmp_path / "log")
     summary = replay(tmp_path / "log", tmp_path / "out", names.config(), partitions=3)
 
-    assert summary.refused["predictions"] == {"too_far_ahead": 1, "encoding": 1}
+    assert summary.rejected["predictions"] == {"too_far_ahead": 1, "encoding": 1}
     kept = lines(tmp_path / "out", "predictions.dlq")
     assert {line["dlq_error"] for line in kept} >= {"as the live run's clock saw it"}
     assert [line["value_base64"] for line in kept if "value_base64" in line] == ["/3s="]

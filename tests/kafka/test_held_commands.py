@@ -88,7 +88,7 @@ def test_commands_are_given_as_a_replay_gives_them_whatever_crashes(
     # Event time passes a moment only when all commands that name an earlier one have been read.
     moments = sorted(BEGIN + random.randrange(70) * MINUTE for _ in range(random.randrange(12)))
     replayed = RecordedCommands(
-        path, Position(), latest_ms=BEGIN + DAY, refused=lambda portion: None
+        path, Position(), latest_ms=BEGIN + DAY, write_rejected=lambda portion: None
     )
     state, read = MemoryState(), 0
     held = HeldCommands(state)
