@@ -59,14 +59,14 @@ def cache_first() -> None:
     """Writes a commit to the local copy once it has been sent, before it is committed."""
 
     def write(self: Task, prepared: Any) -> int:
-        entry, transactions, offsets = prepared.entry, self._transactions, []
+        commit, transactions, offsets = prepared.commit, self._transactions, []
         transactions._producer.begin_transaction()
         for out in prepared.outgoing:
             to = -1 if out.partition is None else out.partition
             transactions._produce(
                 transactions._connection.name(out.topic), out.value, out.key, to, out.headers
             )
-        for key, value in records_of(entry.closing, entry.changes):
+        for key, value in records_of(commit.closing, commit.changes):
             delivered = lambda error, message: offsets.append(message.offset())  # noqa: E731
             transactions._produce(
                 self._journal.topic, value, key, self.partition, [], on_delivery=delivered
@@ -77,8 +77,8 @@ def cache_first() -> None:
         self._runtime.cache.write(
             self.kind,
             self.partition,
-            entry.cuts,
-            msgspec.structs.replace(entry.place, next=next_offset),
+            commit.cuts,
+            msgspec.structs.replace(commit.checkpoint, next=next_offset),
         )
         if has_increments(prepared.outgoing):
             failures.fault_point("cached")
