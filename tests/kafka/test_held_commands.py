@@ -46,9 +46,9 @@ def names(records: list[Record]) -> list[str]:
 def test_a_command_is_given_before_the_first_moment_after_its_time_and_once() -> None:
     held = HeldCommands(MemoryState())
     held.add(20, command("a", 20))
-    assert (names(held.before(20)), len(held)) == ([], 1)
-    assert (names(held.before(21)), len(held)) == (["a"], 0)
-    assert names(held.before(None)) == []
+    assert (names(held.release_before(20)), len(held)) == ([], 1)
+    assert (names(held.release_before(21)), len(held)) == (["a"], 0)
+    assert names(held.release_before(None)) == []
 
 
 def test_commands_keep_their_order_so_an_earlier_time_waits_with_the_one_before_it() -> None:
@@ -57,9 +57,9 @@ def test_commands_keep_their_order_so_an_earlier_time_waits_with_the_one_before_
     held = HeldCommands(MemoryState())
     for name, at_ms in (("a", 10), ("b", 30), ("c", 20), ("d", 30), ("e", 40)):
         held.add(at_ms, command(name, at_ms))
-    assert names(held.before(30)) == ["a"]
-    assert names(held.before(31)) == ["b", "c", "d"]
-    assert names(held.before(None)) == ["e"]
+    assert names(held.release_before(30)) == ["a"]
+    assert names(held.release_before(31)) == ["b", "c", "d"]
+    assert names(held.release_before(None)) == ["e"]
 
 
 def test_what_waits_lies_in_the_state_and_nothing_else_is_left_there() -> None:
@@ -67,10 +67,10 @@ def test_what_waits_lies_in_the_state_and_nothing_else_is_left_there() -> None:
     held = HeldCommands(state)
     for number in range(3):
         held.add(number, command(str(number), number))
-    assert names(HeldCommands(state).before(1)) == ["0"]
+    assert names(HeldCommands(state).release_before(1)) == ["0"]
     again = HeldCommands(state)
     again.add(0, command("late", 0))
-    assert names(HeldCommands(state).before(None)) == ["1", "2", "late"]
+    assert names(HeldCommands(state).release_before(None)) == ["1", "2", "late"]
     assert len(state.values) == 1, "the numbers of the queue"
 
 
@@ -104,7 +104,7 @@ def test_commands_are_given_as_a_replay_gives_them_whatever_crashes(
             read += 1
             if random.random() < 0.2:
                 held = HeldCommands(state)
-        assert names(held.before(moment)) == names(replayed.before(moment)[0]), (
+        assert names(held.release_before(moment)) == names(replayed.before(moment)[0]), (
             f"seed {seed}, {moment}"
         )
     replayed.close()
@@ -113,7 +113,12 @@ def test_commands_are_given_as_a_replay_gives_them_whatever_crashes(
 class Running:
     """A processor of stages 2 to 4 on one partition of stage 1, and what the registry answered."""
 
-    def __init__(self, clock: str, state: dict[str, MemoryState] | None = None) -> None:
+    def __init__(
+        self,
+        clock: str,
+        state: dict[str, MemoryState] | None = None,
+        stages: Any = None,
+    ) -> None:
         self.config = parse_config(
             f'[run]\nclock = "{clock}"\n[kafka]\ninput_partitions = 1\npartitions = 1'
         )
@@ -121,7 +126,7 @@ class Running:
         self.offset = 0
         timer = ProvisionalTimer(None, ProvisionalBudget())
         self.processor = DownstreamProcessor(
-            self.config, 0, self._state, clock=lambda: BEGIN + DAY, timer=timer
+            self.config, 0, self._state, clock=lambda: BEGIN + DAY, timer=timer, stages=stages
         )
 
     def _state(self, stage: str) -> MemoryState:
@@ -218,10 +223,10 @@ class OnePane:
 
 @pytest.mark.parametrize(("clock", "panes"), [("data", []), ("wall", [[]])])
 def test_by_the_data_clock_no_pane_is_completed_while_commands_are_unread(
-    clock: str, panes: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    clock: str, panes: list[list[str]]
 ) -> None:
-    running, stages = Running(clock), OnePane()
-    monkeypatch.setattr(running.processor, "_stages", stages)
+    stages = OnePane()
+    running = Running(clock, stages=stages)
     running.processor.note_unread(frozenset((REGISTRY_COMMANDS,)), now_ms=0)
     assert running.processor.defers() is (clock == "data")
     assert (running.answers(), stages.panes) == ([], panes)

@@ -40,7 +40,7 @@ def marks(predictions: int, truths: int, *, ended: int | None = None) -> Marks:
 
 
 def minute_of(ticking: Ticking, now: float, reached: Marks) -> float | None:
-    tick = ticking.due(int(now * MINUTE), reached)
+    tick = ticking.due_tick(int(now * MINUTE), reached)
     return None if tick is None else tick.timestamp_ms / MINUTE
 
 
@@ -81,40 +81,40 @@ def test_the_wall_clock_ticks_a_partition_that_was_idle_for_a_minute_five_minute
 
 def test_what_comes_and_what_is_unread_makes_a_topic_busy_for_another_minute() -> None:
     ticking = Ticking(WALL, MemoryState(), 100 * MINUTE)
-    ticking.heard(0, 110 * MINUTE)
+    ticking.note_records(0, 110 * MINUTE)
     # Truths are idle, but are not taken beyond the predictions that flow at 108: they enter 90 at
     # 100.
     assert minute_of(ticking, 110.5, marks(108, 85)) == 100
     assert minute_of(ticking, 110.5, marks(99, 85)) == 90
-    ticking.heard(1, 110 * MINUTE)
+    ticking.note_records(1, 110 * MINUTE)
     assert minute_of(ticking, 110.9, marks(99, 85)) is None
-    ticking.behind(112 * MINUTE)
+    ticking.reset_idle(112 * MINUTE)
     assert minute_of(ticking, 112.9, marks(99, 85)) is None
     assert minute_of(ticking, 113, marks(99, 85)) == 101
 
 
 def test_by_the_data_clock_a_partition_is_ticked_only_when_it_is_asked() -> None:
     ticking = Ticking(DATA, MemoryState(), 0)
-    assert ticking.due(1_000 * MINUTE, marks(10, 10)) is None
-    ticking.ask([asked(50)])
-    tick = ticking.due(1_000 * MINUTE, marks(10, 12))
+    assert ticking.due_tick(1_000 * MINUTE, marks(10, 10)) is None
+    ticking.add_requests([asked(50)])
+    tick = ticking.due_tick(1_000 * MINUTE, marks(10, 12))
     assert tick is not None
     assert (tick.timestamp_ms, tick.reached_ms, tick.ended_ms) == (50 * MINUTE, 12 * MINUTE, None)
-    ticking.write(answered=True)
-    assert ticking.due(1_000 * MINUTE, marks(50, 50)) is None
+    ticking.store_request(answered=True)
+    assert ticking.due_tick(1_000 * MINUTE, marks(50, 50)) is None
 
 
 def test_several_requests_are_answered_at_once_by_the_latest_times_and_own_ticks_are_none() -> None:
     ticking = Ticking(DATA, MemoryState(), 0)
-    ticking.ask(
+    ticking.add_requests(
         [
             TickRow(timestamp_ms=90 * MINUTE, after={"predictions": 3}),
             TickRow(timestamp_ms=95 * MINUTE, settled=1),
         ]
     )
-    assert ticking.due(0, marks(10, 10)) is None
-    ticking.ask([asked(70, ended=60), asked(50, ended=65), asked(20)])
-    tick = ticking.due(0, marks(10, 10))
+    assert ticking.due_tick(0, marks(10, 10)) is None
+    ticking.add_requests([asked(70, ended=60), asked(50, ended=65), asked(20)])
+    tick = ticking.due_tick(0, marks(10, 10))
     assert tick is not None
     assert (tick.timestamp_ms, tick.ended_ms, tick.reached_ms) == (
         70 * MINUTE,
@@ -139,8 +139,8 @@ def test_a_history_ends_no_earlier_than_the_partition_has_come_and_once(
     reached: Marks, ended: int
 ) -> None:
     ticking = Ticking(DATA, MemoryState(), 0)
-    ticking.ask([asked(500, ended=60)])
-    tick = ticking.due(0, reached)
+    ticking.add_requests([asked(500, ended=60)])
+    tick = ticking.due_tick(0, reached)
     assert tick is not None
     assert tick.ended_ms == ended * MINUTE
 
@@ -151,12 +151,12 @@ def test_a_request_is_kept_in_the_state_until_it_is_answered() -> None:
     first.ask([asked(50, ended=40)])
     first.write(answered=False)
     after_a_crash = Ticking(DATA, state, 0)
-    tick = after_a_crash.due(0, marks(10, 10))
+    tick = after_a_crash.due_tick(0, marks(10, 10))
     assert tick is not None
     assert (tick.timestamp_ms, tick.ended_ms) == (50 * MINUTE, 40 * MINUTE)
     after_a_crash.write(answered=True)
     assert state.values == {}
-    assert Ticking(DATA, state, 0).due(0, marks(10, 10)) is None
+    assert Ticking(DATA, state, 0).due_tick(0, marks(10, 10)) is None
 
 
 def requests(
@@ -184,10 +184,10 @@ def test_the_data_clock_asks_a_partition_that_stood_still_for_a_minute_to_come_a
     assert requests(clock, 0.9, (60, 60), (15, 15)) == {}
     # The first goes on and is at 75 now: predictions enter 70 at 71, truths 60 at 70.
     assert requests(clock, 1, (75, 75), (15, 15)) == {1: 71}
-    clock.asked({1: 71 * MINUTE})
+    clock.note_sent({1: 71 * MINUTE})
     assert requests(clock, 1.1, (75, 75), (15, 15)) == {}, "asked once"
     assert requests(clock, 1.2, (82, 82), (15, 15)) == {1: 81}, "the same partition, further on"
-    clock.asked({1: 81 * MINUTE})
+    clock.note_sent({1: 81 * MINUTE})
     assert requests(clock, 1.3, (82, 82), (81, 81)) == {}, (
         "it has moved, so it does not stand still"
     )

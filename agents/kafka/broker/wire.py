@@ -1,8 +1,8 @@
-"""Values to records on topics: keys, partitions and headers of what the stages say, and of what is
-refused.
+"""Kafka records of the values that the stages emit, and of rejected records: key, partition, value,
+headers.
 
-What is said goes out as JSON with readable keys and, in headers, the attributes of a CloudEvent
-(binary mode). Everything after stage 1 is partitioned by model name, whatever else the key says, so
+Emitted values are JSON with readable keys; the headers carry the attributes of a CloudEvent (binary
+mode). Every topic after stage 1 is partitioned by model name, whatever else the key contains, so
 that all versions of a model meet in one task.
 """
 
@@ -37,7 +37,7 @@ from driftline.streams.partial import Watermarks
 from driftline.streams.partial import encode as encode_partial
 from driftline.streams.stage import Record
 
-# The attribute of a value that says which event time the record is about.
+# The attribute of a value that holds the event time of the record.
 _TIME_OF: Final = {
     OUTCOMES: "known_at_ms",
     METRICS: "window_end_ms",
@@ -53,8 +53,7 @@ _TIME_OF: Final = {
 
 @lru_cache(maxsize=65_536)
 def partition_of(model_name: str, partitions: int) -> int:
-    """Partition of everything about a model, as Kafka's default partitioner places the key
-    "model_name".
+    """Target partition of a model: where Kafka's default partitioner puts the key "model_name".
 
     Examples
     --------
@@ -65,14 +64,14 @@ def partition_of(model_name: str, partitions: int) -> int:
 
 
 class WireEncoder:
-    """Makes records of what the stages say.
+    """Encodes the records that the stages emit.
 
     Parameters
     ----------
     app
         Name of the application, for `ce_source`.
     partitions
-        Of the topics after stage 1.
+        Number of partitions of the topics after stage 1.
     """
 
     def __init__(self, app: str, partitions: int) -> None:
@@ -87,17 +86,17 @@ class WireEncoder:
             for name, topic in TOPICS.items()
         }
 
-    def said(self, records: Iterable[Record]) -> list[Outgoing]:
-        """Records of stages 2 to 4, and outcomes: JSON, with the headers of a CloudEvent.
+    def events(self, records: Iterable[Record]) -> list[Outgoing]:
+        """Encode outcomes and the records of stages 2 to 4: JSON with the headers of a CloudEvent.
 
-        `ce_id` is a hash of topic, key and value, so that a consumer who sees a record twice can
-        tell. The state in force has no time of its own, hence no `ce_time`.
+        `ce_id` is a hash of topic, key and value, so that a consumer can detect a repeated record.
+        Registry entries have no time, hence no `ce_time`.
         """
         return [self._event(record) for record in records]
 
     def partials(self, records: Iterable[Record]) -> list[Outgoing]:
-        """Partials to the partition of their models, watermarks to every partition; in order, since
-        a watermark closes what came before.
+        """Encode partials for the target partitions of their models, and watermarks for every
+        partition; in order, because a watermark completes panes of the partials before it.
         """
         outgoing: list[Outgoing] = []
         for record in records:
@@ -139,14 +138,14 @@ def dead_letter(
     *,
     now_ms: int,
 ) -> Outgoing:
-    """What was refused, with its untouched key and bytes.
+    """The dead letter of a rejected record, with its key and value unchanged.
 
     Parameters
     ----------
     topic, partition, key, value
-        Where it was, and as it came.
+        The rejected record.
     now_ms
-        The clock, for `dlq_time`.
+        Wall-clock time in ms since the epoch, for `dlq_time`.
     """
     headers = {
         "dlq_topic": topic,
@@ -156,8 +155,7 @@ def dead_letter(
         "dlq_error": reject.error,
         "dlq_time": format_time(now_ms),
     }
-    # A record without a key has no partition by key; the dead letters of a topic have at least one
-    # partition.
+    # A record without a key goes to partition 0, which every dead-letter topic has.
     place = 0 if key is None else None
     return Outgoing(
         dlq_name(topic),

@@ -1,1 +1,1 @@
-"""What a task runs: the stages of the pipeline behind the processor interface."""
+"""Processors: the stages of the pipeline behind the interface of a task."""

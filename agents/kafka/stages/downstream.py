@@ -1,8 +1,8 @@
-"""Stages 2 to 4 of one partition of `window-partials`, between their task and the stages: commands,
-panes and what goes where.
+"""Processor of stages 2 to 4 for one partition of `window-partials`.
 
-What the stages compute and in which order they run is `driftline.streams.pipeline`; transactions
-and positions are the task's.
+Decodes partials and commands, completes the panes that are due, and encodes the records that the
+stages emit. The stages and their order are `driftline.streams.pipeline`; transactions and positions
+belong to the task.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from driftline.streams.stage import Record, State
 
 PANES_AT_ONCE: Final = 32
 RECORDS_AT_ONCE: Final = 5_000
-"""Of one commit, about: a transaction stays short though event time jumps far ahead."""
+"""Soft limit of the records of one commit, so that a transaction stays short although event time
+jumps far ahead.
+"""
 
 
 class DownstreamProcessor:
@@ -42,20 +44,23 @@ class DownstreamProcessor:
     Parameters
     ----------
     config
-        The settings; `config.kafka` says how many partitions there are.
+        The settings; `config.kafka` has the numbers of partitions.
     partition
-        Number of the partition, of all inputs.
+        Number of the partition, the same for all inputs.
     state_of
-        State of a stage, by its name.
+        Gives the state of a stage by its name.
     clock
-        Milliseconds since the epoch.
+        Gives the time in milliseconds since the epoch.
     timer
-        Tells when windows that are still open may be announced.
+        Decides when provisional figures are emitted.
+    stages
+        The stages to run; by default those of the pipeline.
 
     Raises
     ------
     StateFormatError
-        If a model was counted by another ladder of maturity.
+        If a model was counted with another maturity ladder, or the held commands have another
+        format.
     """
 
     inputs: tuple[str, ...] = (WINDOW_PARTIALS, REGISTRY_COMMANDS)
@@ -68,35 +73,36 @@ class DownstreamProcessor:
         *,
         clock: Callable[[], int],
         timer: ProvisionalTimer,
+        stages: Downstream | None = None,
     ) -> None:
         self._config = config
         self._partition = partition
         self._clock = clock
         self._provisional_timer = timer
-        self._stages = Downstream(
+        self._stages = stages or Downstream(
             config, state_of, provisional=config.kafka.provisional_ms is not None
         )
         self._encoder = WireEncoder(config.kafka.app, config.kafka.partitions)
-        # All tasks see all watermarks; one of them asks.
-        self._data_clock = (
+        # All tasks see all watermarks; the first one sends the requests.
+        self._idle_requests = (
             IdlePartitionRequests(config) if config.clock == "data" and partition == 0 else None
         )
         self._partials: list[Partial | Watermarks] = []
         self._commands: list[tuple[Record, bytes]] = []
         self._held = HeldCommands(state_of(Registry.name))
         self._ladders = MaturityLadders(config, state_of(Registry.name), b"ladders")
-        self._others: list[Outgoing] = []
+        self._forwarded: list[Outgoing] = []
         self._settled_ms = -1
         self._panes_due = True
-        self._news = False
+        self._has_new_counts = False
         self._unread: frozenset[str] = frozenset()
 
     def note_unread(self, unread: frozenset[str], /, *, now_ms: int) -> None:
-        """Take note of the inputs that are not read to their ends."""
+        """Note the inputs that are not read to their ends."""
         self._unread = unread
 
     def note_caught_up(self, caught_up: bool, /, *, now_ms: int) -> None:
-        """Stages 2 to 4 take their time from the watermarks of stage 1."""
+        """Do nothing: stages 2 to 4 follow the watermarks of stage 1."""
 
     def take(self, received: ReceivedRecords, /) -> int:
         """Decode records of one input and buffer them.
@@ -104,17 +110,17 @@ class DownstreamProcessor:
         Raises
         ------
         ForeignFormat
-            If another release wrote a partial: without it the counts would be wrong.
+            If a partial has the format of another release: skipping it would make counts wrong.
         """
         if received.topic == WINDOW_PARTIALS:
             self._take_partials(received)
         else:
             self._take_commands(received)
-        return len(self._partials) + len(self._commands) + len(self._others)
+        return len(self._partials) + len(self._commands) + len(self._forwarded)
 
     def process(self, positions: Mapping[str, int], /) -> list[Outgoing]:
-        """Add up partials, carry out commands, and complete some of the panes that are due."""
-        outgoing, self._others = self._others, []
+        """Merge partials, execute commands, and complete some of the panes that are due."""
+        outgoing, self._forwarded = self._forwarded, []
         if self._partials:
             self._ladders.note(
                 name
@@ -123,50 +129,50 @@ class DownstreamProcessor:
                 for name, _, _ in partial.series
             )
             self._stages.merge(self._partials)
-            self._partials, self._news = [], True
-        said = self._taken_commands()
+            self._partials, self._has_new_counts = [], True
+        records = self._execute_commands()
         panes = 0
         while (
             (due_ms := self._stages.due()) is not None
             and panes < PANES_AT_ONCE
-            and len(said) < RECORDS_AT_ONCE
+            and len(records) < RECORDS_AT_ONCE
             and not self.defers()
         ):
-            said += self._stages.advance(self._held.before(due_ms))
+            records += self._stages.advance(self._held.release_before(due_ms))
             panes += 1
         self._panes_due = due_ms is not None
         if self._held and not self._panes_due:
-            said += self._stages.finish(
-                self._held.before(None if self._time_is_over() else self._stages.next_ms())
+            records += self._stages.finish(
+                self._held.release_before(None if self._has_ended() else self._stages.next_ms())
             )
-        if self._may_show():
+        if self._may_emit_provisional():
             begun = self._provisional_timer.begin()
-            said += self._stages.provisional()
-            self._news = False
+            records += self._stages.provisional()
+            self._has_new_counts = False
             self._provisional_timer.end(begun)
-        # What the stages command each other is told by the events that follow from it.
-        outgoing += self._encoder.said(
-            record for record in said if record.topic != REGISTRY_COMMANDS
+        # Commands between the stages are not emitted: the events that follow from them are.
+        outgoing += self._encoder.events(
+            record for record in records if record.topic != REGISTRY_COMMANDS
         )
         return outgoing + self._settled() + self._requests()
 
     def waits(self) -> None:
-        """Commands and partials are not compared."""
+        """Return None: neither input waits for the other."""
 
     def defers(self) -> bool:
-        """Whether there are commands to be read, by the data clock: one that counts before the next
-        pane may be among them.
+        """Whether commands are unread under the data clock: one of them may take effect before the
+        next pane.
         """
         return self._config.clock == "data" and REGISTRY_COMMANDS in self._unread
 
     def pending(self) -> bool:
-        """Whether panes are due, open windows have changed, or partitions that stand still are to
-        be asked to move on.
+        """Whether panes are due, provisional figures may be emitted, or idle partitions must be
+        requested to advance.
         """
-        return self._panes_due or self._may_show() or bool(self._asked())
+        return self._panes_due or self._may_emit_provisional() or bool(self._due_requests())
 
-    def _may_show(self) -> bool:
-        return self._news and not self._panes_due and self._provisional_timer.due()
+    def _may_emit_provisional(self) -> bool:
+        return self._has_new_counts and not self._panes_due and self._provisional_timer.due()
 
     def _take_partials(self, received: ReceivedRecords) -> None:
         for offset, key, value in zip(
@@ -179,7 +185,7 @@ class DownstreamProcessor:
             except ValueError as error:
                 text = f"{WINDOW_PARTIALS}[{self._partition}]@{offset}: {error}; record sent to {dlq_name(WINDOW_PARTIALS)}"
                 reject = Reject(offset, "encoding", text, value or b"")
-                self._others.append(
+                self._forwarded.append(
                     dead_letter(
                         WINDOW_PARTIALS, self._partition, reject, key, value, now_ms=self._clock()
                     )
@@ -197,37 +203,35 @@ class DownstreamProcessor:
         )
         for reject in rejects:
             key, value = received.keys[place[reject.offset]], received.values[place[reject.offset]]
-            self._others.append(
+            self._forwarded.append(
                 dead_letter(REGISTRY_COMMANDS, self._partition, reject, key, value, now_ms=now_ms)
             )
         for at, command in zip(good, commands, strict=True):
-            home = partition_of(command.model_name, self._config.kafka.partitions)
-            if home == self._partition:
+            target = partition_of(command.model_name, self._config.kafka.partitions)
+            if target == self._partition:
                 self._commands.append(
                     (Record(REGISTRY_COMMANDS, command), received.values[at] or b"")
                 )
             else:
-                # A producer with another partitioner, such as kcat's CRC32, puts it where its model
-                # is not.
-                self._others.append(
-                    Outgoing(REGISTRY_COMMANDS, home, command.key().encode(), received.values[at])
+                # A producer with another partitioner, such as kcat's CRC32, sent the command to a
+                # partition that is not the target partition of its model.
+                self._forwarded.append(
+                    Outgoing(REGISTRY_COMMANDS, target, command.key().encode(), received.values[at])
                 )
 
-    def _taken_commands(self) -> list[Record]:
-        """Carry out the commands that were taken, or keep them until their time comes where that is
-        the records'.
-        """
+    def _execute_commands(self) -> list[Record]:
+        """Execute the buffered commands; under the data clock, hold them until their time comes."""
         taken, self._commands = self._commands, []
         if self._config.clock == "data":
             for command, value in taken:
                 self._held.add(parse_time(command.value.timestamp), value)
             return []
-        # Some may have been held when the clock was another one.
-        commands = [*self._held.before(None), *(command for command, _ in taken)]
+        # Commands may have been held while the data clock was configured.
+        commands = [*self._held.release_before(None), *(command for command, _ in taken)]
         return self._stages.finish(commands) if commands else []
 
-    def _time_is_over(self) -> bool:
-        """Whether all partitions have come to the end of time."""
+    def _has_ended(self) -> bool:
+        """Whether all partitions have reached the end of time."""
         frontier = self._stages.frontier()
         if frontier.ended_ms is None:
             return False
@@ -236,9 +240,7 @@ class DownstreamProcessor:
         )
 
     def _settled(self) -> list[Outgoing]:
-        """Say so when everything up to the end of time has been announced, after a history has
-        ended.
-        """
+        """A tick that reports that all windows up to the end of time are final, once."""
         frontier = self._stages.frontier()
         if self._panes_due or frontier.ended_ms is None:
             return []
@@ -254,9 +256,9 @@ class DownstreamProcessor:
         return [Outgoing(TICKS, 0, b"0", encode(tick))]
 
     def _requests(self) -> list[Outgoing]:
-        asked = self._asked()
-        if self._data_clock is not None:
-            self._data_clock.asked(asked)
+        asked = self._due_requests()
+        if self._idle_requests is not None:
+            self._idle_requests.note_sent(asked)
         return [
             Outgoing(
                 TICKS,
@@ -267,16 +269,17 @@ class DownstreamProcessor:
             for partition, time_ms in asked.items()
         ]
 
-    def _asked(self) -> dict[int, int]:
-        if self._data_clock is None:
+    def _due_requests(self) -> dict[int, int]:
+        if self._idle_requests is None:
             return {}
         frontier = self._stages.frontier()
-        return self._data_clock.requests(frontier.marks, frontier.partitions, self._clock())
+        return self._idle_requests.requests(frontier.marks, frontier.partitions, self._clock())
 
 
 def downstream_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFactory:
-    """What makes the processor of a partition; all of them share one budget of processor time for
-    windows that are still open.
+    """Return the factory of the processors.
+
+    They share one budget of processor time for provisional figures.
     """
     budget = ProvisionalBudget()
 

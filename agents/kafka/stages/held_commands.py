@@ -1,9 +1,9 @@
-"""Registry commands whose time has not come: kept in the state of their task, in the order in which
+"""Registry commands that are not in force yet, kept in the state of their task in the order in which
 they were read.
 
-Where recorded history is fed, a command counts at the time that it names, as in a replay: before
-the first step of time that is released after it. Commands keep their order, so one that names an
-earlier time than the one before it waits with that one.
+Under the data clock a command takes effect at its own timestamp, as in a replay: before the first
+pane that is completed after it. Commands keep their order, so a command with an earlier timestamp
+than its predecessor waits for the predecessor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ QUEUE_FORMAT: Final = 1
 
 
 class _Queue(msgspec.Struct, array_like=True):
-    """Numbers of the first command that waits and of the next one to come, and the largest time so
+    """Numbers of the first held command and of the next one to add, and the largest timestamp so
     far.
     """
 
@@ -34,7 +34,7 @@ class _Queue(msgspec.Struct, array_like=True):
 
 
 class _HeldCommand(msgspec.Struct, array_like=True):
-    """A command, its bytes as they came, and the largest time up to and including it."""
+    """Bytes of a command as received, and the largest timestamp up to and including it."""
 
     time_ms: int
     value: bytes
@@ -46,12 +46,12 @@ _decode_command = msgspec.msgpack.Decoder(_HeldCommand).decode
 
 
 class HeldCommands:
-    """The commands of one task that wait; all of it lies in the state.
+    """The held commands of one task, stored in its state.
 
     Parameters
     ----------
     state
-        State of the registry stage, which keeps the commands until they are carried out.
+        State of the registry stage, which holds the commands until they are executed.
 
     Raises
     ------
@@ -75,15 +75,15 @@ class HeldCommands:
         return self._queue.next - self._queue.first
 
     def add(self, time_ms: int, value: bytes) -> None:
-        """Keep a valid command, after all others; `value` are its bytes on the topic."""
+        """Append a valid command; `value` holds its bytes on the topic."""
         queue = self._queue
         queue.high_ms = max(queue.high_ms, time_ms)
         self._state.put(_key(queue.next), _encode(_HeldCommand(queue.high_ms, value)))
         queue.next += 1
         self._write()
 
-    def before(self, time_ms: int | None) -> list[Record]:
-        """Give and forget the commands of the time before `time_ms`, all of them for None."""
+    def release_before(self, time_ms: int | None) -> list[Record]:
+        """Remove and return the commands due before `time_ms`; all commands for None."""
         commands: list[Record] = []
         queue = self._queue
         while queue.first < queue.next and (time_ms is None or self._first_ms() < time_ms):
@@ -105,7 +105,7 @@ class HeldCommands:
         held = self._state.get(_key(self._queue.first))
         if held is None:
             raise ValueError(
-                f"registry: command {self._queue.first} of those that wait is missing from the state"
+                f"registry: held command {self._queue.first} is missing from the state"
             )
         return _decode_command(held)
 

@@ -1,9 +1,8 @@
-"""Stage 1 of one partition, between its task and the stage: rows from bytes, ticks, and what goes
-where.
+"""Processor of stage 1 for one partition: decodes rows, writes ticks, encodes the results.
 
-Everything that came since the last commit is one call of the stage. Joining and counting are
-`driftline.streams.join`; when an idle partition moves on is `ticking.py`; transactions and
-positions are the task's.
+All rows since the last commit are one call of the stage. Joining and counting are
+`driftline.streams.join`; `ticking.py` decides when an idle partition advances; transactions and
+positions belong to the task.
 """
 
 from __future__ import annotations
@@ -39,12 +38,11 @@ from driftline.streams.stage import Batch, State
 
 _ROWS = (PREDICTIONS, GROUND_TRUTH)
 AHEAD_MS: Final = 5 * MINUTE_MS
-"""So far in event time one topic may be ahead of the other while that one is unread."""
+"""Most that one topic may be ahead of the other in event time while that one is unread."""
 FED_MS: Final = 500
+"""Time after its last records for which a topic counts as still being fed, under the data clock."""
 DEFERRED_MS: Final = 1_000
-"""So long after its last records a topic may be fed on, where it is recorded history; and so long
-rows wait at most to find out.
-"""
+"""Longest time for which rows are deferred to see whether a topic is still being fed."""
 
 
 class JoinProcessor:
@@ -53,18 +51,19 @@ class JoinProcessor:
     Parameters
     ----------
     config
-        The settings; `config.kafka` says how many partitions there are.
+        The settings; `config.kafka` has the numbers of partitions.
     partition
-        Number of the partition, of all inputs.
+        Number of the partition, the same for all inputs.
     state
         State of the stage.
     clock
-        Milliseconds since the epoch.
+        Gives the time in milliseconds since the epoch.
 
     Raises
     ------
     StateFormatError
-        If a model was counted by another ladder of maturity.
+        If a model was counted with another maturity ladder, or the tick request has another
+        format.
     """
 
     inputs: tuple[str, ...] = (PREDICTIONS, GROUND_TRUTH, TICKS)
@@ -89,7 +88,7 @@ class JoinProcessor:
         self._taken: list[ReceivedRecords] = []
         self._predictions: list[PredictionColumns] = []
         self._truths: list[GroundTruthColumns] = []
-        self._refused: list[Outgoing] = []
+        self._rejected: list[Outgoing] = []
         self._rows = 0
         self._caught_up = False
         self._unread: frozenset[str] = frozenset()
@@ -99,14 +98,14 @@ class JoinProcessor:
         self._heads_ms = {PREDICTIONS: marks.prediction_ms, GROUND_TRUTH: marks.truth_ms}
 
     def note_unread(self, unread: frozenset[str], /, *, now_ms: int) -> None:
-        """Take note of the inputs that are not read to their ends: they are still being fed."""
+        """Note the inputs that are not read to their ends: they are still being fed."""
         self._unread = unread
         self._fed_ms.update((topic, now_ms) for topic in _ROWS if topic in unread)
 
     def note_caught_up(self, caught_up: bool, /, *, now_ms: int) -> None:
-        """Take note whether everything has been taken; only then can a partition be idle."""
+        """Note whether all records have been taken; only then can a partition be idle."""
         if not caught_up:
-            self._ticking.behind(now_ms)
+            self._ticking.reset_idle(now_ms)
         self._caught_up = caught_up
 
     def take(self, received: ReceivedRecords, /) -> int:
@@ -116,14 +115,14 @@ class JoinProcessor:
         values: list[Any] = received.values
         rows, good, rejects = decode(values, received.offsets)
         if rejects:
-            self._refuse(received, rejects, now_ms)
+            self._reject(received, rejects, now_ms)
         if received.topic == TICKS:
-            self._ticking.ask(rows)
+            self._ticking.add_requests(rows)
         elif rows:
             self._fed_ms[received.topic] = now_ms
             if not (self._predictions or self._truths):
                 self._since_ms = now_ms
-            self._ticking.heard(_ROWS.index(received.topic), now_ms)
+            self._ticking.note_records(_ROWS.index(received.topic), now_ms)
             offsets = np.array(received.offsets, np.int64)
             columns = self._columns[received.topic](rows, offsets[good] if rejects else offsets)
             self._heads_ms[received.topic] = max(
@@ -138,14 +137,14 @@ class JoinProcessor:
         return self._rows
 
     def process(self, positions: Mapping[str, int], /) -> list[Outgoing]:
-        """Join and count what was taken, and tick if the time has come."""
+        """Join and count the buffered rows, and write a tick if one is due."""
         tick = self._tick()
-        self._ticking.write(answered=tick is not None)
-        outgoing, taken = self._refused, self._taken
+        self._ticking.store_request(answered=tick is not None)
+        outgoing, taken = self._rejected, self._taken
         batch = Batch(partition=self._partition)
         batch.predictions = joined(self._predictions) if self._predictions else None
         batch.ground_truth = joined(self._truths) if self._truths else None
-        self._predictions, self._truths, self._refused, self._taken, self._rows = [], [], [], [], 0
+        self._predictions, self._truths, self._rejected, self._taken, self._rows = [], [], [], [], 0
         if tick is not None:
             tick = msgspec.structs.replace(
                 tick, after={topic: positions.get(topic, 0) for topic in _ROWS}
@@ -170,15 +169,17 @@ class JoinProcessor:
         self._late_rows.write(self._partition, result.late_rows)
         outgoing += [self._conflict(reject, taken) for reject in result.conflicts]
         return (
-            outgoing + self._encoder.said(result.outcomes) + self._encoder.partials(result.partials)
+            outgoing
+            + self._encoder.events(result.outcomes)
+            + self._encoder.partials(result.partials)
         )
 
     def waits(self) -> tuple[str, str] | None:
-        """The topic that is ahead, and the other one.
+        """The topic that is ahead and the other one, if it is ahead by more than AHEAD_MS.
 
-        While a backlog is read, truths would run far ahead of predictions, since more of them fit
-        into a fetch: each would have to be parked, and what comes after an id has ended would
-        depend on which topic was read first.
+        While a backlog is read, truths would run far ahead of predictions, because more of them fit
+        into a fetch. Each would have to be parked, and the outcome of rows after the expiry of
+        their id would depend on which topic was read first.
         """
         ahead, behind = sorted(self._heads_ms, key=self._heads_ms.__getitem__, reverse=True)
         return (
@@ -186,13 +187,13 @@ class JoinProcessor:
         )
 
     def defers(self) -> bool:
-        """Whether one topic is ahead of the other, of which there is more to come.
+        """Whether one topic is ahead and the other has more rows to come.
 
-        Rows of one call are joined in order of time, so the more of both topics a call has the less
-        it matters which was fetched first. While recorded history is fed, a topic may have nothing
-        unread for a moment and go on at once. Truths more than `park` beyond all predictions may
-        end an id whose prediction is still to be fed: they wait for it, or until the partition is
-        asked to move on.
+        Rows of one call are joined in order of event time, so the more rows of both topics a call
+        has, the less the order of fetches matters. While recorded history is sent, a topic may have
+        nothing unread for a moment although more follows. Truths more than `park` beyond all
+        predictions may expire an id whose prediction is still to be sent: they wait for it, or for
+        a request to advance the partition.
         """
         if (pair := self.waits()) is None:
             return False
@@ -205,27 +206,26 @@ class JoinProcessor:
             self._truths
             and self._heads_ms[GROUND_TRUTH] > self._heads_ms[PREDICTIONS] + self._config.park_ms
         ):
-            return not self._ticking.asked
+            return not self._ticking.has_request
         return self._clock() < min(
             max(self._fed_ms[behind], self._since_ms) + FED_MS, self._since_ms + DEFERRED_MS
         )
 
     def pending(self) -> bool:
-        """Whether entries wait to be forgotten, or a tick is due."""
+        """Whether entries must still expire, or a tick is due."""
         return not self._upstream.at_rest or self._tick() is not None
 
     def _tick(self) -> TickRow | None:
-        # What was taken and not yet applied is not in the marks, and an answer tells how far the
-        # partition has come.
+        # A tick reports the marks of the partition, which lack the rows that are only buffered.
         if not self._caught_up or self._predictions or self._truths:
             return None
-        return self._ticking.due(self._clock(), self._upstream.marks(self._state))
+        return self._ticking.due_tick(self._clock(), self._upstream.marks(self._state))
 
-    def _refuse(self, received: ReceivedRecords, rejects: list[Reject], now_ms: int) -> None:
+    def _reject(self, received: ReceivedRecords, rejects: list[Reject], now_ms: int) -> None:
         place = dict(zip(received.offsets, range(len(received.offsets)), strict=True))
         for reject in rejects:
             at = place[reject.offset]
-            self._refused.append(
+            self._rejected.append(
                 dead_letter(
                     received.topic,
                     self._partition,
@@ -237,7 +237,7 @@ class JoinProcessor:
             )
 
     def _conflict(self, reject: Reject, taken: list[ReceivedRecords]) -> Outgoing:
-        """The dead letter of a row that stage 1 refused."""
+        """The dead letter of a prediction that contradicts an accepted one."""
         received = next(r for r in taken if r.offsets[-1] >= reject.offset)
         at = bisect_left(received.offsets, reject.offset)
         return dead_letter(
@@ -251,7 +251,7 @@ class JoinProcessor:
 
 
 def join_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFactory:
-    """What makes the processor of a partition."""
+    """Return the factory of the processors."""
 
     def make(
         partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]

@@ -1,8 +1,8 @@
-"""The ladder of maturity that each model of a task has been counted by, kept in its state.
+"""Maturity ladder with which each model of a task was counted, kept in the task's state.
 
-Counts are kept rung by rung, so a model's ladder, its label horizon included, cannot be changed
-while they are there. That of the defaults is part of the shape of the whole state (`state_format.py`); a
-model may be added at any time, with a ladder of its own.
+Counts are kept by rung, so the ladder of a model, with its label horizon, cannot change while the
+counts exist. The default ladder is part of the shape of the whole state (`state_format.py`). A model
+with its own ladder can be added at any time.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class MaturityLadders:
     Parameters
     ----------
     state, key
-        Where they lie.
+        State that holds the ladders, and their key.
 
     Raises
     ------
     StateFormatError
-        If the configuration now has another ladder for a model that was counted.
+        If the configuration has another ladder for a model that was counted.
     """
 
     def __init__(self, config: Config, state: State, key: bytes) -> None:
@@ -44,13 +44,13 @@ class MaturityLadders:
             wanted = self._wanted(model)
             if found != wanted:
                 raise StateFormatError(
-                    f'model "{model}" was counted at maturity {_told(found)}; the configuration now has {_told(wanted)}. Put its '
+                    f'model "{model}" was counted at maturity {_ladder_text(found)}; the configuration now has {_ladder_text(wanted)}. Put its '
                     "maturity and label_horizon back, or give the program another kafka.app, under which it starts anew from the "
                     "input topics"
                 )
 
     def note(self, models: Iterable[str]) -> None:
-        """These models are counted from now on, if they were not before."""
+        """Record the ladders of models that are counted for the first time."""
         new = {model: self._wanted(model) for model in models if model not in self._held}
         if new:
             self._held |= new
@@ -60,5 +60,5 @@ class MaturityLadders:
         return [rung.ms for rung in self._config.for_model(model).maturity]
 
 
-def _told(ladder_ms: list[int]) -> str:
+def _ladder_text(ladder_ms: list[int]) -> str:
     return " and ".join(map(format_duration, ladder_ms))

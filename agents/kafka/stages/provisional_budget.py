@@ -1,9 +1,8 @@
-"""When open windows may be shown: often enough to be fresh, and only as far as there is time to
-spare.
+"""Rate of provisional figures: as fresh as the spare processor time allows.
 
 All tasks of a process share one budget of processor time. It fills with the time that the process
-leaves unused, so a worker that catches up with a backlog hardly shows windows, which would be
-complete a moment later, and one that keeps up shows them at every interval.
+leaves idle. A worker that works off a backlog emits few provisional figures, because the windows
+are complete a moment later; a worker that keeps up emits them at every interval.
 """
 
 from __future__ import annotations
@@ -13,21 +12,22 @@ from collections.abc import Callable
 from typing import Final
 
 SHARE: Final = 0.15
-LEAST_SHARE: Final = 0.01
-MOST_SAVED: Final = 0.1
+MIN_SHARE: Final = 0.01
+MAX_SAVED_S: Final = 0.1
 
 Seconds = Callable[[], float]
 
 
 class ProvisionalBudget:
-    """Processor time that the tasks of a process may spend beside their work.
+    """Processor time that the tasks of a process may spend on provisional figures.
 
     Parameters
     ----------
     clock, busy
-        Seconds of a steady clock, and seconds of processor time that the process has used.
+        Seconds of a monotonic clock, and seconds of processor time that the process has used.
     share
-        Of a core, for a process that does nothing else; one that uses a whole core gets `least`.
+        Share of a core for an otherwise idle process. A process that uses a whole core gets
+        `least`.
 
     Examples
     --------
@@ -44,43 +44,44 @@ class ProvisionalBudget:
         clock: Seconds = time.monotonic,
         busy: Seconds = time.process_time,
         share: float = SHARE,
-        least: float = LEAST_SHARE,
+        least: float = MIN_SHARE,
     ) -> None:
         self._clock = clock
         self._busy = busy
         self._share = share
         self._least = least
-        self._left = MOST_SAVED
+        self._left = MAX_SAVED_S
         self._seen = clock(), busy()
 
     def left(self) -> float:
-        """Seconds that may be spent now; at most a tenth is saved up."""
+        """Seconds that may be spent now; at most MAX_SAVED_S are saved up."""
         now, busy = self._clock(), self._busy()
         passed, used = now - self._seen[0], busy - self._seen[1]
         if passed > 0:
             idle = max(1 - used / passed, 0.0)
             self._left = min(
-                self._left + passed * (self._least + (self._share - self._least) * idle), MOST_SAVED
+                self._left + passed * (self._least + (self._share - self._least) * idle),
+                MAX_SAVED_S,
             )
             self._seen = now, busy
         return self._left
 
     def spend(self, seconds: float) -> None:
-        """Take away what was used."""
+        """Deduct seconds that were used."""
         self._left -= seconds
 
 
 class ProvisionalTimer:
-    """When one task shows its open windows.
+    """Decides when one task emits provisional figures.
 
     Parameters
     ----------
     interval_ms
-        Shortest time between two times, from beginning to beginning; None for never.
+        Shortest time between two starts; None for never.
     budget
         Shared by the tasks of the process.
     clock, spent
-        Seconds of a steady clock, and of the processor time of the thread that asks.
+        Seconds of a monotonic clock, and of the processor time of the calling thread.
     """
 
     def __init__(
@@ -98,16 +99,16 @@ class ProvisionalTimer:
         self._next = float("-inf")
 
     def due(self) -> bool:
-        """Whether the interval has passed and there is time to spare."""
+        """Whether the interval has passed and the budget is positive."""
         return (
             self._interval is not None and self._clock() >= self._next and self._budget.left() > 0
         )
 
     def begin(self) -> float:
-        """Take note that windows are shown now; gives what `end` needs."""
+        """Note that emission starts; returns the argument of `end`."""
         self._next = self._clock() + (self._interval or 0.0)
         return self._spent()
 
     def end(self, begun: float) -> None:
-        """Take note that they were."""
+        """Note that emission ended, and charge the budget."""
         self._budget.spend(self._spent() - begun)

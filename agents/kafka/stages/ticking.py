@@ -1,11 +1,10 @@
-"""When event time moves on although nothing comes: ticks of idle partitions, and answers to
-requests for them.
+"""Ticks: they advance event time in idle partitions and answer requests to advance.
 
 The task that owns a partition writes a tick and applies it in the same transaction, with the
-positions after which it is in force. So it is no part of the race between topics, and a replay
-judges the same rows by it. A tick without positions is a request to the task: of an operator, of
-`driftline finish`, or, where recorded history is fed, of the task of stages 2 to 4 that sees how
-far all partitions have come.
+positions after which it takes effect. So the order between topics does not matter, and a replay
+applies the tick to the same rows. A tick without positions is a request to the task, from an
+operator, from `driftline finish`, or, under the data clock, from the task of stages 2 to 4 that
+sees the watermarks of all partitions.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from driftline.streams.join.state_keys import NO_ID
 from driftline.streams.stage import State
 
 IDLE_MS: Final = MINUTE_MS
-"""Without anything for so long, by the clock, an input topic is idle."""
+"""An input topic without records for this long, by the wall clock, is idle."""
 BEHIND_MS: Final = 5 * MINUTE_MS
-"""An idle partition is held to be so far behind the clock: what a producer still has on its way may
-take as long.
+"""Ticks of idle partitions stay this far behind the wall clock: records may still be in flight from
+a producer for that long.
 """
 
 _KEY: Final = NO_ID + b"request"
@@ -38,20 +37,20 @@ REQUEST_FORMAT: Final = 1
 def next_tick(
     marks_ms: Sequence[int], idle: Sequence[bool], limit_ms: int, config: Config
 ) -> int | None:
-    """Event time of the tick that takes an idle topic of a partition into a new pane; None if there
-    is none.
+    """Event time of the tick that moves an idle topic of a partition into a new pane; None if no
+    tick is needed.
 
-    The least time that does: rows that are still on their way are judged by it. A topic that is not
-    idle is never overtaken.
+    It is the smallest such time, because it decides whether rows in flight are late. The tick never
+    passes the watermark of a topic that is not idle.
 
     Parameters
     ----------
     marks_ms
         Watermarks of the predictions and of the ground truths.
     idle
-        Which of the two are.
+        Whether each of the two topics is idle.
     limit_ms
-        The tick lies no later than this.
+        Largest event time of the tick.
 
     Examples
     --------
@@ -76,7 +75,7 @@ def next_tick(
 
 
 class Request(msgspec.Struct, array_like=True, frozen=True):
-    """What was asked of a partition and not answered yet."""
+    """A request to advance that is not answered yet."""
 
     format: int = REQUEST_FORMAT
     timestamp_ms: int = 0
@@ -88,19 +87,25 @@ _decode = msgspec.msgpack.Decoder(Request).decode
 
 
 class Ticking:
-    """The ticks of one partition of stage 1.
+    """Ticks of one partition of stage 1.
 
     Parameters
     ----------
     now_ms
-        The clock at the start: nobody knows what came before, so idleness counts from then.
+        Wall-clock time at the start, in ms since the epoch. Idleness counts from then, because the
+        time of earlier records is not known.
+
+    Raises
+    ------
+    StateFormatError
+        If the stored request has the format of another release.
     """
 
     def __init__(self, config: Config, state: State, now_ms: int) -> None:
         self._config = config
         self._state = state
         self._by_clock = config.clock == "wall"
-        self._heard_ms = [now_ms, now_ms]
+        self._last_records_ms = [now_ms, now_ms]
         written = state.get(_KEY)
         self._request = self._written = None if written is None else _decode(written)
         if self._request is not None and self._request.format != REQUEST_FORMAT:
@@ -111,20 +116,20 @@ class Ticking:
             )
 
     @property
-    def asked(self) -> bool:
+    def has_request(self) -> bool:
         """Whether a request waits for its answer."""
         return self._request is not None
 
-    def heard(self, topic: int, now_ms: int) -> None:
-        """Records came, of the predictions (0) or of the ground truths (1)."""
-        self._heard_ms[topic] = now_ms
+    def note_records(self, topic: int, now_ms: int) -> None:
+        """Note that records of the predictions (0) or of the ground truths (1) arrived."""
+        self._last_records_ms[topic] = now_ms
 
-    def behind(self, now_ms: int) -> None:
-        """There is something unread: neither topic is idle."""
-        self._heard_ms = [now_ms, now_ms]
+    def reset_idle(self, now_ms: int) -> None:
+        """Note that records are unread: neither topic is idle."""
+        self._last_records_ms = [now_ms, now_ms]
 
-    def ask(self, rows: Sequence[TickRow]) -> None:
-        """Take requests in. What a task wrote itself is no request."""
+    def add_requests(self, rows: Sequence[TickRow]) -> None:
+        """Add the requests among these ticks. Ticks that a task wrote are no requests."""
         for row in rows:
             if row.after is not None or row.settled is not None:
                 continue
@@ -136,10 +141,10 @@ class Ticking:
                 REQUEST_FORMAT, max(row.timestamp_ms, held.timestamp_ms), ended_ms
             )
 
-    def due(self, now_ms: int, marks: Marks) -> TickRow | None:
-        """The tick to write now, nothing being unread;
+    def due_tick(self, now_ms: int, marks: Marks) -> TickRow | None:
+        """The tick to write now, if any; call it only while nothing is unread.
 
-        `after` is left to whoever knows the positions.
+        The caller sets `after`, because it knows the positions.
         """
         reached_ms = max(marks.prediction_ms, marks.truth_ms)
         request = self._request
@@ -149,13 +154,13 @@ class Ticking:
             )
             return TickRow(
                 timestamp_ms=request.timestamp_ms,
-                # A second end would let the silence since the first one speak.
+                # The first end stays in force: a second one would count the silence since then.
                 ended_ms=ended_ms if marks.ended_ms is None else marks.ended_ms,
                 reached_ms=reached_ms,
             )
         if not self._by_clock:
             return None
-        idle = [now_ms - heard_ms >= IDLE_MS for heard_ms in self._heard_ms]
+        idle = [now_ms - last_ms >= IDLE_MS for last_ms in self._last_records_ms]
         if not any(idle):
             return None
         tick_ms = next_tick(
@@ -163,9 +168,10 @@ class Ticking:
         )
         return None if tick_ms is None else TickRow(timestamp_ms=tick_ms)
 
-    def write(self, *, answered: bool) -> None:
-        """Keep what was asked until it is answered: its position is committed now, and the answer
-        may be long in coming.
+    def store_request(self, *, answered: bool) -> None:
+        """Keep an unanswered request in the state.
+
+        The position after the request is committed now, and the answer may take long.
         """
         if answered:
             self._request = None
@@ -179,8 +185,8 @@ class Ticking:
 
 
 class IdlePartitionRequests:
-    """Requests for partitions that stand still while recorded history is fed: event time is what
-    any partition has seen.
+    """Requests to advance idle partitions under the data clock, where event time is the largest
+    watermark of any partition.
 
     Parameters
     ----------
@@ -190,23 +196,24 @@ class IdlePartitionRequests:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._seen: dict[
-            int, list[tuple[int, int]]
-        ] = {}  # by partition, of both topics: watermark, clock when it came up
+        # By partition, for both topics: watermark, and wall-clock time of its last change.
+        self._seen: dict[int, list[tuple[int, int]]] = {}
         self._asked_ms: dict[int, int] = {}
 
     def requests(
         self, marks: Mapping[int, tuple[int, int]], partitions: int, now_ms: int
     ) -> dict[int, int]:
-        """Event time to ask of each partition that a topic of which has stood still for IDLE_MS
-        while others went on.
+        """Event time to request of each partition with a topic that was idle for IDLE_MS while
+        other partitions advanced.
 
         Parameters
         ----------
         marks
-            Watermarks of both topics, by partition that has announced any.
+            Watermarks of both topics, by partition; partitions without any are missing.
         partitions
-            Of stage 1.
+            Number of partitions of stage 1.
+        now_ms
+            Wall-clock time, in ms since the epoch.
         """
         ahead_ms = max((max(both) for both in marks.values()), default=0)
         wanted: dict[int, int] = {}
@@ -222,13 +229,13 @@ class IdlePartitionRequests:
                 wanted[partition] = tick_ms
         return wanted
 
-    def asked(self, wanted: Mapping[int, int]) -> None:
-        """These were asked, and need not be asked again."""
+    def note_sent(self, wanted: Mapping[int, int]) -> None:
+        """Note requests that were sent, so that they are not sent again."""
         self._asked_ms.update(wanted)
 
 
 def tick_event(row: TickRow) -> Tick:
-    """The tick as it stands on the topic."""
+    """The tick as it is written to the topic."""
     return Tick(
         timestamp=format_time(row.timestamp_ms),
         after=row.after,
