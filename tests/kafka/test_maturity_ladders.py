@@ -43,7 +43,7 @@ def test_another_ladder_for_a_counted_model_is_refused_with_the_model_and_both(
     ladders(state, before).note(["churn", "fraud"])
     with pytest.raises(
         StateFormatError,
-        match=f'model "churn" was counted at .*{told}. Put its maturity and label_horizon back, or',
+        match=f'model "churn" was counted at .*{told}. Restore its maturity and label_horizon, or',
     ):
         ladders(state, after)
 

@@ -148,13 +148,13 @@ def test_a_history_ends_no_earlier_than_the_partition_has_come_and_once(
 def test_a_request_is_kept_in_the_state_until_it_is_answered() -> None:
     state = MemoryState()
     first = Ticking(DATA, state, 0)
-    first.ask([asked(50, ended=40)])
-    first.write(answered=False)
+    first.add_requests([asked(50, ended=40)])
+    first.store_request(answered=False)
     after_a_crash = Ticking(DATA, state, 0)
     tick = after_a_crash.due_tick(0, marks(10, 10))
     assert tick is not None
     assert (tick.timestamp_ms, tick.ended_ms) == (50 * MINUTE, 40 * MINUTE)
-    after_a_crash.write(answered=True)
+    after_a_crash.store_request(answered=True)
     assert state.values == {}
     assert Ticking(DATA, state, 0).due_tick(0, marks(10, 10)) is None
 

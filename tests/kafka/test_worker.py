@@ -147,7 +147,7 @@ def test_changed_ladder_of_a_counted_model_ends_the_worker_and_a_new_model_may_h
         in changed.read_log()
     )
     assert (
-        "Put its maturity and label_horizon back, or give the program another kafka.app"
+        "Restore its maturity and label_horizon, or give the program another kafka.app"
         in changed.read_log()
     )
     added = start(name="w3", text=DATA_CLOCK + '\nmodels.m9.maturity = ["2h"]').until_ready()

@@ -45,7 +45,7 @@ class MaturityLadders:
             if found != wanted:
                 raise StateFormatError(
                     f'model "{model}" was counted at maturity {_ladder_text(found)}; the configuration now has {_ladder_text(wanted)}. Put its '
-                    "maturity and label_horizon back, or give the program another kafka.app, under which it starts anew from the "
+                    "maturity and label_horizon, or give the program another kafka.app, under which it starts anew from the "
                     "input topics"
                 )
 
