@@ -361,6 +361,13 @@ class Recommendation(
 ):
     """A proposed change with its evidence. A later record with the same id and another status
     reports what happened to it.
+
+    Attributes
+    ----------
+    status
+        "open" at first; "applied" when its threshold is in force, "rolled_back" when another one
+        replaced it by hand, "superseded" by a clearly better one, "expired", and "outcome" when
+        what both thresholds did afterwards is known.
     """
 
     recommendation_id: str

@@ -27,7 +27,11 @@ from driftline.streams.decide.judgement import (
 from driftline.streams.decide.rule import MetricRule, Rule
 from driftline.streams.decide.rule_index import Plan
 from driftline.streams.decide.stored_state import Memories, ModelMemory, SeriesMemory, VersionMemory
-from driftline.streams.decide.tuner.recommendation_lifecycle import Tuning, forget
+from driftline.streams.decide.tuner.recommendation_lifecycle import (
+    Tuning,
+    forget,
+    threshold_changed,
+)
 from driftline.streams.decide.wording import subject
 from driftline.streams.lanes import ALL
 from driftline.streams.registry.command_params import Baseline
@@ -49,6 +53,16 @@ class Watch:
             maturity: msgspec.convert(baseline, Baseline)
             for maturity, baseline in entry.baselines.items()
         }
+        if self._plan.tuner.enabled and entry.threshold != version.standing.threshold:
+            for said in threshold_changed(
+                self._memories,
+                self._name,
+                entry.model_version,
+                self._plan.tuner,
+                threshold=entry.threshold,
+                now_ms=self._model.now_ms,
+            ):
+                yield Record(topics.RECOMMENDATIONS, said)
         version.standing = Standing(
             stage=entry.stage, threshold=entry.threshold, baselines=baselines
         )

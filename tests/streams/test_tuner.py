@@ -10,7 +10,12 @@ import pytest
 from sklearn import metrics as reference
 
 from driftline.agents.state.dict_state import MemoryState
-from driftline.schemas.results import Recommendation
+from driftline.schemas.results import (
+    Histogram,
+    Recommendation,
+    RegistryCommand,
+    RegistryEntry,
+)
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, EpochMs
 from driftline.streams.decide import Decide
@@ -23,7 +28,8 @@ from driftline.streams.decide.tuner.objectives.cost import Cost
 from driftline.streams.decide.tuner.objectives.f1 import F1
 from driftline.streams.decide.tuner.objectives.precision_target import PrecisionTarget
 from driftline.streams.decide.tuner.settings import objective_plugins
-from driftline.streams.stage import Batch
+from driftline.streams.registry import Registry
+from driftline.streams.stage import Batch, Record
 from tests.streams.figures import START_MS, entry, histogram
 
 LEAST: dict[str, dict[str, Any]] = {
@@ -208,6 +214,9 @@ def test_gain_intervals_cover_where_days_differ_too(
         assert by_rows / runs < 0.85
 
 
+TOPICS = {RegistryEntry: "registry", Histogram: "histograms"}
+
+
 class Run:
     """Feeds histograms to stage 3: spans of 7 days, looked at every 7 days."""
 
@@ -221,9 +230,7 @@ class Run:
     def feed(self, *records: Any) -> list[Recommendation]:
         by_topic: dict[str, list[Any]] = {}
         for record in records:
-            by_topic.setdefault(
-                "registry" if type(record).__name__ == "RegistryEntry" else "histograms", []
-            ).append(record)
+            by_topic.setdefault(TOPICS[type(record)], []).append(record)
         return [record.value for record in self.stage.process(Batch(records=by_topic), self.state)]
 
 
@@ -368,7 +375,7 @@ def test_the_final_days_after_it_tell_what_a_recommendation_gained() -> None:
 def test_a_version_that_is_archived_is_forgotten() -> None:
     run = Run()
     run.feed(*week(1, scores(400)))
-    assert len(run.state.values) == 20  # the model, the version, the tuner and seven days
+    assert len(run.state.values) == 10  # the model, the version, the tuner and seven days
     run.feed(entry("archived"))
     assert run.feed(*week(2, scores(400), maturity="30d", final=True)) == []
     assert len(run.state.values) == 2
@@ -466,3 +473,115 @@ def test_a_wrong_tuner_is_refused_with_its_path(table: dict[str, Any], message: 
     with pytest.raises(ValueError) as refusal:
         build_tuner(ModelConfig(tuner=table), "models.churn.tuner")
     assert str(refusal.value).startswith(message)
+
+
+def applied_and_rolled_back(**tuner: Any) -> tuple[Run, Recommendation, list[Recommendation]]:
+    """A run in which the first recommendation was in force for a week, and what followed when the
+    threshold before it came back.
+    """
+    run = Run(**tuner)
+    (first,) = run.feed(*week(1, scores(400)))
+    assert [said.status for said in run.feed(entry(threshold=0.45), *week(2, scores(400)))] == [
+        "applied"
+    ]
+    return run, first, run.feed(entry(threshold=0.6, revision=2))
+
+
+def test_a_threshold_that_was_rolled_back_is_not_recommended_again_for_a_month() -> None:
+    run, first, (back,) = applied_and_rolled_back()
+    assert (back.recommendation_id, back.status) == (first.recommendation_id, "rolled_back")
+    assert back.params == first.params
+    assert "0.45" in back.reason
+    assert all(run.feed(*week(number, scores(400))) == [] for number in range(3, 7))
+
+
+def test_a_threshold_that_was_rolled_back_is_recommended_again_after_the_configured_time() -> None:
+    run, _, _ = applied_and_rolled_back(after_rollback="7d")
+    assert run.feed(*week(3, scores(400)))[-1].params == {"threshold": 0.45}
+    run, _, _ = applied_and_rolled_back(after_rollback="0s")
+    assert run.feed(*week(3, scores(400)))[-1].params == {"threshold": 0.45}
+
+
+def test_another_threshold_is_recommended_at_once_after_a_rollback_and_ends_its_time() -> None:
+    run, _, _ = applied_and_rolled_back()
+    (other,) = run.feed(*week(3, scores(700)))
+    assert other.params == {"threshold": 0.651}
+    (closed,) = run.feed(entry(threshold=0.651, revision=3), *week(4, scores(700)))
+    assert closed.status == "applied"
+    (again,) = run.feed(*week(5, scores(400)))
+    assert (again.status, again.params) == ("open", {"threshold": 0.45})
+
+
+def test_a_rollback_before_the_next_look_closes_the_recommendation() -> None:
+    run = Run()
+    (first,) = run.feed(*week(1, scores(400)))
+    (back,) = run.feed(entry(threshold=0.45), entry(threshold=None, revision=2))
+    assert (back.recommendation_id, back.status) == (first.recommendation_id, "rolled_back")
+    assert run.feed(*week(2, scores(400))) == []
+
+
+def test_a_recommendation_that_replaces_an_applied_one_rolls_nothing_back() -> None:
+    run = Run()
+    run.feed(*week(1, scores(400)))
+    run.feed(entry(threshold=0.45), *week(2, scores(400)))
+    (second,) = run.feed(*week(3, scores(700)))
+    assert run.feed(entry(threshold=second.params["threshold"], revision=2)) == []
+
+
+def test_the_policy_applies_a_threshold_that_a_person_rolled_back_only_once() -> None:
+    policy = {"auto_apply": True}
+    tuner = {"maturity": "1d", "span": "7d"}
+    settings = ModelConfig(tuner=tuner, policy=policy, default_rules=False, threshold=0.6)
+    config = Config(defaults=settings)
+    stages = (Decide(config), Registry(config))
+    states = (MemoryState(), MemoryState())
+
+    def settle(*records: Record) -> list[Record]:
+        """Run both stages until nothing follows."""
+        emitted: list[Record] = []
+        fresh = list(records)
+        while fresh:
+            following: list[Record] = []
+            for stage, state in zip(stages, states, strict=True):
+                by_topic: dict[str, list[Any]] = {}
+                for record in [*fresh, *following]:
+                    if record.topic in stage.inputs:
+                        by_topic.setdefault(record.topic, []).append(record.value)
+                following += stage.process(Batch(records=by_topic), state)
+            emitted += following
+            fresh = following
+        return emitted
+
+    def command(name: str, at: str, **params: Any) -> Record:
+        value = RegistryCommand(
+            command_id=f"{name}/{at}",
+            command=name,
+            model_name="churn",
+            model_version="1.0.0",
+            timestamp=at,
+            requested_by="ada",
+            params=params,
+        )
+        return Record("registry-commands", value)
+
+    def set_by_the_system(records: list[Record]) -> list[float]:
+        return [
+            record.value.after["1.0.0"]["threshold"]
+            for record in records
+            if record.topic == "registry-events" and record.value.requested_by == "driftline"
+        ]
+
+    half = {"no": {300: 700, 500: 50}, "yes": {300: 50, 500: 200, 700: 100}}
+
+    def days(number: int) -> list[Record]:
+        return [Record("histograms", each) for each in week(number, half)]
+
+    settle(command("register", "2026-01-01T00:00:00Z"))
+    assert set_by_the_system(settle(*days(1))) == [0.5]
+    (rolled_back,) = [
+        record.value
+        for record in settle(command("rollback", "2026-01-12T00:00:00Z"))
+        if record.topic == "recommendations"
+    ]
+    assert rolled_back.status == "rolled_back"
+    assert set_by_the_system(settle(*days(2), *days(3))) == []

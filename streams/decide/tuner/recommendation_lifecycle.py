@@ -32,6 +32,7 @@ from driftline.streams.decide.wording import (
     headline,
     interval,
     metric_name,
+    moment,
     share,
     span,
     subject,
@@ -66,6 +67,11 @@ class Made(msgspec.Struct, frozen=True):
     expires_ms: int
     after: tuple[tuple[int, ...], ...] = ()
 
+    @property
+    def threshold(self) -> float:
+        """The recommended one."""
+        return float(self.said.params["threshold"])
+
     def gain(self, six: Any, tuner: Tuner) -> Gain | None:
         """What its threshold gains on rows in six cells."""
         return gain_of(
@@ -74,6 +80,25 @@ class Made(msgspec.Struct, frozen=True):
             rises=self.to_edge > self.from_edge,
             metric=self.said.expected.metric,
         )
+
+
+class RolledBack(msgspec.Struct, frozen=True):
+    """A recommended threshold that was in force and was replaced by hand.
+
+    Parameters
+    ----------
+    threshold
+        The recommended one.
+    until_ms
+        Event time before which it is not recommended again.
+    """
+
+    threshold: float
+    until_ms: int
+
+    def bars(self, edge: int, bins: int, at_ms: int) -> bool:
+        """Whether an edge is this threshold, at a time at which it is not recommended again."""
+        return at_ms < self.until_ms and abs(edge - self.threshold * bins) < SAME * bins
 
 
 class TunerMemory(msgspec.Struct, omit_defaults=True):
@@ -87,11 +112,17 @@ class TunerMemory(msgspec.Struct, omit_defaults=True):
         The recommendation that still stands.
     waiting
         Those whose outcome is not known yet, oldest first.
+    applied
+        The recommendation whose threshold is in force.
+    rolled_back
+        The last threshold that was taken back.
     """
 
     ends_ms: list[int] = []
     open: Made | None = None
     waiting: list[Made] = []
+    applied: Made | None = None
+    rolled_back: RolledBack | None = None
 
 
 class Tuning:
@@ -191,6 +222,8 @@ class Tuning:
         gain = self._gain(scores, current, edge)
         if gain is None or not self._worth_it(gain):
             return
+        if memory.rolled_back is not None and memory.rolled_back.bars(edge, seen.bins, at_ms):
+            return
         if memory.open is not None:
             if abs(edge - memory.open.to_edge) < SAME * seen.bins:
                 return
@@ -205,6 +238,7 @@ class Tuning:
         )
         memory.open = Made(said, current, edge, blocks[-1].end_ms, at_ms + tuner.expires_ms)
         memory.waiting.append(memory.open)
+        memory.rolled_back = None
         yield said
 
     def _gain(self, scores: Scores, from_edge: int, to_edge: int) -> Gain | None:
@@ -310,6 +344,41 @@ class Tuning:
             reason=f"In {span(made.end_ms, end_ms)}, the time after it, {metric} was {_change(gain)} with the recommended "
             f"threshold {later} instead of {earlier}, on {gain.n:,} outcomes.",
         )
+
+
+def threshold_changed(
+    memories: Memories,
+    model: str,
+    version: str,
+    tuner: Tuner,
+    *,
+    threshold: float | None,
+    now_ms: int,
+) -> Iterator[Recommendation]:
+    """Follow a change of the threshold in force, which may apply the open recommendation or take
+    an applied one back.
+
+    A threshold is set by hand, or by the policy from the open recommendation. So an applied one
+    that gives way to any other was taken back by hand.
+    """
+    memory = memories.recall(TunerMemory, model, version)
+    before = memory.applied
+    applies_open = memory.open is not None and threshold == memory.open.threshold
+    memory.applied = memory.open if applies_open else None
+    if before is None or applies_open:
+        return
+    now_ms = max([now_ms, *memory.ends_ms[-1:]])
+    if memory.open is not None and memory.open.to_edge == before.to_edge:
+        memory.open = None
+    memory.rolled_back = RolledBack(before.threshold, now_ms + tuner.after_rollback_ms)
+    again = f"not recommended again before {moment(memory.rolled_back.until_ms)}"
+    yield msgspec.structs.replace(
+        before.said,
+        status="rolled_back",
+        at_ms=EpochMs(now_ms),
+        reason=f"Threshold {figure(before.threshold)} was in force and was replaced by hand; {again}, "
+        "unless the scores name another one first.",
+    )
 
 
 def forget(memories: Memories, model: str, version: str) -> None:

@@ -27,6 +27,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     span: str = "28d"
     every: str = "7d"
     expires: str = "30d"
+    after_rollback: str = "30d"
 
 
 class Tuner(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +50,9 @@ class Tuner(msgspec.Struct, frozen=True, kw_only=True):
         Least relative gain that is worth a recommendation.
     expires_ms
         How long a recommendation stays open.
+    after_rollback_ms
+        How long a recommended threshold that was in force and was replaced by hand is not
+        recommended again, unless another one was recommended in between; 0: not at all.
     """
 
     enabled: bool
@@ -60,6 +64,7 @@ class Tuner(msgspec.Struct, frozen=True, kw_only=True):
     min_labels: int
     min_gain: float
     expires_ms: int
+    after_rollback_ms: int
 
     def reads(self, histogram: Histogram) -> bool:
         """Whether thresholds are looked for in this histogram, at whatever rung."""
@@ -120,12 +125,12 @@ def build_tuner(config: ModelConfig, where: str | None = None) -> Tuner:
         else _one_name(table.maturity, "maturity", parse_rung, rungs, where)
     )
     lengths = {}
-    for field in ("span", "every", "expires"):
+    for field in ("span", "every", "expires", "after_rollback"):
         try:
             lengths[field] = parse_duration(getattr(table, field))
         except ValueError as error:
             raise ValueError(f"{where}.{field}: {error}") from error
-        if not lengths[field]:
+        if not lengths[field] and field != "after_rollback":
             raise ValueError(f"{where}.{field}: it has to be longer than nothing")
     return Tuner(
         enabled=table.enabled,
@@ -137,6 +142,7 @@ def build_tuner(config: ModelConfig, where: str | None = None) -> Tuner:
         span_ms=lengths["span"],
         every_ms=lengths["every"],
         expires_ms=lengths["expires"],
+        after_rollback_ms=lengths["after_rollback"],
     )
 
 
