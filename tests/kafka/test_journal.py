@@ -317,7 +317,7 @@ def test_a_journal_with_a_missing_record_is_refused(monkeypatch: pytest.MonkeyPa
             for offset, record in enumerate(missing):
                 assembly.add(offset, *record)
     with pytest.raises(
-        JournalError, match=r"log\[0\]@0: record 5/0 was read where piece 0 of commit 4 was due"
+        JournalError, match=r"log\[0\]@0: has record 5/0, expected piece 0 of commit 4"
     ):
         Assembly("log[0]", after=3).add(0, *second[0])
 

@@ -236,7 +236,7 @@ def test_a_copy_that_is_ahead_of_the_journal_is_not_used(
     runtime.cache.write("join", 0, [state.cut()], ahead)
     runtime.close()
     work(names, tmp_path / "state")
-    assert "it goes to" in caplog.text
+    assert "it ends at" in caplog.text
     assert "the journal ends at" in caplog.text
     assert toy.sums_of(names) == expected
 
@@ -420,7 +420,7 @@ def test_a_delivery_that_leaves_a_hole_ends_the_process(
         assert task.processor.state.get(b"a") == b"22", "of 7, 8, 9 and 12 the last two are new"  # type: ignore[attr-defined]
         with pytest.raises(
             Stopped,
-            match=r"amounts\[0\] was delivered from 14 on, but 13 is next; records are missing",
+            match=r"amounts\[0\] was delivered from offset 14 on, but 13 is next; records are missing",
         ):
             task.take(toy.ReceivedRecords(toy.INPUT, 0, [14], [None], [b"a 1"], [0], 14, 15))
         await tasks.close()
@@ -470,7 +470,7 @@ def test_a_changelog_that_somebody_shortened_is_refused(
     runtime = Runtime(connection, tmp_path / "nothing")
     with pytest.raises(
         Stopped,
-        match=r"begins at \d+, but records from 0 on are needed; somebody else deleted them",
+        match=r"begins at \d+, but records from 0 on are needed; they were deleted from outside",
     ):
         Task(runtime, "join", 0, toy.Sums).open()
     runtime.close()

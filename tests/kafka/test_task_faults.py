@@ -107,8 +107,8 @@ def test_a_full_disk_ends_the_worker_with_what_to_do_and_loses_nothing(
     )
     assert full.returncode == failures.STORAGE, full.stderr
     assert "the disk is full" in full.stderr
-    assert "nothing is lost: what is committed is in the changelog" in full.stderr
-    assert "free space and start the worker again" in full.stderr
+    assert "nothing is lost: the committed state is in the changelog" in full.stderr
+    assert "free space and restart the worker" in full.stderr
     asyncio.run(toy.work(toy.connection(names), tmp_path / "state", set(range(toy.PARTITIONS))))
     assert toy.sums_of(names) == expected
     assert (tmp_path / "state" / FOLDER).is_dir()

@@ -1,1 +1,1 @@
-"""The changelog of a task: journal, compaction, local copy and restore."""
+"""Changelog of a task: journal, compaction, local copy and restore."""

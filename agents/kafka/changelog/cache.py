@@ -1,9 +1,9 @@
-"""The local copy of what is committed: it saves a restart from reading whole journals.
+"""Local copies of the committed state, so that a restart need not read whole journals.
 
-One RocksDB database holds the tasks of a worker. Beside the state of each task lies its `Checkpoint`:
-which journal it is a copy of, and up to which offset, written in the same batch. A copy that does
-not fit its journal is erased and restored from there: it is never needed. So what is damaged, full
-or lost here costs time and nothing else.
+One RocksDB database holds the tasks of a worker. Beside the state of each task is its `Checkpoint`:
+the journal that the copy belongs to, and the offset that it corresponds to, written in the same
+batch. A copy that does not fit its journal is erased and restored from the journal. So a damaged,
+full or lost disk costs time and no data.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ log = logging.getLogger(__name__)
 FOLDER: Final = "cache"
 _DAMAGED: Final = "cache-is-damaged"
 _SAFE: Final = (
-    "nothing is lost: what is committed is in the changelog, and the copy here is restored from it"
+    "nothing is lost: the committed state is in the changelog, from which the copy is restored"
 )
-_LARGE_AT_ONCE: Final = 2
+_MAX_LARGE_RESTORES: Final = 2
 _FULL: Final = ("no space", "quota", "file too large")
 
 
 class Checkpoint(Struct, array_like=True, frozen=True):
-    """What a copy stands for.
+    """The journal position of a local copy.
 
     Attributes
     ----------
     cluster_id, topic_id
-        The journal's topic; another one of the same name has another id.
+        Identity of the journal's topic; a topic created again under the same name has another id.
     state_format
         Formats of the state, see `state_format.py`.
     next
-        Offset of the journal from which is to be read on.
+        Journal offset from which a restore reads on.
     number
         Number of the last commit.
     positions, restorable_from, log_bytes, live_bytes
         As in that commit.
     shape
-        Settings that the state is laid out by.
+        Settings that lay out the state, see `state_format.shape_of`.
     whole
-        False while a restore that began without a copy has not come to the end of the journal.
+        False until a restore that began without a copy has reached the end of the journal.
     extents
-        What the copy has to hold, by stage.
+        What the copy must hold, by stage; used to detect damage.
     """
 
     cluster_id: str
@@ -81,14 +81,15 @@ class Cache:
     Parameters
     ----------
     folder
-        Folder of the worker's state; made when it does not exist. Two workers need two.
+        Folder of the worker's state, created if missing. Two workers need two.
     memory_bytes
         Memory for the state of all tasks.
 
     Attributes
     ----------
     large_restores
-        Held by a task while it restores more than `restore.CHUNK_BYTES`, so that few do at a time.
+        Held by a task while it restores more than `restore.CHUNK_BYTES`, so that few tasks do so at
+        a time.
 
     Raises
     ------
@@ -102,13 +103,13 @@ class Cache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if (folder / _DAMAGED).exists():
-                self._start_anew("it was found damaged before")
+                self._start_anew("it was damaged in the last run")
                 (folder / _DAMAGED).unlink()
         except OSError as error:
             raise StateError(
                 f"{folder}: cannot be used for the state of this worker ({error}); give another --state"
             ) from error
-        self.large_restores = threading.BoundedSemaphore(_LARGE_AT_ONCE)
+        self.large_restores = threading.BoundedSemaphore(_MAX_LARGE_RESTORES)
         try:
             self.store = self._opened()
         except StateError as error:
@@ -123,10 +124,7 @@ class Cache:
         return {stage: self.store.task_state(PLACES[stage], partition) for stage in STAGES[kind]}
 
     def checkpoint(self, kind: str, partition: int) -> Checkpoint | None:
-        """What the copy of a task stands for;
-
-        None without a copy, or if it has no checkpoint that can be read.
-        """
+        """The checkpoint of a task; None without a copy or a readable checkpoint."""
         held = self.store.mark(_mark(kind, partition))
         try:
             return None if held is None else _decode(held)
@@ -134,7 +132,7 @@ class Cache:
             return None
 
     def write(self, kind: str, partition: int, cuts: Sequence[Cut], checkpoint: Checkpoint) -> None:
-        """Bring a copy to a later checkpoint; any thread may do it.
+        """Write changes and the checkpoint after them; any thread may call it.
 
         Raises
         ------
@@ -144,12 +142,12 @@ class Cache:
         self.store.write(cuts, {_mark(kind, partition): _encode(checkpoint)})
 
     def release(self, kind: str, partition: int) -> None:
-        """Forget a task in memory; its copy stays."""
+        """Free the memory of a task; its copy stays on disk."""
         for stage in STAGES[kind]:
             self.store.release(PLACES[stage], partition)
 
     def erase(self, kind: str, partition: int) -> None:
-        """Delete the copy of a task that is not in use."""
+        """Delete the copy of a task that is not running."""
         self.release(kind, partition)
         for stage in STAGES[kind]:
             self.store.erase(PLACES[stage], partition, [_mark(kind, partition)])
@@ -159,11 +157,12 @@ class Cache:
         self.store.close()
 
     def failure_message(self, error: Exception) -> str:
-        """What to say when the database fails while it is used; what is damaged is left for the
-        next start to erase.
+        """Message for a failure of the database in use.
+
+        Marks a damaged copy, so that the next start erases it.
         """
         if is_full(error):
-            return f"{self.folder}: the disk is full ({error}); {_SAFE}: free space and start the worker again"
+            return f"{self.folder}: the disk is full ({error}); {_SAFE}: free space and restart the worker"
         (self.folder / _DAMAGED).touch()
         return f"{self.folder}: the local copy of the state is damaged ({error}); {_SAFE} at the next start"
 
@@ -186,7 +185,7 @@ class Cache:
 
 
 def is_full(error: BaseException) -> bool:
-    """Tell whether an error of the database means that the disk has no room."""
+    """Whether an error of the database means that the disk is full."""
     return any(words in str(error).lower() for words in _FULL)
 
 

@@ -1,15 +1,15 @@
 """The changelog of a task: a journal of its commits, from which its state is restored.
 
-A commit is written in the transaction that writes its outputs, as one or more records of at most
-PIECE_BYTES: pieces of the changes of the state, and at last a `Closing` with the last piece, the
-positions of all inputs after the commit, and what a restore has to know. Readers see committed
-records only, and one task writes at a time (the others are fenced), so the journal is a gapless
-sequence of numbered commits. A restore that reads it in order and applies whole commits ends with
+A commit is written in the transaction of its outputs, as one or more records of at most
+PIECE_BYTES: pieces of the encoded state changes, and finally a `Closing` with the last piece, the
+positions of all inputs after the commit, and the data that a restore needs. Readers see committed
+records only, and one task writes at a time (all others are fenced), so the journal is a gapless
+sequence of numbered commits. A restore reads it in order and applies whole commits; it ends with
 the state of the last one.
 
-The journal is kept short by writing what is old anew (`cleaning.py`): `Closing.restorable_from` is
-the offset from which reading the journal into an empty state gives the same state as reading all of
-it. What lies before is deleted.
+Compaction (`journal_compaction.py`) keeps the journal short: `Closing.restorable_from` is the
+offset from which reading the journal into an empty state gives the same state as reading all of it.
+Records before that offset are deleted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CLOSING: Final = b"commit"
 
 
 class JournalError(Exception):
-    """The journal cannot be read as one; the message says what is wrong and what to do."""
+    """The journal is not readable; the message says what is wrong and what to do."""
 
 
 class Closing(Struct, array_like=True, frozen=True):
@@ -40,21 +40,21 @@ class Closing(Struct, array_like=True, frozen=True):
     state_format
         Formats of the state, see `state_format.py`.
     number
-        Number of the commit; each is one more than the one before.
+        Number of the commit, without gaps.
     pieces
-        How many records come before this one.
+        Number of records of the commit before this one.
     positions
         Next offset of each input topic, without prefix.
     restorable_from
-        From which offset of the journal a restore of this commit is complete.
+        Journal offset from which a restore of this commit is complete.
     log_bytes
-        Bytes of the journal from there on, with this commit, before compression.
+        Size of the journal from there to the end of this commit, before compression.
     live_bytes
-        What the state took when it was last written anew.
+        Size of the state at the end of the last compaction sweep.
     changes
         The last piece.
     shape
-        Settings that the state is laid out by.
+        Settings that lay out the state, see `state_format.shape_of`.
     """
 
     format: int
@@ -70,16 +70,16 @@ class Closing(Struct, array_like=True, frozen=True):
 
 
 class Commit(Struct, frozen=True):
-    """A whole commit as read.
+    """A whole commit, read from the journal.
 
     Attributes
     ----------
     closing
-        Its last record, without changes.
+        Its last record, without `changes`.
     changes
-        Record of the changes by stage.
+        Encoded changes by stage.
     next
-        Offset after it.
+        Journal offset after the commit.
     """
 
     closing: Closing
@@ -99,9 +99,9 @@ def records_of(closing: Closing, changes: Mapping[str, bytes]) -> list[tuple[byt
     Parameters
     ----------
     closing
-        Everything but `pieces` and `changes`, which are filled in.
+        The last record; `pieces` and `changes` are filled in.
     changes
-        Record of the changes by stage.
+        Encoded changes by stage.
     """
     data = _encode(changes)
     pieces = [data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES)]
@@ -113,14 +113,14 @@ def records_of(closing: Closing, changes: Mapping[str, bytes]) -> list[tuple[byt
 
 
 class Assembly:
-    """Puts the records of a journal together to commits.
+    """Assembles the records of a journal to commits.
 
     Parameters
     ----------
     name
         The topic partition, for messages.
     after
-        Number of the commit that has been applied already; None to begin with whatever comes.
+        Number of the last applied commit; None to begin with any commit.
     """
 
     def __init__(self, name: str, after: int | None = None) -> None:
@@ -129,25 +129,25 @@ class Assembly:
         self._pieces: list[bytes] = []
 
     def add(self, offset: int, key: bytes | None, value: bytes | None) -> Commit | None:
-        """Take the next record; gives the commit that it completes.
+        """Add the next record; returns the commit that it completes, if any.
 
         Raises
         ------
         JournalError
-            If it does not follow the record before.
+            If the record does not follow its predecessor, or has a foreign format.
         """
         number, _, part = (key or b"").partition(b"/")
         if value is None or not number.isdigit() or not (part.isdigit() or part == _CLOSING):
             raise JournalError(
-                f"{self._name}@{offset}: is no record of a task; only the tasks of this program may write there"
+                f"{self._name}@{offset}: is not a journal record; only the tasks of this program may write there"
             )
         expected = None if self._number is None else self._number + 1
         if (expected is not None and int(number) != expected) or (
             part != _CLOSING and int(part) != len(self._pieces)
         ):
             raise JournalError(
-                f"{self._name}@{offset}: record {(key or b'').decode()} was read where piece {len(self._pieces)} of commit "
-                f"{'any' if expected is None else expected} was due; records of the changelog are missing"
+                f"{self._name}@{offset}: has record {(key or b'').decode()}, expected piece {len(self._pieces)} of commit "
+                f"{'any' if expected is None else expected}; records of the changelog are missing"
             )
         if part != _CLOSING:
             self._pieces.append(value)
@@ -156,7 +156,7 @@ class Assembly:
         if not layout or layout[0] != FORMAT:
             found = layout[0] if layout else "none"
             raise JournalError(
-                f"{self._name}@{offset}: has journal format {found}, this program reads {FORMAT}; run the version that wrote it"
+                f"{self._name}@{offset}: has journal format {found}, this release reads {FORMAT}; run the release that wrote it"
             )
         closing = _decode_closing(value)
         if closing.pieces != len(self._pieces):

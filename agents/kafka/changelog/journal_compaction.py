@@ -1,26 +1,28 @@
-"""Keeps a journal short: what lives is written anew, a slice in each commit, and everything before
-is deleted.
+"""Compaction of a journal: live entries are written again, a slice per commit, and everything before
+them is deleted.
 
 Once the journal has grown to several times the live state, a sweep begins after a commit; `start`
 is the offset after the last commit whose offset is known by then. Each commit from then on also
 repeats a bounded number of entries with the values that they have at that commit: first the keys
-that memory held when the sweep began, then all keys of the database in order. When the last key has
-been repeated, the sweep is done; from the commit that says so on, a restore may begin at `start`.
+that were in memory when the sweep began, then all keys of the database in order. The sweep is done
+when the last key has been repeated; from the commit that records this on, a restore may begin at
+`start`.
 
-Why a restore from `start` into an empty state is exact. Take any key and the last change of it up
-to a commit at or after the end of the sweep, in the whole journal.
+Proof that a restore from `start` into an empty state is exact. Take any key and its last change in
+the whole journal up to a commit at or after the end of the sweep.
 
-- The change lies at or after `start`: a restore from there applies it, and no later one.
-- It lies before, and is a deletion, alone or of a range: the key is absent. Before `start` nothing is read, and after it nothing puts the
-  key, for that would be a later change; a repetition puts only what exists.
-- It lies before, and is a value: the key existed when the sweep began, in memory or in the database, and was not changed since. So the
-  sweep came to it, found that value, and repeated it after `start`.
+- The change is at or after `start`: a restore from there applies it, and no later one.
+- The change is before `start` and deletes the key, alone or in a range: the key is absent. Nothing
+  before `start` is read, and nothing after it puts the key, because that would be a later change; a
+  repetition puts only existing keys.
+- The change is before `start` and sets a value: the key existed when the sweep began, in memory or
+  in the database, and did not change since. So the sweep reached it with that value and repeated it
+  after `start`.
 
-Within a commit the repeated values come last, and are those that the keys have after the whole
-commit. Entries that change while a sweep runs need no care: their change lies after `start`, and a
-sweep that finds a newer value repeats just that. Pieces and positions are of whole commits: `start`
-lies between two, and every commit says all positions. A sweep that a restart interrupted has
-repeated values for nothing; the next one begins anew.
+Within a commit the repeated values come last, and are the values after the whole commit. Entries
+that change during a sweep need no special treatment: the change is after `start`, and a sweep that
+meets a newer value repeats that one. `start` lies between two commits, and every commit has the
+positions of all inputs. A sweep that a restart interrupts has no effect; the next one begins again.
 """
 
 from __future__ import annotations
@@ -30,11 +32,11 @@ from typing import Final
 
 from driftline.agents.state.task_state import TaskState
 
-# Below this a journal is not worth cleaning: it is read in well under a second.
+# A smaller journal is not worth compacting: it is read in well under a second.
 LEAST_LOG_BYTES: Final = 16 << 20
 LIVE_BYTES_PER_SWEEP: Final = 3
 LEAST_SLICE_BYTES: Final = 128 << 10
-# A value may be a list of the ids of a whole batch, so few keys may be megabytes.
+# A value may list the ids of a whole batch, so a few keys may be megabytes.
 KEYS_PER_SLICE: Final = 32
 SPILLED_BYTES_PER_SLICE: Final = 64 << 10
 
@@ -45,11 +47,11 @@ class Sweep:
     Parameters
     ----------
     states
-        The state of each stage by name. None may be writing a spill while the sweep begins.
+        The state of each stage by name. None may be spilling while the sweep begins.
     start
-        Offset after a commit that lies before the sweep; the last one whose offset is known.
+        Offset after the last commit whose offset is known.
     log_bytes
-        Bytes of the journal up to there.
+        Size of the journal up to there.
     """
 
     def __init__(self, states: Mapping[str, TaskState], start: int, log_bytes: int) -> None:
@@ -61,8 +63,8 @@ class Sweep:
         self._slices = self._repeat(states, held)
 
     def repeat(self, limit_bytes: int) -> int:
-        """Let the next commit repeat entries of about `limit_bytes`, at most by a few values more;
-        gives their bytes.
+        """Repeat entries of about `limit_bytes` in the next commit, a few values more at most; returns
+        their size in bytes.
         """
         repeated = 0
         while repeated < limit_bytes:
@@ -82,7 +84,7 @@ class Sweep:
             for first in range(0, len(keys), KEYS_PER_SLICE):
                 yield state.overlay.repeat(keys[first : first + KEYS_PER_SLICE])
             after = b""
-            # Sliced, not one iterator: a RocksDB iterator would hold on to everything that is
+            # In slices instead of one iterator: an open RocksDB iterator retains everything that is
             # deleted meanwhile.
             while entries := state.spilled_slice(after, SPILLED_BYTES_PER_SLICE):
                 yield state.overlay.repeat_spilled(entries)
@@ -90,5 +92,5 @@ class Sweep:
 
 
 def is_due(log_bytes: int, live_bytes: int) -> bool:
-    """Tell whether a journal has grown enough for a sweep."""
+    """Whether a journal has grown enough for a sweep."""
     return log_bytes > max(LEAST_LOG_BYTES, LIVE_BYTES_PER_SWEEP * live_bytes)

@@ -1,5 +1,5 @@
-"""Brings the state of a task to the last commit of its journal: from the local copy where that
-fits, else from the journal alone.
+"""Restore of a task's state to the last commit of its journal: from the local copy if it fits, else
+from the journal alone.
 """
 
 from __future__ import annotations
@@ -29,14 +29,13 @@ from driftline.agents.state.task_state import TaskState
 
 log = logging.getLogger(__name__)
 
-# So much is applied before it is written to the local copy.
+# Changes of this size are applied in memory before they are written to the local copy.
 CHUNK_BYTES: Final = 4 << 20
 _BATCH: Final = 200
-# A call returns when it has so many records or so much time has passed, the end of the journal
-# notwithstanding.
+# `consume` returns after _BATCH records or _WAIT_S, also at the end of the journal.
 _WAIT_S: Final = 0.02
-_TELL_S: Final = 10.0
-_LOOK_S: Final = 0.2
+_LOG_EVERY_S: Final = 10.0
+_CHECK_EVERY_S: Final = 0.2
 _MISSING: Final = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,
@@ -50,11 +49,11 @@ class Journal(Struct, frozen=True):
     Attributes
     ----------
     topic
-        Its full name.
+        Name on the broker.
     partition
-        The partition, of the task and of the topic.
+        Number of the partition, of the task and of the topic.
     cluster_id, topic_id
-        Which topic of that name it is.
+        Identity of the topic.
     """
 
     topic: str
@@ -69,20 +68,20 @@ class Journal(Struct, frozen=True):
 
 
 class RestoreResult(Struct, frozen=True):
-    """How a restore went.
+    """Result of a restore.
 
     Attributes
     ----------
     checkpoint
-        The state stands for this.
+        Checkpoint of the restored state.
     low
         First offset of the journal.
     copied
-        True if it began with the local copy.
+        Whether the restore began with the local copy.
     commits, bytes
-        What was read of the journal.
+        Commits and bytes that were read from the journal.
     seconds
-        How long it took.
+        Duration.
     """
 
     checkpoint: Checkpoint
@@ -105,9 +104,9 @@ class Restore:
     kind
         Kind of the task.
     journal
-        Its changelog. Its task is this process's: nobody else writes there.
+        Its changelog. This process must own the task, so that no other process writes there.
     is_abandoned
-        Asked now and then; True ends the restore.
+        Checked regularly; True ends the restore.
     """
 
     def __init__(
@@ -136,7 +135,7 @@ class Restore:
         StateFormatError
             If the state has formats that this program cannot read.
         Abandoned
-            If it is no longer wanted.
+            If `is_abandoned` returned True.
         StateError
             If the local disk is full or damaged.
         """
@@ -146,21 +145,20 @@ class Restore:
             auto_offset_reset="error",
             fetch_wait_max_ms=20,
             # Four tasks are restored at a time, and commits of a large state are a megabyte and
-            # more. What does not fit is asked for as soon as there is room, not after a second.
+            # more. With the backoff, fetching resumes as soon as there is room, not after a second.
             queued_max_messages_kbytes=4 << 10,
             fetch_queue_backoff_ms=2,
             enable_metrics_push=False,
         )
         try:
             low, high = self._span(consumer)
-            checkpoint = self._copied(low, high)
+            checkpoint = self._copied_checkpoint(low, high)
             copied = checkpoint is not None
             if checkpoint is not None:
                 try:
                     checkpoint = self._read(consumer, checkpoint, high)
                 except JournalError as error:
-                    # What the copy stands for and what the journal holds are two histories, as
-                    # after a broker has lost its disk.
+                    # Copy and journal have different histories, as after a broker lost its disk.
                     self._erase(str(error))
                     copied, checkpoint = False, None
             if checkpoint is None:
@@ -181,7 +179,7 @@ class Restore:
         except JournalError as error:
             raise MustStop(
                 failures.CONFIGURATION,
-                f"{error}; the state cannot be restored: to start anew from the input topics use another kafka.app",
+                f"{error}; the state cannot be restored; to start anew from the input topics, use another kafka.app",
             ) from error
         finally:
             consumer.close()
@@ -200,11 +198,11 @@ class Restore:
         where = TopicPartition(self._journal.topic, self._journal.partition)
         while True:
             try:
-                return consumer.get_watermark_offsets(where, timeout=_TELL_S, cached=False)
+                return consumer.get_watermark_offsets(where, timeout=_LOG_EVERY_S, cached=False)
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
-                if fault.code() in _MISSING and retry.waited_s > _TELL_S:
-                    why = f"{self._journal.name}: there is no such changelog; make the topics: driftline topics create"
+                if fault.code() in _MISSING and retry.waited_s > _LOG_EVERY_S:
+                    why = f"{self._journal.name}: this changelog does not exist; create the topics: driftline topics create"
                     raise MustStop(failures.CONFIGURATION, why) from error
                 if fault.fatal():
                     raise MustStop(
@@ -212,11 +210,8 @@ class Restore:
                     ) from error
                 retry.again(fault)
 
-    def _copied(self, low: int, high: int) -> Checkpoint | None:
-        """What the local copy stands for;
-
-        None, and the copy erased, if it does not fit the journal.
-        """
+    def _copied_checkpoint(self, low: int, high: int) -> Checkpoint | None:
+        """The checkpoint of the local copy; None if it does not fit the journal and was erased."""
         checkpoint = self._cache.checkpoint(self._kind, self._journal.partition)
         if checkpoint is None:
             self._cache.erase(self._kind, self._journal.partition)
@@ -229,7 +224,7 @@ class Restore:
         elif checkpoint.next < low:
             why = f"it ends at {checkpoint.next}, the journal begins at {low}"
         elif checkpoint.next > high:
-            why = f"it goes to {checkpoint.next}, the journal ends at {high}"
+            why = f"it ends at {checkpoint.next}, the journal ends at {high}"
         elif not self._is_whole(checkpoint):
             why = "it is damaged: parts of it are missing"
         else:
@@ -248,28 +243,31 @@ class Restore:
 
     def _erase(self, why: str) -> None:
         log.warning(
-            "%s: the local copy is not used (%s) and is restored from the journal",
+            "%s: the local copy is not used (%s); it is restored from the journal",
             self._journal.name,
             why,
         )
         self._cache.erase(self._kind, self._journal.partition)
 
     def _check_whole(self, checkpoint: Checkpoint, low: int) -> None:
-        """Refuse what was read from a journal whose beginning is missing; a whole copy makes it
-        good.
+        """Refuse a state from a journal whose beginning is missing, unless a whole local copy has
+        it.
         """
         if checkpoint.restorable_from >= low:
             return
         missing = (
-            f"{self._journal.name}: begins at {low}, but records from {checkpoint.restorable_from} on are needed; somebody else deleted them "
-            "(is its retention.ms -1?)"
+            f"{self._journal.name}: begins at {low}, but records from {checkpoint.restorable_from} on are needed; they were deleted "
+            "from outside (is its retention.ms -1?)"
         )
         if not checkpoint.whole:
             raise JournalError(missing)
-        log.error("%s; the local copy has them, and the task writes all of its state anew", missing)
+        log.error(
+            "%s; the local copy has them, and the task writes its whole state to the journal again",
+            missing,
+        )
 
     def _read(self, consumer: Consumer, checkpoint: Checkpoint, high: int) -> Checkpoint:
-        """Apply the journal from a checkpoint to its end."""
+        """Apply the journal from a checkpoint to its end; returns the checkpoint there."""
         with ExitStack() as held:
             return self._applied(consumer, checkpoint, high, held)
 
@@ -280,9 +278,14 @@ class Restore:
         states = self._cache.states(self._kind, journal.partition)
         assembly = Assembly(journal.name, checkpoint.number if checkpoint.number >= 0 else None)
         consumer.assign([TopicPartition(journal.topic, journal.partition, checkpoint.next)])
-        pending_bytes, told, at_end, is_large = 0, time.monotonic(), checkpoint.next >= high, False
+        pending_bytes, logged_at, at_end, is_large = (
+            0,
+            time.monotonic(),
+            checkpoint.next >= high,
+            False,
+        )
         while not at_end:
-            self._check_wanted()
+            self._check_abandoned()
             messages = consumer.consume(_BATCH, _WAIT_S)
             for message in messages:
                 if (error := message.error()) is not None:
@@ -304,12 +307,12 @@ class Restore:
                         self._write(states, checkpoint)
                         pending_bytes = 0
             if messages:
-                told = time.monotonic()
+                logged_at = time.monotonic()
                 failures.fault_point("restoring")
-            elif time.monotonic() - told > _TELL_S:
-                told = time.monotonic()
+            elif time.monotonic() - logged_at > _LOG_EVERY_S:
+                logged_at = time.monotonic()
                 log.warning(
-                    "%s: the broker gives no more at %d of %d, waiting: is it there?",
+                    "%s: no more records at offset %d of %d, waiting for the broker",
                     journal.name,
                     checkpoint.next,
                     high,
@@ -350,14 +353,14 @@ class Restore:
             cut.task.settle(cut)
 
     def _wait_for_others(self, held: ExitStack) -> None:
-        """Let other large restores end first: each has the changes of a commit and a part of the
-        state in memory two and three times.
+        """Wait until few other large restores run: each holds the changes of a commit and a part of
+        the state in memory two or three times.
         """
         turn = self._cache.large_restores
-        while not turn.acquire(timeout=_LOOK_S):
-            self._check_wanted()
+        while not turn.acquire(timeout=_CHECK_EVERY_S):
+            self._check_abandoned()
         held.callback(turn.release)
 
-    def _check_wanted(self) -> None:
+    def _check_abandoned(self) -> None:
         if self._unwanted():
             raise Abandoned(self._journal.name)

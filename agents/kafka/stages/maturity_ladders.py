@@ -44,7 +44,7 @@ class MaturityLadders:
             wanted = self._wanted(model)
             if found != wanted:
                 raise StateFormatError(
-                    f'model "{model}" was counted at maturity {_ladder_text(found)}; the configuration now has {_ladder_text(wanted)}. Put its '
+                    f'model "{model}" was counted at maturity {_ladder_text(found)}; the configuration now has {_ladder_text(wanted)}. Restore its '
                     "maturity and label_horizon, or give the program another kafka.app, under which it starts anew from the "
                     "input topics"
                 )
