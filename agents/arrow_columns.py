@@ -16,7 +16,9 @@ from driftline.schemas.results import WindowFigures
 from driftline.schemas.times import EpochMs, parse_time
 
 # Fields of the registry's records that are times as text.
-TEXT_TIMES: Final = frozenset({"at", "registered_at", "deployed_at"})
+TEXT_TIMES: Final = frozenset(
+    {"at", "registered_at", "deployed_at", "created_at", "span_start", "span_end"}
+)
 BY_METRIC: Final = ("metrics", "ci", "bounds", "null_reasons")
 COUNTS: Final = "counts"
 _to_json = msgspec.json.Encoder(order="deterministic").encode
@@ -73,9 +75,10 @@ def _columns(pyarrow: Any, name: str, info: inspect.Type, values: list[Any]) -> 
             inner = [None if value is None else getattr(value, field.name) for value in values]
             yield from _columns(pyarrow, f"{name}_{field.encode_name}", field.type, inner)
     elif isinstance(info, inspect.TupleType):
-        for place, end in enumerate(("low", "high")):
+        is_interval = isinstance(info.item_types[0], inspect.FloatType)
+        for place, end in enumerate(("low", "high") if is_interval else ("start", "end")):
             ends = [None if value is None else value[place] for value in values]
-            yield Column(f"{name}_{end}", ends, pyarrow.float64())
+            yield from _columns(pyarrow, f"{name}_{end}", info.item_types[place], ends)
     elif isinstance(info, inspect.CustomType) and info.cls is EpochMs:
         yield Column(name, values, _time_type(pyarrow))
     elif isinstance(info, inspect.StrType) and name in TEXT_TIMES:

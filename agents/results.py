@@ -32,6 +32,7 @@ from driftline.schemas.results import (
     Drift,
     Histogram,
     Recommendation,
+    ReferenceProfile,
     RegistryEntry,
     RegistryEvent,
     WindowFigures,
@@ -43,6 +44,7 @@ from driftline.schemas.topics import (
     HISTOGRAMS,
     METRICS,
     RECOMMENDATIONS,
+    REFERENCE_PROFILES,
     REGISTRY,
     REGISTRY_EVENTS,
 )
@@ -162,12 +164,12 @@ class Table(Generic[T]):
     def arrow(self) -> pyarrow.Table:
         """The records as an Arrow table.
 
-        Times have the type timestamp[ms, UTC]. Nested fields become columns: `ci` of a number gives
+        Times have the type timestamp[ms, UTC]. Nested fields become columns: `ci` of an alert gives
         `ci_low` and `ci_high`, `expected` of a recommendation `expected_metric` and so on; mappings
-        of any content are JSON text. Of figures, each metric is a column under its own name, such
-        as `f1`, with its 95 % interval in `f1_low` and `f1_high`, its bounds in `f1_bound_low` and
-        `f1_bound_high`, and the reason for a missing value in `f1_null_reason`; each counter is a
-        column such as `count_late`.
+        of any content are JSON text. Each metric of the figures is a column under its own name,
+        such as `f1`, with its 95 % interval in `f1_low` and `f1_high`, its bounds in `f1_bound_low`
+        and `f1_bound_high`, and the reason for a missing value in `f1_null_reason`; each counter is
+        a column such as `count_late`.
 
         Raises
         ------
@@ -272,6 +274,11 @@ class Results:
     def registry_events(self) -> Table[RegistryEvent]:
         """Changes of the registry, rejected commands and dry runs."""
         return self._table(REGISTRY_EVENTS, RegistryEvent)
+
+    @property
+    def reference_profiles(self) -> Table[ReferenceProfile]:
+        """Reference profiles of drift, which `registry` names by `reference_id`."""
+        return self._table(REFERENCE_PROFILES, ReferenceProfile)
 
     @property
     def rejected(self) -> dict[str, int]:

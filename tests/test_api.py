@@ -227,7 +227,7 @@ def test_metrics_have_times_and_numbers_as_columns(sample: Path) -> None:
         assert row["matrix"] == record.get("matrix", [])
 
 
-@pytest.mark.parametrize("name", [*TOPICS, "registry_events"])
+@pytest.mark.parametrize("name", [*TOPICS, "registry_events", "reference_profiles"])
 def test_every_table_comes_as_arrow_pandas_polars_and_dictionaries(sample: Path, name: str) -> None:
     table = getattr(driftline.open(sample / "out"), name)
     lines = (sample / "out" / f"{table.topic}.jsonl").read_bytes().splitlines()
@@ -239,7 +239,7 @@ def test_every_table_comes_as_arrow_pandas_polars_and_dictionaries(sample: Path,
     )
     times = [
         column
-        for column in ("window_start", "at", "starts_at", "registered_at")
+        for column in ("window_start", "at", "starts_at", "registered_at", "span_start")
         if column in frame and column in table.arrow().column_names
     ]
     assert times
@@ -353,8 +353,16 @@ FRAME = pandas.DataFrame(labelled_rows(3))
             "predictions: no column for prediction_id, by which ground_truth is joined",
         ),
         ([FRAME.drop(columns="score")], {}, "predictions: no column for prediction, score"),
-        ([[], FRAME[["timestamp", "label"]]], {}, "ground_truth: no column for prediction_id"),
-        ([FRAME], {"mapping": {"score": "p"}}, "predictions has no column 'p'"),
+        (
+            [[], FRAME[["timestamp", "label"]]],
+            {},
+            "ground_truth: no column for prediction_id; name it with ground_truth_mapping={",
+        ),
+        (
+            [FRAME],
+            {"mapping": {"score": "p"}},
+            r"mapping={'score': 'p'}: predictions has no column 'p'",
+        ),
         ([[], []], {"mapping": {"score": "p"}}, "mapping: predictions is no table"),
         ([[], []], {"follow": True}, "follow: only the folder of a recorded log"),
         ([Path(__file__).parent, []], {}, "is a folder, so it is a recorded log"),

@@ -76,6 +76,7 @@ class ColumnMapping(Struct, frozen=True):
         mapping: Mapping[str, str],
         segments: Sequence[str],
         table: str,
+        option: str = "--map",
     ) -> ColumnMapping:
         """Map the columns of a table of predictions, with or without their labels.
 
@@ -89,6 +90,8 @@ class ColumnMapping(Struct, frozen=True):
             Configured dimensions.
         table
             Name of the table, for messages.
+        option
+            How the caller passes `mapping`, for messages: "--map", or the name of an argument.
 
         Raises
         ------
@@ -101,18 +104,18 @@ class ColumnMapping(Struct, frozen=True):
             if field not in _FIELDS and field.partition(".")[0] not in MAPPINGS:
                 known = ", ".join([*sorted(_FIELDS), *(f"{name}.NAME" for name in MAPPINGS)])
                 raise LogError(
-                    f"--map {field}={column}: unknown field {field!r}; fields are {known}"
+                    f"{_option(option, field, column)}: unknown field {field!r}; fields are {known}"
                 )
-        _check_columns(named, columns, table)
+        _check_columns(named, columns, table, option)
         places = tuple((column, *_place(column, named, mapping, segments)) for column in columns)
-        _check_unique(places, table)
+        _check_unique(places, table, option)
         fields = {field for _, field, _ in places}
         fields |= {field.partition(".")[0] for field in constants}
-        _check_needed(NEEDED, fields, columns, table)
+        _check_needed(NEEDED, fields, columns, table, option)
         if not fields.intersection(OUTPUTS):
             raise LogError(
                 f"{table}: no column for prediction, score or scores.CLASS; "
-                f"name one with --map score=COLUMN {_listed(columns)}"
+                f"name one with {_option(option, 'score', 'COLUMN')} {_listed(columns)}"
             )
         return cls(
             columns=places,
@@ -122,7 +125,7 @@ class ColumnMapping(Struct, frozen=True):
 
     @classmethod
     def of_truths(
-        cls, columns: Sequence[str], *, mapping: Mapping[str, str], table: str
+        cls, columns: Sequence[str], *, mapping: Mapping[str, str], table: str, option: str
     ) -> ColumnMapping:
         """Map the columns of a table with ground truth alone; columns of no field are ignored.
 
@@ -136,10 +139,10 @@ class ColumnMapping(Struct, frozen=True):
             if field not in _FIELDS_OF_TRUTHS:
                 known = ", ".join(sorted(_FIELDS_OF_TRUTHS))
                 raise LogError(
-                    f"{table}: mapping {field}={column}: unknown field {field!r} of ground truth; "
+                    f"{_option(option, field, column)}: unknown field {field!r} of ground truth; "
                     f"fields are {known}"
                 )
-        _check_columns(named, columns, table)
+        _check_columns(named, columns, table, option)
         places: list[tuple[str, str, str | None]] = []
         indexes = []
         for index, column in enumerate(columns):
@@ -148,9 +151,9 @@ class ColumnMapping(Struct, frozen=True):
             if place is not None:
                 places.append((column, place, None))
                 indexes.append(index)
-        _check_unique(places, table)
+        _check_unique(places, table, option)
         fields = {field for _, field, _ in places} | constants.keys()
-        _check_needed(NEEDED_OF_TRUTHS, fields, columns, table)
+        _check_needed(NEEDED_OF_TRUTHS, fields, columns, table, option)
         return cls(
             columns=tuple(places),
             constants=tuple((field, None, value) for field, value in constants.items()),
@@ -222,33 +225,47 @@ def _split_mapping(mapping: Mapping[str, str]) -> tuple[dict[str, str], dict[str
     return constants, {column: field for field, column in mapping.items() if field not in constants}
 
 
-def _check_columns(named: Mapping[str, str], columns: Sequence[str], table: str) -> None:
+def _check_columns(
+    named: Mapping[str, str], columns: Sequence[str], table: str, option: str
+) -> None:
     for column, field in named.items():
         if column not in columns:
             raise LogError(
-                f"--map {field}={column}: {table} has no column {column!r}; "
+                f"{_option(option, field, column)}: {table} has no column {column!r}; "
                 f"it has {', '.join(columns)}"
             )
 
 
-def _check_unique(places: Sequence[tuple[str, str, str | None]], table: str) -> None:
+def _check_unique(places: Sequence[tuple[str, str, str | None]], table: str, option: str) -> None:
     columns: dict[tuple[str, str | None], str] = {}
     for column, field, key in places:
         if (field, key) in columns:
             both = f"columns {columns[field, key]!r} and {column!r} both hold {field}"
-            raise LogError(f"{table}: {both}; say which one with --map {field}=COLUMN")
+            raise LogError(f"{table}: {both}; name one with {_option(option, field, 'COLUMN')}")
         columns[field, key] = column
 
 
 def _check_needed(
-    needed: Sequence[str], fields: Collection[str], columns: Sequence[str], table: str
+    needed: Sequence[str],
+    fields: Collection[str],
+    columns: Sequence[str],
+    table: str,
+    option: str,
 ) -> None:
     for field in needed:
         if field not in fields:
             raise LogError(
-                f"{table}: no column for {field}; name it with --map {field}=COLUMN, or give every "
-                f"row one value with --map {field}==VALUE {_listed(columns)}"
+                f"{table}: no column for {field}; name it with {_option(option, field, 'COLUMN')}, "
+                f"or give every row one value with {_option(option, field, '=VALUE')} "
+                f"{_listed(columns)}"
             )
+
+
+def _option(option: str, field: str, column: str) -> str:
+    """How to map a field to a column, on the command line or in Python."""
+    if option.startswith("--"):
+        return f"{option} {field}={column}"
+    return f"{option}={{{field!r}: {column!r}}}"
 
 
 def _listed(columns: Sequence[str]) -> str:

@@ -82,6 +82,7 @@ def write_log(
             name=_name(predictions, PREDICTIONS_NAME),
             mapping=mapping,
             segments=segments,
+            option="mapping",
             has_labels=ground_truth is None,
         )
     else:
@@ -102,6 +103,7 @@ def write_log(
             folder,
             name=_name(ground_truth, TRUTHS_NAME),
             mapping=ground_truth_mapping,
+            option="ground_truth_mapping",
         )
     else:
         _check_unmapped(ground_truth_mapping, "ground_truth_mapping", TRUTHS_NAME)

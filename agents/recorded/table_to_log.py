@@ -80,6 +80,7 @@ def write_predictions(
     name: str,
     mapping: Mapping[str, str],
     segments: Sequence[str],
+    option: str = "--map",
     has_labels: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> None:
@@ -93,6 +94,8 @@ def write_predictions(
         Folder of the log.
     name
         Name of the table, for messages.
+    option
+        How the caller passes `mapping`, for messages.
     has_labels
         False if the truths come from elsewhere: a label column is an error then, an id is
         required, and only the predictions are written.
@@ -104,7 +107,9 @@ def write_predictions(
     LogError
         If the table cannot be read or a required column is missing; names the row at fault.
     """
-    columns = ColumnMapping.of(next(rows), mapping=mapping, segments=segments, table=name)
+    columns = ColumnMapping.of(
+        next(rows), mapping=mapping, segments=segments, table=name, option=option
+    )
     if not has_labels:
         _check_joinable(columns, name)
     with closing(LinesByTime(folder)) as predictions, closing(LinesByTime(folder)) as truths:
@@ -125,7 +130,12 @@ def write_predictions(
 
 
 def write_truths(
-    rows: Iterator[Sequence[Any]], folder: Path, *, name: str, mapping: Mapping[str, str]
+    rows: Iterator[Sequence[Any]],
+    folder: Path,
+    *,
+    name: str,
+    mapping: Mapping[str, str],
+    option: str,
 ) -> None:
     """Write the ground truth of a table of its own, sorted by its time; rows without a label have
     none.
@@ -135,7 +145,7 @@ def write_truths(
     LogError
         As `write_predictions`.
     """
-    columns = ColumnMapping.of_truths(next(rows), mapping=mapping, table=name)
+    columns = ColumnMapping.of_truths(next(rows), mapping=mapping, table=name, option=option)
     indexes = columns.indexes
     with closing(LinesByTime(folder)) as truths:
         time_ms = 0
@@ -156,7 +166,7 @@ def _check_joinable(columns: ColumnMapping, name: str) -> None:
     if not columns.has("prediction_id"):
         raise LogError(
             f"{name}: no column for prediction_id, by which ground_truth is joined; "
-            "name it with --map prediction_id=COLUMN"
+            "name it with mapping={'prediction_id': 'COLUMN'}"
         )
 
 

@@ -201,7 +201,7 @@ def test_values_that_are_no_number_or_time_are_rejected_unchanged(tmp_path: Path
         (
             "ts,timestamp,model,version,score\n",
             {},
-            "columns 'ts' and 'timestamp' both hold timestamp; say which one with --map",
+            "columns 'ts' and 'timestamp' both hold timestamp; name one with --map",
         ),
         (
             "ts,model,version,score\n1,m,1,0.5\n1,m,1\n",
