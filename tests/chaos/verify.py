@@ -22,7 +22,7 @@ from tests.oracle.figures import Figure, Place, count, labels_by_model
 from tests.oracle.joining import FIVE_MINUTES, walk
 from tests.oracle.recorded import Invalid, Row, prediction, truth
 from tests.oracle.settings import Settings
-from tests.oracle.verdict import announced_integers, figure_differences, integers, place_of
+from tests.oracle.verdict import emitted_integers, figure_differences, integers, place_of
 
 INPUTS = ("predictions", "ground-truth", "ticks", "registry-commands")
 OUTPUTS = (
@@ -130,8 +130,8 @@ def verify(topics: Topics, configuration: str, *, now_ms: int) -> Verdict:
     _add_up(verdict, announced.complete, figures, settings)
     verdict.faults += announced.faults
     for name, rejected in (
-        ("predictions", joined.refused_predictions),
-        ("ground-truth", joined.refused_truths),
+        ("predictions", joined.rejected_predictions),
+        ("ground-truth", joined.rejected_truths),
     ):
         verdict.faults += dead_letters(topics[name], topics[f"{name}.dlq"], rejected)
         verdict.dead_letters += len(rejected)
@@ -215,7 +215,7 @@ def _add_up(
     all segments at the last rung.
     """
     emitted = {
-        place_of(record): announced_integers(record)
+        place_of(record): emitted_integers(record)
         for record in announced
         if record["kind"] == "tumbling"
     }

@@ -1,25 +1,25 @@
-"""From joined entries to the integers of every window, by lane, segment and rung.
+"""Integers of every window by lane, segment and rung, from joined entries.
 
 - *traffic*, by prediction time: predictions and errors of the rows that are not late.
-- *decisions*, by prediction time and rung: predictions that are not later than the rung; cells, joined, corrected and
-  retracted of the truths with a delay of at most the rung.
-- *arrivals*, by the time at which the truth counts as known: each new label in force, nothing is taken back; and all
-  that happened to rows besides: late, dropped, duplicate and conflicting predictions, duplicate and
-  late truths. When an entry is due, its predictions without an effective truth count as expired,
+- *decisions*, by prediction time and rung: predictions with a lateness of at most the rung; cells,
+  joined, corrected and retracted of the truths with a delay of at most the rung.
+- *arrivals*, by the time from which the truth is known: each new label in force, none is taken
+  back; and rows without effect: late, dropped, duplicate and conflicting predictions, duplicate and
+  late truths. When an entry expires, its predictions without an effective truth count as expired,
   and its truths, if it has no prediction, as unmatched.
 
 The label in force at a rung is the greatest by (revision, time, label) of the effective truths with
-a delay of at most the rung; a retraction means none. Walking the effective truths as they became
-known, a change to another label, or from none back to one, is `corrected`; a change to none is
-`retracted`; both count from the rung of the change's delay on. `joined` counts from the rung of the
-first label on.
+a delay of at most the rung; a retraction means none. Over the effective truths in the order in
+which they became known, a change to another label, or from none back to one, is `corrected`; a
+change to none is `retracted`; both count from the rung of the change's delay on. `joined` counts
+from the rung of the first label on.
 
-The predicted label is the row's prediction; else, of a score at or above the row's threshold or the
-configured one, the positive label, and below it the other label; else the class with the highest
-probability, the first by name of equal ones. The positive label is the configured one, else the
-greatest label of the model; the other label is the greatest one besides. (The product can only go
-by the labels that a model has shown so far. So a log that is compared configures the positive
-label, and shows the other one early.)
+The predicted label is the row's prediction; otherwise, for a score at or above the row's threshold
+or the configured one, the positive label, and below it the other label; otherwise the class with
+the highest probability, ties by name. The positive label is the configured one, otherwise the
+greatest label of the model; the other label is the greatest of the remaining ones. (The product
+knows only the labels that a model has had so far. So a log for comparison configures the positive
+label and has the other one early.)
 """
 
 from __future__ import annotations
@@ -33,14 +33,12 @@ from tests.oracle.joining import NO_MODEL, Entry, Incident, Joined, Prediction, 
 from tests.oracle.recorded import label_text
 from tests.oracle.settings import Settings
 
-POSITIVE, NEGATIVE = (
-    "\0positive",
-    "\0negative",
-)  # predicted by score; which label that is depends on the figure
+# Predicted by score; which label that is depends on the figure.
+POSITIVE, NEGATIVE = "\0positive", "\0negative"
 
 
 class Place(NamedTuple):
-    """Which figure: the key of a `metrics` record. `rung` is "-" outside the decisions lane."""
+    """Key of a figure, that of its `metrics` record. `rung` is "-" outside the decisions lane."""
 
     model: str
     version: str
@@ -53,7 +51,7 @@ class Place(NamedTuple):
 
 @dataclass
 class Figure:
-    """The integers of one figure;
+    """The integers of one figure.
 
     `cells` counts (actual, predicted), `scores` (actual, bin of the score) in the decisions lane.
     """
@@ -67,38 +65,36 @@ class Figure:
         return self.cells.total()
 
 
-# Labels that come in twos: where one is seen, the other is known.
+# Pairs of labels: one implies the other.
 PAIRS = (("0", "1"), ("false", "true"), ("no", "yes"))
 
 
 def labels_by_model(figures: dict[Place, Figure]) -> dict[str, set[str]]:
-    """The labels that each model's figures hold, actual and predicted."""
-    found: dict[str, set[str]] = {}
+    """Actual and predicted labels in the figures of each model."""
+    labels: dict[str, set[str]] = {}
     for place, figure in figures.items():
         named = {label for cell, n in figure.cells.items() if n for label in cell} - {
             POSITIVE,
             NEGATIVE,
         }
-        found.setdefault(place.model, set()).update(named)
-    return found
+        labels.setdefault(place.model, set()).update(named)
+    return labels
 
 
 def resolved(
     cells: Counter[tuple[str, str]], labels: set[str], positive: str | None
 ) -> Counter[tuple[str, str]]:
-    """The cells of a model with those `labels`, the predictions by score under the label that they
-    stand for.
-    """
-    every = labels | ({positive} - {None})
-    if len(every) == 1:
-        every |= {label for pair in PAIRS if every <= set(pair) for label in pair}
+    """The cells of a model with those `labels`, with predictions by score under their label."""
+    all_labels = labels | ({positive} - {None})
+    if len(all_labels) == 1:
+        all_labels |= {label for pair in PAIRS if all_labels <= set(pair) for label in pair}
     if positive is None:
-        positive = max(every, default=POSITIVE)
-    names = {POSITIVE: positive, NEGATIVE: max(every - {positive}, default=NEGATIVE)}
-    found: Counter[tuple[str, str]] = Counter()
+        positive = max(all_labels, default=POSITIVE)
+    names = {POSITIVE: positive, NEGATIVE: max(all_labels - {positive}, default=NEGATIVE)}
+    by_label: Counter[tuple[str, str]] = Counter()
     for (actual, predicted), count in cells.items():
-        found[actual, names.get(predicted, predicted)] += count
-    return found
+        by_label[actual, names.get(predicted, predicted)] += count
+    return by_label
 
 
 class Change(NamedTuple):
@@ -112,9 +108,8 @@ class Change(NamedTuple):
 
 
 def count(joined: Joined, settings: Settings, *, panes: bool = False) -> dict[Place, Figure]:
-    """All figures that hold anything;
-
-    `panes` takes panes at every rung in place of the configured windows.
+    """All figures with a count; with `panes`, panes at every rung instead of the configured
+    windows.
     """
     figures: dict[Place, Figure] = {}
     for (series, segment, lane, start, first_rung), part in _by_unit(
@@ -147,18 +142,18 @@ def count(joined: Joined, settings: Settings, *, panes: bool = False) -> dict[Pl
 
 
 # Series, segment, lane, start of the unit of time, number of the first rung (0 outside the
-# decisions lane)
+# decisions lane).
 Part = tuple[tuple[str, str], str, str, int, int]
 
 
 def _by_unit(joined: Joined, settings: Settings, *, panes: bool) -> dict[Part, Figure]:
-    """What happens in each unit of time, of which all windows of the model are made."""
+    """Counts of each unit of time; the windows of a model consist of whole units."""
     parts: dict[Part, Figure] = {}
 
     def at(
         series: tuple[str, str], segments: list[str], lane: str, time: int, delay: int = 0
     ) -> list[Figure]:
-        """The parts in which something at `time` counts; in decisions from the rung of `delay` on."""
+        """Parts that count something at `time`; in decisions from the rung of `delay` on."""
         unit = settings.pane if panes else settings.of(series[0]).unit
         first_rung = (
             sum(ms < delay for _, ms in settings.of(series[0]).rungs) if lane == "decisions" else 0
@@ -170,7 +165,7 @@ def _by_unit(joined: Joined, settings: Settings, *, panes: bool) -> dict[Part, F
         for prediction in entry.predictions:
             _count_prediction(prediction, entry, settings, at)
         if not entry.predictions:
-            for figure in at(NO_MODEL, ["all"], "arrivals", entry.due(settings)):
+            for figure in at(NO_MODEL, ["all"], "arrivals", entry.expires(settings)):
                 figure.counts["unmatched"] += len(entry.truths)
     for incident in joined.incidents:
         for figure in at(incident.series, segments_of(incident, settings), "arrivals", incident.at):
@@ -197,7 +192,7 @@ def _count_prediction(
     effective = prediction.effective(entry.truths, label_horizon, correction_horizon)
     predicted = predicted_label(value, settings.of(series[0]).threshold)
     if not effective:
-        for figure in at(series, segments, "arrivals", entry.due(settings)):
+        for figure in at(series, segments, "arrivals", entry.expires(settings)):
             figure.counts["expired"] += 1
     for truth in entry.truths:
         if not any(truth is other for other in effective):
@@ -218,8 +213,8 @@ def _count_prediction(
 
 
 def changes(prediction: Prediction, effective: list[Truth]) -> list[Change]:
-    """How the label in force changed as the effective truths became known."""
-    found: list[Change] = []
+    """Changes of the label in force as the effective truths became known."""
+    changes_: list[Change] = []
     labelled = False
     old: str | None = None
     for i in range(len(effective)):
@@ -227,18 +222,18 @@ def changes(prediction: Prediction, effective: list[Truth]) -> list[Change]:
         if new == old:
             continue
         counter = "retracted" if new is None else "corrected" if labelled else "joined"
-        found.append(
+        changes_.append(
             Change(
                 prediction.known(effective[i]), prediction.delay(effective[i]), old, new, counter
             )
         )
         labelled = labelled or new is not None
         old = new
-    return found
+    return changes_
 
 
 def predicted_label(value: dict[str, Any], configured_threshold: float) -> str:
-    """What the row predicts; POSITIVE or NEGATIVE where that follows from its score."""
+    """Predicted label of the row; POSITIVE or NEGATIVE if it follows from the score."""
     if value["prediction"] is not None:
         return str(value["prediction"])
     if value.get("score") is not None:
@@ -253,16 +248,16 @@ def predicted_label(value: dict[str, Any], configured_threshold: float) -> str:
 
 
 def score_bin(score: float) -> int:
-    """Which of 1,000 equal bins over [0, 1], of the score taken to six decimals."""
+    """Index of the score, rounded to six decimals, among 1,000 equal bins over [0, 1]."""
     return min(999, round(score * 1_000_000) // 1_000)
 
 
 def segments_of(item: Prediction | Incident, settings: Settings) -> list[str]:
-    """ "all", and "dimension=value" for each configured dimension that the row has."""
+    """The segment "all", and "dimension=value" for each configured dimension of the row."""
     if item.series == NO_MODEL:
         return ["all"]
-    given = item.row.value.get("segment") or {}
+    values = item.row.value.get("segment") or {}
     dimensions = settings.of(item.series[0]).segments
     return ["all"] + [
-        f"{name}={label_text(given[name])}" for name in dimensions if given.get(name) is not None
+        f"{name}={label_text(values[name])}" for name in dimensions if values.get(name) is not None
     ]

@@ -1,27 +1,30 @@
-"""Which predictions count, which truth holds for which prediction, and when.
+"""The join: which predictions count, which truths are in force for them, and when.
 
-The rows of both files are walked one by one in the order in which a replay reads them: by the
+The rows of both files are processed one by one in the order in which a replay reads them: by the
 largest event time so far in the row's own file, predictions first where equal, then by line.
 Definitions:
 
-- *tick*: the largest event time of the rows read so far, this one included, cut to a whole pane. The watermark at a row is the
-  greater of the tick and the largest event time of its own topic partition so far; its *floor* is
-  the watermark less the grace of its topic. Duplicates move watermarks too, invalid lines do not.
-- *lateness* of a prediction: max(0, floor - its time). Above min(label horizon, correction horizon) it is dropped.
-- *entry*: the predictions and the distinct truths of one id. It is due at the latest of: first known + correction horizon of each
-  prediction with an effective truth; time + label horizon of each one without; truth known + park
-  of each truth as long as there is no prediction. A row that is counted (max of its time and its
-  floor) after that moment finds no entry and begins a new one. For a row within its grace that is
-  the row's own time, so the partition count does not matter.
-- same (model, version) in an entry: same content is a duplicate, other content a conflict; the first one stands. A failed row
-  without prediction holds its place in the entry, so that its copies are duplicates, and is counted
-  in traffic only.
-- truths of an entry are the same if revision and label (or retraction) are; the earliest time and the earliest known time of them
-  stand, the later row is a duplicate.
-- *truth known*: max(time, floor) of the truth row. *known* to a prediction: max(truth known, time and floor of the prediction): a truth
-  cannot tell of a prediction before it was made. *delay*: known - time of the prediction.
-- *effective* for a prediction: delay <= label horizon and known <= the first such known + correction horizon. Other truths of its
-  entry are late.
+- *tick*: the largest event time of the rows read so far, this one included, rounded down to a whole
+  pane. The watermark at a row is the greater of the tick and the largest event time of its own
+  topic partition so far; its *floor* is the watermark less the grace of its topic. Duplicates move
+  watermarks too, invalid lines do not.
+- *lateness* of a prediction: max(0, floor - its time). Above min(label horizon, correction horizon)
+  it is dropped.
+- *entry*: the predictions and the distinct truths of one id. It expires at the latest of: first
+  known + correction horizon of each prediction with an effective truth; time + label horizon of
+  each one without; truth known + park of each truth as long as there is no prediction. A row that
+  is counted (max of its time and its floor) after that begins a new entry. For a row within its
+  grace that is the row's own time, so the number of partitions does not matter.
+- Predictions with the same (model, version) in an entry: the first one is accepted; one with the
+  same content is a duplicate, one with other content a conflict. A failed row without prediction is
+  part of the entry, so that its copies are duplicates, and counts in traffic only.
+- Truths of an entry are the same if revision and label (or retraction) are equal. The earliest time
+  and the earliest known time of them count; the later row is a duplicate.
+- *truth known*: max(time, floor) of the truth row. *known* to a prediction: max(truth known, time
+  and floor of the prediction). *delay*: known - time of the prediction.
+- *effective* for a prediction: delay <= label horizon and known <= the first such known +
+correction
+  horizon. Other truths of its entry are late.
 """
 
 from __future__ import annotations
@@ -50,13 +53,13 @@ class Truth:
 
     @property
     def rank(self) -> tuple[int, int, bytes]:
-        """The greatest of several truths holds."""
+        """The truth with the greatest rank is in force."""
         return (self.revision, self.time, (self.label or "").encode())
 
 
 @dataclass
 class Prediction:
-    """A prediction that stands."""
+    """An accepted prediction."""
 
     row: Row
 
@@ -104,7 +107,7 @@ class Entry:
     predictions: list[Prediction] = field(default_factory=list)
     truths: list[Truth] = field(default_factory=list)
 
-    def due(self, settings: Settings) -> int:
+    def expires(self, settings: Settings) -> int:
         moments = []
         for prediction in self.predictions:
             horizons = settings.horizons(prediction.series[0])
@@ -120,8 +123,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Incident:
-    """Something that is counted once, under its own name, at a moment: late_predictions,
-    duplicate_truths and so on.
+    """A row that counts once at one time, under a counter such as late_predictions or
+    duplicate_truths.
     """
 
     counter: str
@@ -132,26 +135,26 @@ class Incident:
 
 @dataclass
 class Joined:
-    """What the log says: all entries, buried or not, what happened to rows, and what is in the
-    dead-letter file by line.
+    """The joined log: all entries, expired or not, the incidents, and the reasons in the
+    dead-letter files by line.
     """
 
     entries: list[Entry]
     incidents: list[Incident]
-    refused_predictions: dict[int, str]
-    refused_truths: dict[int, str]
+    rejected_predictions: dict[int, str]
+    rejected_truths: dict[int, str]
     rows: int
 
 
 def join(folder: Path, settings: Settings, *, partitions: int, now: int) -> Joined:
-    """Walk the recorded log in `folder` as it is read with `partitions` partitions when the clock
-    shows `now`.
+    """Join the recorded log in `folder` as it is read with `partitions` partitions at the time
+    `now`.
     """
     latest = now + FIVE_MINUTES
-    predictions, refused_predictions = read_predictions(
+    predictions, rejected_predictions = read_predictions(
         folder, partitions=partitions, grace=settings.prediction_grace, latest=latest
     )
-    truths, refused_truths = read_truths(
+    truths, rejected_truths = read_truths(
         folder, partitions=partitions, grace=settings.truth_grace, latest=latest
     )
     ticked = []
@@ -166,19 +169,19 @@ def join(folder: Path, settings: Settings, *, partitions: int, now: int) -> Join
                 Row(row.line, row.partition, row.time, max(row.floor, tick - grace), row.value),
             )
         )
-    return walk(ticked, settings, refused_predictions, refused_truths)
+    return walk(ticked, settings, rejected_predictions, rejected_truths)
 
 
 def walk(
     rows: Sequence[tuple[bool, Row]],
     settings: Settings,
-    refused_predictions: dict[int, str],
-    refused_truths: dict[int, str],
+    rejected_predictions: dict[int, str],
+    rejected_truths: dict[int, str],
 ) -> Joined:
-    """Join rows, each with whether it is a truth, in the order in which they are read; conflicts
-    join the refused lines.
+    """Join rows, each with whether it is a truth, in reading order; conflicts are added to the
+    rejected lines.
     """
-    joined = Joined([], [], refused_predictions, refused_truths, len(rows))
+    joined = Joined([], [], rejected_predictions, rejected_truths, len(rows))
     open_entries: dict[str, Entry] = {}
     for is_truth, row in rows:
         if not is_truth and _dropped(row, settings):
@@ -187,7 +190,7 @@ def walk(
             )
             continue
         entry = open_entries.get(row.id)
-        if entry is None or row.counted_at > entry.due(settings):
+        if entry is None or row.counted_at > entry.expires(settings):
             entry = open_entries[row.id] = Entry()
             joined.entries.append(entry)
         if is_truth:
@@ -216,13 +219,13 @@ def _dropped(row: Row, settings: Settings) -> bool:
 
 
 def _add_prediction(entry: Entry, row: Row, joined: Joined) -> None:
-    for standing in entry.predictions:
-        if standing.series == _series(row):
-            same = content_of(standing.row.value) == content_of(row.value)
+    for accepted in entry.predictions:
+        if accepted.series == _series(row):
+            same = content_of(accepted.row.value) == content_of(row.value)
             counter = "duplicate_predictions" if same else "conflicting_predictions"
             joined.incidents.append(Incident(counter, _series(row), row.counted_at, row))
             if not same:
-                joined.refused_predictions[row.line] = "conflict"
+                joined.rejected_predictions[row.line] = "conflict"
             return
     prediction = Prediction(row)
     if prediction.late:
@@ -241,8 +244,8 @@ def _add_truth(entry: Entry, row: Row, joined: Joined) -> None:
 
 
 def content_of(value: dict[str, Any]) -> str:
-    """What a prediction says, however it was written: known fields in a fixed order, absent ones
-    left out, numbers as floats.
+    """Canonical content of a prediction: known fields in a fixed order, without absent ones,
+    numbers as floats.
     """
     known = (
         "timestamp",
@@ -258,9 +261,9 @@ def content_of(value: dict[str, Any]) -> str:
         "variant",
         "tags",
     )
-    said = {name: _number(value[name]) for name in known if value.get(name) is not None}
-    said.setdefault("status", "ok")
-    return json.dumps(said, sort_keys=True)
+    content = {name: _number(value[name]) for name in known if value.get(name) is not None}
+    content.setdefault("status", "ok")
+    return json.dumps(content, sort_keys=True)
 
 
 def _number(content: Any) -> Any:

@@ -1,9 +1,8 @@
-"""Reading a recorded log: which lines are valid rows, their partition, and the watermark and floor
-at each of them.
+"""Reader of a recorded log: the valid rows with their partitions, and the floor at each of them.
 
-A line is a valid row if it is a JSON object of at most 1 MiB in UTF-8 with the needed fields of the
-right types, finite numbers, probabilities in [0, 1], and a time not beyond `latest` (5 minutes
-after the start of the first run). Common names of other systems stand for ours.
+A line is a valid row if it is a JSON object of at most 1 MiB in UTF-8 with the required fields of
+the right types, finite numbers, probabilities in [0, 1], and a time not after `latest` (5 minutes
+after the start of the first run). Common field names of other systems are aliases of ours.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ TRUTH_NAMES = {
 
 
 class Invalid(Exception):
-    """A line that is no row; the message says why."""
+    """An invalid line; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Row:
 
     @property
     def counted_at(self) -> int:
-        """Event time of the pane in which something that happens to the row itself is counted."""
+        """Event time at which incidents of the row count."""
         return max(self.time, self.floor)
 
 

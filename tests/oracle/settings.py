@@ -1,6 +1,4 @@
-"""What the oracle needs to know of a configuration: read from the text of `driftline.toml`,
-durations in milliseconds.
-"""
+"""Settings of the oracle, from the text of `driftline.toml`, with durations in milliseconds."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ def name_of(ms: int) -> str:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Settings of one model; durations as they are written in the file."""
+    """Settings of one model; durations as texts of the file."""
 
     windows: tuple[str, ...] = ("1h", "1d", "7d/1d")
     label_horizon: str = "30d"
@@ -46,8 +44,8 @@ class ModelSettings:
         return [(name_of(ms), ms) for ms in (*below, horizon)]
 
     def rungs_of(self, size: int) -> list[tuple[str, int]]:
-        """The rungs at which a window is announced: below 1 hour up to the first rung of at least 1
-        hour.
+        """The rungs at which a window is emitted: for windows below 1 hour, those up to the first
+        rung of at least 1 hour.
         """
         if size >= HOUR:
             return self.rungs
@@ -68,7 +66,7 @@ class ModelSettings:
 
     @cached_property
     def unit(self) -> int:
-        """The longest time of which all windows are made."""
+        """The longest time of which all window sizes and steps are multiples."""
         return gcd(*(ms for _, size, step in self.window_sizes for ms in (size, step)))
 
     @cached_property
@@ -120,10 +118,10 @@ class Settings:
 
 
 def _model(base: ModelSettings, table: dict[str, Any]) -> ModelSettings:
-    given = {f.name: table.get(f.name, getattr(base, f.name)) for f in fields(ModelSettings)}
+    values = {f.name: table.get(f.name, getattr(base, f.name)) for f in fields(ModelSettings)}
     return ModelSettings(
         **{
             name: tuple(value) if isinstance(value, list) else value
-            for name, value in given.items()
+            for name, value in values.items()
         }
     )

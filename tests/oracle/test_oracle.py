@@ -1,4 +1,4 @@
-"""The oracle itself, on logs small enough to be worked out by hand."""
+"""The oracle on logs small enough for hand calculation."""
 
 import itertools
 import json
@@ -23,14 +23,14 @@ correction_horizon = "7d"
 """
 
 
-def prediction(at: int = 0, identity: str = "a", **said: Any) -> dict[str, Any]:
-    named = {
+def prediction(at: int = 0, identity: str = "a", **output: Any) -> dict[str, Any]:
+    fields = {
         "prediction_id": identity,
         "model_name": "m",
         "model_version": "1",
         "timestamp": T0 + at,
     }
-    return named | (said or {"prediction": "A"})
+    return fields | (output or {"prediction": "A"})
 
 
 def truth(at: int, label: str | None, revision: int = 0, identity: str = "a") -> dict[str, Any]:
@@ -61,10 +61,7 @@ def decided(
 
 
 def counter(figures: dict[Place, Figure], name: str, lane: str = "arrivals") -> dict[int, int]:
-    """Where a counter stands: day of the window after the first one, and count.
-
-    In decisions at the last rung.
-    """
+    """Count by day of the window, from 0; in decisions at the last rung."""
     return {
         (place.start - T0) // DAY: figure.counts[name]
         for place, figure in figures.items()
@@ -85,7 +82,7 @@ EXAMPLE = [
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
-def test_worked_example_of_the_design_in_every_order_of_arrival(
+def test_worked_example_counts_the_same_in_every_order_of_arrival(
     tmp_path: Path, order: tuple[int, ...]
 ) -> None:
     late_enough = LADDER + 'truth_grace = "2d"\n'
@@ -98,7 +95,7 @@ def test_worked_example_of_the_design_in_every_order_of_arrival(
     assert counter(figures, "retracted", "decisions") == {0: 1}
 
 
-def test_worked_example_in_the_arrivals_lane(tmp_path: Path) -> None:
+def test_worked_example_counts_each_new_label_in_arrivals(tmp_path: Path) -> None:
     _, figures = run(tmp_path, [prediction()], EXAMPLE)
     cells = {
         place.start - T0: figure.cells
@@ -124,13 +121,13 @@ def test_rungs_horizon_and_correction_horizon_are_inclusive(tmp_path: Path) -> N
     assert decided(figures, "30d") == (1, {("B", "A"): 1})
 
 
-def test_truth_within_grace_after_the_end_belongs_to_nobody(tmp_path: Path) -> None:
+def test_truth_after_the_label_horizon_is_unmatched(tmp_path: Path) -> None:
     _, figures = run(tmp_path, [prediction()], [truth(30 * DAY + 1, "A")])
     assert counter(figures, "expired") == {30: 1}
     assert [place.model for place, figure in figures.items() if figure.counts["unmatched"]] == [""]
 
 
-def test_correction_beyond_its_horizon_is_late_while_a_slower_shadow_model_keeps_the_entry(
+def test_correction_beyond_its_horizon_is_late_though_a_later_shadow_model_keeps_the_entry(
     tmp_path: Path,
 ) -> None:
     shadow = prediction(3 * DAY, model_name="shadow", prediction="B")
@@ -177,7 +174,7 @@ def test_prediction_later_than_the_correction_horizon_is_dropped(tmp_path: Path)
     assert counter(figures, "predictions", "decisions") == {7: 1}
 
 
-def test_truth_first_is_known_from_the_prediction_on(tmp_path: Path) -> None:
+def test_truth_before_its_prediction_is_known_from_the_prediction_on(tmp_path: Path) -> None:
     _, figures = run(tmp_path, [prediction(DAY)], [truth(0, "A")])
     assert decided(figures, "1h", DAY) == (1, {("A", "A"): 1})
     arrived = {
@@ -188,7 +185,7 @@ def test_truth_first_is_known_from_the_prediction_on(tmp_path: Path) -> None:
     assert arrived == {T0 + DAY: 1}
 
 
-def test_copy_is_a_duplicate_however_it_is_written_and_other_content_a_conflict(
+def test_rewritten_copy_is_a_duplicate_and_different_content_a_conflict(
     tmp_path: Path,
 ) -> None:
     first = prediction(score=1, prediction="A")
@@ -203,11 +200,11 @@ def test_copy_is_a_duplicate_however_it_is_written_and_other_content_a_conflict(
     joined, figures = run(tmp_path, [first, rewritten, prediction(score=0.9, prediction="A")], [])
     assert counter(figures, "duplicate_predictions") == {0: 1}
     assert counter(figures, "conflicting_predictions") == {0: 1}
-    assert joined.refused_predictions == {2: "conflict"}
+    assert joined.rejected_predictions == {2: "conflict"}
     assert counter(figures, "predictions", "traffic") == {0: 1}
 
 
-def test_equal_truths_take_the_earliest_time(tmp_path: Path) -> None:
+def test_equal_truths_have_the_earliest_time(tmp_path: Path) -> None:
     _, figures = run(tmp_path, [prediction()], [truth(HOUR + MINUTE, "A"), truth(HOUR, "A")])
     assert decided(figures, "1h")[0] == 1
     duplicates = {
@@ -220,15 +217,15 @@ def test_equal_truths_take_the_earliest_time(tmp_path: Path) -> None:
 
 def test_predicted_label_follows_from_prediction_then_score_then_classes(tmp_path: Path) -> None:
     toml = LADDER + 'positive_label = "yes"\n[models.m]\nthreshold = 0.6\n'
-    said = [
+    outputs = [
         {"prediction": "no", "score": 0.9},
         {"score": 0.6},
         {"score": 0.59},
         {"score": 0.55, "threshold": 0.55},
         {"scores": {"yes": 0.5, "no": 0.5}},
     ]
-    predictions = [prediction(identity=str(i), **fields) for i, fields in enumerate(said)]
-    truths = [truth(MINUTE, "yes", identity=str(i)) for i in range(len(said))] + [
+    predictions = [prediction(identity=str(i), **fields) for i, fields in enumerate(outputs)]
+    truths = [truth(MINUTE, "yes", identity=str(i)) for i in range(len(outputs))] + [
         truth(MINUTE, "no", identity="x")
     ]
     _, figures = run(tmp_path, predictions, truths, toml)
@@ -238,7 +235,7 @@ def test_predicted_label_follows_from_prediction_then_score_then_classes(tmp_pat
     assert resolved(cells, {"no", "yes"}, "yes") == {("yes", "no"): 3, ("yes", "yes"): 2}
 
 
-def test_sliding_windows_are_aligned_to_the_epoch_and_hold_their_start_only(tmp_path: Path) -> None:
+def test_sliding_windows_are_aligned_to_the_epoch_and_exclude_their_end(tmp_path: Path) -> None:
     #   0----1----2----3     size 2 h, step 1 h
     #   [---------)          a row at 2 h belongs to the
     #        [---------)     windows from 1 h and from 2 h
@@ -250,7 +247,7 @@ def test_sliding_windows_are_aligned_to_the_epoch_and_hold_their_start_only(tmp_
     ]
 
 
-def test_every_invalid_line_is_refused_and_moves_no_watermark(tmp_path: Path) -> None:
+def test_invalid_lines_are_rejected_and_move_no_watermark(tmp_path: Path) -> None:
     ahead = T0 + 3 * DAY
     bad = [
         b"not json",
@@ -271,10 +268,10 @@ def test_every_invalid_line_is_refused_and_moves_no_watermark(tmp_path: Path) ->
     (tmp_path / "ground-truth.jsonl").write_bytes(b"")
     settings = Settings.from_toml(LADDER)
     joined = join(tmp_path, settings, partitions=1, now=NOW)
-    assert sorted(joined.refused_predictions) == list(range(len(bad)))
+    assert sorted(joined.rejected_predictions) == list(range(len(bad)))
     assert counter(count(joined, settings), "predictions", "traffic") == {0: 2}
 
 
-def test_partition_is_that_of_kafkas_default_partitioner() -> None:
+def test_partition_equals_kafkas_default_partitioner() -> None:
     # hash -790332482 of "foobar", sign bit cleared: 1357151166.
     assert [partition_of(b"foobar", n) for n in (2, 7, 10)] == [0, 1357151166 % 7, 6]

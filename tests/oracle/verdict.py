@@ -1,7 +1,6 @@
-"""Does the output folder of a run say what the oracle says? Integer for integer, and nothing
-announced twice.
+"""Comparison of the output folder of a run with the oracle: equal integers, no figure twice.
 
-Reads `metrics.jsonl` and the dead-letter files as anybody would, as JSON.
+It reads `metrics.jsonl`, `histograms.jsonl` and the dead-letter files as JSON.
 """
 
 from __future__ import annotations
@@ -27,52 +26,52 @@ ROUNDED = 0.501e-6  # ratios have six decimals
 def differences(
     log: Path, out: Path, joined: Joined, figures: dict[Place, Figure], settings: Settings
 ) -> list[str]:
-    """What a run over `log` says differently in `out`, one sentence each; empty if all is well."""
+    """Differences between the output of a run over `log` and the oracle, one sentence each."""
     expected = {place: figure for place, figure in figures.items() if filled(figure)}
-    found = figure_differences(_records(out / "metrics.jsonl"), figures, settings)
-    found += histograms(_records(out / "histograms.jsonl"), expected)
-    for topic, refused in (
-        ("predictions", joined.refused_predictions),
-        ("ground-truth", joined.refused_truths),
+    sentences = figure_differences(_records(out / "metrics.jsonl"), figures, settings)
+    sentences += histograms(_records(out / "histograms.jsonl"), expected)
+    for topic, rejected in (
+        ("predictions", joined.rejected_predictions),
+        ("ground-truth", joined.rejected_truths),
     ):
-        found += refusals(log / f"{topic}.jsonl", out / f"{topic}.dlq.jsonl", refused)
-    return found
+        sentences += dead_letters(log / f"{topic}.jsonl", out / f"{topic}.dlq.jsonl", rejected)
+    return sentences
 
 
 def figure_differences(
     records: Iterable[dict[str, Any]], figures: dict[Place, Figure], settings: Settings
 ) -> list[str]:
-    """What `metrics` records, none of them provisional, say differently, one sentence each."""
-    announced: dict[Place, dict[str, Any]] = {}
-    found: list[str] = []
+    """Differences of `metrics` records, none of them provisional, one sentence each."""
+    emitted: dict[Place, dict[str, Any]] = {}
+    sentences: list[str] = []
     for record in records:
         if record["kind"] in WINDOWS:
             place = place_of(record)
-            if place in announced:
-                found.append(f"{place} is announced twice")
-            announced[place] = record
+            if place in emitted:
+                sentences.append(f"{place} is emitted twice")
+            emitted[place] = record
     expected = {place: figure for place, figure in figures.items() if filled(figure)}
-    for place in sorted(expected.keys() - announced.keys()):
-        found.append(f"{place} is not announced; it holds {filled(expected[place])}")
+    for place in sorted(expected.keys() - emitted.keys()):
+        sentences.append(f"{place} is not emitted; it has {filled(expected[place])}")
     labels = labels_by_model(figures)
-    for place, record in announced.items():
+    for place, record in emitted.items():
         figure, positive = expected.get(place, Figure()), settings.of(place.model).positive_label
-        wanted, said = (
+        wanted, actual = (
             integers(figure, labels.get(place.model, set()), positive),
-            announced_integers(record),
+            emitted_integers(record),
         )
-        if wanted != said:
+        if wanted != actual:
             names = [
                 name
-                for name in sorted({*wanted, *said}, key=str)
-                if wanted.get(name, 0) != said.get(name, 0)
+                for name in sorted({*wanted, *actual}, key=str)
+                if wanted.get(name, 0) != actual.get(name, 0)
             ]
-            found += [
-                f"{place}: {name} is {said.get(name, 0)}, the oracle has {wanted.get(name, 0)}"
+            sentences += [
+                f"{place}: {name} is {actual.get(name, 0)}, the oracle has {wanted.get(name, 0)}"
                 for name in names
             ]
-        found += [f"{place}: {fault}" for fault in ratios(record)]
-    return found
+        sentences += [f"{place}: {fault}" for fault in ratios(record)]
+    return sentences
 
 
 def filled(figure: Figure) -> dict[Any, int]:
@@ -81,46 +80,46 @@ def filled(figure: Figure) -> dict[Any, int]:
 
 
 def integers(figure: Figure, labels: set[str], positive: str | None) -> dict[Any, int]:
-    """The integers that a `metrics` record must give."""
+    """The integers that a `metrics` record must have."""
     cells = resolved(figure.cells, labels, positive)
     wanted: dict[Any, int] = {name: n for name, n in figure.counts.items() if n}
     wanted["n"] = figure.n
     return {name: n for name, n in [*wanted.items(), *cells.items()] if n}
 
 
-def announced_integers(record: dict[str, Any]) -> dict[Any, int]:
-    """The integers that a `metrics` record gives, under the oracle's names."""
-    said: dict[Any, int] = {name: n for name, n in record.get("counts", {}).items() if n}
-    said["n"] = record["n"]
-    if record["lane"] != "arrivals":  # where it is the number of outcomes once more
-        said["predictions"] = record["n_predictions"]
+def emitted_integers(record: dict[str, Any]) -> dict[Any, int]:
+    """The integers of a `metrics` record, under the oracle's names."""
+    actual: dict[Any, int] = {name: n for name, n in record.get("counts", {}).items() if n}
+    actual["n"] = record["n"]
+    if record["lane"] != "arrivals":  # where it repeats the number of outcomes
+        actual["predictions"] = record["n_predictions"]
     labels = record.get("labels", [])
     for i, row in enumerate(record.get("matrix", [])):
         for j, n in enumerate(row):
-            said[labels[i], labels[j]] = n
-    return {name: n for name, n in said.items() if n}
+            actual[labels[i], labels[j]] = n
+    return {name: n for name, n in actual.items() if n}
 
 
 def histograms(records: Iterable[dict[str, Any]], expected: dict[Place, Figure]) -> Iterator[str]:
-    """Score histograms that are not the oracle's, or missing in a series of windows that has some."""
-    said: dict[Place, dict[tuple[str, int], int]] = {}
+    """Score histograms that differ from the oracle, or are missing in a series that has others."""
+    actual: dict[Place, dict[tuple[str, int], int]] = {}
     for record in records:
         scores: Counter[tuple[str, int]] = Counter()
         for half in ("fit", "holdout"):
             for label, bins in record[half].items():
                 scores.update({(label, int(number)): n for number, n in bins.items()})
-        said[place_of(record)] = dict(scores)
-    series = {place._replace(rung="", start=0) for place in said}
+        actual[place_of(record)] = dict(scores)
+    series = {place._replace(rung="", start=0) for place in actual}
     for place, figure in expected.items():
         if place._replace(rung="", start=0) in series:
             wanted = {score: n for score, n in figure.scores.items() if n}
-            if wanted != said.pop(place, {}):
+            if wanted != actual.pop(place, {}):
                 yield f"{place}: the histogram is not {wanted}"
-    yield from (f"{place} has a histogram, the oracle has nothing there" for place in said)
+    yield from (f"{place} has a histogram, the oracle has none" for place in actual)
 
 
 def ratios(record: dict[str, Any]) -> Iterator[str]:
-    """What does not follow from the record's own integers."""
+    """Figures of a record that do not follow from its own integers."""
     n, total = record["n"], record["n_predictions"]
     matrix, labels = record.get("matrix", []), record.get("labels", [])
     if (
@@ -148,11 +147,11 @@ def ratios(record: dict[str, Any]) -> Iterator[str]:
     ) != sorted(chain(*matrix)):
         yield "tn, fp, fn, tp are not the cells of the matrix"
     if record["provisional"]:
-        yield "a replay announces nothing provisionally"
+        yield "a replay emits nothing provisional"
 
 
-def refusals(log: Path, letters: Path, refused: dict[int, str]) -> Iterator[str]:
-    """Lines that are missing in a dead-letter file, too many there, or not the bytes that came."""
+def dead_letters(log: Path, letters: Path, rejected: dict[int, str]) -> Iterator[str]:
+    """Lines that are missing in a dead-letter file, repeated there, or different from the log."""
     lines = log.read_bytes().split(b"\n")
     seen: Counter[int] = Counter()
     for letter in _records(letters) if letters.exists() else []:
@@ -164,14 +163,20 @@ def refusals(log: Path, letters: Path, refused: dict[int, str]) -> Iterator[str]
             else letter["value"].encode()
         )
         if raw != lines[line]:
-            yield f"{letters.name}: line {line} is not what came"
-        if (letter["dlq_reason"] == "conflict") != (refused.get(line) == "conflict") or not letter[
+            yield f"{letters.name}: line {line} differs from the log"
+        if (letter["dlq_reason"] == "conflict") != (rejected.get(line) == "conflict") or not letter[
             "dlq_error"
         ]:
-            yield f"{letters.name}: line {line} is there because of {letter['dlq_reason']}, the oracle says {refused.get(line)}"
-    for line in sorted(refused.keys() | seen.keys()):
-        if seen[line] != (line in refused):
-            yield f"{letters.name}: line {line} is there {seen[line]} times, the oracle says {refused.get(line, 'it is valid')}"
+            yield (
+                f"{letters.name}: line {line} has reason {letter['dlq_reason']},"
+                f" the oracle {rejected.get(line)}"
+            )
+    for line in sorted(rejected.keys() | seen.keys()):
+        if seen[line] != (line in rejected):
+            yield (
+                f"{letters.name}: line {line} is there {seen[line]} times, for the oracle it is"
+                f" {rejected.get(line, 'valid')}"
+            )
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,3 +1,3 @@
-"""Seeded nasty histories, run through the pipeline and compared with the oracle, with kills and odd
-batch sizes on the way.
+"""Seeded histories with every kind of trouble, run through the pipeline with kills and odd batch
+sizes, and compared with the oracle.
 """

@@ -1,7 +1,7 @@
-"""`python -m tests.simulation.flights [PARTITIONS]`: the demo's year of flights through the
-pipeline and through the oracle.
+"""`python -m tests.simulation.flights [PARTITIONS]`: compares the pipeline with the oracle on the
+demo's year of flights.
 
-All 336,776 flights, every window, segment and rung; about two minutes and 1.5 GB, most of it the
+All 336,776 flights, every window, segment and rung; about two minutes and 1.5 GB, mostly for the
 oracle. The test suite does the same with the first days of the year.
 """
 
@@ -28,8 +28,8 @@ from tests.oracle.verdict import differences
 def compare(
     folder: Path, flights: Flights, scored: Scored, *, partitions: int
 ) -> tuple[int, list[str]]:
-    """Write the log to `folder`, replay it, and say how many figures the oracle has and what
-    differs.
+    """Write the log to `folder` and replay it; gives the number of the oracle's figures and the
+    differences.
     """
     log, out, toml = folder / "log", folder / "out", folder / "driftline.toml"
     write_log(log, flights, scored)
@@ -41,7 +41,7 @@ def compare(
 
 
 def scored_by_the_hour(flights: Flights) -> Scored:
-    """Scores without a model: the later in the day, the likelier late."""
+    """Scores without a model that rise over the day."""
     n = len(flights)
     return Scored(np.round(flights.hour / 24, 4), 0.6, np.full(n, np.nan), np.ones(n, np.bool_))
 
@@ -56,7 +56,8 @@ def main(partitions: int = 8) -> None:
             Path(folder), flights, score_flights(flights), partitions=partitions
         )
     print(
-        f"{len(flights):,} flights, {partitions} partitions, {figures:,} figures of the oracle: {len(differing)} differences"
+        f"{len(flights):,} flights, {partitions} partitions, {figures:,} figures of the oracle:"
+        f" {len(differing)} differences"
     )
     raise SystemExit("\n".join(differing[:20]) or 0)
 

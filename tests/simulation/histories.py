@@ -1,9 +1,8 @@
-"""A recorded log with everything that goes wrong in practice, drawn from one seed.
+"""Recorded logs with everything that goes wrong in practice, each drawn from one seed.
 
-Each seed draws a configuration and, for each kind of trouble, how often it happens; about a third
-of the kinds are off altogether in any one history, so that every kind is also seen without the
-others. Times fall on the edges that decide something (a rung, a horizon, the end of a window) far
-more often than chance would have it.
+A seed draws a configuration and the rate of each kind of trouble. About a third of the kinds are
+off in any one history, so that each kind also occurs without the others. Times are on the edges
+that matter (a rung, a horizon, the end of a window) far more often than by chance.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEGIN = 1_709_251_200_000  # 2024-03-01T00:00:00Z
 MEGABYTE = 1 << 20
 
-# How often each kind of trouble happens to one prediction, where the history has it at all.
+# Rate of each kind of trouble per prediction, in histories that have it.
 TROUBLES = {
     "copied prediction": 0.10,
     "rewritten copy": 0.08,
@@ -53,20 +52,20 @@ AFTER_THE_END = ("conflict after the end", "truth after the end", "truth long be
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One sort of model: its versions, labels, and how it says what it predicts."""
+class ModelKind:
+    """A model: its versions, labels, and the fields of its output."""
 
     model: str
     versions: tuple[str, ...]
     labels: tuple[Any, ...]
-    says: str  # "prediction", "score", "scores" or "both"
+    output: str  # "prediction", "score", "scores" or "both"
 
 
 KINDS = (
-    Kind("churn", ("1.4.1", "1.4.2"), ("no", "yes"), "both"),
-    Kind("fraud", ("2.0.0",), (False, True), "score"),
-    Kind("digits", ("0.9.0", "1.0.0"), (0, 1, 2), "scores"),
-    Kind("routing/é", ("7",), ("air", "rail", "road"), "prediction"),
+    ModelKind("churn", ("1.4.1", "1.4.2"), ("no", "yes"), "both"),
+    ModelKind("fraud", ("2.0.0",), (False, True), "score"),
+    ModelKind("digits", ("0.9.0", "1.0.0"), (0, 1, 2), "scores"),
+    ModelKind("routing/é", ("7",), ("air", "rail", "road"), "prediction"),
 )
 SHADOW = {
     "churn": "churn-shadow",
@@ -77,10 +76,10 @@ SHADOW = {
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What one history is drawn with; durations in ms."""
+class HistoryPlan:
+    """Parameters of one history; durations in ms."""
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ModelKind, ...]
     prediction_grace: int
     truth_grace: int
     label_horizon: int
@@ -124,23 +123,23 @@ def write(
         True adds a line of 2 MiB to each topic.
     everything
         True keeps the default rules, the last-n and deployment figures, a reference of a few hours,
-        and leaves the positive label open: no oracle knows all that, but two runs must agree on it.
+        and configures no positive label. The oracle does not cover these, but two runs must agree.
     after_the_end
-        False leaves out the rows of ids that have ended: what becomes of them depends on which
-        topic is read first.
+        False leaves out the rows of expired ids: their outcome depends on which topic is read
+        first.
     ids
-        How many predictions are told; None draws it.
+        Number of predictions; None draws it.
     """
     random = Random(seed)
     plan = draw_plan(random, late=late, everything=everything)
     if not after_the_end:
         plan.rates.update(dict.fromkeys(AFTER_THE_END, 0.0))
-    story = Story(random, plan)
+    history = History(random, plan)
     for number in range(plan.ids if ids is None else ids):
-        story.tell(number)
+        history.add(number)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "driftline.toml").write_text(plan.toml, encoding="utf-8")
-    for name, lines in (("predictions", story.predictions), ("ground-truth", story.truths)):
+    for name, lines in (("predictions", history.predictions), ("ground-truth", history.truths)):
         if oversized:
             lines.append(
                 (
@@ -148,12 +147,12 @@ def write(
                     b'{"prediction_id": "' + b"x" * 2 * MEGABYTE + b'"}',
                 )
             )
-        # sorted() is stable, so equal times keep the order in which they were told.
+        # sorted() is stable, so rows with equal times keep the order in which they were added.
         text = b"".join(line + b"\n" for _, line in sorted(lines, key=lambda timed: timed[0]))
         (folder / f"{name}.jsonl").write_bytes(text)
 
 
-def draw_plan(random: Random, *, late: bool, everything: bool) -> Plan:
+def draw_plan(random: Random, *, late: bool, everything: bool) -> HistoryPlan:
     rates = {
         name: rate * random.uniform(0.3, 2) if random.random() < 0.65 else 0.0
         for name, rate in TROUBLES.items()
@@ -195,7 +194,7 @@ segments = []
     ids = random.randint(30, 110)
     span = random.choice((3 * HOUR, 7 * HOUR, 15 * HOUR))
     kinds = tuple(random.sample(KINDS, 2))
-    return Plan(
+    return HistoryPlan(
         kinds,
         grace,
         truth_grace,
@@ -211,12 +210,10 @@ segments = []
     )
 
 
-class Story:
-    """Tells the events of one id after the other; a line is kept with the time at which it is
-    written to the log.
-    """
+class History:
+    """Lines of both topics, each with the time at which it is written to the log."""
 
-    def __init__(self, random: Random, plan: Plan) -> None:
+    def __init__(self, random: Random, plan: HistoryPlan) -> None:
         self.random = random
         self.plan = plan
         self.predictions: list[tuple[int, bytes]] = []
@@ -225,7 +222,8 @@ class Story:
     def happens(self, trouble: str) -> bool:
         return self.random.random() < self.plan.rates[trouble]
 
-    def tell(self, number: int) -> None:
+    def add(self, number: int) -> None:
+        """Add the events of one id."""
         random = self.random
         identity = random.choice((f"{number}", f"request-{number:05d}", f"ид-{number}"))
         kind = random.choice(self.plan.kinds)
@@ -246,7 +244,7 @@ class Story:
             )
 
     def moment(self) -> int:
-        """A time in the span; one in five at an edge of a window."""
+        """A time in the span, with probability 0.2 at an edge of a window."""
         time = BEGIN + self.random.randrange(self.plan.span)
         if self.random.random() < 0.2:
             step = self.random.choice(self.plan.steps)
@@ -254,12 +252,14 @@ class Story:
         return time
 
     def delay(self) -> int:
-        """How long a truth takes: mostly within the horizon, one in three on the edge of a rung."""
+        """Delay of a truth, mostly within the horizon, one in three at the edge of a rung."""
         if self.random.random() < 0.35:
             return self.random.choice(self.plan.rungs) + self.random.choice((-1, 0, 1))
         return int(self.plan.label_horizon * self.random.random() ** 3)
 
-    def prediction(self, identity: str, kind: Kind, model: str, version: str, time: int) -> Event:
+    def prediction(
+        self, identity: str, kind: ModelKind, model: str, version: str, time: int
+    ) -> Event:
         random = self.random
         event: Event = {
             "prediction_id": identity,
@@ -270,7 +270,7 @@ class Story:
         if self.happens("failed"):
             event["status"] = "error"
         else:
-            event |= self.said(kind)
+            event |= self.output_of(kind)
         if random.random() < 0.7:
             event["segment"] = {
                 "plan": random.choice(("free", "pro", 7, True)),
@@ -288,12 +288,12 @@ class Story:
             event["latency_ms"] = random.randrange(1, 4_000) / 4
         return event
 
-    def said(self, kind: Kind) -> Event:
+    def output_of(self, kind: ModelKind) -> Event:
         random = self.random
         score = random.choice((0, 1, 0.5, 0.4, round(random.random(), 3)))
-        if kind.says == "prediction" or (kind.says == "both" and random.random() < 0.5):
+        if kind.output == "prediction" or (kind.output == "both" and random.random() < 0.5):
             return {"prediction": random.choice(kind.labels)}
-        if kind.says == "scores":
+        if kind.output == "scores":
             scores = {
                 str(label): random.choice((0.25, 0.5, round(random.random(), 2)))
                 for label in kind.labels
@@ -303,7 +303,7 @@ class Story:
                 if random.random() < 0.7
                 else {"prediction": random.choice(kind.labels), "scores": scores}
             )
-        if kind.says == "both":
+        if kind.output == "both":
             return {"prediction": random.choice(kind.labels), "score": score}
         return (
             {"score": score}
@@ -312,7 +312,7 @@ class Story:
         )
 
     def truth(
-        self, identity: str, kind: Kind, time: int, revision: int, *, retracted: bool = False
+        self, identity: str, kind: ModelKind, time: int, revision: int, *, retracted: bool = False
     ) -> Event:
         event: Event = {"prediction_id": identity, "timestamp": time}
         if revision or self.random.random() < 0.5:
@@ -323,8 +323,8 @@ class Story:
             event["label"] = self.random.choice(kind.labels)
         return event
 
-    def shadow(self, identity: str, kind: Kind, event: Event) -> None:
-        """Another model or version that scores the same request."""
+    def shadow(self, identity: str, kind: ModelKind, event: Event) -> None:
+        """Add a prediction of another model or version for the same request."""
         copy = {
             **event,
             "model_name": SHADOW[kind.model],
@@ -337,7 +337,7 @@ class Story:
         ):
             self.send_prediction(copy)
 
-    def prediction_troubles(self, event: Event, kind: Kind) -> None:
+    def prediction_troubles(self, event: Event, kind: ModelKind) -> None:
         random = self.random
         if self.happens("copied prediction"):
             self.send_prediction(event)
@@ -346,7 +346,7 @@ class Story:
         if self.happens("conflict"):
             other = {
                 **event,
-                **self.said(kind),
+                **self.output_of(kind),
                 "timestamp": event["timestamp"] + random.choice((0, 1, HOUR)),
             }
             self.send_prediction(other)
@@ -360,7 +360,7 @@ class Story:
             if random.random() < 0.7:
                 self.send_truth(self.truth(event["prediction_id"], kind, later + self.delay(), 0))
 
-    def truths_of(self, identity: str, kind: Kind, time: int) -> None:
+    def truths_of(self, identity: str, kind: ModelKind, time: int) -> None:
         random, plan = self.random, self.plan
         if self.happens("never"):
             return
@@ -378,36 +378,41 @@ class Story:
             random.choice((0, 0, 0, 1)),
             retracted=self.happens("nothing but a retraction"),
         )
-        said = [first]
-        while self.happens("correction") and len(said) < 4:
-            said.append(self.truth(identity, kind, self.after(known), len(said)))
+        truths = [first]
+        while self.happens("correction") and len(truths) < 4:
+            truths.append(self.truth(identity, kind, self.after(known), len(truths)))
         if self.happens("retraction"):
-            said.append(self.truth(identity, kind, self.after(known), len(said), retracted=True))
+            truths.append(
+                self.truth(identity, kind, self.after(known), len(truths), retracted=True)
+            )
             if random.random() < 0.5:
-                said.append(self.truth(identity, kind, self.after(known), len(said)))
+                truths.append(self.truth(identity, kind, self.after(known), len(truths)))
         if self.happens("truth at the same time"):
-            said.append({**random.choice(said), "label": random.choice(kind.labels)})
+            truths.append({**random.choice(truths), "label": random.choice(kind.labels)})
         if self.happens("equal truth"):
-            equal = random.choice(said)
-            said.append(
+            equal = random.choice(truths)
+            truths.append(
                 {**equal, "timestamp": equal["timestamp"] + random.choice((-MINUTE, -1, 1, HOUR))}
             )
         if self.happens("truth after the end"):
             end = random.choice(
                 (time + plan.label_horizon, known + plan.correction_horizon, known + plan.park)
             )
-            said.append(
+            truths.append(
                 self.truth(
-                    identity, kind, end + random.choice((0, 1, MINUTE, 8 * MINUTE, HOUR)), len(said)
+                    identity,
+                    kind,
+                    end + random.choice((0, 1, MINUTE, 8 * MINUTE, HOUR)),
+                    len(truths),
                 )
             )
-        for truth in said:
+        for truth in truths:
             self.send_truth(truth)
             if self.happens("copied truth"):
                 self.send_truth(truth, rewritten=random.random() < 0.5)
 
     def after(self, known: int) -> int:
-        """A time for a further truth, one in three on the edge of the correction horizon."""
+        """Time of a further truth, one in three at the edge of the correction horizon."""
         if self.random.random() < 0.35:
             return known + self.plan.correction_horizon + self.random.choice((-1, 0, 1))
         return known + int(self.plan.correction_horizon * 1.1 * self.random.random() ** 2)
@@ -440,23 +445,24 @@ class Story:
         self.truths.append((event["timestamp"] + wait, self.line(event, rewritten, TRUTH_ALIASES)))
 
     def line(self, event: Event, rewritten: bool, aliases: dict[str, str]) -> bytes:
-        """The event as JSON; `rewritten` says the same in other words."""
+        """The event as JSON; `rewritten` is the same content with other names and spelling."""
         random = self.random
         time = event["timestamp"]
         if not rewritten:
             return json.dumps(
                 {**event, "timestamp": rfc3339(time)}, ensure_ascii=False, separators=(",", ":")
             ).encode()
-        said = {
+        content = {
             **event,
             "timestamp": random.choice((time, rfc3339(time, hours=random.choice((0, 2, -5))))),
         }
-        if said.get("score") in (0, 1):
-            said["score"] = float(said["score"])
-        names = list(said)
+        if content.get("score") in (0, 1):
+            content["score"] = float(content["score"])
+        names = list(content)
         random.shuffle(names)
         renamed = {
-            aliases.get(name, name) if random.random() < 0.5 else name: said[name] for name in names
+            aliases.get(name, name) if random.random() < 0.5 else name: content[name]
+            for name in names
         }
         return json.dumps(
             renamed, indent=None, separators=(", ", " : "), ensure_ascii=random.random() < 0.5
@@ -475,12 +481,12 @@ TRUTH_ALIASES = {"prediction_id": "inference_id", "timestamp": "ts", "label": "y
 
 
 def far_ahead(event: Event) -> Event:
-    """The event with a time that would move a watermark by ten days if it were read."""
+    """The event with a time that would move a watermark by ten days if it were valid."""
     return {**event, "timestamp": rfc3339(event["timestamp"] + 10 * DAY)}
 
 
 def rfc3339(time: int, *, hours: int = 0) -> str:
-    """The time as text, at an offset of some hours from UTC."""
+    """The time as RFC 3339 text, with an offset of `hours` from UTC."""
     local = EPOCH + timedelta(milliseconds=time, hours=hours)
     fraction = f".{time % 1000:03d}" if time % 1000 else ""
     return local.strftime("%Y-%m-%dT%H:%M:%S") + fraction + (f"{hours:+03d}:00" if hours else "Z")

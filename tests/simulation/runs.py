@@ -1,6 +1,4 @@
-"""Running the whole pipeline over a history: undisturbed, and in processes that are killed on the
-way.
-"""
+"""Runs of the whole pipeline over a history, undisturbed and in processes that are killed."""
 
 from __future__ import annotations
 
@@ -24,9 +22,8 @@ _forks.set_forkserver_preload([__name__])
 def run(
     log: Path, out: Path, *, partitions: int, batch: int, action: Callable[[], None] | None = None
 ) -> None:
-    """Replay `log` into `out`;
-
-    `action` is called before each thing that the driver does, and twice around each commit.
+    """Replay `log` into `out`; `action` is called before each action of the driver, and twice
+    around each commit.
     """
     config = load_config(log / "driftline.toml")
     if action is None:
@@ -45,16 +42,15 @@ def run(
 
 
 def count_actions(log: Path, out: Path, *, partitions: int, batch: int) -> int:
-    """Run undisturbed and say how many actions that were."""
+    """Number of actions of an undisturbed run."""
     actions: list[None] = []
     run(log, out, partitions=partitions, batch=batch, action=lambda: actions.append(None))
     return len(actions)
 
 
 def run_until_killed(log: Path, out: Path, *, partitions: int, batch: int, at: int) -> bool:
-    """Run in a process that is killed with SIGKILL at action number `at`, from 1;
-
-    False if the run was done before that.
+    """Run in a process that is killed with SIGKILL at action number `at`, from 1; False if the run
+    ended before.
     """
     child = _forks.Process(target=_run_and_die, args=(log, out, partitions, batch, at))
     child.start()
@@ -65,10 +61,7 @@ def run_until_killed(log: Path, out: Path, *, partitions: int, batch: int, at: i
 
 
 def run_killed_after(log: Path, out: Path, *, partitions: int, batch: int, seconds: float) -> bool:
-    """Run in a process that is killed after some time, wherever it is then;
-
-    False if the run was done before that.
-    """
+    """Run in a process that is killed after `seconds`; False if the run ended before."""
     child = _forks.Process(
         target=run, args=(log, out), kwargs={"partitions": partitions, "batch": batch}
     )
@@ -80,7 +73,7 @@ def run_killed_after(log: Path, out: Path, *, partitions: int, batch: int, secon
 
 
 def outputs(out: Path) -> dict[str, bytes]:
-    """The bytes of every output file."""
+    """Bytes of each output file."""
     return {path.name: path.read_bytes() for path in sorted(out.glob("*.jsonl"))}
 
 

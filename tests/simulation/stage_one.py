@@ -1,6 +1,4 @@
-"""Stage 1 alone, driven over a recorded log by the in-process driver: the sum of everything it
-sends, per pane.
-"""
+"""Stage 1 alone over a recorded log, run by the in-process driver: sum of its partials by pane."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ BY_SCORE = {PREDICTED_POSITIVE: POSITIVE, PREDICTED_NEGATIVE: NEGATIVE}
 
 
 class Sum:
-    """In the place of stages 2 to 4: adds partials up and announces nothing."""
+    """Replacement of stages 2 to 4 that adds partials up and emits nothing."""
 
     def __init__(self) -> None:
         self.partials: list[Partial] = []

@@ -1,4 +1,4 @@
-"""Seeded histories through the whole pipeline: every announced integer is the oracle's, for every
+"""Seeded histories through the whole pipeline: every emitted integer equals the oracle's, for every
 number of partitions and batch size.
 """
 
@@ -32,7 +32,7 @@ def differences_from_oracle(log: Path, out: Path, *, partitions: int) -> list[st
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_pipeline_announces_what_the_oracle_counts(tmp_path: Path, seed: int) -> None:
+def test_pipeline_emits_the_integers_of_the_oracle(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     log, out = tmp_path / "log", tmp_path / "out"
     write(log, seed, oversized=seed % 50 == 0)
@@ -47,9 +47,7 @@ def test_pipeline_announces_what_the_oracle_counts(tmp_path: Path, seed: int) ->
 
 
 @pytest.mark.parametrize("seed", IN_TIME_SEEDS)
-def test_partitions_and_batches_change_no_byte_where_no_row_is_late(
-    tmp_path: Path, seed: int
-) -> None:
+def test_partitions_and_batches_change_no_byte_if_no_row_is_late(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     log = tmp_path / "log"
     write(log, seed, late=False)
@@ -87,13 +85,13 @@ truth_grace = "2d"
 """
 
 
-def test_worked_example_of_the_issue_in_all_24_orders(tmp_path: Path) -> None:
+def test_worked_example_has_the_same_figures_in_all_24_orders(tmp_path: Path) -> None:
     log, out = tmp_path / "log", tmp_path / "out"
     log.mkdir()
     orders = list(permutations(TRUTHS))
-    said = {"model_version": "1", "timestamp": "2024-03-01T00:00:00Z", "prediction": "A"}
+    fields = {"model_version": "1", "timestamp": "2024-03-01T00:00:00Z", "prediction": "A"}
     predictions = [
-        {"prediction_id": f"{i}", "model_name": f"order-{i:02d}", **said}
+        {"prediction_id": f"{i}", "model_name": f"order-{i:02d}", **fields}
         for i in range(len(orders))
     ]
     truths = [

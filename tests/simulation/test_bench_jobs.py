@@ -1,4 +1,4 @@
-"""The yardstick of the benchmark counts what it should, so that the comparison is one of equals."""
+"""The ideal of the benchmark counts the same as the pipeline, so that the comparison is fair."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.oracle.joining import join
 from tests.oracle.settings import MINUTE, Settings
 
 
-def test_ideal_of_the_benchmark_counts_what_the_oracle_counts(tmp_path: Path) -> None:
+def test_ideal_of_the_benchmark_has_the_counts_of_the_oracle(tmp_path: Path) -> None:
     jobs.write(tmp_path, "plain", 3_000)
     settings = Settings.from_toml((tmp_path / "driftline.toml").read_text(encoding="utf-8"))
     figures = count(

@@ -1,4 +1,4 @@
-"""The first days of the demo's real flights: the pipeline announces what the oracle counts."""
+"""The first days of the demo's flights: the pipeline emits the integers of the oracle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is killed again and again ends with the same bytes as one that is left alone."""
+"""A run that is killed several times writes the same bytes as an undisturbed one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_kills_between_any_two_actions_change_no_byte(tmp_path: Path, seed: int)
     # Each run goes on from the last commit, so this many actions never reach the end.
     moments = [random.randint(1, actions // (KILLS + 1)) for _ in range(KILLS)]
     for moment in moments:
-        # A resumed run may cut its steps differently.
+        # A resumed run may have another batch size.
         batch = random.choice((batch, random.randint(20, 120)))
         assert runs.run_until_killed(log, out, partitions=partitions, batch=batch, at=moment)
     runs.run(log, out, partitions=partitions, batch=batch)
@@ -42,8 +42,7 @@ def test_kills_at_any_instant_change_no_byte(tmp_path: Path, seed: int) -> None:
     write(log, seed, everything=True)
     runs.run(log, tmp_path / "undisturbed", partitions=2, batch=50)
     for _ in range(4):
-        # Whether it is still running by then depends on the machine; at the latest the next line
-        # finishes it.
+        # Whether the run has ended by then depends on the machine; the last run below completes it.
         runs.run_killed_after(
             log, tmp_path / "killed", partitions=2, batch=50, seconds=random.uniform(0.02, 0.4)
         )

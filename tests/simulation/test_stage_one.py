@@ -1,4 +1,4 @@
-"""Stage 1 alone against the oracle, pane by pane; and planted faults that the comparison must find."""
+"""Stage 1 alone against the oracle, pane by pane, and planted faults that the comparison finds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAULT_SEEDS = range(1_100, 1_106)
 
 
 def differing(folder: Path, seed: int) -> dict[Any, Any]:
-    """Panes in which stage 1 and the oracle differ, with what each of them holds."""
+    """Panes in which stage 1 and the oracle differ, with the counts of both."""
     log = folder / f"log-{seed}"
     write(log, seed)
     random = Random(seed)
@@ -39,16 +39,17 @@ def differing(folder: Path, seed: int) -> dict[Any, Any]:
         place: filled(figure) for place, figure in count(joined, settings, panes=True).items()
     }
     counted = stage_one.run(log, folder / f"out-{seed}", partitions=partitions, batch=batch)
-    found = {place: filled(figure) for place, figure in counted.items()}
-    assert sum(map(len, wanted.values())) > 100, "an empty history shows nothing"
+    actual = {place: filled(figure) for place, figure in counted.items()}
+    assert sum(map(len, wanted.values())) > 100, "the history is too small to show a fault"
     both = {
-        place: (wanted.get(place, {}), found.get(place, {})) for place in sorted({*wanted, *found})
+        place: (wanted.get(place, {}), actual.get(place, {}))
+        for place in sorted({*wanted, *actual})
     }
     return {place: (ours, theirs) for place, (ours, theirs) in both.items() if ours != theirs}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_stage_one_counts_what_the_oracle_counts(tmp_path: Path, seed: int) -> None:
+def test_stage_one_has_the_counts_of_the_oracle(tmp_path: Path, seed: int) -> None:
     assert differing(tmp_path, seed) == {}, f"history {seed}"
 
 
@@ -87,8 +88,8 @@ def revisions_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
 def copies_are_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
     of = driftline.streams.join.batch_rows.Predictions.of.__func__  # type: ignore[attr-defined]
 
-    def numbered(cls: Any, *given: Any) -> Any:
-        rows, watermark_ms = of(cls, *given)
+    def numbered(cls: Any, *arguments: Any) -> Any:
+        rows, watermark_ms = of(cls, *arguments)
         rows.fingerprint = rows.fingerprint + rows.rank.astype(np.uint64)
         return rows, watermark_ms
 
@@ -98,8 +99,8 @@ def copies_are_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
 def truths_are_never_late(monkeypatch: pytest.MonkeyPatch) -> None:
     of = driftline.streams.join.batch_rows.Truths.of.__func__  # type: ignore[attr-defined]
 
-    def trusting(cls: Any, *given: Any) -> Any:
-        rows, watermark_ms = of(cls, *given)
+    def trusting(cls: Any, *arguments: Any) -> Any:
+        rows, watermark_ms = of(cls, *arguments)
         rows.known_ms = rows.timestamp_ms
         return rows, watermark_ms
 
@@ -131,7 +132,7 @@ def corrections_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=lambda plant: plant.__name__,
 )
-def test_planted_fault_is_found(
+def test_comparison_finds_a_planted_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     plant(monkeypatch)

@@ -1,4 +1,4 @@
-"""The comparison with the oracle finds what is planted in the output of a run."""
+"""The comparison with the oracle finds faults that are planted in the output of a run."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Lines = list[dict[str, Any]]
 def verdict_on(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str, Callable[[Lines], None]], list[str]]:
-    """Changes the lines of one output file of a run that is right, and says what the comparison
-    finds.
+    """Function that changes the lines of one output file of a correct run and gives the differences
+    that the comparison finds.
     """
     folder = tmp_path_factory.mktemp("run")
     log, out = folder / "log", folder / "out"
@@ -44,52 +44,52 @@ def verdict_on(
         lines = [json.loads(line) for line in untouched.splitlines()]
         change(lines)
         path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        found = differences(log, out, joined, figures, settings)
+        sentences = differences(log, out, joined, figures, settings)
         path.write_text(untouched, encoding="utf-8")
-        return found
+        return sentences
 
     return verdict
 
 
-def some(lines: Lines, needed: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+def random_line(lines: Lines, needed: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     return Random(SEED).choice([line for line in lines if needed(line)])
 
 
 def one_more_in_a_cell(lines: Lines) -> None:
-    some(lines, lambda line: line["n"] > 0)["matrix"][0][0] += 1
+    random_line(lines, lambda line: line["n"] > 0)["matrix"][0][0] += 1
 
 
 def swapped_cells(lines: Lines) -> None:
-    line = some(
+    line = random_line(
         lines, lambda line: line["n"] > 0 and line["matrix"][0][-1] != line["matrix"][-1][0]
     )
     line["matrix"][0][-1], line["matrix"][-1][0] = line["matrix"][-1][0], line["matrix"][0][-1]
 
 
 def one_prediction_less(lines: Lines) -> None:
-    some(lines, lambda line: line["lane"] == "traffic")["n_predictions"] -= 1
+    random_line(lines, lambda line: line["lane"] == "traffic")["n_predictions"] -= 1
 
 
 def lost_counter(lines: Lines) -> None:
-    some(lines, lambda line: "expired" in line.get("counts", {}))["counts"].pop("expired")
+    random_line(lines, lambda line: "expired" in line.get("counts", {}))["counts"].pop("expired")
 
 
 def lost_line(lines: Lines) -> None:
-    lines.remove(some(lines, lambda line: line["n"] > 0))
+    lines.remove(random_line(lines, lambda line: line["n"] > 0))
 
 
 def repeated_line(lines: Lines) -> None:
-    lines.append(some(lines, lambda line: line["n"] > 0))
+    lines.append(random_line(lines, lambda line: line["n"] > 0))
 
 
 def later_window(lines: Lines) -> None:
-    some(lines, lambda line: line["n"] > 0)["window_start"] = "2024-03-09T00:00:00Z"
+    random_line(lines, lambda line: line["n"] > 0)["window_start"] = "2024-03-09T00:00:00Z"
 
 
 def wrong_coverage(lines: Lines) -> None:
-    some(lines, lambda line: line["lane"] == "decisions" and line["n"] > 0)["label_coverage"] += (
-        0.01
-    )
+    random_line(lines, lambda line: line["lane"] == "decisions" and line["n"] > 0)[
+        "label_coverage"
+    ] += 0.01
 
 
 @pytest.mark.parametrize(
@@ -106,22 +106,26 @@ def wrong_coverage(lines: Lines) -> None:
     ],
     ids=lambda change: change.__name__,
 )
-def test_wrong_figure_is_found(
+def test_comparison_finds_a_wrong_figure(
     verdict_on: Callable[..., list[str]], change: Callable[[Lines], None]
 ) -> None:
     assert verdict_on("metrics.jsonl", change)
 
 
-def test_score_under_another_label_is_found(verdict_on: Callable[..., list[str]]) -> None:
+def test_comparison_finds_scores_under_the_wrong_label(
+    verdict_on: Callable[..., list[str]],
+) -> None:
     def swapped(lines: Lines) -> None:
-        fit = some(lines, lambda line: line["fit"]["false"] != line["fit"]["true"])["fit"]
+        fit = random_line(lines, lambda line: line["fit"]["false"] != line["fit"]["true"])["fit"]
         fit["false"], fit["true"] = fit["true"], fit["false"]
 
     assert verdict_on("histograms.jsonl", swapped)
 
 
 @pytest.mark.parametrize("fault", ["lost", "repeated", "other bytes", "other reason"])
-def test_wrong_dead_letter_is_found(verdict_on: Callable[..., list[str]], fault: str) -> None:
+def test_comparison_finds_a_wrong_dead_letter(
+    verdict_on: Callable[..., list[str]], fault: str
+) -> None:
     def change(lines: Lines) -> None:
         if fault == "lost":
             lines.pop()

@@ -1,5 +1,5 @@
-"""A wrong event of each kind: a clear reason in the dead-letter file, no watermark moved, nothing
-lost.
+"""Invalid events of each kind: a clear reason in the dead-letter file, no watermark moves, no other
+row is lost.
 """
 
 from __future__ import annotations
@@ -20,9 +20,16 @@ GOOD = {
     "timestamp": "2024-03-01T10:00:00Z",
     "prediction": "yes",
 }
-# Would close every window of the first of March if it were read.
+# Would close every window of March 1 if it were valid.
 AHEAD = {**GOOD, "prediction_id": "bad", "timestamp": "2024-03-03T00:00:00Z", "score": 0.5}
-TOML = '[defaults]\nwindows = ["1h"]\nmaturity = ["1h"]\nlabel_horizon = "1d"\ncorrection_horizon = "1h"\npark = "1d"\n'
+TOML = """
+[defaults]
+windows = ["1h"]
+maturity = ["1h"]
+label_horizon = "1d"
+correction_horizon = "1h"
+park = "1d"
+"""
 
 
 def changed(**fields: Any) -> bytes:
@@ -54,12 +61,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_wrong_event_is_refused_with_its_bytes_and_reason_and_nothing_else_changes(
+def test_invalid_event_becomes_a_dead_letter_with_bytes_and_reason_and_changes_no_figure(
     tmp_path: Path, kind: str
 ) -> None:
     raw, reason, named = WRONG[kind]
-    # One minute behind the good one, so within its grace; late if the wrong one between them moved
-    # the watermark.
+    # One minute behind the good event, so within its grace; late if the invalid event between them
+    # moved the watermark.
     other = {**GOOD, "prediction_id": "other", "timestamp": "2024-03-01T09:59:00Z"}
     truths = [
         {"prediction_id": name, "label": "yes", "timestamp": "2024-03-01T10:30:00Z"}
@@ -103,8 +110,8 @@ def replayed(folder: Path, predictions: list[bytes], truths: list[dict[str, Any]
 
 
 def figures(out: Path) -> list[dict[str, Any]]:
-    found = [
+    records = [
         json.loads(line)
         for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     ]
-    return [figure for figure in found if figure["kind"] == "tumbling"]
+    return [figure for figure in records if figure["kind"] == "tumbling"]

@@ -1,4 +1,4 @@
-"""Lines that must be refused: one of every kind that is seen in practice."""
+"""Invalid lines of every kind that occurs in practice."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Event = dict[str, Any]
 
 
 def wrong_prediction(event: Event, random: Random) -> bytes:
-    """A line made of a prediction."""
+    """An invalid line made from a prediction."""
     return random.choice(PREDICTION_FAULTS)(event)
 
 
 def wrong_truth(event: Event, random: Random) -> bytes:
-    """A line made of a truth."""
+    """An invalid line made from a truth."""
     return random.choice(TRUTH_FAULTS)(event)
 
 
