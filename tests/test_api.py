@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -419,6 +421,20 @@ def test_every_public_name_exists_and_unknown_ones_do_not() -> None:
         assert getattr(driftline, name).__doc__
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         driftline.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_notebook_example_finds_the_shift_of_its_data() -> None:
+    script = Path(__file__).parents[1] / "examples" / "notebook.py"
+    environment = os.environ | {"PYTHONPATH": str(script.parents[1])}
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "feature:spend" in done.stdout
+    assert "ROC AUC of churn 1.0.0" in done.stdout
+    precision = re.findall(r"threshold (0\.\d): precision (0\.\d+)", done.stdout)
+    assert [name for name, _ in precision] == ["0.5", "0.7"]
+    assert float(precision[0][1]) < float(precision[1][1])
 
 
 @pytest.mark.slow
