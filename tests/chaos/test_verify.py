@@ -195,7 +195,7 @@ def test_lost_and_doubled_outcomes_are_counted(topics: Topics) -> None:
 # By topic: which record is lost (of alerts the beginning of an episode), and the messages about a
 # lost and a repeated record.
 MESSAGES = {
-    "metrics": (b"", "is not announced", "is announced twice"),
+    "metrics": (b"", "is not emitted", "is emitted twice"),
     "alerts": (b'"firing"', "never began", "continues after it was resolved"),
     "registry-events": (b"chaos-", "has 0 events", "has 2 events"),
     "reference-profiles": (b"", "has 0 records", "has 2 records"),
