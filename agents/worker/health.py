@@ -12,7 +12,7 @@ started.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -41,6 +41,23 @@ class KindStatus(msgspec.Struct, frozen=True):
     router: TaskRouter
     is_rebalancing: Callable[[], bool]
     log_ends: Callable[[], Mapping[tuple[str, int], int]]
+
+
+class InputLag(NamedTuple):
+    """How far a task is behind on one input.
+
+    Attributes
+    ----------
+    position
+        Next offset after the last commit.
+    records
+        Offsets between the last commit and the end of the log.
+    """
+
+    topic: str
+    partition: int
+    position: int
+    records: int
 
 
 class Health:
@@ -74,15 +91,13 @@ class Health:
                 reasons.append(f"{kind.name}: tasks are being restored")
         return reasons
 
-    def lag(self, kind: KindStatus) -> Iterator[tuple[str, int, int, int]]:
-        """Topic, partition, committed position and distance to the end of the log, for each input
-        of each task.
-        """
+    def lags(self, kind: KindStatus) -> Iterator[InputLag]:
+        """The lag of each input of each task."""
         ends = kind.log_ends()
         for partition, offsets in kind.router.tasks.offsets().items():
             for topic, position in offsets.items():
                 end = ends.get((topic, partition), position)
-                yield topic, partition, position, max(0, end - position)
+                yield InputLag(topic, partition, position, max(0, end - position))
 
 
 class HealthCollector:
@@ -110,9 +125,10 @@ class HealthCollector:
             labels=labels,
         )
         for kind in self._health.kinds:
-            for topic, partition, at, behind in self._health.lag(kind):
-                position.add_metric([kind.name, topic, str(partition)], at)
-                lag.add_metric([kind.name, topic, str(partition)], behind)
+            for input_lag in self._health.lags(kind):
+                names = [kind.name, input_lag.topic, str(input_lag.partition)]
+                position.add_metric(names, input_lag.position)
+                lag.add_metric(names, input_lag.records)
         yield from (ready, position, lag)
 
 

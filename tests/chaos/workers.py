@@ -52,7 +52,7 @@ class Worker:
         self.name = name
         self.state = folder / "state" / name
         self.wanted = False
-        self.doomed = False  # a fault is armed, so its end is expected
+        self.fault_armed = False  # with a fault armed, its end is expected
         self._folder = folder
         self._command = command
         self._file = folder / f"{name}.toml"
@@ -80,7 +80,7 @@ class Worker:
         if self.runs():
             raise RuntimeError(f"worker {self.name} is already running")
         self._starts += 1
-        self.wanted, self.doomed = True, fault is not None
+        self.wanted, self.fault_armed = True, fault is not None
         environment = {
             name: value for name, value in os.environ.items() if name != "DRIFTLINE_FAULT"
         }
@@ -150,7 +150,7 @@ class Worker:
             return None
         self._ended_at = 0.0
         unrequested = (
-            None if self.doomed else UnrequestedExit(self.name, code, self.last_log_lines())
+            None if self.fault_armed else UnrequestedExit(self.name, code, self.last_log_lines())
         )
         self.start()
         return unrequested
