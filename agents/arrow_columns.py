@@ -58,8 +58,8 @@ def arrow_table(pyarrow: Any, type_: type[Any], records: Sequence[Any]) -> Any:
         info = inspect.type_info(field.type)
         columns += _columns(pyarrow, field.encode_name, info, values)
     if type_ is WindowFigures:
-        taken = {column.name for column in columns}
-        columns += _metric_columns(pyarrow, records, taken)
+        used = {column.name for column in columns}
+        columns += _metric_columns(pyarrow, records, used)
         columns += _counter_columns(pyarrow, records)
     return pyarrow.table(
         {column.name: pyarrow.array(column.values, column.type) for column in columns}
@@ -108,14 +108,14 @@ def _plain_type(pyarrow: Any, info: inspect.Type) -> Any:
 
 
 def _metric_columns(
-    pyarrow: Any, records: Sequence[WindowFigures], taken: set[str]
+    pyarrow: Any, records: Sequence[WindowFigures], used: set[str]
 ) -> Iterator[Column]:
     """Value, interval, bounds and reason of each metric; the latter three only if a record has
     them.
     """
     number, text = pyarrow.float64(), pyarrow.string()
     for metric in sorted({name for record in records for name in record.metrics}):
-        name = f"metric_{metric}" if metric in taken else metric
+        name = f"metric_{metric}" if metric in used else metric
         yield Column(name, [record.metrics.get(metric) for record in records], number)
         for ending, field in (("", "ci"), ("_bound", "bounds")):
             pairs = [getattr(record, field).get(metric) for record in records]

@@ -75,8 +75,8 @@ class TemporaryOutput:
 class Table(Generic[T]):
     """The records of one output topic, in the order in which they were emitted.
 
-    An Arrow stream of it (`__arrow_c_stream__`) can be taken by pandas, polars, pyarrow, DuckDB and
-    others; that and `arrow` need the extra `parquet`.
+    It exports an Arrow stream (`__arrow_c_stream__`), so pandas, polars, pyarrow, DuckDB and others
+    read it directly; that and `arrow` need the extra `parquet`.
 
     Attributes
     ----------
@@ -127,8 +127,8 @@ class Table(Generic[T]):
             "window": window,
             "final": final,
         }
-        given = {name: value for name, value in chosen.items() if value is not None}
-        selection = msgspec.structs.replace(self._selection, **given)
+        changes = {name: value for name, value in chosen.items() if value is not None}
+        selection = msgspec.structs.replace(self._selection, **changes)
         return Table(self.topic, self.type, self._read, self._owner, selection)
 
     def latest(self) -> Table[T]:

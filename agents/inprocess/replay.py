@@ -256,9 +256,19 @@ def replay(
         files = input_files(out / TABLE_LOG_FOLDER if from_table else source, follow=follow)
         stages = stages or _pipeline(config, partitions, follow=follow)
         with rarely_collecting(), ExitStack() as opened:
-            return _Run(
-                files, out, config, identity, stages, batch, progress, clock, reached, opened
-            ).finish()
+            run = _Run(
+                files=files,
+                out=out,
+                config=config,
+                identity=identity,
+                stages=stages,
+                batch=batch,
+                progress=progress,
+                clock=clock,
+                reached=reached,
+                opened=opened,
+            )
+            return run.finish()
 
 
 class _Run:
@@ -266,6 +276,7 @@ class _Run:
 
     def __init__(
         self,
+        *,
         files: dict[str, Path],
         out: Path,
         config: Config,

@@ -100,11 +100,11 @@ def test_latest_of_a_group_is_the_greatest_and_among_equals_the_last():
         alert(2, status="resolved"),
         alert(1, model_name="a"),
     ]
-    found = latest(
+    newest = latest(
         records, group=lambda record: record.model_name, order=lambda record: record.at_ms
     )
     assert [
-        (record.model_name, record.at_ms % DAY_MS // HOUR_MS, record.status) for record in found
+        (record.model_name, record.at_ms % DAY_MS // HOUR_MS, record.status) for record in newest
     ] == [
         ("a", 1, "firing"),
         ("churn", 2, "resolved"),
