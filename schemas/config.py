@@ -32,13 +32,13 @@ from driftline.schemas.config_values import (
     toml_key,
 )
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.kafka_settings import KAFKA_KEYS, Kafka
+from driftline.schemas.kafka_settings import KAFKA_KEYS, KafkaSettings
 from driftline.schemas.labels import label_text
 from driftline.schemas.settings import (
     LANES,
     Config,
     ModelConfig,
-    Reference,
+    ReferenceSpan,
     Rung,
     Window,
     parse_rung,
@@ -50,7 +50,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ModelConfig",
-    "Reference",
+    "ReferenceSpan",
     "Rung",
     "Window",
     "build_config",
@@ -182,7 +182,7 @@ def _build_config(file: dict[str, Any], path: str | None) -> Config:
         )
     check_keys(tables["kafka"], tuple(KAFKA_KEYS), "kafka.")
     return Config(
-        kafka=Kafka(**read_values(tables["kafka"], KAFKA_KEYS, "kafka")),
+        kafka=KafkaSettings(**read_values(tables["kafka"], KAFKA_KEYS, "kafka")),
         defaults=defaults,
         models=models,
         pane_ms=_choose_pane_ms(window for model in all_settings for window in model.windows),
@@ -314,9 +314,9 @@ def _read_label(value: Any) -> str:
     return label_text(value)
 
 
-def _read_reference(value: Any) -> Reference:
+def _read_reference(value: Any) -> ReferenceSpan:
     if isinstance(value, str):
-        return Reference(span_ms=_read_horizon(value))
+        return ReferenceSpan(span_ms=_read_horizon(value))
     if not isinstance(value, dict):
         raise ValueError(
             f'is {describe(value)}, neither a span such as "30d" nor a table with from and to'
@@ -335,7 +335,7 @@ def _read_reference(value: Any) -> Reference:
             raise InvalidValue(f".{key}", str(error)) from error
     if edges[0] >= edges[1]:
         raise ValueError('"from" is not before "to"')
-    return Reference(from_ms=edges[0], to_ms=edges[1])
+    return ReferenceSpan(from_ms=edges[0], to_ms=edges[1])
 
 
 def _read_rules(value: Any) -> tuple[dict[str, Any], ...]:

@@ -21,7 +21,7 @@ from driftline.schemas.config_values import (
 )
 from driftline.schemas.topics import INPUT_PARTITIONS, RESULT_PARTITIONS
 
-__all__ = ["CLIENT_KEYS", "KAFKA_KEYS", "Kafka", "Secret"]
+__all__ = ["CLIENT_KEYS", "KAFKA_KEYS", "KafkaSettings", "Secret"]
 
 MAX_PARTITIONS = 1024
 MIN_MEMORY_BYTES = 10**6
@@ -49,7 +49,7 @@ class Secret(Struct, frozen=True, kw_only=True):
     file: str | None = None
 
 
-class Kafka(Struct, frozen=True, kw_only=True):
+class KafkaSettings(Struct, frozen=True, kw_only=True):
     """How a worker reaches and uses its broker.
 
     Attributes
@@ -245,4 +245,4 @@ KAFKA_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "static_member": ("static_member", _read_identifier),
     "client": ("client", _read_client),
 }
-"""Keys of [kafka]: key -> attribute of `Kafka`, reader."""
+"""Keys of [kafka]: key -> attribute of `KafkaSettings`, reader."""

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from driftline.schemas.kafka_settings import Kafka
+from driftline.schemas.kafka_settings import KafkaSettings
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_duration
 
 __all__ = [
     "LANES",
     "Config",
     "ModelConfig",
-    "Reference",
+    "ReferenceSpan",
     "Rung",
     "Window",
     "parse_rung",
@@ -45,7 +45,7 @@ class Rung(Struct, frozen=True):
     ms: int
 
 
-class Reference(Struct, frozen=True):
+class ReferenceSpan(Struct, frozen=True):
     """The span of the stream from which a version's reference profile is built.
 
     Either the first `span_ms` of the version, or the fixed span from `from_ms` (included) to
@@ -140,7 +140,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     last_n: tuple[int, ...] = (100, 1000)
     metrics: tuple[str, ...] | None = None
     since_deployment: bool = True
-    reference: Reference = Reference(span_ms=30 * DAY_MS)
+    reference: ReferenceSpan = ReferenceSpan(span_ms=30 * DAY_MS)
     detection_window: str = "7d/1d"
     rules: tuple[dict[str, Any], ...] = ()
     rules_path: str = "defaults.rules"
@@ -204,7 +204,7 @@ class Config(Struct, frozen=True, kw_only=True):
     segments: tuple[str, ...] = ()
     lanes: tuple[str, ...] = LANES
     max_horizon_ms: int = 30 * DAY_MS
-    kafka: Kafka = Kafka()
+    kafka: KafkaSettings = KafkaSettings()
     path: str | None = None
 
     def for_model(self, name: str) -> ModelConfig:

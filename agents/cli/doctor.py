@@ -150,9 +150,9 @@ def _run_checks(
 
 def _check_broker(config: Config, broker: str | None) -> list[CheckResult]:
     from driftline.agents.doctor.check_result import CheckResult
-    from driftline.schemas.kafka_settings import Kafka
+    from driftline.schemas.kafka_settings import KafkaSettings
 
-    if broker is None and config.kafka == Kafka():
+    if broker is None and config.kafka == KafkaSettings():
         return []
     try:
         from driftline.agents.doctor.broker import check_broker

@@ -3,7 +3,7 @@
 import pytest
 
 from driftline.schemas.config import Config, ConfigError, parse_config
-from driftline.schemas.kafka_settings import Kafka, Secret
+from driftline.schemas.kafka_settings import KafkaSettings, Secret
 
 EXAMPLE = """
 [kafka]
@@ -29,7 +29,7 @@ static_member = "worker-1"
 
 
 def test_example_gives_the_documented_settings() -> None:
-    assert parse_config(EXAMPLE).kafka == Kafka(
+    assert parse_config(EXAMPLE).kafka == KafkaSettings(
         bootstrap_servers="one.example:9092,two.example:9093",
         app="driftline-eu",
         input_partitions=16,

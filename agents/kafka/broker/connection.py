@@ -18,7 +18,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from driftline.schemas.kafka_settings import SECRETS, Kafka, Secret
+from driftline.schemas.kafka_settings import SECRETS, KafkaSettings, Secret
 from driftline.schemas.settings import Config
 
 BROKER_VARIABLE = "DRIFTLINE_BROKER"
@@ -68,7 +68,7 @@ class Connection:
     ) -> None:
         environment = os.environ if environment is None else environment
         self.config = config
-        self.settings: Kafka = config.kafka
+        self.settings: KafkaSettings = config.kafka
         self.prefix = config.topic_prefix
         self.servers = broker or environment.get(BROKER_VARIABLE) or self.settings.bootstrap_servers
         self._login = {
@@ -270,7 +270,7 @@ def _secret(key: str, secret: Secret, environment: Mapping[str, str]) -> str:
     return value
 
 
-def _place_of_secret(settings: Kafka) -> str:
+def _place_of_secret(settings: KafkaSettings) -> str:
     secret = settings.client.get(SECRETS[0])
     if not isinstance(secret, Secret):
         return "the password"

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from driftline.agents.kafka.broker.connection import LARGEST_RECORD, BrokerError, Connection
 from driftline.agents.kafka.broker.task_kinds import STAGES
-from driftline.schemas.kafka_settings import Kafka
+from driftline.schemas.kafka_settings import KafkaSettings
 from driftline.schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, WINDOW_PARTIALS, dlq_name
 
 KINDS = tuple(STAGES)
@@ -88,18 +88,18 @@ class UnusableTopics(Exception):
     """Topics are missing or not as they have to be; the message has a line for each."""
 
 
-def changelog(settings: Kafka, kind: str) -> str:
+def changelog(settings: KafkaSettings, kind: str) -> str:
     """Name of the changelog of a kind of task, without the prefix.
 
     Examples
     --------
-    >>> changelog(Kafka(), "join")
+    >>> changelog(KafkaSettings(), "join")
     'driftline-join-changelog'
     """
     return f"{settings.app}-{kind}-changelog"
 
 
-def plan(settings: Kafka) -> list[WantedTopic]:
+def plan(settings: KafkaSettings) -> list[WantedTopic]:
     """All topics that are needed, inputs first."""
 
     def wanted(
