@@ -172,7 +172,7 @@ class BatchJoin:
         """Mask of the rows that the batch path takes, those rows and their keys; the other ids are
         added to `sequential`.
         """
-        is_ordinary = self._is_ordinary(rows)
+        is_ordinary = self.is_ordinary(rows)
         if sequential:
             is_ordinary &= ~_isin(keys, sequential)
         if all_true(is_ordinary):
@@ -181,7 +181,7 @@ class BatchJoin:
         kept = np.flatnonzero(is_ordinary)
         return is_ordinary, rows.take(kept), _picked(keys, kept)
 
-    def _is_ordinary(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    def is_ordinary(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
         """Whether the truth of each row gives its prediction a label within all horizons, whichever
         of the two came first.
         """

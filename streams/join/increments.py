@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 _A, _MEASURE, _RUNG, _LANE, _PAIR = 16, 32, 36, 40, 42
 SEGMENT_BITS: Final = 32  # of a series key: model version above, segment code below (0 is "all")
 _SEGMENT: Final = (1 << SEGMENT_BITS) - 1
-_MAX_PAIRS: Final = 1 << (63 - _PAIR)
+MAX_PAIRS: Final = 1 << (63 - _PAIR)
 _NONE: Final = np.zeros(0, np.int64)
 _PLACES_A_KEY: Final = 4
 
@@ -192,15 +192,15 @@ class Increments:
             for rows in self._rows
         ]
         distinct = None
-        if max(int(numbers.max()) for numbers in pairs) >= _MAX_PAIRS:
+        if max(int(numbers.max()) for numbers in pairs) >= MAX_PAIRS:
             together = np.concatenate([numbers.ravel() for numbers in pairs])
             distinct, number = np.unique(
                 np.minimum(together, sentinel << pane_bits), return_inverse=True
             )
-            if len(distinct) > _MAX_PAIRS:
+            if len(distinct) > MAX_PAIRS:
                 raise ValueError(
                     f"join: one batch touches {len(distinct)} pairs of series and pane, at most"
-                    f" {_MAX_PAIRS}; use smaller batches"
+                    f" {MAX_PAIRS}; use smaller batches"
                 )
             parts = np.split(number, np.cumsum([numbers.size for numbers in pairs])[:-1])
             pairs = [

@@ -165,7 +165,7 @@ def test_partials_have_the_counts_of_counting_row_by_row(many: bool, sets: list[
                         )
     with pytest.MonkeyPatch.context() as patch:
         if not many:
-            patch.setattr(increments, "_MAX_PAIRS", len(pairs) + 1)
+            patch.setattr(increments, "MAX_PAIRS", len(pairs) + 1)
         partials = batch.partials(3, book)
     assert counted(partials) == {key: count for key, count in expected.items() if count}
     for partial in partials:

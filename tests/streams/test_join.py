@@ -400,7 +400,7 @@ def test_batches_count_the_same_as_single_rows(seed: int, monkeypatch: pytest.Mo
         assert sum(r.topic == "outcomes" for r in others) > 20
     # With the sequential join alone.
     monkeypatch.setattr(
-        batch_join.BatchJoin, "_is_ordinary", lambda self, joined: np.zeros(len(joined), np.bool_)
+        batch_join.BatchJoin, "is_ordinary", lambda self, joined: np.zeros(len(joined), np.bool_)
     )
     slow, _ = run(rows, config, [], end_ms=end_ms)
     assert slow == single, f"seed {seed}"
