@@ -117,6 +117,6 @@ def export_log(
                 status.update(f"{topic}: {number(lines)}")
 
         try:
-            return run(connection, out, since_ms=since_ms, until_ms=until_ms, told=show)
+            return run(connection, out, since_ms=since_ms, until_ms=until_ms, on_progress=show)
         except ExportError as error:
             raise WrongInput(str(error)) from error

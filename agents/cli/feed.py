@@ -44,7 +44,7 @@ def feed(
     sent, `driftline finish` advances time until every window is final.
     """
     from driftline.agents.kafka.broker.topics import UnusableTopics
-    from driftline.agents.kafka.tools.send_log import feed as send
+    from driftline.agents.kafka.tools.send_log import send_log
     from driftline.agents.recorded.lines import LogError
     from driftline.schemas.times import format_time
 
@@ -59,7 +59,7 @@ def feed(
                 status.update(f"sent {number(sent)} records, up to {format_time(at_ms)}")
 
         try:
-            counts = send(connection, log, per_second=rate, told=show)
+            counts = send_log(connection, log, per_second=rate, on_progress=show)
         except (LogError, UnusableTopics) as error:
             raise WrongInput(str(error)) from error
     if as_json:

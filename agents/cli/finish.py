@@ -54,8 +54,8 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
                 connection,
                 settings,
                 timeout_s=timeout,
-                told=show,
-                slow=lambda why: click.echo(why, err=True),
+                on_progress=show,
+                on_delay=lambda why: click.echo(why, err=True),
             )
         except FinishError as error:
             raise WrongInput(str(error)) from error

@@ -31,7 +31,7 @@ from driftline.agents.kafka.broker.connection import BROKER_VARIABLE, BrokerErro
 from driftline.agents.kafka.broker.ranges import ranges
 from driftline.agents.kafka.tools.export import ExportError, export
 from driftline.agents.kafka.tools.lag import lag
-from driftline.agents.kafka.tools.send_log import feed
+from driftline.agents.kafka.tools.send_log import send_log
 from driftline.schemas.config import load_config
 from driftline.schemas.results import decoder
 from driftline.schemas.settings import Config
@@ -134,7 +134,7 @@ def _run(
         view.step(
             "sending the log to Kafka", total=sum(_lines(file) for file in log.glob("*.jsonl"))
         )
-        records = feed(connection, log, told=lambda sent, _: view.advance(sent))
+        records = send_log(connection, log, on_progress=lambda sent, _: view.advance(sent))
         _await_join(connection, workers, view, sum(records.values()))
         view.step("advancing time until every window is final")
         _finish(path, servers, workers, view)

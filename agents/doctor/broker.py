@@ -62,14 +62,14 @@ def check_partitioners(connection: Connection) -> Iterator[CheckResult]:
     """Whether producers send a prediction and its truth to one partition, by the newest keys."""
     pair = (PREDICTIONS, GROUND_TRUTH)
     samples = _sample_newest_keys(connection, pair)
-    complaints = samples.complaints(pair)
+    complaints = samples.warnings(pair)
     for complaint in complaints:
         message, _, remedy = complaint.partition("; ")
         yield CheckResult(check="partitioners", level="problem", message=message, remedy=remedy)
     if complaints:
         return
     for topic in pair:
-        sample = samples.of(topic)
+        sample = samples.sample_of(topic)
         if sample.partitioner is not None:
             message = (
                 f"keys of {connection.name(topic)} are partitioned by {NAMES[sample.partitioner]}"

@@ -208,7 +208,7 @@ class Worker:
             self._samples.take(received.topic, received.partition, received.keys)
 
     def _check_partitioners(self) -> None:
-        complaints = "; ".join(self._samples.complaints((PREDICTIONS, GROUND_TRUTH)))
+        complaints = "; ".join(self._samples.warnings((PREDICTIONS, GROUND_TRUTH)))
         if complaints and complaints != self.health.problems.get("partitioners"):
             log.error("%s", complaints)
         if complaints:

@@ -110,22 +110,22 @@ class Live:
     def ask(self) -> Finish:
         """Ask every partition how far it has come, as the first half of `driftline finish` does."""
         finish = Finish(self.config)
-        for outgoing in finish.ask():
+        for outgoing in finish.progress_requests():
             self.bus.write(outgoing)
         self.rest()
         self._note(finish)
-        assert not finish.silent
+        assert not finish.unanswered
         return finish
 
     def finish(self) -> Finish:
         """What `driftline finish` does."""
         finish = self.ask()
-        for outgoing in finish.end():
+        for outgoing in finish.end_requests():
             self.bus.write(outgoing)
         self.some(20)
         self.rest()
         self._note(finish)
-        assert (finish.silent, finish.unsettled) == ([], [])
+        assert (finish.unanswered, finish.unsettled) == ([], [])
         return finish
 
     def _note(self, finish: Finish) -> None:

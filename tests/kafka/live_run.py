@@ -15,7 +15,7 @@ from random import Random
 from driftline.agents.inprocess.replay import replay
 from driftline.agents.kafka.broker.topics import create
 from driftline.agents.kafka.tools.export import export
-from driftline.agents.kafka.tools.send_log import feed
+from driftline.agents.kafka.tools.send_log import send_log
 from driftline.schemas.topics import REGISTRY_COMMANDS, TOPICS
 from tests.kafka.brokers import Names
 from tests.kafka.worker_process import WorkerProcess
@@ -60,7 +60,7 @@ def run_live(
         for model, value in commands:
             producer.produce(connection.name(REGISTRY_COMMANDS), value, key=model)
         assert producer.flush(FINISH_S) == 0
-        feed(connection, log)
+        send_log(connection, log)
         for _ in range(kills):
             time.sleep(random.uniform(0.2, 2.5))
             victim = random.choice(running)

@@ -54,7 +54,7 @@ def test_without_topics_the_remedy_is_to_make_them(names: Names, tmp_path: Path)
     assert found["broker"][0]["level"] == "ok"
     assert f"Kafka answers at {names.servers}" in found["broker"][0]["message"]
     assert {finding["level"] for finding in found["topics"]} == {"problem"}
-    assert found["topics"][0]["remedy"] == "make it with driftline topics create"
+    assert found["topics"][0]["remedy"] == "create it: driftline topics create"
 
 
 def test_producers_that_disagree_are_a_problem_and_a_lag_is_told(

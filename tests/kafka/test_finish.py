@@ -1,5 +1,5 @@
-"""Letting time run on until every window is final: what is asked, which answers count, and what is
-told while they are missing.
+"""Advancing time until all windows are final: requests, answers that count, and the message while
+answers are missing.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
-from driftline.agents.kafka.tools.finish import waited_for
+from driftline.agents.kafka.tools.finish import missing_answers_message
 from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.schemas.config import parse_config
 from driftline.schemas.rows import TickRow
@@ -28,7 +28,7 @@ def values(requests: list[Outgoing]) -> dict[int | None, dict[str, str]]:
     return {request.partition: json.loads(request.value or b"") for request in requests}
 
 
-def told(
+def answer(
     finish: Finish,
     partition: int,
     reached_ms: int,
@@ -44,38 +44,36 @@ def told(
     )
 
 
-def both_told() -> Finish:
+def both_answered() -> Finish:
     finish = Finish(CONFIG)
-    told(finish, 0, ENDED_MS - 5)
-    told(finish, 1, ENDED_MS)
+    answer(finish, 0, ENDED_MS - 5)
+    answer(finish, 1, ENDED_MS)
     return finish
 
 
-def test_every_partition_is_asked_how_far_it_has_come_and_is_silent_until_it_says_so() -> None:
+def test_a_partition_is_unanswered_until_it_reports_its_watermark() -> None:
     finish = Finish(CONFIG)
-    assert values(finish.ask()) == {
+    assert values(finish.progress_requests()) == {
         partition: {"timestamp": "1970-01-01T00:00:00Z"} for partition in (0, 1)
     }
-    assert finish.silent == [0, 1]
-    told(finish, 1, ENDED_MS)
-    assert finish.silent == [0]
-    told(finish, 0, 0)
-    assert finish.silent == []
+    assert finish.unanswered == [0, 1]
+    answer(finish, 1, ENDED_MS)
+    assert finish.unanswered == [0]
+    answer(finish, 0, 0)
+    assert finish.unanswered == []
 
 
-def test_what_was_said_before_the_request_is_no_answer_and_a_tick_without_an_end_neither() -> None:
+def test_an_earlier_tick_and_a_tick_without_a_reached_time_are_no_answers() -> None:
     finish = Finish(CONFIG)
-    told(finish, 0, ENDED_MS, before=True)
+    answer(finish, 0, ENDED_MS, before=True)
     finish.note(0, TickRow(timestamp_ms=5))
     finish.note(0, TickRow(timestamp_ms=5, after={"predictions": 1}))
-    assert finish.silent == [0, 1]
+    assert finish.unanswered == [0, 1]
 
 
-def test_time_runs_on_from_the_latest_that_any_partition_has_seen_to_the_end_of_all_waiting() -> (
-    None
-):
-    finish = both_told()
-    asked = values(finish.end())
+def test_time_advances_from_the_largest_watermark_to_the_end_of_all_horizons() -> None:
+    finish = both_answered()
+    asked = values(finish.end_requests())
     assert (finish.ended_ms, finish.end_ms) == (ENDED_MS, ENDED_MS + REST_MS)
     assert asked == {
         partition: {"timestamp": format_time(ENDED_MS + REST_MS), "ended": format_time(ENDED_MS)}
@@ -83,27 +81,27 @@ def test_time_runs_on_from_the_latest_that_any_partition_has_seen_to_the_end_of_
     }
 
 
-def test_a_partition_whose_history_had_ended_before_counts_with_that_end() -> None:
+def test_a_partition_whose_history_ended_before_counts_with_that_end() -> None:
     finish = Finish(CONFIG)
-    told(finish, 0, ENDED_MS + REST_MS, ended_ms=ENDED_MS, at_ms=ENDED_MS + REST_MS)
-    told(finish, 1, ENDED_MS - 1)
-    finish.end()
+    answer(finish, 0, ENDED_MS + REST_MS, ended_ms=ENDED_MS, at_ms=ENDED_MS + REST_MS)
+    answer(finish, 1, ENDED_MS - 1)
+    finish.end_requests()
     assert finish.ended_ms == ENDED_MS
-    assert finish.silent == [1], "the other one is at the end of time already"
+    assert finish.unanswered == [1], "the other one is at the end of time already"
 
 
-def test_it_is_over_when_all_have_advanced_and_every_later_task_has_announced_everything() -> None:
-    finish = both_told()
-    finish.end()
+def test_finish_ends_when_all_partitions_advanced_and_all_later_tasks_settled() -> None:
+    finish = both_answered()
+    finish.end_requests()
     end_ms = ENDED_MS + REST_MS
-    assert (finish.silent, finish.unsettled) == ([0, 1], [0, 1, 2])
-    told(finish, 0, ENDED_MS, at_ms=end_ms, ended_ms=ENDED_MS)
-    told(finish, 1, ENDED_MS, at_ms=end_ms - 1, ended_ms=ENDED_MS)
-    assert finish.silent == [1], "an answer to an earlier call, which did not go as far"
-    told(finish, 1, ENDED_MS, at_ms=end_ms, ended_ms=ENDED_MS)
+    assert (finish.unanswered, finish.unsettled) == ([0, 1], [0, 1, 2])
+    answer(finish, 0, ENDED_MS, at_ms=end_ms, ended_ms=ENDED_MS)
+    answer(finish, 1, ENDED_MS, at_ms=end_ms - 1, ended_ms=ENDED_MS)
+    assert finish.unanswered == [1], "an answer to an earlier call, which did not go as far"
+    answer(finish, 1, ENDED_MS, at_ms=end_ms, ended_ms=ENDED_MS)
     for settled, at_ms in ((0, end_ms), (1, end_ms - 1), (1, end_ms), (1, end_ms - 2)):
         finish.note(0, TickRow(timestamp_ms=at_ms, settled=settled))
-    assert (finish.silent, finish.unsettled) == ([], [2])
+    assert (finish.unanswered, finish.unsettled) == ([], [2])
     # It may have been announced before this call: nothing more is to come.
     finish.note(0, TickRow(timestamp_ms=end_ms + 7, settled=2), before=True)
     assert finish.unsettled == []
@@ -115,9 +113,9 @@ def test_nothing_is_settled_before_the_end_is_known() -> None:
     assert finish.unsettled == [0, 1, 2]
 
 
-def test_while_answers_are_missing_it_is_told_whose_and_what_they_have_not_read() -> None:
+def test_the_message_about_missing_answers_names_partitions_and_unread_records() -> None:
     finish = Finish(CONFIG)
-    told(finish, 1, 0)
+    answer(finish, 1, 0)
     unread = {
         ("predictions", 0): 1_200,
         ("ground-truth", 0): 3,
@@ -125,15 +123,16 @@ def test_while_answers_are_missing_it_is_told_whose_and_what_they_have_not_read(
         ("predictions", 1): 7,
     }
     behind = "no answer for 20 s from stage 1, partitions 0; not read yet: 3 of ground-truth[0], 1,200 of predictions[0]"
-    assert waited_for(finish, 20.0, unread) == behind
-    assert "everything is read: they are at work on it, or being opened" in waited_for(
-        finish, 20.0, {("ticks", 0): 0}
+    assert missing_answers_message(finish, 20.0, unread) == behind
+    assert (
+        "all records are read: the tasks are processing them or being opened"
+        in missing_answers_message(finish, 20.0, {("ticks", 0): 0})
     )
-    assert "how far they have read is not known" in waited_for(finish, 20.0, None)
-    later = both_told()
-    later.end()
+    assert "their positions are not known" in missing_answers_message(finish, 20.0, None)
+    later = both_answered()
+    later.end_requests()
     for partition in (0, 1):
-        told(later, partition, ENDED_MS, at_ms=ENDED_MS + REST_MS, ended_ms=ENDED_MS)
-    assert waited_for(later, 30.4, {}).startswith(
+        answer(later, partition, ENDED_MS, at_ms=ENDED_MS + REST_MS, ended_ms=ENDED_MS)
+    assert missing_answers_message(later, 30.4, {}).startswith(
         "no answer for 30 s from stages 2 to 4, partitions 0, 1, 2; "
     )

@@ -115,6 +115,6 @@ def test_a_verb_ends_with_that_message(
 def test_without_a_login_the_message_names_the_setting_that_is_missing(guarded: str) -> None:
     with pytest.raises(
         BrokerError,
-        match=r'closes them at once; if it wants TLS or a login, set kafka\.client "security\.protocol"',
+        match=r'closes them at once; if it requires TLS or a login, set kafka\.client "security\.protocol"',
     ):
         Connection(parse_config(""), guarded, {}).reach(timeout_s=3.0)

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition, consistent, murmur2
 from confluent_kafka.admin import NewTopic
 
-from driftline.agents.kafka.tools.partitioners import LEAST, KeySamples, judge
+from driftline.agents.kafka.tools.partitioners import MIN_KEYS, KeySamples, identify_partitioner
 from tests.kafka.brokers import Names
 
 TOPICS = ("predictions", "ground-truth")
@@ -47,48 +47,50 @@ def sampled(partitions: int, **spread: str | None) -> KeySamples:
 @pytest.mark.parametrize("partitions", [2, 3, 8, 32])
 @pytest.mark.parametrize("kind", BY)
 def test_a_partitioner_is_told_from_a_few_keys(kind: str, partitions: int) -> None:
-    few = keys(LEAST, seed=partitions)
-    assert judge(few, [BY[kind](key, partitions) for key in few], partitions) == kind
+    few = keys(MIN_KEYS, seed=partitions)
+    assert identify_partitioner(few, [BY[kind](key, partitions) for key in few], partitions) == kind
 
 
 def test_two_producers_of_one_topic_are_told_apart_from_one_that_is_strange() -> None:
     both = keys(400)
     spread = [BY["murmur2" if i % 2 else "crc32"](key, 8) for i, key in enumerate(both)]
-    assert judge(both, spread, 8) == "mixed"
+    assert identify_partitioner(both, spread, 8) == "mixed"
 
 
 def test_nothing_is_said_of_few_keys_or_of_one_partition() -> None:
     samples = KeySamples(8)
-    for key in keys(LEAST - 1):
+    for key in keys(MIN_KEYS - 1):
         samples.take("predictions", 0, [key, key])
-    assert samples.of("predictions").partitioner is None
-    assert sampled(1, predictions="crc32", truths="murmur2").complaints(TOPICS) == []
+    assert samples.sample_of("predictions").partitioner is None
+    assert sampled(1, predictions="crc32", truths="murmur2").warnings(TOPICS) == []
 
 
 @pytest.mark.parametrize("kind", BY)
 def test_the_same_partitioner_on_both_sides_is_fine_whichever_it_is(kind: str) -> None:
-    assert sampled(8, predictions=kind, truths=kind).complaints(TOPICS) == []
+    assert sampled(8, predictions=kind, truths=kind).warnings(TOPICS) == []
 
 
 def test_different_ones_are_named_with_the_remedy_for_the_side_that_has_to_change() -> None:
-    (said,) = sampled(8, predictions="crc32", truths="murmur2").complaints(TOPICS)
-    assert "predictions by CRC32" in said
-    assert "ground-truth by murmur2" in said
-    assert "of topic predictions: give its producers partitioner=murmur2_random" in said
+    (warning,) = sampled(8, predictions="crc32", truths="murmur2").warnings(TOPICS)
+    assert "predictions by CRC32" in warning
+    assert "ground-truth by murmur2" in warning
+    assert "of topic predictions: give its producers partitioner=murmur2_random" in warning
 
 
 def test_records_without_a_key_are_named() -> None:
-    (said,) = sampled(8, predictions="murmur2", truths=None).complaints(TOPICS)
-    assert said.startswith("topic ground-truth: its keys are spread by nothing: they have no key")
-    assert said.endswith("send prediction_id as the key of each record")
+    (warning,) = sampled(8, predictions="murmur2", truths=None).warnings(TOPICS)
+    assert warning.startswith(
+        "topic ground-truth: its keys are spread by nothing: they have no key"
+    )
+    assert warning.endswith("send prediction_id as the key of each record")
 
 
 def test_a_producer_that_was_put_right_is_forgiven_after_a_while() -> None:
     samples = sampled(8, predictions="murmur2", truths="crc32")
-    assert samples.complaints(TOPICS)
+    assert samples.warnings(TOPICS)
     for key in keys(2_000, seed=7):
         samples.take("ground-truth", BY["murmur2"](key, 8), [key])
-    assert samples.complaints(TOPICS) == []
+    assert samples.warnings(TOPICS) == []
 
 
 @pytest.mark.kafka
@@ -115,4 +117,4 @@ def test_what_a_real_producer_does_is_recognised(
             samples.take("predictions", message.partition(), [message.key()])
             left -= 1
     consumer.close()
-    assert samples.of("predictions").partitioner == kind
+    assert samples.sample_of("predictions").partitioner == kind

@@ -14,7 +14,7 @@ from confluent_kafka import murmur2
 from driftline.agents.cli.program import driftline
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.ranges import ranges, records
-from driftline.agents.kafka.tools.send_log import feed
+from driftline.agents.kafka.tools.send_log import send_log
 from tests.kafka.brokers import Names
 
 pytestmark = pytest.mark.kafka
@@ -48,9 +48,11 @@ def on_topic(names: Names, topic: str) -> list[tuple[int, str]]:
 def test_every_line_is_sent_once_to_the_partition_of_its_id(names: Names, tmp_path: Path) -> None:
     connection = names.connection()
     topics.create(connection)
-    told: list[tuple[int, int]] = []
-    counts = feed(
-        connection, written(tmp_path / "log"), told=lambda sent, at_ms: told.append((sent, at_ms))
+    reported: list[tuple[int, int]] = []
+    counts = send_log(
+        connection,
+        written(tmp_path / "log"),
+        on_progress=lambda sent, at_ms: reported.append((sent, at_ms)),
     )
     assert counts == {"predictions": 3, "ground-truth": 1}
     found = on_topic(names, "predictions")
@@ -101,4 +103,4 @@ def test_a_topic_that_is_missing_is_named(names: Names, tmp_path: Path) -> None:
         ],
     )
     assert result.exit_code == 2
-    assert "make it with driftline topics create" in result.output
+    assert "create it: driftline topics create" in result.output

@@ -118,7 +118,7 @@ def test_sample_goes_through_a_broker_behind_tls(
 
 
 UNTRUSTED = r'TLS failed \(.*certificate verify failed.*check kafka\.client "ssl\.ca\.location" and the certificate of the broker'
-CLOSED = r"takes connections and closes them at once; "
+CLOSED = r"accepts connections and closes them at once; "
 
 
 @pytest.mark.parametrize(
@@ -126,11 +126,11 @@ CLOSED = r"takes connections and closes them at once; "
     [
         ("SSL", 'security.protocol = "SSL"\nssl.ca.location = "{foreign}"', UNTRUSTED),
         ("SSL", 'security.protocol = "SSL"', UNTRUSTED),
-        ("SSL", "", CLOSED + 'if it wants TLS or a login, set kafka.client "security.protocol"'),
+        ("SSL", "", CLOSED + 'if it requires TLS or a login, set kafka.client "security.protocol"'),
         (
             "PLAINTEXT",
             'security.protocol = "SSL"\nssl.ca.location = "{ours}"',
-            CLOSED + 'it may not speak .*"security.protocol" = "SSL"',
+            CLOSED + 'it may not accept .*"security.protocol" = "SSL"',
         ),
     ],
     ids=["foreign authority", "authorities of the system", "no TLS here", "no TLS there"],

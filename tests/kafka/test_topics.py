@@ -146,7 +146,7 @@ def test_one_topic_with_another_number_has_to_be_made_anew_and_is_named(names: N
     remake(names, "ground-truth", 1)
     (found,) = topics.check(connection)
     assert str(found).startswith(
-        f"topic {names.prefix}ground-truth: has 1 partition, but kafka.input_partitions = 2; delete it, make it again"
+        f"topic {names.prefix}ground-truth: has 1 partition, but kafka.input_partitions = 2; delete it, create it again"
     )
     with pytest.raises(topics.UnusableTopics, match="ground-truth: has 1 partition, but"):
         topics.require(connection)
@@ -174,20 +174,18 @@ def test_settings_with_which_records_would_be_lost_are_refused(names: Names) -> 
         said[topic] = f"{said.get(topic, '')}\n{mismatch}"
     assert sorted(said) == sorted([changelog, "window-partials", "alerts"])
     assert (
-        "has retention.ms=1000, and what it holds is needed for ever; change it: kafka-configs --alter"
+        "has retention.ms=1000, and its records are needed for ever; change it: kafka-configs --alter"
         in said[changelog]
     )
     assert (
-        "has cleanup.policy=compact, and compaction would remove records" in said["window-partials"]
-    )
-    assert (
-        "has max.message.bytes=1048588, and what a commit of stage 1 adds may be larger"
+        "has cleanup.policy=compact, and compaction would remove required records"
         in said["window-partials"]
     )
     assert (
-        "has min.insync.replicas=2, and it has 1 replica, so nothing can be written"
-        in said["alerts"]
+        "has max.message.bytes=1048588, and the partials of one commit of stage 1 may be larger"
+        in said["window-partials"]
     )
+    assert "has min.insync.replicas=2, and it has 1 replica, so writes fail" in said["alerts"]
 
 
 def test_more_replicas_than_brokers_are_refused_with_the_setting(
@@ -209,7 +207,7 @@ def test_the_verbs_make_list_and_check(names: Names, tmp_path: Path) -> None:
     missing = run("topics", "check", *where)
     assert missing.exit_code == 1
     assert (
-        f"driftline: topic {names.prefix}predictions: is not on the broker; make it with driftline topics create"
+        f"driftline: topic {names.prefix}predictions: is missing on the broker; create it: driftline topics create"
         in missing.output
     )
     assert "no topics on" in run("topics", "list", *where).output

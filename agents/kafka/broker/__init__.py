@@ -1,1 +1,1 @@
-"""The connection to the broker: clients, topics, record formats, retries and failures."""
+"""Access to the broker: clients, topics, record formats, retries and failures."""

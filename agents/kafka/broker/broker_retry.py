@@ -1,6 +1,4 @@
-"""Waiting for a broker that is away: try again, say so now and then, and stop when nobody wants it
-any more.
-"""
+"""Retry while a broker is away, with a log line now and then, until the caller gives up."""
 
 from __future__ import annotations
 
@@ -17,22 +15,22 @@ from driftline.agents.kafka.broker.failures import Abandoned
 log = logging.getLogger(__name__)
 
 _PAUSE_S: Final = 0.25
-# Leaders change within this time; what takes longer is worth a line.
+# Leaders change within this time; a longer wait is logged.
 _QUIET_S: Final = 2.0
-_TELL_S: Final = 10.0
+_LOG_EVERY_S: Final = 10.0
 
 
 class BrokerRetry:
-    """One wait.
+    """One operation that is retried.
 
     Parameters
     ----------
     connection
         The broker.
     name, doing
-        Who waits, and for what; for messages such as "driftline-join-3: cannot commit yet".
+        Task and operation, for messages such as "driftline-join-3: cannot commit yet".
     is_abandoned
-        True ends the wait.
+        Checked before each retry; True ends the wait.
     """
 
     def __init__(
@@ -43,28 +41,28 @@ class BrokerRetry:
         self._doing = doing
         self._unwanted = is_abandoned
         self._began = time.monotonic()
-        self._tell_at = self._began + _QUIET_S
+        self._log_at = self._began + _QUIET_S
 
     @property
     def waited_s(self) -> float:
-        """For how long."""
+        """Seconds since the first attempt."""
         return time.monotonic() - self._began
 
-    def again(self, fault: KafkaError) -> None:
-        """Return when it is time to try again after a fault.
+    def wait(self, fault: KafkaError) -> None:
+        """Sleep until the next attempt after a fault.
 
         Raises
         ------
         Abandoned
-            If it is no longer wanted.
+            If `is_abandoned` returned True.
         """
         if self._unwanted():
             raise Abandoned(self._name)
         now = time.monotonic()
-        if now >= self._tell_at:
-            self._tell_at = now + _TELL_S
+        if now >= self._log_at:
+            self._log_at = now + _LOG_EVERY_S
             log.warning(
-                "%s: cannot %s yet, trying on: %s",
+                "%s: cannot %s yet, retrying: %s",
                 self._name,
                 self._doing,
                 self._connection.error(fault),

@@ -1,8 +1,8 @@
-"""The way to the broker: the one place that hands servers, TLS and SASL to every client, and knows
-how topics are called there.
+"""Connection to the broker: the only place that configures servers, TLS and SASL of Kafka clients,
+and that maps topics to their names on the broker.
 
-What the settings are is `driftline.schemas.kafka_settings`; secrets are read here, when a
-connection is made, and are never shown.
+The settings are `driftline.schemas.kafka_settings`. Secrets are read here when a connection is
+created, and are never logged.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ from driftline.schemas.settings import Config
 
 BROKER_VARIABLE = "DRIFTLINE_BROKER"
 REACH_S = 5.0
-# The increments of one commit are one record: 2.1 MB where 10,000 flights came in at once
-# (measured), and more with more features.
+# The increments of one commit are one record: 2.1 MB for 10,000 flights at once (measured), and more
+# with more features.
 LARGEST_RECORD = 16 << 20
 
 _client_log = logging.getLogger("driftline.kafka.client")
-# librdkafka would write to standard error otherwise; whoever connects says in a sentence what went
-# wrong.
+# Otherwise librdkafka writes to standard error. Callers report errors in a sentence.
 _client_log.addHandler(logging.NullHandler())
 
 
@@ -38,26 +37,26 @@ class BrokerError(Exception):
 
 
 class BrokerAway(BrokerError):
-    """A broker that does not answer: it may come back, so a worker waits for it."""
+    """A broker that does not answer. It may come back, so a worker waits for it."""
 
 
 class Connection:
-    """One broker, as one configuration uses it.
+    """Connection settings of one broker, from one configuration.
 
     Parameters
     ----------
     config
         The settings; `kafka` and `topic_prefix` are used.
     broker
-        Servers instead of those of the configuration; without it the environment variable
-        DRIFTLINE_BROKER is looked at first.
+        Servers; by default those of the environment variable DRIFTLINE_BROKER, or else those of the
+        configuration.
     environment
-        Where DRIFTLINE_BROKER and secrets are looked for.
+        Environment variables; by default those of the process.
 
     Raises
     ------
     BrokerError
-        If a secret or a certificate is not where the configuration says.
+        If a secret or a certificate of the configuration is missing.
     """
 
     def __init__(
@@ -76,22 +75,22 @@ class Connection:
             for key, value in self.settings.client.items()
         }
         self._login.setdefault("client.id", "driftline")
-        self.aiokafka()  # certificates that cannot be read are found here and not by the first client
+        self.aiokafka()  # fail here, not in the first client, if a certificate cannot be read
 
     def __repr__(self) -> str:
         return f"Connection({self.servers!r})"
 
     def name(self, topic: str) -> str:
-        """What a topic of ours is called on the broker."""
+        """Name of a topic on the broker."""
         return self.prefix + topic
 
     def bare(self, name: str) -> str:
-        """Which topic of ours the broker's topic is.
+        """Name of a topic without the prefix, from its name on the broker.
 
         Raises
         ------
         ValueError
-            If it does not begin with the prefix.
+            If the name does not begin with the prefix.
         """
         if not name.startswith(self.prefix):
             raise ValueError(f"topic {name!r} does not begin with the prefix {self.prefix!r}")
@@ -102,9 +101,10 @@ class Connection:
         return f"{self.settings.app}-{kind}"
 
     def properties(self, **extra: Any) -> dict[str, Any]:
-        """librdkafka's properties of a client.
+        """Properties of a librdkafka client.
 
-        `extra` has underscores for dots, `enable_auto_commit=False`; callbacks keep theirs.
+        `extra` has underscores for dots, such as `enable_auto_commit=False`; names of callbacks keep
+        their underscores.
         """
         own = {
             name if callable(value) else name.replace("_", "."): value
@@ -113,22 +113,21 @@ class Connection:
         return {"bootstrap.servers": self.servers, **self._login, **own}
 
     def producer(self, **extra: Any) -> Producer:
-        """A producer;
+        """A producer; `extra` as for `properties`.
 
-        `extra` as for `properties`. Java's partitioner is the default here, and not librdkafka's.
+        The default partitioner is Java's, not librdkafka's.
         """
         base = {"partitioner": "murmur2_random", "message.max.bytes": LARGEST_RECORD}
         return Producer({**base, **self.properties(**extra)}, logger=_client_log)
 
     def consumer(self, **extra: Any) -> Consumer:
-        """A consumer that sees committed records only and commits nothing by itself; `extra` as for
+        """A consumer that reads committed records only and never commits; `extra` as for
         `properties`.
 
-        Without `group_id` it can be assigned partitions and belongs to no group.
+        Without `group_id` it joins no group, and partitions are assigned to it by hand.
         """
-        extra.setdefault(
-            "group_id", f"{self.settings.app}-reader"
-        )  # librdkafka wants one even if nothing is committed
+        # librdkafka requires a group id even if nothing is committed.
+        extra.setdefault("group_id", f"{self.settings.app}-reader")
         base = {
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -141,7 +140,7 @@ class Connection:
         return AdminClient(self.properties(), logger=_client_log)
 
     def aiokafka(self) -> dict[str, Any]:
-        """The same as keyword arguments of aiokafka's clients."""
+        """The connection settings as keyword arguments of aiokafka clients."""
         login = self._login
         options: dict[str, Any] = {
             "bootstrap_servers": self.servers.split(","),
@@ -159,41 +158,40 @@ class Connection:
         return options
 
     def reach(self, timeout_s: float = REACH_S) -> ClusterMetadata:
-        """Ask the broker what there is; gives its topics.
+        """Contact the broker; returns its topics.
 
         Raises
         ------
         BrokerError
-            If it does not answer in time, or refuses.
+            If the broker does not answer in time, or rejects the connection.
         """
-        heard: list[KafkaError] = []
-        lines = _Lines()
-        admin = AdminClient(self.properties(error_cb=heard.append), logger=lines.logger)
+        faults: list[KafkaError] = []
+        lines = _LogLines()
+        admin = AdminClient(self.properties(error_cb=faults.append), logger=lines.logger)
         ends = time.monotonic() + timeout_s
         while True:
             try:
                 return admin.list_topics(timeout=max(0.1, min(1.0, ends - time.monotonic())))
             except KafkaException as error:
                 admin.poll(0)
-                refused = [fault for fault in heard if fault.code() in _REFUSALS]
-                if (
-                    not refused and sum("closed by peer" in line for line in lines.said) >= 3
-                ):  # once is a broker that ends
+                refused = [fault for fault in faults if fault.code() in _REFUSALS]
+                # A broker that shuts down closes connections too, but only once.
+                if not refused and sum("closed by peer" in line for line in lines.texts) >= 3:
                     raise BrokerError(
-                        f"broker {self.servers}: takes connections and closes them at once; {self._mismatch}"
+                        f"broker {self.servers}: accepts connections and closes them at once; {self._protocol_remedy}"
                     ) from error
                 if refused or time.monotonic() >= ends:
-                    raise self.error((refused or heard or [error.args[0]])[0]) from error
+                    raise self.error((refused or faults or [error.args[0]])[0]) from error
 
     @property
-    def _mismatch(self) -> str:
+    def _protocol_remedy(self) -> str:
         protocol = self._login.get("security.protocol", "PLAINTEXT")
         if protocol == "PLAINTEXT":
-            return 'if it wants TLS or a login, set kafka.client "security.protocol" and what belongs to it'
-        return f'it may not speak kafka.client "security.protocol" = "{protocol}": correct that, or name the listener that does'
+            return 'if it requires TLS or a login, set kafka.client "security.protocol" and its settings'
+        return f'it may not accept kafka.client "security.protocol" = "{protocol}": correct the setting, or name a listener that does'
 
     def error(self, error: KafkaError | KafkaException, doing: str = "") -> BrokerError:
-        """The foreign error as ours: which broker, what happened, what to do."""
+        """The client's error as a `BrokerError`: which broker, what happened, what to do."""
         fault = error.args[0] if isinstance(error, KafkaException) else error
         code = fault.code()
         place = f"broker {self.servers}" + (f", {doing}" if doing else "")
@@ -206,7 +204,7 @@ class Connection:
             user = self._login.get("sasl.username")
             return BrokerError(
                 f"{place}: refused the login{f' of {user}' if user else ''} ({fault.str()}); correct "
-                f'kafka.client "sasl.username", "sasl.mechanism" or {_place_of_secret(self.settings)}'
+                f'kafka.client "sasl.username", "sasl.mechanism" or {_password_source(self.settings)}'
             )
         if code == KafkaError._SSL:
             return BrokerError(
@@ -214,23 +212,23 @@ class Connection:
             )
         if code in _FORBIDDEN:
             return BrokerError(
-                f"{place}: {fault.str()}; the login needs rights on topics, groups and transactional ids of ours"
+                f"{place}: {fault.str()}; the login needs rights on the topics, groups and transactional ids of Driftline"
             )
         return BrokerError(f"{place}: {fault.str()} ({fault.name()})")
 
 
-class _Lines(logging.Handler):
-    """Keeps what a client logs: of a connection that is closed in order, nothing else tells."""
+class _LogLines(logging.Handler):
+    """Collects the log lines of a client, the only sign of a connection that is closed in order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.said: list[str] = []
+        self.texts: list[str] = []
         self.logger = logging.Logger("driftline.kafka.reach")
         self.logger.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line."""
-        self.said.append(record.getMessage())
+        """Collect a line."""
+        self.texts.append(record.getMessage())
 
 
 _AWAY = (
@@ -253,10 +251,10 @@ def _secret(key: str, secret: Secret, environment: Mapping[str, str]) -> str:
         value = environment.get(secret.env)
         if not value:
             raise BrokerError(
-                f'kafka.client."{key}": the environment variable {secret.env} is not set; set it, or name another'
+                f'kafka.client."{key}": the environment variable {secret.env} is not set; set it, or name another one'
             )
         return value
-    assert secret.file is not None  # one of the two, by driftline.schemas.kafka_settings
+    assert secret.file is not None  # kafka_settings requires one of the two
     try:
         value = Path(secret.file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -265,12 +263,12 @@ def _secret(key: str, secret: Secret, environment: Mapping[str, str]) -> str:
         ) from error
     if not value:
         raise BrokerError(
-            f'kafka.client."{key}": {secret.file} is empty; it has to hold the secret and nothing else'
+            f'kafka.client."{key}": {secret.file} is empty; it must hold the secret and nothing else'
         )
     return value
 
 
-def _place_of_secret(settings: KafkaSettings) -> str:
+def _password_source(settings: KafkaSettings) -> str:
     secret = settings.client.get(SECRETS[0])
     if not isinstance(secret, Secret):
         return "the password"
@@ -294,6 +292,6 @@ def _ssl_context(login: Mapping[str, str]) -> ssl.SSLContext:
         raise BrokerError(
             f'kafka.client: {named} cannot be used: {error.strerror or error}; correct the "ssl." properties'
         ) from error
-    # As librdkafka: the name of the broker is checked unless it is switched off.
+    # As in librdkafka, the host name is verified unless the setting disables it.
     context.check_hostname = login.get("ssl.endpoint.identification.algorithm", "https") != "none"
     return context

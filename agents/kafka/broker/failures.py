@@ -1,13 +1,13 @@
-"""How a worker ends when it may not go on, and where faults can be asked for.
+"""Termination of a worker that must not continue, and fault injection for tests.
 
-A transaction whose outcome is not known, or a task that another worker has taken over, leaves
-nothing to decide: whatever this process holds in memory may be wrong. It ends at once, without
-cleaning up, and the supervisor starts it again; the state is restored from what is committed. Exit
-codes are those of sysexits.h where one fits.
+If the outcome of a transaction is unknown, or another worker has taken a task over, everything in
+the memory of this process may be wrong. The process ends at once without cleaning up; the
+supervisor restarts it, and the state is restored from the last commit. Exit codes are those of
+sysexits.h where one fits.
 
-For the chaos campaign the environment variable DRIFTLINE_FAULT names a point and what happens
-there: "kill:produced:5" is kill -9 of the own process the fifth time that the point is reached,
-"stop:committed:1" is SIGSTOP. Nothing else reads it.
+For the chaos campaign, the environment variable DRIFTLINE_FAULT names a point and a signal:
+"kill:produced:5" sends SIGKILL to the own process the fifth time that the point is reached,
+"stop:committed:1" sends SIGSTOP. Nothing else reads the variable.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Final, Literal, NoReturn
 POINTS: Final = ("restoring", "produced", "committed", "cached", "revoking", "closing")
 Point = Literal["restoring", "produced", "committed", "cached", "revoking", "closing"]
 
-# The disk is full or damaged, the program has a defect, another worker took over, the broker or a
-# topic is not what it should be.
+# Exit codes: the disk is full or damaged; the program has a defect; another worker took a task over;
+# configuration, broker or topics cannot be used.
 STORAGE: Final = 74
 DEFECT: Final = 70
 FENCED: Final = 75
@@ -36,14 +36,14 @@ log = logging.getLogger(__name__)
 
 
 def stop_process(code: int, why: str) -> NoReturn:
-    """End this process now, after one line on standard error that says why.
+    """End this process now, after one line with the reason on standard error.
 
     Parameters
     ----------
     code
         Exit code, one of those above.
     why
-        A sentence: what happened, and what to do if the supervisor's restart does not cure it.
+        A sentence: what happened, and what to do if a restart does not help.
     """
     if sys.exc_info()[0] is not None and code == DEFECT:
         log.error("the exception that ended this worker", exc_info=True)
@@ -53,7 +53,7 @@ def stop_process(code: int, why: str) -> NoReturn:
 
 
 class _Fault:
-    """The fault that was asked for, if any."""
+    """The injected fault, if any."""
 
     def __init__(self, asked: str) -> None:
         action, point, times = ([*asked.split(":"), "", ""])[:3] if asked else ("", "", "")
@@ -63,7 +63,7 @@ class _Fault:
             shown = f"{'|'.join(_SIGNALS)}:{'|'.join(POINTS)}:TIMES"
             stop_process(
                 CONFIGURATION,
-                f"{FAULT_VARIABLE} is {asked!r}, needed is {shown}; unset it, it is for tests",
+                f"{FAULT_VARIABLE} is {asked!r}, expected {shown}; unset it, it is for tests only",
             )
         self._action, self._point, self._left = action, point, int(times or 0)
         self._lock = threading.Lock()
@@ -82,13 +82,14 @@ _fault = _Fault(os.environ.get(FAULT_VARIABLE, ""))
 
 
 def fault_point(point: Point) -> None:
-    """Say that the process is at a point where a fault may be asked for."""
+    """Mark a point of the program where a fault can be injected."""
     _fault.reach(point)
 
 
 class MustStop(Exception):
-    """Found where the process cannot be ended yet: it has to be, with this exit code, for the
-    reason that the message says.
+    """The process must end with this exit code, for the reason in the message.
+
+    Raised where the process cannot be ended directly.
     """
 
     def __init__(self, code: int, why: str) -> None:
@@ -97,4 +98,4 @@ class MustStop(Exception):
 
 
 class Abandoned(Exception):
-    """What was being waited for is no longer wanted."""
+    """The operation ended because its task was abandoned."""

@@ -1,4 +1,4 @@
-"""What a processor gives to its task: records to write in the transaction of the commit."""
+"""Output records of a processor, which its task writes in the transaction of the commit."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from msgspec import Struct
 
 
 class Outgoing(Struct, frozen=True, gc=False):
-    """One record to write.
+    """One output record.
 
     Attributes
     ----------
     topic
         Name of the topic, without the configured prefix.
     partition
-        Its number, or None to choose it from the key as Java's default partitioner does (murmur2).
+        Number of the partition, or None to derive it from the key as Java's default partitioner
+        does (murmur2).
     key, value
-        The bytes.
+        Bytes on the topic.
     headers
         Name and value of each header.
     """

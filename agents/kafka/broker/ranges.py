@@ -1,8 +1,7 @@
-"""Committed records of a range of a topic, one partition after the other.
+"""Offset ranges of topics, and the committed records in them.
 
-A range is what lies between two moments of Kafka's own clock (the time at which the broker took a
-record), so that it is a range of offsets; event time is inside the values and has no part in it.
-Records of aborted transactions are never seen.
+A range is bounded by broker timestamps (LogAppendTime), so that it is a range of offsets. Event time
+is part of the values and plays no role here. Records of aborted transactions are never read.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ CHUNK: Final = 2_000
 WAIT_S: Final = 0.05
 
 
-class Fetched(Struct, frozen=True, gc=False):
+class FetchedRecord(Struct, frozen=True, gc=False):
     """A committed record; `value` is empty where it has none."""
 
     partition: int
@@ -40,16 +39,15 @@ def ranges(
     since_ms: int | None = None,
     until_ms: int | None = None,
 ) -> dict[str, list[Range]]:
-    """Ranges of every partition of each topic, by partition; no ranges where the broker has no such
-    topic.
+    """Range of each partition, by topic; an empty list for a topic that the broker lacks.
 
     Parameters
     ----------
     topics
         Names without the prefix.
     since_ms, until_ms
-        Records that the broker took at or after the first and before the second moment, in ms since
-        the epoch; None is the start of the log, and what is committed by now.
+        Broker timestamps in ms since the epoch: the range starts at the first and ends before the
+        second. None is the start of the log, or the end of its committed records.
 
     Raises
     ------
@@ -78,8 +76,8 @@ def ranges(
     return found
 
 
-def records(connection: Connection, wanted: Range) -> Iterator[list[Fetched]]:
-    """The records of a range in offset order, some at a time.
+def records(connection: Connection, wanted: Range) -> Iterator[list[FetchedRecord]]:
+    """Read the records of a range in offset order, in chunks.
 
     Raises
     ------
@@ -98,9 +96,9 @@ def records(connection: Connection, wanted: Range) -> Iterator[list[Fetched]]:
             [TopicPartition(connection.name(wanted.topic), wanted.partition, wanted.start)]
         )
         while True:
-            taken: list[Fetched] = []
-            # A marker of a transaction takes an offset too, so the range may end behind its last
-            # record: then the partition's end tells.
+            taken: list[FetchedRecord] = []
+            # Transaction markers take offsets too, so the range may end after its last record. Then
+            # the end-of-partition event ends the loop.
             at_end = False
             for message in consumer.consume(CHUNK, WAIT_S):
                 error, offset = message.error(), message.offset() or 0
@@ -109,7 +107,9 @@ def records(connection: Connection, wanted: Range) -> Iterator[list[Fetched]]:
                 at_end = at_end or offset >= wanted.end or error is not None
                 if error is None and offset < wanted.end:
                     headers: Any = dict(message.headers() or ())
-                    taken.append(Fetched(wanted.partition, offset, message.value() or b"", headers))
+                    taken.append(
+                        FetchedRecord(wanted.partition, offset, message.value() or b"", headers)
+                    )
             if taken:
                 yield taken
             if at_end:
@@ -125,7 +125,7 @@ Offsets = dict[tuple[str, int], int]
 
 
 def _offsets(connection: Connection, places: Sequence[TopicPartition], spec: OffsetSpec) -> Offsets:
-    admin = connection.admin()  # the answers come through it: it has to live until they are there
+    admin = connection.admin()  # must live until its futures are done
     ends = time.monotonic() + REQUEST_S
     while True:
         asked = dict.fromkeys(places, spec)
@@ -138,7 +138,7 @@ def _offsets(connection: Connection, places: Sequence[TopicPartition], spec: Off
                 for place, future in found.items()
             }
         except KafkaException as error:
-            # Of a topic that was made a moment ago, or while its leader changes.
+            # Happens just after a topic was created, or while its leader changes.
             if error.args[0].code() not in _MOVING or time.monotonic() >= ends:
                 raise
             time.sleep(WAIT_S)
@@ -147,7 +147,7 @@ def _offsets(connection: Connection, places: Sequence[TopicPartition], spec: Off
 def _at_time(
     consumer: Any, places: Sequence[TopicPartition], time_ms: int, starts: Offsets, ends: Offsets
 ) -> Offsets:
-    """The first offset at or after a time, the end where there is none."""
+    """The first offset at or after a time; the end of the log if there is none."""
     asked = [TopicPartition(place.topic, place.partition, time_ms) for place in places]
     offsets = dict(ends)
     for place in consumer.offsets_for_times(asked, timeout=REQUEST_S):

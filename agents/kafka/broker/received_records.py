@@ -1,7 +1,6 @@
-"""What a driver hands to a task: records of one input partition, as they were fetched.
+"""Records of one input partition that a driver delivers to a task.
 
-Values are the untouched bytes of the topic. Decoding them is the processor's part, fetching them
-the driver's.
+Values are the unchanged bytes of the topic. The driver fetches them, the processor decodes them.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ class ReceivedRecords(Struct, gc=False):
     topic
         Name of the topic, without the configured prefix.
     partition
-        Its number.
+        Number of the partition.
     offsets, keys, values, timestamps_ms
-        One element a record. Offsets ascend, with gaps: aborted records and the markers of upstream
-        transactions are no records.
+        One element per record. Offsets ascend with gaps, left by aborted records and by transaction
+        markers.
     start
-        Position from which was fetched: every record from here on is in this delivery. It is the
-        `next` of the delivery before, or the position that was sought.
+        Position of the fetch: the delivery holds every record from here to `next`. It is the `next`
+        of the delivery before, or the position of a seek.
     next
-        Position after this delivery, which is where the consumer fetches next. Beyond the last
-        record where markers follow it.
+        Position after this delivery, where the next fetch starts. Markers may lie between the last
+        record and it.
     """
 
     topic: str
@@ -41,7 +40,7 @@ class ReceivedRecords(Struct, gc=False):
     next: int
 
     def since(self, position: int) -> ReceivedRecords:
-        """The part from a position on."""
+        """The records from a position on."""
         first = bisect_left(self.offsets, position)
         return ReceivedRecords(
             self.topic,

@@ -1,8 +1,8 @@
 """The two kinds of task, and the stages that each runs.
 
-`join` is stage 1, one task per partition of the input topics. `downstream` is stages 2 to 4
-together, one task per partition of `window-partials`: they run to rest between panes, so that live
-equals replay, and share one transaction.
+`join` runs stage 1, one task per partition of the input topics. `downstream` runs stages 2 to 4
+together, one task per partition of `window-partials`: the stages finish each pane before the next
+one, so that live equals replay, and share one transaction.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The topics of a program on its broker: which are wanted, making them, and whether those that are
-there can be used.
+"""Topics of a program on its broker: the required set, creation, and checks of existing topics.
 
-Wanted are the topics of `driftline.schemas.topics`, their dead-letter topics, and the two
-changelogs. Nothing is left to a broker's automatic creation, and what exists is never changed:
-another number of partitions would send ids to other tasks than their state is in.
+Required are the topics of `driftline.schemas.topics`, their dead-letter topics, and the two
+changelogs. The automatic creation of a broker is not relied on. An existing topic is never changed:
+another number of partitions would send ids to tasks that do not have their state.
 """
 
 from __future__ import annotations
@@ -24,25 +23,24 @@ from driftline.schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, WINDOW_PA
 
 KINDS = tuple(STAGES)
 REQUEST_S = 30.0
-# A changelog is cut off at the front as it is copied forward; a segment is deleted as a whole, so
-# it must not be large.
+# Compaction deletes the beginning of a changelog in whole segments, so a segment must not be large.
 CHANGELOG_SEGMENT_BYTES = 64 << 20
-_SHOWN = ("cleanup.policy", "retention.ms", "min.insync.replicas", "max.message.bytes")
+_CHECKED_SETTINGS = ("cleanup.policy", "retention.ms", "min.insync.replicas", "max.message.bytes")
 
 
 class WantedTopic(Struct, frozen=True, kw_only=True):
-    """A topic that the program needs.
+    """A topic that the program requires.
 
     Attributes
     ----------
     name
         Without the prefix.
     partitions
-        How many.
+        Number of partitions.
     setting
-        Key of the configuration that says so; None for a topic that works with any number.
+        Configuration key of that number; None for a topic that works with any number.
     config
-        Kafka's settings of the topic.
+        Kafka settings of the topic.
     """
 
     name: str
@@ -52,16 +50,16 @@ class WantedTopic(Struct, frozen=True, kw_only=True):
 
 
 class ExistingTopic(Struct, frozen=True, kw_only=True):
-    """A topic as it is on the broker.
+    """A topic on the broker.
 
     Attributes
     ----------
     name
         Without the prefix.
     topic_id
-        Differs from that of a topic of the same name which was there before.
+        Identity of the topic; a topic created again under the same name has another one.
     replicas
-        The smallest number over its partitions.
+        Smallest number of replicas over the partitions.
     config
         cleanup.policy, retention.ms, min.insync.replicas and max.message.bytes.
     """
@@ -74,7 +72,7 @@ class ExistingTopic(Struct, frozen=True, kw_only=True):
 
 
 class TopicMismatch(Struct, frozen=True, kw_only=True):
-    """Why a topic cannot be used, and what to do about it."""
+    """Reason why a topic cannot be used, and its remedy."""
 
     topic: str
     message: str
@@ -85,7 +83,7 @@ class TopicMismatch(Struct, frozen=True, kw_only=True):
 
 
 class UnusableTopics(Exception):
-    """Topics are missing or not as they have to be; the message has a line for each."""
+    """Topics are missing or cannot be used; the message has a line for each."""
 
 
 def changelog(settings: KafkaSettings, kind: str) -> str:
@@ -100,7 +98,7 @@ def changelog(settings: KafkaSettings, kind: str) -> str:
 
 
 def plan(settings: KafkaSettings) -> list[WantedTopic]:
-    """All topics that are needed, inputs first."""
+    """All required topics, inputs first."""
 
     def wanted(
         name: str, joined: bool, cleanup: str, retention_ms: int | None, **more: str
@@ -108,8 +106,8 @@ def plan(settings: KafkaSettings) -> list[WantedTopic]:
         config = {
             "cleanup.policy": cleanup,
             "retention.ms": str(-1 if retention_ms is None else retention_ms),
-            # Event time lies in the value. Records stamped with old event times would be deleted by
-            # retention at once.
+            # Event time is part of the value. With event times as record timestamps, retention
+            # would delete old records at once.
             "message.timestamp.type": "LogAppendTime",
             "max.message.bytes": str(LARGEST_RECORD),
             **{key.replace("_", "."): value for key, value in more.items()},
@@ -130,7 +128,7 @@ def plan(settings: KafkaSettings) -> list[WantedTopic]:
         topics.append(wanted(topic.name, joined, topic.cleanup, topic.retention_ms))
         if (
             topic.stage == "input" or topic.name == WINDOW_PARTIALS
-        ):  # what tasks read may be nonsense
+        ):  # tasks may read invalid records from these
             topics.append(
                 replace(
                     wanted(dlq_name(topic.name), joined, "delete", DLQ_RETENTION_MS), setting=None
@@ -143,12 +141,12 @@ def plan(settings: KafkaSettings) -> list[WantedTopic]:
 
 
 def create(connection: Connection) -> list[str]:
-    """Make the topics that are missing; gives their names, as on the broker.
+    """Create the missing topics; returns their names on the broker.
 
     Raises
     ------
     BrokerError
-        If the broker refuses one.
+        If the broker rejects one.
     """
     settings, admin = connection.settings, connection.admin()
     there = admin.list_topics(timeout=REQUEST_S).topics
@@ -173,7 +171,7 @@ def create(connection: Connection) -> list[str]:
         except KafkaException as error:
             if (
                 error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
-            ):  # by somebody else, just now
+            ):  # another process has just created it
                 continue
             raise _refused(connection, name, error) from error
         made.append(name)
@@ -184,12 +182,12 @@ def create(connection: Connection) -> list[str]:
 def describe(
     connection: Connection, names: Iterable[str] | None = None
 ) -> dict[str, ExistingTopic]:
-    """The program's topics that are on the broker, by name without prefix.
+    """Existing topics of the program, by name without prefix.
 
     Parameters
     ----------
     names
-        Those to look at, without prefix; by default all that `plan` wants.
+        Topics to look up, without prefix; by default all topics of `plan`.
     """
     admin = connection.admin()
     there = admin.list_topics(timeout=REQUEST_S).topics
@@ -200,7 +198,9 @@ def describe(
     topics = admin.describe_topics(TopicCollection(present), request_timeout=REQUEST_S)
     configs = {
         resource.name: {
-            key: str(entry.value) for key, entry in answer.result().items() if key in _SHOWN
+            key: str(entry.value)
+            for key, entry in answer.result().items()
+            if key in _CHECKED_SETTINGS
         }
         for resource, answer in admin.describe_configs(
             [ConfigResource(ResourceType.TOPIC, name) for name in present],
@@ -224,31 +224,31 @@ def describe(
 
 
 def cluster_id(connection: Connection) -> str:
-    """The id of the broker's cluster: another cluster's offsets mean something else.
+    """Id of the broker's cluster; offsets are comparable within one cluster only.
 
     Raises
     ------
     BrokerError
-        If the broker tells none.
+        If the broker reports none.
     """
     admin = connection.admin()
     identity: str | None = admin.describe_cluster(request_timeout=REQUEST_S).result().cluster_id
     if not identity:
         raise BrokerError(
-            f"broker {connection.servers}: tells no cluster id; Driftline needs Apache Kafka 2.1 or newer"
+            f"broker {connection.servers}: reports no cluster id; Driftline needs Apache Kafka 2.1 or newer"
         )
     return str(identity)
 
 
 def check(connection: Connection) -> list[TopicMismatch]:
-    """What stands against using the broker's topics."""
+    """Reasons why the topics on the broker cannot be used; empty if they can."""
     found, wanted = describe(connection), plan(connection.settings)
     full = connection.name
     mismatches = [
         TopicMismatch(
             topic=full(topic.name),
-            message="is not on the broker",
-            remedy="make it with driftline topics create",
+            message="is missing on the broker",
+            remedy="create it: driftline topics create",
         )
         for topic in wanted
         if topic.name not in found
@@ -262,12 +262,12 @@ def check(connection: Connection) -> list[TopicMismatch]:
 
 
 def require(connection: Connection) -> dict[str, ExistingTopic]:
-    """The topics, all as they have to be.
+    """Return the existing topics after a check.
 
     Raises
     ------
     UnusableTopics
-        If one is missing or cannot be used.
+        If a topic is missing or cannot be used.
     """
     mismatches = check(connection)
     if mismatches:
@@ -278,7 +278,7 @@ def require(connection: Connection) -> dict[str, ExistingTopic]:
 def _counts(
     wanted: Sequence[WantedTopic], found: dict[str, ExistingTopic], full: Callable[[str], str]
 ) -> Iterator[TopicMismatch]:
-    """Numbers of partitions of topics that need the same one."""
+    """Check topics that need the same number of partitions."""
     present = [topic for topic in wanted if topic.name in found]
     counts = {found[topic.name].partitions for topic in present}
     for topic in present:
@@ -288,9 +288,9 @@ def _counts(
         if len(counts) == 1:
             remedy = f"set {topic.setting} = {count}"
         elif topic.name in TOPICS:
-            remedy = f"delete it, make it again with driftline topics create, and send its records anew; or set {topic.setting} to what all have"
+            remedy = f"delete it, create it again with driftline topics create, and send its records again; or set {topic.setting} to the number that all topics have"
         else:
-            remedy = "it holds the state of a program with other topics; take another name for this one (kafka.app)"
+            remedy = "it holds the state of a program with other topics; give this program another name (kafka.app)"
         yield TopicMismatch(
             topic=full(topic.name),
             message=f"has {count} partition{'' if count == 1 else 's'}, but {setting}",
@@ -299,7 +299,7 @@ def _counts(
 
 
 def _settings(wanted: WantedTopic, found: ExistingTopic, name: str) -> Iterator[TopicMismatch]:
-    """Settings with which records would get lost or could not be written."""
+    """Check settings that would lose records or make writes fail."""
     cleanup = wanted.config["cleanup.policy"]
     if "compact" in found.config["cleanup.policy"] and "compact" not in cleanup:
         yield _setting(
@@ -307,24 +307,26 @@ def _settings(wanted: WantedTopic, found: ExistingTopic, name: str) -> Iterator[
             found,
             "cleanup.policy",
             cleanup,
-            "compaction would remove records that are needed",
+            "compaction would remove required records",
         )
     if (
         wanted.config["retention.ms"] == "-1"
         and "delete" in cleanup
         and found.config["retention.ms"] != "-1"
     ):
-        yield _setting(name, found, "retention.ms", "-1", "what it holds is needed for ever")
+        yield _setting(name, found, "retention.ms", "-1", "its records are needed for ever")
     if wanted.name == WINDOW_PARTIALS and int(found.config["max.message.bytes"]) < LARGEST_RECORD:
         yield _setting(
             name,
             found,
             "max.message.bytes",
             str(LARGEST_RECORD),
-            "what a commit of stage 1 adds may be larger",
+            "the partials of one commit of stage 1 may be larger",
         )
     if int(found.config["min.insync.replicas"]) > found.replicas:
-        reason = f"it has {found.replicas} replica{'' if found.replicas == 1 else 's'}, so nothing can be written"
+        reason = (
+            f"it has {found.replicas} replica{'' if found.replicas == 1 else 's'}, so writes fail"
+        )
         yield _setting(name, found, "min.insync.replicas", str(found.replicas), reason)
 
 
@@ -342,11 +344,11 @@ def _refused(connection: Connection, name: str, error: KafkaException) -> Broker
             f"broker {connection.servers}: topic {name} cannot have {connection.settings.replication_factor} replicas "
             f"({error.args[0].str()}); lower kafka.replication_factor or start more brokers"
         )
-    return connection.error(error, f"making topic {name}")
+    return connection.error(error, f"creating topic {name}")
 
 
 def _wait_until_known(admin: AdminClient, names: Sequence[str]) -> None:
-    """A broker answers that a topic was made before every broker tells it to clients."""
+    """Wait until clients see the topics: a broker acknowledges creation before all brokers know."""
     ends = time.monotonic() + REQUEST_S
     while time.monotonic() < ends:
         topics: dict[str, Any] = admin.list_topics(timeout=REQUEST_S).topics

@@ -208,7 +208,7 @@ class Restore:
                     raise MustStop(
                         failures.CONFIGURATION, str(self._connection.error(fault))
                     ) from error
-                retry.again(fault)
+                retry.wait(fault)
 
     def _copied_checkpoint(self, low: int, high: int) -> Checkpoint | None:
         """The checkpoint of the local copy; None if it does not fit the journal and was erased."""

@@ -105,7 +105,7 @@ class Runtime:
                         failures.CONFIGURATION,
                         f"changelog topic {topic} does not exist; create it: driftline topics create",
                     ) from error
-                retry.again(fault)
+                retry.wait(fault)
 
     def delete_before(self, journal: Journal, offset: int) -> bool:
         """Delete the records of a journal before an offset.

@@ -192,7 +192,7 @@ class Transactions:
                     self._abort(error)
                 if not fault.retriable() or fault.fatal():
                     raise self._lost(fault, doing) from error
-                retry.again(fault)
+                retry.wait(fault)
 
     def _abort(self, error: KafkaException) -> NoReturn:
         """Raise for a transaction that an error spoiled.

@@ -1,1 +1,1 @@
-"""What operators run against a broker: lag, export, sending a log, finishing, partitioner checks."""
+"""Operator tools for a broker: lag, export, sending a log, finishing, partitioner detection."""

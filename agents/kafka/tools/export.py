@@ -1,11 +1,9 @@
-"""A recorded log folder from the topics of a broker, which a replay reads and the reading verbs
-show.
+"""Export of a broker's topics to a recorded log folder, which replay and the reading commands take.
 
-Input topics become lines of `driftline.agents.recorded.topic_log.ExportedLine`: the value as it lies on
-the topic, its partition and offset, and whether the live run refused it. Partitions are merged in
-the order of a log (`driftline.streams.log_order`), as the topics of a log are when it is replayed,
-so that nothing becomes late by exporting it. Output topics become plain lines, in the order of each
-partition.
+Input topics become lines of `driftline.agents.recorded.topic_log.ExportedLine`: the value as on the
+topic, its partition and offset, and whether the live run rejected it. Partitions are merged in the
+order of a log (`driftline.streams.log_order`), as a replay merges topics, so that the export makes
+no row late. Output topics become plain lines, in the order of each partition.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.ranges import Fetched, ranges, records
+from driftline.agents.kafka.broker.ranges import FetchedRecord, ranges, records
 from driftline.agents.kafka.broker.wire import partition_of
 from driftline.agents.recorded.dead_letters import dead_letter
 from driftline.agents.recorded.export_manifest import ExportManifest, Range
@@ -45,10 +43,10 @@ from driftline.schemas.topics import (
 )
 from driftline.streams.log_order import merge_sources
 
-# What the join refuses, it refuses again in a replay: the row itself was well formed.
-_JUDGED_BY_THE_JOIN: Final = "conflict"
+# A replay detects conflicts again: such a row was well formed.
+_DETECTED_BY_JOIN: Final = "conflict"
 
-Refusals = dict[tuple[int, int], LiveReject]
+Rejects = dict[tuple[int, int], LiveReject]
 Decode = Callable[[Sequence[bytes], Sequence[int]], tuple[Sequence[Any], Sequence[int], Any]]
 
 
@@ -63,7 +61,7 @@ def export(
     since_ms: int | None = None,
     until_ms: int | None = None,
     outputs: bool = True,
-    told: Callable[[str, int], None] | None = None,
+    on_progress: Callable[[str, int], None] | None = None,
 ) -> ExportManifest:
     """Write all input and output topics to a folder.
 
@@ -72,23 +70,23 @@ def export(
     out
         New or empty folder.
     since_ms, until_ms
-        Range of the time at which the broker took the records, in ms since the epoch.
+        Range of broker timestamps of the records, in ms since the epoch.
     outputs
-        Output topics too. A replay does not need them; `--follow` needs `registry-events`,
-        `registry-effects` and `reference-profiles`.
-    told
-        Called with a topic and the lines written so far.
+        Whether to export output topics too. A replay does not need them; `--follow` needs
+        `registry-events`, `registry-effects` and `reference-profiles`.
+    on_progress
+        Called with a topic and the number of lines written so far.
 
     Raises
     ------
     ExportError
-        If the folder is not empty, or the broker has no predictions or no ground truth topic.
+        If the folder is not empty, or the broker lacks the predictions or the ground truth topic.
     KafkaException
         If the broker does not answer.
     """
     if out.exists() and any(out.iterdir()):
         raise ExportError(f"{out} is not empty; name a new folder with --out")
-    told = told or (lambda topic, lines: None)
+    on_progress = on_progress or (lambda topic, lines: None)
     results = (
         [
             topic.name
@@ -103,19 +101,19 @@ def export(
     for topic in (PREDICTIONS, GROUND_TRUTH):
         if not wanted[topic]:
             raise ExportError(
-                f'the broker has no topic "{connection.name(topic)}"; `driftline topics list` shows what is there'
+                f'the broker has no topic "{connection.name(topic)}"; `driftline topics list` shows the topics'
             )
     out.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {}
     for topic in _EVENT_TIMES:
-        refusals, letters = _refusals(connection, topic, letters_at[dlq_name(topic)])
+        rejects, letters = _read_rejects(connection, topic, letters_at[dlq_name(topic)])
         if letters:
-            counts[dlq_name(topic)] = _write(out, dlq_name(topic), iter(letters), told)
+            counts[dlq_name(topic)] = _write(out, dlq_name(topic), iter(letters), on_progress)
         merged = merge_sources(
             _timed(connection, part, len(wanted[topic])) for part in wanted[topic]
         )
         counts[topic] = _write(
-            out, topic, (_line(message, refusals) for _, message in merged), told
+            out, topic, (_line(message, rejects) for _, message in merged), on_progress
         )
     if outputs:
         values = {topic: _values(connection, wanted[topic]) for topic in results}
@@ -123,10 +121,10 @@ def export(
         values |= {
             REGISTRY_EVENTS: iter(events),
             REGISTRY_EFFECTS: iter(effects),
-            METRICS: filter(_is_settled, values[METRICS]),
+            METRICS: filter(_is_not_provisional, values[METRICS]),
         }
         for name, lines in values.items():
-            counts[name] = _write(out, name, lines, told)
+            counts[name] = _write(out, name, lines, on_progress)
     log = ExportManifest(
         since_ms,
         until_ms,
@@ -140,16 +138,16 @@ def export(
 
 def _commands(
     values: Sequence[bytes], offsets: Sequence[int]
-) -> tuple[list[_At], Sequence[int], list[Reject]]:
+) -> tuple[list[_TimedCommand], Sequence[int], list[Reject]]:
     commands, good, rejects = decode_commands(values, offsets)
     return (
-        [_At(parse_time(command.timestamp), command.model_name) for command in commands],
+        [_TimedCommand(parse_time(command.timestamp), command.model_name) for command in commands],
         good,
         rejects,
     )
 
 
-class _At(msgspec.Struct, frozen=True):
+class _TimedCommand(msgspec.Struct, frozen=True):
     timestamp_ms: int
     model_name: str
 
@@ -162,17 +160,18 @@ _EVENT_TIMES: Final[dict[str, Decode]] = {
 }
 
 
-def _timed(connection: Connection, wanted: Range, partitions: int) -> Iterator[tuple[int, Fetched]]:
-    """Event time in ms and record of a range; 0 for an invalid record.
+def _timed(
+    connection: Connection, wanted: Range, partitions: int
+) -> Iterator[tuple[int, FetchedRecord]]:
+    """Event time in ms and record of a range; time 0 for an invalid record.
 
-    A command that lies where its model is not is left out: a worker passes it on, and what comes of
-    it comes of the copy.
+    A command outside the target partition of its model is left out: a worker forwards it, and the
+    forwarded copy takes effect.
     """
     decode = _EVENT_TIMES[wanted.topic]
     for messages in records(connection, wanted):
         if wanted.topic == TICKS:
-            # A tick that does not say since when it holds is a request; what came of it is a tick
-            # that does.
+            # A tick without positions is a request; the answer is a tick with positions.
             messages = [
                 message
                 for message in messages
@@ -184,29 +183,29 @@ def _timed(connection: Connection, wanted: Range, partitions: int) -> Iterator[t
         times = {index: row.timestamp_ms for index, row in zip(good, rows, strict=True)}
         elsewhere: set[int] = set()
         if wanted.topic == REGISTRY_COMMANDS:
-            homes = (
+            targets = (
                 (index, partition_of(row.model_name, partitions))
                 for index, row in zip(good, rows, strict=True)
             )
-            elsewhere = {index for index, home in homes if home != wanted.partition}
+            elsewhere = {index for index, target in targets if target != wanted.partition}
         for index, message in enumerate(messages):
             if index not in elsewhere:
                 yield times.get(index, 0), message
 
 
-def _line(message: Fetched, refusals: Refusals) -> bytes:
+def _line(message: FetchedRecord, rejects: Rejects) -> bytes:
     """The line of an input record."""
     value, place = message.value, (message.partition, message.offset)
     as_text = (
         value.startswith(b"{") and value.endswith(b"}") and b"\n" not in value and _is_json(value)
     )
-    said: dict[str, Any] = (
+    content: dict[str, Any] = (
         {"value": msgspec.Raw(value)}
         if as_text
         else {"value_base64": base64.b64encode(value).decode()}
     )
     return _encode(
-        ExportedLine(offset=place[1], partition=place[0], refused=refusals.get(place), **said)
+        ExportedLine(offset=place[1], partition=place[0], refused=rejects.get(place), **content)
     )
 
 
@@ -218,25 +217,27 @@ def _is_json(value: bytes) -> bool:
     return True
 
 
-def _refusals(
-    connection: Connection, topic: str, found_at: Sequence[Range]
-) -> tuple[Refusals, list[bytes]]:
-    """What the live run refused of a topic, by partition and offset, and the lines that say so."""
-    found: Refusals = {}
+def _read_rejects(
+    connection: Connection, topic: str, dlq_ranges: Sequence[Range]
+) -> tuple[Rejects, list[bytes]]:
+    """Records of a topic that the live run rejected, by partition and offset, and the dead letters
+    as lines.
+    """
+    live_rejects: Rejects = {}
     letters = []
-    for wanted in found_at:
+    for wanted in dlq_ranges:
         for messages in records(connection, wanted):
             for message in messages:
-                said = {name: value.decode() for name, value in message.headers.items()}
-                partition, offset = int(said["dlq_partition"]), int(said["dlq_offset"])
-                reason: Any = said["dlq_reason"]
-                if reason != _JUDGED_BY_THE_JOIN:
-                    found[partition, offset] = LiveReject(reason, said["dlq_error"])
+                headers = {name: value.decode() for name, value in message.headers.items()}
+                partition, offset = int(headers["dlq_partition"]), int(headers["dlq_offset"])
+                reason: Any = headers["dlq_reason"]
+                if reason != _DETECTED_BY_JOIN:
+                    live_rejects[partition, offset] = LiveReject(reason, headers["dlq_error"])
                 reject = Reject(
-                    offset=offset, reason=reason, error=said["dlq_error"], raw=message.value
+                    offset=offset, reason=reason, error=headers["dlq_error"], raw=message.value
                 )
                 letters.append(msgspec.json.encode(dead_letter(topic, partition, reject)))
-    return found, letters
+    return live_rejects, letters
 
 
 def in_order_of_effect(
@@ -244,40 +245,40 @@ def in_order_of_effect(
 ) -> tuple[list[bytes], list[bytes]]:
     """Events and effects of the registry in the order in which a replay follows them.
 
-    On the topics each model's records are in order, but the models lie in several partitions.
-    Effects are put in the order of their frontier, and events in the order in which the effects
-    need them; those that have had no effect yet come last.
+    On the topics the records of each model are in order, but models are in several partitions.
+    Effects are sorted by their frontier, and events by the effects that need them; events without
+    an effect yet come last.
 
     Parameters
     ----------
     events, effects
-        Values of the two topics, those of a model in their order.
+        Values of the two topics; those of one model in their order.
     """
     waiting: dict[str, deque[tuple[int, bytes]]] = {}
     for value in events:
         event = _EVENT.decode(value)
         waiting.setdefault(event.model_name, deque()).append((event.revision, value))
-    told = sorted(
+    ordered_effects = sorted(
         ((_EFFECT.decode(value), value) for value in effects),
         key=lambda each: parse_time(each[0].frontier),
     )
     ordered = []
-    for effect, _ in told:
+    for effect, _ in ordered_effects:
         of_model = waiting.get(effect.model_name, deque())
         while of_model and of_model[0][0] <= effect.revision:
             ordered.append(of_model.popleft()[1])
     ordered += [value for of_model in waiting.values() for _, value in of_model]
-    return ordered, [value for _, value in told]
+    return ordered, [value for _, value in ordered_effects]
 
 
-def _values(connection: Connection, found: Sequence[Range]) -> Iterator[bytes]:
-    for wanted in found:
-        for messages in records(connection, wanted):
+def _values(connection: Connection, wanted: Sequence[Range]) -> Iterator[bytes]:
+    for part in wanted:
+        for messages in records(connection, part):
             yield from (message.value for message in messages if message.value)
 
 
-def _is_settled(metric: bytes) -> bool:
-    """True for what a replay writes too."""
+def _is_not_provisional(metric: bytes) -> bool:
+    """Whether a replay emits the record too."""
     return not _PROVISIONAL.decode(metric).provisional
 
 
@@ -307,13 +308,15 @@ _EFFECT = msgspec.json.Decoder(_Effect)
 _encode = msgspec.json.Encoder().encode
 
 
-def _write(out: Path, topic: str, lines: Iterator[bytes], told: Callable[[str, int], None]) -> int:
+def _write(
+    out: Path, topic: str, lines: Iterator[bytes], on_progress: Callable[[str, int], None]
+) -> int:
     written = 0
     with (out / f"{topic}.jsonl").open("wb") as file:
         for line in lines:
             file.write(line + b"\n")
             written += 1
             if written % 10_000 == 0:
-                told(topic, written)
-    told(topic, written)
+                on_progress(topic, written)
+    on_progress(topic, written)
     return written

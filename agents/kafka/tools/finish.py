@@ -1,5 +1,5 @@
-"""Letting time run on over a broker: what `finish.py` asks is sent, and the answers are read, until
-every window is final.
+"""Advancing time over a broker until all windows are final: sends the requests of
+`finish_protocol.py` and reads the answers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SLOW_S = 10.0
 
 
 class FinishError(Exception):
-    """Time cannot run on; the message says why and what to do."""
+    """Time cannot be advanced; the message says why and what to do."""
 
 
 def finish(
@@ -37,37 +37,38 @@ def finish(
     config: Config,
     *,
     timeout_s: float,
-    told: Callable[[int, int], None] = lambda left, total: None,
-    slow: Callable[[str], None] = lambda why: None,
+    on_progress: Callable[[int, int], None] = lambda left, total: None,
+    on_delay: Callable[[str], None] = lambda why: None,
 ) -> Finish:
-    """Ask the workers to let time run on and wait until they have; gives the end of the history and
-    of time.
+    """Ask the workers to advance time, and wait until they have.
+
+    The result has the end of the history and the end of time.
 
     Parameters
     ----------
     timeout_s
-        Longest time without any answer.
-    told
-        Called with the tasks that have not answered yet, and all that have to.
-    slow
-        Called every 10 s without an answer with a sentence that says which are waited for and what
-        they have not read.
+        Longest time without any answer, in seconds.
+    on_progress
+        Called with the number of tasks that have not answered yet, and the number of all tasks.
+    on_delay
+        Called every 10 s without an answer, with a sentence that names the tasks and their unread
+        records.
 
     Raises
     ------
     FinishError
-        If time is that of the clock, topics are missing, or tasks do not answer.
+        If the configuration has the wall clock, topics are missing, or tasks do not answer.
     KafkaException
         If the broker does not answer.
     """
     if config.clock != "data":
         raise FinishError(
-            'time is that of the clock here; only recorded history can be finished: set clock = "data" under [run]'
+            'the configuration has clock = "wall"; only recorded history can be finished: set clock = "data" under [run]'
         )
     logs = ranges(connection, [TICKS])[TICKS]
     if len(logs) != config.kafka.input_partitions:
         raise FinishError(
-            f"topic {connection.name(TICKS)} has {len(logs)} partitions, and kafka.input_partitions says "
+            f"topic {connection.name(TICKS)} has {len(logs)} partitions, but kafka.input_partitions = "
             f"{config.kafka.input_partitions}; see driftline topics check"
         )
     asking, before = Finish(config), {log.partition: log.end for log in logs}
@@ -76,36 +77,36 @@ def finish(
             [TopicPartition(connection.name(TICKS), log.partition, log.start) for log in logs]
         )
         inputs, results = config.kafka.input_partitions, config.kafka.partitions
-        _send(connection, asking.ask())
+        _send(connection, asking.progress_requests())
         waiting = partial(
-            _wait, connection, consumer, asking, before, timeout_s=timeout_s, slow=slow
+            _wait, connection, consumer, asking, before, timeout_s=timeout_s, on_delay=on_delay
         )
-        waiting(lambda: asking.silent, lambda left: told(left, inputs))
-        _send(connection, asking.end())
+        waiting(lambda: asking.unanswered, lambda left: on_progress(left, inputs))
+        _send(connection, asking.end_requests())
         waiting(
-            lambda: [*asking.silent, *asking.unsettled], lambda left: told(left, inputs + results)
+            lambda: [*asking.unanswered, *asking.unsettled],
+            lambda left: on_progress(left, inputs + results),
         )
     return asking
 
 
-def waited_for(
+def missing_answers_message(
     asking: Finish, waited_s: float, unread: Mapping[tuple[str, int], int] | None
 ) -> str:
-    """Which tasks have not answered for so long, and what they have not read.
+    """A sentence that names the tasks without an answer and their unread records.
 
     Parameters
     ----------
     unread
-        Records by topic and partition of the kind of task that is waited for; None where that is
-        not known.
+        Unread records of the awaited kind of task, by topic and partition; None if not known.
 
     Examples
     --------
-    >>> waited_for(Finish(Config()), 20.0, {("predictions", 1): 1200, ("ticks", 1): 0})  # doctest: +ELLIPSIS
+    >>> missing_answers_message(Finish(Config()), 20.0, {("predictions", 1): 1200, ("ticks", 1): 0})  # doctest: +ELLIPSIS
     'no answer for 20 s from stage 1, partitions 0, 1, 2, 3, 4, 5, 6, 7; not read yet: 1,200 of predictions[1]'
     """
     stage, partitions = (
-        ("stage 1", asking.silent) if asking.silent else ("stages 2 to 4", asking.unsettled)
+        ("stage 1", asking.unanswered) if asking.unanswered else ("stages 2 to 4", asking.unsettled)
     )
     behind = {
         place: count for place, count in (unread or {}).items() if count and place[1] in partitions
@@ -115,17 +116,15 @@ def waited_for(
             f"{count:,} of {topic}[{number}]" for (topic, number), count in sorted(behind.items())
         )
     elif unread is None:
-        what = (
-            "how far they have read is not known: nothing was committed, or the broker does not say"
-        )
+        what = "their positions are not known: they have committed nothing, or the broker does not answer"
     else:
-        what = "everything is read: they are at work on it, or being opened (/health/ready of the workers)"
+        what = "all records are read: the tasks are processing them or being opened (see /health/ready of the workers)"
     return f"no answer for {waited_s:.0f} s from {stage}, partitions {', '.join(map(str, partitions))}; {what}"
 
 
 def _unread(connection: Connection, asking: Finish) -> dict[tuple[str, int], int] | None:
     try:
-        return lags(connection, JOIN if asking.silent else DOWNSTREAM)
+        return lags(connection, JOIN if asking.unanswered else DOWNSTREAM)
     except KafkaException:
         return None
 
@@ -147,7 +146,7 @@ def _send(connection: Connection, requests: Sequence[Outgoing]) -> None:
         raise KafkaException(
             refused[0]
             if refused
-            else KafkaError(KafkaError._TIMED_OUT, f"{left} requests are not confirmed")
+            else KafkaError(KafkaError._TIMED_OUT, f"{left} requests were not acknowledged")
         )
 
 
@@ -157,12 +156,12 @@ def _wait(
     asking: Finish,
     before: dict[int, int],
     left: Callable[[], Sequence[int]],
-    told: Callable[[int], None],
+    on_progress: Callable[[int], None],
     *,
     timeout_s: float,
-    slow: Callable[[str], None],
+    on_delay: Callable[[str], None],
 ) -> None:
-    """Read answers until none is missing."""
+    """Read answers until no partition is left."""
     open_, heard_at = len(left()), time.monotonic()
     slow_at = heard_at + SLOW_S
     while open_:
@@ -175,13 +174,13 @@ def _wait(
         if len(left()) < open_:
             open_, heard_at = len(left()), time.monotonic()
             slow_at = heard_at + SLOW_S
-        told(open_)
+        on_progress(open_)
         now = time.monotonic()
         if now - heard_at > timeout_s:
-            why = waited_for(asking, now - heard_at, _unread(connection, asking))
+            why = missing_answers_message(asking, now - heard_at, _unread(connection, asking))
             raise FinishError(
-                f"{why}. Start workers (driftline worker), or see what keeps them (their logs, driftline doctor), try again"
+                f"{why}. Start workers (driftline worker), or see why they stall (their logs, driftline doctor), and try again"
             )
         if open_ and now >= slow_at:
-            slow(waited_for(asking, now - heard_at, _unread(connection, asking)))
+            on_delay(missing_answers_message(asking, now - heard_at, _unread(connection, asking)))
             slow_at = time.monotonic() + SLOW_S

@@ -1,10 +1,9 @@
-"""Letting time run on, on Kafka, until every window of what was fed is final: what to ask, and how
-to know that it is done.
+"""Protocol that advances time on Kafka until all windows of the recorded history are final.
 
-First every partition of stage 1 is asked how far it has come, which it tells once nothing is
-unread. Then each is asked to advance to the end of time, and every task of stages 2 to 4 tells when
-it has announced everything. All of it goes over the topic `ticks`; asking twice does no harm.
-Sending and reading is left to the caller.
+First every partition of stage 1 is asked for its largest watermark, which it reports once nothing
+is unread. Then each is asked to advance to the end of time, and every task of stages 2 to 4 reports
+that its windows are final. All messages are ticks on the topic `ticks`; repeated requests do no
+harm. The caller sends requests and reads answers.
 """
 
 from __future__ import annotations
@@ -20,12 +19,17 @@ from driftline.streams.end_of_time import end_of_time
 
 
 class Finish:
-    """One finish, from the first request to the last answer.
+    """State of one finish, from the first request to the last answer.
 
     Parameters
     ----------
     config
-        The settings; `config.kafka` says how many partitions there are.
+        The settings; `config.kafka` has the numbers of partitions.
+
+    Attributes
+    ----------
+    ended_ms, end_ms
+        End of the history and end of time, in ms since the epoch; set by `end_requests`.
     """
 
     def __init__(self, config: Config) -> None:
@@ -36,17 +40,17 @@ class Finish:
         self.ended_ms: int | None = None
         self.end_ms: int | None = None
 
-    def ask(self) -> list[Outgoing]:
-        """Requests to tell how far each partition has come."""
+    def progress_requests(self) -> list[Outgoing]:
+        """Requests for the largest watermark of each partition."""
         return [
             _request(partition, Tick(timestamp=format_time(0)))
             for partition in range(self._config.kafka.input_partitions)
         ]
 
     def note(self, partition: int, row: TickRow, *, before: bool = False) -> None:
-        """Take in a record of the topic;
+        """Note a tick of the topic.
 
-        `before` says that it was there before the request, so that it is no answer to it.
+        `before` means that it precedes the request, so that it is no answer.
         """
         if row.settled is not None:
             self._settled[row.settled] = max(row.timestamp_ms, self._settled.get(row.settled, 0))
@@ -55,8 +59,8 @@ class Finish:
             if row.ended_ms is not None:
                 self._advanced[partition] = max(row.timestamp_ms, self._advanced.get(partition, 0))
 
-    def end(self) -> list[Outgoing]:
-        """Requests to advance to the end of time, when all have told how far they have come; sets
+    def end_requests(self) -> list[Outgoing]:
+        """Requests to advance to the end of time, after all partitions have answered; sets
         `ended_ms` and `end_ms`.
         """
         self.ended_ms = max(self._ends_ms.values())
@@ -67,8 +71,8 @@ class Finish:
         ]
 
     @property
-    def silent(self) -> list[int]:
-        """Partitions of stage 1 that have not answered the request that was made last."""
+    def unanswered(self) -> list[int]:
+        """Partitions of stage 1 that have not answered the last request."""
         if self.end_ms is None:
             return [
                 partition
@@ -83,7 +87,7 @@ class Finish:
 
     @property
     def unsettled(self) -> list[int]:
-        """Partitions of stages 2 to 4 that have not announced everything."""
+        """Partitions of stages 2 to 4 whose windows are not all final."""
         end_ms = self.end_ms
         return [
             p

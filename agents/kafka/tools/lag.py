@@ -1,6 +1,4 @@
-"""How far the workers are behind what lies on the topics, by the positions that their groups
-publish.
-"""
+"""Lag of the workers behind their input topics, from the offsets that their groups publish."""
 
 from __future__ import annotations
 
@@ -13,12 +11,12 @@ from driftline.agents.kafka.broker.ranges import ranges
 from driftline.schemas.topics import JOINED, REGISTRY_COMMANDS, WINDOW_PARTIALS
 
 INPUTS: Final = {"join": JOINED, "downstream": (WINDOW_PARTIALS, REGISTRY_COMMANDS)}
-"""What each kind of task reads."""
+"""Input topics of each kind of task."""
 
 
 def lag(connection: Connection, kind: str) -> int | None:
-    """Offsets between what the tasks of a kind have committed and the ends of their input topics;
-    None where they have committed nothing.
+    """Offsets between the committed positions of a kind of task and the ends of its input topics;
+    None if nothing is committed.
 
     Raises
     ------
@@ -30,7 +28,7 @@ def lag(connection: Connection, kind: str) -> int | None:
 
 
 def lags(connection: Connection, kind: str) -> dict[tuple[str, int], int] | None:
-    """As `lag`, of each input by topic, without prefix, and partition.
+    """Lag by input topic, without prefix, and partition; None if nothing is committed.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""By which partitioner the producers of a topic spread its keys.
+"""Detection of the partitioner with which producers spread the keys of a topic.
 
-A prediction and its truth meet only if both were sent to the same partition. Java, Python's
-kafka-python and aiokafka use murmur2, librdkafka and what is built on it (confluent-kafka, kcat,
-Go, .NET) CRC32. Where the two are mixed most pairs never meet, and nothing else would say so.
+A prediction and its truth are joined only if both were sent to the same partition. Java, Python's
+kafka-python and aiokafka use murmur2; librdkafka and clients built on it (confluent-kafka, kcat,
+Go, .NET) use CRC32. If the two are mixed, most pairs never meet, and no other check notices it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from driftline.streams.hashing import partitions_of
 Partitioner = Literal["murmur2", "crc32", "mixed", "other", "none"]
 
 KEPT = 1_000
-KEYS_A_CALL = 8
-# Distinct keys before anything is said. By chance all of 32 keys match the wrong one of two
-# partitions once in 4 * 10^9.
-LEAST = 32
-# Of the keys that have to match; a few may come from an operator's hand.
+KEYS_PER_CALL = 8
+# Distinct keys needed for an answer. All of 32 keys match the wrong partitioner by chance once in
+# 4 * 10^9 with two partitions.
+MIN_KEYS = 32
+# Share of keys that must match; an operator may have sent a few by hand.
 SHARE = 0.99
 
 NAMES = {
@@ -41,14 +41,14 @@ _REMEDY = (
 
 
 class Sample(Struct, frozen=True):
-    """What is known of one topic.
+    """Partitioner of one topic, as far as known.
 
     Attributes
     ----------
     keys
-        Distinct keys that were looked at.
+        Number of distinct keys.
     partitioner
-        None while there are too few, or where there is only one partition.
+        None while there are too few keys, or if the topic has one partition.
     """
 
     keys: int
@@ -56,12 +56,12 @@ class Sample(Struct, frozen=True):
 
 
 class KeySamples:
-    """The newest keys of the input topics, with the partitions that they came from.
+    """Newest keys of the input topics, with their partitions.
 
     Parameters
     ----------
     partitions
-        Partitions of each of the topics.
+        Number of partitions of each topic.
     """
 
     def __init__(self, partitions: int) -> None:
@@ -69,32 +69,32 @@ class KeySamples:
         self._newest: dict[str, deque[tuple[bytes | None, int]]] = {}
 
     def take(self, topic: str, partition: int, keys: Iterable[bytes | None]) -> None:
-        """Look at the first few of some keys that came from one partition."""
+        """Add the first few of these keys, which come from one partition."""
         newest = self._newest.setdefault(topic, deque(maxlen=KEPT))
-        newest.extend((key, partition) for key in islice(keys, KEYS_A_CALL))
+        newest.extend((key, partition) for key in islice(keys, KEYS_PER_CALL))
 
-    def of(self, topic: str) -> Sample:
-        """What the kept keys of a topic say."""
+    def sample_of(self, topic: str) -> Sample:
+        """The partitioner that the kept keys of a topic show."""
         newest = self._newest.get(topic, ())
         without = sum(key is None for key, _ in newest)
         placed = {(key, partition) for key, partition in newest if key is not None}
-        if without + len(placed) < LEAST or self._partitions == 1:
+        if without + len(placed) < MIN_KEYS or self._partitions == 1:
             return Sample(len(placed), None)
         if without > len(placed):
             return Sample(len(placed), "none")
         keys, partitions = zip(*sorted(placed), strict=True)
-        return Sample(len(placed), judge(keys, partitions, self._partitions))
+        return Sample(len(placed), identify_partitioner(keys, partitions, self._partitions))
 
-    def complaints(self, topics: Sequence[str]) -> list[str]:
-        """Why the records of topics that belong together do not meet, a sentence each; none while
-        too little is known.
+    def warnings(self, topics: Sequence[str]) -> list[str]:
+        """Sentences that say why records of these topics do not meet; empty while too few keys are
+        known.
         """
         known = {
             topic: sample.partitioner
             for topic in topics
-            if (sample := self.of(topic)).partitioner is not None
+            if (sample := self.sample_of(topic)).partitioner is not None
         }
-        found = [
+        texts = [
             f"topic {topic}: its keys are spread by {NAMES[kind]}, so most predictions and truths would never meet; "
             + ("send prediction_id as the key of each record" if kind == "none" else _REMEDY)
             for topic, kind in known.items()
@@ -103,23 +103,24 @@ class KeySamples:
         plain = {topic: kind for topic, kind in known.items() if kind not in ("mixed", "none")}
         if len(set(plain.values())) > 1:
             spread = ", ".join(f"{topic} by {NAMES[kind]}" for topic, kind in plain.items())
-            # Java's is the one that the remedy can ask of every producer; where none has it, the
-            # last is as good as any.
+            # Every producer can be configured to murmur2, so only the other topics need a change.
             changed = [topic for topic, kind in plain.items() if kind != "murmur2"]
-            found.append(
+            texts.append(
                 f"keys are spread differently ({spread}), so most predictions and truths would never meet; "
                 f"of topic {' and '.join(changed)}: {_REMEDY}"
             )
-        return found
+        return texts
 
 
-def judge(keys: Sequence[bytes], partitions: Sequence[int], count: int) -> Partitioner:
+def identify_partitioner(
+    keys: Sequence[bytes], partitions: Sequence[int], count: int
+) -> Partitioner:
     """The partitioner that sends these keys to these of `count` partitions.
 
     Examples
     --------
     >>> keys = [b"%d" % i for i in range(100)]
-    >>> judge(keys, [zlib.crc32(key) % 8 for key in keys], 8)
+    >>> identify_partitioner(keys, [zlib.crc32(key) % 8 for key in keys], 8)
     'crc32'
     """
     murmur2 = [

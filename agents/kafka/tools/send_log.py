@@ -1,7 +1,7 @@
-"""A recorded log onto the input topics of a broker, as producers would have sent it.
+"""Sends a recorded log to the input topics of a broker, as producers would.
 
 The files are merged in the order of a log (`driftline.streams.log_order`), as in a replay. Ticks are
-left out: workers make their own.
+left out: workers write their own.
 """
 
 from __future__ import annotations
@@ -22,53 +22,53 @@ from driftline.schemas.times import parse_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS
 from driftline.streams.log_order import merge_sources
 
-FED: Final = (PREDICTIONS, GROUND_TRUTH, REGISTRY_COMMANDS)
+SENT_TOPICS: Final = (PREDICTIONS, GROUND_TRUTH, REGISTRY_COMMANDS)
 FLUSH_S: Final = 120.0
-TOLD_EVERY: Final = 10_000
+PROGRESS_EVERY: Final = 10_000
 
 
-def feed(
+def send_log(
     connection: Connection,
     folder: Path,
     *,
     per_second: float | None = None,
-    told: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
-    """Send a log; gives the records by topic once the broker has all of them.
+    """Send a log; returns the number of records by topic once the broker has all of them.
 
     Parameters
     ----------
     folder
-        Holds `predictions.jsonl`, `ground-truth.jsonl` and, where there are any,
+        Folder with `predictions.jsonl` and optionally `ground-truth.jsonl` and
         `registry-commands.jsonl`, plain or exported.
     per_second
-        Records a second at most.
-    told
-        Called now and then with the records sent and the largest event time among them, in ms.
+        Limit of records per second.
+    on_progress
+        Called every 10,000 records with the records sent and the event time reached, in ms.
 
     Raises
     ------
     LogError
         If the folder has no predictions, or a file cannot be read.
     UnusableTopics
-        If the broker has not the topics.
+        If the broker lacks a topic.
     KafkaException
-        If the broker does not take a record.
+        If the broker does not accept a record.
     """
-    files = {topic: path for topic in FED if (path := folder / f"{topic}.jsonl").is_file()}
+    files = {topic: path for topic in SENT_TOPICS if (path := folder / f"{topic}.jsonl").is_file()}
     if PREDICTIONS not in files:
         raise LogError(f"{folder} has no {PREDICTIONS}.jsonl; name the folder of a recorded log")
     there = describe(connection, files)
     missing = [connection.name(topic) for topic in files if topic not in there]
     if missing:
         raise UnusableTopics(
-            f"{connection.servers} has no topic {', '.join(missing)}; make it with driftline topics create"
+            f"{connection.servers} has no topic {', '.join(missing)}; create it: driftline topics create"
         )
-    refused: list[KafkaError] = []
+    failed: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
         if error is not None:
-            refused.append(error)
+            failed.append(error)
 
     producer = connection.producer(
         linger_ms=20, compression_type="lz4", enable_idempotence=True, on_delivery=delivered
@@ -85,23 +85,23 @@ def feed(
                 producer.poll(0.05)
         counts[topic] += 1
         if topic == REGISTRY_COMMANDS:
-            # It has to be there before any row beyond its time is: producers keep no order between
-            # topics.
+            # The command must be on the topic before any row with a later time is sent: producers
+            # keep no order between topics.
             producer.flush(FLUSH_S)
-        if sent % TOLD_EVERY == 0 and told is not None:
-            told(sent, at_ms)
+        if sent % PROGRESS_EVERY == 0 and on_progress is not None:
+            on_progress(sent, at_ms)
         if per_second is not None:
             producer.poll(max(0.0, began + sent / per_second - time.monotonic()))
         elif sent % 1_000 == 0:
             producer.poll(0)
-        if refused:
-            raise KafkaException(refused[0])
+        if failed:
+            raise KafkaException(failed[0])
     left = producer.flush(FLUSH_S)
-    if refused or left:
+    if failed or left:
         raise KafkaException(
-            refused[0]
-            if refused
-            else KafkaError(KafkaError._TIMED_OUT, f"{left} records are not confirmed")
+            failed[0]
+            if failed
+            else KafkaError(KafkaError._TIMED_OUT, f"{left} records were not acknowledged")
         )
     return counts
 
@@ -110,9 +110,7 @@ _Sent = tuple[str, bytes | None, bytes]
 
 
 def _timed(topic: str, path: Path) -> Iterator[tuple[int, _Sent]]:
-    """Event time in ms, topic, key and value of each line; an invalid value has neither time nor
-    key.
-    """
+    """Event time in ms, topic, key and value of each line; an invalid value has time 0 and no key."""
     exported = is_exported(path)
     decode = _DECODE[topic]
     with LineFile(path) as lines:
