@@ -47,17 +47,10 @@ from driftline.schemas.settings import (
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_time
 
 __all__ = [
-    "Config",
     "ConfigError",
-    "ModelConfig",
-    "ReferenceSpan",
-    "Rung",
-    "Window",
     "build_config",
     "load_config",
     "parse_config",
-    "parse_rung",
-    "parse_window",
 ]
 
 

@@ -35,10 +35,6 @@ from driftline.schemas.times import (
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS, dlq_name
 
 __all__ = [
-    "PredictionRow",
-    "Reject",
-    "TickRow",
-    "TruthRow",
     "decode_commands",
     "decode_predictions",
     "decode_ticks",

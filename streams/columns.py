@@ -17,7 +17,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 from xxhash import xxh64_intdigest
 
-from driftline.schemas.decode import PredictionRow, TruthRow
+from driftline.schemas.rows import PredictionRow, TruthRow
 from driftline.streams.hashing import mixed, text_hashes
 from driftline.streams.lanes import NO_LABEL
 from driftline.streams.named_columns import NAN, Named

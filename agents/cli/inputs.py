@@ -12,7 +12,7 @@ import click
 from driftline.agents.cli.output import WrongInput
 
 if TYPE_CHECKING:
-    from driftline.schemas.config import Config
+    from driftline.schemas.settings import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 

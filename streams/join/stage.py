@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from driftline.schemas.decode import Reject
+from driftline.schemas.rejects import Reject
 from driftline.schemas.settings import Config
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS, WINDOW_PARTIALS
 from driftline.streams.columns import PredictionColumns

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from driftline.agents.inprocess.replay import Stages
-from driftline.schemas.decode import Reject
+from driftline.schemas.rejects import Reject
 from driftline.schemas.results import Outcome, RegistryEvent, WindowFigures
 from driftline.schemas.times import EpochMs
 from driftline.streams.pipeline import UpstreamResult

@@ -18,7 +18,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.schemas.decode import PredictionRow, TruthRow, decode_predictions, decode_truths
+from driftline.schemas.decode import decode_predictions, decode_truths
+from driftline.schemas.rows import PredictionRow, TruthRow
 
 CHUNK: Final = 10_000
 MINUTE_MS: Final = 60_000

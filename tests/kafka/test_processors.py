@@ -15,8 +15,9 @@ import msgspec
 import pytest
 
 from driftline.agents.inprocess.replay import replay
-from driftline.schemas.config import Config, load_config
+from driftline.schemas.config import load_config
 from driftline.schemas.decode import decode_commands
+from driftline.schemas.settings import Config
 from driftline.schemas.topics import (
     ALERTS,
     DRIFT,

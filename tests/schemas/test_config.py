@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from driftline.schemas.config import Config, ConfigError, load_config, parse_config, parse_window
+from driftline.schemas.config import ConfigError, load_config, parse_config
+from driftline.schemas.settings import Config, parse_window
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 EXAMPLE = """

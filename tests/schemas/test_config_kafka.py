@@ -2,8 +2,9 @@
 
 import pytest
 
-from driftline.schemas.config import Config, ConfigError, parse_config
+from driftline.schemas.config import ConfigError, parse_config
 from driftline.schemas.kafka_settings import KafkaSettings, Secret
+from driftline.schemas.settings import Config
 
 EXAMPLE = """
 [kafka]

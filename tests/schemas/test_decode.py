@@ -14,9 +14,6 @@ from hypothesis import strategies as st
 
 from driftline.schemas.aliases import ALIASES
 from driftline.schemas.decode import (
-    PredictionRow,
-    Reject,
-    TruthRow,
     decode_commands,
     decode_predictions,
     decode_ticks,
@@ -24,9 +21,9 @@ from driftline.schemas.decode import (
 )
 from driftline.schemas.events import GroundTruth, Prediction
 from driftline.schemas.labels import label_text
-from driftline.schemas.rejects import FIELD_CHECKS, MAX_VALUE_BYTES, find_field_fault
+from driftline.schemas.rejects import FIELD_CHECKS, MAX_VALUE_BYTES, Reject, find_field_fault
 from driftline.schemas.results import encode
-from driftline.schemas.rows import TickRow
+from driftline.schemas.rows import PredictionRow, TickRow, TruthRow
 from driftline.schemas.times import MAX_TIME_MS, format_time, parse_time
 
 PLAIN = {

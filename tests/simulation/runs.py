@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from driftline.agents.inprocess.replay import Stages, replay
-from driftline.schemas.config import Config, load_config
+from driftline.schemas.config import load_config
+from driftline.schemas.settings import Config
 from driftline.streams import pipeline
 from driftline.streams.stage import Batch, Record, State
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.schemas.config import Config, parse_config
+from driftline.schemas.config import parse_config
 from driftline.schemas.results import WindowFigures
+from driftline.schemas.settings import Config
 from driftline.schemas.times import EpochMs, format_time
 from driftline.schemas.topics import METRICS, REGISTRY_COMMANDS, WINDOW_PARTIALS
 from driftline.streams import lanes

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.agents.state.dict_state import MemoryState
-from driftline.schemas.config import Config, parse_config
+from driftline.schemas.config import parse_config
 from driftline.schemas.results import WindowFigures
+from driftline.schemas.settings import Config
 from driftline.schemas.topics import WINDOW_PARTIALS
 from driftline.streams.measure import Measure
 from driftline.streams.stage import Batch
