@@ -18,9 +18,9 @@ from driftline.agents.cli.output import (
     model_options,
     number,
     out_option,
-    print_json,
 )
 from driftline.agents.cli.tables import print_table, print_wrapped
+from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,13 +11,9 @@ import click
 import driftline
 from driftline.agents.cli.broker_options import broker_option
 from driftline.agents.cli.inputs import config_option
-from driftline.agents.cli.output import (
-    example,
-    json_option,
-    out_option,
-    print_json,
-)
+from driftline.agents.cli.output import example, json_option, out_option
 from driftline.agents.cli.tables import print_table
+from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
     from driftline.agents.doctor.check_result import CheckResult

@@ -9,14 +9,8 @@ import click
 
 from driftline.agents.cli.broker_options import broker_option, open_connection
 from driftline.agents.cli.inputs import config_option, read_config
-from driftline.agents.cli.output import (
-    WrongInput,
-    console,
-    example,
-    json_option,
-    number,
-    print_json,
-)
+from driftline.agents.cli.output import WrongInput, example, json_option, number
+from driftline.agents.terminal import console, print_json
 
 
 @click.command(

@@ -9,7 +9,8 @@ import click
 
 from driftline.agents.cli.broker_options import broker_option, open_connection
 from driftline.agents.cli.inputs import config_option, read_config
-from driftline.agents.cli.output import WrongInput, console, example
+from driftline.agents.cli.output import WrongInput, example
+from driftline.agents.terminal import console
 
 
 @click.command(

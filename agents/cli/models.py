@@ -17,9 +17,9 @@ from driftline.agents.cli.output import (
     model_options,
     number,
     out_option,
-    print_json,
 )
 from driftline.agents.cli.tables import print_table
+from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
     from driftline.schemas.results import WindowFigures

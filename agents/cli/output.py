@@ -1,24 +1,18 @@
-"""What verbs share: options, the error of wrong input, the console, JSON, and the format of values.
+"""What verbs share: options, the error of wrong input, and the format of values.
 
-Tables are `tables.py`.
+Tables are `tables.py`; the console and JSON are `driftline.agents.terminal`.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 F = TypeVar("F", bound=Callable[..., Any])
-# Width of output to a pipe or a file, unless COLUMNS is set: one line per record, for grep.
-PIPE_WIDTH = 400
 
 
 def out_option(command: F) -> F:
@@ -61,24 +55,6 @@ class WrongInput(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         click.echo(f"driftline: {self.format_message()}", file=file or sys.stderr)
-
-
-def console(*, stderr: bool = False) -> Console:
-    """A console that follows NO_COLOR and COLUMNS."""
-    from rich.console import Console
-
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
-    return Console(file=stream, width=width, highlight=False, emoji=False)
-
-
-def print_json(document: Any) -> None:
-    """Print one indented JSON document; structs are encoded as on their topic."""
-    import msgspec
-
-    from driftline.schemas.results import encode
-
-    sys.stdout.write(msgspec.json.format(encode(document), indent=2).decode() + "\n")
 
 
 def number(value: float | int | None) -> str:

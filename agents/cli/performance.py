@@ -12,17 +12,16 @@ import driftline
 from driftline.agents.cli.inputs import report_read_errors
 from driftline.agents.cli.output import (
     WrongInput,
-    console,
     example,
     json_option,
     minute,
     model_options,
     number,
     out_option,
-    print_json,
     share,
 )
 from driftline.agents.cli.tables import fit_columns, print_table, wrap
+from driftline.agents.terminal import console, print_json
 
 if TYPE_CHECKING:
     from driftline.schemas.results import WindowFigures

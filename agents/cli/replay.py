@@ -12,15 +12,8 @@ import click
 import driftline
 from driftline.agents.cli.export import export_log, range_options
 from driftline.agents.cli.inputs import config_option, read_config
-from driftline.agents.cli.output import (
-    WrongInput,
-    console,
-    example,
-    json_option,
-    number,
-    out_option,
-    print_json,
-)
+from driftline.agents.cli.output import WrongInput, example, json_option, number, out_option
+from driftline.agents.terminal import console, print_json
 
 if TYPE_CHECKING:
     from driftline.agents.inprocess.run_summary import Progress, ReplaySummary

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftline.agents.cli.output import WrongInput, example, json_option, number, print_json
+from driftline.agents.cli.output import WrongInput, example, json_option, number
+from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
     from driftline.schemas.explain import Explanation

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftline.agents.cli.output import console
+from driftline.agents.terminal import console
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,13 +9,9 @@ import click
 
 from driftline.agents.cli.broker_options import broker_option, open_connection
 from driftline.agents.cli.inputs import config_option, read_config
-from driftline.agents.cli.output import (
-    example,
-    json_option,
-    number,
-    print_json,
-)
+from driftline.agents.cli.output import example, json_option, number
 from driftline.agents.cli.tables import print_table
+from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
     from driftline.schemas.settings import Config

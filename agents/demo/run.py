@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from driftline.agents.cli.output import console, print_json
 from driftline.agents.demo.flights import DemoDataError, data_folder
 from driftline.agents.demo.summary import summarise
 from driftline.agents.demo.view import View
@@ -15,6 +14,7 @@ from driftline.agents.demo.words import summary_lines, wrap_line
 from driftline.agents.inprocess.replay import replay
 from driftline.agents.inprocess.run_summary import Progress
 from driftline.agents.sample_log import write_sample
+from driftline.agents.terminal import console, print_json
 from driftline.schemas.config import load_config
 
 LOG_FOLDER = "log"

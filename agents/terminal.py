@@ -1,0 +1,31 @@
+"""Standard output: a console for people, JSON documents for machines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Width of output to a pipe or a file, unless COLUMNS is set: one line per record, for grep.
+PIPE_WIDTH = 400
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that follows NO_COLOR and COLUMNS."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return Console(file=stream, width=width, highlight=False, emoji=False)
+
+
+def print_json(document: Any) -> None:
+    """Print one indented JSON document; structs are encoded as on their topic."""
+    import msgspec
+
+    from driftline.schemas.results import encode
+
+    sys.stdout.write(msgspec.json.format(encode(document), indent=2).decode() + "\n")
