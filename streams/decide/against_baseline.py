@@ -1,5 +1,5 @@
-"""Judges a figure against the baseline of its version, with intervals that know how much days
-differ.
+"""Comparison of a figure with the baseline of its version, by an interval that includes the
+variance between days.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from driftline.streams.registry.command_params import Baseline
 
 
 class Drops(msgspec.Struct, frozen=True):
-    """Relative changes for the worse.
+    """Limits of a relative change for the worse.
 
     Parameters
     ----------
     breached
         (severity, relative change), the less severe first.
     clear
-        The change that the value may still have when the alert ends.
+        Largest change at which the alert resolves.
     """
 
     breached: tuple[tuple[Severity, float], ...]
@@ -33,14 +33,14 @@ class Drops(msgspec.Struct, frozen=True):
 
 
 def judge_against_baseline(
-    seen: WindowFigures, situation: Situation, metrics: Sequence[str], drops: Drops
+    figures: WindowFigures, situation: Situation, metrics: Sequence[str], drops: Drops
 ) -> Judgement:
-    """Breach where even the better side of the interval is worse than the baseline by more than a
-    drop.
+    """Judge a breach where even the better end of the interval is worse than the baseline by more
+    than a limit.
 
-    The interval is `days.widened`: of the counts, or of the day-to-day variance where that is
-    greater, for the window and for the baseline together. Where the baseline says how much its days
-    differed, that is used; else the series' own recent days; else the counts alone.
+    The interval is `daily_variance.widened`: the variance of the counts, or that between days where
+    it is greater, of window and baseline together. The variance between days is the baseline's if
+    it has one, else that of the series' recent days; without either, the counts alone decide.
 
     Parameters
     ----------
@@ -49,25 +49,21 @@ def judge_against_baseline(
 
     Notes
     -----
-    Unclear without a baseline at this maturity, without a value, and for a baseline of 0, which
-    nothing can be relative to.
+    The verdict is "unclear" without a baseline at this maturity, without a value, and for a
+    baseline of 0, since no change is relative to it.
     """
-    baseline = situation.standing.baselines.get(seen.maturity or "-")
-    held = (
-        None
-        if baseline is None
-        else next(
-            ((m, v) for m in metrics if (v := _value(baseline, m)) is not None and v > 0), None
-        )
-    )
-    if baseline is None or held is None or (value := seen.metrics.get(held[0])) is None:
-        return judgement_of(seen, "unclear")
-    metric, usual = held
-    plain = judgement_of(seen, "within")
+    baseline = situation.standing.baselines.get(figures.maturity or "-")
+    if baseline is None or (found := _judged_metric(baseline, metrics)) is None:
+        return judgement_of(figures, "unclear")
+    metric, usual = found
+    value = figures.metrics.get(metric)
+    if value is None:
+        return judgement_of(figures, "unclear")
+    plain = judgement_of(figures, "within")
     variance, freedom, source = _daily_variance(baseline, situation, metric)
     ci = widened(
         value,
-        seen.ci.get(metric),
+        figures.ci.get(metric),
         window_ms=plain.window_end_ms - plain.window_start_ms,
         baseline_ci=baseline.ci.get(metric),
         baseline_ms=parse_time(baseline.span[1]) - parse_time(baseline.span[0])
@@ -78,8 +74,8 @@ def judge_against_baseline(
     )
     better = higher_is_better(metric)
 
-    def worse_by(figure: float) -> float:
-        return (usual - figure if better else figure - usual) / usual
+    def worse_by(level: float) -> float:
+        return (usual - level if better else level - usual) / usual
 
     surely = worse_by(ci[1] if better else ci[0])
     beyond = [(severity, drop) for severity, drop in drops.breached if surely > drop]
@@ -95,17 +91,27 @@ def judge_against_baseline(
         plain,
         verdict="breach" if beyond else "clear" if cleared else "within",
         severity=severity,
-        said=f"{headline(metric)} of {about(seen)} {moved} {figure(value, unit)}{interval(ci, unit)} over "
-        f"{span(plain.window_start_ms, plain.window_end_ms)}: {share(change)} {direction} its baseline {figure(usual, unit)}",
+        finding=f"{headline(metric)} of {about(figures)} {moved} {figure(value, unit)}"
+        f"{interval(ci, unit)} over {span(plain.window_start_ms, plain.window_end_ms)}: "
+        f"{share(change)} {direction} its baseline {figure(usual, unit)}",
         metric=metric,
         value=value,
         baseline=usual,
         threshold=usual * (1 - drop if better else 1 + drop),
         comparator="<" if better else ">",
-        n=rows_of(seen),
+        n=rows_of(figures),
         ci=ci,
         details={"relative_change": -change if better else change, "interval": source},
     )
+
+
+def _judged_metric(baseline: Baseline, metrics: Sequence[str]) -> tuple[str, float] | None:
+    """The first of the metrics with a baseline above 0, and that baseline."""
+    for metric in metrics:
+        usual = _value(baseline, metric)
+        if usual is not None and usual > 0:
+            return metric, usual
+    return None
 
 
 def _value(baseline: Baseline, metric: str) -> float | None:
@@ -117,7 +123,7 @@ def _value(baseline: Baseline, metric: str) -> float | None:
 def _daily_variance(
     baseline: Baseline, situation: Situation, metric: str
 ) -> tuple[float | None, int, str]:
-    """Variance between days, its degrees of freedom, and where it is from."""
+    """Variance between days, its degrees of freedom, and its source in words."""
     if metric in baseline.daily_variance and baseline.days > 1:
         return (
             baseline.daily_variance[metric],

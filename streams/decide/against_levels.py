@@ -1,4 +1,4 @@
-"""Judges a figure against fixed levels."""
+"""Comparison of a figure with fixed levels."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Levels(msgspec.Struct, frozen=True):
     breached
         (severity, level), the less severe first.
     below
-        Whether below a level is bad; else above.
+        Whether a breach lies below a level; otherwise above it.
     clear
-        The value that ends an alert; on the good side of the mildest level, or that level.
+        Value at which an alert resolves: the mildest level, or one on its good side.
     """
 
     breached: tuple[tuple[Severity, float], ...]
@@ -28,15 +28,15 @@ class Levels(msgspec.Struct, frozen=True):
     clear: float
 
 
-def judge_levels(seen: WindowFigures, metric: str, levels: Levels) -> Judgement:
-    """Breach where the whole interval of the figure lies beyond a level, clear where its value is
-    back at `levels.clear`.
+def judge_levels(figures: WindowFigures, metric: str, levels: Levels) -> Judgement:
+    """Judge a breach where the whole interval of the figure lies beyond a level, and "clear" where
+    its value has returned to `levels.clear`.
 
     A figure without an interval is judged by its value.
     """
-    value, ci, unit = seen.metrics.get(metric), seen.ci.get(metric), unit_of(metric)
+    value, ci, unit = figures.metrics.get(metric), figures.ci.get(metric), unit_of(metric)
     if value is None:
-        return judgement_of(seen, "unclear")
+        return judgement_of(figures, "unclear")
     surely = value if ci is None else ci[1] if levels.below else ci[0]
     beyond = [
         (severity, level)
@@ -48,14 +48,15 @@ def judge_levels(seen: WindowFigures, metric: str, levels: Levels) -> Judgement:
     side = "below" if levels.below else "above"
     relation = side if beyond else "again within" if cleared else "near"
     return msgspec.structs.replace(
-        judgement_of(seen, "breach" if beyond else "clear" if cleared else "within"),
+        judgement_of(figures, "breach" if beyond else "clear" if cleared else "within"),
         severity=severity,
-        said=f"{headline(metric)} of {about(seen)} was {figure(value, unit)}{interval(ci, unit)} over "
-        f"{span(seen.window_start_ms, seen.window_end_ms)}, {relation} {figure(level, unit)}",
+        finding=f"{headline(metric)} of {about(figures)} was {figure(value, unit)}"
+        f"{interval(ci, unit)} over {span(figures.window_start_ms, figures.window_end_ms)}, "
+        f"{relation} {figure(level, unit)}",
         metric=metric,
         value=value,
         threshold=level,
         comparator="<" if levels.below else ">",
-        n=rows_of(seen),
+        n=rows_of(figures),
         ci=ci,
     )

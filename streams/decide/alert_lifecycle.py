@@ -1,16 +1,14 @@
-"""The life of an alert: from judgements, one window after the other, to firing and resolved.
+"""Life cycle of an alert: judgements of consecutive windows become firing and resolved.
 
-        breach, not yet `for`           breach for as long as `for` asks
-    ok ----------------------> pending ------------------------------> firing --+ worse: the same
-    episode, more severe
-     ^                            |                                      |      |
-     |      no breach, unclear,   |                                      +------+
-     +------ a window missing ----+                    clear             |
-     +-------------------------------------------------------------------+  resolved; not again
-     before `cool_down`
+        breach, shorter than `for`          breach for as long as `for`
+    ok ---------------------> pending ---------------------------> firing --+ more severe breach:
+     ^                           |                                   |      | same episode, higher
+     |   no breach, unclear,     |                                   +------+ severity
+     +-- or a window is missing -+            clear                  |
+     +---------------------------------------------------------------+
+                       resolved; fires again after `cool_down` at the earliest
 
-Pure: a life and a judgement give the next life and what to tell. What is a breach is the rules'
-affair.
+Pure functions of a state and a judgement. The rules decide what a breach is.
 """
 
 from __future__ import annotations
@@ -26,12 +24,12 @@ Change = Literal["firing", "escalated", "resolved"]
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True):
-    """Windows in breach without a break.
+    """Consecutive windows in breach.
 
     Parameters
     ----------
     windows
-        How many.
+        Number of windows.
     since_ms
         Start of the first one.
     """
@@ -40,20 +38,20 @@ class Run(msgspec.Struct, frozen=True, array_like=True):
     since_ms: int
 
 
-class Life(msgspec.Struct, frozen=True, omit_defaults=True):
+class AlertState(msgspec.Struct, frozen=True, omit_defaults=True):
     """State of one rule on one series.
 
     Parameters
     ----------
     window_end_ms
-        End of the newest window judged; an older or equal one is not judged again.
+        End of the newest window judged; a window that does not end later is not judged.
     runs
-        The run at each severity or worse, by severity; empty when the newest window was not in
-        breach.
+        By severity, the run of breaches of at least that severity; empty unless the newest window
+        was in breach.
     firing
         Whether an episode is open.
     severity, starts_at_ms
-        Of the episode, open or last.
+        Severity and start of the open or last episode.
     ended_at_ms
         End of the last episode.
     """
@@ -66,77 +64,81 @@ class Life(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_at_ms: int | None = None
 
 
-def step(
-    life: Life,
+def next_state(
+    state: AlertState,
     judged: Judgement,
     *,
-    held: Callable[[Run, int], bool],
+    is_long_enough: Callable[[Run, int], bool],
     cool_down_ms: int = 0,
     step_ms: int | None = None,
-) -> tuple[Life, Change | None]:
-    """The life after one more window, and what there is to tell.
+) -> tuple[AlertState, Change | None]:
+    """The state after one more window, and the change to announce.
 
     Parameters
     ----------
     judged
-        Of a window that ends after the newest one so far; any other changes nothing.
-    held
-        Whether a run that lasts to the given time, in ms, is long enough to fire.
+        Judgement of a window that ends after the newest one; any other changes nothing.
+    is_long_enough
+        Whether a run that lasts to the given time, in ms, makes the alert fire.
     cool_down_ms
         Time after an episode in which no other begins.
     step_ms
-        Distance from window to window; a greater one means that windows are missing between. None:
-        not known.
+        Distance from window to window; a greater one means that windows are missing in between.
+        None if it is not known.
 
     Examples
     --------
     >>> twice = lambda run, end_ms: run.windows >= 2
-    >>> life, told = Life(), []
-    >>> for day, verdict in enumerate(["breach", "unclear", "breach", "breach", "within", "unclear", "clear"]):
-    ...     life, change = step(life, Judgement(verdict=verdict, window_start_ms=day, window_end_ms=day + 1, at_ms=day + 1), held=twice)
-    ...     told.append(change)
-    >>> told
+    >>> state, changes = AlertState(), []
+    >>> verdicts = ["breach", "unclear", "breach", "breach", "within", "unclear", "clear"]
+    >>> for day, verdict in enumerate(verdicts):
+    ...     judged = Judgement(
+    ...         verdict=verdict, window_start_ms=day, window_end_ms=day + 1, at_ms=day + 1
+    ...     )
+    ...     state, change = next_state(state, judged, is_long_enough=twice)
+    ...     changes.append(change)
+    >>> changes
     [None, None, None, 'firing', None, None, 'resolved']
     """
-    if judged.window_end_ms <= life.window_end_ms:
-        return life, None
-    missing = (
+    if judged.window_end_ms <= state.window_end_ms:
+        return state, None
+    is_gap = (
         step_ms is not None
-        and life.window_end_ms >= 0
-        and judged.window_end_ms > life.window_end_ms + step_ms
+        and state.window_end_ms >= 0
+        and judged.window_end_ms > state.window_end_ms + step_ms
     )
     runs: dict[str, Run] = {}
     if judged.verdict == "breach":
         for severity in SEVERITIES[: SEVERITIES.index(judged.severity) + 1]:
-            before = None if missing else life.runs.get(severity)
+            before = None if is_gap else state.runs.get(severity)
             runs[severity] = (
                 Run(before.windows + 1, before.since_ms)
                 if before
                 else Run(1, judged.window_start_ms)
             )
-    life = msgspec.structs.replace(life, window_end_ms=judged.window_end_ms, runs=runs)
+    state = msgspec.structs.replace(state, window_end_ms=judged.window_end_ms, runs=runs)
     worst = next(
         (
             severity
             for severity in reversed(SEVERITIES)
-            if severity in runs and held(runs[severity], judged.window_end_ms)
+            if severity in runs and is_long_enough(runs[severity], judged.window_end_ms)
         ),
         None,
     )
     if worst is not None:
-        if not life.firing:
-            if life.ended_at_ms is not None and judged.at_ms < life.ended_at_ms + cool_down_ms:
-                return life, None
+        if not state.firing:
+            if state.ended_at_ms is not None and judged.at_ms < state.ended_at_ms + cool_down_ms:
+                return state, None
             return msgspec.structs.replace(
-                life, firing=True, severity=worst, starts_at_ms=judged.at_ms
+                state, firing=True, severity=worst, starts_at_ms=judged.at_ms
             ), "firing"
-        if SEVERITIES.index(worst) > SEVERITIES.index(life.severity):
-            return msgspec.structs.replace(life, severity=worst), "escalated"
-    elif judged.verdict == "clear" and life.firing:
-        return ended(life, judged.at_ms), "resolved"
-    return life, None
+        if SEVERITIES.index(worst) > SEVERITIES.index(state.severity):
+            return msgspec.structs.replace(state, severity=worst), "escalated"
+    elif judged.verdict == "clear" and state.firing:
+        return resolved(state, judged.at_ms), "resolved"
+    return state, None
 
 
-def ended(life: Life, at_ms: int) -> Life:
-    """The life after its open episode ended."""
-    return msgspec.structs.replace(life, firing=False, ended_at_ms=at_ms, runs={})
+def resolved(state: AlertState, at_ms: int) -> AlertState:
+    """The state after its open episode ended."""
+    return msgspec.structs.replace(state, firing=False, ended_at_ms=at_ms, runs={})

@@ -1,4 +1,4 @@
-"""The records on `alerts`: one for each change of an episode."""
+"""Records of `alerts`: one for each change of an episode."""
 
 from __future__ import annotations
 
@@ -6,55 +6,57 @@ import xxhash
 
 from driftline.schemas.results import Alert, key_of
 from driftline.schemas.times import EpochMs
-from driftline.streams.decide.alert_lifecycle import Change, Life
+from driftline.streams.decide.alert_lifecycle import AlertState, Change
 from driftline.streams.decide.judgement import Judgement
 from driftline.streams.decide.rule import Rule
 from driftline.streams.decide.wording import moment
 
 
 def fingerprint(model_name: str, model_version: str, segment: str, rule: str) -> str:
-    """The same 16 hexadecimal digits for the same model, version, segment and rule, always.
+    """Identity of an alert: 16 hexadecimal digits, a hash of model, version, segment and rule.
 
     Examples
     --------
-    >>> fingerprint("churn", "1.4.2", "all", "f1_low") == fingerprint("churn", "1.4.2", "plan=pro", "f1_low")
-    False
+    >>> fingerprint("churn", "1.4.2", "all", "f1_low")
+    '7fbc7a5cddfe7039'
     """
     return xxhash.xxh64_hexdigest(key_of((model_name, model_version, segment, rule)).encode())
 
 
 def alert_of(
-    series: tuple[str, str, str], rule: Rule, life: Life, judged: Judgement, change: Change
+    series: tuple[str, str, str], rule: Rule, state: AlertState, judged: Judgement, change: Change
 ) -> Alert:
-    """The record that tells a change.
+    """The record of a change.
 
     Parameters
     ----------
     series
         Model, version and segment.
-    life
-        After the change.
+    state
+        The state after the change.
+    judged
+        The judgement that led to it.
     """
     model_name, model_version, segment = series
-    known_by = fingerprint(model_name, model_version, segment, rule.name)
-    resolved, run = change == "resolved", life.runs.get(life.severity)
-    if resolved:
-        tail = f"; the alert had fired on {moment(life.starts_at_ms)}"
+    identity = fingerprint(model_name, model_version, segment, rule.name)
+    is_resolved, run = change == "resolved", state.runs.get(state.severity)
+    if is_resolved:
+        tail = f"; the alert had fired on {moment(state.starts_at_ms)}"
     else:
         tail = f"; {run.windows} windows in a row" if run and run.windows > 1 else ""
     return Alert(
-        fingerprint=known_by,
-        alert_id=f"{known_by}-{life.starts_at_ms}",
+        fingerprint=identity,
+        alert_id=f"{identity}-{state.starts_at_ms}",
         model_name=model_name,
         model_version=model_version,
         segment=segment,
         rule=rule.name,
-        status="resolved" if resolved else "firing",
-        severity=life.severity,
-        summary=f"{judged.said}{tail}.",
-        starts_at_ms=EpochMs(life.starts_at_ms),
+        status="resolved" if is_resolved else "firing",
+        severity=state.severity,
+        summary=f"{judged.finding}{tail}.",
+        starts_at_ms=EpochMs(state.starts_at_ms),
         at_ms=EpochMs(judged.at_ms),
-        ends_at_ms=EpochMs(judged.at_ms) if resolved else None,
+        ends_at_ms=EpochMs(judged.at_ms) if is_resolved else None,
         metric=judged.metric,
         value=judged.value,
         baseline=judged.baseline,

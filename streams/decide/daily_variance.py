@@ -1,8 +1,8 @@
-"""How much a figure varies from day to day, beyond what its number of rows explains.
+"""Variance of a figure between days, beyond the variance of its counts.
 
-A week of one model's outcomes is not 7 n independent draws: days differ. On the flights of the demo
-the daily accuracy varies 13 to 44 times as much as a binomial of the same size (measured), so an
-interval from counts alone would cry wolf.
+A week of outcomes is not 7 n independent draws, since days differ. On the flights of the demo the
+variance of the daily accuracy is 13 to 44 times that of a binomial of the same size (measured), so
+an interval from counts alone would raise false alarms.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ class Days(msgspec.Struct, frozen=True):
     def with_day(
         self, end_ms: int, metrics: Mapping[str, float | None], wanted: Sequence[str]
     ) -> Days:
-        """With one more day, for the metrics that are wanted and have a value; at most 28 days are
-        kept.
-        """
+        """Add a day for the wanted metrics that have a value; at most 28 days are kept."""
         values = dict(self.values)
         for metric in wanted:
             value = metrics.get(metric)
@@ -46,8 +44,8 @@ class Days(msgspec.Struct, frozen=True):
     def variance(self, metric: str) -> tuple[float, int] | None:
         """Variance between days and its degrees of freedom; None for fewer than 5 days.
 
-        Taken within blocks of 7 days around each block's own mean, so that a lasting change counts
-        at most once and does not make itself look like noise.
+        It is pooled over blocks of 7 days, each around its own mean, so that a lasting change
+        affects one block at most and does not inflate the variance that it is judged by.
 
         Examples
         --------
@@ -79,23 +77,29 @@ def widened(
 ) -> tuple[float, float]:
     """95 % interval of a window's value for a comparison with a baseline.
 
-    Each side's variance is the greater of what its counts say (from its interval) and of the
-    day-to-day variance over its number of days; the two add up. Days are taken as independent
-    draws, which slow swings are not.
+    The variance of each side is that of its counts (from its interval) or the variance between days
+    over its number of days, whichever is greater; the variances of the two sides add up. Days count
+    as independent draws; slow swings violate this.
 
     Parameters
     ----------
     value, ci
         The window's value and its 95 % interval from counts, if it has one.
     window_ms, baseline_ms
-        How much time each is from.
+        Length of the window and of the baseline's span.
     daily_variance, freedom
-        Between single days, and the degrees of freedom behind it; None takes the counts alone.
+        Variance between single days and its degrees of freedom; None uses the counts alone.
 
     Examples
     --------
     >>> low, high = widened(
-    ...     0.4, (0.39, 0.41), window_ms=7 * DAY_MS, baseline_ci=None, baseline_ms=30 * DAY_MS, daily_variance=0.0016, freedom=24
+    ...     0.4,
+    ...     (0.39, 0.41),
+    ...     window_ms=7 * DAY_MS,
+    ...     baseline_ci=None,
+    ...     baseline_ms=30 * DAY_MS,
+    ...     daily_variance=0.0016,
+    ...     freedom=24,
     ... )
     >>> round(low, 3), round(high, 3)
     (0.365, 0.435)
@@ -126,7 +130,7 @@ def student_975(freedom: int) -> float:
     M. Abramowitz, I. A. Stegun (1964), Handbook of Mathematical Functions, 26.7.5.
     """
     if freedom < 1:
-        raise ValueError(f"days.student_975: needs at least 1 degree of freedom, got {freedom}")
+        raise ValueError(f"student_975: needed at least 1 degree of freedom, got {freedom}")
     z, v = _Z, freedom
     return (
         z

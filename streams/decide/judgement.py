@@ -1,4 +1,4 @@
-"""What a rule looks at, and what it says about it."""
+"""Input and result of a rule: measurement, situation, judgement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 
 
 class Shift(msgspec.Struct, frozen=True, array_like=True):
-    """One drift test's verdict on one target."""
+    """Result of one drift test of one target."""
 
     target: str
     method: str
@@ -26,7 +26,7 @@ class Shift(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DriftWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """All drift verdicts on one series in one detection window."""
+    """All drift results of one series in one detection window."""
 
     model_name: str
     model_version: str
@@ -41,14 +41,14 @@ Measurement = WindowFigures | DriftWindow
 
 
 class Activity(msgspec.Struct, frozen=True, array_like=True):
-    """When a version was busy and when silent, from the windows of its traffic.
+    """Times of traffic and silence of a version.
 
     Parameters
     ----------
     first_ms, last_ms
         Start of the first and end of the newest window with predictions.
     longest_silence_ms
-        Longest time between two such windows that was still ordinary.
+        Longest time between two such windows that counts as usual.
     """
 
     first_ms: int
@@ -57,7 +57,7 @@ class Activity(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What stage 3 needs of a version's registry entry."""
+    """The part of a version's registry entry that stage 3 reads."""
 
     stage: str = "development"
     threshold: float | None = None
@@ -65,23 +65,23 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rule may know besides the measurement.
+    """What a rule reads besides the measurement.
 
     Parameters
     ----------
     config
-        The model's settings.
+        Settings of the model.
     standing
-        The version in the registry.
+        The version's state in the registry.
     live
-        Whether predictions are expected: the version is in production, or none is and it is the
-        newest one seen.
+        Whether predictions are expected: the version is in production, or no version is and this
+        one had the latest traffic.
     days
         Recent daily values of the series at the measurement's maturity.
     activity
         None before the first prediction.
     performance_moved
-        Whether a rule on performance finds fault with this version in its newest window.
+        Whether a rule on the performance of this version is in breach or firing.
     """
 
     config: ModelConfig
@@ -96,20 +96,19 @@ Verdict = Literal["breach", "within", "clear", "unclear"]
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rule says about one window.
+    """Result of a rule for one window.
 
     Parameters
     ----------
     verdict
-        "breach": what the rule watches for; "within": no breach, but not far enough from it to end
-        an alert; "clear": far enough; "unclear": too little to say, which neither starts nor ends
-        anything.
+        "breach": the condition of the rule holds. "within": it does not, but an alert stays open.
+        "clear": an alert resolves. "unclear": too little data; no alert fires or resolves.
     severity
-        Of the breach.
-    said
-        The finding as the beginning of a sentence, without a full stop.
+        Severity of the breach.
+    finding
+        The result as the beginning of a sentence, without a full stop.
     window_start_ms, window_end_ms, at_ms
-        The window, and the event time at which its figure is complete.
+        The window, and the event time at which its figures are complete.
     """
 
     verdict: Verdict
@@ -117,7 +116,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     window_end_ms: int
     at_ms: int
     severity: Severity = "warning"
-    said: str = ""
+    finding: str = ""
     metric: str | None = None
     value: float | None = None
     baseline: float | None = None
@@ -130,18 +129,18 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, Any] = {}
 
 
-def judgement_of(seen: WindowFigures, verdict: Verdict) -> Judgement:
-    """A judgement of a metrics record, without its reasons yet."""
+def judgement_of(figures: WindowFigures, verdict: Verdict) -> Judgement:
+    """A judgement of a window with no more than its verdict."""
     return Judgement(
         verdict=verdict,
-        window_start_ms=seen.window_start_ms,
-        window_end_ms=seen.window_end_ms,
-        at_ms=seen.complete_at_ms,
-        window=seen.window,
-        maturity=seen.maturity,
+        window_start_ms=figures.window_start_ms,
+        window_end_ms=figures.window_end_ms,
+        at_ms=figures.complete_at_ms,
+        window=figures.window,
+        maturity=figures.maturity,
     )
 
 
-def rows_of(seen: WindowFigures) -> int:
-    """The rows behind the figures of a window: those with a label, or in the traffic lane all."""
-    return seen.n_predictions if seen.lane == "traffic" else seen.n
+def rows_of(figures: WindowFigures) -> int:
+    """Number of rows behind the figures of a window: with a label, or all in the traffic lane."""
+    return figures.n_predictions if figures.lane == "traffic" else figures.n

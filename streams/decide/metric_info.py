@@ -1,6 +1,4 @@
-"""What the rules need to know about metrics: which there are, where they are computed, which way is
-better.
-"""
+"""Facts about metrics for the rules: names, lanes, units, direction."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ def known_metrics() -> dict[str, MetricPlugin]:
 
 
 def lanes_of(metric: str) -> tuple[Lane, ...]:
-    """The lanes in which a known metric is computed, the principal one first.
+    """Lanes in which a known metric is computed, the principal one first.
 
     Examples
     --------
@@ -32,12 +30,12 @@ def lanes_of(metric: str) -> tuple[Lane, ...]:
 
 
 def unit_of(metric: str) -> str:
-    """The unit of a metric's values; that of a share for one that is not known."""
+    """Unit of a metric; "share" for an unknown metric."""
     plugin = known_metrics().get(metric)
     return plugin.unit if plugin else "share"
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether more of it is good; assumed of a metric that is not known or has no better side."""
+    """Whether a higher value is better; True for a metric that is unknown or has no direction."""
     plugin = known_metrics().get(metric)
     return plugin is None or plugin.higher_is_better is not False

@@ -1,6 +1,4 @@
-"""What one batch means for one model: which rules judge which record, and what becomes of their
-alerts.
-"""
+"""One model during one batch: which rules judge which record, and the changes of their alerts."""
 
 from __future__ import annotations
 
@@ -11,10 +9,10 @@ import msgspec
 from driftline.schemas import topics
 from driftline.schemas.results import Drift, Histogram, RegistryEntry, WindowFigures
 from driftline.schemas.times import DAY_MS
-from driftline.streams.decide.alert_lifecycle import Life, ended, step
+from driftline.streams.decide.alert_lifecycle import AlertState, next_state, resolved
 from driftline.streams.decide.alert_records import alert_of
 from driftline.streams.decide.daily_variance import Days
-from driftline.streams.decide.judged_rung import Maturity, ladder_of
+from driftline.streams.decide.judged_rung import JudgedRung, ladder_of
 from driftline.streams.decide.judgement import (
     Activity,
     DriftWindow,
@@ -25,11 +23,11 @@ from driftline.streams.decide.judgement import (
     Standing,
 )
 from driftline.streams.decide.rule import MetricRule, Rule
-from driftline.streams.decide.rule_index import Plan
-from driftline.streams.decide.stored_state import Memories, ModelMemory, SeriesMemory, VersionMemory
+from driftline.streams.decide.rule_index import RuleIndex
+from driftline.streams.decide.stored_state import ModelState, SeriesState, StateCache, VersionState
 from driftline.streams.decide.tuner.recommendation_lifecycle import (
-    Tuning,
-    forget,
+    VersionTuner,
+    delete_state,
     threshold_changed,
 )
 from driftline.streams.decide.wording import subject
@@ -38,31 +36,25 @@ from driftline.streams.registry.command_params import Baseline
 from driftline.streams.stage import Record
 
 
-class Watch:
-    """One model during one batch. Every method takes one record and gives what follows from it."""
+class ModelWatch:
+    """One model during one batch. Each public method takes one record and gives the records that it
+    leads to.
+    """
 
-    def __init__(self, model_name: str, plan: Plan, memories: Memories) -> None:
-        self._name, self._plan, self._memories = model_name, plan, memories
-        self._model = memories.recall(ModelMemory, model_name)
-        self._versions: dict[str, VersionMemory] = {}
+    def __init__(self, model_name: str, index: RuleIndex, cache: StateCache) -> None:
+        self._name, self._index, self._cache = model_name, index, cache
+        self._model = cache.load(ModelState, model_name)
+        self._versions: dict[str, VersionState] = {}
 
     def registry(self, entry: RegistryEntry) -> Iterator[Record]:
-        """Take a version's standing in; archiving it resolves its alerts."""
+        """Take over a version's registry state; archiving the version resolves its alerts."""
         version = self._version(entry.model_version)
         baselines = {
             maturity: msgspec.convert(baseline, Baseline)
             for maturity, baseline in entry.baselines.items()
         }
-        if self._plan.tuner.enabled and entry.threshold != version.standing.threshold:
-            for said in threshold_changed(
-                self._memories,
-                self._name,
-                entry.model_version,
-                self._plan.tuner,
-                threshold=entry.threshold,
-                now_ms=self._model.now_ms,
-            ):
-                yield Record(topics.RECOMMENDATIONS, said)
+        if self._index.tuner.enabled and entry.threshold != version.standing.threshold:
+            yield from self._threshold_changed(entry)
         version.standing = Standing(
             stage=entry.stage, threshold=entry.threshold, baselines=baselines
         )
@@ -72,230 +64,256 @@ class Watch:
         if entry.stage == "production":
             in_production.append(entry.model_version)
         if entry.stage == "archived":
-            for segment in version.segments:
-                series = self._memories.recall(
-                    SeriesMemory, self._name, entry.model_version, segment
-                )
-                gone = f"{subject(self._name, entry.model_version, segment)} was archived"
-                yield from self._dropped(
-                    series, entry.model_version, segment, list(series.lives), gone
-                )
-                self._memories.forget(SeriesMemory, self._name, entry.model_version, segment)
-            version.segments = []
-            forget(self._memories, self._name, entry.model_version)
+            yield from self._archived(entry.model_version, version)
 
-    def metric(self, seen: WindowFigures) -> Iterator[Record]:
-        """Judge the figures of one window by every rule that reads them."""
-        at_ms = seen.complete_at_ms
+    def metric(self, figures: WindowFigures) -> Iterator[Record]:
+        """Judge the figures of one window by each rule that reads them."""
+        at_ms = figures.complete_at_ms
         self._model.now_ms = max(self._model.now_ms, at_ms)
-        # Decisions and arrivals come after traffic for the same time: then features, scores and
-        # labels of the windows before are all in.
-        if seen.lane != "traffic":
-            yield from self._drift_before(at_ms)
-        version = self._version(seen.model_version)
-        pulse = seen.lane == "traffic" and seen.window == self._plan.pulse
-        if seen.segment == ALL:
-            if seen.lane == "decisions" and seen.maturity is not None:
-                self._learn_maturity(seen.window, seen.maturity, seen.completeness)
-            elif pulse and seen.n_predictions:
-                version.last_ms = max(version.last_ms, seen.window_end_ms)
+        # Decisions and arrivals follow traffic of the same time: by then, all drift results of the
+        # windows before have come.
+        if figures.lane != "traffic":
+            yield from self._judge_drift_before(at_ms)
+        version = self._version(figures.model_version)
+        is_pulse = figures.lane == "traffic" and figures.window == self._index.pulse
+        if figures.segment == ALL:
+            if figures.lane == "decisions" and figures.maturity is not None:
+                self._note_completeness(figures.window, figures.maturity, figures.completeness)
+            elif is_pulse and figures.n_predictions:
+                version.last_ms = max(version.last_ms, figures.window_end_ms)
                 self._model.last_ms = max(self._model.last_ms, version.last_ms)
         if version.standing.stage == "archived":
             return
-        reading = [
+        rules = [
             rule
-            for rule in self._plan.metric_rules.get((seen.lane, seen.window), ())
-            if self._reads(rule, seen)
+            for rule in self._index.metric_rules.get((figures.lane, figures.window), ())
+            if self._reads(rule, figures)
         ]
-        daily = self._daily_metrics(seen)
-        if reading or daily:
-            series = self._series(seen.model_version, seen.segment)
-            yield from self._without_rules_that_are_gone(series, seen.model_version, seen.segment)
+        daily = self._daily_metrics(figures)
+        if rules or daily:
+            series = self._series(figures.model_version, figures.segment)
+            yield from self._drop_removed_rules(series, figures.model_version, figures.segment)
             if daily:
-                days = series.days.get(seen.maturity or "", Days())
-                series.days[seen.maturity or ""] = days.with_day(
-                    seen.window_end_ms, seen.metrics, daily
+                days = series.days.get(figures.maturity or "", Days())
+                series.days[figures.maturity or ""] = days.with_day(
+                    figures.window_end_ms, figures.metrics, daily
                 )
-            for rule in reading:
-                yield from self._judged(rule, seen, series, seen.maturity)
-            if pulse and seen.n_predictions:
-                series.activity = _busy(series.activity, seen.window_start_ms, seen.window_end_ms)
+            for rule in rules:
+                yield from self._judge(rule, figures, series, figures.maturity)
+            if is_pulse and figures.n_predictions:
+                series.activity = _with_traffic(
+                    series.activity, figures.window_start_ms, figures.window_end_ms
+                )
 
-    def drift(self, seen: Drift) -> Iterator[Record]:
-        """Keep a verdict until all of its window are in; they are judged together when time has
-        gone on.
+    def drift(self, result: Drift) -> Iterator[Record]:
+        """Collect a drift result; the results of a window are judged together once time has passed
+        its end.
         """
-        if not any(rule.applies_to(seen.segment) for rule in self._plan.drift_rules):
+        if not any(rule.applies_to(result.segment) for rule in self._index.drift_rules):
             return
-        yield from self._drift_before(seen.window_end_ms)
-        whose = (seen.model_version, seen.segment, seen.window, seen.window_end_ms)
-        shift = Shift(seen.target, seen.method, seen.level, seen.statistic, seen.p_value)
-        for number, held in enumerate(self._model.drift):
-            if (held.model_version, held.segment, held.window, held.window_end_ms) == whose:
+        yield from self._judge_drift_before(result.window_end_ms)
+        shift = Shift(result.target, result.method, result.level, result.statistic, result.p_value)
+        place = (result.model_version, result.segment, result.window, result.window_end_ms)
+        for number, window in enumerate(self._model.drift):
+            if (
+                window.model_version,
+                window.segment,
+                window.window,
+                window.window_end_ms,
+            ) == place:
                 self._model.drift[number] = msgspec.structs.replace(
-                    held, shifts=(*held.shifts, shift)
+                    window, shifts=(*window.shifts, shift)
                 )
                 return
         self._model.drift.append(
             DriftWindow(
                 model_name=self._name,
-                model_version=seen.model_version,
-                segment=seen.segment,
-                window=seen.window,
-                window_start_ms=seen.window_start_ms,
-                window_end_ms=seen.window_end_ms,
+                model_version=result.model_version,
+                segment=result.segment,
+                window=result.window,
+                window_start_ms=result.window_start_ms,
+                window_end_ms=result.window_end_ms,
                 shifts=(shift,),
             )
         )
 
-    def histogram(self, seen: Histogram) -> Iterator[Record]:
-        """Look for a better threshold, and at what earlier recommendations came to."""
-        tuner, standing = self._plan.tuner, self._version(seen.model_version).standing
-        if not tuner.enabled or standing.stage == "archived" or not tuner.reads(seen):
+    def histogram(self, histogram: Histogram) -> Iterator[Record]:
+        """Search a better threshold, and compute outcomes of earlier recommendations."""
+        tuner, standing = self._index.tuner, self._version(histogram.model_version).standing
+        if not tuner.enabled or standing.stage == "archived" or not tuner.reads(histogram):
             return
-        rung = tuner.maturity or self._maturity(seen.window).chosen
-        if seen.maturity != rung and not seen.final:
+        rung = tuner.maturity or self._judged_rung(histogram.window).chosen
+        if histogram.maturity != rung and not histogram.final:
             return
-        in_force = self._plan.config.threshold if standing.threshold is None else standing.threshold
-        tuning = Tuning(
-            self._memories, self._name, seen.model_version, tuner, self._plan.config, in_force
+        config = self._index.config
+        version_tuner = VersionTuner(
+            self._cache,
+            self._name,
+            histogram.model_version,
+            tuner,
+            config,
+            config.threshold if standing.threshold is None else standing.threshold,
         )
-        for said in tuning.after(seen, mature=seen.maturity == rung):
-            yield Record(topics.RECOMMENDATIONS, said)
+        is_mature = histogram.maturity == rung
+        for recommendation in version_tuner.process(histogram, is_mature=is_mature):
+            yield Record(topics.RECOMMENDATIONS, recommendation)
 
-    def _judged(
-        self, rule: Rule, seen: Measurement, series: SeriesMemory, maturity: str | None
+    def _threshold_changed(self, entry: RegistryEntry) -> Iterator[Record]:
+        for recommendation in threshold_changed(
+            self._cache,
+            self._name,
+            entry.model_version,
+            self._index.tuner,
+            threshold=entry.threshold,
+            now_ms=self._model.now_ms,
+        ):
+            yield Record(topics.RECOMMENDATIONS, recommendation)
+
+    def _archived(self, name: str, version: VersionState) -> Iterator[Record]:
+        for segment in version.segments:
+            series = self._cache.load(SeriesState, self._name, name, segment)
+            why = f"{subject(self._name, name, segment)} was archived"
+            yield from self._drop_alerts(series, name, segment, list(series.alerts), why)
+            self._cache.delete(SeriesState, self._name, name, segment)
+        version.segments = []
+        delete_state(self._cache, self._name, name)
+
+    def _judge(
+        self, rule: Rule, measurement: Measurement, series: SeriesState, maturity: str | None
     ) -> Iterator[Record]:
+        version = measurement.model_version
         situation = Situation(
-            config=self._plan.config,
-            standing=self._version(seen.model_version).standing,
-            live=self._live(seen.model_version),
+            config=self._index.config,
+            standing=self._version(version).standing,
+            live=self._is_live(version),
             days=series.days.get(maturity or "", Days()),
             activity=series.activity,
-            performance_moved=rule.reads == "drift" and self._performance_moved(seen.model_version),
+            performance_moved=rule.reads == "drift" and self._performance_moved(version),
         )
-        judged = rule.judge(seen, situation)
-        life, change = step(
-            series.lives.get(rule.name, _NEW),
+        judged = rule.judge(measurement, situation)
+        state, change = next_state(
+            series.alerts.get(rule.name, _NO_ALERT),
             judged,
-            held=rule.held,
+            is_long_enough=rule.is_long_enough,
             cool_down_ms=rule.cool_down_ms,
-            step_ms=self._plan.step_ms.get(seen.window),
+            step_ms=self._index.step_ms.get(measurement.window),
         )
-        series.lives[rule.name] = life
+        series.alerts[rule.name] = state
         if change is not None:
             alert = alert_of(
-                (self._name, seen.model_version, seen.segment), rule, life, judged, change
+                (self._name, version, measurement.segment), rule, state, judged, change
             )
             yield Record(topics.ALERTS, alert)
 
-    def _drift_before(self, now_ms: int) -> Iterator[Record]:
-        """Judge the windows that ended before this time: their verdicts are all in."""
+    def _judge_drift_before(self, now_ms: int) -> Iterator[Record]:
+        """Judge the windows that ended before this time: all their results have come."""
         if not self._model.drift:
             return
-        ready = [window for window in self._model.drift if window.window_end_ms < now_ms]
+        complete = [window for window in self._model.drift if window.window_end_ms < now_ms]
         self._model.drift = [
             window for window in self._model.drift if window.window_end_ms >= now_ms
         ]
-        for window in ready:
+        for window in complete:
             if self._version(window.model_version).standing.stage == "archived":
                 continue
             series = self._series(window.model_version, window.segment)
-            for rule in self._plan.drift_rules:
+            for rule in self._index.drift_rules:
                 if rule.applies_to(window.segment):
-                    yield from self._judged(rule, window, series, None)
+                    yield from self._judge(rule, window, series, None)
 
-    def _without_rules_that_are_gone(
-        self, series: SeriesMemory, version: str, segment: str
+    def _drop_removed_rules(
+        self, series: SeriesState, version: str, segment: str
     ) -> Iterator[Record]:
-        gone = [name for name in series.lives if name not in self._plan.rules]
-        if gone:
-            yield from self._dropped(
-                series, version, segment, gone, "The rule was taken out of the configuration"
+        """Resolve the alerts of rules that the configuration no longer has."""
+        removed = [name for name in series.alerts if name not in self._index.rules]
+        if removed:
+            yield from self._drop_alerts(
+                series, version, segment, removed, "The rule was taken out of the configuration"
             )
 
-    def _dropped(
-        self, series: SeriesMemory, version: str, segment: str, rules: Sequence[str], why: str
+    def _drop_alerts(
+        self, series: SeriesState, version: str, segment: str, rules: Sequence[str], why: str
     ) -> Iterator[Record]:
-        """Forget lives; one with an open episode is resolved first."""
+        """Delete the states of rules; an open episode is resolved."""
         now_ms = self._model.now_ms
         for name in rules:
-            life = series.lives.pop(name)
-            if life.firing:
+            state = series.alerts.pop(name)
+            if state.firing:
                 judged = Judgement(
                     verdict="clear",
                     window_start_ms=now_ms,
                     window_end_ms=now_ms,
                     at_ms=now_ms,
-                    said=why,
+                    finding=why,
                 )
-                rule = self._plan.rules.get(name, Rule(name=name))
-                alert = alert_of(
-                    (self._name, version, segment), rule, ended(life, now_ms), judged, "resolved"
+                rule = self._index.rules.get(name, Rule(name=name))
+                series_name = (self._name, version, segment)
+                yield Record(
+                    topics.ALERTS,
+                    alert_of(series_name, rule, resolved(state, now_ms), judged, "resolved"),
                 )
-                yield Record(topics.ALERTS, alert)
 
-    def _reads(self, rule: MetricRule, seen: WindowFigures) -> bool:
-        if not rule.applies_to(seen.segment):
+    def _reads(self, rule: MetricRule, figures: WindowFigures) -> bool:
+        if not rule.applies_to(figures.segment):
             return False
-        return seen.lane != "decisions" or seen.maturity == self._rung(rule)
+        return figures.lane != "decisions" or figures.maturity == self._rung(rule)
 
-    def _daily_metrics(self, seen: WindowFigures) -> tuple[str, ...]:
-        """Metrics of this record that rules want as daily values."""
-        if seen.lane != "decisions" or seen.window != self._plan.day:
+    def _daily_metrics(self, figures: WindowFigures) -> tuple[str, ...]:
+        """Metrics of this record that rules read as daily values."""
+        if figures.lane != "decisions" or figures.window != self._index.day:
             return ()
-        wanted = [
+        rules = [
             rule
-            for rule in self._plan.daily_rules
-            if rule.applies_to(seen.segment) and seen.maturity == self._rung(rule)
+            for rule in self._index.daily_rules
+            if rule.applies_to(figures.segment) and figures.maturity == self._rung(rule)
         ]
-        return tuple(dict.fromkeys(metric for rule in wanted for metric in rule.daily()))
+        return tuple(dict.fromkeys(metric for rule in rules for metric in rule.daily()))
 
     def _rung(self, rule: MetricRule) -> str | None:
-        return rule.maturity or self._maturity(rule.window or "").chosen
+        return rule.maturity or self._judged_rung(rule.window or "").chosen
 
-    def _maturity(self, window: str) -> Maturity:
-        return self._model.maturity.get(window, _UNKNOWN)
+    def _judged_rung(self, window: str) -> JudgedRung:
+        return self._model.maturity.get(window, _NO_RUNG)
 
-    def _learn_maturity(self, window: str, rung: str, completeness: float | None) -> None:
-        known = self._maturity(window)
-        learnt = known.after(rung, completeness, ladder_of(self._plan.config, window))
-        if learnt is not known:
-            self._model.maturity[window] = learnt
+    def _note_completeness(self, window: str, rung: str, completeness: float | None) -> None:
+        before = self._judged_rung(window)
+        after = before.after(rung, completeness, ladder_of(self._index.config, window))
+        if after is not before:
+            self._model.maturity[window] = after
 
-    def _live(self, version: str) -> bool:
+    def _is_live(self, version: str) -> bool:
         """Whether predictions of this version are expected."""
         if self._model.in_production:
             return version in self._model.in_production
         return self._version(version).last_ms == self._model.last_ms
 
     def _performance_moved(self, version: str) -> bool:
-        lives = self._series(version, ALL).lives
-        judging = [
-            lives[name]
-            for name, rule in self._plan.rules.items()
-            if rule.judges_performance and name in lives
-        ]
-        return any(life.firing or life.runs for life in judging)
+        alerts = self._series(version, ALL).alerts
+        return any(
+            alerts[name].firing or alerts[name].runs
+            for name, rule in self._index.rules.items()
+            if rule.judges_performance and name in alerts
+        )
 
-    def _version(self, version: str) -> VersionMemory:
-        memory = self._versions.get(version)
-        if memory is None:
-            memory = self._memories.recall(VersionMemory, self._name, version)
-            self._versions[version] = memory
-        return memory
+    def _version(self, name: str) -> VersionState:
+        version = self._versions.get(name)
+        if version is None:
+            version = self._cache.load(VersionState, self._name, name)
+            self._versions[name] = version
+        return version
 
-    def _series(self, version: str, segment: str) -> SeriesMemory:
-        known = self._version(version)
-        if segment not in known.segments:
-            known.segments.append(segment)
-        return self._memories.recall(SeriesMemory, self._name, version, segment)
+    def _series(self, version: str, segment: str) -> SeriesState:
+        segments = self._version(version).segments
+        if segment not in segments:
+            segments.append(segment)
+        return self._cache.load(SeriesState, self._name, version, segment)
 
 
-def _busy(activity: Activity | None, start_ms: int, end_ms: int) -> Activity:
-    """With one more window of traffic.
+def _with_traffic(activity: Activity | None, start_ms: int, end_ms: int) -> Activity:
+    """Add a window with predictions.
 
-    A silence beyond twice the longest one (and a day) was an outage, not a habit.
+    A silence longer than twice the longest one, and than a day, was an outage and does not count as
+    usual.
     """
     if activity is None:
         return Activity(start_ms, end_ms)
@@ -305,5 +323,5 @@ def _busy(activity: Activity | None, start_ms: int, end_ms: int) -> Activity:
     return Activity(activity.first_ms, max(activity.last_ms, end_ms), longest_ms)
 
 
-_NEW = Life()
-_UNKNOWN = Maturity()
+_NO_ALERT = AlertState()
+_NO_RUNG = JudgedRung()

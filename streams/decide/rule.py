@@ -1,8 +1,8 @@
-"""What an alert rule is.
+"""Base classes of the alert rules.
 
 A rule is a file of its own in `rules/` with a frozen struct whose tag is its `type` in the
-configuration and whose fields are its parameters. It says what it reads and judges one measurement
-at a time; how judgements become an alert is `life.py`.
+configuration and whose fields are its parameters. It declares what it reads and judges one
+measurement at a time; `alert_lifecycle.py` turns judgements into alerts.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 
 
-class WrongRule(ValueError):
-    """A rule that can be read but not carried out; `field` is where in its table."""
+class InvalidRule(ValueError):
+    """A rule with a value that makes no sense for the model; `field` is its key in the table."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(text)
@@ -38,22 +38,22 @@ class WrongRule(ValueError):
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """What all rules have.
+    """Parameters that all rules have.
 
     Parameters
     ----------
     name
-        Of the alert; one per model. By default the rule's type. A rule with the name of a built-in
-        one takes its place.
+        Name of the alert, unique in a model; the type of the rule by default. A rule with the name
+        of a default rule replaces it.
     segment
-        "all", "dimension=value", or "dimension=*" for every value by itself.
+        "all", "dimension=value", or "dimension=*" for each value separately.
     for_
-        `for`: how long the breach has to last before the alert fires: a number of windows in a row,
-        or a duration that the windows in a row cover together.
+        `for`: how long a breach lasts before the alert fires: a number of consecutive windows, or a
+        duration that consecutive windows cover together.
     cool_down
         Time after an alert was resolved in which it does not fire again.
     runbook_url
-        Goes with the alert.
+        Copied into the alert.
     """
 
     name: str = ""
@@ -67,16 +67,16 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def kind(self) -> str:
-        """The tag."""
+        """The rule's type."""
         return str(self.__struct_config__.tag)
 
     def bound(self, config: ModelConfig) -> Self:
-        """The rule with everything filled in that depends on the model's settings.
+        """The rule with the defaults that depend on the model's settings filled in.
 
         Raises
         ------
-        WrongRule
-            If the settings have no such window, rung or segment, or a value makes no sense.
+        InvalidRule
+            If the model has no such window, rung or segment, or a value is out of range.
         """
         for field, text in (("cool_down", self.cool_down), ("for", self.for_)):
             try:
@@ -85,13 +85,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 elif text < 1:
                     raise ValueError(f"{text} windows in a row; needed at least 1")
             except ValueError as error:
-                raise WrongRule(field, str(error)) from error
+                raise InvalidRule(field, str(error)) from error
         dimension, equals, _ = self.segment.partition("=")
         if self.segment != ALL and (not equals or dimension not in config.segments):
             known = ", ".join(f'"{name}=..."' for name in config.segments) or "none"
-            raise WrongRule(
+            raise InvalidRule(
                 "segment",
-                f'"{self.segment}" is neither "all" nor of a dimension that is kept (segments: {known})',
+                f'"{self.segment}" is neither "all" nor of a dimension that is kept '
+                f"(segments: {known})",
             )
         return msgspec.structs.replace(self, name=self.name or self.kind)
 
@@ -101,24 +102,26 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return parse_duration(self.cool_down)
 
     def applies_to(self, segment: str) -> bool:
-        """Whether the rule watches this segment."""
+        """Whether the rule judges this segment."""
         if self.segment.endswith("=*"):
             return segment.startswith(self.segment[:-1])
         return segment == self.segment
 
-    def held(self, run: Run, end_ms: int) -> bool:
-        """Whether a run of windows in breach that lasts to `end_ms` is long enough to fire."""
+    def is_long_enough(self, run: Run, end_ms: int) -> bool:
+        """Whether a run of windows in breach that lasts to `end_ms` makes the alert fire."""
         if isinstance(self.for_, int):
             return run.windows >= self.for_
         return end_ms - run.since_ms >= parse_duration(self.for_)
 
     def daily(self) -> tuple[str, ...]:
-        """Metrics whose recent daily values the rule wants in its situation."""
+        """Metrics whose recent daily values the rule reads from its situation."""
         return ()
 
-    def judge(self, seen: Measurement, situation: Situation) -> Judgement:
-        """What the rule says about a measurement of what it `reads`."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method judge(seen, situation)")
+    def judge(self, measurement: Measurement, situation: Situation) -> Judgement:
+        """Judge a measurement of the kind that the rule `reads`."""
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method judge(measurement, situation)"
+        )
 
 
 class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -127,13 +130,12 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     Parameters
     ----------
     window
-        Name of a configured window, "since_deployment" or "last_N". By default one that suits the
-        rule.
+        Name of a configured window, "since_deployment" or "last_N"; the default is the rule's.
     maturity
-        Rung that is judged, in the decisions lane. By default the first one at which, by
-        experience, 95 % of the labels are known.
+        Rung that is judged, in the decisions lane; by default the first one at which 95 % of the
+        labels have been known so far.
     min_samples
-        A window with fewer rows says nothing.
+        Least number of rows of a window that is judged.
     """
 
     window: str | None = None
@@ -141,15 +143,15 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     min_samples: Count = 100
 
     def lane(self) -> Lane:
-        """The lane whose windows it reads."""
+        """The lane that the rule reads."""
         raise NotImplementedError(f"{type(self).__name__} needs a method lane()")
 
     def default_window(self, config: ModelConfig) -> str:
-        """Name of the window where the rule names none."""
+        """Name of the default window."""
         raise NotImplementedError(f"{type(self).__name__} needs a method default_window(config)")
 
     def bound(self, config: ModelConfig) -> Self:
-        """As `Rule.bound`; window and maturity under their one name."""
+        """As `Rule.bound`; window and maturity under their canonical names."""
         rule = super().bound(config)
         window = (
             self.default_window(config)
@@ -160,35 +162,32 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
             rule, window=window, maturity=_known_rung(self.maturity, self.lane(), config)
         )
 
-    def rows(self, seen: WindowFigures) -> int:
-        """What `min_samples` counts."""
-        return rows_of(seen)
+    def rows(self, figures: WindowFigures) -> int:
+        """Number of rows to compare with `min_samples`."""
+        return rows_of(figures)
 
-    def judge(self, seen: Measurement, situation: Situation) -> Judgement:
-        """As `judge_figures`; unclear for fewer than `min_samples` rows."""
-        if not isinstance(seen, WindowFigures):
-            raise TypeError(f"{self.kind}: reads metrics, got {type(seen).__name__}")
-        if self.rows(seen) < self.min_samples:
-            return judgement_of(seen, "unclear")
-        return self.judge_figures(seen, situation)
+    def judge(self, measurement: Measurement, situation: Situation) -> Judgement:
+        """As `judge_figures`; "unclear" for fewer than `min_samples` rows."""
+        if not isinstance(measurement, WindowFigures):
+            raise TypeError(f"{self.kind}: reads metrics, got {type(measurement).__name__}")
+        if self.rows(measurement) < self.min_samples:
+            return judgement_of(measurement, "unclear")
+        return self.judge_figures(measurement, situation)
 
-    def judge_figures(self, seen: WindowFigures, situation: Situation) -> Judgement:
-        """What the rule says about a window with enough rows."""
+    def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
+        """Judge a window with enough rows."""
         raise NotImplementedError(
-            f"{type(self).__name__} needs a method judge_figures(seen, situation)"
+            f"{type(self).__name__} needs a method judge_figures(figures, situation)"
         )
 
 
 def smallest_window(config: ModelConfig) -> str:
-    """The window that tells soonest: the one with the smallest step.
-
-    Stage 2 announces its empty windows.
-    """
+    """The window with the smallest step; stage 2 announces its empty windows too."""
     return min(config.windows, key=lambda window: (window.step_ms, window.size_ms)).name
 
 
 def largest_window(config: ModelConfig) -> str:
-    """The window that tells most surely."""
+    """The window with the most rows."""
     return max(config.windows, key=_size).name
 
 
@@ -212,9 +211,9 @@ def _known_window(text: str, config: ModelConfig) -> str:
     try:
         name = parse_window(text).name
     except ValueError as error:
-        raise WrongRule("window", str(error)) from error
+        raise InvalidRule("window", str(error)) from error
     if name not in names:
-        raise WrongRule(
+        raise InvalidRule(
             "window",
             f'"{text}" is not kept for this model; its windows: {", ".join(names + special)}',
         )
@@ -225,14 +224,14 @@ def _known_rung(text: str | None, lane: Lane, config: ModelConfig) -> str | None
     if text is None:
         return None
     if lane != "decisions":
-        raise WrongRule("maturity", f"the {lane} lane has no maturity; leave it out")
+        raise InvalidRule("maturity", f"the {lane} lane has no maturity; leave it out")
     try:
         name = parse_rung(text).name
     except ValueError as error:
-        raise WrongRule("maturity", str(error)) from error
+        raise InvalidRule("maturity", str(error)) from error
     names = [rung.name for rung in config.maturity]
     if name not in names:
-        raise WrongRule(
+        raise InvalidRule(
             "maturity", f'"{text}" is no rung of this model; its ladder: {", ".join(names)}'
         )
     return name

@@ -1,8 +1,7 @@
-"""From the tables of the configuration to rules, and the rules that every model has without being
-asked.
+"""Rules of a model from the tables of its configuration, and the default rules.
 
-The default rules follow what can be judged without knowing the model: silence, errors, latency,
-missing labels, and the version's own baseline. Thresholds on a metric are the user's to set.
+The default rules need no knowledge of the model: silence, errors, latency, missing labels, drift,
+and the version's own baseline. Users set thresholds on metrics.
 """
 
 from __future__ import annotations
@@ -11,53 +10,54 @@ from functools import lru_cache
 
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.catalogue import plugins
-from driftline.streams.decide.rule import Rule, WrongRule
-from driftline.streams.decide.rules.coverage import Coverage
-from driftline.streams.decide.rules.degradation import Degradation
+from driftline.streams.decide.rule import InvalidRule, Rule
+from driftline.streams.decide.rules.coverage import CoverageRule
+from driftline.streams.decide.rules.degradation import DegradationRule
 from driftline.streams.decide.rules.drift import DriftRule
-from driftline.streams.decide.rules.error_rate import ErrorRate
-from driftline.streams.decide.rules.latency import Latency
-from driftline.streams.decide.rules.no_data import NoData
+from driftline.streams.decide.rules.error_rate import ErrorRateRule
+from driftline.streams.decide.rules.latency import LatencyRule
+from driftline.streams.decide.rules.no_data import NoDataRule
 from driftline.streams.toml_tables import convert_table
 
 DEFAULT_RULES: tuple[Rule, ...] = (
-    NoData(),
-    ErrorRate(),
-    Latency(),
-    Coverage(),
-    Degradation(),
+    NoDataRule(),
+    ErrorRateRule(),
+    LatencyRule(),
+    CoverageRule(),
+    DegradationRule(),
     DriftRule(),
 )
 
 
 @lru_cache(maxsize=1)
 def rule_plugins() -> dict[str, type[Rule]]:
-    """Every rule type by its name."""
+    """All rule types by name."""
     return plugins(Rule, ("driftline.streams.decide.rules",))
 
 
 def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ...]:
-    """The rules of a model: its own, then the default ones whose names it does not use.
+    """The rules of a model: its own, then the default rules whose names it does not use.
 
     Parameters
     ----------
     config
         The model's settings.
     where
-        Path of the list of rules in the file, such as "models.churn.rules"; by default where the
-        settings say they stand.
+        Path of the list of rules in the file, such as "models.churn.rules"; by default the one in
+        the settings.
 
     Raises
     ------
     ValueError
-        If a rule is of no known type, has an unknown or missing field or a wrong value, or if two
-        rules have one name; the text begins with the path.
+        If a rule has an unknown type, an unknown or missing key or a wrong value, or if two rules
+        have the same name; the message begins with the path.
 
     Examples
     --------
     >>> [rule.name for rule in build_rules(ModelConfig())]
     ['no_data', 'error_rate', 'latency', 'coverage', 'degradation', 'drift']
-    >>> build_rules(ModelConfig(rules=({"type": "treshold"},)), "models.churn.rules")  # doctest: +ELLIPSIS
+    >>> wrong = ModelConfig(rules=({"type": "treshold"},))
+    >>> build_rules(wrong, "models.churn.rules")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     ValueError: models.churn.rules[0].type: "treshold" is no type of rule; known are coverage, ...
@@ -75,11 +75,12 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
         rule: Rule = convert_table(table, kind, place)
         try:
             rule = rule.bound(config)
-        except WrongRule as error:
+        except InvalidRule as error:
             raise ValueError(f"{place}.{error.field}: {error}") from error
         if rule.name in rules:
             raise ValueError(
-                f'{place}.name: "{rule.name}" is another rule\'s name; every alert of a model needs a name of its own'
+                f'{place}.name: "{rule.name}" is another rule\'s name; every alert of a model '
+                "needs a name of its own"
             )
         rules[rule.name] = rule
     if config.default_rules:

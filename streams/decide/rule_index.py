@@ -1,29 +1,25 @@
-"""The rules of a model sorted by what they read, so that a record that no rule reads costs next to
-nothing.
-"""
-
-from __future__ import annotations
+"""Rules of a model by what they read, so that a record without a rule costs almost nothing."""
 
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import DAY_MS
 from driftline.streams.decide.rule import MetricRule, Rule, smallest_window
 from driftline.streams.decide.rule_builder import build_rules
-from driftline.streams.decide.tuner.settings import Tuner, build_tuner
+from driftline.streams.decide.tuner.settings import TunerSettings, build_tuner
 
 
-class Plan:
-    """What is done with the figures of a model.
+class RuleIndex:
+    """Rules and tuner of a model.
 
     Parameters
     ----------
     config
-        The model's settings; its windows, rules and tuner are checked here.
+        Settings of the model; its rules and its tuner are validated here.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
         self.rules: dict[str, Rule] = {rule.name: rule for rule in build_rules(config)}
-        self.tuner: Tuner = build_tuner(config)
+        self.tuner: TunerSettings = build_tuner(config)
         self.metric_rules: dict[tuple[str, str], list[MetricRule]] = {}
         self.drift_rules = [rule for rule in self.rules.values() if rule.reads == "drift"]
         for rule in self.rules.values():
@@ -33,7 +29,7 @@ class Plan:
             rule for rule in self.rules.values() if isinstance(rule, MetricRule) and rule.daily()
         ]
         self.pulse = smallest_window(config)
-        """The window of traffic that shows soonest whether a version is in use."""
+        """The smallest window, which shows first whether a version has traffic."""
         self.step_ms = {window.name: window.step_ms for window in config.windows}
         self.day = next(
             (
@@ -43,4 +39,4 @@ class Plan:
             ),
             None,
         )
-        """Name of the tumbling window of one day, if it is kept."""
+        """Name of the tumbling window of one day, if it is configured."""

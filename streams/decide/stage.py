@@ -1,30 +1,30 @@
 """Stage 3: decide. Figures, drift and score histograms become alerts and recommendations.
 
-Works record by record in the order of the batch, model by model through `watch.py`; how a batch is
-cut does not matter.
+`model_watch.py` handles one model, record by record in the order of the batch; the result does not
+depend on how batches are cut.
 """
 
 from __future__ import annotations
 
 from driftline.schemas import topics
 from driftline.schemas.settings import Config
-from driftline.streams.decide.model_watch import Watch
-from driftline.streams.decide.rule_index import Plan
-from driftline.streams.decide.stored_state import FORMAT, Memories
+from driftline.streams.decide.model_watch import ModelWatch
+from driftline.streams.decide.rule_index import RuleIndex
+from driftline.streams.decide.stored_state import FORMAT, StateCache
 from driftline.streams.lanes import NO_MODEL
 from driftline.streams.stage import Batch, Record, State
 
 
 class Decide:
-    """Alerts and recommendations of every model of one partition.
+    """Alerts and recommendations of all models of one partition.
 
-    Reads no provisional figure, so that a replay raises the same alerts.
+    Provisional figures are not read, so that a replay raises the same alerts.
 
     Raises
     ------
     ValueError
-        If a rule or a tuner of the configuration is wrong; the text begins with its path in the
-        file.
+        If a rule or a tuner of the configuration is invalid; the message begins with its path in
+        the file.
     """
 
     name = "decide"
@@ -32,18 +32,20 @@ class Decide:
     state_format: tuple[int, ...] = (FORMAT,)
 
     def __init__(self, config: Config) -> None:
-        self._default = Plan(config.defaults)
-        self._plans = {name: Plan(model) for name, model in config.models.items()}
+        self._default = RuleIndex(config.defaults)
+        self._indexes = {name: RuleIndex(model) for name, model in config.models.items()}
 
     def process(self, batch: Batch, state: State) -> list[Record]:
-        """What follows from the records: registry first, then metrics, drift and histograms."""
-        memories = Memories(state)
-        watches: dict[str, Watch] = {}
+        """Alerts and recommendations: from registry entries first, then from metrics, drift and
+        histograms.
+        """
+        cache = StateCache(state)
+        watches: dict[str, ModelWatch] = {}
 
-        def watch(model_name: str) -> Watch:
+        def watch(model_name: str) -> ModelWatch:
             if model_name not in watches:
-                watches[model_name] = Watch(
-                    model_name, self._plans.get(model_name, self._default), memories
+                watches[model_name] = ModelWatch(
+                    model_name, self._indexes.get(model_name, self._default), cache
                 )
             return watches[model_name]
 
@@ -57,5 +59,5 @@ class Decide:
             records += watch(drift.model_name).drift(drift)
         for histogram in batch.records.get(topics.HISTOGRAMS, ()):
             records += watch(histogram.model_name).histogram(histogram)
-        memories.write()
+        cache.write()
         return records

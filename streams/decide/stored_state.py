@@ -1,8 +1,8 @@
-"""What stage 3 remembers, as MessagePack with a format number in its state.
+"""State of stage 3: MessagePack with a format number.
 
-One key per model for what its series share, one per version for its standing and one for its
-tuner, one per series for the lives of its alerts. A memory is read when first needed in a batch and written at its end if it
-has changed.
+One key per model for what its series share, one per version for its standing and one for its tuner,
+one per series for its alerts. A value is read when it is first needed in a batch and written at the
+end of the batch if it has changed.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from typing import Any, TypeVar
 import msgspec
 
 from driftline.schemas.times import EpochMs
-from driftline.streams.decide.alert_lifecycle import Life
+from driftline.streams.decide.alert_lifecycle import AlertState
 from driftline.streams.decide.daily_variance import Days
-from driftline.streams.decide.judged_rung import Maturity
+from driftline.streams.decide.judged_rung import JudgedRung
 from driftline.streams.decide.judgement import Activity, DriftWindow, Standing
 from driftline.streams.stage import State
 
-FORMAT = 3
+FORMAT = 4
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 # Times stay integers in state.
 _encode = msgspec.msgpack.Encoder(enc_hook=int).encode
 
 
-class VersionMemory(msgspec.Struct, omit_defaults=True):
-    """What is known about a version.
+class VersionState(msgspec.Struct, omit_defaults=True):
+    """State of a version.
 
     Parameters
     ----------
     standing
-        In the registry.
+        Its state in the registry.
     last_ms
         End of the newest window of traffic with predictions; -1 before the first.
     segments
-        Those that have a memory of their own.
+        Segments with a `SeriesState`.
     """
 
     standing: Standing = Standing()
@@ -43,36 +43,36 @@ class VersionMemory(msgspec.Struct, omit_defaults=True):
     segments: list[str] = []
 
 
-class ModelMemory(msgspec.Struct, omit_defaults=True):
-    """What the series of a model share.
+class ModelState(msgspec.Struct, omit_defaults=True):
+    """State that the series of a model share.
 
     Parameters
     ----------
     now_ms
-        The greatest event time at which a figure that was read is complete.
+        Largest event time at which a figure was complete.
     maturity
-        By window.
+        The judged rung by window.
     in_production
-        Versions whose entry says so: for a moment two, while one takes the place of another.
+        Versions in production by their entries; two for a moment when one replaces another.
     last_ms
         End of the newest window of traffic with predictions, of all versions; -1 before the first.
     drift
-        Windows whose verdicts are still coming in.
+        Detection windows that still gain results.
     """
 
     now_ms: int = 0
-    maturity: dict[str, Maturity] = {}
+    maturity: dict[str, JudgedRung] = {}
     in_production: list[str] = []
     last_ms: int = -1
     drift: list[DriftWindow] = []
 
 
-class SeriesMemory(msgspec.Struct, omit_defaults=True):
-    """What is remembered of one version in one segment.
+class SeriesState(msgspec.Struct, omit_defaults=True):
+    """State of one version in one segment.
 
     Parameters
     ----------
-    lives
+    alerts
         By name of the rule.
     days
         Daily values by maturity.
@@ -80,21 +80,21 @@ class SeriesMemory(msgspec.Struct, omit_defaults=True):
         None before the first prediction.
     """
 
-    lives: dict[str, Life] = {}
+    alerts: dict[str, AlertState] = {}
     days: dict[str, Days] = {}
     activity: Activity | None = None
 
 
-class Memories:
-    """The memories of one batch over the state of the stage."""
+class StateCache:
+    """The values of one batch over the state of the stage."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._held: dict[bytes, tuple[msgspec.Struct, bytes | None]] = {}
+        self._values: dict[bytes, tuple[msgspec.Struct, bytes | None]] = {}
 
-    def recall(self, kind: type[_T], *name: str) -> _T:
-        """The memory of that name, an empty one if there is none; the same object for the same
-        name.
+    def load(self, kind: type[_T], *name: str) -> _T:
+        """The value of that kind and name, a default one if there is none; the same object in each
+        call.
 
         Raises
         ------
@@ -102,29 +102,26 @@ class Memories:
             If it was written in another format.
         """
         key = _key(kind, name)
-        if key not in self._held:
-            written = self._state.get(key)
-            self._held[key] = (
-                (kind() if written is None else _decoded(written, kind, name)),
-                written,
-            )
-        memory = self._held[key][0]
-        if not isinstance(memory, kind):
+        if key not in self._values:
+            stored = self._state.get(key)
+            self._values[key] = (kind() if stored is None else _decode(stored, kind, name), stored)
+        value = self._values[key][0]
+        if not isinstance(value, kind):
             raise TypeError(
-                f"decide: memory {name} is a {type(memory).__name__}, needed {kind.__name__}"
+                f"decide: state of {name} is a {type(value).__name__}, needed {kind.__name__}"
             )
-        return memory
+        return value
 
-    def forget(self, kind: type[msgspec.Struct], *name: str) -> None:
-        """Drop the memory of that name."""
-        self._held.pop(_key(kind, name), None)
+    def delete(self, kind: type[msgspec.Struct], *name: str) -> None:
+        """Delete the value of that kind and name."""
+        self._values.pop(_key(kind, name), None)
         self._state.delete(_key(kind, name))
 
     def write(self) -> None:
-        """Put what has changed into the state."""
-        for key, (memory, written) in self._held.items():
-            encoded = _encode((FORMAT, memory))
-            if encoded != written:
+        """Put the values that have changed into the state."""
+        for key, (value, stored) in self._values.items():
+            encoded = _encode((FORMAT, value))
+            if encoded != stored:
                 self._state.put(key, encoded)
 
 
@@ -135,13 +132,14 @@ def _key(kind: type[msgspec.Struct], name: tuple[str, ...]) -> bytes:
 def _time_of(type_: type, value: Any) -> EpochMs:
     if type_ is EpochMs:
         return EpochMs(value)
-    raise NotImplementedError(f"{type_.__name__} is no type of this state")
+    raise NotImplementedError(f"{type_.__name__} is not a type of this state")
 
 
-def _decoded(written: bytes, kind: type[_T], name: tuple[str, ...]) -> _T:
-    held: tuple[int, Any] = msgspec.msgpack.decode(written, type=tuple[int, msgspec.Raw])
-    if held[0] != FORMAT:
+def _decode(stored: bytes, kind: type[_T], name: tuple[str, ...]) -> _T:
+    format_, value = msgspec.msgpack.decode(stored, type=tuple[int, msgspec.Raw])
+    if format_ != FORMAT:
         raise ValueError(
-            f"decide: state of {'/'.join(name)} has format {held[0]}, needed {FORMAT}; replay the log into new state"
+            f"decide: state of {'/'.join(name)} has format {format_}, needed {FORMAT}; "
+            "replay the log into new state"
         )
-    return msgspec.msgpack.decode(held[1], type=kind, dec_hook=_time_of)
+    return msgspec.msgpack.decode(value, type=kind, dec_hook=_time_of)

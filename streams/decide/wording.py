@@ -1,4 +1,4 @@
-"""Figures in plain words, for the one sentence that an alert or a recommendation is."""
+"""Wording of the summaries of alerts and recommendations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNITS = ((DAY_MS, "day"), (HOUR_MS, "hour"), (MINUTE_MS, "minute"))
 
 
 def metric_name(metric: str) -> str:
-    """A metric's name as people write it.
+    """Name of a metric in a sentence.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def metric_name(metric: str) -> str:
 
 
 def headline(metric: str) -> str:
-    """A metric's name at the beginning of a sentence.
+    """Name of a metric at the beginning of a sentence.
 
     Examples
     --------
@@ -40,12 +40,14 @@ def headline(metric: str) -> str:
 
 
 def figure(value: float, unit: str = "share") -> str:
-    """A value as short as it still tells something.
+    """A value with as many digits as are significant for a reader.
 
     Examples
     --------
-    >>> figure(0.41234), figure(0.00012), figure(1250.4, "ms"), figure(1200.0, "1/s"), figure(1234.5, "")
-    ('0.412', '0.00012', '1,250 ms', '1,200/s', '1,234')
+    >>> figure(0.41234), figure(0.00012), figure(1234.5, "")
+    ('0.412', '0.00012', '1,234')
+    >>> figure(1250.4, "ms"), figure(1200.0, "1/s")
+    ('1,250 ms', '1,200/s')
     """
     if unit == "ms":
         return f"{value:,.0f} ms"
@@ -57,7 +59,7 @@ def figure(value: float, unit: str = "share") -> str:
 
 
 def interval(ci: tuple[float, float] | None, unit: str = "share") -> str:
-    """ " [low, high]" with a space before it, or nothing.
+    """An interval with a space before it; empty for None.
 
     Examples
     --------
@@ -80,12 +82,14 @@ def share(value: float) -> str:
 
 
 def span(start_ms: int, end_ms: int) -> str:
-    """The window as part of a sentence.
+    """A window as part of a sentence.
 
     Examples
     --------
-    >>> span(0, 7 * DAY_MS), span(0, DAY_MS), span(0, HOUR_MS), span(0, 90 * MINUTE_MS)
-    ('the 7 days to 1970-01-08', 'the day to 1970-01-02', 'the hour to 1970-01-01 01:00', 'the 90 minutes to 1970-01-01 01:30')
+    >>> span(0, 7 * DAY_MS), span(0, DAY_MS)
+    ('the 7 days to 1970-01-08', 'the day to 1970-01-02')
+    >>> span(0, HOUR_MS), span(0, 90 * MINUTE_MS)
+    ('the hour to 1970-01-01 01:00', 'the 90 minutes to 1970-01-01 01:30')
     """
     size_ms = end_ms - start_ms
     unit_ms, unit = next(
@@ -100,7 +104,7 @@ def span(start_ms: int, end_ms: int) -> str:
 
 
 def moment(ms: int) -> str:
-    """A time for people: the date alone at midnight, else to the minute; UTC.
+    """A time in UTC to the minute; at midnight the date alone.
 
     Examples
     --------
@@ -112,7 +116,7 @@ def moment(ms: int) -> str:
 
 
 def subject(model_name: str, model_version: str, segment: str) -> str:
-    """Who is meant.
+    """Name of a series in a sentence.
 
     Examples
     --------
@@ -126,7 +130,7 @@ def subject(model_name: str, model_version: str, segment: str) -> str:
     )
 
 
-def about(seen: WindowFigures) -> str:
-    """Whose figure it is: model, version, segment, and the maturity where there is one."""
-    who = subject(seen.model_name, seen.model_version, seen.segment)
-    return f"{who} at maturity {seen.maturity}" if seen.maturity else who
+def about(figures: WindowFigures) -> str:
+    """Name of the series, with the maturity where there is one."""
+    who = subject(figures.model_name, figures.model_version, figures.segment)
+    return f"{who} at maturity {figures.maturity}" if figures.maturity else who

@@ -212,8 +212,8 @@ def test_a_run_holds_by_number_of_windows_or_by_the_time_that_they_cover() -> No
     (rule,) = build(
         {"type": "threshold", "metric": "throughput", "above": 1000, "window": "1h", "for": "2h"}
     )
-    assert not rule.held(Run(1, 0), 3_600_000)
-    assert rule.held(Run(2, 0), 7_200_000)
+    assert not rule.is_long_enough(Run(1, 0), 3_600_000)
+    assert rule.is_long_enough(Run(2, 0), 7_200_000)
 
 
 @pytest.mark.parametrize(

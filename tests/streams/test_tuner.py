@@ -23,10 +23,10 @@ from driftline.streams.decide.tuner import build_tuner
 from driftline.streams.decide.tuner.best_threshold import best_edge, cells_by_edge
 from driftline.streams.decide.tuner.gain import Gain, gain_of, six_cells
 from driftline.streams.decide.tuner.objective import Objective
-from driftline.streams.decide.tuner.objectives.accuracy import Accuracy
-from driftline.streams.decide.tuner.objectives.cost import Cost
-from driftline.streams.decide.tuner.objectives.f1 import F1
-from driftline.streams.decide.tuner.objectives.precision_target import PrecisionTarget
+from driftline.streams.decide.tuner.objectives.accuracy import AccuracyObjective
+from driftline.streams.decide.tuner.objectives.cost import CostObjective
+from driftline.streams.decide.tuner.objectives.f1 import F1Objective
+from driftline.streams.decide.tuner.objectives.precision_target import PrecisionTargetObjective
 from driftline.streams.decide.tuner.settings import objective_plugins
 from driftline.streams.registry import Registry
 from driftline.streams.stage import Batch, Record
@@ -137,7 +137,9 @@ def test_the_interval_of_a_gain_agrees_with_resampling_rows(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "objective", [F1(), Accuracy(), Cost(fp=1.0, fn=4.0)], ids=lambda objective: objective.name
+    "objective",
+    [F1Objective(), AccuracyObjective(), CostObjective(fp=1.0, fn=4.0)],
+    ids=lambda objective: objective.name,
 )
 def test_gain_intervals_cover_the_true_gain(
     objective: Objective, capsys: pytest.CaptureFixture[str]
@@ -188,7 +190,7 @@ def test_gain_intervals_cover_where_days_differ_too(
         shares = np.concatenate([(1 - late)[:, None] * score[0], late[:, None] * score[1]], axis=1)
         return rng.multinomial(rows, shares)
 
-    objective = F1()
+    objective = F1Objective()
     true = gain_of(draw(40_000, 1_000), objective, rises=False)
     assert true is not None
     by_days = by_rows = 0
@@ -390,7 +392,9 @@ def test_a_precision_target_is_kept_on_both_halves() -> None:
     assert (said.expected.from_, said.expected.to) == (0.5, 1.0)
     assert Run(objective=objective).feed(*week(1, good, bad)) == []  # 100 of 140 is less than 0.75
     assert (
-        best_edge(np.array([10, 10]), np.array([1, 1]), PrecisionTarget(precision=0.9), near=1)
+        best_edge(
+            np.array([10, 10]), np.array([1, 1]), PrecisionTargetObjective(precision=0.9), near=1
+        )
         is None
     )
 

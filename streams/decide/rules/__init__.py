@@ -1,4 +1,4 @@
 """The alert rules, one file each.
 
-A new file with a tagged struct below `driftline.streams.decide.rule.Rule` is a new rule.
+A file with a tagged struct derived from `driftline.streams.decide.rule.Rule` is a rule.
 """

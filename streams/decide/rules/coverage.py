@@ -1,4 +1,4 @@
-"""Fewer labels than usual."""
+"""Alert rule: fewer labels than usual."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_baseline import Drops, judge_against_baseline
 from driftline.streams.decide.judgement import Judgement, Situation
 from driftline.streams.decide.metric_info import Lane
-from driftline.streams.decide.rule import MetricRule, Positive, WrongRule, window_of_a_day
+from driftline.streams.decide.rule import InvalidRule, MetricRule, Positive, window_of_a_day
 from driftline.streams.lanes import ALL
 
 
-class Coverage(
+class CoverageRule(
     MetricRule,
     frozen=True,
     kw_only=True,
@@ -23,19 +23,19 @@ class Coverage(
     tag_field="type",
     tag="coverage",
 ):
-    """Fires when the share of predictions with a label is certainly below its baseline at the same
-    maturity, twice in a row.
+    """Fires when the share of predictions with a label is below its baseline at the same maturity,
+    with its whole interval, in two consecutive windows.
 
     Parameters
     ----------
     warning, error
         Relative drops.
     clear
-        Relative drop at which the alert ends.
+        Relative drop at which the alert resolves.
 
     Examples
     --------
-    >>> Coverage().bound(ModelConfig()).window
+    >>> CoverageRule().bound(ModelConfig()).window
     '1d'
     """
 
@@ -45,38 +45,40 @@ class Coverage(
     clear: Positive = 0.05
 
     def daily(self) -> tuple[str, ...]:
-        """The coverage itself."""
+        """The coverage."""
         return ("label_coverage",)
 
     def lane(self) -> Lane:
-        """Decisions."""
+        """The decisions lane."""
         return "decisions"
 
     def default_window(self, config: ModelConfig) -> str:
-        """The largest one of at most a day."""
+        """The largest window of at most a day."""
         return window_of_a_day(config)
 
     def bound(self, config: ModelConfig) -> Self:
         """As `MetricRule.bound`."""
         if self.segment != ALL:
-            raise WrongRule(
+            raise InvalidRule(
                 "segment",
-                'baselines are recorded for "all" only; use a threshold rule on label_coverage for a segment',
+                'baselines are recorded for "all" only; '
+                "use a threshold rule on label_coverage for a segment",
             )
         return super().bound(config)
 
-    def rows(self, seen: WindowFigures) -> int:
-        """All predictions: no label at all is what this rule is for."""
-        return seen.n_predictions
+    def rows(self, figures: WindowFigures) -> int:
+        """All predictions: the rule has to judge windows without labels too."""
+        return figures.n_predictions
 
-    def judge_figures(self, seen: WindowFigures, situation: Situation) -> Judgement:
+    def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_against_baseline`."""
-        figures = seen if seen.metrics.get("label_coverage") is not None else _with_coverage(seen)
+        if figures.metrics.get("label_coverage") is None:
+            figures = _with_coverage(figures)
         drops = Drops((("warning", self.warning), ("error", self.error)), self.clear)
         return judge_against_baseline(figures, situation, ("label_coverage",), drops)
 
 
-def _with_coverage(seen: WindowFigures) -> WindowFigures:
+def _with_coverage(figures: WindowFigures) -> WindowFigures:
     return msgspec.structs.replace(
-        seen, metrics={**seen.metrics, "label_coverage": seen.label_coverage}
+        figures, metrics={**figures.metrics, "label_coverage": figures.label_coverage}
     )

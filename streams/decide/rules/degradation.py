@@ -1,4 +1,4 @@
-"""Performance below the version's own baseline."""
+"""Alert rule: performance below the version's own baseline."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_baseline import Drops, judge_against_baseline
 from driftline.streams.decide.judgement import Judgement, Situation
 from driftline.streams.decide.metric_info import Lane, known_metrics, lanes_of
-from driftline.streams.decide.rule import MetricRule, Positive, WrongRule, largest_window
+from driftline.streams.decide.rule import InvalidRule, MetricRule, Positive, largest_window
 from driftline.streams.lanes import ALL
 
 
-class Degradation(
+class DegradationRule(
     MetricRule,
     frozen=True,
     kw_only=True,
@@ -23,22 +23,23 @@ class Degradation(
     tag_field="type",
     tag="degradation",
 ):
-    """Fires when a metric is certainly worse than its baseline, twice in a row.
+    """Fires when a metric is worse than its baseline, with its whole interval, in two consecutive
+    windows.
 
     Parameters
     ----------
     metric
-        One name, or several in the order of preference: the first that has a baseline. By default
-        those that do not follow the base rate: on the flights of the demo F1 and accuracy move with
-        it (correlation 0.84, measured).
+        One name, or several in the order of preference, of which the first with a baseline counts.
+        The defaults do not depend on the base rate: on the flights of the demo, F1 and accuracy
+        follow it (correlation 0.84, measured).
     warning, critical
         Relative changes for the worse.
     clear
-        Relative change at which the alert ends.
+        Relative change at which the alert resolves.
 
     Examples
     --------
-    >>> Degradation(metric="f1").bound(ModelConfig()).window
+    >>> DegradationRule(metric="f1").bound(ModelConfig()).window
     '7d/1d'
     """
 
@@ -52,34 +53,34 @@ class Degradation(
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names, in the order of preference."""
+        """Names in the order of preference."""
         return (self.metric,) if isinstance(self.metric, str) else self.metric
 
     def daily(self) -> tuple[str, ...]:
-        """The metrics that it judges."""
+        """The metrics that are judged."""
         return self.metrics
 
     def lane(self) -> Lane:
-        """Decisions."""
+        """The decisions lane."""
         return "decisions"
 
     def default_window(self, config: ModelConfig) -> str:
-        """The largest one."""
+        """The largest window."""
         return largest_window(config)
 
     def bound(self, config: ModelConfig) -> Self:
         """As `MetricRule.bound`; checks the metrics."""
         for metric in self.metrics:
             if metric not in known_metrics() or "decisions" not in lanes_of(metric):
-                raise WrongRule("metric", f'"{metric}" is not computed in the decisions lane')
+                raise InvalidRule("metric", f'"{metric}" is not computed in the decisions lane')
         if self.segment != ALL:
-            raise WrongRule(
+            raise InvalidRule(
                 "segment",
                 'baselines are recorded for "all" only; use a threshold rule for a segment',
             )
         return super().bound(config)
 
-    def judge_figures(self, seen: WindowFigures, situation: Situation) -> Judgement:
+    def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_against_baseline`."""
         drops = Drops((("warning", self.warning), ("critical", self.critical)), self.clear)
-        return judge_against_baseline(seen, situation, self.metrics, drops)
+        return judge_against_baseline(figures, situation, self.metrics, drops)

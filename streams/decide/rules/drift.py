@@ -1,4 +1,4 @@
-"""The distribution of features, scores, predictions or labels has shifted."""
+"""Alert rule: the distribution of features, scores, predictions or labels has drifted."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _NAMED = 5
 class DriftRule(
     Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="drift"
 ):
-    """Fires when a target has drifted, twice in a row: info, or a warning where performance has
-    moved too.
+    """Fires when a target has drifted in two consecutive windows: info, or a warning where
+    performance has moved too.
 
-    Drift alone breaks nothing; it explains a drop that is there. All targets of a window are one
-    alert.
+    Drift by itself does no harm; it explains a change in performance. All targets of a window share
+    one alert.
 
     Parameters
     ----------
     level
         Least level that counts.
     targets
-        Which targets: "feature:age", "score", ...; by default all.
+        Targets to judge, such as "feature:age" or "score"; all by default.
 
     Examples
     --------
@@ -43,21 +43,23 @@ class DriftRule(
 
     reads: ClassVar[Literal["metrics", "drift"]] = "drift"
 
-    def judge(self, seen: Measurement, situation: Situation) -> Judgement:
-        """Breach while a target is at the level or above; unclear where no test had enough data."""
-        if not isinstance(seen, DriftWindow):
-            raise TypeError(f"{self.kind}: reads drift, got {type(seen).__name__}")
-        start_ms, end_ms = seen.window_start_ms, seen.window_end_ms
+    def judge(self, measurement: Measurement, situation: Situation) -> Judgement:
+        """Judge "breach" while a target is at the level or above it, "unclear" where no test had
+        enough data.
+        """
+        if not isinstance(measurement, DriftWindow):
+            raise TypeError(f"{self.kind}: reads drift, got {type(measurement).__name__}")
+        start_ms, end_ms = measurement.window_start_ms, measurement.window_end_ms
         judged = [
             shift
-            for shift in seen.shifts
+            for shift in measurement.shifts
             if shift.level in LEVELS and (not self.targets or shift.target in self.targets)
         ]
         shifted = [
             shift for shift in judged if LEVELS.index(shift.level) >= LEVELS.index(self.level)
         ]
         who, when = (
-            subject(seen.model_name, seen.model_version, seen.segment),
+            subject(measurement.model_name, measurement.model_version, measurement.segment),
             span(start_ms, end_ms),
         )
         count = len(_by_target(judged))
@@ -67,17 +69,20 @@ class DriftRule(
                 if situation.performance_moved
                 else "performance did not move"
             )
-            said = f"{len(_by_target(shifted))} of {count} targets of {who} drifted over {when} ({_listed(shifted)}); {moved}"
+            finding = (
+                f"{len(_by_target(shifted))} of {count} targets of {who} drifted over {when} "
+                f"({_listed(shifted)}); {moved}"
+            )
         else:
-            said = f"No target of {who} drifted over {when} any more ({count} tested)"
+            finding = f"No target of {who} drifted over {when} any more ({count} tested)"
         return Judgement(
             verdict="breach" if shifted else "clear" if judged else "unclear",
             window_start_ms=start_ms,
             window_end_ms=end_ms,
             at_ms=end_ms,
             severity="warning" if situation.performance_moved else "info",
-            said=said,
-            window=seen.window,
+            finding=finding,
+            window=measurement.window,
             details={
                 "targets": {target: shift.level for target, shift in _by_target(shifted).items()}
             },
@@ -85,7 +90,7 @@ class DriftRule(
 
 
 def _by_target(shifts: list[Shift]) -> dict[str, Shift]:
-    """The worst verdict on each target, the worst targets first."""
+    """The worst result of each target, by falling level, then by name."""
     worst: dict[str, Shift] = {}
     for shift in shifts:
         held = worst.get(shift.target)

@@ -1,4 +1,4 @@
-"""Too many predictions that ended in an error."""
+"""Alert rule: too many predictions that ended in an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import MetricRule, Positive, smallest_window
 
 
-class ErrorRate(
+class ErrorRateRule(
     MetricRule,
     frozen=True,
     kw_only=True,
@@ -20,19 +20,19 @@ class ErrorRate(
     tag_field="type",
     tag="error_rate",
 ):
-    """Fires when the share of predictions with status "error" is certainly above a level, for 5
-    minutes.
+    """Fires when the share of predictions with status "error" is above a level, with its whole
+    interval, for 5 minutes.
 
     Parameters
     ----------
     warning, critical
         The levels.
     clear
-        The level that ends the alert.
+        The level at which the alert resolves.
 
     Examples
     --------
-    >>> ErrorRate().bound(ModelConfig()).window
+    >>> ErrorRateRule().bound(ModelConfig()).window
     '1h'
     """
 
@@ -42,16 +42,16 @@ class ErrorRate(
     clear: Positive = 0.04
 
     def lane(self) -> Lane:
-        """Traffic."""
+        """The traffic lane."""
         return "traffic"
 
     def default_window(self, config: ModelConfig) -> str:
-        """The smallest one."""
+        """The smallest window."""
         return smallest_window(config)
 
-    def judge_figures(self, seen: WindowFigures, situation: Situation) -> Judgement:
+    def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_levels`."""
         levels = Levels(
             (("warning", self.warning), ("critical", self.critical)), below=False, clear=self.clear
         )
-        return judge_levels(seen, "error_rate", levels)
+        return judge_levels(figures, "error_rate", levels)

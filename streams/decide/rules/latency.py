@@ -1,4 +1,4 @@
-"""Predictions that take too long."""
+"""Alert rule: predictions that take too long."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import MetricRule, Positive, smallest_window
 
 
-class Latency(
+class LatencyRule(
     MetricRule,
     frozen=True,
     kw_only=True,
@@ -20,19 +20,19 @@ class Latency(
     tag_field="type",
     tag="latency",
 ):
-    """Fires when the 95th percentile of latency is above a level for 5 minutes. Says nothing where
-    no latency is sent.
+    """Fires when the 95th percentile of latency is above a level for 5 minutes. Never fires where
+    predictions carry no latency.
 
     Parameters
     ----------
     warning_ms, critical_ms
         The levels.
     clear_ms
-        The level that ends the alert.
+        The level at which the alert resolves; 0.8 of `warning_ms` by default.
 
     Examples
     --------
-    >>> Latency(warning_ms=200.0).bound(ModelConfig()).window
+    >>> LatencyRule(warning_ms=200.0).bound(ModelConfig()).window
     '1h'
     """
 
@@ -42,14 +42,14 @@ class Latency(
     clear_ms: Positive | None = None
 
     def lane(self) -> Lane:
-        """Traffic."""
+        """The traffic lane."""
         return "traffic"
 
     def default_window(self, config: ModelConfig) -> str:
-        """The smallest one."""
+        """The smallest window."""
         return smallest_window(config)
 
-    def judge_figures(self, seen: WindowFigures, situation: Situation) -> Judgement:
+    def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_levels`."""
         clear_ms = 0.8 * self.warning_ms if self.clear_ms is None else self.clear_ms
         levels = Levels(
@@ -57,4 +57,4 @@ class Latency(
             below=False,
             clear=clear_ms,
         )
-        return judge_levels(seen, "latency_p95", levels)
+        return judge_levels(figures, "latency_p95", levels)

@@ -1,4 +1,4 @@
-"""A metric below or above a level."""
+"""Alert rule: a metric below or above a level."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_levels import Levels, judge_levels
 from driftline.streams.decide.judgement import Judgement, Severity, Situation
 from driftline.streams.decide.metric_info import Lane, known_metrics, lanes_of
-from driftline.streams.decide.rule import MetricRule, WrongRule, smallest_window
+from driftline.streams.decide.rule import InvalidRule, MetricRule, smallest_window
 
 
-class Threshold(
+class ThresholdRule(
     MetricRule,
     frozen=True,
     kw_only=True,
@@ -22,27 +22,25 @@ class Threshold(
     tag_field="type",
     tag="threshold",
 ):
-    """Fires when a metric is certainly below or above a level: its whole 95 % interval, where it
-    has one.
+    """Fires when a metric is below or above a level, with its whole 95 % interval where it has one.
 
     Parameters
     ----------
     metric
         Name of the metric.
     below, above
-        The level; one of the two.
+        The level; exactly one of the two.
     clear
-        The level that the value has to reach again for the alert to be resolved; by default the
-        same one.
+        Value at which the alert resolves; the level by default.
     severity
-        Of the alert.
+        Severity of the alert.
     on_lane
-        `lane`: "traffic", "decisions" or "arrivals"; by default the first one that the metric is
-        computed for.
+        `lane`: "traffic", "decisions" or "arrivals"; by default the first one in which the metric
+        is computed.
 
     Examples
     --------
-    >>> rule = Threshold(name="f1_low", metric="f1", below=0.80, window="1d", maturity="1d", severity="critical")
+    >>> rule = ThresholdRule(name="f1_low", metric="f1", below=0.80, window="1d", maturity="1d")
     >>> rule.bound(ModelConfig()).lane()
     'decisions'
     """
@@ -55,25 +53,26 @@ class Threshold(
     on_lane: Lane | None = msgspec.field(default=None, name="lane")
 
     def lane(self) -> Lane:
-        """As configured, or the metric's first."""
+        """The configured lane, or the first one of the metric."""
         return self.on_lane or lanes_of(self.metric)[0]
 
     def default_window(self, config: ModelConfig) -> str:
-        """The smallest one."""
+        """The smallest window."""
         return smallest_window(config)
 
     def levels(self) -> Levels:
-        """The one level, and what ends the alert."""
+        """The level, and the value at which the alert resolves."""
         if self.below is not None and self.above is None:
             level, clear_is_beyond = self.below, self.clear is not None and self.clear < self.below
         elif self.above is not None and self.below is None:
             level, clear_is_beyond = self.above, self.clear is not None and self.clear > self.above
         else:
-            raise WrongRule("below", "a threshold needs exactly one of below and above")
+            raise InvalidRule("below", "a threshold needs exactly one of below and above")
         if clear_is_beyond:
-            raise WrongRule(
+            raise InvalidRule(
                 "clear",
-                f"{self.clear} lies where the alert fires; it has to lie on the other side of {level}",
+                f"{self.clear} lies where the alert fires; it has to lie on the other side of "
+                f"{level}",
             )
         return Levels(
             ((self.severity, level),),
@@ -84,17 +83,18 @@ class Threshold(
     def bound(self, config: ModelConfig) -> Self:
         """As `MetricRule.bound`; checks metric, lane and levels."""
         if self.metric not in known_metrics():
-            raise WrongRule(
+            raise InvalidRule(
                 "metric", f'"{self.metric}" is not known; known are {", ".join(known_metrics())}'
             )
         if self.lane() not in lanes_of(self.metric):
-            raise WrongRule(
+            raise InvalidRule(
                 "lane",
-                f'"{self.metric}" is not computed in the {self.lane()} lane but in {", ".join(lanes_of(self.metric))}',
+                f'"{self.metric}" is not computed in the {self.lane()} lane but in '
+                f"{', '.join(lanes_of(self.metric))}",
             )
         self.levels()
         return super().bound(config)
 
-    def judge_figures(self, seen: WindowFigures, situation: Situation) -> Judgement:
+    def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_levels`."""
-        return judge_levels(seen, self.metric, self.levels())
+        return judge_levels(figures, self.metric, self.levels())

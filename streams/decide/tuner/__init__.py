@@ -1,8 +1,8 @@
-"""The tuner: which threshold would have been better, by how much, and what it brought afterwards.
+"""The tuner: better thresholds, their gain, and their outcome afterwards.
 
-`threshold.py` finds the best threshold of a histogram, `gain.py` judges it on other rows,
-`follow.py` keeps recommendations and looks at what became of them; what "better" means is one file
-each in `objectives/`. Carrying a recommendation out is the registry's affair.
+`best_threshold.py` finds the best threshold of a histogram, `gain.py` judges it on other rows,
+`recommendation_lifecycle.py` issues recommendations and follows them; what "better" means is one
+file each in `objectives/`. The registry applies recommendations.
 """
 
 from driftline.streams.decide.tuner.settings import build_tuner

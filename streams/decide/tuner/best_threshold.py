@@ -1,7 +1,7 @@
-"""The best threshold of a score histogram, exactly for its resolution.
+"""Best threshold of a score histogram, exact at the resolution of its bins.
 
-A threshold on the edge of a bin decides every row of the histogram, so all of them are tried in one
-cumulative pass.
+A threshold on the edge of a bin decides each row of the histogram, so one cumulative pass evaluates
+all of them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ Ints = NDArray[np.int64]
 
 
 def cells_by_edge(negatives: Ints, positives: Ints) -> tuple[Floats, Floats, Floats, Floats]:
-    """tn, fp, fn, tp for the threshold at each edge, four arrays of shape (B + 1,).
+    """Cells tn, fp, fn, tp of the threshold at each edge, four arrays of shape (B + 1,).
 
-    At edge k the rows in bins k and above are predicted positive: all of them at 0, none at B.
+    At edge k the rows in bins k and above are predicted positive: all rows at 0, none at B.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def cells_by_edge(negatives: Ints, positives: Ints) -> tuple[Floats, Floats, Flo
 
 
 def best_edge(negatives: Ints, positives: Ints, objective: Objective, *, near: int) -> int | None:
-    """The edge with the best value; among equals the one nearest to `near`, then the lower. None if
-    no edge is allowed and defined.
+    """The edge with the best value, nearest to `near` among equals, then the lower one; None if no
+    edge is allowed and has a value.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def best_edge(negatives: Ints, positives: Ints, objective: Objective, *, near: i
 
     Examples
     --------
-    >>> from driftline.streams.decide.tuner.objectives.f1 import F1
-    >>> best_edge(np.array([5, 5, 0, 0]), np.array([0, 1, 0, 4]), F1(), near=4)
+    >>> from driftline.streams.decide.tuner.objectives.f1 import F1Objective
+    >>> best_edge(np.array([5, 5, 0, 0]), np.array([0, 1, 0, 4]), F1Objective(), near=4)
     3
     """
     cells = cells_by_edge(negatives, positives)
@@ -63,8 +63,8 @@ def best_edge(negatives: Ints, positives: Ints, objective: Objective, *, near: i
 
 
 def edge_of(threshold: float, bins: int) -> int:
-    """The edge nearest to a threshold; a threshold that is none decides up to one bin of rows
-    differently.
+    """The edge nearest to a threshold. A threshold between two edges decides the rows of up to one
+    bin differently.
 
     Examples
     --------

@@ -1,9 +1,10 @@
-"""What another threshold gains, with an interval, on rows that had no part in choosing it.
+"""Gain of another threshold, with an interval, on rows that had no part in choosing it.
 
-Both thresholds decide the same rows, so the two values are dependent: the rows fall into six cells
-(actual label by score below both, between, above both), the gain is a function of their shares, and
-its variance follows by the delta method. Rows of one day share its weather: the variance is taken
-between blocks (days) where there are several, and is never less than that of independent rows.
+Both thresholds decide the same rows, so their values are dependent. The rows fall into six cells
+(actual label by score below both, between, above both), the gain is a function of the shares of
+these cells, and the delta method gives its variance. Rows of one day are correlated, so the
+variance is taken between blocks (days) where there are several, and is never less than that of
+independent rows.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from driftline.streams.decide.daily_variance import student_975
 from driftline.streams.decide.tuner.best_threshold import Ints
 from driftline.streams.decide.tuner.objective import Floats, Objective
 
-METHOD = "paired difference of both thresholds on the same rows, delta method, variance between blocks of time, 95 %"
+METHOD = (
+    "paired difference of both thresholds on the same rows, delta method, "
+    "variance between blocks of time, 95 %"
+)
 _STEP = 1e-6
 # tn, fp, fn, tp as sums over the six cells: negatives and positives, each below, between and above
 # the two thresholds.
@@ -33,24 +37,24 @@ _UPPER = np.array(
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """What changing the threshold does to an objective.
+    """Effect of a change of the threshold on an objective.
 
     Parameters
     ----------
     earlier, later
         Its value with the first and the second threshold.
     gain, low, high
-        By how much the second is better, and its 95 % interval.
+        Improvement by the second threshold, and its 95 % interval.
     n, positives
-        Rows, and those of the positive label.
+        Number of rows, and of those with the positive label.
     blocks
-        Blocks of time with rows.
+        Number of blocks of time with rows.
     allowed
         Whether the objective allows the second threshold on these rows.
     metric
-        Name of the figure that is judged: the objective's, or that of its first goal.
+        Name of the judged figure: that of the objective or of its first goal.
     reaches_goal
-        Whether that is the first goal, which only the second threshold reaches.
+        Whether the first goal is judged and only the second threshold reaches it.
     """
 
     earlier: float
@@ -67,12 +71,12 @@ class Gain(msgspec.Struct, frozen=True):
 
     @property
     def relative(self) -> float | None:
-        """The gain relative to the first value; None where that is 0."""
+        """The gain relative to the first value; None if that is 0."""
         return self.gain / abs(self.earlier) if self.earlier else None
 
 
 def six_cells(negatives: Ints, positives: Ints, from_edge: int, to_edge: int) -> Ints:
-    """Rows below both thresholds, between and above them: negatives, then positives.
+    """Number of rows below, between and above two thresholds: negatives, then positives.
 
     Parameters
     ----------
@@ -83,7 +87,8 @@ def six_cells(negatives: Ints, positives: Ints, from_edge: int, to_edge: int) ->
 
     Returns
     -------
-    Shape (..., 6).
+    NDArray
+        Shape (..., 6).
 
     Examples
     --------
@@ -102,10 +107,10 @@ def six_cells(negatives: Ints, positives: Ints, from_edge: int, to_edge: int) ->
 def gain_of(
     six: Ints, objective: Objective, *, rises: bool, metric: str | None = None
 ) -> Gain | None:
-    """The gain on these rows; None where either value is undefined.
+    """The gain on these rows; None if either value is undefined.
 
-    Judged is the objective's figure; its first goal instead, where it has one and the first
-    threshold is not allowed on these rows.
+    The objective is judged, or its first goal where it has one and the first threshold is not
+    allowed on these rows.
 
     Parameters
     ----------
@@ -114,13 +119,13 @@ def gain_of(
     rises
         Whether the second threshold is the higher one.
     metric
-        Name of the figure to judge; None lets the rows decide.
+        Name of the figure to judge; by default the rows decide.
 
     Examples
     --------
-    >>> from driftline.streams.decide.tuner.objectives.accuracy import Accuracy
-    >>> found = gain_of(np.array([[60, 0, 10, 10, 10, 10]]), Accuracy(), rises=False)
-    >>> round(found.gain, 3), round(found.low, 3), round(found.high, 3)
+    >>> from driftline.streams.decide.tuner.objectives.accuracy import AccuracyObjective
+    >>> result = gain_of(np.array([[60, 0, 10, 10, 10, 10]]), AccuracyObjective(), rises=False)
+    >>> round(result.gain, 3), round(result.low, 3), round(result.high, 3)
     (0.1, 0.041, 0.159)
 
     References
@@ -170,9 +175,7 @@ def gain_of(
 def _slopes(
     objective: Objective, before: NDArray[np.float64], after: NDArray[np.float64], shares: Floats
 ) -> Floats:
-    """Derivative of the gain by each share, shape (6,): central differences, and 0 where no row
-    lies.
-    """
+    """Derivative of the gain by each share, shape (6,), by central differences; 0 for an empty cell."""
 
     def gain_at(point: Floats) -> float:
         return objective.better_by(

@@ -1,4 +1,4 @@
-"""Score histograms of consecutive windows, kept until a span of them can be looked at together."""
+"""Score histograms of consecutive windows, stored until a span of them is complete."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from driftline.streams.decide.tuner.best_threshold import Ints
 Sparse = dict[int, int]
 
 
-class Block(msgspec.Struct, omit_defaults=True):
+class ScoreBlock(msgspec.Struct, omit_defaults=True):
     """Scores of one window of one version.
 
     Parameters
     ----------
     start_ms, end_ms
-        The window.
+        Start and end of the window.
     fit, holdout
-        Counts by bin of actual negatives and of actual positives, in either half.
+        Counts by bin of the actual negatives and positives of each half.
     """
 
     start_ms: int = 0
@@ -42,26 +42,28 @@ class Scores(msgspec.Struct, frozen=True):
         return self.fit + self.holdout
 
 
-def fill(block: Block, seen: Histogram, start_ms: int, end_ms: int) -> None:
-    """Take a record with two labels, one of them positive, into a block."""
-    negative = next(label for label in seen.labels if label != seen.positive_label)
+def fill(block: ScoreBlock, histogram: Histogram, start_ms: int, end_ms: int) -> None:
+    """Fill a block from a histogram with two labels, one of which is positive."""
+    negative = next(label for label in histogram.labels if label != histogram.positive_label)
 
     def half(counts: Mapping[str, Mapping[str, int]]) -> tuple[Sparse, Sparse]:
-        first, second = (counts.get(label, {}) for label in (negative, str(seen.positive_label)))
+        first, second = (
+            counts.get(label, {}) for label in (negative, str(histogram.positive_label))
+        )
         return dict(zip(map(int, first), first.values(), strict=True)), dict(
             zip(map(int, second), second.values(), strict=True)
         )
 
     block.start_ms, block.end_ms = start_ms, end_ms
-    block.fit, block.holdout = half(seen.fit), half(seen.holdout)
+    block.fit, block.holdout = half(histogram.fit), half(histogram.holdout)
 
 
-def scores_of(blocks: Sequence[Block], bins: int) -> Scores:
-    """The blocks as arrays.
+def scores_of(blocks: Sequence[ScoreBlock], bins: int) -> Scores:
+    """Arrays of the blocks.
 
     Examples
     --------
-    >>> scores = scores_of([Block(0, 1, fit=({0: 5}, {3: 2}))], 4)
+    >>> scores = scores_of([ScoreBlock(0, 1, fit=({0: 5}, {3: 2}))], 4)
     >>> scores.fit.tolist(), int(scores.holdout.sum())
     ([[[5, 0, 0, 0], [0, 0, 0, 2]]], 0)
     """

@@ -1,19 +1,18 @@
-"""Recommendations of thresholds from the first to the last word: open, applied, superseded or
-expired, and what came of them.
+"""Life cycle of recommended thresholds: open, then applied, superseded, expired or rolled back; and
+their outcomes.
 
-Once a week the days of the last four weeks are looked at together: the best threshold of their fit
-half is recommended if it gains enough on their hold-out half, with an interval that knows how much
-days differ. A single week follows its own weather: on the flights of the demo, nine thresholds
-tuned on single weeks promised 3 to 19 % and gained nothing in the weeks after (measured). While a
-recommendation is open, another is made only if it is clearly better than the open one. The four
-weeks after the recommendation's own, once they are final, tell what both thresholds did there, on
-all rows: none of them had a part in the choice.
+Once a week the days of the last four weeks are looked at together. The best threshold of their fit
+half is recommended if it gains enough on their hold-out half, by an interval that includes the
+variance between days. A single week is not enough: on the flights of the demo, nine thresholds
+tuned on single weeks promised 3 to 19 % and gained nothing in the following weeks (measured). While
+a recommendation is open, another one is made only if it is clearly better. The four weeks after the
+span of the recommendation, once they are final, give the outcome of both thresholds on all rows,
+none of which had a part in the choice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,11 +21,11 @@ import xxhash
 from driftline.schemas.results import Expected, Histogram, Recommendation, key_of
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import EpochMs, format_time
-from driftline.streams.decide.stored_state import Memories
+from driftline.streams.decide.stored_state import StateCache
 from driftline.streams.decide.tuner.best_threshold import best_edge, cells_by_edge, edge_of
 from driftline.streams.decide.tuner.gain import METHOD, Gain, gain_of, six_cells
-from driftline.streams.decide.tuner.histogram_spans import Block, Scores, fill, scores_of
-from driftline.streams.decide.tuner.settings import Tuner
+from driftline.streams.decide.tuner.histogram_spans import ScoreBlock, Scores, fill, scores_of
+from driftline.streams.decide.tuner.settings import TunerSettings
 from driftline.streams.decide.wording import (
     figure,
     headline,
@@ -40,27 +39,27 @@ from driftline.streams.decide.wording import (
 from driftline.streams.lanes import ALL
 
 SAME = 0.01
-"""Thresholds closer than this are one recommendation."""
-LEAST_BLOCKS = 5
-"""With fewer days nobody knows how much days differ."""
+"""Thresholds closer than this count as the same recommendation."""
+MIN_BLOCKS = 5
+"""Least number of days for an estimate of the variance between days."""
 
 
-class Made(msgspec.Struct, frozen=True):
-    """A recommendation that was made.
+class IssuedRecommendation(msgspec.Struct, frozen=True):
+    """A recommendation that was emitted.
 
     Parameters
     ----------
-    said
-        The record.
+    record
+        The record with the status "open".
     from_edge, to_edge
-        The thresholds, as edges of bins.
+        Thresholds before and after, as edges of bins.
     end_ms, expires_ms
-        End of the span that it is from, and when it lapses.
+        End of the span that it is based on, and when it expires.
     after
-        The six cells of each final window after its own span, so far.
+        The six cells of each final window after the span, so far.
     """
 
-    said: Recommendation
+    record: Recommendation
     from_edge: int
     to_edge: int
     end_ms: int
@@ -69,16 +68,16 @@ class Made(msgspec.Struct, frozen=True):
 
     @property
     def threshold(self) -> float:
-        """The recommended one."""
-        return float(self.said.params["threshold"])
+        """The recommended threshold."""
+        return float(self.record.params["threshold"])
 
-    def gain(self, six: Any, tuner: Tuner) -> Gain | None:
-        """What its threshold gains on rows in six cells."""
+    def outcome(self, tuner: TunerSettings) -> Gain | None:
+        """The gain of its threshold on the windows after its span."""
         return gain_of(
-            np.array(six, dtype=np.int64).reshape(-1, 6),
+            np.array(self.after, dtype=np.int64).reshape(-1, 6),
             tuner.objective,
             rises=self.to_edge > self.from_edge,
-            metric=self.said.expected.metric,
+            metric=self.record.expected.metric,
         )
 
 
@@ -88,7 +87,7 @@ class RolledBack(msgspec.Struct, frozen=True):
     Parameters
     ----------
     threshold
-        The recommended one.
+        The recommended threshold.
     until_ms
         Event time before which it is not recommended again.
     """
@@ -101,118 +100,112 @@ class RolledBack(msgspec.Struct, frozen=True):
         return at_ms < self.until_ms and abs(edge - self.threshold * bins) < SAME * bins
 
 
-class TunerMemory(msgspec.Struct, omit_defaults=True):
-    """What the tuner remembers of one version.
+class TunerState(msgspec.Struct, omit_defaults=True):
+    """State of the tuner of one version.
 
     Parameters
     ----------
     ends_ms
-        Ends of the windows that are kept as `Block`.
+        Ends of the windows that are stored as `ScoreBlock`.
     open
-        The recommendation that still stands.
+        The open recommendation.
     waiting
-        Those whose outcome is not known yet, oldest first.
+        Recommendations without an outcome yet, oldest first.
     applied
         The recommendation whose threshold is in force.
     rolled_back
-        The last threshold that was taken back.
+        The last threshold that was rolled back.
     """
 
     ends_ms: list[int] = []
-    open: Made | None = None
-    waiting: list[Made] = []
-    applied: Made | None = None
+    open: IssuedRecommendation | None = None
+    waiting: list[IssuedRecommendation] = []
+    applied: IssuedRecommendation | None = None
     rolled_back: RolledBack | None = None
 
 
-class Tuning:
-    """The tuner on one version during one batch.
+class VersionTuner:
+    """The tuner of one version during one batch.
 
     Parameters
     ----------
     in_force
-        The version's threshold. Events that bring their own threshold were decided by that one
-        instead.
+        Threshold of the version. Events that carry a threshold of their own were decided by that
+        one instead.
     """
 
     def __init__(
         self,
-        memories: Memories,
+        cache: StateCache,
         model: str,
         version: str,
-        tuner: Tuner,
+        tuner: TunerSettings,
         config: ModelConfig,
         in_force: float,
     ) -> None:
-        self._memories, self._names = memories, (model, version)
+        self._cache, self._names = cache, (model, version)
         self._tuner, self._in_force = tuner, in_force
         self._delays_ms = {rung.name: rung.ms for rung in config.maturity}
-        self._memory = memories.recall(TunerMemory, model, version)
+        self._state = cache.load(TunerState, model, version)
 
-    def after(self, seen: Histogram, *, mature: bool) -> Iterator[Recommendation]:
-        """What a histogram of the tuner's window leads to.
+    def process(self, histogram: Histogram, *, is_mature: bool) -> Iterator[Recommendation]:
+        """Take a histogram of the tuner's window; gives new recommendations and changed ones.
 
         Parameters
         ----------
-        mature
-            Whether this is the rung that thresholds are chosen at; a final histogram tells outcomes
-            at any rung.
+        is_mature
+            Whether the histogram is of the rung that thresholds are chosen at. Outcomes are read
+            from final histograms of any rung.
         """
-        at_ms = seen.window_end_ms + self._delays_ms.get(seen.maturity or "", 0)
-        block = Block()
-        fill(block, seen, seen.window_start_ms, seen.window_end_ms)
-        if seen.final:
-            yield from self._outcomes(block, seen, at_ms)
-        if mature:
-            yield from self._lapsed(edge_of(self._in_force, seen.bins), at_ms)
-            if self._kept(block):
-                yield from self._recommended(seen, at_ms)
+        at_ms = histogram.window_end_ms + self._delays_ms.get(histogram.maturity or "", 0)
+        block = ScoreBlock()
+        fill(block, histogram, histogram.window_start_ms, histogram.window_end_ms)
+        if histogram.final:
+            yield from self._outcomes(block, histogram, at_ms)
+        if is_mature:
+            yield from self._close_open(edge_of(self._in_force, histogram.bins), at_ms)
+            if self._add_block(block):
+                yield from self._recommend(histogram, at_ms)
 
-    def _kept(self, block: Block) -> bool:
-        """Keep a window that follows the newest one, and forget those that leave the span; whether
-        it is time to look at them all.
+    def _add_block(self, block: ScoreBlock) -> bool:
+        """Store a window that follows the newest one and delete those that leave the span; gives
+        whether all of them are to be looked at now.
         """
-        ends_ms = self._memory.ends_ms
+        ends_ms = self._state.ends_ms
         if ends_ms and block.start_ms < ends_ms[-1]:
             return False
-        held = self._memories.recall(Block, *self._names, str(block.end_ms))
-        held.start_ms, held.end_ms, held.fit, held.holdout = (
-            block.start_ms,
-            block.end_ms,
-            block.fit,
-            block.holdout,
-        )
+        stored = self._cache.load(ScoreBlock, *self._names, str(block.end_ms))
+        stored.start_ms, stored.end_ms = block.start_ms, block.end_ms
+        stored.fit, stored.holdout = block.fit, block.holdout
         before_ms = ends_ms[-1] if ends_ms else block.start_ms
         ends_ms.append(block.end_ms)
         while ends_ms[0] <= block.end_ms - self._tuner.span_ms:
-            self._memories.forget(Block, *self._names, str(ends_ms.pop(0)))
+            self._cache.delete(ScoreBlock, *self._names, str(ends_ms.pop(0)))
         return (
-            len(ends_ms) >= LEAST_BLOCKS
+            len(ends_ms) >= MIN_BLOCKS
             and block.end_ms // self._tuner.every_ms > before_ms // self._tuner.every_ms
         )
 
-    def _lapsed(self, current: int, at_ms: int) -> Iterator[Recommendation]:
-        """The open recommendation closed, if it was carried out or its time is over."""
-        made = self._memory.open
-        if made is None:
+    def _close_open(self, current: int, at_ms: int) -> Iterator[Recommendation]:
+        """Close the open recommendation if it was applied or has expired."""
+        issued = self._state.open
+        if issued is None:
             return
-        status = (
-            "applied"
-            if current == made.to_edge
-            else "expired"
-            if at_ms >= made.expires_ms
-            else None
-        )
-        if status is not None:
-            self._memory.open = None
-            yield msgspec.structs.replace(made.said, status=status, at_ms=EpochMs(at_ms))
+        if current == issued.to_edge:
+            status = "applied"
+        elif at_ms >= issued.expires_ms:
+            status = "expired"
+        else:
+            return
+        self._state.open = None
+        yield msgspec.structs.replace(issued.record, status=status, at_ms=EpochMs(at_ms))
 
-    def _recommended(self, seen: Histogram, at_ms: int) -> Iterator[Recommendation]:
-        memory, tuner = self._memory, self._tuner
+    def _recommend(self, histogram: Histogram, at_ms: int) -> Iterator[Recommendation]:
+        state, tuner, bins = self._state, self._tuner, histogram.bins
         blocks = [
-            self._memories.recall(Block, *self._names, str(end_ms)) for end_ms in memory.ends_ms
+            self._cache.load(ScoreBlock, *self._names, str(end_ms)) for end_ms in state.ends_ms
         ]
-        scores, current = scores_of(blocks, seen.bins), edge_of(self._in_force, seen.bins)
+        scores, current = scores_of(blocks, bins), edge_of(self._in_force, bins)
         if int(scores.both.sum()) < tuner.min_labels:
             return
         negatives, positives = scores.fit.sum(axis=0)
@@ -220,52 +213,63 @@ class Tuning:
         if edge is None or edge == current:
             return
         gain = self._gain(scores, current, edge)
-        if gain is None or not self._worth_it(gain):
+        if gain is None or not self._is_worth_it(gain):
             return
-        if memory.rolled_back is not None and memory.rolled_back.bars(edge, seen.bins, at_ms):
+        if state.rolled_back is not None and state.rolled_back.bars(edge, bins, at_ms):
             return
-        if memory.open is not None:
-            if abs(edge - memory.open.to_edge) < SAME * seen.bins:
+        if state.open is not None:
+            if abs(edge - state.open.to_edge) < SAME * bins:
                 return
-            over_open = self._gain(scores, memory.open.to_edge, edge)
-            if over_open is None or not self._worth_it(over_open):
+            over_open = self._gain(scores, state.open.to_edge, edge)
+            if over_open is None or not self._is_worth_it(over_open):
                 return
             yield msgspec.structs.replace(
-                memory.open.said, status="superseded", at_ms=EpochMs(at_ms)
+                state.open.record, status="superseded", at_ms=EpochMs(at_ms)
             )
-        said = self._recommendation(
-            seen, scores, gain, (blocks[0].start_ms, blocks[-1].end_ms), (current, edge), at_ms
+        span_ms = (blocks[0].start_ms, blocks[-1].end_ms)
+        record = self._record(histogram, scores, gain, span_ms, (current, edge), at_ms)
+        state.open = IssuedRecommendation(
+            record, current, edge, span_ms[1], at_ms + tuner.expires_ms
         )
-        memory.open = Made(said, current, edge, blocks[-1].end_ms, at_ms + tuner.expires_ms)
-        memory.waiting.append(memory.open)
-        memory.rolled_back = None
-        yield said
+        state.waiting.append(state.open)
+        state.rolled_back = None
+        yield record
 
     def _gain(self, scores: Scores, from_edge: int, to_edge: int) -> Gain | None:
         six = six_cells(scores.holdout[:, 0], scores.holdout[:, 1], from_edge, to_edge)
         return gain_of(six, self._tuner.objective, rises=to_edge > from_edge)
 
-    def _worth_it(self, gain: Gain) -> bool:
-        enough = gain.reaches_goal or gain.relative is None or gain.relative >= self._tuner.min_gain
-        return gain.allowed and gain.low > 0 and enough and gain.blocks >= LEAST_BLOCKS
+    def _is_worth_it(self, gain: Gain) -> bool:
+        is_enough = (
+            gain.reaches_goal or gain.relative is None or gain.relative >= self._tuner.min_gain
+        )
+        return gain.allowed and gain.low > 0 and is_enough and gain.blocks >= MIN_BLOCKS
 
-    def _recommendation(
+    def _record(
         self,
-        seen: Histogram,
+        histogram: Histogram,
         scores: Scores,
         gain: Gain,
-        over: tuple[int, int],
+        span_ms: tuple[int, int],
         edges: tuple[int, int],
         at_ms: int,
     ) -> Recommendation:
-        metric, name = gain.metric, self._tuner.objective.name
-        earlier, later = (edge / seen.bins for edge in edges)
-        identity = key_of((*self._names, name, seen.window, format_time(over[1]), str(edges[1])))
-        fit = self._tuner.objective.judged_as(metric).value(*cells_by_edge(*scores.fit.sum(axis=0)))
+        objective, metric = self._tuner.objective, gain.metric
+        earlier, later = (edge / histogram.bins for edge in edges)
+        identity = key_of(
+            (
+                *self._names,
+                objective.name,
+                histogram.window,
+                format_time(span_ms[1]),
+                str(edges[1]),
+            )
+        )
+        fit = objective.judged_as(metric).value(*cells_by_edge(*scores.fit.sum(axis=0)))
         return Recommendation(
             recommendation_id=xxhash.xxh64_hexdigest(identity.encode()),
-            model_name=seen.model_name,
-            model_version=seen.model_version,
+            model_name=histogram.model_name,
+            model_version=histogram.model_version,
             action="set_threshold",
             params={"threshold": later},
             expected=Expected(
@@ -274,127 +278,135 @@ class Tuning:
             evidence={
                 "relative_gain": gain.relative,
                 "threshold_in_force": earlier,
-                "window_start": format_time(over[0]),
-                "window_end": format_time(over[1]),
-                "window": seen.window,
+                "window_start": format_time(span_ms[0]),
+                "window_end": format_time(span_ms[1]),
+                "window": histogram.window,
                 "windows": gain.blocks,
-                "maturity": seen.maturity,
+                "maturity": histogram.maturity,
                 "n_fit": int(scores.fit.sum()),
                 "n_holdout": gain.n,
                 "positives_holdout": gain.positives,
                 "fit": {"from": float(fit[edges[0]]), "to": float(fit[edges[1]])},
                 "cells": {"from": _cells(scores, edges[0]), "to": _cells(scores, edges[1])},
-                "method": f"best {self._tuner.objective.metric} on the fit half, judged on the hold-out half: {METHOD}",
+                "method": f"best {objective.metric} on the fit half, "
+                f"judged on the hold-out half: {METHOD}",
             },
-            reason=f"{headline(metric)} of {subject(*self._names, ALL)} over {span(*over)} would have been {_change(gain)} with threshold "
-            f"{figure(later)} instead of {figure(earlier)}, judged on {gain.n:,} outcomes that had no part in choosing it.",
+            reason=f"{headline(metric)} of {subject(*self._names, ALL)} over {span(*span_ms)} "
+            f"would have been {_change(gain)} with threshold {figure(later)} "
+            f"instead of {figure(earlier)}, judged on {gain.n:,} outcomes "
+            "that had no part in choosing it.",
             status="open",
             at_ms=EpochMs(at_ms),
             expires_at_ms=EpochMs(at_ms + self._tuner.expires_ms),
         )
 
-    def _outcomes(self, block: Block, seen: Histogram, at_ms: int) -> Iterator[Recommendation]:
-        """What both thresholds of each waiting recommendation did, once the span after its own is
-        over.
+    def _outcomes(
+        self, block: ScoreBlock, histogram: Histogram, at_ms: int
+    ) -> Iterator[Recommendation]:
+        """Add a final window to the recommendations that wait for their outcome, and emit the
+        outcomes that are complete.
         """
-        if not self._memory.waiting:
+        if not self._state.waiting:
             return
-        still: list[Made] = []
-        scores = scores_of([block], seen.bins).both
-        for made in self._memory.waiting:
-            if block.start_ms < made.end_ms:
-                still.append(made)
+        waiting: list[IssuedRecommendation] = []
+        scores = scores_of([block], histogram.bins).both
+        for issued in self._state.waiting:
+            if block.start_ms < issued.end_ms:
+                waiting.append(issued)
                 continue
-            six = six_cells(scores[:, 0], scores[:, 1], made.from_edge, made.to_edge)
-            made = msgspec.structs.replace(made, after=(*made.after, tuple(six[0].tolist())))
-            gain = (
-                made.gain(made.after, self._tuner)
-                if block.end_ms >= made.end_ms + self._tuner.span_ms
-                else None
-            )
+            six = six_cells(scores[:, 0], scores[:, 1], issued.from_edge, issued.to_edge)
+            issued = msgspec.structs.replace(issued, after=(*issued.after, tuple(six[0].tolist())))
+            is_over = block.end_ms >= issued.end_ms + self._tuner.span_ms
+            gain = issued.outcome(self._tuner) if is_over else None
             if gain is None:
-                still.append(made)
+                waiting.append(issued)
             else:
-                yield self._outcome(made, gain, seen, at_ms)
-        self._memory.waiting = still
+                yield self._outcome(issued, gain, histogram, at_ms)
+        self._state.waiting = waiting
 
-    def _outcome(self, made: Made, gain: Gain, seen: Histogram, at_ms: int) -> Recommendation:
-        end_ms, metric = seen.window_end_ms, metric_name(made.said.expected.metric)
-        earlier, later = figure(made.from_edge / seen.bins), figure(made.to_edge / seen.bins)
+    def _outcome(
+        self, issued: IssuedRecommendation, gain: Gain, histogram: Histogram, at_ms: int
+    ) -> Recommendation:
+        record, end_ms = issued.record, histogram.window_end_ms
+        earlier, later = (
+            figure(edge / histogram.bins) for edge in (issued.from_edge, issued.to_edge)
+        )
         realised = {
-            "metric": made.said.expected.metric,
+            "metric": record.expected.metric,
             "from": gain.earlier,
             "to": gain.later,
             "ci": [gain.low, gain.high],
             "relative_gain": gain.relative,
             "n": gain.n,
             "positives": gain.positives,
-            "window_start": format_time(made.end_ms),
+            "window_start": format_time(issued.end_ms),
             "window_end": format_time(end_ms),
-            "window": seen.window,
+            "window": histogram.window,
             "windows": gain.blocks,
-            "maturity": seen.maturity,
+            "maturity": histogram.maturity,
             "method": METHOD,
         }
         return msgspec.structs.replace(
-            made.said,
+            record,
             status="outcome",
             at_ms=EpochMs(at_ms),
-            evidence={**made.said.evidence, "realised": realised},
-            reason=f"In {span(made.end_ms, end_ms)}, the time after it, {metric} was {_change(gain)} with the recommended "
+            evidence={**record.evidence, "realised": realised},
+            reason=f"In {span(issued.end_ms, end_ms)}, the time after it, "
+            f"{metric_name(record.expected.metric)} was {_change(gain)} with the recommended "
             f"threshold {later} instead of {earlier}, on {gain.n:,} outcomes.",
         )
 
 
 def threshold_changed(
-    memories: Memories,
+    cache: StateCache,
     model: str,
     version: str,
-    tuner: Tuner,
+    tuner: TunerSettings,
     *,
     threshold: float | None,
     now_ms: int,
 ) -> Iterator[Recommendation]:
-    """Follow a change of the threshold in force, which may apply the open recommendation or take
-    an applied one back.
+    """Follow a change of the threshold in force: it applies the open recommendation or rolls an
+    applied one back.
 
     A threshold is set by hand, or by the policy from the open recommendation. So an applied one
-    that gives way to any other was taken back by hand.
+    that gives way to any other was replaced by hand.
     """
-    memory = memories.recall(TunerMemory, model, version)
-    before = memory.applied
-    applies_open = memory.open is not None and threshold == memory.open.threshold
-    memory.applied = memory.open if applies_open else None
+    state = cache.load(TunerState, model, version)
+    before = state.applied
+    applies_open = state.open is not None and threshold == state.open.threshold
+    state.applied = state.open if applies_open else None
     if before is None or applies_open:
         return
-    now_ms = max([now_ms, *memory.ends_ms[-1:]])
-    if memory.open is not None and memory.open.to_edge == before.to_edge:
-        memory.open = None
-    memory.rolled_back = RolledBack(before.threshold, now_ms + tuner.after_rollback_ms)
-    again = f"not recommended again before {moment(memory.rolled_back.until_ms)}"
+    now_ms = max([now_ms, *state.ends_ms[-1:]])
+    if state.open is not None and state.open.to_edge == before.to_edge:
+        state.open = None
+    state.rolled_back = RolledBack(before.threshold, now_ms + tuner.after_rollback_ms)
     yield msgspec.structs.replace(
-        before.said,
+        before.record,
         status="rolled_back",
         at_ms=EpochMs(now_ms),
-        reason=f"Threshold {figure(before.threshold)} was in force and was replaced by hand; {again}, "
+        reason=f"Threshold {figure(before.threshold)} was in force and was replaced by hand; "
+        f"not recommended again before {moment(state.rolled_back.until_ms)}, "
         "unless the scores name another one first.",
     )
 
 
-def forget(memories: Memories, model: str, version: str) -> None:
-    """Drop all that the tuner remembers of a version."""
-    for end_ms in memories.recall(TunerMemory, model, version).ends_ms:
-        memories.forget(Block, model, version, str(end_ms))
-    memories.forget(TunerMemory, model, version)
+def delete_state(cache: StateCache, model: str, version: str) -> None:
+    """Delete the state of the tuner of a version."""
+    for end_ms in cache.load(TunerState, model, version).ends_ms:
+        cache.delete(ScoreBlock, model, version, str(end_ms))
+    cache.delete(TunerState, model, version)
 
 
 def _change(gain: Gain) -> str:
-    """ "0.48 instead of 0.44 (9 % better, 95 % interval +6% to +12%)"."""
+    """For example "0.48 instead of 0.44 (9 % better, 95 % interval +6% to +12%)"."""
     text = f"{figure(gain.later)} instead of {figure(gain.earlier)}"
     if gain.relative is None:
         return f"{text} (gain{interval((gain.low, gain.high))})"
     low, high = gain.low / abs(gain.earlier), gain.high / abs(gain.earlier)
-    return f"{text} ({share(gain.relative)} {'better' if gain.relative >= 0 else 'worse'}, 95 % interval {low:+.0%} to {high:+.0%})"
+    direction = "better" if gain.relative >= 0 else "worse"
+    return f"{text} ({share(gain.relative)} {direction}, 95 % interval {low:+.0%} to {high:+.0%})"
 
 
 def _cells(scores: Scores, edge: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The tuner's part of the configuration."""
+"""Settings of the tuner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from driftline.streams.lanes import ALL
 from driftline.streams.toml_tables import convert_table
 
 
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _TunerTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     enabled: bool = True
     objective: str | dict[str, Any] = "f1"
     window: str | None = None
@@ -30,29 +30,29 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     after_rollback: str = "30d"
 
 
-class Tuner(msgspec.Struct, frozen=True, kw_only=True):
-    """How thresholds are looked for.
+class TunerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of the tuner of one model.
 
     Parameters
     ----------
     enabled
-        Whether they are.
+        Whether thresholds are recommended.
     objective
-        What makes a threshold better.
+        The objective to improve.
     window, maturity
-        The windows that are looked at, and their rung; by default those of a day, and the first
-        rung at which 95 % of the labels are known.
+        Windows of the histograms, and their rung; by default the windows of a day, and the first
+        rung at which 95 % of the labels have been known so far.
     span_ms, every_ms
-        How much time is looked at together, and how often.
+        Length of the span that is evaluated, and how often it is.
     min_labels
-        Least number of labelled outcomes in the span, over both halves.
+        Least number of labelled rows in the span, in both halves together.
     min_gain
-        Least relative gain that is worth a recommendation.
+        Least relative gain of a recommendation.
     expires_ms
-        How long a recommendation stays open.
+        Time that a recommendation stays open.
     after_rollback_ms
-        How long a recommended threshold that was in force and was replaced by hand is not
-        recommended again, unless another one was recommended in between; 0: not at all.
+        Time in which a recommended threshold that was in force and was replaced by hand is not
+        recommended again, unless another one was recommended in between; 0 for no such time.
     """
 
     enabled: bool
@@ -67,7 +67,7 @@ class Tuner(msgspec.Struct, frozen=True, kw_only=True):
     after_rollback_ms: int
 
     def reads(self, histogram: Histogram) -> bool:
-        """Whether thresholds are looked for in this histogram, at whatever rung."""
+        """Whether the tuner reads this histogram, whatever its rung."""
         return (
             histogram.window == self.window
             and histogram.segment == ALL
@@ -79,37 +79,39 @@ class Tuner(msgspec.Struct, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=1)
 def objective_plugins() -> dict[str, type[Objective]]:
-    """Every objective by its name."""
+    """All objectives by name."""
     return plugins(Objective, ("driftline.streams.decide.tuner.objectives",))
 
 
-def build_tuner(config: ModelConfig, where: str | None = None) -> Tuner:
+def build_tuner(config: ModelConfig, where: str | None = None) -> TunerSettings:
     """The tuner of a model.
 
     Parameters
     ----------
     where
-        Path of the table in the file, such as "models.churn.tuner"; by default where the settings
-        say it stands.
+        Path of the table in the file, such as "models.churn.tuner"; by default the one in the
+        settings.
 
     Raises
     ------
     ValueError
-        If a key is unknown or a value wrong; the text begins with its path.
+        If a key is unknown or a value invalid; the message begins with its path.
 
     Examples
     --------
-    >>> tuner = build_tuner(ModelConfig(tuner={"objective": {"type": "cost", "fp": 1.0, "fn": 5.0}}))
+    >>> costs = {"type": "cost", "fp": 1.0, "fn": 5.0}
+    >>> tuner = build_tuner(ModelConfig(tuner={"objective": costs}))
     >>> tuner.objective.name, tuner.window
     ('cost', '1d')
     """
     where = where or config.tuner_path
-    table: _Table = convert_table(config.tuner, _Table, where)
+    table: _TunerTable = convert_table(config.tuner, _TunerTable, where)
     plain = {"type": table.objective} if isinstance(table.objective, str) else table.objective
     kind = objective_plugins().get(plain.get("type", ""))
     if kind is None:
         raise ValueError(
-            f'{where}.objective: "{plain.get("type", "")}" is not known; known are {", ".join(sorted(objective_plugins()))}'
+            f'{where}.objective: "{plain.get("type", "")}" is not known; '
+            f"known are {', '.join(sorted(objective_plugins()))}"
         )
     window = _one_name(
         table.window or _usual_window(config),
@@ -132,7 +134,7 @@ def build_tuner(config: ModelConfig, where: str | None = None) -> Tuner:
             raise ValueError(f"{where}.{field}: {error}") from error
         if not lengths[field] and field != "after_rollback":
             raise ValueError(f"{where}.{field}: it has to be longer than nothing")
-    return Tuner(
+    return TunerSettings(
         enabled=table.enabled,
         objective=convert_table(plain, kind, f"{where}.objective"),
         window=window,
@@ -147,9 +149,8 @@ def build_tuner(config: ModelConfig, where: str | None = None) -> Tuner:
 
 
 def _usual_window(config: ModelConfig) -> str:
-    """The shortest tumbling window of at least a day; stage 2 makes histograms for no shorter ones.
-
-    Else the largest window.
+    """The shortest tumbling window of at least a day, else the largest window; stage 2 makes no
+    histograms of shorter windows.
     """
     days = [
         window

@@ -1,1 +1,1 @@
-"""What thresholds can be chosen for, one file each."""
+"""Objectives of the tuner, one file each."""

@@ -1,11 +1,11 @@
-"""Share of predictions that are right."""
+"""Objective: share of correct predictions."""
 
 from __future__ import annotations
 
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
-class Accuracy(
+class AccuracyObjective(
     Objective,
     frozen=True,
     kw_only=True,

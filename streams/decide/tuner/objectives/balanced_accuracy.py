@@ -1,11 +1,11 @@
-"""Mean of recall and specificity."""
+"""Objective: mean of recall and specificity."""
 
 from __future__ import annotations
 
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
-class BalancedAccuracy(
+class BalancedAccuracyObjective(
     Objective,
     frozen=True,
     kw_only=True,
@@ -13,7 +13,7 @@ class BalancedAccuracy(
     tag_field="type",
     tag="balanced_accuracy",
 ):
-    """(tp / (tp + fn) + tn / (tn + fp)) / 2: does not follow the base rate."""
+    """(tp / (tp + fn) + tn / (tn + fp)) / 2; independent of the base rate."""
 
     def value(self, tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> Floats:
         """In [0, 1]."""

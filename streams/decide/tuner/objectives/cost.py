@@ -1,4 +1,4 @@
-"""What decisions cost."""
+"""Objective: cost of the decisions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import ClassVar
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
-class Cost(
+class CostObjective(
     Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="cost"
 ):
-    """Expected cost of a decision, from what each cell costs; a negative cost is a profit.
+    """Mean cost of a decision; a negative cost is a profit.
 
     Parameters
     ----------

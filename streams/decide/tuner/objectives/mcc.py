@@ -1,4 +1,4 @@
-"""Matthews correlation of prediction and truth."""
+"""Objective: Matthews correlation of prediction and truth."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
-class Matthews(
+class MccObjective(
     Objective, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="mcc"
 ):
     """(tp tn - fp fn) over the root of the product of the four margins."""

@@ -1,4 +1,4 @@
-"""Reach a precision first, then the highest recall that it allows."""
+"""Objective: reach a precision first, then the highest recall."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
-from driftline.streams.decide.tuner.precision import Precision
+from driftline.streams.decide.tuner.precision_goal import PrecisionGoal
 
 
-class PrecisionTarget(
+class PrecisionTargetObjective(
     Objective,
     frozen=True,
     kw_only=True,
@@ -22,20 +22,20 @@ class PrecisionTarget(
 ):
     """Recall, among the thresholds with a precision at or above a target.
 
-    Where the threshold in force misses the target, reaching it is the gain, and precision is what is
-    judged; recall is judged where both thresholds reach it.
+    While the threshold in force misses the target, a threshold that reaches it is judged by its
+    precision. Where both reach it, recall is judged.
 
     Parameters
     ----------
     precision
-        The target; it has to be reached on the fit half and on the hold-out half.
+        The target, to be reached on the fit half and on the hold-out half.
     """
 
     precision: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
 
     @property
     def metric(self) -> str:
-        """Recall."""
+        """Name of the value."""
         return "recall"
 
     def value(self, tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> Floats:
@@ -43,11 +43,11 @@ class PrecisionTarget(
         return ratio(tp, tp + fn)
 
     def first_goal(self) -> Objective:
-        """The precision."""
-        return Precision()
+        """Precision."""
+        return PrecisionGoal()
 
     def allowed(self, tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> NDArray[np.bool_]:
-        """Where the precision is at least the target; nowhere without a positive prediction."""
+        """Whether the precision is at least the target; False without a positive prediction."""
         precision = ratio(tp, tp + fp)
         reached: NDArray[np.bool_] = precision >= self.precision
         return reached

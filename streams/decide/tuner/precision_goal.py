@@ -1,11 +1,11 @@
-"""Precision, the first goal of the objective `precision_target`; no objective of its own."""
+"""Precision as the first goal of the objective `precision_target`."""
 
 from __future__ import annotations
 
 from driftline.streams.decide.tuner.objective import Floats, Objective, ratio
 
 
-class Precision(Objective, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PrecisionGoal(Objective, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """tp / (tp + fp)."""
 
     @property
