@@ -1,7 +1,6 @@
-"""Brokers for tests: the one that a run shares, and such as a test may kill.
+"""Brokers for tests: one that the test run shares, and private ones that a test may kill.
 
-In this order: the broker that DRIFTLINE_BROKER names, Docker where an engine answers, Java and
-Maven.
+Tried in this order: the broker of DRIFTLINE_BROKER, Docker if an engine answers, Java with Maven.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ IMAGE = "apache/kafka:4.1.0"
 
 
 class NoBroker(Exception):
-    """There is none of this kind; the message says why."""
+    """No broker of this kind is available; the message says why."""
 
 
 class BrokerProcess:
-    """A broker that a test may kill and start again; its port and its topics stay the same.
+    """A broker that a test may kill and restart; it keeps its port and its topics.
 
     Parameters
     ----------
@@ -51,24 +50,24 @@ class BrokerProcess:
         self._running: Running | None = None
 
     def start(self) -> None:
-        """Have it run and answer."""
+        """Start the broker and wait until it answers."""
         self._running = self._broker.up(self.port)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the broker, as a power cut would."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it in order; no matter if it does not run."""
+        """Shut the broker down, if it runs."""
         self._broker.down()
         self._running = None
 
     def freeze(self) -> None:
-        """Stop it in the middle of whatever it does."""
+        """Suspend the broker."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen one go on."""
+        """Resume a suspended broker."""
         self._signal(signal.SIGCONT)
 
     def _end(self, number: signal.Signals) -> None:
@@ -91,7 +90,7 @@ def any_broker(folder: Path) -> Iterator[str]:
     Raises
     ------
     NoBroker
-        If none can be had; with the reason of each kind.
+        If no kind is available; with the reason for each.
     """
     named = os.environ.get(BROKER_VARIABLE)
     if named:
@@ -114,7 +113,7 @@ def any_broker(folder: Path) -> Iterator[str]:
 
 
 def need_java() -> None:
-    """Skip, or fail where kafka is required, if a broker of our own cannot be started."""
+    """Skip, or fail where kafka is required, if a private broker cannot be started."""
     try:
         java()
         jars()
@@ -123,7 +122,7 @@ def need_java() -> None:
 
 
 def without_broker(reason: str) -> None:
-    """Skip; fail where DRIFTLINE_REQUIRE names kafka."""
+    """Skip the test, or fail if DRIFTLINE_REQUIRE names kafka."""
     if "kafka" in os.environ.get("DRIFTLINE_REQUIRE", "").split(","):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -142,7 +141,7 @@ def _docker(_: Path) -> tuple[str, Callable[[], None]]:
     engine = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     if engine.startswith(
         "unix://"
-    ):  # Docker's own client would leave a socket open if nobody answers
+    ):  # Docker's own client would leave a socket open if no engine answers
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(5.0)
             if probe.connect_ex(engine.removeprefix("unix://")):
@@ -176,9 +175,7 @@ def _docker(_: Path) -> tuple[str, Callable[[], None]]:
 
 
 class Names:
-    """Topic prefix, program name and configuration of one test, so that tests share a broker and
-    nothing else.
-    """
+    """Topic prefix, program name and configuration of one test, so that tests share only a broker."""
 
     def __init__(self, servers: str, unique: str) -> None:
         self.servers = servers
@@ -186,14 +183,11 @@ class Names:
         self.app = unique
 
     def config(self, text: str = "", *, kafka: str = "") -> Config:
-        """The configuration `text`, which has neither [kafka] nor a prefix, on this broker;
-
-        `kafka` is added to its [kafka] table.
-        """
+        """Configuration from `text`, with this broker and prefix and with `kafka` in its [kafka] table."""
         return parse_config(self.toml(text, kafka=kafka))
 
     def toml(self, text: str = "", *, kafka: str = "") -> str:
-        """As `config`, as text for a file."""
+        """The text of `config`, for a file."""
         run = f'run.topic_prefix = "{self.prefix}"\n'
         return f'{run}{text}\n[kafka]\nbootstrap_servers = "{self.servers}"\napp = "{self.app}"\n{kafka}\n'
 
@@ -202,7 +196,7 @@ class Names:
         return Connection(self.config(text, kafka=kafka), self.servers)
 
     def clean(self) -> None:
-        """Delete what the test made."""
+        """Delete the topics of the test."""
         admin = self.connection().admin()
         ours = [
             name for name in admin.list_topics(timeout=10.0).topics if name.startswith(self.prefix)

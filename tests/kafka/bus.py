@@ -1,9 +1,9 @@
-"""Topics in memory and tasks that run on them: what Kafka and the task layer promise, without
+"""Topics in memory and tasks that run on them: the guarantees of Kafka and the task layer, without
 either.
 
-Records of a topic partition have offsets in order, with holes, as transactions leave them. A task
-takes any number of records of any of its inputs, commits them with its state and what it says as
-one change, and forgets everything else when it crashes.
+Offsets of a topic partition ascend with gaps, as transactions leave them. A task takes any number
+of records of any input, commits positions, state and outputs as one change, and loses everything
+else when it crashes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from driftline.streams.hashing import partitions_of
 
 @dataclass(frozen=True)
 class Stored:
-    """A record where it lies."""
+    """A record of a topic partition."""
 
     offset: int
     key: bytes | None
@@ -30,7 +30,7 @@ class Stored:
 
 
 class Bus:
-    """All topics; `partitions` tells how many a topic has."""
+    """All topics; `partitions` gives the number of partitions of a topic."""
 
     def __init__(self, partitions: Callable[[str], int], random: Random) -> None:
         self._partitions = partitions
@@ -43,7 +43,7 @@ class Bus:
         count = self._partitions(outgoing.topic)
         partition = outgoing.partition
         if partition is None:
-            assert outgoing.key is not None, "no partition and no key to choose one by"
+            assert outgoing.key is not None, "neither a partition nor a key to derive it from"
             partition = int(partitions_of([outgoing.key], count)[0])
         assert 0 <= partition < count, outgoing
         place = (outgoing.topic, partition)
@@ -102,7 +102,7 @@ class BusTask:
         self.start()
 
     def start(self) -> None:
-        """Begin anew from what is committed, as after a crash."""
+        """Start from the last commit, as after a crash."""
         self._states: dict[str, MemoryState] = {}
         self._reading = dict(self._positions)
         self._processor: Processor = self._make(self._partition, self._state, dict(self._positions))
@@ -115,16 +115,14 @@ class BusTask:
         return self._states[name]
 
     def unread(self) -> int:
-        """Positions between what was taken and the ends of the inputs."""
+        """Number of positions between the taken records and the ends of the inputs."""
         return sum(
             self._bus.end(topic, self._partition) - self._reading.get(topic, 0)
             for topic in self._processor.inputs
         )
 
     def take(self, count: int) -> None:
-        """Take at most `count` records of one input that has some, now and then of one that should
-        wait.
-        """
+        """Take at most `count` records of one input, now and then of one that should wait."""
         topics = [
             t
             for t in self._processor.inputs
@@ -141,9 +139,7 @@ class BusTask:
             self._buffered = self._processor.take(received)
 
     def step(self) -> bool:
-        """Commit, if there is anything to and the processor would not rather have more first; tells
-        whether it did.
-        """
+        """Commit if there is work and the processor does not defer it; returns whether it committed."""
         ends = ((topic, self._bus.end(topic, self._partition)) for topic in self._processor.inputs)
         self._processor.note_unread(
             frozenset(topic for topic, end in ends if end > self._reading.get(topic, 0)),
@@ -154,9 +150,9 @@ class BusTask:
         self._processor.note_caught_up(not self.unread(), now_ms=self._clock())
         if self._reading == self._positions and not self._processor.pending():
             return False
-        said = self._processor.process(dict(self._reading))
+        emitted = self._processor.process(dict(self._reading))
         self._committed |= {name: dict(state.values) for name, state in self._states.items()}
         self._positions = dict(self._reading)
-        for outgoing in said:
+        for outgoing in emitted:
             self._bus.write(outgoing)
         return True

@@ -1,4 +1,4 @@
-"""Certificates of a test, made by the keytool of the Java that the broker needs anyway."""
+"""Certificates for tests, made by the keytool of the broker's Java."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from driftline.agents.devbroker.java import java
 
 PASSWORD = "changeit"
-_SIGNS = "ku:c=keyCertSign,cRLSign"  # Python 3.13 takes no authority without it
+_SIGNS = "ku:c=keyCertSign,cRLSign"  # Python 3.13 rejects an authority without it
 
 
 class Authority:
@@ -47,7 +47,7 @@ class Authority:
         _keytool(self._store, "-exportcert", "-rfc", "-alias", "ca", "-file", str(self.pem))
 
     def keystore(self, names: str) -> Path:
-        """Key and certificate of a server of these names, such as "ip:127.0.0.1,dns:broker"."""
+        """Key and certificate of a server with these names, such as "ip:127.0.0.1,dns:broker"."""
         path = self._folder / "server.p12"
         path.unlink(missing_ok=True)
         path.write_bytes(self._store.read_bytes())

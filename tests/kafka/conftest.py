@@ -1,6 +1,6 @@
 """Fixtures for tests on a real broker:
 
-`broker`, `names` for a test's own topics, `own_broker` that a test may kill.
+`broker` is shared, `names` gives a test its own topics, `own_broker` is a broker to kill.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.kafka.brokers import (
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Bootstrap servers of a broker that all tests of the run share."""
+    """Bootstrap servers of the broker that all tests share."""
     try:
         with any_broker(tmp_path_factory.mktemp("broker")) as servers:
             yield servers
@@ -33,9 +33,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def names(broker: str) -> Iterator[Names]:
-    """A prefix for topics, a program name and configurations of this test alone; its topics are
-    deleted at the end.
-    """
+    """Topic prefix, program name and configurations of this test; its topics are deleted at the end."""
     own = Names(broker, f"t{secrets.token_hex(4)}")
     yield own
     own.clean()
@@ -43,7 +41,7 @@ def names(broker: str) -> Iterator[Names]:
 
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Iterator[BrokerProcess]:
-    """A broker of this test alone, running, which it may kill and start again."""
+    """A running broker of this test, which it may kill and restart."""
     need_java()
     own = BrokerProcess(tmp_path / "broker")
     own.start()

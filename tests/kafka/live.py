@@ -1,6 +1,4 @@
-"""A history through the processors, on topics in memory, and the log that an export would make of
-it.
-"""
+"""A history run through the processors on topics in memory, and its export as a recorded log."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ from tests.simulation.histories import rfc3339
 
 MINUTE = 60_000
 MODELS = ("churn", "fraud", "digits", "routing/é", "churn-shadow", "nobody")
-TOO_FAR_MS = 2_000_000_000_000  # in 2033: some lines of the histories lie beyond
+TOO_FAR_MS = 2_000_000_000_000  # in 2033; some lines of the histories have later times
 DECODERS: dict[str, Callable[..., Any]] = {
     PREDICTIONS: decode_predictions,
     GROUND_TRUTH: decode_truths,
@@ -50,9 +48,9 @@ class Live:
     config
         The settings; `config.kafka` says how many partitions there are.
     random
-        Draws how much each task takes at a time, who comes next, and who crashes.
+        Draws the size of each delivery, the order of tasks, and crashes.
     now_ms
-        The clock at the beginning; `clock_ms` moves it.
+        Wall-clock time at the beginning; set `clock_ms` to advance it.
     """
 
     def __init__(self, config: Config, random: Random, now_ms: int) -> None:
@@ -82,7 +80,7 @@ class Live:
         self.bus.write(Outgoing(topic, partition, key, value))
 
     def some(self, steps: int) -> None:
-        """Let some tasks go some way."""
+        """Run randomly chosen tasks for some steps."""
         for _ in range(steps):
             task = self.random.choice(self.tasks)
             for _ in range(self.random.randrange(4)):
@@ -93,9 +91,7 @@ class Live:
                 task.step()
 
     def rest(self) -> None:
-        """Let all tasks go until none has anything to do, and as long as they want to wait for
-        more.
-        """
+        """Run all tasks until none has work left, advancing the clock past their deferrals."""
         busy = True
         while busy:
             busy = False
@@ -108,7 +104,7 @@ class Live:
                     busy = True
 
     def ask(self) -> Finish:
-        """Ask every partition how far it has come, as the first half of `driftline finish` does."""
+        """Request the watermark of each partition, as the first half of `driftline finish` does."""
         finish = Finish(self.config)
         for outgoing in finish.progress_requests():
             self.bus.write(outgoing)
@@ -118,7 +114,7 @@ class Live:
         return finish
 
     def finish(self) -> Finish:
-        """What `driftline finish` does."""
+        """Do what `driftline finish` does."""
         finish = self.ask()
         for outgoing in finish.end_requests():
             self.bus.write(outgoing)
@@ -135,11 +131,9 @@ class Live:
                 finish.note(partition, row)
 
     def export(self, folder: Path, outputs: Iterable[str]) -> None:
-        """Write the log that was fed, and what the tasks themselves read back, as a recorded log
-        folder.
-        """
+        """Write all input topics to a recorded log folder, as an export does."""
         folder.mkdir(parents=True)
-        refused = self.refused()
+        rejects = self.rejects()
         for topic in (PREDICTIONS, GROUND_TRUTH, TICKS, REGISTRY_COMMANDS):
             lines = []
             for partition in range(
@@ -147,7 +141,7 @@ class Live:
             ):
                 high = 0
                 for record in self.bus.logs.get((topic, partition), []):
-                    mark = refused.get((topic, partition, record.offset))
+                    mark = rejects.get((topic, partition, record.offset))
                     if (
                         topic == TICKS
                         and mark is None
@@ -171,9 +165,10 @@ class Live:
     def _at_home(self, model: str, partition: int) -> bool:
         return int(partitions_of([model.encode()], self.config.kafka.partitions)[0]) == partition
 
-    def refused(self) -> dict[tuple[str, int, int], dict[str, str]]:
-        """Reason and error of what the tasks refused by its place; what contradicts an earlier row
-        is found again by the replay.
+    def rejects(self) -> dict[tuple[str, int, int], dict[str, str]]:
+        """Reason and error of rejected records by partition and offset.
+
+        Conflicts are left out: the replay detects them again.
         """
         found = {}
         for topic in (PREDICTIONS, GROUND_TRUTH, TICKS, REGISTRY_COMMANDS):
@@ -200,8 +195,7 @@ def _exported(partition: int, record: Stored, refused: dict[str, str] | None) ->
 def feed(
     live: Live, log: Path, *, lag: Callable[[str, int], int]
 ) -> list[tuple[int, str, int, bytes, bytes]]:
-    """The lines of a history as (time at which it is sent, topic, partition, key, value), in order
-    of time.
+    """Lines of a history as (sending time, topic, partition, key, value), in order of time.
 
     Parameters
     ----------
@@ -230,7 +224,7 @@ def time_of(row: Any) -> int:
 
 
 def command(random: Random, number: int, at_ms: int) -> tuple[str, bytes]:
-    """A registry command, many of them senseless, one in twenty unreadable."""
+    """A registry command; many are invalid, one in twenty is unreadable."""
     model = random.choice(MODELS)
     what = random.choice(
         ("register", "promote", "set_threshold", "rollback", "archive", "unheard-of")

@@ -1,5 +1,5 @@
-"""A live run of a recorded log, with workers that are killed meanwhile, and how it compares with a
-replay of what it left on the topics.
+"""Live run of a recorded log with workers that are killed, and its comparison with a replay of the
+exported topics.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def run_live(
     seed: int,
     commands: Sequence[tuple[str, bytes]] = (),
 ) -> str:
-    """Feed a log to workers, kill some at random and start them again, let time run to its end;
-    gives the configuration.
+    """Send a log to workers, kill and restart some at random, and advance time to its end; returns
+    the configuration.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ def run_live(
 def differences(
     names: Names, folder: Path, config: str, *, follow: bool = False
 ) -> dict[str, list[str]]:
-    """By output topic, lines that only the live run ("<") or only the replay of its exported log
-    (">") wrote, the number of times.
+    """Lines that only the live run ("<") or only the replay of its export (">") wrote, with their
+    counts, by output topic.
     """
     settings = names.config('run.clock = "data"\n' + config, kafka=KAFKA)
     replay(
@@ -122,5 +122,5 @@ def differences(
 
 
 def lines_of(path: Path) -> Counter[str]:
-    """How often each line occurs; none where there is no such file."""
+    """Count of each line; empty if the file is missing."""
     return Counter(path.read_text(encoding="utf-8").splitlines()) if path.exists() else Counter()

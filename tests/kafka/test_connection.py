@@ -1,4 +1,4 @@
-"""The way to the broker: one place for servers and login, and messages that say what to do.
+"""Connection to the broker: one place for servers and login, and messages with remedies.
 
 What needs a broker is in `test_login.py`.
 """
@@ -26,7 +26,7 @@ def connection(text: str = "", broker: str | None = None, **environment: str) ->
     return Connection(parse_config(text), broker, environment)
 
 
-def test_the_argument_goes_before_the_environment_and_that_before_the_file() -> None:
+def test_the_argument_overrides_the_environment_which_overrides_the_file() -> None:
     text = '[kafka]\nbootstrap_servers = "file:1"'
     assert connection(text).servers == "file:1"
     assert connection(text, DRIFTLINE_BROKER="environment:2").servers == "environment:2"
@@ -70,7 +70,7 @@ def test_a_secret_is_not_shown() -> None:
     assert PASSWORD not in repr(to_broker.settings)
 
 
-def test_a_secret_may_stand_in_a_file(tmp_path) -> None:
+def test_a_secret_can_be_read_from_a_file(tmp_path) -> None:
     path = tmp_path / "password"
     path.write_text(PASSWORD + "\n")
     to_broker = connection(LOGIN.replace('env = "TEST_PASSWORD"', f'file = "{path}"'))
@@ -78,7 +78,7 @@ def test_a_secret_may_stand_in_a_file(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("written", [None, ""])
-def test_a_secret_that_is_not_there_is_named_by_its_place(tmp_path, written) -> None:
+def test_a_missing_secret_is_named_with_its_source(tmp_path, written) -> None:
     with pytest.raises(
         BrokerError,
         match=r'kafka\.client\."sasl\.password": the environment variable TEST_PASSWORD is not set',
@@ -93,7 +93,7 @@ def test_a_secret_that_is_not_there_is_named_by_its_place(tmp_path, written) -> 
         connection(LOGIN.replace('env = "TEST_PASSWORD"', f'file = "{path}"'))
 
 
-def test_a_certificate_that_is_not_there_is_named_before_anything_connects(tmp_path) -> None:
+def test_a_missing_certificate_is_named_before_any_client_connects(tmp_path) -> None:
     text = f'[kafka]\nclient = {{"security.protocol" = "SSL", "ssl.ca.location" = "{tmp_path}/ca.pem"}}'
     with pytest.raises(
         BrokerError,
@@ -102,7 +102,7 @@ def test_a_certificate_that_is_not_there_is_named_before_anything_connects(tmp_p
         connection(text)
 
 
-def test_a_broker_that_does_not_answer_is_named_with_what_to_do() -> None:
+def test_a_broker_that_does_not_answer_is_named_with_a_remedy() -> None:
     with pytest.raises(
         BrokerAway,
         match=r"broker 127\.0\.0\.1:1: does not answer .*Connection refused.*; start it, or name another",

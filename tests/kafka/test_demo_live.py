@@ -29,7 +29,7 @@ SETTLED = (
 )
 
 
-def test_the_sample_goes_through_two_workers_and_comes_out_as_in_a_replay(
+def test_the_sample_through_two_workers_gives_the_figures_of_a_replay(
     broker: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(BROKER_VARIABLE, broker)
@@ -62,7 +62,7 @@ def test_the_sample_goes_through_two_workers_and_comes_out_as_in_a_replay(
         deleted.result()
 
 
-def test_a_broker_that_is_away_ends_the_demo_with_what_to_do(
+def test_a_broker_that_is_away_ends_the_demo_with_a_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(BROKER_VARIABLE, "127.0.0.1:1")

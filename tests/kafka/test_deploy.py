@@ -1,4 +1,4 @@
-"""What lies in deploy/ and the compose file fits the program and each other."""
+"""deploy/ and the compose file agree with the program and with each other."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def test_every_broker_is_the_same_version_of_kafka() -> None:
     assert f"apache/kafka:{version[1]}" == IMAGE
 
 
-def test_the_configuration_of_the_containers_is_understood_and_names_their_broker() -> None:
+def test_the_configuration_of_the_containers_is_valid_and_names_their_broker() -> None:
     config = load_config(ROOT / "deploy" / "driftline.toml")
     assert config.kafka.bootstrap_servers == "kafka:29092"
     assert f"INSIDE://{config.kafka.bootstrap_servers}" in COMPOSE
 
 
-def test_the_image_is_made_of_files_that_are_there() -> None:
+def test_the_image_copies_existing_files() -> None:
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
     copied = [
         name

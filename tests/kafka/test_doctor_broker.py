@@ -49,7 +49,7 @@ def send(names: Names, topic: str, partition_of: Callable[[bytes], int]) -> None
     assert producer.flush(30.0) == 0
 
 
-def test_without_topics_the_remedy_is_to_make_them(names: Names, tmp_path: Path) -> None:
+def test_without_topics_the_remedy_is_to_create_them(names: Names, tmp_path: Path) -> None:
     found = examined(names, tmp_path)
     assert found["broker"][0]["level"] == "ok"
     assert f"Kafka answers at {names.servers}" in found["broker"][0]["message"]
@@ -57,7 +57,7 @@ def test_without_topics_the_remedy_is_to_make_them(names: Names, tmp_path: Path)
     assert found["topics"][0]["remedy"] == "create it: driftline topics create"
 
 
-def test_producers_that_disagree_are_a_problem_and_a_lag_is_told(
+def test_different_partitioners_are_a_problem_and_lag_is_reported(
     names: Names, tmp_path: Path
 ) -> None:
     connection = names.connection(kafka="input_partitions = 4\npartitions = 1")
@@ -86,7 +86,7 @@ def test_producers_that_disagree_are_a_problem_and_a_lag_is_told(
     }  # 60 + 180 - 1
 
 
-def test_a_broker_that_is_away_is_a_problem_with_what_to_do(names: Names, tmp_path: Path) -> None:
+def test_a_broker_that_is_away_is_a_problem_with_a_remedy(names: Names, tmp_path: Path) -> None:
     (found,) = examined(names, tmp_path, "127.0.0.1:1")["broker"]
     assert found["level"] == "problem"
     assert found["remedy"].startswith("start it, or name another with --broker")

@@ -1,4 +1,4 @@
-"""A log that was exported from a real broker replays like the files that it was produced from."""
+"""A log exported from a real broker replays like the files from which it was produced."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def send(
     aborted: bool = False,
     headers: dict[str, bytes] | None = None,
 ) -> None:
-    """One transaction, which can be read on return; the key is the prediction id, where there is
+    """One transaction, readable on return; the key is the prediction id, if there is
     one.
     """
     producer.begin_transaction()
@@ -61,7 +61,7 @@ def send(
         except ValueError:
             key = "?"
         producer.produce(topic, value, key.encode(), headers=headers)
-    producer.flush()  # an abort of records that were never sent is an error of its own
+    producer.flush()  # aborting records that were never sent is an error
     if aborted:
         producer.abort_transaction()
     else:
@@ -70,7 +70,7 @@ def send(
 
 
 def until_ended(names: Names, topic: str) -> None:
-    """Wait until no transaction is open: the broker writes the markers after it has answered."""
+    """Wait until no transaction is open: the broker writes markers after it has acknowledged."""
     admin = AdminClient({"bootstrap.servers": names.servers})
     places = [
         TopicPartition(topic, partition)
@@ -109,7 +109,7 @@ def lines(folder: Path, topic: str) -> list[dict]:
     return [json.loads(line) for line in (folder / f"{topic}.jsonl").read_text().splitlines()]
 
 
-def test_replay_of_an_export_equals_replay_of_the_files_and_sees_nothing_that_was_aborted(
+def test_replay_of_an_export_equals_replay_of_the_files_without_aborted_records(
     names, connection, tmp_path
 ):
     write_sample(tmp_path)
@@ -140,11 +140,13 @@ def test_replay_of_an_export_equals_replay_of_the_files_and_sees_nothing_that_wa
     for path in sorted((tmp_path / "plain").glob("*.jsonl")):
         if not path.name.endswith(
             ".dlq.jsonl"
-        ):  # these say partition and offset, which a plain file does not have
+        ):  # these contain partition and offset, which a plain file lacks
             assert path.read_bytes() == (tmp_path / "exported" / path.name).read_bytes(), path.name
 
 
-def test_what_the_live_run_refused_is_refused_again_for_its_reason(names, connection, tmp_path):
+def test_a_replay_rejects_what_the_live_run_rejected_for_the_same_reason(
+    names, connection, tmp_path
+):
     sender = producer(names)
     good, early = prediction("a", "2026-01-05T09:00:00Z"), prediction("b", "2026-01-05T09:10:00Z")
     send(names, sender, connection.name("predictions"), [good, early, b"\xff{"])
@@ -173,7 +175,7 @@ def test_what_the_live_run_refused_is_refused_again_for_its_reason(names, connec
     assert lines(tmp_path / "log", "predictions.dlq")[0]["value"] == early.decode()
 
 
-def test_a_range_is_what_the_broker_took_in_that_time(names, connection, tmp_path):
+def test_a_range_is_bounded_by_broker_timestamps(names, connection, tmp_path):
     sender = producer(names)
     for name in ("a", "b", "c"):
         send(
@@ -199,9 +201,7 @@ def test_a_range_is_what_the_broker_took_in_that_time(names, connection, tmp_pat
     assert not (tmp_path / "log" / "metrics.jsonl").exists()
 
 
-def test_outputs_are_exported_for_the_reading_verbs_without_provisional_figures(
-    names, connection, tmp_path
-):
+def test_outputs_are_exported_without_provisional_figures(names, connection, tmp_path):
     write_sample(tmp_path)
     replay(tmp_path / "sample-log", tmp_path / "out", load_config(tmp_path / "driftline.toml"))
     metrics = (tmp_path / "out" / "metrics.jsonl").read_bytes().splitlines()
@@ -228,7 +228,7 @@ def test_a_folder_that_is_in_use_is_refused(connection, tmp_path):
         export(connection, tmp_path)
 
 
-def test_registry_records_are_put_in_the_order_in_which_they_took_effect():
+def test_registry_records_are_exported_in_the_order_in_which_they_took_effect():
     def event(model: str, revision: int) -> bytes:
         return json.dumps({"model_name": model, "revision": revision}).encode()
 

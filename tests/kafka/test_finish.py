@@ -87,7 +87,7 @@ def test_a_partition_whose_history_ended_before_counts_with_that_end() -> None:
     answer(finish, 1, ENDED_MS - 1)
     finish.end_requests()
     assert finish.ended_ms == ENDED_MS
-    assert finish.unanswered == [1], "the other one is at the end of time already"
+    assert finish.unanswered == [1], "the other one has reached the end of time"
 
 
 def test_finish_ends_when_all_partitions_advanced_and_all_later_tasks_settled() -> None:
@@ -97,12 +97,12 @@ def test_finish_ends_when_all_partitions_advanced_and_all_later_tasks_settled() 
     assert (finish.unanswered, finish.unsettled) == ([0, 1], [0, 1, 2])
     answer(finish, 0, ENDED_MS, at_ms=end_ms, ended_ms=ENDED_MS)
     answer(finish, 1, ENDED_MS, at_ms=end_ms - 1, ended_ms=ENDED_MS)
-    assert finish.unanswered == [1], "an answer to an earlier call, which did not go as far"
+    assert finish.unanswered == [1], "an answer to an earlier call with an earlier end"
     answer(finish, 1, ENDED_MS, at_ms=end_ms, ended_ms=ENDED_MS)
     for settled, at_ms in ((0, end_ms), (1, end_ms - 1), (1, end_ms), (1, end_ms - 2)):
         finish.note(0, TickRow(timestamp_ms=at_ms, settled=settled))
     assert (finish.unanswered, finish.unsettled) == ([], [2])
-    # It may have been announced before this call: nothing more is to come.
+    # A report from before this call counts, because no further one follows.
     finish.note(0, TickRow(timestamp_ms=end_ms + 7, settled=2), before=True)
     assert finish.unsettled == []
 

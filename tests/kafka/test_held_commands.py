@@ -1,4 +1,4 @@
-"""Commands that wait for their time, on Kafka and in a replay."""
+"""Held registry commands, on Kafka and in a replay."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def names(records: list[Record]) -> list[str]:
     return [record.value.command_id for record in records]
 
 
-def test_a_command_is_given_before_the_first_moment_after_its_time_and_once() -> None:
+def test_a_command_is_released_once_before_the_first_moment_after_its_time() -> None:
     held = HeldCommands(MemoryState())
     held.add(20, command("a", 20))
     assert (names(held.release_before(20)), len(held)) == ([], 1)
@@ -51,7 +51,7 @@ def test_a_command_is_given_before_the_first_moment_after_its_time_and_once() ->
     assert names(held.release_before(None)) == []
 
 
-def test_commands_keep_their_order_so_an_earlier_time_waits_with_the_one_before_it() -> None:
+def test_a_command_with_an_earlier_time_waits_for_its_predecessor() -> None:
     #   read     a 10   b 30   c 20   d 30   e 40
     #   counts   10     30     30     30     40
     held = HeldCommands(MemoryState())
@@ -62,7 +62,7 @@ def test_commands_keep_their_order_so_an_earlier_time_waits_with_the_one_before_
     assert names(held.release_before(None)) == ["e"]
 
 
-def test_what_waits_lies_in_the_state_and_nothing_else_is_left_there() -> None:
+def test_the_state_holds_the_waiting_commands_and_nothing_else() -> None:
     state = MemoryState()
     held = HeldCommands(state)
     for number in range(3):
@@ -75,9 +75,7 @@ def test_what_waits_lies_in_the_state_and_nothing_else_is_left_there() -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_commands_are_given_as_a_replay_gives_them_whatever_crashes(
-    tmp_path: Path, seed: int
-) -> None:
+def test_commands_are_released_as_in_a_replay_despite_crashes(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     values = [
         command(str(number), BEGIN + random.randrange(60) * MINUTE)
@@ -85,7 +83,7 @@ def test_commands_are_given_as_a_replay_gives_them_whatever_crashes(
     ]
     path = tmp_path / "registry-commands.jsonl"
     path.write_bytes(b"".join(value + b"\n" for value in values))
-    # Event time passes a moment only when all commands that name an earlier one have been read.
+    # Event time passes a moment only after all commands with an earlier time have been read.
     moments = sorted(BEGIN + random.randrange(70) * MINUTE for _ in range(random.randrange(12)))
     replayed = RecordedCommands(
         path, Position(), latest_ms=BEGIN + DAY, write_rejected=lambda portion: None
@@ -111,7 +109,7 @@ def test_commands_are_given_as_a_replay_gives_them_whatever_crashes(
 
 
 class Running:
-    """A processor of stages 2 to 4 on one partition of stage 1, and what the registry answered."""
+    """A processor of stages 2 to 4 behind one partition of stage 1."""
 
     def __init__(
         self,
@@ -133,34 +131,33 @@ class Running:
         return self.state.setdefault(stage, MemoryState())
 
     def answers(self, topic: str = "", *values: bytes) -> list[str]:
-        """Command ids of the events that one commit says, after taking records of a topic."""
+        """Command ids of the events that one commit emits, after records of a topic."""
         if values:
             offsets = list(range(self.offset, self.offset + len(values)))
             start, self.offset = self.offset, self.offset + len(values)
-            nobody: list[bytes | None] = [None] * len(values)
+            no_keys: list[bytes | None] = [None] * len(values)
             self.processor.take(
                 ReceivedRecords(
-                    topic, 0, offsets, nobody, list(values), [0] * len(values), start, self.offset
+                    topic, 0, offsets, no_keys, list(values), [0] * len(values), start, self.offset
                 )
             )
-        said = self.processor.process({})
+        emitted = self.processor.process({})
         return [
             json.loads(out.value or b"")["command_id"]
-            for out in said
+            for out in emitted
             if out.topic == REGISTRY_EVENTS
         ]
 
-    def come_to(self, time_ms: int, ended_ms: int | None = None) -> list[str]:
-        """The only partition of stage 1 says that both its topics have come to a time."""
+    def advance_to(self, time_ms: int, ended_ms: int | None = None) -> list[str]:
+        """Advance the watermarks of both topics of the only partition of stage 1."""
         return self.answers(
             WINDOW_PARTIALS, encode_partial(Watermarks(0, 1, time_ms, time_ms, ended_ms))
         )
 
 
-def test_by_the_data_clock_a_command_counts_when_event_time_has_come_to_it() -> None:
-    # Panes of an hour, a grace of 1 minute for predictions and of 10 for truths. At 09:09 the
-    # truths' pane that ends at 09:00 is still to come, by a step at 09:10; at 09:10 it is over, and
-    # the next steps are at 10:01 and 10:10.
+def test_by_the_data_clock_a_command_takes_effect_at_its_event_time() -> None:
+    # Panes of an hour, graces of 1 minute (predictions) and 10 minutes (truths). At 09:09 the truths'
+    # pane that ends at 09:00 is open; at 09:10 it is complete. The next steps are at 10:01 and 10:10.
     running = Running("data")
     at = BEGIN + 10 * HOUR
     assert (
@@ -172,34 +169,34 @@ def test_by_the_data_clock_a_command_counts_when_event_time_has_come_to_it() -> 
         )
         == []
     )
-    assert running.come_to(at - 51 * MINUTE) == []
-    assert running.come_to(at - 50 * MINUTE) == ["a", "b"]
-    assert running.come_to(at + MINUTE - 1) == []
-    assert running.come_to(at + MINUTE) == ["c"]
+    assert running.advance_to(at - 51 * MINUTE) == []
+    assert running.advance_to(at - 50 * MINUTE) == ["a", "b"]
+    assert running.advance_to(at + MINUTE - 1) == []
+    assert running.advance_to(at + MINUTE) == ["c"]
 
 
-def test_by_the_clock_on_the_wall_a_command_counts_when_it_is_read() -> None:
+def test_by_the_wall_clock_a_command_takes_effect_when_it_is_read() -> None:
     assert Running("wall").answers(REGISTRY_COMMANDS, command("a", BEGIN + 10 * HOUR)) == ["a"]
 
 
-def test_commands_of_a_time_that_never_comes_count_at_the_end_of_time() -> None:
+def test_commands_beyond_the_end_of_time_take_effect_there() -> None:
     running = Running("data")
     running.answers(REGISTRY_COMMANDS, command("a", BEGIN + DAY))
-    assert running.come_to(BEGIN + HOUR, ended_ms=BEGIN + HOUR) == []
+    assert running.advance_to(BEGIN + HOUR, ended_ms=BEGIN + HOUR) == []
     horizons = 30 * DAY + 7 * DAY
-    assert running.come_to(BEGIN + HOUR + horizons // 2, ended_ms=BEGIN + HOUR) == ["a"]
+    assert running.advance_to(BEGIN + HOUR + horizons // 2, ended_ms=BEGIN + HOUR) == ["a"]
     running.answers(REGISTRY_COMMANDS, command("b", BEGIN + DAY), command("c", BEGIN + DAY))
-    assert running.come_to(BEGIN + HOUR + 2 * horizons, ended_ms=BEGIN + HOUR) == []
+    assert running.advance_to(BEGIN + HOUR + 2 * horizons, ended_ms=BEGIN + HOUR) == []
 
 
-def test_what_waits_when_the_clock_is_changed_to_the_wall_counts_at_once() -> None:
+def test_held_commands_take_effect_at_once_after_a_change_to_the_wall_clock() -> None:
     before = Running("data")
     assert before.answers(REGISTRY_COMMANDS, command("a", BEGIN + 10 * HOUR)) == []
     assert Running("wall", before.state).answers() == ["a"]
 
 
 class OnePane:
-    """Stages with one pane that is due, and the commands that were in force for it."""
+    """Stages with one due pane; keeps the commands that took effect before it."""
 
     def __init__(self) -> None:
         self.panes: list[list[str]] = []

@@ -1,5 +1,5 @@
-"""The journal without a broker: what a restore reads is what was committed, however the journal was
-cleaned.
+"""The journal without a broker: a restore gives the committed state, however the journal was
+compacted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Log:
         self.records: list[tuple[int, bytes, bytes]] = []
 
     def append(self, records: list[tuple[bytes, bytes]]) -> int:
-        """Write a commit; gives the offset after its last record."""
+        """Write a commit; returns the offset after its last record."""
         for key, value in records:
             self.records.append((self.end, key, value))
             self.end += 1
@@ -57,7 +57,7 @@ class Log:
 
 
 def restored(log: Log) -> tuple[Tables, Commit | None]:
-    """What a restore without a local copy makes of a log."""
+    """State that a restore without a local copy reads from a log."""
     overlays = {
         stage: Overlay(lambda keys: [None] * len(keys), store_is_empty=True) for stage in STAGES
     }
@@ -101,7 +101,7 @@ def change(draw: random.Random, overlay: Overlay, table: dict[bytes, bytes], ste
 def written_until(
     batches: int | None, rocks: RocksState, cuts: list[Cut], marks: dict[str, bytes]
 ) -> bool:
-    """Write to a copy, or only the first `batches` of that; tells whether it was all."""
+    """Write to a copy, or only the first `batches` write batches; returns whether all were written."""
     given = 0
 
     class Ended(Exception):
@@ -126,7 +126,7 @@ def written_until(
     "memory_bytes", [0, 30_000, 1 << 30], ids=["spills always", "spills", "never spills"]
 )
 @pytest.mark.parametrize("seed", range(3))
-def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
+def test_a_compacted_journal_restores_the_state_of_the_whole_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, memory_bytes: int
 ) -> None:
     monkeypatch.setattr(journal_compaction, "LEAST_LOG_BYTES", 6_000)
@@ -139,13 +139,13 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
     log, whole = Log(), Log()
     current: Tables = {stage: {} for stage in STAGES}
     committed: Tables = {stage: {} for stage in STAGES}
-    place = EMPTY
-    cleaned = restarts = broken_off = 0
+    checkpoint = EMPTY
+    compacted = restarts = interrupted = 0
 
     def opened() -> tuple[RocksState, dict[str, TaskState], Ledger]:
-        """As after a start: the copy, and what the journal has beyond it."""
+        """Restore as after a start: from the copy and the rest of the journal."""
         rocks = RocksState(tmp_path / "state", memory_bytes=memory_bytes)
-        held = rocks.mark("place")
+        held = rocks.mark("checkpoint")
         copy = EMPTY if held is None else msgspec.msgpack.decode(held, type=Checkpoint)
         states = {stage: rocks.task_state(number, 0) for number, stage in enumerate(STAGES)}
         assert copy.next >= log.low or copy is EMPTY
@@ -158,36 +158,38 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
                 states[stage].overlay.apply(record)
         cuts = [state.cut() for state in states.values() if state.overlay.changed]
         reached = msgspec.structs.replace(
-            place, extents={stage: state.extent for stage, state in states.items()}
+            checkpoint, extents={stage: state.extent for stage, state in states.items()}
         )
-        rocks.write(cuts, {"place": msgspec.msgpack.encode(reached)} if place.number >= 0 else {})
+        rocks.write(
+            cuts, {"checkpoint": msgspec.msgpack.encode(reached)} if checkpoint.number >= 0 else {}
+        )
         for cut in cuts:
             cut.task.settle(cut)
-        return rocks, states, Ledger(states, place, log.low)
+        return rocks, states, Ledger(states, checkpoint, log.low)
 
     rocks, states, ledger = opened()
-    flying: tuple[PendingCommit, Tables] | None = None
+    in_flight: tuple[PendingCommit, Tables] | None = None
 
     def land(batches: int | None = None) -> None:
-        """The transaction that is under way is committed; the copy learns of it, or gets only so
-        many write batches before the end.
-        """
-        nonlocal flying, place, committed, cleaned, broken_off
-        if flying is None:
+        """Commit the transaction in flight; write the copy, or only some write batches of it."""
+        nonlocal in_flight, checkpoint, committed, compacted, interrupted
+        if in_flight is None:
             return
-        entry, tables = flying
-        flying = None
+        entry, tables = in_flight
+        in_flight = None
         records = records_of(entry.closing, entry.changes)
         following = log.append(records)
         assert whole.append(records) == following
-        place = msgspec.structs.replace(entry.checkpoint, next=following)
+        checkpoint = msgspec.structs.replace(entry.checkpoint, next=following)
         committed = tables
-        if written_until(batches, rocks, entry.cuts, {"place": msgspec.msgpack.encode(place)}):
+        if written_until(
+            batches, rocks, entry.cuts, {"checkpoint": msgspec.msgpack.encode(checkpoint)}
+        ):
             ledger.settle(entry, following)
         else:
-            broken_off += 1
+            interrupted += 1
         if entry.closing.restorable_from > log.low and draw.random() < 0.8:
-            cleaned += 1
+            compacted += 1
             log.delete_before(entry.closing.restorable_from)
 
     for step in range(300):
@@ -197,17 +199,17 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
         if ledger.changed:
             entry = ledger.cut({"predictions": step})
             land()
-            flying = entry, {stage: dict(table) for stage, table in current.items()}
+            in_flight = entry, {stage: dict(table) for stage, table in current.items()}
         if draw.random() < 0.15:
-            # The process ends: with the transaction that is under way, before it, or between it and
-            # the end of the copy.
-            if flying is not None and draw.random() < 0.7:
+            # The process ends after the transaction in flight, before it, or between it and the write
+            # of the copy.
+            if in_flight is not None and draw.random() < 0.7:
                 land(draw.choice([None, 0, 0, 1, 2, 4]))
-            flying = None
+            in_flight = None
             restarts += 1
             rocks.close()
             current = {stage: dict(table) for stage, table in committed.items()}
-            if place.number >= 0 and draw.random() < 0.3:
+            if checkpoint.number >= 0 and draw.random() < 0.3:
                 for path in (tmp_path / "state").iterdir():
                     path.unlink()
             rocks, states, ledger = opened()
@@ -219,13 +221,13 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
         tables, last = restored(log)
         assert tables == committed, f"seed {seed}, step {step}"
         if last is not None:
-            assert last.closing.number == place.number
-            assert last.closing.positions == place.positions
+            assert last.closing.number == checkpoint.number
+            assert last.closing.positions == checkpoint.positions
             assert last.closing.restorable_from >= log.low
     assert restored(whole)[0] == committed, "the test's own account"
-    assert cleaned > 2
+    assert compacted > 2
     assert restarts > 10
-    assert broken_off > 1
+    assert interrupted > 1
     held_bytes, whole_bytes = (
         sum(len(value) for _, _, value in each.records) for each in (log, whole)
     )
@@ -234,7 +236,7 @@ def test_a_cleaned_journal_restores_what_the_whole_journal_restores(
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 1 << 30], ids=["spilled", "in memory"])
-def test_cleaning_repeats_a_few_large_values_in_each_commit(
+def test_compaction_repeats_a_few_large_values_in_each_commit(
     tmp_path: Path, memory_bytes: int
 ) -> None:
     rocks = RocksState(tmp_path / "state", memory_bytes=memory_bytes)
@@ -254,7 +256,7 @@ def test_cleaning_repeats_a_few_large_values_in_each_commit(
     rocks.close()
 
 
-def test_cleaning_at_most_doubles_a_commit_however_long_it_takes(
+def test_compaction_at_most_doubles_a_commit_however_long_it_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_compaction, "LEAST_LOG_BYTES", 6_000)
@@ -264,7 +266,7 @@ def test_cleaning_at_most_doubles_a_commit_however_long_it_takes(
     ledger = Ledger(states, EMPTY, 0)
     sizes = []
     for step in range(300):
-        # 200 kB in each commit, of which 180 stay, so that there is ever more to repeat.
+        # 200 kB in each commit, of which 180 stay, so that ever more is to be repeated.
         overlay.put_many([b"%03d/%03d" % (step, row) for row in range(200)], [b"x" * 1_000] * 200)
         overlay.pop_many([b"%03d/%03d" % (step - 1, row) for row in range(20)])
         entry = ledger.cut({"predictions": step})
@@ -285,7 +287,7 @@ def commit_of(number: int, changes: dict[str, bytes]) -> list[tuple[bytes, bytes
     return records_of(closing, changes)
 
 
-def test_changes_larger_than_a_record_are_cut_into_pieces_and_put_together_again(
+def test_changes_larger_than_a_record_are_split_and_assembled_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(journal, "PIECE_BYTES", 100)
@@ -325,7 +327,9 @@ def test_a_journal_with_a_missing_record_is_refused(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "record", [(None, b"x"), (b"1/commit", None), (b"hello", b"x"), (b"1/x", b"x")]
 )
-def test_a_record_of_somebody_else_is_refused(record: tuple[bytes | None, bytes | None]) -> None:
+def test_a_foreign_record_in_the_journal_is_refused(
+    record: tuple[bytes | None, bytes | None],
+) -> None:
     with pytest.raises(JournalError, match="only the tasks of this program may write there"):
         Assembly("log").add(0, *record)
 

@@ -33,7 +33,7 @@ def test_sample_through_two_workers_and_three_kills(names: Names, tmp_path: Path
 
 
 @pytest.mark.parametrize("seed", [3, 8])
-def test_history_with_every_trouble_through_two_workers_and_kills(
+def test_history_with_all_faults_through_two_workers_and_kills(
     names: Names, tmp_path: Path, seed: int
 ) -> None:
     histories.write(tmp_path / "log", seed, everything=True, after_the_end=False)
@@ -42,13 +42,13 @@ def test_history_with_every_trouble_through_two_workers_and_kills(
     assert differences(names, tmp_path, config) == {}
 
 
-def test_commands_sent_long_before_and_after_their_time_come_through_two_workers_and_kills(
+def test_commands_sent_long_before_and_after_their_time_survive_kills_of_two_workers(
     names: Names, tmp_path: Path
 ) -> None:
     log, random = tmp_path / "log", Random(11)
     histories.write(log, 11, everything=True, after_the_end=False)
     config = (log / "driftline.toml").read_text()
-    # Some lie beyond the end of time: those count when it has come.
+    # Some times are beyond the end of time: those commands take effect there.
     hours = [*range(0, 30, 2), *range(48, 96, 12), 24 * 365, 24 * 365]
     commands = [
         command(random, number, histories.BEGIN + hour * histories.HOUR)

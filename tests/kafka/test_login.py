@@ -1,4 +1,4 @@
-"""A broker that asks for a login: the right one works for every client, a wrong one is refused with
+"""A broker with authentication: the right login works for every client, a wrong one is refused with
 what to correct.
 """
 
@@ -28,7 +28,7 @@ LOGIN_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule required
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Servers of a broker's listener that wants a user name and a password."""
+    """Servers of a listener that requires user name and password."""
     need_java()
     port, guarded_port = free_port(), free_port()
     settings = {
@@ -75,30 +75,30 @@ def test_one_login_serves_admin_producer_consumer_and_aiokafka(guarded: str) -> 
     producer = login.producer(transactional_id="test")
     producer.init_transactions(30.0)
     producer.begin_transaction()
-    producer.produce(login.name("alerts"), b"told", key=b"churn")
+    producer.produce(login.name("alerts"), b"value", key=b"churn")
     producer.commit_transaction(30.0)
     consumer = login.consumer(auto_offset_reset="earliest", group_id="test")
     consumer.subscribe([login.name("alerts")])
     message = consumer.poll(30.0)
     consumer.close()
     assert message is not None
-    assert message.value() == b"told"
-    assert asyncio.run(asyncio.wait_for(first_value(login, login.name("alerts")), 30.0)) == b"told"
+    assert message.value() == b"value"
+    assert asyncio.run(asyncio.wait_for(first_value(login, login.name("alerts")), 30.0)) == b"value"
 
 
-def test_a_wrong_password_is_refused_at_once_with_what_to_correct_and_without_showing_it(
+def test_a_wrong_password_is_refused_with_a_remedy_and_not_shown(
     guarded: str,
 ) -> None:
     with pytest.raises(BrokerError) as refused:
         connection(guarded, WRONG).reach(timeout_s=30.0)
-    said = str(refused.value)
-    assert f"broker {guarded}: refused the login of ann" in said
-    assert "the password in the environment variable TEST_PASSWORD" in said
-    assert WRONG not in said
-    assert PASSWORD not in said
+    message_text = str(refused.value)
+    assert f"broker {guarded}: refused the login of ann" in message_text
+    assert "the password in the environment variable TEST_PASSWORD" in message_text
+    assert WRONG not in message_text
+    assert PASSWORD not in message_text
 
 
-def test_a_verb_ends_with_that_message(
+def test_a_command_ends_with_the_message_about_the_login(
     guarded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "driftline.toml"

@@ -1,4 +1,4 @@
-"""The ladder of maturity of a model that has been counted stands."""
+"""The maturity ladder of a counted model cannot change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def ladders(state: MemoryState, toml: str = "") -> MaturityLadders:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "ladder_text"),
     [
         (
             "",
@@ -36,25 +36,25 @@ def ladders(state: MemoryState, toml: str = "") -> MaturityLadders:
         ),
     ],
 )
-def test_another_ladder_for_a_counted_model_is_refused_with_the_model_and_both(
-    before: str, after: str, told: str
+def test_another_ladder_for_a_counted_model_is_refused_with_both_ladders(
+    before: str, after: str, ladder_text: str
 ) -> None:
     state = MemoryState()
     ladders(state, before).note(["churn", "fraud"])
     with pytest.raises(
         StateFormatError,
-        match=f'model "churn" was counted at .*{told}. Restore its maturity and label_horizon, or',
+        match=f'model "churn" was counted at .*{ladder_text}. Restore its maturity and label_horizon, or',
     ):
         ladders(state, after)
 
 
-def test_the_same_ladder_in_other_words_goes_on() -> None:
+def test_the_same_ladder_in_another_notation_is_accepted() -> None:
     state = MemoryState()
     ladders(state, '[models.churn]\nmaturity = ["60m", "1d"]').note(["churn"])
     ladders(state, '[models.churn]\nmaturity = ["1h", "24h"]')
 
 
-def test_a_model_that_comes_later_may_have_a_ladder_of_its_own() -> None:
+def test_a_new_model_may_have_its_own_ladder() -> None:
     state = MemoryState()
     ladders(state).note(["churn"])
     added = ladders(state, '[models.fraud]\nmaturity = ["2h"]')
@@ -63,7 +63,7 @@ def test_a_model_that_comes_later_may_have_a_ladder_of_its_own() -> None:
         ladders(state)
 
 
-def test_what_stands_is_written_once() -> None:
+def test_a_ladder_is_written_once() -> None:
     state = MemoryState()
     held = ladders(state)
     held.note(["churn"])

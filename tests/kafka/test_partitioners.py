@@ -1,6 +1,4 @@
-"""Which partitioner spread the keys: told from keys and partitions, and from what real producers
-do.
-"""
+"""Identification of the partitioner, from generated keys and from real producers."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from tests.kafka.brokers import Names
 
 TOPICS = ("predictions", "ground-truth")
 BY: dict[str, Callable[[bytes, int], int]] = {
-    "murmur2": murmur2,  # librdkafka's own, not the program's
+    "murmur2": murmur2,  # librdkafka's implementation, not the program's
     "crc32": consistent,
     "other": lambda key, count: zlib.adler32(key) % count,
 }
@@ -29,10 +27,7 @@ def keys(n: int, seed: int = 1) -> list[bytes]:
 
 
 def sampled(partitions: int, **spread: str | None) -> KeySamples:
-    """Keys of two topics, each spread by the partitioner that is named;
-
-    None for records without a key.
-    """
+    """Keys of two topics, each spread by a partitioner; None for records without a key."""
     samples = KeySamples(partitions)
     for topic, kind in zip(TOPICS, (spread["predictions"], spread["truths"]), strict=True):
         for i, key in enumerate(keys(400, seed=len(topic))):
@@ -46,18 +41,18 @@ def sampled(partitions: int, **spread: str | None) -> KeySamples:
 
 @pytest.mark.parametrize("partitions", [2, 3, 8, 32])
 @pytest.mark.parametrize("kind", BY)
-def test_a_partitioner_is_told_from_a_few_keys(kind: str, partitions: int) -> None:
+def test_a_few_keys_identify_the_partitioner(kind: str, partitions: int) -> None:
     few = keys(MIN_KEYS, seed=partitions)
     assert identify_partitioner(few, [BY[kind](key, partitions) for key in few], partitions) == kind
 
 
-def test_two_producers_of_one_topic_are_told_apart_from_one_that_is_strange() -> None:
+def test_two_partitioners_in_one_topic_are_reported_as_mixed() -> None:
     both = keys(400)
     spread = [BY["murmur2" if i % 2 else "crc32"](key, 8) for i, key in enumerate(both)]
     assert identify_partitioner(both, spread, 8) == "mixed"
 
 
-def test_nothing_is_said_of_few_keys_or_of_one_partition() -> None:
+def test_too_few_keys_or_one_partition_give_no_answer() -> None:
     samples = KeySamples(8)
     for key in keys(MIN_KEYS - 1):
         samples.take("predictions", 0, [key, key])
@@ -66,11 +61,11 @@ def test_nothing_is_said_of_few_keys_or_of_one_partition() -> None:
 
 
 @pytest.mark.parametrize("kind", BY)
-def test_the_same_partitioner_on_both_sides_is_fine_whichever_it_is(kind: str) -> None:
+def test_the_same_partitioner_on_both_sides_gives_no_warning(kind: str) -> None:
     assert sampled(8, predictions=kind, truths=kind).warnings(TOPICS) == []
 
 
-def test_different_ones_are_named_with_the_remedy_for_the_side_that_has_to_change() -> None:
+def test_different_partitioners_are_named_with_a_remedy_for_one_side() -> None:
     (warning,) = sampled(8, predictions="crc32", truths="murmur2").warnings(TOPICS)
     assert "predictions by CRC32" in warning
     assert "ground-truth by murmur2" in warning
@@ -85,7 +80,7 @@ def test_records_without_a_key_are_named() -> None:
     assert warning.endswith("send prediction_id as the key of each record")
 
 
-def test_a_producer_that_was_put_right_is_forgiven_after_a_while() -> None:
+def test_a_corrected_producer_gives_no_warning_after_enough_new_keys() -> None:
     samples = sampled(8, predictions="murmur2", truths="crc32")
     assert samples.warnings(TOPICS)
     for key in keys(2_000, seed=7):
@@ -97,7 +92,7 @@ def test_a_producer_that_was_put_right_is_forgiven_after_a_while() -> None:
 @pytest.mark.parametrize(
     ("settings", "kind"), [({}, "crc32"), ({"partitioner": "murmur2_random"}, "murmur2")]
 )
-def test_what_a_real_producer_does_is_recognised(
+def test_the_partitioner_of_a_real_producer_is_identified(
     names: Names, settings: dict[str, str], kind: str
 ) -> None:
     topic, count = names.prefix + "predictions", 4

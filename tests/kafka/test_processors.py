@@ -1,5 +1,5 @@
-"""Live equals replay, in miniature: histories through the processors on topics in memory, and
-through a replay of what lay on them.
+"""Live equals replay in miniature: histories run through the processors on topics in memory, and
+through a replay of these topics.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ RESULTS = (
     REFERENCE_PROFILES,
 )
 FOLLOWED = (REGISTRY_EVENTS, REGISTRY_EFFECTS, REFERENCE_PROFILES)
-# How long after what was sent so far a command's time lies.
+# Distance between a command's time and the latest time sent so far.
 AHEAD = (0, 0, 1, 7 * MINUTE, HOUR, 30 * HOUR, 3_000 * HOUR)
 
 
 def config_of(log: Path, random: Random, clock: str) -> Config:
     config = load_config(log / "driftline.toml")
     counts = {"input_partitions": random.randint(1, 4), "partitions": random.randint(1, 4)}
-    # What is shown of open windows depends on the processor time to spare; all else does not.
+    # Provisional figures depend on the spare processor time; no other record does.
     kafka = msgspec.structs.replace(config.kafka, provisional_ms=None, **counts)
     return msgspec.structs.replace(config, kafka=kafka, clock=clock)
 
@@ -64,9 +64,9 @@ def config_of(log: Path, random: Random, clock: str) -> Config:
 def run_live(
     log: Path, random: Random, *, clock: str, commands: bool, finish: bool, timely: bool = False
 ) -> Live:
-    """Send a history and commands through the processors;
+    """Run a history and commands through the processors.
 
-    `timely` commands are read before event time has passed them.
+    `timely` commands are read before event time passes them.
     """
     config = config_of(log, random, clock)
     live = Live(config, random, BEGIN - HOUR if clock == "wall" else BEGIN + 10_000 * HOUR)
@@ -97,11 +97,11 @@ def run_live(
                 until + random.choice(AHEAD) if timely else min(live.clock_ms, until),
             )
             number += 1
-            # Some producers choose partitions in another way.
+            # Some producers have another partitioner.
             place = random.randrange(config.kafka.partitions) if random.random() < 0.3 else None
             live.send(REGISTRY_COMMANDS, place, model.encode(), value)
             if timely and place is not None:
-                live.rest()  # what has to be passed on may come too late otherwise
+                live.rest()  # otherwise forwarded commands may arrive too late
         if random.random() < 0.5:
             live.some(random.randrange(20))
         if random.random() < 0.3:
@@ -112,18 +112,18 @@ def run_live(
     if finish:
         live.finish()
     elif clock == "data":
-        live.ask()  # what waits for predictions that are still to be fed
+        live.ask()  # releases truths that wait for further predictions
     return live
 
 
-def said_live(live: Live, topic: str) -> Counter[tuple[str, str]]:
+def emitted_live(live: Live, topic: str) -> Counter[tuple[str, str]]:
     return Counter(
         ((record.key or b"").decode(), (record.value or b"").decode())
         for _, record in live.bus.all(topic)
     )
 
 
-def said_in_replay(out: Path, topic: str) -> Counter[str]:
+def emitted_in_replay(out: Path, topic: str) -> Counter[str]:
     return Counter((out / f"{topic}.jsonl").read_text(encoding="utf-8").splitlines())
 
 
@@ -155,7 +155,7 @@ def letters_in_replay(out: Path, topic: str) -> Counter[tuple[Any, ...]]:
 
 
 def differences(live: Live, folder: Path, *, batch: int, follow: bool = True) -> list[str]:
-    """What the tasks said and the replay of their log does not, and the reverse."""
+    """Records that only the tasks or only the replay of their log emitted."""
     live.export(folder / "log", FOLLOWED)
     replay(
         folder / "log",
@@ -169,14 +169,16 @@ def differences(live: Live, folder: Path, *, batch: int, follow: bool = True) ->
     )
     found = []
     for topic in RESULTS if live.config.outcomes else RESULTS[1:]:
-        said = Counter(
+        emitted = Counter(
             value
-            for _, value in said_live(live, topic).elements()
+            for _, value in emitted_live(live, topic).elements()
             if '"provisional":true' not in value
         )
-        replayed = said_in_replay(folder / "out", topic)
-        found += [f"{topic}, only live: {value}" for value in (said - replayed).elements()]
-        found += [f"{topic}, only in the replay: {value}" for value in (replayed - said).elements()]
+        replayed = emitted_in_replay(folder / "out", topic)
+        found += [f"{topic}, only live: {value}" for value in (emitted - replayed).elements()]
+        found += [
+            f"{topic}, only in the replay: {value}" for value in (replayed - emitted).elements()
+        ]
     for topic in (PREDICTIONS, GROUND_TRUTH):
         live_letters, replayed_letters = (
             letters_live(live, topic),
@@ -194,9 +196,7 @@ def differences(live: Live, folder: Path, *, batch: int, follow: bool = True) ->
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_what_the_tasks_said_is_what_the_replay_of_their_log_says(
-    tmp_path: Path, seed: int
-) -> None:
+def test_the_tasks_emit_what_a_replay_of_their_log_emits(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     everything, commands, finish = (
         random.random() < 0.4,
@@ -215,11 +215,11 @@ def test_what_the_tasks_said_is_what_the_replay_of_their_log_says(
     found = differences(live, tmp_path, batch=random.choice((7, 100, 10_000)))
     partitions = f"{live.config.kafka.input_partitions} x {live.config.kafka.partitions} partitions"
     assert found == [], f"seed {seed}, clock {clock}, {partitions}: {len(found)} records differ"
-    assert said_live(live, METRICS) or not finish
+    assert emitted_live(live, METRICS) or not finish
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_commands_of_a_fed_history_count_when_event_time_has_come_to_them(
+def test_commands_of_recorded_history_take_effect_at_their_event_time(
     tmp_path: Path, seed: int
 ) -> None:
     random = Random(seed)
@@ -241,7 +241,7 @@ def test_commands_of_a_fed_history_count_when_event_time_has_come_to_them(
     assert found == [], (
         f"seed {seed}, {partitions}, finish {finish}: {len(found)} records differ, first {found[:2]}"
     )
-    answered = {json.loads(event)["command_id"] for _, event in said_live(live, REGISTRY_EVENTS)}
+    answered = {json.loads(event)["command_id"] for _, event in emitted_live(live, REGISTRY_EVENTS)}
     sent = {
         row.command_id
         for _, record in live.bus.all(REGISTRY_COMMANDS)

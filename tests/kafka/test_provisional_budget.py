@@ -11,7 +11,7 @@ from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, 
 
 @dataclass
 class Clocks:
-    """A steady clock, and the processor time used."""
+    """A monotonic clock, and the processor time used."""
 
     now: float = 0.0
     used: float = 0.0
@@ -46,28 +46,28 @@ def shown(
     return times, spent / clocks.now
 
 
-def test_every_interval_while_there_is_time_to_spare() -> None:
+def test_provisional_figures_at_every_interval_of_an_idle_process() -> None:
     times, share = shown(cost=0.003, load=0.3)
     assert 540 <= times <= 601
     assert share < 0.04
 
 
-def test_a_share_of_the_time_at_most_however_much_it_costs() -> None:
+def test_provisional_figures_take_at_most_their_share_of_the_time() -> None:
     for cost in (0.02, 0.2, 2.0):
         _, share = shown(cost=cost, load=0.0)
         assert share < 0.2, cost
 
 
-def test_all_tasks_of_a_process_share_the_time() -> None:
+def test_all_tasks_of_a_process_share_the_budget() -> None:
     _, share = shown(cost=0.02, load=0.0, tasks=8)
     assert share < 0.2
 
 
-def test_hardly_ever_while_a_backlog_takes_the_whole_core() -> None:
+def test_hardly_any_provisional_figures_while_a_backlog_takes_the_whole_core() -> None:
     times, share = shown(cost=0.003, load=1.0)
     assert times > 60, "but it does go on"
     assert share < 0.02
 
 
-def test_never_where_it_is_off() -> None:
+def test_no_provisional_figures_where_they_are_disabled() -> None:
     assert shown(cost=0.001, load=0.0, interval_ms=None) == (0, 0.0)

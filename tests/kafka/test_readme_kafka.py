@@ -1,4 +1,4 @@
-"""What the README shows on a broker works as printed, in one shell from the first block to the
+"""The Kafka blocks of the README work as printed, in one shell from the first block to the
 last, but for the port.
 """
 
@@ -55,7 +55,7 @@ def test_the_blocks_show_alerts_lag_and_an_export(tmp_path: Path) -> None:
         .replace(":9092", f":{port}")
         .replace("6066", str(web))
     )
-    # Whatever fails, nothing of it goes on running.
+    # Processes of the shell must not survive a failure.
     script = (
         f"trap '{{ kill $!; driftline dev-broker down; }} >/dev/null 2>&1 || true' EXIT\n{script}"
     )
@@ -72,7 +72,7 @@ def test_the_blocks_show_alerts_lag_and_an_export(tmp_path: Path) -> None:
     assert done.returncode == 0, (
         f"{done.stdout}\n{done.stderr}\n{log.read_text() if log.exists() else ''}"
     )
-    _, told, _, shown, ended = done.stdout.split("== block\n")
+    _, results, _, shown, ended = done.stdout.split("== block\n")
     assert "Kafka is down" in ended
     logged = [
         json.loads(line)
@@ -81,7 +81,7 @@ def test_the_blocks_show_alerts_lag_and_an_export(tmp_path: Path) -> None:
     ]
     assert (
         f"the history ends at {max(record['timestamp'] for record in logged)}; every window is final"
-        in told
+        in results
     )
     # By kcat with the key before it, by the console consumer the first one, and in the exported
     # log.
@@ -96,7 +96,7 @@ def test_the_blocks_show_alerts_lag_and_an_export(tmp_path: Path) -> None:
     assert (work / "exported" / "alerts.jsonl").read_text().count("f1_low")
 
 
-def test_there_are_blocks_and_settings_to_look_at() -> None:
+def test_the_readme_has_kafka_blocks_and_settings() -> None:
     assert len(BLOCKS) == 4
     (settings,) = SETTINGS
     assert parse_config(settings).kafka.client["security.protocol"] == "SASL_SSL"

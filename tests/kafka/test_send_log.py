@@ -1,6 +1,4 @@
-"""A recorded log onto a broker: every line once, by its key, in the order of event time, and back
-again by an export.
-"""
+"""Sending a recorded log: each line once, by its key, in order of event time, and back by an export."""
 
 from __future__ import annotations
 
@@ -61,7 +59,7 @@ def test_every_line_is_sent_once_to_the_partition_of_its_id(names: Names, tmp_pa
     assert on_topic(names, "ground-truth") == [(murmur2(b"a", 8), TRUTHS[0])]
 
 
-def test_an_exported_log_is_sent_as_it_was(names: Names, tmp_path: Path) -> None:
+def test_an_exported_log_is_sent_unchanged(names: Names, tmp_path: Path) -> None:
     config = tmp_path / "driftline.toml"
     config.write_text(names.toml())
     where = ("--config", str(config), "--broker", names.servers)
@@ -88,7 +86,7 @@ def test_a_folder_without_predictions_is_refused(names: Names, tmp_path: Path) -
     assert "has no predictions.jsonl; name the folder of a recorded log" in result.output
 
 
-def test_a_topic_that_is_missing_is_named(names: Names, tmp_path: Path) -> None:
+def test_a_missing_topic_is_named(names: Names, tmp_path: Path) -> None:
     config = tmp_path / "driftline.toml"
     config.write_text(names.toml())
     result = CliRunner().invoke(

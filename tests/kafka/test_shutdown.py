@@ -1,4 +1,4 @@
-"""A benchmark or a campaign that is ended early leaves nothing running."""
+"""A benchmark or a campaign that ends early leaves no process behind."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def wait_until(claim: Callable[[], bool]) -> bool:
     [(BENCH, signal.SIGTERM), (CHAOS, signal.SIGINT)],
     ids=["bench", "chaos"],
 )
-def test_ended_early_no_broker_and_no_worker_is_left(
+def test_an_early_end_leaves_no_broker_and_no_worker(
     arguments: tuple[str, ...], number: signal.Signals, tmp_path: Path
 ) -> None:
     need_java()
     work = tmp_path / "work"
     work.mkdir()
     command = [sys.executable, "-m", *arguments, "--out", str(tmp_path / "result.json")]
-    with (tmp_path / "said.txt").open("wb") as said:
+    with (tmp_path / "output.txt").open("wb") as output:
         running = subprocess.Popen(
-            command, stdout=said, stderr=said, env={**os.environ, "TMPDIR": str(work)}
+            command, stdout=output, stderr=output, env={**os.environ, "TMPDIR": str(work)}
         )
     try:
         started = wait_until(
@@ -72,7 +72,7 @@ def test_ended_early_no_broker_and_no_worker_is_left(
             )
         )
         assert started, "no worker was started"
-        assert running.poll() is None, (tmp_path / "said.txt").read_text()
+        assert running.poll() is None, (tmp_path / "output.txt").read_text()
         assert any("kafka.Kafka" in words for words in commands(work)), (
             "the broker is to be looked for in another way"
         )

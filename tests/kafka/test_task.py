@@ -1,4 +1,4 @@
-"""Tasks on a real broker: everything counts once, whatever ends the process and whatever is left of
+"""Tasks on a real broker: each record counts once, whatever ends the process and whatever is left of
 the local copy.
 """
 
@@ -37,7 +37,7 @@ Sums = dict[tuple[int, bytes], int]
 
 
 class Stopped(BaseException):
-    """Instead of the end of the process."""
+    """Raised instead of ending the process."""
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def added(first: Sums, *more: Sums) -> Sums:
 def worker(
     names: Names, folder: Path, partitions: set[int] = ALL, fault: str = ""
 ) -> subprocess.Popen[str]:
-    """A worker of its own process."""
+    """A worker in its own process."""
     command = [
         sys.executable,
         "-m",
@@ -92,7 +92,7 @@ def work(names: Names, folder: Path, **more: int) -> None:
 
 
 def restored(names: Names, folder: Path) -> dict[int, tuple[dict[bytes, int], dict[str, int]]]:
-    """Totals and positions by partition, as a worker with this folder would begin."""
+    """Totals and positions by partition, as a worker with this folder restores them."""
     runtime = Runtime(toy.connection(names), folder, memory_bytes=1 << 20)
     found = {}
     for partition in sorted(ALL):
@@ -108,7 +108,7 @@ def restored(names: Names, folder: Path) -> dict[int, tuple[dict[bytes, int], di
 
 
 def totals(names: Names, folder: Path) -> Sums:
-    """Totals by partition and name, as `restored`."""
+    """Restored totals by partition and name."""
     return {
         (partition, name): total
         for partition, (held, _) in restored(names, folder).items()
@@ -116,7 +116,7 @@ def totals(names: Names, folder: Path) -> Sums:
     }
 
 
-def test_a_kill_at_any_named_point_loses_nothing_and_counts_nothing_twice(
+def test_a_kill_at_any_fault_point_loses_nothing_and_counts_nothing_twice(
     names: Names, tmp_path: Path
 ) -> None:
     toy.make_topics(names)
@@ -125,7 +125,7 @@ def test_a_kill_at_any_named_point_loses_nothing_and_counts_nothing_twice(
         expected = added(expected, toy.send(names, toy.rows(10 + number, 500)))
         if point == "restoring":
             work(names, tmp_path / "state")
-            shutil.rmtree(tmp_path / "state")  # else there is nothing to read
+            shutil.rmtree(tmp_path / "state")  # otherwise no journal is read
         process = worker(names, tmp_path / "state", fault=f"kill:{point}:{1 + number % 4}")
         text = output_of(process)
         assert process.returncode == -signal.SIGKILL, f"{point}: {text}"
@@ -134,7 +134,7 @@ def test_a_kill_at_any_named_point_loses_nothing_and_counts_nothing_twice(
     assert totals(names, tmp_path / "state") == expected
 
 
-def test_a_worker_that_was_stopped_and_comes_back_is_fenced(names: Names, tmp_path: Path) -> None:
+def test_a_worker_that_resumes_after_a_pause_is_fenced(names: Names, tmp_path: Path) -> None:
     toy.make_topics(names)
     expected = toy.send(names, toy.rows(2, 2000))
     zombie = worker(names, tmp_path / "zombie", fault="stop:produced:3")
@@ -178,7 +178,7 @@ def without_its_log(cache: Path) -> None:
 
 def without_a_record(cache: Path) -> None:
     store = Rdict(str(cache), options=Options(raw_mode=True))
-    del store[max(key for key in store.keys() if key[0] == 0xFE)]  # noqa: SIM118 (it is no dictionary)
+    del store[max(key for key in store.keys() if key[0] == 0xFE)]  # noqa: SIM118 (not a dictionary)
     store.close()
 
 
@@ -196,14 +196,14 @@ def test_a_damaged_copy_is_restored_from_the_journal(names: Names, tmp_path: Pat
         assert totals(names, tmp_path / "state") == expected, damage.__name__
 
 
-def test_a_copy_of_a_topic_that_was_deleted_and_made_again_is_not_used(
+def test_a_copy_of_a_topic_that_was_created_again_is_not_used(
     names: Names, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     toy.make_topics(names)
     toy.send(names, toy.rows(5, 500))
     work(names, tmp_path / "state")
     names.clean()
-    time.sleep(1.0)  # a broker deletes topics after it has said so
+    time.sleep(1.0)  # a broker deletes topics after it has acknowledged it
     toy.make_topics(names)
     expected = toy.send(names, toy.rows(6, 100))
     work(names, tmp_path / "state")
@@ -241,7 +241,7 @@ def test_a_copy_that_is_ahead_of_the_journal_is_not_used(
     assert toy.sums_of(names) == expected
 
 
-def test_the_journal_is_cleaned_and_restores_the_same_state(
+def test_a_compacted_journal_restores_the_same_state(
     names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_compaction, "LEAST_LOG_BYTES", 200)
@@ -297,9 +297,7 @@ def test_a_copy_behind_the_beginning_of_the_journal_is_not_used(
 
 
 class Wide(toy.Sums):
-    """Keeps every value that it took, under a key of its own, so that the state outgrows a small
-    memory.
-    """
+    """Keeps each value under its own key, so that the state outgrows a small memory."""
 
     def process(self, positions: Mapping[str, int], /) -> list[Outgoing]:
         first = positions[toy.INPUT] - len(self.taken)
@@ -317,7 +315,7 @@ def test_a_state_larger_than_its_memory_survives_a_restart_with_and_without_a_co
     toy.make_topics(names)
     sent = toy.rows(40, 8000)
     expected = toy.send(names, sent)
-    # A client that tries again may write in another order than it was given.
+    # A client that retries may write in another order.
     written = toy.read(names, toy.INPUT)
     assert sorted((partition, value) for partition, _, _, value in written) == sorted(sent)
     work(names, tmp_path / "state", memory_bytes=200_000)
@@ -362,7 +360,7 @@ class Refused(toy.Sums):
         return outgoing
 
 
-def test_a_task_whose_transaction_was_aborted_is_opened_anew(
+def test_a_task_is_opened_again_after_an_aborted_transaction(
     names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(toy, "Sums", Refused)
@@ -374,7 +372,7 @@ def test_a_task_whose_transaction_was_aborted_is_opened_anew(
     assert toy.sums_of(names) == expected
 
 
-def test_whoever_waits_for_room_in_a_task_that_is_dropped_goes_on(
+def test_a_driver_that_waits_for_room_continues_when_the_task_is_dropped(
     names: Names, tmp_path: Path
 ) -> None:
     toy.make_topics(names)
@@ -395,7 +393,7 @@ def test_whoever_waits_for_room_in_a_task_that_is_dropped_goes_on(
     asyncio.run(wait())
 
 
-def test_a_delivery_that_leaves_a_hole_ends_the_process(
+def test_a_delivery_that_skips_records_ends_the_process(
     names: Names, tmp_path: Path, stopped: None
 ) -> None:
     toy.make_topics(names)
@@ -449,7 +447,7 @@ def test_nothing_is_written_when_nothing_changed(names: Names, tmp_path: Path) -
     assert len(toy.read(names, changelog, committed=False)) == before
 
 
-def test_a_changelog_that_somebody_shortened_is_refused(
+def test_a_changelog_with_a_deleted_beginning_is_refused(
     names: Names, tmp_path: Path, stopped: None
 ) -> None:
     toy.make_topics(names)
@@ -476,7 +474,7 @@ def test_a_changelog_that_somebody_shortened_is_refused(
     runtime.close()
 
 
-def test_a_missing_changelog_is_refused_with_what_to_do(
+def test_a_missing_changelog_is_refused_with_a_remedy(
     names: Names, tmp_path: Path, stopped: None
 ) -> None:
     runtime = Runtime(toy.connection(names), tmp_path / "state")

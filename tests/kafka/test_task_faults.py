@@ -1,4 +1,4 @@
-"""Tasks when what they stand on fails: the broker is killed or away, the disk is full, the state is
+"""Tasks when their environment fails: the broker is killed or away, the disk is full, the state is
 of another version.
 """
 
@@ -76,14 +76,14 @@ class Large(toy.Sums):
 
 
 toy.Sums = Large
-# No file may grow beyond this: the write fails, as on a disk without room.
+# No file may grow beyond this: the write fails, as on a full disk.
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
 asyncio.run(toy.work(toy.connection(Names(sys.argv[1], sys.argv[2])), Path(sys.argv[3]), set(range(toy.PARTITIONS))))
 """
 
 
-def test_a_full_disk_ends_the_worker_with_what_to_do_and_loses_nothing(
+def test_a_full_disk_ends_the_worker_with_a_remedy_and_loses_nothing(
     names: Names, tmp_path: Path
 ) -> None:
     toy.make_topics(names)
@@ -170,7 +170,7 @@ def test_a_local_copy_of_another_state_format_stops_the_worker_until_it_is_delet
     assert toy.sums_of(names) == expected
 
 
-def test_a_state_that_other_settings_shaped_is_refused_with_both(
+def test_a_state_of_other_settings_is_refused_with_both_settings(
     names: Names, tmp_path: Path, stops: list[str]
 ) -> None:
     toy.make_topics(names)
@@ -195,7 +195,7 @@ def test_a_state_that_other_settings_shaped_is_refused_with_both(
     assert "Restore these settings, or give the program another kafka.app" in stops[0]
 
 
-def test_a_task_that_waits_for_its_broker_can_be_given_up(tmp_path: Path) -> None:
+def test_a_task_that_waits_for_its_broker_can_be_abandoned(tmp_path: Path) -> None:
     names = Names("127.0.0.1:1", "nobody")
 
     async def give_up() -> None:
@@ -209,7 +209,7 @@ def test_a_task_that_waits_for_its_broker_can_be_given_up(tmp_path: Path) -> Non
         assert tasks.tasks() == []
         shared.close()
 
-    # What one answer is waited for, so that the test does not wait for it.
+    # Shorten the request timeout, so that the test does not wait for it.
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(runtime, "ANSWER_S", 0.5)
         asyncio.run(give_up())

@@ -1,4 +1,4 @@
-"""Which tasks a worker has while partitions are dealt out: on a real broker."""
+"""Tasks of a worker while partitions are reassigned, on a real broker."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_assignments_may_be_repeated_changed_and_cancelled(names: Names, tmp_pat
     assert toy.sums_of(names) == expected
 
 
-def test_while_partitions_are_dealt_out_nothing_is_committed(names: Names, tmp_path: Path) -> None:
+def test_nothing_is_committed_while_partitions_are_reassigned(names: Names, tmp_path: Path) -> None:
     toy.make_topics(names)
 
     def one(partition: int, offset: int) -> toy.ReceivedRecords:
@@ -90,9 +90,7 @@ def test_while_partitions_are_dealt_out_nothing_is_committed(names: Names, tmp_p
     asyncio.run(dealt_out())
 
 
-def test_an_opening_that_is_given_up_does_not_fence_the_next_owner(
-    names: Names, tmp_path: Path
-) -> None:
+def test_an_abandoned_opening_does_not_fence_the_next_owner(names: Names, tmp_path: Path) -> None:
     toy.make_topics(names)
 
     async def overtaken() -> None:
@@ -117,7 +115,7 @@ def test_an_opening_that_is_given_up_does_not_fence_the_next_owner(
     asyncio.run(overtaken())
 
 
-def test_a_task_that_was_given_up_as_it_opened_is_opened_anew_when_it_is_wanted_again(
+def test_a_task_abandoned_while_opening_is_opened_again_on_reassignment(
     names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy.make_topics(names)
@@ -137,7 +135,7 @@ def test_a_task_that_was_given_up_as_it_opened_is_opened_anew_when_it_is_wanted_
         tasks = Tasks(runtime, "join", toy.Sums)
         first = asyncio.ensure_future(tasks.assign({0}))
         await asyncio.to_thread(opened.wait, 30)
-        await tasks.finish()  # partitions are dealt out anew
+        await tasks.finish()  # partitions are reassigned
         second = asyncio.ensure_future(tasks.assign({0}))
         await asyncio.sleep(0)
         go_on.set()
@@ -155,7 +153,7 @@ def test_a_task_that_was_given_up_as_it_opened_is_opened_anew_when_it_is_wanted_
     asyncio.run(again())
 
 
-def test_openings_are_given_up_when_partitions_are_dealt_out_anew(
+def test_openings_are_abandoned_when_partitions_are_reassigned(
     names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy.make_topics(names)

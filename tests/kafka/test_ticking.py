@@ -1,4 +1,4 @@
-"""When an idle partition moves on: by the clock on the wall, by the clock of the data, and when it
+"""Advance of an idle partition: by the wall clock, by the data clock, and when it
 is asked to.
 """
 
@@ -51,23 +51,23 @@ def minute_of(ticking: Ticking, now: float, reached: Marks) -> float | None:
         ((0, 0), (True, True), 10.9, 10.0),  # truths enter the pane that begins at 0 at 10
         ((0, 0), (True, True), 11.0, 11.0),
         ((0, 0), (True, True), 20.0, 20.0),
-        ((15, 15), (True, True), 19.0, None),  # both are in the panes that the limit lies in
+        ((15, 15), (True, True), 19.0, None),  # both are in the panes of the limit
         ((15, 15), (True, True), 25.0, 21.0),
-        ((15, 40), (True, False), 60.0, 31.0),  # never beyond the topic that flows
+        ((15, 40), (True, False), 60.0, 31.0),  # never beyond the active topic
         ((40, 15), (False, True), 60.0, 40.0),
-        ((40, 15), (True, False), 60.0, None),  # the idle one is ahead already
+        ((40, 15), (True, False), 60.0, None),  # the idle topic is ahead
         ((0, 0), (False, False), 60.0, None),
         ((0, 0), (True, True), 0.5, None),  # before the first pane
     ],
 )
-def test_a_tick_is_the_least_time_that_enters_a_new_pane(
+def test_a_tick_is_the_smallest_time_in_a_new_pane(
     watermarks: tuple[int, int], idle: tuple[bool, bool], limit: float, wanted: float | None
 ) -> None:
     found = next_tick([mark * MINUTE for mark in watermarks], idle, int(limit * MINUTE), WALL)
     assert (None if found is None else found / MINUTE) == wanted
 
 
-def test_the_wall_clock_ticks_a_partition_that_was_idle_for_a_minute_five_minutes_behind() -> None:
+def test_by_the_wall_clock_a_partition_idle_for_a_minute_is_ticked_five_minutes_behind() -> None:
     #   opened at 100; at 101 both topics are idle, and the clock less 5 minutes is 96: predictions enter 90 at 91, truths 80 at 90
     ticking = Ticking(WALL, MemoryState(), 100 * MINUTE)
     assert (IDLE_MS, BEHIND_MS) == (MINUTE, 5 * MINUTE)
@@ -79,11 +79,10 @@ def test_the_wall_clock_ticks_a_partition_that_was_idle_for_a_minute_five_minute
     assert minute_of(ticking, 106, marks(91, 100)) == 101
 
 
-def test_what_comes_and_what_is_unread_makes_a_topic_busy_for_another_minute() -> None:
+def test_new_or_unread_records_keep_a_topic_busy_for_another_minute() -> None:
     ticking = Ticking(WALL, MemoryState(), 100 * MINUTE)
     ticking.note_records(0, 110 * MINUTE)
-    # Truths are idle, but are not taken beyond the predictions that flow at 108: they enter 90 at
-    # 100.
+    # Truths are idle, but do not pass the active predictions at 108: they enter 90 at 100.
     assert minute_of(ticking, 110.5, marks(108, 85)) == 100
     assert minute_of(ticking, 110.5, marks(99, 85)) == 90
     ticking.note_records(1, 110 * MINUTE)
@@ -93,7 +92,7 @@ def test_what_comes_and_what_is_unread_makes_a_topic_busy_for_another_minute() -
     assert minute_of(ticking, 113, marks(99, 85)) == 101
 
 
-def test_by_the_data_clock_a_partition_is_ticked_only_when_it_is_asked() -> None:
+def test_by_the_data_clock_a_partition_is_ticked_only_on_request() -> None:
     ticking = Ticking(DATA, MemoryState(), 0)
     assert ticking.due_tick(1_000 * MINUTE, marks(10, 10)) is None
     ticking.add_requests([asked(50)])
@@ -104,7 +103,7 @@ def test_by_the_data_clock_a_partition_is_ticked_only_when_it_is_asked() -> None
     assert ticking.due_tick(1_000 * MINUTE, marks(50, 50)) is None
 
 
-def test_several_requests_are_answered_at_once_by_the_latest_times_and_own_ticks_are_none() -> None:
+def test_several_requests_get_one_answer_with_the_latest_times_and_own_ticks_are_ignored() -> None:
     ticking = Ticking(DATA, MemoryState(), 0)
     ticking.add_requests(
         [
@@ -131,11 +130,11 @@ def test_several_requests_are_answered_at_once_by_the_latest_times_and_own_ticks
     ("reached", "ended"),
     [
         (marks(30, 40), 60),
-        (marks(30, 80), 80),  # it had come further than whoever asked knew
+        (marks(30, 80), 80),  # its watermark is beyond the request
         (marks(30, 80, ended=70), 70),  # a history ends once
     ],
 )
-def test_a_history_ends_no_earlier_than_the_partition_has_come_and_once(
+def test_a_history_ends_once_and_not_before_the_watermark_of_the_partition(
     reached: Marks, ended: int
 ) -> None:
     ticking = Ticking(DATA, MemoryState(), 0)
@@ -162,9 +161,7 @@ def test_a_request_is_kept_in_the_state_until_it_is_answered() -> None:
 def requests(
     clock: IdlePartitionRequests, now: float, *both: tuple[int, int] | None, config: Config = DATA
 ) -> dict[int, float]:
-    """What is asked, in minutes by partition, where partitions have these watermarks, None for one
-    that has said nothing.
-    """
+    """Requested time in minutes, by partition, for these watermarks; None for a partition without any."""
     seen = {
         number: (mark[0] * MINUTE, mark[1] * MINUTE)
         for number, mark in enumerate(both)
@@ -176,13 +173,11 @@ def requests(
     }
 
 
-def test_the_data_clock_asks_a_partition_that_stood_still_for_a_minute_to_come_as_far_as_another() -> (
-    None
-):
+def test_by_the_data_clock_a_partition_idle_for_a_minute_is_requested_to_follow_another() -> None:
     clock = IdlePartitionRequests(DATA)
     assert requests(clock, 0, (50, 50), (15, 15)) == {}
     assert requests(clock, 0.9, (60, 60), (15, 15)) == {}
-    # The first goes on and is at 75 now: predictions enter 70 at 71, truths 60 at 70.
+    # The first partition advances to 75: predictions enter 70 at 71, truths 60 at 70.
     assert requests(clock, 1, (75, 75), (15, 15)) == {1: 71}
     clock.note_sent({1: 71 * MINUTE})
     assert requests(clock, 1.1, (75, 75), (15, 15)) == {}, "asked once"
@@ -193,18 +188,14 @@ def test_the_data_clock_asks_a_partition_that_stood_still_for_a_minute_to_come_a
     )
 
 
-def test_the_data_clock_asks_for_one_topic_that_stands_still_no_more_than_the_other_has_reached() -> (
-    None
-):
+def test_a_request_for_an_idle_topic_does_not_pass_the_watermark_of_the_other_topic() -> None:
     clock = IdlePartitionRequests(DATA)
     requests(clock, 0, (50, 50), (50, 15))
-    # In the second partition predictions go on to 58 and truths stand still: they enter 40 at 50.
+    # In the second partition predictions advance to 58 and truths are idle: they enter 40 at 50.
     assert requests(clock, 1, (90, 90), (58, 15)) == {1: 50}
 
 
-def test_a_partition_that_has_never_said_anything_is_asked_too_and_nothing_where_all_stand_together() -> (
-    None
-):
+def test_a_partition_without_watermarks_is_requested_too_and_equal_partitions_are_not() -> None:
     clock = IdlePartitionRequests(DATA)
     assert requests(clock, 0, (50, 50), None) == {}
     assert requests(clock, 1, (55, 55), None) == {1: 51}

@@ -1,7 +1,6 @@
-"""A broker behind TLS: everything works with its authority, and nothing without, with a message
-that says what to do.
+"""A broker with TLS: clients work with its authority, and fail without it with a remedy.
 
-Both families of clients are in it: librdkafka in the verbs and the tasks, aiokafka under Faust in
+Both client libraries take part: librdkafka in the commands and the tasks, aiokafka under Faust in
 the worker.
 """
 
@@ -36,7 +35,7 @@ LOGIN = """
 
 
 class Guarded(NamedTuple):
-    """Servers of the listeners of a broker by protocol, and authorities."""
+    """Servers of a broker's listeners by protocol, and certificate authorities."""
 
     servers: dict[str, str]
     ours: Authority
@@ -76,7 +75,7 @@ def configuration(servers: str, app: str, client: str) -> str:
 
 
 def call(*arguments: str) -> str:
-    """The output of a verb, which has to end well."""
+    """Output of a command, which must succeed."""
     result = CliRunner().invoke(driftline, arguments)
     assert result.exit_code == 0, result.output
     return result.output
@@ -122,7 +121,7 @@ CLOSED = r"accepts connections and closes them at once; "
 
 
 @pytest.mark.parametrize(
-    ("protocol", "client", "said"),
+    ("protocol", "client", "message"),
     [
         ("SSL", 'security.protocol = "SSL"\nssl.ca.location = "{foreign}"', UNTRUSTED),
         ("SSL", 'security.protocol = "SSL"', UNTRUSTED),
@@ -135,11 +134,11 @@ CLOSED = r"accepts connections and closes them at once; "
     ],
     ids=["foreign authority", "authorities of the system", "no TLS here", "no TLS there"],
 )
-def test_verb_says_what_is_wrong_with_the_certificate_or_the_listener(
+def test_a_command_names_the_fault_of_the_certificate_or_the_listener(
     guarded: Guarded,
     protocol: str,
     client: str,
-    said: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -149,10 +148,10 @@ def test_verb_says_what_is_wrong_with_the_certificate_or_the_listener(
     config.write_text(configuration(guarded.servers[protocol], "refused", client))
     result = CliRunner().invoke(driftline, ["topics", "list", "--config", str(config)])
     assert result.exit_code == 2
-    assert re.search(said, result.output)
+    assert re.search(message, result.output)
 
 
-def test_worker_that_does_not_trust_the_broker_ends_with_what_to_do(
+def test_worker_that_does_not_trust_the_broker_ends_with_a_remedy(
     guarded: Guarded, tmp_path: Path
 ) -> None:
     client = f'security.protocol = "SSL"\nssl.ca.location = "{guarded.foreign.pem}"'

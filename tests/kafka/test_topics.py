@@ -1,6 +1,4 @@
-"""Making, listing and checking topics on a real broker, and what is said of topics that cannot be
-used.
-"""
+"""Creating, listing and checking topics on a real broker, and messages about unusable topics."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ def run(*words: str) -> Result:
 
 
 def wait_until(names: Names, topic: str, seen: Callable[[topics.ExistingTopic], bool]) -> None:
-    """A broker answers before all of it knows: wait until it says so of a topic."""
+    """Wait until the broker shows a change of a topic, which it acknowledges earlier."""
     ends = time.monotonic() + 30.0
     while not ((found := topics.describe(names.connection(), [topic]).get(topic)) and seen(found)):
         assert time.monotonic() < ends, f"{topic} is still {found}"
@@ -83,7 +81,7 @@ def remake(names: Names, topic: str, partitions: int) -> None:
     wait_until(names, topic, lambda found: before is None or found.topic_id != before.topic_id)
 
 
-def test_topics_are_made_as_the_table_and_the_configuration_say(names: Names) -> None:
+def test_topics_are_created_from_the_table_and_the_configuration(names: Names) -> None:
     connection = names.connection(
         kafka="input_partitions = 3\npartitions = 2\nmin_insync_replicas = 1\nreplication_factor = 1"
     )
@@ -111,7 +109,7 @@ def test_topics_are_made_as_the_table_and_the_configuration_say(names: Names) ->
     assert topics.create(connection) == []
 
 
-def test_a_topic_made_anew_has_another_id_and_the_cluster_keeps_its_own(names: Names) -> None:
+def test_a_topic_created_again_has_another_id_in_the_same_cluster(names: Names) -> None:
     connection = names.connection()
     remake(names, "alerts", 4)
     first, cluster = (
@@ -125,7 +123,7 @@ def test_a_topic_made_anew_has_another_id_and_the_cluster_keeps_its_own(names: N
     assert topics.cluster_id(connection) == cluster
 
 
-def test_inputs_that_all_have_another_number_are_a_matter_of_the_configuration(
+def test_inputs_that_agree_on_another_number_need_another_configuration(
     names: Names,
 ) -> None:
     topics.create(names.connection(kafka="input_partitions = 2\npartitions = 2"))
@@ -140,7 +138,7 @@ def test_inputs_that_all_have_another_number_are_a_matter_of_the_configuration(
     assert {mismatch.remedy for mismatch in found} == {"set kafka.input_partitions = 2"}
 
 
-def test_one_topic_with_another_number_has_to_be_made_anew_and_is_named(names: Names) -> None:
+def test_one_topic_with_another_number_must_be_created_again(names: Names) -> None:
     connection = names.connection(kafka="input_partitions = 2\npartitions = 2")
     topics.create(connection)
     remake(names, "ground-truth", 1)
@@ -152,7 +150,7 @@ def test_one_topic_with_another_number_has_to_be_made_anew_and_is_named(names: N
         topics.require(connection)
 
 
-def test_settings_with_which_records_would_be_lost_are_refused(names: Names) -> None:
+def test_settings_that_would_lose_records_are_refused(names: Names) -> None:
     connection = names.connection(kafka="input_partitions = 1\npartitions = 1")
     topics.create(connection)
     changelog = f"{names.app}-join-changelog"
@@ -164,28 +162,28 @@ def test_settings_with_which_records_would_be_lost_are_refused(names: Names) -> 
     alter(names, "outcomes", max_message_bytes="1000000")
     assert not [
         mismatch for mismatch in topics.check(connection) if mismatch.topic.endswith("outcomes")
-    ]  # no record there is large
+    ]  # its records are small
     alter(
         names, "metrics", retention_ms="1000"
-    )  # shorter than usual: somebody's choice, nothing of ours is lost
-    said: dict[str, str] = {}
+    )  # shorter than the default: a choice of the operator that loses no required record
+    messages: dict[str, str] = {}
     for mismatch in topics.check(connection):
         topic = mismatch.topic.removeprefix(names.prefix)
-        said[topic] = f"{said.get(topic, '')}\n{mismatch}"
-    assert sorted(said) == sorted([changelog, "window-partials", "alerts"])
+        messages[topic] = f"{messages.get(topic, '')}\n{mismatch}"
+    assert sorted(messages) == sorted([changelog, "window-partials", "alerts"])
     assert (
         "has retention.ms=1000, and its records are needed for ever; change it: kafka-configs --alter"
-        in said[changelog]
+        in messages[changelog]
     )
     assert (
         "has cleanup.policy=compact, and compaction would remove required records"
-        in said["window-partials"]
+        in messages["window-partials"]
     )
     assert (
         "has max.message.bytes=1048588, and the partials of one commit of stage 1 may be larger"
-        in said["window-partials"]
+        in messages["window-partials"]
     )
-    assert "has min.insync.replicas=2, and it has 1 replica, so writes fail" in said["alerts"]
+    assert "has min.insync.replicas=2, and it has 1 replica, so writes fail" in messages["alerts"]
 
 
 def test_more_replicas_than_brokers_are_refused_with_the_setting(
@@ -199,7 +197,7 @@ def test_more_replicas_than_brokers_are_refused_with_the_setting(
     assert "lower kafka.replication_factor or start more brokers" in result.output
 
 
-def test_the_verbs_make_list_and_check(names: Names, tmp_path: Path) -> None:
+def test_the_commands_create_list_and_check_topics(names: Names, tmp_path: Path) -> None:
     config = tmp_path / "driftline.toml"
     config.write_text(names.toml(kafka="input_partitions = 2\npartitions = 1"))
     where = ("--config", str(config), "--broker", names.servers)

@@ -1,9 +1,8 @@
-"""A small job for the task layer, a driver for it without any framework, and what its outputs have
-to add up to.
+"""A small job for the task layer, with a driver without any framework and the expected sums.
 
-The job counts amounts by name: an input value is b"name amount". Every record counts once; each
-commit writes what was added to each name, and the state holds the totals. So the outputs of a name
-add up to its inputs, and to its total, exactly if everything counted once. A name "gone" with the
+The job sums amounts by name: an input value is b"name amount". Each commit writes the amounts that
+it added to each name, and the state holds the totals. So the outputs of a name add up to its inputs
+and to its total exactly if each record counted once. A name "gone" with the
 amount n deletes the totals of all names that begin with "x", as a range.
 
 Run as a program it is a worker: `python -m tests.kafka.toy SERVERS APP PREFIX FOLDER PARTITIONS`
@@ -38,7 +37,7 @@ NAMES = [b"a", b"b", b"c", b"x1", b"x2"]
 
 
 class Sums:
-    """The processor."""
+    """The processor of the job."""
 
     inputs: tuple[str, ...] = (INPUT,)
 
@@ -51,10 +50,10 @@ class Sums:
         self.taken: list[tuple[bytes, int]] = []
 
     def note_unread(self, unread: frozenset[str], /, *, now_ms: int) -> None:
-        """There is one input only."""
+        """Do nothing: there is one input."""
 
     def note_caught_up(self, caught_up: bool, /, *, now_ms: int) -> None:
-        """Sums depend on no time."""
+        """Do nothing: sums do not depend on time."""
 
     def take(self, received: ReceivedRecords, /) -> int:
         for value in received.values:
@@ -76,7 +75,7 @@ class Sums:
         ]
 
     def waits(self) -> None:
-        """There is one input only."""
+        """Do nothing: there is one input."""
 
     def defers(self) -> bool:
         return False
@@ -114,7 +113,7 @@ def rows(seed: int, count: int) -> list[tuple[int, bytes]]:
 
 
 def send(names: Names, rows: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], int]:
-    """Write values to partitions of the input; gives the sums by partition and name."""
+    """Write values to partitions of the input; returns the sums by partition and name."""
     producer = names.connection().producer()
     sums: dict[tuple[int, bytes], int] = {}
     for partition, value in rows:
@@ -156,7 +155,7 @@ def read(
 
 
 def sums_of(names: Names) -> dict[tuple[int, bytes], int]:
-    """What the committed outputs add up to."""
+    """Sums of the committed outputs."""
     sums: dict[tuple[int, bytes], int] = {}
     for partition, _, key, value in read(names, OUTPUT):
         sums[partition, key or b""] = sums.get((partition, key or b""), 0) + int(value or b"0")
@@ -176,7 +175,7 @@ class Driver:
         self._consumers.pop(partition)[0].close()
 
     async def serve(self) -> None:
-        """Deliver until everything that is there now is committed."""
+        """Deliver until all records on the input are committed."""
         while True:
             open_tasks = self.tasks.tasks()
             done = self.tasks.ready
@@ -187,7 +186,7 @@ class Driver:
             await asyncio.sleep(0.005)
 
     async def _deliver(self, task: Task) -> bool:
-        """One delivery; True if the task has committed everything there was."""
+        """Make one delivery; returns whether the task has committed all records."""
         if task.partition not in self._consumers:
             position = task.positions.get(INPUT, 0)
             consumer = self._connection.consumer(auto_offset_reset="error", fetch_wait_max_ms=10)
@@ -230,7 +229,7 @@ async def work(
     max_records: int = 200,
     memory_bytes: int = 1 << 20,
 ) -> None:
-    """Serve partitions until everything that is there is committed."""
+    """Serve partitions until all records on the input are committed."""
     runtime = Runtime(connection, folder, max_records=max_records, memory_bytes=memory_bytes)
     driver: Driver
 
