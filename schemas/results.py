@@ -402,7 +402,7 @@ class Outcome(
     delay_ms
         Time from the prediction until the truth counts as known, in milliseconds.
     correction
-        None for the first truth, else "corrected" or "retracted".
+        Null for the first truth, else "corrected" or "retracted".
     """
 
     prediction_id: str
