@@ -16,8 +16,8 @@ DECISIONS: Final = 1
 ARRIVALS: Final = 2
 LANE_NAMES: Final = ("traffic", "decisions", "arrivals")
 
-# Measures. `a` and `b` are the two indexes of a count inside its measure. A packed key has 4 bits
-# for the measure (`driftline.streams.join.increments`), so the largest code is 15.
+# Measures. `a` and `b` are the two indexes of a count inside its measure. Packed keys of both
+# stages have 4 bits for the measure, so the largest code is 15.
 COUNT: Final = 0  # b: index into COUNTERS
 CELLS: Final = 1  # a: actual label, b: predicted label
 SCORES_FIT: Final = 2  # a: actual label, b: score bin; ids whose hash is even

@@ -22,9 +22,17 @@ from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
 
 Ints = NDArray[np.int64]
 
-# A packed key has, from the low bits, 16 bits of b, 16 of a, 4 of the measure, 4 of the rung, 2 of
-# the lane, and 21 of the number of the (series, pane) pair.
-_A, _MEASURE, _RUNG, _LANE, _PAIR = 16, 32, 36, 40, 42
+# Fields of a packed key, from the low bits: b, a, measure, rung, lane, and the number of the
+# (series, pane) pair in the 20 bits that are left without the sign.
+INDEX_BITS: Final = 16  # of a and of b
+MEASURE_BITS: Final = 4
+RUNG_BITS: Final = 5  # MAX_RUNGS of the configuration, and the label horizon
+LANE_BITS: Final = 2
+_A: Final = INDEX_BITS
+_MEASURE: Final = _A + INDEX_BITS
+_RUNG: Final = _MEASURE + MEASURE_BITS
+_LANE: Final = _RUNG + RUNG_BITS
+_PAIR: Final = _LANE + LANE_BITS
 SEGMENT_BITS: Final = 32  # of a series key: model version above, segment code below (0 is "all")
 _SEGMENT: Final = (1 << SEGMENT_BITS) - 1
 MAX_PAIRS: Final = 1 << (63 - _PAIR)
@@ -209,11 +217,11 @@ class Increments:
         ones: list[Ints] = []
         others: list[tuple[Ints, Ints]] = []
         for rows, numbers in zip(self._rows, pairs, strict=True):
-            slot = numbers << _PAIR | (rows.rung << _RUNG | rows.lane << _LANE)
+            place = _packed_place(numbers, rows.rung, rows.lane)
             for measure, a, b, amount, where in rows.counts:
                 at = None if where is None or all_true(where) else where.nonzero()[0]
-                cell = a << _A | b | measure << _MEASURE
-                key = _picked(slot, at) | (cell if isinstance(cell, int) else _picked(cell, at))
+                cell = _packed_cell(measure, a, b)
+                key = _picked(place, at) | (cell if isinstance(cell, int) else _picked(cell, at))
                 if amount is None or all_true(amount == 1):
                     ones.append(key.ravel())
                 else:
@@ -223,7 +231,7 @@ class Increments:
                         added_up(key.ravel(), amounts.ravel(), _places(rows, a, b, numbers, at))
                     )
         key, times = tallied(ones, others)
-        pair = key >> _PAIR if distinct is None else distinct[key >> _PAIR]
+        pair = _pair_of(key) if distinct is None else distinct[_pair_of(key)]
         series = pair >> pane_bits
         kept = slice(np.searchsorted(series, sentinel))
         pane = (pair[kept] & (1 << pane_bits) - 1) + first
@@ -337,15 +345,35 @@ def _by_segment(all_series: Ints, segments: Ints, sentinel: int) -> Ints:
     return np.concatenate((all_series[None], np.where(values, all_series + values, sentinel)))
 
 
+def _packed_place(pair: Ints, rung: Ints, lane: int) -> Ints:
+    """The upper fields of packed keys."""
+    return pair << _PAIR | (rung << _RUNG | lane << _LANE)
+
+
+def _packed_cell(measure: int, a: Ints | int, b: Ints | int) -> Ints | int:
+    """The lower fields of packed keys."""
+    return a << _A | b | measure << _MEASURE
+
+
+def _pair_of(packed: Ints) -> Ints:
+    """Number of the (series, pane) pair of each packed key."""
+    return packed >> _PAIR
+
+
+def _field(packed: Ints, shift: int, bits: int) -> Ints:
+    """One field of each packed key."""
+    return packed >> shift & (1 << bits) - 1
+
+
 def _count_columns(sums: _Sums) -> dict[str, NDArray[np.generic]]:
     packed = sums.packed
     columns = {
-        "lane": packed >> _LANE & 3,
+        "lane": _field(packed, _LANE, LANE_BITS),
         "pane": sums.pane,
-        "rung": packed >> _RUNG & 15,
-        "measure": packed >> _MEASURE & 15,
-        "a": packed >> _A & 0xFFFF,
-        "b": packed & 0xFFFF,
+        "rung": _field(packed, _RUNG, RUNG_BITS),
+        "measure": _field(packed, _MEASURE, MEASURE_BITS),
+        "a": _field(packed, _A, INDEX_BITS),
+        "b": _field(packed, 0, INDEX_BITS),
         "count": sums.amount,
     }
     return {name: columns[name].astype(dtype) for name, dtype in COUNT_COLUMNS if name != "series"}

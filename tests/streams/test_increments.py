@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.agents.state.dict_state import MemoryState
+from driftline.schemas.config import MAX_RUNGS
 from driftline.schemas.settings import Config
+from driftline.streams import lanes
 from driftline.streams.join import increments
 from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.increments import Increments, added_up, tallied
@@ -21,6 +23,18 @@ from driftline.streams.partial import COUNT_COLUMNS, Partial
 from driftline.streams.summaries.feature_table import EMPTY
 
 PANE_MS = 60_000
+MEASURES = (
+    lanes.COUNT,
+    lanes.CELLS,
+    lanes.SCORES_FIT,
+    lanes.SCORES_HOLDOUT,
+    lanes.SCORE_SUM,
+    lanes.SCORE_SQUARES,
+    lanes.DELAY,
+    lanes.LATENCY,
+    lanes.PREDICTED_SCORES,
+    lanes.PREDICTED,
+)
 NAMES = [("shop", "2"), ("churn", "1"), ("shop", "1"), ("fraud", "1")]
 VALUES = ("de", "fr", "us")
 # Partitions that Kafka's default partitioner chooses for these keys in a topic with 2 partitions.
@@ -66,6 +80,13 @@ def test_ones_and_amounts_of_a_key_add_up_and_sums_of_zero_are_left_out(
     assert list(zip(found.tolist(), sums.tolist(), strict=True)) == sorted(
         (key, sum_) for key, sum_ in expected.items() if sum_
     )
+
+
+def test_every_lane_rung_measure_and_label_fits_its_field_of_a_packed_key() -> None:
+    assert max(MEASURES) < 1 << increments.MEASURE_BITS
+    assert MAX_RUNGS < 1 << increments.RUNG_BITS
+    assert len(lanes.LANE_NAMES) <= 1 << increments.LANE_BITS
+    assert lanes.PREDICTED_NEGATIVE < 1 << increments.INDEX_BITS
 
 
 @st.composite

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from driftline.agents.state.dict_state import MemoryState
-from driftline.schemas.config import parse_config
+from driftline.schemas.config import MAX_RUNGS, parse_config
 from driftline.schemas.decode import decode_predictions, decode_truths
 from driftline.schemas.settings import Config
 from driftline.schemas.times import HOUR_MS, MINUTE_MS, format_time, parse_time
@@ -219,6 +219,17 @@ def test_delay_equal_to_a_rung_counts_at_that_rung_and_a_millisecond_more_at_the
     rows += [truth("x", DAY + "00:30:00Z", "A"), truth("y", DAY + "00:30:00.001Z", "A")]
     total, _ = run(rows, parse_config(SMALL), [])
     assert decisions(total, CELLS) == {(0, "A", "A"): 1, (1, "A", "A"): 1}
+
+
+def test_label_beyond_all_rungs_of_the_longest_ladder_counts_at_the_label_horizon() -> None:
+    rungs = ", ".join(f'"{hour}h"' for hour in range(1, MAX_RUNGS + 1))
+    config = parse_config(
+        f'[defaults]\nwindows = ["1h"]\nmaturity = [{rungs}]\nlabel_horizon = "30d"\n'
+        'truth_grace = "30d"'
+    )
+    rows = [prediction("x", DAY + "00:00:00Z"), truth("x", "2026-01-10T00:00:00Z", "A")]
+    total, _ = run(rows, config, [])
+    assert decisions(total, CELLS) == {(MAX_RUNGS, "A", "A"): 1}
 
 
 def test_repeated_content_is_a_duplicate_and_different_content_a_conflict() -> None:
