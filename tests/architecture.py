@@ -20,8 +20,9 @@ from typing import NamedTuple
 # plug-ins in the installed package.
 PURE_STDLIB = frozenset(
     """
-    __future__ abc array base64 binascii bisect cmath collections contextlib copy dataclasses datetime decimal difflib enum
-    fractions functools hashlib heapq importlib inspect itertools json keyword math numbers operator pkgutil re reprlib
+    __future__ abc array base64 binascii bisect cmath collections contextlib copy dataclasses
+    datetime decimal difflib enum fractions functools hashlib heapq importlib inspect itertools
+    json keyword math numbers operator pkgutil re reprlib
     statistics string struct textwrap types typing unicodedata warnings weakref zlib
     """.split()
 )
@@ -409,7 +410,7 @@ def _is_set(node: ast.expr, names: frozenset[str]) -> bool:
 
 
 def _set_names(scope: ast.AST, outer: frozenset[str] = frozenset()) -> frozenset[str]:
-    """The names that hold nothing but sets in a scope: every value assigned to them there is one."""
+    """The names that hold only sets in a scope: every value assigned to them there is one."""
     values: dict[str, list[tuple[ast.expr | None, ast.expr | None]]] = {}
     if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         arguments = scope.args

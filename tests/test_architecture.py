@@ -1,4 +1,4 @@
-"""The packages depend on each other in one direction only, without circles, and `streams` is pure."""
+"""The packages depend on each other in one direction, without circles, and `streams` is pure."""
 
 from __future__ import annotations
 
@@ -73,11 +73,13 @@ PLANTED = [
 HARMLESS = [
     (
         "schemas",
-        "import json\nimport msgspec\nfrom pathlib import Path\nfrom driftline.schemas.times import parse_time",
+        "import json\nimport msgspec\nfrom pathlib import Path\n"
+        "from driftline.schemas.times import parse_time",
     ),
     (
         "streams",
-        "import numpy as np\nimport xxhash\nfrom driftline.schemas.results import WindowFigures\nfrom driftline.streams.hashing import hash64",
+        "import numpy as np\nimport xxhash\nfrom driftline.schemas.results import WindowFigures\n"
+        "from driftline.streams.hashing import hash64",
     ),
     ("streams", "import importlib\nimport pkgutil\nfrom . import lanes"),
     ("streams", "from datetime import UTC, datetime\nat = datetime.fromtimestamp(0, UTC)"),
@@ -85,14 +87,16 @@ HARMLESS = [
     ("streams", "for key in sorted(set(old) | set(new)):\n    pass"),
     (
         "streams",
-        "def f(values):\n    values = set(values)\n    values = sorted(values)\n    for value in values:\n        pass",
+        "def f(values):\n    values = set(values)\n    values = sorted(values)\n"
+        "    for value in values:\n        pass",
     ),
     ("streams", "def f(seen: set[str]):\n    return len(seen) + max(seen), 'a' in seen"),
     ("streams", "for key in {'a': 1}:\n    pass"),
     ("streams", "def hash(self):\n    return self.hash(1)"),
     (
         "agents",
-        "import asyncio, os, random, time, socket\nfor x in {1, 2}:\n    print(open('x'), hash('y'))",
+        "import asyncio, os, random, time, socket\n"
+        "for x in {1, 2}:\n    print(open('x'), hash('y'))",
     ),
 ]
 

@@ -48,7 +48,8 @@ class Reader:
         command = folder / "bin" / "driftline"
         command.parent.mkdir()
         command.write_text(
-            f'#!/bin/sh\nPYTHONPATH="{self.repository}" exec "{sys.executable}" -m driftline.agents.cli "$@"\n'
+            f'#!/bin/sh\nPYTHONPATH="{self.repository}" '
+            f'exec "{sys.executable}" -m driftline.agents.cli "$@"\n'
         )
         command.chmod(0o755)
         self.environment = os.environ | {
@@ -115,7 +116,8 @@ def test_new_metric_is_one_new_file_and_equals_its_definition(followed):
     reader, _ = followed
     records = json.loads(
         reader.shell(
-            "driftline performance summary --out trial/out-npv --window 1d --maturity all --metric npv --json"
+            "driftline performance summary --out trial/out-npv --window 1d --maturity all "
+            "--metric npv --json"
         )
     )
     assert records
@@ -138,7 +140,10 @@ def test_new_metric_was_not_there_before(followed):
 
 def test_docstring_example_of_the_new_metric_runs(followed):
     reader, _ = followed
-    script = f'PYTHONPATH="{reader.repository}" "{sys.executable}" -m doctest -v "{reader.repository}/streams/metrics/npv.py"'
+    script = (
+        f'PYTHONPATH="{reader.repository}" "{sys.executable}" '
+        f'-m doctest -v "{reader.repository}/streams/metrics/npv.py"'
+    )
     assert "passed" in reader.shell(script)
 
 
