@@ -64,7 +64,7 @@ class FlaggedShareRule(
             judgement,
             verdict="breach" if share > self.above else "clear",
             severity=self.severity,
-            finding=f"{figures.model_name} {figures.model_version} flagged {share:.0%} of its cases",
+            finding=f"{figures.model_name} {figures.model_version} flagged {share:.0%} of cases",
             metric="flagged_share",
             value=share,
             threshold=self.above,
