@@ -178,7 +178,9 @@ def write(folder, topic, *records):
 
 
 def shown(out, *arguments) -> str:
-    result = CliRunner().invoke(driftline, [*arguments, "--out", str(out)])
+    # A worker of pytest-xdist sets COLUMNS.
+    runner = CliRunner(env={"COLUMNS": None})
+    result = runner.invoke(driftline, [*arguments, "--out", str(out)])
     assert result.exit_code == 0, result.output
     return " ".join(result.stdout.split())
 
