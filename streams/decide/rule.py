@@ -232,6 +232,6 @@ def _known_rung(text: str | None, lane: Lane, config: ModelConfig) -> str | None
     names = [rung.name for rung in config.maturity]
     if name not in names:
         raise InvalidRule(
-            "maturity", f'"{text}" is no rung of this model; its ladder: {", ".join(names)}'
+            "maturity", f'"{text}" is not a rung of this model; its ladder: {", ".join(names)}'
         )
     return name

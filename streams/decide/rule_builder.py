@@ -60,7 +60,7 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
     >>> build_rules(wrong, "models.churn.rules")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: models.churn.rules[0].type: "treshold" is no type of rule; known are coverage, ...
+    ValueError: models.churn.rules[0].type: "treshold" is not a type of rule; known are ...
     """
     where = where or config.rules_path
     rules: dict[str, Rule] = {}
@@ -70,7 +70,7 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
         if kind is None:
             known = ", ".join(sorted(rule_plugins()))
             raise ValueError(
-                f'{place}.type: "{table.get("type", "")}" is no type of rule; known are {known}'
+                f'{place}.type: "{table.get("type", "")}" is not a type of rule; known are {known}'
             )
         rule: Rule = convert_table(table, kind, place)
         try:

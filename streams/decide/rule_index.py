@@ -1,5 +1,7 @@
 """Rules of a model by what they read, so that a record without a rule costs almost nothing."""
 
+from __future__ import annotations
+
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import DAY_MS
 from driftline.streams.decide.rule import MetricRule, Rule, smallest_window

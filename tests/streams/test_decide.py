@@ -1,4 +1,4 @@
-"""Stage 3 as a whole: which records raise which alerts, whatever the batches."""
+"""Stage 3 as a whole: which records raise which alerts, however batches are cut."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ TOPIC = {
 
 
 class Run:
-    """Feeds records to stage 3 and keeps what comes back."""
+    """Feeds records to stage 3 and collects what it emits."""
 
     def __init__(self, **settings: Any) -> None:
         self.stage, self.state = Decide(Config(defaults=ModelConfig(**settings))), MemoryState()
-        self.said: list[Any] = []
+        self.emitted: list[Any] = []
 
     def feed(self, *records: Any) -> list[Any]:
-        said: list[Any] = []
+        emitted: list[Any] = []
         by_topic: dict[str, list[Any]] = {}
         for record in records:
             by_topic.setdefault(TOPIC[type(record).__name__], []).append(record)
         for record in self.stage.process(Batch(records=by_topic), self.state):
-            said.append(record.value)
-        self.said += said
-        return said
+            emitted.append(record.value)
+        self.emitted += emitted
+        return emitted
 
 
-def changes(said: Sequence[Alert]) -> list[tuple[str, str]]:
-    return [(alert.status, alert.severity) for alert in said]
+def changes(alerts: Sequence[Alert]) -> list[tuple[str, str]]:
+    return [(alert.status, alert.severity) for alert in alerts]
 
 
 def low_f1(**more: Any) -> dict[str, Any]:
@@ -77,7 +77,8 @@ def test_a_threshold_alert_fires_once_and_is_resolved_once() -> None:
         fired.starts_at_ms == fired.at_ms == EpochMs.of("2026-01-04T00:00:00Z")
     )  # known a day after the window's end
     assert resolved.summary == (
-        "F1 of churn 1.0.0 at maturity 1d was 0.85 over the day to 2026-01-05, again within 0.8; the alert had fired on 2026-01-04."
+        "F1 of churn 1.0.0 at maturity 1d was 0.85 over the day to 2026-01-05, again within 0.8; "
+        "the alert had fired on 2026-01-04."
     )
     assert (resolved.starts_at_ms, resolved.ends_at_ms) == (
         fired.starts_at_ms,
@@ -94,27 +95,27 @@ def test_a_threshold_alert_fires_once_and_is_resolved_once() -> None:
     ) == (0.7, 0.8, "<", 1000, "1d", "1d")
 
 
-def test_each_episode_has_an_id_and_all_of_one_rule_share_a_fingerprint() -> None:
+def test_each_episode_has_its_own_id_and_all_episodes_of_a_rule_share_a_fingerprint() -> None:
     run = Run(rules=(low_f1(), low_f1(name="other")), default_rules=False)
     alerts = [alert for record in days(0.7, 0.9, 0.7, 0.9) for alert in run.feed(record)]
-    mine = [alert for alert in alerts if alert.rule == "f1_low"]
-    assert len({alert.alert_id for alert in mine}) == 2
-    assert len({alert.fingerprint for alert in mine}) == 1
+    of_rule = [alert for alert in alerts if alert.rule == "f1_low"]
+    assert len({alert.alert_id for alert in of_rule}) == 2
+    assert len({alert.fingerprint for alert in of_rule}) == 1
     assert len({alert.fingerprint for alert in alerts}) == 2
 
 
-def test_an_estimate_breaches_by_its_whole_interval() -> None:
+def test_a_figure_with_an_interval_breaches_only_with_the_whole_interval() -> None:
     run = Run(rules=(low_f1(),), default_rules=False)
     assert run.feed(metric(START_MS + DAY_MS, {"f1": 0.78}, ci={"f1": (0.74, 0.82)})) == []
     (alert,) = run.feed(metric(START_MS + 2 * DAY_MS, {"f1": 0.76}, ci={"f1": (0.73, 0.79)}))
-    assert (
-        alert.summary
-        == "F1 of churn 1.0.0 at maturity 1d was 0.76 [0.73, 0.79] over the day to 2026-01-03, below 0.8."
+    assert alert.summary == (
+        "F1 of churn 1.0.0 at maturity 1d was 0.76 [0.73, 0.79] over the day to 2026-01-03, "
+        "below 0.8."
     )
     assert alert.ci == (0.73, 0.79)
 
 
-def test_too_few_samples_neither_fire_nor_resolve_and_break_a_row() -> None:
+def test_a_window_with_too_few_rows_neither_fires_nor_resolves_and_interrupts_a_run() -> None:
     run = Run(rules=(low_f1(**{"for": 2}),), default_rules=False)
     few = {"n": 99}
     assert run.feed(*days(0.7), *days(0.1, first=2, **few), *days(0.7, first=3)) == []
@@ -124,13 +125,13 @@ def test_too_few_samples_neither_fire_nor_resolve_and_break_a_row() -> None:
     assert changes(run.feed(*days(0.99, first=6))) == [("resolved", "warning")]
 
 
-def test_a_missing_window_breaks_a_row() -> None:
+def test_a_missing_window_interrupts_a_run() -> None:
     run = Run(rules=(low_f1(**{"for": 2}),), default_rules=False)
     assert run.feed(*days(0.7, first=1), *days(0.7, first=3)) == []
     assert len(run.feed(*days(0.7, first=4))) == 1
 
 
-def test_hysteresis_keeps_an_alert_until_the_clear_level() -> None:
+def test_an_alert_resolves_only_at_its_clear_level() -> None:
     run = Run(rules=(low_f1(clear=0.85),), default_rules=False)
     assert changes(run.feed(*days(0.7, 0.82, 0.84, 0.86))) == [
         ("firing", "warning"),
@@ -138,7 +139,7 @@ def test_hysteresis_keeps_an_alert_until_the_clear_level() -> None:
     ]
 
 
-def test_a_cool_down_holds_the_next_episode_back() -> None:
+def test_no_episode_begins_during_the_cool_down() -> None:
     run = Run(rules=(low_f1(cool_down="2d"),), default_rules=False)
     alerts = run.feed(*days(0.7, 0.9, 0.7, 0.7, 0.7))
     assert changes(alerts) == [
@@ -152,8 +153,8 @@ def test_a_cool_down_holds_the_next_episode_back() -> None:
     ]
 
 
-def test_a_duration_counts_the_time_that_the_windows_in_breach_cover() -> None:
-    #   0----1----2----3    hours in breach; `for = "3h"` holds at 3
+def test_for_with_a_duration_counts_the_time_that_consecutive_breaches_cover() -> None:
+    #   0----1----2----3    hours in breach; `for = "3h"` is reached at 3
     rule = {
         "type": "threshold",
         "name": "busy",
@@ -163,18 +164,18 @@ def test_a_duration_counts_the_time_that_the_windows_in_breach_cover() -> None:
         "for": "3h",
     }
     run = Run(rules=(rule,), default_rules=False)
-    told = [
+    alerts = [
         run.feed(traffic(START_MS + hour * HOUR_MS, {"throughput": 1200.0}))
         for hour in (1, 2, 3, 4)
     ]
-    assert [len(alerts) for alerts in told] == [0, 0, 1, 0]
-    assert (
-        told[2][0].summary
-        == "Throughput of churn 1.0.0 was 1,200/s over the hour to 2026-01-01 03:00, above 1,000/s; 3 windows in a row."
+    assert [len(of_hour) for of_hour in alerts] == [0, 0, 1, 0]
+    assert alerts[2][0].summary == (
+        "Throughput of churn 1.0.0 was 1,200/s over the hour to 2026-01-01 03:00, above 1,000/s; "
+        "3 windows in a row."
     )
 
 
-def test_getting_worse_inside_an_episode_tells_the_same_alert_again() -> None:
+def test_a_more_severe_breach_emits_the_same_alert_again() -> None:
     run = Run(default_rules=True)
     hours = [0.02, 0.08, 0.2, 0.09, 0.045, 0.03]
     alerts = [
@@ -191,7 +192,7 @@ def test_getting_worse_inside_an_episode_tells_the_same_alert_again() -> None:
     assert [alert.at_ms for alert in alerts] == [START_MS + hour * HOUR_MS for hour in (2, 3, 6)]
 
 
-def test_a_later_rung_of_the_same_window_is_not_a_new_window() -> None:
+def test_a_later_rung_of_a_window_does_not_count_as_another_window() -> None:
     run = Run(rules=(low_f1(**{"for": 2}),), default_rules=False)
     first, second = days(0.7, 0.7)
     later = metric(START_MS + DAY_MS, {"f1": 0.7}, maturity="3d", delay_ms=3 * DAY_MS)
@@ -199,7 +200,7 @@ def test_a_later_rung_of_the_same_window_is_not_a_new_window() -> None:
     assert len(run.feed(second)) == 1
 
 
-def test_provisional_figures_and_figures_of_no_model_are_not_read() -> None:
+def test_provisional_figures_and_figures_without_a_model_are_not_judged() -> None:
     run = Run(rules=(low_f1(),), default_rules=False)
     assert (
         run.feed(
@@ -211,7 +212,7 @@ def test_provisional_figures_and_figures_of_no_model_are_not_read() -> None:
     assert run.state.values == {}
 
 
-def test_every_value_of_a_dimension_has_alerts_of_its_own() -> None:
+def test_each_value_of_a_dimension_has_its_own_alerts() -> None:
     run = Run(rules=(low_f1(segment="plan=*"),), segments=("plan",), default_rules=False)
     values = {"all": 0.1, "plan=pro": 0.7, "plan=free": 0.75, "plan=old": 0.9, "region=eu": 0.1}
     alerts = run.feed(
@@ -246,17 +247,15 @@ BASELINE = {
 }
 
 
-def test_degradation_needs_two_weeks_in_a_row_below_the_baseline_and_gets_critical_at_ten_percent() -> (
-    None
-):
+def test_degradation_fires_after_two_weeks_and_is_critical_ten_percent_below_the_baseline() -> None:
     run = Run(rules=({"type": "degradation", "maturity": "1d"},), default_rules=False)
     assert run.feed(week(8, 0.60)) == []  # no baseline yet
     run.feed(entry(baseline=BASELINE))
-    told = [
+    alerts = [
         run.feed(week(day, value))
         for day, value in enumerate([0.74, 0.69, 0.69, 0.64, 0.64, 0.715, 0.73], start=9)
     ]
-    assert [changes(alerts) for alerts in told] == [
+    assert [changes(of_week) for of_week in alerts] == [
         [],
         [],
         [("firing", "warning")],
@@ -265,10 +264,10 @@ def test_degradation_needs_two_weeks_in_a_row_below_the_baseline_and_gets_critic
         [],
         [("resolved", "critical")],
     ]
-    (fired,), (worse,) = told[2], told[4]
+    (fired,), (worse,) = alerts[2], alerts[4]
     assert fired.summary == (
-        "ROC AUC of churn 1.0.0 at maturity 1d fell to 0.69 [0.679, 0.701] over the 7 days to 2026-01-12: "
-        "8 % below its baseline 0.75; 2 windows in a row."
+        "ROC AUC of churn 1.0.0 at maturity 1d fell to 0.69 [0.679, 0.701] "
+        "over the 7 days to 2026-01-12: 8 % below its baseline 0.75; 2 windows in a row."
     )
     assert worse.summary.endswith("15 % below its baseline 0.75; 2 windows in a row.")
     assert fired.baseline == 0.75
@@ -276,7 +275,7 @@ def test_degradation_needs_two_weeks_in_a_row_below_the_baseline_and_gets_critic
     assert fired.details == {"relative_change": pytest.approx(-0.08), "interval": "counts alone"}
 
 
-def test_days_that_differ_widen_the_interval_until_a_drop_is_no_news() -> None:
+def test_variance_between_days_widens_the_interval_until_a_drop_is_not_significant() -> None:
     # The same weeks as above; single days swing by 0.05, so a week's mean is known to about 0.05.
     run = Run(rules=({"type": "degradation", "maturity": "1d"},), default_rules=False)
     run.feed(entry(baseline=BASELINE | {"daily_variance": {"roc_auc": 0.0025}, "days": 30}))
@@ -290,7 +289,7 @@ def test_days_that_differ_widen_the_interval_until_a_drop_is_no_news() -> None:
     assert recent.feed(*swings, *(week(day, 0.69) for day in range(8, 16))) == []
 
 
-def test_a_rule_without_a_maturity_waits_for_experience_and_keeps_its_rung() -> None:
+def test_a_rule_without_a_maturity_waits_for_completeness_and_keeps_its_rung() -> None:
     run = Run(rules=({"type": "degradation"},), default_rules=False)
     run.feed(entry(baseline=BASELINE))
     rungs = ["1h", "6h", "1d", "3d", "7d", "30d"]
@@ -309,7 +308,7 @@ def test_a_rule_without_a_maturity_waits_for_experience_and_keeps_its_rung() -> 
     assert fired.maturity == "1d"
 
 
-def test_low_coverage_fires_where_no_label_comes_at_all() -> None:
+def test_coverage_fires_in_windows_without_any_label() -> None:
     run = Run(rules=({"type": "coverage", "maturity": "1d"},), default_rules=False)
     run.feed(entry(baseline=BASELINE))
     few = {"n": 0, "label_coverage": 0.0}
@@ -334,28 +333,28 @@ def hours(*counts: int, first: int = 1, **more: Any) -> list[Any]:
     ]
 
 
-def test_no_data_learns_how_long_the_nights_are() -> None:
+def test_no_data_tolerates_a_silence_that_recurs_every_night() -> None:
     run = Run()
     day = [100] * 18 + [0] * 6
     assert run.feed(*hours(*(day * 8))) == []
-    silent = run.feed(*hours(*[0] * 12, first=8 * 24 + 1))
-    (fired,) = silent
+    (fired,) = run.feed(*hours(*[0] * 12, first=8 * 24 + 1))
     assert fired.summary == (
-        "No prediction of churn 1.0.0 from 2026-01-08 18:00 to 2026-01-09 06:00, 12h; the longest silence before was 6h."
+        "No prediction of churn 1.0.0 from 2026-01-08 18:00 to 2026-01-09 06:00, 12h; "
+        "the longest silence before was 6h."
     )
     assert changes(run.feed(*hours(5, first=8 * 24 + 13))) == [("resolved", "error")]
 
 
-def test_a_first_silence_is_not_compared_with_one_that_never_was() -> None:
+def test_the_summary_of_a_first_silence_names_no_earlier_one() -> None:
     run = Run(rules=({"type": "no_data", "silence": "3h"},), default_rules=False)
     (fired,) = run.feed(*hours(10, 10, 0, 0, 0))
-    assert (
-        fired.summary
-        == "No prediction of churn 1.0.0 from 2026-01-01 02:00 to 2026-01-01 05:00, 3h; it had not been silent before."
+    assert fired.summary == (
+        "No prediction of churn 1.0.0 from 2026-01-01 02:00 to 2026-01-01 05:00, 3h; "
+        "it had not been silent before."
     )
 
 
-def test_a_version_that_was_replaced_may_fall_silent() -> None:
+def test_silence_of_a_version_that_was_replaced_resolves() -> None:
     run = Run(rules=({"type": "no_data", "silence": "3h"},), default_rules=False)
     run.feed(*hours(10, 10))
     assert len(run.feed(*hours(0, 0, 0, first=3))) == 1
@@ -364,7 +363,7 @@ def test_a_version_that_was_replaced_may_fall_silent() -> None:
     assert back[0].summary.startswith("No predictions are expected of churn 1.0.0 any more")
 
 
-def test_archiving_a_version_resolves_its_alerts_and_silences_its_rules() -> None:
+def test_archiving_a_version_resolves_its_alerts_and_stops_its_rules() -> None:
     run = Run(rules=(low_f1(),), default_rules=False)
     run.feed(*days(0.7))
     (resolved,) = run.feed(entry("archived"))
@@ -376,7 +375,7 @@ def test_archiving_a_version_resolves_its_alerts_and_silences_its_rules() -> Non
     assert run.feed(*days(0.7, first=2)) == []
 
 
-def test_a_rule_that_is_taken_out_resolves_its_alert() -> None:
+def test_the_alert_of_a_rule_that_is_removed_resolves() -> None:
     run = Run(rules=(low_f1(),), default_rules=False)
     run.feed(*days(0.7))
     changed = Run(rules=(low_f1(name="another"),), default_rules=False)
@@ -388,7 +387,7 @@ def test_a_rule_that_is_taken_out_resolves_its_alert() -> None:
     ]
 
 
-def test_drift_is_one_info_alert_for_all_targets_of_a_window() -> None:
+def test_drift_of_all_targets_of_a_window_is_one_info_alert() -> None:
     run = Run()
     for day in (8, 9):
         end = START_MS + day * DAY_MS
@@ -408,8 +407,8 @@ def test_drift_is_one_info_alert_for_all_targets_of_a_window() -> None:
     (fired,) = run.feed(*days(0.9, first=12))
     assert (fired.rule, fired.severity) == ("drift", "info")
     assert fired.summary == (
-        "2 of 3 targets of churn 1.0.0 drifted over the 7 days to 2026-01-10 (age severe, score moderate); performance did not move; "
-        "2 windows in a row."
+        "2 of 3 targets of churn 1.0.0 drifted over the 7 days to 2026-01-10 "
+        "(age severe, score moderate); performance did not move; 2 windows in a row."
     )
 
 
@@ -419,16 +418,16 @@ def test_drift_becomes_a_warning_once_performance_moves_too() -> None:
     for day, value in enumerate([0.75, 0.75, 0.75, 0.6, 0.6, 0.6, 0.6], start=8):
         run.feed(drift(START_MS + day * DAY_MS, "score", "severe"))
         run.feed(week(day - 1, value))
-    assert [(alert.rule, alert.status, alert.severity) for alert in run.said] == [
+    assert [(alert.rule, alert.status, alert.severity) for alert in run.emitted] == [
         ("drift", "firing", "info"),
         ("degradation", "firing", "critical"),
         ("drift", "firing", "warning"),
     ]
-    assert run.said[2].alert_id == run.said[0].alert_id
-    assert "while performance moved too" in run.said[2].summary
+    assert run.emitted[2].alert_id == run.emitted[0].alert_id
+    assert "while performance moved too" in run.emitted[2].summary
 
 
-def test_batches_cut_anywhere_say_the_same() -> None:
+def test_the_result_does_not_depend_on_how_batches_are_cut() -> None:
     seed = 11
     rng = np.random.default_rng(seed)
     records: list[Any] = [entry(baseline=BASELINE)]
@@ -463,21 +462,20 @@ def test_batches_cut_anywhere_say_the_same() -> None:
     whole = Run(rules=rules, tuner=tuner)
     for record in records:
         whole.feed(record)
-    expected = [encode(said) for said in whole.said]
+    expected = [encode(value) for value in whole.emitted]
     assert len(expected) > 10
-    assert {type(said).__name__ for said in whole.said} == {"Alert", "Recommendation"}
+    assert {type(value).__name__ for value in whole.emitted} == {"Alert", "Recommendation"}
     for _ in range(5):
         run, place = Run(rules=rules, tuner=tuner), 0
         while place < len(records):
-            # Within a batch topics come one after another, so a cut batch holds records of one
-            # topic only.
+            # Stage 3 reads a batch topic by topic, so a batch here holds records of one topic.
             kind, size = type(records[place]), int(rng.integers(1, 6))
             part = []
             while place < len(records) and len(part) < size and type(records[place]) is kind:
                 part.append(records[place])
                 place += 1
             run.feed(*part)
-        assert [encode(said) for said in run.said] == expected, f"seed {seed}"
+        assert [encode(value) for value in run.emitted] == expected, f"seed {seed}"
         assert run.state.values == whole.state.values
 
 
@@ -487,6 +485,6 @@ def test_state_of_another_format_is_refused() -> None:
     for key, value in run.state.values.items():
         run.state.values[key] = (
             b"\x92\x63" + value[2:]
-        )  # a list of two, the format and the memory: format 99
+        )  # a list of two, the format and the value: format 99
     with pytest.raises(ValueError, match="has format 99, needed 4"):
         run.feed(*days(0.7, first=2))

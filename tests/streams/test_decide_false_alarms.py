@@ -1,5 +1,5 @@
-"""How often the default degradation rule cries wolf on a model that does not change, and how soon
-it sees one that does.
+"""False alarms of the default degradation rule on a stable model, and its delay on a model that
+degrades.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ SEED, RUNS, DAYS = 2013, 50, 180
 REFERENCE = 30
 BASE = 0.75
 ROWS_SD = 0.012
-"""What a day's number of rows alone explains, as the standard deviation of its AUC: about 900 rows.
-"""
+"""Standard deviation of a day's AUC by its number of rows, about 900."""
 
 
 def series(
     rng: np.random.Generator, *, day_sd: float, memory: float, drop_at: int | None, drop: float
 ) -> NDArray[np.float64]:
-    """Daily values: a constant, an autoregressive day effect, the noise of the rows; relative
-    `drop` from a day on.
+    """Daily values: a constant, an autoregressive effect of the day, the noise of the rows, and a
+    relative `drop` from one day on.
     """
     effect = np.zeros(REFERENCE + DAYS)
     shocks = rng.normal(0, day_sd * np.sqrt(1 - memory**2), len(effect))
@@ -45,7 +44,7 @@ def series(
 def alerts_of(
     values: NDArray[np.float64], *, daily_variance: bool, widen: bool = True
 ) -> list[Alert]:
-    """Runs stage 3 on the days after the reference, day by day: the day's figures, then the week's."""
+    """Run stage 3 on the days after the reference: for each day its figures, then the week's."""
     reference = values[:REFERENCE]
     half = 1.96 * ROWS_SD
     baseline: dict[str, Any] = {
@@ -97,7 +96,7 @@ def alerts_of(
 
 
 @pytest.mark.parametrize(("day_sd", "memory"), [(0.0, 0.0), (0.05, 0.0), (0.05, 0.5)])
-def test_a_stable_model_raises_few_alerts_however_much_its_days_differ(
+def test_a_stable_model_raises_few_alerts_whatever_the_variance_between_its_days(
     day_sd: float, memory: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(SEED)
@@ -108,18 +107,17 @@ def test_a_stable_model_raises_few_alerts_however_much_its_days_differ(
             alerts_of(values, daily_variance=source == "baseline", widen=source != "counts alone")
             for values in runs
         ]
-        rates[source] = sum(alert.status == "firing" for told in alerts for alert in told) / (
-            RUNS * DAYS / 30
-        )
+        firing = sum(alert.status == "firing" for of_run in alerts for alert in of_run)
+        rates[source] = firing / (RUNS * DAYS / 30)
     with capsys.disabled():
-        told = ", ".join(
+        text = ", ".join(
             f"{rate:.3f} by the variance of {source}" for source, rate in rates.items()
         )
         print(
-            f"\nstable, day-to-day sd {day_sd}, memory {memory}: alerts a month {told}; {RUNS} runs of {DAYS} days, seed {SEED}"
+            f"\nstable, sd between days {day_sd}, autocorrelation {memory}: alerts a month {text}; "
+            f"{RUNS} runs of {DAYS} days, seed {SEED}"
         )
-    # Days that remember each other are not the independent draws that the interval takes them for:
-    # the bound for them is looser.
+    # The interval assumes independent days; for autocorrelated ones the bound is looser.
     assert max(rates["baseline"], rates["recent days"]) <= (0.1 if memory else 0.02)
     assert max(rates["baseline"], rates["recent days"]) <= max(rates["counts alone"], 0.02)
 
@@ -127,7 +125,7 @@ def test_a_stable_model_raises_few_alerts_however_much_its_days_differ(
 @pytest.mark.parametrize(
     ("drop", "severities"), [(0.10, ("warning", "critical")), (0.20, ("critical",))]
 )
-def test_a_real_drop_is_seen_within_two_weeks(
+def test_a_real_drop_fires_within_two_weeks(
     drop: float, severities: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(SEED)
@@ -135,15 +133,15 @@ def test_a_real_drop_is_seen_within_two_weeks(
     reached = []
     for _ in range(RUNS):
         values = series(rng, day_sd=0.015, memory=0.3, drop_at=60, drop=drop)
-        found = [
+        firing = [
             alert for alert in alerts_of(values, daily_variance=True) if alert.status == "firing"
         ]
-        after = [alert for alert in found if alert.at_ms > START_MS + 60 * DAY_MS]
-        assert len(found) == len(after), f"seed {SEED}"
+        after = [alert for alert in firing if alert.at_ms > START_MS + 60 * DAY_MS]
+        assert len(firing) == len(after), f"seed {SEED}"
         delays.append((after[0].at_ms - START_MS) / DAY_MS - 60)
         reached.append(after[-1].severity)
     with capsys.disabled():
-        told = f"{np.median(delays):.0f} days (median; longest {max(delays):.0f})"
-        print(f"\na drop of {drop:.0%} is told after {told}, {RUNS} runs, seed {SEED}")
+        text = f"{np.median(delays):.0f} days (median; longest {max(delays):.0f})"
+        print(f"\na drop of {drop:.0%} fires after {text}, {RUNS} runs, seed {SEED}")
     assert max(delays) <= 14
     assert sum(severity in severities for severity in reached) >= 0.95 * RUNS

@@ -1,5 +1,5 @@
-"""Alert rules as plug-ins and as configuration: what is found, what is refused, and where the
-message points.
+"""Alert rules as plug-ins and in the configuration: discovery, validation, and error messages with
+the path.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def build(*tables: dict[str, Any], **settings: Any) -> tuple[Rule, ...]:
 
 
 @pytest.mark.parametrize("kind", sorted(rule_plugins()))
-def test_every_rule_type_builds_explains_itself_and_judges_emptiness_as_unclear(kind: str) -> None:
+def test_each_rule_type_is_documented_and_judges_an_empty_window_as_unclear(kind: str) -> None:
     (rule,) = build({"type": kind} | LEAST.get(kind, {}))
     assert rule.kind == kind == rule.name
     assert type(rule).__struct_config__.frozen
@@ -68,9 +68,10 @@ def test_every_rule_type_builds_explains_itself_and_judges_emptiness_as_unclear(
     [
         (
             {"type": "treshold"},
-            'models.churn.rules[0].type: "treshold" is no type of rule; known are coverage, degradation',
+            'models.churn.rules[0].type: "treshold" is not a type of rule; known are coverage, '
+            "degradation",
         ),
-        ({}, 'models.churn.rules[0].type: "" is no type of rule'),
+        ({}, 'models.churn.rules[0].type: "" is not a type of rule'),
         (
             {"type": "threshold", "metric": "f1", "belo": 0.8},
             'models.churn.rules[0]: the key "belo" is not known here',
@@ -126,7 +127,7 @@ def test_every_rule_type_builds_explains_itself_and_judges_emptiness_as_unclear(
         ),
         (
             {"type": "threshold", "metric": "f1", "below": 0.8, "maturity": "2h"},
-            'models.churn.rules[0].maturity: "2h" is no rung',
+            'models.churn.rules[0].maturity: "2h" is not a rung',
         ),
         (
             {"type": "threshold", "metric": "f1", "below": 0.8, "segment": "plan"},
@@ -167,13 +168,13 @@ def test_every_rule_type_builds_explains_itself_and_judges_emptiness_as_unclear(
         ),
     ],
 )
-def test_a_wrong_rule_is_refused_with_its_path(table: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError) as refusal:
+def test_an_invalid_rule_is_rejected_with_its_path(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as raised:
         build(table, segments=("plan",))
-    assert str(refusal.value).startswith(message)
+    assert str(raised.value).startswith(message)
 
 
-def test_two_rules_of_one_name_are_refused_and_a_default_one_is_replaced() -> None:
+def test_two_rules_with_one_name_are_rejected_and_a_default_rule_is_replaced() -> None:
     rule = {"type": "error_rate", "warning": 0.01}
     with pytest.raises(
         ValueError, match=r'^models\.churn\.rules\[1\]\.name: "error_rate" is another rule\'s name'
@@ -184,7 +185,7 @@ def test_two_rules_of_one_name_are_refused_and_a_default_one_is_replaced() -> No
     assert rules["error_rate"].warning == 0.01  # type: ignore[attr-defined]
 
 
-def test_windows_and_rungs_go_by_their_one_name() -> None:
+def test_windows_and_rungs_get_their_canonical_names() -> None:
     (rule,) = build(
         {"type": "threshold", "metric": "f1", "below": 0.8, "window": "24h", "maturity": "24h"}
     )
@@ -192,7 +193,7 @@ def test_windows_and_rungs_go_by_their_one_name() -> None:
     assert (rule.window, rule.maturity) == ("1d", "1d")
 
 
-def test_default_rules_take_the_windows_that_a_model_has() -> None:
+def test_default_rules_choose_from_the_windows_of_the_model() -> None:
     windows = tuple(parse_window(text) for text in ("5m", "12h/6h", "30d/1d"))
     rules = {
         r.name: r.window
@@ -208,7 +209,7 @@ def test_default_rules_take_the_windows_that_a_model_has() -> None:
     }
 
 
-def test_a_run_holds_by_number_of_windows_or_by_the_time_that_they_cover() -> None:
+def test_a_run_is_long_enough_by_the_time_that_its_windows_cover() -> None:
     (rule,) = build(
         {"type": "threshold", "metric": "throughput", "above": 1000, "window": "1h", "for": "2h"}
     )
@@ -220,7 +221,7 @@ def test_a_run_holds_by_number_of_windows_or_by_the_time_that_they_cover() -> No
     ("rate", "ci", "severity"),
     [(0.07, (0.055, 0.09), "warning"), (0.07, (0.04, 0.11), None), (0.2, (0.16, 0.25), "critical")],
 )
-def test_error_rate_goes_by_the_lower_side_of_its_interval(
+def test_error_rate_is_judged_by_the_lower_end_of_its_interval(
     rate: float, ci: tuple[float, float], severity: str | None
 ) -> None:
     (rule,) = build({"type": "error_rate"})
@@ -231,7 +232,7 @@ def test_error_rate_goes_by_the_lower_side_of_its_interval(
     assert (judged.severity if judged.verdict == "breach" else None) == severity
 
 
-def test_a_day_to_day_variance_needs_five_days_and_28_are_kept() -> None:
+def test_variance_between_days_needs_five_days_and_28_are_kept() -> None:
     days = Days()
     for day in range(40):
         assert (days.variance("f1") is not None) == (len(days.values.get("f1", ())) >= 5)
@@ -240,7 +241,7 @@ def test_a_day_to_day_variance_needs_five_days_and_28_are_kept() -> None:
     assert "mcc" not in days.values
 
 
-def test_an_interval_is_never_narrower_than_its_counts_say() -> None:
+def test_an_interval_is_never_narrower_than_that_of_the_counts() -> None:
     alone = widened(
         0.5,
         (0.4, 0.6),

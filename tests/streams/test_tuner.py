@@ -1,4 +1,4 @@
-"""The tuner: the best threshold against brute force, what it promises, and what it says afterwards."""
+"""The tuner: the best threshold, its gain with an interval, recommendations and their outcomes."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def built(kind: str) -> Objective:
     return msgspec.convert({"type": kind} | LEAST.get(kind, {}), objective_plugins()[kind])
 
 
-def gain(
+def gain_between(
     negatives: np.ndarray, positives: np.ndarray, objective: Objective, from_edge: int, to_edge: int
 ) -> Gain | None:
-    """Of one block of rows."""
+    """The gain on one block of rows."""
     six = six_cells(np.atleast_2d(negatives), np.atleast_2d(positives), from_edge, to_edge)
     return gain_of(six, objective, rises=to_edge > from_edge)
 
 
 def by_hand(kind: str, actual: np.ndarray, predicted: np.ndarray) -> float:
-    """The objective's value of single rows, by scikit-learn or by definition."""
+    """Value of an objective from single rows, by scikit-learn or by definition."""
     if kind == "cost":
         costs = {(0, 1): 1.0, (1, 0): 4.0, (1, 1): -0.5, (0, 0): 0.0}
         return sum(
@@ -70,7 +70,7 @@ def by_hand(kind: str, actual: np.ndarray, predicted: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("kind", sorted(objective_plugins()))
-def test_the_best_edge_equals_trying_every_threshold_on_every_row(kind: str) -> None:
+def test_the_best_edge_is_that_of_a_search_over_all_thresholds_and_rows(kind: str) -> None:
     objective = built(kind)
     for seed in range(8):
         rng = np.random.default_rng(seed)
@@ -87,7 +87,7 @@ def test_the_best_edge_equals_trying_every_threshold_on_every_row(kind: str) -> 
                 and predicted.min() == predicted.max()
                 and not (kind == "precision_target" and predicted.any())
             ):
-                continue  # no value: only one class predicted
+                continue  # undefined: only one class predicted
             if kind == "precision_target" and reference.precision_score(actual, predicted) < 0.6:
                 continue
             if kind == "f1" and not predicted.any() and not actual.any():
@@ -102,7 +102,7 @@ def test_the_best_edge_equals_trying_every_threshold_on_every_row(kind: str) -> 
         assert best_edge(negatives, positives, objective, near=10) == nearest, f"seed {seed}"
 
 
-def test_cells_at_every_edge_equal_counting() -> None:
+def test_cells_at_each_edge_equal_the_counted_ones() -> None:
     rng = np.random.default_rng(5)
     negatives, positives = rng.integers(0, 9, (2, 50))
     tn, fp, fn, tp = cells_by_edge(negatives, positives)
@@ -113,7 +113,7 @@ def test_cells_at_every_edge_equal_counting() -> None:
 
 @pytest.mark.parametrize("kind", sorted(objective_plugins()))
 def test_the_interval_of_a_gain_agrees_with_resampling_rows(kind: str) -> None:
-    """The delta method against a bootstrap over rows, which shares no formula with it."""
+    """The delta method and a bootstrap over rows, which share no formula, agree."""
     seed, n, draws = 3, 4000, 2000
     rng = np.random.default_rng(seed)
     actual = rng.random(n) < 0.3
@@ -144,8 +144,8 @@ def test_the_interval_of_a_gain_agrees_with_resampling_rows(kind: str) -> None:
 def test_gain_intervals_cover_the_true_gain(
     objective: Objective, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Threshold chosen on the fit half, judged on the hold-out half: the interval has to cover what
-    it truly gains, choice and all.
+    """The threshold is chosen on the fit half and judged on the hold-out half; the interval covers
+    the true gain of this threshold.
     """
     seed, runs, n = 7, 600, 3000
     rng = np.random.default_rng(seed)
@@ -158,26 +158,27 @@ def test_gain_intervals_cover_the_true_gain(
         fit, holdout = (rng.multinomial(n // 2, truth.ravel()).reshape(2, BINS) for _ in range(2))
         edge = best_edge(fit[0], fit[1], objective, near=600)
         assert edge is not None
-        found = gain(holdout[0], holdout[1], objective, 600, edge)
-        true = gain(population[0], population[1], objective, 600, edge)
+        found = gain_between(holdout[0], holdout[1], objective, 600, edge)
+        true = gain_between(population[0], population[1], objective, 600, edge)
         if found is not None and true is not None:
             judged += 1
             covered += found.low <= true.gain <= found.high
     share = covered / judged
     with capsys.disabled():
         print(
-            f"\n{objective.name}: 95 % gain intervals cover {share:.1%} of {judged} runs of {n} rows, seed {seed}"
+            f"\n{objective.name}: 95 % gain intervals cover {share:.1%} of {judged} runs "
+            f"of {n} rows, seed {seed}"
         )
     # Three standard errors of a share of 95 % over 600 runs are 2.7 points.
     assert 0.923 <= share <= 0.977
 
 
 @pytest.mark.parametrize("day_sd", [0.0, 0.6])
-def test_gain_intervals_cover_where_days_differ_too(
+def test_gain_intervals_cover_the_true_gain_where_days_differ(
     day_sd: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each day has a base rate of its own, as the demo's flights have with the weather; rows alone
-    would promise far too much.
+    """Each day has its own base rate, as the flights of the demo have with the weather; an interval
+    of independent rows is far too narrow.
     """
     seed, runs, days, n = 19, 400, 28, 200
     rng = np.random.default_rng(seed)
@@ -205,12 +206,13 @@ def test_gain_intervals_cover_where_days_differ_too(
         by_days += one.low <= true.gain <= one.high
         by_rows += other.low <= true.gain <= other.high
     with capsys.disabled():
-        told = f"by days {by_days / runs:.1%}, by rows alone {by_rows / runs:.1%}"
+        text = f"by days {by_days / runs:.1%}, by rows alone {by_rows / runs:.1%}"
         print(
-            f"\nF1, days that differ by {day_sd}: 95 % gain intervals cover {told} of {runs} runs of {days} days, seed {seed}"
+            f"\nF1, sd between days {day_sd}: 95 % gain intervals cover {text} of {runs} runs "
+            f"of {days} days, seed {seed}"
         )
-    # Three standard errors of a share of 95 % over 400 runs are 3.3 points; at most two sources of
-    # variance add caution.
+    # Three standard errors of a share of 95 % over 400 runs are 3.3 points; where days differ, both
+    # sources of variance count and the interval may be wider.
     assert by_days / runs >= 0.917
     if day_sd:
         assert by_rows / runs < 0.85
@@ -220,7 +222,7 @@ TOPICS = {RegistryEntry: "registry", Histogram: "histograms"}
 
 
 class Run:
-    """Feeds histograms to stage 3: spans of 7 days, looked at every 7 days."""
+    """Feeds histograms to stage 3 with spans of 7 days that are evaluated every 7 days."""
 
     def __init__(self, **tuner: Any) -> None:
         table = {"maturity": "1d", "span": "7d", "expires": "14d"} | tuner
@@ -240,15 +242,14 @@ Half = dict[str, dict[int, int]]
 
 
 def scores(best: int, n: int = 100) -> Half:
-    """Half a day's histogram:
-
-    10 n rows, of which a threshold at bin `best` decides all but n right.
+    """Histogram of one half of a day: 10 n rows, all but n of which a threshold at bin `best`
+    decides correctly.
     """
     return {"no": {best - 50: 7 * n, 900: n // 2}, "yes": {best + 50: 2 * n, 50: n // 2}}
 
 
 def week(number: int, fit: Half, holdout: Half | None = None, **more: Any) -> list[Any]:
-    """The seven days of a week, from 1, that starts on a Thursday as the epoch did."""
+    """The seven days of a week, counted from 1; it starts on a Thursday as the epoch did."""
     days = range(7 * (number - 1) + 1, 7 * number + 1)
     return [
         histogram(START_MS + day * DAY_MS, fit, fit if holdout is None else holdout, **more)
@@ -258,37 +259,47 @@ def week(number: int, fit: Half, holdout: Half | None = None, **more: Any) -> li
 
 def test_a_better_threshold_is_recommended_once_with_its_evidence() -> None:
     run = Run()
-    (said,) = run.feed(*week(1, scores(400)))
-    assert said.params == {
+    (recommendation,) = run.feed(*week(1, scores(400)))
+    assert recommendation.params == {
         "threshold": 0.45
     }  # of the edges from 0.351 to 0.45, equally good, the one nearest to 0.6 in force
-    assert (said.action, said.status, said.at_ms, said.expires_at_ms) == (
+    assert (
+        recommendation.action,
+        recommendation.status,
+        recommendation.at_ms,
+        recommendation.expires_at_ms,
+    ) == (
         "set_threshold",
         "open",
         EpochMs.of("2026-01-09T00:00:00Z"),
         EpochMs.of("2026-01-23T00:00:00Z"),
     )
     # At 0.45: tp 1400, fn 350, fp 350. At 0.6: no true positive, F1 0.
-    assert (said.expected.metric, said.expected.from_, said.expected.to) == ("f1", 0.0, 0.8)
+    assert (
+        recommendation.expected.metric,
+        recommendation.expected.from_,
+        recommendation.expected.to,
+    ) == ("f1", 0.0, 0.8)
     # By hand: a row's influence on F1 is 2(1 - F)/D = 0.8 for tp and -F/D = -1.6 for fp and fn, D =
     # 0.5; variance 0.2 * 0.64 + 0.1 * 2.56.
     half = 1.96 * (0.384 / 7000) ** 0.5
-    assert said.expected.ci == (
+    assert recommendation.expected.ci == (
         pytest.approx(0.8 - half, abs=1e-5),
         pytest.approx(0.8 + half, abs=1e-5),
     )
-    assert (said.evidence["n_holdout"], said.evidence["windows"]) == (7000, 7)
-    assert said.evidence["cells"]["to"] == {"tn": 4900, "fp": 350, "fn": 350, "tp": 1400}
-    assert said.evidence["cells"]["from"] == {"tn": 4900, "fp": 350, "fn": 1750, "tp": 0}
-    assert said.reason == (
-        "F1 of churn 1.0.0 over the 7 days to 2026-01-08 would have been 0.8 instead of 0 (gain [0.785, 0.815]) with threshold 0.45 "
-        "instead of 0.6, judged on 7,000 outcomes that had no part in choosing it."
+    assert (recommendation.evidence["n_holdout"], recommendation.evidence["windows"]) == (7000, 7)
+    assert recommendation.evidence["cells"]["to"] == {"tn": 4900, "fp": 350, "fn": 350, "tp": 1400}
+    assert recommendation.evidence["cells"]["from"] == {"tn": 4900, "fp": 350, "fn": 1750, "tp": 0}
+    assert recommendation.reason == (
+        "F1 of churn 1.0.0 over the 7 days to 2026-01-08 would have been 0.8 instead of 0 "
+        "(gain [0.785, 0.815]) with threshold 0.45 instead of 0.6, judged on 7,000 outcomes "
+        "that had no part in choosing it."
     )
     assert run.feed(*week(2, scores(400))) == []  # the same
-    assert run.feed(*week(2, scores(405))) == []  # seen already
+    assert run.feed(*week(2, scores(405))) == []  # processed already
 
 
-def test_a_small_gain_few_labels_or_another_window_recommend_nothing() -> None:
+def test_a_small_gain_few_labels_or_another_window_lead_to_no_recommendation() -> None:
     assert (
         Run().feed(*week(1, scores(400, n=0), {"no": {100: 7}, "yes": {700: 7}})) == []
     )  # 98 outcomes
@@ -303,14 +314,16 @@ def test_a_small_gain_few_labels_or_another_window_recommend_nothing() -> None:
     ):
         assert Run().feed(*week(1, scores(400), **other)) == []
     assert Run(enabled=False).feed(*week(1, scores(400))) == []
-    assert Run().feed(*week(1, scores(400))[3:]) == []  # four days do not tell how much days differ
+    assert (
+        Run().feed(*week(1, scores(400))[3:]) == []
+    )  # four days are too few for a variance between days
 
 
-def test_a_gain_on_the_fit_half_alone_is_not_believed() -> None:
+def test_a_gain_on_the_fit_half_alone_leads_to_no_recommendation() -> None:
     assert Run().feed(*week(1, scores(400), {"no": {100: 70}, "yes": {100: 30}})) == []
 
 
-def test_a_gain_that_one_day_brought_is_not_believed() -> None:
+def test_a_gain_of_a_single_day_leads_to_no_recommendation() -> None:
     quiet = {"no": {300: 700, 700: 50}, "yes": {700: 200, 300: 50}}  # at 0.6 as good as it gets
     stormy = {"no": {300: 700, 700: 50}, "yes": {550: 900, 700: 200}}
     days = week(1, quiet)
@@ -319,7 +332,7 @@ def test_a_gain_that_one_day_brought_is_not_believed() -> None:
     assert len(Run().feed(*week(1, stormy))) == 1
 
 
-def test_a_clearly_better_threshold_takes_the_open_ones_place() -> None:
+def test_a_clearly_better_threshold_supersedes_the_open_recommendation() -> None:
     run = Run()
     (first,) = run.feed(*week(1, scores(400)))
     closed, second = run.feed(*week(2, scores(700)))
@@ -328,7 +341,7 @@ def test_a_clearly_better_threshold_takes_the_open_ones_place() -> None:
     assert second.recommendation_id != first.recommendation_id
 
 
-def test_an_applied_or_an_old_recommendation_is_closed() -> None:
+def test_a_recommendation_closes_when_it_is_applied_or_expires() -> None:
     run = Run()
     (first,) = run.feed(*week(1, scores(400)))
     (closed,) = run.feed(entry(threshold=0.45), *week(2, scores(400)))
@@ -339,17 +352,21 @@ def test_an_applied_or_an_old_recommendation_is_closed() -> None:
     )
     run = Run()
     run.feed(*week(1, scores(400)))
-    assert [said.status for number in (2, 3) for said in run.feed(*week(number, scores(400)))] == [
+    assert [
+        recommendation.status
+        for number in (2, 3)
+        for recommendation in run.feed(*week(number, scores(400)))
+    ] == [
         "expired",
         "open",
     ]
 
 
-def test_the_final_days_after_it_tell_what_a_recommendation_gained() -> None:
+def test_the_final_days_after_a_recommendation_give_its_outcome() -> None:
     run = Run()
     (first,) = run.feed(*week(1, scores(400)))
     late = {"maturity": "30d", "final": True}
-    assert run.feed(*week(1, scores(400), **late)) == []  # the days that it is from
+    assert run.feed(*week(1, scores(400), **late)) == []  # the days of its own span
     after = {"no": {300: 700, 500: 20}, "yes": {500: 100, 700: 100}}
     *days, last = week(2, after, **late)
     assert run.feed(*days) == []
@@ -369,12 +386,13 @@ def test_the_final_days_after_it_tell_what_a_recommendation_gained() -> None:
         "2026-01-15T00:00:00Z",
     )
     assert outcome.reason.startswith(
-        "In the 7 days to 2026-01-15, the time after it, F1 was 0.952 instead of 0.667 (43 % better, 95 % interval"
+        "In the 7 days to 2026-01-15, the time after it, F1 was 0.952 instead of 0.667 "
+        "(43 % better, 95 % interval"
     )
     assert run.feed(*week(3, after, **late)) == []
 
 
-def test_a_version_that_is_archived_is_forgotten() -> None:
+def test_archiving_a_version_deletes_the_state_of_its_tuner() -> None:
     run = Run()
     run.feed(*week(1, scores(400)))
     assert len(run.state.values) == 10  # the model, the version, the tuner and seven days
@@ -383,13 +401,13 @@ def test_a_version_that_is_archived_is_forgotten() -> None:
     assert len(run.state.values) == 2
 
 
-def test_a_precision_target_is_kept_on_both_halves() -> None:
+def test_a_precision_target_has_to_be_reached_on_both_halves() -> None:
     objective = {"type": "precision_target", "precision": 0.75}
     good = {"no": {300: 700, 500: 10}, "yes": {500: 50, 700: 50}}
     bad = {"no": {300: 700, 500: 40}, "yes": {500: 50, 700: 50}}
-    (said,) = Run(objective=objective).feed(*week(1, good))
-    assert said.expected.metric == "recall"
-    assert (said.expected.from_, said.expected.to) == (0.5, 1.0)
+    (recommendation,) = Run(objective=objective).feed(*week(1, good))
+    assert recommendation.expected.metric == "recall"
+    assert (recommendation.expected.from_, recommendation.expected.to) == (0.5, 1.0)
     assert Run(objective=objective).feed(*week(1, good, bad)) == []  # 100 of 140 is less than 0.75
     assert (
         best_edge(
@@ -404,18 +422,18 @@ def test_reaching_a_precision_target_above_todays_precision_is_a_gain() -> None:
     objective = {"type": "precision_target", "precision": 0.8}
     half = {"no": {300: 700, 620: 30, 800: 10}, "yes": {300: 20, 620: 20, 800: 80}}
     run = Run(objective=objective)
-    (said,) = run.feed(*week(1, half))
-    assert said.params == {"threshold": 0.621}
-    assert said.expected.metric == "precision"
-    assert (said.expected.from_, said.expected.to) == (
+    (recommendation,) = run.feed(*week(1, half))
+    assert recommendation.params == {"threshold": 0.621}
+    assert recommendation.expected.metric == "precision"
+    assert (recommendation.expected.from_, recommendation.expected.to) == (
         pytest.approx(100 / 140),
         pytest.approx(80 / 90),
     )
-    low, high = said.expected.ci or (0.0, 0.0)
+    low, high = recommendation.expected.ci or (0.0, 0.0)
     assert 0 < low < 80 / 90 - 100 / 140 < high
-    assert said.evidence["fit"] == {"from": 100 / 140, "to": 80 / 90}
-    assert said.reason.startswith("Precision of churn 1.0.0 over the 7 days")
-    # What came of it is judged as it was promised.
+    assert recommendation.evidence["fit"] == {"from": 100 / 140, "to": 80 / 90}
+    assert recommendation.reason.startswith("Precision of churn 1.0.0 over the 7 days")
+    # The outcome is in precision too.
     late = {"maturity": "30d", "final": True}
     outcome = run.feed(*week(1, half, **late), *week(2, half, **late))[-1]
     assert (outcome.status, outcome.evidence["realised"]["metric"]) == ("outcome", "precision")
@@ -426,8 +444,8 @@ def test_a_small_step_that_reaches_a_precision_target_is_worth_it_if_it_is_certa
     # Precision 0.909 at 0.6 and 0.926 above it, 1.9 % more: less than `min_gain`.
     objective = {"type": "precision_target", "precision": 0.92}
     half = {"no": {300: 700, 610: 20, 800: 80}, "yes": {300: 20, 800: 1000}}
-    (said,) = Run(objective=objective).feed(*week(1, half))
-    assert said.evidence["relative_gain"] == pytest.approx(1000 / 1080 * 1100 / 1000 - 1)
+    (recommendation,) = Run(objective=objective).feed(*week(1, half))
+    assert recommendation.evidence["relative_gain"] == pytest.approx(1000 / 1080 * 1100 / 1000 - 1)
     # 0.921 and 0.926, by two rows of a week.
     objective["precision"] = 0.924
     days = week(1, {"no": {300: 7, 800: 4}, "yes": {300: 2, 800: 50}})
@@ -446,8 +464,14 @@ def test_a_precision_target_that_the_hold_out_half_misses_recommends_nothing() -
 
 def test_a_model_that_predicts_nothing_positive_gains_recall_at_the_target() -> None:
     objective = {"type": "precision_target", "precision": 0.8}
-    (said,) = Run(objective=objective).feed(*week(1, {"no": {300: 700}, "yes": {500: 90}}))
-    assert (said.expected.metric, said.expected.from_, said.expected.to) == ("recall", 0.0, 1.0)
+    (recommendation,) = Run(objective=objective).feed(
+        *week(1, {"no": {300: 700}, "yes": {500: 90}})
+    )
+    assert (
+        recommendation.expected.metric,
+        recommendation.expected.from_,
+        recommendation.expected.to,
+    ) == ("recall", 0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -456,7 +480,8 @@ def test_a_model_that_predicts_nothing_positive_gains_recall_at_the_target() -> 
         ({"objectiv": "f1"}, 'models.churn.tuner: the key "objectiv" is not known here'),
         (
             {"objective": "f2"},
-            'models.churn.tuner.objective: "f2" is not known; known are accuracy, balanced_accuracy, cost',
+            'models.churn.tuner.objective: "f2" is not known; known are accuracy, '
+            "balanced_accuracy, cost",
         ),
         ({"objective": "cost"}, 'models.churn.tuner.objective: the key "fp" is missing'),
         (
@@ -473,21 +498,22 @@ def test_a_model_that_predicts_nothing_positive_gains_recall_at_the_target() -> 
         ({"min_gain": -1}, "models.churn.tuner.min_gain: has to be a number >= 0.0"),
     ],
 )
-def test_a_wrong_tuner_is_refused_with_its_path(table: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError) as refusal:
+def test_an_invalid_tuner_is_rejected_with_its_path(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as raised:
         build_tuner(ModelConfig(tuner=table), "models.churn.tuner")
-    assert str(refusal.value).startswith(message)
+    assert str(raised.value).startswith(message)
 
 
 def applied_and_rolled_back(**tuner: Any) -> tuple[Run, Recommendation, list[Recommendation]]:
-    """A run in which the first recommendation was in force for a week, and what followed when the
-    threshold before it came back.
+    """A run in which the first recommendation was applied for a week, the recommendation, and the
+    records that followed the rollback.
     """
     run = Run(**tuner)
     (first,) = run.feed(*week(1, scores(400)))
-    assert [said.status for said in run.feed(entry(threshold=0.45), *week(2, scores(400)))] == [
-        "applied"
-    ]
+    assert [
+        recommendation.status
+        for recommendation in run.feed(entry(threshold=0.45), *week(2, scores(400)))
+    ] == ["applied"]
     return run, first, run.feed(entry(threshold=0.6, revision=2))
 
 

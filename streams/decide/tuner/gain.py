@@ -175,7 +175,7 @@ def gain_of(
 def _slopes(
     objective: Objective, before: NDArray[np.float64], after: NDArray[np.float64], shares: Floats
 ) -> Floats:
-    """Derivative of the gain by each share, shape (6,), by central differences; 0 for an empty cell."""
+    """Derivative of the gain by each share, shape (6,): central differences; 0 in empty cells."""
 
     def gain_at(point: Floats) -> float:
         return objective.better_by(
