@@ -175,7 +175,7 @@ def _docker(_: Path) -> tuple[str, Callable[[], None]]:
 
 
 class Names:
-    """Topic prefix, program name and configuration of one test, so that tests share only a broker."""
+    """Topic prefix, program name and configuration of one test: tests share a broker only."""
 
     def __init__(self, servers: str, unique: str) -> None:
         self.servers = servers
@@ -183,13 +183,16 @@ class Names:
         self.app = unique
 
     def config(self, text: str = "", *, kafka: str = "") -> Config:
-        """Configuration from `text`, with this broker and prefix and with `kafka` in its [kafka] table."""
+        """Configuration from `text`, with this broker and prefix, and `kafka` in its [kafka] table."""
         return parse_config(self.toml(text, kafka=kafka))
 
     def toml(self, text: str = "", *, kafka: str = "") -> str:
         """The text of `config`, for a file."""
         run = f'run.topic_prefix = "{self.prefix}"\n'
-        return f'{run}{text}\n[kafka]\nbootstrap_servers = "{self.servers}"\napp = "{self.app}"\n{kafka}\n'
+        return (
+            f'{run}{text}\n[kafka]\nbootstrap_servers = "{self.servers}"\napp = '
+            f'"{self.app}"\n{kafka}\n'
+        )
 
     def connection(self, text: str = "", *, kafka: str = "") -> Connection:
         """A connection with that configuration."""

@@ -33,7 +33,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def names(broker: str) -> Iterator[Names]:
-    """Topic prefix, program name and configurations of this test; its topics are deleted at the end."""
+    """Topic prefix, program name and configurations of this test; deletes its topics at the end."""
     own = Names(broker, f"t{secrets.token_hex(4)}")
     yield own
     own.clean()

@@ -94,10 +94,14 @@ def test_a_missing_secret_is_named_with_its_source(tmp_path, written) -> None:
 
 
 def test_a_missing_certificate_is_named_before_any_client_connects(tmp_path) -> None:
-    text = f'[kafka]\nclient = {{"security.protocol" = "SSL", "ssl.ca.location" = "{tmp_path}/ca.pem"}}'
+    text = (
+        f'[kafka]\nclient = {{"security.protocol" = "SSL", "ssl.ca.location" = '
+        f'"{tmp_path}/ca.pem"}}'
+    )
     with pytest.raises(
         BrokerError,
-        match=r"ca\.pem cannot be used: No such file or directory; correct the \"ssl\.\" properties",
+        match=r"ca\.pem cannot be used: No such file or directory; "
+        r"correct the \"ssl\.\" properties",
     ):
         connection(text)
 
@@ -105,6 +109,7 @@ def test_a_missing_certificate_is_named_before_any_client_connects(tmp_path) -> 
 def test_a_broker_that_does_not_answer_is_named_with_a_remedy() -> None:
     with pytest.raises(
         BrokerAway,
-        match=r"broker 127\.0\.0\.1:1: does not answer .*Connection refused.*; start it, or name another",
+        match=r"broker 127\.0\.0\.1:1: does not answer .*Connection refused.*; "
+        "start it, or name another",
     ):
         connection("", "127.0.0.1:1").reach(timeout_s=0.5)

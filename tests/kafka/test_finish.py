@@ -122,7 +122,10 @@ def test_the_message_about_missing_answers_names_partitions_and_unread_records()
         ("ticks", 0): 0,
         ("predictions", 1): 7,
     }
-    behind = "no answer for 20 s from stage 1, partitions 0; not read yet: 3 of ground-truth[0], 1,200 of predictions[0]"
+    behind = (
+        "no answer for 20 s from stage 1, partitions 0; not read yet: 3 of ground-truth[0], "
+        "1,200 of predictions[0]"
+    )
     assert missing_answers_message(finish, 20.0, unread) == behind
     assert (
         "all records are read: the tasks are processing them or being opened"

@@ -156,8 +156,8 @@ class Running:
 
 
 def test_by_the_data_clock_a_command_takes_effect_at_its_event_time() -> None:
-    # Panes of an hour, graces of 1 minute (predictions) and 10 minutes (truths). At 09:09 the truths'
-    # pane that ends at 09:00 is open; at 09:10 it is complete. The next steps are at 10:01 and 10:10.
+    # Panes of an hour, graces of 1 minute (predictions) and 10 minutes (truths). The truths' pane
+    # that ends at 09:00 is open at 09:09 and complete at 09:10. The next steps: 10:01 and 10:10.
     running = Running("data")
     at = BEGIN + 10 * HOUR
     assert (

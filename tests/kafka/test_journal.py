@@ -101,7 +101,7 @@ def change(draw: random.Random, overlay: Overlay, table: dict[bytes, bytes], ste
 def written_until(
     batches: int | None, rocks: RocksState, cuts: list[Cut], marks: dict[str, bytes]
 ) -> bool:
-    """Write to a copy, or only the first `batches` write batches; returns whether all were written."""
+    """Write to a copy, or only its first `batches` write batches; returns whether it is whole."""
     given = 0
 
     class Ended(Exception):
@@ -201,8 +201,8 @@ def test_a_compacted_journal_restores_the_state_of_the_whole_journal(
             land()
             in_flight = entry, {stage: dict(table) for stage, table in current.items()}
         if draw.random() < 0.15:
-            # The process ends after the transaction in flight, before it, or between it and the write
-            # of the copy.
+            # The process ends after the transaction in flight, before it, or between it and the
+            # write of the copy.
             if in_flight is not None and draw.random() < 0.7:
                 land(draw.choice([None, 0, 0, 1, 2, 4]))
             in_flight = None

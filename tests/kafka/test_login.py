@@ -33,10 +33,13 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port, guarded_port = free_port(), free_port()
     settings = {
         "listeners": f"PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{guarded_port},CONTROLLER://127.0.0.1:{{controller_port}}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{guarded_port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},"
+        f"SASL_PLAINTEXT://127.0.0.1:{guarded_port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,"
+        "SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
         "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{LOGIN_MODULE} user_ann="{PASSWORD}";',
+        "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{LOGIN_MODULE} "
+        f'user_ann="{PASSWORD}";',
     }
     broker = BrokerProcess(tmp_path_factory.mktemp("guarded"), settings, port=port)
     broker.start()
@@ -115,6 +118,7 @@ def test_a_command_ends_with_the_message_about_the_login(
 def test_without_a_login_the_message_names_the_setting_that_is_missing(guarded: str) -> None:
     with pytest.raises(
         BrokerError,
-        match=r'closes them at once; if it requires TLS or a login, set kafka\.client "security\.protocol"',
+        match="closes them at once; if it requires TLS or a login, "
+        r'set kafka\.client "security\.protocol"',
     ):
         Connection(parse_config(""), guarded, {}).reach(timeout_s=3.0)

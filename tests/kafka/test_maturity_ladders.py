@@ -43,7 +43,10 @@ def test_another_ladder_for_a_counted_model_is_refused_with_both_ladders(
     ladders(state, before).note(["churn", "fraud"])
     with pytest.raises(
         StateFormatError,
-        match=f'model "churn" was counted at .*{ladder_text}. Restore its maturity and label_horizon, or',
+        match=(
+            f'model "churn" was counted at .*{ladder_text}. Restore its maturity and '
+            "label_horizon, or"
+        ),
     ):
         ladders(state, after)
 

@@ -239,7 +239,8 @@ def test_commands_of_recorded_history_take_effect_at_their_event_time(
     )
     partitions = f"{live.config.kafka.input_partitions} x {live.config.kafka.partitions} partitions"
     assert found == [], (
-        f"seed {seed}, {partitions}, finish {finish}: {len(found)} records differ, first {found[:2]}"
+        f"seed {seed}, {partitions}, finish {finish}: {len(found)} records differ, first "
+        f"{found[:2]}"
     )
     answered = {json.loads(event)["command_id"] for _, event in emitted_live(live, REGISTRY_EVENTS)}
     sent = {

@@ -80,8 +80,8 @@ def test_the_blocks_show_alerts_lag_and_an_export(tmp_path: Path) -> None:
         for line in path.read_text().splitlines()
     ]
     assert (
-        f"the history ends at {max(record['timestamp'] for record in logged)}; every window is final"
-        in results
+        f"the history ends at {max(record['timestamp'] for record in logged)}; every window is "
+        "final" in results
     )
     # By kcat with the key before it, by the console consumer the first one, and in the exported
     # log.

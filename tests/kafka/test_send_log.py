@@ -1,4 +1,4 @@
-"""Sending a recorded log: each line once, by its key, in order of event time, and back by an export."""
+"""Sending a recorded log: each line once, by key, in order of event time, and back by an export."""
 
 from __future__ import annotations
 

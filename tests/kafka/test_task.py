@@ -1,4 +1,4 @@
-"""Tasks on a real broker: each record counts once, whatever ends the process and whatever is left of
+"""Tasks on a real broker: each record counts once, whatever ends the process and whatever remains of
 the local copy.
 """
 
@@ -418,7 +418,8 @@ def test_a_delivery_that_skips_records_ends_the_process(
         assert task.processor.state.get(b"a") == b"22", "of 7, 8, 9 and 12 the last two are new"  # type: ignore[attr-defined]
         with pytest.raises(
             Stopped,
-            match=r"amounts\[0\] was delivered from offset 14 on, but 13 is next; records are missing",
+            match=r"amounts\[0\] was delivered from offset 14 on, but 13 is next; "
+            "records are missing",
         ):
             task.take(toy.ReceivedRecords(toy.INPUT, 0, [14], [None], [b"a 1"], [0], 14, 15))
         await tasks.close()
@@ -480,7 +481,8 @@ def test_a_missing_changelog_is_refused_with_a_remedy(
     runtime = Runtime(toy.connection(names), tmp_path / "state")
     with pytest.raises(
         Stopped,
-        match=r"changelog topic .*-join-changelog does not exist; create it: driftline topics create",
+        match="changelog topic .*-join-changelog does not exist; "
+        "create it: driftline topics create",
     ):
         Task(runtime, "join", 0, toy.Sums).open()
     runtime.close()

@@ -79,7 +79,8 @@ toy.Sums = Large
 # No file may grow beyond this: the write fails, as on a full disk.
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
-asyncio.run(toy.work(toy.connection(Names(sys.argv[1], sys.argv[2])), Path(sys.argv[3]), set(range(toy.PARTITIONS))))
+connection = toy.connection(Names(sys.argv[1], sys.argv[2]))
+asyncio.run(toy.work(connection, Path(sys.argv[3]), set(range(toy.PARTITIONS))))
 """
 
 
@@ -185,12 +186,12 @@ def test_a_state_of_other_settings_is_refused_with_both_settings(
     shared.close()
     assert stops[0].startswith(f"{failures.CONFIGURATION}: ")
     assert (
-        "the state was laid out with panes of 1h, lanes traffic and decisions and arrivals, segments none, maturity 1h"
-        in stops[0]
+        "the state was laid out with panes of 1h, lanes traffic and decisions and arrivals, "
+        "segments none, maturity 1h" in stops[0]
     )
     assert (
-        "the configuration now has panes of 5m, lanes traffic and decisions and arrivals, segments plan, maturity 1h"
-        in stops[0]
+        "the configuration now has panes of 5m, lanes traffic and decisions and arrivals, "
+        "segments plan, maturity 1h" in stops[0]
     )
     assert "Restore these settings, or give the program another kafka.app" in stops[0]
 

@@ -22,7 +22,8 @@ from driftline.schemas.settings import Config
 from driftline.streams.join.stage import Marks
 
 MINUTE = 60_000
-TEN = 'defaults.windows = ["10m"]\ndefaults.detection_window = "10m"\n'  # panes of ten minutes, graces of one and of ten
+# Panes of ten minutes, graces of one and of ten minutes.
+TEN = 'defaults.windows = ["10m"]\ndefaults.detection_window = "10m"\n'
 WALL = parse_config(TEN)
 DATA = parse_config(TEN + '[run]\nclock = "data"')
 
@@ -68,7 +69,8 @@ def test_a_tick_is_the_smallest_time_in_a_new_pane(
 
 
 def test_by_the_wall_clock_a_partition_idle_for_a_minute_is_ticked_five_minutes_behind() -> None:
-    #   opened at 100; at 101 both topics are idle, and the clock less 5 minutes is 96: predictions enter 90 at 91, truths 80 at 90
+    #   opened at 100; at 101 both topics are idle, and the clock less 5 minutes is 96:
+    #   predictions enter 90 at 91, truths 80 at 90
     ticking = Ticking(WALL, MemoryState(), 100 * MINUTE)
     assert (IDLE_MS, BEHIND_MS) == (MINUTE, 5 * MINUTE)
     assert minute_of(ticking, 101 - 1 / MINUTE, marks(85, 85)) is None
@@ -161,7 +163,7 @@ def test_a_request_is_kept_in_the_state_until_it_is_answered() -> None:
 def requests(
     clock: IdlePartitionRequests, now: float, *both: tuple[int, int] | None, config: Config = DATA
 ) -> dict[int, float]:
-    """Requested time in minutes, by partition, for these watermarks; None for a partition without any."""
+    """Requested minute by partition, for these watermarks; None for a partition without any."""
     seen = {
         number: (mark[0] * MINUTE, mark[1] * MINUTE)
         for number, mark in enumerate(both)

@@ -52,7 +52,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     settings = {
         "listeners": f"{places},CONTROLLER://127.0.0.1:{{controller_port}}",
         "advertised.listeners": places,
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SSL:SSL,"
+        "SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
         "ssl.keystore.type": "PKCS12",
         "ssl.keystore.location": str(ours.keystore("ip:127.0.0.1")),
         "ssl.keystore.password": PASSWORD,
@@ -116,7 +117,10 @@ def test_sample_goes_through_a_broker_behind_tls(
     assert len(final) > 300
 
 
-UNTRUSTED = r'TLS failed \(.*certificate verify failed.*check kafka\.client "ssl\.ca\.location" and the certificate of the broker'
+UNTRUSTED = (
+    r'TLS failed \(.*certificate verify failed.*check kafka\.client "ssl\.ca\.location" and the '
+    "certificate of the broker"
+)
 CLOSED = r"accepts connections and closes them at once; "
 
 

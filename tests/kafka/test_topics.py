@@ -83,7 +83,9 @@ def remake(names: Names, topic: str, partitions: int) -> None:
 
 def test_topics_are_created_from_the_table_and_the_configuration(names: Names) -> None:
     connection = names.connection(
-        kafka="input_partitions = 3\npartitions = 2\nmin_insync_replicas = 1\nreplication_factor = 1"
+        kafka=(
+            "input_partitions = 3\npartitions = 2\nmin_insync_replicas = 1\nreplication_factor = 1"
+        )
     )
     made = topics.create(connection)
     found = topics.describe(connection)
@@ -144,7 +146,8 @@ def test_one_topic_with_another_number_must_be_created_again(names: Names) -> No
     remake(names, "ground-truth", 1)
     (found,) = topics.check(connection)
     assert str(found).startswith(
-        f"topic {names.prefix}ground-truth: has 1 partition, but kafka.input_partitions = 2; delete it, create it again"
+        f"topic {names.prefix}ground-truth: has 1 partition, but kafka.input_partitions = 2; "
+        "delete it, create it again"
     )
     with pytest.raises(topics.UnusableTopics, match="ground-truth: has 1 partition, but"):
         topics.require(connection)
@@ -172,8 +175,8 @@ def test_settings_that_would_lose_records_are_refused(names: Names) -> None:
         messages[topic] = f"{messages.get(topic, '')}\n{mismatch}"
     assert sorted(messages) == sorted([changelog, "window-partials", "alerts"])
     assert (
-        "has retention.ms=1000, and its records are needed for ever; change it: kafka-configs --alter"
-        in messages[changelog]
+        "has retention.ms=1000, and its records are needed for ever; change it: kafka-configs "
+        "--alter" in messages[changelog]
     )
     assert (
         "has cleanup.policy=compact, and compaction would remove required records"
@@ -205,8 +208,8 @@ def test_the_commands_create_list_and_check_topics(names: Names, tmp_path: Path)
     missing = run("topics", "check", *where)
     assert missing.exit_code == 1
     assert (
-        f"driftline: topic {names.prefix}predictions: is missing on the broker; create it: driftline topics create"
-        in missing.output
+        f"driftline: topic {names.prefix}predictions: is missing on the broker; create it: "
+        "driftline topics create" in missing.output
     )
     assert "no topics on" in run("topics", "list", *where).output
 

@@ -87,7 +87,10 @@ class Sums:
 def connection(names: Names, kafka: str = "") -> Connection:
     """A connection for a test's worker, with frequent commits."""
     return names.connection(
-        kafka=f'partitions = {PARTITIONS}\ninput_partitions = {PARTITIONS}\ncommit_interval = "20ms"\n{kafka}'
+        kafka=(
+            f"partitions = {PARTITIONS}\ninput_partitions = {PARTITIONS}\ncommit_interval = "
+            f'"20ms"\n{kafka}'
+        )
     )
 
 

@@ -23,8 +23,8 @@ from driftline.schemas.settings import Config
 
 BROKER_VARIABLE = "DRIFTLINE_BROKER"
 REACH_S = 5.0
-# The increments of one commit are one record: 2.1 MB for 10,000 flights at once (measured), and more
-# with more features.
+# The increments of one commit are one record: 2.1 MB for 10,000 flights at once (measured),
+# and more with more features.
 LARGEST_RECORD = 16 << 20
 
 _client_log = logging.getLogger("driftline.kafka.client")
@@ -103,8 +103,8 @@ class Connection:
     def properties(self, **extra: Any) -> dict[str, Any]:
         """Properties of a librdkafka client.
 
-        `extra` has underscores for dots, such as `enable_auto_commit=False`; names of callbacks keep
-        their underscores.
+        `extra` has underscores for dots, such as `enable_auto_commit=False`; callbacks keep their
+        underscores.
         """
         own = {
             name if callable(value) else name.replace("_", "."): value
@@ -178,7 +178,8 @@ class Connection:
                 # A broker that shuts down closes connections too, but only once.
                 if not refused and sum("closed by peer" in line for line in lines.texts) >= 3:
                     raise BrokerError(
-                        f"broker {self.servers}: accepts connections and closes them at once; {self._protocol_remedy}"
+                        f"broker {self.servers}: accepts connections and closes them at once; "
+                        f"{self._protocol_remedy}"
                     ) from error
                 if refused or time.monotonic() >= ends:
                     raise self.error((refused or faults or [error.args[0]])[0]) from error
@@ -187,8 +188,14 @@ class Connection:
     def _protocol_remedy(self) -> str:
         protocol = self._login.get("security.protocol", "PLAINTEXT")
         if protocol == "PLAINTEXT":
-            return 'if it requires TLS or a login, set kafka.client "security.protocol" and its settings'
-        return f'it may not accept kafka.client "security.protocol" = "{protocol}": correct the setting, or name a listener that does'
+            return (
+                'if it requires TLS or a login, set kafka.client "security.protocol" and its '
+                "settings"
+            )
+        return (
+            f'it may not accept kafka.client "security.protocol" = "{protocol}": correct the '
+            "setting, or name a listener that does"
+        )
 
     def error(self, error: KafkaError | KafkaException, doing: str = "") -> BrokerError:
         """The client's error as a `BrokerError`: which broker, what happened, what to do."""
@@ -197,22 +204,27 @@ class Connection:
         place = f"broker {self.servers}" + (f", {doing}" if doing else "")
         if code in _AWAY:
             return BrokerAway(
-                f"{place}: does not answer ({fault.str()}); start it, or name another with --broker, {BROKER_VARIABLE} "
+                f"{place}: does not answer ({fault.str()}); start it, or name another with "
+                f"--broker, {BROKER_VARIABLE} "
                 "or kafka.bootstrap_servers"
             )
         if code == KafkaError._AUTHENTICATION:
             user = self._login.get("sasl.username")
             return BrokerError(
-                f"{place}: refused the login{f' of {user}' if user else ''} ({fault.str()}); correct "
-                f'kafka.client "sasl.username", "sasl.mechanism" or {_password_source(self.settings)}'
+                f"{place}: refused the login{f' of {user}' if user else ''} ({fault.str()}); "
+                "correct "
+                'kafka.client "sasl.username", "sasl.mechanism" or '
+                f"{_password_source(self.settings)}"
             )
         if code == KafkaError._SSL:
             return BrokerError(
-                f'{place}: TLS failed ({fault.str()}); check kafka.client "ssl.ca.location" and the certificate of the broker'
+                f'{place}: TLS failed ({fault.str()}); check kafka.client "ssl.ca.location" and '
+                "the certificate of the broker"
             )
         if code in _FORBIDDEN:
             return BrokerError(
-                f"{place}: {fault.str()}; the login needs rights on the topics, groups and transactional ids of Driftline"
+                f"{place}: {fault.str()}; the login needs rights on the topics, groups and "
+                "transactional ids of Driftline"
             )
         return BrokerError(f"{place}: {fault.str()} ({fault.name()})")
 
@@ -251,7 +263,8 @@ def _secret(key: str, secret: Secret, environment: Mapping[str, str]) -> str:
         value = environment.get(secret.env)
         if not value:
             raise BrokerError(
-                f'kafka.client."{key}": the environment variable {secret.env} is not set; set it, or name another one'
+                f'kafka.client."{key}": the environment variable {secret.env} is not set; set it, '
+                "or name another one"
             )
         return value
     assert secret.file is not None  # kafka_settings requires one of the two
@@ -259,11 +272,13 @@ def _secret(key: str, secret: Secret, environment: Mapping[str, str]) -> str:
         value = Path(secret.file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BrokerError(
-            f'kafka.client."{key}": {secret.file} cannot be read: {getattr(error, "strerror", None) or "no text"}'
+            f'kafka.client."{key}": {secret.file} cannot be read: '
+            f"{getattr(error, 'strerror', None) or 'no text'}"
         ) from error
     if not value:
         raise BrokerError(
-            f'kafka.client."{key}": {secret.file} is empty; it must hold the secret and nothing else'
+            f'kafka.client."{key}": {secret.file} is empty; it must hold the secret and nothing '
+            "else"
         )
     return value
 
@@ -290,7 +305,8 @@ def _ssl_context(login: Mapping[str, str]) -> ssl.SSLContext:
     except OSError as error:  # ssl.SSLError is one
         named = ", ".join(filter(None, (ca, certificate, login.get("ssl.key.location"))))
         raise BrokerError(
-            f'kafka.client: {named} cannot be used: {error.strerror or error}; correct the "ssl." properties'
+            f'kafka.client: {named} cannot be used: {error.strerror or error}; correct the "ssl." '
+            "properties"
         ) from error
     # As in librdkafka, the host name is verified unless the setting disables it.
     context.check_hostname = login.get("ssl.endpoint.identification.algorithm", "https") != "none"

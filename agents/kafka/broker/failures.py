@@ -22,8 +22,8 @@ from typing import Final, Literal, NoReturn
 POINTS: Final = ("restoring", "produced", "committed", "cached", "revoking", "closing")
 Point = Literal["restoring", "produced", "committed", "cached", "revoking", "closing"]
 
-# Exit codes: the disk is full or damaged; the program has a defect; another worker took a task over;
-# configuration, broker or topics cannot be used.
+# Exit codes: the disk is full or damaged; the program has a defect; another worker took a task
+# over; configuration, broker, topics or stored state cannot be used.
 STORAGE: Final = 74
 DEFECT: Final = 70
 FENCED: Final = 75

@@ -1,7 +1,7 @@
 """Offset ranges of topics, and the committed records in them.
 
-A range is bounded by broker timestamps (LogAppendTime), so that it is a range of offsets. Event time
-is part of the values and plays no role here. Records of aborted transactions are never read.
+A range is bounded by broker timestamps (LogAppendTime), so that it is a range of offsets. Event
+time is part of the values and plays no role here. Records of aborted transactions are never read.
 """
 
 from __future__ import annotations

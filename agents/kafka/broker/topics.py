@@ -235,7 +235,8 @@ def cluster_id(connection: Connection) -> str:
     identity: str | None = admin.describe_cluster(request_timeout=REQUEST_S).result().cluster_id
     if not identity:
         raise BrokerError(
-            f"broker {connection.servers}: reports no cluster id; Driftline needs Apache Kafka 2.1 or newer"
+            f"broker {connection.servers}: reports no cluster id; Driftline needs Apache Kafka "
+            "2.1 or newer"
         )
     return str(identity)
 
@@ -288,9 +289,15 @@ def _counts(
         if len(counts) == 1:
             remedy = f"set {topic.setting} = {count}"
         elif topic.name in TOPICS:
-            remedy = f"delete it, create it again with driftline topics create, and send its records again; or set {topic.setting} to the number that all topics have"
+            remedy = (
+                "delete it, create it again with driftline topics create, and send its records "
+                f"again; or set {topic.setting} to the number that all topics have"
+            )
         else:
-            remedy = "it holds the state of a program with other topics; give this program another name (kafka.app)"
+            remedy = (
+                "it holds the state of a program with other topics; give this program another "
+                "name (kafka.app)"
+            )
         yield TopicMismatch(
             topic=full(topic.name),
             message=f"has {count} partition{'' if count == 1 else 's'}, but {setting}",
@@ -334,14 +341,18 @@ def _setting(topic: str, found: ExistingTopic, key: str, value: str, reason: str
     return TopicMismatch(
         topic=topic,
         message=f"has {key}={found.config[key]}, and {reason}",
-        remedy=f"change it: kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {key}={value}",
+        remedy=(
+            f"change it: kafka-configs --alter --entity-type topics --entity-name {topic} "
+            f"--add-config {key}={value}"
+        ),
     )
 
 
 def _refused(connection: Connection, name: str, error: KafkaException) -> BrokerError:
     if error.args[0].code() == KafkaError.INVALID_REPLICATION_FACTOR:
         return BrokerError(
-            f"broker {connection.servers}: topic {name} cannot have {connection.settings.replication_factor} replicas "
+            f"broker {connection.servers}: topic {name} cannot have "
+            f"{connection.settings.replication_factor} replicas "
             f"({error.args[0].str()}); lower kafka.replication_factor or start more brokers"
         )
     return connection.error(error, f"creating topic {name}")

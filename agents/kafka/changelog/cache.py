@@ -107,7 +107,8 @@ class Cache:
                 (folder / _DAMAGED).unlink()
         except OSError as error:
             raise StateError(
-                f"{folder}: cannot be used for the state of this worker ({error}); give another --state"
+                f"{folder}: cannot be used for the state of this worker ({error}); give another "
+                "--state"
             ) from error
         self.large_restores = threading.BoundedSemaphore(_MAX_LARGE_RESTORES)
         try:
@@ -162,22 +163,32 @@ class Cache:
         Marks a damaged copy, so that the next start erases it.
         """
         if is_full(error):
-            return f"{self.folder}: the disk is full ({error}); {_SAFE}: free space and restart the worker"
+            return (
+                f"{self.folder}: the disk is full ({error}); {_SAFE}: free space and restart the "
+                "worker"
+            )
         (self.folder / _DAMAGED).touch()
-        return f"{self.folder}: the local copy of the state is damaged ({error}); {_SAFE} at the next start"
+        return (
+            f"{self.folder}: the local copy of the state is damaged ({error}); {_SAFE} at the "
+            "next start"
+        )
 
     def _opened(self) -> RocksState:
         return RocksState(
             self.folder / FOLDER,
             memory_bytes=self._memory_bytes,
             owner="this worker",
-            reset_hint="end the other worker that uses this folder or give another --state, and see that the disk has room",
+            reset_hint=(
+                "end the other worker that uses this folder or give another --state, and see "
+                "that the disk has room"
+            ),
             failure_hint=_SAFE,
         )
 
     def _start_anew(self, why: str) -> None:
         log.warning(
-            "%s: the local copy of the state cannot be used (%s) and is erased; it is restored from the changelogs",
+            "%s: the local copy of the state cannot be used (%s) and is erased; it is restored "
+            "from the changelogs",
             self.folder,
             why,
         )

@@ -139,14 +139,16 @@ class Assembly:
         number, _, part = (key or b"").partition(b"/")
         if value is None or not number.isdigit() or not (part.isdigit() or part == _CLOSING):
             raise JournalError(
-                f"{self._name}@{offset}: is not a journal record; only the tasks of this program may write there"
+                f"{self._name}@{offset}: is not a journal record; only the tasks of this program "
+                "may write there"
             )
         expected = None if self._number is None else self._number + 1
         if (expected is not None and int(number) != expected) or (
             part != _CLOSING and int(part) != len(self._pieces)
         ):
             raise JournalError(
-                f"{self._name}@{offset}: has record {(key or b'').decode()}, expected piece {len(self._pieces)} of commit "
+                f"{self._name}@{offset}: has record {(key or b'').decode()}, expected piece "
+                f"{len(self._pieces)} of commit "
                 f"{'any' if expected is None else expected}; records of the changelog are missing"
             )
         if part != _CLOSING:
@@ -156,12 +158,14 @@ class Assembly:
         if not layout or layout[0] != FORMAT:
             found = layout[0] if layout else "none"
             raise JournalError(
-                f"{self._name}@{offset}: has journal format {found}, this release reads {FORMAT}; run the release that wrote it"
+                f"{self._name}@{offset}: has journal format {found}, this release reads {FORMAT}; "
+                "run the release that wrote it"
             )
         closing = _decode_closing(value)
         if closing.pieces != len(self._pieces):
             raise JournalError(
-                f"{self._name}@{offset}: commit {closing.number} has {closing.pieces} pieces, {len(self._pieces)} were read"
+                f"{self._name}@{offset}: commit {closing.number} has {closing.pieces} pieces, "
+                f"{len(self._pieces)} were read"
             )
         changes = _decode_changes(
             b"".join([*self._pieces, closing.changes]) if self._pieces else closing.changes

@@ -1,5 +1,5 @@
-"""Compaction of a journal: live entries are written again, a slice per commit, and everything before
-them is deleted.
+"""Compaction of a journal: live entries are written again, a slice per commit, and everything
+before them is deleted.
 
 Once the journal has grown to several times the live state, a sweep begins after a commit; `start`
 is the offset after the last commit whose offset is known by then. Each commit from then on also
@@ -63,8 +63,9 @@ class Sweep:
         self._slices = self._repeat(states, held)
 
     def repeat(self, limit_bytes: int) -> int:
-        """Repeat entries of about `limit_bytes` in the next commit, a few values more at most; returns
-        their size in bytes.
+        """Repeat entries of about `limit_bytes` in the next commit, a few values more at most.
+
+        Returns their size in bytes.
         """
         repeated = 0
         while repeated < limit_bytes:

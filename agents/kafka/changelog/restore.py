@@ -179,7 +179,8 @@ class Restore:
         except JournalError as error:
             raise MustStop(
                 failures.CONFIGURATION,
-                f"{error}; the state cannot be restored; to start anew from the input topics, use another kafka.app",
+                f"{error}; the state cannot be restored; to start anew from the input topics, "
+                "use another kafka.app",
             ) from error
         finally:
             consumer.close()
@@ -202,7 +203,10 @@ class Restore:
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
                 if fault.code() in _MISSING and retry.waited_s > _LOG_EVERY_S:
-                    why = f"{self._journal.name}: this changelog does not exist; create the topics: driftline topics create"
+                    why = (
+                        f"{self._journal.name}: this changelog does not exist; create the topics: "
+                        "driftline topics create"
+                    )
                     raise MustStop(failures.CONFIGURATION, why) from error
                 if fault.fatal():
                     raise MustStop(
@@ -256,7 +260,8 @@ class Restore:
         if checkpoint.restorable_from >= low:
             return
         missing = (
-            f"{self._journal.name}: begins at {low}, but records from {checkpoint.restorable_from} on are needed; they were deleted "
+            f"{self._journal.name}: begins at {low}, but records from "
+            f"{checkpoint.restorable_from} on are needed; they were deleted "
             "from outside (is its retention.ms -1?)"
         )
         if not checkpoint.whole:

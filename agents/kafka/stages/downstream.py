@@ -183,7 +183,10 @@ class DownstreamProcessor:
             except ForeignFormat:
                 raise
             except ValueError as error:
-                text = f"{WINDOW_PARTIALS}[{self._partition}]@{offset}: {error}; record sent to {dlq_name(WINDOW_PARTIALS)}"
+                text = (
+                    f"{WINDOW_PARTIALS}[{self._partition}]@{offset}: {error}; record sent to "
+                    f"{dlq_name(WINDOW_PARTIALS)}"
+                )
                 reject = Reject(offset, "encoding", text, value or b"")
                 self._forwarded.append(
                     dead_letter(

@@ -1,5 +1,5 @@
-"""Registry commands that are not in force yet, kept in the state of their task in the order in which
-they were read.
+"""Registry commands that are not in force yet, kept in the state of their task in the order in
+which they were read.
 
 Under the data clock a command takes effect at its own timestamp, as in a replay: before the first
 pane that is completed after it. Commands keep their order, so a command with an earlier timestamp

@@ -1,8 +1,8 @@
 """Maturity ladder with which each model of a task was counted, kept in the task's state.
 
 Counts are kept by rung, so the ladder of a model, with its label horizon, cannot change while the
-counts exist. The default ladder is part of the shape of the whole state (`state_format.py`). A model
-with its own ladder can be added at any time.
+counts exist. The default ladder is part of the shape of the whole state (`state_format.py`). A
+model with its own ladder can be added at any time.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ class MaturityLadders:
             wanted = self._wanted(model)
             if found != wanted:
                 raise StateFormatError(
-                    f'model "{model}" was counted at maturity {_ladder_text(found)}; the configuration now has {_ladder_text(wanted)}. Restore its '
-                    "maturity and label_horizon, or give the program another kafka.app, under which it starts anew from the "
+                    f'model "{model}" was counted at maturity {_ladder_text(found)}; the '
+                    f"configuration now has {_ladder_text(wanted)}. Restore its "
+                    "maturity and label_horizon, or give the program another kafka.app, under "
+                    "which it starts anew from the "
                     "input topics"
                 )
 

@@ -103,7 +103,8 @@ class Runtime:
                 ):
                     raise MustStop(
                         failures.CONFIGURATION,
-                        f"changelog topic {topic} does not exist; create it: driftline topics create",
+                        f"changelog topic {topic} does not exist; create it: driftline topics "
+                        "create",
                     ) from error
                 retry.wait(fault)
 

@@ -158,7 +158,8 @@ class Task:
             seconds=restored.seconds, bytes=restored.bytes, commits=restored.commits
         )
         log.info(
-            "%s: restored in %.2f s, %s, %d commits and %.1f MB of the changelog read; resumes at %s",
+            "%s: restored in %.2f s, %s, %d commits and %.1f MB of the changelog read; resumes "
+            "at %s",
             self.name,
             restored.seconds,
             "from the local copy" if restored.copied else "without a local copy",
@@ -201,8 +202,10 @@ class Task:
             if received.start > position:
                 failures.stop_process(
                     failures.CONFIGURATION,
-                    f"{self.name}: {received.topic}[{self.partition}] was delivered from offset {received.start} on, but {position} is next; "
-                    "records are missing. If retention deleted them before they were read, start anew with another kafka.app",
+                    f"{self.name}: {received.topic}[{self.partition}] was delivered from offset "
+                    f"{received.start} on, but {position} is next; "
+                    "records are missing. If retention deleted them before they were read, "
+                    "start anew with another kafka.app",
                 )
             if received.next <= position:
                 self._meters.skipped.inc(len(received.offsets))
@@ -419,7 +422,7 @@ class Task:
             failures.stop_process(failures.DEFECT, f"{self.name}: cannot commit: {error!r}")
 
     def _delete_before(self, offset: int) -> None:
-        """Delete journal records that no restore needs; a broker that fails is asked again later."""
+        """Delete journal records that no restore needs; retry later if the broker fails."""
         now = time.monotonic()
         if offset > self._journal_from and now >= self._delete_again_s:
             if self._runtime.delete_before(self._journal, offset):

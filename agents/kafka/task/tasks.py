@@ -197,7 +197,8 @@ class Tasks:
         if aborts >= _MAX_ABORTS:
             failures.stop_process(
                 failures.CONFIGURATION,
-                f"{task.name}: {aborts} transactions in a row were aborted; see the log lines above",
+                f"{task.name}: {aborts} transactions in a row were aborted; see the log lines "
+                "above",
             )
         del self._live[partition]
         task.abandon()

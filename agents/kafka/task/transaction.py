@@ -169,7 +169,10 @@ class Transactions:
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                     size = len(value or b"")
-                    why = f"{self._id}: a record of {size} bytes for {topic} is larger than the limit of {LARGEST_RECORD} bytes"
+                    why = (
+                        f"{self._id}: a record of {size} bytes for {topic} is larger than the "
+                        f"limit of {LARGEST_RECORD} bytes"
+                    )
                     raise MustStop(
                         failures.CONFIGURATION,
                         f"{why}; shorten kafka.commit_interval, or name fewer segments",
@@ -210,8 +213,10 @@ class Transactions:
         if fault.code() in _FENCED:
             return MustStop(
                 failures.FENCED,
-                f"{self._id}: another worker has taken over the task, or this one paused for more than "
-                f"{TRANSACTION_TIMEOUT_MS // 1000} s ({fault.name()}); the open commit is not visible",
+                f"{self._id}: another worker has taken over the task, or this one paused for more "
+                "than "
+                f"{TRANSACTION_TIMEOUT_MS // 1000} s ({fault.name()}); the open commit is not "
+                "visible",
             )
         error = self._connection.error(fault, f"{self._id} cannot {doing}")
         return MustStop(

@@ -101,7 +101,8 @@ def export(
     for topic in (PREDICTIONS, GROUND_TRUTH):
         if not wanted[topic]:
             raise ExportError(
-                f'the broker has no topic "{connection.name(topic)}"; `driftline topics list` shows the topics'
+                f'the broker has no topic "{connection.name(topic)}"; `driftline topics list` '
+                "shows the topics"
             )
     out.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {}

@@ -63,12 +63,14 @@ def finish(
     """
     if config.clock != "data":
         raise FinishError(
-            'the configuration has clock = "wall"; only recorded history can be finished: set clock = "data" under [run]'
+            'the configuration has clock = "wall"; only recorded history can be finished: set '
+            'clock = "data" under [run]'
         )
     logs = ranges(connection, [TICKS])[TICKS]
     if len(logs) != config.kafka.input_partitions:
         raise FinishError(
-            f"topic {connection.name(TICKS)} has {len(logs)} partitions, but kafka.input_partitions = "
+            f"topic {connection.name(TICKS)} has {len(logs)} partitions, but "
+            "kafka.input_partitions = "
             f"{config.kafka.input_partitions}; see driftline topics check"
         )
     asking, before = Finish(config), {log.partition: log.end for log in logs}
@@ -102,8 +104,9 @@ def missing_answers_message(
 
     Examples
     --------
-    >>> missing_answers_message(Finish(Config()), 20.0, {("predictions", 1): 1200, ("ticks", 1): 0})  # doctest: +ELLIPSIS
-    'no answer for 20 s from stage 1, partitions 0, 1, 2, 3, 4, 5, 6, 7; not read yet: 1,200 of predictions[1]'
+    >>> unread = {("predictions", 1): 1200, ("ticks", 1): 0}
+    >>> missing_answers_message(Finish(Config()), 20.0, unread)  # doctest: +ELLIPSIS
+    'no answer for 20 s from stage 1, partitions 0, 1, ..., 7; not read yet: 1,200 of predictions[1]'
     """
     stage, partitions = (
         ("stage 1", asking.unanswered) if asking.unanswered else ("stages 2 to 4", asking.unsettled)
@@ -116,10 +119,19 @@ def missing_answers_message(
             f"{count:,} of {topic}[{number}]" for (topic, number), count in sorted(behind.items())
         )
     elif unread is None:
-        what = "their positions are not known: they have committed nothing, or the broker does not answer"
+        what = (
+            "their positions are not known: they have committed nothing, or the broker does not "
+            "answer"
+        )
     else:
-        what = "all records are read: the tasks are processing them or being opened (see /health/ready of the workers)"
-    return f"no answer for {waited_s:.0f} s from {stage}, partitions {', '.join(map(str, partitions))}; {what}"
+        what = (
+            "all records are read: the tasks are processing them or being opened (see "
+            "/health/ready of the workers)"
+        )
+    return (
+        f"no answer for {waited_s:.0f} s from {stage}, partitions "
+        f"{', '.join(map(str, partitions))}; {what}"
+    )
 
 
 def _unread(connection: Connection, asking: Finish) -> dict[tuple[str, int], int] | None:
@@ -179,7 +191,8 @@ def _wait(
         if now - heard_at > timeout_s:
             why = missing_answers_message(asking, now - heard_at, _unread(connection, asking))
             raise FinishError(
-                f"{why}. Start workers (driftline worker), or see why they stall (their logs, driftline doctor), and try again"
+                f"{why}. Start workers (driftline worker), or see why they stall (their logs, "
+                "driftline doctor), and try again"
             )
         if open_ and now >= slow_at:
             on_delay(missing_answers_message(asking, now - heard_at, _unread(connection, asking)))

@@ -35,7 +35,8 @@ NAMES = {
     "none": "nothing: they have no key",
 }
 _REMEDY = (
-    'give its producers partitioner=murmur2_random (librdkafka; kcat: "-X partitioner=murmur2_random"; Java: nothing to set) '
+    'give its producers partitioner=murmur2_random (librdkafka; kcat: "-X '
+    'partitioner=murmur2_random"; Java: nothing to set) '
     "and send the records again"
 )
 
@@ -95,7 +96,8 @@ class KeySamples:
             if (sample := self.sample_of(topic)).partitioner is not None
         }
         texts = [
-            f"topic {topic}: its keys are spread by {NAMES[kind]}, so most predictions and truths would never meet; "
+            f"topic {topic}: its keys are spread by {NAMES[kind]}, so most predictions and truths "
+            "would never meet; "
             + ("send prediction_id as the key of each record" if kind == "none" else _REMEDY)
             for topic, kind in known.items()
             if kind in ("mixed", "none")
@@ -106,7 +108,8 @@ class KeySamples:
             # Every producer can be configured to murmur2, so only the other topics need a change.
             changed = [topic for topic, kind in plain.items() if kind != "murmur2"]
             texts.append(
-                f"keys are spread differently ({spread}), so most predictions and truths would never meet; "
+                f"keys are spread differently ({spread}), so most predictions and truths would "
+                "never meet; "
                 f"of topic {' and '.join(changed)}: {_REMEDY}"
             )
         return texts

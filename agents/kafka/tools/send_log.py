@@ -1,7 +1,7 @@
 """Sends a recorded log to the input topics of a broker, as producers would.
 
-The files are merged in the order of a log (`driftline.streams.log_order`), as in a replay. Ticks are
-left out: workers write their own.
+The files are merged in the order of a log (`driftline.streams.log_order`), as in a replay. Ticks
+are left out: workers write their own.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def send_log(
     missing = [connection.name(topic) for topic in files if topic not in there]
     if missing:
         raise UnusableTopics(
-            f"{connection.servers} has no topic {', '.join(missing)}; create it: driftline topics create"
+            f"{connection.servers} has no topic {', '.join(missing)}; create it: driftline topics "
+            "create"
         )
     failed: list[KafkaError] = []
 
@@ -110,7 +111,7 @@ _Sent = tuple[str, bytes | None, bytes]
 
 
 def _timed(topic: str, path: Path) -> Iterator[tuple[int, _Sent]]:
-    """Event time in ms, topic, key and value of each line; an invalid value has time 0 and no key."""
+    """Event time in ms, topic, key and value of each line; time 0 and no key if it is invalid."""
     exported = is_exported(path)
     decode = _DECODE[topic]
     with LineFile(path) as lines:
