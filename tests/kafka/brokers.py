@@ -183,7 +183,7 @@ class Names:
         self.app = unique
 
     def config(self, text: str = "", *, kafka: str = "") -> Config:
-        """Configuration from `text`, with this broker and prefix, and `kafka` in its [kafka] table."""
+        """Configuration from `text` with this broker and prefix; adds `kafka` to [kafka]."""
         return parse_config(self.toml(text, kafka=kafka))
 
     def toml(self, text: str = "", *, kafka: str = "") -> str:

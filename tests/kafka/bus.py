@@ -139,7 +139,7 @@ class BusTask:
             self._buffered = self._processor.take(received)
 
     def step(self) -> bool:
-        """Commit if there is work that the processor does not defer; returns whether it committed."""
+        """Commit if there is work that is not deferred; returns whether it committed."""
         ends = ((topic, self._bus.end(topic, self._partition)) for topic in self._processor.inputs)
         self._processor.note_unread(
             frozenset(topic for topic, end in ends if end > self._reading.get(topic, 0)),

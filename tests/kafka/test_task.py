@@ -1,5 +1,5 @@
-"""Tasks on a real broker: each record counts once, whatever ends the process and whatever remains of
-the local copy.
+"""Tasks on a real broker: each record counts once, whatever ends the process and whatever remains
+of the local copy.
 """
 
 from __future__ import annotations
@@ -481,7 +481,7 @@ def test_a_missing_changelog_is_refused_with_a_remedy(
     runtime = Runtime(toy.connection(names), tmp_path / "state")
     with pytest.raises(
         Stopped,
-        match="changelog topic .*-join-changelog does not exist; "
+        match=r"changelog topic .*-join-changelog does not exist; "
         "create it: driftline topics create",
     ):
         Task(runtime, "join", 0, toy.Sums).open()

@@ -106,7 +106,7 @@ def missing_answers_message(
     --------
     >>> unread = {("predictions", 1): 1200, ("ticks", 1): 0}
     >>> missing_answers_message(Finish(Config()), 20.0, unread)  # doctest: +ELLIPSIS
-    'no answer for 20 s from stage 1, partitions 0, 1, ..., 7; not read yet: 1,200 of predictions[1]'
+    'no answer for 20 s from stage 1, partitions 0, ..., 7; not read yet: 1,200 of predictions[1]'
     """
     stage, partitions = (
         ("stage 1", asking.unanswered) if asking.unanswered else ("stages 2 to 4", asking.unsettled)
