@@ -28,7 +28,7 @@ from driftline.agents.devbroker import DevBroker, DevBrokerError
 from driftline.agents.devbroker.broker import DEFAULT_PORT, free_port, is_free
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.connection import BROKER_VARIABLE, BrokerError, Connection
-from driftline.agents.kafka.broker.ranges import ranges
+from driftline.agents.kafka.broker.ranges import offset_ranges
 from driftline.agents.kafka.tools.export import ExportError, export
 from driftline.agents.kafka.tools.lag import lag
 from driftline.agents.kafka.tools.send_log import send_log
@@ -198,7 +198,7 @@ class TopicTail:
         self._consumer.assign(
             [
                 TopicPartition(connection.name(topic), part.partition, part.start)
-                for topic, parts in ranges(connection, list(SHOWN_TOPICS)).items()
+                for topic, parts in offset_ranges(connection, list(SHOWN_TOPICS)).items()
                 for part in parts
             ]
         )

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from driftline.agents.doctor.check_result import CheckResult
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
-from driftline.agents.kafka.broker.ranges import ranges
+from driftline.agents.kafka.broker.ranges import offset_ranges
 from driftline.agents.kafka.tools.lag import INPUTS, lag
 from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
@@ -98,7 +98,7 @@ def _sample_newest_keys(connection: Connection, names: tuple[str, ...]) -> KeySa
     with closing(connection.consumer(enable_partition_eof=True)) as consumer:
         tails = [
             TopicPartition(connection.name(topic), part.partition, max(part.start, part.end - KEYS))
-            for topic, parts in ranges(connection, names).items()
+            for topic, parts in offset_ranges(connection, names).items()
             for part in parts
             if part.end > part.start
         ]

@@ -11,7 +11,7 @@ from confluent_kafka import murmur2
 
 from driftline.agents.cli.program import driftline
 from driftline.agents.kafka.broker import topics
-from driftline.agents.kafka.broker.ranges import ranges, records
+from driftline.agents.kafka.broker.ranges import offset_ranges, read_records
 from driftline.agents.kafka.tools.send_log import send_log
 from tests.kafka.brokers import Names
 
@@ -34,11 +34,11 @@ def written(folder: Path) -> Path:
 
 def on_topic(names: Names, topic: str) -> list[tuple[int, str]]:
     connection = names.connection()
-    parts = ranges(connection, [topic])[topic]
+    parts = offset_ranges(connection, [topic])[topic]
     return sorted(
         (each.partition, each.value.decode())
         for part in parts
-        for chunk in records(connection, part)
+        for chunk in read_records(connection, part)
         for each in chunk
     )
 

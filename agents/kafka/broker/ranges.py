@@ -32,7 +32,7 @@ class FetchedRecord(Struct, frozen=True, gc=False):
     headers: dict[str, bytes]
 
 
-def ranges(
+def offset_ranges(
     connection: Connection,
     topics: Sequence[str],
     *,
@@ -76,7 +76,7 @@ def ranges(
     return found
 
 
-def records(connection: Connection, wanted: Range) -> Iterator[list[FetchedRecord]]:
+def read_records(connection: Connection, wanted: Range) -> Iterator[list[FetchedRecord]]:
     """Read the records of a range in offset order, in chunks.
 
     Raises

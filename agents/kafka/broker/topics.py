@@ -126,9 +126,8 @@ def plan(settings: KafkaSettings) -> list[WantedTopic]:
     for topic in TOPICS.values():
         joined = topic.name in JOINED
         topics.append(wanted(topic.name, joined, topic.cleanup, topic.retention_ms))
-        if (
-            topic.stage == "input" or topic.name == WINDOW_PARTIALS
-        ):  # tasks may read invalid records from these
+        # Tasks may read invalid records from these.
+        if topic.stage == "input" or topic.name == WINDOW_PARTIALS:
             topics.append(
                 replace(
                     wanted(dlq_name(topic.name), joined, "delete", DLQ_RETENTION_MS), setting=None
@@ -169,9 +168,8 @@ def create(connection: Connection) -> list[str]:
         try:
             answer.result()
         except KafkaException as error:
-            if (
-                error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
-            ):  # another process has just created it
+            # Another process has just created it.
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 continue
             raise _refused(connection, name, error) from error
         made.append(name)
@@ -213,9 +211,8 @@ def describe(
         bare = connection.bare(name)
         found[bare] = ExistingTopic(
             name=bare,
-            topic_id=str(description.topic_id)
-            .replace("/", "_")
-            .replace("+", "-"),  # as Kafka writes it
+            # In the URL-safe alphabet, as Kafka's tools write it.
+            topic_id=str(description.topic_id).replace("/", "_").replace("+", "-"),
             partitions=len(description.partitions),
             replicas=min(len(partition.replicas) for partition in description.partitions),
             config=configs[name],

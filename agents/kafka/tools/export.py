@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.ranges import FetchedRecord, ranges, records
+from driftline.agents.kafka.broker.ranges import FetchedRecord, offset_ranges, read_records
 from driftline.agents.kafka.broker.wire import partition_of
 from driftline.agents.recorded.dead_letters import dead_letter
 from driftline.agents.recorded.export_manifest import ExportManifest, Range
@@ -96,8 +96,10 @@ def export(
         if outputs
         else []
     )
-    wanted = ranges(connection, [*_EVENT_TIMES, *results], since_ms=since_ms, until_ms=until_ms)
-    letters_at = ranges(connection, [dlq_name(topic) for topic in _EVENT_TIMES])
+    wanted = offset_ranges(
+        connection, [*_EVENT_TIMES, *results], since_ms=since_ms, until_ms=until_ms
+    )
+    letters_at = offset_ranges(connection, [dlq_name(topic) for topic in _EVENT_TIMES])
     for topic in (PREDICTIONS, GROUND_TRUTH):
         if not wanted[topic]:
             raise ExportError(
@@ -170,7 +172,7 @@ def _timed(
     forwarded copy takes effect.
     """
     decode = _EVENT_TIMES[wanted.topic]
-    for messages in records(connection, wanted):
+    for messages in read_records(connection, wanted):
         if wanted.topic == TICKS:
             # A tick without positions is a request; the answer is a tick with positions.
             messages = [
@@ -227,7 +229,7 @@ def _read_rejects(
     live_rejects: Rejects = {}
     letters = []
     for wanted in dlq_ranges:
-        for messages in records(connection, wanted):
+        for messages in read_records(connection, wanted):
             for message in messages:
                 headers = {name: value.decode() for name, value in message.headers.items()}
                 partition, offset = int(headers["dlq_partition"]), int(headers["dlq_offset"])
@@ -274,7 +276,7 @@ def in_order_of_effect(
 
 def _values(connection: Connection, wanted: Sequence[Range]) -> Iterator[bytes]:
     for part in wanted:
-        for messages in records(connection, part):
+        for messages in read_records(connection, part):
             yield from (message.value for message in messages if message.value)
 
 

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.outgoing import Outgoing
-from driftline.agents.kafka.broker.ranges import ranges
+from driftline.agents.kafka.broker.ranges import offset_ranges
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
 from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.agents.kafka.tools.lag import lags
@@ -66,7 +66,7 @@ def finish(
             'the configuration has clock = "wall"; only recorded history can be finished: set '
             'clock = "data" under [run]'
         )
-    logs = ranges(connection, [TICKS])[TICKS]
+    logs = offset_ranges(connection, [TICKS])[TICKS]
     if len(logs) != config.kafka.input_partitions:
         raise FinishError(
             f"topic {connection.name(TICKS)} has {len(logs)} partitions, but "

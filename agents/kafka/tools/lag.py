@@ -7,7 +7,7 @@ from typing import Final
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.ranges import ranges
+from driftline.agents.kafka.broker.ranges import offset_ranges
 from driftline.schemas.topics import JOINED, REGISTRY_COMMANDS, WINDOW_PARTIALS
 
 INPUTS: Final = {"join": JOINED, "downstream": (WINDOW_PARTIALS, REGISTRY_COMMANDS)}
@@ -37,7 +37,7 @@ def lags(connection: Connection, kind: str) -> dict[tuple[str, int], int] | None
     """
     logs = {
         (topic, part.partition): part
-        for topic, parts in ranges(connection, INPUTS[kind]).items()
+        for topic, parts in offset_ranges(connection, INPUTS[kind]).items()
         for part in parts
     }
     admin = connection.admin()
