@@ -57,9 +57,9 @@ def test_amounts_of_a_key_add_up_with_and_without_places(
     for key, amount in rows:
         expected[key] += amount
     of = ints([key for key, _ in rows])
-    found, sums = added_up(of, ints([amount for _, amount in rows]), 40 - of if placed else None)
-    assert sorted(found.tolist()) == sorted(set(of.tolist()))
-    assert dict(zip(found.tolist(), sums.tolist(), strict=True)) == dict(expected)
+    distinct, sums = added_up(of, ints([amount for _, amount in rows]), 40 - of if placed else None)
+    assert sorted(distinct.tolist()) == sorted(set(of.tolist()))
+    assert dict(zip(distinct.tolist(), sums.tolist(), strict=True)) == dict(expected)
 
 
 @given(
@@ -73,11 +73,11 @@ def test_ones_and_amounts_of_a_key_add_up_and_sums_of_zero_are_left_out(
     for part in others:
         for key, amount in part.items():
             expected[key] += amount
-    found, sums = tallied(
+    distinct, sums = tallied(
         [ints(part) for part in ones],
         [(ints(list(part)), ints(list(part.values()))) for part in others],
     )
-    assert list(zip(found.tolist(), sums.tolist(), strict=True)) == sorted(
+    assert list(zip(distinct.tolist(), sums.tolist(), strict=True)) == sorted(
         (key, sum_) for key, sum_ in expected.items() if sum_
     )
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -57,6 +57,15 @@ Row = tuple[str, dict[str, Any]]
 Total = Counter[tuple[Any, ...]]
 
 
+class Line(NamedTuple):
+    """A line of a topic, with what the driver knows of it."""
+
+    value: bytes
+    offset: int
+    rank: int
+    tick_ms: int
+
+
 def run(
     rows: list[Row],
     config: Config,
@@ -72,11 +81,11 @@ def run(
     records: list[Record] = []
     head_ms, offsets = 0, {"prediction": 0, "truth": 0}
     for start, end in itertools.pairwise([0, *cuts, len(rows)]):
-        taken: dict[str, list[tuple[bytes, int, int, int]]] = {"prediction": [], "truth": []}
+        lines: dict[str, list[Line]] = {"prediction": [], "truth": []}
         for rank, (topic, value) in enumerate(rows[start:end], start):
             head_ms = max(head_ms, parse_time(value["timestamp"]))
-            taken[topic].append(
-                (
+            lines[topic].append(
+                Line(
                     json.dumps(value).encode(),
                     offsets[topic],
                     rank,
@@ -86,30 +95,30 @@ def run(
             offsets[topic] += 1
         if reopen:
             stage = Join(config, 0, 1)
-        records += stage.process(_batch(taken, head_ms - head_ms % config.pane_ms), state)
+        records += stage.process(_batch(lines, head_ms - head_ms % config.pane_ms), state)
     while end_ms is not None and head_ms < end_ms:
         head_ms = min(head_ms + 7 * HOUR_MS, end_ms)
         records += stage.process(Batch(tick_ms=head_ms), state)
     return _total(records), [r for r in records if r.topic != WINDOW_PARTIALS]
 
 
-def _batch(taken: dict[str, list[tuple[bytes, int, int, int]]], tick_ms: int) -> Batch:
+def _batch(lines: dict[str, list[Line]], tick_ms: int) -> Batch:
     batch = Batch(tick_ms=tick_ms)
-    for topic, rows in taken.items():
+    for topic, rows in lines.items():
         if not rows:
             continue
-        values = [row[0] for row in rows]
-        offset, rank, tick = (
-            np.array(column, np.int64) for column in list(zip(*rows, strict=True))[1:]
-        )
+        values = [row.value for row in rows]
+        offset = np.array([row.offset for row in rows], np.int64)
+        rank = np.array([row.rank for row in rows], np.int64)
+        tick_ms = np.array([row.tick_ms for row in rows], np.int64)
         if topic == "prediction":
             decoded, _, rejects = decode_predictions(values, offset.tolist())
             batch.predictions = PredictionColumns.of(decoded, offset, lambda model: None)
-            batch.predictions.rank, batch.predictions.tick_ms = rank, tick
+            batch.predictions.rank, batch.predictions.tick_ms = rank, tick_ms
         else:
             truths, _, rejects = decode_truths(values, offset.tolist())
             batch.ground_truth = GroundTruthColumns.of(truths, offset)
-            batch.ground_truth.rank, batch.ground_truth.tick_ms = rank, tick
+            batch.ground_truth.rank, batch.ground_truth.tick_ms = rank, tick_ms
         assert not rejects
     return batch
 
@@ -253,10 +262,12 @@ def test_feature_summaries_stay_with_their_model_when_a_batch_numbers_an_earlier
     _, lost = truth("lost", DAY + "00:00:00Z", "A")
     _, late = prediction("x", DAY + "23:00:00Z", features={"age": 41})
     start_ms, end_ms = parse_time(lost["timestamp"]), parse_time(late["timestamp"])
-    stage.process(_batch({"truth": [(json.dumps(lost).encode(), 0, 0, start_ms)]}, start_ms), state)
+    stage.process(
+        _batch({"truth": [Line(json.dumps(lost).encode(), 0, 0, start_ms)]}, start_ms), state
+    )
     # The truth that becomes unmatched counts under no model, whose name gets its number now.
     records = stage.process(
-        _batch({"prediction": [(json.dumps(late).encode(), 0, 1, end_ms)]}, end_ms), state
+        _batch({"prediction": [Line(json.dumps(late).encode(), 0, 1, end_ms)]}, end_ms), state
     )
     (partial,) = [record.value for record in records if isinstance(record.value, Partial)]
     assert [model for model, _, segment in partial.series if segment == "all"] == ["", "m"]
@@ -317,8 +328,8 @@ def test_watermarks_are_emitted_per_pane_and_held_back_by_entries_that_wait_to_e
     config, state = parse_config(SMALL), MemoryState()
     stage = Join(config, 0, 1)
     rows = [prediction(str(i), f"{DAY}0{i}:00:00Z") for i in range(3)]
-    taken = [(json.dumps(v).encode(), i, i, 0) for i, (_, v) in enumerate(rows)]
-    stage.process(_batch({"prediction": taken}, START_MS + 2 * HOUR_MS), state)
+    lines = [Line(json.dumps(v).encode(), i, i, 0) for i, (_, v) in enumerate(rows)]
+    stage.process(_batch({"prediction": lines}, START_MS + 2 * HOUR_MS), state)
     announced, expired = [], []
     for _ in range(5):
         records = stage.process(Batch(tick_ms=START_MS + 30 * HOUR_MS), state)
@@ -440,10 +451,10 @@ def test_batches_count_the_same_when_truths_are_read_far_ahead_of_predictions(
 def test_state_holds_no_entries_after_all_have_expired(seed: int) -> None:
     rows, config, state = _history(seed, 40), parse_config(SMALL), MemoryState()
     stage = Join(config, 0, 1)
-    taken: dict[str, list[tuple[bytes, int, int, int]]] = {"prediction": [], "truth": []}
+    lines: dict[str, list[Line]] = {"prediction": [], "truth": []}
     for rank, (topic, value) in enumerate(rows):
-        taken[topic].append((json.dumps(value).encode(), rank, rank, 0))
-    stage.process(_batch(taken, START_MS), state)
+        lines[topic].append(Line(json.dumps(value).encode(), rank, rank, 0))
+    stage.process(_batch(lines, START_MS), state)
     stage.process(Batch(tick_ms=START_MS + 100 * HOUR_MS), state)
     kinds = {key[:2] for key in state.values}
     assert kinds <= {b"\xffd", b"\xffw", b"\xffX"}, kinds

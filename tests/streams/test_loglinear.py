@@ -42,8 +42,8 @@ def test_quantiles_are_within_a_128th_of_the_order_statistic() -> None:
     bins = np.unique(np.concatenate([bin_of(values) for values in raw]))
     counts = np.array([[(bin_of(values) == b).sum() for b in bins] for values in raw])
     for q in (0.0, 0.05, 0.5, 0.95, 0.99, 1.0):
-        found = quantiles(bins, counts, np.array(q))
-        assert np.isnan(found[2])
-        for value, values in zip(found, raw[:2], strict=False):
+        estimates = quantiles(bins, counts, np.array(q))
+        assert np.isnan(estimates[2])
+        for value, values in zip(estimates, raw[:2], strict=False):
             exact = np.quantile(values, q, method="inverted_cdf")
             assert abs(value - exact) <= exact / 128

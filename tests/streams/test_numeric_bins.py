@@ -94,11 +94,11 @@ def test_result_depends_on_the_multiset_alone_for_random_orders_splits_and_merge
         )
         heap = [NumericSummary.of(part) for part in parts]
         while len(heap) > 1:
-            taken = [
+            parts_ = [
                 heap.pop(int(rng.integers(len(heap))))
                 for _ in range(min(len(heap), int(rng.integers(2, 5))))
             ]
-            heap.append(merged(taken))
+            heap.append(merged(parts_))
         assert heap[0] == whole, f"seed {seed}"
 
 
@@ -185,8 +185,8 @@ def test_quantiles_are_within_the_bin_of_the_order_statistic() -> None:
     for name, (values, _) in samples(6).items():
         summary = NumericSummary.of(values)
         exact = np.quantile(values, q, method="inverted_cdf")
-        found = summary.quantiles(q)
-        for value, target in zip(found, exact, strict=True):
+        estimates = summary.quantiles(q)
+        for value, target in zip(estimates, exact, strict=True):
             bin_of = int(np.searchsorted(summary.mid, value))
             assert summary.low[bin_of] <= target <= summary.high[bin_of], name
 
