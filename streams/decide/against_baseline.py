@@ -53,12 +53,11 @@ def judge_against_baseline(
     baseline of 0, since no change is relative to it.
     """
     baseline = situation.standing.baselines.get(figures.maturity or "-")
-    if baseline is None or (found := _judged_metric(baseline, metrics)) is None:
+    choice = None if baseline is None else _judged_metric(baseline, metrics)
+    value = None if choice is None else figures.metrics.get(choice[0])
+    if baseline is None or choice is None or value is None:
         return judgement_of(figures, "unclear")
-    metric, usual = found
-    value = figures.metrics.get(metric)
-    if value is None:
-        return judgement_of(figures, "unclear")
+    metric, usual = choice
     plain = judgement_of(figures, "within")
     variance, freedom, source = _daily_variance(baseline, situation, metric)
     ci = widened(

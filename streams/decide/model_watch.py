@@ -24,7 +24,12 @@ from driftline.streams.decide.judgement import (
 )
 from driftline.streams.decide.rule import MetricRule, Rule
 from driftline.streams.decide.rule_index import RuleIndex
-from driftline.streams.decide.stored_state import ModelState, SeriesState, StateCache, VersionState
+from driftline.streams.decide.stored_state import (
+    WatchedModel,
+    WatchedSeries,
+    StateCache,
+    WatchedVersion,
+)
 from driftline.streams.decide.tuner.recommendation_lifecycle import (
     VersionTuner,
     delete_state,
@@ -43,8 +48,8 @@ class ModelWatch:
 
     def __init__(self, model_name: str, index: RuleIndex, cache: StateCache) -> None:
         self._name, self._index, self._cache = model_name, index, cache
-        self._model = cache.load(ModelState, model_name)
-        self._versions: dict[str, VersionState] = {}
+        self._model = cache.load(WatchedModel, model_name)
+        self._versions: dict[str, WatchedVersion] = {}
 
     def registry(self, entry: RegistryEntry) -> Iterator[Record]:
         """Take over a version's registry state; archiving the version resolves its alerts."""
@@ -169,17 +174,17 @@ class ModelWatch:
         ):
             yield Record(topics.RECOMMENDATIONS, recommendation)
 
-    def _archived(self, name: str, version: VersionState) -> Iterator[Record]:
+    def _archived(self, name: str, version: WatchedVersion) -> Iterator[Record]:
         for segment in version.segments:
-            series = self._cache.load(SeriesState, self._name, name, segment)
+            series = self._cache.load(WatchedSeries, self._name, name, segment)
             why = f"{subject(self._name, name, segment)} was archived"
             yield from self._drop_alerts(series, name, segment, list(series.alerts), why)
-            self._cache.delete(SeriesState, self._name, name, segment)
+            self._cache.delete(WatchedSeries, self._name, name, segment)
         version.segments = []
         delete_state(self._cache, self._name, name)
 
     def _judge(
-        self, rule: Rule, measurement: Measurement, series: SeriesState, maturity: str | None
+        self, rule: Rule, measurement: Measurement, series: WatchedSeries, maturity: str | None
     ) -> Iterator[Record]:
         version = measurement.model_version
         situation = Situation(
@@ -222,7 +227,7 @@ class ModelWatch:
                     yield from self._judge(rule, window, series, None)
 
     def _drop_removed_rules(
-        self, series: SeriesState, version: str, segment: str
+        self, series: WatchedSeries, version: str, segment: str
     ) -> Iterator[Record]:
         """Resolve the alerts of rules that the configuration no longer has."""
         removed = [name for name in series.alerts if name not in self._index.rules]
@@ -232,7 +237,7 @@ class ModelWatch:
             )
 
     def _drop_alerts(
-        self, series: SeriesState, version: str, segment: str, rules: Sequence[str], why: str
+        self, series: WatchedSeries, version: str, segment: str, rules: Sequence[str], why: str
     ) -> Iterator[Record]:
         """Delete the states of rules; an open episode is resolved."""
         now_ms = self._model.now_ms
@@ -295,18 +300,18 @@ class ModelWatch:
             if rule.judges_performance and name in alerts
         )
 
-    def _version(self, name: str) -> VersionState:
+    def _version(self, name: str) -> WatchedVersion:
         version = self._versions.get(name)
         if version is None:
-            version = self._cache.load(VersionState, self._name, name)
+            version = self._cache.load(WatchedVersion, self._name, name)
             self._versions[name] = version
         return version
 
-    def _series(self, version: str, segment: str) -> SeriesState:
+    def _series(self, version: str, segment: str) -> WatchedSeries:
         segments = self._version(version).segments
         if segment not in segments:
             segments.append(segment)
-        return self._cache.load(SeriesState, self._name, version, segment)
+        return self._cache.load(WatchedSeries, self._name, version, segment)
 
 
 def _with_traffic(activity: Activity | None, start_ms: int, end_ms: int) -> Activity:

@@ -18,14 +18,15 @@ from driftline.streams.decide.judged_rung import JudgedRung
 from driftline.streams.decide.judgement import Activity, DriftWindow, Standing
 from driftline.streams.stage import State
 
-FORMAT = 4
+FORMAT = 5
+"""Raise it with every change of a stored struct; its class name is part of the keys."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 # Times stay integers in state.
 _encode = msgspec.msgpack.Encoder(enc_hook=int).encode
 
 
-class VersionState(msgspec.Struct, omit_defaults=True):
+class WatchedVersion(msgspec.Struct, omit_defaults=True):
     """State of a version.
 
     Parameters
@@ -35,7 +36,7 @@ class VersionState(msgspec.Struct, omit_defaults=True):
     last_ms
         End of the newest window of traffic with predictions; -1 before the first.
     segments
-        Segments with a `SeriesState`.
+        Segments with a `WatchedSeries`.
     """
 
     standing: Standing = Standing()
@@ -43,7 +44,7 @@ class VersionState(msgspec.Struct, omit_defaults=True):
     segments: list[str] = []
 
 
-class ModelState(msgspec.Struct, omit_defaults=True):
+class WatchedModel(msgspec.Struct, omit_defaults=True):
     """State that the series of a model share.
 
     Parameters
@@ -67,7 +68,7 @@ class ModelState(msgspec.Struct, omit_defaults=True):
     drift: list[DriftWindow] = []
 
 
-class SeriesState(msgspec.Struct, omit_defaults=True):
+class WatchedSeries(msgspec.Struct, omit_defaults=True):
     """State of one version in one segment.
 
     Parameters

@@ -76,7 +76,7 @@ def test_a_gap_between_two_predictions_of_a_log_raises_an_alert_and_resolves_it(
 
 
 def test_ticks_of_a_log_without_further_predictions_are_silence(tmp_path: Path) -> None:
-    # A tick says that event time went on and nothing came.
+    # A tick states that event time went on without a record.
     log = write_log(tmp_path / "log", list(range(24)), 0)
     ticks = [{"timestamp": format_time(START_MS + hour * HOUR_MS)} for hour in range(24, 48)]
     (log / "ticks.jsonl").write_text("".join(json.dumps(tick) + "\n" for tick in ticks))

@@ -120,8 +120,8 @@ def test_the_interval_of_a_gain_agrees_with_resampling_rows(kind: str) -> None:
     bins = np.clip(rng.normal(400 + 200 * actual, 150), 0, BINS - 1).astype(int)
     six = np.bincount(3 * actual + (bins >= 450) + (bins >= 520), minlength=6)
     objective = built(kind)
-    found = gain_of(six[None], objective, rises=False, metric=objective.metric)
-    assert found is not None
+    result = gain_of(six[None], objective, rises=False, metric=objective.metric)
+    assert result is not None
     resampled = rng.multinomial(n, six / n, draws).astype(float)
     tn0, tn1, tn2, fn0, fn1, fn2 = resampled.T
     later = objective.value(tn0, tn1 + tn2, fn0, fn1 + fn2)
@@ -129,8 +129,8 @@ def test_the_interval_of_a_gain_agrees_with_resampling_rows(kind: str) -> None:
     gains = later - earlier if objective.higher_is_better else earlier - later
     low, high = np.quantile(gains, [0.025, 0.975])
     width = high - low
-    assert found.gain == pytest.approx(float(gains.mean()), abs=width / 20), f"seed {seed}"
-    assert (found.low, found.high) == (
+    assert result.gain == pytest.approx(float(gains.mean()), abs=width / 20), f"seed {seed}"
+    assert (result.low, result.high) == (
         pytest.approx(low, abs=width / 10),
         pytest.approx(high, abs=width / 10),
     ), f"seed {seed}"
@@ -158,11 +158,11 @@ def test_gain_intervals_cover_the_true_gain(
         fit, holdout = (rng.multinomial(n // 2, truth.ravel()).reshape(2, BINS) for _ in range(2))
         edge = best_edge(fit[0], fit[1], objective, near=600)
         assert edge is not None
-        found = gain_between(holdout[0], holdout[1], objective, 600, edge)
+        result = gain_between(holdout[0], holdout[1], objective, 600, edge)
         true = gain_between(population[0], population[1], objective, 600, edge)
-        if found is not None and true is not None:
+        if result is not None and true is not None:
             judged += 1
-            covered += found.low <= true.gain <= found.high
+            covered += result.low <= true.gain <= result.high
     share = covered / judged
     with capsys.disabled():
         print(

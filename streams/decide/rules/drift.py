@@ -93,8 +93,8 @@ def _by_target(shifts: list[Shift]) -> dict[str, Shift]:
     """The worst result of each target, by falling level, then by name."""
     worst: dict[str, Shift] = {}
     for shift in shifts:
-        held = worst.get(shift.target)
-        if held is None or LEVELS.index(shift.level) > LEVELS.index(held.level):
+        before = worst.get(shift.target)
+        if before is None or LEVELS.index(shift.level) > LEVELS.index(before.level):
             worst[shift.target] = shift
     return dict(sorted(worst.items(), key=lambda item: (-LEVELS.index(item[1].level), item[0])))
 
