@@ -25,9 +25,9 @@ from driftline.streams.decide.judgement import (
 from driftline.streams.decide.rule import MetricRule, Rule
 from driftline.streams.decide.rule_index import RuleIndex
 from driftline.streams.decide.stored_state import (
+    StateCache,
     WatchedModel,
     WatchedSeries,
-    StateCache,
     WatchedVersion,
 )
 from driftline.streams.decide.tuner.recommendation_lifecycle import (
