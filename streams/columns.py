@@ -194,7 +194,7 @@ Columns = TypeVar("Columns", PredictionColumns, GroundTruthColumns)
 _DISTINCT = {"name": "names", "label": "labels"}  # columns of indexes, and their texts
 
 
-def joined(parts: Sequence[Columns]) -> Columns:
+def concatenate_columns(parts: Sequence[Columns]) -> Columns:
     """Rows of several parts, at least one, that follow each other."""
     if len(parts) == 1:
         return parts[0]
@@ -219,7 +219,7 @@ def joined(parts: Sequence[Columns]) -> Columns:
         if isinstance(columns[0], np.ndarray):
             together[field] = np.concatenate(columns)
         elif isinstance(columns[0], Named):
-            together[field] = Named.joined(columns)
+            together[field] = Named.concatenate(columns)
         else:
             together[field] = list(chain.from_iterable(columns))
     return type(parts[0])(**together)

@@ -134,7 +134,7 @@ class Named(msgspec.Struct, gc=False):
         return total
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Rows of several parts, at least one, that follow each other."""
         codes = _Words()
         texts = []

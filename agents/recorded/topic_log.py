@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from driftline.agents.recorded.lines import LineFile, Lines, LogError
 from driftline.schemas.rejects import Reason, Reject
-from driftline.streams.columns import joined
+from driftline.streams.columns import concatenate_columns
 
 Indexes = NDArray[np.int64]
 # (values, offsets) -> rows, the index of each row among the values, and the rejects.
@@ -364,7 +364,7 @@ def _joined(parts: list[Portion]) -> Portion:
     return Portion(
         rows=list(chain.from_iterable(lists))
         if all(isinstance(rows, list) for rows in lists)
-        else joined(lists),
+        else concatenate_columns(lists),
         line=np.concatenate([empty, *(part.line for part in parts)]),
         offset=np.concatenate([empty, *(part.offset for part in parts)]),
         partition=np.concatenate([empty, *(part.partition for part in parts)]),

@@ -16,7 +16,7 @@ from driftline.streams.summaries.numeric_bins import BinColumns, Ints
 from driftline.streams.summaries.text_summary import TextColumns, names_of
 
 
-def summarised(
+def summarize_features(
     rows: Predictions, features: Named, book: CodeBook, config: Config
 ) -> tuple[FeatureTable, Ints]:
     """Summaries ordered by target partition, with the series key as number of the series, and the

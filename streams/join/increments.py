@@ -228,9 +228,9 @@ class Increments:
                     amounts = np.empty_like(key)
                     amounts[:] = _picked(amount, at)
                     others.append(
-                        added_up(key.ravel(), amounts.ravel(), _places(rows, a, b, numbers, at))
+                        add_up(key.ravel(), amounts.ravel(), _places(rows, a, b, numbers, at))
                     )
-        key, times = tallied(ones, others)
+        key, times = tally(ones, others)
         pair = _pair_of(key) if distinct is None else distinct[_pair_of(key)]
         series = pair >> pane_bits
         kept = slice(np.searchsorted(series, sentinel))
@@ -258,7 +258,7 @@ class Increments:
         return np.concatenate(keys), dict(zip(fields, together, strict=True))
 
 
-def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+def tally(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
     """Distinct keys in ascending order and the exact sum of the amounts of each, without the keys
     whose sum is 0.
 
@@ -273,7 +273,7 @@ def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[
     ...     (np.array([3, 5, 4]), np.array([9, 2, 0])),
     ...     (np.array([5]), np.array([3])),
     ... ]
-    >>> keys, sums = tallied([np.array([7, 3, 7])], others)
+    >>> keys, sums = tally([np.array([7, 3, 7])], others)
     >>> keys.tolist(), sums.tolist()
     ([3, 5, 7], [10, 5, 2])
     """
@@ -288,14 +288,14 @@ def tallied(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[
     return (distinct, sums) if all_true(kept) else (distinct[kept], sums[kept])
 
 
-def added_up(keys: Ints, amounts: Ints, place: Ints | None) -> tuple[Ints, Ints]:
+def add_up(keys: Ints, amounts: Ints, place: Ints | None) -> tuple[Ints, Ints]:
     """Distinct keys in any order, and the exact sum of the amounts of each, below 2**53.
 
     `place` is a number from 0 for each distinct key, or None. With small numbers nothing is sorted.
 
     Examples
     --------
-    >>> keys, sums = added_up(np.array([70, 30, 70]), np.array([1, 2, 3]), np.array([1, 0, 1]))
+    >>> keys, sums = add_up(np.array([70, 30, 70]), np.array([1, 2, 3]), np.array([1, 0, 1]))
     >>> keys.tolist(), sums.tolist()
     ([30, 70], [2, 4])
     """

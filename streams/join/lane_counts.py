@@ -15,7 +15,7 @@ from driftline.streams import lanes
 from driftline.streams.columns import PredictionColumns
 from driftline.streams.join.batch_rows import Predictions
 from driftline.streams.join.code_book import CodeBook
-from driftline.streams.join.feature_counts import summarised
+from driftline.streams.join.feature_counts import summarize_features
 from driftline.streams.join.increments import Increments, Ints, Rows
 from driftline.streams.join.label_changes import LabelChanges
 from driftline.streams.join.late_rows import LateRow, LateRows
@@ -93,7 +93,9 @@ class BatchCounts:
         unscored = ~scored & (rows.predicted != NO_LABEL)
         if any_true(unscored):
             counted.count(lanes.PREDICTED, rows.predicted, 0, where=unscored)
-        self.increments.add_features(*summarised(rows, columns.features, self._book, self._config))
+        self.increments.add_features(
+            *summarize_features(rows, columns.features, self._book, self._config)
+        )
 
     def add_late(
         self,

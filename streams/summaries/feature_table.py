@@ -254,7 +254,7 @@ class FeatureTable(msgspec.Struct, gc=False):
             raise ValueError("feature table is damaged: it has features or texts without a name")
 
 
-def joined(tables: Sequence[FeatureTable]) -> FeatureTable:
+def concatenate_tables(tables: Sequence[FeatureTable]) -> FeatureTable:
     """All rows of several tables."""
     if len(tables) < 2:
         return tables[0] if tables else EMPTY

@@ -1,4 +1,4 @@
-"""Somebody who asks for the open windows at random moments changes no byte of what is announced."""
+"""Reading the open windows at random moments changes no byte of the output."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from tests.simulation import runs
 from tests.simulation.histories import write
 
 
-class Asked:
-    """Stages 2 to 4, asked for open windows before and after any of their calls."""
+class ReadAtRandom:
+    """Stages 2 to 4 whose open windows are read before and after any of their calls."""
 
     def __init__(self, stages: pipeline.Downstream, random: Random, shown: list[Record]) -> None:
         self._stages, self._random, self._shown = stages, random, shown
 
-    def ask(self) -> None:
+    def read(self) -> None:
         if self._random.random() < 0.2:
             self._shown += self._stages.provisional()
 
     def merge(self, partials: Sequence[Any], /) -> None:
-        self.ask()
+        self.read()
         self._stages.merge(partials)
-        self.ask()
+        self.read()
 
     def due(self) -> int | None:
-        self.ask()
+        self.read()
         return self._stages.due()
 
     def next_ms(self) -> int:
         return self._stages.next_ms()
 
     def advance(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]:
-        self.ask()
+        self.read()
         return self._stages.advance(commands, decided)
 
     def finish(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]:
@@ -49,7 +49,7 @@ class Asked:
 
 
 @pytest.mark.parametrize("seed", [400, 401, 403, 405])
-def test_open_windows_shown_at_random_moments_change_no_byte(tmp_path: Path, seed: int) -> None:
+def test_reading_open_windows_at_random_moments_changes_no_byte(tmp_path: Path, seed: int) -> None:
     log, random = tmp_path / "log", Random(seed)
     write(log, seed, everything=True)
     config, partitions, batch = (
@@ -60,12 +60,14 @@ def test_open_windows_shown_at_random_moments_change_no_byte(tmp_path: Path, see
     shown: list[Record] = []
     stages = Stages(
         [pipeline.Upstream(config, partition, partitions) for partition in range(partitions)],
-        lambda states: Asked(pipeline.Downstream(config, states, provisional=True), random, shown),
+        lambda states: ReadAtRandom(
+            pipeline.Downstream(config, states, provisional=True), random, shown
+        ),
     )
-    replay(log, tmp_path / "asked", config, partitions=partitions, batch=batch, stages=stages)
-    runs.run(log, tmp_path / "alone", partitions=partitions, batch=batch)
-    assert runs.outputs(tmp_path / "asked") == runs.outputs(tmp_path / "alone"), f"history {seed}"
+    replay(log, tmp_path / "read", config, partitions=partitions, batch=batch, stages=stages)
+    runs.run(log, tmp_path / "unread", partitions=partitions, batch=batch)
+    assert runs.outputs(tmp_path / "read") == runs.outputs(tmp_path / "unread"), f"history {seed}"
     assert all(
         isinstance(record.value, WindowFigures) and record.value.provisional for record in shown
     )
-    assert shown or not (tmp_path / "alone" / "metrics.jsonl").stat().st_size
+    assert shown or not (tmp_path / "unread" / "metrics.jsonl").stat().st_size

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from driftline.streams.drift.reference_groups import Summary
 from driftline.streams.summaries.feature_summary import FeatureSummary
-from driftline.streams.summaries.feature_table import FeatureTable, joined
+from driftline.streams.summaries.feature_table import FeatureTable, concatenate_tables
 from driftline.streams.summaries.numeric_bins import EMPTY, NumericSummary
 from driftline.streams.summaries.text_summary import StringSummary
 
@@ -76,7 +76,7 @@ def table_of(rows: Sequence[tuple[int, str, FeatureSummary]]) -> FeatureTable:
 def merged_features(summaries: Sequence[FeatureSummary]) -> FeatureSummary:
     """The sum of summaries as stage 2 computes it: each in its own table."""
     return (
-        joined([table_of([(0, "x", summary)]) for summary in summaries])
+        concatenate_tables([table_of([(0, "x", summary)]) for summary in summaries])
         .summed()
         .summaries()
         .get((0, "x"), FeatureSummary())

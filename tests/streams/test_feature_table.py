@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.streams.summaries.feature_summary import FeatureSummary
-from driftline.streams.summaries.feature_table import EMPTY, FORMAT, FeatureTable, joined
+from driftline.streams.summaries.feature_table import (
+    EMPTY,
+    FORMAT,
+    FeatureTable,
+    concatenate_tables,
+)
 from driftline.streams.summaries.numeric_bins import NumericSummary
 from driftline.streams.summaries.text_summary import StringSummary
 from tests.streams.summaries import names, summary_of, table_of, tables, values
@@ -41,11 +46,15 @@ def test_tables_add_up_to_the_summaries_of_all_their_values(
         table_of([(series, name, summary_of(*drawn)) for series, name, drawn in part])
         for part in parts
     ]
-    added = joined(made).summed()
+    added = concatenate_tables(made).summed()
     assert added.summaries() == {key: summary_of(*drawn) for key, drawn in all_values.items()}
     assert len(added) == len(all_values)
     assert (
-        joined([joined(made[:1]).summed(), joined(made[1:]).summed()]).summed().summaries()
+        concatenate_tables(
+            [concatenate_tables(made[:1]).summed(), concatenate_tables(made[1:]).summed()]
+        )
+        .summed()
+        .summaries()
         == added.summaries()
     )
 
@@ -105,7 +114,7 @@ def test_rows_are_selected_with_their_bins_and_texts(
 def test_a_trimmed_table_has_the_names_and_words_of_its_rows(
     one: FeatureTable, other: FeatureTable
 ) -> None:
-    both = joined([one, other])
+    both = concatenate_tables([one, other])
     part = both.split([0, len(one)])[0].trimmed()
     assert rows_of(part) == rows_of(one)
     assert sorted(part.names) == sorted({name for _, name, _ in rows_of(one)})
@@ -115,8 +124,8 @@ def test_a_trimmed_table_has_the_names_and_words_of_its_rows(
 
 
 def test_no_tables_join_to_an_empty_one() -> None:
-    assert joined([]).summed().summaries() == EMPTY.summaries() == {}
-    assert rows_of(joined([EMPTY, table_of([(2, "x", summary_of([1.0], []))])])) == [
+    assert concatenate_tables([]).summed().summaries() == EMPTY.summaries() == {}
+    assert rows_of(concatenate_tables([EMPTY, table_of([(2, "x", summary_of([1.0], []))])])) == [
         (2, "x", summary_of([1.0], []))
     ]
 

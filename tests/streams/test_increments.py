@@ -17,7 +17,7 @@ from driftline.schemas.settings import Config
 from driftline.streams import lanes
 from driftline.streams.join import increments
 from driftline.streams.join.code_book import CodeBook
-from driftline.streams.join.increments import Increments, added_up, tallied
+from driftline.streams.join.increments import Increments, add_up, tally
 from driftline.streams.lanes import ALL
 from driftline.streams.partial import COUNT_COLUMNS, Partial
 from driftline.streams.summaries.feature_table import EMPTY
@@ -57,7 +57,7 @@ def test_amounts_of_a_key_add_up_with_and_without_places(
     for key, amount in rows:
         expected[key] += amount
     of = ints([key for key, _ in rows])
-    distinct, sums = added_up(of, ints([amount for _, amount in rows]), 40 - of if placed else None)
+    distinct, sums = add_up(of, ints([amount for _, amount in rows]), 40 - of if placed else None)
     assert sorted(distinct.tolist()) == sorted(set(of.tolist()))
     assert dict(zip(distinct.tolist(), sums.tolist(), strict=True)) == dict(expected)
 
@@ -73,7 +73,7 @@ def test_ones_and_amounts_of_a_key_add_up_and_sums_of_zero_are_left_out(
     for part in others:
         for key, amount in part.items():
             expected[key] += amount
-    distinct, sums = tallied(
+    distinct, sums = tally(
         [ints(part) for part in ones],
         [(ints(list(part)), ints(list(part.values()))) for part in others],
     )

@@ -47,7 +47,7 @@ def test_parts_are_joined_and_rows_selected(
     parts: list[list[dict[str, Any] | None]], data: st.DataObject
 ) -> None:
     whole = [row for part in parts for row in part]
-    named = Named.joined([Named.of(part) for part in parts])
+    named = Named.concatenate([Named.of(part) for part in parts])
     assert mappings_of(named) == [expected(row) for row in whole]
     at = data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=5)) if whole else []
     assert mappings_of(named.take(np.array(at, np.int64))) == [expected(whole[i]) for i in at]

@@ -30,7 +30,7 @@ from driftline.schemas.rows import TickRow
 from driftline.schemas.settings import Config
 from driftline.schemas.times import MINUTE_MS
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
-from driftline.streams.columns import GroundTruthColumns, PredictionColumns, joined
+from driftline.streams.columns import GroundTruthColumns, PredictionColumns, concatenate_columns
 from driftline.streams.join import Join
 from driftline.streams.join.state_keys import NO_ID
 from driftline.streams.pipeline import Upstream
@@ -142,8 +142,8 @@ class JoinProcessor:
         self._ticking.store_request(answered=tick is not None)
         outgoing, taken = self._rejected, self._taken
         batch = Batch(partition=self._partition)
-        batch.predictions = joined(self._predictions) if self._predictions else None
-        batch.ground_truth = joined(self._truths) if self._truths else None
+        batch.predictions = concatenate_columns(self._predictions) if self._predictions else None
+        batch.ground_truth = concatenate_columns(self._truths) if self._truths else None
         self._predictions, self._truths, self._rejected, self._taken, self._rows = [], [], [], [], 0
         if tick is not None:
             tick = msgspec.structs.replace(

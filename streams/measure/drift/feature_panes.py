@@ -22,7 +22,7 @@ from driftline.streams.measure.counts.packed_key import Ints
 from driftline.streams.measure.state_keys import FEATURES, state_key
 from driftline.streams.stage import State
 from driftline.streams.summaries.feature_summary import FeatureSummary
-from driftline.streams.summaries.feature_table import FeatureTable, joined
+from driftline.streams.summaries.feature_table import FeatureTable, concatenate_tables
 from driftline.streams.summaries.numeric_bins import NumericSummary
 
 CACHED_BINS: Final = 1_000_000
@@ -32,7 +32,7 @@ GROUPS: Final = 10
 
 TABLES: Final = RunFormat(
     size=lambda table: table.size,
-    merge=lambda tables: joined(tables).summed(),
+    merge=lambda tables: concatenate_tables(tables).summed(),
     encode=FeatureTable.encode,
     decode=FeatureTable.decode,
 )
@@ -52,7 +52,7 @@ class FeatureSpan:
     __slots__ = ("_counts", "grains", "total")
 
     def __init__(self, grains: Sequence[FeatureTable]) -> None:
-        self.total = joined(grains).summed()
+        self.total = concatenate_tables(grains).summed()
         self.grains = [grain.summaries() for grain in grains]
         self._counts: dict[tuple[int, str], tuple[Summary, Ints]] = {}
 
@@ -104,7 +104,8 @@ class FeaturePanes:
             [len(table) for table in tables], np.concatenate([table.series for table in tables])
         )
         table = msgspec.structs.replace(
-            joined([table for table in tables if len(table)]), series=received.number[at]
+            concatenate_tables([table for table in tables if len(table)]),
+            series=received.number[at],
         )
         part = received.part[at]
         owner = received.model_numbers[part]
@@ -170,7 +171,7 @@ class FeaturePanes:
 
     def _grain(self, model: MeasuredModel, start_ms: int, state: State) -> FeatureTable:
         tables = self._runs.read(state_key(FEATURES, model.number, start_ms), state)
-        return joined(tables).summed()
+        return concatenate_tables(tables).summed()
 
 
 _NO_VALUES: Final = FeatureSummary()

@@ -31,7 +31,7 @@ from driftline.streams.measure.counts.panes import PaneRows, Panes
 from driftline.streams.measure.drift.feature_panes import GROUPS, FeaturePanes, FeatureSpan
 from driftline.streams.stage import State
 from driftline.streams.summaries.feature_summary import FeatureSummary
-from driftline.streams.summaries.feature_table import Summaries, joined
+from driftline.streams.summaries.feature_table import Summaries, concatenate_tables
 from driftline.streams.summaries.numeric_bins import NumericSummary
 from driftline.streams.summaries.text_summary import StringSummary
 
@@ -155,7 +155,7 @@ class TargetReader:
         Scores and predicted labels are read for the segment "all" only.
         """
         spans = self._features.spans(model, start_ms, end_ms, grain_ms, state)
-        summaries = joined([span.total for span in spans]).summed().summaries()
+        summaries = concatenate_tables([span.total for span in spans]).summed().summaries()
         names = model.series.names
         rows = self._panes.rows(model.number, TRAFFIC, start_ms, end_ms, state)
         numbers = {
