@@ -84,7 +84,7 @@ class Ledger:
             checkpoint.log_bytes,
             checkpoint.live_bytes,
         )
-        if (swept := self._swept()) is not None:
+        if (swept := self._continue_sweep()) is not None:
             restorable_from, log_bytes, live_bytes = (
                 swept.start,
                 log_bytes - swept.before_bytes,
@@ -136,7 +136,7 @@ class Ledger:
             state.overlay.grown_bytes + state.overlay.cache_bytes for state in self._states.values()
         )
 
-    def _swept(self) -> Sweep | None:
+    def _continue_sweep(self) -> Sweep | None:
         """Continue journal compaction; returns the sweep if this commit completes it."""
         checkpoint = self._checkpoint
         self._repeated_bytes = 0

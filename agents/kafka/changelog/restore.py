@@ -163,15 +163,15 @@ class Restore:
                     copied, checkpoint = False, None
             if checkpoint is None:
                 empty = Checkpoint(
-                    self._journal.cluster_id,
-                    self._journal.topic_id,
-                    state_format(self._kind),
-                    low,
-                    -1,
-                    {},
-                    0,
-                    0,
-                    0,
+                    cluster_id=self._journal.cluster_id,
+                    topic_id=self._journal.topic_id,
+                    state_format=state_format(self._kind),
+                    next=low,
+                    number=-1,
+                    positions={},
+                    restorable_from=0,
+                    log_bytes=0,
+                    live_bytes=0,
                     whole=False,
                 )
                 checkpoint = self._read(consumer, empty, high)
@@ -335,17 +335,17 @@ class Restore:
     def _checkpoint(self, commit: Commit, whole: bool) -> Checkpoint:
         closing = commit.closing
         return Checkpoint(
-            self._journal.cluster_id,
-            self._journal.topic_id,
-            state_format(self._kind),
-            commit.next,
-            closing.number,
-            closing.positions,
-            closing.restorable_from,
-            closing.log_bytes,
-            closing.live_bytes,
-            closing.shape,
-            whole,
+            cluster_id=self._journal.cluster_id,
+            topic_id=self._journal.topic_id,
+            state_format=state_format(self._kind),
+            next=commit.next,
+            number=closing.number,
+            positions=closing.positions,
+            restorable_from=closing.restorable_from,
+            log_bytes=closing.log_bytes,
+            live_bytes=closing.live_bytes,
+            shape=closing.shape,
+            whole=whole,
         )
 
     def _write(self, states: Mapping[str, TaskState], checkpoint: Checkpoint) -> None:
