@@ -26,7 +26,7 @@ from driftline.schemas.results import (
 )
 from driftline.schemas.times import format_date, format_time, parse_duration
 
-MIN_DAYS_FOR_MONTHS = 60  # a longer run is summarize_features by month, a shorter one by day
+MIN_DAYS_FOR_MONTHS = 60  # a longer run is summarised by month, a shorter one by day
 NOTABLE = ("moderate", "severe")
 DayScores = dict[int, NDArray[np.int64]]
 
