@@ -4,6 +4,7 @@ Copy this file to `streams/decide/rules/flagged_share.py`; nothing else changes.
 then knows it by its tag:
 
     [[models.churn.rules]]
+    name = "flagged_share"
     type = "flagged_share"
     window = "1d"
     above = 0.40

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 RULE = """
 [[models.churn.rules]]
+name = "flagged_share"
 type = "flagged_share"
 window = "1d"
 maturity = "1d"
@@ -59,7 +60,7 @@ def test_a_rule_of_ones_own_is_one_file_and_fires_on_the_cells_of_the_window(
 
     lines = (tmp_path / "out" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     days = {
-        (figures["model_version"], figures["window_start"]): figures
+        (figures["model_version"], figures["complete_at"]): figures
         for figures in map(json.loads, lines)
         if (figures["lane"], figures["segment"], figures["window"], figures["maturity"])
         == ("decisions", "all", "1d", "1d")
@@ -72,6 +73,6 @@ def test_a_rule_of_ones_own_is_one_file_and_fires_on_the_cells_of_the_window(
     ]
     assert fired
     for alert in fired:
-        figures = days[alert["model_version"], alert["window_start"]]
+        figures = days[alert["model_version"], alert["at"]]
         assert alert["value"] == (figures["tp"] + figures["fp"]) / figures["n"]
         assert alert["value"] > 0.05

@@ -1,8 +1,9 @@
 """Faust's consumer, delivering micro-batches from positions that the tasks know.
 
-Faust's own consumer makes an event of every record and keeps lists of acknowledged offsets to know
-where to resume. Here an event carries a `ReceivedRecords` (many records of one partition), positions
-come from the tasks' changelogs, and the group's committed offsets are published for lag tools only.
+Faust's own consumer makes an event of every record and keeps lists of acknowledged offsets to
+know where to resume. Here an event carries a `ReceivedRecords` (many records of one partition),
+positions come from the tasks' changelogs, and the group's committed offsets are published for lag
+tools only.
 Overrides of faust-streaming 0.15.3, and their reasons:
 
 `perform_seek`                      seek to the positions of the tasks, with no fetch in flight

@@ -40,7 +40,8 @@ def random_rows(seed: int, labels: tuple[str, ...], n: int) -> Rows:
 def test_all_metrics_of_the_first_set_exist() -> None:
     wanted = (
         "accuracy precision recall f1 specificity fpr fnr balanced_accuracy mcc roc_auc brier"
-        " label_coverage delay_p50 delay_p95 latency_p50 latency_p95 latency_p99 error_rate throughput"
+        " label_coverage delay_p50 delay_p95 latency_p50 latency_p95 latency_p99"
+        " error_rate throughput"
     )
     assert set(wanted.split()) <= set(METRICS)
 
