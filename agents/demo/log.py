@@ -62,7 +62,7 @@ class Segment(msgspec.Struct, gc=False):
     origin: str
 
 
-class PredictionRow(msgspec.Struct, gc=False):
+class PredictionRecord(msgspec.Struct, gc=False):
     prediction_id: str
     model_name: str
     model_version: str
@@ -73,7 +73,7 @@ class PredictionRow(msgspec.Struct, gc=False):
     segment: Segment
 
 
-class TruthRow(msgspec.Struct, gc=False):
+class TruthRecord(msgspec.Struct, gc=False):
     prediction_id: str
     label: str
     timestamp: str
@@ -116,7 +116,9 @@ def write_log(
                 progress(written)
 
 
-def _predictions(flights: Flights, scored: Scored, ids: list[str]) -> Iterator[list[PredictionRow]]:
+def _predictions(
+    flights: Flights, scored: Scored, ids: list[str]
+) -> Iterator[list[PredictionRecord]]:
     carriers, origins, dests = flights.carrier_names, flights.origin_names, flights.dest_names
     segments = [[Segment(carrier, origin) for origin in origins] for carrier in carriers]
     for start in range(0, len(ids), BLOCK_LINES):
@@ -135,7 +137,7 @@ def _predictions(flights: Flights, scored: Scored, ids: list[str]) -> Iterator[l
             strict=True,
         )
         yield [
-            PredictionRow(
+            PredictionRecord(
                 prediction_id,
                 MODEL_NAME,
                 MODEL_VERSION,
@@ -168,7 +170,7 @@ def _predictions(flights: Flights, scored: Scored, ids: list[str]) -> Iterator[l
         ]
 
 
-def _truths(flights: Flights, ids: list[str]) -> Iterator[list[TruthRow]]:
+def _truths(flights: Flights, ids: list[str]) -> Iterator[list[TruthRecord]]:
     known = np.flatnonzero(flights.known)
     order = known[np.argsort(flights.truth_ms[known], kind="stable")]
     for start in range(0, len(order), BLOCK_LINES):
@@ -176,7 +178,7 @@ def _truths(flights: Flights, ids: list[str]) -> Iterator[list[TruthRow]]:
         times = _format_times(flights.truth_ms[rows])
         late = flights.late[rows].tolist()
         yield [
-            TruthRow(ids[row], LATE if is_late else ON_TIME, time)
+            TruthRecord(ids[row], LATE if is_late else ON_TIME, time)
             for row, is_late, time in zip(rows.tolist(), late, times, strict=True)
         ]
 

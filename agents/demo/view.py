@@ -40,7 +40,7 @@ LEVEL_STYLES = {
 SEVERITY_STYLES = {"info": "blue", "warning": "yellow", "error": "red", "critical": "bold red"}
 
 
-class Results(Protocol):
+class NewRecords(Protocol):
     """A source of new result records."""
 
     def records(self) -> Iterable[msgspec.Struct]:
@@ -61,7 +61,7 @@ class View:
     def __init__(self, console: Console, out: Path) -> None:
         self._console = console
         self._board = Board()
-        self._tail: Results = Tail(out)
+        self._tail: NewRecords = Tail(out)
         self._live: Live | None = None
         self._step = ""
         self._done, self._total = 0, 0
@@ -98,7 +98,7 @@ class View:
         if time.monotonic() - self._shown_at >= pause:
             self._show()
 
-    def follow(self, tail: Results) -> None:
+    def follow(self, tail: NewRecords) -> None:
         """Read results from `tail` instead of the output folder."""
         self._tail = tail
 

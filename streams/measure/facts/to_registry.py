@@ -33,8 +33,8 @@ NO_MATURITY: Final = "-"
 DEFAULT_REFERENCE_MS: Final = 30 * DAY_MS
 
 
-class ReferenceSpan(NamedTuple):
-    """Start (included) and end (excluded) of a reference span."""
+class TimeSpan(NamedTuple):
+    """Start (included) and end (excluded) of a span of event time."""
 
     start_ms: int
     end_ms: int
@@ -108,7 +108,7 @@ class RegistryReporter:
                     "the reference span is complete",
                 )
             yield from self._baseline(
-                model, name, TRAFFIC, 0, NO_MATURITY, ReferenceSpan(start_ms, end_ms), now_ms, state
+                model, name, TRAFFIC, 0, NO_MATURITY, TimeSpan(start_ms, end_ms), now_ms, state
             )
 
     def baselines(
@@ -138,13 +138,13 @@ class RegistryReporter:
         lane: int,
         rung: int,
         maturity: str,
-        span: ReferenceSpan,
+        span: TimeSpan,
         now_ms: int,
         state: State,
     ) -> Iterator[Record]:
         start_ms, end_ms = span
         days_ms = range(-(-start_ms // DAY_MS) * DAY_MS, end_ms // DAY_MS * DAY_MS, DAY_MS)
-        spans = [span, *(ReferenceSpan(day_ms, day_ms + DAY_MS) for day_ms in days_ms)]
+        spans = [span, *(TimeSpan(day_ms, day_ms + DAY_MS) for day_ms in days_ms)]
         jobs = [
             WindowJob(
                 DueWindow(
@@ -207,15 +207,15 @@ class RegistryReporter:
         )
 
 
-def reference_span(model: MeasuredModel, name: str, version: StreamVersion) -> ReferenceSpan:
+def reference_span(model: MeasuredModel, name: str, version: StreamVersion) -> TimeSpan:
     """The reference span of a version: from the registry, the configuration, or its first days."""
     registered = model.registry.versions.get(name)
     if registered is not None and registered.span is not None:
-        return ReferenceSpan(*registered.span)
+        return TimeSpan(*registered.span)
     reference = model.config.reference
     if reference.from_ms is not None and reference.to_ms is not None:
-        return ReferenceSpan(reference.from_ms, reference.to_ms)
-    return ReferenceSpan(
+        return TimeSpan(reference.from_ms, reference.to_ms)
+    return TimeSpan(
         version.first_ms, version.first_ms + (reference.span_ms or DEFAULT_REFERENCE_MS)
     )
 
