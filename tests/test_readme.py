@@ -45,15 +45,17 @@ class Reader:
             shutil.copytree(
                 ROOT / package, self.repository / package, symlinks=True, ignore=ignored
             )
-        command = folder / "bin" / "driftline"
-        command.parent.mkdir()
-        command.write_text(
-            f'#!/bin/sh\nPYTHONPATH="{self.repository}" '
-            f'exec "{sys.executable}" -m driftline.agents.cli "$@"\n'
-        )
-        command.chmod(0o755)
+        commands = folder / "bin"
+        commands.mkdir()
+        for name, arguments in (("driftline", " -m driftline.agents.cli"), ("python", "")):
+            command = commands / name
+            command.write_text(
+                f'#!/bin/sh\nPYTHONPATH="{self.repository}" '
+                f'exec "{sys.executable}"{arguments} "$@"\n'
+            )
+            command.chmod(0o755)
         self.environment = os.environ | {
-            "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
             "NO_COLOR": "1",
         }
 
