@@ -114,6 +114,17 @@ def test_own_first_prediction_is_judged_at_every_rung(followed):
     assert labelled["6h"] == (3, 2)
 
 
+def test_python_block_prints_the_final_figure_of_the_first_log(followed):
+    _, printed = followed
+    (output,) = (
+        text
+        for block, text in zip(BLOCKS, printed, strict=True)
+        if block.path is None and "import driftline" in block.text
+    )
+    # Two of three predictions have their truth; a1 was right, a3 was wrong.
+    assert output.split() == ["churn", "2026-01-05T09:00:00Z", "2", "0.5"]
+
+
 def test_new_metric_is_one_new_file_and_equals_its_definition(followed):
     reader, _ = followed
     records = json.loads(
