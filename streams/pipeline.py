@@ -32,7 +32,7 @@ from driftline.schemas.settings import Config
 from driftline.schemas.topics import OUTCOMES, REFERENCE_PROFILES, REGISTRY, WINDOW_PARTIALS
 from driftline.streams.decide import Decide
 from driftline.streams.join import Join, Marks
-from driftline.streams.join.late_rows import LATE_ROWS, LateRow
+from driftline.streams.join.uncounted_rows import UNCOUNTED_ROWS, UncountedRow
 from driftline.streams.log_order import rank_rows
 from driftline.streams.measure import Measure
 from driftline.streams.measure.timing.frontier import Frontier
@@ -56,14 +56,14 @@ class UpstreamResult(msgspec.Struct, gc=False):
     conflicts
         Predictions that contradict an accepted one, in offset order: dead letters whose bytes the
         driver adds.
-    late_rows
-        Late, dropped and unmatched rows for the log, one record per reason.
+    uncounted_rows
+        Rows that do not count, or not everywhere, one record per reason.
     """
 
     partials: list[Record]
     outcomes: list[Record]
     conflicts: list[Reject]
-    late_rows: list[LateRow] = []
+    uncounted_rows: list[UncountedRow] = []
 
 
 class Upstream:
@@ -101,8 +101,8 @@ class Upstream:
                 result.partials.append(record)
             elif record.topic == OUTCOMES:
                 result.outcomes.append(record)
-            elif record.topic == LATE_ROWS:
-                result.late_rows.append(record.value)
+            elif record.topic == UNCOUNTED_ROWS:
+                result.uncounted_rows.append(record.value)
             else:
                 result.conflicts.append(record.value)
         return result

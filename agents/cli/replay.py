@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ import driftline
 from driftline.agents.cli.export import export_log, range_options
 from driftline.agents.cli.inputs import config_option, read_config
 from driftline.agents.cli.output import WrongInput, example, json_option, number, out_option
+from driftline.agents.cli.uncounted_table import print_uncounted
 from driftline.agents.terminal import console, print_json
 
 if TYPE_CHECKING:
@@ -71,6 +74,12 @@ STEPS = 1_000  # of the progress bar
     metavar="FIELD=COLUMN",
     help="Column of a table for a field, or a constant: FIELD==VALUE; repeatable.",
 )
+@click.option(
+    "--verbose",
+    is_flag=True,
+    help="Log rows that do not count to standard error as they are read, with the numbers that "
+    "decided; at most one line a minute for each topic, partition and reason.",
+)
 @json_option
 def replay(
     source: Path | None,
@@ -84,6 +93,7 @@ def replay(
     open_end: bool,
     follow: bool,
     mapping: tuple[str, ...],
+    verbose: bool,
     as_json: bool,
 ) -> int:
     """Run a recorded log through the pipeline, or resume an interrupted run.
@@ -100,6 +110,8 @@ def replay(
             "name either SOURCE, or --from-broker (with or without --since and --until)"
         )
     columns = dict(_parse_mapping(text) for text in mapping)
+    if verbose:
+        _log_to_stderr()
     try:
         source = source or log_from_broker(
             settings, from_broker, out.with_name(f"{out.name}.log"), since_ms, until_ms
@@ -154,6 +166,14 @@ def log_from_broker(
             f"{folder} holds another range of the topics; delete it, or choose another --out"
         )
     return folder
+
+
+def _log_to_stderr() -> None:
+    """Write the log lines of the package, from INFO on, to standard error."""
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s", force=True
+    )
+    logging.getLogger("driftline").setLevel(logging.INFO)
 
 
 def _parse_mapping(text: str) -> tuple[str, str]:
@@ -221,5 +241,7 @@ def _print_summary(summary: ReplaySummary, out: Path) -> None:
     for topic, reasons in sorted(summary.rejected.items()):
         why = ", ".join(f"{number(count)} {reason}" for reason, count in sorted(reasons.items()))
         click.echo(f"rejected {why}: see {out / f'{topic}.dlq.jsonl'}")
+    if summary.uncounted:
+        print_uncounted(summary.uncounted)
     for note in summary.notes:
         click.echo(f"note: {note}")

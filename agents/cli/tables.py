@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 # Columns whose cells are wrapped between words where the terminal is narrow.
-WRAPPED = ("What", "What to do", "Why", "Resolution", "Change", "Reference")
+WRAPPED = ("What", "What to do", "Example", "Why", "Resolution", "Change", "Reference")
 WRAPPED_WIDTH = 24  # least width of such a column: below it a sentence has one word per line
 CELL_BORDER = 3  # padding and separator per column
 # Styles of cells that hold just this word.

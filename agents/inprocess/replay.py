@@ -31,7 +31,6 @@ from driftline.agents.inprocess.run_identity import (
     release,
 )
 from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
-from driftline.agents.late_rows import LateRowLog
 from driftline.agents.recorded.dead_letters import DeadLetters
 from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.log_files import NEEDED, decoders, input_files
@@ -42,6 +41,7 @@ from driftline.agents.recorded.table_rows import is_table
 from driftline.agents.recorded.table_to_log import convert_table
 from driftline.agents.recorded.topic_log import Position, TopicLog, is_exported
 from driftline.agents.state.rocks import RocksState
+from driftline.agents.uncounted_rows import Uncounted, UncountedLog, UncountedTotals, of_row
 from driftline.schemas.rejects import Reject
 from driftline.schemas.settings import Config
 from driftline.schemas.times import HOUR_MS, format_time
@@ -142,6 +142,8 @@ class _Checkpoint(Struct, kw_only=True):
         Event times of the first and the latest valid row, 0 before one.
     rejected, written
         As in `ReplaySummary`.
+    uncounted
+        As in `ReplaySummary`, by topic and reason.
     """
 
     phase: str = "reading"
@@ -156,6 +158,7 @@ class _Checkpoint(Struct, kw_only=True):
     last_ms: int = 0
     rejected: dict[str, dict[str, int]] = {}
     written: dict[str, int] = {}
+    uncounted: dict[str, dict[str, Uncounted]] = {}
 
 
 def replay(
@@ -308,8 +311,11 @@ class _Run:
         opened.callback(self._outputs.close)
         topics = [*_RESULTS, OUTCOMES] if config.outcomes else _RESULTS
         self._outputs.create(topics)
-        self._late_rows = LateRowLog(clock)
-        self._dead_letters = DeadLetters(self._outputs.write, self._checkpoint.rejected)
+        self._uncounted_log = UncountedLog(clock)
+        self._uncounted = UncountedTotals(self._checkpoint.uncounted)
+        self._dead_letters = DeadLetters(
+            self._outputs.write, self._checkpoint.rejected, self._note_uncounted
+        )
         latest_ms = identity.started_at_ms + config.max_ahead_ms
         logs, columns = {}, columns_by_topic(lambda model: config.for_model(model).positive_label)
         decode_by_topic = decoders(latest_ms)
@@ -452,11 +458,18 @@ class _Run:
             partials += result.partials
             outcomes += result.outcomes
             conflicts += [(batch.partition, reject) for reject in result.conflicts]
-            self._late_rows.write(batch.partition, result.late_rows)
+            if result.uncounted_rows:
+                self._note_uncounted(
+                    batch.partition, [of_row(batch.partition, row) for row in result.uncounted_rows]
+                )
         self._emit(sorted(outcomes, key=lambda record: record.rank))
         for topic, portion in (step.portions if step else {}).items():
             self._dead_letters.write(topic, portion, conflicts if topic == PREDICTIONS else ())
         self._downstream.merge([record.value for record in partials])
+
+    def _note_uncounted(self, partition: int, uncounted: list[Uncounted]) -> None:
+        self._uncounted_log.write(partition, uncounted)
+        self._uncounted.add(uncounted)
 
     def _close_panes(self) -> None:
         """Close the complete panes, and commit."""
@@ -515,6 +528,7 @@ class _Run:
             },
             rejected=checkpoint.rejected,
             written=checkpoint.written,
+            uncounted=self._uncounted.listed(),
             first_event=format_time(checkpoint.first_ms) if checkpoint.first_ms else None,
             last_event=format_time(checkpoint.last_ms) if checkpoint.last_ms else None,
             resumed=self._resumed and not already_finished,

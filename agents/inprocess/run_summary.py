@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from driftline.agents.uncounted_rows import Uncounted
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 
@@ -43,6 +44,9 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
         Rejected lines, by topic and reason.
     written
         Records written, by output topic.
+    uncounted
+        Rows that do not count, or not everywhere, by topic and reason: rejected, late, repeated,
+        without a counterpart; most rows first.
     first_event, last_event
         Event times; None without a valid row.
     resumed
@@ -59,6 +63,7 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
     lines: dict[str, int]
     rejected: dict[str, dict[str, int]]
     written: dict[str, int]
+    uncounted: list[Uncounted]
     first_event: str | None
     last_event: str | None
     resumed: bool

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from driftline.agents.recorded.topic_log import Portion
+from driftline.agents.uncounted_rows import Uncounted, of_rejects
 from driftline.schemas.rejects import Reject
 from driftline.schemas.topics import dlq_name
 
@@ -58,13 +59,19 @@ class DeadLetters:
         Appends values to a topic's file.
     counts
         Rejected lines so far, by topic and reason; updated in place.
+    note
+        Called with the partition of the first of the rejected lines of a portion, and all of them.
     """
 
     def __init__(
-        self, write: Callable[[str, Iterable[Any]], None], counts: dict[str, dict[str, int]]
+        self,
+        write: Callable[[str, Iterable[Any]], None],
+        counts: dict[str, dict[str, int]],
+        note: Callable[[int, list[Uncounted]], None],
     ) -> None:
         self._write = write
         self._counts = counts
+        self._note = note
 
     def write(
         self, topic: str, portion: Portion, conflicts: Sequence[tuple[int, Reject]] = ()
@@ -108,6 +115,7 @@ class DeadLetters:
         counts = self._counts.setdefault(topic, {})
         for _, _, reject in rejected:
             counts[reject.reason] = counts.get(reject.reason, 0) + 1
+        self._note(rejected[0][1], of_rejects(topic, (reject for _, _, reject in rejected)))
         self._write(
             dlq_name(topic),
             [dead_letter(topic, partition, reject) for _, partition, reject in rejected],

@@ -2,7 +2,9 @@
 
     /health/live    200 while the event loop runs
     /health/ready   200 when all assigned tasks are restored, the broker answers, topics fit the
-                    configuration and producers agree on the partitioner; else 503 with reasons
+                    configuration and producers agree on the partitioner; else 503 with reasons.
+                    `not_counted` lists the rows that do not count, since the start, and `warnings`
+                    says if they are many
     /metrics        Prometheus text format
 
 Served on the loopback interface unless another address is configured. Faust's own web server is not
@@ -19,6 +21,7 @@ from aiohttp import web
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from driftline.agents.kafka.task.uncounted import WorkerTally
 from driftline.agents.worker.task_router import TaskRouter
 
 
@@ -72,12 +75,15 @@ class Health:
     problems
         Reasons not to be ready that last until they are removed, by subject: "broker" if it does
         not answer, "partitioners" if producers disagree.
+    tally
+        What the tasks have read and not counted; None before the start.
     """
 
     def __init__(self) -> None:
         self.kinds: list[KindStatus] = []
         self.waiting_for: str | None = "the start"
         self.problems: dict[str, str] = {}
+        self.tally: WorkerTally | None = None
 
     def reasons(self) -> list[str]:
         """Why the worker is not ready; empty when it is."""
@@ -149,8 +155,15 @@ async def serve(health: Health, *, host: str, port: int) -> web.AppRunner:
     async def ready(_: web.Request) -> web.Response:
         reasons = health.reasons()
         tasks = {kind.name: sorted(kind.router.assigned) for kind in health.kinds}
+        tally = health.tally
         return _json(
-            {"status": "not ready" if reasons else "ready", "reasons": reasons, "tasks": tasks},
+            {
+                "status": "not ready" if reasons else "ready",
+                "reasons": reasons,
+                "warnings": tally.warnings() if tally else [],
+                "not_counted": tally.listed() if tally else [],
+                "tasks": tasks,
+            },
             status=503 if reasons else 200,
         )
 

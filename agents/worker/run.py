@@ -147,6 +147,7 @@ class Worker:
 
     def _start(self) -> None:
         runtime = Runtime(self._connection, self._state)
+        self.health.tally = runtime.tally
         for kind in self._kinds:
             router = TaskRouter(kind.inputs, self._connection, self._sample_keys)
             app = App(kind.name, router, self._connection, self._fail)

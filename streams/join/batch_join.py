@@ -122,11 +122,12 @@ class BatchJoin:
         if len(accepted):
             self._wait(rows, p_keys, accepted[~has_truth[accepted]], state)
         if not sequential:
-            return JoinResult(accepted.tolist(), [], outcomes)
+            return JoinResult(accepted.tolist(), [], [], outcomes)
         others = self._sequential.apply(sequential, predictions, truths, counts, state)
         return JoinResult(
             accepted=sorted(accepted.tolist() + others.accepted),
             conflicting=others.conflicting,
+            duplicates=others.duplicates,
             outcomes=outcomes + others.outcomes,
         )
 

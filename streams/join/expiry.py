@@ -73,7 +73,16 @@ class Expiry:
         if len(gone) < len(rows):
             state.put_many(list(compress(keys, stays)), list(compress(entries, stays)))
             rows, expires_ms = rows.take(gone), expires_ms[gone]
-        unmatched = self._count(rows, expires_ms, counts, state)
+        expired, unmatched = self._count(rows, expires_ms, counts, state)
+        if len(expired):
+            first = int(expired[0])
+            counts.add_expired(
+                len(expired),
+                keys[gone[first]],
+                event_ms=int(rows["timestamp_ms"][first]),
+                expires_ms=int(expires_ms[first]),
+                reached_ms=reached_ms,
+            )
         if len(unmatched):
             first = int(unmatched[0])
             counts.add_unmatched(
@@ -121,10 +130,12 @@ class Expiry:
 
     def _count(
         self, rows: NDArray[np.void], expires_ms: Ints, counts: BatchCounts, state: State
-    ) -> Ints:
-        """Count entries that have expired; gives the indexes of the unmatched truths."""
-        expired = (rows["kind"] == WAITING) & (rows["predicted"] != NO_LABEL)
-        if any_true(expired):
+    ) -> tuple[Ints, Ints]:
+        """Count entries that have expired; gives the indexes of the predictions without a truth and
+        of the unmatched truths.
+        """
+        expired = np.flatnonzero((rows["kind"] == WAITING) & (rows["predicted"] != NO_LABEL))
+        if len(expired):
             name = rows["name"][expired].astype(np.int64)
             segments = rows["segments"][expired].astype(np.int64)
             counts.counter("expired", name, segments, expires_ms[expired])
@@ -133,4 +144,4 @@ class Expiry:
             name = np.full(n, self._book.no_model(state))
             no_segments = np.zeros((n, self._dimensions), np.int64)
             counts.counter("unmatched", name, no_segments, expires_ms[unmatched])
-        return unmatched
+        return expired, unmatched

@@ -18,7 +18,7 @@ from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.feature_counts import summarize_features
 from driftline.streams.join.increments import Increments, Ints, Rows
 from driftline.streams.join.label_changes import LabelChanges
-from driftline.streams.join.late_rows import LateRow, LateRows
+from driftline.streams.join.uncounted_rows import UncountedRow, UncountedRows
 from driftline.streams.lanes import (
     ARRIVALS,
     COUNTER_CODES,
@@ -43,8 +43,8 @@ class BatchCounts:
         Whether the arrivals lane is configured.
     increments
         The counts.
-    late_rows
-        The rows that were counted as late, dropped or unmatched, for the log.
+    uncounted_rows
+        The rows that did not count, or not everywhere, for the log.
     """
 
     def __init__(self, config: Config, book: CodeBook) -> None:
@@ -53,7 +53,7 @@ class BatchCounts:
         self._lanes = {lane for lane, name in enumerate(lanes.LANE_NAMES) if name in config.lanes}
         self.has_arrivals = ARRIVALS in self._lanes
         self.increments = Increments(config.pane_ms)
-        self.late_rows = LateRows()
+        self.uncounted_rows = UncountedRows()
 
     def predictions(self, rows: Predictions, columns: PredictionColumns) -> None:
         """Count new predictions: in traffic those in time, in decisions all at the rung of their
@@ -109,9 +109,9 @@ class BatchCounts:
         counter = f"{reason}s"
         self.counter(counter, rows.name[at], rows.segments[at], rows.floor_ms[at])
 
-        def example() -> LateRow:
+        def example() -> UncountedRow:
             i = at[0]
-            return LateRow(
+            return UncountedRow(
                 reason=reason,
                 count=len(at),
                 topic=PREDICTIONS,
@@ -123,7 +123,48 @@ class BatchCounts:
                 limit_ms=int(limit_ms[i]),
             )
 
-        self.late_rows.add(reason, len(at), example)
+        self.uncounted_rows.add(reason, len(at), example)
+
+    def add_duplicates(self, rows: Predictions, at: list[int], columns: PredictionColumns) -> None:
+        """Note the duplicates at the indexes `at`; `counter` counts them."""
+        i = at[0]
+        self.uncounted_rows.add(
+            "duplicate_prediction",
+            len(at),
+            lambda: UncountedRow(
+                reason="duplicate_prediction",
+                count=len(at),
+                topic=PREDICTIONS,
+                prediction_id=rows.keys[i].decode(),
+                offset=int(columns.offset[rows.at[i]]),
+                event_ms=int(rows.timestamp_ms[i]),
+                known_ms=int(rows.timestamp_ms[i]),
+                watermark_ms=int(rows.floor_ms[i]) + self._config.prediction_grace_ms,
+                limit_ms=None,
+            ),
+        )
+
+    def add_expired(
+        self, count: int, key: bytes, event_ms: int, expires_ms: int, reached_ms: int
+    ) -> None:
+        """Note `count` predictions that expired without a truth; `counter` counts them. The other
+        parameters are those of the first one, and the frontier.
+        """
+        self.uncounted_rows.add(
+            "expired_prediction",
+            count,
+            lambda: UncountedRow(
+                reason="expired_prediction",
+                count=count,
+                topic=PREDICTIONS,
+                prediction_id=key.decode(),
+                offset=None,
+                event_ms=event_ms,
+                known_ms=event_ms,
+                watermark_ms=reached_ms,
+                limit_ms=expires_ms,
+            ),
+        )
 
     def add_unmatched(
         self, count: int, key: bytes, event_ms: int, known_ms: int, reached_ms: int
@@ -131,10 +172,10 @@ class BatchCounts:
         """Note `count` truths whose park time ended; `counter` counts them. The other parameters
         are those of the first one, and the frontier.
         """
-        self.late_rows.add(
+        self.uncounted_rows.add(
             "unmatched_truth",
             count,
-            lambda: LateRow(
+            lambda: UncountedRow(
                 reason="unmatched_truth",
                 count=count,
                 topic=GROUND_TRUTH,

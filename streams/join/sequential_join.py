@@ -33,8 +33,8 @@ from driftline.streams.join.entry import (
 from driftline.streams.join.expiry_index import ExpiryIndex
 from driftline.streams.join.label_changes import ChangeRow, LabelChanges
 from driftline.streams.join.lane_counts import BatchCounts
-from driftline.streams.join.late_rows import LateRow
 from driftline.streams.join.outcomes import OutcomeChange
+from driftline.streams.join.uncounted_rows import UncountedRow
 from driftline.streams.lanes import NO_LABEL
 from driftline.streams.stage import State
 
@@ -48,12 +48,15 @@ class JoinResult(msgspec.Struct, gc=False):
         Indexes of the new predictions, ascending.
     conflicting
         Indexes of predictions that contradict an accepted one.
+    duplicates
+        Indexes of predictions that repeat an accepted one.
     outcomes
         New labels of predictions, and changes of labels.
     """
 
     accepted: list[int]
     conflicting: list[int]
+    duplicates: list[int]
     outcomes: list[OutcomeChange]
 
 
@@ -111,7 +114,7 @@ class SequentialJoin:
     ) -> JoinResult:
         """Apply all rows of the ids `keys` in the order in which they were read."""
         arrivals_of = _arrivals(keys, predictions, truths)
-        result = JoinResult([], [], [])
+        result = JoinResult([], [], [], [])
         changes: list[tuple[ChangeRow, int]] = []
         entries: list[bytes] = []
         stored = state.get_many(list(arrivals_of))
@@ -170,6 +173,7 @@ class SequentialJoin:
                 continue
             if self._resolved(p, entry.truths).first_known_ms is None:
                 self._count("expired", p.name, p.segments, expires_ms, 1, counts)
+                counts.add_expired(1, key, p.timestamp_ms, expires_ms, reached_ms)
         for t in entry.truths:
             if not t.met:
                 no_segments = (0,) * self._dimensions
@@ -203,8 +207,7 @@ class SequentialJoin:
             result.accepted.append(i)
             return True
         is_duplicate = same.fingerprint == part.fingerprint
-        if not is_duplicate:
-            result.conflicting.append(i)
+        (result.duplicates if is_duplicate else result.conflicting).append(i)
         counter = "duplicate_predictions" if is_duplicate else "conflicting_predictions"
         arrived_ms = max(part.timestamp_ms, part.floor_ms)
         self._count(counter, part.name, part.segments, arrived_ms, 1, counts)
@@ -230,6 +233,22 @@ class SequentialJoin:
         same.known_ms = min(same.known_ms, part.known_ms)
         name, no_segments = self._book.no_model(state), (0,) * self._dimensions
         self._count("duplicate_truths", name, no_segments, part.known_ms, 1, counts)
+        counts.uncounted_rows.add(
+            "duplicate_truth", 1, lambda: self._duplicate_truth(part, rows, i)
+        )
+
+    def _duplicate_truth(self, part: TruthPart, rows: Truths, i: int) -> UncountedRow:
+        return UncountedRow(
+            reason="duplicate_truth",
+            count=1,
+            topic=GROUND_TRUTH,
+            prediction_id=rows.keys[i].decode(),
+            offset=int(rows.offset[i]),
+            event_ms=part.timestamp_ms,
+            known_ms=part.known_ms,
+            watermark_ms=int(rows.floor_ms[i]) + self._truth_grace_ms,
+            limit_ms=None,
+        )
 
     def _changes_one_by_one(self, key: bytes, entry: Entry) -> list[tuple[ChangeRow, int]]:
         """Changes that the truths of an entry make for its newest prediction, truth after truth.
@@ -287,7 +306,7 @@ class SequentialJoin:
             self._count("late_truths", row.name, row.segments, row.known_ms, sign, counts)
             if sign > 0:
                 example = partial(self._late_truth, key, entry, row, sign, arrival, truths)
-                counts.late_rows.add("late_truth", sign, example)
+                counts.uncounted_rows.add("late_truth", sign, example)
 
     def _late_truth(
         self,
@@ -297,7 +316,7 @@ class SequentialJoin:
         count: int,
         arrival: Arrival,
         truths: Truths | None,
-    ) -> LateRow:
+    ) -> UncountedRow:
         """The example of a truth that became late with `arrival`, which may be another row."""
         prediction = next(p for p in entry.predictions if p.name == row.name)
         late = next(
@@ -311,7 +330,7 @@ class SequentialJoin:
             watermark_ms = int(truths.floor_ms[i]) + self._truth_grace_ms
             if (truths.revision[i], truths.label[i]) == (late.truth.revision, late.truth.label):
                 offset = int(truths.offset[i])
-        return LateRow(
+        return UncountedRow(
             reason="late_truth",
             count=count,
             topic=GROUND_TRUTH,

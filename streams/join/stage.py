@@ -21,10 +21,10 @@ from driftline.streams.join.entry import ENTRY_FORMAT
 from driftline.streams.join.expiry import Expiry
 from driftline.streams.join.expiry_index import INDEX_FORMAT, ExpiryIndex
 from driftline.streams.join.lane_counts import BatchCounts
-from driftline.streams.join.late_rows import LATE_ROWS
 from driftline.streams.join.outcomes import outcome_records
 from driftline.streams.join.sequential_join import JoinResult, SequentialJoin
 from driftline.streams.join.state_keys import NO_ID
+from driftline.streams.join.uncounted_rows import UNCOUNTED_ROWS
 from driftline.streams.masks import any_true
 from driftline.streams.partial import Watermarks
 from driftline.streams.stage import Batch, Record, State
@@ -121,8 +121,8 @@ class Join:
         -------
         list of Record
             Dead letters of conflicting predictions, outcomes, one partial for each target partition
-            that gains something, watermarks where a frontier entered a new pane, and the late rows
-            as a side output.
+            that gains something, watermarks where a frontier entered a new pane, and the rows that
+            do not count as a side output.
         """
         if self._opened is None:
             self._opened = self._open(state)
@@ -155,7 +155,7 @@ class Join:
         partials = counts.increments.partials(self._partition, book)
         records += outcome_records(result.outcomes, book, self._config)
         records += [Record(WINDOW_PARTIALS, partial) for partial in partials]
-        records += [Record(LATE_ROWS, late_row) for late_row in counts.late_rows]
+        records += [Record(UNCOUNTED_ROWS, row) for row in counts.uncounted_rows]
         ended_ms = marks.ended_ms if batch.ended_ms is None else batch.ended_ms
         now = msgspec.structs.replace(
             marks,
@@ -206,6 +206,8 @@ class Join:
             counts.predictions(rows.take(np.array(result.accepted, np.int64)), columns)
         else:
             counts.predictions(rows, columns)
+        if result.duplicates:
+            counts.add_duplicates(rows, sorted(result.duplicates), columns)
         return [self._conflict(columns, int(rows.at[i])) for i in sorted(result.conflicting)]
 
     def _emit_watermarks(

@@ -27,6 +27,7 @@ from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.task import Task
 from driftline.agents.kafka.task.tasks import Tasks
+from driftline.agents.uncounted_rows import BatchTally
 from driftline.streams.stage import State
 from tests.kafka.brokers import Names
 
@@ -73,6 +74,9 @@ class Sums:
         return [
             Outgoing(OUTPUT, self.partition, name, b"%d" % amount) for name, amount in added.items()
         ]
+
+    def tally(self) -> BatchTally:
+        return BatchTally()
 
     def waits(self) -> None:
         """Do nothing: there is one input."""

@@ -18,6 +18,7 @@ from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
 from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, ProvisionalTimer
 from driftline.agents.kafka.stages.ticking import IdlePartitionRequests
 from driftline.agents.kafka.task.processor import ProcessorFactory
+from driftline.agents.uncounted_rows import BatchTally
 from driftline.schemas.decode import decode_commands
 from driftline.schemas.events import Tick
 from driftline.schemas.rejects import Reject
@@ -92,6 +93,7 @@ class DownstreamProcessor:
         self._held = HeldCommands(state_of(Registry.name))
         self._ladders = MaturityLadders(config, state_of(Registry.name), b"ladders")
         self._forwarded: list[Outgoing] = []
+        self._tally = BatchTally()
         self._settled_ms = -1
         self._panes_due = True
         self._has_new_counts = False
@@ -112,6 +114,7 @@ class DownstreamProcessor:
         ForeignFormat
             If a partial has the format of another release: skipping it would make counts wrong.
         """
+        self._tally.add_received(received.topic, len(received.values))
         if received.topic == WINDOW_PARTIALS:
             self._take_partials(received)
         else:
@@ -165,6 +168,11 @@ class DownstreamProcessor:
         """
         return self._config.clock == "data" and REGISTRY_COMMANDS in self._unread
 
+    def tally(self) -> BatchTally:
+        """Rows that were read and rows that do not count, since the last call."""
+        tally, self._tally = self._tally, BatchTally()
+        return tally
+
     def pending(self) -> bool:
         """Whether panes are due, provisional figures may be emitted, or idle partitions must be
         requested to advance.
@@ -188,6 +196,7 @@ class DownstreamProcessor:
                     f"{dlq_name(WINDOW_PARTIALS)}"
                 )
                 reject = Reject(offset, "encoding", text, value or b"")
+                self._tally.add_rejects(WINDOW_PARTIALS, self._partition, [reject])
                 self._forwarded.append(
                     dead_letter(
                         WINDOW_PARTIALS, self._partition, reject, key, value, now_ms=self._clock()
@@ -204,6 +213,7 @@ class DownstreamProcessor:
             if rejects
             else {}
         )
+        self._tally.add_rejects(REGISTRY_COMMANDS, self._partition, rejects)
         for reject in rejects:
             key, value = received.keys[place[reject.offset]], received.values[place[reject.offset]]
             self._forwarded.append(

@@ -20,10 +20,10 @@ from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter
 from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
 from driftline.agents.kafka.stages.ticking import Ticking, tick_event
 from driftline.agents.kafka.task.processor import ProcessorFactory
-from driftline.agents.late_rows import LateRowLog
 from driftline.agents.recorded.log_files import decoders
 from driftline.agents.recorded.merge import columns_by_topic
 from driftline.agents.recorded.topic_log import AsColumns
+from driftline.agents.uncounted_rows import BatchTally
 from driftline.schemas.rejects import Reject
 from driftline.schemas.results import encode
 from driftline.schemas.rows import TickRow
@@ -80,7 +80,7 @@ class JoinProcessor:
         )
         self._ticking = Ticking(config, state, clock())
         self._ladders = MaturityLadders(config, state, NO_ID + b"ladders")
-        self._late_rows = LateRowLog(clock)
+        self._tally = BatchTally()
         self._encoder = WireEncoder(config.kafka.app, config.kafka.partitions)
         self._columns: dict[str, AsColumns] = columns_by_topic(
             lambda model: config.for_model(model).positive_label
@@ -114,6 +114,7 @@ class JoinProcessor:
         decode, _ = decoders(now_ms + self._config.max_ahead_ms)[received.topic]
         values: list[Any] = received.values
         rows, good, rejects = decode(values, received.offsets)
+        self._tally.add_received(received.topic, len(values))
         if rejects:
             self._reject(received, rejects, now_ms)
         if received.topic == TICKS:
@@ -166,13 +167,19 @@ class JoinProcessor:
         if batch.predictions is not None:
             self._ladders.note(model for model, _ in batch.predictions.names)
         result = self._upstream.process(batch, self._state)
-        self._late_rows.write(self._partition, result.late_rows)
+        self._tally.add_rows(self._partition, result.uncounted_rows)
+        self._tally.add_rejects(PREDICTIONS, self._partition, result.conflicts)
         outgoing += [self._conflict(reject, taken) for reject in result.conflicts]
         return (
             outgoing
             + self._encoder.events(result.outcomes)
             + self._encoder.partials(result.partials)
         )
+
+    def tally(self) -> BatchTally:
+        """Rows that were read and rows that do not count, since the last call."""
+        tally, self._tally = self._tally, BatchTally()
+        return tally
 
     def waits(self) -> tuple[str, str] | None:
         """The topic that is ahead and the other one, if it is ahead by more than AHEAD_MS.
@@ -222,6 +229,7 @@ class JoinProcessor:
         return self._ticking.due_tick(self._clock(), self._upstream.marks(self._state))
 
     def _reject(self, received: ReceivedRecords, rejects: list[Reject], now_ms: int) -> None:
+        self._tally.add_rejects(received.topic, self._partition, rejects)
         place = dict(zip(received.offsets, range(len(received.offsets)), strict=True))
         for reject in rejects:
             at = place[reject.offset]

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
+from driftline.agents.uncounted_rows import BatchTally
 from driftline.streams.stage import State
 
 
@@ -53,6 +54,12 @@ class Processor(Protocol):
         Called once per commit, also without buffered records while `pending` is true. `positions`
         are the positions of all inputs after this commit, by topic; they are committed together
         with the state and the records.
+        """
+
+    def tally(self) -> BatchTally:
+        """Rows that were read and rows that do not count, since the last call.
+
+        Called after `process`; reported when the commit has succeeded.
         """
 
     def waits(self) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from driftline.agents.kafka.broker.topics import changelog
 from driftline.agents.kafka.changelog.cache import Cache
 from driftline.agents.kafka.changelog.restore import Journal
 from driftline.agents.kafka.changelog.state_format import shape_of
+from driftline.agents.kafka.task.uncounted import WorkerTally
 from driftline.agents.state.errors import StateError
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,11 @@ class Runtime:
         Memory for the state of all tasks; default kafka.memory of the configuration.
     max_records
         Number of buffered records that makes a commit due at once.
+
+    Attributes
+    ----------
+    tally
+        What the tasks have read and not counted.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class Runtime:
         self.opening = ThreadPoolExecutor(_MAX_OPENING, "open")
         self.writing = ThreadPoolExecutor(_MAX_TRANSACTIONS, "commit")
         self.tasks = 0
+        self.tally = WorkerTally(lambda: time.time_ns() // 1_000_000)
         self._admin = connection.admin()
 
     def journal(self, kind: str, partition: int, is_abandoned: Callable[[], bool]) -> Journal:

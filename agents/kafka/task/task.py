@@ -38,6 +38,7 @@ from driftline.agents.kafka.task.processor import Processor, ProcessorFactory
 from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.transaction import TransactionAborted, Transactions
 from driftline.agents.state.errors import StateError
+from driftline.agents.uncounted_rows import BatchTally
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class _Prepared(Struct):
 
     outgoing: list[Outgoing]
     commit: PendingCommit
+    tally: BatchTally
 
 
 class Task:
@@ -370,7 +372,7 @@ class Task:
         self._is_more_due = changed and self.processor.pending()
         if not changed and not (with_positions and self.positions != self.committed):
             return None
-        return _Prepared(outgoing, self._ledger.cut(self.positions))
+        return _Prepared(outgoing, self._ledger.cut(self.positions), self.processor.tally())
 
     async def _commit(self, prepared: _Prepared) -> None:
         loop = asyncio.get_running_loop()
@@ -379,6 +381,7 @@ class Task:
         self._ledger.settle(commit, next_offset)
         self.committed = commit.closing.positions
         self.commits += 1
+        self._runtime.tally.add(self.partition, prepared.tally)
         self._meters.committed(
             records=len(prepared.outgoing),
             journal_bytes=commit.size,

@@ -1,7 +1,7 @@
-"""Late rows of one batch: their number by reason, and one example of each with the numbers that
-decided it.
+"""Rows of one batch that do not count, or not everywhere: their number by reason, and one example
+of each with the numbers that decided it.
 
-Counting late rows is `lane_counts.py`; logging them is the driver's.
+Counting them in the lanes is `lane_counts.py`; logging and metering them is the driver's.
 """
 
 from __future__ import annotations
@@ -11,14 +11,22 @@ from typing import Final, Literal
 
 import msgspec
 
-LATE_ROWS: Final = "late-rows"
+UNCOUNTED_ROWS: Final = "uncounted-rows"
 """Side output of stage 1: records for the driver's log, which are written to no topic."""
 
-Reason = Literal["late_prediction", "dropped_prediction", "late_truth", "unmatched_truth"]
+Reason = Literal[
+    "late_prediction",
+    "dropped_prediction",
+    "duplicate_prediction",
+    "expired_prediction",
+    "late_truth",
+    "duplicate_truth",
+    "unmatched_truth",
+]
 
 
-class LateRow(msgspec.Struct, kw_only=True, gc=False):
-    """The late rows of one batch and reason, with the first of them as an example.
+class UncountedRow(msgspec.Struct, kw_only=True, gc=False):
+    """The rows of one batch and reason, with the first of them as an example.
 
     Attributes
     ----------
@@ -27,6 +35,9 @@ class LateRow(msgspec.Struct, kw_only=True, gc=False):
           the decisions lane by its lateness, not in the traffic lane.
         - dropped_prediction: the event time is so far behind that the entry of its id may have
           expired. The row is dropped.
+        - duplicate_prediction, duplicate_truth: the same event came before. It counts once.
+        - expired_prediction: no truth came within the label horizon. The prediction counts without
+          a label.
         - late_truth: the truth is known after the label horizon of its prediction, or after the
           correction horizon of the prediction's first truth. It changes no outcome.
         - unmatched_truth: no prediction came within the park time.
@@ -40,11 +51,12 @@ class LateRow(msgspec.Struct, kw_only=True, gc=False):
         Its time that is compared with the limit: the event time of a prediction, the time from
         which a truth counts as known, and for an unmatched truth the park time after that.
     watermark_ms
-        Watermark of the topic when the row was judged; for an unmatched truth the frontier, since
-        both topics have to pass the limit.
+        Watermark of the topic when the row was judged; for an unmatched truth and an expired
+        prediction the frontier, since both topics have to pass the limit.
     limit_ms
         The limit: a late or dropped prediction is before it, a late truth after it, and it is
-        before the frontier of an unmatched truth.
+        before the frontier of an unmatched truth or an expired prediction. None for a duplicate,
+        where no time decides.
     """
 
     reason: Reason
@@ -55,19 +67,19 @@ class LateRow(msgspec.Struct, kw_only=True, gc=False):
     event_ms: int
     known_ms: int
     watermark_ms: int
-    limit_ms: int
+    limit_ms: int | None
 
 
-class LateRows:
-    """Late rows of one batch, collected by reason."""
+class UncountedRows:
+    """Uncounted rows of one batch, collected by reason."""
 
     def __init__(self) -> None:
-        self._by_reason: dict[Reason, LateRow] = {}
+        self._by_reason: dict[Reason, UncountedRow] = {}
 
-    def __iter__(self) -> Iterator[LateRow]:
+    def __iter__(self) -> Iterator[UncountedRow]:
         return iter(self._by_reason.values())
 
-    def add(self, reason: Reason, count: int, example: Callable[[], LateRow]) -> None:
+    def add(self, reason: Reason, count: int, example: Callable[[], UncountedRow]) -> None:
         """Add `count` rows; `example` is called for the first of a reason."""
         row = self._by_reason.get(reason)
         if row is None:

@@ -1,4 +1,6 @@
-"""Late rows in the log: every number that decided, in both drivers, and not too many lines."""
+"""Rows that do not count: in the log with every number that decided, in both drivers, and not in
+too many lines; totals with an example; warnings where they are many.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -14,11 +16,19 @@ import pytest
 from driftline.agents.inprocess.replay import replay
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.stages.join import JoinProcessor
-from driftline.agents.late_rows import INTERVAL_MS, LateRowLog
+from driftline.agents.kafka.task.uncounted import FEW_ROWS, RECENT_MINUTES, WorkerTally
 from driftline.agents.state.dict_state import MemoryState
+from driftline.agents.uncounted_rows import (
+    INTERVAL_MS,
+    JOIN_REASONS,
+    BatchTally,
+    Uncounted,
+    UncountedLog,
+    of_row,
+)
 from driftline.schemas.config import parse_config
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
-from driftline.streams.join.late_rows import LateRow
+from driftline.streams.join.uncounted_rows import Reason, UncountedRow
 
 CONFIG = parse_config("""
 [defaults]
@@ -64,11 +74,15 @@ ROWS = {
         prediction("d", "02:00:00"),  # behind 02:50, two hours (the correction horizon) further
         prediction("e", "01:00:00"),  # and another one
         prediction("f", "20:00:00"),
+        prediction("f", "20:00:00"),
+        prediction("f", "20:00:01"),  # conflicts with the one before
+        {"model_name": "m"},
     ],
     GROUND_TRUTH: [
         truth("a", "05:00:00"),
         truth("z", "05:30:00"),  # parked until 13:30
         truth("a", "06:30:00", "no", 1),  # after 06:00, six hours (the label horizon) after "a"
+        truth("f", "20:00:00"),
         truth("f", "20:00:00"),
     ],
 }
@@ -82,6 +96,16 @@ EXPECTED = {
     # Its row came before the entry expired: the entry does not hold the offset.
     "unmatched_truth: ground-truth[0], prediction_id "
     f'"z": event time {DAY}05:30:00Z, frontier {DAY}19:50:00Z, limit {DAY}13:30:00Z',
+    "expired_prediction: predictions[0], prediction_id "
+    f'"c": event time {DAY}04:00:00Z, frontier {DAY}19:50:00Z, limit {DAY}10:00:00Z',
+    "duplicate_prediction: predictions[0]@6, prediction_id "
+    f'"f": event time {DAY}20:00:00Z, watermark {DAY}20:00:00Z',
+    "duplicate_truth: ground-truth[0]@4, prediction_id "
+    f'"f": event time {DAY}20:00:00Z, watermark {DAY}20:00:00Z',
+}
+REJECTED = {
+    'rejected (conflict): predictions@7: prediction_id "f" of m 1 came before with other content',
+    'rejected (missing_field): predictions@8: field "prediction_id" is missing',
 }
 
 
@@ -103,7 +127,7 @@ def on_kafka(folder: Path) -> None:
                 topic=topic,
                 partition=0,
                 offsets=list(range(len(rows))),
-                keys=[row["prediction_id"].encode() for row in rows],
+                keys=[str(row.get("prediction_id")).encode() for row in rows],
                 values=values,
                 timestamps_ms=[NOW_MS] * len(rows),
                 start=0,
@@ -111,24 +135,38 @@ def on_kafka(folder: Path) -> None:
             )
         )
     processor.process({topic: len(rows) for topic, rows in ROWS.items()})
+    UncountedLog(clock=lambda: NOW_MS).write(0, processor.tally().uncounted)
+    assert processor.tally() == BatchTally(), "each row is reported once"
 
 
 @pytest.mark.parametrize("driver", [in_process, on_kafka])
 def test_a_late_row_is_logged_with_every_number_that_decided(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, driver: Callable[[Path], None]
 ) -> None:
-    with caplog.at_level(logging.INFO, "driftline.agents.late_rows"):
+    with caplog.at_level(logging.INFO, "driftline.agents.uncounted_rows"):
         driver(tmp_path)
     lines = [
-        line.getMessage() for line in caplog.records if line.name == "driftline.agents.late_rows"
+        line.getMessage()
+        for line in caplog.records
+        if line.name == "driftline.agents.uncounted_rows"
     ]
-    assert {line.rpartition("Z: ")[0] + "Z" for line in lines} == EXPECTED
+    rejected = [line for line in lines if line.startswith("rejected")]
+    accepted = [line for line in lines if line not in rejected]
+    assert {line.rpartition("Z: ")[0] + "Z" for line in accepted} == EXPECTED
+    place = "predictions[0]@" if driver is on_kafka else "predictions@"
+    assert {line.partition(";")[0].replace(place, "predictions@") for line in rejected} == REJECTED
+    assert all(place in line for line in rejected)
     counts = {line.partition(":")[0]: line.rpartition("; ")[2] for line in lines}
     assert counts == {
         "late_prediction": "1 row of this batch",
         "dropped_prediction": "2 rows of this batch",
         "late_truth": "1 row of this batch",
         "unmatched_truth": "1 row of this batch",
+        "expired_prediction": "2 rows of this batch",
+        "duplicate_prediction": "1 row of this batch",
+        "duplicate_truth": "1 row of this batch",
+        "rejected (conflict)": "1 row of this batch",
+        "rejected (missing_field)": "1 row of this batch",
     }
 
 
@@ -136,8 +174,8 @@ def test_a_reason_of_a_partition_is_logged_at_once_and_then_once_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now_ms = NOW_MS
-    late_rows = LateRowLog(clock=lambda: now_ms)
-    late = LateRow(
+    uncounted_log = UncountedLog(clock=lambda: now_ms)
+    late = UncountedRow(
         reason="late_prediction",
         count=5,
         topic=PREDICTIONS,
@@ -149,10 +187,10 @@ def test_a_reason_of_a_partition_is_logged_at_once_and_then_once_a_minute(
         limit_ms=300_000,
     )
 
-    def lines(partition: int, row: LateRow) -> list[str]:
+    def lines(partition: int, row: UncountedRow) -> list[str]:
         caplog.clear()
-        with caplog.at_level(logging.INFO, "driftline.agents.late_rows"):
-            late_rows.write(partition, [row])
+        with caplog.at_level(logging.INFO, "driftline.agents.uncounted_rows"):
+            uncounted_log.write(partition, [of_row(partition, row)])
         return [line.getMessage() for line in caplog.records]
 
     assert len(lines(0, late)) == 1
@@ -167,3 +205,51 @@ def test_a_reason_of_a_partition_is_logged_at_once_and_then_once_a_minute(
     now_ms += INTERVAL_MS
     (line,) = lines(0, late)
     assert line.endswith("; 5 rows of this batch")
+
+
+def test_a_replay_sums_uncounted_rows_up_with_an_example_and_a_remedy(tmp_path: Path) -> None:
+    in_process(tmp_path)
+    summary = replay(tmp_path / "log", tmp_path / "out", CONFIG, partitions=1, clock=lambda: NOW_MS)
+    assert summary.already_finished, "the totals are part of the checkpoint"
+    rows = {(total.topic, total.reason): total.rows for total in summary.uncounted}
+    assert rows == {
+        (PREDICTIONS, "late_prediction"): 1,
+        (PREDICTIONS, "dropped_prediction"): 2,
+        (PREDICTIONS, "duplicate_prediction"): 1,
+        (PREDICTIONS, "expired_prediction"): 2,
+        (PREDICTIONS, "conflict"): 1,
+        (PREDICTIONS, "missing_field"): 1,
+        (GROUND_TRUTH, "late_truth"): 1,
+        (GROUND_TRUTH, "duplicate_truth"): 1,
+        (GROUND_TRUTH, "unmatched_truth"): 1,
+    }
+    late = next(total for total in summary.uncounted if total.reason == "late_truth")
+    assert late.example.startswith('ground-truth[0]@2, prediction_id "a"')
+    assert late.remedy == "lengthen label_horizon or correction_horizon if that is usual"
+
+
+def test_every_reason_of_stage_1_belongs_to_one_topic() -> None:
+    of_topics = [reason for reasons in JOIN_REASONS.values() for reason in reasons]
+    assert sorted(of_topics) == sorted(get_args(Reason))
+
+
+def test_a_topic_of_which_much_is_lost_is_a_warning_for_ten_minutes() -> None:
+    now_ms = NOW_MS
+    tally = WorkerTally(clock=lambda: now_ms)
+
+    def commit(reason: str, rows: int, received: int) -> list[str]:
+        lost = Uncounted(topic=PREDICTIONS, reason=reason, rows=rows, example="predictions[0]@1")
+        tally.add(0, BatchTally({PREDICTIONS: received}, [lost]))
+        return tally.warnings()
+
+    assert commit("not_json", FEW_ROWS - 1, 100) == [], "too few for a verdict"
+    assert commit("duplicate_prediction", 200, 200) == [], "nothing is lost"
+    assert commit("not_json", 1, 100) == [], "20 of 400 rows are the limit"
+    (warning,) = commit("too_far_ahead", 5, 5)
+    assert warning.startswith(
+        "predictions: 25 of 405 rows in the last 10 minutes do not count, or not everywhere "
+        "(20 not_json, 5 too_far_ahead)"
+    )
+    now_ms += RECENT_MINUTES * 60_000
+    assert tally.warnings() == []
+    assert [total.rows for total in tally.listed()] == [200, 20, 5]

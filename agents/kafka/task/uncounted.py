@@ -1,0 +1,117 @@
+"""Rows that the tasks of a worker read and did not count: metrics, log lines, totals for health.
+
+A task reports here what it has committed, so that a repeated batch counts once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as _Tally
+from collections import deque
+from collections.abc import Callable
+from typing import Final, get_args
+
+import msgspec
+from prometheus_client import Counter
+
+from driftline.agents.uncounted_rows import (
+    JOIN_REASONS,
+    BatchTally,
+    Uncounted,
+    UncountedLog,
+    UncountedTotals,
+)
+from driftline.schemas.rejects import Reason
+from driftline.schemas.times import MINUTE_MS
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
+
+UNCOUNTED: Final = Counter(
+    "driftline_uncounted_rows",
+    "Rows that do not count, or not everywhere: rejected, late, repeated, without a counterpart.",
+    ("topic", "reason"),
+)
+# A counter that appears with its first increment has no rate over it.
+for _topic in (PREDICTIONS, GROUND_TRUTH):
+    for _reason in (*get_args(Reason), *JOIN_REASONS[_topic]):
+        UNCOUNTED.labels(_topic, _reason)
+
+RECENT_MINUTES: Final = 10
+LIMIT: Final = 0.05
+"""Share of the rows of a topic, over RECENT_MINUTES, that may be lost without a warning."""
+FEW_ROWS: Final = 20
+"""Lost rows below which there is no warning."""
+
+
+class _Minute(msgspec.Struct):
+    """Rows of one topic in one minute of the clock."""
+
+    minute: int
+    received: int = 0
+    lost: dict[str, int] = {}
+
+
+class WorkerTally:
+    """Rows of all tasks of a worker since its start.
+
+    Parameters
+    ----------
+    clock
+        Milliseconds since the epoch.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._log = UncountedLog(clock)
+        self._totals = UncountedTotals({})
+        self._recent: dict[str, deque[_Minute]] = {}
+
+    def add(self, partition: int, tally: BatchTally) -> None:
+        """Add the rows of one commit."""
+        if not tally.received and not tally.uncounted:
+            return
+        for topic, received in tally.received.items():
+            self._minute(topic).received += received
+        if not tally.uncounted:
+            return
+        for rows in tally.uncounted:
+            UNCOUNTED.labels(rows.topic, rows.reason).inc(rows.rows)
+            if not rows.is_usual:
+                lost = self._minute(rows.topic).lost
+                lost[rows.reason] = lost.get(rows.reason, 0) + rows.rows
+        self._totals.add(tally.uncounted)
+        self._log.write(partition, tally.uncounted)
+
+    def listed(self) -> list[Uncounted]:
+        """What was not counted since the start, most rows first."""
+        return self._totals.listed()
+
+    def warnings(self) -> list[str]:
+        """A sentence for each topic of which more than LIMIT was lost lately."""
+        warnings = []
+        for topic, minutes in self._recent.items():
+            self._forget(minutes)
+            lost: _Tally[str] = _Tally()
+            for minute in minutes:
+                lost.update(minute.lost)
+            # A truth may be found unmatched long after it was read.
+            received = max(sum(minute.received for minute in minutes), lost.total())
+            if lost.total() >= FEW_ROWS and lost.total() > LIMIT * received:
+                reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in lost.most_common())
+                warnings.append(
+                    f"{topic}: {lost.total():,} of {received:,} rows in the last {RECENT_MINUTES} "
+                    f"minutes do not count, or not everywhere ({reasons}); not_counted and the log "
+                    "have examples"
+                )
+        return warnings
+
+    def _minute(self, topic: str) -> _Minute:
+        minutes = self._recent.setdefault(topic, deque())
+        now = self._clock() // MINUTE_MS
+        if not minutes or minutes[-1].minute != now:
+            minutes.append(_Minute(now))
+            self._forget(minutes)
+        return minutes[-1]
+
+    def _forget(self, minutes: deque[_Minute]) -> None:
+        oldest = self._clock() // MINUTE_MS - RECENT_MINUTES
+        while minutes and minutes[0].minute <= oldest:
+            minutes.popleft()

@@ -1,0 +1,301 @@
+"""Rows that do not count, or not everywhere: their number by topic and reason, with an example and
+what to do, and log lines, at most one a minute for each topic, partition and reason.
+
+Stage 1 finds late, repeated and expired rows (`driftline.streams.join.uncounted_rows`), decoding
+finds invalid ones (`driftline.schemas.rejects`). Both drivers count and log them here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from driftline.schemas.rejects import Reject
+from driftline.schemas.times import MINUTE_MS, format_time
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.streams.join.uncounted_rows import Reason, UncountedRow
+
+log = logging.getLogger(__name__)
+
+INTERVAL_MS: Final = MINUTE_MS
+
+JOIN_REASONS: Final[dict[str, tuple[Reason, ...]]] = {
+    PREDICTIONS: (
+        "late_prediction",
+        "dropped_prediction",
+        "duplicate_prediction",
+        "expired_prediction",
+    ),
+    GROUND_TRUTH: ("late_truth", "duplicate_truth", "unmatched_truth"),
+}
+"""Reasons of stage 1, by topic."""
+
+USUAL: Final = frozenset({"duplicate_prediction", "duplicate_truth", "expired_prediction"})
+"""Reasons without a loss: a repeated event counts once, and not every prediction gets a truth."""
+
+_RULE: Final[dict[str, str]] = {
+    "late_prediction": (
+        "the event time is before the limit, which is the watermark less the grace;"
+        " it counts in the decisions lane, not in traffic"
+    ),
+    "dropped_prediction": (
+        "the event time is before the limit, from which on a duplicate could be recognised;"
+        " it is dropped"
+    ),
+    "duplicate_prediction": "the same prediction came before; it counts once",
+    "expired_prediction": (
+        "no truth came before the limit, which is the label horizon after it,"
+        " and the frontier has passed it; it counts without a label"
+    ),
+    "late_truth": (
+        "it is known after the limit, which is the label horizon of its prediction"
+        " or the correction horizon of the first truth; it changes no outcome"
+    ),
+    "duplicate_truth": "the same truth came before; it counts once",
+    "unmatched_truth": (
+        "no prediction came before the limit, which is the park time after it was known,"
+        " and the frontier has passed it"
+    ),
+}
+
+_REMEDY: Final[dict[str, str]] = {
+    "late_prediction": "lengthen prediction_grace if that is usual",
+    "dropped_prediction": (
+        "send predictions sooner; lengthen label_horizon and correction_horizon if that is usual"
+    ),
+    "duplicate_prediction": "none: it counts once",
+    "expired_prediction": (
+        "none where not every prediction gets a truth; else lengthen label_horizon"
+    ),
+    "late_truth": "lengthen label_horizon or correction_horizon if that is usual",
+    "duplicate_truth": "none: it counts once",
+    "unmatched_truth": (
+        "compare the prediction ids of both topics; lengthen park if predictions come later"
+    ),
+    "conflict": "make prediction ids unique",
+    "too_far_ahead": "compare the clock of the producer with that of the workers",
+}
+_CORRECT: Final = "correct the producer; driftline schema validate explains each row"
+
+
+class Uncounted(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of one topic that do not count for one reason.
+
+    Attributes
+    ----------
+    topic
+        Name without prefix.
+    reason
+        One of `driftline.streams.join.uncounted_rows`, or of `driftline.schemas.rejects`.
+    rows
+        Number of rows.
+    example
+        The first of them: its place, and what decided.
+    """
+
+    topic: str
+    reason: str
+    rows: int
+    example: str
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the rows are dead letters."""
+        return self.reason not in _RULE
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether nothing is lost by it."""
+        return self.reason in USUAL
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return _REMEDY.get(self.reason, _CORRECT)
+
+
+class BatchTally(msgspec.Struct):
+    """Rows of one or more batches of a partition.
+
+    Attributes
+    ----------
+    received
+        Number of rows read, by topic.
+    uncounted
+        Those that do not count.
+    """
+
+    received: dict[str, int] = {}
+    uncounted: list[Uncounted] = []
+
+    def add_received(self, topic: str, rows: int) -> None:
+        """Add rows that were read."""
+        self.received[topic] = self.received.get(topic, 0) + rows
+
+    def add_rejects(self, topic: str, partition: int, rejects: Sequence[Reject]) -> None:
+        """Add rejected rows."""
+        self.uncounted += of_rejects(topic, rejects, partition)
+
+    def add_rows(self, partition: int, rows: Iterable[UncountedRow]) -> None:
+        """Add what stage 1 found."""
+        self.uncounted += [of_row(partition, row) for row in rows]
+
+
+def of_rejects(
+    topic: str, rejects: Iterable[Reject], partition: int | None = None
+) -> list[Uncounted]:
+    """The rejected rows of one batch, by reason.
+
+    Parameters
+    ----------
+    partition
+        Partition of the topic, for the example; None where the rows come from a file.
+    """
+    counts: dict[str, tuple[int, str]] = {}
+    for reject in rejects:
+        count, example = counts.get(reject.reason, (0, reject.error))
+        counts[reject.reason] = count + 1, example
+    return [
+        Uncounted(
+            topic=topic, reason=reason, rows=count, example=_placed(example, topic, partition)
+        )
+        for reason, (count, example) in counts.items()
+    ]
+
+
+def _placed(error: str, topic: str, partition: int | None) -> str:
+    """The text of a reject, with the partition at its place."""
+    return error if partition is None else error.replace(f"{topic}@", f"{topic}[{partition}]@", 1)
+
+
+def of_row(partition: int, row: UncountedRow) -> Uncounted:
+    """The rows of one batch that stage 1 found.
+
+    Examples
+    --------
+    >>> row = UncountedRow(
+    ...     reason="late_prediction",
+    ...     count=2,
+    ...     topic="predictions",
+    ...     prediction_id="a1",
+    ...     offset=7,
+    ...     event_ms=0,
+    ...     known_ms=0,
+    ...     watermark_ms=900_000,
+    ...     limit_ms=300_000,
+    ... )
+    >>> print(of_row(3, row).example.replace(": ", ":\\n"))
+    predictions[3]@7, prediction_id "a1":
+    event time 1970-01-01T00:00:00Z, watermark 1970-01-01T00:15:00Z, limit 1970-01-01T00:05:00Z
+    """
+    place = f"{row.topic}[{partition}]" + ("" if row.offset is None else f"@{row.offset}")
+    times = f"event time {format_time(row.event_ms)}"
+    if row.known_ms != row.event_ms:
+        times += f", known at {format_time(row.known_ms)}"
+    reached = "frontier" if row.reason in ("unmatched_truth", "expired_prediction") else "watermark"
+    times += f", {reached} {format_time(row.watermark_ms)}"
+    if row.limit_ms is not None:
+        times += f", limit {format_time(row.limit_ms)}"
+    example = f'{place}, prediction_id "{row.prediction_id}": {times}'
+    return Uncounted(topic=row.topic, reason=row.reason, rows=row.count, example=example)
+
+
+class _Logged(msgspec.Struct):
+    """When a reason was last logged, and how many rows came since."""
+
+    at_ms: int
+    suppressed: int = 0
+
+
+class UncountedLog:
+    """Writes uncounted rows to the log: rejected ones as warnings, the others with level INFO,
+    because they are an ordinary part of a stream.
+
+    Parameters
+    ----------
+    clock
+        Milliseconds since the epoch.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._logged: dict[tuple[str, int, str], _Logged] = {}
+
+    def write(self, partition: int, uncounted: Iterable[Uncounted]) -> None:
+        """Log the uncounted rows of one batch of a partition.
+
+        The first of a topic and reason is logged at once, then at most one in INTERVAL_MS, with the
+        number of rows since the line before.
+        """
+        for rows in uncounted:
+            now_ms, key = self._clock(), (rows.topic, partition, rows.reason)
+            last = self._logged.get(key)
+            if last is not None and now_ms - last.at_ms < INTERVAL_MS:
+                last.suppressed += rows.rows
+                continue
+            level = logging.WARNING if rows.is_rejected else logging.INFO
+            log.log(level, "%s", message(rows, 0 if last is None else last.suppressed))
+            self._logged[key] = _Logged(now_ms)
+
+
+def message(uncounted: Uncounted, suppressed: int) -> str:
+    """The log line of the rows of one batch, topic and reason.
+
+    Parameters
+    ----------
+    suppressed
+        Rows with the same topic, partition and reason since the line before, without those of this
+        batch.
+
+    Examples
+    --------
+    >>> rows = Uncounted(
+    ...     topic="predictions", reason="late_prediction", rows=2, example="predictions[3]@7, ..."
+    ... )
+    >>> print(message(rows, 40).replace(": ", ":\\n").replace("; ", ";\\n"))
+    late_prediction:
+    predictions[3]@7, ...:
+    the event time is before the limit, which is the watermark less the grace;
+    it counts in the decisions lane, not in traffic;
+    2 rows of this batch, 40 more since the last line
+    """
+    rows = "1 row" if uncounted.rows == 1 else f"{uncounted.rows} rows"
+    more = f", {suppressed} more since the last line" if suppressed else ""
+    rule = _RULE.get(uncounted.reason)
+    name = uncounted.reason if rule else f"rejected ({uncounted.reason})"
+    reason = f": {rule}" if rule else ""
+    return f"{name}: {uncounted.example}{reason}; {rows} of this batch{more}"
+
+
+class UncountedTotals:
+    """Uncounted rows in total, by topic and reason.
+
+    Parameters
+    ----------
+    totals
+        Totals so far; updated in place.
+    """
+
+    def __init__(self, totals: dict[str, dict[str, Uncounted]]) -> None:
+        self._totals = totals
+
+    def add(self, uncounted: Iterable[Uncounted]) -> None:
+        """Add rows; the first example of a topic and reason stays."""
+        for rows in uncounted:
+            of_topic = self._totals.setdefault(rows.topic, {})
+            total = of_topic.get(rows.reason)
+            of_topic[rows.reason] = (
+                rows
+                if total is None
+                else msgspec.structs.replace(total, rows=total.rows + rows.rows)
+            )
+
+    def listed(self) -> list[Uncounted]:
+        """The totals, most rows first."""
+        return sorted(
+            (total for of_topic in self._totals.values() for total in of_topic.values()),
+            key=lambda total: (-total.rows, total.topic, total.reason),
+        )
