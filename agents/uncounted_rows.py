@@ -211,17 +211,19 @@ class _Logged(msgspec.Struct):
 
 
 class UncountedLog:
-    """Writes uncounted rows to the log: rejected ones as warnings, the others with level INFO,
-    because they are an ordinary part of a stream.
+    """Writes uncounted rows to the log, with level INFO: most are an ordinary part of a stream.
 
     Parameters
     ----------
     clock
         Milliseconds since the epoch.
+    rejected
+        Level of rejected rows.
     """
 
-    def __init__(self, clock: Callable[[], int]) -> None:
+    def __init__(self, clock: Callable[[], int], *, rejected: int = logging.INFO) -> None:
         self._clock = clock
+        self._rejected = rejected
         self._logged: dict[tuple[str, int, str], _Logged] = {}
 
     def write(self, partition: int, uncounted: Iterable[Uncounted]) -> None:
@@ -236,7 +238,7 @@ class UncountedLog:
             if last is not None and now_ms - last.at_ms < INTERVAL_MS:
                 last.suppressed += rows.rows
                 continue
-            level = logging.WARNING if rows.is_rejected else logging.INFO
+            level = self._rejected if rows.is_rejected else logging.INFO
             log.log(level, "%s", message(rows, 0 if last is None else last.suppressed))
             self._logged[key] = _Logged(now_ms)
 

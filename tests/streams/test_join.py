@@ -19,6 +19,7 @@ from driftline.schemas.times import HOUR_MS, MINUTE_MS, format_time, parse_time
 from driftline.schemas.topics import WINDOW_PARTIALS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.join import Join, batch_join, code_book, expiry
+from driftline.streams.join.uncounted_rows import UNCOUNTED_ROWS
 from driftline.streams.lanes import (
     CELLS,
     COUNT,
@@ -252,6 +253,11 @@ def test_repeated_content_is_a_duplicate_and_different_content_a_conflict() -> N
             counter(total, "conflicting_predictions"),
         ) == (1, 1)
         assert decisions(total, COUNT) == {(0, 0, "predictions"): 1}
+        noted = [r.value for r in others if r.topic == UNCOUNTED_ROWS]
+        assert [(row.reason, row.offset, row.count) for row in noted] == [
+            ("duplicate_prediction", 1, 1)
+        ]
+        others = [r for r in others if r.topic != UNCOUNTED_ROWS]
         assert [r.value.offset for r in others] == [2]
         assert others[0].topic == "predictions.dlq"
         assert 'prediction_id "x" of m 1' in others[0].value.error

@@ -5,6 +5,7 @@ A task reports here what it has committed, so that a repeated batch counts once.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter as _Tally
 from collections import deque
 from collections.abc import Callable
@@ -60,7 +61,7 @@ class WorkerTally:
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
-        self._log = UncountedLog(clock)
+        self._log = UncountedLog(clock, rejected=logging.WARNING)
         self._totals = UncountedTotals({})
         self._recent: dict[str, deque[_Minute]] = {}
 
