@@ -10,6 +10,7 @@ import click
 from driftline.agents.cli.broker_options import broker_option, open_connection
 from driftline.agents.cli.inputs import config_option, read_config
 from driftline.agents.cli.output import WrongInput, example
+from driftline.agents.cli.uncounted_table import print_uncounted
 from driftline.agents.terminal import console
 
 
@@ -34,10 +35,12 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
     """Ask the workers to advance time until every window is final, and wait for them.
 
     For recorded history, with clock = "data" under [run]. Records that are sent afterwards are
-    late.
+    late. At the end, a table shows what was not counted, by topic and reason: dead letters, and
+    the counters of the windows.
     """
     from driftline.agents.kafka.tools.finish import FinishError
     from driftline.agents.kafka.tools.finish import finish as run
+    from driftline.agents.kafka.tools.uncounted import NEWEST, uncounted_on_topics
     from driftline.schemas.times import format_time
 
     settings, target = read_config(config), console(stderr=True)
@@ -60,7 +63,11 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
             )
         except FinishError as error:
             raise WrongInput(str(error)) from error
+        uncounted = uncounted_on_topics(connection)
     click.echo(
         f"the history ends at {format_time(done.ended_ms or 0)}; "
         f"every window is final, up to {format_time(done.end_ms or 0)}"
     )
+    print_uncounted(uncounted.totals)
+    for topic in uncounted.cut:
+        click.echo(f"note: of {topic}, the newest {NEWEST:,} records of each partition were read")

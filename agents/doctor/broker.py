@@ -13,10 +13,12 @@ from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.agents.kafka.broker.ranges import offset_ranges
 from driftline.agents.kafka.tools.lag import INPUTS, lag
 from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
+from driftline.agents.kafka.tools.uncounted import uncounted_on_topics
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 KEYS = 100  # newest records per partition whose keys are sampled
 WAIT_S = 5.0
+MANY_UNCOUNTED = 0.05  # share of the records of a topic
 
 
 def check_broker(connection: Connection) -> Iterator[CheckResult]:
@@ -49,6 +51,7 @@ def check_broker(connection: Connection) -> Iterator[CheckResult]:
         )
         yield from check_partitioners(connection)
         yield from check_lag(connection)
+        yield from check_uncounted(connection)
     except KafkaException as error:
         yield CheckResult(
             check="broker",
@@ -91,6 +94,27 @@ def check_lag(connection: Connection) -> Iterator[CheckResult]:
             yield CheckResult(
                 check="workers", level="ok", message=f"group {group} is {records:,} records behind"
             )
+
+
+def check_uncounted(connection: Connection) -> Iterator[CheckResult]:
+    """What the workers have not counted, by topic and reason; a problem where it is much."""
+    totals = uncounted_on_topics(connection).totals
+    records = {
+        topic: sum(part.end - part.start for part in parts)
+        for topic, parts in offset_ranges(connection, (PREDICTIONS, GROUND_TRUTH)).items()
+    }
+    for total in totals:
+        share = total.rows / max(1, records.get(total.topic, 0))
+        is_many = total.topic in records and not total.is_usual and share > MANY_UNCOUNTED
+        yield CheckResult(
+            check="input",
+            level="problem" if is_many else "note",
+            message=f"{total.rows:,} rows of {total.topic} do not count, or not everywhere: "
+            f"{total.reason}, for example {total.example}",
+            remedy=total.remedy,
+        )
+    if not totals:
+        yield CheckResult(check="input", level="ok", message="every row was counted")
 
 
 def _sample_newest_keys(connection: Connection, names: tuple[str, ...]) -> KeySamples:
