@@ -40,7 +40,7 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
     """
     from driftline.agents.kafka.tools.finish import FinishError
     from driftline.agents.kafka.tools.finish import finish as run
-    from driftline.agents.kafka.tools.uncounted import NEWEST, uncounted_on_topics
+    from driftline.agents.kafka.tools.uncounted import uncounted_on_topics
     from driftline.schemas.times import format_time
 
     settings, target = read_config(config), console(stderr=True)
@@ -69,5 +69,5 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
         f"every window is final, up to {format_time(done.end_ms or 0)}"
     )
     print_uncounted(uncounted.totals)
-    for topic in uncounted.cut:
-        click.echo(f"note: of {topic}, the newest {NEWEST:,} records of each partition were read")
+    for note in uncounted.notes:
+        click.echo(f"note: {note}")

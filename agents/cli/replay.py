@@ -110,13 +110,11 @@ def replay(
             "name either SOURCE, or --from-broker (with or without --since and --until)"
         )
     columns = dict(_parse_mapping(text) for text in mapping)
-    if verbose:
-        _log_to_stderr()
     try:
         source = source or log_from_broker(
             settings, from_broker, out.with_name(f"{out.name}.log"), since_ms, until_ms
         )
-        with _progress() as progress:
+        with _log_to_stderr() if verbose else _progress() as progress:
             results = driftline.replay(
                 source,
                 config=settings,
@@ -168,12 +166,20 @@ def log_from_broker(
     return folder
 
 
-def _log_to_stderr() -> None:
-    """Write the log lines of the package, from INFO on, to standard error."""
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s", force=True
-    )
-    logging.getLogger("driftline").setLevel(logging.INFO)
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Write the log lines of the package, from INFO on, to standard error, where a progress bar
+    would be in their way.
+    """
+    log, handler = logging.getLogger("driftline"), logging.StreamHandler(sys.stderr)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _parse_mapping(text: str) -> tuple[str, str]:

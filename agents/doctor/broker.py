@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+import msgspec
+from confluent_kafka import KafkaException
 
 from driftline.agents.doctor.check_result import CheckResult
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
-from driftline.agents.kafka.broker.ranges import offset_ranges
+from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
+from driftline.agents.kafka.task.uncounted import FEW_ROWS, LIMIT
 from driftline.agents.kafka.tools.lag import INPUTS, lag
 from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
 from driftline.agents.kafka.tools.uncounted import uncounted_on_topics
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 KEYS = 100  # newest records per partition whose keys are sampled
-WAIT_S = 5.0
-MANY_UNCOUNTED = 0.05  # share of the records of a topic
 
 
 def check_broker(connection: Connection) -> Iterator[CheckResult]:
@@ -98,50 +97,37 @@ def check_lag(connection: Connection) -> Iterator[CheckResult]:
 
 def check_uncounted(connection: Connection) -> Iterator[CheckResult]:
     """What the workers have not counted, by topic and reason; a problem where it is much."""
-    totals = uncounted_on_topics(connection).totals
+    uncounted = uncounted_on_topics(connection)
     records = {
         topic: sum(part.end - part.start for part in parts)
         for topic, parts in offset_ranges(connection, (PREDICTIONS, GROUND_TRUTH)).items()
     }
-    for total in totals:
-        share = total.rows / max(1, records.get(total.topic, 0))
-        is_many = total.topic in records and not total.is_usual and share > MANY_UNCOUNTED
+    for total in uncounted.totals:
+        is_lost = total.topic in records and not total.is_usual
+        is_much = total.rows >= FEW_ROWS and total.rows > LIMIT * records.get(total.topic, 0)
+        rows = "1 row" if total.rows == 1 else f"{total.rows:,} rows"
         yield CheckResult(
             check="input",
-            level="problem" if is_many else "note",
-            message=f"{total.rows:,} rows of {total.topic} do not count, or not everywhere: "
-            f"{total.reason}, for example {total.example}",
+            level="problem" if is_lost and is_much else "note",
+            message=f"{rows} of {total.topic} not counted, or not everywhere: {total.reason}, for "
+            f"example {total.example}",
             remedy=total.remedy,
         )
-    if not totals:
-        yield CheckResult(check="input", level="ok", message="every row was counted")
+    if not uncounted.totals:
+        yield CheckResult(
+            check="input", level="ok", message="the topics have no row that was not counted"
+        )
+    for note in uncounted.notes:
+        yield CheckResult(check="input", level="note", message=note, remedy="")
 
 
 def _sample_newest_keys(connection: Connection, names: tuple[str, ...]) -> KeySamples:
     samples = KeySamples(connection.settings.input_partitions)
-    with closing(connection.consumer(enable_partition_eof=True)) as consumer:
-        tails = [
-            TopicPartition(connection.name(topic), part.partition, max(part.start, part.end - KEYS))
-            for topic, parts in offset_ranges(connection, names).items()
-            for part in parts
-            if part.end > part.start
-        ]
-        consumer.assign(tails)
-        unfinished = len(tails)
-        while unfinished:
-            messages = consumer.consume(1_000, timeout=WAIT_S)
-            if not messages:
-                break
-            for message in messages:
-                error = message.error()
-                if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    raise KafkaException(error)
-                if error is not None:
-                    unfinished -= 1
-                else:
-                    samples.take(
-                        connection.bare(message.topic() or ""),
-                        message.partition() or 0,
-                        [message.key()],
-                    )
+    tails = [
+        msgspec.structs.replace(part, start=max(part.start, part.end - KEYS))
+        for parts in offset_ranges(connection, names).values()
+        for part in parts
+    ]
+    for topic, message in read_all(connection, tails):
+        samples.take(topic, message.partition() or 0, [message.key()])
     return samples

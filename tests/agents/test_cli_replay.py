@@ -55,6 +55,20 @@ def test_json_summary_counts_lines_read_rejected_and_written(trial):
         assert len((trial / "out" / f"{topic}.jsonl").read_bytes().splitlines()) == count
 
 
+def test_rows_that_do_not_count_are_in_a_table_and_with_verbose_in_the_log(trial, tmp_path):
+    words = ["replay", trial / "sample-log", "--config", trial / "driftline.toml"]
+    loud = invoke(*words, "--out", tmp_path / "loud", "--verbose")
+    quiet = invoke(*words, "--out", tmp_path / "quiet")
+    assert quiet.stderr == ""
+    assert "not counted, or not everywhere:" in quiet.stdout
+    assert "out_of_range" in quiet.stdout
+    assert "duplicate_prediction" in quiet.stdout
+    (rejected,) = [line for line in loud.stderr.splitlines() if line.startswith("rejected")]
+    assert rejected.startswith("rejected (out_of_range): predictions@")
+    assert "duplicate_prediction: predictions[" in loud.stderr
+    assert files(tmp_path / "loud") == files(tmp_path / "quiet")
+
+
 def test_second_call_says_that_the_run_is_complete_and_changes_nothing(trial):
     before = files(trial / "out")
     result = invoke(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from msgspec import Struct
 
@@ -114,6 +114,47 @@ def read_records(connection: Connection, wanted: Range) -> Iterator[list[Fetched
                 yield taken
             if at_end:
                 return
+
+
+def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[str, Message]]:
+    """Read the committed records from the start of several ranges to the ends of their logs, with
+    one consumer, in any order.
+
+    Yields topics without prefix and messages.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer for REQUEST_S.
+    """
+    places = [
+        TopicPartition(connection.name(part.topic), part.partition, part.start)
+        for part in ranges
+        if part.end > part.start
+    ]
+    settings = {"enable_partition_eof": True, "queued_max_messages_kbytes": 4096}
+    with closing(connection.consumer(**settings)) as consumer:
+        consumer.assign(places)
+        unfinished, heard_at = len(places), time.monotonic()
+        while unfinished:
+            # It waits for all of CHUNK, or for the whole timeout.
+            messages = consumer.consume(CHUNK, timeout=WAIT_S)
+            if messages:
+                heard_at = time.monotonic()
+            elif time.monotonic() > heard_at + REQUEST_S:
+                raise KafkaException(
+                    KafkaError(
+                        KafkaError._TIMED_OUT, f"the ends of {unfinished} partitions were not read"
+                    )
+                )
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    yield connection.bare(message.topic() or ""), message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unfinished -= 1
+                else:
+                    raise KafkaException(error)
 
 
 _MOVING = (

@@ -4,15 +4,16 @@ arrivals lane in the closed windows of `metrics`. No worker is asked.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import msgspec
 
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.ranges import offset_ranges, read_records
+from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
 from driftline.agents.uncounted_rows import Uncounted, UncountedTotals
 from driftline.schemas.results import WindowFigures, decoder
+from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import (
     GROUND_TRUTH,
@@ -30,6 +31,7 @@ NEWEST: Final = 10_000
 
 _REJECTING: Final = (PREDICTIONS, GROUND_TRUTH, TICKS, WINDOW_PARTIALS, REGISTRY_COMMANDS)
 # Conflicting predictions are dead letters as well.
+ARRIVALS: Final = "arrivals"
 _COUNTERS: Final = {
     "late_predictions": (PREDICTIONS, "late_prediction"),
     "dropped_predictions": (PREDICTIONS, "dropped_prediction"),
@@ -42,18 +44,18 @@ _COUNTERS: Final = {
 
 
 class UncountedOnTopics(msgspec.Struct, frozen=True):
-    """What the topics say about rows that do not count.
+    """Rows that do not count, according to the topics.
 
     Attributes
     ----------
     totals
         By topic and reason, most rows first.
-    cut
-        Topics of which only the newest records were read.
+    notes
+        Sentences that say what the totals lack.
     """
 
     totals: list[Uncounted]
-    cut: list[str]
+    notes: list[str]
 
 
 def uncounted_on_topics(connection: Connection, *, newest: int = NEWEST) -> UncountedOnTopics:
@@ -69,33 +71,51 @@ def uncounted_on_topics(connection: Connection, *, newest: int = NEWEST) -> Unco
     KafkaException
         If the broker does not answer.
     """
-    totals, cut = UncountedTotals({}), []
+    totals, windows = UncountedTotals({}), _Windows()
     letters = {dlq_name(topic): topic for topic in _REJECTING}
-    for name, parts in offset_ranges(connection, [*letters, METRICS]).items():
-        windows: dict[tuple[str, str, str, int], WindowFigures] = {}
-        for part in parts:
-            tail = msgspec.structs.replace(part, start=max(part.start, part.end - newest))
-            if tail.start > part.start and name not in cut:
-                cut.append(name)
-            for records in read_records(connection, tail):
-                if name == METRICS:
-                    _add_windows(windows, (record.value for record in records))
-                else:
-                    headers = (record.headers for record in records)
-                    totals.add(filter(None, (_dead_letter(letters[name], h) for h in headers)))
-        totals.add(_counters(windows.values()))
-    return UncountedOnTopics(totals.listed(), cut)
+    ranges = offset_ranges(connection, [*letters, METRICS])
+    parts = [part for parts in ranges.values() for part in parts]
+    tails = [
+        msgspec.structs.replace(part, start=max(part.start, part.end - newest)) for part in parts
+    ]
+    for topic, message in read_all(connection, tails):
+        if topic == METRICS:
+            windows.add(message.value() or b"")
+        else:
+            totals.add(_dead_letters(letters[topic], dict(message.headers() or ())))
+    totals.add(windows.counters())
+    cut = dict.fromkeys(
+        part.topic for part, tail in zip(parts, tails, strict=True) if tail.start > part.start
+    )
+    notes = [
+        f"of {topic}, the newest {newest:,} records of each partition were read" for topic in cut
+    ]
+    if not _has_counters(connection.config):
+        notes.append(
+            "late, repeated and unmatched rows are not on the topics, because a model has no "
+            "tumbling window or the lane arrivals is not configured; see driftline_uncounted_rows "
+            "in /metrics of the workers"
+        )
+    return UncountedOnTopics(totals.listed(), notes)
 
 
-def _dead_letter(topic: str, headers: dict[str, bytes]) -> Uncounted | None:
-    """The dead letter with these headers; None for a record of another kind."""
+def _has_counters(config: Config) -> bool:
+    """Whether the topic of metrics has the counters of all models."""
+    return ARRIVALS in config.lanes and all(
+        any(window.kind == "tumbling" for window in model.windows)
+        for model in (config.defaults, *config.models.values())
+    )
+
+
+def _dead_letters(topic: str, headers: Mapping[str, Any]) -> Iterator[Uncounted]:
+    """The dead letter with these headers; nothing for a record of another kind."""
     if "dlq_reason" not in headers:
-        return None
+        return
     reason, error, partition = (
-        headers.get(name, b"").decode(errors="replace")
+        (headers.get(name) or b"").decode(errors="replace")
         for name in ("dlq_reason", "dlq_error", "dlq_partition")
     )
-    return Uncounted(
+    yield Uncounted(
         topic=topic,
         reason=reason,
         rows=1,
@@ -106,49 +126,46 @@ def _dead_letter(topic: str, headers: dict[str, bytes]) -> Uncounted | None:
 _decode = decoder(WindowFigures).decode
 
 
-def _add_windows(
-    windows: dict[tuple[str, str, str, int], WindowFigures], values: Iterable[bytes]
-) -> None:
-    """Keep the last announcement of each tumbling window of the arrivals lane."""
-    for value in values:
+class _Windows:
+    """The last announcement of each tumbling window of the arrivals lane."""
+
+    def __init__(self) -> None:
+        self._windows: dict[tuple[str, str, str, int], WindowFigures] = {}
+
+    def add(self, value: bytes) -> None:
+        """Add a record of `metrics`."""
         if b'"arrivals"' not in value:
-            continue
+            return
         try:
             figures = _decode(value)
         except msgspec.MsgspecError:
-            continue  # not of this program
-        if (
-            figures.lane == "arrivals"
-            and figures.kind == "tumbling"
-            and figures.segment == ALL
-            and not figures.provisional
-        ):
-            key = (
-                figures.window,
-                figures.model_name,
-                figures.model_version,
-                figures.window_start_ms,
-            )
-            known = windows.get(key)
-            if known is None or known.revision <= figures.revision:
-                windows[key] = figures
+            return  # of another release
+        if (figures.lane, figures.kind, figures.segment) != (ARRIVALS, "tumbling", ALL):
+            return
+        if figures.provisional:
+            return
+        model = figures.model_name, figures.model_version
+        key = (*model, figures.window, figures.window_start_ms)
+        known = self._windows.get(key)
+        if known is None or known.revision <= figures.revision:
+            self._windows[key] = figures
 
-
-def _counters(windows: Collection[WindowFigures]) -> Iterator[Uncounted]:
-    """Counters of the windows of one size, which do not overlap."""
-    size = min((figures.window for figures in windows), default=None)
-    for figures in windows:
-        if figures.window != size:
-            continue
-        of = f" of {figures.model_name} {figures.model_version}" if figures.model_name else ""
-        for name, count in figures.counts.items():
-            if name in _COUNTERS and count:
-                topic, reason = _COUNTERS[name]
-                yield Uncounted(
-                    topic=topic,
-                    reason=reason,
-                    rows=count,
-                    example=f"{count:,}{of} in the window from "
-                    f"{format_time(figures.window_start_ms)} ({size}); the log of the workers has "
-                    "prediction ids",
-                )
+    def counters(self) -> Iterator[Uncounted]:
+        """The counters; for each model version from windows of one size, which do not overlap."""
+        sizes: dict[tuple[str, str], str] = {}
+        for name, version, size, _ in self._windows:
+            sizes[name, version] = min(size, sizes.get((name, version), size))
+        for (name, version, size, start_ms), figures in self._windows.items():
+            if sizes[name, version] != size:
+                continue
+            model = f" of {name} {version}" if name else ""
+            for counter, count in figures.counts.items():
+                if counter in _COUNTERS and count:
+                    topic, reason = _COUNTERS[counter]
+                    yield Uncounted(
+                        topic=topic,
+                        reason=reason,
+                        rows=count,
+                        example=f"{count:,}{model} in the window {size} from "
+                        f"{format_time(start_ms)}; the workers' log has prediction ids",
+                    )
