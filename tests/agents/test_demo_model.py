@@ -115,6 +115,7 @@ def test_threshold_and_auc_agree_with_scikit_learn(seed: int) -> None:
     assert f1_score(late, score >= best_f1_threshold(score, late)) == pytest.approx(best)
 
 
+@pytest.mark.slow
 @needs_flights
 def test_recent_late_share_raises_auc_to_073(
     flights: Flights, scored: Scored, capsys: pytest.CaptureFixture[str]

@@ -162,6 +162,7 @@ def revision_that_falls(values: list[dict[str, Any]]) -> None:
     values.append({**values[0], "provisional": True, "revision": values[0]["revision"] - 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [cell_too_many, cells_swapped], ids=lambda change: change.__name__
 )
@@ -172,6 +173,7 @@ def test_wrong_figure_is_found(
     assert not verdict.is_correct
 
 
+@pytest.mark.slow
 def test_lost_and_doubled_outcomes_are_counted(topics: Topics) -> None:
     doubled = verify(changed(topics, "metrics", cell_too_many), CONFIGURATION, now_ms=NOW)
     assert (doubled.lost, doubled.twice) == (0, 1)

