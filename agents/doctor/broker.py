@@ -15,6 +15,7 @@ from driftline.agents.kafka.task.uncounted import FEW_ROWS, LIMIT
 from driftline.agents.kafka.tools.lag import INPUTS, lag
 from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
 from driftline.agents.kafka.tools.uncounted import uncounted_on_topics
+from driftline.agents.worker import rights
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 KEYS = 100  # newest records per partition whose keys are sampled
@@ -35,6 +36,7 @@ def check_broker(connection: Connection) -> Iterator[CheckResult]:
         message=f"Kafka answers at {connection.servers} ({count})",
     )
     try:
+        yield from check_rights(connection)
         mismatches = topics.check(connection)
         for mismatch in mismatches:
             yield CheckResult(
@@ -51,12 +53,28 @@ def check_broker(connection: Connection) -> Iterator[CheckResult]:
         yield from check_partitioners(connection)
         yield from check_lag(connection)
         yield from check_uncounted(connection)
-    except KafkaException as error:
+    except (KafkaException, BrokerError) as error:
         yield CheckResult(
             check="broker",
             level="problem",
-            message=str(connection.error(error)),
+            message=str(connection.error(error) if isinstance(error, KafkaException) else error),
             remedy="read the broker's log",
+        )
+
+
+def check_rights(connection: Connection) -> Iterator[CheckResult]:
+    """Whether the login has the rights that a worker with all stages needs."""
+    lacking = rights.missing(connection)
+    for right in lacking:
+        yield CheckResult(
+            check="rights",
+            level="problem",
+            message=f"the login {connection.user or '(none)'} lacks {right}",
+            remedy=f"grant it: {rights.grant(connection, right)}",
+        )
+    if not lacking:
+        yield CheckResult(
+            check="rights", level="ok", message="the login has all rights that a worker needs"
         )
 
 

@@ -143,6 +143,7 @@ class App(faust.App):
                 connection=connection.aiokafka(),
                 bare=connection.bare,
                 linger_ms=connection.settings.commit_interval_ms,
+                on_refusal=lambda error: self._on_failure(f"{self.kind}: cannot read", error),
             ),
         )
 

@@ -24,6 +24,7 @@ from faust.types import TP
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.worker.delivery import unpack_deliveries
 from driftline.agents.worker.fetch_wait import FetchWait
+from driftline.agents.worker.rights import REFUSALS
 from driftline.agents.worker.seek_positions import LogEnd, LostPosition
 
 # Records of one event: enough that Faust's cost per event does not matter, few enough that
@@ -54,11 +55,14 @@ class FetchSettings(NamedTuple):
         Removes the prefix from a topic name.
     linger_ms
         Longest time that a record waits at the broker for others, at first.
+    on_refusal
+        Called if the login lacks a right; it ends the process.
     """
 
     connection: Mapping[str, Any]
     bare: Callable[[str], str]
     linger_ms: int
+    on_refusal: Callable[[KafkaError], Any]
 
 
 class FetchThread(AIOKafkaConsumerThread):
@@ -115,6 +119,18 @@ class FetchThread(AIOKafkaConsumerThread):
         """Fetched records of the active partitions; waits at most `timeout` seconds for the first
         of them.
         """
+        try:
+            return await self._fetch(consumer, active_partitions, timeout)
+        except REFUSALS as error:
+            self._settings.on_refusal(error)
+            raise
+
+    async def _fetch(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None,
+    ) -> dict[TP, list[ReceivedRecords]]:
         fetcher = consumer._fetcher
         subscriptions = fetcher._subscriptions
         deadline = time.monotonic() + (timeout or 0.0)
@@ -167,9 +183,13 @@ class FetchThread(AIOKafkaConsumerThread):
         """First offset in the log, and the offset after the last committed record, of each
         partition; waits for the broker.
         """
-        return await ask_log_ends(
-            self._ensure_consumer(), partitions, call=self.call_thread, log=self.log
-        )
+        try:
+            return await ask_log_ends(
+                self._ensure_consumer(), partitions, call=self.call_thread, log=self.log
+            )
+        except REFUSALS as error:
+            self._settings.on_refusal(error)
+            raise
 
     def known_ends(self) -> dict[TP, LogEnd]:
         """What the last fetches reported about each assigned partition that has been fetched."""

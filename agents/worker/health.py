@@ -74,7 +74,7 @@ class Health:
         What the start waits for; None once everything runs.
     problems
         Reasons not to be ready that last until they are removed, by subject: "broker" if it does
-        not answer, "partitioners" if producers disagree.
+        not answer, "partitioners" if producers disagree, "rights" if the login lacks some.
     tally
         What the tasks have read and not counted; None before the start.
     """

@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, NoReturn
 
 import msgspec
+from confluent_kafka import KafkaException
 
 from driftline.agents.kafka.broker import failures, topics
 from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
@@ -19,6 +20,7 @@ from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.tasks import Tasks
 from driftline.agents.kafka.tools.partitioners import KeySamples
+from driftline.agents.worker import rights
 from driftline.agents.worker.app import App
 from driftline.agents.worker.health import Health, KindStatus, serve
 from driftline.agents.worker.seek_positions import LostPosition
@@ -32,6 +34,7 @@ RETRY_SECONDS = 3.0
 POLL_SECONDS = 0.5
 POLLS_PER_PARTITIONER_CHECK = 20
 BROKER_CHECK_SECONDS = 10.0
+BROKER_CHECKS_PER_RIGHTS_CHECK = 6
 EXIT_CUT_OFF = 71
 
 log = logging.getLogger(__name__)
@@ -100,6 +103,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._samples = KeySamples(connection.settings.input_partitions)
         self._background: list[asyncio.Future[None]] = []
+        self._kind_names = [kind.name for kind in kinds]
 
     async def run_until_stopped(self, *, host: str, port: int) -> int:
         """Run until a signal asks for the end; returns the exit code."""
@@ -138,7 +142,7 @@ class Worker:
         """Wait until the broker answers; raise if its topics do not fit the configuration."""
         while True:
             try:
-                await asyncio.to_thread(_check_topics, self._connection)
+                await asyncio.to_thread(_check_topics, self._connection, self._kind_names)
                 return
             except BrokerAway as error:
                 self.health.waiting_for = f"the broker: {error}"
@@ -146,7 +150,11 @@ class Worker:
             await asyncio.sleep(RETRY_SECONDS)
 
     def _start(self) -> None:
-        runtime = Runtime(self._connection, self._state)
+        runtime = Runtime(
+            self._connection,
+            self._state,
+            missing_rights=lambda kind: rights.sentence(self._connection, [kind]),
+        )
         self.health.tally = runtime.tally
         for kind in self._kinds:
             router = TaskRouter(kind.inputs, self._connection, self._sample_keys)
@@ -172,6 +180,10 @@ class Worker:
             self._fail(f"{app.kind}: Faust gave up", app.crash_reason)
 
     def _fail(self, what: str, error: BaseException) -> None:
+        if isinstance(error, rights.REFUSALS):
+            lacking = rights.sentence(self._connection, self._kind_names)
+            what = f"{what}: {lacking or repr(error)}"
+            failures.stop_process(failures.CONFIGURATION, what)
         if isinstance(error, LostPosition):
             failures.stop_process(failures.CONFIGURATION, f"{what}: {error}")
         else:
@@ -193,12 +205,22 @@ class Worker:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _poll_broker(self) -> None:
-        """Check periodically that the broker answers: an idle worker would not notice otherwise."""
+        """Check periodically that the broker answers, and now and then that the login has its
+        rights: an idle worker would not notice otherwise.
+        """
+        checks = 0
         while not self._stop.is_set():
             await asyncio.sleep(BROKER_CHECK_SECONDS)
+            checks += 1
             try:
                 await asyncio.to_thread(self._connection.reach)
                 self.health.problems.pop("broker", None)
+                if checks % BROKER_CHECKS_PER_RIGHTS_CHECK == 0:
+                    await asyncio.to_thread(rights.require, self._connection, self._kind_names)
+                    self.health.problems.pop("rights", None)
+            except rights.MissingRights as error:
+                self.health.problems["rights"] = str(error)
+                log.error("%s", error)
             except BrokerError as error:
                 self.health.problems["broker"] = str(error)
             except Exception as error:
@@ -234,6 +256,11 @@ class Worker:
         return 0
 
 
-def _check_topics(connection: Connection) -> None:
+def _check_topics(connection: Connection, kinds: Sequence[str]) -> None:
     connection.reach()
-    topics.require(connection)
+    # First, because a topic that this login must not describe looks as if it were missing.
+    rights.require(connection, kinds)
+    try:
+        topics.require(connection)
+    except KafkaException as error:
+        raise connection.error(error, "checking the topics") from error

@@ -9,8 +9,8 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
-from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.failures import Abandoned
+from driftline.agents.kafka.broker.connection import FORBIDDEN, Connection
+from driftline.agents.kafka.broker.failures import Abandoned, Forbidden
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,13 @@ class BrokerRetry:
 
         Raises
         ------
+        Forbidden
+            If a right is missing.
         Abandoned
             If `is_abandoned` returned True.
         """
+        if fault.code() in FORBIDDEN:
+            raise Forbidden(f"{self._name}: cannot {self._doing}: {fault.str()}")
         if self._unwanted():
             raise Abandoned(self._name)
         now = time.monotonic()

@@ -96,6 +96,11 @@ class Connection:
             raise ValueError(f"topic {name!r} does not begin with the prefix {self.prefix!r}")
         return name[len(self.prefix) :]
 
+    @property
+    def user(self) -> str | None:
+        """User name of the login; None without one."""
+        return self._login.get("sasl.username")
+
     def group(self, kind: str) -> str:
         """Name of the consumer group of a kind of task, such as "driftline-join"."""
         return f"{self.settings.app}-{kind}"
@@ -127,7 +132,7 @@ class Connection:
         Without `group_id` it joins no group, and partitions are assigned to it by hand.
         """
         # librdkafka requires a group id even if nothing is committed.
-        extra.setdefault("group_id", f"{self.settings.app}-reader")
+        extra.setdefault("group_id", self.group("reader"))
         base = {
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -221,7 +226,7 @@ class Connection:
                 f'{place}: TLS failed ({fault.str()}); check kafka.client "ssl.ca.location" and '
                 "the certificate of the broker"
             )
-        if code in _FORBIDDEN:
+        if code in FORBIDDEN:
             return BrokerError(
                 f"{place}: {fault.str()}; the login needs rights on the topics, groups and "
                 "transactional ids of Driftline"
@@ -250,7 +255,7 @@ _AWAY = (
     KafkaError._RESOLVE,
 )
 _REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL)
-_FORBIDDEN = (
+FORBIDDEN = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,

@@ -97,5 +97,12 @@ class MustStop(Exception):
         self.code = code
 
 
+class Forbidden(MustStop):
+    """The broker refused a request for a missing right; the message has its words."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(CONFIGURATION, what)
+
+
 class Abandoned(Exception):
     """The operation ended because its task was abandoned."""

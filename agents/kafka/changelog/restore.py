@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from driftline.agents.kafka.broker import failures
 from driftline.agents.kafka.broker.broker_retry import BrokerRetry
-from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.failures import Abandoned, MustStop
+from driftline.agents.kafka.broker.connection import FORBIDDEN, Connection
+from driftline.agents.kafka.broker.failures import Abandoned, Forbidden, MustStop
 from driftline.agents.kafka.changelog.cache import FOLDER, Cache, Checkpoint
 from driftline.agents.kafka.changelog.journal import Assembly, Commit, JournalError
 from driftline.agents.kafka.changelog.state_format import (
@@ -294,6 +294,8 @@ class Restore:
             messages = consumer.consume(_BATCH, _WAIT_S)
             for message in messages:
                 if (error := message.error()) is not None:
+                    if error.code() in FORBIDDEN:
+                        raise Forbidden(f"{journal.name}: cannot be read: {error.str()}")
                     if error.code() != KafkaError._PARTITION_EOF:
                         raise JournalError(f"{journal.name}: cannot be read ({error.str()})")
                     at_end = at_end or (message.offset() or 0) >= high

@@ -53,6 +53,9 @@ class Runtime:
         Memory for the state of all tasks; default kafka.memory of the configuration.
     max_records
         Number of buffered records that makes a commit due at once.
+    missing_rights
+        Asks the broker for the rights that a kind of task lacks; returns a sentence that names
+        them, None if it lacks none.
 
     Attributes
     ----------
@@ -67,10 +70,12 @@ class Runtime:
         *,
         memory_bytes: int | None = None,
         max_records: int = MAX_RECORDS,
+        missing_rights: Callable[[str], str | None] = lambda kind: None,
     ) -> None:
         self.connection = connection
         self.shape = shape_of(connection.config)
         self.max_records = max_records
+        self.missing_rights = missing_rights
         try:
             self.cache = Cache(
                 folder, connection.settings.memory_bytes if memory_bytes is None else memory_bytes

@@ -19,13 +19,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 from msgspec import Struct
 
 from driftline.agents.kafka.broker import failures
-from driftline.agents.kafka.broker.failures import Abandoned, MustStop
+from driftline.agents.kafka.broker.failures import Abandoned, Forbidden, MustStop
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.changelog.journal import records_of
@@ -148,6 +148,8 @@ class Task:
         except Abandoned:
             cache.release(self.kind, self.partition)
             raise
+        except Forbidden as error:
+            self._stop_without_right(error)
         except (MustStop, StateFormatError) as error:
             failures.stop_process(
                 getattr(error, "code", failures.CONFIGURATION), f"{self.name}: {error}"
@@ -415,14 +417,23 @@ class Task:
             failures.fault_point("cached")
             self._delete_before(commit.closing.restorable_from)
             return next_offset
-        except TransactionAborted:
+        except TransactionAborted as error:
+            if error.undelivered and (lacking := self._runtime.missing_rights(self.kind)):
+                failures.stop_process(failures.CONFIGURATION, f"{self.name}: {lacking}")
             raise
+        except Forbidden as error:
+            self._stop_without_right(error)
         except MustStop as error:
             failures.stop_process(error.code, str(error))
         except StateError as error:
             failures.stop_process(failures.STORAGE, cache.failure_message(error))
         except Exception as error:
             failures.stop_process(failures.DEFECT, f"{self.name}: cannot commit: {error!r}")
+
+    def _stop_without_right(self, error: Forbidden) -> NoReturn:
+        """End the process; names the missing rights, for which it asks the broker."""
+        lacking = self._runtime.missing_rights(self.kind)
+        failures.stop_process(error.code, f"{error}; {lacking}" if lacking else str(error))
 
     def _delete_before(self, offset: int) -> None:
         """Delete journal records that no restore needs; retry later if the broker fails."""

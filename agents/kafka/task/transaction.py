@@ -3,7 +3,7 @@
 Errors of the client are of three kinds. A transient error (the broker is away) is retried, with a
 log line, without limit: only the broker knows the outcome. An error that spoils the transaction (a
 record was rejected) aborts it; the task is dropped and opened again from the last commit. All other
-errors (fenced by a newer owner, fatal, unknown) end the process.
+errors (fenced by a newer owner, a missing right, fatal, unknown) end the process.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from driftline.agents.kafka.broker import failures
 from driftline.agents.kafka.broker.broker_retry import BrokerRetry
-from driftline.agents.kafka.broker.connection import LARGEST_RECORD, Connection
-from driftline.agents.kafka.broker.failures import MustStop
+from driftline.agents.kafka.broker.connection import FORBIDDEN, LARGEST_RECORD, Connection
+from driftline.agents.kafka.broker.failures import Forbidden, MustStop
 from driftline.agents.kafka.broker.outgoing import Outgoing
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,17 @@ _T = TypeVar("_T")
 
 
 class TransactionAborted(Exception):
-    """A transaction failed. Opening its task again aborts it on the broker."""
+    """A transaction failed. Opening its task again aborts it on the broker.
+
+    Attributes
+    ----------
+    undelivered
+        Whether the broker refused records; the client does not say why.
+    """
+
+    def __init__(self, what: str, *, undelivered: bool = False) -> None:
+        super().__init__(what)
+        self.undelivered = undelivered
 
 
 class Transactions:
@@ -204,10 +214,13 @@ class Transactions:
         it here may fail fatally after a minute without a broker.
         """
         fault: KafkaError = error.args[0]
-        if fault.fatal():
+        if fault.fatal() or fault.code() in FORBIDDEN:
             raise self._lost(fault, "continue") from error
         self._spoiled = True
-        raise TransactionAborted(f"{self._id}: {fault.str()} ({fault.name()})") from error
+        raise TransactionAborted(
+            f"{self._id}: {fault.str()} ({fault.name()})",
+            undelivered=fault.code() == KafkaError._INCONSISTENT,
+        ) from error
 
     def _lost(self, fault: KafkaError, doing: str) -> MustStop:
         if fault.code() in _FENCED:
@@ -218,6 +231,8 @@ class Transactions:
                 f"{TRANSACTION_TIMEOUT_MS // 1000} s ({fault.name()}); the open commit is not "
                 "visible",
             )
+        if fault.code() in FORBIDDEN:
+            return Forbidden(f"{self._id}: cannot {doing}: {fault.str()}")
         error = self._connection.error(fault, f"{self._id} cannot {doing}")
         return MustStop(
             failures.CONFIGURATION,
