@@ -152,7 +152,9 @@ def asyncapi() -> dict[str, Any]:
             "title": "Driftline",
             "version": FORMAT_VERSION,
             "description": "Topics of Driftline, a stream processor for model monitoring. "
-            "A configured prefix comes before every name. CloudEvents are accepted in both modes.",
+            "A configured prefix comes before every name, and the name of the program (kafka.app) "
+            "before the rest of `ticks` and `window-partials`: `live.driftline-ticks`. "
+            "CloudEvents are accepted in both modes.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
@@ -169,6 +171,7 @@ _DLQ_HEADERS = {
     "dlq_reason": "Code of the reason.",
     "dlq_error": "The reason in a sentence.",
     "dlq_time": "Wall-clock time of the rejection; it differs between two replays of one log.",
+    "dlq_app": "Name of the program that rejected it (kafka.app).",
 }
 _REJECTED = {
     "summary": "A rejected record: its value and key as received.",

@@ -57,8 +57,8 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     bootstrap_servers
         "host:port", several separated by commas.
     app
-        Prefix of the names of consumer groups, transactional ids and changelog topics; two
-        applications on one broker need different ones.
+        Name of the program. Its consumer groups, transactional ids, changelogs, `ticks` and
+        `window-partials` are named by `topic_prefix` and this name.
     input_partitions, partitions
         Number of partitions of the input topics, and of the topics after stage 1.
     replication_factor, min_insync_replicas

@@ -32,6 +32,7 @@ __all__ = [
     "METRICS",
     "OUTCOMES",
     "PREDICTIONS",
+    "PROGRAM_TOPICS",
     "RECOMMENDATIONS",
     "REFERENCE_PROFILES",
     "REGISTRY",
@@ -65,6 +66,11 @@ REFERENCE_PROFILES = "reference-profiles"
 JOINED = (PREDICTIONS, GROUND_TRUTH, TICKS)
 """Input topics of stage 1; one task reads the same partition of each. All other topics are
 partitioned by model name.
+"""
+
+PROGRAM_TOPICS = (TICKS, WINDOW_PARTIALS)
+"""Topics between the stages of one program. Their names on a broker carry the program's name
+(`kafka.app`), so that another program on the same inputs reads none of them.
 """
 
 INPUT_PARTITIONS = 8

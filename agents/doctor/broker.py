@@ -10,12 +10,14 @@ from confluent_kafka import KafkaException
 from driftline.agents.doctor.check_result import CheckResult
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
+from driftline.agents.kafka.broker.ownership import Ownership
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
 from driftline.agents.kafka.task.uncounted import FEW_ROWS, LIMIT
 from driftline.agents.kafka.tools.lag import INPUTS, lag
 from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
 from driftline.agents.kafka.tools.uncounted import uncounted_on_topics
 from driftline.agents.worker import rights
+from driftline.schemas.times import format_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 KEYS = 100  # newest records per partition whose keys are sampled
@@ -50,10 +52,14 @@ def check_broker(connection: Connection) -> Iterator[CheckResult]:
         yield CheckResult(
             check="topics", level="ok", message="all topics have the required settings"
         )
+        yield from check_owner(connection)
         yield from check_partitioners(connection)
         yield from check_lag(connection)
         yield from check_uncounted(connection)
-    except (KafkaException, BrokerError) as error:
+    except BrokerError as error:
+        message, _, remedy = str(error).partition("; ")
+        yield CheckResult(check="broker", level="problem", message=message, remedy=remedy)
+    except KafkaException as error:
         yield CheckResult(
             check="broker",
             level="problem",
@@ -76,6 +82,26 @@ def check_rights(connection: Connection) -> Iterator[CheckResult]:
         yield CheckResult(
             check="rights", level="ok", message="the login has all rights that a worker needs"
         )
+
+
+def check_owner(connection: Connection) -> Iterator[CheckResult]:
+    """Whether this program writes the results, and has its consumer groups for itself."""
+    ownership = Ownership(connection)
+    owner, conflict = ownership.owner(), ownership.conflict()
+    if conflict is not None:
+        message, _, remedy = conflict.partition(". ")
+        yield CheckResult(check="program", level="problem", message=message, remedy=remedy)
+    elif owner is not None:
+        former = f", before it {', '.join(sorted(owner.former))}" if owner.former else ""
+        yield CheckResult(
+            check="program",
+            level="ok",
+            message=f'program "{owner.claim.app}" writes the results since '
+            f"{format_time(owner.since_ms)}{former}",
+        )
+    for sentence in ownership.foreign_members(INPUTS):
+        message, _, remedy = sentence.partition(". ")
+        yield CheckResult(check="program", level="problem", message=message, remedy=remedy)
 
 
 def check_partitioners(connection: Connection) -> Iterator[CheckResult]:

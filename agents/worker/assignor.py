@@ -35,11 +35,19 @@ class EvenAssignor(PartitionAssignor):
         self._update_member_urls(client_metadata)
         topics = {topic for metadata in member_metadata.values() for topic in metadata.subscription}
         counts = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
-        owned = {
-            member: {tp.partition for tp in metadata.assignment.active_tps}
-            for member, metadata in client_metadata.items()
-        }
-        shares = share_out(owned, max(counts.values(), default=0))
+        # Members of another program have another subscription. They refuse to start, but until then
+        # they must not get partitions that only this program can read.
+        owned: dict[frozenset[str], dict[str, set[int]]] = {}
+        for member, client in client_metadata.items():
+            subscription = frozenset(member_metadata[member].subscription)
+            owned.setdefault(subscription, {})[member] = {
+                tp.partition for tp in client.assignment.active_tps
+            }
+        shares: dict[str, list[int]] = {}
+        for subscription, of_members in owned.items():
+            shares |= share_out(
+                of_members, max((counts[topic] for topic in subscription), default=0)
+            )
         assignments = {}
         for member, metadata in member_metadata.items():
             active = {

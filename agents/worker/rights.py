@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN, STAGES
-from driftline.agents.kafka.broker.topics import REQUEST_S, changelog, plan
+from driftline.agents.kafka.broker.topics import OWNERSHIP, REQUEST_S, changelog, plan
 from driftline.schemas.topics import (
     JOINED,
     OUTCOMES,
@@ -103,6 +103,8 @@ def needed(connection: Connection, kinds: Iterable[str] = tuple(STAGES)) -> list
     rights = {Right(TOPIC, name(topic.name), "DescribeConfigs"): None for topic in plan(settings)}
     # A client looks for the coordinator of its group even where it joins none.
     rights[Right(GROUP, connection.group("reader"), "Describe")] = None
+    # Every worker reads which program owns the results, and may take them over.
+    rights |= {Right(TOPIC, name(OWNERSHIP), each): None for each in ("Read", "Write")}
     for kind in kinds:
         journal = changelog(settings, kind)
         wanted = [(topic, "Read") for topic in _INPUTS[kind]]

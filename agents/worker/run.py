@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 
 from driftline.agents.kafka.broker import failures, topics
 from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
+from driftline.agents.kafka.broker.ownership import OwnedByAnother, OwnerMayRun, Ownership
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.kafka.task.runtime import Runtime
@@ -101,6 +102,7 @@ class Worker:
         self._kinds = kinds
         self._state = state
         self._stop = asyncio.Event()
+        self._ownership = Ownership(connection)
         self._samples = KeySamples(connection.settings.input_partitions)
         self._background: list[asyncio.Future[None]] = []
         self._kind_names = [kind.name for kind in kinds]
@@ -139,15 +141,41 @@ class Worker:
             working.cancel()
 
     async def _wait_for_broker(self) -> None:
-        """Wait until the broker answers; raise if its topics do not fit the configuration."""
+        """Wait until the broker answers and the results may be written; raise if its topics do not
+        fit the configuration, and end the process if they belong to another program.
+        """
         while True:
             try:
-                await asyncio.to_thread(_check_topics, self._connection, self._kind_names)
+                await asyncio.to_thread(self._check_topics)
                 return
             except BrokerAway as error:
                 self.health.waiting_for = f"the broker: {error}"
                 log.warning("%s. Retrying every %.0f s", error, RETRY_SECONDS)
+            except OwnerMayRun as error:
+                self.health.waiting_for = f"the results: {error}"
+                log.warning("%s", error)
+            except OwnedByAnother as error:
+                failures.stop_process(failures.CONFIGURATION, str(error))
             await asyncio.sleep(RETRY_SECONDS)
+
+    def _check_topics(self) -> None:
+        """Check the topics, the consumer groups and who writes the results; blocks."""
+        self._connection.reach()
+        # First, because a topic that this login must not describe looks as if it were missing.
+        rights.require(self._connection, self._kind_names)
+        try:
+            topics.require(self._connection)
+        except KafkaException as error:
+            raise self._connection.error(error, "checking the topics") from error
+        try:
+            foreign = self._ownership.foreign_members(
+                {kind.name: kind.inputs for kind in self._kinds}
+            )
+            if foreign:
+                raise OwnedByAnother("; ".join(foreign))
+            self._ownership.take()
+        except KafkaException as error:
+            raise self._connection.error(error, "the check of the owner of the results") from error
 
     def _start(self) -> None:
         runtime = Runtime(
@@ -205,15 +233,18 @@ class Worker:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _poll_broker(self) -> None:
-        """Check periodically that the broker answers, and now and then that the login has its
-        rights: an idle worker would not notice otherwise.
+        """Check periodically that the broker answers and that no other program has taken the results
+        over, and now and then that the login has its rights: an idle worker would not notice
+        otherwise.
         """
         checks = 0
         while not self._stop.is_set():
             await asyncio.sleep(BROKER_CHECK_SECONDS)
             checks += 1
+            conflict = None
             try:
                 await asyncio.to_thread(self._connection.reach)
+                conflict = await asyncio.to_thread(self._ownership.conflict)
                 self.health.problems.pop("broker", None)
                 if checks % BROKER_CHECKS_PER_RIGHTS_CHECK == 0:
                     await asyncio.to_thread(rights.require, self._connection, self._kind_names)
@@ -223,8 +254,12 @@ class Worker:
                 log.error("%s", error)
             except BrokerError as error:
                 self.health.problems["broker"] = str(error)
+            except KafkaException as error:
+                self.health.problems["broker"] = str(self._connection.error(error))
             except Exception as error:
                 self._fail("the periodic check of the broker failed", error)
+            if conflict is not None:
+                failures.stop_process(failures.CONFIGURATION, conflict)
 
     def _sample_keys(self, received: ReceivedRecords) -> None:
         if received.topic in (PREDICTIONS, GROUND_TRUTH):
@@ -254,13 +289,3 @@ class Worker:
             return EXIT_CUT_OFF
         log.info("stopped in %.1f s", time.monotonic() - began)
         return 0
-
-
-def _check_topics(connection: Connection, kinds: Sequence[str]) -> None:
-    connection.reach()
-    # First, because a topic that this login must not describe looks as if it were missing.
-    rights.require(connection, kinds)
-    try:
-        topics.require(connection)
-    except KafkaException as error:
-        raise connection.error(error, "checking the topics") from error

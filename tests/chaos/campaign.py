@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.schemas.config import load_config
 from tests.chaos import faults
 from tests.chaos.commit_watcher import CommitWatcher
 from tests.chaos.disk import Disk
@@ -255,7 +257,10 @@ def play(
                 worker.kill()
             watcher.stop()
     report.unrequested_exits = fleet.unrequested_exits
-    topics = {name: read_topic(broker.servers, prefix + name) for name in (*INPUTS, *OUTPUTS)}
+    connection = Connection(load_config(settings), broker.servers)
+    topics = {
+        name: read_topic(broker.servers, connection.name(name)) for name in (*INPUTS, *OUTPUTS)
+    }
     report.verdict = verify(topics, configuration, now_ms=time.time_ns() // 1_000_000)
     report.seconds = round(time.monotonic() - began, 1)
     return report

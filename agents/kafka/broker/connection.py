@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from driftline.schemas.kafka_settings import SECRETS, KafkaSettings, Secret
 from driftline.schemas.settings import Config
+from driftline.schemas.topics import PROGRAM_TOPICS, dlq_name
 
 BROKER_VARIABLE = "DRIFTLINE_BROKER"
 REACH_S = 5.0
@@ -69,6 +70,12 @@ class Connection:
         self.config = config
         self.settings: KafkaSettings = config.kafka
         self.prefix = config.topic_prefix
+        self._own_names = {
+            topic: f"{self.prefix}{self.settings.app}-{topic}"
+            for base in PROGRAM_TOPICS
+            for topic in (base, dlq_name(base))
+        }
+        self._own_topics = {name: topic for topic, name in self._own_names.items()}
         self.servers = broker or environment.get(BROKER_VARIABLE) or self.settings.bootstrap_servers
         self._login = {
             key: _secret(key, value, environment) if isinstance(value, Secret) else value
@@ -81,17 +88,21 @@ class Connection:
         return f"Connection({self.servers!r})"
 
     def name(self, topic: str) -> str:
-        """Name of a topic on the broker."""
-        return self.prefix + topic
+        """Name of a topic on the broker, such as "live.predictions", or "live.driftline-ticks" for
+        one of `PROGRAM_TOPICS`.
+        """
+        return self._own_names.get(topic) or self.prefix + topic
 
     def bare(self, name: str) -> str:
-        """Name of a topic without the prefix, from its name on the broker.
+        """Name of a topic without prefix and program, from its name on the broker.
 
         Raises
         ------
         ValueError
             If the name does not begin with the prefix.
         """
+        if name in self._own_topics:
+            return self._own_topics[name]
         if not name.startswith(self.prefix):
             raise ValueError(f"topic {name!r} does not begin with the prefix {self.prefix!r}")
         return name[len(self.prefix) :]
@@ -101,9 +112,18 @@ class Connection:
         """User name of the login; None without one."""
         return self._login.get("sasl.username")
 
-    def group(self, kind: str) -> str:
-        """Name of the consumer group of a kind of task, such as "driftline-join"."""
-        return f"{self.settings.app}-{kind}"
+    def group(self, kind: str, app: str | None = None) -> str:
+        """Name of the consumer group of a kind of task, such as "driftline-join".
+
+        The transactional ids of its tasks begin with it. Prefix and program are parts of the name:
+        programs that differ in one of them share neither.
+
+        Parameters
+        ----------
+        app
+            Name of the program; by default the own one.
+        """
+        return f"{self.prefix}{app or self.settings.app}-{kind}"
 
     def properties(self, **extra: Any) -> dict[str, Any]:
         """Properties of a librdkafka client.

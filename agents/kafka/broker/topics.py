@@ -1,8 +1,9 @@
 """Topics of a program on its broker: the required set, creation, and checks of existing topics.
 
-Required are the topics of `driftline.schemas.topics`, their dead-letter topics, and the two
-changelogs. The automatic creation of a broker is not relied on. An existing topic is never changed:
-another number of partitions would send ids to tasks that do not have their state.
+Required are the topics of `driftline.schemas.topics`, their dead-letter topics, the two changelogs,
+and the topic that says which program owns the results. The automatic creation of a broker is not
+relied on. An existing topic is never changed: another number of partitions would send ids to tasks
+that do not have their state.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from driftline.schemas.kafka_settings import KafkaSettings
 from driftline.schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, WINDOW_PARTIALS, dlq_name
 
 KINDS = tuple(STAGES)
+OWNERSHIP = "driftline-owner"
 REQUEST_S = 30.0
 # Compaction deletes the beginning of a changelog in whole segments, so a segment must not be large.
 CHANGELOG_SEGMENT_BYTES = 64 << 20
@@ -136,6 +138,8 @@ def plan(settings: KafkaSettings) -> list[WantedTopic]:
     for kind in KINDS:
         segment = {"segment_bytes": str(CHANGELOG_SEGMENT_BYTES), "retention_bytes": "-1"}
         topics.append(wanted(changelog(settings, kind), kind == "join", "delete", None, **segment))
+    owner = wanted(OWNERSHIP, False, "delete", None, retention_bytes="-1")
+    topics.append(replace(owner, partitions=1, setting=None))
     return topics
 
 

@@ -136,6 +136,7 @@ def dead_letter(
     key: bytes | None,
     value: bytes | None,
     *,
+    app: str,
     now_ms: int,
 ) -> Outgoing:
     """The dead letter of a rejected record, with its key and value unchanged.
@@ -144,6 +145,8 @@ def dead_letter(
     ----------
     topic, partition, key, value
         The rejected record.
+    app
+        Name of the program that rejected it, for `dlq_app`.
     now_ms
         Wall-clock time in ms since the epoch, for `dlq_time`.
     """
@@ -154,6 +157,7 @@ def dead_letter(
         "dlq_reason": reject.reason,
         "dlq_error": reject.error,
         "dlq_time": format_time(now_ms),
+        "dlq_app": app,
     }
     # A record without a key goes to partition 0, which every dead-letter topic has.
     place = 0 if key is None else None

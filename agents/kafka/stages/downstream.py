@@ -199,7 +199,13 @@ class DownstreamProcessor:
                 self._tally.add_rejects(WINDOW_PARTIALS, self._partition, [reject])
                 self._forwarded.append(
                     dead_letter(
-                        WINDOW_PARTIALS, self._partition, reject, key, value, now_ms=self._clock()
+                        WINDOW_PARTIALS,
+                        self._partition,
+                        reject,
+                        key,
+                        value,
+                        app=self._config.kafka.app,
+                        now_ms=self._clock(),
                     )
                 )
 
@@ -217,7 +223,15 @@ class DownstreamProcessor:
         for reject in rejects:
             key, value = received.keys[place[reject.offset]], received.values[place[reject.offset]]
             self._forwarded.append(
-                dead_letter(REGISTRY_COMMANDS, self._partition, reject, key, value, now_ms=now_ms)
+                dead_letter(
+                    REGISTRY_COMMANDS,
+                    self._partition,
+                    reject,
+                    key,
+                    value,
+                    app=self._config.kafka.app,
+                    now_ms=now_ms,
+                )
             )
         for at, command in zip(good, commands, strict=True):
             target = partition_of(command.model_name, self._config.kafka.partitions)

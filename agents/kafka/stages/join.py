@@ -240,6 +240,7 @@ class JoinProcessor:
                     reject,
                     received.keys[at],
                     received.values[at],
+                    app=self._config.kafka.app,
                     now_ms=now_ms,
                 )
             )
@@ -254,6 +255,7 @@ class JoinProcessor:
             reject,
             received.keys[at],
             received.values[at],
+            app=self._config.kafka.app,
             now_ms=self._clock(),
         )
 

@@ -85,7 +85,7 @@ class Task:
     ) -> None:
         self.kind = kind
         self.partition = partition
-        self.name = f"{runtime.connection.settings.app}-{kind}-{partition}"
+        self.name = f"{runtime.connection.group(kind)}-{partition}"
         self.positions: dict[str, int] = {}
         self.committed: dict[str, int] = {}
         self.commits = 0

@@ -223,15 +223,19 @@ def _is_json(value: bytes) -> bool:
 def _read_rejects(
     connection: Connection, topic: str, dlq_ranges: Sequence[Range]
 ) -> tuple[Rejects, list[bytes]]:
-    """Records of a topic that the live run rejected, by partition and offset, and the dead letters
-    as lines.
+    """Records of a topic that this program rejected live, by partition and offset, and the dead
+    letters as lines.
     """
     live_rejects: Rejects = {}
+    app = connection.settings.app
     letters = []
     for wanted in dlq_ranges:
         for messages in read_records(connection, wanted):
             for message in messages:
                 headers = {name: value.decode() for name, value in message.headers.items()}
+                # What another program on the same inputs rejected says nothing about this one.
+                if headers.get("dlq_app", app) != app:
+                    continue
                 partition, offset = int(headers["dlq_partition"]), int(headers["dlq_offset"])
                 reason: Any = headers["dlq_reason"]
                 if reason != _DETECTED_BY_JOIN:
@@ -275,9 +279,15 @@ def in_order_of_effect(
 
 
 def _values(connection: Connection, wanted: Sequence[Range]) -> Iterator[bytes]:
+    """Values that this program wrote: a former owner of the results may have left records."""
+    own = f"/{connection.settings.app}/".encode()
     for part in wanted:
         for messages in read_records(connection, part):
-            yield from (message.value for message in messages if message.value)
+            yield from (
+                message.value
+                for message in messages
+                if message.value and message.headers.get("ce_source", own).startswith(own)
+            )
 
 
 def _is_not_provisional(metric: bytes) -> bool:

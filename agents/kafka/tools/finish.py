@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.outgoing import Outgoing
+from driftline.agents.kafka.broker.ownership import Ownership
 from driftline.agents.kafka.broker.ranges import offset_ranges
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
 from driftline.agents.kafka.tools.finish_protocol import Finish
@@ -57,7 +58,8 @@ def finish(
     Raises
     ------
     FinishError
-        If the configuration has the wall clock, topics are missing, or tasks do not answer.
+        If the configuration has the wall clock, another program writes the results, topics are
+        missing, or tasks do not answer.
     KafkaException
         If the broker does not answer.
     """
@@ -66,6 +68,9 @@ def finish(
             'the configuration has clock = "wall"; only recorded history can be finished: set '
             'clock = "data" under [run]'
         )
+    conflict = Ownership(connection).conflict()
+    if conflict is not None:
+        raise FinishError(conflict)
     logs = offset_ranges(connection, [TICKS])[TICKS]
     if len(logs) != config.kafka.input_partitions:
         raise FinishError(

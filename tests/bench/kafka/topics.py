@@ -20,7 +20,7 @@ from driftline.agents.kafka.broker.topics import create
 from driftline.schemas.config import load_config
 from driftline.schemas.events import Tick
 from driftline.schemas.times import format_time, parse_time
-from driftline.schemas.topics import GROUND_TRUTH, METRICS, PREDICTIONS, TICKS
+from driftline.schemas.topics import GROUND_TRUTH, METRICS, PREDICTIONS, PROGRAM_TOPICS, TICKS
 
 INPUTS: Final = (PREDICTIONS, GROUND_TRUTH)
 WAIT_S: Final = 60.0
@@ -43,16 +43,18 @@ class Bench:
         self.servers = servers
         self.prefix = prefix
         self.partitions = partitions
+        self.app = ""
         self.admin = AdminClient({"bootstrap.servers": servers})
 
     def name(self, topic: str) -> str:
-        """Name of a topic, with the prefix."""
-        return self.prefix + topic
+        """Name of a topic on the broker, for the program of the last configuration."""
+        return f"{self.prefix}{f'{self.app}-' if topic in PROGRAM_TOPICS else ''}{topic}"
 
     def configuration(
         self, path: Path, settings: str, app: str, *, clock: str = "data", kafka: str = ""
     ) -> Path:
         """Write the settings of a job, with those of Kafka added."""
+        self.app = app
         run = f'[run]\nclock = "{clock}"\ntopic_prefix = "{self.prefix}"\n'
         broker = (
             f'[kafka]\nbootstrap_servers = "{self.servers}"\napp = "{app}"\n'

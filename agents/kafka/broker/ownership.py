@@ -1,0 +1,361 @@
+"""Ownership of result topics, consumer groups and changelogs: one program at a time writes the
+results under a topic prefix.
+
+The topic `OWNERSHIP` holds one claim for each program that has ever written results there, in
+order. A claim names the offset of the claim that it replaces, so of two programs that claim at the
+same time the log decides for the first. A program under a new name takes the results over once no
+member is left in the groups of the owner; a former owner never gets them back, because its state
+ends before the results that others have written since.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from typing import Any, Final
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from driftline.agents.kafka.broker.connection import BrokerError, Connection
+from driftline.agents.kafka.broker.task_kinds import STAGES
+from driftline.agents.kafka.broker.topics import OWNERSHIP, REQUEST_S, changelog, describe
+
+STARTING_S: Final = 10.0
+"""A program that has claimed the results joins its consumer groups within this time."""
+LEAVING_S: Final = 20.0
+"""An owner whose groups still have members after this time runs. Those of a worker that was killed
+stay until its session times out (10 s by default).
+"""
+_NO_CLAIM: Final = -1
+
+log = logging.getLogger(__name__)
+
+
+class OwnedByAnother(Exception):
+    """Results, a consumer group or a changelog belong to another program or to an earlier state."""
+
+
+class OwnerMayRun(Exception):
+    """It is not certain yet whether the owner runs: ask again later."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """The record with which a program takes the result topics over.
+
+    Attributes
+    ----------
+    app
+        Name of the program (`kafka.app`).
+    replaces
+        Offset of the claim that it replaces; -1 for the first one.
+    changelogs
+        Topic ids of its changelogs, by name on the broker.
+    """
+
+    app: str
+    replaces: int
+    changelogs: dict[str, str]
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """The claim in force.
+
+    Attributes
+    ----------
+    claim, offset
+        The claim and its offset.
+    since_ms
+        When the broker stored it, in ms since the epoch.
+    former
+        Names of the programs that owned the results before.
+    """
+
+    claim: Claim
+    offset: int
+    since_ms: int
+    former: frozenset[str]
+
+
+_encode = msgspec.json.encode
+_decode = msgspec.json.Decoder(Claim).decode
+
+
+def owner_after(claims: Iterable[tuple[int, int, bytes]]) -> Owner | None:
+    """The owner after claims in the order of the log, each an offset, a time and a value.
+
+    Examples
+    --------
+    >>> values = [Claim(app=app, replaces=at, changelogs={}) for app, at in (("a", -1), ("b", -1))]
+    >>> owner_after((at, 0, _encode(claim)) for at, claim in enumerate(values)).claim.app
+    'a'
+    """
+    owner: Owner | None = None
+    for offset, time_ms, value in claims:
+        try:
+            claim = _decode(value)
+        except msgspec.DecodeError:
+            continue
+        if claim.replaces != (_NO_CLAIM if owner is None else owner.offset):
+            continue
+        former = frozenset() if owner is None else owner.former | {owner.claim.app}
+        owner = Owner(claim, offset, time_ms, former)
+    return owner
+
+
+class Ownership:
+    """The claims of one topic prefix, as seen by one program.
+
+    Parameters
+    ----------
+    connection
+        The broker, the prefix and the name of the program.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._admin = connection.admin()
+        self._topic = connection.name(OWNERSHIP)
+        self._app = connection.settings.app
+        self._read_to = 0
+        self._owner: Owner | None = None
+        # Whether the groups of the owner had members, and since when, by the monotonic clock.
+        self._owner_seen: tuple[bool, float] | None = None
+
+    def owner(self) -> Owner | None:
+        """The present owner; None if no program has claimed the results or the topic is missing.
+
+        Raises
+        ------
+        KafkaException
+            If the broker does not answer.
+        """
+        try:
+            end = self._end()
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            raise
+        if end != self._read_to:
+            self._owner, self._read_to = owner_after(self._claims(end)), end
+        return self._owner
+
+    def conflict(self) -> str | None:
+        """Why this program must not write results; None if no other program owns them.
+
+        Raises
+        ------
+        KafkaException
+            If the broker does not answer.
+        """
+        owner = self.owner()
+        if owner is None or owner.claim.app == self._app:
+            return None
+        results = f'the results under topic_prefix "{self._connection.prefix}"'
+        if self._app in owner.former:
+            return (
+                f'program "{self._app}" has given up {results}: program "{owner.claim.app}" writes '
+                "them since, and the state of the former one does not contain what was written "
+                f'meanwhile. Go on with kafka.app = "{owner.claim.app}", or give this program a '
+                "name that none has had here, under which it starts anew from the input topics"
+            )
+        return (
+            f'{results} belong to program "{owner.claim.app}" (kafka.app), this one is '
+            f'"{self._app}": two programs on the same result topics would announce every window '
+            f'twice. Stop the workers of "{owner.claim.app}" first, after which this program takes '
+            "the results over and starts anew from the input topics; or give this program topics "
+            "of its own (run.topic_prefix)"
+        )
+
+    def take(self) -> None:
+        """Claim the results for this program, or check its claim. Its topics must exist.
+
+        Raises
+        ------
+        OwnedByAnother
+            If another program owns them and runs, or has taken them over from this one; or a
+            changelog of this program was created anew after its claim.
+        OwnerMayRun
+            If another program owns them, and may be ending or starting.
+        BrokerError
+            If the broker does not tell whether the owner runs.
+        KafkaException
+            If the broker does not answer.
+        """
+        while True:
+            owner = self.owner()
+            ids = self._changelog_ids()
+            if owner is not None and owner.claim.app == self._app:
+                self._check_changelogs(owner.claim, ids)
+                return
+            if owner is not None:
+                self._wait_for_end_of(owner)
+            claim = Claim(
+                app=self._app,
+                replaces=_NO_CLAIM if owner is None else owner.offset,
+                changelogs=ids,
+            )
+            self._write(claim)
+            if owner is not None:
+                log.warning(
+                    'program "%s" takes over the results of program "%s"; records that the other '
+                    "has written stay on the topics, with its name in the header ce_source",
+                    self._app,
+                    owner.claim.app,
+                )
+                self._fence(owner.claim.app)
+
+    def foreign_members(self, inputs: Mapping[str, Iterable[str]]) -> list[str]:
+        """A sentence for each member of the groups of this program that reads other topics.
+
+        Parameters
+        ----------
+        inputs
+            Input topics of each kind of task, without prefix.
+
+        Raises
+        ------
+        BrokerError
+            If the broker does not describe the groups.
+        """
+        sentences = []
+        for kind, topics in inputs.items():
+            group, own = self._connection.group(kind), set(map(self._connection.name, topics))
+            for member in self._members(group):
+                foreign = {place.topic for place in member.assignment.topic_partitions} - own
+                if foreign:
+                    sentences.append(
+                        f"consumer group {group} has a member of another program "
+                        f"({member.client_id} at {member.host}) that reads "
+                        f"{', '.join(sorted(foreign))}: the two would share out the partitions, "
+                        "and each read a part. Give one of them another name (kafka.app), or stop "
+                        "the other"
+                    )
+        return sentences
+
+    def _wait_for_end_of(self, owner: Owner) -> None:
+        """Return when no member of the owner's groups is left and none may be starting."""
+        if self._app in owner.former:
+            raise OwnedByAnother(self.conflict())
+        app = owner.claim.app
+        groups = [self._connection.group(kind, app) for kind in STAGES]
+        has_members = any(map(self._members, groups))
+        now = time.monotonic()
+        if self._owner_seen is None or self._owner_seen[0] != has_members:
+            self._owner_seen = has_members, now
+        left = self._owner_seen[1] + (LEAVING_S if has_members else STARTING_S) - now
+        if left > 0:
+            raise OwnerMayRun(
+                f'the results belong to program "{app}"; '
+                + (
+                    f"its groups {' and '.join(groups)} have members. If they are left of a worker "
+                    f"that has ended, they vanish in a moment: waiting {left:.0f} s more"
+                    if has_members
+                    else "it has no members; if it does not start, they are taken over in "
+                    f"{left:.0f} s"
+                )
+            )
+        if has_members:
+            raise OwnedByAnother(self.conflict())
+
+    def _check_changelogs(self, claim: Claim, ids: Mapping[str, str]) -> None:
+        for name, topic_id in claim.changelogs.items():
+            if ids.get(name, topic_id) != topic_id:
+                raise OwnedByAnother(
+                    f"changelog topic {name} was created anew after this program began (its id is "
+                    f"{ids[name]}, it was {topic_id}): its state is lost, and reading the inputs "
+                    "again would count them twice. Give the program another kafka.app, under which "
+                    "it starts anew from the input topics"
+                )
+
+    def _changelog_ids(self) -> dict[str, str]:
+        names = [changelog(self._connection.settings, kind) for kind in STAGES]
+        return {
+            self._connection.name(topic.name): topic.topic_id
+            for topic in describe(self._connection, names).values()
+        }
+
+    def _members(self, group: str) -> list[Any]:
+        try:
+            described = self._admin.describe_consumer_groups([group], request_timeout=REQUEST_S)
+            return list(described[group].result().members)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return []
+            raise self._connection.error(
+                error, f"describing group {group}, to see whether another program runs"
+            ) from error
+
+    def _end(self) -> int:
+        place = TopicPartition(self._topic, 0)
+        asked = self._admin.list_offsets({place: OffsetSpec.latest()}, request_timeout=REQUEST_S)
+        return int(asked[place].result().offset)
+
+    def _claims(self, end: int) -> list[tuple[int, int, bytes]]:
+        claims: list[tuple[int, int, bytes]] = []
+        ends = time.monotonic() + REQUEST_S
+        consumer: Consumer = self._connection.consumer(
+            enable_partition_eof=True, auto_offset_reset="earliest", enable_metrics_push=False
+        )
+        with closing(consumer):
+            consumer.assign([TopicPartition(self._topic, 0, 0)])
+            position = 0
+            while position < end and time.monotonic() < ends:
+                message = consumer.poll(1.0)
+                if message is None:
+                    continue
+                fault = message.error()
+                if fault is not None and fault.code() == KafkaError._PARTITION_EOF:
+                    return claims
+                if fault is not None:
+                    raise KafkaException(fault)
+                position = (message.offset() or 0) + 1
+                claims.append(
+                    (message.offset() or 0, message.timestamp()[1], message.value() or b"")
+                )
+        if position < end:
+            raise BrokerError(
+                f"broker {self._connection.servers}: topic {self._topic} could not be read in "
+                f"{REQUEST_S:.0f} s; read the broker's log"
+            )
+        return claims
+
+    def _write(self, claim: Claim) -> None:
+        faults: list[KafkaError] = []
+
+        def delivered(fault: KafkaError | None, _: Any) -> None:
+            if fault is not None:
+                faults.append(fault)
+
+        producer = self._connection.producer(
+            acks="all", message_timeout_ms=int(REQUEST_S * 1000), enable_metrics_push=False
+        )
+        key = self._app.encode()
+        producer.produce(self._topic, _encode(claim), key, 0, on_delivery=delivered)
+        producer.flush(REQUEST_S)
+        if faults:
+            raise self._connection.error(faults[0], f"writing to topic {self._topic}")
+
+    def _fence(self, app: str) -> None:
+        """Shut out workers of a former owner that were only paused, so that none of their open
+        transactions is committed.
+        """
+        settings = self._connection.settings
+        for kind in STAGES:
+            count = settings.input_partitions if kind == "join" else settings.partitions
+            for partition in range(count):
+                name = f"{self._connection.group(kind, app)}-{partition}"
+                producer = self._connection.producer(
+                    transactional_id=name, enable_metrics_push=False
+                )
+                try:
+                    producer.init_transactions(REQUEST_S)
+                except KafkaException as error:
+                    log.warning(
+                        "the former owner cannot be shut out: %s",
+                        self._connection.error(error, f"transactional id {name}"),
+                    )
+                    return
