@@ -99,7 +99,8 @@ def check_owner(connection: Connection) -> Iterator[CheckResult]:
             message=f'program "{owner.claim.app}" writes the results since '
             f"{format_time(owner.since_ms)}{former}",
         )
-    for sentence in ownership.foreign_members(INPUTS):
+    namesake = ownership.namesake()
+    for sentence in [*filter(None, [namesake]), *ownership.foreign_members(INPUTS)]:
         message, _, remedy = sentence.partition(". ")
         yield CheckResult(check="program", level="problem", message=message, remedy=remedy)
 

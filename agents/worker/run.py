@@ -233,9 +233,9 @@ class Worker:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _poll_broker(self) -> None:
-        """Check periodically that the broker answers and that no other program has taken the results
-        over, and now and then that the login has its rights: an idle worker would not notice
-        otherwise.
+        """Check periodically that the broker answers and that no other program has taken the
+        results over, and now and then that the login has its rights: an idle worker would not
+        notice otherwise.
         """
         checks = 0
         while not self._stop.is_set():

@@ -67,7 +67,8 @@ def test_different_partitioners_are_a_problem_and_lag_is_reported(
     found = examined(names, tmp_path)
     assert [finding["level"] for finding in found["partitioners"]] == ["ok", "ok"]
     assert {finding["message"] for finding in found["workers"]} == {
-        f"group {names.app}-{kind} has read nothing yet" for kind in ("join", "downstream")
+        f"group {names.prefix}{names.app}-{kind} has read nothing yet"
+        for kind in ("join", "downstream")
     }
 
     send(names, "ground-truth", lambda key: zlib.crc32(key) % 4)
@@ -81,7 +82,7 @@ def test_different_partitioners_are_a_problem_and_lag_is_reported(
     (problem,) = found["partitioners"]
     assert problem["level"] == "problem"
     assert "murmur2_random" in problem["remedy"]
-    assert f"group {names.app}-join is 239 records behind" in {
+    assert f"group {names.prefix}{names.app}-join is 239 records behind" in {
         finding["message"] for finding in found["workers"]
     }  # 60 + 180 - 1
 

@@ -142,7 +142,7 @@ def test_a_journal_of_another_state_format_stops_the_worker_before_it_writes(
         Task(shared, "join", 0, toy.Sums).open()
     shared.close()
     (message,) = stops
-    assert message.startswith(f"{failures.CONFIGURATION}: {names.app}-join-0: ")
+    assert message.startswith(f"{failures.CONFIGURATION}: {names.prefix}{names.app}-join-0: ")
     assert f'"join 9.9", this release needs "{state_format("join")}"' in message
     assert "give the program another kafka.app" in message
 
@@ -163,7 +163,7 @@ def test_a_local_copy_of_another_state_format_stops_the_worker_until_it_is_delet
         Task(shared, "join", 0, toy.Sums).open()
     shared.close()
     (message,) = stops
-    assert message.startswith(f"{failures.CONFIGURATION}: {names.app}-join-0: ")
+    assert message.startswith(f"{failures.CONFIGURATION}: {names.prefix}{names.app}-join-0: ")
     assert f'"join 9.9", this release needs "{state_format("join")}"' in message
     assert f"delete {folder / FOLDER}, so that the state is restored" in message
     shutil.rmtree(folder / FOLDER)

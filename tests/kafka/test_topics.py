@@ -58,7 +58,11 @@ def alter(names: Names, topic: str, **settings: str) -> None:
     ]
     admin = names.connection().admin()
     (answer,) = admin.incremental_alter_configs(
-        [ConfigResource(ResourceType.TOPIC, names.prefix + topic, incremental_configs=entries)]
+        [
+            ConfigResource(
+                ResourceType.TOPIC, names.connection().name(topic), incremental_configs=entries
+            )
+        ]
     ).values()
     answer.result()
     wait_until(
@@ -74,9 +78,11 @@ def remake(names: Names, topic: str, partitions: int) -> None:
     admin = names.connection().admin()
     before = topics.describe(names.connection(), [topic]).get(topic)
     if before is not None:
-        (gone,) = admin.delete_topics([names.prefix + topic]).values()
+        (gone,) = admin.delete_topics([names.connection().name(topic)]).values()
         gone.result()
-    (made,) = admin.create_topics([NewTopic(names.prefix + topic, partitions, 1)]).values()
+    (made,) = admin.create_topics(
+        [NewTopic(names.connection().name(topic), partitions, 1)]
+    ).values()
     made.result()
     wait_until(names, topic, lambda found: before is None or found.topic_id != before.topic_id)
 
@@ -95,8 +101,9 @@ def test_topics_are_created_from_the_table_and_the_configuration(names: Names) -
         **{name: 2 if name.startswith(("registry", "window")) else 3 for name in DEAD_LETTERS},
         f"{names.app}-join-changelog": 3,
         f"{names.app}-downstream-changelog": 2,
+        "driftline-owner": 1,
     }
-    assert sorted(made) == sorted(names.prefix + name for name in found)
+    assert sorted(made) == sorted(map(connection.name, found))
     day = 24 * 60 * 60 * 1000
     settings = {
         name: (topic.config["cleanup.policy"], int(topic.config["retention.ms"]))
@@ -130,7 +137,7 @@ def test_inputs_that_agree_on_another_number_need_another_configuration(
 ) -> None:
     topics.create(names.connection(kafka="input_partitions = 2\npartitions = 2"))
     found = topics.check(names.connection(kafka="input_partitions = 3\npartitions = 2"))
-    assert {mismatch.topic.removeprefix(names.prefix) for mismatch in found} == {
+    assert {names.connection().bare(mismatch.topic) for mismatch in found} == {
         *INPUTS,
         f"{names.app}-join-changelog",
     }
@@ -171,7 +178,7 @@ def test_settings_that_would_lose_records_are_refused(names: Names) -> None:
     )  # shorter than the default: a choice of the operator that loses no required record
     messages: dict[str, str] = {}
     for mismatch in topics.check(connection):
-        topic = mismatch.topic.removeprefix(names.prefix)
+        topic = names.connection().bare(mismatch.topic)
         messages[topic] = f"{messages.get(topic, '')}\n{mismatch}"
     assert sorted(messages) == sorted([changelog, "window-partials", "alerts"])
     assert (
@@ -225,7 +232,7 @@ def test_the_commands_create_list_and_check_topics(names: Names, tmp_path: Path)
     ) == (1, True)
 
     listed = json.loads(run("topics", "list", "--json", *where).output)
-    assert len(listed["topics"]) == len(INPUTS | RESULTS | DEAD_LETTERS) + 2
+    assert len(listed["topics"]) == len(INPUTS | RESULTS | DEAD_LETTERS) + 3
     assert listed["prefix"] == names.prefix
 
 

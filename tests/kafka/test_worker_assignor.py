@@ -109,3 +109,13 @@ def test_group_protocol_carries_the_partitions_that_members_had() -> None:
     members["a"] = member("a")
     assert assign(members) == {"b": [0, 2], "c": [1], "a": [3]}
     assert assign(members) == {"b": [0, 2], "c": [1], "a": [3]}
+
+
+def test_members_with_another_subscription_get_no_partitions_of_the_first_program() -> None:
+    own, other = member("a"), member("z")
+    metadata = {"a": own.metadata(TOPICS), "z": other.metadata({"alerts"})}
+    shares = {
+        name: dict(assignment.assignment)
+        for name, assignment in own.assign(cast(Any, Cluster()), metadata).items()
+    }
+    assert shares == {"a": {topic: [0, 1, 2, 3] for topic in TOPICS}, "z": {"alerts": [0, 1, 2, 3]}}

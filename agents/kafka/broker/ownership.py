@@ -17,12 +17,12 @@ from contextlib import closing
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.agents.kafka.broker.task_kinds import STAGES
-from driftline.agents.kafka.broker.topics import OWNERSHIP, REQUEST_S, changelog, describe
+from driftline.agents.kafka.broker.topics import OWNERSHIP, REQUEST_S, changelog, topic_id_text
 
 STARTING_S: Final = 10.0
 """A program that has claimed the results joins its consumer groups within this time."""
@@ -31,6 +31,12 @@ LEAVING_S: Final = 20.0
 stay until its session times out (10 s by default).
 """
 _NO_CLAIM: Final = -1
+_MOVING: Final = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+_PAUSE_S: Final = 0.05
+_NOT_OURS: Final = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+)
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +112,18 @@ def owner_after(claims: Iterable[tuple[int, int, bytes]]) -> Owner | None:
     return owner
 
 
+def _changelog_conflict(claim: Claim, ids: Mapping[str, str]) -> str | None:
+    for name, topic_id in claim.changelogs.items():
+        if ids.get(name, topic_id) != topic_id:
+            return (
+                f"changelog topic {name} was created anew after this program began (its id is "
+                f"{ids[name]}, it was {topic_id}): its state is lost, and reading the inputs "
+                "again would count them twice. Give the program another kafka.app, under which "
+                "it starts anew from the input topics"
+            )
+    return None
+
+
 class Ownership:
     """The claims of one topic prefix, as seen by one program.
 
@@ -134,17 +152,18 @@ class Ownership:
             If the broker does not answer.
         """
         try:
-            end = self._end()
+            end = self._end(self._topic)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return None
             raise
         if end != self._read_to:
-            self._owner, self._read_to = owner_after(self._claims(end)), end
+            self._owner, self._read_to = owner_after(self._claims(self._topic, end)), end
         return self._owner
 
     def conflict(self) -> str | None:
-        """Why this program must not write results; None if no other program owns them.
+        """Why this program must not write results; None if no other program owns them, and its
+        state is the one with which it has written them so far.
 
         Raises
         ------
@@ -152,8 +171,10 @@ class Ownership:
             If the broker does not answer.
         """
         owner = self.owner()
-        if owner is None or owner.claim.app == self._app:
+        if owner is None:
             return None
+        if owner.claim.app == self._app:
+            return _changelog_conflict(owner.claim, self._changelog_ids())
         results = f'the results under topic_prefix "{self._connection.prefix}"'
         if self._app in owner.former:
             return (
@@ -185,11 +206,16 @@ class Ownership:
         KafkaException
             If the broker does not answer.
         """
+        namesake = self.namesake()
+        if namesake is not None:
+            raise OwnedByAnother(namesake)
         while True:
             owner = self.owner()
             ids = self._changelog_ids()
             if owner is not None and owner.claim.app == self._app:
-                self._check_changelogs(owner.claim, ids)
+                conflict = _changelog_conflict(owner.claim, ids)
+                if conflict is not None:
+                    raise OwnedByAnother(conflict)
                 return
             if owner is not None:
                 self._wait_for_end_of(owner)
@@ -261,22 +287,48 @@ class Ownership:
         if has_members:
             raise OwnedByAnother(self.conflict())
 
-    def _check_changelogs(self, claim: Claim, ids: Mapping[str, str]) -> None:
-        for name, topic_id in claim.changelogs.items():
-            if ids.get(name, topic_id) != topic_id:
-                raise OwnedByAnother(
-                    f"changelog topic {name} was created anew after this program began (its id is "
-                    f"{ids[name]}, it was {topic_id}): its state is lost, and reading the inputs "
-                    "again would count them twice. Give the program another kafka.app, under which "
-                    "it starts anew from the input topics"
+    def namesake(self) -> str | None:
+        """A sentence about a program that has the same groups and changelogs under another prefix,
+        as prefix "a." with program "b", and no prefix with program "a.b"; None if there is none.
+
+        Raises
+        ------
+        KafkaException
+            If the broker does not answer.
+        """
+        own = self._connection.prefix + self._app
+        for topic in self._admin.list_topics(timeout=REQUEST_S).topics:
+            prefix = topic.removesuffix(OWNERSHIP)
+            if topic in (prefix, self._topic) or not own.startswith(prefix):
+                continue
+            try:
+                owner = owner_after(self._claims(topic, self._end(topic)))
+            except KafkaException as error:
+                if error.args[0].code() in _NOT_OURS:
+                    continue
+                raise
+            app = own.removeprefix(prefix)
+            if owner is not None and app in owner.former | {owner.claim.app}:
+                return (
+                    f'program "{self._app}" with topic_prefix "{self._connection.prefix}" has the '
+                    f'names of program "{app}" with topic_prefix "{prefix}": both would have the '
+                    f"groups and changelogs {own}-*. Give this program another name (kafka.app)"
                 )
+        return None
 
     def _changelog_ids(self) -> dict[str, str]:
-        names = [changelog(self._connection.settings, kind) for kind in STAGES]
-        return {
-            self._connection.name(topic.name): topic.topic_id
-            for topic in describe(self._connection, names).values()
-        }
+        names = [
+            self._connection.name(changelog(self._connection.settings, kind)) for kind in STAGES
+        ]
+        described = self._admin.describe_topics(TopicCollection(names), request_timeout=REQUEST_S)
+        ids = {}
+        for name, answer in described.items():
+            try:
+                ids[name] = topic_id_text(answer.result().topic_id)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+        return ids
 
     def _members(self, group: str) -> list[Any]:
         try:
@@ -289,19 +341,29 @@ class Ownership:
                 error, f"describing group {group}, to see whether another program runs"
             ) from error
 
-    def _end(self) -> int:
-        place = TopicPartition(self._topic, 0)
-        asked = self._admin.list_offsets({place: OffsetSpec.latest()}, request_timeout=REQUEST_S)
-        return int(asked[place].result().offset)
+    def _end(self, topic: str) -> int:
+        place = TopicPartition(topic, 0)
+        ends = time.monotonic() + REQUEST_S
+        while True:
+            asked = self._admin.list_offsets(
+                {place: OffsetSpec.latest()}, request_timeout=REQUEST_S
+            )
+            try:
+                return int(asked[place].result().offset)
+            except KafkaException as error:
+                # Happens just after the topic was created, or while its leader changes.
+                if error.args[0].code() not in _MOVING or time.monotonic() >= ends:
+                    raise
+                time.sleep(_PAUSE_S)
 
-    def _claims(self, end: int) -> list[tuple[int, int, bytes]]:
+    def _claims(self, topic: str, end: int) -> list[tuple[int, int, bytes]]:
         claims: list[tuple[int, int, bytes]] = []
         ends = time.monotonic() + REQUEST_S
         consumer: Consumer = self._connection.consumer(
             enable_partition_eof=True, auto_offset_reset="earliest", enable_metrics_push=False
         )
         with closing(consumer):
-            consumer.assign([TopicPartition(self._topic, 0, 0)])
+            consumer.assign([TopicPartition(topic, 0, 0)])
             position = 0
             while position < end and time.monotonic() < ends:
                 message = consumer.poll(1.0)
@@ -318,7 +380,7 @@ class Ownership:
                 )
         if position < end:
             raise BrokerError(
-                f"broker {self._connection.servers}: topic {self._topic} could not be read in "
+                f"broker {self._connection.servers}: topic {topic} could not be read in "
                 f"{REQUEST_S:.0f} s; read the broker's log"
             )
         return claims

@@ -7,7 +7,7 @@ time is part of the values and plays no role here. Records of aborted transactio
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -30,6 +30,16 @@ class FetchedRecord(Struct, frozen=True, gc=False):
     offset: int
     value: bytes
     headers: dict[str, bytes]
+
+
+def may_be_of(app: str, headers: Mapping[str, bytes]) -> bool:
+    """Whether a program wrote the result or dead letter with these headers; also True where they
+    name none.
+    """
+    source, own = f"/{app}/".encode(), app.encode()
+    return (
+        headers.get("ce_source", source).startswith(source) and headers.get("dlq_app", own) == own
+    )
 
 
 def offset_ranges(

@@ -215,13 +215,17 @@ def describe(
         bare = connection.bare(name)
         found[bare] = ExistingTopic(
             name=bare,
-            # In the URL-safe alphabet, as Kafka's tools write it.
-            topic_id=str(description.topic_id).replace("/", "_").replace("+", "-"),
+            topic_id=topic_id_text(description.topic_id),
             partitions=len(description.partitions),
             replicas=min(len(partition.replicas) for partition in description.partitions),
             config=configs[name],
         )
     return found
+
+
+def topic_id_text(topic_id: Any) -> str:
+    """A topic's id in the URL-safe alphabet, as Kafka's tools write it."""
+    return str(topic_id).replace("/", "_").replace("+", "-")
 
 
 def cluster_id(connection: Connection) -> str:

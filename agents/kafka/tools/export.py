@@ -17,7 +17,12 @@ from typing import Any, Final
 import msgspec
 
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.ranges import FetchedRecord, offset_ranges, read_records
+from driftline.agents.kafka.broker.ranges import (
+    FetchedRecord,
+    may_be_of,
+    offset_ranges,
+    read_records,
+)
 from driftline.agents.kafka.broker.wire import partition_of
 from driftline.agents.recorded.dead_letters import dead_letter
 from driftline.agents.recorded.export_manifest import ExportManifest, Range
@@ -232,10 +237,10 @@ def _read_rejects(
     for wanted in dlq_ranges:
         for messages in read_records(connection, wanted):
             for message in messages:
-                headers = {name: value.decode() for name, value in message.headers.items()}
                 # What another program on the same inputs rejected says nothing about this one.
-                if headers.get("dlq_app", app) != app:
+                if not may_be_of(app, message.headers):
                     continue
+                headers = {name: value.decode() for name, value in message.headers.items()}
                 partition, offset = int(headers["dlq_partition"]), int(headers["dlq_offset"])
                 reason: Any = headers["dlq_reason"]
                 if reason != _DETECTED_BY_JOIN:
@@ -280,13 +285,13 @@ def in_order_of_effect(
 
 def _values(connection: Connection, wanted: Sequence[Range]) -> Iterator[bytes]:
     """Values that this program wrote: a former owner of the results may have left records."""
-    own = f"/{connection.settings.app}/".encode()
+    app = connection.settings.app
     for part in wanted:
         for messages in read_records(connection, part):
             yield from (
                 message.value
                 for message in messages
-                if message.value and message.headers.get("ce_source", own).startswith(own)
+                if message.value and may_be_of(app, message.headers)
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
+from driftline.agents.kafka.broker.ranges import may_be_of, offset_ranges, read_all
 from driftline.agents.uncounted_rows import Uncounted, UncountedTotals
 from driftline.schemas.results import WindowFigures, decoder
 from driftline.schemas.settings import Config
@@ -59,7 +59,7 @@ class UncountedOnTopics(msgspec.Struct, frozen=True):
 
 
 def uncounted_on_topics(connection: Connection, *, newest: int = NEWEST) -> UncountedOnTopics:
-    """Sum up dead letters and the counters of closed windows.
+    """Sum up dead letters and the counters of closed windows, of this program.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def uncounted_on_topics(connection: Connection, *, newest: int = NEWEST) -> Unco
     KafkaException
         If the broker does not answer.
     """
-    totals, windows = UncountedTotals({}), _Windows()
+    totals, windows, app = UncountedTotals({}), _Windows(), connection.settings.app
     letters = {dlq_name(topic): topic for topic in _REJECTING}
     ranges = offset_ranges(connection, [*letters, METRICS])
     parts = [part for parts in ranges.values() for part in parts]
@@ -79,10 +79,13 @@ def uncounted_on_topics(connection: Connection, *, newest: int = NEWEST) -> Unco
         msgspec.structs.replace(part, start=max(part.start, part.end - newest)) for part in parts
     ]
     for topic, message in read_all(connection, tails):
+        headers: Any = dict(message.headers() or ())
+        if not may_be_of(app, headers):
+            continue
         if topic == METRICS:
             windows.add(message.value() or b"")
         else:
-            totals.add(_dead_letters(letters[topic], dict(message.headers() or ())))
+            totals.add(_dead_letters(letters[topic], headers))
     totals.add(windows.counters())
     cut = dict.fromkeys(
         part.topic for part, tail in zip(parts, tails, strict=True) if tail.start > part.start
