@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
 
 from driftline.agents.cli.output import number
 from driftline.agents.cli.tables import print_table
-from driftline.agents.uncounted_rows import Uncounted
+
+if TYPE_CHECKING:
+    from driftline.agents.uncounted_rows import Uncounted
 
 
 def print_uncounted(uncounted: Iterable[Uncounted]) -> None:
