@@ -45,6 +45,7 @@ __all__ = [
     "WINDOW_PARTIALS",
     "Topic",
     "dlq_name",
+    "is_dlq_name",
 ]
 
 PREDICTIONS = "predictions"
@@ -116,6 +117,17 @@ def dlq_name(topic: str) -> str:
     'predictions.dlq'
     """
     return f"{topic}.dlq"
+
+
+def is_dlq_name(topic: str) -> bool:
+    """Whether a topic, named without the prefix, holds dead letters.
+
+    Examples
+    --------
+    >>> is_dlq_name("predictions.dlq"), is_dlq_name("predictions")
+    (True, False)
+    """
+    return topic.endswith(".dlq")
 
 
 _MODEL_KEY = "model_name"

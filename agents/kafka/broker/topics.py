@@ -8,9 +8,10 @@ that do not have their state.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
@@ -25,9 +26,15 @@ from driftline.schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, WINDOW_PA
 KINDS = tuple(STAGES)
 OWNERSHIP = "driftline-owner"
 REQUEST_S = 30.0
+UNKNOWN_LIMIT: Final = 1_000_000
+"""Taken for the largest record of a topic whose settings cannot be read: a little less than the
+default of a broker.
+"""
 # Compaction deletes the beginning of a changelog in whole segments, so a segment must not be large.
 CHANGELOG_SEGMENT_BYTES = 64 << 20
 _CHECKED_SETTINGS = ("cleanup.policy", "retention.ms", "min.insync.replicas", "max.message.bytes")
+
+log = logging.getLogger(__name__)
 
 
 class WantedTopic(Struct, frozen=True, kw_only=True):
@@ -226,6 +233,30 @@ def describe(
 def topic_id_text(topic_id: Any) -> str:
     """A topic's id in the URL-safe alphabet, as Kafka's tools write it."""
     return str(topic_id).replace("/", "_").replace("+", "-")
+
+
+def largest_records(connection: Connection, names: Iterable[str]) -> dict[str, int]:
+    """Bytes that a record of each topic may take, by name without prefix.
+
+    Where the broker does not report it, it is `UNKNOWN_LIMIT`.
+    """
+    resources = {ConfigResource(ResourceType.TOPIC, connection.name(name)): name for name in names}
+    admin = connection.admin()
+    answers = admin.describe_configs(list(resources), request_timeout=REQUEST_S)
+    limits = {}
+    for resource, answer in answers.items():
+        try:
+            limit = int(answer.result()["max.message.bytes"].value)
+        except KafkaException as error:
+            log.warning(
+                "the largest record of topic %s cannot be read, %d bytes are assumed: %s",
+                resource.name,
+                UNKNOWN_LIMIT,
+                connection.error(error),
+            )
+            limit = UNKNOWN_LIMIT
+        limits[resources[resource]] = min(limit, LARGEST_RECORD)
+    return limits
 
 
 def cluster_id(connection: Connection) -> str:

@@ -8,10 +8,12 @@ that all versions of a model meet in one task.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
+import msgspec
 import xxhash
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
@@ -167,4 +169,80 @@ def dead_letter(
         key,
         value,
         [(name, text.encode()) for name, text in headers.items()],
+    )
+
+
+DLQ_SIZE: Final = "dlq_size"
+DLQ_SHA256: Final = "dlq_sha256"
+DLQ_KEY_SIZE: Final = "dlq_key_size"
+DLQ_KEY_SHA256: Final = "dlq_key_sha256"
+# What a record takes beside its key, value and headers: the head of its batch, and its own lengths.
+_OVERHEAD_BYTES: Final = 512
+_BYTES_PER_HEADER: Final = 16
+
+
+def size_of(outgoing: Outgoing) -> int:
+    """Upper bound of the bytes that a record takes in a batch of its own, not compressed."""
+    headers = sum(len(name) + len(value) + _BYTES_PER_HEADER for name, value in outgoing.headers)
+    return len(outgoing.key or b"") + len(outgoing.value or b"") + headers + _OVERHEAD_BYTES
+
+
+def fit_dead_letter(letter: Outgoing, limit: int) -> Outgoing:
+    """A dead letter that fits its topic: what is too large is replaced by its size and SHA-256.
+
+    The larger one of key and value goes first, the other one only if it does not fit either. A
+    value that does not fit becomes empty, a key that does not fit null.
+
+    Parameters
+    ----------
+    letter
+        From `dead_letter`.
+    limit
+        Bytes that a record of the topic may take.
+
+    Examples
+    --------
+    >>> letter = dead_letter("ticks", 0, Reject(7, "too_large", "no"), b"k", b"x" * 900, now_ms=0)
+    >>> fitted = fit_dead_letter(letter, 1_000)
+    >>> fitted.key, fitted.value, dict(fitted.headers)["dlq_size"]
+    (b'k', b'', b'900')
+    >>> fit_dead_letter(letter, 10_000) is letter
+    True
+    """
+    if size_of(letter) <= limit:
+        return letter
+    fitted, removed = letter, []
+    by_size = sorted(("value", "key"), key=lambda part: -len(getattr(letter, part) or b""))
+    for part in by_size:
+        content: bytes = getattr(letter, part) or b""
+        if not content:
+            break
+        of_key = part == "key"
+        fitted = Outgoing(
+            letter.topic,
+            0 if of_key else fitted.partition,
+            None if of_key else fitted.key,
+            fitted.value if of_key else b"",
+            [
+                *fitted.headers,
+                (DLQ_KEY_SIZE if of_key else DLQ_SIZE, str(len(content)).encode()),
+                (
+                    DLQ_KEY_SHA256 if of_key else DLQ_SHA256,
+                    hashlib.sha256(content).hexdigest().encode(),
+                ),
+            ],
+        )
+        removed.append(f"{part} of {len(content)} bytes")
+        if size_of(fitted) <= limit:
+            break
+    note = (
+        f"; its {' and its '.join(removed)} does not fit into {letter.topic}, which takes {limit} "
+        "bytes a record: only size and SHA-256 are kept"
+    )
+    return msgspec.structs.replace(
+        fitted,
+        headers=[
+            (name, value + note.encode() if name == "dlq_error" else value)
+            for name, value in fitted.headers
+        ],
     )

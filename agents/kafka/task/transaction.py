@@ -9,7 +9,7 @@ errors (fenced by a newer owner, a missing right, fatal, unknown) end the proces
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -19,6 +19,9 @@ from driftline.agents.kafka.broker.broker_retry import BrokerRetry
 from driftline.agents.kafka.broker.connection import FORBIDDEN, LARGEST_RECORD, Connection
 from driftline.agents.kafka.broker.failures import Forbidden, MustStop
 from driftline.agents.kafka.broker.outgoing import Outgoing
+from driftline.agents.kafka.broker.topics import largest_records
+from driftline.agents.kafka.broker.wire import fit_dead_letter, size_of
+from driftline.schemas.topics import is_dlq_name
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +30,16 @@ log = logging.getLogger(__name__)
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 _ATTEMPT_S: Final = 10.0
 _OPEN_ATTEMPT_S: Final = 3.0
+# No topic is expected to take less: the limits are not read for smaller dead letters.
+_SMALL_BYTES: Final = 64 << 10
 _FENCED: Final = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
 _ANY_PARTITION: Final = -1
 
 _T = TypeVar("_T")
+
+
+def _may_be_too_large(out: Outgoing) -> bool:
+    return is_dlq_name(out.topic) and size_of(out) > _SMALL_BYTES
 
 
 class TransactionAborted(Exception):
@@ -129,7 +138,7 @@ class Transactions:
             self._producer.begin_transaction()
             name = self._connection.name
             topics = {topic: name(topic) for topic in {out.topic for out in outgoing}}
-            for out in outgoing:
+            for out in self._fit_dead_letters(outgoing):
                 to = _ANY_PARTITION if out.partition is None else out.partition
                 self._produce(topics[out.topic], out.value, out.key, to, out.headers)
             for key, value in records:
@@ -146,6 +155,29 @@ class Transactions:
                 f"{self._id}: committed, but the broker did not report the offset",
             )
         return max(offsets) + 1
+
+    def _fit_dead_letters(self, outgoing: Sequence[Outgoing]) -> Iterable[Outgoing]:
+        """Replace the bytes of dead letters that are larger than their topic takes.
+
+        The limits are read when they are needed, because an operator may change them meanwhile.
+        """
+        if not any(_may_be_too_large(out) for out in outgoing):
+            return outgoing
+        topics = {out.topic for out in outgoing if _may_be_too_large(out)}
+        limits = largest_records(self._connection, topics)
+        fitted = [fit_dead_letter(out, limits.get(out.topic, LARGEST_RECORD)) for out in outgoing]
+        shortened = [
+            after for before, after in zip(outgoing, fitted, strict=True) if after is not before
+        ]
+        if shortened:
+            error = dict(shortened[0].headers)["dlq_error"].decode(errors="replace")
+            log.warning(
+                "%s: %d dead letters without their bytes, the first: %s",
+                self._id,
+                len(shortened),
+                error,
+            )
+        return fitted
 
     def close(self) -> None:
         """Close the producer; an open transaction is dropped."""
