@@ -173,6 +173,12 @@ _DLQ_HEADERS = {
     "dlq_time": "Wall-clock time of the rejection; it differs between two replays of one log.",
     "dlq_app": "Name of the program that rejected it (kafka.app).",
 }
+_DLQ_MORE_HEADERS = {
+    "dlq_size": "Bytes of the value, where it did not fit into the topic; the value is empty.",
+    "dlq_sha256": "SHA-256 of that value in hexadecimal digits.",
+    "dlq_key_size": "Bytes of the key, where it did not fit into the topic; the key is null.",
+    "dlq_key_sha256": "SHA-256 of that key in hexadecimal digits.",
+}
 _REJECTED = {
     "summary": "A rejected record: its value and key as received.",
     "contentType": "application/octet-stream",
@@ -182,7 +188,7 @@ _REJECTED = {
         "properties": {
             name: {"type": "string", "description": text}
             | ({"enum": list(get_args(Reason))} if name == "dlq_reason" else {})
-            for name, text in _DLQ_HEADERS.items()
+            for name, text in (_DLQ_HEADERS | _DLQ_MORE_HEADERS).items()
         },
     },
 }

@@ -18,7 +18,8 @@ from driftline.schemas.topics import dlq_name
 class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A line of `<topic>.dlq.jsonl`: a rejected value, its place in the topic, and the reason.
 
-    `value` is the value as text, `value_base64` the one that is not UTF-8. A replay writes no
+    `value` is the value as text, `value_base64` the one that is not UTF-8. `size` and `sha256`
+    stand for a value that did not fit into the dead-letter topic of a live run. A replay writes no
     `dlq_time`, so that two runs compare equal.
     """
 
@@ -29,6 +30,8 @@ class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     dlq_error: str
     value: str | None = None
     value_base64: str | None = None
+    size: int | None = None
+    sha256: str | None = None
 
 
 def dead_letter(topic: str, partition: int, reject: Reject) -> DeadLetter:

@@ -17,6 +17,11 @@ from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionReco
 from aiokafka.errors import CorruptRecordException
 
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
+from driftline.agents.worker import bounded_codecs
+from driftline.schemas.rejects import Reject
+from driftline.schemas.topics import dlq_name
+
+bounded_codecs.install()
 
 
 def unpack_deliveries(
@@ -51,8 +56,19 @@ def unpack_deliveries(
     keys: list[bytes | None] = []
     values: list[bytes | None] = []
     timestamps: list[int] = []
+    unreadable: dict[int, Reject] = {}
     for batch in _record_batches(fetched):
-        records = list(batch)
+        try:
+            records = list(batch)
+        except bounded_codecs.UnreadableBatch as fault:
+            reject = _rejected_batch(fault, topic, result._topic_partition.partition, batch)
+            unreadable[reject.offset] = reject
+            offsets.append(reject.offset)
+            keys.append(None)
+            values.append(None)
+            timestamps.append(batch.max_timestamp or 0)
+            fetched.next_fetch_offset = batch.next_offset
+            continue
         if records and records[0].offset < fetched.next_fetch_offset:
             # A fetch from inside a batch returns the whole batch.
             records = [record for record in records if record.offset >= fetched.next_fetch_offset]
@@ -80,10 +96,25 @@ def unpack_deliveries(
                 timestamps_ms=timestamps[low:high],
                 start=start,
                 next=after,
+                unreadable=unreadable,
             )
         )
         start = after
     return deliveries
+
+
+def _rejected_batch(
+    fault: bounded_codecs.UnreadableBatch, topic: str, partition: int, batch: Any
+) -> Reject:
+    first, last = batch.base_offset, batch.next_offset - 1
+    records = "one record" if first == last else f"the records up to offset {last}"
+    return Reject(
+        first,
+        fault.reason,
+        f"{topic}[{partition}]@{first}: the batch with {records} cannot be read: {fault}; "
+        f"its place, size and SHA-256 sent to {dlq_name(topic)}",
+        fault.payload,
+    )
 
 
 def _record_batches(fetched: PartitionRecords) -> Any:

@@ -20,16 +20,23 @@ from driftline.agents.recorded.export_manifest import Range
 
 REQUEST_S: Final = 30.0
 CHUNK: Final = 2_000
+MAX_BATCH_BYTES: Final = 256 << 20
+"""Largest size of a decompressed batch; a worker and an export read no larger one."""
 WAIT_S: Final = 0.05
 
 
 class FetchedRecord(Struct, frozen=True, gc=False):
-    """A committed record; `value` is empty where it has none."""
+    """A committed record; `value` is empty where it has none.
+
+    `timestamp_ms` is the broker's, in ms since the epoch.
+    """
 
     partition: int
     offset: int
     value: bytes
     headers: dict[str, bytes]
+    key: bytes | None = None
+    timestamp_ms: int = 0
 
 
 def may_be_of(app: str, headers: Mapping[str, bytes]) -> bool:
@@ -118,7 +125,14 @@ def read_records(connection: Connection, wanted: Range) -> Iterator[list[Fetched
                 if error is None and offset < wanted.end:
                     headers: Any = dict(message.headers() or ())
                     taken.append(
-                        FetchedRecord(wanted.partition, offset, message.value() or b"", headers)
+                        FetchedRecord(
+                            wanted.partition,
+                            offset,
+                            message.value() or b"",
+                            headers,
+                            message.key(),
+                            message.timestamp()[1],
+                        )
                     )
             if taken:
                 yield taken

@@ -9,6 +9,8 @@ from bisect import bisect_left
 
 from msgspec import Struct
 
+from driftline.schemas.rejects import Reject
+
 
 class ReceivedRecords(Struct, gc=False):
     """Records of one topic partition in offset order.
@@ -28,6 +30,9 @@ class ReceivedRecords(Struct, gc=False):
     next
         Position after this delivery, where the next fetch starts. Markers may lie between the last
         record and it.
+    unreadable
+        By offset, why the driver cannot read a batch, with its bytes as received. Such a batch is
+        one record without key and value, at its first offset.
     """
 
     topic: str
@@ -38,6 +43,7 @@ class ReceivedRecords(Struct, gc=False):
     timestamps_ms: list[int]
     start: int
     next: int
+    unreadable: dict[int, Reject] = {}
 
     def since(self, position: int) -> ReceivedRecords:
         """The records from a position on."""
@@ -51,4 +57,11 @@ class ReceivedRecords(Struct, gc=False):
             self.timestamps_ms[first:],
             max(self.start, position),
             self.next,
+            self.unreadable,
         )
+
+    def explained(self, rejects: list[Reject]) -> list[Reject]:
+        """Rejected records, with the reason of the driver where it could not read them."""
+        if not self.unreadable:
+            return rejects
+        return [self.unreadable.get(reject.offset, reject) for reject in rejects]

@@ -17,6 +17,7 @@ import msgspec
 import xxhash
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
+from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.schemas.rejects import Reject
 from driftline.schemas.results import encode
 from driftline.schemas.times import format_time
@@ -161,8 +162,7 @@ def dead_letter(
         "dlq_time": format_time(now_ms),
         "dlq_app": app,
     }
-    # A record without a key goes to partition 0, which every dead-letter topic has.
-    place = 0 if key is None else None
+    place = _KEYLESS_PARTITION if key is None else None
     return Outgoing(
         dlq_name(topic),
         place,
@@ -176,6 +176,8 @@ DLQ_SIZE: Final = "dlq_size"
 DLQ_SHA256: Final = "dlq_sha256"
 DLQ_KEY_SIZE: Final = "dlq_key_size"
 DLQ_KEY_SHA256: Final = "dlq_key_sha256"
+# A dead letter without a key goes to partition 0, which every dead-letter topic has.
+_KEYLESS_PARTITION: Final = 0
 # What a record takes beside its key, value and headers: the head of its batch, and its own lengths.
 _OVERHEAD_BYTES: Final = 512
 _BYTES_PER_HEADER: Final = 16
@@ -185,6 +187,37 @@ def size_of(outgoing: Outgoing) -> int:
     """Upper bound of the bytes that a record takes in a batch of its own, not compressed."""
     headers = sum(len(name) + len(value) + _BYTES_PER_HEADER for name, value in outgoing.headers)
     return len(outgoing.key or b"") + len(outgoing.value or b"") + headers + _OVERHEAD_BYTES
+
+
+def dead_letter_at(
+    received: ReceivedRecords, at: int, reject: Reject, *, app: str, now_ms: int
+) -> Outgoing:
+    """The dead letter of a record of a delivery.
+
+    Parameters
+    ----------
+    at
+        Index of the record in the delivery.
+    app, now_ms
+        As for `dead_letter`.
+    """
+    unreadable = received.unreadable.get(received.offsets[at])
+    if unreadable is None:
+        key, value = received.keys[at], received.values[at]
+        return dead_letter(
+            received.topic, received.partition, reject, key, value, app=app, now_ms=now_ms
+        )
+    return _without_value(
+        dead_letter(
+            received.topic,
+            received.partition,
+            unreadable,
+            None,
+            unreadable.raw,
+            app=app,
+            now_ms=now_ms,
+        )
+    )
 
 
 def fit_dead_letter(letter: Outgoing, limit: int) -> Outgoing:
@@ -202,7 +235,7 @@ def fit_dead_letter(letter: Outgoing, limit: int) -> Outgoing:
 
     Examples
     --------
-    >>> letter = dead_letter("ticks", 0, Reject(7, "too_large", "no"), b"k", b"x" * 900, now_ms=0)
+    >>> letter = dead_letter("ticks", 0, Reject(7, "too_large", "no"), b"k", b"x" * 900, app="a", now_ms=0)
     >>> fitted = fit_dead_letter(letter, 1_000)
     >>> fitted.key, fitted.value, dict(fitted.headers)["dlq_size"]
     (b'k', b'', b'900')
@@ -212,26 +245,11 @@ def fit_dead_letter(letter: Outgoing, limit: int) -> Outgoing:
     if size_of(letter) <= limit:
         return letter
     fitted, removed = letter, []
-    by_size = sorted(("value", "key"), key=lambda part: -len(getattr(letter, part) or b""))
-    for part in by_size:
+    for part in sorted(("value", "key"), key=lambda part: -len(getattr(letter, part) or b"")):
         content: bytes = getattr(letter, part) or b""
         if not content:
             break
-        of_key = part == "key"
-        fitted = Outgoing(
-            letter.topic,
-            0 if of_key else fitted.partition,
-            None if of_key else fitted.key,
-            fitted.value if of_key else b"",
-            [
-                *fitted.headers,
-                (DLQ_KEY_SIZE if of_key else DLQ_SIZE, str(len(content)).encode()),
-                (
-                    DLQ_KEY_SHA256 if of_key else DLQ_SHA256,
-                    hashlib.sha256(content).hexdigest().encode(),
-                ),
-            ],
-        )
+        fitted = _without_value(fitted) if part == "value" else _without_key(fitted)
         removed.append(f"{part} of {len(content)} bytes")
         if size_of(fitted) <= limit:
             break
@@ -246,3 +264,27 @@ def fit_dead_letter(letter: Outgoing, limit: int) -> Outgoing:
             for name, value in fitted.headers
         ],
     )
+
+
+def _without_value(letter: Outgoing) -> Outgoing:
+    return msgspec.structs.replace(
+        letter,
+        value=b"",
+        headers=[*letter.headers, *_digest(letter.value or b"", DLQ_SIZE, DLQ_SHA256)],
+    )
+
+
+def _without_key(letter: Outgoing) -> Outgoing:
+    return msgspec.structs.replace(
+        letter,
+        partition=_KEYLESS_PARTITION,
+        key=None,
+        headers=[*letter.headers, *_digest(letter.key or b"", DLQ_KEY_SIZE, DLQ_KEY_SHA256)],
+    )
+
+
+def _digest(content: bytes, size: str, sha256: str) -> list[tuple[str, bytes]]:
+    return [
+        (size, str(len(content)).encode()),
+        (sha256, hashlib.sha256(content).hexdigest().encode()),
+    ]

@@ -12,7 +12,7 @@ from typing import Final
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
-from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter, partition_of
+from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter_at, partition_of
 from driftline.agents.kafka.stages.held_commands import HeldCommands
 from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
 from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, ProvisionalTimer
@@ -183,29 +183,23 @@ class DownstreamProcessor:
         return self._has_new_counts and not self._panes_due and self._provisional_timer.due()
 
     def _take_partials(self, received: ReceivedRecords) -> None:
-        for offset, key, value in zip(
-            received.offsets, received.keys, received.values, strict=True
-        ):
+        for at, value in enumerate(received.values):
             try:
                 self._partials.append(decode(value or b""))
             except ForeignFormat:
                 raise
             except ValueError as error:
+                offset = received.offsets[at]
                 text = (
                     f"{WINDOW_PARTIALS}[{self._partition}]@{offset}: {error}; record sent to "
                     f"{dlq_name(WINDOW_PARTIALS)}"
                 )
                 reject = Reject(offset, "encoding", text, value or b"")
+                (reject,) = received.explained([reject])
                 self._tally.add_rejects(WINDOW_PARTIALS, self._partition, [reject])
                 self._forwarded.append(
-                    dead_letter(
-                        WINDOW_PARTIALS,
-                        self._partition,
-                        reject,
-                        key,
-                        value,
-                        app=self._config.kafka.app,
-                        now_ms=self._clock(),
+                    dead_letter_at(
+                        received, at, reject, app=self._config.kafka.app, now_ms=self._clock()
                     )
                 )
 
@@ -219,16 +213,14 @@ class DownstreamProcessor:
             if rejects
             else {}
         )
+        rejects = received.explained(rejects)
         self._tally.add_rejects(REGISTRY_COMMANDS, self._partition, rejects)
         for reject in rejects:
-            key, value = received.keys[place[reject.offset]], received.values[place[reject.offset]]
             self._forwarded.append(
-                dead_letter(
-                    REGISTRY_COMMANDS,
-                    self._partition,
+                dead_letter_at(
+                    received,
+                    place[reject.offset],
                     reject,
-                    key,
-                    value,
                     app=self._config.kafka.app,
                     now_ms=now_ms,
                 )

@@ -16,7 +16,7 @@ import numpy as np
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
-from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter
+from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter_at
 from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
 from driftline.agents.kafka.stages.ticking import Ticking, tick_event
 from driftline.agents.kafka.task.processor import ProcessorFactory
@@ -114,6 +114,7 @@ class JoinProcessor:
         decode, _ = decoders(now_ms + self._config.max_ahead_ms)[received.topic]
         values: list[Any] = received.values
         rows, good, rejects = decode(values, received.offsets)
+        rejects = received.explained(rejects)
         self._tally.add_received(received.topic, len(values))
         if rejects:
             self._reject(received, rejects, now_ms)
@@ -232,14 +233,11 @@ class JoinProcessor:
         self._tally.add_rejects(received.topic, self._partition, rejects)
         place = dict(zip(received.offsets, range(len(received.offsets)), strict=True))
         for reject in rejects:
-            at = place[reject.offset]
             self._rejected.append(
-                dead_letter(
-                    received.topic,
-                    self._partition,
+                dead_letter_at(
+                    received,
+                    place[reject.offset],
                     reject,
-                    received.keys[at],
-                    received.values[at],
                     app=self._config.kafka.app,
                     now_ms=now_ms,
                 )
@@ -249,14 +247,8 @@ class JoinProcessor:
         """The dead letter of a prediction that contradicts an accepted one."""
         received = next(r for r in taken if r.offsets[-1] >= reject.offset)
         at = bisect_left(received.offsets, reject.offset)
-        return dead_letter(
-            PREDICTIONS,
-            self._partition,
-            reject,
-            received.keys[at],
-            received.values[at],
-            app=self._config.kafka.app,
-            now_ms=self._clock(),
+        return dead_letter_at(
+            received, at, reject, app=self._config.kafka.app, now_ms=self._clock()
         )
 
 

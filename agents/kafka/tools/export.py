@@ -24,6 +24,7 @@ from driftline.agents.kafka.broker.ranges import (
     read_records,
 )
 from driftline.agents.kafka.broker.wire import partition_of
+from driftline.agents.kafka.tools.dead_letters import read_dead_letter
 from driftline.agents.recorded.dead_letters import dead_letter
 from driftline.agents.recorded.export_manifest import ExportManifest, Range
 from driftline.agents.recorded.topic_log import ExportedLine, LiveReject
@@ -179,12 +180,7 @@ def _timed(
     decode = _EVENT_TIMES[wanted.topic]
     for messages in read_records(connection, wanted):
         if wanted.topic == TICKS:
-            # A tick without positions is a request; the answer is a tick with positions.
-            messages = [
-                message
-                for message in messages
-                if _TICK.decode(message.value or b"{}").after is not None
-            ]
+            messages = [message for message in messages if not _is_request(message.value)]
         rows, good, _ = decode(
             [message.value for message in messages], [message.offset for message in messages]
         )
@@ -199,6 +195,17 @@ def _timed(
         for index, message in enumerate(messages):
             if index not in elsewhere:
                 yield times.get(index, 0), message
+
+
+def _is_request(value: bytes) -> bool:
+    """Whether a tick has no positions: it is a request, the answer is a tick with positions.
+
+    An invalid tick is kept: a replay rejects it, as the live run did.
+    """
+    try:
+        return _TICK.decode(value).after is None
+    except ValueError:
+        return False
 
 
 def _line(message: FetchedRecord, rejects: Rejects) -> bytes:
@@ -238,17 +245,18 @@ def _read_rejects(
         for messages in read_records(connection, wanted):
             for message in messages:
                 # What another program on the same inputs rejected says nothing about this one.
-                if not may_be_of(app, message.headers):
+                letter = read_dead_letter(message) if may_be_of(app, message.headers) else None
+                if letter is None:
                     continue
-                headers = {name: value.decode() for name, value in message.headers.items()}
-                partition, offset = int(headers["dlq_partition"]), int(headers["dlq_offset"])
-                reason: Any = headers["dlq_reason"]
-                if reason != _DETECTED_BY_JOIN:
-                    live_rejects[partition, offset] = LiveReject(reason, headers["dlq_error"])
-                reject = Reject(
-                    offset=offset, reason=reason, error=headers["dlq_error"], raw=message.value
+                place, reject = (letter.partition, letter.reject.offset), letter.reject
+                if reject.reason != _DETECTED_BY_JOIN:
+                    live_rejects[place] = LiveReject(reject.reason, reject.error)
+                line = dead_letter(topic, letter.partition, reject)
+                letters.append(
+                    msgspec.json.encode(
+                        msgspec.structs.replace(line, size=letter.size, sha256=letter.sha256)
+                    )
                 )
-                letters.append(msgspec.json.encode(dead_letter(topic, partition, reject)))
     return live_rejects, letters
 
 
