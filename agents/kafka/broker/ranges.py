@@ -11,7 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
+<<<<<<< HEAD
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+=======
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+>>>>>>> 482c3cf (Readers of a broker step over batches that cannot be decompressed)
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from msgspec import Struct
 
@@ -96,6 +107,9 @@ def offset_ranges(
 def read_records(connection: Connection, wanted: Range) -> Iterator[list[FetchedRecord]]:
     """Read the records of a range in offset order, in chunks.
 
+    A batch that cannot be decompressed is one record without key and value, at its first offset, as
+    for a worker.
+
     Raises
     ------
     KafkaException
@@ -107,11 +121,14 @@ def read_records(connection: Connection, wanted: Range) -> Iterator[list[Fetched
         "enable_partition_eof": True,
         "auto_offset_reset": "error",
         "queued_max_messages_kbytes": 4096,
+        # The largest result of a decompression too.
+        "receive_message_max_bytes": MAX_BATCH_BYTES,
     }
     with closing(connection.consumer(**settings)) as consumer:
         consumer.assign(
             [TopicPartition(connection.name(wanted.topic), wanted.partition, wanted.start)]
         )
+        unreadable = UnreadableBatches(consumer)
         while True:
             taken: list[FetchedRecord] = []
             # Transaction markers take offsets too, so the range may end after its last record. Then
@@ -119,6 +136,10 @@ def read_records(connection: Connection, wanted: Range) -> Iterator[list[Fetched
             at_end = False
             for message in consumer.consume(CHUNK, WAIT_S):
                 error, offset = message.error(), message.offset() or 0
+                if UnreadableBatches.is_reported_by(message):
+                    if unreadable.step_over(message) and offset < wanted.end:
+                        taken.append(FetchedRecord(wanted.partition, offset, b"", {}))
+                    break
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
                 at_end = at_end or offset >= wanted.end or error is not None
@@ -140,6 +161,7 @@ def read_records(connection: Connection, wanted: Range) -> Iterator[list[Fetched
                 return
 
 
+<<<<<<< HEAD
 def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[str, Message]]:
     """Read the committed records from the start of several ranges to the ends of their logs, with
     one consumer, in any order.
@@ -179,6 +201,41 @@ def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[
                     unfinished -= 1
                 else:
                     raise KafkaException(error)
+=======
+class UnreadableBatches:
+    """Moves a consumer past batches that cannot be decompressed, or decompress to too many bytes.
+
+    The client reports such a batch by its first offset, does not say where it ends, and reports it
+    again for each position inside it.
+
+    Parameters
+    ----------
+    consumer
+        Partitions are assigned to it by hand.
+    """
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._next: dict[tuple[str, int, int], int] = {}
+
+    @staticmethod
+    def is_reported_by(message: Message) -> bool:
+        """Whether a message is the report of such a batch."""
+        error = message.error()
+        return error is not None and error.code() == KafkaError._BAD_COMPRESSION
+
+    def step_over(self, message: Message) -> bool:
+        """Fetch from the next offset on; what was fetched after the message comes again.
+
+        Returns whether the batch is reported for the first time.
+        """
+        topic, partition = message.topic() or "", message.partition() or 0
+        first = message.offset() or 0
+        next_offset = self._next.get((topic, partition, first), first) + 1
+        self._next[topic, partition, first] = next_offset
+        self._consumer.seek(TopicPartition(topic, partition, next_offset))
+        return next_offset == first + 1
+>>>>>>> 482c3cf (Readers of a broker step over batches that cannot be decompressed)
 
 
 _MOVING = (
