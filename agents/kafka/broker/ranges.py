@@ -11,9 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
-<<<<<<< HEAD
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-=======
 from confluent_kafka import (
     Consumer,
     IsolationLevel,
@@ -22,7 +19,6 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
->>>>>>> 482c3cf (Readers of a broker step over batches that cannot be decompressed)
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from msgspec import Struct
 
@@ -134,12 +130,12 @@ def read_records(connection: Connection, wanted: Range) -> Iterator[list[Fetched
             # Transaction markers take offsets too, so the range may end after its last record. Then
             # the end-of-partition event ends the loop.
             at_end = False
-            for message in consumer.consume(CHUNK, WAIT_S):
+            for message in unreadable.step_over(consumer.consume(CHUNK, WAIT_S)):
                 error, offset = message.error(), message.offset() or 0
-                if UnreadableBatches.is_reported_by(message):
-                    if unreadable.step_over(message) and offset < wanted.end:
+                if is_unreadable(message):
+                    if offset < wanted.end:
                         taken.append(FetchedRecord(wanted.partition, offset, b"", {}))
-                    break
+                    continue
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
                 at_end = at_end or offset >= wanted.end or error is not None
@@ -161,7 +157,6 @@ def read_records(connection: Connection, wanted: Range) -> Iterator[list[Fetched
                 return
 
 
-<<<<<<< HEAD
 def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[str, Message]]:
     """Read the committed records from the start of several ranges to the ends of their logs, with
     one consumer, in any order.
@@ -181,6 +176,7 @@ def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[
     settings = {"enable_partition_eof": True, "queued_max_messages_kbytes": 4096}
     with closing(connection.consumer(**settings)) as consumer:
         consumer.assign(places)
+        unreadable = UnreadableBatches(consumer)
         unfinished, heard_at = len(places), time.monotonic()
         while unfinished:
             # It waits for all of CHUNK, or for the whole timeout.
@@ -193,15 +189,18 @@ def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[
                         KafkaError._TIMED_OUT, f"the ends of {unfinished} partitions were not read"
                     )
                 )
-            for message in messages:
+            for message in unreadable.step_over(messages):
                 error = message.error()
+                if is_unreadable(message):
+                    continue
                 if error is None:
                     yield connection.bare(message.topic() or ""), message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unfinished -= 1
                 else:
                     raise KafkaException(error)
-=======
+
+
 class UnreadableBatches:
     """Moves a consumer past batches that cannot be decompressed, or decompress to too many bytes.
 
@@ -218,24 +217,40 @@ class UnreadableBatches:
         self._consumer = consumer
         self._next: dict[tuple[str, int, int], int] = {}
 
-    @staticmethod
-    def is_reported_by(message: Message) -> bool:
-        """Whether a message is the report of such a batch."""
-        error = message.error()
-        return error is not None and error.code() == KafkaError._BAD_COMPRESSION
+    def step_over(self, messages: Sequence[Message]) -> Iterator[Message]:
+        """The messages of one call of `consume`, with one report of each unreadable batch.
 
-    def step_over(self, message: Message) -> bool:
-        """Fetch from the next offset on; what was fetched after the message comes again.
-
-        Returns whether the batch is reported for the first time.
+        After a report the consumer fetches from the next offset on, so what this call has of the
+        same partition comes again and is left out.
         """
-        topic, partition = message.topic() or "", message.partition() or 0
-        first = message.offset() or 0
+        moved: set[tuple[str | None, int | None]] = set()
+        for message in messages:
+            place = message.topic(), message.partition()
+            if place in moved:
+                continue
+            if not is_unreadable(message):
+                yield message
+                continue
+            moved.add(place)
+            if self._move_past(message):
+                yield message
+
+    def _move_past(self, report: Message) -> bool:
+        """Fetch from the next offset on; returns whether the batch is reported for the first
+        time.
+        """
+        topic, partition = report.topic() or "", report.partition() or 0
+        first = report.offset() or 0
         next_offset = self._next.get((topic, partition, first), first) + 1
         self._next[topic, partition, first] = next_offset
         self._consumer.seek(TopicPartition(topic, partition, next_offset))
         return next_offset == first + 1
->>>>>>> 482c3cf (Readers of a broker step over batches that cannot be decompressed)
+
+
+def is_unreadable(message: Message) -> bool:
+    """Whether a message is the report of a batch that cannot be decompressed."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError._BAD_COMPRESSION
 
 
 _MOVING = (

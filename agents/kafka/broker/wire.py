@@ -235,7 +235,8 @@ def fit_dead_letter(letter: Outgoing, limit: int) -> Outgoing:
 
     Examples
     --------
-    >>> letter = dead_letter("ticks", 0, Reject(7, "too_large", "no"), b"k", b"x" * 900, app="a", now_ms=0)
+    >>> reject = Reject(7, "too_large", "no")
+    >>> letter = dead_letter("ticks", 0, reject, b"k", b"x" * 900, app="a", now_ms=0)
     >>> fitted = fit_dead_letter(letter, 1_000)
     >>> fitted.key, fitted.value, dict(fitted.headers)["dlq_size"]
     (b'k', b'', b'900')

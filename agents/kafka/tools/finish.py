@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.ownership import Ownership
-from driftline.agents.kafka.broker.ranges import UnreadableBatches, offset_ranges
+from driftline.agents.kafka.broker.ranges import UnreadableBatches, is_unreadable, offset_ranges
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
 from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.agents.kafka.tools.lag import lags
@@ -183,10 +183,9 @@ def _wait(
     slow_at = heard_at + SLOW_S
     unreadable = UnreadableBatches(consumer)
     while open_:
-        for message in consumer.consume(AT_ONCE, timeout=POLL_S):
-            if UnreadableBatches.is_reported_by(message):
-                unreadable.step_over(message)
-                break
+        for message in unreadable.step_over(consumer.consume(AT_ONCE, timeout=POLL_S)):
+            if is_unreadable(message):
+                continue
             if message.error() is not None:
                 raise KafkaException(message.error())
             partition, offset = message.partition(), message.offset()
