@@ -188,7 +188,7 @@ def _wait(
                 continue
             if message.error() is not None:
                 raise KafkaException(message.error())
-            partition, offset = message.partition(), message.offset()
+            partition, offset = message.partition() or 0, message.offset() or 0
             for row in decode_ticks([message.value()], [offset])[0]:
                 asking.note(partition, row, before=offset < before[partition])
         if len(left()) < open_:
