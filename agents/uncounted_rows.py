@@ -76,6 +76,8 @@ _REMEDY: Final[dict[str, str]] = {
         "compare the prediction ids of both topics; lengthen park if predictions come later"
     ),
     "conflict": "make prediction ids unique",
+    "lost": "send the records again if their source has them; give the topic a retention that is "
+    "longer than the longest stop of the workers",
     "too_far_ahead": "compare the clock of the producer with that of the workers",
 }
 _CORRECT: Final = "correct the producer; driftline schema validate explains each row"

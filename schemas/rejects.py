@@ -42,8 +42,10 @@ Reason = Literal[
     "encoding",
     "conflicting_fields",
     "conflict",
+    "lost",
 ]
-"""The join rejects a second prediction with the same id and other content as `conflict`; all other
+"""The join rejects a second prediction with the same id and other content as `conflict`. `lost`
+marks records that a worker never read because the broker does not have them any more; all other
 reasons come from decoding.
 """
 

@@ -52,6 +52,14 @@ from driftline.agents.cli.output import WrongInput, example
     help="Static member name, instead of kafka.static_member: a restart under the same name does "
     "not rebalance the other workers. Unique per worker.",
 )
+@click.option(
+    "--resume",
+    multiple=True,
+    metavar="earliest|TOPIC:PARTITION:OFFSET",
+    help="Go on where unread records were deleted or a topic was made anew: at the beginning of "
+    "the log, or at an offset; repeatable. Positions that can be used stay as they are. The "
+    "loss is recorded on TOPIC.dlq.",
+)
 @click.option("--json-logs", is_flag=True, help="Write log lines as JSON objects.")
 def worker(
     config: Path | None,
@@ -61,6 +69,7 @@ def worker(
     web_bind: str,
     stages: str | None,
     static_member: str | None,
+    resume: tuple[str, ...],
     json_logs: bool,
 ) -> None:
     """Run the pipeline live until SIGTERM or SIGINT.
@@ -72,6 +81,7 @@ def worker(
     settings = read_config(config)
     try:
         from driftline.agents.kafka.broker.connection import BrokerError
+        from driftline.agents.kafka.broker.input_logs import InvalidResume
         from driftline.agents.kafka.broker.topics import UnusableTopics
         from driftline.agents.worker.app import UnsupportedFaust
         from driftline.agents.worker.main import run_worker
@@ -90,8 +100,9 @@ def worker(
             host=web_bind,
             port=web_port,
             json_logs=json_logs,
+            resume=resume,
         )
-    except (BrokerError, UnusableTopics, UnsupportedFaust) as error:
+    except (BrokerError, UnusableTopics, InvalidResume, UnsupportedFaust) as error:
         raise WrongInput(str(error)) from error
 
 

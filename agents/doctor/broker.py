@@ -12,8 +12,10 @@ from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.agents.kafka.broker.ownership import Ownership
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
+from driftline.agents.kafka.broker.task_kinds import INPUTS
 from driftline.agents.kafka.task.uncounted import FEW_ROWS, LIMIT
-from driftline.agents.kafka.tools.lag import INPUTS, lag
+from driftline.agents.kafka.tools.journal_positions import position_faults
+from driftline.agents.kafka.tools.lag import lag
 from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
 from driftline.agents.kafka.tools.uncounted import uncounted_on_topics
 from driftline.agents.worker import rights
@@ -53,6 +55,15 @@ def check_broker(connection: Connection) -> Iterator[CheckResult]:
             check="topics", level="ok", message="all topics have the required settings"
         )
         yield from check_owner(connection)
+        faults = position_faults(connection)
+        for fault in faults:
+            yield CheckResult(
+                check="inputs", level="problem", message=fault.what, remedy=fault.remedy
+            )
+        if not faults:
+            yield CheckResult(
+                check="inputs", level="ok", message="the inputs hold what the workers read next"
+            )
         yield from check_partitioners(connection)
         yield from check_lag(connection)
         yield from check_uncounted(connection)

@@ -145,6 +145,7 @@ class App(faust.App):
                 linger_ms=connection.settings.commit_interval_ms,
                 on_refusal=lambda error: self._on_failure(f"{self.kind}: cannot read", error),
             ),
+            on_lost=lambda error: self._on_failure(f"{self.kind}: an input", error),
         )
 
     def _create_directories(self) -> None:

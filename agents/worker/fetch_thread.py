@@ -301,7 +301,6 @@ def _raise(error: FetchError) -> NoReturn:
             f"{tp.topic}-{tp.partition} at offset {offset}" for tp, offset in fault.args[0].items()
         )
         raise LostPosition(
-            f"{partitions}: the log does not hold the next record to read; "
-            "start the worker again for the reason and the remedy"
+            f"{partitions}: the log does not hold the next record to read"
         ) from fault
     raise AssertionError("a fetch error without an error")

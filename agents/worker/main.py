@@ -13,6 +13,7 @@ import msgspec
 
 from driftline.agents.garbage_collection import rarely_collecting
 from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.input_logs import parse_resume
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
 from driftline.agents.kafka.stages.downstream import DownstreamProcessor, downstream_processors
 from driftline.agents.kafka.stages.join import JoinProcessor, join_processors
@@ -33,6 +34,7 @@ def run_worker(
     host: str,
     port: int,
     json_logs: bool,
+    resume: Sequence[str] = (),
 ) -> NoReturn:
     """Run a worker until a signal ends it.
 
@@ -48,10 +50,12 @@ def run_worker(
         Overrides the static member name of the configuration.
     host, port
         Where health is served.
+    resume
+        Values of --resume.
 
     Raises
     ------
-    UnsupportedFaust, BrokerError, UnusableTopics, OSError
+    UnsupportedFaust, BrokerError, UnusableTopics, InvalidResume, OSError
         If it cannot start; the message says what to do.
     """
     logging_setup.configure(as_json=json_logs)
@@ -67,13 +71,15 @@ def run_worker(
             DOWNSTREAM, DownstreamProcessor.inputs, downstream_processors(config, clock=_now_ms)
         ),
     }
+    connection = Connection(config, broker)
     with rarely_collecting():
         run(
-            Connection(config, broker),
+            connection,
             [known[kind] for kind in kinds],
             state=state,
             host=host,
             port=port,
+            resume=parse_resume(resume, connection),
         )
 
 

@@ -15,17 +15,20 @@ from confluent_kafka import KafkaException
 
 from driftline.agents.kafka.broker import failures, topics
 from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
+from driftline.agents.kafka.broker.input_logs import NO_RESUME, Resume
 from driftline.agents.kafka.broker.ownership import OwnedByAnother, OwnerMayRun, Ownership
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.kafka.task.runtime import Runtime
+from driftline.agents.kafka.task.task import Task
 from driftline.agents.kafka.task.tasks import Tasks
 from driftline.agents.kafka.tools.partitioners import KeySamples
 from driftline.agents.worker import rights
 from driftline.agents.worker.app import App
 from driftline.agents.worker.health import Health, KindStatus, serve
+from driftline.agents.worker.input_watch import InputWatch
 from driftline.agents.worker.seek_positions import LostPosition
-from driftline.agents.worker.task_router import TaskRouter
+from driftline.agents.worker.task_router import TaskRouter, UnevenAssignment
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 # The process has ended 10 s after SIGTERM. The broker aborts transactions that are cut off then,
@@ -36,6 +39,7 @@ POLL_SECONDS = 0.5
 POLLS_PER_PARTITIONER_CHECK = 20
 BROKER_CHECK_SECONDS = 10.0
 BROKER_CHECKS_PER_RIGHTS_CHECK = 6
+INPUT_CHECK_SECONDS = 3.0
 EXIT_CUT_OFF = 71
 
 log = logging.getLogger(__name__)
@@ -60,7 +64,13 @@ class TaskKind(msgspec.Struct, frozen=True):
 
 
 def run(
-    connection: Connection, kinds: Sequence[TaskKind], *, state: Any, host: str, port: int
+    connection: Connection,
+    kinds: Sequence[TaskKind],
+    *,
+    state: Any,
+    host: str,
+    port: int,
+    resume: Resume = NO_RESUME,
 ) -> NoReturn:
     """Work until SIGTERM or SIGINT, then end the process.
 
@@ -70,6 +80,8 @@ def run(
         Folder for the local state.
     host, port
         Where health is served.
+    resume
+        Where tasks go on whose positions in their inputs cannot be used.
 
     Raises
     ------
@@ -78,7 +90,8 @@ def run(
     OSError
         If health cannot be served at this address.
     """
-    code = asyncio.run(Worker(connection, kinds, state).run_until_stopped(host=host, port=port))
+    worker = Worker(connection, kinds, state, resume)
+    code = asyncio.run(worker.run_until_stopped(host=host, port=port))
     logging.shutdown()
     # Do not wait for threads that still restore or wait for the broker.
     os._exit(code)
@@ -95,12 +108,20 @@ class Worker:
         One for each kind of task.
     """
 
-    def __init__(self, connection: Connection, kinds: Sequence[TaskKind], state: Any) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        kinds: Sequence[TaskKind],
+        state: Any,
+        resume: Resume = NO_RESUME,
+    ) -> None:
         self.health = Health()
         self.apps: list[App] = []
         self._connection = connection
         self._kinds = kinds
         self._state = state
+        self._resume = resume
+        self._inputs = InputWatch(connection)
         self._stop = asyncio.Event()
         self._ownership = Ownership(connection)
         self._samples = KeySamples(connection.settings.input_partitions)
@@ -147,6 +168,8 @@ class Worker:
         while True:
             try:
                 await asyncio.to_thread(self._check_topics)
+                # Before any task reads, so that no later topic passes for the first one.
+                await asyncio.to_thread(self._inputs.look)
                 return
             except BrokerAway as error:
                 self.health.waiting_for = f"the broker: {error}"
@@ -182,6 +205,7 @@ class Worker:
             self._connection,
             self._state,
             missing_rights=lambda kind: rights.sentence(self._connection, [kind]),
+            resume=self._resume,
         )
         self.health.tally = runtime.tally
         for kind in self._kinds:
@@ -195,6 +219,7 @@ class Worker:
             self._background.append(asyncio.ensure_future(self._run_app(app)))
         self._background.append(asyncio.ensure_future(self._poll_tasks()))
         self._background.append(asyncio.ensure_future(self._poll_broker()))
+        self._background.append(asyncio.ensure_future(self._poll_inputs()))
         self.health.waiting_for = None
 
     async def _run_app(self, app: App) -> None:
@@ -212,10 +237,34 @@ class Worker:
             lacking = rights.sentence(self._connection, self._kind_names)
             what = f"{what}: {lacking or repr(error)}"
             failures.stop_process(failures.CONFIGURATION, what)
-        if isinstance(error, LostPosition):
-            failures.stop_process(failures.CONFIGURATION, f"{what}: {error}")
-        else:
-            failures.stop_process(failures.DEFECT, f"{what}: {error!r}")
+        if isinstance(error, LostPosition | UnevenAssignment):
+            # Topics that were deleted, made anew or given more partitions show up as either.
+            if cause := self._inputs.diagnose(self._tasks()):
+                failures.stop_process(failures.CONFIGURATION, cause)
+            if isinstance(error, LostPosition):
+                failures.stop_process(failures.CONFIGURATION, f"{what}: {error}")
+        failures.stop_process(failures.DEFECT, f"{what}: {error!r}")
+
+    def _tasks(self) -> list[Task]:
+        return [task for app in self.apps for task in app.task_router.tasks.tasks()]
+
+    async def _poll_inputs(self) -> None:
+        """Look periodically whether the topics are still those that the tasks read."""
+        while not self._stop.is_set():
+            await asyncio.sleep(INPUT_CHECK_SECONDS)
+            try:
+                report = await asyncio.to_thread(self._inputs.look)
+            except BrokerError:
+                continue  # `_poll_broker` reports it
+            except Exception as error:
+                self._fail("the periodic check of the topics failed", error)
+            if report.ended is not None:
+                failures.stop_process(failures.CONFIGURATION, report.ended)
+            if report.problem is None:
+                self.health.problems.pop("topics", None)
+            elif self.health.problems.get("topics") != report.problem:
+                log.error("not ready: %s", report.problem)
+                self.health.problems["topics"] = report.problem
 
     async def _poll_tasks(self) -> None:
         """Update periodically what depends on the state of the tasks and on the keys seen."""

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from faust.types import TP
 
+from driftline.agents.kafka.broker.input_logs import InputLog, find_fault
 from driftline.schemas.errors import DriftlineError
 
 
@@ -74,16 +75,7 @@ def start_in_log(tp: TP, position: int | None, first: int, end: int) -> int:
     """
     if position is None:
         return first
-    if position < first:
-        raise LostPosition(
-            f"{tp.topic}-{tp.partition}: records {position} to {first - 1} were deleted before "
-            f"they were read: the log starts at {first}. Give the topic a retention that is longer "
-            "than the longest stop of the workers."
-        )
-    if position > end:
-        raise LostPosition(
-            f"{tp.topic}-{tp.partition}: records up to {position} have been applied, but the log "
-            f"ends at {end}: the topic was created anew or has lost records. Restore the topic, or "
-            "start a new application (another kafka.app)."
-        )
+    fault = find_fault(tp.topic, tp.partition, position, None, InputLog("", first, end))
+    if fault is not None:
+        raise LostPosition(str(fault))
     return position

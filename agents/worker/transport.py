@@ -37,7 +37,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
 
 import faust
@@ -48,7 +48,7 @@ from faust.types import TP, AppT, ConsumerMessage
 
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.worker.fetch_thread import PAUSE_SECONDS, FetchSettings, FetchThread
-from driftline.agents.worker.seek_positions import LogEnd, TaskPositions, start_in_log
+from driftline.agents.worker.seek_positions import LogEnd, LostPosition, TaskPositions, start_in_log
 
 POLL_SECONDS = 0.25
 
@@ -162,6 +162,10 @@ class MicroBatchConsumer(Consumer):
                 await asyncio.sleep(0)
                 async for _, message in self.getmany(POLL_SECONDS):
                     await self.wait_first(self.callback(message), self.suspend_flow.wait())
+        except LostPosition as error:
+            # Faust would log a traceback before the reason.
+            self.transport.on_lost(error)
+            raise
         except (ConsumerStoppedError, asyncio.CancelledError):
             if not self.transport.app.should_stop:
                 raise
@@ -211,16 +215,24 @@ class MicroBatchTransport(Transport):
         The tasks behind the app.
     fetch_settings
         How its consumer fetches.
+    on_lost
+        Called if a log does not hold the next record; must end the process.
     """
 
     Consumer = MicroBatchConsumer
 
     def __init__(
-        self, app: AppT, *, positions: TaskPositions, fetch_settings: FetchSettings
+        self,
+        app: AppT,
+        *,
+        positions: TaskPositions,
+        fetch_settings: FetchSettings,
+        on_lost: Callable[[LostPosition], Any],
     ) -> None:
         super().__init__(app.conf.broker_consumer, app)
         self.positions = positions
         self.fetch_settings = fetch_settings
+        self.on_lost = on_lost
 
 
 class PassThroughSchema(faust.Schema):

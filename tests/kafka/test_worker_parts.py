@@ -64,12 +64,13 @@ def test_task_resumes_at_its_position_or_starts_at_the_beginning_of_the_log() ->
     [
         (
             99,
-            "rows-3: records 99 to 99 were deleted before they were read: the log starts at 100. "
-            "Give the topic a retention that is longer than the longest stop",
+            r"rows\[3\]: records 99 to 99 were deleted before they were read: the log begins at "
+            "100; to go on without them, start the workers with --resume earliest .* and give the "
+            "topic a retention that is longer than the longest stop",
         ),
         (
             201,
-            "rows-3: records up to 201 have been applied, but the log ends at 200: "
+            r"rows\[3\]: records up to 201 have been applied, but the log ends at 200: "
             "the topic was created anew or has lost records",
         ),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from driftline.schemas.topics import JOINED, REGISTRY_COMMANDS, WINDOW_PARTIALS
 from driftline.streams import pipeline
 
 JOIN: Final = "join"
@@ -17,3 +18,6 @@ STAGES: Final = {
     JOIN: tuple(stage.name for stage in pipeline.STAGES[:1]),
     DOWNSTREAM: tuple(stage.name for stage in pipeline.STAGES[1:]),
 }
+
+INPUTS: Final = {JOIN: JOINED, DOWNSTREAM: (WINDOW_PARTIALS, REGISTRY_COMMANDS)}
+"""Input topics of each kind of task, without prefix."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -290,12 +290,31 @@ def check(connection: Connection) -> list[TopicMismatch]:
         for topic in wanted
         if topic.name not in found
     ]
-    for setting in dict.fromkeys(topic.setting for topic in wanted if topic.setting):
-        mismatches += _counts([topic for topic in wanted if topic.setting == setting], found, full)
+    mismatches += check_counts(
+        connection, {name: topic.partitions for name, topic in found.items()}
+    )
     for topic in wanted:
         if topic.name in found:
             mismatches += _settings(topic, found[topic.name], full(topic.name))
     return mismatches
+
+
+def check_counts(connection: Connection, partitions: Mapping[str, int]) -> list[TopicMismatch]:
+    """Topics whose number of partitions does not fit the configuration.
+
+    Parameters
+    ----------
+    partitions
+        Number of partitions of the existing topics, by name without prefix.
+    """
+    wanted = plan(connection.settings)
+    return [
+        mismatch
+        for setting in dict.fromkeys(topic.setting for topic in wanted if topic.setting)
+        for mismatch in _counts(
+            [topic for topic in wanted if topic.setting == setting], partitions, connection.name
+        )
+    ]
 
 
 def require(connection: Connection) -> dict[str, ExistingTopic]:
@@ -313,13 +332,13 @@ def require(connection: Connection) -> dict[str, ExistingTopic]:
 
 
 def _counts(
-    wanted: Sequence[WantedTopic], found: dict[str, ExistingTopic], full: Callable[[str], str]
+    wanted: Sequence[WantedTopic], found: Mapping[str, int], full: Callable[[str], str]
 ) -> Iterator[TopicMismatch]:
     """Check topics that need the same number of partitions."""
     present = [topic for topic in wanted if topic.name in found]
-    counts = {found[topic.name].partitions for topic in present}
+    counts = {found[topic.name] for topic in present}
     for topic in present:
-        count, setting = found[topic.name].partitions, f"{topic.setting} = {topic.partitions}"
+        count, setting = found[topic.name], f"{topic.setting} = {topic.partitions}"
         if count == topic.partitions:
             continue
         if len(counts) == 1:

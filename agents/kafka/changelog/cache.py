@@ -55,6 +55,8 @@ class Checkpoint(Struct, array_like=True, frozen=True):
         False until a restore that began without a copy has reached the end of the journal.
     extents
         What the copy must hold, by stage; used to detect damage.
+    topic_ids
+        As in that commit.
     """
 
     cluster_id: str
@@ -69,6 +71,7 @@ class Checkpoint(Struct, array_like=True, frozen=True):
     shape: str = ""
     whole: bool = True
     extents: dict[str, StateExtent] = {}
+    topic_ids: dict[str, str] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -55,6 +55,9 @@ class Closing(Struct, array_like=True, frozen=True):
         The last piece.
     shape
         Settings that lay out the state, see `state_format.shape_of`.
+    topic_ids
+        Id of each input topic in which `positions` count; a topic that was created again under the
+        same name has another one.
     """
 
     format: int
@@ -67,6 +70,7 @@ class Closing(Struct, array_like=True, frozen=True):
     live_bytes: int
     changes: bytes
     shape: str = ""
+    topic_ids: dict[str, str] = {}
 
 
 class Commit(Struct, frozen=True):
@@ -110,6 +114,14 @@ def records_of(closing: Closing, changes: Mapping[str, bytes]) -> list[tuple[byt
         (b"%d/%d" % (closing.number, index), piece) for index, piece in enumerate(pieces[:-1])
     ]
     return [*records, (b"%d/%b" % (closing.number, _CLOSING), last)]
+
+
+def closing_of(key: bytes | None, value: bytes | None) -> Closing | None:
+    """The end of a commit in a journal record; None for other records and other formats."""
+    if value is None or not (key or b"").endswith(b"/" + _CLOSING):
+        return None
+    layout = _decode_versions(value)
+    return _decode_closing(value) if layout and layout[0] == FORMAT else None
 
 
 class Assembly:

@@ -120,6 +120,7 @@ class Ledger:
             live_bytes=live_bytes,
             changes=b"",
             shape=self._checkpoint.shape,
+            topic_ids=self._checkpoint.topic_ids,
         )
         return PendingCommit(changes, list(cuts.values()), closing, self._checkpoint)
 

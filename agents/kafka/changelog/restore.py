@@ -348,6 +348,7 @@ class Restore:
             live_bytes=closing.live_bytes,
             shape=closing.shape,
             whole=whole,
+            topic_ids=closing.topic_ids,
         )
 
     def _write(self, states: Mapping[str, TaskState], checkpoint: Checkpoint) -> None:

@@ -11,6 +11,16 @@ _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 6
 
 COMMITS = Counter("driftline_commits", "Transactions committed.", _TASK)
 ABORTS = Counter("driftline_aborts", "Transactions aborted; the task was opened again.", _TASK)
+LOST_RECORDS = Counter(
+    "driftline_lost_records",
+    "Input records that were deleted before they were read and passed over with --resume.",
+    (*_TASK, "topic"),
+)
+RESUMED = Counter(
+    "driftline_resumed_inputs",
+    "Inputs that were resumed elsewhere (--resume), by reason: deleted, made_anew, truncated.",
+    (*_TASK, "topic", "reason"),
+)
 RECEIVED = Counter(
     "driftline_received_records",
     "Input records taken, except those that were applied before.",
@@ -74,6 +84,7 @@ class Meters:
         def of(meter: Counter | Gauge) -> Any:
             return meter.labels(kind, str(partition))
 
+        self._task = kind, str(partition)
         self._received = lambda topic: RECEIVED.labels(kind, str(partition), topic)
         self._commits, self._written, self._journal_bytes = (
             of(COMMITS),
@@ -99,6 +110,11 @@ class Meters:
     def received(self, topic: str, records: int) -> None:
         """Count records taken from an input."""
         self._received(topic).inc(records)
+
+    def resumed(self, topic: str, reason: str, lost_records: int | None) -> None:
+        """Count an input that was resumed elsewhere, and the records passed over if known."""
+        RESUMED.labels(*self._task, topic, reason).inc()
+        LOST_RECORDS.labels(*self._task, topic).inc(lost_records or 0)
 
     def restored(self, *, seconds: float, bytes: int, commits: int) -> None:
         """Report a restore."""

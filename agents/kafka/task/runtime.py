@@ -15,10 +15,12 @@ from driftline.agents.kafka.broker import failures
 from driftline.agents.kafka.broker.broker_retry import BrokerRetry
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.failures import MustStop
+from driftline.agents.kafka.broker.input_logs import NO_RESUME, Resume
 from driftline.agents.kafka.broker.topics import changelog
-from driftline.agents.kafka.changelog.cache import Cache
+from driftline.agents.kafka.changelog.cache import Cache, Checkpoint
 from driftline.agents.kafka.changelog.restore import Journal
 from driftline.agents.kafka.changelog.state_format import shape_of
+from driftline.agents.kafka.task.input_positions import InputPositions, check_positions
 from driftline.agents.kafka.task.uncounted import WorkerTally
 from driftline.agents.state.errors import StateError
 
@@ -56,6 +58,8 @@ class Runtime:
     missing_rights
         Asks the broker for the rights that a kind of task lacks; returns a sentence that names
         them, None if it lacks none.
+    resume
+        Where tasks go on whose positions cannot be used.
 
     Attributes
     ----------
@@ -71,11 +75,13 @@ class Runtime:
         memory_bytes: int | None = None,
         max_records: int = MAX_RECORDS,
         missing_rights: Callable[[str], str | None] = lambda kind: None,
+        resume: Resume = NO_RESUME,
     ) -> None:
         self.connection = connection
         self.shape = shape_of(connection.config)
         self.max_records = max_records
         self.missing_rights = missing_rights
+        self.resume = resume
         try:
             self.cache = Cache(
                 folder, connection.settings.memory_bytes if memory_bytes is None else memory_bytes
@@ -120,6 +126,25 @@ class Runtime:
                         "create",
                     ) from error
                 retry.wait(fault)
+
+    def input_positions(
+        self,
+        kind: str,
+        partition: int,
+        checkpoint: Checkpoint,
+        is_abandoned: Callable[[], bool],
+    ) -> InputPositions:
+        """See `input_positions.check_positions`."""
+        return check_positions(
+            self.connection,
+            self._admin,
+            self.resume,
+            kind,
+            partition,
+            checkpoint.positions,
+            checkpoint.topic_ids,
+            is_abandoned,
+        )
 
     def delete_before(self, journal: Journal, offset: int) -> bool:
         """Delete the records of a journal before an offset.

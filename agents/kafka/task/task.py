@@ -33,6 +33,7 @@ from driftline.agents.kafka.changelog.ledger import Ledger, PendingCommit
 from driftline.agents.kafka.changelog.restore import Restore
 from driftline.agents.kafka.changelog.state_format import StateFormatError, check_shape
 from driftline.agents.kafka.task.commit_timer import CommitTimer
+from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.metering import Meters
 from driftline.agents.kafka.task.processor import Processor, ProcessorFactory
 from driftline.agents.kafka.task.runtime import Runtime
@@ -74,6 +75,8 @@ class Task:
         missing: it is read from its beginning.
     committed
         `positions` as of the last commit.
+    topic_ids
+        Id of each input topic in which `positions` count.
     commits
         Number of commits since `open`.
     """
@@ -88,6 +91,7 @@ class Task:
         self.name = f"{runtime.connection.group(kind)}-{partition}"
         self.positions: dict[str, int] = {}
         self.committed: dict[str, int] = {}
+        self.topic_ids: dict[str, str] = {}
         self.commits = 0
         self._runtime = runtime
         self._factory = factory
@@ -97,6 +101,7 @@ class Task:
         self._journal_from = 0
         self._delete_again_s = 0.0
         self._buffered = 0
+        self._losses: list[Loss] = []
         self._commit_timer = CommitTimer(runtime.interval_s)
         self._is_more_due = False
         self._wake = asyncio.Event()
@@ -135,13 +140,17 @@ class Task:
                 self._runtime.connection, cache, self.kind, self._journal, lambda: self._abandoned
             ).run()
             check_shape(restored.checkpoint.shape, self._runtime.shape, self._journal.name)
+            inputs = self._runtime.input_positions(
+                self.kind, self.partition, restored.checkpoint, lambda: self._abandoned
+            )
             states = cache.states(self.kind, self.partition)
             self._journal_from = restored.low
-            self._ledger = Ledger(states, restored.checkpoint, restored.low, self._runtime.shape)
-            self.positions, self.committed = (
-                dict(restored.checkpoint.positions),
-                dict(restored.checkpoint.positions),
-            )
+            checkpoint = msgspec.structs.replace(restored.checkpoint, topic_ids=inputs.topic_ids)
+            self._ledger = Ledger(states, checkpoint, restored.low, self._runtime.shape)
+            self.positions = dict(inputs.positions)
+            self.committed = dict(restored.checkpoint.positions)
+            self.topic_ids = inputs.topic_ids
+            self._losses = inputs.losses
             self.processor = self._factory(
                 self.partition, lambda stage: states[stage].overlay, dict(self.positions)
             )
@@ -161,6 +170,9 @@ class Task:
         self._meters.restored(
             seconds=restored.seconds, bytes=restored.bytes, commits=restored.commits
         )
+        for loss in self._losses:
+            log.warning("%s: %s", self.name, loss.message)
+            self._meters.resumed(loss.topic, loss.fault.fault, loss.records)
         log.info(
             "%s: restored in %.2f s, %s, %d commits and %.1f MB of the changelog read; resumes "
             "at %s",
@@ -209,7 +221,7 @@ class Task:
                     f"{self.name}: {received.topic}[{self.partition}] was delivered from offset "
                     f"{received.start} on, but {position} is next; "
                     "records are missing. If retention deleted them before they were read, "
-                    "start anew with another kafka.app",
+                    "the next start says how to go on (--resume)",
                 )
             if received.next <= position:
                 self._meters.skipped.inc(len(received.offsets))
@@ -326,7 +338,12 @@ class Task:
                 if self._is_more_due and not self.processor.defers():
                     return True
                 if self._commit_timer.remaining_s <= 0:
-                    wanted = self._buffered or self.processor.pending() or self._are_positions_due()
+                    wanted = (
+                        self._buffered
+                        or self._losses
+                        or self.processor.pending()
+                        or self._are_positions_due()
+                    )
                     if wanted and not self.processor.defers():
                         return True
                     self._commit_timer.postpone()
@@ -370,6 +387,10 @@ class Task:
             failures.stop_process(failures.DEFECT, f"{self.name}: cannot process: {error!r}")
         self._buffered = 0
         self._has_room.set()
+        # In the transaction that moves the positions, so that each loss is on record once.
+        app = self._runtime.connection.settings.app
+        outgoing = [*(loss.dead_letter(app) for loss in self._losses), *outgoing]
+        self._losses = []
         changed = bool(outgoing) or self._ledger.changed
         self._is_more_due = changed and self.processor.pending()
         if not changed and not (with_positions and self.positions != self.committed):

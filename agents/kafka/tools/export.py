@@ -51,6 +51,8 @@ from driftline.streams.log_order import merge_sources
 
 # A replay detects conflicts again: such a row was well formed.
 _DETECTED_BY_JOIN: Final = "conflict"
+# Such a dead letter is about records that are gone, not about the record at its offset.
+_LOST: Final = "lost"
 
 Rejects = dict[tuple[int, int], LiveReject]
 Decode = Callable[[Sequence[bytes], Sequence[int]], tuple[Sequence[Any], Sequence[int], Any]]
@@ -249,7 +251,7 @@ def _read_rejects(
                 if letter is None:
                     continue
                 place, reject = (letter.partition, letter.reject.offset), letter.reject
-                if reject.reason != _DETECTED_BY_JOIN:
+                if reject.reason not in (_DETECTED_BY_JOIN, _LOST):
                     live_rejects[place] = LiveReject(reject.reason, reject.error)
                 line = dead_letter(topic, letter.partition, reject)
                 letters.append(

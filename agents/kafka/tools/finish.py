@@ -13,11 +13,14 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.input_logs import topic_ids
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.ownership import Ownership
 from driftline.agents.kafka.broker.ranges import UnreadableBatches, is_unreadable, offset_ranges
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
+from driftline.agents.kafka.broker.topics import check_counts, plan
 from driftline.agents.kafka.tools.finish_protocol import Finish
+from driftline.agents.kafka.tools.journal_positions import position_faults
 from driftline.agents.kafka.tools.lag import lags
 from driftline.schemas.decode import decode_ticks
 from driftline.schemas.settings import Config
@@ -59,7 +62,7 @@ def finish(
     ------
     FinishError
         If the configuration has the wall clock, another program writes the results, topics are
-        missing, or tasks do not answer.
+        missing or cannot be read on, or tasks do not answer.
     KafkaException
         If the broker does not answer.
     """
@@ -78,6 +81,7 @@ def finish(
             "kafka.input_partitions = "
             f"{config.kafka.input_partitions}; see driftline topics check"
         )
+    _check_inputs(connection)
     asking, before = Finish(config), {log.partition: log.end for log in logs}
     with closing(connection.consumer()) as consumer:
         consumer.assign(
@@ -94,7 +98,24 @@ def finish(
             lambda: [*asking.unanswered, *asking.unsettled],
             lambda left: on_progress(left, inputs + results),
         )
+    # Topics may have changed while the tasks were at work.
+    _check_inputs(connection)
     return asking
+
+
+def _check_inputs(connection: Connection) -> None:
+    """Refuse if rows cannot all be read: figures would be called final without them."""
+    found = topic_ids(
+        connection.admin(),
+        [connection.name(topic.name) for topic in plan(connection.settings) if topic.setting],
+    )
+    counts = {connection.bare(name): count for name, (_, count) in found.items()}
+    reasons = [str(mismatch) for mismatch in check_counts(connection, counts)]
+    reasons += map(str, position_faults(connection))
+    if reasons:
+        raise FinishError(
+            "not all rows can be read, so no window would be final: " + "; ".join(reasons)
+        )
 
 
 def missing_answers_message(

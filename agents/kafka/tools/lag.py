@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.ranges import offset_ranges
-from driftline.schemas.topics import JOINED, REGISTRY_COMMANDS, WINDOW_PARTIALS
-
-INPUTS: Final = {"join": JOINED, "downstream": (WINDOW_PARTIALS, REGISTRY_COMMANDS)}
-"""Input topics of each kind of task."""
+from driftline.agents.kafka.broker.task_kinds import INPUTS
 
 
 def lag(connection: Connection, kind: str) -> int | None:

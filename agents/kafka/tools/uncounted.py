@@ -118,10 +118,12 @@ def _dead_letters(topic: str, headers: Mapping[str, Any]) -> Iterator[Uncounted]
         (headers.get(name) or b"").decode(errors="replace")
         for name in ("dlq_reason", "dlq_error", "dlq_partition")
     )
+    # Records that were passed over (--resume) have one dead letter for all of them.
+    lost = headers.get("dlq_lost_records") or b""
     yield Uncounted(
         topic=topic,
         reason=reason,
-        rows=1,
+        rows=int(lost) if lost.isdigit() else 1,
         example=error.replace(f"{topic}@", f"{topic}[{partition}]@", 1),
     )
 

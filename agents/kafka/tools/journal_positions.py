@@ -1,0 +1,83 @@
+"""What the journals of a program say about its inputs, compared with the topics on the broker."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.input_logs import PositionFault, find_fault, input_logs
+from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
+from driftline.agents.kafka.broker.task_kinds import INPUTS
+from driftline.agents.kafka.broker.topics import changelog
+from driftline.agents.kafka.changelog.journal import Closing, closing_of
+from driftline.agents.recorded.export_manifest import Range
+
+_TAIL: Final = 20
+
+
+def last_commits(connection: Connection, kind: str) -> dict[int, Closing]:
+    """The last commit of each journal of a kind of task, by partition; those without one are left
+    out.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer.
+    """
+    name = changelog(connection.settings, kind)
+    left = {part.partition: part for part in offset_ranges(connection, [name])[name]}
+    found: dict[int, Closing] = {}
+    tail = _TAIL
+    while left:
+        found |= _read_tails(connection, list(left.values()), tail)
+        left = {
+            number: part
+            for number, part in left.items()
+            if number not in found and part.end - tail > part.start
+        }
+        tail *= 50
+    return found
+
+
+def position_faults(connection: Connection) -> list[PositionFault]:
+    """Inputs that the tasks cannot read on from where their journals ended.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer.
+    """
+    admin = connection.admin()
+    faults = []
+    for kind in INPUTS:
+        commits = last_commits(connection, kind)
+        logs = input_logs(
+            admin,
+            connection,
+            [(topic, number) for number, commit in commits.items() for topic in commit.positions],
+        )
+        for number, commit in sorted(commits.items()):
+            for topic, position in commit.positions.items():
+                fault = find_fault(
+                    connection.name(topic),
+                    number,
+                    position,
+                    commit.topic_ids.get(topic),
+                    logs.get((topic, number)),
+                )
+                if fault is not None:
+                    faults.append(fault)
+    return faults
+
+
+def _read_tails(connection: Connection, parts: list[Range], tail: int) -> dict[int, Closing]:
+    tails = [
+        msgspec.structs.replace(part, start=max(part.start, part.end - tail)) for part in parts
+    ]
+    found: dict[int, Closing] = {}
+    for _, message in read_all(connection, tails):
+        if (commit := closing_of(message.key(), message.value())) is not None:
+            found[message.partition() or 0] = commit
+    return found

@@ -1,0 +1,290 @@
+"""Inputs that cannot be read on: topics made anew, records deleted unread, partitions added; and
+the way on with --resume.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import NewPartitions
+
+from driftline.agents.cli.program import driftline
+from driftline.agents.kafka.broker import topics
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.input_logs import (
+    InputLog,
+    InvalidResume,
+    Resume,
+    find_fault,
+    parse_resume,
+)
+from driftline.agents.kafka.broker.ranges import offset_ranges, read_records
+from driftline.schemas.config import parse_config
+from driftline.schemas.times import format_time
+from tests.kafka.brokers import Names
+from tests.kafka.worker_process import WorkerProcess
+
+SMALL = "input_partitions = 1\npartitions = 1\nreplication_factor = 1\nsession_timeout = '6s'"
+DATA_CLOCK = 'run.clock = "data"\nrun.outcomes = true'
+START_MS = 1_700_000_000_000
+NOTICE_S = 30.0
+
+Starter = Callable[..., WorkerProcess]
+
+
+# Without a broker
+
+
+def test_position_counts_only_in_the_topic_with_the_same_id() -> None:
+    same, anew = InputLog("A", 0, 500), InputLog("B", 0, 500)
+    assert find_fault("rows", 0, 300, "A", same) is None
+    fault = find_fault("rows", 0, 300, "A", anew)
+    assert fault is not None
+    assert fault.fault == "made_anew"
+    assert "offset 300 is next in topic id A, but the topic has id B now" in fault.what
+    assert "--resume earliest" in fault.remedy
+
+
+@pytest.mark.parametrize(
+    ("position", "log", "fault", "earliest"),
+    [
+        (100, InputLog("A", 150, 200), "deleted", 150),
+        (100, InputLog("B", 0, 10), "made_anew", 0),
+        (300, InputLog("A", 0, 200), "truncated", None),
+        (300, None, "missing", None),
+    ],
+)
+def test_earliest_goes_on_where_nothing_would_be_counted_twice(
+    position: int, log: InputLog | None, fault: str, earliest: int | None
+) -> None:
+    found = find_fault("rows", 0, position, "A", log)
+    assert found is not None
+    assert found.fault == fault
+    assert Resume().offset(found, log) is None
+    assert Resume(earliest=True).offset(found, log) == earliest
+
+
+def test_named_offset_goes_before_earliest_and_must_be_in_the_log() -> None:
+    log = InputLog("A", 150, 200)
+    fault = find_fault("rows", 0, 100, "A", log)
+    assert fault is not None
+    assert Resume(True, {("rows", 0): 160}).offset(fault, log) == 160
+    with pytest.raises(ValueError, match="the log holds the offsets 150 to 200"):
+        Resume(True, {("rows", 0): 99}).offset(fault, log)
+
+
+def test_resume_names_a_topic_as_it_is_on_the_broker() -> None:
+    connection = Connection(parse_config('run.topic_prefix = "p."'), "127.0.0.1:1")
+    assert parse_resume(["p.predictions:3:17", "earliest"], connection) == Resume(
+        True, {("p.predictions", 3): 17}
+    )
+    with pytest.raises(InvalidResume, match="expected earliest or TOPIC:PARTITION:OFFSET"):
+        parse_resume(["latest"], connection)
+    with pytest.raises(InvalidResume, match=r"no task reads the topic 'predictions'; .*p\.ticks"):
+        parse_resume(["predictions:3:17"], connection)
+
+
+# On a broker
+
+
+@pytest.fixture
+def start(names: Names, tmp_path: Path) -> Iterator[Starter]:
+    """Starts workers of the test's own application, and ends them after the test."""
+    started: list[WorkerProcess] = []
+
+    def start(*arguments: str, name: str = "w") -> WorkerProcess:
+        toml = names.toml(DATA_CLOCK, kafka=SMALL)
+        started.append(WorkerProcess(tmp_path, toml, *arguments, name=name).start())
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.kill()
+
+
+@pytest.fixture
+def connection(names: Names) -> Connection:
+    """A connection to the test's own topics, which exist."""
+    own = names.connection(DATA_CLOCK, kafka=SMALL)
+    topics.create(own)
+    return own
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("topic", ["predictions", "ground-truth"])
+def test_topic_made_anew_is_refused_at_every_start_until_resumed(
+    connection: Connection, start: Starter, tmp_path: Path, topic: str
+) -> None:
+    worker = start().until_ready()
+    send(connection, range(30))
+    wait_for_outcomes(connection, worker, 30)
+    worker.terminate()
+    make_anew(connection, topic)
+    send(connection, range(100, 200))  # more records than before
+    for _ in range(2):
+        worker.start()
+        assert worker.exit_code() == 78
+    assert "the topic was deleted and created anew" in worker.read_log()
+    assert "Traceback" not in worker.read_log()
+    assert "so no window would be final" in finished(tmp_path)
+
+    resumed = start("--resume", "earliest").until_ready()
+    wait_for_outcomes(connection, resumed, 130)
+    assert f'reason="made_anew",topic="{topic}"}} 1.0' in resumed.get("/metrics")[1]
+    resumed.terminate()
+    (letter,) = losses(connection, topic)
+    assert (letter["dlq_fault"], letter["dlq_offset"]) == ("made_anew", "30")
+    start().until_ready().terminate()
+    assert len(losses(connection, topic)) == 1
+
+
+@pytest.mark.kafka
+def test_topic_made_anew_ends_a_running_worker_without_a_traceback(
+    connection: Connection, start: Starter
+) -> None:
+    worker = start().until_ready()
+    send(connection, range(30))
+    wait_for_outcomes(connection, worker, 30)
+    make_anew(connection, "predictions")
+    send(connection, range(100, 200))
+    assert worker.exit_code() == 78
+    worker.start()
+    assert worker.exit_code() == 78
+    log = worker.read_log()
+    assert "driftline worker stops" in log
+    assert "Traceback" not in log
+    assert "--resume earliest" in log
+
+
+@pytest.mark.kafka
+def test_records_deleted_unread_are_passed_over_with_resume_and_the_loss_is_recorded(
+    connection: Connection, start: Starter, tmp_path: Path
+) -> None:
+    worker = start().until_ready()
+    send(connection, range(30))
+    wait_for_outcomes(connection, worker, 30)
+    worker.terminate()
+    send(connection, range(30, 100))
+    delete_before(connection, "predictions", 50)
+    worker.start()
+    assert worker.exit_code() == 78
+    assert "records 30 to 49 were deleted before they were read" in worker.read_log()
+    (problem,) = problems(tmp_path)
+    assert "records 30 to 49 were deleted" in problem["message"]
+    assert "--resume earliest" in problem["remedy"]
+
+    at_60 = f"{connection.name('predictions')}:0:60"
+    resumed = start("--resume", at_60).until_ready()
+    wait_for_outcomes(connection, resumed, 70)
+    metrics = resumed.get("/metrics")[1]
+    assert 'driftline_lost_records_total{kind="join",partition="0",topic="predictions"} 30' in (
+        metrics
+    )
+    (letter,) = losses(connection, "predictions")
+    assert letter["dlq_resumed_at"] == "60"
+    assert letter["dlq_lost_records"] == "30"
+    resumed.terminate()
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("topic", ["predictions", "registry-commands", "metrics"])
+def test_added_partitions_make_the_worker_unready_and_finish_refuse(
+    connection: Connection, start: Starter, tmp_path: Path, topic: str
+) -> None:
+    worker = start().until_ready()
+    name = connection.name(topic)
+    admin = connection.admin()
+    admin.create_partitions([NewPartitions(name, 3)])[name].result()
+    began = time.monotonic()
+    worker.until(lambda: worker.get("/health/ready")[0] == 503, "is ready")
+    assert time.monotonic() - began < NOTICE_S
+    (reason,) = worker.readiness()["reasons"]
+    assert f"topic {name}: has 3 partitions" in reason
+    assert "has 3 partitions" in finished(tmp_path)
+    assert "has 3 partitions" in str(problems(tmp_path))
+    worker.terminate()
+    worker.start()
+    assert worker.exit_code() == 2
+    assert f"topic {name}: has 3 partitions" in worker.read_log()
+
+
+def send(connection: Connection, ids: range) -> None:
+    """Predictions and their truths, a minute of event time apart."""
+    producer = connection.producer()
+    for number in ids:
+        row = {
+            "prediction_id": f"p{number}",
+            "timestamp": format_time(START_MS + number * 60_000),
+            "model_name": "m",
+            "model_version": "1",
+            "prediction": "yes",
+        }
+        truth = {"prediction_id": f"p{number}", "timestamp": row["timestamp"], "label": "yes"}
+        for topic, value in (("predictions", row), ("ground-truth", truth)):
+            producer.produce(connection.name(topic), json.dumps(value), key=f"p{number}")
+    assert producer.flush(30.0) == 0
+
+
+def wait_for_outcomes(connection: Connection, worker: WorkerProcess, count: int) -> None:
+    """Wait until so many predictions have an outcome."""
+    worker.until(
+        lambda: sum(len(rows) for rows in records(connection, "outcomes")) >= count,
+        f"did not join {count} rows",
+    )
+
+
+def records(connection: Connection, topic: str):  # type: ignore[no-untyped-def]
+    for part in offset_ranges(connection, [topic])[topic]:
+        yield from read_records(connection, part)
+
+
+def losses(connection: Connection, topic: str) -> list[dict[str, str]]:
+    """Headers of the dead letters about lost records."""
+    letters = [
+        {name: value.decode() for name, value in record.headers.items()}
+        for rows in records(connection, f"{topic}.dlq")
+        for record in rows
+    ]
+    return [letter for letter in letters if letter["dlq_reason"] == "lost"]
+
+
+def make_anew(connection: Connection, topic: str) -> None:
+    name = connection.name(topic)
+    admin = connection.admin()  # must live until its futures are done
+    admin.delete_topics([name], operation_timeout=30)[name].result()
+    ends = time.monotonic() + 20
+    while topic not in topics.describe(connection, [topic]):
+        assert time.monotonic() < ends
+        time.sleep(0.5)
+        topics.create(connection)
+
+
+def delete_before(connection: Connection, topic: str, offset: int) -> None:
+    place = TopicPartition(connection.name(topic), 0, offset)
+    admin = connection.admin()
+    admin.delete_records([place])[place].result(10)
+
+
+def problems(folder: Path) -> list[dict[str, str]]:
+    """Problems of the inputs that doctor reports."""
+    words = ["doctor", "--json", "--config", str(folder / "w.toml"), "--out", str(folder / "none")]
+    broker = parse_config((folder / "w.toml").read_text()).kafka.bootstrap_servers
+    found = json.loads(CliRunner().invoke(driftline, [*words, "--broker", broker]).stdout)
+    return [
+        finding
+        for finding in found
+        if finding["level"] == "problem" and finding["check"] in ("inputs", "topics")
+    ]
+
+
+def finished(folder: Path) -> str:
+    """What finish prints; it must refuse."""
+    result = CliRunner().invoke(driftline, ["finish", "--config", str(folder / "w.toml")])
+    assert result.exit_code != 0
+    return result.output
