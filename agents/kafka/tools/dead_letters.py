@@ -56,7 +56,7 @@ class BrokerLetter(Struct, frozen=True, kw_only=True):
     @property
     def is_complete(self) -> bool:
         """Whether the letter has the bytes of the record."""
-        return self.size is None and not self.key_was_removed
+        return self.size is None and not self.key_was_removed and self.reject.reason != "lost"
 
 
 def read_dead_letter(record: FetchedRecord) -> BrokerLetter | None:
