@@ -86,7 +86,9 @@ def test_resume_names_a_topic_as_it_is_on_the_broker() -> None:
     )
     with pytest.raises(InvalidResume, match="expected earliest or TOPIC:PARTITION:OFFSET"):
         parse_resume(["latest"], connection)
-    with pytest.raises(InvalidResume, match=r"no task reads the topic 'predictions'; .*p\.ground-truth"):
+    with pytest.raises(
+        InvalidResume, match=r"no task reads the topic 'predictions'; .*p\.ground-truth"
+    ):
         parse_resume(["predictions:3:17"], connection)
 
 

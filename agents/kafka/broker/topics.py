@@ -207,18 +207,19 @@ def describe(
     topics = admin.describe_topics(TopicCollection(present), request_timeout=REQUEST_S)
     configs = {
         resource.name: {
-            key: str(entry.value)
-            for key, entry in answer.result().items()
-            if key in _CHECKED_SETTINGS
+            key: str(entry.value) for key, entry in answered.items() if key in _CHECKED_SETTINGS
         }
         for resource, answer in admin.describe_configs(
             [ConfigResource(ResourceType.TOPIC, name) for name in present],
             request_timeout=REQUEST_S,
         ).items()
+        if (answered := _unless_deleted(answer)) is not None
     }
     found = {}
     for name in present:
-        description = topics[name].result()
+        description = _unless_deleted(topics[name])
+        if description is None or name not in configs:
+            continue
         bare = connection.bare(name)
         found[bare] = ExistingTopic(
             name=bare,
@@ -228,6 +229,16 @@ def describe(
             config=configs[name],
         )
     return found
+
+
+def _unless_deleted(answer: Any) -> Any:
+    """The answer about a topic; None if it was deleted since it was listed."""
+    try:
+        return answer.result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+        return None
 
 
 def topic_id_text(topic_id: Any) -> str:
