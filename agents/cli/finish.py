@@ -40,7 +40,7 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
     """
     from driftline.agents.kafka.tools.finish import FinishError
     from driftline.agents.kafka.tools.finish import finish as run
-    from driftline.agents.kafka.tools.uncounted import uncounted_on_topics
+    from driftline.agents.kafka.tools.uncounted import UnreadableTopics, uncounted_on_topics
     from driftline.schemas.times import format_time
 
     settings, target = read_config(config), console(stderr=True)
@@ -63,11 +63,15 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
             )
         except FinishError as error:
             raise WrongInput(str(error)) from error
-        uncounted = uncounted_on_topics(connection)
-    click.echo(
-        f"the history ends at {format_time(done.ended_ms or 0)}; "
-        f"every window is final, up to {format_time(done.end_ms or 0)}"
-    )
+        click.echo(
+            f"the history ends at {format_time(done.ended_ms or 0)}; "
+            f"every window is final, up to {format_time(done.end_ms or 0)}"
+        )
+        try:
+            uncounted = uncounted_on_topics(connection)
+        except UnreadableTopics as error:
+            click.echo(f"note: {error}")
+            return
     print_uncounted(uncounted.totals)
     for note in uncounted.notes:
         click.echo(f"note: {note}")

@@ -17,7 +17,7 @@ from driftline.agents.kafka.task.uncounted import FEW_ROWS, LIMIT
 from driftline.agents.kafka.tools.journal_positions import position_faults
 from driftline.agents.kafka.tools.lag import lag
 from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
-from driftline.agents.kafka.tools.uncounted import uncounted_on_topics
+from driftline.agents.kafka.tools.uncounted import UnreadableTopics, uncounted_on_topics
 from driftline.agents.worker import rights
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
@@ -153,7 +153,12 @@ def check_lag(connection: Connection) -> Iterator[CheckResult]:
 
 def check_uncounted(connection: Connection) -> Iterator[CheckResult]:
     """What the workers have not counted, by topic and reason; a problem where it is much."""
-    uncounted = uncounted_on_topics(connection)
+    try:
+        uncounted = uncounted_on_topics(connection)
+    except UnreadableTopics as error:
+        message, _, remedy = str(error).partition(". ")
+        yield CheckResult(check="input", level="note", message=message, remedy=remedy)
+        return
     records = {
         topic: sum(part.end - part.start for part in parts)
         for topic, parts in offset_ranges(connection, (PREDICTIONS, GROUND_TRUTH)).items()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import Producer
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -25,6 +26,7 @@ from driftline.agents.cli.program import driftline
 from driftline.agents.devbroker.broker import free_port
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.tools.uncounted import UnreadableTopics, uncounted_on_topics
 from driftline.agents.worker import rights
 from driftline.agents.worker.rights import GROUP, TOPIC, TRANSACTIONAL_ID, Right
 from driftline.schemas.config import parse_config
@@ -238,3 +240,21 @@ def test_the_start_and_doctor_name_all_missing_rights(guarded: Guarded, tmp_path
     )
     assert all("kafka-acls" in row["remedy"] for row in found)
     assert result.exit_code == 1
+
+
+def test_a_login_that_may_not_read_dead_letters_is_told_so_by_doctor(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    ann = guarded.prepared("unread")
+    producer = Producer({"bootstrap.servers": guarded.servers})
+    producer.produce("unread.predictions.dlq", b"{", headers={"dlq_reason": b"not_json"})
+    assert producer.flush(30.0) == 0
+    with pytest.raises(UnreadableTopics, match=r"needs Describe and Read on unread\.predictions"):
+        uncounted_on_topics(ann)
+    config = tmp_path / "driftline.toml"
+    config.write_text(guarded.toml("unread"))
+    words = ["doctor", "--json", "--config", str(config), "--out", str(tmp_path / "none")]
+    findings = json.loads(CliRunner().invoke(driftline, words).stdout)
+    (finding,) = [finding for finding in findings if finding["check"] == "input"]
+    assert finding["level"] == "note"
+    assert finding["message"].startswith("what was not counted is not known")

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from driftline.agents.cli.program import driftline
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.tools.uncounted import uncounted_on_topics
-from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS
 from tests.kafka.brokers import Names
 from tests.kafka.worker_process import WorkerProcess
 
@@ -45,6 +45,7 @@ EXPECTED = {
     (GROUND_TRUTH, "duplicate_truth"): 1,
     (GROUND_TRUTH, "unmatched_truth"): 1,
     (GROUND_TRUTH, "missing_field"): 1,
+    (REGISTRY_COMMANDS, "not_json"): 1,
 }
 
 
@@ -81,6 +82,7 @@ ROWS: list[tuple[str, str, dict[str, Any] | bytes]] = [
     (GROUND_TRUTH, "z", truth("z", "05:30:00")),  # unmatched
     (GROUND_TRUTH, "a", truth("a", "06:30:00", "no", 1)),  # late
     (GROUND_TRUTH, "y", {"timestamp": f"{DAY}06:00:00Z", "label": "yes"}),
+    (REGISTRY_COMMANDS, "m", b"{"),
 ]
 
 

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
+from confluent_kafka import KafkaException
 
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.ranges import may_be_of, offset_ranges, read_all
 from driftline.agents.uncounted_rows import Uncounted, UncountedTotals
+from driftline.schemas.errors import DriftlineError
 from driftline.schemas.results import WindowFigures, decoder
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time
@@ -58,6 +60,10 @@ class UncountedOnTopics(msgspec.Struct, frozen=True):
     notes: list[str]
 
 
+class UnreadableTopics(DriftlineError):
+    """The topics that tell what was not counted cannot be read; the message says which."""
+
+
 def uncounted_on_topics(connection: Connection, *, newest: int = NEWEST) -> UncountedOnTopics:
     """Sum up dead letters and the counters of closed windows, of this program.
 
@@ -68,9 +74,20 @@ def uncounted_on_topics(connection: Connection, *, newest: int = NEWEST) -> Unco
 
     Raises
     ------
-    KafkaException
-        If the broker does not answer.
+    UnreadableTopics
+        If the broker does not answer, or the login may not read the topics.
     """
+    try:
+        return _read(connection, newest)
+    except KafkaException as error:
+        raise UnreadableTopics(
+            f"what was not counted is not known, because the dead letters and {METRICS} cannot be "
+            f"read: {connection.error(error)}. The login needs Describe and Read on "
+            f"{', '.join(map(connection.name, (*map(dlq_name, _REJECTING), METRICS)))}"
+        ) from error
+
+
+def _read(connection: Connection, newest: int) -> UncountedOnTopics:
     totals, windows, app = UncountedTotals({}), _Windows(), connection.settings.app
     letters = {dlq_name(topic): topic for topic in _REJECTING}
     ranges = offset_ranges(connection, [*letters, METRICS])
@@ -93,6 +110,9 @@ def uncounted_on_topics(connection: Connection, *, newest: int = NEWEST) -> Unco
     notes = [
         f"of {topic}, the newest {newest:,} records of each partition were read" for topic in cut
     ]
+    absent = ", ".join(connection.name(topic) for topic, parts in ranges.items() if not parts)
+    if absent:
+        notes.append(f"not there, or hidden from the login, and therefore not read: {absent}")
     if not _has_counters(connection.config):
         notes.append(
             "late, repeated and unmatched rows are not on the topics, because a model has no "
