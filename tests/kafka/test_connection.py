@@ -6,6 +6,7 @@ What needs a broker is in `test_login.py`.
 from __future__ import annotations
 
 import pytest
+from confluent_kafka import KafkaError
 
 from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
 from driftline.schemas.config import parse_config
@@ -113,3 +114,9 @@ def test_a_broker_that_does_not_answer_is_named_with_a_remedy() -> None:
         "start it, or name another",
     ):
         connection("", "127.0.0.1:1").reach(timeout_s=0.5)
+
+
+def test_a_broker_that_is_still_starting_is_waited_for() -> None:
+    error = connection().error(KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS), "asking")
+    assert isinstance(error, BrokerAway)
+    assert str(error).endswith("asking: is not ready yet (COORDINATOR_LOAD_IN_PROGRESS)")

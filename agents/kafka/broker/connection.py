@@ -233,6 +233,8 @@ class Connection:
                 f"--broker, {BROKER_VARIABLE} "
                 "or kafka.bootstrap_servers"
             )
+        if code in _STARTING:
+            return BrokerAway(f"{place}: is not ready yet ({fault.name()})")
         if code == KafkaError._AUTHENTICATION:
             user = self._login.get("sasl.username")
             return BrokerError(
@@ -273,6 +275,12 @@ _AWAY = (
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._TIMED_OUT,
     KafkaError._RESOLVE,
+)
+# Just after the start of a broker, or while a partition of its own topics moves.
+_STARTING = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
 )
 _REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 FORBIDDEN = (
