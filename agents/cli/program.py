@@ -13,6 +13,7 @@ import click
 from driftline.agents.cli.alerts import alerts
 from driftline.agents.cli.demo import demo
 from driftline.agents.cli.dev_broker import dev_broker
+from driftline.agents.cli.dlq import dlq
 from driftline.agents.cli.doctor import doctor
 from driftline.agents.cli.export import export
 from driftline.agents.cli.feed import feed
@@ -132,6 +133,7 @@ for command in (
     worker,
     feed,
     finish,
+    dlq,
     dev_broker,
 ):
     driftline.add_command(command)

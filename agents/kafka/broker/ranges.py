@@ -44,6 +44,7 @@ class FetchedRecord(Struct, frozen=True, gc=False):
     headers: dict[str, bytes]
     key: bytes | None = None
     timestamp_ms: int = 0
+    has_value: bool = True
 
 
 def may_be_of(app: str, headers: Mapping[str, bytes]) -> bool:
@@ -149,6 +150,7 @@ def read_records(connection: Connection, wanted: Range) -> Iterator[list[Fetched
                             headers,
                             message.key(),
                             message.timestamp()[1],
+                            message.value() is not None,
                         )
                     )
             if taken:
@@ -286,8 +288,16 @@ def _at_time(
 ) -> Offsets:
     """The first offset at or after a time; the end of the log if there is none."""
     asked = [TopicPartition(place.topic, place.partition, time_ms) for place in places]
-    offsets = dict(ends)
-    for place in consumer.offsets_for_times(asked, timeout=REQUEST_S):
+    offsets, give_up_at = dict(ends), time.monotonic() + REQUEST_S
+    while True:
+        try:
+            found = consumer.offsets_for_times(asked, timeout=REQUEST_S)
+            break
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVING or time.monotonic() >= give_up_at:
+                raise
+            time.sleep(WAIT_S)
+    for place in found:
         at = (place.topic, place.partition)
         if place.offset >= 0:
             offsets[at] = min(max(place.offset, starts[at]), ends[at])
