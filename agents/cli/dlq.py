@@ -77,12 +77,23 @@ class PlaceType(click.ParamType):
         )
 
 
-def _reason_option(command: Any) -> Any:
-    from driftline.schemas.rejects import Reason
+class ReasonType(click.ParamType):
+    """The code of a reason."""
 
-    return click.option("--reason", type=click.Choice(get_args(Reason)), help="Only this reason.")(
-        command
-    )
+    name = "CODE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check an option; the codes are imported only when one is given."""
+        from driftline.schemas.rejects import Reason
+
+        if value not in get_args(Reason):
+            self.fail(f"{value!r} is none of {', '.join(get_args(Reason))}", param, ctx)
+        return str(value)
+
+
+_reason_option = click.option(
+    "--reason", type=ReasonType(), help="Only letters with this reason, such as not_json."
+)
 
 
 _out_option = click.option(
