@@ -72,6 +72,8 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
         Memory for the state of all tasks of a worker.
     session_timeout_ms
         How long a worker may be silent before the broker assigns its partitions to another.
+    max_clock_error_ms
+        How far the machine's clock may differ from the broker's before a worker is not ready.
     static_member
         Name under which a restarted worker gets its own partitions back without a rebalance of the
         others; each worker needs a different one. None: partitions are assigned anew whenever a
@@ -90,6 +92,7 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     provisional_ms: int | None = 100
     memory_bytes: int = 512 * 10**6
     session_timeout_ms: int = 10_000
+    max_clock_error_ms: int = 60_000
     static_member: str | None = None
     client: dict[str, str | Secret] = {}
 
@@ -135,6 +138,13 @@ def _read_session(value: Any) -> int:
     ms = read_duration(value)
     if not 6_000 <= ms <= 300_000:
         raise ValueError(f"is {describe(value)}, outside 6s to 5m, the range that brokers accept")
+    return ms
+
+
+def _read_clock_error(value: Any) -> int:
+    ms = read_duration(value)
+    if not 1_000 <= ms <= 3_600_000:
+        raise ValueError(f"is {describe(value)}, outside 1s to 1h")
     return ms
 
 
@@ -242,6 +252,7 @@ KAFKA_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "provisional": ("provisional_ms", _read_provisional),
     "memory": ("memory_bytes", _read_size),
     "session_timeout": ("session_timeout_ms", _read_session),
+    "max_clock_error": ("max_clock_error_ms", _read_clock_error),
     "static_member": ("static_member", _read_identifier),
     "client": ("client", _read_client),
 }

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 from confluent_kafka import KafkaException
 
 from driftline.agents.doctor.check_result import CheckResult
 from driftline.agents.kafka.broker import topics
+from driftline.agents.kafka.broker.broker_clock import (
+    BrokerClock,
+    ClockProbe,
+    clock_complaint,
+    difference,
+)
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.agents.kafka.broker.ownership import Ownership
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
@@ -66,6 +73,7 @@ def check_broker(connection: Connection) -> Iterator[CheckResult]:
             )
         yield from check_partitioners(connection)
         yield from check_lag(connection)
+        yield from check_clock(connection)
         yield from check_uncounted(connection)
     except BrokerError as error:
         message, _, remedy = str(error).partition("; ")
@@ -149,6 +157,21 @@ def check_lag(connection: Connection) -> Iterator[CheckResult]:
             yield CheckResult(
                 check="workers", level="ok", message=f"group {group} is {records:,} records behind"
             )
+
+
+def check_clock(connection: Connection) -> Iterator[CheckResult]:
+    """Whether this machine's clock agrees with the broker's, by a record on the clock topic."""
+    clock = BrokerClock()
+    clock.note(ClockProbe(connection).measure())
+    ahead_ms = clock.ahead_ms()
+    found = clock_complaint(connection, ahead_ms)
+    if found is None:
+        message = f"the clock of this machine is {difference(ahead_ms)} the broker's"
+        yield CheckResult(check="clock", level="ok", message=message)
+        return
+    message, _, remedy = found.partition("; ")
+    level: Literal["note", "problem"] = "note" if connection.config.clock == "data" else "problem"
+    yield CheckResult(check="clock", level=level, message=message, remedy=remedy)
 
 
 def check_uncounted(connection: Connection) -> Iterator[CheckResult]:

@@ -19,6 +19,7 @@ from faust.app.base import BootStrategy
 from faust.tables.manager import TableManager
 from faust.types import TP
 
+from driftline.agents.kafka.broker.broker_clock import BrokerClock
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.worker.assignor import EvenAssignor
 from driftline.agents.worker.fetch_thread import FetchSettings
@@ -88,6 +89,8 @@ class App(faust.App):
     on_failure
         Called with what failed and the exception. It must end the process: Faust would restart the
         agent and skip the records that failed.
+    clock
+        The time of the processors, in ms since the epoch: the broker's; by default the machine's.
     """
 
     BootStrategy = ConsumerOnly
@@ -99,6 +102,8 @@ class App(faust.App):
         router: TaskRouter,
         connection: Connection,
         on_failure: Callable[[str, Exception], Any],
+        *,
+        clock: Callable[[], int] | None = None,
     ) -> None:
         settings = connection.settings
         session_seconds = settings.session_timeout_ms / 1000
@@ -130,6 +135,7 @@ class App(faust.App):
         self._assigned_once = False
         self._connection = connection
         self._on_failure = on_failure
+        self._clock_of_broker = clock or BrokerClock()
         inputs = self.topic(*map(connection.name, router.inputs), schema=PassThroughSchema())
         self.agent(inputs, name=kind)(self._route)
         self.on_rebalance_complete.connect(self._assign)
@@ -143,6 +149,7 @@ class App(faust.App):
                 connection=connection.aiokafka(),
                 bare=connection.bare,
                 linger_ms=connection.settings.commit_interval_ms,
+                clock=self._clock_of_broker,
                 on_refusal=lambda error: self._on_failure(f"{self.kind}: cannot read", error),
             ),
             on_lost=lambda error: self._on_failure(f"{self.kind}: an input", error),
@@ -201,7 +208,7 @@ class App(faust.App):
             for tp, end in self._own_consumer.known_ends().items()
         }
 
-    def update_caught_up(self, now_ms: int) -> None:
+    def update_caught_up(self, local_ms: int) -> None:
         """Set for each processor whether its task has taken all records of its inputs, as far as
         the fetches of the last seconds show.
 
@@ -209,9 +216,10 @@ class App(faust.App):
 
         Parameters
         ----------
-        now_ms
-            Wall-clock time, in milliseconds since the epoch.
+        local_ms
+            The machine's time, by which fetches are timed, in milliseconds since the epoch.
         """
+        now_ms = self._clock_of_broker()
         if self.is_rebalancing():
             for held in self.task_router.tasks.tasks():
                 held.processor.note_caught_up(False, now_ms=now_ms)
@@ -221,7 +229,7 @@ class App(faust.App):
         behind = set()
         for tp in consumer.assignment():
             end, task = ends.get(tp), self.task_router.tasks.get(tp.partition)
-            if end is None or task is None or end.at_ms < now_ms - FRESH_MS:
+            if end is None or task is None or abs(local_ms - end.at_ms) > FRESH_MS:
                 behind.add(tp.partition)
                 continue
             position = task.positions.get(

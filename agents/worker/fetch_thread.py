@@ -55,6 +55,8 @@ class FetchSettings(NamedTuple):
         Removes the prefix from a topic name.
     linger_ms
         Longest time that a record waits at the broker for others, at first.
+    clock
+        The broker's time, in ms since the epoch.
     on_refusal
         Called if the login lacks a right; it ends the process.
     """
@@ -62,6 +64,7 @@ class FetchSettings(NamedTuple):
     connection: Mapping[str, Any]
     bare: Callable[[str], str]
     linger_ms: int
+    clock: Callable[[], int]
     on_refusal: Callable[[KafkaError], Any]
 
 

@@ -21,6 +21,7 @@ from aiohttp import web
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from driftline.agents.kafka.broker.broker_clock import BrokerClock
 from driftline.agents.kafka.task.uncounted import WorkerTally
 from driftline.agents.worker.task_router import TaskRouter
 
@@ -74,9 +75,12 @@ class Health:
         What the start waits for; None once everything runs.
     problems
         Reasons not to be ready that last until they are removed, by subject: "broker" if it does
-        not answer, "partitioners" if producers disagree, "rights" if the login lacks some.
+        not answer, "partitioners" if producers disagree, "rights" if the login lacks some,
+        "clock" if the machine's clock differs from the broker's.
     tally
         What the tasks have read and not counted; None before the start.
+    clock
+        The broker's time; None before the start.
     """
 
     def __init__(self) -> None:
@@ -84,6 +88,7 @@ class Health:
         self.waiting_for: str | None = "the start"
         self.problems: dict[str, str] = {}
         self.tally: WorkerTally | None = None
+        self.clock: BrokerClock | None = None
 
     def reasons(self) -> list[str]:
         """Why the worker is not ready; empty when it is."""
@@ -136,6 +141,13 @@ class HealthCollector:
                 position.add_metric(names, input_lag.position)
                 lag.add_metric(names, input_lag.records)
         yield from (ready, position, lag)
+        if (clock := self._health.clock) is not None:
+            ahead = GaugeMetricFamily(
+                "driftline_clock_ahead_seconds",
+                "By how much the machine's clock is ahead of the broker's; negative if behind.",
+            )
+            ahead.add_metric([], clock.ahead_ms() / 1000)
+            yield ahead
 
 
 async def serve(health: Health, *, host: str, port: int) -> web.AppRunner:
@@ -163,6 +175,7 @@ async def serve(health: Health, *, host: str, port: int) -> web.AppRunner:
                 "warnings": tally.warnings() if tally else [],
                 "not_counted": tally.listed() if tally else [],
                 "tasks": tasks,
+                "clock_ahead_s": None if health.clock is None else health.clock.ahead_ms() / 1000,
             },
             status=503 if reasons else 200,
         )

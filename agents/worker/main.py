@@ -4,7 +4,6 @@ processors, on which broker.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -12,6 +11,7 @@ from typing import NoReturn
 import msgspec
 
 from driftline.agents.garbage_collection import rarely_collecting
+from driftline.agents.kafka.broker.broker_clock import BrokerClock
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.input_logs import parse_resume
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
@@ -65,23 +65,21 @@ def run_worker(
         config = msgspec.structs.replace(
             config, kafka=msgspec.structs.replace(config.kafka, static_member=static_member)
         )
+    clock = BrokerClock()
+    join = join_processors(config, clock=clock, ahead=clock.ahead_ms)
+    downstream = downstream_processors(config, clock=clock, ahead=clock.ahead_ms)
     known = {
-        JOIN: TaskKind(JOIN, JoinProcessor.inputs, join_processors(config, clock=_now_ms)),
-        DOWNSTREAM: TaskKind(
-            DOWNSTREAM, DownstreamProcessor.inputs, downstream_processors(config, clock=_now_ms)
-        ),
+        JOIN: TaskKind(JOIN, JoinProcessor.inputs, join),
+        DOWNSTREAM: TaskKind(DOWNSTREAM, DownstreamProcessor.inputs, downstream),
     }
     connection = Connection(config, broker)
     with rarely_collecting():
         run(
             connection,
             [known[kind] for kind in kinds],
+            clock=clock,
             state=state,
             host=host,
             port=port,
             resume=parse_resume(resume, connection),
         )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -25,7 +25,13 @@ from msgspec import Struct
 
 from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN, STAGES
-from driftline.agents.kafka.broker.topics import OWNERSHIP, REQUEST_S, changelog, plan
+from driftline.agents.kafka.broker.topics import (
+    OWNERSHIP,
+    REQUEST_S,
+    changelog,
+    clock_topic,
+    plan,
+)
 from driftline.schemas.topics import (
     JOINED,
     OUTCOMES,
@@ -118,6 +124,7 @@ def needed(connection: Connection, kinds: Iterable[str] = tuple(STAGES)) -> list
         ]
         # A task deletes the beginning of its changelog once no restore needs it.
         wanted += [(journal, operation) for operation in ("Read", "Write", "Delete")]
+        wanted.append((clock_topic(settings), "Write"))
         rights |= {Right(TOPIC, name(topic), operation): None for topic, operation in wanted}
         rights[Right(GROUP, connection.group(kind), "Read")] = None
         partitions = settings.input_partitions if kind == JOIN else settings.partitions

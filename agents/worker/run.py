@@ -14,6 +14,7 @@ import msgspec
 from confluent_kafka import KafkaException
 
 from driftline.agents.kafka.broker import failures, topics
+from driftline.agents.kafka.broker.broker_clock import BrokerClock, ClockProbe, clock_complaint
 from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
 from driftline.agents.kafka.broker.input_logs import NO_RESUME, Resume
 from driftline.agents.kafka.broker.ownership import OwnedByAnother, OwnerMayRun, Ownership
@@ -67,6 +68,7 @@ def run(
     connection: Connection,
     kinds: Sequence[TaskKind],
     *,
+    clock: BrokerClock,
     state: Any,
     host: str,
     port: int,
@@ -76,6 +78,8 @@ def run(
 
     Parameters
     ----------
+    clock
+        The clock of the processors, which is set by the broker's.
     state
         Folder for the local state.
     host, port
@@ -90,7 +94,7 @@ def run(
     OSError
         If health cannot be served at this address.
     """
-    worker = Worker(connection, kinds, state, resume)
+    worker = Worker(connection, kinds, state, clock, resume)
     code = asyncio.run(worker.run_until_stopped(host=host, port=port))
     logging.shutdown()
     # Do not wait for threads that still restore or wait for the broker.
@@ -113,9 +117,12 @@ class Worker:
         connection: Connection,
         kinds: Sequence[TaskKind],
         state: Any,
+        clock: BrokerClock,
         resume: Resume = NO_RESUME,
     ) -> None:
         self.health = Health()
+        self._clock = clock
+        self._clock_probe = ClockProbe(connection)
         self.apps: list[App] = []
         self._connection = connection
         self._kinds = kinds
@@ -170,6 +177,8 @@ class Worker:
                 await asyncio.to_thread(self._check_topics)
                 # Before any task reads, so that no later topic passes for the first one.
                 await asyncio.to_thread(self._inputs.look)
+                # Before the first record, which the clock may reject for good.
+                self._clock.note(await asyncio.to_thread(self._clock_probe.measure))
                 return
             except BrokerAway as error:
                 self.health.waiting_for = f"the broker: {error}"
@@ -210,7 +219,7 @@ class Worker:
         self.health.tally = runtime.tally
         for kind in self._kinds:
             router = TaskRouter(kind.inputs, self._connection, self._sample_keys)
-            app = App(kind.name, router, self._connection, self._fail)
+            app = App(kind.name, router, self._connection, self._fail, clock=self._clock)
             router.tasks = Tasks(runtime, kind.name, kind.processors, reopened=app.reopened)
             self.apps.append(app)
             self.health.kinds.append(
@@ -220,6 +229,8 @@ class Worker:
         self._background.append(asyncio.ensure_future(self._poll_tasks()))
         self._background.append(asyncio.ensure_future(self._poll_broker()))
         self._background.append(asyncio.ensure_future(self._poll_inputs()))
+        self._check_clock()
+        self.health.clock = self._clock
         self.health.waiting_for = None
 
     async def _run_app(self, app: App) -> None:
@@ -274,6 +285,7 @@ class Worker:
                 for app in self.apps:
                     app.update_caught_up(time.time_ns() // 1_000_000)
                     app.follow_commit_interval()
+                self._check_clock()
                 if polls % POLLS_PER_PARTITIONER_CHECK == 0:
                     self._check_partitioners()
             except Exception as error:
@@ -295,6 +307,7 @@ class Worker:
                 await asyncio.to_thread(self._connection.reach)
                 conflict = await asyncio.to_thread(self._ownership.conflict)
                 self.health.problems.pop("broker", None)
+                self._clock.note(await asyncio.to_thread(self._clock_probe.measure))
                 if checks % BROKER_CHECKS_PER_RIGHTS_CHECK == 0:
                     await asyncio.to_thread(rights.require, self._connection, self._kind_names)
                     self.health.problems.pop("rights", None)
@@ -309,6 +322,22 @@ class Worker:
                 self._fail("the periodic check of the broker failed", error)
             if conflict is not None:
                 failures.stop_process(failures.CONFIGURATION, conflict)
+
+    def _check_clock(self) -> None:
+        """Compare the machine's clock with the broker's, as measured last."""
+        found = clock_complaint(self._connection, self._clock.ahead_ms())
+        # Under the data clock the records define the time: nothing waits for the machine's clock.
+        if found is None or self._connection.config.clock == "data":
+            if self.health.problems.pop("clock", None):
+                log.warning("the clock of this machine agrees with the broker's again")
+            return
+        if "clock" not in self.health.problems:
+            log.warning(
+                "%s. Meanwhile rows are rejected as too far ahead by the later clock, and idle "
+                "partitions advance by the earlier one",
+                found,
+            )
+        self.health.problems["clock"] = found
 
     def _sample_keys(self, received: ReceivedRecords) -> None:
         if received.topic in (PREDICTIONS, GROUND_TRUTH):

@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
@@ -138,8 +137,7 @@ class MicroBatchConsumer(Consumer):
                 for tp in self.assignment()
                 if tp not in ends or ends[tp].position < ends[tp].offset
             }
-            now_ms = time.time_ns() // 1_000_000
-            held_back = self.positions.held_back(unread, now_ms)
+            held_back = self.positions.held_back(unread, self.transport.fetch_settings.clock())
             active = set(self._get_active_partitions()) - held_back
             if not (self.flow_active and active):
                 await asyncio.sleep(PAUSE_SECONDS)

@@ -102,6 +102,7 @@ def test_topics_are_created_from_the_table_and_the_configuration(names: Names) -
         f"{names.app}-join-changelog": 3,
         f"{names.app}-downstream-changelog": 2,
         "driftline-owner": 1,
+        f"{names.app}-clock": 1,
     }
     assert sorted(made) == sorted(map(connection.name, found))
     day = 24 * 60 * 60 * 1000

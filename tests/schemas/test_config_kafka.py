@@ -18,6 +18,7 @@ commit_interval = "250ms"
 provisional = "off"
 memory = "1GiB"
 session_timeout = "30s"
+max_clock_error = "2m"
 static_member = "worker-1"
 
 [kafka.client]
@@ -41,6 +42,7 @@ def test_example_gives_the_documented_settings() -> None:
         provisional_ms=None,
         memory_bytes=1 << 30,
         session_timeout_ms=30_000,
+        max_clock_error_ms=120_000,
         static_member="worker-1",
         client={
             "security.protocol": "SASL_SSL",
@@ -89,6 +91,7 @@ INVALID = {
     "provisional = 'never'": ("kafka.provisional", "not a duration"),
     "memory = '1'": ("kafka.memory", "not a size"),
     "memory = '999KB'": ("kafka.memory", "less than 1MB"),
+    "max_clock_error = '2h'": ("kafka.max_clock_error", "outside 1s to 1h"),
     "session_timeout = '1s'": ("kafka.session_timeout", "outside 6s to 5m"),
     "client = 3": ("kafka.client", "is 3, not a table"),
     "client = {'sasl.user' = 'a'}": ('kafka.client."sasl.user"', 'did you mean "sasl.username"?'),

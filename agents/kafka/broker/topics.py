@@ -1,9 +1,9 @@
 """Topics of a program on its broker: the required set, creation, and checks of existing topics.
 
 Required are the topics of `driftline.schemas.topics`, their dead-letter topics, the two changelogs,
-and the topic that says which program owns the results. The automatic creation of a broker is not
-relied on. An existing topic is never changed: another number of partitions would send ids to tasks
-that do not have their state.
+the topic that says which program owns the results, and the one with which the broker's time is
+measured. The automatic creation of a broker is not relied on. An existing topic is never changed:
+another number of partitions would send ids to tasks that do not have their state.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from driftline.agents.kafka.broker.connection import LARGEST_RECORD, BrokerError, Connection
 from driftline.agents.kafka.broker.task_kinds import STAGES
 from driftline.schemas.kafka_settings import KafkaSettings
+from driftline.schemas.times import DAY_MS
 from driftline.schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, WINDOW_PARTIALS, dlq_name
 
 KINDS = tuple(STAGES)
@@ -32,7 +33,13 @@ default of a broker.
 """
 # Compaction deletes the beginning of a changelog in whole segments, so a segment must not be large.
 CHANGELOG_SEGMENT_BYTES = 64 << 20
-_CHECKED_SETTINGS = ("cleanup.policy", "retention.ms", "min.insync.replicas", "max.message.bytes")
+_CHECKED_SETTINGS = (
+    "cleanup.policy",
+    "retention.ms",
+    "min.insync.replicas",
+    "max.message.bytes",
+    "message.timestamp.type",
+)
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +77,8 @@ class ExistingTopic(Struct, frozen=True, kw_only=True):
     replicas
         Smallest number of replicas over the partitions.
     config
-        cleanup.policy, retention.ms, min.insync.replicas and max.message.bytes.
+        cleanup.policy, retention.ms, min.insync.replicas, max.message.bytes and
+        message.timestamp.type.
     """
 
     name: str
@@ -104,6 +112,17 @@ def changelog(settings: KafkaSettings, kind: str) -> str:
     'driftline-join-changelog'
     """
     return f"{settings.app}-{kind}-changelog"
+
+
+def clock_topic(settings: KafkaSettings) -> str:
+    """Name of the topic with which the broker's time is measured, without the prefix.
+
+    Examples
+    --------
+    >>> clock_topic(KafkaSettings())
+    'driftline-clock'
+    """
+    return f"{settings.app}-clock"
 
 
 def plan(settings: KafkaSettings) -> list[WantedTopic]:
@@ -147,6 +166,8 @@ def plan(settings: KafkaSettings) -> list[WantedTopic]:
         topics.append(wanted(changelog(settings, kind), kind == "join", "delete", None, **segment))
     owner = wanted(OWNERSHIP, False, "delete", None, retention_bytes="-1")
     topics.append(replace(owner, partitions=1, setting=None))
+    clock = wanted(clock_topic(settings), False, "delete", DAY_MS)
+    topics.append(replace(clock, partitions=1, setting=None))
     return topics
 
 
@@ -307,6 +328,12 @@ def check(connection: Connection) -> list[TopicMismatch]:
     for topic in wanted:
         if topic.name in found:
             mismatches += _settings(topic, found[topic.name], full(topic.name))
+    clock = found.get(clock_topic(connection.settings))
+    if clock is not None and clock.config["message.timestamp.type"] != "LogAppendTime":
+        reason = "its records must have the time of the broker"
+        mismatches.append(
+            _setting(full(clock.name), clock, "message.timestamp.type", "LogAppendTime", reason)
+        )
     return mismatches
 
 

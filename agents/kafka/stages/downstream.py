@@ -51,7 +51,9 @@ class DownstreamProcessor:
     state_of
         Gives the state of a stage by its name.
     clock
-        Gives the time in milliseconds since the epoch.
+        Gives the time in milliseconds since the epoch: live, the broker's.
+    ahead
+        Gives by how many milliseconds the machine's clock is ahead of `clock`; negative if behind.
     timer
         Decides when provisional figures are emitted.
     stages
@@ -73,12 +75,14 @@ class DownstreamProcessor:
         state_of: Callable[[str], State],
         *,
         clock: Callable[[], int],
+        ahead: Callable[[], int] = lambda: 0,
         timer: ProvisionalTimer,
         stages: Downstream | None = None,
     ) -> None:
         self._config = config
         self._partition = partition
         self._clock = clock
+        self._ahead = ahead
         self._provisional_timer = timer
         self._stages = stages or Downstream(
             config, state_of, provisional=config.kafka.provisional_ms is not None
@@ -206,7 +210,9 @@ class DownstreamProcessor:
     def _take_commands(self, received: ReceivedRecords) -> None:
         now_ms = self._clock()
         commands, good, rejects = decode_commands(
-            received.values, received.offsets, now_ms + self._config.max_ahead_ms
+            received.values,
+            received.offsets,
+            now_ms + max(0, self._ahead()) + self._config.max_ahead_ms,
         )
         place = (
             dict(zip(received.offsets, range(len(received.offsets)), strict=True))
@@ -295,8 +301,10 @@ class DownstreamProcessor:
         return self._idle_requests.requests(frontier.marks, frontier.partitions, self._clock())
 
 
-def downstream_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFactory:
-    """Return the factory of the processors.
+def downstream_processors(
+    config: Config, *, clock: Callable[[], int], ahead: Callable[[], int] = lambda: 0
+) -> ProcessorFactory:
+    """Return the factory of the processors; the parameters are those of `DownstreamProcessor`.
 
     They share one budget of processor time for provisional figures.
     """
@@ -310,6 +318,7 @@ def downstream_processors(config: Config, *, clock: Callable[[], int]) -> Proces
             partition,
             state_of,
             clock=clock,
+            ahead=ahead,
             timer=ProvisionalTimer(config.kafka.provisional_ms, budget),
         )
 

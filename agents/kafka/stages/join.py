@@ -57,7 +57,9 @@ class JoinProcessor:
     state
         State of the stage.
     clock
-        Gives the time in milliseconds since the epoch.
+        Gives the time in milliseconds since the epoch: live, the broker's.
+    ahead
+        Gives by how many milliseconds the machine's clock is ahead of `clock`; negative if behind.
 
     Raises
     ------
@@ -69,12 +71,19 @@ class JoinProcessor:
     inputs: tuple[str, ...] = (PREDICTIONS, GROUND_TRUTH, TICKS)
 
     def __init__(
-        self, config: Config, partition: int, state: State, *, clock: Callable[[], int]
+        self,
+        config: Config,
+        partition: int,
+        state: State,
+        *,
+        clock: Callable[[], int],
+        ahead: Callable[[], int] = lambda: 0,
     ) -> None:
         self._config = config
         self._partition = partition
         self._state = state
         self._clock = clock
+        self._ahead = ahead
         self._upstream = Upstream(
             config, partition, config.kafka.input_partitions, config.kafka.partitions
         )
@@ -111,7 +120,9 @@ class JoinProcessor:
     def take(self, received: ReceivedRecords, /) -> int:
         """Decode records of one input and buffer them."""
         now_ms = self._clock()
-        decode, _ = decoders(now_ms + self._config.max_ahead_ms)[received.topic]
+        # Rejected for good, so by the later clock: the other one may be wrong.
+        latest_ms = now_ms + max(0, self._ahead()) + self._config.max_ahead_ms
+        decode, _ = decoders(latest_ms)[received.topic]
         values: list[Any] = received.values
         rows, good, rejects = decode(values, received.offsets)
         rejects = received.explained(rejects)
@@ -227,7 +238,10 @@ class JoinProcessor:
         # A tick reports the marks of the partition, which lack the rows that are only buffered.
         if not self._caught_up or self._predictions or self._truths:
             return None
-        return self._ticking.due_tick(self._clock(), self._upstream.marks(self._state))
+        # By the earlier clock: rows behind a tick are late for good.
+        limit_ms = self._clock() + min(0, self._ahead())
+        marks = self._upstream.marks(self._state)
+        return self._ticking.due_tick(self._clock(), marks, limit_ms)
 
     def _reject(self, received: ReceivedRecords, rejects: list[Reject], now_ms: int) -> None:
         self._tally.add_rejects(received.topic, self._partition, rejects)
@@ -252,12 +266,14 @@ class JoinProcessor:
         )
 
 
-def join_processors(config: Config, *, clock: Callable[[], int]) -> ProcessorFactory:
-    """Return the factory of the processors."""
+def join_processors(
+    config: Config, *, clock: Callable[[], int], ahead: Callable[[], int] = lambda: 0
+) -> ProcessorFactory:
+    """Return the factory of the processors; the parameters are those of `JoinProcessor`."""
 
     def make(
         partition: int, state_of: Callable[[str], State], positions: Mapping[str, int]
     ) -> JoinProcessor:
-        return JoinProcessor(config, partition, state_of(Join.name), clock=clock)
+        return JoinProcessor(config, partition, state_of(Join.name), clock=clock, ahead=ahead)
 
     return make

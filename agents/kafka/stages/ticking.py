@@ -141,10 +141,11 @@ class Ticking:
                 REQUEST_FORMAT, max(row.timestamp_ms, held.timestamp_ms), ended_ms
             )
 
-    def due_tick(self, now_ms: int, marks: Marks) -> TickRow | None:
+    def due_tick(self, now_ms: int, marks: Marks, limit_ms: int | None = None) -> TickRow | None:
         """The tick to write now, if any; call it only while nothing is unread.
 
-        The caller sets `after`, because it knows the positions.
+        The caller sets `after`, because it knows the positions. By the wall clock a tick stays
+        BEHIND_MS behind `limit_ms`, by default `now_ms`.
         """
         reached_ms = max(marks.prediction_ms, marks.truth_ms)
         request = self._request
@@ -164,7 +165,10 @@ class Ticking:
         if not any(idle):
             return None
         tick_ms = next_tick(
-            (marks.prediction_ms, marks.truth_ms), idle, now_ms - BEHIND_MS, self._config
+            (marks.prediction_ms, marks.truth_ms),
+            idle,
+            (now_ms if limit_ms is None else limit_ms) - BEHIND_MS,
+            self._config,
         )
         return None if tick_ms is None else TickRow(timestamp_ms=tick_ms)
 
