@@ -233,7 +233,7 @@ def test_the_commands_create_list_and_check_topics(names: Names, tmp_path: Path)
     ) == (1, True)
 
     listed = json.loads(run("topics", "list", "--json", *where).output)
-    assert len(listed["topics"]) == len(INPUTS | RESULTS | DEAD_LETTERS) + 3
+    assert len(listed["topics"]) == len(INPUTS | RESULTS | DEAD_LETTERS) + 4
     assert listed["prefix"] == names.prefix
 
 
