@@ -188,6 +188,8 @@ def test_records_deleted_unread_are_passed_over_with_resume_and_the_loss_is_reco
     assert 'driftline_lost_records_total{kind="join",partition="0",topic="predictions"} 30' in (
         metrics
     )
+    (lost,) = [row for row in resumed.readiness()["not_counted"] if row["reason"] == "lost"]
+    assert (lost["topic"], lost["rows"]) == ("predictions", 30)
     (letter,) = losses(connection, "predictions")
     assert letter["dlq_resumed_at"] == "60"
     assert letter["dlq_lost_records"] == "30"

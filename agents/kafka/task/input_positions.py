@@ -27,6 +27,7 @@ from driftline.agents.kafka.broker.input_logs import (
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.task_kinds import INPUTS
 from driftline.agents.kafka.broker.wire import dead_letter
+from driftline.agents.uncounted_rows import Uncounted
 from driftline.schemas.rejects import Reject
 
 _TOPIC_VISIBLE_S: Final = 5.0
@@ -62,6 +63,16 @@ class Loss(Struct, frozen=True):
     def message(self) -> str:
         """A sentence for the log and for the dead letter."""
         return f"{self.fault.what}; reading goes on at offset {self.resumed_at} (--resume)"
+
+    @property
+    def uncounted(self) -> Uncounted:
+        """The records that were passed over; one where their number is not known."""
+        return Uncounted(
+            topic=self.topic,
+            reason="lost",
+            rows=1 if self.records is None else self.records,
+            example=self.message,
+        )
 
     def dead_letter(self, app: str) -> Outgoing:
         """The record of the loss on the dead-letter topic of the input. It has no value."""

@@ -389,13 +389,15 @@ class Task:
         self._has_room.set()
         # In the transaction that moves the positions, so that each loss is on record once.
         app = self._runtime.connection.settings.app
-        outgoing = [*(loss.dead_letter(app) for loss in self._losses), *outgoing]
-        self._losses = []
+        losses, self._losses = self._losses, []
+        outgoing = [*(loss.dead_letter(app) for loss in losses), *outgoing]
         changed = bool(outgoing) or self._ledger.changed
         self._is_more_due = changed and self.processor.pending()
         if not changed and not (with_positions and self.positions != self.committed):
             return None
-        return _Prepared(outgoing, self._ledger.cut(self.positions), self.processor.tally())
+        tally = self.processor.tally()
+        tally.uncounted += [loss.uncounted for loss in losses if loss.records != 0]
+        return _Prepared(outgoing, self._ledger.cut(self.positions), tally)
 
     async def _commit(self, prepared: _Prepared) -> None:
         loop = asyncio.get_running_loop()

@@ -140,10 +140,13 @@ def _dead_letters(topic: str, headers: Mapping[str, Any]) -> Iterator[Uncounted]
     )
     # Records that were passed over (--resume) have one dead letter for all of them.
     lost = headers.get("dlq_lost_records") or b""
+    rows = int(lost) if lost.isdigit() else 1
+    if not rows:  # read again from the beginning: nothing was passed over
+        return
     yield Uncounted(
         topic=topic,
         reason=reason,
-        rows=int(lost) if lost.isdigit() else 1,
+        rows=rows,
         example=error.replace(f"{topic}@", f"{topic}[{partition}]@", 1),
     )
 
