@@ -6,7 +6,7 @@ time. So the emitted records depend on event time alone, not on how the input wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from driftline.schemas import topics
@@ -35,7 +35,13 @@ from driftline.streams.measure.drift.drift_windows import DriftWindows
 from driftline.streams.measure.drift.feature_panes import FeaturePanes
 from driftline.streams.measure.drift.targets import TargetReader
 from driftline.streams.measure.facts.from_registry import apply_entries, store_profile
-from driftline.streams.measure.facts.to_registry import RegistryReporter, reference_span
+from driftline.streams.measure.facts.quiet_models import (
+    decisions_kept_ms,
+    pending_spans_ms,
+    quiet_main_until,
+    quiet_traffic_until,
+)
+from driftline.streams.measure.facts.to_registry import RegistryReporter
 from driftline.streams.measure.figures.completeness import Completeness
 from driftline.streams.measure.figures.provisional import OpenWindows
 from driftline.streams.measure.figures.records import RecordBuilder
@@ -66,6 +72,7 @@ class _TrafficWork(NamedTuple):
     model: MeasuredModel
     versions: list[str]
     dues: list[DueWindow]
+    always: list[str]
     jobs: list[WindowJob]
 
 
@@ -126,6 +133,11 @@ class Measure:
         self._reporter = RegistryReporter(metrics, self._panes, targets, self._gatherer)
         self._model_names: Numbering[str] | None = None
         self._models: dict[str, MeasuredModel] = {}
+        self._sorted: list[MeasuredModel] = []
+        # By model number, the first edge with work for it; a model that is missing has work now.
+        self._quiet_traffic_ms: dict[int, int] = {}
+        self._quiet_main_ms: dict[int, int] = {}
+        self._ended_ms: int | None = None
         self._frontier: Frontier | None = None
 
     def process(self, batch: Batch, state: State) -> list[Record]:
@@ -144,20 +156,42 @@ class Measure:
         if step is None:
             raise ValueError("measure: no step is due; ask due() before a call without records")
         records: list[Record] = []
-        models = [self._models[name] for name in sorted(self._models)]
+        if len(self._sorted) != len(self._models):
+            self._sorted = [self._models[name] for name in sorted(self._models)]
+        models = self._sorted
+        if frontier.predictions_ended_ms != self._ended_ms:
+            self._ended_ms = frontier.predictions_ended_ms
+            self._quiet_traffic_ms.clear()
         # A few models at a time: their windows share the cost of a metric, and memory stays
         # bounded.
         for begin in range(0, len(models), MODELS_AT_ONCE):
             group = models[begin : begin + MODELS_AT_ONCE]
             if step.traffic is not None:
-                records += self._traffic_records(
-                    group, step.traffic, frontier.predictions_ended_ms, state
-                )
+                busy = _busy(group, self._quiet_traffic_ms, step.traffic.now_ms)
+                if busy:
+                    records += self._traffic_records(
+                        busy, step.traffic, frontier.predictions_ended_ms, state
+                    )
+                    for model in busy:
+                        model.write(state)
             if step.main is not None:
-                records += self._decision_records(group, step.main, state)
-                records += self._arrival_records(group, step.main, state)
-            for model in group:
-                model.write(state)
+                busy = _busy(group, self._quiet_main_ms, step.main.now_ms)
+                if busy:
+                    records += self._decision_records(busy, step.main, state)
+                    records += self._arrival_records(busy, step.main, state)
+                    for model in busy:
+                        self._quiet_main_ms[model.number] = quiet_main_until(
+                            model,
+                            self._schedule.plan(model.config),
+                            self._lanes,
+                            _seen_versions(model, step.main.now_ms),
+                            step.main.now_ms,
+                            self._config.pane_ms,
+                        )
+                    for model in busy:
+                        model.write(state)
+                if len(busy) < len(group):
+                    self._close_empty_days(group, step.main, state)
         frontier.finish_step(step)
         frontier.write(state)
         return records
@@ -226,8 +260,11 @@ class Measure:
         self._newest.add(received, [plan.last_n_step_ms for plan in plans], state)
         for model in received.models:
             model.write(state)
+            self._wake(model)
         for profile in batch.records.get(topics.REFERENCE_PROFILES, ()):
-            store_profile(self._model(profile.model_name, state), profile, state)
+            model = self._model(profile.model_name, state)
+            store_profile(model, profile, state)
+            self._wake(model)
         records = self._apply_entries(batch.records.get(topics.REGISTRY, ()), frontier, state)
         first_panes_ms = [
             pane_ms
@@ -250,6 +287,7 @@ class Measure:
         records: list[Record] = []
         for name, of_model in by_model.items():
             model = self._model(name, state)
+            self._wake(model)
             records += apply_entries(
                 model,
                 of_model,
@@ -270,7 +308,11 @@ class Measure:
         now_ms = edges.now_ms
         work: list[_TrafficWork] = []
         for model in models:
-            if versions := _seen_versions(model, now_ms):
+            if not (versions := _seen_versions(model, now_ms)):
+                self._quiet_traffic_ms[model.number] = quiet_traffic_until(
+                    model, self._schedule.plan(model.config), (), now_ms, self._config.pane_ms
+                )
+            else:
                 dues = self._schedule.plan(model.config).due(TRAFFIC, *edges)
                 # After the end of a recorded log, silence has no meaning.
                 always = (
@@ -279,9 +321,9 @@ class Measure:
                     else []
                 )
                 jobs = self._jobs(model, TRAFFIC, dues, always, state)
-                work.append(_TrafficWork(model, versions, dues, jobs))
+                work.append(_TrafficWork(model, versions, dues, always, jobs))
         gathered = self._gatherer.gather(TRAFFIC, [(each.model, each.jobs) for each in work])
-        for (model, versions, dues, _), windows in zip(work, gathered, strict=True):
+        for (model, versions, dues, always, _), windows in zip(work, gathered, strict=True):
             plan = self._schedule.plan(model.config)
             _note_traffic(
                 model, [window for window in windows if window.job.due.window == plan.smallest.name]
@@ -294,6 +336,10 @@ class Measure:
             yield from self._reporter.new_versions(model, versions, now_ms)
             yield from self._reporter.references(model, versions, grain_ms, now_ms, state)
             self._drop_panes(model, TRAFFIC, now_ms - plan.longest_ms, state)
+            if not always:
+                self._quiet_traffic_ms[model.number] = quiet_traffic_until(
+                    model, plan, versions, now_ms, self._config.pane_ms
+                )
 
     def _decision_records(
         self, models: Sequence[MeasuredModel], edges: EdgeSpan, state: State
@@ -325,10 +371,7 @@ class Measure:
             if TRAFFIC not in self._lanes:
                 yield from self._reporter.new_versions(model, versions, now_ms)
             yield from self._reporter.baselines(model, versions, now_ms, state)
-            horizon_ms = model.config.maturity[-1].ms
-            self._drop_panes(
-                model, DECISIONS, now_ms - plan.longest_ms - horizon_ms - DAY_MS, state
-            )
+            self._drop_panes(model, DECISIONS, now_ms - decisions_kept_ms(model, plan), state)
 
     def _arrival_records(
         self, models: Sequence[MeasuredModel], edges: EdgeSpan, state: State
@@ -379,27 +422,38 @@ class Measure:
     def _drop_panes(self, model: MeasuredModel, lane: int, end_ms: int, state: State) -> None:
         """Delete panes that no window, reference or baseline needs any more; once a day."""
         facts = model.facts
-        end_ms = min([end_ms, *self._pending_spans_ms(model, lane)]) // DAY_MS * DAY_MS
+        end_ms = min([end_ms, *pending_spans_ms(model, lane)]) // DAY_MS * DAY_MS
         first_ms = facts.first_pane_ms[lane]
         if first_ms is None or end_ms <= max(facts.kept_from_ms[lane], first_ms):
             return
-        self._panes.drop(
-            model.number, lane, max(facts.kept_from_ms[lane] - DAY_MS, 0), end_ms, state
-        )
+        start_ms = max(facts.kept_from_ms[lane] - DAY_MS, first_ms // DAY_MS * DAY_MS)
+        self._panes.drop(model.number, lane, start_ms, end_ms, state)
         if lane == TRAFFIC:
-            self._features.drop(model, end_ms, state)
+            grain_ms = self._grain_ms(self._schedule.plan(model.config))
+            self._features.drop(model, start_ms, end_ms, grain_ms, state)
         facts.kept_from_ms[lane] = end_ms
 
-    def _pending_spans_ms(self, model: MeasuredModel, lane: int) -> list[int]:
-        """Start of each reference span whose reference or baselines are still to be computed."""
-        if lane == ARRIVALS:
-            return []
-        rungs = len(model.config.maturity)
-        return [
-            reference_span(model, name, version).start_ms
-            for name, version in model.facts.versions.items()
-            if not (version.reference_made if lane == TRAFFIC else version.baselines == rungs)
-        ]
+    def _close_empty_days(
+        self, models: Sequence[MeasuredModel], edges: EdgeSpan, state: State
+    ) -> None:
+        """Close the days of "since deployment" that became final for models without work: these
+        days have no rows.
+        """
+        ends_ms: dict[int, int] = {}
+        for model in models:
+            plan = self._schedule.plan(model.config)
+            if id(plan) not in ends_ms:
+                dues = plan.since_deployment_due(*edges)
+                ends_ms[id(plan)] = max((due.end_ms for due in dues if due.final), default=0)
+            since_ms, end_ms = model.facts.since_ms, ends_ms[id(plan)]
+            if since_ms is not None and since_ms < end_ms:
+                model.facts.since_ms = end_ms
+                model.write(state)
+
+    def _wake(self, model: MeasuredModel) -> None:
+        """Process a model at the next step: what it counts or what the registry has changed."""
+        self._quiet_traffic_ms.pop(model.number, None)
+        self._quiet_main_ms.pop(model.number, None)
 
     def _grain_ms(self, plan: WindowPlan) -> int:
         """Length of time by which feature summaries are kept.
@@ -441,6 +495,13 @@ def _note_traffic(model: MeasuredModel, windows: Sequence[WindowCounts]) -> None
         for (name, _), n in zip(window.series, n_predictions, strict=True):
             if n and name in model.facts.versions:
                 model.facts.versions[name].last_ms = window.job.due.end_ms
+
+
+def _busy(
+    models: Sequence[MeasuredModel], quiet_ms: Mapping[int, int], now_ms: int
+) -> list[MeasuredModel]:
+    """The models that may have work at an edge."""
+    return [model for model in models if quiet_ms.get(model.number, now_ms) <= now_ms]
 
 
 def _seen_versions(model: MeasuredModel, now_ms: int) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.streams import lanes
-from driftline.streams.lanes import NO_LABEL
+from driftline.streams.lanes import ARRIVALS, NO_LABEL
 from driftline.streams.masks import any_true
 from driftline.streams.measure.counts.count_table import CountTable
 from driftline.streams.measure.counts.gather import WindowJob
@@ -32,6 +32,8 @@ from driftline.streams.stage import State
 # the bucket was cut to its newest rows.
 SPARE: Final = 1_000
 CACHED_ROWS: Final = 500_000
+# Buckets deleted one by one; more of them are deleted as a range.
+MOST_BUCKETS: Final = 256
 FORMAT: Final = 1
 
 
@@ -116,6 +118,10 @@ class NewestOutcomes:
             decode=OutcomeRows.decode,
         )
         self._runs = MergeRuns(outcomes, cached=CACHED_ROWS)
+        # By model number, the starts of the buckets that this process has added to; and the models
+        # whose earlier buckets are deleted.
+        self._buckets: dict[int, set[int]] = {}
+        self._dropped: set[int] = set()
 
     def add(self, received: ReceivedPartials, steps_ms: Sequence[int], state: State) -> None:
         """Add the outcomes of all partials of a batch.
@@ -135,6 +141,7 @@ class NewestOutcomes:
             if len(of_bucket) > self._most:
                 of_bucket = newest(of_bucket, self._most + SPARE)
             self._runs.append(state_key(NEW_OUTCOMES, number, start_ms), of_bucket, state)
+            self._buckets.setdefault(number, set()).add(start_ms)
 
     def jobs(
         self, model: MeasuredModel, plan: WindowPlan, end_ms: int, state: State
@@ -151,15 +158,33 @@ class NewestOutcomes:
         both = joined([*self._runs.read(newest_key, state), new])
         rows = cut(both.take(np.argsort(both.series, kind="stable")), max(sizes))
         self._runs.replace(newest_key, rows, state)
-        self._runs.drop(
-            state_key(NEW_OUTCOMES, model.number, 0),
-            state_key(NEW_OUTCOMES, model.number, end_ms),
-            state,
-        )
+        self._drop_before(model, plan.last_n_step_ms, end_ms, state)
         has_new = np.zeros(len(model.series), np.bool_)
         has_new[new.series] = True
         rows = rows.take(has_new[rows.series])
         return [_job(size, cut(rows, size), end_ms) for size in sorted(sizes)]
+
+    def _drop_before(self, model: MeasuredModel, step_ms: int, end_ms: int, state: State) -> None:
+        """Delete the buckets before `end_ms`.
+
+        The first call for a model may find buckets of an earlier process; later ones know theirs.
+        """
+        added = self._buckets.setdefault(model.number, set())
+        if model.number not in self._dropped:
+            self._dropped.add(model.number)
+            first_ms = model.facts.first_pane_ms[ARRIVALS]
+            start_ms = 0 if first_ms is None else first_ms // step_ms * step_ms
+            if (end_ms - start_ms) // step_ms > MOST_BUCKETS:
+                self._runs.drop_range(
+                    state_key(NEW_OUTCOMES, model.number, 0),
+                    state_key(NEW_OUTCOMES, model.number, end_ms),
+                    state,
+                )
+            else:
+                added.update(range(start_ms, end_ms, step_ms))
+        old = sorted(start_ms for start_ms in added if start_ms < end_ms)
+        self._runs.drop((state_key(NEW_OUTCOMES, model.number, each) for each in old), state)
+        added.difference_update(old)
 
 
 def _job(size: int, rows: OutcomeRows, end_ms: int) -> WindowJob:

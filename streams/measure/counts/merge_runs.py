@@ -9,7 +9,7 @@ so an append reads nothing, and a read takes only the runs that reach into its e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -93,6 +93,7 @@ class MergeRuns(Generic[T]):
     def append(self, place: bytes, item: T, state: State) -> None:
         """Add an increment at a place."""
         heads = self._heads_at(place, state)
+        self._heads[place] = heads
         keep, size = len(heads), self._format.size(item)
         while (first := self._first_to_merge(heads[:keep], size)) < keep:
             item = self._format.merge(
@@ -106,6 +107,7 @@ class MergeRuns(Generic[T]):
     def replace(self, place: bytes, item: T, state: State) -> None:
         """Replace all runs at a place by one item."""
         heads = self._heads_at(place, state)
+        self._heads[place] = heads
         self._truncate(place, heads, 1, state)
         self._put(place, heads, 0, item, self._format.size(item), state)
         self._trim_cache()
@@ -121,8 +123,18 @@ class MergeRuns(Generic[T]):
         self._trim_cache()
         return items
 
-    def drop(self, start: bytes, end: bytes, state: State) -> None:
-        """Delete all places p with start <= p < end."""
+    def drop(self, places: Iterable[bytes], state: State) -> None:
+        """Delete places one by one: what few places cost does not grow with the size of the state,
+        as it does with `drop_range`.
+        """
+        for place in places:
+            for number in range(len(self._heads_at(place, state))):
+                self._uncache(_slot(place, number))
+                state.delete(_slot(place, number))
+            self._heads.pop(place, None)
+
+    def drop_range(self, start: bytes, end: bytes, state: State) -> None:
+        """Delete all places p with start <= p < end; looks at every key in memory."""
         state.delete_range(start, end)
         for place in [place for place in self._heads if start <= place < end]:
             for number in range(len(self._heads.pop(place))):
@@ -144,8 +156,11 @@ class MergeRuns(Generic[T]):
     def _heads_at(self, place: bytes, state: State) -> list[_RunHead]:
         heads = self._heads.get(place)
         if heads is None:
-            heads = self._heads[place] = []
+            heads = []
             first = state.get(_slot(place, 0))
+            if first is not None:
+                # Places without runs are not kept: windows without rows are read again and again.
+                self._heads[place] = heads
             later = (
                 state.get_many([_slot(place, number) for number in range(1, MOST_RUNS)])
                 if first is not None

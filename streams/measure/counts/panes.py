@@ -255,17 +255,14 @@ class Panes:
             start_ms // self._bucket_ms * self._bucket_ms,
             end_ms // self._bucket_ms * self._bucket_ms,
         )
-        self._runs.drop(
-            state_key(PANES, lane, model, first_ms), state_key(PANES, lane, model, last_ms), state
-        )
-        for key in [
-            key
-            for key in self._spans
-            if (key.model, key.lane) == (model, lane)
-            and first_ms <= key.start_ms
-            and key.start_ms + key.length_ms <= last_ms
-        ]:
-            self._uncache(key)
+        buckets = range(first_ms, last_ms, self._bucket_ms)
+        self._runs.drop((state_key(PANES, lane, model, bucket) for bucket in buckets), state)
+        for bucket in buckets:
+            self._uncache(_SpanKey(model, lane, bucket, self._bucket_ms))
+        stride_ms = self._stride_ms
+        for start in range(-(-first_ms // stride_ms) * stride_ms, last_ms, stride_ms):
+            if start + stride_ms <= last_ms:
+                self._uncache(_SpanKey(model, lane, start, stride_ms))
 
     def _append(self, lane: int, model: int, bucket: int, table: CountTable, state: State) -> None:
         self._runs.append(state_key(PANES, lane, model, bucket), table, state)

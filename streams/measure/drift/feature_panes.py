@@ -157,17 +157,14 @@ class FeaturePanes:
                 at += grain_ms
         return spans
 
-    def drop(self, model: MeasuredModel, end_ms: int, state: State) -> None:
-        """Delete all summaries before `end_ms`."""
-        self._runs.drop(
-            state_key(FEATURES, model.number, 0), state_key(FEATURES, model.number, end_ms), state
-        )
-        for key in [
-            key
-            for key in self._days
-            if key.model == model.number and (key.day + 1) * DAY_MS <= end_ms
-        ]:
-            del self._days[key]
+    def drop(
+        self, model: MeasuredModel, start_ms: int, end_ms: int, grain_ms: int, state: State
+    ) -> None:
+        """Delete all summaries from `start_ms` to `end_ms`, both whole days."""
+        grains = range(start_ms, end_ms, grain_ms)
+        self._runs.drop((state_key(FEATURES, model.number, grain) for grain in grains), state)
+        for day in range(start_ms // DAY_MS, end_ms // DAY_MS):
+            self._days.pop(_Day(model.number, day), None)
 
     def _grain(self, model: MeasuredModel, start_ms: int, state: State) -> FeatureTable:
         tables = self._runs.read(state_key(FEATURES, model.number, start_ms), state)
