@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
-from driftline.agents.kafka.stages.downstream import DownstreamProcessor
+from driftline.agents.kafka.stages.downstream import SLICE_S, DownstreamProcessor
 from driftline.agents.kafka.stages.held_commands import HeldCommands
 from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, ProvisionalTimer
 from driftline.agents.recorded.registry_log import RecordedCommands
@@ -116,6 +118,7 @@ class Running:
         clock: str,
         state: dict[str, MemoryState] | None = None,
         stages: Any = None,
+        elapsed: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.config = parse_config(
             f'[run]\nclock = "{clock}"\n[kafka]\ninput_partitions = 1\npartitions = 1'
@@ -124,7 +127,13 @@ class Running:
         self.offset = 0
         timer = ProvisionalTimer(None, ProvisionalBudget())
         self.processor = DownstreamProcessor(
-            self.config, 0, self._state, clock=lambda: BEGIN + DAY, timer=timer, stages=stages
+            self.config,
+            0,
+            self._state,
+            clock=lambda: BEGIN + DAY,
+            timer=timer,
+            stages=stages,
+            elapsed=elapsed,
         )
 
     def _state(self, stage: str) -> MemoryState:
@@ -216,6 +225,35 @@ class OnePane:
 
     def frontier(self) -> Any:
         return SimpleNamespace(ended_ms=None, marks={}, partitions=0)
+
+
+class DuePanes(OnePane):
+    """Stages with 100 due panes."""
+
+    def due(self) -> int | None:
+        return None if len(self.panes) == 100 else BEGIN + 2 * HOUR + len(self.panes)
+
+
+@pytest.mark.parametrize(
+    ("pane_s", "panes_of_calls"),
+    [
+        (0.0, [32, 32, 32, 4]),
+        (SLICE_S * 0.4, [3] * 33 + [1]),
+        (SLICE_S * 2, [1] * 100),
+    ],
+)
+def test_a_call_completes_the_panes_of_one_slice_of_time(
+    pane_s: float, panes_of_calls: list[int]
+) -> None:
+    seconds = count(0.0, pane_s)
+    stages = DuePanes()
+    running = Running("wall", stages=stages, elapsed=lambda: next(seconds))
+    completed = []
+    while running.processor.pending():
+        before = len(stages.panes)
+        running.answers()
+        completed.append(len(stages.panes) - before)
+    assert completed == panes_of_calls
 
 
 @pytest.mark.parametrize(("clock", "panes"), [("data", []), ("wall", [[]])])

@@ -7,6 +7,7 @@ belong to the task.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -37,6 +38,10 @@ RECORDS_AT_ONCE: Final = 5_000
 """Soft limit of the records of one commit, so that a transaction stays short although event time
 jumps far ahead.
 """
+SLICE_S: Final = 0.1
+"""Seconds after which a call completes no further pane: the event loop answers nobody meanwhile.
+One pane of very many models may take longer.
+"""
 
 
 class DownstreamProcessor:
@@ -58,6 +63,8 @@ class DownstreamProcessor:
         Decides when provisional figures are emitted.
     stages
         The stages to run; by default those of the pipeline.
+    elapsed
+        Seconds of a monotonic clock, which bounds the time of one call and nothing else.
 
     Raises
     ------
@@ -78,11 +85,13 @@ class DownstreamProcessor:
         ahead: Callable[[], int] = lambda: 0,
         timer: ProvisionalTimer,
         stages: Downstream | None = None,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._partition = partition
         self._clock = clock
         self._ahead = ahead
+        self._elapsed = elapsed
         self._provisional_timer = timer
         self._stages = stages or Downstream(
             config, state_of, provisional=config.kafka.provisional_ms is not None
@@ -138,7 +147,7 @@ class DownstreamProcessor:
             self._stages.merge(self._partials)
             self._partials, self._has_new_counts = [], True
         records = self._execute_commands()
-        panes = 0
+        panes, until_s = 0, self._elapsed() + SLICE_S
         while (
             (due_ms := self._stages.due()) is not None
             and panes < PANES_AT_ONCE
@@ -147,6 +156,9 @@ class DownstreamProcessor:
         ):
             records += self._stages.advance(self._held.release_before(due_ms))
             panes += 1
+            if self._elapsed() >= until_s:
+                due_ms = self._stages.due()
+                break
         self._panes_due = due_ms is not None
         if self._held and not self._panes_due:
             records += self._stages.finish(

@@ -22,7 +22,7 @@ from driftline.streams.measure.counts.packed_key import Ints
 from driftline.streams.measure.state_keys import FEATURES, state_key
 from driftline.streams.stage import State
 from driftline.streams.summaries.feature_summary import FeatureSummary
-from driftline.streams.summaries.feature_table import FeatureTable, concatenate_tables
+from driftline.streams.summaries.feature_table import EMPTY, FeatureTable, concatenate_tables
 from driftline.streams.summaries.numeric_bins import NumericSummary
 
 CACHED_BINS: Final = 1_000_000
@@ -52,8 +52,10 @@ class FeatureSpan:
     __slots__ = ("_counts", "grains", "total")
 
     def __init__(self, grains: Sequence[FeatureTable]) -> None:
-        self.total = concatenate_tables(grains).summed()
-        self.grains = [grain.summaries() for grain in grains]
+        # Most models of a log with many have no feature in most grains.
+        filled = [grain for grain in grains if len(grain)]
+        self.total = concatenate_tables(filled).summed() if filled else EMPTY
+        self.grains = [grain.summaries() if len(grain) else {} for grain in grains]
         self._counts: dict[tuple[int, str], tuple[Summary, Ints]] = {}
 
     def counts(self, series: int, feature: str, reference: Summary) -> Ints:
@@ -168,7 +170,7 @@ class FeaturePanes:
 
     def _grain(self, model: MeasuredModel, start_ms: int, state: State) -> FeatureTable:
         tables = self._runs.read(state_key(FEATURES, model.number, start_ms), state)
-        return concatenate_tables(tables).summed()
+        return concatenate_tables(tables).summed() if tables else EMPTY
 
 
 _NO_VALUES: Final = FeatureSummary()
