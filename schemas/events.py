@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from driftline.schemas.labels import MAX_LABEL_INTEGER
+from driftline.schemas.labels import MAX_LABEL_INTEGER, MAX_TEXT_CHARACTERS
 from driftline.schemas.times import MAX_TIME_MS
 
 __all__ = [
@@ -25,12 +25,15 @@ __all__ = [
     "Scores",
     "SegmentValue",
     "Status",
+    "TagValue",
+    "Text",
     "Tick",
     "Time",
     "Weight",
 ]
 
-Name = Annotated[str, Meta(min_length=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARACTERS)]
 Time = (
     Annotated[
         str, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339, any offset")
@@ -40,8 +43,11 @@ Time = (
     ]
 )
 Probability = Annotated[float, Meta(ge=0, le=1)]
-Label = str | Annotated[int, Meta(ge=-MAX_LABEL_INTEGER, le=MAX_LABEL_INTEGER - 1)] | bool | float
-SegmentValue = str | Annotated[int, Meta(ge=-MAX_LABEL_INTEGER, le=MAX_LABEL_INTEGER - 1)] | bool
+Label = Text | Annotated[int, Meta(ge=-MAX_LABEL_INTEGER, le=MAX_LABEL_INTEGER - 1)] | bool | float
+SegmentValue = Text | Annotated[int, Meta(ge=-MAX_LABEL_INTEGER, le=MAX_LABEL_INTEGER - 1)] | bool
+TagValue = (
+    str | Annotated[int, Meta(ge=-MAX_LABEL_INTEGER, le=MAX_LABEL_INTEGER - 1)] | bool | float
+)
 FeatureValue = float | str | bool | None
 Status = Literal["ok", "error"]
 Revision = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -49,7 +55,7 @@ Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Partition = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Latency = Annotated[float, Meta(ge=0)]
 Weight = Annotated[float, Meta(gt=0)]
-Scores = Annotated[dict[str, Probability], Meta(min_length=1)]
+Scores = Annotated[dict[Text, Probability], Meta(min_length=1)]
 
 
 class Prediction(Struct, kw_only=True, omit_defaults=True):
@@ -88,13 +94,13 @@ class Prediction(Struct, kw_only=True, omit_defaults=True):
     score: Probability | None = None
     scores: Scores | None = None
     threshold: Probability | None = None
-    features: dict[str, FeatureValue] | None = None
-    segment: dict[str, SegmentValue] | None = None
+    features: dict[Text, FeatureValue] | None = None
+    segment: dict[Text, SegmentValue] | None = None
     latency_ms: Latency | None = None
     status: Status = "ok"
     environment: str | None = None
     variant: str | None = None
-    tags: dict[str, Label] | None = None
+    tags: dict[str, TagValue] | None = None
 
 
 class GroundTruth(Struct, kw_only=True, omit_defaults=True):

@@ -1,7 +1,11 @@
 """Canonical text of a label, whatever JSON type it was sent as."""
 
-__all__ = ["MAX_LABEL_INTEGER", "label_text"]
+__all__ = ["MAX_LABEL_INTEGER", "MAX_TEXT_CHARACTERS", "label_text"]
 
+MAX_TEXT_CHARACTERS = 1_024
+"""Longest id, name, label or segment value. They are part of keys and of many output records: with
+longer ones, the partial of a few thousand rows would not fit into a record of Kafka.
+"""
 MAX_LABEL_INTEGER = 2**63
 """Integers of this magnitude and above are rejected on input; floats keep their exponent."""
 

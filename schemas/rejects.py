@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from driftline.schemas.labels import MAX_LABEL_INTEGER
+from driftline.schemas.labels import MAX_LABEL_INTEGER, MAX_TEXT_CHARACTERS
 from driftline.schemas.times import parse_time
 
 __all__ = [
@@ -151,8 +151,19 @@ def _check_text(value: Any) -> Fault | None:
     return ("wrong_type", f" is {describe_json(value)}, not a string")
 
 
+def _check_length(text: str) -> Fault | None:
+    if len(text) <= MAX_TEXT_CHARACTERS:
+        return None
+    return (
+        "too_large",
+        f" is {len(text):,} characters long, more than {MAX_TEXT_CHARACTERS:,}",
+    )
+
+
 def _check_name(value: Any) -> Fault | None:
-    return _check_text(value) or (None if value else ("missing_field", " is empty"))
+    if fault := _check_text(value):
+        return fault
+    return _check_length(value) if value else ("missing_field", " is empty")
 
 
 def _check_flag(value: Any) -> Fault | None:
@@ -197,6 +208,10 @@ def _check_integer(value: Any) -> Fault | None:
 
 
 def _check_label(value: Any) -> Fault | None:
+    return _check_length(value) if isinstance(value, str) else _check_tag(value)
+
+
+def _check_tag(value: Any) -> Fault | None:
     if isinstance(value, bool | str | float):
         return None
     if isinstance(value, int):
@@ -244,14 +259,16 @@ def _number_check(
     return check
 
 
-def _mapping_check(check_value: "Check", *, may_be_empty: bool = True) -> "Check":
+def _mapping_check(
+    check_value: "Check", *, may_be_empty: bool = True, may_be_long: bool = False
+) -> "Check":
     def check(value: Any) -> Fault | None:
         if not isinstance(value, dict):
             return ("wrong_type", f" is {describe_json(value)}, not an object")
         if not value and not may_be_empty:
             return ("missing_field", " is empty")
         for name, element in value.items():
-            if fault := check_value(element):
+            if fault := (not may_be_long and _check_length(name)) or check_value(element):
                 return (fault[0], f": {describe_json(name)}{fault[1]}")
         return None
 
@@ -285,7 +302,7 @@ FIELD_CHECKS: dict[str, dict[str, tuple[bool, Check]]] = {
         "status": (False, _check_status),
         "environment": (False, _check_text),
         "variant": (False, _check_text),
-        "tags": (False, _mapping_check(_check_label)),
+        "tags": (False, _mapping_check(_check_tag, may_be_long=True)),
     },
     "ground-truth": {
         "prediction_id": (True, _check_name),

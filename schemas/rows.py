@@ -17,6 +17,7 @@ from driftline.schemas.events import (
     Revision,
     Scores,
     Status,
+    Text,
     Weight,
 )
 
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     TimeMs = int
     LabelText = str
     SegmentText = str
+    TagText = str
 else:
     # On the wire these have several forms. The decoder accepts them into the row and replaces them
     # by the canonical form in place: a second struct per row would cost as much as the decoding.
     from driftline.schemas.events import Label as LabelText
     from driftline.schemas.events import SegmentValue as SegmentText
+    from driftline.schemas.events import TagValue as TagText
     from driftline.schemas.events import Time as TimeMs
 
 __all__ = ["PredictionRow", "TickRow", "TruthRow"]
@@ -49,13 +52,13 @@ class PredictionRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     score: Probability | None = None
     scores: Scores | None = None
     threshold: Probability | None = None
-    features: dict[str, FeatureValue] | None = None
-    segment: dict[str, SegmentText] | None = None
+    features: dict[Text, FeatureValue] | None = None
+    segment: dict[Text, SegmentText] | None = None
     latency_ms: Latency | None = None
     status: Status = "ok"
     environment: str | None = None
     variant: str | None = None
-    tags: dict[str, LabelText] | None = None
+    tags: dict[str, TagText] | None = None
 
 
 class TruthRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):

@@ -20,7 +20,7 @@ from driftline.schemas.decode import (
     decode_truths,
 )
 from driftline.schemas.events import GroundTruth, Prediction
-from driftline.schemas.labels import label_text
+from driftline.schemas.labels import MAX_TEXT_CHARACTERS, label_text
 from driftline.schemas.rejects import FIELD_CHECKS, MAX_VALUE_BYTES, Reject, find_field_fault
 from driftline.schemas.results import encode
 from driftline.schemas.rows import PredictionRow, TickRow, TruthRow
@@ -633,3 +633,32 @@ def test_command_without_an_id_is_rejected() -> None:
     assert reject.reason == "missing_field"
     assert "command_id" in reject.error
     assert reject.error.startswith("registry-commands@4: ")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "prediction_id",
+        "model_name",
+        "model_version",
+        "prediction",
+        "segment",
+        "features",
+        "scores",
+    ],
+)
+def test_texts_that_become_keys_have_at_most_1024_characters(field: str) -> None:
+    def content(text: str) -> Any:
+        return {
+            "segment": {"country": text},
+            "features": {text: 1.0},
+            "scores": {text: 0.5},
+        }.get(field, text)
+
+    event = PLAIN | {field: content("é" * MAX_TEXT_CHARACTERS)}
+    rows, _, rejects = decode_predictions([line(event)], [0])
+    assert (len(rows), rejects) == (1, [])
+    event = PLAIN | {field: content("é" * (MAX_TEXT_CHARACTERS + 1))}
+    rows, _, (reject,) = decode_predictions([line(event)], [0])
+    assert (rows, reject.reason) == ([], "too_large")
+    assert "1,025 characters long, more than 1,024" in reject.error
