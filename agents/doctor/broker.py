@@ -82,7 +82,7 @@ def check_broker(connection: Connection) -> Iterator[CheckResult]:
         yield CheckResult(
             check="broker",
             level="problem",
-            message=str(connection.error(error) if isinstance(error, KafkaException) else error),
+            message=str(connection.error(error)),
             remedy="read the broker's log",
         )
 

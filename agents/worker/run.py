@@ -207,7 +207,10 @@ class Worker:
                 raise OwnedByAnother("; ".join(foreign))
             self._ownership.take()
         except KafkaException as error:
-            raise self._connection.error(error, "the check of the owner of the results") from error
+            fault = self._connection.error(error, "the check of the owner of the results")
+            if error.args[0].retriable():
+                raise BrokerAway(str(fault)) from error
+            raise fault from error
 
     def _start(self) -> None:
         runtime = Runtime(
@@ -305,12 +308,12 @@ class Worker:
             conflict = None
             try:
                 await asyncio.to_thread(self._connection.reach)
-                conflict = await asyncio.to_thread(self._ownership.conflict)
                 self.health.problems.pop("broker", None)
                 self._clock.note(await asyncio.to_thread(self._clock_probe.measure))
                 if checks % BROKER_CHECKS_PER_RIGHTS_CHECK == 0:
                     await asyncio.to_thread(rights.require, self._connection, self._kind_names)
                     self.health.problems.pop("rights", None)
+                conflict = await asyncio.to_thread(self._ownership.conflict)
             except rights.MissingRights as error:
                 self.health.problems["rights"] = str(error)
                 log.error("%s", error)

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.agents.kafka.broker.task_kinds import STAGES
@@ -31,12 +31,23 @@ LEAVING_S: Final = 20.0
 stay until its session times out (10 s by default).
 """
 _NO_CLAIM: Final = -1
-_MOVING: Final = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+# What a broker answers while it starts, moves partitions, or has just created a topic.
+_MOVING: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
 _PAUSE_S: Final = 0.05
 _NOT_OURS: Final = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
+
+_T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +135,21 @@ def _changelog_conflict(claim: Claim, ids: Mapping[str, str]) -> str | None:
     return None
 
 
+def _patiently(connection: Connection, call: Callable[[AdminClient], _T]) -> _T:
+    """The answer to a request, which is repeated while partitions move. Each time with a new
+    client: one that has seen the broker before a restart keeps the old epochs of its leaders.
+    """
+    ends = time.monotonic() + REQUEST_S
+    while True:
+        admin = connection.admin()  # must live until the answer is there
+        try:
+            return call(admin)
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVING or time.monotonic() >= ends:
+                raise
+            time.sleep(_PAUSE_S)
+
+
 class Ownership:
     """The claims of one topic prefix, as seen by one program.
 
@@ -135,7 +161,6 @@ class Ownership:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._admin = connection.admin()
         self._topic = connection.name(OWNERSHIP)
         self._app = connection.settings.app
         self._read_to = 0
@@ -297,7 +322,8 @@ class Ownership:
             If the broker does not answer.
         """
         own = self._connection.prefix + self._app
-        for topic in self._admin.list_topics(timeout=REQUEST_S).topics:
+        admin = self._connection.admin()
+        for topic in admin.list_topics(timeout=REQUEST_S).topics:
             prefix = topic.removesuffix(OWNERSHIP)
             if topic in (prefix, self._topic) or not own.startswith(prefix):
                 continue
@@ -320,7 +346,8 @@ class Ownership:
         names = [
             self._connection.name(changelog(self._connection.settings, kind)) for kind in STAGES
         ]
-        described = self._admin.describe_topics(TopicCollection(names), request_timeout=REQUEST_S)
+        admin = self._connection.admin()
+        described = admin.describe_topics(TopicCollection(names), request_timeout=REQUEST_S)
         ids = {}
         for name, answer in described.items():
             try:
@@ -332,8 +359,14 @@ class Ownership:
 
     def _members(self, group: str) -> list[Any]:
         try:
-            described = self._admin.describe_consumer_groups([group], request_timeout=REQUEST_S)
-            return list(described[group].result().members)
+            return _patiently(
+                self._connection,
+                lambda admin: list(
+                    admin.describe_consumer_groups([group], request_timeout=REQUEST_S)[group]
+                    .result()
+                    .members
+                ),
+            )
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return []
@@ -343,18 +376,14 @@ class Ownership:
 
     def _end(self, topic: str) -> int:
         place = TopicPartition(topic, 0)
-        ends = time.monotonic() + REQUEST_S
-        while True:
-            asked = self._admin.list_offsets(
-                {place: OffsetSpec.latest()}, request_timeout=REQUEST_S
-            )
-            try:
-                return int(asked[place].result().offset)
-            except KafkaException as error:
-                # Happens just after the topic was created, or while its leader changes.
-                if error.args[0].code() not in _MOVING or time.monotonic() >= ends:
-                    raise
-                time.sleep(_PAUSE_S)
+        return _patiently(
+            self._connection,
+            lambda admin: int(
+                admin.list_offsets({place: OffsetSpec.latest()}, request_timeout=REQUEST_S)[place]
+                .result()
+                .offset
+            ),
+        )
 
     def _claims(self, topic: str, end: int) -> list[tuple[int, int, bytes]]:
         claims: list[tuple[int, int, bytes]] = []
