@@ -55,7 +55,14 @@ from driftline.streams.stage import Batch, Record, State
 from driftline.streams.summaries.feature_table import FORMAT as FEATURE_TABLE_FORMAT
 
 SILENCE_WATCHED_MS: Final = 30 * DAY_MS
-MODELS_AT_ONCE: Final = 16
+MODELS_IN_ORDER: Final = 16
+"""Of so many models, the records of the traffic lane come before those of the decisions lane, and
+these before those of the arrivals lane.
+"""
+SERIES_AT_ONCE: Final = 2_000
+"""Models are gathered together up to so many series: their windows share the cost of a metric, and
+memory stays bounded.
+"""
 STATE_FORMAT: Final = (
     MODEL_FORMAT,
     LAST_N_FORMAT,
@@ -64,6 +71,10 @@ STATE_FORMAT: Final = (
     FEATURE_TABLE_FORMAT,
 )
 """Format numbers of all layouts in the state; a state with other numbers cannot be read."""
+
+
+RecordsByModel = dict[int, list[Record]]
+"""By number of the model."""
 
 
 class _TrafficWork(NamedTuple):
@@ -162,39 +173,41 @@ class Measure:
         if frontier.predictions_ended_ms != self._ended_ms:
             self._ended_ms = frontier.predictions_ended_ms
             self._quiet_traffic_ms.clear()
-        # A few models at a time: their windows share the cost of a metric, and memory stays
-        # bounded.
-        for begin in range(0, len(models), MODELS_AT_ONCE):
-            group = models[begin : begin + MODELS_AT_ONCE]
+        for group in _groups(models):
+            traffic: RecordsByModel = {}
+            decisions: RecordsByModel = {}
+            arrivals: RecordsByModel = {}
             if step.traffic is not None:
                 busy = _busy(group, self._quiet_traffic_ms, step.traffic.now_ms)
-                if busy:
-                    records += self._traffic_records(
-                        busy, step.traffic, frontier.predictions_ended_ms, state
-                    )
-                    for model in busy:
-                        model.write(state)
+                traffic = self._traffic_records(
+                    busy, step.traffic, frontier.predictions_ended_ms, state
+                )
+                for model in busy:
+                    model.write(state)
             if step.main is not None:
                 busy = _busy(group, self._quiet_main_ms, step.main.now_ms)
-                if busy:
-                    records += self._decision_records(busy, step.main, state)
-                    records += self._arrival_records(busy, step.main, state)
-                    for model in busy:
-                        self._quiet_main_ms[model.number] = quiet_main_until(
-                            model,
-                            self._schedule.plan(model.config),
-                            self._lanes,
-                            _seen_versions(model, step.main.now_ms),
-                            step.main.now_ms,
-                            self._config.pane_ms,
-                        )
-                    for model in busy:
-                        model.write(state)
+                decisions = self._decision_records(busy, step.main, state)
+                arrivals = self._arrival_records(busy, step.main, state)
+                self._note_quiet_main(busy, step.main.now_ms)
+                for model in busy:
+                    model.write(state)
                 if len(busy) < len(group):
                     self._close_empty_days(group, step.main, state)
+            records += _in_order(group, (traffic, decisions, arrivals))
         frontier.finish_step(step)
         frontier.write(state)
         return records
+
+    def _note_quiet_main(self, models: Sequence[MeasuredModel], now_ms: int) -> None:
+        for model in models:
+            self._quiet_main_ms[model.number] = quiet_main_until(
+                model,
+                self._schedule.plan(model.config),
+                self._lanes,
+                _seen_versions(model, now_ms),
+                now_ms,
+                self._config.pane_ms,
+            )
 
     def due(self, state: State) -> int | None:
         """Stream time of the next step (edge of a pane plus grace); None while nothing is due.
@@ -304,7 +317,7 @@ class Measure:
         edges: EdgeSpan,
         predictions_ended_ms: int | None,
         state: State,
-    ) -> Iterator[Record]:
+    ) -> RecordsByModel:
         now_ms = edges.now_ms
         work: list[_TrafficWork] = []
         for model in models:
@@ -322,30 +335,33 @@ class Measure:
                 )
                 jobs = self._jobs(model, TRAFFIC, dues, always, state)
                 work.append(_TrafficWork(model, versions, dues, always, jobs))
+        by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(TRAFFIC, [(each.model, each.jobs) for each in work])
         for (model, versions, dues, always, _), windows in zip(work, gathered, strict=True):
+            records = by_model[model.number] = []
             plan = self._schedule.plan(model.config)
             _note_traffic(
                 model, [window for window in windows if window.job.due.window == plan.smallest.name]
             )
-            yield from self._builder.metric_records(model, windows, state)
+            records += self._builder.metric_records(model, windows, state)
             grain_ms = self._grain_ms(plan)
             for due in dues:
                 if due.window == plan.detection.name:
-                    yield from self._drift.records(model, due, versions, grain_ms, state)
-            yield from self._reporter.new_versions(model, versions, now_ms)
-            yield from self._reporter.references(model, versions, grain_ms, now_ms, state)
+                    records += self._drift.records(model, due, versions, grain_ms, state)
+            records += self._reporter.new_versions(model, versions, now_ms)
+            records += self._reporter.references(model, versions, grain_ms, now_ms, state)
             self._drop_panes(model, TRAFFIC, now_ms - plan.longest_ms, state)
             if not always:
                 self._quiet_traffic_ms[model.number] = quiet_traffic_until(
                     model, plan, versions, now_ms, self._config.pane_ms
                 )
+        return by_model
 
     def _decision_records(
         self, models: Sequence[MeasuredModel], edges: EdgeSpan, state: State
-    ) -> Iterator[Record]:
+    ) -> RecordsByModel:
         if DECISIONS not in self._lanes:
-            return
+            return {}
         now_ms = edges.now_ms
         work: list[tuple[MeasuredModel, list[WindowJob]]] = []
         for model in models:
@@ -356,8 +372,10 @@ class Measure:
                     model, plan, plan.since_deployment_due(*edges), state
                 )
                 work.append((model, jobs))
+        by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(DECISIONS, work)
         for (model, _), windows in zip(work, gathered, strict=True):
+            records = by_model[model.number] = []
             plan = self._schedule.plan(model.config)
             for window in windows:
                 if window.by_rung is not None:
@@ -365,19 +383,20 @@ class Measure:
                     self._completeness.add(
                         model, due.window, due.start_ms, segments, window.by_rung, state
                     )
-            yield from self._builder.metric_records(model, windows, state)
-            yield from self._builder.histogram_records(model, plan.histogram_window, windows)
+            records += self._builder.metric_records(model, windows, state)
+            records += self._builder.histogram_records(model, plan.histogram_window, windows)
             versions = _seen_versions(model, now_ms)
             if TRAFFIC not in self._lanes:
-                yield from self._reporter.new_versions(model, versions, now_ms)
-            yield from self._reporter.baselines(model, versions, now_ms, state)
+                records += self._reporter.new_versions(model, versions, now_ms)
+            records += self._reporter.baselines(model, versions, now_ms, state)
             self._drop_panes(model, DECISIONS, now_ms - decisions_kept_ms(model, plan), state)
+        return by_model
 
     def _arrival_records(
         self, models: Sequence[MeasuredModel], edges: EdgeSpan, state: State
-    ) -> Iterator[Record]:
+    ) -> RecordsByModel:
         if ARRIVALS not in self._lanes:
-            return
+            return {}
         now_ms = edges.now_ms
         work: list[tuple[MeasuredModel, list[WindowJob]]] = []
         for model in models:
@@ -387,14 +406,17 @@ class Measure:
                 if model.config.last_n and now_ms % plan.last_n_step_ms == 0:
                     jobs += self._newest.jobs(model, plan, now_ms, state)
                 work.append((model, jobs))
+        by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(ARRIVALS, work)
         for (model, _), windows in zip(work, gathered, strict=True):
-            yield from self._builder.metric_records(model, windows, state)
+            records = by_model[model.number] = []
+            records += self._builder.metric_records(model, windows, state)
             if not self._lanes - {ARRIVALS}:
                 versions = _seen_versions(model, now_ms)
-                yield from self._reporter.new_versions(model, versions, now_ms)
+                records += self._reporter.new_versions(model, versions, now_ms)
             longest_ms = self._schedule.plan(model.config).longest_ms
             self._drop_panes(model, ARRIVALS, now_ms - longest_ms, state)
+        return by_model
 
     def _jobs(
         self,
@@ -495,6 +517,27 @@ def _note_traffic(model: MeasuredModel, windows: Sequence[WindowCounts]) -> None
         for (name, _), n in zip(window.series, n_predictions, strict=True):
             if n and name in model.facts.versions:
                 model.facts.versions[name].last_ms = window.job.due.end_ms
+
+
+def _groups(models: Sequence[MeasuredModel]) -> Iterator[Sequence[MeasuredModel]]:
+    """Models that are gathered together: whole runs of MODELS_IN_ORDER, up to SERIES_AT_ONCE."""
+    begin = series = 0
+    for end in range(0, len(models), MODELS_IN_ORDER):
+        more = sum(len(model.series) for model in models[end : end + MODELS_IN_ORDER])
+        if end > begin and series + more > SERIES_AT_ONCE:
+            yield models[begin:end]
+            begin, series = end, 0
+        series += more
+    if begin < len(models):
+        yield models[begin:]
+
+
+def _in_order(models: Sequence[MeasuredModel], lanes: Sequence[RecordsByModel]) -> Iterator[Record]:
+    """The records of a group in the order of emission."""
+    for begin in range(0, len(models), MODELS_IN_ORDER):
+        for lane in lanes:
+            for model in models[begin : begin + MODELS_IN_ORDER]:
+                yield from lane.get(model.number, ())
 
 
 def _busy(
