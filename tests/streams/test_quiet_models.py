@@ -1,0 +1,90 @@
+"""Steps of time pass over models without work, and the records stay the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from driftline.agents.inprocess.replay import replay
+from driftline.schemas.config import parse_config
+from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
+from driftline.streams.measure import stage as measure_stage
+
+BEGIN_MS = 1_740_787_200_000
+NOW_MS = 1_790_000_000_000
+MODELS = 20
+CONFIG = """
+[defaults]
+windows = ["1h", "6h/1h", "1d"]
+maturity = ["1h", "6h"]
+label_horizon = "1d"
+correction_horizon = "1h"
+last_n = [3]
+[[defaults.rules]]
+type = "no_data"
+name = "silent"
+silence = "3h"
+"""
+
+
+def write_log(folder: Path, seed: int) -> None:
+    """A log in which each model has few rows in a part of nine days, with pauses of days."""
+    random = Random(seed)
+    predictions, truths = [], []
+    for number in range(MODELS):
+        begin_ms = BEGIN_MS + random.randrange(4 * DAY_MS)
+        for row in range(5):
+            at_ms = begin_ms + random.choice((0, 0, 4 * DAY_MS)) + random.randrange(6 * HOUR_MS)
+            names = {"prediction_id": f"{number}-{row}"}
+            predictions.append(
+                (
+                    at_ms,
+                    {
+                        **names,
+                        "model_name": f"model-{number}",
+                        "model_version": str(random.randrange(2)),
+                        "prediction": random.choice(("yes", "no")),
+                        "score": round(random.random(), 3),
+                        "timestamp": format_time(at_ms),
+                    },
+                )
+            )
+            truth_ms = at_ms + random.randrange(20 * HOUR_MS)
+            label = random.choice(("yes", "no"))
+            truths.append((truth_ms, {**names, "label": label, "timestamp": format_time(truth_ms)}))
+    folder.mkdir()
+    for name, rows in (("predictions", predictions), ("ground-truth", truths)):
+        rows.sort(key=lambda row: row[0])
+        lines = [json.dumps(value) + "\n" for _, value in rows]
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_steps_pass_over_models_without_work_and_emit_the_same_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    write_log(tmp_path / "log", seed)
+    config = parse_config(CONFIG)
+    busy = measure_stage._busy
+    worked: list[int] = []
+
+    def counted(*arguments: object) -> object:
+        models = busy(*arguments)  # type: ignore[arg-type]
+        worked.append(len(models))
+        return models
+
+    monkeypatch.setattr(measure_stage, "_busy", counted)
+    replay(tmp_path / "log", tmp_path / "few", config, partitions=2, clock=lambda: NOW_MS)
+    monkeypatch.setattr(measure_stage, "_busy", lambda models, quiet_ms, now_ms: list(models))
+    replay(tmp_path / "log", tmp_path / "all", config, partitions=2, clock=lambda: NOW_MS)
+    names = sorted(path.name for path in (tmp_path / "all").glob("*.jsonl"))
+    for name in names:
+        few = (tmp_path / "few" / name).read_bytes()
+        assert few == (tmp_path / "all" / name).read_bytes(), name
+    assert (tmp_path / "few" / "metrics.jsonl").stat().st_size
+    # More than a month of steps of an hour, of which a model has work in a fourth at most.
+    assert len(worked) > 1_000
+    assert sum(worked) < len(worked) * MODELS / 4
