@@ -42,7 +42,7 @@ def test_the_sample_through_two_workers_gives_the_figures_of_a_replay(
     for shown in (
         f"kcat -C -b {broker} -t {APP}.alerts -o beginning",
         f"kafka-console-consumer --bootstrap-server {broker} --topic {APP}.alerts --from-beginning",
-        f"kafka-consumer-groups --bootstrap-server {broker} --describe --group {APP}-join",
+        f"kafka-consumer-groups --bootstrap-server {broker} --describe --group {APP}.{APP}-join",
     ):
         assert shown in captured.out
 
