@@ -309,11 +309,11 @@ class Worker:
             try:
                 await asyncio.to_thread(self._connection.reach)
                 self.health.problems.pop("broker", None)
-                self._clock.note(await asyncio.to_thread(self._clock_probe.measure))
                 if checks % BROKER_CHECKS_PER_RIGHTS_CHECK == 0:
                     await asyncio.to_thread(rights.require, self._connection, self._kind_names)
                     self.health.problems.pop("rights", None)
                 conflict = await asyncio.to_thread(self._ownership.conflict)
+                self._clock.note(await asyncio.to_thread(self._clock_probe.measure))
             except rights.MissingRights as error:
                 self.health.problems["rights"] = str(error)
                 log.error("%s", error)
