@@ -161,7 +161,7 @@ def read_records(connection: Connection, wanted: Range) -> Iterator[list[Fetched
 
 def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[str, Message]]:
     """Read the committed records from the start of several ranges to the ends of their logs, with
-    one consumer, in any order.
+    one consumer, in any order. What is written meanwhile may be read too.
 
     Yields topics without prefix and messages.
 
@@ -179,7 +179,9 @@ def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[
     with closing(connection.consumer(**settings)) as consumer:
         consumer.assign(places)
         unreadable = UnreadableBatches(consumer)
-        unfinished, heard_at = len(places), time.monotonic()
+        # The end of a partition is reported again for records that come after it.
+        unfinished = {(place.topic, place.partition) for place in places}
+        heard_at = time.monotonic()
         while unfinished:
             # It waits for all of CHUNK, or for the whole timeout.
             messages = consumer.consume(CHUNK, timeout=WAIT_S)
@@ -188,7 +190,8 @@ def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[
             elif time.monotonic() > heard_at + REQUEST_S:
                 raise KafkaException(
                     KafkaError(
-                        KafkaError._TIMED_OUT, f"the ends of {unfinished} partitions were not read"
+                        KafkaError._TIMED_OUT,
+                        f"the ends of {len(unfinished)} partitions were not read",
                     )
                 )
             for message in unreadable.step_over(messages):
@@ -198,7 +201,7 @@ def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[
                 if error is None:
                     yield connection.bare(message.topic() or ""), message
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    unfinished -= 1
+                    unfinished.discard((message.topic() or "", message.partition() or 0))
                 else:
                     raise KafkaException(error)
 
