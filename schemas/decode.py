@@ -14,7 +14,7 @@ import msgspec
 
 from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliases
 from driftline.schemas.envelope import read_event
-from driftline.schemas.labels import label_text
+from driftline.schemas.labels import MAX_TEXT_CHARACTERS, label_text
 from driftline.schemas.rejects import (
     FIELD_CHECKS,
     MAX_VALUE_BYTES,
@@ -23,7 +23,7 @@ from driftline.schemas.rejects import (
     find_field_fault,
 )
 from driftline.schemas.results import RegistryCommand
-from driftline.schemas.rows import PredictionRow, TickRow, TruthRow
+from driftline.schemas.rows import PredictionRow, TickRow, TruthRow, exceeds_limits
 from driftline.schemas.times import (
     HOUR_MS,
     MAX_TIME_MS,
@@ -106,7 +106,7 @@ def decode_predictions(
         try:
             try:
                 row = _decode_plain_prediction(value)  # type: ignore[arg-type]
-                if len(value) > MAX_VALUE_BYTES:  # type: ignore[arg-type]
+                if len(value) > MAX_TEXT_CHARACTERS and _is_too_large(value, row):  # type: ignore[arg-type]
                     row = _decode_carefully(value, PREDICTIONS, PredictionRow)
             except _NOT_PLAIN:
                 row = _decode_carefully(value, PREDICTIONS, PredictionRow)
@@ -161,7 +161,7 @@ def decode_truths(
         try:
             try:
                 row = _decode_plain_truth(value)  # type: ignore[arg-type]
-                if len(value) > MAX_VALUE_BYTES:  # type: ignore[arg-type]
+                if len(value) > MAX_TEXT_CHARACTERS and _is_too_large(value, row):  # type: ignore[arg-type]
                     row = _decode_carefully(value, GROUND_TRUTH, TruthRow)
             except _NOT_PLAIN:
                 row = _decode_carefully(value, GROUND_TRUTH, TruthRow)
@@ -287,7 +287,16 @@ def _decode_carefully(value: bytes | None, topic: str, row_type: type[Row]) -> R
             f"the value is not accepted: {error}",
         )
         raise InvalidEvent(*fault) from error
+    if not isinstance(row, TickRow) and exceeds_limits(row):
+        raise InvalidEvent(
+            *find_field_fault(event, topic, used)
+            or ("too_large", "a text or a mapping of the value is too large")
+        )
     return row
+
+
+def _is_too_large(value: bytes, row: PredictionRow | TruthRow) -> bool:
+    return len(value) > MAX_VALUE_BYTES or exceeds_limits(row)
 
 
 def _parse_time_ms(time: str | int) -> int:

@@ -8,12 +8,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from driftline.schemas.labels import MAX_LABEL_INTEGER, MAX_TEXT_CHARACTERS
+from driftline.schemas.labels import MAX_FEATURES, MAX_LABEL_INTEGER, MAX_TEXT_CHARACTERS
 from driftline.schemas.times import MAX_TIME_MS
 
 __all__ = [
     "FeatureValue",
+    "Features",
     "GroundTruth",
+    "Integer",
     "Label",
     "Latency",
     "Name",
@@ -43,11 +45,10 @@ Time = (
     ]
 )
 Probability = Annotated[float, Meta(ge=0, le=1)]
-Label = Text | Annotated[int, Meta(ge=-MAX_LABEL_INTEGER, le=MAX_LABEL_INTEGER - 1)] | bool | float
-SegmentValue = Text | Annotated[int, Meta(ge=-MAX_LABEL_INTEGER, le=MAX_LABEL_INTEGER - 1)] | bool
-TagValue = (
-    str | Annotated[int, Meta(ge=-MAX_LABEL_INTEGER, le=MAX_LABEL_INTEGER - 1)] | bool | float
-)
+Integer = Annotated[int, Meta(ge=-MAX_LABEL_INTEGER, le=MAX_LABEL_INTEGER - 1)]
+Label = Text | Integer | bool | float
+SegmentValue = Text | Integer | bool
+TagValue = str | Integer | bool | float
 FeatureValue = float | str | bool | None
 Status = Literal["ok", "error"]
 Revision = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -56,6 +57,7 @@ Partition = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Latency = Annotated[float, Meta(ge=0)]
 Weight = Annotated[float, Meta(gt=0)]
 Scores = Annotated[dict[Text, Probability], Meta(min_length=1)]
+Features = Annotated[dict[Text, FeatureValue], Meta(max_length=MAX_FEATURES)]
 
 
 class Prediction(Struct, kw_only=True, omit_defaults=True):
@@ -94,7 +96,7 @@ class Prediction(Struct, kw_only=True, omit_defaults=True):
     score: Probability | None = None
     scores: Scores | None = None
     threshold: Probability | None = None
-    features: dict[Text, FeatureValue] | None = None
+    features: Features | None = None
     segment: dict[Text, SegmentValue] | None = None
     latency_ms: Latency | None = None
     status: Status = "ok"

@@ -1,10 +1,14 @@
 """Canonical text of a label, whatever JSON type it was sent as."""
 
-__all__ = ["MAX_LABEL_INTEGER", "MAX_TEXT_CHARACTERS", "label_text"]
+__all__ = ["MAX_FEATURES", "MAX_LABEL_INTEGER", "MAX_TEXT_CHARACTERS", "label_text"]
 
 MAX_TEXT_CHARACTERS = 1_024
 """Longest id, name, label or segment value. They are part of keys and of many output records: with
 longer ones, the partial of a few thousand rows would not fit into a record of Kafka.
+"""
+MAX_FEATURES = 4_096
+"""Most features of one prediction. Each is summarised on its own, so a few rows with tens of
+thousands would hold a worker for many seconds.
 """
 MAX_LABEL_INTEGER = 2**63
 """Integers of this magnitude and above are rejected on input; floats keep their exponent."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from driftline.schemas.labels import MAX_LABEL_INTEGER, MAX_TEXT_CHARACTERS
+from driftline.schemas.labels import MAX_FEATURES, MAX_LABEL_INTEGER, MAX_TEXT_CHARACTERS
 from driftline.schemas.times import parse_time
 
 __all__ = [
@@ -260,13 +260,19 @@ def _number_check(
 
 
 def _mapping_check(
-    check_value: "Check", *, may_be_empty: bool = True, may_be_long: bool = False
+    check_value: "Check",
+    *,
+    may_be_empty: bool = True,
+    may_be_long: bool = False,
+    most: int | None = None,
 ) -> "Check":
     def check(value: Any) -> Fault | None:
         if not isinstance(value, dict):
             return ("wrong_type", f" is {describe_json(value)}, not an object")
         if not value and not may_be_empty:
             return ("missing_field", " is empty")
+        if most is not None and len(value) > most:
+            return ("too_large", f" has {len(value):,} entries, more than {most:,}")
         for name, element in value.items():
             if fault := (not may_be_long and _check_length(name)) or check_value(element):
                 return (fault[0], f": {describe_json(name)}{fault[1]}")
@@ -296,7 +302,7 @@ FIELD_CHECKS: dict[str, dict[str, tuple[bool, Check]]] = {
         "score": (False, _check_probability),
         "scores": (False, _mapping_check(_check_probability, may_be_empty=False)),
         "threshold": (False, _check_probability),
-        "features": (False, _mapping_check(_check_feature_value)),
+        "features": (False, _mapping_check(_check_feature_value, most=MAX_FEATURES)),
         "segment": (False, _mapping_check(_check_segment_value)),
         "latency_ms": (False, _number_check(0, math.inf, "[0, infinity)")),
         "status": (False, _check_status),

@@ -3,23 +3,21 @@
 Decoding them from bytes is `decode.py`.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from driftline.schemas.events import (
     FeatureValue,
     Latency,
-    Name,
     Offset,
     Partition,
     Probability,
     Revision,
-    Scores,
     Status,
-    Text,
     Weight,
 )
+from driftline.schemas.labels import MAX_FEATURES, MAX_TEXT_CHARACTERS
 
 if TYPE_CHECKING:
     TimeMs = int
@@ -29,12 +27,17 @@ if TYPE_CHECKING:
 else:
     # On the wire these have several forms. The decoder accepts them into the row and replaces them
     # by the canonical form in place: a second struct per row would cost as much as the decoding.
-    from driftline.schemas.events import Label as LabelText
-    from driftline.schemas.events import SegmentValue as SegmentText
-    from driftline.schemas.events import TagValue as TagText
+    from driftline.schemas.events import Integer
     from driftline.schemas.events import Time as TimeMs
 
-__all__ = ["PredictionRow", "TickRow", "TruthRow"]
+    LabelText = TagText = str | Integer | bool | float
+    SegmentText = str | Integer | bool
+
+__all__ = ["PredictionRow", "TickRow", "TruthRow", "exceeds_limits"]
+
+# The greatest lengths are not part of these types: a key of a mapping with a greatest length is
+# decoded at three times the cost, because msgspec keeps only unconstrained keys.
+Name = Annotated[str, Meta(min_length=1)]
 
 
 class PredictionRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
@@ -50,10 +53,10 @@ class PredictionRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     timestamp_ms: TimeMs = field(name="timestamp")
     prediction: LabelText | None = None
     score: Probability | None = None
-    scores: Scores | None = None
+    scores: Annotated[dict[str, Probability], Meta(min_length=1)] | None = None
     threshold: Probability | None = None
-    features: dict[Text, FeatureValue] | None = None
-    segment: dict[Text, SegmentText] | None = None
+    features: dict[str, FeatureValue] | None = None
+    segment: dict[str, SegmentText] | None = None
     latency_ms: Latency | None = None
     status: Status = "ok"
     environment: str | None = None
@@ -83,3 +86,25 @@ class TickRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     ended_ms: TimeMs | None = field(name="ended", default=None)
     reached_ms: TimeMs | None = field(name="reached", default=None)
     settled: Partition | None = None
+
+
+def exceeds_limits(row: PredictionRow | TruthRow) -> bool:
+    """Whether a text that becomes a key is too long, or there are too many features.
+
+    Rows whose value has at most `MAX_TEXT_CHARACTERS` bytes cannot, and need not be asked.
+    """
+    texts: list[object] = [row.prediction_id]
+    if isinstance(row, TruthRow):
+        texts.append(row.label)
+    else:
+        texts += (row.model_name, row.model_version, row.prediction)
+        if row.features is not None:
+            if len(row.features) > MAX_FEATURES:
+                return True
+            texts += row.features
+        if row.segment is not None:
+            texts += row.segment
+            texts += row.segment.values()
+        if row.scores is not None:
+            texts += row.scores
+    return any(isinstance(text, str) and len(text) > MAX_TEXT_CHARACTERS for text in texts)

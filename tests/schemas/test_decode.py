@@ -20,7 +20,7 @@ from driftline.schemas.decode import (
     decode_truths,
 )
 from driftline.schemas.events import GroundTruth, Prediction
-from driftline.schemas.labels import MAX_TEXT_CHARACTERS, label_text
+from driftline.schemas.labels import MAX_FEATURES, MAX_TEXT_CHARACTERS, label_text
 from driftline.schemas.rejects import FIELD_CHECKS, MAX_VALUE_BYTES, Reject, find_field_fault
 from driftline.schemas.results import encode
 from driftline.schemas.rows import PredictionRow, TickRow, TruthRow
@@ -662,3 +662,18 @@ def test_texts_that_become_keys_have_at_most_1024_characters(field: str) -> None
     rows, _, (reject,) = decode_predictions([line(event)], [0])
     assert (rows, reject.reason) == ([], "too_large")
     assert "1,025 characters long, more than 1,024" in reject.error
+
+
+def test_a_prediction_has_at_most_4096_features() -> None:
+    names = [f"f{number}" for number in range(MAX_FEATURES + 1)]
+    rows, _, rejects = decode_predictions(
+        [line(PLAIN | {"features": dict.fromkeys(names[:-1], 1.0)})], [0]
+    )
+    assert (len(rows), rejects) == (1, [])
+    for event in (
+        PLAIN | {"features": dict.fromkeys(names, 1.0)},
+        PLAIN | {"features": dict.fromkeys(names, 1.0), "unknown": "field"},
+    ):
+        rows, _, (reject,) = decode_predictions([line(event)], [0])
+        assert (rows, reject.reason) == ([], "too_large")
+        assert 'field "features" has 4,097 entries, more than 4,096' in reject.error
