@@ -175,3 +175,14 @@ def test_files_that_the_readme_names_exist():
     assert named
     for name in named:
         assert (ROOT / name).exists(), name
+
+
+def test_readme_says_that_a_new_threshold_counts_once_the_serving_side_sends_it():
+    paragraphs = [part for part in README.split("\n\n") if "`set_threshold`" in part]
+    assert any(
+        re.search(r"counts change only once the serving side\s+sends", p) for p in paragraphs
+    )
+
+
+def test_readme_says_how_many_minutes_the_tests_take():
+    assert re.search(r"^make test .*\bminutes\b", README, re.MULTILINE)

@@ -17,7 +17,7 @@ from driftline.schemas.results import (
     RegistryEntry,
 )
 from driftline.schemas.settings import Config, ModelConfig
-from driftline.schemas.times import DAY_MS, EpochMs
+from driftline.schemas.times import DAY_MS, EpochMs, format_time
 from driftline.streams.decide import Decide
 from driftline.streams.decide.tuner import build_tuner
 from driftline.streams.decide.tuner.best_threshold import best_edge, cells_by_edge
@@ -558,7 +558,10 @@ def test_a_recommendation_that_replaces_an_applied_one_rolls_nothing_back() -> N
     assert run.feed(entry(threshold=second.params["threshold"], revision=2)) == []
 
 
-def test_the_policy_applies_a_threshold_that_a_person_rolled_back_only_once() -> None:
+@pytest.mark.parametrize("weeks_in_force", [0, 1])
+def test_the_policy_applies_a_threshold_that_a_person_rolled_back_only_once(
+    weeks_in_force: int,
+) -> None:
     policy = {"auto_apply": True}
     tuner = {"maturity": "1d", "span": "7d"}
     settings = ModelConfig(tuner=tuner, policy=policy, default_rules=False, threshold=0.6)
@@ -608,10 +611,13 @@ def test_the_policy_applies_a_threshold_that_a_person_rolled_back_only_once() ->
 
     settle(command("register", "2026-01-01T00:00:00Z"))
     assert set_by_the_system(settle(*days(1))) == [0.5]
-    (rolled_back,) = [
-        record.value
-        for record in settle(command("rollback", "2026-01-12T00:00:00Z"))
-        if record.topic == "recommendations"
+    for number in range(2, 2 + weeks_in_force):
+        settle(*days(number))
+    rollback = settle(
+        command("rollback", format_time(START_MS + (11 + 7 * weeks_in_force) * DAY_MS))
+    )
+    next_looks = settle(*days(2 + weeks_in_force), *days(3 + weeks_in_force))
+    assert set_by_the_system(next_looks) == []
+    assert [record.value.status for record in rollback if record.topic == "recommendations"] == [
+        "rolled_back"
     ]
-    assert rolled_back.status == "rolled_back"
-    assert set_by_the_system(settle(*days(2), *days(3))) == []
