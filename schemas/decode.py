@@ -15,6 +15,7 @@ import msgspec
 from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliases
 from driftline.schemas.envelope import read_event
 from driftline.schemas.labels import MAX_TEXT_CHARACTERS, label_text
+from driftline.schemas.probabilities import clipped_probabilities
 from driftline.schemas.rejects import (
     FIELD_CHECKS,
     MAX_VALUE_BYTES,
@@ -95,7 +96,7 @@ def decode_predictions(
     >>> value = b'{"request_id":"a","model":"churn","version":"1","ts":0,"probability":1.7}'
     >>> _, _, rejects = decode_predictions([value], [10482], where="predictions[3]")
     >>> rejects[0].error  # doctest: +ELLIPSIS
-    'predictions[3]@10482: field "probability" (score) is 1.7, outside [0, 1]; ...'
+    'predictions[3]@10482: field "probability" (score) is 1.7, outside [0, 1]; if it is a ...'
     """
     rows: list[PredictionRow] = []
     rejected: list[int] = []
@@ -270,6 +271,8 @@ def _decode_carefully(value: bytes | None, topic: str, row_type: type[Row]) -> R
         event, used = resolve_aliases(event, ALIASES[topic])
     except ConflictingFields as error:
         raise InvalidEvent("conflicting_fields", str(error)) from error
+    if topic == PREDICTIONS:
+        event = clipped_probabilities(event)
     fields = FIELD_CHECKS[topic]
     try:
         row = msgspec.convert(

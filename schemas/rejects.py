@@ -12,6 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from driftline.schemas.labels import MAX_FEATURES, MAX_LABEL_INTEGER, MAX_TEXT_CHARACTERS
+from driftline.schemas.probabilities import TOLERANCE, describe_scale
 from driftline.schemas.times import parse_time
 
 __all__ = [
@@ -289,8 +290,17 @@ def _check_status(value: Any) -> Fault | None:
     )
 
 
+def _check_probability(value: Any) -> Fault | None:
+    fault = _check_share(value)
+    if fault is None or fault[0] != "out_of_range":
+        return fault
+    if -TOLERANCE <= value <= 1 + TOLERANCE and isinstance(value, float):
+        return None
+    return (fault[0], f"{fault[1]}; {describe_scale(value)}")
+
+
 Check = Callable[[Any], Fault | None]
-_check_probability = _number_check(0, 1, "[0, 1]")
+_check_share = _number_check(0, 1, "[0, 1]")
 
 FIELD_CHECKS: dict[str, dict[str, tuple[bool, Check]]] = {
     "predictions": {

@@ -123,12 +123,13 @@ def prediction(raw: bytes) -> dict[str, Any]:
     value["prediction"] = label_text(value.get("prediction"))
     for name in ("score", "threshold"):
         if value.get(name) is not None:
-            _probability(value[name])
-    for probability in (value.get("scores") or {}).values():
-        _probability(probability)
+            value[name] = _probability(value[name])
     for name in ("features", "segment", "scores"):
         if not isinstance(value.get(name), dict | None):
             raise Invalid(f"{name} is no object")
+    scores = value.get("scores") or {}
+    for label in scores:
+        scores[label] = _probability(scores[label])
     failed = value.get("status") == "error"
     if (
         not failed
@@ -200,9 +201,13 @@ def _time(value: dict[str, Any]) -> int:
         raise Invalid("timestamp is no RFC 3339 time") from error
 
 
-def _probability(number: Any) -> None:
-    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number <= 1:
-        raise Invalid("a probability is a number in [0, 1]")
+def _probability(number: Any) -> Any:
+    """The number; 0 or 1 where it is beyond by at most a millionth."""
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        raise Invalid("a probability is a number")
+    if not -1e-6 <= number <= 1 + 1e-6:
+        raise Invalid("a probability is in [0, 1]")
+    return number if 0 <= number <= 1 else float(round(number))
 
 
 @cache

@@ -256,7 +256,16 @@ def test_value_without_a_readable_object_is_rejected_with_the_reason(
         ({"prediction": ["yes"]}, "wrong_type", 'field "prediction" is an array'),
         ({"prediction": 2**63}, "out_of_range", "outside the 64-bit integers"),
         ({"prediction": -(10**50)}, "out_of_range", "an integer of more than 40 digits"),
-        ({"score": 1.7}, "out_of_range", 'field "score" is 1.7, outside [0, 1]'),
+        (
+            {"score": 1.7},
+            "out_of_range",
+            'field "score" is 1.7, outside [0, 1]; if it is a percentage, send 0.017, if a logit,'
+            " 1 / (1 + exp(-x))",
+        ),
+        ({"score": -4.2}, "out_of_range", "[0, 1]; if it is a logit, send 1 / (1 + exp(-x))"),
+        ({"score": 1.000002}, "out_of_range", "is 1.000002, outside [0, 1]"),
+        ({"score": -2e-6}, "out_of_range", "is -2e-06, outside [0, 1]"),
+        ({"scores": {"yes": 85}}, "out_of_range", '"yes" is 85, outside [0, 1]; if it is a percen'),
         ({"score": -0.001}, "out_of_range", "outside [0, 1]"),
         ({"score": "0.7"}, "wrong_type", 'field "score" is "0.7", not a number'),
         ({"score": True}, "wrong_type", 'field "score" is true, not a number'),
@@ -290,6 +299,35 @@ def test_reject_names_the_invalid_field_of_a_prediction(
 ) -> None:
     reject = reject_of(PLAIN | change)
     assert (reject.reason, error in reject.error) == (reason, True), reject.error
+
+
+@pytest.mark.parametrize(
+    ("sent", "counted"),
+    [
+        (1.0000001, 1.0),
+        (1 + 1e-6, 1.0),
+        (1.0000000000000002, 1.0),
+        (1.0000001192092896, 1.0),  # the next 32-bit float after 1
+        (-1e-17, 0.0),
+        (-1e-6, 0.0),
+        (-0.0, 0.0),
+        (0.9999999, 0.9999999),
+        (1e-17, 1e-17),
+        (1, 1.0),
+    ],
+)
+@pytest.mark.parametrize("extra", [{}, {"unknown": 0}], ids=["plain", "stepwise"])
+def test_probability_that_rounding_put_outside_its_range_counts_as_0_or_1(
+    sent: float, counted: float, extra: dict[str, Any]
+) -> None:
+    event = PLAIN | {"score": sent, "threshold": sent, "scores": {"yes": sent}} | extra
+    rows, _, rejects = decode_predictions([line(event)], [0])
+    assert not rejects
+    assert (rows[0].score, rows[0].threshold, rows[0].scores) == (
+        counted,
+        counted,
+        {"yes": counted},
+    )
 
 
 @pytest.mark.parametrize("name", ["prediction_id", "model_name", "model_version", "timestamp"])

@@ -34,7 +34,8 @@ def test_rejected_value_is_explained_without_a_position() -> None:
     explanation = explain(json.dumps(PREDICTION | {"probability": 1.7}).encode(), "predictions")
     assert (explanation.reason, explanation.error, explanation.row) == (
         "out_of_range",
-        'field "probability" (score) is 1.7, outside [0, 1]',
+        'field "probability" (score) is 1.7, outside [0, 1]; if it is a percentage, send 0.017,'
+        " if a logit, 1 / (1 + exp(-x))",
         None,
     )
     assert explanation.ignored == ("host", "pid")
