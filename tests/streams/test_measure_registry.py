@@ -156,6 +156,25 @@ def test_missing_values_of_a_feature_are_the_rows_without_it() -> None:
     assert drift[0].details == {"missing_share": 0.25, "reference_missing_share": 0.25}
 
 
+def test_rows_that_keep_one_value_for_hours_are_too_few_to_judge_drift() -> None:
+    # A value that holds for eight hours: the 400 rows of a detection window are six observations.
+    values = random.Random(8).choices((20.0, 60.0), k=18)
+    calls = [
+        Call(c.at, features={"age": values[(c.at - START) // (8 * HOUR)]}, key=c.key)
+        for c in stream(8, 6)
+    ]
+    drift: list[Drift] = run(CONFIG, calls, end=START + 7 * DAY, registry=True).of(DRIFT)
+    ages = [d for d in drift if d.target == "feature:age"]
+    assert {d.n_current for d in ages if d.window_end_ms <= START + 6 * DAY} == {400}
+    assert {(d.level, d.reason) for d in ages} == {
+        (
+            "insufficient_data",
+            "too few independent rows on one side: its rows are correlated in time",
+        )
+    }
+    assert all(d.n_effective is not None and d.n_effective < 20 for d in ages)
+
+
 def test_predicted_labels_are_tested_for_drift_without_scores() -> None:
     turned = START + 8 * DAY
     calls = [

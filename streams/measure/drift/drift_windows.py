@@ -46,9 +46,7 @@ LEVELS: Final[Mapping[str, tuple[Level, str]]] = {
     "type changed": ("severe", "one side holds numbers, the other texts"),
 }
 ENOUGH_ROWS: Final = 100
-DEPENDENT: Final = (
-    "the rows of one side depend on each other too much to tell drift from the ordinary"
-)
+DEPENDENT: Final = "too few independent rows on one side: its rows are correlated in time"
 ACTIONS: Final = {
     "mild": "watch it",
     "moderate": "find out what changed upstream",
