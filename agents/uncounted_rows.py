@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from driftline.schemas.rejects import Reject
+from driftline.schemas.rejects import LeftOut, Reject
 from driftline.schemas.times import MINUTE_MS, format_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 from driftline.streams.join.uncounted_rows import Reason, UncountedRow
@@ -33,8 +33,12 @@ JOIN_REASONS: Final[dict[str, tuple[Reason, ...]]] = {
 }
 """Reasons of stage 1, by topic."""
 
-USUAL: Final = frozenset({"duplicate_prediction", "duplicate_truth", "expired_prediction"})
-"""Reasons without a loss: a repeated event counts once, and not every prediction gets a truth."""
+USUAL: Final = frozenset(
+    {"duplicate_prediction", "duplicate_truth", "expired_prediction", "left_out_feature"}
+)
+"""Reasons without a loss: a repeated event counts once, not every prediction gets a truth, and a
+prediction counts without a feature that no figure can use.
+"""
 
 _RULE: Final[dict[str, str]] = {
     "late_prediction": (
@@ -59,6 +63,9 @@ _RULE: Final[dict[str, str]] = {
         "no prediction came before the limit, which is the park time after it was known,"
         " and the frontier has passed it"
     ),
+    "left_out_feature": (
+        "a feature is a list or an object, or infinite; it is left out and the prediction counts"
+    ),
 }
 
 _REMEDY: Final[dict[str, str]] = {
@@ -74,6 +81,9 @@ _REMEDY: Final[dict[str, str]] = {
     "duplicate_truth": "none: it counts once",
     "unmatched_truth": (
         "compare the prediction ids of both topics; lengthen park if predictions come later"
+    ),
+    "left_out_feature": (
+        "none; to watch parts of it, send each as a feature of its own that is a number or a text"
     ),
     "conflict": "make prediction ids unique",
     "lost": "send the records again if their source has them; give the topic a retention that is "
@@ -137,9 +147,9 @@ class BatchTally(msgspec.Struct):
         """Add rows that were read."""
         self.received[topic] = self.received.get(topic, 0) + rows
 
-    def add_rejects(self, topic: str, partition: int, rejects: Sequence[Reject]) -> None:
-        """Add rejected rows."""
-        self.uncounted += of_rejects(topic, rejects, partition)
+    def add_rejects(self, topic: str, partition: int, found: Sequence[Reject | LeftOut]) -> None:
+        """Add rows that decoding rejected, or left a part out of."""
+        self.uncounted += of_rejects(topic, found, partition)
 
     def add_rows(self, partition: int, rows: Iterable[UncountedRow]) -> None:
         """Add what stage 1 found."""
@@ -147,9 +157,9 @@ class BatchTally(msgspec.Struct):
 
 
 def of_rejects(
-    topic: str, rejects: Iterable[Reject], partition: int | None = None
+    topic: str, found: Iterable[Reject | LeftOut], partition: int | None = None
 ) -> list[Uncounted]:
-    """The rejected rows of one batch, by reason.
+    """The rows of one batch that decoding rejected, or left a part out of, by reason.
 
     Parameters
     ----------
@@ -157,9 +167,9 @@ def of_rejects(
         Partition of the topic, for the example; None where the rows come from a file.
     """
     counts: dict[str, tuple[int, str]] = {}
-    for reject in rejects:
-        count, example = counts.get(reject.reason, (0, reject.error))
-        counts[reject.reason] = count + 1, example
+    for row in found:
+        count, example = counts.get(row.reason, (0, row.error))
+        counts[row.reason] = count + 1, example
     return [
         Uncounted(
             topic=topic, reason=reason, rows=count, example=_placed(example, topic, partition)

@@ -16,10 +16,12 @@ from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliase
 from driftline.schemas.envelope import read_event
 from driftline.schemas.labels import MAX_TEXT_CHARACTERS, label_text
 from driftline.schemas.probabilities import clipped_probabilities
+from driftline.schemas.missing_values import clear_missing_values
 from driftline.schemas.rejects import (
     FIELD_CHECKS,
     MAX_VALUE_BYTES,
     InvalidEvent,
+    LeftOut,
     Reject,
     find_field_fault,
 )
@@ -51,6 +53,14 @@ _decode_plain_truth = msgspec.json.Decoder(TruthRow).decode
 # is a TypeError.
 _NOT_PLAIN = (ValueError, RecursionError, TypeError)
 
+_SENT = {
+    topic: {name: name for name in FIELD_CHECKS[topic]} | ALIASES.get(topic, {})
+    for topic in FIELD_CHECKS
+}
+# Fields of text that may be sent as an integer, a key of a database.
+_NAMES = frozenset({"prediction_id", "model_name", "model_version"})
+_LONG_NAME = 10**MAX_TEXT_CHARACTERS
+
 # Times of one second share their first 19 characters; these are the most common tails. Any other
 # time goes to parse_time (0.9 us).
 _TAIL_MS = {f".{ms:03d}{utc}": ms for utc in ("Z", "+00:00") for ms in range(SECOND_MS)} | {
@@ -71,6 +81,7 @@ def decode_predictions(
     latest_ms: int | None = None,
     *,
     where: str = PREDICTIONS,
+    left_out: list[LeftOut] | None = None,
 ) -> tuple[list[PredictionRow], list[int], list[Reject]]:
     """Decode one batch of the predictions topic.
 
@@ -84,6 +95,8 @@ def decode_predictions(
         Rows with a later event time are rejected as too far ahead; None sets no limit.
     where
         Topic, with its partition if it has one, for messages: "predictions[3]".
+    left_out
+        Receives one entry for each accepted row of which a feature was left out.
 
     Returns
     -------
@@ -103,14 +116,15 @@ def decode_predictions(
     rejects: list[Reject] = []
     limit_ms = MAX_TIME_MS if latest_ms is None else latest_ms
     second, second_ms = "", 0
+    parts: list[str] = []
     for index, value in enumerate(values):
         try:
             try:
                 row = _decode_plain_prediction(value)  # type: ignore[arg-type]
                 if len(value) > MAX_TEXT_CHARACTERS and _is_too_large(value, row):  # type: ignore[arg-type]
-                    row = _decode_carefully(value, PREDICTIONS, PredictionRow)
+                    row = _decode_carefully(value, PREDICTIONS, PredictionRow, parts)
             except _NOT_PLAIN:
-                row = _decode_carefully(value, PREDICTIONS, PredictionRow)
+                row = _decode_carefully(value, PREDICTIONS, PredictionRow, parts)
             time: Any = row.timestamp_ms
             if type(time) is str:
                 # Inlined, as is the label text below: a call per row would cost a tenth of the
@@ -138,8 +152,14 @@ def decode_predictions(
                 row.segment = _as_texts(row.segment)
             if row.tags is not None:
                 row.tags = _as_texts(row.tags)
+            if parts:
+                if left_out is not None:
+                    place = f"{where}@{offsets[index]}"
+                    left_out.append(LeftOut(len(rows), "left_out_feature", _named(parts, place)))
+                parts = []
             rows.append(row)
         except InvalidEvent as fault:
+            parts = []
             rejected.append(index)
             rejects.append(_reject(fault, value, offsets[index], where))
     return rows, _accepted_indexes(rejected, len(values)), rejects
@@ -264,9 +284,18 @@ def _decode_each(
     return rows, _accepted_indexes(rejected, len(values)), rejects
 
 
-def _decode_carefully(value: bytes | None, topic: str, row_type: type[Row]) -> Row:
-    """The row of a value that is not in the plain form; its times are already in milliseconds."""
-    event = read_event(value)
+def _decode_carefully(
+    value: bytes | None, topic: str, row_type: type[Row], left_out: list[str] | None = None
+) -> Row:
+    """The row of a value that is not in the plain form; its times are already in milliseconds.
+
+    Sentences about features that are left out are added to `left_out`.
+    """
+    sent = _SENT[topic]
+    event, parts = clear_missing_values(read_event(value, allow_non_finite=True), sent)
+    for name, field in event.items():
+        if type(field) is int and sent.get(name) in _NAMES and abs(field) < _LONG_NAME:
+            event[name] = str(field)
     try:
         event, used = resolve_aliases(event, ALIASES[topic])
     except ConflictingFields as error:
@@ -295,6 +324,8 @@ def _decode_carefully(value: bytes | None, topic: str, row_type: type[Row]) -> R
             *find_field_fault(event, topic, used)
             or ("too_large", "a text or a mapping of the value is too large")
         )
+    if left_out is not None:
+        left_out += parts
     return row
 
 
@@ -353,6 +384,11 @@ def _too_far_ahead(time_ms: int) -> InvalidEvent:
 def _reject(fault: InvalidEvent, value: bytes | None, offset: int, where: str) -> Reject:
     error = f"{where}@{offset}: {fault}; record sent to {dlq_name(where.partition('[')[0])}"
     return Reject(offset, fault.reason, error, value or b"")
+
+
+def _named(parts: list[str], place: str) -> str:
+    others = f", and {len(parts) - 1} more" if len(parts) > 1 else ""
+    return f"{place}: {parts[0]}{others}"
 
 
 def _accepted_indexes(rejected: list[int], n: int) -> list[int]:

@@ -28,8 +28,13 @@ _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_event(value: bytes | None) -> dict[str, Any]:
+def read_event(value: bytes | None, *, allow_non_finite: bool = False) -> dict[str, Any]:
     r"""The JSON object in a value.
+
+    Parameters
+    ----------
+    allow_non_finite
+        Whether NaN and infinities, which are no JSON, are read as floats instead of rejected.
 
     Raises
     ------
@@ -53,9 +58,10 @@ def read_event(value: bytes | None) -> dict[str, Any]:
         else None
     )
     text = (value if schema is None else value[_PREFIX_BYTES:]).removeprefix(_BYTE_ORDER_MARK)
-    event = _require_object(_parse(text, schema), "the value")
+    event = _require_object(_parse(text, schema, allow_non_finite), "the value")
     if "specversion" in event and ("data" in event or "data_base64" in event):
-        event = _require_object(_read_cloud_event_data(event), 'field "data" of the CloudEvent')
+        data = _read_cloud_event_data(event, allow_non_finite)
+        event = _require_object(data, 'field "data" of the CloudEvent')
     return event
 
 
@@ -65,13 +71,25 @@ def _require_object(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def _parse(text: bytes, schema: int | None = None) -> Any:
+def _parse(text: bytes, schema: int | None, allow_non_finite: bool) -> Any:
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_too_deep(text):
         raise InvalidEvent("too_large", f"the value is nested deeper than {MAX_DEPTH} levels")
     try:
         return _json(text)
     except ValueError as error:
+        if allow_non_finite and schema is None and (parsed := _parse_non_finite(text)) is not None:
+            return parsed
         raise _explain_unreadable(text, schema, str(error)) from error
+
+
+def _parse_non_finite(text: bytes) -> Any:
+    """The value of JSON that would be strict without its NaN and infinities; None for any other."""
+    try:
+        parsed = json.loads(text.decode("utf-8"))
+        msgspec.json.encode(parsed)  # what the lenient parser accepts beyond them: lone surrogates
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return parsed if find_non_finite(parsed) else None
 
 
 def _is_too_deep(text: bytes) -> bool:
@@ -84,16 +102,16 @@ def _is_too_deep(text: bytes) -> bool:
     return False
 
 
-def _read_cloud_event_data(event: dict[str, Any]) -> Any:
+def _read_cloud_event_data(event: dict[str, Any], allow_non_finite: bool) -> Any:
     data = event.get("data")
     if data is None and isinstance(encoded := event.get("data_base64"), str):
         try:
-            return _parse(base64.b64decode(encoded, validate=True))
+            return _parse(base64.b64decode(encoded, validate=True), None, allow_non_finite)
         except binascii.Error as error:
             raise InvalidEvent(
                 "encoding", f'field "data_base64" of the CloudEvent is not base64: {error}'
             ) from error
-    return _parse(data.encode()) if isinstance(data, str) else data
+    return _parse(data.encode(), None, allow_non_finite) if isinstance(data, str) else data
 
 
 def _explain_unreadable(value: bytes, schema: int | None, error: str) -> InvalidEvent:

@@ -15,6 +15,7 @@ __all__ = [
     "FeatureValue",
     "Features",
     "GroundTruth",
+    "Id",
     "Integer",
     "Label",
     "Latency",
@@ -35,6 +36,10 @@ __all__ = [
 ]
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+Id = (
+    Name
+    | Annotated[int, Meta(description='read as its digits in decimal: 123 and "123" are equal')]
+)
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARACTERS)]
 Time = (
     Annotated[
@@ -88,9 +93,9 @@ class Prediction(Struct, kw_only=True, omit_defaults=True):
         Latency of the model, in milliseconds.
     """
 
-    prediction_id: Name
-    model_name: Name
-    model_version: Name
+    prediction_id: Id
+    model_name: Id
+    model_version: Id
     timestamp: Time
     prediction: Label | None = None
     score: Probability | None = None
@@ -127,7 +132,7 @@ class GroundTruth(Struct, kw_only=True, omit_defaults=True):
         Weight of the row in weighted metrics.
     """
 
-    prediction_id: Name
+    prediction_id: Id
     timestamp: Time
     label: Label | None = None
     source: str | None = None

@@ -88,7 +88,7 @@ def _classify_names(value: bytes, topic: str) -> tuple[dict[str, str], tuple[str
     if topic not in FIELD_CHECKS:
         return {}, ()
     try:
-        event, aliases = resolve_aliases(read_event(value), ALIASES[topic])
+        event, aliases = resolve_aliases(read_event(value, allow_non_finite=True), ALIASES[topic])
     except (InvalidEvent, ConflictingFields):
         return {}, ()
     return aliases, tuple(sorted(event.keys() - FIELD_CHECKS[topic].keys()))

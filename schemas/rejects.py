@@ -19,6 +19,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_VALUE_BYTES",
     "InvalidEvent",
+    "LeftOut",
     "Reason",
     "Reject",
     "describe_json",
@@ -66,6 +67,24 @@ class Reject(Struct):
     reason: Reason
     error: str
     raw: bytes = b""
+
+
+class LeftOut(Struct, frozen=True):
+    """Part of an accepted value that is left out.
+
+    Attributes
+    ----------
+    row
+        Index among the accepted rows of the batch.
+    reason
+        "left_out_feature".
+    error
+        A full sentence with topic, partition (if known) and offset.
+    """
+
+    row: int
+    reason: str
+    error: str
 
 
 class InvalidEvent(Exception):
@@ -162,9 +181,23 @@ def _check_length(text: str) -> Fault | None:
 
 
 def _check_name(value: Any) -> Fault | None:
-    if fault := _check_text(value):
-        return fault
+    if isinstance(value, float):
+        return (
+            "wrong_type",
+            f" is {describe_json(value)}, not a string or an integer; "
+            "a number with a point has more than one spelling, so send it as a string",
+        )
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ("wrong_type", f" is {describe_json(value)}, not a string or an integer")
+    if isinstance(value, int):
+        return _check_integer_name(value)
     return _check_length(value) if value else ("missing_field", " is empty")
+
+
+def _check_integer_name(value: int) -> Fault | None:
+    if abs(value) < 10**MAX_TEXT_CHARACTERS:
+        return None
+    return ("too_large", f" is an integer of more than {MAX_TEXT_CHARACTERS:,} digits")
 
 
 def _check_flag(value: Any) -> Fault | None:
@@ -212,6 +245,10 @@ def _check_label(value: Any) -> Fault | None:
     return _check_length(value) if isinstance(value, str) else _check_tag(value)
 
 
+def _check_tag_or_null(value: Any) -> Fault | None:
+    return None if value is None else _check_tag(value)
+
+
 def _check_tag(value: Any) -> Fault | None:
     if isinstance(value, bool | str | float):
         return None
@@ -221,17 +258,13 @@ def _check_tag(value: Any) -> Fault | None:
 
 
 def _check_segment_value(value: Any) -> Fault | None:
-    if isinstance(value, float | None):
+    if isinstance(value, float):
         return ("wrong_type", f" is {describe_json(value)}, not a string, integer or boolean")
-    return _check_label(value)
+    return None if value is None else _check_label(value)
 
 
-def _check_feature_value(value: Any) -> Fault | None:
-    if value is None or isinstance(value, str | bool):
-        return None
-    if isinstance(value, int | float):
-        return _check_finite(value)
-    return ("wrong_type", f" is {describe_json(value)}, not a number, string, boolean or null")
+def _check_feature_value(_value: Any) -> Fault | None:
+    return None  # what is no number, text or boolean is missing or left out: `missing_values.py`
 
 
 def _check_finite(value: int | float) -> Fault | None:
@@ -318,7 +351,7 @@ FIELD_CHECKS: dict[str, dict[str, tuple[bool, Check]]] = {
         "status": (False, _check_status),
         "environment": (False, _check_text),
         "variant": (False, _check_text),
-        "tags": (False, _mapping_check(_check_tag, may_be_long=True)),
+        "tags": (False, _mapping_check(_check_tag_or_null, may_be_long=True)),
     },
     "ground-truth": {
         "prediction_id": (True, _check_name),

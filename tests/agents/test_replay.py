@@ -57,7 +57,7 @@ def write_log(folder: Path, *, seed: int, rows: int = 400) -> Path:
             "timestamp": at,
             "score": draw.random(),
         }
-        wrong = draw.choice([b"{", b"\xff\xfe", b"", b'{"prediction_id": 1}'])
+        wrong = draw.choice([b"{", b"\xff\xfe", b"", b'{"prediction_id": 1.5}'])
         predictions.append(wrong if draw.random() < 0.05 else json.dumps(value).encode())
         known_ms = time_ms + draw.randrange(90 * 60_000)
         truth = {"prediction_id": id_, "label": "a", "timestamp": known_ms}
