@@ -15,8 +15,8 @@ import msgspec
 from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliases
 from driftline.schemas.envelope import read_event
 from driftline.schemas.labels import MAX_TEXT_CHARACTERS, label_text
-from driftline.schemas.probabilities import clipped_probabilities
 from driftline.schemas.missing_values import clear_missing_values
+from driftline.schemas.probabilities import clipped_probabilities
 from driftline.schemas.rejects import (
     FIELD_CHECKS,
     MAX_VALUE_BYTES,
