@@ -197,10 +197,10 @@ class Histogram(
 
     Attributes
     ----------
-    bins
-        Number of bins of equal width over [0, 1].
     fit, holdout
-        Counts by actual label and bin number (as text, because JSON keys are text).
+        Counts by actual label and score bin: "0.31" has the scores that are equal to 0.31, "0.31+"
+        those above it and below the next edge (`driftline.streams.score_bins`). Empty bins are left
+        out.
     """
 
     model_name: str
@@ -217,7 +217,6 @@ class Histogram(
     positive_label: str | None
     fit: dict[str, dict[str, int]]
     holdout: dict[str, dict[str, int]]
-    bins: int = 1000
 
     def key(self) -> str:
         """See `WindowFigures.key`."""

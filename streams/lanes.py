@@ -22,8 +22,8 @@ COUNT: Final = 0  # b: index into COUNTERS
 CELLS: Final = 1  # a: actual label, b: predicted label
 SCORES_FIT: Final = 2  # a: actual label, b: score bin; ids whose hash is even
 SCORES_HOLDOUT: Final = 3  # a: actual label, b: score bin; ids whose hash is odd
-SCORE_SUM: Final = 4  # a: actual label; the count is the sum of scores in SCORE_SCALE
-SCORE_SQUARES: Final = 5  # a: actual label; the sum of squared scores in SCORE_SCALE
+SCORE_SUM: Final = 4  # a: actual label; the count is the sum of scores in SUM_UNITS
+SCORE_SQUARES: Final = 5  # a: actual label; the sum of squared scores in SUM_UNITS
 DELAY: Final = 6  # b: log-linear bin of the delay in milliseconds
 LATENCY: Final = 7  # b: log-linear bin of the latency in microseconds
 PREDICTED_SCORES: Final = 8  # a: predicted label, b: score bin
@@ -45,9 +45,6 @@ COUNTERS: Final = (
     "unmatched",  # arrivals: truths without a prediction within `park`; of no model
 )
 COUNTER_CODES: Final = {name: code for code, name in enumerate(COUNTERS)}
-
-SCORE_BINS: Final = 1_000
-SCORE_SCALE: Final = 1_000_000
 
 # Codes of labels. A predicted label that follows from a score gets its text in stage 2, once labels
 # have been seen.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Version of the format: raise it with every change. A record is read whole or not at all."""
 
 Columns = dict[str, NDArray[np.generic]]

@@ -25,6 +25,7 @@ from driftline.schemas.results import (
     WindowFigures,
 )
 from driftline.schemas.times import format_date, format_time, parse_duration
+from driftline.streams.score_bins import SCORE_BINS, bin_numbers
 
 MIN_DAYS_FOR_MONTHS = 60  # a longer run is summarised by month, a shorter one by day
 NOTABLE = ("moderate", "severe")
@@ -267,12 +268,12 @@ def daily_scores(histograms: Iterable[Histogram]) -> DayScores:
     """By start of the day, score histograms of negatives and positives, shape (2, B)."""
     scores: DayScores = {}
     for histogram in histograms:
-        counts = np.zeros((2, histogram.bins), dtype=np.int64)
+        counts = np.zeros((2, SCORE_BINS), dtype=np.int64)
         for half in (histogram.fit, histogram.holdout):
             for label, bins in half.items():
-                counts[
-                    int(label == histogram.positive_label), [int(number) for number in bins]
-                ] += list(bins.values())
+                counts[int(label == histogram.positive_label), bin_numbers(bins)] += list(
+                    bins.values()
+                )
         scores[histogram.window_start_ms] = counts
     return scores
 

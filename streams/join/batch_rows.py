@@ -19,10 +19,10 @@ from driftline.streams.lanes import (
     NO_LABEL,
     PREDICTED_NEGATIVE,
     PREDICTED_POSITIVE,
-    SCORE_SCALE,
 )
 from driftline.streams.masks import any_true
 from driftline.streams.named_columns import Named
+from driftline.streams.score_bins import units_of
 from driftline.streams.stage import State
 
 Ints = NDArray[np.int64]
@@ -39,7 +39,7 @@ class Predictions(msgspec.Struct, gc=False):
         Label code, PREDICTED_POSITIVE or PREDICTED_NEGATIVE where it follows from the score,
         NO_LABEL where there is none.
     score
-        In SCORE_SCALE, NO_SCORE where there is none.
+        In SCORE_UNITS, NO_SCORE where there is none.
     floor_ms, lateness_ms
         The row's watermark less the grace; how far the event time is behind that, at least 0.
     at
@@ -81,9 +81,7 @@ class Predictions(msgspec.Struct, gc=False):
         predicted = labels[np.where(columns.label == NO_LABEL, len(labels) - 1, columns.label)]
         score, scored = np.full(n, NO_SCORE), ~np.isnan(columns.score)
         if any_true(scored):
-            score = np.where(
-                scored, np.rint(np.where(scored, columns.score, 0.0) * SCORE_SCALE), NO_SCORE
-            ).astype(np.int64)
+            score = np.where(scored, units_of(np.where(scored, columns.score, 0.0)), NO_SCORE)
             threshold = np.where(
                 np.isnan(columns.threshold), book.threshold[name], columns.threshold
             )

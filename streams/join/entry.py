@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from driftline.streams.lanes import NO_LABEL
 
-ENTRY_FORMAT: Final = 1
+ENTRY_FORMAT: Final = 2
 """Version of everything below that is written to the state: raise it with every change of
 `layout_for`, of the kinds or of the structs.
 """
@@ -34,7 +34,7 @@ class PredictionPart(msgspec.Struct, array_like=True, gc=False):
     """One prediction.
 
     Times are in ms; `floor_ms` is the watermark at its arrival less the grace; `score` is in
-    SCORE_SCALE, or NO_SCORE.
+    SCORE_UNITS, or NO_SCORE.
     """
 
     name: int

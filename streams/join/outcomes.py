@@ -13,7 +13,8 @@ from driftline.schemas.settings import Config
 from driftline.schemas.times import EpochMs
 from driftline.schemas.topics import OUTCOMES
 from driftline.streams.join.code_book import CodeBook
-from driftline.streams.lanes import NO_LABEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE, SCORE_SCALE
+from driftline.streams.lanes import NO_LABEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE
+from driftline.streams.score_bins import SCORE_UNITS
 from driftline.streams.stage import Record
 
 
@@ -78,7 +79,7 @@ def _outcome(row: OutcomeChange, book: CodeBook, config: Config) -> Outcome:
         label=label,
         correct=correct,
         delay_ms=row.delay_ms,
-        score=row.score / SCORE_SCALE if row.score >= 0 else None,
+        score=row.score / SCORE_UNITS if row.score >= 0 else None,
         segment={dimension: value for dimension, _, value in segments},
         cell=_cell(correct, is_positive, label, predicted, positive),
         maturity=next((rung.name for rung in settings.maturity if row.delay_ms <= rung.ms), None),

@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from driftline.streams.intervals import Floats, Interval, divided, wilson_from_variance
-from driftline.streams.lanes import SCORE_SCALE
 from driftline.streams.metrics.counts import Counts
 from driftline.streams.metrics.metric import Metric
+from driftline.streams.score_bins import SUM_UNITS
 
 
 class Brier(Metric, frozen=True, tag="brier"):
@@ -26,14 +26,13 @@ class Brier(Metric, frozen=True, tag="brier"):
 
     Examples
     --------
-    >>> histogram = np.zeros((1, 2, 1000), dtype=np.int64)
-    >>> histogram[0, 0, 200] = histogram[0, 1, 600] = 1
+    >>> from driftline.streams.metrics.score_cells import ScoreCells
     >>> counts = Counts(
     ...     labels=("no", "yes"),
     ...     positive=1,
     ...     matrix=np.array([[[1, 0], [0, 1]]]),
     ...     n_predictions=np.array([2]),
-    ...     score_histogram=histogram,
+    ...     score_cells=ScoreCells.of_scores(np.array([0.2, 0.6]), np.array([False, True])),
     ...     score_sum=np.array([[200_000, 600_000]]),
     ...     score_squares=np.array([[40_000, 360_000]]),
     ... )
@@ -60,9 +59,9 @@ class Brier(Metric, frozen=True, tag="brier"):
         squares = (
             counts.score_squares.sum(axis=1)
             - 2 * counts.score_sum[:, counts.positive]
-            + cells.n_positive * SCORE_SCALE
+            + cells.n_positive * SUM_UNITS
         )
-        return np.clip(divided(squares, n * SCORE_SCALE), 0.0, 1.0)
+        return np.clip(divided(squares, n * SUM_UNITS), 0.0, 1.0)
 
     def interval(self, counts: Counts) -> Interval | None:
         """Wilson's form with the variance of the squared distances."""

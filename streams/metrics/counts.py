@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.streams.lanes import SCORE_BINS
+from driftline.streams.metrics.score_cells import ScoreCells
 from driftline.streams.summaries.loglinear import bin_bounds
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Number = TypeVar("Number", NDArray[np.int64], NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -86,78 +84,6 @@ class SparseHistogram:
         return lifted.ravel()
 
 
-@dataclass(frozen=True)
-class ScoreCells:
-    """The non-empty bins of the score histograms of all series: most windows fill few of 1,000
-    bins.
-
-    Figures that several metrics need are computed once.
-
-    Parameters
-    ----------
-    series_count
-        S.
-    series, bins
-        Shape (C,), ascending: series and bin of each cell.
-    negatives, positives
-        Shape (C,): rows of each actual label in the cell.
-    """
-
-    series_count: int
-    series: Ints
-    bins: Ints
-    negatives: Ints
-    positives: Ints
-
-    @cached_property
-    def middle(self) -> Floats:
-        """Shape (C,): the score at the middle of the bin."""
-        return (self.bins + 0.5) / SCORE_BINS
-
-    @cached_property
-    def n_negative(self) -> Ints:
-        """Shape (S,): actual negatives of each series."""
-        return self.sums(self.negatives)
-
-    @cached_property
-    def n_positive(self) -> Ints:
-        """Shape (S,): actual positives of each series."""
-        return self.sums(self.positives)
-
-    @cached_property
-    def negatives_beaten(self) -> Ints:
-        """Shape (C,): twice the number of negatives of the same series below each cell, plus those
-        in it: a tie counts as half a pair.
-        """
-        return self._beaten(self.negatives)
-
-    @cached_property
-    def positives_beaten(self) -> Ints:
-        """Shape (C,): as `negatives_beaten`, for positives."""
-        return self._beaten(self.positives)
-
-    def sums(self, values: Number) -> Number:
-        """Sums over the cells of each series: shape (C,) to shape (S,), 0 for a series without
-        cells.
-        """
-        totals = np.zeros(self.series_count, dtype=values.dtype)
-        if len(self._starts):
-            totals[self.series[self._starts]] = np.add.reduceat(values, self._starts)
-        return totals
-
-    @cached_property
-    def _starts(self) -> Ints:
-        """Index of the first cell of each series that has one."""
-        return np.flatnonzero(np.diff(self.series, prepend=-1))
-
-    def _beaten(self, rows: Ints) -> Ints:
-        upto = np.cumsum(rows)
-        lengths = np.diff(self._starts, append=len(rows))
-        before = np.repeat(upto[self._starts] - rows[self._starts], lengths)
-        beaten: Ints = 2 * (upto - before) - rows
-        return beaten
-
-
 @dataclass(frozen=True, kw_only=True)
 class Counts:
     """Merged integer counts of S series over one window; None for what the lane does not count.
@@ -174,12 +100,10 @@ class Counts:
         Shape (S,): all predictions of the window, with or without truth.
     errors
         Shape (S,): predictions with status "error" (traffic lane).
-    score_histogram
-        Shape (S, K, 1000): score histograms by actual label.
+    score_cells
+        Score histograms of the actual negatives and positives, of all S series.
     score_sum, score_squares
         Shape (S, K): sum of score and of score squared by actual label, in units of 1e-6.
-    predicted_scores
-        Shape (S, K, 1000): score histograms by predicted label (traffic lane).
     delay
         Label delay in milliseconds.
     latency
@@ -204,10 +128,9 @@ class Counts:
     matrix: Ints
     n_predictions: Ints
     errors: Ints | None = None
-    score_histogram: Ints | None = None
+    score_cells: ScoreCells | None = None
     score_sum: Ints | None = None
     score_squares: Ints | None = None
-    predicted_scores: Ints | None = None
     delay: SparseHistogram | None = None
     latency: SparseHistogram | None = None
     window_ms: Ints | None = None
@@ -277,20 +200,10 @@ class Counts:
 
     @cached_property
     def scores(self) -> ScoreCells:
-        """Score histograms of actual negatives and positives; no cells without scores or a positive
-        label.
-        """
-        if self.positive is None or self.score_histogram is None:
-            return ScoreCells(self.series, *(np.zeros(0, dtype=np.int64) for _ in range(4)))
-        no, yes = (
-            np.ascontiguousarray(self.score_histogram[:, label])
-            for label in (1 - self.positive, self.positive)
-        )
-        cells = np.flatnonzero((no | yes) != 0)
-        series = cells // SCORE_BINS
-        return ScoreCells(
-            self.series, series, cells - series * SCORE_BINS, no.ravel()[cells], yes.ravel()[cells]
-        )
+        """`score_cells`; no cells without scores or a positive label."""
+        if self.positive is None or self.score_cells is None:
+            return ScoreCells.empty(self.series)
+        return self.score_cells
 
     @cached_property
     def memo(self) -> dict[str, Floats]:

@@ -153,7 +153,6 @@ def histogram(
         registry_revision=1,
         labels=LABELS,
         positive_label="late",
-        bins=3,
         **halves,
     )
 
@@ -254,15 +253,18 @@ def test_production_figures_are_the_sums_of_the_days_since_the_promotion(out: Pa
 
 
 def test_roc_auc_of_a_period_is_computed_from_the_score_histograms_of_its_days(out: Path) -> None:
-    #   bins 0, 1, 2   negatives   positives
+    #   0.1, 0.2, 0.3   negatives   positives
     #   day 2          4 2 0       0 2 2
     #   day 3          2 0 2       1 0 3
     #   sum            6 2 2       1 2 5     52 of 80 pairs won, 20 tied
-    days = {2: ({"0": 4, "1": 2}, {"1": 2, "2": 2}), 3: ({"0": 2, "2": 2}, {"0": 1, "2": 3})}
+    days = {
+        2: ({"0.1": 4, "0.2+": 2}, {"0.2+": 2, "0.3": 2}),
+        3: ({"0.1": 2, "0.3": 2}, {"0.1": 1, "0.3": 3}),
+    }
     histograms = [
         histogram(day, negatives, positives) for day, (negatives, positives) in days.items()
     ]
-    write(out, histograms=[*histograms, histogram(2, {"0": 100}, {"2": 100}, final=False)])
+    write(out, histograms=[*histograms, histogram(2, {"0.1": 100}, {"0.3": 100}, final=False)])
     assert summarise(out).production.roc_auc == pytest.approx((52 + 20 / 2) / 80)
 
 

@@ -27,6 +27,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
 from typing import Any, NamedTuple
 
 from tests.oracle.joining import NO_MODEL, Entry, Incident, Joined, Prediction, Truth
@@ -58,7 +60,7 @@ class Figure:
 
     counts: Counter[str] = field(default_factory=Counter)
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)
-    scores: Counter[tuple[str, int]] = field(default_factory=Counter)
+    scores: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def n(self) -> int:
@@ -247,9 +249,37 @@ def predicted_label(value: dict[str, Any], configured_threshold: float) -> str:
     return min(scores, key=lambda name: (-scores[name], name))
 
 
-def score_bin(score: float) -> int:
-    """Index of the score, rounded to six decimals, among 1,000 equal bins over [0, 1]."""
-    return min(999, round(score * 1_000_000) // 1_000)
+def score_bin(score: float) -> str:
+    """The greatest edge at or below the score, with "+" if the score is above it.
+
+    Edges are the multiples of 0.0005 in the middle. Below 0.05 they are the multiples of 2, 5 or 10
+    % of the power of ten below, up to 2, 5 and 10 times of it, in whole billionths, from 1e-8 on;
+    above 0.95 their differences from 1.
+    """
+    exact = Decimal(score) * 10**9
+    nearest = round(exact)
+    is_whole = abs(exact - nearest) <= Decimal("1e-6") and (0 < nearest < 10**9 or score in (0, 1))
+    billionths = nearest if is_whole else min(int(exact), 10**9 - 1)
+    edge = max(edge for edge in _edges() if edge <= billionths)
+    return repr(edge / 10**9) + ("" if is_whole and edge == billionths else "+")
+
+
+@cache
+def _edges() -> list[int]:
+    """All edges in billionths."""
+    low = {0}
+    for power in range(-8, -1):
+        unit = Decimal(10) ** power
+        for first, last, step in ((1, 2, "0.02"), (2, 5, "0.05"), (5, 10, "0.1")):
+            size = Decimal("0.05") if (power, first) == (-2, 5) else Decimal(step)
+            value = Decimal(first)
+            while value < last:
+                scaled = value * unit * 10**9
+                if scaled == int(scaled):
+                    low.add(int(scaled))
+                value += size
+    low |= {500_000 * i for i in range(200, 1000)}
+    return sorted(low | {500_000_000} | {10**9 - edge for edge in low})
 
 
 def segments_of(item: Prediction | Incident, settings: Settings) -> list[str]:

@@ -102,12 +102,12 @@ def emitted_integers(record: dict[str, Any]) -> dict[Any, int]:
 
 def histograms(records: Iterable[dict[str, Any]], expected: dict[Place, Figure]) -> Iterator[str]:
     """Score histograms that differ from the oracle, or are missing in a series that has others."""
-    actual: dict[Place, dict[tuple[str, int], int]] = {}
+    actual: dict[Place, dict[tuple[str, str], int]] = {}
     for record in records:
-        scores: Counter[tuple[str, int]] = Counter()
+        scores: Counter[tuple[str, str]] = Counter()
         for half in ("fit", "holdout"):
             for label, bins in record[half].items():
-                scores.update({(label, int(number)): n for number, n in bins.items()})
+                scores.update({(label, text): n for text, n in bins.items()})
         actual[place_of(record)] = dict(scores)
     series = {place._replace(rung="", start=0) for place in actual}
     for place, figure in expected.items():

@@ -22,8 +22,12 @@ from driftline.streams.intervals import Interval
 from driftline.streams.lanes import ARRIVALS, DECISIONS, TRAFFIC
 from driftline.streams.metrics.counts import Counts, SparseHistogram
 from driftline.streams.metrics.metric import Metric
+from driftline.streams.metrics.score_cells import ScoreCells
 from driftline.streams.summaries import loglinear
+from tests.streams.rows import score_cells
 from tests.streams.summaries import pairs
+
+Column = NDArray[np.int64] | SparseHistogram | ScoreCells
 
 
 def full_counts(seed: int, labels: tuple[str, ...], series: int = 12) -> Counts:
@@ -35,13 +39,12 @@ def full_counts(seed: int, labels: tuple[str, ...], series: int = 12) -> Counts:
     matrix = rng.integers(0, 60, (series, k, k))
     matrix[:2] = 0
     matrix[2, 1:] = 0
-    histograms = np.zeros((2, series, k, 1000), dtype=np.int64)
+    cells: list[tuple[int, float, bool]] = []
     sums = np.zeros((2, series, k), dtype=np.int64)
     for s in range(series):
         for label in range(k):
             scores = rng.beta(2 + label, 3, int(matrix[s, label].sum()))
-            for half in (0, 1):
-                np.add.at(histograms[half, s, label], (scores[half::2] * 1000).astype(int), 1)
+            cells += [(s, score, label == 1) for score in scores.tolist()]
             sums[:, s, label] = round(scores.sum() * 1e6), round((scores**2).sum() * 1e6)
     n = matrix.sum(axis=(1, 2))
     predictions = n + rng.integers(0, 50, series)
@@ -56,7 +59,7 @@ def full_counts(seed: int, labels: tuple[str, ...], series: int = 12) -> Counts:
         matrix=matrix,
         n_predictions=predictions,
         errors=predictions // 7,
-        score_histogram=histograms.sum(axis=0) if k == 2 else None,
+        score_cells=score_cells(series, cells) if k == 2 else None,
         score_sum=sums[0] if k == 2 else None,
         score_squares=sums[1] if k == 2 else None,
         delay=histogram,
@@ -101,6 +104,10 @@ def times(counts: Counts, factor: int) -> Counts:
             scaled[name] = (
                 SparseHistogram(value.bins, value.counts * factor)
                 if isinstance(value, SparseHistogram)
+                else replace(
+                    value, negatives=value.negatives * factor, positives=value.positives * factor
+                )
+                if isinstance(value, ScoreCells)
                 else value * factor
             )
     return replace(counts, **scaled)
@@ -268,16 +275,16 @@ def _same(metric: Metric, what: str, one: NDArray[np.float64], other: NDArray[np
     )
 
 
-def _arrays(counts: Counts) -> Iterator[tuple[str, NDArray[np.int64] | SparseHistogram]]:
+def _arrays(counts: Counts) -> Iterator[tuple[str, Column]]:
     for field in fields(counts):
         value = getattr(counts, field.name)
-        if isinstance(value, np.ndarray | SparseHistogram):
+        if isinstance(value, np.ndarray | SparseHistogram | ScoreCells):
             yield field.name, value
 
 
-def _cut(
-    value: NDArray[np.int64] | SparseHistogram, at: slice
-) -> NDArray[np.int64] | SparseHistogram:
+def _cut(value: Column, at: slice) -> Column:
+    if isinstance(value, ScoreCells):
+        return ScoreCells.joined([(value, number) for number in range(value.series_count)[at]])
     return (
         SparseHistogram(value.bins, value.counts[at])
         if isinstance(value, SparseHistogram)
@@ -287,6 +294,13 @@ def _cut(
 
 def _bytes(counts: Counts) -> list[bytes]:
     return [
-        (value.counts if isinstance(value, SparseHistogram) else value).tobytes()
+        part.tobytes()
         for _, value in _arrays(counts)
+        for part in (
+            (value.counts,)
+            if isinstance(value, SparseHistogram)
+            else (value.series, value.bins, value.negatives, value.positives)
+            if isinstance(value, ScoreCells)
+            else (value,)
+        )
     ]

@@ -85,7 +85,9 @@ def drift(end_ms: int, target: str, level: str, *, method: str = "psi", **more: 
 def histogram(
     end_ms: int, fit: dict[str, dict[int, int]], holdout: dict[str, dict[int, int]], **more: Any
 ) -> Histogram:
-    """Score histograms of the day that ends at `end_ms`, at maturity 1d."""
+    """Score histograms of the day that ends at `end_ms`, at maturity 1d, from counts by the score
+    in thousandths.
+    """
     fields: dict[str, Any] = {
         "model_name": "churn",
         "model_version": "1.0.0",
@@ -99,12 +101,17 @@ def histogram(
         "registry_revision": 1,
         "labels": ["no", "yes"],
         "positive_label": "yes",
-        "fit": {label: {str(b): n for b, n in counts.items()} for label, counts in fit.items()},
-        "holdout": {
-            label: {str(b): n for b, n in counts.items()} for label, counts in holdout.items()
-        },
+        "fit": _by_text(fit),
+        "holdout": _by_text(holdout),
     }
     return Histogram(**(fields | more))
+
+
+def _by_text(half: dict[str, dict[int, int]]) -> dict[str, dict[str, int]]:
+    return {
+        label: {f"{score / 1000!r}": n for score, n in counts.items()}
+        for label, counts in half.items()
+    }
 
 
 def entry(

@@ -29,6 +29,7 @@ from driftline.streams.lanes import COUNTER_CODES, PREDICTED_NEGATIVE, PREDICTED
 from driftline.streams.measure import Measure
 from driftline.streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial, Watermarks
 from driftline.streams.registry.commands import profile_of
+from driftline.streams.score_bins import bins_of, units_of
 from driftline.streams.stage import Batch, Record
 from driftline.streams.summaries.feature_summary import FeatureSummary
 from driftline.streams.summaries.loglinear import bin_of
@@ -98,6 +99,9 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
         partition = call.key % partitions
         made = Moment(call.at + call.lateness, call.model, partition)
         units = None if call.score is None else round(call.score * 1_000_000)
+        score_bin = (
+            None if call.score is None else int(bins_of(units_of(np.array([call.score])))[0])
+        )
         for series in call.series:
             if not call.lateness:
                 made.counts.append(
@@ -126,7 +130,7 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
                             0,
                             lanes.PREDICTED_SCORES,
                             call.predicted,
-                            units // 1000,
+                            score_bin,
                             1,
                         )
                     )
@@ -187,7 +191,7 @@ def moments(calls: Iterable[Call], config: Config, partitions: int = 1) -> list[
                         if units is not None and lane == lanes.DECISIONS:
                             half = lanes.SCORES_HOLDOUT if call.key & 1 else lanes.SCORES_FIT
                             changed.counts.append(
-                                (lane, pane(start), series, rung, half, text, units // 1000, sign)
+                                (lane, pane(start), series, rung, half, text, score_bin, sign)
                             )
                             changed.counts.append(
                                 (

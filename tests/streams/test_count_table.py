@@ -81,7 +81,7 @@ def test_table_survives_encoding(a: list, shift: int, scale: int) -> None:
 
 
 def test_table_of_another_format_is_an_error_with_the_remedy() -> None:
-    with pytest.raises(ValueError, match="format 9, this release reads format 2; replay the log"):
+    with pytest.raises(ValueError, match="format 9, this release reads format 3; replay the log"):
         CountTable.decode(b"\x09\x01")
 
 

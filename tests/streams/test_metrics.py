@@ -21,6 +21,8 @@ from driftline.streams.measure.figures.series_figures import (
     compute_lane_figures,
 )
 from driftline.streams.metrics.counts import Counts, SparseHistogram, joined_counters
+from driftline.streams.metrics.score_cells import ScoreCells
+from driftline.streams.score_bins import bins_of, units_of
 from driftline.streams.summaries import loglinear
 from tests.streams.contracts import full_counts
 from tests.streams.rows import cells_of, counts_of
@@ -127,9 +129,7 @@ def test_auc_and_brier_equal_scikit_learn_within_their_stated_error() -> None:
     counts = counts_of(
         [r[0] for r in rows], [r[1] for r in rows], ("no", "yes"), [r[2] for r in rows]
     )
-    assert counts.score_histogram is not None
-    negatives, positives = np.moveaxis(counts.score_histogram, 1, 0)
-    same_bin = (negatives * positives).sum(axis=1) / (negatives.sum(axis=1) * positives.sum(axis=1))
+    same_bin = counts.scores.tied_pairs
     for i, (truths, _, scores) in enumerate(rows):
         actual = [truth == "yes" for truth in truths]
         auc = sklearn.roc_auc_score(actual, scores)
@@ -329,19 +329,21 @@ def test_interval_of_auc_and_brier_covers_the_truth(separation: float, n_positiv
         squash(rng.normal(size=(runs, n_negative))),
         squash(rng.normal(separation, size=(runs, n_positive))),
     )
-    histograms = np.zeros((runs, 2, 1000), dtype=np.int64)
-    for label, scores in enumerate(draws):
-        np.add.at(
-            histograms,
-            (np.arange(runs)[:, np.newaxis], label, np.minimum((scores * 1000).astype(int), 999)),
-            1,
-        )
+    lengths = [n_negative, n_positive]
+    series = np.concatenate([np.repeat(np.arange(runs), length) for length in lengths])
+    cells = ScoreCells.of(
+        runs,
+        series,
+        bins_of(units_of(np.concatenate([scores.ravel() for scores in draws]))),
+        np.repeat([False, True], [runs * length for length in lengths]),
+        np.ones(len(series), np.int64),
+    )
     counts = Counts(
         labels=("no", "yes"),
         positive=1,
         matrix=np.tile(np.array([[n_negative, 0], [0, n_positive]]), (runs, 1, 1)),
         n_predictions=np.full(runs, n_negative + n_positive),
-        score_histogram=histograms,
+        score_cells=cells,
         score_sum=np.stack([np.round(scores * 1e6).sum(axis=1) for scores in draws], axis=1).astype(
             np.int64
         ),

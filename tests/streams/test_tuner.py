@@ -337,7 +337,7 @@ def test_a_clearly_better_threshold_supersedes_the_open_recommendation() -> None
     (first,) = run.feed(*week(1, scores(400)))
     closed, second = run.feed(*week(2, scores(700)))
     assert (closed.recommendation_id, closed.status) == (first.recommendation_id, "superseded")
-    assert (second.status, second.params) == ("open", {"threshold": 0.651})
+    assert (second.status, second.params) == ("open", {"threshold": 0.6505})
     assert second.recommendation_id != first.recommendation_id
 
 
@@ -418,12 +418,12 @@ def test_a_precision_target_has_to_be_reached_on_both_halves() -> None:
 
 
 def test_reaching_a_precision_target_above_todays_precision_is_a_gain() -> None:
-    # At 0.6 today: tp 100, fp 40, precision 0.714. At 0.651: tp 80, fp 10, precision 0.889.
+    # At 0.6 today: tp 100, fp 40, precision 0.714. At 0.6205: tp 80, fp 10, precision 0.889.
     objective = {"type": "precision_target", "precision": 0.8}
     half = {"no": {300: 700, 620: 30, 800: 10}, "yes": {300: 20, 620: 20, 800: 80}}
     run = Run(objective=objective)
     (recommendation,) = run.feed(*week(1, half))
-    assert recommendation.params == {"threshold": 0.621}
+    assert recommendation.params == {"threshold": 0.6205}
     assert recommendation.expected.metric == "precision"
     assert (recommendation.expected.from_, recommendation.expected.to) == (
         pytest.approx(100 / 140),
@@ -535,8 +535,8 @@ def test_a_threshold_that_was_rolled_back_is_recommended_again_after_the_configu
 def test_another_threshold_is_recommended_at_once_after_a_rollback_and_ends_its_time() -> None:
     run, _, _ = applied_and_rolled_back()
     (other,) = run.feed(*week(3, scores(700)))
-    assert other.params == {"threshold": 0.651}
-    (closed,) = run.feed(entry(threshold=0.651, revision=3), *week(4, scores(700)))
+    assert other.params == {"threshold": 0.6505}
+    (closed,) = run.feed(entry(threshold=0.6505, revision=3), *week(4, scores(700)))
     assert closed.status == "applied"
     (again,) = run.feed(*week(5, scores(400)))
     assert (again.status, again.params) == ("open", {"threshold": 0.45})

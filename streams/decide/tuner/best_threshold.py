@@ -35,7 +35,14 @@ def cells_by_edge(negatives: Ints, positives: Ints) -> tuple[Floats, Floats, Flo
     return tn, tn[-1] - tn, fn, fn[-1] - fn
 
 
-def best_edge(negatives: Ints, positives: Ints, objective: Objective, *, near: int) -> int | None:
+def best_edge(
+    negatives: Ints,
+    positives: Ints,
+    objective: Objective,
+    *,
+    near: int,
+    highest: int | None = None,
+) -> int | None:
     """The edge with the best value, nearest to `near` among equals, then the lower one; None if no
     edge is allowed and has a value.
 
@@ -45,6 +52,8 @@ def best_edge(negatives: Ints, positives: Ints, objective: Objective, *, near: i
         Shape (B,): scores by actual label.
     near
         Edge of the threshold in force.
+    highest
+        The highest edge that can be a threshold; by default the one above all bins.
 
     Examples
     --------
@@ -55,20 +64,10 @@ def best_edge(negatives: Ints, positives: Ints, objective: Objective, *, near: i
     cells = cells_by_edge(negatives, positives)
     values = objective.value(*cells)
     usable = objective.allowed(*cells) & np.isfinite(values)
+    if highest is not None:
+        usable[highest + 1 :] = False
     if not usable.any():
         return None
     scores = np.where(usable, values if objective.higher_is_better else -values, -np.inf)
     edges = np.flatnonzero(scores == scores.max())
     return int(edges[np.argmin(np.abs(edges - near))])
-
-
-def edge_of(threshold: float, bins: int) -> int:
-    """The edge nearest to a threshold. A threshold between two edges decides the rows of up to one
-    bin differently.
-
-    Examples
-    --------
-    >>> edge_of(0.31, 1000), edge_of(0.3104, 1000)
-    (310, 310)
-    """
-    return min(max(round(threshold * bins), 0), bins)

@@ -9,6 +9,7 @@ import numpy as np
 
 from driftline.schemas.results import Histogram
 from driftline.streams.decide.tuner.best_threshold import Ints
+from driftline.streams.score_bins import EDGES, bin_numbers
 
 Sparse = dict[int, int]
 
@@ -21,7 +22,7 @@ class ScoreBlock(msgspec.Struct, omit_defaults=True):
     start_ms, end_ms
         Start and end of the window.
     fit, holdout
-        Counts by bin of the actual negatives and positives of each half.
+        Counts by score bin of the actual negatives and positives of each half.
     """
 
     start_ms: int = 0
@@ -31,7 +32,9 @@ class ScoreBlock(msgspec.Struct, omit_defaults=True):
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """Scores of D blocks, each array of shape (D, 2, B): actual negatives and positives by bin."""
+    """Scores of D blocks, each array of shape (D, 2, B): actual negatives and positives from each
+    edge to the next.
+    """
 
     fit: Ints
     holdout: Ints
@@ -50,29 +53,30 @@ def fill(block: ScoreBlock, histogram: Histogram, start_ms: int, end_ms: int) ->
         first, second = (
             counts.get(label, {}) for label in (negative, str(histogram.positive_label))
         )
-        return dict(zip(map(int, first), first.values(), strict=True)), dict(
-            zip(map(int, second), second.values(), strict=True)
+        return dict(zip(bin_numbers(first), first.values(), strict=True)), dict(
+            zip(bin_numbers(second), second.values(), strict=True)
         )
 
     block.start_ms, block.end_ms = start_ms, end_ms
     block.fit, block.holdout = half(histogram.fit), half(histogram.holdout)
 
 
-def scores_of(blocks: Sequence[ScoreBlock], bins: int) -> Scores:
-    """Arrays of the blocks.
+def scores_of(blocks: Sequence[ScoreBlock], edges: int = len(EDGES)) -> Scores:
+    """Arrays of the blocks by edge: the scores that are equal to it and those in the gap above it.
 
     Examples
     --------
-    >>> scores = scores_of([ScoreBlock(0, 1, fit=({0: 5}, {3: 2}))], 4)
+    >>> scores = scores_of([ScoreBlock(0, 1, fit=({0: 2, 1: 3}, {6: 2}))], 4)
     >>> scores.fit.tolist(), int(scores.holdout.sum())
     ([[[5, 0, 0, 0], [0, 0, 0, 2]]], 0)
     """
 
     def dense(halves: Sequence[tuple[Sparse, Sparse]]) -> Ints:
-        array = np.zeros((len(blocks), 2, bins), dtype=np.int64)
+        array = np.zeros((len(blocks), 2, edges), dtype=np.int64)
         for place, half in enumerate(halves):
             for label, counts in enumerate(half):
-                array[place, label, list(counts)] = list(counts.values())
+                edge = np.fromiter(counts, np.int64, len(counts)) // 2
+                np.add.at(array[place, label], edge, list(counts.values()))
         return array
 
     return Scores(

@@ -22,7 +22,7 @@ from driftline.schemas.results import Expected, Histogram, Recommendation, key_o
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import EpochMs, format_time
 from driftline.streams.decide.stored_state import StateCache
-from driftline.streams.decide.tuner.best_threshold import best_edge, cells_by_edge, edge_of
+from driftline.streams.decide.tuner.best_threshold import best_edge, cells_by_edge
 from driftline.streams.decide.tuner.gain import METHOD, Gain, gain_of, six_cells
 from driftline.streams.decide.tuner.histogram_spans import ScoreBlock, Scores, fill, scores_of
 from driftline.streams.decide.tuner.settings import TunerSettings
@@ -37,9 +37,12 @@ from driftline.streams.decide.wording import (
     subject,
 )
 from driftline.streams.lanes import ALL
+from driftline.streams.score_bins import EDGES, edge_of
 
 SAME = 0.01
-"""Thresholds closer than this count as the same recommendation."""
+"""Thresholds closer than this count as the same recommendation, if they are also closer than a
+tenth of their distance from 0 or 1: 0.001 and 0.002 are not the same.
+"""
 MIN_BLOCKS = 5
 """Least number of days for an estimate of the variance between days."""
 
@@ -95,9 +98,9 @@ class RolledBack(msgspec.Struct, frozen=True):
     threshold: float
     until_ms: int
 
-    def bars(self, edge: int, bins: int, at_ms: int) -> bool:
+    def bars(self, edge: int, at_ms: int) -> bool:
         """Whether an edge is this threshold, at a time at which it is not recommended again."""
-        return at_ms < self.until_ms and abs(edge - self.threshold * bins) < SAME * bins
+        return at_ms < self.until_ms and _is_same(_threshold(edge), self.threshold)
 
 
 class TunerState(msgspec.Struct, omit_defaults=True):
@@ -163,7 +166,7 @@ class VersionTuner:
         if histogram.final:
             yield from self._outcomes(block, histogram, at_ms)
         if is_mature:
-            yield from self._close_open(edge_of(self._in_force, histogram.bins), at_ms)
+            yield from self._close_open(edge_of(self._in_force), at_ms)
             if self._add_block(block):
                 yield from self._recommend(histogram, at_ms)
 
@@ -201,24 +204,26 @@ class VersionTuner:
         yield msgspec.structs.replace(issued.record, status=status, at_ms=EpochMs(at_ms))
 
     def _recommend(self, histogram: Histogram, at_ms: int) -> Iterator[Recommendation]:
-        state, tuner, bins = self._state, self._tuner, histogram.bins
+        state, tuner = self._state, self._tuner
         blocks = [
             self._cache.load(ScoreBlock, *self._names, str(end_ms)) for end_ms in state.ends_ms
         ]
-        scores, current = scores_of(blocks, bins), edge_of(self._in_force, bins)
+        scores, current = scores_of(blocks), edge_of(self._in_force)
         if int(scores.both.sum()) < tuner.min_labels:
             return
         negatives, positives = scores.fit.sum(axis=0)
-        edge = best_edge(negatives, positives, tuner.objective, near=current)
+        edge = best_edge(
+            negatives, positives, tuner.objective, near=current, highest=len(EDGES) - 1
+        )
         if edge is None or edge == current:
             return
         gain = self._gain(scores, current, edge)
         if gain is None or not self._is_worth_it(gain):
             return
-        if state.rolled_back is not None and state.rolled_back.bars(edge, bins, at_ms):
+        if state.rolled_back is not None and state.rolled_back.bars(edge, at_ms):
             return
         if state.open is not None:
-            if abs(edge - state.open.to_edge) < SAME * bins:
+            if _is_same(_threshold(edge), state.open.threshold):
                 return
             over_open = self._gain(scores, state.open.to_edge, edge)
             if over_open is None or not self._is_worth_it(over_open):
@@ -255,7 +260,7 @@ class VersionTuner:
         at_ms: int,
     ) -> Recommendation:
         objective, metric = self._tuner.objective, gain.metric
-        earlier, later = (edge / histogram.bins for edge in edges)
+        earlier, later = map(_threshold, edges)
         identity = key_of(
             (
                 *self._names,
@@ -309,7 +314,7 @@ class VersionTuner:
         if not self._state.waiting:
             return
         waiting: list[IssuedRecommendation] = []
-        scores = scores_of([block], histogram.bins).both
+        scores = scores_of([block]).both
         for issued in self._state.waiting:
             if block.start_ms < issued.end_ms:
                 waiting.append(issued)
@@ -328,9 +333,7 @@ class VersionTuner:
         self, issued: IssuedRecommendation, gain: Gain, histogram: Histogram, at_ms: int
     ) -> Recommendation:
         record, end_ms = issued.record, histogram.window_end_ms
-        earlier, later = (
-            figure(edge / histogram.bins) for edge in (issued.from_edge, issued.to_edge)
-        )
+        earlier, later = (figure(_threshold(edge)) for edge in (issued.from_edge, issued.to_edge))
         realised = {
             "metric": record.expected.metric,
             "from": gain.earlier,
@@ -397,6 +400,16 @@ def delete_state(cache: StateCache, model: str, version: str) -> None:
     for end_ms in cache.load(TunerState, model, version).ends_ms:
         cache.delete(ScoreBlock, model, version, str(end_ms))
     cache.delete(TunerState, model, version)
+
+
+def _threshold(edge: int) -> float:
+    return float(EDGES[edge])
+
+
+def _is_same(threshold: float, other: float) -> bool:
+    """Whether two thresholds count as the same recommendation."""
+    from_end = max(min(threshold, 1 - threshold), min(other, 1 - other))
+    return abs(threshold - other) < min(SAME, from_end / 10)
 
 
 def _change(gain: Gain) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from driftline.streams.masks import all_true
 from driftline.streams.measure.counts.packed_key import Ints, without_rung
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 @dataclass(frozen=True, slots=True)

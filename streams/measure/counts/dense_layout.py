@@ -1,4 +1,4 @@
-"""Layout of dense count arrays: from packed keys to columns, and from columns to `Counts`.
+"""Layout of count arrays: from packed keys to columns, and from columns to `Counts`.
 
 A layout belongs to one model and lane, and to the labels and octaves of log-linear bins seen so
 far. When those grow, a new layout replaces it and all keys are unfolded again.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.streams import lanes
-from driftline.streams.lanes import COUNTER_CODES, COUNTERS, SCORE_BINS
+from driftline.streams.lanes import COUNTER_CODES, COUNTERS
 from driftline.streams.masks import any_true
 from driftline.streams.measure.counts.labels import LabelSet
 from driftline.streams.measure.counts.packed_key import (
@@ -25,6 +25,8 @@ from driftline.streams.measure.counts.packed_key import (
     unpack_measure,
 )
 from driftline.streams.metrics.counts import Counts, SparseHistogram
+from driftline.streams.metrics.score_cells import ScoreCells
+from driftline.streams.score_bins import SCORE_BINS
 
 # Label codes inside a model: one per label text, and at the top those without a text.
 NEGATIVE: Final = CODES - 1  # derived from a score below the threshold
@@ -57,6 +59,22 @@ class Unfolded(NamedTuple):
     column: Ints
 
 
+class LabelledBins(NamedTuple):
+    """Filled score bins, ascending by label and bin; columns of shape (N,).
+
+    Attributes
+    ----------
+    label
+        Index of the actual label.
+    bins, counts
+        The bin, and the number of rows in it, never 0.
+    """
+
+    label: Ints
+    bins: Ints
+    counts: Ints
+
+
 class DenseLayout:
     """Columns of one lane of one model.
 
@@ -86,7 +104,10 @@ class DenseLayout:
     positive_label
         Text of the positive label, or None.
     width
-        Number of columns; the last one takes the measures that no metric of this lane needs.
+        Number of dense columns; the last one takes the measures that no metric of this lane needs.
+    score_width
+        Number of columns behind them: those of the score bins, by actual label. Few of them are
+        filled in one window, so they are not part of the dense arrays. 0 if the lane has none.
     """
 
     def __init__(
@@ -124,15 +145,10 @@ class DenseLayout:
         if lane == lanes.DECISIONS and not counted_only:
             sizes[lanes.DELAY] = len(bins)
             if self.positive is not None:
-                sizes |= {
-                    lanes.SCORES_FIT: k * SCORE_BINS,
-                    lanes.SCORE_SUM: k,
-                    lanes.SCORE_SQUARES: k,
-                }
+                sizes |= {lanes.SCORE_SUM: k, lanes.SCORE_SQUARES: k}
         if lane == lanes.TRAFFIC and not counted_only:
             sizes[lanes.LATENCY] = len(bins)
-            if self.positive is not None:
-                sizes[lanes.PREDICTED_SCORES] = k * SCORE_BINS
+        self.score_width = k * SCORE_BINS if lanes.SCORE_SUM in sizes else 0
         self.width = sum(sizes.values()) + 1
         self._slices: dict[int, slice] = {}
         self._base = np.full(MEASURES, self.width - 1, np.int64)
@@ -142,14 +158,15 @@ class DenseLayout:
             self._slices[measure] = slice(begin, begin + size)
             self._base[measure] = begin
             begin += size
-        # Metrics read both halves of the scores as one histogram.
-        self._base[lanes.SCORES_HOLDOUT] = self._base[lanes.SCORES_FIT]
-        for measure in (lanes.SCORES_FIT, lanes.SCORES_HOLDOUT, lanes.PREDICTED_SCORES):
-            self._stride[measure] = SCORE_BINS
         self._stride[lanes.SCORE_SUM] = self._stride[lanes.SCORE_SQUARES] = 1
         self._lacks_columns = np.ones(MEASURES, np.bool_)
         self._lacks_columns[list(sizes)] = False
-        self._lacks_columns[lanes.SCORES_HOLDOUT] = self._lacks_columns[lanes.SCORES_FIT]
+        if self.score_width:
+            # Metrics read both halves of the scores as one histogram.
+            for measure in (lanes.SCORES_FIT, lanes.SCORES_HOLDOUT):
+                self._base[measure] = self.width
+                self._stride[measure] = SCORE_BINS
+                self._lacks_columns[measure] = False
 
     def unfold(self, keys: Ints) -> Unfolded:
         """Series number and column of each key."""
@@ -186,8 +203,8 @@ class DenseLayout:
             else np.equal(column, COUNTER_CODES["predictions"])
         )
 
-    def scores(self, keys: Ints, column: Ints, counts: Ints, measure: int) -> Ints:
-        """Score histograms of one half by actual label, shape (K, SCORE_BINS).
+    def scores(self, keys: Ints, column: Ints, counts: Ints, measure: int) -> LabelledBins:
+        """The filled bins of the score histograms of one half.
 
         Parameters
         ----------
@@ -196,18 +213,35 @@ class DenseLayout:
         measure
             SCORES_FIT or SCORES_HOLDOUT.
         """
-        part, k = self._slices[lanes.SCORES_FIT], len(self.labels)
         of_half = measures_of(keys) == measure
-        counted = np.bincount(
-            column[of_half] - part.start, weights=counts[of_half], minlength=k * SCORE_BINS
-        )
-        return counted.astype(np.int64).reshape(k, SCORE_BINS)
+        cells, cell = np.unique(column[of_half] - self.width, return_inverse=True)
+        summed = np.bincount(cell, weights=counts[of_half], minlength=len(cells)).astype(np.int64)
+        filled = np.flatnonzero(summed)
+        label, bins = np.divmod(cells[filled], SCORE_BINS)
+        return LabelledBins(label, bins, summed[filled])
 
     def part(self, dense: Ints, measure: int) -> Ints:
         """Columns of one measure, shape (S, size); size 0 if the lane has none."""
         return dense[:, self._slices.get(measure, slice(0, 0))]
 
-    def counts(self, dense: Ints, window_ms: Ints) -> Counts:
+    def score_cells(self, series: int, place: Ints, counts: Ints) -> ScoreCells:
+        """The filled score bins of `series` series.
+
+        Parameters
+        ----------
+        series
+            Number of series.
+        place, counts
+            Shape (N,): number of the series * score_width + column - width, in any order and
+            repeated, and the count there.
+        """
+        if self.positive is None or not len(place):
+            return ScoreCells.empty(series)
+        row, rest = np.divmod(place, self.score_width)
+        label, bins = np.divmod(rest, SCORE_BINS)
+        return ScoreCells.of(series, row, bins, label == self.positive, counts)
+
+    def counts(self, dense: Ints, window_ms: Ints, scores: ScoreCells | None = None) -> Counts:
         """Counts of S series for the metrics.
 
         Parameters
@@ -216,6 +250,8 @@ class DenseLayout:
             Shape (S, width).
         window_ms
             Shape (S,): length of the window; 0 where it has none.
+        scores
+            Their score bins, if the layout has some.
         """
         s, k = len(dense), len(self.labels)
         count = self.part(dense, lanes.COUNT)
@@ -230,14 +266,13 @@ class DenseLayout:
             if self.lane == lanes.ARRIVALS
             else count[:, COUNTER_CODES["predictions"]],
             errors=count[:, COUNTER_CODES["errors"]],
-            score_histogram=self._by_label(dense, lanes.SCORES_FIT),
+            score_cells=scores,
             score_sum=self.part(dense, lanes.SCORE_SUM)
             if lanes.SCORE_SUM in self._slices
             else None,
             score_squares=self.part(dense, lanes.SCORE_SQUARES)
             if lanes.SCORE_SQUARES in self._slices
             else None,
-            predicted_scores=self._by_label(dense, lanes.PREDICTED_SCORES),
             delay=self._binned(dense, lanes.DELAY),
             latency=self._binned(dense, lanes.LATENCY),
             window_ms=window_ms,

@@ -22,6 +22,7 @@ from driftline.streams.measure.counts.dense_layout import (
     NEGATIVE,
     POSITIVE,
     DenseLayout,
+    LabelledBins,
 )
 from driftline.streams.measure.counts.model import MeasuredModel, SeriesName, other_of
 from driftline.streams.measure.counts.packed_key import (
@@ -84,6 +85,8 @@ class WindowRows:
         decisions lane; else None.
     place, counts
         Shape (N,): row * layout.width + column, and the count there; places may be repeated.
+    score_place, score_counts
+        Shape (M,): row * layout.score_width + column behind the dense ones, and the count there.
     """
 
     job: WindowJob
@@ -93,6 +96,8 @@ class WindowRows:
     by_rung: Ints | None
     place: Ints
     counts: Ints
+    score_place: Ints
+    score_counts: Ints
 
     def starts(self) -> Ints:
         """Start of the window for each series, shape (S,)."""
@@ -133,16 +138,21 @@ class CountBlock:
         """The block of windows one after another, in the layout of the first one."""
         layout = windows[0].layout
         width, rows = layout.width, sum(len(window.series) for window in windows)
-        # Not bincount: most of the columns, thousands with histograms, stay 0, and zeros that are
-        # never written take no memory.
+        # Not bincount: most of the columns, hundreds with delays, stay 0, and zeros that are never
+        # written take no memory.
         flat = np.zeros(rows * width, np.int64)
         first = 0
+        score_place = []
         for window in windows:
             np.add.at(flat, window.place + first * width, window.counts)
+            score_place.append(window.score_place + first * layout.score_width)
             first += len(window.series)
         dense = flat.reshape(rows, width)
         lengths = np.concatenate([window.lengths() for window in windows])
-        return cls(lane, layout, dense, layout.counts(dense, lengths))
+        scores = layout.score_cells(
+            rows, _joined(score_place), _joined([window.score_counts for window in windows])
+        )
+        return cls(lane, layout, dense, layout.counts(dense, lengths, scores))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,10 +217,10 @@ class WindowCounts:
 
 
 class ScoreHalves(NamedTuple):
-    """Score histograms by actual label, each of shape (K, SCORE_BINS)."""
+    """Score histograms of both halves."""
 
-    fit: Ints
-    holdout: Ints
+    fit: LabelledBins
+    holdout: LabelledBins
 
 
 def block_shape(model: MeasuredModel, layout: DenseLayout) -> tuple[object, ...]:
@@ -399,6 +409,12 @@ def _window_rows(
             minlength=len(rows.series) * width,
         )
         by_rung = np.cumsum(gained.astype(np.int64).reshape(len(rows.series), width), axis=1)
+    score_place = score_counts = _NO_ROWS
+    if layout.score_width:
+        in_bin = column >= layout.width
+        score_place = row[in_bin] * layout.score_width + (column[in_bin] - layout.width)
+        score_counts = counts[in_bin]
+        row, column, counts = row[~in_bin], column[~in_bin], counts[~in_bin]
     return WindowRows(
         job=job,
         layout=layout,
@@ -407,6 +423,8 @@ def _window_rows(
         by_rung=by_rung,
         place=row * layout.width + column,
         counts=counts,
+        score_place=score_place,
+        score_counts=score_counts,
     )
 
 

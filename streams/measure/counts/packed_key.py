@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-# Bits of a key, from the low end: 59 in all.
-B_BITS: Final = 12
+# Bits of a key, from the low end: 60 in all.
+B_BITS: Final = 13
 A_BITS: Final = 12
 MEASURE_BITS: Final = 4
 SERIES_BITS: Final = 18
@@ -29,7 +29,7 @@ _RUNG_SHIFT: Final = _SERIES_SHIFT + SERIES_BITS
 _PANE_SHIFT: Final = _RUNG_SHIFT + RUNG_BITS
 
 CODES: Final = 1 << A_BITS
-"""Number of values of `a`, and of `b`."""
+"""Number of values of `a`; `b` has twice as many."""
 MEASURES: Final = 1 << MEASURE_BITS
 MAX_SERIES: Final = 1 << SERIES_BITS
 PANES_IN_BUCKET: Final = 1 << PANE_BITS
@@ -96,7 +96,7 @@ def a_of(keys: Ints) -> Ints:
 
 def b_of(keys: Ints) -> Ints:
     """The second index of each key."""
-    return keys & CODES - 1
+    return keys & (1 << B_BITS) - 1
 
 
 def series_of(keys: Ints) -> Ints:

@@ -17,7 +17,7 @@ from driftline.schemas.times import DAY_MS
 from driftline.streams import lanes
 from driftline.streams.drift.effective_size import effective_size
 from driftline.streams.drift.reference_groups import NumericGroups, Summary, TextGroups
-from driftline.streams.lanes import ALL, COUNTER_CODES, SCORE_BINS, TRAFFIC
+from driftline.streams.lanes import ALL, COUNTER_CODES, TRAFFIC
 from driftline.streams.measure.counts.dense_layout import NEGATIVE, POSITIVE
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.packed_key import (
@@ -29,6 +29,7 @@ from driftline.streams.measure.counts.packed_key import (
 )
 from driftline.streams.measure.counts.panes import PaneRows, Panes
 from driftline.streams.measure.drift.feature_panes import GROUPS, FeaturePanes, FeatureSpan
+from driftline.streams.score_bins import MIDDLES, SCORE_BINS
 from driftline.streams.stage import State
 from driftline.streams.summaries.feature_summary import FeatureSummary
 from driftline.streams.summaries.feature_table import Summaries, concatenate_tables
@@ -38,8 +39,6 @@ from driftline.streams.summaries.text_summary import StringSummary
 SCORE: Final = "score"
 PREDICTION: Final = "prediction"
 FEATURE: Final = "feature:"
-
-_BIN_MIDDLES: Final = (np.arange(SCORE_BINS) + 0.5) / SCORE_BINS
 
 
 class Target(Protocol):
@@ -86,7 +85,7 @@ class ScoreTarget(msgspec.Struct, frozen=True):
         )
         if groups is None:
             raise ValueError("drift: the reference of the score has texts, not numbers; rebuild it")
-        group = np.searchsorted(groups.cuts, _BIN_MIDDLES)[self.bins]
+        group = np.searchsorted(groups.cuts, MIDDLES)[self.bins]
         return _dense(self.grain, group, self.counts, (self.grain_count, len(groups.cuts) + 1))
 
 
@@ -212,7 +211,7 @@ def _score_target(rows: _GrainRows) -> dict[str, Target]:
         return {}
     bins = b_of(rows.keys)
     by_bin = np.bincount(bins, weights=rows.counts, minlength=SCORE_BINS).astype(np.int64)
-    summary = FeatureSummary(numbers=NumericSummary.of_counts(_BIN_MIDDLES, by_bin))
+    summary = FeatureSummary(numbers=NumericSummary.of_counts(MIDDLES, by_bin))
     return {SCORE: ScoreTarget(summary, rows.grain_count, rows.grain, bins, rows.counts)}
 
 

@@ -26,6 +26,7 @@ from driftline.streams.measure.figures.records import metrics_of_lane
 from driftline.streams.measure.figures.series_figures import compute_figures
 from driftline.streams.measure.timing.windows import DueWindow
 from driftline.streams.metrics.metric import Metric
+from driftline.streams.metrics.score_cells import ScoreCells
 from driftline.streams.registry.command_params import SYSTEM
 from driftline.streams.stage import Record, State
 
@@ -175,8 +176,11 @@ class RegistryReporter:
             return
         layout = rows[0][0].block.layout
         dense = np.stack([window.dense[row] for window, row in rows])
+        scores = ScoreCells.joined(
+            [(window.block.counts.scores, window.first + row) for window, row in rows]
+        )
         counts = layout.counts(
-            dense, np.array([window.job.due.size_ms for window, _ in rows], np.int64)
+            dense, np.array([window.job.due.size_ms for window, _ in rows], np.int64), scores
         )
         metrics = metrics_of_lane(self._metrics, lane, model)
         figures = compute_figures(metrics, counts, problem=layout.problem, bounded=False)

@@ -339,6 +339,8 @@ class OpenWindows:
                     by_rung=None,
                     place=np.array(places, np.int64),
                     counts=np.array(counts, np.int64),
+                    score_place=np.zeros(0, np.int64),
+                    score_counts=np.zeros(0, np.int64),
                 )
             )
         return rows

@@ -12,7 +12,8 @@ import numpy as np
 from driftline.schemas import results, topics
 from driftline.schemas.times import EpochMs
 from driftline.streams import lanes
-from driftline.streams.lanes import ALL, COUNTERS, LANE_NAMES, NO_MODEL, SCORE_BINS
+from driftline.streams.lanes import ALL, COUNTERS, LANE_NAMES, NO_MODEL
+from driftline.streams.measure.counts.dense_layout import LabelledBins
 from driftline.streams.measure.counts.gather import CountBlock, WindowCounts
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.packed_key import Ints
@@ -23,10 +24,10 @@ from driftline.streams.measure.figures.series_figures import (
     compute_lane_figures,
 )
 from driftline.streams.metrics.metric import Metric
+from driftline.streams.score_bins import BIN_TEXTS
 from driftline.streams.stage import Record, State
 
 _PREDICTIONS: Final = lanes.COUNTER_CODES["predictions"]
-_BIN_TEXTS: Final = np.array([str(number) for number in range(SCORE_BINS)], object)
 
 
 class RecordBuilder:
@@ -148,11 +149,9 @@ class RecordBuilder:
             due, layout = window.job.due, window.layout
             if due.window != name or layout.positive_label is None:
                 continue
-            has_scores = np.any(
-                window.block.layout.part(window.dense, lanes.SCORES_FIT), axis=1
-            ).tolist()
+            scores = window.block.counts.scores
             for row, (version, segment) in enumerate(window.series):
-                if segment != ALL or not has_scores[row]:
+                if segment != ALL or not scores.has_cells(window.first + row):
                     continue
                 halves = window.scores(window.numbers[row])
                 histogram = results.Histogram(
@@ -229,10 +228,11 @@ def _counters(counts: Ints) -> list[dict[str, int]]:
     return named
 
 
-def _sparse(labels: Sequence[str], by_label: Ints) -> dict[str, dict[str, int]]:
-    """Counts by bin number of each label, from shape (K, bins)."""
+def _sparse(labels: Sequence[str], cells: LabelledBins) -> dict[str, dict[str, int]]:
+    """Counts of each label by the text of the bin."""
     sparse = {}
-    for label, counts in zip(labels, by_label, strict=True):
-        filled = np.flatnonzero(counts)
-        sparse[label] = dict(zip(_BIN_TEXTS[filled].tolist(), counts[filled].tolist(), strict=True))
+    for number, label in enumerate(labels):
+        first, last = np.searchsorted(cells.label, (number, number + 1)).tolist()
+        texts = BIN_TEXTS[cells.bins[first:last]].tolist()
+        sparse[label] = dict(zip(texts, cells.counts[first:last].tolist(), strict=True))
     return sparse
