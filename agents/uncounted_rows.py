@@ -34,10 +34,16 @@ JOIN_REASONS: Final[dict[str, tuple[Reason, ...]]] = {
 """Reasons of stage 1, by topic."""
 
 USUAL: Final = frozenset(
-    {"duplicate_prediction", "duplicate_truth", "expired_prediction", "left_out_feature"}
+    {
+        "duplicate_prediction",
+        "duplicate_truth",
+        "expired_prediction",
+        "left_out_feature",
+        "scores_not_one",
+    }
 )
 """Reasons without a loss: a repeated event counts once, not every prediction gets a truth, and a
-prediction counts without a feature that no figure can use.
+prediction counts without a feature that no figure can use, and with scores that do not add up to 1.
 """
 
 _RULE: Final[dict[str, str]] = {
@@ -66,6 +72,10 @@ _RULE: Final[dict[str, str]] = {
     "left_out_feature": (
         "a feature is a list or an object, or infinite; it is left out and the prediction counts"
     ),
+    "scores_not_one": (
+        "the probabilities of its classes do not add up to 1; it counts, the class with the"
+        " greatest one is predicted"
+    ),
 }
 
 _REMEDY: Final[dict[str, str]] = {
@@ -84,6 +94,10 @@ _REMEDY: Final[dict[str, str]] = {
     ),
     "left_out_feature": (
         "none; to watch parts of it, send each as a feature of its own that is a number or a text"
+    ),
+    "scores_not_one": (
+        "none if only the most probable classes are sent; else send the softmax, since the Brier"
+        " score takes them as probabilities"
     ),
     "conflict": "make prediction ids unique",
     "lost": "send the records again if their source has them; give the topic a retention that is "

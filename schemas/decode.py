@@ -16,7 +16,7 @@ from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliase
 from driftline.schemas.envelope import read_event
 from driftline.schemas.labels import MAX_TEXT_CHARACTERS, label_text
 from driftline.schemas.missing_values import clear_missing_values
-from driftline.schemas.probabilities import clipped_probabilities
+from driftline.schemas.probabilities import clipped_probabilities, describe_sum
 from driftline.schemas.rejects import (
     FIELD_CHECKS,
     MAX_VALUE_BYTES,
@@ -96,7 +96,8 @@ def decode_predictions(
     where
         Topic, with its partition if it has one, for messages: "predictions[3]".
     left_out
-        Receives one entry for each accepted row of which a feature was left out.
+        Receives one entry for each accepted row of which a feature was left out, and one for each
+        whose `scores` do not add up to 1.
 
     Returns
     -------
@@ -157,6 +158,13 @@ def decode_predictions(
                     place = f"{where}@{offsets[index]}"
                     left_out.append(LeftOut(len(rows), "left_out_feature", _named(parts, place)))
                 parts = []
+            if (
+                row.scores is not None
+                and left_out is not None
+                and (said := describe_sum(row.scores)) is not None
+            ):
+                place = f"{where}@{offsets[index]}"
+                left_out.append(LeftOut(len(rows), "scores_not_one", f"{place}: {said}"))
             rows.append(row)
         except InvalidEvent as fault:
             parts = []

@@ -2,13 +2,19 @@
 probability is named.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["TOLERANCE", "clipped_probabilities", "describe_scale"]
+__all__ = ["TOLERANCE", "clipped_probabilities", "describe_scale", "describe_sum"]
 
 TOLERANCE: Final = 1e-6
 """How far outside [0, 1] a probability may be to count as 0 or 1. The sum of a softmax in 32-bit
 floats is off by up to 1e-7 for each class, that of 64-bit floats by 1e-16.
+"""
+
+SUM_TOLERANCE: Final = 0.01
+"""How far from 1 probabilities of several classes may add up; 0.005 for each class if that is more,
+as each may be rounded to two decimals.
 """
 
 _FIELDS: Final = ("score", "threshold")
@@ -42,6 +48,25 @@ def _clipped(value: Any) -> Any:
         if -TOLERANCE <= value < 0:
             return 0.0
     return value
+
+
+def describe_sum(scores: Mapping[str, float]) -> str | None:
+    """A sentence about probabilities of several classes that do not add up to 1; None if they do,
+    or if there is only one.
+
+    Examples
+    --------
+    >>> describe_sum({"a": 0.9, "b": 0.8})
+    'field "scores": the probabilities of 2 classes add up to 1.7, not to 1'
+    >>> describe_sum({"a": 0.33, "b": 0.33, "c": 0.33})
+    """
+    total = sum(scores.values())
+    if len(scores) < 2 or abs(total - 1) <= max(SUM_TOLERANCE, 0.005 * len(scores)) + 1e-9:
+        return None
+    return (
+        f'field "scores": the probabilities of {len(scores):,} classes add up to {total:.4g},'
+        " not to 1"
+    )
 
 
 def describe_scale(value: float) -> str:

@@ -70,14 +70,14 @@ class Reject(Struct):
 
 
 class LeftOut(Struct, frozen=True):
-    """Part of an accepted value that is left out.
+    """Part of an accepted value that is left out, or does not mean what it should.
 
     Attributes
     ----------
     row
         Index among the accepted rows of the batch.
     reason
-        "left_out_feature".
+        "left_out_feature" or "scores_not_one".
     error
         A full sentence with topic, partition (if known) and offset.
     """

@@ -35,6 +35,32 @@ def cells_by_edge(negatives: Ints, positives: Ints) -> tuple[Floats, Floats, Flo
     return tn, tn[-1] - tn, fn, fn[-1] - fn
 
 
+def resolution_error(
+    negatives: Ints, positives: Ints, objective: Objective, edge: int
+) -> float | None:
+    """How much better than at `edge` the value could be with a threshold inside a bin, at most: if
+    it decided all rows of the bin correctly, and those of the other bins as an edge does. Only
+    where the objective allows that. None if the value at the edge is undefined.
+
+    Examples
+    --------
+    >>> from driftline.streams.decide.tuner.objectives.accuracy import AccuracyObjective
+    >>> error = resolution_error(np.array([5, 3, 0]), np.array([0, 2, 4]), AccuracyObjective(), 1)
+    >>> round(error, 4)
+    0.2143
+    >>> resolution_error(np.array([5, 0]), np.array([0, 2]), AccuracyObjective(), 1)
+    0.0
+    """
+    tn, fp, fn, tp = cells_by_edge(negatives, positives)
+    at_edge = float(objective.value(tn[[edge]], fp[[edge]], fn[[edge]], tp[[edge]])[0])
+    cells = tn[1:], fp[1:], fn[:-1], tp[:-1]
+    inside = np.where(objective.allowed(*cells), objective.value(*cells), np.nan)
+    if not np.isfinite(at_edge):
+        return None
+    gains = inside - at_edge if objective.higher_is_better else at_edge - inside
+    return float(max(np.nanmax(gains, initial=0.0), 0.0))
+
+
 def best_edge(
     negatives: Ints,
     positives: Ints,

@@ -22,7 +22,11 @@ from driftline.schemas.results import Expected, Histogram, Recommendation, key_o
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import EpochMs, format_time
 from driftline.streams.decide.stored_state import StateCache
-from driftline.streams.decide.tuner.best_threshold import best_edge, cells_by_edge
+from driftline.streams.decide.tuner.best_threshold import (
+    best_edge,
+    cells_by_edge,
+    resolution_error,
+)
 from driftline.streams.decide.tuner.gain import METHOD, Gain, gain_of, six_cells
 from driftline.streams.decide.tuner.histogram_spans import ScoreBlock, Scores, fill, scores_of
 from driftline.streams.decide.tuner.settings import TunerSettings
@@ -270,7 +274,8 @@ class VersionTuner:
                 str(edges[1]),
             )
         )
-        fit = objective.judged_as(metric).value(*cells_by_edge(*scores.fit.sum(axis=0)))
+        negatives, positives = scores.fit.sum(axis=0)
+        fit = objective.judged_as(metric).value(*cells_by_edge(negatives, positives))
         return Recommendation(
             recommendation_id=xxhash.xxh64_hexdigest(identity.encode()),
             model_name=histogram.model_name,
@@ -292,6 +297,7 @@ class VersionTuner:
                 "n_holdout": gain.n,
                 "positives_holdout": gain.positives,
                 "fit": {"from": float(fit[edges[0]]), "to": float(fit[edges[1]])},
+                "resolution_error": resolution_error(negatives, positives, objective, edges[1]),
                 "cells": {"from": _cells(scores, edges[0]), "to": _cells(scores, edges[1])},
                 "method": f"best {objective.metric} on the fit half, "
                 f"judged on the hold-out half: {METHOD}",
