@@ -185,6 +185,8 @@ def _not_finite(text: str) -> float:
 
 
 def _text(value: dict[str, Any], name: str) -> None:
+    if isinstance(value.get(name), int) and not isinstance(value[name], bool):
+        value[name] = str(value[name])
     if not isinstance(value.get(name), str) or not value[name]:
         raise Invalid(f"{name} is missing or no text")
 

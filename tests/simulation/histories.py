@@ -210,6 +210,13 @@ segments = []
     )
 
 
+def spelled(share: float) -> float:
+    """A score as models send it: few digits, or many; close to 0 or 1; beyond them by rounding."""
+    score = round(share, 3)
+    forms = (score, share, 1e-4 * share, 1e-9 * share, 1 - 1e-6 * share, 1 + 1e-6 * share)
+    return (*forms, -1e-6 * share, score + 1e-12)[round(1000 * score) % 8]
+
+
 class History:
     """Lines of both topics, each with the time at which it is written to the log."""
 
@@ -290,7 +297,7 @@ class History:
 
     def output_of(self, kind: ModelKind) -> Event:
         random = self.random
-        score = random.choice((0, 1, 0.5, 0.4, round(random.random(), 3)))
+        score = random.choice((0, 1, 0.5, 0.4, spelled(random.random())))
         if kind.output == "prediction" or (kind.output == "both" and random.random() < 0.5):
             return {"prediction": random.choice(kind.labels)}
         if kind.output == "scores":

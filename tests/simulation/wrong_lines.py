@@ -37,7 +37,7 @@ _FAULTS: list[Callable[[Event], bytes]] = [
     lambda event: _json(event).replace(b"{", b'{"source": "caf\xe9", ', 1),  # Latin-1
     lambda event: _without(event, "prediction_id"),
     lambda event: _without(event, "timestamp"),
-    lambda event: _json(event, prediction_id=12),
+    lambda event: _json(event, prediction_id=1.5),
     lambda event: _json(event, timestamp="yesterday"),
     lambda event: _json(event, timestamp=True),
     lambda event: _json(event, timestamp="2054-01-01T00:00:00Z"),
