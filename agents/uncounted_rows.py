@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from driftline.schemas.rejects import LeftOut, Reject
+from driftline.schemas.rejects import Reject, RowNote
 from driftline.schemas.times import MINUTE_MS, format_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 from driftline.streams.join.uncounted_rows import Reason, UncountedRow
@@ -161,9 +161,9 @@ class BatchTally(msgspec.Struct):
         """Add rows that were read."""
         self.received[topic] = self.received.get(topic, 0) + rows
 
-    def add_rejects(self, topic: str, partition: int, found: Sequence[Reject | LeftOut]) -> None:
-        """Add rows that decoding rejected, or left a part out of."""
-        self.uncounted += of_rejects(topic, found, partition)
+    def add_rejects(self, topic: str, partition: int, rows: Sequence[Reject | RowNote]) -> None:
+        """Add rows that decoding rejected, or has notes on."""
+        self.uncounted += of_rejects(topic, rows, partition)
 
     def add_rows(self, partition: int, rows: Iterable[UncountedRow]) -> None:
         """Add what stage 1 found."""
@@ -171,9 +171,9 @@ class BatchTally(msgspec.Struct):
 
 
 def of_rejects(
-    topic: str, found: Iterable[Reject | LeftOut], partition: int | None = None
+    topic: str, rows: Iterable[Reject | RowNote], partition: int | None = None
 ) -> list[Uncounted]:
-    """The rows of one batch that decoding rejected, or left a part out of, by reason.
+    """The rows of one batch that decoding rejected, or has notes on, by reason.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def of_rejects(
         Partition of the topic, for the example; None where the rows come from a file.
     """
     counts: dict[str, tuple[int, str]] = {}
-    for row in found:
+    for row in rows:
         count, example = counts.get(row.reason, (0, row.error))
         counts[row.reason] = count + 1, example
     return [

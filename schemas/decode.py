@@ -6,7 +6,7 @@ again step by step: `envelope.py` removes the envelope, `aliases.py` knows the o
 stages.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -14,15 +14,15 @@ import msgspec
 
 from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliases
 from driftline.schemas.envelope import read_event
-from driftline.schemas.labels import MAX_TEXT_CHARACTERS, label_text
+from driftline.schemas.labels import MAX_ID_INTEGER, MAX_TEXT_CHARACTERS, label_text
 from driftline.schemas.missing_values import clear_missing_values
 from driftline.schemas.probabilities import clipped_probabilities, describe_sum
 from driftline.schemas.rejects import (
     FIELD_CHECKS,
     MAX_VALUE_BYTES,
     InvalidEvent,
-    LeftOut,
     Reject,
+    RowNote,
     find_field_fault,
 )
 from driftline.schemas.results import RegistryCommand
@@ -59,7 +59,6 @@ _SENT = {
 }
 # Fields of text that may be sent as an integer, a key of a database.
 _NAMES = frozenset({"prediction_id", "model_name", "model_version"})
-_LONG_NAME = 10**MAX_TEXT_CHARACTERS
 
 # Times of one second share their first 19 characters; these are the most common tails. Any other
 # time goes to parse_time (0.9 us).
@@ -81,7 +80,7 @@ def decode_predictions(
     latest_ms: int | None = None,
     *,
     where: str = PREDICTIONS,
-    left_out: list[LeftOut] | None = None,
+    notes: list[RowNote] | None = None,
 ) -> tuple[list[PredictionRow], list[int], list[Reject]]:
     """Decode one batch of the predictions topic.
 
@@ -95,8 +94,8 @@ def decode_predictions(
         Rows with a later event time are rejected as too far ahead; None sets no limit.
     where
         Topic, with its partition if it has one, for messages: "predictions[3]".
-    left_out
-        Receives one entry for each accepted row of which a feature was left out, and one for each
+    notes
+        Receives a note for each accepted row of which a feature was left out, and one for each
         whose `scores` do not add up to 1.
 
     Returns
@@ -122,6 +121,7 @@ def decode_predictions(
         try:
             try:
                 row = _decode_plain_prediction(value)  # type: ignore[arg-type]
+                # A value that was decoded is not None.
                 if len(value) > MAX_TEXT_CHARACTERS and _is_too_large(value, row):  # type: ignore[arg-type]
                     row = _decode_carefully(value, PREDICTIONS, PredictionRow, parts)
             except _NOT_PLAIN:
@@ -153,18 +153,10 @@ def decode_predictions(
                 row.segment = _as_texts(row.segment)
             if row.tags is not None:
                 row.tags = _as_texts(row.tags)
+            if notes is not None and (parts or row.scores is not None):
+                notes += _notes(row, parts, len(rows), where, offsets[index])
             if parts:
-                if left_out is not None:
-                    place = f"{where}@{offsets[index]}"
-                    left_out.append(LeftOut(len(rows), "left_out_feature", _named(parts, place)))
                 parts = []
-            if (
-                row.scores is not None
-                and left_out is not None
-                and (said := describe_sum(row.scores)) is not None
-            ):
-                place = f"{where}@{offsets[index]}"
-                left_out.append(LeftOut(len(rows), "scores_not_one", f"{place}: {said}"))
             rows.append(row)
         except InvalidEvent as fault:
             parts = []
@@ -179,8 +171,9 @@ def decode_truths(
     latest_ms: int | None = None,
     *,
     where: str = GROUND_TRUTH,
+    notes: list[RowNote] | None = None,
 ) -> tuple[list[TruthRow], list[int], list[Reject]]:
-    """Decode one batch of the ground-truth topic; see `decode_predictions`."""
+    """Decode one batch of the ground-truth topic; see `decode_predictions`. There are no notes."""
     rows: list[TruthRow] = []
     rejected: list[int] = []
     rejects: list[Reject] = []
@@ -224,9 +217,14 @@ def decode_truths(
 
 
 def decode_ticks(
-    values: Values, offsets: Sequence[int], latest_ms: int | None = None, *, where: str = TICKS
+    values: Values,
+    offsets: Sequence[int],
+    latest_ms: int | None = None,
+    *,
+    where: str = TICKS,
+    notes: list[RowNote] | None = None,
 ) -> tuple[list[TickRow], list[int], list[Reject]]:
-    """Decode one batch of the ticks topic; see `decode_predictions`.
+    """Decode one batch of the ticks topic; see `decode_predictions`. There are no notes.
 
     After the end of a recorded history, event time runs on until all windows are final, however far
     that is. So of a tick with `ended` only that time is compared with `latest_ms`.
@@ -302,7 +300,7 @@ def _decode_carefully(
     sent = _SENT[topic]
     event, parts = clear_missing_values(read_event(value, allow_non_finite=True), sent)
     for name, field in event.items():
-        if type(field) is int and sent.get(name) in _NAMES and abs(field) < _LONG_NAME:
+        if type(field) is int and sent.get(name) in _NAMES and abs(field) <= MAX_ID_INTEGER:
             event[name] = str(field)
     try:
         event, used = resolve_aliases(event, ALIASES[topic])
@@ -394,9 +392,17 @@ def _reject(fault: InvalidEvent, value: bytes | None, offset: int, where: str) -
     return Reject(offset, fault.reason, error, value or b"")
 
 
-def _named(parts: list[str], place: str) -> str:
-    others = f", and {len(parts) - 1} more" if len(parts) > 1 else ""
-    return f"{place}: {parts[0]}{others}"
+def _notes(
+    row: PredictionRow, parts: list[str], number: int, where: str, offset: int
+) -> Iterator[RowNote]:
+    """The notes on an accepted row with the index `number`; `parts` are the sentences about
+    features that were left out.
+    """
+    if parts:
+        others = f", and {len(parts) - 1} more" if len(parts) > 1 else ""
+        yield RowNote(number, "left_out_feature", f"{where}@{offset}: {parts[0]}{others}")
+    if row.scores is not None and (fault := describe_sum(row.scores)) is not None:
+        yield RowNote(number, "scores_not_one", f"{where}@{offset}: {fault}")
 
 
 def _accepted_indexes(rejected: list[int], n: int) -> list[int]:

@@ -1,11 +1,19 @@
 """Canonical text of a label, whatever JSON type it was sent as."""
 
-__all__ = ["MAX_FEATURES", "MAX_LABEL_INTEGER", "MAX_TEXT_CHARACTERS", "label_text"]
+__all__ = [
+    "MAX_FEATURES",
+    "MAX_ID_INTEGER",
+    "MAX_LABEL_INTEGER",
+    "MAX_TEXT_CHARACTERS",
+    "label_text",
+]
 
 MAX_TEXT_CHARACTERS = 1_024
 """Longest id, name, label or segment value. They are part of keys and of many output records: with
 longer ones, the partial of a few thousand rows would not fit into a record of Kafka.
 """
+MAX_ID_INTEGER = 10**MAX_TEXT_CHARACTERS - 1
+"""Greatest magnitude of an id or name that is sent as an integer."""
 MAX_FEATURES = 4_096
 """Most features of one prediction. Each is summarised on its own, so a few rows with tens of
 thousands would hold a worker for many seconds.

@@ -11,7 +11,12 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from driftline.schemas.labels import MAX_FEATURES, MAX_LABEL_INTEGER, MAX_TEXT_CHARACTERS
+from driftline.schemas.labels import (
+    MAX_FEATURES,
+    MAX_ID_INTEGER,
+    MAX_LABEL_INTEGER,
+    MAX_TEXT_CHARACTERS,
+)
 from driftline.schemas.probabilities import TOLERANCE, describe_scale
 from driftline.schemas.times import parse_time
 
@@ -19,9 +24,9 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_VALUE_BYTES",
     "InvalidEvent",
-    "LeftOut",
     "Reason",
     "Reject",
+    "RowNote",
     "describe_json",
     "find_field_fault",
     "find_non_finite",
@@ -69,8 +74,9 @@ class Reject(Struct):
     raw: bytes = b""
 
 
-class LeftOut(Struct, frozen=True):
-    """Part of an accepted value that is left out, or does not mean what it should.
+class RowNote(Struct, frozen=True):
+    """What the sender of an accepted row should know: a part of it was left out, or does not mean
+    what it should.
 
     Attributes
     ----------
@@ -195,7 +201,7 @@ def _check_name(value: Any) -> Fault | None:
 
 
 def _check_integer_name(value: int) -> Fault | None:
-    if abs(value) < 10**MAX_TEXT_CHARACTERS:
+    if abs(value) <= MAX_ID_INTEGER:
         return None
     return ("too_large", f" is an integer of more than {MAX_TEXT_CHARACTERS:,} digits")
 

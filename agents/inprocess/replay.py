@@ -331,7 +331,6 @@ class _Run:
                     decode,
                     columns=columns.get(topic),
                     position=self._checkpoint.positions.get(topic),
-                    notes_left_out=topic == PREDICTIONS,
                 )
                 opened.callback(logs[topic].close)
         self._merge = Merge(

@@ -88,8 +88,8 @@ class DeadLetters:
         conflicts
             Partition of stage 1 and reject, without its bytes, of decoded rows of the portion.
         """
-        if portion.left_out:
-            self._note(0, of_rejects(topic, portion.left_out))
+        if portion.notes:
+            self._note(0, of_rejects(topic, portion.notes))
         rejected = list(
             zip(portion.reject_line, portion.reject_partition, portion.rejects, strict=True)
         )

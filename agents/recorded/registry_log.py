@@ -27,7 +27,7 @@ from driftline.agents.recorded.topic_log import (
     is_exported,
 )
 from driftline.schemas.decode import decode_commands
-from driftline.schemas.rejects import Reject
+from driftline.schemas.rejects import Reject, RowNote
 from driftline.schemas.results import (
     ReferenceProfile,
     RegistryCommand,
@@ -57,7 +57,7 @@ class TimedCommand(Struct, frozen=True):
 
 def _decoder(latest_ms: int | None) -> Decode:
     def decode(
-        values: Sequence[bytes], offsets: Sequence[int]
+        values: Sequence[bytes], offsets: Sequence[int], *, notes: list[RowNote] | None
     ) -> tuple[list[Any], Sequence[int], list[Reject]]:
         commands, good, rejects = decode_commands(values, offsets, latest_ms)
         return (

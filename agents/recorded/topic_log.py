@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -23,12 +23,20 @@ from msgspec import Raw, Struct
 from numpy.typing import NDArray
 
 from driftline.agents.recorded.lines import LineFile, Lines, LogError
-from driftline.schemas.rejects import LeftOut, Reason, Reject
+from driftline.schemas.rejects import Reason, Reject, RowNote
 from driftline.streams.columns import concatenate_columns
 
 Indexes = NDArray[np.int64]
-# (values, offsets) -> rows, the index of each row among the values, and the rejects.
-Decode = Callable[..., tuple[list[Any], Sequence[int], list[Reject]]]
+
+
+class Decode(Protocol):
+    """A decoder of `driftline.schemas.decode` with its settings."""
+
+    def __call__(
+        self, values: Sequence[bytes], offsets: Sequence[int], *, notes: list[RowNote] | None
+    ) -> tuple[list[Any], Sequence[int], list[Reject]]:
+        """The rows, the index of each among the values, and the rejects."""
+
 
 AsColumns = Callable[[list[Any], Indexes], Any]
 
@@ -85,8 +93,8 @@ class Portion(Struct, gc=False):
     rejects, reject_partition, reject_line
         The invalid lines, in order, with the recorded partition (0 in a plain file) and the line
         number of each.
-    left_out
-        Parts of the rows that decoding left out, in order.
+    notes
+        Those of the decoder on the rows, in order.
     """
 
     rows: Any
@@ -98,7 +106,7 @@ class Portion(Struct, gc=False):
     rejects: list[Reject]
     reject_partition: list[int]
     reject_line: list[int]
-    left_out: list[LeftOut]
+    notes: list[RowNote]
 
     def value(self, row: int) -> bytes:
         """The bytes of a row."""
@@ -118,7 +126,7 @@ class _Block(Struct, gc=False):
         Running maximum of event time, of every line.
     at, reject_at
         Index in the block of each valid row's line, and of each invalid line.
-    rows, raw, offset, partition, rejects, reject_partition, left_out
+    rows, raw, offset, partition, rejects, reject_partition, notes
         As in `Portion`.
     """
 
@@ -132,7 +140,7 @@ class _Block(Struct, gc=False):
     rejects: list[Reject]
     reject_at: list[int]
     reject_partition: list[int]
-    left_out: list[LeftOut]
+    notes: list[RowNote]
 
 
 class TopicLog:
@@ -148,8 +156,6 @@ class TopicLog:
         Makes columns of decoded rows and their offsets; without it rows stay a list.
     position
         Position to start at.
-    notes_left_out
-        Whether the decoders have an argument `left_out`.
 
     Raises
     ------
@@ -164,10 +170,8 @@ class TopicLog:
         *,
         columns: AsColumns | None = None,
         position: Position | None = None,
-        notes_left_out: bool = False,
     ) -> None:
         self.path = path
-        self._notes_left_out = notes_left_out
         self._columns = columns
         self.position = position or Position()
         self.exported = is_exported(path)
@@ -233,7 +237,8 @@ class TopicLog:
         if self.exported:
             block = self._from_export(chunk, numbers)
         else:
-            rows, good, rejects, left_out = self._decoded_values(chunk.values, numbers)
+            notes: list[RowNote] = []
+            rows, good, rejects = self._decode(chunk.values, numbers, notes=notes)
             at = np.array(good, np.int64) if rejects else np.arange(n)
             valid = set(good) if rejects else set()
             block = _Block(
@@ -247,7 +252,7 @@ class TopicLog:
                 rejects=rejects,
                 reject_at=[i for i in range(n) if i not in valid] if rejects else [],
                 reject_partition=[0] * len(rejects),
-                left_out=left_out,
+                notes=notes,
             )
         times = np.zeros(n + 1, np.int64)
         times[0] = self._high_ms
@@ -263,14 +268,6 @@ class TopicLog:
         self._high_ms = int(block.keys[-1])
         self._next_line += n
         return block
-
-    def _decoded_values(
-        self, values: Sequence[bytes], offsets: Sequence[int]
-    ) -> tuple[list[Any], Sequence[int], list[Reject], list[LeftOut]]:
-        if not self._notes_left_out:
-            return *self._decode(values, offsets), []
-        left_out: list[LeftOut] = []
-        return *self._decode(values, offsets, left_out=left_out), left_out
 
     def _from_export(self, chunk: Lines, numbers: range) -> _Block:
         values: list[bytes] = []
@@ -297,7 +294,8 @@ class TopicLog:
             offsets.append(exported.offset)
             partitions.append(-1 if exported.partition is None else exported.partition)
             lines.append(i)
-        rows, good, rejects, left_out = self._decoded_values(values, offsets)
+        notes: list[RowNote] = []
+        rows, good, rejects = self._decode(values, offsets, notes=notes)
         valid = set(good)
         bad = [i for i in range(len(values)) if i not in valid]
         for i, reject in zip(bad, rejects, strict=True):
@@ -314,7 +312,7 @@ class TopicLog:
             rejects=[rejected[i][0] for i in order],
             reject_at=order,
             reject_partition=[rejected[i][1] for i in order],
-            left_out=left_out,
+            notes=notes,
         )
 
 
@@ -370,7 +368,7 @@ def _cut(block: _Block, begin: int, end: int, *, first_line: int) -> Portion:
         rejects=[block.rejects[i] for i in bad],
         reject_partition=[block.reject_partition[i] for i in bad],
         reject_line=[block.reject_at[i] + first_line for i in bad],
-        left_out=[part for part in block.left_out if low <= part.row < high],
+        notes=[note for note in block.notes if low <= note.row < high],
     )
 
 
@@ -392,7 +390,7 @@ def _joined(parts: list[Portion]) -> Portion:
         rejects=[reject for part in parts for reject in part.rejects],
         reject_partition=[partition for part in parts for partition in part.reject_partition],
         reject_line=[line for part in parts for line in part.reject_line],
-        left_out=[part for portion in parts for part in portion.left_out],
+        notes=[note for part in parts for note in part.notes],
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from driftline.schemas.decode import decode_predictions, decode_truths
-from driftline.schemas.rejects import LeftOut
+from driftline.schemas.rejects import RowNote
 from driftline.schemas.rows import PredictionRow
 
 EVENT = {
@@ -19,12 +19,12 @@ EVENT = {
 NAN, INFINITY = float("nan"), float("inf")
 
 
-def decoded(change: dict[str, Any]) -> tuple[PredictionRow, list[LeftOut]]:
-    left_out: list[LeftOut] = []
+def decoded(change: dict[str, Any]) -> tuple[PredictionRow, list[RowNote]]:
+    notes: list[RowNote] = []
     value = json.dumps(EVENT | change).encode()
-    (row,), _, rejects = decode_predictions([value], [7], left_out=left_out)
+    (row,), _, rejects = decode_predictions([value], [7], notes=notes)
     assert not rejects
-    return row, left_out
+    return row, notes
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def decoded(change: dict[str, Any]) -> tuple[PredictionRow, list[LeftOut]]:
 def test_nan_among_features_is_missing_and_the_prediction_counts(
     features: dict[str, Any], read: dict[str, Any]
 ) -> None:
-    row, left_out = decoded({"features": features})
-    assert (row.score, row.features, left_out) == (0.5, read, [])
+    row, notes = decoded({"features": features})
+    assert (row.score, row.features, notes) == (0.5, read, [])
 
 
 @pytest.mark.parametrize(
@@ -60,17 +60,17 @@ def test_nan_among_features_is_missing_and_the_prediction_counts(
 def test_nested_and_infinite_features_are_left_out_with_a_sentence(
     features: dict[str, Any], read: dict[str, Any], said: str
 ) -> None:
-    row, left_out = decoded({"features": features})
+    row, notes = decoded({"features": features})
     assert (row.score, row.features) == (0.5, read)
-    assert [(part.row, part.reason) for part in left_out] == [(0, "left_out_feature")]
-    assert left_out[0].error.startswith(f'predictions@7: field "features": {said}')
+    assert [(note.row, note.reason) for note in notes] == [(0, "left_out_feature")]
+    assert notes[0].error.startswith(f'predictions@7: field "features": {said}')
 
 
 def test_numbers_beyond_floats_in_json_text_are_missing() -> None:
     value = json.dumps(EVENT).encode()[:-1] + b', "features": {"x": 1e400, "y": 2}}'
-    left_out: list[LeftOut] = []
-    (row,), _, rejects = decode_predictions([value], [0], left_out=left_out)
-    assert (row.features, rejects, len(left_out)) == ({"x": None, "y": 2}, [], 1)
+    notes: list[RowNote] = []
+    (row,), _, rejects = decode_predictions([value], [0], notes=notes)
+    assert (row.features, rejects, len(notes)) == ({"x": None, "y": 2}, [], 1)
 
 
 @pytest.mark.parametrize(
@@ -124,5 +124,5 @@ def test_integer_of_thousands_of_digits_is_rejected_with_a_reason() -> None:
 
 
 def test_nan_in_a_field_that_is_ignored_rejects_nothing() -> None:
-    row, left_out = decoded({"other": NAN, "more": [INFINITY]})
-    assert (row.score, left_out) == (0.5, [])
+    row, notes = decoded({"other": NAN, "more": [INFINITY]})
+    assert (row.score, notes) == (0.5, [])

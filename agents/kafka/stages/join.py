@@ -24,7 +24,7 @@ from driftline.agents.recorded.log_files import decoders
 from driftline.agents.recorded.merge import columns_by_topic
 from driftline.agents.recorded.topic_log import AsColumns
 from driftline.agents.uncounted_rows import BatchTally
-from driftline.schemas.rejects import LeftOut, Reject
+from driftline.schemas.rejects import Reject, RowNote
 from driftline.schemas.results import encode
 from driftline.schemas.rows import TickRow
 from driftline.schemas.settings import Config
@@ -124,11 +124,10 @@ class JoinProcessor:
         latest_ms = now_ms + max(0, self._ahead()) + self._config.max_ahead_ms
         decode, _ = decoders(latest_ms)[received.topic]
         values: list[Any] = received.values
-        left_out: list[LeftOut] = []
-        noted = {"left_out": left_out} if received.topic == PREDICTIONS else {}
-        rows, good, rejects = decode(values, received.offsets, **noted)
-        if left_out:
-            self._tally.add_rejects(received.topic, self._partition, left_out)
+        notes: list[RowNote] = []
+        rows, good, rejects = decode(values, received.offsets, notes=notes)
+        if notes:
+            self._tally.add_rejects(received.topic, self._partition, notes)
         rejects = received.explained(rejects)
         self._tally.add_received(received.topic, len(values))
         if rejects:
