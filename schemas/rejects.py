@@ -270,7 +270,7 @@ def _check_segment_value(value: Any) -> Fault | None:
 
 
 def _check_feature_value(_value: Any) -> Fault | None:
-    return None  # what is no number, text or boolean is missing or left out: `missing_values.py`
+    return None  # `missing_values.py` leaves out what is not a number, text or boolean
 
 
 def _check_finite(value: int | float) -> Fault | None:

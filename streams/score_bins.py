@@ -83,7 +83,7 @@ def units_of(scores: Floats) -> Ints:
     """
     scaled = scores * _BILLION
     nearest = np.rint(scaled)
-    # 0 and 1 are nothing but 0 and 1.
+    # Scores next to 0 and 1 are not rounded to them.
     is_between = (np.abs(scaled - nearest) > _ROUNDING) | (
         (nearest == 0) & (scores > 0) | (nearest == _BILLION) & (scores < 1)
     )

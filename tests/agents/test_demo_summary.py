@@ -253,7 +253,7 @@ def test_production_figures_are_the_sums_of_the_days_since_the_promotion(out: Pa
 
 
 def test_roc_auc_of_a_period_is_computed_from_the_score_histograms_of_its_days(out: Path) -> None:
-    #   0.1, 0.2, 0.3   negatives   positives
+    #   bins 0.1, 0.2+, 0.3: negatives, positives
     #   day 2          4 2 0       0 2 2
     #   day 3          2 0 2       1 0 3
     #   sum            6 2 2       1 2 5     52 of 80 pairs won, 20 tied
