@@ -6,7 +6,10 @@ time. So the emitted records depend on event time alone, not on how the input wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from driftline.schemas import topics
@@ -38,7 +41,8 @@ from driftline.streams.measure.facts.from_registry import apply_entries, store_p
 from driftline.streams.measure.facts.quiet_models import (
     decisions_kept_ms,
     pending_spans_ms,
-    quiet_main_until,
+    quiet_arrivals_until,
+    quiet_decisions_until,
     quiet_traffic_until,
 )
 from driftline.streams.measure.facts.to_registry import RegistryReporter
@@ -47,21 +51,22 @@ from driftline.streams.measure.figures.provisional import OpenWindows
 from driftline.streams.measure.figures.records import RecordBuilder
 from driftline.streams.measure.state_keys import MODEL_NAMES
 from driftline.streams.measure.timing.frontier import FORMAT as FRONTIER_FORMAT
-from driftline.streams.measure.timing.frontier import EdgeSpan, Frontier
+from driftline.streams.measure.timing.frontier import EdgeSpan, Frontier, TimeStep
 from driftline.streams.measure.timing.windows import DueWindow, Schedule, WindowPlan
 from driftline.streams.numbering import Numbering, decode_texts
 from driftline.streams.partial import Partial, Watermarks
 from driftline.streams.stage import Batch, Record, State
 from driftline.streams.summaries.feature_table import FORMAT as FEATURE_TABLE_FORMAT
+from driftline.streams.work_slices import WorkSlices, run_slices
 
 SILENCE_WATCHED_MS: Final = 30 * DAY_MS
 MODELS_IN_ORDER: Final = 16
 """Of so many models, the records of the traffic lane come before those of the decisions lane, and
 these before those of the arrivals lane.
 """
-SERIES_AT_ONCE: Final = 2_000
+SERIES_AT_ONCE: Final = 512
 """Models are gathered together up to so many series: their windows share the cost of a metric, and
-memory stays bounded.
+a slice of work stays short.
 """
 STATE_FORMAT: Final = (
     MODEL_FORMAT,
@@ -73,6 +78,8 @@ STATE_FORMAT: Final = (
 """Format numbers of all layouts in the state; a state with other numbers cannot be read."""
 
 
+_LANES: Final = range(len(LANE_NAMES))
+
 RecordsByModel = dict[int, list[Record]]
 """By number of the model."""
 
@@ -82,8 +89,7 @@ class _TrafficWork(NamedTuple):
 
     model: MeasuredModel
     versions: list[str]
-    dues: list[DueWindow]
-    always: list[str]
+    dues: Sequence[DueWindow]
     jobs: list[WindowJob]
 
 
@@ -145,9 +151,10 @@ class Measure:
         self._model_names: Numbering[str] | None = None
         self._models: dict[str, MeasuredModel] = {}
         self._sorted: list[MeasuredModel] = []
-        # By model number, the first edge with work for it; a model that is missing has work now.
-        self._quiet_traffic_ms: dict[int, int] = {}
-        self._quiet_main_ms: dict[int, int] = {}
+        self._place: dict[int, int] = {}
+        # By lane and model number, when it has work; not known where the model is missing.
+        self._quiet_ms: list[dict[int, int]] = [{} for _ in _LANES]
+        self._first_pane_ms: int | None = None
         self._ended_ms: int | None = None
         self._frontier: Frontier | None = None
 
@@ -160,54 +167,82 @@ class Measure:
             If a call without records comes although no step is due, or if another release wrote the
             state or a partial.
         """
+        return run_slices(self.work(batch, state))
+
+    def work(self, batch: Batch, state: State) -> WorkSlices[list[Record]]:
+        """As `process`, in slices of some models each."""
         frontier = self.frontier(state)
         if batch.records:
             return self._add(batch, frontier, state)
         step = frontier.next_step()
         if step is None:
             raise ValueError("measure: no step is due; ask due() before a call without records")
-        records: list[Record] = []
         if len(self._sorted) != len(self._models):
             self._sorted = [self._models[name] for name in sorted(self._models)]
-        models = self._sorted
+            self._place = {model.number: place for place, model in enumerate(self._sorted)}
         if frontier.predictions_ended_ms != self._ended_ms:
             self._ended_ms = frontier.predictions_ended_ms
-            self._quiet_traffic_ms.clear()
-        for group in _groups(models):
-            traffic: RecordsByModel = {}
-            decisions: RecordsByModel = {}
-            arrivals: RecordsByModel = {}
-            if step.traffic is not None:
-                busy = _busy(group, self._quiet_traffic_ms, step.traffic.now_ms)
-                traffic = self._traffic_records(
-                    busy, step.traffic, frontier.predictions_ended_ms, state
-                )
-                for model in busy:
-                    model.write(state)
-            if step.main is not None:
-                busy = _busy(group, self._quiet_main_ms, step.main.now_ms)
-                decisions = self._decision_records(busy, step.main, state)
-                arrivals = self._arrival_records(busy, step.main, state)
-                self._note_quiet_main(busy, step.main.now_ms)
-                for model in busy:
-                    model.write(state)
-                if len(busy) < len(group):
-                    self._close_empty_days(group, step.main, state)
-            records += _in_order(group, (traffic, decisions, arrivals))
+            self._quiet_ms[TRAFFIC].clear()
+        busy = self._busy_models(step)
+        places = sorted({place for of_lane in busy.values() for place in of_lane})
+        records: list[Record] = []
+        for number, group in enumerate(_groups(places, self._sorted)):
+            if number:
+                yield
+            by_lane = [
+                [self._sorted[place] for place in group if place in busy[lane]] for lane in _LANES
+            ]
+            records += self._group_records(step, by_lane, state)
+        if step.main is not None:
+            self._close_empty_days(busy[DECISIONS], step.main, state)
         frontier.finish_step(step)
         frontier.write(state)
         return records
 
-    def _note_quiet_main(self, models: Sequence[MeasuredModel], now_ms: int) -> None:
-        for model in models:
-            self._quiet_main_ms[model.number] = quiet_main_until(
-                model,
-                self._schedule.plan(model.config),
-                self._lanes,
-                _seen_versions(model, now_ms),
-                now_ms,
-                self._config.pane_ms,
-            )
+    def _busy_models(self, step: TimeStep) -> dict[int, set[int]]:
+        """By lane, the places in order of the models with work in a step."""
+        busy: dict[int, set[int]] = {lane: set() for lane in _LANES}
+        for lane in sorted(self._lanes):
+            edges = step.traffic if lane == TRAFFIC else step.main
+            if edges is not None:
+                quiet_ms = self._quiet_ms[lane]
+                busy[lane] = _busy(
+                    self._sorted, quiet_ms, partial(self._quiet_until, lane, edges), edges.now_ms
+                )
+        return busy
+
+    def _quiet_until(self, lane: int, edges: EdgeSpan, model: MeasuredModel) -> int:
+        """Time of the next work of a model in a lane, after the edge before this step."""
+        after_ms = edges.after_ms
+        plan, seen = self._schedule.plan(model.config), _seen_versions(model, after_ms)
+        if lane == DECISIONS:
+            return quiet_decisions_until(model, plan, seen, after_ms)
+        if lane == ARRIVALS:
+            return quiet_arrivals_until(model, plan, seen, after_ms)
+        if self._watched_for_silence(model, seen, edges.now_ms):
+            return after_ms
+        return quiet_traffic_until(model, plan, seen, after_ms)
+
+    def _group_records(
+        self, step: TimeStep, by_lane: Sequence[Sequence[MeasuredModel]], state: State
+    ) -> list[Record]:
+        """The records of some models, with the models that have work in each lane."""
+        traffic: RecordsByModel = {}
+        decisions: RecordsByModel = {}
+        arrivals: RecordsByModel = {}
+        if step.traffic is not None:
+            traffic = self._traffic_records(by_lane[TRAFFIC], step.traffic, state)
+        if step.main is not None:
+            decisions = self._decision_records(by_lane[DECISIONS], step.main, state)
+            arrivals = self._arrival_records(by_lane[ARRIVALS], step.main, state)
+        models = {model.number: model for of_lane in by_lane for model in of_lane}
+        for model in models.values():
+            model.write(state)
+        for quiet_ms, of_lane in zip(self._quiet_ms, by_lane, strict=True):
+            for model in of_lane:
+                quiet_ms.pop(model.number, None)
+        in_order = sorted(models.values(), key=lambda model: self._place[model.number])
+        return _in_order(in_order, self._place, (traffic, decisions, arrivals))
 
     def due(self, state: State) -> int | None:
         """Stream time of the next step (edge of a pane plus grace); None while nothing is due.
@@ -239,9 +274,7 @@ class Measure:
             self._frontier = Frontier(self._config, self._schedule, state)
             self._model_names = Numbering(MODEL_NAMES, decode_texts, state)
             for number, name in enumerate(self._model_names.names):
-                self._models[name] = MeasuredModel(
-                    number, name, self._config.for_model(name), state
-                )
+                self._note_first_pane(self._created(number, name, state))
         return self._frontier
 
     def _model(self, name: str, state: State) -> MeasuredModel:
@@ -249,10 +282,19 @@ class Measure:
         if model is None:
             assert self._model_names is not None
             (number,) = self._model_names.numbers([name], state)
-            model = self._models[name] = MeasuredModel(
-                number, name, self._config.for_model(name), state
-            )
+            model = self._created(number, name, state)
         return model
+
+    def _created(self, number: int, name: str, state: State) -> MeasuredModel:
+        config = self._config
+        model = MeasuredModel(number, name, config.for_model(name), config.pane_ms, state)
+        self._models[name] = model
+        return model
+
+    def _note_first_pane(self, model: MeasuredModel) -> None:
+        pane_ms, first_ms = model.first_pane_ms, self._first_pane_ms
+        if pane_ms is not None and (first_ms is None or pane_ms < first_ms):
+            self._first_pane_ms = pane_ms
 
     def _add(self, batch: Batch, frontier: Frontier, state: State) -> list[Record]:
         """Add partials, watermarks and registry entries; the records are registry effects."""
@@ -274,20 +316,16 @@ class Measure:
         for model in received.models:
             model.write(state)
             self._wake(model)
+            self._note_first_pane(model)
         for profile in batch.records.get(topics.REFERENCE_PROFILES, ()):
             model = self._model(profile.model_name, state)
             store_profile(model, profile, state)
             self._wake(model)
         records = self._apply_entries(batch.records.get(topics.REGISTRY, ()), frontier, state)
-        first_panes_ms = [
-            pane_ms
-            for model in self._models.values()
-            if (pane_ms := model.first_pane_ms) is not None
-        ]
-        if first_panes_ms:
+        if self._first_pane_ms is not None:
             # A whole hour before the first row, so that time begins at the same moment whichever
             # batch has the first row.
-            frontier.begin(min(first_panes_ms) // HOUR_MS * HOUR_MS)
+            frontier.begin(self._first_pane_ms // HOUR_MS * HOUR_MS)
         frontier.write(state)
         return records
 
@@ -315,29 +353,19 @@ class Measure:
         self,
         models: Sequence[MeasuredModel],
         edges: EdgeSpan,
-        predictions_ended_ms: int | None,
         state: State,
     ) -> RecordsByModel:
         now_ms = edges.now_ms
         work: list[_TrafficWork] = []
         for model in models:
-            if not (versions := _seen_versions(model, now_ms)):
-                self._quiet_traffic_ms[model.number] = quiet_traffic_until(
-                    model, self._schedule.plan(model.config), (), now_ms, self._config.pane_ms
-                )
-            else:
+            if versions := _seen_versions(model, now_ms):
                 dues = self._schedule.plan(model.config).due(TRAFFIC, *edges)
-                # After the end of a recorded log, silence has no meaning.
-                always = (
-                    _versions_watched_for_silence(model, versions, now_ms)
-                    if predictions_ended_ms is None or now_ms <= predictions_ended_ms
-                    else []
-                )
+                always = self._watched_for_silence(model, versions, now_ms)
                 jobs = self._jobs(model, TRAFFIC, dues, always, state)
-                work.append(_TrafficWork(model, versions, dues, always, jobs))
+                work.append(_TrafficWork(model, versions, dues, jobs))
         by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(TRAFFIC, [(each.model, each.jobs) for each in work])
-        for (model, versions, dues, always, _), windows in zip(work, gathered, strict=True):
+        for (model, versions, dues, _), windows in zip(work, gathered, strict=True):
             records = by_model[model.number] = []
             plan = self._schedule.plan(model.config)
             _note_traffic(
@@ -349,19 +377,23 @@ class Measure:
                 if due.window == plan.detection.name:
                     records += self._drift.records(model, due, versions, grain_ms, state)
             records += self._reporter.new_versions(model, versions, now_ms)
-            records += self._reporter.references(model, versions, grain_ms, now_ms, state)
-            self._drop_panes(model, TRAFFIC, now_ms - plan.longest_ms, state)
-            if not always:
-                self._quiet_traffic_ms[model.number] = quiet_traffic_until(
-                    model, plan, versions, now_ms, self._config.pane_ms
-                )
+        references = self._reporter.references(
+            [
+                (each.model, each.versions, self._grain_ms(self._schedule.plan(each.model.config)))
+                for each in work
+            ],
+            now_ms,
+            state,
+        )
+        for each, commands in zip(work, references, strict=True):
+            by_model[each.model.number] += commands
+            longest_ms = self._schedule.plan(each.model.config).longest_ms
+            self._drop_panes(each.model, TRAFFIC, now_ms - longest_ms, state)
         return by_model
 
     def _decision_records(
         self, models: Sequence[MeasuredModel], edges: EdgeSpan, state: State
     ) -> RecordsByModel:
-        if DECISIONS not in self._lanes:
-            return {}
         now_ms = edges.now_ms
         work: list[tuple[MeasuredModel, list[WindowJob]]] = []
         for model in models:
@@ -385,18 +417,20 @@ class Measure:
                     )
             records += self._builder.metric_records(model, windows, state)
             records += self._builder.histogram_records(model, plan.histogram_window, windows)
-            versions = _seen_versions(model, now_ms)
-            if TRAFFIC not in self._lanes:
-                records += self._reporter.new_versions(model, versions, now_ms)
-            records += self._reporter.baselines(model, versions, now_ms, state)
+        seen = [(model, _seen_versions(model, now_ms)) for model, _ in work]
+        if TRAFFIC not in self._lanes:
+            for model, versions in seen:
+                by_model[model.number] += self._reporter.new_versions(model, versions, now_ms)
+        baselines = self._reporter.baselines(seen, now_ms, state)
+        for (model, _), commands in zip(seen, baselines, strict=True):
+            by_model[model.number] += commands
+            plan = self._schedule.plan(model.config)
             self._drop_panes(model, DECISIONS, now_ms - decisions_kept_ms(model, plan), state)
         return by_model
 
     def _arrival_records(
         self, models: Sequence[MeasuredModel], edges: EdgeSpan, state: State
     ) -> RecordsByModel:
-        if ARRIVALS not in self._lanes:
-            return {}
         now_ms = edges.now_ms
         work: list[tuple[MeasuredModel, list[WindowJob]]] = []
         for model in models:
@@ -455,27 +489,39 @@ class Measure:
             self._features.drop(model, start_ms, end_ms, grain_ms, state)
         facts.kept_from_ms[lane] = end_ms
 
-    def _close_empty_days(
-        self, models: Sequence[MeasuredModel], edges: EdgeSpan, state: State
-    ) -> None:
+    def _close_empty_days(self, busy: AbstractSet[int], edges: EdgeSpan, state: State) -> None:
         """Close the days of "since deployment" that became final for models without work: these
         days have no rows.
+
+        `busy` are the places of the models that had work.
         """
         ends_ms: dict[int, int] = {}
-        for model in models:
-            plan = self._schedule.plan(model.config)
-            if id(plan) not in ends_ms:
-                dues = plan.since_deployment_due(*edges)
-                ends_ms[id(plan)] = max((due.end_ms for due in dues if due.final), default=0)
-            since_ms, end_ms = model.facts.since_ms, ends_ms[id(plan)]
-            if since_ms is not None and since_ms < end_ms:
+        for config in (self._config.defaults, *self._config.models.values()):
+            dues = self._schedule.plan(config).since_deployment_due(*edges)
+            ends_ms[id(config)] = max((due.end_ms for due in dues if due.final), default=0)
+        if not any(ends_ms.values()):
+            return
+        for place, model in enumerate(self._sorted):
+            since_ms, end_ms = model.facts.since_ms, ends_ms[id(model.config)]
+            if since_ms is not None and since_ms < end_ms and place not in busy:
                 model.facts.since_ms = end_ms
                 model.write(state)
 
     def _wake(self, model: MeasuredModel) -> None:
-        """Process a model at the next step: what it counts or what the registry has changed."""
-        self._quiet_traffic_ms.pop(model.number, None)
-        self._quiet_main_ms.pop(model.number, None)
+        """Look again when a model has work: what it counts or what the registry has changed."""
+        for quiet_ms in self._quiet_ms:
+            quiet_ms.pop(model.number, None)
+
+    def _watched_for_silence(
+        self, model: MeasuredModel, versions: Sequence[str], now_ms: int
+    ) -> list[str]:
+        """Versions whose windows are emitted even without traffic.
+
+        None after the end of a recorded log, where silence has no meaning.
+        """
+        if self._ended_ms is not None and now_ms > self._ended_ms:
+            return []
+        return _versions_watched_for_silence(model, versions, now_ms)
 
     def _grain_ms(self, plan: WindowPlan) -> int:
         """Length of time by which feature summaries are kept.
@@ -519,32 +565,56 @@ def _note_traffic(model: MeasuredModel, windows: Sequence[WindowCounts]) -> None
                 model.facts.versions[name].last_ms = window.job.due.end_ms
 
 
-def _groups(models: Sequence[MeasuredModel]) -> Iterator[Sequence[MeasuredModel]]:
-    """Models that are gathered together: whole runs of MODELS_IN_ORDER, up to SERIES_AT_ONCE."""
+def _groups(places: Sequence[int], models: Sequence[MeasuredModel]) -> Iterator[Sequence[int]]:
+    """Places of models that are gathered together: up to SERIES_AT_ONCE series, and all places of
+    a run of MODELS_IN_ORDER.
+    """
     begin = series = 0
-    for end in range(0, len(models), MODELS_IN_ORDER):
-        more = sum(len(model.series) for model in models[end : end + MODELS_IN_ORDER])
-        if end > begin and series + more > SERIES_AT_ONCE:
-            yield models[begin:end]
-            begin, series = end, 0
+    for _, of_run in groupby(range(len(places)), lambda at: places[at] // MODELS_IN_ORDER):
+        ats = list(of_run)
+        more = sum(len(models[places[at]].series) for at in ats)
+        if ats[0] > begin and series + more > SERIES_AT_ONCE:
+            yield places[begin : ats[0]]
+            begin, series = ats[0], 0
         series += more
-    if begin < len(models):
-        yield models[begin:]
+    if begin < len(places):
+        yield places[begin:]
 
 
-def _in_order(models: Sequence[MeasuredModel], lanes: Sequence[RecordsByModel]) -> Iterator[Record]:
-    """The records of a group in the order of emission."""
-    for begin in range(0, len(models), MODELS_IN_ORDER):
+def _in_order(
+    models: Sequence[MeasuredModel], place: Mapping[int, int], lanes: Sequence[RecordsByModel]
+) -> list[Record]:
+    """The records of some models in the order of emission; models in order of their places."""
+    records: list[Record] = []
+    for _, of_run in groupby(models, lambda model: place[model.number] // MODELS_IN_ORDER):
+        numbers = [model.number for model in of_run]
         for lane in lanes:
-            for model in models[begin : begin + MODELS_IN_ORDER]:
-                yield from lane.get(model.number, ())
+            for number in numbers:
+                records += lane.get(number, ())
+    return records
 
 
 def _busy(
-    models: Sequence[MeasuredModel], quiet_ms: Mapping[int, int], now_ms: int
-) -> list[MeasuredModel]:
-    """The models that may have work at an edge."""
-    return [model for model in models if quiet_ms.get(model.number, now_ms) <= now_ms]
+    models: Sequence[MeasuredModel],
+    quiet_ms: dict[int, int],
+    quiet_until: Callable[[MeasuredModel], int],
+    now_ms: int,
+) -> set[int]:
+    """The places of the models with work at an edge.
+
+    Parameters
+    ----------
+    quiet_ms
+        By model number, when there is work; filled in by `quiet_until` where it is not known.
+    """
+    busy = set()
+    for place, model in enumerate(models):
+        until_ms = quiet_ms.get(model.number)
+        if until_ms is None:
+            until_ms = quiet_ms[model.number] = quiet_until(model)
+        if until_ms <= now_ms:
+            busy.add(place)
+    return busy
 
 
 def _seen_versions(model: MeasuredModel, now_ms: int) -> list[str]:

@@ -62,7 +62,7 @@ def write_log(folder: Path, seed: int) -> None:
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_steps_pass_over_models_without_work_and_emit_the_same_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -78,13 +78,13 @@ def test_steps_pass_over_models_without_work_and_emit_the_same_records(
 
     monkeypatch.setattr(measure_stage, "_busy", counted)
     replay(tmp_path / "log", tmp_path / "few", config, partitions=2, clock=lambda: NOW_MS)
-    monkeypatch.setattr(measure_stage, "_busy", lambda models, quiet_ms, now_ms: list(models))
+    monkeypatch.setattr(measure_stage, "_busy", lambda models, *_: set(range(len(models))))
     replay(tmp_path / "log", tmp_path / "all", config, partitions=2, clock=lambda: NOW_MS)
     names = sorted(path.name for path in (tmp_path / "all").glob("*.jsonl"))
     for name in names:
         few = (tmp_path / "few" / name).read_bytes()
         assert few == (tmp_path / "all" / name).read_bytes(), name
     assert (tmp_path / "few" / "metrics.jsonl").stat().st_size
-    # More than a month of steps of an hour, of which a model has work in a fourth at most.
+    # More than a month of steps of an hour, of which a model has work in a tenth at most.
     assert len(worked) > 1_000
-    assert sum(worked) < len(worked) * MODELS / 4
+    assert sum(worked) < len(worked) * MODELS / 10

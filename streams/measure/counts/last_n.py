@@ -151,7 +151,8 @@ class NewestOutcomes:
         """
         sizes, newest_key = model.config.last_n, state_key(NEWEST_OUTCOMES, model.number)
         bucket = state_key(NEW_OUTCOMES, model.number, end_ms - plan.last_n_step_ms)
-        new = newest(joined(self._runs.read(bucket, state)), None)
+        runs = self._runs.read(bucket, state)
+        new = newest(joined(runs), None) if runs else _NO_OUTCOMES
         if not len(new):
             return []
         # All stored rows are older than the new ones, and both are sorted by series and rank.

@@ -12,6 +12,7 @@ from driftline.streams.lanes import ALL, LANE_NAMES
 from driftline.streams.measure.counts.dense_layout import NAMED
 from driftline.streams.measure.counts.labels import LabelSet
 from driftline.streams.measure.counts.packed_key import MAX_SERIES, Ints
+from driftline.streams.measure.counts.pane_spans import PaneSpans
 from driftline.streams.measure.state_keys import (
     FACTS,
     LABELS,
@@ -25,7 +26,7 @@ from driftline.streams.numbering import Numbering, decode_pairs, decode_texts
 from driftline.streams.stage import State
 
 OTHER: Final = "other"
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 SeriesName = tuple[str, str]
 """Version and segment."""
@@ -92,6 +93,8 @@ class ModelFacts(msgspec.Struct):
         The labels of the windows that are complete.
     since_ms
         Time up to which "since deployment" is summed for good.
+    features_ms
+        Start of the first and of the last grain with feature summaries; None before that.
     """
 
     format: int = FORMAT
@@ -103,6 +106,7 @@ class ModelFacts(msgspec.Struct):
     versions: dict[str, StreamVersion] = {}
     label_set: LabelSet = LabelSet()
     since_ms: int | None = None
+    features_ms: tuple[int, int] | None = None
 
 
 class RegistryView:
@@ -162,6 +166,8 @@ class MeasuredModel:
         Its number in the task's state.
     name, config
         Its name and settings.
+    pane_ms
+        Length of a pane.
 
     Attributes
     ----------
@@ -171,6 +177,8 @@ class MeasuredModel:
         Its registry entries.
     facts
         Everything else; `write` writes it to state.
+    occupied
+        By lane, the panes with counts as far as this process knows.
 
     Raises
     ------
@@ -178,7 +186,9 @@ class MeasuredModel:
         If another release wrote the state.
     """
 
-    def __init__(self, number: int, name: str, config: ModelConfig, state: State) -> None:
+    def __init__(
+        self, number: int, name: str, config: ModelConfig, pane_ms: int, state: State
+    ) -> None:
         self.number = number
         self.name = name
         self.config = config
@@ -190,6 +200,12 @@ class MeasuredModel:
         )
         self.registry = RegistryView(number, state)
         self.facts = self._read(state)
+        self.occupied = [PaneSpans(pane_ms) for _ in LANE_NAMES]
+        for spans, first_ms, last_ms in zip(
+            self.occupied, self.facts.first_pane_ms, self.facts.last_pane_ms, strict=True
+        ):
+            if first_ms is not None and last_ms is not None:
+                spans.add(first_ms, last_ms)
         self._rank: Ints = np.zeros(0, np.int64)
         self._written = _encode(self.facts)
 
@@ -252,6 +268,7 @@ class MeasuredModel:
     def note_panes(self, lane: int, first_ms: int, last_ms: int) -> None:
         """Extend the first and the last pane of a lane by panes that gained counts."""
         facts = self.facts
+        self.occupied[lane].add(first_ms, last_ms)
         before = facts.first_pane_ms[lane]
         facts.first_pane_ms[lane] = first_ms if before is None else min(before, first_ms)
         before = facts.last_pane_ms[lane]

@@ -148,8 +148,3 @@ def first_key_of_pane(pane: int) -> int:
 def first_key_of_rung(rung: int) -> int:
     """The smallest key without pane of a rung, an integer."""
     return rung << _RUNG_SHIFT
-
-
-def pane_of_key(key: int) -> int:
-    """The pane in its bucket of a single key."""
-    return key >> _PANE_SHIFT

@@ -23,7 +23,6 @@ from driftline.streams.measure.counts.packed_key import (
     PANES_IN_BUCKET,
     Ints,
     first_key_of_pane,
-    pane_of_key,
     panes_of,
     with_pane,
     without_pane,
@@ -108,7 +107,8 @@ class CountSpan:
 
 
 class GainedPanes(NamedTuple):
-    """First and last pane, by start in ms, that gained counts in one bucket of a lane.
+    """First and last of some panes of a lane that gained counts and follow each other, by start in
+    ms.
 
     `model` is an index into the models that `Panes.add` was called with.
     """
@@ -192,7 +192,7 @@ class Panes:
         bucket = pane // panes_in_bucket
         keys = with_pane(keys, pane - bucket * panes_in_bucket)
         has_zeros = not all_true(counts)
-        gained = []
+        gained = self._gained(owner, pane)
         is_first = (owner[1:] != owner[:-1]) | (bucket[1:] != bucket[:-1])
         edges = [0, *(is_first.nonzero()[0] + 1).tolist(), len(keys)]
         begins = edges[:-1]
@@ -203,15 +203,22 @@ class Panes:
             start_ms = bucket_number * self._bucket_ms
             # Copies: a slice would keep the whole batch in memory.
             table = CountTable(keys[begin:end].copy(), counts[begin:end].copy())
-            first_ms, last_ms = (
-                start_ms + pane_of_key(key) * self._pane_ms for key in table.extent()
-            )
-            gained.append(GainedPanes(model_index, lane_number, first_ms, last_ms))
             if has_zeros:
                 table = CountTable.of(table.keys, table.counts)
             if len(table):
                 self._append(lane_number, models[model_index], start_ms, table, state)
         return gained
+
+    def _gained(self, owner: Ints, pane: Ints) -> list[GainedPanes]:
+        """The panes of rows that are sorted by owner and pane, shape (N,)."""
+        is_apart = (owner[1:] != owner[:-1]) | (pane[1:] > pane[:-1] + 1)
+        edges = is_apart.nonzero()[0] + 1
+        first = np.concatenate(([0], edges))
+        last = np.concatenate((edges, [len(owner)])) - 1
+        model, lane = np.divmod(owner[first], _LANES)
+        pane_ms = pane * self._pane_ms
+        columns = (model, lane, pane_ms[first], pane_ms[last])
+        return [GainedPanes(*row) for row in zip(*(each.tolist() for each in columns), strict=True)]
 
     def span(
         self, model: int, lane: int, start_ms: int, end_ms: int, state: State

@@ -111,6 +111,7 @@ class FeaturePanes:
         )
         part = received.part[at]
         owner = received.model_numbers[part]
+        models = {model.number: model for model in received.models}
         grain_ms = np.array(grains_ms, np.int64)[part]
         start = (
             np.concatenate([partial.feature_panes for partial in received.partials])
@@ -128,14 +129,19 @@ class FeaturePanes:
         ):
             self._runs.append(state_key(FEATURES, number, start_ms), rows.bounded(), state)
             self._days.pop(_Day(number, start_ms // DAY_MS), None)
+            facts = models[number].facts
+            first_ms, last_ms = facts.features_ms or (start_ms, start_ms)
+            facts.features_ms = (min(first_ms, start_ms), max(last_ms, start_ms))
 
     def spans(
         self, model: MeasuredModel, start_ms: int, end_ms: int, grain_ms: int, state: State
     ) -> list[FeatureSpan]:
-        """The time from `start_ms` to `end_ms` in consecutive spans.
+        """The time from `start_ms` to `end_ms` in consecutive spans; none without any feature.
 
         Whole days are kept in memory until an increment changes them.
         """
+        if not _has_features(model, start_ms, end_ms):
+            return []
         spans = []
         at = start_ms
         while at < end_ms:
@@ -163,6 +169,8 @@ class FeaturePanes:
         self, model: MeasuredModel, start_ms: int, end_ms: int, grain_ms: int, state: State
     ) -> None:
         """Delete all summaries from `start_ms` to `end_ms`, both whole days."""
+        if not _has_features(model, start_ms, end_ms):
+            return
         grains = range(start_ms, end_ms, grain_ms)
         self._runs.drop((state_key(FEATURES, model.number, grain) for grain in grains), state)
         for day in range(start_ms // DAY_MS, end_ms // DAY_MS):
@@ -171,6 +179,12 @@ class FeaturePanes:
     def _grain(self, model: MeasuredModel, start_ms: int, state: State) -> FeatureTable:
         tables = self._runs.read(state_key(FEATURES, model.number, start_ms), state)
         return concatenate_tables(tables).summed() if tables else EMPTY
+
+
+def _has_features(model: MeasuredModel, start_ms: int, end_ms: int) -> bool:
+    """Whether a grain from `start_ms` to `end_ms` may have summaries."""
+    first_ms, last_ms = model.facts.features_ms or (end_ms, end_ms)
+    return first_ms < end_ms and start_ms <= last_ms
 
 
 _NO_VALUES: Final = FeatureSummary()

@@ -154,7 +154,9 @@ class TargetReader:
         Scores and predicted labels are read for the segment "all" only.
         """
         spans = self._features.spans(model, start_ms, end_ms, grain_ms, state)
-        summaries = concatenate_tables([span.total for span in spans]).summed().summaries()
+        summaries = (
+            concatenate_tables([span.total for span in spans]).summed().summaries() if spans else {}
+        )
         names = model.series.names
         rows = self._panes.rows(model.number, TRAFFIC, start_ms, end_ms, state)
         numbers = {

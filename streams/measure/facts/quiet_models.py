@@ -8,92 +8,97 @@ facts and registry entries, and holds until one of them changes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from driftline.schemas.times import DAY_MS
 from driftline.streams.lanes import ARRIVALS, DECISIONS, NO_MODEL, TRAFFIC
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.facts.to_registry import reference_span
-from driftline.streams.measure.timing.windows import WindowPlan
-
-NEVER_MS: Final = 1 << 62
+from driftline.streams.measure.timing.windows import NEVER_MS, WindowPlan
 
 
 def quiet_traffic_until(
-    model: MeasuredModel, plan: WindowPlan, seen: Sequence[str], now_ms: int, pane_ms: int
+    model: MeasuredModel, plan: WindowPlan, seen: Sequence[str], after_ms: int
 ) -> int:
-    """First edge of the traffic lane with work for a model that is not watched for silence.
+    """Time of the next work in the traffic lane for a model that is not watched for silence.
 
     Parameters
     ----------
     seen
-        Versions with traffic before `now_ms`.
-    now_ms
-        The edge that was processed; returned if the next one has to be processed too.
+        Versions with traffic before `after_ms`.
+    after_ms
+        The last edge that was processed.
+
+    Returns
+    -------
+    int
+        The work is done at the first edge at or after this time, which may be `after_ms` or
+        earlier; NEVER_MS without any work.
     """
     if model.name == NO_MODEL:
         return NEVER_MS
     facts = model.facts
-    unseen = [version.first_ms + 1 for name, version in facts.versions.items() if name not in seen]
-    if not seen:
-        return min(unseen, default=NEVER_MS)
-    last_ms = facts.last_pane_ms[TRAFFIC]
-    reach_ms = max(window.size_ms + window.step_ms for window in plan.windows)
-    if last_ms is not None and now_ms < last_ms + pane_ms + reach_ms:
-        return now_ms
-    references = [
-        reference_span(model, name, facts.versions[name]).end_ms
-        for name in seen
-        if not facts.versions[name].reference_made
-    ]
-    drift = []
-    registered = [model.registry.versions.get(name) for name in seen]
-    if any(entry is not None and entry.reference_id is not None for entry in registered):
-        step_ms = plan.detection.step_ms
-        drift = [(now_ms // step_ms + 1) * step_ms]
-    return min([*unseen, *references, *drift, next_drop(model, TRAFFIC, plan.longest_ms)])
-
-
-def quiet_main_until(
-    model: MeasuredModel,
-    plan: WindowPlan,
-    lanes: frozenset[int],
-    seen: Sequence[str],
-    now_ms: int,
-    pane_ms: int,
-) -> int:
-    """First edge of the decisions and arrivals lanes with work for a model.
-
-    Parameters
-    ----------
-    lanes
-        The lanes that are on.
-    seen, now_ms
-        As in `quiet_traffic_until`.
-    """
-    facts, ladder = model.facts, model.config.maturity
-    candidates = [
-        version.first_ms + 1 for name, version in facts.versions.items() if name not in seen
-    ]
-    steps_ms = max(window.step_ms for window in plan.windows)
-    last_ms = facts.last_pane_ms[DECISIONS]
-    if DECISIONS in lanes and last_ms is not None:
-        reach_ms = max(plan.longest_ms, plan.since_step_ms) + max(steps_ms, plan.since_step_ms)
-        if now_ms < last_ms + pane_ms + reach_ms + plan.since_step_ms + ladder[-1].ms:
-            return now_ms
+    candidates = [_first_unseen(model, seen)]
+    if seen:
         candidates += [
-            reference_span(model, name, version).end_ms + ladder[version.baselines].ms
+            reference_span(model, name, facts.versions[name]).end_ms
             for name in seen
-            if (version := facts.versions[name]).baselines < len(ladder)
+            if not facts.versions[name].reference_made
         ]
-        candidates.append(next_drop(model, DECISIONS, decisions_kept_ms(model, plan)))
-    last_ms = facts.last_pane_ms[ARRIVALS]
-    if ARRIVALS in lanes and last_ms is not None:
-        reach_ms = max(plan.longest_ms, plan.last_n_step_ms) + max(steps_ms, plan.last_n_step_ms)
-        if now_ms < last_ms + pane_ms + reach_ms + plan.last_n_step_ms:
-            return now_ms
-        candidates.append(next_drop(model, ARRIVALS, plan.longest_ms))
-    return min(candidates, default=NEVER_MS)
+        registered = [model.registry.versions.get(name) for name in seen]
+        if any(entry is not None and entry.reference_id is not None for entry in registered):
+            step_ms = plan.detection.step_ms
+            candidates.append((after_ms // step_ms + 1) * step_ms)
+        candidates.append(next_drop(model, TRAFFIC, plan.longest_ms))
+        candidates.append(model.occupied[TRAFFIC].next_due(plan.reaches[TRAFFIC], after_ms))
+    return min(candidates)
+
+
+def quiet_decisions_until(
+    model: MeasuredModel, plan: WindowPlan, seen: Sequence[str], after_ms: int
+) -> int:
+    """Time of the next work in the decisions lane, as `quiet_traffic_until`."""
+    facts, ladder = model.facts, model.config.maturity
+    if facts.first_pane_ms[DECISIONS] is None:
+        return NEVER_MS
+    return min(
+        [
+            _first_unseen(model, seen),
+            *(
+                reference_span(model, name, version).end_ms + ladder[version.baselines].ms
+                for name in seen
+                if (version := facts.versions[name]).baselines < len(ladder)
+            ),
+            next_drop(model, DECISIONS, decisions_kept_ms(model, plan)),
+            model.occupied[DECISIONS].next_due(plan.reaches[DECISIONS], after_ms),
+        ]
+    )
+
+
+def quiet_arrivals_until(
+    model: MeasuredModel, plan: WindowPlan, seen: Sequence[str], after_ms: int
+) -> int:
+    """Time of the next work in the arrivals lane, as `quiet_traffic_until`."""
+    if model.facts.first_pane_ms[ARRIVALS] is None:
+        return NEVER_MS
+    return min(
+        _first_unseen(model, seen),
+        next_drop(model, ARRIVALS, plan.longest_ms),
+        model.occupied[ARRIVALS].next_due(plan.reaches[ARRIVALS], after_ms),
+    )
+
+
+def _first_unseen(model: MeasuredModel, seen: Sequence[str]) -> int:
+    """The time at which the next version shows up."""
+    if model.name == NO_MODEL:
+        return NEVER_MS
+    return min(
+        (
+            version.first_ms + 1
+            for name, version in model.facts.versions.items()
+            if name not in seen
+        ),
+        default=NEVER_MS,
+    )
 
 
 def decisions_kept_ms(model: MeasuredModel, plan: WindowPlan) -> int:

@@ -17,7 +17,12 @@ from driftline.schemas.results import RegistryCommand
 from driftline.schemas.times import DAY_MS, format_time
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, DECISIONS, TRAFFIC
-from driftline.streams.measure.counts.gather import WindowGatherer, WindowJob
+from driftline.streams.measure.counts.gather import (
+    WindowCounts,
+    WindowGatherer,
+    WindowJob,
+    block_shape,
+)
 from driftline.streams.measure.counts.model import MeasuredModel, StreamVersion
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.measure.drift.profiles import profile_to_plain
@@ -72,143 +77,240 @@ class RegistryReporter:
 
     def references(
         self,
-        model: MeasuredModel,
-        versions: Sequence[str],
-        grain_ms: int,
+        models: Sequence[tuple[MeasuredModel, Sequence[str], int]],
         now_ms: int,
         state: State,
-    ) -> Iterator[Record]:
-        """`record_reference` and the traffic baseline, for versions whose span became complete."""
-        for name in versions:
-            version = model.facts.versions[name]
-            span = reference_span(model, name, version)
-            if version.reference_made or now_ms < span.end_ms:
-                continue
-            version.reference_made = True
-            start_ms, end_ms = (edge // grain_ms * grain_ms for edge in span)
-            by_segment = self._targets.read(model, name, start_ms, end_ms, grain_ms, state)
-            n = by_segment[ALL].n if ALL in by_segment else 0
-            if not n:
-                continue
-            edges = [format_time(start_ms), format_time(end_ms)]
-            registered = model.registry.versions.get(name)
-            if registered is None or registered.reference_id is None:
-                reference_id = f"{name}@{edges[0]}/{edges[1]}"
-                params = {
-                    "reference_id": reference_id,
-                    "span": edges,
-                    "profile": profile_to_plain(n, by_segment, grains_per_day(grain_ms)),
-                }
-                yield _command(
-                    model,
-                    name,
-                    "record_reference",
-                    reference_id,
-                    now_ms,
-                    params,
-                    "the reference span is complete",
-                )
-            yield from self._baseline(
-                model, name, TRAFFIC, 0, NO_MATURITY, TimeSpan(start_ms, end_ms), now_ms, state
-            )
+    ) -> list[list[Record]]:
+        """`record_reference` and the traffic baseline, for versions whose span became complete.
+
+        Parameters
+        ----------
+        models
+            Models with their versions, and the length of their grains in ms.
+
+        Returns
+        -------
+        list
+            The commands of each model.
+        """
+        planned: list[list[Record | _Baseline]] = []
+        for model, versions, grain_ms in models:
+            of_model: list[Record | _Baseline] = []
+            planned.append(of_model)
+            for name in versions:
+                version = model.facts.versions[name]
+                span = reference_span(model, name, version)
+                if version.reference_made or now_ms < span.end_ms:
+                    continue
+                version.reference_made = True
+                start_ms, end_ms = (edge // grain_ms * grain_ms for edge in span)
+                by_segment = self._targets.read(model, name, start_ms, end_ms, grain_ms, state)
+                n = by_segment[ALL].n if ALL in by_segment else 0
+                if not n:
+                    continue
+                edges = [format_time(start_ms), format_time(end_ms)]
+                registered = model.registry.versions.get(name)
+                if registered is None or registered.reference_id is None:
+                    reference_id = f"{name}@{edges[0]}/{edges[1]}"
+                    params = {
+                        "reference_id": reference_id,
+                        "span": edges,
+                        "profile": profile_to_plain(n, by_segment, grains_per_day(grain_ms)),
+                    }
+                    of_model.append(
+                        _command(
+                            model,
+                            name,
+                            "record_reference",
+                            reference_id,
+                            now_ms,
+                            params,
+                            "the reference span is complete",
+                        )
+                    )
+                of_model.append(_Baseline(model, name, 0, NO_MATURITY, TimeSpan(start_ms, end_ms)))
+        return self._with_baselines(TRAFFIC, planned, now_ms, state)
 
     def baselines(
-        self, model: MeasuredModel, versions: Sequence[str], now_ms: int, state: State
-    ) -> Iterator[Record]:
-        """`record_baseline` for each rung at which a version's span has become complete."""
-        ladder = model.config.maturity
-        for name in versions:
-            version = model.facts.versions[name]
-            if version.baselines == len(ladder):
-                continue
-            span = reference_span(model, name, version)
-            while (
-                version.baselines < len(ladder)
-                and span.end_ms + ladder[version.baselines].ms <= now_ms
-            ):
-                rung = version.baselines
-                version.baselines += 1
-                yield from self._baseline(
-                    model, name, DECISIONS, rung, ladder[rung].name, span, now_ms, state
-                )
+        self, models: Sequence[tuple[MeasuredModel, Sequence[str]]], now_ms: int, state: State
+    ) -> list[list[Record]]:
+        """`record_baseline` for each rung at which a version's span has become complete.
 
-    def _baseline(
+        Parameters
+        ----------
+        models
+            Models with their versions.
+
+        Returns
+        -------
+        list
+            The commands of each model.
+        """
+        planned: list[list[Record | _Baseline]] = []
+        for model, versions in models:
+            of_model: list[Record | _Baseline] = []
+            planned.append(of_model)
+            ladder = model.config.maturity
+            for name in versions:
+                version = model.facts.versions[name]
+                if version.baselines == len(ladder):
+                    continue
+                span = reference_span(model, name, version)
+                while (
+                    version.baselines < len(ladder)
+                    and span.end_ms + ladder[version.baselines].ms <= now_ms
+                ):
+                    rung = version.baselines
+                    version.baselines += 1
+                    of_model.append(_Baseline(model, name, rung, ladder[rung].name, span))
+        return self._with_baselines(DECISIONS, planned, now_ms, state)
+
+    def _with_baselines(
         self,
-        model: MeasuredModel,
-        version: str,
         lane: int,
-        rung: int,
-        maturity: str,
-        span: TimeSpan,
+        planned: Sequence[Sequence[Record | _Baseline]],
         now_ms: int,
         state: State,
-    ) -> Iterator[Record]:
+    ) -> list[list[Record]]:
+        """The commands, with a command in place of each baseline that has rows."""
+        made: dict[int, Record] = {}
+        queues = [
+            [each for each in of_model if isinstance(each, _Baseline)] for of_model in planned
+        ]
+        # One baseline of each model at a time: the labels of a later one are not known before.
+        while together := [queue.pop(0) for queue in queues if queue]:
+            made |= self._baselines_of_models(lane, together, now_ms, state)
+        return [
+            [
+                made[id(each)] if isinstance(each, _Baseline) else each
+                for each in of_model
+                if not isinstance(each, _Baseline) or id(each) in made
+            ]
+            for of_model in planned
+        ]
+
+    def _baselines_of_models(
+        self, lane: int, baselines: Sequence[_Baseline], now_ms: int, state: State
+    ) -> dict[int, Record]:
+        """The command of each baseline with rows, by `id`; each model has one baseline."""
+        jobs = [self._baseline_jobs(lane, baseline, now_ms, state) for baseline in baselines]
+        gathered = self._gatherer.gather(
+            lane,
+            [
+                (baseline.model, [job for job in of_baseline if job.spans])
+                for baseline, of_baseline in zip(baselines, jobs, strict=True)
+            ],
+        )
+        groups: dict[tuple[object, ...], list[_BaselineRows]] = {}
+        for baseline, of_baseline, windows in zip(baselines, jobs, gathered, strict=True):
+            name = (baseline.version, ALL)
+            rows = [
+                (window, window.series.index(name)) for window in windows if name in window.series
+            ]
+            # The first row is the whole span, then one row for each day.
+            if rows and rows[0][0].job is of_baseline[0]:
+                shape = block_shape(baseline.model, rows[0][0].block.layout)
+                groups.setdefault(shape, []).append(_BaselineRows(baseline, rows))
+        made: dict[int, Record] = {}
+        for group in groups.values():
+            for baseline, command in self._baseline_commands(lane, group, now_ms):
+                made[id(baseline)] = command
+        return made
+
+    def _baseline_jobs(
+        self, lane: int, baseline: _Baseline, now_ms: int, state: State
+    ) -> list[WindowJob]:
+        """The whole span and each whole day in it."""
+        span = baseline.span
         start_ms, end_ms = span
         days_ms = range(-(-start_ms // DAY_MS) * DAY_MS, end_ms // DAY_MS * DAY_MS, DAY_MS)
-        spans = [span, *(TimeSpan(day_ms, day_ms + DAY_MS) for day_ms in days_ms)]
-        jobs = [
+        facts = baseline.model.facts
+        first_ms, last_ms = facts.first_pane_ms[lane] or 0, facts.last_pane_ms[lane] or 0
+        return [
             WindowJob(
                 DueWindow(
                     window="baseline",
                     kind="tumbling",
                     size_ms=each.end_ms - each.start_ms,
                     end_ms=each.end_ms,
-                    rung=rung,
-                    maturity=maturity,
+                    rung=baseline.rung,
+                    maturity=baseline.maturity,
                     final=False,
                     complete_at_ms=now_ms,
                     last_final_ms=each.start_ms,
                 ),
-                self._panes.span(model.number, lane, each.start_ms, each.end_ms, state),
+                self._panes.span(baseline.model.number, lane, each.start_ms, each.end_ms, state),
                 each.start_ms,
-                frozenset((version,)),
+                frozenset((baseline.version,)),
             )
-            for each in spans
+            for each in (span, *(TimeSpan(day_ms, day_ms + DAY_MS) for day_ms in days_ms))
+            if each is span or (first_ms < each.end_ms and each.start_ms <= last_ms)
         ]
-        (windows,) = self._gatherer.gather(lane, [(model, [job for job in jobs if job.spans])])
-        rows = [
-            (window, window.series.index((version, ALL)))
-            for window in windows
-            if (version, ALL) in window.series
-        ]
-        # The first row is the whole span, then one row for each day.
-        if not rows or rows[0][0].job is not jobs[0]:
-            return
+
+    def _baseline_commands(
+        self, lane: int, group: Sequence[_BaselineRows], now_ms: int
+    ) -> Iterator[tuple[_Baseline, Record]]:
+        """`record_baseline` for baselines with the same labels and metrics."""
+        rows = [row for each in group for row in each.rows]
         layout = rows[0][0].block.layout
-        dense = np.stack([window.dense[row] for window, row in rows])
         scores = ScoreCells.joined(
             [(window.block.counts.scores, window.first + row) for window, row in rows]
         )
         counts = layout.counts(
-            dense, np.array([window.job.due.size_ms for window, _ in rows], np.int64), scores
+            np.stack([window.dense[row] for window, row in rows]),
+            np.array([window.job.due.size_ms for window, _ in rows], np.int64),
+            scores,
         )
-        metrics = metrics_of_lane(self._metrics, lane, model)
+        metrics = metrics_of_lane(self._metrics, lane, group[0].baseline.model)
         figures = compute_figures(metrics, counts, problem=layout.problem, bounded=False)
-        n, n_predictions = int(counts.n[0]), int(counts.n_predictions[0])
-        edges = [format_time(start_ms), format_time(end_ms)]
-        params = {
-            "maturity": maturity,
-            "span": edges,
-            "n": n,
-            "n_predictions": n_predictions,
-            "label_coverage": round(n / n_predictions, 6)
-            if n_predictions and lane != TRAFFIC
-            else None,
-            "metrics": figures.values[0],
-            "ci": {name: list(pair) for name, pair in figures.intervals[0].items()},
-            "daily_variance": _daily_variance(figures.values[1:]),
-            "days": len(rows) - 1,
-        }
-        name = f"{lanes.LANE_NAMES[lane]}/{maturity}/{edges[0]}/{edges[1]}"
-        yield _command(
-            model,
-            version,
-            "record_baseline",
-            name,
-            now_ms,
-            params,
-            f"the reference span is complete at {maturity}",
-        )
+        all_n, all_predictions = counts.n.tolist(), counts.n_predictions.tolist()
+        first = 0
+        for baseline, of_baseline in group:
+            n, n_predictions = all_n[first], all_predictions[first]
+            after = first + len(of_baseline)
+            edges = [format_time(edge) for edge in baseline.span]
+            params = {
+                "maturity": baseline.maturity,
+                "span": edges,
+                "n": n,
+                "n_predictions": n_predictions,
+                "label_coverage": round(n / n_predictions, 6)
+                if n_predictions and lane != TRAFFIC
+                else None,
+                "metrics": figures.values[first],
+                "ci": {name: list(pair) for name, pair in figures.intervals[first].items()},
+                "daily_variance": _daily_variance(figures.values[first + 1 : after]),
+                "days": len(of_baseline) - 1,
+            }
+            first = after
+            name = f"{lanes.LANE_NAMES[lane]}/{baseline.maturity}/{edges[0]}/{edges[1]}"
+            command = _command(
+                baseline.model,
+                baseline.version,
+                "record_baseline",
+                name,
+                now_ms,
+                params,
+                f"the reference span is complete at {baseline.maturity}",
+            )
+            yield baseline, command
+
+
+class _Baseline(NamedTuple):
+    """The baseline of one version at one rung, before it is computed."""
+
+    model: MeasuredModel
+    version: str
+    rung: int
+    maturity: str
+    span: TimeSpan
+
+
+class _BaselineRows(NamedTuple):
+    """A baseline with its windows, each with the row of the version."""
+
+    baseline: _Baseline
+    rows: Sequence[tuple[WindowCounts, int]]
 
 
 def reference_span(model: MeasuredModel, name: str, version: StreamVersion) -> TimeSpan:

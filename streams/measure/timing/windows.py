@@ -14,7 +14,7 @@ rung. "Passes" means: at the first edge of a pane at or after that time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -24,6 +24,7 @@ from driftline.schemas.times import DAY_MS, HOUR_MS
 from driftline.streams.lanes import ARRIVALS, DECISIONS, LANE_NAMES, TRAFFIC
 
 SINCE_DEPLOYMENT: Final = "since_deployment"
+NEVER_MS: Final = 1 << 62
 
 WindowKind = Literal["tumbling", "sliding", "since_deployment", "last_n"]
 
@@ -32,6 +33,16 @@ class Recurrence(NamedTuple):
     """Something is due at every multiple of the step plus the offset."""
 
     step_ms: int
+    offset_ms: int
+
+
+class WindowReach(NamedTuple):
+    """A kind of window: one ends at every multiple of the step, covers `size_ms` before its end,
+    and is due `offset_ms` after it.
+    """
+
+    step_ms: int
+    size_ms: int
     offset_ms: int
 
 
@@ -104,6 +115,8 @@ class WindowPlan:
         Name of the window whose score histograms are emitted.
     detection
         The window in which drift is tested.
+    reaches
+        By lane, all kinds of windows.
     """
 
     def __init__(self, config: ModelConfig, pane_ms: int) -> None:
@@ -121,6 +134,8 @@ class WindowPlan:
         self.detection = next(
             window for window in self.windows if window.name == config.detection_window
         )
+        self.reaches = [self._reaches(lane) for lane in range(len(LANE_NAMES))]
+        self._due: dict[int, tuple[tuple[int, int], list[DueWindow]]] = {}
 
     def recurrences(self, lane: int) -> Iterable[Recurrence]:
         """All times at which something of a lane may be due."""
@@ -136,11 +151,46 @@ class WindowPlan:
         if lane == ARRIVALS and self.config.last_n:
             yield Recurrence(self.last_n_step_ms, 0)
 
-    def due(self, lane: int, after_ms: int, now_ms: int) -> list[DueWindow]:
+    def _reaches(self, lane: int) -> tuple[WindowReach, ...]:
+        config = self.config
+        reaches = [
+            WindowReach(window.step_ms, window.size_ms, offset_ms)
+            for window in self.windows
+            for offset_ms in (
+                [config.maturity[rung].ms for rung in self.rungs[window.name]]
+                if lane == DECISIONS
+                else [0]
+            )
+        ]
+        if lane == DECISIONS and config.since_deployment:
+            step_ms = self.since_step_ms
+            reaches += [WindowReach(step_ms, step_ms, rung.ms) for rung in config.maturity]
+        if lane == ARRIVALS and config.last_n:
+            reaches.append(WindowReach(self.last_n_step_ms, self.last_n_step_ms, 0))
+        return tuple(dict.fromkeys(reaches))
+
+    def due(self, lane: int, after_ms: int, now_ms: int) -> Sequence[DueWindow]:
         """Tumbling and sliding windows due after `after_ms` and up to `now_ms`, by length and rung.
 
         A window that would start before 1970 is left out.
         """
+        return self._once(lane, after_ms, now_ms, self._windows_due)
+
+    def _once(
+        self,
+        key: int,
+        after_ms: int,
+        now_ms: int,
+        compute: Callable[[int, int, int], list[DueWindow]],
+    ) -> Sequence[DueWindow]:
+        """What is due in a step, computed for the first of its models only."""
+        edges = (after_ms, now_ms)
+        cached = self._due.get(key)
+        if cached is None or cached[0] != edges:
+            cached = self._due[key] = (edges, compute(key, after_ms, now_ms))
+        return cached[1]
+
+    def _windows_due(self, lane: int, after_ms: int, now_ms: int) -> list[DueWindow]:
         due = []
         for window in self.windows:
             if lane == DECISIONS:
@@ -162,10 +212,13 @@ class WindowPlan:
                 )
         return due
 
-    def since_deployment_due(self, after_ms: int, now_ms: int) -> list[DueWindow]:
+    def since_deployment_due(self, after_ms: int, now_ms: int) -> Sequence[DueWindow]:
         """The rungs of "since deployment" that are due in the decisions lane."""
         if not self.config.since_deployment:
             return []
+        return self._once(_SINCE, after_ms, now_ms, self._since_due)
+
+    def _since_due(self, _: int, after_ms: int, now_ms: int) -> list[DueWindow]:
         whole = Window(SINCE_DEPLOYMENT, 0, self.since_step_ms, "tumbling")
         rungs = tuple(range(len(self.config.maturity)))
         return self._due_rungs(whole, rungs, self.since_step_ms, after_ms, now_ms)
@@ -262,3 +315,7 @@ def _last_end(recurrence: Recurrence, after_ms: int, now_ms: int) -> int | None:
     step_ms, offset_ms = recurrence
     end_ms = (now_ms - offset_ms) // step_ms * step_ms
     return end_ms if end_ms + offset_ms > after_ms else None
+
+
+_SINCE: Final = -1
+"""Key of "since deployment" beside the lanes."""
