@@ -11,7 +11,10 @@ import pytest
 from driftline.agents.inprocess.replay import replay
 from driftline.schemas.config import parse_config
 from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
+from driftline.streams.lanes import ARRIVALS, DECISIONS, TRAFFIC
 from driftline.streams.measure import stage as measure_stage
+from driftline.streams.measure.counts.pane_spans import MOST_SPANS, PaneSpans
+from driftline.streams.measure.timing.windows import NEVER_MS, WindowPlan
 
 BEGIN_MS = 1_740_787_200_000
 NOW_MS = 1_790_000_000_000
@@ -88,3 +91,44 @@ def test_steps_pass_over_models_without_work_and_emit_the_same_records(
     # More than a month of steps of an hour, of which a model has work in a tenth at most.
     assert len(worked) > 1_000
     assert sum(worked) < len(worked) * MODELS / 10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_next_window_of_some_panes_is_the_first_that_a_step_by_step_search_finds(
+    seed: int,
+) -> None:
+    random = Random(seed)
+    config = parse_config(CONFIG)
+    plan = WindowPlan(config.defaults, HOUR_MS)
+    lane = random.choice((TRAFFIC, DECISIONS, ARRIVALS))
+    panes_ms = [BEGIN_MS + random.randrange(100) * HOUR_MS for _ in range(random.randint(1, 6))]
+    spans = PaneSpans(HOUR_MS)
+    for pane_ms in panes_ms:
+        spans.add(pane_ms, pane_ms)
+
+    def is_due(at_ms: int) -> bool:
+        """Whether a window with a pane is due between the step before and this one."""
+        dues = list(plan.due(lane, at_ms - HOUR_MS, at_ms))
+        starts_ms = [(due.start_ms, due.end_ms) for due in dues]
+        if lane == DECISIONS:
+            since = plan.since_deployment_due(at_ms - HOUR_MS, at_ms)
+            starts_ms += [(due.end_ms - plan.since_step_ms, due.end_ms) for due in since]
+        return any(start <= pane < end for start, end in starts_ms for pane in panes_ms)
+
+    now_ms = BEGIN_MS
+    while (next_ms := spans.next_due(plan.reaches[lane], now_ms)) != NEVER_MS:
+        found_ms = next(
+            at for at in range(now_ms + HOUR_MS, now_ms + DAY_MS * 9, HOUR_MS) if is_due(at)
+        )
+        assert next_ms == found_ms
+        now_ms = next_ms
+    assert not any(is_due(now_ms + hour * HOUR_MS) for hour in range(1, 24 * 9))
+
+
+def test_beyond_the_limit_the_oldest_spans_become_one() -> None:
+    spans = PaneSpans(1)
+    for number in range(MOST_SPANS + 2):
+        spans.add(10 * number, 10 * number + 1)
+    assert len(spans.spans) == MOST_SPANS
+    assert spans.spans[0] == (0, 21)
+    assert spans.spans[-1] == (10 * MOST_SPANS + 10, 10 * MOST_SPANS + 11)
