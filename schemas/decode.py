@@ -319,6 +319,8 @@ def _decode_carefully(
                 None if time is None else _parse_time_ms(time)
                 for time in (row.ended_ms, row.reached_ms)
             )
+            for loss in row.lost:
+                loss.from_ms, loss.until_ms = map(_parse_time_ms, (loss.from_ms, loss.until_ms))
     except (ValueError, OverflowError) as error:
         fault = find_field_fault(event, topic, used) or (
             "wrong_type",

@@ -19,6 +19,7 @@ __all__ = [
     "Integer",
     "Label",
     "Latency",
+    "Loss",
     "Name",
     "Offset",
     "Partition",
@@ -141,6 +142,33 @@ class GroundTruth(Struct, kw_only=True, omit_defaults=True):
     weight: Weight = 1.0
 
 
+class Loss(Struct, kw_only=True, rename={"from_": "from"}):
+    """Records of one partition of an input that were lost before they were read.
+
+    Attributes
+    ----------
+    topic
+        The input, without prefix.
+    fault
+        "deleted" by retention, "made_anew" if the topic was, "truncated" if the log ended before
+        the position.
+    position, resumed_at
+        Next offset before the loss, and the offset from which reading went on.
+    from_, until
+        Event time in which the lost records lie, both included, unless they were late.
+    records
+        Number of lost records; null if it is not known.
+    """
+
+    topic: str
+    fault: Literal["deleted", "made_anew", "truncated"]
+    position: Offset
+    resumed_at: Offset
+    from_: Time
+    until: Time
+    records: Offset | None
+
+
 class Tick(Struct, kw_only=True, omit_defaults=True):
     """Advances event time on an idle partition to `timestamp`.
 
@@ -159,6 +187,8 @@ class Tick(Struct, kw_only=True, omit_defaults=True):
     settled
         Written after the end of a history: the task of this partition of `window-partials` has
         emitted all results up to `timestamp`.
+    lost
+        Losses of the partition whose event time is known now. Such a tick advances nothing.
     """
 
     timestamp: Time
@@ -166,3 +196,4 @@ class Tick(Struct, kw_only=True, omit_defaults=True):
     ended: Time | None = None
     reached: Time | None = None
     settled: Partition | None = None
+    lost: list[Loss] = []

@@ -104,6 +104,8 @@ def _structs(struct: type[Struct]) -> list[type[Struct]]:
         elif isinstance(info, msgspec.inspect.UnionType):
             for member in info.types:
                 walk(member)
+        elif isinstance(info, msgspec.inspect.ListType):
+            walk(info.item_type)
 
     walk(msgspec.inspect.type_info(struct))
     return structs

@@ -321,6 +321,12 @@ def _mapping_check(
     return check
 
 
+def _check_losses(value: Any) -> Fault | None:
+    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        return None
+    return ("wrong_type", f" is {describe_json(value)}, not a list of objects")
+
+
 def _check_status(value: Any) -> Fault | None:
     return (
         None
@@ -374,6 +380,7 @@ FIELD_CHECKS: dict[str, dict[str, tuple[bool, Check]]] = {
         "ended": (False, _check_time),
         "reached": (False, _check_time),
         "settled": (False, _number_check(0, 2**31 - 1, "[0, 2^31)", whole=True)),
+        "lost": (False, _check_losses),
     },
 }
 """By topic and field: whether the field is required, and its check.

@@ -22,6 +22,7 @@ __all__ = [
     "Drift",
     "Expected",
     "Histogram",
+    "LostRows",
     "Outcome",
     "Recommendation",
     "ReferenceProfile",
@@ -97,6 +98,26 @@ def decoder(type_: type[_T]) -> msgspec.json.Decoder[_T]:
     return msgspec.json.Decoder(type_, dec_hook=_time_of)
 
 
+class LostRows(Struct, kw_only=True, frozen=True, rename={"from_ms": "from", "until_ms": "until"}):
+    """Rows of an input that were lost before they were read. It is not known which of them belong
+    to which model, version or segment.
+
+    Attributes
+    ----------
+    topic
+        The input.
+    from_ms, until_ms
+        Event time in which they lie, both included.
+    records
+        Number of lost records, in this window or beside it; null if it is not known.
+    """
+
+    topic: str
+    from_ms: EpochMs
+    until_ms: EpochMs
+    records: int | None
+
+
 class WindowFigures(
     Struct,
     kw_only=True,
@@ -141,6 +162,8 @@ class WindowFigures(
         Other counters, such as errors, late and duplicate, by name.
     null_reasons
         Why a metric is null, by metric.
+    losses
+        By input, the lost rows that may belong to the window: the figures lack them.
     complete_at_ms
         Frontier at which these figures are complete.
     """
@@ -173,6 +196,7 @@ class WindowFigures(
     bounds: dict[str, Interval] = {}
     counts: dict[str, int] = {}
     null_reasons: dict[str, str] = {}
+    losses: list[LostRows] = []
     complete_at_ms: EpochMs
 
     def key(self) -> str:
@@ -191,7 +215,10 @@ class WindowFigures(
 
 
 class Histogram(
-    Struct, kw_only=True, rename={"window_start_ms": "window_start", "window_end_ms": "window_end"}
+    Struct,
+    kw_only=True,
+    omit_defaults=True,
+    rename={"window_start_ms": "window_start", "window_end_ms": "window_end"},
 ):
     """Sparse score histograms of one `WindowFigures`, split into two halves by a hash of the id.
 
@@ -201,6 +228,8 @@ class Histogram(
         Counts by actual label and score bin: "0.31" has the scores that are equal to 0.31, "0.31+"
         those above it and below the next edge (`driftline.streams.score_bins`). Empty bins are left
         out.
+    losses
+        As in `WindowFigures`.
     """
 
     model_name: str
@@ -217,6 +246,7 @@ class Histogram(
     positive_label: str | None
     fit: dict[str, dict[str, int]]
     holdout: dict[str, dict[str, int]]
+    losses: list[LostRows] = []
 
     def key(self) -> str:
         """See `WindowFigures.key`."""
@@ -257,6 +287,8 @@ class Drift(
         Number of independent rows with the same information.
     reason
         Why there is no verdict, or what decided the level.
+    losses
+        As in `WindowFigures`.
     """
 
     model_name: str
@@ -280,6 +312,7 @@ class Drift(
     action: str = ""
     reason: str = ""
     details: dict[str, Any] = {}
+    losses: list[LostRows] = []
 
     def key(self) -> str:
         """model/version/segment/target/method/window/window start."""

@@ -3,7 +3,7 @@
 Decoding them from bytes is `decode.py`.
 """
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -33,7 +33,7 @@ else:
     LabelText = TagText = str | Integer | bool | float
     SegmentText = str | Integer | bool
 
-__all__ = ["PredictionRow", "TickRow", "TruthRow", "exceeds_limits"]
+__all__ = ["LossRow", "PredictionRow", "TickRow", "TruthRow", "exceeds_limits"]
 
 # The greatest lengths are not part of these types: a key of a mapping with a greatest length is
 # decoded at three times the cost, because msgspec keeps only unconstrained keys.
@@ -78,6 +78,18 @@ class TruthRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     weight: Weight = 1.0
 
 
+class LossRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """A loss in a tick. Fields as in `events.Loss`; times are in milliseconds since the epoch."""
+
+    topic: str
+    fault: Literal["deleted", "made_anew", "truncated"]
+    position: Offset
+    resumed_at: Offset
+    from_ms: TimeMs = field(name="from")
+    until_ms: TimeMs = field(name="until")
+    records: Offset | None
+
+
 class TickRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     """An accepted tick. Fields as in `events.Tick`; times are in milliseconds since the epoch."""
 
@@ -86,6 +98,7 @@ class TickRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     ended_ms: TimeMs | None = field(name="ended", default=None)
     reached_ms: TimeMs | None = field(name="reached", default=None)
     settled: Partition | None = None
+    lost: list[LossRow] = []
 
 
 def exceeds_limits(row: PredictionRow | TruthRow) -> bool:

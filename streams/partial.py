@@ -2,7 +2,8 @@
 
 A `Partial` holds what the commit adds to the models of one target partition, as flat integer
 columns. The sum of the partials of all partitions of stage 1 is the exact count. `Watermarks` says
-how far a partition has come and goes to every task of stage 2.
+how far a partition has come, `LostSpan` which rows it could not read; both go to every task of
+stage 2.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """Version of the format: raise it with every change. A record is read whole or not at all."""
 
 Columns = dict[str, NDArray[np.generic]]
@@ -100,11 +101,43 @@ class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="wa
         return ""
 
 
+class LostSpan(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="lost"):
+    """Rows of one partition of an input topic that were lost before they were read, sent before the
+    first rows behind them count.
+
+    Attributes
+    ----------
+    topic, partition
+        The input.
+    resumed_at
+        Offset from which reading went on; spans with the same one belong to the same loss.
+    from_ms, until_ms
+        Event time in which the rows lie, both included, unless they were late.
+    records
+        Number of lost records; None if it is not known.
+    """
+
+    topic: str
+    partition: int
+    resumed_at: int
+    from_ms: int
+    until_ms: int
+    records: int | None
+
+    def key(self) -> str:
+        """Record key: none, since losses go to all partitions."""
+        return ""
+
+
+PartialValue = Partial | Watermarks | LostSpan
+"""What a record of `window-partials` holds."""
+
+
 class ForeignFormat(ValueError):
     """A record was written by a release with another format."""
 
 
-def encode(value: Partial | Watermarks) -> bytes:
+def encode(value: PartialValue) -> bytes:
     """Encode as MessagePack: the format version, then the fields in order; a column is one block of
     little-endian numbers.
 
@@ -113,7 +146,7 @@ def encode(value: Partial | Watermarks) -> bytes:
     ValueError
         If a column has another type or length than its table.
     """
-    if isinstance(value, Watermarks):
+    if not isinstance(value, Partial):
         return _encoder.encode(_Message(FORMAT, value))
     wire = _WirePartial(
         partition=value.partition,
@@ -127,7 +160,7 @@ def encode(value: Partial | Watermarks) -> bytes:
     return _encoder.encode(_Message(FORMAT, wire))
 
 
-def decode(data: bytes) -> Partial | Watermarks:
+def decode(data: bytes) -> PartialValue:
     """Decode a record; its columns are read-only.
 
     Raises
@@ -141,7 +174,7 @@ def decode(data: bytes) -> Partial | Watermarks:
         message = _decoder.decode(data)
         if message.format != FORMAT:
             raise _foreign(message.format)
-        if isinstance(message.value, Watermarks):
+        if not isinstance(message.value, _WirePartial):
             return message.value
     except msgspec.MsgspecError as error:
         raise _decode_error(data, error) from error
@@ -242,7 +275,7 @@ class _WirePartial(msgspec.Struct, array_like=True, tag="partial", gc=False):
 
 class _Message(msgspec.Struct, array_like=True, gc=False):
     format: int
-    value: _WirePartial | Watermarks
+    value: _WirePartial | Watermarks | LostSpan
 
 
 class _FormatHead(msgspec.Struct, array_like=True):

@@ -47,6 +47,8 @@ from driftline.streams.measure.facts.quiet_models import (
 )
 from driftline.streams.measure.facts.to_registry import RegistryReporter
 from driftline.streams.measure.figures.completeness import Completeness
+from driftline.streams.measure.figures.losses import FORMAT as LOSSES_FORMAT
+from driftline.streams.measure.figures.losses import Losses
 from driftline.streams.measure.figures.provisional import OpenWindows
 from driftline.streams.measure.figures.records import RecordBuilder
 from driftline.streams.measure.state_keys import MODEL_NAMES
@@ -54,7 +56,7 @@ from driftline.streams.measure.timing.frontier import FORMAT as FRONTIER_FORMAT
 from driftline.streams.measure.timing.frontier import EdgeSpan, Frontier, TimeStep
 from driftline.streams.measure.timing.windows import DueWindow, Schedule, WindowPlan
 from driftline.streams.numbering import Numbering, decode_texts
-from driftline.streams.partial import Partial, Watermarks
+from driftline.streams.partial import LostSpan, Partial, Watermarks
 from driftline.streams.stage import Batch, Record, State
 from driftline.streams.summaries.feature_table import FORMAT as FEATURE_TABLE_FORMAT
 from driftline.streams.work_slices import WorkSlices, run_slices
@@ -74,6 +76,7 @@ STATE_FORMAT: Final = (
     COUNT_TABLE_FORMAT,
     FRONTIER_FORMAT,
     FEATURE_TABLE_FORMAT,
+    LOSSES_FORMAT,
 )
 """Format numbers of all layouts in the state; a state with other numbers cannot be read."""
 
@@ -138,15 +141,16 @@ class Measure:
             max((n for model in settings for n in model.last_n), default=1)
         )
         self._completeness = Completeness()
+        self._losses = Losses()
         self._gatherer = WindowGatherer()
-        self._builder = RecordBuilder(metrics, self._completeness)
+        self._builder = RecordBuilder(metrics, self._completeness, self._losses)
         self._open_windows = (
-            OpenWindows(self._schedule, self._panes, metrics, self._completeness)
+            OpenWindows(self._schedule, self._panes, metrics, self._completeness, self._losses)
             if provisional
             else None
         )
         targets = TargetReader(self._panes, self._features)
-        self._drift = DriftWindows(drift_plugins(), targets)
+        self._drift = DriftWindows(drift_plugins(), targets, self._losses)
         self._reporter = RegistryReporter(metrics, self._panes, targets, self._gatherer)
         self._model_names: Numbering[str] | None = None
         self._models: dict[str, MeasuredModel] = {}
@@ -272,6 +276,7 @@ class Measure:
         """Watermarks of stage 1 and edges processed; read only."""
         if self._frontier is None:
             self._frontier = Frontier(self._config, self._schedule, state)
+            self._losses.load(state)
             self._model_names = Numbering(MODEL_NAMES, decode_texts, state)
             for number, name in enumerate(self._model_names.names):
                 self._note_first_pane(self._created(number, name, state))
@@ -297,13 +302,19 @@ class Measure:
             self._first_pane_ms = pane_ms
 
     def _add(self, batch: Batch, frontier: Frontier, state: State) -> list[Record]:
-        """Add partials, watermarks and registry entries; the records are registry effects."""
+        """Add partials, watermarks, losses and registry entries; the records are registry
+        effects.
+        """
         partials: list[Partial] = []
+        lost: list[LostSpan] = []
         for value in batch.records.get(topics.WINDOW_PARTIALS, ()):
-            if isinstance(value, Watermarks):
+            if isinstance(value, Partial):
+                partials.append(value)
+            elif isinstance(value, Watermarks):
                 frontier.note(value)
             else:
-                partials.append(value)
+                lost.append(value)
+        self._losses.add(lost, state)
         received = ReceivedPartials(partials, lambda name: self._model(name, state), state)
         increments = add_counts(received, self._panes, min(self._lanes), state)
         if self._open_windows is not None and increments is not None:

@@ -11,6 +11,7 @@ from typing import Final
 
 # Of the task.
 FRONTIER: Final = b"t"  # -> watermarks and edges processed
+LOSSES: Final = b"x"  # -> spans of lost rows
 MODEL_NAMES: Final = b"M"  # chunk -> names of the models by number
 
 # Of a model: prefix, number of the model, and the parts before "->" in the comment.

@@ -24,6 +24,7 @@ from confluent_kafka.admin import NewTopic
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
+from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.task import Task
 from driftline.agents.kafka.task.tasks import Tasks
@@ -49,6 +50,9 @@ class Sums:
         self.state = state_of("join")
         self.opened_at = dict(positions)
         self.taken: list[tuple[bytes, int]] = []
+
+    def note_loss(self, loss: Loss, /) -> None:
+        """Do nothing: no test of the job loses records."""
 
     def note_unread(self, unread: frozenset[str], /, *, now_ms: int) -> None:
         """Do nothing: there is one input."""

@@ -36,7 +36,7 @@ from driftline.schemas.topics import (
     dlq_name,
 )
 from driftline.streams.hashing import partitions_of
-from driftline.streams.partial import Watermarks
+from driftline.streams.partial import Partial
 from driftline.streams.partial import encode as encode_partial
 from driftline.streams.stage import Record
 
@@ -98,23 +98,23 @@ class WireEncoder:
         return [self._event(record) for record in records]
 
     def partials(self, records: Iterable[Record]) -> list[Outgoing]:
-        """Encode partials for the target partitions of their models, and watermarks for every
-        partition; in order, because a watermark completes panes of the partials before it.
+        """Encode partials for the target partitions of their models, watermarks and lost spans for
+        every partition; in order, because a watermark completes panes of the records before it.
         """
         outgoing: list[Outgoing] = []
         for record in records:
             value = encode_partial(record.value)
             name = record.value.key()
             key = name.encode()
-            if isinstance(record.value, Watermarks):
+            if isinstance(record.value, Partial):
+                outgoing.append(
+                    Outgoing(WINDOW_PARTIALS, partition_of(name, self._partitions), key, value)
+                )
+            else:
                 outgoing += [
                     Outgoing(WINDOW_PARTIALS, partition, key, value)
                     for partition in range(self._partitions)
                 ]
-            else:
-                outgoing.append(
-                    Outgoing(WINDOW_PARTIALS, partition_of(name, self._partitions), key, value)
-                )
         return outgoing
 
     def _event(self, record: Record) -> Outgoing:

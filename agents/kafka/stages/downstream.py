@@ -18,6 +18,7 @@ from driftline.agents.kafka.stages.held_commands import HeldCommands
 from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
 from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, ProvisionalTimer
 from driftline.agents.kafka.stages.ticking import IdlePartitionRequests
+from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.uncounted_rows import BatchTally
 from driftline.schemas.decode import decode_commands
@@ -28,7 +29,7 @@ from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time, parse_time
 from driftline.schemas.topics import REGISTRY_COMMANDS, TICKS, WINDOW_PARTIALS, dlq_name
 from driftline.streams.end_of_time import end_of_time
-from driftline.streams.partial import ForeignFormat, Partial, Watermarks, decode
+from driftline.streams.partial import ForeignFormat, Partial, PartialValue, decode
 from driftline.streams.pipeline import Downstream
 from driftline.streams.registry import Registry
 from driftline.streams.stage import Record, State
@@ -101,7 +102,7 @@ class DownstreamProcessor:
         self._idle_requests = (
             IdlePartitionRequests(config) if config.clock == "data" and partition == 0 else None
         )
-        self._partials: list[Partial | Watermarks] = []
+        self._partials: list[PartialValue] = []
         self._commands: list[tuple[Record, bytes]] = []
         self._held = HeldCommands(state_of(Registry.name))
         self._ladders = MaturityLadders(config, state_of(Registry.name), b"ladders")
@@ -111,6 +112,9 @@ class DownstreamProcessor:
         self._panes_due = True
         self._has_new_counts = False
         self._unread: frozenset[str] = frozenset()
+
+    def note_loss(self, loss: Loss, /) -> None:
+        """Do nothing: a dead letter of the task tells the loss."""
 
     def note_unread(self, unread: frozenset[str], /, *, now_ms: int) -> None:
         """Note the inputs that are not read to their ends."""

@@ -17,24 +17,27 @@ import numpy as np
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter_at
+from driftline.agents.kafka.stages.lost_rows import LostRows
 from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
 from driftline.agents.kafka.stages.ticking import Ticking, tick_event
+from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.recorded.log_files import decoders
 from driftline.agents.recorded.merge import columns_by_topic
 from driftline.agents.recorded.topic_log import AsColumns
 from driftline.agents.uncounted_rows import BatchTally
+from driftline.schemas.events import Tick
 from driftline.schemas.rejects import Reject, RowNote
 from driftline.schemas.results import encode
 from driftline.schemas.rows import TickRow
 from driftline.schemas.settings import Config
-from driftline.schemas.times import MINUTE_MS
-from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
+from driftline.schemas.times import MINUTE_MS, format_time
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS, WINDOW_PARTIALS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns, concatenate_columns
 from driftline.streams.join import Join
 from driftline.streams.join.state_keys import NO_ID
 from driftline.streams.pipeline import Upstream
-from driftline.streams.stage import Batch, State
+from driftline.streams.stage import Batch, Record, State
 
 _ROWS = (PREDICTIONS, GROUND_TRUTH)
 AHEAD_MS: Final = 5 * MINUTE_MS
@@ -64,8 +67,8 @@ class JoinProcessor:
     Raises
     ------
     StateFormatError
-        If a model was counted with another maturity ladder, or the tick request has another
-        format.
+        If a model was counted with another maturity ladder, or the tick request or the losses have
+        another format.
     """
 
     inputs: tuple[str, ...] = (PREDICTIONS, GROUND_TRUTH, TICKS)
@@ -89,6 +92,7 @@ class JoinProcessor:
         )
         self._ticking = Ticking(config, state, clock())
         self._ladders = MaturityLadders(config, state, NO_ID + b"ladders")
+        self._lost_rows = LostRows(config, state)
         self._tally = BatchTally()
         self._encoder = WireEncoder(config.kafka.app, config.kafka.partitions)
         self._columns: dict[str, AsColumns] = columns_by_topic(
@@ -105,6 +109,10 @@ class JoinProcessor:
         self._since_ms = clock()
         marks = self._upstream.marks(state)
         self._heads_ms = {PREDICTIONS: marks.prediction_ms, GROUND_TRUTH: marks.truth_ms}
+
+    def note_loss(self, loss: Loss, /) -> None:
+        """Keep a loss until it is known which windows it concerns."""
+        self._lost_rows.note(loss, self._upstream.marks(self._state), now_ms=self._clock())
 
     def note_unread(self, unread: frozenset[str], /, *, now_ms: int) -> None:
         """Note the inputs that are not read to their ends: they are still being fed."""
@@ -179,6 +187,7 @@ class JoinProcessor:
             )
         elif batch.predictions is None and batch.ground_truth is None and self._upstream.at_rest:
             return outgoing
+        outgoing += self._losses(batch, tick, positions)
         if batch.predictions is not None:
             self._ladders.note(model for model, _ in batch.predictions.names)
         result = self._upstream.process(batch, self._state)
@@ -245,6 +254,31 @@ class JoinProcessor:
         limit_ms = self._clock() + min(0, self._ahead())
         marks = self._upstream.marks(self._state)
         return self._ticking.due_tick(self._clock(), marks, limit_ms)
+
+    def _losses(
+        self, batch: Batch, tick: TickRow | None, positions: Mapping[str, int]
+    ) -> list[Outgoing]:
+        """The losses that are known now: an event for a replay, and one record for each task of
+        stage 2, before the watermark that passes them.
+        """
+        if not self._lost_rows.is_any_waiting:
+            return []
+        marks = self._upstream.marks(self._state)
+        rows = {PREDICTIONS: batch.predictions, GROUND_TRUTH: batch.ground_truth}
+        known = self._lost_rows.known(rows, tick, marks)
+        if not known:
+            return []
+        event = Tick(
+            # Neither topic is advanced by it.
+            timestamp=format_time(min(marks.prediction_ms, marks.truth_ms)),
+            after={topic: positions.get(topic, 0) for topic in _ROWS},
+            lost=[each.event() for each in known],
+        )
+        spans = [Record(WINDOW_PARTIALS, each.span(self._partition)) for each in known]
+        return [
+            Outgoing(TICKS, self._partition, str(self._partition).encode(), encode(event)),
+            *self._encoder.partials(spans),
+        ]
 
     def _reject(self, received: ReceivedRecords, rejects: list[Reject], now_ms: int) -> None:
         self._tally.add_rejects(received.topic, self._partition, rejects)

@@ -52,12 +52,12 @@ class Loss(Struct, frozen=True):
 
     @property
     def records(self) -> int | None:
-        """Number of offsets that were passed over; None if nobody knows, because the old topic is
-        gone.
+        """Number of offsets that were passed over; None if nobody knows, because the old topic, or
+        the end of the log, is gone.
         """
-        if self.fault.fault == "made_anew":
+        if self.fault.fault != "deleted":
             return None
-        return max(0, self.resumed_at - self.fault.position)
+        return self.resumed_at - self.fault.position
 
     @property
     def message(self) -> str:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
+from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.uncounted_rows import BatchTally
 from driftline.streams.stage import State
 
@@ -27,6 +28,14 @@ class Processor(Protocol):
     """
 
     inputs: tuple[str, ...]
+
+    def note_loss(self, loss: Loss, /) -> None:
+        """Note records of an input that were lost before they were read, and that the task passes
+        over.
+
+        Called before any record is taken, at every creation until a commit succeeds; what must
+        outlive that commit belongs into the state.
+        """
 
     def note_unread(self, unread: frozenset[str], /, *, now_ms: int) -> None:
         """Note the inputs that may hold records which the driver has not fetched.

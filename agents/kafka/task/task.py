@@ -154,6 +154,8 @@ class Task:
             self.processor = self._factory(
                 self.partition, lambda stage: states[stage].overlay, dict(self.positions)
             )
+            for loss in self._losses:
+                self.processor.note_loss(loss)
         except Abandoned:
             cache.release(self.kind, self.partition)
             raise
@@ -396,7 +398,7 @@ class Task:
         if not changed and not (with_positions and self.positions != self.committed):
             return None
         tally = self.processor.tally()
-        tally.uncounted += [loss.uncounted for loss in losses if loss.records != 0]
+        tally.uncounted += [loss.uncounted for loss in losses]
         return _Prepared(outgoing, self._ledger.cut(self.positions), tally)
 
     async def _commit(self, prepared: _Prepared) -> None:

@@ -13,6 +13,7 @@ from driftline.schemas import results, topics
 from driftline.schemas.times import EpochMs
 from driftline.streams.drift.comparison import DriftResult, DriftTest
 from driftline.streams.drift.false_discovery import adjusted
+from driftline.streams.lanes import TRAFFIC
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.drift.profiles import (
     ReferenceTarget,
@@ -27,6 +28,7 @@ from driftline.streams.measure.drift.targets import (
     effective_rows,
     grains_per_day,
 )
+from driftline.streams.measure.figures.losses import Losses
 from driftline.streams.measure.timing.windows import DueWindow
 from driftline.streams.stage import Record, State
 from driftline.streams.summaries.feature_summary import FeatureSummary
@@ -73,11 +75,14 @@ class DriftWindows:
         All drift tests, in the order of their names.
     targets
         Reads the current side.
+    losses
+        Rows that the current side may lack.
     """
 
-    def __init__(self, tests: Sequence[DriftTest], targets: TargetReader) -> None:
+    def __init__(self, tests: Sequence[DriftTest], targets: TargetReader, losses: Losses) -> None:
         self._tests = tests
         self._targets = targets
+        self._losses = losses
         self._profiles: dict[tuple[int, str], tuple[str | None, ReferenceTargets]] = {}
 
     def records(
@@ -89,6 +94,13 @@ class DriftWindows:
         state: State,
     ) -> Iterator[Record]:
         """Drift records of all versions with a reference, by version, segment and target."""
+        lost = self._losses.of_window(
+            TRAFFIC,
+            due.start_ms,
+            due.end_ms,
+            complete_at_ms=due.complete_at_ms,
+            horizon_ms=model.config.label_horizon_ms,
+        )
         for version in versions:
             registered = model.registry.versions.get(version)
             if registered is None or registered.reference_id is None:
@@ -107,7 +119,7 @@ class DriftWindows:
             # One false discovery rate for all tests of this window.
             results_adjusted = adjusted([comparison.result for comparison in comparisons])
             for comparison, result in zip(comparisons, results_adjusted, strict=True):
-                drift = _record(model, version, reference_id, due, comparison, result)
+                drift = _record(model, version, reference_id, due, comparison, result, lost)
                 yield Record(topics.DRIFT, drift)
 
     def _compare(
@@ -139,6 +151,7 @@ def _record(
     due: DueWindow,
     comparison: _Comparison,
     result: DriftResult,
+    lost: list[results.LostRows],
 ) -> results.Drift:
     """The record of a comparison; `result` has the adjusted p-value."""
     level, reason = LEVELS[result.level]
@@ -175,6 +188,7 @@ def _record(
         action=ACTIONS.get(level, ""),
         reason=reason,
         details=details,
+        losses=lost,
     )
 
 

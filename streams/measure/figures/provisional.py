@@ -39,6 +39,7 @@ from driftline.streams.measure.counts.packed_key import (
 )
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.measure.figures.completeness import Completeness
+from driftline.streams.measure.figures.losses import Losses
 from driftline.streams.measure.figures.records import RecordBuilder
 from driftline.streams.measure.timing.frontier import LaneGroups
 from driftline.streams.measure.timing.windows import DueWindow, Schedule
@@ -174,8 +175,8 @@ class OpenWindows:
         Those of the stage.
     metrics
         All metric plug-ins, in the order of their names.
-    completeness
-        That of the stage.
+    completeness, losses
+        Those of the stage.
     """
 
     def __init__(
@@ -184,11 +185,14 @@ class OpenWindows:
         panes: Panes,
         metrics: Sequence[Metric],
         completeness: Completeness,
+        losses: Losses,
     ) -> None:
         self._schedule = schedule
         self._panes = panes
         self._builder = RecordBuilder(
-            [metric for metric in metrics if not LEFT_OUT.intersection(metric.needs)], completeness
+            [metric for metric in metrics if not LEFT_OUT.intersection(metric.needs)],
+            completeness,
+            losses,
         )
         self._windows: dict[tuple[int, int, str, int], _OpenWindow] = {}
         self._columns: dict[tuple[int, int], _OpenColumns] = {}

@@ -18,6 +18,7 @@ from driftline.streams.measure.counts.gather import CountBlock, WindowCounts
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.packed_key import Ints
 from driftline.streams.measure.figures.completeness import Completeness
+from driftline.streams.measure.figures.losses import Losses
 from driftline.streams.measure.figures.series_figures import (
     FigureInputs,
     SeriesFigures,
@@ -39,11 +40,16 @@ class RecordBuilder:
         All metric plug-ins, in the order of their names.
     completeness
         Shares of the labels known at each rung.
+    losses
+        Rows that windows may lack.
     """
 
-    def __init__(self, metrics: Sequence[Metric], completeness: Completeness) -> None:
+    def __init__(
+        self, metrics: Sequence[Metric], completeness: Completeness, losses: Losses
+    ) -> None:
         self._metrics = metrics
         self._completeness = completeness
+        self._losses = losses
         # An entry goes with its block.
         self._rows: WeakKeyDictionary[CountBlock, _BlockRows] = WeakKeyDictionary()
 
@@ -137,6 +143,13 @@ class RecordBuilder:
                     bounds=rows.figures.bounds[row],
                     counts=rows.counters[row],
                     null_reasons=rows.figures.null_reasons[row],
+                    losses=self._losses.of_window(
+                        lane,
+                        start_ms,
+                        due.end_ms,
+                        complete_at_ms=due.complete_at_ms,
+                        horizon_ms=model.config.label_horizon_ms,
+                    ),
                     complete_at_ms=complete_at_ms,
                 )
                 yield Record(topics.METRICS, metric)
@@ -169,6 +182,13 @@ class RecordBuilder:
                     positive_label=layout.positive_label,
                     fit=_sparse(layout.labels, halves.fit),
                     holdout=_sparse(layout.labels, halves.holdout),
+                    losses=self._losses.of_window(
+                        lanes.DECISIONS,
+                        window.starts_ms[row],
+                        due.end_ms,
+                        complete_at_ms=due.complete_at_ms,
+                        horizon_ms=model.config.label_horizon_ms,
+                    ),
                 )
                 yield Record(topics.HISTOGRAMS, histogram)
 
