@@ -32,6 +32,7 @@ __all__ = [
     "RegistryEvent",
     "WindowFigures",
     "decoder",
+    "describe_losses",
     "encode",
     "key_of",
     "to_plain",
@@ -116,6 +117,26 @@ class LostRows(Struct, kw_only=True, frozen=True, rename={"from_ms": "from", "un
     from_ms: EpochMs
     until_ms: EpochMs
     records: int | None
+
+
+def describe_losses(losses: Iterable[LostRows]) -> str:
+    """How many rows of which inputs were lost, in words.
+
+    Examples
+    --------
+    >>> start, end = EpochMs(0), EpochMs(60_000)
+    >>> describe_losses(
+    ...     [
+    ...         LostRows(topic="ground-truth", from_ms=start, until_ms=end, records=None),
+    ...         LostRows(topic="predictions", from_ms=start, until_ms=end, records=2000),
+    ...     ]
+    ... )
+    'an unknown number of ground-truth, 2,000 of predictions'
+    """
+    return ", ".join(
+        f"{'an unknown number' if loss.records is None else f'{loss.records:,}'} of {loss.topic}"
+        for loss in losses
+    )
 
 
 class WindowFigures(

@@ -128,6 +128,7 @@ def _run_checks(
         metrics = list(output.metrics.where(segment="all").structs())
         results += output_folder.check_rejected_rows(output, metrics)
         results += output_folder.check_faults(metrics)
+        results += output_folder.check_losses(metrics)
         results += output_folder.check_data(output, metrics)
     except ReadError as error:
         results.append(

@@ -20,7 +20,7 @@ from driftline.agents.cli.output import (
     out_option,
     share,
 )
-from driftline.agents.cli.tables import fit_columns, print_table, wrap
+from driftline.agents.cli.tables import fit_columns, print_table, print_wrapped, wrap
 from driftline.agents.terminal import console, print_json
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def summary(
 
     A metric without a value shows the reason: no truth yet, too few rows, no score.
     """
+    from driftline.schemas.results import describe_losses
+
     with report_read_errors():
         table = driftline.open(out).metrics.where(
             model_name=model_name,
@@ -112,6 +114,11 @@ def summary(
         print_figures(records, shown)
     if any(not record.final for record in records):
         click.echo("* not final: truths may still arrive, a later rung counts more of them")
+    if losses := list(dict.fromkeys(loss for record in records for loss in record.losses)):
+        print_wrapped(
+            "! the window may lack rows that were lost before they were read: "
+            f"{describe_losses(losses)}"
+        )
 
 
 def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
@@ -120,7 +127,7 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
     rows = [
         (
             f"{record.model_name} {record.model_version}",
-            record.window,
+            format_window(record),
             minute(record.window_start_ms),
             format_rung(record),
             f"{number(record.n)} of {number(record.n_predictions)}\n{share(record.label_coverage)}",
@@ -134,7 +141,7 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
         return
     for record in records:
         heading = (
-            f"{record.model_name} {record.model_version}, {record.window} "
+            f"{record.model_name} {record.model_version}, {format_window(record)} "
             f"from {minute(record.window_start_ms)}, maturity {format_rung(record)}: "
             f"{number(record.n)} of {number(record.n_predictions)} labelled "
             f"({share(record.label_coverage)})"
@@ -143,6 +150,11 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
         for name in shown:
             text = f"{name:<18} {format_metric(record, name, between=' ')}"
             click.echo(wrap(text, width, "  ", " " * 21))
+
+
+def format_window(record: WindowFigures) -> str:
+    """The window of a record, with an exclamation mark if it may lack rows."""
+    return record.window + (" !" if record.losses else "")
 
 
 def format_rung(record: WindowFigures) -> str:

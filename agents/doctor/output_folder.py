@@ -9,6 +9,7 @@ from pathlib import Path
 from driftline.agents.doctor.check_result import CheckResult
 from driftline.agents.inprocess.replay import STATE_FOLDER
 from driftline.agents.inprocess.run_identity import RunRefused, locked
+from driftline.agents.marked_windows import MarkedWindows
 from driftline.agents.output_folder import latest
 from driftline.agents.results import Results
 from driftline.agents.state.rocks import RocksState, StateError
@@ -128,6 +129,22 @@ def check_faults(metrics: list[WindowFigures]) -> Iterator[CheckResult]:
             yield CheckResult(
                 check="input", level="note", message=f"{message}: {counted[name]:,}", remedy=remedy
             )
+
+
+def check_losses(metrics: list[WindowFigures]) -> Iterator[CheckResult]:
+    """Whether windows lack rows that a live run lost before it read them."""
+    marked = MarkedWindows()
+    for record in metrics:
+        marked.add(record)
+    lacking = marked.message()
+    if lacking is not None:
+        yield CheckResult(
+            check="input",
+            level="note",
+            message=lacking,
+            remedy="do not take these figures as whole; if the rows can be had, add them to the "
+            "log and replay it",
+        )
 
 
 def check_data(output: Results, metrics: list[WindowFigures]) -> Iterator[CheckResult]:

@@ -64,6 +64,7 @@ from driftline.schemas.topics import (
 from driftline.streams import pipeline
 from driftline.streams.end_of_time import end_of_time
 from driftline.streams.join import Join
+from driftline.streams.partial import LostSpan
 from driftline.streams.pipeline import PLACES, UpstreamResult
 from driftline.streams.stage import Batch, Record, State
 
@@ -370,6 +371,8 @@ class _Run:
             if self._ticks is not None and not self._resumed:
                 for portion in self._ticks.rejects:
                     self._dead_letters.write(TICKS, portion)
+                # Before any row counts, so that no window is announced without its mark.
+                self._downstream.merge(self._ticks.losses)
             self._close_panes()
         if self._checkpoint.phase == "reading":
             self._read()
@@ -533,7 +536,9 @@ class _Run:
             last_event=format_time(checkpoint.last_ms) if checkpoint.last_ms else None,
             resumed=self._resumed and not already_finished,
             already_finished=already_finished,
-            notes=_notes(self._out, self._source, checkpoint),
+            notes=_notes(
+                self._out, self._source, checkpoint, self._ticks.losses if self._ticks else ()
+            ),
             elapsed_s=elapsed_s,
             cpu_s=cpu_s,
         )
@@ -566,12 +571,25 @@ def _report_rows(progress: Callable[[Progress], None], total_bytes: int, rows: i
     )
 
 
-def _notes(out: Path, source: Path, checkpoint: _Checkpoint) -> list[str]:
+def _notes(
+    out: Path, source: Path, checkpoint: _Checkpoint, losses: Sequence[LostSpan]
+) -> list[str]:
     """Sentences about facts that the results do not show."""
     notes = []
     if source == out / TABLE_LOG_FOLDER:
         notes.append(
             f"the rows of the table were sorted by event time; the log made from them is {source}"
+        )
+    if losses:
+        topics = " and ".join(sorted({loss.topic for loss in losses}))
+        first_ms, last_ms = (
+            min(loss.from_ms for loss in losses),
+            max(loss.until_ms for loss in losses),
+        )
+        notes.append(
+            f"the recorded run lost rows of {topics} before it read them, between "
+            f"{format_time(first_ms)} and {format_time(last_ms)}; records of the windows that may "
+            "lack them name them in the field losses"
         )
     truths = checkpoint.positions.get(GROUND_TRUTH, Position())
     if not truths.high_ms and checkpoint.last_ms:

@@ -21,8 +21,9 @@ from driftline.agents.recorded.topic_log import (
     TopicLog,
     check_partitions,
 )
-from driftline.schemas.rows import TickRow
+from driftline.schemas.rows import LossRow, TickRow
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.streams.partial import LostSpan
 
 TICKED: Final = (PREDICTIONS, GROUND_TRUTH)
 END: Final = np.iinfo(np.int64).max
@@ -57,6 +58,8 @@ class RecordedTicks:
     before_end_ms
         Event time of the last tick before the first one that ends the history, by partition; 0
         without any.
+    losses
+        Rows that the recorded run lost, of all partitions.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class RecordedTicks:
 
     def __init__(self, path: Path, decode: tuple[Decode, Decode], partitions: int) -> None:
         self.rejects: list[Portion] = []
+        self.losses: list[LostSpan] = []
         ticks: list[list[TickRow]] = [[] for _ in range(partitions)]
         log = TopicLog(path, decode)
         while True:
@@ -77,8 +81,12 @@ class RecordedTicks:
             if portion.rejects:
                 self.rejects.append(portion)
             for row, partition in zip(portion.rows, portion.partition.tolist(), strict=True):
-                if row.after is not None:
-                    ticks[partition].append(row)
+                if row.after is None:
+                    continue
+                for loss in row.lost:
+                    self.losses.append(_span_of(loss, partition))
+                    _begin_anew(ticks[partition], loss)
+                ticks[partition].append(row)
         log.close()
         self.position: Position = log.position
         # Each entry of these lists is an array with one value per tick of a partition.
@@ -116,6 +124,26 @@ class RecordedTicks:
         ]
         ended_ms = int(self._ended[partition][min(ticks_passed)])
         return int(self._times[partition][min(ticks_passed)]), None if ended_ms < 0 else ended_ms
+
+
+def _span_of(loss: LossRow, partition: int) -> LostSpan:
+    return LostSpan(
+        topic=loss.topic,
+        partition=partition,
+        resumed_at=loss.resumed_at,
+        from_ms=loss.from_ms,
+        until_ms=loss.until_ms,
+        records=loss.records,
+    )
+
+
+def _begin_anew(before: Sequence[TickRow], loss: LossRow) -> None:
+    """Positions of earlier ticks count in a topic that is gone: they lie before all rows that were
+    read of the new one.
+    """
+    for tick in before:
+        if tick.after is not None and tick.after.get(loss.topic, 0) > loss.resumed_at:
+            tick.after[loss.topic] = loss.resumed_at
 
 
 def _running(values: Sequence[int]) -> Indexes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import xxhash
 
-from driftline.schemas.results import Alert, key_of
+from driftline.schemas.results import Alert, LostRows, describe_losses, key_of, to_plain
 from driftline.schemas.times import EpochMs
 from driftline.streams.decide.alert_lifecycle import AlertState, Change
 from driftline.streams.decide.judgement import Judgement
@@ -24,7 +26,13 @@ def fingerprint(model_name: str, model_version: str, segment: str, rule: str) ->
 
 
 def alert_of(
-    series: tuple[str, str, str], rule: Rule, state: AlertState, judged: Judgement, change: Change
+    series: tuple[str, str, str],
+    rule: Rule,
+    state: AlertState,
+    judged: Judgement,
+    change: Change,
+    *,
+    losses: Sequence[LostRows] = (),
 ) -> Alert:
     """The record of a change.
 
@@ -36,6 +44,8 @@ def alert_of(
         The state after the change.
     judged
         The judgement that led to it.
+    losses
+        Lost rows that the judged window may lack: part of the evidence, no reason for silence.
     """
     model_name, model_version, segment = series
     identity = fingerprint(model_name, model_version, segment, rule.name)
@@ -44,6 +54,10 @@ def alert_of(
         tail = f"; the alert had fired on {moment(state.starts_at_ms)}"
     else:
         tail = f"; {run.windows} windows in a row" if run and run.windows > 1 else ""
+    details = judged.details
+    if losses:
+        tail += f"; the window may lack rows that were lost unread: {describe_losses(losses)}"
+        details = details | {"losses": [to_plain(loss) for loss in losses]}
     return Alert(
         fingerprint=identity,
         alert_id=f"{identity}-{state.starts_at_ms}",
@@ -67,5 +81,5 @@ def alert_of(
         window=judged.window,
         maturity=judged.maturity,
         runbook_url=rule.runbook_url,
-        details=judged.details,
+        details=details,
     )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from driftline.schemas.results import Interval, WindowFigures
+from driftline.schemas.results import Interval, LostRows, WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.registry.command_params import Baseline
@@ -35,6 +35,7 @@ class DriftWindow(msgspec.Struct, frozen=True, kw_only=True):
     window_start_ms: int
     window_end_ms: int
     shifts: tuple[Shift, ...] = ()
+    losses: list[LostRows] = []
 
 
 Measurement = WindowFigures | DriftWindow

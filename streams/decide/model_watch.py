@@ -139,6 +139,7 @@ class ModelWatch:
                 window_start_ms=result.window_start_ms,
                 window_end_ms=result.window_end_ms,
                 shifts=(shift,),
+                losses=result.losses,
             )
         )
 
@@ -206,7 +207,12 @@ class ModelWatch:
         series.alerts[rule.name] = state
         if change is not None:
             alert = alert_of(
-                (self._name, version, measurement.segment), rule, state, judged, change
+                (self._name, version, measurement.segment),
+                rule,
+                state,
+                judged,
+                change,
+                losses=measurement.losses,
             )
             yield Record(topics.ALERTS, alert)
 

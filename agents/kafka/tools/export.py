@@ -108,6 +108,7 @@ def export(
         connection, [*_EVENT_TIMES, *results], since_ms=since_ms, until_ms=until_ms
     )
     letters_at = offset_ranges(connection, [dlq_name(topic) for topic in _EVENT_TIMES])
+    passed_over = _passed_over(connection)
     for topic in (PREDICTIONS, GROUND_TRUTH):
         if not wanted[topic]:
             raise ExportError(
@@ -121,7 +122,8 @@ def export(
         if letters:
             counts[dlq_name(topic)] = _write(out, dlq_name(topic), iter(letters), on_progress)
         merged = merge_sources(
-            _timed(connection, part, len(wanted[topic])) for part in wanted[topic]
+            _timed(connection, part, len(wanted[topic]), passed_over.get((topic, part.partition)))
+            for part in wanted[topic]
         )
         counts[topic] = _write(
             out, topic, (_line(message, rejects) for _, message in merged), on_progress
@@ -171,18 +173,41 @@ _EVENT_TIMES: Final[dict[str, Decode]] = {
 }
 
 
+def _passed_over(connection: Connection) -> dict[tuple[str, int], list[range]]:
+    """Offsets that the workers passed over (--resume) and that may still be in the log, by topic
+    and partition.
+    """
+    offsets: dict[tuple[str, int], list[range]] = {}
+    for part in offset_ranges(connection, [TICKS])[TICKS]:
+        for messages in read_records(connection, part):
+            ticks, _, _ = decode_ticks(
+                [message.value for message in messages], [message.offset for message in messages]
+            )
+            for loss in (loss for tick in ticks for loss in tick.lost):
+                of_place = offsets.setdefault((loss.topic, part.partition), [])
+                if loss.fault == "deleted":
+                    of_place.append(range(loss.position, loss.resumed_at))
+                else:
+                    # What was passed over before was in a topic, or an end of it, that is gone.
+                    first = 0 if loss.fault == "made_anew" else loss.resumed_at
+                    of_place[:] = [range(first, loss.resumed_at)]
+    return offsets
+
+
 def _timed(
-    connection: Connection, wanted: Range, partitions: int
+    connection: Connection, wanted: Range, partitions: int, passed_over: Sequence[range] | None
 ) -> Iterator[tuple[int, FetchedRecord]]:
     """Event time in ms and record of a range; time 0 for an invalid record.
 
     A command outside the target partition of its model is left out: a worker forwards it, and the
-    forwarded copy takes effect.
+    forwarded copy takes effect. So are records that the workers passed over.
     """
     decode = _EVENT_TIMES[wanted.topic]
     for messages in read_records(connection, wanted):
         if wanted.topic == TICKS:
             messages = [message for message in messages if not _is_request(message.value)]
+        for offsets in passed_over or ():
+            messages = [message for message in messages if message.offset not in offsets]
         rows, good, _ = decode(
             [message.value for message in messages], [message.offset for message in messages]
         )

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException
 
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.ranges import may_be_of, offset_ranges, read_all
+from driftline.agents.marked_windows import MarkedWindows
 from driftline.agents.uncounted_rows import Uncounted, UncountedTotals
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.results import WindowFigures, decoder
@@ -53,7 +54,7 @@ class UncountedOnTopics(msgspec.Struct, frozen=True):
     totals
         By topic and reason, most rows first.
     notes
-        Sentences that say what the totals lack.
+        Sentences that say what the totals lack, and which windows lack lost rows.
     """
 
     totals: list[Uncounted]
@@ -107,7 +108,9 @@ def _read(connection: Connection, newest: int) -> UncountedOnTopics:
     cut = dict.fromkeys(
         part.topic for part, tail in zip(parts, tails, strict=True) if tail.start > part.start
     )
-    notes = [
+    lacking = windows.marked.message()
+    notes = [] if lacking is None else [lacking]
+    notes += [
         f"of {topic}, the newest {newest:,} records of each partition were read" for topic in cut
     ]
     absent = ", ".join(connection.name(topic) for topic, parts in ranges.items() if not parts)
@@ -155,19 +158,23 @@ _decode = decoder(WindowFigures).decode
 
 
 class _Windows:
-    """The last announcement of each tumbling window of the arrivals lane."""
+    """The last announcement of each tumbling window of the arrivals lane, and the windows of all
+    lanes that lack lost rows.
+    """
 
     def __init__(self) -> None:
+        self.marked = MarkedWindows()
         self._windows: dict[tuple[str, str, str, int], WindowFigures] = {}
 
     def add(self, value: bytes) -> None:
         """Add a record of `metrics`."""
-        if b'"arrivals"' not in value:
+        if b'"arrivals"' not in value and b'"losses"' not in value:
             return
         try:
             figures = _decode(value)
         except msgspec.MsgspecError:
             return  # of another release
+        self.marked.add(figures)
         if (figures.lane, figures.kind, figures.segment) != (ARRIVALS, "tumbling", ALL):
             return
         if figures.provisional:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from driftline.schemas.results import Histogram
+from driftline.schemas.results import Histogram, LostRows
 from driftline.streams.decide.tuner.best_threshold import Ints
 from driftline.streams.score_bins import EDGES, bin_numbers
 
@@ -23,12 +23,15 @@ class ScoreBlock(msgspec.Struct, omit_defaults=True):
         Start and end of the window.
     fit, holdout
         Counts by score bin of the actual negatives and positives of each half.
+    losses
+        Lost rows that the window may lack.
     """
 
     start_ms: int = 0
     end_ms: int = 0
     fit: tuple[Sparse, Sparse] = ({}, {})
     holdout: tuple[Sparse, Sparse] = ({}, {})
+    losses: list[LostRows] = []
 
 
 class Scores(msgspec.Struct, frozen=True):
@@ -59,6 +62,7 @@ def fill(block: ScoreBlock, histogram: Histogram, start_ms: int, end_ms: int) ->
 
     block.start_ms, block.end_ms = start_ms, end_ms
     block.fit, block.holdout = half(histogram.fit), half(histogram.holdout)
+    block.losses = histogram.losses
 
 
 def scores_of(blocks: Sequence[ScoreBlock], edges: int = len(EDGES)) -> Scores:

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import xxhash
 
-from driftline.schemas.results import Expected, Histogram, Recommendation, key_of
+from driftline.schemas.results import Expected, Histogram, Recommendation, key_of, to_plain
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import EpochMs, format_time
 from driftline.streams.decide.stored_state import StateCache
@@ -183,7 +183,7 @@ class VersionTuner:
             return False
         stored = self._cache.load(ScoreBlock, *self._names, str(block.end_ms))
         stored.start_ms, stored.end_ms = block.start_ms, block.end_ms
-        stored.fit, stored.holdout = block.fit, block.holdout
+        stored.fit, stored.holdout, stored.losses = block.fit, block.holdout, block.losses
         before_ms = ends_ms[-1] if ends_ms else block.start_ms
         ends_ms.append(block.end_ms)
         while ends_ms[0] <= block.end_ms - self._tuner.span_ms:
@@ -237,6 +237,10 @@ class VersionTuner:
             )
         span_ms = (blocks[0].start_ms, blocks[-1].end_ms)
         record = self._record(histogram, scores, gain, span_ms, (current, edge), at_ms)
+        # Losses of several inputs and times; neighbouring windows may name the same one.
+        losses = list(dict.fromkeys(loss for block in blocks for loss in block.losses))
+        if losses:
+            record.evidence["losses"] = [to_plain(loss) for loss in losses]
         state.open = IssuedRecommendation(
             record, current, edge, span_ms[1], at_ms + tuner.expires_ms
         )
