@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
+from driftline.agents.kafka.broker.input_logs import PositionFault
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
+from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.processor import Processor, ProcessorFactory
 from driftline.agents.state.dict_state import MemoryState
 from driftline.streams.hashing import partitions_of
@@ -74,6 +76,13 @@ class Bus:
             next=max(after, position),
         )
 
+    def delete(self, topic: str, partition: int, start: int, end: int) -> list[Stored]:
+        """Delete the records from `start` to `end`, excluded, as retention does; returns them."""
+        log = self.logs.get((topic, partition), [])
+        deleted = [record for record in log if start <= record.offset < end]
+        self.logs[topic, partition] = [record for record in log if record not in deleted]
+        return deleted
+
     def all(self, topic: str) -> list[tuple[int, Stored]]:
         """Every record of a topic with its partition, partition by partition."""
         return [
@@ -99,13 +108,18 @@ class BusTask:
         self._clock = clock
         self._committed: dict[str, dict[bytes, bytes]] = {}
         self._positions: dict[str, int] = {}
+        self._losses: list[Loss] = []
         self.start()
 
     def start(self) -> None:
         """Start from the last commit, as after a crash."""
         self._states: dict[str, MemoryState] = {}
         self._reading = dict(self._positions)
-        self._processor: Processor = self._make(self._partition, self._state, dict(self._positions))
+        for loss in self._losses:
+            self._reading[loss.topic] = loss.resumed_at
+        self._processor: Processor = self._make(self._partition, self._state, dict(self._reading))
+        for loss in self._losses:
+            self._processor.note_loss(loss)
         self._buffered = 0
 
     def _state(self, name: str) -> MemoryState:
@@ -113,6 +127,23 @@ class BusTask:
             self._states[name] = MemoryState()
             self._states[name].values.update(self._committed.get(name, {}))
         return self._states[name]
+
+    def lose(self, topic: str, count: int) -> list[Stored]:
+        """Delete the next `count` offsets of an input and start behind them; returns the records.
+
+        An input of which nothing was applied has no position, so that nobody notices the loss.
+        """
+        position = self._positions.get(topic)
+        end = self._bus.end(topic, self._partition)
+        if position is None or position >= end:
+            return []
+        resumed_at = min(position + count, end)
+        deleted = self._bus.delete(topic, self._partition, position, resumed_at)
+        fault = PositionFault(topic, self._partition, position, "deleted", "deleted", "")
+        self._losses = [loss for loss in self._losses if loss.topic != topic]
+        self._losses.append(Loss(topic, fault, resumed_at))
+        self.start()
+        return deleted
 
     def unread(self) -> int:
         """Number of positions between the taken records and the ends of the inputs."""
@@ -153,6 +184,7 @@ class BusTask:
         emitted = self._processor.process(dict(self._reading))
         self._committed |= {name: dict(state.values) for name, state in self._states.items()}
         self._positions = dict(self._reading)
+        self._losses = []
         for outgoing in emitted:
             self._bus.write(outgoing)
         return True

@@ -51,10 +51,16 @@ class Live:
         Draws the size of each delivery, the order of tasks, and crashes.
     now_ms
         Wall-clock time at the beginning; set `clock_ms` to advance it.
+
+    Attributes
+    ----------
+    lost
+        Records that were deleted before they were read.
     """
 
     def __init__(self, config: Config, random: Random, now_ms: int) -> None:
         self.config, self.random, self.clock_ms = config, random, now_ms
+        self.lost: list[Stored] = []
         counts = config.kafka
         inputs = dict.fromkeys((PREDICTIONS, GROUND_TRUTH, TICKS), counts.input_partitions)
         self.bus = Bus(lambda topic: inputs.get(topic, counts.partitions), random)

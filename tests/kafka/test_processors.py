@@ -62,11 +62,19 @@ def config_of(log: Path, random: Random, clock: str) -> Config:
 
 
 def run_live(
-    log: Path, random: Random, *, clock: str, commands: bool, finish: bool, timely: bool = False
+    log: Path,
+    random: Random,
+    *,
+    clock: str,
+    commands: bool,
+    finish: bool,
+    timely: bool = False,
+    losses: bool = False,
 ) -> Live:
     """Run a history and commands through the processors.
 
-    `timely` commands are read before event time passes them.
+    `timely` commands are read before event time passes them. With `losses`, unread rows are deleted
+    now and then.
     """
     config = config_of(log, random, clock)
     live = Live(config, random, BEGIN - HOUR if clock == "wall" else BEGIN + 10_000 * HOUR)
@@ -102,6 +110,10 @@ def run_live(
             live.send(REGISTRY_COMMANDS, place, model.encode(), value)
             if timely and place is not None:
                 live.rest()  # otherwise forwarded commands may arrive too late
+        if losses and random.random() < 0.2:
+            join = random.choice(live.tasks[: config.kafka.input_partitions])
+            topic = random.choice((PREDICTIONS, GROUND_TRUTH))
+            live.lost += join.lose(topic, random.choice((1, 3, 50)))
         if random.random() < 0.5:
             live.some(random.randrange(20))
         if random.random() < 0.3:
@@ -216,6 +228,28 @@ def test_the_tasks_emit_what_a_replay_of_their_log_emits(tmp_path: Path, seed: i
     partitions = f"{live.config.kafka.input_partitions} x {live.config.kafka.partitions} partitions"
     assert found == [], f"seed {seed}, clock {clock}, {partitions}: {len(found)} records differ"
     assert emitted_live(live, METRICS) or not finish
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_windows_that_lack_lost_rows_are_marked_alike_live_and_in_a_replay(
+    tmp_path: Path, seed: int
+) -> None:
+    random = Random(seed)
+    clock, finish = random.choice(("wall", "data")), random.random() < 0.7
+    write(
+        tmp_path / "history",
+        seed + 9_000,
+        everything=random.random() < 0.4,
+        after_the_end=False,
+        ids=random.randint(20, 60),
+    )
+    live = run_live(
+        tmp_path / "history", random, clock=clock, commands=False, finish=finish, losses=True
+    )
+    found = differences(live, tmp_path, batch=random.choice((7, 100, 10_000)))
+    assert found == [], f"seed {seed}, clock {clock}: {len(found)} records differ, {found[:2]}"
+    marked = sum('"losses"' in value for _, value in emitted_live(live, METRICS))
+    assert marked or not (live.lost and finish)
 
 
 @pytest.mark.parametrize("seed", range(50))
