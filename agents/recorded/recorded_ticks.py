@@ -138,9 +138,14 @@ def _span_of(loss: LossRow, partition: int) -> LostSpan:
 
 
 def _begin_anew(before: Sequence[TickRow], loss: LossRow) -> None:
-    """Positions of earlier ticks count in a topic that is gone: they lie before all rows that were
-    read of the new one.
+    """Let earlier ticks apply to all rows of a topic that was made anew, or lost its end: their
+    positions count in what is gone.
     """
+    if loss.fault == "deleted":
+        return
+    parts = [known for tick in before for known in tick.lost if known.topic == loss.topic]
+    if parts and (parts[-1].position, parts[-1].resumed_at) == (loss.position, loss.resumed_at):
+        return  # a further part of the same loss
     for tick in before:
         if tick.after is not None and tick.after.get(loss.topic, 0) > loss.resumed_at:
             tick.after[loss.topic] = loss.resumed_at
