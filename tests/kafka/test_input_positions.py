@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewPartitions
 
 from driftline.agents.cli.program import driftline
+from driftline.agents.inprocess.replay import replay
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.input_logs import (
@@ -25,7 +27,10 @@ from driftline.agents.kafka.broker.input_logs import (
     parse_resume,
 )
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_records
+from driftline.agents.kafka.tools.export import export
+from driftline.agents.results import open as open_results
 from driftline.schemas.config import parse_config
+from driftline.schemas.results import WindowFigures, to_plain
 from driftline.schemas.times import format_time
 from tests.kafka.brokers import Names
 from tests.kafka.worker_process import WorkerProcess
@@ -196,6 +201,69 @@ def test_records_deleted_unread_are_passed_over_with_resume_and_the_loss_is_reco
     resumed.terminate()
 
 
+#   minute   0 ---- 69 | 70 ------ 149 | 150 ------ 300    a row of each topic a minute
+#            counted     deleted unread   counted
+#   window   22:00  23:00 (46)  00:00 (106)  01:00 (166)
+#   lost     predictions between the minutes 68 (69 less the grace) and 151 (150 and the grace)
+@pytest.mark.kafka
+def test_windows_that_lack_deleted_rows_are_marked_live_and_in_a_replay_of_the_export(
+    connection: Connection, start: Starter, tmp_path: Path
+) -> None:
+    worker = start().until_ready()
+    send(connection, range(70))
+    wait_for_outcomes(connection, worker, 70)
+    worker.terminate()
+    send(connection, range(70, 301))
+    delete_before(connection, "predictions", 150)
+    worker.start()
+    assert worker.exit_code() == 78
+    resumed = start("--resume", "earliest").until_ready()
+    wait_for_outcomes(connection, resumed, 70 + 151)
+    result = CliRunner().invoke(driftline, ["finish", "--config", str(tmp_path / "w.toml")])
+    assert result.exit_code == 0, result.output
+    assert "may lack rows of predictions between 2023-11-14T23:21:20Z and" in result.output
+    resumed.terminate()
+
+    live = tmp_path / "export"
+    export(connection, live)
+    metrics = figures_of(live)
+    (loss,) = {
+        (loss.topic, format_time(loss.from_ms), format_time(loss.until_ms), loss.records)
+        for figures in metrics.values()
+        for loss in figures.losses
+    }
+    assert loss == ("predictions", "2023-11-14T23:21:20Z", "2023-11-15T00:44:20Z", 80)
+    for lane in ("traffic", "decisions"):
+        hours = {key[3]: bool(figures.losses) for key, figures in metrics.items() if key[0] == lane}
+        assert {format_time(ms)[11:13]: marked for ms, marked in hours.items()} == {
+            "22": False,
+            "23": True,
+            "00": True,
+            "01": False,
+            "02": False,
+            "03": False,
+        }
+
+    config = parse_config((tmp_path / "w.toml").read_text())
+    replay(live, tmp_path / "replayed", config, partitions=1)
+    replayed = figures_of(tmp_path / "replayed")
+    marks = {key: figures.losses for key, figures in metrics.items()}
+    # The rows of the hours before are gone from the broker, and so are their windows.
+    assert {key: figures.losses for key, figures in replayed.items()}.items() <= marks.items()
+    after = {key for key in metrics if format_time(key[3]) >= "2023-11-15T01"}
+    assert {key: plain(replayed[key]) for key in after} == {
+        key: plain(metrics[key]) for key in after
+    }
+    assert {key[0] for key in after} == {"traffic", "decisions", "arrivals"}
+    shown = CliRunner().invoke(
+        driftline, ["performance", "summary", "--window", "1d", "--out", str(live)]
+    )
+    assert "1d !" in shown.output
+    assert "were lost before they were read: 80 of predictions" in shown.output
+    found = CliRunner().invoke(driftline, ["doctor", "--json", "--out", str(live)])
+    assert "may lack rows of predictions between 2023-11-14T23:21:20Z" in found.output
+
+
 @pytest.mark.kafka
 @pytest.mark.parametrize("topic", ["predictions", "registry-commands", "metrics"])
 def test_added_partitions_make_the_worker_unready_and_finish_refuse(
@@ -256,6 +324,23 @@ def losses(connection: Connection, topic: str) -> list[dict[str, str]]:
         for record in rows
     ]
     return [letter for letter in letters if letter["dlq_reason"] == "lost"]
+
+
+Figures = dict[tuple[str, str, str | None, int], WindowFigures]
+
+
+def figures_of(folder: Path) -> Figures:
+    """The hourly figures of the model in a folder, by lane, window, maturity and start."""
+    return {
+        (figures.lane, figures.window, figures.maturity, figures.window_start_ms): figures
+        for figures in open_results(folder).metrics.structs()
+        if figures.model_name == "m" and figures.window == "1h" and not figures.provisional
+    }
+
+
+def plain(figures: WindowFigures) -> dict[str, Any]:
+    """A record without what earlier windows have a part in."""
+    return to_plain(figures) | {"completeness": None, "registry_revision": None}
 
 
 def make_anew(connection: Connection, topic: str) -> None:
