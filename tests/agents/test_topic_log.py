@@ -19,7 +19,9 @@ from driftline.agents.recorded.merge import Merge, Step, columns_by_topic, merge
 from driftline.agents.recorded.recorded_ticks import RecordedTicks
 from driftline.agents.recorded.topic_log import Position, TopicLog
 from driftline.schemas.decode import decode_predictions, decode_ticks, decode_truths
+from driftline.schemas.times import format_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
+from driftline.streams.partial import LostSpan
 
 MINUTE = 60_000
 
@@ -473,6 +475,53 @@ def test_an_exported_tick_applies_to_the_rows_of_its_partition_from_its_position
         }[lines]
     )
     assert [(batch.tick_ms or 0) // MINUTE for batch in merge.last_batches(recorded)] == [0, 25]
+
+
+#   partition 0    topic made anew    offset  0   1   2
+#   prediction at min                        50  20  60
+#   The tick at 40 min was written at offset 7 of the old topic, before all rows of the new one.
+@pytest.mark.parametrize(
+    ("fault", "late"),
+    [("made_anew", [40, 40, 40]), ("truncated", [40, 40, 40]), ("deleted", [0] * 3)],
+)
+def test_ticks_of_a_topic_that_is_gone_apply_to_all_rows_of_the_new_one(
+    tmp_path: Path, fault: str, late: list[int]
+) -> None:
+    write(
+        tmp_path / "predictions.jsonl",
+        [
+            exported(o, prediction(f"{o}", at * MINUTE), partition=0)
+            for o, at in enumerate((50, 20, 60))
+        ],
+    )
+    write(tmp_path / "ground-truth.jsonl", [])
+    loss = {
+        "topic": "predictions",
+        "fault": fault,
+        "position": 7,
+        "resumed_at": 0,
+        "from": 39 * MINUTE,
+        "until": format_time(51 * MINUTE),
+        "records": None,
+    }
+    ticks = [
+        {"timestamp": 40 * MINUTE, "after": {"predictions": 7, "ground-truth": 0}},
+        # A loss has two parts if a tick came before the first row.
+        {"timestamp": 0, "after": {"predictions": 0}, "lost": [loss]},
+        {"timestamp": 0, "after": {"predictions": 3}, "lost": [loss | {"from": 41 * MINUTE}]},
+    ]
+    write(
+        tmp_path / "ticks.jsonl", [exported(i, tick, partition=0) for i, tick in enumerate(ticks)]
+    )
+    recorded = RecordedTicks(tmp_path / "ticks.jsonl", (decode_ticks, decode_ticks), 1)
+    assert recorded.rejects == []
+    assert recorded.losses == [
+        LostSpan("predictions", 0, 0, 39 * MINUTE, 51 * MINUTE, None),
+        LostSpan("predictions", 0, 0, 41 * MINUTE, 51 * MINUTE, None),
+    ]
+    floors = recorded.floors(PREDICTIONS, 0, np.array([0, 1, 2]))
+    assert (floors // MINUTE).tolist() == late
+    assert recorded.last_ms == 40 * MINUTE
 
 
 def test_an_exported_partition_that_the_run_does_not_have_is_an_error(tmp_path: Path) -> None:

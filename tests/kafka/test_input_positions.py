@@ -147,6 +147,20 @@ def test_topic_made_anew_is_refused_at_every_start_until_resumed(
     resumed.terminate()
     (letter,) = losses(connection, topic)
     assert (letter["dlq_fault"], letter["dlq_offset"]) == ("made_anew", "30")
+    # From minute 29, the last one before the loss, to 100, the first one after it; the grace of
+    # predictions is 1 minute, that of truths 10.
+    grace = 1 if topic == "predictions" else 10
+    assert lost_events(connection) == [
+        {
+            "topic": topic,
+            "fault": "made_anew",
+            "position": 30,
+            "resumed_at": 0,
+            "from": minute(29 - grace),
+            "until": minute(100 + grace),
+            "records": None,
+        }
+    ]
     start().until_ready().terminate()
     assert len(losses(connection, topic)) == 1
 
@@ -199,6 +213,12 @@ def test_records_deleted_unread_are_passed_over_with_resume_and_the_loss_is_reco
     assert letter["dlq_resumed_at"] == "60"
     assert letter["dlq_lost_records"] == "30"
     resumed.terminate()
+    (event,) = lost_events(connection)
+    assert (event["position"], event["resumed_at"], event["records"]) == (30, 60, 30)
+    # The log has the offsets from 50 on; those that the worker passed over are no part of the run.
+    export(connection, tmp_path / "export")
+    lines = (tmp_path / "export" / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["offset"] for line in lines] == list(range(60, 100))
 
 
 #   minute   0 ---- 69 | 70 ------ 149 | 150 ------ 300    a row of each topic a minute
@@ -341,6 +361,17 @@ def figures_of(folder: Path) -> Figures:
 def plain(figures: WindowFigures) -> dict[str, Any]:
     """A record without what earlier windows have a part in."""
     return to_plain(figures) | {"completeness": None, "registry_revision": None}
+
+
+def lost_events(connection: Connection) -> list[dict[str, Any]]:
+    """The losses on the topic of ticks."""
+    ticks = [json.loads(record.value) for rows in records(connection, "ticks") for record in rows]
+    return [loss for tick in ticks for loss in tick.get("lost", ())]
+
+
+def minute(number: int) -> str:
+    """Event time of the row with this number, which `send` sent."""
+    return format_time(START_MS + number * 60_000)
 
 
 def make_anew(connection: Connection, topic: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from driftline.agents.state.dict_state import MemoryState
-from driftline.schemas.results import Alert, encode
+from driftline.schemas.results import Alert, LostRows, encode
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, HOUR_MS, EpochMs, format_time
 from driftline.streams.decide import Decide
@@ -93,6 +93,34 @@ def test_a_threshold_alert_fires_once_and_is_resolved_once() -> None:
         fired.window,
         fired.maturity,
     ) == (0.7, 0.8, "<", 1000, "1d", "1d")
+
+
+def test_an_alert_on_a_window_that_lacks_lost_rows_fires_and_names_the_loss() -> None:
+    loss = LostRows(
+        topic="predictions",
+        from_ms=EpochMs(START_MS + DAY_MS),
+        until_ms=EpochMs(START_MS + DAY_MS + 60_000),
+        records=20,
+    )
+    run = Run(rules=(low_f1(),), default_rules=False)
+    lacking = metric(START_MS + DAY_MS, {"f1": 0.7})
+    lacking.losses = [loss]
+    (fired,) = run.feed(lacking)
+    assert fired.summary == (
+        "F1 of churn 1.0.0 at maturity 1d was 0.7 over the day to 2026-01-02, below 0.8; "
+        "the window may lack rows that were lost unread: 20 of predictions."
+    )
+    assert fired.details["losses"] == [
+        {
+            "topic": "predictions",
+            "from": "2026-01-02T00:00:00Z",
+            "until": "2026-01-02T00:01:00Z",
+            "records": 20,
+        }
+    ]
+    (resolved,) = run.feed(metric(START_MS + 2 * DAY_MS, {"f1": 0.9}))
+    assert resolved.status == "resolved"
+    assert "losses" not in resolved.details
 
 
 def test_each_episode_has_its_own_id_and_all_episodes_of_a_rule_share_a_fingerprint() -> None:

@@ -13,7 +13,9 @@ from driftline.streams.partial import (
     COUNT_COLUMNS,
     RECENT_COLUMNS,
     Columns,
+    LostSpan,
     Partial,
+    PartialValue,
     Watermarks,
     decode,
     encode,
@@ -56,7 +58,7 @@ def partials(draw: st.DrawFn) -> Partial:
     )
 
 
-def assert_equal(one: Partial | Watermarks, other: Partial | Watermarks) -> None:
+def assert_equal(one: PartialValue, other: PartialValue) -> None:
     for field in one.__struct_fields__:
         ours, theirs = getattr(one, field), getattr(other, field)
         if isinstance(ours, FeatureTable):
@@ -90,6 +92,21 @@ def test_watermarks_survive_encoding(marks: Watermarks) -> None:
     assert decode(encode(marks)) == marks
 
 
+@given(
+    st.builds(
+        LostSpan,
+        st.sampled_from(("predictions", "ground-truth")),
+        st.integers(0, 99),
+        st.integers(0, 2**60),
+        times,
+        times,
+        st.none() | st.integers(0, 2**60),
+    )
+)
+def test_losses_survive_encoding(span: LostSpan) -> None:
+    assert decode(encode(span)) == span
+
+
 def small() -> Partial:
     """One count, one outcome, one feature."""
     return Partial(
@@ -112,9 +129,11 @@ def test_columns_are_encoded_as_little_endian_blocks() -> None:
     assert bytes([4, 3, 2, 1]) in plain[1][4]
 
 
-@pytest.mark.parametrize("value", [small(), Watermarks(0, 1, 5, 6)])
+@pytest.mark.parametrize(
+    "value", [small(), Watermarks(0, 1, 5, 6), LostSpan("predictions", 0, 9, 5, 6, None)]
+)
 def test_error_for_a_record_of_another_format_names_both_formats(
-    value: Partial | Watermarks,
+    value: PartialValue,
 ) -> None:
     fields = msgspec.msgpack.decode(encode(value))
     for other in ([fields[0] + 1, *fields[1:]], [fields[0] + 1, ["another form"]]):

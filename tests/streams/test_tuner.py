@@ -12,9 +12,11 @@ from sklearn import metrics as reference
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import (
     Histogram,
+    LostRows,
     Recommendation,
     RegistryCommand,
     RegistryEntry,
+    to_plain,
 )
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, EpochMs, format_time
@@ -295,8 +297,22 @@ def test_a_better_threshold_is_recommended_once_with_its_evidence() -> None:
         "(gain [0.785, 0.815]) with threshold 0.45 instead of 0.6, judged on 7,000 outcomes "
         "that had no part in choosing it."
     )
+    assert "losses" not in recommendation.evidence
     assert run.feed(*week(2, scores(400))) == []  # the same
     assert run.feed(*week(2, scores(405))) == []  # processed already
+
+
+def test_the_evidence_of_a_recommendation_names_the_rows_that_its_days_may_lack() -> None:
+    loss = LostRows(
+        topic="predictions",
+        from_ms=EpochMs(START_MS + DAY_MS),
+        until_ms=EpochMs(START_MS + 2 * DAY_MS),
+        records=None,
+    )
+    days = week(1, scores(400))
+    days[1].losses = days[2].losses = [loss]
+    (recommendation,) = Run().feed(*days)
+    assert recommendation.evidence["losses"] == [to_plain(loss)]
 
 
 def test_a_small_gain_few_labels_or_another_window_lead_to_no_recommendation() -> None:

@@ -1,0 +1,135 @@
+"""Losses of the inputs until their event time is known. Needs no broker."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from driftline.agents.kafka.broker.input_logs import Fault, PositionFault
+from driftline.agents.kafka.changelog.state_format import StateFormatError
+from driftline.agents.kafka.stages.lost_rows import KnownLoss, LostRows
+from driftline.agents.kafka.task.input_positions import Loss
+from driftline.agents.state.dict_state import MemoryState
+from driftline.schemas.config import parse_config
+from driftline.schemas.rows import PredictionRow, TickRow, TruthRow
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
+from driftline.streams.columns import GroundTruthColumns, PredictionColumns
+from driftline.streams.join import Marks
+from driftline.streams.partial import LostSpan
+
+MINUTE = 60_000
+DATA = parse_config('run.clock = "data"')  # graces of 1 and of 10 minutes
+WALL = parse_config("")
+# The watermark of predictions is 100 minutes, that of truths 90.
+MARKS = Marks(prediction_ms=100 * MINUTE, truth_ms=90 * MINUTE)
+
+
+def loss(topic: str, *, fault: Fault = "deleted", position: int = 30, at: int = 50) -> Loss:
+    return Loss(topic, PositionFault(topic, 3, position, fault, "", ""), at)
+
+
+def predictions(*minutes: int) -> PredictionColumns:
+    rows = [
+        PredictionRow(
+            prediction_id=f"p{at}", model_name="m", model_version="1", timestamp_ms=at * MINUTE
+        )
+        for at in minutes
+    ]
+    return PredictionColumns.of(rows, np.arange(len(rows)), lambda model: None)
+
+
+def truths(*minutes: int) -> GroundTruthColumns:
+    rows = [
+        TruthRow(prediction_id=f"p{at}", label="yes", timestamp_ms=at * MINUTE) for at in minutes
+    ]
+    return GroundTruthColumns.of(rows, np.arange(len(rows)))
+
+
+def tick(minute: int, *, ended: int | None = None) -> TickRow:
+    return TickRow(timestamp_ms=minute * MINUTE, ended_ms=None if ended is None else ended * MINUTE)
+
+
+def minutes_of(known: list[KnownLoss]) -> list[tuple[float, float]]:
+    spans = [each.span(3) for each in known]
+    return [(span.from_ms / MINUTE, span.until_ms / MINUTE) for span in spans]
+
+
+def test_the_first_row_behind_a_loss_ends_it() -> None:
+    state = MemoryState()
+    lost = LostRows(DATA, state)
+    lost.note(loss(PREDICTIONS), MARKS, now_ms=0)
+    lost.note(loss(GROUND_TRUTH, position=8, at=9), MARKS, now_ms=0)
+    assert lost.known({PREDICTIONS: None, GROUND_TRUTH: None}, None, MARKS) == []
+    # A new owner of the task reads them back.
+    lost = LostRows(DATA, state)
+    (known,) = lost.known({PREDICTIONS: predictions(130, 170), GROUND_TRUTH: None}, None, MARKS)
+    assert known.span(3) == LostSpan(PREDICTIONS, 3, 50, 99 * MINUTE, 131 * MINUTE, 20)
+    (known,) = lost.known({PREDICTIONS: predictions(180), GROUND_TRUTH: truths(95)}, None, MARKS)
+    assert known.span(3) == LostSpan(GROUND_TRUTH, 3, 9, 80 * MINUTE, 105 * MINUTE, 1)
+    assert not lost.is_any_waiting
+    assert state.values == {}
+
+
+def test_late_rows_do_not_end_a_loss() -> None:
+    lost = LostRows(DATA, MemoryState())
+    lost.note(loss(PREDICTIONS), MARKS, now_ms=0)
+    assert lost.known({PREDICTIONS: predictions(98, 40)}, None, MARKS) == []
+    assert minutes_of(lost.known({PREDICTIONS: predictions(50, 99, 200)}, None, MARKS)) == [
+        (99, 101)
+    ]
+
+
+@pytest.mark.parametrize("fault", ["made_anew", "truncated"])
+def test_nobody_knows_how_many_records_a_topic_lost_that_is_gone(fault: Fault) -> None:
+    lost = LostRows(DATA, MemoryState())
+    lost.note(loss(PREDICTIONS, fault=fault, at=0), MARKS, now_ms=0)
+    (known,) = lost.known({PREDICTIONS: predictions(130)}, None, MARKS)
+    assert known.event().records is None
+    assert (known.event().fault, known.event().position, known.event().resumed_at) == (fault, 30, 0)
+
+
+def test_lost_ticks_are_no_rows() -> None:
+    lost = LostRows(DATA, MemoryState())
+    lost.note(loss(TICKS), MARKS, now_ms=0)
+    assert not lost.is_any_waiting
+
+
+#   minute     100         140      180
+#              | tick 140 |         the loss goes on: its rows may be younger than the tick
+#   known   99 ---------- 141
+#                     139 ------ 151    the first row is of minute 150
+def test_a_tick_tells_a_loss_up_to_there() -> None:
+    lost = LostRows(DATA, MemoryState())
+    lost.note(loss(PREDICTIONS), MARKS, now_ms=0)
+    assert minutes_of(lost.known({}, tick(140), MARKS)) == [(99, 141)]
+    ticked = Marks(prediction_ms=140 * MINUTE, truth_ms=140 * MINUTE)
+    assert lost.known({}, tick(140), ticked) == [], "a tick that advances nothing tells nothing"
+    assert minutes_of(lost.known({PREDICTIONS: predictions(150)}, None, ticked)) == [(139, 151)]
+    assert not lost.is_any_waiting
+
+
+def test_by_the_wall_clock_no_lost_row_is_younger_than_the_moment_of_the_loss() -> None:
+    lost = LostRows(WALL, MemoryState())
+    lost.note(loss(PREDICTIONS), MARKS, now_ms=150 * MINUTE)
+    assert minutes_of(lost.known({}, tick(151), MARKS)) == [(99, 152)]
+    assert lost.is_any_waiting
+    ticked = Marks(prediction_ms=151 * MINUTE, truth_ms=151 * MINUTE)
+    assert minutes_of(lost.known({}, tick(160), ticked)) == [(150, 161)]
+    assert not lost.is_any_waiting
+
+
+def test_the_end_of_a_history_ends_a_loss() -> None:
+    lost = LostRows(DATA, MemoryState())
+    lost.note(loss(PREDICTIONS), MARKS, now_ms=0)
+    assert minutes_of(lost.known({}, tick(99_999, ended=120), MARKS)) == [(99, 121)]
+    assert not lost.is_any_waiting
+
+
+def test_losses_of_another_release_are_refused() -> None:
+    state = MemoryState()
+    LostRows(DATA, state).note(loss(PREDICTIONS), MARKS, now_ms=0)
+    ((key, value),) = state.values.items()
+    state.put(key, msgspec.msgpack.encode((99, msgspec.msgpack.decode(value)[1])))
+    with pytest.raises(StateFormatError, match="losses have format 99"):
+        LostRows(DATA, state)
