@@ -9,12 +9,13 @@ stage 2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.schemas.rows import LossRow
 from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
 
 FORMAT: Final = 6
@@ -123,6 +124,13 @@ class LostSpan(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="lost
     from_ms: int
     until_ms: int
     records: int | None
+
+    @classmethod
+    def of(cls, partition: int, loss: LossRow) -> Self:
+        """The span of a loss of a partition."""
+        return cls(
+            loss.topic, partition, loss.resumed_at, loss.from_ms, loss.until_ms, loss.records
+        )
 
     def key(self) -> str:
         """Record key: none, since losses go to all partitions."""

@@ -84,7 +84,7 @@ class RecordedTicks:
                 if row.after is None:
                     continue
                 for loss in row.lost:
-                    self.losses.append(_span_of(loss, partition))
+                    self.losses.append(LostSpan.of(partition, loss))
                     _begin_anew(ticks[partition], loss)
                 ticks[partition].append(row)
         log.close()
@@ -124,17 +124,6 @@ class RecordedTicks:
         ]
         ended_ms = int(self._ended[partition][min(ticks_passed)])
         return int(self._times[partition][min(ticks_passed)]), None if ended_ms < 0 else ended_ms
-
-
-def _span_of(loss: LossRow, partition: int) -> LostSpan:
-    return LostSpan(
-        topic=loss.topic,
-        partition=partition,
-        resumed_at=loss.resumed_at,
-        from_ms=loss.from_ms,
-        until_ms=loss.until_ms,
-        records=loss.records,
-    )
 
 
 def _begin_anew(before: Sequence[TickRow], loss: LossRow) -> None:

@@ -187,14 +187,7 @@ def test_topic_made_anew_ends_a_running_worker_without_a_traceback(
 def test_records_deleted_unread_are_passed_over_with_resume_and_the_loss_is_recorded(
     connection: Connection, start: Starter, tmp_path: Path
 ) -> None:
-    worker = start().until_ready()
-    send(connection, range(30))
-    wait_for_outcomes(connection, worker, 30)
-    worker.terminate()
-    send(connection, range(30, 100))
-    delete_before(connection, "predictions", 50)
-    worker.start()
-    assert worker.exit_code() == 78
+    worker = stopped_by_deletion(connection, start, counted=30, deleted=50, sent=100)
     assert "records 30 to 49 were deleted before they were read" in worker.read_log()
     (problem,) = problems(tmp_path)
     assert "records 30 to 49 were deleted" in problem["message"]
@@ -229,14 +222,7 @@ def test_records_deleted_unread_are_passed_over_with_resume_and_the_loss_is_reco
 def test_windows_that_lack_deleted_rows_are_marked_live_and_in_a_replay_of_the_export(
     connection: Connection, start: Starter, tmp_path: Path
 ) -> None:
-    worker = start().until_ready()
-    send(connection, range(70))
-    wait_for_outcomes(connection, worker, 70)
-    worker.terminate()
-    send(connection, range(70, 301))
-    delete_before(connection, "predictions", 150)
-    worker.start()
-    assert worker.exit_code() == 78
+    stopped_by_deletion(connection, start, counted=70, deleted=150, sent=301)
     resumed = start("--resume", "earliest").until_ready()
     wait_for_outcomes(connection, resumed, 70 + 151)
     result = CliRunner().invoke(driftline, ["finish", "--config", str(tmp_path / "w.toml")])
@@ -383,6 +369,23 @@ def make_anew(connection: Connection, topic: str) -> None:
         assert time.monotonic() < ends
         time.sleep(0.5)
         topics.create(connection)
+
+
+def stopped_by_deletion(
+    connection: Connection, start: Starter, *, counted: int, deleted: int, sent: int
+) -> WorkerProcess:
+    """A worker that ended at its start: of `sent` predictions it has counted the first `counted`,
+    and those up to `deleted` are gone.
+    """
+    worker = start().until_ready()
+    send(connection, range(counted))
+    wait_for_outcomes(connection, worker, counted)
+    worker.terminate()
+    send(connection, range(counted, sent))
+    delete_before(connection, "predictions", deleted)
+    worker.start()
+    assert worker.exit_code() == 78
+    return worker
 
 
 def delete_before(connection: Connection, topic: str, offset: int) -> None:

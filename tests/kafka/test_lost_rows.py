@@ -8,11 +8,11 @@ import pytest
 
 from driftline.agents.kafka.broker.input_logs import Fault, PositionFault
 from driftline.agents.kafka.changelog.state_format import StateFormatError
-from driftline.agents.kafka.stages.lost_rows import KnownLoss, LostRows
+from driftline.agents.kafka.stages.lost_rows import LostRows, loss_event
 from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import parse_config
-from driftline.schemas.rows import PredictionRow, TickRow, TruthRow
+from driftline.schemas.rows import LossRow, PredictionRow, TickRow, TruthRow
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.join import Marks
@@ -50,9 +50,8 @@ def tick(minute: int, *, ended: int | None = None) -> TickRow:
     return TickRow(timestamp_ms=minute * MINUTE, ended_ms=None if ended is None else ended * MINUTE)
 
 
-def minutes_of(known: list[KnownLoss]) -> list[tuple[float, float]]:
-    spans = [each.span(3) for each in known]
-    return [(span.from_ms / MINUTE, span.until_ms / MINUTE) for span in spans]
+def minutes_of(known: list[LossRow]) -> list[tuple[float, float]]:
+    return [(loss.from_ms / MINUTE, loss.until_ms / MINUTE) for loss in known]
 
 
 def test_the_first_row_behind_a_loss_ends_it() -> None:
@@ -64,9 +63,9 @@ def test_the_first_row_behind_a_loss_ends_it() -> None:
     # A new owner of the task reads them back.
     lost = LostRows(DATA, state)
     (known,) = lost.known({PREDICTIONS: predictions(130, 170), GROUND_TRUTH: None}, None, MARKS)
-    assert known.span(3) == LostSpan(PREDICTIONS, 3, 50, 99 * MINUTE, 131 * MINUTE, 20)
+    assert LostSpan.of(3, known) == LostSpan(PREDICTIONS, 3, 50, 99 * MINUTE, 131 * MINUTE, 20)
     (known,) = lost.known({PREDICTIONS: predictions(180), GROUND_TRUTH: truths(95)}, None, MARKS)
-    assert known.span(3) == LostSpan(GROUND_TRUTH, 3, 9, 80 * MINUTE, 105 * MINUTE, 1)
+    assert LostSpan.of(3, known) == LostSpan(GROUND_TRUTH, 3, 9, 80 * MINUTE, 105 * MINUTE, 1)
     assert not lost.is_any_waiting
     assert state.values == {}
 
@@ -85,8 +84,9 @@ def test_nobody_knows_how_many_records_a_topic_lost_that_is_gone(fault: Fault) -
     lost = LostRows(DATA, MemoryState())
     lost.note(loss(PREDICTIONS, fault=fault, at=0), MARKS, now_ms=0)
     (known,) = lost.known({PREDICTIONS: predictions(130)}, None, MARKS)
-    assert known.event().records is None
-    assert (known.event().fault, known.event().position, known.event().resumed_at) == (fault, 30, 0)
+    event = loss_event(known)
+    assert (event.fault, event.position, event.resumed_at, event.records) == (fault, 30, 0, None)
+    assert (event.from_, event.until) == ("1970-01-01T01:39:00Z", "1970-01-01T02:11:00Z")
 
 
 def test_lost_ticks_are_no_rows() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter_at
-from driftline.agents.kafka.stages.lost_rows import LostRows
+from driftline.agents.kafka.stages.lost_rows import LostRows, loss_event
 from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
 from driftline.agents.kafka.stages.ticking import Ticking, tick_event
 from driftline.agents.kafka.task.input_positions import Loss
@@ -36,6 +36,7 @@ from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS, WINDOW_PA
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns, concatenate_columns
 from driftline.streams.join import Join
 from driftline.streams.join.state_keys import NO_ID
+from driftline.streams.partial import LostSpan
 from driftline.streams.pipeline import Upstream
 from driftline.streams.stage import Batch, Record, State
 
@@ -272,9 +273,9 @@ class JoinProcessor:
             # Neither topic is advanced by it.
             timestamp=format_time(min(marks.prediction_ms, marks.truth_ms)),
             after={topic: positions.get(topic, 0) for topic in _ROWS},
-            lost=[each.event() for each in known],
+            lost=[loss_event(loss) for loss in known],
         )
-        spans = [Record(WINDOW_PARTIALS, each.span(self._partition)) for each in known]
+        spans = [Record(WINDOW_PARTIALS, LostSpan.of(self._partition, loss)) for loss in known]
         return [
             Outgoing(TICKS, self._partition, str(self._partition).encode(), encode(event)),
             *self._encoder.partials(spans),

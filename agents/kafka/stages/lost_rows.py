@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from driftline.agents.kafka.changelog.state_format import StateFormatError
 from driftline.agents.kafka.task.input_positions import Loss
 from driftline.schemas import events
-from driftline.schemas.rows import TickRow
+from driftline.schemas.rows import LossRow, TickRow
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.join import Marks
 from driftline.streams.join.state_keys import NO_ID
-from driftline.streams.partial import LostSpan
 from driftline.streams.stage import State
 
 FORMAT: Final = 1
@@ -37,54 +36,15 @@ class WaitingLoss(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes
     ----------
-    topic, fault, position, resumed_at, records
-        As in `driftline.schemas.events.Loss`.
-    from_ms
-        Event time before which no row is lost.
+    loss
+        The loss; `until_ms` is not known yet.
     noted_ms
-        Time of the clock at which the loss was found, in ms since the epoch: no lost record was
-        sent later.
+        Time of the clock at which it was found, in ms since the epoch: no lost record was sent
+        later.
     """
 
-    topic: str
-    fault: str
-    position: int
-    resumed_at: int
-    records: int | None
-    from_ms: int
+    loss: LossRow
     noted_ms: int
-
-
-class KnownLoss(msgspec.Struct, frozen=True):
-    """A loss, or a part of one, and the event time in which its rows lie."""
-
-    loss: WaitingLoss
-    until_ms: int
-
-    def span(self, partition: int) -> LostSpan:
-        """The loss as stage 2 takes it."""
-        loss = self.loss
-        return LostSpan(
-            topic=loss.topic,
-            partition=partition,
-            resumed_at=loss.resumed_at,
-            from_ms=loss.from_ms,
-            until_ms=self.until_ms,
-            records=loss.records,
-        )
-
-    def event(self) -> events.Loss:
-        """The loss as it is written to the topic `ticks`."""
-        loss = self.loss
-        return events.Loss(
-            topic=loss.topic,
-            fault=loss.fault,  # type: ignore[arg-type]
-            position=loss.position,
-            resumed_at=loss.resumed_at,
-            from_=format_time(loss.from_ms),
-            until=format_time(self.until_ms),
-            records=loss.records,
-        )
 
 
 class LostRows:
@@ -121,23 +81,25 @@ class LostRows:
         """Keep a loss of predictions or ground truth; a lost tick is no row."""
         if loss.topic not in self._grace_ms:
             return
-        waiting = WaitingLoss(
+        from_ms = max(0, _marks_ms(marks)[loss.topic] - self._grace_ms[loss.topic])
+        fault = loss.fault
+        row = LossRow(
             topic=loss.topic,
-            fault=loss.fault.fault,
-            position=loss.fault.position,
+            fault=fault.fault,  # type: ignore[arg-type]
+            position=fault.position,
             resumed_at=loss.resumed_at,
+            from_ms=from_ms,
+            until_ms=from_ms,
             records=loss.records,
-            from_ms=max(0, _marks_ms(marks)[loss.topic] - self._grace_ms[loss.topic]),
-            noted_ms=now_ms,
         )
-        self._store([*self._waiting, waiting])
+        self._store([*self._waiting, WaitingLoss(row, now_ms)])
 
     def known(
         self,
         rows: Mapping[str, PredictionColumns | GroundTruthColumns | None],
         tick: TickRow | None,
         marks: Marks,
-    ) -> list[KnownLoss]:
+    ) -> list[LossRow]:
         """The losses whose event time follows from rows or a tick that come now.
 
         The first row that is not late ends a loss. A tick before it closes windows, so the loss is
@@ -150,23 +112,27 @@ class LostRows:
         marks
             Watermarks before them.
         """
-        known: list[KnownLoss] = []
+        known: list[LossRow] = []
         waiting: list[WaitingLoss] = []
-        for loss in self._waiting:
+        for each in self._waiting:
+            loss = each.loss
             grace_ms, mark_ms = self._grace_ms[loss.topic], _marks_ms(marks)[loss.topic]
             columns = rows.get(loss.topic)
             first_ms = None if columns is None else _first_from(columns.timestamp_ms, loss.from_ms)
             if first_ms is not None:
-                known.append(KnownLoss(loss, max(mark_ms, first_ms) + grace_ms))
+                reached_ms = max(mark_ms, first_ms)
             elif tick is not None and tick.ended_ms is not None:
-                known.append(KnownLoss(loss, max(mark_ms, tick.ended_ms) + grace_ms))
+                reached_ms = max(mark_ms, tick.ended_ms)
             elif tick is not None and tick.timestamp_ms > mark_ms:
-                known.append(KnownLoss(loss, tick.timestamp_ms + grace_ms))
-                from_ms = tick.timestamp_ms - grace_ms
-                if not (self._by_clock and from_ms > loss.noted_ms):
-                    waiting.append(msgspec.structs.replace(loss, from_ms=max(0, from_ms)))
+                reached_ms = tick.timestamp_ms
+                from_ms = max(0, reached_ms - grace_ms)
+                if not (self._by_clock and from_ms > each.noted_ms):
+                    later = msgspec.structs.replace(loss, from_ms=from_ms)
+                    waiting.append(WaitingLoss(later, each.noted_ms))
             else:
-                waiting.append(loss)
+                waiting.append(each)
+                continue
+            known.append(msgspec.structs.replace(loss, until_ms=reached_ms + grace_ms))
         if waiting != self._waiting:
             self._store(waiting)
         return known
@@ -177,6 +143,12 @@ class LostRows:
             self._state.put(_KEY, _encode((FORMAT, waiting)))
         else:
             self._state.delete(_KEY)
+
+
+def loss_event(loss: LossRow) -> events.Loss:
+    """The loss as it is written to the topic `ticks`."""
+    times = {"from": format_time(loss.from_ms), "until": format_time(loss.until_ms)}
+    return msgspec.convert(msgspec.to_builtins(loss) | times, events.Loss)
 
 
 def _marks_ms(marks: Marks) -> dict[str, int]:
