@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import inspect
 
-from driftline.schemas.results import WindowFigures
+from driftline.schemas.results import WindowFigures, encode
 from driftline.schemas.times import EpochMs, parse_time
 
 # Fields of the registry's records that are times as text.
@@ -84,6 +84,8 @@ def _columns(pyarrow: Any, name: str, info: inspect.Type, values: list[Any]) -> 
     elif isinstance(info, inspect.StrType) and name in TEXT_TIMES:
         times = [None if value is None else parse_time(value) for value in values]
         yield Column(name, times, _time_type(pyarrow))
+    elif isinstance(info, inspect.ListType) and isinstance(info.item_type, inspect.StructType):
+        yield Column(name, [encode(value).decode() for value in values], pyarrow.string())
     elif isinstance(info, inspect.DictType | inspect.AnyType):
         texts = [None if value is None else _to_json(value).decode() for value in values]
         yield Column(name, texts, pyarrow.string())

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -227,6 +228,20 @@ def test_metrics_have_times_and_numbers_as_columns(sample: Path) -> None:
         )
         assert row["f1_null_reason"] == record.get("null_reasons", {}).get("f1")
         assert row["matrix"] == record.get("matrix", [])
+
+
+def test_lost_rows_are_json_text_in_their_column(sample: Path, tmp_path: Path) -> None:
+    lines = (sample / "out" / "metrics.jsonl").read_bytes().splitlines()
+    loss = b'[{"topic":"predictions","from":"2026-01-05T00:00:00Z","until":"2026-01-05T01:00:00Z"'
+    losses = loss + b',"records":null}]'
+    lacking = lines[0].replace(b',"complete_at":', b',"losses":' + losses + b',"complete_at":')
+    shutil.copy(sample / "out" / "run.json", tmp_path)
+    (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([lacking, *lines[1:], b""]))
+    table = driftline.open(tmp_path).metrics
+    assert table.records()[0]["losses"] == json.loads(losses)
+    column = table.arrow()["losses"]
+    assert column.type == pyarrow.string()
+    assert column.to_pylist()[:2] == [losses.decode(), "[]"]
 
 
 @pytest.mark.parametrize("name", [*TOPICS, "registry_events", "reference_profiles"])

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
-from driftline.schemas.results import Alert, RegistryEntry, RegistryEvent, WindowFigures, encode
+from driftline.schemas.results import (
+    Alert,
+    LostRows,
+    RegistryEntry,
+    RegistryEvent,
+    WindowFigures,
+    encode,
+)
 from driftline.schemas.times import EpochMs
 from tests.agents.terminal import printed_on_a_terminal
 
@@ -262,6 +270,35 @@ def test_narrow_terminal_gets_a_list_instead_of_a_table(out):
 def test_summary_of_one_segment(out):
     records = document(out, "performance", "summary", "--segment", "plan=pro")
     assert [record["segment"] for record in records] == ["plan=pro"]
+
+
+def lacking(day: int, **more: Any) -> WindowFigures:
+    """Figures of a window of a day that may lack rows of an hour."""
+    start = EpochMs.of(DAY.format(day))
+    loss = LostRows(
+        topic="predictions", from_ms=start, until_ms=EpochMs(start + 3_600_000), records=2_000
+    )
+    return metric(day, losses=[loss], **more)
+
+
+def test_windows_that_may_lack_lost_rows_are_marked(tmp_path):
+    (tmp_path / "run.json").write_text('{"config": "abc"}')
+    write(tmp_path, "metrics", lacking(3), metric(4, window="2d/1d", kind="sliding"), lacking(5))
+    text = shown(tmp_path, "performance", "summary")
+    assert re.search(r"churn 1 1d ! ", text)
+    assert re.search(r"churn 1 2d/1d 2026", text)
+    assert text.endswith(
+        "! the window may lack rows that were lost before they were read: 2,000 of predictions"
+    )
+    found = json.loads(
+        CliRunner().invoke(driftline, ["doctor", "--json", "--out", str(tmp_path)]).stdout
+    )
+    (finding,) = [each for each in found if "lost before they were read" in each["message"]]
+    assert finding["level"] == "note"
+    assert finding["message"].startswith(
+        "2 windows may lack rows of predictions between 2026-01-03T00:00:00Z and "
+        "2026-01-05T01:00:00Z, "
+    )
 
 
 def test_summary_without_records_names_the_selection(out):
