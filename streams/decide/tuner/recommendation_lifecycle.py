@@ -4,10 +4,11 @@ their outcomes.
 Once a week the days of the last four weeks are looked at together. The best threshold of their fit
 half is recommended if it gains enough on their hold-out half, by an interval that includes the
 variance between days. A single week is not enough: on the flights of the demo, nine thresholds
-tuned on single weeks promised 3 to 19 % and gained nothing in the following weeks (measured). While
-a recommendation is open, another one is made only if it is clearly better. The four weeks after the
-span of the recommendation, once they are final, give the outcome of both thresholds on all rows,
-none of which had a part in the choice.
+tuned on single weeks promised 3 to 19 % and gained nothing in the following weeks (measured). The
+best threshold of each look is a little different: while a recommendation is open, or for a time
+after its threshold was rolled back, another one is made only if it is clearly better. The four
+weeks after the span of the recommendation, once they are final, give the outcome of both thresholds
+on all rows, none of which had a part in the choice.
 """
 
 from __future__ import annotations
@@ -96,15 +97,11 @@ class RolledBack(msgspec.Struct, frozen=True):
     threshold
         The recommended threshold.
     until_ms
-        Event time before which it is not recommended again.
+        Event time before which only a clearly better threshold is recommended.
     """
 
     threshold: float
     until_ms: int
-
-    def bars(self, edge: int, at_ms: int) -> bool:
-        """Whether an edge is this threshold, at a time at which it is not recommended again."""
-        return at_ms < self.until_ms and _is_same(_threshold(edge), self.threshold)
 
 
 class TunerState(msgspec.Struct, omit_defaults=True):
@@ -224,14 +221,12 @@ class VersionTuner:
         gain = self._gain(scores, current, edge)
         if gain is None or not self._is_worth_it(gain):
             return
-        if state.rolled_back is not None and state.rolled_back.bars(edge, at_ms):
+        earlier = [] if state.open is None else [state.open.threshold]
+        if state.rolled_back is not None and at_ms < state.rolled_back.until_ms:
+            earlier.append(state.rolled_back.threshold)
+        if not all(self._is_clearly_better(scores, edge, threshold) for threshold in earlier):
             return
         if state.open is not None:
-            if _is_same(_threshold(edge), state.open.threshold):
-                return
-            over_open = self._gain(scores, state.open.to_edge, edge)
-            if over_open is None or not self._is_worth_it(over_open):
-                return
             yield msgspec.structs.replace(
                 state.open.record, status="superseded", at_ms=EpochMs(at_ms)
             )
@@ -251,6 +246,15 @@ class VersionTuner:
     def _gain(self, scores: Scores, from_edge: int, to_edge: int) -> Gain | None:
         six = six_cells(scores.holdout[:, 0], scores.holdout[:, 1], from_edge, to_edge)
         return gain_of(six, self._tuner.objective, rises=to_edge > from_edge)
+
+    def _is_clearly_better(self, scores: Scores, edge: int, threshold: float) -> bool:
+        """Whether an edge is another threshold than an earlier recommendation, and worth a change
+        from that one.
+        """
+        if _is_same(_threshold(edge), threshold):
+            return False
+        gain = self._gain(scores, edge_of(threshold), edge)
+        return gain is not None and self._is_worth_it(gain)
 
     def _is_worth_it(self, gain: Gain) -> bool:
         is_enough = (
@@ -400,8 +404,8 @@ def threshold_changed(
         status="rolled_back",
         at_ms=EpochMs(now_ms),
         reason=f"Threshold {figure(before.threshold)} was in force and was replaced by hand; "
-        f"not recommended again before {moment(state.rolled_back.until_ms)}, "
-        "unless the scores name another one first.",
+        "the next threshold that is recommended before "
+        f"{moment(state.rolled_back.until_ms)} has to be clearly better.",
     )
 
 

@@ -51,8 +51,8 @@ class TunerSettings(msgspec.Struct, frozen=True, kw_only=True):
     expires_ms
         Time that a recommendation stays open.
     after_rollback_ms
-        Time in which a recommended threshold that was in force and was replaced by hand is not
-        recommended again, unless another one was recommended in between; 0 for no such time.
+        Time after a recommended threshold was in force and was replaced by hand, in which the next
+        recommended threshold has to be clearly better than that one; 0 for no such time.
     """
 
     enabled: bool
