@@ -33,7 +33,7 @@ from driftline.schemas.config_values import (
 )
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.kafka_settings import KAFKA_KEYS, KafkaSettings
-from driftline.schemas.labels import label_text
+from driftline.schemas.labels import MOST_LABELS, label_text
 from driftline.schemas.settings import (
     LANES,
     Config,
@@ -219,6 +219,13 @@ def _build_model(table: dict[str, Any], where: str, base: ModelConfig) -> ModelC
                 f"{dimension!r} is a feature segment but not one of the segments "
                 f"{list(model.segments)}",
             )
+    if model.labels is not None and model.positive_label not in (None, *model.labels):
+        key = "positive_label" if "positive_label" in table else "labels"
+        raise InvalidValue(
+            f"{where}.{key}",
+            f"the positive label {model.positive_label!r} is not one of the labels "
+            f"{list(model.labels)}",
+        )
     names = [window.name for window in model.windows]
     if "detection_window" in table:
         if model.detection_window not in names:
@@ -307,6 +314,13 @@ def _read_label(value: Any) -> str:
     return label_text(value)
 
 
+def _read_labels(value: Any) -> tuple[str, ...]:
+    labels = read_list(value, _read_label, least=2)
+    if len(labels) > MOST_LABELS:
+        raise ValueError(f"has {len(labels)} labels; at most {MOST_LABELS} are possible")
+    return labels
+
+
 def _read_reference(value: Any) -> ReferenceSpan:
     if isinstance(value, str):
         return ReferenceSpan(span_ms=_read_horizon(value))
@@ -374,6 +388,7 @@ _MODEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "correction_horizon": ("correction_horizon_ms", read_duration),
     "segments": ("segments", lambda value: read_list(value, _read_dimension)),
     "feature_segments": ("feature_segments", lambda value: read_list(value, _read_dimension)),
+    "labels": ("labels", _read_labels),
     "positive_label": ("positive_label", _read_label),
     "threshold": ("threshold", read_share),
     "last_n": ("last_n", lambda value: read_list(value, integer_between(1, MAX_LAST_N))),

@@ -5,6 +5,7 @@ __all__ = [
     "MAX_ID_INTEGER",
     "MAX_LABEL_INTEGER",
     "MAX_TEXT_CHARACTERS",
+    "MOST_LABELS",
     "label_text",
 ]
 
@@ -18,6 +19,8 @@ MAX_FEATURES = 4_096
 """Most features of one prediction. Each is summarised on its own, so a few rows with tens of
 thousands would hold a worker for many seconds.
 """
+MOST_LABELS = 100
+"""Most labels of a model with a confusion matrix."""
 MAX_LABEL_INTEGER = 2**63
 """Integers of this magnitude and above are rejected on input; floats keep their exponent."""
 

@@ -174,7 +174,14 @@ class WindowFigures(
         matrix[i][j] is the number of rows with actual label i and predicted label j, in the order
         of `labels`.
     tn, fp, fn, tp
-        Counts for two labels; the positive one is the configured label, or else the greater.
+        Counts for two labels, one of which is known to be positive.
+    positive_label, positive_basis
+        The positive label of two, and how it is known: by the configuration, by the scores of the
+        predicted labels, or because the pair of labels is evident. null if it is not known; then
+        figures that need it are null.
+    strays
+        Number of rows with a label that is none of `labels`, by that label; they are in no cell of
+        the matrix and not in `n`. "(other)" has those without an entry of their own.
     ci
         95 % confidence intervals, by metric.
     bounds
@@ -212,6 +219,9 @@ class WindowFigures(
     fp: int | None = None
     fn: int | None = None
     tp: int | None = None
+    positive_label: str | None = None
+    positive_basis: Literal["configured", "scores", "vocabulary"] | None = None
+    strays: dict[str, int] = {}
     metrics: dict[str, float | None]
     ci: dict[str, Interval] = {}
     bounds: dict[str, Interval] = {}

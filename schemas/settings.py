@@ -109,8 +109,10 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
         The maturity ladder, increasing; the label horizon is the last rung.
     feature_segments
         Those of `segments` for which features are counted as well.
+    labels
+        The classes; any other label is a stray. None for those that the events show.
     positive_label
-        None for the greater of two labels.
+        None if the events or the labels themselves say which one it is.
     threshold
         Turns the score of a prediction without a threshold into a label.
     metrics
@@ -135,6 +137,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     correction_horizon_ms: int = 7 * DAY_MS
     segments: tuple[str, ...] = ()
     feature_segments: tuple[str, ...] = ()
+    labels: tuple[str, ...] | None = None
     positive_label: str | None = None
     threshold: float = 0.5
     last_n: tuple[int, ...] = (100, 1000)

@@ -19,6 +19,7 @@ from xxhash import xxh64_intdigest
 
 from driftline.schemas.rows import PredictionRow, TruthRow
 from driftline.streams.hashing import mixed, text_hashes
+from driftline.streams.label_vocabulary import evident_positive
 from driftline.streams.lanes import NO_LABEL
 from driftline.streams.named_columns import NAN, Named
 
@@ -302,12 +303,15 @@ def _from_class_scores(row: PredictionRow, positive: str | None) -> tuple[str | 
 
     The label is that of the row, otherwise None if the row has a score, otherwise the class with
     the highest probability, ties by name. With two classes the score is the probability of the
-    positive one, by default the greater name.
+    positive one; the row has none if neither the configuration nor the pair of names says which one
+    that is.
     """
     scores: dict[str, float] = row.scores or {}
     score = NAN if row.score is None else row.score
     if row.score is None and len(scores) == 2:
-        score = scores.get(positive if positive is not None else max(scores), NAN)
+        if positive is None:
+            positive = evident_positive(*scores)
+        score = NAN if positive is None else scores.get(positive, NAN)
     if row.prediction is not None or row.score is not None:
         return row.prediction, score
     return max(sorted(scores), key=scores.__getitem__), score

@@ -35,6 +35,7 @@ from driftline.streams.join import Join, Marks
 from driftline.streams.join.uncounted_rows import UNCOUNTED_ROWS, UncountedRow
 from driftline.streams.log_order import rank_rows
 from driftline.streams.measure import Measure
+from driftline.streams.measure.counts.labels import LabelReport
 from driftline.streams.measure.timing.frontier import Frontier
 from driftline.streams.registry import Registry
 from driftline.streams.stage import Batch, Record, Stage, State
@@ -150,6 +151,14 @@ class Downstream:
         records.
         """
         return self._measure.provisional(self._states(self._measure.name))
+
+    def label_reports(self) -> list[LabelReport]:
+        """What is known about the labels of each model."""
+        return self._measure.label_reports(self._states(self._measure.name))
+
+    def new_label_reports(self) -> list[LabelReport]:
+        """Those of models whose labels changed since the last call; at first, all."""
+        return self._measure.new_label_reports(self._states(self._measure.name))
 
     def due(self) -> int | None:
         """End of the pane that the next `advance` completes, in ms; None if no pane is complete."""

@@ -126,11 +126,17 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
     columns = ["Model", "Window", "From", "Maturity", ">Labelled", *(f">{name}" for name in shown)]
     rows = [
         (
-            f"{record.model_name} {record.model_version}",
+            "\n".join([f"{record.model_name} {record.model_version}", *positive_label(record)]),
             format_window(record),
             minute(record.window_start_ms),
             format_rung(record),
-            f"{number(record.n)} of {number(record.n_predictions)}\n{share(record.label_coverage)}",
+            "\n".join(
+                [
+                    f"{number(record.n)} of {number(record.n_predictions)}",
+                    share(record.label_coverage),
+                    *other_labels(record),
+                ]
+            ),
             *(format_metric(record, name, between="\n") for name in shown),
         )
         for record in records
@@ -146,6 +152,7 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
             f"{number(record.n)} of {number(record.n_predictions)} labelled "
             f"({share(record.label_coverage)})"
         )
+        heading = "; ".join([heading, *positive_label(record), *other_labels(record)])
         click.echo(wrap(heading, width, hanging_indent="  "))
         for name in shown:
             text = f"{name:<18} {format_metric(record, name, between=' ')}"
@@ -155,6 +162,19 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
 def format_window(record: WindowFigures) -> str:
     """The window of a record, with an exclamation mark if it may lack rows."""
     return record.window + (" !" if record.losses else "")
+
+
+def positive_label(record: WindowFigures) -> list[str]:
+    """Which label is positive; empty if none is known."""
+    from driftline.streams.label_vocabulary import quoted
+
+    return [] if record.positive_label is None else [f"positive: {quoted(record.positive_label)}"]
+
+
+def other_labels(record: WindowFigures) -> list[str]:
+    """How many rows have a label that is none of the model's; empty without such rows."""
+    rows = sum(record.strays.values())
+    return [f"{number(rows)} with other labels"] if rows else []
 
 
 def format_rung(record: WindowFigures) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from driftline.agents.doctor.check_result import CheckResult
@@ -15,6 +15,7 @@ from driftline.agents.results import Results
 from driftline.agents.state.rocks import RocksState, StateError
 from driftline.schemas.results import Drift, RegistryEntry, WindowFigures
 from driftline.schemas.settings import Config
+from driftline.streams.label_vocabulary import quoted
 
 FEW_ROWS = 100  # labelled rows below which a verdict means little; the default of min_samples
 MANY_REJECTED = 0.01  # share of the predictions
@@ -236,6 +237,7 @@ def _check_truths(name: str, final: list[WindowFigures]) -> Iterator[CheckResult
                 "labelled rows",
                 remedy="rules on such a window do not fire (min_samples); use a longer window",
             )
+    yield from _check_labels(name, windows)
     reasons = {record.null_reasons.get("roc_auc") for record in windows}
     if reasons == {"no score"}:
         yield CheckResult(
@@ -244,6 +246,48 @@ def _check_truths(name: str, final: list[WindowFigures]) -> Iterator[CheckResult
             message=f"{name}: predictions have no score, so there is no ROC AUC, no Brier score "
             "and no recommended threshold",
             remedy='send "score", the probability of the positive class',
+        )
+
+
+def _check_labels(name: str, windows: Sequence[WindowFigures]) -> Iterator[CheckResult]:
+    """Whether all labels are in the figures, and whether the positive one is known."""
+    newest = max(windows, key=lambda record: record.window_end_ms)
+    reason = newest.null_reasons.get("accuracy") if newest.n else None
+    if reason is not None:
+        yield CheckResult(
+            check="labels",
+            level="problem",
+            message=f"{name}: figures that need labels are withheld: {reason}",
+            remedy="docs/inputs.md says how labels are read",
+        )
+    elif len(newest.labels) == 2 and newest.positive_label is None:
+        yield CheckResult(
+            check="labels",
+            level="problem",
+            message=f"{name}: which of {quoted(newest.labels[0])} and {quoted(newest.labels[1])} "
+            "is positive is not known; F1, precision, recall and figures of scores are withheld",
+            remedy="set positive_label",
+        )
+    elif newest.positive_label is not None:
+        yield CheckResult(
+            check="labels",
+            level="ok",
+            message=f"{name}: the positive label is {quoted(newest.positive_label)} "
+            f"({newest.positive_basis})",
+        )
+    strays: Counter[str] = Counter()
+    smallest = min({(record.window_end_ms - record.window_start_ms) for record in windows})
+    for record in windows:
+        if record.window_end_ms - record.window_start_ms == smallest:
+            strays.update(record.strays)
+    if strays:
+        listed = ", ".join(f"{quoted(label)} {n:,}" for label, n in strays.most_common(5))
+        yield CheckResult(
+            check="labels",
+            level="note",
+            message=f"{name}: {strays.total():,} rows with a label that is not one of the model's "
+            f"are in no figure: {listed}",
+            remedy="set labels to make it one of them, or correct the events",
         )
 
 

@@ -31,6 +31,7 @@ from driftline.agents.inprocess.run_identity import (
     release,
 )
 from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
+from driftline.agents.label_notes import label_notes
 from driftline.agents.recorded.dead_letters import DeadLetters
 from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.log_files import NEEDED, decoders, input_files
@@ -64,6 +65,7 @@ from driftline.schemas.topics import (
 from driftline.streams import pipeline
 from driftline.streams.end_of_time import end_of_time
 from driftline.streams.join import Join
+from driftline.streams.measure.counts.labels import LabelReport
 from driftline.streams.partial import LostSpan
 from driftline.streams.pipeline import PLACES, UpstreamResult
 from driftline.streams.stage import Batch, Record, State
@@ -103,6 +105,7 @@ class DownstreamStages(Protocol):
     def next_ms(self) -> int: ...
     def advance(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]: ...
     def finish(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]: ...
+    def label_reports(self) -> list[LabelReport]: ...
 
 
 class Stages(Struct, frozen=True):
@@ -536,9 +539,12 @@ class _Run:
             last_event=format_time(checkpoint.last_ms) if checkpoint.last_ms else None,
             resumed=self._resumed and not already_finished,
             already_finished=already_finished,
-            notes=_notes(
-                self._out, self._source, checkpoint, self._ticks.losses if self._ticks else ()
-            ),
+            notes=[
+                *_notes(
+                    self._out, self._source, checkpoint, self._ticks.losses if self._ticks else ()
+                ),
+                *label_notes(self._downstream.label_reports()),
+            ],
             elapsed_s=elapsed_s,
             cpu_s=cpu_s,
         )

@@ -13,6 +13,7 @@ from driftline.schemas.settings import Config
 from driftline.schemas.times import EpochMs
 from driftline.schemas.topics import OUTCOMES
 from driftline.streams.join.code_book import CodeBook
+from driftline.streams.label_vocabulary import is_same_label
 from driftline.streams.lanes import NO_LABEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE
 from driftline.streams.score_bins import SCORE_UNITS
 from driftline.streams.stage import Record
@@ -51,20 +52,19 @@ def _outcome(row: OutcomeChange, book: CodeBook, config: Config) -> Outcome:
         if row.predicted in (PREDICTED_POSITIVE, PREDICTED_NEGATIVE)
         else book.labels.names[row.predicted]
     )
-    if row.predicted == PREDICTED_POSITIVE:
-        predicted = positive
-    # A label that follows from the score has a name only if the positive label is configured.
-    is_known = positive is not None or predicted is not None
-    is_positive = row.predicted == PREDICTED_POSITIVE or (
-        predicted is not None and predicted == positive
-    )
-    correct = None
-    if label is not None and is_known:
-        correct = (
-            is_positive == (label == positive)
-            if row.predicted >= PREDICTED_POSITIVE
-            else predicted == label
-        )
+    is_positive: bool | None = None
+    if row.predicted >= PREDICTED_POSITIVE:
+        # A label that follows from the score has a name only if the positive label is configured.
+        is_positive = row.predicted == PREDICTED_POSITIVE
+        predicted = positive if is_positive else None
+    elif predicted is not None and positive is not None:
+        is_positive = is_same_label(positive, predicted)
+    correct: bool | None = None
+    if label is not None and row.predicted < PREDICTED_POSITIVE:
+        correct = None if predicted is None else is_same_label(label, predicted)
+    elif label is not None and positive is not None:
+        is_actual_positive = is_same_label(label, positive)
+        correct = None if is_actual_positive is None else is_positive == is_actual_positive
     correction: Literal["corrected", "retracted"] | None = None
     if not row.first:
         correction = "retracted" if row.new == NO_LABEL else "corrected"
@@ -81,7 +81,7 @@ def _outcome(row: OutcomeChange, book: CodeBook, config: Config) -> Outcome:
         delay_ms=row.delay_ms,
         score=row.score / SCORE_UNITS if row.score >= 0 else None,
         segment={dimension: value for dimension, _, value in segments},
-        cell=_cell(correct, is_positive, label, predicted, positive),
+        cell=_cell(correct, is_positive, label, predicted),
         maturity=next((rung.name for rung in settings.maturity if row.delay_ms <= rung.ms), None),
         correction=correction,
     )
@@ -89,13 +89,12 @@ def _outcome(row: OutcomeChange, book: CodeBook, config: Config) -> Outcome:
 
 def _cell(
     correct: bool | None,
-    is_positive: bool,
+    is_positive: bool | None,
     label: str | None,
     predicted: str | None,
-    positive: str | None,
 ) -> str | None:
     if correct is None or label is None:
         return None
-    if positive is None:
+    if is_positive is None:
         return f"{label}>{predicted}"
     return ("t" if correct else "f") + ("p" if is_positive else "n")

@@ -28,6 +28,8 @@ from driftline.streams.lanes import (
 from driftline.streams.measure.counts.count_table import FORMAT as COUNT_TABLE_FORMAT
 from driftline.streams.measure.counts.gather import WindowCounts, WindowGatherer, WindowJob
 from driftline.streams.measure.counts.intake import ReceivedPartials, add_counts
+from driftline.streams.measure.counts.label_evidence import note_scores, settle_labels
+from driftline.streams.measure.counts.labels import NO_LABELS, LabelReport, LabelSet
 from driftline.streams.measure.counts.last_n import FORMAT as LAST_N_FORMAT
 from driftline.streams.measure.counts.last_n import NewestOutcomes
 from driftline.streams.measure.counts.model import FORMAT as MODEL_FORMAT
@@ -161,6 +163,7 @@ class Measure:
         self._first_pane_ms: int | None = None
         self._ended_ms: int | None = None
         self._frontier: Frontier | None = None
+        self._reported_labels: dict[str, LabelSet] = {}
 
     def process(self, batch: Batch, state: State) -> list[Record]:
         """Add the records of a batch; without records, process the step that is due.
@@ -247,6 +250,26 @@ class Measure:
                 quiet_ms.pop(model.number, None)
         in_order = sorted(models.values(), key=lambda model: self._place[model.number])
         return _in_order(in_order, self._place, (traffic, decisions, arrivals))
+
+    def label_reports(self, state: State) -> list[LabelReport]:
+        """What is known about the labels of each model with truths or predicted labels, by name."""
+        self.frontier(state)
+        return [
+            model.facts.label_set.report(name, model.configured_labels)
+            for name, model in sorted(self._models.items())
+            if name != NO_MODEL and model.facts.label_set != NO_LABELS
+        ]
+
+    def new_label_reports(self, state: State) -> list[LabelReport]:
+        """Those of models whose labels changed since the last call; at first, all."""
+        self.frontier(state)
+        reports = []
+        for name, model in sorted(self._models.items()):
+            label_set = model.facts.label_set
+            if label_set is not self._reported_labels.get(name, NO_LABELS):
+                self._reported_labels[name] = label_set
+                reports.append(label_set.report(name, model.configured_labels))
+        return reports
 
     def due(self, state: State) -> int | None:
         """Stream time of the next step (edge of a pane plus grace); None while nothing is due.
@@ -374,6 +397,7 @@ class Measure:
                 always = self._watched_for_silence(model, versions, now_ms)
                 jobs = self._jobs(model, TRAFFIC, dues, always, state)
                 work.append(_TrafficWork(model, versions, dues, jobs))
+                note_scores(model, jobs, self._schedule.plan(model.config).smallest.name)
         by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(TRAFFIC, [(each.model, each.jobs) for each in work])
         for (model, versions, dues, _), windows in zip(work, gathered, strict=True):
@@ -414,6 +438,8 @@ class Measure:
                 jobs += self._since_deployment.jobs(
                     model, plan, plan.since_deployment_due(*edges), state
                 )
+                if ARRIVALS not in self._lanes:
+                    settle_labels(DECISIONS, model, jobs, plan.smallest.name)
                 work.append((model, jobs))
         by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(DECISIONS, work)
@@ -450,6 +476,7 @@ class Measure:
                 jobs = self._jobs(model, ARRIVALS, plan.due(ARRIVALS, *edges), (), state)
                 if model.config.last_n and now_ms % plan.last_n_step_ms == 0:
                     jobs += self._newest.jobs(model, plan, now_ms, state)
+                settle_labels(ARRIVALS, model, jobs, plan.smallest.name)
                 work.append((model, jobs))
         by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(ARRIVALS, work)

@@ -6,9 +6,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from driftline.streams.intervals import Floats, Interval, divided, wilson, wilson_from_variance
+from driftline.streams.intervals import (
+    Floats,
+    Interval,
+    Ints,
+    divided,
+    wilson,
+    wilson_from_variance,
+)
 from driftline.streams.metrics.counts import Counts
-from driftline.streams.metrics.metric import Metric
+from driftline.streams.metrics.metric import UNKNOWN_POSITIVE, Metric
 
 
 class F1(Metric, frozen=True, tag="f1"):
@@ -42,6 +49,13 @@ class F1(Metric, frozen=True, tag="f1"):
     """
 
     undefined: ClassVar[str] = "no positive yet"
+
+    def null_reasons(self, counts: Counts, at: Ints) -> list[str]:
+        """As `Metric.null_reasons`; two labels without a positive one are a reason."""
+        reasons = super().null_reasons(counts, at)
+        if len(counts.labels) == 2 and counts.positive is None:
+            return [UNKNOWN_POSITIVE if each == self.undefined else each for each in reasons]
+        return reasons
 
     def value(self, counts: Counts) -> Floats:
         """Shape (S,)."""

@@ -7,7 +7,7 @@ rungs for which it is computed.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 import numpy as np
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from driftline.streams.intervals import Floats, Interval, Ints, divided, wilson
 from driftline.streams.lanes import ARRIVALS, DECISIONS
 from driftline.streams.metrics.counts import Counts
+
+UNKNOWN_POSITIVE: Final = "positive label unknown; set positive_label"
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -135,9 +137,8 @@ def _lacks(need: str, counts: Counts) -> tuple[NDArray[np.bool_], str]:
     if need == "truth":
         return counts.n == 0, "no truth yet"
     if need == "two labels":
-        return np.full(counts.series, counts.positive is None), "one class only" if len(
-            counts.labels
-        ) < 2 else "needs two labels"
+        reasons = ("one class only", "one class only", UNKNOWN_POSITIVE, "needs two labels")
+        return np.full(counts.series, counts.positive is None), reasons[min(len(counts.labels), 3)]
     if need == "score":
         return counts.scores.n_negative + counts.scores.n_positive == 0, "no score"
     if need in ("delay", "latency"):

@@ -15,6 +15,7 @@ from driftline.agents.inprocess.replay import Stages
 from driftline.schemas.rejects import Reject
 from driftline.schemas.results import Outcome, RegistryEvent, WindowFigures
 from driftline.schemas.times import EpochMs
+from driftline.streams.measure.counts.labels import LabelReport
 from driftline.streams.pipeline import UpstreamResult
 from driftline.streams.stage import Batch, Record, State
 
@@ -155,6 +156,9 @@ class StubDownstream:
             complete_at_ms=EpochMs((hour + 1) * HOUR),
         )
         return [*records, Record("metrics", metric)]
+
+    def label_reports(self) -> list[LabelReport]:
+        return []
 
     def finish(self, commands: Sequence[Record], decided: Sequence[Record]) -> list[Record]:
         records: list[Record] = list(decided)

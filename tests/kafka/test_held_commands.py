@@ -223,6 +223,9 @@ class OnePane:
     def finish(self, commands: list[Record]) -> list[Record]:
         return []
 
+    def new_label_reports(self) -> list[Any]:
+        return []
+
     def frontier(self) -> Any:
         return SimpleNamespace(ended_ms=None, marks={}, partitions=0)
 

@@ -17,9 +17,10 @@ from the rung of the first label on.
 The predicted label is the row's prediction; otherwise, for a score at or above the row's threshold
 or the configured one, the positive label, and below it the other label; otherwise the class with
 the highest probability, ties by name. The positive label is the configured one, otherwise the
-greatest label of the model; the other label is the greatest of the remaining ones. (The product
-knows only the labels that a model has had so far. So a log for comparison configures the positive
-label and has the other one early.)
+second of a pair of `PAIRS`; without one, rows whose prediction follows from a score are in no cell.
+(The product knows only the labels that a model has had so far. So a log for comparison configures
+the positive label and has the other one early. It has fewer than 100 truths of a model, or no label
+that only truths have.)
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Figure:
         return self.cells.total()
 
 
-# Pairs of labels: one implies the other.
+# Pairs of labels: one implies the other; the second is positive.
 PAIRS = (("0", "1"), ("false", "true"), ("no", "yes"))
 
 
@@ -91,11 +92,14 @@ def resolved(
     if len(all_labels) == 1:
         all_labels |= {label for pair in PAIRS if all_labels <= set(pair) for label in pair}
     if positive is None:
-        positive = max(all_labels, default=POSITIVE)
-    names = {POSITIVE: positive, NEGATIVE: max(all_labels - {positive}, default=NEGATIVE)}
+        positive = next((pair[1] for pair in PAIRS if set(pair) == all_labels), None)
+    is_known = positive is not None and len(all_labels) == 2
+    names = {POSITIVE: positive, NEGATIVE: max(all_labels - {positive}, default=None)}
     by_label: Counter[tuple[str, str]] = Counter()
     for (actual, predicted), count in cells.items():
-        by_label[actual, names.get(predicted, predicted)] += count
+        if predicted in names and not is_known:
+            return Counter()
+        by_label[actual, names.get(predicted) or predicted] += count
     return by_label
 
 

@@ -13,6 +13,7 @@ from driftline.agents.inprocess.replay import Stages, replay
 from driftline.schemas.config import load_config
 from driftline.schemas.results import WindowFigures
 from driftline.streams import pipeline
+from driftline.streams.measure.counts.labels import LabelReport
 from driftline.streams.stage import Record
 from tests.simulation import runs
 from tests.simulation.histories import write
@@ -43,6 +44,9 @@ class ReadAtRandom:
     def advance(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]:
         self.read()
         return self._stages.advance(commands, decided)
+
+    def label_reports(self) -> list[LabelReport]:
+        return self._stages.label_reports()
 
     def finish(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]:
         return self._stages.finish(commands, decided)

@@ -1,4 +1,4 @@
-"""Count tables, merge runs, panes, numberings, label sets and window plans of stage 2."""
+"""Count tables, merge runs, panes, numberings and window plans of stage 2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from driftline.schemas.settings import ModelConfig
 from driftline.streams.measure import state_keys
 from driftline.streams.measure.counts import panes
 from driftline.streams.measure.counts.count_table import EMPTY, CountTable, merged
-from driftline.streams.measure.counts.labels import LabelSet
 from driftline.streams.measure.counts.merge_runs import FAN, MergeRuns
 from driftline.streams.measure.counts.packed_key import first_key_of_pane
 from driftline.streams.measure.counts.panes import TABLES, Panes
@@ -218,26 +217,6 @@ def test_names_keep_their_numbers_and_names_beyond_the_limit_get_the_limit() -> 
         300,
         300,
     ]
-
-
-def test_labels_are_ordered_as_numbers_only_if_all_are_integers() -> None:
-    assert LabelSet(("10", "9")).labels(None) == ("9", "10")
-    assert LabelSet(("10", "9", "x")).labels(None) == ("10", "9", "x")
-
-
-def test_a_third_label_does_not_change_the_labels_derived_from_scores() -> None:
-    two = LabelSet().with_more(["no", "yes"], derived=True, many=False, configured=None)
-    three = two.with_more(["zero"], derived=False, many=False, configured=None)
-    assert three.pair(None) == ("yes", "no")
-    assert three.labels(None) == ("no", "yes", "zero")
-
-
-def test_more_labels_than_a_matrix_takes_are_a_problem_with_the_limit_in_it() -> None:
-    many = LabelSet().with_more(
-        [f"{i:03}" for i in range(101)], derived=False, many=False, configured=None
-    )
-    assert many.problem(None) == "more than 100 labels"
-    assert len(many.seen) <= 100
 
 
 #   hours   0 ------ 24 -- 26 ------ 48 -- 50        window of a day, rungs 2h and 1d

@@ -20,6 +20,7 @@ from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, 
 from driftline.agents.kafka.stages.ticking import IdlePartitionRequests
 from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.processor import ProcessorFactory
+from driftline.agents.label_notes import log_labels
 from driftline.agents.uncounted_rows import BatchTally
 from driftline.schemas.decode import decode_commands
 from driftline.schemas.events import Tick
@@ -173,6 +174,8 @@ class DownstreamProcessor:
             records += self._stages.provisional()
             self._has_new_counts = False
             self._provisional_timer.end(begun)
+        if panes:
+            log_labels(self._stages.new_label_reports())
         # Commands between the stages are not emitted: the events that follow from them are.
         outgoing += self._encoder.events(
             record for record in records if record.topic != REGISTRY_COMMANDS

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from driftline.streams import lanes
 from driftline.streams.lanes import COUNTER_CODES, COUNTERS
 from driftline.streams.masks import any_true
-from driftline.streams.measure.counts.labels import LabelSet
+from driftline.streams.measure.counts.labels import MOST_STRAYS, ConfiguredLabels, LabelSet
 from driftline.streams.measure.counts.packed_key import (
     CODES,
     MEASURES,
@@ -36,8 +36,10 @@ ANOTHER: Final = CODES - 4  # a label beyond the limit of codes
 NAMED: Final = ANOTHER  # number of codes with a text
 
 UNKNOWN: Final = -(1 << 40)
+OTHER_STRAYS: Final = "(other)"
+_STRAYS: Final = MEASURES  # the columns of strays, beside those of the measures
 
-LABEL_IN_A: Final = np.isin(
+ACTUAL_IN_A: Final = np.isin(
     np.arange(MEASURES),
     (
         lanes.CELLS,
@@ -45,11 +47,13 @@ LABEL_IN_A: Final = np.isin(
         lanes.SCORES_HOLDOUT,
         lanes.SCORE_SUM,
         lanes.SCORE_SQUARES,
-        lanes.PREDICTED_SCORES,
-        lanes.PREDICTED,
     ),
 )
-"""Shape (MEASURES,): whether `a` of a measure is a label code."""
+"""Shape (MEASURES,): whether `a` of a measure is the code of an actual label."""
+PREDICTED_IN_A: Final = np.isin(np.arange(MEASURES), (lanes.PREDICTED_SCORES, lanes.PREDICTED))
+"""Shape (MEASURES,): whether `a` of a measure is the code of a predicted label."""
+LABEL_IN_A: Final = ACTUAL_IN_A | PREDICTED_IN_A
+"""Shape (MEASURES,): whether `a` of a measure is the code of a label."""
 
 
 class Unfolded(NamedTuple):
@@ -85,7 +89,7 @@ class DenseLayout:
     lane
         The lane.
     label_set, configured
-        The labels so far, and the positive label of the configuration.
+        The labels so far, and those of the configuration.
     names
         Label text by code.
     bins
@@ -101,8 +105,11 @@ class DenseLayout:
         As in `Counts`.
     problem
         Why rows are not counted by label; all labels count as one then. None if they are.
-    positive_label
-        Text of the positive label, or None.
+    positive_label, positive_basis
+        Text of the positive label, and how it is known; None if it is not.
+    strays
+        Labels that belong to no class, by actual and predicted text; the last one, "", stands for
+        all without a column of their own. A row with a stray label is in no cell of the matrix.
     width
         Number of dense columns; the last one takes the measures that no metric of this lane needs.
     score_width
@@ -115,7 +122,7 @@ class DenseLayout:
         number: int,
         lane: int,
         label_set: LabelSet,
-        configured: str | None,
+        configured: ConfiguredLabels,
         names: Sequence[str],
         bins: Ints,
         *,
@@ -126,22 +133,38 @@ class DenseLayout:
         self.label_set = label_set
         self.named = len(names)
         self.bins = bins
-        labels = label_set.labels(configured)
+        classes = label_set.judged(configured)
         self.problem = label_set.problem(configured)
-        positive, _ = label_set.pair(configured)
-        self.labels = labels if self.problem is None else ("any",)
+        self.labels: tuple[str, ...] = classes.names if self.problem is None else ("any",)
+        positive, basis = label_set.positive_class(configured)
         self.positive = (
-            labels.index(positive) if positive is not None and len(self.labels) == 2 else None
+            self.labels.index(positive) if positive is not None and len(self.labels) == 2 else None
         )
         self.positive_label = positive if self.positive is not None else None
+        self.positive_basis = basis if self.positive is not None else None
         k = len(self.labels)
-        self._label = _label_numbers(label_set, configured, names, self.problem is not None)
+        self.other_stray = k + len(classes.strays)
+        self.strays: tuple[str, ...] = (
+            (*classes.strays, OTHER_STRAYS) if self.problem is None else ()
+        )
+        self._actual = _numbers_of_side(
+            [each.actual for each in classes.classes], label_set.actual, names, self
+        )
+        self._predicted = _numbers_of_side(
+            [each.predicted for each in classes.classes], label_set.predicted, names, self
+        )
+        if label_set.derived:
+            other = self.other_stray if self.problem is None else 0
+            self._predicted[[POSITIVE, NEGATIVE]] = (
+                other if self.positive is None else (self.positive, 1 - self.positive)
+            )
         self._bin = np.full(CODES, UNKNOWN, np.int64)
         self._bin[bins] = np.arange(len(bins))
 
         sizes = {lanes.COUNT: len(COUNTERS)}
         if lane != lanes.TRAFFIC:
             sizes[lanes.CELLS] = k * k
+            sizes[_STRAYS] = len(self.strays)
         if lane == lanes.DECISIONS and not counted_only:
             sizes[lanes.DELAY] = len(bins)
             if self.positive is not None:
@@ -151,7 +174,7 @@ class DenseLayout:
         self.score_width = k * SCORE_BINS if lanes.SCORE_SUM in sizes else 0
         self.width = sum(sizes.values()) + 1
         self._slices: dict[int, slice] = {}
-        self._base = np.full(MEASURES, self.width - 1, np.int64)
+        self._base = np.full(_STRAYS + 1, self.width - 1, np.int64)
         self._stride = np.zeros(MEASURES, np.int64)
         begin = 0
         for measure, size in sizes.items():
@@ -160,7 +183,7 @@ class DenseLayout:
             begin += size
         self._stride[lanes.SCORE_SUM] = self._stride[lanes.SCORE_SQUARES] = 1
         self._lacks_columns = np.ones(MEASURES, np.bool_)
-        self._lacks_columns[list(sizes)] = False
+        self._lacks_columns[[measure for measure in sizes if measure != _STRAYS]] = False
         if self.score_width:
             # Metrics read both halves of the scores as one histogram.
             for measure in (lanes.SCORES_FIT, lanes.SCORES_HOLDOUT):
@@ -171,23 +194,36 @@ class DenseLayout:
     def unfold(self, keys: Ints) -> Unfolded:
         """Series number and column of each key."""
         measure, a, b = unpack_measure(keys)
-        column = self._base[measure] + self._stride[measure] * self._label[a] + b
+        actual, k = self._actual[a], len(self.labels)
+        column = self._base[measure] + self._stride[measure] * actual + b
         cells = np.flatnonzero(measure == lanes.CELLS)
         if len(cells):
-            column[cells] = (
-                self._base[lanes.CELLS]
-                + self._label[a[cells]] * len(self.labels)
-                + self._label[b[cells]]
-            )
+            column[cells] = self._cell_columns(actual[cells], self._predicted[b[cells]])
+        if any_true(actual >= k):
+            # Scores of rows with a stray label have no column.
+            column[ACTUAL_IN_A[measure] & (measure != lanes.CELLS) & (actual >= k)] = self.width - 1
         binned = np.flatnonzero((measure == lanes.DELAY) | (measure == lanes.LATENCY))
         if len(binned):
             column[binned] = self._base[measure[binned]] + self._bin[b[binned]]
         # The labels of a measure without columns may be new too.
         lacking = self._lacks_columns[measure]
         if any_true(lacking):
-            known = ~LABEL_IN_A[measure] | (self._label[a] >= 0)
+            known = (~ACTUAL_IN_A[measure] | (actual >= 0)) & (
+                ~PREDICTED_IN_A[measure] | (self._predicted[a] >= 0)
+            )
             column[lacking] = np.where(known[lacking], self.width - 1, UNKNOWN)
         return Unfolded(series_of(keys), column)
+
+    def _cell_columns(self, actual: Ints, predicted: Ints) -> Ints:
+        """Columns of cells by the numbers of their labels; a column below 0: new label."""
+        k = len(self.labels)
+        column: Ints = self._base[lanes.CELLS] + actual * k + predicted
+        stray = np.flatnonzero((actual >= k) | (predicted >= k))
+        if len(stray):
+            of_stray = np.where(actual[stray] >= k, actual[stray], predicted[stray])
+            is_new = (actual[stray] < 0) | (predicted[stray] < 0)
+            column[stray] = np.where(is_new, UNKNOWN, self._base[_STRAYS] + of_stray - k)
+        return column
 
     def is_cell(self, column: Ints) -> NDArray[np.bool_]:
         """Which columns are cells of the confusion matrix."""
@@ -219,6 +255,10 @@ class DenseLayout:
         filled = np.flatnonzero(summed)
         label, bins = np.divmod(cells[filled], SCORE_BINS)
         return LabelledBins(label, bins, summed[filled])
+
+    def stray_counts(self, dense: Ints) -> Ints:
+        """Rows with a stray label by the texts of `strays`, shape (S, len(strays))."""
+        return self.part(dense, _STRAYS)
 
     def part(self, dense: Ints, measure: int) -> Ints:
         """Columns of one measure, shape (S, size); size 0 if the lane has none."""
@@ -293,18 +333,34 @@ class DenseLayout:
         )
 
 
-def _label_numbers(
-    label_set: LabelSet, configured: str | None, names: Sequence[str], problem: bool
+def _numbers_of_side(
+    classes: Sequence[str | None], seen: Sequence[str], names: Sequence[str], layout: DenseLayout
 ) -> Ints:
-    """Shape (CODES,): index into the labels by label code; UNKNOWN for a new label."""
+    """Shape (CODES,): number of the class or of the stray by label code, of truths or of
+    predictions; UNKNOWN for a new label.
+
+    Parameters
+    ----------
+    classes
+        The text of each class.
+    seen
+        The texts of this side in the label set.
+    names
+        Label text by code.
+    """
+    label_set, k = layout.label_set, len(layout.labels)
     if label_set.many:
         return np.zeros(CODES, np.int64)
-    labels = label_set.labels(configured)
-    place = {label: 0 if problem else number for number, label in enumerate(labels)}
+    is_full = label_set.settled is not None and len(seen) >= MOST_STRAYS
+    new = layout.other_stray if is_full else UNKNOWN
+    if layout.problem is not None:
+        number_of = dict.fromkeys((*seen, *classes), 0)
+    else:
+        number_of = dict.fromkeys(seen, layout.other_stray)
+        number_of |= {text: k + place for place, text in enumerate(layout.strays[:-1])}
+        number_of |= {text: place for place, text in enumerate(classes)}
     numbers = np.full(CODES, UNKNOWN, np.int64)
-    numbers[: len(names)] = [place.get(name, UNKNOWN) for name in names[:NAMED]]
-    if label_set.derived:
-        positive, negative = label_set.pair(configured)
-        numbers[POSITIVE] = 0 if problem or positive is None else place[positive]
-        numbers[NEGATIVE] = 0 if problem or negative is None else place[negative]
+    numbers[: len(names)] = [number_of.get(name, new) for name in names[:NAMED]]
+    if label_set.settled is not None:
+        numbers[ANOTHER] = layout.other_stray if layout.problem is None else 0
     return numbers

@@ -6,7 +6,7 @@ The caller decides on the windows and their spans of time; records are built in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
@@ -17,13 +17,15 @@ from driftline.streams import lanes
 from driftline.streams.lanes import ALL, NO_MODEL
 from driftline.streams.masks import all_true
 from driftline.streams.measure.counts.dense_layout import (
+    ACTUAL_IN_A,
     ANOTHER,
-    LABEL_IN_A,
     NEGATIVE,
     POSITIVE,
+    PREDICTED_IN_A,
     DenseLayout,
     LabelledBins,
 )
+from driftline.streams.measure.counts.labels import LabelSet
 from driftline.streams.measure.counts.model import MeasuredModel, SeriesName, other_of
 from driftline.streams.measure.counts.packed_key import (
     Ints,
@@ -204,7 +206,7 @@ class WindowCounts:
         layout = self.layout
         keys, column, counts = [], [], []
         for span in self.job.spans:
-            end = _rows_at(span, self.block.lane, self.job)
+            end = rows_at(span, self.block.lane, self.job)
             unfolded = span.unfold(layout)
             at = np.flatnonzero(unfolded.series[:end] == number)
             keys.append(span.table.keys[at])
@@ -231,6 +233,7 @@ def block_shape(model: MeasuredModel, layout: DenseLayout) -> tuple[object, ...]
     return (
         layout.labels,
         layout.positive,
+        layout.strays,
         layout.problem,
         model.config.metrics,
         model.name == NO_MODEL,
@@ -320,7 +323,7 @@ class WindowGatherer:
                 for span in job.spans:
                     columns = span.unfold(layout)
                     if columns.has_unknown:
-                        end = _rows_at(span, lane, job)
+                        end = rows_at(span, lane, job)
                         unknown.append(span.table.keys[:end][columns.column[:end] < 0])
             keys = _joined(unknown)
             if not len(keys):
@@ -332,9 +335,11 @@ class WindowGatherer:
     ) -> DenseLayout:
         """A layout that also has columns for the labels and bins in `keys`."""
         measure, a, b = unpack_measure(keys)
-        codes = np.flatnonzero(
-            np.bincount(np.concatenate((a[LABEL_IN_A[measure]], b[measure == lanes.CELLS])))
-        ).tolist()
+        cells = measure == lanes.CELLS
+        codes = LabelCodes(
+            np.unique(a[ACTUAL_IN_A[measure]]).tolist(),
+            np.unique(np.concatenate((b[cells], a[PREDICTED_IN_A[measure]]))).tolist(),
+        )
         binned = b[(measure == lanes.DELAY) | (measure == lanes.LATENCY)]
         bins = self._bins.setdefault(lane, binned[:0])
         if not all_true(np.isin(binned, bins)):
@@ -344,26 +349,41 @@ class WindowGatherer:
             bins = self._bins[lane] = np.union1d(
                 bins, (octaves[:, None] * PER_OCTAVE + np.arange(PER_OCTAVE)).ravel()
             )
-        configured = model.config.positive_label
-        names = model.labels.names
-        label_set = model.facts.label_set.with_more(
-            [names[code] for code in codes if code < len(names)],
-            derived=POSITIVE in codes or NEGATIVE in codes,
-            many=ANOTHER in codes,
-            configured=configured,
-        )
+        names, label_set = model.labels.names, grown_label_set(model, codes)
         if (
             before is not None
             and (label_set, len(names)) == (before.label_set, before.named)
             and bins is before.bins
         ):
-            raise unknown_labels(model, codes)
+            raise unknown_labels(model, sorted({*codes.actual, *codes.predicted}))
         model.facts.label_set = label_set
         self._layouts_made += 1
         layout = self._layouts[model.number, lane] = DenseLayout(
-            self._layouts_made, lane, label_set, configured, names, bins
+            self._layouts_made, lane, label_set, model.configured_labels, names, bins
         )
         return layout
+
+
+class LabelCodes(NamedTuple):
+    """Codes of the labels of truths and of predictions, each once."""
+
+    actual: Collection[int]
+    predicted: Collection[int]
+
+
+def grown_label_set(model: MeasuredModel, codes: LabelCodes) -> LabelSet:
+    """The label set of a model with further labels."""
+    names = model.labels.names
+    actual, predicted = (
+        [names[code] for code in sorted(side) if code < len(names)] for side in codes
+    )
+    return model.facts.label_set.with_more(
+        actual,
+        predicted,
+        derived=POSITIVE in codes.predicted or NEGATIVE in codes.predicted,
+        many=ANOTHER in codes.actual or ANOTHER in codes.predicted,
+        configured=model.configured_labels,
+    )
 
 
 def unknown_labels(model: MeasuredModel, codes: Sequence[int]) -> ValueError:
@@ -374,7 +394,7 @@ def unknown_labels(model: MeasuredModel, codes: Sequence[int]) -> ValueError:
     )
 
 
-def _rows_at(span: CountSpan, lane: int, job: WindowJob) -> int:
+def rows_at(span: CountSpan, lane: int, job: WindowJob) -> int:
     """Number of rows of a span that are known at the job's rung."""
     if lane != lanes.DECISIONS:
         return len(span.table)
@@ -385,7 +405,7 @@ def _window_rows(
     model: MeasuredModel, lane: int, layout: DenseLayout, job: WindowJob
 ) -> WindowRows | None:
     """The rows of a window with their counts; None without rows."""
-    ends = [_rows_at(span, lane, job) for span in job.spans]
+    ends = [rows_at(span, lane, job) for span in job.spans]
     unfolded = [span.unfold(layout) for span in job.spans]
     series = _joined([part.series[:end] for part, end in zip(unfolded, ends, strict=True)])
     column = _joined([part.column[:end] for part, end in zip(unfolded, ends, strict=True)])

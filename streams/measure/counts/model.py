@@ -10,7 +10,7 @@ import numpy as np
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.lanes import ALL, LANE_NAMES
 from driftline.streams.measure.counts.dense_layout import NAMED
-from driftline.streams.measure.counts.labels import LabelSet
+from driftline.streams.measure.counts.labels import NO_LABELS, ConfiguredLabels, LabelSet
 from driftline.streams.measure.counts.packed_key import MAX_SERIES, Ints
 from driftline.streams.measure.counts.pane_spans import PaneSpans
 from driftline.streams.measure.state_keys import (
@@ -53,6 +53,20 @@ class RegisteredVersion(msgspec.Struct):
     span: tuple[int, int] | None = None
 
 
+class ScoreRange(msgspec.Struct, frozen=True, array_like=True):
+    """Number of predictions with a score, and their lowest and highest bin."""
+
+    n: int
+    lowest: int
+    highest: int
+
+    def joined(self, other: ScoreRange) -> ScoreRange:
+        """The range of both."""
+        return ScoreRange(
+            self.n + other.n, min(self.lowest, other.lowest), max(self.highest, other.highest)
+        )
+
+
 class StreamVersion(msgspec.Struct):
     """One version of a model as the stream shows it.
 
@@ -91,6 +105,10 @@ class ModelFacts(msgspec.Struct):
         By version, as the stream shows it.
     label_set
         The labels of the windows that are complete.
+    truths, predictions
+        Joined rows by actual and by predicted label until the classes are settled, by text.
+    scored
+        Predictions with a label and a score, by label, until it is known whose scores are higher.
     since_ms
         Time up to which "since deployment" is summed for good.
     features_ms
@@ -104,7 +122,10 @@ class ModelFacts(msgspec.Struct):
     last_pane_ms: list[int | None] = msgspec.field(default_factory=lambda: [None] * len(LANE_NAMES))
     kept_from_ms: list[int] = msgspec.field(default_factory=lambda: [0] * len(LANE_NAMES))
     versions: dict[str, StreamVersion] = {}
-    label_set: LabelSet = LabelSet()
+    label_set: LabelSet = NO_LABELS
+    truths: dict[str, int] = {}
+    predictions: dict[str, int] = {}
+    scored: dict[str, ScoreRange] = {}
     since_ms: int | None = None
     features_ms: tuple[int, int] | None = None
 
@@ -171,6 +192,8 @@ class MeasuredModel:
 
     Attributes
     ----------
+    configured_labels
+        What the configuration says about its labels.
     series, labels
         Numbers of its series (version, segment), and codes of its labels.
     registry
@@ -192,6 +215,7 @@ class MeasuredModel:
         self.number = number
         self.name = name
         self.config = config
+        self.configured_labels = ConfiguredLabels(config.labels, config.positive_label)
         self.series: Numbering[SeriesName] = Numbering(
             state_key(SERIES_NAMES, number), decode_pairs, state, limit=MAX_SERIES - 1
         )

@@ -234,7 +234,7 @@ def _label_target(model: MeasuredModel, rows: _GrainRows) -> dict[str, Target]:
 
 
 def _label_names(model: MeasuredModel, codes: Sequence[int]) -> list[str]:
-    positive, negative = model.facts.label_set.pair(model.config.positive_label)
+    positive, negative = model.facts.label_set.derived_names(model.configured_labels)
     derived = {POSITIVE: positive or "positive", NEGATIVE: negative or "negative"}
     return [
         derived.get(code) or (model.labels.names[code] if code < len(model.labels) else "another")

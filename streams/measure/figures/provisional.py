@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from driftline.schemas.settings import Window
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, DECISIONS, NO_MODEL, TRAFFIC
-from driftline.streams.measure.counts.dense_layout import ANOTHER, NEGATIVE, POSITIVE, DenseLayout
+from driftline.streams.measure.counts.dense_layout import DenseLayout
 from driftline.streams.measure.counts.gather import (
     CountBlock,
+    LabelCodes,
     WindowCounts,
     WindowJob,
     WindowRows,
     fill_blocks,
+    grown_label_set,
     unknown_labels,
 )
 from driftline.streams.measure.counts.intake import PaneIncrements
@@ -131,7 +133,7 @@ class _OpenColumns:
     def __init__(self) -> None:
         self._columns: _CellColumns | None = None
         self._label_set: object = None
-        self._codes: set[int] = set()  # label codes that only open windows have
+        self._codes = LabelCodes(set(), set())  # of labels that only open windows have
 
     def for_cells(self, model: MeasuredModel, lane: int, cells: Sequence[int]) -> _CellColumns:
         """A layout with a column for each of these packed measures."""
@@ -144,26 +146,29 @@ class _OpenColumns:
             column = columns.layout.unfold(keys).column
             if int(column.min()) < 0:
                 _, actual, predicted = unpack_measure(keys[measures_of(keys) == lanes.CELLS])
-                self._codes.update(actual.tolist(), predicted.tolist())
+                self._codes = LabelCodes(
+                    {*self._codes.actual, *actual.tolist()},
+                    {*self._codes.predicted, *predicted.tolist()},
+                )
                 columns = _CellColumns(self._layout(model, lane), {})
                 keys = np.array(list(dict.fromkeys(cells)), np.int64)
                 column = columns.layout.unfold(keys).column
                 if int(column.min()) < 0:
-                    raise unknown_labels(model, sorted(self._codes))
+                    raise unknown_labels(model, sorted({*actual.tolist(), *predicted.tolist()}))
             columns.column.update(zip(keys.tolist(), column.tolist(), strict=True))
         self._columns, self._label_set = columns, label_set
         return columns
 
     def _layout(self, model: MeasuredModel, lane: int) -> DenseLayout:
-        names, configured = model.labels.names, model.config.positive_label
-        label_set = model.facts.label_set.with_more(
-            [names[code] for code in sorted(self._codes) if code < len(names)],
-            derived=POSITIVE in self._codes or NEGATIVE in self._codes,
-            many=ANOTHER in self._codes,
-            configured=configured,
+        return DenseLayout(
+            0,
+            lane,
+            grown_label_set(model, self._codes),
+            model.configured_labels,
+            model.labels.names,
+            np.zeros(0, np.int64),
+            counted_only=True,
         )
-        no_bins = np.zeros(0, np.int64)
-        return DenseLayout(0, lane, label_set, configured, names, no_bins, counted_only=True)
 
 
 class OpenWindows:

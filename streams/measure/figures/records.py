@@ -65,6 +65,7 @@ class RecordBuilder:
                 block.lane == lanes.TRAFFIC,
                 layout.labels,
                 layout.positive,
+                layout.strays,
                 layout.problem,
                 model.config.metrics,
             )
@@ -138,6 +139,9 @@ class RecordBuilder:
                     fp=fp,
                     fn=fn,
                     tp=tp,
+                    positive_label=window.layout.positive_label if rows.labels else None,
+                    positive_basis=window.layout.positive_basis if rows.labels else None,
+                    strays=rows.strays[row],
                     metrics=rows.figures.values[row],
                     ci=rows.figures.intervals[row],
                     bounds=rows.figures.bounds[row],
@@ -217,6 +221,7 @@ class _BlockRows(msgspec.Struct):
     cells: Sequence[tuple[int | None, ...]]
     n: list[int]
     n_predictions: list[int]
+    strays: list[dict[str, int]]
     counters: list[dict[str, int]]
     figures: SeriesFigures
 
@@ -234,9 +239,19 @@ class _BlockRows(msgspec.Struct):
             cells=cells,
             n=counts.n.tolist(),
             n_predictions=counts.n_predictions.tolist(),
+            strays=_strays(block),
             counters=_counters(block.layout.part(block.dense, lanes.COUNT)),
             figures=figures,
         )
+
+
+def _strays(block: CountBlock) -> list[dict[str, int]]:
+    """Rows of each series with a stray label, by label."""
+    named: list[dict[str, int]] = [{} for _ in range(block.counts.series)]
+    counts = block.layout.stray_counts(block.dense)
+    for series, place in zip(*(at.tolist() for at in np.nonzero(counts)), strict=True):
+        named[series][block.layout.strays[place]] = int(counts[series, place])
+    return named
 
 
 def _counters(counts: Ints) -> list[dict[str, int]]:

@@ -1,0 +1,225 @@
+"""Labels through a whole replay: what the senders meant is what is counted, or nothing is."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+import driftline
+from driftline.schemas.results import WindowFigures
+
+START = 1_767_571_200_000  # 2026-01-05T00:00:00Z
+MINUTE, DAY = 60_000, 86_400_000
+ROWS = 240  # of a day
+CONFIG = {"windows": ["1d"], "maturity": ["1d"], "label_horizon": "1d", "last_n": []}
+
+
+def drawn(days: int = 1, *, seed: int = 5) -> list[tuple[float, bool]]:
+    """Score and truth of each row; a truth is positive with the probability of its score."""
+    random = Random(seed)
+    scores = [round(random.betavariate(1, 1.5), 3) for _ in range(days * ROWS)]
+    return [(score, random.random() < score) for score in scores]
+
+
+def replayed(
+    rows: list[dict[str, Any]], truths: list[Any], **settings: Any
+) -> tuple[list[WindowFigures], driftline.Results]:
+    """The final figures of each day, and all results."""
+    times = [START + i * (DAY // ROWS) for i in range(len(rows))]
+    predictions = [
+        {
+            "prediction_id": f"p{i}",
+            "model_name": "m",
+            "model_version": "1",
+            "timestamp": times[i],
+            **row,
+        }
+        for i, row in enumerate(rows)
+    ]
+    ground_truth = [
+        {"prediction_id": f"p{i}", "timestamp": times[i] + MINUTE, "label": label}
+        for i, label in enumerate(truths)
+    ]
+    results = driftline.replay(predictions, ground_truth, config={"defaults": CONFIG | settings})
+    table = results.metrics.where(lane="decisions", segment="all", window="1d")
+    return [record for record in table.structs() if record.final], results
+
+
+def expected(rows: list[tuple[float, bool]]) -> dict[str, float]:
+    """Figures at a threshold of 0.5 by counting."""
+    tp = sum(score >= 0.5 and truth for score, truth in rows)
+    fp = sum(score >= 0.5 and not truth for score, truth in rows)
+    fn = sum(score < 0.5 and truth for score, truth in rows)
+    positive = [score for score, truth in rows if truth]
+    negative = [score for score, truth in rows if not truth]
+    above = sum((p > n) + 0.5 * (p == n) for p in positive for n in negative)
+    return {
+        "accuracy": round((len(rows) - fp - fn) / len(rows), 6),
+        "f1": round(2 * tp / (2 * tp + fp + fn), 6),
+        "recall": round(tp / (tp + fn), 6),
+        "roc_auc": round(above / len(positive) / len(negative), 6),
+    }
+
+
+def shown(figures: WindowFigures) -> dict[str, float | None]:
+    return {name: figures.metrics[name] for name in ("accuracy", "f1", "recall", "roc_auc")}
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive"),
+    [("legit", "fraud"), ("No", "Yes"), ("not donated", "donated"), (-1, 1), (False, True)],
+)
+def test_scores_alone_count_for_the_evident_positive_label(negative: Any, positive: Any) -> None:
+    rows = drawn()
+    (day,), results = replayed(
+        [{"score": score} for score, _ in rows],
+        [positive if truth else negative for _, truth in rows],
+    )
+    assert shown(day) == pytest.approx(expected(rows), abs=0.001)
+    assert (day.positive_basis, day.strays) == ("vocabulary", {})
+    assert day.positive_label is not None
+    assert day.positive_label.casefold() == str(positive).casefold()
+    assert results.summary is not None
+    assert results.summary.notes == []
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive"), [("good", "bad"), ("paid", "default"), ("churn", "stay"), ("a", "b")]
+)
+def test_scores_alone_give_no_figure_by_label_if_no_label_is_evident(
+    negative: str, positive: str
+) -> None:
+    rows = drawn()
+    (day,), results = replayed(
+        [{"score": score} for score, _ in rows],
+        [positive if truth else negative for _, truth in rows],
+    )
+    assert set(shown(day).values()) == {None}
+    assert day.null_reasons["f1"] == "positive label unknown; set positive_label"
+    assert (day.positive_label, day.label_coverage) == (None, 1.0)
+    assert results.summary is not None
+    assert len(results.summary.notes) == 1
+    assert "set positive_label" in results.summary.notes[0]
+    assert list(results.recommendations.structs()) == []
+    (day,), _ = replayed(
+        [{"score": score} for score, _ in rows],
+        [positive if truth else negative for _, truth in rows],
+        positive_label=positive,
+    )
+    assert shown(day) == pytest.approx(expected(rows), abs=0.001)
+    assert (day.positive_label, day.positive_basis) == (positive, "configured")
+
+
+@pytest.mark.parametrize(
+    ("names", "basis"),
+    [(("legit", "fraud"), "scores"), (("good", "bad"), "scores"), (("stay", "churn"), "scores")],
+)
+def test_predictions_beside_scores_say_which_label_is_positive(
+    names: tuple[str, str], basis: str
+) -> None:
+    rows = drawn()
+    (day,), _ = replayed(
+        [{"score": score, "prediction": names[score >= 0.5]} for score, _ in rows],
+        [names[truth] for _, truth in rows],
+    )
+    assert shown(day) == pytest.approx(expected(rows), abs=0.001)
+    assert (day.positive_label, day.positive_basis) == (names[1], basis)
+
+
+def test_predictions_without_scores_have_an_accuracy_but_no_recall_of_an_unknown_label() -> None:
+    rows, names = drawn(), ("good", "bad")
+    (day,), _ = replayed(
+        [{"prediction": names[score >= 0.5]} for score, _ in rows],
+        [names[truth] for _, truth in rows],
+    )
+    assert day.metrics["accuracy"] == expected(rows)["accuracy"]
+    for name in ("f1", "recall", "precision"):
+        assert day.metrics[name] is None
+        assert day.null_reasons[name] == "positive label unknown; set positive_label"
+
+
+@pytest.mark.parametrize(
+    ("predicted", "actual"),
+    [
+        ((0, 1), (False, True)),
+        ((False, True), (0, 1)),
+        ((0, 1), ("0.0", "1.0")),
+        ((False, True), ("False", "True")),
+        (("True", "False")[::-1], ("false", "true")),
+        (("No", "Yes"), ("no", "yes")),
+        (("no", "yes"), ("no ", " yes")),
+        (("no", "yes"), (False, True)),
+        (("no", "yes"), (0, 1)),
+        ((0, 1), ("legit", "fraud")),
+    ],
+)
+def test_spellings_of_both_sides_meet(predicted: tuple[Any, Any], actual: tuple[Any, Any]) -> None:
+    rows = drawn()
+    (day,), _ = replayed(
+        [{"score": score, "prediction": predicted[score >= 0.5]} for score, _ in rows],
+        [actual[truth] for _, truth in rows],
+    )
+    assert shown(day) == pytest.approx(expected(rows), abs=0.001)
+    assert len(day.labels) == 2
+
+
+def test_labels_that_never_meet_are_named_and_give_no_figure() -> None:
+    rows = drawn()
+    (day,), results = replayed(
+        [{"prediction": ("low", "high")[score >= 0.5]} for score, _ in rows],
+        [("kept", "lost")[truth] for _, truth in rows],
+    )
+    assert day.metrics["accuracy"] is None
+    reason = day.null_reasons["accuracy"]
+    assert all(label in reason for label in ("low", "high", "kept", "lost"))
+    assert results.summary is not None
+    assert results.summary.notes == [f"m: figures that need labels are withheld: {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("stray", "at", "positive"),
+    [
+        ("maybe", 6, "yes"),
+        ("n/a", ROWS + 6, "yes"),
+        ("unknown", 6, None),
+        ("-1", ROWS + 6, None),
+        ("None", 6, "yes"),
+        ("zzz", ROWS + 6, None),
+    ],
+)
+def test_a_stray_truth_is_counted_apart_and_changes_no_other_figure(
+    stray: str, at: int, positive: str | None
+) -> None:
+    rows = drawn(2)
+    truths = [("no", "yes")[truth] for _, truth in rows]
+    truths[at] = stray
+    settings = {} if positive is None else {"positive_label": positive}
+    days, results = replayed([{"score": score} for score, _ in rows], truths, **settings)
+    for number, day in enumerate(days):
+        counted = [
+            row
+            for i, row in enumerate(rows)
+            if number * ROWS <= i < (number + 1) * ROWS and i != at
+        ]
+        assert shown(day) == pytest.approx(expected(counted), abs=0.001)
+        has_stray = number == at // ROWS
+        assert (day.labels, day.n) == (["no", "yes"], len(counted))
+        assert day.strays == ({stray: 1} if has_stray else {})
+    assert results.summary is not None
+    assert [stray in note for note in results.summary.notes] == [True]
+
+
+def test_configured_labels_make_a_stray_a_class() -> None:
+    rows = drawn()
+    names = ("no", "yes")
+    truths: list[str] = [names[truth] for _, truth in rows]
+    truths[200] = "maybe"
+    (day,), _ = replayed(
+        [{"prediction": names[score >= 0.5]} for score, _ in rows],
+        truths,
+        labels=["no", "yes", "maybe"],
+    )
+    assert (day.labels, day.strays) == (["maybe", "no", "yes"], {})
+    assert sum(map(sum, day.matrix)) == day.n == ROWS
