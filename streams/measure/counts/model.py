@@ -26,7 +26,7 @@ from driftline.streams.numbering import Numbering, decode_pairs, decode_texts
 from driftline.streams.stage import State
 
 OTHER: Final = "other"
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 SeriesName = tuple[str, str]
 """Version and segment."""
