@@ -102,6 +102,8 @@ _REMEDY: Final[dict[str, str]] = {
     "conflict": "make prediction ids unique",
     "lost": "send the records again if their source has them; give the topic a retention that is "
     "longer than the longest stop of the workers",
+    "checksum": "read the broker's log and check its disks; send the records again if their source "
+    "has them",
     "too_far_ahead": "compare the clock of the producer with that of the workers",
 }
 _CORRECT: Final = "correct the producer; driftline schema validate explains each row"
@@ -183,7 +185,8 @@ def of_rejects(
     counts: dict[str, tuple[int, str]] = {}
     for row in rows:
         count, example = counts.get(row.reason, (0, row.error))
-        counts[row.reason] = count + 1, example
+        records = row.records if isinstance(row, Reject) else 1
+        counts[row.reason] = count + records, example
     return [
         Uncounted(
             topic=topic, reason=reason, rows=count, example=_placed(example, topic, partition)

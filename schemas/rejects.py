@@ -47,13 +47,14 @@ Reason = Literal[
     "too_far_ahead",
     "too_large",
     "encoding",
+    "checksum",
     "conflicting_fields",
     "conflict",
     "lost",
 ]
-"""The join rejects a second prediction with the same id and other content as `conflict`. `lost`
-marks records that a worker never read because the broker does not have them any more; all other
-reasons come from decoding.
+"""`checksum` is a batch that was damaged on the broker or on the way. The join rejects a second
+prediction with the same id and other content as `conflict`. `lost` marks records that a worker
+never read because the broker does not have them any more; all other reasons come from decoding.
 """
 
 
@@ -66,12 +67,15 @@ class Reject(Struct):
         A full sentence with topic, partition (if known) and offset.
     raw
         The value as received; empty if a stage rejected the row, because the driver has the value.
+    records
+        How many records it stands for, from its offset on: all of a batch that cannot be read.
     """
 
     offset: int
     reason: Reason
     error: str
     raw: bytes = b""
+    records: int = 1
 
 
 class RowNote(Struct, frozen=True):

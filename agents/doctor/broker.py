@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -46,35 +46,29 @@ def check_broker(connection: Connection) -> Iterator[CheckResult]:
         level="ok",
         message=f"Kafka answers at {connection.servers} ({count})",
     )
+    yield from _or_fault(check_rights, connection)
+    yield from _or_fault(check_retry_rights, connection)
+    topic_results = list(_or_fault(check_topics, connection))
+    yield from topic_results
+    wanted = {connection.name(topic.name) for topic in topics.plan(connection.settings)}
+    if wanted.isdisjoint(metadata.topics):
+        return
+    yield from _or_fault(check_owner, connection)
+    yield from _or_fault(check_other_programs, connection)
+    yield from _or_fault(check_inputs, connection)
+    if all(result.level == "ok" for result in topic_results):
+        # Where the numbers of partitions differ, no partitioner fits.
+        yield from _or_fault(check_partitioners, connection)
+    for check in (check_lag, check_clock, check_uncounted):
+        yield from _or_fault(check, connection)
+
+
+def _or_fault(
+    check: Callable[[Connection], Iterable[CheckResult]], connection: Connection
+) -> Iterator[CheckResult]:
+    """The results of a check, and a problem if the broker refuses or ends it: the others go on."""
     try:
-        yield from check_rights(connection)
-        mismatches = topics.check(connection)
-        for mismatch in mismatches:
-            yield CheckResult(
-                check="topics",
-                level="problem",
-                message=f"topic {mismatch.topic} {mismatch.message}",
-                remedy=mismatch.remedy,
-            )
-        if mismatches:
-            return
-        yield CheckResult(
-            check="topics", level="ok", message="all topics have the required settings"
-        )
-        yield from check_owner(connection)
-        faults = position_faults(connection)
-        for fault in faults:
-            yield CheckResult(
-                check="inputs", level="problem", message=fault.what, remedy=fault.remedy
-            )
-        if not faults:
-            yield CheckResult(
-                check="inputs", level="ok", message="the inputs hold what the workers read next"
-            )
-        yield from check_partitioners(connection)
-        yield from check_lag(connection)
-        yield from check_clock(connection)
-        yield from check_uncounted(connection)
+        yield from check(connection)
     except BrokerError as error:
         message, _, remedy = str(error).partition("; ")
         yield CheckResult(check="broker", level="problem", message=message, remedy=remedy)
@@ -87,19 +81,65 @@ def check_broker(connection: Connection) -> Iterator[CheckResult]:
         )
 
 
+def _problems(
+    check: str, problems: Iterable[tuple[str, str]], without: str
+) -> Iterator[CheckResult]:
+    """Problems, each a message and a remedy, or a message where there is none."""
+    found = False
+    for message, remedy in problems:
+        found = True
+        yield CheckResult(check=check, level="problem", message=message, remedy=remedy)
+    if not found:
+        yield CheckResult(check=check, level="ok", message=without)
+
+
+def check_topics(connection: Connection) -> Iterator[CheckResult]:
+    """Whether the topics exist and have the required settings."""
+    yield from _problems(
+        "topics",
+        (
+            (f"topic {mismatch.topic} {mismatch.message}", mismatch.remedy)
+            for mismatch in topics.check(connection)
+        ),
+        "all topics have the required settings",
+    )
+
+
+def check_inputs(connection: Connection) -> Iterator[CheckResult]:
+    """Whether the inputs hold what the workers read next."""
+    yield from _problems(
+        "inputs",
+        ((fault.what, fault.remedy) for fault in position_faults(connection)),
+        "the inputs hold what the workers read next",
+    )
+
+
 def check_rights(connection: Connection) -> Iterator[CheckResult]:
     """Whether the login has the rights that a worker with all stages needs."""
-    lacking = rights.missing(connection)
-    for right in lacking:
+    yield from _problems(
+        "rights",
+        (
+            (
+                f"the login {connection.user or '(none)'} lacks {right}",
+                f"grant it: {rights.grant(connection, right)}",
+            )
+            for right in rights.missing(connection)
+        ),
+        "the login has all rights that a worker needs",
+    )
+
+
+def check_retry_rights(connection: Connection) -> Iterator[CheckResult]:
+    """Which rights the login lacks that only `driftline dlq retry` needs."""
+    of_workers = set(rights.needed(connection))
+    wanted = [right for right in rights.needed_for_retry(connection) if right not in of_workers]
+    for right in rights.lacked(connection, wanted):
         yield CheckResult(
-            check="rights",
-            level="problem",
-            message=f"the login {connection.user or '(none)'} lacks {right}",
-            remedy=f"grant it: {rights.grant(connection, right)}",
-        )
-    if not lacking:
-        yield CheckResult(
-            check="rights", level="ok", message="the login has all rights that a worker needs"
+            check="dead letters",
+            level="note",
+            message=f"the login {connection.user or '(none)'} lacks {right}, which "
+            "driftline dlq retry needs",
+            remedy=f"call it with another login, or grant it: {rights.grant(connection, right)}",
         )
 
 
@@ -122,6 +162,29 @@ def check_owner(connection: Connection) -> Iterator[CheckResult]:
     for sentence in [*filter(None, [namesake]), *ownership.foreign_members(INPUTS)]:
         message, _, remedy = sentence.partition(". ")
         yield CheckResult(check="program", level="problem", message=message, remedy=remedy)
+
+
+def check_other_programs(connection: Connection) -> Iterator[CheckResult]:
+    """Other programs on the same inputs: those that read them now, and what former ones left."""
+    ownership = Ownership(connection)
+    for group, read in ownership.readers((PREDICTIONS, GROUND_TRUTH)).items():
+        yield CheckResult(
+            check="program",
+            level="problem",
+            message=f"group {group} of another program reads {', '.join(read)}",
+            remedy="stop one of the two, or give one of them topics of its own (run.topic_prefix)",
+        )
+    owner = ownership.owner()
+    former = frozenset() if owner is None else owner.former
+    for app, changelogs in ownership.other_programs().items():
+        what = "wrote the results before" if app in former else "does not write the results"
+        yield CheckResult(
+            check="former programs",
+            level="note",
+            message=f'program "{app}" {what}; its changelogs are still here: '
+            f"{', '.join(changelogs)}",
+            remedy=f"if it is not to run again, delete its topics: {connection.prefix}{app}-*",
+        )
 
 
 def check_partitioners(connection: Connection) -> Iterator[CheckResult]:

@@ -11,14 +11,15 @@ record of an aborted transaction, and no offset below the fetch position. When t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
-from aiokafka.errors import CorruptRecordException
 
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.worker import bounded_codecs
-from driftline.schemas.rejects import Reject
+from driftline.agents.worker.fetched_batches import DamagedBatch
+from driftline.schemas.rejects import Reason, Reject
 from driftline.schemas.topics import dlq_name
 
 bounded_codecs.install()
@@ -46,28 +47,48 @@ def unpack_deliveries(
         Empty where the fetch holds only markers and aborted records; the fetch position moves all
         the same.
 
-    Raises
-    ------
-    CorruptRecordException
-        If the checksum of a batch is wrong.
+    Notes
+    -----
+    A batch whose checksum is wrong, or that cannot be decompressed, is one record without key and
+    value, at its first offset; `unreadable` of its delivery has the reason.
     """
     fetched = result._partition_records
+    partition = result._topic_partition.partition
+    log_end = result._assignment.state_value(result._topic_partition).lso
     offsets: list[int] = []
     keys: list[bytes | None] = []
     values: list[bytes | None] = []
     timestamps: list[int] = []
     unreadable: dict[int, Reject] = {}
-    for batch in _record_batches(fetched):
-        try:
-            records = list(batch)
-        except bounded_codecs.UnreadableBatch as fault:
-            reject = _rejected_batch(fault, topic, result._topic_partition.partition, batch)
+    for batch in _record_batches(fetched, log_end):
+        reject: Reject | None = None
+        if isinstance(batch, DamagedBatch):
+            after, timestamp = batch.next, 0
+            text = "its checksum is wrong: it was changed on the broker's disk or on the way"
+            reject = _rejected_batch(
+                topic, partition, batch.first, after, "checksum", text, batch.payload
+            )
+        else:
+            after, timestamp = batch.next_offset, batch.max_timestamp or 0
+            try:
+                records = list(batch)
+            except bounded_codecs.UnreadableBatch as fault:
+                reject = _rejected_batch(
+                    topic,
+                    partition,
+                    max(batch.base_offset, fetched.next_fetch_offset),
+                    after,
+                    fault.reason,
+                    str(fault),
+                    fault.payload,
+                )
+        if reject is not None:
             unreadable[reject.offset] = reject
             offsets.append(reject.offset)
             keys.append(None)
             values.append(None)
-            timestamps.append(batch.max_timestamp or 0)
-            fetched.next_fetch_offset = batch.next_offset
+            timestamps.append(timestamp)
+            fetched.next_fetch_offset = after
             continue
         if records and records[0].offset < fetched.next_fetch_offset:
             # A fetch from inside a batch returns the whole batch.
@@ -104,27 +125,38 @@ def unpack_deliveries(
 
 
 def _rejected_batch(
-    fault: bounded_codecs.UnreadableBatch, topic: str, partition: int, batch: Any
+    topic: str,
+    partition: int,
+    first: int,
+    after: int,
+    reason: Reason,
+    why: str,
+    payload: bytes,
 ) -> Reject:
-    first, last = batch.base_offset, batch.next_offset - 1
-    records = "one record" if first == last else f"the records up to offset {last}"
+    records = "one record" if after == first + 1 else f"the records up to offset {after - 1}"
     return Reject(
         first,
-        fault.reason,
-        f"{topic}[{partition}]@{first}: the batch with {records} cannot be read: {fault}; "
+        reason,
+        f"{topic}[{partition}]@{first}: the batch with {records} cannot be read: {why}; "
         f"its place, size and SHA-256 sent to {dlq_name(topic)}",
-        fault.payload,
+        payload,
+        after - first,
     )
 
 
-def _record_batches(fetched: PartitionRecords) -> Any:
-    """Batches with records for the reader; the fetch position moves past all others."""
+def _record_batches(fetched: PartitionRecords, log_end: int) -> Iterator[Any]:
+    """Batches with records for the reader, and damaged ones; the fetch position moves past all
+    others.
+    """
     while fetched._records.has_next():
-        batch = fetched._records.next_batch()
-        if fetched._check_crcs and not batch.validate_crc():
-            raise CorruptRecordException(
-                f"{fetched._tp}: the checksum of the batch at offset {batch.base_offset} is wrong"
-            )
+        batch = fetched._records.next_checked(fetched.next_fetch_offset, log_end)
+        if batch is None:
+            continue
+        if isinstance(batch, DamagedBatch):
+            yield batch
+            # It may have been the end of an aborted transaction. The next fetch says anew which
+            # transactions were aborted.
+            return
         if fetched._isolation_level == READ_COMMITTED and batch.producer_id is not None:
             fetched._consume_aborted_up_to(batch.base_offset)
             if batch.is_control_batch and fetched._contains_abort_marker(batch):

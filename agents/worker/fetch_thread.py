@@ -12,6 +12,7 @@ import aiokafka
 from aiokafka.consumer.fetcher import FetchError, FetchResult
 from aiokafka.errors import (
     ConsumerStoppedError,
+    InconsistentGroupProtocolError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
@@ -58,7 +59,8 @@ class FetchSettings(NamedTuple):
     clock
         The broker's time, in ms since the epoch.
     on_refusal
-        Called if the login lacks a right; it ends the process.
+        Called if the login lacks a right, or the group has a member of another program; it ends
+        the process.
     """
 
     connection: Mapping[str, Any]
@@ -124,7 +126,7 @@ class FetchThread(AIOKafkaConsumerThread):
         """
         try:
             return await self._fetch(consumer, active_partitions, timeout)
-        except REFUSALS as error:
+        except (*REFUSALS, InconsistentGroupProtocolError) as error:
             self._settings.on_refusal(error)
             raise
 

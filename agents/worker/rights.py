@@ -32,6 +32,7 @@ from driftline.agents.kafka.broker.topics import (
     clock_topic,
     plan,
 )
+from driftline.agents.kafka.tools.dead_letters import LETTER_TOPICS, RETRY
 from driftline.schemas.topics import (
     JOINED,
     OUTCOMES,
@@ -134,6 +135,16 @@ def needed(connection: Connection, kinds: Iterable[str] = tuple(STAGES)) -> list
     return list(rights)
 
 
+def needed_for_retry(connection: Connection) -> list[Right]:
+    """Rights that `driftline dlq retry` needs."""
+    rights = [Right(GROUP, connection.group("reader"), "Describe")]
+    for topic in LETTER_TOPICS:
+        letters = connection.name(dlq_name(topic))
+        rights += [Right(TOPIC, letters, operation) for operation in ("Read", "Write")]
+        rights.append(Right(TOPIC, connection.name(topic), "Write"))
+    return [*rights, Right(TRANSACTIONAL_ID, connection.group(RETRY), "Write")]
+
+
 def missing(connection: Connection, kinds: Iterable[str] = tuple(STAGES)) -> list[Right]:
     """Rights among `needed` that the login lacks. Topics that do not exist are passed over.
 
@@ -142,7 +153,18 @@ def missing(connection: Connection, kinds: Iterable[str] = tuple(STAGES)) -> lis
     BrokerError
         If the broker does not answer.
     """
-    wanted = needed(connection, kinds)
+    return lacked(connection, needed(connection, kinds))
+
+
+def lacked(connection: Connection, wanted: Sequence[Right]) -> list[Right]:
+    """Those of some rights that the login lacks, and a denied Describe beside one of them. Topics
+    that do not exist are passed over.
+
+    Raises
+    ------
+    BrokerError
+        If the broker does not answer.
+    """
     try:
         lacking = set(_missing_on_topics(connection, wanted))
     except KafkaException as error:

@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, NoReturn
 
 import msgspec
+from aiokafka.errors import InconsistentGroupProtocolError
 from confluent_kafka import KafkaException
 
 from driftline.agents.kafka.broker import failures, topics
@@ -134,6 +135,7 @@ class Worker:
         self._samples = KeySamples(connection.settings.input_partitions)
         self._background: list[asyncio.Future[None]] = []
         self._kind_names = [kind.name for kind in kinds]
+        self._inputs_by_kind = {kind.name: kind.inputs for kind in kinds}
 
     async def run_until_stopped(self, *, host: str, port: int) -> int:
         """Run until a signal asks for the end; returns the exit code."""
@@ -200,9 +202,7 @@ class Worker:
         except KafkaException as error:
             raise self._connection.error(error, "checking the topics") from error
         try:
-            foreign = self._ownership.foreign_members(
-                {kind.name: kind.inputs for kind in self._kinds}
-            )
+            foreign = self._ownership.foreign_members(self._inputs_by_kind)
             if foreign:
                 raise OwnedByAnother("; ".join(foreign))
             self._ownership.take()
@@ -251,6 +251,8 @@ class Worker:
             lacking = rights.sentence(self._connection, self._kind_names)
             what = f"{what}: {lacking or repr(error)}"
             failures.stop_process(failures.CONFIGURATION, what)
+        if isinstance(error, InconsistentGroupProtocolError):
+            failures.stop_process(failures.CONFIGURATION, f"{what}: {self._foreign_member()}")
         if isinstance(error, LostPosition | UnevenAssignment):
             # Topics that were deleted, made anew or given more partitions show up as either.
             if cause := self._inputs.diagnose(self._tasks()):
@@ -258,6 +260,18 @@ class Worker:
             if isinstance(error, LostPosition):
                 failures.stop_process(failures.CONFIGURATION, f"{what}: {error}")
         failures.stop_process(failures.DEFECT, f"{what}: {error!r}")
+
+    def _foreign_member(self) -> str:
+        """Which member keeps this worker out of its consumer groups."""
+        try:
+            foreign = self._ownership.foreign_members(self._inputs_by_kind)
+        except (BrokerError, KafkaException):
+            foreign = []
+        return "; ".join(foreign) or (
+            "a consumer group of this program has, or had a moment ago, a member of another one "
+            "that shares out partitions in another way. Give one of them another name (kafka.app), "
+            "or stop the other"
+        )
 
     def _tasks(self) -> list[Task]:
         return [task for app in self.apps for task in app.task_router.tasks.tasks()]
@@ -298,8 +312,8 @@ class Worker:
 
     async def _poll_broker(self) -> None:
         """Check periodically that the broker answers and that no other program has taken the
-        results over, and now and then that the login has its rights: an idle worker would not
-        notice otherwise.
+        results over or joined a consumer group of this one, and now and then that the login has its
+        rights: an idle worker would not notice otherwise.
         """
         checks = 0
         while not self._stop.is_set():
@@ -313,6 +327,10 @@ class Worker:
                     await asyncio.to_thread(rights.require, self._connection, self._kind_names)
                     self.health.problems.pop("rights", None)
                 conflict = await asyncio.to_thread(self._ownership.conflict)
+                foreign = await asyncio.to_thread(
+                    self._ownership.foreign_members, self._inputs_by_kind
+                )
+                conflict = conflict or "; ".join(foreign) or None
                 self._clock.note(await asyncio.to_thread(self._clock_probe.measure))
             except rights.MissingRights as error:
                 self.health.problems["rights"] = str(error)

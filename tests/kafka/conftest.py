@@ -1,6 +1,7 @@
 """Fixtures for tests on a real broker:
 
-`broker` is shared, `names` gives a test its own topics, `own_broker` is a broker to kill.
+`broker` is shared, `names` gives a test its own topics, `own_broker` is a broker to kill, `guarded`
+is one with ACLs, shared too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tests.kafka.brokers import (
     need_java,
     without_broker,
 )
+from tests.kafka.guarded import PASSWORD, Guarded, guarded_broker
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +49,18 @@ def own_broker(tmp_path: Path) -> Iterator[BrokerProcess]:
     own.start()
     yield own
     own.stop()
+
+
+@pytest.fixture(scope="session")
+def acl_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """A broker with ACLs that the tests share."""
+    need_java()
+    with guarded_broker(tmp_path_factory.mktemp("acl")) as running:
+        yield running
+
+
+@pytest.fixture
+def guarded(acl_broker: Guarded, monkeypatch: pytest.MonkeyPatch) -> Guarded:
+    """The broker with ACLs; the password of ann is in the environment."""
+    monkeypatch.setenv("TEST_PASSWORD", PASSWORD)
+    return acl_broker

@@ -18,12 +18,11 @@ from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.schemas.config import parse_config
 from tests.kafka.brokers import BrokerProcess, need_java
+from tests.kafka.guarded import PASSWORD, login_listener
 
 pytestmark = pytest.mark.kafka
 
-PASSWORD = "open-s3same"
 WRONG = "open-barley"
-LOGIN_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +30,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Servers of a listener that requires user name and password."""
     need_java()
     port, guarded_port = free_port(), free_port()
-    settings = {
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{guarded_port},CONTROLLER://127.0.0.1:{{controller_port}}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},"
-        f"SASL_PLAINTEXT://127.0.0.1:{guarded_port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,"
-        "SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{LOGIN_MODULE} "
-        f'user_ann="{PASSWORD}";',
-    }
-    broker = BrokerProcess(tmp_path_factory.mktemp("guarded"), settings, port=port)
+    broker = BrokerProcess(
+        tmp_path_factory.mktemp("guarded"), login_listener(port, guarded_port), port=port
+    )
     broker.start()
     yield f"127.0.0.1:{guarded_port}"
     broker.stop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,6 +28,7 @@ from driftline.agents.kafka.tools.finish import FinishError, finish
 from driftline.agents.kafka.tools.lag import lag
 from driftline.schemas.config import parse_config
 from tests.kafka.brokers import Names
+from tests.kafka.pairs import member_of, send_pairs
 from tests.kafka.worker_process import WorkerProcess
 
 SMALL = "input_partitions = 2\npartitions = 2\nreplication_factor = 1\nsession_timeout = '6s'"
@@ -154,11 +157,7 @@ def test_a_member_of_another_program_in_the_own_group_ends_the_start(
 ) -> None:
     connection = connected(names)
     group = connection.group("join")
-    with closing(connection.consumer(group_id=group)) as consumer:
-        consumer.subscribe([connection.name("alerts")])
-        ends = time.monotonic() + 30
-        while not consumer.assignment() and time.monotonic() < ends:
-            consumer.poll(0.1)
+    with closing(member_of(connection, group, connection.name("alerts"))):
         worker = WorkerProcess(tmp_path, names.toml(CLOCK, kafka=SMALL)).start()
         assert worker.exit_code() == 78
         said = f"consumer group {group} has a member of another program"
@@ -166,6 +165,28 @@ def test_a_member_of_another_program_in_the_own_group_ends_the_start(
         assert f"that reads {connection.name('alerts')}" in worker.read_log()
         (found,) = check_owner(connection)
         assert (found.level, said in found.message) == ("problem", True)
+
+
+@pytest.mark.kafka
+def test_a_member_of_another_program_that_joins_while_a_worker_is_away_ends_the_worker(
+    names: Names, tmp_path: Path
+) -> None:
+    connection = connected(names)
+    alerts, group = connection.name("alerts"), connection.group("join")
+    worker = WorkerProcess(tmp_path, names.toml(CLOCK, kafka=SMALL)).start().until_ready()
+    try:
+        os.kill(worker.pid, signal.SIGSTOP)
+        # It can join once the session of the worker has expired.
+        with closing(member_of(connection, group, alerts)) as consumer:
+            os.kill(worker.pid, signal.SIGCONT)
+            ends = time.monotonic() + 60
+            while worker.is_running and time.monotonic() < ends:
+                consumer.poll(0.1)
+            assert worker.exit_code() == 78
+    finally:
+        worker.kill()
+    assert f"consumer group {group} has a member of another program" in worker.read_log()
+    assert "Traceback" not in worker.read_log()
 
 
 @pytest.fixture
@@ -188,7 +209,7 @@ def test_a_program_under_another_name_counts_each_prediction_once_and_the_old_on
     before = connected(program(names, old_app))
     after = connected(program(names, new_app))
     old.start().until_ready()
-    _send(before, 300)
+    send_pairs(before, range(300), start_ms=START_MS, step_ms=60_000)
     old.until(lambda: _is_read(before), "has a lag")
     with monkeypatch.context() as context:
         context.setattr(ownership, "LEAVING_S", 0.0)
@@ -226,23 +247,6 @@ def test_a_paused_worker_of_a_former_owner_cannot_commit(names: Names, at_once: 
     Ownership(after).take()
     with pytest.raises(Exception, match=r"(?i)fenced"):
         paused.commit_transaction(30)
-
-
-def _send(connection: Connection, count: int) -> None:
-    producer = connection.producer()
-    for number in range(count):
-        key, at_ms = f"p{number}", START_MS + number * 60_000
-        row = {
-            "prediction_id": key,
-            "model_name": "m",
-            "model_version": "1",
-            "timestamp": at_ms,
-            "prediction": "yes",
-        }
-        producer.produce(connection.name("predictions"), json.dumps(row), key)
-        truth = {"prediction_id": key, "label": "yes", "timestamp": at_ms + 1_000}
-        producer.produce(connection.name("ground-truth"), json.dumps(truth), key)
-    assert producer.flush(30) == 0
 
 
 def _is_read(connection: Connection) -> bool:

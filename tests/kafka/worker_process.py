@@ -63,6 +63,12 @@ class WorkerProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        assert self._process is not None
+        return self._process.poll() is None
+
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of one of its pages; status 0 if it does not answer."""
         try:

@@ -146,8 +146,8 @@ class Connection:
         return Producer({**base, **self.properties(**extra)}, logger=_client_log)
 
     def consumer(self, **extra: Any) -> Consumer:
-        """A consumer that reads committed records only and never commits; `extra` as for
-        `properties`.
+        """A consumer that reads committed records only, compares their checksums and never commits;
+        `extra` as for `properties`.
 
         Without `group_id` it joins no group, and partitions are assigned to it by hand.
         """
@@ -157,6 +157,7 @@ class Connection:
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "isolation.level": "read_committed",
+            "check.crcs": True,
         }
         return Consumer({**base, **self.properties(**extra)}, logger=_client_log)
 

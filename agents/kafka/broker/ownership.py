@@ -342,6 +342,69 @@ class Ownership:
                 )
         return None
 
+    def other_programs(self) -> dict[str, list[str]]:
+        """Changelogs under this topic prefix by the name of their program, without those of this
+        one and of the present owner.
+
+        Raises
+        ------
+        KafkaException
+            If the broker does not answer.
+        """
+        owner, prefix = self.owner(), self._connection.prefix
+        present = {self._app} if owner is None else {self._app, owner.claim.app}
+        admin = self._connection.admin()  # must live until the answer is there
+        topics = sorted(admin.list_topics(timeout=REQUEST_S).topics)
+        # Prefixes that begin with this one: what begins with them belongs to their programs.
+        longer = tuple(
+            topic.removesuffix(OWNERSHIP)
+            for topic in topics
+            if topic.startswith(prefix) and topic.endswith(OWNERSHIP) and topic != self._topic
+        )
+        found: dict[str, list[str]] = {}
+        for topic in topics:
+            for kind in STAGES:
+                app = topic.removeprefix(prefix).removesuffix(f"-{kind}-changelog")
+                if topic != f"{prefix}{app}-{kind}-changelog" or topic.startswith(longer):
+                    continue
+                if app not in present:
+                    found.setdefault(app, []).append(topic)
+        return found
+
+    def readers(self, inputs: Iterable[str]) -> dict[str, list[str]]:
+        """Groups of other programs that read inputs of this one now, with the topics.
+
+        Parameters
+        ----------
+        inputs
+            Topics without prefix.
+
+        Raises
+        ------
+        KafkaException
+            If the broker does not answer.
+        """
+        admin = self._connection.admin()  # must live until the answers are there
+        own = {self._connection.group(kind) for kind in STAGES}
+        names = set(map(self._connection.name, inputs))
+        listed = admin.list_consumer_groups(request_timeout=REQUEST_S).result().valid or []
+        suffixes = tuple(f"-{kind}" for kind in STAGES)
+        groups = [
+            group.group_id
+            for group in listed
+            if group.group_id.endswith(suffixes) and group.group_id not in own
+        ]
+        found: dict[str, list[str]] = {}
+        for group in sorted(groups):
+            read = {
+                place.topic
+                for member in self._members(group)
+                for place in member.assignment.topic_partitions
+            }
+            if read & names:
+                found[group] = sorted(read & names)
+        return found
+
     def _changelog_ids(self) -> dict[str, str]:
         names = [
             self._connection.name(changelog(self._connection.settings, kind)) for kind in STAGES

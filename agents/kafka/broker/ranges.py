@@ -22,7 +22,7 @@ from confluent_kafka import (
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from msgspec import Struct
 
-from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.agents.recorded.export_manifest import Range
 
 REQUEST_S: Final = 30.0
@@ -104,11 +104,13 @@ def offset_ranges(
 def read_records(connection: Connection, wanted: Range) -> Iterator[list[FetchedRecord]]:
     """Read the records of a range in offset order, in chunks.
 
-    A batch that cannot be decompressed is one record without key and value, at its first offset, as
-    for a worker.
+    A batch that cannot be read, because its checksum is wrong or it cannot be decompressed, is one
+    record without key and value, at its first offset, as for a worker.
 
     Raises
     ------
+    BrokerError
+        If the broker does not say where such a batch ends.
     KafkaException
         If the broker does not answer, or the log no longer has the range.
     """
@@ -121,17 +123,14 @@ def read_records(connection: Connection, wanted: Range) -> Iterator[list[Fetched
         # The largest result of a decompression too.
         "receive_message_max_bytes": MAX_BATCH_BYTES,
     }
-    with closing(connection.consumer(**settings)) as consumer:
-        consumer.assign(
-            [TopicPartition(connection.name(wanted.topic), wanted.partition, wanted.start)]
-        )
-        unreadable = UnreadableBatches(consumer)
+    place = TopicPartition(connection.name(wanted.topic), wanted.partition, wanted.start)
+    with closing(PartitionReader(connection, [place], **settings)) as reader:
         while True:
             taken: list[FetchedRecord] = []
             # Transaction markers take offsets too, so the range may end after its last record. Then
             # the end-of-partition event ends the loop.
             at_end = False
-            for message in unreadable.step_over(consumer.consume(CHUNK, WAIT_S)):
+            for message in reader.consume(CHUNK, WAIT_S):
                 error, offset = message.error(), message.offset() or 0
                 if is_unreadable(message):
                     if offset < wanted.end:
@@ -176,15 +175,13 @@ def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[
         if part.end > part.start
     ]
     settings = {"enable_partition_eof": True, "queued_max_messages_kbytes": 4096}
-    with closing(connection.consumer(**settings)) as consumer:
-        consumer.assign(places)
-        unreadable = UnreadableBatches(consumer)
+    with closing(PartitionReader(connection, places, **settings)) as reader:
         # The end of a partition is reported again for records that come after it.
         unfinished = {(place.topic, place.partition) for place in places}
         heard_at = time.monotonic()
         while unfinished:
             # It waits for all of CHUNK, or for the whole timeout.
-            messages = consumer.consume(CHUNK, timeout=WAIT_S)
+            messages = reader.consume(CHUNK, WAIT_S)
             if messages:
                 heard_at = time.monotonic()
             elif time.monotonic() > heard_at + REQUEST_S:
@@ -194,7 +191,7 @@ def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[
                         f"the ends of {len(unfinished)} partitions were not read",
                     )
                 )
-            for message in unreadable.step_over(messages):
+            for message in messages:
                 error = message.error()
                 if is_unreadable(message):
                     continue
@@ -206,56 +203,108 @@ def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[
                     raise KafkaException(error)
 
 
-class UnreadableBatches:
-    """Moves a consumer past batches that cannot be decompressed, or decompress to too many bytes.
+class PartitionReader:
+    """Reads partitions with one consumer and passes over batches that cannot be read: their
+    checksum is wrong, or they cannot be decompressed, or to too many bytes.
 
-    The client reports such a batch by its first offset, does not say where it ends, and reports it
-    again for each position inside it.
+    After such a batch the client reads at wrong places, so it is replaced by a new one, which
+    begins after the batch.
 
     Parameters
     ----------
-    consumer
-        Partitions are assigned to it by hand.
+    connection
+        The broker.
+    places
+        Partitions with the offsets to begin at.
+    settings
+        As for `Connection.consumer`.
     """
 
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
-        self._next: dict[tuple[str, int, int], int] = {}
+    def __init__(
+        self, connection: Connection, places: Sequence[TopicPartition], **settings: Any
+    ) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._positions = {(place.topic, place.partition): place.offset for place in places}
+        self._consumer = self._consumer_there()
 
-    def step_over(self, messages: Sequence[Message]) -> Iterator[Message]:
-        """The messages of one call of `consume`, with one report of each unreadable batch.
+    def consume(self, most: int, timeout_s: float) -> list[Message]:
+        """Messages as of `Consumer.consume`, with one report of each batch that cannot be read:
+        `is_unreadable` tells it, and its offset is that of the first record.
 
-        After a report the consumer fetches from the next offset on, so what this call has of the
-        same partition comes again and is left out.
+        Raises
+        ------
+        BrokerError
+            If the broker does not say where such a batch ends.
         """
-        moved: set[tuple[str | None, int | None]] = set()
+        messages = self._consumer.consume(most, timeout_s)
+        if not any(map(is_unreadable, messages)):
+            return messages
+        ends: dict[tuple[str, int], int] = {}
+        kept: list[Message] = []
         for message in messages:
-            place = message.topic(), message.partition()
-            if place in moved:
+            place = message.topic() or "", message.partition() or 0
+            if place in ends:
                 continue
-            if not is_unreadable(message):
-                yield message
-                continue
-            moved.add(place)
-            if self._move_past(message):
-                yield message
+            kept.append(message)
+            if is_unreadable(message):
+                ends[place] = self._end_of(place, message.offset() or 0)
+        reached = self._consumer.position([TopicPartition(*place) for place in self._positions])
+        self._positions |= {
+            (place.topic, place.partition): place.offset for place in reached if place.offset >= 0
+        }
+        self._positions |= ends
+        self._consumer.close()
+        self._consumer = self._consumer_there()
+        return kept
 
-    def _move_past(self, report: Message) -> bool:
-        """Fetch from the next offset on; returns whether the batch is reported for the first
-        time.
+    def close(self) -> None:
+        """Close the consumer."""
+        self._consumer.close()
+
+    def _end_of(self, place: tuple[str, int], first: int) -> int:
+        """Offset after the batch that cannot be read, by its first offset.
+
+        The client reports the batch again for each position inside it, and nothing else about it.
         """
-        topic, partition = report.topic() or "", report.partition() or 0
-        first = report.offset() or 0
-        next_offset = self._next.get((topic, partition, first), first) + 1
-        self._next[topic, partition, first] = next_offset
-        self._consumer.seek(TopicPartition(topic, partition, next_offset))
-        return next_offset == first + 1
+        inside, step = first, 1
+        while self._is_inside(place, inside + step, first):
+            inside, step = inside + step, 2 * step
+        outside = inside + step
+        while outside - inside > 1:
+            middle = (inside + outside) // 2
+            if self._is_inside(place, middle, first):
+                inside = middle
+            else:
+                outside = middle
+        return outside
+
+    def _is_inside(self, place: tuple[str, int], position: int, first: int) -> bool:
+        settings = self._settings | {"enable_partition_eof": True, "auto_offset_reset": "error"}
+        with closing(self._connection.consumer(**settings)) as consumer:
+            consumer.assign([TopicPartition(*place, position)])
+            message = consumer.poll(REQUEST_S)
+        if message is None:
+            raise BrokerError(
+                f"{place[0]}[{place[1]}]: the batch at offset {first} cannot be read, and the "
+                f"broker does not say where it ends in {REQUEST_S:.0f} s; read the broker's log"
+            )
+        return is_unreadable(message) and message.offset() == first
+
+    def _consumer_there(self) -> Consumer:
+        consumer = self._connection.consumer(**self._settings)
+        consumer.assign(
+            [TopicPartition(*place, offset) for place, offset in self._positions.items()]
+        )
+        return consumer
 
 
 def is_unreadable(message: Message) -> bool:
-    """Whether a message is the report of a batch that cannot be decompressed."""
+    """Whether a message is the report of a batch whose checksum is wrong, or that cannot be
+    decompressed.
+    """
     error = message.error()
-    return error is not None and error.code() == KafkaError._BAD_COMPRESSION
+    return error is not None and error.code() in (KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION)
 
 
 _MOVING = (

@@ -172,6 +172,10 @@ def dead_letter(
     )
 
 
+DLQ_LAST_OFFSET: Final = "dlq_last_offset"
+"""Header of a letter that stands for a batch: the offset of its last record."""
+DLQ_LOST_RECORDS: Final = "dlq_lost_records"
+"""Header of a letter that stands for several records: how many."""
 DLQ_SIZE: Final = "dlq_size"
 DLQ_SHA256: Final = "dlq_sha256"
 DLQ_KEY_SIZE: Final = "dlq_key_size"
@@ -207,15 +211,24 @@ def dead_letter_at(
         return dead_letter(
             received.topic, received.partition, reject, key, value, app=app, now_ms=now_ms
         )
+    letter = dead_letter(
+        received.topic,
+        received.partition,
+        unreadable,
+        None,
+        unreadable.raw,
+        app=app,
+        now_ms=now_ms,
+    )
+    last = unreadable.offset + unreadable.records - 1
+    places = {DLQ_LAST_OFFSET: last, DLQ_LOST_RECORDS: unreadable.records}
     return _without_value(
-        dead_letter(
-            received.topic,
-            received.partition,
-            unreadable,
-            None,
-            unreadable.raw,
-            app=app,
-            now_ms=now_ms,
+        msgspec.structs.replace(
+            letter,
+            headers=[
+                *letter.headers,
+                *((name, str(count).encode()) for name, count in places.items()),
+            ],
         )
     )
 

@@ -26,7 +26,7 @@ from driftline.agents.kafka.broker.input_logs import (
 )
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.task_kinds import INPUTS
-from driftline.agents.kafka.broker.wire import dead_letter
+from driftline.agents.kafka.broker.wire import DLQ_LOST_RECORDS, dead_letter
 from driftline.agents.uncounted_rows import Uncounted
 from driftline.schemas.rejects import Reject
 
@@ -89,7 +89,7 @@ class Loss(Struct, frozen=True):
         more = {
             "dlq_fault": self.fault.fault,
             "dlq_resumed_at": str(self.resumed_at),
-            "dlq_lost_records": "unknown" if self.records is None else str(self.records),
+            DLQ_LOST_RECORDS: "unknown" if self.records is None else str(self.records),
         }
         headers = [*letter.headers, *((name, text.encode()) for name, text in more.items())]
         return msgspec.structs.replace(letter, headers=headers)

@@ -33,6 +33,8 @@ ORIGIN: Final = "dlq_sent_from"
 INPUTS: Final = tuple(topic.name for topic in TOPICS.values() if topic.stage == "input")
 LETTER_TOPICS: Final = (*INPUTS, WINDOW_PARTIALS)
 """Topics whose rejected records are dead letters."""
+RETRY: Final = "dlq"
+"""Name of the transactional id of `send_again`, as of a group."""
 TRANSACTION_RECORDS: Final = 500
 _ANSWER_S: Final = 30.0
 
@@ -325,7 +327,7 @@ def _ranges(connection: Connection, selection: Selection) -> list[Range]:
 
 
 def _transactional_producer(connection: Connection) -> Producer:
-    name = connection.group("dlq")
+    name = connection.group(RETRY)
     producer = connection.producer(
         transactional_id=name, compression_type="lz4", enable_metrics_push=False
     )

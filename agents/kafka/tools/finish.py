@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
@@ -16,7 +15,7 @@ from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.input_logs import topic_ids
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.ownership import Ownership
-from driftline.agents.kafka.broker.ranges import UnreadableBatches, is_unreadable, offset_ranges
+from driftline.agents.kafka.broker.ranges import PartitionReader, is_unreadable, offset_ranges
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
 from driftline.agents.kafka.broker.topics import check_counts, plan
 from driftline.agents.kafka.tools.finish_protocol import Finish
@@ -83,14 +82,12 @@ def finish(
         )
     _check_inputs(connection)
     asking, before = Finish(config), {log.partition: log.end for log in logs}
-    with closing(connection.consumer()) as consumer:
-        consumer.assign(
-            [TopicPartition(connection.name(TICKS), log.partition, log.start) for log in logs]
-        )
+    places = [TopicPartition(connection.name(TICKS), log.partition, log.start) for log in logs]
+    with closing(PartitionReader(connection, places)) as reader:
         inputs, results = config.kafka.input_partitions, config.kafka.partitions
         _send(connection, asking.progress_requests())
         waiting = partial(
-            _wait, connection, consumer, asking, before, timeout_s=timeout_s, on_delay=on_delay
+            _wait, connection, reader, asking, before, timeout_s=timeout_s, on_delay=on_delay
         )
         waiting(lambda: asking.unanswered, lambda left: on_progress(left, inputs))
         _send(connection, asking.end_requests())
@@ -190,7 +187,7 @@ def _send(connection: Connection, requests: Sequence[Outgoing]) -> None:
 
 def _wait(
     connection: Connection,
-    consumer: Any,
+    reader: PartitionReader,
     asking: Finish,
     before: dict[int, int],
     left: Callable[[], Sequence[int]],
@@ -202,9 +199,8 @@ def _wait(
     """Read answers until no partition is left."""
     open_, heard_at = len(left()), time.monotonic()
     slow_at = heard_at + SLOW_S
-    unreadable = UnreadableBatches(consumer)
     while open_:
-        for message in unreadable.step_over(consumer.consume(AT_ONCE, timeout=POLL_S)):
+        for message in reader.consume(AT_ONCE, POLL_S):
             if is_unreadable(message):
                 continue
             if message.error() is not None:

@@ -35,6 +35,8 @@ def lags(connection: Connection, kind: str) -> dict[tuple[str, int], int] | None
         for topic, parts in offset_ranges(connection, INPUTS[kind]).items()
         for part in parts
     }
+    if not logs:
+        return None
     admin = connection.admin()
     places = [TopicPartition(connection.name(topic), number) for topic, number in logs]
     (answer,) = admin.list_consumer_group_offsets(

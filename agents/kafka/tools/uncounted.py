@@ -4,6 +4,7 @@ arrivals lane in the closed windows of `metrics`. No worker is asked.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from confluent_kafka import KafkaException
 
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.ranges import may_be_of, offset_ranges, read_all
+from driftline.agents.kafka.broker.wire import DLQ_LOST_RECORDS
+from driftline.agents.kafka.tools.dead_letters import MARKER
 from driftline.agents.marked_windows import MarkedWindows
 from driftline.agents.uncounted_rows import Uncounted, UncountedTotals
 from driftline.schemas.errors import DriftlineError
@@ -91,6 +94,8 @@ def uncounted_on_topics(connection: Connection, *, newest: int = NEWEST) -> Unco
 def _read(connection: Connection, newest: int) -> UncountedOnTopics:
     totals, windows, app = UncountedTotals({}), _Windows(), connection.settings.app
     letters = {dlq_name(topic): topic for topic in _REJECTING}
+    rejected: dict[tuple[str, int, int], Uncounted] = {}
+    sent_again: set[tuple[str, int, int]] = set()
     ranges = offset_ranges(connection, [*letters, METRICS])
     parts = [part for parts in ranges.values() for part in parts]
     tails = [
@@ -102,8 +107,14 @@ def _read(connection: Connection, newest: int) -> UncountedOnTopics:
             continue
         if topic == METRICS:
             windows.add(message.value() or b"")
-        else:
-            totals.add(_dead_letters(letters[topic], headers))
+            continue
+        partition, offset = message.partition() or 0, message.offset() or 0
+        if MARKER in headers:
+            marked = headers[MARKER].decode(errors="replace")
+            sent_again.add((topic, partition, int(marked) if marked.isdecimal() else -1))
+        for rows in _dead_letters(letters[topic], headers):
+            rejected[topic, partition, offset] = rows
+    totals.add(rows for place, rows in rejected.items() if place not in sent_again)
     totals.add(windows.counters())
     cut = dict.fromkeys(
         part.topic for part, tail in zip(parts, tails, strict=True) if tail.start > part.start
@@ -112,6 +123,12 @@ def _read(connection: Connection, newest: int) -> UncountedOnTopics:
     notes = [] if lacking is None else [lacking]
     notes += [
         f"of {topic}, the newest {newest:,} records of each partition were read" for topic in cut
+    ]
+    again = Counter(letters[topic] for topic, _, _ in rejected.keys() & sent_again)
+    notes += [
+        f"{count:,} dead letter{'' if count == 1 else 's'} of {topic} have been sent again and are "
+        "left out here; those that were rejected again are dead letters anew"
+        for topic, count in sorted(again.items())
     ]
     absent = ", ".join(connection.name(topic) for topic, parts in ranges.items() if not parts)
     if absent:
@@ -141,8 +158,8 @@ def _dead_letters(topic: str, headers: Mapping[str, Any]) -> Iterator[Uncounted]
         (headers.get(name) or b"").decode(errors="replace")
         for name in ("dlq_reason", "dlq_error", "dlq_partition")
     )
-    # Records that were passed over (--resume) have one dead letter for all of them.
-    lost = headers.get("dlq_lost_records") or b""
+    # Records that were passed over, and those of a batch that cannot be read, have one dead letter.
+    lost = headers.get(DLQ_LOST_RECORDS) or b""
     rows = int(lost) if lost.isdigit() else 1
     if not rows:  # read again from the beginning: nothing was passed over
         return
