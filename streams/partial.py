@@ -104,7 +104,7 @@ class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="wa
 
 class LostSpan(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="lost"):
     """Rows of one partition of an input topic that were lost before they were read, sent before the
-    first rows behind them count.
+    first rows behind them count. Of `window-partials`, a task of stage 2 notes it by itself.
 
     Attributes
     ----------

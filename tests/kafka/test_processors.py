@@ -15,8 +15,11 @@ import msgspec
 import pytest
 
 from driftline.agents.inprocess.replay import replay
+from driftline.agents.kafka.broker.wire import partition_of
+from driftline.agents.kafka.stages.join import DEFERRED_MS
+from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.schemas.config import load_config
-from driftline.schemas.decode import decode_commands
+from driftline.schemas.decode import decode_commands, decode_predictions
 from driftline.schemas.settings import Config
 from driftline.schemas.topics import (
     ALERTS,
@@ -32,6 +35,8 @@ from driftline.schemas.topics import (
     REGISTRY_COMMANDS,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
+    TICKS,
+    WINDOW_PARTIALS,
 )
 from tests.kafka.live import MINUTE, Live, command, feed
 from tests.simulation.histories import BEGIN, HOUR, write
@@ -250,6 +255,51 @@ def test_windows_that_lack_lost_rows_are_marked_alike_live_and_in_a_replay(
     assert found == [], f"seed {seed}, clock {clock}: {len(found)} records differ, {found[:2]}"
     marked = sum('"losses"' in value for _, value in emitted_live(live, METRICS))
     assert marked or not (live.lost and finish)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_windows_that_were_open_when_partials_were_lost_are_marked(
+    tmp_path: Path, seed: int
+) -> None:
+    random = Random(seed)
+    write(tmp_path / "history", seed + 9_500, after_the_end=False, ids=40)
+    config = config_of(tmp_path / "history", random, "data")
+    live = Live(config, random, BEGIN + 10_000 * HOUR)
+    lines = feed(live, tmp_path / "history", lag=lambda topic, partition: 0)
+    inputs = config.kafka.input_partitions
+    for number, (_, topic, partition, key, value) in enumerate(lines):
+        live.send(topic, partition, key, value)
+        if number == len(lines) // 4:
+            live.ask()
+    before = emitted_live(live, METRICS)
+    for request in Finish(config).progress_requests():
+        live.bus.write(request)  # releases truths that wait for further predictions
+    for task in live.tasks[:inputs]:
+        while task.unread() or task.step():
+            task.take(50)
+            live.clock_ms += DEFERRED_MS
+            task.step()
+    rows, _, _ = decode_predictions([value for *_, value in lines], range(len(lines)))
+    model = rows[0].model_name
+    lossy = live.tasks[inputs + partition_of(model, config.kafka.partitions)]
+    lost = len(lossy.lose(WINDOW_PARTIALS, 6))
+    assert lost
+    live.rest()
+    for minutes in range(0, 60 * 24 * 20, 60):  # by hours, so that not all windows are open
+        for partition in range(inputs):
+            tick = {"timestamp": BEGIN + minutes * MINUTE}
+            live.send(TICKS, partition, b"0", json.dumps(tick).encode())
+        live.rest()
+    assert not any('"losses"' in value for _, value in before)
+    after = [json.loads(value) for _, value in (emitted_live(live, METRICS) - before).elements()]
+    marks = [loss for figures in after for loss in figures.get("losses", ())]
+    assert {(loss["topic"], loss["records"] >= lost) for loss in marks} == {(WINDOW_PARTIALS, True)}
+    until = max(loss["until"] for loss in marks)
+    models = {figures["model_name"] for figures in after if "losses" in figures}
+    for figures in after:
+        is_marked = figures["model_name"] in models and figures["window_start"] <= until
+        assert ("losses" in figures) == is_marked
+    assert any("losses" not in figures for figures in after if figures["model_name"] in models)
 
 
 @pytest.mark.parametrize("seed", range(50))

@@ -15,6 +15,7 @@ from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter_at, partition_of
 from driftline.agents.kafka.stages.held_commands import HeldCommands
+from driftline.agents.kafka.stages.lost_partials import LostPartials
 from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
 from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, ProvisionalTimer
 from driftline.agents.kafka.stages.ticking import IdlePartitionRequests
@@ -71,8 +72,8 @@ class DownstreamProcessor:
     Raises
     ------
     StateFormatError
-        If a model was counted with another maturity ladder, or the held commands have another
-        format.
+        If a model was counted with another maturity ladder, or the held commands or the losses
+        have another format.
     """
 
     inputs: tuple[str, ...] = (WINDOW_PARTIALS, REGISTRY_COMMANDS)
@@ -107,6 +108,7 @@ class DownstreamProcessor:
         self._commands: list[tuple[Record, bytes]] = []
         self._held = HeldCommands(state_of(Registry.name))
         self._ladders = MaturityLadders(config, state_of(Registry.name), b"ladders")
+        self._lost_partials = LostPartials(partition, state_of(Registry.name))
         self._forwarded: list[Outgoing] = []
         self._tally = BatchTally()
         self._settled_ms = -1
@@ -115,7 +117,8 @@ class DownstreamProcessor:
         self._unread: frozenset[str] = frozenset()
 
     def note_loss(self, loss: Loss, /) -> None:
-        """Do nothing: a dead letter of the task tells the loss."""
+        """Keep a loss until it is known which windows it concerns."""
+        self._lost_partials.note(loss, self._stages.frontier())
 
     def note_unread(self, unread: frozenset[str], /, *, now_ms: int) -> None:
         """Note the inputs that are not read to their ends."""
@@ -150,7 +153,10 @@ class DownstreamProcessor:
                 for name, _, _ in partial.series
             )
             self._stages.merge(self._partials)
-            self._partials, self._has_new_counts = [], True
+            self._has_new_counts = True
+        if lost := self._lost_partials.spans(self._partials, self._stages.frontier()):
+            self._stages.merge(lost)
+        self._partials = []
         records = self._execute_commands()
         panes, until_s = 0, self._elapsed() + SLICE_S
         while (

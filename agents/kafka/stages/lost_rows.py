@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.agents.kafka.changelog.state_format import StateFormatError
+from driftline.agents.kafka.stages.stored_losses import StoredLosses
 from driftline.agents.kafka.task.input_positions import Loss
 from driftline.schemas import events
 from driftline.schemas.rows import LossRow, TickRow
@@ -57,20 +57,12 @@ class LostRows:
     """
 
     def __init__(self, config: Config, state: State) -> None:
-        self._state = state
         self._by_clock = config.clock == "wall"
         self._grace_ms = {
             PREDICTIONS: config.prediction_grace_ms,
             GROUND_TRUTH: config.truth_grace_ms,
         }
-        written = state.get(_KEY)
-        format_, self._waiting = (FORMAT, []) if written is None else _decode(written)
-        if format_ != FORMAT:
-            raise StateFormatError(
-                f"join: the stored losses have format {format_}, this release needs {FORMAT}; run "
-                "the release that wrote them, or give the program another kafka.app, under which "
-                "it starts anew from the input topics"
-            )
+        self._waiting = StoredLosses(state, _KEY, WaitingLoss, FORMAT)
 
     @property
     def is_any_waiting(self) -> bool:
@@ -92,7 +84,7 @@ class LostRows:
             until_ms=from_ms,
             records=loss.records,
         )
-        self._store([*self._waiting, WaitingLoss(row, now_ms)])
+        self._waiting.replace([*self._waiting, WaitingLoss(row, now_ms)])
 
     def known(
         self,
@@ -133,16 +125,8 @@ class LostRows:
                 waiting.append(each)
                 continue
             known.append(msgspec.structs.replace(loss, until_ms=reached_ms + grace_ms))
-        if waiting != self._waiting:
-            self._store(waiting)
+        self._waiting.replace(waiting)
         return known
-
-    def _store(self, waiting: list[WaitingLoss]) -> None:
-        self._waiting = waiting
-        if waiting:
-            self._state.put(_KEY, _encode((FORMAT, waiting)))
-        else:
-            self._state.delete(_KEY)
 
 
 def loss_event(loss: LossRow) -> events.Loss:
@@ -159,7 +143,3 @@ def _first_from(times_ms: NDArray[np.int64], from_ms: int) -> int | None:
     """The first of these times that is `from_ms` or later; None if there is none."""
     at = np.flatnonzero(times_ms >= from_ms)
     return int(times_ms[at[0]]) if len(at) else None
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[int, list[WaitingLoss]]).decode

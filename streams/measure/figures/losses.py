@@ -14,7 +14,7 @@ import msgspec
 
 from driftline.schemas.results import LostRows
 from driftline.schemas.times import EpochMs
-from driftline.schemas.topics import PREDICTIONS
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 from driftline.streams.lanes import ARRIVALS, DECISIONS, TRAFFIC
 from driftline.streams.measure.state_keys import LOSSES
 from driftline.streams.partial import LostSpan
@@ -81,7 +81,7 @@ class Losses:
         A lost prediction is missing in the traffic and in the decisions of its own time, and in the
         arrivals up to the label horizon after it, when its truth is known. A lost truth is missing
         in the arrivals of its own time, and in the decisions of the time before it, down to the
-        delay of the rung.
+        delay of the rung. A lost record of `window-partials` may have had counts of both.
 
         A window that was announced before the loss was known has no part in it: the frontier was
         not beyond the beginning of the span. So the marks do not depend on when it became known.
@@ -106,7 +106,7 @@ class Losses:
             if span.topic == PREDICTIONS:
                 if lane == ARRIVALS:
                     first_ms -= horizon_ms
-            elif lane == TRAFFIC:
+            elif lane == TRAFFIC and span.topic == GROUND_TRUTH:
                 continue
             elif lane == DECISIONS:
                 behind_ms = complete_at_ms
