@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain, repeat
 from operator import attrgetter
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -20,10 +20,12 @@ from xxhash import xxh64_intdigest
 from driftline.schemas.rows import PredictionRow, TruthRow
 from driftline.streams.hashing import mixed, text_hashes
 from driftline.streams.label_vocabulary import evident_positive
-from driftline.streams.lanes import NO_LABEL
 from driftline.streams.named_columns import NAN, Named
 
 Indexes = NDArray[np.int64]
+
+UNLABELLED: Final = -1
+"""Index of the label of a row without one."""
 _Text = TypeVar("_Text", bound=Hashable)
 _Value = TypeVar("_Value")
 _REST = ("scores", "environment", "variant", "tags")
@@ -44,7 +46,7 @@ class PredictionColumns(msgspec.Struct, gc=False):
     timestamp_ms
         Event time.
     labels, label
-        Distinct predicted labels as canonical text, and the index of each row in them; NO_LABEL
+        Distinct predicted labels as canonical text, and the index of each row in them; UNLABELLED
         where the label follows from the score.
     score, threshold, latency_ms
         NaN where the row has none.
@@ -108,7 +110,7 @@ class PredictionColumns(msgspec.Struct, gc=False):
             else np.zeros(n, np.bool_)
         )
         features, segments = Named.of(fields["features"]), Named.of(fields["segment"])
-        texts = np.append(text_hashes(labels), np.uint64(0))[np.where(label == NO_LABEL, -1, label)]
+        texts = np.append(text_hashes(labels), np.uint64(0))[label]
         named = mixed([features.hashes(), segments.hashes()])
         fingerprint = mixed(
             [
@@ -155,7 +157,7 @@ class PredictionColumns(msgspec.Struct, gc=False):
 class GroundTruthColumns(msgspec.Struct, gc=False):
     """Ground truths of one batch; every column has shape (N,).
 
-    `label` is NO_LABEL for a retraction; the other columns are as in `PredictionColumns`.
+    `label` is UNLABELLED for a retraction; the other columns are as in `PredictionColumns`.
     """
 
     ids: list[bytes]
@@ -243,8 +245,8 @@ def _taken(columns: Columns, at: Indexes | slice) -> Columns:
 
 
 def _recoded(index: Indexes, codes: list[int]) -> Indexes:
-    """The code of each index; NO_LABEL stays."""
-    return np.array([*codes, NO_LABEL], np.int64)[np.where(index == NO_LABEL, len(codes), index)]
+    """The code of each index; UNLABELLED, which is -1, stays."""
+    return np.array([*codes, UNLABELLED], np.int64)[index]
 
 
 def _transposed(rows: Sequence[PredictionRow]) -> dict[str, tuple[Any, ...]]:
@@ -281,10 +283,10 @@ def _coded(texts: Iterable[_Text]) -> tuple[list[_Text], Indexes]:
 
 
 def _labelled(texts: Sequence[str | None]) -> tuple[list[str], Indexes]:
-    """As `_coded`, with NO_LABEL as the index of None."""
+    """As `_coded`, with UNLABELLED as the index of None."""
     labels, label = _coded(texts)
     if None in labels:
-        label[label == labels.index(None)] = NO_LABEL
+        label[label == labels.index(None)] = UNLABELLED
     return [text or "" for text in labels], label
 
 

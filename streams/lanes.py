@@ -29,6 +29,17 @@ LATENCY: Final = 7  # b: log-linear bin of the latency in microseconds
 PREDICTED_SCORES: Final = 8  # a: predicted label, b: score bin
 PREDICTED: Final = 9  # a: predicted label, of rows without a score
 
+LABEL_MEASURES: Final = (
+    CELLS,
+    SCORES_FIT,
+    SCORES_HOLDOUT,
+    SCORE_SUM,
+    SCORE_SQUARES,
+    PREDICTED_SCORES,
+    PREDICTED,
+)
+"""Measures whose `a` is the code of a label; `b` of CELLS is one too."""
+
 COUNTERS: Final = (
     "predictions",  # traffic: in time; decisions: all accepted, at the rung of their lateness
     "errors",  # traffic: status "error"
@@ -48,7 +59,7 @@ COUNTER_CODES: Final = {name: code for code, name in enumerate(COUNTERS)}
 
 # Codes of labels. A predicted label that follows from a score gets its text in stage 2, once labels
 # have been seen.
-MAX_LABELS: Final = 65_000
+OTHER_LABEL: Final = 65_532  # a label beyond the limits of stage 1
 NO_LABEL: Final = 65_533
 PREDICTED_POSITIVE: Final = 65_534
 PREDICTED_NEGATIVE: Final = 65_535

@@ -60,6 +60,10 @@ class Numbering(Generic[N]):
     def __contains__(self, name: N) -> bool:
         return name in self._numbers
 
+    def number_of(self, name: N) -> int | None:
+        """The number of a name; None if it has none."""
+        return self._numbers.get(name)
+
     def numbers(self, names: Sequence[N], state: State) -> list[int]:
         """The number of each name; new names are numbered and written to `state`."""
         known = self._numbers

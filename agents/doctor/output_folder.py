@@ -285,8 +285,7 @@ def _check_labels(name: str, windows: Sequence[WindowFigures]) -> Iterator[Check
         yield CheckResult(
             check="labels",
             level="note",
-            message=f"{name}: {strays.total():,} rows with a label that is not one of the model's "
-            f"are in no figure: {listed}",
+            message=f"{name}: in no figure because their label is none of the model's: {listed}",
             remedy="set labels to make it one of them, or correct the events",
         )
 

@@ -77,8 +77,7 @@ class Predictions(msgspec.Struct, gc=False):
             np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms)
         )
         floor_ms = marks - config.prediction_grace_ms
-        labels = np.array([*book.labels.numbers(columns.labels, state), NO_LABEL], np.int64)
-        predicted = labels[np.where(columns.label == NO_LABEL, len(labels) - 1, columns.label)]
+        predicted = book.label_codes(columns.labels, columns.label, state)
         score, scored = np.full(n, NO_SCORE), ~np.isnan(columns.score)
         if any_true(scored):
             score = np.where(scored, units_of(np.where(scored, columns.score, 0.0)), NO_SCORE)
@@ -141,13 +140,12 @@ class Truths(msgspec.Struct, gc=False):
             np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms)
         )
         floor_ms = marks - config.truth_grace_ms
-        labels = np.array([*book.labels.numbers(columns.labels, state), NO_LABEL], np.int64)
         return cls(
             keys=columns.ids,
             timestamp_ms=columns.timestamp_ms,
             floor_ms=floor_ms,
             known_ms=np.maximum(columns.timestamp_ms, floor_ms),
-            label=labels[np.where(columns.label == NO_LABEL, len(labels) - 1, columns.label)],
+            label=book.label_codes(columns.labels, columns.label, state),
             revision=columns.revision,
             offset=columns.offset,
             rank=columns.rank,

@@ -4,6 +4,8 @@ settings of each version as columns.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,7 +16,7 @@ from driftline.schemas.settings import Config
 from driftline.streams.hashing import partitions_of
 from driftline.streams.join.entry import Horizons
 from driftline.streams.join.state_keys import LABELS, SEGMENT_VALUES, VERSIONS
-from driftline.streams.lanes import NO_MODEL
+from driftline.streams.lanes import NO_LABEL, NO_MODEL, OTHER_LABEL
 from driftline.streams.numbering import Numbering, decode_texts
 from driftline.streams.stage import State
 
@@ -22,6 +24,10 @@ Ints = NDArray[np.int64]
 
 MAX_VALUES: Final = 10_000  # values of one segment dimension that a partition counts separately
 OTHER: Final = "other"
+MAX_LONG_NUMBERS: Final = 10_000
+MAX_OTHER_LABELS: Final = 50_000
+OTHER_TEXT: Final = "(other)"
+_LONG_NUMBER: Final = re.compile(r"-?(?:[0-9]{5,}|[0-9]+\.[0-9]+|[0-9.]+e[-+]?[0-9]+)", re.ASCII)
 
 
 class CodeBook:
@@ -59,6 +65,9 @@ class CodeBook:
         self._config = config
         self._target_partitions = target_partitions
         self.labels: Numbering[str] = Numbering(LABELS, decode_texts, state)
+        self._numbered = Counter(
+            _LONG_NUMBER.fullmatch(label) is not None for label in self.labels.names
+        )
         self.segments: Numbering[str] = Numbering(SEGMENT_VALUES, decode_texts, state)
         self._values = dict.fromkeys(config.segments, 0)
         for text in self.segments.names:
@@ -92,6 +101,38 @@ class CodeBook:
         codes = np.array(self.segments.numbers(texts, state), np.int64) + 1
         self._values[dimension] += len(self.segments) - before
         return codes
+
+    def label_codes(self, labels: Sequence[str], index: Ints, state: State) -> Ints:
+        """Code of the label of each row, shape (N,).
+
+        Numbers with decimals or more than four digits have MAX_LONG_NUMBERS codes, since those of a
+        regression never end; all other labels have MAX_OTHER_LABELS. Further ones are OTHER_LABEL.
+
+        Parameters
+        ----------
+        labels, index
+            Distinct labels, and shape (N,) the index of each row into them, or UNLABELLED, -1.
+        """
+        new = [label for label in labels if self.labels.number_of(label) is None]
+        if new:
+            self._number_labels(new, state)
+        codes = [self.labels.number_of(label) for label in labels]
+        table = np.array(
+            [OTHER_LABEL if code is None else code for code in codes] + [NO_LABEL], np.int64
+        )
+        return table[index]
+
+    def label_text(self, code: int) -> str:
+        """Text of a label; OTHER for one beyond the limits."""
+        return OTHER_TEXT if code == OTHER_LABEL else self.labels.names[code]
+
+    def _number_labels(self, new: Sequence[str], state: State) -> None:
+        is_long = [_LONG_NUMBER.fullmatch(label) is not None for label in new]
+        for long, limit in ((True, MAX_LONG_NUMBERS), (False, MAX_OTHER_LABELS)):
+            room = max(limit - self._numbered[long], 0)
+            taken = [label for label, each in zip(new, is_long, strict=True) if each == long]
+            self.labels.numbers(taken[:room], state)
+            self._numbered[long] += len(taken[:room])
 
     def no_model(self, state: State) -> int:
         """Code for counts that belong to no model."""

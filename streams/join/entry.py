@@ -8,7 +8,7 @@ for whole batches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -112,7 +112,7 @@ def resolve(
     prediction: PredictionPart,
     truths: Sequence[TruthPart],
     horizons: Horizons,
-    labels: Sequence[str],
+    label_text: Callable[[int], str],
 ) -> Resolution:
     """Changes of the label in force along event time, and the truths that come too late to count.
 
@@ -123,8 +123,8 @@ def resolve(
 
     Parameters
     ----------
-    labels
-        Label text by code; decides between truths of equal revision and timestamp.
+    label_text
+        Gives the text of a label code; decides between truths of equal revision and timestamp.
     """
     known = [(max(t.known_ms, prediction.timestamp_ms, prediction.floor_ms), t) for t in truths]
     in_time = [(at, t) for at, t in known if at - prediction.timestamp_ms <= horizons.label_ms]
@@ -137,7 +137,7 @@ def resolve(
         return (
             truth.revision,
             truth.timestamp_ms,
-            b"" if truth.label == NO_LABEL else labels[truth.label].encode(),
+            b"" if truth.label == NO_LABEL else label_text(truth.label).encode(),
         )
 
     counting = sorted(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.target_partitions import ByTargetPartition, edges
-from driftline.streams.lanes import ALL
+from driftline.streams.lanes import ALL, CELLS, LABEL_MEASURES, OTHER_LABEL
 from driftline.streams.masks import all_true
 from driftline.streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial
 from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
@@ -36,6 +36,7 @@ _PAIR: Final = _LANE + LANE_BITS
 SEGMENT_BITS: Final = 32  # of a series key: model version above, segment code below (0 is "all")
 _SEGMENT: Final = (1 << SEGMENT_BITS) - 1
 MAX_PAIRS: Final = 1 << (63 - _PAIR)
+MOST_IN_DICTIONARY: Final = 1_000  # labels that a partial carries whether it has them or not
 _NONE: Final = np.zeros(0, np.int64)
 _PLACES_A_KEY: Final = 4
 
@@ -146,6 +147,7 @@ class Increments:
         """
         # A series is numbered by its model version, versions in the order of their target
         # partitions and models, and by its segment: rows sorted by series are sorted by target.
+        labels = self._localized_labels(book.labels.names)
         width = len(book.segments) + 1
         first_series = book.place * width
 
@@ -165,7 +167,7 @@ class Increments:
         counts = targets.rows(sums.series, _count_columns(sums))
         outcomes = targets.rows(recent_series, recent)
         features = targets.features(summaries, feature_series, feature_pane * self._pane_ms)
-        names, segments, labels = book.names_by_target, book.segments.names, list(book.labels.names)
+        names, segments = book.names_by_target, book.segments.names
         return [
             Partial(
                 partition=partition,
@@ -183,6 +185,43 @@ class Increments:
                 targets.series(), counts, features, outcomes, strict=True
             )
         ]
+
+    def _localized_labels(self, names: Sequence[str]) -> list[str]:
+        """The dictionary of the partials: label text by code.
+
+        If there are many labels, it has those of the batch only, and the rows get its codes.
+        """
+        if len(names) <= MOST_IN_DICTIONARY:
+            return list(names)
+        is_used = np.zeros(OTHER_LABEL, np.bool_)
+        columns = [
+            column
+            for rows in self._rows
+            for count in rows.counts
+            if count.measure in LABEL_MEASURES
+            for column in ((count.a, count.b) if count.measure == CELLS else (count.a,))
+        ]
+        columns += [column for each in self._recent for column in (each.actual, each.predicted)]
+        for column in columns:
+            codes = np.atleast_1d(column)
+            is_used[codes[codes < OTHER_LABEL]] = True
+        used = np.flatnonzero(is_used)
+        local = np.arange(1 << INDEX_BITS)
+        local[used] = np.arange(len(used))
+        for rows in self._rows:
+            rows.counts = [
+                count._replace(
+                    a=local[count.a], b=local[count.b] if count.measure == CELLS else count.b
+                )
+                if count.measure in LABEL_MEASURES
+                else count
+                for count in rows.counts
+            ]
+        self._recent = [
+            each._replace(actual=local[each.actual], predicted=local[each.predicted])
+            for each in self._recent
+        ]
+        return [names[code] for code in used.tolist()]
 
     def _summed(self, first_series: Ints, sentinel: int) -> _Sums:
         """Sum the rows.

@@ -14,7 +14,12 @@ from driftline.schemas.times import EpochMs
 from driftline.schemas.topics import OUTCOMES
 from driftline.streams.join.code_book import CodeBook
 from driftline.streams.label_vocabulary import is_same_label
-from driftline.streams.lanes import NO_LABEL, PREDICTED_NEGATIVE, PREDICTED_POSITIVE
+from driftline.streams.lanes import (
+    NO_LABEL,
+    OTHER_LABEL,
+    PREDICTED_NEGATIVE,
+    PREDICTED_POSITIVE,
+)
 from driftline.streams.score_bins import SCORE_UNITS
 from driftline.streams.stage import Record
 
@@ -46,11 +51,11 @@ def _outcome(row: OutcomeChange, book: CodeBook, config: Config) -> Outcome:
     model, version = book.names[row.name]
     settings = config.for_model(model)
     positive = settings.positive_label
-    label = None if row.new == NO_LABEL else book.labels.names[row.new]
+    label = None if row.new == NO_LABEL else book.label_text(row.new)
     predicted = (
         None
         if row.predicted in (PREDICTED_POSITIVE, PREDICTED_NEGATIVE)
-        else book.labels.names[row.predicted]
+        else book.label_text(row.predicted)
     )
     is_positive: bool | None = None
     if row.predicted >= PREDICTED_POSITIVE:
@@ -61,7 +66,8 @@ def _outcome(row: OutcomeChange, book: CodeBook, config: Config) -> Outcome:
         is_positive = is_same_label(positive, predicted)
     correct: bool | None = None
     if label is not None and row.predicted < PREDICTED_POSITIVE:
-        correct = None if predicted is None else is_same_label(label, predicted)
+        is_known = predicted is not None and OTHER_LABEL not in (row.new, row.predicted)
+        correct = is_same_label(label, predicted) if is_known and predicted is not None else None
     elif label is not None and positive is not None:
         is_actual_positive = is_same_label(label, positive)
         correct = None if is_actual_positive is None else is_positive == is_actual_positive

@@ -365,7 +365,7 @@ class SequentialJoin:
 
     def _resolved(self, prediction: PredictionPart, truths: Sequence[TruthPart]) -> Resolution:
         horizons = self._book.horizons[prediction.name]
-        return resolve(prediction, truths, horizons, self._book.labels.names)
+        return resolve(prediction, truths, horizons, self._book.label_text)
 
 
 def _arrivals(

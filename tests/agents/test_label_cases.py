@@ -9,6 +9,7 @@ import pytest
 
 import driftline
 from driftline.schemas.results import WindowFigures
+from driftline.streams.join import code_book, increments
 
 START = 1_767_571_200_000  # 2026-01-05T00:00:00Z
 MINUTE, DAY = 60_000, 86_400_000
@@ -223,3 +224,32 @@ def test_configured_labels_make_a_stray_a_class() -> None:
     )
     assert (day.labels, day.strays) == (["maybe", "no", "yes"], {})
     assert sum(map(sum, day.matrix)) == day.n == ROWS
+
+
+def test_a_regression_beside_it_changes_no_figure_of_a_classifier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(code_book, "MAX_LONG_NUMBERS", 150)
+    monkeypatch.setattr(increments, "MOST_IN_DICTIONARY", 20)
+    rows, names = drawn(2), ("no", "yes")
+    # Every second row is of the regression, which begins a day earlier.
+    predictions: list[dict[str, Any]] = []
+    truths: list[Any] = []
+    for number, (score, truth) in enumerate(rows):
+        predictions.append({"prediction": 1000 + number / 7, "model_name": "price"})
+        truths.append(1000 + number / 7 + 0.25)
+        if number >= ROWS:
+            predictions.append({"prediction": names[score >= 0.5]})
+            truths.append(names[truth])
+    _, results = replayed(predictions, truths)
+    table = results.metrics.where(lane="decisions", segment="all", window="1d")
+    final = [record for record in table.structs() if record.final]
+    classifier = [record for record in final if record.model_name == "m"]
+    right = sum((score >= 0.5) == truth for score, truth in rows[ROWS:])
+    assert {label for record in classifier for label in record.labels} == {"no", "yes"}
+    assert sum(record.n for record in classifier) == ROWS
+    assert sum(record.tp + record.tn for record in classifier if record.tp is not None) == right
+    regression = [record for record in final if record.model_name == "price"]
+    assert {record.null_reasons["accuracy"] for record in regression if record.n} == {
+        "more than 100 labels"
+    }

@@ -13,6 +13,7 @@ from driftline.agents.inprocess.replay import Stages, replay
 from driftline.schemas.config import load_config
 from driftline.schemas.settings import Config
 from driftline.streams import pipeline
+from driftline.streams.measure.counts.labels import LabelReport
 from driftline.streams.stage import Batch, Record, State
 
 # Children are forked from a server that has imported everything and has opened no database.
@@ -126,6 +127,9 @@ class _InterruptedDownstream:
 
     def next_ms(self) -> int:
         return self._stages.next_ms()
+
+    def label_reports(self) -> list[LabelReport]:
+        return self._stages.label_reports()
 
     def advance(self, commands: Sequence[Record], decided: Sequence[Record], /) -> list[Record]:
         self._action()

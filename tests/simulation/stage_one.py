@@ -16,6 +16,7 @@ from driftline.streams.lanes import (
     PREDICTED_NEGATIVE,
     PREDICTED_POSITIVE,
 )
+from driftline.streams.measure.counts.labels import LabelReport
 from driftline.streams.partial import Partial
 from driftline.streams.pipeline import Upstream
 from tests.oracle.figures import NEGATIVE, POSITIVE, Figure, Place
@@ -40,6 +41,9 @@ class Sum:
         return 0
 
     def advance(self, commands: Sequence[Any], decided: Sequence[Any]) -> list[Any]:
+        return []
+
+    def label_reports(self) -> list[LabelReport]:
         return []
 
     def finish(self, commands: Sequence[Any], decided: Sequence[Any]) -> list[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from driftline.streams.join import increments
 from tests.oracle.figures import count
 from tests.oracle.joining import join
 from tests.oracle.settings import Settings
@@ -130,3 +131,15 @@ def test_worked_example_has_the_same_figures_in_all_24_orders(tmp_path: Path) ->
         assert last["matrix"] == [[0, 0], [1, 0]]
         assert (last["counts"]["corrected"], last["counts"]["retracted"]) == (2, 1)
         assert [figure["final"] for figure in mine.values()] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("seed", [300, 301])
+def test_a_dictionary_of_the_labels_in_a_batch_gives_the_same_bytes(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    write(log, seed, everything=True)
+    runs.run(log, tmp_path / "whole", partitions=4, batch=40)
+    monkeypatch.setattr(increments, "MOST_IN_DICTIONARY", 0)
+    runs.run(log, tmp_path / "used", partitions=4, batch=40)
+    assert runs.outputs(tmp_path / "used") == runs.outputs(tmp_path / "whole")

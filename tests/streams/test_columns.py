@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from driftline.schemas.aliases import ALIASES
 from driftline.schemas.decode import decode_predictions, decode_truths
 from driftline.schemas.times import MAX_TIME_MS, format_time
-from driftline.streams.columns import GroundTruthColumns, PredictionColumns
-from driftline.streams.lanes import NO_LABEL
+from driftline.streams.columns import UNLABELLED, GroundTruthColumns, PredictionColumns
 from tests.streams.named_rows import mappings_of
 
 PLAIN: dict[str, Any] = {
@@ -174,7 +173,7 @@ def test_columns_of_a_row_do_not_depend_on_the_other_rows() -> None:
         assert row.names[int(row.name[0])] == alone.names[0]
         assert row.ids == alone.ids
         assert (
-            row.label[0] == alone.label[0] == NO_LABEL
+            row.label[0] == alone.label[0] == UNLABELLED
             or row.labels[int(row.label[0])] == alone.labels[0]
         )
         for field in ("timestamp_ms", "score", "threshold", "latency_ms", "failed", "fingerprint"):
@@ -202,7 +201,7 @@ def test_label_of_a_retraction_is_no_label() -> None:
     ]
     columns_ = GroundTruthColumns.of(decode_truths(values, range(4))[0], np.arange(4))
     assert [
-        None if code == NO_LABEL else columns_.labels[code] for code in columns_.label.tolist()
+        None if code == UNLABELLED else columns_.labels[code] for code in columns_.label.tolist()
     ] == [
         "yes",
         None,

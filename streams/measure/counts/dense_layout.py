@@ -39,21 +39,12 @@ UNKNOWN: Final = -(1 << 40)
 OTHER_STRAYS: Final = "(other)"
 _STRAYS: Final = MEASURES  # the columns of strays, beside those of the measures
 
-ACTUAL_IN_A: Final = np.isin(
-    np.arange(MEASURES),
-    (
-        lanes.CELLS,
-        lanes.SCORES_FIT,
-        lanes.SCORES_HOLDOUT,
-        lanes.SCORE_SUM,
-        lanes.SCORE_SQUARES,
-    ),
-)
-"""Shape (MEASURES,): whether `a` of a measure is the code of an actual label."""
-PREDICTED_IN_A: Final = np.isin(np.arange(MEASURES), (lanes.PREDICTED_SCORES, lanes.PREDICTED))
-"""Shape (MEASURES,): whether `a` of a measure is the code of a predicted label."""
-LABEL_IN_A: Final = ACTUAL_IN_A | PREDICTED_IN_A
+LABEL_IN_A: Final = np.isin(np.arange(MEASURES), lanes.LABEL_MEASURES)
 """Shape (MEASURES,): whether `a` of a measure is the code of a label."""
+PREDICTED_IN_A: Final = np.isin(np.arange(MEASURES), (lanes.PREDICTED_SCORES, lanes.PREDICTED))
+"""Shape (MEASURES,): whether it is the code of a predicted label."""
+ACTUAL_IN_A: Final = LABEL_IN_A & ~PREDICTED_IN_A
+"""Shape (MEASURES,): whether it is the code of an actual label."""
 
 
 class Unfolded(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.streams import lanes
-from driftline.streams.lanes import ALL, NO_LABEL, PREDICTED_NEGATIVE
+from driftline.streams.lanes import ALL, NO_LABEL, OTHER_LABEL, PREDICTED_NEGATIVE
 from driftline.streams.masks import any_true
 from driftline.streams.measure.counts.dense_layout import ANOTHER, LABEL_IN_A, NONE
 from driftline.streams.measure.counts.model import MeasuredModel, StreamVersion
@@ -178,7 +178,7 @@ def label_numbers(parts: Sequence[ModelPart], part: Ints, codes: Ints, state: St
     labels = [partial.labels for _, partial in parts]
     offsets = _offsets(labels)
     numbers = codes - NO_LABEL + NONE
-    has_text = codes < NO_LABEL
+    has_text = codes < OTHER_LABEL
     places = offsets[part[has_text]] + codes[has_text]
     used = np.flatnonzero(np.bincount(places))
     number_of = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.int64)
@@ -227,3 +227,4 @@ def _note_first_panes(received: ReceivedPartials, at: Ints, pane: Ints) -> None:
 
 
 assert PREDICTED_NEGATIVE - NO_LABEL + NONE < 1 << A_BITS
+assert OTHER_LABEL - NO_LABEL + NONE == ANOTHER
