@@ -47,6 +47,8 @@ from driftline.schemas.settings import (
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_time
 
 __all__ = [
+    "MODEL_KEYS",
+    "STREAM_KEYS",
     "ConfigError",
     "build_config",
     "load_config",
@@ -140,16 +142,16 @@ def _build_config(file: dict[str, Any], path: str | None) -> Config:
     names = ("defaults", "run", "models", "kafka")
     check_keys(file, names, "")
     tables = {name: read_table(file.get(name, {}), name) for name in names}
-    check_keys(tables["defaults"], (*_MODEL_KEYS, *_STREAM_KEYS), "defaults.")
-    of_models = dict.fromkeys(_MODEL_KEYS, "is a setting of models; write it under [defaults]")
-    check_keys(tables["run"], tuple(_STREAM_KEYS), "run.", elsewhere=of_models)
+    check_keys(tables["defaults"], (*MODEL_KEYS, *STREAM_KEYS), "defaults.")
+    of_models = dict.fromkeys(MODEL_KEYS, "is a setting of models; write it under [defaults]")
+    check_keys(tables["run"], tuple(STREAM_KEYS), "run.", elsewhere=of_models)
     stream: dict[str, Any] = {}
     for name in ("defaults", "run"):
         for key in tables[name].keys() & stream.keys():
             raise InvalidValue(
                 f"run.{key}", f"is also set by defaults.{key}; remove one of the two"
             )
-        stream |= read_values(tables[name], _STREAM_KEYS, name)
+        stream |= read_values(tables[name], STREAM_KEYS, name)
 
     defaults = _build_model(tables["defaults"], "defaults", ModelConfig())
     models: dict[str, ModelConfig] = {}
@@ -158,9 +160,9 @@ def _build_config(file: dict[str, Any], path: str | None) -> Config:
         table = read_table(value, where)
         check_keys(
             table,
-            tuple(_MODEL_KEYS),
+            tuple(MODEL_KEYS),
             f"{where}.",
-            elsewhere=dict.fromkeys(_STREAM_KEYS, _STREAM_WIDE),
+            elsewhere=dict.fromkeys(STREAM_KEYS, _STREAM_WIDE),
         )
         models[name] = _build_model(table, where, defaults)
 
@@ -180,7 +182,6 @@ def _build_config(file: dict[str, Any], path: str | None) -> Config:
         models=models,
         pane_ms=_choose_pane_ms(window for model in all_settings for window in model.windows),
         segments=tuple(sorted({segment for model in all_settings for segment in model.segments})),
-        max_horizon_ms=horizon_ms,
         path=path,
         **stream,
     )
@@ -197,7 +198,7 @@ def _choose_pane_ms(windows: Iterable[Window]) -> int:
 
 def _build_model(table: dict[str, Any], where: str, base: ModelConfig) -> ModelConfig:
     """`base` with the values of `table`; checks the keys that depend on each other."""
-    values = read_values(table, _MODEL_KEYS, where)
+    values = read_values(table, MODEL_KEYS, where)
     if "rules" in values:
         values["rules_path"] = f"{where}.rules"
     for key in ("tuner", "policy"):
@@ -381,7 +382,7 @@ def _read_prefix(value: Any) -> str:
     return str(value)
 
 
-_MODEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+MODEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "windows": ("windows", _read_windows),
     "maturity": ("maturity", _read_rungs),
     "label_horizon": ("label_horizon_ms", _read_horizon),
@@ -403,7 +404,7 @@ _MODEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 """Keys of [defaults] and of a model's table: key -> attribute of `ModelConfig`, reader."""
 
-_STREAM_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+STREAM_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "prediction_grace": ("prediction_grace_ms", read_duration),
     "truth_grace": ("truth_grace_ms", read_duration),
     "max_ahead": ("max_ahead_ms", read_duration),

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+import msgspec
+
 from driftline.schemas.times import DAY_MS, format_duration, parse_duration
 
 __all__ = [
@@ -43,9 +45,19 @@ class InvalidValue(Exception):
 
 def toml_key(key: str) -> str:
     """A key as written in a TOML file."""
-    if re.fullmatch(r"[A-Za-z0-9_-]+", key):
-        return key
-    return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_string(key)
+
+
+def toml_string(text: str) -> str:
+    """A string as written in a TOML file.
+
+    Examples
+    --------
+    >>> print(toml_string('say "no"'))
+    "say \\"no\\""
+    """
+    # As in JSON, except that TOML has DEL escaped too.
+    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
 
 
 def read_table(value: Any, where: str) -> dict[str, Any]:

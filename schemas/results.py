@@ -569,18 +569,29 @@ class RegistryEvent(Struct, kw_only=True, omit_defaults=True):
         return key_of((self.model_name,))
 
 
-class RegistryEffect(Struct, kw_only=True):
-    """The frontier from which stage 2 used a registry revision of a model.
+class RegistryEffect(Struct, kw_only=True, omit_defaults=True):
+    """The frontier from which stage 2 used a registry revision of a model, or from which changed
+    settings are in force.
 
     Attributes
     ----------
+    model_name
+        Empty for the settings of the whole program, which a worker records when it starts with
+        others than before; they are in force for what follows on the topic.
     frontier
         1970 where nothing of the model had been counted yet.
+    settings
+        What is in force: of a model its rules, default_rules, tuner and policy; of the program all
+        settings that results depend on. Null for an effect of a registry revision.
+    settings_before
+        What was in force until then, of a model.
     """
 
     model_name: str
     revision: int
     frontier: str
+    settings: dict[str, Any] | None = None
+    settings_before: dict[str, Any] | None = None
 
     def key(self) -> str:
         """model."""

@@ -206,7 +206,6 @@ class Config(Struct, frozen=True, kw_only=True):
     outcomes: bool = False
     segments: tuple[str, ...] = ()
     lanes: tuple[str, ...] = LANES
-    max_horizon_ms: int = 30 * DAY_MS
     kafka: KafkaSettings = KafkaSettings()
     path: str | None = None
 
@@ -218,14 +217,9 @@ class Config(Struct, frozen=True, kw_only=True):
         """SHA-256, in hexadecimal, of the settings that results depend on; equal for equivalent
         files, wherever they are stored.
         """
-        return sha256(_encoder.encode(self.settings())).hexdigest()
-
-    def settings(self) -> dict[str, Any]:
-        """The settings that results depend on, as built-in types."""
         settings = msgspec.structs.asdict(self) | {"path": None}
         del settings["kafka"]
-        plain: dict[str, Any] = msgspec.to_builtins(settings)
-        return plain
+        return sha256(_encoder.encode(msgspec.to_builtins(settings))).hexdigest()
 
 
 _encoder = msgspec.json.Encoder(order="sorted")

@@ -189,6 +189,21 @@ class Downstream:
         """Carry out commands without completing a pane."""
         return [*decided, *self._settled([*commands, *decided])]
 
+    def change_settings(
+        self, model_name: str, before: dict[str, Any], settings: dict[str, Any]
+    ) -> list[Record]:
+        """Put other rules, default_rules, tuner and policy of a counted model in force; gives all
+        emitted records, the effect record first.
+
+        Parameters
+        ----------
+        before, settings
+            Those until now and from now on, by key.
+        """
+        state = self._states(self._measure.name)
+        effect = self._measure.settings_effect(model_name, before, settings, state)
+        return self.finish([], [effect])
+
     def _settled(self, records: Sequence[Record]) -> list[Record]:
         """Run stages 3 and 4 on `records` and on the records they emit, until they emit none; then
         run stage 2 on the registry entries.

@@ -48,7 +48,8 @@ def range_options(command: F) -> F:
 @click.command(
     short_help="Write the topics of a broker to a recorded log.",
     epilog=example(
-        "driftline export --out log", "driftline replay log --config driftline.toml --out backtest"
+        "driftline export --out log",
+        "driftline replay log --config log/driftline.toml --out backtest",
     ),
 )
 @click.option(
@@ -72,17 +73,21 @@ def export(
     """Write all input and output topics of a broker to a folder, one file per topic.
 
     A replay of the folder reads exactly what the live run read. Provisional results are left out,
-    since a replay emits none.
+    since a replay emits none. The settings that the workers recorded are in driftline.toml.
     """
+    from driftline.agents.recorded.export_manifest import SETTINGS_FILE
+
     log = export_log(read_config(config), broker, out, since_ms, until_ms)
     if as_json:
         print_json(log)
         return
     counts = [f"{number(count)} {topic}" for topic, count in log.records.items() if count]
     click.echo(f"wrote {', '.join(counts) or 'nothing'} to {out}")
+    recorded = out / SETTINGS_FILE
+    used = recorded if recorded.exists() else config
     click.echo(
         f"replay it: driftline replay {out}"
-        + (f" --config {config}" if config else "")
+        + (f" --config {used}" if used else "")
         + " --out NEW_FOLDER"
     )
 

@@ -24,10 +24,11 @@ from driftline.agents.kafka.task.uncounted import FEW_ROWS, LIMIT
 from driftline.agents.kafka.tools.journal_positions import position_faults
 from driftline.agents.kafka.tools.lag import lag
 from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
+from driftline.agents.kafka.tools.settings_in_force import changed_settings
 from driftline.agents.kafka.tools.uncounted import UnreadableTopics, uncounted_on_topics
 from driftline.agents.worker import rights
 from driftline.schemas.times import format_time
-from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_EFFECTS
 
 KEYS = 100  # newest records per partition whose keys are sampled
 
@@ -59,7 +60,7 @@ def check_broker(connection: Connection) -> Iterator[CheckResult]:
     if all(result.level == "ok" for result in topic_results):
         # Where the numbers of partitions differ, no partitioner fits.
         yield from _or_fault(check_partitioners, connection)
-    for check in (check_lag, check_clock, check_uncounted):
+    for check in (check_settings, check_lag, check_clock, check_uncounted):
         yield from _or_fault(check, connection)
 
 
@@ -184,6 +185,38 @@ def check_other_programs(connection: Connection) -> Iterator[CheckResult]:
             message=f'program "{app}" {what}; its changelogs are still here: '
             f"{', '.join(changelogs)}",
             remedy=f"if it is not to run again, delete its topics: {connection.prefix}{app}-*",
+        )
+
+
+def check_settings(connection: Connection) -> Iterator[CheckResult]:
+    """Whether the workers run with the settings of this configuration."""
+    try:
+        changes = changed_settings(connection)
+    except KafkaException as error:
+        yield CheckResult(
+            check="settings",
+            level="note",
+            message="the settings of the workers are not known, because "
+            f"{connection.name(REGISTRY_EFFECTS)} cannot be read: {connection.error(error)}",
+            remedy="grant the login Describe and Read on this topic",
+        )
+        return
+    for change in changes:
+        is_refused = change.effect == "refused"
+        yield CheckResult(
+            check="settings",
+            level="problem" if is_refused else "note",
+            message=str(change),
+            remedy="no worker will start with this change once it has counted by the setting: "
+            "restore it, or give the program another kafka.app"
+            if is_refused
+            else "restart the workers, if it is to be in force",
+        )
+    if not changes:
+        yield CheckResult(
+            check="settings",
+            level="ok",
+            message="no worker has recorded other settings than this configuration has",
         )
 
 

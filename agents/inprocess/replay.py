@@ -37,13 +37,18 @@ from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.log_files import NEEDED, decoders, input_files
 from driftline.agents.recorded.merge import Merge, Step, columns_by_topic
 from driftline.agents.recorded.recorded_ticks import RecordedTicks
-from driftline.agents.recorded.registry_log import RecordedCommands, RecordedDecisions
+from driftline.agents.recorded.registry_log import (
+    RecordedCommands,
+    RecordedDecisions,
+    at_the_beginning,
+)
 from driftline.agents.recorded.table_rows import is_table
 from driftline.agents.recorded.table_to_log import convert_table
 from driftline.agents.recorded.topic_log import Position, TopicLog, is_exported
 from driftline.agents.state.rocks import RocksState
 from driftline.agents.uncounted_rows import Uncounted, UncountedLog, UncountedTotals, of_row
 from driftline.schemas.rejects import Reject
+from driftline.schemas.setting_changes import recorded_settings
 from driftline.schemas.settings import Config
 from driftline.schemas.times import HOUR_MS, format_time
 from driftline.schemas.topics import (
@@ -238,7 +243,7 @@ def replay(
                 started_at_ms=clock(),
                 inputs={path.name: identify(path) for path in sources},
                 config=config.fingerprint(),
-                settings=config.settings(),
+                settings=recorded_settings(config),
                 partitions=partitions,
                 open_end=open_end,
                 follow=follow,
@@ -261,6 +266,8 @@ def replay(
                 release(out)
                 raise
         files = input_files(out / TABLE_LOG_FOLDER if from_table else source, follow=follow)
+        if follow:
+            config = at_the_beginning(config, files[REGISTRY_EFFECTS].parent)
         stages = stages or _pipeline(config, partitions, follow=follow)
         with rarely_collecting(), ExitStack() as opened:
             run = _Run(

@@ -19,8 +19,9 @@ import msgspec
 from msgspec import Struct
 
 from driftline.schemas.errors import DriftlineError
+from driftline.schemas.setting_changes import differences
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 RUN_FILE: Final = "run.json"
 LOCK_FILE: Final = "run.lock"
 _HEAD_BYTES: Final = 1 << 20
@@ -57,7 +58,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     config
         Fingerprint of the configuration.
     settings
-        The settings behind the fingerprint, to name the ones that differ.
+        The settings behind the fingerprint, see `setting_changes.recorded_settings`: to name the
+        ones that differ.
     """
 
     format: int
@@ -164,35 +166,10 @@ def _differences(owner: Identity, wanted: Identity) -> Iterator[str]:
 
 
 def _changed_settings(owner: Identity, wanted: Identity) -> Iterator[str]:
-    before, now = dict(_leaves("", owner.settings)), dict(_leaves("", wanted.settings))
-    changed = [path for path in sorted({*before, *now}) if before.get(path) != now.get(path)]
-    for path in changed[:_MAX_DIFFERENCES]:
-        yield (
-            f"its configuration has {path} {before.get(path, 'not set')}, "
-            f"this one {now.get(path, 'not set')}"
-        )
+    changed = list(differences(owner.settings, wanted.settings))
+    yield from changed[:_MAX_DIFFERENCES]
     if len(changed) > _MAX_DIFFERENCES or not changed:
         yield f"its configuration is {owner.config[:12]}, this one's {wanted.config[:12]}"
-
-
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Path in the file and text of each setting; a struct with a name, such as a window, is its
-    name.
-    """
-    if isinstance(value, dict) and "name" not in value:
-        for name, below in value.items():
-            yield from _leaves(f"{path}.{name}" if path else name, below)
-    elif isinstance(value, list | tuple):
-        yield (
-            path,
-            " and ".join(
-                str(item["name"]) if isinstance(item, dict) and "name" in item else str(item)
-                for item in value
-            )
-            or "none",
-        )
-    else:
-        yield path, str(value)
 
 
 def _describe(file: InputFile | None) -> str:

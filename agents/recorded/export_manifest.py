@@ -10,6 +10,8 @@ import msgspec
 from driftline.agents.recorded.lines import LogError
 
 LOG_FILE: Final = "log.json"
+SETTINGS_FILE: Final = "driftline.toml"
+"""The settings that were in force at the end of an export, beside its topics."""
 
 
 class Range(msgspec.Struct, frozen=True):

@@ -2,8 +2,9 @@
 
 By default a replay executes the commands of the log, each at the time in its record, as a live run
 on recorded history does. With `--follow` it executes none: each recorded event is in force from the
-frontier at which stage 2 of the live run used it, which the effect records give. This repeats a
-live run on the wall clock, where a command counts when it is read.
+frontier at which stage 2 of the live run used it, which the effect records give, and so is each
+recorded change of rules. This repeats a live run on the wall clock, where a command counts when it
+is read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from driftline.agents.recorded.export_manifest import SETTINGS_FILE
 from driftline.agents.recorded.lines import LineFile, LogError
 from driftline.agents.recorded.topic_log import (
     Decode,
@@ -34,6 +36,8 @@ from driftline.schemas.results import (
     RegistryEffect,
     RegistryEvent,
 )
+from driftline.schemas.setting_changes import decisions_of, recorded_settings, with_decisions
+from driftline.schemas.settings import Config
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
     REFERENCE_PROFILES,
@@ -42,6 +46,7 @@ from driftline.schemas.topics import (
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
 )
+from driftline.streams.lanes import NO_MODEL
 from driftline.streams.registry.model_state import RegisteredModel
 from driftline.streams.stage import Record
 
@@ -154,9 +159,9 @@ class RecordedDecisions:
             for profile in _read_all(self._profiles_path, ReferenceProfile)
         }
         """By model and reference id; None after its first use."""
-        effects = _read_all(folder / f"{REGISTRY_EFFECTS}.jsonl", RegistryEffect)
         self._effects = sorted(
-            ((parse_time(effect.frontier), effect) for effect in effects), key=itemgetter(0)
+            ((parse_time(effect.frontier), effect) for effect in _effects_of_models(folder)),
+            key=itemgetter(0),
         )
         self._models: dict[str, RegisteredModel] = {}
         self.done = 0
@@ -179,7 +184,9 @@ class RecordedDecisions:
         return [], records
 
     def _apply_next(self) -> list[Record]:
-        """Records of the model's events up to the revision of the next effect record."""
+        """Records of the model's events up to the revision of the next effect record, and the
+        record itself where it puts changed settings in force.
+        """
         effect = self._effects[self.done][1]
         self.done += 1
         events = self._events.get(effect.model_name, deque())
@@ -191,6 +198,8 @@ class RecordedDecisions:
                     f"{effect.model_name}, which an effect record names; export it again"
                 )
             records += self._apply(events.popleft())
+        if effect.settings is not None:
+            records.append(Record(REGISTRY_EFFECTS, effect))
         return records
 
     def _apply(self, event: RegistryEvent) -> list[Record]:
@@ -228,6 +237,51 @@ class RecordedDecisions:
         if model is None:
             model = self._models[model_name] = RegisteredModel(model_name)
         return model
+
+
+def at_the_beginning(config: Config, folder: Path) -> Config:
+    """The settings with which a recorded live run began: with the rules, default_rules, tuner and
+    policy of each model that were in force before they were changed for the first time.
+
+    Parameters
+    ----------
+    config
+        The settings with which the live run ended.
+    folder
+        The recorded log.
+
+    Raises
+    ------
+    LogError
+        If the configuration has other ones than the live run had at its end.
+    """
+    first: dict[str, dict[str, Any]] = {}
+    last: dict[str, dict[str, Any]] = {}
+    for effect in _effects_of_models(folder):
+        if effect.settings is not None and effect.settings_before is not None:
+            first.setdefault(effect.model_name, effect.settings_before)
+            last[effect.model_name] = effect.settings
+    recorded = recorded_settings(config)
+    for model, settings in last.items():
+        wanted = decisions_of(recorded, model)
+        changed = [key for key in wanted if wanted[key] != settings.get(key)]
+        if changed:
+            raise LogError(
+                f"{folder / REGISTRY_EFFECTS}.jsonl: the live run ended with other settings of "
+                f'"{model}" ({", ".join(changed)}) than the configuration has; use the '
+                f"{SETTINGS_FILE} of the export, or replay without --follow"
+            )
+    models = {
+        model: with_decisions(config.for_model(model), settings)
+        for model, settings in first.items()
+    }
+    return msgspec.structs.replace(config, models=config.models | models)
+
+
+def _effects_of_models(folder: Path) -> list[RegistryEffect]:
+    """The effect records of a log, without those of the whole program."""
+    effects = _read_all(folder / f"{REGISTRY_EFFECTS}.jsonl", RegistryEffect)
+    return [effect for effect in effects if effect.model_name != NO_MODEL]
 
 
 def _read_all(path: Path, kind: type[Any]) -> list[Any]:

@@ -6,11 +6,14 @@ depend on how batches are cut.
 
 from __future__ import annotations
 
+from typing import Any
+
 from driftline.schemas import topics
+from driftline.schemas.setting_changes import with_decisions
 from driftline.schemas.settings import Config
 from driftline.streams.decide.model_watch import ModelWatch
 from driftline.streams.decide.rule_index import RuleIndex
-from driftline.streams.decide.stored_state import FORMAT, StateCache
+from driftline.streams.decide.stored_state import FORMAT, StateCache, WatchedModel
 from driftline.streams.lanes import NO_MODEL
 from driftline.streams.stage import Batch, Record, State
 
@@ -18,7 +21,9 @@ from driftline.streams.stage import Batch, Record, State
 class Decide:
     """Alerts and recommendations of all models of one partition.
 
-    Provisional figures are not read, so that a replay raises the same alerts.
+    Provisional figures are not read, so that a replay raises the same alerts. A record of
+    `registry-effects` with settings of a model puts them in force in place of those of the
+    configuration.
 
     Raises
     ------
@@ -28,12 +33,20 @@ class Decide:
     """
 
     name = "decide"
-    inputs: tuple[str, ...] = (topics.REGISTRY, topics.METRICS, topics.DRIFT, topics.HISTOGRAMS)
+    inputs: tuple[str, ...] = (
+        topics.REGISTRY_EFFECTS,
+        topics.REGISTRY,
+        topics.METRICS,
+        topics.DRIFT,
+        topics.HISTOGRAMS,
+    )
     state_format: tuple[int, ...] = (FORMAT,)
 
     def __init__(self, config: Config) -> None:
+        self._config = config
         self._default = RuleIndex(config.defaults)
         self._indexes = {name: RuleIndex(model) for name, model in config.models.items()}
+        self._changed: dict[str, tuple[dict[str, Any], RuleIndex]] = {}
 
     def process(self, batch: Batch, state: State) -> list[Record]:
         """Alerts and recommendations: from registry entries first, then from metrics, drift and
@@ -44,12 +57,14 @@ class Decide:
 
         def watch(model_name: str) -> ModelWatch:
             if model_name not in watches:
-                watches[model_name] = ModelWatch(
-                    model_name, self._indexes.get(model_name, self._default), cache
-                )
+                watches[model_name] = ModelWatch(model_name, self._index(model_name, cache), cache)
             return watches[model_name]
 
         records: list[Record] = []
+        for effect in batch.records.get(topics.REGISTRY_EFFECTS, ()):
+            if effect.settings is not None:
+                cache.load(WatchedModel, effect.model_name).settings = effect.settings
+                watches.pop(effect.model_name, None)
         for entry in batch.records.get(topics.REGISTRY, ()):
             records += watch(entry.model_name).registry(entry)
         for metric in batch.records.get(topics.METRICS, ()):
@@ -61,3 +76,14 @@ class Decide:
             records += watch(histogram.model_name).histogram(histogram)
         cache.write()
         return records
+
+    def _index(self, model_name: str, cache: StateCache) -> RuleIndex:
+        """Rules and tuner of a model that are in force."""
+        settings = cache.load(WatchedModel, model_name).settings
+        if settings is None:
+            return self._indexes.get(model_name, self._default)
+        known = self._changed.get(model_name)
+        if known is None or known[0] != settings:
+            config = with_decisions(self._config.for_model(model_name), settings)
+            known = self._changed[model_name] = (settings, RuleIndex(config))
+        return known[1]

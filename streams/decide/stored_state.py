@@ -18,7 +18,7 @@ from driftline.streams.decide.judged_rung import JudgedRung
 from driftline.streams.decide.judgement import Activity, DriftWindow, Standing
 from driftline.streams.stage import State
 
-FORMAT = 7
+FORMAT = 8
 """Raise it with every change of a stored struct; its class name is part of the keys."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -59,6 +59,9 @@ class WatchedModel(msgspec.Struct, omit_defaults=True):
         End of the newest window of traffic with predictions, of all versions; -1 before the first.
     drift
         Detection windows that still gain results.
+    settings
+        Rules, default_rules, tuner and policy in force, by key, once they were changed while the
+        model was counted; None for those of the configuration.
     """
 
     now_ms: int = 0
@@ -66,6 +69,7 @@ class WatchedModel(msgspec.Struct, omit_defaults=True):
     in_production: list[str] = []
     last_ms: int = -1
     drift: list[DriftWindow] = []
+    settings: dict[str, Any] | None = None
 
 
 class WatchedSeries(msgspec.Struct, omit_defaults=True):

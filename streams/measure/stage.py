@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from driftline.schemas import topics
-from driftline.schemas.results import RegistryEntry
+from driftline.schemas.results import RegistryEffect, RegistryEntry
 from driftline.schemas.settings import Config
-from driftline.schemas.times import DAY_MS, HOUR_MS
+from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
 from driftline.streams.catalogue import drift_plugins, metric_plugins
 from driftline.streams.lanes import (
     ARRIVALS,
@@ -304,6 +304,28 @@ class Measure:
             for number, name in enumerate(self._model_names.names):
                 self._note_first_pane(self._created(number, name, state))
         return self._frontier
+
+    def settings_effect(
+        self, model_name: str, before: dict[str, Any], settings: dict[str, Any], state: State
+    ) -> Record:
+        """The record of changed settings of a model, in force after the model's last step.
+
+        Parameters
+        ----------
+        before, settings
+            The settings until then and from then on, by key.
+        """
+        frontier, model = self.frontier(state), self._model(model_name, state)
+        return Record(
+            topics.REGISTRY_EFFECTS,
+            RegistryEffect(
+                model_name=model_name,
+                revision=model.registry.revision,
+                frontier=format_time(frontier.reached_since(model.first_pane_ms)),
+                settings=settings,
+                settings_before=before,
+            ),
+        )
 
     def _model(self, name: str, state: State) -> MeasuredModel:
         model = self._models.get(name)

@@ -33,7 +33,7 @@ MODEL = ModelConfig(
     label_horizon_ms=DAY,
     correction_horizon_ms=HOUR,
 )
-CONFIG = Config(defaults=MODEL, outcomes=True, park_ms=DAY, max_horizon_ms=DAY)
+CONFIG = Config(defaults=MODEL, outcomes=True, park_ms=DAY)
 
 
 def write_log(folder: Path, *, seed: int, rows: int = 400) -> Path:
@@ -332,7 +332,7 @@ def _other_input(log: Path) -> None:
         ({"open_end": True}, "its --open-end is False, this one's True"),
         (
             {"config": msgspec.structs.replace(CONFIG, outcomes=not CONFIG.outcomes)},
-            "its configuration has outcomes (True|False)",
+            "its configuration has run.outcomes true, this one false",
         ),
         (
             {"input": _other_input},
@@ -366,7 +366,7 @@ def test_another_maturity_ladder_is_refused_with_the_model_and_both_ladders(tmp_
     replay(log, tmp_path / "out", before, partitions=3, clock=lambda: NOW, stages=stub_stages(3))
     with pytest.raises(
         RunRefused,
-        match=r"configuration has models\.m\.maturity 2h and 30d, this one 3h and 30d; choose",
+        match=r'models\.m\.maturity \["2h", "30d"\], this one \["3h", "30d"\]; choose',
     ):
         replay(log, tmp_path / "out", after, partitions=3, clock=lambda: NOW, stages=stub_stages(3))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from driftline.agents.kafka.broker import failures
 from tests.kafka.brokers import (
     BrokerProcess,
     Names,
@@ -64,3 +65,16 @@ def guarded(acl_broker: Guarded, monkeypatch: pytest.MonkeyPatch) -> Guarded:
     """The broker with ACLs; the password of ann is in the environment."""
     monkeypatch.setenv("TEST_PASSWORD", PASSWORD)
     return acl_broker
+
+
+@pytest.fixture
+def stops(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Exit code and message of each stop of the process, which raises SystemExit instead."""
+    messages: list[str] = []
+
+    def stop(code: int, why: str) -> None:
+        messages.append(f"{code}: {why}")
+        raise SystemExit
+
+    monkeypatch.setattr(failures, "stop_process", stop)
+    return messages

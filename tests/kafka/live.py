@@ -68,16 +68,25 @@ class Live:
         def clock() -> int:
             return self.clock_ms
 
-        join = join_processors(config, clock=clock)
-        downstream = downstream_processors(config, clock=clock)
+        self._join = join_processors(config, clock=clock)
+        self._downstream = downstream_processors(config, clock=clock)
+        self._now = clock
         self.tasks = [
-            BusTask(self.bus, join, partition, random, clock)
+            BusTask(self.bus, lambda *at: self._join(*at), partition, random, clock)
             for partition in range(counts.input_partitions)
         ]
         self.tasks += [
-            BusTask(self.bus, downstream, partition, random, clock)
+            BusTask(self.bus, lambda *at: self._downstream(*at), partition, random, clock)
             for partition in range(counts.partitions)
         ]
+
+    def start_again(self, config: Config) -> None:
+        """Start all tasks from their last commits with other settings."""
+        self.config = config
+        self._join = join_processors(config, clock=self._now)
+        self._downstream = downstream_processors(config, clock=self._now)
+        for task in self.tasks:
+            task.start()
 
     def send(
         self, topic: str, partition: int | None, key: bytes | None, value: bytes | None

@@ -67,22 +67,7 @@ def run_live(
             victim.kill()
             victim.start()
         (folder / "driftline.toml").write_text(toml, encoding="utf-8")
-        command = [
-            sys.executable,
-            "-m",
-            "driftline.agents.cli",
-            "finish",
-            "--config",
-            str(folder / "driftline.toml"),
-        ]
-        finished = subprocess.run(
-            command, capture_output=True, text=True, timeout=FINISH_S, check=False
-        )
-        assert finished.returncode == 0, (
-            finished.stdout
-            + finished.stderr
-            + "".join(worker.read_log()[-2_000:] for worker in running)
-        )
+        finish(folder / "driftline.toml", running)
         for worker in running:
             worker.terminate()
     finally:
@@ -90,6 +75,19 @@ def run_live(
             worker.kill()
     export(connection, folder / "export")
     return toml
+
+
+def finish(config: Path, workers: Sequence[WorkerProcess]) -> None:
+    """Advance time to the end of the history, as a user does; the workers must run."""
+    command = [sys.executable, "-m", "driftline.agents.cli", "finish", "--config", str(config)]
+    finished = subprocess.run(
+        command, capture_output=True, text=True, timeout=FINISH_S, check=False
+    )
+    assert finished.returncode == 0, (
+        finished.stdout
+        + finished.stderr
+        + "".join(worker.read_log()[-2_000:] for worker in workers)
+    )
 
 
 def differences(
@@ -106,6 +104,11 @@ def differences(
         partitions=settings.kafka.input_partitions,
         follow=follow,
     )
+    return result_differences(folder)
+
+
+def result_differences(folder: Path) -> dict[str, list[str]]:
+    """As `differences`, of the folders "export" and "replayed"."""
     found: dict[str, list[str]] = {}
     for topic in TOPICS.values():
         if topic.stage == "input" or topic.type is None:

@@ -227,7 +227,9 @@ class OnePane:
         return []
 
     def frontier(self) -> Any:
-        return SimpleNamespace(ended_ms=None, marks={}, partitions=0)
+        return SimpleNamespace(
+            ended_ms=None, marks={}, partitions=0, reached_since=lambda pane_ms: 0
+        )
 
 
 class DuePanes(OnePane):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -75,11 +76,12 @@ def run_live(
     finish: bool,
     timely: bool = False,
     losses: bool = False,
+    change: Callable[[Config], Config] | None = None,
 ) -> Live:
     """Run a history and commands through the processors.
 
     `timely` commands are read before event time passes them. With `losses`, unread rows are deleted
-    now and then.
+    now and then. `change` gives other settings, with which all tasks start again now and then.
     """
     config = config_of(log, random, clock)
     live = Live(config, random, BEGIN - HOUR if clock == "wall" else BEGIN + 10_000 * HOUR)
@@ -125,6 +127,8 @@ def run_live(
             live.rest()
             live.clock_ms += 2 * MINUTE
             live.rest()
+        if change is not None and random.random() < 0.1:
+            live.start_again(change(live.config))
     live.rest()
     if finish:
         live.finish()
@@ -138,6 +142,11 @@ def emitted_live(live: Live, topic: str) -> Counter[tuple[str, str]]:
         ((record.key or b"").decode(), (record.value or b"").decode())
         for _, record in live.bus.all(topic)
     )
+
+
+def is_of_the_program(topic: str, value: str) -> bool:
+    """Whether a record has the settings of the whole program, which an export leaves out."""
+    return topic == REGISTRY_EFFECTS and json.loads(value)["model_name"] == ""
 
 
 def emitted_in_replay(out: Path, topic: str) -> Counter[str]:
@@ -189,7 +198,7 @@ def differences(live: Live, folder: Path, *, batch: int, follow: bool = True) ->
         emitted = Counter(
             value
             for _, value in emitted_live(live, topic).elements()
-            if '"provisional":true' not in value
+            if '"provisional":true' not in value and not is_of_the_program(topic, value)
         )
         replayed = emitted_in_replay(folder / "out", topic)
         found += [f"{topic}, only live: {value}" for value in (emitted - replayed).elements()]
@@ -333,3 +342,48 @@ def test_commands_of_recorded_history_take_effect_at_their_event_time(
         for row in decode_commands([record.value], [0])[0]
     }
     assert sent <= answered or not finish
+
+
+@pytest.mark.parametrize("seed", range(20, 28))
+def test_changed_rules_are_in_force_from_the_recorded_pane_on_as_a_replay_shows(
+    tmp_path: Path, seed: int
+) -> None:
+    random = Random(seed)
+    write(tmp_path / "history", seed + 9_000, everything=False, after_the_end=False, ids=60)
+    starts = 0
+
+    def other_rules(config: Config) -> Config:
+        nonlocal starts
+        starts += 1
+        rules = tuple(
+            {
+                "type": "threshold",
+                "name": f"accuracy-{number}",
+                "metric": "accuracy",
+                "above": random.choice((0.01, 0.05, 0.2)),
+                "min_samples": 1,
+            }
+            for number in range(random.randrange(3))
+        )
+        models = {
+            name: msgspec.structs.replace(model, rules=rules)
+            for name, model in config.models.items()
+            if random.random() < 0.7
+        }
+        defaults = msgspec.structs.replace(config.defaults, default_rules=random.random() < 0.5)
+        return msgspec.structs.replace(config, defaults=defaults, models=config.models | models)
+
+    live = run_live(
+        tmp_path / "history",
+        random,
+        clock=random.choice(("wall", "data")),
+        commands=False,
+        finish=True,
+        change=other_rules,
+    )
+    effects = [json.loads(record.value or b"") for _, record in live.bus.all(REGISTRY_EFFECTS)]
+    changed = [effect for effect in effects if effect["model_name"] and "settings" in effect]
+    print(
+        f"seed {seed}: {starts} starts, {len(changed)} changes, {len(live.bus.all(ALERTS))} alerts"
+    )
+    assert differences(live, tmp_path, batch=random.choice((7, 100, 10_000))) == []

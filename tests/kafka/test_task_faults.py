@@ -115,19 +115,6 @@ def test_a_full_disk_ends_the_worker_with_a_remedy_and_loses_nothing(
     assert (tmp_path / "state" / FOLDER).is_dir()
 
 
-@pytest.fixture
-def stops(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Exit code and message of each stop of the process, which raises SystemExit instead."""
-    messages: list[str] = []
-
-    def stop(code: int, why: str) -> None:
-        messages.append(f"{code}: {why}")
-        raise SystemExit
-
-    monkeypatch.setattr(failures, "stop_process", stop)
-    return messages
-
-
 def test_a_journal_of_another_state_format_stops_the_worker_before_it_writes(
     names: Names, tmp_path: Path, stops: list[str]
 ) -> None:
@@ -169,31 +156,6 @@ def test_a_local_copy_of_another_state_format_stops_the_worker_until_it_is_delet
     shutil.rmtree(folder / FOLDER)
     asyncio.run(toy.work(toy.connection(names), folder, partitions))
     assert toy.sums_of(names) == expected
-
-
-def test_a_state_of_other_settings_is_refused_with_both_settings(
-    names: Names, tmp_path: Path, stops: list[str]
-) -> None:
-    toy.make_topics(names)
-    toy.send(names, toy.rows(3, 200))
-    asyncio.run(toy.work(toy.connection(names), tmp_path / "state", {0}))
-    changed = names.connection(
-        'defaults.segments = ["plan"]\ndefaults.windows = ["5m"]\ndefaults.detection_window = "5m"'
-    )
-    shared = Runtime(changed, tmp_path / "state")
-    with pytest.raises(SystemExit):
-        Task(shared, "join", 0, toy.Sums).open()
-    shared.close()
-    assert stops[0].startswith(f"{failures.CONFIGURATION}: ")
-    assert (
-        "the state was laid out with panes of 1h, lanes traffic and decisions and arrivals, "
-        "segments none, maturity 1h" in stops[0]
-    )
-    assert (
-        "the configuration now has panes of 5m, lanes traffic and decisions and arrivals, "
-        "segments plan, maturity 1h" in stops[0]
-    )
-    assert "Restore these settings, or give the program another kafka.app" in stops[0]
 
 
 def test_a_task_that_waits_for_its_broker_can_be_abandoned(tmp_path: Path) -> None:

@@ -49,7 +49,6 @@ def test_example_gives_the_documented_settings() -> None:
     assert churn.positive_label == "yes"
     assert config.segments == ("plan",)
     assert (config.prediction_grace_ms, config.truth_grace_ms) == (MINUTE_MS, 10 * MINUTE_MS)
-    assert config.max_horizon_ms == 30 * DAY_MS
 
 
 def test_no_file_equals_an_empty_file() -> None:
@@ -195,7 +194,7 @@ def test_inherited_ladder_ends_at_a_shorter_or_longer_horizon() -> None:
     )
     assert names(config.for_model("fast").maturity) == ["1h", "6h", "1d", "2d"]
     assert names(config.for_model("slow").maturity) == ["1h", "6h", "1d", "3d", "7d", "90d"]
-    assert config.park_ms == config.max_horizon_ms == 90 * DAY_MS
+    assert config.park_ms == 90 * DAY_MS
 
 
 def test_rung_at_the_horizon_is_not_repeated() -> None:

@@ -49,8 +49,6 @@ class Checkpoint(Struct, array_like=True, frozen=True):
         Number of the last commit.
     positions, restorable_from, log_bytes, live_bytes
         As in that commit.
-    shape
-        Settings that lay out the state, see `state_format.shape_of`.
     whole
         False until a restore that began without a copy has reached the end of the journal.
     extents
@@ -68,7 +66,6 @@ class Checkpoint(Struct, array_like=True, frozen=True):
     restorable_from: int
     log_bytes: int
     live_bytes: int
-    shape: str = ""
     whole: bool = True
     extents: dict[str, StateExtent] = {}
     topic_ids: dict[str, str] = {}

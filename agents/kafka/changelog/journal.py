@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 # A broker takes 1 MiB a record by default.
 PIECE_BYTES: Final = 900_000
 _CLOSING: Final = b"commit"
@@ -53,8 +53,6 @@ class Closing(Struct, array_like=True, frozen=True):
         Size of the state at the end of the last compaction sweep.
     changes
         The last piece.
-    shape
-        Settings that lay out the state, see `state_format.shape_of`.
     topic_ids
         Id of each input topic in which `positions` count; a topic that was created again under the
         same name has another one.
@@ -69,7 +67,6 @@ class Closing(Struct, array_like=True, frozen=True):
     log_bytes: int
     live_bytes: int
     changes: bytes
-    shape: str = ""
     topic_ids: dict[str, str] = {}
 
 

@@ -52,8 +52,6 @@ class Ledger:
         Checkpoint at which the restore ended.
     journal_from
         First offset of the journal.
-    shape
-        Settings that lay out the state, see `state_format.shape_of`.
     """
 
     def __init__(
@@ -61,10 +59,9 @@ class Ledger:
         states: Mapping[str, TaskState],
         checkpoint: Checkpoint,
         journal_from: int,
-        shape: str = "",
     ) -> None:
         self._states = states
-        self._checkpoint = msgspec.structs.replace(checkpoint, shape=shape)
+        self._checkpoint = checkpoint
         # If records at the beginning were deleted from outside, a sweep writes the state again.
         self._must_sweep = checkpoint.restorable_from < journal_from
         self._sweep: Sweep | None = None
@@ -119,7 +116,6 @@ class Ledger:
             log_bytes=self._checkpoint.log_bytes,
             live_bytes=live_bytes,
             changes=b"",
-            shape=self._checkpoint.shape,
             topic_ids=self._checkpoint.topic_ids,
         )
         return PendingCommit(changes, list(cuts.values()), closing, self._checkpoint)

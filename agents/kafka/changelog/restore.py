@@ -346,7 +346,6 @@ class Restore:
             restorable_from=closing.restorable_from,
             log_bytes=closing.log_bytes,
             live_bytes=closing.live_bytes,
-            shape=closing.shape,
             whole=whole,
             topic_ids=closing.topic_ids,
         )

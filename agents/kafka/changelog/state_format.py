@@ -1,5 +1,5 @@
-"""What a stored state must agree with before a task uses it: the formats of its stages, and the
-settings that it is laid out by.
+"""What a stored state must agree with before a task uses it: the formats of its stages. The
+settings are `driftline.agents.kafka.stages.recorded_settings`.
 
 Each stage names the formats of its entries (`Stage.state_format`), beside the code that writes
 them. Every commit of a journal and every local copy carries the formats that wrote it. State of
@@ -9,8 +9,6 @@ other formats is refused, never converted.
 from __future__ import annotations
 
 from driftline.agents.kafka.broker.task_kinds import STAGES
-from driftline.schemas.settings import Config
-from driftline.schemas.times import format_duration
 from driftline.streams import pipeline
 
 
@@ -82,43 +80,4 @@ def check_copy_format(found: str, kind: str, name: str, folder: str) -> None:
             f'needs "{needed}"; delete {folder}, so that the state is restored from the changelog, '
             "or give the program another kafka.app, under which it starts anew from the input "
             "topics"
-        )
-
-
-def shape_of(config: Config) -> str:
-    """The settings that the state is laid out by: with others it cannot be read.
-
-    A model's own maturity ladder is left out, so that models can be added; the ladders of counted
-    models are in `maturity_ladders.py`.
-
-    Examples
-    --------
-    >>> shape_of(Config(pane_ms=60_000, segments=("country", "plan"), lanes=("decisions",)))[:57]
-    'panes of 1m, lanes decisions, segments country and plan, '
-    """
-    lists = (
-        config.lanes,
-        config.segments or ("none",),
-        tuple(rung.name for rung in config.defaults.maturity),
-    )
-    lanes, segments, maturity = (" and ".join(names) for names in lists)
-    return (
-        f"panes of {format_duration(config.pane_ms)}, lanes {lanes}, segments {segments}, "
-        f"maturity {maturity}"
-    )
-
-
-def check_shape(found: str, wanted: str, name: str) -> None:
-    """Refuse state that other settings laid out; an empty text fits every configuration.
-
-    Raises
-    ------
-    StateFormatError
-        If the settings differ.
-    """
-    if found and wanted and found != wanted:
-        raise StateFormatError(
-            f"{name}: the state was laid out with {found}; the configuration now has {wanted}. "
-            "Restore these settings, or give the program another kafka.app, under which it starts "
-            "anew from the input topics"
         )

@@ -7,6 +7,7 @@ belong to the task.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -16,8 +17,8 @@ from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter_at, partition_of
 from driftline.agents.kafka.stages.held_commands import HeldCommands
 from driftline.agents.kafka.stages.lost_partials import LostPartials
-from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
 from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, ProvisionalTimer
+from driftline.agents.kafka.stages.recorded_settings import RecordedSettings
 from driftline.agents.kafka.stages.ticking import IdlePartitionRequests
 from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.processor import ProcessorFactory
@@ -26,15 +27,24 @@ from driftline.agents.uncounted_rows import BatchTally
 from driftline.schemas.decode import decode_commands
 from driftline.schemas.events import Tick
 from driftline.schemas.rejects import Reject
-from driftline.schemas.results import encode
+from driftline.schemas.results import RegistryEffect, encode
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time, parse_time
-from driftline.schemas.topics import REGISTRY_COMMANDS, TICKS, WINDOW_PARTIALS, dlq_name
+from driftline.schemas.topics import (
+    REGISTRY_COMMANDS,
+    REGISTRY_EFFECTS,
+    TICKS,
+    WINDOW_PARTIALS,
+    dlq_name,
+)
 from driftline.streams.end_of_time import end_of_time
+from driftline.streams.lanes import NO_MODEL
 from driftline.streams.partial import ForeignFormat, Partial, PartialValue, decode
 from driftline.streams.pipeline import Downstream
 from driftline.streams.registry import Registry
 from driftline.streams.stage import Record, State
+
+log = logging.getLogger(__name__)
 
 PANES_AT_ONCE: Final = 32
 RECORDS_AT_ONCE: Final = 5_000
@@ -72,8 +82,8 @@ class DownstreamProcessor:
     Raises
     ------
     StateFormatError
-        If a model was counted with another maturity ladder, or the held commands or the losses
-        have another format.
+        If a setting was changed that the counts depend on, or the held commands or the losses have
+        another format.
     """
 
     inputs: tuple[str, ...] = (WINDOW_PARTIALS, REGISTRY_COMMANDS)
@@ -90,6 +100,7 @@ class DownstreamProcessor:
         stages: Downstream | None = None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._recorded = RecordedSettings(config, state_of(Registry.name), b"")
         self._config = config
         self._partition = partition
         self._clock = clock
@@ -107,7 +118,6 @@ class DownstreamProcessor:
         self._partials: list[PartialValue] = []
         self._commands: list[tuple[Record, bytes]] = []
         self._held = HeldCommands(state_of(Registry.name))
-        self._ladders = MaturityLadders(config, state_of(Registry.name), b"ladders")
         self._lost_partials = LostPartials(partition, state_of(Registry.name))
         self._forwarded: list[Outgoing] = []
         self._tally = BatchTally()
@@ -145,19 +155,20 @@ class DownstreamProcessor:
     def process(self, positions: Mapping[str, int], /) -> list[Outgoing]:
         """Merge partials, execute commands, and complete some of the panes that are due."""
         outgoing, self._forwarded = self._forwarded, []
+        records = self._settings_in_force()
+        self._recorded.note(
+            name
+            for partial in self._partials
+            if isinstance(partial, Partial)
+            for name, _, _ in partial.series
+        )
         if self._partials:
-            self._ladders.note(
-                name
-                for partial in self._partials
-                if isinstance(partial, Partial)
-                for name, _, _ in partial.series
-            )
             self._stages.merge(self._partials)
             self._has_new_counts = True
         if lost := self._lost_partials.spans(self._partials, self._stages.frontier()):
             self._stages.merge(lost)
         self._partials = []
-        records = self._execute_commands()
+        records += self._execute_commands()
         panes, until_s = 0, self._elapsed() + SLICE_S
         while (
             (due_ms := self._stages.due()) is not None
@@ -203,13 +214,39 @@ class DownstreamProcessor:
         return tally
 
     def pending(self) -> bool:
-        """Whether panes are due, provisional figures may be emitted, or idle partitions must be
-        requested to advance.
+        """Whether panes are due, provisional figures may be emitted, idle partitions must be
+        requested to advance, or changed settings have to be recorded.
         """
-        return self._panes_due or self._may_emit_provisional() or bool(self._due_requests())
+        return (
+            self._recorded.is_due
+            or self._panes_due
+            or self._may_emit_provisional()
+            or bool(self._due_requests())
+        )
 
     def _may_emit_provisional(self) -> bool:
         return self._has_new_counts and not self._panes_due and self._provisional_timer.due()
+
+    def _settings_in_force(self) -> list[Record]:
+        """Put changed settings in force; gives the records that say so, of the whole program from
+        one task only.
+        """
+        if not self._recorded.is_new:
+            return []
+        records: list[Record] = []
+        if self._partition == 0:
+            for change in self._recorded.changes:
+                log.info("%s; in force from this start on", change)
+            of_program = RegistryEffect(
+                model_name=NO_MODEL,
+                revision=0,
+                frontier=format_time(self._stages.frontier().reached_since(0)),
+                settings=self._recorded.settings,
+            )
+            records.append(Record(REGISTRY_EFFECTS, of_program))
+        for model, (before, now) in self._recorded.decisions.items():
+            records += self._stages.change_settings(model, before, now)
+        return records
 
     def _take_partials(self, received: ReceivedRecords) -> None:
         for at, value in enumerate(received.values):

@@ -18,7 +18,7 @@ from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter_at
 from driftline.agents.kafka.stages.lost_rows import LostRows, loss_event
-from driftline.agents.kafka.stages.maturity_ladders import MaturityLadders
+from driftline.agents.kafka.stages.recorded_settings import RecordedSettings
 from driftline.agents.kafka.stages.ticking import Ticking, tick_event
 from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.processor import ProcessorFactory
@@ -68,7 +68,7 @@ class JoinProcessor:
     Raises
     ------
     StateFormatError
-        If a model was counted with another maturity ladder, or the tick request or the losses have
+        If a setting was changed that the counts depend on, or the tick request or the losses have
         another format.
     """
 
@@ -83,6 +83,7 @@ class JoinProcessor:
         clock: Callable[[], int],
         ahead: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._recorded = RecordedSettings(config, state, NO_ID)
         self._config = config
         self._partition = partition
         self._state = state
@@ -92,7 +93,6 @@ class JoinProcessor:
             config, partition, config.kafka.input_partitions, config.kafka.partitions
         )
         self._ticking = Ticking(config, state, clock())
-        self._ladders = MaturityLadders(config, state, NO_ID + b"ladders")
         self._lost_rows = LostRows(config, state)
         self._tally = BatchTally()
         self._encoder = WireEncoder(config.kafka.app, config.kafka.partitions)
@@ -170,6 +170,8 @@ class JoinProcessor:
         batch.predictions = concatenate_columns(self._predictions) if self._predictions else None
         batch.ground_truth = concatenate_columns(self._truths) if self._truths else None
         self._predictions, self._truths, self._rejected, self._taken, self._rows = [], [], [], [], 0
+        names = [] if batch.predictions is None else batch.predictions.names
+        self._recorded.note(model for model, _ in names)
         if tick is not None:
             tick = msgspec.structs.replace(
                 tick, after={topic: positions.get(topic, 0) for topic in _ROWS}
@@ -189,8 +191,6 @@ class JoinProcessor:
         elif batch.predictions is None and batch.ground_truth is None and self._upstream.at_rest:
             return outgoing
         outgoing += self._losses(batch, tick, positions)
-        if batch.predictions is not None:
-            self._ladders.note(model for model, _ in batch.predictions.names)
         result = self._upstream.process(batch, self._state)
         self._tally.add_rows(self._partition, result.uncounted_rows)
         self._tally.add_rejects(PREDICTIONS, self._partition, result.conflicts)
@@ -244,8 +244,10 @@ class JoinProcessor:
         )
 
     def pending(self) -> bool:
-        """Whether entries must still expire, or a tick is due."""
-        return not self._upstream.at_rest or self._tick() is not None
+        """Whether entries must still expire, a tick is due, or changed settings have to be
+        recorded.
+        """
+        return self._recorded.is_due or not self._upstream.at_rest or self._tick() is not None
 
     def _tick(self) -> TickRow | None:
         # A tick reports the marks of the partition, which lack the rows that are only buffered.

@@ -19,7 +19,6 @@ from driftline.agents.kafka.broker.input_logs import NO_RESUME, Resume
 from driftline.agents.kafka.broker.topics import changelog
 from driftline.agents.kafka.changelog.cache import Cache, Checkpoint
 from driftline.agents.kafka.changelog.restore import Journal
-from driftline.agents.kafka.changelog.state_format import shape_of
 from driftline.agents.kafka.task.input_positions import InputPositions, check_positions
 from driftline.agents.kafka.task.uncounted import WorkerTally
 from driftline.agents.state.errors import StateError
@@ -78,7 +77,6 @@ class Runtime:
         resume: Resume = NO_RESUME,
     ) -> None:
         self.connection = connection
-        self.shape = shape_of(connection.config)
         self.max_records = max_records
         self.missing_rights = missing_rights
         self.resume = resume

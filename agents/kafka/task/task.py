@@ -31,7 +31,7 @@ from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.changelog.journal import records_of
 from driftline.agents.kafka.changelog.ledger import Ledger, PendingCommit
 from driftline.agents.kafka.changelog.restore import Restore
-from driftline.agents.kafka.changelog.state_format import StateFormatError, check_shape
+from driftline.agents.kafka.changelog.state_format import StateFormatError
 from driftline.agents.kafka.task.commit_timer import CommitTimer
 from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.metering import Meters
@@ -139,14 +139,13 @@ class Task:
             restored = Restore(
                 self._runtime.connection, cache, self.kind, self._journal, lambda: self._abandoned
             ).run()
-            check_shape(restored.checkpoint.shape, self._runtime.shape, self._journal.name)
             inputs = self._runtime.input_positions(
                 self.kind, self.partition, restored.checkpoint, lambda: self._abandoned
             )
             states = cache.states(self.kind, self.partition)
             self._journal_from = restored.low
             checkpoint = msgspec.structs.replace(restored.checkpoint, topic_ids=inputs.topic_ids)
-            self._ledger = Ledger(states, checkpoint, restored.low, self._runtime.shape)
+            self._ledger = Ledger(states, checkpoint, restored.low)
             self.positions = dict(inputs.positions)
             self.committed = dict(restored.checkpoint.positions)
             self.topic_ids = inputs.topic_ids

@@ -25,8 +25,9 @@ from driftline.agents.kafka.broker.ranges import (
 )
 from driftline.agents.kafka.broker.wire import partition_of
 from driftline.agents.kafka.tools.dead_letters import read_dead_letter
+from driftline.agents.kafka.tools.settings_in_force import own_values, settings_in_force
 from driftline.agents.recorded.dead_letters import dead_letter
-from driftline.agents.recorded.export_manifest import ExportManifest, Range
+from driftline.agents.recorded.export_manifest import SETTINGS_FILE, ExportManifest, Range
 from driftline.agents.recorded.topic_log import ExportedLine, LiveReject
 from driftline.schemas.decode import (
     decode_commands,
@@ -35,6 +36,7 @@ from driftline.schemas.decode import (
     decode_truths,
 )
 from driftline.schemas.rejects import Reject
+from driftline.schemas.setting_changes import settings_toml
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
     GROUND_TRUTH,
@@ -47,6 +49,7 @@ from driftline.schemas.topics import (
     TOPICS,
     dlq_name,
 )
+from driftline.streams.lanes import NO_MODEL
 from driftline.streams.log_order import merge_sources
 
 # A replay detects conflicts again: such a row was well formed.
@@ -71,7 +74,7 @@ def export(
     outputs: bool = True,
     on_progress: Callable[[str, int], None] | None = None,
 ) -> ExportManifest:
-    """Write all input and output topics to a folder.
+    """Write all input and output topics to a folder, and the settings that the workers recorded.
 
     Parameters
     ----------
@@ -129,8 +132,10 @@ def export(
             out, topic, (_line(message, rejects) for _, message in merged), on_progress
         )
     if outputs:
-        values = {topic: _values(connection, wanted[topic]) for topic in results}
-        events, effects = in_order_of_effect(values[REGISTRY_EVENTS], values[REGISTRY_EFFECTS])
+        values = {topic: own_values(connection, wanted[topic]) for topic in results}
+        events, effects = in_order_of_effect(
+            values[REGISTRY_EVENTS], filter(_is_of_a_model, values[REGISTRY_EFFECTS])
+        )
         values |= {
             REGISTRY_EVENTS: iter(events),
             REGISTRY_EFFECTS: iter(effects),
@@ -138,6 +143,9 @@ def export(
         }
         for name, lines in values.items():
             counts[name] = _write(out, name, lines, on_progress)
+    settings = settings_in_force(connection, until_ms)
+    if settings is not None:
+        (out / SETTINGS_FILE).write_text(settings_toml(settings), encoding="utf-8")
     log = ExportManifest(
         since_ms,
         until_ms,
@@ -318,16 +326,9 @@ def in_order_of_effect(
     return ordered, [value for _, value in ordered_effects]
 
 
-def _values(connection: Connection, wanted: Sequence[Range]) -> Iterator[bytes]:
-    """Values that this program wrote: a former owner of the results may have left records."""
-    app = connection.settings.app
-    for part in wanted:
-        for messages in read_records(connection, part):
-            yield from (
-                message.value
-                for message in messages
-                if message.value and may_be_of(app, message.headers)
-            )
+def _is_of_a_model(effect: bytes) -> bool:
+    """Whether a replay emits the record too."""
+    return _EFFECT.decode(effect).model_name != NO_MODEL
 
 
 def _is_not_provisional(metric: bytes) -> bool:

@@ -21,9 +21,10 @@ from driftline.agents.kafka.broker.topics import check_counts, plan
 from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.agents.kafka.tools.journal_positions import position_faults
 from driftline.agents.kafka.tools.lag import lags
+from driftline.agents.kafka.tools.settings_in_force import changed_settings
 from driftline.schemas.decode import decode_ticks
 from driftline.schemas.settings import Config
-from driftline.schemas.topics import TICKS
+from driftline.schemas.topics import REGISTRY_EFFECTS, TICKS
 
 SEND_S = 30.0
 POLL_S = 0.2
@@ -60,8 +61,9 @@ def finish(
     Raises
     ------
     FinishError
-        If the configuration has the wall clock, another program writes the results, topics are
-        missing or cannot be read on, or tasks do not answer.
+        If the configuration has the wall clock, or other settings than the workers run with,
+        another program writes the results, topics are missing or cannot be read on, or tasks do not
+        answer.
     KafkaException
         If the broker does not answer.
     """
@@ -81,6 +83,7 @@ def finish(
             f"{config.kafka.input_partitions}; see driftline topics check"
         )
     _check_inputs(connection)
+    _check_settings(connection, on_delay)
     asking, before = Finish(config), {log.partition: log.end for log in logs}
     places = [TopicPartition(connection.name(TICKS), log.partition, log.start) for log in logs]
     with closing(PartitionReader(connection, places)) as reader:
@@ -112,6 +115,24 @@ def _check_inputs(connection: Connection) -> None:
     if reasons:
         raise FinishError(
             "not all rows can be read, so no window would be final: " + "; ".join(reasons)
+        )
+
+
+def _check_settings(connection: Connection, on_unknown: Callable[[str], None]) -> None:
+    """Refuse a configuration by whose horizons windows could be called final too early."""
+    try:
+        changes = changed_settings(connection)
+    except KafkaException as error:
+        on_unknown(
+            "whether the workers run with the settings of this configuration is not known: "
+            f"{connection.name(REGISTRY_EFFECTS)} cannot be read: {connection.error(error)}"
+        )
+        return
+    refused = [change for change in changes if change.effect == "refused"]
+    if refused:
+        raise FinishError(
+            "the workers run with other settings than this configuration has: "
+            f"{'; '.join(map(str, refused))}; call it with the configuration of the workers"
         )
 
 
