@@ -8,6 +8,7 @@ other field rejects the value.
 import math
 from typing import Any
 
+from driftline.schemas.labels import MAX_FEATURES
 from driftline.schemas.rejects import InvalidEvent, describe_json, find_non_finite
 
 __all__ = ["clear_missing_values", "is_missing"]
@@ -60,6 +61,9 @@ def clear_missing_values(
 
 
 def _clear_features(features: dict[str, Any], left_out: list[str]) -> dict[str, Any]:
+    if len(features) > MAX_FEATURES:
+        # Rejected for their number: a look at each of 48,000 took 30 ms.
+        return features
     cleared: dict[str, Any] = {}
     for name, value in features.items():
         if isinstance(value, list | dict):
