@@ -412,6 +412,7 @@ STREAM_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "clock": ("clock", one_of("wall", "data")),
     "topic_prefix": ("topic_prefix", _read_prefix),
     "outcomes": ("outcomes", read_flag),
+    "missing_labels": ("missing_labels", lambda value: read_list(value, read_string)),
     "lanes": ("lanes", _read_lanes),
 }
 """Keys of [run] and [defaults]: key -> attribute of `Config`, reader."""

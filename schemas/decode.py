@@ -6,7 +6,8 @@ again step by step: `envelope.py` removes the envelope, `aliases.py` knows the o
 stages.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -14,7 +15,13 @@ import msgspec
 
 from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliases
 from driftline.schemas.envelope import read_event
-from driftline.schemas.labels import MAX_ID_INTEGER, MAX_TEXT_CHARACTERS, label_text
+from driftline.schemas.labels import (
+    MAX_ID_INTEGER,
+    MAX_TEXT_CHARACTERS,
+    MISSING_LABELS,
+    is_missing_label,
+    label_text,
+)
 from driftline.schemas.missing_values import clear_missing_values
 from driftline.schemas.probabilities import clipped_probabilities, describe_sum
 from driftline.schemas.rejects import (
@@ -81,6 +88,7 @@ def decode_predictions(
     *,
     where: str = PREDICTIONS,
     notes: list[RowNote] | None = None,
+    missing_labels: Container[str] = MISSING_LABELS,
 ) -> tuple[list[PredictionRow], list[int], list[Reject]]:
     """Decode one batch of the predictions topic.
 
@@ -97,6 +105,8 @@ def decode_predictions(
     notes
         Receives a note for each accepted row of which a feature was left out, and one for each
         whose `scores` do not add up to 1.
+    missing_labels
+        Texts that stand for no label; a row needs a score then.
 
     Returns
     -------
@@ -141,13 +151,20 @@ def decode_predictions(
             if time > limit_ms:
                 raise _too_far_ahead(time)
             label: Any = row.prediction
+            # Most labels pass the first two comparisons, and cost no call.
+            if (
+                type(label) is str
+                and (label in missing_labels or label[:1] <= " ")
+                and is_missing_label(label, missing_labels)
+            ):
+                row.prediction = label = None
             if type(label) is not str:
                 if label is not None:
                     row.prediction = label_text(label)
                 elif row.score is None and row.scores is None and row.status != "error":
                     raise InvalidEvent(
                         "missing_field",
-                        'none of the fields "prediction", "score" and "scores" is there',
+                        'none of the fields "prediction", "score" and "scores" has a value',
                     )
             if row.segment is not None:
                 row.segment = _as_texts(row.segment)
@@ -172,6 +189,7 @@ def decode_truths(
     *,
     where: str = GROUND_TRUTH,
     notes: list[RowNote] | None = None,
+    missing_labels: Container[str] = MISSING_LABELS,
 ) -> tuple[list[TruthRow], list[int], list[Reject]]:
     """Decode one batch of the ground-truth topic; see `decode_predictions`. There are no notes."""
     rows: list[TruthRow] = []
@@ -209,6 +227,14 @@ def decode_truths(
                             "missing_field", 'field "label" is missing, and "retracted" is not true'
                         )
                     row.label = label_text(label)
+                elif (label in missing_labels or label[:1] <= " ") and is_missing_label(
+                    label, missing_labels
+                ):
+                    raise InvalidEvent(
+                        "missing_field",
+                        f'field "label" is {json.dumps(label)}, which stands for no label; if it '
+                        "is one, take it out of missing_labels",
+                    )
             rows.append(row)
         except InvalidEvent as fault:
             rejected.append(index)

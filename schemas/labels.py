@@ -1,11 +1,15 @@
 """Canonical text of a label, whatever JSON type it was sent as."""
 
+from collections.abc import Container
+
 __all__ = [
     "MAX_FEATURES",
     "MAX_ID_INTEGER",
     "MAX_LABEL_INTEGER",
     "MAX_TEXT_CHARACTERS",
+    "MISSING_LABELS",
     "MOST_LABELS",
+    "is_missing_label",
     "label_text",
 ]
 
@@ -21,6 +25,8 @@ thousands would hold a worker for many seconds.
 """
 MOST_LABELS = 100
 """Most labels of a model with a confusion matrix."""
+MISSING_LABELS = ("", "NaN", "nan", "NA", "null", "None")
+"""Texts that stand for no label, as blanks alone do; the setting `missing_labels` replaces them."""
 MAX_LABEL_INTEGER = 2**63
 """Integers of this magnitude and above are rejected on input; floats keep their exponent."""
 
@@ -41,3 +47,15 @@ def label_text(value: str | int | bool | float) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < MAX_LABEL_INTEGER:
         return str(int(value))
     return str(value)
+
+
+def is_missing_label(label: str, missing: Container[str]) -> bool:
+    """Whether a text stands for no label: it is one of `missing`, or consists of blanks.
+
+    Examples
+    --------
+    >>> [is_missing_label(label, MISSING_LABELS) for label in ("", " ", "NaN", "none", "no")]
+    [True, True, True, False, False]
+    """
+    # Most labels begin with a character above the blank, which is cheap to see.
+    return label in missing or (label[:1] <= " " and not label.strip())

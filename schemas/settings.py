@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from driftline.schemas.kafka_settings import KafkaSettings
+from driftline.schemas.labels import MISSING_LABELS
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_duration
 
 __all__ = [
@@ -182,6 +183,8 @@ class Config(Struct, frozen=True, kw_only=True):
         How far an event time may be ahead of the clock before the row is rejected.
     park_ms
         How long a truth waits for its prediction.
+    missing_labels
+        Texts that stand for no label.
     clock
         "wall", or "data" if recorded history is fed and the records define the time.
     segments
@@ -204,6 +207,7 @@ class Config(Struct, frozen=True, kw_only=True):
     clock: Literal["wall", "data"] = "wall"
     topic_prefix: str = ""
     outcomes: bool = False
+    missing_labels: tuple[str, ...] = MISSING_LABELS
     segments: tuple[str, ...] = ()
     lanes: tuple[str, ...] = LANES
     kafka: KafkaSettings = KafkaSettings()

@@ -329,7 +329,7 @@ class _Run:
         )
         latest_ms = identity.started_at_ms + config.max_ahead_ms
         logs, columns = {}, columns_by_topic(lambda model: config.for_model(model).positive_label)
-        decode_by_topic = decoders(latest_ms)
+        decode_by_topic = decoders(latest_ms, config.missing_labels)
         self._ticks: RecordedTicks | None = None
         if TICKS in files and any(is_exported(files[topic]) for topic in (TICKS, *NEEDED)):
             self._ticks = RecordedTicks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -23,15 +24,19 @@ FOLLOWED = (REGISTRY_EVENTS, REGISTRY_EFFECTS, REFERENCE_PROFILES)
 """What `--follow` reads beside them."""
 
 
-def decoders(latest_ms: int) -> dict[str, tuple[Decode, Decode]]:
-    """The decoder of each input topic, for a plain and for an exported file.
+def decoders(latest_ms: int, missing_labels: Collection[str]) -> dict[str, tuple[Decode, Decode]]:
+    """The decoder of each input topic, for a plain and for an exported file; `missing_labels` are
+    the texts that stand for no label.
 
     An export marks the values that the live run rejected as too far ahead of its clock; they are
     not checked against another clock.
     """
+    missing = frozenset(missing_labels)
+    predictions = partial(decode_predictions, missing_labels=missing)
+    truths = partial(decode_truths, missing_labels=missing)
     return {
-        PREDICTIONS: (partial(decode_predictions, latest_ms=latest_ms), decode_predictions),
-        GROUND_TRUTH: (partial(decode_truths, latest_ms=latest_ms), decode_truths),
+        PREDICTIONS: (partial(predictions, latest_ms=latest_ms), predictions),
+        GROUND_TRUTH: (partial(truths, latest_ms=latest_ms), truths),
         TICKS: (partial(decode_ticks, latest_ms=latest_ms), decode_ticks),
     }
 

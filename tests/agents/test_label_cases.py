@@ -186,7 +186,7 @@ def test_labels_that_never_meet_are_named_and_give_no_figure() -> None:
         ("n/a", ROWS + 6, "yes"),
         ("unknown", 6, None),
         ("-1", ROWS + 6, None),
-        ("None", 6, "yes"),
+        ("none", 6, "yes"),
         ("zzz", ROWS + 6, None),
     ],
 )
@@ -210,6 +210,29 @@ def test_a_stray_truth_is_counted_apart_and_changes_no_other_figure(
         assert day.strays == ({stray: 1} if has_stray else {})
     assert results.summary is not None
     assert [stray in note for note in results.summary.notes] == [True]
+
+
+@pytest.mark.parametrize("token", ["", "  ", "NaN", "NA", "null", "None"])
+def test_a_text_that_stands_for_no_label_counts_nowhere_and_is_told(token: str) -> None:
+    rows, names = drawn(), ("no", "yes")
+    truths: list[Any] = [names[truth] for _, truth in rows]
+    truths[6] = token
+    predictions = [{"score": score, "prediction": names[score >= 0.5]} for score, _ in rows]
+    predictions[9]["prediction"] = token
+    (day,), results = replayed(predictions, truths)
+    assert shown(day) == pytest.approx(expected([*rows[:6], *rows[7:]]), abs=0.001)
+    assert (day.n, day.n_predictions, day.strays) == (ROWS - 1, ROWS, {})
+    assert results.summary is not None
+    assert results.summary.rejected == {"ground-truth": {"missing_field": 1}}
+
+
+def test_missing_labels_can_be_labels_by_configuration() -> None:
+    names = ("None", "some")
+    rows = drawn()
+    predictions = [{"prediction": names[score >= 0.5]} for score, _ in rows]
+    truths = [names[truth] for _, truth in rows]
+    (day,), _ = replayed(predictions, truths, missing_labels=[""])
+    assert (day.labels, day.n) == (["None", "some"], ROWS)
 
 
 def test_configured_labels_make_a_stray_a_class() -> None:

@@ -131,7 +131,7 @@ class JoinProcessor:
         now_ms = self._clock()
         # Rejected for good, so by the later clock: the other one may be wrong.
         latest_ms = now_ms + max(0, self._ahead()) + self._config.max_ahead_ms
-        decode, _ = decoders(latest_ms)[received.topic]
+        decode, _ = decoders(latest_ms, self._config.missing_labels)[received.topic]
         values: list[Any] = received.values
         notes: list[RowNote] = []
         rows, good, rejects = decode(values, received.offsets, notes=notes)
