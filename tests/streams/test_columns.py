@@ -81,7 +81,7 @@ def test_fingerprint_does_not_depend_on_the_spelling_of_the_content(
     [
         {"timestamp": 1_001},
         {"prediction": "no"},
-        {"prediction": ""},
+        {"prediction": "yes "},
         {"prediction": None, "score": 0.0},
         {"score": 0.0},
         {"score": 0.5},
@@ -194,7 +194,7 @@ def test_no_rows_give_empty_columns() -> None:
 
 
 def test_label_of_a_retraction_is_no_label() -> None:
-    truths = [{"label": "yes"}, {"retracted": True}, {"label": "yes"}, {"label": ""}]
+    truths = [{"label": "yes"}, {"retracted": True}, {"label": "yes"}, {"label": "-"}]
     values = [
         json.dumps({"prediction_id": str(i), "timestamp": 0, **truth}).encode()
         for i, truth in enumerate(truths)
@@ -206,5 +206,5 @@ def test_label_of_a_retraction_is_no_label() -> None:
         "yes",
         None,
         "yes",
-        "",
+        "-",
     ]
