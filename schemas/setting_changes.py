@@ -56,6 +56,7 @@ RUN: Final[dict[str, Effect]] = {
     "clock": "start",
     "topic_prefix": "program",
     "outcomes": "refused",
+    "missing_labels": "refused",
     "lanes": "refused",
 }
 """Effect of each key of [run]."""

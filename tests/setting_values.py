@@ -15,6 +15,7 @@ VALUES: Final[dict[str, tuple[str, str]]] = {
     "run.clock": ('"data"', '"wall"'),
     "run.topic_prefix": ('""', '"other."'),
     "run.outcomes": ("false", "true"),
+    "run.missing_labels": ('["", "NaN"]', '[""]'),
     "run.lanes": ('["traffic", "decisions", "arrivals"]', '["traffic", "decisions"]'),
     "models.churn.windows": ('["1h", "1d", "7d/1d"]', '["1h", "2h", "1d", "7d/1d"]'),
     "models.churn.maturity": ('["1h", "1d"]', '["1h", "2d"]'),
