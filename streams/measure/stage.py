@@ -143,7 +143,7 @@ class Measure:
             max((n for model in settings for n in model.last_n), default=1)
         )
         self._completeness = Completeness()
-        self._losses = Losses()
+        self._losses = Losses(config.park_ms)
         self._gatherer = WindowGatherer()
         self._builder = RecordBuilder(metrics, self._completeness, self._losses)
         self._open_windows = (

@@ -27,7 +27,7 @@ from tests.streams.measure_calls import Call, MeasureRun, moments
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 START = 19_000 * DAY
-HORIZON = 24
+HORIZON, PARK = 24, 30
 
 
 def span(
@@ -41,7 +41,7 @@ def lost(topic: str, start: int, end: int, records: int | None = 5) -> LostRows:
 
 
 def losses_of(*spans: LostSpan) -> Losses:
-    losses = Losses()
+    losses = Losses(PARK)
     losses.add(spans, MemoryState())
     return losses
 
@@ -61,7 +61,8 @@ def marked(losses: Losses, lane: int, start: int, end: int, delay: int = 0) -> b
         (PREDICTIONS, DECISIONS, 12, 16, 30),
         # The truth of a lost prediction comes up to 24 later, and is not counted either.
         (PREDICTIONS, ARRIVALS, 0, 16, 54),
-        (GROUND_TRUTH, ARRIVALS, 0, 16, 30),
+        # The prediction of a lost truth expires up to 24 later.
+        (GROUND_TRUTH, ARRIVALS, 0, 16, 54),
         # A window that was complete at 20 has all its truths.
         (GROUND_TRUTH, DECISIONS, 0, 16, 30),
         (GROUND_TRUTH, DECISIONS, 12, 4, 30),
@@ -79,6 +80,18 @@ def test_lost_truths_leave_traffic_whole() -> None:
     assert not marked(losses_of(span(GROUND_TRUTH, 20, 30)), TRAFFIC, 0, 100)
 
 
+def test_rows_without_a_model_are_counted_when_their_park_is_over() -> None:
+    losses = losses_of(span(GROUND_TRUTH, 20, 30))
+    horizon = losses.horizon_ms("", HORIZON)
+    assert (losses.horizon_ms("m", HORIZON), horizon) == (24, 54)
+    starts = [
+        start
+        for start in range(100)
+        if losses.of_window(ARRIVALS, start, start + 5, complete_at_ms=0, horizon_ms=horizon)
+    ]
+    assert starts == list(range(16, 84 + 1))
+
+
 def test_spans_of_an_input_are_shown_as_one_with_the_sum_of_their_losses() -> None:
     losses = losses_of(
         span(PREDICTIONS, 20, 30, partition=0, records=5),
@@ -93,7 +106,7 @@ def test_spans_of_an_input_are_shown_as_one_with_the_sum_of_their_losses() -> No
 
 def test_losses_are_read_back_and_taken_twice_without_effect() -> None:
     state, spans = MemoryState(), [span(PREDICTIONS, 20, 30), span(GROUND_TRUTH, 1, 2)]
-    first, again = Losses(), Losses()
+    first, again = Losses(PARK), Losses(PARK)
     first.add(spans, state)
     stored = state.get(LOSSES)
     again.load(state)
@@ -106,7 +119,7 @@ def test_losses_of_another_release_are_refused() -> None:
     state = MemoryState()
     state.put(LOSSES, msgspec.msgpack.encode((99, [])))
     with pytest.raises(ValueError, match="losses of format 99"):
-        Losses().load(state)
+        Losses(PARK).load(state)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -117,7 +130,7 @@ def test_many_losses_are_kept_in_bounded_space_and_none_is_forgotten(seed: int) 
         start = draw.randrange(1_000_000)
         topic = draw.choice((PREDICTIONS, GROUND_TRUTH))
         spans.append(span(topic, start, start + draw.randrange(900), at=at, records=1))
-    state, losses = MemoryState(), Losses()
+    state, losses = MemoryState(), Losses(PARK)
     for lost_span in spans:
         losses.add([lost_span], state)
     kept = msgspec.msgpack.decode(state.get(LOSSES) or b"")[1]

@@ -99,7 +99,7 @@ class DriftWindows:
             due.start_ms,
             due.end_ms,
             complete_at_ms=due.complete_at_ms,
-            horizon_ms=model.config.label_horizon_ms,
+            horizon_ms=self._losses.horizon_ms(model.name, model.config.label_horizon_ms),
         )
         for version in versions:
             registered = model.registry.versions.get(version)

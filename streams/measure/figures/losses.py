@@ -15,7 +15,7 @@ import msgspec
 from driftline.schemas.results import LostRows
 from driftline.schemas.times import EpochMs
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
-from driftline.streams.lanes import ARRIVALS, DECISIONS, TRAFFIC
+from driftline.streams.lanes import ARRIVALS, DECISIONS, NO_MODEL, TRAFFIC
 from driftline.streams.measure.state_keys import LOSSES
 from driftline.streams.partial import LostSpan
 from driftline.streams.stage import State
@@ -30,9 +30,15 @@ MOST_WINDOWS: Final = 1_000
 class Losses:
     """All losses of a task, a cache of `State`. They are kept for ever: a window since deployment
     may contain any of them.
+
+    Parameters
+    ----------
+    park_ms
+        How long a truth waits for its prediction.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, park_ms: int) -> None:
+        self._park_ms = park_ms
         self._spans: list[LostSpan] = []
         self._found: dict[tuple[int, ...], list[LostRows]] = {}
 
@@ -62,6 +68,10 @@ class Losses:
             self._found.clear()
             state.put(LOSSES, _encode((FORMAT, self._spans)))
 
+    def horizon_ms(self, model: str, label_horizon_ms: int) -> int:
+        """How long after its own time a row of a model, or of none, counts in the arrivals."""
+        return label_horizon_ms + (self._park_ms if model == NO_MODEL else 0)
+
     def of_window(
         self, lane: int, start_ms: int, end_ms: int, *, complete_at_ms: int, horizon_ms: int
     ) -> list[LostRows]:
@@ -74,14 +84,17 @@ class Losses:
         complete_at_ms
             End of the window plus the delay of its rung.
         horizon_ms
-            Label horizon of the model.
+            How long after a row it can still be counted in the arrivals, of `horizon_ms`.
 
         Notes
         -----
         A lost prediction is missing in the traffic and in the decisions of its own time, and in the
         arrivals up to the label horizon after it, when its truth is known. A lost truth is missing
         in the arrivals of its own time, and in the decisions of the time before it, down to the
-        delay of the rung. A lost record of `window-partials` may have had counts of both.
+        delay of the rung; its prediction counts as expired in the arrivals up to the label horizon
+        after it. Among the rows without a model, the truth of a lost prediction counts as unmatched
+        when its park is over, and a lost truth without a prediction does not. A lost record of
+        `window-partials` may have had counts of both.
 
         A window that was announced before the loss was known has no part in it: the frontier was
         not beyond the beginning of the span. So the marks do not depend on when it became known.
@@ -103,12 +116,11 @@ class Losses:
         found: dict[str, list[LostSpan]] = {}
         for span in self._spans:
             first_ms, behind_ms = start_ms, end_ms
-            if span.topic == PREDICTIONS:
-                if lane == ARRIVALS:
-                    first_ms -= horizon_ms
+            if lane == ARRIVALS and span.topic in (PREDICTIONS, GROUND_TRUTH):
+                first_ms -= horizon_ms
             elif lane == TRAFFIC and span.topic == GROUND_TRUTH:
                 continue
-            elif lane == DECISIONS:
+            elif lane == DECISIONS and span.topic != PREDICTIONS:
                 behind_ms = complete_at_ms
             if span.from_ms < behind_ms and span.until_ms >= first_ms:
                 found.setdefault(span.topic, []).append(span)

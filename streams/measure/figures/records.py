@@ -152,7 +152,9 @@ class RecordBuilder:
                         start_ms,
                         due.end_ms,
                         complete_at_ms=due.complete_at_ms,
-                        horizon_ms=model.config.label_horizon_ms,
+                        horizon_ms=self._losses.horizon_ms(
+                            model.name, model.config.label_horizon_ms
+                        ),
                     ),
                     complete_at_ms=complete_at_ms,
                 )
@@ -191,7 +193,9 @@ class RecordBuilder:
                         window.starts_ms[row],
                         due.end_ms,
                         complete_at_ms=due.complete_at_ms,
-                        horizon_ms=model.config.label_horizon_ms,
+                        horizon_ms=self._losses.horizon_ms(
+                            model.name, model.config.label_horizon_ms
+                        ),
                     ),
                 )
                 yield Record(topics.HISTOGRAMS, histogram)
