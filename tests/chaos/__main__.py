@@ -41,6 +41,13 @@ def main() -> int:
     parser.add_argument("--caches", type=int, default=20, help="local copies deleted or truncated")
     parser.add_argument("--disks", type=int, default=4, help="full disks")
     parser.add_argument(
+        "--operators",
+        type=int,
+        default=3,
+        help="each kind of an operator's fault: poison, second programs, a wrong clock, a topic "
+        "made anew, partitions added",
+    )
+    parser.add_argument(
         "--seed",
         type=int,
         help="repeat the faults of an earlier campaign, as far as timing allows",
@@ -68,7 +75,16 @@ def main() -> int:
     seed = secrets.randbelow(1 << 31) if options.seed is None else options.seed
     counts = {
         name: getattr(options, name)
-        for name in ("kills", "restoring", "graceful", "zombies", "broker", "caches", "disks")
+        for name in (
+            "kills",
+            "restoring",
+            "graceful",
+            "zombies",
+            "broker",
+            "caches",
+            "disks",
+            "operators",
+        )
     }
     folder = Path(tempfile.mkdtemp(prefix="driftline-chaos-"))
     print(f"seed {seed}; logs in {folder}, deleted if the result is correct", flush=True)

@@ -3,38 +3,32 @@
 A round sends the load, harms workers and broker, advances event time to the end, and runs the
 verifier.
 
-Each round has one kind of fault, so that its miscounts have one cause; the last round mixes all
-kinds.
+Each round has one kind of fault, so that its miscounts have one cause; one more mixes these kinds.
+The rounds of operators have one of each of their kinds (`operator_faults.py`).
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from driftline.agents.kafka.broker.connection import Connection
-from driftline.schemas.config import load_config
-from tests.chaos import faults
+from tests.chaos import faults, operator_faults
 from tests.chaos.commit_watcher import CommitWatcher
 from tests.chaos.disk import Disk
 from tests.chaos.faults import Fault, FaultResult, NotSettled, Scene
-from tests.chaos.load import CONFIGURATION, SECOND, Load
+from tests.chaos.load import SECOND, Load
 from tests.chaos.load_producer import LoadProducer
-from tests.chaos.topics import read_topic
-from tests.chaos.verify import INPUTS, OUTPUTS, Verdict, verify
+from tests.chaos.programs import INPUT_PARTITIONS, PRODUCT, Program
+from tests.chaos.verify import Verdict, verify
 from tests.chaos.workers import Fleet, UnrequestedExit
 from tests.kafka.brokers import BrokerProcess
 
 APP = "chaos"
 FINISHES_S = 600.0
 ENDS_S = 60.0  # for a machine under other load; a worker limits itself to 8 s
-PRODUCT = ("-m", "driftline.agents.cli")
-INPUT_PARTITIONS, PARTITIONS = 4, 4
 POINTS = (
     "produced",
     "committed",
@@ -45,17 +39,6 @@ POINTS = (
     "revoking",
     "closing",
 )
-
-KAFKA = """
-[kafka]
-bootstrap_servers = "{servers}"
-app = "{app}"
-input_partitions = {inputs}
-partitions = {partitions}
-session_timeout = "6s"
-provisional = "500ms"
-memory = "1MB"
-"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +78,13 @@ class Round:
 
 @dataclass
 class RoundReport:
-    """Result of a round."""
+    """Result of a round.
+
+    Attributes
+    ----------
+    beside
+        Verdicts on the programs that ran beside the one of the round.
+    """
 
     name: str
     workers: int
@@ -106,12 +95,13 @@ class RoundReport:
     unrequested_exits: list[UnrequestedExit] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
+    beside: list[Verdict] = field(default_factory=list)
 
     @property
     def is_correct(self) -> bool:
         """Whether no row was lost or counted twice, and all tasks recovered from every fault."""
         return (
-            self.verdict.is_correct
+            all(verdict.is_correct for verdict in (self.verdict, *self.beside))
             and not self.complaints
             and all(fault_result.recovery is not None for fault_result in self.fault_results)
         )
@@ -127,11 +117,12 @@ def plan(
     broker: int,
     caches: int,
     disks: int,
+    operators: int = 0,
     points: Sequence[str] = POINTS,
     mixed: bool = False,
 ) -> list[Round]:
     """The rounds of a campaign. About a quarter of each kind of fault goes to the mixed round; all
-    of them with `mixed`.
+    of them with `mixed`. Faults of operators have two rounds for each of `operators`.
 
     Half of the kills outside of a restore are at named points, taking those of `points` in turn.
     """
@@ -159,7 +150,32 @@ def plan(
         if kept:
             rounds.append(Round(name, workers, static, tuple(of_kind[:kept])))
     random.shuffle(rest)
-    return [*rounds, Round("all together", 2, False, tuple(rest))] if rest else rounds
+    if rest:
+        rounds.append(Round("all together", 2, False, tuple(rest)))
+    for _ in range(operators):
+        rounds += operator_rounds(random)
+    return rounds
+
+
+def operator_rounds(random: Random) -> list[Round]:
+    """Two rounds with one of each kind of an operator's faults: partitions are added in a round of
+    their own, because no window becomes final after it.
+    """
+    topics = random.sample(operator_faults.ROWS, 2)
+    of_kind: list[Fault] = [
+        operator_faults.poison,
+        operator_faults.other_name,
+        operator_faults.shifted_clock,
+    ]
+    random.shuffle(of_kind)
+    # The inputs are copied after their topic was made anew: the copier follows one topic only.
+    at = random.randint(0, len(of_kind))
+    of_kind.insert(at, operator_faults.made_anew(topics[0]))
+    of_kind.insert(random.randint(at + 1, len(of_kind)), operator_faults.copied)
+    return [
+        Round("operators", 2, True, tuple(of_kind)),
+        Round("partitions added", 2, True, (operator_faults.partitions_added(topics[1]),)),
+    ]
 
 
 def run(
@@ -209,28 +225,21 @@ def play(
     """Run one round, and verify its topics."""
     folder.mkdir(parents=True)
     report, began = RoundReport(round_.name, round_.workers, round_.static), time.monotonic()
-    prefix, app = f"round{number}-", f"{APP}{number}"
-    kafka = KAFKA.format(
-        servers=broker.servers, app=app, inputs=INPUT_PARTITIONS, partitions=PARTITIONS
-    )
-    configuration = (
-        CONFIGURATION.replace("[run]", f'[run]\nclock = "data"\ntopic_prefix = "{prefix}"') + kafka
-    )
-    settings = folder / "driftline.toml"
-    settings.write_text(configuration, encoding="utf-8")
-    _driftline("topics", "create", "--config", str(settings))
+    program = Program(broker.servers, f"round{number}-", f"{APP}{number}", folder)
+    program.create_topics()
     random = Random(seed)
     step_ms = round(load_rate.speed * SECOND / load_rate.rate)
     with Disk(folder / "state") as disk:
-        fleet = Fleet(folder, configuration, static=round_.static, command=list(command))
-        watcher = CommitWatcher(broker.servers, prefix, app)
+        fleet = Fleet(folder, program.configuration, static=round_.static, command=list(command))
+        watcher = CommitWatcher(broker.servers, program.prefix, program.app)
         producer = LoadProducer(
             broker.servers,
-            prefix,
+            program.prefix,
             Load(seed, step_ms=step_ms, quiet=INPUT_PARTITIONS),
             rate=load_rate.rate,
         )
-        scene = Scene(broker, fleet, watcher, disk, random)
+        scene = Scene(broker, fleet, watcher, disk, random, program, producer)
+        report.fault_results, report.complaints = scene.results, scene.complaints
         try:
             for _ in range(round_.workers):
                 fleet.add()
@@ -247,62 +256,31 @@ def play(
                     number_of = f"{len(report.fault_results):3}/{len(round_.faults)}"
                     kind, recovery, note = fault_result
                     print(f"  {number_of} {kind}: {recovery} s {note}", flush=True)
-            producer.finish(FINISHES_S)
+            if scene.is_finished:
+                producer.finish(FINISHES_S)
+                code, output = program.finish(fleet, FINISHES_S)
+                if code:
+                    report.complaints.append(f"driftline finish ended with {code}: {output}")
             report.predictions = producer.predictions
-            report.complaints += _finish(settings, fleet)
             report.complaints += fleet.stop(ENDS_S)
+            for second in scene.beside:
+                report.complaints += second.end(FINISHES_S, ENDS_S)
         finally:
+            for second in scene.beside:
+                second.kill()
             for worker in fleet.workers:
                 worker.signal(faults.signal.SIGCONT)
                 worker.kill()
             watcher.stop()
     report.unrequested_exits = fleet.unrequested_exits
-    connection = Connection(load_config(settings), broker.servers)
-    topics = {
-        name: read_topic(broker.servers, connection.name(name)) for name in (*INPUTS, *OUTPUTS)
-    }
-    report.verdict = verify(topics, configuration, now_ms=time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    report.verdict = verify(
+        program.topics(),
+        program.configuration,
+        now_ms=now_ms,
+        former=scene.former,
+        is_finished=scene.is_finished,
+    )
+    report.beside = [second.verify(now_ms) for second in scene.beside]
     report.seconds = round(time.monotonic() - began, 1)
     return report
-
-
-def _finish(settings: Path, fleet: Fleet) -> list[str]:
-    """Advance event time until all windows are final, with the workers supervised; returns
-    complaints.
-    """
-    output = settings.with_name("finish.log")
-    with output.open("wb") as log:
-        finishing = subprocess.Popen(
-            [sys.executable, *PRODUCT, "finish", "--config", str(settings)],
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-        )
-        try:
-            fleet.wait(lambda: finishing.poll() is not None, FINISHES_S)
-        finally:
-            finishing.kill()
-        code = finishing.wait()
-    return (
-        []
-        if code == 0
-        else [
-            f"driftline finish ended with {code}: "
-            f"{output.read_text(encoding='utf-8', errors='replace')[-500:]}"
-        ]
-    )
-
-
-def _driftline(*arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, *PRODUCT, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode:
-        raise RuntimeError(
-            f"driftline {' '.join(arguments)} ended with {done.returncode}: "
-            f"{(done.stderr or done.stdout).strip()}"
-        )

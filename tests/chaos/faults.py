@@ -9,11 +9,16 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
 from tests.chaos.commit_watcher import CommitWatcher, Task
+from tests.chaos.copied_program import CopiedProgram
 from tests.chaos.disk import Disk
+from tests.chaos.load_producer import LoadProducer
+from tests.chaos.losses import FormerTopic
+from tests.chaos.programs import Program
 from tests.chaos.workers import ENDS, Fleet, Worker
 from tests.kafka.brokers import BrokerProcess
 
@@ -53,24 +58,36 @@ class NotSettled(Exception):
     """The workers have not recovered from earlier faults, so a new one could not be judged."""
 
 
+@dataclass
 class Scene:
-    """What a fault can act on."""
+    """What a fault can act on, and what it leaves behind for the verifier.
 
-    def __init__(
-        self,
-        broker: BrokerProcess,
-        fleet: Fleet,
-        watcher: CommitWatcher,
-        disk: Disk,
-        random: Random,
-    ) -> None:
-        self.broker, self.fleet, self.watcher, self.disk, self.random = (
-            broker,
-            fleet,
-            watcher,
-            disk,
-            random,
-        )
+    Attributes
+    ----------
+    results
+        The faults so far.
+    complaints
+        What should not have happened and no figure shows, one sentence each.
+    former
+        Topics that were deleted and made anew.
+    beside
+        Programs that run until the end of the round.
+    is_finished
+        False if no window can become final any more.
+    """
+
+    broker: BrokerProcess
+    fleet: Fleet
+    watcher: CommitWatcher
+    disk: Disk
+    random: Random
+    program: Program
+    load: LoadProducer
+    results: list[FaultResult] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    former: list[FormerTopic] = field(default_factory=list)
+    beside: list[CopiedProgram] = field(default_factory=list)
+    is_finished: bool = True
 
     def busy(self) -> list[Task]:
         """The active tasks, once there are any."""

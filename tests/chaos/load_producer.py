@@ -23,11 +23,19 @@ class LoadProducer:
     """
 
     def __init__(self, bootstrap: str, prefix: str, load: Load, *, rate: float) -> None:
-        self._load, self._rate, self._prefix = load, rate, prefix
+        self._bootstrap, self._load, self._rate, self._prefix = bootstrap, load, rate, prefix
+        self._stopped, self._paused = threading.Event(), threading.Event()
+        self._sending = threading.Lock()
+        self._failed: str | None = None
+        self._producer = self._connect()
+        self._thread = threading.Thread(target=self._run, name="load-producer", daemon=True)
+        self._thread.start()
+
+    def _connect(self) -> Producer:
         # murmur2 is the partitioner of Java clients. The timeouts outlast the faults of the broker.
-        self._producer = Producer(
+        return Producer(
             {
-                "bootstrap.servers": bootstrap,
+                "bootstrap.servers": self._bootstrap,
                 "partitioner": "murmur2_random",
                 "enable.idempotence": True,
                 "linger.ms": 5,
@@ -37,14 +45,21 @@ class LoadProducer:
                 "queue.buffering.max.messages": 1_000_000,
             }
         )
-        self._stopped = threading.Event()
-        self._failed: str | None = None
-        self._thread = threading.Thread(target=self._run, name="load-producer", daemon=True)
-        self._thread.start()
 
     @property
     def predictions(self) -> int:
         return self._load.predictions
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing more for now, and wait for the broker as `finish` does."""
+        self._paused.set()
+        with self._sending:
+            self._flush(seconds)
+
+    def resume(self) -> None:
+        """Go on with a new client, which knows nothing about topics that were made anew."""
+        self._producer = self._connect()
+        self._paused.clear()
 
     def finish(self, seconds: float) -> None:
         """Send the rest of the load, and wait until the broker has all of it.
@@ -58,6 +73,9 @@ class LoadProducer:
         self._thread.join()
         for message in self._load.rest():
             self._send(message)
+        self._flush(seconds)
+
+    def _flush(self, seconds: float) -> None:
         left = self._producer.flush(seconds)
         if left or self._failed:
             raise RuntimeError(
@@ -68,11 +86,18 @@ class LoadProducer:
         began, sent = time.monotonic(), 0
         batches = iter(self._load)
         while not self._stopped.is_set():
-            while sent < (time.monotonic() - began) * self._rate and not self._stopped.is_set():
-                for message in next(batches):
-                    self._send(message)
-                sent += 1
-            self._producer.poll(PAUSE_S)
+            if self._paused.is_set():
+                time.sleep(PAUSE_S)
+                began += PAUSE_S
+                continue
+            with self._sending:
+                while sent < (time.monotonic() - began) * self._rate and not (
+                    self._stopped.is_set() or self._paused.is_set()
+                ):
+                    for message in next(batches):
+                        self._send(message)
+                    sent += 1
+                self._producer.poll(PAUSE_S)
 
     def _send(self, message: LoadMessage) -> None:
         topic, options = (

@@ -43,7 +43,12 @@ def _row(
     known = [seconds for seconds in recoveries if seconds is not None]
     shown = (f"{median(known):.1f} s", f"{max(known):.1f} s") if known else ("-", "-")
     lost, twice = (
-        sum(getattr(report.verdict, name) for report in reports) for name in ("lost", "twice")
+        sum(
+            getattr(verdict, name)
+            for report in reports
+            for verdict in (report.verdict, *report.beside)
+        )
+        for name in ("lost", "twice")
     )
     return (
         label,
@@ -81,8 +86,18 @@ def round_text(report: RoundReport) -> str:
         "registry events": verdict.registry_events,
         "unrequested exits": len(report.unrequested_exits),
     }
+    if verdict.lost_rows:
+        counts |= {
+            "lost records": verdict.lost_rows,
+            "figures with losses": verdict.marked,
+            "of them others than without the loss": verdict.announced,
+        }
+    if report.beside:
+        counts["figures of second programs"] = sum(other.figures for other in report.beside)
     numbers = ", ".join(f"{n:,} {name}" for name, n in counts.items())
-    faults = report.complaints + verdict.faults
+    faults = report.complaints + [
+        fault for other in (verdict, *report.beside) for fault in other.faults
+    ]
     lines = [
         f"{report.name}: {'correct' if report.is_correct else 'WRONG'}; {numbers}; "
         f"{report.seconds:.0f} s"

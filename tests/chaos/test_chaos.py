@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 SEED = 4_100
 # An hour of event time in six seconds; the pauses between faults last up to half a second.
 QUICK = LoadRate(rate=100.0, speed=600.0, pause=0.5)
+# The faults of operators take longer; so that they do not meet more rows, these come more slowly.
+FEW_ROWS = LoadRate(rate=40.0, speed=300.0, pause=0.5)
 NUMBERS = {"positions-outside": 1, "cache-first": 2}
 
 
@@ -34,6 +36,7 @@ def play(
     folder: Path,
     number: int,
     command: tuple[str, ...] = campaign.PRODUCT,
+    load_rate: LoadRate = QUICK,
 ) -> RoundReport:
     result = campaign.play(
         round_,
@@ -41,7 +44,7 @@ def play(
         folder / "round",
         seed=SEED,
         number=number,
-        load_rate=QUICK,
+        load_rate=load_rate,
         command=command,
         verbose=True,
     )
@@ -64,6 +67,25 @@ def test_every_row_is_counted_once_across_kills_zombies_and_a_broker_failure(
         sum(fault_result.kind.startswith("kill -9") for fault_result in result.fault_results) == 11
     )
     assert result.verdict.pairs > 1_000
+
+
+def test_operators_faults_are_counted_exactly_or_announced(
+    broker: BrokerProcess, tmp_path: Path
+) -> None:
+    operators, added = campaign.operator_rounds(Random(SEED))
+    result = play(operators, broker, tmp_path, 3, load_rate=FEW_ROWS)
+    assert result.is_correct, f"seed {SEED}\n{report.text([result])}"
+    assert len(result.fault_results) == 5
+    (second,) = result.beside
+    assert second.pairs > 100
+    verdict = result.verdict
+    assert verdict.lost_rows > 0
+    assert 0 < verdict.announced <= verdict.marked < verdict.figures
+    assert verdict.dead_letters > 15
+
+    result = play(added, broker, tmp_path / "added", 4, load_rate=FEW_ROWS)
+    assert result.is_correct, f"seed {SEED}\n{report.text([result])}"
+    assert result.verdict.figures > 0
 
 
 @pytest.mark.parametrize(

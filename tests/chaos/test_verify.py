@@ -16,9 +16,11 @@ import pytest
 from driftline.agents.inprocess.replay import replay
 from driftline.schemas.config import load_config
 from tests.chaos.load import CONFIGURATION, Load, Message
+from tests.chaos.losses import FormerTopic
 from tests.chaos.topics import Stored
-from tests.chaos.verify import INPUTS, OUTPUTS, Topics, verify
+from tests.chaos.verify import INPUTS, OUTPUTS, Topics, Verdict, dead_letters, verify
 from tests.oracle.recorded import partition_of
+from tests.oracle.verdict import WINDOWS, place_of
 
 SEED, PREDICTIONS, PARTITIONS = 7, 1_500, 4
 NOW = time.time_ns() // 1_000_000
@@ -254,3 +256,142 @@ def test_tick_moves_the_floor_of_the_rows_from_its_offset_on(topics: Topics) -> 
     assert [fault for fault in faults if "dropped_predictions" in fault]
     without_tick = {**topics, "ticks": [Stored(0, 0, b"0", request, {})]}
     assert verify(without_tick, CONFIGURATION, now_ms=NOW).is_correct
+
+
+# Losses: the input `name` was made anew. Of each partition, the last tenth of the records before a
+# point in the middle was not read.
+
+
+def with_loss(topics: Topics, name: str) -> tuple[Topics, FormerTopic, set[tuple[int, int]]]:
+    """The topics of the same run as if the records that no figure has were the lost ones: the old
+    topic gets records of ids that nobody has read, behind those that were read.
+    """
+    records, lost = list(topics[name]), set()
+    old: list[Stored] = []
+    new: list[Stored] = []
+    letters: list[Stored] = []
+    for partition in range(PARTITIONS):
+        own = [record for record in records if record.partition == partition]
+        half = len(own) // 2
+        unread = [
+            record._replace(offset=half + number, value=of_another_id(record.value), key=b"-")
+            for number, record in enumerate(own[half : half + 20])
+            if is_row(record.value)
+        ]
+        unread = [record._replace(offset=half + number) for number, record in enumerate(unread)]
+        lost |= {(partition, record.offset) for record in unread}
+        old += own[:half] + unread
+        new += [record._replace(offset=number) for number, record in enumerate(own[half:])]
+        headers = {
+            "dlq_topic": name.encode(),
+            "dlq_partition": b"%d" % partition,
+            "dlq_offset": b"%d" % half,
+            "dlq_reason": b"lost",
+        }
+        letters.append(Stored(0, 10**6 + partition, None, b"", headers))
+    halves = {p: sum(r.partition == p for r in records) // 2 for p in range(PARTITIONS)}
+    kept = []
+    for letter in topics[f"{name}.dlq"]:
+        place, offset = (int(letter.headers[f"dlq_{part}"]) for part in ("partition", "offset"))
+        is_new = offset >= halves[place]
+        headers = letter.headers | (
+            {"dlq_offset": b"%d" % (offset - halves[place])} if is_new else {}
+        )
+        kept.append(letter._replace(headers=headers, offset=letter.offset + is_new * 10**7))
+    former = FormerTopic(name, old, {}, {0: 10**6})
+    return {**topics, name: new, f"{name}.dlq": [*kept, *letters]}, former, lost
+
+
+def is_row(value: bytes) -> bool:
+    """Whether a record is a row that counts."""
+    return b'"timestamp": "2024' in value and b"prediction_id" in value and value[-1:] == b"}"
+
+
+def of_another_id(value: bytes) -> bytes:
+    return value.replace(b'"prediction_id": "', b'"prediction_id": "lost-', 1)
+
+
+def marked(topics: Topics, *, but: Callable[[dict[str, Any]], bool]) -> Topics:
+    """The topics with `losses` in all figures apart from some."""
+    loss = {"topic": "-", "from": "-", "until": "-", "records": None}
+    records = []
+    for record in topics["metrics"]:
+        value = json.loads(record.value)
+        if not but(value):
+            value["losses"] = [loss]
+        records.append(record._replace(value=json.dumps(value).encode()))
+    return {**topics, "metrics": records}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["predictions", "ground-truth"])
+def test_figures_that_lack_lost_rows_must_say_so(topics: Topics, name: str) -> None:
+    changed, former, lost = with_loss(topics, name)
+
+    def verdict_on(topics: Topics) -> Verdict:
+        return verify(topics, CONFIGURATION, now_ms=NOW, former=[former])
+
+    announced = verdict_on(marked(changed, but=lambda value: False))
+    assert announced.faults == []
+    assert announced.lost_rows == len(lost) > PARTITIONS
+    assert 0 < announced.announced < announced.marked
+    # No figure at all has the mark: each that would be another one without the loss is named.
+    faults = verdict_on(changed).faults
+    assert len(faults) == announced.announced
+    assert all("lacks lost rows and has no losses" in fault for fault in faults)
+    # One of those lacks it.
+    place = faults[0].partition(": lacks")[0]
+    one = marked(
+        changed, but=lambda value: value["kind"] in WINDOWS and str(place_of(value)) == place
+    )
+    assert verdict_on(one).faults == [faults[0]]
+
+
+@pytest.mark.slow
+def test_a_wrong_figure_is_no_announced_one_because_it_has_losses(topics: Topics) -> None:
+    lossy, former, _ = with_loss(topics, "predictions")
+    wrong = changed(marked(lossy, but=lambda value: False), "metrics", cell_too_many)
+    assert verify(wrong, CONFIGURATION, now_ms=NOW, former=[former]).twice == 1
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_recorded_or_recorded_twice_is_found(topics: Topics) -> None:
+    changed, former, _ = with_loss(topics, "predictions")
+    letters = [r for r in changed["predictions.dlq"] if r.headers["dlq_reason"] == b"lost"]
+    rest = [r for r in changed["predictions.dlq"] if r.headers["dlq_reason"] != b"lost"]
+    twice = marked(
+        {**changed, "predictions.dlq": [*rest, *letters, letters[0]]}, but=lambda _: False
+    )
+    assert "predictions 0: the loss is recorded twice" in (
+        verify(twice, CONFIGURATION, now_ms=NOW, former=[former]).faults
+    )
+    none = marked({**changed, "predictions.dlq": [*rest, *letters[1:]]}, but=lambda _: False)
+    assert "predictions 0: the topic was made anew, but no loss is recorded" in (
+        verify(none, CONFIGURATION, now_ms=NOW, former=[former]).faults
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "sha256", "key", "is_right"),
+    [
+        (b"3000000", b"ab", b"k", True),
+        (b"3000001", b"ab", b"k", False),
+        (b"3000000", b"ac", b"k", False),
+        (b"3000000", b"ab", b"l", False),
+    ],
+)
+def test_a_dead_letter_without_the_bytes_has_size_and_hash(
+    size: bytes, sha256: bytes, key: bytes, is_right: bool
+) -> None:
+    row = Stored(1, 5, b"k", b"", {}, (3_000_000, "ab"))
+    headers = {
+        "dlq_topic": b"predictions",
+        "dlq_partition": b"1",
+        "dlq_offset": b"5",
+        "dlq_reason": b"too_large",
+        "dlq_error": b"only size and SHA-256 are kept",
+        "dlq_size": size,
+        "dlq_sha256": sha256,
+    }
+    found = list(dead_letters([row], [Stored(0, 0, key, b"", headers)], {0: "too large"}))
+    assert (found == []) == is_right

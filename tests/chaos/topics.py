@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,16 +10,26 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 SECONDS_WITHOUT_RECORD = 60
+# No row has so large a value; of such a record only size and hash are kept.
+LARGEST_KEPT = 1 << 21
+LARGEST_BATCH = 1_000_000_000  # bytes that the reader decompresses
 
 
 class Stored(NamedTuple):
-    """One record on a topic."""
+    """One record on a topic.
+
+    Attributes
+    ----------
+    digest
+        Size and SHA-256 of a value above LARGEST_KEPT, which is left out; otherwise None.
+    """
 
     partition: int
     offset: int
     key: bytes | None
     value: bytes
     headers: dict[str, bytes]
+    digest: tuple[int, str] | None = None
 
 
 def read_topic(bootstrap: str, topic: str) -> Iterator[Stored]:
@@ -36,6 +47,7 @@ def read_topic(bootstrap: str, topic: str) -> Iterator[Stored]:
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
+            "receive.message.max.bytes": LARGEST_BATCH,
         }
     )
     try:
@@ -65,6 +77,18 @@ def read_topic(bootstrap: str, topic: str) -> Iterator[Stored]:
         consumer.close()
 
 
+def ends_of(bootstrap: str, topic: str) -> dict[int, int]:
+    """The offset after the last record of each partition."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "chaos-verifier"})
+    try:
+        return {
+            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)[1]
+            for number in partitions_of(consumer, topic)
+        }
+    finally:
+        consumer.close()
+
+
 def partitions_of(consumer: Consumer, topic: str) -> list[int]:
     """Numbers of a topic's partitions."""
     described = consumer.list_topics(topic, timeout=30).topics[topic]
@@ -74,10 +98,15 @@ def partitions_of(consumer: Consumer, topic: str) -> list[int]:
 
 
 def _stored(message: Message) -> Stored:
+    value = message.value() or b""
+    digest = None
+    if len(value) > LARGEST_KEPT:
+        value, digest = b"", (len(value), hashlib.sha256(value).hexdigest())
     return Stored(
         message.partition(),
         message.offset(),
         message.key(),
-        message.value() or b"",
+        value,
         dict(message.headers() or ()),
+        digest,
     )

@@ -7,6 +7,10 @@ JSON. The topics give the order of rows within their partitions, and the ticks w
 which they are in force. They do not give the order in which the predictions and truths of a
 partition were read, so both extremes are computed. If those differ, the load was ambiguous, and the
 verdict says so.
+
+Where records were lost before they were read, figures count what was read, and those that would be
+others without the loss must have `losses`. Lost rows that were late, or were sent again and read,
+are no loss (`docs/operations.md`).
 """
 
 from __future__ import annotations
@@ -17,12 +21,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.chaos.losses import FormerTopic, Reading, announcement, reading_of
 from tests.chaos.topics import Stored
 from tests.oracle.figures import Figure, Place, count, labels_by_model
-from tests.oracle.joining import FIVE_MINUTES, walk
+from tests.oracle.joining import FIVE_MINUTES, Joined, walk
 from tests.oracle.recorded import Invalid, Row, prediction, truth
 from tests.oracle.settings import Settings
-from tests.oracle.verdict import emitted_integers, figure_differences, integers, place_of
+from tests.oracle.verdict import (
+    WINDOWS,
+    emitted_integers,
+    figure_differences,
+    integers,
+    place_of,
+)
 
 INPUTS = ("predictions", "ground-truth", "ticks", "registry-commands")
 OUTPUTS = (
@@ -49,6 +60,7 @@ KEPT = {
         "maturity",
         "final",
         "provisional",
+        "losses",
     ),
     *(
         "n",
@@ -79,6 +91,13 @@ class Verdict:
         were counted more than once.
     figures
         Number of figures compared.
+    lost_rows
+        Records that were gone before they were read.
+    marked
+        Number of figures with `losses`.
+    announced
+        Number of those that are others than without the loss. Such a figure without `losses` is a
+        fault.
     faults
         All faults, one sentence each.
     """
@@ -93,6 +112,9 @@ class Verdict:
     provisional: int = 0
     lost: int = 0
     twice: int = 0
+    lost_rows: int = 0
+    marked: int = 0
+    announced: int = 0
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -100,47 +122,115 @@ class Verdict:
         return not self.faults
 
 
-def verify(topics: Topics, configuration: str, *, now_ms: int) -> Verdict:
-    """Verify the topics of a finished stream with this configuration; `now_ms` is the wall-clock
-    time of the run.
+def verify(
+    topics: Topics,
+    configuration: str,
+    *,
+    now_ms: int,
+    former: Sequence[FormerTopic] = (),
+    is_finished: bool = True,
+) -> Verdict:
+    """Verify the topics of a stream with this configuration.
+
+    Parameters
+    ----------
+    now_ms
+        Wall-clock time of the run.
+    former
+        Topics that were deleted and made anew during the run.
+    is_finished
+        Whether everything was read and every window is final. Otherwise only what is there is
+        verified.
     """
     settings = Settings.from_toml(configuration)
-    topics = {
-        name: records if name == "metrics" else sorted(records, key=place_on_topic)
-        for name, records in topics.items()
-    }
-    predictions, rejected_predictions = rows_of(
-        topics, "predictions", prediction, settings.prediction_grace, now_ms
+    # There are many metrics, which are read one by one.
+    reading = reading_of(
+        {name: records for name, records in topics.items() if name != "metrics"}, former
     )
-    truths, rejected_truths = rows_of(topics, "ground-truth", truth, settings.truth_grace, now_ms)
+    read = {name: sorted(records, key=place_on_topic) for name, records in reading.topics.items()}
+    predictions, rejected_predictions = rows_of(
+        read, "predictions", prediction, settings.prediction_grace, now_ms
+    )
+    truths, rejected_truths = rows_of(read, "ground-truth", truth, settings.truth_grace, now_ms)
     predicted, known = [(False, row) for row in predictions], [(True, row) for row in truths]
-    joined = walk([*predicted, *known], settings, dict(rejected_predictions), dict(rejected_truths))
+
+    def walked(rows: list[tuple[bool, Row]]) -> Joined:
+        return walk(rows, settings, dict(rejected_predictions), dict(rejected_truths))
+
+    joined = walked([*predicted, *known])
     figures = count(joined, settings)
     verdict = Verdict(rows=joined.rows)
-    if figures != count(
-        walk([*known, *predicted], settings, dict(rejected_predictions), dict(rejected_truths)),
-        settings,
-    ):
+    if figures != count(walked([*known, *predicted]), settings):
         verdict.faults.append(
             "the load is ambiguous: the figures depend on which of the two topics was read first"
         )
-    announced = EmittedFigures(topics["metrics"])
-    verdict.figures, verdict.provisional = len(announced.complete), announced.provisional
-    verdict.faults += figure_differences(announced.complete, figures, settings)
-    _add_up(verdict, announced.complete, figures, settings)
-    verdict.faults += announced.faults
+    emitted = EmittedFigures(topics["metrics"])
+    in_windows = [record for record in emitted.complete if record["kind"] in WINDOWS]
+    verdict.figures, verdict.provisional = len(emitted.complete), emitted.provisional
+    if not is_finished:
+        places = {place_of(record) for record in in_windows}
+        figures = {place: figure for place, figure in figures.items() if place in places}
+    verdict.faults += figure_differences(emitted.complete, figures, settings)
+    _add_up(verdict, emitted.complete, figures, settings)
+    verdict.faults += emitted.faults
+    if former:
+        sent = [
+            *(
+                (False, row)
+                for row in _with_lost(reading, "predictions", predictions, read, now_ms, settings)
+            ),
+            *(
+                (True, row)
+                for row in _with_lost(reading, "ground-truth", truths, read, now_ms, settings)
+            ),
+        ]
+        found = announcement(in_windows, figures, count(walked(sent), settings))
+        verdict.faults += reading.faults + found.faults
+        verdict.lost_rows = sum(map(len, reading.lost.values()))
+        verdict.marked, verdict.announced = found.marked, found.wrong
     for name, rejected in (
         ("predictions", joined.rejected_predictions),
         ("ground-truth", joined.rejected_truths),
     ):
-        verdict.faults += dead_letters(topics[name], topics[f"{name}.dlq"], rejected)
+        verdict.faults += dead_letters(
+            read[name], read[f"{name}.dlq"], rejected, is_finished=is_finished
+        )
         verdict.dead_letters += len(rejected)
-    verdict.faults += alerts(topics["alerts"])
-    verdict.faults += registry(topics)
+    verdict.faults += alerts(read["alerts"])
+    verdict.faults += registry(read, is_finished=is_finished)
     verdict.ticks, verdict.alerts, verdict.registry_events = (
-        len(list(topics[name])) for name in ("ticks", "alerts", "registry-events")
+        len(read[name]) for name in ("ticks", "alerts", "registry-events")
     )
     return verdict
+
+
+def _with_lost(
+    reading: Reading,
+    name: str,
+    as_read: list[Row],
+    topics: Mapping[str, Sequence[Stored]],
+    now_ms: int,
+    settings: Settings,
+) -> list[Row]:
+    """The rows of a topic as if none had been lost, apart from lost rows that were late, and from
+    those that were sent again and read.
+    """
+    if name not in reading.inputs:
+        return as_read
+    decode, grace = (
+        (prediction, settings.prediction_grace)
+        if name == "predictions"
+        else (truth, settings.truth_grace)
+    )
+    records = sorted(reading.inputs[name], key=place_on_topic)
+    rows, _ = rows_of({**topics, name: records}, name, decode, grace, now_ms)
+    read, lost = {row.id for row in as_read}, reading.lost[name]
+    return [
+        row
+        for row in rows
+        if place_on_topic(records[row.line]) not in lost
+        or (row.time >= row.floor and row.id not in read)
+    ]
 
 
 def place_on_topic(record: Stored) -> tuple[int, int]:
@@ -279,9 +369,16 @@ class EmittedFigures:
 
 
 def dead_letters(
-    rows: Sequence[Stored], letters: Iterable[Stored], rejected: dict[int, str]
+    rows: Sequence[Stored],
+    letters: Iterable[Stored],
+    rejected: dict[int, str],
+    *,
+    is_finished: bool = True,
 ) -> Iterator[str]:
-    """Records that a dead-letter topic lacks, has more than once, or has with other bytes."""
+    """Records that a dead-letter topic lacks, has more than once, or has with other bytes.
+
+    Unless the stream is finished, it may lack some.
+    """
     numbers = {(row.partition, row.offset): number for number, row in enumerate(rows)}
     seen: Counter[int] = Counter()
     for letter in letters:
@@ -292,7 +389,7 @@ def dead_letters(
             continue
         number = numbers[place]
         seen[number] += 1
-        if letter.value != rows[number].value or letter.key != rows[number].key:
+        if not _holds(letter, rows[number]):
             yield f"{topic}.dlq: the record at {place} has other bytes"
         conflict = letter.headers["dlq_reason"] == b"conflict"
         if conflict != (rejected.get(number) == "conflict"):
@@ -301,12 +398,25 @@ def dead_letters(
                 f"{letter.headers['dlq_reason']!r}, not {rejected.get(number)}"
             )
     for number in sorted(rejected.keys() | seen.keys()):
+        if not seen[number] and not is_finished:
+            continue
         if seen[number] != (number in rejected):
             row, why = rows[number], rejected.get(number, "it is valid")
             yield (
                 f"dead letter of {row.partition}@{row.offset}: {seen[number]} times; "
                 f"by the verifier: {why}"
             )
+
+
+def _holds(letter: Stored, row: Stored) -> bool:
+    """Whether a dead letter has the bytes of the record, or size and hash of too large ones."""
+    if row.digest is None or letter.digest is not None:
+        return (letter.key, letter.value, letter.digest) == (row.key, row.value, row.digest)
+    size, sha256 = row.digest
+    described = int(letter.headers.get("dlq_size", b"0")), letter.headers.get("dlq_sha256", b"")
+    if b"decompress" in letter.headers["dlq_error"]:  # those of the compressed batch
+        return not letter.value and 0 < described[0] < size
+    return not letter.value and (letter.key, *described) == (row.key, size, sha256.encode())
 
 
 def alerts(records: Iterable[Stored]) -> Iterator[str]:
@@ -344,8 +454,11 @@ def _profiles(topics: Topics) -> Iterator[str]:
             yield f"reference profile {place}: has {records[place]} records, {named_by} names it"
 
 
-def registry(topics: Topics) -> Iterator[str]:
-    """Revisions that do not increase by one, and commands without exactly one event."""
+def registry(topics: Topics, *, is_finished: bool = True) -> Iterator[str]:
+    """Revisions that do not increase by one, and commands without exactly one event.
+
+    Unless the stream is finished, a command may have none yet.
+    """
     newest: Counter[str] = Counter()
     answers: Counter[str] = Counter()
     for record in topics["registry-events"]:
@@ -373,5 +486,5 @@ def registry(topics: Topics) -> Iterator[str]:
     sent = {json.loads(record.value)["command_id"] for record in topics["registry-commands"]}
     # Commands that are not on the topic come from the product itself.
     for command in sorted(sent | answers.keys()):
-        if answers[command] > 1 or (command in sent and not answers[command]):
+        if answers[command] > 1 or (is_finished and command in sent and not answers[command]):
             yield f"command {command} has {answers[command]} events"

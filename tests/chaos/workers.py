@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -44,17 +45,31 @@ class Worker:
         Name of the worker, and of its static member if there is one.
     command
         Arguments of the interpreter before `worker`.
+    options
+        Further options of `worker`, as they are when it is started.
+    environment
+        Added to the environment of the process.
     """
 
     def __init__(
-        self, name: str, folder: Path, configuration: str, *, static: bool, command: list[str]
+        self,
+        name: str,
+        folder: Path,
+        configuration: str,
+        *,
+        static: bool,
+        command: Sequence[str],
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
+        self._options = options
+        self._environment = dict(environment or {})
         self.state = folder / "state" / name
         self.wanted = False
         self.fault_armed = False  # with a fault armed, its end is expected
         self._folder = folder
-        self._command = command
+        self._command = list(command)
         self._file = folder / f"{name}.toml"
         self._file.write_text(
             configuration + (f'\nstatic_member = "{name}"\n' if static else "\n"), encoding="utf-8"
@@ -83,7 +98,7 @@ class Worker:
         self.wanted, self.fault_armed = True, fault is not None
         environment = {
             name: value for name, value in os.environ.items() if name != "DRIFTLINE_FAULT"
-        }
+        } | self._environment
         if fault is not None:
             environment["DRIFTLINE_FAULT"] = fault
         self._port = free_port()
@@ -95,6 +110,7 @@ class Worker:
             str(self.state),
             "--web-port",
             str(self._port),
+            *self._options,
         ]
         command = [sys.executable, *self._command, *arguments]
         with self.log.open("wb") as log:
@@ -138,6 +154,19 @@ class Worker:
         except (OSError, http.client.HTTPException):  # no answer yet, or status 503
             return None
 
+    def health(self) -> tuple[int, str]:
+        """Status and text of its readiness; status 0 if it does not answer."""
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self._port}/health/ready", timeout=ANSWERS_S
+            ) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except (OSError, http.client.HTTPException):
+            return 0, ""
+
     def restart_if_ended(self) -> UnrequestedExit | None:
         """Restart it as a supervisor does; returns its exit if that was not expected."""
         code = self.exit_code()
@@ -171,13 +200,20 @@ class Worker:
 
 
 class Fleet:
-    """The workers of a round."""
+    """The workers of a round.
+
+    Attributes
+    ----------
+    options
+        Further options of `worker` for all that are started from now on.
+    """
 
     def __init__(
         self, folder: Path, configuration: str, *, static: bool, command: list[str]
     ) -> None:
+        self.options: list[str] = []
         self._make: Callable[[str], Worker] = lambda name: Worker(
-            name, folder, configuration, static=static, command=command
+            name, folder, configuration, static=static, command=command, options=self.options
         )
         self.workers: list[Worker] = []
         self.unrequested_exits: list[UnrequestedExit] = []
