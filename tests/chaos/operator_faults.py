@@ -237,9 +237,15 @@ def partitions_added(topic: str) -> Fault:
     """
 
     def fault(scene: Scene) -> FaultResult:
+        connection = scene.program.connection
+
+        def is_any_complete() -> bool:
+            return any(b'"provisional":false' in each for each in _records(connection, "metrics"))
+
+        if not scene.fleet.wait(is_any_complete, RECOVERS_S):
+            raise NotSettled("no figure is complete before the partitions are added")
         scene.load.finish(SENDS_S)
         scene.settled()
-        connection = scene.program.connection
         name, count = connection.name(topic), INPUT_PARTITIONS + scene.random.randint(1, 3)
         admin = connection.admin()  # must live until its futures are done
         admin.create_partitions([NewPartitions(name, count)])[name].result()
