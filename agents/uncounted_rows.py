@@ -163,6 +163,12 @@ class BatchTally(msgspec.Struct):
         """Add rows that were read."""
         self.received[topic] = self.received.get(topic, 0) + rows
 
+    def add(self, other: BatchTally) -> None:
+        """Add the rows of another tally."""
+        for topic, rows in other.received.items():
+            self.add_received(topic, rows)
+        self.uncounted += other.uncounted
+
     def add_rejects(self, topic: str, partition: int, rows: Sequence[Reject | RowNote]) -> None:
         """Add rows that decoding rejected, or has notes on."""
         self.uncounted += of_rejects(topic, rows, partition)

@@ -38,7 +38,8 @@ from driftline.streams.measure import Measure
 from driftline.streams.measure.counts.labels import LabelReport
 from driftline.streams.measure.timing.frontier import Frontier
 from driftline.streams.registry import Registry
-from driftline.streams.stage import Batch, Record, Stage, State
+from driftline.streams.stage import Batch, Record, SlicedStage, Stage, State
+from driftline.streams.work_slices import WorkSlices, run_slices
 
 STAGES: Final[tuple[type[Stage], ...]] = (Join, Measure, Decide, Registry)
 PLACES: Final = {stage.name: place for place, stage in enumerate(STAGES)}
@@ -113,7 +114,8 @@ class Downstream:
     """Stages 2 to 4 of one partition.
 
     They run until none of them emits anything before and after every pane, so that the output
-    depends on event time alone.
+    depends on event time alone. What may take long with very many models can also be done in
+    slices: no other method may be called before such a call is done.
 
     Parameters
     ----------
@@ -134,23 +136,31 @@ class Downstream:
         provisional: bool = False,
     ) -> None:
         self._measure = Measure(config, provisional=provisional)
-        self._later: list[Stage] = (
+        self._later: list[SlicedStage] = (
             [Decide(config)] if follow else [Decide(config), Registry(config)]
         )
         self._states = states
 
     def merge(self, partials: Sequence[Any]) -> None:
+        """`merge_in_slices` in one call."""
+        run_slices(self.merge_in_slices(partials))
+
+    def merge_in_slices(self, partials: Sequence[Any]) -> WorkSlices[None]:
         """Add partials and watermarks of stage 1; nothing is emitted."""
-        self._measured({WINDOW_PARTIALS: partials})
+        yield from self._measured({WINDOW_PARTIALS: partials})
 
     def provisional(self) -> list[Record]:
+        """`provisional_in_slices` in one call."""
+        return run_slices(self.provisional_in_slices())
+
+    def provisional_in_slices(self) -> WorkSlices[list[Record]]:
         """Metric records, marked as provisional, of the open windows that changed since the last
         call.
 
         May be called at any time: it changes no state and no other output. No stage reads these
         records.
         """
-        return self._measure.provisional(self._states(self._measure.name))
+        return self._measure.provisional_in_slices(self._states(self._measure.name))
 
     def label_reports(self) -> list[LabelReport]:
         """What is known about the labels of each model."""
@@ -175,19 +185,25 @@ class Downstream:
         return self._measure.frontier(self._states(self._measure.name)).next_ms
 
     def advance(self, commands: Sequence[Record], decided: Sequence[Record] = ()) -> list[Record]:
+        """`advance_in_slices` in one call."""
+        return run_slices(self.advance_in_slices(commands, decided))
+
+    def advance_in_slices(
+        self, commands: Sequence[Record], decided: Sequence[Record] = ()
+    ) -> WorkSlices[list[Record]]:
         """Complete one pane; gives all emitted records, in order.
 
         `commands` and, where a log is followed, its `decided` registry records are those before the
         end of the pane; they are in force for it. Decisions about the pane itself are in force from
         the next one on.
         """
-        emitted = self.finish(commands, decided)
-        closed = self._measured({})
-        return emitted + closed + self._settled(closed)
+        emitted = [*decided, *(yield from self._settled([*commands, *decided]))]
+        closed = yield from self._measured({})
+        return emitted + closed + (yield from self._settled(closed))
 
     def finish(self, commands: Sequence[Record], decided: Sequence[Record] = ()) -> list[Record]:
         """Carry out commands without completing a pane."""
-        return [*decided, *self._settled([*commands, *decided])]
+        return [*decided, *run_slices(self._settled([*commands, *decided]))]
 
     def change_settings(
         self, model_name: str, before: dict[str, Any], settings: dict[str, Any]
@@ -204,7 +220,7 @@ class Downstream:
         effect = self._measure.settings_effect(model_name, before, settings, state)
         return self.finish([], [effect])
 
-    def _settled(self, records: Sequence[Record]) -> list[Record]:
+    def _settled(self, records: Sequence[Record]) -> WorkSlices[list[Record]]:
         """Run stages 3 and 4 on `records` and on the records they emit, until they emit none; then
         run stage 2 on the registry entries.
         """
@@ -215,14 +231,15 @@ class Downstream:
             for stage in self._later:
                 inputs = _by_topic([*fresh, *following], stage.inputs)
                 if inputs:
-                    following += stage.process(Batch(records=inputs), self._states(stage.name))
+                    batch, state = Batch(records=inputs), self._states(stage.name)
+                    following += yield from stage.work(batch, state)
             emitted += following
             fresh = following
         in_force = _by_topic([*records, *emitted], (REFERENCE_PROFILES, REGISTRY))
-        return emitted + self._measured(in_force) if in_force else emitted
+        return emitted + (yield from self._measured(in_force)) if in_force else emitted
 
-    def _measured(self, records: dict[str, Sequence[Any]]) -> list[Record]:
-        return self._measure.process(Batch(records=records), self._states(self._measure.name))
+    def _measured(self, records: dict[str, Sequence[Any]]) -> WorkSlices[list[Record]]:
+        return self._measure.work(Batch(records=records), self._states(self._measure.name))
 
 
 def _by_topic(records: Sequence[Record], topics: Sequence[str]) -> dict[str, Sequence[Any]]:

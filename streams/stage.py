@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from driftline.streams.work_slices import WorkSlices
+
 if TYPE_CHECKING:
     from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 
@@ -109,3 +111,10 @@ class Stage(Protocol):
     state_format: tuple[int, ...]
 
     def process(self, batch: Batch, state: State, /) -> list[Record]: ...
+
+
+class SlicedStage(Stage, Protocol):
+    """A stage whose calls may take long: those of the stages after the first one."""
+
+    def work(self, batch: Batch, state: State, /) -> WorkSlices[list[Record]]:
+        """As `process`, in slices."""

@@ -6,7 +6,8 @@ depend on how batches are cut.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from driftline.schemas import topics
 from driftline.schemas.setting_changes import with_decisions
@@ -16,6 +17,7 @@ from driftline.streams.decide.rule_index import RuleIndex
 from driftline.streams.decide.stored_state import FORMAT, StateCache, WatchedModel
 from driftline.streams.lanes import NO_MODEL
 from driftline.streams.stage import Batch, Record, State
+from driftline.streams.work_slices import WorkSlices, in_slices, run_slices
 
 
 class Decide:
@@ -52,6 +54,10 @@ class Decide:
         """Alerts and recommendations: from registry entries first, then from metrics, drift and
         histograms.
         """
+        return run_slices(self.work(batch, state))
+
+    def work(self, batch: Batch, state: State) -> WorkSlices[list[Record]]:
+        """As `process`, in slices of some records each."""
         cache = StateCache(state)
         watches: dict[str, ModelWatch] = {}
 
@@ -65,15 +71,14 @@ class Decide:
             if effect.settings is not None:
                 cache.load(WatchedModel, effect.model_name).settings = effect.settings
                 watches.pop(effect.model_name, None)
-        for entry in batch.records.get(topics.REGISTRY, ()):
-            records += watch(entry.model_name).registry(entry)
-        for metric in batch.records.get(topics.METRICS, ()):
-            if metric.model_name != NO_MODEL and not metric.provisional:
-                records += watch(metric.model_name).metric(metric)
-        for drift in batch.records.get(topics.DRIFT, ()):
-            records += watch(drift.model_name).drift(drift)
-        for histogram in batch.records.get(topics.HISTOGRAMS, ()):
-            records += watch(histogram.model_name).histogram(histogram)
+        for topic, handle in _HANDLERS:
+            for values in in_slices(batch.records.get(topic, ())):
+                for value in values:
+                    if topic != topics.METRICS or (
+                        value.model_name != NO_MODEL and not value.provisional
+                    ):
+                        records += handle(watch(value.model_name), value)
+                yield
         cache.write()
         return records
 
@@ -87,3 +92,11 @@ class Decide:
             config = with_decisions(self._config.for_model(model_name), settings)
             known = self._changed[model_name] = (settings, RuleIndex(config))
         return known[1]
+
+
+_HANDLERS: Final[tuple[tuple[str, Callable[[ModelWatch, Any], Iterator[Record]]], ...]] = (
+    (topics.REGISTRY, ModelWatch.registry),
+    (topics.METRICS, ModelWatch.metric),
+    (topics.DRIFT, ModelWatch.drift),
+    (topics.HISTOGRAMS, ModelWatch.histogram),
+)

@@ -6,7 +6,7 @@ time. So the emitted records depend on event time alone, not on how the input wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import groupby
@@ -41,6 +41,7 @@ from driftline.streams.measure.drift.feature_panes import FeaturePanes
 from driftline.streams.measure.drift.targets import TargetReader
 from driftline.streams.measure.facts.from_registry import apply_entries, store_profile
 from driftline.streams.measure.facts.quiet_models import (
+    WorkTimes,
     decisions_kept_ms,
     pending_spans_ms,
     quiet_arrivals_until,
@@ -56,19 +57,20 @@ from driftline.streams.measure.figures.records import RecordBuilder
 from driftline.streams.measure.state_keys import MODEL_NAMES
 from driftline.streams.measure.timing.frontier import FORMAT as FRONTIER_FORMAT
 from driftline.streams.measure.timing.frontier import EdgeSpan, Frontier, TimeStep
+from driftline.streams.measure.timing.silence import is_told, next_told_ms
 from driftline.streams.measure.timing.windows import DueWindow, Schedule, WindowPlan
 from driftline.streams.numbering import Numbering, decode_texts
 from driftline.streams.partial import LostSpan, Partial, Watermarks
 from driftline.streams.stage import Batch, Record, State
 from driftline.streams.summaries.feature_table import FORMAT as FEATURE_TABLE_FORMAT
-from driftline.streams.work_slices import WorkSlices, run_slices
+from driftline.streams.work_slices import WorkSlices, in_slices, run_slices
 
 SILENCE_WATCHED_MS: Final = 30 * DAY_MS
 MODELS_IN_ORDER: Final = 16
 """Of so many models, the records of the traffic lane come before those of the decisions lane, and
 these before those of the arrivals lane.
 """
-SERIES_AT_ONCE: Final = 512
+SERIES_AT_ONCE: Final = 256
 """Models are gathered together up to so many series: their windows share the cost of a metric, and
 a slice of work stays short.
 """
@@ -158,8 +160,8 @@ class Measure:
         self._models: dict[str, MeasuredModel] = {}
         self._sorted: list[MeasuredModel] = []
         self._place: dict[int, int] = {}
-        # By lane and model number, when it has work; not known where the model is missing.
-        self._quiet_ms: list[dict[int, int]] = [{} for _ in _LANES]
+        self._numbered: list[MeasuredModel] = []
+        self._work_times = [WorkTimes() for _ in _LANES]
         self._first_pane_ms: int | None = None
         self._ended_ms: int | None = None
         self._frontier: Frontier | None = None
@@ -180,7 +182,7 @@ class Measure:
         """As `process`, in slices of some models each."""
         frontier = self.frontier(state)
         if batch.records:
-            return self._add(batch, frontier, state)
+            return (yield from self._add(batch, frontier, state))
         step = frontier.next_step()
         if step is None:
             raise ValueError("measure: no step is due; ask due() before a call without records")
@@ -189,17 +191,16 @@ class Measure:
             self._place = {model.number: place for place, model in enumerate(self._sorted)}
         if frontier.predictions_ended_ms != self._ended_ms:
             self._ended_ms = frontier.predictions_ended_ms
-            self._quiet_ms[TRAFFIC].clear()
+            self._work_times[TRAFFIC].ask_all_again()
         busy = self._busy_models(step)
+        yield
         places = sorted({place for of_lane in busy.values() for place in of_lane})
         records: list[Record] = []
-        for number, group in enumerate(_groups(places, self._sorted)):
-            if number:
-                yield
+        for group in _groups(places, self._sorted):
             by_lane = [
                 [self._sorted[place] for place in group if place in busy[lane]] for lane in _LANES
             ]
-            records += self._group_records(step, by_lane, state)
+            records += yield from self._group_records(step, by_lane, state)
         if step.main is not None:
             self._close_empty_days(busy[DECISIONS], step.main, state)
         frontier.finish_step(step)
@@ -212,42 +213,44 @@ class Measure:
         for lane in sorted(self._lanes):
             edges = step.traffic if lane == TRAFFIC else step.main
             if edges is not None:
-                quiet_ms = self._quiet_ms[lane]
-                busy[lane] = _busy(
-                    self._sorted, quiet_ms, partial(self._quiet_until, lane, edges), edges.now_ms
-                )
+                quiet_until = partial(self._quiet_until, lane, edges)
+                due = self._work_times[lane].due(quiet_until, edges.now_ms)
+                busy[lane] = {self._place[number] for number in due}
         return busy
 
-    def _quiet_until(self, lane: int, edges: EdgeSpan, model: MeasuredModel) -> int:
+    def _quiet_until(self, lane: int, edges: EdgeSpan, number: int) -> int:
         """Time of the next work of a model in a lane, after the edge before this step."""
-        after_ms = edges.after_ms
+        model, after_ms = self._numbered[number], edges.after_ms
         plan, seen = self._schedule.plan(model.config), _seen_versions(model, after_ms)
         if lane == DECISIONS:
             return quiet_decisions_until(model, plan, seen, after_ms)
         if lane == ARRIVALS:
             return quiet_arrivals_until(model, plan, seen, after_ms)
-        if self._watched_for_silence(model, seen, edges.now_ms):
-            return after_ms
-        return quiet_traffic_until(model, plan, seen, after_ms)
+        told_ms = [
+            next_told_ms(model.facts.versions[name].last_ms or after_ms, window.step_ms, after_ms)
+            for name in self._watched_for_silence(model, seen, edges.now_ms)
+            for window in plan.windows
+        ]
+        return min([quiet_traffic_until(model, plan, seen, after_ms), *told_ms])
 
     def _group_records(
         self, step: TimeStep, by_lane: Sequence[Sequence[MeasuredModel]], state: State
-    ) -> list[Record]:
+    ) -> WorkSlices[list[Record]]:
         """The records of some models, with the models that have work in each lane."""
         traffic: RecordsByModel = {}
         decisions: RecordsByModel = {}
         arrivals: RecordsByModel = {}
         if step.traffic is not None:
-            traffic = self._traffic_records(by_lane[TRAFFIC], step.traffic, state)
+            traffic = yield from self._traffic_records(by_lane[TRAFFIC], step.traffic, state)
+            yield
         if step.main is not None:
-            decisions = self._decision_records(by_lane[DECISIONS], step.main, state)
+            decisions = yield from self._decision_records(by_lane[DECISIONS], step.main, state)
+            yield
             arrivals = self._arrival_records(by_lane[ARRIVALS], step.main, state)
+            yield
         models = {model.number: model for of_lane in by_lane for model in of_lane}
         for model in models.values():
             model.write(state)
-        for quiet_ms, of_lane in zip(self._quiet_ms, by_lane, strict=True):
-            for model in of_lane:
-                quiet_ms.pop(model.number, None)
         in_order = sorted(models.values(), key=lambda model: self._place[model.number])
         return _in_order(in_order, self._place, (traffic, decisions, arrivals))
 
@@ -280,6 +283,10 @@ class Measure:
         return None if step is None else step.released_ms
 
     def provisional(self, state: State) -> list[Record]:
+        """`provisional_in_slices` in one call."""
+        return run_slices(self.provisional_in_slices(state))
+
+    def provisional_in_slices(self, state: State) -> WorkSlices[list[Record]]:
         """Figures of the open windows that changed since the last call.
 
         State is only read, and `process` emits the same records as without this call.
@@ -339,6 +346,8 @@ class Measure:
         config = self._config
         model = MeasuredModel(number, name, config.for_model(name), config.pane_ms, state)
         self._models[name] = model
+        self._numbered.append(model)
+        self._wake(model)
         return model
 
     def _note_first_pane(self, model: MeasuredModel) -> None:
@@ -346,7 +355,7 @@ class Measure:
         if pane_ms is not None and (first_ms is None or pane_ms < first_ms):
             self._first_pane_ms = pane_ms
 
-    def _add(self, batch: Batch, frontier: Frontier, state: State) -> list[Record]:
+    def _add(self, batch: Batch, frontier: Frontier, state: State) -> WorkSlices[list[Record]]:
         """Add partials, watermarks, losses and registry entries; the records are registry
         effects.
         """
@@ -361,23 +370,27 @@ class Measure:
                 lost.append(value)
         self._losses.add(lost, state)
         received = ReceivedPartials(partials, lambda name: self._model(name, state), state)
-        increments = add_counts(received, self._panes, min(self._lanes), state)
+        yield
+        increments = yield from add_counts(received, self._panes, min(self._lanes), state)
         if self._open_windows is not None and increments is not None:
             self._open_windows.note(increments)
             if self._open_windows.is_crowded():
-                self._open_windows.count(frontier.edges_ms, state)
+                yield from self._open_windows.count(frontier.edges_ms, state)
         plans = [self._schedule.plan(part.model.config) for part in received.parts]
         self._features.add(received, [self._grain_ms(plan) for plan in plans], state)
-        self._newest.add(received, [plan.last_n_step_ms for plan in plans], state)
-        for model in received.models:
-            model.write(state)
-            self._wake(model)
-            self._note_first_pane(model)
+        yield from self._newest.add(received, [plan.last_n_step_ms for plan in plans], state)
+        for models in in_slices(received.models):
+            for model in models:
+                model.write(state)
+                self._wake(model)
+                self._note_first_pane(model)
+            yield
         for profile in batch.records.get(topics.REFERENCE_PROFILES, ()):
             model = self._model(profile.model_name, state)
             store_profile(model, profile, state)
             self._wake(model)
-        records = self._apply_entries(batch.records.get(topics.REGISTRY, ()), frontier, state)
+        entries = batch.records.get(topics.REGISTRY, ())
+        records = yield from self._apply_entries(entries, frontier, state)
         if self._first_pane_ms is not None:
             # A whole hour before the first row, so that time begins at the same moment whichever
             # batch has the first row.
@@ -387,22 +400,24 @@ class Measure:
 
     def _apply_entries(
         self, entries: Sequence[RegistryEntry], frontier: Frontier, state: State
-    ) -> list[Record]:
+    ) -> WorkSlices[list[Record]]:
         by_model: dict[str, list[RegistryEntry]] = {}
         for entry in entries:
             by_model.setdefault(entry.model_name, []).append(entry)
         records: list[Record] = []
-        for name, of_model in by_model.items():
-            model = self._model(name, state)
-            self._wake(model)
-            records += apply_entries(
-                model,
-                of_model,
-                self._since_deployment,
-                frontier.reached_since(model.first_pane_ms),
-                self._config.pane_ms,
-                state,
-            )
+        for names in in_slices(list(by_model)):
+            for name in names:
+                model = self._model(name, state)
+                self._wake(model)
+                records += apply_entries(
+                    model,
+                    by_model[name],
+                    self._since_deployment,
+                    frontier.reached_since(model.first_pane_ms),
+                    self._config.pane_ms,
+                    state,
+                )
+            yield
         return records
 
     def _traffic_records(
@@ -410,18 +425,19 @@ class Measure:
         models: Sequence[MeasuredModel],
         edges: EdgeSpan,
         state: State,
-    ) -> RecordsByModel:
+    ) -> WorkSlices[RecordsByModel]:
         now_ms = edges.now_ms
         work: list[_TrafficWork] = []
         for model in models:
             if versions := _seen_versions(model, now_ms):
                 dues = self._schedule.plan(model.config).due(TRAFFIC, *edges)
-                always = self._watched_for_silence(model, versions, now_ms)
-                jobs = self._jobs(model, TRAFFIC, dues, always, state)
+                watched = self._watched_for_silence(model, versions, now_ms)
+                jobs = self._jobs(model, TRAFFIC, dues, watched, state)
                 work.append(_TrafficWork(model, versions, dues, jobs))
                 note_scores(model, jobs, self._schedule.plan(model.config).smallest.name)
         by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(TRAFFIC, [(each.model, each.jobs) for each in work])
+        yield
         for (model, versions, dues, _), windows in zip(work, gathered, strict=True):
             records = by_model[model.number] = []
             plan = self._schedule.plan(model.config)
@@ -434,6 +450,7 @@ class Measure:
                 if due.window == plan.detection.name:
                     records += self._drift.records(model, due, versions, grain_ms, state)
             records += self._reporter.new_versions(model, versions, now_ms)
+        yield
         references = self._reporter.references(
             [
                 (each.model, each.versions, self._grain_ms(self._schedule.plan(each.model.config)))
@@ -450,7 +467,7 @@ class Measure:
 
     def _decision_records(
         self, models: Sequence[MeasuredModel], edges: EdgeSpan, state: State
-    ) -> RecordsByModel:
+    ) -> WorkSlices[RecordsByModel]:
         now_ms = edges.now_ms
         work: list[tuple[MeasuredModel, list[WindowJob]]] = []
         for model in models:
@@ -465,6 +482,7 @@ class Measure:
                 work.append((model, jobs))
         by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(DECISIONS, work)
+        yield
         for (model, _), windows in zip(work, gathered, strict=True):
             records = by_model[model.number] = []
             plan = self._schedule.plan(model.config)
@@ -480,6 +498,7 @@ class Measure:
         if TRAFFIC not in self._lanes:
             for model, versions in seen:
                 by_model[model.number] += self._reporter.new_versions(model, versions, now_ms)
+        yield
         baselines = self._reporter.baselines(seen, now_ms, state)
         for (model, _), commands in zip(seen, baselines, strict=True):
             by_model[model.number] += commands
@@ -517,10 +536,12 @@ class Measure:
         model: MeasuredModel,
         lane: int,
         dues: Sequence[DueWindow],
-        always: Sequence[str],
+        watched: Sequence[str],
         state: State,
     ) -> list[WindowJob]:
-        """The due windows with counts, or all of them if a version is `always` emitted."""
+        """The due windows with counts, and those that are announced although they are empty,
+        because a version is `watched` for silence.
+        """
         first_ms, last_ms = model.facts.first_pane_ms[lane], model.facts.last_pane_ms[lane]
         jobs = []
         for due in dues:
@@ -531,6 +552,7 @@ class Measure:
                 if start_ms < end_ms:
                     # The whole window, not the part with counts: whole strides are cached.
                     spans = self._panes.span(model.number, lane, due.start_ms, due.end_ms, state)
+            always = [name for name in watched if _is_told(model, name, due)]
             if spans or always:
                 jobs.append(WindowJob(due, spans, due.start_ms, always=always))
         return jobs
@@ -569,8 +591,8 @@ class Measure:
 
     def _wake(self, model: MeasuredModel) -> None:
         """Look again when a model has work: what it counts or what the registry has changed."""
-        for quiet_ms in self._quiet_ms:
-            quiet_ms.pop(model.number, None)
+        for times in self._work_times:
+            times.ask_again(model.number)
 
     def _watched_for_silence(
         self, model: MeasuredModel, versions: Sequence[str], now_ms: int
@@ -654,35 +676,18 @@ def _in_order(
     return records
 
 
-def _busy(
-    models: Sequence[MeasuredModel],
-    quiet_ms: dict[int, int],
-    quiet_until: Callable[[MeasuredModel], int],
-    now_ms: int,
-) -> set[int]:
-    """The places of the models with work at an edge.
-
-    Parameters
-    ----------
-    quiet_ms
-        By model number, when there is work; filled in by `quiet_until` where it is not known.
-    """
-    busy = set()
-    for place, model in enumerate(models):
-        until_ms = quiet_ms.get(model.number)
-        if until_ms is None:
-            until_ms = quiet_ms[model.number] = quiet_until(model)
-        if until_ms <= now_ms:
-            busy.add(place)
-    return busy
-
-
 def _seen_versions(model: MeasuredModel, now_ms: int) -> list[str]:
     """Versions with traffic before `now_ms`, sorted."""
     if model.name == NO_MODEL:
         return []
     versions = model.facts.versions
     return [name for name in sorted(versions) if versions[name].first_ms < now_ms]
+
+
+def _is_told(model: MeasuredModel, version: str, due: DueWindow) -> bool:
+    """Whether a traffic window is announced if the version has no rows in it."""
+    last_ms = model.facts.versions[version].last_ms
+    return last_ms is None or is_told(due.end_ms - last_ms, due.step_ms)
 
 
 def _versions_watched_for_silence(

@@ -34,6 +34,7 @@ from driftline.streams.registry.model_state import (
 )
 from driftline.streams.registry.policy import build_policy, command_of
 from driftline.streams.stage import Batch, Record, State
+from driftline.streams.work_slices import WorkSlices, in_slices, run_slices
 
 STATE_VERSION = 2
 
@@ -65,9 +66,15 @@ class Registry:
         Each event follows the reference profile that its command carries, and precedes the entries
         that it changed. Alerts are read but lead to nothing: there is no policy for them yet.
         """
+        return run_slices(self.work(batch, state))
+
+    def work(self, batch: Batch, state: State) -> WorkSlices[list[Record]]:
+        """As `process`, in slices of some commands each."""
         records: list[Record] = []
-        for command in batch.records.get(topics.REGISTRY_COMMANDS, ()):
-            records += self._carry_out(command, state)
+        for commands in in_slices(batch.records.get(topics.REGISTRY_COMMANDS, ())):
+            for command in commands:
+                records += self._carry_out(command, state)
+            yield
         for recommendation in batch.records.get(topics.RECOMMENDATIONS, ()):
             policy = build_policy(self._config.for_model(recommendation.model_name))
             automatic = command_of(recommendation, policy)

@@ -34,30 +34,30 @@ correction_horizon = "1h"
 
 
 def write_log(folder: Path, models: int) -> None:
-    """A log whose predictions go to the models at random, 90 % with a truth within two hours."""
+    """A log of five predictions for each model, 90 % with a truth within two hours."""
     random, truths = Random(1), []
     with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
         for number in range(models * PREDICTIONS):
             at_ms, label = BEGIN_MS + number * STEP_MS, random.choice(("yes", "no"))
             row = {
-                "prediction_id": f"p{number}",
-                "model_name": f"model-{random.randrange(models)}",
+                "prediction_id": f"{number:032x}",
+                "model_name": f"model-{number % models}",
                 "model_version": "1",
                 "timestamp": format_time(at_ms),
                 "prediction": random.choice(("yes", "no")),
                 "score": round(random.random(), 3),
             }
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row, separators=(",", ":")) + "\n")
             if random.random() < 0.9:
                 truths.append((at_ms + random.randrange(60_000, 2 * HOUR_MS), number, label))
     with (folder / "ground-truth.jsonl").open("w", encoding="utf-8") as file:
         for at_ms, number, label in sorted(truths):
             truth = {
-                "prediction_id": f"p{number}",
+                "prediction_id": f"{number:032x}",
                 "label": label,
                 "timestamp": format_time(at_ms),
             }
-            file.write(json.dumps(truth) + "\n")
+            file.write(json.dumps(truth, separators=(",", ":")) + "\n")
 
 
 def main(models: int = 2_000) -> None:

@@ -16,9 +16,14 @@ from driftline.agents.kafka.broker.input_logs import PositionFault
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.input_positions import Loss
-from driftline.agents.kafka.task.processor import Processor, ProcessorFactory
+from driftline.agents.kafka.task.processor import (
+    Processor,
+    ProcessorFactory,
+    SlicedProcessor,
+)
 from driftline.agents.state.dict_state import MemoryState
 from driftline.streams.hashing import partitions_of
+from driftline.streams.work_slices import run_some
 
 
 @dataclass(frozen=True)
@@ -181,10 +186,23 @@ class BusTask:
         self._processor.note_caught_up(not self.unread(), now_ms=self._clock())
         if self._reading == self._positions and not self._processor.pending():
             return False
-        emitted = self._processor.process(dict(self._reading))
+        reading = dict(self._reading)
+        emitted = self._process(reading)
         self._committed |= {name: dict(state.values) for name, state in self._states.items()}
-        self._positions = dict(self._reading)
+        self._positions = reading
         self._losses = []
         for outgoing in emitted:
             self._bus.write(outgoing)
         return True
+
+    def _process(self, positions: dict[str, int]) -> list[Outgoing]:
+        """Process in slices where the processor has some; now and then records come between."""
+        if not isinstance(self._processor, SlicedProcessor):
+            return self._processor.process(positions)
+        slices = self._processor.work(positions)
+        while True:
+            done = run_some(slices, lambda: self._random.random() < 0.5)
+            if done is not None:
+                return done.result
+            if self._random.random() < 0.2:
+                self.take(self._random.randint(1, 20))

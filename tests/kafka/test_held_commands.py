@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
-from driftline.agents.kafka.stages.downstream import SLICE_S, DownstreamProcessor
+from driftline.agents.kafka.stages.downstream import PANES_S, DownstreamProcessor
 from driftline.agents.kafka.stages.held_commands import HeldCommands
 from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, ProvisionalTimer
 from driftline.agents.recorded.registry_log import RecordedCommands
@@ -24,6 +24,7 @@ from driftline.schemas.topics import REGISTRY_COMMANDS, REGISTRY_EVENTS, WINDOW_
 from driftline.streams.partial import Watermarks
 from driftline.streams.partial import encode as encode_partial
 from driftline.streams.stage import Record
+from driftline.streams.work_slices import WorkSlices
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 BEGIN = 1_767_571_200_000  # 2026-01-05T00:00:00Z
@@ -216,8 +217,9 @@ class OnePane:
     def next_ms(self) -> int:
         return 0
 
-    def advance(self, commands: list[Record]) -> list[Record]:
+    def advance_in_slices(self, commands: list[Record]) -> WorkSlices[list[Record]]:
         self.panes.append(names(commands))
+        yield
         return []
 
     def finish(self, commands: list[Record]) -> list[Record]:
@@ -243,8 +245,8 @@ class DuePanes(OnePane):
     ("pane_s", "panes_of_calls"),
     [
         (0.0, [32, 32, 32, 4]),
-        (SLICE_S * 0.4, [3] * 33 + [1]),
-        (SLICE_S * 2, [1] * 100),
+        (PANES_S * 0.4, [3] * 33 + [1]),
+        (PANES_S * 2, [1] * 100),
     ],
 )
 def test_a_call_completes_the_panes_of_one_slice_of_time(

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,10 +24,12 @@ from driftline.agents.kafka.broker.failures import POINTS
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.changelog import journal_compaction, ledger
 from driftline.agents.kafka.changelog.cache import FOLDER
+from driftline.agents.kafka.task import task as task_module
 from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.task import Task
 from driftline.agents.kafka.task.tasks import Tasks
 from driftline.streams.stage import State
+from driftline.streams.work_slices import WorkSlices
 from tests.kafka import toy
 from tests.kafka.brokers import Names
 
@@ -336,6 +339,55 @@ def test_a_state_larger_than_its_memory_survives_a_restart_with_and_without_a_co
             ]
             task.close()
         runtime.close()
+
+
+class Sliced(toy.Sums):
+    """Adds one name in each slice; notes the records that came between the slices."""
+
+    between: ClassVar[list[int]] = []
+    slices: ClassVar[int] = 0
+
+    def work(self, positions: Mapping[str, int], /) -> WorkSlices[list[Outgoing]]:
+        taken, self.taken = self.taken, []
+        outgoing: list[Outgoing] = []
+        for name in toy.NAMES:
+            later = self.taken
+            self.taken = [row for row in taken if row[0] == name]
+            outgoing += self.process(positions)
+            self.taken = later
+            Sliced.slices += 1
+            yield
+        self.between.append(len(self.taken))
+        return outgoing
+
+
+def test_records_that_come_between_the_slices_of_a_commit_belong_to_the_next(
+    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toy, "Sums", Sliced)
+    monkeypatch.setattr(task_module, "_TURN_S", 0.0)
+    toy.make_topics(names)
+    expected = toy.send(
+        names, [row for row in toy.rows(41, 4000) if not row[1].startswith(b"gone")]
+    )
+    turns: list[int] = []
+
+    async def serve() -> None:
+        async def others() -> None:
+            while True:
+                turns.append(Sliced.slices)
+                await asyncio.sleep(0)
+
+        serving = asyncio.create_task(others())
+        await toy.work(toy.connection(names), tmp_path / "state", ALL, max_records=20)
+        serving.cancel()
+
+    asyncio.run(serve())
+    assert toy.sums_of(names) == expected
+    # Others had a turn after each slice of any task, and records were taken there.
+    assert max(after - before for before, after in pairwise(turns)) <= toy.PARTITIONS
+    assert any(Sliced.between)
+    assert totals(names, tmp_path / "state") == expected
 
 
 class Refused(toy.Sums):

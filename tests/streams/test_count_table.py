@@ -22,6 +22,7 @@ from driftline.streams.measure.counts.panes import TABLES, Panes
 from driftline.streams.measure.state_keys import state_key
 from driftline.streams.measure.timing.windows import Schedule, WindowPlan
 from driftline.streams.numbering import Numbering, decode_texts
+from driftline.streams.work_slices import run_slices
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
@@ -134,7 +135,7 @@ def test_any_span_of_panes_gives_the_sum_of_its_panes(pane: int) -> None:
         everything += list(
             zip(model.tolist(), start.tolist(), keys.tolist(), counts.tolist(), strict=True)
         )
-        panes.add([7, 9], model, np.full(n, 1), start, keys, counts, state)
+        run_slices(panes.add([7, 9], model, np.full(n, 1), start, keys, counts, state))
         for low, high in ((0, 3 * DAY), (5 * pane, 9 * pane), (pane, DAY + pane), (DAY, 3 * DAY)):
             low, high = first + low // pane * pane, first + high // pane * pane
             for owner, number in enumerate((7, 9)):
@@ -177,7 +178,7 @@ def test_increments_in_any_order_are_added_to_the_pane_of_their_model_and_lane(
             np.zeros(0, np.int64)
         ] * 5
         model, lane, pane, key, count = columns
-        gained = tasks.add(models, model, lane, pane * minute, key, count, state)
+        gained = run_slices(tasks.add(models, model, lane, pane * minute, key, count, state))
     sums = {}
     for number in models:
         for lane_number in range(3):

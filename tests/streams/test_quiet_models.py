@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -10,10 +11,10 @@ import pytest
 
 from driftline.agents.inprocess.replay import replay
 from driftline.schemas.config import parse_config
-from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
+from driftline.schemas.times import DAY_MS, HOUR_MS, format_time, parse_time
 from driftline.streams.lanes import ARRIVALS, DECISIONS, TRAFFIC
-from driftline.streams.measure import stage as measure_stage
 from driftline.streams.measure.counts.pane_spans import MOST_SPANS, PaneSpans
+from driftline.streams.measure.facts.quiet_models import WorkTimes
 from driftline.streams.measure.timing.windows import NEVER_MS, WindowPlan
 
 BEGIN_MS = 1_740_787_200_000
@@ -71,17 +72,22 @@ def test_steps_pass_over_models_without_work_and_emit_the_same_records(
 ) -> None:
     write_log(tmp_path / "log", seed)
     config = parse_config(CONFIG)
-    busy = measure_stage._busy
+    due = WorkTimes.due
+    asked: list[int] = []
     worked: list[int] = []
 
-    def counted(*arguments: object) -> object:
-        models = busy(*arguments)  # type: ignore[arg-type]
-        worked.append(len(models))
-        return models
+    def counted(self: WorkTimes, until_ms: Callable[[int], int], now_ms: int) -> list[int]:
+        numbers = due(self, until_ms, now_ms)
+        worked.append(len(numbers))
+        return numbers
 
-    monkeypatch.setattr(measure_stage, "_busy", counted)
+    def everyone(self: WorkTimes, until_ms: Callable[[int], int], now_ms: int) -> list[int]:
+        asked.extend(number for number in self._unknown if number not in asked)
+        return sorted(asked)
+
+    monkeypatch.setattr(WorkTimes, "due", counted)
     replay(tmp_path / "log", tmp_path / "few", config, partitions=2, clock=lambda: NOW_MS)
-    monkeypatch.setattr(measure_stage, "_busy", lambda models, *_: set(range(len(models))))
+    monkeypatch.setattr(WorkTimes, "due", everyone)
     replay(tmp_path / "log", tmp_path / "all", config, partitions=2, clock=lambda: NOW_MS)
     names = sorted(path.name for path in (tmp_path / "all").glob("*.jsonl"))
     for name in names:
@@ -132,3 +138,51 @@ def test_beyond_the_limit_the_oldest_spans_become_one() -> None:
     assert len(spans.spans) == MOST_SPANS
     assert spans.spans[0] == (0, 21)
     assert spans.spans[-1] == (10 * MOST_SPANS + 10, 10 * MOST_SPANS + 11)
+
+
+def test_empty_windows_of_a_silent_version_are_announced_less_often_as_the_silence_grows(
+    tmp_path: Path,
+) -> None:
+    config = parse_config(CONFIG.replace('silence = "3h"', 'silence = "99h"'))
+    log = tmp_path / "log"
+    log.mkdir()
+    # One model is silent after its first hour; the other one keeps time running for 20 days.
+    rows = [("silent", BEGIN_MS)] + [("busy", BEGIN_MS + hour * HOUR_MS) for hour in range(480)]
+    lines = [
+        {
+            "prediction_id": str(number),
+            "model_name": model,
+            "model_version": "1",
+            "prediction": "yes",
+            "timestamp": format_time(at_ms),
+        }
+        for number, (model, at_ms) in enumerate(rows)
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (log / "predictions.jsonl").write_text(text, encoding="utf-8")
+    (log / "ground-truth.jsonl").write_text("", encoding="utf-8")
+    replay(log, tmp_path / "out", config, partitions=2, clock=lambda: NOW_MS)
+    empty = []
+    for line in (tmp_path / "out" / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        figures = json.loads(line)
+        if (
+            figures["model_name"] == "silent"
+            and figures["window"] == "1h"
+            and (figures["lane"], figures["n_predictions"]) == ("traffic", 0)
+        ):
+            empty.append((parse_time(figures["window_end"]) - BEGIN_MS) // HOUR_MS - 1)
+    # Hours of silence: every one up to 48, then every second one up to 96, every fourth up to 192,
+    # every eighth up to 384, then every sixteenth.
+    told = [
+        *range(1, 48),
+        *range(48, 96, 2),
+        *range(96, 192, 4),
+        *range(192, 384, 8),
+        *range(384, 479, 16),
+    ]
+    assert empty == told
+    lines_of_alerts = (tmp_path / "out" / "alerts.jsonl").read_text(encoding="utf-8").splitlines()
+    (alert,) = (alert for alert in map(json.loads, lines_of_alerts) if alert["rule"] == "silent")
+    assert (alert["model_name"], alert["status"]) == ("silent", "firing")
+    # At the first announced hour of at least 100 hours of silence.
+    assert alert["value"] == 100 * HOUR_MS

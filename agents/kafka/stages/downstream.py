@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
@@ -43,6 +43,7 @@ from driftline.streams.partial import ForeignFormat, Partial, PartialValue, deco
 from driftline.streams.pipeline import Downstream
 from driftline.streams.registry import Registry
 from driftline.streams.stage import Record, State
+from driftline.streams.work_slices import WorkSlices, in_slices, run_slices
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +52,10 @@ RECORDS_AT_ONCE: Final = 5_000
 """Soft limit of the records of one commit, so that a transaction stays short although event time
 jumps far ahead.
 """
-SLICE_S: Final = 0.1
-"""Seconds after which a call completes no further pane: the event loop answers nobody meanwhile.
-One pane of very many models may take longer.
-"""
+ROWS_AT_ONCE: Final = 4_000
+"""Rows of partials that are merged together; a single partial may have more."""
+PANES_S: Final = 0.1
+"""Seconds after which a commit completes no further pane, so that it stays short."""
 
 
 class DownstreamProcessor:
@@ -120,7 +121,7 @@ class DownstreamProcessor:
         self._held = HeldCommands(state_of(Registry.name))
         self._lost_partials = LostPartials(partition, state_of(Registry.name))
         self._forwarded: list[Outgoing] = []
-        self._tally = BatchTally()
+        self._taken, self._tally = BatchTally(), BatchTally()
         self._settled_ms = -1
         self._panes_due = True
         self._has_new_counts = False
@@ -145,7 +146,7 @@ class DownstreamProcessor:
         ForeignFormat
             If a partial has the format of another release: skipping it would make counts wrong.
         """
-        self._tally.add_received(received.topic, len(received.values))
+        self._taken.add_received(received.topic, len(received.values))
         if received.topic == WINDOW_PARTIALS:
             self._take_partials(received)
         else:
@@ -153,30 +154,43 @@ class DownstreamProcessor:
         return len(self._partials) + len(self._commands) + len(self._forwarded)
 
     def process(self, positions: Mapping[str, int], /) -> list[Outgoing]:
+        """`work` in one call."""
+        return run_slices(self.work(positions))
+
+    def work(self, positions: Mapping[str, int], /) -> WorkSlices[list[Outgoing]]:
         """Merge partials, execute commands, and complete some of the panes that are due."""
         outgoing, self._forwarded = self._forwarded, []
+        partials, self._partials = self._partials, []
+        commands, self._commands = self._commands, []
+        self._tally.add(self._taken)
+        self._taken = BatchTally()
         records = self._settings_in_force()
         self._recorded.note(
             name
-            for partial in self._partials
+            for partial in partials
             if isinstance(partial, Partial)
             for name, _, _ in partial.series
         )
-        if self._partials:
-            self._stages.merge(self._partials)
+        if partials:
+            for part in _parts(partials):
+                yield from self._stages.merge_in_slices(part)
+                yield
             self._has_new_counts = True
-        if lost := self._lost_partials.spans(self._partials, self._stages.frontier()):
+        if lost := self._lost_partials.spans(partials, self._stages.frontier()):
             self._stages.merge(lost)
-        self._partials = []
-        records += self._execute_commands()
-        panes, until_s = 0, self._elapsed() + SLICE_S
+        records += self._execute(commands)
+        yield
+        panes, until_s = 0, self._elapsed() + PANES_S
         while (
             (due_ms := self._stages.due()) is not None
             and panes < PANES_AT_ONCE
             and len(records) < RECORDS_AT_ONCE
             and not self.defers()
+            # A command that was taken between slices may take effect before the next pane.
+            and not self._commands
         ):
-            records += self._stages.advance(self._held.release_before(due_ms))
+            before = self._held.release_before(due_ms)
+            records += yield from self._stages.advance_in_slices(before)
             panes += 1
             if self._elapsed() >= until_s:
                 due_ms = self._stages.due()
@@ -188,15 +202,16 @@ class DownstreamProcessor:
             )
         if self._may_emit_provisional():
             begun = self._provisional_timer.begin()
-            records += self._stages.provisional()
+            records += yield from self._stages.provisional_in_slices()
             self._has_new_counts = False
             self._provisional_timer.end(begun)
         if panes:
             log_labels(self._stages.new_label_reports())
         # Commands between the stages are not emitted: the events that follow from them are.
-        outgoing += self._encoder.events(
-            record for record in records if record.topic != REGISTRY_COMMANDS
-        )
+        emitted = [record for record in records if record.topic != REGISTRY_COMMANDS]
+        for some in in_slices(emitted):
+            yield
+            outgoing += self._encoder.events(some)
         return outgoing + self._settled() + self._requests()
 
     def waits(self) -> None:
@@ -262,7 +277,7 @@ class DownstreamProcessor:
                 )
                 reject = Reject(offset, "encoding", text, value or b"")
                 (reject,) = received.explained([reject])
-                self._tally.add_rejects(WINDOW_PARTIALS, self._partition, [reject])
+                self._taken.add_rejects(WINDOW_PARTIALS, self._partition, [reject])
                 self._forwarded.append(
                     dead_letter_at(
                         received, at, reject, app=self._config.kafka.app, now_ms=self._clock()
@@ -282,7 +297,7 @@ class DownstreamProcessor:
             else {}
         )
         rejects = received.explained(rejects)
-        self._tally.add_rejects(REGISTRY_COMMANDS, self._partition, rejects)
+        self._taken.add_rejects(REGISTRY_COMMANDS, self._partition, rejects)
         for reject in rejects:
             self._forwarded.append(
                 dead_letter_at(
@@ -306,9 +321,8 @@ class DownstreamProcessor:
                     Outgoing(REGISTRY_COMMANDS, target, command.key().encode(), received.values[at])
                 )
 
-    def _execute_commands(self) -> list[Record]:
-        """Execute the buffered commands; under the data clock, hold them until their time comes."""
-        taken, self._commands = self._commands, []
+    def _execute(self, taken: Sequence[tuple[Record, bytes]]) -> list[Record]:
+        """Execute commands; under the data clock, hold them until their time comes."""
         if self._config.clock == "data":
             for command, value in taken:
                 self._held.add(parse_time(command.value.timestamp), value)
@@ -361,6 +375,20 @@ class DownstreamProcessor:
             return {}
         frontier = self._stages.frontier()
         return self._idle_requests.requests(frontier.marks, frontier.partitions, self._clock())
+
+
+def _parts(partials: Sequence[PartialValue]) -> Iterator[list[PartialValue]]:
+    """The partials in parts of about ROWS_AT_ONCE rows."""
+    part: list[PartialValue] = []
+    rows = 0
+    for partial in partials:
+        part.append(partial)
+        rows += len(partial.counts["pane"]) if isinstance(partial, Partial) else 1
+        if rows >= ROWS_AT_ONCE:
+            yield part
+            part, rows = [], 0
+    if part:
+        yield part
 
 
 def downstream_processors(

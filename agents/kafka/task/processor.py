@@ -9,13 +9,14 @@ last commit. All calls come from one thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.uncounted_rows import BatchTally
 from driftline.streams.stage import State
+from driftline.streams.work_slices import WorkSlices
 
 
 class Processor(Protocol):
@@ -68,7 +69,8 @@ class Processor(Protocol):
     def tally(self) -> BatchTally:
         """Rows that were read and rows that do not count, since the last call.
 
-        Called after `process`; reported when the commit has succeeded.
+        Called after `process`, or after the first slice of `work`; reported when the commit has
+        succeeded.
         """
 
     def waits(self) -> tuple[str, str] | None:
@@ -84,6 +86,18 @@ class Processor(Protocol):
 
     def pending(self) -> bool:
         """Whether there is work without new records, because time has moved on."""
+
+
+@runtime_checkable
+class SlicedProcessor(Processor, Protocol):
+    """A processor whose calls of `process` may take long."""
+
+    def work(self, positions: Mapping[str, int], /) -> WorkSlices[list[Outgoing]]:
+        """As `process`, in slices, between which `take` and what it needs may be called.
+
+        The buffered records are taken over in the first slice; what comes later stays buffered and
+        is counted by `take` alone.
+        """
 
 
 # Makes the processor of a partition from: partition, state of a stage by its name, committed

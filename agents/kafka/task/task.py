@@ -4,7 +4,7 @@ State, outputs and input positions of a task change together or not at all. A co
 steps:
 
 1. On the event loop, the processor applies the buffered records to the state, and the changes are
-   cut off.
+   cut off. Long work is done in slices, between which the loop serves others.
 2. On another thread, one Kafka transaction writes the outputs and the commit's journal records.
    Only after it, the local copy is written, with the journal offset that it corresponds to.
 3. Back on the event loop, the commit is accounted for.
@@ -19,6 +19,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NoReturn
 
 import msgspec
@@ -35,15 +36,23 @@ from driftline.agents.kafka.changelog.state_format import StateFormatError
 from driftline.agents.kafka.task.commit_timer import CommitTimer
 from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.metering import Meters
-from driftline.agents.kafka.task.processor import Processor, ProcessorFactory
+from driftline.agents.kafka.task.processor import (
+    Processor,
+    ProcessorFactory,
+    SlicedProcessor,
+)
 from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.transaction import TransactionAborted, Transactions
 from driftline.agents.state.errors import StateError
 from driftline.agents.uncounted_rows import BatchTally
+from driftline.streams.work_slices import WorkSlices, run_some
 
 log = logging.getLogger(__name__)
 
 _DELETE_AGAIN_S: Final = 60.0
+_TURN_S: Final = 0.03
+"""Seconds of work after which the event loop serves others; the last slice may take longer."""
+_OTHER_TURNS: Final = 4
 
 
 class _Prepared(Struct):
@@ -52,6 +61,16 @@ class _Prepared(Struct):
     outgoing: list[Outgoing]
     commit: PendingCommit
     tally: BatchTally
+
+
+def _slices_of(processor: Processor, positions: dict[str, int]) -> WorkSlices[list[Outgoing]]:
+    if isinstance(processor, SlicedProcessor):
+        return (yield from processor.work(positions))
+    return processor.process(positions)
+
+
+def _is_over(until_s: float) -> bool:
+    return time.monotonic() >= until_s
 
 
 class Task:
@@ -359,7 +378,7 @@ class Task:
         return self._commit_timer.are_positions_old and self.positions != self.committed
 
     async def _step(self, *, with_positions: bool) -> None:
-        prepared = self._prepare(with_positions=with_positions)
+        prepared = await self._prepare(with_positions=with_positions)
         await self._wait_for_transaction()
         if prepared is not None:
             self._in_flight = asyncio.get_running_loop().create_task(self._commit(prepared))
@@ -376,29 +395,47 @@ class Task:
             if flight.done() and self._in_flight is flight:
                 self._in_flight = None
 
-    def _prepare(self, *, with_positions: bool) -> _Prepared | None:
+    async def _prepare(self, *, with_positions: bool) -> _Prepared | None:
         """Process the buffered records and cut off the changes; None if nothing changed."""
         self._commit_timer.begin()
-        try:
-            with self._meters.process_seconds.time():
-                outgoing = self.processor.process(self.positions)
-        except StateError as error:
-            failures.stop_process(failures.STORAGE, self._runtime.cache.failure_message(error))
-        except Exception as error:
-            failures.stop_process(failures.DEFECT, f"{self.name}: cannot process: {error!r}")
-        self._buffered = 0
-        self._has_room.set()
+        # Records that are taken between the slices belong to the next commit.
+        positions = dict(self.positions)
+        outgoing = await self._process(positions)
         # In the transaction that moves the positions, so that each loss is on record once.
         app = self._runtime.connection.settings.app
         losses, self._losses = self._losses, []
         outgoing = [*(loss.dead_letter(app) for loss in losses), *outgoing]
         changed = bool(outgoing) or self._ledger.changed
         self._is_more_due = changed and self.processor.pending()
-        if not changed and not (with_positions and self.positions != self.committed):
+        if not changed and not (with_positions and positions != self.committed):
             return None
         tally = self.processor.tally()
         tally.uncounted += [loss.uncounted for loss in losses]
-        return _Prepared(outgoing, self._ledger.cut(self.positions), tally)
+        return _Prepared(outgoing, self._ledger.cut(positions), tally)
+
+    async def _process(self, positions: dict[str, int]) -> list[Outgoing]:
+        """Run the processor; between its slices the event loop serves others."""
+        slices = _slices_of(self.processor, positions)
+        spent_s, done, are_records_taken = 0.0, None, False
+        while done is None:
+            if spent_s:
+                # An answer of the worker takes several turns of the loop.
+                for _ in range(_OTHER_TURNS):
+                    await asyncio.sleep(0)
+            begun_s = time.monotonic()
+            try:
+                done = run_some(slices, partial(_is_over, begun_s + _TURN_S))
+            except StateError as error:
+                failures.stop_process(failures.STORAGE, self._runtime.cache.failure_message(error))
+            except Exception as error:
+                failures.stop_process(failures.DEFECT, f"{self.name}: cannot process: {error!r}")
+            spent_s += time.monotonic() - begun_s
+            if not are_records_taken:
+                are_records_taken = True
+                self._buffered = 0
+                self._has_room.set()
+        self._meters.process_seconds.observe(spent_s)
+        return done.result
 
     async def _commit(self, prepared: _Prepared) -> None:
         loop = asyncio.get_running_loop()

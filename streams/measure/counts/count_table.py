@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 
 from driftline.streams.masks import all_true
@@ -20,8 +20,7 @@ from driftline.streams.measure.counts.packed_key import Ints, without_rung
 FORMAT: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class CountTable:
+class CountTable(msgspec.Struct, frozen=True, eq=False):
     """Counts by packed key.
 
     Parameters

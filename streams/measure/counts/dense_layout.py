@@ -1,6 +1,6 @@
 """Layout of count arrays: from packed keys to columns, and from columns to `Counts`.
 
-A layout belongs to one model and lane, and to the labels and octaves of log-linear bins seen so
+A layout belongs to one lane, and to the labels and octaves of log-linear bins seen so
 far. When those grow, a new layout replaces it and all keys are unfolded again.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ class LabelledBins(NamedTuple):
 
 
 class DenseLayout:
-    """Columns of one lane of one model.
+    """Columns of one lane of the models with the same labels.
 
     Parameters
     ----------
@@ -322,6 +323,41 @@ class DenseLayout:
             if measure in self._slices
             else None
         )
+
+
+class SharedLayouts:
+    """Layouts by what they are made from: models with the same labels share one.
+
+    A layout takes 64 kB, and keys of several models are unfolded in one call.
+    """
+
+    def __init__(self) -> None:
+        # A layout goes with the last model that uses it, and its bins with it.
+        self._layouts: WeakValueDictionary[tuple[object, ...], DenseLayout] = WeakValueDictionary()
+        self._made = 0
+
+    def layout(
+        self,
+        lane: int,
+        labels: tuple[LabelSet, ConfiguredLabels, Sequence[str]],
+        bins: Ints,
+        *,
+        counted_only: bool = False,
+    ) -> DenseLayout:
+        """The layout of a lane, as `DenseLayout`.
+
+        `labels` are the label set, the configured labels and the label texts; the same bins are the
+        same object.
+        """
+        label_set, configured, names = labels
+        key = (lane, label_set, configured, tuple(names), id(bins), counted_only)
+        layout = self._layouts.get(key)
+        if layout is None:
+            self._made += 1
+            layout = self._layouts[key] = DenseLayout(
+                self._made, lane, label_set, configured, names, bins, counted_only=counted_only
+            )
+        return layout
 
 
 def _numbers_of_side(

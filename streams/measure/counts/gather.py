@@ -24,6 +24,7 @@ from driftline.streams.measure.counts.dense_layout import (
     PREDICTED_IN_A,
     DenseLayout,
     LabelledBins,
+    SharedLayouts,
 )
 from driftline.streams.measure.counts.labels import LabelSet
 from driftline.streams.measure.counts.model import MeasuredModel, SeriesName, other_of
@@ -33,7 +34,7 @@ from driftline.streams.measure.counts.packed_key import (
     rungs_of,
     unpack_measure,
 )
-from driftline.streams.measure.counts.panes import CountSpan
+from driftline.streams.measure.counts.panes import CountSpan, unfold_together
 from driftline.streams.measure.timing.windows import DueWindow
 from driftline.streams.metrics.counts import Counts
 from driftline.streams.summaries.loglinear import PER_OCTAVE
@@ -69,8 +70,7 @@ class WindowJob(msgspec.Struct):
     starts: dict[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WindowRows:
+class WindowRows(msgspec.Struct, frozen=True, eq=False):
     """The series of one window, and their counts before they are put into a block.
 
     Attributes
@@ -101,19 +101,19 @@ class WindowRows:
     score_place: Ints
     score_counts: Ints
 
-    def starts(self) -> Ints:
-        """Start of the window for each series, shape (S,)."""
+    def starts(self) -> list[int]:
+        """Start of the window for each series."""
         job = self.job
         if job.starts is None:
-            return np.full(len(self.series), job.start_ms, np.int64)
-        return np.array([job.starts.get(number, job.start_ms) for number in self.numbers], np.int64)
+            return [job.start_ms] * len(self.series)
+        return [job.starts.get(number, job.start_ms) for number in self.numbers]
 
-    def lengths(self) -> Ints:
-        """Length of the window in ms for each series, shape (S,); 0 for last-n windows."""
+    def lengths(self) -> list[int]:
+        """Length of the window in ms for each series; 0 for last-n windows."""
         due = self.job.due
         if due.kind == "last_n":
-            return np.zeros(len(self.series), np.int64)
-        return due.end_ms - self.starts()
+            return [0] * len(self.series)
+        return [due.end_ms - start_ms for start_ms in self.starts()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,21 +144,24 @@ class CountBlock:
         # written take no memory.
         flat = np.zeros(rows * width, np.int64)
         first = 0
-        score_place = []
+        place, score_place = [], []
         for window in windows:
-            np.add.at(flat, window.place + first * width, window.counts)
-            score_place.append(window.score_place + first * layout.score_width)
+            place.append(window.place + first * width)
+            if len(window.score_place):
+                score_place.append(window.score_place + first * layout.score_width)
             first += len(window.series)
+        np.add.at(flat, _joined(place), _joined([window.counts for window in windows]))
         dense = flat.reshape(rows, width)
-        lengths = np.concatenate([window.lengths() for window in windows])
+        lengths = np.array([each for window in windows for each in window.lengths()], np.int64)
         scores = layout.score_cells(
-            rows, _joined(score_place), _joined([window.score_counts for window in windows])
+            rows,
+            _joined(score_place),
+            _joined([window.score_counts for window in windows if len(window.score_place)]),
         )
         return cls(lane, layout, dense, layout.counts(dense, lengths, scores))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WindowCounts:
+class WindowCounts(msgspec.Struct, frozen=True, eq=False):
     """A window with its series and their counts in a block.
 
     Attributes
@@ -191,7 +194,7 @@ class WindowCounts:
             numbers=window.numbers,
             by_rung=window.by_rung,
             layout=window.layout,
-            starts_ms=window.starts().tolist(),
+            starts_ms=window.starts(),
             block=block,
             first=first,
         )
@@ -277,13 +280,14 @@ class WindowGatherer:
 
     def __init__(self) -> None:
         self._layouts: dict[tuple[int, int], DenseLayout] = {}
+        self._shared = SharedLayouts()
         self._bins: dict[int, Ints] = {}
-        self._layouts_made = 0
 
     def gather(
         self, lane: int, jobs: Sequence[tuple[MeasuredModel, Sequence[WindowJob]]]
     ) -> list[list[WindowCounts]]:
         """For each model its windows with anything to emit, in the order of its jobs."""
+        self._unfold_together(lane, jobs)
         layouts = [
             self._fitting_layout(model, lane, of_model) if of_model else None
             for model, of_model in jobs
@@ -303,6 +307,26 @@ class WindowGatherer:
             lengths.append(len(windows) - before)
         counted = iter(fill_blocks(lane, windows))
         return [[next(counted) for _ in range(length)] for length in lengths]
+
+    def _unfold_together(
+        self, lane: int, jobs: Sequence[tuple[MeasuredModel, Sequence[WindowJob]]]
+    ) -> None:
+        """Unfold the small tables of models that share a layout in one call."""
+        layouts: dict[int, DenseLayout] = {}
+        spans: dict[int, list[CountSpan]] = {}
+        for model, of_model in jobs:
+            layout = self._layouts.get((model.number, lane)) if of_model else None
+            if (
+                layout is not None
+                and layout.bins is self._bins[lane]
+                and layout.label_set == model.facts.label_set
+            ):
+                layouts[layout.number] = layout
+                spans.setdefault(layout.number, []).extend(
+                    span for job in of_model for span in job.spans
+                )
+        for number, of_layout in spans.items():
+            unfold_together(of_layout, layouts[number])
 
     def _fitting_layout(
         self, model: MeasuredModel, lane: int, jobs: Sequence[WindowJob]
@@ -357,10 +381,8 @@ class WindowGatherer:
         ):
             raise unknown_labels(model, sorted({*codes.actual, *codes.predicted}))
         model.facts.label_set = label_set
-        self._layouts_made += 1
-        layout = self._layouts[model.number, lane] = DenseLayout(
-            self._layouts_made, lane, label_set, model.configured_labels, names, bins
-        )
+        layout = self._shared.layout(lane, (label_set, model.configured_labels, names), bins)
+        self._layouts[model.number, lane] = layout
         return layout
 
 
@@ -484,6 +506,11 @@ def _emitted_rows(
     further ones share the row "other".
     """
     names = model.series.names
+    if len(names) == 1 and len(series) and job.versions is None:
+        version, segment = names[0]
+        if segment == ALL and all(each == version for each in job.always):
+            # A model of one series, as most of very many models are.
+            return _EmittedRows([names[0]], [0], _FIRST_ROW)
     present = np.flatnonzero(np.bincount(series, minlength=len(names)))
     if job.versions is not None:
         versions = job.versions
@@ -549,3 +576,4 @@ def _shared_rows(
 
 
 _NO_ROWS: Final = np.zeros(0, np.int64)
+_FIRST_ROW: Final = np.zeros(1, np.int64)

@@ -22,6 +22,7 @@ from driftline.streams.measure.counts.packed_key import A_BITS, B_BITS, Ints, pa
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.partial import Partial
 from driftline.streams.stage import State
+from driftline.streams.work_slices import WorkSlices
 
 _NEVER: Final = np.iinfo(np.int64).max
 _NO_NUMBERS: Final = np.zeros(0, np.int64)
@@ -106,8 +107,8 @@ class ReceivedPartials:
 
 def add_counts(
     received: ReceivedPartials, panes: Panes, first_lane: int, state: State
-) -> PaneIncrements | None:
-    """Add the counts of all partials of a batch to the panes.
+) -> WorkSlices[PaneIncrements | None]:
+    """Add the counts of all partials of a batch to the panes, in slices.
 
     Also notes the first pane of each version, and the panes of each model that gained counts.
 
@@ -158,9 +159,10 @@ def add_counts(
         rung=columns["rung"].astype(np.int64), series=series, measure=measure, a=a, b=b
     )
     counts = columns["count"].astype(np.int64, copy=False)
-    for gained in panes.add(
-        [model.number for model in models], model, lane, pane, keys, counts, state
-    ):
+    numbers_of_models = [each.number for each in models]
+    yield
+    all_gained = yield from panes.add(numbers_of_models, model, lane, pane, keys, counts, state)
+    for gained in all_gained:
         models[gained.model].note_panes(gained.lane, gained.first_ms, gained.last_ms)
     return PaneIncrements(models, model, lane, pane, keys, counts)
 

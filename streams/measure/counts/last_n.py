@@ -8,6 +8,7 @@ many rows are kept as can still matter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -27,6 +28,7 @@ from driftline.streams.measure.counts.panes import CountSpan
 from driftline.streams.measure.state_keys import NEW_OUTCOMES, NEWEST_OUTCOMES, state_key
 from driftline.streams.measure.timing.windows import DueWindow, WindowPlan
 from driftline.streams.stage import State
+from driftline.streams.work_slices import WorkSlices, in_slices
 
 # The windows are exact unless more outcomes than this are retracted in one series and bucket after
 # the bucket was cut to its newest rows.
@@ -123,8 +125,10 @@ class NewestOutcomes:
         self._buckets: dict[int, set[int]] = {}
         self._dropped: set[int] = set()
 
-    def add(self, received: ReceivedPartials, steps_ms: Sequence[int], state: State) -> None:
-        """Add the outcomes of all partials of a batch.
+    def add(
+        self, received: ReceivedPartials, steps_ms: Sequence[int], state: State
+    ) -> WorkSlices[None]:
+        """Add the outcomes of all partials of a batch, in slices.
 
         Parameters
         ----------
@@ -136,12 +140,22 @@ class NewestOutcomes:
         part, rows = _translated(received, state)
         step_ms = np.array(steps_ms, np.int64)[part]
         owner, start = received.model_numbers[part], rows.time // step_ms * step_ms
-        for number, start_ms in np.unique(np.stack((owner, start)), axis=1).T.tolist():
-            of_bucket = rows.take((owner == number) & (start == start_ms))
-            if len(of_bucket) > self._most:
-                of_bucket = newest(of_bucket, self._most + SPARE)
-            self._runs.append(state_key(NEW_OUTCOMES, number, start_ms), of_bucket, state)
-            self._buckets.setdefault(number, set()).add(start_ms)
+        if not len(rows):
+            return
+        order = np.lexsort((start, owner))
+        rows, owner, start = rows.take(order), owner[order], start[order]
+        is_first = (owner[1:] != owner[:-1]) | (start[1:] != start[:-1])
+        edges = [0, *(is_first.nonzero()[0] + 1).tolist(), len(rows)]
+        begins = edges[:-1]
+        buckets = zip(pairwise(edges), owner[begins].tolist(), start[begins].tolist(), strict=True)
+        for some in in_slices(list(buckets)):
+            for (begin, end), number, start_ms in some:
+                of_bucket = rows.take(np.arange(begin, end))
+                if len(of_bucket) > self._most:
+                    of_bucket = newest(of_bucket, self._most + SPARE)
+                self._runs.append(state_key(NEW_OUTCOMES, number, start_ms), of_bucket, state)
+                self._buckets.setdefault(number, set()).add(start_ms)
+            yield
 
     def jobs(
         self, model: MeasuredModel, plan: WindowPlan, end_ms: int, state: State

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from driftline.schemas.settings import ModelConfig
+from driftline.schemas.times import DAY_MS
 from driftline.streams.lanes import ALL, LANE_NAMES
 from driftline.streams.measure.counts.dense_layout import NAMED
 from driftline.streams.measure.counts.labels import NO_LABELS, ConfiguredLabels, LabelSet
@@ -224,6 +225,7 @@ class MeasuredModel:
         )
         self.registry = RegistryView(number, state)
         self.facts = self._read(state)
+        self._day_ms = -(-DAY_MS // pane_ms) * pane_ms
         self.occupied = [PaneSpans(pane_ms) for _ in LANE_NAMES]
         for spans, first_ms, last_ms in zip(
             self.occupied, self.facts.first_pane_ms, self.facts.last_pane_ms, strict=True
@@ -288,6 +290,18 @@ class MeasuredModel:
     def first_pane_ms(self) -> int | None:
         """The first pane of any lane with counts; None before that."""
         return min((pane for pane in self.facts.first_pane_ms if pane is not None), default=None)
+
+    def days_with_counts(self, lane: int, start_ms: int, end_ms: int) -> tuple[int, int]:
+        """The part of a span of time that may have counts of a lane, of length 0 if there are none.
+
+        It is cut at whole days, or at edges of panes where a day is not made of whole panes.
+        """
+        first_ms, last_ms = self.facts.first_pane_ms[lane], self.facts.last_pane_ms[lane]
+        if first_ms is None or last_ms is None:
+            return start_ms, start_ms
+        day_ms = self._day_ms
+        start_ms = max(start_ms, first_ms // day_ms * day_ms)
+        return start_ms, max(min(end_ms, (last_ms // day_ms + 1) * day_ms), start_ms)
 
     def note_panes(self, lane: int, first_ms: int, last_ms: int) -> None:
         """Extend the first and the last pane of a lane by panes that gained counts."""

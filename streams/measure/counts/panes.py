@@ -7,7 +7,7 @@ by bucket and by day until an increment changes them. Frontiers and windows are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -29,8 +29,10 @@ from driftline.streams.measure.counts.packed_key import (
 )
 from driftline.streams.measure.state_keys import PANES, state_key
 from driftline.streams.stage import State
+from driftline.streams.work_slices import WorkSlices, in_slices
 
 CACHED_ROWS: Final = 1_500_000
+SMALL_ROWS: Final = 256
 
 TABLES: Final = RunFormat(
     size=len,
@@ -90,6 +92,18 @@ class CountSpan:
         self._new = EMPTY.keys
         return self._columns
 
+    def is_small_and_folded(self, layout: DenseLayout) -> bool:
+        """Whether the span has few rows, and no columns in a layout yet."""
+        columns = self._columns
+        return 0 < len(self.table) <= SMALL_ROWS and (
+            columns is None or columns.layout_id != layout.number
+        )
+
+    def set_columns(self, columns: SpanColumns) -> None:
+        """Take over the columns of all rows."""
+        self._columns = columns
+        self._new = EMPTY.keys
+
     def plus(self, small: CountTable) -> CountSpan:
         """The sum with a smaller table; columns that were unfolded are kept."""
         table, new = self.table.plus(small)
@@ -104,6 +118,26 @@ class CountSpan:
             columns.has_unknown,
         )
         return CountSpan(table, grown, new)
+
+
+def unfold_together(spans: Iterable[CountSpan], layout: DenseLayout) -> None:
+    """Unfold the small tables of several spans in one call; the larger ones wait for `unfold`.
+
+    For a few rows a call costs more than its numbers.
+    """
+    todo = [span for span in spans if span.is_small_and_folded(layout)]
+    if len(todo) < 2:
+        return
+    edges = np.cumsum([0, *(len(span.table) for span in todo)])
+    series, column = layout.unfold(np.concatenate([span.table.keys for span in todo]))
+    has_unknown = np.minimum.reduceat(column, edges[:-1]) < 0
+    for span, begin, end, unknown in zip(
+        todo, edges[:-1].tolist(), edges[1:].tolist(), has_unknown.tolist(), strict=True
+    ):
+        # Copies: a slice would keep the columns of all spans in memory.
+        span.set_columns(
+            SpanColumns(layout.number, series[begin:end].copy(), column[begin:end].copy(), unknown)
+        )
 
 
 class GainedPanes(NamedTuple):
@@ -166,8 +200,8 @@ class Panes:
         keys: Ints,
         counts: Ints,
         state: State,
-    ) -> list[GainedPanes]:
-        """Add increments; one write per model and bucket.
+    ) -> WorkSlices[list[GainedPanes]]:
+        """Add increments, in slices; one write per model and bucket.
 
         Parameters
         ----------
@@ -196,17 +230,20 @@ class Panes:
         is_first = (owner[1:] != owner[:-1]) | (bucket[1:] != bucket[:-1])
         edges = [0, *(is_first.nonzero()[0] + 1).tolist(), len(keys)]
         begins = edges[:-1]
-        for (begin, end), owner_number, bucket_number in zip(
-            pairwise(edges), owner[begins].tolist(), bucket[begins].tolist(), strict=True
-        ):
-            model_index, lane_number = divmod(owner_number, _LANES)
-            start_ms = bucket_number * self._bucket_ms
-            # Copies: a slice would keep the whole batch in memory.
-            table = CountTable(keys[begin:end].copy(), counts[begin:end].copy())
-            if has_zeros:
-                table = CountTable.of(table.keys, table.counts)
-            if len(table):
-                self._append(lane_number, models[model_index], start_ms, table, state)
+        places = list(
+            zip(pairwise(edges), owner[begins].tolist(), bucket[begins].tolist(), strict=True)
+        )
+        for some in in_slices(places):
+            for (begin, end), owner_number, bucket_number in some:
+                model_index, lane_number = divmod(owner_number, _LANES)
+                start_ms = bucket_number * self._bucket_ms
+                # Copies: a slice would keep the whole batch in memory.
+                table = CountTable(keys[begin:end].copy(), counts[begin:end].copy())
+                if has_zeros:
+                    table = CountTable.of(table.keys, table.counts)
+                if len(table):
+                    self._append(lane_number, models[model_index], start_ms, table, state)
+            yield
         return gained
 
     def _gained(self, owner: Ints, pane: Ints) -> list[GainedPanes]:

@@ -158,7 +158,8 @@ class TargetReader:
             concatenate_tables([span.total for span in spans]).summed().summaries() if spans else {}
         )
         names = model.series.names
-        rows = self._panes.rows(model.number, TRAFFIC, start_ms, end_ms, state)
+        days_ms = model.days_with_counts(TRAFFIC, start_ms, end_ms)
+        rows = self._panes.rows(model.number, TRAFFIC, *days_ms, state)
         numbers = {
             names[number][1]: number for number, _ in summaries if names[number][0] == version
         }

@@ -7,13 +7,69 @@ facts and registry entries, and holds until one of them changes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from typing import Final
 
 from driftline.schemas.times import DAY_MS
 from driftline.streams.lanes import ARRIVALS, DECISIONS, NO_MODEL, TRAFFIC
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.facts.to_registry import reference_span
 from driftline.streams.measure.timing.windows import NEVER_MS, WindowPlan
+
+_MORE_ENTRIES: Final = 1_000
+
+
+class WorkTimes:
+    """When each model has work in one lane, by number of the model.
+
+    Examples
+    --------
+    >>> times = WorkTimes()
+    >>> times.ask_again(0), times.ask_again(1)
+    (None, None)
+    >>> times.due([50, 70].__getitem__, 60), times.due([80, 70].__getitem__, 60)
+    ([0], [])
+    """
+
+    def __init__(self) -> None:
+        self._until_ms: dict[int, int] = {}
+        self._unknown: set[int] = set()
+        # Entries of times that do not hold any more are skipped.
+        self._queue: list[tuple[int, int]] = []
+
+    def ask_again(self, number: int) -> None:
+        """The time of a model is not known, or does not hold any more."""
+        self._until_ms.pop(number, None)
+        self._unknown.add(number)
+
+    def ask_all_again(self) -> None:
+        """No time holds any more."""
+        self._unknown |= self._until_ms.keys()
+        self._until_ms, self._queue = {}, []
+
+    def due(self, until_ms: Callable[[int], int], now_ms: int) -> list[int]:
+        """The models with work by `now_ms`, in no order; their times hold no longer.
+
+        `until_ms` gives the time of a model that is not known.
+        """
+        # In the order of the numbers, so that two runs do the same.
+        for number in sorted(self._unknown):
+            until = self._until_ms[number] = until_ms(number)
+            if until < NEVER_MS:
+                heappush(self._queue, (until, number))
+        self._unknown.clear()
+        if len(self._queue) > 2 * len(self._until_ms) + _MORE_ENTRIES:
+            self._queue = sorted(
+                (until, number) for number, until in self._until_ms.items() if until < NEVER_MS
+            )
+        due = []
+        while self._queue and self._queue[0][0] <= now_ms:
+            until, number = heappop(self._queue)
+            if self._until_ms.get(number) == until:
+                due.append(number)
+                self.ask_again(number)
+        return due
 
 
 def quiet_traffic_until(

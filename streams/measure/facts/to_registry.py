@@ -239,7 +239,12 @@ class RegistryReporter:
                     complete_at_ms=now_ms,
                     last_final_ms=each.start_ms,
                 ),
-                self._panes.span(baseline.model.number, lane, each.start_ms, each.end_ms, state),
+                self._panes.span(
+                    baseline.model.number,
+                    lane,
+                    *baseline.model.days_with_counts(lane, each.start_ms, each.end_ms),
+                    state,
+                ),
                 each.start_ms,
                 frozenset((baseline.version,)),
             )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from driftline.schemas.settings import Window
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, DECISIONS, NO_MODEL, TRAFFIC
-from driftline.streams.measure.counts.dense_layout import DenseLayout
+from driftline.streams.measure.counts.dense_layout import DenseLayout, SharedLayouts
 from driftline.streams.measure.counts.gather import (
     CountBlock,
     LabelCodes,
@@ -47,9 +47,12 @@ from driftline.streams.measure.timing.frontier import LaneGroups
 from driftline.streams.measure.timing.windows import DueWindow, Schedule
 from driftline.streams.metrics.metric import Metric
 from driftline.streams.stage import Record, State
+from driftline.streams.work_slices import WorkSlices, in_slices
 
 MOST_WINDOWS: Final = 4_096
 MOST_PENDING_ROWS: Final = 50_000
+COUNTED_AT_ONCE: Final = 1_000
+"""Pending rows that are counted in one slice."""
 LEFT_OUT: Final = frozenset({"score", "delay", "latency"})
 
 CellCounts = dict[int, int]
@@ -130,7 +133,8 @@ class _CellColumns(NamedTuple):
 class _OpenColumns:
     """Columns of one lane of a model: the labels of its complete and of its open windows."""
 
-    def __init__(self) -> None:
+    def __init__(self, layouts: SharedLayouts) -> None:
+        self._layouts = layouts
         self._columns: _CellColumns | None = None
         self._label_set: object = None
         self._codes = LabelCodes(set(), set())  # of labels that only open windows have
@@ -160,15 +164,9 @@ class _OpenColumns:
         return columns
 
     def _layout(self, model: MeasuredModel, lane: int) -> DenseLayout:
-        return DenseLayout(
-            0,
-            lane,
-            grown_label_set(model, self._codes),
-            model.configured_labels,
-            model.labels.names,
-            np.zeros(0, np.int64),
-            counted_only=True,
-        )
+        label_set = grown_label_set(model, self._codes)
+        labels = (label_set, model.configured_labels, model.labels.names)
+        return self._layouts.layout(lane, labels, _NO_BINS, counted_only=True)
 
 
 class OpenWindows:
@@ -200,6 +198,7 @@ class OpenWindows:
             losses,
         )
         self._windows: dict[tuple[int, int, str, int], _OpenWindow] = {}
+        self._layouts = SharedLayouts()
         self._columns: dict[tuple[int, int], _OpenColumns] = {}
         self._is_all: dict[int, NDArray[np.bool_]] = {}
         self._pending: list[_Pending] = []
@@ -233,7 +232,7 @@ class OpenWindows:
         """Whether so many increments are pending that they should be counted now."""
         return self._pending_rows > MOST_PENDING_ROWS
 
-    def count(self, edges_ms: LaneGroups, state: State) -> None:
+    def count(self, edges_ms: LaneGroups, state: State) -> WorkSlices[None]:
         """Add the pending increments to the windows that they belong to.
 
         Parameters
@@ -243,9 +242,10 @@ class OpenWindows:
         """
         takers: dict[tuple[int, int, int, int], _Takers] = {}
         for models, *columns in self._pending:
-            for index, lane, pane, rung, series, cell, count in zip(
-                *(column.tolist() for column in columns), strict=True
-            ):
+            rows = zip(*(column.tolist() for column in columns), strict=True)
+            for number, (index, lane, pane, rung, series, cell, count) in enumerate(rows, 1):
+                if number % COUNTED_AT_ONCE == 0:
+                    yield
                 model = models[index]
                 spot = (model.number, lane, pane, rung)
                 taking = takers.get(spot)
@@ -269,9 +269,9 @@ class OpenWindows:
                 shown.is_new = False
         self._pending, self._pending_rows = [], 0
 
-    def records(self, edges_ms: LaneGroups, state: State) -> list[Record]:
+    def records(self, edges_ms: LaneGroups, state: State) -> WorkSlices[list[Record]]:
         """Metric records of the changes since the last call; parameters as those of `count`."""
-        self.count(edges_ms, state)
+        yield from self.count(edges_ms, state)
         by_lane: dict[int, dict[int, list[_OpenWindow]]] = {}
         for window in self._windows.values():
             if window.changed:
@@ -281,19 +281,25 @@ class OpenWindows:
         counted: list[tuple[MeasuredModel, WindowCounts]] = []
         for lane in sorted(by_lane):
             edge_ms = edges_ms[lane != TRAFFIC]
-            rows = [
-                (windows[0].model, row)
-                for _, windows in sorted(by_lane[lane].items())
-                for row in self._changed_rows(windows[0].model, lane, windows, edge_ms)
-            ]
+            rows: list[tuple[MeasuredModel, WindowRows]] = []
+            for models in in_slices(sorted(by_lane[lane])):
+                for number in models:
+                    windows = by_lane[lane][number]
+                    model = windows[0].model
+                    of_model = self._changed_rows(model, lane, windows, edge_ms)
+                    rows += ((model, row) for row in of_model)
+                yield
             counted += zip([model for model, _ in rows], fill_blocks(lane, rows), strict=True)
         first_models: dict[CountBlock, MeasuredModel] = {}
         for model, shown in counted:
             first_models.setdefault(shown.block, model)
         self._builder.compute_figures(list(first_models.items()))
+        yield
         records: list[Record] = []
-        for model, shown in counted:
-            records += self._builder.metric_records(model, [shown], state, provisional=True)
+        for part in in_slices(counted):
+            for model, shown in part:
+                records += self._builder.metric_records(model, [shown], state, provisional=True)
+            yield
         self._drop_complete(edges_ms)
         return records
 
@@ -323,7 +329,9 @@ class OpenWindows:
                     due = _due(model, lane, window, place, rung, delay_ms)
                     changes.append((due, series, upto_rung))
             window.changed = {}
-        columns = self._columns.setdefault((model.number, lane), _OpenColumns())
+        columns = self._columns.get((model.number, lane))
+        if columns is None:
+            columns = self._columns[model.number, lane] = _OpenColumns(self._layouts)
         layout, column = columns.for_cells(
             model,
             lane,
@@ -465,4 +473,5 @@ def _is_shown(keys: Ints) -> NDArray[np.bool_]:
     return is_shown
 
 
+_NO_BINS: Final = np.zeros(0, np.int64)
 _NO_RUNGS: Final = (_RungDelay(0, 0),)

@@ -54,6 +54,8 @@ class DueWindow(msgspec.Struct, frozen=True, kw_only=True):
     window, kind, size_ms
         Name, kind and length; length 0 for "since deployment", whose start depends on the version,
         and for "last n".
+    step_ms
+        From its end to that of the next window of its kind; 0 where there is none.
     end_ms
         End, excluded.
     rung
@@ -73,6 +75,7 @@ class DueWindow(msgspec.Struct, frozen=True, kw_only=True):
     window: str
     kind: WindowKind
     size_ms: int
+    step_ms: int = 0
     end_ms: int
     rung: int = 0
     maturity: str | None = None
@@ -205,6 +208,7 @@ class WindowPlan:
                         window=window.name,
                         kind=window.kind,
                         size_ms=window.size_ms,
+                        step_ms=window.step_ms,
                         end_ms=end_ms,
                         complete_at_ms=end_ms,
                         last_final_ms=end_ms - window.size_ms,
@@ -238,6 +242,7 @@ class WindowPlan:
                         window=window.name,
                         kind=kind,
                         size_ms=window.size_ms,
+                        step_ms=step_ms,
                         end_ms=end_ms,
                         rung=rung,
                         maturity=ladder[rung].name,

@@ -10,6 +10,7 @@
     restore       millions of entries: memory, time until ready with a kept and with an empty local
                   copy, kill -9 to first output
     expiry        millions of entries that expire: processor time an entry
+    many_models   thousands of models of five predictions: cost, memory, longest call of the loop
 
 A broker is started and ended afterwards; --data uses the one of that folder if it runs. Results are
 printed and written as JSON.
@@ -36,13 +37,14 @@ from driftline.agents.devbroker.broker import free_port
 from tests.bench.__main__ import machine
 from tests.bench.kafka.expiry import expiry
 from tests.bench.kafka.latency import latency
+from tests.bench.kafka.many_models import many_models
 from tests.bench.kafka.restore import restore
 from tests.bench.kafka.throughput import Job
 from tests.bench.kafka.transactions import transactions
 from tests.bench.kafka.worker import ROOT
 from tests.ending import end_in_order
 
-PARTS = ("throughput", "growth", "latency", "transactions", "restore", "expiry")
+PARTS = ("throughput", "growth", "latency", "transactions", "restore", "expiry", "many_models")
 Result = dict[str, Any]
 
 
@@ -103,6 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="numbers of entries, for restore and expiry (default %(default)s)",
     )
     parser.add_argument(
+        "--models", type=int, default=2_000, help="models, for many_models (default %(default)s)"
+    )
+    parser.add_argument(
         "--kills", type=int, default=5, help="kills, for restore (default %(default)s)"
     )
     parser.add_argument("--port", type=int, help="port of the broker (default: a free one)")
@@ -150,6 +155,7 @@ def measure(options: argparse.Namespace, folder: Path, servers: str, broker: int
         "transactions": lambda: by_partitions(options, folder, servers, broker),
         "restore": lambda: restores(options, folder, servers, broker),
         "expiry": lambda: expiries(options, folder, servers, broker),
+        "many_models": lambda: small_models(options, folder, servers, broker),
     }
     for name, part in parts.items():
         if not options.parts or name in options.parts:
@@ -367,6 +373,25 @@ def restores(options: argparse.Namespace, folder: Path, servers: str, broker: in
                 flush=True,
             )
     return {"runs": runs}
+
+
+def small_models(options: argparse.Namespace, folder: Path, servers: str, broker: int) -> Result:
+    """Many models of few predictions."""
+    run = many_models(folder / "many", servers, broker, models=options.models)
+    print(
+        f"{run['models']:,} models, {run['sent']:,} predictions ({run['counted']:,} counted): "
+        f"worker {run['ms_per_prediction']:.2f} ms a prediction, broker "
+        f"{run['broker_ms_per_prediction']:.2f}; peak {run['peak_mib']:.0f} MiB; metrics "
+        f"{run['metrics']:,} records, {run['metrics_mb']:.0f} MB"
+    )
+    print(
+        f"  sent in {run['sent_s']:.1f} s, settled {run['finish_s']:.1f} s later, stopped in "
+        f"{run['stop_s']:.1f} s; /health/live worst {1e3 * run['worst_probe_s']:.0f} ms of "
+        f"{run['probes']}, failed {run['failed_probes']}"
+    )
+    for cpu_s, seconds, name in run["longest_calls"][:5]:
+        print(f"  call of {1e3 * seconds:.0f} ms, {1e3 * cpu_s:.0f} of a core: {name}", flush=True)
+    return {"run": run}
 
 
 def expiries(options: argparse.Namespace, folder: Path, servers: str, broker: int) -> Result:

@@ -36,6 +36,8 @@ class Worker:
         Value of `--stages`; None for all stages.
     profile
         File for the profile of its main thread, written when it ends; slow.
+    watched
+        File for the longest calls of its event loop, written each second.
     """
 
     def __init__(
@@ -46,14 +48,15 @@ class Worker:
         *,
         stages: str | None = None,
         profile: Path | None = None,
+        watched: Path | None = None,
     ) -> None:
         self.port = free_port()
         self._log = log
-        entry = (
-            ["-m", "driftline.agents.cli"]
-            if profile is None
-            else ["-m", "tests.bench.kafka.profiled", str(profile)]
-        )
+        entry = ["-m", "driftline.agents.cli"]
+        if profile is not None:
+            entry = ["-m", "tests.bench.kafka.profiled", str(profile)]
+        elif watched is not None:
+            entry = ["-m", "tests.bench.kafka.watched", str(watched)]
         chosen = [] if stages is None else ["--stages", stages]
         command = [
             sys.executable,
