@@ -111,6 +111,7 @@ class BusTask:
     ) -> None:
         self._bus, self._make, self._partition, self._random = bus, make, partition, random
         self._clock = clock
+        self._between = Random(partition)
         self._committed: dict[str, dict[bytes, bytes]] = {}
         self._positions: dict[str, int] = {}
         self._losses: list[Loss] = []
@@ -201,8 +202,8 @@ class BusTask:
             return self._processor.process(positions)
         slices = self._processor.work(positions)
         while True:
-            done = run_some(slices, lambda: self._random.random() < 0.5)
+            done = run_some(slices, lambda: self._between.random() < 0.5)
             if done is not None:
                 return done.result
-            if self._random.random() < 0.2:
-                self.take(self._random.randint(1, 20))
+            if self._between.random() < 0.2:
+                self.take(self._between.randint(1, 20))
