@@ -123,7 +123,7 @@ class CodeBook:
         return table[index]
 
     def label_text(self, code: int) -> str:
-        """Text of a label; OTHER for one beyond the limits."""
+        """Text of a label; OTHER_TEXT for one beyond the limits."""
         return OTHER_TEXT if code == OTHER_LABEL else self.labels.names[code]
 
     def _number_labels(self, new: Sequence[str], state: State) -> None:

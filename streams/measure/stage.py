@@ -57,7 +57,7 @@ from driftline.streams.measure.figures.records import RecordBuilder
 from driftline.streams.measure.state_keys import MODEL_NAMES
 from driftline.streams.measure.timing.frontier import FORMAT as FRONTIER_FORMAT
 from driftline.streams.measure.timing.frontier import EdgeSpan, Frontier, TimeStep
-from driftline.streams.measure.timing.silence import is_told, next_told_ms
+from driftline.streams.measure.timing.silence import is_announced, next_announced_ms
 from driftline.streams.measure.timing.windows import DueWindow, Schedule, WindowPlan
 from driftline.streams.numbering import Numbering, decode_texts
 from driftline.streams.partial import LostSpan, Partial, Watermarks
@@ -227,7 +227,9 @@ class Measure:
         if lane == ARRIVALS:
             return quiet_arrivals_until(model, plan, seen, after_ms)
         told_ms = [
-            next_told_ms(model.facts.versions[name].last_ms or after_ms, window.step_ms, after_ms)
+            next_announced_ms(
+                model.facts.versions[name].last_ms or after_ms, window.step_ms, after_ms
+            )
             for name in self._watched_for_silence(model, seen, edges.now_ms)
             for window in plan.windows
         ]
@@ -552,7 +554,7 @@ class Measure:
                 if start_ms < end_ms:
                     # The whole window, not the part with counts: whole strides are cached.
                     spans = self._panes.span(model.number, lane, due.start_ms, due.end_ms, state)
-            always = [name for name in watched if _is_told(model, name, due)]
+            always = [name for name in watched if _is_announced(model, name, due)]
             if spans or always:
                 jobs.append(WindowJob(due, spans, due.start_ms, always=always))
         return jobs
@@ -684,10 +686,10 @@ def _seen_versions(model: MeasuredModel, now_ms: int) -> list[str]:
     return [name for name in sorted(versions) if versions[name].first_ms < now_ms]
 
 
-def _is_told(model: MeasuredModel, version: str, due: DueWindow) -> bool:
+def _is_announced(model: MeasuredModel, version: str, due: DueWindow) -> bool:
     """Whether a traffic window is announced if the version has no rows in it."""
     last_ms = model.facts.versions[version].last_ms
-    return last_ms is None or is_told(due.end_ms - last_ms, due.step_ms)
+    return last_ms is None or is_announced(due.end_ms - last_ms, due.step_ms)
 
 
 def _versions_watched_for_silence(

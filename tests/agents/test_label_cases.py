@@ -213,7 +213,7 @@ def test_a_stray_truth_is_counted_apart_and_changes_no_other_figure(
 
 
 @pytest.mark.parametrize("token", ["", "  ", "NaN", "NA", "null", "None"])
-def test_a_text_that_stands_for_no_label_counts_nowhere_and_is_told(token: str) -> None:
+def test_a_text_that_stands_for_no_label_counts_nowhere_and_is_announced(token: str) -> None:
     rows, names = drawn(), ("no", "yes")
     truths: list[Any] = [names[truth] for _, truth in rows]
     truths[6] = token

@@ -97,7 +97,7 @@ def test_the_start_and_doctor_name_all_missing_rights(guarded: Guarded, tmp_path
     assert result.exit_code == 1
 
 
-def test_a_login_that_may_not_read_dead_letters_is_told_so_by_doctor(
+def test_a_login_that_may_not_read_dead_letters_is_announced_so_by_doctor(
     guarded: Guarded, tmp_path: Path
 ) -> None:
     ann = guarded.prepared("unread")

@@ -14,7 +14,7 @@ fourth, and so on.
 """
 
 
-def is_told(silence_ms: int, step_ms: int) -> bool:
+def is_announced(silence_ms: int, step_ms: int) -> bool:
     """Whether an empty window is announced.
 
     Parameters
@@ -26,14 +26,14 @@ def is_told(silence_ms: int, step_ms: int) -> bool:
 
     Examples
     --------
-    >>> [steps for steps in (46, 47, 48, 49, 50, 94, 95, 96, 98, 100) if is_told(steps * 60, 60)]
+    >>> [steps for steps in (46, 47, 48, 49, 50, 94, 95, 96, 98, 100) if is_announced(steps * 60, 60)]
     [46, 47, 48, 50, 94, 96, 100]
     """
     steps = max(silence_ms, 0) // step_ms
     return steps % _every(steps) == 0
 
 
-def next_told_ms(last_ms: int, step_ms: int, after_ms: int) -> int:
+def next_announced_ms(last_ms: int, step_ms: int, after_ms: int) -> int:
     """End of the first window after `after_ms` that is announced if it is empty.
 
     Parameters
@@ -43,7 +43,7 @@ def next_told_ms(last_ms: int, step_ms: int, after_ms: int) -> int:
 
     Examples
     --------
-    >>> next_told_ms(0, 60, 48 * 60), next_told_ms(0, 60, 96 * 60 + 1)
+    >>> next_announced_ms(0, 60, 48 * 60), next_announced_ms(0, 60, 96 * 60 + 1)
     (3000, 6000)
     """
     end_ms = (after_ms // step_ms + 1) * step_ms
