@@ -26,7 +26,8 @@ def is_announced(silence_ms: int, step_ms: int) -> bool:
 
     Examples
     --------
-    >>> [steps for steps in (46, 47, 48, 49, 50, 94, 95, 96, 98, 100) if is_announced(steps * 60, 60)]
+    >>> steps = (46, 47, 48, 49, 50, 94, 95, 96, 98, 100)
+    >>> [each for each in steps if is_announced(each * 60, 60)]
     [46, 47, 48, 50, 94, 96, 100]
     """
     steps = max(silence_ms, 0) // step_ms
