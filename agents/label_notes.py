@@ -25,9 +25,11 @@ def label_notes(reports: Sequence[LabelReport]) -> list[str]:
 
 
 def log_labels(reports: Iterable[LabelReport]) -> None:
-    """Log the labels of models, with level WARNING where figures are withheld or rows left out."""
+    """Log the labels of models, with level WARNING where figures are withheld or rows left out
+    although the classes are settled.
+    """
     for report in reports:
         for warning in report.warnings:
-            log.warning("%s", warning)
+            log.log(logging.INFO if report.is_early else logging.WARNING, "%s", warning)
         if not report.warnings:
             log.info("%s", report.summary)

@@ -273,3 +273,12 @@ def test_more_labels_than_a_matrix_takes_are_a_problem_with_the_limit_in_it() ->
     many = seen([f"{i:03}" for i in range(101)])
     assert many.problem(NOTHING) == "more than 100 labels"
     assert len(many.actual) <= 100
+
+
+def test_a_report_says_whether_more_truths_may_change_it() -> None:
+    early = seen(["good", "bad"], ["good", "bad"])
+    settled = early.settle({"good": 90, "bad": 90}, {}, NOTHING)
+    assert [each.report("m", NOTHING).is_early for each in (early, settled)] == [True, False]
+    assert early.report("m", NOTHING).warnings == settled.report("m", NOTHING).warnings
+    assert "set positive_label" in settled.report("m", NOTHING).warnings[0]
+    assert seen(["no", "yes"], derived=True).report("m", NOTHING).warnings == []

@@ -111,6 +111,8 @@ class LabelReport(NamedTuple):
         The positive label, and how it is known.
     problem
         Why figures that need labels are withheld.
+    is_early
+        Whether more truths may still settle the classes.
     """
 
     model: str
@@ -119,6 +121,7 @@ class LabelReport(NamedTuple):
     positive: str | None
     basis: PositiveBasis | None
     problem: str | None
+    is_early: bool
 
     @property
     def warnings(self) -> list[str]:
@@ -281,8 +284,9 @@ class LabelSet(msgspec.Struct, frozen=True):
         """What is known, for people."""
         judged = self.judged(configured)
         positive, basis = self.positive_class(configured)
+        is_early = self.settled is None and not self.many and not self.apart
         return LabelReport(
-            model, judged.names, judged.strays, positive, basis, self.problem(configured)
+            model, judged.names, judged.strays, positive, basis, self.problem(configured), is_early
         )
 
     def derived_names(self, configured: ConfiguredLabels) -> tuple[str | None, str | None]:
