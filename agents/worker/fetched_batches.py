@@ -64,6 +64,17 @@ class FetchedBatches:
         """Whether another whole batch follows."""
         return self._end <= len(self._data)
 
+    def next_batch(self) -> Any:
+        """The next batch, whatever its checksum, or None at the end: what aiokafka's own consumers
+        in this process ask for.
+        """
+        if not self.has_next():
+            return None
+        content = memoryview(self._data)[self._at : self._end]
+        self._at = self._end
+        self._end = self._end_of_next()
+        return _decoded(content)
+
     def next_checked(self, position: int, log_end: int) -> Any:
         """The next batch, a `DamagedBatch`, or None for a damaged batch before the position.
 
@@ -83,15 +94,10 @@ class FetchedBatches:
         self._at = end
         self._end = self._end_of_next()
         content = memoryview(self._data)[start:end]
-        version = content[_VERSION_AT]
         # No checksum covers the version.
-        if version <= _FORMAT:
+        if content[_VERSION_AT] <= _FORMAT:
             try:
-                batch: Any = (
-                    DefaultRecordBatch(content)
-                    if version == _FORMAT
-                    else LegacyRecordBatch(content, version)
-                )
+                batch = _decoded(content)
                 if batch.validate_crc():
                     return batch
             except CorruptRecordException:
@@ -119,6 +125,13 @@ class FetchedBatches:
                 end = max(position + 1, base + last + 1 if is_readable else 0)
         first = max(base, position)
         return DamagedBatch(first, max(first + 1, min(end, log_end)), self._data[start : self._at])
+
+
+def _decoded(content: memoryview) -> Any:
+    version = content[_VERSION_AT]
+    if version >= _FORMAT:
+        return DefaultRecordBatch(content)
+    return LegacyRecordBatch(content, version)
 
 
 def install() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 
 from driftline.agents.worker.fetched_batches import DamagedBatch, FetchedBatches
 
@@ -109,3 +110,18 @@ def test_payload_is_the_whole_batch_as_received() -> None:
     taken = batches.next_checked(5, LOG_END)
     assert isinstance(taken, DamagedBatch)
     assert taken.payload == bytes(damaged)
+
+
+def test_other_consumers_of_the_process_read_the_same_records() -> None:
+    data = batch(0) + batch(5) + batch(10)[:-1]
+    ours, theirs = FetchedBatches(data), MemoryRecords(data)
+    found: list[list[tuple[int, bytes, bytes]]] = []
+    for batches in (ours, theirs):
+        records = []
+        while batches.has_next():
+            for record in batches.next_batch():
+                records.append((record.offset, record.key, record.value))
+        assert batches.next_batch() is None
+        found.append(records)
+    assert found[0] == found[1]
+    assert [offset for offset, _, _ in found[0]] == list(range(10))
