@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from driftline.streams.measure.counts.labels import LabelReport
@@ -17,19 +17,26 @@ def label_notes(reports: Sequence[LabelReport]) -> list[str]:
     """Sentences about figures that are withheld and about labels that are in no figure, at most
     MOST_NOTES, and the number of the others.
     """
-    notes = [warning for report in reports for warning in report.warnings]
+    return _limited([warning for report in reports for warning in report.warnings])
+
+
+def log_labels(reports: Sequence[LabelReport]) -> None:
+    """Log what is withheld or left out, with level WARNING where the classes are settled, else
+    INFO; at most MOST_NOTES lines of each level.
+    """
+    for level, is_early in ((logging.WARNING, False), (logging.INFO, True)):
+        warnings = [
+            warning
+            for report in reports
+            if report.is_early == is_early
+            for warning in report.warnings
+        ]
+        for line in _limited(warnings):
+            log.log(level, "%s", line)
+
+
+def _limited(notes: list[str]) -> list[str]:
     further = len(notes) - MOST_NOTES
     if further > 0:
         notes[MOST_NOTES:] = [f"{further} more notes about labels; driftline doctor lists them"]
     return notes
-
-
-def log_labels(reports: Iterable[LabelReport]) -> None:
-    """Log the labels of models, with level WARNING where figures are withheld or rows left out
-    although the classes are settled.
-    """
-    for report in reports:
-        for warning in report.warnings:
-            log.log(logging.INFO if report.is_early else logging.WARNING, "%s", warning)
-        if not report.warnings:
-            log.info("%s", report.summary)

@@ -141,21 +141,6 @@ class LabelReport(NamedTuple):
             )
         return warnings
 
-    @property
-    def summary(self) -> str:
-        """The classes and the positive one."""
-        positive = ""
-        if self.positive is not None and self.basis is not None:
-            positive = f", positive is {_listed([self.positive])} ({_BASES[self.basis]})"
-        return f"{self.model}: labels are {_listed(self.classes)}{positive}"
-
-
-_BASES: Final = {
-    "configured": "configured",
-    "scores": "it has the higher scores",
-    "vocabulary": "an evident pair",
-}
-
 
 class LabelSet(msgspec.Struct, frozen=True):
     """The labels in the complete windows of a model so far.
