@@ -11,6 +11,7 @@ import driftline
 from driftline.schemas.results import WindowFigures
 from driftline.streams.join import code_book, increments
 
+pytestmark = pytest.mark.slow
 START = 1_767_571_200_000  # 2026-01-05T00:00:00Z
 MINUTE, DAY = 60_000, 86_400_000
 ROWS = 240  # of a day

@@ -40,6 +40,7 @@ from driftline.schemas.topics import (
     WINDOW_PARTIALS,
 )
 from tests.kafka.live import MINUTE, Live, command, feed
+from tests.seeds import quick_and_slow
 from tests.simulation.histories import BEGIN, HOUR, write
 
 RESULTS = (
@@ -221,7 +222,7 @@ def differences(live: Live, folder: Path, *, batch: int, follow: bool = True) ->
     return found
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", quick_and_slow(range(50), 8))
 def test_the_tasks_emit_what_a_replay_of_their_log_emits(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     everything, commands, finish = (
@@ -244,7 +245,7 @@ def test_the_tasks_emit_what_a_replay_of_their_log_emits(tmp_path: Path, seed: i
     assert emitted_live(live, METRICS) or not finish
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", quick_and_slow(range(40), 8))
 def test_windows_that_lack_lost_rows_are_marked_alike_live_and_in_a_replay(
     tmp_path: Path, seed: int
 ) -> None:
@@ -311,7 +312,7 @@ def test_windows_that_were_open_when_partials_were_lost_are_marked(
     assert any("losses" not in figures for figures in after if figures["model_name"] in models)
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", quick_and_slow(range(50), 8))
 def test_commands_of_recorded_history_take_effect_at_their_event_time(
     tmp_path: Path, seed: int
 ) -> None:
@@ -344,7 +345,7 @@ def test_commands_of_recorded_history_take_effect_at_their_event_time(
     assert sent <= answered or not finish
 
 
-@pytest.mark.parametrize("seed", range(20, 28))
+@pytest.mark.parametrize("seed", quick_and_slow(range(20, 28), 3))
 def test_changed_rules_are_in_force_from_the_recorded_pane_on_as_a_replay_shows(
     tmp_path: Path, seed: int
 ) -> None:

@@ -18,6 +18,7 @@ from tests.oracle.figures import count
 from tests.oracle.joining import join
 from tests.oracle.settings import Settings
 from tests.oracle.verdict import differences
+from tests.seeds import quick_and_slow
 from tests.simulation import runs
 from tests.simulation.histories import write
 
@@ -32,7 +33,7 @@ def differences_from_oracle(log: Path, out: Path, *, partitions: int) -> list[st
     return differences(log, out, joined, count(joined, settings), settings)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", quick_and_slow(SEEDS, 30))
 def test_pipeline_emits_the_integers_of_the_oracle(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     log, out = tmp_path / "log", tmp_path / "out"
@@ -47,7 +48,7 @@ def test_pipeline_emits_the_integers_of_the_oracle(tmp_path: Path, seed: int) ->
     )
 
 
-@pytest.mark.parametrize("seed", IN_TIME_SEEDS)
+@pytest.mark.parametrize("seed", quick_and_slow(IN_TIME_SEEDS, 3))
 def test_partitions_and_batches_change_no_byte_if_no_row_is_late(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     log = tmp_path / "log"

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from tests.seeds import quick_and_slow
 from tests.simulation import runs
 from tests.simulation.histories import write
 
@@ -15,7 +16,7 @@ SEEDS = range(300, 317)  # 17 histories x 6 kills
 TIMED_SEEDS = range(320, 324)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", quick_and_slow(SEEDS, 4))
 def test_kills_between_any_two_actions_change_no_byte(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     log = tmp_path / "log"
