@@ -12,6 +12,8 @@ from driftline.agents.inprocess.run_identity import RunRefused
 from driftline.schemas.config import parse_config
 from tests.setting_values import CHANGES, document
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_750_000_000_000
 
 

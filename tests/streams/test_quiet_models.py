@@ -16,6 +16,7 @@ from driftline.streams.lanes import ARRIVALS, DECISIONS, TRAFFIC
 from driftline.streams.measure.counts.pane_spans import MOST_SPANS, PaneSpans
 from driftline.streams.measure.facts.quiet_models import WorkTimes
 from driftline.streams.measure.timing.windows import NEVER_MS, WindowPlan
+from tests.seeds import quick_and_slow
 
 BEGIN_MS = 1_740_787_200_000
 NOW_MS = 1_790_000_000_000
@@ -66,7 +67,7 @@ def write_log(folder: Path, seed: int) -> None:
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", quick_and_slow([1, 2, 3], 1))
 def test_steps_pass_over_models_without_work_and_emit_the_same_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
