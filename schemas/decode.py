@@ -16,6 +16,7 @@ import msgspec
 from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliases
 from driftline.schemas.envelope import read_event
 from driftline.schemas.labels import (
+    MAX_FEATURES,
     MAX_ID_INTEGER,
     MAX_TEXT_CHARACTERS,
     MISSING_LABELS,
@@ -28,6 +29,7 @@ from driftline.schemas.rejects import (
     FIELD_CHECKS,
     MAX_VALUE_BYTES,
     InvalidEvent,
+    Reason,
     Reject,
     RowNote,
     find_field_fault,
@@ -64,6 +66,8 @@ _SENT = {
     topic: {name: name for name in FIELD_CHECKS[topic]} | ALIASES.get(topic, {})
     for topic in FIELD_CHECKS
 }
+MANY_NAMES_BYTES = 4 * MAX_FEATURES
+"""A shorter value cannot have more than MAX_FEATURES names."""
 # Fields of text that may be sent as an integer, a key of a database.
 _NAMES = frozenset({"prediction_id", "model_name", "model_version"})
 
@@ -130,10 +134,13 @@ def decode_predictions(
     for index, value in enumerate(values):
         try:
             try:
-                row = _decode_plain_prediction(value)  # type: ignore[arg-type]
-                # A value that was decoded is not None.
-                if len(value) > MAX_TEXT_CHARACTERS and _is_too_large(value, row):  # type: ignore[arg-type]
+                # A value that is None raises TypeError.
+                if len(value) > MANY_NAMES_BYTES and _may_have_too_many_features(value):  # type: ignore[arg-type]
                     row = _decode_carefully(value, PREDICTIONS, PredictionRow, parts)
+                else:
+                    row = _decode_plain_prediction(value)  # type: ignore[arg-type]
+                    if len(value) > MAX_TEXT_CHARACTERS and _is_too_large(value, row):  # type: ignore[arg-type]
+                        row = _decode_carefully(value, PREDICTIONS, PredictionRow, parts)
             except _NOT_PLAIN:
                 row = _decode_carefully(value, PREDICTIONS, PredictionRow, parts)
             time: Any = row.timestamp_ms
@@ -335,6 +342,10 @@ def _decode_carefully(
     if topic == PREDICTIONS:
         event = clipped_probabilities(event)
     fields = FIELD_CHECKS[topic]
+    features = event.get("features")
+    if isinstance(features, dict) and len(features) > MAX_FEATURES:
+        # Before all of them are converted.
+        raise InvalidEvent(*_first_fault(event, topic, used))
     try:
         row = msgspec.convert(
             {name: field for name, field in event.items() if name in fields}, row_type
@@ -354,13 +365,26 @@ def _decode_carefully(
         )
         raise InvalidEvent(*fault) from error
     if not isinstance(row, TickRow) and exceeds_limits(row):
-        raise InvalidEvent(
-            *find_field_fault(event, topic, used)
-            or ("too_large", "a text or a mapping of the value is too large")
-        )
+        raise InvalidEvent(*_first_fault(event, topic, used))
     if left_out is not None:
         left_out += parts
     return row
+
+
+def _first_fault(event: dict[str, Any], topic: str, used: dict[str, str]) -> tuple[Reason, str]:
+    """The first fault of an event that is too large."""
+    return find_field_fault(event, topic, used) or (
+        "too_large",
+        "a text or a mapping of the value is too large",
+    )
+
+
+def _may_have_too_many_features(value: bytes) -> bool:
+    """Whether a value has more names than features are accepted, or texts that look like names.
+
+    A row with tens of thousands is not worth a first attempt at the plain form.
+    """
+    return value.count(b'":') > MAX_FEATURES
 
 
 def _is_too_large(value: bytes, row: PredictionRow | TruthRow) -> bool:

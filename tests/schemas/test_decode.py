@@ -730,3 +730,24 @@ def test_a_prediction_has_at_most_4096_features() -> None:
         rows, _, (reject,) = decode_predictions([line(event)], [0])
         assert (rows, reject.reason) == ([], "too_large")
         assert 'field "features" has 4,097 entries, more than 4,096' in reject.error
+
+
+def test_texts_that_look_like_names_are_not_counted_as_features() -> None:
+    text = '"a":' * (2 * MAX_FEATURES)
+    row = accepted(PLAIN | {"features": {"note": text, "age": 41}})
+    assert row.features == {"note": text, "age": 41}
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" , ", " : ")])
+def test_fault_before_the_features_is_named_first_however_the_value_is_written(
+    separators: tuple[str, str],
+) -> None:
+    event = PLAIN | {"features": dict.fromkeys(map(str, range(MAX_FEATURES + 1)), 1.0)}
+    for sent, reason in (
+        (event, "too_large"),
+        (event | {"model_name": None}, "missing_field"),
+        (event | {"score": 7}, "out_of_range"),
+    ):
+        value = json.dumps(sent, separators=separators).encode()
+        _, _, (reject,) = decode_predictions([value], [0])
+        assert reject.reason == reason
