@@ -72,6 +72,10 @@ class Scene:
         Topics that were deleted and made anew.
     beside
         Programs that run until the end of the round.
+    others
+        Workers of further programs; whatever happens, they do not outlive the round.
+    pending
+        What is still to be checked of earlier faults, before workers are ended on purpose.
     is_finished
         False if no window can become final any more.
     """
@@ -87,7 +91,14 @@ class Scene:
     complaints: list[str] = field(default_factory=list)
     former: list[FormerTopic] = field(default_factory=list)
     beside: list[CopiedProgram] = field(default_factory=list)
+    others: list[Worker] = field(default_factory=list)
+    pending: list[Callable[[], None]] = field(default_factory=list)
     is_finished: bool = True
+
+    def check_pending(self) -> None:
+        """Wait for the ends of earlier faults, and check them."""
+        while self.pending:
+            self.pending.pop(0)()
 
     def busy(self) -> list[Task]:
         """The active tasks, once there are any."""

@@ -24,6 +24,7 @@ from tests.chaos.losses import FormerTopic
 from tests.chaos.programs import INPUT_PARTITIONS, PRODUCT, Program, create_topics
 from tests.chaos.topics import ends_of, read_topic
 from tests.chaos.workers import Worker
+from tests.oracle.settings import Settings
 
 ROWS = ("predictions", "ground-truth")
 REFUSED = 78
@@ -31,6 +32,7 @@ UNUSABLE = 2
 REFUSES_S = 90.0  # a program waits up to 20 s for the members of another one to leave
 NOTICE_S = 30.0  # within which a worker knows of added partitions
 SENDS_S = 120.0
+READS_S = 1.0  # until the figures are read again
 UNREAD_S = 2.0  # at least, of records that nobody has read when their topic is deleted
 SHIFT_S = 7_200
 CLOCK_ROWS = 300
@@ -97,23 +99,32 @@ def poison(scene: Scene) -> FaultResult:
 def other_name(scene: Scene) -> FaultResult:
     """A second program with the same prefix and another name: it must end with 78, and the first
     one go on.
+
+    It waits for the members of the first one to leave, so its end is checked later.
     """
     busy = scene.busy()
     program = _beside(scene, "other", scene.program.prefix)
     program.create_topics()
     worker = _worker("other", program.folder, program.configuration)
+    scene.others.append(worker)
     worker.start()
-    ended = scene.fleet.wait(lambda: not worker.runs(), REFUSES_S)
-    log = worker.log.read_text(encoding="utf-8", errors="replace")
-    if not ended or worker.exit_code() != REFUSED:
-        scene.complaints.append(
-            f"a second program on the same results ended with {worker.exit_code()}, "
-            f"not {REFUSED}: {worker.last_log_lines()}"
-        )
-    elif scene.program.app not in log or "Traceback" in log:
-        scene.complaints.append(f"a second program was refused with: {worker.last_log_lines()}")
-    worker.kill()
-    return FaultResult("second program, same prefix", scene.recovery(time.time(), busy), "refused")
+
+    def check() -> None:
+        ended = scene.fleet.wait(lambda: not worker.runs(), REFUSES_S)
+        log = worker.log.read_text(encoding="utf-8", errors="replace")
+        if not ended or worker.exit_code() != REFUSED:
+            scene.complaints.append(
+                f"a second program on the same results ended with {worker.exit_code()}, "
+                f"not {REFUSED}: {worker.last_log_lines()}"
+            )
+        elif scene.program.app not in log or "Traceback" in log:
+            scene.complaints.append(f"a second program was refused with: {worker.last_log_lines()}")
+        worker.kill()
+        if scene.recovery(time.time(), busy) is None:
+            scene.complaints.append("the first program does not go on after the second one's end")
+
+    scene.pending.append(check)
+    return FaultResult("second program, same prefix", scene.recovery(time.time(), busy), "started")
 
 
 def copied(scene: Scene) -> FaultResult:
@@ -197,6 +208,7 @@ def made_anew(topic: str) -> Fault:
     """
 
     def fault(scene: Scene) -> FaultResult:
+        scene.check_pending()
         busy = scene.busy()
         scene.settled()
         workers = scene.fleet.running()
@@ -232,18 +244,18 @@ def partitions_added(topic: str) -> Fault:
     """Partitions are added to an input topic after all of the load was sent: the workers are not
     ready within 30 s, `finish` refuses, and a restarted worker does not start.
 
-    The last fault of a round, because no window can become final after it. Recovery is the time
-    until all workers say so.
+    The last fault of a round, because no window can become final after it: it waits until figures
+    with labels are complete at every rung. Recovery is the time until all workers say so.
     """
 
     def fault(scene: Scene) -> FaultResult:
         connection = scene.program.connection
 
-        def is_any_complete() -> bool:
-            return any(b'"provisional":false' in each for each in _records(connection, "metrics"))
-
-        if not scene.fleet.wait(is_any_complete, RECOVERS_S):
-            raise NotSettled("no figure is complete before the partitions are added")
+        ends = time.monotonic() + RECOVERS_S
+        while missing := _rungs_without_labels(scene.program):
+            if time.monotonic() > ends:
+                raise NotSettled(f"no figure with labels is complete at {', '.join(missing)}")
+            scene.fleet.wait(lambda: False, READS_S)
         scene.load.finish(SENDS_S)
         scene.settled()
         name, count = connection.name(topic), INPUT_PARTITIONS + scene.random.randint(1, 3)
@@ -342,6 +354,18 @@ def _send_present(connection: Connection) -> None:
 
 def _records(connection: Connection, topic: str) -> list[bytes]:
     return [record.value for record in read_topic(connection.servers, connection.name(topic))]
+
+
+def _rungs_without_labels(program: Program) -> list[str]:
+    """The rungs at which no complete figure has labels yet."""
+    rungs = dict.fromkeys(
+        name for name, _ in Settings.from_toml(program.configuration).defaults.rungs
+    )
+    for value in _records(program.connection, "metrics"):
+        figures = json.loads(value)
+        if figures["lane"] == "decisions" and figures["n"] and not figures["provisional"]:
+            rungs.pop(figures["maturity"], None)
+    return list(rungs)
 
 
 def _replace_topic(scene: Scene, topic: str) -> None:

@@ -94,6 +94,7 @@ def round_text(report: RoundReport) -> str:
         }
     if report.beside:
         counts["figures of second programs"] = sum(other.figures for other in report.beside)
+    counts |= {f"labelled in windows at {rung}": n for rung, n in verdict.labelled.items()}
     numbers = ", ".join(f"{n:,} {name}" for name, n in counts.items())
     faults = report.complaints + [
         fault for other in (verdict, *report.beside) for fault in other.faults

@@ -83,9 +83,14 @@ def test_operators_faults_are_counted_exactly_or_announced(
     assert 0 < verdict.announced <= verdict.marked < verdict.figures
     assert verdict.dead_letters > 15
 
-    result = play(added, broker, tmp_path / "added", 4, load_rate=FEW_ROWS)
-    assert result.is_correct, f"seed {SEED}\n{report.text([result])}"
-    assert result.verdict.figures > 0
+    last = play(added, broker, tmp_path / "added", 4, load_rate=FEW_ROWS)
+    assert last.is_correct, f"seed {SEED}\n{report.text([last])}"
+    assert last.verdict.lost_rows > 0
+    assert 0 < last.verdict.announced <= last.verdict.marked < last.verdict.figures
+    assert last.verdict.figures > 1_000
+    assert min(last.verdict.labelled.values()) > 100
+    kinds = {fault_result.kind for each in (result, last) for fault_result in each.fault_results}
+    assert kinds > {"predictions made anew", "ground-truth made anew"}
 
 
 @pytest.mark.parametrize(

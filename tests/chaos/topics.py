@@ -48,6 +48,8 @@ def read_topic(bootstrap: str, topic: str) -> Iterator[Stored]:
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "receive.message.max.bytes": LARGEST_BATCH,
+            # The end of a partition is known after one empty fetch.
+            "fetch.wait.max.ms": 20,
         }
     )
     try:
@@ -56,7 +58,7 @@ def read_topic(bootstrap: str, topic: str) -> Iterator[Stored]:
         unfinished, received_at = set(partitions), time.monotonic()
         while unfinished:
             # `consume` waits for all of the messages or all of the time.
-            messages = consumer.consume(1_000, 0.2)
+            messages = consumer.consume(1_000, 0.05)
             if messages:
                 received_at = time.monotonic()
             elif time.monotonic() - received_at > SECONDS_WITHOUT_RECORD:

@@ -86,6 +86,9 @@ class Verdict:
     ----------
     pairs
         Labelled predictions, counted in the smallest window at the last rung.
+    labelled
+        By rung, labelled predictions in the compared figures of windows over all segments. One
+        counts in each of its windows.
     lost, twice
         How many predictions and outcomes are missing from the final figures, and how many of them
         were counted more than once.
@@ -115,6 +118,7 @@ class Verdict:
     lost_rows: int = 0
     marked: int = 0
     announced: int = 0
+    labelled: dict[str, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -171,6 +175,12 @@ def verify(
         places = {place_of(record) for record in in_windows}
         figures = {place: figure for place, figure in figures.items() if place in places}
     verdict.faults += figure_differences(emitted.complete, figures, settings)
+    for rung, _ in settings.defaults.rungs:
+        verdict.labelled[rung] = sum(
+            record["n"]
+            for record in in_windows
+            if (record["lane"], record["segment"], record["maturity"]) == ("decisions", "all", rung)
+        )
     _add_up(verdict, emitted.complete, figures, settings)
     verdict.faults += emitted.faults
     if former:
