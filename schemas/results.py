@@ -34,6 +34,7 @@ __all__ = [
     "decoder",
     "describe_losses",
     "encode",
+    "from_plain",
     "key_of",
     "to_plain",
 ]
@@ -70,9 +71,11 @@ def _text_of(value: object) -> str:
 
 
 def _time_of(type_: type, value: object) -> EpochMs:
-    if type_ is EpochMs and isinstance(value, str):
-        return EpochMs.of(value)
-    raise NotImplementedError(f"{value!r} is not a {type_.__name__}")
+    if type_ is not EpochMs:
+        raise NotImplementedError(f"{value!r} is not a {type_.__name__}")
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not an RFC 3339 time")
+    return EpochMs.of(value)
 
 
 encode = msgspec.json.Encoder(order="deterministic", enc_hook=_text_of).encode
@@ -85,6 +88,22 @@ def to_plain(value: Struct) -> dict[str, Any]:
     """The dictionary that `encode` writes as one line."""
     plain: dict[str, Any] = msgspec.to_builtins(value, enc_hook=_text_of)
     return plain
+
+
+def from_plain(type_: type[_T], plain: object) -> _T:
+    """The inverse of `to_plain`.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        If it has another shape.
+
+    Examples
+    --------
+    >>> from_plain(Expected, {"metric": "f1", "from": 0.5, "to": 0.6}).to
+    0.6
+    """
+    return msgspec.convert(plain, type_, dec_hook=_time_of)
 
 
 def decoder(type_: type[_T]) -> msgspec.json.Decoder[_T]:
@@ -320,6 +339,8 @@ class Drift(
         Why there is no verdict, or what decided the level.
     losses
         As in `WindowFigures`.
+    reference_losses
+        As `losses`, of the span of the reference.
     """
 
     model_name: str
@@ -344,6 +365,7 @@ class Drift(
     reason: str = ""
     details: dict[str, Any] = {}
     losses: list[LostRows] = []
+    reference_losses: list[LostRows] = []
 
     def key(self) -> str:
         """model/version/segment/target/method/window/window start."""
@@ -645,7 +667,7 @@ class RegistryEntry(Struct, kw_only=True, omit_defaults=True):
         return key_of((self.model_name, self.model_version))
 
 
-class ReferenceProfile(Struct, kw_only=True):
+class ReferenceProfile(Struct, kw_only=True, omit_defaults=True):
     """A reference profile: the summaries that drift compares with.
 
     Registry entries name it by `reference_id`. A profile never changes: another one of the model
@@ -659,6 +681,8 @@ class ReferenceProfile(Struct, kw_only=True):
         Event time of its rows, start and end, end excluded; null for an uploaded profile.
     profile
         The summaries by segment and target.
+    losses
+        As in `WindowFigures`, of the span.
     """
 
     model_name: str
@@ -666,6 +690,7 @@ class ReferenceProfile(Struct, kw_only=True):
     created_at: str
     span: tuple[str, str] | None
     profile: dict[str, Any]
+    losses: list[LostRows] = []
 
     def key(self) -> str:
         """model/reference_id."""

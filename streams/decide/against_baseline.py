@@ -101,6 +101,7 @@ def judge_against_baseline(
         n=rows_of(figures),
         ci=ci,
         details={"relative_change": -change if better else change, "interval": source},
+        usual_losses=baseline.losses,
     )
 
 

@@ -58,6 +58,11 @@ def alert_of(
     if losses:
         tail += f"; the window may lack rows that were lost unread: {describe_losses(losses)}"
         details = details | {"losses": [to_plain(loss) for loss in losses]}
+    if judged.usual_losses:
+        name = "baseline" if judged.baseline is not None else "reference"
+        lost = describe_losses(judged.usual_losses)
+        tail += f"; the {name} may lack rows that were lost unread: {lost}"
+        details = details | {f"{name}_losses": [to_plain(loss) for loss in judged.usual_losses]}
     return Alert(
         fingerprint=identity,
         alert_id=f"{identity}-{state.starts_at_ms}",

@@ -36,6 +36,7 @@ class DriftWindow(msgspec.Struct, frozen=True, kw_only=True):
     window_end_ms: int
     shifts: tuple[Shift, ...] = ()
     losses: list[LostRows] = []
+    reference_losses: list[LostRows] = []
 
 
 Measurement = WindowFigures | DriftWindow
@@ -110,6 +111,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
         The result as the beginning of a sentence, without a full stop.
     window_start_ms, window_end_ms, at_ms
         The window, and the event time at which its figures are complete.
+    usual_losses
+        Lost rows that the baseline or the reference may lack.
     """
 
     verdict: Verdict
@@ -128,6 +131,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     window: str | None = None
     maturity: str | None = None
     details: dict[str, Any] = {}
+    usual_losses: list[LostRows] = []
 
 
 def judgement_of(figures: WindowFigures, verdict: Verdict) -> Judgement:

@@ -7,7 +7,13 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from driftline.schemas import topics
-from driftline.schemas.results import Drift, Histogram, RegistryEntry, WindowFigures
+from driftline.schemas.results import (
+    Drift,
+    Histogram,
+    RegistryEntry,
+    WindowFigures,
+    from_plain,
+)
 from driftline.schemas.times import DAY_MS
 from driftline.streams.decide.alert_lifecycle import AlertState, next_state, resolved
 from driftline.streams.decide.alert_records import alert_of
@@ -55,7 +61,7 @@ class ModelWatch:
         """Take over a version's registry state; archiving the version resolves its alerts."""
         version = self._version(entry.model_version)
         baselines = {
-            maturity: msgspec.convert(baseline, Baseline)
+            maturity: from_plain(Baseline, baseline)
             for maturity, baseline in entry.baselines.items()
         }
         if self._index.tuner.enabled and entry.threshold != version.standing.threshold:
@@ -140,6 +146,7 @@ class ModelWatch:
                 window_end_ms=result.window_end_ms,
                 shifts=(shift,),
                 losses=result.losses,
+                reference_losses=result.reference_losses,
             )
         )
 

@@ -155,7 +155,9 @@ class Measure:
         )
         targets = TargetReader(self._panes, self._features)
         self._drift = DriftWindows(drift_plugins(), targets, self._losses)
-        self._reporter = RegistryReporter(metrics, self._panes, targets, self._gatherer)
+        self._reporter = RegistryReporter(
+            metrics, self._panes, targets, self._gatherer, self._losses
+        )
         self._model_names: Numbering[str] | None = None
         self._models: dict[str, MeasuredModel] = {}
         self._sorted: list[MeasuredModel] = []

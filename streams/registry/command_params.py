@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from driftline.schemas.results import Artifact, Interval
+from driftline.schemas.results import Artifact, Interval, LostRows
 
 SYSTEM: Final = "driftline"
 """`requested_by` of the commands that Driftline sends itself."""
@@ -78,11 +78,14 @@ class ReferenceFact(msgspec.Struct, frozen=True, kw_only=True):
         The summaries by segment and target.
     span
         Event time of its rows, RFC 3339, end excluded; None for an uploaded profile.
+    losses
+        By input, the lost rows that may belong to the span: the profile lacks them.
     """
 
     reference_id: str
     profile: dict[str, Any]
     span: tuple[str, str] | None = None
+    losses: list[LostRows] = []
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +103,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         Sample variance of the daily values by metric, and the number of days.
     recorded_by
         Who sent the command. The baseline of a person stays until a person records another one.
+    losses
+        By input, the lost rows that may belong to the span: the values lack them.
     """
 
     metrics: dict[str, float | None]
@@ -111,6 +116,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     daily_variance: dict[str, float] = {}
     days: int = 0
     recorded_by: str = ""
+    losses: list[LostRows] = []
 
 
 class BaselineFact(Baseline, frozen=True, kw_only=True):

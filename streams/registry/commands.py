@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from driftline.schemas.results import ReferenceProfile, RegistryCommand, RegistryEvent
+from driftline.schemas.results import ReferenceProfile, RegistryCommand, RegistryEvent, from_plain
 from driftline.streams.registry.command_params import (
     SYSTEM,
     BaselineFact,
@@ -114,7 +114,7 @@ def profile_of(command: RegistryCommand) -> ReferenceProfile | None:
     """The reference profile that an accepted command carries; None for other commands."""
     if command.command != "record_reference":
         return None
-    fact = msgspec.convert(command.params, ReferenceFact)
+    fact = from_plain(ReferenceFact, command.params)
     return _profile(command, fact)
 
 
@@ -125,6 +125,7 @@ def _profile(command: RegistryCommand, fact: ReferenceFact) -> ReferenceProfile:
         created_at=command.timestamp,
         span=fact.span,
         profile=fact.profile,
+        losses=fact.losses,
     )
 
 
@@ -337,7 +338,7 @@ def _registered(model: RegisteredModel) -> str:
 
 def _params(command: RegistryCommand, kind: type[_P]) -> _P:
     try:
-        return msgspec.convert(command.params, kind)
+        return from_plain(kind, command.params)
     except msgspec.ValidationError as error:
         message = str(error).replace("$", "params")
         raise CommandRejected(f"{command.command}: {message}") from error

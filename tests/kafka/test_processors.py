@@ -22,6 +22,7 @@ from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.schemas.config import load_config
 from driftline.schemas.decode import decode_commands, decode_predictions
 from driftline.schemas.settings import Config
+from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
     ALERTS,
     DRIFT,
@@ -265,6 +266,44 @@ def test_windows_that_lack_lost_rows_are_marked_alike_live_and_in_a_replay(
     assert found == [], f"seed {seed}, clock {clock}: {len(found)} records differ, {found[:2]}"
     marked = sum('"losses"' in value for _, value in emitted_live(live, METRICS))
     assert marked or not (live.lost and finish)
+    assert_facts_are_marked(live)
+
+
+def assert_facts_are_marked(live: Live) -> None:
+    """References and baselines have `losses` where the ticks tell of losses that concern them."""
+    ticks = (json.loads(record.value or b"{}") for _, record in live.bus.all(TICKS))
+    spans = [
+        (loss["topic"], *(parse_time(loss[edge]) for edge in ("from", "until")))
+        for tick in ticks
+        for loss in tick.get("lost", ())
+    ]
+
+    def is_concerned(fact: dict[str, Any], topics: set[str], delay_ms: int) -> bool:
+        start_ms, end_ms = map(parse_time, fact["span"])
+        return any(
+            topic in topics
+            and until_ms >= start_ms
+            and from_ms < end_ms + (delay_ms if topic == GROUND_TRUTH else 0)
+            for topic, from_ms, until_ms in spans
+        )
+
+    marks = {}
+    for _, value in emitted_live(live, REFERENCE_PROFILES):
+        profile = json.loads(value)
+        marks[profile["model_name"], profile["reference_id"]] = "losses" in profile
+        assert ("losses" in profile) == is_concerned(profile, {PREDICTIONS}, 0), profile
+    for _, value in emitted_live(live, REGISTRY):
+        entry = json.loads(value)
+        rungs = live.config.for_model(entry["model_name"]).maturity
+        delays_ms = {rung.name: rung.ms for rung in rungs}
+        for maturity, baseline in entry.get("baselines", {}).items():
+            topics = {PREDICTIONS} if maturity == "-" else {PREDICTIONS, GROUND_TRUTH}
+            concerned = is_concerned(baseline, topics, delays_ms.get(maturity, 0))
+            assert ("losses" in baseline) == concerned, (maturity, baseline)
+    for _, value in emitted_live(live, DRIFT):
+        drift = json.loads(value)
+        of_reference = marks[drift["model_name"], drift["reference_id"]]
+        assert ("reference_losses" in drift) == of_reference
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from driftline.agents.state.dict_state import MemoryState
-from driftline.schemas.results import Alert, LostRows, encode
+from driftline.schemas.results import Alert, LostRows, encode, from_plain
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, HOUR_MS, EpochMs, format_time
 from driftline.streams.decide import Decide
@@ -121,6 +122,45 @@ def test_an_alert_on_a_window_that_lacks_lost_rows_fires_and_names_the_loss() ->
     (resolved,) = run.feed(metric(START_MS + 2 * DAY_MS, {"f1": 0.9}))
     assert resolved.status == "resolved"
     assert "losses" not in resolved.details
+
+
+LOST_OF_REFERENCE = {
+    "topic": "predictions",
+    "from": "2025-12-02T00:00:00Z",
+    "until": "2025-12-02T00:01:00Z",
+    "records": 7,
+}
+
+
+def test_an_alert_names_the_lost_rows_of_the_baseline() -> None:
+    run = Run(rules=({"type": "degradation", "maturity": "1d", "for": 1},), default_rules=False)
+    run.feed(entry(baseline=BASELINE | {"losses": [LOST_OF_REFERENCE]}))
+    (fired,) = run.feed(week(9, 0.69))
+    assert fired.summary.endswith(
+        "below its baseline 0.75; the baseline may lack rows that were lost unread: "
+        "7 of predictions."
+    )
+    assert fired.details["baseline_losses"] == [LOST_OF_REFERENCE]
+    assert "losses" not in fired.details
+    run.feed(entry(baseline=BASELINE, revision=2))
+    (resolved,) = run.feed(week(10, 0.75))
+    assert resolved.status == "resolved"
+    assert "baseline_losses" not in resolved.details
+
+
+def test_an_alert_names_the_lost_rows_of_the_reference_beside_those_of_the_window() -> None:
+    run = Run(rules=({"type": "drift", "for": 1},), default_rules=False)
+    loss = from_plain(LostRows, LOST_OF_REFERENCE)
+    own = msgspec.structs.replace(loss, records=20)
+    for target in ("score", "prediction"):
+        run.feed(drift(START_MS, target, "severe", losses=[own], reference_losses=[loss]))
+    (fired,) = run.feed(metric(START_MS + DAY_MS, {}))
+    assert fired.summary.endswith(
+        "; the window may lack rows that were lost unread: 20 of predictions; the reference may "
+        "lack rows that were lost unread: 7 of predictions."
+    )
+    assert fired.details["losses"] == [LOST_OF_REFERENCE | {"records": 20}]
+    assert fired.details["reference_losses"] == [LOST_OF_REFERENCE]
 
 
 def test_each_episode_has_its_own_id_and_all_episodes_of_a_rule_share_a_fingerprint() -> None:
@@ -514,5 +554,5 @@ def test_state_of_another_format_is_refused() -> None:
         run.state.values[key] = (
             b"\x92\x63" + value[2:]
         )  # a list of two, the format and the value: format 99
-    with pytest.raises(ValueError, match="has format 99, needed 8"):
+    with pytest.raises(ValueError, match="has format 99, needed 9"):
         run.feed(*days(0.7, first=2))

@@ -9,7 +9,7 @@ import pytest
 
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import parse_config
-from driftline.schemas.results import LostRows
+from driftline.schemas.results import LostRows, to_plain
 from driftline.schemas.times import EpochMs
 from driftline.schemas.topics import (
     DRIFT,
@@ -17,6 +17,7 @@ from driftline.schemas.topics import (
     HISTOGRAMS,
     METRICS,
     PREDICTIONS,
+    REGISTRY_COMMANDS,
     WINDOW_PARTIALS,
 )
 from driftline.streams.lanes import ARRIVALS, DECISIONS, TRAFFIC
@@ -228,3 +229,49 @@ def test_windows_without_an_end_are_marked_from_the_loss_on() -> None:
         reaches = record.window_end_ms > first
         is_over = record.window_start_ms > first + MINUTE + 4 * HOUR
         assert bool(record.losses) == (reaches and not is_over)
+
+
+#   hour        0       1       2       3       4       5       6
+#   reference   [---------------)                                  2 h
+#   baselines                   -      1h                      4h  complete at
+@pytest.mark.parametrize("restarting", [False, True])
+@pytest.mark.parametrize(
+    ("topic", "minute", "facts"),
+    [
+        (PREDICTIONS, 70, {"reference", "-", "1h", "4h"}),
+        # The last minute of the span; the first one behind it.
+        (PREDICTIONS, 119, {"reference", "-", "1h", "4h"}),
+        (PREDICTIONS, 120, set()),
+        # Traffic has no truths. Those known when a rung is complete are not lost.
+        (GROUND_TRUTH, 70, {"1h", "4h"}),
+        (GROUND_TRUTH, 179, {"1h", "4h"}),
+        (GROUND_TRUTH, 180, {"4h"}),
+        (GROUND_TRUTH, 359, {"4h"}),
+        (GROUND_TRUTH, 360, set()),
+        (WINDOW_PARTIALS, 70, {"reference", "-", "1h", "4h"}),
+        (WINDOW_PARTIALS, 180, {"4h"}),
+    ],
+)
+def test_a_reference_and_baselines_of_a_span_that_may_lack_rows_name_the_loss(
+    topic: str, minute: int, facts: set[str], restarting: bool
+) -> None:
+    at = START + minute * MINUTE
+    running, whole = run_with(span(topic, at, at), restarting=restarting), run_with()
+    marked_facts = set()
+    for command in running.of(REGISTRY_COMMANDS):
+        if "losses" in command.params:
+            marked_facts.add(command.params.get("maturity", "reference"))
+            assert command.params["losses"] == [to_plain(lost(topic, at, at))]
+    assert marked_facts == facts
+    recorded = [
+        msgspec.structs.replace(
+            command, params={k: v for k, v in command.params.items() if k != "losses"}
+        )
+        for command in running.of(REGISTRY_COMMANDS)
+    ]
+    assert recorded == whole.of(REGISTRY_COMMANDS)
+    # The drift of all windows is judged against that reference.
+    expected = [lost(topic, at, at)] if "reference" in facts else []
+    judged = running.of(DRIFT)
+    assert judged
+    assert all(drift.reference_losses == expected for drift in judged)

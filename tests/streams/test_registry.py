@@ -14,6 +14,7 @@ from driftline.schemas.results import (
     RegistryCommand,
     RegistryEntry,
     RegistryEvent,
+    to_plain,
 )
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import EpochMs
@@ -328,6 +329,32 @@ def test_entry_and_event_name_a_reference_whose_profile_is_a_record_of_its_own()
         )
     ]
     assert run.profiles[0].key() == "churn/r1"
+
+
+LOSS = {
+    "topic": "predictions",
+    "from": "2026-10-02T00:00:00Z",
+    "until": "2026-10-02T01:00:00Z",
+    "records": None,
+}
+
+
+def test_a_profile_and_a_baseline_keep_the_lost_rows_of_their_span() -> None:
+    run = RegistryRun()
+    run.send("register")
+    run.send("record_reference", reference_id="r1", span=list(SPAN), profile={}, losses=[LOSS])
+    run.send("record_baseline", maturity="1d", metrics={"f1": 0.5}, losses=[LOSS])
+    assert [to_plain(profile)["losses"] for profile in run.profiles] == [[LOSS]]
+    assert run.entries["1.0.0"].baselines["1d"]["losses"] == [LOSS]
+    # A number is no time on a topic.
+    wrong = [LOSS | {"from": 5}]
+    for command, params in (
+        ("record_reference", {"reference_id": "r2", "profile": {}}),
+        ("record_baseline", {"maturity": "1d", "metrics": {"f1": 0.5}}),
+    ):
+        assert run.rejection(command, **params, losses=wrong) == (
+            f"{command}: 5 is not an RFC 3339 time - at `params.losses[0].from`"
+        )
 
 
 def test_reference_id_names_one_profile_of_a_model() -> None:

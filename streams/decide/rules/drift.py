@@ -86,6 +86,7 @@ class DriftRule(
             details={
                 "targets": {target: shift.level for target, shift in _by_target(shifted).items()}
             },
+            usual_losses=measurement.reference_losses,
         )
 
 

@@ -16,8 +16,8 @@ from driftline.streams.drift.false_discovery import adjusted
 from driftline.streams.lanes import TRAFFIC
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.drift.profiles import (
+    Reference,
     ReferenceTarget,
-    ReferenceTargets,
     read_profile,
 )
 from driftline.streams.measure.drift.targets import (
@@ -76,14 +76,14 @@ class DriftWindows:
     targets
         Reads the current side.
     losses
-        Rows that the current side may lack.
+        Lost rows.
     """
 
     def __init__(self, tests: Sequence[DriftTest], targets: TargetReader, losses: Losses) -> None:
         self._tests = tests
         self._targets = targets
         self._losses = losses
-        self._profiles: dict[tuple[int, str], tuple[str | None, ReferenceTargets]] = {}
+        self._profiles: dict[tuple[int, str], tuple[str | None, Reference]] = {}
 
     def records(
         self,
@@ -106,11 +106,11 @@ class DriftWindows:
             if registered is None or registered.reference_id is None:
                 continue
             reference_id = registered.reference_id
-            profile = self._profile(model, version, reference_id, state)
+            whole = self._profile(model, version, reference_id, state)
             current = self._targets.read(model, version, due.start_ms, due.end_ms, grain_ms, state)
             comparisons = [
                 _Comparison(segment, name, reference, target, result)
-                for segment, references in profile.items()
+                for segment, references in whole.targets.items()
                 if segment in current
                 for name, reference in references.items()
                 for target in (current[segment].targets.get(name, _ABSENT),)
@@ -119,7 +119,8 @@ class DriftWindows:
             # One false discovery rate for all tests of this window.
             results_adjusted = adjusted([comparison.result for comparison in comparisons])
             for comparison, result in zip(comparisons, results_adjusted, strict=True):
-                drift = _record(model, version, reference_id, due, comparison, result, lost)
+                drift = _record(model, version, reference_id, due, comparison, result)
+                drift.losses, drift.reference_losses = lost, whole.losses
                 yield Record(topics.DRIFT, drift)
 
     def _compare(
@@ -136,7 +137,7 @@ class DriftWindows:
 
     def _profile(
         self, model: MeasuredModel, version: str, reference_id: str, state: State
-    ) -> ReferenceTargets:
+    ) -> Reference:
         cached = self._profiles.get((model.number, version))
         if cached is None or cached[0] != reference_id:
             profile = read_profile(model, reference_id, state)
@@ -151,9 +152,8 @@ def _record(
     due: DueWindow,
     comparison: _Comparison,
     result: DriftResult,
-    lost: list[results.LostRows],
 ) -> results.Drift:
-    """The record of a comparison; `result` has the adjusted p-value."""
+    """The record of a comparison, without losses; `result` has the adjusted p-value."""
     level, reason = LEVELS[result.level]
     if (
         result.level == "insufficient_data"
@@ -188,7 +188,6 @@ def _record(
         action=ACTIONS.get(level, ""),
         reason=reason,
         details=details,
-        losses=lost,
     )
 
 

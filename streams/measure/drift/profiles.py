@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
+from driftline.schemas.results import LostRows, from_plain, to_plain
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.drift.targets import SegmentTargets, effective_rows
 from driftline.streams.measure.state_keys import PROFILE, state_key
@@ -33,10 +35,13 @@ class StoredProfile(msgspec.Struct, array_like=True):
         Event time of its rows, start and end in ms; None for an uploaded profile.
     profile
         MessagePack of the plain form.
+    losses
+        Plain forms of the lost rows that may belong to the span.
     """
 
     span: tuple[int, int] | None
     profile: msgspec.Raw
+    losses: list[dict[str, Any]] = []
 
 
 def put_profile(
@@ -44,10 +49,12 @@ def put_profile(
     reference_id: str,
     span: tuple[int, int] | None,
     profile: Mapping[str, object],
+    losses: Sequence[LostRows],
     state: State,
 ) -> None:
     """Keep the profile of this name."""
-    stored = StoredProfile(span, msgspec.Raw(msgspec.msgpack.encode(profile)))
+    raw = msgspec.Raw(msgspec.msgpack.encode(profile))
+    stored = StoredProfile(span, raw, [to_plain(loss) for loss in losses])
     state.put(_profile_key(model, reference_id), msgspec.msgpack.encode(stored))
 
 
@@ -57,10 +64,30 @@ def stored_profile(model: MeasuredModel, reference_id: str, state: State) -> Sto
     return None if data is None else _decode_stored(data)
 
 
-def read_profile(model: MeasuredModel, reference_id: str, state: State) -> ReferenceTargets:
-    """The targets of the profile of this name; empty if no record brought it."""
+class Reference(NamedTuple):
+    """A reference to compare with.
+
+    Attributes
+    ----------
+    targets
+        Its targets; empty if no record brought the profile.
+    losses
+        Lost rows that may belong to its span.
+    """
+
+    targets: ReferenceTargets
+    losses: list[LostRows]
+
+
+def read_profile(model: MeasuredModel, reference_id: str, state: State) -> Reference:
+    """The profile of this name."""
     stored = stored_profile(model, reference_id, state)
-    return {} if stored is None else profile_from_plain(msgspec.msgpack.decode(stored.profile))
+    if stored is None:
+        return Reference({}, [])
+    return Reference(
+        profile_from_plain(msgspec.msgpack.decode(stored.profile)),
+        [from_plain(LostRows, loss) for loss in stored.losses],
+    )
 
 
 def _profile_key(model: MeasuredModel, reference_id: str) -> bytes:

@@ -20,7 +20,7 @@ def store_profile(model: MeasuredModel, profile: ReferenceProfile, state: State)
         if profile.span is not None
         else None
     )
-    put_profile(model, profile.reference_id, span, profile.profile, state)
+    put_profile(model, profile.reference_id, span, profile.profile, profile.losses, state)
 
 
 def apply_entries(

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from driftline.schemas import topics
-from driftline.schemas.results import RegistryCommand
+from driftline.schemas.results import RegistryCommand, to_plain
 from driftline.schemas.times import DAY_MS, format_time
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, DECISIONS, TRAFFIC
@@ -27,6 +27,7 @@ from driftline.streams.measure.counts.model import MeasuredModel, StreamVersion
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.measure.drift.profiles import profile_to_plain
 from driftline.streams.measure.drift.targets import TargetReader, grains_per_day
+from driftline.streams.measure.figures.losses import Losses
 from driftline.streams.measure.figures.records import metrics_of_lane
 from driftline.streams.measure.figures.series_figures import compute_figures
 from driftline.streams.measure.timing.windows import DueWindow
@@ -55,11 +56,13 @@ class RegistryReporter:
         panes: Panes,
         targets: TargetReader,
         gatherer: WindowGatherer,
+        losses: Losses,
     ) -> None:
         self._metrics = metrics
         self._panes = panes
         self._targets = targets
         self._gatherer = gatherer
+        self._losses = losses
 
     def new_versions(
         self, model: MeasuredModel, versions: Sequence[str], now_ms: int
@@ -116,6 +119,7 @@ class RegistryReporter:
                         "reference_id": reference_id,
                         "span": edges,
                         "profile": profile_to_plain(n, by_segment, grains_per_day(grain_ms)),
+                        **self._lost(TRAFFIC, model, TimeSpan(start_ms, end_ms)),
                     }
                     of_model.append(
                         _command(
@@ -286,6 +290,14 @@ class RegistryReporter:
                 "ci": {name: list(pair) for name, pair in figures.intervals[first].items()},
                 "daily_variance": _daily_variance(figures.values[first + 1 : after]),
                 "days": len(of_baseline) - 1,
+                **self._lost(
+                    lane,
+                    baseline.model,
+                    baseline.span,
+                    delay_ms=baseline.model.config.maturity[baseline.rung].ms
+                    if lane == DECISIONS
+                    else 0,
+                ),
             }
             first = after
             name = f"{lanes.LANE_NAMES[lane]}/{baseline.maturity}/{edges[0]}/{edges[1]}"
@@ -299,6 +311,19 @@ class RegistryReporter:
                 f"the reference span is complete at {baseline.maturity}",
             )
             yield baseline, command
+
+    def _lost(
+        self, lane: int, model: MeasuredModel, span: TimeSpan, *, delay_ms: int = 0
+    ) -> dict[str, Any]:
+        """The field `losses` of a fact about a span, if rows of it may be lost."""
+        losses = self._losses.of_window(
+            lane,
+            span.start_ms,
+            span.end_ms,
+            complete_at_ms=span.end_ms + delay_ms,
+            horizon_ms=self._losses.horizon_ms(model.name, model.config.label_horizon_ms),
+        )
+        return {"losses": [to_plain(loss) for loss in losses]} if losses else {}
 
 
 class _Baseline(NamedTuple):
