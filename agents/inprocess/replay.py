@@ -10,7 +10,7 @@ stages 2 to 4 is `driftline.streams.pipeline`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ from driftline.agents.recorded.registry_log import (
     RecordedCommands,
     RecordedDecisions,
     at_the_beginning,
+    unfollowed_note,
 )
 from driftline.agents.recorded.table_rows import is_table
 from driftline.agents.recorded.table_to_log import convert_table
@@ -550,11 +551,19 @@ class _Run:
                 *_notes(
                     self._out, self._source, checkpoint, self._ticks.losses if self._ticks else ()
                 ),
+                *self._unfollowed(),
                 *label_notes(self._downstream.label_reports()),
             ],
             elapsed_s=elapsed_s,
             cpu_s=cpu_s,
         )
+
+    def _unfollowed(self) -> Iterator[str]:
+        """A sentence about registry effects of the log, if this run follows none."""
+        if not self._identity.follow:
+            note = unfollowed_note(self._source / f"{REGISTRY_EFFECTS}.jsonl")
+            if note is not None:
+                yield note
 
 
 def _pipeline(config: Config, partitions: int, *, follow: bool) -> Stages:

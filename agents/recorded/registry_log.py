@@ -35,6 +35,7 @@ from driftline.schemas.results import (
     RegistryCommand,
     RegistryEffect,
     RegistryEvent,
+    decoder,
 )
 from driftline.schemas.setting_changes import decisions_of, recorded_settings, with_decisions
 from driftline.schemas.settings import Config
@@ -51,6 +52,7 @@ from driftline.streams.registry.model_state import RegisteredModel
 from driftline.streams.stage import Record
 
 _AHEAD_LINES = 1_000
+_NAMED = 3
 
 
 class TimedCommand(Struct, frozen=True):
@@ -278,6 +280,37 @@ def at_the_beginning(config: Config, folder: Path) -> Config:
     return msgspec.structs.replace(config, models=config.models | models)
 
 
+def unfollowed_note(path: Path) -> str | None:
+    """What a replay that executes the commands of a log did not follow, in one sentence; None if
+    the log has no effects of a recorded run.
+
+    Parameters
+    ----------
+    path
+        `registry-effects.jsonl`, which need not exist.
+    """
+    if not path.exists():
+        return None
+    try:
+        effects = _effects_of_models(path.parent)
+    except LogError as error:
+        return f"{error}; --follow (in Python: follow=True) needs the file"
+    changed = sorted({effect.model_name for effect in effects if effect.settings is not None})
+    if not effects:
+        return None
+    rules = ""
+    if changed:
+        more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+        names = ", ".join(changed[:_NAMED]) + more
+        rules = f" and used the given rules, tuner and policy, which were changed for {names},"
+        rules += " throughout"
+    return (
+        f"{len(effects):,} registry effects of the recorded run were not followed: this run "
+        f"executed the commands at their times{rules}; --follow (in Python: follow=True) puts each "
+        "in force where the recorded run did"
+    )
+
+
 def _effects_of_models(folder: Path) -> list[RegistryEffect]:
     """The effect records of a log, without those of the whole program."""
     effects = _read_all(folder / f"{REGISTRY_EFFECTS}.jsonl", RegistryEffect)
@@ -286,7 +319,7 @@ def _effects_of_models(folder: Path) -> list[RegistryEffect]:
 
 def _read_all(path: Path, kind: type[Any]) -> list[Any]:
     """Every value of a small topic, plain or exported."""
-    decode = msgspec.json.Decoder(kind).decode
+    decode = decoder(kind).decode
     exported = is_exported(path)
     values: list[Any] = []
     with LineFile(path) as file:

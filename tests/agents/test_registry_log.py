@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from driftline.agents.inprocess.replay import replay
 from driftline.agents.recorded.lines import LogError
-from driftline.agents.recorded.registry_log import RecordedDecisions
+from driftline.agents.recorded.registry_log import RecordedDecisions, unfollowed_note
 from driftline.schemas.config import parse_config
 from driftline.schemas.times import HOUR_MS, format_time
 
@@ -114,3 +115,50 @@ def test_profile_is_written_once_however_often_its_version_changes(tmp_path: Pat
     assert len(named) > 20
     assert {entry["reference_id"] for entry in named} == {profile["reference_id"]}
     assert all("profile" not in json.dumps(entry) for entry in named)
+
+
+def test_a_replay_that_follows_no_registry_effects_of_the_log_says_so(tmp_path: Path) -> None:
+    out = run(tmp_path, [command("register", START_MS - HOUR_MS)])
+    count = len(records(out, "registry-effects"))
+    assert count > 2
+    recorded = tmp_path / "recorded"
+    shutil.copytree(tmp_path / "log", recorded)
+    for topic in ("registry-events", "registry-effects", "reference-profiles"):
+        shutil.copy(out / f"{topic}.jsonl", recorded)
+
+    def notes(log: Path, name: str, *, follow: bool) -> list[str]:
+        summary = replay(
+            log, tmp_path / name, CONFIG, follow=follow, clock=lambda: 1_900_000_000_000
+        )
+        return [note for note in summary.notes if "registry effects" in note]
+
+    assert notes(recorded, "executed", follow=False) == [
+        f"{count} registry effects of the recorded run were not followed: this run executed the "
+        "commands at their times; --follow (in Python: follow=True) puts each in force where the "
+        "recorded run did"
+    ]
+    assert notes(recorded, "followed", follow=True) == []
+    assert notes(tmp_path / "log", "plain", follow=False) == []
+
+
+def effect(model_name: str, **more: Any) -> str:
+    fields = {"model_name": model_name, "revision": 1, "frontier": "2026-01-01T00:00:00Z"}
+    return json.dumps(fields | more) + "\n"
+
+
+def test_changed_rules_that_a_replay_does_not_follow_are_named_by_model(tmp_path: Path) -> None:
+    path = tmp_path / "registry-effects.jsonl"
+    assert unfollowed_note(path) is None
+    # Of the whole program, not of a model: an export has none, and a replay follows none.
+    path.write_text(effect("", settings={"a": 1}), encoding="utf-8")
+    assert unfollowed_note(path) is None
+    changed = [effect(name, settings={}, settings_before={}) for name in "bcad"]
+    path.write_text("".join([effect("churn"), *changed]), encoding="utf-8")
+    assert unfollowed_note(path) == (
+        "5 registry effects of the recorded run were not followed: this run executed the commands "
+        "at their times and used the given rules, tuner and policy, which were changed for a, b, c "
+        "and 1 more, throughout; --follow (in Python: follow=True) puts each in force where the "
+        "recorded run did"
+    )
+    path.write_text("{", encoding="utf-8")
+    assert "is no RegistryEffect" in (unfollowed_note(path) or "")
