@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 import driftline
 from driftline.agents.inprocess.replay import replay
+from driftline.agents.kafka.broker.moving_partitions import patiently
 from driftline.agents.kafka.broker.topics import create
 from driftline.agents.kafka.tools.export import ExportError, export, in_order_of_effect
 from driftline.agents.recorded.export_manifest import read_manifest
@@ -71,17 +72,23 @@ def send(
 
 def until_ended(names: Names, topic: str) -> None:
     """Wait until no transaction is open: the broker writes markers after it has acknowledged."""
-    admin = AdminClient({"bootstrap.servers": names.servers})
+    connection = names.connection()
     places = [
         TopicPartition(topic, partition)
-        for partition in admin.list_topics(topic, timeout=30).topics[topic].partitions
+        for partition in connection.reach().topics[topic].partitions
     ]
 
     def ends(level: IsolationLevel) -> list[int]:
-        asked = admin.list_offsets(
-            dict.fromkeys(places, OffsetSpec.latest()), isolation_level=level, request_timeout=30
-        )
-        return [asked[place].result().offset for place in places]
+        def asked(admin: AdminClient) -> list[int]:
+            found = admin.list_offsets(
+                dict.fromkeys(places, OffsetSpec.latest()),
+                isolation_level=level,
+                request_timeout=30,
+            )
+            return [found[place].result().offset for place in places]
+
+        # The broker of a new topic may not be its leader yet.
+        return patiently(connection, asked)
 
     deadline = time.monotonic() + 60
     while ends(IsolationLevel.READ_COMMITTED) != ends(IsolationLevel.READ_UNCOMMITTED):

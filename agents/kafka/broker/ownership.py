@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import OffsetSpec
 
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
+from driftline.agents.kafka.broker.moving_partitions import patiently
 from driftline.agents.kafka.broker.task_kinds import STAGES
 from driftline.agents.kafka.broker.topics import OWNERSHIP, REQUEST_S, changelog, topic_id_text
 
@@ -31,23 +32,10 @@ LEAVING_S: Final = 20.0
 stay until its session times out (10 s by default).
 """
 _NO_CLAIM: Final = -1
-# What a broker answers while it starts, moves partitions, or has just created a topic.
-_MOVING: Final = (
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
-)
-_PAUSE_S: Final = 0.05
 _NOT_OURS: Final = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
-
-_T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
 
@@ -133,21 +121,6 @@ def _changelog_conflict(claim: Claim, ids: Mapping[str, str]) -> str | None:
                 "it starts anew from the input topics"
             )
     return None
-
-
-def _patiently(connection: Connection, call: Callable[[AdminClient], _T]) -> _T:
-    """The answer to a request, which is repeated while partitions move. Each time with a new
-    client: one that has seen the broker before a restart keeps the old epochs of its leaders.
-    """
-    ends = time.monotonic() + REQUEST_S
-    while True:
-        admin = connection.admin()  # must live until the answer is there
-        try:
-            return call(admin)
-        except KafkaException as error:
-            if error.args[0].code() not in _MOVING or time.monotonic() >= ends:
-                raise
-            time.sleep(_PAUSE_S)
 
 
 class Ownership:
@@ -422,7 +395,7 @@ class Ownership:
 
     def _members(self, group: str) -> list[Any]:
         try:
-            return _patiently(
+            return patiently(
                 self._connection,
                 lambda admin: list(
                     admin.describe_consumer_groups([group], request_timeout=REQUEST_S)[group]
@@ -439,7 +412,7 @@ class Ownership:
 
     def _end(self, topic: str) -> int:
         place = TopicPartition(topic, 0)
-        return _patiently(
+        return patiently(
             self._connection,
             lambda admin: int(
                 admin.list_offsets({place: OffsetSpec.latest()}, request_timeout=REQUEST_S)[place]

@@ -19,10 +19,11 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from msgspec import Struct
 
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
+from driftline.agents.kafka.broker.moving_partitions import patiently
 from driftline.agents.recorded.export_manifest import Range
 
 REQUEST_S: Final = 30.0
@@ -91,9 +92,8 @@ def offset_ranges(
         return found
     starts = _offsets(connection, places, OffsetSpec.earliest())
     ends = _offsets(connection, places, OffsetSpec.latest())
-    with closing(connection.consumer()) as consumer:
-        first = starts if since_ms is None else _at_time(consumer, places, since_ms, starts, ends)
-        last = ends if until_ms is None else _at_time(consumer, places, until_ms, starts, ends)
+    first = starts if since_ms is None else _at_time(connection, places, since_ms, starts, ends)
+    last = ends if until_ms is None else _at_time(connection, places, until_ms, starts, ends)
     for place in places:
         at = (place.topic, place.partition)
         topic = connection.bare(place.topic)
@@ -307,50 +307,35 @@ def is_unreadable(message: Message) -> bool:
     return error is not None and error.code() in (KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION)
 
 
-_MOVING = (
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-)
 Offsets = dict[tuple[str, int], int]
 
 
 def _offsets(connection: Connection, places: Sequence[TopicPartition], spec: OffsetSpec) -> Offsets:
-    admin = connection.admin()  # must live until its futures are done
-    ends = time.monotonic() + REQUEST_S
-    while True:
-        asked = dict.fromkeys(places, spec)
+    def asked(admin: AdminClient) -> Offsets:
         found = admin.list_offsets(
-            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_S
+            dict.fromkeys(places, spec),
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=REQUEST_S,
         )
-        try:
-            return {
-                (place.topic, place.partition): future.result().offset
-                for place, future in found.items()
-            }
-        except KafkaException as error:
-            # Happens just after a topic was created, or while its leader changes.
-            if error.args[0].code() not in _MOVING or time.monotonic() >= ends:
-                raise
-            time.sleep(WAIT_S)
+        return {
+            (place.topic, place.partition): future.result().offset
+            for place, future in found.items()
+        }
+
+    # A topic that was just created is not known to every broker at once.
+    return patiently(connection, asked, also=(KafkaError.UNKNOWN_TOPIC_OR_PART,))
 
 
 def _at_time(
-    consumer: Any, places: Sequence[TopicPartition], time_ms: int, starts: Offsets, ends: Offsets
+    connection: Connection,
+    places: Sequence[TopicPartition],
+    time_ms: int,
+    starts: Offsets,
+    ends: Offsets,
 ) -> Offsets:
     """The first offset at or after a time; the end of the log if there is none."""
-    asked = [TopicPartition(place.topic, place.partition, time_ms) for place in places]
-    offsets, give_up_at = dict(ends), time.monotonic() + REQUEST_S
-    while True:
-        try:
-            found = consumer.offsets_for_times(asked, timeout=REQUEST_S)
-            break
-        except KafkaException as error:
-            if error.args[0].code() not in _MOVING or time.monotonic() >= give_up_at:
-                raise
-            time.sleep(WAIT_S)
-    for place in found:
-        at = (place.topic, place.partition)
-        if place.offset >= 0:
-            offsets[at] = min(max(place.offset, starts[at]), ends[at])
-    return offsets
+    found = _offsets(connection, places, OffsetSpec.for_timestamp(time_ms))
+    return {
+        at: min(max(offset, starts[at]), ends[at]) if offset >= 0 else ends[at]
+        for at, offset in found.items()
+    }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.input_logs import PositionFault, find_fault, input_logs
+from driftline.agents.kafka.broker.moving_partitions import patiently
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
 from driftline.agents.kafka.broker.task_kinds import INPUTS
 from driftline.agents.kafka.broker.topics import changelog
@@ -49,15 +51,13 @@ def position_faults(connection: Connection) -> list[PositionFault]:
     KafkaException
         If the broker does not answer.
     """
-    admin = connection.admin()
     faults = []
     for kind in INPUTS:
         commits = last_commits(connection, kind)
-        logs = input_logs(
-            admin,
-            connection,
-            [(topic, number) for number, commit in commits.items() for topic in commit.positions],
-        )
+        places = [
+            (topic, number) for number, commit in commits.items() for topic in commit.positions
+        ]
+        logs = patiently(connection, partial(input_logs, connection=connection, places=places))
         for number, commit in sorted(commits.items()):
             for topic, position in commit.positions.items():
                 fault = find_fault(
