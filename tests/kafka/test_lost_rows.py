@@ -54,7 +54,7 @@ def minutes_of(known: list[LossRow]) -> list[tuple[float, float]]:
     return [(loss.from_ms / MINUTE, loss.until_ms / MINUTE) for loss in known]
 
 
-def test_the_first_row_behind_a_loss_ends_it() -> None:
+def test_the_first_rows_behind_a_loss_end_it() -> None:
     state = MemoryState()
     lost = LostRows(DATA, state)
     lost.note(loss(PREDICTIONS), MARKS, now_ms=0)
@@ -63,7 +63,7 @@ def test_the_first_row_behind_a_loss_ends_it() -> None:
     # A new owner of the task reads them back.
     lost = LostRows(DATA, state)
     (known,) = lost.known({PREDICTIONS: predictions(130, 170), GROUND_TRUTH: None}, None, MARKS)
-    assert LostSpan.of(3, known) == LostSpan(PREDICTIONS, 3, 50, 99 * MINUTE, 131 * MINUTE, 20)
+    assert LostSpan.of(3, known) == LostSpan(PREDICTIONS, 3, 50, 99 * MINUTE, 171 * MINUTE, 20)
     (known,) = lost.known({PREDICTIONS: predictions(180), GROUND_TRUTH: truths(95)}, None, MARKS)
     assert LostSpan.of(3, known) == LostSpan(GROUND_TRUTH, 3, 9, 80 * MINUTE, 105 * MINUTE, 1)
     assert not lost.is_any_waiting
@@ -75,8 +75,24 @@ def test_late_rows_do_not_end_a_loss() -> None:
     lost.note(loss(PREDICTIONS), MARKS, now_ms=0)
     assert lost.known({PREDICTIONS: predictions(98, 40)}, None, MARKS) == []
     assert minutes_of(lost.known({PREDICTIONS: predictions(50, 99, 200)}, None, MARKS)) == [
-        (99, 101)
+        (99, 201)
     ]
+
+
+def test_a_late_row_that_comes_first_does_not_hide_the_lost_rows_before_the_next() -> None:
+    #   minute   100     103               140
+    #            |  lost rows up to 139  |         103 is late, as the lost rows would show
+    lost = LostRows(DATA, MemoryState())
+    lost.note(loss(PREDICTIONS), MARKS, now_ms=0)
+    (known,) = lost.known({PREDICTIONS: predictions(103, 140, 141)}, None, MARKS)
+    assert minutes_of([known]) == [(99, 142)]
+
+
+def test_rows_long_after_a_loss_do_not_prolong_it() -> None:
+    lost = LostRows(DATA, MemoryState())
+    lost.note(loss(PREDICTIONS), MARKS, now_ms=0)
+    (known,) = lost.known({PREDICTIONS: predictions(*range(110, 400))}, None, MARKS)
+    assert minutes_of([known]) == [(99, 126)]  # 16 rows from 110 to 125
 
 
 @pytest.mark.parametrize("fault", ["made_anew", "truncated"])

@@ -1,9 +1,9 @@
 """Losses of the inputs of one partition of stage 1, until it is known in which event time they lie.
 
 A task that goes on behind lost records knows their offsets at once, and their event time when it
-has read the first row behind them: rows that are not late lie between the watermark before the loss
-and that row, give or take the grace. Until then the loss waits in the state, because the position
-behind it is committed.
+has read the first rows behind them: rows that are not late lie between the watermark before the
+loss and those rows, give or take the grace. Until then the loss waits in the state, because the
+position behind it is committed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ from driftline.streams.stage import State
 
 FORMAT: Final = 1
 _KEY: Final = NO_ID + b"lost"
+_FIRST_ROWS: Final = 16
+"""At most so many rows of the first batch behind a loss show where it ends. One alone may be late
+itself, which nobody sees without the lost rows: then younger rows would not be marked.
+"""
 
 
 class WaitingLoss(msgspec.Struct, array_like=True, frozen=True):
@@ -94,8 +98,9 @@ class LostRows:
     ) -> list[LossRow]:
         """The losses whose event time follows from rows or a tick that come now.
 
-        The first row that is not late ends a loss. A tick before it closes windows, so the loss is
-        known up to there; it goes on unless its records cannot be younger.
+        The first rows that are not late end a loss, at the youngest of them. A tick before them
+        closes windows, so the loss is known up to there; it goes on unless its records cannot be
+        younger.
 
         Parameters
         ----------
@@ -110,9 +115,9 @@ class LostRows:
             loss = each.loss
             grace_ms, mark_ms = self._grace_ms[loss.topic], _marks_ms(marks)[loss.topic]
             columns = rows.get(loss.topic)
-            first_ms = None if columns is None else _first_from(columns.timestamp_ms, loss.from_ms)
-            if first_ms is not None:
-                reached_ms = max(mark_ms, first_ms)
+            row_ms = None if columns is None else _youngest(columns.timestamp_ms, loss.from_ms)
+            if row_ms is not None:
+                reached_ms = max(mark_ms, row_ms)
             elif tick is not None and tick.ended_ms is not None:
                 reached_ms = max(mark_ms, tick.ended_ms)
             elif tick is not None and tick.timestamp_ms > mark_ms:
@@ -139,7 +144,7 @@ def _marks_ms(marks: Marks) -> dict[str, int]:
     return {PREDICTIONS: marks.prediction_ms, GROUND_TRUTH: marks.truth_ms}
 
 
-def _first_from(times_ms: NDArray[np.int64], from_ms: int) -> int | None:
-    """The first of these times that is `from_ms` or later; None if there is none."""
-    at = np.flatnonzero(times_ms >= from_ms)
-    return int(times_ms[at[0]]) if len(at) else None
+def _youngest(times_ms: NDArray[np.int64], from_ms: int) -> int | None:
+    """The latest of the first of these times that are `from_ms` or later; None if there is none."""
+    first = times_ms[times_ms >= from_ms][:_FIRST_ROWS]
+    return int(first.max()) if len(first) else None
