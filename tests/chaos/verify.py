@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.chaos.losses import FormerTopic, Reading, announcement, reading_of
@@ -222,8 +222,11 @@ def _with_lost(
     now_ms: int,
     settings: Settings,
 ) -> list[Row]:
-    """The rows of a topic as if none had been lost, apart from lost rows that were late, and from
-    those that were sent again and read.
+    """The rows of a topic with the lost ones, apart from lost rows that were late, and from those
+    that were sent again and read.
+
+    Rows that were read are as late as they were read: without the loss some would have been later,
+    but they are not missing in a figure.
     """
     if name not in reading.inputs:
         return as_read
@@ -235,12 +238,15 @@ def _with_lost(
     records = sorted(reading.inputs[name], key=place_on_topic)
     rows, _ = rows_of({**topics, name: records}, name, decode, grace, now_ms)
     read, lost = {row.id for row in as_read}, reading.lost[name]
-    return [
-        row
-        for row in rows
-        if place_on_topic(records[row.line]) not in lost
-        or (row.time >= row.floor and row.id not in read)
-    ]
+    floors = {place_on_topic(topics[name][row.line]): row.floor for row in as_read}
+    kept = []
+    for row in rows:
+        place = place_on_topic(records[row.line])
+        if place not in lost:
+            kept.append(replace(row, floor=floors[place]))
+        elif row.time >= row.floor and row.id not in read:
+            kept.append(row)
+    return kept
 
 
 def place_on_topic(record: Stored) -> tuple[int, int]:
