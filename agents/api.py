@@ -6,10 +6,12 @@ The run itself is `inprocess/replay.py`; reading its results is `results.py`.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from driftline.agents.configuration import ConfigSource, checked_config
 from driftline.agents.inprocess.replay import replay as run_log
@@ -17,7 +19,8 @@ from driftline.agents.inprocess.run_summary import Progress
 from driftline.agents.recorded.export_manifest import read_manifest
 from driftline.agents.recorded.inputs_to_log import Rows, write_log
 from driftline.agents.recorded.lines import LogError
-from driftline.agents.recorded.table_rows import is_table
+from driftline.agents.recorded.tables.column_mapping import ColumnUse, Options
+from driftline.agents.recorded.tables.file_content import is_table
 from driftline.agents.results import Results, TemporaryOutput
 
 PARTITIONS: Final = 8
@@ -35,7 +38,10 @@ def replay(
     follow: bool = False,
     mapping: Mapping[str, str] | None = None,
     ground_truth_mapping: Mapping[str, str] | None = None,
+    features: Sequence[str] = (),
+    drop: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
+    mapped: Callable[[Sequence[ColumnUse]], None] | None = None,
 ) -> Results:
     """Run recorded predictions and their ground truth through the pipeline.
 
@@ -50,8 +56,9 @@ def replay(
         - a file of JSON lines (.jsonl) or a list of dictionaries, in the order of arrival, with the
           fields of the topic `predictions` or the names that other systems use for them;
         - a table: a .csv or .parquet file, or a data frame of pandas, polars, pyarrow or any other
-          library that exports an Arrow stream, in any order. A column is understood by its name;
-          columns of no field are features. Data frames and Parquet need the extra `parquet`;
+          library that exports an Arrow stream, in any order. A column is understood by its name and
+          its values; columns of no field are features. docs/inputs.md has the rules. Data frames
+          and Parquet need the extra `parquet`;
         - the folder of a recorded log, with `ground_truth` left out.
     ground_truth
         In the same forms, with `prediction_id`, `label` and `timestamp`. None if each row of the
@@ -73,8 +80,13 @@ def replay(
         Column of the table `predictions` by field; "=text" gives every row that text.
     ground_truth_mapping
         The same for the table `ground_truth`.
+    features, drop
+        Columns of the table `predictions` that are features whatever they are called, and columns
+        that are left out.
     progress
         Called after every commit.
+    mapped
+        Called for each table before its rows are read, with what became of each of its columns.
 
     Raises
     ------
@@ -115,6 +127,11 @@ def replay(
     """
     settings = checked_config(config)
     source = _source(predictions)
+    options = Options(
+        mapping=dict(mapping or {}),
+        features=_names(features, "features"),
+        drop=_names(drop, "drop"),
+    )
     with tempfile.TemporaryDirectory(prefix="driftline-log-") as staged:
         if source is not None and (source.is_dir() or (is_table(source) and ground_truth is None)):
             if ground_truth is not None:
@@ -132,11 +149,14 @@ def replay(
                 predictions,
                 ground_truth,
                 Path(staged),
-                mapping=mapping or {},
+                options=msgspec.structs.replace(
+                    options, option="mapping", segments=settings.segments
+                ),
                 ground_truth_mapping=ground_truth_mapping or {},
-                segments=settings.segments,
+                missing_labels=settings.missing_labels,
+                mapped=mapped,
             )
-            source, mapping = Path(staged), None
+            source, options = Path(staged), Options()
         if partitions is None:
             manifest = read_manifest(source)
             partitions = manifest.partitions if manifest else PARTITIONS
@@ -150,10 +170,17 @@ def replay(
             batch=batch,
             open_end=open_end,
             follow=follow,
-            mapping=dict(mapping) if mapping else None,
+            options=options,
             progress=progress,
+            mapped=mapped,
         )
     return Results(folder, summary=summary, temporary=temporary)
+
+
+def _names(columns: Sequence[str], argument: str) -> tuple[str, ...]:
+    if isinstance(columns, str):
+        raise LogError(f"{argument}: is one text; pass a list of names of columns")
+    return tuple(columns)
 
 
 def _source(predictions: Rows) -> Path | None:

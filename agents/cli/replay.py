@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -20,6 +21,7 @@ from driftline.agents.terminal import console, print_json
 
 if TYPE_CHECKING:
     from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
+    from driftline.agents.recorded.tables.column_mapping import ColumnUse
     from driftline.schemas.settings import Config
 
 STEPS = 1_000  # of the progress bar
@@ -75,6 +77,19 @@ STEPS = 1_000  # of the progress bar
     help="Column of a table for a field, or a constant: FIELD==VALUE; repeatable.",
 )
 @click.option(
+    "--features",
+    "features",
+    multiple=True,
+    metavar="COLUMN",
+    help="Column of a table that is a feature, though it is called like a field; repeatable.",
+)
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="COLUMN",
+    help="Column of a table to leave out; repeatable.",
+)
+@click.option(
     "--verbose",
     is_flag=True,
     help="Log rows that do not count to standard error as they are read, with the numbers that "
@@ -93,14 +108,17 @@ def replay(
     open_end: bool,
     follow: bool,
     mapping: tuple[str, ...],
+    features: tuple[str, ...],
+    drop: tuple[str, ...],
     verbose: bool,
     as_json: bool,
 ) -> int:
     """Run a recorded log through the pipeline, or resume an interrupted run.
 
     SOURCE is a folder with predictions.jsonl and ground-truth.jsonl, or a table (.csv, .parquet)
-    with one row per prediction. The same call on the same output folder resumes the run; another
-    input or configuration needs another folder. Ends with 1 if every row was rejected.
+    with one row per prediction; what becomes of each of its columns is printed first. The same call
+    on the same output folder resumes the run; another input or configuration needs another folder.
+    Ends with 1 if every row was rejected.
     """
     settings = read_config(config)
     if (source is None) == (from_broker is None) or (
@@ -115,6 +133,7 @@ def replay(
             settings, from_broker, out.with_name(f"{out.name}.log"), since_ms, until_ms
         )
         with _log_to_stderr() if verbose else _progress() as progress:
+            mapped = None if as_json else partial(_print_columns, progress)
             results = driftline.replay(
                 source,
                 config=settings,
@@ -124,7 +143,10 @@ def replay(
                 open_end=open_end,
                 follow=follow,
                 mapping=columns,
-                progress=progress,
+                features=features,
+                drop=drop,
+                progress=progress and progress.show,
+                mapped=mapped,
             )
     except driftline.DriftlineError as error:
         raise WrongInput(str(error)) from error
@@ -182,6 +204,24 @@ def _log_to_stderr() -> Iterator[None]:
         log.setLevel(level)
 
 
+class _Bar(NamedTuple):
+    """A progress bar, which is taken away while something else is printed."""
+
+    show: Callable[[Progress], None]
+    hide: Callable[[], None]
+    restore: Callable[[], None]
+
+
+def _print_columns(bar: _Bar | None, uses: Sequence[ColumnUse]) -> None:
+    from driftline.agents.cli.column_table import print_columns
+
+    if bar is not None:
+        bar.hide()
+    print_columns(uses)
+    if bar is not None:
+        bar.restore()
+
+
 def _parse_mapping(text: str) -> tuple[str, str]:
     field, equals, column = text.partition("=")
     if not (field and equals and column):
@@ -193,7 +233,7 @@ def _parse_mapping(text: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Progress], None] | None]:
+def _progress() -> Iterator[_Bar | None]:
     """A progress bar on standard error; None unless that is a terminal."""
     target = console(stderr=True)
     if not target.is_terminal:
@@ -228,7 +268,7 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
                 at=f"{now.lines:,} lines  {at}",
             )
 
-        yield show
+        yield _Bar(show, bar.stop, bar.start)
 
 
 def _print_summary(summary: ReplaySummary, out: Path) -> None:

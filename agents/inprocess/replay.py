@@ -43,8 +43,9 @@ from driftline.agents.recorded.registry_log import (
     at_the_beginning,
     unfollowed_note,
 )
-from driftline.agents.recorded.table_rows import is_table
-from driftline.agents.recorded.table_to_log import convert_table
+from driftline.agents.recorded.tables.column_mapping import ColumnUse, Options
+from driftline.agents.recorded.tables.file_content import is_table
+from driftline.agents.recorded.tables.table_to_log import convert_table, reports_of
 from driftline.agents.recorded.topic_log import Position, TopicLog, is_exported
 from driftline.agents.state.rocks import RocksState
 from driftline.agents.uncounted_rows import Uncounted, UncountedLog, UncountedTotals, of_row
@@ -180,8 +181,9 @@ def replay(
     batch: int = 10_000,
     open_end: bool = False,
     follow: bool = False,
-    mapping: dict[str, str] | None = None,
+    options: Options | None = None,
     progress: Callable[[Progress], None] | None = None,
+    mapped: Callable[[Sequence[ColumnUse]], None] | None = None,
     clock: Callable[[], int] | None = None,
     stages: Stages | None = None,
     reached: Callable[[str], None] | None = None,
@@ -205,10 +207,12 @@ def replay(
         commands are not executed.
     follow
         Apply the recorded registry events instead of executing the commands.
-    mapping
-        Column by field, if `source` is a table; "=text" gives every row that text.
+    options
+        What the caller says about the columns, if `source` is a table.
     progress
         Called after every commit.
+    mapped
+        Called before the rows of a table are converted, with what became of each column.
     clock
         Time in ms since the epoch: read at the first start, and for log lines.
     stages
@@ -232,7 +236,13 @@ def replay(
             f"got {partitions} and {batch}"
         )
     clock = clock or _wall_clock
+    options = options or Options()
     from_table = is_table(source)
+    if not from_table and (options.mapping or options.features or options.drop):
+        raise LogError(
+            f"{source} is no table; only columns of a table are mapped, taken as features or "
+            "left out"
+        )
     # Checked before the output folder is created: a wrong input leaves no folder behind.
     sources = [source] if from_table else list(input_files(source, follow=follow).values())
     with locked(out):
@@ -248,7 +258,9 @@ def replay(
                 partitions=partitions,
                 open_end=open_end,
                 follow=follow,
-                mapping=mapping or {},
+                mapping=dict(options.mapping),
+                features=list(options.features),
+                drop=list(options.drop),
             ),
         )
         if from_table:
@@ -257,9 +269,10 @@ def replay(
                 convert_table(
                     source,
                     out / TABLE_LOG_FOLDER,
-                    mapping=mapping or {},
-                    segments=config.segments,
+                    options=msgspec.structs.replace(options, segments=config.segments),
+                    missing_labels=config.missing_labels,
                     progress=report,
+                    mapped=mapped,
                 )
             except LogError:
                 # Nothing has been computed, so a call with a corrected mapping or table may use
@@ -543,6 +556,7 @@ class _Run:
             rejected=checkpoint.rejected,
             written=checkpoint.written,
             uncounted=self._uncounted.listed(),
+            columns=[use for report in reports_of(self._source) for use in report.columns],
             first_event=format_time(checkpoint.first_ms) if checkpoint.first_ms else None,
             last_event=format_time(checkpoint.last_ms) if checkpoint.last_ms else None,
             resumed=self._resumed and not already_finished,
@@ -602,6 +616,8 @@ def _notes(
         notes.append(
             f"the rows of the table were sorted by event time; the log made from them is {source}"
         )
+    for report in reports_of(source):
+        notes += report.notes
     if losses:
         topics = " and ".join(sorted({loss.topic for loss in losses}))
         first_ms, last_ms = (

@@ -57,6 +57,8 @@ class Identity(Struct, frozen=True, kw_only=True):
         By file name.
     config
         Fingerprint of the configuration.
+    mapping, features, drop
+        What the caller said about the columns of a table.
     settings
         The settings behind the fingerprint, see `setting_changes.recorded_settings`: to name the
         ones that differ.
@@ -71,6 +73,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     open_end: bool
     follow: bool
     mapping: dict[str, str] = {}
+    features: list[str] = []
+    drop: list[str] = []
     settings: dict[str, Any] = {}
 
 
@@ -156,7 +160,7 @@ def _differences(owner: Identity, wanted: Identity) -> Iterator[str]:
         before, now = owner.inputs.get(name), wanted.inputs.get(name)
         if before != now:
             yield f"its {name} {_describe(before)}, this one {_describe(now)}"
-    for name in ("format", "driftline", "config", "partitions", "open_end", "follow", "mapping"):
+    for name in _NAMES:
         before, now = getattr(owner, name), getattr(wanted, name)
         if before != now:
             if name == "config":
@@ -184,6 +188,8 @@ _NAMES: Final = {
     "open_end": "--open-end",
     "follow": "--follow",
     "mapping": "column mapping",
+    "features": "list of features",
+    "drop": "list of columns left out",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from driftline.agents.recorded.tables.column_mapping import ColumnUse
 from driftline.agents.uncounted_rows import Uncounted
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
@@ -47,6 +48,8 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
     uncounted
         Rows that do not count, or not everywhere, by topic and reason: rejected, late, repeated,
         without a counterpart; most rows first.
+    columns
+        What became of each column of a table; empty for a log.
     first_event, last_event
         Event times; None without a valid row.
     resumed
@@ -64,6 +67,7 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
     rejected: dict[str, dict[str, int]]
     written: dict[str, int]
     uncounted: list[Uncounted]
+    columns: list[ColumnUse]
     first_event: str | None
     last_event: str | None
     resumed: bool

@@ -7,7 +7,7 @@ sorted by event time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from os import PathLike
 from pathlib import Path
@@ -15,16 +15,19 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from driftline.agents.recorded.column_mapping import TRUTH_TIME, json_time
 from driftline.agents.recorded.lines import LogError
-from driftline.agents.recorded.table_rows import (
-    SUFFIXES,
-    ArrowStream,
-    is_table,
-    rows_of_file,
-    rows_of_frame,
+from driftline.agents.recorded.tables.arrow_table import ArrowStream
+from driftline.agents.recorded.tables.column_mapping import TRUTH_TIME, ColumnUse, Options
+from driftline.agents.recorded.tables.file_content import COMPRESSED, SUFFIXES, is_table
+from driftline.agents.recorded.tables.table import Table
+from driftline.agents.recorded.tables.table_to_log import (
+    open_frame,
+    open_table,
+    remove_copy,
+    write_predictions,
+    write_truths,
 )
-from driftline.agents.recorded.table_to_log import write_predictions, write_truths
+from driftline.agents.recorded.tables.written_values import json_time
 from driftline.schemas.aliases import ALIASES
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
@@ -49,9 +52,10 @@ def write_log(
     ground_truth: Rows | None,
     folder: Path,
     *,
-    mapping: Mapping[str, str],
+    options: Options,
     ground_truth_mapping: Mapping[str, str],
-    segments: Sequence[str],
+    missing_labels: Collection[str],
+    mapped: Callable[[Sequence[ColumnUse]], None] | None = None,
 ) -> None:
     """Write a recorded log.
 
@@ -64,29 +68,34 @@ def write_log(
         or if there are none.
     folder
         The folder of the log, empty.
-    mapping, ground_truth_mapping
-        Column by field of a table, "=text" for one value in every row.
-    segments
-        Dimensions that the configuration names.
+    options
+        What the caller says about the columns of a table of predictions.
+    ground_truth_mapping
+        Column by field of a table of ground truth, "=text" for one value in every row.
+    missing_labels
+        Texts that stand for no label.
+    mapped
+        Called for each table before its rows are converted, with what became of each column.
 
     Raises
     ------
     LogError
         If an input cannot be read; names the argument or file, and the row at fault.
     """
-    table = _table_rows(predictions, PREDICTIONS_NAME)
+    table = _table(predictions, PREDICTIONS_NAME, folder)
     if table is not None:
         write_predictions(
             table,
             folder,
-            name=_name(predictions, PREDICTIONS_NAME),
-            mapping=mapping,
-            segments=segments,
-            option="mapping",
+            options=options,
+            missing_labels=missing_labels,
             has_labels=ground_truth is None,
+            mapped=mapped,
         )
+        remove_copy(PREDICTIONS_NAME, folder)
     else:
-        _check_unmapped(mapping, "mapping", PREDICTIONS_NAME)
+        for argument in ("mapping", "features", "drop"):
+            _check_unmapped(getattr(options, argument), argument, PREDICTIONS_NAME)
         _write_events(
             predictions,
             folder / f"{PREDICTIONS}.jsonl",
@@ -96,41 +105,41 @@ def write_log(
     if ground_truth is None:
         (folder / f"{GROUND_TRUTH}.jsonl").touch()  # a table has written it
         return
-    table = _table_rows(ground_truth, TRUTHS_NAME)
+    table = _table(ground_truth, TRUTHS_NAME, folder)
     if table is not None:
         write_truths(
             table,
             folder,
-            name=_name(ground_truth, TRUTHS_NAME),
-            mapping=ground_truth_mapping,
-            option="ground_truth_mapping",
+            options=Options(mapping=ground_truth_mapping, option="ground_truth_mapping"),
+            missing_labels=missing_labels,
+            mapped=mapped,
         )
+        remove_copy(TRUTHS_NAME, folder)
     else:
         _check_unmapped(ground_truth_mapping, "ground_truth_mapping", TRUTHS_NAME)
         _write_events(ground_truth, folder / f"{GROUND_TRUTH}.jsonl", TRUTHS_NAME)
 
 
-def _table_rows(source: Rows, name: str) -> Iterator[Sequence[Any]] | None:
-    """Column names and rows of a table; None for JSON lines and dictionaries."""
+def _table(source: Rows, name: str, folder: Path) -> Table | None:
+    """A table; None for JSON lines and dictionaries."""
     if isinstance(source, str | PathLike):
         path = Path(source)
         if not path.exists():
             raise LogError(f"{name}: there is no file {path}")
         if is_table(path):
-            return rows_of_file(path)
+            return open_table(path)
         if not path.is_file() or path.suffix.lower() not in JSON_LINES:
             known = ", ".join((*JSON_LINES, *SUFFIXES))
-            raise LogError(f"{name}: {path} is not a file that can be read ({known})")
+            raise LogError(
+                f"{name}: {path} is not a file that can be read ({known}; the latter also with "
+                f"{' or '.join(COMPRESSED)})"
+            )
         return None
-    return rows_of_frame(source, name) if isinstance(source, ArrowStream) else None
+    return open_frame(source, name, folder) if isinstance(source, ArrowStream) else None
 
 
-def _name(source: Rows, name: str) -> str:
-    return Path(source).name if isinstance(source, str | PathLike) else name
-
-
-def _check_unmapped(mapping: Mapping[str, str], option: str, name: str) -> None:
-    if mapping:
+def _check_unmapped(given: Collection[str], option: str, name: str) -> None:
+    if given:
         raise LogError(
             f"{option}: {name} is no table; only columns of a table or data frame are mapped"
         )

@@ -51,7 +51,8 @@ def input_files(source: Path, *, follow: bool) -> dict[str, Path]:
     """
     if not source.is_dir():
         raise LogError(
-            f"{source} is neither the folder of a recorded log nor a table (.csv, .parquet)"
+            f"{source} is neither the folder of a recorded log nor a table "
+            "(.csv, .tsv, .parquet, with .gz or .zst if they are compressed)"
         )
     needed = [*NEEDED, *(FOLLOWED if follow else ())]
     used = [*needed, TICKS, *([] if follow else [REGISTRY_COMMANDS])]

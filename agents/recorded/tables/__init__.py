@@ -1,0 +1,1 @@
+"""Tables as input: CSV, Parquet and data frames, and what becomes of each column."""

@@ -1,0 +1,281 @@
+"""What a text of a table is: a missing value, a number, true or false, a time, or just a text.
+
+Whether a *column* is numbers is decided over all its values, by `ColumnFacts`: one ZIP code with a
+leading zero makes all of them texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from math import inf, isfinite, isnan
+from typing import Any, Final
+
+from msgspec import Raw
+
+from driftline.schemas.decode import parse_time_ms
+from driftline.schemas.labels import MISSING_LABELS
+from driftline.schemas.times import DAY_MS, MAX_TIME_MS
+
+MISSING: Final = frozenset(
+    {*MISSING_LABELS, "N/A", "n/a", "#N/A", "<NA>", "NULL", "NaT", "-nan", "-NaN"}
+)
+"""Texts that stand for a missing number or feature, as blanks alone do."""
+BOOLEANS: Final = {"true": True, "false": False}
+MOST_DISTINCT: Final = 64
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_EXPONENT: Final = r"(?:[eE][-+]?[0-9]+)?"
+_BLANKS: Final = r"[ \t\u00a0]*"
+# "007" is a name, not a number.
+_NUMBER: Final = re.compile(
+    rf"{_BLANKS}[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+){_EXPONENT}{_BLANKS}"
+)
+_COMMA_NUMBER: Final = re.compile(rf"{_BLANKS}[-+]?(0|[1-9][0-9]*),([0-9]+){_EXPONENT}{_BLANKS}")
+_LEADING_ZERO: Final = re.compile(r"[-+]?0[0-9][0-9.,]*")
+_INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_INFINITE: Final = re.compile(rf"{_BLANKS}[-+]?inf(?:inity)?{_BLANKS}", re.IGNORECASE)
+# JSON has no infinity; a number beyond a 64-bit float is decoded as one, and counted as such.
+_BEYOND: Final = {inf: Raw(b"1e999"), -inf: Raw(b"-1e999")}
+_GROUP: Final = 3
+
+
+def is_missing(text: str) -> bool:
+    """Whether a text stands for a missing value."""
+    return text in MISSING or text.isspace()
+
+
+class ColumnFacts:
+    """What the values of a column are, all of them together.
+
+    Attributes
+    ----------
+    present
+        Number of values that are not missing.
+    low, high
+        Least and greatest number.
+    inside
+        Number of values in [0, 1], with the tolerance of scores.
+    texts
+        Distinct values as text, None once there are more than MOST_DISTINCT.
+    odd
+        A value that is no number, the first that was seen; None without one.
+    """
+
+    def __init__(self) -> None:
+        self.present = 0
+        self.low, self.high = inf, -inf
+        self.inside = 0
+        self.texts: set[str] | None = set()
+        self.odd: str | None = None
+        self.is_whole = True
+        self._is_boolean = True
+        self._has_point = False
+        self._comma: str | None = None
+        self._is_comma_sure = False
+
+    @property
+    def is_number(self) -> bool:
+        """Whether every value is a number, with points or with commas, of which one at least."""
+        return self.present > 0 and self.odd is None and not (self._comma and self._has_point)
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether every value is true or false, in any case."""
+        return self.present > 0 and self._is_boolean
+
+    @property
+    def has_points(self) -> bool:
+        """Whether the values are numbers with decimal points."""
+        return self.is_number and self._has_point
+
+    @property
+    def has_commas(self) -> bool:
+        """Whether the values are numbers whose commas can only be decimal commas."""
+        return self.is_number and self._is_comma_sure
+
+    @property
+    def unclear(self) -> str | None:
+        """A number whose comma could be that of decimals or of thousands, if no other value of the
+        column tells.
+        """
+        return self._comma if self.is_number and not self._is_comma_sure else None
+
+    def why_text(self) -> str:
+        """Why the column is text, with the value that decided."""
+        odd = self.odd
+        if odd is None:
+            return f"{_shown(self._comma or '')} has a comma, others have points"
+        if _LEADING_ZERO.fullmatch(odd.strip()):
+            return f"{_shown(odd)} begins with 0"
+        return f"{_shown(odd)} is no number"
+
+    def add_texts(self, values: Iterable[str | None], *, ranges: bool) -> None:
+        """Add values as written.
+
+        Parameters
+        ----------
+        values
+            N values; None is missing.
+        ranges
+            Whether range and distinct values are needed too.
+        """
+        if not ranges:
+            self._add_kinds({value for value in values if value})
+            return
+        present = [value for value in values if value is not None and not is_missing(value)]
+        distinct = set(present)
+        self._add_kinds(distinct)
+        self.present += len(present) - len(distinct)
+        if self.texts is not None:
+            self.texts |= distinct
+            if len(self.texts) > MOST_DISTINCT:
+                self.texts = None
+        if self.odd is None:
+            self._add_range(numbers_of(present, comma=self._comma is not None))
+
+    def add_numbers(self, values: Iterable[float | int | None]) -> None:
+        """Add numbers; None and NaN are missing."""
+        present = [value for value in values if value is not None and value == value]
+        self.present += len(present)
+        self._is_boolean = False
+        self._add_range(present)
+        if self.texts is not None:
+            self.texts |= set(map(str, present))
+            if len(self.texts) > MOST_DISTINCT:
+                self.texts = None
+
+    def _add_range(self, numbers: Sequence[Any]) -> None:
+        numbers = [number for number in numbers if isinstance(number, int | float)]
+        if numbers:
+            self.low, self.high = min(self.low, *numbers), max(self.high, *numbers)
+            self.is_whole = self.is_whole and all(
+                isfinite(number) and number == int(number) for number in numbers
+            )
+            self.inside += sum(-1e-6 <= number <= 1 + 1e-6 for number in numbers)
+
+    def _add_kinds(self, distinct: set[str]) -> None:
+        """Add distinct values of a batch; each counts once."""
+        distinct = {value for value in distinct if not is_missing(value)}
+        self.present += len(distinct)
+        if self._is_boolean and distinct:
+            self._is_boolean = all(value.strip().lower() in BOOLEANS for value in distinct)
+        if self.odd is not None:
+            return
+        if all(map(_NUMBER.fullmatch, distinct)):
+            self._has_point = self._has_point or "." in "".join(distinct)
+            return
+        # The least of the odd values, so that the message does not depend on the order of a set.
+        odd = None
+        for value in sorted(distinct):
+            if _NUMBER.fullmatch(value):
+                self._has_point = self._has_point or "." in value
+            elif comma := _COMMA_NUMBER.fullmatch(value):
+                self._comma = self._comma or value.strip()
+                whole, decimals = comma[1], comma[2]
+                self._is_comma_sure = self._is_comma_sure or (
+                    whole == "0" or len(whole) > _GROUP or len(decimals) != _GROUP
+                )
+            elif not _INFINITE.fullmatch(value):
+                odd = value if odd is None or _LEADING_ZERO.fullmatch(value.strip()) else odd
+        self.odd = odd
+
+
+def number_of(text: str, *, comma: bool = False) -> Any:
+    """The number that a text is; the text itself if it is none.
+
+    Parameters
+    ----------
+    comma
+        Whether a comma is a decimal comma.
+
+    Examples
+    --------
+    >>> [number_of(text) for text in ("31", " 0.5", "-1e3", "007", "0,5", "12abc")]
+    [31, 0.5, -1000.0, '007', '0,5', '12abc']
+    >>> number_of("0,5", comma=True)
+    0.5
+    """
+    if comma and _COMMA_NUMBER.fullmatch(text):
+        text = text.replace(",", ".")
+    if _NUMBER.fullmatch(text):
+        return int(text) if _INTEGER.fullmatch(text) else beyond_float(float(text))
+    if _INFINITE.fullmatch(text):
+        return beyond_float(float(text))
+    return text
+
+
+def numbers_of(values: Sequence[str | None], *, comma: bool) -> list[Any]:
+    """Numbers of a column of which every value is one or missing; None where it is missing.
+
+    Parameters
+    ----------
+    values
+        N values as written.
+    comma
+        Whether the commas are decimal commas.
+    """
+    if comma:
+        values = [value and value.replace(",", ".") for value in values]
+    numbers: list[Any]
+    try:
+        numbers = list(map(float, values))  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        missing = {value for value in set(values) if value is None or is_missing(value)}
+        numbers = [None if value in missing else float(value) for value in values]  # type: ignore[arg-type]
+    if not all(map(isfinite, filter(None, numbers))):
+        return [None if number is None else beyond_float(number) for number in numbers]
+    return numbers
+
+
+def beyond_float(number: float) -> Any:
+    """A float as JSON can hold it: NaN is missing, an infinity a number that is too large."""
+    if isfinite(number):
+        return number
+    return None if isnan(number) else _BEYOND[number]
+
+
+def time_of(text: str) -> Any:
+    """Milliseconds since the epoch if a text is a time, else the text; a time without an offset is
+    UTC, and digits beyond the millisecond are cut off.
+
+    Examples
+    --------
+    >>> time_of("1970-01-01 00:00:01.2345"), time_of("86400000"), time_of("soon")
+    (1234, 86400000, 'soon')
+    """
+    text = text.strip()
+    if text[4:5] != "-" and _INTEGER.fullmatch(text):
+        return int(text)
+    if text[10:11] == "T":
+        try:
+            return parse_time_ms(text)
+        except ValueError:
+            pass  # another form, or none
+    try:
+        return json_time(datetime.fromisoformat(text), text)
+    except ValueError:
+        return text
+
+
+def json_time(moment: date, otherwise: Any = None) -> Any:
+    """Milliseconds since the epoch of a date or time, UTC if it has no offset.
+
+    Parameters
+    ----------
+    otherwise
+        Returned for a time outside the range of events, by default its text: decoding rejects it
+        with a precise message.
+    """
+    if not isinstance(moment, datetime):
+        moment = datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001  made UTC below
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+    ms = since.days * DAY_MS + since.seconds * 1_000 + since.microseconds // 1_000
+    return ms if 0 <= ms <= MAX_TIME_MS else str(moment) if otherwise is None else otherwise
+
+
+def _shown(text: str) -> str:
+    short = text if len(text) <= 24 else f"{text[:21]}..."
+    return repr(short)
