@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from driftline.agents.inprocess.replay import replay
-from driftline.agents.recorded.column_mapping import ColumnMapping
 from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.sort_by_time import LinesByTime
-from driftline.agents.recorded.table_to_log import convert_table
+from driftline.agents.recorded.tables.column_mapping import Options
+from driftline.agents.recorded.tables.table_to_log import convert_table
 from driftline.schemas.decode import decode_predictions, decode_truths
+from driftline.schemas.labels import MISSING_LABELS
 from driftline.schemas.settings import Config
 from tests.agents.stub_stages import stub_stages
 
@@ -28,10 +29,15 @@ def converted(
 ) -> dict[str, list[Any]]:
     table = folder / "table.csv"
     table.write_text(text, encoding="utf-8")
-    convert_table(
-        table, folder / "log", mapping=MAPPING if mapping is None else mapping, segments=("plan",)
-    )
+    convert(table, folder / "log", MAPPING if mapping is None else mapping, segments=("plan",))
     return lines_of(folder / "log")
+
+
+def convert(
+    table: Path, log: Path, mapping: dict[str, str], segments: tuple[str, ...] = ()
+) -> None:
+    options = Options(mapping=mapping, segments=segments)
+    convert_table(table, log, options=options, missing_labels=MISSING_LABELS)
 
 
 def lines_of(log: Path) -> dict[str, list[Any]]:
@@ -79,7 +85,7 @@ def test_a_row_is_a_prediction_and_a_truth_if_it_has_a_label(tmp_path: Path) -> 
 
 
 def test_every_line_of_a_converted_table_decodes(tmp_path: Path) -> None:
-    row = "a,1709251200000,churn,1.4,1,,0.7,pro,31,x\n"
+    row = "a,1709251200000,churn,1.4,1,1709251200000,0.7,pro,31,x\n"
     lines = converted(tmp_path, HEADER + row)
     predictions, _, refused = decode_predictions(
         [json.dumps(line["value"]).encode() for line in lines["predictions"]], [0]
@@ -121,30 +127,27 @@ def test_sorting_in_runs_keeps_the_order_of_equal_times(tmp_path: Path, run_byte
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1", 1),
-        ("1.0", 1.0),
-        ("-3", -3),
-        ("True", True),
-        ("false", False),
-        ("yes", "yes"),
-        ("007", "007"),
-        ("nan", "nan"),
-        ("1e3", 1000.0),
-    ],
+    "text", ["1", "1.0", "-3", "True", "false", "yes", "007", "1e3", "1.10", "E11.9", "9" * 20]
 )
-def test_label_text_of_a_number_or_boolean_is_converted(text: str, value: Any) -> None:
-    columns = ColumnMapping.of(
-        ["label", "prediction", "timestamp"],
-        mapping={"model_name": "=m", "model_version": "=1"},
-        segments=(),
-        table="t",
+def test_a_label_is_the_text_of_the_table(tmp_path: Path, text: str) -> None:
+    lines = converted(
+        tmp_path,
+        f"ts,prediction,label\n5,{text},{text}\n",
+        {"model_name": "=m", "model_version": "=1"},
     )
-    prediction, truth = columns.events([text, text, "5"], 0)
-    assert truth is not None
-    assert (prediction["prediction"], truth["label"]) == (value, value)
-    assert type(truth["label"]) is type(value)
+    assert lines["predictions"][0]["value"]["prediction"] == text
+    assert lines["ground-truth"][0]["value"]["label"] == text
+
+
+@pytest.mark.parametrize("text", ["", " ", "NaN", "nan", "NA", "null", "None"])
+def test_a_missing_token_is_no_label(tmp_path: Path, text: str) -> None:
+    lines = converted(
+        tmp_path,
+        f"ts,p,prediction,label\n5,0.5,{text},{text}\n",
+        {"score": "p", "model_name": "=m", "model_version": "=1"},
+    )
+    assert "prediction" not in lines["predictions"][0]["value"]
+    assert lines["ground-truth"] == []
 
 
 def test_values_that_are_no_number_or_time_are_rejected_unchanged(tmp_path: Path) -> None:
@@ -157,7 +160,7 @@ def test_values_that_are_no_number_or_time_are_rejected_unchanged(tmp_path: Path
         + "c,2024-03-01T00:00:00Z,churn,1,,,high,pro,31,x\n"
     )
     options: dict[str, Any] = {
-        "mapping": MAPPING,
+        "options": Options(mapping=MAPPING),
         "partitions": 2,
         "stages": stub_stages(2),
         "open_end": True,
@@ -184,8 +187,8 @@ def test_values_that_are_no_number_or_time_are_rejected_unchanged(tmp_path: Path
         (
             "a,b\n",
             {},
-            r"no column for model_name; name it with --map model_name=COLUMN, or .* "
-            r"--map model_name==VALUE \(columns: a, b\)",
+            r"no column for model_name; name it with --map model_name=COLUMN, or .*"
+            r"--map model_name==VALUE \(columns: a, b; rules: docs/inputs\.md, Tables\)",
         ),
         ("ts,model,version\n", {}, "no column for prediction, score or scores.CLASS"),
         (
@@ -199,9 +202,9 @@ def test_values_that_are_no_number_or_time_are_rejected_unchanged(tmp_path: Path
             "unknown field 'scroe'; fields are .*score.*features.NAME",
         ),
         (
-            "ts,timestamp,model,version,score\n",
+            "ts,event_time,model,version,score\n",
             {},
-            "columns 'ts' and 'timestamp' both hold timestamp; name one with --map",
+            "columns 'ts' and 'event_time' both hold timestamp; name one with --map",
         ),
         (
             "ts,model,version,score\n1,m,1,0.5\n1,m,1\n",
@@ -223,7 +226,7 @@ def test_a_table_in_another_encoding_is_an_error(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_bytes(b"ts,model,version,score,city\n1,m,1,0.5,M\xfcnchen\n")
     with pytest.raises(LogError, match="is not UTF-8"):
-        convert_table(table, tmp_path / "log", mapping={}, segments=())
+        convert(table, tmp_path / "log", {})
 
 
 def test_columns_of_mappings_and_constants(tmp_path: Path) -> None:
@@ -260,13 +263,11 @@ def test_parquet_gives_the_same_log_as_csv(tmp_path: Path) -> None:
         "ts": times,
         **same,
         "p": [0.5, 0.25],
-        "label": [True, None],
+        "label": ["true", None],
         "age": [31, None],
     }
     parquet.write_table(pyarrow.table(columns), tmp_path / "table.parquet")
-    convert_table(
-        tmp_path / "table.parquet", tmp_path / "parquet-log", mapping=MAPPING, segments=()
-    )
+    convert(tmp_path / "table.parquet", tmp_path / "parquet-log", MAPPING)
     text = (
         "id,ts,model,version,p,label,age\n"
         "a,2024-03-01 02:00:00,m,1,0.5,true,31\n"
@@ -279,13 +280,13 @@ def test_an_invalid_parquet_file_is_an_error(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     (tmp_path / "table.parquet").write_bytes(b"not parquet at all")
     with pytest.raises(LogError, match="is no Parquet file that can be read"):
-        convert_table(tmp_path / "table.parquet", tmp_path / "log", mapping={}, segments=())
+        convert(tmp_path / "table.parquet", tmp_path / "log", {})
 
 
 def test_parquet_without_its_extra_names_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    (tmp_path / "table.parquet").write_bytes(b"")
+    (tmp_path / "table.parquet").write_bytes(b"PAR1")
     with pytest.raises(LogError, match=r'pip install "driftline\[parquet\]"'):
-        convert_table(tmp_path / "table.parquet", tmp_path / "log", mapping={}, segments=())
+        convert(tmp_path / "table.parquet", tmp_path / "log", {})

@@ -165,21 +165,20 @@ class _Attempt(Struct, frozen=True):
         """What speaks for this attempt, most important first; equal ones keep their order."""
         header = self.rows[0] if self.rows else []
         known = sum(name.strip() in names for name in header)
-        is_wrapped = self.quote == '"' or not any(
-            len(name) > 1 and name[0] == name[-1] == '"' for name in header
-        )
-        is_unwrapped = not any(len(name) > 1 and name[0] == name[-1] == "'" for name in header)
-        return (
-            len(header) > 1,
-            known,
-            len({len(row) for row in self.rows}) == 1 or self.has_row_names(),
-            is_wrapped and is_unwrapped,
-            len(header),
-        )
+        # A cell that the other character encloses, or opens, is quoted with that one.
+        if self.quote == '"':
+            is_quoted = not any(len(name) > 1 and name[0] == name[-1] == "'" for name in header)
+        else:
+            is_quoted = not any(cell.lstrip()[:1] == '"' for row in self.rows for cell in row)
+        widths = {len(row) for row in self.rows}
+        # A line above the header is one cell in every dialect; the rows below it tell them apart.
+        is_even = len(widths) == 1 or len(header) == 1 or self.has_row_names()
+        return len(header) > 1, known, is_quoted, is_even, max(widths, default=0)
 
     def has_row_names(self) -> bool:
         """Whether every row is one longer than the header."""
-        return len(self.rows) > 1 and {len(row) for row in self.rows[1:]} == {len(self.rows[0]) + 1}
+        width = len(self.rows[0]) if self.rows else 0
+        return width > 1 and {len(row) for row in self.rows[1:]} == {width + 1}
 
     def has_blanks_everywhere(self) -> bool:
         """Whether every value that follows a separator begins with a blank."""

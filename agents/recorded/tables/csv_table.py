@@ -48,7 +48,10 @@ class CsvTable:
             self._dialect = detect_dialect(file, path, names)
         with self._rows() as rows:
             header = next(rows)
-        self._header_width = len(header)
+            self._header_width = len(header)
+            if len(header) == 1 and len(row := next(rows, [])) > 1:
+                self.columns = [Column(header[0], "written")]
+                raise self._ragged(rows, row)
         if self._dialect.has_row_names:
             header = ["", *header]
         self.columns = [Column(name.strip(), "written") for name in header]
