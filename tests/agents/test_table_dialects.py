@@ -172,7 +172,7 @@ def test_two_columns_of_one_name_are_refused_until_one_is_left_out(
     message = "columns are called '(age|city)' .*leave one out with --drop '(age|city)#[23]'"
     with pytest.raises(LogError, match=message):
         read(tmp_path, content)
-    with pytest.raises(LogError, match="columns are called|say which one is meant"):
+    with pytest.raises(LogError, match=r"columns are called|say which one is meant"):
         read(tmp_path, content, mapping={"features.age": "age"})
     check(read(tmp_path, content, drop=drop))
 
@@ -246,7 +246,7 @@ def test_cut_off_zstd_is_refused(tmp_path: Path) -> None:
 
 
 def test_compressed_parquet_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
-    with pytest.raises(LogError, match="unpack it: gzip -dc .*/table.parquet"):
+    with pytest.raises(LogError, match=r"unpack it: gzip -dc .*/table.parquet"):
         read(tmp_path, gzip.compress(b"PAR1" + bytes(20)), "table.parquet.gz")
 
 

@@ -387,6 +387,10 @@ class _Planned:
                 elif kind == "boolean":
                     texts = ["true" if value else "false" for value in values if value is not None]
                     of_column.add_texts(texts, ranges=place.is_judged)
+                elif kind == "time":  # no number, whatever it is inside
+                    of_column.add_texts(
+                        [None if value is None else f"{value} ms" for value in values], ranges=True
+                    )
                 elif of_column.odd is None or place.is_judged:
                     of_column.add_texts(values, ranges=place.is_judged)
         return facts

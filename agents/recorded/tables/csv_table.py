@@ -111,8 +111,11 @@ class CsvTable:
             # Line ends belong to the reader, which knows those within quotes.
             io.TextIOWrapper(file, encoding=self._dialect.encoding, newline="") as text,
         ):
-            for _ in range(self._dialect.skipped_lines):
-                text.readline()
+            try:
+                for _ in range(self._dialect.skipped_lines):
+                    text.readline()
+            except UnicodeDecodeError as error:
+                raise not_utf8(self._path, error, "something in it") from error
             yield _Rows(text, self._dialect, self._path)
 
     def _ragged(self, rows: _Rows, row: Sequence[str]) -> LogError:

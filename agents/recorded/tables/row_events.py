@@ -243,7 +243,7 @@ def _features(use: ColumnUse) -> Callable[[Values], Values]:
     if use.kind == "number":
         if use.was_written:
             return lambda values: numbers_of(values, comma=use.has_comma)
-        return lambda values: list(map(_number, values))
+        return lambda values: list(map(_feature_number, values))
     if use.kind == "boolean":
         return (
             (lambda values: [BOOLEANS.get(value.strip().lower()) for value in values])
@@ -315,3 +315,9 @@ def _number(value: Any) -> Any:
     if type(value) is int and not -MAX_JSON_INTEGER < value < MAX_JSON_INTEGER:
         return str(value)
     return value
+
+
+def _feature_number(value: Any) -> Any:
+    """A number as JSON can hold it; an integer of more than 64 bits as the float nearest to it."""
+    number = _number(value)
+    return beyond_float(float(number)) if type(number) is str else number
