@@ -14,11 +14,10 @@ from driftline.agents.inprocess.replay import replay
 from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.sort_by_time import LinesByTime
 from driftline.agents.recorded.tables.column_mapping import Options
-from driftline.agents.recorded.tables.table_to_log import convert_table
 from driftline.schemas.decode import decode_predictions, decode_truths
-from driftline.schemas.labels import MISSING_LABELS
 from driftline.schemas.settings import Config
 from tests.agents.stub_stages import stub_stages
+from tests.agents.tables import convert, lines_of
 
 HEADER = "id,ts,model,version,y_true,label_timestamp,p,plan,age,city\n"
 MAPPING = {"prediction_id": "id", "score": "p"}
@@ -31,21 +30,6 @@ def converted(
     table.write_text(text, encoding="utf-8")
     convert(table, folder / "log", MAPPING if mapping is None else mapping, segments=("plan",))
     return lines_of(folder / "log")
-
-
-def convert(
-    table: Path, log: Path, mapping: dict[str, str], segments: tuple[str, ...] = ()
-) -> None:
-    options = Options(mapping=mapping, segments=segments)
-    convert_table(table, log, options=options, missing_labels=MISSING_LABELS)
-
-
-def lines_of(log: Path) -> dict[str, list[Any]]:
-    topics = ("predictions", "ground-truth")
-    return {
-        topic: [json.loads(line) for line in (log / f"{topic}.jsonl").read_bytes().splitlines()]
-        for topic in topics
-    }
 
 
 def test_a_row_is_a_prediction_and_a_truth_if_it_has_a_label(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from driftline.agents.recorded.tables.written_values import ColumnFacts
@@ -34,88 +35,62 @@ SOURCES: Final = frozenset(
 )
 
 
-def _threshold(facts: ColumnFacts) -> str | None:
-    if not facts.is_number or facts.low < -TOLERANCE or facts.high > 1 + TOLERANCE:
-        return "not all of its values are probabilities"
-    return None
+def _is_probability(facts: ColumnFacts) -> bool:
+    return facts.is_number and facts.low >= -TOLERANCE and facts.high <= 1 + TOLERANCE
 
 
-def _score(facts: ColumnFacts) -> str | None:
-    if 2 * facts.inside < facts.present:
-        return "most of its values are no probabilities"
-    return None
+def _is_within(facts: ColumnFacts, low: float, high: float = inf, *, whole: bool = False) -> bool:
+    return facts.is_number and low <= facts.low <= facts.high <= high and facts.is_whole >= whole
 
 
-def _latency(facts: ColumnFacts) -> str | None:
-    if not facts.is_number or facts.low < 0:
-        return "not all of its values are numbers of at least 0"
-    return None
+def _consists_of(facts: ColumnFacts, words: Callable[[str], object]) -> bool:
+    return facts.texts is not None and all(words(text.strip()) for text in facts.texts)
 
 
-def _weight(facts: ColumnFacts) -> str | None:
-    if not facts.is_number or facts.low <= 0 or facts.high > GREATEST_WEIGHT:
-        return f"not all of its values are above 0 and at most {GREATEST_WEIGHT}"
-    return None
-
-
-def _revision(facts: ColumnFacts) -> str | None:
-    if not facts.is_number or not facts.is_whole or facts.low < 0:
-        return "not all of its values are whole numbers of at least 0"
-    return None
-
-
-def _retracted(facts: ColumnFacts) -> str | None:
-    texts = _lower(facts)
-    if texts is None or not texts <= {"true", "false", "0", "1"}:
-        return "not all of its values are true or false"
-    return None
-
-
-def _status(facts: ColumnFacts) -> str | None:
-    if facts.texts is None or not {text.strip() for text in facts.texts} <= {"ok", "error"}:
-        return "not all of its values are ok or error"
-    return None
-
-
-def _environment(facts: ColumnFacts) -> str | None:
-    texts = _lower(facts)
-    if texts is None or not texts <= ENVIRONMENTS:
-        return "not all of its values are names of an environment, such as production"
-    return None
-
-
-def _variant(facts: ColumnFacts) -> str | None:
-    if facts.texts is None or not all(VARIANTS.fullmatch(text.strip()) for text in facts.texts):
-        return "not all of its values are names of a variant, such as control"
-    return None
-
-
-def _source(facts: ColumnFacts) -> str | None:
-    texts = _lower(facts)
-    if texts is None or not texts <= SOURCES:
-        return "not all of its values are names of a source of labels, such as manual"
-    return None
-
-
-def _lower(facts: ColumnFacts) -> set[str] | None:
-    return None if facts.texts is None else {text.strip().lower() for text in facts.texts}
-
-
-JUDGED: Final[dict[str, Callable[[ColumnFacts], str | None]]] = {
-    "score": _score,
-    "threshold": _threshold,
-    "latency_ms": _latency,
-    "status": _status,
-    "environment": _environment,
-    "variant": _variant,
-    "weight": _weight,
-    "revision": _revision,
-    "retracted": _retracted,
-    "source": _source,
+_FITS: Final[dict[str, tuple[Callable[[ColumnFacts], bool], str]]] = {
+    "score": (
+        lambda facts: 2 * facts.inside >= facts.present,
+        "most of its values are no probabilities",
+    ),
+    "threshold": (_is_probability, "not all of its values are probabilities"),
+    "latency_ms": (
+        lambda facts: _is_within(facts, 0),
+        "not all of its values are numbers of at least 0",
+    ),
+    "status": (
+        lambda facts: _consists_of(facts, ("ok", "error").__contains__),
+        "not all of its values are ok or error",
+    ),
+    "environment": (
+        lambda facts: _consists_of(facts, lambda text: text.lower() in ENVIRONMENTS),
+        "not all of its values are names of an environment, such as production",
+    ),
+    "variant": (
+        lambda facts: _consists_of(facts, VARIANTS.fullmatch),
+        "not all of its values are names of a variant, such as control",
+    ),
+    "weight": (
+        lambda facts: facts.low > 0 and _is_within(facts, 0, GREATEST_WEIGHT),
+        f"not all of its values are above 0 and at most {GREATEST_WEIGHT}",
+    ),
+    "revision": (
+        lambda facts: _is_within(facts, 0, whole=True),
+        "not all of its values are whole numbers of at least 0",
+    ),
+    "retracted": (
+        lambda facts: _consists_of(facts, lambda text: text.lower() in ("true", "false", "0", "1")),
+        "not all of its values are true or false",
+    ),
+    "source": (
+        lambda facts: _consists_of(facts, lambda text: text.lower() in SOURCES),
+        "not all of its values are names of a source of labels, such as manual",
+    ),
 }
-"""By field: why the values of a column do not fit, or None if they do."""
+JUDGED: Final = frozenset(_FITS)
+"""Fields that a column becomes by its name only if its values fit."""
 
 
 def misfit(field: str, facts: ColumnFacts) -> str | None:
     """Why the values of a column do not fit a field; None if they do, or if there are none."""
-    return JUDGED[field](facts) if facts.present else None
+    fits, why = _FITS[field]
+    return why if facts.present and not fits(facts) else None
