@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -41,6 +42,10 @@ def written(rows: list[list[str]], **dialect: Any) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, **dialect).writerows(rows)
     return text.getvalue()
+
+
+def packed(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
 
 
 PLAIN = written([HEADER, *ROWS])
@@ -102,8 +107,8 @@ def spaced(rows: list[list[str]]) -> str:
         "\r\n" + PLAIN,
         PLAIN + ",,,,,,,\r\n" * 3,
         PLAIN.rstrip(),
-        gzip.compress(PLAIN.encode()),
-        gzip.compress(PLAIN.encode()[:40]) + gzip.compress(PLAIN.encode()[40:]),
+        packed(PLAIN.encode()),
+        packed(PLAIN.encode()[:40]) + packed(PLAIN.encode()[40:]),
     ],
 )
 def test_a_dialect_is_read(tmp_path: Path, content: str | bytes) -> None:
@@ -114,7 +119,7 @@ def test_a_dialect_is_read(tmp_path: Path, content: str | bytes) -> None:
 def test_the_content_decides_not_the_suffix(tmp_path: Path, suffix: str) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     pack: Any = {
-        ".csv.gz": gzip.compress,
+        ".csv.gz": packed,
         ".csv.zst": lambda data: pyarrow.Codec("zstd").compress(data, asbytes=True),
     }.get(suffix, bytes)
     log = read(tmp_path, pack(PLAIN.encode()), f"table{suffix}")
@@ -187,7 +192,7 @@ REFUSED: list[tuple[bytes, str]] = [
     (b"", "is empty; a header with the names of the columns is needed"),
     (b"\n \n", "is empty; a header"),
     (b"\xef\xbb\xbf", "is empty; a header"),
-    (gzip.compress(b""), "is empty; a header"),
+    (packed(b""), "is empty; a header"),
     (
         PLAIN.replace("Łódź", "München").encode("latin-1"),
         "not UTF-8 .byte 0xfc.; .*iconv -f WINDOWS-1252 -t UTF-8 .*table.csv > .*table-utf8.csv",
@@ -221,8 +226,8 @@ REFUSED: list[tuple[bytes, str]] = [
     (b"\xfd7zXZ\x00\x00", "compressed by xz, .*unxz --keep"),
     (b"ARROW1\0\0", "an Arrow file.*write it as Parquet"),
     (b"Obj\x01\x02", "an Avro file"),
-    (gzip.compress(PLAIN.encode())[:-12], "its gzip data are damaged or cut off"),
-    (gzip.compress(PLAIN.encode())[:40] + b"junk" * 20, "its gzip data are damaged"),
+    (packed(PLAIN.encode())[:-12], "its gzip data are damaged or cut off"),
+    (packed(PLAIN.encode())[:40] + b"junk" * 20, "its gzip data are damaged"),
     (b'{"prediction_id": "a"}\n', "holds JSON, not CSV; name it predictions.jsonl"),
     (b"<html><table>", "holds HTML or XML"),
     (b"a\n1\n", r"no column for model_name; .* \(columns: a;"),
@@ -240,14 +245,14 @@ def test_a_file_that_cannot_be_read_is_refused_with_the_cause_and_a_way_out(
 
 def test_cut_off_zstd_is_refused(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
-    packed = pyarrow.Codec("zstd").compress(PLAIN.encode(), asbytes=True)
+    data = pyarrow.Codec("zstd").compress(PLAIN.encode(), asbytes=True)
     with pytest.raises(LogError, match="its zstd data are damaged or cut off"):
-        read(tmp_path, packed[:-6], "table.csv.zst")
+        read(tmp_path, data[:-6], "table.csv.zst")
 
 
 def test_compressed_parquet_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
     with pytest.raises(LogError, match=r"unpack it: gzip -dc .*/table.parquet"):
-        read(tmp_path, gzip.compress(b"PAR1" + bytes(20)), "table.parquet.gz")
+        read(tmp_path, packed(b"PAR1" + bytes(20)), "table.parquet.gz")
 
 
 @pytest.mark.parametrize(
@@ -260,8 +265,6 @@ def test_compressed_parquet_is_refused_with_the_command_that_unpacks_it(tmp_path
     ],
 )
 def test_the_way_out_of_a_message_works(tmp_path: Path, content: bytes, pattern: str) -> None:
-    import re
-
     with pytest.raises(LogError) as refused:
         read(tmp_path, content)
     found = re.search(pattern, str(refused.value))
