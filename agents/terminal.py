@@ -29,3 +29,22 @@ def print_json(document: Any) -> None:
     from driftline.schemas.results import encode
 
     sys.stdout.write(msgspec.json.format(encode(document), indent=2).decode() + "\n")
+
+
+def inert(text: str) -> str:
+    r"""A text without what a terminal would obey, such as an escape sequence in a name; line feeds
+    stay.
+
+    Examples
+    --------
+    >>> inert("churn \x1b[31m")
+    'churn \\x1b[31m'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each
+        if each == "\n" or each.isprintable()
+        else each.encode("unicode_escape", "surrogatepass").decode()
+        for each in text
+    )

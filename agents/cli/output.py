@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
+from driftline.agents.terminal import inert
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -54,7 +56,7 @@ class WrongInput(click.ClickException):
     exit_code = 2
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"driftline: {self.format_message()}", file=file or sys.stderr)
+        click.echo(inert(f"driftline: {self.format_message()}"), file=file or sys.stderr)
 
 
 def number(value: float | int | None) -> str:

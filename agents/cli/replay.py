@@ -17,7 +17,7 @@ from driftline.agents.cli.export import export_log, range_options
 from driftline.agents.cli.inputs import config_option, read_config
 from driftline.agents.cli.output import WrongInput, example, json_option, number, out_option
 from driftline.agents.cli.uncounted_table import print_uncounted
-from driftline.agents.terminal import console, print_json
+from driftline.agents.terminal import console, inert, print_json
 
 if TYPE_CHECKING:
     from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
@@ -290,4 +290,4 @@ def _print_summary(summary: ReplaySummary, out: Path) -> None:
     if summary.uncounted:
         print_uncounted(summary.uncounted)
     for note in summary.notes:
-        click.echo(f"note: {note}")
+        click.echo(inert(f"note: {note}"))

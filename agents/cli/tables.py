@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftline.agents.terminal import console
+from driftline.agents.terminal import console, inert
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +51,7 @@ def print_table(
     columns
         Headings; a leading ">" aligns the column to the right.
     rows
-        Cells as text, printed without markup.
+        Cells as text, printed without markup and without control characters.
     empty
         Printed if there are no rows.
     optional
@@ -61,7 +61,7 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    rows, target = list(rows), console()
+    rows, target = [list(map(inert, row)) for row in rows], console()
     if not rows:
         target.print(Text(empty))
         return

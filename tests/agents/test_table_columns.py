@@ -332,6 +332,19 @@ def test_the_command_prints_what_became_of_the_columns_before_the_run(tmp_path: 
     assert "belongs to another run" in other.output
 
 
+@pytest.mark.parametrize("name", ["\x1b[31mred", "a\x07b", "\u202ereversed", "a\x9b2J"])
+def test_what_a_terminal_would_obey_is_inert_in_names_of_columns(tmp_path: Path, name: str) -> None:
+    path = table(tmp_path, {name: ["1", "2"], "x": ["a", "b"]})
+    arguments = ["replay", str(path), "--out", str(tmp_path / "out")]
+    shown = CliRunner().invoke(command, arguments, env={"COLUMNS": "200"})
+    arguments[-1] = str(tmp_path / "other")
+    refused = CliRunner().invoke(command, [*arguments, "--drop", "no"])
+    assert (shown.exit_code, refused.exit_code) == (0, 2)
+    for output in (shown.output, refused.output):
+        assert name not in output
+        assert name.encode("unicode_escape").decode() in output
+
+
 def test_a_frame_is_read_by_the_rules_of_a_file(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.read_csv(table(tmp_path, {"threshold": ["0.1", "0.9"], "y": ["1", "2"]}))
