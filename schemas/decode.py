@@ -51,7 +51,6 @@ __all__ = [
     "decode_predictions",
     "decode_ticks",
     "decode_truths",
-    "parse_time_ms",
 ]
 
 Row = TypeVar("Row", PredictionRow, TruthRow, TickRow)
@@ -351,14 +350,14 @@ def _decode_carefully(
         row = msgspec.convert(
             {name: field for name, field in event.items() if name in fields}, row_type
         )
-        row.timestamp_ms = parse_time_ms(row.timestamp_ms)
+        row.timestamp_ms = _parse_time_ms(row.timestamp_ms)
         if isinstance(row, TickRow):
             row.ended_ms, row.reached_ms = (
-                None if time is None else parse_time_ms(time)
+                None if time is None else _parse_time_ms(time)
                 for time in (row.ended_ms, row.reached_ms)
             )
             for loss in row.lost:
-                loss.from_ms, loss.until_ms = map(parse_time_ms, (loss.from_ms, loss.until_ms))
+                loss.from_ms, loss.until_ms = map(_parse_time_ms, (loss.from_ms, loss.until_ms))
     except (ValueError, OverflowError) as error:
         fault = find_field_fault(event, topic, used) or (
             "wrong_type",
@@ -392,7 +391,7 @@ def _is_too_large(value: bytes, row: PredictionRow | TruthRow) -> bool:
     return len(value) > MAX_VALUE_BYTES or exceeds_limits(row)
 
 
-def parse_time_ms(time: str | int) -> int:
+def _parse_time_ms(time: str | int) -> int:
     """Same as `parse_time`, in a third of the time for the common form."""
     if isinstance(time, str) and (tail_ms := _TAIL_MS.get(time[19:])) is not None:
         minute_ms, second_ms = _MINUTES_MS.get(time[10:17]), _SECONDS_MS.get(time[17:19])
@@ -408,7 +407,7 @@ def _day_ms(day: str) -> int:
 
 def _parse_plain_time_ms(time: str) -> int:
     try:
-        return parse_time_ms(time)
+        return _parse_time_ms(time)
     except ValueError as error:
         raise InvalidEvent(
             *(find_field_fault({"timestamp": time}, TICKS, {}) or ("wrong_type", str(error)))

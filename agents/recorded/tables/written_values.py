@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from driftline.schemas.decode import parse_time_ms
 from driftline.schemas.labels import MISSING_LABELS
 from driftline.schemas.times import DAY_MS, MAX_TIME_MS
 
@@ -249,11 +248,6 @@ def time_of(text: str) -> Any:
     text = text.strip()
     if text[4:5] != "-" and _INTEGER.fullmatch(text):
         return int(text)
-    if text[10:11] == "T":
-        try:
-            return parse_time_ms(text)
-        except ValueError:
-            pass  # another form, or none
     try:
         return json_time(datetime.fromisoformat(text), text)
     except ValueError:
