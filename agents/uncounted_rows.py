@@ -2,7 +2,8 @@
 what to do, and log lines, at most one a minute for each topic, partition and reason.
 
 Stage 1 finds late, repeated and expired rows (`driftline.streams.join.uncounted_rows`), decoding
-finds invalid ones (`driftline.schemas.rejects`). Both drivers count and log them here.
+finds invalid ones (`driftline.schemas.rejects`), stage 2 features that it does not watch. Both
+drivers count and log them here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from driftline.schemas.rejects import Reject, RowNote
 from driftline.schemas.times import MINUTE_MS, format_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 from driftline.streams.join.uncounted_rows import Reason, UncountedRow
+from driftline.streams.measure.drift.profiles import ROWS_A_VALUE
+from driftline.streams.measure.drift.unwatched_features import UnwatchedFeatures
+from driftline.streams.summaries.feature_limits import MOST_SETTLED
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +44,12 @@ USUAL: Final = frozenset(
         "expired_prediction",
         "left_out_feature",
         "scores_not_one",
+        "unwatched_feature",
     }
 )
 """Reasons without a loss: a repeated event counts once, not every prediction gets a truth, and a
-prediction counts without a feature that no figure can use, and with scores that do not add up to 1.
+prediction counts without a feature that no figure can use or that hardly any other prediction has,
+and with scores that do not add up to 1.
 """
 
 _RULE: Final[dict[str, str]] = {
@@ -72,6 +78,10 @@ _RULE: Final[dict[str, str]] = {
     "left_out_feature": (
         "a feature is a list or an object, or infinite; it is left out and the prediction counts"
     ),
+    "unwatched_feature": (
+        "values of features that hardly any prediction has, or of more features than are kept, are"
+        " not watched for drift; the predictions count, and the number is that of the values"
+    ),
     "scores_not_one": (
         "the probabilities of its classes do not add up to 1; it counts, the class with the"
         " greatest one is predicted"
@@ -94,6 +104,10 @@ _REMEDY: Final[dict[str, str]] = {
     ),
     "left_out_feature": (
         "none; to watch parts of it, send each as a feature of its own that is a number or a text"
+    ),
+    "unwatched_feature": (
+        "none if no figure needs them; an id or a date among the names of features belongs into a"
+        " value"
     ),
     "scores_not_one": (
         "none if only the most probable classes are sent; else send the softmax, since the Brier"
@@ -236,6 +250,38 @@ def of_row(partition: int, row: UncountedRow) -> Uncounted:
         times += f", limit {format_time(row.limit_ms)}"
     example = f'{place}, prediction_id "{row.prediction_id}": {times}'
     return Uncounted(topic=row.topic, reason=row.reason, rows=row.count, example=example)
+
+
+def of_unwatched(features: UnwatchedFeatures) -> Uncounted:
+    """The values of features that stage 2 does not watch.
+
+    Examples
+    --------
+    >>> features = UnwatchedFeatures(
+    ...     model_name="churn",
+    ...     model_version="1",
+    ...     reason="rare",
+    ...     start_ms=0,
+    ...     end_ms=2_592_000_000,
+    ...     values=5_120,
+    ...     example="user_17",
+    ... )
+    >>> print(of_unwatched(features).example.replace(": ", ":\\n"))
+    churn 1, 1970-01-01T00:00:00Z to 1970-01-31T00:00:00Z:
+    "user_17" and others are in less than 1 of 1,000 predictions of the reference
+    """
+    named = f'"{features.example}" and others' if features.example else "features"
+    why = {
+        "rare": f"{named} are in less than 1 of {ROWS_A_VALUE:,} predictions of the reference",
+        "crowded": f"{named} are beyond the {MOST_SETTLED:,} features that most predictions have",
+    }[features.reason]
+    span = f"{format_time(features.start_ms)} to {format_time(features.end_ms)}"
+    return Uncounted(
+        topic=PREDICTIONS,
+        reason="unwatched_feature",
+        rows=features.values,
+        example=f"{features.model_name} {features.model_version}, {span}: {why}",
+    )
 
 
 class _Logged(msgspec.Struct):

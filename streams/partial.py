@@ -1,9 +1,9 @@
 """Increments that one commit of stage 1 sends to stage 2, and their format on `window-partials`.
 
 A `Partial` holds what the commit adds to the models of one target partition, as flat integer
-columns. The sum of the partials of all partitions of stage 1 is the exact count. `Watermarks` says
-how far a partition has come, `LostSpan` which rows it could not read; both go to every task of
-stage 2.
+columns; very many feature summaries go into several of them. The sum of the partials of all
+partitions of stage 1 is the exact count. `Watermarks` says how far a partition has come,
+`LostSpan` which rows it could not read; both go to every task of stage 2.
 """
 
 from __future__ import annotations
@@ -299,6 +299,8 @@ _EMPTY: Final[dict[str, Columns]] = {
     table: {name: np.frombuffer(b"", _WIRE_TYPES[dtype]) for name, dtype in wanted}
     for table, wanted in (("counts", COUNT_COLUMNS), ("recent", RECENT_COLUMNS))
 }
+NO_COUNTS: Final = _EMPTY["counts"]
+NO_OUTCOMES: Final = _EMPTY["recent"]
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(_Message)
 _head_decoder: Final = msgspec.msgpack.Decoder(_FormatHead)

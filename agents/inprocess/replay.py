@@ -48,7 +48,13 @@ from driftline.agents.recorded.tables.file_content import is_table
 from driftline.agents.recorded.tables.table_to_log import convert_table, reports_of
 from driftline.agents.recorded.topic_log import Position, TopicLog, is_exported
 from driftline.agents.state.rocks import RocksState
-from driftline.agents.uncounted_rows import Uncounted, UncountedLog, UncountedTotals, of_row
+from driftline.agents.uncounted_rows import (
+    Uncounted,
+    UncountedLog,
+    UncountedTotals,
+    of_row,
+    of_unwatched,
+)
 from driftline.schemas.rejects import Reject
 from driftline.schemas.setting_changes import recorded_settings
 from driftline.schemas.settings import Config
@@ -73,6 +79,7 @@ from driftline.streams import pipeline
 from driftline.streams.end_of_time import end_of_time
 from driftline.streams.join import Join
 from driftline.streams.measure.counts.labels import LabelReport
+from driftline.streams.measure.drift.unwatched_features import UNWATCHED_FEATURES
 from driftline.streams.partial import LostSpan
 from driftline.streams.pipeline import PLACES, UpstreamResult
 from driftline.streams.stage import Batch, Record, State
@@ -540,6 +547,8 @@ class _Run:
             by_topic.setdefault(record.topic, []).append(record.value)
         # Commands between stages have no file of their own: the events that follow record them.
         by_topic.pop(REGISTRY_COMMANDS, None)
+        # One task of stage 2 has all models here, so its partition is 0.
+        self._note_uncounted(0, list(map(of_unwatched, by_topic.pop(UNWATCHED_FEATURES, ()))))
         for topic, values in by_topic.items():
             self._outputs.write(topic, values)
             self._checkpoint.written[topic] = self._checkpoint.written.get(topic, 0) + len(values)

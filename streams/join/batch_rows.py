@@ -158,9 +158,9 @@ def _segment_codes(
     """Code of each row's value in each dimension, shape (N, D); 0 where the row has none."""
     codes = np.zeros((len(segments), len(dimensions)), np.int64)
     for d, dimension in enumerate(dimensions):
-        if dimension not in segments.textual:
+        words = segments.texts_of(dimension)
+        if words is None:
             continue
-        words = segments.texts[segments.textual.index(dimension)]
         code_of = np.zeros(len(segments.words) + 1, np.int64)
         # In order of appearance, which decides what gets a code where there are too many values:
         # written last, the first row stays.

@@ -1,9 +1,12 @@
-"""Summaries of the features of a batch by series and pane, all features with one sort."""
+"""Summaries of the features of a batch by series and pane, all features with one sort; those that
+few rows have with another.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from driftline.schemas.settings import Config
@@ -11,7 +14,8 @@ from driftline.streams.join.batch_rows import Predictions
 from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.increments import SEGMENT_BITS, series_keys
 from driftline.streams.named_columns import NO_WORD, Named
-from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
+from driftline.streams.summaries.feature_limits import LEFT_OUT, NAMELESS, thinned
+from driftline.streams.summaries.feature_table import EMPTY, FeatureTable, concatenate_tables
 from driftline.streams.summaries.numeric_bins import BinColumns, Ints
 from driftline.streams.summaries.text_summary import TextColumns, names_of
 
@@ -24,29 +28,61 @@ def summarize_features(
 
     `features` has the columns of the whole batch; `rows.at` is the index of each row in it.
     """
-    if not features.numeric and not features.textual:
+    if not features.numeric and not features.textual and not len(features.few):
         return EMPTY, EMPTY.series
     row, series = _series_of(rows, book, config)
     at, pane = rows.at[row], rows.timestamp_ms // config.pane_ms
-    # A group is a series and pane that has rows; a cell is one feature of a group.
+    # A group is a series and pane that has rows.
     first_pane, pane_span = int(pane.min()), int(pane.max() - pane.min()) + 1
     groups, group = np.unique(
         _by_target(series, book) * pane_span + (pane[row] - first_pane), return_inverse=True
     )
     series_of_group = np.empty_like(groups)
     series_of_group[group] = series
+    words, code_of = _numbered(features.words)
+    summaries = _summaries_of_columns(features, at, group, len(groups), words, code_of)
+    if len(features.few):
+        of_few = _summaries_of_few(features, at, group, words, code_of)
+        together = concatenate_tables([summaries, of_few])
+        summaries = together.take(np.argsort(together.series, kind="stable"))
+    if LEFT_OUT in summaries.names:
+        named = [name or NAMELESS for name in summaries.names]
+        summaries = msgspec.structs.replace(summaries, names=named)
+    summaries = thinned(summaries)
+    owner = summaries.series
+    return (
+        msgspec.structs.replace(summaries, series=series_of_group[owner]),
+        groups[owner] % pane_span + first_pane,
+    )
+
+
+def _summaries_of_columns(
+    features: Named, at: Ints, group: Ints, groups: int, words: list[str], code_of: Ints
+) -> FeatureTable:
+    """Summaries of the features that have columns, with the group as number of the series.
+
+    Parameters
+    ----------
+    at, group
+        Shape (N,): index into the batch, and the group in [0, groups), of each row and series.
+    words, code_of
+        As `_numbered` returns them.
+    """
     names = list(dict.fromkeys((*features.numeric, *features.textual)))
-    cells = len(names) * len(groups)
+    if not names:
+        return EMPTY
+    place = {name: number for number, name in enumerate(names)}
+    # A cell is one feature of a group.
+    cells = len(names) * groups
 
     def cell_of(features: Sequence[str]) -> Ints:
-        feature = np.array([names.index(name) for name in features], np.int64)
+        feature = np.array([place[name] for name in features], np.int64)
         cell: Ints = feature[:, None] + group * len(names)
         return cell.ravel()
 
     numbers = BinColumns.of(
         features.numbers.take(at, axis=1).ravel(), cell_of(features.numeric), cells
     )
-    words, code_of = _numbered(features.words)
     code, cell = code_of[features.texts.take(at, axis=1).ravel()], cell_of(features.textual)
     has_text = np.flatnonzero(code >= 0)
     total = np.bincount(cell[has_text], minlength=cells)
@@ -56,11 +92,10 @@ def summarize_features(
     # Stage 2 derives how many rows lack a feature from the rows of the pane: a batch does not know
     # all features.
     filled = np.flatnonzero((numbers.lengths > 0) | (total > 0))
-    owner = filled // len(names)
-    summaries = FeatureTable(
+    return FeatureTable(
         names=names,
         words=words,
-        series=series_of_group[owner],
+        series=filled // len(names),
         feature=filled % len(names),
         shift=numbers.shifts[filled],
         bins=numbers.lengths[filled],
@@ -72,7 +107,23 @@ def summarize_features(
         text=texts.texts,
         text_counts=texts.counts,
     )
-    return summaries, groups[owner] % pane_span + first_pane
+
+
+def _summaries_of_few(
+    features: Named, at: Ints, group: Ints, words: list[str], code_of: Ints
+) -> FeatureTable:
+    """Summaries of the features that few rows have; parameters as `_summaries_of_columns`."""
+    few = features.few.take(at, len(features))
+    width = len(few.names)
+    cells, cell = np.unique(group[few.row] * width + few.name, return_inverse=True)
+    numbers = BinColumns.of(few.number, cell, len(cells))
+    code = code_of[few.text]
+    has_text = np.flatnonzero(code >= 0)
+    total = np.bincount(cell[has_text], minlength=len(cells))
+    texts = TextColumns.summed(
+        cell[has_text], code[has_text], None, np.zeros(len(cells), np.int64), words
+    )
+    return FeatureTable.of(few.names, words, cells // width, cells % width, numbers, texts, total)
 
 
 def _series_of(rows: Predictions, book: CodeBook, config: Config) -> tuple[Ints, Ints]:

@@ -8,6 +8,7 @@ each of its segment values.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,7 +18,13 @@ from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.target_partitions import ByTargetPartition, edges
 from driftline.streams.lanes import ALL, CELLS, LABEL_MEASURES, OTHER_LABEL
 from driftline.streams.masks import all_true
-from driftline.streams.partial import COUNT_COLUMNS, RECENT_COLUMNS, Partial
+from driftline.streams.partial import (
+    COUNT_COLUMNS,
+    NO_COUNTS,
+    NO_OUTCOMES,
+    RECENT_COLUMNS,
+    Partial,
+)
 from driftline.streams.summaries.feature_table import EMPTY, FeatureTable
 
 Ints = NDArray[np.int64]
@@ -37,6 +44,10 @@ SEGMENT_BITS: Final = 32  # of a series key: model version above, segment code b
 _SEGMENT: Final = (1 << SEGMENT_BITS) - 1
 MAX_PAIRS: Final = 1 << (63 - _PAIR)
 MOST_IN_DICTIONARY: Final = 1_000  # labels that a partial carries whether it has them or not
+MOST_SUMMARIES: Final = 16_384
+"""Most feature summaries of a partial: stage 2 adds them up in one slice of its work."""
+MOST_SUMMARY_BYTES: Final = 8 << 20
+"""Most bytes of the feature summaries of a partial: half of the largest record."""
 _NONE: Final = np.zeros(0, np.int64)
 _PLACES_A_KEY: Final = 4
 
@@ -142,8 +153,8 @@ class Increments:
         self._features = summaries, pane
 
     def partials(self, partition: int, book: CodeBook) -> list[Partial]:
-        """One partial for each target partition that gains something; the codes of rows are those
-        of `book`.
+        """One partial for each target partition that gains something, and further ones where it
+        gains more feature summaries than a partial has; the codes of rows are those of `book`.
         """
         # A series is numbered by its model version, versions in the order of their target
         # partitions and models, and by its segment: rows sorted by series are sorted by target.
@@ -168,23 +179,40 @@ class Increments:
         outcomes = targets.rows(recent_series, recent)
         features = targets.features(summaries, feature_series, feature_pane * self._pane_ms)
         names, segments = book.names_by_target, book.segments.names
-        return [
-            Partial(
-                partition=partition,
-                series=[
-                    (*names[key // width], segments[key % width - 1] if key % width else ALL)
-                    for key in keys
-                ],
-                labels=labels,
-                counts=target_counts,
-                features=target_features,
-                feature_panes=target_panes,
-                recent=target_outcomes,
+        partials = []
+        for keys, target_counts, (target_features, target_panes), target_outcomes in zip(
+            targets.series(), counts, features, outcomes, strict=True
+        ):
+            series = [
+                (*names[key // width], segments[key % width - 1] if key % width else ALL)
+                for key in keys
+            ]
+            bounds = _bounds(target_features)
+            first, *others = target_features.split(bounds) if len(bounds) > 2 else [target_features]
+            partials.append(
+                Partial(
+                    partition=partition,
+                    series=series,
+                    labels=labels,
+                    counts=target_counts,
+                    features=first.bounded() if others else first,
+                    feature_panes=target_panes[: len(first)],
+                    recent=target_outcomes,
+                )
             )
-            for keys, target_counts, (target_features, target_panes), target_outcomes in zip(
-                targets.series(), counts, features, outcomes, strict=True
-            )
-        ]
+            partials += [
+                Partial(
+                    partition=partition,
+                    series=series,
+                    labels=[],
+                    counts=NO_COUNTS,
+                    features=part.bounded(),
+                    feature_panes=target_panes[begin:end],
+                    recent=NO_OUTCOMES,
+                )
+                for part, (begin, end) in zip(others, pairwise(bounds[1:]), strict=True)
+            ]
+        return partials
 
     def _localized_labels(self, names: Sequence[str]) -> list[str]:
         """The dictionary of the partials: label text by code.
@@ -295,6 +323,37 @@ class Increments:
             )
         together = (np.concatenate(column) for column in zip(*parts, strict=True))
         return np.concatenate(keys), dict(zip(fields, together, strict=True))
+
+
+def _bounds(features: FeatureTable) -> list[int]:
+    """Where the summaries of a target partition are split into partials, with both ends."""
+    rows = len(features)
+    # A bin takes 16 bytes at most, a row 22, and a name or text is sent once where it is used.
+    longest = 4 * max(map(len, chain(features.names, features.words)), default=0) + 16
+    if rows <= MOST_SUMMARIES and (22 + longest) * features.size <= MOST_SUMMARY_BYTES:
+        return [0, rows]
+    names, words = (
+        np.array([len(text.encode("utf-8", "surrogatepass")) + 5 for text in texts], np.int64)
+        for texts in (features.names, features.words)
+    )
+    of_words = np.concatenate((np.zeros(1, np.int64), np.cumsum(words[features.text] + 12)))
+    ends = np.cumsum(features.texts)
+    sizes = (
+        22
+        + 16 * features.bins
+        + names[features.feature]
+        + of_words[ends]
+        - of_words[ends - features.texts]
+    )
+    after = np.cumsum(sizes)
+    bounds = [0]
+    while bounds[-1] < rows:
+        begin = bounds[-1]
+        fits = int(
+            np.searchsorted(after, after[begin] - sizes[begin] + MOST_SUMMARY_BYTES, "right")
+        )
+        bounds.append(min(max(fits, begin + 1), begin + MOST_SUMMARIES, rows))
+    return bounds
 
 
 def tally(ones: Sequence[Ints], others: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:

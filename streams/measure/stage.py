@@ -39,6 +39,7 @@ from driftline.streams.measure.counts.since_deployment import SinceDeployment
 from driftline.streams.measure.drift.drift_windows import DriftWindows
 from driftline.streams.measure.drift.feature_panes import FeaturePanes
 from driftline.streams.measure.drift.targets import TargetReader
+from driftline.streams.measure.drift.unwatched_features import UNWATCHED_FEATURES
 from driftline.streams.measure.facts.from_registry import apply_entries, store_profile
 from driftline.streams.measure.facts.quiet_models import (
     WorkTimes,
@@ -380,6 +381,7 @@ class Measure:
             self._open_windows.note(increments)
             if self._open_windows.is_crowded():
                 yield from self._open_windows.count(frontier.edges_ms, state)
+        yield
         plans = [self._schedule.plan(part.model.config) for part in received.parts]
         self._features.add(received, [self._grain_ms(plan) for plan in plans], state)
         yield from self._newest.add(received, [plan.last_n_step_ms for plan in plans], state)
@@ -450,12 +452,14 @@ class Measure:
             )
             records += self._builder.metric_records(model, windows, state)
             grain_ms = self._grain_ms(plan)
+            left_out = yield from self._features.settle(model, now_ms, grain_ms, state)
+            records += [Record(UNWATCHED_FEATURES, features) for features in left_out]
             for due in dues:
                 if due.window == plan.detection.name:
-                    records += self._drift.records(model, due, versions, grain_ms, state)
+                    records += yield from self._drift.records(model, due, versions, grain_ms, state)
             records += self._reporter.new_versions(model, versions, now_ms)
         yield
-        references = self._reporter.references(
+        references = yield from self._reporter.references(
             [
                 (each.model, each.versions, self._grain_ms(self._schedule.plan(each.model.config)))
                 for each in work

@@ -7,13 +7,14 @@ summary is `feature_summary.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain, pairwise
 from typing import Any, Final, Self
 
 import msgspec
 import numpy as np
 
+from driftline.streams.members import members
 from driftline.streams.summaries.feature_summary import FeatureSummary
 from driftline.streams.summaries.numeric_bins import BinColumns, Ints
 from driftline.streams.summaries.text_summary import TextColumns
@@ -83,13 +84,28 @@ class FeatureTable(msgspec.Struct, gc=False):
         """Number of rows, bins and texts together."""
         return len(self.series) + len(self.keys) + len(self.text)
 
+    def values(self) -> Ints:
+        """Number of values of each row, shape (R,)."""
+        numbers = np.concatenate((_ZERO, np.cumsum(self.counts)))
+        ends = np.cumsum(self.bins)
+        values: Ints = numbers[ends] - numbers[ends - self.bins] + self.total
+        return values
+
     def take(self, at: Ints) -> Self:
         """The rows at the indexes `at`, shape (M,), in that order."""
         columns: dict[str, Any] = {name: getattr(self, name)[at] for name, _ in ROW_COLUMNS}
         for part, lengths in ((BIN_COLUMNS, self.bins), (TEXT_COLUMNS, self.texts)):
-            inside = _members(lengths, at)
+            inside = members(lengths, at)
             columns |= {name: getattr(self, name)[inside] for name in part}
         return type(self)(self.names, self.words, **columns)
+
+    def with_features(self, names: Collection[str]) -> Self:
+        """The rows of the features `names`."""
+        wanted = frozenset(names)
+        if wanted.issuperset(self.names):
+            return self
+        is_wanted = np.array([name in wanted for name in self.names], np.bool_)
+        return self.take(np.flatnonzero(is_wanted[self.feature]))
 
     def split(self, edges: Sequence[int]) -> list[Self]:
         """The rows between each two successive `edges`, which ascend, without copying."""
@@ -288,18 +304,6 @@ def _used(names: list[str], numbers: Ints) -> tuple[list[str], Ints]:
     if len(used) == len(names):
         return names, numbers
     return [names[number] for number in used.tolist()], used.searchsorted(numbers)
-
-
-def _members(lengths: Ints, at: Ints) -> Ints:
-    """Indexes of the members of the groups `at`, where groups with `lengths` members follow each
-    other.
-    """
-    taken = lengths[at]
-    begin = (np.cumsum(lengths) - lengths)[at]
-    members: Ints = np.arange(int(taken.sum())) + np.repeat(
-        begin - (np.cumsum(taken) - taken), taken
-    )
-    return members
 
 
 def _packed(counts: Ints) -> bytes:

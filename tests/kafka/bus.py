@@ -22,6 +22,7 @@ from driftline.agents.kafka.task.processor import (
     SlicedProcessor,
 )
 from driftline.agents.state.dict_state import MemoryState
+from driftline.agents.uncounted_rows import Uncounted
 from driftline.streams.hashing import partitions_of
 from driftline.streams.work_slices import run_some
 
@@ -99,7 +100,13 @@ class Bus:
 
 
 class BusTask:
-    """One task: a processor, its committed state and positions."""
+    """One task: a processor, its committed state and positions.
+
+    Attributes
+    ----------
+    uncounted
+        Rows that do not count, of all commits.
+    """
 
     def __init__(
         self,
@@ -115,6 +122,7 @@ class BusTask:
         self._committed: dict[str, dict[bytes, bytes]] = {}
         self._positions: dict[str, int] = {}
         self._losses: list[Loss] = []
+        self.uncounted: list[Uncounted] = []
         self.start()
 
     def start(self) -> None:
@@ -192,6 +200,7 @@ class BusTask:
         self._committed |= {name: dict(state.values) for name, state in self._states.items()}
         self._positions = reading
         self._losses = []
+        self.uncounted += self._processor.tally().uncounted
         for outgoing in emitted:
             self._bus.write(outgoing)
         return True

@@ -40,6 +40,7 @@ from driftline.schemas.topics import (
     TICKS,
     WINDOW_PARTIALS,
 )
+from tests import crowded_features
 from tests.kafka.live import MINUTE, Live, command, feed
 from tests.seeds import quick_and_slow
 from tests.simulation.histories import BEGIN, HOUR, write
@@ -221,6 +222,30 @@ def differences(live: Live, folder: Path, *, batch: int, follow: bool = True) ->
             for value in (replayed_letters - live_letters).elements()
         ]
     return found
+
+
+@pytest.mark.parametrize("seed", quick_and_slow(range(6), 1))
+def test_the_same_features_are_watched_live_and_in_a_replay(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    history, clock = tmp_path / "history", random.choice(("wall", "data"))
+    crowded_features.write(
+        history, seed, reference="6h", detection="1h", hours=random.randint(9, 14)
+    )
+    with crowded_features.lowered_limits():
+        live = run_live(history, random, clock=clock, commands=False, finish=True)
+        found = differences(live, tmp_path, batch=random.choice((7, 100, 10_000)))
+    assert found == [], f"seed {seed}: {len(found)} records differ"
+    targets = {json.loads(value)["target"] for _, value in emitted_live(live, DRIFT).elements()}
+    assert "feature:plan" in targets
+    assert not any("wide" in target for target in targets)
+    options: dict[str, Any] = {"partitions": live.config.kafka.input_partitions, "follow": True}
+    options |= {"open_end": True, "clock": lambda: live.clock_ms}
+    with crowded_features.lowered_limits():
+        again = replay(tmp_path / "log", tmp_path / "again", live.config, **options)
+    told = [rows for task in live.tasks for rows in task.uncounted]
+    (unwatched,) = [rows for rows in again.uncounted if rows.reason == "unwatched_feature"]
+    assert unwatched.rows == sum(rows.rows for rows in told if rows.reason == unwatched.reason)
+    assert unwatched.example in [rows.example for rows in told]
 
 
 @pytest.mark.parametrize("seed", quick_and_slow(range(50), 8))

@@ -18,4 +18,10 @@ def mappings_of(named: Named) -> list[dict[str, Any]]:
         for row, code in zip(rows, codes, strict=True):
             if code != NO_WORD:
                 row[name] = named.words[code]
+    few = named.few
+    for at, name, number, code in zip(
+        few.row.tolist(), few.name.tolist(), few.number.tolist(), few.text.tolist(), strict=True
+    ):
+        assert few.names[name] not in rows[at]
+        rows[at][few.names[name]] = number if code == NO_WORD else named.words[code]
     return rows

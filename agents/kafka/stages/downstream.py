@@ -23,7 +23,7 @@ from driftline.agents.kafka.stages.ticking import IdlePartitionRequests
 from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.label_notes import log_labels
-from driftline.agents.uncounted_rows import BatchTally
+from driftline.agents.uncounted_rows import BatchTally, of_unwatched
 from driftline.schemas.decode import decode_commands
 from driftline.schemas.events import Tick
 from driftline.schemas.rejects import Reject
@@ -39,6 +39,7 @@ from driftline.schemas.topics import (
 )
 from driftline.streams.end_of_time import end_of_time
 from driftline.streams.lanes import NO_MODEL
+from driftline.streams.measure.drift.unwatched_features import UNWATCHED_FEATURES
 from driftline.streams.partial import ForeignFormat, Partial, PartialValue, decode
 from driftline.streams.pipeline import Downstream
 from driftline.streams.registry import Registry
@@ -54,6 +55,8 @@ jumps far ahead.
 """
 ROWS_AT_ONCE: Final = 4_000
 """Rows of partials that are merged together; a single partial may have more."""
+SUMMARIES_A_ROW: Final = 4
+"""Feature summaries that cost as much as a row of counts."""
 PANES_S: Final = 0.1
 """Seconds after which a commit completes no further pane, so that it stays short."""
 
@@ -207,8 +210,15 @@ class DownstreamProcessor:
             self._provisional_timer.end(begun)
         if panes:
             log_labels(self._stages.new_label_reports())
+        self._tally.uncounted += [
+            of_unwatched(record.value) for record in records if record.topic == UNWATCHED_FEATURES
+        ]
         # Commands between the stages are not emitted: the events that follow from them are.
-        emitted = [record for record in records if record.topic != REGISTRY_COMMANDS]
+        emitted = [
+            record
+            for record in records
+            if record.topic not in (REGISTRY_COMMANDS, UNWATCHED_FEATURES)
+        ]
         for some in in_slices(emitted):
             yield
             outgoing += self._encoder.events(some)
@@ -383,12 +393,16 @@ def _parts(partials: Sequence[PartialValue]) -> Iterator[list[PartialValue]]:
     rows = 0
     for partial in partials:
         part.append(partial)
-        rows += len(partial.counts["pane"]) if isinstance(partial, Partial) else 1
+        rows += _rows(partial) if isinstance(partial, Partial) else 1
         if rows >= ROWS_AT_ONCE:
             yield part
             part, rows = [], 0
     if part:
         yield part
+
+
+def _rows(partial: Partial) -> int:
+    return len(partial.counts["pane"]) + len(partial.features) // SUMMARIES_A_ROW
 
 
 def downstream_processors(

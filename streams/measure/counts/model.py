@@ -27,7 +27,7 @@ from driftline.streams.numbering import Numbering, decode_pairs, decode_texts
 from driftline.streams.stage import State
 
 OTHER: Final = "other"
-FORMAT: Final = 4
+FORMAT: Final = 5
 
 SeriesName = tuple[str, str]
 """Version and segment."""
@@ -114,6 +114,8 @@ class ModelFacts(msgspec.Struct):
         Time up to which "since deployment" is summed for good.
     features_ms
         Start of the first and of the last grain with feature summaries; None before that.
+    features_settled_ms
+        Time up to which it is settled which features are kept.
     """
 
     format: int = FORMAT
@@ -129,6 +131,7 @@ class ModelFacts(msgspec.Struct):
     scored: dict[str, ScoreRange] = {}
     since_ms: int | None = None
     features_ms: tuple[int, int] | None = None
+    features_settled_ms: int = 0
 
 
 class RegistryView:

@@ -18,6 +18,7 @@ from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.drift.profiles import (
     Reference,
     ReferenceTarget,
+    ReferenceTargets,
     read_profile,
 )
 from driftline.streams.measure.drift.targets import (
@@ -32,6 +33,7 @@ from driftline.streams.measure.figures.losses import Losses
 from driftline.streams.measure.timing.windows import DueWindow
 from driftline.streams.stage import Record, State
 from driftline.streams.summaries.feature_summary import FeatureSummary
+from driftline.streams.work_slices import WorkSlices, in_slices
 
 Level = Literal["none", "mild", "moderate", "severe", "insufficient_data"]
 
@@ -48,6 +50,8 @@ LEVELS: Final[Mapping[str, tuple[Level, str]]] = {
     "type changed": ("severe", "one side holds numbers, the other texts"),
 }
 ENOUGH_ROWS: Final = 100
+TARGETS_AT_ONCE: Final = 16
+"""Targets that are compared in one slice: some ms each where a day is read for the first time."""
 DEPENDENT: Final = "too few independent rows on one side: its rows are correlated in time"
 ACTIONS: Final = {
     "mild": "watch it",
@@ -92,8 +96,11 @@ class DriftWindows:
         versions: Sequence[str],
         grain_ms: int,
         state: State,
-    ) -> Iterator[Record]:
-        """Drift records of all versions with a reference, by version, segment and target."""
+    ) -> WorkSlices[list[Record]]:
+        """Drift records of all versions with a reference, by version, segment and target; in
+        slices of some targets.
+        """
+        records: list[Record] = []
         lost = self._losses.of_window(
             TRAFFIC,
             due.start_ms,
@@ -107,21 +114,39 @@ class DriftWindows:
                 continue
             reference_id = registered.reference_id
             whole = self._profile(model, version, reference_id, state)
-            current = self._targets.read(model, version, due.start_ms, due.end_ms, grain_ms, state)
-            comparisons = [
-                _Comparison(segment, name, reference, target, result)
+            current = self._targets.read(
+                model,
+                version,
+                due.start_ms,
+                due.end_ms,
+                grain_ms,
+                state,
+                _features_of(whole.targets),
+            )
+            yield
+            pairs = [
+                (segment, name, reference, current[segment].targets.get(name, _ABSENT))
                 for segment, references in whole.targets.items()
                 if segment in current
                 for name, reference in references.items()
-                for target in (current[segment].targets.get(name, _ABSENT),)
-                for result in self._compare(reference, target, grains_per_day(grain_ms))
             ]
+            comparisons: list[_Comparison] = []
+            for begin in range(0, len(pairs), TARGETS_AT_ONCE):
+                comparisons += [
+                    _Comparison(segment, name, reference, target, result)
+                    for segment, name, reference, target in pairs[begin : begin + TARGETS_AT_ONCE]
+                    for result in self._compare(reference, target, grains_per_day(grain_ms))
+                ]
+                yield
             # One false discovery rate for all tests of this window.
             results_adjusted = adjusted([comparison.result for comparison in comparisons])
-            for comparison, result in zip(comparisons, results_adjusted, strict=True):
-                drift = _record(model, version, reference_id, due, comparison, result)
-                drift.losses, drift.reference_losses = lost, whole.losses
-                yield Record(topics.DRIFT, drift)
+            for some in in_slices(list(zip(comparisons, results_adjusted, strict=True))):
+                yield
+                for comparison, result in some:
+                    drift = _record(model, version, reference_id, due, comparison, result)
+                    drift.losses, drift.reference_losses = lost, whole.losses
+                    records.append(Record(topics.DRIFT, drift))
+        return records
 
     def _compare(
         self, reference: ReferenceTarget, current: Target, period: int
@@ -143,6 +168,16 @@ class DriftWindows:
             profile = read_profile(model, reference_id, state)
             cached = self._profiles[model.number, version] = (reference_id, profile)
         return cached[1]
+
+
+def _features_of(profile: ReferenceTargets) -> frozenset[str]:
+    """The features of a reference, of all segments."""
+    return frozenset(
+        name.removeprefix(FEATURE)
+        for references in profile.values()
+        for name in references
+        if name.startswith(FEATURE)
+    )
 
 
 def _record(

@@ -19,11 +19,22 @@ from driftline.streams.measure.counts.intake import ReceivedPartials
 from driftline.streams.measure.counts.merge_runs import MergeRuns, RunFormat
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.packed_key import Ints
+from driftline.streams.measure.drift.unwatched_features import (
+    UnwatchedFeatures,
+    left_out_features,
+)
 from driftline.streams.measure.state_keys import FEATURES, state_key
 from driftline.streams.stage import State
+from driftline.streams.summaries.feature_limits import (
+    LEFT_OUT,
+    MOST_SETTLED,
+    settled,
+    thinned,
+)
 from driftline.streams.summaries.feature_summary import FeatureSummary
 from driftline.streams.summaries.feature_table import EMPTY, FeatureTable, concatenate_tables
 from driftline.streams.summaries.numeric_bins import NumericSummary
+from driftline.streams.work_slices import WorkSlices
 
 CACHED_BINS: Final = 1_000_000
 MOST_DAYS: Final = 100
@@ -32,7 +43,7 @@ GROUPS: Final = 10
 
 TABLES: Final = RunFormat(
     size=lambda table: table.size,
-    merge=lambda tables: concatenate_tables(tables).summed(),
+    merge=lambda tables: thinned(concatenate_tables(tables).summed()),
     encode=FeatureTable.encode,
     decode=FeatureTable.decode,
 )
@@ -44,7 +55,7 @@ class FeatureSpan:
     Attributes
     ----------
     total
-        One row for each series and feature.
+        One row for each series and feature; of very many features, those that most rows have.
     grains
         For each grain, the summaries by series number and feature.
     """
@@ -54,8 +65,9 @@ class FeatureSpan:
     def __init__(self, grains: Sequence[FeatureTable]) -> None:
         # Most models of a log with many have no feature in most grains.
         filled = [grain for grain in grains if len(grain)]
-        self.total = concatenate_tables(filled).summed() if filled else EMPTY
-        self.grains = [grain.summaries() if len(grain) else {} for grain in grains]
+        self.total = settled(concatenate_tables(filled)) if filled else EMPTY
+        kept = [grain.with_features(self.total.names) if len(grain) else grain for grain in grains]
+        self.grains = [grain.summaries() if len(grain) else {} for grain in kept]
         self._counts: dict[tuple[int, str], tuple[Summary, Ints]] = {}
 
     def counts(self, series: int, feature: str, reference: Summary) -> Ints:
@@ -133,6 +145,43 @@ class FeaturePanes:
             first_ms, last_ms = facts.features_ms or (start_ms, start_ms)
             facts.features_ms = (min(first_ms, start_ms), max(last_ms, start_ms))
 
+    def settle(
+        self, model: MeasuredModel, now_ms: int, grain_ms: int, state: State
+    ) -> WorkSlices[list[UnwatchedFeatures]]:
+        """Keep only the features that most rows have of each grain that is complete at `now_ms`;
+        gives what is left out, in total over the values of a version, by grain.
+        """
+        facts, left_out = model.facts, list[UnwatchedFeatures]()
+        if facts.features_ms is None:
+            return left_out
+        first_ms, last_ms = facts.features_ms
+        start_ms = max(first_ms, facts.features_settled_ms)
+        end_ms = min(now_ms // grain_ms * grain_ms, last_ms + grain_ms)
+        for grain_start_ms in range(start_ms, end_ms, grain_ms):
+            place = state_key(FEATURES, model.number, grain_start_ms)
+            tables = self._runs.read(place, state)
+            if not any(LEFT_OUT in table.names for table in tables) and (
+                sum(len(table.names) for table in tables) <= MOST_SETTLED
+            ):
+                continue
+            yield
+            together = concatenate_tables(tables)
+            yield
+            before = thinned(together.summed())
+            yield
+            table = settled(before)
+            if LEFT_OUT in table.names:
+                left_out += left_out_features(
+                    model, before, table, grain_start_ms, grain_start_ms + grain_ms
+                )
+                # Told once: what is left out of longer spans is counted from here.
+                is_feature = table.feature != table.names.index(LEFT_OUT)
+                table = table.take(np.flatnonzero(is_feature)).trimmed()
+                self._runs.replace(place, table, state)
+            yield
+        facts.features_settled_ms = max(facts.features_settled_ms, end_ms)
+        return left_out
+
     def spans(
         self, model: MeasuredModel, start_ms: int, end_ms: int, grain_ms: int, state: State
     ) -> list[FeatureSpan]:
@@ -178,7 +227,7 @@ class FeaturePanes:
 
     def _grain(self, model: MeasuredModel, start_ms: int, state: State) -> FeatureTable:
         tables = self._runs.read(state_key(FEATURES, model.number, start_ms), state)
-        return concatenate_tables(tables).summed() if tables else EMPTY
+        return settled(concatenate_tables(tables)) if tables else EMPTY
 
 
 def _has_features(model: MeasuredModel, start_ms: int, end_ms: int) -> bool:

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from driftline.schemas.labels import MAX_FEATURES
 from driftline.schemas.results import LostRows, from_plain, to_plain
+from driftline.streams.lanes import ALL
 from driftline.streams.measure.counts.model import MeasuredModel
-from driftline.streams.measure.drift.targets import SegmentTargets, effective_rows
+from driftline.streams.measure.drift.targets import FEATURE, SegmentTargets, effective_rows
+from driftline.streams.measure.drift.unwatched_features import UnwatchedFeatures
 from driftline.streams.measure.state_keys import PROFILE, state_key
 from driftline.streams.stage import State
 from driftline.streams.summaries.feature_summary import FeatureSummary
+from driftline.streams.work_slices import WorkSlices
+
+LEAST_ROWS: Final = 2
+ROWS_A_VALUE: Final = 1_000
+"""A feature is watched if one row in so many of the reference has a value, LEAST_ROWS at least. A
+rarer one cannot be judged, and a few predictions with thousands of features of their own would make
+each a drift target for as long as the reference is in force.
+"""
+MOST_WATCHED: Final = MAX_FEATURES
+"""Most features of a reference, by segment."""
 
 
 class ReferenceTarget(msgspec.Struct, frozen=True):
@@ -94,10 +107,56 @@ def _profile_key(model: MeasuredModel, reference_id: str) -> bytes:
     return state_key(PROFILE, model.number) + reference_id.encode()
 
 
+def watched(of_segment: SegmentTargets) -> SegmentTargets:
+    """The targets of a reference without the features that are not watched, which count as left
+    out.
+    """
+    n, targets, left_out = of_segment
+    least = max(LEAST_ROWS, -(-n // ROWS_A_VALUE))
+    values = {
+        name: target.summary.n for name, target in targets.items() if name.startswith(FEATURE)
+    }
+    often = sorted(
+        (name for name, count in values.items() if count >= least),
+        key=lambda name: (-values[name], name),
+    )
+    unwatched = values.keys() - often[:MOST_WATCHED]
+    return SegmentTargets(
+        n,
+        {name: target for name, target in targets.items() if name not in unwatched},
+        left_out + sum(values[name] for name in unwatched),
+    )
+
+
+def unwatched_of_reference(
+    model: MeasuredModel,
+    version: str,
+    span: tuple[int, int],
+    before: Mapping[str, SegmentTargets],
+    after: Mapping[str, SegmentTargets],
+) -> UnwatchedFeatures | None:
+    """What is told about the features of a reference that are not watched, of the segment "all";
+    None if all are. `after` is `watched` of each segment of `before`.
+    """
+    left_out = after[ALL].left_out
+    if not left_out:
+        return None
+    gone = before[ALL].targets.keys() - after[ALL].targets.keys()
+    return UnwatchedFeatures(
+        model_name=model.name,
+        model_version=version,
+        reason="rare",
+        start_ms=span[0],
+        end_ms=span[1],
+        values=left_out,
+        example=min(gone, default="").removeprefix(FEATURE),
+    )
+
+
 def profile_to_plain(
     n: int, by_segment: Mapping[str, SegmentTargets], period: int
-) -> dict[str, object]:
-    """A reference as plain values for the registry.
+) -> WorkSlices[dict[str, object]]:
+    """A reference as plain values for the registry, in slices of a target each.
 
     The segment "all" is at the top, all others are under "segments".
 
@@ -110,10 +169,11 @@ def profile_to_plain(
     """
     plain: dict[str, object] = {"n": n}
     segments: dict[str, object] = {}
-    for segment, (rows, targets) in by_segment.items():
+    for segment, (rows, targets, _) in by_segment.items():
         profile: dict[str, object] = {"n": rows, "features": {}}
         features: dict[str, object] = {}
         for name, target in targets.items():
+            yield
             worth = effective_rows(target, target.summary.judged, period)
             entry = {"summary": target.summary.to_dict(), "effective": round(worth, 3)}
             kind, colon, feature = name.partition(":")

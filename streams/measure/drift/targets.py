@@ -6,7 +6,7 @@ rows is estimated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -31,6 +31,7 @@ from driftline.streams.measure.counts.panes import PaneRows, Panes
 from driftline.streams.measure.drift.feature_panes import GROUPS, FeaturePanes, FeatureSpan
 from driftline.streams.score_bins import MIDDLES, SCORE_BINS
 from driftline.streams.stage import State
+from driftline.streams.summaries.feature_limits import LEFT_OUT, settled
 from driftline.streams.summaries.feature_summary import FeatureSummary
 from driftline.streams.summaries.feature_table import Summaries, concatenate_tables
 from driftline.streams.summaries.numeric_bins import NumericSummary
@@ -118,10 +119,13 @@ def effective_rows(target: Target, reference: Summary, period: int) -> float:
 
 
 class SegmentTargets(NamedTuple):
-    """The number of predictions in a segment, and its targets by name, features first."""
+    """The number of predictions in a segment, its targets by name, features first, and the number
+    of values of features that are left out.
+    """
 
     n: int
     targets: dict[str, Target]
+    left_out: int = 0
 
 
 class _GrainRows(NamedTuple):
@@ -148,15 +152,18 @@ class TargetReader:
         end_ms: int,
         grain_ms: int,
         state: State,
+        features: Collection[str] | None = None,
     ) -> dict[str, SegmentTargets]:
         """The targets of a version by segment, "all" first.
 
-        Scores and predicted labels are read for the segment "all" only.
+        Scores and predicted labels are read for the segment "all" only. Of very many features,
+        those that most rows have are read, or those with the names in `features`.
         """
         spans = self._features.spans(model, start_ms, end_ms, grain_ms, state)
-        summaries = (
-            concatenate_tables([span.total for span in spans]).summed().summaries() if spans else {}
-        )
+        totals = [span.total for span in spans]
+        if features is not None:
+            totals = [total.with_features(features) for total in totals]
+        summaries = settled(concatenate_tables(totals)).summaries()
         names = model.series.names
         days_ms = model.days_with_counts(TRAFFIC, start_ms, end_ms)
         rows = self._panes.rows(model.number, TRAFFIC, *days_ms, state)
@@ -172,6 +179,7 @@ class TargetReader:
             predictions = counter_key(number, lanes.COUNT, COUNTER_CODES["predictions"])
             n = int(rows.counts[rows.keys == predictions].sum())
             targets = _feature_targets(summaries, spans, number, n)
+            left_out = summaries.get((number, LEFT_OUT))
             if segment == ALL:
                 grain_count = -(-(end_ms - start_ms) // grain_ms)
                 grain = (rows.pane - start_ms) // grain_ms
@@ -179,7 +187,7 @@ class TargetReader:
                 is_predicted = is_scored | is_measure_of_series(rows.keys, number, lanes.PREDICTED)
                 targets |= _score_target(_grain_rows(rows, grain_count, grain, is_scored))
                 targets |= _label_target(model, _grain_rows(rows, grain_count, grain, is_predicted))
-            of_segment[segment] = SegmentTargets(n, targets)
+            of_segment[segment] = SegmentTargets(n, targets, left_out.n if left_out else 0)
         return of_segment
 
 
@@ -199,7 +207,7 @@ def _feature_targets(
 ) -> dict[str, Target]:
     targets: dict[str, Target] = {}
     for series, feature in sorted(summaries):
-        if series == number:
+        if series == number and feature != LEFT_OUT:
             summary = summaries[series, feature]
             # Stage 1 does not know which features a row should have; here every row should have
             # every feature of its version.

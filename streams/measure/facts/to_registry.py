@@ -25,8 +25,13 @@ from driftline.streams.measure.counts.gather import (
 )
 from driftline.streams.measure.counts.model import MeasuredModel, StreamVersion
 from driftline.streams.measure.counts.panes import Panes
-from driftline.streams.measure.drift.profiles import profile_to_plain
+from driftline.streams.measure.drift.profiles import (
+    profile_to_plain,
+    unwatched_of_reference,
+    watched,
+)
 from driftline.streams.measure.drift.targets import TargetReader, grains_per_day
+from driftline.streams.measure.drift.unwatched_features import UNWATCHED_FEATURES
 from driftline.streams.measure.figures.losses import Losses
 from driftline.streams.measure.figures.records import metrics_of_lane
 from driftline.streams.measure.figures.series_figures import compute_figures
@@ -35,6 +40,7 @@ from driftline.streams.metrics.metric import Metric
 from driftline.streams.metrics.score_cells import ScoreCells
 from driftline.streams.registry.command_params import SYSTEM
 from driftline.streams.stage import Record, State
+from driftline.streams.work_slices import WorkSlices
 
 NO_MATURITY: Final = "-"
 DEFAULT_REFERENCE_MS: Final = 30 * DAY_MS
@@ -83,8 +89,9 @@ class RegistryReporter:
         models: Sequence[tuple[MeasuredModel, Sequence[str], int]],
         now_ms: int,
         state: State,
-    ) -> list[list[Record]]:
-        """`record_reference` and the traffic baseline, for versions whose span became complete.
+    ) -> WorkSlices[list[list[Record]]]:
+        """`record_reference` and the traffic baseline, for versions whose span became complete, and
+        which features are not watched.
 
         Parameters
         ----------
@@ -114,11 +121,20 @@ class RegistryReporter:
                 edges = [format_time(start_ms), format_time(end_ms)]
                 registered = model.registry.versions.get(name)
                 if registered is None or registered.reference_id is None:
+                    of_features = {
+                        segment: watched(targets) for segment, targets in by_segment.items()
+                    }
+                    unwatched = unwatched_of_reference(
+                        model, name, (start_ms, end_ms), by_segment, of_features
+                    )
+                    if unwatched is not None:
+                        of_model.append(Record(UNWATCHED_FEATURES, unwatched))
+                    profile = yield from profile_to_plain(n, of_features, grains_per_day(grain_ms))
                     reference_id = f"{name}@{edges[0]}/{edges[1]}"
                     params = {
                         "reference_id": reference_id,
                         "span": edges,
-                        "profile": profile_to_plain(n, by_segment, grains_per_day(grain_ms)),
+                        "profile": profile,
                         **self._lost(TRAFFIC, model, TimeSpan(start_ms, end_ms)),
                     }
                     of_model.append(
