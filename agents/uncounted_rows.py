@@ -67,13 +67,13 @@ _RULE: Final[dict[str, str]] = {
         " and the frontier has passed it; it counts without a label"
     ),
     "late_truth": (
-        "it is known after the limit, which is the label horizon of its prediction"
-        " or the correction horizon of the first truth; it changes no outcome"
+        "its prediction had another truth before, and it is known after the limit, which is the"
+        " label horizon or the correction horizon of the first truth; it changes no outcome"
     ),
     "duplicate_truth": "the same truth came before; it counts once",
     "unmatched_truth": (
-        "no prediction came before the limit, which is the park time after it was known,"
-        " and the frontier has passed it"
+        "no prediction that it is in time for came before the limit, which is the park time after"
+        " it was known, and the frontier has passed it"
     ),
     "left_out_feature": (
         "a feature is a list or an object, or infinite; it is left out and the prediction counts"
@@ -100,7 +100,8 @@ _REMEDY: Final[dict[str, str]] = {
     "late_truth": "lengthen label_horizon or correction_horizon if that is usual",
     "duplicate_truth": "none: it counts once",
     "unmatched_truth": (
-        "compare the prediction ids of both topics; lengthen park if predictions come later"
+        "compare the prediction ids of both topics; lengthen park if predictions come later,"
+        " label_horizon or correction_horizon if truths do"
     ),
     "left_out_feature": (
         "none; to watch parts of it, send each as a feature of its own that is a number or a text"

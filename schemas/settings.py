@@ -213,6 +213,14 @@ class Config(Struct, frozen=True, kw_only=True):
     kafka: KafkaSettings = KafkaSettings()
     path: str | None = None
 
+    @property
+    def truth_repeat_ms(self) -> int:
+        """How long after a truth is known the same truth for the same id is a duplicate, in ms.
+
+        The same for all models: the model of a truth is not known before its prediction is.
+        """
+        return min(self.defaults.correction_horizon_ms, self.park_ms)
+
     def for_model(self, name: str) -> ModelConfig:
         """Settings of a model; the defaults for a model that the file does not name."""
         return self.models.get(name, self.defaults)

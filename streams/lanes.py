@@ -48,12 +48,12 @@ COUNTERS: Final = (
     "joined",  # decisions: predictions whose first truth is known at this rung
     "corrected",  # decisions: the label in force changed to another
     "retracted",  # decisions: the label in force was taken back
-    "late_truths",  # arrivals: after the label horizon or the correction horizon
+    "late_truths",  # arrivals: further ones, after the label horizon or the correction horizon
     "duplicate_predictions",  # arrivals
     "conflicting_predictions",  # arrivals
     "duplicate_truths",  # arrivals
     "expired",  # arrivals: no truth within the horizon
-    "unmatched",  # arrivals: truths without a prediction within `park`; of no model
+    "unmatched",  # arrivals: truths that met no prediction within `park`; of no model
 )
 COUNTER_CODES: Final = {name: code for code, name in enumerate(COUNTERS)}
 

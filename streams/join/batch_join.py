@@ -45,6 +45,7 @@ class BatchJoin:
         self._index = index
         self._sequential = sequential
         self._park_ms = config.park_ms
+        self._repeat_ms = config.truth_repeat_ms
         self._has_outcomes = config.outcomes
         self._layout = layout_for(len(config.segments))
         self._opaque = np.dtype((np.void, self._layout.itemsize))
@@ -223,7 +224,10 @@ class BatchJoin:
         )
         counts.changes(changes)
         state.put_many(keys, self._encoded(rows))
-        self._index.add(keys, known + self._book.correction_horizon_ms[name], state)
+        expires_ms = np.maximum(
+            known + self._book.correction_horizon_ms[name], rows["known_ms"] + self._repeat_ms
+        )
+        self._index.add(keys, expires_ms, state)
 
     def _outcomes(
         self, rows: NDArray[np.void], keys: list[bytes], rank: Ints

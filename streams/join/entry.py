@@ -1,9 +1,10 @@
 """The state of one prediction id, and the outcome that follows from it.
 
-An entry holds the predictions with the id (one per model and version) and the distinct truths.
-Outcome, counters and expiry are functions of that set, so they do not depend on the order of
-arrival. This file is the definition, for one id at a time; `batch_join.py` handles the common cases
-for whole batches.
+An entry holds the predictions with the id and its truths, each in the order of its own topic. Which
+of them meet, the outcome, the counters and the expiry are functions of these two sequences, so they
+do not depend on the order in which the topics are read, nor on the time at which the state forgets
+what has expired. This file is the definition, for one id at a time; `batch_join.py` handles the
+common cases for whole batches.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from driftline.streams.lanes import NO_LABEL
 
-ENTRY_FORMAT: Final = 2
+ENTRY_FORMAT: Final = 3
 """Version of everything below that is written to the state: raise it with every change of
 `layout_for`, of the kinds or of the structs.
 """
@@ -45,23 +46,29 @@ class PredictionPart(msgspec.Struct, array_like=True, gc=False):
     score: int
     segments: tuple[int, ...]
 
+    @property
+    def arrived_ms(self) -> int:
+        """Event time at which it arrived: its own, but not before `floor_ms`."""
+        return max(self.timestamp_ms, self.floor_ms)
+
 
 class TruthPart(msgspec.Struct, array_like=True, gc=False):
-    """One distinct truth.
+    """One row of the truths.
 
     `label` is NO_LABEL for a retraction. `known_ms` is the time from which the truth counts as
-    known, `met` whether it has a prediction.
+    known. `repeats` is the index of the earlier row with the same truth, to which this one gives an
+    earlier time; -1 for a truth of its own.
     """
 
     revision: int
     label: int
     timestamp_ms: int
     known_ms: int
-    met: bool
+    repeats: int = -1
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):
-    """Predictions and truths of one id."""
+    """Predictions and truths of one id, in the order of their topics."""
 
     predictions: list[PredictionPart]
     truths: list[TruthPart]
@@ -76,6 +83,52 @@ class Horizons(NamedTuple):
     @property
     def label_ms(self) -> int:
         return self.ladder_ms[-1]
+
+    @property
+    def repeat_ms(self) -> int:
+        """How long after a prediction another one of its model version repeats or contradicts it.
+
+        A prediction is kept for at least that long whatever its truths are.
+        """
+        return min(self.label_ms, self.correction_ms)
+
+
+class TruthWaits(NamedTuple):
+    """How long truths are kept, in ms.
+
+    Attributes
+    ----------
+    park_ms
+        How long a truth waits for its first prediction.
+    repeat_ms
+        How long the same truth is recognized.
+    """
+
+    park_ms: int
+    repeat_ms: int
+
+
+class Group(NamedTuple):
+    """Predictions and truths of an entry that meet, directly or by way of others.
+
+    Attributes
+    ----------
+    predictions, truths
+        Their indexes in the entry; repetitions of truths are left out.
+    expires_ms
+        Time after which no further row meets or repeats any of them.
+    """
+
+    predictions: list[int]
+    truths: list[int]
+    expires_ms: int
+
+
+class Meetings(NamedTuple):
+    """What meets in an entry: the indexes of the truths of each prediction, and the groups."""
+
+    truths_of: list[list[int]]
+    groups: list[Group]
 
 
 class LabelChange(NamedTuple):
@@ -99,13 +152,118 @@ class LateTruth(NamedTuple):
 
 
 class Resolution(NamedTuple):
-    """Outcome of one prediction: when its first truth was known, how the label in force changed,
-    and the truths that came too late.
+    """Outcome of one prediction: how the label in force changed, and the truths that came too
+    late.
     """
 
-    first_known_ms: int | None
     changes: list[LabelChange]
     late: list[LateTruth]
+
+
+def meetings(entry: Entry, horizons: Sequence[Horizons], waits: TruthWaits) -> Meetings:
+    """Find which predictions and truths meet.
+
+    A truth comes in time for a prediction up to the label horizon after it or, once the prediction
+    has met one, up to the correction horizon after the first time at which it knew one. A
+    prediction comes in time for a truth up to `park_ms` after it is known or, once the truth has
+    met one, up to the correction horizon after the last time at which a prediction knew it. The two
+    meet if both are in time, by what is before each of them in its own topic, unless the truth has
+    met another prediction of the same model version.
+
+    Parameters
+    ----------
+    horizons
+        Limits by the code of a model version.
+    """
+    known_ms = [truth.known_ms for truth in entry.truths]
+    own = [i for i, truth in enumerate(entry.truths) if truth.repeats < 0]
+    until_ms = [at + waits.park_ms for at in known_ms]
+    names: list[list[int]] = [[] for _ in known_ms]
+    is_shared = False
+    groups: list[Group] = []
+    for j, p in enumerate(entry.predictions):
+        name, arrived_ms, limits = p.name, p.arrived_ms, horizons[p.name]
+        correction_ms = limits.correction_ms
+        limit_ms, first_ms = p.timestamp_ms + limits.label_ms, None
+        met: list[int] = []
+        for i in own:
+            at = known_ms[i]
+            if at > limit_ms or arrived_ms > until_ms[i] or name in names[i]:
+                continue
+            if at < arrived_ms:
+                at = arrived_ms
+            if first_ms is None or at < first_ms:
+                first_ms = at
+                limit_ms = first_ms + correction_ms
+            if not names[i]:
+                until_ms[i] = at + correction_ms
+            else:
+                is_shared = True
+                until_ms[i] = max(until_ms[i], at + correction_ms)
+            names[i].append(name)
+            met.append(i)
+        groups.append(Group([j], met, limit_ms))
+    truths_of = [group.truths for group in groups]
+    if is_shared:
+        groups = _connected(groups)
+    for at, group in enumerate(groups):
+        kept_ms = [max(until_ms[i], known_ms[i] + waits.repeat_ms) for i in group.truths]
+        groups[at] = Group(group.predictions, group.truths, max([group.expires_ms, *kept_ms]))
+    groups += [
+        Group([], [i], max(until_ms[i], known_ms[i] + waits.repeat_ms)) for i in own if not names[i]
+    ]
+    return Meetings(truths_of, groups)
+
+
+def _connected(groups: Sequence[Group]) -> list[Group]:
+    """Join the groups that share a truth."""
+    apart: list[Group] = []
+    for group in groups:
+        shared = [each for each in apart if not set(group.truths).isdisjoint(each.truths)]
+        apart = [each for each in apart if each not in shared]
+        shared.append(group)
+        apart.append(
+            Group(
+                sorted(j for each in shared for j in each.predictions),
+                sorted({i for each in shared for i in each.truths}),
+                max(each.expires_ms for each in shared),
+            )
+        )
+    return apart
+
+
+def without(entry: Entry, groups: Sequence[Group]) -> Entry:
+    """The entry without some of its groups."""
+    predictions = {j for group in groups for j in group.predictions}
+    truths = {i for group in groups for i in group.truths}
+    kept = [
+        i for i, t in enumerate(entry.truths) if (i if t.repeats < 0 else t.repeats) not in truths
+    ]
+    place = {i: at for at, i in enumerate(kept)} | {-1: -1}
+    return Entry(
+        [p for j, p in enumerate(entry.predictions) if j not in predictions],
+        [
+            msgspec.structs.replace(entry.truths[i], repeats=place[entry.truths[i].repeats])
+            for i in kept
+        ],
+    )
+
+
+def distinct_truths(truths: Sequence[TruthPart], of: Sequence[int]) -> list[TruthPart]:
+    """The truths at the indexes `of` that are among `truths`, each with the earliest times of its
+    repetitions.
+    """
+    earliest = {i: truths[i] for i in of if i < len(truths)}
+    if len(earliest) == len(truths):
+        return list(earliest.values())
+    for row in truths:
+        if row.repeats >= 0 and (same := earliest.get(row.repeats)) is not None:
+            earliest[row.repeats] = msgspec.structs.replace(
+                same,
+                timestamp_ms=min(same.timestamp_ms, row.timestamp_ms),
+                known_ms=min(same.known_ms, row.known_ms),
+            )
+    return list(earliest.values())
 
 
 def resolve(
@@ -130,7 +288,7 @@ def resolve(
     in_time = [(at, t) for at, t in known if at - prediction.timestamp_ms <= horizons.label_ms]
     if not in_time:
         limit_ms = prediction.timestamp_ms + horizons.label_ms
-        return Resolution(None, [], [LateTruth(at, limit_ms, t) for at, t in known])
+        return Resolution([], [LateTruth(at, limit_ms, t) for at, t in known])
     first_known_ms = min(at for at, _ in in_time)
 
     def rank(truth: TruthPart) -> tuple[int, int, bytes]:
@@ -159,16 +317,7 @@ def resolve(
                 LabelChange(at, at - prediction.timestamp_ms, in_force, truth.label, not had_label)
             )
             in_force, had_label = truth.label, True
-    return Resolution(first_known_ms, changes, late)
-
-
-def prediction_expires_ms(
-    prediction: PredictionPart, resolution: Resolution, horizons: Horizons
-) -> int:
-    """Time after which nothing can change the prediction's outcome, in ms."""
-    if resolution.first_known_ms is None:
-        return prediction.timestamp_ms + horizons.label_ms
-    return resolution.first_known_ms + horizons.correction_ms
+    return Resolution(changes, late)
 
 
 def dump(entry: Entry, ordinary: bool, layout: np.dtype[np.void]) -> bytes:
@@ -222,7 +371,6 @@ def load(encoded: bytes, layout: np.dtype[np.void]) -> Entry:
                 int(row["label"]),
                 int(row["truth_ms"]),
                 int(row["known_ms"]),
-                met=kind == JOINED,
             )
         )
     return entry

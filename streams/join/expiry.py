@@ -46,12 +46,13 @@ class Expiry:
         self._index = index
         self._sequential = sequential
         self._park_ms = config.park_ms
+        self._repeat_ms = config.truth_repeat_ms
         self._dimensions = len(config.segments)
         self._layout = layout_for(self._dimensions)
 
     def expire(self, reached_ms: int, counts: BatchCounts, state: State) -> None:
-        """Count and delete the entries that expire before `reached_ms`, the frontier of the
-        partition; about MAX_EXPIRED of them.
+        """Count and delete the entries, or parts of them, that expire before `reached_ms`, the
+        frontier of the partition; about MAX_EXPIRED entries.
         """
         keys = self._index.take(reached_ms, MAX_EXPIRED, state)
         if not keys:
@@ -112,11 +113,7 @@ class Expiry:
             if encoded[0] != GENERAL:
                 continue
             entry = load(encoded, self._layout)
-            expires_ms = self._sequential.expires_ms(entry)
-            if expires_ms is None or expires_ms < reached_ms:
-                self._sequential.expire(key, entry, reached_ms, counts, state)
-            else:
-                state.put(key, encoded)
+            self._sequential.expire(key, entry, reached_ms, counts, state)
 
     def _expires_ms(self, rows: NDArray[np.void]) -> Ints:
         expires_ms = rows["known_ms"] + self._park_ms
@@ -125,7 +122,10 @@ class Expiry:
         expires_ms[waiting] = rows["timestamp_ms"][waiting] + label_horizon_ms
         joined = np.flatnonzero(rows["kind"] == JOINED)
         correction_horizon_ms = self._book.correction_horizon_ms[rows["name"][joined]]
-        expires_ms[joined] = known_ms(rows)[joined] + correction_horizon_ms
+        expires_ms[joined] = np.maximum(
+            known_ms(rows)[joined] + correction_horizon_ms,
+            rows["known_ms"][joined] + self._repeat_ms,
+        )
         return expires_ms
 
     def _count(

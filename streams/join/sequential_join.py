@@ -1,7 +1,7 @@
 """The join of one id at a time, for every row that the batch join leaves out.
 
 Duplicates, conflicts, corrections, retractions, several truths or models for one id, and rows that
-come after their id has expired. The outcome of an entry follows from `entry.py`; the difference
+come too late for each other. The outcome of an entry follows from `entry.py`; the difference
 between before and after a row is counted.
 """
 
@@ -21,14 +21,18 @@ from driftline.streams.join.batch_rows import Predictions, Truths
 from driftline.streams.join.code_book import CodeBook
 from driftline.streams.join.entry import (
     Entry,
+    Meetings,
     PredictionPart,
     Resolution,
     TruthPart,
+    TruthWaits,
+    distinct_truths,
     dump,
     layout_for,
     load,
-    prediction_expires_ms,
+    meetings,
     resolve,
+    without,
 )
 from driftline.streams.join.expiry_index import ExpiryIndex
 from driftline.streams.join.label_changes import ChangeRow, LabelChanges
@@ -89,6 +93,8 @@ class Counted(NamedTuple):
 
 
 _NOTHING = Counted([], [])
+_Pair = tuple[PredictionPart, list[TruthPart]]
+"""A prediction and the truths that it has met."""
 _Row = TypeVar("_Row", ChangeRow, LateTruthRow)
 
 
@@ -99,7 +105,7 @@ class SequentialJoin:
         self._book = book
         self._index = index
         self._dimensions = len(config.segments)
-        self._park_ms = config.park_ms
+        self._waits = TruthWaits(config.park_ms, config.truth_repeat_ms)
         self._truth_grace_ms = config.truth_grace_ms
         self._has_outcomes = config.outcomes
         self._layout = layout_for(self._dimensions)
@@ -120,66 +126,69 @@ class SequentialJoin:
         stored = state.get_many(list(arrivals_of))
         for (key, arrivals), encoded in zip(arrivals_of.items(), stored, strict=True):
             entry = Entry([], []) if encoded is None else load(encoded, self._layout)
-            listed_ms = expires_ms = self.expires_ms(entry)
-            before = self._counted(key, entry)
+            met = self._meetings(entry)
+            listed_ms = _first_expiry(met)
+            before = self._counted(key, _pairs(entry, met))
             for arrival in arrivals:
-                if expires_ms is not None and arrival.arrived_ms > expires_ms:
-                    self.expire(key, entry, arrival.arrived_ms, counts, state)
-                    entry, before = Entry([], []), _NOTHING
                 accepted = False
                 if arrival.is_truth and truths is not None:
                     self._add_truth(entry, truths, arrival.row, counts, state)
                 elif predictions is not None:
                     accepted = self._add_prediction(entry, predictions, arrival.row, counts, result)
-                expires_ms, after = self.expires_ms(entry), self._counted(key, entry)
+                met = self._meetings(entry)
+                after = self._counted(key, _pairs(entry, met))
                 changed = _difference(before.changes, after.changes)
-                self._count_late(key, entry, arrival, truths, before.late, after.late, counts)
+                for row, sign in _difference(before.late, after.late):
+                    self._count("late_truths", row.name, row.segments, row.known_ms, sign, counts)
+                    if sign > 0:
+                        example = partial(self._late_truth, key, entry, row, sign, arrival, truths)
+                        counts.uncounted_rows.add("late_truth", sign, example)
                 before = after
                 changes += changed
                 if self._has_outcomes:
                     if accepted:
-                        changed = self._changes_one_by_one(key, entry)
+                        changed = self._changes_one_by_one(key, entry, met)
                     if accepted or arrival.is_truth:
                         result.outcomes += _outcome_changes(arrival.rank, key, changed)
-            entries.append(dump(entry, self._is_in_force(entry), self._layout))
+            entries.append(self._dump(key, entry, met))
+            expires_ms = _first_expiry(met)
             if expires_ms is not None and expires_ms != listed_ms:
                 self._index.add([key], np.array([expires_ms], np.int64), state)
         state.put_many(list(arrivals_of), entries)
         counts.changes(LabelChanges.of(changes, self._dimensions))
         return result
 
-    def expires_ms(self, entry: Entry) -> int | None:
-        """Time after which the whole entry expires, in ms; None for an empty entry."""
-        expires = [t.known_ms + self._park_ms for t in entry.truths if not t.met]
-        for p in entry.predictions:
-            resolution = self._resolved(p, entry.truths)
-            expires.append(prediction_expires_ms(p, resolution, self._book.horizons[p.name]))
-        return max(expires, default=None)
-
     def expire(
         self, key: bytes, entry: Entry, reached_ms: int, counts: BatchCounts, state: State
     ) -> None:
         """Count predictions without a truth as expired and truths without a prediction as
-        unmatched.
+        unmatched, as far as they expire before `reached_ms`, and keep the others.
 
-        They count at the time at which the entry expired, since panes before that may be complete.
-        `reached_ms` is the event time that the partition has reached.
+        They count at the time at which they expired; the index holds the watermarks back until
+        then.
         """
-        expires_ms = self.expires_ms(entry)
-        if expires_ms is None:
-            return
-        for p in entry.predictions:
-            if p.predicted == NO_LABEL:
-                continue
-            if self._resolved(p, entry.truths).first_known_ms is None:
-                self._count("expired", p.name, p.segments, expires_ms, 1, counts)
-                counts.add_expired(1, key, p.timestamp_ms, expires_ms, reached_ms)
-        for t in entry.truths:
-            if not t.met:
+        groups = self._meetings(entry).groups
+        gone = [group for group in groups if group.expires_ms < reached_ms]
+        for group in gone:
+            if not group.truths:
+                p = entry.predictions[group.predictions[0]]
+                if p.predicted != NO_LABEL:
+                    self._count("expired", p.name, p.segments, group.expires_ms, 1, counts)
+                    counts.add_expired(1, key, p.timestamp_ms, group.expires_ms, reached_ms)
+            elif not group.predictions:
+                t = entry.truths[group.truths[0]]
                 no_segments = (0,) * self._dimensions
                 name = self._book.no_model(state)
-                self._count("unmatched", name, no_segments, expires_ms, 1, counts)
+                self._count("unmatched", name, no_segments, group.expires_ms, 1, counts)
                 counts.add_unmatched(1, key, t.timestamp_ms, t.known_ms, reached_ms)
+        if len(gone) == len(groups):
+            return
+        left = without(entry, gone)
+        met = self._meetings(left)
+        state.put(key, self._dump(key, left, met))
+        expires_ms = _first_expiry(met)
+        if gone and expires_ms is not None:
+            self._index.add([key], np.array([expires_ms], np.int64), state)
 
     def _add_prediction(
         self,
@@ -199,18 +208,20 @@ class SequentialJoin:
             int(rows.score[i]),
             tuple(rows.segments[i].tolist()),
         )
-        same = next((p for p in entry.predictions if p.name == part.name), None)
-        if same is None:
+        repeat_ms = self._book.horizons[part.name].repeat_ms
+        same = [
+            p
+            for p in entry.predictions
+            if p.name == part.name and part.arrived_ms <= p.timestamp_ms + repeat_ms
+        ]
+        if not same:
             entry.predictions.append(part)
-            for truth in entry.truths:
-                truth.met = True
             result.accepted.append(i)
             return True
-        is_duplicate = same.fingerprint == part.fingerprint
+        is_duplicate = any(p.fingerprint == part.fingerprint for p in same)
         (result.duplicates if is_duplicate else result.conflicting).append(i)
         counter = "duplicate_predictions" if is_duplicate else "conflicting_predictions"
-        arrived_ms = max(part.timestamp_ms, part.floor_ms)
-        self._count(counter, part.name, part.segments, arrived_ms, 1, counts)
+        self._count(counter, part.name, part.segments, part.arrived_ms, 1, counts)
         return False
 
     def _add_truth(
@@ -221,16 +232,24 @@ class SequentialJoin:
             label=int(rows.label[i]),
             timestamp_ms=int(rows.timestamp_ms[i]),
             known_ms=int(rows.known_ms[i]),
-            met=bool(entry.predictions),
         )
-        same = next(
-            (t for t in entry.truths if (t.revision, t.label) == (part.revision, part.label)), None
+        place = next(
+            (
+                at
+                for at, t in enumerate(entry.truths)
+                if t.repeats < 0
+                and (t.revision, t.label) == (part.revision, part.label)
+                and part.known_ms <= t.known_ms + self._waits.repeat_ms
+            ),
+            None,
         )
-        if same is None:
+        if place is None:
             entry.truths.append(part)
             return
-        same.timestamp_ms = min(same.timestamp_ms, part.timestamp_ms)
-        same.known_ms = min(same.known_ms, part.known_ms)
+        (earliest,) = distinct_truths(entry.truths, [place])
+        if part.timestamp_ms < earliest.timestamp_ms or part.known_ms < earliest.known_ms:
+            part.repeats = place
+            entry.truths.append(part)
         name, no_segments = self._book.no_model(state), (0,) * self._dimensions
         self._count("duplicate_truths", name, no_segments, part.known_ms, 1, counts)
         counts.uncounted_rows.add(
@@ -250,29 +269,35 @@ class SequentialJoin:
             limit_ms=None,
         )
 
-    def _changes_one_by_one(self, key: bytes, entry: Entry) -> list[tuple[ChangeRow, int]]:
-        """Changes that the truths of an entry make for its newest prediction, truth after truth.
+    def _changes_one_by_one(
+        self, key: bytes, entry: Entry, met: Meetings
+    ) -> list[tuple[ChangeRow, int]]:
+        """Changes that the truths of an entry make for its newest prediction, row after row.
 
         So outcomes are the same whether the prediction was read before its truths or after them.
         """
         changes: list[tuple[ChangeRow, int]] = []
-        before = _NOTHING
+        prediction, before = entry.predictions[-1], _NOTHING
         for count in range(1, len(entry.truths) + 1):
-            after = self._counted(key, Entry(entry.predictions[-1:], entry.truths[:count]))
+            truths = distinct_truths(entry.truths[:count], met.truths_of[-1])
+            after = self._counted(key, [(prediction, truths)])
             changes += _difference(before.changes, after.changes)
             before = after
         return changes
 
-    def _counted(self, key: bytes, entry: Entry) -> Counted:
-        if not entry.predictions or not entry.truths:
+    def _meetings(self, entry: Entry) -> Meetings:
+        return meetings(entry, self._book.horizons, self._waits)
+
+    def _counted(self, key: bytes, pairs: Sequence[_Pair]) -> Counted:
+        if not any(truths for _, truths in pairs):
             return _NOTHING
         hashed = int(id_hashes([key])[0])
         changes: list[ChangeRow] = []
         late: list[LateTruthRow] = []
-        for p in entry.predictions:
+        for p, truths in pairs:
             if p.predicted == NO_LABEL:
                 continue
-            resolution = self._resolved(p, entry.truths)
+            resolution = self._resolved(p, truths)
             changes += [
                 ChangeRow(
                     name=p.name,
@@ -292,22 +317,6 @@ class SequentialJoin:
             late += [LateTruthRow(p.name, p.segments, t.known_ms) for t in resolution.late]
         return Counted(changes, late)
 
-    def _count_late(
-        self,
-        key: bytes,
-        entry: Entry,
-        arrival: Arrival,
-        truths: Truths | None,
-        before: list[LateTruthRow],
-        after: list[LateTruthRow],
-        counts: BatchCounts,
-    ) -> None:
-        for row, sign in _difference(before, after):
-            self._count("late_truths", row.name, row.segments, row.known_ms, sign, counts)
-            if sign > 0:
-                example = partial(self._late_truth, key, entry, row, sign, arrival, truths)
-                counts.uncounted_rows.add("late_truth", sign, example)
-
     def _late_truth(
         self,
         key: bytes,
@@ -318,10 +327,11 @@ class SequentialJoin:
         truths: Truths | None,
     ) -> UncountedRow:
         """The example of a truth that became late with `arrival`, which may be another row."""
-        prediction = next(p for p in entry.predictions if p.name == row.name)
         late = next(
             late
-            for late in self._resolved(prediction, entry.truths).late
+            for p, of in _pairs(entry, self._meetings(entry))
+            if p.name == row.name
+            for late in self._resolved(p, of).late
             if late.known_ms == row.known_ms
         )
         offset, watermark_ms = None, arrival.arrived_ms
@@ -354,18 +364,26 @@ class SequentialJoin:
         one_row = np.array(segments, np.int64).reshape(1, self._dimensions)
         counts.counter(counter, np.array([name]), one_row, np.array([time_ms]), np.array([sign]))
 
-    def _is_in_force(self, entry: Entry) -> bool:
-        """Whether the one truth of the one prediction, where the entry has just these, counts and
-        is a label.
-        """
-        if len(entry.predictions) != 1 or len(entry.truths) != 1:
-            return True
-        (p,) = entry.predictions
-        return bool(self._resolved(p, entry.truths).changes) and p.predicted != NO_LABEL
+    def _dump(self, key: bytes, entry: Entry, met: Meetings) -> bytes:
+        """The encoded entry: ordinary if the truth of its one prediction is a label in force."""
+        is_ordinary = True
+        if len(entry.predictions) == len(entry.truths) == 1:
+            is_ordinary = bool(self._counted(key, _pairs(entry, met)).changes)
+        return dump(entry, is_ordinary, self._layout)
 
     def _resolved(self, prediction: PredictionPart, truths: Sequence[TruthPart]) -> Resolution:
         horizons = self._book.horizons[prediction.name]
         return resolve(prediction, truths, horizons, self._book.label_text)
+
+
+def _pairs(entry: Entry, met: Meetings) -> list[_Pair]:
+    truths_of = [distinct_truths(entry.truths, of) for of in met.truths_of]
+    return list(zip(entry.predictions, truths_of, strict=True))
+
+
+def _first_expiry(met: Meetings) -> int | None:
+    """Time after which the first group of an entry expires, in ms; None for an empty entry."""
+    return min((group.expires_ms for group in met.groups), default=None)
 
 
 def _arrivals(

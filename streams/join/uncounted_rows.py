@@ -38,9 +38,9 @@ class UncountedRow(msgspec.Struct, kw_only=True, gc=False):
         - duplicate_prediction, duplicate_truth: the same event came before. It counts once.
         - expired_prediction: no truth came within the label horizon. The prediction counts without
           a label.
-        - late_truth: the truth is known after the label horizon of its prediction, or after the
-          correction horizon of the prediction's first truth. It changes no outcome.
-        - unmatched_truth: no prediction came within the park time.
+        - late_truth: the truth is a further one of its prediction, known after the label horizon,
+          or after the correction horizon of the first one. It changes no outcome.
+        - unmatched_truth: no prediction that it is in time for came within the park time.
     count
         Number of rows.
     topic, offset, prediction_id

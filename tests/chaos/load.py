@@ -1,9 +1,7 @@
 """An endless stream of events from one seed: predictions, later truths, and faulty rows of both.
 
 Event time advances by the same step from prediction to prediction, so the events depend only on the
-seed and on the number of predictions, never on a clock. No id is used again after its entry may
-have expired: whether such a row meets the old entry depends on which of two topics is read first,
-so no verifier could judge it.
+seed and on the number of predictions, never on a clock.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def test_sample_through_two_workers_and_three_kills(names: Names, tmp_path: Path
 def test_history_with_all_faults_through_two_workers_and_kills(
     names: Names, tmp_path: Path, seed: int
 ) -> None:
-    histories.write(tmp_path / "log", seed, everything=True, after_the_end=False)
+    histories.write(tmp_path / "log", seed, everything=True)
     config = (tmp_path / "log" / "driftline.toml").read_text()
     run_live(names, tmp_path / "log", config, tmp_path, kills=3, workers=2, seed=seed)
     assert differences(names, tmp_path, config) == {}
@@ -46,7 +46,7 @@ def test_commands_sent_long_before_and_after_their_time_survive_kills_of_two_wor
     names: Names, tmp_path: Path
 ) -> None:
     log, random = tmp_path / "log", Random(11)
-    histories.write(log, 11, everything=True, after_the_end=False)
+    histories.write(log, 11, everything=True)
     config = (log / "driftline.toml").read_text()
     # Some times are beyond the end of time: those commands take effect there.
     hours = [*range(0, 30, 2), *range(48, 96, 12), 24 * 365, 24 * 365]

@@ -93,7 +93,10 @@ def run_live(
         for place in range(config.kafka.input_partitions)
     }
     early = -7 * MINUTE if random.random() < 0.2 else 0
-    lines = feed(live, log, lag=lambda topic, partition: slow[partition] + early)
+    apart = {random.choice((PREDICTIONS, GROUND_TRUTH)): random.choice((0, 0, HOUR, 10 * HOUR))}
+    lines = feed(
+        live, log, lag=lambda topic, partition: slow[partition] + early + apart.get(topic, 0)
+    )
     number = 0
     while lines:
         until = lines[0][0] + random.choice((1_000, 10 * MINUTE, HOUR))
@@ -260,7 +263,6 @@ def test_the_tasks_emit_what_a_replay_of_their_log_emits(tmp_path: Path, seed: i
         tmp_path / "history",
         seed + 5_000,
         everything=everything,
-        after_the_end=False,
         ids=random.randint(10, 60),
     )
     clock = random.choice(("wall", "data"))
@@ -281,7 +283,6 @@ def test_windows_that_lack_lost_rows_are_marked_alike_live_and_in_a_replay(
         tmp_path / "history",
         seed + 9_000,
         everything=random.random() < 0.4,
-        after_the_end=False,
         ids=random.randint(20, 60),
     )
     live = run_live(
@@ -336,7 +337,7 @@ def test_windows_that_were_open_when_partials_were_lost_are_marked(
     tmp_path: Path, seed: int
 ) -> None:
     random = Random(seed)
-    write(tmp_path / "history", seed + 9_500, after_the_end=False, ids=40)
+    write(tmp_path / "history", seed + 9_500, ids=40)
     config = config_of(tmp_path / "history", random, "data")
     live = Live(config, random, BEGIN + 10_000 * HOUR)
     lines = feed(live, tmp_path / "history", lag=lambda topic, partition: 0)
@@ -386,7 +387,6 @@ def test_commands_of_recorded_history_take_effect_at_their_event_time(
         tmp_path / "history",
         seed + 7_000,
         everything=everything,
-        after_the_end=False,
         ids=random.randint(10, 60),
     )
     live = run_live(
@@ -414,7 +414,7 @@ def test_changed_rules_are_in_force_from_the_recorded_pane_on_as_a_replay_shows(
     tmp_path: Path, seed: int
 ) -> None:
     random = Random(seed)
-    write(tmp_path / "history", seed + 9_000, everything=False, after_the_end=False, ids=60)
+    write(tmp_path / "history", seed + 9_000, everything=False, ids=60)
     starts = 0
 
     def other_rules(config: Config) -> Config:

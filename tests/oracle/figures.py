@@ -1,12 +1,11 @@
-"""Integers of every window by lane, segment and rung, from joined entries.
+"""Integers of every window by lane, segment and rung, from the joined log.
 
 - *traffic*, by prediction time: predictions and errors of the rows that are not late.
 - *decisions*, by prediction time and rung: predictions with a lateness of at most the rung; cells,
   joined, corrected and retracted of the truths with a delay of at most the rung.
 - *arrivals*, by the time from which the truth is known: each new label in force, none is taken
   back; and rows without effect: late, dropped, duplicate and conflicting predictions, duplicate and
-  late truths. When an entry expires, its predictions without an effective truth count as expired,
-  and its truths, if it has no prediction, as unmatched.
+  late truths, expired predictions and unmatched truths.
 
 The label in force at a rung is the greatest by (revision, time, label) of the effective truths with
 a delay of at most the rung; a retraction means none. Over the effective truths in the order in
@@ -32,7 +31,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, NamedTuple
 
-from tests.oracle.joining import NO_MODEL, Entry, Incident, Joined, Prediction, Truth
+from tests.oracle.joining import NO_MODEL, Incident, Joined, Prediction, Truth
 from tests.oracle.recorded import label_text
 from tests.oracle.settings import Settings
 
@@ -167,12 +166,12 @@ def _by_unit(joined: Joined, settings: Settings, *, panes: bool) -> dict[Part, F
         keys = [(series, segment, lane, time - time % unit, first_rung) for segment in segments]
         return [parts.setdefault(key, Figure()) for key in keys]
 
-    for entry in joined.entries:
-        for prediction in entry.predictions:
-            _count_prediction(prediction, entry, settings, at)
-        if not entry.predictions:
-            for figure in at(NO_MODEL, ["all"], "arrivals", entry.expires(settings)):
-                figure.counts["unmatched"] += len(entry.truths)
+    for prediction in joined.predictions:
+        _count_prediction(prediction, settings, at)
+    for truth in joined.truths:
+        if not truth.met:
+            for figure in at(NO_MODEL, ["all"], "arrivals", truth.waits_until(settings)):
+                figure.counts["unmatched"] += 1
     for incident in joined.incidents:
         for figure in at(incident.series, segments_of(incident, settings), "arrivals", incident.at):
             figure.counts[incident.counter] += 1
@@ -180,7 +179,7 @@ def _by_unit(joined: Joined, settings: Settings, *, panes: bool) -> dict[Part, F
 
 
 def _count_prediction(
-    prediction: Prediction, entry: Entry, settings: Settings, at: Callable[..., list[Figure]]
+    prediction: Prediction, settings: Settings, at: Callable[..., list[Figure]]
 ) -> None:
     value, time = prediction.row.value, prediction.row.time
     series = prediction.series
@@ -194,13 +193,12 @@ def _count_prediction(
     for figure in at(series, segments, "decisions", time, prediction.lateness):
         figure.counts["predictions"] += 1
 
-    label_horizon, correction_horizon = settings.horizons(series[0])
-    effective = prediction.effective(entry.truths, label_horizon, correction_horizon)
+    effective = prediction.effective(settings)
     predicted = predicted_label(value, settings.of(series[0]).threshold)
     if not effective:
-        for figure in at(series, segments, "arrivals", entry.expires(settings)):
+        for figure in at(series, segments, "arrivals", prediction.waits_until(settings)):
             figure.counts["expired"] += 1
-    for truth in entry.truths:
+    for truth in prediction.truths:
         if not any(truth is other for other in effective):
             for figure in at(series, segments, "arrivals", prediction.known(truth)):
                 figure.counts["late_truths"] += 1

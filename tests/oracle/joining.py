@@ -1,30 +1,36 @@
 """The join: which predictions count, which truths are in force for them, and when.
 
-The rows of both files are processed one by one in the order in which a replay reads them: by the
-largest event time so far in the row's own file, predictions first where equal, then by line.
-Definitions:
+Every id is joined by itself, from its predictions and its truths, each in the order of their
+topic. The order of the two topics only decides the tick at a row. Definitions:
 
 - *tick*: the largest event time of the rows read so far, this one included, rounded down to a whole
-  pane. The watermark at a row is the greater of the tick and the largest event time of its own
-  topic partition so far; its *floor* is the watermark less the grace of its topic. Duplicates move
-  watermarks too, invalid lines do not.
+  pane; a replay reads by the largest event time so far in the row's own file, predictions first
+  where equal, then by line. The watermark at a row is the greater of the tick and the largest event
+  time of its own topic partition so far; its *floor* is the watermark less the grace of its topic.
+  Duplicates move watermarks too, invalid lines do not.
 - *lateness* of a prediction: max(0, floor - its time). Above min(label horizon, correction horizon)
   it is dropped.
-- *entry*: the predictions and the distinct truths of one id. It expires at the latest of: first
-  known + correction horizon of each prediction with an effective truth; time + label horizon of
-  each one without; truth known + park of each truth as long as there is no prediction. A row that
-  is counted (max of its time and its floor) after that begins a new entry. For a row within its
-  grace that is the row's own time, so the number of partitions does not matter.
-- Predictions with the same (model, version) in an entry: the first one is accepted; one with the
-  same content is a duplicate, one with other content a conflict. A failed row without prediction is
-  part of the entry, so that its copies are duplicates, and counts in traffic only.
-- Truths of an entry are the same if revision and label (or retraction) are equal. The earliest time
-  and the earliest known time of them count; the later row is a duplicate.
-- *truth known*: max(time, floor) of the truth row. *known* to a prediction: max(truth known, time
-  and floor of the prediction). *delay*: known - time of the prediction.
-- *effective* for a prediction: delay <= label horizon and known <= the first such known +
-correction
-  horizon. Other truths of its entry are late.
+- A row *counts at* the greater of its time and its floor. For a row within its grace that is the
+  row's own time, so the number of partitions does not matter.
+- A prediction that counts at most min(label horizon, correction horizon) after the time of an
+  accepted one with the same (model, version) is a duplicate if the content of such a one is the
+  same, otherwise a conflict. All others are accepted. A failed row without prediction is accepted,
+  so that its copies are duplicates, and counts in traffic only.
+- A truth is the same as an earlier one if revision and label (or retraction) are equal and it
+  counts at most the default correction horizon, and at most park, after that. The earliest time and
+  the earliest known time of them count; the later row is a duplicate.
+- *truth known*: where the truth row counts. *known* to a prediction: max(truth known, where the
+  prediction counts). *delay*: known - time of the prediction.
+- A truth and a prediction *meet* if all of this is so. Where the truth first counted is at most
+  label horizon after the time of the prediction or, if the prediction has met an earlier truth, at
+  most correction horizon after the first known time of those. Where the prediction counts is at
+  most park after that of the truth or, if the truth has met an earlier prediction, at most
+  correction horizon after the known time of one of those. None of those has the same (model,
+  version).
+- *effective* for a prediction: a truth that it met, with delay <= label horizon and known <= the
+  first such known + correction horizon. Other truths that it met are late.
+- A prediction that met no truth *expires* label horizon after its time; a truth that met no
+  prediction is *unmatched* park after it first counted.
 """
 
 from __future__ import annotations
@@ -44,12 +50,24 @@ NO_MODEL = ("", "")
 
 @dataclass
 class Truth:
-    """A distinct truth of an id; label None is a retraction."""
+    """A distinct truth of an id; label None is a retraction. `first` is where it first counted."""
 
     revision: int
     label: str | None
     time: int
     known: int
+    first: int
+    met: list[Prediction] = field(default_factory=list)
+
+    def waits_until(self, settings: Settings) -> int:
+        """Until where a prediction may count to meet it."""
+        return max(
+            (
+                max(self.first, other.row.counted_at) + settings.horizons(other.series[0])[1]
+                for other in self.met
+            ),
+            default=self.first + settings.park,
+        )
 
     @property
     def rank(self) -> tuple[int, int, bytes]:
@@ -59,9 +77,10 @@ class Truth:
 
 @dataclass
 class Prediction:
-    """An accepted prediction."""
+    """An accepted prediction and the truths that it met."""
 
     row: Row
+    truths: list[Truth] = field(default_factory=list)
 
     @property
     def lateness(self) -> int:
@@ -88,37 +107,24 @@ class Prediction:
     def delay(self, truth: Truth) -> int:
         return self.known(truth) - self.row.time
 
-    def effective(
-        self, truths: list[Truth], label_horizon: int, correction_horizon: int
-    ) -> list[Truth]:
+    def waits_until(self, settings: Settings) -> int:
+        """Until where a truth may count to meet it."""
+        label_horizon, correction_horizon = settings.horizons(self.series[0])
+        if not self.truths:
+            return self.row.time + label_horizon
+        return (
+            min(max(truth.first, self.row.counted_at) for truth in self.truths) + correction_horizon
+        )
+
+    def effective(self, settings: Settings) -> list[Truth]:
         """The truths that count for this prediction, in the order in which they became known."""
-        in_time = [truth for truth in truths if self.delay(truth) <= label_horizon]
+        label_horizon, correction_horizon = settings.horizons(self.series[0])
+        in_time = [truth for truth in self.truths if self.delay(truth) <= label_horizon]
         if not in_time:
             return []
         first_known = min(self.known(truth) for truth in in_time)
         kept = [truth for truth in in_time if self.known(truth) <= first_known + correction_horizon]
         return sorted(kept, key=lambda truth: (self.known(truth), truth.rank))
-
-
-@dataclass
-class Entry:
-    """All predictions and distinct truths of one id."""
-
-    predictions: list[Prediction] = field(default_factory=list)
-    truths: list[Truth] = field(default_factory=list)
-
-    def expires(self, settings: Settings) -> int:
-        moments = []
-        for prediction in self.predictions:
-            horizons = settings.horizons(prediction.series[0])
-            effective = prediction.effective(self.truths, *horizons)
-            if effective:
-                moments.append(prediction.known(effective[0]) + horizons[1])
-            else:
-                moments.append(prediction.row.time + horizons[0])
-        if not self.predictions:
-            moments = [truth.known + settings.park for truth in self.truths]
-        return max(moments)
 
 
 @dataclass(frozen=True)
@@ -135,11 +141,12 @@ class Incident:
 
 @dataclass
 class Joined:
-    """The joined log: all entries, expired or not, the incidents, and the reasons in the
-    dead-letter files by line.
+    """The joined log: all accepted predictions and distinct truths, expired or not, the incidents,
+    and the reasons in the dead-letter files by line.
     """
 
-    entries: list[Entry]
+    predictions: list[Prediction]
+    truths: list[Truth]
     incidents: list[Incident]
     rejected_predictions: dict[int, str]
     rejected_truths: dict[int, str]
@@ -178,26 +185,36 @@ def walk(
     rejected_predictions: dict[int, str],
     rejected_truths: dict[int, str],
 ) -> Joined:
-    """Join rows, each with whether it is a truth, in reading order; conflicts are added to the
-    rejected lines.
+    """Join rows, each with whether it is a truth, in an order that is that of its topic; conflicts
+    are added to the rejected lines.
     """
-    joined = Joined([], [], rejected_predictions, rejected_truths, len(rows))
-    open_entries: dict[str, Entry] = {}
+    joined = Joined([], [], [], rejected_predictions, rejected_truths, len(rows))
+    predictions: dict[str, list[Prediction]] = {}
+    truths: dict[str, list[Truth]] = {}
     for is_truth, row in rows:
-        if not is_truth and _dropped(row, settings):
+        if is_truth:
+            _add_truth(truths.setdefault(row.id, []), row, settings, joined)
+        elif _dropped(row, settings):
             joined.incidents.append(
                 Incident("dropped_predictions", _series(row), row.counted_at, row)
             )
-            continue
-        entry = open_entries.get(row.id)
-        if entry is None or row.counted_at > entry.expires(settings):
-            entry = open_entries[row.id] = Entry()
-            joined.entries.append(entry)
-        if is_truth:
-            _add_truth(entry, row, joined)
         else:
-            _add_prediction(entry, row, joined)
+            _add_prediction(predictions.setdefault(row.id, []), row, settings, joined)
+    for identity, own in truths.items():
+        for truth in own:
+            for prediction in predictions.get(identity, []):
+                _meet(truth, prediction, settings)
     return joined
+
+
+def _meet(truth: Truth, prediction: Prediction, settings: Settings) -> None:
+    if (
+        truth.first <= prediction.waits_until(settings)
+        and prediction.row.counted_at <= truth.waits_until(settings)
+        and prediction.series not in [other.series for other in truth.met]
+    ):
+        truth.met.append(prediction)
+        prediction.truths.append(truth)
 
 
 def in_reading_order(predictions: list[Row], truths: list[Row]) -> list[tuple[bool, Row]]:
@@ -218,29 +235,44 @@ def _dropped(row: Row, settings: Settings) -> bool:
     return row.floor - row.time > min(settings.horizons(row.value["model_name"]))
 
 
-def _add_prediction(entry: Entry, row: Row, joined: Joined) -> None:
-    for accepted in entry.predictions:
-        if accepted.series == _series(row):
-            same = content_of(accepted.row.value) == content_of(row.value)
-            counter = "duplicate_predictions" if same else "conflicting_predictions"
-            joined.incidents.append(Incident(counter, _series(row), row.counted_at, row))
-            if not same:
-                joined.rejected_predictions[row.line] = "conflict"
-            return
+def _add_prediction(
+    earlier: list[Prediction], row: Row, settings: Settings, joined: Joined
+) -> None:
+    same = [
+        accepted
+        for accepted in earlier
+        if accepted.series == _series(row)
+        and row.counted_at <= accepted.row.time + min(settings.horizons(_series(row)[0]))
+    ]
+    if same:
+        contents = [content_of(accepted.row.value) for accepted in same]
+        is_copy = content_of(row.value) in contents
+        counter = "duplicate_predictions" if is_copy else "conflicting_predictions"
+        joined.incidents.append(Incident(counter, _series(row), row.counted_at, row))
+        if not is_copy:
+            joined.rejected_predictions[row.line] = "conflict"
+        return
     prediction = Prediction(row)
     if prediction.late:
         joined.incidents.append(Incident("late_predictions", _series(row), row.counted_at, row))
-    entry.predictions.append(prediction)
+    earlier.append(prediction)
+    joined.predictions.append(prediction)
 
 
-def _add_truth(entry: Entry, row: Row, joined: Joined) -> None:
-    for truth in entry.truths:
-        if (truth.revision, truth.label) == (row.value["revision"], row.value["label"]):
+def _add_truth(earlier: list[Truth], row: Row, settings: Settings, joined: Joined) -> None:
+    repeated = min(settings.defaults.horizons[1], settings.park)
+    for truth in earlier:
+        is_equal = (truth.revision, truth.label) == (row.value["revision"], row.value["label"])
+        if is_equal and row.counted_at <= truth.first + repeated:
             truth.time = min(truth.time, row.time)
             truth.known = min(truth.known, row.counted_at)
             joined.incidents.append(Incident("duplicate_truths", NO_MODEL, row.counted_at, row))
             return
-    entry.truths.append(Truth(row.value["revision"], row.value["label"], row.time, row.counted_at))
+    counted_at = row.counted_at
+    earlier.append(
+        Truth(row.value["revision"], row.value["label"], row.time, counted_at, counted_at)
+    )
+    joined.truths.append(earlier[-1])
 
 
 def content_of(value: dict[str, Any]) -> str:

@@ -48,9 +48,6 @@ TROUBLES = {
 }
 
 
-AFTER_THE_END = ("conflict after the end", "truth after the end", "truth long before")
-
-
 @dataclass(frozen=True)
 class ModelKind:
     """A model: its versions, labels, and the fields of its output."""
@@ -108,7 +105,6 @@ def write(
     late: bool = True,
     oversized: bool = False,
     everything: bool = False,
-    after_the_end: bool = True,
     ids: int | None = None,
 ) -> None:
     """Write predictions.jsonl, ground-truth.jsonl and driftline.toml of history number `seed` to
@@ -124,16 +120,11 @@ def write(
     everything
         True keeps the default rules, the last-n and deployment figures, a reference of a few hours,
         and configures no positive label. The oracle does not cover these, but two runs must agree.
-    after_the_end
-        False leaves out the rows of expired ids: their outcome depends on which topic is read
-        first.
     ids
         Number of predictions; None draws it.
     """
     random = Random(seed)
     plan = draw_plan(random, late=late, everything=everything)
-    if not after_the_end:
-        plan.rates.update(dict.fromkeys(AFTER_THE_END, 0.0))
     history = History(random, plan)
     for number in range(plan.ids if ids is None else ids):
         history.add(number)

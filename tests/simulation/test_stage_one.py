@@ -77,7 +77,9 @@ def revisions_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def forgetful(prediction: Any, truths: Any, horizons: Any, labels: Any) -> Any:
         plain = [
-            driftline.streams.join.entry.TruthPart(0, t.label, t.timestamp_ms, t.known_ms, t.met)
+            driftline.streams.join.entry.TruthPart(
+                0, t.label, t.timestamp_ms, t.known_ms, t.repeats
+            )
             for t in truths
         ]
         return resolve(prediction, plain, horizons, labels)

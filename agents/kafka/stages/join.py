@@ -210,8 +210,7 @@ class JoinProcessor:
         """The topic that is ahead and the other one, if it is ahead by more than AHEAD_MS.
 
         While a backlog is read, truths would run far ahead of predictions, because more of them fit
-        into a fetch. Each would have to be parked, and the outcome of rows after the expiry of
-        their id would depend on which topic was read first.
+        into a fetch, and each would have to be parked.
         """
         ahead, behind = sorted(self._heads_ms, key=self._heads_ms.__getitem__, reverse=True)
         return (
@@ -221,11 +220,10 @@ class JoinProcessor:
     def defers(self) -> bool:
         """Whether one topic is ahead and the other has more rows to come.
 
-        Rows of one call are joined in order of event time, so the more rows of both topics a call
-        has, the less the order of fetches matters. While recorded history is sent, a topic may have
-        nothing unread for a moment although more follows. Truths more than `park` beyond all
-        predictions may expire an id whose prediction is still to be sent: they wait for it, or for
-        a request to advance the partition.
+        Rows of both topics in one call are joined as a batch, others mostly by way of parked
+        truths. While recorded history is sent, a topic may have nothing unread for a moment
+        although more follows. Truths more than `park` beyond all predictions would only fill the
+        state: they wait for further predictions, or for a request to advance the partition.
         """
         if (pair := self.waits()) is None:
             return False
