@@ -1,8 +1,9 @@
 """The worker's health over HTTP: liveness, readiness with reasons, and its Prometheus metrics.
 
     /health/live    200 while the event loop runs
-    /health/ready   200 when all assigned tasks are restored, the broker answers, topics fit the
-                    configuration and producers agree on the partitioner; else 503 with reasons.
+    /health/ready   200 when all assigned tasks are restored, the broker answers and gives the
+                    records of the inputs, topics fit the configuration and producers agree on the
+                    partitioner; else 503 with reasons.
                     `not_counted` lists the rows that do not count, since the start, and `warnings`
                     says if they are many
     /metrics        Prometheus text format
@@ -75,7 +76,8 @@ class Health:
         What the start waits for; None once everything runs.
     problems
         Reasons not to be ready that last until they are removed, by subject: "broker" if it does
-        not answer, "partitioners" if producers disagree, "rights" if the login lacks some,
+        not answer, "topics" if they do not fit the configuration, "inputs" if the broker does not
+        give their records, "partitioners" if producers disagree, "rights" if the login lacks some,
         "clock" if the machine's clock differs from the broker's.
     tally
         What the tasks have read and not counted; None before the start.

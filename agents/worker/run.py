@@ -30,6 +30,7 @@ from driftline.agents.worker.app import App
 from driftline.agents.worker.health import Health, KindStatus, serve
 from driftline.agents.worker.input_watch import InputWatch
 from driftline.agents.worker.seek_positions import LostPosition
+from driftline.agents.worker.stalled_inputs import StalledInputs
 from driftline.agents.worker.task_router import TaskRouter, UnevenAssignment
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
@@ -130,6 +131,7 @@ class Worker:
         self._state = state
         self._resume = resume
         self._inputs = InputWatch(connection)
+        self._stalled = StalledInputs(connection)
         self._stop = asyncio.Event()
         self._ownership = Ownership(connection)
         self._samples = KeySamples(connection.settings.input_partitions)
@@ -288,11 +290,30 @@ class Worker:
                 self._fail("the periodic check of the topics failed", error)
             if report.ended is not None:
                 failures.stop_process(failures.CONFIGURATION, report.ended)
-            if report.problem is None:
-                self.health.problems.pop("topics", None)
-            elif self.health.problems.get("topics") != report.problem:
-                log.error("not ready: %s", report.problem)
-                self.health.problems["topics"] = report.problem
+            self._note_problem("topics", report.problem)
+            try:
+                stalled = await asyncio.to_thread(self._stalled.look, self._positions())
+            except KafkaException:
+                continue  # `_poll_broker` reports it
+            except Exception as error:
+                self._fail("the periodic check of the positions failed", error)
+            self._note_problem("inputs", stalled)
+
+    def _positions(self) -> dict[tuple[str, int], int | None]:
+        """The next offset of each input of each task; None for the beginning of its log."""
+        return {
+            (topic, task.partition): task.positions.get(topic)
+            for app in self.apps
+            for task in app.task_router.tasks.tasks()
+            for topic in self._inputs_by_kind[app.kind]
+        }
+
+    def _note_problem(self, subject: str, problem: str | None) -> None:
+        if problem is None:
+            self.health.problems.pop(subject, None)
+        elif self.health.problems.get(subject) != problem:
+            log.error("not ready: %s", problem)
+            self.health.problems[subject] = problem
 
     async def _poll_tasks(self) -> None:
         """Update periodically what depends on the state of the tasks and on the keys seen."""

@@ -42,11 +42,11 @@ def test_damaged_batches_of_the_inputs_are_put_aside_and_a_damaged_changelog_end
     #   predictions   0 .. 99 | 100 .. 109 | 110 .. 199      the batches of a topic; the second one
     #   ground-truth  0 .. 49 |  50 .. 69  |  70 .. 199      is damaged
     for numbers in (range(100), range(100, 110), range(110, 200)):
-        _send_batch(connection, PREDICTIONS, [prediction(number) for number in numbers])
+        send_batch(connection, PREDICTIONS, [prediction(number) for number in numbers])
     for numbers in (range(50), range(50, 70), range(70, 200)):
-        _send_batch(connection, GROUND_TRUTH, [truth(number) for number in numbers])
+        send_batch(connection, GROUND_TRUTH, [truth(number) for number in numbers])
     for _ in range(3):
-        _send_batch(connection, REGISTRY_COMMANDS, [{"not": "a command"}])
+        send_batch(connection, REGISTRY_COMMANDS, [{"not": "a command"}])
     own_broker.stop()
     damaged = {
         topic: _damage(tmp_path / "broker", connection.name(topic), 1)
@@ -57,9 +57,9 @@ def test_damaged_batches_of_the_inputs_are_put_aside_and_a_damaged_changelog_end
     worker = WorkerProcess(tmp_path, toml).start()
     try:
         # 200 predictions and truths without 10 of the ones and 20 of the others.
-        worker.until(lambda: _count(connection, "outcomes") == 170, "does not join the other rows")
+        worker.until(lambda: count(connection, "outcomes") == 170, "does not join the other rows")
         worker.until(
-            lambda: all(_count(connection, f"{topic}.dlq") >= 1 for topic in damaged),
+            lambda: all(count(connection, f"{topic}.dlq") >= 1 for topic in damaged),
             "has no dead letters",
         )
         worker.until_ready()
@@ -119,7 +119,7 @@ def test_damaged_batches_of_the_inputs_are_put_aside_and_a_damaged_changelog_end
     assert "CRC" in heir.read_log()
 
 
-def _send_batch(connection: Connection, topic: str, rows: Sequence[dict[str, Any]]) -> None:
+def send_batch(connection: Connection, topic: str, rows: Sequence[dict[str, Any]]) -> None:
     """Send rows that the producer puts into one batch."""
     producer = connection.producer(linger_ms=1_000, batch_num_messages=len(rows))
     for row in rows:
@@ -140,7 +140,7 @@ def _damage(folder: Path, topic: str, number: int) -> bytes:
     return bytes(data[start:end])
 
 
-def _count(connection: Connection, topic: str) -> int:
+def count(connection: Connection, topic: str) -> int:
     return sum(
         len(chunk)
         for part in offset_ranges(connection, [topic])[topic]

@@ -27,7 +27,7 @@ from driftline.agents.kafka.broker.topics import topic_id_text
 
 ANSWER_S: Final = 5.0
 
-Fault = Literal["deleted", "made_anew", "truncated", "missing"]
+Fault = Literal["deleted", "made_anew", "truncated", "missing", "unserved"]
 
 
 class InputLog(Struct, frozen=True):
@@ -57,7 +57,8 @@ class PositionFault(Struct, frozen=True):
         Next offset of the task.
     fault
         "deleted" if the log begins after the position, "made_anew" if the topic has another id,
-        "truncated" if the log ends before the position, "missing" if there is no such topic.
+        "truncated" if the log ends before the position, "missing" if there is no such topic,
+        "unserved" if the broker gives no record from the position on.
     what
         What was needed and what is there.
     remedy

@@ -13,6 +13,7 @@ from driftline.agents.kafka.broker.moving_partitions import patiently
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
 from driftline.agents.kafka.broker.task_kinds import INPUTS
 from driftline.agents.kafka.broker.topics import changelog
+from driftline.agents.kafka.broker.unserved_logs import unserved
 from driftline.agents.kafka.changelog.journal import Closing, closing_of
 from driftline.agents.recorded.export_manifest import Range
 
@@ -44,14 +45,16 @@ def last_commits(connection: Connection, kind: str) -> dict[int, Closing]:
 
 
 def position_faults(connection: Connection) -> list[PositionFault]:
-    """Inputs that the tasks cannot read on from where their journals ended.
+    """Inputs that the tasks cannot read on from where their journals ended, also those that the
+    broker does not serve.
 
     Raises
     ------
     KafkaException
         If the broker does not answer.
     """
-    faults = []
+    faults: list[PositionFault] = []
+    behind: dict[tuple[str, int], tuple[int, int]] = {}
     for kind in INPUTS:
         commits = last_commits(connection, kind)
         places = [
@@ -67,9 +70,12 @@ def position_faults(connection: Connection) -> list[PositionFault]:
                     commit.topic_ids.get(topic),
                     logs.get((topic, number)),
                 )
+                log = logs.get((topic, number))
                 if fault is not None:
                     faults.append(fault)
-    return faults
+                elif log is not None and position < log.end:
+                    behind[connection.name(topic), number] = position, log.end
+    return faults + unserved(connection, behind)
 
 
 def _read_tails(connection: Connection, parts: list[Range], tail: int) -> dict[int, Closing]:
