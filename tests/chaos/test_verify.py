@@ -16,10 +16,20 @@ import pytest
 from driftline.agents.inprocess.replay import replay
 from driftline.schemas.config import load_config
 from tests.chaos.load import CONFIGURATION, Load, Message
-from tests.chaos.losses import FormerTopic
+from tests.chaos.losses import FormerTopic, Reading
 from tests.chaos.topics import Stored
-from tests.chaos.verify import INPUTS, OUTPUTS, Topics, Verdict, dead_letters, verify
-from tests.oracle.recorded import partition_of
+from tests.chaos.verify import (
+    INPUTS,
+    OUTPUTS,
+    Topics,
+    Verdict,
+    dead_letters,
+    rows_of,
+    verify,
+    with_lost,
+)
+from tests.oracle.recorded import partition_of, prediction
+from tests.oracle.settings import Settings
 from tests.oracle.verdict import WINDOWS, place_of
 
 SEED, PREDICTIONS, PARTITIONS = 7, 1_500, 4
@@ -345,6 +355,39 @@ def test_figures_that_lack_lost_rows_must_say_so(topics: Topics, name: str) -> N
         changed, but=lambda value: value["kind"] in WINDOWS and str(place_of(value)) == place
     )
     assert verdict_on(one).faults == [faults[0]]
+
+
+def test_a_row_that_was_read_is_as_late_as_it_was_read() -> None:
+    #   offset   0        1 (lost)   2
+    #   time     00:00    03:00      00:10     without the loss, the last one is almost 3 hours late
+    def row(offset: int, time: str) -> Stored:
+        event = {
+            "prediction_id": f"p{offset}",
+            "model_name": "m",
+            "model_version": "1",
+            "prediction": "yes",
+            "timestamp": f"2024-03-01T{time}:00Z",
+        }
+        return Stored(0, offset, b"-", json.dumps(event).encode(), {})
+
+    first, lost, last = row(0, "00:00"), row(1, "03:00"), row(2, "00:10")
+    read = {"predictions": [first, last], "ticks": []}
+    reading = Reading(
+        {name: list(records) for name, records in read.items()},
+        {"predictions": [first, lost, last]},
+        {"predictions": {(0, 1)}},
+    )
+    settings = Settings.from_toml(CONFIGURATION)
+    grace = settings.prediction_grace
+    as_read, _ = rows_of(read, "predictions", prediction, grace, NOW)
+    rows = with_lost(reading, "predictions", as_read, read, NOW, settings)
+    minute = 60_000
+    begin = as_read[0].time
+    assert [((row.time - begin) // minute, (row.floor - begin) // minute) for row in rows] == [
+        (0, -1),
+        (180, 179),
+        (10, 9),
+    ]
 
 
 @pytest.mark.slow

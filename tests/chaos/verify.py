@@ -182,11 +182,11 @@ def verify(
         sent = [
             *(
                 (False, row)
-                for row in _with_lost(reading, "predictions", predictions, read, now_ms, settings)
+                for row in with_lost(reading, "predictions", predictions, read, now_ms, settings)
             ),
             *(
                 (True, row)
-                for row in _with_lost(reading, "ground-truth", truths, read, now_ms, settings)
+                for row in with_lost(reading, "ground-truth", truths, read, now_ms, settings)
             ),
         ]
         found = announcement(in_windows, figures, count(walked(sent), settings))
@@ -209,7 +209,7 @@ def verify(
     return verdict
 
 
-def _with_lost(
+def with_lost(
     reading: Reading,
     name: str,
     as_read: list[Row],
