@@ -16,14 +16,12 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from driftline.agents.recorded.lines import LogError
-from driftline.agents.recorded.tables.arrow_table import ArrowStream
+from driftline.agents.recorded.tables.arrow_table import ArrowStream, spool
 from driftline.agents.recorded.tables.column_mapping import TRUTH_TIME, ColumnUse, Options
 from driftline.agents.recorded.tables.file_content import COMPRESSED, SUFFIXES, is_table
 from driftline.agents.recorded.tables.table import Table
 from driftline.agents.recorded.tables.table_to_log import (
-    open_frame,
     open_table,
-    remove_copy,
     write_predictions,
     write_truths,
 )
@@ -92,7 +90,7 @@ def write_log(
             has_labels=ground_truth is None,
             mapped=mapped,
         )
-        remove_copy(PREDICTIONS_NAME, folder)
+        _copy(PREDICTIONS_NAME, folder).unlink(missing_ok=True)
     else:
         for argument in ("mapping", "features", "drop"):
             _check_unmapped(getattr(options, argument), argument, PREDICTIONS_NAME)
@@ -114,7 +112,7 @@ def write_log(
             missing_labels=missing_labels,
             mapped=mapped,
         )
-        remove_copy(TRUTHS_NAME, folder)
+        _copy(TRUTHS_NAME, folder).unlink(missing_ok=True)
     else:
         _check_unmapped(ground_truth_mapping, "ground_truth_mapping", TRUTHS_NAME)
         _write_events(ground_truth, folder / f"{GROUND_TRUTH}.jsonl", TRUTHS_NAME)
@@ -135,7 +133,12 @@ def _table(source: Rows, name: str, folder: Path) -> Table | None:
                 f"{' or '.join(COMPRESSED)})"
             )
         return None
-    return open_frame(source, name, folder) if isinstance(source, ArrowStream) else None
+    return spool(source, name, _copy(name, folder)) if isinstance(source, ArrowStream) else None
+
+
+def _copy(name: str, folder: Path) -> Path:
+    """Where a data frame is copied to while it is read."""
+    return folder / f"{name}.arrow"
 
 
 def _check_unmapped(given: Collection[str], option: str, name: str) -> None:

@@ -246,6 +246,16 @@ def test_ids_names_and_labels_are_the_text_of_the_table(
         assert truth["prediction_id"] == row["prediction_id"]
 
 
+def test_the_setting_replaces_the_texts_that_stand_for_no_label(tmp_path: Path) -> None:
+    path = table(tmp_path, {"label": ["?", "NaN", "1", " "], "x": ["?", "NaN", "1", " "]})
+    config = {"run": {"missing_labels": ["?"]}}
+    driftline.replay(path, config=config, out=tmp_path / "out")
+    truths = truths_of(tmp_path / "out" / "log")
+    assert {id_: truth["label"] for id_, truth in truths.items()} == {"p1": "NaN", "p2": "1"}
+    rows = predictions_of(tmp_path / "out" / "log")
+    assert [row["features"]["x"] for row in rows] == ["?", None, "1", None]
+
+
 def test_a_segment_keeps_its_text_and_blanks_are_missing(tmp_path: Path) -> None:
     convert(
         table(tmp_path, {"plan": ["01", "1.0", " ", "NA"]}), tmp_path / "log", segments=("plan",)

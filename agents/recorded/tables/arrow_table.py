@@ -147,7 +147,11 @@ class ArrowTable:
                 with self._pyarrow.parquet.ParquetFile(self._path) as file:
                     yield from file.iter_batches(batch_size=BATCH_ROWS, columns=names)
             else:
-                with self._pyarrow.ipc.open_file(self._path) as file:
+                # Mapped, so that a frame in one piece is not in memory twice.
+                with (
+                    self._pyarrow.memory_map(str(self._path)) as source,
+                    self._pyarrow.ipc.open_file(source) as file,
+                ):
                     for number in range(file.num_record_batches):
                         yield file.get_batch(number)
         except (self._pyarrow.ArrowException, OSError) as error:

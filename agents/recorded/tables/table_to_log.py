@@ -19,7 +19,7 @@ from msgspec import Struct
 from driftline.agents.garbage_collection import rarely_collecting
 from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.sort_by_time import LinesByTime
-from driftline.agents.recorded.tables.arrow_table import ArrowStream, ArrowTable, spool
+from driftline.agents.recorded.tables.arrow_table import ArrowTable
 from driftline.agents.recorded.tables.column_mapping import (
     KNOWN_NAMES,
     TRUTH_TIME,
@@ -36,7 +36,6 @@ from driftline.agents.recorded.tables.table import Table
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 REPORTS_FILE: Final = "tables.jsonl"
-_SPOOL_FILE: Final = "{}.arrow"
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -70,27 +69,6 @@ def open_table(path: Path) -> Table:
     if is_parquet(path):
         return ArrowTable(path, path.name, is_parquet=True)
     return CsvTable(path, KNOWN_NAMES)
-
-
-def open_frame(frame: ArrowStream, name: str, folder: Path) -> Table:
-    """A data frame, copied to a file in `folder`.
-
-    Parameters
-    ----------
-    name
-        Name of the argument, for messages.
-
-    Raises
-    ------
-    LogError
-        If it cannot be read.
-    """
-    return spool(frame, name, folder / _SPOOL_FILE.format(name))
-
-
-def remove_copy(name: str, folder: Path) -> None:
-    """Remove the copy of a data frame, if `open_frame` made one."""
-    (folder / _SPOOL_FILE.format(name)).unlink(missing_ok=True)
 
 
 def convert_table(

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from math import inf, isfinite, isnan
 from typing import Any, Final
 
-from msgspec import Raw
+from msgspec import Raw, Struct, field
 
 from driftline.schemas.labels import MISSING_LABELS
 from driftline.schemas.times import DAY_MS, MAX_TIME_MS
@@ -46,7 +46,7 @@ def is_missing(text: str) -> bool:
     return text in MISSING or text.isspace()
 
 
-class ColumnFacts:
+class ColumnFacts(Struct):
     """What the values of a column are, all of them together.
 
     Attributes
@@ -61,52 +61,57 @@ class ColumnFacts:
         Distinct values as text, None once there are more than MOST_DISTINCT.
     odd
         A value that is no number, the first that was seen; None without one.
+    comma
+        A number with a comma, the first that was seen; None without one.
+    is_whole, all_booleans, any_point, is_comma_sure
+        Whether every number is whole, every value is true or false, a number has a point, and a
+        comma can only be a decimal comma.
     """
 
-    def __init__(self) -> None:
-        self.present = 0
-        self.low, self.high = inf, -inf
-        self.inside = 0
-        self.texts: set[str] | None = set()
-        self.odd: str | None = None
-        self.is_whole = True
-        self._is_boolean = True
-        self._has_point = False
-        self._comma: str | None = None
-        self._is_comma_sure = False
+    present: int = 0
+    low: float = inf
+    high: float = -inf
+    inside: int = 0
+    texts: set[str] | None = field(default_factory=set)
+    odd: str | None = None
+    comma: str | None = None
+    is_whole: bool = True
+    all_booleans: bool = True
+    any_point: bool = False
+    is_comma_sure: bool = False
 
     @property
     def is_number(self) -> bool:
         """Whether every value is a number, with points or with commas, of which one at least."""
-        return self.present > 0 and self.odd is None and not (self._comma and self._has_point)
+        return self.present > 0 and self.odd is None and not (self.comma and self.any_point)
 
     @property
     def is_boolean(self) -> bool:
         """Whether every value is true or false, in any case."""
-        return self.present > 0 and self._is_boolean
+        return self.present > 0 and self.all_booleans
 
     @property
     def has_points(self) -> bool:
         """Whether the values are numbers with decimal points."""
-        return self.is_number and self._has_point
+        return self.is_number and self.any_point
 
     @property
     def has_commas(self) -> bool:
         """Whether the values are numbers whose commas can only be decimal commas."""
-        return self.is_number and self._is_comma_sure
+        return self.is_number and self.is_comma_sure
 
     @property
     def unclear(self) -> str | None:
         """A number whose comma could be that of decimals or of thousands, if no other value of the
         column tells.
         """
-        return self._comma if self.is_number and not self._is_comma_sure else None
+        return self.comma if self.is_number and not self.is_comma_sure else None
 
     def why_text(self) -> str:
         """Why the column is text, with the value that decided."""
         odd = self.odd
         if odd is None:
-            return f"{_shown(self._comma or '')} has a comma, others have points"
+            return f"{_shown(self.comma or '')} has a comma, others have points"
         if _LEADING_ZERO.fullmatch(odd.strip()):
             return f"{_shown(odd)} begins with 0"
         return f"{_shown(odd)} is no number"
@@ -133,13 +138,13 @@ class ColumnFacts:
             if len(self.texts) > MOST_DISTINCT:
                 self.texts = None
         if self.odd is None:
-            self._add_range(numbers_of(present, comma=self._comma is not None))
+            self._add_range(numbers_of(present, comma=self.comma is not None))
 
     def add_numbers(self, values: Iterable[float | int | None]) -> None:
         """Add numbers; None and NaN are missing."""
         present = [value for value in values if value is not None and value == value]
         self.present += len(present)
-        self._is_boolean = False
+        self.all_booleans = False
         self._add_range(present)
         if self.texts is not None:
             self.texts |= set(map(str, present))
@@ -159,22 +164,22 @@ class ColumnFacts:
         """Add distinct values of a batch; each counts once."""
         distinct = {value for value in distinct if not is_missing(value)}
         self.present += len(distinct)
-        if self._is_boolean and distinct:
-            self._is_boolean = all(value.strip().lower() in BOOLEANS for value in distinct)
+        if self.all_booleans and distinct:
+            self.all_booleans = all(value.strip().lower() in BOOLEANS for value in distinct)
         if self.odd is not None:
             return
         if all(map(_NUMBER.fullmatch, distinct)):
-            self._has_point = self._has_point or "." in "".join(distinct)
+            self.any_point = self.any_point or "." in "".join(distinct)
             return
         # The least of the odd values, so that the message does not depend on the order of a set.
         odd = None
         for value in sorted(distinct):
             if _NUMBER.fullmatch(value):
-                self._has_point = self._has_point or "." in value
+                self.any_point = self.any_point or "." in value
             elif comma := _COMMA_NUMBER.fullmatch(value):
-                self._comma = self._comma or value.strip()
+                self.comma = self.comma or value.strip()
                 whole, decimals = comma[1], comma[2]
-                self._is_comma_sure = self._is_comma_sure or (
+                self.is_comma_sure = self.is_comma_sure or (
                     whole == "0" or len(whole) > _GROUP or len(decimals) != _GROUP
                 )
             elif not _INFINITE.fullmatch(value):
