@@ -36,6 +36,7 @@ def replay(
     batch: int = 10_000,
     open_end: bool = False,
     follow: bool = False,
+    keep_order: bool = False,
     mapping: Mapping[str, str] | None = None,
     ground_truth_mapping: Mapping[str, str] | None = None,
     features: Sequence[str] = (),
@@ -53,8 +54,9 @@ def replay(
     predictions
         One of:
 
-        - a file of JSON lines (.jsonl) or a list of dictionaries, in the order of arrival, with the
-          fields of the topic `predictions` or the names that other systems use for them;
+        - a file of JSON lines (.jsonl) or a list of dictionaries, in the order of arrival if they
+          have one (see `keep_order`), with the fields of the topic `predictions` or the names that
+          other systems use for them;
         - a table: a .csv or .parquet file, or a data frame of pandas, polars, pyarrow or any other
           library that exports an Arrow stream, in any order. A column is understood by its name and
           its values; columns of no field are features. docs/inputs.md has the rules. Data frames
@@ -76,6 +78,10 @@ def replay(
         Stop at the last record instead of advancing time until every window is final.
     follow
         Apply the recorded registry events of a log instead of executing its commands.
+    keep_order
+        Take the order of JSON lines and dictionaries as the order of arrival, also if more than 1 %
+        of the rows are late then. By default such rows are sorted by event time, and
+        `Results.summary.notes` says so.
     mapping
         Column of the table `predictions` by field; "=text" gives every row that text.
     ground_truth_mapping
@@ -102,7 +108,8 @@ def replay(
     Notes
     -----
     A row that is invalid raises nothing: it is rejected with a reason and counted in
-    `Results.rejected`.
+    `Results.rejected`. `Results.uncounted_share` is the share of rows that are lost in this or
+    another way, for example because they are late.
 
     Examples
     --------
@@ -171,6 +178,7 @@ def replay(
             open_end=open_end,
             follow=follow,
             options=options,
+            keep_order=keep_order,
             progress=progress,
             mapped=mapped,
         )

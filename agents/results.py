@@ -288,6 +288,14 @@ class Results:
         return count_dead_letters(self.folder)
 
     @property
+    def uncounted_share(self) -> dict[str, float]:
+        """Share of the predictions and of the ground truth that do not count, or not everywhere, by
+        topic: rejected, late, or without a counterpart. `summary.uncounted` has the reasons. Empty
+        for a folder that was opened, which has no summary.
+        """
+        return {} if self.summary is None else self.summary.uncounted_share
+
+    @property
     def is_export(self) -> bool:
         """Whether the folder was exported from a broker instead of written by a run."""
         return (self.folder / LOG_FILE).is_file()

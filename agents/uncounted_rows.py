@@ -9,7 +9,7 @@ drivers count and log them here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -25,6 +25,8 @@ from driftline.streams.summaries.feature_limits import MOST_SETTLED
 log = logging.getLogger(__name__)
 
 INTERVAL_MS: Final = MINUTE_MS
+MAX_LOST_SHARE: Final = 0.01
+"""Share of the rows of a topic that a replay may lose without saying that it failed."""
 
 JOIN_REASONS: Final[dict[str, tuple[Reason, ...]]] = {
     PREDICTIONS: (
@@ -352,6 +354,33 @@ def message(uncounted: Uncounted, suppressed: int) -> str:
     name = uncounted.reason if rule else f"rejected ({uncounted.reason})"
     reason = f": {rule}" if rule else ""
     return f"{name}: {uncounted.example}{reason}; {rows} of this batch{more}"
+
+
+def lost_shares(uncounted: Iterable[Uncounted], lines: Mapping[str, int]) -> dict[str, float]:
+    """Share of the lines of predictions and of ground truth that are lost, without empty topics.
+
+    Lost is a row that counts nowhere, or not in every lane; the reasons in USUAL lose nothing. A
+    truth that is late for several predictions of its id counts once for each.
+
+    Parameters
+    ----------
+    lines
+        Lines read, by topic.
+
+    Examples
+    --------
+    >>> rows = [
+    ...     Uncounted(topic="predictions", reason=reason, rows=3, example="")
+    ...     for reason in ("late_prediction", "not_json", "expired_prediction")
+    ... ]
+    >>> lost_shares(rows, {"predictions": 60, "ground-truth": 0})
+    {'predictions': 0.1}
+    """
+    lost = dict.fromkeys((PREDICTIONS, GROUND_TRUTH), 0)
+    for rows in uncounted:
+        if rows.topic in lost and not rows.is_usual:
+            lost[rows.topic] += rows.rows
+    return {topic: rows / lines[topic] for topic, rows in lost.items() if lines.get(topic)}
 
 
 class UncountedTotals:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from driftline.agents.cli.broker_options import broker_option, open_connection
-from driftline.agents.cli.inputs import config_option, read_config
+from driftline.agents.cli.inputs import config_option, keep_order_option, read_config
 from driftline.agents.cli.output import WrongInput, example, json_option, number
 from driftline.agents.terminal import console, print_json
 
@@ -28,9 +28,15 @@ from driftline.agents.terminal import console, print_json
     metavar="N",
     help="At most this many records per second; by default no limit.",
 )
+@keep_order_option
 @json_option
 def feed(
-    log: Path, config: Path | None, broker: str | None, rate: float | None, as_json: bool
+    log: Path,
+    config: Path | None,
+    broker: str | None,
+    rate: float | None,
+    keep_order: bool,
+    as_json: bool,
 ) -> None:
     """Send predictions, truths and registry commands of the folder LOG in event-time order.
 
@@ -53,7 +59,16 @@ def feed(
                 status.update(f"sent {number(sent)} records, up to {format_time(at_ms)}")
 
         try:
-            counts = send_log(connection, log, per_second=rate, on_progress=show)
+            counts = send_log(
+                connection,
+                log,
+                per_second=rate,
+                keep_order=keep_order,
+                on_progress=show,
+                on_sorted=lambda topic, order: click.echo(
+                    f"note: {order.sentence(topic)}", err=True
+                ),
+            )
         except (LogError, UnusableTopics) as error:
             raise WrongInput(str(error)) from error
     if as_json:

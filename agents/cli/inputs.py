@@ -28,6 +28,16 @@ def config_option(command: F) -> F:
     )(command)
 
 
+def keep_order_option(command: F) -> F:
+    """`--keep-order`."""
+    return click.option(
+        "--keep-order",
+        is_flag=True,
+        help="Take the order of the lines as the order of arrival, so rows can be late; by default "
+        "a file is sorted by event time if more than 1 % of its rows would be.",
+    )(command)
+
+
 def read_config(path: Path | None) -> Config:
     """Read and check the configuration, including the parameters of rules and tuners.
 

@@ -14,7 +14,7 @@ import click
 
 import driftline
 from driftline.agents.cli.export import export_log, range_options
-from driftline.agents.cli.inputs import config_option, read_config
+from driftline.agents.cli.inputs import config_option, keep_order_option, read_config
 from driftline.agents.cli.output import WrongInput, example, json_option, number, out_option
 from driftline.agents.cli.uncounted_table import print_uncounted
 from driftline.agents.terminal import console, inert, print_json
@@ -69,6 +69,12 @@ STEPS = 1_000  # of the progress bar
     help="Apply the recorded registry events instead of executing the commands at their times; "
     "for exports of a live run, which executes commands as it reads them.",
 )
+@keep_order_option
+@click.option(
+    "--allow-loss",
+    is_flag=True,
+    help="End with 0 even if more than 1 % of predictions or ground truth did not count.",
+)
 @click.option(
     "--map",
     "mapping",
@@ -107,6 +113,8 @@ def replay(
     batch: int,
     open_end: bool,
     follow: bool,
+    keep_order: bool,
+    allow_loss: bool,
     mapping: tuple[str, ...],
     features: tuple[str, ...],
     drop: tuple[str, ...],
@@ -118,7 +126,8 @@ def replay(
     SOURCE is a folder with predictions.jsonl and ground-truth.jsonl, or a table (.csv, .parquet)
     with one row per prediction; what becomes of each of its columns is printed first. The same call
     on the same output folder resumes the run; another input or configuration needs another folder.
-    Ends with 1 if every row was rejected.
+    Ends with 1 if every row was rejected, or if more than 1 % of the predictions or of the ground
+    truth did not count (see --allow-loss).
     """
     settings = read_config(config)
     if (source is None) == (from_broker is None) or (
@@ -142,6 +151,7 @@ def replay(
                 batch=batch,
                 open_end=open_end,
                 follow=follow,
+                keep_order=keep_order,
                 mapping=columns,
                 features=features,
                 drop=drop,
@@ -163,7 +173,25 @@ def replay(
             err=True,
         )
         return 1
+    if summary.lost_too_much and not allow_loss:
+        click.echo(f"driftline: {_loss(summary)}", err=True)
+        return 1
     return 0
+
+
+def _loss(summary: ReplaySummary) -> str:
+    """One sentence about the rows that are lost."""
+    from driftline.agents.uncounted_rows import MAX_LOST_SHARE
+
+    shares = " and ".join(
+        f"{100 * share:.3g} % of {topic}"
+        for topic, share in sorted(summary.uncounted_share.items())
+        if share > MAX_LOST_SHARE
+    )
+    return (
+        f"{shares} did not count, or not everywhere; the table of rows that are not counted says "
+        "why and what to do, and --allow-loss accepts it"
+    )
 
 
 def log_from_broker(

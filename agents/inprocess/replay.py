@@ -9,6 +9,7 @@ stages 2 to 4 is `driftline.streams.pipeline`.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -43,6 +44,7 @@ from driftline.agents.recorded.registry_log import (
     at_the_beginning,
     unfollowed_note,
 )
+from driftline.agents.recorded.row_order import RowOrder, graces_ms, look, sort_file
 from driftline.agents.recorded.tables.column_mapping import ColumnUse, Options
 from driftline.agents.recorded.tables.file_content import is_table
 from driftline.agents.recorded.tables.table_to_log import convert_table, reports_of
@@ -52,6 +54,7 @@ from driftline.agents.uncounted_rows import (
     Uncounted,
     UncountedLog,
     UncountedTotals,
+    lost_shares,
     of_row,
     of_unwatched,
 )
@@ -86,6 +89,7 @@ from driftline.streams.stage import Batch, Record, State
 
 STATE_FOLDER: Final = "state"
 TABLE_LOG_FOLDER: Final = "log"
+SORTED_FOLDER: Final = "sorted-log"
 MAX_PARTITIONS: Final = 1 << 15
 # Panes closed between commits if event time jumps far ahead; it bounds memory and nothing else.
 PANES_PER_COMMIT: Final = 256
@@ -158,7 +162,7 @@ class _Checkpoint(Struct, kw_only=True):
         Event time at which everything is final; 0 while reading.
     first_ms, last_ms
         Event times of the first and the latest valid row, 0 before one.
-    rejected, written
+    rejected, written, order
         As in `ReplaySummary`.
     uncounted
         As in `ReplaySummary`, by topic and reason.
@@ -176,6 +180,7 @@ class _Checkpoint(Struct, kw_only=True):
     last_ms: int = 0
     rejected: dict[str, dict[str, int]] = {}
     written: dict[str, int] = {}
+    order: dict[str, RowOrder] = {}
     uncounted: dict[str, dict[str, Uncounted]] = {}
 
 
@@ -188,6 +193,7 @@ def replay(
     batch: int = 10_000,
     open_end: bool = False,
     follow: bool = False,
+    keep_order: bool = False,
     options: Options | None = None,
     progress: Callable[[Progress], None] | None = None,
     mapped: Callable[[Sequence[ColumnUse]], None] | None = None,
@@ -214,6 +220,10 @@ def replay(
         commands are not executed.
     follow
         Apply the recorded registry events instead of executing the commands.
+    keep_order
+        Take the order of plain files as the order of arrival, whatever their event times are. Else
+        a file whose rows would be late because of it is read in order of event time
+        (`recorded/row_order.py`).
     options
         What the caller says about the columns, if `source` is a table.
     progress
@@ -225,8 +235,9 @@ def replay(
     stages
         Stages in place of the pipeline's, for tests.
     reached
-        Called at "appended" (outputs appended, not committed) and "committed" of every commit, so
-        that tests can stop a run there.
+        Called at "appended" (outputs appended, not committed) and "committed" of every commit, with
+        every progress of "checking" and "sorting" a file, and at "sorted", so that tests can stop a
+        run there.
 
     Raises
     ------
@@ -268,10 +279,15 @@ def replay(
                 mapping=dict(options.mapping),
                 features=list(options.features),
                 drop=list(options.drop),
+                keep_order=keep_order,
             ),
         )
         if from_table:
-            report = partial(_report_rows, progress, source.stat().st_size) if progress else None
+            report = (
+                partial(_report_file, progress, "converting", source.stat().st_size)
+                if progress
+                else None
+            )
             try:
                 convert_table(
                     source,
@@ -338,6 +354,10 @@ class _Run:
         self._batch = batch
         self._progress = progress
         self._reached = reached or (lambda point: None)
+        latest_ms = identity.started_at_ms + config.max_ahead_ms
+        is_done = self._checkpoint.phase == "done"
+        if not is_done and not identity.keep_order:
+            files = self._with_sorted(files, latest_ms)
         self._total_bytes = sum(path.stat().st_size for path in files.values())
         self._outputs = OutputFiles(out, self._checkpoint.lengths)
         opened.callback(self._outputs.close)
@@ -348,7 +368,6 @@ class _Run:
         self._dead_letters = DeadLetters(
             self._outputs.write, self._checkpoint.rejected, self._note_uncounted
         )
-        latest_ms = identity.started_at_ms + config.max_ahead_ms
         logs, columns = {}, columns_by_topic(lambda model: config.for_model(model).positive_label)
         decode_by_topic = decoders(latest_ms, config.missing_labels)
         self._ticks: RecordedTicks | None = None
@@ -357,12 +376,14 @@ class _Run:
                 files[TICKS], decode_by_topic.pop(TICKS), identity.partitions
             )
         for topic, decode in decode_by_topic.items():
-            if topic in files:
+            # Nothing is read any more when the run is done, and a sorted file is gone then.
+            if topic in files and not (is_done and self._is_sorted(topic)):
                 logs[topic] = TopicLog(
                     files[topic],
                     decode,
                     columns=columns.get(topic),
                     position=self._checkpoint.positions.get(topic),
+                    is_sorted=self._is_sorted(topic),
                 )
                 opened.callback(logs[topic].close)
         self._merge = Merge(
@@ -409,11 +430,58 @@ class _Run:
             self._read()
         if self._checkpoint.phase == "closing":
             self._advance_to_the_end()
+        shutil.rmtree(self._out / SORTED_FOLDER, ignore_errors=True)
         return self._summary(
             already_finished=already_finished,
             elapsed_s=time.monotonic() - started,
             cpu_s=time.process_time() - started_cpu,
         )
+
+    def _with_sorted(self, files: dict[str, Path], latest_ms: int) -> dict[str, Path]:
+        """The files to read: those of the log, or sorted ones in their place.
+
+        An exported file has the order of its offsets, and ticks apply at their place in the files.
+        """
+        if TICKS in files:
+            return files
+        read, order = dict(files), self._checkpoint.order
+        for topic in NEEDED:
+            if is_exported(files[topic]):
+                continue
+            if topic not in order:
+                order[topic] = look(
+                    files[topic],
+                    topic,
+                    grace_ms=graces_ms(self._config)[topic],
+                    latest_ms=latest_ms,
+                    progress=self._reporter("checking", files[topic]),
+                )
+            if order[topic].sorted:
+                read[topic] = self._out / SORTED_FOLDER / f"{topic}.jsonl"
+                if not read[topic].exists():
+                    sort_file(
+                        files[topic],
+                        topic,
+                        read[topic],
+                        latest_ms=latest_ms,
+                        progress=self._reporter("sorting", files[topic]),
+                    )
+                self._reached("sorted")
+        return read
+
+    def _reporter(self, phase: str, path: Path) -> Callable[[int, int], None]:
+        """What reports the progress of reading a file before the run."""
+        total_bytes = path.stat().st_size
+
+        def report(lines: int, read_bytes: int) -> None:
+            if self._progress is not None:
+                _report_file(self._progress, phase, total_bytes, lines, read_bytes)
+            self._reached(phase)
+
+        return report
+
+    def _is_sorted(self, topic: str) -> bool:
+        return topic in self._checkpoint.order and self._checkpoint.order[topic].sorted
 
     def _read(self) -> None:
         while (step := self._merge.step(self._batch)) is not None:
@@ -555,17 +623,20 @@ class _Run:
 
     def _summary(self, *, already_finished: bool, elapsed_s: float, cpu_s: float) -> ReplaySummary:
         checkpoint = self._checkpoint
+        lines = {
+            topic: position.line
+            for topic, position in checkpoint.positions.items()
+            if position.line or topic in NEEDED
+        }
         return ReplaySummary(
             out=str(self._out),
-            lines={
-                topic: position.line
-                for topic, position in checkpoint.positions.items()
-                if position.line or topic in NEEDED
-            },
+            lines=lines,
             rejected=checkpoint.rejected,
             written=checkpoint.written,
             uncounted=self._uncounted.listed(),
             columns=[use for report in reports_of(self._source) for use in report.columns],
+            uncounted_share=lost_shares(self._uncounted.listed(), lines),
+            order=checkpoint.order,
             first_event=format_time(checkpoint.first_ms) if checkpoint.first_ms else None,
             last_event=format_time(checkpoint.last_ms) if checkpoint.last_ms else None,
             resumed=self._resumed and not already_finished,
@@ -603,12 +674,19 @@ def _first_ms(step: Step) -> int:
     return min(keys, default=0)
 
 
-def _report_rows(progress: Callable[[Progress], None], total_bytes: int, rows: int) -> None:
+def _report_file(
+    progress: Callable[[Progress], None],
+    phase: str,
+    total_bytes: int,
+    lines: int,
+    read_bytes: int = 0,
+) -> None:
+    """Report a file that is read before the run."""
     progress(
         Progress(
-            phase="converting",
-            lines=rows,
-            bytes=0,
+            phase=phase,
+            lines=lines,
+            bytes=read_bytes,
             total_bytes=total_bytes,
             event_ms=0,
             end_ms=None,
@@ -627,6 +705,7 @@ def _notes(
         )
     for report in reports_of(source):
         notes += report.notes
+    notes += [order.sentence(topic) for topic, order in checkpoint.order.items() if order.sorted]
     if losses:
         topics = " and ".join(sorted({loss.topic for loss in losses}))
         first_ms, last_ms = (

@@ -72,6 +72,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     partitions: int
     open_end: bool
     follow: bool
+    keep_order: bool = False
     mapping: dict[str, str] = {}
     features: list[str] = []
     drop: list[str] = []
@@ -187,6 +188,7 @@ _NAMES: Final = {
     "partitions": "number of partitions",
     "open_end": "--open-end",
     "follow": "--follow",
+    "keep_order": "--keep-order",
     "mapping": "column mapping",
     "features": "list of features",
     "drop": "list of columns left out",

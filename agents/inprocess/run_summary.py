@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from driftline.agents.recorded.row_order import RowOrder
 from driftline.agents.recorded.tables.column_mapping import ColumnUse
-from driftline.agents.uncounted_rows import Uncounted
+from driftline.agents.uncounted_rows import MAX_LOST_SHARE, Uncounted
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 
@@ -15,11 +16,12 @@ class Progress(Struct, frozen=True):
     Attributes
     ----------
     phase
-        "converting" a table, "reading" the log, "closing" windows after its end, or "done".
+        "converting" a table, "checking" the order of a log or "sorting" it, "reading" it, "closing"
+        windows after its end, or "done".
     lines, bytes
-        Read so far, including earlier calls on the same folder.
+        Read so far, including earlier calls on the same folder; of one file in the first phases.
     total_bytes
-        Size of the input.
+        Size of the input, or of that file.
     event_ms
         Event time reached.
     end_ms
@@ -50,6 +52,11 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
         without a counterpart; most rows first.
     columns
         What became of each column of a table; empty for a log.
+    uncounted_share
+        Share of the rows of a topic in these that are lost (`uncounted_rows.lost_shares`), for
+        predictions and ground truth of which there are any.
+    order
+        Order of the rows of a plain file, by topic, where it was looked at.
     first_event, last_event
         Event times; None without a valid row.
     resumed
@@ -68,6 +75,8 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
     written: dict[str, int]
     uncounted: list[Uncounted]
     columns: list[ColumnUse]
+    uncounted_share: dict[str, float]
+    order: dict[str, RowOrder]
     first_event: str | None
     last_event: str | None
     resumed: bool
@@ -75,6 +84,11 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
     notes: list[str]
     elapsed_s: float
     cpu_s: float
+
+    @property
+    def lost_too_much(self) -> bool:
+        """Whether more than 1 % of the predictions, or of the ground truth, are lost."""
+        return any(share > MAX_LOST_SHARE for share in self.uncounted_share.values())
 
     @property
     def nothing_accepted(self) -> bool:

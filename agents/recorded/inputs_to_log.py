@@ -1,8 +1,8 @@
 """Predictions and ground truth as a caller of the Python API holds them, made into a recorded log.
 
 Each of the two is a file of JSON lines, a table (file or data frame) or rows as dictionaries. JSON
-lines and dictionaries keep their order, which is the order of arrival; tables have none and are
-sorted by event time.
+lines and dictionaries keep their order, which the run judges (`row_order.py`); tables have none and
+are sorted by event time.
 """
 
 from __future__ import annotations

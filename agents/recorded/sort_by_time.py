@@ -1,7 +1,8 @@
 """Lines sorted by event time in bounded memory.
 
-A recorded log is never sorted, but a table is, because its rows have no order of arrival. Runs of
-lines are sorted in memory, written to temporary files and merged. Equal times keep their order.
+Runs of lines are sorted in memory, written to temporary files and merged. Equal times keep their
+order, and equal lines are all kept. What is sorted, and why, is `table_to_log.py` for tables and
+`row_order.py` for logs.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import IO, Final
 
 RUN_BYTES: Final = 32 << 20
+_TIME_BYTES: Final = 16
+NUMBER_BYTES: Final = 12
 _PREFIX: Final = b"%016d%012d"
-_PREFIX_BYTES: Final = 28
 
 
 class LinesByTime:
@@ -46,12 +48,25 @@ class LinesByTime:
         if self._bytes >= self._run_bytes:
             self._spill()
 
-    def write(self, path: Path) -> None:
-        """Write all lines to a file, in order, and discard them."""
+    @property
+    def buffered(self) -> int:
+        """Number of lines in memory."""
+        return len(self._lines)
+
+    def write(self, path: Path, *, numbered: bool = False) -> None:
+        """Write all lines to a file, in order, and discard them.
+
+        Parameters
+        ----------
+        numbered
+            Write the number of each line, from 0 in the order in which they were added, before it,
+            in NUMBER_BYTES digits.
+        """
+        cut = _TIME_BYTES if numbered else _TIME_BYTES + NUMBER_BYTES
         self._lines.sort()
         with path.open("wb") as file:
             for line in self._merged():
-                file.write(line[_PREFIX_BYTES:])
+                file.write(line[cut:])
         self.close()
 
     def close(self) -> None:

@@ -3,8 +3,9 @@
 A recorded log is a folder with one `<topic>.jsonl` per topic, one value per line. A plain file is
 one sequence: the line number, from 0, is the offset, and the partition of a row follows from its
 key. An exported file keeps partition and offset with each value; each of its lines is an
-`ExportedLine`, in the order in which the partitions merge by event time. Merging topics is
-`merge.py`.
+`ExportedLine`, in the order in which the partitions merge by event time. A sorted file has the
+lines of a plain file in another order, each after its number there, which is the offset
+(`row_order.py`). Merging topics is `merge.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from msgspec import Raw, Struct
 from numpy.typing import NDArray
 
 from driftline.agents.recorded.lines import LineFile, Lines, LogError
+from driftline.agents.recorded.sort_by_time import NUMBER_BYTES
 from driftline.schemas.rejects import Reason, Reject, RowNote
 from driftline.streams.columns import concatenate_columns
 
@@ -156,6 +158,8 @@ class TopicLog:
         Makes columns of decoded rows and their offsets; without it rows stay a list.
     position
         Position to start at.
+    is_sorted
+        Whether `path` was written by `row_order.sort_file`.
 
     Raises
     ------
@@ -170,11 +174,13 @@ class TopicLog:
         *,
         columns: AsColumns | None = None,
         position: Position | None = None,
+        is_sorted: bool = False,
     ) -> None:
         self.path = path
         self._columns = columns
         self.position = position or Position()
-        self.exported = is_exported(path)
+        self._is_sorted = is_sorted
+        self.exported = not is_sorted and is_exported(path)
         self._decode = decode[1] if self.exported else decode[0]
         self._lines = LineFile(path, byte=self.position.byte)
         self._blocks: list[_Block] = []
@@ -233,12 +239,16 @@ class TopicLog:
 
     def _decoded(self, chunk: Lines) -> _Block:
         n = len(chunk.values)
-        numbers = range(self._next_line, self._next_line + n)
+        numbers: Sequence[int] = range(self._next_line, self._next_line + n)
+        values = chunk.values
         if self.exported:
             block = self._from_export(chunk, numbers)
         else:
+            if self._is_sorted:
+                numbers = [int(value[:NUMBER_BYTES]) for value in values]
+                values = [value[NUMBER_BYTES:] for value in values]
             notes: list[RowNote] = []
-            rows, good, rejects = self._decode(chunk.values, numbers, notes=notes)
+            rows, good, rejects = self._decode(values, numbers, notes=notes)
             at = np.array(good, np.int64) if rejects else np.arange(n)
             valid = set(good) if rejects else set()
             block = _Block(
@@ -246,8 +256,8 @@ class TopicLog:
                 keys=np.empty(0, np.int64),
                 at=at,
                 rows=rows,
-                raw=chunk.values if not rejects else [chunk.values[i] for i in good],
-                offset=at + self._next_line,
+                raw=values if not rejects else [values[i] for i in good],
+                offset=np.array(numbers, np.int64)[at] if self._is_sorted else at + numbers[0],
                 partition=np.full(len(good), -1, np.int64),
                 rejects=rejects,
                 reject_at=[i for i in range(n) if i not in valid] if rejects else [],
@@ -269,7 +279,7 @@ class TopicLog:
         self._next_line += n
         return block
 
-    def _from_export(self, chunk: Lines, numbers: range) -> _Block:
+    def _from_export(self, chunk: Lines, numbers: Sequence[int]) -> _Block:
         values: list[bytes] = []
         offsets, partitions, lines = [], [], []
         rejected: dict[int, tuple[Reject, int]] = {}

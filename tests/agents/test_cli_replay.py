@@ -97,7 +97,7 @@ def test_log_with_only_invalid_rows_ends_with_one_and_names_the_dead_letter_file
     (log / "ground-truth.jsonl").write_text(
         '{"prediction_id": "a", "label": "yes", "timestamp": "2026-01-05T09:00:00Z"}\n'
     )
-    assert invoke("replay", log, "--out", tmp_path / "one").exit_code == 0
+    assert invoke("replay", log, "--out", tmp_path / "one", "--allow-loss").exit_code == 0
     for topic in ("predictions", "ground-truth"):
         (log / f"{topic}.jsonl").write_text("")
     assert invoke("replay", log, "--out", tmp_path / "none").exit_code == 0, (

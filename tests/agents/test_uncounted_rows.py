@@ -115,7 +115,7 @@ def in_process(folder: Path) -> None:
     for topic, rows in ROWS.items():
         lines = (json.dumps(row) + "\n" for row in rows)
         (log / f"{topic}.jsonl").write_text("".join(lines), encoding="utf-8")
-    replay(log, folder / "out", CONFIG, partitions=1, clock=lambda: NOW_MS)
+    replay(log, folder / "out", CONFIG, partitions=1, keep_order=True, clock=lambda: NOW_MS)
 
 
 def on_kafka(folder: Path) -> None:
@@ -209,7 +209,14 @@ def test_a_reason_of_a_partition_is_logged_at_once_and_then_once_a_minute(
 
 def test_a_replay_sums_uncounted_rows_up_with_an_example_and_a_remedy(tmp_path: Path) -> None:
     in_process(tmp_path)
-    summary = replay(tmp_path / "log", tmp_path / "out", CONFIG, partitions=1, clock=lambda: NOW_MS)
+    summary = replay(
+        tmp_path / "log",
+        tmp_path / "out",
+        CONFIG,
+        partitions=1,
+        keep_order=True,
+        clock=lambda: NOW_MS,
+    )
     assert summary.already_finished, "the totals are part of the checkpoint"
     rows = {(total.topic, total.reason): total.rows for total in summary.uncounted}
     assert rows == {

@@ -57,7 +57,7 @@ def topics(tmp_path_factory: pytest.TempPathFactory) -> Topics:
         ]
         if values:
             (log / f"{name}.jsonl").write_bytes(b"".join(value + b"\n" for value in values))
-    replay(log, out, load_config(log / "driftline.toml"), partitions=PARTITIONS)
+    replay(log, out, load_config(log / "driftline.toml"), partitions=PARTITIONS, keep_order=True)
     inputs = {
         name: on_topic([message for message in sent if message.topic == name]) for name in INPUTS
     }

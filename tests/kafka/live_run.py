@@ -60,7 +60,7 @@ def run_live(
         for model, value in commands:
             producer.produce(connection.name(REGISTRY_COMMANDS), value, key=model)
         assert producer.flush(FINISH_S) == 0
-        send_log(connection, log)
+        send_log(connection, log, keep_order=True)
         for _ in range(kills):
             time.sleep(random.uniform(0.2, 2.5))
             victim = random.choice(running)

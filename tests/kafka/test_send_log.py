@@ -80,6 +80,44 @@ def test_an_exported_log_is_sent_unchanged(names: Names, tmp_path: Path) -> None
     assert sorted(value for _, value in on_topic(names, "predictions")) == sorted(2 * PREDICTIONS)
 
 
+def test_a_log_out_of_order_is_sent_in_order_of_time(names: Names, tmp_path: Path) -> None:
+    # One id, so one partition: the hours 0 to 9 of one host, and between them those of another.
+    lines = [
+        json.dumps(
+            {"prediction_id": "a", "label": hour, "timestamp": f"2026-01-05T{hour:02d}:00:00Z"}
+        )
+        for hour in range(20)
+    ]
+    log = written(tmp_path / "log")
+    (log / "ground-truth.jsonl").write_text("\n".join(lines[::2] + lines[1::2]))
+    config = tmp_path / "driftline.toml"
+    config.write_text(names.toml())
+    where = ("--config", str(config), "--broker", names.servers)
+    topics.create(names.connection())
+    sent = CliRunner().invoke(driftline, ["feed", str(log), *where])
+    assert sent.exit_code == 0, sent.output
+    # Behind the second largest time before it, 16:00, by more than the grace of 10 minutes are
+    # 01:00 to 15:00.
+    assert sent.stderr == (
+        "note: 8 of 20 rows of ground-truth lay up to 15 hours behind rows before them and would "
+        "have been late, so the rows were sorted by event time (--keep-order takes the order of "
+        "the file as the order of arrival)\n"
+    )
+    assert sent.stdout == "sent 3 predictions, 20 ground-truth\n"
+    kept = CliRunner().invoke(driftline, ["feed", str(log), *where, "--keep-order"])
+    assert (kept.exit_code, kept.stderr) == (0, "")
+    (part,) = {partition for partition, _ in on_topic(names, "ground-truth")}
+    connection = names.connection()
+    found = [
+        each.value.decode()
+        for chunk in read_records(
+            connection, offset_ranges(connection, ["ground-truth"])["ground-truth"][part]
+        )
+        for each in chunk
+    ]
+    assert found == lines + lines[::2] + lines[1::2]
+
+
 def test_a_folder_without_predictions_is_refused(names: Names, tmp_path: Path) -> None:
     result = CliRunner().invoke(driftline, ["feed", str(tmp_path), "--broker", names.servers])
     assert result.exit_code == 2

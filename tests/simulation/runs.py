@@ -29,7 +29,7 @@ def run(
     """
     config = load_config(log / "driftline.toml")
     if action is None:
-        replay(log, out, config, partitions=partitions, batch=batch)
+        replay(log, out, config, partitions=partitions, batch=batch, keep_order=True)
     else:
         stages = _interrupted(config, partitions, action)
         replay(
@@ -38,6 +38,7 @@ def run(
             config,
             partitions=partitions,
             batch=batch,
+            keep_order=True,
             stages=stages,
             reached=lambda point: action(),
         )

@@ -79,5 +79,5 @@ def run(log: Path, out: Path, *, partitions: int, batch: int) -> dict[Place, Fig
         [Upstream(config, partition, partitions) for partition in range(partitions)],
         lambda states: total,
     )
-    replay(log, out, config, partitions=partitions, batch=batch, stages=stages)
+    replay(log, out, config, partitions=partitions, batch=batch, keep_order=True, stages=stages)
     return total.figures(Settings.from_toml((log / "driftline.toml").read_text(encoding="utf-8")))

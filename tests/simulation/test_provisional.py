@@ -68,7 +68,15 @@ def test_reading_open_windows_at_random_moments_changes_no_byte(tmp_path: Path, 
             pipeline.Downstream(config, states, provisional=True), random, shown
         ),
     )
-    replay(log, tmp_path / "read", config, partitions=partitions, batch=batch, stages=stages)
+    replay(
+        log,
+        tmp_path / "read",
+        config,
+        partitions=partitions,
+        batch=batch,
+        keep_order=True,
+        stages=stages,
+    )
     runs.run(log, tmp_path / "unread", partitions=partitions, batch=batch)
     assert runs.outputs(tmp_path / "read") == runs.outputs(tmp_path / "unread"), f"history {seed}"
     assert all(

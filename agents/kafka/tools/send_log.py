@@ -1,13 +1,15 @@
 """Sends a recorded log to the input topics of a broker, as producers would.
 
-The files are merged in the order of a log (`driftline.streams.log_order`), as in a replay. Ticks
-are left out: workers write their own.
+The files are merged in the order of a log (`driftline.streams.log_order`), as in a replay, and a
+plain file that is out of order is sorted first (`driftline.agents.recorded.row_order`). Ticks are
+left out: workers write their own.
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,15 +18,19 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.topics import UnusableTopics, describe
 from driftline.agents.recorded.lines import LineFile, LogError
+from driftline.agents.recorded.row_order import RowOrder, graces_ms, look, sort_file
+from driftline.agents.recorded.sort_by_time import NUMBER_BYTES
 from driftline.agents.recorded.topic_log import exported_value, is_exported
 from driftline.schemas.decode import decode_commands, decode_predictions, decode_truths
-from driftline.schemas.times import parse_time
-from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS
+from driftline.schemas.settings import Config
+from driftline.schemas.times import MAX_TIME_MS, parse_time
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
 from driftline.streams.log_order import merge_sources
 
 SENT_TOPICS: Final = (PREDICTIONS, GROUND_TRUTH, REGISTRY_COMMANDS)
 FLUSH_S: Final = 120.0
 PROGRESS_EVERY: Final = 10_000
+_Sent = tuple[str, bytes | None, bytes]
 
 
 def send_log(
@@ -32,7 +38,9 @@ def send_log(
     folder: Path,
     *,
     per_second: float | None = None,
+    keep_order: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
+    on_sorted: Callable[[str, RowOrder], None] | None = None,
 ) -> dict[str, int]:
     """Send a log; returns the number of records by topic once the broker has all of them.
 
@@ -43,8 +51,12 @@ def send_log(
         `registry-commands.jsonl`, plain or exported.
     per_second
         Limit of records per second.
+    keep_order
+        Send a plain file in its order, whatever its event times are.
     on_progress
         Called every 10,000 records with the records sent and the event time reached, in ms.
+    on_sorted
+        Called with each topic whose rows are sent in another order than that of the file.
 
     Raises
     ------
@@ -65,6 +77,43 @@ def send_log(
             f"{connection.servers} has no topic {', '.join(missing)}; create it: driftline topics "
             "create"
         )
+    with tempfile.TemporaryDirectory(prefix="driftline-sorted-") as sorted_files:
+        orders = {} if keep_order else _sort(files, Path(sorted_files), connection.config)
+        if on_sorted is not None:
+            for topic, order in orders.items():
+                on_sorted(topic, order)
+        merged = merge_sources(
+            _timed(
+                topic,
+                Path(sorted_files) / path.name if topic in orders else path,
+                is_sorted=topic in orders,
+            )
+            for topic, path in files.items()
+        )
+        return _send(connection, merged, files, per_second, on_progress)
+
+
+def _sort(files: dict[str, Path], folder: Path, config: Config) -> dict[str, RowOrder]:
+    """Write the plain files that are out of order to a folder, sorted; their orders by topic."""
+    orders = {}
+    if not (files[PREDICTIONS].parent / f"{TICKS}.jsonl").is_file():
+        for topic, grace_ms in graces_ms(config).items():
+            if topic not in files or is_exported(files[topic]):
+                continue
+            order = look(files[topic], topic, grace_ms=grace_ms, latest_ms=MAX_TIME_MS)
+            if order.sorted:
+                orders[topic] = order
+                sort_file(files[topic], topic, folder / files[topic].name, latest_ms=MAX_TIME_MS)
+    return orders
+
+
+def _send(
+    connection: Connection,
+    merged: Iterator[tuple[int, _Sent]],
+    topics: Iterable[str],
+    per_second: float | None,
+    on_progress: Callable[[int, int], None] | None,
+) -> dict[str, int]:
     failed: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
@@ -74,9 +123,8 @@ def send_log(
     producer = connection.producer(
         linger_ms=20, compression_type="lz4", enable_idempotence=True, on_delivery=delivered
     )
-    counts = dict.fromkeys(files, 0)
+    counts = dict.fromkeys(topics, 0)
     began = time.monotonic()
-    merged = merge_sources(_timed(topic, path) for topic, path in files.items())
     for sent, (at_ms, (topic, key, value)) in enumerate(merged, 1):
         while True:
             try:
@@ -107,16 +155,17 @@ def send_log(
     return counts
 
 
-_Sent = tuple[str, bytes | None, bytes]
-
-
-def _timed(topic: str, path: Path) -> Iterator[tuple[int, _Sent]]:
+def _timed(topic: str, path: Path, *, is_sorted: bool) -> Iterator[tuple[int, _Sent]]:
     """Event time in ms, topic, key and value of each line; time 0 and no key if it is invalid."""
-    exported = is_exported(path)
+    exported = not is_sorted and is_exported(path)
     decode = _DECODE[topic]
     with LineFile(path) as lines:
         while (portion := lines.read()) is not None:
-            values = list(map(exported_value, portion.values)) if exported else portion.values
+            values = portion.values
+            if exported:
+                values = list(map(exported_value, values))
+            elif is_sorted:
+                values = [value[NUMBER_BYTES:] for value in values]
             rows, good, _ = decode(values, range(len(values)))
             known = dict(zip(good, rows, strict=True))
             for index, value in enumerate(values):
