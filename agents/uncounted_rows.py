@@ -34,8 +34,9 @@ JOIN_REASONS: Final[dict[str, tuple[Reason, ...]]] = {
         "dropped_prediction",
         "duplicate_prediction",
         "expired_prediction",
+        "misdated_prediction",
     ),
-    GROUND_TRUTH: ("late_truth", "duplicate_truth", "unmatched_truth"),
+    GROUND_TRUTH: ("late_truth", "duplicate_truth", "unmatched_truth", "misdated_truth"),
 }
 """Reasons of stage 1, by topic."""
 
@@ -54,6 +55,10 @@ prediction counts without a feature that no figure can use or that hardly any ot
 and with scores that do not add up to 1.
 """
 
+_MISDATED: Final = (
+    "the event time is after the limit, which is an hour after the watermark, and the rows around"
+    " it are not; it counts in the window of its event time, if the others ever get there"
+)
 _RULE: Final[dict[str, str]] = {
     "late_prediction": (
         "the event time is before the limit, which is the watermark less the grace;"
@@ -77,6 +82,8 @@ _RULE: Final[dict[str, str]] = {
         "no prediction that it is in time for came before the limit, which is the park time after"
         " it was known, and the frontier has passed it"
     ),
+    "misdated_prediction": _MISDATED,
+    "misdated_truth": _MISDATED,
     "left_out_feature": (
         "a feature is a list or an object, or infinite; it is left out and the prediction counts"
     ),
@@ -90,6 +97,9 @@ _RULE: Final[dict[str, str]] = {
     ),
 }
 
+_COMPARE_CLOCKS: Final = (
+    "correct the producer: compare its clock, and its order of day and month, with those of others"
+)
 _REMEDY: Final[dict[str, str]] = {
     "late_prediction": "lengthen prediction_grace if that is usual",
     "dropped_prediction": (
@@ -116,6 +126,8 @@ _REMEDY: Final[dict[str, str]] = {
         "none if only the most probable classes are sent; else send the softmax, since the Brier"
         " score takes them as probabilities"
     ),
+    "misdated_prediction": _COMPARE_CLOCKS,
+    "misdated_truth": _COMPARE_CLOCKS,
     "conflict": "make prediction ids unique",
     "lost": "send the records again if their source has them; give the topic a retention that is "
     "longer than the longest stop of the workers",

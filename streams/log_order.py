@@ -1,21 +1,23 @@
 """The order of a log: how records of several topics or partitions become one sequence.
 
-A record's key is the running maximum of event time in its own source. Sources are merged by that
-key, earlier sources first where keys are equal. So no source is reordered, a record that is out of
-order keeps its place behind the ones before it, and a truth comes neither long before nor long
-after its prediction.
+A record's key is the running maximum of event time in its own source, without the rows that turn
+out to be misdated (`watermark.py`). Sources are merged by that key, earlier sources first where
+keys are equal. So no source is reordered, a record that is out of order keeps its place behind the
+ones before it, and a truth comes neither long before nor long after its prediction.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
+from driftline.streams.watermark import Passage, Watermark, WatermarkWalk
 
 Ints = NDArray[np.int64]
 _Item = TypeVar("_Item")
@@ -45,11 +47,30 @@ def merged_ranks(keys: Sequence[Ints]) -> list[Ints]:
     return ranks
 
 
-def rank_rows(predictions: PredictionColumns | None, truths: GroundTruthColumns | None) -> None:
-    """Set `rank` of the rows of one partition, predictions first where keys are equal."""
-    topics = [columns for columns in (predictions, truths) if columns is not None]
-    ranks = merged_ranks([np.maximum.accumulate(columns.timestamp_ms) for columns in topics])
-    for columns, rank in zip(topics, ranks, strict=True):
+def rank_rows(
+    predictions: PredictionColumns | None,
+    truths: GroundTruthColumns | None,
+    passages: Mapping[str, Passage],
+) -> None:
+    """Set `rank` of the rows of one partition, predictions first where keys are equal.
+
+    Parameters
+    ----------
+    passages
+        The watermark over the rows of each topic that has any.
+    """
+    topics = [
+        (
+            columns,
+            np.maximum.accumulate(
+                passages[topic].order_times(columns.timestamp_ms, columns.offset)
+            ),
+        )
+        for topic, columns in ((PREDICTIONS, predictions), (GROUND_TRUTH, truths))
+        if columns is not None and topic in passages
+    ]
+    ranks = merged_ranks([keys for _, keys in topics])
+    for (columns, _), rank in zip(topics, ranks, strict=True):
         columns.rank = rank
 
 
@@ -75,10 +96,32 @@ def merge_sources(sources: Iterable[Iterable[tuple[int, _Item]]]) -> Iterator[tu
 
 
 def _with_keys(source: Iterable[tuple[int, _Item]]) -> Iterator[tuple[int, _Item]]:
-    key_ms = 0
-    for time_ms, item in source:
-        key_ms = max(key_ms, time_ms)
-        yield key_ms, item
+    walk, key_ms = WatermarkWalk(Watermark()), 0
+    # Items from the first one that is ahead on, until it is known which of them are misdated.
+    waiting: list[tuple[int, _Item]] = []
+    first = 0
+    for number, (time_ms, item) in enumerate(source):
+        if time_ms:
+            # Every item counts as one of its own: a repeated id makes no difference to the order.
+            walk.row(time_ms, 0, b"%d" % number, number)
+        if not waiting:
+            first = number
+        waiting.append((time_ms, item))
+        if walk.ahead:
+            continue
+        left_out = {wrong.row.offset for wrong in walk.misdated}
+        walk.misdated.clear()
+        for place, (waited_ms, waited) in enumerate(waiting, first):
+            key_ms = key_ms if place in left_out else max(key_ms, waited_ms)
+            yield key_ms, waited
+        waiting.clear()
+    last = walk.frozen()
+    left_out = {wrong.row.offset for wrong in walk.misdated}
+    if not last.follows:
+        left_out |= {row.offset for row in last.ahead}
+    for place, (waited_ms, waited) in enumerate(waiting, first):
+        key_ms = key_ms if place in left_out else max(key_ms, waited_ms)
+        yield key_ms, waited
 
 
 def _key(keyed: tuple[int, object]) -> int:

@@ -83,11 +83,13 @@ class Partial(msgspec.Struct, gc=False):
 
 
 class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="watermarks"):
-    """Largest event times of one partition of the input topics, in ms, sent when one of them enters
-    a new pane.
+    """Watermarks of one partition of the input topics, in ms, sent when one of them enters a new
+    pane.
 
     `ended_ms` is the end of a recorded log, once it was reached: no data is expected after it.
     `predictions_ended_ms` is the watermark of the predictions when the log had no further one.
+    `ahead_ms` is the largest event time of the rows that wait for witnesses, 0 without any: they
+    are counted already.
     """
 
     partition: int
@@ -96,6 +98,7 @@ class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="wa
     truth_ms: int
     ended_ms: int | None = None
     predictions_ended_ms: int | None = None
+    ahead_ms: int = 0
 
     def key(self) -> str:
         """Record key: none, since watermarks go to all partitions."""

@@ -33,7 +33,6 @@ from driftline.schemas.topics import OUTCOMES, REFERENCE_PROFILES, REGISTRY, WIN
 from driftline.streams.decide import Decide
 from driftline.streams.join import Join, Marks
 from driftline.streams.join.uncounted_rows import UNCOUNTED_ROWS, UncountedRow
-from driftline.streams.log_order import rank_rows
 from driftline.streams.measure import Measure
 from driftline.streams.measure.counts.labels import LabelReport
 from driftline.streams.measure.timing.frontier import Frontier
@@ -94,9 +93,7 @@ class Upstream:
         return self._join.marks(state)
 
     def process(self, batch: Batch, state: State) -> UpstreamResult:
-        """Rank the rows of a batch if the driver has not, and join them."""
-        if not batch.ranked:
-            rank_rows(batch.predictions, batch.ground_truth)
+        """Join the rows of a batch."""
         result = UpstreamResult([], [], [])
         for record in self._join.process(batch, state):
             if record.topic == WINDOW_PARTIALS:

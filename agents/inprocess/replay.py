@@ -669,9 +669,13 @@ def _pipeline(config: Config, partitions: int, *, follow: bool) -> Stages:
 
 
 def _first_ms(step: Step) -> int:
-    """Event time of the first valid row of a step in merged order, 0 without one."""
-    keys = [int(portion.key[0]) for portion in step.portions.values() if len(portion.key)]
-    return min(keys, default=0)
+    """Smallest event time of the first valid row of each topic in a step, 0 without one."""
+    first = (
+        int(step.portions[topic].rows.timestamp_ms[0])
+        for topic in NEEDED
+        if len(step.portions[topic].key)
+    )
+    return min(first, default=0)
 
 
 def _report_file(
@@ -718,7 +722,7 @@ def _notes(
             "lack them name them in the field losses"
         )
     truths = checkpoint.positions.get(GROUND_TRUTH, Position())
-    if not truths.high_ms and checkpoint.last_ms:
+    if not truths.key_ms and checkpoint.last_ms:
         notes.append(
             "the log has no ground truth: figures that need labels are empty, and every prediction "
             "expired without a truth"

@@ -51,7 +51,7 @@ class Step(Struct, gc=False):
     lines
         Number of lines.
     event_ms
-        Largest event time read so far.
+        Largest key so far.
     """
 
     batches: list[Batch]
@@ -126,7 +126,7 @@ class Merge:
             check_partitions(portion, self._partitions, log.path)
             portions[topic] = portion
             row_ranks[topic] = rank[portion.line - first_line]
-        event_ms = max(log.position.high_ms for _, log in self._logs)
+        event_ms = max(log.position.key_ms for _, log in self._logs)
         return Step(
             batches=self._batches(portions, row_ranks, event_ms),
             portions=portions,

@@ -65,18 +65,15 @@ class Predictions(msgspec.Struct, gc=False):
     def of(
         cls,
         columns: PredictionColumns,
-        watermark_ms: int,
+        marks_ms: Ints,
         book: CodeBook,
         config: Config,
         state: State,
-    ) -> tuple[Self, int]:
-        """The rows of a batch and the watermark after it; `watermark_ms` is the one before it."""
+    ) -> Self:
+        """The rows of a batch; `marks_ms` is the watermark at each of them, shape (N,)."""
         n = len(columns)
         name = book.codes_of_names(columns.names, state)[columns.name]
-        marks = np.maximum.accumulate(
-            np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms)
-        )
-        floor_ms = marks - config.prediction_grace_ms
+        floor_ms = marks_ms - config.prediction_grace_ms
         predicted = book.label_codes(columns.labels, columns.label, state)
         score, scored = np.full(n, NO_SCORE), ~np.isnan(columns.score)
         if any_true(scored):
@@ -99,7 +96,7 @@ class Predictions(msgspec.Struct, gc=False):
             * book.has_dimension[name],
             rank=columns.rank,
             at=np.arange(n),
-        ), int(marks[-1])
+        )
 
     def take(self, at: Ints) -> Self:
         """The rows at the indexes `at`, in that order."""
@@ -130,16 +127,13 @@ class Truths(msgspec.Struct, gc=False):
     def of(
         cls,
         columns: GroundTruthColumns,
-        watermark_ms: int,
+        marks_ms: Ints,
         book: CodeBook,
         config: Config,
         state: State,
-    ) -> tuple[Self, int]:
-        """The rows of a batch and the watermark after it; `watermark_ms` is the one before it."""
-        marks = np.maximum.accumulate(
-            np.maximum(np.maximum(columns.timestamp_ms, columns.tick_ms), watermark_ms)
-        )
-        floor_ms = marks - config.truth_grace_ms
+    ) -> Self:
+        """The rows of a batch; `marks_ms` is the watermark at each of them, shape (N,)."""
+        floor_ms = marks_ms - config.truth_grace_ms
         return cls(
             keys=columns.ids,
             timestamp_ms=columns.timestamp_ms,
@@ -149,7 +143,7 @@ class Truths(msgspec.Struct, gc=False):
             revision=columns.revision,
             offset=columns.offset,
             rank=columns.rank,
-        ), int(marks[-1])
+        )
 
 
 def _segment_codes(

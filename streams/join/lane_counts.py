@@ -4,6 +4,7 @@ add.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -29,6 +30,7 @@ from driftline.streams.lanes import (
 from driftline.streams.masks import all_true, any_true
 from driftline.streams.score_bins import SUM_UNITS, bins_of, sum_units
 from driftline.streams.summaries.loglinear import bin_of
+from driftline.streams.watermark import JUMP_MS, Misdated
 
 _MICROSECONDS = 1_000.0
 
@@ -121,6 +123,27 @@ class BatchCounts:
             )
 
         self.uncounted_rows.add(reason, len(at), example)
+
+    def add_misdated(self, topic: str, misdated: Sequence[Misdated]) -> None:
+        """Note rows that were too far ahead of the others to move the watermark."""
+        if not misdated:
+            return
+        first = misdated[0]
+        self.uncounted_rows.add(
+            "misdated_prediction" if topic == PREDICTIONS else "misdated_truth",
+            len(misdated),
+            lambda: UncountedRow(
+                reason="misdated_prediction" if topic == PREDICTIONS else "misdated_truth",
+                count=len(misdated),
+                topic=topic,
+                prediction_id=first.row.id.decode(),
+                offset=first.row.offset,
+                event_ms=first.row.timestamp_ms,
+                known_ms=first.row.timestamp_ms,
+                watermark_ms=first.watermark_ms,
+                limit_ms=first.watermark_ms + JUMP_MS,
+            ),
+        )
 
     def add_duplicates(self, rows: Predictions, at: list[int], columns: PredictionColumns) -> None:
         """Note the duplicates at the indexes `at`; `counter` counts them."""

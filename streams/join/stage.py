@@ -25,12 +25,14 @@ from driftline.streams.join.outcomes import outcome_records
 from driftline.streams.join.sequential_join import JoinResult, SequentialJoin
 from driftline.streams.join.state_keys import NO_ID
 from driftline.streams.join.uncounted_rows import UNCOUNTED_ROWS
+from driftline.streams.log_order import rank_rows
 from driftline.streams.masks import any_true
 from driftline.streams.partial import Watermarks
 from driftline.streams.stage import Batch, Record, State
+from driftline.streams.watermark import Passage, Watermark, advance
 
 _WATERMARKS: Final = NO_ID + b"w"
-MARKS_FORMAT: Final = 2
+MARKS_FORMAT: Final = 3
 STATE_FORMAT: Final = (ENTRY_FORMAT, INDEX_FORMAT, MARKS_FORMAT)
 """Formats of what the stage keeps; a state with others cannot be read."""
 
@@ -42,7 +44,7 @@ class Marks(msgspec.Struct, array_like=True, frozen=True):
     ----------
     version
         MARKS_FORMAT.
-    prediction_ms, truth_ms
+    prediction, truth
         Watermarks of both topics.
     sent
         Panes of both frontiers when watermarks were last emitted.
@@ -53,11 +55,26 @@ class Marks(msgspec.Struct, array_like=True, frozen=True):
     """
 
     version: int = MARKS_FORMAT
-    prediction_ms: int = 0
-    truth_ms: int = 0
+    prediction: Watermark = Watermark()
+    truth: Watermark = Watermark()
     sent: tuple[int, int] = (-1, -1)
     ended_ms: int | None = None
     predictions_ended_ms: int | None = None
+
+    @property
+    def prediction_ms(self) -> int:
+        """Watermark of the predictions in ms."""
+        return self.prediction.ms
+
+    @property
+    def truth_ms(self) -> int:
+        """Watermark of the ground truths in ms."""
+        return self.truth.ms
+
+    @property
+    def final_ms(self) -> int:
+        """The later one of both watermarks if no further row comes, in ms."""
+        return max(self.prediction.final_ms, self.truth.final_ms)
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -128,28 +145,36 @@ class Join:
             self._opened = self._open(state)
         book, index, join, expiry = self._opened
         marks = self.marks(state)
-        prediction_ms, truth_ms = marks.prediction_ms, marks.truth_ms
+        prediction, truth = marks.prediction, marks.truth
         counts = BatchCounts(self._config, book)
+        passages = _passages(batch, marks)
+        for topic, passage in passages.items():
+            counts.add_misdated(topic, passage.misdated)
+        if not batch.ranked:
+            rank_rows(batch.predictions, batch.ground_truth, passages)
         predictions = truths = None
-        if batch.predictions is not None and len(batch.predictions):
-            rows, prediction_ms = Predictions.of(
-                batch.predictions, prediction_ms, book, self._config, state
+        if batch.predictions is not None and PREDICTIONS in passages:
+            prediction = passages[PREDICTIONS].after
+            rows = Predictions.of(
+                batch.predictions, passages[PREDICTIONS].ms, book, self._config, state
             )
             predictions = self._without_dropped(rows, batch.predictions, book, counts)
-        if batch.ground_truth is not None and len(batch.ground_truth):
-            truths, truth_ms = Truths.of(batch.ground_truth, truth_ms, book, self._config, state)
+        if batch.ground_truth is not None and GROUND_TRUTH in passages:
+            truth = passages[GROUND_TRUTH].after
+            truths = Truths.of(
+                batch.ground_truth, passages[GROUND_TRUTH].ms, book, self._config, state
+            )
         result = join.apply(predictions, truths, counts, state)
         records: list[Record] = []
         if predictions is not None and batch.predictions is not None:
             records += self._count_accepted(predictions, batch.predictions, result, counts)
         predictions_ended_ms = marks.predictions_ended_ms
         if predictions_ended_ms is None and batch.predictions_ended_ms is not None:
-            predictions_ended_ms = max(prediction_ms, batch.predictions_ended_ms)
+            predictions_ended_ms = prediction.raised(batch.predictions_ended_ms).final_ms
         if batch.tick_ms is not None:
-            prediction_ms = max(prediction_ms, batch.tick_ms)
-            truth_ms = max(truth_ms, batch.tick_ms)
+            prediction, truth = prediction.raised(batch.tick_ms), truth.raised(batch.tick_ms)
         reached_ms = min(
-            prediction_ms - self._config.prediction_grace_ms, truth_ms - self._config.truth_grace_ms
+            prediction.ms - self._config.prediction_grace_ms, truth.ms - self._config.truth_grace_ms
         )
         expiry.expire(reached_ms, counts, state)
         partials = counts.increments.partials(self._partition, book)
@@ -157,10 +182,15 @@ class Join:
         records += [Record(WINDOW_PARTIALS, partial) for partial in partials]
         records += [Record(UNCOUNTED_ROWS, row) for row in counts.uncounted_rows]
         ended_ms = marks.ended_ms if batch.ended_ms is None else batch.ended_ms
+        if batch.ended_ms is not None:
+            # No row will bear them out any more.
+            for topic, mark in ((PREDICTIONS, prediction), (GROUND_TRUTH, truth)):
+                counts.add_misdated(topic, mark.given_up())
+            prediction, truth = Watermark(prediction.ms), Watermark(truth.ms)
         now = msgspec.structs.replace(
             marks,
-            prediction_ms=prediction_ms,
-            truth_ms=truth_ms,
+            prediction=prediction,
+            truth=truth,
             ended_ms=ended_ms,
             predictions_ended_ms=predictions_ended_ms,
         )
@@ -231,7 +261,12 @@ class Join:
         ends = now.ended_ms, now.predictions_ended_ms
         if panes != before.sent or ends != (before.ended_ms, before.predictions_ended_ms):
             watermarks = Watermarks(
-                self._partition, self._partitions, prediction_ms, truth_ms, *ends
+                self._partition,
+                self._partitions,
+                prediction_ms,
+                truth_ms,
+                *ends,
+                max(now.prediction.ahead_ms, now.truth.ahead_ms),
             )
             records.append(Record(WINDOW_PARTIALS, watermarks))
         return panes
@@ -248,3 +283,16 @@ class Join:
         )
         reject = Reject(offset=offset, reason="conflict", error=error)
         return Record(f"{PREDICTIONS}.dlq", reject)
+
+
+def _passages(batch: Batch, marks: Marks) -> dict[str, Passage]:
+    """The watermark over the rows of each topic that has any."""
+    topics = (
+        (PREDICTIONS, batch.predictions, marks.prediction),
+        (GROUND_TRUTH, batch.ground_truth, marks.truth),
+    )
+    return {
+        topic: advance(before, columns.timestamp_ms, columns.tick_ms, columns.ids, columns.offset)
+        for topic, columns, before in topics
+        if columns is not None and len(columns)
+    }

@@ -19,9 +19,11 @@ Reason = Literal[
     "dropped_prediction",
     "duplicate_prediction",
     "expired_prediction",
+    "misdated_prediction",
     "late_truth",
     "duplicate_truth",
     "unmatched_truth",
+    "misdated_truth",
 ]
 
 
@@ -41,6 +43,9 @@ class UncountedRow(msgspec.Struct, kw_only=True, gc=False):
         - late_truth: the truth is a further one of its prediction, known after the label horizon,
           or after the correction horizon of the first one. It changes no outcome.
         - unmatched_truth: no prediction that it is in time for came within the park time.
+        - misdated_prediction, misdated_truth: the event time is so far ahead of the rows before and
+          after it that it did not move the watermark. The row counts in the window of its event
+          time, which is announced only when other rows get there.
     count
         Number of rows.
     topic, offset, prediction_id
@@ -55,8 +60,8 @@ class UncountedRow(msgspec.Struct, kw_only=True, gc=False):
         prediction the frontier, since both topics have to pass the limit.
     limit_ms
         The limit: a late or dropped prediction is before it, a late truth after it, and it is
-        before the frontier of an unmatched truth or an expired prediction. None for a duplicate,
-        where no time decides.
+        before the frontier of an unmatched truth or an expired prediction; a misdated row is after
+        it. None for a duplicate, where no time decides.
     """
 
     reason: Reason

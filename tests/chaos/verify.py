@@ -15,7 +15,7 @@ are no loss (`docs/operations.md`).
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,6 +33,7 @@ from tests.oracle.verdict import (
     integers,
     place_of,
 )
+from tests.oracle.watermark import Watermark
 
 INPUTS = ("predictions", "ground-truth", "ticks", "registry-commands")
 OUTPUTS = (
@@ -257,13 +258,13 @@ def rows_of(
     """
     rows: list[Row] = []
     rejected: dict[int, str] = {}
-    watermarks: dict[int, int] = {}
+    watermarks: dict[int, Watermark] = defaultdict(Watermark)
     ticks = _ticks(topics["ticks"], name)
     for number, record in enumerate(topics[name]):
         partition = record.partition
         due = ticks.get(partition, [])
         while due and due[0][0] <= record.offset:
-            watermarks[partition] = max(due.pop(0)[1], watermarks.get(partition, 0))
+            watermarks[partition].tick(due.pop(0)[1])
         try:
             value = decode(record.value)
             if value["timestamp"] > now_ms + FIVE_MINUTES:
@@ -271,10 +272,8 @@ def rows_of(
         except Invalid as why:
             rejected[number] = str(why)
             continue
-        watermarks[partition] = max(value["timestamp"], watermarks.get(partition, 0))
-        rows.append(
-            Row(number, partition, value["timestamp"], watermarks[partition] - grace, value)
-        )
+        mark = watermarks[partition].row(value["timestamp"], value["prediction_id"])
+        rows.append(Row(number, partition, value["timestamp"], mark - grace, value))
     return rows, rejected
 
 

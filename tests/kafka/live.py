@@ -26,6 +26,7 @@ from driftline.schemas.times import parse_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
 from driftline.streams.hashing import partitions_of
 from tests.kafka.bus import Bus, BusTask, Stored
+from tests.oracle.watermark import keys
 from tests.simulation.histories import rfc3339
 
 MINUTE = 60_000
@@ -221,12 +222,17 @@ def feed(
     for topic in (PREDICTIONS, GROUND_TRUTH):
         lines = (log / f"{topic}.jsonl").read_bytes().split(b"\n")[:-1]
         high: Sequence[int] = [0] * live.config.kafka.input_partitions
-        highs, last = list(high), 0
-        for number, line in enumerate(lines):
-            rows = DECODERS[topic]([line], [0], TOO_FAR_MS)[0]
+        highs = list(high)
+        decoded = [DECODERS[topic]([line], [0], TOO_FAR_MS)[0] for line in lines]
+        # Misdated rows are sent when they are made, like the rows around them.
+        reached = iter(
+            keys([(row.timestamp_ms, row.prediction_id) for rows in decoded for row in rows])
+        )
+        last = 0
+        for number, (line, rows) in enumerate(zip(lines, decoded, strict=True)):
             key = rows[0].prediction_id.encode() if rows else f"bad-{number}".encode()
             partition = int(partitions_of([key], live.config.kafka.input_partitions)[0])
-            last = max([last, *(row.timestamp_ms for row in rows)])
+            last = next(reached) if rows else last
             highs[partition] = max(highs[partition], last + lag(topic, partition))
             timed.append((highs[partition], number, topic, partition, key, line))
     timed.sort(key=lambda line: line[:3])

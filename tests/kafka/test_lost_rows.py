@@ -17,12 +17,13 @@ from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.join import Marks
 from driftline.streams.partial import LostSpan
+from driftline.streams.watermark import Watermark
 
 MINUTE = 60_000
 DATA = parse_config('run.clock = "data"')  # graces of 1 and of 10 minutes
 WALL = parse_config("")
 # The watermark of predictions is 100 minutes, that of truths 90.
-MARKS = Marks(prediction_ms=100 * MINUTE, truth_ms=90 * MINUTE)
+MARKS = Marks(prediction=Watermark(100 * MINUTE), truth=Watermark(90 * MINUTE))
 
 
 def loss(topic: str, *, fault: Fault = "deleted", position: int = 30, at: int = 50) -> Loss:
@@ -119,7 +120,7 @@ def test_a_tick_tells_a_loss_up_to_there() -> None:
     lost = LostRows(DATA, MemoryState())
     lost.note(loss(PREDICTIONS), MARKS, now_ms=0)
     assert minutes_of(lost.known({}, tick(140), MARKS)) == [(99, 141)]
-    ticked = Marks(prediction_ms=140 * MINUTE, truth_ms=140 * MINUTE)
+    ticked = Marks(prediction=Watermark(140 * MINUTE), truth=Watermark(140 * MINUTE))
     assert lost.known({}, tick(140), ticked) == [], "a tick that advances nothing tells nothing"
     assert minutes_of(lost.known({PREDICTIONS: predictions(150)}, None, ticked)) == [(139, 151)]
     assert not lost.is_any_waiting
@@ -130,7 +131,7 @@ def test_by_the_wall_clock_no_lost_row_is_younger_than_the_moment_of_the_loss() 
     lost.note(loss(PREDICTIONS), MARKS, now_ms=150 * MINUTE)
     assert minutes_of(lost.known({}, tick(151), MARKS)) == [(99, 152)]
     assert lost.is_any_waiting
-    ticked = Marks(prediction_ms=151 * MINUTE, truth_ms=151 * MINUTE)
+    ticked = Marks(prediction=Watermark(151 * MINUTE), truth=Watermark(151 * MINUTE))
     assert minutes_of(lost.known({}, tick(160), ticked)) == [(150, 161)]
     assert not lost.is_any_waiting
 

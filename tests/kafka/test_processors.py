@@ -369,10 +369,12 @@ def test_windows_that_were_open_when_partials_were_lost_are_marked(
     after = [json.loads(value) for _, value in (emitted_live(live, METRICS) - before).elements()]
     marks = [loss for figures in after for loss in figures.get("losses", ())]
     assert {(loss["topic"], loss["records"] >= lost) for loss in marks} == {(WINDOW_PARTIALS, True)}
-    until = max(loss["until"] for loss in marks)
+    until_ms = max(parse_time(loss["until"]) for loss in marks)
     models = {figures["model_name"] for figures in after if "losses" in figures}
     for figures in after:
-        is_marked = figures["model_name"] in models and figures["window_start"] <= until
+        is_marked = (
+            figures["model_name"] in models and parse_time(figures["window_start"]) <= until_ms
+        )
         assert ("losses" in figures) == is_marked
     assert any("losses" not in figures for figures in after if figures["model_name"] in models)
 

@@ -20,6 +20,7 @@ from driftline.schemas.results import encode
 from driftline.schemas.rows import TickRow
 from driftline.schemas.settings import Config
 from driftline.streams.join.stage import Marks
+from driftline.streams.watermark import Watermark
 
 MINUTE = 60_000
 # Panes of ten minutes, graces of one and of ten minutes.
@@ -34,8 +35,8 @@ def asked(minute: int, *, ended: int | None = None) -> TickRow:
 
 def marks(predictions: int, truths: int, *, ended: int | None = None) -> Marks:
     return Marks(
-        prediction_ms=predictions * MINUTE,
-        truth_ms=truths * MINUTE,
+        prediction=Watermark(predictions * MINUTE),
+        truth=Watermark(truths * MINUTE),
         ended_ms=None if ended is None else ended * MINUTE,
     )
 

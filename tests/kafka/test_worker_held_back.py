@@ -24,7 +24,7 @@ def take(processor: JoinProcessor, topic: str, minute: int) -> None:
     names = (
         '"model_name":"m","model_version":"1","score":0.5' if topic == PREDICTIONS else '"label":1'
     )
-    value = f'{{"prediction_id":"a","timestamp":{minute * MINUTE},{names}}}'.encode()
+    value = f'{{"prediction_id":"{minute}","timestamp":{minute * MINUTE},{names}}}'.encode()
     processor.take(
         ReceivedRecords(
             topic=topic,

@@ -3,11 +3,11 @@
 Every id is joined by itself, from its predictions and its truths, each in the order of their
 topic. The order of the two topics only decides the tick at a row. Definitions:
 
-- *tick*: the largest event time of the rows read so far, this one included, rounded down to a whole
-  pane; a replay reads by the largest event time so far in the row's own file, predictions first
-  where equal, then by line. The watermark at a row is the greater of the tick and the largest event
-  time of its own topic partition so far; its *floor* is the watermark less the grace of its topic.
-  Duplicates move watermarks too, invalid lines do not.
+- *tick*: the largest event time of the rows read so far, this one included, misdated rows apart
+  (`watermark.py`), rounded down to a whole pane; a replay reads by the largest such time so far in
+  the row's own file, predictions first where equal, then by line. The watermark at a row is that of
+  its own topic partition, which rows and ticks move; its *floor* is the watermark less the grace of
+  its topic. Duplicates move watermarks too, invalid lines do not.
 - *lateness* of a prediction: max(0, floor - its time). Above min(label horizon, correction horizon)
   it is dropped.
 - A row *counts at* the greater of its time and its floor. For a row within its grace that is the
@@ -37,12 +37,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tests.oracle.recorded import Row, read_predictions, read_truths
 from tests.oracle.settings import MINUTE, Settings
+from tests.oracle.watermark import Watermark
 
 FIVE_MINUTES = 5 * MINUTE
 NO_MODEL = ("", "")
@@ -151,6 +152,7 @@ class Joined:
     rejected_predictions: dict[int, str]
     rejected_truths: dict[int, str]
     rows: int
+    last: int = 0  # event time that the log had reached at its end
 
 
 def join(folder: Path, settings: Settings, *, partitions: int, now: int) -> Joined:
@@ -159,24 +161,21 @@ def join(folder: Path, settings: Settings, *, partitions: int, now: int) -> Join
     """
     latest = now + FIVE_MINUTES
     predictions, rejected_predictions = read_predictions(
-        folder, partitions=partitions, grace=settings.prediction_grace, latest=latest
+        folder, partitions=partitions, latest=latest
     )
-    truths, rejected_truths = read_truths(
-        folder, partitions=partitions, grace=settings.truth_grace, latest=latest
-    )
+    truths, rejected_truths = read_truths(folder, partitions=partitions, latest=latest)
     ticked = []
-    head = None
+    head = 0
+    watermarks: dict[tuple[bool, int], Watermark] = {}
     for is_truth, row in in_reading_order(predictions, truths):
-        head = row.time if head is None else max(head, row.time)
-        tick = head - head % settings.pane
+        head = max(head, row.head)
+        watermark = watermarks.setdefault((is_truth, row.partition), Watermark())
+        watermark.tick(head - head % settings.pane)
+        mark = watermark.row(row.time, row.id)
         grace = settings.truth_grace if is_truth else settings.prediction_grace
-        ticked.append(
-            (
-                is_truth,
-                Row(row.line, row.partition, row.time, max(row.floor, tick - grace), row.value),
-            )
-        )
-    return walk(ticked, settings, rejected_predictions, rejected_truths)
+        ticked.append((is_truth, replace(row, floor=mark - grace)))
+    joined = walk(ticked, settings, rejected_predictions, rejected_truths)
+    return replace(joined, last=head)
 
 
 def walk(
@@ -218,12 +217,11 @@ def _meet(truth: Truth, prediction: Prediction, settings: Settings) -> None:
 
 
 def in_reading_order(predictions: list[Row], truths: list[Row]) -> list[tuple[bool, Row]]:
-    keyed = []
-    for is_truth, rows in ((False, predictions), (True, truths)):
-        head = None
-        for row in rows:
-            head = row.time if head is None else max(head, row.time)
-            keyed.append(((head, is_truth, row.line), row))
+    keyed = [
+        ((row.head, is_truth, row.line), row)
+        for is_truth, rows in ((False, predictions), (True, truths))
+        for row in rows
+    ]
     return [(is_truth, row) for (_, is_truth, _), row in sorted(keyed, key=lambda pair: pair[0])]
 
 

@@ -8,11 +8,13 @@ after the start of the first run). Common field names of other systems are alias
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tests.oracle.watermark import keys
 
 MAX_BYTES = 1 << 20
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,8 +55,9 @@ class Invalid(Exception):
 class Row:
     """One valid row.
 
-    `line` is its number in the file from 0, `floor` the largest event time of the valid rows of its
-    topic partition up to and including itself, less the grace.
+    `line` is its number in the file from 0, `floor` the watermark of its topic partition up to and
+    including itself, less the grace (0 before the rows are in reading order), and `head` its
+    key in its file.
     """
 
     line: int
@@ -62,6 +65,7 @@ class Row:
     time: int
     floor: int
     value: dict[str, Any]
+    head: int = 0
 
     @property
     def id(self) -> str:
@@ -74,31 +78,24 @@ class Row:
 
 
 def read_predictions(
-    folder: Path, *, partitions: int, grace: int, latest: int
+    folder: Path, *, partitions: int, latest: int
 ) -> tuple[list[Row], dict[int, str]]:
     """Valid predictions in the order of the file, and the reason of each invalid line by its
     number.
     """
-    return _read(
-        folder / "predictions.jsonl", prediction, partitions=partitions, grace=grace, latest=latest
-    )
+    return _read(folder / "predictions.jsonl", prediction, partitions=partitions, latest=latest)
 
 
-def read_truths(
-    folder: Path, *, partitions: int, grace: int, latest: int
-) -> tuple[list[Row], dict[int, str]]:
+def read_truths(folder: Path, *, partitions: int, latest: int) -> tuple[list[Row], dict[int, str]]:
     """Valid truths in the order of the file, and the reason of each invalid line by its number."""
-    return _read(
-        folder / "ground-truth.jsonl", truth, partitions=partitions, grace=grace, latest=latest
-    )
+    return _read(folder / "ground-truth.jsonl", truth, partitions=partitions, latest=latest)
 
 
 def _read(
-    path: Path, decode: Any, *, partitions: int, grace: int, latest: int
+    path: Path, decode: Any, *, partitions: int, latest: int
 ) -> tuple[list[Row], dict[int, str]]:
     rows: list[Row] = []
     invalid: dict[int, str] = {}
-    watermarks: dict[int, int] = {}
     with path.open("rb") as file:
         for line, raw in enumerate(file):
             try:
@@ -109,10 +106,11 @@ def _read(
             except Invalid as why:
                 invalid[line] = str(why)
                 continue
-            partition = partition_of(value["prediction_id"].encode(), partitions)
-            watermarks[partition] = max(time, watermarks.get(partition, time))
-            rows.append(Row(line, partition, time, watermarks[partition] - grace, value))
-    return rows, invalid
+            identity = value["prediction_id"]
+            partition = partition_of(identity.encode(), partitions)
+            rows.append(Row(line, partition, time, 0, value))
+    heads = keys([(row.time, row.id) for row in rows])
+    return [replace(row, head=head) for row, head in zip(rows, heads, strict=True)], invalid
 
 
 def prediction(raw: bytes) -> dict[str, Any]:

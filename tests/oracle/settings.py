@@ -101,6 +101,15 @@ class Settings:
         common = gcd(*(model.unit for model in models))
         return max(minutes * MINUTE for minutes in range(1, 61) if common % (minutes * MINUTE) == 0)
 
+    def end_of_time(self, last: int) -> int:
+        """Event time up to which windows are announced after a log that ended at `last`: every
+        entry has expired, and the windows of that time are over.
+        """
+        models = (self.defaults, *self.models.values())
+        horizons = [max(each) for each in zip(*(model.horizons for model in models), strict=True)]
+        window = max(size + step for model in models for _, size, step in model.window_sizes)
+        return last + max(self.park, sum(horizons)) + window + 2 * self.pane
+
     @classmethod
     def from_toml(cls, text: str) -> Settings:
         tables = tomllib.loads(text)

@@ -145,7 +145,10 @@ def test_late_truth_moves_to_a_later_rung(tmp_path: Path) -> None:
     _, figures = run(
         tmp_path,
         [prediction()],
-        [truth(5 * HOUR + 30 * MINUTE, "B", identity="other"), truth(30 * MINUTE, "A")],
+        [
+            *(truth(5 * HOUR + 30 * MINUTE, "B", identity=f"other{i}") for i in range(10)),
+            truth(30 * MINUTE, "A"),
+        ],
     )
     assert decided(figures, "1h") == (0, {})
     assert decided(figures, "6h") == (1, {("A", "A"): 1})
@@ -154,24 +157,35 @@ def test_late_truth_moves_to_a_later_rung(tmp_path: Path) -> None:
 def test_late_prediction_counts_at_the_rung_of_its_lateness_and_not_in_traffic(
     tmp_path: Path,
 ) -> None:
-    _, figures = run(tmp_path, [prediction(2 * HOUR, "ahead"), prediction()], [truth(1, "A")])
+    ahead = [prediction(2 * HOUR, f"ahead{i}") for i in range(10)]
+    _, figures = run(tmp_path, [*ahead, prediction()], [truth(1, "A")])
     # Floor 01:59 at the late row: its rung is 6h, and its truth is known at 01:59 too.
     seen = {
         rung: figures[Place("m", "1", "all", "decisions", "1d", rung, T0)].counts["predictions"]
         for rung in ("1h", "6h")
     }
-    assert seen == {"1h": 1, "6h": 2}
+    assert seen == {"1h": 10, "6h": 11}
     assert decided(figures, "1h")[0] == 0
     assert decided(figures, "6h")[0] == 1
-    assert counter(figures, "predictions", "traffic") == {0: 1}
+    assert counter(figures, "predictions", "traffic") == {0: 10}
     assert counter(figures, "late_predictions") == {0: 1}
 
 
 def test_prediction_later_than_the_correction_horizon_is_dropped(tmp_path: Path) -> None:
-    _, figures = run(tmp_path, [prediction(7 * DAY + MINUTE + 1, "ahead"), prediction()], [])
+    ahead = [prediction(7 * DAY + MINUTE + 1, f"ahead{i}") for i in range(10)]
+    _, figures = run(tmp_path, [*ahead, prediction()], [])
     assert counter(figures, "dropped_predictions") == {7: 1}
     assert counter(figures, "late_predictions") == {}
-    assert counter(figures, "predictions", "decisions") == {7: 1}
+    assert counter(figures, "predictions", "decisions") == {7: 10}
+
+
+def test_one_row_that_is_far_ahead_leaves_the_others_in_time(tmp_path: Path) -> None:
+    rows = [prediction(i * MINUTE, f"{i}") for i in range(10)]
+    ahead = prediction(200 * DAY, "ahead")
+    _, figures = run(tmp_path, [*rows, ahead, prediction(10 * MINUTE)], [])
+    assert counter(figures, "dropped_predictions") == {}
+    assert counter(figures, "late_predictions") == {}
+    assert counter(figures, "predictions", "traffic") == {0: 11, 200: 1}
 
 
 def test_truth_before_its_prediction_is_known_from_the_prediction_on(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ TROUBLES = {
     "late prediction": 0.10,
     "very late prediction": 0.04,
     "late truth": 0.12,
+    "misdated prediction": 0.06,
+    "misdated truth": 0.06,
 }
 
 
@@ -149,7 +151,13 @@ def draw_plan(random: Random, *, late: bool, everything: bool) -> HistoryPlan:
         for name, rate in TROUBLES.items()
     }
     if not late:
-        rates |= {"late prediction": 0.0, "very late prediction": 0.0, "late truth": 0.0}
+        rates |= {
+            "late prediction": 0.0,
+            "very late prediction": 0.0,
+            "late truth": 0.0,
+            "misdated prediction": 0.0,
+            "misdated truth": 0.0,
+        }
     windows = random.choice(
         (["1h"], ["2h", "6h"], ["1h", "4h/2h"], ["30m", "2h"], ["90m", "3h/90m"], ["12h/4h", "1d"])
     )
@@ -234,6 +242,14 @@ class History:
         self.truths_of(identity, kind, time)
         if self.happens("unmatched"):
             self.send_truth(self.truth(f"nobody-{number}", kind, self.moment(), 0))
+        if self.happens("misdated prediction"):
+            misdated = self.prediction(
+                f"misdated-{number}", kind, kind.model, kind.versions[0], self.too_late(time)
+            )
+            self.predictions.append((time, self.line(misdated, False, PREDICTION_ALIASES)))
+        if self.happens("misdated truth"):
+            misdated = self.truth(f"misdated-{number}", kind, self.too_late(time), 0)
+            self.truths.append((time, self.line(misdated, False, TRUTH_ALIASES)))
         if self.happens("invalid prediction"):
             self.predictions.append((self.moment(), wrong_prediction(far_ahead(event), random)))
         if self.happens("invalid truth"):
@@ -248,6 +264,11 @@ class History:
             step = self.random.choice(self.plan.steps)
             time = time - time % step + self.random.choice((-1, 0, 1))
         return time
+
+    def too_late(self, time: int) -> int:
+        """A wrong time of an event, ahead of the right one: near the limit, or far beyond it."""
+        ahead = self.random.choice((HOUR, 2 * HOUR, 9 * HOUR, 30 * HOUR, 10 * DAY, 200 * DAY))
+        return time + ahead + self.random.choice((-1, 0, 1))
 
     def delay(self) -> int:
         """Delay of a truth, mostly within the horizon, one in three at the edge of a rung."""

@@ -45,7 +45,13 @@ def differing(folder: Path, seed: int) -> dict[Any, Any]:
         place: (wanted.get(place, {}), actual.get(place, {}))
         for place in sorted({*wanted, *actual})
     }
-    return {place: (ours, theirs) for place, (ours, theirs) in both.items() if ours != theirs}
+    # Entries of rows that are dated far ahead of all others have not expired at the end.
+    end = settings.end_of_time(joined.last)
+    return {
+        place: (ours, theirs)
+        for place, (ours, theirs) in both.items()
+        if ours != theirs and (place.lane != "arrivals" or place.start <= end)
+    }
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -91,9 +97,9 @@ def copies_are_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
     of = driftline.streams.join.batch_rows.Predictions.of.__func__  # type: ignore[attr-defined]
 
     def numbered(cls: Any, *arguments: Any) -> Any:
-        rows, watermark_ms = of(cls, *arguments)
+        rows = of(cls, *arguments)
         rows.fingerprint = rows.fingerprint + rows.rank.astype(np.uint64)
-        return rows, watermark_ms
+        return rows
 
     monkeypatch.setattr(driftline.streams.join.batch_rows.Predictions, "of", classmethod(numbered))
 
@@ -102,9 +108,9 @@ def truths_are_never_late(monkeypatch: pytest.MonkeyPatch) -> None:
     of = driftline.streams.join.batch_rows.Truths.of.__func__  # type: ignore[attr-defined]
 
     def trusting(cls: Any, *arguments: Any) -> Any:
-        rows, watermark_ms = of(cls, *arguments)
+        rows = of(cls, *arguments)
         rows.known_ms = rows.timestamp_ms
-        return rows, watermark_ms
+        return rows
 
     monkeypatch.setattr(driftline.streams.join.batch_rows.Truths, "of", classmethod(trusting))
 

@@ -104,7 +104,7 @@ def run(
 
 
 def _batch(lines: dict[str, list[Line]], tick_ms: int) -> Batch:
-    batch = Batch(tick_ms=tick_ms)
+    batch = Batch(tick_ms=tick_ms, ranked=True)
     for topic, rows in lines.items():
         if not rows:
             continue

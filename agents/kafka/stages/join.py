@@ -39,6 +39,7 @@ from driftline.streams.join.state_keys import NO_ID
 from driftline.streams.partial import LostSpan
 from driftline.streams.pipeline import Upstream
 from driftline.streams.stage import Batch, Record, State
+from driftline.streams.watermark import advance
 
 _ROWS = (PREDICTIONS, GROUND_TRUTH)
 AHEAD_MS: Final = 5 * MINUTE_MS
@@ -109,7 +110,7 @@ class JoinProcessor:
         self._fed_ms = dict.fromkeys(_ROWS, clock())
         self._since_ms = clock()
         marks = self._upstream.marks(state)
-        self._heads_ms = {PREDICTIONS: marks.prediction_ms, GROUND_TRUTH: marks.truth_ms}
+        self._heads = {PREDICTIONS: marks.prediction, GROUND_TRUTH: marks.truth}
 
     def note_loss(self, loss: Loss, /) -> None:
         """Keep a loss until it is known which windows it concerns."""
@@ -150,9 +151,9 @@ class JoinProcessor:
             self._ticking.note_records(_ROWS.index(received.topic), now_ms)
             offsets = np.array(received.offsets, np.int64)
             columns = self._columns[received.topic](rows, offsets[good] if rejects else offsets)
-            self._heads_ms[received.topic] = max(
-                self._heads_ms[received.topic], int(columns.timestamp_ms.max())
-            )
+            self._heads[received.topic] = advance(
+                self._heads[received.topic], columns.timestamp_ms, 0, columns.ids, columns.offset
+            ).after
             if received.topic == PREDICTIONS:
                 self._predictions.append(columns)
                 self._taken.append(received)
@@ -176,10 +177,8 @@ class JoinProcessor:
             tick = msgspec.structs.replace(
                 tick, after={topic: positions.get(topic, 0) for topic in _ROWS}
             )
-            batch.tick_ms = tick.timestamp_ms
-            self._heads_ms = {
-                topic: max(head_ms, batch.tick_ms) for topic, head_ms in self._heads_ms.items()
-            }
+            batch.tick_ms = tick_ms = tick.timestamp_ms
+            self._heads = {topic: head.raised(tick_ms) for topic, head in self._heads.items()}
             batch.ended_ms = tick.ended_ms
             if tick.ended_ms is not None:
                 batch.predictions_ended_ms = 0
@@ -212,10 +211,9 @@ class JoinProcessor:
         While a backlog is read, truths would run far ahead of predictions, because more of them fit
         into a fetch, and each would have to be parked.
         """
-        ahead, behind = sorted(self._heads_ms, key=self._heads_ms.__getitem__, reverse=True)
-        return (
-            (ahead, behind) if self._heads_ms[ahead] > self._heads_ms[behind] + AHEAD_MS else None
-        )
+        heads_ms = {topic: head.final_ms for topic, head in self._heads.items()}
+        ahead, behind = sorted(heads_ms, key=heads_ms.__getitem__, reverse=True)
+        return (ahead, behind) if heads_ms[ahead] > heads_ms[behind] + AHEAD_MS else None
 
     def defers(self) -> bool:
         """Whether one topic is ahead and the other has more rows to come.
@@ -234,7 +232,8 @@ class JoinProcessor:
             return False
         if (
             self._truths
-            and self._heads_ms[GROUND_TRUTH] > self._heads_ms[PREDICTIONS] + self._config.park_ms
+            and self._heads[GROUND_TRUTH].final_ms
+            > self._heads[PREDICTIONS].final_ms + self._config.park_ms
         ):
             return not self._ticking.has_request
         return self._clock() < min(

@@ -19,7 +19,7 @@ from driftline.streams.measure.timing.frontier import Frontier
 from driftline.streams.partial import LostSpan, PartialValue, Watermarks
 from driftline.streams.stage import State
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _KEY: Final = b"lost-partials"
 
 
@@ -29,6 +29,7 @@ class _OpenLoss(msgspec.Struct, array_like=True, frozen=True):
     resumed_at: int
     records: int | None
     from_ms: int
+    until_ms: int
     reached: tuple[int, ...]
 
 
@@ -54,7 +55,7 @@ class LostPartials:
         """Keep a loss of partials; a lost command is no row."""
         if loss.topic == WINDOW_PARTIALS:
             from_ms = max(0, min(frontier.edges_ms))
-            lost = _OpenLoss(loss.resumed_at, loss.records, from_ms, ())
+            lost = _OpenLoss(loss.resumed_at, loss.records, from_ms, from_ms, ())
             self._open.replace([*self._open, lost])
 
     def spans(self, partials: Iterable[PartialValue], frontier: Frontier) -> list[LostSpan]:
@@ -67,24 +68,40 @@ class LostPartials:
         """
         if not self._open:
             return []
-        heard = {value.partition for value in partials if isinstance(value, Watermarks)}
-        reached_ms = max((max(both) for both in frontier.marks.values()), default=0)
+        watermarks = [value for value in partials if isinstance(value, Watermarks)]
+        heard = {value.partition for value in watermarks}
+        reached_ms = max(
+            [
+                0,
+                *(max(both) for both in frontier.marks.values()),
+                *(value.ahead_ms for value in watermarks),
+            ]
+        )
+        still_open = [
+            msgspec.structs.replace(
+                loss,
+                until_ms=max(loss.until_ms, reached_ms),
+                reached=tuple(sorted({*loss.reached, *heard})),
+            )
+            for loss in self._open
+        ]
         spans = [
             LostSpan(
                 WINDOW_PARTIALS,
                 self._partition,
                 loss.resumed_at,
                 loss.from_ms,
-                max(loss.from_ms, reached_ms),
+                loss.until_ms,
                 loss.records,
             )
-            for loss in self._open
-        ]
-        heard_since = [
-            msgspec.structs.replace(loss, reached=tuple(sorted({*loss.reached, *heard})))
-            for loss in self._open
+            for loss in still_open
         ]
         self._open.replace(
-            [loss for loss in heard_since if len(loss.reached) < frontier.partitions]
+            [
+                loss
+                for loss in still_open
+                # Before the first watermark it is not known how many partitions there are.
+                if not frontier.partitions or len(loss.reached) < frontier.partitions
+            ]
         )
         return spans

@@ -147,7 +147,7 @@ class Ticking:
         The caller sets `after`, because it knows the positions. By the wall clock a tick stays
         BEHIND_MS behind `limit_ms`, by default `now_ms`.
         """
-        reached_ms = max(marks.prediction_ms, marks.truth_ms)
+        reached_ms = marks.final_ms
         request = self._request
         if request is not None:
             ended_ms = (
