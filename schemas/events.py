@@ -42,7 +42,7 @@ Id = (
     | Annotated[int, Meta(description='read as its digits in decimal: 123 and "123" are equal')]
 )
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARACTERS)]
-Time = (
+StreamTime = (
     Annotated[
         str, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339, any offset")
     ]
@@ -50,6 +50,24 @@ Time = (
         int, Meta(ge=0, le=MAX_TIME_MS, description="milliseconds since 1970-01-01T00:00:00Z")
     ]
 )
+"""A time in a record that operators and Driftline write."""
+Time = (
+    Annotated[
+        str,
+        Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339; without offset UTC"),
+    ]
+    | Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**63 - 1,
+            description="time since 1970-01-01T00:00:00Z in seconds, ms, microseconds or ns, which "
+            "its size tells; or a date such as 20260105",
+        ),
+    ]
+    | Annotated[float, Meta(ge=0, description="as the integer, with decimals")]
+)
+"""The event time of a row, as `driftline.schemas.times.parse_event_time` reads it."""
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Integer = Annotated[int, Meta(ge=-MAX_LABEL_INTEGER, le=MAX_LABEL_INTEGER - 1)]
 Label = Text | Integer | bool | float
@@ -164,8 +182,8 @@ class Loss(Struct, kw_only=True, rename={"from_": "from"}):
     fault: Literal["deleted", "made_anew", "truncated"]
     position: Offset
     resumed_at: Offset
-    from_: Time
-    until: Time
+    from_: StreamTime
+    until: StreamTime
     records: Offset | None
 
 
@@ -191,9 +209,9 @@ class Tick(Struct, kw_only=True, omit_defaults=True):
         Losses of the partition whose event time is known now. Such a tick advances nothing.
     """
 
-    timestamp: Time
+    timestamp: StreamTime
     after: dict[str, Offset] | None = None
-    ended: Time | None = None
-    reached: Time | None = None
+    ended: StreamTime | None = None
+    reached: StreamTime | None = None
     settled: Partition | None = None
     lost: list[Loss] = []

@@ -60,7 +60,7 @@ def explain(value: bytes, topic: str, *, latest_ms: int | None = None) -> Explan
 
     Examples
     --------
-    >>> value = b'{"request_id": "a", "y_true": 1, "ts": 0, "clerk": 7}'
+    >>> value = b'{"request_id": "a", "y_true": 1, "ts": 1e9, "clerk": 7}'
     >>> explanation = explain(value, "ground-truth")
     >>> explanation.aliases, explanation.ignored, explanation.error
     ({'request_id': 'prediction_id', 'y_true': 'label', 'ts': 'timestamp'}, ('clerk',), None)

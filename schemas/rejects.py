@@ -18,7 +18,7 @@ from driftline.schemas.labels import (
     MAX_TEXT_CHARACTERS,
 )
 from driftline.schemas.probabilities import TOLERANCE, describe_scale
-from driftline.schemas.times import parse_time
+from driftline.schemas.times import parse_event_time, parse_time
 
 __all__ = [
     "MAX_DEPTH",
@@ -28,6 +28,7 @@ __all__ = [
     "Reject",
     "RowNote",
     "describe_json",
+    "event_time_fault",
     "find_field_fault",
     "find_non_finite",
 ]
@@ -241,6 +242,29 @@ def _check_time(value: Any) -> Fault | None:
     return None
 
 
+def _check_event_time(value: Any) -> Fault | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return (
+            "wrong_type",
+            f" is {describe_json(value)}, neither a text with a date and time nor a number",
+        )
+    try:
+        parse_event_time(value)
+    except ValueError as error:
+        is_outside = str(error).startswith(("before", "after"))
+        return (
+            "out_of_range" if is_outside else "wrong_type",
+            f" is {describe_json(value)}, {error}",
+        )
+    return None
+
+
+def event_time_fault(value: Any) -> Fault | None:
+    """The fault of an event time under its canonical name, or None."""
+    fault = _check_event_time(value)
+    return None if fault is None else (fault[0], f'field "timestamp"{fault[1]}')
+
+
 def _without_value(message: str, value: str) -> str:
     return message.removeprefix(repr(value)).strip()
 
@@ -356,7 +380,7 @@ FIELD_CHECKS: dict[str, dict[str, tuple[bool, Check]]] = {
         "prediction_id": (True, _check_name),
         "model_name": (True, _check_name),
         "model_version": (True, _check_name),
-        "timestamp": (True, _check_time),
+        "timestamp": (True, _check_event_time),
         "prediction": (False, _check_label),
         "score": (False, _check_probability),
         "scores": (False, _mapping_check(_check_probability, may_be_empty=False)),
@@ -371,7 +395,7 @@ FIELD_CHECKS: dict[str, dict[str, tuple[bool, Check]]] = {
     },
     "ground-truth": {
         "prediction_id": (True, _check_name),
-        "timestamp": (True, _check_time),
+        "timestamp": (True, _check_event_time),
         "label": (False, _check_label),
         "source": (False, _check_text),
         "revision": (False, _number_check(0, 2**63 - 1, "[0, 2^63)", whole=True)),

@@ -20,6 +20,7 @@ from driftline.schemas.events import (
 from driftline.schemas.labels import MAX_FEATURES, MAX_TEXT_CHARACTERS
 
 if TYPE_CHECKING:
+    EventTimeMs = int
     TimeMs = int
     LabelText = str
     SegmentText = str
@@ -28,7 +29,8 @@ else:
     # On the wire these have several forms. The decoder accepts them into the row and replaces them
     # by the canonical form in place: a second struct per row would cost as much as the decoding.
     from driftline.schemas.events import Integer
-    from driftline.schemas.events import Time as TimeMs
+    from driftline.schemas.events import StreamTime as TimeMs
+    from driftline.schemas.events import Time as EventTimeMs
 
     LabelText = TagText = str | Integer | bool | float
     SegmentText = str | Integer | bool
@@ -50,7 +52,7 @@ class PredictionRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     prediction_id: Name
     model_name: Name
     model_version: Name
-    timestamp_ms: TimeMs = field(name="timestamp")
+    timestamp_ms: EventTimeMs = field(name="timestamp")
     prediction: LabelText | None = None
     score: Probability | None = None
     scores: Annotated[dict[str, Probability], Meta(min_length=1)] | None = None
@@ -71,7 +73,7 @@ class TruthRow(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
 
     prediction_id: Name
     label: LabelText | None = None
-    timestamp_ms: TimeMs = field(name="timestamp")
+    timestamp_ms: EventTimeMs = field(name="timestamp")
     source: str | None = None
     revision: Revision = 0
     retracted: bool = False

@@ -6,11 +6,14 @@ at the edges. Nothing here reads a clock.
 
 import re
 from datetime import UTC, datetime
-from typing import Self
+from decimal import Decimal, InvalidOperation
+from typing import Final, Self
 
 __all__ = [
     "DAY_MS",
+    "FIRST_EVENT_MS",
     "HOUR_MS",
+    "LAST_PLAIN_MS",
     "MAX_TIME_MS",
     "MINUTE_MS",
     "SECOND_MS",
@@ -19,6 +22,7 @@ __all__ = [
     "format_duration",
     "format_time",
     "parse_duration",
+    "parse_event_time",
     "parse_time",
 ]
 
@@ -35,6 +39,15 @@ _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 _UNIT_MS = {"w": 7 * DAY_MS, "d": DAY_MS, "h": HOUR_MS, "m": MINUTE_MS, "s": SECOND_MS, "ms": 1}
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+_COMPACT = "19730304000000"
+# Numbers below each limit have a unit of which so many are a millisecond.
+_UNITS = (
+    (Decimal(10**11), Decimal("0.001")),
+    (Decimal(10**14), Decimal(1)),
+    (Decimal(10**17), Decimal(1_000)),
+    (Decimal(10**20), Decimal(1_000_000)),
+)
 _DURATION = re.compile(r"(\d{1,15})(ms|[smhdw])", re.ASCII)
 # Weeks are read but not written: people look for "7d" in a key.
 _WRITTEN_UNITS = ("d", "h", "m", "s", "ms")
@@ -104,6 +117,103 @@ def _parse_text(text: str) -> int:
     except ValueError as error:
         raise ValueError(f"{text!r} names no real date or time: {error}") from error
     return since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000
+
+
+FIRST_EVENT_MS: Final = 100_000_000 * SECOND_MS
+"""Earliest event time, 1973-03-03T09:46:40Z. From it on, integers in seconds, milliseconds,
+microseconds and nanoseconds do not overlap.
+"""
+
+
+LAST_PLAIN_MS: Final = 19_730_304_000_000 - 1
+"""Integers from FIRST_EVENT_MS to this are milliseconds; the greater ones may have other units."""
+
+
+def parse_event_time(value: str | float) -> int:
+    """Milliseconds since the epoch of an event time, in one of the forms that senders use.
+
+    Digits beyond the millisecond are cut off, so that a time never moves into the next pane.
+
+    Parameters
+    ----------
+    value
+        - A date and time of day with an offset ("Z" or "+05:30"), or without one: then it is UTC.
+          "T" or a blank between them; the form without separators is read too.
+        - A date: its beginning in UTC. 20260105 is one, and 20260105103000 a date and time, as a
+          text and as an integer.
+        - A number since the epoch, also as a text, whose size tells the unit: seconds below 1e11,
+          milliseconds below 1e14, microseconds below 1e17, else nanoseconds.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, is not a real date or time, or is before 1973-03-03T09:46:40Z or
+        after the year 9999. The text says which, without the value.
+
+    Examples
+    --------
+    >>> [parse_event_time(t) for t in (1767571200, 1767571200.5, 1767571200000000000)]
+    [1767571200000, 1767571200500, 1767571200000]
+    >>> {parse_event_time(t) for t in ("2026-01-05", "20260105", 20260105, "2026-01-05 00:00:00")}
+    {1767571200000}
+    >>> parse_event_time("2026-01-05T05:30:00+05:30")
+    1767571200000
+    >>> parse_event_time(0)
+    Traceback (most recent call last):
+    ...
+    ValueError: before 1973-03-03T09:46:40Z, where no event can lie; a time that was never set?
+    """
+    if isinstance(value, str):
+        number = _NUMBER.fullmatch(value.strip())
+        ms = _parse_any_text(value.strip()) if number is None else _of_number(number[0])
+    else:
+        ms = _of_number(repr(value))
+    if ms < FIRST_EVENT_MS:
+        raise ValueError(
+            f"before {format_time(FIRST_EVENT_MS)}, where no event can lie; a time that was never "
+            "set?"
+        )
+    if ms > MAX_TIME_MS:
+        raise ValueError("after the year 9999")
+    return ms
+
+
+def _of_number(text: str) -> int:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # NaN and infinity of a float have other spellings
+        raise ValueError("not a finite number") from None
+    if not number.is_finite():
+        raise ValueError("not a finite number")
+    if number == int(number):
+        digits = str(int(number))
+        if len(digits) == 8 and digits >= _COMPACT[:8]:
+            return _parse_any_text(digits)
+        if len(digits) == 14 and digits >= _COMPACT:
+            return _parse_any_text(f"{digits[:8]}T{digits[8:]}")
+    for limit, per_ms in _UNITS:
+        if number < limit:
+            return int(number / per_ms)
+    raise ValueError("after the year 9999")
+
+
+def _parse_any_text(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text.upper())
+    except ValueError as error:
+        raise ValueError(
+            "no date and time such as 2026-11-21T10:00:00Z, and no number since the epoch: "
+            f"{_cause(error)}"
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    since = moment - _EPOCH
+    return since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000
+
+
+def _cause(error: ValueError) -> str:
+    text = str(error)
+    return "an unknown form" if text.startswith("Invalid isoformat") else text
 
 
 def format_time(ms: int) -> str:

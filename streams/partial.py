@@ -88,8 +88,8 @@ class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="wa
 
     `ended_ms` is the end of a recorded log, once it was reached: no data is expected after it.
     `predictions_ended_ms` is the watermark of the predictions when the log had no further one.
-    `ahead_ms` is the largest event time of the rows that wait for witnesses, 0 without any: they
-    are counted already.
+    `final_ms` is the later watermark if no further row comes: rows that wait for witnesses are
+    counted already.
     """
 
     partition: int
@@ -98,7 +98,7 @@ class Watermarks(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="wa
     truth_ms: int
     ended_ms: int | None = None
     predictions_ended_ms: int | None = None
-    ahead_ms: int = 0
+    final_ms: int = 0
 
     def key(self) -> str:
         """Record key: none, since watermarks go to all partitions."""

@@ -72,12 +72,9 @@ class Watermark(msgspec.Struct, array_like=True, frozen=True):
     @property
     def final_ms(self) -> int:
         """The watermark if no further row comes."""
-        return max(self.ms, self.ahead_ms) if self.follows else self.ms
-
-    @property
-    def ahead_ms(self) -> int:
-        """Largest event time of the rows ahead, 0 without any."""
-        return max((row.timestamp_ms for row in self.ahead), default=0)
+        return (
+            max([self.ms, *(row.timestamp_ms for row in self.ahead)]) if self.follows else self.ms
+        )
 
     def given_up(self) -> list[Misdated]:
         """The rows that are still ahead, when no further row comes."""

@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliases
 from driftline.schemas.envelope import read_event
 from driftline.schemas.rejects import InvalidEvent
-from driftline.schemas.times import HOUR_MS, MAX_TIME_MS, MINUTE_MS, SECOND_MS, parse_time
+from driftline.schemas.times import (
+    FIRST_EVENT_MS,
+    HOUR_MS,
+    MAX_TIME_MS,
+    MINUTE_MS,
+    SECOND_MS,
+    parse_event_time,
+    parse_time,
+)
 
 Ints = NDArray[np.int64]
 
@@ -62,9 +70,9 @@ def event_times(values: Sequence[bytes], topic: str) -> Ints:
 
     Examples
     --------
-    >>> lines = [b'{"ts": 5}', b'{"timestamp": "1970-01-01T00:00:01Z", "label": 1}', b"no"]
+    >>> lines = [b'{"ts": 1e9}', b'{"timestamp": "2001-09-09T01:46:40Z", "label": 1}', b"no"]
     >>> event_times(lines, "ground-truth").tolist()
-    [5, 1000, -1]
+    [1000000000000, 1000000000000, -1]
     """
     times = _sent_together(values)
     if times is None:
@@ -106,10 +114,10 @@ def _time_of(value: bytes, topic: str) -> int:
 
 
 def _parsed(time: Any) -> int:
-    if not isinstance(time, str | int):
+    if isinstance(time, bool) or not isinstance(time, str | int | float):
         return NO_TIME
     try:
-        return parse_time(time)
+        return parse_event_time(time)
     except ValueError:
         return NO_TIME
 
@@ -168,7 +176,7 @@ def _columns(letters: NDArray[np.uint8]) -> Ints | None:
     for i, part_ms in zip(range(_SECOND_CHARACTERS + 1, end), _FRACTION_MS, strict=False):
         times += digits[:, i] * np.int64(part_ms)
     times -= offset_ms
-    return times if ((times >= 0) & (times <= MAX_TIME_MS)).all() else None
+    return times if ((times >= FIRST_EVENT_MS) & (times <= MAX_TIME_MS)).all() else None
 
 
 @lru_cache(maxsize=4096)
@@ -188,8 +196,9 @@ def _offset_of(letters: NDArray[np.uint8]) -> tuple[int, int]:
     if not (letters[:, start:] == letters[0, start:]).all():
         return 0, 0
     try:
-        # The offset is what midnight on the second day is away from.
+        # The offset is what midnight is away from.
         offset = letters[0, start:].tobytes().decode()
-        return start, 2 * 24 * HOUR_MS - parse_time(f"1970-01-03T00:00:00{offset}")
+        midnight = "2000-01-01T00:00:00"
+        return start, parse_time(f"{midnight}Z") - parse_time(f"{midnight}{offset}")
     except ValueError:
         return 0, 0

@@ -266,7 +266,7 @@ class Join:
                 prediction_ms,
                 truth_ms,
                 *ends,
-                max(now.prediction.ahead_ms, now.truth.ahead_ms),
+                now.final_ms,
             )
             records.append(Record(WINDOW_PARTIALS, watermarks))
         return panes

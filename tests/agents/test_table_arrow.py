@@ -138,12 +138,21 @@ def test_times_are_cut_to_milliseconds(
         assert predictions_of(tmp_path / "log")[0]["timestamp"] == expected
 
 
-@pytest.mark.parametrize("value", [-1, 2**62])
-def test_a_time_out_of_range_is_rejected_not_a_traceback(tmp_path: Path, value: int) -> None:
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (-1, "out_of_range"),
+        (START // 1_000, "out_of_range"),  # 1970-01-21, and not seconds
+        (2**62, "wrong_type"),
+    ],
+)
+def test_a_time_out_of_range_is_rejected_not_a_traceback(
+    tmp_path: Path, value: int, reason: str
+) -> None:
     path = write(tmp_path, {"timestamp": A([START, value], pyarrow.timestamp("ms"))})
     summary = driftline.replay(path, out=tmp_path / "out").summary
     assert summary is not None
-    assert summary.rejected["predictions"] == {"out_of_range": 1}
+    assert summary.rejected["predictions"] == {reason: 1}
 
 
 @pytest.mark.parametrize(

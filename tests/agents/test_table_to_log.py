@@ -86,7 +86,10 @@ def test_every_line_of_a_converted_table_decodes(tmp_path: Path) -> None:
 
 
 def test_rows_are_sorted_by_prediction_time_and_their_truths_by_label_time(tmp_path: Path) -> None:
-    rows = [("a", 3, 4), ("b", 1, 9), ("c", 2, 3)]
+    rows = [
+        (id_, 10**9 + at, 10**9 + known)
+        for id_, at, known in (("a", 3, 4), ("b", 1, 9), ("c", 2, 3))
+    ]
     text = "prediction_id,timestamp,model_name,model_version,prediction,label,label_timestamp\n"
     lines = converted(
         tmp_path, text + "".join(f"{id_},{at},m,1,x,x,{known}\n" for id_, at, known in rows), {}

@@ -24,6 +24,17 @@ from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 from driftline.streams.partial import LostSpan
 
 MINUTE = 60_000
+BEGIN = 28_000_000 * MINUTE
+
+
+def at(minute: int) -> int:
+    """Event time of a minute, in ms."""
+    return BEGIN + minute * MINUTE
+
+
+def minute_of(time_ms: int) -> int:
+    """The minute of an event time; 0 of no time."""
+    return (time_ms - BEGIN) // MINUTE if time_ms else 0
 
 
 def prediction(id_: str, time_ms: int, **more: Any) -> dict[str, Any]:
@@ -131,12 +142,12 @@ def read_all(log: TopicLog, portion_lines: int) -> list[Any]:
 
 
 LINES: list[Any] = [
-    prediction("a", 5 * MINUTE),
+    prediction("a", at(5)),
     b"not json",
-    prediction("b", 3 * MINUTE),
+    prediction("b", at(3)),
     b"",
-    prediction("c", 7 * MINUTE, score=1.7),
-    prediction("d", 6 * MINUTE),
+    prediction("c", at(7), score=1.7),
+    prediction("d", at(6)),
     b"\xff\xfe",
 ]
 
@@ -154,9 +165,9 @@ def test_a_topic_file_gives_rows_and_rejected_lines_with_their_line_numbers(
     assert [offset for portion in portions for offset in portion.offset.tolist()] == [0, 2, 5]
     # The rejected row at 7 minutes does not advance the key.
     assert [key for portion in portions for key in portion.key.tolist()] == [
-        5 * MINUTE,
-        5 * MINUTE,
-        6 * MINUTE,
+        at(5),
+        at(5),
+        at(6),
     ]
     assert [line for portion in portions for line in portion.reject_line] == [1, 3, 4, 6]
     assert [reject.raw for portion in portions for reject in portion.rejects] == [
@@ -167,7 +178,7 @@ def test_a_topic_file_gives_rows_and_rejected_lines_with_their_line_numbers(
     ]
     assert [reject.offset for portion in portions for reject in portion.rejects] == [1, 3, 4, 6]
     assert log.position == Position(
-        (tmp_path / "predictions.jsonl").stat().st_size, len(LINES), 6 * MINUTE
+        (tmp_path / "predictions.jsonl").stat().st_size, len(LINES), at(6)
     )
 
 
@@ -188,9 +199,9 @@ def test_a_topic_file_resumes_at_any_position(tmp_path: Path) -> None:
             "d",
         ]
         assert [key for portion in portions for key in portion.key.tolist()] == [
-            5 * MINUTE,
-            5 * MINUTE,
-            6 * MINUTE,
+            at(5),
+            at(5),
+            at(6),
         ]
         assert [line for portion in portions for line in portion.reject_line] == [1, 3, 4, 6]
 
@@ -207,12 +218,12 @@ def exported(offset: int, value: Any, partition: int | None = None, **more: Any)
 def test_an_exported_log_keeps_partitions_offsets_and_rejects_of_the_live_run(
     tmp_path: Path,
 ) -> None:
-    ahead = prediction("c", 9_000 * MINUTE)
+    ahead = prediction("c", at(9_000))
     path = write(
         tmp_path / "predictions.jsonl",
         [
-            exported(17, prediction("a", MINUTE), partition=3),
-            exported(4, prediction("b", 2 * MINUTE), partition=0),
+            exported(17, prediction("a", at(1)), partition=3),
+            exported(4, prediction("b", at(2)), partition=0),
             exported(18, b"{not json", partition=3),
             exported(
                 19,
@@ -221,7 +232,7 @@ def test_an_exported_log_keeps_partitions_offsets_and_rejects_of_the_live_run(
                 refused={"reason": "too_far_ahead", "error": "rejected live"},
             ),
             b"{}",
-            exported(20, prediction("d", 3 * MINUTE)),
+            exported(20, prediction("d", at(3))),
         ],
     )
     (portion,) = read_all(TopicLog(path, (decode_truths, decode_predictions)), 100)
@@ -247,7 +258,7 @@ def test_an_exported_log_keeps_partitions_offsets_and_rejects_of_the_live_run(
         json.dumps(ahead).encode(),
         b"{}",
     ]
-    assert portion.key.tolist() == [MINUTE, 2 * MINUTE, 3 * MINUTE]
+    assert portion.key.tolist() == [at(1), at(2), at(3)]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -332,15 +343,15 @@ def test_topics_are_merged_by_running_maximum_of_event_time_and_never_sorted(
     #   truths       x1 y4 z6
     write(
         tmp_path / "predictions.jsonl",
-        [prediction("a", 1 * MINUTE), prediction("b", 5 * MINUTE), prediction("c", 2 * MINUTE)],
+        [prediction("a", at(1)), prediction("b", at(5)), prediction("c", at(2))],
     )
     write(
         tmp_path / "ground-truth.jsonl",
-        [truth("x", 1 * MINUTE), truth("y", 4 * MINUTE), truth("z", 6 * MINUTE)],
+        [truth("x", at(1)), truth("y", at(4)), truth("z", at(6))],
     )
     rows = rows_of(steps_of(merge_of(tmp_path, partitions=1), 100))
     assert [id_ for _, id_, _, _ in rows] == ["a", "x", "y", "b", "c", "z"]
-    assert [tick // MINUTE for _, _, _, tick in rows] == [1, 1, 4, 5, 5, 6]
+    assert [minute_of(tick) for _, _, _, tick in rows] == [1, 1, 4, 5, 5, 6]
 
 
 def random_log(folder: Path, seed: int) -> None:
@@ -395,30 +406,31 @@ def test_order_is_the_same_with_little_read_ahead(
 
 
 def test_every_partition_is_ticked_at_each_step_even_without_rows(tmp_path: Path) -> None:
-    write(tmp_path / "predictions.jsonl", [prediction("a", 90_000), prediction("a", 200_000)])
+    write(
+        tmp_path / "predictions.jsonl",
+        [prediction("a", at(1) + 30_000), prediction("b", at(3) + 20_000)],
+    )
     write(tmp_path / "ground-truth.jsonl", [])
     steps = steps_of(merge_of(tmp_path, partitions=4), 1)
     assert [[batch.tick_ms for batch in step.batches] for step in steps] == [
-        [60_000] * 4,
-        [180_000] * 4,
+        [at(1)] * 4,
+        [at(3)] * 4,
     ]
 
 
 def test_recorded_ticks_replace_those_of_the_driver(tmp_path: Path) -> None:
-    write(
-        tmp_path / "predictions.jsonl", [prediction("a", 10 * MINUTE), prediction("b", 20 * MINUTE)]
-    )
+    write(tmp_path / "predictions.jsonl", [prediction("a", at(10)), prediction("b", at(20))])
     write(tmp_path / "ground-truth.jsonl", [])
     write(
         tmp_path / "ticks.jsonl",
-        [{"timestamp": 5 * MINUTE}, {"timestamp": 10 * MINUTE}, {"timestamp": 8 * MINUTE}],
+        [{"timestamp": at(5)}, {"timestamp": at(10)}, {"timestamp": at(8)}],
     )
     for lines in (1, 2, 100):
         steps = steps_of(merge_of(tmp_path, partitions=1), lines)
-        assert [tick // MINUTE for _, _, _, tick in rows_of(steps)] == [5, 10], (
+        assert [minute_of(tick) for _, _, _, tick in rows_of(steps)] == [5, 10], (
             f"{lines} lines per step"
         )
-        assert steps[-1].batches[0].tick_ms == 10 * MINUTE
+        assert steps[-1].batches[0].tick_ms == at(10)
 
 
 #   partition 1    offset  0   1   2   3
@@ -432,12 +444,12 @@ def test_an_exported_tick_applies_to_the_rows_of_its_partition_from_its_position
     rows = [(0, 3, 1), (1, 0, 10), (1, 1, 20), (1, 2, 5), (1, 3, 30)]
     write(
         tmp_path / "predictions.jsonl",
-        [exported(o, prediction(f"{p}{o}", at * MINUTE), partition=p) for p, o, at in rows],
+        [exported(o, prediction(f"{p}{o}", at(minute)), partition=p) for p, o, minute in rows],
     )
     write(tmp_path / "ground-truth.jsonl", [])
     ticks = [
-        {"timestamp": 25 * MINUTE, "after": {"predictions": 2, "ground-truth": 0}},
-        {"timestamp": 90 * MINUTE},
+        {"timestamp": at(25), "after": {"predictions": 2, "ground-truth": 0}},
+        {"timestamp": at(90)},
     ]
     write(
         tmp_path / "ticks.jsonl", [exported(i, tick, partition=1) for i, tick in enumerate(ticks)]
@@ -457,14 +469,14 @@ def test_an_exported_tick_applies_to_the_rows_of_its_partition_from_its_position
         merge = merge_of(
             tmp_path, partitions=2, recorded=recorded, positions=positions, offsets=offsets
         )
-    assert [(id_, tick // MINUTE) for _, id_, _, tick in rows_of(steps)] == [
+    assert [(id_, minute_of(tick)) for _, id_, _, tick in rows_of(steps)] == [
         ("03", 0),
         ("10", 0),
         ("11", 0),
         ("12", 25),
         ("13", 25),
     ]
-    advanced = [[(batch.tick_ms or 0) // MINUTE for batch in step.batches] for step in steps]
+    advanced = [[minute_of(batch.tick_ms or 0) for batch in step.batches] for step in steps]
     # The partition advances in the step that reads the last row before the tick.
     assert (
         advanced
@@ -474,7 +486,7 @@ def test_an_exported_tick_applies_to_the_rows_of_its_partition_from_its_position
             100: [[0, 25]],
         }[lines]
     )
-    assert [(batch.tick_ms or 0) // MINUTE for batch in merge.last_batches(recorded)] == [0, 25]
+    assert [minute_of(batch.tick_ms or 0) for batch in merge.last_batches(recorded)] == [0, 25]
 
 
 #   partition 0    topic made anew    offset  0   1   2
@@ -490,8 +502,8 @@ def test_ticks_of_a_topic_that_is_gone_apply_to_all_rows_of_the_new_one(
     write(
         tmp_path / "predictions.jsonl",
         [
-            exported(o, prediction(f"{o}", at * MINUTE), partition=0)
-            for o, at in enumerate((50, 20, 60))
+            exported(o, prediction(f"{o}", at(minute)), partition=0)
+            for o, minute in enumerate((50, 20, 60))
         ],
     )
     write(tmp_path / "ground-truth.jsonl", [])
@@ -500,15 +512,15 @@ def test_ticks_of_a_topic_that_is_gone_apply_to_all_rows_of_the_new_one(
         "fault": fault,
         "position": 7,
         "resumed_at": 0,
-        "from": 39 * MINUTE,
-        "until": format_time(51 * MINUTE),
+        "from": at(39),
+        "until": format_time(at(51)),
         "records": None,
     }
     ticks = [
-        {"timestamp": 40 * MINUTE, "after": {"predictions": 7, "ground-truth": 0}},
+        {"timestamp": at(40), "after": {"predictions": 7, "ground-truth": 0}},
         # A loss has two parts if a tick came before the first row.
         {"timestamp": 0, "after": {"predictions": 0}, "lost": [loss]},
-        {"timestamp": 0, "after": {"predictions": 3}, "lost": [loss | {"from": 41 * MINUTE}]},
+        {"timestamp": 0, "after": {"predictions": 3}, "lost": [loss | {"from": at(41)}]},
     ]
     write(
         tmp_path / "ticks.jsonl", [exported(i, tick, partition=0) for i, tick in enumerate(ticks)]
@@ -516,16 +528,16 @@ def test_ticks_of_a_topic_that_is_gone_apply_to_all_rows_of_the_new_one(
     recorded = RecordedTicks(tmp_path / "ticks.jsonl", (decode_ticks, decode_ticks), 1)
     assert recorded.rejects == []
     assert recorded.losses == [
-        LostSpan("predictions", 0, 0, 39 * MINUTE, 51 * MINUTE, None),
-        LostSpan("predictions", 0, 0, 41 * MINUTE, 51 * MINUTE, None),
+        LostSpan("predictions", 0, 0, at(39), at(51), None),
+        LostSpan("predictions", 0, 0, at(41), at(51), None),
     ]
     floors = recorded.floors(PREDICTIONS, 0, np.array([0, 1, 2]))
-    assert (floors // MINUTE).tolist() == late
-    assert recorded.last_ms == 40 * MINUTE
+    assert [minute_of(floor) for floor in floors.tolist()] == late
+    assert recorded.last_ms == at(40)
 
 
 def test_an_exported_partition_that_the_run_does_not_have_is_an_error(tmp_path: Path) -> None:
-    write(tmp_path / "predictions.jsonl", [exported(0, prediction("a", MINUTE), partition=5)])
+    write(tmp_path / "predictions.jsonl", [exported(0, prediction("a", at(1)), partition=5)])
     write(tmp_path / "ground-truth.jsonl", [])
     merge = merge_of(tmp_path, partitions=4)
     with pytest.raises(

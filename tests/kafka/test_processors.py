@@ -376,7 +376,10 @@ def test_windows_that_were_open_when_partials_were_lost_are_marked(
             figures["model_name"] in models and parse_time(figures["window_start"]) <= until_ms
         )
         assert ("losses" in figures) == is_marked
-    assert any("losses" not in figures for figures in after if figures["model_name"] in models)
+    # A row that was dated far ahead may have been in the lost partials.
+    assert until_ms > BEGIN + 20 * 24 * HOUR or any(
+        "losses" not in figures for figures in after if figures["model_name"] in models
+    )
 
 
 @pytest.mark.parametrize("seed", quick_and_slow(range(50), 8))

@@ -8,8 +8,10 @@ after the start of the first run). Common field names of other systems are alias
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -191,14 +193,22 @@ def _text(value: dict[str, Any], name: str) -> None:
 
 def _time(value: dict[str, Any]) -> int:
     time = value.get("timestamp")
-    if isinstance(time, int) and not isinstance(time, bool):
-        return time
-    if not isinstance(time, str):
+    if isinstance(time, bool) or not isinstance(time, int | float | str):
         raise Invalid("timestamp is missing or no time")
-    try:
-        return (datetime.fromisoformat(time) - EPOCH) // timedelta(milliseconds=1)
-    except (ValueError, TypeError) as error:
-        raise Invalid("timestamp is no RFC 3339 time") from error
+    if isinstance(time, str) and time.isdecimal():
+        time = int(time)
+    if isinstance(time, str):
+        try:
+            moment = datetime.fromisoformat(time)
+        except ValueError as error:
+            raise Invalid("timestamp is no RFC 3339 time") from error
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - EPOCH) // timedelta(milliseconds=1)
+    for digits, ms in ((11, 1_000), (14, 1), (17, Fraction(1, 1_000)), (20, Fraction(1, 10**6))):
+        if abs(time) < 10**digits:
+            return math.floor(Fraction(str(time)) * ms)
+    raise Invalid("timestamp is beyond all times")
 
 
 def _probability(number: Any) -> Any:

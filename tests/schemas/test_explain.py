@@ -10,7 +10,7 @@ PREDICTION = {
     "inference_id": "a",
     "model": "churn",
     "version": "1",
-    "ts": 0,
+    "ts": 1795255200000,
     "probability": 0.5,
     "host": "a17",
     "pid": 3,

@@ -100,7 +100,7 @@ def test_integers_are_the_ids_and_names_of_their_digits(field: str, number: int)
 
 
 def test_integer_ids_of_both_sides_meet() -> None:
-    truth = {"prediction_id": 123, "timestamp": 1, "label": 1}
+    truth = {"prediction_id": 123, "timestamp": 1_795_255_200_000, "label": 1}
     (row,), _, rejects = decode_truths([json.dumps(truth).encode()], [0])
     assert (row.prediction_id, rejects) == ("123", [])
     both = json.dumps(truth | {"request_id": "123"}).encode()

@@ -473,7 +473,16 @@ class History:
             ).encode()
         content = {
             **event,
-            "timestamp": random.choice((time, rfc3339(time, hours=random.choice((0, 2, -5))))),
+            "timestamp": random.choice(
+                (
+                    time,
+                    rfc3339(time, hours=random.choice((0, 2, -5))),
+                    time / 1_000,
+                    time * 1_000 + 999,
+                    f"{time}",
+                    rfc3339(time).removesuffix("Z").replace("T", " "),
+                )
+            ),
         }
         if content.get("score") in (0, 1):
             content["score"] = float(content["score"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from driftline.schemas.aliases import ALIASES
 from driftline.schemas.decode import decode_predictions, decode_truths
-from driftline.schemas.times import MAX_TIME_MS, format_time
+from driftline.schemas.times import FIRST_EVENT_MS, LAST_PLAIN_MS, format_time
 from driftline.streams.columns import UNLABELLED, GroundTruthColumns, PredictionColumns
 from tests.streams.named_rows import mappings_of
 
@@ -21,7 +21,7 @@ PLAIN: dict[str, Any] = {
     "prediction_id": "a",
     "model_name": "churn",
     "model_version": "1",
-    "timestamp": 1_000,
+    "timestamp": 1_700_000_000_000,
     "prediction": "yes",
 }
 FULL = PLAIN | {
@@ -49,7 +49,7 @@ def fingerprint(event: dict[str, Any] | str) -> int:
     return int(columns(event).fingerprint[0])
 
 
-@given(st.randoms(use_true_random=False), st.integers(0, MAX_TIME_MS // 2))
+@given(st.randoms(use_true_random=False), st.integers(FIRST_EVENT_MS, LAST_PLAIN_MS))
 def test_fingerprint_does_not_depend_on_the_spelling_of_the_content(
     chance: random.Random, ms: int
 ) -> None:
@@ -79,7 +79,7 @@ def test_fingerprint_does_not_depend_on_the_spelling_of_the_content(
 @pytest.mark.parametrize(
     "change",
     [
-        {"timestamp": 1_001},
+        {"timestamp": 1_700_000_000_001},
         {"prediction": "no"},
         {"prediction": "yes "},
         {"prediction": None, "score": 0.0},
@@ -196,7 +196,7 @@ def test_no_rows_give_empty_columns() -> None:
 def test_label_of_a_retraction_is_no_label() -> None:
     truths = [{"label": "yes"}, {"retracted": True}, {"label": "yes"}, {"label": "-"}]
     values = [
-        json.dumps({"prediction_id": str(i), "timestamp": 0, **truth}).encode()
+        json.dumps({"prediction_id": str(i), "timestamp": 1_700_000_000_000, **truth}).encode()
         for i, truth in enumerate(truths)
     ]
     columns_ = GroundTruthColumns.of(decode_truths(values, range(4))[0], np.arange(4))

@@ -74,7 +74,7 @@ class LostPartials:
             [
                 0,
                 *(max(both) for both in frontier.marks.values()),
-                *(value.ahead_ms for value in watermarks),
+                *(value.final_ms for value in watermarks),
             ]
         )
         still_open = [

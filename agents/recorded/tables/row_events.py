@@ -23,6 +23,7 @@ from driftline.agents.recorded.tables.table import Kind
 from driftline.agents.recorded.tables.written_values import (
     BOOLEANS,
     beyond_float,
+    event_time,
     is_missing,
     number_of,
     numbers_of,
@@ -167,7 +168,7 @@ def _converter(use: ColumnUse, missing_labels: frozenset[str]) -> Callable[[Valu
     if name in IDS:
         return _ids if kind not in ("written", "text") else _text_ids
     if name in TIMES:
-        return _times
+        return _exact_times if kind == "time" else _times
     if name in NUMBERS:
         if kind == "number" and use.was_written:
             return lambda values: numbers_of(values, comma=use.has_comma)
@@ -216,6 +217,10 @@ def _ids(values: Values) -> Values:
         else None
         for value in values
     ]
+
+
+def _exact_times(values: Values) -> Values:
+    return [None if value is None else event_time(value) for value in values]
 
 
 def _times(values: Values) -> Values:

@@ -15,7 +15,14 @@ from typing import Any, Final
 from msgspec import Raw, Struct, field
 
 from driftline.schemas.labels import MISSING_LABELS
-from driftline.schemas.times import DAY_MS, MAX_TIME_MS
+from driftline.schemas.times import (
+    DAY_MS,
+    FIRST_EVENT_MS,
+    LAST_PLAIN_MS,
+    MAX_TIME_MS,
+    format_time,
+    parse_event_time,
+)
 
 MISSING: Final = frozenset(
     {*MISSING_LABELS, "N/A", "n/a", "#N/A", "<NA>", "NULL", "NaT", "-nan", "-NaN"}
@@ -242,37 +249,40 @@ def beyond_float(number: float) -> Any:
 
 
 def time_of(text: str) -> Any:
-    """Milliseconds since the epoch if a text is a time, else the text; a time without an offset is
-    UTC, and digits beyond the millisecond are cut off.
+    """Milliseconds since the epoch if a text is an event time, else the text, which decoding
+    rejects with a precise message.
 
     Examples
     --------
-    >>> time_of("1970-01-01 00:00:01.2345"), time_of("86400000"), time_of("soon")
-    (1234, 86400000, 'soon')
+    >>> time_of("2026-01-05 00:00:01.2345"), time_of("1767571200"), time_of("soon")
+    (1767571201234, 1767571200000, 'soon')
     """
-    text = text.strip()
-    if text[4:5] != "-" and _INTEGER.fullmatch(text):
-        return int(text)
     try:
-        return json_time(datetime.fromisoformat(text), text)
+        return parse_event_time(text)
     except ValueError:
         return text
 
 
-def json_time(moment: date, otherwise: Any = None) -> Any:
-    """Milliseconds since the epoch of a date or time, UTC if it has no offset.
-
-    Parameters
-    ----------
-    otherwise
-        Returned for a time outside the range of events, by default its text: decoding rejects it
-        with a precise message.
-    """
+def json_time(moment: date) -> Any:
+    """A date or time as an event has it; UTC if it has no offset."""
     if not isinstance(moment, datetime):
         moment = datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001  made UTC below
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
-    ms = since.days * DAY_MS + since.seconds * 1_000 + since.microseconds // 1_000
-    return ms if 0 <= ms <= MAX_TIME_MS else str(moment) if otherwise is None else otherwise
+    return event_time(since.days * DAY_MS + since.seconds * 1_000 + since.microseconds // 1_000)
+
+
+def event_time(ms: int) -> int | str:
+    """Milliseconds since the epoch as the time of an event: a text where an integer would have
+    another unit, or be a date. Decoding rejects times outside the range of events.
+
+    Examples
+    --------
+    >>> event_time(1_767_571_200_000), event_time(1_767_571_200), event_time(-1)
+    (1767571200000, '1970-01-21T10:59:31.200Z', -1)
+    """
+    if FIRST_EVENT_MS <= ms <= LAST_PLAIN_MS or ms < 0:
+        return ms
+    return format_time(ms) if ms <= MAX_TIME_MS else f"{ms} ms"
 
 
 def _shown(text: str) -> str:
