@@ -173,6 +173,11 @@ class Join:
             predictions_ended_ms = prediction.raised(batch.predictions_ended_ms).final_ms
         if batch.tick_ms is not None:
             prediction, truth = prediction.raised(batch.tick_ms), truth.raised(batch.tick_ms)
+        if batch.ended_ms is not None:
+            # No row will bear them out any more.
+            for topic, mark in ((PREDICTIONS, prediction), (GROUND_TRUTH, truth)):
+                counts.add_misdated(topic, mark.given_up())
+            prediction, truth = Watermark(prediction.ms), Watermark(truth.ms)
         reached_ms = min(
             prediction.ms - self._config.prediction_grace_ms, truth.ms - self._config.truth_grace_ms
         )
@@ -182,11 +187,6 @@ class Join:
         records += [Record(WINDOW_PARTIALS, partial) for partial in partials]
         records += [Record(UNCOUNTED_ROWS, row) for row in counts.uncounted_rows]
         ended_ms = marks.ended_ms if batch.ended_ms is None else batch.ended_ms
-        if batch.ended_ms is not None:
-            # No row will bear them out any more.
-            for topic, mark in ((PREDICTIONS, prediction), (GROUND_TRUTH, truth)):
-                counts.add_misdated(topic, mark.given_up())
-            prediction, truth = Watermark(prediction.ms), Watermark(truth.ms)
         now = msgspec.structs.replace(
             marks,
             prediction=prediction,

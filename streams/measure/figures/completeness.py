@@ -106,7 +106,10 @@ class Completeness:
         totals = self._totals[key]
         for old in [old for old in days if old <= day - DAYS]:
             for segment, row in days.pop(old).items():
-                left = [a - b for a, b in zip(totals[segment], row, strict=True)]
+                total = totals.get(segment)
+                if total is None:  # taken away with another day; this one has no label
+                    continue
+                left = [a - b for a, b in zip(total, row, strict=True)]
                 if any(left):
                     totals[segment] = left
                 else:
