@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.schemas.times import HOUR_MS
+from driftline.schemas.times import DAY_MS, HOUR_MS
 from driftline.streams.masks import any_true
 
 Ints = NDArray[np.int64]
@@ -29,6 +29,8 @@ JUMP_MS: Final = HOUR_MS
 """A row further ahead of the watermark than this needs witnesses."""
 WITNESSES: Final = 10
 """Rows of different ids that are ahead before the watermark follows them."""
+LAST_JUMP_MS: Final = DAY_MS
+"""A last row that is at most this far ahead needs none."""
 _MAX_AHEAD: Final = 4 * WITNESSES
 _MAX_COPIES: Final = 40 * WITNESSES
 _STRETCH: Final = 512
@@ -65,9 +67,13 @@ class Watermark(msgspec.Struct, array_like=True, frozen=True):
     @property
     def follows(self) -> bool:
         """Whether the watermark goes to the rows ahead if no further row comes: at least two votes
-        are left, or there were few rows at all.
+        are left, the rows are at most LAST_JUMP_MS ahead, or there were few rows at all.
         """
-        return self.votes >= 2 or not self.ms
+        return (
+            self.votes >= 2
+            or not self.ms
+            or all(row.timestamp_ms <= self.ms + LAST_JUMP_MS for row in self.ahead)
+        )
 
     @property
     def final_ms(self) -> int:

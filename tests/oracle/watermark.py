@@ -59,7 +59,8 @@ class Watermark:
         return max([self.time, *(self.waiting.values() if self.follows() else ())])
 
     def follows(self) -> bool:
-        return self.votes > 1 or self.time == 0
+        is_near = max(self.waiting.values(), default=0) - self.time <= 24 * HOUR
+        return self.votes > 1 or self.time == 0 or is_near
 
     def _follow(self) -> None:
         while near := {i: t for i, t in self.waiting.items() if t - self.time <= HOUR}:

@@ -102,11 +102,13 @@ def test_exactly_an_hour_ahead_needs_no_witness() -> None:
     assert passed([Line(60 + 1 / 60_000, "a")])[0] == [0]
 
 
-def test_at_the_end_of_a_log_two_rows_ahead_count_and_one_does_not() -> None:
-    one = passed([Line(0, "a"), Line(500, "b")])[1]
-    two = passed([Line(0, "a"), Line(500, "b"), Line(600, "c")])[1]
-    few = passed([Line(0, "a"), Line(500, "b")], start=Watermark())[1]
-    assert [(mark.final_ms - NOON) // MINUTE_MS for mark in (one, two, few)] == [0, 600, 500]
+def test_at_the_end_of_a_log_two_rows_ahead_count_and_one_only_within_a_day() -> None:
+    far = passed([Line(0, "a"), Line(1441, "b")])[1]
+    near = passed([Line(0, "a"), Line(1440, "b")])[1]
+    two = passed([Line(0, "a"), Line(5000, "b"), Line(6000, "c")])[1]
+    few = passed([Line(0, "a"), Line(5000, "b")], start=Watermark())[1]
+    ends = [(mark.final_ms - NOON) // MINUTE_MS for mark in (far, near, two, few)]
+    assert ends == [0, 1440, 6000, 5000]
 
 
 @pytest.mark.parametrize("seed", range(60))
