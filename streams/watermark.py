@@ -37,7 +37,9 @@ _STRETCH: Final = 512
 
 
 class Ahead(msgspec.Struct, array_like=True, frozen=True):
-    """A row ahead of the watermark that waits for witnesses: event time in ms, id and offset."""
+    """A row ahead of the watermark that waits for witnesses: id, offset, and the largest event time
+    in ms of the id.
+    """
 
     timestamp_ms: int
     id: bytes
@@ -258,7 +260,12 @@ class WatermarkWalk:
         self._rest()
 
     def _witness(self, row: Ahead) -> None:
-        if any(row.id == other.id for other in self.ahead):
+        at = next((at for at, other in enumerate(self.ahead) if other.id == row.id), None)
+        if at is not None:
+            first = self.ahead[at]
+            # The same id may come again later, with a correction.
+            later_ms = max(first.timestamp_ms, row.timestamp_ms)
+            self.ahead[at] = Ahead(later_ms, first.id, first.offset)
             self.copied.append(row.offset)
             self.copies += 1
             if self.copies > _MAX_COPIES:

@@ -30,6 +30,7 @@ class Watermark:
         """The watermark after a row."""
         if time - self.time > HOUR:
             if identity in self.waiting:
+                self.waiting[identity] = max(time, self.waiting[identity])
                 self.copies += 1
                 if self.copies > 400:
                     self._forget()
