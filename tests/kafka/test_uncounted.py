@@ -38,7 +38,7 @@ EXPECTED = {
     (PREDICTIONS, "late_prediction"): 1,
     (PREDICTIONS, "dropped_prediction"): 1,
     (PREDICTIONS, "duplicate_prediction"): 1,
-    (PREDICTIONS, "expired_prediction"): 1,
+    (PREDICTIONS, "expired_prediction"): 1 + 8,
     (PREDICTIONS, "conflict"): 1,
     (PREDICTIONS, "not_json"): 30,
     (GROUND_TRUTH, "late_truth"): 1,
@@ -71,6 +71,8 @@ def truth(id_: str, time: str, label: str = "yes", revision: int = 0) -> dict[st
 ROWS: list[tuple[str, str, dict[str, Any] | bytes]] = [
     (PREDICTIONS, "a", prediction("a", "00:00:00")),
     (PREDICTIONS, "b", prediction("b", "05:00:00")),
+    # Ten rows of different ids move the watermark.
+    *[(PREDICTIONS, f"w{i}", prediction(f"w{i}", "05:00:00")) for i in range(8)],
     (PREDICTIONS, "c", prediction("c", "04:00:00")),  # late
     (PREDICTIONS, "d", prediction("d", "02:00:00")),  # dropped
     (PREDICTIONS, "b", prediction("b", "05:00:00")),  # duplicate
@@ -129,9 +131,9 @@ def test_what_is_not_counted_is_named_by_worker_finish_and_doctor(
     assert late["example"].startswith('ground-truth[0]@4, prediction_id "a": event time')
     assert ready["status"] == "ready", "lost rows are a warning"
     (warning,) = ready["warnings"]
-    assert warning.startswith("predictions: 33 of 36 rows in the last 10 minutes do not count")
-    assert "rejected (not_json): predictions[0]@6: the value is not JSON" in log
-    assert 'late_prediction: predictions[0]@2, prediction_id "c"' in log
+    assert warning.startswith("predictions: 33 of 44 rows in the last 10 minutes do not count")
+    assert "rejected (not_json): predictions[0]@14: the value is not JSON" in log
+    assert 'late_prediction: predictions[0]@10, prediction_id "c"' in log
 
     found = uncounted_on_topics(connection)
     assert {(total.topic, total.reason): total.rows for total in found.totals} == EXPECTED

@@ -17,6 +17,7 @@ from driftline.schemas.config import parse_config
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 
 MINUTE = 60_000
+BEGIN = 28_000_000 * MINUTE
 CONFIG = parse_config('[run]\ntopic_prefix = "p-"\n[kafka]\ninput_partitions = 1')
 
 
@@ -24,7 +25,7 @@ def take(processor: JoinProcessor, topic: str, minute: int) -> None:
     names = (
         '"model_name":"m","model_version":"1","score":0.5' if topic == PREDICTIONS else '"label":1'
     )
-    value = f'{{"prediction_id":"{minute}","timestamp":{minute * MINUTE},{names}}}'.encode()
+    value = f'{{"prediction_id":"{minute}","timestamp":{BEGIN + minute * MINUTE},{names}}}'.encode()
     processor.take(
         ReceivedRecords(
             topic=topic,
@@ -40,7 +41,7 @@ def take(processor: JoinProcessor, topic: str, minute: int) -> None:
 
 
 def processor() -> JoinProcessor:
-    return JoinProcessor(CONFIG, 0, MemoryState(), clock=lambda: 10_000 * MINUTE)
+    return JoinProcessor(CONFIG, 0, MemoryState(), clock=lambda: BEGIN + 10_000 * MINUTE)
 
 
 def test_input_more_than_five_minutes_ahead_waits() -> None:
@@ -56,7 +57,7 @@ def test_input_more_than_five_minutes_ahead_waits() -> None:
 
 def test_rows_processed_before_a_restart_count() -> None:
     state = MemoryState()
-    before = JoinProcessor(CONFIG, 0, state, clock=lambda: 10_000 * MINUTE)
+    before = JoinProcessor(CONFIG, 0, state, clock=lambda: BEGIN + 10_000 * MINUTE)
     take(before, GROUND_TRUTH, 100)
     before.process({GROUND_TRUTH: 1})
     assert JoinProcessor(CONFIG, 0, state, clock=lambda: 0).waits() == (GROUND_TRUTH, PREDICTIONS)
@@ -81,14 +82,14 @@ def test_rows_wait_for_an_input_that_is_behind_and_unread() -> None:
     assert not join.defers(), (
         "no input is known to be unread, and with clock = wall rows do not wait otherwise"
     )
-    join.note_unread(frozenset({PREDICTIONS}), now_ms=10_000 * MINUTE)
+    join.note_unread(frozenset({PREDICTIONS}), now_ms=BEGIN + 10_000 * MINUTE)
     assert join.defers()
-    join.note_unread(frozenset({GROUND_TRUTH}), now_ms=10_000 * MINUTE)
+    join.note_unread(frozenset({GROUND_TRUTH}), now_ms=BEGIN + 10_000 * MINUTE)
     assert not join.defers()
 
 
 def test_rows_of_a_fed_history_wait_half_a_second_for_the_next_row_and_at_most_one() -> None:
-    now_ms = 10_000 * MINUTE
+    now_ms = BEGIN + 10_000 * MINUTE
     config = msgspec.structs.replace(CONFIG, clock="data")
     join = JoinProcessor(config, 0, MemoryState(), clock=lambda: now_ms)
     take(join, GROUND_TRUTH, 100)
@@ -108,9 +109,12 @@ def test_rows_of_a_fed_history_wait_half_a_second_for_the_next_row_and_at_most_o
 
 
 def test_first_rows_of_a_fed_history_wait_half_a_second_after_any_silence() -> None:
-    now_ms = 10_000 * MINUTE
+    now_ms = BEGIN + 10_000 * MINUTE
     join = JoinProcessor(
-        msgspec.structs.replace(CONFIG, clock="data"), 0, MemoryState(), clock=lambda: now_ms
+        msgspec.structs.replace(CONFIG, clock="data", park_ms=2 * BEGIN),
+        0,
+        MemoryState(),
+        clock=lambda: now_ms,
     )
     now_ms += MINUTE
     take(join, GROUND_TRUTH, 100)
@@ -120,7 +124,7 @@ def test_first_rows_of_a_fed_history_wait_half_a_second_after_any_silence() -> N
 
 
 def test_truths_of_a_fed_history_beyond_park_wait_for_predictions_or_a_request() -> None:
-    now_ms = 10_000 * MINUTE
+    now_ms = BEGIN + 10_000 * MINUTE
     config = msgspec.structs.replace(CONFIG, clock="data", park_ms=60 * MINUTE)
     join = JoinProcessor(config, 0, MemoryState(), clock=lambda: now_ms)
     take(join, PREDICTIONS, 100)
