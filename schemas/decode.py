@@ -138,16 +138,20 @@ def decode_predictions(
     parts: list[str] = []
     for index, value in enumerate(values):
         try:
+            is_parsed = False
             try:
                 # A value that is None raises TypeError.
                 if len(value) > MANY_NAMES_BYTES and _may_have_too_many_features(value):  # type: ignore[arg-type]
                     row = _decode_carefully(value, PREDICTIONS, PredictionRow, parts)
+                    is_parsed = True
                 else:
                     row = _decode_plain_prediction(value)  # type: ignore[arg-type]
                     if len(value) > MAX_TEXT_CHARACTERS and _is_too_large(value, row):  # type: ignore[arg-type]
                         row = _decode_carefully(value, PREDICTIONS, PredictionRow, parts)
+                        is_parsed = True
             except _NOT_PLAIN:
                 row = _decode_carefully(value, PREDICTIONS, PredictionRow, parts)
+                is_parsed = True
             time: Any = row.timestamp_ms
             if type(time) is str:
                 # Inlined, as is the label text below: a call per row would cost a tenth of the
@@ -160,7 +164,7 @@ def decode_predictions(
                     if tail_ms is not None:
                         second, second_ms = head, time - tail_ms
                 row.timestamp_ms = time
-            elif type(time) is float or not FIRST_EVENT_MS <= time <= plain_ms:
+            elif not is_parsed and (type(time) is float or not FIRST_EVENT_MS <= time <= plain_ms):
                 row.timestamp_ms = time = _parse_plain_time_ms(time)
             if not FIRST_EVENT_MS <= time <= limit_ms:
                 raise _outside(time)
@@ -214,12 +218,15 @@ def decode_truths(
     second, second_ms = "", 0
     for index, value in enumerate(values):
         try:
+            is_parsed = False
             try:
                 row = _decode_plain_truth(value)  # type: ignore[arg-type]
                 if len(value) > MAX_TEXT_CHARACTERS and _is_too_large(value, row):  # type: ignore[arg-type]
                     row = _decode_carefully(value, GROUND_TRUTH, TruthRow)
+                    is_parsed = True
             except _NOT_PLAIN:
                 row = _decode_carefully(value, GROUND_TRUTH, TruthRow)
+                is_parsed = True
             time: Any = row.timestamp_ms
             if type(time) is str:
                 tail_ms = _TAIL_MS.get(time[19:])
@@ -230,7 +237,7 @@ def decode_truths(
                     if tail_ms is not None:
                         second, second_ms = head, time - tail_ms
                 row.timestamp_ms = time
-            elif type(time) is float or not FIRST_EVENT_MS <= time <= plain_ms:
+            elif not is_parsed and (type(time) is float or not FIRST_EVENT_MS <= time <= plain_ms):
                 row.timestamp_ms = time = _parse_plain_time_ms(time)
             if not FIRST_EVENT_MS <= time <= limit_ms:
                 raise _outside(time)

@@ -584,6 +584,14 @@ def test_time_in_a_form_of_other_systems(sent: Any, time: str) -> None:
     assert accepted_truth(TRUTH | {"timestamp": sent}).timestamp_ms == parse_time(time)
 
 
+def test_a_time_is_converted_once() -> None:
+    # Microseconds of the year 2595; as milliseconds they have the digits of 1973-03-04T00:31:00.
+    event = PLAIN | {"timestamp": 19730304003100000}
+    assert accepted(event).timestamp_ms == 19730304003100
+    aliased = {"ts" if name == "timestamp" else name: value for name, value in event.items()}
+    assert accepted(aliased).timestamp_ms == 19730304003100
+
+
 def test_valid_tail_does_not_make_an_invalid_time_pass() -> None:
     texts = [
         "2026-11-21T10:00:00Z",
