@@ -49,10 +49,13 @@ def differences(
 
 
 def due(place: Place, settings: Settings) -> int:
-    """Event time at which a figure is announced at the latest, the grace apart."""
+    """Event time at which a figure is announced at the latest, the grace apart: the first edge of
+    a pane at or after its rung.
+    """
     model = settings.of(place.model)
     size = next(size for name, size, _ in model.window_sizes if name == place.window)
-    return place.start + size + dict(model.rungs).get(place.rung, 0)
+    complete = place.start + size + dict(model.rungs).get(place.rung, 0)
+    return -(-complete // settings.pane) * settings.pane
 
 
 def figure_differences(
