@@ -9,7 +9,7 @@ ones before it, and a truth comes neither long before nor long after its predict
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -98,30 +98,27 @@ def merge_sources(sources: Iterable[Iterable[tuple[int, _Item]]]) -> Iterator[tu
 def _with_keys(source: Iterable[tuple[int, _Item]]) -> Iterator[tuple[int, _Item]]:
     walk, key_ms = WatermarkWalk(Watermark()), 0
     # Items from the first one that is ahead on, until it is known which of them are misdated.
-    waiting: list[tuple[int, _Item]] = []
-    first = 0
+    waiting: list[tuple[int, int, _Item]] = []
+
+    def keyed(misdated: Collection[int]) -> Iterator[tuple[int, _Item]]:
+        nonlocal key_ms
+        for number, time_ms, item in waiting:
+            if number not in misdated:
+                key_ms = max(key_ms, time_ms)
+            yield key_ms, item
+        waiting.clear()
+
     for number, (time_ms, item) in enumerate(source):
         if time_ms:
             # Every item counts as one of its own: a repeated id makes no difference to the order.
             walk.row(time_ms, 0, b"%d" % number, number)
-        if not waiting:
-            first = number
-        waiting.append((time_ms, item))
-        if walk.ahead:
-            continue
-        left_out = {wrong.row.offset for wrong in walk.misdated}
-        walk.misdated.clear()
-        for place, (waited_ms, waited) in enumerate(waiting, first):
-            key_ms = key_ms if place in left_out else max(key_ms, waited_ms)
-            yield key_ms, waited
-        waiting.clear()
+        waiting.append((number, time_ms, item))
+        if not walk.ahead:
+            yield from keyed({wrong.row.offset for wrong in walk.misdated})
+            walk.misdated.clear()
     last = walk.frozen()
-    left_out = {wrong.row.offset for wrong in walk.misdated}
-    if not last.follows:
-        left_out |= {row.offset for row in last.ahead}
-    for place, (waited_ms, waited) in enumerate(waiting, first):
-        key_ms = key_ms if place in left_out else max(key_ms, waited_ms)
-        yield key_ms, waited
+    at_end = () if last.follows else last.ahead
+    yield from keyed({row.offset for row in (*(w.row for w in walk.misdated), *at_end)})
 
 
 def _key(keyed: tuple[int, object]) -> int:

@@ -141,9 +141,8 @@ def sort_file(
 ) -> None:
     """Write the lines of a plain file in order of event time, each after its number in the file.
 
-    A line without a plausible time (none that is valid, later than `latest_ms`, or on the first day
-    of 1970, which is a field that was never set) keeps its place after the line before it. Equal
-    times keep their order.
+    A line without a valid time, or with one later than `latest_ms`, keeps its place after the line
+    before it. Equal times keep their order.
 
     Parameters
     ----------
@@ -200,7 +199,7 @@ def _sampled_parts(path: Path) -> Iterator[list[bytes]]:
 def _plausible_times(values: Sequence[bytes], topic: str, latest_ms: int) -> Ints:
     """Event time of each line in ms, NO_TIME for one that says nothing about the order."""
     times = event_times(values, topic)
-    return np.where((times >= DAY_MS) & (times <= latest_ms), times, NO_TIME)
+    return np.where(times <= latest_ms, times, NO_TIME)
 
 
 class _Times:

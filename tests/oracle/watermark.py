@@ -1,6 +1,7 @@
 """The watermark of a topic partition, or of a file, row by row.
 
-A row at most an hour ahead of the watermark moves it. A row further ahead waits, one for each id.
+A row at most an hour ahead of the watermark moves it. A row further ahead waits, one for each id,
+with the largest time that came under the id.
 When ten votes are together, the watermark goes to the lower median of the waiting times. A waiting
 row is a vote, a row that is not ahead takes two votes away, and without votes the waiting rows are
 forgotten. Waiting rows that come within an hour of the watermark move it like any other row.
