@@ -97,6 +97,7 @@ class _TrafficWork(NamedTuple):
 
     model: MeasuredModel
     versions: list[str]
+    watched: list[str]
     dues: Sequence[DueWindow]
     jobs: list[WindowJob]
 
@@ -439,12 +440,12 @@ class Measure:
                 dues = self._schedule.plan(model.config).due(TRAFFIC, *edges)
                 watched = self._watched_for_silence(model, versions, now_ms)
                 jobs = self._jobs(model, TRAFFIC, dues, watched, state)
-                work.append(_TrafficWork(model, versions, dues, jobs))
+                work.append(_TrafficWork(model, versions, watched, dues, jobs))
                 note_scores(model, jobs, self._schedule.plan(model.config).smallest.name)
         by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(TRAFFIC, [(each.model, each.jobs) for each in work])
         yield
-        for (model, versions, dues, _), windows in zip(work, gathered, strict=True):
+        for (model, versions, watched, dues, _), windows in zip(work, gathered, strict=True):
             records = by_model[model.number] = []
             plan = self._schedule.plan(model.config)
             _note_traffic(
@@ -456,7 +457,8 @@ class Measure:
             records += [Record(UNWATCHED_FEATURES, features) for features in left_out]
             for due in dues:
                 if due.window == plan.detection.name:
-                    records += yield from self._drift.records(model, due, versions, grain_ms, state)
+                    judged = _with_news(model, versions, watched, due)
+                    records += yield from self._drift.records(model, due, judged, grain_ms, state)
             records += self._reporter.new_versions(model, versions, now_ms)
         yield
         references = yield from self._reporter.references(
@@ -696,6 +698,21 @@ def _is_announced(model: MeasuredModel, version: str, due: DueWindow) -> bool:
     """Whether a traffic window is announced if the version has no rows in it."""
     last_ms = model.facts.versions[version].last_ms
     return last_ms is None or is_announced(due.end_ms - last_ms, due.step_ms)
+
+
+def _with_news(
+    model: MeasuredModel, versions: Sequence[str], watched: Sequence[str], due: DueWindow
+) -> list[str]:
+    """Versions of which a traffic window is announced: those with rows in it, and those that are
+    `watched` for silence, more and more seldom.
+    """
+    named = []
+    for name in versions:
+        last_ms = model.facts.versions[name].last_ms
+        has_rows = last_ms is None or due.start_ms < last_ms
+        if has_rows or (name in watched and _is_announced(model, name, due)):
+            named.append(name)
+    return named
 
 
 def _versions_watched_for_silence(

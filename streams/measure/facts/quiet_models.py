@@ -100,10 +100,6 @@ def quiet_traffic_until(
             for name in seen
             if not facts.versions[name].reference_made
         ]
-        registered = [model.registry.versions.get(name) for name in seen]
-        if any(entry is not None and entry.reference_id is not None for entry in registered):
-            step_ms = plan.detection.step_ms
-            candidates.append((after_ms // step_ms + 1) * step_ms)
         candidates.append(next_drop(model, TRAFFIC, plan.longest_ms))
         candidates.append(model.occupied[TRAFFIC].next_due(plan.reaches[TRAFFIC], after_ms))
     return min(candidates)
