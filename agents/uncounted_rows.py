@@ -134,6 +134,20 @@ _REMEDY: Final[dict[str, str]] = {
     "checksum": "read the broker's log and check its disks; send the records again if their source "
     "has them",
     "too_far_ahead": "compare the clock of the producer with that of the workers",
+    "tombstone": (
+        "none: nothing is deleted by it; retract a truth with retracted = true, and send no"
+        " predictions without a value"
+    ),
+    "empty": "correct the producer: the value of each record is a JSON object",
+    "schema_registry": (
+        "set the serializer of the producer to JSON or JSON Schema, or give records of another"
+        " format a topic of their own"
+    ),
+    "avro": "send JSON, or give records of another format a topic of their own",
+    "compressed": (
+        "send the JSON itself, and let the producer compress batches (compression.type), which"
+        " needs no other setting here"
+    ),
 }
 _CORRECT: Final = "correct the producer; driftline schema validate explains each row"
 

@@ -1,7 +1,8 @@
 """Parses one record value to the JSON object in it.
 
 Removes a Schema Registry prefix, a byte order mark and a CloudEvents envelope (structured mode).
-Says what is wrong if there is no object. The fields of the object are left to `rejects.py`.
+Says what is wrong if there is no object. Formats of other producers are known to
+`foreign_values.py`, the fields of the object are left to `rejects.py`.
 """
 
 import base64
@@ -12,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from driftline.schemas.foreign_values import PREFIX_BYTES, find_foreign_format, schema_id
 from driftline.schemas.rejects import (
     MAX_DEPTH,
     MAX_VALUE_BYTES,
@@ -23,7 +25,6 @@ from driftline.schemas.rejects import (
 __all__ = ["read_event"]
 
 _json = msgspec.json.Decoder().decode
-_PREFIX_BYTES = 5  # 0x00 and the schema id, 4 bytes, big-endian
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -47,17 +48,15 @@ def read_event(value: bytes | None, *, allow_non_finite: bool = False) -> dict[s
     {'a': 1}
     """
     if value is None:
-        raise InvalidEvent("not_json", "the record has no value (a tombstone)")
+        raise InvalidEvent("tombstone", "the record has no value (a tombstone)")
     if len(value) > MAX_VALUE_BYTES:
         raise InvalidEvent(
             "too_large", f"the value is {len(value):,} bytes long, more than {MAX_VALUE_BYTES:,}"
         )
-    schema = (
-        int.from_bytes(value[1:_PREFIX_BYTES], "big")
-        if value[:1] == b"\0" and len(value) > _PREFIX_BYTES
-        else None
-    )
-    text = (value if schema is None else value[_PREFIX_BYTES:]).removeprefix(_BYTE_ORDER_MARK)
+    if (fault := find_foreign_format(value)) is not None:
+        raise fault
+    schema = schema_id(value)
+    text = (value if schema is None else value[PREFIX_BYTES:]).removeprefix(_BYTE_ORDER_MARK)
     event = _require_object(_parse(text, schema, allow_non_finite), "the value")
     if "specversion" in event and ("data" in event or "data_base64" in event):
         data = _read_cloud_event_data(event, allow_non_finite)
@@ -72,7 +71,9 @@ def _require_object(value: Any, what: str) -> dict[str, Any]:
 
 
 def _parse(text: bytes, schema: int | None, allow_non_finite: bool) -> Any:
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_too_deep(text):
+    # Bytes behind a prefix that are no JSON may hold any number of brackets.
+    is_nested = schema is None or text.lstrip()[:1] in (b"{", b"[")
+    if is_nested and text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_too_deep(text):
         raise InvalidEvent("too_large", f"the value is nested deeper than {MAX_DEPTH} levels")
     try:
         return _json(text)
@@ -106,11 +107,14 @@ def _read_cloud_event_data(event: dict[str, Any], allow_non_finite: bool) -> Any
     data = event.get("data")
     if data is None and isinstance(encoded := event.get("data_base64"), str):
         try:
-            return _parse(base64.b64decode(encoded, validate=True), None, allow_non_finite)
+            decoded = base64.b64decode(encoded, validate=True)
         except binascii.Error as error:
             raise InvalidEvent(
                 "encoding", f'field "data_base64" of the CloudEvent is not base64: {error}'
             ) from error
+        if (fault := find_foreign_format(decoded)) is not None:
+            raise fault
+        return _parse(decoded, None, allow_non_finite)
     return _parse(data.encode(), None, allow_non_finite) if isinstance(data, str) else data
 
 
@@ -119,7 +123,8 @@ def _explain_unreadable(value: bytes, schema: int | None, error: str) -> Invalid
     if schema is not None:
         what = f"the value starts with a Schema Registry prefix (schema {schema})"
         return InvalidEvent(
-            "encoding", f"{what}, but what follows is not JSON (Avro and Protobuf are not read)"
+            "schema_registry",
+            f"{what}, but what follows is not JSON (Avro and Protobuf are not read)",
         )
     try:
         text = value.decode("utf-8")
@@ -134,7 +139,7 @@ def _explain_unreadable(value: bytes, schema: int | None, error: str) -> Invalid
             "encoding", "the value holds NUL bytes; UTF-16 and binary formats are not read"
         )
     if not text.strip():
-        return InvalidEvent("not_json", "the value is empty")
+        return InvalidEvent("empty", "the value is empty")
     try:
         parsed = json.loads(text)
     except json.JSONDecodeError as fault:

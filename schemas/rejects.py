@@ -41,6 +41,11 @@ decide what is counted.
 
 Reason = Literal[
     "not_json",
+    "tombstone",
+    "empty",
+    "schema_registry",
+    "avro",
+    "compressed",
     "missing_field",
     "wrong_type",
     "out_of_range",
@@ -53,9 +58,11 @@ Reason = Literal[
     "conflict",
     "lost",
 ]
-"""`checksum` is a batch that was damaged on the broker or on the way. The join rejects a second
-prediction with the same id and other content as `conflict`. `lost` marks records that a worker
-never read because the broker does not have them any more; all other reasons come from decoding.
+"""`tombstone` is a record without a value, `empty` one with nothing but blanks; `schema_registry`,
+`avro` and `compressed` are records of other producers. `checksum` is a batch that was damaged on
+the broker or on the way. The join rejects a second prediction with the same id and other content as
+`conflict`. `lost` marks records that a worker never read because the broker does not have them any
+more; all other reasons come from decoding.
 """
 
 

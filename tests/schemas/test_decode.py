@@ -3,11 +3,14 @@
 import base64
 import gzip
 import json
+import lzma
 import random
+import zlib
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,9 +162,10 @@ def test_label_has_one_canonical_text_on_both_topics(sent: Any, text: str) -> No
 @pytest.mark.parametrize(
     ("value", "reason", "error"),
     [
-        (None, "not_json", "the record has no value (a tombstone)"),
-        (b"", "not_json", "the value is empty"),
-        (b"  \n", "not_json", "the value is empty"),
+        (None, "tombstone", "the record has no value (a tombstone)"),
+        (b"", "empty", "the value is empty"),
+        (b"  \n", "empty", "the value is empty"),
+        (b"\xef\xbb\xbf", "empty", "the value is empty"),
         (
             b"plain words",
             "not_json",
@@ -215,15 +219,38 @@ def test_label_has_one_canonical_text_on_both_topics(sent: Any, text: str) -> No
         ),
         (json.dumps(PLAIN).encode("utf-16-le"), "encoding", "the value holds NUL bytes"),
         (
-            gzip.compress(line(PLAIN)),
+            json.dumps(PLAIN).encode("utf-16-be"),
             "encoding",
-            "the value is not UTF-8 text (byte 0x8b at position 1)",
+            "the value holds NUL bytes",
+        ),
+        (gzip.compress(line(PLAIN)), "compressed", "the value is compressed with gzip"),
+        (zlib.compress(line(PLAIN)), "compressed", "the value is compressed with zlib"),
+        (lzma.compress(line(PLAIN)), "compressed", "the value is compressed with xz"),
+        *(
+            (pyarrow.compress(line(PLAIN) * 9, codec=codec, asbytes=True), "compressed", name)
+            for codec, name in (("zstd", "with zstd"), ("lz4", "with LZ4 (a frame)"))
+        ),
+        # Of many records: the bytes hold hundreds of brackets.
+        (gzip.compress(random.Random(1).randbytes(100_000)), "compressed", "with gzip"),
+        # The identifier of the stream, from the description of the format.
+        (
+            b"\xff\x06\x00\x00sNaPpY\x01\x05\x00\x00\x00\x00\x00\x00{",
+            "compressed",
+            "Snappy (framed)",
         ),
         (
             b"\0\0\0\0\x11\x02a\x0achurn",
-            "encoding",
+            "schema_registry",
             "starts with a Schema Registry prefix (schema 17), but what follows is not JSON",
         ),
+        (b"\0\0\0\0\x11", "schema_registry", "(schema 17), but what follows is not JSON"),
+        (
+            b"\0\0\0\0\x11\x02" + random.Random(2).randbytes(100_000),
+            "schema_registry",
+            "(schema 17), but what follows is not JSON",
+        ),
+        (b"Obj\x01\x04\x14avro.codec\x08null", "avro", "the value is an Avro object container file"),
+        (b"\xc3\x01" + bytes(range(8)) + b"\x02a", "avro", "Avro record in single-object encoding"),
         (
             line(PLAIN | {"x": 0}).replace(b"0}", b"[" * 70 + b"]" * 70 + b"}"),
             "too_large",
@@ -515,6 +542,8 @@ def test_schema_registry_prefix_byte_order_mark_and_cloud_event_are_removed() ->
     assert accepted(b"\0\0\0\0\x07" + line(envelope | {"data": PLAIN})) == plain
     assert reject_of(envelope | {"data": [1]}).reason == "wrong_type"
     assert reject_of(envelope | {"data_base64": "%"}).reason == "encoding"
+    packed = base64.b64encode(gzip.compress(line(PLAIN))).decode()
+    assert reject_of(envelope | {"data_base64": packed}).reason == "compressed"
     assert reject_of(envelope).reason == "missing_field"
 
 

@@ -5,6 +5,7 @@ row is lost.
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,10 @@ WRONG = {
         "",
     ),
     "UTF-16": (json.dumps(AHEAD).encode("utf-16-le"), "encoding", ""),
+    "blanks": (b" \t", "empty", ""),
+    "Schema Registry": (b"\0\0\0\0\x11\x02a\x0echurn\xff", "schema_registry", "schema 17"),
+    "Avro": (b"Obj\x01\x04\x14avro.codec\x08null\xff", "avro", "container file"),
+    "gzip": (gzip.compress(b"{}", mtime=0), "compressed", "gzip"),
 }
 
 
