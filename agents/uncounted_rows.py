@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -40,6 +40,12 @@ JOIN_REASONS: Final[dict[str, tuple[Reason, ...]]] = {
 }
 """Reasons of stage 1, by topic."""
 
+KeyReason = Literal["null_key", "foreign_key", "foreign_partition"]
+KEY_REASONS: Final[tuple[KeyReason, ...]] = get_args(KeyReason)
+"""A record of Kafka without a key, with a key that is not the prediction id, or with the right key
+on another partition (`record_keys.py`).
+"""
+
 USUAL: Final = frozenset(
     {
         "duplicate_prediction",
@@ -48,11 +54,13 @@ USUAL: Final = frozenset(
         "left_out_feature",
         "scores_not_one",
         "unwatched_feature",
+        *KEY_REASONS,
     }
 )
 """Reasons without a loss: a repeated event counts once, not every prediction gets a truth, and a
 prediction counts without a feature that no figure can use or that hardly any other prediction has,
-and with scores that do not add up to 1.
+and with scores that do not add up to 1. A record with a wrong key counts; a truth that does not
+meet its prediction is lost as `unmatched_truth`.
 """
 
 _MISDATED: Final = (
@@ -95,12 +103,32 @@ _RULE: Final[dict[str, str]] = {
         "the probabilities of its classes do not add up to 1; it counts, the class with the"
         " greatest one is predicted"
     ),
+    "null_key": (
+        "without a key it lies on any partition, and meets its counterpart only by chance;"
+        " it counts"
+    ),
+    "foreign_key": (
+        "its key is not its prediction id, so it meets its counterpart only by chance, or if that"
+        " one has the same key; it counts"
+    ),
+    "foreign_partition": (
+        "its key is its prediction id, but neither murmur2 nor CRC32 puts it on this partition, so"
+        " it meets its counterpart only by chance, or if that one has the same partitioner; it"
+        " counts"
+    ),
 }
 
 _COMPARE_CLOCKS: Final = (
     "correct the producer: compare its clock, and its order of day and month, with those of others"
 )
+KEY_REMEDY: Final = "send the prediction id as the key of each record"
 _REMEDY: Final[dict[str, str]] = {
+    "null_key": KEY_REMEDY,
+    "foreign_key": KEY_REMEDY,
+    "foreign_partition": (
+        "give the producers of both topics the default partitioner of their client, and make the"
+        " topics anew if their number of partitions was changed"
+    ),
     "late_prediction": "lengthen prediction_grace if that is usual",
     "dropped_prediction": (
         "send predictions sooner; lengthen label_horizon and correction_horizon if that is usual"
@@ -112,8 +140,8 @@ _REMEDY: Final[dict[str, str]] = {
     "late_truth": "lengthen label_horizon or correction_horizon if that is usual",
     "duplicate_truth": "none: it counts once",
     "unmatched_truth": (
-        "compare the prediction ids of both topics; lengthen park if predictions come later,"
-        " label_horizon or correction_horizon if truths do"
+        "compare the prediction ids of both topics, and on Kafka the keys; lengthen park if"
+        " predictions come later, label_horizon or correction_horizon if truths do"
     ),
     "left_out_feature": (
         "none; to watch parts of it, send each as a feature of its own that is a number or a text"
@@ -328,7 +356,7 @@ class UncountedLog:
     clock
         Milliseconds since the epoch.
     rejected
-        Level of rejected rows.
+        Level of rejected rows, and of wrong keys.
     """
 
     def __init__(self, clock: Callable[[], int], *, rejected: int = logging.INFO) -> None:
@@ -348,7 +376,8 @@ class UncountedLog:
             if last is not None and now_ms - last.at_ms < INTERVAL_MS:
                 last.suppressed += rows.rows
                 continue
-            level = self._rejected if rows.is_rejected else logging.INFO
+            is_fault = rows.is_rejected or rows.reason in KEY_REASONS
+            level = self._rejected if is_fault else logging.INFO
             log.log(level, "%s", message(rows, 0 if last is None else last.suppressed))
             self._logged[key] = _Logged(now_ms)
 
@@ -379,7 +408,8 @@ def message(uncounted: Uncounted, suppressed: int) -> str:
     rule = _RULE.get(uncounted.reason)
     name = uncounted.reason if rule else f"rejected ({uncounted.reason})"
     reason = f": {rule}" if rule else ""
-    return f"{name}: {uncounted.example}{reason}; {rows} of this batch{more}"
+    advice = f". {uncounted.remedy.capitalize()}" if uncounted.reason in KEY_REASONS else ""
+    return f"{name}: {uncounted.example}{reason}; {rows} of this batch{more}{advice}"
 
 
 def lost_shares(uncounted: Iterable[Uncounted], lines: Mapping[str, int]) -> dict[str, float]:

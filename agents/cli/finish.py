@@ -36,10 +36,13 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
 
     For recorded history, with clock = "data" under [run]. Records that are sent afterwards are
     late. At the end, a table shows what was not counted, by topic and reason: dead letters, and
-    the counters of the windows.
+    the counters of the windows. Notes name records whose keys keep them from their counterparts.
     """
+    from confluent_kafka import KafkaException
+
     from driftline.agents.kafka.tools.finish import FinishError
     from driftline.agents.kafka.tools.finish import finish as run
+    from driftline.agents.kafka.tools.newest_keys import newest_keys
     from driftline.agents.kafka.tools.uncounted import UnreadableTopics, uncounted_on_topics
     from driftline.schemas.times import format_time
 
@@ -72,6 +75,12 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
         except UnreadableTopics as error:
             click.echo(f"note: {error}")
             return
+        notes = uncounted.notes
+        try:
+            keys = newest_keys(connection)
+            notes = [*notes, *(f"{finding}; {keys.remedy}" for finding in keys.findings())]
+        except KafkaException as error:
+            notes = [*notes, f"the keys of the inputs are not known: {connection.error(error)}"]
     print_uncounted(uncounted.totals)
-    for note in uncounted.notes:
+    for note in notes:
         click.echo(f"note: {note}")

@@ -20,9 +20,10 @@ from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.agents.kafka.broker.ownership import Ownership
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
 from driftline.agents.kafka.broker.task_kinds import INPUTS
-from driftline.agents.kafka.task.uncounted import FEW_ROWS, LIMIT
+from driftline.agents.kafka.task.uncounted import is_much
 from driftline.agents.kafka.tools.journal_positions import position_faults
 from driftline.agents.kafka.tools.lag import lag
+from driftline.agents.kafka.tools.newest_keys import newest_keys
 from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
 from driftline.agents.kafka.tools.settings_in_force import changed_settings
 from driftline.agents.kafka.tools.uncounted import UnreadableTopics, uncounted_on_topics
@@ -60,6 +61,7 @@ def check_broker(connection: Connection) -> Iterator[CheckResult]:
     if all(result.level == "ok" for result in topic_results):
         # Where the numbers of partitions differ, no partitioner fits.
         yield from _or_fault(check_partitioners, connection)
+        yield from _or_fault(check_keys, connection)
     for check in (check_settings, check_lag, check_clock, check_uncounted):
         yield from _or_fault(check, connection)
 
@@ -239,6 +241,30 @@ def check_partitioners(connection: Connection) -> Iterator[CheckResult]:
             yield CheckResult(check="partitioners", level="ok", message=message)
 
 
+def check_keys(connection: Connection) -> Iterator[CheckResult]:
+    """Whether predictions and truths can meet, by the keys of the newest records."""
+    keys = newest_keys(connection)
+    findings = keys.findings()
+    for finding in findings:
+        yield CheckResult(
+            check="keys",
+            level="problem" if keys.is_problem else "note",
+            message=finding,
+            remedy=keys.remedy,
+        )
+    if findings:
+        return
+    records = sum(of_topic.records for of_topic in keys.topics.values())
+    if records:
+        what = (
+            "have their prediction ids as keys"
+            if connection.settings.input_partitions > 1
+            else "lie on one partition, where all of them meet"
+        )
+        message = f"the newest {records:,} records of {PREDICTIONS} and {GROUND_TRUTH} {what}"
+        yield CheckResult(check="keys", level="ok", message=message)
+
+
 def check_lag(connection: Connection) -> Iterator[CheckResult]:
     """How many records the workers have not read yet, per consumer group."""
     for kind in INPUTS:
@@ -284,11 +310,10 @@ def check_uncounted(connection: Connection) -> Iterator[CheckResult]:
     }
     for total in uncounted.totals:
         is_lost = total.topic in records and not total.is_usual
-        is_much = total.rows >= FEW_ROWS and total.rows > LIMIT * records.get(total.topic, 0)
         rows = "1 row" if total.rows == 1 else f"{total.rows:,} rows"
         yield CheckResult(
             check="input",
-            level="problem" if is_lost and is_much else "note",
+            level="problem" if is_lost and is_much(total.rows, records[total.topic]) else "note",
             message=f"{rows} of {total.topic} not counted, or not everywhere: {total.reason}, for "
             f"example {total.example}",
             remedy=total.remedy,

@@ -64,7 +64,7 @@ class TimedCommand(Struct, frozen=True):
 
 def _decoder(latest_ms: int | None) -> Decode:
     def decode(
-        values: Sequence[bytes], offsets: Sequence[int], *, notes: list[RowNote] | None
+        values: Sequence[bytes | None], offsets: Sequence[int], *, notes: list[RowNote] | None
     ) -> tuple[list[Any], Sequence[int], list[Reject]]:
         commands, good, rejects = decode_commands(values, offsets, latest_ms)
         return (

@@ -36,7 +36,11 @@ class Decode(Protocol):
     """A decoder of `driftline.schemas.decode` with its settings."""
 
     def __call__(
-        self, values: Sequence[bytes], offsets: Sequence[int], *, notes: list[RowNote] | None
+        self,
+        values: Sequence[bytes | None],
+        offsets: Sequence[int],
+        *,
+        notes: list[RowNote] | None,
     ) -> tuple[list[Any], Sequence[int], list[Reject]]:
         """The rows, the index of each among the values, and the rejects."""
 
@@ -57,7 +61,8 @@ class LiveReject(Struct, frozen=True):
 class ExportedLine(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A line of an exported log: the value as on the topic, with its offset and partition.
 
-    `value` is a value that is one line of JSON, `value_base64` any other. `refused` marks a value
+    `value` is a value that is one line of JSON, `value_base64` any other; a record without a value
+    has neither. `refused` marks a value
     that the live run sent to its dead-letter topic; a replay rejects it for the same reason.
     Without `partition` the key decides, as in a plain file.
     """
@@ -352,7 +357,7 @@ class TopicLog:
         return self._passage(block, int(np.searchsorted(block.at, lines))).after
 
     def _from_export(self, chunk: Lines, numbers: Sequence[int]) -> _Block:
-        values: list[bytes] = []
+        values: list[bytes | None] = []
         offsets, partitions, lines = [], [], []
         rejected: dict[int, tuple[Reject, int]] = {}
         for i, line in enumerate(chunk.values):
@@ -367,7 +372,10 @@ class TopicLog:
                 cause = exported.refused
                 rejected[i] = (
                     Reject(
-                        offset=exported.offset, reason=cause.reason, error=cause.error, raw=value
+                        offset=exported.offset,
+                        reason=cause.reason,
+                        error=cause.error,
+                        raw=value or b"",
                     ),
                     exported.partition or 0,
                 )
@@ -392,7 +400,7 @@ class TopicLog:
             after=self._watermark,
             at=np.array([lines[i] for i in good], np.int64),
             rows=rows,
-            raw=[values[i] for i in good],
+            raw=[values[i] or b"" for i in good],
             offset=np.array([offsets[i] for i in good], np.int64),
             partition=np.array([partitions[i] for i in good], np.int64),
             rejects=[rejected[i][0] for i in order],
@@ -420,21 +428,21 @@ def is_exported(path: Path) -> bool:
 
 
 def exported_value(line: bytes) -> bytes:
-    """The value in a line of an exported log, as on the topic.
+    """The value in a line of an exported log, as on the topic; empty for a record without one.
 
     Raises
     ------
     msgspec.DecodeError
         If the line is not one of an exported log.
     """
-    return _value_of(_EXPORTED.decode(line))
+    return _value_of(_EXPORTED.decode(line)) or b""
 
 
-def _value_of(exported: ExportedLine) -> bytes:
-    """The bytes of an exported value; empty for a record without a value."""
+def _value_of(exported: ExportedLine) -> bytes | None:
+    """The bytes of an exported value; None for a record without a value."""
     if exported.value_base64 is not None:
         return base64.b64decode(exported.value_base64, validate=True)
-    return bytes(exported.value)
+    return bytes(exported.value) or None
 
 
 def _cut(block: _Block, begin: int, end: int, *, first_line: int) -> Portion:

@@ -233,6 +233,8 @@ def test_an_exported_log_keeps_partitions_offsets_and_rejects_of_the_live_run(
             ),
             b"{}",
             exported(20, prediction("d", at(3))),
+            b'{"offset": 21, "partition": 3}',
+            exported(22, b"", partition=3),
         ],
     )
     (portion,) = read_all(TopicLog(path, (decode_truths, decode_predictions)), 100)
@@ -251,12 +253,16 @@ def test_an_exported_log_keeps_partitions_offsets_and_rejects_of_the_live_run(
         ("not_json", 3, 18),
         ("too_far_ahead", 3, 19),
         ("not_json", 0, 4),
+        ("tombstone", 3, 21),
+        ("empty", 3, 22),
     ]
     assert portion.rejects[1].error == "rejected live"
     assert [reject.raw for reject in portion.rejects] == [
         b"{not json",
         json.dumps(ahead).encode(),
         b"{}",
+        b"",
+        b"",
     ]
     assert portion.key.tolist() == [at(1), at(2), at(3)]
 

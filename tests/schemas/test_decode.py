@@ -249,7 +249,11 @@ def test_label_has_one_canonical_text_on_both_topics(sent: Any, text: str) -> No
             "schema_registry",
             "(schema 17), but what follows is not JSON",
         ),
-        (b"Obj\x01\x04\x14avro.codec\x08null", "avro", "the value is an Avro object container file"),
+        (
+            b"Obj\x01\x04\x14avro.codec\x08null",
+            "avro",
+            "the value is an Avro object container file",
+        ),
         (b"\xc3\x01" + bytes(range(8)) + b"\x02a", "avro", "Avro record in single-object encoding"),
         (
             line(PLAIN | {"x": 0}).replace(b"0}", b"[" * 70 + b"]" * 70 + b"}"),

@@ -22,6 +22,7 @@ from driftline.agents.kafka.stages.recorded_settings import RecordedSettings
 from driftline.agents.kafka.stages.ticking import Ticking, tick_event
 from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.processor import ProcessorFactory
+from driftline.agents.record_keys import wrong_keys
 from driftline.agents.recorded.log_files import decoders
 from driftline.agents.recorded.merge import columns_by_topic
 from driftline.agents.recorded.topic_log import AsColumns
@@ -151,6 +152,14 @@ class JoinProcessor:
             self._ticking.note_records(_ROWS.index(received.topic), now_ms)
             offsets = np.array(received.offsets, np.int64)
             columns = self._columns[received.topic](rows, offsets[good] if rejects else offsets)
+            self._tally.uncounted += wrong_keys(
+                received.topic,
+                self._partition,
+                self._config.kafka.input_partitions,
+                [received.keys[i] for i in good] if rejects else received.keys,
+                columns.ids,
+                columns.offset,
+            )
             self._heads[received.topic] = advance(
                 self._heads[received.topic], columns.timestamp_ms, 0, columns.ids, columns.offset
             ).after

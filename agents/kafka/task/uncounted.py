@@ -16,6 +16,8 @@ from prometheus_client import Counter
 
 from driftline.agents.uncounted_rows import (
     JOIN_REASONS,
+    KEY_REASONS,
+    KEY_REMEDY,
     BatchTally,
     Uncounted,
     UncountedLog,
@@ -27,12 +29,13 @@ from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 UNCOUNTED: Final = Counter(
     "driftline_uncounted_rows",
-    "Rows that do not count, or not everywhere: rejected, late, repeated, without a counterpart.",
+    "Rows that do not count, or not everywhere: rejected, late, repeated, without a counterpart; "
+    "and rows that count, but with a key or a value that should be another.",
     ("topic", "reason"),
 )
 # A counter that appears with its first increment has no rate over it.
 for _topic in (PREDICTIONS, GROUND_TRUTH):
-    for _reason in (*get_args(Reason), *JOIN_REASONS[_topic]):
+    for _reason in (*get_args(Reason), *JOIN_REASONS[_topic], *KEY_REASONS):
         UNCOUNTED.labels(_topic, _reason)
 
 RECENT_MINUTES: Final = 10
@@ -42,12 +45,18 @@ FEW_ROWS: Final = 20
 """Lost rows below which there is no warning."""
 
 
+def is_much(rows: int, of: int) -> bool:
+    """Whether so many of the rows of a topic are worth a warning."""
+    return rows >= FEW_ROWS and rows > LIMIT * of
+
+
 class _Minute(msgspec.Struct):
     """Rows of one topic in one minute of the clock."""
 
     minute: int
     received: int = 0
     lost: dict[str, int] = {}
+    wrong_keys: dict[str, int] = {}
 
 
 class WorkerTally:
@@ -75,9 +84,11 @@ class WorkerTally:
             return
         for rows in tally.uncounted:
             UNCOUNTED.labels(rows.topic, rows.reason).inc(rows.rows)
-            if not rows.is_usual:
-                lost = self._minute(rows.topic).lost
-                lost[rows.reason] = lost.get(rows.reason, 0) + rows.rows
+            minute = self._minute(rows.topic)
+            if rows.reason in KEY_REASONS:
+                _add(minute.wrong_keys, rows)
+            elif not rows.is_usual:
+                _add(minute.lost, rows)
         self._totals.add(tally.uncounted)
         self._log.write(partition, tally.uncounted)
 
@@ -86,22 +97,34 @@ class WorkerTally:
         return self._totals.listed()
 
     def warnings(self) -> list[str]:
-        """A sentence for each topic of which more than LIMIT was lost lately."""
+        """A sentence for each topic of which more than LIMIT was lost lately, or had wrong keys."""
         warnings = []
         for topic, minutes in self._recent.items():
             self._forget(minutes)
             lost: _Tally[str] = _Tally()
+            wrong_keys: _Tally[str] = _Tally()
             for minute in minutes:
                 lost.update(minute.lost)
+                wrong_keys.update(minute.wrong_keys)
             # A truth may be found unmatched long after it was read.
             received = max(sum(minute.received for minute in minutes), lost.total())
-            if lost.total() >= FEW_ROWS and lost.total() > LIMIT * received:
-                reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in lost.most_common())
-                warnings.append(
-                    f"{topic}: {lost.total():,} of {received:,} rows in the last {RECENT_MINUTES} "
-                    f"minutes do not count, or not everywhere ({reasons}); not_counted and the log "
-                    "have examples"
-                )
+            for reasons, what in (
+                (
+                    lost,
+                    "do not count, or not everywhere ({}); not_counted and the log have examples",
+                ),
+                (
+                    wrong_keys,
+                    "may not meet their counterparts, because of their keys ({}); "
+                    f"{KEY_REMEDY}; not_counted and the log have examples",
+                ),
+            ):
+                if is_much(reasons.total(), received):
+                    named = ", ".join(f"{n:,} {reason}" for reason, n in reasons.most_common())
+                    warnings.append(
+                        f"{topic}: {reasons.total():,} of {received:,} rows in the last "
+                        f"{RECENT_MINUTES} minutes {what.format(named)}"
+                    )
         return warnings
 
     def _minute(self, topic: str) -> _Minute:
@@ -116,3 +139,7 @@ class WorkerTally:
         oldest = self._clock() // MINUTE_MS - RECENT_MINUTES
         while minutes and minutes[0].minute <= oldest:
             minutes.popleft()
+
+
+def _add(totals: dict[str, int], rows: Uncounted) -> None:
+    totals[rows.reason] = totals.get(rows.reason, 0) + rows.rows

@@ -250,7 +250,9 @@ def _line(message: FetchedRecord, rejects: Rejects) -> bytes:
         value.startswith(b"{") and value.endswith(b"}") and b"\n" not in value and _is_json(value)
     )
     content: dict[str, Any] = (
-        {"value": msgspec.Raw(value)}
+        {}
+        if not message.has_value
+        else {"value": msgspec.Raw(value)}
         if as_text
         else {"value_base64": base64.b64encode(value).decode()}
     )
