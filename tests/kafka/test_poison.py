@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -26,6 +27,11 @@ SMALL = "input_partitions = 2\npartitions = 2\nreplication_factor = 1\nsession_t
 DATA_CLOCK = 'run.clock = "data"\nrun.outcomes = true'
 START_MS = 1_700_000_000_000
 INPUTS = ("predictions", "ground-truth", "ticks", "registry-commands", "window-partials")
+FOREIGN = {
+    "schema_registry": b"\0\0\0\0\x11\x02a\x0echurn\xff",
+    "avro": b"Obj\x01\x04\x14avro.codec\x08null\0\xff",
+    "compressed": gzip.compress(b"{}", mtime=0),
+}
 Poison = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
@@ -59,6 +65,7 @@ def test_poison_of_any_kind_is_put_aside_and_the_rows_around_it_are_joined(
         (b"json", b"{", []),
         (b"deep", b"[" * 100_000, []),
         (b"random", random, []),
+        *((reason.encode(), value, []) for reason, value in FOREIGN.items()),
     ]
     large: list[Poison] = [
         (b"largest", largest, []),
@@ -91,6 +98,14 @@ def test_poison_of_any_kind_is_put_aside_and_the_rows_around_it_are_joined(
         letters = _letters(connection, topic)
         by_key = {letter["key"]: letter for letter in letters}
         assert (by_key[b"json"]["value"], "dlq_size" in by_key[b"json"]) == (b"{", False)
+        for reason, value in FOREIGN.items():
+            letter = by_key[reason.encode()]
+            assert letter["value"] == value
+            if topic != "window-partials":  # these are no JSON
+                assert letter["dlq_reason"] == reason
+        if topic != "window-partials":
+            assert "tombstone" in {each["dlq_reason"] for each in letters if each["key"] is None}
+            assert by_key[b"empty"]["dlq_reason"] == "empty"
         _has_digest(by_key[b"zip"], bytes(17_500_000))
         if topic == "ground-truth":
             _has_digest(by_key[b"random"], random)
@@ -112,6 +127,8 @@ def test_poison_of_any_kind_is_put_aside_and_the_rows_around_it_are_joined(
     rejected = {topic: sum(counts.values()) for topic, counts in summary.rejected.items()}
     del expected["window-partials"]
     assert rejected == expected
+    for topic in ("predictions", "ground-truth", "registry-commands"):
+        assert summary.rejected[topic].keys() >= {"tombstone", "empty", *FOREIGN}
 
 
 def _has_digest(letter: dict[str, Any], value: bytes) -> None:
