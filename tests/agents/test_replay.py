@@ -113,6 +113,7 @@ def test_every_line_is_read_or_rejected_with_its_bytes_and_line_number(tmp_path:
     assert {letter["dlq_reason"] for letter in letters} == {
         "conflict",
         "not_json",
+        "empty",
         "wrong_type",
         "encoding",
     }
