@@ -327,6 +327,9 @@ class Drift(
         "feature:NAME", "score", "prediction" or "label".
     method
         Name of the test.
+    covered_share
+        Share of the window that is covered by data, in [0, 1]: from the first prediction of the
+        version to the last one of a recorded log. Below 0.95 there is no verdict.
     p_value, p_adjusted
         p-value of the test alone, and adjusted within the false-alarm budget that all tests of the
         window share; null if the method has none.
@@ -351,6 +354,7 @@ class Drift(
     window: str
     window_start_ms: EpochMs
     window_end_ms: EpochMs
+    covered_share: float
     statistic: float | None
     p_value: float | None
     level: Literal["none", "mild", "moderate", "severe", "insufficient_data"]

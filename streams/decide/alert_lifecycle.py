@@ -1,9 +1,9 @@
 """Life cycle of an alert: judgements of consecutive windows become firing and resolved.
 
         breach, shorter than `for`          breach for as long as `for`
-    ok ---------------------> pending ---------------------------> firing --+ more severe breach:
-     ^                           |                                   |      | same episode, higher
-     |   no breach, unclear,     |                                   +------+ severity
+    ok ---------------------> pending ---------------------------> firing --+ more severe breach, or
+     ^                           |                                   |      | another part of it:
+     |   no breach, unclear,     |                                   +------+ same episode
      +-- or a window is missing -+            clear                  |
      +---------------------------------------------------------------+
                        resolved; fires again after `cool_down` at the earliest
@@ -13,14 +13,14 @@ Pure functions of a state and a judgement. The rules decide what a breach is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
 
 from driftline.streams.decide.judgement import SEVERITIES, Judgement, Severity
 
-Change = Literal["firing", "escalated", "resolved"]
+Change = Literal["firing", "escalated", "joined", "resolved"]
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True):
@@ -54,6 +54,11 @@ class AlertState(msgspec.Struct, frozen=True, omit_defaults=True):
         Severity and start of the open or last episode.
     ended_at_ms
         End of the last episode.
+    announced
+        By part of the breach, the greatest rank that the open episode has announced. It stays for
+        the episode: a part that recovers and comes back is not announced again.
+    joining
+        By part and rank that are not announced, the run of windows with at least that rank.
     """
 
     window_end_ms: int = -1
@@ -62,6 +67,8 @@ class AlertState(msgspec.Struct, frozen=True, omit_defaults=True):
     severity: Severity = "info"
     starts_at_ms: int = -1
     ended_at_ms: int | None = None
+    announced: dict[str, int] = {}
+    joining: dict[str, dict[int, Run]] = {}
 
 
 def next_state(
@@ -110,13 +117,11 @@ def next_state(
     runs: dict[str, Run] = {}
     if judged.verdict == "breach":
         for severity in SEVERITIES[: SEVERITIES.index(judged.severity) + 1]:
-            before = None if is_gap else state.runs.get(severity)
-            runs[severity] = (
-                Run(before.windows + 1, before.since_ms)
-                if before
-                else Run(1, judged.window_start_ms)
-            )
-    state = msgspec.structs.replace(state, window_end_ms=judged.window_end_ms, runs=runs)
+            runs[severity] = _longer(None if is_gap else state.runs.get(severity), judged)
+    joining = _joining(state, judged, is_gap=is_gap) if state.firing else {}
+    state = msgspec.structs.replace(
+        state, window_end_ms=judged.window_end_ms, runs=runs, joining=joining
+    )
     worst = next(
         (
             severity
@@ -130,15 +135,61 @@ def next_state(
             if state.ended_at_ms is not None and judged.at_ms < state.ended_at_ms + cool_down_ms:
                 return state, None
             return msgspec.structs.replace(
-                state, firing=True, severity=worst, starts_at_ms=judged.at_ms
+                state,
+                firing=True,
+                severity=worst,
+                starts_at_ms=judged.at_ms,
+                announced=_ranks(judged),
             ), "firing"
         if SEVERITIES.index(worst) > SEVERITIES.index(state.severity):
-            return msgspec.structs.replace(state, severity=worst), "escalated"
+            announced = state.announced | joined_parts(state.announced, _ranks(judged))
+            return msgspec.structs.replace(state, severity=worst, announced=announced), "escalated"
+        joined = {
+            name: rank
+            for name, by_rank in joining.items()
+            for rank, run in by_rank.items()  # ascending: the greatest that is long enough stays
+            if is_long_enough(run, judged.window_end_ms)
+        }
+        if joined:
+            return msgspec.structs.replace(state, announced=state.announced | joined), "joined"
     elif judged.verdict == "clear" and state.firing:
         return resolved(state, judged.at_ms), "resolved"
     return state, None
 
 
+def joined_parts(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """The parts of `after` with a greater rank than in `before`.
+
+    Examples
+    --------
+    >>> joined_parts({"age": 2, "plan": 3}, {"age": 3, "plan": 3, "city": 2})
+    {'age': 3, 'city': 2}
+    """
+    return {name: rank for name, rank in after.items() if rank > before.get(name, 0)}
+
+
+def _joining(state: AlertState, judged: Judgement, *, is_gap: bool) -> dict[str, dict[int, Run]]:
+    """As `AlertState.joining`, with the window of the judgement."""
+    joining = {}
+    for name, part in judged.parts.items():
+        before = {} if is_gap else state.joining.get(name, {})
+        ranks = range(state.announced.get(name, 0) + 1, part.rank + 1)
+        if ranks:
+            joining[name] = {rank: _longer(before.get(rank), judged) for rank in ranks}
+    return joining
+
+
+def _ranks(judged: Judgement) -> dict[str, int]:
+    return {name: part.rank for name, part in judged.parts.items()}
+
+
+def _longer(run: Run | None, judged: Judgement) -> Run:
+    """The run with the window of the judgement; None is a run that begins with it."""
+    return Run(run.windows + 1, run.since_ms) if run else Run(1, judged.window_start_ms)
+
+
 def resolved(state: AlertState, at_ms: int) -> AlertState:
     """The state after its open episode ended."""
-    return msgspec.structs.replace(state, firing=False, ended_at_ms=at_ms, runs={})
+    return msgspec.structs.replace(
+        state, firing=False, ended_at_ms=at_ms, runs={}, announced={}, joining={}
+    )

@@ -11,7 +11,7 @@ from driftline.schemas.times import EpochMs
 from driftline.streams.decide.alert_lifecycle import AlertState, Change
 from driftline.streams.decide.judgement import Judgement
 from driftline.streams.decide.rule import Rule
-from driftline.streams.decide.wording import moment
+from driftline.streams.decide.wording import listed, moment
 
 
 def fingerprint(model_name: str, model_version: str, segment: str, rule: str) -> str:
@@ -32,6 +32,7 @@ def alert_of(
     judged: Judgement,
     change: Change,
     *,
+    joined: Sequence[str] = (),
     losses: Sequence[LostRows] = (),
 ) -> Alert:
     """The record of a change.
@@ -44,6 +45,9 @@ def alert_of(
         The state after the change.
     judged
         The judgement that led to it.
+    joined
+        Parts of the breach that this episode announces for the first time, or as worse than before,
+        after it fired.
     losses
         Lost rows that the judged window may lack: part of the evidence, no reason for silence.
     """
@@ -55,6 +59,10 @@ def alert_of(
     else:
         tail = f"; {run.windows} windows in a row" if run and run.windows > 1 else ""
     details = judged.details
+    if joined:
+        texts = [judged.parts[name].text for name in joined]
+        tail = f"; new since it fired on {moment(state.starts_at_ms)}: {listed(texts)}{tail}"
+        details = details | {"joined": list(joined)}
     if losses:
         tail += f"; the window may lack rows that were lost unread: {describe_losses(losses)}"
         details = details | {"losses": [to_plain(loss) for loss in losses]}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from driftline.schemas.results import Interval, LostRows, WindowFigures
+from driftline.schemas.results import Drift, Interval, LostRows, WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.registry.command_params import Baseline
@@ -15,14 +15,44 @@ Severity = Literal["info", "warning", "error", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 
 
+SHARES: Final = {"missing": "missing_share", "kind": "other_kind_share"}
+"""By method, the share that it judges, in the details of a drift record."""
+
+
 class Shift(msgspec.Struct, frozen=True, array_like=True):
-    """Result of one drift test of one target."""
+    """Result of one drift test of one target.
+
+    Parameters
+    ----------
+    share, reference_share
+        The share of rows that the result judges, in [0, 1], in the window and in the reference;
+        None for tests of values.
+    """
 
     target: str
     method: str
     level: str
     statistic: float | None
     p_value: float | None
+    share: float | None = None
+    reference_share: float | None = None
+
+
+def shift_of(result: Drift) -> Shift:
+    """What the rules read of a drift record."""
+    name = SHARES.get(result.method)
+    share = reference_share = None
+    if name is not None:
+        share, reference_share = (result.details.get(each) for each in (name, f"reference_{name}"))
+    return Shift(
+        result.target,
+        result.method,
+        result.level,
+        result.statistic,
+        result.p_value,
+        share,
+        reference_share,
+    )
 
 
 class DriftWindow(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +124,21 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     performance_moved: bool = False
 
 
+class Part(msgspec.Struct, frozen=True):
+    """One of several things in breach of a rule at once, such as a target that drifted.
+
+    Parameters
+    ----------
+    rank
+        How bad it is, from 1; a greater rank is worse.
+    text
+        Its name and how bad it is, for a person.
+    """
+
+    rank: int
+    text: str
+
+
 Verdict = Literal["breach", "within", "clear", "unclear"]
 
 
@@ -113,6 +158,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
         The window, and the event time at which its figures are complete.
     usual_losses
         Lost rows that the baseline or the reference may lack.
+    parts
+        By name, what is in breach, of a rule that judges several things at once; an open alert
+        announces those that join it. Empty for other rules.
     """
 
     verdict: Verdict
@@ -132,6 +180,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     maturity: str | None = None
     details: dict[str, Any] = {}
     usual_losses: list[LostRows] = []
+    parts: dict[str, Part] = {}
 
 
 def judgement_of(figures: WindowFigures, verdict: Verdict) -> Judgement:

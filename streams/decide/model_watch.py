@@ -15,7 +15,12 @@ from driftline.schemas.results import (
     from_plain,
 )
 from driftline.schemas.times import DAY_MS
-from driftline.streams.decide.alert_lifecycle import AlertState, next_state, resolved
+from driftline.streams.decide.alert_lifecycle import (
+    AlertState,
+    joined_parts,
+    next_state,
+    resolved,
+)
 from driftline.streams.decide.alert_records import alert_of
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.judged_rung import JudgedRung, ladder_of
@@ -24,9 +29,9 @@ from driftline.streams.decide.judgement import (
     DriftWindow,
     Judgement,
     Measurement,
-    Shift,
     Situation,
     Standing,
+    shift_of,
 )
 from driftline.streams.decide.rule import MetricRule, Rule
 from driftline.streams.decide.rule_index import RuleIndex
@@ -123,7 +128,7 @@ class ModelWatch:
         if not any(rule.applies_to(result.segment) for rule in self._index.drift_rules):
             return
         yield from self._judge_drift_before(result.window_end_ms)
-        shift = Shift(result.target, result.method, result.level, result.statistic, result.p_value)
+        shift = shift_of(result)
         place = (result.model_version, result.segment, result.window, result.window_end_ms)
         for number, window in enumerate(self._model.drift):
             if (
@@ -204,8 +209,9 @@ class ModelWatch:
             performance_moved=rule.reads == "drift" and self._performance_moved(version),
         )
         judged = rule.judge(measurement, situation)
+        before = series.alerts.get(rule.name, _NO_ALERT)
         state, change = next_state(
-            series.alerts.get(rule.name, _NO_ALERT),
+            before,
             judged,
             is_long_enough=rule.is_long_enough,
             cool_down_ms=rule.cool_down_ms,
@@ -219,6 +225,9 @@ class ModelWatch:
                 state,
                 judged,
                 change,
+                joined=list(joined_parts(before.announced, state.announced))
+                if before.firing
+                else (),
                 losses=measurement.losses,
             )
             yield Record(topics.ALERTS, alert)

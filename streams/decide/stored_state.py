@@ -18,7 +18,7 @@ from driftline.streams.decide.judged_rung import JudgedRung
 from driftline.streams.decide.judgement import Activity, DriftWindow, Standing
 from driftline.streams.stage import State
 
-FORMAT = 9
+FORMAT = 10
 """Raise it with every change of a stored struct; its class name is part of the keys."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time
 
@@ -13,6 +15,7 @@ _NAMES = {
     "pr_auc": "PR AUC",
     "roc_auc": "ROC AUC",
 }
+_LISTED = 5
 _UNITS = ((DAY_MS, "day"), (HOUR_MS, "hour"), (MINUTE_MS, "minute"))
 
 
@@ -113,6 +116,18 @@ def moment(ms: int) -> str:
     """
     text = format_time(ms)
     return text[:10] if ms % DAY_MS == 0 else f"{text[:10]} {text[11:16]}"
+
+
+def listed(texts: Sequence[str]) -> str:
+    """The first five texts, and how many more there are.
+
+    Examples
+    --------
+    >>> listed(["age severe", "plan mild"]), listed(list("abcdefg"))
+    ('age severe, plan mild', 'a, b, c, d, e and 2 more')
+    """
+    more = f" and {len(texts) - _LISTED} more" if len(texts) > _LISTED else ""
+    return ", ".join(texts[:_LISTED]) + more
 
 
 def subject(model_name: str, model_version: str, segment: str) -> str:

@@ -16,11 +16,20 @@ from driftline.streams.drift.reference_groups import Summary
 from driftline.streams.summaries.text_summary import StringSummary
 
 Level = Literal[
-    "none", "mild", "moderate", "severe", "insufficient_data", "identifier", "type changed"
+    "none",
+    "mild",
+    "moderate",
+    "severe",
+    "insufficient_data",
+    "identifier",
+    "type changed",
+    "covered in part",
 ]
 
 LEVELS: tuple[Level, ...] = ("none", "mild", "moderate", "severe")
 P_LIMITS = (0.001, 0.01, 0.05)
+MIN_SAMPLES = 100
+MIN_EFFECTIVE = 20.0
 
 
 class DriftResult(msgspec.Struct, frozen=True):
@@ -57,6 +66,10 @@ class DriftResult(msgspec.Struct, frozen=True):
     n_current: int
     n_effective: float
 
+    def unjudged(self, level: Level) -> DriftResult:
+        """The same sizes without a verdict, for the reason `level`."""
+        return msgspec.structs.replace(self, statistic=None, p_value=None, effect=None, level=level)
+
     def with_p_value(self, p_value: float) -> DriftResult:
         """The same result with another p-value and the level that follows."""
         if self.effect is None:
@@ -86,8 +99,8 @@ class DriftTest(msgspec.Struct, frozen=True):
     'insufficient_data'
     """
 
-    min_samples: int = 100
-    min_effective: float = 20.0
+    min_samples: int = MIN_SAMPLES
+    min_effective: float = MIN_EFFECTIVE
 
     texts: ClassVar[bool] = False
     cutoffs: ClassVar[tuple[float, float, float]] = (0.1, 0.2, 0.3)

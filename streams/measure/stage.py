@@ -458,7 +458,9 @@ class Measure:
             for due in dues:
                 if due.window == plan.detection.name:
                     judged = _with_news(model, versions, watched, due)
-                    records += yield from self._drift.records(model, due, judged, grain_ms, state)
+                    records += yield from self._drift.records(
+                        model, due, judged, grain_ms, self._ended_ms, state
+                    )
             records += self._reporter.new_versions(model, versions, now_ms)
         yield
         references = yield from self._reporter.references(

@@ -117,6 +117,7 @@ def drift(target: str, day: int, level: str, effect: float | None, **changes: An
         window="7d/1d",
         window_start_ms=EpochMs.of(f"{start}T00:00:00Z"),
         window_end_ms=EpochMs.of(f"{start + timedelta(days=7)}T00:00:00Z"),
+        covered_share=1.0,
         statistic=effect,
         p_value=None,
         level=level,  # type: ignore[arg-type]

@@ -82,6 +82,7 @@ KEYS = [
             **WINDOW,
             target="feature:age",
             method="psi",
+            covered_share=1.0,
             statistic=0.1,
             p_value=None,
             level="none",

@@ -69,6 +69,7 @@ def drift(end_ms: int, target: str, level: str, *, method: str = "psi", **more: 
         "window": "7d/1d",
         "window_start_ms": EpochMs(end_ms - 7 * DAY_MS),
         "window_end_ms": EpochMs(end_ms),
+        "covered_share": 1.0,
         "statistic": 0.3,
         "p_value": 0.001,
         "level": level,

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import msgspec
 
-from driftline.streams.decide.judgement import DriftWindow, Judgement, Measurement, Shift, Situation
+from driftline.streams.decide.judgement import (
+    DriftWindow,
+    Judgement,
+    Measurement,
+    Part,
+    Shift,
+    Situation,
+)
 from driftline.streams.decide.rule import Rule
-from driftline.streams.decide.wording import span, subject
+from driftline.streams.decide.wording import listed, share, span, subject
 
 LEVELS = ("none", "mild", "moderate", "severe")
-_NAMED = 5
+_SHARES = {"missing": "missing", "kind": "of another kind"}
 
 
 class DriftRule(
@@ -21,7 +29,8 @@ class DriftRule(
     performance has moved too.
 
     Drift by itself does no harm; it explains a change in performance. All targets of a window share
-    one alert.
+    one alert. While it is open, a target that joins, or drifts at a worse level than announced, is
+    announced by another record of it, after as many windows as the alert itself needs.
 
     Parameters
     ----------
@@ -63,15 +72,19 @@ class DriftRule(
             span(start_ms, end_ms),
         )
         count = len(_by_target(judged))
-        if shifted:
+        parts = {
+            target: Part(LEVELS.index(shifts[0].level), _text(target, shifts))
+            for target, shifts in _by_target(shifted).items()
+        }
+        if parts:
             moved = (
                 "while performance moved too"
                 if situation.performance_moved
                 else "performance did not move"
             )
             finding = (
-                f"{len(_by_target(shifted))} of {count} targets of {who} drifted over {when} "
-                f"({_listed(shifted)}); {moved}"
+                f"{len(parts)} of {count} targets of {who} drifted over {when} "
+                f"({listed([part.text for part in parts.values()])}); {moved}"
             )
         else:
             finding = f"No target of {who} drifted over {when} any more ({count} tested)"
@@ -84,26 +97,27 @@ class DriftRule(
             finding=finding,
             window=measurement.window,
             details={
-                "targets": {target: shift.level for target, shift in _by_target(shifted).items()}
+                "targets": {target: LEVELS[part.rank] for target, part in parts.items()},
             },
             usual_losses=measurement.reference_losses,
+            parts=parts,
         )
 
 
-def _by_target(shifts: list[Shift]) -> dict[str, Shift]:
-    """The worst result of each target, by falling level, then by name."""
-    worst: dict[str, Shift] = {}
-    for shift in shifts:
-        before = worst.get(shift.target)
-        if before is None or LEVELS.index(shift.level) > LEVELS.index(before.level):
-            worst[shift.target] = shift
-    return dict(sorted(worst.items(), key=lambda item: (-LEVELS.index(item[1].level), item[0])))
+def _by_target(shifts: Sequence[Shift]) -> dict[str, list[Shift]]:
+    """The results of each target, the worst first; targets by falling level, then by name."""
+    of_target: dict[str, list[Shift]] = {}
+    for shift in sorted(shifts, key=lambda shift: (-LEVELS.index(shift.level), shift.target)):
+        of_target.setdefault(shift.target, []).append(shift)
+    return of_target
 
 
-def _listed(shifts: list[Shift]) -> str:
-    named = [
-        f"{target.removeprefix('feature:')} {shift.level}"
-        for target, shift in _by_target(shifts).items()
-    ]
-    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-    return ", ".join(named[:_NAMED]) + more
+def _text(target: str, shifts: Sequence[Shift]) -> str:
+    """A target with its level, and with the shares that moved."""
+    shares = " and ".join(
+        f"{share(shift.share)} {_SHARES[shift.method]} instead of {share(shift.reference_share)}"
+        for shift in shifts
+        if shift.share is not None and shift.reference_share is not None
+    )
+    text = f"{target.removeprefix('feature:')} {shifts[0].level}"
+    return f"{text}: {shares}" if shares else text

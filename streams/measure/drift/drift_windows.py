@@ -1,7 +1,7 @@
 """Drift records: the detection window of a version against the reference in force, by every test.
 
-The tests are plug-ins of the catalogue. The current side comes from `targets.py`, the reference
-from `profiles.py`.
+The tests are plug-ins of the catalogue; the shares of a feature are `feature_shares.py`. The
+current side comes from `targets.py`, the reference from `profiles.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,12 @@ from driftline.streams.drift.comparison import DriftResult, DriftTest
 from driftline.streams.drift.false_discovery import adjusted
 from driftline.streams.lanes import TRAFFIC
 from driftline.streams.measure.counts.model import MeasuredModel
+from driftline.streams.measure.drift.feature_shares import (
+    KIND,
+    missing_rows,
+    other_kind,
+    share_results,
+)
 from driftline.streams.measure.drift.profiles import (
     Reference,
     ReferenceTarget,
@@ -24,12 +30,14 @@ from driftline.streams.measure.drift.profiles import (
 from driftline.streams.measure.drift.targets import (
     FEATURE,
     FeatureTarget,
+    SegmentTargets,
     Target,
     TargetReader,
     effective_rows,
     grains_per_day,
 )
 from driftline.streams.measure.figures.losses import Losses
+from driftline.streams.measure.timing.covered_span import CoveredSpan, covered_span
 from driftline.streams.measure.timing.windows import DueWindow
 from driftline.streams.stage import Record, State
 from driftline.streams.summaries.feature_summary import FeatureSummary
@@ -48,6 +56,7 @@ LEVELS: Final[Mapping[str, tuple[Level, str]]] = {
         "more than 1,000 distinct texts: an identifier, which is not judged",
     ),
     "type changed": ("severe", "one side holds numbers, the other texts"),
+    "covered in part": ("insufficient_data", ""),
 }
 ENOUGH_ROWS: Final = 100
 TARGETS_AT_ONCE: Final = 16
@@ -95,10 +104,16 @@ class DriftWindows:
         due: DueWindow,
         versions: Sequence[str],
         grain_ms: int,
+        ended_ms: int | None,
         state: State,
     ) -> WorkSlices[list[Record]]:
         """Drift records of all versions with a reference, by version, segment and target; in
-        slices of some targets.
+        slices of some targets. A window that data cover in part has no verdict.
+
+        Parameters
+        ----------
+        ended_ms
+            Time of the last prediction of a recorded log; None while it goes on.
         """
         records: list[Record] = []
         lost = self._losses.of_window(
@@ -113,6 +128,13 @@ class DriftWindows:
             if registered is None or registered.reference_id is None:
                 continue
             reference_id = registered.reference_id
+            covered = covered_span(
+                due.start_ms,
+                due.end_ms,
+                began_ms=model.facts.versions[version].first_ms,
+                ended_ms=ended_ms,
+                grain_ms=grain_ms,
+            )
             whole = self._profile(model, version, reference_id, state)
             current = self._targets.read(
                 model,
@@ -125,7 +147,7 @@ class DriftWindows:
             )
             yield
             pairs = [
-                (segment, name, reference, current[segment].targets.get(name, _ABSENT))
+                (segment, name, reference, _target(current[segment], name))
                 for segment, references in whole.targets.items()
                 if segment in current
                 for name, reference in references.items()
@@ -133,7 +155,7 @@ class DriftWindows:
             comparisons: list[_Comparison] = []
             for begin in range(0, len(pairs), TARGETS_AT_ONCE):
                 comparisons += [
-                    _Comparison(segment, name, reference, target, result)
+                    _Comparison(segment, name, reference, target, _verdict(result, covered))
                     for segment, name, reference, target in pairs[begin : begin + TARGETS_AT_ONCE]
                     for result in self._compare(reference, target, grains_per_day(grain_ms))
                 ]
@@ -143,7 +165,7 @@ class DriftWindows:
             for some in in_slices(list(zip(comparisons, results_adjusted, strict=True))):
                 yield
                 for comparison, result in some:
-                    drift = _record(model, version, reference_id, due, comparison, result)
+                    drift = _record(model, version, reference_id, due, covered, comparison, result)
                     drift.losses, drift.reference_losses = lost, whole.losses
                     records.append(Record(topics.DRIFT, drift))
         return records
@@ -159,6 +181,8 @@ class DriftWindows:
             )
             if result is not None:
                 yield result
+        if isinstance(current, FeatureTarget):
+            yield from share_results(reference.summary, reference.share_sizes, current.summary)
 
     def _profile(
         self, model: MeasuredModel, version: str, reference_id: str, state: State
@@ -180,27 +204,36 @@ def _features_of(profile: ReferenceTargets) -> frozenset[str]:
     )
 
 
+def _target(of_segment: SegmentTargets, name: str) -> Target:
+    """The target of this name; a feature without a value is missing in all rows."""
+    target = of_segment.targets.get(name)
+    if target is not None:
+        return target
+    return FeatureTarget(FeatureSummary(missing=of_segment.n if name.startswith(FEATURE) else 0))
+
+
+def _verdict(result: DriftResult, covered: CoveredSpan) -> DriftResult:
+    return result if covered.is_whole else result.unjudged("covered in part")
+
+
 def _record(
     model: MeasuredModel,
     version: str,
     reference_id: str,
     due: DueWindow,
+    covered: CoveredSpan,
     comparison: _Comparison,
     result: DriftResult,
 ) -> results.Drift:
     """The record of a comparison, without losses; `result` has the adjusted p-value."""
     level, reason = LEVELS[result.level]
-    if (
+    if result.level == "covered in part":
+        reason = covered.reason
+    elif (
         result.level == "insufficient_data"
         and min(result.n_reference, result.n_current) >= ENOUGH_ROWS
     ):
         reason = DEPENDENT
-    details = {}
-    if comparison.target_name.startswith(FEATURE):
-        details = {
-            "missing_share": _missing_share(comparison.current.summary),
-            "reference_missing_share": _missing_share(comparison.reference.summary),
-        }
     return results.Drift(
         model_name=model.name,
         model_version=version,
@@ -210,6 +243,7 @@ def _record(
         window=due.window,
         window_start_ms=EpochMs(due.start_ms),
         window_end_ms=EpochMs(due.end_ms),
+        covered_share=covered.share,
         statistic=_six_digits(result.statistic),
         p_value=_six_digits(comparison.result.p_value),
         p_adjusted=_six_digits(result.p_value),
@@ -222,17 +256,31 @@ def _record(
         registry_revision=model.registry.revision,
         action=ACTIONS.get(level, ""),
         reason=reason,
-        details=details,
+        details=_shares(comparison, result.method),
     )
 
 
-def _missing_share(summary: FeatureSummary) -> float | None:
-    return round(summary.missing_share, 6) if summary.n + summary.missing else None
+def _shares(comparison: _Comparison, method: str) -> dict[str, float | None]:
+    """Shares of a feature in the window and in the reference, by name; of the other kind only in
+    the record that judges it.
+    """
+    if not comparison.target_name.startswith(FEATURE):
+        return {}
+    now, before = comparison.current.summary, comparison.reference.summary
+    shares = {
+        "missing_share": missing_rows(now),
+        "reference_missing_share": missing_rows(before),
+    }
+    if method == KIND:
+        shares["other_kind_share"] = other_kind(before, now)
+        shares["reference_other_kind_share"] = other_kind(before, before)
+    return {name: _rounded(of_rows.share) for name, of_rows in shares.items()}
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 6)
 
 
 def _six_digits(value: float | None) -> float | None:
     """Six significant digits: p-values can be tiny, and libraries differ in the last bits."""
     return None if value is None else float(f"{value:.6g}")
-
-
-_ABSENT: Final = FeatureTarget(FeatureSummary())

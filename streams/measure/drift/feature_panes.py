@@ -70,6 +70,12 @@ class FeatureSpan:
         self.grains = [grain.summaries() if len(grain) else {} for grain in kept]
         self._counts: dict[tuple[int, str], tuple[Summary, Ints]] = {}
 
+    def values(self, series: int, feature: str) -> Ints:
+        """Numbers and texts of each grain, shape (T, 2)."""
+        summaries = [grain.get((series, feature), _NO_VALUES) for grain in self.grains]
+        totals = [(summary.numbers.total, summary.texts.total) for summary in summaries]
+        return np.array(totals, np.int64).reshape(-1, 2)
+
     def counts(self, series: int, feature: str, reference: Summary) -> Ints:
         """Counts by grain in groups of a reference, shape (T, B).
 

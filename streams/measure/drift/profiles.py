@@ -11,7 +11,13 @@ from driftline.schemas.labels import MAX_FEATURES
 from driftline.schemas.results import LostRows, from_plain, to_plain
 from driftline.streams.lanes import ALL
 from driftline.streams.measure.counts.model import MeasuredModel
-from driftline.streams.measure.drift.targets import FEATURE, SegmentTargets, effective_rows
+from driftline.streams.measure.drift.feature_shares import ShareSizes, share_sizes
+from driftline.streams.measure.drift.targets import (
+    FEATURE,
+    FeatureTarget,
+    SegmentTargets,
+    effective_rows,
+)
 from driftline.streams.measure.drift.unwatched_features import UnwatchedFeatures
 from driftline.streams.measure.state_keys import PROFILE, state_key
 from driftline.streams.stage import State
@@ -29,10 +35,13 @@ MOST_WATCHED: Final = MAX_FEATURES
 
 
 class ReferenceTarget(msgspec.Struct, frozen=True):
-    """One target of a reference: its summary, and its number of independent rows, if known."""
+    """One target of a reference: its summary, and its number of independent rows, if known, of its
+    values and for its shares.
+    """
 
     summary: FeatureSummary
     effective: float | None
+    share_sizes: ShareSizes = ShareSizes()
 
 
 ReferenceTargets = Mapping[str, Mapping[str, ReferenceTarget]]
@@ -176,6 +185,9 @@ def profile_to_plain(
             yield
             worth = effective_rows(target, target.summary.judged, period)
             entry = {"summary": target.summary.to_dict(), "effective": round(worth, 3)}
+            if isinstance(target, FeatureTarget):
+                sizes = msgspec.to_builtins(share_sizes(target, period))
+                entry |= {"share_sizes": sizes} if sizes else {}
             kind, colon, feature = name.partition(":")
             if colon:
                 features[feature] = entry
@@ -190,7 +202,8 @@ def profile_to_plain(
 
 
 def profile_from_plain(plain: Mapping[str, object]) -> ReferenceTargets:
-    """The inverse of `profile_to_plain`; in uploaded profiles, "effective" may be missing.
+    """The inverse of `profile_to_plain`; in uploaded profiles, "effective" and "share_sizes" may be
+    missing.
 
     Raises
     ------
@@ -207,6 +220,7 @@ def profile_from_plain(plain: Mapping[str, object]) -> ReferenceTargets:
 class _TargetProfile(msgspec.Struct):
     summary: dict[str, object]
     effective: float | None = None
+    share_sizes: ShareSizes = ShareSizes()
 
 
 class _SegmentProfile(msgspec.Struct):
@@ -223,7 +237,9 @@ def _reference_targets(profile: _SegmentProfile) -> dict[str, ReferenceTarget]:
         if target is not None:
             targets[name] = target
     return {
-        name: ReferenceTarget(FeatureSummary.from_dict(target.summary), target.effective)
+        name: ReferenceTarget(
+            FeatureSummary.from_dict(target.summary), target.effective, target.share_sizes
+        )
         for name, target in targets.items()
     }
 

@@ -54,12 +54,15 @@ class Target(Protocol):
 
 
 class FeatureTarget(msgspec.Struct, frozen=True):
-    """A feature of a series, in consecutive spans."""
+    """A feature of a series, in consecutive spans; `rows` are those of the series by grain, shape
+    (T,).
+    """
 
     summary: FeatureSummary
     series: int = 0
     feature: str = ""
     spans: Sequence[FeatureSpan] = ()
+    rows: Ints = msgspec.field(default_factory=lambda: np.zeros(0, np.int64))
 
     def by_grain(self, reference: Summary) -> Ints:
         """As `Target`."""
@@ -68,6 +71,17 @@ class FeatureTarget(msgspec.Struct, frozen=True):
         return np.concatenate(
             [span.counts(self.series, self.feature, reference) for span in self.spans]
         )
+
+    def kinds_by_grain(self) -> Ints:
+        """Numbers and texts of each grain, shape (T, 2)."""
+        if not self.spans:
+            return np.zeros((0, 2), np.int64)
+        return np.concatenate([span.values(self.series, self.feature) for span in self.spans])
+
+    def missing_by_grain(self) -> Ints:
+        """Rows of each grain without and with a value, shape (T, 2)."""
+        values = self.kinds_by_grain().sum(axis=1)
+        return np.stack((np.maximum(self.rows - values, 0), values), axis=1)
 
 
 class ScoreTarget(msgspec.Struct, frozen=True):
@@ -174,15 +188,19 @@ class TargetReader:
             if name == (version, ALL):
                 numbers[ALL] = number
         of_segment: dict[str, SegmentTargets] = {}
+        grain_count = -(-(end_ms - start_ms) // grain_ms)
+        grain = (rows.pane - start_ms) // grain_ms
         for segment in sorted(numbers, key=lambda name: (name != ALL, name)):
             number = numbers[segment]
             predictions = counter_key(number, lanes.COUNT, COUNTER_CODES["predictions"])
-            n = int(rows.counts[rows.keys == predictions].sum())
-            targets = _feature_targets(summaries, spans, number, n)
+            is_prediction = rows.keys == predictions
+            by_grain = np.bincount(
+                grain[is_prediction], weights=rows.counts[is_prediction], minlength=grain_count
+            ).astype(np.int64)
+            n = int(by_grain.sum())
+            targets = _feature_targets(summaries, spans, number, by_grain)
             left_out = summaries.get((number, LEFT_OUT))
             if segment == ALL:
-                grain_count = -(-(end_ms - start_ms) // grain_ms)
-                grain = (rows.pane - start_ms) // grain_ms
                 is_scored = is_measure_of_series(rows.keys, number, lanes.PREDICTED_SCORES)
                 is_predicted = is_scored | is_measure_of_series(rows.keys, number, lanes.PREDICTED)
                 targets |= _score_target(_grain_rows(rows, grain_count, grain, is_scored))
@@ -203,16 +221,18 @@ def _grain_rows(
 
 
 def _feature_targets(
-    summaries: Summaries, spans: Sequence[FeatureSpan], number: int, rows: int
+    summaries: Summaries, spans: Sequence[FeatureSpan], number: int, rows: Ints
 ) -> dict[str, Target]:
+    """The features of a series; `rows` are its rows by grain."""
     targets: dict[str, Target] = {}
+    n = int(rows.sum())
     for series, feature in sorted(summaries):
         if series == number and feature != LEFT_OUT:
             summary = summaries[series, feature]
             # Stage 1 does not know which features a row should have; here every row should have
             # every feature of its version.
-            complete = FeatureSummary(summary.numbers, summary.texts, max(rows - summary.n, 0))
-            targets[FEATURE + feature] = FeatureTarget(complete, series, feature, spans)
+            complete = FeatureSummary(summary.numbers, summary.texts, max(n - summary.n, 0))
+            targets[FEATURE + feature] = FeatureTarget(complete, series, feature, spans, rows)
     return targets
 
 

@@ -1,0 +1,85 @@
+"""Two shares of a feature: of its rows without a value, and of its values of the other kind, such
+as texts among numbers.
+
+Missing rows depend on each other. How much they are worth is taken from the reference alone:
+without drift the window resembles it, and so a column that becomes null in the middle of a window
+is found in that window, not a week later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from driftline.streams.drift.comparison import DriftResult
+from driftline.streams.drift.effective_size import effective_size
+from driftline.streams.drift.share_shift import ShareOfRows, share_shift
+from driftline.streams.measure.drift.targets import FeatureTarget
+from driftline.streams.summaries.feature_summary import FeatureSummary
+from driftline.streams.summaries.numeric_bins import NumericSummary
+
+MISSING: Final = "missing"
+KIND: Final = "kind"
+"""Names of the results, in place of the name of a test."""
+
+
+class ShareSizes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Number of independent rows of a reference, as far as it is not the number of rows.
+
+    Attributes
+    ----------
+    missing
+        Of its rows, with and without a value.
+    kind
+        Of its values, numbers and texts.
+    """
+
+    missing: float | None = None
+    kind: float | None = None
+
+
+def share_sizes(target: FeatureTarget, period: int) -> ShareSizes:
+    """The sizes of a feature in the span of a reference; `period` is the number of grains in a day,
+    or 0.
+    """
+    summary = target.summary
+    missing = kind = None
+    if summary.missing and summary.n:
+        missing = round(effective_size(target.missing_by_grain(), period=period), 3)
+    if summary.kind == "mixed":
+        kind = round(effective_size(target.kinds_by_grain(), period=period), 3)
+    return ShareSizes(missing, kind)
+
+
+def share_results(
+    reference: FeatureSummary, sizes: ShareSizes, current: FeatureSummary
+) -> Iterator[DriftResult]:
+    """The results MISSING and KIND, each where one side has a row of that sort."""
+    for method, before, now, effective in (
+        (MISSING, missing_rows(reference), missing_rows(current), sizes.missing),
+        (KIND, other_kind(reference, reference), other_kind(reference, current), sizes.kind),
+    ):
+        if before.hits or now.hits:
+            worth = 1.0 if effective is None else effective / before.rows
+            yield share_shift(
+                method,
+                before._replace(effective=before.rows * worth),
+                now._replace(effective=now.rows * worth),
+            )
+
+
+def missing_rows(summary: FeatureSummary) -> ShareOfRows:
+    """Rows without a value, of all rows."""
+    rows = summary.n + summary.missing
+    return ShareOfRows(summary.missing, rows, float(rows))
+
+
+def other_kind(reference: FeatureSummary, summary: FeatureSummary) -> ShareOfRows:
+    """Values of `summary` that are texts where most of the reference are numbers, or numbers where
+    most are texts, of all values.
+    """
+    are_numbers = isinstance(reference.judged, NumericSummary)
+    others = summary.texts.total if are_numbers else summary.numbers.total
+    return ShareOfRows(others, summary.n, float(summary.n))
