@@ -61,7 +61,7 @@ def alert_of(
     details = judged.details
     if joined:
         texts = [judged.parts[name].text for name in joined]
-        tail = f"; new since it fired on {moment(state.starts_at_ms)}: {listed(texts)}{tail}"
+        tail += f"; new since it fired on {moment(state.starts_at_ms)}: {listed(texts)}"
         details = details | {"joined": list(joined)}
     if losses:
         tail += f"; the window may lack rows that were lost unread: {describe_losses(losses)}"

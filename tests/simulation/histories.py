@@ -298,8 +298,9 @@ class History:
             if random.random() < 0.2:
                 del event["segment"]["region"]
         if random.random() < 0.3:
+            age = random.randrange(90)
             event["features"] = {
-                "age": random.randrange(90),
+                "age": age if age % 17 else str(age),
                 "color": random.choice(("red", "green")),
                 "balance": None,
             }

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from driftline.streams.join import increments
+from tests.oracle.drift import DriftOracle
 from tests.oracle.figures import count
 from tests.oracle.joining import join
 from tests.oracle.settings import Settings
@@ -24,6 +25,7 @@ from tests.simulation.histories import write
 
 PARTITIONS = (1, 2, 7, 8)
 SEEDS = range(200)
+DRIFT_SEEDS = range(400, 430)
 IN_TIME_SEEDS = range(200, 210)
 
 
@@ -64,6 +66,20 @@ def test_partitions_and_batches_change_no_byte_if_no_row_is_late(tmp_path: Path,
         assert names_that_differ(written[first], written[other]) == [], (
             f"history {seed}: (partitions, batch) {first} and {other}"
         )
+
+
+@pytest.mark.parametrize("seed", quick_and_slow(DRIFT_SEEDS, 4))
+def test_drift_has_the_shares_of_the_oracle(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    log, out = tmp_path / "log", tmp_path / "out"
+    write(log, seed, everything=True, ids=random.choice((100, 400, 1_000)))
+    partitions = PARTITIONS[seed % 4]
+    runs.run(log, out, partitions=partitions, batch=random.choice((40, 10_000)))
+    settings = Settings.from_toml((log / "driftline.toml").read_text(encoding="utf-8"))
+    joined = join(log, settings, partitions=partitions, now=time.time_ns() // 1_000_000)
+    records = [json.loads(line) for line in (out / "drift.jsonl").read_text().splitlines()]
+    assert records
+    assert DriftOracle(joined, settings).differences(records) == []
 
 
 def names_that_differ(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
