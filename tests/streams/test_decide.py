@@ -480,6 +480,117 @@ def test_drift_of_all_targets_of_a_window_is_one_info_alert() -> None:
     )
 
 
+def drift_days(run: Run, *windows: dict[str, str], first: int = 8) -> list[list[Alert]]:
+    """What each window adds to the alerts: level by feature, one window a day."""
+    emitted = []
+    for day, levels in enumerate(windows, start=first):
+        end = START_MS + day * DAY_MS
+        run.feed(*(drift(end, f"feature:{name}", level) for name, level in levels.items()))
+        # Figures of later time tell that the window is complete.
+        emitted.append(run.feed(traffic(end + HOUR_MS, {}), *days(0.9, first=day + 1)))
+    return emitted
+
+
+def joined(alerts: list[list[Alert]]) -> list[list[str] | None]:
+    """By window, the targets that its alert says have joined; None without an alert."""
+    return [
+        [name.removeprefix("feature:") for name in alert[0].details.get("joined", [])]
+        if alert
+        else None
+        for alert in alerts
+    ]
+
+
+def test_an_open_drift_alert_announces_a_target_that_joins_it() -> None:
+    country, both = {"country": "severe", "age": "none"}, {"country": "severe", "age": "moderate"}
+    run = Run()
+    alerts = drift_days(run, country, country, country, both, both, both, both)
+    assert joined(alerts) == [None, [], None, None, ["age"], None, None]
+    fired, update = run.emitted
+    assert (update.alert_id, update.starts_at_ms) == (fired.alert_id, fired.starts_at_ms)
+    assert update.at_ms == START_MS + 12 * DAY_MS
+    assert changes(run.emitted) == [("firing", "info")] * 2
+    assert update.summary == (
+        "2 of 2 targets of churn 1.0.0 drifted over the 7 days to 2026-01-13 (country severe, age "
+        "moderate); performance did not move; 5 windows in a row; new since it fired on "
+        "2026-01-10: age moderate."
+    )
+
+
+def test_a_worse_level_is_announced_once_and_a_better_one_never() -> None:
+    run = Run()
+    levels = ["moderate"] * 3 + ["severe"] * 3 + ["moderate"] * 3 + ["severe"] * 3
+    alerts = drift_days(run, *({"age": level} for level in levels))
+    assert joined(alerts) == [None, [], None, None, ["age"], *[None] * 7]
+    assert run.emitted[1].details["targets"] == {"feature:age": "severe"}
+
+
+def test_a_target_that_recovers_and_comes_back_is_announced_once_in_an_episode() -> None:
+    one, both = {"a": "severe", "b": "none"}, {"a": "severe", "b": "severe"}
+    run = Run()
+    assert joined(drift_days(run, one, one, both, both, one, one, both, both, both)) == [
+        *(None, [], None, ["b"]),
+        *[None] * 5,
+    ]
+    # The next episode announces all of them again.
+    none = {"a": "none", "b": "none"}
+    later = drift_days(run, none, one, one, both, both, first=17)
+    assert [alert[0].status if alert else None for alert in later] == [
+        "resolved",
+        None,
+        "firing",
+        None,
+        "firing",
+    ]
+    assert joined(later)[2:] == [[], None, ["b"]]
+
+
+def test_a_target_that_flickers_for_a_window_at_a_time_is_not_announced() -> None:
+    one, both = {"a": "severe", "b": "none"}, {"a": "severe", "b": "severe"}
+    assert joined(drift_days(Run(), one, one, *([both, one] * 5))) == [None, [], *[None] * 10]
+
+
+def test_many_targets_that_join_at_once_are_one_update() -> None:
+    one = {"a": "severe"}
+    many = one | {f"f{number}": "severe" for number in range(30)}
+    run = Run()
+    assert joined(drift_days(run, one, one, many, many, many))[2:4] == [
+        None,
+        sorted(f"f{number}" for number in range(30)),
+    ]
+    assert len(run.emitted) == 2
+    assert run.emitted[1].summary.endswith(
+        "f0 severe, f1 severe, f10 severe, f11 severe, f12 severe and 25 more."
+    )
+
+
+def test_an_alert_says_how_many_values_are_missing_or_of_another_kind() -> None:
+    run = Run(rules=({"type": "drift", "for": 1},), default_rules=False)
+    details = {"missing_share": 1.0, "reference_missing_share": 0.0}
+    other = {"other_kind_share": 0.25, "reference_other_kind_share": 0.004}
+    run.feed(
+        drift(START_MS, "feature:income", "insufficient_data", details=details),
+        drift(START_MS, "feature:income", "severe", method="missing", details=details),
+        drift(START_MS, "feature:zip", "mild", details=details | {"missing_share": 0.0}),
+        drift(START_MS, "feature:zip", "severe", method="kind", details=details | other),
+    )
+    (alert,) = run.feed(*days(0.9))
+    assert "(income severe: 100 % missing instead of 0 %, zip severe: 25 % of another kind " in (
+        alert.summary
+    )
+    assert "kind instead of 0.4 %)" in alert.summary
+
+
+def test_a_window_that_data_cover_in_part_neither_fires_nor_resolves() -> None:
+    run = Run(rules=({"type": "drift", "for": 1},), default_rules=False)
+    partly = {"covered_share": 0.2, "reason": "covered in part: data for 2 of 7 days"}
+    run.feed(drift(START_MS, "score", "insufficient_data", **partly))
+    assert run.feed(drift(START_MS + DAY_MS, "score", "severe")) == []
+    (fired,) = run.feed(drift(START_MS + 2 * DAY_MS, "score", "insufficient_data", **partly))
+    assert fired.status == "firing"
+    assert run.feed(*days(0.9, first=5)) == []
+
+
 def test_drift_becomes_a_warning_once_performance_moves_too() -> None:
     run = Run(rules=({"type": "degradation", "maturity": "1d"},))
     run.feed(entry(baseline=BASELINE))

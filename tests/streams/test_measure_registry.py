@@ -9,9 +9,16 @@ from typing import Any
 import pytest
 
 from driftline.schemas.config import parse_config
-from driftline.schemas.results import Drift, WindowFigures
+from driftline.schemas.results import Drift, RegistryCommand, WindowFigures
 from driftline.schemas.times import format_time
-from driftline.schemas.topics import DRIFT, HISTOGRAMS, METRICS, REGISTRY_COMMANDS, REGISTRY_EFFECTS
+from driftline.schemas.topics import (
+    DRIFT,
+    HISTOGRAMS,
+    METRICS,
+    REGISTRY,
+    REGISTRY_COMMANDS,
+    REGISTRY_EFFECTS,
+)
 from tests.streams.measure_calls import Call, MeasureRun, moments, run
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -154,6 +161,91 @@ def test_missing_values_of_a_feature_are_the_rows_without_it() -> None:
     ]
     drift = run(CONFIG, calls, end=START + 7 * DAY, registry=True).of(DRIFT)
     assert drift[0].details == {"missing_share": 0.25, "reference_missing_share": 0.25}
+
+
+def shares(running: MeasureRun, method: str = "missing") -> dict[int, Drift]:
+    """The results of the feature by day of the end of the window, from 0."""
+    return {
+        (d.window_end_ms - START) // DAY: d
+        for d in running.of(DRIFT)
+        if (d.target, d.method) == ("feature:age", method)
+    }
+
+
+def test_a_feature_that_is_sent_no_longer_is_missing_in_all_rows() -> None:
+    calls = [
+        Call(c.at, features=c.features if c.at < START + 5 * DAY else {}, key=c.key, score=0.3)
+        for c in stream(9, 8)
+    ]
+    running = run(CONFIG, calls, end=START + 9 * DAY, registry=True)
+    missing = shares(running)
+    #   days  0--1--2--3--4--5--6--7--8     reference: days 0 to 2; windows of two days
+    #         age............|none.....
+    assert {day: (d.details["missing_share"], d.level) for day, d in missing.items()} == {
+        6: (0.5, "severe"),
+        7: (1.0, "severe"),
+        8: (1.0, "severe"),
+    }
+    assert {d.details["reference_missing_share"] for d in missing.values()} == {0.0}
+    assert missing[7].statistic == pytest.approx(3.14159)
+    values = shares(running, "ks")
+    assert {d.level for day, d in values.items() if day >= 7} == {"insufficient_data"}
+
+
+def test_values_that_have_always_gone_missing_in_bursts_raise_no_alert() -> None:
+    # A feed that fails for hours at a time, in the reference as later: 24 rows are one observation.
+    fails = random.Random(10).choices((True, False), k=10 * 8)
+    calls = [
+        Call(
+            c.at,
+            features={} if fails[(c.at - START) // (3 * HOUR)] else c.features,
+            key=c.key,
+            score=0.3,
+        )
+        for c in stream(10, 10)
+    ]
+    missing = shares(run(CONFIG, calls, end=START + 11 * DAY, registry=True))
+    # An alert needs "moderate". A window has 400 rows.
+    assert {d.level for d in missing.values()} <= {"none", "mild", "insufficient_data"}
+    assert all(d.n_effective is not None and d.n_effective < 60 for d in missing.values())
+
+
+def test_a_window_that_begins_before_its_version_has_no_verdict() -> None:
+    #   days  0--1--2--3--4--5--6--7--8     version 2 begins at noon of day 4
+    #                  [---5)               windows of two days
+    #                     [---6)
+    calls = stream(11, 4)
+    calls += [
+        c for c in stream(12, 4, version="2", first_day=4) if c.at >= START + 4 * DAY + 12 * HOUR
+    ]
+    running = MeasureRun(CONFIG, registry=True)
+    made = moments(calls, CONFIG)
+    running.feed([m for m in made if m.at < START + 4 * DAY], upto=START + 4 * DAY)
+    reference_id = commands(running, "record_reference")[0].params["reference_id"]
+    running.entries["m", "2"] = {"stage": "production", "reference_id": reference_id}
+    command = RegistryCommand(
+        command_id="c",
+        command="set_reference",
+        model_name="m",
+        timestamp=format_time(START),
+        requested_by="ann",
+        model_version="2",
+    )
+    running.call({REGISTRY: [running.entry(command)]})
+    running.feed([m for m in made if m.at >= START + 4 * DAY], upto=START + 9 * DAY)
+    ages = {
+        (d.window_end_ms - START) // DAY: d
+        for d in running.of(DRIFT)
+        if (d.model_version, d.target, d.method) == ("2", "feature:age", "ks")
+    }
+    assert {day: d.covered_share for day, d in ages.items() if day < 8} == {5: 0.25, 6: 0.75, 7: 1}
+    assert [ages[day].level for day in (5, 6, 7)] == ["insufficient_data"] * 2 + ["none"]
+    assert ages[6].n_current == 300
+    assert ages[6].reason == (
+        "covered in part: data for 1.5 of 2 days; the data of the version begin at "
+        + format_time(START + 4 * DAY + 12 * HOUR)
+    )
+    assert (ages[6].statistic, ages[6].p_value, ages[6].effect) == (None, None, None)
 
 
 def test_rows_that_keep_one_value_for_hours_are_too_few_to_judge_drift() -> None:
