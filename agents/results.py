@@ -31,6 +31,7 @@ from driftline.schemas.results import (
     Alert,
     Drift,
     Histogram,
+    ModelLabels,
     Recommendation,
     ReferenceProfile,
     RegistryEntry,
@@ -43,6 +44,7 @@ from driftline.schemas.topics import (
     DRIFT,
     HISTOGRAMS,
     METRICS,
+    MODEL_LABELS,
     RECOMMENDATIONS,
     REFERENCE_PROFILES,
     REGISTRY,
@@ -269,6 +271,11 @@ class Results:
     def registry(self) -> Table[RegistryEntry]:
         """States of the model versions; `latest` gives those in force."""
         return self._table(REGISTRY, RegistryEntry)
+
+    @property
+    def model_labels(self) -> Table[ModelLabels]:
+        """Labels of models that the command `set_labels` has set; `latest` gives those in force."""
+        return self._table(MODEL_LABELS, ModelLabels)
 
     @property
     def registry_events(self) -> Table[RegistryEvent]:

@@ -23,6 +23,7 @@ __all__ = [
     "Expected",
     "Histogram",
     "LostRows",
+    "ModelLabels",
     "Outcome",
     "Recommendation",
     "ReferenceProfile",
@@ -195,9 +196,9 @@ class WindowFigures(
     tn, fp, fn, tp
         Counts for two labels, one of which is known to be positive.
     positive_label, positive_basis
-        The positive label of two, and how it is known: by the configuration, by the scores of the
-        predicted labels, or because the pair of labels is evident. null if it is not known; then
-        figures that need it are null.
+        The positive label of two, and how it is known: by the configuration, by the registry
+        command `set_labels`, by the scores of the predicted labels, or because the pair of labels
+        is evident. null if it is not known; then figures that need it are null.
     strays
         Number of rows with a label that is none of `labels`, by that label; they are in no cell of
         the matrix and not in `n`. "(other)" has those without an entry of their own.
@@ -239,7 +240,7 @@ class WindowFigures(
     fn: int | None = None
     tp: int | None = None
     positive_label: str | None = None
-    positive_basis: Literal["configured", "scores", "vocabulary"] | None = None
+    positive_basis: Literal["configured", "registry", "scores", "vocabulary"] | None = None
     strays: dict[str, int] = {}
     metrics: dict[str, float | None]
     ci: dict[str, Interval] = {}
@@ -564,7 +565,7 @@ class RegistryEvent(Struct, kw_only=True, omit_defaults=True):
         Time of the command.
     before, after
         By model version, the fields that changed; null is a field without a value. A version that
-        `before` leaves out is new.
+        `before` leaves out is new. Fields of the model itself stand under "".
     cause
         Id of the alert or recommendation behind an automatic change.
     reason
@@ -669,6 +670,32 @@ class RegistryEntry(Struct, kw_only=True, omit_defaults=True):
     def key(self) -> str:
         """model/version."""
         return key_of((self.model_name, self.model_version))
+
+
+class ModelLabels(Struct, kw_only=True, omit_defaults=True):
+    """The labels of a model that the command `set_labels` has set.
+
+    Attributes
+    ----------
+    revision
+        Revision of the model that changed them last.
+    labels
+        The classes; every other label is a stray. Null if the events decide.
+    positive_label
+        The positive label; null if the events or the labels themselves decide.
+    set_by
+        Who sent the command; null after a rollback to a revision before any.
+    """
+
+    model_name: str
+    revision: int
+    labels: list[str] | None = None
+    positive_label: str | None = None
+    set_by: str | None = None
+
+    def key(self) -> str:
+        """model."""
+        return key_of((self.model_name,))
 
 
 class ReferenceProfile(Struct, kw_only=True, omit_defaults=True):

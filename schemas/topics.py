@@ -10,6 +10,7 @@ from driftline.schemas.results import (
     Alert,
     Drift,
     Histogram,
+    ModelLabels,
     Outcome,
     Recommendation,
     ReferenceProfile,
@@ -30,6 +31,7 @@ __all__ = [
     "INPUT_PARTITIONS",
     "JOINED",
     "METRICS",
+    "MODEL_LABELS",
     "OUTCOMES",
     "PREDICTIONS",
     "PROGRAM_TOPICS",
@@ -62,6 +64,7 @@ REGISTRY_COMMANDS = "registry-commands"
 REGISTRY_EVENTS = "registry-events"
 REGISTRY_EFFECTS = "registry-effects"
 REGISTRY = "registry"
+MODEL_LABELS = "model-labels"
 REFERENCE_PROFILES = "reference-profiles"
 
 JOINED = (PREDICTIONS, GROUND_TRUTH, TICKS)
@@ -177,6 +180,7 @@ TOPICS: dict[str, Topic] = {
         _topic(REGISTRY_EVENTS, RegistryEvent, "registry", _MODEL_KEY, days=None),
         _topic(REGISTRY_EFFECTS, RegistryEffect, "measure", _MODEL_KEY, days=None),
         _topic(REGISTRY, RegistryEntry, "registry", _VERSION_KEY, days=None, cleanup="compact"),
+        _topic(MODEL_LABELS, ModelLabels, "registry", _MODEL_KEY, days=None, cleanup="compact"),
         _topic(
             REFERENCE_PROFILES,
             ReferenceProfile,

@@ -29,7 +29,13 @@ import msgspec
 
 from driftline.schemas.rejects import Reject
 from driftline.schemas.settings import Config
-from driftline.schemas.topics import OUTCOMES, REFERENCE_PROFILES, REGISTRY, WINDOW_PARTIALS
+from driftline.schemas.topics import (
+    MODEL_LABELS,
+    OUTCOMES,
+    REFERENCE_PROFILES,
+    REGISTRY,
+    WINDOW_PARTIALS,
+)
 from driftline.streams.decide import Decide
 from driftline.streams.join import Join, Marks
 from driftline.streams.join.uncounted_rows import UNCOUNTED_ROWS, UncountedRow
@@ -219,7 +225,7 @@ class Downstream:
 
     def _settled(self, records: Sequence[Record]) -> WorkSlices[list[Record]]:
         """Run stages 3 and 4 on `records` and on the records they emit, until they emit none; then
-        run stage 2 on the registry entries.
+        run stage 2 on what the registry puts in force.
         """
         emitted: list[Record] = []
         fresh: Sequence[Record] = records
@@ -232,7 +238,7 @@ class Downstream:
                     following += yield from stage.work(batch, state)
             emitted += following
             fresh = following
-        in_force = _by_topic([*records, *emitted], (REFERENCE_PROFILES, REGISTRY))
+        in_force = _by_topic([*records, *emitted], (REFERENCE_PROFILES, REGISTRY, MODEL_LABELS))
         return emitted + (yield from self._measured(in_force)) if in_force else emitted
 
     def _measured(self, records: dict[str, Sequence[Any]]) -> WorkSlices[list[Record]]:

@@ -68,6 +68,7 @@ from driftline.schemas.topics import (
     GROUND_TRUTH,
     HISTOGRAMS,
     METRICS,
+    MODEL_LABELS,
     OUTCOMES,
     PREDICTIONS,
     RECOMMENDATIONS,
@@ -105,6 +106,7 @@ _RESULTS: Final = (
     REGISTRY_EVENTS,
     REGISTRY_EFFECTS,
     REGISTRY,
+    MODEL_LABELS,
     REFERENCE_PROFILES,
 )
 

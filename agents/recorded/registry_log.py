@@ -42,7 +42,6 @@ from driftline.schemas.settings import Config
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
     REFERENCE_PROFILES,
-    REGISTRY,
     REGISTRY_COMMANDS,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
@@ -217,7 +216,7 @@ class RecordedDecisions:
             if (profile := self._profile(event, version)) is not None
         ]
         records.append(Record(REGISTRY_EVENTS, event))
-        records += [Record(REGISTRY, model.entry(version)) for version in changed]
+        records += model.in_force(changed)
         return records
 
     def _profile(self, event: RegistryEvent, version: str) -> ReferenceProfile | None:

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from driftline.schemas import topics
-from driftline.schemas.results import RegistryEffect, RegistryEntry
+from driftline.schemas.results import ModelLabels, RegistryEffect, RegistryEntry
 from driftline.schemas.settings import Config
 from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
 from driftline.streams.catalogue import drift_plugins, metric_plugins
@@ -128,6 +128,7 @@ class Measure:
         topics.WINDOW_PARTIALS,
         topics.REFERENCE_PROFILES,
         topics.REGISTRY,
+        topics.MODEL_LABELS,
     )
     state_format: tuple[int, ...] = STATE_FORMAT
 
@@ -396,8 +397,12 @@ class Measure:
             model = self._model(profile.model_name, state)
             store_profile(model, profile, state)
             self._wake(model)
-        entries = batch.records.get(topics.REGISTRY, ())
-        records = yield from self._apply_entries(entries, frontier, state)
+        records = yield from self._apply_entries(
+            batch.records.get(topics.REGISTRY, ()),
+            batch.records.get(topics.MODEL_LABELS, ()),
+            frontier,
+            state,
+        )
         if self._first_pane_ms is not None:
             # A whole hour before the first row, so that time begins at the same moment whichever
             # batch has the first row.
@@ -406,11 +411,17 @@ class Measure:
         return records
 
     def _apply_entries(
-        self, entries: Sequence[RegistryEntry], frontier: Frontier, state: State
+        self,
+        entries: Sequence[RegistryEntry],
+        labels: Sequence[ModelLabels],
+        frontier: Frontier,
+        state: State,
     ) -> WorkSlices[list[Record]]:
-        by_model: dict[str, list[RegistryEntry]] = {}
+        by_model: dict[str, tuple[list[RegistryEntry], list[ModelLabels]]] = {}
         for entry in entries:
-            by_model.setdefault(entry.model_name, []).append(entry)
+            by_model.setdefault(entry.model_name, ([], []))[0].append(entry)
+        for each in labels:
+            by_model.setdefault(each.model_name, ([], []))[1].append(each)
         records: list[Record] = []
         for names in in_slices(list(by_model)):
             for name in names:
@@ -418,7 +429,7 @@ class Measure:
                 self._wake(model)
                 records += apply_entries(
                     model,
-                    by_model[name],
+                    *by_model[name],
                     self._since_deployment,
                     frontier.reached_since(model.first_pane_ms),
                     self._config.pane_ms,

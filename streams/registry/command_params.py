@@ -10,12 +10,14 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from driftline.schemas.labels import MAX_TEXT_CHARACTERS, MOST_LABELS
 from driftline.schemas.results import Artifact, Interval, LostRows
 
 SYSTEM: Final = "driftline"
 """`requested_by` of the commands that Driftline sends itself."""
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+LabelText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
 LearningType = Literal["supervised", "unsupervised", "semi-supervised", "reinforcement"]
 
 
@@ -52,6 +54,23 @@ class ThresholdParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A score at or above `threshold` means the positive label."""
 
     threshold: Share
+
+
+class LabelParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The classes of a model and its positive label.
+
+    Parameters
+    ----------
+    labels
+        The classes, 2 to 100; every other label is a stray. Without them, the events decide.
+    positive_label
+        The positive one. Without it, the events or the labels themselves decide.
+    """
+
+    labels: (
+        Annotated[list[LabelText], msgspec.Meta(min_length=2, max_length=MOST_LABELS)] | None
+    ) = None
+    positive_label: LabelText | None = None
 
 
 class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

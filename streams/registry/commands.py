@@ -5,6 +5,7 @@
     development, staging -> archived            archive
     any change of stage or threshold            can be undone by rollback
 
+Labels belong to the model: they are set anew, or restored by a rollback to a revision.
 One version of a model is in production at a time. An accepted command becomes the event of its
 change. A rejected command becomes an event too, "rejected", with a sentence that gives the reason.
 Nothing here changes a state; `model_state.py` does.
@@ -18,9 +19,11 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 
 from driftline.schemas.results import ReferenceProfile, RegistryCommand, RegistryEvent, from_plain
+from driftline.schemas.settings import ModelConfig
 from driftline.streams.registry.command_params import (
     SYSTEM,
     BaselineFact,
+    LabelParams,
     Metadata,
     NoParams,
     Promotion,
@@ -31,6 +34,7 @@ from driftline.streams.registry.command_params import (
 )
 from driftline.streams.registry.model_state import (
     BASELINE,
+    MODEL,
     NAMED_VERSIONS,
     REJECTED,
     SETTINGS,
@@ -72,7 +76,12 @@ class _Target(NamedTuple):
 
 
 def event_of(
-    model: RegisteredModel, command: RegistryCommand, log: ModelLog, *, cause: str | None = None
+    model: RegisteredModel,
+    command: RegistryCommand,
+    log: ModelLog,
+    config: ModelConfig,
+    *,
+    cause: str | None = None,
 ) -> RegistryEvent:
     """The event that a command leads to: the change, or its rejection.
 
@@ -82,6 +91,8 @@ def event_of(
         The state in force.
     log
         Reads earlier events, for rollback, and the profiles recorded so far.
+    config
+        The settings of the model, which a command cannot change.
     cause
         Id of the alert or recommendation behind an automatic command.
     """
@@ -98,7 +109,7 @@ def event_of(
         dry_run=command.dry_run,
     )
     try:
-        before, after = difference(model, _change(model, command, log))
+        before, after = difference(model, _change(model, command, log, config))
         if not after:
             raise CommandRejected(
                 f"{command.command}: this is how it already is; nothing to change"
@@ -129,7 +140,9 @@ def _profile(command: RegistryCommand, fact: ReferenceFact) -> ReferenceProfile:
     )
 
 
-def _change(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+def _change(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
     carry_out = _COMMANDS.get(command.command)
     if carry_out is None:
         raise CommandRejected(
@@ -140,7 +153,10 @@ def _change(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> 
             f"{command.command}: expected revision {command.expected_revision}, but {model.name} "
             f"is at {model.revision}; look at what changed and send it anew"
         )
-    return carry_out(model, command, log)
+    change = carry_out(model, command, log)
+    if command.command == "set_labels":
+        _require_free_labels(command, config)
+    return change
 
 
 def _register(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
@@ -204,6 +220,46 @@ def _set_threshold(model: RegisteredModel, command: RegistryCommand, log: ModelL
     if target.stage == "archived":
         raise CommandRejected(f"set_threshold: {model.name} {target.version} is archived")
     return {target.version: {"threshold": _params(command, ThresholdParams).threshold}}
+
+
+def _set_labels(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+    if command.model_version:
+        raise CommandRejected(
+            "set_labels: labels belong to the model, not to a version; leave model_version out"
+        )
+    params = _params(command, LabelParams)
+    labels = params.labels
+    if labels is not None:
+        if len(set(labels)) < len(labels):
+            raise CommandRejected("set_labels: a label is there twice")
+        if params.positive_label not in (None, *labels):
+            raise CommandRejected(
+                f"set_labels: the positive label {params.positive_label!r} is not one of the labels"
+            )
+    known = model.version(MODEL)
+    wanted: Fields = {"labels": labels, "positive_label": params.positive_label}
+    if known is not None and all(known.fields.get(name) == wanted[name] for name in wanted):
+        return {}
+    is_set = any(value is not None for value in wanted.values())
+    return {MODEL: wanted | {"set_by": command.requested_by if is_set else None}}
+
+
+def _require_free_labels(command: RegistryCommand, config: ModelConfig) -> None:
+    """Reject labels that the configuration names, or that do not fit to what it names."""
+    labels, positive = (command.params.get(name) for name in ("labels", "positive_label"))
+    for name, value in (("labels", labels), ("positive_label", positive)):
+        if value is not None and getattr(config, name) is not None:
+            raise CommandRejected(
+                f"set_labels: the configuration sets {name} of {command.model_name}; change it "
+                "there"
+            )
+    named = labels if positive is None else config.labels
+    wanted = config.positive_label if positive is None else positive
+    if named is not None and wanted is not None and wanted not in named:
+        raise CommandRejected(
+            f"set_labels: the positive label {wanted!r} is not one of the labels {list(named)}; "
+            "the configuration names one of both"
+        )
 
 
 def _record_reference(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
@@ -301,6 +357,8 @@ def _go_back(model: RegisteredModel, to_revision: int, log: ModelLog) -> Change:
         for version in after:
             if version in before:
                 change[version] = change.get(version, {}) | _settings(before[version])
+            elif version == MODEL:
+                change[version] = dict.fromkeys(after[version])
             elif model.head.champion == version:
                 change[version] = {"stage": "staging"}
             else:
@@ -351,6 +409,7 @@ _COMMANDS: dict[str, Callable[[RegisteredModel, RegistryCommand, ModelLog], Chan
     "record_reference": _record_reference,
     "register": _register,
     "rollback": _rollback,
+    "set_labels": _set_labels,
     "set_threshold": _set_threshold,
     "update": _update,
 }

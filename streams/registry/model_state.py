@@ -7,21 +7,35 @@ or backwards. Which differences a command may make is decided in `commands.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from driftline.schemas.results import RegistryEntry, RegistryEvent
+from driftline.schemas.results import ModelLabels, RegistryEntry, RegistryEvent
+from driftline.schemas.topics import MODEL_LABELS, REGISTRY
+from driftline.streams.stage import Record
 
 REJECTED: Final = "rejected"
+
+MODEL: Final = ""
+"""Stands in place of a version for the fields of the model itself, such as its labels."""
 
 BASELINE: Final = "baselines."
 """Each baseline is a field of its own, such as "baselines.1d", so that an event shows the one that
 it changed.
 """
 
-SETTINGS: Final = ("stage", "threshold", "configuration", "deployed_at", "promoted_by")
+SETTINGS: Final = (
+    "stage",
+    "threshold",
+    "configuration",
+    "deployed_at",
+    "promoted_by",
+    "labels",
+    "positive_label",
+    "set_by",
+)
 """Fields that a rollback restores.
 
 Facts (references, baselines, the owner) keep their newest value.
@@ -152,7 +166,24 @@ class RegisteredModel:
 
     def entries(self) -> list[RegistryEntry]:
         """All versions of a model whose log was replayed, in the order of their registration."""
-        return [self.entry(version) for version in self._versions]
+        return [self.entry(version) for version in self._versions if version != MODEL]
+
+    def labels(self) -> ModelLabels:
+        """The labels that the registry sets, as the topic `model-labels` carries them."""
+        fields = self.fields(MODEL)
+        return msgspec.convert(
+            {**fields, "model_name": self.name, "revision": self._versions[MODEL].changed_at},
+            ModelLabels,
+        )
+
+    def in_force(self, changed: Sequence[str]) -> list[Record]:
+        """What is in force of the versions, and of the model itself, that changed."""
+        return [
+            Record(MODEL_LABELS, self.labels())
+            if version == MODEL
+            else Record(REGISTRY, self.entry(version))
+            for version in changed
+        ]
 
     def apply(self, event: RegistryEvent) -> list[str]:
         """Make the change of an event; rejections and dry runs change nothing.
@@ -160,7 +191,7 @@ class RegisteredModel:
         Returns
         -------
         list[str]
-            Versions that changed, in the order of the event.
+            Versions that changed, in the order of the event; `MODEL` for the model itself.
 
         Raises
         ------
@@ -181,8 +212,9 @@ class RegisteredModel:
             state = self.version(version)
             if state is None:
                 state = self._versions[version] = VersionState({}, event.revision)
-                head.n_versions += 1
-                head.newest = [*head.newest, version][-NAMED_VERSIONS:]
+                if version != MODEL:
+                    head.n_versions += 1
+                    head.newest = [*head.newest, version][-NAMED_VERSIONS:]
             elif any(name in fields for name in SETTINGS):
                 state.settings_at = event.revision
             state.fields = _merged(state.fields, fields)
@@ -205,7 +237,8 @@ def difference(model: RegisteredModel, change: Change) -> tuple[Change, Change]:
     for version, wanted in change.items():
         state = model.version(version)
         if state is None:
-            after[version] = dict(wanted)
+            if set_fields := {name: value for name, value in wanted.items() if value is not None}:
+                after[version] = set_fields
             continue
         altered = {name: value for name, value in wanted.items() if state.fields.get(name) != value}
         if altered:

@@ -5,14 +5,13 @@ Answers each command with one event, and keeps the log and the state in force of
 State, all MessagePack. Every key begins with a kind and a model name:
 
     ("model", model)                  `ModelHead`, with the format of the state
-    ("version", model, version)       `VersionState`
+    ("version", model, version)       `VersionState`; of the model itself with the version ""
     ("event", model, revision)        the event of that revision
     ("profile", model, reference_id)  digest of the reference profile of that name
     ("command", model, command_id)    digest of a command that was answered
 
 A command reads and writes a fixed number of these keys, whatever the number of versions. Only a
-rollback to a revision reads more: the events after it. Facts of a model that belong to no version,
-such as an experiment, get a kind of their own.
+rollback to a revision reads more: the events after it.
 """
 
 from __future__ import annotations
@@ -91,7 +90,8 @@ class Registry:
         if answered == content:
             return []
         model = stored.model()
-        event = event_of(model, command, stored, cause=cause)
+        config = self._config.for_model(command.model_name)
+        event = event_of(model, command, stored, config, cause=cause)
         if answered is not None:
             event = msgspec.structs.replace(
                 event,
@@ -110,7 +110,7 @@ class Registry:
         changed = model.apply(event)
         if changed:
             stored.write(model, event, changed)
-            records += [Record(topics.REGISTRY, model.entry(version)) for version in changed]
+            records += model.in_force(changed)
             profile = profile_of(command)
             if profile is not None and stored.put_profile(profile):
                 records.insert(0, Record(topics.REFERENCE_PROFILES, profile))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,7 +15,7 @@ from driftline.streams.join import code_book, increments
 
 pytestmark = pytest.mark.slow
 START = 1_767_571_200_000  # 2026-01-05T00:00:00Z
-MINUTE, DAY = 60_000, 86_400_000
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 ROWS = 240  # of a day
 CONFIG = {"windows": ["1d"], "maturity": ["1d"], "label_horizon": "1d", "last_n": []}
 
@@ -47,6 +49,10 @@ def replayed(
     results = driftline.replay(predictions, ground_truth, config={"defaults": CONFIG | settings})
     table = results.metrics.where(lane="decisions", segment="all", window="1d")
     return [record for record in table.structs() if record.final], results
+
+
+def write_lines(path: Path, values: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(value) + "\n" for value in values))
 
 
 def expected(rows: list[tuple[float, bool]]) -> dict[str, float]:
@@ -248,6 +254,56 @@ def test_configured_labels_make_a_stray_a_class() -> None:
     )
     assert (day.labels, day.strays) == (["maybe", "no", "yes"], {})
     assert sum(map(sum, day.matrix)) == day.n == ROWS
+
+
+def test_a_command_makes_a_stray_a_class_from_its_time_on(tmp_path: Path) -> None:
+    rows, names = drawn(4), ("good", "bad")
+    truths = [names[truth] for _, truth in rows]
+    truths[ROWS * 3 // 2 :: ROWS] = ["unclear"] * 3  # one row on each of the days 2 to 4
+    times = [START + i * (DAY // ROWS) for i in range(len(rows))]
+    write_lines(
+        tmp_path / "predictions.jsonl",
+        [
+            {
+                "prediction_id": f"p{i}",
+                "model_name": "m",
+                "model_version": "1",
+                "timestamp": times[i],
+                "prediction": names[score >= 0.5],
+            }
+            for i, (score, _) in enumerate(rows)
+        ],
+    )
+    write_lines(
+        tmp_path / "ground-truth.jsonl",
+        [
+            {"prediction_id": f"p{i}", "timestamp": times[i] + MINUTE, "label": label}
+            for i, label in enumerate(truths)
+        ],
+    )
+    # Day 2 is complete after day 3, whose figures are complete after day 4.
+    asked = {
+        "command_id": "c1",
+        "command": "set_labels",
+        "model_name": "m",
+        "timestamp": START + 3 * DAY + HOUR,
+        "requested_by": "ada",
+        "params": {"labels": ["good", "bad", "unclear"]},
+    }
+    write_lines(tmp_path / "registry-commands.jsonl", [asked])
+    results = driftline.replay(tmp_path, config={"defaults": CONFIG}, out=tmp_path / "out")
+    days = [
+        (record.labels, record.strays, record.n, record.registry_revision)
+        for record in results.metrics.where(lane="decisions", window="1d").structs()
+        if record.final
+    ]
+    assert days == [
+        (["bad", "good"], {}, ROWS, 1),
+        (["bad", "good"], {"unclear": 1}, ROWS - 1, 1),
+        (["bad", "good", "unclear"], {}, ROWS, 2),
+        (["bad", "good", "unclear"], {}, ROWS, 2),
+    ]
+    assert [each.labels for each in results.model_labels.structs()] == [["good", "bad", "unclear"]]
 
 
 def test_a_regression_beside_it_changes_no_figure_of_a_classifier(

@@ -248,10 +248,19 @@ def command(random: Random, number: int, at_ms: int) -> tuple[str, bytes]:
     """A registry command; many are invalid, one in twenty is unreadable."""
     model = random.choice(MODELS)
     what = random.choice(
-        ("register", "promote", "set_threshold", "rollback", "archive", "unheard-of")
+        (
+            "register",
+            "promote",
+            "set_threshold",
+            "set_labels",
+            "rollback",
+            "archive",
+            "unheard-of",
+        )
     )
     params: dict[str, Any] = {
         "set_threshold": {"threshold": 0.3},
+        "set_labels": {"labels": ["no", "yes", "maybe"]},
         "register": {},
         "promote": {},
     }.get(what, {})
@@ -259,7 +268,9 @@ def command(random: Random, number: int, at_ms: int) -> tuple[str, bytes]:
         "command_id": f"{random.randrange(number + 1)}" if random.random() < 0.2 else f"{number}",
         "command": what,
         "model_name": model,
-        "model_version": random.choice(("1.4.1", "1.4.2", "2.0.0", "7", "9.9.9")),
+        "model_version": None
+        if what == "set_labels"
+        else random.choice(("1.4.1", "1.4.2", "2.0.0", "7", "9.9.9")),
         "timestamp": rfc3339(at_ms),
         "requested_by": "somebody",
         "params": params,

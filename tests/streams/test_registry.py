@@ -9,6 +9,7 @@ import pytest
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import (
     Expected,
+    ModelLabels,
     Recommendation,
     ReferenceProfile,
     RegistryCommand,
@@ -40,6 +41,7 @@ class RegistryRun:
         self.events: list[RegistryEvent] = []
         self.entries: dict[str, RegistryEntry] = {}
         self.profiles: list[ReferenceProfile] = []
+        self.labels: list[ModelLabels] = []
 
     def send(
         self, command: str, version: str | None = "1.0.0", **fields: Any
@@ -68,6 +70,8 @@ class RegistryRun:
                 self.events.append(event)
             elif record.topic == "reference-profiles":
                 self.profiles.append(record.value)
+            elif record.topic == "model-labels":
+                self.labels.append(record.value)
             else:
                 self.entries[record.value.model_version] = record.value
         return event
@@ -379,6 +383,67 @@ def test_rejected_reference_and_dry_run_emit_no_profile() -> None:
     assert run.profiles == []
     run.send("record_reference", reference_id="r1", profile={"n": 1})
     assert len(run.profiles) == 1
+
+
+def test_labels_belong_to_the_model_and_a_rollback_to_a_revision_restores_them() -> None:
+    run = RegistryRun()
+    run.send("register")
+    first = run.send("set_labels", None, labels=["no", "yes", "maybe"], positive_label="yes")
+    assert first is not None
+    assert (first.event, first.revision, first.before) == ("set_labels", 2, {})
+    assert first.after == {
+        "": {"labels": ["no", "yes", "maybe"], "positive_label": "yes", "set_by": "ada"}
+    }
+    run.send("set_labels", None, positive_label="no", requested_by="bob")
+    assert "nothing to change" in run.rejection("set_labels", None, positive_label="no")
+    run.send("rollback", None, to_revision=2)
+    run.send("rollback", None, to_revision=1)
+    in_force = [
+        (each.revision, each.labels, each.positive_label, each.set_by) for each in run.labels
+    ]
+    assert in_force == [
+        (2, ["no", "yes", "maybe"], "yes", "ada"),
+        (3, None, "no", "bob"),
+        (4, ["no", "yes", "maybe"], "yes", "ada"),
+        (5, None, None, None),
+    ]
+    assert list(run.entries) == ["1.0.0"]
+    (model,) = as_of(run.events).values()
+    assert (model.head.n_versions, model.head.newest) == (1, ["1.0.0"])
+    assert [entry.model_version for entry in model.entries()] == ["1.0.0"]
+    assert model.labels() == run.labels[-1]
+
+
+@pytest.mark.parametrize(
+    ("version", "params", "words"),
+    [
+        (None, {"labels": ["yes"]}, "length >= 2"),
+        (None, {"labels": ["yes", "yes"]}, "a label is there twice"),
+        (
+            None,
+            {"labels": ["no", "yes"], "positive_label": "oui"},
+            "'oui' is not one of the",
+        ),
+        (None, {"positive_label": ""}, "length >= 1"),
+        (None, {"label": ["no", "yes"]}, "unknown field `label`"),
+        (None, {}, "nothing to change"),
+        ("1.0.0", {"labels": ["no", "yes"]}, "leave model_version out"),
+    ],
+)
+def test_labels_that_make_no_sense_are_rejected(
+    version: str | None, params: dict[str, Any], words: str
+) -> None:
+    assert words in RegistryRun().rejection("set_labels", version, **params)
+
+
+def test_labels_of_the_configuration_are_changed_there() -> None:
+    run = RegistryRun(Config(models={"churn": ModelConfig(positive_label="yes")}))
+    assert "the configuration sets positive_label of churn" in run.rejection(
+        "set_labels", None, positive_label="no"
+    )
+    assert "'yes' is not one of the labels" in run.rejection("set_labels", None, labels=["a", "b"])
+    run.send("set_labels", None, labels=["no", "yes"])
+    assert [each.labels for each in run.labels] == [["no", "yes"]]
 
 
 def test_as_of_keeps_the_order_of_revisions_where_a_clock_was_wrong() -> None:

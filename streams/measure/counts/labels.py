@@ -34,9 +34,9 @@ APART_ROWS: Final = 20
 STRAY_SHARE: Final = 0.01
 """Greatest share of the truths that a label may have at that point to be a stray."""
 
-PositiveBasis = Literal["configured", "scores", "vocabulary"]
-"""How the positive label is known: by the configuration, by the scores of the predicted labels, or
-because the pair of labels is evident."""
+PositiveBasis = Literal["configured", "registry", "scores", "vocabulary"]
+"""How the positive label is known: by the configuration, by the registry, by the scores of the
+predicted labels, or because the pair of labels is evident."""
 
 _INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
 
@@ -58,7 +58,7 @@ class LabelClass(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ConfiguredLabels(NamedTuple):
-    """The settings `labels` and `positive_label` of a model."""
+    """`labels` and `positive_label` of a model, by its settings or by a command to the registry."""
 
     labels: tuple[str, ...] | None = None
     positive: str | None = None
@@ -68,6 +68,13 @@ class ConfiguredLabels(NamedTuple):
         """All labels that the settings name."""
         positive = () if self.positive is None else (self.positive,)
         return (*(self.labels or ()), *positive)
+
+    def over(self, other: ConfiguredLabels) -> ConfiguredLabels:
+        """These, and where one is not set that of `other`."""
+        return ConfiguredLabels(
+            other.labels if self.labels is None else self.labels,
+            other.positive if self.positive is None else self.positive,
+        )
 
 
 class Classes(NamedTuple):
@@ -162,6 +169,8 @@ class LabelSet(msgspec.Struct, frozen=True):
         None before enough predictions have both.
     apart
         Whether truths and predictions had no class in common after APART_ROWS truths.
+    registered
+        What a command to the registry has set; the configuration comes first.
     """
 
     actual: tuple[str, ...] = ()
@@ -173,6 +182,29 @@ class LabelSet(msgspec.Struct, frozen=True):
     basis: PositiveBasis | None = None
     scored: str | None = None
     apart: bool = False
+    registered: ConfiguredLabels = ConfiguredLabels()
+
+    def with_registered(self, registered: ConfiguredLabels, configured: ConfiguredLabels) -> Self:
+        """The set after a command to the registry, with its classes made anew if that names others.
+
+        Strays that are not listed join a class when the next window has them.
+        """
+        if registered.labels == self.registered.labels:
+            return msgspec.structs.replace(self, registered=registered)
+        anew = type(self)(
+            derived=self.derived,
+            many=self.many and registered.labels is None,
+            scored=self.scored,
+            registered=registered,
+        )
+        classes = self.settled or ()
+        return anew.with_more(
+            [*self.actual, *(each.actual for each in classes if each.actual is not None)],
+            [*self.predicted, *(each.predicted for each in classes if each.predicted is not None)],
+            derived=self.derived,
+            many=False,
+            configured=configured,
+        )
 
     def with_more(
         self,
@@ -191,9 +223,10 @@ class LabelSet(msgspec.Struct, frozen=True):
             As the attributes, of the further labels.
         """
         grown = msgspec.structs.replace(self, derived=self.derived or derived)
+        labels = configured.over(self.registered).labels
         new = [label for label in actual if label not in self._texts(0)]
         new_predicted = [label for label in predicted if label not in self._texts(1)]
-        if self.settled is not None or configured.labels is not None:
+        if self.settled is not None or labels is not None:
             settled = grown._judged(configured).classes
             settled = _take(settled, ordered(new), ordered(new_predicted))
             return msgspec.structs.replace(
@@ -221,6 +254,7 @@ class LabelSet(msgspec.Struct, frozen=True):
         return Classes(tuple(sorted(classes, key=lambda each: names[each.name])), actual, predicted)
 
     def _judged(self, configured: ConfiguredLabels) -> Classes:
+        configured = configured.over(self.registered)
         if self.settled is not None:
             return Classes(self.settled, self.actual, self.predicted)
         if configured.labels is not None:
@@ -244,11 +278,12 @@ class LabelSet(msgspec.Struct, frozen=True):
     ) -> tuple[str | None, PositiveBasis | None]:
         """Name of the positive one of two classes, and how it is known; (None, None) if unknown."""
         classes = self._judged(configured).classes
-        if configured.positive is not None:
-            configured_class = _matching(classes, configured.positive)
-            return (
-                (None, None) if configured_class is None else (configured_class.name, "configured")
-            )
+        positive = configured.over(self.registered).positive
+        if positive is not None:
+            named = _matching(classes, positive)
+            if named is None:
+                return None, None
+            return named.name, "registry" if configured.positive is None else "configured"
         if self.basis is not None:
             return self.positive, self.basis
         if len(classes) != 2:

@@ -27,7 +27,7 @@ from driftline.streams.numbering import Numbering, decode_pairs, decode_texts
 from driftline.streams.stage import State
 
 OTHER: Final = "other"
-FORMAT: Final = 5
+FORMAT: Final = 6
 
 SeriesName = tuple[str, str]
 """Version and segment."""

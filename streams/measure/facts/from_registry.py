@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from driftline.schemas import topics
-from driftline.schemas.results import ReferenceProfile, RegistryEffect, RegistryEntry
+from driftline.schemas.results import (
+    ModelLabels,
+    ReferenceProfile,
+    RegistryEffect,
+    RegistryEntry,
+)
 from driftline.schemas.times import format_time, parse_time
+from driftline.streams.measure.counts.labels import ConfiguredLabels
 from driftline.streams.measure.counts.model import MeasuredModel, RegisteredVersion
 from driftline.streams.measure.counts.since_deployment import SinceDeployment
 from driftline.streams.measure.drift.profiles import put_profile, stored_profile
@@ -26,12 +32,13 @@ def store_profile(model: MeasuredModel, profile: ReferenceProfile, state: State)
 def apply_entries(
     model: MeasuredModel,
     entries: Sequence[RegistryEntry],
+    labels: Sequence[ModelLabels],
     since_deployment: SinceDeployment,
     frontier_ms: int,
     pane_ms: int,
     state: State,
 ) -> list[Record]:
-    """Apply the entries of one model's versions, in force from the next step on.
+    """Apply the entries of one model's versions and its labels, in force from the next step on.
 
     Parameters
     ----------
@@ -61,8 +68,18 @@ def apply_entries(
         registry.advance(entry.revision, state)
         if since_ms is not None and (known is None or since_ms != known.since_ms):
             since_deployment.restart(model, entry.model_version, state)
+    for each in labels:
+        registered_labels = ConfiguredLabels(
+            None if each.labels is None else tuple(each.labels), each.positive_label
+        )
+        model.facts.label_set = model.facts.label_set.with_registered(
+            registered_labels, model.configured_labels
+        )
+        registry.advance(each.revision, state)
+        model.write(state)
     # One record per revision, even if entries of several revisions share a batch.
-    revisions = sorted({entry.revision for entry in entries if entry.revision > before})
+    applied = {*(entry.revision for entry in entries), *(each.revision for each in labels)}
+    revisions = sorted(revision for revision in applied if revision > before)
     return [
         Record(
             topics.REGISTRY_EFFECTS,
